@@ -1,0 +1,56 @@
+//! What can go wrong, by who can fix it.
+
+use std::path::{Path, PathBuf};
+
+/// The error of every fallible function of this crate. The text names the file, line or key and the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The recipe or the command line asks for something that cannot be done as written.
+    #[error("recipe: {0}")]
+    Recipe(String),
+    /// A data file or row is not what the recipe says it is.
+    #[error("data: {0}")]
+    Data(String),
+    /// A reward failed; its score is never replaced by a number.
+    #[error("reward: {0}")]
+    Reward(String),
+    /// A model folder cannot be used as it is.
+    #[error("model: {0}")]
+    Model(String),
+    /// A run directory or checkpoint cannot be used as it is.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
+    /// The layout asks for devices that this machine does not have.
+    #[error("devices: {0}")]
+    Devices(String),
+    /// libtorch refused an operation.
+    #[error("torch: {0}")]
+    Torch(#[from] tch::TchError),
+    /// The operating system refused a file operation.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// 2 where the user can fix it before the next run, 1 where the run failed while running.
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Error::Recipe(_) | Error::Data(_) | Error::Model(_) | Error::Checkpoint(_) | Error::Devices(_) => 2,
+            Error::Reward(_) | Error::Torch(_) | Error::Io { .. } => 1,
+        }
+    }
+
+    /// Adapter for `map_err`: an I/O error that names its file.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+}

@@ -1,0 +1,49 @@
+//! `rationale` trains language models that explain before they answer.
+//!
+//! The modules below stand in dependency order: a module uses only those above it
+//! (`tests/architecture.rs` holds the code to that). Data passes through them in the order
+//!
+//! ```text
+//! recipe → data → rollout → reward → select → advantage → batch → loss → optim → checkpoint → log
+//! ```
+
+pub mod error;
+pub mod seed;
+
+pub mod rationale;
+
+pub mod advantage;
+pub mod loss;
+pub mod select;
+
+pub mod data;
+
+pub mod model;
+
+pub mod engine;
+
+pub mod rollout;
+
+pub mod reward;
+
+pub mod batch;
+
+pub mod devices;
+
+pub mod optim;
+
+pub mod checkpoint;
+
+pub mod log;
+
+pub mod eval;
+
+pub mod loops;
+
+pub mod recipe;
+
+pub mod run;
+
+pub use error::{Error, Result};
+pub use reward::Registry;
+pub use run::cli;
