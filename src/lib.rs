@@ -16,19 +16,21 @@ pub mod advantage;
 pub mod loss;
 pub mod select;
 
+pub mod devices;
+
 pub mod data;
+
+pub mod batch;
 
 pub mod model;
 
 pub mod engine;
 
+pub mod policy;
+
 pub mod rollout;
 
 pub mod reward;
-
-pub mod batch;
-
-pub mod devices;
 
 pub mod optim;
 

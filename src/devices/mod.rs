@@ -1,1 +1,127 @@
-//! devices.
+//! Which device holds what: the `[devices]` section.
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device, Kind};
+
+/// The layout of a run: `[devices]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Devices {
+    /// Where the policy trains and samples: `auto` (the first CUDA device, else the CPU), `cpu` or `cuda:N`.
+    pub policy: String,
+    /// Where the reference policy lives; the policy's device by default.
+    pub reference: Option<String>,
+    /// CPU threads of libtorch; all cores by default. Results on the CPU are bit-for-bit the same only for the
+    /// same number.
+    pub threads: Option<usize>,
+}
+
+impl Default for Devices {
+    fn default() -> Self {
+        Self { policy: "auto".into(), reference: None, threads: None }
+    }
+}
+
+/// The devices of a layout that this machine has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Layout {
+    /// See [`Devices::policy`].
+    pub policy: Device,
+    /// See [`Devices::reference`].
+    pub reference: Device,
+}
+
+impl Devices {
+    /// The devices by name, without asking whether this machine has them.
+    pub fn validate(&self) -> Result<()> {
+        parse("devices.policy", &self.policy)?;
+        self.reference.as_deref().map_or(Ok(None), |name| parse("devices.reference", name))?;
+        match self.threads {
+            Some(0) => Err(Error::Recipe("devices.threads = 0: at least one thread is needed".into())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Finds the devices and sets the number of threads.
+    pub fn open(&self) -> Result<Layout> {
+        if let Some(threads) = self.threads {
+            tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+        }
+        let policy = present("devices.policy", &self.policy)?;
+        let reference = self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name))?;
+        Ok(Layout { policy, reference })
+    }
+}
+
+fn present(key: &str, name: &str) -> Result<Device> {
+    let found = Cuda::device_count();
+    match parse(key, name)? {
+        None => Ok(Device::cuda_if_available()),
+        Some(Device::Cuda(index)) if index as i64 >= found => Err(Error::Devices(format!(
+            "{key} = \"{name}\": this machine has {found} CUDA device(s) that libtorch can use; \
+             name another, or \"cpu\" or \"auto\""
+        ))),
+        Some(device) => Ok(device),
+    }
+}
+
+/// `None` is `auto`.
+fn parse(key: &str, name: &str) -> Result<Option<Device>> {
+    match name {
+        "auto" => Ok(None),
+        "cpu" => Ok(Some(Device::Cpu)),
+        "cuda" => Ok(Some(Device::Cuda(0))),
+        _ => match name.strip_prefix("cuda:").and_then(|index| index.parse().ok()) {
+            Some(index) => Ok(Some(Device::Cuda(index))),
+            None => Err(Error::Recipe(format!(
+                "{key} = \"{name}\": no such device; known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …"
+            ))),
+        },
+    }
+}
+
+/// The number format that `auto` means on `device`: bf16 where the hardware multiplies it, f32 elsewhere.
+pub fn native_kind(device: Device) -> Kind {
+    match device {
+        Device::Cuda(_) => Kind::BFloat16,
+        _ if cpu_multiplies_bf16() => Kind::BFloat16,
+        _ => Kind::Float,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpu_multiplies_bf16() -> bool {
+    std::arch::is_x86_feature_detected!("avx512bf16")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn cpu_multiplies_bf16() -> bool {
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_named_with_the_remedy() {
+        let devices = Devices { policy: "cuda:99".into(), ..Devices::default() };
+        let error = devices.open().unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("devices.policy = \"cuda:99\""), "{error}");
+    }
+
+    #[test]
+    fn unknown_names_are_refused_before_anything_is_opened() {
+        let devices = Devices { reference: Some("gpu".into()), ..Devices::default() };
+        let error = devices.validate().unwrap_err().to_string();
+        assert!(error.contains("devices.reference = \"gpu\"") && error.contains("\"cuda:0\""), "{error}");
+    }
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        let devices = Devices { policy: "cpu".into(), ..Devices::default() };
+        assert_eq!(devices.open().unwrap(), Layout { policy: Device::Cpu, reference: Device::Cpu });
+    }
+}

@@ -1,1 +1,305 @@
-//! eval.
+//! How good the policy is on held-out questions: `[eval]` inside a training stage, and the `evaluate` loop.
+
+pub mod statistics;
+
+use crate::engine::{Progress, Sampling};
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::rationale::Format;
+use crate::reward::answer;
+use crate::rollout::{Group, Prompted, group};
+use crate::seed;
+use serde::{Deserialize, Serialize};
+use statistics::{bootstrap_interval, majority_correct, mean, pass_at_k};
+use std::collections::BTreeMap;
+
+/// When and how held-out questions are asked: `[eval]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Eval {
+    /// Steps between evaluations; 0 for none between start and end.
+    pub every: usize,
+    /// Whether to evaluate before the first step.
+    pub at_start: bool,
+    /// Whether to evaluate after the last step.
+    pub at_end: bool,
+    /// Completions of each question and seed; pass@k and maj@k need at least k.
+    pub samples: usize,
+    /// How often the whole evaluation is repeated with other randomness; 1 when `temperature` is 0.
+    pub seeds: usize,
+    /// Sampling temperature; 0 is greedy.
+    pub temperature: f64,
+    /// Longest completion; `policy.sampling.max_new_tokens` by default.
+    pub max_new_tokens: Option<usize>,
+    /// The k of pass@k and maj@k.
+    pub at: Vec<usize>,
+    /// A column of the data to report accuracy by.
+    pub by: Option<String>,
+    /// How many questions are printed with the policy's rationale.
+    pub show: usize,
+}
+
+impl Default for Eval {
+    fn default() -> Self {
+        Self {
+            every: 0,
+            at_start: true,
+            at_end: true,
+            samples: 1,
+            seeds: 1,
+            temperature: 0.0,
+            max_new_tokens: None,
+            at: vec![1],
+            by: None,
+            show: 0,
+        }
+    }
+}
+
+impl Eval {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let problem = |text: String| Err(Error::Recipe(text));
+        if self.samples == 0 || self.seeds == 0 {
+            return problem("eval.samples and eval.seeds must be at least 1".into());
+        }
+        if let Some(k) = self.at.iter().find(|&&k| k == 0 || k > self.samples) {
+            return problem(format!(
+                "eval.at contains {k}: pass@{k} needs between 1 and eval.samples = {} completions of each question; \
+                 raise eval.samples or drop it",
+                self.samples
+            ));
+        }
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return problem(format!("eval.temperature = {}: it must be 0 (greedy) or positive", self.temperature));
+        }
+        if self.temperature == 0.0 && self.samples * self.seeds > 1 {
+            return problem(format!(
+                "eval.temperature = 0 gives the same completion every time, so eval.samples = {} and eval.seeds = {} \
+                 would repeat it; set eval.temperature, or 1 for both",
+                self.samples, self.seeds
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether an evaluation is due after `step` of `steps` (0 is before the first).
+    pub fn due(&self, step: usize, steps: usize) -> bool {
+        match step {
+            0 => self.at_start,
+            _ if step == steps => self.at_end,
+            _ => self.every > 0 && step.is_multiple_of(self.every),
+        }
+    }
+
+    fn sampling(&self, policy: &Sampling) -> Sampling {
+        Sampling {
+            temperature: self.temperature,
+            max_new_tokens: self.max_new_tokens.unwrap_or(policy.max_new_tokens),
+            ..policy.clone()
+        }
+    }
+}
+
+/// What an evaluation found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Questions asked.
+    pub questions: usize,
+    /// Share of completions whose answer is right, averaged over questions.
+    pub accuracy: f64,
+    /// Bootstrap interval (95 %, over questions) of the accuracy.
+    pub interval: (f64, f64),
+    /// Unbiased pass@k (Chen et al. 2021), by k.
+    pub pass_at: BTreeMap<usize, f64>,
+    /// Accuracy of the most frequent answer among k completions, by k.
+    pub majority_at: BTreeMap<usize, f64>,
+    /// Mean tokens of a completion.
+    pub length: f64,
+    /// Mean tokens of the right ones; none if none is right.
+    pub length_correct: Option<f64>,
+    /// Mean tokens of the wrong ones.
+    pub length_wrong: Option<f64>,
+    /// Share cut off by the token limit.
+    pub truncated: f64,
+    /// Share without an answer that could be read.
+    pub unanswered: f64,
+    /// Accuracy and number of questions by the column `eval.by`.
+    pub classes: BTreeMap<String, (f64, usize)>,
+    /// The first questions, for reading.
+    pub shown: Vec<Shown>,
+}
+
+/// A question with what the policy wrote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The prompt as the model saw it.
+    pub prompt: String,
+    /// The first completion.
+    pub completion: String,
+    /// The gold answer.
+    pub answer: String,
+    /// Whether it is right.
+    pub correct: bool,
+}
+
+impl Report {
+    /// The figures under their names in `metrics.jsonl`.
+    pub fn metrics(&self) -> Vec<(String, f64)> {
+        let mut out = vec![
+            ("eval/accuracy".to_string(), self.accuracy),
+            ("eval/accuracy_low".to_string(), self.interval.0),
+            ("eval/accuracy_high".to_string(), self.interval.1),
+            ("eval/completions/mean_length".to_string(), self.length),
+            ("eval/completions/clipped_ratio".to_string(), self.truncated),
+            ("eval/unanswered".to_string(), self.unanswered),
+        ];
+        out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
+        out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
+        out.extend(self.pass_at.iter().map(|(k, v)| (format!("eval/pass@{k}"), *v)));
+        out.extend(self.majority_at.iter().map(|(k, v)| (format!("eval/maj@{k}"), *v)));
+        out.extend(self.classes.iter().map(|(class, (v, _))| (format!("eval/accuracy/{class}"), *v)));
+        out
+    }
+}
+
+/// Asks every question; `sampling` is the policy's own, of which [`Eval`] changes temperature and length.
+pub fn evaluate(
+    policy: &Policy,
+    questions: &[Prompted],
+    config: &Eval,
+    sampling: &Sampling,
+    format: &Format,
+    run_seed: u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Report> {
+    let sampling = config.sampling(sampling);
+    let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
+    for repeat in 0..config.seeds {
+        let seed = |index, sample| seed::derive(&[run_seed, repeat as u64, index as u64, sample as u64]);
+        let (groups, _) = group::sample(policy, questions, config.samples, &sampling, format, seed, progress)?;
+        for (asked, group) in asked.iter_mut().zip(&groups) {
+            asked.add(group, repeat)?;
+        }
+    }
+    let shown = asked.iter().zip(questions).take(config.show).map(|(asked, question)| Shown {
+        prompt: policy.tokenizer.decode(&question.tokens),
+        completion: asked.first.clone(),
+        answer: question.example.answer.clone().unwrap_or_default(),
+        correct: asked.correct[0][0],
+    });
+    Ok(report(&asked, config, run_seed, shown.collect()))
+}
+
+/// What became of one question: by repeat, then by sample.
+struct Asked {
+    class: Option<String>,
+    correct: Vec<Vec<bool>>,
+    answers: Vec<Vec<Option<String>>>,
+    lengths: Vec<(usize, bool)>,
+    truncated: usize,
+    first: String,
+}
+
+impl Asked {
+    fn new(question: &Prompted, config: &Eval) -> Result<Self> {
+        let example = &question.example;
+        let class = match &config.by {
+            None => None,
+            Some(column) => Some(match example.fields.get(column) {
+                Some(serde_json::Value::String(text)) => text.clone(),
+                Some(value) => value.to_string(),
+                None => {
+                    let known: Vec<&str> = example.fields.keys().map(String::as_str).collect();
+                    return Err(Error::Data(format!(
+                        "example {}: eval.by = \"{column}\" names a column it does not have; known: {}",
+                        example.id,
+                        known.join(", ")
+                    )));
+                }
+            }),
+        };
+        Ok(Self {
+            class,
+            correct: Vec::new(),
+            answers: Vec::new(),
+            lengths: Vec::new(),
+            truncated: 0,
+            first: String::new(),
+        })
+    }
+
+    fn add(&mut self, group: &Group, repeat: usize) -> Result<()> {
+        let mut correct = Vec::with_capacity(group.rollouts.len());
+        for rollout in &group.rollouts {
+            let right = answer::correct(&group.example, rollout).ok_or_else(|| {
+                Error::Data(format!(
+                    "example {}: it has no gold answer to evaluate against; add an `answer` column",
+                    group.example.id
+                ))
+            })?;
+            correct.push(right);
+            self.lengths.push((rollout.tokens.len(), right));
+            self.truncated += usize::from(rollout.truncated());
+        }
+        if repeat == 0 {
+            self.first.clone_from(&group.rollouts[0].text);
+        }
+        self.correct.push(correct);
+        self.answers.push(group.rollouts.iter().map(|r| r.answer().map(str::to_string)).collect());
+        Ok(())
+    }
+
+    fn accuracy(&self) -> f64 {
+        mean(self.correct.iter().flatten().map(|&right| f64::from(u8::from(right))))
+    }
+}
+
+fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> Report {
+    let accuracies: Vec<f64> = asked.iter().map(Asked::accuracy).collect();
+    let over_repeats = |f: &dyn Fn(&Asked, usize) -> f64| {
+        mean(asked.iter().flat_map(|a| (0..config.seeds).map(move |repeat| f(a, repeat))))
+    };
+    let count = |right: &[bool]| right.iter().filter(|&&r| r).count();
+    let pass_at = config.at.iter().map(|&k| {
+        (k, over_repeats(&|a, repeat| pass_at_k(config.samples, count(&a.correct[repeat]), k)))
+    });
+    let majority_at = config.at.iter().filter(|&&k| k > 1).map(|&k| {
+        let vote = |a: &Asked, repeat: usize| majority_correct(&a.answers[repeat][..k], &a.correct[repeat][..k]);
+        (k, over_repeats(&|a, repeat| f64::from(u8::from(vote(a, repeat)))))
+    });
+    let lengths: Vec<(usize, bool)> = asked.iter().flat_map(|a| a.lengths.iter().copied()).collect();
+    let length_of = |wanted: Option<bool>| {
+        let picked: Vec<f64> =
+            lengths.iter().filter(|(_, r)| wanted.is_none_or(|w| w == *r)).map(|(l, _)| *l as f64).collect();
+        (!picked.is_empty()).then(|| mean(picked.iter().copied()))
+    };
+    let completions = lengths.len().max(1) as f64;
+    let unanswered = asked.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
+    Report {
+        questions: asked.len(),
+        accuracy: mean(accuracies.iter().copied()),
+        interval: bootstrap_interval(&accuracies, 0.95, 2000, run_seed),
+        pass_at: pass_at.collect(),
+        majority_at: majority_at.collect(),
+        length: length_of(None).unwrap_or(0.0),
+        length_correct: length_of(Some(true)),
+        length_wrong: length_of(Some(false)),
+        truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
+        unanswered: unanswered as f64 / completions,
+        classes: by_class(asked),
+        shown,
+    }
+}
+
+fn by_class(asked: &[Asked]) -> BTreeMap<String, (f64, usize)> {
+    let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
+    for a in asked {
+        if let Some(class) = &a.class {
+            let entry = sums.entry(class.clone()).or_default();
+            entry.0 += a.accuracy();
+            entry.1 += 1;
+        }
+    }
+    sums.into_iter().map(|(class, (sum, n))| (class, (sum / n as f64, n))).collect()
+}

@@ -1,1 +1,111 @@
-//! loops.
+//! What is learned, and from what: the lessons that the training loop gives.
+//!
+//! A [`Lesson`] says, for each step, which sequences teach and what their loss is; micro-batches, the optimiser,
+//! checkpoints and devices are the loop's affair (`run`), and a lesson never sees them.
+
+pub mod collect;
+pub mod context;
+pub mod grpo;
+pub mod sft;
+
+pub use context::{Context, Questions};
+
+use crate::error::Result;
+use crate::log::Metrics;
+use crate::model::Sequence;
+use crate::rollout::Group;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// What a stage does: `[loop.KIND]`, exactly one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loop {
+    /// Supervised fine-tuning on the rows' completions.
+    Sft(sft::Sft),
+    /// Policy gradient on groups of rollouts.
+    Grpo(grpo::Grpo),
+    /// Rollouts, scores and filters to traces; nothing is trained.
+    Collect(collect::Collect),
+    /// Held-out questions; nothing is trained.
+    Evaluate(Evaluate),
+}
+
+/// Asks the evaluation questions once, as `[eval]` says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Evaluate {}
+
+impl Loop {
+    /// Its name in recipes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Loop::Sft(_) => "sft",
+            Loop::Grpo(_) => "grpo",
+            Loop::Collect(_) => "collect",
+            Loop::Evaluate(_) => "evaluate",
+        }
+    }
+
+    /// Whether it changes the policy.
+    pub fn trains(&self) -> bool {
+        matches!(self, Loop::Sft(_) | Loop::Grpo(_))
+    }
+
+    /// Whether it samples and scores completions of the training questions.
+    pub fn rolls_out(&self) -> bool {
+        matches!(self, Loop::Grpo(_) | Loop::Collect(_))
+    }
+
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Loop::Grpo(grpo) => grpo.validate(),
+            Loop::Sft(sft) => sft.validate(),
+            Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
+        }
+    }
+}
+
+/// What one step learns from.
+#[derive(Debug)]
+pub struct Batch<Item> {
+    /// The sequences that teach.
+    pub items: Vec<Item>,
+    /// The optimiser's updates of this step, in order.
+    pub updates: Vec<Update>,
+    /// The rollouts behind the items, with the advantage of each, for traces and tables.
+    pub groups: Vec<(Group, Vec<Option<f64>>)>,
+    /// Tokens sampled for it.
+    pub sampled_tokens: usize,
+}
+
+/// One update of the weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// Indices of the items that it learns from.
+    pub items: Vec<usize>,
+    /// What the sum of their losses is divided by, over all micro-batches and ranks.
+    pub weight: f64,
+}
+
+/// A training method.
+pub trait Lesson {
+    /// What the loss needs to know of one sequence.
+    type Item;
+
+    /// Rolls out, scores, selects and credits for `step` (counted from 1).
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Self::Item>>;
+
+    /// The tokens of an item.
+    fn sequence<'a>(&self, item: &'a Self::Item) -> &'a Sequence;
+
+    /// The *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
+    /// `[completion tokens]` of their sequences end to end.
+    fn loss(&self, items: &[&Self::Item], logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Result<Tensor>;
+
+    /// Called after the last update of `step`.
+    fn finish(&mut self, _context: &mut Context, _step: usize) -> Result<()> {
+        Ok(())
+    }
+}

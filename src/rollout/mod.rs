@@ -1,11 +1,63 @@
 //! How completions come to be, and what is known of each: groups of scored rollouts.
 
+pub mod dataset;
+pub mod group;
+pub mod trace;
+
+pub use trace::Trace;
+
 use crate::data::Example;
 use crate::engine::StopReason;
-use crate::rationale::Rationale;
+use crate::error::{Error, Result};
+use crate::rationale::{Format, Rationale};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Where completions come from: `[rollout.KIND]`, exactly one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Independent samples of the policy.
+    Group(group::GroupRollout),
+    /// The rows' own completions.
+    Dataset(dataset::DatasetRollout),
+}
+
+impl Default for Kind {
+    fn default() -> Self {
+        Self::Group(group::GroupRollout::default())
+    }
+}
+
+impl Kind {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Kind::Group(group) if group.size == 0 => {
+                Err(Error::Recipe("rollout.group.size = 0: at least one completion of each prompt is needed".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Completions of each prompt, where the recipe says how many.
+    pub fn group_size(&self) -> Option<usize> {
+        match self {
+            Kind::Group(group) => Some(group.size),
+            Kind::Dataset(_) => None,
+        }
+    }
+}
+
+/// An example with its prompt as token ids.
+#[derive(Debug, Clone)]
+pub struct Prompted {
+    /// The example.
+    pub example: Arc<Example>,
+    /// Its prompt, rendered and tokenised once.
+    pub tokens: Vec<u32>,
+}
 
 /// What a reward says of one rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,6 +92,12 @@ pub struct Rollout {
 }
 
 impl Rollout {
+    /// A completion, parsed and not yet scored.
+    pub fn new(tokens: Vec<u32>, text: String, logprobs: Vec<f32>, stop: StopReason, format: &Format) -> Self {
+        let rationale = format.parse(&text);
+        Self { tokens, text, logprobs, stop, rationale, scores: BTreeMap::new(), reward: 0.0 }
+    }
+
     /// Whether the completion was cut off by the token limit.
     pub fn truncated(&self) -> bool {
         self.stop == StopReason::Length
@@ -60,4 +118,11 @@ pub struct Group {
     pub prompt: Vec<u32>,
     /// The rollouts, in sample order.
     pub rollouts: Vec<Rollout>,
+}
+
+impl Group {
+    /// The rewards of its rollouts, in order.
+    pub fn rewards(&self) -> Vec<f64> {
+        self.rollouts.iter().map(|rollout| rollout.reward).collect()
+    }
 }

@@ -1,3 +1,93 @@
-//! run.
-/// x
-pub fn cli(_r: crate::Registry) -> i32 { 0 }
+//! From a recipe to a trained policy: the command line, the stages in their order, the training loop.
+
+mod collect;
+mod plan;
+mod session;
+mod stage;
+mod summary;
+mod train;
+
+use crate::data::hub::Hub;
+use crate::error::{Error, Result};
+use crate::recipe::{Args, Recipe, Stage};
+use crate::reward::{Registry, Rewards};
+use clap::Parser;
+use session::Session;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// The program `train`, with the rewards of `registry`: reads the command line, runs, and returns the exit code
+/// (0 done, 1 failed while running, 2 the user can fix it).
+pub fn cli(registry: Registry) -> i32 {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    listen();
+    match catch_unwind(AssertUnwindSafe(|| execute(&args, &registry))) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            eprintln!("error: {error}");
+            error.exit_code()
+        }
+        Err(_) => 1,
+    }
+}
+
+/// Runs what `args` say; for programs that want the result instead of an exit code.
+pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
+    let recipe = Recipe::read(&args.recipe, &args.set)?;
+    let stages = recipe.stages().iter().map(|table| Stage::read(&recipe, table)).collect::<Result<Vec<_>>>()?;
+    for stage in &stages {
+        Rewards::build(&stage.reward, registry, &stage.data.format)?;
+    }
+    let plan = recipe.plan();
+    let hub = Hub::from_env()?;
+    if args.dry_run {
+        let planned: Vec<plan::Planned> = plan
+            .iter()
+            .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
+            .collect();
+        print!("{}\n{}", recipe.resolved_toml(&stages)?, plan::describe(&planned, &hub));
+        return Ok(());
+    }
+    let mut session = Session::open(args, &recipe, &stages, hub)?;
+    for planned in &plan {
+        session.run_stage(&recipe, planned, registry)?;
+    }
+    session.finish()
+}
+
+/// Warnings go to standard error; `RATIONALE_LOG` (such as `debug`) asks for more.
+fn listen() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RATIONALE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .without_time()
+        .with_writer(std::io::stderr)
+        .try_init();
+    let standard = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let text = info.payload_as_str().unwrap_or("no message");
+        eprintln!("error: internal: {text}");
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            standard(info);
+        }
+    }));
+}
+
+/// The run's name: `run.name`, or the recipe file's.
+fn run_name(args: &Args, stages: &[Stage]) -> Result<String> {
+    let given = stages.first().and_then(|stage| stage.run.name.clone());
+    let name = given.or_else(|| args.recipe.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+    let safe = |name: &String| {
+        !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+    };
+    name.filter(safe).ok_or_else(|| {
+        Error::Recipe("run.name must be made of letters, digits, `-`, `_` and `.`, because it names a folder".into())
+    })
+}

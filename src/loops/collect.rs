@@ -1,0 +1,30 @@
+//! Rollouts, scores and filters to traces; nothing is trained.
+
+use super::{Context, context};
+use crate::error::Result;
+use crate::log::Metrics;
+use crate::rollout::Group;
+use serde::{Deserialize, Serialize};
+
+/// `[loop.collect]`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Collect {}
+
+impl Collect {
+    /// The rollouts of `step` that `[select]` keeps.
+    pub fn groups(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let prompts = context.questions.of_step(step);
+        let mut groups = context.groups(&prompts, step, 0, metrics)?;
+        context::describe(&groups, metrics);
+        for group in &mut groups {
+            let kept = context::selected(&context.select, group, metrics);
+            let mut index = 0;
+            group.rollouts.retain(|_| {
+                index += 1;
+                kept.contains(&(index - 1))
+            });
+        }
+        Ok(groups)
+    }
+}

@@ -1,0 +1,226 @@
+//! What a lesson works with: the policy, the questions in their order, the rewards.
+
+use crate::data::Dataset;
+use crate::data::order;
+use crate::engine::{Progress, Sampling, StopReason};
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::model::Sequence;
+use crate::policy::{Policy, Reference};
+use crate::rationale::Format;
+use crate::reward::Rewards;
+use crate::rollout::{Group, Kind, Prompted, dataset, group};
+use crate::select::{Candidate, Select};
+use crate::seed;
+
+/// The questions of a dataset, tokenised, in the order of a seed.
+#[derive(Debug)]
+pub struct Questions {
+    /// All that fit, by position in the dataset.
+    pub all: Vec<Prompted>,
+    /// Questions left out because their prompt is longer than the limit.
+    pub dropped: usize,
+    seed: u64,
+    per_step: usize,
+    shuffle: bool,
+}
+
+impl Questions {
+    /// Renders and tokenises every prompt; drops those longer than `limit`.
+    pub fn new(
+        dataset: &Dataset,
+        policy: &Policy,
+        limit: Option<usize>,
+        per_step: usize,
+        shuffle: bool,
+        seed: u64,
+    ) -> Result<Self> {
+        let limit = limit.unwrap_or(policy.context() - 1);
+        let (mut all, mut dropped) = (Vec::new(), 0);
+        for example in &dataset.examples {
+            let tokens = policy.tokenizer.render(&example.prompt)?;
+            if tokens.is_empty() {
+                return Err(Error::Data(format!("example {}: its prompt has no tokens", example.id)));
+            }
+            if tokens.len() > limit {
+                dropped += 1;
+            } else {
+                all.push(Prompted { example: example.clone(), tokens });
+            }
+        }
+        if all.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: every prompt is longer than {limit} tokens; raise data.max_prompt_tokens or use a model with a \
+                 longer context",
+                dataset.name
+            )));
+        }
+        Ok(Self { all, dropped, seed, per_step, shuffle })
+    }
+
+    /// The questions of `step`, counted from 1.
+    pub fn of_step(&self, step: usize) -> Vec<Prompted> {
+        self.pick(self.seed, step)
+    }
+
+    /// Further questions, for the `attempt`-th resampling of `step`: another order, so that they differ.
+    pub fn spare(&self, step: usize, attempt: usize) -> Vec<Prompted> {
+        self.pick(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64]), step)
+    }
+
+    fn pick(&self, seed: u64, step: usize) -> Vec<Prompted> {
+        order::indices(seed, self.all.len(), step - 1, self.per_step, self.shuffle)
+            .into_iter()
+            .map(|index| self.all[index].clone())
+            .collect()
+    }
+
+    /// Steps in one pass over the questions.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.all.len().div_ceil(self.per_step)
+    }
+}
+
+/// Everything that a step needs besides the optimiser.
+pub struct Context {
+    /// What is trained.
+    pub policy: Policy,
+    /// What the KL penalty refers to.
+    pub reference: Option<Reference>,
+    /// The training questions.
+    pub questions: Questions,
+    /// What scores the rollouts.
+    pub rewards: Rewards,
+    /// Where completions come from.
+    pub rollout: Kind,
+    /// Which rollouts teach.
+    pub select: Select,
+    /// How completions are sampled.
+    pub sampling: Sampling,
+    /// How a rationale is written.
+    pub format: Format,
+    /// This stage's seed.
+    pub seed: u64,
+    /// Tokens that go through the model together.
+    pub tokens_per_microbatch: usize,
+    /// Called while sampling.
+    pub progress: Box<dyn FnMut(&Progress)>,
+}
+
+impl Context {
+    /// Samples (or reads) the completions of `prompts` and scores them. `attempt` tells apart several samplings of
+    /// one step.
+    pub fn groups(
+        &mut self,
+        prompts: &[Prompted],
+        step: usize,
+        attempt: usize,
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Group>> {
+        let mut groups = match &self.rollout {
+            Kind::Group(config) => {
+                let base = [self.seed, step as u64, attempt as u64];
+                let seed = |index: usize, sample: usize| {
+                    seed::derive(&[base[0], base[1], base[2], index as u64, sample as u64])
+                };
+                let (groups, statistics) = group::sample(
+                    &self.policy,
+                    prompts,
+                    config.size,
+                    &self.sampling,
+                    &self.format,
+                    seed,
+                    &mut self.progress,
+                )?;
+                metrics.add("sampling/tokens_per_second", statistics.tokens_per_second(), 1.0);
+                metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
+                groups
+            }
+            Kind::Dataset(_) => {
+                dataset::read(&self.policy, prompts, &self.sampling, &self.format, self.tokens_per_microbatch)?
+            }
+        };
+        for group in &mut groups {
+            self.rewards.score(group)?;
+        }
+        Ok(groups)
+    }
+
+    /// log p of every completion token under the reference policy, sequence by sequence.
+    pub fn reference_logprobs(&mut self, sequences: &[Sequence]) -> Result<Vec<Vec<f32>>> {
+        let Some(reference) = &self.reference else {
+            return Err(Error::Recipe("a reference policy is needed and there is none".into()));
+        };
+        reference.logprobs(
+            &mut self.policy,
+            sequences,
+            self.sampling.scoring_temperature(),
+            self.tokens_per_microbatch,
+        )
+    }
+}
+
+/// Adds what is worth knowing of the rollouts, under TRL's names.
+pub fn describe(groups: &[Group], metrics: &mut Metrics) {
+    let rollouts = || groups.iter().flat_map(|g| &g.rollouts);
+    let lengths: Vec<f64> = rollouts().map(|r| r.tokens.len() as f64).collect();
+    for (prefix, lengths) in [
+        ("", lengths.clone()),
+        ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.tokens.len() as f64).collect()),
+    ] {
+        if !lengths.is_empty() {
+            metrics.set(&format!("completions/mean{prefix}_length"), lengths.iter().sum::<f64>() / lengths.len() as f64);
+            metrics.set(&format!("completions/min{prefix}_length"), lengths.iter().copied().fold(f64::MAX, f64::min));
+            metrics.set(&format!("completions/max{prefix}_length"), lengths.iter().copied().fold(0.0, f64::max));
+        }
+    }
+    for rollout in rollouts() {
+        metrics.add("completions/clipped_ratio", f64::from(u8::from(rollout.truncated())), 1.0);
+        metrics.add(
+            "completions/stop_string_ratio",
+            f64::from(u8::from(matches!(rollout.stop, StopReason::StopString(_)))),
+            1.0,
+        );
+        metrics.add("completions/unanswered", f64::from(u8::from(rollout.rationale.is_none())), 1.0);
+        metrics.add("reward", rollout.reward, 1.0);
+    }
+    let names: std::collections::BTreeSet<&String> = rollouts().flat_map(|r| r.scores.keys()).collect();
+    for name in names {
+        let values: Vec<f64> = rollouts().filter_map(|r| r.scores.get(name)).map(|s| s.value).collect();
+        metrics.set(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / values.len() as f64);
+        metrics.set(&format!("rewards/{name}/std"), deviation(&values));
+    }
+    for group in groups {
+        let rewards = group.rewards();
+        metrics.add("reward_std", deviation(&rewards), 1.0);
+        metrics.add("frac_reward_zero_std", f64::from(u8::from(crate::advantage::zero_variance(&rewards))), 1.0);
+    }
+}
+
+/// Sample standard deviation; 0 for fewer than two values.
+fn deviation(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
+}
+
+/// Which rollouts of `group` the `[select]` section keeps, with counts of what it drops.
+pub fn selected(select: &Select, group: &Group, metrics: &mut Metrics) -> Vec<usize> {
+    let candidates: Vec<Candidate> = group
+        .rollouts
+        .iter()
+        .map(|rollout| Candidate {
+            reward: rollout.reward,
+            correct: crate::reward::answer::correct(&group.example, rollout),
+            text: &rollout.text,
+            truncated: rollout.truncated(),
+        })
+        .collect();
+    let kept = select.keep(&candidates);
+    for index in 0..candidates.len() {
+        metrics.add("select/kept", f64::from(u8::from(kept.contains(&index))), 1.0);
+    }
+    kept
+}

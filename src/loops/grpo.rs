@@ -1,0 +1,362 @@
+//! Policy gradient on groups of rollouts: GRPO (Shao et al. 2024) and its relatives, which differ in how credit is
+//! shared ([`Advantage`]) and in the surrogate that is minimised ([`PolicyLoss`]).
+
+use super::{Batch, Context, Lesson, Update, context};
+use crate::advantage::{Advantage, zero_variance};
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::loss::kl::Estimator;
+use crate::loss::policy::{PolicyLoss, PolicyTokens};
+use crate::model::Sequence;
+use crate::rollout::Group;
+use crate::seed;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// `[loop.grpo]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grpo {
+    /// How rewards become advantages.
+    pub advantage: Advantage,
+    /// The surrogate.
+    pub loss: PolicyLoss,
+    /// The penalty for leaving the reference policy.
+    pub kl: Kl,
+    /// How often the reference policy follows the policy.
+    pub reference: Refresh,
+    /// Times that each batch of rollouts is learned from (TRL's `num_iterations`).
+    pub epochs_per_batch: usize,
+    /// Updates that each of these passes is split into; groups are dealt out whole.
+    pub minibatches: usize,
+    /// What becomes of completions that the token limit cut off.
+    pub truncated: Truncated,
+    /// Added to the reward of a truncated completion.
+    pub truncated_reward: f64,
+    /// What becomes of groups whose rewards are all equal, and so teach nothing.
+    pub zero_variance: ZeroVariance,
+    /// With `zero_variance = "resample"`: samplings of further questions, at most, to fill a step; what is there
+    /// then is used.
+    pub resample_limit: usize,
+    /// Added to the loss: −coefficient · mean entropy.
+    pub entropy_coefficient: f64,
+}
+
+/// The penalty for leaving the reference policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kl {
+    /// β; 0 needs no reference policy.
+    pub coefficient: f64,
+    /// Schulman's k1, k2 or k3.
+    pub estimator: Estimator,
+    /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion).
+    pub place: KlPlace,
+}
+
+/// Where the KL penalty acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KlPlace {
+    /// + β · KL, token by token, with the loss's own weights.
+    Loss,
+    /// reward − β · Σ KL over the completion's tokens.
+    Reward,
+}
+
+/// How the reference policy follows the policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refresh {
+    /// Steps between refreshes; 0 keeps the reference as it was at the start.
+    pub every: usize,
+    /// reference ← mix · policy + (1 − mix) · reference.
+    pub mix: f64,
+}
+
+/// What becomes of truncated completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncated {
+    /// They teach like any other.
+    Keep,
+    /// They count in their group's baseline and have no loss (DAPO's overlong filtering).
+    Mask,
+}
+
+/// What becomes of groups without differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroVariance {
+    /// They stay, with advantage 0: their tokens count in the loss's divisor.
+    Keep,
+    /// They are left out.
+    Drop,
+    /// They are left out and further questions are sampled in their place (DAPO's dynamic sampling).
+    Resample,
+}
+
+impl Default for Grpo {
+    fn default() -> Self {
+        Self {
+            advantage: Advantage::default(),
+            loss: PolicyLoss::default(),
+            kl: Kl::default(),
+            reference: Refresh::default(),
+            epochs_per_batch: 1,
+            minibatches: 1,
+            truncated: Truncated::Keep,
+            truncated_reward: 0.0,
+            zero_variance: ZeroVariance::Keep,
+            resample_limit: 4,
+            entropy_coefficient: 0.0,
+        }
+    }
+}
+
+impl Default for Kl {
+    fn default() -> Self {
+        Self { coefficient: 0.0, estimator: Estimator::K3, place: KlPlace::Loss }
+    }
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { every: 0, mix: 1.0 }
+    }
+}
+
+impl Grpo {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let counts = [("epochs_per_batch", self.epochs_per_batch), ("minibatches", self.minibatches)];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(Error::Recipe(format!("loop.grpo.{key} = 0: it must be at least 1")));
+        }
+        if !(0.0..=1.0).contains(&self.reference.mix) {
+            return Err(Error::Recipe("loop.grpo.reference.mix must lie between 0 and 1".into()));
+        }
+        let finite = [
+            ("kl.coefficient", self.kl.coefficient),
+            ("truncated_reward", self.truncated_reward),
+            ("entropy_coefficient", self.entropy_coefficient),
+        ];
+        if let Some((key, value)) = finite.iter().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::Recipe(format!("loop.grpo.{key} = {value}: it must be a finite number")));
+        }
+        self.advantage.validate()?;
+        self.loss.validate()
+    }
+
+    /// Whether a reference policy is needed.
+    pub fn needs_reference(&self) -> bool {
+        self.kl.coefficient != 0.0
+    }
+
+    /// Samples the step's groups, without those that teach nothing where the recipe says so.
+    fn groups(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let prompts = context.questions.of_step(step);
+        let mut groups = context.groups(&prompts, step, 0, metrics)?;
+        context::describe(&groups, metrics);
+        if self.zero_variance == ZeroVariance::Keep {
+            return Ok(groups);
+        }
+        let teaches = |group: &Group| !zero_variance(&group.rewards());
+        groups.retain(teaches);
+        let mut attempts = 0;
+        while self.zero_variance == ZeroVariance::Resample
+            && groups.len() < prompts.len()
+            && attempts < self.resample_limit
+        {
+            attempts += 1;
+            let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
+            let mut spare = context.questions.spare(step, attempts);
+            spare.retain(|prompted| !taken.contains(&prompted.example.index));
+            let sampled = context.groups(&spare, step, attempts, metrics)?;
+            groups.extend(sampled.into_iter().filter(teaches));
+        }
+        groups.truncate(prompts.len());
+        metrics.set("groups_kept", groups.len() as f64);
+        metrics.set("resamplings", attempts as f64);
+        if groups.len() < prompts.len() && self.zero_variance == ZeroVariance::Resample {
+            tracing::warn!(
+                "step {step}: {} of {} groups have different rewards after {attempts} resamplings; going on with these",
+                groups.len(),
+                prompts.len()
+            );
+        }
+        Ok(groups)
+    }
+
+    /// The rewards that advantages are computed from: the scores' sum, and the penalties of this loop.
+    fn shaped(&self, group: &Group, kl: Option<&[f64]>) -> Vec<f64> {
+        let penalty = |i: usize| kl.map_or(0.0, |kl| self.kl.coefficient * kl[i]);
+        group
+            .rollouts
+            .iter()
+            .enumerate()
+            .map(|(i, r)| r.reward + if r.truncated() { self.truncated_reward } else { 0.0 } - penalty(i))
+            .collect()
+    }
+
+    /// Deals the items out to the updates of a step: `epochs_per_batch` passes of `minibatches` updates.
+    fn updates(&self, items: &[Item], max_new_tokens: usize, shuffle_seed: u64) -> Vec<Update> {
+        let groups = items.iter().map(|item| item.group).max().map_or(0, |last| last + 1);
+        let mut updates = Vec::new();
+        for epoch in 0..self.epochs_per_batch {
+            let mut order: Vec<usize> = (0..groups).collect();
+            if self.minibatches > 1 {
+                let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed::derive(&[shuffle_seed, epoch as u64]));
+                order.shuffle(&mut rng);
+            }
+            for part in order.chunks(groups.div_ceil(self.minibatches).max(1)) {
+                let chosen: Vec<usize> = (0..items.len()).filter(|&i| part.contains(&items[i].group)).collect();
+                let sequences = chosen.len();
+                let tokens = chosen.iter().map(|&i| items[i].tokens()).sum();
+                let weight = self.loss.total(sequences, tokens, max_new_tokens);
+                let items: Vec<usize> = chosen.into_iter().filter(|&i| !items[i].masked).collect();
+                if !items.is_empty() && weight > 0.0 {
+                    updates.push(Update { items, weight });
+                }
+            }
+        }
+        updates
+    }
+}
+
+/// One rollout with its credit.
+#[derive(Debug, Clone)]
+pub struct Item {
+    sequence: Sequence,
+    /// Number of its group within the step.
+    group: usize,
+    advantage: f64,
+    old_logprobs: Vec<f32>,
+    ref_logprobs: Option<Vec<f32>>,
+    /// Counts in the batch and has no loss.
+    masked: bool,
+}
+
+impl Item {
+    fn length(&self) -> usize {
+        self.sequence.tokens.len() - self.sequence.prompt
+    }
+
+    /// Tokens that have a loss.
+    fn tokens(&self) -> usize {
+        if self.masked { 0 } else { self.length() }
+    }
+}
+
+impl Lesson for Grpo {
+    type Item = Item;
+
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let groups = self.groups(context, step, metrics)?;
+        let sequences: Vec<Sequence> = groups
+            .iter()
+            .flat_map(|group| group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens)))
+            .collect();
+        let references =
+            if self.needs_reference() { Some(context.reference_logprobs(&sequences)?) } else { None };
+
+        let mut items = Vec::with_capacity(sequences.len());
+        let mut kls = Vec::with_capacity(sequences.len());
+        let mut remaining = sequences.into_iter();
+        for (number, group) in groups.iter().enumerate() {
+            for rollout in &group.rollouts {
+                let ref_logprobs = references.as_ref().map(|all| all[items.len()].clone());
+                kls.push(ref_logprobs.as_ref().map(|r| self.kl.estimator.sum(&rollout.logprobs, r)));
+                items.push(Item {
+                    sequence: remaining.next().expect("one sequence a rollout"),
+                    group: number,
+                    advantage: 0.0,
+                    old_logprobs: rollout.logprobs.clone(),
+                    ref_logprobs,
+                    masked: self.truncated == Truncated::Mask && rollout.truncated(),
+                });
+            }
+        }
+
+        let mut start = 0;
+        let mut shaped = Vec::with_capacity(groups.len());
+        for group in &groups {
+            let end = start + group.rollouts.len();
+            let kl: Option<Vec<f64>> = kls[start..end].iter().copied().collect();
+            let in_reward = kl.filter(|_| self.kl.place == KlPlace::Reward);
+            shaped.push(self.shaped(group, in_reward.as_deref()));
+            start = end;
+        }
+        let advantages = self.advantage.of(&shaped);
+        for (item, advantage) in items.iter_mut().zip(advantages.iter().flatten()) {
+            item.advantage = *advantage;
+        }
+
+        let mut credited = Vec::with_capacity(groups.len());
+        let mut start = 0;
+        for (group, advantages) in groups.into_iter().zip(advantages) {
+            let kept = context::selected(&context.select, &group, metrics);
+            let credit = (0..group.rollouts.len()).map(|i| kept.contains(&i).then_some(advantages[i])).collect();
+            for i in 0..group.rollouts.len() {
+                items[start + i].masked |= !kept.contains(&i);
+            }
+            start += group.rollouts.len();
+            credited.push((group, credit));
+        }
+        let sampled_tokens = items.iter().map(Item::length).sum();
+        let updates = self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
+        Ok(Batch { items, updates, groups: credited, sampled_tokens })
+    }
+
+    fn sequence<'a>(&self, item: &'a Item) -> &'a Sequence {
+        &item.sequence
+    }
+
+    fn loss(&self, items: &[&Item], logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Result<Tensor> {
+        let device = logprobs.device();
+        let lengths: Vec<usize> = items.iter().map(|item| item.length()).collect();
+        let flat = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
+        let spread = |per_item: Vec<f64>| {
+            let values = per_item.iter().zip(&lengths).flat_map(|(&v, &n)| std::iter::repeat_n(v as f32, n));
+            flat(values.collect())
+        };
+        let old_logprobs = flat(items.iter().flat_map(|item| item.old_logprobs.iter().copied()).collect());
+        let advantages = spread(items.iter().map(|item| item.advantage).collect());
+        let weights = spread(self.loss.weights(&lengths));
+        let tokens =
+            PolicyTokens { logprobs, old_logprobs: &old_logprobs, advantages: &advantages, weights: &weights, lengths: &lengths };
+        let terms = self.loss.sum(&tokens);
+        let count = lengths.iter().sum::<usize>() as f64;
+        terms.report(|name, value, weight| metrics.add(name, value, weight));
+        metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), count);
+        let difference = (logprobs.detach() - &old_logprobs).abs();
+        metrics.add("sampling/sampling_logp_difference/mean", difference.mean(tch::Kind::Float).double_value(&[]), count);
+        metrics.max("sampling/sampling_logp_difference/max", difference.max().double_value(&[]));
+
+        let mut loss = terms.loss;
+        if items.iter().all(|item| item.ref_logprobs.is_some()) {
+            let reference = items.iter().flat_map(|item| item.ref_logprobs.iter().flatten().copied());
+            let kl = self.kl.estimator.tokens(logprobs, &flat(reference.collect()));
+            metrics.add("kl", kl.mean(tch::Kind::Float).double_value(&[]), count);
+            if self.kl.place == KlPlace::Loss {
+                loss = loss + (kl * &weights).sum(tch::Kind::Float) * self.kl.coefficient;
+            }
+        }
+        if self.entropy_coefficient != 0.0 {
+            loss = loss - (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
+        }
+        Ok(loss)
+    }
+
+    fn finish(&mut self, context: &mut Context, step: usize) -> Result<()> {
+        if self.reference.every > 0
+            && step.is_multiple_of(self.reference.every)
+            && let Some(reference) = &mut context.reference
+        {
+            reference.refresh(&context.policy, self.reference.mix);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! A new policy from sizes: `[policy.init]`.
+
+use super::Policy;
+use crate::data::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::model::config::{Architecture, Config};
+use crate::model::Model;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind};
+
+/// The shape of a new model (Llama's architecture) and its tokenizer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Init {
+    /// One token a byte, or one a character of `alphabet`.
+    pub tokenizer: Level,
+    /// The characters that a character-level tokenizer knows; printable ASCII and the line feed by default.
+    pub alphabet: String,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Query heads; `hidden_size` is a multiple of it.
+    pub heads: usize,
+    /// Key and value heads; `heads` is a multiple of it.
+    pub kv_heads: usize,
+    /// Width of the MLP; 4 × `hidden_size` × 2/3, rounded up to a multiple of 32, by default.
+    pub intermediate_size: Option<usize>,
+    /// Longest sequence in tokens.
+    pub context: usize,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f64,
+    /// Whether the output projection is the embedding.
+    pub tie_word_embeddings: bool,
+}
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// A byte of UTF-8.
+    Bytes,
+    /// A character.
+    Characters,
+}
+
+impl Default for Init {
+    fn default() -> Self {
+        Self {
+            tokenizer: Level::Bytes,
+            alphabet: std::iter::once('\n').chain(' '..='~').collect(),
+            hidden_size: 128,
+            layers: 4,
+            heads: 4,
+            kv_heads: 4,
+            intermediate_size: None,
+            context: 512,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: true,
+        }
+    }
+}
+
+impl Init {
+    /// Checks that the sizes fit together.
+    pub fn validate(&self) -> Result<()> {
+        let sizes = [
+            ("hidden_size", self.hidden_size),
+            ("layers", self.layers),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("context", self.context),
+        ];
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(Error::Recipe(format!("policy.init.{key} = 0: it must be at least 1")));
+        }
+        if self.hidden_size % (2 * self.heads) != 0 {
+            return Err(Error::Recipe(format!(
+                "policy.init.hidden_size = {}: it must be a multiple of 2 × heads = {}, because heads have an even width",
+                self.hidden_size,
+                2 * self.heads
+            )));
+        }
+        if self.heads % self.kv_heads != 0 {
+            return Err(Error::Recipe(format!(
+                "policy.init.heads = {}: it must be a multiple of kv_heads = {}",
+                self.heads, self.kv_heads
+            )));
+        }
+        Ok(())
+    }
+
+    /// The model's shape over `vocab_size` tokens.
+    pub fn shape(&self, vocab_size: usize) -> Config {
+        let mut config = Config::new(Architecture::Llama);
+        config.vocab_size = vocab_size;
+        config.hidden_size = self.hidden_size;
+        config.intermediate_size = self.intermediate_size.unwrap_or((self.hidden_size * 8 / 3).next_multiple_of(32));
+        config.num_hidden_layers = self.layers;
+        config.num_attention_heads = self.heads;
+        config.num_key_value_heads = self.kv_heads;
+        config.head_dim = self.hidden_size / self.heads;
+        config.max_position_embeddings = self.context;
+        config.rope_theta = self.rope_theta;
+        config.tie_word_embeddings = self.tie_word_embeddings;
+        config
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        match self.tokenizer {
+            Level::Bytes => Tokenizer::bytes(),
+            Level::Characters => Tokenizer::characters(&self.alphabet),
+        }
+    }
+
+    /// Draws the weights from `seed`.
+    pub fn make(&self, kind: Kind, device: Device, seed: u64, slots: usize) -> Result<Policy> {
+        let tokenizer = self.tokenizer()?;
+        let model = Model::init(self.shape(tokenizer.vocab_size()), kind, device, seed)?;
+        let eos = vec![tokenizer.eos()];
+        Policy::new(model, tokenizer, eos, slots)
+    }
+}

@@ -1,0 +1,54 @@
+//! The reference policy: what the KL penalty keeps the policy near to.
+
+use super::Policy;
+use crate::error::Result;
+use crate::model::{Model, Sequence};
+use tch::Device;
+
+/// A frozen policy: the base under an adapter that is switched off, or a copy of the weights.
+#[derive(Debug)]
+pub enum Reference {
+    /// The policy's own base weights, its adapters off (LoRA): no copy.
+    Base,
+    /// Weights of their own.
+    Copy(Box<Model>),
+}
+
+impl Reference {
+    /// The policy as it is now, on `device`.
+    pub fn of(policy: &Policy, device: Device) -> Self {
+        if policy.model.has_lora() { Self::Base } else { Self::Copy(Box::new(policy.model.copy(device))) }
+    }
+
+    /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
+    pub fn logprobs(
+        &self,
+        policy: &mut Policy,
+        sequences: &[Sequence],
+        temperature: f64,
+        budget: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        match self {
+            Self::Base => {
+                policy.model.adapted = false;
+                let logprobs = policy.logprobs(sequences, temperature, budget);
+                policy.model.adapted = true;
+                logprobs
+            }
+            Self::Copy(model) => super::logprobs(model, sequences, temperature, budget),
+        }
+    }
+
+    /// Moves the reference towards the policy: reference ← mix · policy + (1 − mix) · reference (TR-DPO's soft
+    /// update; 1 replaces it). The base under an adapter stays as it is.
+    pub fn refresh(&mut self, policy: &Policy, mix: f64) {
+        let Self::Copy(model) = self else { return };
+        tch::no_grad(|| {
+            for ((_, target), (_, source)) in model.weights().into_iter().zip(policy.model.weights()) {
+                let mut target = target;
+                let source = source.to_device(target.device());
+                let _ = target.lerp_(&source, mix);
+            }
+        });
+    }
+}

@@ -1,0 +1,59 @@
+//! The rows' own completions as rollouts: `[rollout.dataset]`.
+
+use super::{Group, Prompted, Rollout};
+use crate::engine::{Sampling, StopReason};
+use crate::error::{Error, Result};
+use crate::model::Sequence;
+use crate::policy::Policy;
+use crate::rationale::Format;
+use serde::{Deserialize, Serialize};
+
+/// Every completion that a row brings (`completions`, or `completion`), scored under the policy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DatasetRollout {}
+
+/// The rows' completions with the policy's log-probabilities at the sampling temperature. A completion longer than
+/// `max_new_tokens` is cut there and counts as truncated; any other ends with the tokenizer's end-of-sequence id.
+pub fn read(
+    policy: &Policy,
+    prompts: &[Prompted],
+    sampling: &Sampling,
+    format: &Format,
+    tokens_per_microbatch: usize,
+) -> Result<Vec<Group>> {
+    let mut sequences = Vec::new();
+    let mut owners = Vec::new();
+    for (group, prompted) in prompts.iter().enumerate() {
+        if prompted.example.completions.is_empty() {
+            return Err(Error::Data(format!(
+                "example {}: it has no completion of its own, which rollout.dataset scores; \
+                 add a `completion` or `completions` column, or use [rollout.group]",
+                prompted.example.id
+            )));
+        }
+        for text in &prompted.example.completions {
+            let mut tokens = policy.tokenizer.encode(text)?;
+            tokens.push(policy.tokenizer.eos());
+            tokens.truncate(sampling.max_new_tokens);
+            owners.push(group);
+            let prompt = prompted.tokens.len();
+            sequences.push(Sequence { tokens: [&prompted.tokens[..], &tokens].concat(), prompt });
+        }
+    }
+    let logprobs = policy.logprobs(&sequences, sampling.scoring_temperature(), tokens_per_microbatch)?;
+    let mut groups: Vec<Group> = prompts
+        .iter()
+        .map(|p| Group { example: p.example.clone(), prompt: p.tokens.clone(), rollouts: Vec::new() })
+        .collect();
+    for ((sequence, logprobs), owner) in sequences.into_iter().zip(logprobs).zip(owners) {
+        let tokens = sequence.tokens[sequence.prompt..].to_vec();
+        let text = policy.tokenizer.decode(&tokens);
+        let stop = match tokens.last() {
+            Some(&last) if policy.eos.contains(&last) => StopReason::Eos(last),
+            _ => StopReason::Length,
+        };
+        groups[owner].rollouts.push(Rollout::new(tokens, text, logprobs, stop, format));
+    }
+    Ok(groups)
+}

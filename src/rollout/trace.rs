@@ -1,0 +1,74 @@
+//! A trace: a rollout as a JSONL line, what stages hand on and people read.
+//!
+//! `prompt`, `completion`, `answer` and `choices` are the columns that `[data]` reads, so a file of traces is a
+//! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
+
+use super::Group;
+use crate::data::Prompt;
+use crate::engine::StopReason;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// `example-id/step-sample`, unique within a stage.
+    pub id: String,
+    /// The example's id.
+    pub example: String,
+    /// The step that sampled it, counted from 1.
+    pub step: usize,
+    /// What the policy was asked.
+    pub prompt: Prompt,
+    /// What it wrote.
+    pub completion: String,
+    /// The gold answer.
+    pub answer: Option<String>,
+    /// The options of a multiple-choice question.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
+    /// The parsed steps.
+    pub steps: Vec<String>,
+    /// The parsed answer.
+    pub predicted: Option<String>,
+    /// Why the completion ended.
+    pub stop: StopReason,
+    /// Scores by reward name, before weights.
+    pub scores: BTreeMap<String, f64>,
+    /// Σ weight · score.
+    pub reward: f64,
+    /// The credit it got, where it was trained on.
+    pub advantage: Option<f64>,
+    /// The prompt's token ids.
+    pub prompt_ids: Vec<u32>,
+    /// The completion's token ids.
+    pub completion_ids: Vec<u32>,
+    /// log p of each completion token when it was sampled (or scored), in nats.
+    pub logprobs: Vec<f32>,
+}
+
+impl Trace {
+    /// The rollout `sample` of `group`.
+    pub fn of(group: &Group, sample: usize, step: usize, advantage: Option<f64>) -> Self {
+        let (example, rollout) = (&group.example, &group.rollouts[sample]);
+        let steps = rollout.rationale.iter().flat_map(|r| &r.steps).map(|span| rollout.text[span.clone()].to_string());
+        Self {
+            id: format!("{}/{step}-{sample}", example.id),
+            example: example.id.clone(),
+            step,
+            prompt: example.prompt.clone(),
+            completion: rollout.text.clone(),
+            answer: example.answer.clone(),
+            choices: example.choices.clone(),
+            steps: steps.collect(),
+            predicted: rollout.answer().map(str::to_string),
+            stop: rollout.stop.clone(),
+            scores: rollout.scores.iter().map(|(name, score)| (name.clone(), score.value)).collect(),
+            reward: rollout.reward,
+            advantage,
+            prompt_ids: group.prompt.clone(),
+            completion_ids: rollout.tokens.clone(),
+            logprobs: rollout.logprobs.clone(),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need. Nothing heavy is loaded.
+
+use crate::data::hub::Hub;
+use crate::loops::Loop;
+use crate::model::Config;
+use crate::policy::PolicyConfig;
+use crate::recipe::Stage;
+use std::fmt::Write;
+use tch::{Device, Kind};
+
+/// One stage of the plan.
+#[derive(Debug)]
+pub struct Planned<'a> {
+    /// The pass over the list of stages, counted from 1.
+    pub round: usize,
+    /// Its name.
+    pub name: &'a str,
+    /// Its sections.
+    pub stage: &'a Stage,
+}
+
+/// The plan as text.
+pub fn describe(plan: &[Planned], hub: &Hub) -> String {
+    let mut out = String::from("# Plan\n");
+    for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
+        let _ = writeln!(out, "#\n# {}. {name} (round {round}): loop.{}, {}", index + 1, stage.lesson.name(), work(stage));
+        if stage.lesson.trains() || stage.lesson.rolls_out() {
+            let _ = writeln!(out, "#    {}", tokens(stage));
+        }
+        let shape = shape(plan, index, hub);
+        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape)));
+    }
+    out
+}
+
+fn work(stage: &Stage) -> String {
+    match (&stage.lesson, stage.run.steps) {
+        (Loop::Evaluate(_), _) => "the held-out questions once".into(),
+        (_, Some(steps)) => format!("{steps} steps of {} prompts", stage.data.prompts_per_step),
+        (_, None) => format!("{} pass(es) over the data, {} prompts a step", stage.run.epochs, stage.data.prompts_per_step),
+    }
+}
+
+fn tokens(stage: &Stage) -> String {
+    let prompts = stage.data.prompts_per_step;
+    match stage.rollout.group_size() {
+        Some(size) if stage.lesson.rolls_out() => format!(
+            "a step samples {prompts} × {size} = {} completions of at most {} tokens: {} tokens",
+            prompts * size,
+            stage.policy.sampling.max_new_tokens,
+            prompts * size * stage.policy.sampling.max_new_tokens
+        ),
+        _ => format!("a step reads {prompts} rows, {} tokens at a time", stage.optim.tokens_per_microbatch),
+    }
+}
+
+fn unknown() -> String {
+    "memory: not known before the model is there (an earlier stage makes it, or the hub has it)".into()
+}
+
+/// The model's shape where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up.
+fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
+    let config: &PolicyConfig = &plan[index].stage.policy;
+    if let Some(init) = &config.init {
+        let tokenizer = init.tokenizer().ok()?;
+        return Some(init.shape(tokenizer.vocab_size()));
+    }
+    let model = config.model.as_deref()?;
+    match model.strip_prefix('@') {
+        Some(name) => {
+            let earlier = plan[..index].iter().rposition(|planned| planned.name == name)?;
+            shape(plan, earlier, hub)
+        }
+        None => Config::read(&hub.at_hand(model)?).ok(),
+    }
+}
+
+/// Bytes by what holds them. Activations are an estimate: 34 · hidden + 6 · intermediate bytes a token and layer in
+/// 16-bit numbers, twice that in f32; with checkpointing, one layer's and every layer's input.
+fn memory(stage: &Stage, shape: &Config) -> String {
+    let kind = stage.policy.dtype.kind(Device::Cpu);
+    let width = kind.elt_size_in_bytes();
+    let parameters = shape.parameters();
+    let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.parameters(shape));
+    let masters = if kind == Kind::Float { 0 } else { 4 * trained };
+    let mut parts = vec![("weights", parameters * width)];
+    if stage.lesson.trains() {
+        parts.push(("gradients and optimiser", trained * (4 + 8) + masters));
+        let layer = (34 * shape.hidden_size + 6 * shape.intermediate_size) * width / 2;
+        let layers = shape.num_hidden_layers;
+        let per_token = if stage.policy.gradient_checkpointing {
+            layer + layers * shape.hidden_size * width
+        } else {
+            layer * layers
+        };
+        parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
+    }
+    if let Loop::Grpo(grpo) = &stage.lesson
+        && grpo.needs_reference()
+        && stage.policy.lora.is_none()
+    {
+        parts.push(("reference policy", parameters * width));
+    }
+    if let (true, Some(size)) = (stage.lesson.rolls_out(), stage.rollout.group_size()) {
+        let slots = stage.policy.decode_slots.min(stage.data.prompts_per_step * size);
+        let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
+        let length = (prompt + stage.policy.sampling.max_new_tokens).min(shape.max_position_embeddings);
+        let per_token = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * width;
+        parts.push(("KV cache", slots * length * per_token));
+    }
+    let total: usize = parts.iter().map(|(_, bytes)| bytes).sum();
+    let listed: Vec<String> = parts.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes))).collect();
+    format!(
+        "memory: about {} for {} parameters in {}: {}",
+        size(total),
+        count(parameters),
+        if kind == Kind::Float { "f32" } else { "bf16" },
+        listed.join(", ")
+    )
+}
+
+fn size(bytes: usize) -> String {
+    match bytes as f64 {
+        b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
+        b if b >= 1e6 => format!("{:.0} MB", b / 1e6),
+        b => format!("{:.0} kB", b / 1e3),
+    }
+}
+
+fn count(parameters: usize) -> String {
+    match parameters as f64 {
+        n if n >= 1e9 => format!("{:.1}B", n / 1e9),
+        n if n >= 1e6 => format!("{:.1}M", n / 1e6),
+        n => format!("{:.0}k", n / 1e3),
+    }
+}

@@ -1,0 +1,79 @@
+//! What the end of a run says: the evaluations side by side, and rationales before and after.
+
+use super::session::Evaluation;
+use std::collections::BTreeSet;
+
+/// The first evaluation and the last of each stage: a title and a report each, in order.
+pub fn points(evaluations: &[Evaluation]) -> Vec<&Evaluation> {
+    let last_of_stage = |index: usize| {
+        let this = &evaluations[index];
+        evaluations.get(index + 1).is_none_or(|next| (&next.stage, next.round) != (&this.stage, this.round))
+    };
+    let mut picked: Vec<&Evaluation> = Vec::new();
+    for (index, evaluation) in evaluations.iter().enumerate() {
+        let seen_before = picked.last().is_some_and(|last| last.report == evaluation.report);
+        if (index == 0 || last_of_stage(index)) && !seen_before {
+            picked.push(evaluation);
+        }
+    }
+    picked
+}
+
+/// Header and rows: one column a point, one row a class and one for all questions, then lengths.
+pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
+    let header = std::iter::once(String::new()).chain(points.iter().map(|point| point.title())).collect();
+    let classes: BTreeSet<&String> = points.iter().flat_map(|p| p.report.classes.keys()).collect();
+    let mut rows = Vec::new();
+    for class in classes {
+        let cells = points.iter().map(|p| {
+            p.report.classes.get(class).map_or("–".into(), |(share, n)| format!("{} of {n}", percent(*share)))
+        });
+        rows.push(std::iter::once(class.clone()).chain(cells).collect());
+    }
+    let row = |name: &str, cell: &dyn Fn(&Evaluation) -> String| {
+        std::iter::once(name.to_string()).chain(points.iter().map(|p| cell(p))).collect::<Vec<String>>()
+    };
+    let length = |l: Option<f64>| l.map_or("–".to_string(), |l| format!("{l:.1}"));
+    rows.push(row("accuracy", &|p| {
+        let r = &p.report;
+        format!("{} [{}, {}]", percent(r.accuracy), percent(r.interval.0), percent(r.interval.1))
+    }));
+    let ks: BTreeSet<usize> = points.iter().flat_map(|p| p.report.pass_at.keys().copied()).filter(|k| *k > 1).collect();
+    for k in ks {
+        let show = |v: Option<&f64>| v.map_or("–".to_string(), |v| percent(*v));
+        rows.push(row(&format!("pass@{k}"), &|p| show(p.report.pass_at.get(&k))));
+        rows.push(row(&format!("maj@{k}"), &|p| show(p.report.majority_at.get(&k))));
+    }
+    rows.push(row("tokens, right answers", &|p| length(p.report.length_correct)));
+    rows.push(row("tokens, wrong answers", &|p| length(p.report.length_wrong)));
+    rows.push(row("cut off", &|p| percent(p.report.truncated)));
+    (header, rows)
+}
+
+/// The shown questions, each with what the first and the last point wrote.
+pub fn rationales(points: &[&Evaluation]) -> String {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return String::new() };
+    let mut out = String::new();
+    for (index, before) in first.report.shown.iter().enumerate() {
+        out += &format!("\n{}\n", before.prompt.trim_end());
+        let mut add = |title: String, text: &str, correct: bool| {
+            let verdict = if correct { "right" } else { "wrong" };
+            out += &format!("  {title} ({verdict}):\n");
+            for line in text.trim_end().lines() {
+                out += &format!("    {line}\n");
+            }
+        };
+        add(first.title(), &before.completion, before.correct);
+        if points.len() > 1
+            && let Some(after) = last.report.shown.get(index)
+        {
+            add(last.title(), &after.completion, after.correct);
+        }
+        out += &format!("  answer: {}\n", before.answer);
+    }
+    out
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}

@@ -1,0 +1,95 @@
+//! The training loop: a lesson's batches, in micro-batches, into updates of the weights.
+
+use super::session::Session;
+use super::stage::Opened;
+use crate::batch::micro_batches;
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::loops::{Batch, Lesson, Update};
+use crate::model::{Grad, Sequence};
+use crate::optim::AdamW;
+use crate::rollout::Trace;
+use std::time::Instant;
+
+/// Trains `lesson` to the stage's last step, from wherever its checkpoints have come.
+pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Session) -> Result<()> {
+    let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+    let start = session.restore(opened, &mut optim)?;
+    if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
+        session.evaluate(opened, 0)?;
+    }
+    for step in start + 1..=opened.steps {
+        let mut metrics = Metrics::default();
+        let began = Instant::now();
+        let batch = lesson.batch(&mut opened.context, step, &mut metrics)?;
+        let sampled = began.elapsed().as_secs_f64();
+        let lr = opened.stage.optim.lr(step - 1, opened.steps);
+        for update in &batch.updates {
+            let norm = learn(lesson, &batch, update, opened, &mut optim, lr, &mut metrics)?;
+            metrics.add("grad_norm", norm, 1.0);
+        }
+        lesson.finish(&mut opened.context, step)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let tokens: usize = batch.items.iter().map(|item| lesson.sequence(item).tokens.len()).sum();
+        opened.tokens += tokens;
+        metrics.set("learning_rate", lr);
+        metrics.set("updates", batch.updates.len() as f64);
+        metrics.set("num_tokens", opened.tokens as f64);
+        metrics.set("step_time", seconds);
+        if batch.sampled_tokens > 0 {
+            metrics.set("time/sampling_and_scoring", sampled);
+        }
+        metrics.set("time/learning", seconds - sampled);
+        metrics.set("tokens_per_second", tokens as f64 / seconds);
+        let traces = traces(&batch, step);
+        session.report(opened, step, &traces, metrics)?;
+        if opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps)) {
+            session.evaluate(opened, step)?;
+        }
+        session.checkpoint(opened, &optim, step)?;
+    }
+    Ok(())
+}
+
+/// One update: the gradient of Σ loss / weight, whatever micro-batches it came in. Returns its norm before clipping.
+fn learn<L: Lesson>(
+    lesson: &L,
+    batch: &Batch<L::Item>,
+    update: &Update,
+    opened: &mut Opened,
+    optim: &mut AdamW,
+    lr: f64,
+    metrics: &mut Metrics,
+) -> Result<f64> {
+    let items: Vec<&L::Item> = update.items.iter().map(|&index| &batch.items[index]).collect();
+    let lengths: Vec<usize> = items.iter().map(|item| lesson.sequence(item).tokens.len()).collect();
+    let model = &opened.context.policy.model;
+    let temperature = if batch.groups.is_empty() { 1.0 } else { opened.context.sampling.scoring_temperature() };
+    let mut total = 0.0;
+    for indices in micro_batches(&lengths, opened.context.tokens_per_microbatch) {
+        let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
+        let sequences: Vec<Sequence> = picked.iter().map(|item| lesson.sequence(item).clone()).collect();
+        let scored = model.score(&sequences, temperature, Grad::Yes)?;
+        let loss = lesson.loss(&picked, &scored.logprobs, &scored.entropy, metrics)? / update.weight;
+        total += loss.double_value(&[]);
+        scored.backward(&loss)?;
+        optim.accumulate()?;
+    }
+    if !total.is_finite() {
+        return Err(Error::Torch(tch::TchError::Torch(format!(
+            "the loss is {total}; a lower optim.lr, or policy.dtype = \"f32\", may help"
+        ))));
+    }
+    metrics.add("loss", total, 1.0);
+    let norm = optim.clip(opened.stage.optim.max_grad_norm)?;
+    optim.step(lr)?;
+    optim.zero_grad()?;
+    Ok(norm)
+}
+
+fn traces<Item>(batch: &Batch<Item>, step: usize) -> Vec<Trace> {
+    let of_group = |(group, credit): &(crate::rollout::Group, Vec<Option<f64>>)| {
+        credit.iter().enumerate().map(|(i, advantage)| Trace::of(group, i, step, *advantage)).collect::<Vec<_>>()
+    };
+    batch.groups.iter().flat_map(of_group).collect()
+}
