@@ -1,0 +1,46 @@
+# One profile throughout, release: dependencies are compiled once for every target here.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build quickstart test slow-test check bench gpu-check
+# Steps share one build folder, and their order is the order to read them in.
+.NOTPARALLEL:
+
+# .cargo/config.toml says where libtorch is; torch-sys would let this variable override it.
+cargo := env -u LIBTORCH_USE_PYTORCH cargo
+# Tests run side by side already; libtorch's own threads on top of them only wait for each other.
+test := OMP_NUM_THREADS=1 $(cargo) test --release
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## put libtorch 2.11.0 in place (LIBTORCH=…, LIBTORCH_USE_PYTORCH=1 and RATIONALE_CUDA=0|1 are heeded)
+	@command -v cargo >/dev/null || { echo "cargo not found: install Rust 1.88 or later, with rustup" >&2; exit 2; }
+	@scripts/setup-libtorch.sh
+
+build: setup ## compile target/release/train
+	$(cargo) build --release
+
+quickstart: build ## watch a rationale generator learn addition, from nothing, in minutes
+	$(cargo) run --release --quiet -- --recipe recipes/quickstart.toml --overwrite
+
+test: setup ## run the tests
+	$(test)
+
+slow-test: setup ## run the long tests as well: real learning, real checkpoints
+	$(test) -- --include-ignored
+
+check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe with --dry-run
+	cargo fmt --check
+	$(cargo) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(cargo) doc --release --no-deps
+	$(test)
+	@for recipe in recipes/*.toml; do \
+		echo "train --recipe $$recipe --dry-run"; \
+		$(cargo) run --release --quiet -- --recipe "$$recipe" --dry-run >/dev/null || exit 1; \
+	done
+
+bench: setup ## measure: decoding, a training step, the pure mathematics
+	$(cargo) bench
+
+gpu-check: ## on a machine with an NVIDIA GPU: one line per check
+	@scripts/gpu-check.sh
