@@ -1,1 +1,33 @@
-//! log.
+//! What a run shows while it works, and the figures that it leaves behind.
+
+pub mod files;
+pub mod metrics;
+pub mod show;
+pub mod table;
+
+pub use files::{Board, JsonLines};
+pub use metrics::Metrics;
+pub use show::Show;
+pub use table::table;
+
+use serde::{Deserialize, Serialize};
+
+/// What is shown: `[log]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Steps between tables of sample rollouts; 0 for none.
+    pub samples_every: usize,
+    /// Rollouts in such a table.
+    pub samples: usize,
+    /// Whether TensorBoard event files are written.
+    pub tensorboard: bool,
+    /// Whether the token ids and log-probabilities of every rollout are kept in `traces/`.
+    pub traces: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { samples_every: 10, samples: 2, tensorboard: true, traces: true }
+    }
+}

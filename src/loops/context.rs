@@ -69,7 +69,7 @@ impl Questions {
     }
 
     fn pick(&self, seed: u64, step: usize) -> Vec<Prompted> {
-        order::indices(seed, self.all.len(), step - 1, self.per_step, self.shuffle)
+        order::of_step(self.all.len(), self.per_step, step - 1, self.shuffle.then_some(seed))
             .into_iter()
             .map(|index| self.all[index].clone())
             .collect()
@@ -132,7 +132,8 @@ impl Context {
                     seed,
                     &mut self.progress,
                 )?;
-                metrics.add("sampling/tokens_per_second", statistics.tokens_per_second(), 1.0);
+                let seconds = statistics.prefill_seconds + statistics.decode_seconds;
+                metrics.add("sampling/tokens_per_second", statistics.decoded_tokens as f64 / seconds, 1.0);
                 metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
                 groups
             }

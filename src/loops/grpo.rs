@@ -6,12 +6,11 @@ use crate::advantage::{Advantage, zero_variance};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::kl::Estimator;
-use crate::loss::policy::{PolicyLoss, PolicyTokens};
+use crate::loss::policy::{Clips, PolicyLoss, PolicyTokens};
 use crate::model::Sequence;
+use crate::data::order;
 use crate::rollout::Group;
 use crate::seed;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -206,24 +205,47 @@ impl Grpo {
         let groups = items.iter().map(|item| item.group).max().map_or(0, |last| last + 1);
         let mut updates = Vec::new();
         for epoch in 0..self.epochs_per_batch {
-            let mut order: Vec<usize> = (0..groups).collect();
-            if self.minibatches > 1 {
-                let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed::derive(&[shuffle_seed, epoch as u64]));
-                order.shuffle(&mut rng);
-            }
+            let order = order::of_epoch(groups, epoch, (self.minibatches > 1).then_some(shuffle_seed));
             for part in order.chunks(groups.div_ceil(self.minibatches).max(1)) {
                 let chosen: Vec<usize> = (0..items.len()).filter(|&i| part.contains(&items[i].group)).collect();
-                let sequences = chosen.len();
-                let tokens = chosen.iter().map(|&i| items[i].tokens()).sum();
-                let weight = self.loss.total(sequences, tokens, max_new_tokens);
-                let items: Vec<usize> = chosen.into_iter().filter(|&i| !items[i].masked).collect();
-                if !items.is_empty() && weight > 0.0 {
-                    updates.push(Update { items, weight });
+                let total = |of: &[usize]| {
+                    self.loss.total(of.len(), of.iter().map(|&i| items[i].tokens()).sum(), max_new_tokens)
+                };
+                let weight = if self.loss.spans_generation() {
+                    total(&(0..items.len()).collect::<Vec<_>>()) / self.minibatches as f64
+                } else {
+                    total(&chosen)
+                };
+                let teaching: Vec<usize> = chosen.into_iter().filter(|&i| !items[i].masked).collect();
+                if !teaching.is_empty() {
+                    updates.push(Update { items: teaching, weight });
                 }
             }
         }
         updates
     }
+}
+
+impl Kl {
+    /// The estimate summed over a completion's tokens.
+    fn of(&self, logprobs: &[f32], reference: &[f32]) -> f64 {
+        let tokens = self.estimator.tokens(&Tensor::from_slice(logprobs), &Tensor::from_slice(reference));
+        tokens.sum(tch::Kind::Double).double_value(&[])
+    }
+}
+
+/// How often the clip held, under TRL's names.
+fn report(clips: &Clips, metrics: &mut Metrics) {
+    if clips.count == 0.0 {
+        return;
+    }
+    metrics.add("clip_ratio/low_mean", clips.low / clips.count, clips.count);
+    metrics.add("clip_ratio/high_mean", clips.high / clips.count, clips.count);
+    metrics.add("clip_ratio/region_mean", (clips.low + clips.high) / clips.count, clips.count);
+    metrics.min("clip_ratio/low_min", clips.low_min);
+    metrics.max("clip_ratio/high_max", clips.high_max);
+    metrics.add("ratio/mean", clips.ratio / clips.count, clips.count);
+    metrics.max("ratio/max", clips.ratio_max);
 }
 
 /// One rollout with its credit.
@@ -268,7 +290,7 @@ impl Lesson for Grpo {
         for (number, group) in groups.iter().enumerate() {
             for rollout in &group.rollouts {
                 let ref_logprobs = references.as_ref().map(|all| all[items.len()].clone());
-                kls.push(ref_logprobs.as_ref().map(|r| self.kl.estimator.sum(&rollout.logprobs, r)));
+                kls.push(ref_logprobs.as_ref().map(|reference| self.kl.of(&rollout.logprobs, reference)));
                 items.push(Item {
                     sequence: remaining.next().expect("one sequence a rollout"),
                     group: number,
@@ -329,7 +351,7 @@ impl Lesson for Grpo {
             PolicyTokens { logprobs, old_logprobs: &old_logprobs, advantages: &advantages, weights: &weights, lengths: &lengths };
         let terms = self.loss.sum(&tokens);
         let count = lengths.iter().sum::<usize>() as f64;
-        terms.report(|name, value, weight| metrics.add(name, value, weight));
+        report(&terms.clips, metrics);
         metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), count);
         let difference = (logprobs.detach() - &old_logprobs).abs();
         metrics.add("sampling/sampling_logp_difference/mean", difference.mean(tch::Kind::Float).double_value(&[]), count);

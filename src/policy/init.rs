@@ -109,7 +109,7 @@ impl Init {
     /// The tokenizer.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         match self.tokenizer {
-            Level::Bytes => Tokenizer::bytes(),
+            Level::Bytes => Ok(Tokenizer::bytes()),
             Level::Characters => Tokenizer::characters(&self.alphabet),
         }
     }

@@ -178,7 +178,6 @@ impl Policy {
         self.tokenizer.save(folder)?;
         let path: PathBuf = folder.join("generation_config.json");
         let generation = serde_json::json!({
-            "bos_token_id": self.tokenizer.bos(),
             "eos_token_id": self.eos,
             "pad_token_id": self.tokenizer.pad(),
         });

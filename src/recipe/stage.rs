@@ -2,7 +2,7 @@
 
 use super::{Recipe, StageTable};
 use crate::checkpoint::Checkpoint;
-use crate::data::Data;
+use crate::data::{Data, Split};
 use crate::devices::Devices;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
@@ -109,7 +109,7 @@ impl Stage {
         if matches!(self.lesson, Loop::Evaluate(_)) && self.eval.is_none() {
             return problem("loop.evaluate", "there is no [eval] section", "add [eval]; empty takes its defaults");
         }
-        if self.eval.is_some() && !self.data.has_eval() {
+        if self.eval.is_some() && !self.data.has(Split::Eval) {
             return problem("eval", "there are no held-out questions", "set data.eval, or a data.task that has some");
         }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {
@@ -154,7 +154,6 @@ impl Stage {
         self.lesson.validate()?;
         self.optim.check()?;
         self.devices.validate()?;
-        self.data.validate()?;
         self.select.validate()?;
         self.checkpoint.validate()?;
         self.eval.as_ref().map_or(Ok(()), Eval::validate)

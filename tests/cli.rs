@@ -1,0 +1,244 @@
+//! The program as its user meets it: runs in temporary folders, read back from the files that they leave.
+
+mod program;
+
+use program::{Program, lines, number};
+use serde_json::Value;
+use std::fs;
+use std::time::Duration;
+
+/// Two stages on the addition task with a model of a few thousand weights: seconds, not minutes.
+const TINY: &str = r#"
+[data]
+prompts_per_step = 4
+template.chat = false
+[data.task.addition]
+digits = [1]
+train = 40
+eval = 6
+[policy.init]
+tokenizer = "characters"
+alphabet = "0123456789+=:# \n"
+hidden_size = 16
+layers = 2
+heads = 2
+kv_heads = 1
+context = 64
+[policy.sampling]
+max_new_tokens = 12
+[devices]
+policy = "cpu"
+threads = 1
+[eval]
+by = "digits"
+[[stage]]
+name = "warmup"
+run.steps = 4
+[stage.loop.sft]
+[stage.optim]
+lr = 1e-3
+[[stage]]
+name = "rl"
+run.steps = 10
+[stage.policy]
+model = "@warmup"
+[stage.rollout.group]
+size = 4
+[stage.reward.length]
+max_tokens = 12
+buffer = 11
+[stage.loop.grpo]
+kl.coefficient = 0.01
+reference.every = 3
+[stage.optim]
+lr = 1e-3
+[stage.checkpoint]
+every = 5
+"#;
+
+#[test]
+fn a_run_leaves_everything_it_promises() {
+    let program = Program::new(TINY);
+    program.train(&[]).success();
+    let run = program.out();
+    for file in ["recipe.toml", "run.json", "metrics.jsonl", "evaluations.jsonl"] {
+        assert!(run.join(file).is_file(), "{file} is missing");
+    }
+    let metrics = lines(&run.join("metrics.jsonl"));
+    let steps = |stage: &str| metrics.iter().filter(|m| m["stage"] == stage).count();
+    assert_eq!((steps("warmup"), steps("rl")), (4, 10));
+    let rl = metrics.iter().find(|m| m["stage"] == "rl").unwrap();
+    for name in [
+        "loss", "grad_norm", "learning_rate", "reward", "reward_std", "frac_reward_zero_std", "rewards/length/mean",
+        "completions/mean_length", "completions/clipped_ratio", "entropy", "kl", "clip_ratio/region_mean", "num_tokens",
+        "step_time", "sampling/sampling_logp_difference/mean",
+    ] {
+        assert!(rl[name].is_number(), "{name} is missing from {rl}");
+    }
+    // Sampler and trainer compute the same quantity: in f32 they may differ by rounding alone.
+    assert!(number(rl, "sampling/sampling_logp_difference/max") < 1e-4);
+    let traces: Vec<Value> = fs::read_dir(run.join("traces"))
+        .unwrap()
+        .flat_map(|file| lines(&file.unwrap().path()))
+        .filter(|trace| trace["advantage"].is_number())
+        .collect();
+    assert_eq!(traces.len(), 10 * 4 * 4, "10 steps of 4 prompts with 4 completions");
+    let trace = &traces[0];
+    assert_eq!(
+        trace["completion_ids"].as_array().unwrap().len(),
+        trace["logprobs"].as_array().unwrap().len(),
+        "one log-probability a token"
+    );
+    let checkpoint = run.join("rl/step-000010");
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "state.json"] {
+        assert!(checkpoint.join(file).is_file(), "{file} is missing from the checkpoint");
+    }
+    assert!(fs::read_dir(run.join("tensorboard")).unwrap().next().is_some());
+}
+
+#[test]
+fn a_killed_run_resumes_bit_for_bit() {
+    let whole = Program::new(TINY);
+    whole.train(&[]).success();
+
+    let killed = Program::new(TINY);
+    let mut child = killed.start(&[]);
+    let rl_steps = || {
+        let path = killed.out().join("metrics.jsonl");
+        if path.is_file() { lines(&path).iter().filter(|m| m["stage"] == "rl").count() } else { 0 }
+    };
+    while rl_steps() < 6 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!killed.out().join("rl/step-000010").exists(), "it was killed too late to test anything");
+    killed.train(&["--resume"]).success();
+
+    let bytes = |program: &Program| fs::read(program.out().join("rl/step-000010/model.safetensors")).unwrap();
+    assert!(bytes(&whole) == bytes(&killed), "the weights differ");
+    let curve = |program: &Program| -> Vec<(u64, f64, f64)> {
+        lines(&program.out().join("metrics.jsonl"))
+            .iter()
+            .filter(|m| m["stage"] == "rl")
+            .map(|m| (m["step"].as_u64().unwrap(), number(m, "loss"), number(m, "reward")))
+            .collect()
+    };
+    assert_eq!(curve(&whole), curve(&killed), "each step is there once, with the same figures");
+}
+
+#[test]
+fn micro_batches_change_nothing_but_memory() {
+    let curve = |tokens: &str| -> Vec<f64> {
+        let program = Program::new(TINY);
+        program.train(&["--set", &format!("optim.tokens_per_microbatch={tokens}")]).success();
+        lines(&program.out().join("metrics.jsonl")).iter().map(|m| number(m, "grad_norm")).collect()
+    };
+    // One sequence at a time against the whole step at once.
+    for (one, all) in curve("1").iter().zip(curve("100000")) {
+        assert!((one - all).abs() <= 1e-3 * all.abs() + 1e-6, "{one} and {all}");
+    }
+}
+
+#[test]
+fn a_run_directory_is_never_overwritten_by_accident() {
+    let program = Program::new(TINY);
+    let quick = ["--set", "run.steps=1"];
+    program.train(&quick).success();
+    let refused = program.train(&quick).code(2);
+    assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
+    program.train(&[&quick[..], &["--overwrite"]].concat()).success();
+}
+
+#[test]
+fn a_dry_run_says_everything_and_does_nothing() {
+    let program = Program::new(TINY);
+    let said = program.train(&["--dry-run"]).success();
+    assert!(!program.out().exists());
+    for words in ["max_grad_norm", "a step samples 4 × 4 = 16 completions", "memory: about"] {
+        assert!(said.contains(words), "`{words}` is missing from:\n{said}");
+    }
+    // What it prints is a recipe: the same plan comes out of it.
+    let again = Program::new(&said);
+    let plan = |text: &str| text.split("# Plan").nth(1).unwrap().to_string();
+    assert_eq!(plan(&again.train(&["--dry-run"]).success()), plan(&said));
+}
+
+#[test]
+fn mistakes_are_named_before_anything_starts() {
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["--set", "optim.learning_rate=1"], &["learning_rate", "lr"]),
+        (&["--set", "reward.lenght.max_tokens=3"], &["lenght", "length"]),
+        (&["--set", "policy.dtype=f8"], &["f8", "bf16"]),
+        (&["--set", "devices.policy=cuda:77"], &["cuda:77", "cpu"]),
+        (&["--set", "stage.rl.rollout.group.size=1"], &["group of one"]),
+    ];
+    for (arguments, words) in cases {
+        let program = Program::new(TINY);
+        let said = program.train(arguments).code(2);
+        for word in words {
+            assert!(said.contains(word), "{arguments:?}: `{word}` is missing from: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_row_is_named_by_file_and_line() {
+    let rows = "{\"question\": \"1+1\", \"answer\": \"2\"}\n{\"question\": \"\", \"answer\": \"2\"}\n{oops\n";
+    let program = Program::new(&program::ON_ROWS.replace("LOOP", "sft"));
+    program.write("rows.jsonl", rows);
+    let said = program.train(&[]).code(2);
+    assert!(said.contains("rows.jsonl:2") && said.contains("rows.jsonl:3"), "{said}");
+}
+
+#[test]
+fn collect_scores_the_rows_own_completions() {
+    let rows = "{\"id\": \"a\", \"question\": \"1+1\", \"completions\": [\"1+1+0=2: 2\\n#### 2\", \"#### 3\"], \"answer\": \"2\"}\n";
+    let recipe = program::ON_ROWS.replace("LOOP", "collect") + "[rollout.dataset]\n[reward.answer]\n";
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", rows);
+    program.train(&[]).success();
+    let traces: Vec<Value> =
+        fs::read_dir(program.out().join("traces")).unwrap().flat_map(|f| lines(&f.unwrap().path())).collect();
+    assert_eq!(traces.len(), 2);
+    assert_eq!(traces.iter().map(|t| number(&t["scores"], "answer")).collect::<Vec<_>>(), [1.0, 0.0]);
+    let first = &traces[0];
+    assert_eq!((&first["example"], &first["predicted"], &first["completion"]), (&"a".into(), &"2".into(), &"1+1+0=2: 2\n#### 2".into()));
+    assert_eq!(first["steps"], serde_json::json!(["1+1+0=2: 2"]));
+    assert_eq!(first["stop"], serde_json::json!({"eos": first["completion_ids"].as_array().unwrap().last().unwrap()}));
+    // 17 characters and the end of sequence.
+    assert_eq!(first["logprobs"].as_array().unwrap().len(), 18);
+}
+
+#[test]
+fn traces_are_a_dataset_for_the_next_stage() {
+    let recipe = TINY.replace(
+        "[[stage]]\nname = \"rl\"",
+        "[[stage]]\nname = \"sample\"\nrun.steps = 2\n[stage.policy]\nmodel = \"@warmup\"\n[stage.rollout.group]\nsize = 2\n\
+         [stage.loop.collect]\n[[stage]]\nname = \"again\"\nrun.steps = 1\n[stage.policy]\nmodel = \"@warmup\"\n\
+         [stage.data]\ntrain = \"@sample\"\neval = \"@sample\"\n[stage.loop.sft]\n[[stage]]\nname = \"rl\"",
+    );
+    let program = Program::new(&recipe);
+    program.train(&["--set", "stage.rl.run.steps=1"]).success();
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    assert!(metrics.iter().any(|m| m["stage"] == "again" && number(m, "loss") > 0.0));
+}
+
+#[test]
+fn a_broken_reward_command_stops_the_run_with_its_own_words() {
+    let program = Program::new(TINY);
+    let command = "reward.judge={kind=\"command\", command=[\"sh\",\"-c\",\"echo no such judge >&2; exit 3\"]}";
+    let said = program.train(&["--set", &format!("stage.rl.{command}")]).code(1);
+    assert!(said.contains("no such judge") && said.contains("judge"), "{said}");
+}
+
+#[test]
+fn lora_trains_little_and_saves_a_whole_model() {
+    let program = Program::new(TINY);
+    program.train(&["--set", "stage.rl.policy.lora.rank=2", "--set", "stage.rl.run.steps=2"]).success();
+    let read = |step: &str| fs::read(program.out().join(step).join("model.safetensors")).unwrap();
+    let (before, after) = (read("warmup/step-000004"), read("rl/step-000002"));
+    assert_eq!(before.len(), after.len(), "merged: the same tensors as the base");
+    assert!(before != after, "the adapters changed something");
+}
