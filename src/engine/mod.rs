@@ -1,5 +1,28 @@
 //! Decoding: batched sampling with a KV cache, over the same weights that are trained.
+//!
+//! [`generate`] keeps `slots` sequences in flight (continuous batching): a sequence that ends frees its place, and
+//! the next waiting sample takes it. The prompt of a request is computed once for all its samples.
+//!
+//! # Reproducibility
+//!
+//! A sample draws one uniform a token from a ChaCha8 stream of its own seed and inverts the cumulative
+//! distribution in vocabulary order, so its tokens depend on its seed and its prompt, not on which samples were
+//! decoded beside it. What remains is the arithmetic below: matrix kernels may sum in another order for another number of
+//! rows. In f32 that moves a logit by about 1e-6, which changes a token only where the uniform falls that close to a
+//! boundary of the distribution. In bf16 (GPUs, and CPUs with bf16 instructions) it can move a logit by 1e-2: there the same
+//! tokens are promised for the same requests and the same `slots` only.
 
+mod cache;
+mod decode;
+mod precision;
+mod sampling;
+mod scheduler;
+mod stop;
+
+pub use sampling::Sampling;
+
+use crate::model::Model;
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// One prompt and the samples wanted of it. The prompt is computed once for all of them.
@@ -17,7 +40,7 @@ pub struct Request {
 pub enum StopReason {
     /// One of the model's end-of-sequence ids, which is the completion's last token.
     Eos(u32),
-    /// A stop string of the recipe, which the completion's text ends with.
+    /// A stop string of the recipe, which the completion's last token completed.
     StopString(String),
     /// `max_new_tokens`, or the model's context, was used up: the completion is truncated.
     Length,
@@ -28,8 +51,106 @@ pub enum StopReason {
 pub struct Completion {
     /// Token ids, the end-of-sequence id included when it ended so.
     pub tokens: Vec<u32>,
-    /// log p(token) at the sampling temperature over the whole vocabulary, in nats, one a token.
+    /// log p(token) at the sampling temperature (1 where it is 0) over the whole vocabulary, before any truncation or
+    /// penalty, in nats, one a token: what the trainer recomputes.
     pub logprobs: Vec<f32>,
     /// Why it ended.
     pub stop: StopReason,
+}
+
+/// What ends a completion besides [`Sampling`]'s own limits.
+#[derive(Clone, Copy)]
+pub struct Stops<'a> {
+    /// Every id that ends a sequence.
+    pub eos: &'a [u32],
+    /// Token ids to text, for the stop strings.
+    pub decode: &'a dyn Fn(&[u32]) -> String,
+}
+
+/// How far a call of [`generate`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Completions that have ended.
+    pub finished: usize,
+    /// Completions asked for.
+    pub total: usize,
+    /// Sequences in flight.
+    pub live: usize,
+    /// Tokens sampled so far.
+    pub tokens: usize,
+}
+
+/// What a call of [`generate`] cost, and how much of the distribution it kept.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Statistics {
+    /// Prompt tokens computed: each request's once.
+    pub prefill_tokens: usize,
+    /// Tokens sampled.
+    pub decoded_tokens: usize,
+    /// Forward passes over the sequences in flight.
+    pub steps: usize,
+    /// Rows of those passes together: tokens that were fed back.
+    pub rows: usize,
+    /// Mean over tokens of the probability that top-k, top-p and min-p left standing; 1 without them.
+    pub kept_mass: f64,
+    /// Seconds spent on prompts, their first sampled tokens included.
+    pub prefill_seconds: f64,
+    /// Seconds spent on the tokens after them.
+    pub decode_seconds: f64,
+}
+
+/// What [`generate`] returns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generated {
+    /// For each request, in order, one completion a seed, in order.
+    pub completions: Vec<Vec<Completion>>,
+    /// What it cost.
+    pub statistics: Statistics,
+}
+
+/// Samples a completion for every seed of every request, at most `slots` of them at a time.
+///
+/// # Errors
+/// A request with no prompt, with ids outside the vocabulary or without room in the model's context
+/// ([`Error::Data`], naming the request's index); logits that are not finite ([`Error::Model`], the same);
+/// settings that [`Sampling::validate`] refuses.
+pub fn generate(
+    model: &Model,
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Generated> {
+    sampling.validate()?;
+    if slots == 0 {
+        return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
+    }
+    for (index, request) in requests.iter().enumerate() {
+        check(index, request, model)?;
+    }
+    tch::no_grad(|| {
+        let copy = precision::faster(model);
+        scheduler::run(copy.as_ref().unwrap_or(model), requests, sampling, stops, slots, progress)
+    })
+}
+
+fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
+    let (length, context) = (request.prompt.len(), model.config.max_position_embeddings);
+    if length == 0 {
+        return Err(Error::Data(format!("request {index}: the prompt is empty; give it at least one token")));
+    }
+    if length >= context {
+        return Err(Error::Data(format!(
+            "request {index}: the prompt's {length} tokens leave no room in the model's context of {context}; \
+             shorten the prompt or take a model with a longer context"
+        )));
+    }
+    match request.prompt.iter().find(|&&id| id as usize >= model.config.vocab_size) {
+        Some(id) => Err(Error::Data(format!(
+            "request {index}: token {id} is outside the model's vocabulary of {}; is the tokenizer the model's own?",
+            model.config.vocab_size
+        ))),
+        None => Ok(()),
+    }
 }

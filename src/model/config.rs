@@ -1,6 +1,18 @@
-//! A model's shape, as `config.json` says it.
+//! A model's shape, as Hugging Face's `config.json` says it.
+
+use super::rope::RopeScaling;
+use crate::{Error, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use tch::Kind;
+
+/// The file's name in a model folder.
+pub const FILE: &str = "config.json";
 
 /// The shape of a model.
+///
+/// `Config { hidden_size: 256, ..Config::default() }` describes a new one: a small Llama.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Which family the checkpoint belongs to.
@@ -29,18 +41,23 @@ pub struct Config {
     pub rope_scaling: Option<RopeScaling>,
     /// Whether the output projection is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether query, key and value projections have a bias (Qwen2; Llama's `attention_bias`).
+    /// Whether query, key and value projections have a bias (always in Qwen2; elsewhere `attention_bias`).
     pub qkv_bias: bool,
-    /// Whether the attention's output projection has one (Llama's `attention_bias`).
+    /// Whether the attention's output projection has one (never in Qwen2; elsewhere `attention_bias`).
     pub output_bias: bool,
     /// Whether the MLP's projections have one (Llama's `mlp_bias`).
     pub mlp_bias: bool,
     /// Tokens a query may look back, where the checkpoint limits it.
     pub sliding_window: Option<usize>,
+    /// Standard deviation of a new model's weights.
+    pub initializer_range: f64,
+    /// Every key of the file this was read from, so that saving loses none; empty for a new model.
+    pub original: Map<String, Value>,
 }
 
 /// The families that share this forward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Architecture {
     /// Llama 2 and 3, SmolLM2.
     Llama,
@@ -52,23 +69,275 @@ pub enum Architecture {
     Qwen3,
 }
 
-/// How rotary frequencies are stretched.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RopeScaling {
-    /// All frequencies divided by `factor`.
-    Linear {
-        /// The stretch.
-        factor: f64,
-    },
-    /// Llama 3.1's rule.
-    Llama3 {
-        /// The stretch of long waves.
-        factor: f64,
-        /// Waves longer than context / this are stretched.
-        low_freq_factor: f64,
-        /// Waves shorter than context / this are kept.
-        high_freq_factor: f64,
-        /// The context before stretching.
-        original_max_position_embeddings: usize,
-    },
+impl Config {
+    /// The `config.json` in `dir`. A model that this forward pass would compute wrongly is refused by name.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+        Self::parse(&text).map_err(|why| Error::Model(format!("{}: {why}", path.display())))
+    }
+
+    /// The file's contents for weights stored as `kind`: what was read, with the shape's own keys on top.
+    pub fn to_json(&self, kind: Kind) -> Value {
+        let mut map = self.original.clone();
+        if map.is_empty() {
+            map.extend(self.new_keys());
+        }
+        map.extend(self.shape_keys());
+        // transformers 5 writes `dtype` and reads both; older releases know only `torch_dtype`.
+        let key = if map.contains_key("dtype") { "dtype" } else { "torch_dtype" };
+        map.insert(key.into(), json!(dtype_name(kind)));
+        Value::Object(map)
+    }
+
+    /// Refuses a sequence of `tokens` tokens where the model was not made for that many.
+    pub fn check_length(&self, tokens: usize) -> Result<()> {
+        let (limit, key) = match self.sliding_window {
+            Some(window) if window < self.max_position_embeddings => (window, "sliding_window"),
+            _ => (self.max_position_embeddings, "max_position_embeddings"),
+        };
+        if tokens <= limit {
+            return Ok(());
+        }
+        Err(Error::Model(format!(
+            "a sequence of {tokens} tokens is longer than the model's {key} = {limit}; \
+             shorten the prompts or max_new_tokens"
+        )))
+    }
+
+    fn parse(text: &str) -> std::result::Result<Self, String> {
+        let original: Map<String, Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let architecture = architecture(&original)?;
+        let raw: Raw = serde_path_to_error::deserialize(Value::Object(original.clone()))
+            .map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
+        raw.supported()?;
+        let (rope_theta, rope_scaling) = raw.rope()?;
+        let bias = raw.attention_bias.unwrap_or(false);
+        let config = Self {
+            architecture,
+            num_key_value_heads: raw.kv_heads(architecture),
+            head_dim: raw.head_dim(architecture),
+            max_position_embeddings: raw.positions(architecture),
+            rope_theta,
+            rope_scaling,
+            qkv_bias: architecture == Architecture::Qwen2 || (bias && architecture != Architecture::Mistral),
+            output_bias: bias && matches!(architecture, Architecture::Llama | Architecture::Qwen3),
+            mlp_bias: architecture == Architecture::Llama && raw.mlp_bias.unwrap_or(false),
+            sliding_window: window(architecture, &original, &raw),
+            vocab_size: raw.vocab_size,
+            hidden_size: raw.hidden_size,
+            intermediate_size: raw.intermediate_size,
+            num_hidden_layers: raw.num_hidden_layers,
+            num_attention_heads: raw.num_attention_heads,
+            rms_norm_eps: raw.rms_norm_eps.unwrap_or(1e-6),
+            tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(false),
+            initializer_range: raw.initializer_range.unwrap_or(0.02),
+            original,
+        };
+        config.consistent()?;
+        Ok(config)
+    }
+
+    /// What the forward pass takes for granted.
+    pub(super) fn consistent(&self) -> std::result::Result<(), String> {
+        let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
+        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.head_dim, heads, kv];
+        if sizes.contains(&0) {
+            return Err(
+                "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
+            );
+        }
+        if heads % kv != 0 {
+            return Err(format!(
+                "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv}"
+            ));
+        }
+        if self.head_dim % 2 != 0 {
+            return Err(format!("head_dim = {} is odd; rotary positions need it even", self.head_dim));
+        }
+        Ok(())
+    }
+
+    /// Keys that hold this struct's own sizes, under the names all four families share.
+    fn shape_keys(&self) -> Map<String, Value> {
+        let keys = json!({
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps,
+            "tie_word_embeddings": self.tie_word_embeddings,
+        });
+        into_map(keys)
+    }
+
+    /// The rest of a new model's file. Old spellings of the rotary keys: every transformers release reads them.
+    fn new_keys(&self) -> Map<String, Value> {
+        let (class, name) = match self.architecture {
+            Architecture::Llama => ("LlamaForCausalLM", "llama"),
+            Architecture::Mistral => ("MistralForCausalLM", "mistral"),
+            Architecture::Qwen2 => ("Qwen2ForCausalLM", "qwen2"),
+            Architecture::Qwen3 => ("Qwen3ForCausalLM", "qwen3"),
+        };
+        let mut keys = into_map(json!({
+            "architectures": [class],
+            "model_type": name,
+            "hidden_act": "silu",
+            "initializer_range": self.initializer_range,
+            "rope_theta": self.rope_theta,
+            "rope_scaling": self.rope_scaling.as_ref().map(RopeScaling::to_json),
+            "use_cache": true,
+        }));
+        match self.architecture {
+            Architecture::Llama => {
+                keys.insert("attention_bias".into(), json!(self.qkv_bias));
+                keys.insert("mlp_bias".into(), json!(self.mlp_bias));
+            }
+            Architecture::Mistral => drop(keys.insert("sliding_window".into(), json!(self.sliding_window))),
+            Architecture::Qwen2 => {}
+            Architecture::Qwen3 => drop(keys.insert("attention_bias".into(), json!(self.qkv_bias))),
+        }
+        keys
+    }
+}
+
+impl Default for Config {
+    /// A Llama of about a million parameters.
+    fn default() -> Self {
+        Self {
+            architecture: Architecture::Llama,
+            vocab_size: 256,
+            hidden_size: 128,
+            intermediate_size: 384,
+            num_hidden_layers: 4,
+            num_attention_heads: 4,
+            num_key_value_heads: 4,
+            head_dim: 32,
+            max_position_embeddings: 2048,
+            rms_norm_eps: 1e-6,
+            rope_theta: 10_000.0,
+            rope_scaling: None,
+            tie_word_embeddings: true,
+            qkv_bias: false,
+            output_bias: false,
+            mlp_bias: false,
+            sliding_window: None,
+            initializer_range: 0.02,
+            original: Map::new(),
+        }
+    }
+}
+
+/// The keys that are read. Absent ones have transformers' defaults.
+#[derive(Deserialize)]
+struct Raw {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    max_position_embeddings: Option<usize>,
+    rms_norm_eps: Option<f64>,
+    hidden_act: Option<String>,
+    tie_word_embeddings: Option<bool>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    use_sliding_window: Option<bool>,
+    sliding_window: Option<usize>,
+    initializer_range: Option<f64>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Map<String, Value>>,
+    rope_parameters: Option<Map<String, Value>>,
+    quantization_config: Option<Value>,
+}
+
+impl Raw {
+    fn supported(&self) -> std::result::Result<(), String> {
+        if let Some(quantization) = &self.quantization_config {
+            let method = quantization["quant_method"].as_str().unwrap_or("unnamed");
+            return Err(format!(
+                "quantization_config: quantised weights ({method}) are not supported; \
+                 use the model's unquantised checkpoint (bf16 or f32)"
+            ));
+        }
+        match self.hidden_act.as_deref() {
+            None | Some("silu" | "swish") => Ok(()),
+            Some(other) => Err(format!("hidden_act: `{other}` is not supported; known: silu")),
+        }
+    }
+
+    /// Base and stretch, from transformers 5's `rope_parameters` or the older two keys.
+    fn rope(&self) -> std::result::Result<(f64, Option<RopeScaling>), String> {
+        let (key, table) = match (&self.rope_parameters, &self.rope_scaling) {
+            (Some(table), _) => ("rope_parameters", Some(table)),
+            (None, table) => ("rope_scaling", table.as_ref()),
+        };
+        let inside = table.and_then(|t| t.get("rope_theta")).and_then(Value::as_f64);
+        let theta = inside.or(self.rope_theta).unwrap_or(10_000.0);
+        let scaling = table.map(|t| RopeScaling::parse(key, t)).transpose()?.flatten();
+        Ok((theta, scaling))
+    }
+
+    fn kv_heads(&self, architecture: Architecture) -> usize {
+        self.num_key_value_heads.unwrap_or(match architecture {
+            Architecture::Mistral => 8,
+            _ => self.num_attention_heads,
+        })
+    }
+
+    fn head_dim(&self, architecture: Architecture) -> usize {
+        self.head_dim.unwrap_or(match architecture {
+            Architecture::Qwen3 => 128,
+            _ => self.hidden_size / self.num_attention_heads.max(1),
+        })
+    }
+
+    fn positions(&self, architecture: Architecture) -> usize {
+        self.max_position_embeddings.unwrap_or(match architecture {
+            Architecture::Llama => 2048,
+            Architecture::Mistral => 4096 * 32,
+            Architecture::Qwen2 | Architecture::Qwen3 => 32_768,
+        })
+    }
+}
+
+/// Which family, told before the other keys: in another family's file they may mean something else.
+fn architecture(map: &Map<String, Value>) -> std::result::Result<Architecture, String> {
+    let known = "known: llama, mistral, qwen2, qwen3";
+    let name = map.get("model_type").and_then(Value::as_str);
+    let name = name.ok_or_else(|| format!("model_type is missing; {known}"))?;
+    serde_json::from_value(json!(name)).map_err(|_| format!("model_type: `{name}` is not supported; {known}"))
+}
+
+/// Mistral's window holds where it is given (its default is 4096, `null` lifts it); Qwen's only when switched on.
+fn window(architecture: Architecture, map: &Map<String, Value>, raw: &Raw) -> Option<usize> {
+    match architecture {
+        Architecture::Llama => None,
+        Architecture::Mistral if !map.contains_key("sliding_window") => Some(4096),
+        Architecture::Mistral => raw.sliding_window,
+        Architecture::Qwen2 | Architecture::Qwen3 => {
+            raw.use_sliding_window.unwrap_or(false).then(|| raw.sliding_window.unwrap_or(4096))
+        }
+    }
+}
+
+fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "float32",
+    }
+}
+
+fn into_map(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
 }

@@ -6,9 +6,17 @@
 
 pub mod attention;
 pub mod config;
+mod init;
+pub mod logprobs;
+pub mod lora;
+pub mod names;
 pub mod rope;
+mod trunk;
+mod weights;
 
 pub use config::Config;
+pub use logprobs::{Grad, Scored, Sequence};
+pub use lora::Lora;
 pub use rope::Rope;
 
 use tch::{Device, Kind, Tensor};
@@ -91,12 +99,18 @@ pub struct Model {
     pub layers: Vec<Layer>,
     /// The last RMS weight, `[hidden]`.
     pub norm: Tensor,
-    /// Output projection `[vocab, hidden]`; the embedding itself where the two are tied.
+    /// Output projection `[vocab, hidden]`; `None` where it is the embedding.
     pub head: Option<Tensor>,
-    /// Rotation tables on the model's device.
+    /// Rotary frequencies on the model's device.
     pub rope: Rope,
+    /// What the adapters are, where there are any.
+    pub lora: Option<Lora>,
     /// Whether adapters take part; off, the model is its own base (the reference policy under LoRA).
     pub adapted: bool,
+    /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.
+    pub checkpointing: bool,
+    /// How many logits [`Model::score`] holds at once (their number, over positions and vocabulary).
+    pub chunk: usize,
 }
 
 impl Model {
@@ -110,18 +124,43 @@ impl Model {
         self.embedding.kind()
     }
 
+    /// Makes every base weight trainable.
+    pub fn train_all(&self) {
+        for (_, tensor) in self.tensors() {
+            let _ = tensor.set_requires_grad(true);
+        }
+    }
+
+    /// What trains, by name: the base weights after [`Model::train_all`], the adapters alone under LoRA. The tensors
+    /// are shared with the model: an optimiser that writes into them changes the model.
+    pub fn parameters(&self) -> Vec<(String, Tensor)> {
+        let all = self.tensors().into_iter().chain(self.adapters());
+        all.filter(|(_, tensor)| tensor.requires_grad()).collect()
+    }
+
     /// The last layer's normalised states `[tokens, hidden]` of `tokens [n]` (int64) at `positions [n]` (int64).
     pub fn hidden(&self, tokens: &Tensor, positions: &Tensor, attend: &mut dyn Attend) -> Tensor {
         let rotation = self.rope.at(positions, self.kind());
-        let mut x = Tensor::embedding(&self.embedding, tokens, -1, false, false);
+        let mut x = self.embed(tokens);
         for index in 0..self.layers.len() {
             x = self.layer(index, &x, &rotation, attend);
         }
-        rms_norm(&x, &self.norm, self.config.rms_norm_eps)
+        self.normalised(&x)
+    }
+
+    /// The first layer's input `[tokens, hidden]`.
+    pub fn embed(&self, tokens: &Tensor) -> Tensor {
+        Tensor::embedding(&self.embedding, tokens, -1, false, false)
     }
 
     /// One layer over `x [tokens, hidden]`, with the rotation of each token's position.
-    pub fn layer(&self, index: usize, x: &Tensor, rotation: &rope::Rotation, attend: &mut dyn Attend) -> Tensor {
+    pub fn layer(
+        &self,
+        index: usize,
+        x: &Tensor,
+        rotation: &rope::Rotation,
+        attend: &mut dyn Attend,
+    ) -> Tensor {
         let (layer, config) = (&self.layers[index], &self.config);
         let (tokens, eps) = (x.size()[0], config.rms_norm_eps);
         let heads = |t: Tensor, n: usize| t.view([tokens, n as i64, config.head_dim as i64]);
@@ -142,9 +181,19 @@ impl Model {
         &x + layer.down.forward(&gated, self.adapted)
     }
 
+    /// The last norm over the last layer's output.
+    pub fn normalised(&self, x: &Tensor) -> Tensor {
+        rms_norm(x, &self.norm, self.config.rms_norm_eps)
+    }
+
     /// Unnormalised log-probabilities `[tokens, vocab]` of `hidden [tokens, hidden]`.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(self.head.as_ref().unwrap_or(&self.embedding), None::<&Tensor>)
+        hidden.linear(self.output(), None::<&Tensor>)
+    }
+
+    /// The output projection `[vocab, hidden]`: the head, or the embedding where the two are tied.
+    pub fn output(&self) -> &Tensor {
+        self.head.as_ref().unwrap_or(&self.embedding)
     }
 }
 

@@ -1,0 +1,153 @@
+//! The keys and values of the sequences in flight: one place ("slot") a sequence, grown as they grow.
+
+use crate::model::Config;
+use tch::{Device, Kind, Tensor};
+
+/// Per layer `[slots, kv_heads, capacity, head_dim]`, for keys and for values.
+pub struct Cache {
+    layers: Vec<(Tensor, Tensor)>,
+    slots: i64,
+    kv_heads: i64,
+    head_dim: i64,
+    capacity: i64,
+    limit: i64,
+}
+
+impl Cache {
+    /// Room for `slots` sequences, none of which will hold more than `limit` tokens. Nothing is allocated yet.
+    pub fn new(config: &Config, slots: usize, limit: usize, kind: Kind, device: Device) -> Self {
+        let (slots, kv_heads, head_dim) =
+            (slots as i64, config.num_key_value_heads as i64, config.head_dim as i64);
+        let empty = || Tensor::zeros([slots, kv_heads, 0, head_dim], (kind, device));
+        let layers = (0..config.num_hidden_layers).map(|_| (empty(), empty())).collect();
+        Self { layers, slots, kv_heads, head_dim, capacity: 0, limit: padded(limit) }
+    }
+
+    /// Makes room for `length` tokens a slot, doubling so that the copies add up to no more than the cache itself.
+    pub fn reserve(&mut self, length: usize) {
+        if length as i64 <= self.capacity {
+            return;
+        }
+        let capacity = padded(length).max(self.capacity * 2).min(self.limit);
+        for (key, value) in &mut self.layers {
+            for held in [key, value] {
+                // Zeros, because what stands behind a sequence's end is masked but still multiplied: by 0, and 0 · NaN is NaN.
+                let size = [self.slots, self.kv_heads, capacity, self.head_dim];
+                let grown = Tensor::zeros(size, (held.kind(), held.device()));
+                grown.narrow(2, 0, self.capacity).copy_(held);
+                *held = grown;
+            }
+        }
+        self.capacity = capacity;
+    }
+
+    /// Tokens that attention looks at when the longest sequence has `length`: a round number, for kernels' sake.
+    pub fn span(&self, length: usize) -> i64 {
+        padded(length).min(self.capacity)
+    }
+
+    /// For row r of a step, whose token stands at `positions[r]`: where its heads' vectors go, `[rows · kv_heads]`.
+    pub fn places(&self, positions: &[i64]) -> Vec<i64> {
+        let heads = self.kv_heads;
+        positions
+            .iter()
+            .enumerate()
+            .flat_map(|(row, position)| {
+                (0..heads).map(move |head| (row as i64 * heads + head) * self.capacity + position)
+            })
+            .collect()
+    }
+
+    /// Writes one token's `key` and `value` `[rows, kv_heads, head_dim]` a row at `places`.
+    pub fn write(&mut self, layer: usize, places: &Tensor, key: &Tensor, value: &Tensor) {
+        let (keys, values) = &self.layers[layer];
+        for (held, new) in [(keys, key), (values, value)] {
+            let _ = held.view([-1, self.head_dim]).index_copy_(0, places, &new.reshape([-1, self.head_dim]));
+        }
+    }
+
+    /// Keys and values of the first `rows` slots and `span` tokens, as views `[rows, kv_heads, span, head_dim]`.
+    pub fn read(&self, layer: usize, rows: i64, span: i64) -> (Tensor, Tensor) {
+        let view = |held: &Tensor| held.narrow(0, 0, rows).narrow(2, 0, span);
+        let (key, value) = &self.layers[layer];
+        (view(key), view(value))
+    }
+
+    /// Writes a prompt's keys and values, `[kv_heads, tokens, head_dim]` a layer, into slots `first..first + count`.
+    pub fn seat(&mut self, prompt: &[(Tensor, Tensor)], first: usize, count: usize) {
+        for ((keys, values), (key, value)) in self.layers.iter().zip(prompt) {
+            for (held, new) in [(keys, key), (values, value)] {
+                held.narrow(0, first as i64, count as i64)
+                    .narrow(2, 0, new.size()[1])
+                    .copy_(&new.unsqueeze(0));
+            }
+        }
+    }
+
+    /// Copies the first `length` tokens of slots `from` over slots `to`, which are other ones.
+    pub fn relocate(&mut self, from: &Tensor, to: &Tensor, length: usize) {
+        let span = self.span(length);
+        for (key, value) in &self.layers {
+            for held in [key, value] {
+                let mut held = held.narrow(2, 0, span);
+                let moved = held.index_select(0, from);
+                let _ = held.index_copy_(0, to, &moved);
+            }
+        }
+    }
+}
+
+fn padded(length: usize) -> i64 {
+    length.next_multiple_of(16) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Architecture;
+
+    fn config() -> Config {
+        Config {
+            architecture: Architecture::Llama,
+            vocab_size: 8,
+            hidden_size: 4,
+            intermediate_size: 4,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            num_key_value_heads: 2,
+            head_dim: 2,
+            max_position_embeddings: 100,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e4,
+            rope_scaling: None,
+            tie_word_embeddings: true,
+            qkv_bias: false,
+            output_bias: false,
+            mlp_bias: false,
+            sliding_window: None,
+        }
+    }
+
+    fn at(cache: &Cache, slot: i64, head: i64, position: i64) -> Vec<f32> {
+        let (keys, _) = cache.read(0, 3, cache.span(40));
+        Vec::try_from(keys.select(0, slot).select(0, head).select(0, position)).unwrap()
+    }
+
+    /// A vector written at (row 1, position 5) is found there after the cache has grown from 16 to 48 tokens a slot
+    /// and after its slot has moved to slot 0; slot 2 was never written and is still zero.
+    #[test]
+    fn vectors_keep_their_place_through_growth_and_moves() {
+        let mut cache = Cache::new(&config(), 3, 48, Kind::Float, Device::Cpu);
+        cache.reserve(6);
+        let places = Tensor::from_slice(&cache.places(&[0, 5]));
+        let key = Tensor::arange(8, (Kind::Float, Device::Cpu)).view([2, 2, 2]);
+        cache.write(0, &places, &key, &key);
+        cache.reserve(40);
+        assert_eq!(cache.capacity, 48, "max(40 padded to 48, twice 16)");
+        assert_eq!(at(&cache, 1, 0, 5), [4.0, 5.0]);
+        assert_eq!(at(&cache, 1, 1, 5), [6.0, 7.0]);
+        cache.relocate(&Tensor::from_slice(&[1i64]), &Tensor::from_slice(&[0i64]), 6);
+        assert_eq!(at(&cache, 0, 1, 5), [6.0, 7.0]);
+        assert_eq!(at(&cache, 2, 1, 5), [0.0, 0.0]);
+    }
+}

@@ -1,0 +1,241 @@
+//! `[policy.sampling]`: from logits to one token a row, as transformers' logits processors order it: repetition penalty,
+//! temperature, top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), min-p (Nguyen et al. 2024).
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor};
+
+/// How tokens are drawn, and when a completion is long enough.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sampling {
+    /// Longest completion, in tokens.
+    pub max_new_tokens: usize,
+    /// Divides the logits; 0 takes the most likely token.
+    pub temperature: f64,
+    /// Draw from this many most likely tokens only (and those as likely as the last of them); 0 = from all.
+    pub top_k: usize,
+    /// Draw from the fewest most likely tokens that hold this much probability; 1 = from all.
+    pub top_p: f64,
+    /// Draw from tokens at least this fraction as likely as the most likely one; 0 = from all.
+    pub min_p: f64,
+    /// Divides the positive logits of tokens that the prompt or the completion has, and multiplies the negative ones; 1 = off.
+    pub repetition_penalty: f64,
+    /// Texts that end a completion.
+    pub stop: Vec<String>,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            max_new_tokens: 256,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            stop: Vec::new(),
+        }
+    }
+}
+
+/// One token a row.
+pub struct Drawn {
+    /// Token ids.
+    pub tokens: Vec<i64>,
+    /// Their log-probabilities over the whole vocabulary, before truncation and penalty.
+    pub logprobs: Vec<f32>,
+    /// Probability that truncation left standing.
+    pub kept: Vec<f64>,
+}
+
+impl Sampling {
+    /// Refuses settings outside their range, by key.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |key: &str, allowed: &str, value: &dyn std::fmt::Display| {
+            Err(Error::Recipe(format!("policy.sampling.{key} must be {allowed}; it is {value}")))
+        };
+        if self.max_new_tokens == 0 {
+            return refuse("max_new_tokens", "at least 1", &0);
+        }
+        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
+            return refuse("temperature", "0 (greedy) or a positive number", &self.temperature);
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return refuse("top_p", "above 0 and at most 1 (1 turns it off)", &self.top_p);
+        }
+        if !(0.0..=1.0).contains(&self.min_p) {
+            return refuse("min_p", "between 0 (off) and 1", &self.min_p);
+        }
+        if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
+            return refuse(
+                "repetition_penalty",
+                "a positive number (1 turns it off)",
+                &self.repetition_penalty,
+            );
+        }
+        if self.stop.iter().any(String::is_empty) {
+            return refuse("stop", "a list of texts that are not empty", &format!("{:?}", self.stop));
+        }
+        Ok(())
+    }
+
+    /// Draws a token for each row of `logits [rows, vocab]` with its uniform in [0, 1). `seen [rows, vocab]` marks the
+    /// tokens under the repetition penalty. All on the logits' device; one copy brings the three numbers a row back.
+    pub(super) fn draw(&self, logits: &Tensor, uniforms: &[f64], seen: Option<&Tensor>) -> Result<Drawn> {
+        let logits = logits.to_kind(Kind::Float);
+        let logprobs = self.tempered(&logits).log_softmax(-1, Kind::Float);
+        let penalised = seen.map(|seen| self.penalised(&logits, seen));
+        let (tokens, kept) = if self.temperature == 0.0 {
+            let best = penalised.as_ref().unwrap_or(&logits).argmax(-1, true);
+            let whole = best.ones_like().to_kind(Kind::Double);
+            (best, whole)
+        } else {
+            let scores = penalised.map(|logits| self.tempered(&logits).log_softmax(-1, Kind::Float));
+            self.invert(scores.as_ref().unwrap_or(&logprobs), uniforms)
+        };
+        let chosen = logprobs.gather(-1, &tokens, false);
+        let rows = Tensor::cat(&[tokens.to_kind(Kind::Double), chosen.to_kind(Kind::Double), kept], -1);
+        let rows: Vec<Vec<f64>> = rows.transpose(0, 1).contiguous().try_into()?;
+        Ok(Drawn {
+            tokens: rows[0].iter().map(|&token| token as i64).collect(),
+            logprobs: rows[1].iter().map(|&logprob| logprob as f32).collect(),
+            kept: rows[2].clone(),
+        })
+    }
+
+    /// Inverse of the cumulative distribution in vocabulary order, and the mass it runs over, `[rows, 1]` each.
+    fn invert(&self, scores: &Tensor, uniforms: &[f64]) -> (Tensor, Tensor) {
+        let last = scores.size()[1] - 1;
+        // f64, so that the rounding of a sum over a large vocabulary stays far below any token's own probability.
+        let cumulative = self.truncated(scores).cumsum(-1, Kind::Double);
+        let total = cumulative.narrow(-1, last, 1);
+        let target = Tensor::from_slice(uniforms).to_device(scores.device()).unsqueeze(1) * &total;
+        let tokens = target.searchsorted(&cumulative, false, true, "right", None::<&Tensor>).clamp_max(last);
+        (tokens, if self.truncates() { total } else { total.ones_like() })
+    }
+
+    /// Probabilities of `scores` (log-probabilities), 0 for the tokens that are not drawn from.
+    fn truncated(&self, scores: &Tensor) -> Tensor {
+        let probabilities = scores.exp();
+        match self.lowest(scores) {
+            Some(lowest) => probabilities * scores.ge_tensor(&lowest),
+            None => probabilities,
+        }
+    }
+
+    fn truncates(&self) -> bool {
+        self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0
+    }
+
+    fn tempered(&self, logits: &Tensor) -> Tensor {
+        match self.temperature {
+            0.0 | 1.0 => logits.shallow_clone(),
+            temperature => logits / temperature,
+        }
+    }
+
+    fn penalised(&self, logits: &Tensor, seen: &Tensor) -> Tensor {
+        let penalty = self.repetition_penalty;
+        let lowered = (logits * penalty).where_self(&logits.lt(0.0), &(logits / penalty));
+        lowered.where_self(seen, logits)
+    }
+
+    /// The smallest of `scores` (log-probabilities `[rows, vocab]`) that a token may have, `[rows, 1]`, if any.
+    fn lowest(&self, scores: &Tensor) -> Option<Tensor> {
+        let ranked = (self.top_k > 0 || self.top_p < 1.0).then(|| self.lowest_ranked(scores));
+        let relative = (self.min_p > 0.0).then(|| scores.amax([-1i64].as_slice(), true) + self.min_p.ln());
+        match (ranked, relative) {
+            (Some(a), Some(b)) => Some(a.maximum(&b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// top-k, then top-p over what it left: a token stays while the tokens above it hold less than top_p.
+    fn lowest_ranked(&self, scores: &Tensor) -> Tensor {
+        let vocab = scores.size()[1];
+        let sorted = match self.top_k as i64 {
+            k if k > 0 && k < vocab => scores.topk(k, -1, true, true).0,
+            _ => scores.sort(-1, true).0,
+        };
+        let stay = if self.top_p < 1.0 {
+            let mass = sorted.softmax(-1, Kind::Double);
+            let above = mass.cumsum(-1, Kind::Double) - &mass;
+            above.lt(self.top_p).sum_dim_intlist([-1i64].as_slice(), true, Kind::Int64)
+        } else {
+            Tensor::full([scores.size()[0], 1], sorted.size()[1], (Kind::Int64, scores.device()))
+        };
+        sorted.gather(-1, &(stay - 1), false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use tch::Device;
+
+    fn table(value: &Value) -> Tensor {
+        let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
+        Tensor::stack(&rows.iter().map(|row| Tensor::from_slice(row)).collect::<Vec<_>>(), 0)
+    }
+
+    /// Each setting keeps the same tokens with the same probabilities as transformers' processors in their order.
+    #[test]
+    fn truncation_follows_transformers() {
+        let fixture: Value =
+            serde_json::from_str(include_str!("../../tests/fixtures/engine/warpers.json")).unwrap();
+        let (logits, prompt) = (table(&fixture["logits"]).to_kind(Kind::Float), table(&fixture["prompt"]));
+        let seen = Tensor::zeros(logits.size(), (Kind::Bool, Device::Cpu));
+        let seen = seen.scatter_value(1, &prompt.to_kind(Kind::Int64), 1.0);
+        for case in fixture["cases"].as_array().unwrap() {
+            let sampling: Sampling = serde_json::from_value(case["sampling"].clone()).unwrap();
+            let scores = sampling.tempered(&sampling.penalised(&logits, &seen)).log_softmax(-1, Kind::Float);
+            let kept = sampling.truncated(&scores).to_kind(Kind::Double);
+            let ours = &kept / kept.sum_dim_intlist([-1i64].as_slice(), true, Kind::Double);
+            let theirs = table(&case["probabilities"]);
+            let difference = (&ours - &theirs).abs().max().double_value(&[]);
+            assert!(difference < 1e-5, "{}: off by {difference}", case["sampling"]);
+            assert!(bool::try_from(ours.gt(0.0).equal(&theirs.gt(0.0))).unwrap(), "{}", case["sampling"]);
+        }
+    }
+
+    /// Uniforms 0 and 1 − 2⁻⁵³ pick the first and the last token that has any probability, never one that has none.
+    #[test]
+    fn the_ends_of_the_unit_interval_pick_possible_tokens() {
+        let sampling = Sampling { top_k: 2, ..Sampling::default() };
+        let logits = Tensor::from_slice(&[0f32, 3.0, 2.0, 1.0]).repeat([2, 1]);
+        let drawn = sampling.draw(&logits, &[0.0, 1.0 - f64::EPSILON / 2.0], None).unwrap();
+        assert_eq!(drawn.tokens, [1, 2]);
+        // (e³ + e²) / (1 + e³ + e² + e) = 0.8808; log p(1) = 3 − ln(1 + e³ + e² + e) = −0.4402.
+        assert!((drawn.kept[0] - 0.8808).abs() < 1e-4, "{}", drawn.kept[0]);
+        assert!((drawn.logprobs[0] + 0.4402).abs() < 1e-4, "{}", drawn.logprobs[0]);
+    }
+
+    /// What is out of range is refused by key, with what is allowed.
+    #[test]
+    fn settings_out_of_range_are_named() {
+        for (toml, message) in [
+            ("top_p = 0.0", "policy.sampling.top_p must be above 0 and at most 1 (1 turns it off); it is 0"),
+            ("min_p = 1.5", "policy.sampling.min_p must be between 0 (off) and 1; it is 1.5"),
+            (
+                "temperature = -1.0",
+                "policy.sampling.temperature must be 0 (greedy) or a positive number; it is -1",
+            ),
+            (
+                "repetition_penalty = 0.0",
+                "policy.sampling.repetition_penalty must be a positive number (1 turns it off); it is 0",
+            ),
+            ("max_new_tokens = 0", "policy.sampling.max_new_tokens must be at least 1; it is 0"),
+            (
+                "stop = [\"\"]",
+                "policy.sampling.stop must be a list of texts that are not empty; it is [\"\"]",
+            ),
+        ] {
+            let sampling: Sampling = toml::from_str(toml).unwrap();
+            assert_eq!(sampling.validate().unwrap_err().to_string(), format!("recipe: {message}"));
+        }
+        assert!(Sampling::default().validate().is_ok());
+        assert!(toml::from_str::<Sampling>("topp = 0.9").is_err());
+    }
+}

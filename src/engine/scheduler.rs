@@ -1,0 +1,309 @@
+//! Continuous batching: which sample stands in which slot, from its prompt to its end.
+
+use super::cache::Cache;
+use super::decode::{self, Prompt};
+use super::sampling::Drawn;
+use super::stop::Watch;
+use super::{Completion, Generated, Progress, Request, Sampling, Statistics, StopReason, Stops};
+use crate::model::Model;
+use crate::{Error, Result};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::collections::VecDeque;
+use std::time::Instant;
+use tch::{Kind, Tensor};
+
+/// Padded tokens of one prefill pass: enough to keep matrix kernels busy, little enough to bound its memory. A
+/// longer prompt is a pass of its own.
+const PREFILL_TOKENS: usize = 2048;
+
+/// Decodes every sample of `requests`; see [`super::generate`].
+pub fn run(
+    model: &Model,
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Generated> {
+    let mut batch = Batch::new(model, requests, sampling, stops, slots);
+    while batch.finished < batch.total {
+        batch.admit()?;
+        progress(&batch.progress());
+        if !batch.live.is_empty() {
+            batch.step()?;
+            progress(&batch.progress());
+        }
+    }
+    Ok(batch.result())
+}
+
+/// The state between two steps. Row r of every tensor, slot r of the cache and `live[r]` are the same sequence.
+struct Batch<'a> {
+    model: &'a Model,
+    requests: &'a [Request],
+    sampling: &'a Sampling,
+    stops: &'a Stops<'a>,
+    slots: usize,
+    total: usize,
+    finished: usize,
+    cache: Cache,
+    /// Which tokens each sequence has, `[slots, vocab]`; kept only for the repetition penalty.
+    seen: Option<Tensor>,
+    live: Vec<Live>,
+    /// Prompts that are computed and have samples waiting, with how many samples have started.
+    ready: VecDeque<(Prompt, usize)>,
+    /// The first request whose prompt is not computed.
+    next: usize,
+    completions: Vec<Vec<Option<Completion>>>,
+    statistics: Statistics,
+}
+
+/// A sequence in flight.
+struct Live {
+    request: usize,
+    sample: usize,
+    /// Tokens of its prompt.
+    prompt: usize,
+    /// Tokens it may have.
+    limit: usize,
+    random: ChaCha8Rng,
+    watch: Watch,
+    tokens: Vec<u32>,
+    logprobs: Vec<f32>,
+    stop: Option<StopReason>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(
+        model: &'a Model,
+        requests: &'a [Request],
+        sampling: &'a Sampling,
+        stops: &'a Stops<'a>,
+        slots: usize,
+    ) -> Self {
+        let (config, kind, device) = (&model.config, model.kind(), model.device());
+        let total = requests.iter().map(|request| request.seeds.len()).sum();
+        let slots = slots.min(total);
+        let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
+        let limit = (longest + sampling.max_new_tokens).min(config.max_position_embeddings);
+        let seen = (sampling.repetition_penalty != 1.0)
+            .then(|| Tensor::zeros([slots as i64, config.vocab_size as i64], (Kind::Bool, device)));
+        Self {
+            model,
+            requests,
+            sampling,
+            stops,
+            slots,
+            total,
+            finished: 0,
+            cache: Cache::new(config, slots, limit, kind, device),
+            seen,
+            live: Vec::with_capacity(slots),
+            ready: VecDeque::new(),
+            next: 0,
+            completions: requests.iter().map(|request| vec![None; request.seeds.len()]).collect(),
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Fills the free slots with waiting samples, each with its first token.
+    fn admit(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let first = self.live.len();
+        let mut logits = Vec::new();
+        while self.live.len() < self.slots && self.prepare() {
+            self.seat(&mut logits);
+        }
+        if !logits.is_empty() {
+            self.sample(first, &Tensor::cat(&logits, 0))?;
+        }
+        self.statistics.prefill_seconds += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// One new token for every sequence in flight.
+    fn step(&mut self) -> Result<()> {
+        let start = Instant::now();
+        let tokens: Vec<i64> =
+            self.live.iter().map(|live| i64::from(live.tokens[live.tokens.len() - 1])).collect();
+        let positions: Vec<i64> = self.live.iter().map(|live| live.length() as i64 - 1).collect();
+        self.statistics.steps += 1;
+        self.statistics.rows += tokens.len();
+        let logits = decode::step(self.model, &mut self.cache, &tokens, &positions);
+        self.sample(0, &logits)?;
+        self.statistics.decode_seconds += start.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Makes sure that a computed prompt has samples waiting; false where none are left.
+    fn prepare(&mut self) -> bool {
+        while self.ready.front().is_some_and(|(prompt, started)| *started == self.samples(prompt.request)) {
+            self.ready.pop_front();
+        }
+        if self.ready.is_empty() {
+            self.prefill();
+        }
+        !self.ready.is_empty()
+    }
+
+    /// Computes the next prompts, as many as one pass holds.
+    fn prefill(&mut self) {
+        let mut chunk: Vec<(usize, &[u32])> = Vec::new();
+        let mut longest = 0;
+        while self.next < self.requests.len() {
+            let request = &self.requests[self.next];
+            longest = longest.max(request.prompt.len());
+            if !chunk.is_empty() && longest * (chunk.len() + 1) > PREFILL_TOKENS {
+                break;
+            }
+            if !request.seeds.is_empty() {
+                chunk.push((self.next, &request.prompt));
+            }
+            self.next += 1;
+        }
+        if !chunk.is_empty() {
+            self.statistics.prefill_tokens += chunk.iter().map(|(_, prompt)| prompt.len()).sum::<usize>();
+            self.ready.extend(decode::prefill(self.model, &chunk).into_iter().map(|prompt| (prompt, 0)));
+        }
+    }
+
+    /// Puts samples of the first ready prompt into the free slots, and their first logits behind `logits`.
+    fn seat(&mut self, logits: &mut Vec<Tensor>) {
+        let Some((prompt, started)) = self.ready.front_mut() else { return };
+        let request = &self.requests[prompt.request];
+        let (row, length) = (self.live.len(), request.prompt.len());
+        let count = (request.seeds.len() - *started).min(self.slots - row);
+        self.cache.reserve(length + 1);
+        self.cache.seat(&prompt.layers, row, count);
+        if let Some(seen) = &self.seen {
+            let ids: Vec<i64> = request.prompt.iter().map(|&id| i64::from(id)).collect();
+            let mut rows = seen.narrow(0, row as i64, count as i64);
+            let _ = rows.fill_(0.0).index_fill_(1, &Tensor::from_slice(&ids).to_device(rows.device()), 1.0);
+        }
+        logits.push(prompt.logits.unsqueeze(0).expand([count as i64, -1], false));
+        let limit = self.sampling.max_new_tokens.min(self.model.config.max_position_embeddings - length);
+        let samples = *started..*started + count;
+        self.live.extend(samples.map(|sample| Live::new(prompt.request, sample, request, limit)));
+        *started += count;
+    }
+
+    /// Draws a token for the sequences from row `first` on, and lets those go that it ends.
+    fn sample(&mut self, first: usize, logits: &Tensor) -> Result<()> {
+        let uniforms: Vec<f64> = self.live[first..].iter_mut().map(|live| live.random.random()).collect();
+        let rows = uniforms.len() as i64;
+        let mut seen = self.seen.as_ref().map(|seen| seen.narrow(0, first as i64, rows));
+        let drawn = self.sampling.draw(logits, &uniforms, seen.as_ref())?;
+        if let Some(seen) = &mut seen {
+            let tokens = Tensor::from_slice(&drawn.tokens).to_device(seen.device()).unsqueeze(1);
+            let _ = seen.scatter_value_(1, &tokens, 1.0);
+        }
+        self.take(first, &drawn)?;
+        self.retire();
+        Ok(())
+    }
+
+    fn take(&mut self, first: usize, drawn: &Drawn) -> Result<()> {
+        for (row, live) in self.live[first..].iter_mut().enumerate() {
+            let (token, logprob) = (drawn.tokens[row] as u32, drawn.logprobs[row]);
+            if !logprob.is_finite() {
+                return Err(Error::Model(format!(
+                    "request {}: the logits of token {} are not finite; the weights may have diverged, or 16 bits \
+                     may be too few for this model",
+                    live.request,
+                    live.tokens.len()
+                )));
+            }
+            live.take(token, logprob, self.sampling, self.stops);
+            let seen = self.statistics.decoded_tokens as f64;
+            self.statistics.kept_mass = (self.statistics.kept_mass * seen + drawn.kept[row]) / (seen + 1.0);
+            self.statistics.decoded_tokens += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes the sequences out that have ended, and moves the last ones into the slots they leave.
+    fn retire(&mut self) {
+        let mut slots: Vec<usize> = (0..self.live.len()).collect();
+        for row in (0..self.live.len()).rev() {
+            let Some(stop) = self.live[row].stop.take() else { continue };
+            let done = self.live.swap_remove(row);
+            slots.swap_remove(row);
+            let completion = Completion { tokens: done.tokens, logprobs: done.logprobs, stop };
+            self.completions[done.request][done.sample] = Some(completion);
+            self.finished += 1;
+        }
+        let (from, to): (Vec<i64>, Vec<i64>) = slots
+            .iter()
+            .enumerate()
+            .filter(|(to, from)| to != *from)
+            .map(|(to, from)| (*from as i64, to as i64))
+            .unzip();
+        if !to.is_empty() {
+            self.relocate(&from, &to);
+        }
+    }
+
+    fn relocate(&mut self, from: &[i64], to: &[i64]) {
+        let upload = |rows: &[i64]| Tensor::from_slice(rows).to_device(self.model.device());
+        let (from, to) = (upload(from), upload(to));
+        let longest = self.live.iter().map(Live::length).max().unwrap_or(0);
+        self.cache.relocate(&from, &to, longest);
+        if let Some(seen) = &mut self.seen {
+            let moved = seen.index_select(0, &from);
+            let _ = seen.index_copy_(0, &to, &moved);
+        }
+    }
+
+    fn samples(&self, request: usize) -> usize {
+        self.requests[request].seeds.len()
+    }
+
+    fn progress(&self) -> Progress {
+        Progress {
+            finished: self.finished,
+            total: self.total,
+            live: self.live.len(),
+            tokens: self.statistics.decoded_tokens,
+        }
+    }
+
+    fn result(self) -> Generated {
+        let completions =
+            self.completions.into_iter().map(|group| group.into_iter().flatten().collect()).collect();
+        Generated { completions, statistics: self.statistics }
+    }
+}
+
+impl Live {
+    fn new(index: usize, sample: usize, request: &Request, limit: usize) -> Self {
+        Self {
+            request: index,
+            sample,
+            prompt: request.prompt.len(),
+            limit,
+            random: ChaCha8Rng::seed_from_u64(request.seeds[sample]),
+            watch: Watch::default(),
+            tokens: Vec::new(),
+            logprobs: Vec::new(),
+            stop: None,
+        }
+    }
+
+    /// Tokens of prompt and completion.
+    fn length(&self) -> usize {
+        self.prompt + self.tokens.len()
+    }
+
+    fn take(&mut self, token: u32, logprob: f32, sampling: &Sampling, stops: &Stops) {
+        self.tokens.push(token);
+        self.logprobs.push(logprob);
+        self.stop = if stops.eos.contains(&token) {
+            Some(StopReason::Eos(token))
+        } else if let Some(text) = self.watch.push(token, &sampling.stop, stops.decode) {
+            Some(StopReason::StopString(text.clone()))
+        } else {
+            (self.tokens.len() >= self.limit).then_some(StopReason::Length)
+        };
+    }
+}

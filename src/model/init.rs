@@ -1,0 +1,91 @@
+//! Weights of a new model.
+
+use super::{Config, Model, names};
+use crate::{Result, seed};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Tensor};
+
+impl Model {
+    /// A new model. Matrices are normal(0, σ = `initializer_range`), those that write into the residual stream
+    /// (`o_proj`, `down_proj`) scaled by 1/√(2 · layers) as in GPT-2, norms 1, biases 0. Every tensor draws from
+    /// its own stream, derived from `seed` and its name: equal seeds give equal weights on every device.
+    pub fn init(config: Config, kind: Kind, device: Device, seed: u64) -> Result<Self> {
+        let sigma = config.initializer_range;
+        let residual = sigma / (2.0 * config.num_hidden_layers.max(1) as f64).sqrt();
+        names::assemble(config, device, |name, shape| {
+            let values = if name.ends_with(".bias") {
+                Tensor::zeros(shape, (Kind::Float, Device::Cpu))
+            } else if shape.len() == 1 {
+                Tensor::ones(shape, (Kind::Float, Device::Cpu))
+            } else if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+                normal(shape, residual, stream(seed, name))
+            } else {
+                normal(shape, sigma, stream(seed, name))
+            };
+            Ok(values.to_device(device).to_kind(kind))
+        })
+    }
+}
+
+/// The stream of the tensor called `name`.
+pub(super) fn stream(run: u64, name: &str) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed::derive(&[run, seed::of_text(name)]))
+}
+
+/// Independent normal(0, σ) values by Box and Muller's pairs, in f32.
+fn normal(shape: &[i64], sigma: f64, mut rng: ChaCha8Rng) -> Tensor {
+    let count = shape.iter().product::<i64>() as usize;
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        // 1 − [0, 1) keeps the logarithm finite.
+        let radius = sigma * (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+        let (sin, cos) = (std::f64::consts::TAU * rng.random::<f64>()).sin_cos();
+        values.extend([(radius * cos) as f32, (radius * sin) as f32]);
+    }
+    values.truncate(count);
+    Tensor::from_slice(&values).view(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Architecture;
+
+    fn config() -> Config {
+        Config {
+            architecture: Architecture::Qwen2,
+            qkv_bias: true,
+            num_hidden_layers: 2,
+            ..Config::default()
+        }
+    }
+
+    fn weights(seed: u64) -> Vec<(String, Tensor)> {
+        Model::init(config(), Kind::Float, Device::Cpu, seed).unwrap().tensors()
+    }
+
+    #[test]
+    fn equal_seeds_give_equal_weights_and_others_do_not() {
+        let (a, b, c) = (weights(1), weights(1), weights(2));
+        assert!(a.iter().zip(&b).all(|((_, x), (_, y))| x.equal(y)));
+        assert!(!a[0].1.equal(&c[0].1));
+    }
+
+    #[test]
+    fn spread_is_what_the_doc_says() {
+        // 384 · 128 = 49152 values: the standard deviation of their standard deviation is σ/√(2·49152) = 0.3 %, so
+        // 2 % off is 6 of those. Two layers: down_proj has half (1/√4) of 0.02.
+        for (name, tensor) in weights(7) {
+            let spread = tensor.std(false).double_value(&[]);
+            let close = |expected: f64| (spread / expected - 1.0).abs() < 0.02;
+            match name.rsplit('.').nth(1).unwrap() {
+                "gate_proj" | "up_proj" => assert!(close(0.02), "{name}: {spread}"),
+                "down_proj" => assert!(close(0.01), "{name}: {spread}"),
+                "input_layernorm" | "norm" => assert_eq!(tensor.min().double_value(&[]), 1.0),
+                _ if name.ends_with("bias") => assert_eq!(tensor.abs().max().double_value(&[]), 0.0),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Log-probabilities of completions under a model, with vocabulary logits only ever held in chunks.
+//!
+//! Peak memory of training is often the logits, `[tokens, vocab]` in f32 several times over. Here the graph ends
+//! at the hidden states. The output projection runs over a chunk of positions at a time, forward and backward,
+//! and its gradient is written down by hand.
+
+use super::Model;
+use super::attention::Packed;
+use super::trunk::{Trunk, surrogate};
+use crate::{Error, Result};
+use tch::{Kind, Tensor};
+
+/// A prompt and its completion, as token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sequence {
+    /// Prompt, then completion.
+    pub tokens: Vec<u32>,
+    /// How many of them are the prompt, at least 1.
+    pub prompt: usize,
+}
+
+/// Whether a score will be differentiated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grad {
+    /// Values only.
+    No,
+    /// Keep what [`Scored::backward`] needs.
+    Yes,
+}
+
+/// What a model says about every completion token of some sequences, laid end to end.
+#[derive(Debug)]
+pub struct Scored<'m> {
+    /// log p(token | what precedes it) at the temperature asked, `[completion tokens]` in f32. With
+    /// [`Grad::Yes`] a leaf that requires gradients: compute any scalar from it.
+    pub logprobs: Tensor,
+    /// Entropy in nats of the distribution each token was drawn from, `[completion tokens]` in f32; a leaf too.
+    pub entropy: Tensor,
+    trace: Option<Trace<'m>>,
+}
+
+/// What the backward pass needs.
+#[derive(Debug)]
+struct Trace<'m> {
+    trunk: Trunk<'m>,
+    head: Head<'m>,
+    /// The tempered log-softmax `[completion tokens, vocab]`, where it fitted in one chunk.
+    kept: Option<Tensor>,
+}
+
+impl Sequence {
+    /// Tokens of the completion.
+    pub fn completion(&self) -> usize {
+        self.tokens.len() - self.prompt
+    }
+}
+
+impl Model {
+    /// Scores the completions of `sequences` under softmax(logits / `temperature`).
+    pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<Scored<'_>> {
+        self.check(sequences, temperature)?;
+        let live: Vec<&Sequence> = sequences.iter().filter(|s| s.completion() > 0).collect();
+        if live.is_empty() {
+            let nothing = || Tensor::zeros([0], (Kind::Float, self.device()));
+            let leaf = || nothing().set_requires_grad(grad == Grad::Yes);
+            return Ok(Scored { logprobs: leaf(), entropy: leaf(), trace: None });
+        }
+        // The last token predicts nothing that is asked for, so it is not fed.
+        let lengths: Vec<usize> = live.iter().map(|s| s.tokens.len() - 1).collect();
+        let inputs = live.iter().flat_map(|s| &s.tokens[..s.tokens.len() - 1]).map(|&t| i64::from(t));
+        let targets = live.iter().flat_map(|s| &s.tokens[s.prompt..]).map(|&t| i64::from(t));
+        let [inputs, rows, targets] = [inputs.collect(), rows(&live), targets.collect::<Vec<i64>>()]
+            .map(|ids: Vec<i64>| Tensor::from_slice(&ids).to_device(self.device()));
+
+        let trunk = Trunk::run(self, inputs, Packed::new(&lengths, self.device()), rows, grad);
+        let head = Head { model: self, targets, temperature };
+        Ok(tch::no_grad(|| Scored::new(trunk, head, grad)))
+    }
+
+    /// Refuses what would be scored wrongly or not at all.
+    fn check(&self, sequences: &[Sequence], temperature: f64) -> Result<()> {
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(Error::Model(format!(
+                "temperature = {temperature}: scoring needs a positive number"
+            )));
+        }
+        for sequence in sequences {
+            let (all, prompt) = (sequence.tokens.len(), sequence.prompt);
+            if prompt == 0 || prompt > all {
+                return Err(Error::Model(format!(
+                    "a sequence of {all} tokens with {prompt} of them prompt: a prompt has at least one token, \
+                     since nothing predicts the first"
+                )));
+            }
+            self.config.check_length(all)?;
+            if let Some(token) = sequence.tokens.iter().find(|&&t| t as usize >= self.config.vocab_size) {
+                return Err(Error::Model(format!(
+                    "token id {token} is outside the model's vocabulary of {}; does the tokenizer belong to it?",
+                    self.config.vocab_size
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The packed positions whose states predict a completion token.
+fn rows(sequences: &[&Sequence]) -> Vec<i64> {
+    let mut start = 0;
+    let mut rows = Vec::new();
+    for sequence in sequences {
+        let fed = sequence.tokens.len() - 1;
+        rows.extend((start + sequence.prompt - 1..start + fed).map(|row| row as i64));
+        start += fed;
+    }
+    rows
+}
+
+impl<'m> Scored<'m> {
+    fn new(trunk: Trunk<'m>, head: Head<'m>, grad: Grad) -> Self {
+        let (mut logprobs, mut entropy, mut kept) = (Vec::new(), Vec::new(), None);
+        let chunks = head.chunks();
+        for &(start, length) in &chunks {
+            let all = head.log_softmax(&trunk.states.narrow(0, start, length));
+            let targets = head.targets.narrow(0, start, length).unsqueeze(1);
+            logprobs.push(all.gather(1, &targets, false).squeeze_dim(1));
+            entropy.push(entropy_of(&all));
+            if chunks.len() == 1 && grad == Grad::Yes {
+                kept = Some(all);
+            }
+        }
+        let leaf = |parts: Vec<Tensor>| Tensor::cat(&parts, 0).set_requires_grad(grad == Grad::Yes);
+        let trace = (grad == Grad::Yes).then_some(Trace { trunk, head, kept });
+        Self { logprobs: leaf(logprobs), entropy: leaf(entropy), trace }
+    }
+
+    /// Adds ∂`loss` / ∂parameter to every trainable parameter's gradient. `loss` is a scalar computed from
+    /// `logprobs` and `entropy`.
+    pub fn backward(self, loss: &Tensor) -> Result<()> {
+        loss.f_backward()?;
+        let Some(trace) = self.trace else { return Ok(()) };
+        let by_logprob = self.logprobs.grad();
+        let by_entropy = self.entropy.grad();
+        let slope = Slope {
+            logprobs: if by_logprob.defined() { by_logprob } else { self.logprobs.zeros_like() },
+            entropy: by_entropy.defined().then(|| (by_entropy, self.entropy.detach())),
+        };
+        trace.backward(&slope)
+    }
+}
+
+/// ∂loss / ∂logprobs, and ∂loss / ∂entropy beside the entropy itself where the loss looks at it.
+struct Slope {
+    logprobs: Tensor,
+    entropy: Option<(Tensor, Tensor)>,
+}
+
+impl Slope {
+    fn narrow(&self, start: i64, length: i64) -> Self {
+        let cut = |t: &Tensor| t.narrow(0, start, length).unsqueeze(1);
+        Self { logprobs: cut(&self.logprobs), entropy: self.entropy.as_ref().map(|(g, h)| (cut(g), cut(h))) }
+    }
+}
+
+impl Trace<'_> {
+    fn backward(mut self, slope: &Slope) -> Result<()> {
+        let weight = self.head.model.output().shallow_clone();
+        let kept = self.kept.take();
+        let (states, weights) = tch::no_grad(|| self.head.backward(&self.trunk.states, kept, slope));
+        if let Some(grad) = weights {
+            tch::with_grad(|| surrogate(&weight, &grad).f_backward())?;
+        }
+        self.trunk.backward(states)
+    }
+}
+
+/// The output projection over the positions that are scored.
+#[derive(Debug)]
+struct Head<'m> {
+    model: &'m Model,
+    /// `[completion tokens]`.
+    targets: Tensor,
+    temperature: f64,
+}
+
+impl Head<'_> {
+    /// Start and length of each chunk of positions, as equal as they come.
+    fn chunks(&self) -> Vec<(i64, i64)> {
+        let total = self.targets.size()[0];
+        let most = (self.model.chunk / self.model.config.vocab_size).max(1) as i64;
+        let each = (total as u64).div_ceil((total as u64).div_ceil(most as u64)) as i64;
+        (0..total).step_by(each as usize).map(|start| (start, each.min(total - start))).collect()
+    }
+
+    /// log softmax(logits / T) in f32, `[positions, vocab]`.
+    fn log_softmax(&self, states: &Tensor) -> Tensor {
+        let mut logits = self.model.logits(states).to_kind(Kind::Float);
+        if self.temperature != 1.0 {
+            let _ = logits.g_div_scalar_(self.temperature);
+        }
+        logits.log_softmax(-1, None)
+    }
+
+    /// Gradients of the states, `[completion tokens, hidden]`, and of the projection where it trains.
+    fn backward(&self, states: &Tensor, mut kept: Option<Tensor>, slope: &Slope) -> (Tensor, Option<Tensor>) {
+        let weight = self.model.output();
+        let mut by_weight = None;
+        let mut by_states = Vec::new();
+        let chunks = self.chunks();
+        for &(start, length) in &chunks {
+            let states = states.narrow(0, start, length);
+            let all = kept.take().unwrap_or_else(|| self.log_softmax(&states));
+            let targets = self.targets.narrow(0, start, length).unsqueeze(1);
+            let by_logits = self.slope_of_logits(&all, &targets, &slope.narrow(start, length));
+            drop(all);
+            let by_logits = by_logits.to_kind(weight.kind());
+            by_states.push(by_logits.mm(weight));
+            if weight.requires_grad() {
+                accumulate(&mut by_weight, &by_logits, &states, chunks.len());
+            }
+        }
+        (Tensor::cat(&by_states, 0), by_weight)
+    }
+
+    /// With p = softmax(z / T), H its entropy and t the target:
+    /// ∂log p_t / ∂z = (1_t − p) / T and ∂H / ∂z = −p (log p + H) / T.
+    fn slope_of_logits(&self, log_p: &Tensor, targets: &Tensor, slope: &Slope) -> Tensor {
+        let by_logprob = &slope.logprobs / self.temperature;
+        let mut by_logits = log_p.exp();
+        match &slope.entropy {
+            None => by_logits *= by_logprob.neg(),
+            Some((grad, entropy)) => {
+                let grad = grad / self.temperature;
+                // −(g + g_H (log p + H)), in one pass over the vocabulary besides the product.
+                let constant = (&by_logprob + &grad * entropy).neg();
+                by_logits *= constant.addcmul(&grad.neg(), log_p);
+            }
+        }
+        by_logits.scatter_add_(1, targets, &by_logprob)
+    }
+}
+
+/// −Σ p log p over the vocabulary.
+fn entropy_of(log_p: &Tensor) -> Tensor {
+    (log_p.exp() * log_p).sum_dim_intlist(-1, false, None).neg()
+}
+
+/// Adds one chunk's part of the projection's gradient; several are summed in f32 whatever the weight's kind.
+fn accumulate(sum: &mut Option<Tensor>, by_logits: &Tensor, states: &Tensor, chunks: usize) {
+    let flat = by_logits.tr();
+    match sum {
+        None if chunks == 1 => *sum = Some(flat.mm(states)),
+        None => *sum = Some(flat.mm(states).to_kind(Kind::Float)),
+        Some(sum) if states.kind() == Kind::Float => drop(sum.addmm_(&flat, states)),
+        Some(sum) => *sum += flat.mm(states).to_kind(Kind::Float),
+    }
+}

@@ -1,0 +1,240 @@
+//! Low-rank adapters (Hu et al. 2021), read and written as peft does.
+
+use super::weights::{self, Stored};
+use super::{Adapter, Layer, Linear, Model, Rope, init, names::PROJECTIONS};
+use crate::{Error, Result};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+const WEIGHTS: &str = "adapter_model.safetensors";
+const CONFIG: &str = "adapter_config.json";
+
+/// `[policy.lora]`: train small adapters beside frozen weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Lora {
+    /// Width of the adapters.
+    pub rank: usize,
+    /// Their output is scaled by alpha / rank.
+    pub alpha: f64,
+    /// Which linear maps get one: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+    pub targets: Vec<String>,
+}
+
+impl Default for Lora {
+    fn default() -> Self {
+        Self { rank: 16, alpha: 32.0, targets: PROJECTIONS.map(String::from).to_vec() }
+    }
+}
+
+impl Lora {
+    /// Refuses sizes and targets that mean nothing, in words that fit behind the section's name.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if self.rank == 0 {
+            return Err("rank = 0: an adapter has at least rank 1".into());
+        }
+        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
+            return Err(format!("alpha = {}: a positive number is needed", self.alpha));
+        }
+        if self.targets.is_empty() {
+            return Err(format!("targets: name at least one of {}", PROJECTIONS.join(", ")));
+        }
+        match self.targets.iter().find(|t| !PROJECTIONS.contains(&t.as_str())) {
+            Some(other) => {
+                Err(format!("targets: no such linear map: {other}; known: {}", PROJECTIONS.join(", ")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn aims_at(&self, name: &str) -> bool {
+        self.targets.iter().any(|target| name.ends_with(target.as_str()))
+    }
+
+    fn scale(&self) -> f64 {
+        self.alpha / self.rank as f64
+    }
+}
+
+impl Model {
+    /// Freezes the weights and adds trainable adapters: A uniform in ±1/√in as peft's Kaiming start, B zero, so
+    /// that the model is unchanged at first. They have the weights' own kind: training and decoding then share
+    /// them without casts, and the optimiser keeps its f32 masters of them as of any parameter.
+    pub fn add_lora(&mut self, lora: &Lora, seed: u64) -> Result<()> {
+        lora.check().map_err(|why| Error::Recipe(format!("[policy.lora] {why}")))?;
+        self.attach(lora, |name, out, input, rank| {
+            let (a, b) = (
+                kaiming(&[rank, input], seed, name),
+                Tensor::zeros([out, rank], (Kind::Float, tch::Device::Cpu)),
+            );
+            Ok((a, b))
+        })
+    }
+
+    /// Freezes the weights and adds the trainable adapters that peft or [`Model::save_adapters`] left in `dir`.
+    pub fn load_adapters(&mut self, dir: &Path) -> Result<()> {
+        let lora = read_config(&dir.join(CONFIG))?;
+        let mut stored = Stored::one(dir.join(WEIGHTS))?;
+        self.attach(&lora, |name, out, input, rank| {
+            let a = stored.take(&format!("{name}.lora_A.weight"), &[rank, input])?;
+            Ok((a, stored.take(&format!("{name}.lora_B.weight"), &[out, rank])?))
+        })?;
+        stored.nothing_left(false)
+    }
+
+    fn attach(
+        &mut self,
+        lora: &Lora,
+        mut make: impl FnMut(&str, i64, i64, i64) -> Result<(Tensor, Tensor)>,
+    ) -> Result<()> {
+        let (kind, device) = (self.kind(), self.device());
+        for (_, tensor) in self.tensors() {
+            let _ = tensor.set_requires_grad(false);
+        }
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            for (name, linear) in layer.linears_mut().into_iter().filter(|(name, _)| lora.aims_at(name)) {
+                let size = linear.weight.size();
+                let (a, b) = make(&full_name(index, name), size[0], size[1], lora.rank as i64)?;
+                let trainable = |t: Tensor| t.to_device(device).to_kind(kind).set_requires_grad(true);
+                linear.adapter = Some(Adapter { a: trainable(a), b: trainable(b), scale: lora.scale() });
+            }
+        }
+        self.lora = Some(lora.clone());
+        Ok(())
+    }
+
+    /// The adapters' tensors, shared, under peft's names; empty where there are none.
+    pub fn adapters(&self) -> Vec<(String, Tensor)> {
+        let mut all = Vec::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            for (name, linear) in layer.linears() {
+                let Some(adapter) = &linear.adapter else { continue };
+                let name = full_name(index, name);
+                all.push((format!("{name}.lora_A.weight"), adapter.a.shallow_clone()));
+                all.push((format!("{name}.lora_B.weight"), adapter.b.shallow_clone()));
+            }
+        }
+        all
+    }
+
+    /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`.
+    pub fn save_adapters(&self, dir: &Path) -> Result<()> {
+        let Some(lora) = &self.lora else {
+            return Err(Error::Model(format!("{}: the model has no adapters to save", dir.display())));
+        };
+        std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
+        weights::write_tensors(&dir.join(WEIGHTS), self.adapters())?;
+        let base = self.config.original.get("_name_or_path").cloned().unwrap_or(Value::Null);
+        weights::write_json(&dir.join(CONFIG), &config_json(lora, base))
+    }
+
+    /// The same function without adapters: W + scale · B A, summed in f32. Other weights are shared.
+    pub fn merged(&self) -> Model {
+        let share = |t: &Tensor| t.shallow_clone();
+        Model {
+            config: self.config.clone(),
+            embedding: share(&self.embedding),
+            layers: self.layers.iter().map(Layer::merged).collect(),
+            norm: share(&self.norm),
+            head: self.head.as_ref().map(share),
+            rope: Rope::new(&self.config, self.device()),
+            lora: None,
+            ..*self
+        }
+    }
+}
+
+impl Layer {
+    fn merged(&self) -> Layer {
+        let norms = self.head_norms.as_ref().map(|(q, k)| (q.shallow_clone(), k.shallow_clone()));
+        Layer {
+            input_norm: self.input_norm.shallow_clone(),
+            query: self.query.merged(),
+            key: self.key.merged(),
+            value: self.value.merged(),
+            output: self.output.merged(),
+            head_norms: norms,
+            mlp_norm: self.mlp_norm.shallow_clone(),
+            gate: self.gate.merged(),
+            up: self.up.merged(),
+            down: self.down.merged(),
+        }
+    }
+}
+
+impl Linear {
+    fn merged(&self) -> Linear {
+        let weight = match &self.adapter {
+            None => self.weight.shallow_clone(),
+            Some(Adapter { a, b, scale }) => tch::no_grad(|| {
+                let change = b.to_kind(Kind::Float).mm(&a.to_kind(Kind::Float)) * *scale;
+                (self.weight.to_kind(Kind::Float) + change).to_kind(self.weight.kind())
+            }),
+        };
+        Linear { weight, bias: self.bias.as_ref().map(Tensor::shallow_clone), adapter: None }
+    }
+}
+
+fn full_name(layer: usize, name: &str) -> String {
+    format!("base_model.model.model.layers.{layer}.{name}")
+}
+
+/// torch's kaiming_uniform with a = √5, as peft starts A: uniform in ±1/√in.
+fn kaiming(shape: &[i64; 2], seed: u64, name: &str) -> Tensor {
+    let bound = 1.0 / (shape[1] as f32).sqrt();
+    let mut rng = init::stream(seed, name);
+    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(-bound..bound)).collect();
+    Tensor::from_slice(&values).view(*shape)
+}
+
+fn config_json(lora: &Lora, base: Value) -> Value {
+    let whole = lora.alpha.fract() == 0.0;
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": lora.rank,
+        "lora_alpha": if whole { json!(lora.alpha as i64) } else { json!(lora.alpha) },
+        "target_modules": lora.targets,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "inference_mode": true,
+        "init_lora_weights": true,
+        "modules_to_save": null,
+        "use_rslora": false,
+        "use_dora": false,
+    })
+}
+
+/// peft's file; what it may ask for beyond plain LoRA is refused by name.
+fn read_config(path: &Path) -> Result<Lora> {
+    let refuse = |why: String| Error::Model(format!("{}: {why}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+    let config: Value = serde_json::from_str(&text).map_err(|e| refuse(e.to_string()))?;
+    for key in
+        ["use_dora", "use_rslora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform"]
+    {
+        let off = match &config[key] {
+            Value::Null | Value::Bool(false) => true,
+            Value::Object(map) => map.is_empty(),
+            Value::Array(list) => list.is_empty(),
+            _ => false,
+        };
+        if !off {
+            return Err(refuse(format!("{key} = {} is not supported", config[key])));
+        }
+    }
+    if config["bias"].as_str().is_some_and(|bias| bias != "none") {
+        return Err(refuse(format!("bias = {} is not supported; known: none", config["bias"])));
+    }
+    let lora =
+        json!({"rank": config["r"], "alpha": config["lora_alpha"], "targets": config["target_modules"]});
+    let lora: Lora = serde_json::from_value(lora)
+        .map_err(|e| refuse(format!("r, lora_alpha and target_modules (a list) are needed: {e}")))?;
+    lora.check().map_err(refuse)?;
+    Ok(lora)
+}
