@@ -43,7 +43,11 @@ impl Error {
     /// 2 where the user can fix it before the next run, 1 where the run failed while running.
     pub fn exit_code(&self) -> i32 {
         match self {
-            Error::Recipe(_) | Error::Data(_) | Error::Model(_) | Error::Checkpoint(_) | Error::Devices(_) => 2,
+            Error::Recipe(_)
+            | Error::Data(_)
+            | Error::Model(_)
+            | Error::Checkpoint(_)
+            | Error::Devices(_) => 2,
             Error::Reward(_) | Error::Torch(_) | Error::Io { .. } => 1,
         }
     }

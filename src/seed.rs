@@ -9,7 +9,9 @@
 /// assert_ne!(derive(&[1, 2]), derive(&[2, 1]));
 /// ```
 pub fn derive(parts: &[u64]) -> u64 {
-    parts.iter().fold(0x9E37_79B9_7F4A_7C15, |state, part| mix(state ^ mix(part.wrapping_add(0x9E37_79B9_7F4A_7C15))))
+    parts
+        .iter()
+        .fold(0x9E37_79B9_7F4A_7C15, |state, part| mix(state ^ mix(part.wrapping_add(0x9E37_79B9_7F4A_7C15))))
 }
 
 /// A seed part from a text, such as a stage's name or an example's id (FNV-1a, then mixed).

@@ -1,0 +1,227 @@
+//! Where the answer stands in a text, form by form.
+
+use super::{AnswerForm, Pattern, number, steps};
+use regex::Regex;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// An answer and the marker that announced it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The answer alone; never empty.
+    pub answer: Range<usize>,
+    /// The answer with its marker.
+    pub marked: Range<usize>,
+}
+
+impl Found {
+    /// The same spans in a text that has `offset` more bytes before this one.
+    pub fn shifted(self, offset: usize) -> Self {
+        let shift = |span: Range<usize>| span.start + offset..span.end + offset;
+        Self { answer: shift(self.answer), marked: shift(self.marked) }
+    }
+}
+
+/// The answer's byte range in `text` by one form, without its marker.
+pub fn extract(form: &AnswerForm, text: &str) -> Option<Range<usize>> {
+    find(form, text).map(|found| found.answer)
+}
+
+/// The answer with its marker, by one form: the last match that holds anything.
+pub fn find(form: &AnswerForm, text: &str) -> Option<Found> {
+    match form {
+        AnswerForm::Hashes => hashes(text),
+        AnswerForm::Boxed => boxed(text),
+        AnswerForm::AnswerIs => answer_is(text),
+        AnswerForm::AnswerTag => answer_tag(text),
+        AnswerForm::LastNumber => number::spans(text).last().and_then(|span| found(span.clone(), span)),
+        AnswerForm::Letter => letter(text),
+        AnswerForm::LastLine => last_line(text),
+        AnswerForm::Whole => found(steps::trimmed(text, 0..text.len()), 0..text.len()),
+        AnswerForm::Regex(pattern) => by_pattern(pattern, text),
+    }
+}
+
+fn hashes(text: &str) -> Option<Found> {
+    text.rmatch_indices("####").find_map(|(at, _)| {
+        let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
+        let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
+        found(tidy(text, start..end), at..end)
+    })
+}
+
+fn boxed(text: &str) -> Option<Found> {
+    const MARKER: &str = "\\boxed{";
+    text.rmatch_indices(MARKER).find_map(|(at, _)| {
+        let start = at + MARKER.len();
+        let end = start + closing_brace(&text[start..])?;
+        found(steps::trimmed(text, start..end), at..end + 1)
+    })
+}
+
+/// The byte offset of the brace that closes one opened just before `text`; `\{` and `\}` do not count.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut depth = 1;
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'{' if !escaped => depth += 1,
+            b'}' if !escaped => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+        escaped = byte == b'\\' && !escaped;
+    }
+    None
+}
+
+fn answer_is(text: &str) -> Option<Found> {
+    static MARKER: LazyLock<Regex> = LazyLock::new(|| {
+        let marker =
+            r"(?i)\b(?:(?:the|my|so|final|correct)\s+)*answer(?:\s+to\b[^.\n]{0,80}?)?(?:\s+is\b|\**\s*[:=])";
+        Regex::new(marker).expect("a literal")
+    });
+    let matches: Vec<_> = MARKER.find_iter(text).collect();
+    matches.into_iter().rev().find_map(|marker| {
+        // "The answer is:" may put the answer on the next line.
+        let rest = &text[marker.end()..];
+        let start = marker.end()
+            + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*".contains(c)).len());
+        let end = match steps::sentence_end(text, marker.start()) {
+            end if end > start => end,
+            _ => steps::sentence_end(text, start),
+        };
+        found(tidy(text, start..end), marker.start()..end)
+    })
+}
+
+fn answer_tag(text: &str) -> Option<Found> {
+    const OPEN: &str = "<answer>";
+    const CLOSE: &str = "</answer>";
+    text.rmatch_indices(OPEN).find_map(|(at, _)| {
+        let start = at + OPEN.len();
+        let end = start + text[start..].find(CLOSE)?;
+        found(steps::trimmed(text, start..end), at..end + CLOSE.len())
+    })
+}
+
+fn letter(text: &str) -> Option<Found> {
+    static LETTER: LazyLock<Regex> = LazyLock::new(|| {
+        // A bare letter needs an end after it, or "A dog" and "I think" would be choices.
+        Regex::new(r"(?m)\(([A-Za-z])\)|(?:^|[^\w'’-])([A-Z])(?:[.):,;*\]]|\s*$)").expect("a literal")
+    });
+    let captures = LETTER.captures_iter(text).last()?;
+    let letter = captures.get(1).or(captures.get(2))?.range();
+    let whole = if captures.get(1).is_some() { captures.get(0)?.range() } else { letter.clone() };
+    found(letter, whole)
+}
+
+fn last_line(text: &str) -> Option<Found> {
+    let end = text.trim_end().len();
+    let start = text[..end].rfind('\n').map_or(0, |newline| newline + 1);
+    found(steps::trimmed(text, start..end), start..end)
+}
+
+fn by_pattern(pattern: &Pattern, text: &str) -> Option<Found> {
+    let captures = pattern.regex().captures_iter(text).last()?;
+    let marked = captures.get(0)?.range();
+    let answer = captures.iter().skip(1).flatten().next().map_or(marked.clone(), |group| group.range());
+    found(steps::trimmed(text, answer), marked)
+}
+
+fn found(answer: Range<usize>, marked: Range<usize>) -> Option<Found> {
+    (!answer.is_empty()).then_some(Found { answer, marked })
+}
+
+/// The span without white space, emphasis, a closing period or comma, and a pair of `$` around it.
+fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
+    let mut span = steps::trimmed(text, span);
+    loop {
+        let piece = &text[span.clone()];
+        let inner = piece.trim_start_matches(['*', '`', ':']);
+        let inner = inner.trim_end_matches(['*', '`', '.', ',', ';', ':']).trim();
+        let inner = match inner.strip_prefix('$').and_then(|inner| inner.strip_suffix('$')) {
+            Some(inner) if !inner.contains('$') => inner,
+            _ => inner,
+        };
+        if inner.len() == piece.len() || inner.is_empty() {
+            return if inner.is_empty() { span.start..span.start } else { span };
+        }
+        let start = span.start + (inner.as_ptr() as usize - piece.as_ptr() as usize);
+        span = start..start + inner.len();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<'a>(form: &AnswerForm, text: &'a str) -> Option<&'a str> {
+        extract(form, text).map(|span| &text[span])
+    }
+
+    #[test]
+    fn each_form_finds_its_last_match() {
+        use AnswerForm::*;
+        let cases: [(AnswerForm, &str, Option<&str>); 46] = [
+            (Hashes, "x\n#### 72", Some("72")),
+            (Hashes, "#### 1\n#### -1,234.50 \nbye", Some("-1,234.50")),
+            (Hashes, "####72.", Some("72")),
+            (Hashes, "#### 7\n####", Some("7")),
+            (Hashes, "### 7", None),
+            (Boxed, r"\boxed{1} then $\boxed{\frac{3}{4}}$.", Some(r"\frac{3}{4}")),
+            (Boxed, r"\boxed{ \{1,2\} }", Some(r"\{1,2\}")),
+            (Boxed, r"\boxed{5} and \boxed{6", Some("5")),
+            (Boxed, r"\boxed{}", None),
+            (AnswerIs, "So the answer is 72.", Some("72")),
+            (AnswerIs, "The answer is $12.50.", Some("$12.50")),
+            (AnswerIs, "The answer is 50%.\nDone.", Some("50%")),
+            (AnswerIs, "The final answer is: $x^2$. Bye", Some("x^2")),
+            (AnswerIs, "**Answer:** 5 apples", Some("5 apples")),
+            (AnswerIs, "**Answer**: (B)", Some("(B)")),
+            (AnswerIs, "answer: 1\nANSWER = 2", Some("2")),
+            (AnswerIs, "The answer to the question is 7!", Some("7!")),
+            (AnswerIs, "The answer is 1,234, so the answer is 1,235", Some("1,235")),
+            (AnswerIs, "The answer is:\n\n42", Some("42")),
+            (AnswerIs, "The answer is **yes**.", Some("yes")),
+            (AnswerIs, "The answer is", None),
+            (AnswerIs, "No answers isolated here", None),
+            (AnswerTag, "<answer>1</answer><answer>\n2 </answer>", Some("2")),
+            (AnswerTag, "<answer>1</answer><answer>2", Some("1")),
+            (AnswerTag, "<answer> </answer>", None),
+            (LastNumber, "7 of them cost $3.50.", Some("$3.50")),
+            (LastNumber, "from 10-3", Some("3")),
+            (LastNumber, "it is -1,234,567", Some("-1,234,567")),
+            (LastNumber, "about 3/4", Some("3/4")),
+            (LastNumber, "12% or 1e3 left", Some("1e3")),
+            (LastNumber, "1, 2, 3.", Some("3")),
+            (LastNumber, "none", None),
+            (Letter, "I think (a) no, (B)", Some("B")),
+            (Letter, "The answer is C", Some("C")),
+            (Letter, "Choose D. I am sure", Some("D")),
+            (Letter, "**E**", Some("E")),
+            (Letter, "A dog and I", Some("I")),
+            (Letter, "A dog ate it", None),
+            (Letter, "plan-B.", None),
+            (LastLine, "a\n b \n\n", Some("b")),
+            (LastLine, " \n", None),
+            (Whole, " a b\n", Some("a b")),
+            (Whole, "", None),
+            (Regex(Pattern::new(r"=(\d+)").unwrap()), "x=1, y=22;", Some("22")),
+            (Regex(Pattern::new(r"\d+").unwrap()), "x=1, y=22;", Some("22")),
+            (Regex(Pattern::new(r"a(x)?|b(y)").unwrap()), "a by", Some("y")),
+        ];
+        for (form, text, expected) in cases {
+            assert_eq!(answer(&form, text), expected, "{form:?} in {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_marker_is_known_too() {
+        let text = "So. The answer is 5. Bye";
+        let found = find(&AnswerForm::AnswerIs, text).unwrap();
+        assert_eq!((&text[found.marked], &text[found.answer]), ("The answer is 5.", "5"));
+    }
+}

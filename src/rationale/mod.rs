@@ -5,6 +5,10 @@ use std::ops::Range;
 
 pub mod answer;
 pub mod number;
+mod pattern;
+pub mod steps;
+
+pub use pattern::Pattern;
 
 /// How a rationale is written: `[data.format]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,7 +24,52 @@ pub struct Format {
 
 impl Default for Format {
     fn default() -> Self {
-        Self { steps: Steps::Line, answer: vec![AnswerForm::Hashes, AnswerForm::Boxed, AnswerForm::AnswerIs], tags: None }
+        Self {
+            steps: Steps::Line,
+            answer: vec![AnswerForm::Hashes, AnswerForm::Boxed, AnswerForm::AnswerIs],
+            tags: None,
+        }
+    }
+}
+
+impl Format {
+    /// Reads a completion: its steps, and the answer by the first form that matches. `None` where no form does,
+    /// or where tags are asked for and the closing one is missing.
+    ///
+    /// Without tags, steps are what stands before the answer's line (before its sentence, for
+    /// [`Steps::Sentence`]). With tags, steps are what stands inside them; the opening tag may be missing, since
+    /// some chat templates write it into the prompt.
+    ///
+    /// ```
+    /// use rationale::rationale::Format;
+    /// let text = "48/2 = 24 in May.\n48+24 = 72 in all.\n#### 72";
+    /// let rationale = Format::default().parse(text).unwrap();
+    /// assert_eq!(rationale.steps.len(), 2);
+    /// assert_eq!(&text[rationale.answer], "72");
+    /// ```
+    pub fn parse(&self, text: &str) -> Option<Rationale> {
+        let (reasoning, rest) = match &self.tags {
+            Some([open, close]) => inside(text, open, close)?,
+            None => (None, 0..text.len()),
+        };
+        let found = self.answer.iter().find_map(|form| answer::find(form, &text[rest.clone()]))?;
+        let found = found.shifted(rest.start);
+        let reasoning =
+            reasoning.unwrap_or_else(|| 0..steps::unit_start(self.steps, text, found.marked.start));
+        Some(Rationale { steps: steps::split(self.steps, text, reasoning), answer: found.answer })
+    }
+
+    /// What is wrong with this section, in the words of the recipe.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.answer.is_empty() {
+            return Err("data.format.answer is empty: name at least one form, such as \"hashes\"".to_owned());
+        }
+        match &self.tags {
+            Some([open, close]) if open.is_empty() || close.is_empty() => {
+                Err("data.format.tags: both tags need text, such as [\"<think>\", \"</think>\"]".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -32,11 +81,11 @@ pub enum Steps {
     Line,
     /// Steps separated by blank lines.
     Paragraph,
-    /// One step a sentence.
+    /// One step a sentence; the end of a line ends a sentence too.
     Sentence,
 }
 
-/// The written forms of an answer.
+/// The written forms of an answer. Of several matches of one form, the last counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerForm {
@@ -44,7 +93,7 @@ pub enum AnswerForm {
     Hashes,
     /// `\boxed{42}`, the last one, braces balanced.
     Boxed,
-    /// `the answer is 42`, the last one, to the end of the sentence.
+    /// `the answer is 42` or `Answer: 42`, the last one, to the end of the sentence.
     AnswerIs,
     /// Between `<answer>` and `</answer>`.
     AnswerTag,
@@ -57,7 +106,7 @@ pub enum AnswerForm {
     /// The whole text.
     Whole,
     /// The first capture group (or the whole match) of the last match of this regular expression.
-    Regex(String),
+    Regex(Pattern),
 }
 
 /// A completion read as reasoning that ends in an answer. Spans are byte ranges of the completion's text.
@@ -67,4 +116,137 @@ pub struct Rationale {
     pub steps: Vec<Range<usize>>,
     /// The answer, without its marker.
     pub answer: Range<usize>,
+}
+
+/// The span between the tags, and what follows the closing one.
+fn inside(text: &str, open: &str, close: &str) -> Option<(Option<Range<usize>>, Range<usize>)> {
+    let start = text.find(open).map_or(0, |at| at + open.len());
+    // A closing tag before the first opening one belongs to a tag opened in the prompt.
+    let (start, end) = match text[start..].find(close) {
+        Some(at) => (start, start + at),
+        None => (0, text.find(close)?),
+    };
+    Some((Some(start..end), end + close.len()..text.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read<'a>(format: &Format, text: &'a str) -> Option<(Vec<&'a str>, &'a str)> {
+        let rationale = format.parse(text)?;
+        Some((rationale.steps.into_iter().map(|span| &text[span]).collect(), &text[rationale.answer]))
+    }
+
+    #[test]
+    fn lines_before_the_answers_line_are_steps() {
+        let text = "  48/2 = 24\n\nso 48+24 = 72 \nThat is it: #### 72\nHope this helps";
+        // Blank lines are no steps, spans are trimmed, and neither the answer's line nor what follows is a step.
+        let expected = Some((vec!["48/2 = 24", "so 48+24 = 72"], "72"));
+        assert_eq!(read(&Format::default(), text), expected);
+    }
+
+    #[test]
+    fn the_first_form_that_matches_wins() {
+        let text = "#### 1\nso \\boxed{2}";
+        let boxed_first = Format { answer: vec![AnswerForm::Boxed, AnswerForm::Hashes], ..Format::default() };
+        assert_eq!(read(&Format::default(), text).unwrap().1, "1");
+        assert_eq!(read(&boxed_first, text).unwrap().1, "2");
+        assert_eq!(read(&Format::default(), "nothing of the kind"), None);
+        assert_eq!(read(&Format::default(), ""), None);
+    }
+
+    #[test]
+    fn tags_hold_the_steps_and_the_answer_comes_after() {
+        let format = Format {
+            tags: Some(["<think>".into(), "</think>".into()]),
+            answer: vec![AnswerForm::AnswerTag, AnswerForm::Whole],
+            ..Format::default()
+        };
+        let text = "<think>\na = 1\nb = 2\n</think>\n<answer> 3 </answer>";
+        assert_eq!(read(&format, text), Some((vec!["a = 1", "b = 2"], "3")));
+        // The opening tag may stand in the prompt.
+        assert_eq!(read(&format, "a = 1\n</think> 3"), Some((vec!["a = 1"], "3")));
+        assert_eq!(read(&format, "a</think>3 <think>"), Some((vec!["a"], "3 <think>")));
+        // Without the closing tag the reasoning has not ended: there is no answer.
+        assert_eq!(read(&format, "<think> <answer>3</answer>"), None);
+    }
+
+    #[test]
+    fn sentences_leave_out_the_answers_sentence_only() {
+        let format = Format { steps: Steps::Sentence, ..Format::default() };
+        let text = "Mr. Lee has 3.5 kg. He buys 2 more! The answer is 5.5.";
+        assert_eq!(read(&format, text), Some((vec!["Mr. Lee has 3.5 kg.", "He buys 2 more!"], "5.5")));
+    }
+
+    #[test]
+    fn spans_are_character_boundaries_of_any_text() {
+        let forms = [
+            AnswerForm::Hashes,
+            AnswerForm::Boxed,
+            AnswerForm::AnswerIs,
+            AnswerForm::AnswerTag,
+            AnswerForm::LastNumber,
+            AnswerForm::Letter,
+            AnswerForm::LastLine,
+            AnswerForm::Whole,
+        ];
+        // Every cut of a text that has all markers and characters of one to four bytes.
+        let text =
+            "é. 1️⃣ «ß» −3,5 😀! #### ½\u{a0}€ \\boxed{x{ñ}} the answer is “五”. (B) <answer>ö</answer>\r\n—7";
+        let cuts = text
+            .char_indices()
+            .map(|(at, _)| &text[at..])
+            .chain(text.char_indices().map(|(at, _)| &text[..at]));
+        let mut parsed = 0;
+        for text in cuts {
+            for (form, steps) in
+                forms.iter().zip([Steps::Line, Steps::Sentence, Steps::Paragraph].iter().cycle())
+            {
+                let format = Format { steps: *steps, answer: vec![form.clone()], tags: None };
+                // Slicing panics where a span is no boundary or leaves the text.
+                if let Some((steps, answer)) = read(&format, text) {
+                    assert!(!answer.is_empty() && steps.iter().all(|step| !step.trim().is_empty()));
+                    parsed += 1;
+                }
+            }
+        }
+        assert!(parsed > 100);
+    }
+
+    #[test]
+    fn the_recipe_reads_forms_and_names_a_bad_regex() {
+        let format: Format =
+            toml::from_str("steps = \"sentence\"\nanswer = [\"hashes\", { regex = 'Result (\\d+)' }]")
+                .unwrap();
+        assert_eq!(read(&format, "One. Two. Result 7 of 9").unwrap(), (vec!["One.", "Two."], "7"));
+        let error = toml::from_str::<Format>("answer = [{ regex = '(' }]").unwrap_err().to_string();
+        assert!(error.contains("line 1") && error.contains("unclosed group"), "{error}");
+        assert!(
+            Format { answer: vec![], ..Format::default() }
+                .validate()
+                .unwrap_err()
+                .contains("data.format.answer")
+        );
+    }
+
+    /// Every gold answer of GSM8K's train split must read back from "rationale\n#### answer", and the rationale
+    /// must give as many steps as it has lines.
+    #[test]
+    fn gsm8k_rows_read_back() {
+        let folder = std::env::var("RATIONALE_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
+        let Ok(rows) = std::fs::read_to_string(format!("{folder}/gsm8k/train.jsonl")) else {
+            println!("skipped: no gsm8k/train.jsonl under {folder} (set RATIONALE_DATA)");
+            return;
+        };
+        for row in rows.lines() {
+            let row: serde_json::Value = serde_json::from_str(row).unwrap();
+            let (rationale, gold) = (row["rationale"].as_str().unwrap(), row["answer"].as_str().unwrap());
+            let text = format!("{rationale}\n#### {gold}");
+            let (steps, answer) = read(&Format::default(), &text).unwrap();
+            assert!(number::equal(answer, gold), "{answer:?} {gold:?}");
+            let lines: Vec<_> = rationale.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            assert_eq!(steps, lines);
+        }
+    }
 }

@@ -1,4 +1,8 @@
 //! reward.
 /// x
 pub struct Registry;
-impl Default for Registry { fn default() -> Self { Self } }
+impl Default for Registry {
+    fn default() -> Self {
+        Self
+    }
+}
