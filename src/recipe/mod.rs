@@ -1,1 +1,112 @@
-//! recipe.
+//! A recipe: one TOML file of sections and stages, with the command line's `--set` over it.
+//!
+//! [`Recipe`] knows nothing of what the sections mean. It merges, checks stages and their references, and reads each
+//! stage's table into whatever type the caller names, turning serde's errors into the user's words.
+
+mod args;
+mod explain;
+mod known;
+mod nearest;
+mod overrides;
+mod references;
+mod resolved;
+mod rules;
+mod source;
+mod stages;
+
+pub use args::Args;
+pub use nearest::{did_you_mean, list, nearest, or_semicolon};
+pub use overrides::Override;
+pub use references::{references, substitute};
+pub use rules::{Choice, RULES, Rules};
+pub use source::Source;
+pub use stages::{PlannedStage, StageTable};
+
+use crate::{Error, Result};
+use std::path::Path;
+use toml::{Table, Value};
+
+/// A recipe as read, its stages merged.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    source: Source,
+    rules: &'static Rules,
+    overrides: Vec<Override>,
+    /// The top level, with the overrides that reach it.
+    base: Table,
+    stages: Vec<StageTable>,
+    /// Whether the file has `[[stage]]` tables.
+    listed: bool,
+    rounds: usize,
+}
+
+impl Recipe {
+    /// Reads the file and puts `sets`, each `section.key=value`, over it.
+    pub fn read(path: &Path, sets: &[String]) -> Result<Self> {
+        Self::new(Source::read(path)?, sets, &RULES)
+    }
+
+    /// Reads `text`, called `file` in messages.
+    pub fn parse(file: &str, text: &str, sets: &[String]) -> Result<Self> {
+        Self::new(Source::parse(file, text)?, sets, &RULES)
+    }
+
+    /// Merges and checks what was read, after `rules`.
+    pub fn new(source: Source, sets: &[String], rules: &'static Rules) -> Result<Self> {
+        let (mut base, mut stages) = stages::split(&source, rules)?;
+        let mut overrides = sets.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>>>()?;
+        overrides::apply(&mut overrides, &mut base, &mut stages, rules)?;
+        let listed = source.table().contains_key("stage");
+        if !listed {
+            stages[0].name = stages::implicit_name(&stages[0].table);
+        }
+        let mut recipe = Self { source, rules, overrides, base, stages, listed, rounds: 1 };
+        recipe.rounds = recipe.read_rounds()?;
+        recipe.check_references()?;
+        Ok(recipe)
+    }
+
+    /// The file's name as the user gave it.
+    pub fn file(&self) -> &str {
+        self.source.file()
+    }
+
+    /// The stages in the order in which they run.
+    pub fn stages(&self) -> &[StageTable] {
+        &self.stages
+    }
+
+    /// How often the list of stages runs: `run.rounds`, 1 where it is not given.
+    pub fn rounds(&self) -> usize {
+        self.rounds
+    }
+
+    /// Every execution of every stage, in order. In round 1, a reference to a stage that runs later in the list gives
+    /// way to the top level's value; from round 2 on it means that stage's execution in the round before.
+    pub fn plan(&self) -> Vec<PlannedStage> {
+        let rounds = 1..=self.rounds;
+        let run = |round| {
+            self.stages.iter().map(move |stage| {
+                let stage = if round == 1 { self.in_first_round(stage) } else { stage.clone() };
+                PlannedStage { round, stage }
+            })
+        };
+        rounds.flat_map(run).collect()
+    }
+
+    /// What the command line set, in its order.
+    pub fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
+
+    fn read_rounds(&self) -> Result<usize> {
+        match stages::at(&self.stages[0].table, &["run", "rounds"]) {
+            None => Ok(1),
+            Some(Value::Integer(rounds)) if *rounds >= 1 => Ok(*rounds as usize),
+            Some(other) => Err(Error::Recipe(format!(
+                "{}: run.rounds = {other}: expected a whole number, 1 or more",
+                self.origin(&self.stages[0], "run.rounds")
+            ))),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
+
+use super::Recipe;
+use super::known;
+use super::nearest::{did_you_mean, list, nearest, or_semicolon};
+use super::stages::{StageTable, join, section};
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use toml::{Table, Value};
+
+impl Recipe {
+    /// Reads a stage's sections into their types.
+    pub fn deserialize<T: DeserializeOwned>(&self, stage: &StageTable) -> Result<T> {
+        self.deserialize_at(stage, "", stage.table.clone())
+    }
+
+    /// Reads one table of a stage, found at the dotted `path`, into its type: for open sets, such as one reward's
+    /// table with its `weight` taken out.
+    pub fn deserialize_at<T: DeserializeOwned>(
+        &self,
+        stage: &StageTable,
+        path: &str,
+        table: Table,
+    ) -> Result<T> {
+        let read = serde_path_to_error::deserialize::<_, T>(Value::Table(table));
+        read.map_err(|error| {
+            let place =
+                error.path().iter().filter_map(key_of).fold(path.to_owned(), |path, key| join(&path, &key));
+            let known = known::keys::<T>().iter().map(|key| join(path, key)).collect();
+            Complaint { recipe: self, stage, place, known }.error(error.inner().message())
+        })
+    }
+
+    /// An error about the value at the dotted `path` of a stage, for checks across sections. It points at the line,
+    /// or at the `--set`, that gave the value: `quick.toml:7: message; remedy`.
+    pub fn problem(&self, stage: &StageTable, path: &str, message: &str, remedy: &str) -> Error {
+        let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+        Error::Recipe(format!("{}: {message}{remedy}", self.origin(stage, path)))
+    }
+
+    /// Where a stage's value at `path`, or the nearest section around it, comes from: `--set …`, `file:line`, `file`.
+    pub fn origin(&self, stage: &StageTable, path: &str) -> String {
+        let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
+        let own = |keys: &[String]| [&["stage".to_owned(), stage.index.to_string()], keys].concat();
+        let mut sets: Vec<_> =
+            self.overrides.iter().filter(|over| over.reached.contains(&stage.index)).collect();
+        // The one that won first: a stage's own, then the later one.
+        sets.sort_by_key(|over| over.stage.is_some());
+        sets.reverse();
+        for length in (1..=keys.len()).rev() {
+            let keys = &keys[..length];
+            if let Some(over) = sets.iter().find(|over| over.gives(keys)) {
+                return over.shown();
+            }
+            if let Some(line) = self.source.line(&own(keys)).or_else(|| self.source.line(keys)) {
+                return format!("{}:{line}", self.source.file());
+            }
+            if let Some(over) = sets.iter().find(|over| over.path.starts_with(keys)) {
+                return over.shown();
+            }
+        }
+        self.source
+            .line(&own(&[]))
+            .map_or(self.source.file().to_owned(), |n| format!("{}:{n}", self.source.file()))
+    }
+}
+
+fn key_of(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Unknown => None,
+    }
+}
+
+/// What serde complained of, and what is needed to say it well.
+struct Complaint<'a> {
+    recipe: &'a Recipe,
+    stage: &'a StageTable,
+    /// The dotted path that serde was at.
+    place: String,
+    /// Every key of the type that was read.
+    known: Vec<String>,
+}
+
+impl Complaint<'_> {
+    fn error(&self, message: &str) -> Error {
+        let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        match (message, &names[..]) {
+            (m, [key, known @ ..]) if m.starts_with("unknown field") => self.unknown_key(key, known),
+            (m, [name, known @ ..]) if m.starts_with("unknown variant") => self.unknown_variant(name, known),
+            (m, [key, ..]) if m.starts_with("missing field") => self.missing(key),
+            (m, _) if m.starts_with("wanted exactly 1") || m.contains("invalid type: unit variant") => {
+                self.no_choice()
+            }
+            (m, _) if m.starts_with("invalid type") || m.starts_with("invalid value") => self.wrong_type(m),
+            _ => self.say(&self.place, &format!("{}: {message}", self.place)),
+        }
+    }
+
+    fn say(&self, path: &str, message: &str) -> Error {
+        self.recipe.problem(self.stage, path, message, "")
+    }
+
+    fn value(&self, path: &str) -> Option<&Value> {
+        let mut keys = path.split('.');
+        let first = self.stage.table.get(keys.next()?)?;
+        keys.try_fold(first, |value, key| match value {
+            Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+            other => other.as_table()?.get(key),
+        })
+    }
+
+    fn unknown_key(&self, key: &str, siblings: &[&str]) -> Error {
+        // serde's path ends in the unknown key itself, or in the table around it.
+        let parent = match self.place.rsplit_once('.') {
+            Some((parent, last)) if last == key => parent,
+            _ if self.place == key => "",
+            _ => &self.place,
+        };
+        let path = join(parent, key);
+        if parent.is_empty() {
+            return self.unknown_section(key, siblings);
+        }
+        // A type that has others flattened into it does not list its fields itself.
+        let siblings = if siblings.is_empty() { &self.children(parent)[..] } else { siblings };
+        let meant = or_semicolon(did_you_mean(self.meant(key, parent, siblings).as_deref()));
+        let known = match siblings {
+            [] => "it takes no keys".to_owned(),
+            _ => format!("known: {}", list(siblings.iter().copied())),
+        };
+        self.say(&path, &format!("[{parent}] unknown key `{key}`{meant} {known}"))
+    }
+
+    fn unknown_section(&self, key: &str, siblings: &[&str]) -> Error {
+        let sections: Vec<&str> = siblings.iter().copied().chain(["stage"]).collect();
+        let value = self.value(key);
+        let meant = self.meant(key, "", &sections);
+        if value
+            .is_some_and(|value| !value.is_table() && value.as_array().is_none_or(|list| !is_tables(list)))
+        {
+            let meant = or_semicolon(did_you_mean(meant.as_deref()));
+            return self
+                .say(key, &format!("`{key}` stands in no section{meant} sections: {}", list(sections)));
+        }
+        let headed = |path: &str| if path == "stage" { "[[stage]]".to_owned() } else { format!("[{path}]") };
+        let meant = or_semicolon(did_you_mean(meant.as_deref().map(headed).as_deref()));
+        let shown =
+            if value.is_some_and(Value::is_array) { format!("[[{key}]]") } else { format!("[{key}]") };
+        self.say(key, &format!("unknown section `{shown}`{meant} known: {}", list(sections)))
+    }
+
+    /// What an unknown key was meant to be: a sibling, or a key of another section, by its path.
+    fn meant(&self, key: &str, parent: &str, siblings: &[&str]) -> Option<String> {
+        let siblings = || siblings.iter().copied();
+        let typed = key.to_lowercase().replace('-', "_");
+        let aliases =
+            self.recipe.rules.aliases.iter().filter(|(alias, _)| *alias == typed).flat_map(|(_, keys)| *keys);
+        let near = || nearest(key, siblings()).map(str::to_owned);
+        let one_off = siblings().find(|name| key.len() > 3 && strsim::damerau_levenshtein(key, name) == 1);
+        let alias_here =
+            aliases.clone().find(|key| siblings().any(|name| name == **key)).map(|key| (*key).to_owned());
+        let alias = || aliases.clone().find_map(|alias| self.elsewhere(alias, parent));
+        alias_here
+            .or(one_off.map(str::to_owned))
+            .or_else(|| self.elsewhere(key, parent))
+            .or_else(near)
+            .or_else(alias)
+    }
+
+    /// A known path that ends in `key`; one that this stage's choices reach goes before the others.
+    fn elsewhere(&self, key: &str, parent: &str) -> Option<String> {
+        let ends = |path: &&String| {
+            path.strip_suffix(key).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        let mut paths: Vec<&String> =
+            self.known.iter().filter(ends).filter(|path| **path != join(parent, key)).collect();
+        let distance = |path: &str| {
+            let around = path.rsplit_once('.').map_or("", |(around, _)| around);
+            (section(&self.stage.table, around).is_none(), path.matches('.').count())
+        };
+        paths.sort_by_key(|path| distance(path));
+        paths.first().map(|path| (*path).clone())
+    }
+
+    fn unknown_variant(&self, name: &str, known: &[&str]) -> Error {
+        let place = match self.place.rsplit_once('.') {
+            Some((parent, last)) if last == name => parent,
+            _ => &self.place,
+        };
+        let what = place.rsplit('.').next().unwrap_or(place);
+        let meant = or_semicolon(did_you_mean(nearest(name, known.iter().copied())));
+        let known = list(known.iter().copied());
+        match self.value(place) {
+            Some(Value::Table(_)) => self
+                .say(&join(place, name), &format!("[{place}.{name}] no such {what}{meant} known: {known}")),
+            _ => self.say(place, &format!("{place} = \"{name}\": no such {what}{meant} known: {known}")),
+        }
+    }
+
+    fn missing(&self, key: &str) -> Error {
+        let path = join(&self.place, key);
+        let inside = self.children(&path);
+        let choice = self.recipe.rules.choices.iter().any(|c| c.section == path && c.alternatives.is_empty());
+        let wanted = match (choice, inside.is_empty()) {
+            (true, false) => format!("add exactly one of {}", headers(&path, &inside)),
+            (false, false) => format!("add `[{path}]`"),
+            _ => format!("add `{key} = …`"),
+        };
+        let stages = self.recipe.stages().len();
+        let of = if stages > 1 { format!(" in stage `{}`", self.stage.name) } else { String::new() };
+        let around =
+            if self.place.is_empty() { "the recipe".to_owned() } else { format!("[{}]", self.place) };
+        let named = if inside.is_empty() { format!("`{key}`") } else { format!("[{path}]") };
+        self.say(&self.place, &format!("{around} lacks {named}{of}; {wanted}"))
+    }
+
+    fn children<'k>(&'k self, path: &str) -> Vec<&'k str> {
+        let child =
+            |key: &'k String| key.strip_prefix(path)?.strip_prefix('.').filter(|rest| !rest.contains('.'));
+        self.known.iter().filter_map(child).collect()
+    }
+
+    fn no_choice(&self) -> Error {
+        // Of `loop = "grpo"`, serde's path is `loop.grpo`.
+        let parent = self.place.rsplit_once('.').map_or("", |(parent, _)| parent);
+        let place = if self.value(&self.place).is_some() { &self.place } else { parent };
+        let options = headers(place, &self.children(place));
+        let named = match self.value(place) {
+            Some(Value::Table(table)) if table.is_empty() => format!("[{place}] is empty"),
+            Some(Value::Table(table)) => format!("[{place}] has {}", list(table.keys().map(String::as_str))),
+            Some(value) => format!("{place} = {}", short(value)),
+            None => place.to_owned(),
+        };
+        self.say(place, &format!("{named}; write exactly one of {options}"))
+    }
+
+    fn wrong_type(&self, message: &str) -> Error {
+        let expected = message.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
+        let shown = self.value(&self.place).map_or(String::new(), |value| format!(" = {}", short(value)));
+        let origin = self.recipe.origin(self.stage, &self.place);
+        let quote = match origin.strip_prefix("--set ").filter(|_| expected.ends_with("string")) {
+            Some(set) => {
+                set.split_once('=').map(|(key, value)| format!("; write --set '{key}=\"{}\"'", value.trim()))
+            }
+            None => None,
+        };
+        self.say(
+            &self.place,
+            &format!("{}{shown}: expected {}{}", self.place, in_words(expected), quote.unwrap_or_default()),
+        )
+    }
+}
+
+fn is_tables(list: &[Value]) -> bool {
+    !list.is_empty() && list.iter().all(Value::is_table)
+}
+
+fn headers(path: &str, names: &[&str]) -> String {
+    names.iter().map(|name| format!("[{path}.{name}]")).collect::<Vec<_>>().join(", ")
+}
+
+fn short(value: &Value) -> String {
+    let text = value.to_string().replace('\n', " ");
+    if text.chars().count() > 60 { text.chars().take(59).chain(['…']).collect() } else { text }
+}
+
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "f32" | "f64" => "a number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "a nonzero u32" | "a nonzero u64" | "a nonzero usize" => "a whole number, 1 or more",
+        "a string" | "path string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list in [ ]",
+        "a map" => "a table of keys",
+        other if other.starts_with("struct ") => "a table of keys",
+        other => other,
+    }
+}

@@ -1,0 +1,252 @@
+//! `--set section.key=value`: what the command line says over the file.
+//!
+//! `--set optim.lr=1e-6` holds for every stage, also for those that set `optim.lr` themselves; `--set
+//! stage.NAME.optim.lr=1e-6` holds for one stage and wins over the former. Two things bound an unqualified override:
+//! one that enters an alternative (`loop.grpo.…`) reaches the stages that chose it, and only where no stage did, it
+//! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
+
+use super::nearest::{did_you_mean, list, nearest, or_semicolon};
+use super::rules::Rules;
+use super::stages::{StageTable, at, join, merge, nothing_to_remove, section};
+use crate::{Error, Result};
+use toml::{Table, Value};
+
+const USAGE: &str = "write section.key=value, such as --set optim.lr=1e-6";
+
+/// One `--set`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Override {
+    /// As typed, without `--set`.
+    pub text: String,
+    /// The stage that it is for; `None` means all.
+    pub stage: Option<String>,
+    /// The keys that lead to the value.
+    pub path: Vec<String>,
+    /// The value.
+    pub value: Value,
+    /// The stages that took it, by index.
+    pub reached: Vec<usize>,
+}
+
+impl Override {
+    /// Reads `section.key=value`. The right side is a TOML value where it reads as one, otherwise text.
+    pub fn parse(text: &str) -> Result<Self> {
+        let malformed = |why: &str| Error::Recipe(format!("--set {text}: {why}; {USAGE}"));
+        let (left, right) = text.split_once('=').ok_or_else(|| malformed("no `=`"))?;
+        let keys = toml_edit::Key::parse(left.trim()).map_err(|_| malformed("the key cannot be read"))?;
+        let mut path: Vec<String> = keys.iter().map(|key| key.get().to_owned()).collect();
+        let mut stage = None;
+        if path[0] == "stage" {
+            if path.len() < 4 {
+                return Err(Error::Recipe(format!(
+                    "--set {text}: a stage's key is stage.NAME.section.key, such as --set stage.warmup.optim.lr=1e-6"
+                )));
+            }
+            stage = Some(path.drain(..2).nth(1).unwrap_or_default());
+        }
+        let value = value(right.trim()).map_err(|why| malformed(&why))?;
+        Ok(Self { text: text.to_owned(), stage, path, value, reached: Vec::new() })
+    }
+
+    /// `--set …` as typed.
+    pub fn shown(&self) -> String {
+        format!("--set {}", self.text)
+    }
+
+    /// Whether it set the key at `path`, itself or inside a table that it gave.
+    pub fn gives(&self, path: &[String]) -> bool {
+        match path.strip_prefix(self.path.as_slice()) {
+            Some([]) => true,
+            Some(rest) => self.value.as_table().is_some_and(|table| at(table, rest).is_some()),
+            None => false,
+        }
+    }
+
+    fn key(&self) -> String {
+        self.path.join(".")
+    }
+
+    fn fail<T>(&self, message: impl std::fmt::Display) -> Result<T> {
+        Err(Error::Recipe(format!("{}: {message}", self.shown())))
+    }
+}
+
+/// Applies the overrides to the merged stages and to the top level, and records which stages each reached.
+pub fn apply(
+    overrides: &mut [Override],
+    base: &mut Table,
+    stages: &mut [StageTable],
+    rules: &Rules,
+) -> Result<()> {
+    for over in overrides.iter_mut().filter(|over| over.stage.is_none()) {
+        to_all(over, base, stages, rules)?;
+    }
+    for over in overrides.iter_mut().filter(|over| over.stage.is_some()) {
+        to_one(over, stages, rules)?;
+    }
+    Ok(())
+}
+
+fn value(text: &str) -> std::result::Result<Value, String> {
+    if text.is_empty() {
+        return Err("no value; empty text is '\"\"'".to_owned());
+    }
+    let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok().filter(|table| table.len() == 1);
+    match parsed.and_then(|mut table| table.remove("value")) {
+        // A name that looks like a date is a name: recipes hold no dates.
+        Some(Value::Datetime(_)) => Ok(Value::String(text.to_owned())),
+        Some(value) => Ok(value),
+        None if text.starts_with(['[', '{', '"', '\'']) => {
+            Err("the value does not read as TOML; the shell may have taken its quotes, so put '…' around the whole".to_owned())
+        }
+        None => Ok(number(text).unwrap_or_else(|| Value::String(text.to_owned()))),
+    }
+}
+
+/// Numbers that TOML writes otherwise: `.5`, `5.`, `007`.
+fn number(text: &str) -> Option<Value> {
+    let numeric = text.chars().all(|c| c.is_ascii_digit() || "+-.eE".contains(c))
+        && text.contains(|c: char| c.is_ascii_digit());
+    numeric
+        .then(|| text.parse().ok().map(Value::Integer).or_else(|| text.parse().ok().map(Value::Float)))
+        .flatten()
+}
+
+fn to_one(over: &mut Override, stages: &mut [StageTable], rules: &Rules) -> Result<()> {
+    if rules.run_wide.contains(&over.key().as_str()) {
+        return over.fail(format!("{0} holds for the whole run; write --set {0}=…", over.key()));
+    }
+    let name = over.stage.clone().unwrap_or_default();
+    let known: Vec<&str> = stages.iter().map(|stage| stage.name.as_str()).collect();
+    let near = or_semicolon(did_you_mean(nearest(&name, known.iter().copied())));
+    let unknown = format!("no stage `{name}`{near} known: {}", list(known));
+    let Some(stage) = stages.iter_mut().find(|stage| stage.name == name) else { return over.fail(unknown) };
+    put(over, &mut stage.table, rules)?;
+    over.reached.push(stage.index);
+    Ok(())
+}
+
+fn to_all(over: &mut Override, base: &mut Table, stages: &mut [StageTable], rules: &Rules) -> Result<()> {
+    let states: Vec<State> = stages.iter().map(|stage| state(over, &stage.table, rules)).collect();
+    let top = state(over, base, rules);
+    // Where later stages feed all of them, the top level's value is what round 1 starts from.
+    let first = top == State::Takes && states.iter().all(|state| *state == State::Wired);
+    let target = if first { State::Takes } else { target(over, &states)? };
+    let removal = is_removal(over, rules);
+    for (stage, _) in stages.iter_mut().zip(&states).filter(|(_, state)| **state == target) {
+        if !removal || at(&stage.table, &over.path).is_some() {
+            put(over, &mut stage.table, rules)?;
+            over.reached.push(stage.index);
+        }
+    }
+    if over.reached.is_empty() {
+        // A removal that no stage can take: `put` says what there is, over all stages.
+        let mut all = base.clone();
+        stages.iter().for_each(|stage| merge(&mut all, &stage.table, "", rules));
+        put(over, &mut all, rules)?;
+    }
+    if !removal && top == target {
+        put(over, base, rules)?;
+    }
+    Ok(())
+}
+
+/// How a stage stands to an override.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// It has the alternative that the override enters, or the override enters none.
+    Takes,
+    /// It has chosen none of those alternatives.
+    Open,
+    /// It has chosen another.
+    Chose(String),
+    /// What would be replaced is an earlier stage's product.
+    Wired,
+}
+
+fn state(over: &Override, table: &Table, rules: &Rules) -> State {
+    let wired =
+        |value: Option<&Value>| value.and_then(Value::as_str).is_some_and(|text| text.starts_with('@'));
+    if rules.references.contains(&over.key().as_str()) && wired(at(table, &over.path)) {
+        return State::Wired;
+    }
+    for length in 0..over.path.len() {
+        let (place, alternative) = (over.path[..length].join("."), &over.path[length]);
+        for choice in rules.choices.iter().filter(|c| c.section == place && c.has(alternative)) {
+            let named =
+                section(table, &place).and_then(|section| Some((section, *choice.named(section).first()?)));
+            match named {
+                None => return State::Open,
+                Some((section, other)) if other != alternative && wired(section.get(other)) => {
+                    return State::Wired;
+                }
+                Some((_, other)) if other != alternative => return State::Chose(join(&place, other)),
+                Some(_) => {}
+            }
+        }
+    }
+    State::Takes
+}
+
+/// The state of those stages that an unqualified override is for.
+fn target(over: &Override, states: &[State]) -> Result<State> {
+    let mut others: Vec<&State> = states.iter().filter(|state| matches!(state, State::Chose(_))).collect();
+    others.dedup();
+    if states.contains(&State::Takes) {
+        return Ok(State::Takes);
+    }
+    match others[..] {
+        [] if states.contains(&State::Open) => Ok(State::Open),
+        [] => over.fail(format!(
+            "the stages take {} from earlier stages (`@…`); name one, such as --set stage.NAME.{}",
+            over.key(),
+            over.text
+        )),
+        [only] => Ok(only.clone()),
+        _ => over.fail(format!(
+            "no stage has {}; name the stage, such as --set stage.NAME.{}",
+            over.key(),
+            over.text
+        )),
+    }
+}
+
+fn is_removal(over: &Override, rules: &Rules) -> bool {
+    let parent = over.path[..over.path.len() - 1].join(".");
+    over.value == Value::Boolean(false) && rules.removable.contains(&parent.as_str())
+}
+
+fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
+    if over.path.len() == 1 && !over.value.is_table() && !table.contains_key(&over.path[0]) {
+        return over.fail(format!("a key stands in a section; {USAGE}"));
+    }
+    for length in 1..over.path.len() {
+        let key = over.path[..length].join(".");
+        if let Some(value) = at(table, &over.path[..length]).filter(|value| !value.is_table()) {
+            return over.fail(format!("{key} is {value}, not a section; set {key} itself"));
+        }
+    }
+    let (last, sections) = (&over.path[over.path.len() - 1], over.path[..over.path.len() - 1].join("."));
+    let present = at(table, &over.path);
+    if is_removal(over, rules) {
+        let inherited: Vec<&str> =
+            section(table, &sections).map(|t| t.keys().map(String::as_str).collect()).unwrap_or_default();
+        if present.is_none() {
+            return over.fail(nothing_to_remove(&sections, last, &inherited));
+        }
+    } else if let Some(Value::Table(inside)) = present.filter(|_| !over.value.is_table()) {
+        let example = inside.keys().next().map_or("key", String::as_str);
+        return over.fail(format!(
+            "{0} is a section; set one of its keys, such as --set {0}.{example}=…",
+            over.key()
+        ));
+    }
+    let mut tree = over.value.clone();
+    for key in over.path.iter().rev() {
+        tree = Value::Table(Table::from_iter([(key.clone(), tree)]));
+    }
+    if let Value::Table(tree) = tree {
+        merge(table, &tree, "", rules);
+    }
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! `"@name"`: what an earlier stage produced, where a model or data is wanted.
+
+use super::Recipe;
+use super::nearest::{did_you_mean, list, nearest, or_semicolon};
+use super::stages::{StageTable, at};
+use crate::{Error, Result};
+use toml::{Table, Value};
+
+/// The references in the `listed` keys of a stage's table: `(path, stage name)`, where the path of an array's
+/// element ends in its index, as in `data.train.1`.
+pub fn references(table: &Table, listed: &[&str]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for path in listed {
+        if let Some(value) = at(table, &path.split('.').collect::<Vec<_>>()) {
+            collect(value, path, &mut found);
+        }
+    }
+    found
+}
+
+/// Replaces every reference in the `listed` keys by what `resolve(path, stage name)` says, such as the folder of a
+/// checkpoint.
+pub fn substitute(
+    table: &mut Table,
+    listed: &[&str],
+    mut resolve: impl FnMut(&str, &str) -> Result<String>,
+) -> Result<()> {
+    for path in listed {
+        let mut keys = path.split('.');
+        let Some(first) = keys.next().and_then(|key| table.get_mut(key)) else { continue };
+        if let Some(value) = keys.try_fold(first, |value, key| value.as_table_mut()?.get_mut(key)) {
+            replace(value, path, &mut resolve)?;
+        }
+    }
+    Ok(())
+}
+
+fn collect(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::String(text) => {
+            found.extend(text.strip_prefix('@').map(|name| (path.to_owned(), name.to_owned())))
+        }
+        Value::Array(list) => {
+            list.iter().enumerate().for_each(|(i, v)| collect(v, &format!("{path}.{i}"), found))
+        }
+        Value::Table(table) => table.iter().for_each(|(key, v)| collect(v, &format!("{path}.{key}"), found)),
+        _ => {}
+    }
+}
+
+fn replace(
+    value: &mut Value,
+    path: &str,
+    resolve: &mut dyn FnMut(&str, &str) -> Result<String>,
+) -> Result<()> {
+    match value {
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix('@') {
+                *text = resolve(path, name)?;
+            }
+            Ok(())
+        }
+        Value::Array(list) => {
+            list.iter_mut().enumerate().try_for_each(|(i, v)| replace(v, &format!("{path}.{i}"), resolve))
+        }
+        Value::Table(table) => {
+            table.iter_mut().try_for_each(|(key, v)| replace(v, &format!("{path}.{key}"), resolve))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Recipe {
+    /// Every reference names a stage that has run by then: an earlier one, or, where `run.rounds` repeats the list,
+    /// a later one of the round before, with a top-level value for the first round.
+    pub(super) fn check_references(&self) -> Result<()> {
+        for stage in self.stages() {
+            for (path, name) in references(&stage.table, self.rules.references) {
+                self.check_reference(stage, &path, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_reference(&self, stage: &StageTable, path: &str, name: &str) -> Result<()> {
+        let fail =
+            |message: String| Err(Error::Recipe(format!("{}: {path}: {message}", self.origin(stage, path))));
+        let names = || self.stages().iter().map(|stage| stage.name.as_str());
+        let Some(target) = names().position(|known| known == name) else {
+            let near = nearest(name, names()).map(|near| format!("@{near}"));
+            return fail(format!(
+                "no stage `{name}`{} known: {}",
+                or_semicolon(did_you_mean(near.as_deref())),
+                list(names())
+            ));
+        };
+        if target < stage.index || (self.rounds() > 1 && self.first_value(path).is_some()) {
+            return Ok(());
+        }
+        if self.rounds() > 1 {
+            let key = self.listed(path);
+            return fail(format!(
+                "in round 1 `@{name}` has not run yet; give a top-level {key} for round 1 to start from"
+            ));
+        }
+        let when = if target == stage.index { "is this stage itself" } else { "runs later" };
+        fail(format!("`@{name}` {when}; refer to an earlier stage, or repeat the list with run.rounds"))
+    }
+
+    /// The listed key that `path` is or lies in.
+    fn listed<'a>(&self, path: &'a str) -> &'a str {
+        let inside = |key: &&&str| {
+            path.strip_prefix(**key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.rules.references.iter().find(inside).map_or(path, |key| &path[..key.len()])
+    }
+
+    /// What stands at the top level in the place of `path`: `(section, key, value)`; a rival alternative counts.
+    pub(super) fn first_value(&self, path: &str) -> Option<(String, String, Value)> {
+        let (section, key) = self.listed(path).rsplit_once('.')?;
+        let table = super::stages::section(&self.base, section)?;
+        let choice = self.rules.choices.iter().find(|choice| choice.section == section && choice.has(key));
+        let key = choice.map_or(key, |choice| choice.named(table).first().copied().unwrap_or(key));
+        let value = table.get(key)?;
+        let mut inside = Vec::new();
+        collect(value, key, &mut inside);
+        inside.is_empty().then(|| (section.to_owned(), key.to_owned(), value.clone()))
+    }
+
+    /// The stage as it runs in round 1: references to what has not run yet give way to the top level's values.
+    pub(super) fn in_first_round(&self, stage: &StageTable) -> StageTable {
+        let mut first = stage.clone();
+        for path in self.later_references(stage) {
+            let Some((section, key, value)) = self.first_value(&path) else { continue };
+            let mut over = Table::from_iter([(key, value)]);
+            for name in section.split('.').rev() {
+                over = Table::from_iter([(name.to_owned(), Value::Table(over))]);
+            }
+            super::stages::merge(&mut first.table, &over, "", self.rules);
+        }
+        first
+    }
+
+    /// Paths of this stage's references to stages that run later in the list, or to itself.
+    pub(super) fn later_references(&self, stage: &StageTable) -> Vec<String> {
+        let later =
+            |name: &str| self.stages().iter().any(|other| other.name == name && other.index >= stage.index);
+        let all = references(&stage.table, self.rules.references);
+        all.into_iter().filter(|(_, name)| later(name)).map(|(path, _)| path).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! What the recipe machinery has to know about sections: choices, references, run-wide keys, other tools' words.
+
+/// The facts about a recipe's sections that its types alone do not say.
+#[derive(Debug)]
+pub struct Rules {
+    /// Sections of which a stage has exactly one alternative.
+    pub choices: &'static [Choice],
+    /// Keys whose strings may say `"@stage"`.
+    pub references: &'static [&'static str],
+    /// Sections from which `name = false` takes an inherited table away.
+    pub removable: &'static [&'static str],
+    /// Keys that hold for the whole run and that a stage cannot set.
+    pub run_wide: &'static [&'static str],
+    /// Other programs' names for our keys: what is typed, what it may be here.
+    pub aliases: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Alternatives that exclude each other: a stage that names one replaces what it inherits.
+#[derive(Debug)]
+pub struct Choice {
+    /// The section that holds the alternatives, such as `loop`.
+    pub section: &'static str,
+    /// Its keys that exclude each other; none listed means every key does.
+    pub alternatives: &'static [&'static str],
+    /// What one alternative is called in messages.
+    pub word: &'static str,
+}
+
+impl Choice {
+    /// Whether `key` is one of the alternatives.
+    pub fn has(&self, key: &str) -> bool {
+        self.alternatives.is_empty() || self.alternatives.contains(&key)
+    }
+
+    /// The alternatives that `section` names, in the order written.
+    pub fn named<'a>(&self, section: &'a toml::Table) -> Vec<&'a str> {
+        section.keys().map(String::as_str).filter(|key| self.has(key)).collect()
+    }
+}
+
+/// The rules of this crate's recipes.
+pub const RULES: Rules = Rules {
+    choices: &[
+        Choice { section: "loop", alternatives: &[], word: "loop" },
+        Choice { section: "rollout", alternatives: &[], word: "rollout" },
+        Choice { section: "policy", alternatives: &["model", "init"], word: "policy" },
+        Choice { section: "data", alternatives: &["train", "task"], word: "source of training data" },
+        Choice { section: "data.task", alternatives: &[], word: "task" },
+    ],
+    references: &["policy.model", "data.train", "data.eval"],
+    removable: &["reward"],
+    run_wide: &["run.name", "run.seed", "run.rounds"],
+    aliases: ALIASES,
+};
+
+const ALIASES: &[(&str, &[&str])] = &[
+    ("learning_rate", &["lr"]),
+    ("batch_size", &["prompts_per_step"]),
+    ("per_device_train_batch_size", &["prompts_per_step"]),
+    ("train_batch_size", &["prompts_per_step"]),
+    ("gradient_accumulation_steps", &["tokens_per_microbatch"]),
+    ("num_generations", &["rollout.group.size"]),
+    ("group_size", &["rollout.group.size"]),
+    ("max_tokens", &["max_new_tokens"]),
+    ("max_completion_length", &["max_new_tokens"]),
+    ("max_length", &["max_new_tokens"]),
+    ("stop_strings", &["stop"]),
+    ("max_steps", &["run.steps"]),
+    ("num_steps", &["run.steps"]),
+    ("num_train_epochs", &["run.epochs"]),
+    ("num_epochs", &["run.epochs"]),
+    ("lr_scheduler_type", &["schedule"]),
+    ("lr_scheduler", &["schedule"]),
+    ("max_grad_norm", &["clip", "clip_norm", "grad_clip"]),
+    ("model_name_or_path", &["policy.model"]),
+    ("model_name", &["policy.model"]),
+    ("model", &["policy.model"]),
+    ("dataset", &["data.train"]),
+    ("dataset_name", &["data.train"]),
+    ("epsilon", &["clip_low"]),
+    ("loss_type", &["loss.kind"]),
+    ("scale_rewards", &["advantage.scale"]),
+    ("lora_alpha", &["lora.alpha"]),
+    ("lora_r", &["lora.rank"]),
+    ("rollouts", &["rollout"]),
+];

@@ -1,0 +1,207 @@
+//! A recipe file: its text, its table, and the line on which every key stands.
+
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::Path;
+use toml::Table;
+use toml_edit::{Item, TableLike, Value};
+
+/// A recipe file as read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    file: String,
+    table: Table,
+    lines: BTreeMap<Vec<String>, usize>,
+}
+
+impl Source {
+    /// Reads and parses `path`; an error says what is wrong with the file and what to do.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = path.display().to_string();
+        if path.is_dir() {
+            return fail(format!("{file}: is a folder; {}", name_a_recipe(path)));
+        }
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
+        Self::parse(&file, &decode(&file, bytes)?)
+    }
+
+    /// Parses `text`, called `file` in messages.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let document = toml_edit::Document::parse(text).map_err(|error| syntax(file, text, &error))?;
+        let table = toml::from_str(text).map_err(|e| Error::Recipe(format!("{file}: {}", e.message())))?;
+        let mut lines = BTreeMap::new();
+        walk(document.as_table(), &mut Vec::new(), &mut |path, span| {
+            lines.insert(path.to_vec(), line_of(text, span.start));
+        });
+        Ok(Self { file: file.to_owned(), table, lines })
+    }
+
+    /// The file's name as the user gave it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// What the file says, nothing merged.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The line of a key; array elements are named by their index (`["stage", "0", "optim"]`).
+    pub fn line(&self, path: &[String]) -> Option<usize> {
+        self.lines.get(path).copied()
+    }
+
+    /// `file:line` of the longest part of `path` that the file has, or `file`.
+    pub fn at(&self, path: &[&str]) -> String {
+        let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
+        let line = (1..=path.len()).rev().find_map(|length| self.line(&path[..length]));
+        line.map_or(self.file.clone(), |line| format!("{}:{line}", self.file))
+    }
+}
+
+fn fail<T>(message: String) -> Result<T> {
+    Err(Error::Recipe(message))
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let file = path.display();
+    Error::Recipe(match error.kind() {
+        ErrorKind::NotFound => format!("{file}: no such file; {}", similar(path)),
+        ErrorKind::PermissionDenied => format!("{file}: not readable by you; check its permissions"),
+        _ => format!("{file}: {error}; check the file"),
+    })
+}
+
+fn similar(path: &Path) -> String {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = recipes_in(folder);
+    match super::nearest::nearest(&wanted, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean {}?", path.with_file_name(name).display()),
+        None => name_a_recipe(folder),
+    }
+}
+
+fn name_a_recipe(folder: &Path) -> String {
+    match recipes_in(folder).first() {
+        Some(name) => format!("name a recipe file, such as {}", folder.join(name).display()),
+        None => "name a recipe file, such as recipes/quickstart.toml".to_owned(),
+    }
+}
+
+fn recipes_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> =
+        names.filter(|name| name.ends_with(".toml") && name != "Cargo.toml").collect();
+    names.sort();
+    names
+}
+
+fn decode(file: &str, bytes: Vec<u8>) -> Result<String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return fail(format!("{file}: is UTF-16; save it as UTF-8"));
+    }
+    String::from_utf8(bytes).or_else(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        fail(format!("{file}:{line}: not UTF-8 (byte 0x{:02x}); save it as UTF-8", error.as_bytes()[at]))
+    })
+}
+
+/// `file:line:column: message`, then the line with a caret under the place.
+fn syntax(file: &str, text: &str, error: &toml_edit::TomlError) -> Error {
+    let span = error.span().unwrap_or(0..0);
+    let start = (0..=span.start.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let line = line_of(text, start);
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let content = text[line_start..].lines().next().unwrap_or("");
+    let before = &text[line_start..start];
+    // Tabs are kept, so that the caret stands under its place however wide the terminal draws them.
+    let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let (column, gutter) = (before.chars().count() + 1, " ".repeat(line.to_string().len()));
+    let message = in_words(error.message(), text.get(span).unwrap_or(""), &text[start..], content);
+    Error::Recipe(format!("{file}:{line}:{column}: {message}\n  {line} | {content}\n  {gutter} | {indent}^"))
+}
+
+fn in_words(message: &str, found: &str, rest: &str, line: &str) -> String {
+    let message = message.lines().next().unwrap_or("not TOML");
+    if message.starts_with("duplicate key") {
+        return format!("`{}` stands twice; keep one", found.trim_matches(['[', ']']));
+    }
+    if let Some(curly) = line.chars().find(|c| "“”„‘’".contains(*c)) {
+        return format!("{message}; {curly} is no TOML quote, write \"");
+    }
+    let word: String = rest.chars().take_while(|c| !",]}#\r\n".contains(*c)).collect();
+    match word.trim() {
+        "True" | "False" => format!("write `{}`", word.trim().to_lowercase()),
+        "None" | "null" | "nil" => "TOML has no null; leave the key out".to_owned(),
+        "" if line.trim_end().ends_with('=') => "no value after `=`".to_owned(),
+        word if message.starts_with("invalid mantissa") && word.contains(char::is_alphabetic) => quoted(word),
+        word if message.starts_with("invalid boolean")
+            || message.starts_with("string values must be quoted") =>
+        {
+            quoted(word)
+        }
+        _ if message.starts_with("invalid basic string") => format!("{message}; close the text on its line"),
+        _ if message.starts_with("key with no value") => format!("{message}; write `key = value`"),
+        _ => message.to_owned(),
+    }
+}
+
+fn quoted(word: &str) -> String {
+    format!("text stands in quotes: \"{word}\"")
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|&&byte| byte == b'\n').count() + 1
+}
+
+type Seen<'a> = dyn FnMut(&[String], Range<usize>) + 'a;
+
+fn walk(table: &dyn TableLike, path: &mut Vec<String>, seen: &mut Seen) {
+    for (name, item) in table.iter() {
+        path.push(name.to_owned());
+        let span = table.key(name).and_then(toml_edit::Key::span).or_else(|| item.span());
+        if let Some(span) = span {
+            seen(path, span);
+        }
+        walk_item(item, path, seen);
+        path.pop();
+    }
+}
+
+fn walk_item(item: &Item, path: &mut Vec<String>, seen: &mut Seen) {
+    if let Some(table) = item.as_table_like() {
+        walk(table, path, seen);
+    } else if let Some(tables) = item.as_array_of_tables() {
+        for (index, table) in tables.iter().enumerate() {
+            element(index, table.span(), Some(table), path, seen);
+        }
+    } else if let Some(values) = item.as_array() {
+        for (index, value) in values.iter().enumerate() {
+            let table = value.as_inline_table().map(|table| table as &dyn TableLike);
+            element(index, Value::span(value), table, path, seen);
+        }
+    }
+}
+
+fn element(
+    index: usize,
+    span: Option<Range<usize>>,
+    table: Option<&dyn TableLike>,
+    path: &mut Vec<String>,
+    seen: &mut Seen,
+) {
+    path.push(index.to_string());
+    if let Some(span) = span {
+        seen(path, span);
+    }
+    if let Some(table) = table {
+        walk(table, path, seen);
+    }
+    path.pop();
+}
