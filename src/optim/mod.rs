@@ -1,1 +1,130 @@
-//! optim.
+//! From gradients to better weights: the `[optim]` section, the learning-rate schedule and AdamW.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+mod adamw;
+mod fused;
+mod schedule;
+
+pub use adamw::AdamW;
+pub use schedule::Schedule;
+
+/// The optimiser of a stage: AdamW under a learning-rate schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Optim {
+    /// The highest learning rate, reached when the warm-up ends.
+    pub lr: f64,
+    /// Decay rates of the running means of the gradient and of its square.
+    pub betas: [f64; 2],
+    /// Added to the root of the second mean, so that nothing is divided by zero.
+    pub eps: f64,
+    /// Decoupled weight decay. Norms and biases (parameters of fewer than two dimensions) never decay.
+    pub weight_decay: f64,
+    /// How the learning rate goes on after the warm-up: `constant`, `linear` or `cosine`.
+    pub schedule: Schedule,
+    /// Where `linear` and `cosine` end, as a share of `lr`.
+    pub min_lr_ratio: f64,
+    /// Steps over which the learning rate rises from 0 to `lr`.
+    pub warmup_steps: usize,
+    /// The same as a share of the stage's steps, rounded up. Give one of the two.
+    pub warmup_ratio: f64,
+    /// Gradients whose norm over all parameters is larger are scaled down to it; 0 turns clipping off.
+    pub max_grad_norm: f64,
+    /// How many tokens go through the model at once. Bounds memory; cannot change the gradient.
+    pub tokens_per_microbatch: usize,
+}
+
+impl Default for Optim {
+    fn default() -> Self {
+        Self {
+            lr: 1e-6,
+            betas: [0.9, 0.999],
+            eps: 1e-8,
+            weight_decay: 0.0,
+            schedule: Schedule::Constant,
+            min_lr_ratio: 0.0,
+            warmup_steps: 0,
+            warmup_ratio: 0.0,
+            max_grad_norm: 1.0,
+            tokens_per_microbatch: 4096,
+        }
+    }
+}
+
+impl Optim {
+    /// The learning rate of `step` (counted from 0) of a stage of `steps` steps.
+    pub fn lr(&self, step: usize, steps: usize) -> f64 {
+        self.lr * self.schedule.factor(step, steps, self.warmup(steps), self.min_lr_ratio)
+    }
+
+    /// How many steps of a stage of `steps` steps are warm-up.
+    pub fn warmup(&self, steps: usize) -> usize {
+        if self.warmup_steps > 0 {
+            self.warmup_steps
+        } else {
+            (self.warmup_ratio * steps as f64).ceil() as usize
+        }
+    }
+
+    /// Refuses values that cannot train; the error names the key.
+    pub fn check(&self) -> Result<()> {
+        let [beta1, beta2] = self.betas;
+        let share = |x: f64| (0.0..=1.0).contains(&x);
+        let wrong = [
+            (!(self.lr.is_finite() && self.lr >= 0.0), "lr", "a number that is 0 or larger"),
+            (!((0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2)), "betas", "two numbers in [0, 1)"),
+            (!(self.eps.is_finite() && self.eps > 0.0), "eps", "larger than 0"),
+            (!(self.weight_decay.is_finite() && self.weight_decay >= 0.0), "weight_decay", "0 or larger"),
+            (!share(self.min_lr_ratio), "min_lr_ratio", "between 0 and 1"),
+            (!share(self.warmup_ratio), "warmup_ratio", "between 0 and 1"),
+            (
+                !(self.max_grad_norm.is_finite() && self.max_grad_norm >= 0.0),
+                "max_grad_norm",
+                "0 (off) or larger",
+            ),
+            (self.tokens_per_microbatch == 0, "tokens_per_microbatch", "at least 1"),
+        ];
+        if let Some((_, key, must)) = wrong.iter().find(|(wrong, ..)| *wrong) {
+            return Err(Error::Recipe(format!("optim.{key} must be {must}")));
+        }
+        if self.warmup_steps > 0 && self.warmup_ratio > 0.0 {
+            let both = "optim.warmup_steps and optim.warmup_ratio say the same thing twice; give one of them";
+            return Err(Error::Recipe(both.into()));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_names_the_key() {
+        assert!(Optim::default().check().is_ok());
+        let said = |optim: Optim| optim.check().unwrap_err().to_string();
+        assert!(said(Optim { lr: f64::NAN, ..Default::default() }).contains("optim.lr must"));
+        assert!(said(Optim { betas: [0.9, 1.0], ..Default::default() }).contains("optim.betas"));
+        assert!(
+            said(Optim { warmup_steps: 2, warmup_ratio: 0.1, ..Default::default() }).contains("give one")
+        );
+    }
+
+    #[test]
+    fn warmup_ratio_rounds_up() {
+        // 0.1 · 25 = 2.5 steps; transformers takes the ceiling.
+        let optim = Optim { warmup_ratio: 0.1, ..Default::default() };
+        assert_eq!(optim.warmup(25), 3);
+        assert_eq!(Optim { warmup_steps: 5, ..Default::default() }.warmup(25), 5);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = toml::from_str::<Optim>("learning_rate = 1.0").unwrap_err().to_string();
+        assert!(error.contains("learning_rate"), "{error}");
+        let optim: Optim = toml::from_str("schedule = \"cosine\"\nmin_lr_ratio = 0.1").unwrap();
+        assert_eq!(optim.schedule, Schedule::Cosine);
+    }
+}

@@ -1,0 +1,56 @@
+//! Which code a run was made with: the git revision of the directory it was started in.
+
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// A commit, and whether tracked files differed from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Git {
+    /// The commit's full hash.
+    pub revision: String,
+    /// Whether tracked files had been changed since.
+    pub dirty: bool,
+}
+
+/// The revision of the repository that `folder` lies in; none where there is no git, repository or commit.
+pub fn git(folder: &Path) -> Option<Git> {
+    let revision = say(folder, &["rev-parse", "--verify", "HEAD"])?;
+    let dirty = !say(folder, &["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(Git { revision, dirty })
+}
+
+fn say(folder: &Path, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("git");
+    command.current_dir(folder).args(arguments).env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null());
+    let output = command.output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_outside_any_repository_has_no_revision() {
+        assert_eq!(git(tempfile::tempdir().unwrap().path()), None);
+    }
+
+    #[test]
+    fn a_commit_and_a_change_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        std::fs::write(path.join("a"), "1").unwrap();
+        for arguments in [
+            &["init", "-q"][..],
+            &["add", "a"],
+            &["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "a"],
+        ] {
+            say(path, arguments).unwrap();
+        }
+        let clean = git(path).unwrap();
+        assert!(clean.revision.len() == 40 && !clean.dirty);
+        std::fs::write(path.join("a"), "22").unwrap();
+        assert!(git(path).unwrap().dirty);
+    }
+}

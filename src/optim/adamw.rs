@@ -1,0 +1,231 @@
+//! AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) with f32 master weights, one fused call for all parameters.
+//!
+//! ```text
+//! m ← β₁ m + (1 − β₁) g        v ← β₂ v + (1 − β₂) g²
+//! w ← w − lr · λ · w − lr · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
+//! ```
+
+use super::Optim;
+use super::fused::{self, Constants, Lists};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use tch::{Device, Kind, TchError, Tensor};
+
+/// The optimiser and its memory. All that it computes with is f32: a bf16 or f16 parameter is the rounded copy of
+/// a master weight, so that updates smaller than its spacing add up instead of being lost.
+///
+/// A step is: `backward` on each micro-batch, [`accumulate`](Self::accumulate) after each, [`clip`](Self::clip),
+/// [`step`](Self::step), [`zero_grad`](Self::zero_grad).
+#[derive(Debug)]
+pub struct AdamW {
+    slots: Vec<Slot>,
+    /// Steps taken, as one f32 on the parameters' device: the fused kernel reads it there.
+    steps: Tensor,
+    device: Device,
+    betas: [f64; 2],
+    eps: f64,
+    weight_decay: f64,
+}
+
+/// A parameter and all that is remembered of it.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    parameter: Tensor,
+    /// Shares the parameter's memory where that is f32 already.
+    master: Tensor,
+    average: Tensor,
+    square: Tensor,
+    /// The step's gradient so far, f32.
+    gradient: Option<Tensor>,
+}
+
+impl AdamW {
+    /// An optimiser over `parameters`, which take gradients and lie on one device, with nothing remembered yet.
+    /// Only `betas`, `eps` and `weight_decay` of `optim` matter here.
+    pub fn new(parameters: Vec<(String, Tensor)>, optim: &Optim) -> Result<Self> {
+        let Some(device) = parameters.first().map(|(_, tensor)| tensor.device()) else {
+            return Err(Error::Model("there is nothing to train: no parameter takes gradients".into()));
+        };
+        for (name, tensor) in &parameters {
+            if tensor.device() != device {
+                let message = format!("{name} lies on {:?}, other parameters on {device:?}", tensor.device());
+                return Err(Error::Devices(message));
+            }
+            if !tensor.requires_grad() {
+                return Err(Error::Model(format!("{name} is to be trained, but takes no gradient")));
+            }
+        }
+        Ok(Self {
+            slots: parameters.into_iter().map(Slot::new).collect(),
+            steps: Tensor::zeros([], (Kind::Float, device)),
+            device,
+            betas: optim.betas,
+            eps: optim.eps,
+            weight_decay: optim.weight_decay,
+        })
+    }
+
+    /// Moves the gradients that `backward` left at the parameters into f32 sums, and frees them there. After every
+    /// micro-batch: a sum in bf16 would lose the small ones.
+    pub fn accumulate(&mut self) -> Result<()> {
+        self.slots.iter_mut().try_for_each(Slot::accumulate)
+    }
+
+    /// The step's gradients, f32, in the parameters' order, for whoever sums them over ranks in place. A parameter
+    /// that the loss did not reach has gradient zero, on every rank alike.
+    pub fn gradients(&mut self) -> Result<Vec<Tensor>> {
+        self.accumulate()?;
+        Ok(self.slots.iter_mut().map(Slot::gradient).collect())
+    }
+
+    /// Scales the gradients down to the norm `max_norm` where they are larger (0: never) and returns the norm they
+    /// had: √ Σ g² over all parameters. Waits for the device once. A norm that is not finite is an error.
+    pub fn clip(&mut self, max_norm: f64) -> Result<f64> {
+        let gradients = self.gradients()?;
+        let norms = fused::norms(&gradients)?;
+        let total = norms.to_kind(Kind::Double).square().sum(Kind::Double).sqrt();
+        if max_norm > 0.0 {
+            // torch.nn.utils.clip_grad_norm_ divides by the norm plus 1e-6 too.
+            let factor = (max_norm / (&total + 1e-6)).clamp_max(1.0).to_kind(Kind::Float);
+            fused::scale(&gradients, &factor)?;
+        }
+        let norm = total.double_value(&[]);
+        if norm.is_finite() { Ok(norm) } else { Err(self.not_finite(&norms)) }
+    }
+
+    /// One update at the learning rate `lr`, from the gradients as they stand.
+    pub fn step(&mut self, lr: f64) -> Result<()> {
+        self.accumulate()?;
+        let _ = self.steps.g_add_scalar_(1.0);
+        for decays in [true, false] {
+            let lists = self.lists(decays);
+            if !lists.parameters.is_empty() {
+                let weight_decay = if decays { self.weight_decay } else { 0.0 };
+                let constants = Constants { lr, betas: self.betas, weight_decay, eps: self.eps };
+                fused::adamw(&lists, &self.steps, &constants)?;
+            }
+        }
+        self.round()
+    }
+
+    /// Forgets the gradients and frees their memory.
+    pub fn zero_grad(&mut self) -> Result<()> {
+        for slot in &mut self.slots {
+            slot.gradient = None;
+            fused::drop_grad(&slot.parameter)?;
+        }
+        Ok(())
+    }
+
+    /// Updates made so far.
+    pub fn steps(&self) -> usize {
+        self.steps.double_value(&[]) as usize
+    }
+
+    /// All that the next step depends on, all f32: `step`, and for each parameter `NAME.exp_avg`, `NAME.exp_avg_sq`
+    /// and, where the parameter itself is not f32, `NAME.master`. The tensors share memory with the optimiser's.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let step = ("step".to_string(), self.steps.shallow_clone());
+        std::iter::once(step).chain(self.slots.iter().flat_map(Slot::state)).collect()
+    }
+
+    /// Takes up a state that [`state`](Self::state) gave. Refuses names that are missing or too many and other
+    /// shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
+    pub fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()> {
+        let mine = self.state();
+        let mut theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
+        let mut found = Vec::with_capacity(mine.len());
+        for (name, tensor) in &mine {
+            let loaded = theirs.remove(name).ok_or_else(|| mismatch(format!("{name} is missing")))?;
+            if loaded.size() != tensor.size() || loaded.kind() != Kind::Float {
+                let (size, kind) = (loaded.size(), loaded.kind());
+                return Err(mismatch(format!("{name} is {size:?} {kind:?}, not {:?} Float", tensor.size())));
+            }
+            found.push(loaded);
+        }
+        if let Some(name) = theirs.keys().next() {
+            return Err(mismatch(format!("{name} belongs to no parameter of this model")));
+        }
+        let mine: Vec<Tensor> = mine.into_iter().map(|(_, tensor)| tensor).collect();
+        fused::copy(&mine, &found)?;
+        self.round()
+    }
+
+    fn lists(&mut self, decays: bool) -> Lists {
+        let mut lists = Lists::default();
+        for slot in self.slots.iter_mut().filter(|slot| slot.decays() == decays) {
+            lists.gradients.push(slot.gradient());
+            lists.parameters.push(slot.master.shallow_clone());
+            lists.averages.push(slot.average.shallow_clone());
+            lists.squares.push(slot.square.shallow_clone());
+        }
+        lists
+    }
+
+    /// parameter ← master, rounded.
+    fn round(&self) -> Result<()> {
+        let rounded = self.slots.iter().filter(|slot| slot.has_master());
+        let pairs = rounded.map(|slot| (slot.parameter.shallow_clone(), slot.master.shallow_clone()));
+        let (parameters, masters): (Vec<_>, Vec<_>) = pairs.unzip();
+        if parameters.is_empty() { Ok(()) } else { fused::copy(&parameters, &masters) }
+    }
+
+    fn not_finite(&self, norms: &Tensor) -> Error {
+        let norms = Vec::<f32>::try_from(norms.to_device(Device::Cpu)).unwrap_or_default();
+        let first = norms.iter().position(|norm| !norm.is_finite());
+        let name = first.map_or("the sum over all parameters", |index| &self.slots[index].name);
+        let message = format!(
+            "the gradient of {name} is not finite (update {} on {:?}); a lower optim.lr or policy dtype f32 may help",
+            self.steps() + 1,
+            self.device
+        );
+        Error::Torch(TchError::Torch(message))
+    }
+}
+
+impl Slot {
+    fn new((name, parameter): (String, Tensor)) -> Self {
+        let master = parameter.detach().to_kind(Kind::Float);
+        let (average, square) = (master.zeros_like(), master.zeros_like());
+        Self { name, parameter, master, average, square, gradient: None }
+    }
+
+    fn has_master(&self) -> bool {
+        self.parameter.kind() != Kind::Float
+    }
+
+    /// Norms and biases do not, as in transformers' and TRL's trainers.
+    fn decays(&self) -> bool {
+        self.parameter.dim() >= 2
+    }
+
+    fn accumulate(&mut self) -> Result<()> {
+        let fresh = self.parameter.grad();
+        if !fresh.defined() {
+            return Ok(());
+        }
+        match &mut self.gradient {
+            Some(sum) => {
+                let _ = sum.g_add_(&fresh);
+            }
+            None => self.gradient = Some(fresh.detach().to_kind(Kind::Float)),
+        }
+        fused::drop_grad(&self.parameter)
+    }
+
+    fn gradient(&mut self) -> Tensor {
+        self.gradient.get_or_insert_with(|| self.master.zeros_like()).shallow_clone()
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        let part = |what: &str, tensor: &Tensor| (format!("{}.{what}", self.name), tensor.shallow_clone());
+        let mut parts = vec![part("exp_avg", &self.average), part("exp_avg_sq", &self.square)];
+        parts.extend(self.has_master().then(|| part("master", &self.master)));
+        parts
+    }
+}
+
+fn mismatch(what: String) -> Error {
+    Error::Checkpoint(format!("the optimiser state does not fit the model being trained: {what}"))
+}
