@@ -169,8 +169,8 @@ pub fn evaluate(
     questions: &[Prompted],
     config: &Eval,
     sampling: &Sampling,
-    format: &Format,
     run_seed: u64,
+    format: &Format,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
     let sampling = config.sampling(sampling);

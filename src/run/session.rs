@@ -2,21 +2,19 @@
 
 use super::stage::Opened;
 use super::{collect, run_name, summary, train};
-use crate::checkpoint::{self, Mode, RunDir, State};
+use crate::checkpoint::{Mode, Progress, RunDir, Saved, write_atomic};
 use crate::data::hub::Hub;
-use crate::engine::Progress;
 use crate::error::{Error, Result};
 use crate::eval::{self, Report};
-use crate::log::{Metrics, Show};
+use crate::log::{Board, JsonLines, Metrics, Show, table};
 use crate::loops::Loop;
-use crate::model::Model;
 use crate::optim::AdamW;
-use crate::policy::Reference;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
 use crate::reward::Registry;
 use crate::rollout::Trace;
 use crate::seed;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -39,4 +37,277 @@ impl Evaluation {
         let round = if self.round > 1 { format!(", round {}", self.round) } else { String::new() };
         format!("{}{round}, step {}", self.stage, self.step)
     }
+}
+
+/// A run under way.
+pub struct Session {
+    dir: RunDir,
+    hub: Hub,
+    seed: u64,
+    quiet: bool,
+    /// The newest value of each figure, for the choice of the best checkpoint.
+    newest: BTreeMap<String, f64>,
+    files: Option<Files>,
+}
+
+/// What the stage under way writes to.
+struct Files {
+    metrics: JsonLines,
+    evaluations: JsonLines,
+    traces: JsonLines,
+    board: Option<Board>,
+    show: Show,
+}
+
+impl Session {
+    /// Makes or takes over the run's directory and writes the resolved recipe there.
+    pub fn open(args: &Args, recipe: &Recipe, stages: &[Stage], hub: Hub) -> Result<Self> {
+        let name = run_name(args, stages)?;
+        let path = args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
+        let mode = match (args.resume, args.overwrite) {
+            (true, _) => Mode::Resume,
+            (_, true) => Mode::Overwrite,
+            _ => Mode::Fresh,
+        };
+        let resolved = recipe.resolved_toml(stages)?;
+        let dir = RunDir::create(&path, mode)?;
+        let file = dir.path().join("recipe.toml");
+        if args.resume
+            && let Ok(before) = std::fs::read_to_string(&file)
+            && body(&before) != body(&resolved)
+        {
+            tracing::warn!("the recipe is not the one that this run began with; what it says now holds from here on");
+        }
+        write_atomic(&file, resolved.as_bytes())?;
+        if !args.quiet {
+            eprintln!("run: {}", dir.path().display());
+        }
+        let seed = stages.first().map_or(0, |stage| stage.run.seed);
+        Ok(Self { dir, hub, seed, quiet: args.quiet, newest: BTreeMap::new(), files: None })
+    }
+
+    /// Runs a stage, or goes on with it, or passes over it if it is done.
+    pub fn run_stage(&mut self, recipe: &Recipe, planned: &PlannedStage, registry: &Registry) -> Result<()> {
+        let (name, round) = (planned.stage.name.clone(), planned.round);
+        let done = self.saved(&name, round)?;
+        if done.as_ref().is_some_and(|saved| saved.state.progress.last) {
+            return Ok(());
+        }
+        let step = done.map_or(0, |saved| saved.state.progress.step);
+        let mut table = planned.stage.clone();
+        substitute(&mut table.table, RULES.references, |path, target| self.product(path, target))?;
+        let mut stage = Stage::read(recipe, &table)?;
+        self.use_newest_checkpoint(&mut stage)?;
+        let mut opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry)?;
+        let show = Show::new(&name, step, opened.steps, self.quiet);
+        opened.context.progress = show.sampling("sampling");
+        self.files = Some(self.files(&opened, step, show)?);
+        match opened.stage.lesson.clone() {
+            Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
+            Loop::Evaluate(_) => {
+                self.evaluate(&mut opened, 1)?;
+                self.mark(&opened, 1)?;
+            }
+        }
+        if let Some(files) = self.files.take() {
+            files.show.finish();
+        }
+        Ok(())
+    }
+
+    /// The steps of the stage that are done; the policy, its reference and the optimiser as they were then.
+    pub fn restore(&mut self, opened: &mut Opened, optim: &mut AdamW) -> Result<usize> {
+        let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok(0) };
+        opened.restore(&saved.path)?;
+        let state = saved.optimizer()?.ok_or_else(|| {
+            Error::Checkpoint(format!(
+                "{}: it was written with checkpoint.save_optimizer = false, so --resume cannot continue exactly; \
+                 start a new run with policy.model set to that folder",
+                saved.path.display()
+            ))
+        })?;
+        *optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        optim.load_state(state)?;
+        opened.tokens = saved.state.progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
+        self.newest = saved.state.progress.metrics;
+        Ok(saved.state.progress.step)
+    }
+
+    /// Writes and shows the figures and rollouts of a step.
+    pub fn report(&mut self, opened: &Opened, step: usize, traces: &[Trace], metrics: &Metrics) -> Result<()> {
+        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
+        let Some(files) = &mut self.files else { return Ok(()) };
+        files.metrics.append(&[line(opened, step, metrics.json())])?;
+        if opened.stage.log.traces || matches!(opened.stage.lesson, Loop::Collect(_)) {
+            files.traces.append(traces)?;
+        }
+        if let Some(board) = &mut files.board {
+            board.add(metrics.iter(), step);
+        }
+        files.show.step(step, metrics);
+        let log = &opened.stage.log;
+        if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
+            files.show.samples(traces, log.samples);
+        }
+        Ok(())
+    }
+
+    /// Evaluates the policy after `step` steps.
+    pub fn evaluate(&mut self, opened: &mut Opened, step: usize) -> Result<()> {
+        let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else { return Ok(()) };
+        let context = &opened.context;
+        let report = eval::evaluate(
+            &context.policy,
+            &opened.held_out,
+            config,
+            &context.sampling,
+            seed::derive(&[self.seed, seed::of_text("eval")]),
+            &context.format,
+            &mut files.show.sampling("evaluating"),
+        )?;
+        let mut metrics = Metrics::default();
+        for (name, value) in report.metrics() {
+            metrics.set(&name, value);
+            self.newest.insert(name, value);
+        }
+        files.metrics.append(&[line(opened, step, metrics.json())])?;
+        if let Some(board) = &mut files.board {
+            board.add(metrics.iter(), step);
+        }
+        files.show.print(&format!(
+            "{} evaluation after step {step}: accuracy {:.1} % [{:.1}, {:.1}] of {} questions, mean length {:.1}",
+            opened.name,
+            100.0 * report.accuracy,
+            100.0 * report.interval.0,
+            100.0 * report.interval.1,
+            report.questions,
+            report.length
+        ));
+        files.evaluations.append(&[Evaluation { stage: opened.name.clone(), round: opened.round, step, report }])
+    }
+
+    /// Saves the policy and the optimiser if `[checkpoint]` says so.
+    pub fn checkpoint(&mut self, opened: &Opened, optim: &AdamW, step: usize) -> Result<()> {
+        let config = &opened.stage.checkpoint;
+        if !config.due(step, opened.steps) {
+            return Ok(());
+        }
+        if let Some(files) = &self.files {
+            files.show.doing("saving");
+        }
+        let state = config.save_optimizer.then(|| optim.state());
+        self.dir.save(&self.progress(opened, step), state.as_deref(), |folder| opened.save(folder))?;
+        self.dir.prune(config)
+    }
+
+    /// Notes how far a stage without training has come.
+    pub fn mark(&mut self, opened: &Opened, step: usize) -> Result<()> {
+        self.dir.save(&self.progress(opened, step), None, |_| Ok(()))?;
+        self.dir.prune(&opened.stage.checkpoint)
+    }
+
+    /// Prints what the evaluations say, and where everything is.
+    pub fn finish(self) -> Result<()> {
+        let path = self.dir.path().join("evaluations.jsonl");
+        let evaluations = JsonLines::read(&path)?
+            .into_iter()
+            .map(|value| serde_json::from_value::<Evaluation>(value))
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+        let points = summary::points(&evaluations);
+        if !points.is_empty() {
+            let (header, rows) = summary::table(&points);
+            println!("{}", table(&header, &rows));
+            print!("{}", summary::rationales(&points));
+        }
+        println!("\n{}", self.dir.path().display());
+        Ok(())
+    }
+
+    fn progress(&self, opened: &Opened, step: usize) -> Progress {
+        Progress {
+            stage: opened.name.clone(),
+            round: opened.round,
+            step,
+            last: step == opened.steps,
+            seed: self.seed,
+            metrics: self.newest.clone(),
+            extra: json!({ "tokens": opened.tokens }),
+        }
+    }
+
+    fn files(&self, opened: &Opened, step: usize, show: Show) -> Result<Files> {
+        let (dir, label) = (self.dir.path(), label(&opened.name, opened.round));
+        // Lines of this stage beyond its checkpoint will be written again.
+        let keep = |line: &Value| {
+            let ours = line["stage"] == opened.name.as_str() && line["round"] == opened.round;
+            let at = line["step"].as_u64().unwrap_or(0) as usize;
+            !ours || (at <= step && (step > 0 || at > 0))
+        };
+        Ok(Files {
+            metrics: JsonLines::open(&dir.join("metrics.jsonl"), keep)?,
+            evaluations: JsonLines::open(&dir.join("evaluations.jsonl"), keep)?,
+            traces: JsonLines::open(&dir.join("traces").join(format!("{label}.jsonl")), |trace| {
+                trace["step"].as_u64().is_some_and(|at| at as usize <= step)
+            })?,
+            board: if opened.stage.log.tensorboard {
+                Some(Board::open(&dir.join("tensorboard").join(&label))?)
+            } else {
+                None
+            },
+            show,
+        })
+    }
+
+    /// The newest checkpoint of a stage in a round.
+    fn saved(&self, name: &str, round: usize) -> Result<Option<Saved>> {
+        let of_stage = |saved: &Saved| saved.state.progress.stage == name && saved.state.progress.round == round;
+        Ok(self.dir.checkpoints()?.into_iter().rfind(of_stage))
+    }
+
+    /// What `"@target"` stands for at `path`: the stage's newest checkpoint, or its newest traces.
+    fn product(&self, path: &str, target: &str) -> Result<String> {
+        let of_stage = |saved: &Saved| saved.state.progress.stage == target;
+        let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
+            Error::Checkpoint(format!("{path} = \"@{target}\": this run has no result of stage `{target}`"))
+        })?;
+        let found = if path.starts_with("policy") {
+            saved.path
+        } else {
+            let label = label(target, saved.state.progress.round);
+            self.dir.path().join("traces").join(format!("{label}.jsonl"))
+        };
+        Ok(found.to_string_lossy().into_owned())
+    }
+
+    /// `policy.model` may name the directory of another run: its newest checkpoint is meant.
+    fn use_newest_checkpoint(&self, stage: &mut Stage) -> Result<()> {
+        if let Some(model) = &stage.policy.model
+            && let Some(saved) = Saved::newest_model(model)?
+        {
+            stage.policy.model = Some(saved.path.to_string_lossy().into_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A stage's name in file names: with its round where there are several.
+fn label(name: &str, round: usize) -> String {
+    if round == 1 { name.to_string() } else { format!("{name}-r{round}") }
+}
+
+fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
+    let mut line = Map::new();
+    line.insert("stage".into(), opened.name.clone().into());
+    line.insert("round".into(), opened.round.into());
+    line.insert("step".into(), step.into());
+    line.extend(figures);
+    Value::Object(line)
+}
+
+/// A resolved recipe without the comments that say where it comes from.
+fn body(recipe: &str) -> String {
+    recipe.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
 }

@@ -2,16 +2,18 @@
 
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Split};
-use crate::engine::Progress;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::loops::{Context, Loop, Questions};
+use crate::model::Model;
 use crate::policy::{Policy, Reference};
 use crate::recipe::Stage;
 use crate::reward::{Registry, Rewards};
 use crate::rollout::Prompted;
 use crate::seed;
-use std::path::{Path, PathBuf};
-use tch::Device;
+use std::path::Path;
+
+const ADAPTER: &str = "adapter";
+const REFERENCE: &str = "reference";
 
 /// A stage with everything that it works on.
 pub struct Opened {
@@ -21,14 +23,10 @@ pub struct Opened {
     pub round: usize,
     /// Its sections.
     pub stage: Stage,
-    /// Where its checkpoints go.
-    pub dir: PathBuf,
     /// What its lesson works with.
     pub context: Context,
     /// The held-out questions.
     pub held_out: Vec<Prompted>,
-    /// Where the reference policy lives.
-    pub reference_device: Device,
     /// Steps in all.
     pub steps: usize,
     /// Tokens learned from so far.
@@ -42,10 +40,8 @@ impl Opened {
         round: usize,
         stage: Stage,
         run_seed: u64,
-        dir: &Path,
         hub: &Hub,
         registry: &Registry,
-        progress: Box<dyn FnMut(&Progress)>,
     ) -> Result<Self> {
         let data = &stage.data;
         let train = match &stage.lesson {
@@ -89,24 +85,57 @@ impl Opened {
             format: data.format.clone(),
             seed: stage_seed,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
-            progress,
+            progress: Box::new(|_| {}),
         };
         Ok(Self {
             name: name.to_string(),
             round,
             stage,
-            dir: dir.to_path_buf(),
             context,
             held_out,
-            reference_device: layout.reference,
             steps,
             tokens: 0,
         })
     }
 
-    /// The stage's folder in a run: its name, and its round where there are several.
-    pub fn folder(name: &str, round: usize) -> String {
-        if round == 1 { name.to_string() } else { format!("{name}-r{round}") }
+    /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
+    /// beside it; and the reference policy where it has moved from where it began.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let policy = &self.context.policy;
+        policy.save(folder)?;
+        if policy.model.has_lora() {
+            let adapter = folder.join(ADAPTER);
+            std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
+            policy.model.save_adapters(&adapter)?;
+        }
+        if let (Some(Reference::Copy(model)), true) = (&self.context.reference, self.reference_moves()) {
+            let reference = folder.join(REFERENCE);
+            std::fs::create_dir(&reference).map_err(Error::io(&reference))?;
+            model.save(&reference)?;
+        }
+        Ok(())
+    }
+
+    /// The policy and its reference as [`save`](Self::save) left them in `folder`.
+    pub fn restore(&mut self, folder: &Path) -> Result<()> {
+        let model = &mut self.context.policy.model;
+        if model.has_lora() {
+            model.load_adapters(&folder.join(ADAPTER))?;
+        } else {
+            let (kind, device, checkpointing) = (model.kind(), model.device(), model.checkpointing);
+            *model = Model::load(folder, kind, device)?;
+            model.checkpointing = checkpointing;
+            model.train_all();
+        }
+        let moves = self.reference_moves();
+        if let (Some(Reference::Copy(reference)), true) = (&mut self.context.reference, moves) {
+            **reference = Model::load(&folder.join(REFERENCE), reference.kind(), reference.device())?;
+        }
+        Ok(())
+    }
+
+    fn reference_moves(&self) -> bool {
+        matches!(&self.stage.lesson, Loop::Grpo(grpo) if grpo.reference.every > 0)
     }
 }
 

@@ -42,7 +42,7 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
         metrics.set("time/learning", seconds - sampled);
         metrics.set("tokens_per_second", tokens as f64 / seconds);
         let traces = traces(&batch, step);
-        session.report(opened, step, &traces, metrics)?;
+        session.report(opened, step, &traces, &metrics)?;
         if opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps)) {
             session.evaluate(opened, step)?;
         }
