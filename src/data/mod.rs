@@ -1,7 +1,214 @@
-//! Examples: the rows of a dataset as the rest of the engine sees them.
+//! Examples: the rows of a dataset as the rest of the engine sees them, from `[data]`'s files, hub or task.
 
+pub mod chat;
+pub mod columns;
+pub mod hub;
+pub mod jsonl;
+pub mod order;
+pub mod parquet;
+pub mod row;
+pub mod source;
+pub mod tasks;
+pub mod template;
+pub mod tokenizer;
+
+pub use hub::Hub;
+pub use source::Sources;
+pub use template::Template;
+pub use tokenizer::Tokenizer;
+
+use crate::error::{Error, Result};
+use crate::rationale::Format;
+use row::{Problems, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the model learns from: `[data]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Data {
+    /// Training rows: a `.jsonl`, `.json` (one object a line) or `.parquet` file, a folder of such, or a dataset of
+    /// the Hugging Face Hub as `hub:owner/name[:config][/split][@revision]`; or a list of these. Paths are relative
+    /// to the current directory. Without `/split` a hub dataset's `train` split is read.
+    pub train: Sources,
+    /// Held-out rows, written as `train` is. Without `/split` a hub dataset's `test` split is read, or else its
+    /// validation split.
+    pub eval: Sources,
+    /// Rows made inside the program, in place of `train` and `eval`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<tasks::Task>,
+    /// Read the first so many training rows.
+    pub train_limit: Option<usize>,
+    /// Read the first so many held-out rows.
+    pub eval_limit: Option<usize>,
+    /// Examples a training step uses.
+    pub prompts_per_step: usize,
+    /// Shuffle the training rows, anew in every epoch; off, they come in file order.
+    pub shuffle: bool,
+    /// Drop the examples whose prompt has more tokens; they are counted and reported.
+    pub max_prompt_tokens: Option<usize>,
+    /// Columns that have another name in the files: `columns.question = "problem"` reads `problem` as `question`.
+    pub columns: BTreeMap<String, String>,
+    /// From columns to prompt and completion.
+    pub template: Template,
+    /// How a rationale is written.
+    pub format: Format,
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self {
+            train: Sources::default(),
+            eval: Sources::default(),
+            task: None,
+            train_limit: None,
+            eval_limit: None,
+            prompts_per_step: 8,
+            shuffle: true,
+            max_prompt_tokens: None,
+            columns: BTreeMap::new(),
+            template: Template::default(),
+            format: Format::default(),
+        }
+    }
+}
+
+/// Which of `[data]`'s two sets of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// `data.train`.
+    Train,
+    /// `data.eval`.
+    Eval,
+}
+
+impl Split {
+    /// The key in `[data]`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Eval => "eval",
+        }
+    }
+}
+
+/// Examples in the order of their files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// What the recipe calls it: its sources, or the task's name.
+    pub name: String,
+    /// The examples; `examples[i].index == i`, and no id occurs twice.
+    pub examples: Vec<Arc<Example>>,
+}
+
+impl Data {
+    /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks only.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the first ten unusable rows, each as `file:line: what is wrong`, and their number; or
+    /// where the set has no source, a source is missing, or there are no rows.
+    pub fn load(&self, split: Split, hub: &Hub, seed: u64) -> Result<Dataset> {
+        let mut problems = Problems::default();
+        let rows = self.rows(split, hub, seed, &mut problems)?;
+        let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
+        let name = self.name(split);
+        if rows.is_empty() && problems.is_empty() {
+            return Err(Error::Data(format!(
+                "{name} has no rows; `data.{}` needs at least one",
+                split.key()
+            )));
+        }
+        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
+        problems.into_result()?;
+        Ok(Dataset { name, examples })
+    }
+
+    /// Whether the recipe gives rows for `split`.
+    pub fn has(&self, split: Split) -> bool {
+        self.task.is_some() || !self.sources(split).is_empty()
+    }
+
+    fn name(&self, split: Split) -> String {
+        match &self.task {
+            Some(task) => task.name().to_string(),
+            None => self.sources(split).to_string(),
+        }
+    }
+
+    fn sources(&self, split: Split) -> &Sources {
+        match split {
+            Split::Train => &self.train,
+            Split::Eval => &self.eval,
+        }
+    }
+
+    fn limit(&self, split: Split) -> usize {
+        let limit = match split {
+            Split::Train => self.train_limit,
+            Split::Eval => self.eval_limit,
+        };
+        limit.unwrap_or(usize::MAX)
+    }
+
+    fn rows(&self, split: Split, hub: &Hub, seed: u64, problems: &mut Problems) -> Result<Vec<Row>> {
+        let key = split.key();
+        match &self.task {
+            Some(_) if !self.train.is_empty() || !self.eval.is_empty() => Err(Error::Recipe(
+                "[data.task] makes its own rows; leave out `data.train` and `data.eval`".to_string(),
+            )),
+            Some(task) => task.rows(split, seed).map(|mut rows| {
+                rows.truncate(self.limit(split));
+                rows
+            }),
+            None if self.sources(split).is_empty() => Err(Error::Recipe(format!(
+                "[data] has no `{key}`; name a file, a folder or `hub:owner/name`, or a task under [data.task]"
+            ))),
+            None => self.sources(split).read(split, hub, &self.columns, self.limit(split), problems),
+        }
+    }
+
+    /// The rows that few-shot examples come from, where they are not the split's own.
+    fn shot_rows(
+        &self,
+        split: Split,
+        hub: &Hub,
+        seed: u64,
+        rows: &[Row],
+        problems: &mut Problems,
+    ) -> Result<Option<Vec<Row>>> {
+        let enough = self.template.few_shot + 1;
+        let shots = match (&self.template.few_shot_from, split) {
+            _ if self.template.few_shot == 0 => return Ok(None),
+            (Some(source), _) => source.read(Split::Train, hub, &self.columns, enough, problems)?,
+            (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
+            (None, Split::Eval) => {
+                let first = Data { train_limit: Some(enough), ..self.clone() };
+                first.rows(Split::Train, hub, seed, problems)?
+            }
+        };
+        Ok(Some(shots))
+    }
+
+    fn examples(&self, rows: &[Row], shots: &[Row], problems: &mut Problems) -> Vec<Arc<Example>> {
+        let writer = match template::Writer::new(&self.template, shots) {
+            Ok(writer) => writer,
+            Err(what) => {
+                problems.everywhere(what);
+                return Vec::new();
+            }
+        };
+        let (mut reader, mut examples) = (columns::Reader::default(), Vec::new());
+        for row in rows {
+            match reader.read(row).and_then(|columns| writer.example(row, columns, examples.len())) {
+                Ok(example) => examples.push(Arc::new(example)),
+                Err(what) => problems.at(row, what),
+            }
+        }
+        examples
+    }
+}
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +232,7 @@ pub enum Prompt {
 /// A dataset row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {
-    /// The row's `id` column, or `file:line`. Unique within its dataset; groups are keyed by it.
+    /// The row's `id` column, or its file's stem and its line as `stem:line`. Unique within its dataset; groups are keyed by it.
     pub id: String,
     /// Position in its dataset, counted from 0. Seeds derive from it.
     pub index: usize,

@@ -1,0 +1,257 @@
+//! Chat templates: the Jinja that a tokenizer brings, rendered as transformers renders it.
+
+use super::Message;
+use crate::error::{Error, Result};
+use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::{Environment, ErrorKind};
+use regex::Regex;
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A chat template with the special tokens that it may name (`bos_token`, …).
+#[derive(Debug, Clone)]
+pub struct ChatTemplate {
+    source: String,
+    tokens: BTreeMap<String, String>,
+    environment: Environment<'static>,
+}
+
+impl ChatTemplate {
+    /// Parses `source`.
+    pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Self> {
+        let template = Self { source: without_generation(source), tokens, environment: environment() };
+        template
+            .environment
+            .template_from_str(&template.source)
+            .map_err(|e| refused("it does not parse", &e))?;
+        Ok(template)
+    }
+
+    /// The conversation as text; with `generate`, it ends where the assistant's next turn begins.
+    pub fn render(&self, messages: &[Message], generate: bool) -> Result<String> {
+        #[derive(Serialize)]
+        struct Context<'a> {
+            messages: &'a [Message],
+            tools: (),
+            documents: (),
+            add_generation_prompt: bool,
+            #[serde(flatten)]
+            tokens: &'a BTreeMap<String, String>,
+        }
+        let (tools, documents) = ((), ());
+        let context =
+            Context { messages, tools, documents, add_generation_prompt: generate, tokens: &self.tokens };
+        self.environment
+            .render_str(&self.source, context)
+            .map_err(|e| refused("it refuses this conversation", &e))
+    }
+}
+
+fn refused(what: &str, error: &minijinja::Error) -> Error {
+    Error::Data(format!(
+        "the model's chat template cannot be used, {what}: {error:#}. data.template.chat = false makes plain-text \
+         prompts instead"
+    ))
+}
+
+/// `{% generation %}` marks the assistant's text for transformers and renders as nothing; an `if` keeps the
+/// whitespace rules of a block.
+fn without_generation(source: &str) -> String {
+    let open = Regex::new(r"\{%([-+]?)\s*generation\s*([-+]?)%\}").expect("a sound pattern");
+    let close = Regex::new(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}").expect("a sound pattern");
+    let opened = open.replace_all(source, "{%${1} if true ${2}%}");
+    close.replace_all(&opened, "{%${1} endif ${2}%}").into_owned()
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Bool => Ok(out.write_str(if value.is_true() { "True" } else { "False" })?),
+        ValueKind::None => Ok(out.write_str("None")?),
+        _ => minijinja::escape_formatter(out, state, value),
+    });
+    environment.add_filter("tojson", tojson);
+    environment.add_function("strftime_now", |format: String| strftime(&format, unix_days_and_seconds()));
+    environment.add_function(
+        "raise_exception",
+        |message: String| -> std::result::Result<Value, minijinja::Error> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        },
+    );
+    environment
+}
+
+/// Python's `json.dumps(value, ensure_ascii=False)`: `", "` and `": "` between things, `indent` as given.
+fn tojson(value: Value, options: Kwargs) -> std::result::Result<Value, minijinja::Error> {
+    let wrong = |e: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string());
+    let indent: Option<usize> = options.get("indent")?;
+    let sorted: Option<bool> = options.get("sort_keys")?;
+    let ascii: Option<bool> = options.get("ensure_ascii")?;
+    options.assert_all_used()?;
+    let mut json = serde_json::to_value(&value).map_err(wrong)?;
+    if sorted == Some(true) {
+        json.sort_all_objects();
+    }
+    let mut bytes = Vec::new();
+    match indent {
+        None => json.serialize(&mut Serializer::with_formatter(&mut bytes, PythonFormatter)),
+        Some(width) => {
+            let spaces = " ".repeat(width);
+            let pretty = PrettyFormatter::with_indent(spaces.as_bytes());
+            json.serialize(&mut Serializer::with_formatter(&mut bytes, pretty))
+        }
+    }
+    .map_err(wrong)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    Ok(Value::from_safe_string(if ascii == Some(true) { escaped(&text) } else { text }))
+}
+
+/// `ensure_ascii=True`: everything beyond ASCII as UTF-16 escapes.
+fn escaped(text: &str) -> String {
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_ascii() {
+            true => ascii.push(c),
+            false => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")))
+            }
+        }
+    }
+    ascii
+}
+
+struct PythonFormatter;
+
+impl Formatter for PythonFormatter {
+    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
+        out.write_all(b": ")
+    }
+}
+
+fn unix_days_and_seconds() -> (i64, i64) {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64);
+    (seconds.div_euclid(86_400), seconds.rem_euclid(86_400))
+}
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
+const WEEKDAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
+
+/// The directives that templates use, in UTC; an unknown one stays as it is.
+fn strftime(format: &str, (days, seconds): (i64, i64)) -> String {
+    let (year, month, day) = civil(days);
+    let (name, weekday) = (MONTHS[month - 1], WEEKDAYS[days.rem_euclid(7) as usize]);
+    let mut text = String::new();
+    let mut rest = format.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            text.push(c);
+            continue;
+        }
+        text.push_str(&match rest.next() {
+            Some('Y') => year.to_string(),
+            Some('y') => format!("{:02}", year % 100),
+            Some('m') => format!("{month:02}"),
+            Some('d') => format!("{day:02}"),
+            Some('B') => name.to_string(),
+            Some('b') => name[..3].to_string(),
+            Some('A') => weekday.to_string(),
+            Some('a') => weekday[..3].to_string(),
+            Some('H') => format!("{:02}", seconds / 3600),
+            Some('M') => format!("{:02}", seconds / 60 % 60),
+            Some('S') => format!("{:02}", seconds % 60),
+            Some('%') | None => "%".to_string(),
+            Some(other) => format!("%{other}"),
+        });
+    }
+    text
+}
+
+/// Year, month and day of a day counted from 1970-01-01 in the proleptic Gregorian calendar (Howard Hinnant's
+/// `civil_from_days`).
+fn civil(days: i64) -> (i64, usize, i64) {
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let day_of_era = z.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month as usize, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        // 2024-02-29 is day 19782: 54 years with 13 leap days from 1970, then 31 + 28 days; it was a Thursday.
+        assert_eq!(54 * 365 + 13 + 31 + 28, 19_782);
+        let noon = (19_782, 12 * 3600 + 5 * 60 + 9);
+        assert_eq!(
+            strftime("%a %d %b %Y %B %m %y %H:%M:%S %q %", noon),
+            "Thu 29 Feb 2024 February 02 24 12:05:09 %q %"
+        );
+        assert_eq!(civil(0), (1970, 1, 1));
+    }
+
+    fn render(source: &str) -> String {
+        let turn = Message { role: "user".to_string(), content: "naïve \"x\"".to_string() };
+        ChatTemplate::new(source, BTreeMap::new())
+            .expect("it parses")
+            .render(&[turn], true)
+            .expect("it renders")
+    }
+
+    #[test]
+    fn json_is_pythons() {
+        assert_eq!(render("{{ messages | tojson }}"), r#"[{"role": "user", "content": "naïve \"x\""}]"#);
+        assert_eq!(
+            render("{{ {'a': [1, none]} | tojson(indent=2) }}"),
+            "{\n  \"a\": [\n    1,\n    null\n  ]\n}"
+        );
+        assert_eq!(render("{{ 'ï😀' | tojson(ensure_ascii=true) }}"), r#""\u00ef\ud83d\ude00""#);
+    }
+
+    #[test]
+    fn generation_marks_render_as_nothing_and_values_print_as_in_python() {
+        let source = "{% for m in messages %}\n    {%- generation %}\nA{{ m.content is string }}{% endgeneration %}\n{% endfor %}";
+        assert_eq!(render(source), "ATrue");
+    }
+
+    #[test]
+    fn a_template_that_raises_is_an_error_in_its_words() {
+        let template =
+            ChatTemplate::new("{{ raise_exception('no tools here') }}", BTreeMap::new()).expect("it parses");
+        let error = template.render(&[], true).expect_err("it raises").to_string();
+        assert!(error.contains("no tools here") && error.contains("data.template.chat = false"), "{error}");
+    }
+}

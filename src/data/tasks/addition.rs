@@ -1,0 +1,187 @@
+//! n-digit addition with a scratchpad rationale, the first task of STaR (Zelikman et al. 2022, arXiv 2203.14465).
+
+use crate::data::Split;
+use crate::data::order::{below, shuffle};
+use crate::data::row::Row;
+use crate::error::{Error, Result};
+use crate::seed;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+/// Every character of the task's questions, rationales and answers.
+pub const ALPHABET: &str = "0123456789+=:# \n";
+
+/// Sums of two n-digit numbers: `[data.task.addition]`. A fifth of all pairs, chosen by the seed, is held out: only
+/// those are evaluated on, and none of them is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Addition {
+    /// Numbers of digits, in equal shares. One digit has 100 pairs only (0+0 to 9+9), two have 8100: training rows
+    /// beyond the pairs there are repeat them, evaluation rows are left out.
+    pub digits: Vec<u32>,
+    /// Training rows.
+    pub train: usize,
+    /// Held-out rows.
+    pub eval: usize,
+    /// Give rows a rationale.
+    pub rationale: bool,
+}
+
+impl Default for Addition {
+    fn default() -> Self {
+        Self { digits: vec![1, 2, 3, 4], train: 4000, eval: 400, rationale: true }
+    }
+}
+
+/// Up to so many digits all pairs are listed; beyond, there are more than any run draws.
+const LISTED: u32 = 2;
+/// 3 digits have 810 000 pairs, a fifth of which are held out.
+const MOST_ROWS: usize = 100_000;
+
+impl Addition {
+    /// The rows of a split, the numbers of digits taking turns.
+    pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
+        self.check()?;
+        let wanted = if split == Split::Train { self.train } else { self.eval };
+        let classes = self.digits.len();
+        let share = |class: usize| wanted / classes + usize::from(class < wanted % classes);
+        let pairs: Vec<_> =
+            (0..classes).map(|class| draw(self.digits[class], split, share(class), seed)).collect();
+        let longest = pairs.iter().map(Vec::len).max().unwrap_or(0);
+        let turns = (0..longest).flat_map(|turn| (0..classes).map(move |class| (class, turn)));
+        let mut seen = HashSet::new();
+        let rows = turns.filter_map(|(class, turn)| Some((self.digits[class], *pairs[class].get(turn)?)));
+        Ok(rows.enumerate().map(|(index, (digits, pair))| self.row(index, digits, pair, &mut seen)).collect())
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.addition] {what}")));
+        let distinct: HashSet<_> = self.digits.iter().collect();
+        match () {
+            _ if self.digits.is_empty() => wrong("`digits` is empty; name at least one number of digits"),
+            _ if distinct.len() < self.digits.len() => wrong("`digits` names a number twice"),
+            _ if self.digits.iter().any(|n| !(1..=18).contains(n)) => wrong("`digits` must be from 1 to 18"),
+            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
+            _ => Ok(()),
+        }
+    }
+
+    fn row(&self, index: usize, digits: u32, (a, b): (u64, u64), seen: &mut HashSet<String>) -> Row {
+        let question = format!("{a}+{b}");
+        let repeats = (0..).map(|n| if n == 0 { question.clone() } else { format!("{question}#{n}") });
+        let id = repeats.skip_while(|id| seen.contains(id)).next().expect("endless");
+        seen.insert(id.clone());
+        let mut fields = Map::new();
+        fields.insert("id".to_string(), json!(id));
+        fields.insert("question".to_string(), json!(question));
+        if self.rationale {
+            fields.insert("rationale".to_string(), json!(scratchpad(a, b)));
+        }
+        fields.insert("answer".to_string(), json!((a + b).to_string()));
+        fields.insert("digits".to_string(), Value::String(digits.to_string()));
+        Row { file: "addition".into(), stem: "addition".into(), line: index + 1, fields }
+    }
+}
+
+/// One line a digit, from the right: the two digits and the carry, their sum, and the answer's digits so far. The
+/// last line's end is the answer.
+///
+/// ```
+/// use rationale::data::tasks::addition::scratchpad;
+/// assert_eq!(scratchpad(348, 27), "8+7+0=15: 5\n4+2+1=7: 75\n3+0+0=3: 375");
+/// ```
+pub fn scratchpad(a: u64, b: u64) -> String {
+    let places = a.max(b).to_string().len();
+    let (mut carry, mut written, mut lines) = (0, String::new(), Vec::new());
+    for place in 0..places {
+        let digit = |x: u64| x / 10u64.pow(place as u32) % 10;
+        let sum = digit(a) + digit(b) + carry;
+        let shown = if place + 1 == places { sum } else { sum % 10 };
+        written = format!("{shown}{written}");
+        lines.push(format!("{}+{}+{carry}={sum}: {written}", digit(a), digit(b)));
+        carry = sum / 10;
+    }
+    lines.join("\n")
+}
+
+fn held_out(seed: u64, (a, b): (u64, u64)) -> bool {
+    seed::derive(&[seed, seed::of_text("addition"), a, b]).is_multiple_of(5)
+}
+
+/// `count` pairs of a split; distinct as long as there are any, then (in training) all over again.
+fn draw(digits: u32, split: Split, count: usize, seed: u64) -> Vec<(u64, u64)> {
+    let ours = |pair: (u64, u64)| held_out(seed, pair) == (split == Split::Eval);
+    let order = seed::derive(&[seed, u64::from(digits), u64::from(split == Split::Eval)]);
+    let low = if digits == 1 { 0 } else { 10u64.pow(digits - 1) };
+    let range = low..10u64.pow(digits);
+    if digits <= LISTED {
+        let all = range.clone().flat_map(|a| range.clone().map(move |b| (a, b)));
+        let mut pairs: Vec<_> = all.filter(|pair| ours(*pair)).collect();
+        shuffle(&mut pairs, order);
+        let repeats = if split == Split::Train { count } else { pairs.len() };
+        return pairs.iter().copied().cycle().take(count.min(repeats)).collect();
+    }
+    let (mut rng, mut seen) = (ChaCha8Rng::seed_from_u64(order), HashSet::new());
+    let mut number = || low + below(&mut rng, range.end - low);
+    let endless = std::iter::repeat_with(|| (number(), number()));
+    endless.filter(|pair| ours(*pair) && seen.insert(*pair)).take(count).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(split: Split, seed: u64) -> Vec<Row> {
+        Addition::default().rows(split, seed).expect("the defaults are sound")
+    }
+
+    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
+        row.fields[name].as_str().expect("a text")
+    }
+
+    #[test]
+    fn training_and_evaluation_share_no_question() {
+        let asked: HashSet<String> =
+            rows(Split::Train, 3).iter().map(|r| text(r, "question").to_string()).collect();
+        assert!(rows(Split::Eval, 3).iter().all(|row| !asked.contains(text(row, "question"))));
+    }
+
+    #[test]
+    fn classes_are_balanced_and_one_digit_repeats_in_training_only() {
+        let (train, eval) = (rows(Split::Train, 3), rows(Split::Eval, 3));
+        let of = |rows: &[Row], n: &str| rows.iter().filter(|r| text(r, "digits") == n).count();
+        // 4000 rows over 4 classes.
+        assert_eq!(["1", "2", "3", "4"].map(|n| of(&train, n)), [1000; 4]);
+        // 400 rows over 4 classes, but about a fifth of one digit's 100 pairs is all there is.
+        assert_eq!(["2", "3", "4"].map(|n| of(&eval, n)), [100; 3]);
+        assert!((10..=30).contains(&of(&eval, "1")), "{}", of(&eval, "1"));
+        let ids: HashSet<_> = train.iter().map(|row| text(row, "id")).collect();
+        assert_eq!(ids.len(), 4000, "ids are unique even where questions repeat");
+    }
+
+    #[test]
+    fn the_seed_decides_everything() {
+        assert_eq!(rows(Split::Train, 3), rows(Split::Train, 3));
+        assert_ne!(rows(Split::Train, 3), rows(Split::Train, 4));
+    }
+
+    #[test]
+    fn every_text_is_within_the_alphabet_and_right() {
+        for row in rows(Split::Train, 3) {
+            let (a, b) = text(&row, "question").split_once('+').expect("a sum");
+            let sum = a.parse::<u64>().expect("a number") + b.parse::<u64>().expect("a number");
+            assert_eq!(text(&row, "answer"), sum.to_string());
+            assert!(text(&row, "rationale").ends_with(&format!(": {sum}")));
+            assert!([a, b, text(&row, "rationale")].iter().all(|t| t.chars().all(|c| ALPHABET.contains(c))));
+        }
+    }
+
+    #[test]
+    fn a_carry_out_of_the_last_place_is_written() {
+        // 9+9 = 18, carry 1; 9+9+1 = 19: the answer is 198.
+        assert_eq!(scratchpad(99, 99), "9+9+0=18: 8\n9+9+1=19: 198");
+    }
+}

@@ -1,0 +1,39 @@
+//! Procedural tasks: rows that are made inside the program, from the seed.
+
+pub mod addition;
+
+use super::Split;
+use super::row::Row;
+use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+/// `[data.task.<name>]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// n-digit addition with a scratchpad.
+    Addition(addition::Addition),
+}
+
+impl Task {
+    /// Its name in the recipe.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Task::Addition(_) => "addition",
+        }
+    }
+
+    /// The characters its texts are made of, for a character tokenizer.
+    pub fn alphabet(&self) -> &'static str {
+        match self {
+            Task::Addition(_) => addition::ALPHABET,
+        }
+    }
+
+    /// The rows of a split; a pure function of the task's settings and the seed.
+    pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
+        match self {
+            Task::Addition(addition) => addition.rows(split, seed),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `[data.template]`: from a row's columns to a prompt and the completion that supervised training learns.
+
+use super::columns::{self, Columns, letter};
+use super::row::Row;
+use super::{Example, Message, Prompt, Sources};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// How a row becomes a prompt and a completion. The texts are Jinja templates over the row's columns, where
+/// `choices` is a list of texts and null columns are undefined. Rows that bring a ready `prompt`, `messages` or
+/// `text` keep it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Template {
+    /// The system turn, or the first block of a plain-text prompt.
+    pub system: Option<String>,
+    /// The user turn. Left at its default, a question's `choices` follow it on lines of their own: `(A) …`.
+    pub user: String,
+    /// The completion of rows that bring none. By default the rationale and then `#### ` and the answer on a line
+    /// of its own; without a rationale the answer alone.
+    pub assistant: Option<String>,
+    /// Make conversations for the model's chat template; off, prompts are plain text, the user text as it stands.
+    pub chat: bool,
+    /// Show so many solved rows first: turns of the conversation, or blocks of the text separated by blank lines.
+    pub few_shot: usize,
+    /// Where the solved rows come from; by default the first training rows, never the row itself.
+    pub few_shot_from: Option<Sources>,
+}
+
+const QUESTION: &str = "{{ question }}";
+
+impl Default for Template {
+    fn default() -> Self {
+        let user = QUESTION.to_string();
+        Self { system: None, user, assistant: None, chat: true, few_shot: 0, few_shot_from: None }
+    }
+}
+
+type Written<T> = Result<T, String>;
+
+/// A template ready to write examples: its solved rows are rendered.
+pub struct Writer<'a> {
+    template: &'a Template,
+    environment: Environment<'static>,
+    shots: Vec<Shot>,
+}
+
+struct Shot {
+    id: String,
+    place: String,
+    user: String,
+    assistant: String,
+}
+
+impl<'a> Writer<'a> {
+    /// Renders the solved rows among `candidates`, one more than is shown, so that a row never shows itself.
+    pub fn new(template: &'a Template, candidates: &[Row]) -> Written<Self> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+        environment.set_keep_trailing_newline(true);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        let mut writer = Self { template, environment, shots: Vec::new() };
+        if template.few_shot > 0 {
+            let candidates = candidates.iter().take(template.few_shot + 1);
+            writer.shots = candidates.map(|row| writer.shot(row)).collect::<Written<_>>()?;
+        }
+        Ok(writer)
+    }
+
+    /// The example of one row, or what is wrong with it.
+    pub fn example(&self, row: &Row, columns: Columns, index: usize) -> Written<Example> {
+        let fields = fields(row, &columns);
+        let prompt = match &columns.prompt {
+            Some(prompt) => prompt.clone(),
+            None => self.prompt(row, &columns, &fields)?,
+        };
+        let completion = self.completion(row, &columns, &fields)?;
+        let completions = match columns.completions.is_empty() {
+            true => columns.completion.into_iter().collect(),
+            false => columns.completions,
+        };
+        let (id, answer, choices) = (columns.id, columns.answer, columns.choices);
+        Ok(Example {
+            id,
+            index,
+            prompt,
+            completion,
+            completions,
+            answer,
+            choices,
+            fields: row.fields.clone(),
+        })
+    }
+
+    fn prompt(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Written<Prompt> {
+        let shots = self.shots_for(row, &columns.id)?;
+        let system = self.template.system.as_deref();
+        let system = system.map(|text| self.render("system", text, row, fields)).transpose()?;
+        let user = self.user(row, columns, fields)?;
+        if self.template.chat {
+            let turn =
+                |role: &str, content: &str| Message { role: role.to_string(), content: content.to_string() };
+            let mut turns: Vec<_> = system.iter().map(|text| turn("system", text)).collect();
+            for shot in shots {
+                turns.extend([turn("user", &shot.user), turn("assistant", &shot.assistant)]);
+            }
+            turns.push(turn("user", &user));
+            return Ok(Prompt::Chat(turns));
+        }
+        let mut blocks: Vec<_> = system.into_iter().collect();
+        blocks.extend(shots.iter().map(|shot| format!("{}{}", shot.user, shot.assistant)));
+        blocks.push(user);
+        Ok(Prompt::Text(blocks.join("\n\n")))
+    }
+
+    fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Written<String> {
+        if self.template.user == QUESTION && columns.question.is_none() {
+            return Err(format!(
+                "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in \
+                 data.columns.question = \"problem\", or write data.template.user",
+                row.names()
+            ));
+        }
+        let mut text = self.render("user", &self.template.user, row, fields)?;
+        if self.template.user == QUESTION {
+            for (at, choice) in columns.choices.iter().enumerate() {
+                text.push_str(&format!("\n({}) {choice}", letter(at)));
+            }
+        }
+        Ok(text)
+    }
+
+    fn completion(
+        &self,
+        row: &Row,
+        columns: &Columns,
+        fields: &Map<String, Value>,
+    ) -> Written<Option<String>> {
+        if columns.completion.is_some() {
+            return Ok(columns.completion.clone());
+        }
+        if let Some(template) = &self.template.assistant {
+            return self.render("assistant", template, row, fields).map(Some);
+        }
+        Ok(match (&columns.rationale, &columns.answer) {
+            (Some(rationale), Some(answer)) => Some(format!("{}\n#### {answer}", rationale.trim_end())),
+            (Some(rationale), None) => Some(rationale.clone()),
+            (None, answer) => answer.clone(),
+        })
+    }
+
+    fn shots_for(&self, row: &Row, id: &str) -> Written<Vec<&Shot>> {
+        let itself = |shot: &&Shot| shot.id == id && shot.place == row.place();
+        let shots: Vec<_> =
+            self.shots.iter().filter(|shot| !itself(shot)).take(self.template.few_shot).collect();
+        if shots.len() == self.template.few_shot {
+            return Ok(shots);
+        }
+        let (wanted, got) = (self.template.few_shot, shots.len());
+        Err(format!("data.template.few_shot = {wanted}, but there are only {got} other rows to show"))
+    }
+
+    fn shot(&self, row: &Row) -> Written<Shot> {
+        let wrong = |what: String| format!("{}: as a few-shot example: {what}", row.place());
+        let columns = columns::read(row).map_err(wrong)?;
+        let fields = fields(row, &columns);
+        let user = match &columns.prompt {
+            None => self.user(row, &columns, &fields).map_err(wrong)?,
+            Some(Prompt::Text(text)) => text.clone(),
+            Some(Prompt::Chat(turns)) => turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),
+        };
+        let assistant = self.completion(row, &columns, &fields).map_err(wrong)?;
+        let assistant =
+            assistant.ok_or_else(|| wrong("it has no completion, rationale or answer".to_string()))?;
+        Ok(Shot { id: columns.id, place: row.place(), user, assistant })
+    }
+
+    fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Written<String> {
+        self.environment.render_str(source, fields).map_err(|error| match error.kind() {
+            ErrorKind::UndefinedError => {
+                let unknown = self.unknown(source, fields);
+                format!(
+                    "data.template.{key} uses {unknown}, which this row does not have; it has {}",
+                    row.names()
+                )
+            }
+            _ => format!("data.template.{key}: {error:#}"),
+        })
+    }
+
+    fn unknown(&self, source: &str, fields: &Map<String, Value>) -> String {
+        let Ok(template) = self.environment.template_from_str(source) else { return "a field".to_string() };
+        let mut names: Vec<_> = template.undeclared_variables(false).into_iter().collect();
+        names.retain(|name| !fields.contains_key(name));
+        names.sort();
+        match names.as_slice() {
+            [] => "a part of a field".to_string(),
+            names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        }
+    }
+}
+
+/// The row's columns, with the typed reading of those that have one.
+fn fields(row: &Row, columns: &Columns) -> Map<String, Value> {
+    let mut fields = row.fields.clone();
+    let typed = [("rationale", &columns.rationale), ("answer", &columns.answer)];
+    for (name, value) in typed {
+        if let Some(value) = value {
+            fields.insert(name.to_string(), json!(value));
+        }
+    }
+    fields.insert("id".to_string(), json!(columns.id));
+    if !columns.choices.is_empty() {
+        fields.insert("choices".to_string(), json!(columns.choices));
+    }
+    fields
+}
