@@ -80,10 +80,13 @@ impl Config {
     /// The file's contents for weights stored as `kind`: what was read, with the shape's own keys on top.
     pub fn to_json(&self, kind: Kind) -> Value {
         let mut map = self.original.clone();
-        if map.is_empty() {
-            map.extend(self.new_keys());
+        let mut keys = self.shape_keys();
+        match Self::from_map(map.clone()) {
+            // Keys that were absent stay so unless their value was changed since.
+            Ok(read) => keys.retain(|key, value| read.shape_keys().get(key) != Some(value)),
+            Err(_) => map.extend(self.new_keys()),
         }
-        map.extend(self.shape_keys());
+        map.extend(keys);
         // transformers 5 writes `dtype` and reads both; older releases know only `torch_dtype`.
         let key = if map.contains_key("dtype") { "dtype" } else { "torch_dtype" };
         map.insert(key.into(), json!(dtype_name(kind)));
@@ -106,7 +109,10 @@ impl Config {
     }
 
     fn parse(text: &str) -> std::result::Result<Self, String> {
-        let original: Map<String, Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        Self::from_map(serde_json::from_str(text).map_err(|e| e.to_string())?)
+    }
+
+    fn from_map(original: Map<String, Value>) -> std::result::Result<Self, String> {
         let architecture = architecture(&original)?;
         let raw: Raw = serde_path_to_error::deserialize(Value::Object(original.clone()))
             .map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
@@ -339,5 +345,91 @@ fn into_map(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Llama 3.2 1B's shape with some keys replaced.
+    fn with(changes: Value) -> std::result::Result<Config, String> {
+        let mut map = into_map(json!({
+            "model_type": "llama", "vocab_size": 128256, "hidden_size": 2048, "intermediate_size": 8192,
+            "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+        }));
+        map.extend(into_map(changes));
+        Config::from_map(map)
+    }
+
+    #[test]
+    fn both_spellings_of_the_rotary_keys_mean_the_same() {
+        let llama3 = json!({
+            "rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 8192,
+        });
+        let old = with(json!({"rope_theta": 500000.0, "rope_scaling": llama3})).unwrap();
+        let mut table = into_map(llama3);
+        table.insert("rope_theta".into(), json!(500000.0));
+        let new = with(json!({"rope_parameters": table})).unwrap();
+        assert_eq!((old.rope_theta, old.rope_scaling), (500000.0, new.rope_scaling));
+        let linear = with(json!({"rope_scaling": {"type": "linear", "factor": 2.0}})).unwrap();
+        assert_eq!(linear.rope_scaling, Some(RopeScaling::Linear { factor: 2.0 }));
+    }
+
+    #[test]
+    fn what_would_be_computed_wrongly_is_refused_by_name() {
+        let cases = [
+            (json!({"model_type": "gemma3"}), "model_type: `gemma3` is not supported; known: llama, mistral"),
+            (json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}), "rope_type `yarn` is not supported"),
+            (json!({"rope_scaling": {"type": "linear"}}), "rope_scaling.factor: a positive number"),
+            (json!({"quantization_config": {"quant_method": "awq"}}), "(awq) are not supported"),
+            (json!({"hidden_act": "gelu"}), "hidden_act: `gelu`"),
+            (json!({"vocab_size": "many"}), "vocab_size: invalid type"),
+            (json!({"num_key_value_heads": 5}), "32 is not a multiple of num_key_value_heads = 5"),
+        ];
+        for (changes, words) in cases {
+            let why = with(changes).unwrap_err();
+            assert!(why.contains(words), "{why}");
+        }
+    }
+
+    #[test]
+    fn windows_hold_where_the_family_says_so() {
+        let window = |family: &str, rest: Value| {
+            let mut map = into_map(rest);
+            map.insert("model_type".into(), json!(family));
+            with(Value::Object(map)).unwrap().sliding_window
+        };
+        assert_eq!(window("mistral", json!({})), Some(4096));
+        assert_eq!(window("mistral", json!({"sliding_window": null})), None);
+        assert_eq!(window("qwen2", json!({"sliding_window": 4096})), None);
+        assert_eq!(window("qwen2", json!({"sliding_window": 64, "use_sliding_window": true})), Some(64));
+        let config = Config { sliding_window: Some(64), ..Config::default() };
+        assert!(config.check_length(64).is_ok());
+        assert!(config.check_length(65).unwrap_err().to_string().contains("sliding_window = 64"));
+    }
+
+    #[test]
+    fn saving_keeps_unknown_keys_and_adds_none() {
+        let config = with(json!({"dtype": "float32", "something": [1]})).unwrap();
+        let mut expected = config.original.clone();
+        expected.insert("dtype".into(), json!("bfloat16"));
+        assert_eq!(config.to_json(Kind::BFloat16), Value::Object(expected));
+        let tied = Config { tie_word_embeddings: true, ..config };
+        assert_eq!(tied.to_json(Kind::Float)["tie_word_embeddings"], json!(true), "a change is written");
+    }
+
+    #[test]
+    fn a_new_models_file_reads_back() {
+        for architecture in
+            [Architecture::Llama, Architecture::Mistral, Architecture::Qwen2, Architecture::Qwen3]
+        {
+            let qkv_bias = architecture == Architecture::Qwen2;
+            let config = Config { architecture, qkv_bias, ..Config::default() };
+            let mut again = Config::from_map(into_map(config.to_json(Kind::Float))).unwrap();
+            again.original.clear();
+            assert_eq!(again, config);
+        }
     }
 }

@@ -238,3 +238,29 @@ fn read_config(path: &Path) -> Result<Lora> {
     lora.check().map_err(refuse)?;
     Ok(lora)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_that_is_none_is_told_what_is() {
+        let lora = Lora { targets: vec!["q_proj".into(), "lm_head".into()], ..Lora::default() };
+        let why = lora.check().unwrap_err();
+        assert!(why.contains("no such linear map: lm_head; known: q_proj, k_proj"), "{why}");
+        assert!(Lora { rank: 0, ..Lora::default() }.check().is_err());
+        assert!(Lora::default().check().is_ok());
+    }
+
+    #[test]
+    fn peft_options_beyond_plain_lora_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(CONFIG);
+        let mut config = config_json(&Lora::default(), Value::Null);
+        weights::write_json(&path, &config).unwrap();
+        assert_eq!(read_config(&path).unwrap(), Lora::default());
+        config["use_dora"] = json!(true);
+        weights::write_json(&path, &config).unwrap();
+        assert!(read_config(&path).unwrap_err().to_string().contains("use_dora = true is not supported"));
+    }
+}

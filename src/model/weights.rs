@@ -300,3 +300,75 @@ fn inside<'n>(name: &'n str, index: &Path) -> Result<&'n Path> {
     }
     Err(Error::Model(format!("{}: the file name {name:?} leads out of the model's folder", index.display())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> Model {
+        Model::init(Config { num_hidden_layers: 2, ..Config::default() }, Kind::Float, Device::Cpu, 1)
+            .unwrap()
+    }
+
+    fn refusal(dir: &Path) -> String {
+        Model::load(dir, Kind::Float, Device::Cpu).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn shards_load_as_one_and_replace_each_other() {
+        let (model, dir) = (model(), tempfile::tempdir().unwrap());
+        let files = || {
+            let names =
+                std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| name.ends_with(".safetensors")).count()
+        };
+        model.save(dir.path()).unwrap();
+        assert_eq!(files(), 1);
+        // The largest tensor has 128 · 384 · 4 bytes = 196608, so that every file holds at most that.
+        model.save_sharded(dir.path(), 196_608).unwrap();
+        assert!(!dir.path().join(SINGLE).exists() && files() > 5);
+        let again = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
+        assert!(model.tensors().iter().zip(again.tensors()).all(|((_, a), (_, b))| a.equal(&b)));
+    }
+
+    #[test]
+    fn what_is_missing_superfluous_or_misshapen_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SINGLE);
+        let mut model = model();
+        model.save(dir.path()).unwrap();
+        let whole = model.tensors();
+        let without = |name: &str| -> Vec<(String, Tensor)> {
+            whole.iter().filter(|(n, _)| n != name).map(|(n, t)| (n.clone(), t.shallow_clone())).collect()
+        };
+
+        write_tensors(&path, without("model.norm.weight")).unwrap();
+        assert!(refusal(dir.path()).contains("model.safetensors: tensor model.norm.weight is missing"));
+
+        let mut more = without("");
+        more.push(("model.layers.2.mlp.up_proj.weight".into(), model.norm.copy()));
+        write_tensors(&path, more).unwrap();
+        assert!(refusal(dir.path()).contains("model.layers.2.mlp.up_proj.weight has no place"));
+
+        model.config.intermediate_size = 100;
+        model.save(dir.path()).unwrap();
+        assert!(refusal(dir.path()).contains("has shape [384, 128]; by config.json it should be [100, 128]"));
+
+        std::fs::write(&path, b"no tensors").unwrap();
+        assert!(refusal(dir.path()).contains("not a whole safetensors file"));
+    }
+
+    #[test]
+    fn pickles_and_ways_out_of_the_folder_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        write_json(&dir.path().join(config::FILE), &Config::default().to_json(Kind::Float)).unwrap();
+        assert!(refusal(dir.path()).contains("neither model.safetensors nor"));
+        std::fs::write(dir.path().join("pytorch_model.bin"), b"").unwrap();
+        assert!(refusal(dir.path()).contains("save_pretrained"));
+        for file in ["../model.safetensors", "/etc/passwd", ""] {
+            let index = json!({"weight_map": {"model.norm.weight": file}});
+            write_json(&dir.path().join(INDEX), &index).unwrap();
+            assert!(refusal(dir.path()).contains("leads out of the model's folder"), "{file}");
+        }
+    }
+}
