@@ -82,12 +82,8 @@ pub fn step(model: &Model, cache: &mut Cache, tokens: &[i64], positions: &[i64])
 fn visible(positions: &Tensor, span: i64, model: &Model) -> Tensor {
     let device = model.device();
     let (last, columns) = (positions.unsqueeze(1), Tensor::arange(span, (Kind::Int64, device)).unsqueeze(0));
-    let mut hidden = columns.gt_tensor(&last);
-    if let Some(window) = model.config.sliding_window {
-        hidden = hidden.logical_or(&columns.le_tensor(&(&last - window as i64)));
-    }
     let mask = Tensor::zeros([positions.size()[0], span], (model.kind(), device));
-    mask.masked_fill(&hidden, f64::NEG_INFINITY).view([-1, 1, 1, span])
+    mask.masked_fill(&columns.gt_tensor(&last), f64::NEG_INFINITY).view([-1, 1, 1, span])
 }
 
 /// One query a row against its slot's keys and values.

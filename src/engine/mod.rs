@@ -21,7 +21,7 @@ mod stop;
 
 pub use sampling::Sampling;
 
-use crate::model::Model;
+use crate::model::{Config, Model};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,7 @@ pub fn generate(
 }
 
 fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
-    let (length, context) = (request.prompt.len(), model.config.max_position_embeddings);
+    let (length, context) = (request.prompt.len(), context(&model.config));
     if length == 0 {
         return Err(Error::Data(format!("request {index}: the prompt is empty; give it at least one token")));
     }
@@ -153,4 +153,9 @@ fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Tokens that a sequence may have. Where attention slides, sequences end with the window, as they do in training.
+fn context(config: &Config) -> usize {
+    config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings)
 }

@@ -86,7 +86,7 @@ impl<'a> Batch<'a> {
         let total = requests.iter().map(|request| request.seeds.len()).sum();
         let slots = slots.min(total);
         let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
-        let limit = (longest + sampling.max_new_tokens).min(config.max_position_embeddings);
+        let limit = (longest + sampling.max_new_tokens).min(super::context(config));
         let seen = (sampling.repetition_penalty != 1.0)
             .then(|| Tensor::zeros([slots as i64, config.vocab_size as i64], (Kind::Bool, device)));
         Self {
@@ -182,7 +182,7 @@ impl<'a> Batch<'a> {
             let _ = rows.fill_(0.0).index_fill_(1, &Tensor::from_slice(&ids).to_device(rows.device()), 1.0);
         }
         logits.push(prompt.logits.unsqueeze(0).expand([count as i64, -1], false));
-        let limit = self.sampling.max_new_tokens.min(self.model.config.max_position_embeddings - length);
+        let limit = self.sampling.max_new_tokens.min(super::context(&self.model.config) - length);
         let samples = *started..*started + count;
         self.live.extend(samples.map(|sample| Live::new(prompt.request, sample, request, limit)));
         *started += count;
