@@ -1,8 +1,8 @@
 //! The policy losses against TRL's own code: values, gradients and clip ratios (tests/fixtures/loss/make.py).
 
 use rationale::loss::kl::Estimator;
-use rationale::loss::policy::Clips;
-use rationale::loss::{PolicyLoss, PolicyTokens};
+
+use rationale::loss::{Clips, PolicyLoss, PolicyTokens};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::ops::Range;

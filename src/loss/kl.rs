@@ -31,6 +31,19 @@ impl Estimator {
             Estimator::K3 => difference.exp() - &difference - 1.0,
         }
     }
+
+    /// Σ over the tokens of a completion, as a number: for the reward and for reports.
+    pub fn sum(self, logprobs: &[f32], ref_logprobs: &[f32]) -> f64 {
+        let token = |(logprob, reference): (&f32, &f32)| {
+            let difference = f64::from(*reference) - f64::from(*logprob);
+            match self {
+                Estimator::K1 => -difference,
+                Estimator::K2 => difference * difference / 2.0,
+                Estimator::K3 => difference.exp_m1() - difference,
+            }
+        };
+        logprobs.iter().zip(ref_logprobs).map(token).sum()
+    }
 }
 
 #[cfg(test)]
@@ -57,6 +70,9 @@ mod tests {
         assert_near(&value_and_gradient(Estimator::K1, &logprobs, &reference).0, &[-1.0, 14.0, 29.0]);
         assert_near(&value_and_gradient(Estimator::K2, &logprobs, &reference).0, &[0.5, 98.0, 420.5]);
         assert_near(&value_and_gradient(Estimator::K3, &logprobs, &reference).0, &[0.71828, 13.0, 28.0]);
+        // Their sums: 42, 519, 41.71828.
+        let sum = |estimator: Estimator| estimator.sum(&[-1.0; 3], &[0.0, -15.0, -30.0]);
+        assert_near(&[sum(Estimator::K1), sum(Estimator::K2), sum(Estimator::K3)], &[42.0, 519.0, 41.71828]);
     }
 
     #[test]

@@ -5,9 +5,11 @@
 
 use tch::Tensor;
 
+pub mod clips;
 pub mod kl;
 pub mod policy;
 
+pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};
 
 /// Negative log-likelihood: −Σ_t w_t · log p_t, a scalar. `logprobs` and `weights` are `[tokens]`.

@@ -1,5 +1,6 @@
 //! The clipped policy-gradient surrogates and how their tokens are averaged.
 
+use super::clips::Clips;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Kind as Dtype, Tensor};
@@ -80,28 +81,6 @@ pub struct PolicyTerms {
     pub loss: Tensor,
     /// How often the clip held.
     pub clips: Clips,
-}
-
-/// How often the clip held, over tokens of non-zero weight; with a ratio by sequence, over the sequences that have
-/// any. Adds up over micro-batches and ranks. TRL's `clip_ratio/*`: `low_mean` = low / count, `high_mean` = high /
-/// count, `region_mean` = (low + high) / count, `low_min`, `high_max`. For `cispo` `high` counts ratios over the cap
-/// with A > 0 (TRL's `cispo_clip_ratio`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Clips {
-    /// Number of ratios under 1 − clip_low with A < 0.
-    pub low: f64,
-    /// Number of ratios over 1 + clip_high with A > 0.
-    pub high: f64,
-    /// Σ r; over `count` the mean ratio.
-    pub ratio: f64,
-    /// The greatest ratio.
-    pub ratio_max: f64,
-    /// Number of ratios.
-    pub count: f64,
-    /// The least share of low clips in a sequence.
-    pub low_min: f64,
-    /// The greatest share of high clips in a sequence.
-    pub high_max: f64,
 }
 
 impl Default for PolicyLoss {
@@ -245,43 +224,6 @@ impl PolicyLoss {
 
     fn level(&self) -> Ratio {
         self.ratio.unwrap_or(if self.kind == Kind::Gspo { Ratio::Sequence } else { Ratio::Token })
-    }
-}
-
-impl Default for Clips {
-    fn default() -> Self {
-        Self { low: 0.0, high: 0.0, ratio: 0.0, ratio_max: 0.0, count: 0.0, low_min: 1.0, high_max: 0.0 }
-    }
-}
-
-impl Clips {
-    /// Both together.
-    pub fn plus(self, other: Self) -> Self {
-        Self {
-            low: self.low + other.low,
-            high: self.high + other.high,
-            ratio: self.ratio + other.ratio,
-            ratio_max: self.ratio_max.max(other.ratio_max),
-            count: self.count + other.count,
-            low_min: self.low_min.min(other.low_min),
-            high_max: self.high_max.max(other.high_max),
-        }
-    }
-
-    /// Of one sequence's (ratio, advantage) pairs.
-    fn of_sequence(pairs: impl Iterator<Item = (f64, f64)>, low: f64, high: f64) -> Self {
-        let mut clips = Self::default();
-        for (ratio, advantage) in pairs {
-            clips.low += f64::from(ratio < low && advantage < 0.0);
-            clips.high += f64::from(ratio > high && advantage > 0.0);
-            clips.ratio += ratio;
-            clips.ratio_max = clips.ratio_max.max(ratio);
-            clips.count += 1.0;
-        }
-        if clips.count > 0.0 {
-            (clips.low_min, clips.high_max) = (clips.low / clips.count, clips.high / clips.count);
-        }
-        clips
     }
 }
 

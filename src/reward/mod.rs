@@ -1,8 +1,281 @@
-//! reward.
-/// x
-pub struct Registry;
-impl Default for Registry {
-    fn default() -> Self {
-        Self
+//! What a completion is worth: the [`Reward`] trait, the registry of rewards by name, and the recipe's weighted set.
+
+use crate::data::Example;
+use crate::rationale::Format;
+use crate::rollout::{Group, Rollout, Score};
+use crate::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub mod answer;
+pub mod command;
+pub mod format;
+pub mod length;
+mod registry;
+
+pub use registry::Registry;
+
+/// Scores the rollouts of a group.
+pub trait Reward: Send {
+    /// One finite score a rollout, in order. An error, a panic, a NaN or a missing score stops the run: a failure
+    /// is never turned into a number.
+    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>>;
+}
+
+/// A function of a group is a reward.
+impl<F: FnMut(&Group) -> anyhow::Result<Vec<Score>> + Send> Reward for F {
+    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+        self(group)
+    }
+}
+
+/// The rewards of a recipe with their weights: its `[reward]` table, built.
+pub struct Rewards {
+    weighted: Vec<Weighted>,
+}
+
+struct Weighted {
+    name: String,
+    weight: f64,
+    reward: Box<dyn Reward>,
+}
+
+impl Rewards {
+    /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0) and `kind`
+    /// (default NAME: under which name the reward is registered, so that one reward can be used twice) are taken out,
+    /// the rest is the reward's own.
+    ///
+    /// ```
+    /// use rationale::{Registry, rationale::Format, reward::Rewards};
+    /// let table = toml::from_str("[answer]\nweight = 2.0\n[lenght]\nmax_tokens = 100").unwrap();
+    /// let error = Rewards::build(&table, &Registry::default(), &Format::default()).err().unwrap().to_string();
+    /// assert!(error.contains("[reward.lenght]: no such reward") && error.ends_with("did you mean `length`?"));
+    /// ```
+    pub fn build(table: &toml::Table, registry: &Registry, format: &Format) -> Result<Self> {
+        let build = |(name, section): (&String, &toml::Value)| {
+            Weighted::build(name, section, registry, format)
+                .map_err(|problem| Error::Recipe(format!("[reward.{name}]: {problem}")))
+        };
+        Ok(Self { weighted: table.iter().map(build).collect::<Result<_>>()? })
+    }
+
+    /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score.
+    pub fn score(&mut self, group: &mut Group) -> Result<()> {
+        let mut totals = vec![0.0; group.rollouts.len()];
+        for Weighted { name, weight, reward } in &mut self.weighted {
+            let scores = checked(reward.as_mut(), group).map_err(|error| {
+                Error::Reward(format!("[reward.{name}] failed on example {}: {error:#}", group.example.id))
+            })?;
+            for ((rollout, total), score) in group.rollouts.iter_mut().zip(&mut totals).zip(scores) {
+                *total += *weight * score.value;
+                rollout.scores.insert(name.clone(), score);
+            }
+        }
+        for (rollout, total) in group.rollouts.iter_mut().zip(totals) {
+            rollout.reward = total;
+        }
+        Ok(())
+    }
+
+    /// Names and weights, in the recipe's order.
+    pub fn weights(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.weighted.iter().map(|weighted| (weighted.name.as_str(), weighted.weight))
+    }
+}
+
+impl std::fmt::Debug for Rewards {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.debug_map().entries(self.weights()).finish()
+    }
+}
+
+impl Weighted {
+    fn build(
+        name: &str,
+        section: &toml::Value,
+        registry: &Registry,
+        format: &Format,
+    ) -> std::result::Result<Self, String> {
+        let toml::Value::Table(section) = section else {
+            return Err(format!("must be a section with keys of its own, not `{name} = {section}`"));
+        };
+        let mut own = section.clone();
+        let weight = match own.remove("weight") {
+            None => 1.0,
+            Some(toml::Value::Float(weight)) if weight.is_finite() => weight,
+            Some(toml::Value::Integer(weight)) => weight as f64,
+            Some(other) => return Err(format!("weight = {other}: must be a finite number")),
+        };
+        let kind = match own.remove("kind") {
+            None => name.to_owned(),
+            Some(toml::Value::String(kind)) => kind,
+            Some(other) => return Err(format!("kind = {other}: must be the name of a reward")),
+        };
+        let named = |problem| if kind == name { problem } else { format!("kind = \"{kind}\": {problem}") };
+        let reward = registry.build(&kind, own, format).map_err(named)?;
+        Ok(Self { name: name.to_owned(), weight, reward })
+    }
+}
+
+/// The scores, one a rollout and all finite, or why not.
+fn checked(reward: &mut dyn Reward, group: &Group) -> anyhow::Result<Vec<Score>> {
+    let scores = catch_unwind(AssertUnwindSafe(|| reward.score(group)))
+        .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
+    anyhow::ensure!(
+        scores.len() == group.rollouts.len(),
+        "it gave {} scores for {} rollouts",
+        scores.len(),
+        group.rollouts.len()
+    );
+    if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
+        anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
+    }
+    Ok(scores)
+}
+
+/// The message of a panic.
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// A reward from a function of one rollout.
+fn of_rollouts<F: Fn(&Example, &Rollout) -> anyhow::Result<f64> + Send>(function: F) -> impl Reward {
+    move |group: &Group| {
+        let score = |rollout| function(&group.example, rollout).map(Score::from);
+        group.rollouts.iter().map(score).collect::<anyhow::Result<Vec<_>>>()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::data::Prompt;
+    use crate::engine::StopReason;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    /// A group of completions of as many tokens as they have characters.
+    pub(crate) fn group(answer: Option<&str>, choices: &[&str], texts: &[&str]) -> Group {
+        let example = Example {
+            id: "row:7".into(),
+            index: 0,
+            prompt: Prompt::Text("?".into()),
+            completion: None,
+            completions: vec![],
+            answer: answer.map(str::to_owned),
+            choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
+            fields: serde_json::Map::new(),
+        };
+        let rollout = |text: &&str| Rollout {
+            tokens: vec![1; text.chars().count()],
+            text: (*text).to_owned(),
+            logprobs: vec![],
+            stop: StopReason::Length,
+            rationale: Format::default().parse(text),
+            scores: BTreeMap::new(),
+            reward: f64::NAN,
+        };
+        Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
+    }
+
+    pub(crate) fn rewards(registry: &Registry, recipe: &str) -> Result<Rewards> {
+        Rewards::build(&toml::from_str(recipe).unwrap(), registry, &Format::default())
+    }
+
+    /// The scores of one built-in reward, or what it says is wrong.
+    pub(crate) fn scores(recipe: &str, mut group: Group) -> std::result::Result<Vec<f64>, String> {
+        rewards(&Registry::default(), recipe)
+            .and_then(|mut rewards| rewards.score(&mut group))
+            .map_err(|error| error.to_string())?;
+        Ok(group.rollouts.iter().map(|rollout| rollout.reward).collect())
+    }
+
+    #[test]
+    fn the_reward_is_the_weighted_sum_of_scores() {
+        let registry = Registry::default()
+            .reward_fn("short", |_example, rollout| -(rollout.tokens.len() as f64))
+            .group_fn("place", |group| (0..group.rollouts.len()).map(|i| i as f64).collect());
+        let mut rewards =
+            rewards(&registry, "[short]\nweight = 0.5\n[place]\n[answer]\nweight = 10").unwrap();
+        let mut group = group(Some("7"), &[], &["#### 7", "####  8"]);
+        rewards.score(&mut group).unwrap();
+        // −6/2 + 0 + 10 and −7/2 + 1 + 0.
+        assert_eq!([group.rollouts[0].reward, group.rollouts[1].reward], [7.0, -2.5]);
+        assert_eq!(group.rollouts[1].scores["short"].value, -7.0);
+        assert_eq!(rewards.weights().collect::<Vec<_>>(), [("short", 0.5), ("place", 1.0), ("answer", 10.0)]);
+    }
+
+    #[test]
+    fn a_failure_is_an_error_that_names_reward_example_and_cause() {
+        let registry = Registry::default()
+            .reward_fn("nan", |_, _| f64::NAN)
+            .reward_fn("panics", |_, _| panic!("no {}", "luck"))
+            .group_fn("few", |_| vec![1.0])
+            .reward("fails", |_: toml::Table| {
+                Ok(|_: &Group| -> anyhow::Result<Vec<Score>> {
+                    Err(anyhow::anyhow!("connection refused").context("asking the judge"))
+                })
+            });
+        for (name, cause) in [
+            ("nan", "its score of rollout 0 is NaN"),
+            ("panics", "it panicked: no luck"),
+            ("few", "1 scores for 2 rollouts"),
+            ("fails", "asking the judge: connection refused"),
+        ] {
+            let error =
+                rewards(&registry, &format!("[{name}]")).unwrap().score(&mut group(None, &[], &["a", "b"]));
+            let error = error.unwrap_err();
+            assert!(matches!(error, Error::Reward(_)));
+            let text = error.to_string();
+            assert!(
+                text.contains(&format!("[reward.{name}] failed on example row:7: ")) && text.contains(cause),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_table_is_checked() {
+        let message = |recipe: &str| rewards(&Registry::default(), recipe).unwrap_err().to_string();
+        let unknown = message("[lenght]");
+        let known = "known: answer, command, format, length; did you mean `length`?";
+        assert_eq!(unknown, format!("recipe: [reward.lenght]: no such reward; {known}"));
+        assert!(!message("[zzzzzzzz]").contains("did you mean"));
+        assert!(message("[answer]\nweight = nan").contains("[reward.answer]: weight = nan"));
+        assert!(message("[answer]\nweight = \"1\"").contains("weight = \"1\": must be a finite number"));
+        let key = message("[answer]\ncorect = 1.0");
+        assert!(
+            key.contains("[reward.answer]: unknown field `corect`")
+                && key.contains("did you mean `correct`?"),
+            "{key}"
+        );
+        let value = message("[answer]\ncorrect = \"yes\"");
+        assert!(
+            value.contains("[reward.answer]: correct: invalid type: string \"yes\", expected f64"),
+            "{value}"
+        );
+        assert!(
+            rewards(&Registry::default().reward_fn("x", |_, _| 0.0), "[x]\ny = 1")
+                .unwrap_err()
+                .to_string()
+                .contains("y")
+        );
+        assert!(
+            Rewards::build(&toml::from_str("answer = 1").unwrap(), &Registry::default(), &Format::default())
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn one_kind_may_be_used_under_several_names() {
+        let recipe =
+            "[right]\nkind = \"answer\"\n[numeric]\nkind = \"answer\"\nmatch = \"exact\"\nweight = 3";
+        // "7.0" is 7 as a number and is not as text.
+        assert_eq!(scores(recipe, group(Some("7"), &[], &["#### 7.0", "#### 7"])), Ok(vec![1.0, 4.0]));
+        assert!(
+            scores("[x]\nkind = \"y\"", group(None, &[], &[]))
+                .unwrap_err()
+                .contains("[reward.x]: kind = \"y\": no such reward; known: ")
+        );
     }
 }

@@ -1,1 +1,213 @@
-//! select.
+//! Which rollouts teach: filters over a scored group. Pure.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// Filters over the rollouts of one example: `[select]`. All are off by default.
+///
+/// They work in the order of the keys below: first on the group as a whole, then on each rollout by itself, then on
+/// what is left of the group.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Select {
+    /// Keep a group only if its share of correct rollouts lies in this window, ends included: `[0.1, 0.9]` leaves
+    /// out examples that are too hard or too easy to teach.
+    pub pass_rate: Option<[f64; 2]>,
+    /// Leave out completions that the token limit cut off.
+    pub drop_truncated: bool,
+    /// Keep only rollouts whose answer is correct, as STaR does; one whose example has no gold answer is left out.
+    pub correct: bool,
+    /// Keep only rollouts of at least this reward.
+    pub min_reward: Option<f64>,
+    /// Of completions with the same text, white space aside, keep the first.
+    pub dedup: bool,
+    /// Keep at most so many rollouts of an example: those of highest reward, the earlier of equals.
+    pub per_example: Option<usize>,
+}
+
+/// What filters see of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate<'a> {
+    /// Its total reward.
+    pub reward: f64,
+    /// Whether its answer is the gold one; `None` where there is no gold answer.
+    pub correct: Option<bool>,
+    /// The completion's text.
+    pub text: &'a str,
+    /// Whether the token limit cut it off.
+    pub truncated: bool,
+}
+
+/// What became of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Indices of the rollouts kept, in their order.
+    pub kept: Vec<usize>,
+    /// The others, by reason.
+    pub dropped: Dropped,
+}
+
+/// How many rollouts each filter left out; a rollout counts for the first that did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// The group's pass rate lay outside the window.
+    pub pass_rate: usize,
+    /// Cut off by the token limit.
+    pub truncated: usize,
+    /// Answer wrong, missing, or without a gold answer to compare with.
+    pub not_correct: usize,
+    /// Reward too low.
+    pub low_reward: usize,
+    /// Text seen before in the group.
+    pub duplicate: usize,
+    /// More than `per_example`.
+    pub over_cap: usize,
+}
+
+impl Select {
+    /// The indices of the rollouts that teach, in their order.
+    ///
+    /// ```
+    /// use rationale::select::{Candidate, Select};
+    /// let right = Candidate { reward: 1.0, correct: Some(true), text: "2", truncated: false };
+    /// let wrong = Candidate { correct: Some(false), ..right };
+    /// let select = Select { correct: true, ..Select::default() };
+    /// assert_eq!(select.keep(&[wrong, right]), [1]);
+    /// ```
+    pub fn keep(&self, group: &[Candidate]) -> Vec<usize> {
+        self.sort(group).kept
+    }
+
+    /// The same, with how many each filter left out.
+    pub fn sort(&self, group: &[Candidate]) -> Selection {
+        let mut dropped = Dropped::default();
+        if !self.in_window(group) {
+            dropped.pass_rate = group.len();
+            return Selection { kept: vec![], dropped };
+        }
+        let mut kept: Vec<usize> = (0..group.len()).collect();
+        let mut texts = HashSet::new();
+        dropped.truncated = drop(&mut kept, |i| self.drop_truncated && group[i].truncated);
+        dropped.not_correct = drop(&mut kept, |i| self.correct && group[i].correct != Some(true));
+        dropped.low_reward =
+            drop(&mut kept, |i| self.min_reward.is_some_and(|least| group[i].reward < least));
+        dropped.duplicate = drop(&mut kept, |i| self.dedup && !texts.insert(words(group[i].text)));
+        let best = self.best(group, &kept);
+        dropped.over_cap = drop(&mut kept, |i| !best.contains(&i));
+        Selection { kept, dropped }
+    }
+
+    /// What is wrong with this section, in the words of the recipe.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("select.{text}")));
+        if let Some([low, high]) =
+            self.pass_rate.filter(|[low, high]| !(0.0 <= *low && low <= high && *high <= 1.0))
+        {
+            return refuse(format!(
+                "pass_rate = [{low}, {high}]: must be two shares in order, such as [0.1, 0.9]"
+            ));
+        }
+        if let Some(least) = self.min_reward.filter(|least| !least.is_finite()) {
+            return refuse(format!("min_reward = {least}: must be a finite number"));
+        }
+        if self.per_example == Some(0) {
+            return refuse("per_example = 0: keeps nothing; set at least 1, or take it out".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Without a gold answer there is no pass rate, and a window cannot hold it.
+    fn in_window(&self, group: &[Candidate]) -> bool {
+        let Some([low, high]) = self.pass_rate else { return true };
+        let graded = group.iter().filter_map(|candidate| candidate.correct);
+        let (right, all) =
+            graded.fold((0_usize, 0_usize), |(right, all), is| (right + usize::from(is), all + 1));
+        all > 0 && (low..=high).contains(&(right as f64 / all as f64))
+    }
+
+    fn best(&self, group: &[Candidate], kept: &[usize]) -> Vec<usize> {
+        let mut best = kept.to_vec();
+        // The sort is stable: of equal rewards the earlier stays first.
+        best.sort_by(|a, b| group[*b].reward.total_cmp(&group[*a].reward));
+        best.truncate(self.per_example.unwrap_or(usize::MAX));
+        best
+    }
+}
+
+/// Takes out what `unwanted` says and counts it.
+fn drop(kept: &mut Vec<usize>, mut unwanted: impl FnMut(usize) -> bool) -> usize {
+    let before = kept.len();
+    kept.retain(|index| !unwanted(*index));
+    before - kept.len()
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split_whitespace().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(reward: f64, correct: Option<bool>, text: &str) -> Candidate<'_> {
+        Candidate { reward, correct, text, truncated: false }
+    }
+
+    fn select(recipe: &str) -> Select {
+        let select: Select = toml::from_str(recipe).unwrap();
+        select.validate().unwrap();
+        select
+    }
+
+    fn group() -> Vec<Candidate<'static>> {
+        vec![
+            candidate(1.0, Some(true), "a b"),
+            candidate(0.0, Some(false), "c"),
+            candidate(1.0, Some(true), " a\nb "),
+            candidate(2.0, Some(true), "d"),
+            Candidate { truncated: true, ..candidate(3.0, Some(true), "e") },
+            candidate(0.5, None, "f"),
+        ]
+    }
+
+    #[test]
+    fn nothing_is_left_out_unasked() {
+        assert_eq!(
+            select("").sort(&group()),
+            Selection { kept: (0..6).collect(), dropped: Dropped::default() }
+        );
+        assert_eq!(select("").keep(&[]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn each_filter_keeps_what_it_says() {
+        assert_eq!(select("drop_truncated = true").keep(&group()), [0, 1, 2, 3, 5]);
+        assert_eq!(select("correct = true").keep(&group()), [0, 2, 3, 4]);
+        assert_eq!(select("min_reward = 1.0").keep(&group()), [0, 2, 3, 4]);
+        assert_eq!(select("dedup = true").keep(&group()), [0, 1, 3, 4, 5]);
+        // Rewards 1, 0, 1, 2, 3, 0.5: the three best are 4, 3 and the earlier of the two ones.
+        assert_eq!(select("per_example = 3").keep(&group()), [0, 3, 4]);
+        // 4 of 5 graded rollouts are correct.
+        assert_eq!(select("pass_rate = [0.0, 0.8]").keep(&group()).len(), 6);
+        assert_eq!(select("pass_rate = [0.0, 0.79]").sort(&group()).dropped.pass_rate, 6);
+        assert_eq!(select("pass_rate = [0.0, 1.0]").keep(&[candidate(1.0, None, "")]), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_rollout_counts_for_the_first_filter_that_drops_it() {
+        let all = "pass_rate = [0.1, 0.9]\ndrop_truncated = true\ncorrect = true\nmin_reward = 1.0\ndedup = true\nper_example = 1";
+        let expected =
+            Dropped { truncated: 1, not_correct: 2, duplicate: 1, over_cap: 1, ..Dropped::default() };
+        assert_eq!(select(all).sort(&group()), Selection { kept: vec![3], dropped: expected });
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let message =
+            |recipe: &str| toml::from_str::<Select>(recipe).unwrap().validate().unwrap_err().to_string();
+        assert!(message("pass_rate = [0.9, 0.1]").contains("select.pass_rate = [0.9, 0.1]"));
+        assert!(message("min_reward = nan").contains("select.min_reward"));
+        assert!(message("per_example = 0").contains("select.per_example"));
+    }
+}

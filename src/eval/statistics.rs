@@ -1,0 +1,176 @@
+//! Figures over many samples of many questions, and how sure they are.
+
+use crate::rationale::number;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The probability that at least one of `k` samples is correct, estimated without bias from `samples` of which
+/// `correct` are: 1 − C(n − c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374). The quotient of binomials is
+/// computed as the product of 1 − k/i over i = n − c + 1 … n, which neither overflows nor cancels.
+/// NaN where `k` is 0 or more than `samples`.
+pub fn pass_at_k(samples: usize, correct: usize, k: usize) -> f64 {
+    if k == 0 || k > samples || correct > samples {
+        return f64::NAN;
+    }
+    if samples - correct < k {
+        return 1.0;
+    }
+    1.0 - (samples - correct + 1..=samples).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
+}
+
+/// Whether the most frequent answer is correct: maj@k over the first k samples, when given those. Answers that are
+/// equal as numbers, or as text but for case and white space, are one answer; of equally frequent answers the one
+/// seen first wins; samples without an answer do not vote. False where none has one.
+pub fn majority_correct(answers: &[Option<String>], correct: &[bool]) -> bool {
+    majority(answers).is_some_and(|first| correct[first])
+}
+
+/// The index of the first sample that gives the most frequent answer.
+pub fn majority(answers: &[Option<String>]) -> Option<usize> {
+    let mut classes: Vec<(usize, usize)> = Vec::new();
+    for (index, answer) in answers.iter().enumerate() {
+        let Some(answer) = answer else { continue };
+        let known =
+            |(first, _): &&mut (usize, usize)| answers[*first].as_ref().is_some_and(|a| same(a, answer));
+        match classes.iter_mut().find(known) {
+            Some((_, votes)) => *votes += 1,
+            None => classes.push((index, 1)),
+        }
+    }
+    // max_by_key takes the last of equals; backwards that is the first.
+    classes.into_iter().rev().max_by_key(|(_, votes)| *votes).map(|(first, _)| first)
+}
+
+/// The percentile bootstrap interval of the mean of `values` (Efron 1979): `resamples` means of as many values drawn
+/// with replacement, and the quantiles that leave (1 − `level`)/2 on either side. `values` are one a question, so that
+/// questions are resampled and not single samples, whose errors hang together. NaN without values.
+pub fn bootstrap_interval(values: &[f64], level: f64, resamples: usize, seed: u64) -> (f64, f64) {
+    if values.is_empty() || resamples == 0 {
+        return (f64::NAN, f64::NAN);
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = || mean((0..values.len()).map(|_| values[random.random_range(0..values.len())]));
+    let mut means: Vec<f64> = (0..resamples).map(|_| draw()).collect();
+    means.sort_by(f64::total_cmp);
+    let tail = (1.0 - level.clamp(0.0, 1.0)) / 2.0;
+    (quantile(&means, tail), quantile(&means, 1.0 - tail))
+}
+
+/// The mean; NaN of nothing.
+pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
+    let (sum, count) =
+        values.into_iter().fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
+    sum / count as f64
+}
+
+/// The sample standard deviation (n − 1); 0 of fewer than two values.
+pub fn deviation(values: &[f64]) -> f64 {
+    if values.len() < 2 {
+        return 0.0;
+    }
+    let mean = mean(values.iter().copied());
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
+}
+
+/// The Wilson score interval of a share of `correct` in `trials` at 95 % (Wilson 1927): never outside 0 … 1, and of
+/// some width even where all or none is correct, where the bootstrap's has none. (0, 1) without trials.
+pub fn wilson_interval(correct: usize, trials: usize) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
+    if trials == 0 {
+        return (0.0, 1.0);
+    }
+    let (trials, share) = (trials as f64, correct as f64 / trials as f64);
+    let centre = share + Z * Z / (2.0 * trials);
+    let half = Z * (share * (1.0 - share) / trials + Z * Z / (4.0 * trials * trials)).sqrt();
+    let scale = 1.0 + Z * Z / trials;
+    (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+}
+
+/// The quantile of sorted values, linear between neighbours (NumPy's default).
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let place = share * (sorted.len() - 1) as f64;
+    let (below, above) = (place.floor() as usize, place.ceil() as usize);
+    sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor())
+}
+
+fn same(a: &str, b: &str) -> bool {
+    let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
+    number::equal(a, b) || words(a) == words(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+
+    #[test]
+    fn pass_at_k_is_one_minus_the_quotient_of_binomials() {
+        // n = 5, c = 2, k = 2: C(3, 2)/C(5, 2) = 3/10.
+        assert_near(pass_at_k(5, 2, 2), 0.7);
+        // k = 1 is the share; no sample of three can miss when only two are wrong.
+        assert_near(pass_at_k(10, 3, 1), 0.3);
+        assert_eq!((pass_at_k(5, 3, 3), pass_at_k(5, 0, 3), pass_at_k(4, 1, 4)), (1.0, 0.0, 1.0));
+        // C(1000, 500) overflows a double; with one right of 1000, pass@500 is 1/2.
+        assert_near(pass_at_k(1000, 1, 500), 0.5);
+        assert!(pass_at_k(3, 1, 4).is_nan() && pass_at_k(3, 1, 0).is_nan());
+    }
+
+    #[test]
+    fn pass_at_k_is_the_mean_over_all_choices_of_k() {
+        // Every subset of 3 of 6 samples of which the first 2 are right, counted.
+        let subsets: Vec<u32> = (0_u32..64).filter(|set| set.count_ones() == 3).collect();
+        let right = subsets.iter().filter(|set| **set & 0b11 != 0).count();
+        assert_near(pass_at_k(6, 2, 3), right as f64 / subsets.len() as f64);
+    }
+
+    #[test]
+    fn the_majority_is_of_equal_answers() {
+        let answers = |texts: &[&str]| -> Vec<Option<String>> {
+            texts.iter().map(|text| (!text.is_empty()).then(|| (*text).to_owned())).collect()
+        };
+        // 7 twice in two spellings against 8 once; empty ones do not vote.
+        assert_eq!(majority(&answers(&["8", "", "7", "", "7.0", ""])), Some(2));
+        // A tie goes to the answer seen first.
+        assert_eq!(majority(&answers(&["b", "a", "A ", " B"])), Some(0));
+        assert_eq!(majority(&answers(&["", ""])), None);
+        assert!(majority_correct(&answers(&["8", "7", "7"]), &[false, true, true]));
+        assert!(!majority_correct(&answers(&["8", "8", "7"]), &[false, false, true]));
+        assert!(!majority_correct(&[], &[]));
+    }
+
+    #[test]
+    fn the_bootstrap_interval_is_that_of_the_normal_approximation_for_many_values() {
+        // 400 values, half of them 1: the mean's standard error is 0.5/√400 = 0.025, so 95 % is 0.5 ± 0.049.
+        let values: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
+        let (low, high) = bootstrap_interval(&values, 0.95, 4000, 7);
+        assert!((low - 0.451).abs() < 0.006 && (high - 0.549).abs() < 0.006, "{low} {high}");
+        assert_eq!(bootstrap_interval(&values, 0.95, 4000, 7), (low, high));
+        assert_ne!(bootstrap_interval(&values, 0.95, 4000, 8), (low, high));
+        // Values that are all equal have no spread.
+        assert_eq!(bootstrap_interval(&[1.0; 9], 0.95, 100, 0), (1.0, 1.0));
+        assert!(bootstrap_interval(&[], 0.95, 100, 0).0.is_nan());
+    }
+
+    #[test]
+    fn wilson_is_the_textbook_interval() {
+        // 8 of 10: (0.8 + z²/20 ± z·√(0.016 + z²/400)) / (1 + z²/10), z = 1.959964: 0.490162 and 0.943318.
+        let (low, high) = wilson_interval(8, 10);
+        assert!((low - 0.490162).abs() < 1e-5 && (high - 0.943318).abs() < 1e-5, "{low} {high}");
+        let (low, high) = wilson_interval(10, 10);
+        assert!(low < 0.75 && (1.0 - high).abs() < 1e-12, "{low} {high}");
+        assert_eq!(wilson_interval(0, 0), (0.0, 1.0));
+    }
+
+    #[test]
+    fn mean_and_deviation() {
+        // 2, 4, 9: mean 5, squares 9 + 1 + 16 = 26 over 2.
+        assert_near(mean([2.0, 4.0, 9.0]), 5.0);
+        assert_near(deviation(&[2.0, 4.0, 9.0]), 13.0_f64.sqrt());
+        assert_eq!(deviation(&[3.0]), 0.0);
+        assert!(mean([]).is_nan());
+        assert_near(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
+    }
+}

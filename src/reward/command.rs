@@ -1,0 +1,146 @@
+//! A reward that is a program of the user's: JSON lines in, JSON lines out.
+
+use super::Reward;
+use crate::data::Example;
+use crate::rollout::{Group, Rollout, Score};
+use child::Child;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::time::{Duration, Instant};
+
+mod child;
+
+/// `[reward.command]`: scores by a program that is started once and lives as long as the run.
+///
+/// For each group it reads one line a rollout, a JSON object of `id` (the example's), `prompt` (text or messages),
+/// `completion` (text), `steps` (texts), `answer` (text or null), `gold`, `choices`, `truncated`, `tokens` (their
+/// number) and `fields` (all columns of the row). For each line it writes one line, in order: `{"score": 0.5}` or
+/// `0.5`; and flushes it. Its standard error is free for messages.
+///
+/// The run stops with an error when the program ends, closes its output, writes anything else, or takes longer than
+/// `timeout_s` for a group; the error shows the last lines of its standard error.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// The program and its arguments, such as `["python3", "score.py"]`; no shell reads them.
+    pub command: Vec<String>,
+    /// Seconds that a group may take.
+    #[serde(default = "one_minute")]
+    pub timeout_s: f64,
+}
+
+fn one_minute() -> f64 {
+    60.0
+}
+
+impl Command {
+    /// The reward, its section checked. The program is started when it first has something to score.
+    pub fn checked(self) -> anyhow::Result<impl Reward> {
+        anyhow::ensure!(
+            self.command.first().is_some_and(|program| !program.is_empty()),
+            "command = []: name a program, such as [\"python3\", \"score.py\"]"
+        );
+        let timeout = Duration::try_from_secs_f64(self.timeout_s).ok().filter(|timeout| !timeout.is_zero());
+        let Some(timeout) = timeout else {
+            anyhow::bail!("timeout_s = {}: must be above 0, such as 60", self.timeout_s);
+        };
+        Ok(Program { command: self.command, timeout, child: None })
+    }
+}
+
+struct Program {
+    command: Vec<String>,
+    timeout: Duration,
+    child: Option<Child>,
+}
+
+impl Reward for Program {
+    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+        let mut child = match self.child.take() {
+            Some(child) => child,
+            None => Child::start(&self.command)?,
+        };
+        // A child that failed is not put back, and so is ended here.
+        let scores = ask(&mut child, group, self.timeout).map_err(|problem| {
+            anyhow::anyhow!("`{}` {problem}{}", self.command.join(" "), child.last_words())
+        })?;
+        self.child = Some(child);
+        Ok(scores)
+    }
+}
+
+fn ask(child: &mut Child, group: &Group, timeout: Duration) -> Result<Vec<Score>, String> {
+    if let Some(line) = child.unasked() {
+        return Err(format!(
+            "wrote more lines than it was sent; the first of these is `{}`",
+            shortened(&line)
+        ));
+    }
+    let deadline = Instant::now() + timeout;
+    let lines = group.rollouts.iter().map(|rollout| Question::line(&group.example, rollout));
+    child.send(lines.collect::<String>().into_bytes());
+    let count = group.rollouts.len();
+    let answer = |number: usize| {
+        let place = format!("line {number} of {count}");
+        let line = match child.line(deadline) {
+            child::Said::Line(line) => line,
+            child::Said::Ended(how) => return Err(format!("{how} before it answered {place}")),
+            child::Said::Nothing => {
+                return Err(format!("did not answer {place} within timeout_s = {}", timeout.as_secs_f64()));
+            }
+        };
+        score(&line).ok_or_else(|| {
+            let written = shortened(&line);
+            format!("answered {place} with `{written}`; it must write {{\"score\": NUMBER}} or NUMBER")
+        })
+    };
+    (1..=count).map(answer).collect()
+}
+
+/// What the program reads of a rollout.
+#[derive(Serialize)]
+struct Question<'a> {
+    id: &'a str,
+    prompt: &'a crate::data::Prompt,
+    completion: &'a str,
+    steps: Vec<&'a str>,
+    answer: Option<&'a str>,
+    gold: Option<&'a str>,
+    choices: &'a [String],
+    truncated: bool,
+    tokens: usize,
+    fields: &'a Map<String, Value>,
+}
+
+impl<'a> Question<'a> {
+    fn line(example: &'a Example, rollout: &'a Rollout) -> String {
+        let steps = rollout.rationale.iter().flat_map(|rationale| &rationale.steps);
+        let question = Question {
+            id: &example.id,
+            prompt: &example.prompt,
+            completion: &rollout.text,
+            steps: steps.map(|step| &rollout.text[step.clone()]).collect(),
+            answer: rollout.answer(),
+            gold: example.answer.as_deref(),
+            choices: &example.choices,
+            truncated: rollout.truncated(),
+            tokens: rollout.tokens.len(),
+            fields: &example.fields,
+        };
+        let mut line = serde_json::to_string(&question).expect("texts, numbers and JSON values");
+        line.push('\n');
+        line
+    }
+}
+
+fn score(line: &str) -> Option<Score> {
+    let reply: Value = serde_json::from_str(line).ok()?;
+    let value = reply.get("score").unwrap_or(&reply).as_f64()?;
+    value.is_finite().then_some(Score { value })
+}
+
+fn shortened(line: &str) -> String {
+    let mut characters = line.trim_end().chars();
+    let start: String = characters.by_ref().take(200).collect();
+    if characters.next().is_some() { start + "…" } else { start }
+}
