@@ -1,4 +1,4 @@
-//! Which code a run was made with: the git revision of the directory it was started in.
+//! Which code a run was made with: this program's version, the git revision of the directory it was started in.
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -20,6 +20,18 @@ pub fn git(folder: &Path) -> Option<Git> {
     Some(Git { revision, dirty })
 }
 
+/// The content of `run.json`.
+pub(super) fn origin() -> Vec<u8> {
+    let origin = serde_json::json!({
+        "program": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "build": if cfg!(debug_assertions) { "debug" } else { "release" },
+        "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
+        "git": git(Path::new(".")),
+    });
+    format!("{origin:#}\n").into_bytes()
+}
+
 fn say(folder: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
     command.current_dir(folder).args(arguments).env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null());
@@ -34,6 +46,13 @@ mod tests {
     #[test]
     fn a_folder_outside_any_repository_has_no_revision() {
         assert_eq!(git(tempfile::tempdir().unwrap().path()), None);
+    }
+
+    #[test]
+    fn the_origin_names_the_version() {
+        let origin: serde_json::Value = serde_json::from_slice(&origin()).unwrap();
+        assert_eq!(origin["version"], env!("CARGO_PKG_VERSION"));
+        assert!(origin["git"].is_null() || origin["git"]["revision"].is_string());
     }
 
     #[test]

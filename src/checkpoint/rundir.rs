@@ -1,12 +1,11 @@
 //! The directory of a run: who may write to it, its checkpoints, and which of them are kept.
 
+use super::Checkpoint;
 use super::atomic::{UNFINISHED, remove, write_atomic, write_folder};
 use super::lock::{LOCK, Lock};
-use super::revision::{Git, git};
+use super::revision::origin;
 use super::saved::{self, Progress, Saved};
-use super::{Better, Checkpoint};
 use crate::{Error, Result};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,16 +32,6 @@ pub struct RunDir {
     _lock: Lock,
 }
 
-/// `run.json`.
-#[derive(Serialize)]
-struct Origin {
-    program: &'static str,
-    version: &'static str,
-    build: &'static str,
-    target: String,
-    git: Option<Git>,
-}
-
 impl RunDir {
     /// Makes or takes over the directory `path` and locks it until dropped.
     pub fn create(path: impl AsRef<Path>, mode: Mode) -> Result<RunDir> {
@@ -58,7 +47,7 @@ impl RunDir {
             }
         }
         if mode != Mode::Resume {
-            write_atomic(path.join(MARKER), &Origin::here())?;
+            write_atomic(path.join(MARKER), &origin())?;
         }
         Ok(RunDir { path: path.to_path_buf(), _lock: lock })
     }
@@ -132,19 +121,6 @@ impl RunDir {
     }
 }
 
-impl Origin {
-    fn here() -> Vec<u8> {
-        let origin = Origin {
-            program: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-            build: if cfg!(debug_assertions) { "debug" } else { "release" },
-            target: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
-            git: git(Path::new(".")),
-        };
-        serde_json::to_vec_pretty(&origin).expect("strings and a flag are JSON")
-    }
-}
-
 fn best<'a>(all: &'a [Saved], keep: &Checkpoint) -> Option<&'a Saved> {
     let metric = keep.best.as_ref()?;
     let value = |saved: &Saved| saved.state.progress.metrics.get(metric).copied();
@@ -198,6 +174,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Better;
     use serde_json::json;
 
     fn progress(stage: &str, step: usize, accuracy: f64) -> Progress {
