@@ -76,8 +76,16 @@ impl RunDir {
 
     /// All complete checkpoints, oldest first.
     pub fn checkpoints(&self) -> Result<Vec<Saved>> {
+        Self::look(&self.path)
+    }
+
+    /// All complete checkpoints in a directory that may be another run's, oldest first; none if it is no run.
+    pub fn look(run: &Path) -> Result<Vec<Saved>> {
+        if !run.join(MARKER).is_file() {
+            return Ok(Vec::new());
+        }
         let mut found = Vec::new();
-        for (name, path) in entries(&self.path)? {
+        for (name, path) in entries(run)? {
             if !name.starts_with(UNFINISHED) && saved::is_checkpoint(&path) {
                 found.push(Saved::open(path)?);
             }

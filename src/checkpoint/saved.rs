@@ -1,6 +1,7 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
 use super::atomic::write_atomic;
+use super::rundir::RunDir;
 use super::tensors::{load_tensors, save_tensors};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,12 @@ impl Saved {
         let state =
             serde_json::from_value(value).map_err(|error| unusable(format!("is incomplete: {error}")))?;
         Ok(Saved { path: path.to_path_buf(), state })
+    }
+
+    /// The newest checkpoint with a model in the run directory `path`; none if it is no run directory.
+    pub fn newest_model(path: impl AsRef<Path>) -> Result<Option<Saved>> {
+        let all = RunDir::look(path.as_ref())?;
+        Ok(all.into_iter().rfind(|saved| saved.path.join("config.json").is_file()))
     }
 
     /// The optimiser's tensors, or none where the recipe left them out.

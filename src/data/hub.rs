@@ -81,6 +81,12 @@ impl Hub {
         Ok(folder)
     }
 
+    /// The folder of a model that is here already: `model` itself, or its copy in the cache.
+    pub fn at_hand(&self, model: &str) -> Option<PathBuf> {
+        let (cache, endpoint) = (self.cache.clone(), self.endpoint.clone());
+        Self { cache, endpoint, token: None, offline: true }.model(model).ok()
+    }
+
     /// The files of a dataset's split, sorted. Repositories without plain files are read from the hub's own Parquet
     /// conversion.
     pub fn dataset(&self, id: &DatasetId, split: Split) -> Result<Vec<PathBuf>> {

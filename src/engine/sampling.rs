@@ -50,6 +50,12 @@ pub struct Drawn {
 }
 
 impl Sampling {
+    /// The temperature at which log-probabilities are recorded and recomputed: the sampling temperature, and 1 for
+    /// greedy decoding.
+    pub fn scoring_temperature(&self) -> f64 {
+        if self.temperature == 0.0 { 1.0 } else { self.temperature }
+    }
+
     /// Refuses settings outside their range, by key.
     pub fn validate(&self) -> Result<()> {
         let refuse = |key: &str, allowed: &str, value: &dyn std::fmt::Display| {

@@ -14,7 +14,7 @@ use crate::select::{Candidate, Select};
 use crate::seed;
 
 /// The questions of a dataset, tokenised, in the order of a seed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Questions {
     /// All that fit, by position in the dataset.
     pub all: Vec<Prompted>,

@@ -93,6 +93,31 @@ impl Config {
         Value::Object(map)
     }
 
+    /// The number of weights.
+    pub fn size(&self) -> usize {
+        let linears: usize = self.linears().iter().map(|(_, out, input, bias)| out * (input + usize::from(*bias))).sum();
+        let head_norms = if self.architecture == Architecture::Qwen3 { 2 * self.head_dim } else { 0 };
+        let layer = linears + head_norms + 2 * self.hidden_size;
+        let heads = if self.tie_word_embeddings { 1 } else { 2 };
+        heads * self.vocab_size * self.hidden_size + self.num_hidden_layers * layer + self.hidden_size
+    }
+
+    /// The linear maps of a layer: name, outputs, inputs, whether it has a bias.
+    pub(super) fn linears(&self) -> [(&'static str, usize, usize, bool); 7] {
+        let (hidden, middle) = (self.hidden_size, self.intermediate_size);
+        let heads = self.num_attention_heads * self.head_dim;
+        let kv = self.num_key_value_heads * self.head_dim;
+        [
+            ("q_proj", heads, hidden, self.qkv_bias),
+            ("k_proj", kv, hidden, self.qkv_bias),
+            ("v_proj", kv, hidden, self.qkv_bias),
+            ("o_proj", hidden, heads, self.output_bias),
+            ("gate_proj", middle, hidden, self.mlp_bias),
+            ("up_proj", middle, hidden, self.mlp_bias),
+            ("down_proj", hidden, middle, self.mlp_bias),
+        ]
+    }
+
     /// Refuses a sequence of `tokens` tokens where the model was not made for that many.
     pub fn check_length(&self, tokens: usize) -> Result<()> {
         let (limit, key) = match self.sliding_window {

@@ -49,6 +49,11 @@ struct Trace<'m> {
 }
 
 impl Sequence {
+    /// `prompt` and then `completion`.
+    pub fn new(prompt: &[u32], completion: &[u32]) -> Self {
+        Self { tokens: [prompt, completion].concat(), prompt: prompt.len() }
+    }
+
     /// Tokens of the completion.
     pub fn completion(&self) -> usize {
         self.tokens.len() - self.prompt

@@ -50,6 +50,13 @@ impl Lora {
         }
     }
 
+    /// The number of weights that the adapters of a model of this shape have.
+    pub fn size(&self, shape: &super::Config) -> usize {
+        let aimed = shape.linears().into_iter().filter(|(name, ..)| self.aims_at(name));
+        let layer: usize = aimed.map(|(_, out, input, _)| self.rank * (out + input)).sum();
+        shape.num_hidden_layers * layer
+    }
+
     fn aims_at(&self, name: &str) -> bool {
         self.targets.iter().any(|target| name.ends_with(target.as_str()))
     }

@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod config;
+mod copy;
 mod init;
 pub mod logprobs;
 pub mod lora;

@@ -92,8 +92,7 @@ impl Init {
 
     /// The model's shape over `vocab_size` tokens.
     pub fn shape(&self, vocab_size: usize) -> Config {
-        let mut config = Config::new(Architecture::Llama);
-        config.vocab_size = vocab_size;
+        let mut config = Config { architecture: Architecture::Llama, vocab_size, ..Config::default() };
         config.hidden_size = self.hidden_size;
         config.intermediate_size = self.intermediate_size.unwrap_or((self.hidden_size * 8 / 3).next_multiple_of(32));
         config.num_hidden_layers = self.layers;

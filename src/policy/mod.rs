@@ -98,7 +98,7 @@ impl PolicyConfig {
             init.validate()?;
         }
         if let Some(lora) = &self.lora {
-            lora.validate()?;
+            lora.check().map_err(|why| Error::Recipe(format!("[policy.lora] {why}")))?;
         }
         self.sampling.validate()
     }
@@ -174,7 +174,7 @@ impl Policy {
 
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        self.model.save(folder)?;
+        self.model.merged().save(folder)?;
         self.tokenizer.save(folder)?;
         let path: PathBuf = folder.join("generation_config.json");
         let generation = serde_json::json!({

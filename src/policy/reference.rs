@@ -17,7 +17,7 @@ pub enum Reference {
 impl Reference {
     /// The policy as it is now, on `device`.
     pub fn of(policy: &Policy, device: Device) -> Self {
-        if policy.model.has_lora() { Self::Base } else { Self::Copy(Box::new(policy.model.copy(device))) }
+        if policy.model.lora.is_some() { Self::Base } else { Self::Copy(Box::new(policy.model.copy(policy.model.kind(), device))) }
     }
 
     /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
@@ -44,7 +44,7 @@ impl Reference {
     pub fn refresh(&mut self, policy: &Policy, mix: f64) {
         let Self::Copy(model) = self else { return };
         tch::no_grad(|| {
-            for ((_, target), (_, source)) in model.weights().into_iter().zip(policy.model.weights()) {
+            for ((_, target), (_, source)) in model.tensors().into_iter().zip(policy.model.tensors()) {
                 let mut target = target;
                 let source = source.to_device(target.device());
                 let _ = target.lerp_(&source, mix);

@@ -12,6 +12,7 @@ mod references;
 mod resolved;
 mod rules;
 mod source;
+mod stage;
 mod stages;
 
 pub use args::Args;
@@ -20,6 +21,7 @@ pub use overrides::Override;
 pub use references::{references, substitute};
 pub use rules::{Choice, RULES, Rules};
 pub use source::Source;
+pub use stage::{Run, Stage};
 pub use stages::{PlannedStage, StageTable};
 
 use crate::{Error, Result};

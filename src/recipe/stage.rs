@@ -1,6 +1,7 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
 use super::{Recipe, StageTable};
+use crate::advantage::Baseline;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Data, Split};
 use crate::devices::Devices;
@@ -121,7 +122,7 @@ impl Stage {
                         "use [rollout.group]",
                     );
                 }
-                Some(1) if grpo.advantage.needs_group() => {
+                Some(1) if grpo.advantage.baseline != Baseline::None => {
                     return problem(
                         "rollout.group.size",
                         "a group of one has no baseline to be compared with",
@@ -155,7 +156,6 @@ impl Stage {
         self.optim.check()?;
         self.devices.validate()?;
         self.select.validate()?;
-        self.checkpoint.validate()?;
         self.eval.as_ref().map_or(Ok(()), Eval::validate)
     }
 }

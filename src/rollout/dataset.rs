@@ -37,8 +37,7 @@ pub fn read(
             tokens.push(policy.tokenizer.eos());
             tokens.truncate(sampling.max_new_tokens);
             owners.push(group);
-            let prompt = prompted.tokens.len();
-            sequences.push(Sequence { tokens: [&prompted.tokens[..], &tokens].concat(), prompt });
+            sequences.push(Sequence::new(&prompted.tokens, &tokens));
         }
     }
     let logprobs = policy.logprobs(&sequences, sampling.scoring_temperature(), tokens_per_microbatch)?;

@@ -44,7 +44,7 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
         Rewards::build(&stage.reward, registry, &stage.data.format)?;
     }
     let plan = recipe.plan();
-    let hub = Hub::from_env()?;
+    let hub = Hub::from_env();
     if args.dry_run {
         let planned: Vec<plan::Planned> = plan
             .iter()

@@ -80,8 +80,8 @@ fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
 fn memory(stage: &Stage, shape: &Config) -> String {
     let kind = stage.policy.dtype.kind(Device::Cpu);
     let width = kind.elt_size_in_bytes();
-    let parameters = shape.parameters();
-    let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.parameters(shape));
+    let parameters = shape.size();
+    let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.size(shape));
     let masters = if kind == Kind::Float { 0 } else { 4 * trained };
     let mut parts = vec![("weights", parameters * width)];
     if stage.lesson.trains() {

@@ -103,7 +103,7 @@ impl Opened {
     pub fn save(&self, folder: &Path) -> Result<()> {
         let policy = &self.context.policy;
         policy.save(folder)?;
-        if policy.model.has_lora() {
+        if policy.model.lora.is_some() {
             let adapter = folder.join(ADAPTER);
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
             policy.model.save_adapters(&adapter)?;
@@ -119,7 +119,7 @@ impl Opened {
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
         let model = &mut self.context.policy.model;
-        if model.has_lora() {
+        if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
         } else {
             let (kind, device, checkpointing) = (model.kind(), model.device(), model.checkpointing);
