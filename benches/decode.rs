@@ -4,9 +4,8 @@
 //! number format: prompt tokens and sampled tokens per second, the second of two runs.
 
 use rationale::engine::{Request, Sampling, Stops, generate};
-use rationale::model::config::Architecture;
-use rationale::model::{Config, Layer, Linear, Model, Rope};
-use tch::{Device, Kind, Tensor};
+use rationale::model::{Config, Model};
+use tch::{Device, Kind};
 
 const PROMPTS: usize = 4;
 const SAMPLES: u64 = 8;
@@ -16,7 +15,6 @@ const NEW_TOKENS: usize = 64;
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let device = Device::cuda_if_available();
-    tch::manual_seed(0);
     for (name, kind) in [("f32", Kind::Float), ("bf16", Kind::BFloat16)] {
         if asked.is_empty() || asked.iter().any(|a| a == name) {
             measure(name, &model(kind, device));
@@ -35,7 +33,8 @@ fn measure(name: &str, model: &Model) {
     let stops = Stops { eos: &[], decode: &|_: &[u32]| String::new() };
     for run in 0..2 {
         let start = std::time::Instant::now();
-        let generated = generate(model, &requests, &sampling, &stops, 64, &mut |_| {}).expect("the requests are valid");
+        let generated =
+            generate(model, &requests, &sampling, &stops, 64, &mut |_| {}).expect("the requests are valid");
         let (statistics, seconds) = (generated.statistics, start.elapsed().as_secs_f64());
         if run == 1 {
             println!(
@@ -50,16 +49,7 @@ fn measure(name: &str, model: &Model) {
 }
 
 fn model(kind: Kind, device: Device) -> Model {
-    let config = config();
-    let rope = Rope::new(&config, device);
-    let layers = (0..config.num_hidden_layers).map(|_| layer(kind, device)).collect();
-    let (embedding, norm) = (random(&[49152, 576], kind, device), Tensor::ones([576], (kind, device)));
-    Model { config, embedding, layers, norm, head: None, rope, adapted: true }
-}
-
-fn config() -> Config {
-    Config {
-        architecture: Architecture::Llama,
+    let config = Config {
         vocab_size: 49152,
         hidden_size: 576,
         intermediate_size: 1536,
@@ -70,32 +60,7 @@ fn config() -> Config {
         max_position_embeddings: 8192,
         rms_norm_eps: 1e-5,
         rope_theta: 1e5,
-        rope_scaling: None,
-        tie_word_embeddings: true,
-        qkv_bias: false,
-        output_bias: false,
-        mlp_bias: false,
-        sliding_window: None,
-    }
-}
-
-fn layer(kind: Kind, device: Device) -> Layer {
-    let linear = |out, of| Linear { weight: random(&[out, of], kind, device), bias: None, adapter: None };
-    let ones = || Tensor::ones([576], (kind, device));
-    Layer {
-        input_norm: ones(),
-        query: linear(576, 576),
-        key: linear(192, 576),
-        value: linear(192, 576),
-        output: linear(576, 576),
-        head_norms: None,
-        mlp_norm: ones(),
-        gate: linear(1536, 576),
-        up: linear(1536, 576),
-        down: linear(576, 1536),
-    }
-}
-
-fn random(size: &[i64], kind: Kind, device: Device) -> Tensor {
-    (Tensor::randn(size, (Kind::Float, device)) * 0.02).to_kind(kind)
+        ..Config::default()
+    };
+    Model::init(config, kind, device, 0).expect("SmolLM2-135M's shape is valid")
 }

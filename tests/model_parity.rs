@@ -140,18 +140,29 @@ fn greedy_tokens_are_transformers_tokens() {
     }
 }
 
-/// bf16 rounds to 8 bits, 2⁻⁹ = 0.2 % at a time; these weights, chosen large, amplify it. Over 24 sequences of this
-/// kind transformers' own bf16 gradients are off its f32 ones by a median of 2 to 7 %, by parameter, and single
-/// ones by up to 18 %. So the median is held, here of 8, against f32 (which the tests above hold to transformers):
-/// logits and log-probabilities within 3 %, gradients within 9 %.
+/// What `fixtures/models/bf16.py` prints: transformers' own bf16 against its f32, medians for logits, log-
+/// probabilities and gradients.
+const MEASURED: [(&str, [f64; 3]); 6] = [
+    ("llama", [0.0264, 0.0058, 0.0500]),
+    ("llama3", [0.0204, 0.0080, 0.0389]),
+    ("mistral", [0.0250, 0.0081, 0.0519]),
+    ("qwen2", [0.0233, 0.0060, 0.0447]),
+    ("qwen3", [0.0202, 0.0070, 0.0373]),
+    ("sharded", [0.0182, 0.0074, 0.0305]),
+];
+
+/// bf16 rounds to 8 bits, 2⁻⁹ = 0.2 % at a time; these weights, chosen large, amplify it. The measure is transformers
+/// itself: how far its bf16 is off its f32 on the same 8 sequences, as the median over all of them (and, for
+/// gradients, over all parameters; single ones are off by up to 39 %). Ours, off the f32 that the tests above hold
+/// to transformers, may be 1.5 times that: the same rounding in another order.
 #[test]
-fn bf16_stays_within_its_rounding() {
-    for name in MODELS {
+fn bf16_is_as_exact_as_transformers_is() {
+    for (name, limits) in MEASURED {
         let (full, mut half) = (load(name, Kind::Float), load(name, Kind::BFloat16));
         let expected = Expected::of(name);
         full.train_all();
         half.train_all();
-        let mut off: HashMap<String, Vec<f64>> = HashMap::new();
+        let mut off: [Vec<f64>; 3] = Default::default();
         for turn in 0..8u32 {
             // Another sequence each time: the fixture's ids (3 to 63) moved on around their circle.
             let tokens: Vec<u32> = expected.tokens().iter().map(|t| 3 + (t - 3 + 7 * turn) % 61).collect();
@@ -159,19 +170,18 @@ fn bf16_stays_within_its_rounding() {
             half.chunk = if turn % 2 == 0 { usize::MAX } else { 4 * 64 };
             let scores = |model: &Model| model.score(&sequence, TEMPERATURE, Grad::No).unwrap().logprobs;
             assert_eq!(scores(&half).kind(), Kind::Float);
-            let mut note = |name: &str, distance: f64| off.entry(name.into()).or_default().push(distance);
-            note("logprobs", error(&scores(&half), &scores(&full)));
             let all = &sequence[0].tokens;
-            note("logits", error(&logits(&half, all), &logits(&full, all)));
+            off[0].push(error(&logits(&half, all), &logits(&full, all)));
+            off[1].push(error(&scores(&half), &scores(&full)));
             let theirs = gradients(&full, &sequence, expected.get("weights"));
-            for (parameter, ours) in gradients(&half, &sequence, expected.get("weights")) {
-                note(&parameter, error(&ours, &theirs[&parameter]));
-            }
+            let ours = gradients(&half, &sequence, expected.get("weights"));
+            off[2].extend(ours.iter().map(|(parameter, grad)| error(grad, &theirs[parameter])));
         }
-        for (what, mut distances) in off {
+        for ((what, distances), limit) in ["logits", "logprobs", "gradients"].iter().zip(&mut off).zip(limits)
+        {
             distances.sort_by(f64::total_cmp);
-            let limit = if what.starts_with("log") { 0.03 } else { 0.09 };
-            assert!(distances[4] < limit, "{name} {what}: {distances:.3?}");
+            let median = distances[distances.len() / 2];
+            assert!(median < 1.5 * limit, "{name} {what}: {median:.4}, transformers {limit}");
         }
     }
 }

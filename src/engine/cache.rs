@@ -104,28 +104,9 @@ fn padded(length: usize) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Architecture;
 
     fn config() -> Config {
-        Config {
-            architecture: Architecture::Llama,
-            vocab_size: 8,
-            hidden_size: 4,
-            intermediate_size: 4,
-            num_hidden_layers: 1,
-            num_attention_heads: 2,
-            num_key_value_heads: 2,
-            head_dim: 2,
-            max_position_embeddings: 100,
-            rms_norm_eps: 1e-5,
-            rope_theta: 1e4,
-            rope_scaling: None,
-            tie_word_embeddings: true,
-            qkv_bias: false,
-            output_bias: false,
-            mlp_bias: false,
-            sliding_window: None,
-        }
+        Config { num_hidden_layers: 1, num_key_value_heads: 2, head_dim: 2, ..Config::default() }
     }
 
     fn at(cache: &Cache, slot: i64, head: i64, position: i64) -> Vec<f32> {

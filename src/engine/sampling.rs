@@ -3,7 +3,10 @@
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
+
+/// Most likely tokens that top-p looks at before it sorts the whole vocabulary.
+const HEAD: i64 = 1024;
 
 /// How tokens are drawn, and when a completion is long enough.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -160,18 +163,36 @@ impl Sampling {
     /// top-k, then top-p over what it left: a token stays while the tokens above it hold less than top_p.
     fn lowest_ranked(&self, scores: &Tensor) -> Tensor {
         let vocab = scores.size()[1];
-        let sorted = match self.top_k as i64 {
-            k if k > 0 && k < vocab => scores.topk(k, -1, true, true).0,
-            _ => scores.sort(-1, true).0,
+        let limited = self.top_k > 0 && (self.top_k as i64) < vocab;
+        let sorted = match limited {
+            true => scores.topk(self.top_k as i64, -1, true, true).0,
+            false => self.ranked(scores),
         };
-        let stay = if self.top_p < 1.0 {
-            let mass = sorted.softmax(-1, Kind::Double);
-            let above = mass.cumsum(-1, Kind::Double) - &mass;
-            above.lt(self.top_p).sum_dim_intlist([-1i64].as_slice(), true, Kind::Int64)
-        } else {
-            Tensor::full([scores.size()[0], 1], sorted.size()[1], (Kind::Int64, scores.device()))
-        };
+        let last = sorted.size()[1];
+        if self.top_p == 1.0 {
+            return sorted.narrow(-1, last - 1, 1);
+        }
+        let mut mass = sorted.to_kind(Kind::Double).exp();
+        if limited {
+            mass = &mass / mass.sum_dim_intlist([-1i64].as_slice(), true, Kind::Double);
+        }
+        let above = mass.cumsum(-1, Kind::Double) - &mass;
+        let stay = above.lt(self.top_p).sum_dim_intlist([-1i64].as_slice(), true, Kind::Int64);
         sorted.gather(-1, &(stay - 1), false)
+    }
+
+    /// `scores` from the largest down, as far as top-p needs them. A CPU sorts a large vocabulary as slowly as it
+    /// computes a small model, so there the head is tried first; elsewhere asking whether it suffices would make the
+    /// host wait.
+    fn ranked(&self, scores: &Tensor) -> Tensor {
+        if scores.device() == Device::Cpu && scores.size()[1] > HEAD {
+            let head = scores.topk(HEAD, -1, true, true).0;
+            let mass = head.exp().sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+            if mass.min().double_value(&[]) >= self.top_p {
+                return head;
+            }
+        }
+        scores.sort(-1, true).0
     }
 }
 
@@ -179,7 +200,6 @@ impl Sampling {
 mod tests {
     use super::*;
     use serde_json::Value;
-    use tch::Device;
 
     fn table(value: &Value) -> Tensor {
         let rows: Vec<Vec<f64>> = serde_json::from_value(value.clone()).unwrap();
@@ -216,6 +236,25 @@ mod tests {
         // (e³ + e²) / (1 + e³ + e² + e) = 0.8808; log p(1) = 3 − ln(1 + e³ + e² + e) = −0.4402.
         assert!((drawn.kept[0] - 0.8808).abs() < 1e-4, "{}", drawn.kept[0]);
         assert!((drawn.logprobs[0] + 0.4402).abs() < 1e-4, "{}", drawn.logprobs[0]);
+    }
+
+    /// Over 4096 tokens, top-p draws from the same ones whether the likeliest 1024 hold the mass (a steep distribution) or the
+    /// whole vocabulary has to be sorted (a flat one, where they hold less than a third). By hand: sort, add up, stop at .6.
+    #[test]
+    fn top_p_over_a_large_vocabulary() {
+        let sampling = Sampling { top_p: 0.6, ..Sampling::default() };
+        for slope in [0.01, 0.0001] {
+            let order: Vec<i64> = (0..4096).map(|i| (i * 1237) % 4096).collect();
+            let logits = Tensor::from_slice(&order).to_kind(Kind::Float).unsqueeze(0) * -slope;
+            let kept = sampling.truncated(&logits.log_softmax(-1, Kind::Float)).gt(0.0);
+            let weights: Vec<f64> = (0..4096).map(|rank| (-slope * f64::from(rank)).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            let above = |rank: usize| weights[..rank].iter().sum::<f64>() / total;
+            let count = (0..4096).take_while(|&rank| above(rank) < 0.6).count();
+            assert_eq!(kept.sum(Kind::Int64).int64_value(&[]), count as i64, "slope {slope}");
+            let ranks = Tensor::from_slice(&order).unsqueeze(0);
+            assert!(bool::try_from(kept.equal(&ranks.lt(count as i64))).unwrap(), "the {count} likeliest");
+        }
     }
 
     /// What is out of range is refused by key, with what is allowed.

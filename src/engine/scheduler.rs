@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 use tch::{Kind, Tensor};
 
-/// Padded tokens of one prefill pass: enough to keep matrix kernels busy, little enough to bound its memory. A
+/// Prompt tokens of one prefill pass: enough to keep matrix kernels busy, little enough to bound its memory. A
 /// longer prompt is a pass of its own.
 const PREFILL_TOKENS: usize = 2048;
 
@@ -150,11 +150,11 @@ impl<'a> Batch<'a> {
     /// Computes the next prompts, as many as one pass holds.
     fn prefill(&mut self) {
         let mut chunk: Vec<(usize, &[u32])> = Vec::new();
-        let mut longest = 0;
+        let mut tokens = 0;
         while self.next < self.requests.len() {
             let request = &self.requests[self.next];
-            longest = longest.max(request.prompt.len());
-            if !chunk.is_empty() && longest * (chunk.len() + 1) > PREFILL_TOKENS {
+            tokens += request.prompt.len();
+            if !chunk.is_empty() && tokens > PREFILL_TOKENS {
                 break;
             }
             if !request.seeds.is_empty() {

@@ -29,7 +29,7 @@ pub struct PolicyLoss {
     pub cap: Option<f64>,
 }
 
-/// What is averaged: each loss is Σ_t w_t ℓ_t / total. Table of [`PolicyLoss::weights`] and [`PolicyLoss::total`].
+/// How tokens are averaged: Σ_t w_t ℓ_t / total, with w of [`PolicyLoss::weights`] and [`PolicyLoss::total`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {

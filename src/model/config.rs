@@ -178,12 +178,12 @@ impl Config {
                 "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
             );
         }
-        if heads % kv != 0 {
+        if !heads.is_multiple_of(kv) {
             return Err(format!(
                 "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv}"
             ));
         }
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(format!("head_dim = {} is odd; rotary positions need it even", self.head_dim));
         }
         Ok(())

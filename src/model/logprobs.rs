@@ -245,9 +245,9 @@ impl Head<'_> {
     }
 }
 
-/// −Σ p log p over the vocabulary.
+/// −Σ p log p over the vocabulary, as a product of rows: their elements' products need no memory.
 fn entropy_of(log_p: &Tensor) -> Tensor {
-    (log_p.exp() * log_p).sum_dim_intlist(-1, false, None).neg()
+    log_p.exp().unsqueeze(1).bmm(&log_p.unsqueeze(2)).reshape([-1]).neg()
 }
 
 /// Adds one chunk's part of the projection's gradient; several are summed in f32 whatever the weight's kind.

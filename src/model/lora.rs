@@ -1,6 +1,7 @@
 //! Low-rank adapters (Hu et al. 2021), read and written as peft does.
 
-use super::weights::{self, Stored};
+use super::stored::Stored;
+use super::weights;
 use super::{Adapter, Layer, Linear, Model, Rope, init, names::PROJECTIONS};
 use crate::{Error, Result};
 use rand::Rng;

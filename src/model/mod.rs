@@ -12,6 +12,7 @@ pub mod logprobs;
 pub mod lora;
 pub mod names;
 pub mod rope;
+mod stored;
 mod trunk;
 mod weights;
 

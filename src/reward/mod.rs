@@ -39,6 +39,19 @@ struct Weighted {
     reward: Box<dyn Reward>,
 }
 
+impl Default for Registry {
+    fn default() -> Self {
+        Self::empty()
+            .reward("answer", answer::Answer::checked)
+            .reward("command", command::Command::checked)
+            .reward("length", length::Length::checked)
+            .with("format", |table, format| {
+                let config: format::Config = registry::read(table)?;
+                Ok(Box::new(config.build(format)?))
+            })
+    }
+}
+
 impl Rewards {
     /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0) and `kind`
     /// (default NAME: under which name the reward is registered, so that one reward can be used twice) are taken out,

@@ -1,6 +1,6 @@
 //! The rewards that a recipe can name.
 
-use super::{Reward, answer, command, format, length, of_rollouts};
+use super::{Reward, of_rollouts};
 use crate::data::Example;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
@@ -27,20 +27,12 @@ pub struct Registry {
 #[serde(deny_unknown_fields)]
 struct NoKeys {}
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self { factories: BTreeMap::new() }
-            .reward("answer", answer::Answer::checked)
-            .reward("command", command::Command::checked)
-            .reward("length", length::Length::checked)
-            .with("format", |table, format| {
-                let config: format::Config = read(table)?;
-                Ok(Box::new(config.build(format)?))
-            })
-    }
-}
-
 impl Registry {
+    /// No rewards at all; [`Registry::default`] has the built-in ones.
+    pub fn empty() -> Self {
+        Self { factories: BTreeMap::new() }
+    }
+
     /// Adds `[reward.NAME]`. `factory` gets the section, `weight` and `kind` taken out, as its own type; give that
     /// `#[serde(deny_unknown_fields)]` so that a misspelt key is an error. A name that is registered already is
     /// replaced.
@@ -99,7 +91,8 @@ impl Registry {
         factory(table, format)
     }
 
-    fn with<F>(mut self, name: &str, factory: F) -> Self
+    /// Adds a reward that also asks how rationales are written.
+    pub(super) fn with<F>(mut self, name: &str, factory: F) -> Self
     where
         F: Fn(toml::Table, &Format) -> Result<Box<dyn Reward>, String> + Send + Sync + 'static,
     {
@@ -115,7 +108,7 @@ impl std::fmt::Debug for Registry {
 }
 
 /// Reads a section as its own type; the error names the key and, for one that is unknown, the nearest that is known.
-fn read<Config: DeserializeOwned>(table: toml::Table) -> Result<Config, String> {
+pub(super) fn read<Config: DeserializeOwned>(table: toml::Table) -> Result<Config, String> {
     serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();

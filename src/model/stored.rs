@@ -1,0 +1,150 @@
+//! The tensors in a folder's safetensors files, memory-mapped and handed out one by one.
+
+use crate::{Error, Result};
+use memmap2::Mmap;
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
+use serde::Deserialize;
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::path::{Component, Path, PathBuf};
+use tch::{Kind, Tensor};
+
+/// The weights' name where one file holds them.
+pub(super) const SINGLE: &str = "model.safetensors";
+
+/// The list of files where several do.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// The tensors of a folder that have not been taken yet.
+pub(super) struct Stored {
+    /// What an error points at: the single file, or the index.
+    source: PathBuf,
+    files: Vec<Mapped>,
+    /// Name to file.
+    places: HashMap<String, usize>,
+}
+
+/// One safetensors file, mapped.
+struct Mapped {
+    path: PathBuf,
+    bytes: Mmap,
+    start: usize,
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: HashMap<String, String>,
+}
+
+impl Stored {
+    /// The weights of the model folder `dir`.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let (single, index) = (dir.join(SINGLE), dir.join(INDEX));
+        if single.is_file() {
+            return Self::one(single);
+        }
+        if index.is_file() {
+            return Self::sharded(dir, index);
+        }
+        let there = dir.join("pytorch_model.bin");
+        if there.is_file() || dir.join("pytorch_model.bin.index.json").is_file() {
+            return Err(Error::Model(format!(
+                "{}: pickled weights are not read, since a pickle can run code; convert them with transformers: \
+                 AutoModelForCausalLM.from_pretrained({dir:?}).save_pretrained(\"converted\", safe_serialization=True)",
+                there.display()
+            )));
+        }
+        Err(Error::Model(format!("{}: neither {SINGLE} nor {INDEX} is here", dir.display())))
+    }
+
+    /// The tensors of one file.
+    pub fn one(path: PathBuf) -> Result<Self> {
+        let file = Mapped::open(path.clone())?;
+        let places = file.metadata.tensors().into_keys().map(|name| (name, 0)).collect();
+        Ok(Self { source: path, files: vec![file], places })
+    }
+
+    fn sharded(dir: &Path, source: PathBuf) -> Result<Self> {
+        let text = std::fs::read_to_string(&source).map_err(Error::io(&source))?;
+        let index: Index =
+            serde_json::from_str(&text).map_err(|e| Error::Model(format!("{}: {e}", source.display())))?;
+        let names: BTreeSet<&String> = index.weight_map.values().collect();
+        let mut files = Vec::new();
+        let mut numbers = HashMap::new();
+        for name in names {
+            numbers.insert(name.clone(), files.len());
+            files.push(Mapped::open(dir.join(inside(name, &source)?))?);
+        }
+        let places = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), numbers[file])).collect();
+        Ok(Self { source, files, places })
+    }
+
+    /// The tensor called `name`, which must have this `shape`, on the CPU and as stored.
+    pub fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        let place = self.places.remove(name).ok_or_else(|| {
+            let remedy = match name {
+                "lm_head.weight" => {
+                    "; where the head is the embedding, config.json says tie_word_embeddings: true"
+                }
+                _ => "; the file is incomplete or belongs to another config.json",
+            };
+            Error::Model(format!("{}: tensor {name} is missing{remedy}", self.source.display()))
+        })?;
+        self.files[place].tensor(name, shape)
+    }
+
+    /// Refuses weights that the model has no place for, which would be lost without a word.
+    pub fn nothing_left(&self, tied: bool) -> Result<()> {
+        let harmless =
+            |name: &str| name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+        let mut extra: Vec<&String> = self.places.keys().filter(|name| !harmless(name)).collect();
+        extra.sort();
+        let Some(first) = extra.first() else { return Ok(()) };
+        let more = if extra.len() > 1 { format!(" and {} more", extra.len() - 1) } else { String::new() };
+        Err(Error::Model(format!(
+            "{}: tensor {first}{more} has no place in the model that config.json describes; \
+             check its model_type, num_hidden_layers, attention_bias and mlp_bias",
+            self.source.display()
+        )))
+    }
+}
+
+impl Mapped {
+    fn open(path: PathBuf) -> Result<Self> {
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        // Safety: the mapping is only read, and dropped when loading ends; a file that another program cuts short
+        // meanwhile would stop this one, as it would in every reader of safetensors.
+        let bytes = unsafe { Mmap::map(&file) }.map_err(Error::io(&path))?;
+        let (header, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|e| Error::Model(format!("{}: not a whole safetensors file: {e}", path.display())))?;
+        Ok(Self { path, start: header + 8, bytes, metadata })
+    }
+
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        let refuse = |why: String| Err(Error::Model(format!("{}: tensor {name} {why}", self.path.display())));
+        let Some(info) = self.metadata.info(name) else {
+            return refuse("is not in this file, though the index says so".into());
+        };
+        let TensorInfo { dtype, shape: stored, data_offsets: (from, to) } = info;
+        if !stored.iter().map(|&n| n as i64).eq(shape.iter().copied()) {
+            return refuse(format!("has shape {stored:?}; by config.json it should be {shape:?}"));
+        }
+        let kind = match dtype {
+            Dtype::F32 => Kind::Float,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::F16 => Kind::Half,
+            other => return refuse(format!("is stored as {other:?}; known: F32, BF16, F16")),
+        };
+        Ok(Tensor::f_from_data_size(&self.bytes[self.start + from..self.start + to], shape, kind)?)
+    }
+}
+
+/// A shard's name, which may not lead out of the model's folder.
+fn inside<'n>(name: &'n str, index: &Path) -> Result<&'n Path> {
+    let path = Path::new(name);
+    if path.components().all(|part| matches!(part, Component::Normal(_))) && !name.is_empty() {
+        return Ok(path);
+    }
+    Err(Error::Model(format!("{}: the file name {name:?} leads out of the model's folder", index.display())))
+}
