@@ -32,9 +32,11 @@ pub struct Data {
     /// Training rows: a `.jsonl`, `.json` (one object a line) or `.parquet` file, a folder of such, or a dataset of
     /// the Hugging Face Hub as `hub:owner/name[:config][/split][@revision]`; or a list of these. Paths are relative
     /// to the current directory. Without `/split` a hub dataset's `train` split is read.
+    #[serde(skip_serializing_if = "Sources::is_empty")]
     pub train: Sources,
     /// Held-out rows, written as `train` is. Without `/split` a hub dataset's `test` split is read, or else its
     /// validation split.
+    #[serde(skip_serializing_if = "Sources::is_empty")]
     pub eval: Sources,
     /// Rows made inside the program, in place of `train` and `eval`.
     #[serde(skip_serializing_if = "Option::is_none")]

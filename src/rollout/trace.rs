@@ -7,6 +7,7 @@ use super::Group;
 use crate::data::Prompt;
 use crate::engine::StopReason;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
 /// One rollout.
@@ -45,13 +46,24 @@ pub struct Trace {
     pub completion_ids: Vec<u32>,
     /// log p of each completion token when it was sampled (or scored), in nats.
     pub logprobs: Vec<f32>,
+    /// The row's other columns.
+    #[serde(flatten)]
+    pub columns: Map<String, Value>,
 }
+
+/// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
+const OWN: [&str; 19] = [
+    "id", "example", "step", "prompt", "messages", "text", "completion", "completions", "answer", "choices", "steps",
+    "predicted", "stop", "scores", "reward", "advantage", "prompt_ids", "completion_ids",
+    "logprobs",
+];
 
 impl Trace {
     /// The rollout `sample` of `group`.
     pub fn of(group: &Group, sample: usize, step: usize, advantage: Option<f64>) -> Self {
         let (example, rollout) = (&group.example, &group.rollouts[sample]);
         let steps = rollout.rationale.iter().flat_map(|r| &r.steps).map(|span| rollout.text[span.clone()].to_string());
+        let others = example.fields.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
         Self {
             id: format!("{}/{step}-{sample}", example.id),
             example: example.id.clone(),
@@ -69,6 +81,7 @@ impl Trace {
             prompt_ids: group.prompt.clone(),
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),
+            columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
 }

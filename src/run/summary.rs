@@ -12,7 +12,7 @@ pub fn points(evaluations: &[Evaluation]) -> Vec<&Evaluation> {
     let mut picked: Vec<&Evaluation> = Vec::new();
     for (index, evaluation) in evaluations.iter().enumerate() {
         let seen_before = picked.last().is_some_and(|last| last.report == evaluation.report);
-        if (index == 0 || last_of_stage(index)) && !seen_before {
+        if index == 0 || (last_of_stage(index) && !seen_before) {
             picked.push(evaluation);
         }
     }
