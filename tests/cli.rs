@@ -69,9 +69,21 @@ fn a_run_leaves_everything_it_promises() {
     assert_eq!((steps("warmup"), steps("rl")), (4, 10));
     let rl = metrics.iter().find(|m| m["stage"] == "rl" && m["loss"].is_number()).unwrap();
     for name in [
-        "loss", "grad_norm", "learning_rate", "reward", "reward_std", "frac_reward_zero_std", "rewards/length/mean",
-        "completions/mean_length", "completions/clipped_ratio", "entropy", "kl", "clip_ratio/region_mean", "num_tokens",
-        "step_time", "sampling/sampling_logp_difference/mean",
+        "loss",
+        "grad_norm",
+        "learning_rate",
+        "reward",
+        "reward_std",
+        "frac_reward_zero_std",
+        "rewards/length/mean",
+        "completions/mean_length",
+        "completions/clipped_ratio",
+        "entropy",
+        "kl",
+        "clip_ratio/region_mean",
+        "num_tokens",
+        "step_time",
+        "sampling/sampling_logp_difference/mean",
     ] {
         assert!(rl[name].is_number(), "{name} is missing from {rl}");
     }
@@ -90,7 +102,8 @@ fn a_run_leaves_everything_it_promises() {
         "one log-probability a token"
     );
     let checkpoint = run.join("rl-step-000010");
-    for file in ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "state.json"] {
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "generation_config.json", "state.json"]
+    {
         assert!(checkpoint.join(file).is_file(), "{file} is missing from the checkpoint");
     }
     assert!(fs::read_dir(run.join("tensorboard")).unwrap().next().is_some());
@@ -105,7 +118,11 @@ fn a_killed_run_resumes_bit_for_bit() {
     let mut child = killed.start(&[]);
     let rl_steps = || {
         let path = killed.out().join("metrics.jsonl");
-        if path.is_file() { lines(&path).iter().filter(|m| m["stage"] == "rl" && m["loss"].is_number()).count() } else { 0 }
+        if path.is_file() {
+            lines(&path).iter().filter(|m| m["stage"] == "rl" && m["loss"].is_number()).count()
+        } else {
+            0
+        }
     };
     while rl_steps() < 6 {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
@@ -205,9 +222,15 @@ fn collect_scores_the_rows_own_completions() {
     assert_eq!(traces.len(), 2);
     assert_eq!(traces.iter().map(|t| number(&t["scores"], "answer")).collect::<Vec<_>>(), [1.0, 0.0]);
     let first = &traces[0];
-    assert_eq!((&first["example"], &first["predicted"], &first["completion"]), (&"a".into(), &"2".into(), &"1+1+0=2: 2\n#### 2".into()));
+    assert_eq!(
+        (&first["example"], &first["predicted"], &first["completion"]),
+        (&"a".into(), &"2".into(), &"1+1+0=2: 2\n#### 2".into())
+    );
     assert_eq!(first["steps"], serde_json::json!(["1+1+0=2: 2"]));
-    assert_eq!(first["stop"], serde_json::json!({"eos": first["completion_ids"].as_array().unwrap().last().unwrap()}));
+    assert_eq!(
+        first["stop"],
+        serde_json::json!({"eos": first["completion_ids"].as_array().unwrap().last().unwrap()})
+    );
     // 17 characters and the end of sequence.
     assert_eq!(first["logprobs"].as_array().unwrap().len(), 18);
 }
@@ -229,7 +252,8 @@ fn traces_are_a_dataset_for_the_next_stage() {
 #[test]
 fn a_broken_reward_command_stops_the_run_with_its_own_words() {
     let program = Program::new(TINY);
-    let command = "reward.judge={kind=\"command\", command=[\"sh\",\"-c\",\"echo no such judge >&2; exit 3\"]}";
+    let command =
+        "reward.judge={kind=\"command\", command=[\"sh\",\"-c\",\"echo no such judge >&2; exit 3\"]}";
     let said = program.train(&["--set", &format!("stage.rl.{command}")]).code(1);
     assert!(said.contains("no such judge") && said.contains("judge"), "{said}");
 }

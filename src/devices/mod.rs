@@ -49,7 +49,8 @@ impl Devices {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         }
         let policy = present("devices.policy", &self.policy)?;
-        let reference = self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name))?;
+        let reference =
+            self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name))?;
         Ok(Layout { policy, reference })
     }
 }

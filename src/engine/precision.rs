@@ -9,7 +9,8 @@ use tch::{Device, Kind};
 /// the same in every run on a machine.
 pub fn faster(model: &Model) -> Option<Model> {
     let sixteen_bits = matches!(model.kind(), Kind::BFloat16 | Kind::Half);
-    (model.device() == Device::Cpu && sixteen_bits && !native_bf16()).then(|| model.copy(Kind::Float, Device::Cpu))
+    (model.device() == Device::Cpu && sixteen_bits && !native_bf16())
+        .then(|| model.copy(Kind::Float, Device::Cpu))
 }
 
 #[cfg(target_arch = "x86_64")]

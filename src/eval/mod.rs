@@ -71,7 +71,10 @@ impl Eval {
             ));
         }
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return problem(format!("eval.temperature = {}: it must be 0 (greedy) or positive", self.temperature));
+            return problem(format!(
+                "eval.temperature = {}: it must be 0 (greedy) or positive",
+                self.temperature
+            ));
         }
         if self.temperature == 0.0 && self.samples * self.seeds > 1 {
             return problem(format!(
@@ -177,7 +180,8 @@ pub fn evaluate(
     let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
     for repeat in 0..config.seeds {
         let seed = |index, sample| seed::derive(&[run_seed, repeat as u64, index as u64, sample as u64]);
-        let (groups, _) = group::sample(policy, questions, config.samples, &sampling, format, seed, progress)?;
+        let (groups, _) =
+            group::sample(policy, questions, config.samples, &sampling, format, seed, progress)?;
         for (asked, group) in asked.iter_mut().zip(&groups) {
             asked.add(group, repeat)?;
         }
@@ -261,11 +265,13 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         mean(asked.iter().flat_map(|a| (0..config.seeds).map(move |repeat| f(a, repeat))))
     };
     let count = |right: &[bool]| right.iter().filter(|&&r| r).count();
-    let pass_at = config.at.iter().map(|&k| {
-        (k, over_repeats(&|a, repeat| pass_at_k(config.samples, count(&a.correct[repeat]), k)))
-    });
+    let pass_at = config
+        .at
+        .iter()
+        .map(|&k| (k, over_repeats(&|a, repeat| pass_at_k(config.samples, count(&a.correct[repeat]), k))));
     let majority_at = config.at.iter().filter(|&&k| k > 1).map(|&k| {
-        let vote = |a: &Asked, repeat: usize| majority_correct(&a.answers[repeat][..k], &a.correct[repeat][..k]);
+        let vote =
+            |a: &Asked, repeat: usize| majority_correct(&a.answers[repeat][..k], &a.correct[repeat][..k]);
         (k, over_repeats(&|a, repeat| f64::from(u8::from(vote(a, repeat)))))
     });
     let lengths: Vec<(usize, bool)> = asked.iter().flat_map(|a| a.lengths.iter().copied()).collect();

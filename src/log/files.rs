@@ -22,7 +22,8 @@ impl JsonLines {
     pub fn open(path: &Path, keep: impl Fn(&Value) -> bool) -> Result<Self> {
         if path.is_file() {
             let text = fs::read_to_string(path).map_err(Error::io(path))?;
-            let kept: String = text.split_inclusive('\n').filter(|line| whole(line).is_some_and(|v| keep(&v))).collect();
+            let kept: String =
+                text.split_inclusive('\n').filter(|line| whole(line).is_some_and(|v| keep(&v))).collect();
             if kept.len() != text.len() {
                 write_atomic(path, kept.as_bytes())?;
             }
@@ -91,7 +92,10 @@ mod tests {
         fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
         let mut file = JsonLines::open(&path, |line| line["step"].as_u64() <= Some(2)).unwrap();
         file.append(&[json!({"step": 3, "again": true})]).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n"
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::policy::{Policy, Reference};
 use crate::rationale::Format;
 use crate::reward::Rewards;
 use crate::rollout::{Group, Kind, Prompted, dataset, group};
-use crate::select::{Candidate, Select};
 use crate::seed;
+use crate::select::{Candidate, Select};
 
 /// The questions of a dataset, tokenised, in the order of a seed.
 #[derive(Debug, Default)]
@@ -137,9 +137,13 @@ impl Context {
                 metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
                 groups
             }
-            Kind::Dataset(_) => {
-                dataset::read(&self.policy, prompts, &self.sampling, &self.format, self.tokens_per_microbatch)?
-            }
+            Kind::Dataset(_) => dataset::read(
+                &self.policy,
+                prompts,
+                &self.sampling,
+                &self.format,
+                self.tokens_per_microbatch,
+            )?,
         };
         for group in &mut groups {
             self.rewards.score(group)?;
@@ -170,9 +174,16 @@ pub fn describe(groups: &[Group], metrics: &mut Metrics) {
         ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.tokens.len() as f64).collect()),
     ] {
         if !lengths.is_empty() {
-            metrics.set(&format!("completions/mean{prefix}_length"), lengths.iter().sum::<f64>() / lengths.len() as f64);
-            metrics.set(&format!("completions/min{prefix}_length"), lengths.iter().copied().fold(f64::MAX, f64::min));
-            metrics.set(&format!("completions/max{prefix}_length"), lengths.iter().copied().fold(0.0, f64::max));
+            metrics.set(
+                &format!("completions/mean{prefix}_length"),
+                lengths.iter().sum::<f64>() / lengths.len() as f64,
+            );
+            metrics.set(
+                &format!("completions/min{prefix}_length"),
+                lengths.iter().copied().fold(f64::MAX, f64::min),
+            );
+            metrics
+                .set(&format!("completions/max{prefix}_length"), lengths.iter().copied().fold(0.0, f64::max));
         }
     }
     for rollout in rollouts() {
@@ -194,7 +205,11 @@ pub fn describe(groups: &[Group], metrics: &mut Metrics) {
     for group in groups {
         let rewards = group.rewards();
         metrics.add("reward_std", deviation(&rewards), 1.0);
-        metrics.add("frac_reward_zero_std", f64::from(u8::from(crate::advantage::zero_variance(&rewards))), 1.0);
+        metrics.add(
+            "frac_reward_zero_std",
+            f64::from(u8::from(crate::advantage::zero_variance(&rewards))),
+            1.0,
+        );
     }
 }
 

@@ -3,13 +3,13 @@
 
 use super::{Batch, Context, Lesson, Update, context};
 use crate::advantage::{Advantage, zero_variance};
+use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loss::kl::Estimator;
 use crate::loss::clips::Clips;
+use crate::loss::kl::Estimator;
 use crate::loss::policy::{PolicyLoss, PolicyTokens};
 use crate::model::Sequence;
-use crate::data::order;
 use crate::rollout::Group;
 use crate::seed;
 use serde::{Deserialize, Serialize};
@@ -208,7 +208,8 @@ impl Grpo {
         for epoch in 0..self.epochs_per_batch {
             let order = order::of_epoch(groups, epoch, (self.minibatches > 1).then_some(shuffle_seed));
             for part in order.chunks(groups.div_ceil(self.minibatches).max(1)) {
-                let chosen: Vec<usize> = (0..items.len()).filter(|&i| part.contains(&items[i].group)).collect();
+                let chosen: Vec<usize> =
+                    (0..items.len()).filter(|&i| part.contains(&items[i].group)).collect();
                 let total = |of: &[usize]| {
                     self.loss.total(of.len(), of.iter().map(|&i| items[i].tokens()).sum(), max_new_tokens)
                 };
@@ -280,7 +281,9 @@ impl Lesson for Grpo {
         let groups = self.groups(context, step, metrics)?;
         let sequences: Vec<Sequence> = groups
             .iter()
-            .flat_map(|group| group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens)))
+            .flat_map(|group| {
+                group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens))
+            })
             .collect();
         let references =
             if self.needs_reference() { Some(context.reference_logprobs(&sequences)?) } else { None };
@@ -321,7 +324,8 @@ impl Lesson for Grpo {
         let mut start = 0;
         for (group, advantages) in groups.into_iter().zip(advantages) {
             let kept = context::selected(&context.select, &group, metrics);
-            let credit = (0..group.rollouts.len()).map(|i| kept.contains(&i).then_some(advantages[i])).collect();
+            let credit =
+                (0..group.rollouts.len()).map(|i| kept.contains(&i).then_some(advantages[i])).collect();
             for i in 0..group.rollouts.len() {
                 items[start + i].masked |= !kept.contains(&i);
             }
@@ -329,7 +333,8 @@ impl Lesson for Grpo {
             credited.push((group, credit));
         }
         let sampled_tokens = items.iter().map(Item::length).sum();
-        let updates = self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
+        let updates =
+            self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
         Ok(Batch { items, updates, groups: credited, sampled_tokens })
     }
 
@@ -337,7 +342,13 @@ impl Lesson for Grpo {
         &item.sequence
     }
 
-    fn loss(&self, items: &[&Item], logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Result<Tensor> {
+    fn loss(
+        &self,
+        items: &[&Item],
+        logprobs: &Tensor,
+        entropy: &Tensor,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor> {
         let device = logprobs.device();
         let lengths: Vec<usize> = items.iter().map(|item| item.length()).collect();
         let flat = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
@@ -348,14 +359,23 @@ impl Lesson for Grpo {
         let old_logprobs = flat(items.iter().flat_map(|item| item.old_logprobs.iter().copied()).collect());
         let advantages = spread(items.iter().map(|item| item.advantage).collect());
         let weights = spread(self.loss.weights(&lengths));
-        let tokens =
-            PolicyTokens { logprobs, old_logprobs: &old_logprobs, advantages: &advantages, weights: &weights, lengths: &lengths };
+        let tokens = PolicyTokens {
+            logprobs,
+            old_logprobs: &old_logprobs,
+            advantages: &advantages,
+            weights: &weights,
+            lengths: &lengths,
+        };
         let terms = self.loss.sum(&tokens);
         let count = lengths.iter().sum::<usize>() as f64;
         report(&terms.clips, metrics);
         metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), count);
         let difference = (logprobs.detach() - &old_logprobs).abs();
-        metrics.add("sampling/sampling_logp_difference/mean", difference.mean(tch::Kind::Float).double_value(&[]), count);
+        metrics.add(
+            "sampling/sampling_logp_difference/mean",
+            difference.mean(tch::Kind::Float).double_value(&[]),
+            count,
+        );
         metrics.max("sampling/sampling_logp_difference/max", difference.max().double_value(&[]));
 
         let mut loss = terms.loss;

@@ -95,14 +95,25 @@ pub trait Lesson {
     type Item;
 
     /// Rolls out, scores, selects and credits for `step` (counted from 1).
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Self::Item>>;
+    fn batch(
+        &mut self,
+        context: &mut Context,
+        step: usize,
+        metrics: &mut Metrics,
+    ) -> Result<Batch<Self::Item>>;
 
     /// The tokens of an item.
     fn sequence<'a>(&self, item: &'a Self::Item) -> &'a Sequence;
 
     /// The *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
     /// `[completion tokens]` of their sequences end to end.
-    fn loss(&self, items: &[&Self::Item], logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Result<Tensor>;
+    fn loss(
+        &self,
+        items: &[&Self::Item],
+        logprobs: &Tensor,
+        entropy: &Tensor,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor>;
 
     /// Called after the last update of `step`.
     fn finish(&mut self, _context: &mut Context, _step: usize) -> Result<()> {

@@ -50,7 +50,12 @@ impl Sft {
 impl Lesson for Sft {
     type Item = Sequence;
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Sequence>> {
+    fn batch(
+        &mut self,
+        context: &mut Context,
+        step: usize,
+        metrics: &mut Metrics,
+    ) -> Result<Batch<Sequence>> {
         let mut items = Vec::new();
         for row in context.questions.of_step(step) {
             let sequence = self.sequence(context, &row)?;
@@ -70,7 +75,13 @@ impl Lesson for Sft {
         item
     }
 
-    fn loss(&self, _: &[&Sequence], logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Result<Tensor> {
+    fn loss(
+        &self,
+        _: &[&Sequence],
+        logprobs: &Tensor,
+        entropy: &Tensor,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor> {
         metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
         Ok(loss::nll(logprobs, &logprobs.ones_like()))
     }

@@ -95,7 +95,8 @@ impl Config {
 
     /// The number of weights.
     pub fn size(&self) -> usize {
-        let linears: usize = self.linears().iter().map(|(_, out, input, bias)| out * (input + usize::from(*bias))).sum();
+        let linears: usize =
+            self.linears().iter().map(|(_, out, input, bias)| out * (input + usize::from(*bias))).sum();
         let head_norms = if self.architecture == Architecture::Qwen3 { 2 * self.head_dim } else { 0 };
         let layer = linears + head_norms + 2 * self.hidden_size;
         let heads = if self.tie_word_embeddings { 1 } else { 2 };

@@ -3,8 +3,8 @@
 use super::Policy;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
-use crate::model::config::{Architecture, Config};
 use crate::model::Model;
+use crate::model::config::{Architecture, Config};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
@@ -94,7 +94,8 @@ impl Init {
     pub fn shape(&self, vocab_size: usize) -> Config {
         let mut config = Config { architecture: Architecture::Llama, vocab_size, ..Config::default() };
         config.hidden_size = self.hidden_size;
-        config.intermediate_size = self.intermediate_size.unwrap_or((self.hidden_size * 8 / 3).next_multiple_of(32));
+        config.intermediate_size =
+            self.intermediate_size.unwrap_or((self.hidden_size * 8 / 3).next_multiple_of(32));
         config.num_hidden_layers = self.layers;
         config.num_attention_heads = self.heads;
         config.num_key_value_heads = self.kv_heads;

@@ -83,16 +83,21 @@ impl PolicyConfig {
         match (&self.model, &self.init) {
             (None, None) => {
                 return Err(Error::Recipe(
-                    "[policy] names no model: set policy.model to a folder or hub id, or add [policy.init]".into(),
+                    "[policy] names no model: set policy.model to a folder or hub id, or add [policy.init]"
+                        .into(),
                 ));
             }
             (Some(_), Some(_)) => {
-                return Err(Error::Recipe("policy.model and [policy.init] exclude each other: keep one".into()));
+                return Err(Error::Recipe(
+                    "policy.model and [policy.init] exclude each other: keep one".into(),
+                ));
             }
             _ => {}
         }
         if self.decode_slots == 0 {
-            return Err(Error::Recipe("policy.decode_slots = 0: at least one sequence is decoded at a time".into()));
+            return Err(Error::Recipe(
+                "policy.decode_slots = 0: at least one sequence is decoded at a time".into(),
+            ));
         }
         if let Some(init) = &self.init {
             init.validate()?;

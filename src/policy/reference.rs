@@ -17,7 +17,11 @@ pub enum Reference {
 impl Reference {
     /// The policy as it is now, on `device`.
     pub fn of(policy: &Policy, device: Device) -> Self {
-        if policy.model.lora.is_some() { Self::Base } else { Self::Copy(Box::new(policy.model.copy(policy.model.kind(), device))) }
+        if policy.model.lora.is_some() {
+            Self::Base
+        } else {
+            Self::Copy(Box::new(policy.model.copy(policy.model.kind(), device)))
+        }
     }
 
     /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.

@@ -91,27 +91,46 @@ impl Stage {
     fn check(&self, recipe: &Recipe, table: &StageTable) -> Result<()> {
         let located = |result: Result<()>| {
             result.map_err(|error| match error {
-                Error::Recipe(text) => Error::Recipe(format!("{}: stage `{}`: {text}", recipe.file(), table.name)),
+                Error::Recipe(text) => {
+                    Error::Recipe(format!("{}: stage `{}`: {text}", recipe.file(), table.name))
+                }
                 other => other,
             })
         };
         located(self.check_sections())?;
-        let problem = |path: &str, message: &str, remedy: &str| Err(recipe.problem(table, path, message, remedy));
+        let problem =
+            |path: &str, message: &str, remedy: &str| Err(recipe.problem(table, path, message, remedy));
 
         if self.run.steps == Some(0) {
-            return problem("run.steps", "there is nothing to do in 0 steps", "give at least 1, or use run.epochs");
+            return problem(
+                "run.steps",
+                "there is nothing to do in 0 steps",
+                "give at least 1, or use run.epochs",
+            );
         }
         if !(self.run.epochs > 0.0 && self.run.epochs.is_finite()) {
             return problem("run.epochs", "passes over the data must be a positive number", "1 is one pass");
         }
         if self.lesson.rolls_out() && self.reward.is_empty() && matches!(self.lesson, Loop::Grpo(_)) {
-            return problem("loop.grpo", "there is no reward to learn from", "add [reward.answer] or another reward");
+            return problem(
+                "loop.grpo",
+                "there is no reward to learn from",
+                "add [reward.answer] or another reward",
+            );
         }
         if matches!(self.lesson, Loop::Evaluate(_)) && self.eval.is_none() {
-            return problem("loop.evaluate", "there is no [eval] section", "add [eval]; empty takes its defaults");
+            return problem(
+                "loop.evaluate",
+                "there is no [eval] section",
+                "add [eval]; empty takes its defaults",
+            );
         }
         if self.eval.is_some() && !self.data.has(Split::Eval) {
-            return problem("eval", "there are no held-out questions", "set data.eval, or a data.task that has some");
+            return problem(
+                "eval",
+                "there are no held-out questions",
+                "set data.eval, or a data.task that has some",
+            );
         }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {
             match size {

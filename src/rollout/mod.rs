@@ -34,9 +34,9 @@ impl Kind {
     /// Checks the values.
     pub fn validate(&self) -> Result<()> {
         match self {
-            Kind::Group(group) if group.size == 0 => {
-                Err(Error::Recipe("rollout.group.size = 0: at least one completion of each prompt is needed".into()))
-            }
+            Kind::Group(group) if group.size == 0 => Err(Error::Recipe(
+                "rollout.group.size = 0: at least one completion of each prompt is needed".into(),
+            )),
             _ => Ok(()),
         }
     }
@@ -93,7 +93,13 @@ pub struct Rollout {
 
 impl Rollout {
     /// A completion, parsed and not yet scored.
-    pub fn new(tokens: Vec<u32>, text: String, logprobs: Vec<f32>, stop: StopReason, format: &Format) -> Self {
+    pub fn new(
+        tokens: Vec<u32>,
+        text: String,
+        logprobs: Vec<f32>,
+        stop: StopReason,
+        format: &Format,
+    ) -> Self {
         let rationale = format.parse(&text);
         Self { tokens, text, logprobs, stop, rationale, scores: BTreeMap::new(), reward: 0.0 }
     }

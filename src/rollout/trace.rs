@@ -53,8 +53,24 @@ pub struct Trace {
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
 const OWN: [&str; 19] = [
-    "id", "example", "step", "prompt", "messages", "text", "completion", "completions", "answer", "choices", "steps",
-    "predicted", "stop", "scores", "reward", "advantage", "prompt_ids", "completion_ids",
+    "id",
+    "example",
+    "step",
+    "prompt",
+    "messages",
+    "text",
+    "completion",
+    "completions",
+    "answer",
+    "choices",
+    "steps",
+    "predicted",
+    "stop",
+    "scores",
+    "reward",
+    "advantage",
+    "prompt_ids",
+    "completion_ids",
     "logprobs",
 ];
 
@@ -62,7 +78,11 @@ impl Trace {
     /// The rollout `sample` of `group`.
     pub fn of(group: &Group, sample: usize, step: usize, advantage: Option<f64>) -> Self {
         let (example, rollout) = (&group.example, &group.rollouts[sample]);
-        let steps = rollout.rationale.iter().flat_map(|r| &r.steps).map(|span| rollout.text[span.clone()].to_string());
+        let steps = rollout
+            .rationale
+            .iter()
+            .flat_map(|r| &r.steps)
+            .map(|span| rollout.text[span.clone()].to_string());
         let others = example.fields.iter().filter(|(name, _)| !OWN.contains(&name.as_str()));
         Self {
             id: format!("{}/{step}-{sample}", example.id),

@@ -39,7 +39,8 @@ pub fn cli(registry: Registry) -> i32 {
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages = recipe.stages().iter().map(|table| Stage::read(&recipe, table)).collect::<Result<Vec<_>>>()?;
+    let stages =
+        recipe.stages().iter().map(|table| Stage::read(&recipe, table)).collect::<Result<Vec<_>>>()?;
     for stage in &stages {
         Rewards::build(&stage.reward, registry, &stage.data.format)?;
     }
@@ -85,9 +86,13 @@ fn run_name(args: &Args, stages: &[Stage]) -> Result<String> {
     let given = stages.first().and_then(|stage| stage.run.name.clone());
     let name = given.or_else(|| args.recipe.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     let safe = |name: &String| {
-        !name.is_empty() && !name.starts_with('.') && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+        !name.is_empty()
+            && !name.starts_with('.')
+            && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
     };
     name.filter(safe).ok_or_else(|| {
-        Error::Recipe("run.name must be made of letters, digits, `-`, `_` and `.`, because it names a folder".into())
+        Error::Recipe(
+            "run.name must be made of letters, digits, `-`, `_` and `.`, because it names a folder".into(),
+        )
     })
 }

@@ -23,7 +23,13 @@ pub struct Planned<'a> {
 pub fn describe(plan: &[Planned], hub: &Hub) -> String {
     let mut out = String::from("# Plan\n");
     for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
-        let _ = writeln!(out, "#\n# {}. {name} (round {round}): loop.{}, {}", index + 1, stage.lesson.name(), work(stage));
+        let _ = writeln!(
+            out,
+            "#\n# {}. {name} (round {round}): loop.{}, {}",
+            index + 1,
+            stage.lesson.name(),
+            work(stage)
+        );
         if stage.lesson.trains() || stage.lesson.rolls_out() {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
@@ -37,7 +43,10 @@ fn work(stage: &Stage) -> String {
     match (&stage.lesson, stage.run.steps) {
         (Loop::Evaluate(_), _) => "the held-out questions once".into(),
         (_, Some(steps)) => format!("{steps} steps of {} prompts", stage.data.prompts_per_step),
-        (_, None) => format!("{} pass(es) over the data, {} prompts a step", stage.run.epochs, stage.data.prompts_per_step),
+        (_, None) => format!(
+            "{} pass(es) over the data, {} prompts a step",
+            stage.run.epochs, stage.data.prompts_per_step
+        ),
     }
 }
 

@@ -76,7 +76,9 @@ impl Session {
             && let Ok(before) = std::fs::read_to_string(&file)
             && body(&before) != body(&resolved)
         {
-            tracing::warn!("the recipe is not the one that this run began with; what it says now holds from here on");
+            tracing::warn!(
+                "the recipe is not the one that this run began with; what it says now holds from here on"
+            );
         }
         write_atomic(&file, resolved.as_bytes())?;
         if !args.quiet {
@@ -136,7 +138,13 @@ impl Session {
     }
 
     /// Writes and shows the figures and rollouts of a step.
-    pub fn report(&mut self, opened: &Opened, step: usize, traces: &[Trace], metrics: &Metrics) -> Result<()> {
+    pub fn report(
+        &mut self,
+        opened: &Opened,
+        step: usize,
+        traces: &[Trace],
+        metrics: &Metrics,
+    ) -> Result<()> {
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
@@ -185,7 +193,12 @@ impl Session {
             report.questions,
             report.length
         ));
-        files.evaluations.append(&[Evaluation { stage: opened.name.clone(), round: opened.round, step, report }])
+        files.evaluations.append(&[Evaluation {
+            stage: opened.name.clone(),
+            round: opened.round,
+            step,
+            report,
+        }])
     }
 
     /// Saves the policy and the optimiser if `[checkpoint]` says so.
@@ -263,7 +276,8 @@ impl Session {
 
     /// The newest checkpoint of a stage in a round.
     fn saved(&self, name: &str, round: usize) -> Result<Option<Saved>> {
-        let of_stage = |saved: &Saved| saved.state.progress.stage == name && saved.state.progress.round == round;
+        let of_stage =
+            |saved: &Saved| saved.state.progress.stage == name && saved.state.progress.round == round;
         Ok(self.dir.checkpoints()?.into_iter().rfind(of_stage))
     }
 

@@ -53,7 +53,12 @@ impl Opened {
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
-        let policy = Policy::open(&stage.policy, hub, layout.policy, seed::derive(&[stage_seed, seed::of_text("init")]))?;
+        let policy = Policy::open(
+            &stage.policy,
+            hub,
+            layout.policy,
+            seed::derive(&[stage_seed, seed::of_text("init")]),
+        )?;
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
@@ -67,7 +72,10 @@ impl Opened {
         let held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
         let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default();
         if questions.dropped > 0 {
-            tracing::warn!("{name}: {} prompts are longer than data.max_prompt_tokens and are left out", questions.dropped);
+            tracing::warn!(
+                "{name}: {} prompts are longer than data.max_prompt_tokens and are left out",
+                questions.dropped
+            );
         }
         let steps = steps(&stage, &questions);
         let reference = match &stage.lesson {
@@ -87,15 +95,7 @@ impl Opened {
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
             progress: Box::new(|_| {}),
         };
-        Ok(Self {
-            name: name.to_string(),
-            round,
-            stage,
-            context,
-            held_out,
-            steps,
-            tokens: 0,
-        })
+        Ok(Self { name: name.to_string(), round, stage, context, held_out, steps, tokens: 0 })
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters

@@ -26,7 +26,10 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
     let mut rows = Vec::new();
     for class in classes {
         let cells = points.iter().map(|p| {
-            p.report.classes.get(class).map_or("–".into(), |(share, n)| format!("{} of {n}", percent(*share)))
+            p.report
+                .classes
+                .get(class)
+                .map_or("–".into(), |(share, n)| format!("{} of {n}", percent(*share)))
         });
         rows.push(std::iter::once(class.clone()).chain(cells).collect());
     }
@@ -38,7 +41,8 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         let r = &p.report;
         format!("{} [{}, {}]", percent(r.accuracy), percent(r.interval.0), percent(r.interval.1))
     }));
-    let ks: BTreeSet<usize> = points.iter().flat_map(|p| p.report.pass_at.keys().copied()).filter(|k| *k > 1).collect();
+    let ks: BTreeSet<usize> =
+        points.iter().flat_map(|p| p.report.pass_at.keys().copied()).filter(|k| *k > 1).collect();
     for k in ks {
         let show = |v: Option<&f64>| v.map_or("–".to_string(), |v| percent(*v));
         rows.push(row(&format!("pass@{k}"), &|p| show(p.report.pass_at.get(&k))));

@@ -64,7 +64,8 @@ fn learn<L: Lesson>(
     let items: Vec<&L::Item> = update.items.iter().map(|&index| &batch.items[index]).collect();
     let lengths: Vec<usize> = items.iter().map(|item| lesson.sequence(item).tokens.len()).collect();
     let model = &opened.context.policy.model;
-    let temperature = if batch.groups.is_empty() { 1.0 } else { opened.context.sampling.scoring_temperature() };
+    let temperature =
+        if batch.groups.is_empty() { 1.0 } else { opened.context.sampling.scoring_temperature() };
     let mut total = 0.0;
     for indices in micro_batches(&lengths, opened.context.tokens_per_microbatch) {
         let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
@@ -89,7 +90,11 @@ fn learn<L: Lesson>(
 
 fn traces<Item>(batch: &Batch<Item>, step: usize) -> Vec<Trace> {
     let of_group = |(group, credit): &(crate::rollout::Group, Vec<Option<f64>>)| {
-        credit.iter().enumerate().map(|(i, advantage)| Trace::of(group, i, step, *advantage)).collect::<Vec<_>>()
+        credit
+            .iter()
+            .enumerate()
+            .map(|(i, advantage)| Trace::of(group, i, step, *advantage))
+            .collect::<Vec<_>>()
     };
     batch.groups.iter().flat_map(of_group).collect()
 }

@@ -1,4 +1,6 @@
-//! Runs `train` in a temporary folder.
+//! Runs `train` in a temporary folder. Each test file uses a part of this.
+
+#![allow(dead_code)]
 
 use serde_json::Value;
 use std::fs;
@@ -58,7 +60,8 @@ impl Program {
     /// Runs to the end.
     pub fn train(&self, arguments: &[&str]) -> Ended {
         let output = self.command(arguments).output().unwrap();
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let said =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         Ended { code: output.status.code(), said }
     }
 
@@ -69,7 +72,10 @@ impl Program {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
-        command.current_dir(self.folder.path()).args(["--recipe", "recipe.toml", "--out", "out"]).args(arguments);
+        command
+            .current_dir(self.folder.path())
+            .args(["--recipe", "recipe.toml", "--out", "out"])
+            .args(arguments);
         command
     }
 }
@@ -90,7 +96,10 @@ impl Ended {
 /// The lines of a JSONL file that are whole.
 pub fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    text.split_inclusive('\n').filter(|l| l.ends_with('\n')).map(|l| serde_json::from_str(l).unwrap()).collect()
+    text.split_inclusive('\n')
+        .filter(|l| l.ends_with('\n'))
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
 }
 
 /// A number in a JSON object.
