@@ -1,6 +1,6 @@
 //! Rollouts, scores and filters to traces; nothing is trained.
 
-use super::{Context, context};
+use super::Context;
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
@@ -16,9 +16,9 @@ impl Collect {
     pub fn groups(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let prompts = context.questions.of_step(step);
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
-        context::describe(&groups, metrics);
+        Context::describe(&groups, metrics);
         for group in &mut groups {
-            let kept = context::selected(&context.select, group, metrics);
+            let kept = context.selected(group, metrics);
             let mut index = 0;
             group.rollouts.retain(|_| {
                 index += 1;

@@ -163,53 +163,74 @@ impl Context {
             self.tokens_per_microbatch,
         )
     }
-}
 
-/// Adds what is worth knowing of the rollouts, under TRL's names.
-pub fn describe(groups: &[Group], metrics: &mut Metrics) {
-    let rollouts = || groups.iter().flat_map(|g| &g.rollouts);
-    let lengths: Vec<f64> = rollouts().map(|r| r.tokens.len() as f64).collect();
-    for (prefix, lengths) in [
-        ("", lengths.clone()),
-        ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.tokens.len() as f64).collect()),
-    ] {
-        if !lengths.is_empty() {
-            metrics.set(
-                &format!("completions/mean{prefix}_length"),
-                lengths.iter().sum::<f64>() / lengths.len() as f64,
+    /// Adds what is worth knowing of the rollouts, under TRL's names.
+    pub fn describe(groups: &[Group], metrics: &mut Metrics) {
+        let rollouts = || groups.iter().flat_map(|g| &g.rollouts);
+        let lengths: Vec<f64> = rollouts().map(|r| r.tokens.len() as f64).collect();
+        for (prefix, lengths) in [
+            ("", lengths.clone()),
+            ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.tokens.len() as f64).collect()),
+        ] {
+            if !lengths.is_empty() {
+                metrics.set(
+                    &format!("completions/mean{prefix}_length"),
+                    lengths.iter().sum::<f64>() / lengths.len() as f64,
+                );
+                metrics.set(
+                    &format!("completions/min{prefix}_length"),
+                    lengths.iter().copied().fold(f64::MAX, f64::min),
+                );
+                metrics.set(
+                    &format!("completions/max{prefix}_length"),
+                    lengths.iter().copied().fold(0.0, f64::max),
+                );
+            }
+        }
+        for rollout in rollouts() {
+            metrics.add("completions/clipped_ratio", f64::from(u8::from(rollout.truncated())), 1.0);
+            metrics.add(
+                "completions/stop_string_ratio",
+                f64::from(u8::from(matches!(rollout.stop, StopReason::StopString(_)))),
+                1.0,
             );
-            metrics.set(
-                &format!("completions/min{prefix}_length"),
-                lengths.iter().copied().fold(f64::MAX, f64::min),
+            metrics.add("completions/unanswered", f64::from(u8::from(rollout.rationale.is_none())), 1.0);
+            metrics.add("reward", rollout.reward, 1.0);
+        }
+        let names: std::collections::BTreeSet<&String> = rollouts().flat_map(|r| r.scores.keys()).collect();
+        for name in names {
+            let values: Vec<f64> = rollouts().filter_map(|r| r.scores.get(name)).map(|s| s.value).collect();
+            metrics.set(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / values.len() as f64);
+            metrics.set(&format!("rewards/{name}/std"), deviation(&values));
+        }
+        for group in groups {
+            let rewards = group.rewards();
+            metrics.add("reward_std", deviation(&rewards), 1.0);
+            metrics.add(
+                "frac_reward_zero_std",
+                f64::from(u8::from(crate::advantage::zero_variance(&rewards))),
+                1.0,
             );
-            metrics
-                .set(&format!("completions/max{prefix}_length"), lengths.iter().copied().fold(0.0, f64::max));
         }
     }
-    for rollout in rollouts() {
-        metrics.add("completions/clipped_ratio", f64::from(u8::from(rollout.truncated())), 1.0);
-        metrics.add(
-            "completions/stop_string_ratio",
-            f64::from(u8::from(matches!(rollout.stop, StopReason::StopString(_)))),
-            1.0,
-        );
-        metrics.add("completions/unanswered", f64::from(u8::from(rollout.rationale.is_none())), 1.0);
-        metrics.add("reward", rollout.reward, 1.0);
-    }
-    let names: std::collections::BTreeSet<&String> = rollouts().flat_map(|r| r.scores.keys()).collect();
-    for name in names {
-        let values: Vec<f64> = rollouts().filter_map(|r| r.scores.get(name)).map(|s| s.value).collect();
-        metrics.set(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / values.len() as f64);
-        metrics.set(&format!("rewards/{name}/std"), deviation(&values));
-    }
-    for group in groups {
-        let rewards = group.rewards();
-        metrics.add("reward_std", deviation(&rewards), 1.0);
-        metrics.add(
-            "frac_reward_zero_std",
-            f64::from(u8::from(crate::advantage::zero_variance(&rewards))),
-            1.0,
-        );
+
+    /// Which rollouts of `group` the `[select]` section keeps, with counts of what it drops.
+    pub fn selected(&self, group: &Group, metrics: &mut Metrics) -> Vec<usize> {
+        let candidates: Vec<Candidate> = group
+            .rollouts
+            .iter()
+            .map(|rollout| Candidate {
+                reward: rollout.reward,
+                correct: crate::reward::answer::correct(&group.example, rollout),
+                text: &rollout.text,
+                truncated: rollout.truncated(),
+            })
+            .collect();
+        let kept = self.select.keep(&candidates);
+        for index in 0..candidates.len() {
+            metrics.add("select/kept", f64::from(u8::from(kept.contains(&index))), 1.0);
+        }
+        kept
     }
 }
 
@@ -220,23 +241,4 @@ fn deviation(values: &[f64]) -> f64 {
     }
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
-}
-
-/// Which rollouts of `group` the `[select]` section keeps, with counts of what it drops.
-pub fn selected(select: &Select, group: &Group, metrics: &mut Metrics) -> Vec<usize> {
-    let candidates: Vec<Candidate> = group
-        .rollouts
-        .iter()
-        .map(|rollout| Candidate {
-            reward: rollout.reward,
-            correct: crate::reward::answer::correct(&group.example, rollout),
-            text: &rollout.text,
-            truncated: rollout.truncated(),
-        })
-        .collect();
-    let kept = select.keep(&candidates);
-    for index in 0..candidates.len() {
-        metrics.add("select/kept", f64::from(u8::from(kept.contains(&index))), 1.0);
-    }
-    kept
 }

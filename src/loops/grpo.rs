@@ -1,7 +1,7 @@
 //! Policy gradient on groups of rollouts: GRPO (Shao et al. 2024) and its relatives, which differ in how credit is
 //! shared ([`Advantage`]) and in the surrogate that is minimised ([`PolicyLoss`]).
 
-use super::{Batch, Context, Lesson, Update, context};
+use super::{Batch, Context, Lesson, Update};
 use crate::advantage::{Advantage, zero_variance};
 use crate::data::order;
 use crate::error::{Error, Result};
@@ -159,7 +159,7 @@ impl Grpo {
     fn groups(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let prompts = context.questions.of_step(step);
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
-        context::describe(&groups, metrics);
+        Context::describe(&groups, metrics);
         if self.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
@@ -323,7 +323,7 @@ impl Lesson for Grpo {
         let mut credited = Vec::with_capacity(groups.len());
         let mut start = 0;
         for (group, advantages) in groups.into_iter().zip(advantages) {
-            let kept = context::selected(&context.select, &group, metrics);
+            let kept = context.selected(&group, metrics);
             let credit =
                 (0..group.rollouts.len()).map(|i| kept.contains(&i).then_some(advantages[i])).collect();
             for i in 0..group.rollouts.len() {
