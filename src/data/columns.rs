@@ -3,8 +3,10 @@
 
 use super::row::Row;
 use super::{Message, Prompt};
+use regex::Regex;
 use serde_json::Value;
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// What the known columns of a row say. Absent and null columns are `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,13 +21,17 @@ pub struct Columns {
     pub completion: Option<String>,
     /// `completions`.
     pub completions: Vec<String>,
-    /// `rationale`, or what stands before GSM8K's `#### ` in an `answer` that has one.
+    /// `rationale`, or what stands before GSM8K's `#### ` in an `answer` that has one, calculator annotations left out.
     pub rationale: Option<String>,
     /// `answer`; a choice's label becomes its letter.
     pub answer: Option<String>,
     /// The texts of `choices`.
     pub choices: Vec<String>,
 }
+
+/// GSM8K's calculator annotations, `<<48/2=24>>`, which are not part of what a person would write.
+static CALCULATOR: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("<<[^<>]*>>").expect("the pattern is constant"));
 
 /// A value, or what is wrong in the user's words.
 pub type Read<T> = Result<T, String>;
@@ -157,7 +163,8 @@ fn answer_and_choices(row: &Row, columns: &mut Columns) -> Read<()> {
     if let (None, Some(answer)) = (&columns.rationale, &columns.answer)
         && let Some((rationale, gold)) = answer.rsplit_once("\n####")
     {
-        (columns.rationale, columns.answer) = (Some(rationale.to_string()), Some(gold.trim().to_string()));
+        let rationale = CALCULATOR.replace_all(rationale, "").into_owned();
+        (columns.rationale, columns.answer) = (Some(rationale), Some(gold.trim().to_string()));
     }
     Ok(())
 }

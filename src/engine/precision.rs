@@ -1,5 +1,6 @@
 //! Which number format decoding computes in: the weights' own, unless the CPU has no instructions for it.
 
+use crate::devices::cpu_multiplies_bf16;
 use crate::model::Model;
 use tch::{Device, Kind};
 
@@ -9,22 +10,6 @@ use tch::{Device, Kind};
 /// the same in every run on a machine.
 pub fn faster(model: &Model) -> Option<Model> {
     let sixteen_bits = matches!(model.kind(), Kind::BFloat16 | Kind::Half);
-    (model.device() == Device::Cpu && sixteen_bits && !native_bf16())
+    (model.device() == Device::Cpu && sixteen_bits && !cpu_multiplies_bf16())
         .then(|| model.copy(Kind::Float, Device::Cpu))
-}
-
-#[cfg(target_arch = "x86_64")]
-fn native_bf16() -> bool {
-    // libtorch takes oneDNN's bf16 kernels from AVX-512 on.
-    std::arch::is_x86_feature_detected!("avx512bw") && std::arch::is_x86_feature_detected!("avx512vl")
-}
-
-#[cfg(target_arch = "aarch64")]
-fn native_bf16() -> bool {
-    std::arch::is_aarch64_feature_detected!("bf16")
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn native_bf16() -> bool {
-    false
 }
