@@ -11,6 +11,7 @@ mod init;
 pub mod logprobs;
 pub mod lora;
 pub mod names;
+mod raw;
 pub mod rope;
 mod stored;
 mod trunk;

@@ -1,0 +1,150 @@
+//! Models and datasets of the Hugging Face Hub, through its cache on disk.
+
+mod identity;
+mod source;
+
+pub use identity::DatasetId;
+
+use super::Split;
+use crate::error::{Error, Result};
+use hf_hub::api::sync::{Api, ApiBuilder};
+use hf_hub::{Cache, RepoType};
+use identity::RepoId;
+use serde_json::Value;
+use source::Source;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Where models and datasets come from: the hub's cache, filled from the hub unless offline.
+pub struct Hub {
+    cache: Cache,
+    endpoint: String,
+    token: Option<String>,
+    offline: bool,
+}
+
+impl Hub {
+    /// As the environment says: `HF_HUB_CACHE`, or else `HF_HOME`, or else `~/.cache/huggingface`; `HF_ENDPOINT`;
+    /// `HF_TOKEN`, or else the file that `hf auth login` writes; `HF_HUB_OFFLINE=1`.
+    pub fn from_env() -> Self {
+        let text = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+        let home = Cache::from_env();
+        let token = text("HF_TOKEN").map(|token| token.trim().to_string()).or_else(|| home.token());
+        let cache = text("HF_HUB_CACHE").map_or(home, |folder| Cache::new(folder.into()));
+        let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_string());
+        let yes = |value: String| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on");
+        Self { cache, endpoint, token, offline: text("HF_HUB_OFFLINE").is_some_and(yes) }
+    }
+
+    /// A hub at `endpoint` with its cache in `folder`.
+    pub fn at(folder: PathBuf, endpoint: &str, token: Option<String>, offline: bool) -> Self {
+        Self { cache: Cache::new(folder), endpoint: endpoint.to_string(), token, offline }
+    }
+
+    /// The folder of a model: `model` itself if it is one, or else the snapshot of the hub's
+    /// `owner/name[@revision]`, downloaded where it is not in the cache yet.
+    pub fn model(&self, model: &str) -> Result<PathBuf> {
+        if Path::new(model).is_dir() {
+            return Ok(PathBuf::from(model));
+        }
+        let repo = RepoId::parse(model).map_err(|what| {
+            Error::Model(format!(
+                "{model:?} is neither a folder here nor a model of the hub (owner/name): {what}"
+            ))
+        })?;
+        let source = self.source(&repo, RepoType::Model);
+        let folder = source.fetch(model_files)?;
+        let names = source.present(&folder);
+        if !names.iter().any(|name| name == "config.json")
+            || !names.iter().any(|name| name.ends_with(".safetensors"))
+        {
+            return Err(Error::Model(format!(
+                "{model}: {} has no config.json with .safetensors weights; models in other formats have to be \
+                 converted first",
+                if self.offline { "its copy in the cache (HF_HUB_OFFLINE is set)" } else { "the repository" }
+            )));
+        }
+        if let Some(shard) = missing_shard(&folder) {
+            return Err(Error::Model(format!(
+                "{model}: {} lacks {shard}; run again online",
+                folder.display()
+            )));
+        }
+        Ok(folder)
+    }
+
+    /// The folder of a model that is here already: `model` itself, or its copy in the cache.
+    pub fn at_hand(&self, model: &str) -> Option<PathBuf> {
+        let (cache, endpoint) = (self.cache.clone(), self.endpoint.clone());
+        Self { cache, endpoint, token: None, offline: true }.model(model).ok()
+    }
+
+    /// The files of a dataset's split, sorted. Repositories without plain files are read from the hub's own Parquet
+    /// conversion.
+    pub fn dataset(&self, id: &DatasetId, split: Split) -> Result<Vec<PathBuf>> {
+        let own = self.source(&id.repo, RepoType::Dataset);
+        let converted = RepoId { revision: "refs/convert/parquet".to_string(), ..id.repo.clone() };
+        let mut chosen = own.fetch_chosen(|files| id.choose(files, split))?;
+        if chosen.is_empty() && id.repo.revision == "main" {
+            let source = self.source(&converted, RepoType::Dataset);
+            // Its absence says less than what the repository itself lacks.
+            chosen = source.fetch_chosen(|files| id.choose(files, split)).unwrap_or_default();
+        }
+        if chosen.is_empty() {
+            return Err(Error::Data(format!(
+                "{id}: no .parquet, .jsonl or .json file of split {}{}",
+                id.splits(split).join(" or "),
+                if self.offline {
+                    " in the cache, and HF_HUB_OFFLINE is set; unset it to download"
+                } else {
+                    ""
+                }
+            )));
+        }
+        Ok(chosen)
+    }
+
+    fn source<'a>(&'a self, repo: &'a RepoId, kind: RepoType) -> Source<'a> {
+        Source::new(self, repo, kind)
+    }
+
+    fn api(&self) -> Result<Api> {
+        ApiBuilder::from_cache(self.cache.clone())
+            .with_endpoint(self.endpoint.trim_end_matches('/').to_string())
+            .with_token(self.token.clone())
+            .with_retries(2)
+            .build()
+            .map_err(|e| Error::Model(format!("the hub's client cannot start: {e}")))
+    }
+}
+
+impl fmt::Debug for Hub {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (folder, token) = (self.cache.path(), self.token.is_some());
+        write!(f, "Hub({} in {}, token: {token}, offline: {})", self.endpoint, folder.display(), self.offline)
+    }
+}
+
+/// What a model needs, at the top of its repository: its description, its tokenizer and its weights, of which
+/// `model….safetensors` where there are others too.
+fn model_files(files: &[String]) -> Vec<String> {
+    let top = || files.iter().filter(|name| !name.contains('/'));
+    let described = |name: &str| matches!(name, "config.json" | "model.safetensors.index.json");
+    let mut chosen: Vec<_> = top()
+        .filter(|name| described(name) || super::tokenizer::FILES.contains(&name.as_str()))
+        .cloned()
+        .collect();
+    let weights: Vec<_> = top().filter(|name| name.ends_with(".safetensors")).cloned().collect();
+    let (usual, others): (Vec<_>, Vec<_>) = weights.into_iter().partition(|name| name.starts_with("model"));
+    chosen.extend(if usual.is_empty() { others } else { usual });
+    chosen
+}
+
+/// A file that the index of sharded weights names and the folder lacks.
+fn missing_shard(folder: &Path) -> Option<String> {
+    let index = std::fs::read(folder.join("model.safetensors.index.json")).ok()?;
+    let index: Value = serde_json::from_slice(&index).ok()?;
+    let shards = index["weight_map"].as_object()?.values().filter_map(Value::as_str);
+    shards.into_iter().find(|name| !folder.join(name).exists()).map(str::to_string)
+}

@@ -1,0 +1,148 @@
+//! `[loop.grpo]`: its keys, their defaults and which values they may have.
+
+use crate::advantage::Advantage;
+use crate::error::{Error, Result};
+use crate::loss::kl::Estimator;
+use crate::loss::policy::PolicyLoss;
+use serde::{Deserialize, Serialize};
+
+/// `[loop.grpo]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grpo {
+    /// How rewards become advantages.
+    pub advantage: Advantage,
+    /// The surrogate.
+    pub loss: PolicyLoss,
+    /// The penalty for leaving the reference policy.
+    pub kl: Kl,
+    /// How often the reference policy follows the policy.
+    pub reference: Refresh,
+    /// Times that each batch of rollouts is learned from (TRL's `num_iterations`).
+    pub epochs_per_batch: usize,
+    /// Updates that each of these passes is split into; groups are dealt out whole.
+    pub minibatches: usize,
+    /// What becomes of completions that the token limit cut off.
+    pub truncated: Truncated,
+    /// Added to the reward of a truncated completion.
+    pub truncated_reward: f64,
+    /// What becomes of groups whose rewards are all equal, and so teach nothing.
+    pub zero_variance: ZeroVariance,
+    /// With `zero_variance = "resample"`: samplings of further questions, at most, to fill a step; what is there
+    /// then is used.
+    pub resample_limit: usize,
+    /// Added to the loss: −coefficient · mean entropy.
+    pub entropy_coefficient: f64,
+}
+
+/// The penalty for leaving the reference policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kl {
+    /// β; 0 needs no reference policy.
+    pub coefficient: f64,
+    /// Schulman's k1, k2 or k3.
+    pub estimator: Estimator,
+    /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion).
+    pub place: KlPlace,
+}
+
+/// Where the KL penalty acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KlPlace {
+    /// + β · KL, token by token, with the loss's own weights.
+    Loss,
+    /// reward − β · Σ KL over the completion's tokens.
+    Reward,
+}
+
+/// How the reference policy follows the policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refresh {
+    /// Steps between refreshes; 0 keeps the reference as it was at the start.
+    pub every: usize,
+    /// reference ← mix · policy + (1 − mix) · reference.
+    pub mix: f64,
+}
+
+/// What becomes of truncated completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncated {
+    /// They teach like any other.
+    Keep,
+    /// They count in their group's baseline and have no loss (DAPO's overlong filtering).
+    Mask,
+}
+
+/// What becomes of groups without differences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroVariance {
+    /// They stay, with advantage 0: their tokens count in the loss's divisor.
+    Keep,
+    /// They are left out.
+    Drop,
+    /// They are left out and further questions are sampled in their place (DAPO's dynamic sampling).
+    Resample,
+}
+
+impl Default for Grpo {
+    fn default() -> Self {
+        Self {
+            advantage: Advantage::default(),
+            loss: PolicyLoss::default(),
+            kl: Kl::default(),
+            reference: Refresh::default(),
+            epochs_per_batch: 1,
+            minibatches: 1,
+            truncated: Truncated::Keep,
+            truncated_reward: 0.0,
+            zero_variance: ZeroVariance::Keep,
+            resample_limit: 4,
+            entropy_coefficient: 0.0,
+        }
+    }
+}
+
+impl Default for Kl {
+    fn default() -> Self {
+        Self { coefficient: 0.0, estimator: Estimator::K3, place: KlPlace::Loss }
+    }
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { every: 0, mix: 1.0 }
+    }
+}
+
+impl Grpo {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let counts = [("epochs_per_batch", self.epochs_per_batch), ("minibatches", self.minibatches)];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return Err(Error::Recipe(format!("loop.grpo.{key} = 0: it must be at least 1")));
+        }
+        if !(0.0..=1.0).contains(&self.reference.mix) {
+            return Err(Error::Recipe("loop.grpo.reference.mix must lie between 0 and 1".into()));
+        }
+        let finite = [
+            ("kl.coefficient", self.kl.coefficient),
+            ("truncated_reward", self.truncated_reward),
+            ("entropy_coefficient", self.entropy_coefficient),
+        ];
+        if let Some((key, value)) = finite.iter().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::Recipe(format!("loop.grpo.{key} = {value}: it must be a finite number")));
+        }
+        self.advantage.validate()?;
+        self.loss.validate()
+    }
+
+    /// Whether a reference policy is needed.
+    pub fn needs_reference(&self) -> bool {
+        self.kl.coefficient != 0.0
+    }
+}
