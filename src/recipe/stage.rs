@@ -169,7 +169,7 @@ impl Stage {
     }
 
     fn check_sections(&self) -> Result<()> {
-        self.data.format.validate().map_err(|what| Error::Recipe(format!("[data.format] {what}")))?;
+        self.data.format.validate().map_err(Error::Recipe)?;
         self.policy.validate()?;
         self.rollout.validate()?;
         self.lesson.validate()?;
