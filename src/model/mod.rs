@@ -55,7 +55,7 @@ pub struct Adapter {
 
 impl Linear {
     fn forward(&self, x: &Tensor, adapted: bool) -> Tensor {
-        let y = x.linear(&self.weight, self.bias.as_ref());
+        let y = product(x, &self.weight, self.bias.as_ref());
         match &self.adapter {
             Some(adapter) if adapted => {
                 let low = x.linear(&adapter.a, None::<&Tensor>).linear(&adapter.b, None::<&Tensor>);
@@ -191,12 +191,29 @@ impl Model {
 
     /// Unnormalised log-probabilities `[tokens, vocab]` of `hidden [tokens, hidden]`.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(self.output(), None::<&Tensor>)
+        product(hidden, self.output(), None)
     }
 
     /// The output projection `[vocab, hidden]`: the head, or the embedding where the two are tied.
     pub fn output(&self) -> &Tensor {
         self.head.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+/// Rows up to which a CPU is faster with the weight as the left factor: a step of decoding.
+const FEW_ROWS: i64 = 64;
+
+/// x Wᵀ + bias. For few rows on a CPU as (W xᵀ)ᵀ: the long side then is the rows of the product, which libtorch's
+/// matrix kernels split over threads and registers much better.
+pub(crate) fn product(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    let few = x.device() == Device::Cpu && x.dim() == 2 && (2..=FEW_ROWS).contains(&x.size()[0]);
+    if !few || x.kind() != Kind::Float {
+        return x.linear(weight, bias);
+    }
+    let y = weight.matmul(&x.tr()).tr().contiguous();
+    match bias {
+        Some(bias) => y + bias,
+        None => y,
     }
 }
 
