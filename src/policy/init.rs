@@ -74,14 +74,14 @@ impl Init {
         if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(Error::Recipe(format!("policy.init.{key} = 0: it must be at least 1")));
         }
-        if self.hidden_size % (2 * self.heads) != 0 {
+        if !self.hidden_size.is_multiple_of(2 * self.heads) {
             return Err(Error::Recipe(format!(
                 "policy.init.hidden_size = {}: it must be a multiple of 2 × heads = {}, because heads have an even width",
                 self.hidden_size,
                 2 * self.heads
             )));
         }
-        if self.heads % self.kv_heads != 0 {
+        if !self.heads.is_multiple_of(self.kv_heads) {
             return Err(Error::Recipe(format!(
                 "policy.init.heads = {}: it must be a multiple of kv_heads = {}",
                 self.heads, self.kv_heads

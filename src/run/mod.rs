@@ -73,7 +73,9 @@ fn listen() {
         .try_init();
     let standard = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        let text = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
         eprintln!("error: internal: {text}");
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             standard(info);

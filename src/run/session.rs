@@ -226,7 +226,7 @@ impl Session {
         let path = self.dir.path().join("evaluations.jsonl");
         let evaluations = JsonLines::read(&path)?
             .into_iter()
-            .map(|value| serde_json::from_value::<Evaluation>(value))
+            .map(serde_json::from_value::<Evaluation>)
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
         let points = summary::points(&evaluations);

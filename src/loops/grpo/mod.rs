@@ -250,11 +250,11 @@ impl Lesson for Grpo {
             let kl = self.kl.estimator.tokens(logprobs, &flat(reference.collect()));
             metrics.add("kl", kl.mean(tch::Kind::Float).double_value(&[]), count);
             if self.kl.place == KlPlace::Loss {
-                loss = loss + (kl * &weights).sum(tch::Kind::Float) * self.kl.coefficient;
+                loss += (kl * &weights).sum(tch::Kind::Float) * self.kl.coefficient;
             }
         }
         if self.entropy_coefficient != 0.0 {
-            loss = loss - (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
+            loss -= (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
         }
         Ok(loss)
     }
