@@ -209,10 +209,10 @@ impl File {
 
     /// The paths it uses of its own crate, from the root: `super::tree::Node` is `[rollout, tree, Node]`.
     fn uses(&self) -> Vec<Vec<String>> {
-        paths(&self.code).into_iter().filter_map(|path| self.from_root(&path)).collect()
+        paths(&self.code).into_iter().filter_map(|path| self.path_from_root(&path)).collect()
     }
 
-    fn from_root(&self, path: &[String]) -> Option<Vec<String>> {
+    fn path_from_root(&self, path: &[String]) -> Option<Vec<String>> {
         let ups = path.iter().take_while(|segment| *segment == "super").count();
         let base = match path[0].as_str() {
             "crate" => &[],

@@ -32,8 +32,8 @@ fn literal(rest: &str, before: Option<char>) -> Option<usize> {
         Some(rest[opened..].find(&close).map_or(rest.len(), |end| opened + end + close.len()))
     } else if rest.starts_with('"') {
         Some(quoted(rest, '"'))
-    } else if rest.starts_with('\'') {
-        let escaped = rest[1..].starts_with('\\');
+    } else if let Some(inside) = rest.strip_prefix('\'') {
+        let escaped = inside.starts_with('\\');
         let closed = rest.chars().nth(2) == Some('\''); // otherwise a lifetime
         (escaped || closed).then(|| quoted(rest, '\''))
     } else {

@@ -71,8 +71,8 @@ impl Addition {
 
     fn row(&self, index: usize, digits: u32, (a, b): (u64, u64), seen: &mut HashSet<String>) -> Row {
         let question = format!("{a}+{b}");
-        let repeats = (0..).map(|n| if n == 0 { question.clone() } else { format!("{question}#{n}") });
-        let id = repeats.into_iter().find(|id| !seen.contains(id)).expect("endless");
+        let mut repeats = (0..).map(|n| if n == 0 { question.clone() } else { format!("{question}#{n}") });
+        let id = repeats.find(|id| !seen.contains(id)).expect("endless");
         seen.insert(id.clone());
         let mut fields = Map::new();
         fields.insert("id".to_string(), json!(id));
