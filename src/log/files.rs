@@ -103,6 +103,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut board = Board::open(&folder.path().join("rl")).unwrap();
         board.add([("loss", 0.5)], 1);
+        // They are written from a thread that the board waits for when it is dropped.
+        drop(board);
         let events = fs::read_dir(folder.path().join("rl")).unwrap().next().unwrap().unwrap();
         assert!(events.metadata().unwrap().len() > 0);
     }
