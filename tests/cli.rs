@@ -111,11 +111,13 @@ fn a_run_leaves_everything_it_promises() {
 
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
+    // A reward that takes its time, so that the run can be caught between two checkpoints on any machine.
+    let slow = r#"stage.rl.reward.slow={kind="command", weight=0.0, command=["sh", "-c", "while read -r _; do sleep 0.01; echo 0; done"]}"#;
     let whole = Program::new(TINY);
-    whole.train(&[]).success();
+    whole.train(&["--set", slow]).success();
 
     let killed = Program::new(TINY);
-    let mut child = killed.start(&[]);
+    let mut child = killed.start(&["--set", slow]);
     let rl_steps = || {
         let path = killed.out().join("metrics.jsonl");
         if path.is_file() {
@@ -131,7 +133,7 @@ fn a_killed_run_resumes_bit_for_bit() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!killed.out().join("rl-step-000010").exists(), "it was killed too late to test anything");
-    killed.train(&["--resume"]).success();
+    killed.train(&["--set", slow, "--resume"]).success();
 
     let bytes = |program: &Program| fs::read(program.out().join("rl-step-000010/model.safetensors")).unwrap();
     assert!(bytes(&whole) == bytes(&killed), "the weights differ");

@@ -111,12 +111,14 @@ fn what_is_no_score_is_refused_and_shown() {
     for written in
         ["garbage", "NaN", "{\"score\": null}", "{\"scores\": 1}", "\"1\"", "[1]", "true", "1e999", ""]
     {
-        let program = format!("echo 1; echo '{written}'; cat > /dev/null");
+        // It reads first: what comes before a question is refused for that reason already.
+        let program = format!("read -r _; echo 1; echo '{written}'; cat > /dev/null");
         let error = failure(&["sh", "-c", &program], &["a", "b"]);
         assert!(error.contains(&format!("answered line 2 of 2 with `{written}`")), "{error}");
         assert!(error.contains("must write {\"score\": NUMBER} or NUMBER"), "{error}");
     }
-    let error = failure(&["sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x; cat > /dev/null"], &["a"]);
+    let error =
+        failure(&["sh", "-c", "read -r _; head -c 300000 /dev/zero | tr '\\0' x; cat > /dev/null"], &["a"]);
     assert!(error.contains("xxx…") && error.len() < 700, "{error}");
 }
 
