@@ -4,6 +4,7 @@ use crate::data::Dataset;
 use crate::data::order;
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
+use crate::eval::statistics::deviation;
 use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::policy::{Policy, Reference};
@@ -232,13 +233,4 @@ impl Context {
         }
         kept
     }
-}
-
-/// Sample standard deviation; 0 for fewer than two values.
-fn deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }

@@ -179,7 +179,7 @@ impl Policy {
 
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        self.model.merged().save(folder)?;
+        self.model.save(folder)?;
         self.tokenizer.save(folder)?;
         let path: PathBuf = folder.join("generation_config.json");
         let generation = serde_json::json!({

@@ -13,7 +13,6 @@ use crate::advantage::zero_variance;
 use crate::data::order;
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::loss::clips::Clips;
 use crate::loss::policy::PolicyTokens;
 use crate::model::Sequence;
 use crate::rollout::Group;
@@ -94,28 +93,6 @@ impl Grpo {
     }
 }
 
-impl Kl {
-    /// The estimate summed over a completion's tokens.
-    fn of(&self, logprobs: &[f32], reference: &[f32]) -> f64 {
-        let tokens = self.estimator.tokens(&Tensor::from_slice(logprobs), &Tensor::from_slice(reference));
-        tokens.sum(tch::Kind::Double).double_value(&[])
-    }
-}
-
-/// How often the clip held, under TRL's names.
-fn report(clips: &Clips, metrics: &mut Metrics) {
-    if clips.count == 0.0 {
-        return;
-    }
-    metrics.add("clip_ratio/low_mean", clips.low / clips.count, clips.count);
-    metrics.add("clip_ratio/high_mean", clips.high / clips.count, clips.count);
-    metrics.add("clip_ratio/region_mean", (clips.low + clips.high) / clips.count, clips.count);
-    metrics.min("clip_ratio/low_min", clips.low_min);
-    metrics.max("clip_ratio/high_max", clips.high_max);
-    metrics.add("ratio/mean", clips.ratio / clips.count, clips.count);
-    metrics.max("ratio/max", clips.ratio_max);
-}
-
 /// One rollout with its credit.
 #[derive(Debug, Clone)]
 pub struct Item {
@@ -160,7 +137,11 @@ impl Lesson for Grpo {
         for (number, group) in groups.iter().enumerate() {
             for rollout in &group.rollouts {
                 let ref_logprobs = references.as_ref().map(|all| all[items.len()].clone());
-                kls.push(ref_logprobs.as_ref().map(|reference| self.kl.of(&rollout.logprobs, reference)));
+                kls.push(
+                    ref_logprobs
+                        .as_ref()
+                        .map(|reference| self.kl.estimator.sum(&rollout.logprobs, reference)),
+                );
                 items.push(Item {
                     sequence: remaining.next().expect("one sequence a rollout"),
                     group: number,
@@ -234,7 +215,12 @@ impl Lesson for Grpo {
         };
         let terms = self.loss.sum(&tokens);
         let count = lengths.iter().sum::<usize>() as f64;
-        report(&terms.clips, metrics);
+        terms.report(|name, mean, count| metrics.add(name, mean, count));
+        if terms.clips.count > 0.0 {
+            metrics.min("clip_ratio/low_min", terms.clips.low_min);
+            metrics.max("clip_ratio/high_max", terms.clips.high_max);
+            metrics.max("ratio/max", terms.clips.ratio_max);
+        }
         metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), count);
         let difference = (logprobs.detach() - &old_logprobs).abs();
         metrics.add(
