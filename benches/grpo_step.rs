@@ -4,14 +4,16 @@
 
 mod smollm2;
 
+use rationale::batch::micro_batches;
 use rationale::loss::policy::{PolicyLoss, PolicyTokens};
+use rationale::model::layout::sizes;
 use rationale::model::{Grad, Model, Sequence};
 use rationale::optim::{AdamW, Optim};
 use std::time::Instant;
 use tch::Tensor;
 
-/// Sequences that go through the model together, as in the peer's harness.
-const MICRO_BATCH: usize = 4;
+/// Tokens that go through the model together: as many as in the peer's harness, which takes 4 sequences.
+const MICRO_BATCH: usize = 4 * (smollm2::PROMPT_TOKENS + smollm2::NEW_TOKENS);
 
 fn main() {
     smollm2::formats(|name, model| {
@@ -50,7 +52,9 @@ fn step(model: &Model, adamw: &mut AdamW) -> f64 {
         .collect();
     let loss = PolicyLoss::default();
     let total = rollouts.len() * smollm2::NEW_TOKENS;
-    for batch in rollouts.chunks(MICRO_BATCH) {
+    let sizes = sizes(&rollouts.iter().map(|(sequence, ..)| sequence).collect::<Vec<_>>());
+    for indices in micro_batches(&sizes, MICRO_BATCH) {
+        let batch: Vec<&(Sequence, Vec<f32>, f32)> = indices.iter().map(|&i| &rollouts[i]).collect();
         let sequences: Vec<Sequence> = batch.iter().map(|(sequence, ..)| sequence.clone()).collect();
         let scored = model.score(&sequences, 1.0, Grad::Yes).expect("the sequences fit");
         let lengths = vec![smollm2::NEW_TOKENS; batch.len()];

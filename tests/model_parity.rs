@@ -221,6 +221,47 @@ fn batches_change_nothing() {
     }
 }
 
+/// A prompt that sequences share is computed once; what each scores, and the gradient, are those of the sequence alone.
+#[test]
+fn a_shared_prompt_changes_nothing() {
+    for name in ["llama", "qwen2", "qwen3"] {
+        let (mut model, expected) = (load(name, Kind::Float), Expected::of(name));
+        model.train_all();
+        let tokens = expected.tokens();
+        let (one, other) = (&tokens[..33], &tokens[2..37]);
+        let batch = [
+            Sequence::new(one, &tokens[10..16]),
+            Sequence::new(other, &tokens[3..5]),
+            Sequence::new(one, &tokens[20..21]),
+            Sequence::new(&tokens[4..7], &tokens[7..9]),
+            Sequence::new(one, &[]),
+            Sequence::new(one, &tokens[1..4]),
+            Sequence::new(other, &tokens[3..4]),
+        ];
+        let weights = |n: usize| Tensor::arange(n as i64, (Kind::Float, Device::Cpu)) + 1.0;
+        let mut alone: HashMap<String, Tensor> = HashMap::new();
+        let mut logprobs = Vec::new();
+        for sequence in batch.iter().filter(|s| s.completion() > 0) {
+            let sequence = std::slice::from_ref(sequence);
+            logprobs.push(model.score(sequence, TEMPERATURE, Grad::No).unwrap().logprobs);
+            for (parameter, grad) in gradients(&model, sequence, &weights(sequence[0].completion())) {
+                let sum = alone.remove(&parameter).map_or(grad.copy(), |sum| sum + grad);
+                alone.insert(parameter, sum);
+            }
+        }
+        let logprobs = Tensor::cat(&logprobs, 0);
+        let slopes: Vec<Tensor> = batch.iter().map(|s| weights(s.completion())).collect();
+        for checkpointing in [false, true] {
+            model.checkpointing = checkpointing;
+            let together = model.score(&batch, TEMPERATURE, Grad::Yes).unwrap().logprobs;
+            close(name, &together.detach(), &logprobs, 1e-5);
+            for (parameter, grad) in gradients(&model, &batch, &Tensor::cat(&slopes, 0)) {
+                close(&format!("{name} {parameter}"), &grad, &alone[&parameter], 1e-5);
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_saved_loads_bit_for_bit() {
     for name in MODELS {

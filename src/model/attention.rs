@@ -1,17 +1,31 @@
 //! Causal attention over packed sequences, for training and scoring.
 
 use super::Attend;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-/// Sequences laid end to end; a token sees its own sequence up to itself.
+/// Sequences laid end to end; a token sees its own sequence up to itself. After them come the branches of some: a
+/// branch's token sees the start of its sequence, and its own branch up to itself.
 ///
 /// Neighbours of like length are attended to together, padded on the right to the longest of them: under a causal
-/// mask nothing sees that padding, so no mask tensor is needed and libtorch takes its fast kernels.
+/// mask nothing sees that padding, so no mask tensor is needed and libtorch takes its fast kernels. The branches of
+/// one sequence are attended to together too, under a mask that they share.
 #[derive(Debug)]
 pub struct Packed {
     lengths: Vec<usize>,
     runs: Vec<Run>,
+    branches: Vec<(Branch, Run)>,
     device: Device,
+}
+
+/// Continuations of one sequence.
+#[derive(Debug)]
+pub struct Branch {
+    /// The place of the sequence's first token.
+    pub start: usize,
+    /// How many of its tokens the branches continue.
+    pub prompt: usize,
+    /// Tokens of each branch; none is possible.
+    pub lengths: Vec<usize>,
 }
 
 /// Neighbouring sequences that share one call.
@@ -32,6 +46,11 @@ const LEAST_FILLED: f64 = 0.75;
 impl Packed {
     /// Sequences of these `lengths`, in order.
     pub fn new(lengths: &[usize], device: Device) -> Self {
+        Self::branching(lengths, Vec::new(), device)
+    }
+
+    /// Sequences of these `lengths`, in order, then `branches` of them, in order.
+    pub fn branching(lengths: &[usize], branches: Vec<Branch>, device: Device) -> Self {
         let mut runs = Vec::new();
         let mut rest = lengths;
         while !rest.is_empty() {
@@ -39,30 +58,44 @@ impl Packed {
             runs.push(Run::new(run, device));
             rest = &rest[run.len()..];
         }
-        Self { lengths: lengths.to_vec(), runs, device }
+        let with_run = |branch: Branch| {
+            let run = Run::new(&branch.lengths, device);
+            (run.tokens > 0).then_some((branch, run))
+        };
+        let branches = branches.into_iter().filter_map(with_run).collect();
+        Self { lengths: lengths.to_vec(), runs, branches, device }
     }
 
     /// Positions of the packed tokens, each counted from the start of its sequence, `[tokens]`.
     pub fn positions(&self) -> Tensor {
-        let positions: Vec<i64> = self.lengths.iter().flat_map(|&n| 0..n as i64).collect();
+        let whole = self.lengths.iter().map(|&n| 0..n as i64);
+        let continued = self.branches.iter().flat_map(|(branch, _)| {
+            let from = branch.prompt as i64;
+            branch.lengths.iter().map(move |&n| from..from + n as i64)
+        });
+        let positions: Vec<i64> = whole.chain(continued).flatten().collect();
         Tensor::from_slice(&positions).to_device(self.device)
     }
 }
 
 impl Attend for Packed {
     fn attend(&mut self, _layer: usize, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
-        if let [run] = self.runs.as_slice() {
+        if let ([run], []) = (self.runs.as_slice(), self.branches.as_slice()) {
             return run.attend(query, key, value);
         }
-        let sizes: Vec<i64> = self.runs.iter().map(|run| run.tokens).collect();
-        let [query, key, value] = [query, key, value].map(|x| x.split_with_sizes(&sizes, 0));
-        let parts: Vec<Tensor> = self
-            .runs
-            .iter()
-            .zip(query.iter().zip(key.iter().zip(&value)))
-            .map(|(run, (query, (key, value)))| run.attend(query, key, value))
-            .collect();
-        Tensor::cat(&parts, 0)
+        let of_branches = self.branches.iter().map(|(_, run)| run.tokens);
+        let sizes: Vec<i64> = self.runs.iter().map(|run| run.tokens).chain(of_branches).collect();
+        let [queries, keys, values] = [query, key, value].map(|x| x.split_with_sizes(&sizes, 0));
+        let (whole, continued) = (self.runs.iter(), self.branches.iter());
+        let count = self.runs.len();
+        let whole = whole.enumerate().map(|(i, run)| run.attend(&queries[i], &keys[i], &values[i]));
+        let continued = continued.enumerate().map(|(i, (branch, run))| {
+            let i = count + i;
+            let [prompt_key, prompt_value] =
+                [key, value].map(|x| x.narrow(0, branch.start as i64, branch.prompt as i64));
+            run.attend_after(&queries[i], (&prompt_key, &keys[i]), (&prompt_value, &values[i]))
+        });
+        Tensor::cat(&whole.chain(continued).collect::<Vec<_>>(), 0)
     }
 }
 
@@ -92,7 +125,40 @@ impl Run {
         let grouped = heads != key.size()[1];
         let [q, k, v] = [query, key, value].map(|x| self.padded(x));
         let out = Tensor::scaled_dot_product_attention(&q, &k, &v, None::<&Tensor>, 0.0, true, None, grouped);
-        let out = out.transpose(1, 2).reshape([self.sequences * self.longest, heads * head_dim]);
+        self.unpadded(&out, heads * head_dim)
+    }
+
+    /// The same for branches, which see all of the prompt's keys and values `[prompt, kv_heads, head_dim]` before
+    /// their own.
+    fn attend_after(&self, query: &Tensor, keys: (&Tensor, &Tensor), values: (&Tensor, &Tensor)) -> Tensor {
+        let (heads, head_dim) = (query.size()[1], query.size()[2]);
+        let groups = heads / keys.0.size()[1];
+        let [k, v] = [keys, values].map(|(prompt, own)| {
+            let prompt = prompt.transpose(0, 1).unsqueeze(0).expand([self.sequences, -1, -1, -1], false);
+            let all = Tensor::cat(&[prompt, self.padded(own)], 2);
+            // No kernel but the slowest takes a mask and grouped heads together on a GPU.
+            if all.device().is_cuda() && groups > 1 {
+                all.repeat_interleave_self_int(groups, 1, None)
+            } else {
+                all
+            }
+        });
+        let grouped = k.size()[1] != heads;
+        let mask = self.mask(keys.0.size()[0], query.device());
+        let q = self.padded(query);
+        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&mask), 0.0, false, None, grouped);
+        self.unpadded(&out, heads * head_dim)
+    }
+
+    /// Which of `prompt` + longest keys each of the longest branch's tokens sees, `[longest, prompt + longest]`.
+    fn mask(&self, prompt: i64, device: Device) -> Tensor {
+        let size = [self.longest, prompt + self.longest];
+        Tensor::ones(size, (Kind::Bool, device)).tril(prompt)
+    }
+
+    /// `[tokens, width]` of `[sequences, heads, longest, head_dim]`.
+    fn unpadded(&self, out: &Tensor, width: i64) -> Tensor {
+        let out = out.transpose(1, 2).reshape([self.sequences * self.longest, width]);
         match &self.spread {
             Some((_, places)) => out.index_select(0, places),
             None => out,

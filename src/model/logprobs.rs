@@ -5,7 +5,7 @@
 //! and its gradient is written down by hand.
 
 use super::Model;
-use super::attention::Packed;
+use super::layout::Layout;
 use super::trunk::{Trunk, surrogate};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -70,14 +70,10 @@ impl Model {
             let leaf = || nothing().set_requires_grad(grad == Grad::Yes);
             return Ok(Scored { logprobs: leaf(), entropy: leaf(), trace: None });
         }
-        // The last token predicts nothing that is asked for, so it is not fed.
-        let lengths: Vec<usize> = live.iter().map(|s| s.tokens.len() - 1).collect();
-        let inputs = live.iter().flat_map(|s| &s.tokens[..s.tokens.len() - 1]).map(|&t| i64::from(t));
-        let targets = live.iter().flat_map(|s| &s.tokens[s.prompt..]).map(|&t| i64::from(t));
-        let [inputs, rows, targets] = [inputs.collect(), rows(&live), targets.collect::<Vec<i64>>()]
-            .map(|ids: Vec<i64>| Tensor::from_slice(&ids).to_device(self.device()));
-
-        let trunk = Trunk::run(self, inputs, Packed::new(&lengths, self.device()), rows, grad);
+        let targets: Vec<i64> =
+            live.iter().flat_map(|s| &s.tokens[s.prompt..]).map(|&t| i64::from(t)).collect();
+        let targets = Tensor::from_slice(&targets).to_device(self.device());
+        let trunk = Trunk::run(self, Layout::new(&live, self.device()), grad);
         let head = Head { model: self, targets, temperature };
         Ok(tch::no_grad(|| Scored::new(trunk, head, grad)))
     }
@@ -107,18 +103,6 @@ impl Model {
         }
         Ok(())
     }
-}
-
-/// The packed positions whose states predict a completion token.
-fn rows(sequences: &[&Sequence]) -> Vec<i64> {
-    let mut start = 0;
-    let mut rows = Vec::new();
-    for sequence in sequences {
-        let fed = sequence.tokens.len() - 1;
-        rows.extend((start + sequence.prompt - 1..start + fed).map(|row| row as i64));
-        start += fed;
-    }
-    rows
 }
 
 impl<'m> Scored<'m> {

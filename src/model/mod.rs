@@ -8,6 +8,7 @@ pub mod attention;
 pub mod config;
 mod copy;
 mod init;
+pub mod layout;
 pub mod logprobs;
 pub mod lora;
 pub mod names;

@@ -12,6 +12,7 @@ use crate::data::tokenizer::{self, Tokenizer};
 use crate::devices::native_kind;
 use crate::engine::{self, Generated, Progress, Request, Sampling, Stops};
 use crate::error::{Error, Result};
+use crate::model::layout::sizes;
 use crate::model::lora::Lora;
 use crate::model::{Grad, Model, Sequence};
 use serde::{Deserialize, Serialize};
@@ -196,9 +197,9 @@ impl Policy {
 }
 
 fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usize) -> Result<Vec<Vec<f32>>> {
-    let lengths: Vec<usize> = sequences.iter().map(|s| s.tokens.len()).collect();
+    let sizes = sizes(&sequences.iter().collect::<Vec<_>>());
     let mut out = vec![Vec::new(); sequences.len()];
-    for indices in micro_batches(&lengths, budget) {
+    for indices in micro_batches(&sizes, budget) {
         let picked: Vec<Sequence> = indices.iter().map(|&i| sequences[i].clone()).collect();
         let scored = model.score(&picked, temperature, Grad::No)?;
         let values: Vec<f32> = Vec::try_from(&scored.logprobs.to_device(Device::Cpu))?;

@@ -6,6 +6,7 @@ use crate::batch::micro_batches;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, Lesson, Update};
+use crate::model::layout::sizes;
 use crate::model::{Grad, Sequence};
 use crate::optim::AdamW;
 use crate::rollout::Trace;
@@ -62,12 +63,12 @@ fn learn<L: Lesson>(
     metrics: &mut Metrics,
 ) -> Result<f64> {
     let items: Vec<&L::Item> = update.items.iter().map(|&index| &batch.items[index]).collect();
-    let lengths: Vec<usize> = items.iter().map(|item| lesson.sequence(item).tokens.len()).collect();
+    let sizes = sizes(&items.iter().map(|item| lesson.sequence(item)).collect::<Vec<_>>());
     let model = &opened.context.policy.model;
     let temperature =
         if batch.groups.is_empty() { 1.0 } else { opened.context.sampling.scoring_temperature() };
     let mut total = 0.0;
-    for indices in micro_batches(&lengths, opened.context.tokens_per_microbatch) {
+    for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
         let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
         let sequences: Vec<Sequence> = picked.iter().map(|item| lesson.sequence(item).clone()).collect();
         let scored = model.score(&sequences, temperature, Grad::Yes)?;
