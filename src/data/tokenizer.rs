@@ -32,7 +32,7 @@ pub const FILES: [&str; 11] = [
     "tokenizer.model",
     "chat_template.jinja",
     "chat_template.json",
-    "generation_config.json",
+    GENERATION,
 ];
 
 impl Tokenizer {
@@ -172,7 +172,7 @@ impl Tokenizer {
         let (config, special) = (read("tokenizer_config.json")?, read("special_tokens_map.json")?);
         let tokens = named_tokens(&special).chain(named_tokens(&config)).collect::<BTreeMap<_, _>>();
         let id = |name: &str| tokens.get(name).and_then(|token| inner.token_to_id(token));
-        let stops = eos_ids(&read("generation_config.json")?);
+        let stops = eos_ids(&read(GENERATION)?);
         let eos = id("eos_token").or_else(|| stops.first().copied()).ok_or_else(|| {
             Error::Model(format!(
                 "{place}: tokenizer_config.json names no `eos_token` of the vocabulary; add it"
@@ -204,7 +204,7 @@ impl Tokenizer {
             ("tokenizer.json", tokenizer),
             ("tokenizer_config.json", config),
             ("special_tokens_map.json", special),
-            ("generation_config.json", generation),
+            (GENERATION, generation),
         ];
         let files = files.map(|(name, json)| (name.to_string(), format!("{json:#}\n").into_bytes()));
         Self::from_files(files.into(), "the built-in tokenizer").expect("its files are made above")
@@ -226,19 +226,32 @@ impl Tokenizer {
     }
 }
 
+/// The file of a model folder that says how to generate.
+pub const GENERATION: &str = "generation_config.json";
+
 /// The ids that end a completion: `generation_config.json`'s, or else `config.json`'s, or else the tokenizer's.
 pub fn generation_eos(dir: &Path) -> Result<Vec<u32>> {
-    for name in ["generation_config.json", "config.json"] {
-        let path = dir.join(name);
-        if path.is_file() {
-            let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
-            let ids = eos_ids(&object(&bytes, &dir.display().to_string(), name)?);
-            if !ids.is_empty() {
-                return Ok(ids);
-            }
+    for config in [generation_config(dir)?, json_file(dir, "config.json")?] {
+        let ids = eos_ids(&config);
+        if !ids.is_empty() {
+            return Ok(ids);
         }
     }
     Ok(vec![Tokenizer::load(dir)?.eos()])
+}
+
+/// What `generation_config.json` says; nothing where there is none.
+pub fn generation_config(dir: &Path) -> Result<Map<String, Value>> {
+    json_file(dir, GENERATION)
+}
+
+fn json_file(dir: &Path, name: &str) -> Result<Map<String, Value>> {
+    let path = dir.join(name);
+    if !path.is_file() {
+        return Ok(Map::new());
+    }
+    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+    object(&bytes, &dir.display().to_string(), name)
 }
 
 /// `eos_token_id`: one id or a list.

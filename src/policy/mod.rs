@@ -8,7 +8,7 @@ pub use reference::Reference;
 
 use crate::batch::micro_batches;
 use crate::data::hub::Hub;
-use crate::data::tokenizer::{self, Tokenizer};
+use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
 use crate::engine::{self, Generated, Progress, Request, Sampling, Stops};
 use crate::error::{Error, Result};
@@ -178,16 +178,21 @@ impl Policy {
         logprobs(&self.model, sequences, temperature, budget)
     }
 
-    /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config.
+    /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
+    /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added.
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
         self.tokenizer.save(folder)?;
-        let path: PathBuf = folder.join("generation_config.json");
-        let generation = serde_json::json!({
-            "eos_token_id": self.eos,
-            "pad_token_id": self.tokenizer.pad(),
-        });
-        std::fs::write(&path, format!("{generation:#}\n")).map_err(Error::io(&path))
+        let known = tokenizer::generation_eos(folder)?;
+        if self.eos.iter().all(|id| known.contains(id)) {
+            return Ok(());
+        }
+        let path: PathBuf = folder.join(GENERATION);
+        let mut generation = tokenizer::generation_config(folder)?;
+        generation.insert("eos_token_id".into(), self.eos.clone().into());
+        generation.entry("pad_token_id").or_insert(self.tokenizer.pad().into());
+        std::fs::write(&path, format!("{:#}\n", serde_json::Value::Object(generation)))
+            .map_err(Error::io(&path))
     }
 
     /// Tokens that fit: the model's context.
@@ -211,4 +216,31 @@ fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usi
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A generation config's own keys survive; only a missing end-of-sequence id changes the file.
+    #[test]
+    fn a_loaded_generation_config_is_kept() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        policy.save(first.path()).unwrap();
+        let eos = policy.tokenizer.eos();
+        let saved_again = |generation: &str| {
+            std::fs::write(first.path().join(GENERATION), generation).unwrap();
+            let policy = Policy::load(first.path(), Kind::Float, Device::Cpu, 1).unwrap();
+            policy.save(second.path()).unwrap();
+            std::fs::read_to_string(second.path().join(GENERATION)).unwrap()
+        };
+        let complete = format!("{{\"eos_token_id\":[{eos},7],   \"temperature\":0.6}}");
+        assert_eq!(saved_again(&complete), complete);
+        let added: serde_json::Value =
+            serde_json::from_str(&saved_again(r#"{"eos_token_id": 7, "top_p": 0.9}"#)).unwrap();
+        assert_eq!(added["eos_token_id"], serde_json::json!([7, eos]));
+        assert_eq!(added["top_p"], 0.9);
+    }
 }
