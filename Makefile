@@ -26,7 +26,7 @@ quickstart: build ## watch a rationale generator learn addition, from nothing, i
 test: setup ## run the tests
 	$(test)
 
-slow-test: setup ## run the long tests as well: real learning, real checkpoints
+slow-test: setup ## run the long tests as well: real learning over several seeds
 	$(test) -- --include-ignored
 
 check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe with --dry-run
