@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
 use crate::log::Metrics;
 use crate::model::Sequence;
-use crate::policy::{Policy, Reference};
+use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Rewards, answer};
 use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group};
@@ -152,17 +152,19 @@ impl Context {
         Ok(groups)
     }
 
-    /// log p of every completion token under the reference policy, sequence by sequence.
-    pub fn reference_logprobs(&mut self, sequences: &[Sequence]) -> Result<Vec<Vec<f32>>> {
+    /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.
+    pub fn reference_logprobs(&mut self, sequences: &[Sequence], temperature: f64) -> Result<Vec<Vec<f32>>> {
         let Some(reference) = &self.reference else {
             return Err(Error::Recipe("a reference policy is needed and there is none".into()));
         };
-        reference.logprobs(
-            &mut self.policy,
-            sequences,
-            self.sampling.scoring_temperature(),
-            self.tokens_per_microbatch,
-        )
+        reference.logprobs(&mut self.policy, sequences, temperature, self.tokens_per_microbatch)
+    }
+
+    /// Moves the reference policy where it follows the policy after `step`.
+    pub fn refresh_reference(&mut self, refresh: &Refresh, step: usize) {
+        if let Some(reference) = self.reference.as_mut().filter(|_| refresh.due(step)) {
+            reference.refresh(&self.policy, refresh.mix);
+        }
     }
 
     /// Adds what is worth knowing of the rollouts, under TRL's names.

@@ -4,7 +4,7 @@ pub mod init;
 pub mod reference;
 
 pub use init::Init;
-pub use reference::Reference;
+pub use reference::{Reference, Refresh};
 
 use crate::batch::micro_batches;
 use crate::data::hub::Hub;
@@ -175,6 +175,13 @@ impl Policy {
     /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
     pub fn logprobs(&self, sequences: &[Sequence], temperature: f64, budget: usize) -> Result<Vec<Vec<f32>>> {
         logprobs(&self.model, sequences, temperature, budget)
+    }
+
+    /// The ids of a completion given as text: its tokens and the end of sequence.
+    pub fn completion(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = self.tokenizer.encode(text)?;
+        tokens.push(self.tokenizer.eos());
+        Ok(tokens)
     }
 
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config.
