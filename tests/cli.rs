@@ -24,6 +24,8 @@ layers = 2
 heads = 2
 kv_heads = 1
 context = 64
+[policy]
+dtype = "f32"
 [policy.sampling]
 max_new_tokens = 12
 [devices]

@@ -20,6 +20,7 @@ fn group(texts: &[String]) -> Group {
         prompt: Prompt::Chat(vec![Message { role: "user".into(), content: "1+1?".into() }]),
         completion: None,
         completions: vec![],
+        feedback: None,
         answer: Some("2".into()),
         choices: vec!["1".into(), "2".into()],
         fields,

@@ -1,6 +1,6 @@
 //! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
 
-use rationale::data::{Data, Dataset, Hub, Message, Prompt, Split, Tokenizer};
+use rationale::data::{Data, Dataset, Feedback, Hub, Message, Prompt, Split, Tokenizer};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -243,5 +243,51 @@ fn transformers_loads_the_built_in_tokenizers() {
         let theirs: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
         let ids = tokenizer.encode(text).expect("in the alphabet");
         assert_eq!(theirs, serde_json::json!([ids, tokenizer.eos(), tokenizer.pad(), text]));
+    }
+}
+
+#[test]
+fn preferences_are_read_in_trls_forms() {
+    let rows = [
+        r#"{"prompt":"p","chosen":"a","rejected":"b"}"#,
+        r#"{"question":"q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}],"weight":0.5,"margin":2}"#,
+        // The prompt is implied by the turns that both begin with, and stands above a `prompt` column of plain text.
+        r#"{"prompt":"x","chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"b"}]}"#,
+        r#"{"prompt":"p","completion":"c","label":false}"#,
+        r#"{"prompt":"p","chosen":"a","rejected":"b","rationale":"since b is shorter"}"#,
+        r#"{"prompt":"p","completion":"c","label":3}"#,
+    ];
+    let data =
+        load(&rows.join("\n"), "template.why = \"Why {{ chosen }} over {{ rejected }} for {{ prompt }}?\"")
+            .unwrap();
+    let pair = |weight: f64, margin: f64, why: Option<(Prompt, String)>| {
+        Some(Feedback::Pair { chosen: "a".into(), rejected: "b".into(), weight, margin, why })
+    };
+    let seen: Vec<_> = data.examples.iter().map(|e| (e.prompt.clone(), e.feedback.clone())).collect();
+    assert_eq!(seen[0], (Prompt::Text("p".into()), pair(1.0, 0.0, None)));
+    assert_eq!(seen[1], (user("q"), pair(0.5, 2.0, None)));
+    assert_eq!(seen[2], (user("q"), pair(1.0, 0.0, None)));
+    assert_eq!(seen[3].1, Some(Feedback::Label { completion: "c".into(), good: false }));
+    let why = (Prompt::Text("Why a over b for p?".into()), "since b is shorter".to_string());
+    assert_eq!(seen[4].1, pair(1.0, 0.0, Some(why)));
+    // A label of another kind is a column like any other.
+    assert_eq!(seen[5].1, None);
+}
+
+#[test]
+fn a_preference_that_is_none_is_refused_with_its_line() {
+    for (row, what) in [
+        (r#"{"prompt":"p","chosen":"a"}"#, "`chosen` without a `rejected`"),
+        (r#"{"prompt":"p","rejected":"a"}"#, "`rejected` without a `chosen`"),
+        (r#"{"prompt":"p","chosen":"a","rejected":"a"}"#, "are the same"),
+        (r#"{"prompt":"p","chosen":"a","rejected":7}"#, "`rejected` must be a text, not a number"),
+        (r#"{"prompt":"p","chosen":"a","rejected":"b","weight":"x"}"#, "`weight` must be a number"),
+        (
+            r#"{"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"r"},{"role":"assistant","content":"b"}]}"#,
+            "must be the same conversation but for",
+        ),
+    ] {
+        let said = refused(row, "");
+        assert!(said.contains("rows.jsonl:1: ") && said.contains(what), "{said}");
     }
 }

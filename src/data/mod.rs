@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod columns;
+pub mod feedback;
 pub mod hub;
 pub mod jsonl;
 pub mod order;
@@ -12,6 +13,7 @@ pub mod tasks;
 pub mod template;
 pub mod tokenizer;
 
+pub use feedback::{Completion, Feedback};
 pub use hub::Hub;
 pub use source::Sources;
 pub use template::Template;
@@ -244,6 +246,8 @@ pub struct Example {
     pub completion: Option<String>,
     /// The row's own completions (`completions`, or the one `completion`), for `rollout.dataset`.
     pub completions: Vec<String>,
+    /// Which of two completions is better, or whether one is good, where the row says so.
+    pub feedback: Option<Feedback>,
     /// The gold answer.
     pub answer: Option<String>,
     /// The options of a multiple-choice question, in order.

@@ -2,7 +2,7 @@
 
 use super::columns::{self, Columns, letter};
 use super::row::Row;
-use super::{Example, Message, Prompt, Sources};
+use super::{Example, Feedback, Message, Prompt, Sources};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -20,6 +20,9 @@ pub struct Template {
     /// The completion of rows that bring none. By default the rationale and then `#### ` and the answer on a line
     /// of its own; without a rationale the answer alone.
     pub assistant: Option<String>,
+    /// The question that the `rationale` of a preference answers: why `chosen` is better than `rejected`. Besides the
+    /// columns it may use `prompt` (the text of the last turn), `chosen` and `rejected` as texts.
+    pub why: String,
     /// Make conversations for the model's chat template; off, prompts are plain text, the user text as it stands.
     pub chat: bool,
     /// Show so many solved rows first: turns of the conversation, or blocks of the text separated by blank lines.
@@ -29,11 +32,21 @@ pub struct Template {
 }
 
 const QUESTION: &str = "{{ question }}";
+/// The wording of RDPO (Just et al. 2024, arXiv 2407.14477), shortened.
+const WHY: &str = "Given the prompt:\n{{ prompt }}\nWhich of the following responses is preferable, and why?\n\
+    Response above: \"{{ chosen }}\"\nResponse below: \"{{ rejected }}\"\n";
 
 impl Default for Template {
     fn default() -> Self {
-        let user = QUESTION.to_string();
-        Self { system: None, user, assistant: None, chat: true, few_shot: 0, few_shot_from: None }
+        Self {
+            system: None,
+            user: QUESTION.to_string(),
+            assistant: None,
+            why: WHY.to_string(),
+            chat: true,
+            few_shot: 0,
+            few_shot_from: None,
+        }
     }
 }
 
@@ -76,6 +89,7 @@ impl<'a> Writer<'a> {
             None => self.prompt(row, &columns, &fields)?,
         };
         let completion = self.completion(row, &columns, &fields)?;
+        let feedback = self.feedback(row, &columns, &fields, &prompt)?;
         let completions = match columns.completions.is_empty() {
             true => columns.completion.into_iter().collect(),
             false => columns.completions,
@@ -87,6 +101,7 @@ impl<'a> Writer<'a> {
             prompt,
             completion,
             completions,
+            feedback,
             answer,
             choices,
             fields: row.fields.clone(),
@@ -148,6 +163,46 @@ impl<'a> Writer<'a> {
             (Some(rationale), None) => Some(rationale.clone()),
             (None, answer) => answer.clone(),
         })
+    }
+
+    fn feedback(
+        &self,
+        row: &Row,
+        columns: &Columns,
+        fields: &Map<String, Value>,
+        prompt: &Prompt,
+    ) -> Written<Option<Feedback>> {
+        let Some(preference) = &columns.preference else {
+            let labelled = columns.label.zip(columns.completion.as_deref());
+            return Ok(labelled.map(|(good, text)| Feedback::Label { completion: text.into(), good }));
+        };
+        let (chosen, rejected) = (preference.chosen.as_str(), preference.rejected.as_str());
+        let mut why = None;
+        if let Some(rationale) = &columns.rationale {
+            let mut fields = fields.clone();
+            let asked = match prompt {
+                Prompt::Text(text) => text.as_str(),
+                Prompt::Chat(turns) => turns.last().map_or("", |turn| turn.content.as_str()),
+            };
+            for (name, text) in [("prompt", asked), ("chosen", chosen), ("rejected", rejected)] {
+                fields.insert(name.to_string(), json!(text));
+            }
+            let question = self.render("why", &self.template.why, row, &fields)?;
+            let question = match prompt {
+                Prompt::Text(_) => Prompt::Text(question),
+                Prompt::Chat(_) => {
+                    Prompt::Chat(vec![Message { role: "user".to_string(), content: question }])
+                }
+            };
+            why = Some((question, rationale.clone()));
+        }
+        Ok(Some(Feedback::Pair {
+            chosen: chosen.into(),
+            rejected: rejected.into(),
+            weight: preference.weight,
+            margin: preference.margin,
+            why,
+        }))
     }
 
     fn shots_for(&self, row: &Row, id: &str) -> Written<Vec<&Shot>> {

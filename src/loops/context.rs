@@ -1,16 +1,16 @@
 //! What a lesson works with: the policy, the questions in their order, the rewards.
 
-use crate::data::Dataset;
 use crate::data::order;
+use crate::data::{Dataset, Example};
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
 use crate::log::Metrics;
 use crate::model::Sequence;
-use crate::policy::{Policy, Reference};
-use crate::rationale::Format;
-use crate::reward::Rewards;
-use crate::rollout::{Group, Kind, Prompted, dataset, group};
+use crate::policy::{Policy, Reference, Refresh};
+use crate::rationale::{Format, number};
+use crate::reward::{Rewards, answer};
+use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -152,17 +152,19 @@ impl Context {
         Ok(groups)
     }
 
-    /// log p of every completion token under the reference policy, sequence by sequence.
-    pub fn reference_logprobs(&mut self, sequences: &[Sequence]) -> Result<Vec<Vec<f32>>> {
+    /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.
+    pub fn reference_logprobs(&mut self, sequences: &[Sequence], temperature: f64) -> Result<Vec<Vec<f32>>> {
         let Some(reference) = &self.reference else {
             return Err(Error::Recipe("a reference policy is needed and there is none".into()));
         };
-        reference.logprobs(
-            &mut self.policy,
-            sequences,
-            self.sampling.scoring_temperature(),
-            self.tokens_per_microbatch,
-        )
+        reference.logprobs(&mut self.policy, sequences, temperature, self.tokens_per_microbatch)
+    }
+
+    /// Moves the reference policy where it follows the policy after `step`.
+    pub fn refresh_reference(&mut self, refresh: &Refresh, step: usize) {
+        if let Some(reference) = self.reference.as_mut().filter(|_| refresh.due(step)) {
+            reference.refresh(&self.policy, refresh.mix);
+        }
     }
 
     /// Adds what is worth knowing of the rollouts, under TRL's names.
@@ -217,20 +219,24 @@ impl Context {
 
     /// Which rollouts of `group` the `[select]` section keeps, with counts of what it drops.
     pub fn selected(&self, group: &Group, metrics: &mut Metrics) -> Vec<usize> {
-        let candidates: Vec<Candidate> = group
-            .rollouts
-            .iter()
-            .map(|rollout| Candidate {
-                reward: rollout.reward,
-                correct: crate::reward::answer::correct(&group.example, rollout),
-                text: &rollout.text,
-                truncated: rollout.truncated(),
-            })
-            .collect();
+        let candidates: Vec<Candidate> =
+            group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
         let kept = self.select.keep(&candidates);
         for index in 0..candidates.len() {
             metrics.add("select/kept", f64::from(u8::from(kept.contains(&index))), 1.0);
         }
         kept
+    }
+}
+
+/// A rollout as filters and pair builders see it.
+pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
+    Candidate {
+        reward: rollout.reward,
+        correct: answer::correct(example, rollout),
+        text: &rollout.text,
+        truncated: rollout.truncated(),
+        tokens: &rollout.tokens,
+        rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
     }
 }

@@ -5,14 +5,16 @@
 
 pub mod collect;
 pub mod context;
+pub mod dpo;
 pub mod grpo;
 pub mod sft;
 
-pub use context::{Context, Questions};
+pub use context::{Context, Questions, candidate};
 
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::model::Sequence;
+use crate::policy::Refresh;
 use crate::rollout::Group;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -23,6 +25,8 @@ use tch::Tensor;
 pub enum Loop {
     /// Supervised fine-tuning on the rows' completions.
     Sft(sft::Sft),
+    /// Preference optimisation on pairs of completions.
+    Dpo(dpo::Dpo),
     /// Policy gradient on groups of rollouts.
     Grpo(grpo::Grpo),
     /// Rollouts, scores and filters to traces; nothing is trained.
@@ -41,6 +45,7 @@ impl Loop {
     pub fn name(&self) -> &'static str {
         match self {
             Loop::Sft(_) => "sft",
+            Loop::Dpo(_) => "dpo",
             Loop::Grpo(_) => "grpo",
             Loop::Collect(_) => "collect",
             Loop::Evaluate(_) => "evaluate",
@@ -49,17 +54,40 @@ impl Loop {
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Grpo(_))
+        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_))
     }
 
     /// Whether it samples and scores completions of the training questions.
     pub fn rolls_out(&self) -> bool {
-        matches!(self, Loop::Grpo(_) | Loop::Collect(_))
+        match self {
+            Loop::Grpo(_) | Loop::Collect(_) => true,
+            Loop::Dpo(dpo) => dpo.online,
+            Loop::Sft(_) | Loop::Evaluate(_) => false,
+        }
+    }
+
+    /// Whether a reference policy has to be there while it learns.
+    pub fn needs_reference(&self) -> bool {
+        match self {
+            Loop::Grpo(grpo) => grpo.needs_reference(),
+            Loop::Dpo(dpo) => dpo.needs_reference(),
+            Loop::Sft(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
+        }
+    }
+
+    /// How its reference policy follows the policy.
+    pub fn refresh(&self) -> Option<&Refresh> {
+        match self {
+            Loop::Grpo(grpo) => Some(&grpo.reference),
+            Loop::Dpo(dpo) => Some(&dpo.reference),
+            Loop::Sft(_) | Loop::Collect(_) | Loop::Evaluate(_) => None,
+        }
     }
 
     /// Checks the values.
     pub fn validate(&self) -> Result<()> {
         match self {
+            Loop::Dpo(dpo) => dpo.validate(),
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
             Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
@@ -70,7 +98,7 @@ impl Loop {
 /// What one step learns from.
 #[derive(Debug)]
 pub struct Batch<Item> {
-    /// The sequences that teach.
+    /// What teaches: each item one or several sequences that stay together.
     pub items: Vec<Item>,
     /// The optimiser's updates of this step, in order.
     pub updates: Vec<Update>,
@@ -78,6 +106,8 @@ pub struct Batch<Item> {
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
     /// Tokens sampled for it.
     pub sampled_tokens: usize,
+    /// The temperature at which log-probabilities are taken: that of sampling for rollouts, 1 for text from elsewhere.
+    pub temperature: f64,
 }
 
 /// One update of the weights.
@@ -91,8 +121,14 @@ pub struct Update {
 
 /// A training method.
 pub trait Lesson {
-    /// What the loss needs to know of one sequence.
+    /// What the loss needs to know of the sequences that it looks at together: one, or the two of a pair.
     type Item;
+
+    /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage
+    /// found it. `kept` is what an earlier call returned; what this one returns is kept in the run.
+    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
 
     /// Rolls out, scores, selects and credits for `step` (counted from 1).
     fn batch(
@@ -102,11 +138,11 @@ pub trait Lesson {
         metrics: &mut Metrics,
     ) -> Result<Batch<Self::Item>>;
 
-    /// The tokens of an item.
-    fn sequence<'a>(&self, item: &'a Self::Item) -> &'a Sequence;
+    /// The tokens of an item; never spread over micro-batches.
+    fn sequences<'a>(&self, item: &'a Self::Item) -> &'a [Sequence];
 
     /// The *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
-    /// `[completion tokens]` of their sequences end to end.
+    /// `[completion tokens]` of their sequences, those of all items, end to end.
     fn loss(
         &self,
         items: &[&Self::Item],
@@ -115,8 +151,8 @@ pub trait Lesson {
         metrics: &mut Metrics,
     ) -> Result<Tensor>;
 
-    /// Called after the last update of `step`.
-    fn finish(&mut self, _context: &mut Context, _step: usize) -> Result<()> {
+    /// Called after the last update of `step`, with its figures.
+    fn finish(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<()> {
         Ok(())
     }
 }

@@ -39,9 +39,7 @@ impl Sft {
                 row.example.id
             ))
         })?;
-        let mut tokens = row.tokens.clone();
-        tokens.extend(context.policy.tokenizer.encode(text)?);
-        tokens.push(context.policy.tokenizer.eos());
+        let tokens = [row.tokens.as_slice(), &context.policy.completion(text)?].concat();
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
         Ok((tokens.len() <= limit).then_some(Sequence { tokens, prompt: row.tokens.len() }))
     }
@@ -68,11 +66,11 @@ impl Lesson for Sft {
         } else {
             vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }]
         };
-        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0 })
+        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
     }
 
-    fn sequence<'a>(&self, item: &'a Sequence) -> &'a Sequence {
-        item
+    fn sequences<'a>(&self, item: &'a Sequence) -> &'a [Sequence] {
+        std::slice::from_ref(item)
     }
 
     fn loss(

@@ -8,9 +8,11 @@ use tch::Tensor;
 pub mod clips;
 pub mod kl;
 pub mod policy;
+pub mod preference;
 
 pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};
+pub use preference::PreferenceLoss;
 
 /// Negative log-likelihood: −Σ_t w_t · log p_t, a scalar. `logprobs` and `weights` are `[tokens]`.
 pub fn nll(logprobs: &Tensor, weights: &Tensor) -> Tensor {

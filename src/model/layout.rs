@@ -89,16 +89,28 @@ fn families(sequences: &[&Sequence]) -> Vec<Family> {
     families
 }
 
-/// What each sequence costs beside the others, for [`micro_batches`](crate::batch::micro_batches).
-pub fn sizes(sequences: &[&Sequence]) -> Vec<Size> {
-    let mut sizes = vec![Size { family: 0, shared: 0, own: 0 }; sequences.len()];
-    for (family, members) in families(sequences).iter().enumerate() {
-        for &index in members {
-            let shared = if members.len() > 1 { sequences[index].prompt } else { 0 };
-            sizes[index] = Size { family, shared, own: sequences[index].tokens.len() - shared };
-        }
+/// What each item, of one sequence or of several that stay together, costs beside the others, for
+/// [`micro_batches`](crate::batch::micro_batches).
+pub fn sizes(items: &[&[Sequence]]) -> Vec<Size> {
+    let sequences: Vec<&Sequence> = items.iter().copied().flatten().collect();
+    let families = families(&sequences);
+    let mut family_of = vec![0; sequences.len()];
+    for (number, members) in families.iter().enumerate() {
+        members.iter().for_each(|&index| family_of[index] = number);
     }
-    sizes
+    let mut start = 0;
+    let size = |item: &&[Sequence]| {
+        let members = &family_of[start..start + item.len()];
+        start += item.len();
+        let family = members.first().copied().unwrap_or_default();
+        let shared = if families[family].len() > 1 { item[0].prompt } else { 0 };
+        let own = item
+            .iter()
+            .zip(members)
+            .map(|(sequence, &of)| sequence.tokens.len() - if of == family { shared } else { 0 });
+        Size { family, shared, own: own.sum() }
+    };
+    items.iter().map(size).collect()
 }
 
 #[cfg(test)]
@@ -125,13 +137,18 @@ mod tests {
         let positions: Vec<i64> = (0..32).chain([0, 1]).chain([32]).collect();
         assert_eq!(numbers(&layout.packed.positions()), positions);
         let size = |family, shared, own| Size { family, shared, own };
+        let [a, b, c] = [a, b, c].map(|sequence| [sequence]);
         assert_eq!(sizes(&[&a, &b, &c]), [size(0, 32, 2), size(1, 0, 3), size(0, 32, 1)]);
+        // A pair shares its prompt with itself, whoever else does; a stranger beside it costs all its tokens.
+        let pair = [&a[..], &c].concat();
+        assert_eq!(sizes(&[&b, &pair]), [size(0, 0, 3), size(1, 32, 3)]);
+        assert_eq!(sizes(&[&[&pair[..], &b].concat()]), [size(0, 32, 6)]);
     }
 
     #[test]
     fn a_short_prompt_is_not_worth_sharing() {
         let (a, b) = (sequence(0, 31, &[50]), sequence(0, 31, &[50]));
         assert_eq!(numbers(&Layout::new(&[&a, &b], Device::Cpu).inputs).len(), 62);
-        assert!(sizes(&[&a, &b]).iter().all(|size| size.shared == 0));
+        assert!(sizes(&[&[a], &[b]]).iter().all(|size| size.shared == 0));
     }
 }

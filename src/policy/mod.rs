@@ -4,7 +4,7 @@ pub mod init;
 pub mod reference;
 
 pub use init::Init;
-pub use reference::Reference;
+pub use reference::{Reference, Refresh};
 
 use crate::batch::micro_batches;
 use crate::data::hub::Hub;
@@ -178,6 +178,13 @@ impl Policy {
         logprobs(&self.model, sequences, temperature, budget)
     }
 
+    /// The ids of a completion given as text: its tokens and the end of sequence.
+    pub fn completion(&self, text: &str) -> Result<Vec<u32>> {
+        let mut tokens = self.tokenizer.encode(text)?;
+        tokens.push(self.tokenizer.eos());
+        Ok(tokens)
+    }
+
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
     /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added.
     pub fn save(&self, folder: &Path) -> Result<()> {
@@ -202,7 +209,7 @@ impl Policy {
 }
 
 fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usize) -> Result<Vec<Vec<f32>>> {
-    let sizes = sizes(&sequences.iter().collect::<Vec<_>>());
+    let sizes = sizes(&sequences.chunks(1).collect::<Vec<_>>());
     let mut out = vec![Vec::new(); sequences.len()];
     for indices in micro_batches(&sizes, budget) {
         let picked: Vec<Sequence> = indices.iter().map(|&i| sequences[i].clone()).collect();

@@ -1,9 +1,41 @@
 //! The reference policy: what the KL penalty keeps the policy near to.
 
 use super::Policy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, Sequence};
+use serde::{Deserialize, Serialize};
 use tch::Device;
+
+/// How the reference policy follows the policy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Refresh {
+    /// Steps between refreshes; 0 keeps the reference as it was at the start.
+    pub every: usize,
+    /// reference ← mix · policy + (1 − mix) · reference.
+    pub mix: f64,
+}
+
+impl Default for Refresh {
+    fn default() -> Self {
+        Self { every: 0, mix: 1.0 }
+    }
+}
+
+impl Refresh {
+    /// Checks the values; `section` names them in messages.
+    pub fn validate(&self, section: &str) -> Result<()> {
+        if !(0.0..=1.0).contains(&self.mix) {
+            return Err(Error::Recipe(format!("{section}.mix must lie between 0 and 1")));
+        }
+        Ok(())
+    }
+
+    /// Whether the reference is refreshed after `step`.
+    pub fn due(&self, step: usize) -> bool {
+        self.every > 0 && step.is_multiple_of(self.every)
+    }
+}
 
 /// A frozen policy: the base under an adapter that is switched off, or a copy of the weights.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::loops::grpo::ZeroVariance;
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::rollout::Kind;
-use crate::select::Select;
+use crate::select::{Select, pairs};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -117,6 +117,31 @@ impl Stage {
                 "there is no reward to learn from",
                 "add [reward.answer] or another reward",
             );
+        }
+        if let Loop::Dpo(dpo) = &self.lesson
+            && dpo.online
+        {
+            if self.rollout.group_size() == Some(1) && !dpo.loss.unpaired() {
+                return problem(
+                    "rollout.group.size",
+                    "a single completion of a question makes no pair",
+                    "use at least 2",
+                );
+            }
+            if self.policy.sampling.temperature == 0.0 {
+                return problem(
+                    "policy.sampling.temperature",
+                    "greedy samples of one prompt are all the same and make no pair",
+                    "use a positive temperature, such as 1.0",
+                );
+            }
+            if self.select.pairs.kind == pairs::Kind::ScoreMargin && self.reward.is_empty() {
+                return problem(
+                    "select.pairs.kind",
+                    "there is no reward to tell the better from the worse",
+                    "add [reward.answer] or another reward, or use kind = \"correct_wrong\"",
+                );
+            }
         }
         if matches!(self.lesson, Loop::Evaluate(_)) && self.eval.is_none() {
             return problem(

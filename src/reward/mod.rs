@@ -175,6 +175,7 @@ pub(crate) mod tests {
             prompt: Prompt::Text("?".into()),
             completion: None,
             completions: vec![],
+            feedback: None,
             answer: answer.map(str::to_owned),
             choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
             fields: serde_json::Map::new(),

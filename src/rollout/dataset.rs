@@ -33,8 +33,7 @@ pub fn read(
             )));
         }
         for text in &prompted.example.completions {
-            let mut tokens = policy.tokenizer.encode(text)?;
-            tokens.push(policy.tokenizer.eos());
+            let mut tokens = policy.completion(text)?;
             tokens.truncate(sampling.max_new_tokens);
             owners.push(group);
             sequences.push(Sequence::new(&prompted.tokens, &tokens));

@@ -3,12 +3,14 @@
 //! `prompt`, `completion`, `answer` and `choices` are the columns that `[data]` reads, so a file of traces is a
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
-use super::Group;
-use crate::data::Prompt;
+use super::{Group, Rollout, Score};
+use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
+use crate::rationale::Format;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// One rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,5 +105,35 @@ impl Trace {
             logprobs: rollout.logprobs.clone(),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
+    }
+}
+
+/// The groups that the rows are traces of: the rollouts of one example together, in the order of the rows, whatever
+/// step sampled them.
+///
+/// # Errors
+/// What a row lacks to be a trace.
+pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, String> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known = HashMap::new();
+    for row in rows {
+        let trace: Trace =
+            serde_json::from_value(Value::Object(row.fields.clone())).map_err(|error| error.to_string())?;
+        let at = *known.entry(trace.example.clone()).or_insert_with(|| {
+            let example = Example { id: trace.example.clone(), index: groups.len(), ..(**row).clone() };
+            let prompt = trace.prompt_ids.clone();
+            groups.push(Group { example: Arc::new(example), prompt, rollouts: Vec::new() });
+            groups.len() - 1
+        });
+        groups[at].rollouts.push(trace.rollout(format));
+    }
+    Ok(groups)
+}
+
+impl Trace {
+    fn rollout(self, format: &Format) -> Rollout {
+        let rollout = Rollout::new(self.completion_ids, self.completion, self.logprobs, self.stop, format);
+        let scores = self.scores.into_iter().map(|(name, value)| (name, Score::from(value)));
+        Rollout { scores: scores.collect(), reward: self.reward, ..rollout }
     }
 }

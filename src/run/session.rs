@@ -2,7 +2,7 @@
 
 use super::stage::Opened;
 use super::{collect, run_name, summary, train};
-use crate::checkpoint::{Mode, Progress, RunDir, Saved, write_atomic};
+use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval::{self, Report};
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use tch::Tensor;
 
 /// An evaluation: a line of `evaluations.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -106,6 +107,7 @@ impl Session {
         self.files = Some(self.files(&opened, step, show)?);
         match opened.stage.lesson.clone() {
             Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Evaluate(_) => {
@@ -117,6 +119,31 @@ impl Session {
             files.show.finish();
         }
         Ok(())
+    }
+
+    /// What the stage's lesson has had kept in the run.
+    pub fn kept(&self, opened: &Opened) -> Result<Option<Tensor>> {
+        let path = self.keeping(opened);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        Ok(load_tensors(&path)?.into_iter().map(|(_, tensor)| tensor).next())
+    }
+
+    /// Keeps what the stage's lesson has worked out and will ask for when the run is resumed.
+    pub fn keep(&self, opened: &Opened, found: Tensor) -> Result<()> {
+        let path = self.keeping(opened);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        let unfinished = path.with_extension("unfinished");
+        save_tensors(&unfinished, &[("logprobs".to_string(), found)])?;
+        std::fs::rename(&unfinished, &path).map_err(Error::io(&path))
+    }
+
+    fn keeping(&self, opened: &Opened) -> PathBuf {
+        let label = label(&opened.name, opened.round);
+        self.dir.path().join("reference").join(format!("{label}.safetensors"))
     }
 
     /// The steps of the stage that are done; the policy, its reference and the optimiser as they were then.
@@ -283,7 +310,8 @@ impl Session {
 
     /// What `"@target"` stands for at `path`: the stage's newest checkpoint, or its newest traces.
     fn product(&self, path: &str, target: &str) -> Result<String> {
-        let of_stage = |saved: &Saved| saved.state.progress.stage == target;
+        // Not one under way: where a stage goes on from its own result of the round before, that is what is meant.
+        let of_stage = |saved: &Saved| saved.state.progress.stage == target && saved.state.progress.last;
         let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
             Error::Checkpoint(format!("{path} = \"@{target}\": this run has no result of stage `{target}`"))
         })?;

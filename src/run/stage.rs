@@ -38,14 +38,17 @@ impl Opened {
     pub fn open(
         name: &str,
         round: usize,
-        stage: Stage,
+        mut stage: Stage,
         run_seed: u64,
         hub: &Hub,
         registry: &Registry,
     ) -> Result<Self> {
         let data = &stage.data;
-        let train = match &stage.lesson {
+        let train = match &mut stage.lesson {
             Loop::Evaluate(_) => None,
+            Loop::Dpo(dpo) if !dpo.online => {
+                Some(dpo.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
+            }
             _ => Some(data.load(Split::Train, hub, run_seed)?),
         };
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
@@ -78,10 +81,7 @@ impl Opened {
             );
         }
         let steps = steps(&stage, &questions);
-        let reference = match &stage.lesson {
-            Loop::Grpo(grpo) if grpo.needs_reference() => Some(Reference::of(&policy, layout.reference)),
-            _ => None,
-        };
+        let reference = stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference));
         let context = Context {
             policy,
             reference,
@@ -135,7 +135,7 @@ impl Opened {
     }
 
     fn reference_moves(&self) -> bool {
-        matches!(&self.stage.lesson, Loop::Grpo(grpo) if grpo.reference.every > 0)
+        self.stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0)
     }
 }
 

@@ -15,6 +15,10 @@ use std::time::Instant;
 /// Trains `lesson` to the stage's last step, from wherever its checkpoints have come.
 pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+    let kept = session.kept(opened)?;
+    if let Some(found) = lesson.begin(&mut opened.context, kept)? {
+        session.keep(opened, found)?;
+    }
     let start = session.restore(opened, &mut optim)?;
     if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
         session.evaluate(opened, 0)?;
@@ -29,9 +33,9 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
             let norm = learn(lesson, &batch, update, opened, &mut optim, lr, &mut metrics)?;
             metrics.add("grad_norm", norm, 1.0);
         }
-        lesson.finish(&mut opened.context, step)?;
+        lesson.finish(&mut opened.context, step, &metrics)?;
         let seconds = began.elapsed().as_secs_f64();
-        let tokens: usize = batch.items.iter().map(|item| lesson.sequence(item).tokens.len()).sum();
+        let tokens: usize = batch.items.iter().map(|item| size(lesson, item)).sum();
         opened.tokens += tokens;
         metrics.set("learning_rate", lr);
         metrics.set("updates", batch.updates.len() as f64);
@@ -63,15 +67,14 @@ fn learn<L: Lesson>(
     metrics: &mut Metrics,
 ) -> Result<f64> {
     let items: Vec<&L::Item> = update.items.iter().map(|&index| &batch.items[index]).collect();
-    let sizes = sizes(&items.iter().map(|item| lesson.sequence(item)).collect::<Vec<_>>());
+    let sizes = sizes(&items.iter().map(|item| lesson.sequences(item)).collect::<Vec<_>>());
     let model = &opened.context.policy.model;
-    let temperature =
-        if batch.groups.is_empty() { 1.0 } else { opened.context.sampling.scoring_temperature() };
     let mut total = 0.0;
     for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
         let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
-        let sequences: Vec<Sequence> = picked.iter().map(|item| lesson.sequence(item).clone()).collect();
-        let scored = model.score(&sequences, temperature, Grad::Yes)?;
+        let sequences: Vec<Sequence> =
+            picked.iter().flat_map(|item| lesson.sequences(item)).cloned().collect();
+        let scored = model.score(&sequences, batch.temperature, Grad::Yes)?;
         let loss = lesson.loss(&picked, &scored.logprobs, &scored.entropy, metrics)? / update.weight;
         total += loss.double_value(&[]);
         scored.backward(&loss)?;
@@ -87,6 +90,11 @@ fn learn<L: Lesson>(
     optim.step(lr)?;
     optim.zero_grad()?;
     Ok(norm)
+}
+
+/// Tokens of an item.
+fn size<L: Lesson>(lesson: &L, item: &L::Item) -> usize {
+    lesson.sequences(item).iter().map(|sequence| sequence.tokens.len()).sum()
 }
 
 fn traces<Item>(batch: &Batch<Item>, step: usize) -> Vec<Trace> {

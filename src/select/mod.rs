@@ -1,4 +1,8 @@
-//! Which rollouts teach: filters over a scored group. Pure.
+//! Which rollouts teach, and as what: filters and pair builders over a scored group. Pure.
+
+pub mod pairs;
+
+pub use pairs::{Pair, Pairs};
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -24,10 +28,12 @@ pub struct Select {
     pub dedup: bool,
     /// Keep at most so many rollouts of an example: those of highest reward, the earlier of equals.
     pub per_example: Option<usize>,
+    /// How what is kept becomes pairs, for the loops that learn from pairs.
+    pub pairs: Pairs,
 }
 
-/// What filters see of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What filters and pair builders see of a rollout.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Candidate<'a> {
     /// Its total reward.
     pub reward: f64,
@@ -37,6 +43,10 @@ pub struct Candidate<'a> {
     pub text: &'a str,
     /// Whether the token limit cut it off.
     pub truncated: bool,
+    /// The completion's token ids.
+    pub tokens: &'a [u32],
+    /// Its answer as a number, where it is one.
+    pub rating: Option<f64>,
 }
 
 /// What became of a group.
@@ -70,7 +80,7 @@ impl Select {
     ///
     /// ```
     /// use rationale::select::{Candidate, Select};
-    /// let right = Candidate { reward: 1.0, correct: Some(true), text: "2", truncated: false };
+    /// let right = Candidate { reward: 1.0, correct: Some(true), text: "2", ..Candidate::default() };
     /// let wrong = Candidate { correct: Some(false), ..right };
     /// let select = Select { correct: true, ..Select::default() };
     /// assert_eq!(select.keep(&[wrong, right]), [1]);
@@ -114,7 +124,7 @@ impl Select {
         if self.per_example == Some(0) {
             return refuse("per_example = 0: keeps nothing; set at least 1, or take it out".to_owned());
         }
-        Ok(())
+        self.pairs.validate()
     }
 
     /// Without a gold answer there is no pass rate, and a window cannot hold it.
@@ -136,9 +146,9 @@ impl Select {
 }
 
 /// Takes out what `unwanted` says and counts it.
-fn drop(kept: &mut Vec<usize>, mut unwanted: impl FnMut(usize) -> bool) -> usize {
+fn drop<T: Copy>(kept: &mut Vec<T>, mut unwanted: impl FnMut(T) -> bool) -> usize {
     let before = kept.len();
-    kept.retain(|index| !unwanted(*index));
+    kept.retain(|item| !unwanted(*item));
     before - kept.len()
 }
 
@@ -151,7 +161,7 @@ mod tests {
     use super::*;
 
     fn candidate(reward: f64, correct: Option<bool>, text: &str) -> Candidate<'_> {
-        Candidate { reward, correct, text, truncated: false }
+        Candidate { reward, correct, text, ..Candidate::default() }
     }
 
     fn select(recipe: &str) -> Select {

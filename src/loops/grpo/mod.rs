@@ -6,7 +6,7 @@
 
 mod section;
 
-pub use section::{Grpo, Kl, KlPlace, Refresh, Truncated, ZeroVariance};
+pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
 use super::{Batch, Context, Lesson, Update};
 use crate::advantage::zero_variance;
@@ -128,8 +128,12 @@ impl Lesson for Grpo {
                 group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens))
             })
             .collect();
-        let references =
-            if self.needs_reference() { Some(context.reference_logprobs(&sequences)?) } else { None };
+        let temperature = context.sampling.scoring_temperature();
+        let references = if self.needs_reference() {
+            Some(context.reference_logprobs(&sequences, temperature)?)
+        } else {
+            None
+        };
 
         let mut items = Vec::with_capacity(sequences.len());
         let mut kls = Vec::with_capacity(sequences.len());
@@ -182,11 +186,11 @@ impl Lesson for Grpo {
         let sampled_tokens = items.iter().map(Item::length).sum();
         let updates =
             self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
-        Ok(Batch { items, updates, groups: credited, sampled_tokens })
+        Ok(Batch { items, updates, groups: credited, sampled_tokens, temperature })
     }
 
-    fn sequence<'a>(&self, item: &'a Item) -> &'a Sequence {
-        &item.sequence
+    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
+        std::slice::from_ref(&item.sequence)
     }
 
     fn loss(
@@ -245,13 +249,8 @@ impl Lesson for Grpo {
         Ok(loss)
     }
 
-    fn finish(&mut self, context: &mut Context, step: usize) -> Result<()> {
-        if self.reference.every > 0
-            && step.is_multiple_of(self.reference.every)
-            && let Some(reference) = &mut context.reference
-        {
-            reference.refresh(&context.policy, self.reference.mix);
-        }
+    fn finish(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<()> {
+        context.refresh_reference(&self.reference, step);
         Ok(())
     }
 }

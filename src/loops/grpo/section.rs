@@ -4,6 +4,7 @@ use crate::advantage::Advantage;
 use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
 use crate::loss::policy::PolicyLoss;
+use crate::policy::Refresh;
 use serde::{Deserialize, Serialize};
 
 /// `[loop.grpo]`.
@@ -57,16 +58,6 @@ pub enum KlPlace {
     Reward,
 }
 
-/// How the reference policy follows the policy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Refresh {
-    /// Steps between refreshes; 0 keeps the reference as it was at the start.
-    pub every: usize,
-    /// reference ← mix · policy + (1 − mix) · reference.
-    pub mix: f64,
-}
-
 /// What becomes of truncated completions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -113,12 +104,6 @@ impl Default for Kl {
     }
 }
 
-impl Default for Refresh {
-    fn default() -> Self {
-        Self { every: 0, mix: 1.0 }
-    }
-}
-
 impl Grpo {
     /// Checks the values.
     pub fn validate(&self) -> Result<()> {
@@ -126,9 +111,7 @@ impl Grpo {
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return Err(Error::Recipe(format!("loop.grpo.{key} = 0: it must be at least 1")));
         }
-        if !(0.0..=1.0).contains(&self.reference.mix) {
-            return Err(Error::Recipe("loop.grpo.reference.mix must lie between 0 and 1".into()));
-        }
+        self.reference.validate("loop.grpo.reference")?;
         let finite = [
             ("kl.coefficient", self.kl.coefficient),
             ("truncated_reward", self.truncated_reward),

@@ -1,0 +1,43 @@
+//! What a row says about completions: which of two is better, or whether one is good.
+
+use super::Prompt;
+
+/// A judgement of completions of one prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Feedback {
+    /// `chosen` is better than `rejected`.
+    Pair {
+        /// The better completion.
+        chosen: Completion,
+        /// The worse completion.
+        rejected: Completion,
+        /// Factor of the pair's loss.
+        weight: f64,
+        /// How much better it is, for losses with a margin.
+        margin: f64,
+        /// Why it is better: a question and its answer.
+        why: Option<(Prompt, String)>,
+    },
+    /// A single completion is good, or bad.
+    Label {
+        /// The completion.
+        completion: Completion,
+        /// Whether it is good.
+        good: bool,
+    },
+}
+
+/// A completion to learn from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// The text.
+    pub text: String,
+    /// The ids that were sampled, its end of sequence among them where it had ended; `None` for a text to be tokenised.
+    pub tokens: Option<Vec<u32>>,
+}
+
+impl From<&str> for Completion {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_string(), tokens: None }
+    }
+}

@@ -1,0 +1,121 @@
+//! `[loop.dpo]`: its keys, their defaults and which values they may have.
+
+use super::State;
+use crate::error::{Error, Result};
+use crate::loss::PreferenceLoss;
+use crate::policy::Refresh;
+use serde::{Deserialize, Serialize};
+
+/// `[loop.dpo]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dpo {
+    /// What is minimised.
+    pub loss: PreferenceLoss,
+    /// Learn from pairs of the policy's own fresh rollouts, as `[select.pairs]` makes them in each step; off, from the
+    /// rows' `chosen` and `rejected` (for `kto` also `completion` and `label`), or from pairs of the rows' traces.
+    pub online: bool,
+    /// Which tokens of a pair count in the preference.
+    pub mask: Mask,
+    /// How much each pair of traces or rollouts counts.
+    pub weigh: Weigh,
+    /// Margin that a pair of traces or rollouts gets for each unit by which their rewards differ (ODPO, arXiv
+    /// 2402.10571).
+    pub reward_margin: f64,
+    /// How often the reference policy follows the policy (TR-DPO, arXiv 2404.09656).
+    pub reference: Refresh,
+    /// Score all rows under the reference policy once, before the first step, and keep that in the run: no second copy of
+    /// the weights. Off, each step scores its own rows by a copy (under LoRA by the base, without a copy).
+    pub precompute_reference: bool,
+    /// Pairs with a longer prompt and completion are left out, and counted; the model's context by default.
+    pub max_tokens: Option<usize>,
+    /// Steps in a row over which the log-probabilities of both chosen and rejected completions may fall before there is
+    /// a warning; 0 never warns.
+    pub alarm_after: usize,
+    /// What it has worked out.
+    #[serde(skip)]
+    pub(super) state: State,
+}
+
+impl Default for Dpo {
+    fn default() -> Self {
+        Self {
+            loss: PreferenceLoss::default(),
+            online: false,
+            mask: Mask::None,
+            weigh: Weigh::Pairs,
+            reward_margin: 0.0,
+            reference: Refresh::default(),
+            precompute_reference: false,
+            max_tokens: None,
+            alarm_after: 20,
+            state: State::default(),
+        }
+    }
+}
+
+/// Which tokens of a pair count in the preference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mask {
+    /// All of both completions.
+    #[default]
+    None,
+    /// Only what follows the tokens that both completions begin with.
+    SharedPrefix,
+}
+
+/// How much each pair counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weigh {
+    /// All pairs alike.
+    #[default]
+    Pairs,
+    /// All questions alike: the more pairs a question has, the less each counts.
+    Questions,
+}
+
+impl Dpo {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: &str| Err(Error::Recipe(format!("loop.dpo.{text}")));
+        self.loss.validate()?;
+        self.reference.validate("loop.dpo.reference")?;
+        if matches!(self.max_tokens, Some(0 | 1)) {
+            return refuse("max_tokens must be at least 2");
+        }
+        if !self.reward_margin.is_finite() {
+            return refuse("reward_margin must be a finite number");
+        }
+        if self.reward_margin != 0.0 && !self.loss.takes_margins() {
+            return refuse(
+                "reward_margin: this kind of loss takes no margin; take it out, or use loss.kind = \"sigmoid\"",
+            );
+        }
+        if self.mask == Mask::SharedPrefix && self.loss.unpaired() {
+            return refuse("mask: kto learns from single completions, which share no prefix; take it out");
+        }
+        if !self.loss.needs_reference() && self.reference.every > 0 {
+            return refuse("reference: this kind of loss has no reference policy; take it out");
+        }
+        if self.precompute_reference {
+            let why = if self.online {
+                "fresh rollouts are not there before the first step"
+            } else if self.reference.every > 0 {
+                "a reference that moves is not the one of before the first step"
+            } else if self.loss.unpaired() {
+                "kto also scores completions under each other's prompts, which differ from step to step"
+            } else {
+                return Ok(());
+            };
+            return refuse(&format!("precompute_reference: {why}; take it out"));
+        }
+        Ok(())
+    }
+
+    /// Whether a reference policy has to be there while it learns.
+    pub fn needs_reference(&self) -> bool {
+        self.loss.needs_reference() && !self.precompute_reference
+    }
+}

@@ -1,0 +1,207 @@
+//! Where preferences come from: rows that state them, traces of an earlier stage, or fresh rollouts.
+
+use super::{Dpo, Weigh};
+use crate::data::{Completion, Dataset, Example, Feedback};
+use crate::error::{Error, Result};
+use crate::loops::candidate;
+use crate::rationale::Format;
+use crate::rollout::{Group, trace};
+use crate::select::pairs::Dropped;
+use crate::select::{Candidate, Select};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How many pairs a builder made, and what it left out by reason.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counts {
+    /// Pairs, or labelled completions.
+    pub built: usize,
+    /// What became none, by reason.
+    pub dropped: BTreeMap<&'static str, usize>,
+}
+
+impl Counts {
+    /// `3 none_good, 2 over_cap`.
+    fn reasons(&self) -> String {
+        let some = self.dropped.iter().filter(|(_, count)| **count > 0);
+        some.map(|(reason, count)| format!("{count} {reason}")).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl Dpo {
+    /// The rows as examples with [`Feedback`]: as they stand where they state preferences, else built from traces of the
+    /// same example.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where the rows are neither, or give no pairs.
+    pub fn prepare(&mut self, rows: Dataset, select: &Select, format: &Format) -> Result<Dataset> {
+        let stated = |example: &Arc<Example>| match &example.feedback {
+            Some(Feedback::Pair { .. }) => true,
+            Some(Feedback::Label { .. }) => self.loss.unpaired(),
+            None => false,
+        };
+        if rows.examples.iter().all(stated) {
+            return Ok(rows);
+        }
+        let groups = trace::groups(&rows.examples, format).map_err(|missing| {
+            let row = rows.examples.iter().find(|example| !stated(example)).expect("not all are");
+            let columns =
+                if self.loss.unpaired() { "`completion` and `label`" } else { "`chosen` and `rejected`" };
+            Error::Data(format!(
+                "example {}: it has no {columns}, and is no trace to build pairs from ({missing})",
+                row.id
+            ))
+        })?;
+        let (feedback, counts) = self.feedback(&groups, select);
+        let mut examples = Vec::new();
+        for (group, all) in groups.iter().zip(feedback) {
+            for (number, one) in all.into_iter().enumerate() {
+                let id = format!("{}/{number}", group.example.id);
+                let index = examples.len();
+                examples.push(Arc::new(Example {
+                    id,
+                    index,
+                    feedback: Some(one),
+                    ..(*group.example).clone()
+                }));
+            }
+        }
+        if examples.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: [select] and [select.pairs] make no pairs of the traces of {} examples ({})",
+                rows.name,
+                groups.len(),
+                counts.reasons()
+            )));
+        }
+        self.state.counts = counts;
+        Ok(Dataset { name: rows.name, examples })
+    }
+
+    /// What each group teaches, with counts over all of them.
+    pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, Counts) {
+        let mut counts = Counts::default();
+        let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());
+        for group in groups {
+            let candidates: Vec<Candidate> =
+                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let kept = select.keep(&candidates);
+            let candidates: Vec<Candidate> = kept.iter().map(|&index| candidates[index]).collect();
+            *counts.dropped.entry("filtered").or_default() += group.rollouts.len() - kept.len();
+            let (feedback, dropped) =
+                if self.loss.unpaired() { labels(&candidates) } else { self.pairs(&candidates, select) };
+            for (reason, count) in dropped.reasons() {
+                *counts.dropped.entry(reason).or_default() += count;
+            }
+            counts.built += feedback.len();
+            all.push(feedback);
+        }
+        if self.weigh == Weigh::Questions {
+            weigh_questions(&mut all, counts.built);
+        }
+        (all, counts)
+    }
+
+    fn pairs(&self, candidates: &[Candidate], select: &Select) -> (Vec<Feedback>, Dropped) {
+        let built = select.pairs.build(candidates);
+        let feedback = built.pairs.iter().map(|pair| Feedback::Pair {
+            chosen: completion(&candidates[pair.chosen]),
+            rejected: completion(&candidates[pair.rejected]),
+            weight: 1.0,
+            margin: self.reward_margin * pair.gap,
+            why: None,
+        });
+        (feedback.collect(), built.dropped)
+    }
+}
+
+/// Every rollout whose answer can be told right from wrong, as good or bad.
+fn labels(candidates: &[Candidate]) -> (Vec<Feedback>, Dropped) {
+    let label = |candidate: &Candidate| {
+        Some(Feedback::Label { completion: completion(candidate), good: candidate.correct? })
+    };
+    let labels: Vec<Feedback> = candidates.iter().filter_map(label).collect();
+    let ungraded = candidates.len() - labels.len();
+    (labels, Dropped { ungraded, ..Dropped::default() })
+}
+
+fn completion(candidate: &Candidate) -> Completion {
+    Completion { text: candidate.text.to_string(), tokens: Some(candidate.tokens.to_vec()) }
+}
+
+/// Weights n/(g·n_q), with n pairs of g questions and n_q of this one: questions count alike and weights average 1.
+fn weigh_questions(all: &mut [Vec<Feedback>], built: usize) {
+    let questions = all.iter().filter(|feedback| !feedback.is_empty()).count();
+    for feedback in all {
+        let even = built as f64 / (questions * feedback.len().max(1)) as f64;
+        for one in feedback {
+            if let Feedback::Pair { weight, .. } = one {
+                *weight *= even;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reward::tests::group;
+
+    fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, Counts) {
+        let dpo: Dpo = toml::from_str(recipe).unwrap();
+        dpo.validate().unwrap();
+        let mut groups = groups.to_vec();
+        for group in &mut groups {
+            for (index, rollout) in group.rollouts.iter_mut().enumerate() {
+                (rollout.tokens, rollout.reward) = (vec![index as u32], index as f64);
+            }
+        }
+        dpo.feedback(&groups, &toml::from_str(select).unwrap())
+    }
+
+    fn weights(feedback: &[Vec<Feedback>]) -> Vec<f64> {
+        let weight = |one: &Feedback| match one {
+            Feedback::Pair { weight, .. } => *weight,
+            Feedback::Label { .. } => f64::NAN,
+        };
+        feedback.iter().flatten().map(weight).collect()
+    }
+
+    #[test]
+    fn questions_can_count_alike() {
+        // One pair of the first question, three of the second, none of the third: 4/(2·1) and 4/(2·3).
+        let groups = [
+            group(Some("7"), &[], &["#### 7", "#### 8"]),
+            group(Some("7"), &[], &["#### 7", "#### 1", "#### 2", "#### 3"]),
+            group(Some("7"), &[], &["#### 7"]),
+        ];
+        let (feedback, counts) = built("weigh = \"questions\"", "", &groups);
+        let third = 4.0 / 6.0;
+        assert_eq!(weights(&feedback), [2.0, third, third, third]);
+        assert_eq!((counts.built, counts.dropped["none_bad"]), (4, 1));
+        assert_eq!(weights(&built("", "", &groups).0), [1.0; 4]);
+    }
+
+    #[test]
+    fn rewards_become_margins_and_filters_go_first() {
+        let groups = [group(Some("7"), &[], &["#### 8", "#### 9", "#### 7"])];
+        // Rewards 0, 1, 2: gaps 2 and 1.
+        let (feedback, _) = built("reward_margin = 0.5", "", &groups);
+        let margin = |one: &Feedback| match one {
+            Feedback::Pair { margin, .. } => *margin,
+            Feedback::Label { .. } => f64::NAN,
+        };
+        assert_eq!(feedback[0].iter().map(margin).collect::<Vec<_>>(), [1.0, 0.5]);
+        let (feedback, counts) = built("", "min_reward = 1.0", &groups);
+        assert_eq!((feedback[0].len(), counts.dropped["filtered"]), (1, 1));
+    }
+
+    #[test]
+    fn kto_takes_every_graded_rollout() {
+        let groups = [group(Some("7"), &[], &["#### 8", "#### 7"]), group(None, &[], &["#### 7"])];
+        let (feedback, counts) = built("loss.kind = \"kto\"", "", &groups);
+        let good = |one: &Feedback| matches!(one, Feedback::Label { good: true, .. });
+        assert_eq!(feedback[0].iter().map(good).collect::<Vec<_>>(), [false, true]);
+        assert_eq!((counts.built, counts.dropped["ungraded"]), (2, 1));
+    }
+}

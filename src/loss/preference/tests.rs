@@ -1,0 +1,94 @@
+//! Literal numbers of the preference losses; `tests/preference_parity.rs` compares all of them with TRL's.
+
+use super::*;
+
+/// One pair of one-token completions with log-ratios c and r (so log π = c, r and log π_ref = 0).
+fn loss(recipe: &str, c: f64, r: f64) -> f64 {
+    let loss: PreferenceLoss = toml::from_str(recipe).unwrap();
+    loss.validate().unwrap();
+    let (logprobs, zeros) = (Tensor::from_slice(&[c, r]), Tensor::from_slice(&[0.0, 0.0]));
+    let pair = PairShape { chosen: 1, rejected: 1, rationale: 0, weight: 1.0, margin: 0.0, nll_weight: 1.0 };
+    let tokens = PairTokens {
+        logprobs: &logprobs,
+        ref_logprobs: loss.needs_reference().then_some(&zeros),
+        counted: &[true, true],
+        pairs: &[pair],
+    };
+    loss.sum(&tokens).loss.double_value(&[])
+}
+
+fn near(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+}
+
+#[test]
+fn formulas_give_literal_numbers() {
+    // β = 1, c = −1, r = −2: δ = 1, x = 1, log σ(1) = −0.313262, log σ(−1) = −1.313262.
+    near(loss("beta = 1.0", -1.0, -2.0), 0.313262);
+    // 0.9 · 0.313262 + 0.1 · 1.313262.
+    near(loss("beta = 1.0\nlabel_smoothing = 0.1", -1.0, -2.0), 0.413262);
+    // (0.9 · 0.313262 − 0.1 · 1.313262) / 0.8.
+    near(loss("kind = \"robust\"\nbeta = 1.0\nlabel_smoothing = 0.1", -1.0, -2.0), 0.188262);
+    // max(0, 1 − 0.5) and beyond the hinge 0.
+    near(loss("kind = \"hinge\"\nbeta = 0.5", -1.0, -2.0), 0.5);
+    near(loss("kind = \"hinge\"\nbeta = 2.0", -1.0, -2.0), 0.0);
+    // (1 − 1/(2·0.25))².
+    near(loss("kind = \"ipo\"\nbeta = 0.25", -1.0, -2.0), 1.0);
+    // 1 − σ(−1) + σ(−2) = 0.731059 + 0.119203; σ(−1) + 1 − σ(1) = 2 · 0.268941.
+    near(loss("kind = \"apo_zero\"\nbeta = 1.0", -1.0, -2.0), 0.850262);
+    near(loss("kind = \"apo_down\"\nbeta = 1.0", -1.0, -2.0), 0.537883);
+    // x = 2·1 − 0.5 = 1.5: log σ = −0.201413.
+    near(loss("kind = \"simpo\"\nbeta = 2.0", -1.0, -2.0), 0.201413);
+    // Log odds of e⁻¹ are −1 − ln(1 − e⁻¹) = −0.541325, of e⁻² −1.854587: −0.1 · log σ(1.313262) = 0.023818, and
+    // −log p of the chosen token, 1.
+    near(loss("kind = \"orpo\"", -1.0, -2.0), 1.023818);
+}
+
+#[test]
+fn certain_completions_stay_finite() {
+    // Probability 1 has infinite odds: ORPO is kept finite there.
+    assert!(loss("kind = \"orpo\"", 0.0, -1.0).is_finite());
+    assert!(loss("divergence = { alpha = 3.0 }", 500.0, -500.0).is_finite());
+}
+
+#[test]
+fn nll_weights_average_as_documented() {
+    // Lengths 1 and 3, two pairs: 2/4 over tokens, 1/length over sequences.
+    let weights = |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap().nll_weights(&[1, 3]);
+    assert_eq!(weights(""), [0.5, 0.5]);
+    assert_eq!(weights("nll_mean = \"sequences\""), [1.0, 1.0 / 3.0]);
+}
+
+#[test]
+fn the_kl_baseline_is_a_mean_of_at_least_nothing() {
+    let kto: PreferenceLoss = toml::from_str("kind = \"kto\"").unwrap();
+    assert_eq!(
+        (kto.kl_baseline(&[1.0, 2.0]), kto.kl_baseline(&[-3.0, 1.0]), kto.kl_baseline(&[])),
+        (1.5, 0.0, 0.0)
+    );
+    assert_eq!(PreferenceLoss { kind: Kind::ApoZeroUnpaired, ..kto }.kl_baseline(&[1.0]), 0.0);
+}
+
+#[test]
+fn the_section_is_checked() {
+    let message =
+        |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap().validate().unwrap_err().to_string();
+    for (recipe, key) in [
+        ("beta = 0.0", "beta = 0"),
+        ("label_smoothing = 0.5", "label_smoothing = 0.5"),
+        ("kind = \"hinge\"\nlabel_smoothing = 0.1", "label_smoothing: only for"),
+        ("kind = \"exo\"", "label_smoothing = 0: exo"),
+        ("kind = \"ipo\"\nmargin = 0.1", "margin: this kind"),
+        ("margin = inf", "margin must be"),
+        ("ld_alpha = 1.5", "ld_alpha must"),
+        ("kind = \"orpo\"\naverage = false", "average = false"),
+        ("kind = \"kto\"\naverage = true", "average: kto"),
+        ("kind = \"kto\"\nnll = 1.0", "nll and rationale"),
+        ("kind = \"nca\"\ndivergence = \"js\"", "divergence: only for"),
+        ("divergence = { alpha = 1.0 }", "divergence: alpha"),
+        ("nll = -1.0", "nll = -1"),
+    ] {
+        let message = message(recipe);
+        assert!(message.contains(&format!("loop.dpo.loss.{key}")), "{message}");
+    }
+}

@@ -1,0 +1,64 @@
+//! KTO (Ethayarajh et al. 2024, arXiv 2402.01306): single completions, each good or bad.
+
+use super::{Kind, PreferenceLoss, sums};
+use tch::{Kind as Dtype, Tensor};
+
+/// The completion tokens of a micro-batch of labelled completions, end to end. Tensors are `[tokens]`.
+#[derive(Debug)]
+pub struct LabelledTokens<'a> {
+    /// log π, with gradient.
+    pub logprobs: &'a Tensor,
+    /// log π_ref.
+    pub ref_logprobs: &'a Tensor,
+    /// Tokens of each completion.
+    pub lengths: &'a [usize],
+    /// Whether each completion is good.
+    pub good: &'a [bool],
+    /// Factor of each completion's loss.
+    pub weights: &'a [f64],
+    /// The baseline: [`PreferenceLoss::kl_baseline`].
+    pub kl: f64,
+}
+
+/// The loss of a micro-batch and what is reported of each completion.
+#[derive(Debug)]
+pub struct UnpairedTerms {
+    /// Σ over the completions, a scalar in f32; to be divided by the number of completions of the whole update.
+    pub loss: Tensor,
+    /// β · c of each completion.
+    pub rewards: Vec<f64>,
+    /// log π of each completion.
+    pub logps: Vec<f64>,
+}
+
+impl PreferenceLoss {
+    /// kl of `kto`: the mean of log π − log π_ref over completions under prompts that they do not belong to, at least
+    /// 0; over the whole update, so that micro-batches do not change it.
+    pub fn kl_baseline(&self, mismatched: &[f64]) -> f64 {
+        if self.kind != Kind::Kto || mismatched.is_empty() {
+            return 0.0;
+        }
+        (mismatched.iter().sum::<f64>() / mismatched.len() as f64).max(0.0)
+    }
+
+    /// Σ over a micro-batch of labelled completions.
+    pub fn sum_unpaired(&self, tokens: &LabelledTokens) -> UnpairedTerms {
+        let logps = sums::per_sequence(tokens.logprobs, tokens.lengths);
+        let ratios = sums::per_sequence(&(tokens.logprobs - tokens.ref_logprobs), tokens.lengths);
+        let of_label = |good: f64, bad: f64| {
+            let values: Vec<f64> = tokens.good.iter().map(|is| if *is { good } else { bad }).collect();
+            Tensor::from_slice(&values).to_device(ratios.device())
+        };
+        let signs = of_label(1.0, -1.0);
+        let factors = of_label(self.desirable_weight, self.undesirable_weight)
+            * Tensor::from_slice(tokens.weights).to_device(ratios.device());
+        // 1 − σ(z) = σ(−z).
+        let losses = ((&ratios - tokens.kl) * signs * -self.beta).sigmoid() * factors;
+        let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
+        UnpairedTerms {
+            loss: losses.sum(Dtype::Float),
+            rewards: numbers(ratios * self.beta),
+            logps: numbers(logps),
+        }
+    }
+}

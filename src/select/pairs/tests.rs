@@ -1,0 +1,123 @@
+//! Literal pairs.
+
+use super::*;
+
+fn candidate<'a>(reward: f64, correct: Option<bool>, text: &'a str, tokens: &'a [u32]) -> Candidate<'a> {
+    let rating = text.rsplit(' ').next().and_then(|word| word.parse().ok());
+    Candidate { reward, correct, text, tokens, rating, ..Candidate::default() }
+}
+
+/// Two right, two wrong, one without verdict. Words in common: "a b c 5" with "a b c 7" three of four, and so on.
+fn group() -> Vec<Candidate<'static>> {
+    vec![
+        candidate(1.0, Some(true), "a b c 5", &[1, 2, 3, 5]),
+        candidate(0.1, Some(false), "a x y z 9", &[1, 8, 8, 9]),
+        candidate(0.9, Some(true), "q 5", &[4, 5]),
+        candidate(0.2, Some(false), "a b c 7", &[1, 2, 3, 7]),
+        candidate(0.5, None, "n", &[6]),
+    ]
+}
+
+fn built(recipe: &str, group: &[Candidate]) -> Built {
+    let pairs: Pairs = toml::from_str(recipe).unwrap();
+    pairs.validate().unwrap();
+    pairs.build(group)
+}
+
+fn indices(recipe: &str) -> Vec<(usize, usize)> {
+    built(recipe, &group()).pairs.iter().map(|pair| (pair.chosen, pair.rejected)).collect()
+}
+
+#[test]
+fn correct_answers_meet_wrong_ones() {
+    assert_eq!(indices(""), [(0, 1), (0, 3), (2, 1), (2, 3)]);
+    let found = built("", &group());
+    assert_eq!(found.dropped, Dropped { ungraded: 1, ..Dropped::default() });
+    // 1, 2, 3 are shared by 0 and 3; their rewards differ by 0.8.
+    assert_eq!(found.pairs[1], Pair { chosen: 0, rejected: 3, prefix: 3, gap: 0.8 });
+}
+
+#[test]
+fn matching_says_which_pairs_come_first() {
+    // Edits over words by the longer text: 0–1 4/5, 0–3 1/4, 2–1 5/5, 2–3 4/4.
+    assert_eq!(indices("matching = \"near\""), [(0, 3), (0, 1), (2, 1), (2, 3)]);
+    assert_eq!(indices("matching = \"far\""), [(2, 1), (2, 3), (0, 1), (0, 3)]);
+    assert_eq!(indices("matching = \"score\""), [(0, 3), (0, 1), (2, 3), (2, 1)]);
+    // Gaps 0.9, 0.8, 0.8 and 0.7.
+    assert_eq!(indices("matching = \"gap\""), [(0, 1), (0, 3), (2, 1), (2, 3)]);
+    assert_eq!(indices("matching = \"prefix\""), [(0, 3), (0, 1), (2, 1), (2, 3)]);
+}
+
+#[test]
+fn caps_hold_and_are_counted() {
+    assert_eq!(indices("per_example = 3"), [(0, 1), (0, 3), (2, 1)]);
+    // Each rollout once: 0–1 takes both, then only 2–3 is left.
+    assert_eq!(indices("per_rollout = 1"), [(0, 1), (2, 3)]);
+    assert_eq!(indices("per_rollout = 1\nmatching = \"near\""), [(0, 3), (2, 1)]);
+    assert_eq!(built("per_rollout = 1\nper_example = 1", &group()).dropped.over_cap, 3);
+}
+
+#[test]
+fn a_score_margin_needs_no_verdict() {
+    // Rewards 1, 0.1, 0.9, 0.2, 0.5: ten ordered pairs, of which 1–0.1, 1–0.2, 0.9–0.1 and 0.9–0.2 differ by 0.7.
+    let found = built("kind = \"score_margin\"\nmin_gap = 0.69", &group());
+    let pairs: Vec<_> = found.pairs.iter().map(|pair| (pair.chosen, pair.rejected)).collect();
+    assert_eq!(pairs, [(0, 1), (0, 3), (2, 1), (2, 3)]);
+    assert_eq!(found.dropped, Dropped { below_gap: 6, ..Dropped::default() });
+}
+
+#[test]
+fn a_rating_margin_compares_answers() {
+    // The gold rating is 5; 9 is off by 4, 7 by 2, and "n" is no rating.
+    assert_eq!(indices("kind = \"rating_margin\"\nmin_gap = 3.0"), [(0, 1), (2, 1)]);
+    let found = built("kind = \"rating_margin\"\nmin_gap = 3.0", &group());
+    assert_eq!(found.dropped, Dropped { ungraded: 1, below_gap: 2, ..Dropped::default() });
+}
+
+#[test]
+fn a_shared_prefix_is_asked_for() {
+    assert_eq!(indices("kind = \"shared_prefix\""), [(0, 1), (0, 3)]);
+    let found = built("kind = \"shared_prefix\"\nmin_prefix = 2", &group());
+    assert_eq!((found.pairs.len(), found.dropped.short_prefix), (1, 3));
+}
+
+#[test]
+fn what_gives_no_pairs_says_why() {
+    let [right, wrong, open] = [Some(true), Some(false), None].map(|is| candidate(1.0, is, "t", &[1]));
+    let dropped = |recipe: &str, group: &[Candidate]| built(recipe, group).dropped;
+    assert_eq!(dropped("", &[right, right]), Dropped { none_bad: 1, ..Dropped::default() });
+    assert_eq!(dropped("", &[wrong]), Dropped { none_good: 1, ..Dropped::default() });
+    assert_eq!(dropped("", &[open, open]), Dropped { ungraded: 2, ..Dropped::default() });
+    assert_eq!(dropped("", &[right, wrong]), Dropped { identical: 1, ..Dropped::default() });
+    assert_eq!(
+        dropped("kind = \"score_margin\"", &[right, wrong]),
+        Dropped { none_bad: 1, ..Dropped::default() }
+    );
+    assert_eq!(built("", &[]), Built::default());
+}
+
+#[test]
+fn the_first_error_meets_the_shortest_good_continuation() {
+    let right = |tokens| candidate(1.0, Some(true), "", tokens);
+    let wrong = candidate(0.0, Some(false), "", &[]);
+    // Step 0 can still be recovered from (a right continuation in cut 1), step 1 cannot: cut 2 fails.
+    let cuts: [&[Candidate]; 4] = [
+        &[right(&[1])],
+        &[right(&[1, 2, 3]), wrong, right(&[4, 5]), right(&[6, 7])],
+        &[wrong, wrong],
+        &[wrong],
+    ];
+    assert_eq!(first_error(&cuts), Ok(StepPair { step: 1, chosen: 2 }));
+    // The first step is the pit: fresh attempts give the chosen one.
+    assert_eq!(first_error(&[&[wrong, right(&[1])], &[wrong]]), Ok(StepPair { step: 0, chosen: 1 }));
+    assert_eq!(first_error(&[&[wrong], &[wrong]]), Err(Unpaired::NoneGood));
+    assert_eq!(first_error(&cuts[..2]), Err(Unpaired::Recoverable));
+}
+
+#[test]
+fn the_section_is_checked() {
+    let message = |recipe: &str| toml::from_str::<Pairs>(recipe).unwrap().validate().unwrap_err().to_string();
+    assert!(message("kind = \"score_margin\"\nmin_gap = -1.0").contains("select.pairs.min_gap = -1"));
+    assert!(message("min_gap = 0.5").contains("select.pairs.min_gap: only for"));
+    assert!(message("per_rollout = 0").contains("select.pairs.per_rollout = 0"));
+}
