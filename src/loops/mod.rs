@@ -7,11 +7,13 @@ pub mod collect;
 pub mod context;
 pub mod grpo;
 pub mod sft;
+pub mod star;
 
 pub use context::{Context, Questions};
 
 use crate::error::Result;
 use crate::log::Metrics;
+use crate::loss;
 use crate::model::Sequence;
 use crate::rollout::Group;
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,8 @@ pub enum Loop {
     Grpo(grpo::Grpo),
     /// Rollouts, scores and filters to traces; nothing is trained.
     Collect(collect::Collect),
+    /// Rounds of sampling rationales and learning those that are right.
+    Star(star::Star),
     /// Held-out questions; nothing is trained.
     Evaluate(Evaluate),
 }
@@ -43,18 +47,19 @@ impl Loop {
             Loop::Sft(_) => "sft",
             Loop::Grpo(_) => "grpo",
             Loop::Collect(_) => "collect",
+            Loop::Star(_) => "star",
             Loop::Evaluate(_) => "evaluate",
         }
     }
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Grpo(_))
+        matches!(self, Loop::Sft(_) | Loop::Grpo(_) | Loop::Star(_))
     }
 
     /// Whether it samples and scores completions of the training questions.
     pub fn rolls_out(&self) -> bool {
-        matches!(self, Loop::Grpo(_) | Loop::Collect(_))
+        matches!(self, Loop::Grpo(_) | Loop::Collect(_) | Loop::Star(_))
     }
 
     /// Checks the values.
@@ -62,6 +67,7 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
+            Loop::Star(star) => star.validate(),
             Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
         }
     }
@@ -119,4 +125,10 @@ pub trait Lesson {
     fn finish(&mut self, _context: &mut Context, _step: usize) -> Result<()> {
         Ok(())
     }
+}
+
+/// −Σ log p of completions that are learned whole, from their log-probabilities end to end.
+fn imitation(logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Tensor {
+    metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
+    loss::nll(logprobs, &logprobs.ones_like())
 }

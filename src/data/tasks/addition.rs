@@ -42,7 +42,8 @@ const LISTED: u32 = 2;
 const MOST_ROWS: usize = 100_000;
 
 impl Addition {
-    /// The rows of a split, the numbers of digits taking turns.
+    /// The rows of a split, the numbers of digits taking turns; the column `turn` counts them, by which a template can
+    /// treat every other row of each number of digits in another way.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         self.check()?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
@@ -53,8 +54,13 @@ impl Addition {
         let longest = pairs.iter().map(Vec::len).max().unwrap_or(0);
         let turns = (0..longest).flat_map(|turn| (0..classes).map(move |class| (class, turn)));
         let mut seen = HashSet::new();
-        let rows = turns.filter_map(|(class, turn)| Some((self.digits[class], *pairs[class].get(turn)?)));
-        Ok(rows.enumerate().map(|(index, (digits, pair))| self.row(index, digits, pair, &mut seen)).collect())
+        let rows = turns.filter_map(|(class, turn)| Some((class, turn, *pairs[class].get(turn)?)));
+        let row = |(index, (class, turn, pair))| {
+            let mut row = self.row(index, self.digits[class], pair, &mut seen);
+            row.fields.insert("turn".to_string(), json!(turn));
+            row
+        };
+        Ok(rows.enumerate().map(row).collect())
     }
 
     fn check(&self) -> Result<()> {
