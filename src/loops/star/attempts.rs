@@ -170,3 +170,108 @@ fn plain(trace: &Trace, prompts: &Prompts) -> Trace {
     trace.prompt_ids.clone_from(&prompted.tokens);
     trace
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Example, Prompt};
+    use crate::rollout::Prompted;
+    use serde_json::{Map, json};
+
+    fn trace(example: &str, round: usize, hinted: bool, correct: bool, text: &str) -> Trace {
+        let ids: Vec<u32> = text.bytes().map(u32::from).collect();
+        serde_json::from_value(json!({
+            "id": format!("{example}/{round}"), "example": example, "step": 1, "prompt": "1+1 2", "completion": text,
+            "answer": "2", "steps": [], "predicted": "2", "stop": {"eos": 0}, "scores": {}, "reward": 0.0,
+            "advantage": null, "prompt_ids": [1, 2, 3], "completion_ids": ids, "logprobs": [], "digits": "1",
+            "round": round, "hinted": hinted, "correct": correct
+        }))
+        .unwrap()
+    }
+
+    fn prompts(ids: &[&str]) -> Prompts {
+        let prompted = |id: &&str| {
+            let example = Example {
+                id: (*id).to_string(),
+                index: 0,
+                prompt: Prompt::Text("1+1".into()),
+                completion: None,
+                completions: vec![],
+                answer: Some("2".into()),
+                choices: vec![],
+                fields: Map::new(),
+            };
+            Prompted { example: example.into(), tokens: vec![1, 2] }
+        };
+        Prompts::of(ids.iter().map(prompted).collect())
+    }
+
+    fn correct() -> Select {
+        Select { correct: true, ..Select::default() }
+    }
+
+    /// a is solved, b only with the hint, c not at all.
+    fn round() -> Attempts {
+        let traces = vec![
+            trace("a", 1, false, true, "x"),
+            trace("b", 1, false, false, "y"),
+            trace("c", 1, false, false, "z"),
+            trace("b", 1, true, true, "hinted"),
+            trace("c", 1, true, false, "w"),
+        ];
+        Attempts { traces }
+    }
+
+    #[test]
+    fn questions_count_as_solved_rationalized_or_neither() {
+        let (all, classes) = round().figures(&correct(), Some("digits"));
+        assert_eq!(all, Figures { questions: 3, solved: 1, rationalized: 1 });
+        assert_eq!(classes["1"], all);
+        let mut metrics = Metrics::default();
+        let taught = round().taught(&correct(), &prompts(&["a", "b", "c"]));
+        round().describe(&correct(), None, &taught, &mut metrics);
+        let figures = ["coverage", "rationalized", "rationales", "rationales_hinted", "hinted_accuracy"];
+        let third = 1.0 / 3.0;
+        for (name, value) in figures.iter().zip([third, third, 2.0, 0.5, 0.5]) {
+            assert_eq!(metrics.get(&format!("star/{name}")), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_teaches_has_the_plain_prompt_and_the_sampled_completion() {
+        let taught = round().taught(&correct(), &prompts(&["a", "b", "c"]));
+        let seen: Vec<_> = taught.iter().map(|t| (t.example.as_str(), t.completion.as_str())).collect();
+        assert_eq!(seen, [("a", "x"), ("b", "hinted")]);
+        for trace in &taught {
+            assert_eq!(trace.prompt_ids, [1, 2], "the hint's id, 3, is gone");
+            assert_eq!(trace.prompt, Prompt::Text("1+1".into()));
+        }
+        assert_eq!(taught[1].completion_ids, "hinted".bytes().map(u32::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn of_several_rounds_the_newest_comes_first() {
+        let mut all = round();
+        all.traces.extend([trace("a", 2, false, true, "x"), trace("a", 2, false, true, "new")]);
+        let texts = |select: Select| -> Vec<String> {
+            all.taught(&select, &prompts(&["a", "b", "c"])).into_iter().map(|t| t.completion).collect()
+        };
+        assert_eq!(texts(correct()), ["x", "new", "x", "hinted"]);
+        assert_eq!(texts(Select { dedup: true, ..correct() }), ["x", "new", "hinted"]);
+        assert_eq!(texts(Select { per_example: Some(1), ..correct() }), ["x", "hinted"]);
+    }
+
+    #[test]
+    fn a_chunk_is_whole_with_all_its_rollouts_and_hints() {
+        let chunks = [vec!["a".to_string()], vec!["b".into(), "c".into()], vec!["d".into()]];
+        let whole = |attempts: &Attempts, hinting| attempts.whole(&chunks, 1, hinting, &correct());
+        assert_eq!(whole(&round(), true), 2);
+        let mut torn = round();
+        torn.traces.pop();
+        assert_eq!(whole(&torn, true), 1, "c was failed and its hinted rollout is missing");
+        torn.traces.truncate(3);
+        assert_eq!((whole(&torn, true), whole(&torn, false)), (1, 2), "without a hint nothing is missing");
+        assert_eq!(whole(&Attempts::default(), true), 0);
+        assert_eq!(round().whole(&chunks, 2, true, &correct()), 0);
+    }
+}

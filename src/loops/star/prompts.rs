@@ -104,3 +104,12 @@ fn check(question: &Prompted, hinted: &HashMap<String, Prompted>, policy: &Polic
     }
     Ok(())
 }
+
+#[cfg(test)]
+impl Prompts {
+    /// Prompts without a hint.
+    pub(super) fn of(plain: Vec<Prompted>) -> Self {
+        let plain = plain.into_iter().map(|prompted| (prompted.example.id.clone(), prompted)).collect();
+        Self { hinted: None, plain }
+    }
+}
