@@ -139,7 +139,7 @@ fn a_round_samples_filters_and_trains_as_the_recipe_says() {
         assert_eq!(asked.len() as f64, 2.0 * (60.0 + 60.0 - solved(false)));
         assert!(of(round).any(|m| m["eval/accuracy"].is_number()), "held-out questions after round {round}");
     }
-    assert!(said.contains("round 3"), "{said}");
+    assert!(said.contains("star, round") && said.contains("star, loop round 3"), "{said}");
     let picture = fs::read_to_string(program.out().join("star-accuracy.svg")).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("digits = 1"), "{picture}");
 }
@@ -174,9 +174,8 @@ fn killed_and_resumed(arguments: &[&str], reached: impl Fn(&Path) -> bool, unfin
         |program: &Program| fs::read(program.out().join("star-step-000031/model.safetensors")).unwrap();
     assert!(weights(&whole) == weights(&killed), "the weights differ");
     let curve = |program: &Program| -> Vec<(u64, String)> {
-        let figures = |m: &Value| {
-            ["loss", "star/coverage", "eval/accuracy"].map(|name| m[name].to_string()).join(" ")
-        };
+        let figures =
+            |m: &Value| ["loss", "star/coverage", "eval/accuracy"].map(|name| m[name].to_string()).join(" ");
         lines(&program.out().join("metrics.jsonl"))
             .iter()
             .filter(|m| m["stage"] == "star")
@@ -214,8 +213,7 @@ fn few_shot_examples_help_sampling_and_are_not_trained_on() {
     assert!(!taught.is_empty());
     for trace in &taught {
         let sampled = asked.iter().find(|t| t["id"] == trace["id"]).unwrap();
-        let (shown, learned) =
-            (sampled["prompt"].as_str().unwrap(), trace["prompt"].as_str().unwrap());
+        let (shown, learned) = (sampled["prompt"].as_str().unwrap(), trace["prompt"].as_str().unwrap());
         assert!(shown.contains("\n\n") && shown.contains("####"), "a solved row is shown: {shown}");
         assert_eq!(learned, format!("{}\n", trace["question"].as_str().unwrap()));
         assert_eq!(ids(&trace["prompt_ids"]).len(), learned.chars().count());
@@ -251,7 +249,11 @@ fn mistakes_are_named_before_anything_starts() {
     let cases: [(&[&str], &[&str]); 8] = [
         (&["stage.star.select.correct=false"], &["loop.star", "select.correct = true"]),
         (
-            &["stage.star.select.correct=false", "stage.star.select.min_reward=0.5", "stage.star.reward.answer=false"],
+            &[
+                "stage.star.select.correct=false",
+                "stage.star.select.min_reward=0.5",
+                "stage.star.reward.answer=false",
+            ],
             &["reward.answer"],
         ),
         (&["stage.star.rollout.hint.hint=\"{{ question }}\""], &["rollout.hint.hint", "answer"]),
@@ -276,7 +278,10 @@ fn rows_that_cannot_be_rationalized_are_named() {
     let recipe = program::ON_ROWS.replace("LOOP", "star") + "[rollout.hint]\n[select]\ncorrect = true\n";
     let rows = [
         ("{\"id\": \"q1\", \"question\": \"1+1\"}\n", "example q1: it has no gold answer"),
-        ("{\"id\": \"q2\", \"prompt\": \"1+1\", \"answer\": \"2\"}\n", "example q2: it brings its prompt ready-made"),
+        (
+            "{\"id\": \"q2\", \"prompt\": \"1+1\", \"answer\": \"2\"}\n",
+            "example q2: it brings its prompt ready-made",
+        ),
     ];
     for (row, words) in rows {
         let program = Program::new(&recipe);

@@ -1,49 +1,22 @@
 //! A run: its directory, what has been done in it, what it shows.
 
 use super::stage::Opened;
+use super::summary::Evaluation;
 use super::{collect, run_name, star, summary, train};
 use crate::checkpoint::{Mode, Progress, RunDir, Saved, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::eval::{self, Report};
-use crate::log::{Board, JsonLines, Metrics, Show, table};
+use crate::eval;
+use crate::log::{Board, JsonLines, Metrics, Show, plot, table};
 use crate::loops::Loop;
 use crate::optim::AdamW;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
 use crate::reward::Registry;
 use crate::rollout::Trace;
 use crate::seed;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// An evaluation: a line of `evaluations.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// The stage that evaluated.
-    pub stage: String,
-    /// The pass over the list of stages, counted from 1.
-    pub round: usize,
-    /// The round of the loop itself, where it has rounds; 0 is before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loop_round: Option<usize>,
-    /// Steps done; 0 is before the first.
-    pub step: usize,
-    /// What was found.
-    pub report: Report,
-}
-
-impl Evaluation {
-    /// `warmup, step 150`.
-    pub fn title(&self) -> String {
-        let round = if self.round > 1 { format!(", round {}", self.round) } else { String::new() };
-        match self.loop_round {
-            Some(own) => format!("{}{round}, loop round {own}", self.stage),
-            None => format!("{}{round}, step {}", self.stage, self.step),
-        }
-    }
-}
 
 /// A run under way.
 pub struct Session {
@@ -114,7 +87,10 @@ impl Session {
             Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
-            Loop::Star(lesson) => star::star(&lesson, &mut opened, self)?,
+            Loop::Star(lesson) => {
+                star::star(&lesson, &mut opened, self)?;
+                self.picture(&opened)?;
+            }
             Loop::Evaluate(_) => {
                 self.evaluate(&mut opened, 1)?;
                 self.mark(&opened, 1)?;
@@ -249,14 +225,37 @@ impl Session {
         self.dir.prune(&opened.stage.checkpoint)
     }
 
-    /// Prints what the evaluations say, and where everything is.
-    pub fn finish(self) -> Result<()> {
+    /// Draws the accuracy by round of a stage whose loop has rounds: `<stage>-accuracy.svg`.
+    fn picture(&self, opened: &Opened) -> Result<()> {
+        let evaluations = self.evaluations()?;
+        let ours = |stage: &&Vec<&Evaluation>| {
+            stage.iter().all(|e| e.stage == opened.name && e.round == opened.round)
+        };
+        let stages = summary::by_round(&evaluations);
+        let Some(stage) = stages.iter().find(ours) else { return Ok(()) };
+        let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref()).unwrap_or("class");
+        let path = self.dir.path().join(format!("{}-accuracy.svg", label(&opened.name, opened.round)));
+        let svg = plot::accuracy(&[summary::panel(stage, by)])
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+        write_atomic(&path, svg.as_bytes())
+    }
+
+    fn evaluations(&self) -> Result<Vec<Evaluation>> {
         let path = self.dir.path().join("evaluations.jsonl");
-        let evaluations = JsonLines::read(&path)?
+        JsonLines::read(&path)?
             .into_iter()
             .map(serde_json::from_value::<Evaluation>)
             .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
+    }
+
+    /// Prints what the evaluations say, and where everything is.
+    pub fn finish(self) -> Result<()> {
+        let evaluations = self.evaluations()?;
+        for stage in summary::by_round(&evaluations) {
+            let (header, rows) = summary::rounds(&stage);
+            println!("{}", table(&header, &rows));
+        }
         let points = summary::points(&evaluations);
         if !points.is_empty() {
             let (header, rows) = summary::table(&points);
