@@ -2,6 +2,7 @@
 
 pub mod files;
 pub mod metrics;
+pub mod plot;
 pub mod show;
 pub mod table;
 

@@ -30,6 +30,11 @@ impl Show {
         Self { bar, live, quiet, stage, steps, began: Instant::now(), first: done, last_line: None }
     }
 
+    /// How many steps there will be, where that is known late.
+    pub fn expect(&mut self, steps: usize) {
+        self.steps = steps;
+    }
+
     /// What is being done within a step, for terminals only.
     pub fn doing(&self, what: &str) {
         if self.live {

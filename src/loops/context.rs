@@ -64,6 +64,16 @@ impl Questions {
         self.pick(self.seed, step)
     }
 
+    /// The `count` questions (all, where none is said) of `round`, counted from 1: each once, and the rounds take turns
+    /// with them.
+    pub fn of_round(&self, count: Option<usize>, round: usize) -> Vec<Prompted> {
+        let count = count.unwrap_or(self.all.len()).min(self.all.len());
+        let mut order = order::of_step(self.all.len(), count, round - 1, self.shuffle.then_some(self.seed));
+        let mut seen = std::collections::HashSet::new();
+        order.retain(|index| seen.insert(*index));
+        order.into_iter().map(|index| self.all[index].clone()).collect()
+    }
+
     /// Further questions, for the `attempt`-th resampling of `step`: another order, so that they differ.
     pub fn spare(&self, step: usize, attempt: usize) -> Vec<Prompted> {
         self.pick(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64]), step)
@@ -118,8 +128,8 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = match &self.rollout {
-            Kind::Group(config) => {
+        let mut groups = match self.rollout.group_size() {
+            Some(size) => {
                 let base = [self.seed, step as u64, attempt as u64];
                 let seed = |index: usize, sample: usize| {
                     seed::derive(&[base[0], base[1], base[2], index as u64, sample as u64])
@@ -127,7 +137,7 @@ impl Context {
                 let (groups, statistics) = group::sample(
                     &self.policy,
                     prompts,
-                    config.size,
+                    size,
                     &self.sampling,
                     &self.format,
                     seed,
@@ -138,7 +148,7 @@ impl Context {
                 metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
                 groups
             }
-            Kind::Dataset(_) => dataset::read(
+            None => dataset::read(
                 &self.policy,
                 prompts,
                 &self.sampling,

@@ -8,11 +8,13 @@ pub mod context;
 pub mod dpo;
 pub mod grpo;
 pub mod sft;
+pub mod star;
 
 pub use context::{Context, Questions, candidate};
 
 use crate::error::Result;
 use crate::log::Metrics;
+use crate::loss;
 use crate::model::Sequence;
 use crate::policy::Refresh;
 use crate::rollout::Group;
@@ -31,6 +33,8 @@ pub enum Loop {
     Grpo(grpo::Grpo),
     /// Rollouts, scores and filters to traces; nothing is trained.
     Collect(collect::Collect),
+    /// Rounds of sampling rationales and learning those that are right.
+    Star(star::Star),
     /// Held-out questions; nothing is trained.
     Evaluate(Evaluate),
 }
@@ -48,19 +52,20 @@ impl Loop {
             Loop::Dpo(_) => "dpo",
             Loop::Grpo(_) => "grpo",
             Loop::Collect(_) => "collect",
+            Loop::Star(_) => "star",
             Loop::Evaluate(_) => "evaluate",
         }
     }
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_))
+        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Star(_))
     }
 
     /// Whether it samples and scores completions of the training questions.
     pub fn rolls_out(&self) -> bool {
         match self {
-            Loop::Grpo(_) | Loop::Collect(_) => true,
+            Loop::Grpo(_) | Loop::Collect(_) | Loop::Star(_) => true,
             Loop::Dpo(dpo) => dpo.online,
             Loop::Sft(_) | Loop::Evaluate(_) => false,
         }
@@ -71,7 +76,7 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => grpo.needs_reference(),
             Loop::Dpo(dpo) => dpo.needs_reference(),
-            Loop::Sft(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
+            Loop::Sft(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
         }
     }
 
@@ -80,7 +85,7 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => Some(&grpo.reference),
             Loop::Dpo(dpo) => Some(&dpo.reference),
-            Loop::Sft(_) | Loop::Collect(_) | Loop::Evaluate(_) => None,
+            Loop::Sft(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => None,
         }
     }
 
@@ -90,6 +95,7 @@ impl Loop {
             Loop::Dpo(dpo) => dpo.validate(),
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
+            Loop::Star(star) => star.validate(),
             Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
         }
     }
@@ -155,4 +161,10 @@ pub trait Lesson {
     fn finish(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<()> {
         Ok(())
     }
+}
+
+/// −Σ log p of completions that are learned whole, from their log-probabilities end to end.
+fn imitation(logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Tensor {
+    metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
+    loss::nll(logprobs, &logprobs.ones_like())
 }

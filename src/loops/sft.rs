@@ -1,9 +1,8 @@
 //! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned.
 
-use super::{Batch, Context, Lesson, Update};
+use super::{Batch, Context, Lesson, Update, imitation};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loss;
 use crate::model::Sequence;
 use crate::rollout::Prompted;
 use serde::{Deserialize, Serialize};
@@ -80,7 +79,6 @@ impl Lesson for Sft {
         entropy: &Tensor,
         metrics: &mut Metrics,
     ) -> Result<Tensor> {
-        metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
-        Ok(loss::nll(logprobs, &logprobs.ones_like()))
+        Ok(imitation(logprobs, entropy, metrics))
     }
 }

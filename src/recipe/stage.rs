@@ -25,7 +25,7 @@ pub struct Run {
     pub name: Option<String>,
     /// Everything random derives from it.
     pub seed: u64,
-    /// Steps of a stage.
+    /// Steps of a stage; of `loop.star`, of its first round.
     pub steps: Option<usize>,
     /// Passes over the questions, where `steps` is not given.
     pub epochs: f64,
@@ -157,6 +157,9 @@ impl Stage {
                 "set data.eval, or a data.task that has some",
             );
         }
+        if let Some((path, message, remedy)) = self.check_star() {
+            return problem(path, message, remedy);
+        }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {
             match size {
                 None => {
@@ -191,6 +194,48 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// What of the other sections does not fit `loop.star`: the key, what is wrong, the remedy.
+    fn check_star(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        let hinting = matches!(self.rollout, Kind::Hint(_));
+        let Loop::Star(star) = &self.lesson else {
+            return hinting.then_some((
+                "rollout.hint",
+                "only loop.star strips the hint from what it trains on",
+                "use [rollout.group] here",
+            ));
+        };
+        let filters = self.select.correct || self.select.min_reward.is_some();
+        let sampling = &self.policy.sampling;
+        match self.rollout.group_size() {
+            None => Some((
+                "loop.star",
+                "it learns from the policy's own samples, and [rollout.dataset] reads others'",
+                "use [rollout.group], or [rollout.hint] to rationalize",
+            )),
+            Some(size) if size > 1 && sampling.temperature == 0.0 => Some((
+                "policy.sampling.temperature",
+                "greedy samples of one prompt are all the same",
+                "use a positive temperature, or a rollout of size 1",
+            )),
+            _ if !filters => Some((
+                "loop.star",
+                "nothing tells which rationales to learn",
+                "set select.correct = true, STaR's filter, or select.min_reward with a [reward]",
+            )),
+            _ if self.select.min_reward.is_some() && self.reward.is_empty() => Some((
+                "select.min_reward",
+                "there is no reward to compare with it",
+                "add [reward.answer] or another reward",
+            )),
+            _ if star.watches_accuracy() && self.eval.is_none() => Some((
+                "loop.star.plateau.measure",
+                "the held-out accuracy cannot rise without an [eval] section",
+                "add [eval], or use measure = \"coverage\"",
+            )),
+            _ => None,
+        }
     }
 
     fn check_sections(&self) -> Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod dataset;
 pub mod group;
+pub mod hint;
 pub mod trace;
 
 pub use trace::Trace;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub enum Kind {
     /// Independent samples of the policy.
     Group(group::GroupRollout),
+    /// Independent samples, and where they fail, samples of a prompt that knows the answer.
+    Hint(hint::HintRollout),
     /// The rows' own completions.
     Dataset(dataset::DatasetRollout),
 }
@@ -37,6 +40,7 @@ impl Kind {
             Kind::Group(group) if group.size == 0 => Err(Error::Recipe(
                 "rollout.group.size = 0: at least one completion of each prompt is needed".into(),
             )),
+            Kind::Hint(hint) => hint.validate(),
             _ => Ok(()),
         }
     }
@@ -45,6 +49,7 @@ impl Kind {
     pub fn group_size(&self) -> Option<usize> {
         match self {
             Kind::Group(group) => Some(group.size),
+            Kind::Hint(hint) => Some(hint.size),
             Kind::Dataset(_) => None,
         }
     }

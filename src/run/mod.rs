@@ -4,6 +4,7 @@ mod collect;
 mod plan;
 mod session;
 mod stage;
+mod star;
 mod summary;
 mod train;
 

@@ -2,6 +2,7 @@
 
 use crate::data::hub::Hub;
 use crate::loops::Loop;
+use crate::loops::star::{Star, rounds::steps as steps_of_round};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::recipe::Stage;
@@ -42,6 +43,7 @@ pub fn describe(plan: &[Planned], hub: &Hub) -> String {
 fn work(stage: &Stage) -> String {
     match (&stage.lesson, stage.run.steps) {
         (Loop::Evaluate(_), _) => "the held-out questions once".into(),
+        (Loop::Star(star), steps) => rounds(star, steps, stage),
         (_, Some(steps)) => format!("{steps} steps of {} prompts", stage.data.prompts_per_step),
         (_, None) => format!(
             "{} pass(es) over the data, {} prompts a step",
@@ -50,8 +52,20 @@ fn work(stage: &Stage) -> String {
     }
 }
 
+fn rounds(star: &Star, steps: Option<usize>, stage: &Stage) -> String {
+    let questions = star.questions.map_or("all".into(), |count| count.to_string());
+    let learning = match steps {
+        Some(first) => {
+            let of = |round| steps_of_round(first, star.growth, star.max_steps, round);
+            format!("{} to {} steps of {}", of(1), of(star.rounds), stage.data.prompts_per_step)
+        }
+        None => format!("{} pass(es) over the rationales kept", stage.run.epochs),
+    };
+    format!("{} rounds of {questions} questions, then {learning}", star.rounds)
+}
+
 fn tokens(stage: &Stage) -> String {
-    let prompts = stage.data.prompts_per_step;
+    let prompts = sampled_together(stage);
     match stage.rollout.group_size() {
         Some(size) if stage.lesson.rolls_out() => format!(
             "a step samples {prompts} × {size} = {} completions of at most {} tokens: {} tokens",
@@ -60,6 +74,13 @@ fn tokens(stage: &Stage) -> String {
             prompts * size * stage.policy.sampling.max_new_tokens
         ),
         _ => format!("a step reads {prompts} rows, {} tokens at a time", stage.optim.tokens_per_microbatch),
+    }
+}
+
+fn sampled_together(stage: &Stage) -> usize {
+    match &stage.lesson {
+        Loop::Star(star) => star.chunk,
+        _ => stage.data.prompts_per_step,
     }
 }
 
@@ -108,7 +129,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         parts.push(("reference policy", parameters * width));
     }
     if let (true, Some(size)) = (stage.lesson.rolls_out(), stage.rollout.group_size()) {
-        let slots = stage.policy.decode_slots.min(stage.data.prompts_per_step * size);
+        let slots = stage.policy.decode_slots.min(sampled_together(stage) * size);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
         let length = (prompt + stage.policy.sampling.max_new_tokens).min(shape.max_position_embeddings);
         let per_token = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * width;

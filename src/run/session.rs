@@ -1,44 +1,23 @@
 //! A run: its directory, what has been done in it, what it shows.
 
 use super::stage::Opened;
-use super::{collect, run_name, summary, train};
+use super::summary::Evaluation;
+use super::{collect, run_name, star, summary, train};
 use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::eval::{self, Report};
-use crate::log::{Board, JsonLines, Metrics, Show, table};
+use crate::eval;
+use crate::log::{Board, JsonLines, Metrics, Show, plot, table};
 use crate::loops::Loop;
 use crate::optim::AdamW;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
 use crate::reward::Registry;
 use crate::rollout::Trace;
 use crate::seed;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tch::Tensor;
-
-/// An evaluation: a line of `evaluations.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// The stage that evaluated.
-    pub stage: String,
-    /// The pass over the list of stages, counted from 1.
-    pub round: usize,
-    /// Steps done; 0 is before the first.
-    pub step: usize,
-    /// What was found.
-    pub report: Report,
-}
-
-impl Evaluation {
-    /// `warmup, step 150`.
-    pub fn title(&self) -> String {
-        let round = if self.round > 1 { format!(", round {}", self.round) } else { String::new() };
-        format!("{}{round}, step {}", self.stage, self.step)
-    }
-}
 
 /// A run under way.
 pub struct Session {
@@ -110,6 +89,10 @@ impl Session {
             Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
+            Loop::Star(lesson) => {
+                star::star(&lesson, &mut opened, self)?;
+                self.picture(&opened)?;
+            }
             Loop::Evaluate(_) => {
                 self.evaluate(&mut opened, 1)?;
                 self.mark(&opened, 1)?;
@@ -148,8 +131,24 @@ impl Session {
 
     /// The steps of the stage that are done; the policy, its reference and the optimiser as they were then.
     pub fn restore(&mut self, opened: &mut Opened, optim: &mut AdamW) -> Result<usize> {
-        let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok(0) };
+        let Some(saved) = self.restore_policy(opened)? else { return Ok(0) };
+        *optim = self.optimizer(opened, &saved)?;
+        Ok(saved.state.progress.step)
+    }
+
+    /// The newest checkpoint of the stage, with the policy and the stage's counts taken from it.
+    pub fn restore_policy(&mut self, opened: &mut Opened) -> Result<Option<Saved>> {
+        let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok(None) };
         opened.restore(&saved.path)?;
+        let progress = &saved.state.progress;
+        opened.tokens = progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
+        opened.position = progress.extra["position"].clone();
+        self.newest.clone_from(&progress.metrics);
+        Ok(Some(saved))
+    }
+
+    /// The optimiser of the restored policy as it was saved.
+    pub fn optimizer(&self, opened: &Opened, saved: &Saved) -> Result<AdamW> {
         let state = saved.optimizer()?.ok_or_else(|| {
             Error::Checkpoint(format!(
                 "{}: it was written with checkpoint.save_optimizer = false, so --resume cannot continue exactly; \
@@ -157,11 +156,9 @@ impl Session {
                 saved.path.display()
             ))
         })?;
-        *optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
         optim.load_state(state)?;
-        opened.tokens = saved.state.progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
-        self.newest = saved.state.progress.metrics;
-        Ok(saved.state.progress.step)
+        Ok(optim)
     }
 
     /// Writes and shows the figures and rollouts of a step.
@@ -175,7 +172,7 @@ impl Session {
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
-        if opened.stage.log.traces || matches!(opened.stage.lesson, Loop::Collect(_)) {
+        if opened.stage.log.traces || matches!(opened.stage.lesson, Loop::Collect(_) | Loop::Star(_)) {
             files.traces.append(traces)?;
         }
         if let Some(board) = &mut files.board {
@@ -223,6 +220,7 @@ impl Session {
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
+            loop_round: opened.loop_round,
             step,
             report,
         }])
@@ -230,32 +228,61 @@ impl Session {
 
     /// Saves the policy and the optimiser if `[checkpoint]` says so.
     pub fn checkpoint(&mut self, opened: &Opened, optim: &AdamW, step: usize) -> Result<()> {
-        let config = &opened.stage.checkpoint;
-        if !config.due(step, opened.steps) {
+        if !opened.stage.checkpoint.due(step, opened.steps) {
             return Ok(());
         }
+        self.save(opened, Some(optim), step, step == opened.steps)
+    }
+
+    /// Saves the policy, and the optimiser where it is needed to go on; `last` says that the stage is done.
+    pub fn save(&mut self, opened: &Opened, optim: Option<&AdamW>, step: usize, last: bool) -> Result<()> {
+        let config = &opened.stage.checkpoint;
         if let Some(files) = &self.files {
             files.show.doing("saving");
         }
-        let state = config.save_optimizer.then(|| optim.state());
-        self.dir.save(&self.progress(opened, step), state.as_deref(), |folder| opened.save(folder))?;
+        let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);
+        self.dir.save(&self.progress(opened, step, last), state.as_deref(), |folder| opened.save(folder))?;
         self.dir.prune(config)
     }
 
     /// Notes how far a stage without training has come.
     pub fn mark(&mut self, opened: &Opened, step: usize) -> Result<()> {
-        self.dir.save(&self.progress(opened, step), None, |_| Ok(()))?;
+        let progress = self.progress(opened, step, step == opened.steps);
+        self.dir.save(&progress, None, |_| Ok(()))?;
         self.dir.prune(&opened.stage.checkpoint)
+    }
+
+    /// Draws the accuracy by round of a stage whose loop has rounds: `<stage>-accuracy.svg`.
+    fn picture(&self, opened: &Opened) -> Result<()> {
+        let evaluations = self.evaluations()?;
+        let ours = |stage: &&Vec<&Evaluation>| {
+            stage.iter().all(|e| e.stage == opened.name && e.round == opened.round)
+        };
+        let stages = summary::by_round(&evaluations);
+        let Some(stage) = stages.iter().find(ours) else { return Ok(()) };
+        let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref()).unwrap_or("class");
+        let path = self.dir.path().join(format!("{}-accuracy.svg", label(&opened.name, opened.round)));
+        let svg = plot::accuracy(&[summary::panel(stage, by)])
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+        write_atomic(&path, svg.as_bytes())
+    }
+
+    fn evaluations(&self) -> Result<Vec<Evaluation>> {
+        let path = self.dir.path().join("evaluations.jsonl");
+        JsonLines::read(&path)?
+            .into_iter()
+            .map(serde_json::from_value::<Evaluation>)
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
     }
 
     /// Prints what the evaluations say, and where everything is.
     pub fn finish(self) -> Result<()> {
-        let path = self.dir.path().join("evaluations.jsonl");
-        let evaluations = JsonLines::read(&path)?
-            .into_iter()
-            .map(serde_json::from_value::<Evaluation>)
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+        let evaluations = self.evaluations()?;
+        for stage in summary::by_round(&evaluations) {
+            let (header, rows) = summary::rounds(&stage);
+            println!("{}", table(&header, &rows));
+        }
         let points = summary::points(&evaluations);
         if !points.is_empty() {
             let (header, rows) = summary::table(&points);
@@ -266,15 +293,46 @@ impl Session {
         Ok(())
     }
 
-    fn progress(&self, opened: &Opened, step: usize) -> Progress {
+    /// Where the data and the models of the hub come from, and the run's seed.
+    pub fn sources(&self) -> (&Hub, u64) {
+        (&self.hub, self.seed)
+    }
+
+    /// The newest value of a figure.
+    pub fn figure(&self, name: &str) -> Option<f64> {
+        self.newest.get(name).copied()
+    }
+
+    /// The file of everything that the stage sampled in a round of its loop.
+    pub fn attempts(&self, opened: &Opened, loop_round: usize) -> PathBuf {
+        let label = label(&opened.name, opened.round);
+        self.dir.path().join("traces").join(format!("{label}-round-{loop_round}.jsonl"))
+    }
+
+    /// Tells the display how many steps the stage is now expected to have.
+    pub fn expect(&mut self, opened: &mut Opened, steps: usize) {
+        opened.steps = steps;
+        if let Some(files) = &mut self.files {
+            files.show.expect(steps);
+        }
+    }
+
+    /// Shows what is being done within a step.
+    pub fn doing(&self, what: &str) {
+        if let Some(files) = &self.files {
+            files.show.doing(what);
+        }
+    }
+
+    fn progress(&self, opened: &Opened, step: usize, last: bool) -> Progress {
         Progress {
             stage: opened.name.clone(),
             round: opened.round,
             step,
-            last: step == opened.steps,
+            last,
             seed: self.seed,
             metrics: self.newest.clone(),
-            extra: json!({ "tokens": opened.tokens }),
+            extra: json!({ "tokens": opened.tokens, "position": opened.position }),
         }
     }
 
@@ -344,6 +402,7 @@ fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
     let mut line = Map::new();
     line.insert("stage".into(), opened.name.clone().into());
     line.insert("round".into(), opened.round.into());
+    line.extend(opened.loop_round.map(|own| ("loop_round".to_string(), own.into())));
     line.insert("step".into(), step.into());
     line.extend(figures);
     Value::Object(line)

@@ -10,6 +10,7 @@ use crate::recipe::Stage;
 use crate::reward::{Registry, Rewards};
 use crate::rollout::Prompted;
 use crate::seed;
+use serde_json::Value;
 use std::path::Path;
 
 const ADAPTER: &str = "adapter";
@@ -31,6 +32,10 @@ pub struct Opened {
     pub steps: usize,
     /// Tokens learned from so far.
     pub tokens: usize,
+    /// The round that the loop itself is in, where it has rounds; 0 is before the first.
+    pub loop_round: Option<usize>,
+    /// What the loop has to remember beside its step.
+    pub position: Value,
 }
 
 impl Opened {
@@ -56,12 +61,7 @@ impl Opened {
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
-        let policy = Policy::open(
-            &stage.policy,
-            hub,
-            layout.policy,
-            seed::derive(&[stage_seed, seed::of_text("init")]),
-        )?;
+        let policy = Policy::open(&stage.policy, hub, layout.policy, init_seed(stage_seed))?;
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
@@ -95,7 +95,24 @@ impl Opened {
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
             progress: Box::new(|_| {}),
         };
-        Ok(Self { name: name.to_string(), round, stage, context, held_out, steps, tokens: 0 })
+        Ok(Self {
+            name: name.to_string(),
+            round,
+            stage,
+            context,
+            held_out,
+            steps,
+            tokens: 0,
+            loop_round: None,
+            position: Value::Null,
+        })
+    }
+
+    /// Takes the policy back to what the stage began with.
+    pub fn begin_again(&mut self, hub: &Hub) -> Result<()> {
+        let device = self.context.policy.model.device();
+        self.context.policy = Policy::open(&self.stage.policy, hub, device, init_seed(self.context.seed))?;
+        Ok(())
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
@@ -143,6 +160,11 @@ fn steps(stage: &Stage, questions: &Questions) -> usize {
     let passes = |epochs: f64| ((questions.steps_per_epoch() as f64 * epochs).ceil() as usize).max(1);
     match &stage.lesson {
         Loop::Evaluate(_) => 1,
+        Loop::Star(star) => star.rounds,
         _ => stage.run.steps.unwrap_or_else(|| passes(stage.run.epochs)),
     }
+}
+
+fn init_seed(stage_seed: u64) -> u64 {
+    seed::derive(&[stage_seed, seed::of_text("init")])
 }

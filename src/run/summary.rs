@@ -1,7 +1,36 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
-use super::session::Evaluation;
-use std::collections::BTreeSet;
+use crate::eval::Report;
+use crate::log::plot::{Curve, Panel};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An evaluation: a line of `evaluations.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// The stage that evaluated.
+    pub stage: String,
+    /// The pass over the list of stages, counted from 1.
+    pub round: usize,
+    /// The round of the loop itself, where it has rounds; 0 is before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loop_round: Option<usize>,
+    /// Steps done; 0 is before the first.
+    pub step: usize,
+    /// What was found.
+    pub report: Report,
+}
+
+impl Evaluation {
+    /// `warmup, step 150`.
+    pub fn title(&self) -> String {
+        let round = if self.round > 1 { format!(", round {}", self.round) } else { String::new() };
+        match self.loop_round {
+            Some(own) => format!("{}{round}, loop round {own}", self.stage),
+            None => format!("{}{round}, step {}", self.stage, self.step),
+        }
+    }
+}
 
 /// The first evaluation and the last of each stage: a title and a report each, in order.
 pub fn points(evaluations: &[Evaluation]) -> Vec<&Evaluation> {
@@ -17,6 +46,56 @@ pub fn points(evaluations: &[Evaluation]) -> Vec<&Evaluation> {
         }
     }
     picked
+}
+
+/// The evaluations of each stage whose loop has rounds, round by round.
+pub fn by_round(evaluations: &[Evaluation]) -> Vec<Vec<&Evaluation>> {
+    let mut stages: Vec<Vec<&Evaluation>> = Vec::new();
+    for evaluation in evaluations.iter().filter(|evaluation| evaluation.loop_round.is_some()) {
+        let same = |known: &&Evaluation| (&known.stage, known.round) == (&evaluation.stage, evaluation.round);
+        match stages.last_mut().filter(|stage| stage.first().is_some_and(same)) {
+            Some(stage) => stage.push(evaluation),
+            None => stages.push(vec![evaluation]),
+        }
+    }
+    stages
+}
+
+/// The table of a stage's rounds: one row a round, one column a class and one for all questions.
+pub fn rounds(stage: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
+    let classes: BTreeSet<&String> = stage.iter().flat_map(|e| e.report.classes.keys()).collect();
+    let first = stage.first().map_or(String::new(), |e| format!("{}, round", e.stage));
+    let header = std::iter::once(first).chain(classes.iter().map(|c| c.to_string()));
+    let row = |evaluation: &&Evaluation| {
+        let report = &evaluation.report;
+        let class = |class: &&String| report.classes.get(*class).map_or("–".into(), |(s, _)| percent(*s));
+        std::iter::once(evaluation.loop_round.unwrap_or(0).to_string())
+            .chain(classes.iter().map(class))
+            .chain([format!(
+                "{} [{}, {}]",
+                percent(report.accuracy),
+                percent(report.interval.0),
+                percent(report.interval.1)
+            )])
+            .collect()
+    };
+    (header.chain(["accuracy".to_string()]).collect(), stage.iter().map(row).collect())
+}
+
+/// The same as a picture: a curve a class, and one for all questions.
+pub fn panel(stage: &[&Evaluation], by: &str) -> Panel {
+    let mut curves: BTreeMap<String, Curve> = BTreeMap::new();
+    for evaluation in stage {
+        let report = &evaluation.report;
+        let classes = report.classes.iter().map(|(class, (share, _))| (format!("{by} = {class}"), *share));
+        for (name, share) in classes.chain([("all".to_string(), report.accuracy)]) {
+            let new = Curve { name: name.clone(), points: BTreeMap::new() };
+            let points = &mut curves.entry(name).or_insert(new).points;
+            points.insert(evaluation.loop_round.unwrap_or(0), (share, share, share));
+        }
+    }
+    let title = stage.first().map_or(String::new(), |evaluation| evaluation.stage.clone());
+    Panel { title, curves: curves.into_values().collect() }
 }
 
 /// Header and rows: one column a point, one row a class and one for all questions, then lengths.

@@ -24,36 +24,47 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
         session.evaluate(opened, 0)?;
     }
     for step in start + 1..=opened.steps {
-        let mut metrics = Metrics::default();
-        let began = Instant::now();
-        let batch = lesson.batch(&mut opened.context, step, &mut metrics)?;
-        let sampled = began.elapsed().as_secs_f64();
         let lr = opened.stage.optim.lr(step - 1, opened.steps);
-        for update in &batch.updates {
-            let norm = learn(lesson, &batch, update, opened, &mut optim, lr, &mut metrics)?;
-            metrics.add("grad_norm", norm, 1.0);
-        }
-        lesson.finish(&mut opened.context, step, &metrics)?;
-        let seconds = began.elapsed().as_secs_f64();
-        let tokens: usize = batch.items.iter().map(|item| size(lesson, item)).sum();
-        opened.tokens += tokens;
-        metrics.set("learning_rate", lr);
-        metrics.set("updates", batch.updates.len() as f64);
-        metrics.set("num_tokens", opened.tokens as f64);
-        metrics.set("step_time", seconds);
-        if batch.sampled_tokens > 0 {
-            metrics.set("time/sampling_and_scoring", sampled);
-        }
-        metrics.set("time/learning", seconds - sampled);
-        metrics.set("tokens_per_second", tokens as f64 / seconds);
-        let traces = traces(&batch, step);
-        session.report(opened, step, &traces, &metrics)?;
+        one(lesson, opened, session, &mut optim, step, lr)?;
         if opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps)) {
             session.evaluate(opened, step)?;
         }
         session.checkpoint(opened, &optim, step)?;
     }
     Ok(())
+}
+
+/// One step, written and shown.
+pub fn one<L: Lesson>(
+    lesson: &mut L,
+    opened: &mut Opened,
+    session: &mut Session,
+    optim: &mut AdamW,
+    step: usize,
+    lr: f64,
+) -> Result<()> {
+    let mut metrics = Metrics::default();
+    let began = Instant::now();
+    let batch = lesson.batch(&mut opened.context, step, &mut metrics)?;
+    let sampled = began.elapsed().as_secs_f64();
+    for update in &batch.updates {
+        let norm = learn(lesson, &batch, update, opened, optim, lr, &mut metrics)?;
+        metrics.add("grad_norm", norm, 1.0);
+    }
+    lesson.finish(&mut opened.context, step, &metrics)?;
+    let seconds = began.elapsed().as_secs_f64();
+    let tokens: usize = batch.items.iter().map(|item| size(lesson, item)).sum();
+    opened.tokens += tokens;
+    metrics.set("learning_rate", lr);
+    metrics.set("updates", batch.updates.len() as f64);
+    metrics.set("num_tokens", opened.tokens as f64);
+    metrics.set("step_time", seconds);
+    if batch.sampled_tokens > 0 {
+        metrics.set("time/sampling_and_scoring", sampled);
+    }
+    metrics.set("time/learning", seconds - sampled);
+    metrics.set("tokens_per_second", tokens as f64 / seconds);
+    session.report(opened, step, &traces(&batch, step), &metrics)
 }
 
 /// One update: the gradient of Σ loss / weight, whatever micro-batches it came in. Returns its norm before clipping.

@@ -28,11 +28,29 @@ pub struct Addition {
     pub eval: usize,
     /// Give rows a rationale.
     pub rationale: bool,
+    /// How the rationale is written.
+    pub scratchpad: Scratchpad,
+}
+
+/// How a sum is worked out on paper, digit by digit from the right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scratchpad {
+    /// The two digits and the carry, their sum, the answer so far: [`scratchpad`].
+    Columns,
+    /// What remains to be added and the carry, the answer so far, as in STaR: [`remaining`].
+    Remaining,
 }
 
 impl Default for Addition {
     fn default() -> Self {
-        Self { digits: vec![1, 2, 3, 4], train: 4000, eval: 400, rationale: true }
+        Self {
+            digits: vec![1, 2, 3, 4],
+            train: 4000,
+            eval: 400,
+            rationale: true,
+            scratchpad: Scratchpad::Columns,
+        }
     }
 }
 
@@ -42,7 +60,8 @@ const LISTED: u32 = 2;
 const MOST_ROWS: usize = 100_000;
 
 impl Addition {
-    /// The rows of a split, the numbers of digits taking turns.
+    /// The rows of a split, the numbers of digits taking turns; the column `turn` counts them, by which a template can
+    /// treat every other row of each number of digits in another way.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         self.check()?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
@@ -53,8 +72,13 @@ impl Addition {
         let longest = pairs.iter().map(Vec::len).max().unwrap_or(0);
         let turns = (0..longest).flat_map(|turn| (0..classes).map(move |class| (class, turn)));
         let mut seen = HashSet::new();
-        let rows = turns.filter_map(|(class, turn)| Some((self.digits[class], *pairs[class].get(turn)?)));
-        Ok(rows.enumerate().map(|(index, (digits, pair))| self.row(index, digits, pair, &mut seen)).collect())
+        let rows = turns.filter_map(|(class, turn)| Some((class, turn, *pairs[class].get(turn)?)));
+        let row = |(index, (class, turn, pair))| {
+            let mut row = self.row(index, self.digits[class], pair, &mut seen);
+            row.fields.insert("turn".to_string(), json!(turn));
+            row
+        };
+        Ok(rows.enumerate().map(row).collect())
     }
 
     fn check(&self) -> Result<()> {
@@ -78,7 +102,13 @@ impl Addition {
         fields.insert("id".to_string(), json!(id));
         fields.insert("question".to_string(), json!(question));
         if self.rationale {
-            fields.insert("rationale".to_string(), json!(scratchpad(a, b)));
+            fields.insert(
+                "rationale".to_string(),
+                json!(match self.scratchpad {
+                    Scratchpad::Columns => scratchpad(a, b),
+                    Scratchpad::Remaining => remaining(a, b),
+                }),
+            );
         }
         fields.insert("answer".to_string(), json!((a + b).to_string()));
         fields.insert("digits".to_string(), Value::String(digits.to_string()));
@@ -103,6 +133,27 @@ pub fn scratchpad(a: u64, b: u64) -> String {
         written = format!("{shown}{written}");
         lines.push(format!("{}+{}+{carry}={sum}: {written}", digit(a), digit(b)));
         carry = sum / 10;
+    }
+    lines.join("\n")
+}
+
+/// One line a digit, from the right: what is left of the two numbers, the carry, and the answer's digits so far; STaR's
+/// scratchpad, where every line follows from the one before. A last carry stands before the digits in the answer.
+///
+/// ```
+/// use rationale::data::tasks::addition::remaining;
+/// assert_eq!(remaining(624, 459), "62+45+1: 3\n6+4+0: 83\n++1: 083");
+/// ```
+pub fn remaining(a: u64, b: u64) -> String {
+    let left = |x: u64| if x == 0 { String::new() } else { x.to_string() };
+    let places = a.max(b).to_string().len();
+    let (mut carry, mut written, mut lines) = (0, String::new(), Vec::new());
+    for place in 0..places {
+        let (low, high) = (10u64.pow(place as u32), 10u64.pow(place as u32 + 1));
+        let sum = a / low % 10 + b / low % 10 + carry;
+        carry = sum / 10;
+        written = format!("{}{written}", sum % 10);
+        lines.push(format!("{}+{}+{carry}: {written}", left(a / high), left(b / high)));
     }
     lines.join("\n")
 }
@@ -177,6 +228,19 @@ mod tests {
             assert!(text(&row, "rationale").ends_with(&format!(": {sum}")));
             assert!([a, b, text(&row, "rationale")].iter().all(|t| t.chars().all(|c| ALPHABET.contains(c))));
         }
+    }
+
+    #[test]
+    fn what_remains_is_written_with_its_carry() {
+        // 4+9 = 13: 3, carry 1; 2+5+1 = 8, carry 0; 6+4 = 10: 0, carry 1, and 1083 is the answer.
+        assert_eq!(remaining(624, 459), "62+45+1: 3\n6+4+0: 83\n++1: 083");
+        assert_eq!(remaining(0, 0), "++0: 0");
+        // The shorter number runs out first.
+        assert_eq!(remaining(105, 7), "10++1: 2\n1++0: 12\n++0: 112");
+        let task = Addition { scratchpad: Scratchpad::Remaining, ..Addition::default() };
+        let rows = task.rows(Split::Train, 3).expect("sound");
+        assert!(rows.iter().all(|row| text(row, "rationale").chars().all(|c| ALPHABET.contains(c))));
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|i| rows[i].fields["turn"].clone()), [0, 0, 0, 0, 1, 1]);
     }
 
     #[test]

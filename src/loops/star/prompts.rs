@@ -1,0 +1,115 @@
+//! The three prompts of a question in STaR: as it is asked, as it is asked with the hint, as it is trained on.
+
+use super::Star;
+use crate::data::{Data, Example, Hub, Split};
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::reward::answer::gold;
+use crate::rollout::{Kind, Prompted};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Prompts by the question's id. All are rendered from the rows, so that nothing is ever cut out of a text or of ids.
+#[derive(Debug)]
+pub struct Prompts {
+    /// With the hint; none without `[rollout.hint]`.
+    hinted: Option<HashMap<String, Prompted>>,
+    /// What is learned from.
+    plain: HashMap<String, Prompted>,
+}
+
+impl Prompts {
+    /// Renders the training rows again: with the hint in the place of the user turn, and without few-shot examples.
+    ///
+    /// # Errors
+    /// [`Error::Data`] if a question that is `asked` has no gold answer, cannot be hinted at, or is too long with its
+    /// hint.
+    pub fn load(
+        star: &Star,
+        rollout: &Kind,
+        data: &Data,
+        (hub, seed): (&Hub, u64),
+        policy: &Policy,
+        asked: &[Prompted],
+    ) -> Result<Self> {
+        if let Some(without) = asked.iter().find(|question| gold(&question.example).is_none()) {
+            return Err(Error::Data(format!(
+                "example {}: it has no gold answer, by which loop.star tells which rationales to learn; add an \
+                 `answer` column",
+                without.example.id
+            )));
+        }
+        let hinted = match rollout {
+            Kind::Hint(config) => {
+                let mut data = data.clone();
+                data.template.user.clone_from(&config.hint);
+                let hinted = render(&data, hub, seed, policy, asked)?;
+                asked.iter().try_for_each(|question| check(question, &hinted, policy))?;
+                Some(hinted)
+            }
+            _ => None,
+        };
+        let plain = if data.template.few_shot > 0 && !star.train_few_shot {
+            let mut data = data.clone();
+            data.template.few_shot = 0;
+            render(&data, hub, seed, policy, asked)?
+        } else {
+            asked.iter().map(|question| (question.example.id.clone(), question.clone())).collect()
+        };
+        Ok(Self { hinted, plain })
+    }
+
+    /// The question with its hint; none where nothing is rationalized.
+    pub fn hinted(&self, example: &Example) -> Option<&Prompted> {
+        self.hinted.as_ref().map(|hinted| &hinted[&example.id])
+    }
+
+    /// The question as it is trained on.
+    pub fn plain(&self, example: &str) -> &Prompted {
+        &self.plain[example]
+    }
+}
+
+/// The prompts of `data` by id, for the questions that are asked.
+fn render(
+    data: &Data,
+    hub: &Hub,
+    seed: u64,
+    policy: &Policy,
+    asked: &[Prompted],
+) -> Result<HashMap<String, Prompted>> {
+    let examples = data.load(Split::Train, hub, seed)?.examples;
+    let prompt = |question: &Prompted| {
+        let example: Arc<Example> = examples[question.example.index].clone();
+        let tokens = policy.tokenizer.render(&example.prompt)?;
+        Ok((example.id.clone(), Prompted { example, tokens }))
+    };
+    asked.iter().map(prompt).collect()
+}
+
+fn check(question: &Prompted, hinted: &HashMap<String, Prompted>, policy: &Policy) -> Result<()> {
+    let hinted = &hinted[&question.example.id];
+    let problem = |what: &str| Err(Error::Data(format!("example {}: {what}", question.example.id)));
+    if hinted.example.prompt == question.example.prompt {
+        return problem(
+            "it brings its prompt ready-made, so rollout.hint.hint cannot put the answer into it; give the row \
+             `question` and `answer` columns, or use [rollout.group]",
+        );
+    }
+    if hinted.tokens.len() >= policy.context() {
+        return problem(
+            "with its hint the prompt is longer than the model's context; set data.max_prompt_tokens or a shorter \
+             rollout.hint.hint",
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+impl Prompts {
+    /// Prompts without a hint.
+    pub(super) fn of(plain: Vec<Prompted>) -> Self {
+        let plain = plain.into_iter().map(|prompted| (prompted.example.id.clone(), prompted)).collect();
+        Self { hinted: None, plain }
+    }
+}

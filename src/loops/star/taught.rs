@@ -1,0 +1,48 @@
+//! The lesson of one round of STaR: −log p of the rationales kept, given the plain prompt.
+
+use crate::data::order;
+use crate::error::Result;
+use crate::log::Metrics;
+use crate::loops::{Batch, Context, Lesson, Update, imitation};
+use crate::model::Sequence;
+use tch::Tensor;
+
+/// The sequences that a round learns, in an order of their own.
+#[derive(Debug)]
+pub struct Taught {
+    /// Prompt without hint, completion as sampled.
+    pub sequences: Vec<Sequence>,
+    /// Sequences of a step.
+    pub per_step: usize,
+    /// Steps of the stage before this round's first.
+    pub before: usize,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+impl Lesson for Taught {
+    type Item = Sequence;
+
+    fn batch(&mut self, _: &mut Context, step: usize, _: &mut Metrics) -> Result<Batch<Sequence>> {
+        let indices =
+            order::of_step(self.sequences.len(), self.per_step, step - self.before - 1, Some(self.seed));
+        let items: Vec<Sequence> = indices.into_iter().map(|index| self.sequences[index].clone()).collect();
+        let tokens: usize = items.iter().map(|s| s.tokens.len() - s.prompt).sum();
+        let updates = vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }];
+        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+    }
+
+    fn sequences<'a>(&self, item: &'a Sequence) -> &'a [Sequence] {
+        std::slice::from_ref(item)
+    }
+
+    fn loss(
+        &self,
+        _: &[&Sequence],
+        logprobs: &Tensor,
+        entropy: &Tensor,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor> {
+        Ok(imitation(logprobs, entropy, metrics))
+    }
+}

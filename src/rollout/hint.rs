@@ -1,0 +1,65 @@
+//! Samples of the policy, with a second prompt that knows the answer for the questions that the first one fails:
+//! `[rollout.hint]`, the rationalization of STaR (Zelikman et al. 2022, arXiv 2203.14465, section 3.2).
+
+use crate::error::{Error, Result};
+use minijinja::Environment;
+use serde::{Deserialize, Serialize};
+
+/// Independent completions of each prompt; a question that none of them answers rightly is asked again with a hint.
+/// The hint is left out of what is trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HintRollout {
+    /// Completions of each prompt, and of each prompt with the hint.
+    pub size: usize,
+    /// The user turn (or plain text) that takes the place of `data.template.user`, in the few-shot examples too: a
+    /// Jinja template over the same columns, which must use `answer`.
+    pub hint: String,
+}
+
+impl Default for HintRollout {
+    fn default() -> Self {
+        Self { size: 1, hint: "{{ question }} (the answer is {{ answer }})".into() }
+    }
+}
+
+impl HintRollout {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let problem = |text: String| Err(Error::Recipe(format!("rollout.hint.{text}")));
+        if self.size == 0 {
+            return problem("size = 0: at least one completion of each prompt is needed".into());
+        }
+        let environment = Environment::new();
+        let template = match environment.template_from_str(&self.hint) {
+            Ok(template) => template,
+            Err(error) => return problem(format!("hint: {error:#}")),
+        };
+        if !template.undeclared_variables(false).contains("answer") {
+            return problem(format!(
+                "hint = {:?} does not tell the answer, so it is no hint; write {{{{ answer }}}} where it belongs",
+                self.hint
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(hint: &str) -> String {
+        HintRollout { hint: hint.into(), ..HintRollout::default() }.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_hint_tells_the_answer() {
+        assert!(HintRollout::default().validate().is_ok());
+        let marked = "{% for c in choices %}{{ c }}{% if c == answer %} (CORRECT){% endif %}{% endfor %}";
+        assert!(HintRollout { hint: marked.into(), size: 2 }.validate().is_ok());
+        assert!(said("{{ question }}").contains("rollout.hint.hint = \"{{ question }}\" does not tell"));
+        assert!(said("{{ question").contains("rollout.hint.hint: syntax error"));
+        assert!(HintRollout { size: 0, ..HintRollout::default() }.validate().is_err());
+    }
+}
