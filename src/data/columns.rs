@@ -1,6 +1,7 @@
 //! A row's columns, typed: TRL's names (`prompt`, `completion`, `messages`, `text`, `chosen`, `rejected`, `label`) and
 //! ours (`id`, `question`, `rationale`, `answer`, `choices`, `completions`, `weight`, `margin`).
 
+use super::preference::{self, Preference};
 use super::row::Row;
 use super::{Message, Prompt};
 use regex::Regex;
@@ -31,19 +32,6 @@ pub struct Columns {
     pub preference: Option<Preference>,
     /// `label`, where it is true or false.
     pub label: Option<bool>,
-}
-
-/// The columns of a preference.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preference {
-    /// The text of `chosen`.
-    pub chosen: String,
-    /// The text of `rejected`.
-    pub rejected: String,
-    /// `weight`, or 1.
-    pub weight: f64,
-    /// `margin`, or 0.
-    pub margin: f64,
 }
 
 /// GSM8K's calculator annotations, `<<48/2=24>>`, which are not part of what a person would write.
@@ -87,7 +75,7 @@ pub fn read(row: &Row) -> Read<Columns> {
         label: row.fields.get("label").and_then(Value::as_bool),
         ..Columns::default()
     };
-    preference(row, &mut columns)?;
+    preference::read(row, &mut columns)?;
     if let Some(messages) = messages(row, "messages")? {
         let (prompt, completion) = split_conversation(messages)?;
         columns.prompt = columns.prompt.or(Some(prompt));
@@ -139,7 +127,7 @@ fn split_conversation(mut messages: Vec<Message>) -> Read<(Prompt, Option<String
     Ok((Prompt::Chat(messages), completion))
 }
 
-fn messages(row: &Row, name: &str) -> Read<Option<Vec<Message>>> {
+pub(super) fn messages(row: &Row, name: &str) -> Read<Option<Vec<Message>>> {
     let Some(value) = row.fields.get(name) else { return Ok(None) };
     let wrong = || {
         format!(
@@ -161,49 +149,6 @@ fn messages(row: &Row, name: &str) -> Read<Option<Vec<Message>>> {
         .map(|(i, value)| turn(value).ok_or_else(|| format!("{}; turn {} is not one", wrong(), i + 1)))
         .collect::<Read<_>>()
         .map(Some)
-}
-
-/// `chosen` and `rejected`, each a text or a conversation that ends with an assistant's turn. Where a conversation has
-/// turns before it, the turns that both begin with are the prompt (TRL's implicit prompt).
-fn preference(row: &Row, columns: &mut Columns) -> Read<()> {
-    let [chosen, rejected] = match (row.fields.get("chosen"), row.fields.get("rejected")) {
-        (None, None) => return Ok(()),
-        (Some(_), None) => return Err("`chosen` without a `rejected`; a preference needs both".to_string()),
-        (None, Some(_)) => return Err("`rejected` without a `chosen`; a preference needs both".to_string()),
-        (Some(Value::Array(_)), Some(_)) => conversations(row, columns)?,
-        (Some(_), Some(_)) => [text(row, "chosen")?, text(row, "rejected")?].map(Option::unwrap_or_default),
-    };
-    if chosen == rejected {
-        return Err("`chosen` and `rejected` are the same; leave the row out".to_string());
-    }
-    let [weight, margin] = [number(row, "weight", 1.0)?, number(row, "margin", 0.0)?];
-    columns.preference = Some(Preference { chosen, rejected, weight, margin });
-    Ok(())
-}
-
-fn conversations(row: &Row, columns: &mut Columns) -> Read<[String; 2]> {
-    let [mut chosen, mut rejected] =
-        [messages(row, "chosen")?, messages(row, "rejected")?].map(Option::unwrap_or_default);
-    let (Some(better), Some(worse)) = (chosen.pop(), rejected.pop()) else { return Ok(Default::default()) };
-    if chosen != rejected || better.role != "assistant" || worse.role != "assistant" {
-        return Err(
-            "`chosen` and `rejected` must be the same conversation but for the assistant's turn at the end"
-                .to_string(),
-        );
-    }
-    if !chosen.is_empty() {
-        columns.prompt = Some(Prompt::Chat(chosen));
-    }
-    Ok([better.content, worse.content])
-}
-
-fn number(row: &Row, name: &str, default: f64) -> Read<f64> {
-    match row.fields.get(name) {
-        None => Ok(default),
-        Some(value) => {
-            value.as_f64().ok_or_else(|| format!("`{name}` must be a number, not {}", kind(value)))
-        }
-    }
 }
 
 fn rationale(row: &Row) -> Read<Option<String>> {
@@ -282,7 +227,7 @@ fn plain(value: &Value) -> Option<String> {
     }
 }
 
-fn text(row: &Row, name: &str) -> Read<Option<String>> {
+pub(super) fn text(row: &Row, name: &str) -> Read<Option<String>> {
     match row.fields.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -306,7 +251,7 @@ fn not_blank(name: &str, text: Option<String>) -> Read<Option<String>> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "true or false",

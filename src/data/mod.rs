@@ -7,6 +7,7 @@ pub mod hub;
 pub mod jsonl;
 pub mod order;
 pub mod parquet;
+pub mod preference;
 pub mod row;
 pub mod source;
 pub mod tasks;

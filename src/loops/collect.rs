@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// `[loop.collect]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -14,7 +15,10 @@ pub struct Collect {}
 impl Collect {
     /// The rollouts of `step` that `[select]` keeps.
     pub fn groups(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let prompts = context.questions.of_step(step);
+        let mut prompts = context.questions.of_step(step);
+        // A step that begins the next pass over the questions may come to one twice, with the same seeds.
+        let mut seen = HashSet::new();
+        prompts.retain(|prompted| seen.insert(prompted.example.index));
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
         Context::describe(&groups, metrics);
         for group in &mut groups {

@@ -26,7 +26,7 @@ pub struct Item {
 }
 
 impl Item {
-    fn new(sequences: Vec<Sequence>, weight: f64) -> Self {
+    pub(super) fn new(sequences: Vec<Sequence>, weight: f64) -> Self {
         Self {
             sequences,
             ref_logprobs: Vec::new(),

@@ -6,6 +6,7 @@
 
 mod alarm;
 mod item;
+mod kto;
 mod section;
 mod source;
 
@@ -16,7 +17,7 @@ pub use source::Counts;
 use super::{Batch, Context, Lesson, Update};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loss::preference::{LabelledTokens, PairShape, PairTokens};
+use crate::loss::preference::{PairShape, PairTokens};
 use crate::model::Sequence;
 use crate::rollout::Group;
 use alarm::Falling;
@@ -84,29 +85,6 @@ impl Dpo {
         Ok(taken)
     }
 
-    /// KTO's baseline: each completion under the prompt of the item before it.
-    fn baseline(&self, context: &mut Context, items: &[Item], temperature: f64) -> Result<f64> {
-        if self.loss.kind != crate::loss::preference::Kind::Kto || items.len() < 2 {
-            return Ok(0.0);
-        }
-        let limit = context.policy.context();
-        let others = items.iter().cycle().skip(items.len() - 1);
-        let mismatched: Vec<Sequence> = items
-            .iter()
-            .zip(others)
-            .map(|(item, other)| {
-                let (own, other) = (&item.sequences[0], &other.sequences[0]);
-                Sequence::new(&own.tokens[..own.prompt], &other.tokens[other.prompt..])
-            })
-            .filter(|sequence| sequence.tokens.len() <= limit)
-            .collect();
-        let policy = context.policy.logprobs(&mismatched, temperature, context.tokens_per_microbatch)?;
-        let reference = context.reference_logprobs(&mismatched, temperature)?;
-        let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
-        let ratios: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| sum(p) - sum(r)).collect();
-        Ok(self.loss.kl_baseline(&ratios))
-    }
-
     fn pair_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {
         let pairs: Vec<PairShape> = items.iter().map(|item| item.shape()).collect();
         let counted: Vec<bool> = items.iter().flat_map(|item| item.counted()).collect();
@@ -124,26 +102,6 @@ impl Dpo {
             metrics.add("rewards/accuracies", f64::from(u8::from(chosen > rejected)), 1.0);
             metrics.add("logps/chosen", terms.chosen_logps[i], 1.0);
             metrics.add("logps/rejected", terms.rejected_logps[i], 1.0);
-        }
-        terms.loss
-    }
-
-    fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {
-        let lengths: Vec<usize> = items.iter().map(|item| item.sequences[0].completion()).collect();
-        let good: Vec<bool> = items.iter().map(|item| item.good).collect();
-        let weights: Vec<f64> = items.iter().map(|item| item.weight).collect();
-        let terms = self.loss.sum_unpaired(&LabelledTokens {
-            logprobs,
-            ref_logprobs: &self.reference_of(items, logprobs).expect("kto has a reference"),
-            lengths: &lengths,
-            good: &good,
-            weights: &weights,
-            kl: self.state.kl,
-        });
-        for (i, good) in good.iter().enumerate() {
-            let side = if *good { "chosen" } else { "rejected" };
-            metrics.add(&format!("rewards/{side}"), terms.rewards[i], 1.0);
-            metrics.add(&format!("logps/{side}"), terms.logps[i], 1.0);
         }
         terms.loss
     }

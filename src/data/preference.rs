@@ -1,0 +1,62 @@
+//! The columns of a preference: `chosen`, `rejected`, `weight` and `margin`.
+
+use super::Prompt;
+use super::columns::{Columns, Read, kind, messages, text};
+use super::row::Row;
+use serde_json::Value;
+
+/// The columns of a preference.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Preference {
+    /// The text of `chosen`.
+    pub chosen: String,
+    /// The text of `rejected`.
+    pub rejected: String,
+    /// `weight`, or 1.
+    pub weight: f64,
+    /// `margin`, or 0.
+    pub margin: f64,
+}
+
+/// Reads `chosen` and `rejected`, each a text or a conversation that ends with an assistant's turn. Where a conversation has
+/// turns before it, the turns that both begin with are the prompt (TRL's implicit prompt).
+pub fn read(row: &Row, columns: &mut Columns) -> Read<()> {
+    let [chosen, rejected] = match (row.fields.get("chosen"), row.fields.get("rejected")) {
+        (None, None) => return Ok(()),
+        (Some(_), None) => return Err("`chosen` without a `rejected`; a preference needs both".to_string()),
+        (None, Some(_)) => return Err("`rejected` without a `chosen`; a preference needs both".to_string()),
+        (Some(Value::Array(_)), Some(_)) => conversations(row, columns)?,
+        (Some(_), Some(_)) => [text(row, "chosen")?, text(row, "rejected")?].map(Option::unwrap_or_default),
+    };
+    if chosen == rejected {
+        return Err("`chosen` and `rejected` are the same; leave the row out".to_string());
+    }
+    let [weight, margin] = [number(row, "weight", 1.0)?, number(row, "margin", 0.0)?];
+    columns.preference = Some(Preference { chosen, rejected, weight, margin });
+    Ok(())
+}
+
+fn conversations(row: &Row, columns: &mut Columns) -> Read<[String; 2]> {
+    let [mut chosen, mut rejected] =
+        [messages(row, "chosen")?, messages(row, "rejected")?].map(Option::unwrap_or_default);
+    let (Some(better), Some(worse)) = (chosen.pop(), rejected.pop()) else { return Ok(Default::default()) };
+    if chosen != rejected || better.role != "assistant" || worse.role != "assistant" {
+        return Err(
+            "`chosen` and `rejected` must be the same conversation but for the assistant's turn at the end"
+                .to_string(),
+        );
+    }
+    if !chosen.is_empty() {
+        columns.prompt = Some(Prompt::Chat(chosen));
+    }
+    Ok([better.content, worse.content])
+}
+
+fn number(row: &Row, name: &str, default: f64) -> Read<f64> {
+    match row.fields.get(name) {
+        None => Ok(default),
+        Some(value) => {
+            value.as_f64().ok_or_else(|| format!("`{name}` must be a number, not {}", kind(value)))
+        }
+    }
+}

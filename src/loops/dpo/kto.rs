@@ -1,0 +1,73 @@
+//! KTO (Ethayarajh et al. 2024, arXiv 2402.01306) within the loop: its baseline and the loss of labelled completions.
+
+use super::{Context, Dpo, Item};
+use crate::error::Result;
+use crate::log::Metrics;
+use crate::loss::preference::{Kind, LabelledTokens};
+use crate::model::Sequence;
+use tch::Tensor;
+
+impl Dpo {
+    /// KTO's baseline, over mismatched prompts and completions.
+    pub(super) fn baseline(&self, context: &mut Context, items: &[Item], temperature: f64) -> Result<f64> {
+        if self.loss.kind != Kind::Kto {
+            return Ok(0.0);
+        }
+        let mismatched = mismatched(items, context.policy.context());
+        let policy = context.policy.logprobs(&mismatched, temperature, context.tokens_per_microbatch)?;
+        let reference = context.reference_logprobs(&mismatched, temperature)?;
+        let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
+        let ratios: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| sum(p) - sum(r)).collect();
+        Ok(self.loss.kl_baseline(&ratios))
+    }
+
+    pub(super) fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {
+        let lengths: Vec<usize> = items.iter().map(|item| item.sequences[0].completion()).collect();
+        let good: Vec<bool> = items.iter().map(|item| item.good).collect();
+        let weights: Vec<f64> = items.iter().map(|item| item.weight).collect();
+        let terms = self.loss.sum_unpaired(&LabelledTokens {
+            logprobs,
+            ref_logprobs: &self.reference_of(items, logprobs).expect("kto has a reference"),
+            lengths: &lengths,
+            good: &good,
+            weights: &weights,
+            kl: self.state.kl,
+        });
+        for (i, good) in good.iter().enumerate() {
+            let side = if *good { "chosen" } else { "rejected" };
+            metrics.add(&format!("rewards/{side}"), terms.rewards[i], 1.0);
+            metrics.add(&format!("logps/{side}"), terms.logps[i], 1.0);
+        }
+        terms.loss
+    }
+}
+
+/// Each prompt with the completion of the nearest item before it (in a circle) that has another prompt, so that items
+/// of one question do not count as mismatched; those that fit into `limit` tokens.
+fn mismatched(items: &[Item], limit: usize) -> Vec<Sequence> {
+    let prompt = |index: usize| &items[index].sequences[0].tokens[..items[index].sequences[0].prompt];
+    let pair = |index: usize| {
+        let before = (1..items.len()).map(|back| (index + items.len() - back) % items.len());
+        let other = &items[before.into_iter().find(|&other| prompt(other) != prompt(index))?].sequences[0];
+        Some(Sequence::new(prompt(index), &other.tokens[other.prompt..]))
+    };
+    (0..items.len()).filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mismatched_completions_belong_to_another_prompt() {
+        let item =
+            |prompt: u32, completion: u32| Item::new(vec![Sequence::new(&[prompt], &[completion])], 1.0);
+        let tokens = |items: &[Item]| mismatched(items, 2).into_iter().map(|s| s.tokens).collect::<Vec<_>>();
+        // The second item's neighbour has its own prompt, so the one before that counts; the first meets the last.
+        let items = [item(1, 10), item(1, 11), item(2, 12)];
+        assert_eq!(tokens(&items), [[1, 12], [1, 12], [2, 11]]);
+        // One question alone has nothing to be mismatched with.
+        assert_eq!(tokens(&items[..2]), Vec::<Vec<u32>>::new());
+        assert!(mismatched(&items, 1).is_empty());
+    }
+}
