@@ -209,7 +209,7 @@ impl Stage {
         let Loop::Star(star) = &self.lesson else {
             return hinting.then_some((
                 "rollout.hint",
-                "only loop.star strips the hint from what it trains on",
+                "only loop.star strips the hint of [rollout.hint] from what it trains on",
                 "use [rollout.group] here",
             ));
         };
@@ -228,17 +228,17 @@ impl Stage {
             )),
             _ if !filters => Some((
                 "loop.star",
-                "nothing tells which rationales to learn",
+                "nothing tells loop.star which rationales to learn",
                 "set select.correct = true, STaR's filter, or select.min_reward with a [reward]",
             )),
             _ if self.select.min_reward.is_some() && self.reward.is_empty() => Some((
                 "select.min_reward",
-                "there is no reward to compare with it",
+                "there is no reward to compare select.min_reward with",
                 "add [reward.answer] or another reward",
             )),
             _ if star.watches_accuracy() && self.eval.is_none() => Some((
                 "loop.star.plateau.measure",
-                "the held-out accuracy cannot rise without an [eval] section",
+                "loop.star.plateau.measure = \"accuracy\" needs held-out questions, and there is no [eval] section",
                 "add [eval], or use measure = \"coverage\"",
             )),
             _ => None,

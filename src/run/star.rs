@@ -81,7 +81,9 @@ impl Rounds<'_> {
             attempts.describe(select, by, &taught, &mut metrics);
             metrics.set("num_tokens", opened.tokens as f64);
             metrics.set("step_time", began.elapsed().as_secs_f64());
-            session.report(opened, self.step, &taught, &metrics)?;
+            let new: Vec<Trace> =
+                taught.iter().filter(|trace| trace.step == sampling_step).cloned().collect();
+            session.report(opened, self.step, &new, &metrics)?;
         }
         let coverage = attempts.figures(select, None).0.coverage();
         self.train(&taught, opened, session, optim)?;
