@@ -188,6 +188,17 @@ impl Context {
                 );
             }
         }
+        for group in groups {
+            for rollout in &group.rollouts {
+                let correct = crate::reward::answer::correct(&group.example, rollout);
+                let name = match correct {
+                    Some(true) => "completions/mean_length_correct",
+                    Some(false) => "completions/mean_length_wrong",
+                    None => continue,
+                };
+                metrics.add(name, rollout.tokens.len() as f64, 1.0);
+            }
+        }
         for rollout in rollouts() {
             metrics.add("completions/clipped_ratio", f64::from(u8::from(rollout.truncated())), 1.0);
             metrics.add(

@@ -7,18 +7,28 @@ use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub mod answer;
+pub mod column;
 pub mod command;
 pub mod format;
 pub mod length;
 mod registry;
+mod right;
 
+pub use answer::correct;
 pub use registry::Registry;
+pub use right::Right;
 
 /// Scores the rollouts of a group.
 pub trait Reward: Send {
     /// One finite score a rollout, in order. An error, a panic, a NaN or a missing score stops the run: a failure
     /// is never turned into a number.
     fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>>;
+
+    /// Whether it reads what others gave: it is then asked after all that do not, and finds their scores in each
+    /// rollout's `scores` and their weighted sum in its `reward`.
+    fn looks_at_others(&self) -> bool {
+        false
+    }
 }
 
 /// A function of a group is a reward.
@@ -71,20 +81,23 @@ impl Rewards {
         Ok(Self { weighted: table.iter().map(build).collect::<Result<_>>()? })
     }
 
-    /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score.
+    /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score. Rewards that
+    /// look at others come last.
     pub fn score(&mut self, group: &mut Group) -> Result<()> {
-        let mut totals = vec![0.0; group.rollouts.len()];
-        for Weighted { name, weight, reward } in &mut self.weighted {
+        for rollout in &mut group.rollouts {
+            rollout.scores.clear();
+            rollout.reward = 0.0;
+        }
+        let (last, first): (Vec<_>, Vec<_>) =
+            self.weighted.iter_mut().partition(|weighted| weighted.reward.looks_at_others());
+        for Weighted { name, weight, reward } in first.into_iter().chain(last) {
             let scores = checked(reward.as_mut(), group).map_err(|error| {
                 Error::Reward(format!("[reward.{name}] failed on example {}: {error:#}", group.example.id))
             })?;
-            for ((rollout, total), score) in group.rollouts.iter_mut().zip(&mut totals).zip(scores) {
-                *total += *weight * score.value;
+            for (rollout, score) in group.rollouts.iter_mut().zip(scores) {
+                rollout.reward += *weight * score.value;
                 rollout.scores.insert(name.clone(), score);
             }
-        }
-        for (rollout, total) in group.rollouts.iter_mut().zip(totals) {
-            rollout.reward = total;
         }
         Ok(())
     }
