@@ -149,6 +149,15 @@ impl Context {
         for group in &mut groups {
             self.rewards.score(group)?;
         }
+        let mut figures: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
+        for (name, value) in self.rewards.figures() {
+            figures.entry(name).or_default().push(value);
+        }
+        for (name, values) in figures {
+            let count = values.len() as f64;
+            metrics.add(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / count, count);
+            metrics.add(&format!("rewards/{name}/std"), deviation(&values), count);
+        }
         Ok(groups)
     }
 

@@ -9,12 +9,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub mod answer;
 pub mod column;
 pub mod command;
+pub mod copying;
 pub mod format;
+pub mod hierarchical;
+pub mod leak;
 pub mod length;
+mod part;
+pub mod readability;
 mod registry;
+pub mod repetition;
 mod right;
+pub mod rouge;
 
-pub use answer::correct;
+pub(crate) use answer::plain;
+pub use answer::{correct, gold};
+pub use part::Part;
 pub use registry::Registry;
 pub use right::Right;
 
@@ -28,6 +37,11 @@ pub trait Reward: Send {
     /// rollout's `scores` and their weighted sum in its `reward`.
     fn looks_at_others(&self) -> bool {
         false
+    }
+
+    /// What it has to tell besides scores, by name, since it was last asked: shares of gates, times, costs.
+    fn figures(&mut self) -> Vec<(String, f64)> {
+        vec![]
     }
 }
 
@@ -54,7 +68,13 @@ impl Default for Registry {
         Self::empty()
             .reward("answer", answer::Answer::checked)
             .reward("command", command::Command::checked)
+            .reward("copying", copying::Copying::checked)
+            .reward("hierarchical", hierarchical::Hierarchical::checked)
+            .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
+            .reward("readability", readability::Readability::checked)
+            .reward("repetition", repetition::Repetition::checked)
+            .reward("rouge", rouge::Rouge::checked)
             .with("format", |table, format| {
                 let config: format::Config = registry::read(table)?;
                 Ok(Box::new(config.build(format)?))
@@ -100,6 +120,15 @@ impl Rewards {
             }
         }
         Ok(())
+    }
+
+    /// What the rewards have to tell besides scores since this was last asked, as `NAME/FIGURE`.
+    pub fn figures(&mut self) -> Vec<(String, f64)> {
+        let named = |weighted: &mut Weighted| {
+            let figures = weighted.reward.figures().into_iter();
+            figures.map(|(figure, value)| (format!("{}/{figure}", weighted.name), value)).collect::<Vec<_>>()
+        };
+        self.weighted.iter_mut().flat_map(named).collect()
     }
 
     /// Names and weights, in the recipe's order.
@@ -264,8 +293,8 @@ pub(crate) mod tests {
     fn the_table_is_checked() {
         let message = |recipe: &str| rewards(&Registry::default(), recipe).unwrap_err().to_string();
         let unknown = message("[lenght]");
-        let known = "known: answer, command, format, length; did you mean `length`?";
-        assert_eq!(unknown, format!("recipe: [reward.lenght]: no such reward; {known}"));
+        let known = "recipe: [reward.lenght]: no such reward; known: answer, command, copying, ";
+        assert!(unknown.starts_with(known) && unknown.ends_with("; did you mean `length`?"), "{unknown}");
         assert!(!message("[zzzzzzzz]").contains("did you mean"));
         assert!(message("[answer]\nweight = nan").contains("[reward.answer]: weight = nan"));
         assert!(message("[answer]\nweight = \"1\"").contains("weight = \"1\": must be a finite number"));
