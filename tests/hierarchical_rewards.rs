@@ -27,7 +27,8 @@ fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec
         choices: vec![],
         fields,
     };
-    let rollout = |text: &&str| Rollout::new(vec![1], (*text).to_owned(), vec![0.0], StopReason::Eos(0), format);
+    let rollout =
+        |text: &&str| Rollout::new(vec![1], (*text).to_owned(), vec![0.0], StopReason::Eos(0), format);
     let mut group =
         Group { example: Arc::new(example), prompt: vec![1], rollouts: texts.iter().map(rollout).collect() };
     rewards.score(&mut group).unwrap();

@@ -1,5 +1,6 @@
 //! What a lesson works with: the policy, the questions in their order, the rewards.
 
+use super::alarms::{Alarms, Signs};
 use crate::data::Dataset;
 use crate::data::order;
 use crate::engine::{Progress, Sampling, StopReason};
@@ -9,7 +10,7 @@ use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::policy::{Policy, Reference};
 use crate::rationale::Format;
-use crate::reward::Rewards;
+use crate::reward::{Models, Rewards, column};
 use crate::rollout::{Group, Kind, Prompted, dataset, group};
 use crate::seed;
 use crate::select::{Candidate, Select};
@@ -104,6 +105,10 @@ pub struct Context {
     pub seed: u64,
     /// Tokens that go through the model together.
     pub tokens_per_microbatch: usize,
+    /// What watches the rollouts for signs of trouble.
+    pub alarms: Alarms,
+    /// A column of the data to report training accuracy by.
+    pub by: Option<String>,
     /// Called while sampling.
     pub progress: Box<dyn FnMut(&Progress)>,
 }
@@ -147,7 +152,8 @@ impl Context {
             )?,
         };
         for group in &mut groups {
-            self.rewards.score(group)?;
+            let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+            self.rewards.score_with(group, &models)?;
         }
         let mut figures: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
         for (name, value) in self.rewards.figures() {
@@ -232,6 +238,24 @@ impl Context {
                 f64::from(u8::from(crate::advantage::zero_variance(&rewards))),
                 1.0,
             );
+        }
+    }
+
+    /// Warns of what the rollouts of `step` call for, and adds the accuracy of each class of `by`.
+    pub fn watch(&mut self, groups: &[Group], step: usize, metrics: &mut Metrics) {
+        let signs = Signs::of(groups, self.rewards.weights());
+        if let Some(unique) = signs.unique {
+            metrics.set("completions/unique_ratio", unique);
+        }
+        for sentence in self.alarms.hear(&signs, step) {
+            tracing::warn!("{sentence}");
+        }
+        let Some(by) = &self.by else { return };
+        for group in groups {
+            let Ok(class) = column::text(&group.example, by) else { continue };
+            for correct in group.rollouts.iter().filter_map(|r| crate::reward::correct(&group.example, r)) {
+                metrics.add(&format!("accuracy/{class}"), f64::from(u8::from(correct)), 1.0);
+            }
         }
     }
 

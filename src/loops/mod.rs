@@ -3,11 +3,13 @@
 //! A [`Lesson`] says, for each step, which sequences teach and what their loss is; micro-batches, the optimiser,
 //! checkpoints and devices are the loop's affair (`run`), and a lesson never sees them.
 
+pub mod alarms;
 pub mod collect;
 pub mod context;
 pub mod grpo;
 pub mod sft;
 
+pub use alarms::Alarms;
 pub use context::{Context, Questions};
 
 use crate::error::Result;

@@ -13,10 +13,10 @@ use crate::devices::native_kind;
 use crate::engine::{self, Generated, Progress, Request, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::lora::Lora;
-use crate::model::{Grad, Model, Sequence};
+use crate::model::{Grad, Model, Scored, Sequence};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// What is trained: `[policy]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -177,6 +177,17 @@ impl Policy {
         logprobs(&self.model, sequences, temperature, budget)
     }
 
+    /// The entropy in nats of the distribution of every completion token at `temperature`, as
+    /// [`logprobs`](Self::logprobs).
+    pub fn entropies(
+        &self,
+        sequences: &[Sequence],
+        temperature: f64,
+        budget: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        of_tokens(&self.model, sequences, temperature, budget, |scored| scored.entropy)
+    }
+
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config.
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
@@ -196,12 +207,23 @@ impl Policy {
 }
 
 fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usize) -> Result<Vec<Vec<f32>>> {
+    of_tokens(model, sequences, temperature, budget, |scored| scored.logprobs)
+}
+
+/// One value of every completion token, sequence by sequence.
+fn of_tokens(
+    model: &Model,
+    sequences: &[Sequence],
+    temperature: f64,
+    budget: usize,
+    value: impl Fn(Scored) -> Tensor,
+) -> Result<Vec<Vec<f32>>> {
     let lengths: Vec<usize> = sequences.iter().map(|s| s.tokens.len()).collect();
     let mut out = vec![Vec::new(); sequences.len()];
     for indices in micro_batches(&lengths, budget) {
         let picked: Vec<Sequence> = indices.iter().map(|&i| sequences[i].clone()).collect();
         let scored = model.score(&picked, temperature, Grad::No)?;
-        let values: Vec<f32> = Vec::try_from(&scored.logprobs.to_device(Device::Cpu))?;
+        let values: Vec<f32> = Vec::try_from(&value(scored).to_device(Device::Cpu))?;
         let mut start = 0;
         for (index, sequence) in indices.into_iter().zip(&picked) {
             let end = start + sequence.tokens.len() - sequence.prompt;
