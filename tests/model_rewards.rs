@@ -63,7 +63,7 @@ fn the_gain_is_that_of_the_gold_answer_after_the_rationale() {
     let without = logprob(&policy, "2+2?\n\nSo: ", "4");
     let keys = "[likelihood]\ncue = \"\\nSo: \"\nmeasure = ";
     for (i, gain) in scores(&policy, &format!("{keys}\"gain\"")).into_iter().enumerate() {
-        assert!((gain - (with[i] - without)).abs() < 1e-5, "{gain}");
+        assert!((gain - (with[i] - without)).abs() < 2e-5, "{gain}");
         assert!(gain.abs() > 1e-4, "the rationale changes nothing, so this shows nothing");
     }
     for (i, logprob) in scores(&policy, &format!("{keys}\"logprob\"")).into_iter().enumerate() {
@@ -79,7 +79,7 @@ fn a_frozen_model_judges_in_the_policys_place() {
     let frozen = format!("[likelihood]\nmodel = {:?}", folder.path().to_str().unwrap());
     let (found, expected) = (scores(&policy, &frozen), scores(&judge, "[likelihood]"));
     for (found, expected) in found.iter().zip(&expected) {
-        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
     }
     assert_ne!(found, scores(&policy, "[likelihood]"));
 }
@@ -101,7 +101,7 @@ fn certainty_and_entropy_add_up_to_the_uniform_distributions() {
         let entropies = policy.entropies(&[sequence], 1.0, 64).unwrap().swap_remove(0);
         let span = &entropies[..RATIONALES[i].len()];
         let mean = span.iter().map(|&h| f64::from(h)).sum::<f64>() / span.len() as f64;
-        assert!((unsure[i] - mean).abs() < 1e-6, "{} {mean}", unsure[i]);
+        assert!((unsure[i] - mean).abs() < 1e-5, "{} {mean}", unsure[i]);
     }
     assert_ne!(unsure, scores(&policy, "[entropy]\nwhole = true"));
 }

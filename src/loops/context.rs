@@ -1,6 +1,6 @@
 //! What a lesson works with: the policy, the questions in their order, the rewards.
 
-use super::alarms::{Alarms, Signs};
+use super::{Alarms, Signs};
 use crate::data::Dataset;
 use crate::data::order;
 use crate::engine::{Progress, Sampling, StopReason};

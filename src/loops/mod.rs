@@ -9,7 +9,7 @@ pub mod context;
 pub mod grpo;
 pub mod sft;
 
-pub use alarms::Alarms;
+pub use alarms::{Alarms, Signs};
 pub use context::{Context, Questions};
 
 use crate::error::Result;
