@@ -11,6 +11,7 @@ pub mod error;
 pub mod seed;
 
 pub mod rationale;
+pub mod text;
 
 pub mod advantage;
 pub mod loss;

@@ -1,11 +1,18 @@
 //! How credit is shared out among the rollouts of a group (GRPO, arXiv 2402.03300; Dr. GRPO, 2503.20783; RLOO, 2402.14740).
 
+mod outcome;
+mod whiten;
+
+pub use outcome::Outcome;
+pub use whiten::Whiten;
+
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// Rewards → advantages: `[loop.grpo.advantage]`.
 ///
-/// A_i = (r_i − baseline_i) / (deviation + epsilon), without the division for `scale = "none"`.
+/// A_i = (r_i − baseline_i) / (deviation + epsilon), without the division for `scale = "none"`; with `per_reward` the
+/// weighted sum of these over the rewards; and then, with `whiten`, (A_i − mean) / deviation over the whole step.
 ///
 /// | as in | `baseline` | `scale` | `epsilon` |
 /// | --- | --- | --- | --- |
@@ -16,6 +23,12 @@ use serde::{Deserialize, Serialize};
 /// | RLOO | `leave_one_out` | `none` | |
 /// | NeMo-RL's default | `leave_one_out` | `group` | 1e-6 |
 /// | REINFORCE | `none` | `none` | |
+/// | REINFORCE++, with `whiten = "tokens"` (arXiv 2501.03262; the KL, where `kl.place = "reward"`, summed) | `none` | `none` | |
+/// | REINFORCE++-baseline, with `whiten = "tokens"` | `mean` | `none` | |
+/// | GDPO, TRL's `normalize_then_sum`: with `per_reward = true`, `whiten = "sequences"` | `mean` | `group` | 1e-4 |
+/// | OPO (arXiv 2505.23585) | `length_weighted` | `none` | |
+/// | verl's pass@k | `second_best` | `group` | 1e-6 |
+/// | prime-rl's hierarchical GRPO, with `compare_by` | `mean` | `none` | |
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Advantage {
@@ -25,6 +38,15 @@ pub struct Advantage {
     pub scale: Scale,
     /// Added to the standard deviation before dividing.
     pub epsilon: f64,
+    /// Whether baseline and scale are applied to each reward by itself, before the weighted sum (GDPO): rewards of small
+    /// variance then keep their say.
+    pub per_reward: bool,
+    /// What becomes of the advantages in the end: nothing (`none`), or mean 0 and deviation 1 over all `sequences` or
+    /// all `tokens` of the step.
+    pub whiten: Whiten,
+    /// A column of the data, such as a role: rollouts of all the step's examples that have the same value there are
+    /// compared with each other, in place of those of one prompt.
+    pub compare_by: Option<String>,
 }
 
 /// What is taken from each reward.
@@ -35,6 +57,11 @@ pub enum Baseline {
     Mean,
     /// The mean of the group's other rewards: (r_i − mean) · G / (G − 1).
     LeaveOneOut,
+    /// The mean of the group weighted by length, Σ len · r / Σ len: the baseline of least variance where a gradient's
+    /// size grows with length.
+    LengthWeighted,
+    /// The second best reward of the group, of the best alone: all others get 0, and where two are best, all do.
+    SecondBest,
     /// Nothing.
     None,
 }
@@ -53,15 +80,22 @@ pub enum Scale {
 
 impl Default for Advantage {
     fn default() -> Self {
-        Self { baseline: Baseline::Mean, scale: Scale::Group, epsilon: 1e-4 }
+        Self {
+            baseline: Baseline::Mean,
+            scale: Scale::Group,
+            epsilon: 1e-4,
+            per_reward: false,
+            whiten: Whiten::None,
+            compare_by: None,
+        }
     }
 }
 
 impl Advantage {
-    /// The advantages of all rewards of a step, group by group.
+    /// The advantages of all rewards of a step, group by group, where all completions are equally long.
     ///
     /// With a baseline, a group of one and a group of equal rewards say nothing about which rollout is better:
-    /// their advantages are exactly 0.
+    /// their advantages are exactly 0 before whitening.
     ///
     /// ```
     /// use rationale::advantage::{Advantage, Baseline, Scale};
@@ -69,9 +103,29 @@ impl Advantage {
     /// assert_eq!(centred.of(&[vec![1.0, 0.0]]), [[0.5, -0.5]]);
     /// ```
     pub fn of(&self, groups: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        let all: Vec<f64> = groups.iter().flatten().copied().collect();
-        let batch_deviation = deviation(&all);
-        groups.iter().map(|rewards| self.of_group(rewards, batch_deviation)).collect()
+        self.credit(&groups.iter().cloned().map(Outcome::from).collect::<Vec<_>>())
+    }
+
+    /// The advantages of all rollouts of a step, group by group.
+    pub fn credit(&self, groups: &[Outcome]) -> Vec<Vec<f64>> {
+        let mut advantages = if self.per_reward {
+            self.sum_of_parts(groups)
+        } else {
+            self.compared(groups, &|group| group.rewards())
+        };
+        let lengths: Vec<&[usize]> = groups.iter().map(|group| &group.lengths[..]).collect();
+        self.whiten.apply(&mut advantages, &lengths, self.epsilon);
+        advantages
+    }
+
+    /// [`credit`](Self::credit) with the groups of equal keys compared as one.
+    pub fn credit_by(&self, groups: &[Outcome], keys: &[String]) -> Vec<Vec<f64>> {
+        let (merged, places) = outcome::merged(groups, keys);
+        let advantages = self.credit(&merged);
+        let own = |(group, &(at, start)): (&Outcome, &(usize, usize))| {
+            advantages[at][start..start + group.lengths.len()].to_vec()
+        };
+        groups.iter().zip(&places).map(own).collect()
     }
 
     /// What is wrong with this section, in the words of the recipe.
@@ -92,7 +146,30 @@ impl Advantage {
         Ok(())
     }
 
-    fn of_group(&self, rewards: &[f64], batch_deviation: f64) -> Vec<f64> {
+    /// Σ weight · advantage, each reward by itself.
+    fn sum_of_parts(&self, groups: &[Outcome]) -> Vec<Vec<f64>> {
+        let mut sums: Vec<Vec<f64>> = groups.iter().map(|group| vec![0.0; group.lengths.len()]).collect();
+        let parts = groups.iter().map(|group| group.parts.len()).max().unwrap_or(0);
+        for part in 0..parts {
+            let advantages = self.compared(groups, &|group| group.parts[part].1.clone());
+            for ((group, sum), advantage) in groups.iter().zip(&mut sums).zip(advantages) {
+                let weight = group.parts[part].0;
+                sum.iter_mut().zip(advantage).for_each(|(sum, advantage)| *sum += weight * advantage);
+            }
+        }
+        sums
+    }
+
+    fn compared(&self, groups: &[Outcome], rewards: &dyn Fn(&Outcome) -> Vec<f64>) -> Vec<Vec<f64>> {
+        let rewards: Vec<Vec<f64>> = groups.iter().map(rewards).collect();
+        let all: Vec<f64> = rewards.iter().flatten().copied().collect();
+        let batch_deviation = deviation(&all);
+        let of_group =
+            |(rewards, group): (&Vec<f64>, &Outcome)| self.of_group(rewards, &group.lengths, batch_deviation);
+        rewards.iter().zip(groups).map(of_group).collect()
+    }
+
+    fn of_group(&self, rewards: &[f64], lengths: &[usize], batch_deviation: f64) -> Vec<f64> {
         if self.baseline != Baseline::None && zero_variance(rewards) {
             return vec![0.0; rewards.len()];
         }
@@ -101,14 +178,33 @@ impl Advantage {
             Scale::Batch => batch_deviation + self.epsilon,
             Scale::None => 1.0,
         };
-        let (mean, size) = (mean(rewards), rewards.len() as f64);
-        let centred = |reward: &f64| match self.baseline {
-            Baseline::Mean => reward - mean,
-            Baseline::LeaveOneOut => (reward - mean) * size / (size - 1.0),
-            Baseline::None => *reward,
-        };
-        rewards.iter().map(|reward| centred(reward) / divisor).collect()
+        self.centred(rewards, lengths).into_iter().map(|centred| centred / divisor).collect()
     }
+
+    fn centred(&self, rewards: &[f64], lengths: &[usize]) -> Vec<f64> {
+        let (mean, size) = (mean(rewards), rewards.len() as f64);
+        let less = |baseline: f64| rewards.iter().map(|reward| reward - baseline).collect::<Vec<_>>();
+        match self.baseline {
+            Baseline::Mean => less(mean),
+            Baseline::LeaveOneOut => less(mean).into_iter().map(|c| c * size / (size - 1.0)).collect(),
+            Baseline::LengthWeighted => {
+                let total: usize = lengths.iter().sum();
+                let weighted = rewards.iter().zip(lengths).map(|(reward, &n)| reward * n as f64).sum::<f64>();
+                less(if total == 0 { mean } else { weighted / total as f64 })
+            }
+            Baseline::SecondBest => best_over_second(rewards),
+            Baseline::None => rewards.to_vec(),
+        }
+    }
+}
+
+/// The best reward less the second best, at its place; 0 elsewhere.
+fn best_over_second(rewards: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..rewards.len()).collect();
+    order.sort_by(|&a, &b| rewards[b].total_cmp(&rewards[a]));
+    let mut advantages = vec![0.0; rewards.len()];
+    advantages[order[0]] = rewards[order[0]] - rewards[order[1]];
+    advantages
 }
 
 /// Whether all rewards are equal, up to 1e-8 (TRL's `isclose`). True of a group of one.
@@ -132,72 +228,4 @@ fn deviation(values: &[f64]) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn assert_near(found: &[Vec<f64>], expected: &[&[f64]]) {
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().flatten().zip(expected.iter().copied().flatten()) {
-            assert!((found - expected).abs() < 1e-9, "{found} {expected}");
-        }
-    }
-
-    fn advantage(baseline: Baseline, scale: Scale, epsilon: f64) -> Advantage {
-        Advantage { baseline, scale, epsilon }
-    }
-
-    #[test]
-    fn group_scale_divides_by_the_sample_deviation_plus_epsilon() {
-        // [1, 0, 0, 1]: mean 0.5, Σ(r − mean)² = 1, over n − 1 = 3: deviation √(1/3).
-        let a = 0.5 / ((1.0_f64 / 3.0).sqrt() + 1e-4);
-        assert_near(&Advantage::default().of(&[vec![1.0, 0.0, 0.0, 1.0]]), &[&[a, -a, -a, a]]);
-    }
-
-    #[test]
-    fn batch_scale_divides_by_the_deviation_of_all_rewards_not_of_the_centred_ones() {
-        // TRL: nanstd(rewards) over [1, 0, 3, 2]: mean 1.5, Σ = 5, deviation √(5/3). Centred rewards would give √(1/3).
-        let a = 0.5 / (5.0_f64 / 3.0).sqrt();
-        let found = advantage(Baseline::Mean, Scale::Batch, 0.0).of(&[vec![1.0, 0.0], vec![3.0, 2.0]]);
-        assert_near(&found, &[&[a, -a], &[a, -a]]);
-    }
-
-    #[test]
-    fn leave_one_out_compares_with_the_others_mean() {
-        // Rewards 4, 1, 1: the others' means are 1, 2.5, 2.5.
-        let found = advantage(Baseline::LeaveOneOut, Scale::None, 0.0).of(&[vec![4.0, 1.0, 1.0]]);
-        assert_near(&found, &[&[3.0, -1.5, -1.5]]);
-    }
-
-    #[test]
-    fn centred_and_bare_rewards_are_not_divided() {
-        // prime-rl's docs: [1, 1, 0] → [1/3, 1/3, −2/3].
-        let centred = advantage(Baseline::Mean, Scale::None, 1e-4);
-        assert_near(&centred.of(&[vec![1.0, 1.0, 0.0]]), &[&[1.0 / 3.0, 1.0 / 3.0, -2.0 / 3.0]]);
-        let bare = advantage(Baseline::None, Scale::None, 1e-4);
-        assert_near(&bare.of(&[vec![2.0], vec![1.0, 1.0]]), &[&[2.0], &[1.0, 1.0]]);
-    }
-
-    #[test]
-    fn groups_that_say_nothing_get_exactly_zero() {
-        // The mean of three 0.1s is not 0.1 in doubles; divided by epsilon alone the difference would count.
-        let groups = [vec![5.0], vec![0.1, 0.1, 0.1], vec![]];
-        for baseline in [Baseline::Mean, Baseline::LeaveOneOut] {
-            for scale in [Scale::Group, Scale::Batch, Scale::None] {
-                let found = advantage(baseline, scale, 0.0).of(&groups);
-                assert_eq!(found, [vec![0.0], vec![0.0; 3], vec![]]);
-            }
-        }
-        assert!(zero_variance(&[0.1, 0.1 + 1e-10]) && zero_variance(&[7.0]) && !zero_variance(&[0.0, 1e-6]));
-    }
-
-    #[test]
-    fn the_section_is_checked() {
-        let read = |text: &str| toml::from_str::<Advantage>(text);
-        assert_eq!(read("").unwrap(), Advantage::default());
-        assert_eq!(read("baseline = \"leave_one_out\"").unwrap().baseline, Baseline::LeaveOneOut);
-        assert!(read("epsilom = 1").unwrap_err().to_string().contains("epsilon"));
-        let message = |text: &str| read(text).unwrap().validate().unwrap_err().to_string();
-        assert!(message("epsilon = -1.0").contains("loop.grpo.advantage.epsilon = -1"));
-        assert!(message("baseline = \"none\"").contains("set scale = \"none\""));
-    }
-}
+mod tests;

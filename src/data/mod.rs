@@ -234,6 +234,18 @@ pub enum Prompt {
     Chat(Vec<Message>),
 }
 
+impl Prompt {
+    /// What is asked as plain text: the messages' contents, a line each.
+    pub fn text(&self) -> String {
+        match self {
+            Prompt::Text(text) => text.clone(),
+            Prompt::Chat(messages) => {
+                messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
+            }
+        }
+    }
+}
+
 /// A dataset row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Example {

@@ -1,5 +1,6 @@
 //! What a lesson works with: the policy, the questions in their order, the rewards.
 
+use super::{Alarms, Signs};
 use crate::data::order;
 use crate::data::{Dataset, Example};
 use crate::engine::{Progress, Sampling, StopReason};
@@ -9,7 +10,7 @@ use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
-use crate::reward::{Rewards, answer};
+use crate::reward::{Models, Rewards, answer, column};
 use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group};
 use crate::seed;
 use crate::select::{Candidate, Select};
@@ -114,6 +115,10 @@ pub struct Context {
     pub seed: u64,
     /// Tokens that go through the model together.
     pub tokens_per_microbatch: usize,
+    /// What watches the rollouts for signs of trouble.
+    pub alarms: Alarms,
+    /// A column of the data to report training accuracy by.
+    pub by: Option<String>,
     /// Called while sampling.
     pub progress: Box<dyn FnMut(&Progress)>,
 }
@@ -157,7 +162,17 @@ impl Context {
             )?,
         };
         for group in &mut groups {
-            self.rewards.score(group)?;
+            let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+            self.rewards.score_with(group, &models)?;
+        }
+        let mut figures: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
+        for (name, value) in self.rewards.figures() {
+            figures.entry(name).or_default().push(value);
+        }
+        for (name, values) in figures {
+            let count = values.len() as f64;
+            metrics.add(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / count, count);
+            metrics.add(&format!("rewards/{name}/std"), deviation(&values), count);
         }
         Ok(groups)
     }
@@ -200,6 +215,17 @@ impl Context {
                 );
             }
         }
+        for group in groups {
+            for rollout in &group.rollouts {
+                let correct = crate::reward::answer::correct(&group.example, rollout);
+                let name = match correct {
+                    Some(true) => "completions/mean_length_correct",
+                    Some(false) => "completions/mean_length_wrong",
+                    None => continue,
+                };
+                metrics.add(name, rollout.tokens.len() as f64, 1.0);
+            }
+        }
         for rollout in rollouts() {
             metrics.add("completions/clipped_ratio", f64::from(u8::from(rollout.truncated())), 1.0);
             metrics.add(
@@ -224,6 +250,24 @@ impl Context {
                 f64::from(u8::from(crate::advantage::zero_variance(&rewards))),
                 1.0,
             );
+        }
+    }
+
+    /// Warns of what the rollouts of `step` call for, and adds the accuracy of each class of `by`.
+    pub fn watch(&mut self, groups: &[Group], step: usize, metrics: &mut Metrics) {
+        let signs = Signs::of(groups, self.rewards.weights());
+        if let Some(unique) = signs.unique {
+            metrics.set("completions/unique_ratio", unique);
+        }
+        for sentence in self.alarms.hear(&signs, step) {
+            tracing::warn!("{sentence}");
+        }
+        let Some(by) = &self.by else { return };
+        for group in groups {
+            let Ok(class) = column::text(&group.example, by) else { continue };
+            for correct in group.rollouts.iter().filter_map(|r| crate::reward::correct(&group.example, r)) {
+                metrics.add(&format!("accuracy/{class}"), f64::from(u8::from(correct)), 1.0);
+            }
         }
     }
 

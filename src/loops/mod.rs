@@ -3,6 +3,7 @@
 //! A [`Lesson`] says, for each step, which sequences teach and what their loss is; micro-batches, the optimiser,
 //! checkpoints and devices are the loop's affair (`run`), and a lesson never sees them.
 
+pub mod alarms;
 pub mod collect;
 pub mod context;
 pub mod dpo;
@@ -10,6 +11,7 @@ pub mod grpo;
 pub mod sft;
 pub mod star;
 
+pub use alarms::{Alarms, Signs};
 pub use context::{Context, Questions, candidate};
 
 use crate::error::Result;

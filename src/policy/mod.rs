@@ -14,10 +14,10 @@ use crate::engine::{self, Generated, Progress, Request, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
-use crate::model::{Grad, Model, Sequence};
+use crate::model::{Grad, Model, Scored, Sequence};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 
 /// What is trained: `[policy]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -185,6 +185,17 @@ impl Policy {
         Ok(tokens)
     }
 
+    /// The entropy in nats of the distribution of every completion token at `temperature`, as
+    /// [`logprobs`](Self::logprobs).
+    pub fn entropies(
+        &self,
+        sequences: &[Sequence],
+        temperature: f64,
+        budget: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        of_tokens(&self.model, sequences, temperature, budget, |scored| scored.entropy)
+    }
+
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
     /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added.
     pub fn save(&self, folder: &Path) -> Result<()> {
@@ -209,12 +220,23 @@ impl Policy {
 }
 
 fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usize) -> Result<Vec<Vec<f32>>> {
+    of_tokens(model, sequences, temperature, budget, |scored| scored.logprobs)
+}
+
+/// One value of every completion token, sequence by sequence.
+fn of_tokens(
+    model: &Model,
+    sequences: &[Sequence],
+    temperature: f64,
+    budget: usize,
+    value: impl Fn(Scored) -> Tensor,
+) -> Result<Vec<Vec<f32>>> {
     let sizes = sizes(&sequences.chunks(1).collect::<Vec<_>>());
     let mut out = vec![Vec::new(); sequences.len()];
     for indices in micro_batches(&sizes, budget) {
         let picked: Vec<Sequence> = indices.iter().map(|&i| sequences[i].clone()).collect();
         let scored = model.score(&picked, temperature, Grad::No)?;
-        let values: Vec<f32> = Vec::try_from(&scored.logprobs.to_device(Device::Cpu))?;
+        let values: Vec<f32> = Vec::try_from(&value(scored).to_device(Device::Cpu))?;
         let mut start = 0;
         for (index, sequence) in indices.into_iter().zip(&picked) {
             let end = start + sequence.tokens.len() - sequence.prompt;

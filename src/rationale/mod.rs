@@ -118,6 +118,16 @@ pub struct Rationale {
     pub answer: Range<usize>,
 }
 
+impl Rationale {
+    /// The reasoning, from its first step to its last; empty where there are no steps.
+    pub fn reasoning(&self) -> Range<usize> {
+        match (self.steps.first(), self.steps.last()) {
+            (Some(first), Some(last)) => first.start..last.end,
+            _ => 0..0,
+        }
+    }
+}
+
 /// The span between the tags, and what follows the closing one.
 fn inside(text: &str, open: &str, close: &str) -> Option<(Option<Range<usize>>, Range<usize>)> {
     let start = text.find(open).map_or(0, |at| at + open.len());

@@ -176,7 +176,9 @@ impl Stage {
                         "use [rollout.group]",
                     );
                 }
-                Some(1) if grpo.advantage.baseline != Baseline::None => {
+                Some(1)
+                    if grpo.advantage.baseline != Baseline::None && grpo.advantage.compare_by.is_none() =>
+                {
                     return problem(
                         "rollout.group.size",
                         "a group of one has no baseline to be compared with",

@@ -135,7 +135,8 @@ fn lettered(text: &str) -> Option<(usize, &str)> {
         .then(|| (usize::from(letter.to_ascii_uppercase() - b'A'), after.trim()))
 }
 
-fn plain(text: &str) -> String {
+/// A text without letter case, white space and punctuation at its ends.
+pub(crate) fn plain(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
     text.trim_matches(ends).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
 }

@@ -1,24 +1,65 @@
 //! What a completion is worth: the [`Reward`] trait, the registry of rewards by name, and the recipe's weighted set.
 
 use crate::data::Example;
+use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub mod answer;
+pub mod certainty;
+pub mod column;
 pub mod command;
+pub mod copying;
 pub mod format;
+pub mod hierarchical;
+pub mod leak;
 pub mod length;
+pub mod likelihood;
+mod part;
+pub mod readability;
 mod registry;
+pub mod repetition;
+mod right;
+pub mod rouge;
 
+pub(crate) use answer::plain;
+pub use answer::{correct, gold};
+pub use part::Part;
 pub use registry::Registry;
+pub use right::Right;
 
 /// Scores the rollouts of a group.
 pub trait Reward: Send {
     /// One finite score a rollout, in order. An error, a panic, a NaN or a missing score stops the run: a failure
     /// is never turned into a number.
     fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>>;
+
+    /// As [`score`](Self::score), for a reward that asks a model.
+    fn score_with(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
+        self.score(group)
+    }
+
+    /// Whether it reads what others gave: it is then asked after all that do not, and finds their scores in each
+    /// rollout's `scores` and their weighted sum in its `reward`.
+    fn looks_at_others(&self) -> bool {
+        false
+    }
+
+    /// What it has to tell besides scores, by name, since it was last asked: shares of gates, times, costs.
+    fn figures(&mut self) -> Vec<(String, f64)> {
+        vec![]
+    }
+}
+
+/// What a reward may ask.
+#[derive(Debug, Clone, Copy)]
+pub struct Models<'a> {
+    /// The policy as it is now.
+    pub policy: &'a Policy,
+    /// Tokens that go through a model together.
+    pub budget: usize,
 }
 
 /// A function of a group is a reward.
@@ -39,12 +80,24 @@ struct Weighted {
     reward: Box<dyn Reward>,
 }
 
+/// How a reward is asked for its scores.
+type Ask<'a> = &'a mut dyn FnMut(&mut dyn Reward, &Group) -> anyhow::Result<Vec<Score>>;
+
 impl Default for Registry {
     fn default() -> Self {
         Self::empty()
             .reward("answer", answer::Answer::checked)
             .reward("command", command::Command::checked)
+            .reward("copying", copying::Copying::checked)
+            .reward("entropy", certainty::Certainty::entropy)
+            .reward("hierarchical", hierarchical::Hierarchical::checked)
+            .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
+            .reward("likelihood", likelihood::Likelihood::checked)
+            .reward("readability", readability::Readability::checked)
+            .reward("repetition", repetition::Repetition::checked)
+            .reward("rouge", rouge::Rouge::checked)
+            .reward("self_certainty", certainty::Certainty::certainty)
             .with("format", |table, format| {
                 let config: format::Config = registry::read(table)?;
                 Ok(Box::new(config.build(format)?))
@@ -71,22 +124,43 @@ impl Rewards {
         Ok(Self { weighted: table.iter().map(build).collect::<Result<_>>()? })
     }
 
-    /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score.
+    /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score. Rewards that
+    /// look at others come last.
     pub fn score(&mut self, group: &mut Group) -> Result<()> {
-        let mut totals = vec![0.0; group.rollouts.len()];
-        for Weighted { name, weight, reward } in &mut self.weighted {
-            let scores = checked(reward.as_mut(), group).map_err(|error| {
+        self.score_by(group, &mut |reward, group| reward.score(group))
+    }
+
+    /// [`score`](Self::score) with the models that rewards may ask.
+    pub fn score_with(&mut self, group: &mut Group, models: &Models) -> Result<()> {
+        self.score_by(group, &mut |reward, group| reward.score_with(group, models))
+    }
+
+    fn score_by(&mut self, group: &mut Group, ask: Ask) -> Result<()> {
+        for rollout in &mut group.rollouts {
+            rollout.scores.clear();
+            rollout.reward = 0.0;
+        }
+        let (last, first): (Vec<_>, Vec<_>) =
+            self.weighted.iter_mut().partition(|weighted| weighted.reward.looks_at_others());
+        for Weighted { name, weight, reward } in first.into_iter().chain(last) {
+            let scores = checked(reward.as_mut(), group, ask).map_err(|error| {
                 Error::Reward(format!("[reward.{name}] failed on example {}: {error:#}", group.example.id))
             })?;
-            for ((rollout, total), score) in group.rollouts.iter_mut().zip(&mut totals).zip(scores) {
-                *total += *weight * score.value;
+            for (rollout, score) in group.rollouts.iter_mut().zip(scores) {
+                rollout.reward += *weight * score.value;
                 rollout.scores.insert(name.clone(), score);
             }
         }
-        for (rollout, total) in group.rollouts.iter_mut().zip(totals) {
-            rollout.reward = total;
-        }
         Ok(())
+    }
+
+    /// What the rewards have to tell besides scores since this was last asked, as `NAME/FIGURE`.
+    pub fn figures(&mut self) -> Vec<(String, f64)> {
+        let named = |weighted: &mut Weighted| {
+            let figures = weighted.reward.figures().into_iter();
+            figures.map(|(figure, value)| (format!("{}/{figure}", weighted.name), value)).collect::<Vec<_>>()
+        };
+        self.weighted.iter_mut().flat_map(named).collect()
     }
 
     /// Names and weights, in the recipe's order.
@@ -130,8 +204,8 @@ impl Weighted {
 }
 
 /// The scores, one a rollout and all finite, or why not.
-fn checked(reward: &mut dyn Reward, group: &Group) -> anyhow::Result<Vec<Score>> {
-    let scores = catch_unwind(AssertUnwindSafe(|| reward.score(group)))
+fn checked(reward: &mut dyn Reward, group: &Group, ask: Ask) -> anyhow::Result<Vec<Score>> {
+    let scores = catch_unwind(AssertUnwindSafe(|| ask(reward, group)))
         .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
     anyhow::ensure!(
         scores.len() == group.rollouts.len(),
@@ -252,8 +326,8 @@ pub(crate) mod tests {
     fn the_table_is_checked() {
         let message = |recipe: &str| rewards(&Registry::default(), recipe).unwrap_err().to_string();
         let unknown = message("[lenght]");
-        let known = "known: answer, command, format, length; did you mean `length`?";
-        assert_eq!(unknown, format!("recipe: [reward.lenght]: no such reward; {known}"));
+        let known = "recipe: [reward.lenght]: no such reward; known: answer, command, copying, ";
+        assert!(unknown.starts_with(known) && unknown.ends_with("; did you mean `length`?"), "{unknown}");
         assert!(!message("[zzzzzzzz]").contains("did you mean"));
         assert!(message("[answer]\nweight = nan").contains("[reward.answer]: weight = nan"));
         assert!(message("[answer]\nweight = \"1\"").contains("weight = \"1\": must be a finite number"));

@@ -114,6 +114,15 @@ impl Rollout {
         self.stop == StopReason::Length
     }
 
+    /// The score of `[reward.NAME]`, before its weight.
+    pub fn score_of(&self, name: &str) -> anyhow::Result<f64> {
+        let known = || self.scores.keys().cloned().collect::<Vec<_>>().join(", ");
+        let score = self.scores.get(name).map(|score| score.value);
+        score.ok_or_else(|| {
+            anyhow::anyhow!("there is no [reward.{name}] scored before it; known: {}", known())
+        })
+    }
+
     /// The text of the parsed answer.
     pub fn answer(&self) -> Option<&str> {
         self.rationale.as_ref().map(|r| &self.text[r.answer.clone()])

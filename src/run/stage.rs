@@ -3,7 +3,7 @@
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
-use crate::loops::{Context, Loop, Questions};
+use crate::loops::{Alarms, Context, Loop, Questions};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
 use crate::recipe::Stage;
@@ -93,6 +93,8 @@ impl Opened {
             format: data.format.clone(),
             seed: stage_seed,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
+            alarms: Alarms::default(),
+            by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),
             progress: Box::new(|_| {}),
         };
         Ok(Self {

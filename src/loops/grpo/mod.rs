@@ -9,13 +9,14 @@ mod section;
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
 use super::{Batch, Context, Lesson, Update};
-use crate::advantage::zero_variance;
+use crate::advantage::{Outcome, zero_variance};
 use crate::data::order;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::policy::PolicyTokens;
 use crate::model::Sequence;
-use crate::rollout::Group;
+use crate::reward::column;
+use crate::rollout::{Group, Rollout};
 use crate::seed;
 use tch::Tensor;
 
@@ -25,10 +26,15 @@ impl Grpo {
         let prompts = context.questions.of_step(step);
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
         Context::describe(&groups, metrics);
+        context.watch(&groups, step, metrics);
         if self.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
-        let teaches = |group: &Group| !zero_variance(&group.rewards());
+        let weights: Vec<(String, f64)> = weights(context);
+        let teaches = |group: &Group| match self.advantage.per_reward {
+            true => self.outcome(group, &weights, None).differs(),
+            false => !zero_variance(&group.rewards()),
+        };
         groups.retain(teaches);
         let mut attempts = 0;
         while self.zero_variance == ZeroVariance::Resample
@@ -55,15 +61,35 @@ impl Grpo {
         Ok(groups)
     }
 
-    /// The rewards that advantages are computed from: the scores' sum, and the penalties of this loop.
-    fn shaped(&self, group: &Group, kl: Option<&[f64]>) -> Vec<f64> {
-        let penalty = |i: usize| kl.map_or(0.0, |kl| self.kl.coefficient * kl[i]);
-        group
-            .rollouts
-            .iter()
-            .enumerate()
-            .map(|(i, r)| r.reward + if r.truncated() { self.truncated_reward } else { 0.0 } - penalty(i))
-            .collect()
+    /// What advantages are computed from: the scores with their weights, and the penalties of this loop.
+    fn outcome(&self, group: &Group, weights: &[(String, f64)], kl: Option<&[f64]>) -> Outcome {
+        let rollouts = &group.rollouts;
+        let scores =
+            |name: &str| rollouts.iter().map(|r| r.scores.get(name).map_or(0.0, |s| s.value)).collect();
+        let mut parts: Vec<(f64, Vec<f64>)> =
+            weights.iter().map(|(name, weight)| (*weight, scores(name))).collect();
+        if self.truncated_reward != 0.0 {
+            let truncated = |r: &Rollout| f64::from(u8::from(r.truncated()));
+            parts.push((self.truncated_reward, rollouts.iter().map(truncated).collect()));
+        }
+        if let Some(kl) = kl {
+            parts.push((-self.kl.coefficient, kl.to_vec()));
+        }
+        Outcome { parts, lengths: rollouts.iter().map(|r| r.tokens.len()).collect() }
+    }
+
+    /// The advantages of the step's groups; with `compare_by`, across groups.
+    fn advantages(&self, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
+        let Some(by) = &self.advantage.compare_by else { return Ok(self.advantage.credit(outcomes)) };
+        let key = |group: &Group| {
+            column::text(&group.example, by).map_err(|problem| {
+                Error::Data(format!(
+                    "example {}: loop.grpo.advantage.compare_by: {problem}",
+                    group.example.id
+                ))
+            })
+        };
+        Ok(self.advantage.credit_by(outcomes, &groups.iter().map(key).collect::<Result<Vec<_>>>()?))
     }
 
     /// Deals the items out to the updates of a step: `epochs_per_batch` passes of `minibatches` updates.
@@ -91,6 +117,11 @@ impl Grpo {
         }
         updates
     }
+}
+
+/// The rewards' names and weights.
+fn weights(context: &Context) -> Vec<(String, f64)> {
+    context.rewards.weights().map(|(name, weight)| (name.to_owned(), weight)).collect()
 }
 
 /// One rollout with its credit.
@@ -158,15 +189,16 @@ impl Lesson for Grpo {
         }
 
         let mut start = 0;
-        let mut shaped = Vec::with_capacity(groups.len());
+        let weights = weights(context);
+        let mut outcomes = Vec::with_capacity(groups.len());
         for group in &groups {
             let end = start + group.rollouts.len();
             let kl: Option<Vec<f64>> = kls[start..end].iter().copied().collect();
             let in_reward = kl.filter(|_| self.kl.place == KlPlace::Reward);
-            shaped.push(self.shaped(group, in_reward.as_deref()));
+            outcomes.push(self.outcome(group, &weights, in_reward.as_deref()));
             start = end;
         }
-        let advantages = self.advantage.of(&shaped);
+        let advantages = self.advantages(&groups, &outcomes)?;
         for (item, advantage) in items.iter_mut().zip(advantages.iter().flatten()) {
             item.advantage = *advantage;
         }

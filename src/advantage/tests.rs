@@ -1,0 +1,135 @@
+//! The advantages' literal numbers.
+
+use super::*;
+
+fn assert_near(found: &[Vec<f64>], expected: &[&[f64]]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().flatten().zip(expected.iter().copied().flatten()) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+}
+
+fn advantage(baseline: Baseline, scale: Scale, epsilon: f64) -> Advantage {
+    Advantage { baseline, scale, epsilon, ..Advantage::default() }
+}
+
+#[test]
+fn group_scale_divides_by_the_sample_deviation_plus_epsilon() {
+    // [1, 0, 0, 1]: mean 0.5, Σ(r − mean)² = 1, over n − 1 = 3: deviation √(1/3).
+    let a = 0.5 / ((1.0_f64 / 3.0).sqrt() + 1e-4);
+    assert_near(&Advantage::default().of(&[vec![1.0, 0.0, 0.0, 1.0]]), &[&[a, -a, -a, a]]);
+}
+
+#[test]
+fn batch_scale_divides_by_the_deviation_of_all_rewards_not_of_the_centred_ones() {
+    // TRL: nanstd(rewards) over [1, 0, 3, 2]: mean 1.5, Σ = 5, deviation √(5/3). Centred rewards would give √(1/3).
+    let a = 0.5 / (5.0_f64 / 3.0).sqrt();
+    let found = advantage(Baseline::Mean, Scale::Batch, 0.0).of(&[vec![1.0, 0.0], vec![3.0, 2.0]]);
+    assert_near(&found, &[&[a, -a], &[a, -a]]);
+}
+
+#[test]
+fn leave_one_out_compares_with_the_others_mean() {
+    // Rewards 4, 1, 1: the others' means are 1, 2.5, 2.5.
+    let found = advantage(Baseline::LeaveOneOut, Scale::None, 0.0).of(&[vec![4.0, 1.0, 1.0]]);
+    assert_near(&found, &[&[3.0, -1.5, -1.5]]);
+}
+
+#[test]
+fn centred_and_bare_rewards_are_not_divided() {
+    // prime-rl's docs: [1, 1, 0] → [1/3, 1/3, −2/3].
+    let centred = advantage(Baseline::Mean, Scale::None, 1e-4);
+    assert_near(&centred.of(&[vec![1.0, 1.0, 0.0]]), &[&[1.0 / 3.0, 1.0 / 3.0, -2.0 / 3.0]]);
+    let bare = advantage(Baseline::None, Scale::None, 1e-4);
+    assert_near(&bare.of(&[vec![2.0], vec![1.0, 1.0]]), &[&[2.0], &[1.0, 1.0]]);
+}
+
+#[test]
+fn groups_that_say_nothing_get_exactly_zero() {
+    // The mean of three 0.1s is not 0.1 in doubles; divided by epsilon alone the difference would count.
+    let groups = [vec![5.0], vec![0.1, 0.1, 0.1], vec![]];
+    for baseline in [Baseline::Mean, Baseline::LeaveOneOut] {
+        for scale in [Scale::Group, Scale::Batch, Scale::None] {
+            let found = advantage(baseline, scale, 0.0).of(&groups);
+            assert_eq!(found, [vec![0.0], vec![0.0; 3], vec![]]);
+        }
+    }
+    assert!(zero_variance(&[0.1, 0.1 + 1e-10]) && zero_variance(&[7.0]) && !zero_variance(&[0.0, 1e-6]));
+}
+
+#[test]
+fn the_section_is_checked() {
+    let read = |text: &str| toml::from_str::<Advantage>(text);
+    assert_eq!(read("").unwrap(), Advantage::default());
+    assert_eq!(read("baseline = \"leave_one_out\"").unwrap().baseline, Baseline::LeaveOneOut);
+    assert!(read("epsilom = 1").unwrap_err().to_string().contains("epsilon"));
+    let message = |text: &str| read(text).unwrap().validate().unwrap_err().to_string();
+    assert!(message("epsilon = -1.0").contains("loop.grpo.advantage.epsilon = -1"));
+    assert!(message("baseline = \"none\"").contains("set scale = \"none\""));
+}
+
+/// A group of one reward's values with the completions' lengths.
+fn group(rewards: &[f64], lengths: &[usize]) -> Outcome {
+    Outcome { parts: vec![(1.0, rewards.to_vec())], lengths: lengths.to_vec() }
+}
+
+#[test]
+fn opo_weights_the_baseline_by_length() {
+    // (1 · 10 + 0 · 30) / 40 = 0.25.
+    let opo = advantage(Baseline::LengthWeighted, Scale::None, 0.0);
+    assert_near(&opo.credit(&[group(&[1.0, 0.0], &[10, 30])]), &[&[0.75, -0.25]]);
+    assert_near(&opo.of(&[vec![1.0, 0.0]]), &[&[0.5, -0.5]]);
+}
+
+#[test]
+fn pass_at_k_credits_the_best_alone() {
+    // Best 3 over second best 1; deviation of [1, 3, 0]: mean 4/3, Σ = 1/9 + 25/9 + 16/9 = 14/3, √(7/3).
+    let plain = advantage(Baseline::SecondBest, Scale::None, 0.0);
+    assert_near(&plain.of(&[vec![1.0, 3.0, 0.0], vec![1.0, 1.0, 0.0]]), &[&[0.0, 2.0, 0.0], &[0.0; 3]]);
+    let scaled = advantage(Baseline::SecondBest, Scale::Group, 1e-6).of(&[vec![1.0, 3.0, 0.0]]);
+    assert_near(&scaled, &[&[0.0, 2.0 / ((7.0_f64 / 3.0).sqrt() + 1e-6), 0.0]]);
+}
+
+#[test]
+fn reinforce_plus_plus_whitens_over_tokens() {
+    // Rewards 1 (1 token) and 0 (3 tokens): over tokens mean 1/4, Σ(…)² = 9/16 + 3/16 = 3/4, over 4 − 1: variance 1/4.
+    let whiten = |baseline| Advantage { whiten: Whiten::Tokens, ..advantage(baseline, Scale::None, 0.0) };
+    let groups = [group(&[1.0], &[1]), group(&[0.0], &[3])];
+    let root = (0.25_f64 + 1e-8).sqrt();
+    assert_near(&whiten(Baseline::None).credit(&groups), &[&[0.75 / root], &[-0.25 / root]]);
+    // With the group's mean as baseline: ±1/2 and ±1 over one token each: mean 0, Σ = 2.5, over 3.
+    let groups = [group(&[1.0, 0.0], &[1, 1]), group(&[2.0, 0.0], &[1, 1])];
+    let root = (2.5_f64 / 3.0 + 1e-8).sqrt();
+    assert_near(
+        &whiten(Baseline::Mean).credit(&groups),
+        &[&[0.5 / root, -0.5 / root], &[1.0 / root, -1.0 / root]],
+    );
+}
+
+#[test]
+fn gdpo_normalises_each_reward_before_the_sum() {
+    // TRL's normalize_then_sum with epsilon 0. Reward a: [1, 0] → ±√½ (deviation √½), reward b: [0, 10] → ∓√½, times
+    // weight 2; the sum is [−√½, √½]. The second group has a = [1, 1] → 0 and b = [3, 1] → ±√½, times 2: ±√2.
+    // Over the batch: mean 0, Σ = ½ + ½ + 2 + 2 = 5, deviation √(5/3).
+    let gdpo = Advantage { per_reward: true, ..advantage(Baseline::Mean, Scale::Group, 0.0) };
+    let two = |a: [f64; 2], b: [f64; 2]| Outcome {
+        parts: vec![(1.0, a.into()), (2.0, b.into())],
+        lengths: vec![1, 1],
+    };
+    let groups = [two([1.0, 0.0], [0.0, 10.0]), two([1.0, 1.0], [3.0, 1.0])];
+    let (half, root) = (0.5_f64.sqrt(), 2.0_f64.sqrt());
+    assert_near(&gdpo.credit(&groups), &[&[-half, half], &[root, -root]]);
+    let whitened = Advantage { whiten: Whiten::Sequences, ..gdpo }.credit(&groups);
+    let d = (5.0_f64 / 3.0).sqrt();
+    assert_near(&whitened, &[&[-half / d, half / d], &[root / d, -root / d]]);
+}
+
+#[test]
+fn groups_of_one_key_are_compared_with_each_other() {
+    // prime-rl's docs: a solver's rewards 1, 1, 0 over episodes → 1/3, 1/3, −2/3; a role that occurs once gets 0.
+    let groups = [group(&[1.0], &[1]), group(&[9.0], &[1]), group(&[1.0, 0.0], &[1, 1])];
+    let keys = ["solver", "proposer", "solver"].map(String::from);
+    let found = advantage(Baseline::Mean, Scale::None, 0.0).credit_by(&groups, &keys);
+    assert_near(&found, &[&[1.0 / 3.0], &[0.0], &[1.0 / 3.0, -2.0 / 3.0]]);
+    assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2]);
+}

@@ -1,0 +1,258 @@
+//! One level of a hierarchy: what it tests, what holding and not holding give, and whether others depend on it.
+
+use super::reading::{Read, Reading};
+use crate::rationale::{Pattern, number};
+use crate::reward::{Part, column, correct, plain};
+use crate::text::rouge::rouge_l;
+use anyhow::Context;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `[[reward.hierarchical.level]]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Level {
+    /// What it is called in the metrics.
+    pub name: String,
+    /// What is asked.
+    pub test: Test,
+    /// The field that is tested; the whole without this.
+    pub field: Option<String>,
+    /// The field of the completion that it is compared with, in place of the gold one.
+    pub other: Option<String>,
+    /// Where in the row the gold counterpart stands. By default: the same field of the gold object (`json`), the column
+    /// of the field's name (`tags`), the gold answer (`text`).
+    pub gold: Option<String>,
+    /// The part of the completion, where it is another than the section's.
+    pub of: Option<Part>,
+    /// Pass this level over unless these gold fields (`json`) or columns have these texts.
+    #[serde(default)]
+    pub when: BTreeMap<String, String>,
+    /// What it gives where it holds; times the value, for `overlap`, `recall` and `rouge_l`.
+    #[serde(default = "one")]
+    pub right: f64,
+    /// What it gives where it does not.
+    #[serde(default)]
+    pub wrong: f64,
+    /// The least value (for `overlap`, `recall`, `rouge_l`) or score (for `reward`; 1 by default) that holds. A value of
+    /// 0 never does.
+    pub at_least: Option<f64>,
+    /// For `number`: the difference that is let pass.
+    #[serde(default)]
+    pub tolerance: f64,
+    /// For `number`: the difference that is let pass, as a share of the gold number.
+    #[serde(default)]
+    pub relative: f64,
+    /// For `overlap`, `recall` and `subset`: what separates the items of a text; JSON lists have theirs.
+    #[serde(default = "comma")]
+    pub separator: String,
+    /// For `pattern`: the regular expression, found anywhere.
+    pub pattern: Option<Pattern>,
+    /// For `reward`: the other reward's name.
+    pub reward: Option<String>,
+    /// Turn the test round: hold where it does not.
+    #[serde(default)]
+    pub not: bool,
+    /// Whether nothing after it counts where it does not hold; `ordered` by default.
+    pub gate: Option<bool>,
+    /// Whether nothing after it counts where it holds: the first of several outcomes.
+    #[serde(default)]
+    pub enough: bool,
+}
+
+/// What a level asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Test {
+    /// Whether it can be read at all: valid JSON, an answer that parses, a field that is there.
+    Parse,
+    /// Whether it is there and not empty.
+    Present,
+    /// Equal as text; letter case, white space and punctuation at the ends aside.
+    Exact,
+    /// Equal as numbers, up to `tolerance` or `relative`.
+    Number,
+    /// Whether the answer is right as `[reward.answer]` sees it.
+    Answer,
+    /// The F1 of two sets of items, 2 |A ∩ B| / (|A| + |B|).
+    Overlap,
+    /// The share of the gold items that are there.
+    Recall,
+    /// Whether all items are among the gold ones.
+    Subset,
+    /// ROUGE-L.
+    RougeL,
+    /// Whether a regular expression is found.
+    Pattern,
+    /// Whether another reward's score is at least `at_least`.
+    Reward,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn comma() -> String {
+    ",".into()
+}
+
+impl Level {
+    /// What is wrong with it.
+    pub fn check(&self, read: Read) -> Result<(), String> {
+        let numbers = [
+            ("right", Some(self.right)),
+            ("wrong", Some(self.wrong)),
+            ("at_least", self.at_least),
+            ("tolerance", Some(self.tolerance)),
+            ("relative", Some(self.relative)),
+        ];
+        let odd = numbers.iter().find(|(_, number)| number.is_some_and(|number| !number.is_finite()));
+        let need = |needed: bool, text: &str| if needed { Err(text.to_owned()) } else { Ok(()) };
+        need(odd.is_some(), &format!("{} must be a finite number", odd.map_or("", |(key, _)| key)))?;
+        need(
+            read == Read::Text && (self.field.is_some() || self.other.is_some()),
+            "field needs read = \"json\" or \"tags\"",
+        )?;
+        need(
+            self.test == Test::Pattern && self.pattern.is_none(),
+            "name the regular expression as `pattern`",
+        )?;
+        need(self.test == Test::Reward && self.reward.is_none(), "name the reward as `reward`")?;
+        need(self.separator.is_empty(), "separator must not be empty")
+    }
+
+    /// Whether the example is one that it is for.
+    pub fn concerns(&self, reading: &Reading) -> anyhow::Result<bool> {
+        for (path, text) in &self.when {
+            if plain(&reading.gold_text(path)?) != plain(text) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How well the completion does, above 0; `None` where the level does not hold.
+    pub fn value(&self, reading: &Reading) -> anyhow::Result<Option<f64>> {
+        let value = self.measure(reading)?;
+        if self.not {
+            return Ok((value <= 0.0).then_some(1.0));
+        }
+        Ok((value > 0.0).then_some(value))
+    }
+
+    fn measure(&self, reading: &Reading) -> anyhow::Result<f64> {
+        let yes = |holds: bool| Ok(f64::from(u8::from(holds)));
+        match self.test {
+            Test::Answer => {
+                return yes(correct(reading.example, reading.rollout)
+                    .context("it has no gold answer; add an `answer` column")?);
+            }
+            Test::Reward => {
+                let score = reading.rollout.score_of(self.reward.as_deref().unwrap_or_default())?;
+                return yes(score >= self.at_least.unwrap_or(1.0));
+            }
+            Test::Pattern => {
+                let found = self.own(reading).zip(self.pattern.as_ref());
+                return yes(
+                    found.is_some_and(|(own, pattern)| pattern.regex().is_match(&column::written(&own)))
+                );
+            }
+            Test::Parse => return yes(self.own(reading).is_some()),
+            Test::Present => {
+                return yes(self.own(reading).is_some_and(|own| !column::written(&own).trim().is_empty()));
+            }
+            _ => {}
+        }
+        let target = match &self.other {
+            Some(other) => match reading.own(Some(other), self.of) {
+                Some(target) => target,
+                None => return Ok(0.0),
+            },
+            None => reading.gold(self.gold.as_deref(), self.field.as_deref())?,
+        };
+        let Some(own) = self.own(reading) else { return Ok(0.0) };
+        let value = self.compare(&own, &target)?;
+        Ok(if value < self.at_least.unwrap_or(0.0) { 0.0 } else { value })
+    }
+
+    fn own(&self, reading: &Reading) -> Option<Value> {
+        reading.own(self.field.as_deref(), self.of)
+    }
+
+    fn compare(&self, own: &Value, target: &Value) -> anyhow::Result<f64> {
+        let (text, wanted) = (column::written(own), column::written(target));
+        let yes = |holds: bool| f64::from(u8::from(holds));
+        Ok(match self.test {
+            Test::Exact => yes(plain(&text) == plain(&wanted)),
+            Test::RougeL => rouge_l(&text, &wanted),
+            Test::Number => {
+                let wanted = number::only(&wanted)
+                    .with_context(|| format!("what it is compared with, `{wanted}`, is no number"))?
+                    .to_f64();
+                let near = self.tolerance.max(self.relative * wanted.abs());
+                yes(number::only(&text).is_some_and(|number| (number.to_f64() - wanted).abs() <= near))
+            }
+            _ => self.compare_sets(&self.items(own), &self.items(target)),
+        })
+    }
+
+    fn compare_sets(&self, own: &BTreeSet<String>, target: &BTreeSet<String>) -> f64 {
+        let common = own.intersection(target).count() as f64;
+        match self.test {
+            Test::Subset => f64::from(u8::from(own.is_subset(target))),
+            _ if own.is_empty() && target.is_empty() => 1.0,
+            Test::Recall => common / target.len().max(1) as f64,
+            _ => 2.0 * common / (own.len() + target.len()) as f64,
+        }
+    }
+
+    /// The items of a list, or of a text between separators; compared as texts are.
+    fn items(&self, value: &Value) -> BTreeSet<String> {
+        let items: Vec<String> = match value {
+            Value::Array(items) => items.iter().map(column::written).collect(),
+            other => column::written(other).split(&self.separator).map(str::to_owned).collect(),
+        };
+        items.iter().map(|item| plain(item)).filter(|item| !item.is_empty()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::tests::{group, scores};
+
+    /// What one level says of JSON completions, against the gold JSON.
+    fn level(keys: &str, gold: &str, texts: &[&str]) -> Vec<f64> {
+        let recipe = format!(
+            "[hierarchical]\nread = \"json\"\n[[hierarchical.level]]\nname = \"x\"\nfield = \"x\"\n{keys}"
+        );
+        scores(&recipe, group(Some(gold), &[], texts)).unwrap()
+    }
+
+    #[test]
+    fn fields_are_there_equal_or_near() {
+        let texts =
+            [r#"{"x": "Red "}"#, "```json\n{\"x\": \"blue\"}\n```", r#"{"x": ""}"#, r#"{"y": 1}"#, "x"];
+        assert_eq!(level("test = \"parse\"", "{}", &texts), [1.0, 1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(level("test = \"present\"", "{}", &texts), [1.0, 1.0, 0.0, 0.0, 0.0]);
+        assert_eq!(level("test = \"exact\"", r#"{"x": "red"}"#, &texts), [1.0, 0.0, 0.0, 0.0, 0.0]);
+        assert_eq!(
+            level("test = \"exact\"\nnot = true", r#"{"x": "red"}"#, &texts),
+            [0.0, 1.0, 1.0, 1.0, 1.0]
+        );
+        let numbers = [r#"{"x": 10.4}"#, r#"{"x": "10.6 kg"}"#, r#"{"x": "ten"}"#];
+        assert_eq!(level("test = \"number\"\ntolerance = 0.5", r#"{"x": 10}"#, &numbers), [1.0, 0.0, 0.0]);
+        assert_eq!(level("test = \"number\"\nrelative = 0.1", r#"{"x": 10}"#, &numbers), [1.0, 1.0, 0.0]);
+        assert_eq!(level("test = \"number\"", r#"{"x": 10.4}"#, &numbers), [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn sets_overlap() {
+        // {a, b, c} against {b, c, d}: F1 = 2 · 2 / 6, recall 2/3; {b} is a subset, F1 = 2/4, recall 1/3.
+        let (gold, texts) = (r#"{"x": ["B", "c", "d"]}"#, [r#"{"x": ["a", "b", "c"]}"#, r#"{"x": "b, b"}"#]);
+        assert_eq!(level("test = \"overlap\"", gold, &texts), [2.0 / 3.0, 0.5]);
+        assert_eq!(level("test = \"overlap\"\nat_least = 0.6\nright = 3", gold, &texts), [2.0, 0.0]);
+        assert_eq!(level("test = \"recall\"", gold, &texts), [2.0 / 3.0, 1.0 / 3.0]);
+        assert_eq!(level("test = \"subset\"", gold, &texts), [0.0, 1.0]);
+    }
+}

@@ -1,0 +1,222 @@
+//! How much likelier a text of the row is with the rationale than without it (VR-CLI, arXiv 2503.22828; RATIONALYST,
+//! 2410.01044), or how likely with it.
+
+use super::{Models, Part, Reward, column, gold};
+use crate::data::Hub;
+use crate::model::Sequence;
+use crate::policy::Policy;
+use crate::rollout::{Group, Rollout, Score};
+use anyhow::Context;
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// `[reward.likelihood]`: by log p of a target text after prompt, rationale and `cue`, and after prompt and `cue` alone.
+/// Texts are tokenised anew, each piece by itself, so that the target's tokens are the same both times.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Likelihood {
+    /// The column that holds the target text; the gold answer without this.
+    pub column: Option<String>,
+    /// The part of the completion that stands before the target.
+    pub of: Part,
+    /// What is written between the rationale (or the prompt) and the target.
+    pub cue: String,
+    /// What the score is.
+    pub measure: Measure,
+    /// For `discounted`: the factor from one target token to the next.
+    pub discount: f64,
+    /// For `binned`: least gains in per cent of perplexity, ascending; below the first the score is 0.
+    pub bins: Vec<f64>,
+    /// For `binned`: the scores from each of the bins on.
+    pub scores: Vec<f64>,
+    /// A frozen model, as a folder or hub id, that judges in the policy's place.
+    pub model: Option<String>,
+}
+
+/// What the likelihood reward's score is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Measure {
+    /// The mean log p of the target's tokens with the rationale.
+    Logprob,
+    /// The mean gain of a token, log p with less log p without.
+    Gain,
+    /// Σ_j discount^j · gain of token j, counted from 0: RATIONALYST's, whose discount is 0.9.
+    Discounted,
+    /// Steps of I = 100 · (1 − perplexity with / perplexity without): VR-CLI's, with its bins as defaults.
+    Binned,
+}
+
+impl Default for Likelihood {
+    fn default() -> Self {
+        Self {
+            column: None,
+            of: Part::Rationale,
+            cue: "\n".into(),
+            measure: Measure::Gain,
+            discount: 0.9,
+            bins: vec![0.05, 1.0, 2.0],
+            scores: vec![0.5, 0.9, 1.0],
+            model: None,
+        }
+    }
+}
+
+impl Likelihood {
+    /// The reward, its section checked. A frozen model is loaded when there is first something to score.
+    pub fn checked(self) -> anyhow::Result<impl Reward> {
+        let ascending = self.bins.is_sorted_by(|a, b| a < b);
+        anyhow::ensure!(
+            ascending && self.bins.len() == self.scores.len() && self.scores.iter().all(|s| s.is_finite()),
+            "bins must ascend and have as many scores, such as bins = [0.05, 1, 2], scores = [0.5, 0.9, 1]"
+        );
+        let discount = self.discount;
+        anyhow::ensure!(
+            discount > 0.0 && discount <= 1.0,
+            "discount = {discount}: must be above 0 and at most 1"
+        );
+        Ok(Scorer { section: self, frozen: None, baselines: HashMap::new() })
+    }
+
+    /// The score, from the target's log-probabilities with and without the rationale.
+    pub fn of(&self, with: &[f32], without: &[f32]) -> f64 {
+        let gains = || with.iter().zip(without).map(|(with, without)| f64::from(with - without));
+        let mean = |sum: f64| sum / with.len().max(1) as f64;
+        match self.measure {
+            Measure::Logprob => mean(with.iter().map(|&logprob| f64::from(logprob)).sum()),
+            Measure::Gain => mean(gains().sum()),
+            Measure::Discounted => {
+                gains().enumerate().map(|(j, gain)| self.discount.powi(j as i32) * gain).sum()
+            }
+            Measure::Binned => {
+                let improvement = 100.0 * (1.0 - (-mean(gains().sum())).exp());
+                let reached = self.bins.iter().take_while(|&&bin| improvement >= bin).count();
+                if reached == 0 { 0.0 } else { self.scores[reached - 1] }
+            }
+        }
+    }
+}
+
+/// Which baseline: the model's name and all text that is scored. Prompt and cue stand for the template.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    model: String,
+    context: Vec<u32>,
+    target: String,
+}
+
+struct Scorer {
+    section: Likelihood,
+    frozen: Option<Policy>,
+    /// Of the frozen model alone: the policy changes.
+    baselines: HashMap<Key, Vec<f32>>,
+}
+
+impl Scorer {
+    fn target(&self, group: &Group) -> anyhow::Result<String> {
+        let target = match &self.section.column {
+            Some(name) => column::text(&group.example, name)?,
+            None => gold(&group.example).context("it has no gold answer; name a column")?.to_owned(),
+        };
+        anyhow::ensure!(!target.is_empty(), "the text that is to be likelier is empty");
+        Ok(target)
+    }
+
+    fn load(&mut self, models: &Models) -> anyhow::Result<()> {
+        if let (Some(name), None) = (&self.section.model, &self.frozen) {
+            let model = &models.policy.model;
+            self.frozen = Some(Policy::load(&Hub::from_env().model(name)?, model.kind(), model.device(), 1)?);
+        }
+        Ok(())
+    }
+
+    /// log p of the target without a rationale.
+    fn baseline(&mut self, judge: &Judge, target: &str, prompt: Vec<u32>) -> anyhow::Result<Vec<f32>> {
+        let Some(model) = &self.section.model else { return judge.logprobs(&[prompt], target).map(one) };
+        let key = Key { model: model.clone(), context: prompt.clone(), target: target.to_owned() };
+        if let Some(known) = self.baselines.get(&key) {
+            return Ok(known.clone());
+        }
+        let fresh = judge.logprobs(&[prompt], target).map(one)?;
+        self.baselines.insert(key, fresh.clone());
+        Ok(fresh)
+    }
+}
+
+/// The model that judges.
+struct Judge<'a> {
+    policy: &'a Policy,
+    budget: usize,
+}
+
+impl Judge<'_> {
+    /// Prompt, rationale and cue as tokens.
+    fn context(&self, group: &Group, rationale: &str, cue: &str) -> anyhow::Result<Vec<u32>> {
+        let mut tokens = self.policy.tokenizer.render(&group.example.prompt)?;
+        tokens.extend(self.policy.tokenizer.encode(rationale)?);
+        tokens.extend(self.policy.tokenizer.encode(cue)?);
+        Ok(tokens)
+    }
+
+    fn logprobs(&self, contexts: &[Vec<u32>], target: &str) -> anyhow::Result<Vec<Vec<f32>>> {
+        let target = self.policy.tokenizer.encode(target)?;
+        let sequences: Vec<Sequence> =
+            contexts.iter().map(|context| Sequence::new(context, &target)).collect();
+        Ok(self.policy.logprobs(&sequences, 1.0, self.budget)?)
+    }
+}
+
+fn one(mut all: Vec<Vec<f32>>) -> Vec<f32> {
+    all.swap_remove(0)
+}
+
+impl Reward for Scorer {
+    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
+        anyhow::bail!("it needs the policy, and was asked without one")
+    }
+
+    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        self.load(models)?;
+        let frozen = self.frozen.take();
+        let judge = Judge { policy: frozen.as_ref().unwrap_or(models.policy), budget: models.budget };
+        let (target, cue) = (self.target(group)?, self.section.cue.clone());
+        let without = match self.section.measure {
+            Measure::Logprob => vec![],
+            _ => self.baseline(&judge, &target, judge.context(group, "", &cue)?)?,
+        };
+        let context = |rollout: &Rollout| judge.context(group, self.section.of.of(rollout), &cue);
+        let contexts: Vec<Vec<u32>> = group.rollouts.iter().map(context).collect::<anyhow::Result<_>>()?;
+        let with = judge.logprobs(&contexts, &target)?;
+        self.frozen = frozen;
+        Ok(with.iter().map(|with| Score::from(self.section.of(with, &without))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_measures_give_literal_numbers() {
+        let of = |keys: &str, with: &[f32], without: &[f32]| {
+            toml::from_str::<Likelihood>(keys).unwrap().of(with, without)
+        };
+        let (with, without) = ([-1.0, -0.5], [-2.0, -1.0]);
+        assert_eq!(of("measure = \"logprob\"", &with, &[]), -0.75);
+        // Gains 1 and 0.5: mean 0.75; 1 + 0.5 · 0.5 = 1.25.
+        assert_eq!(of("", &with, &without), 0.75);
+        assert_eq!(of("measure = \"discounted\"\ndiscount = 0.5", &with, &without), 1.25);
+        // A mean gain g makes I = 100 (1 − e^−g): 0.0004 → 0.04, 0.0006 → 0.06, 0.015 → 1.49, 0.03 → 2.96.
+        let binned = |gain: f32| of("measure = \"binned\"", &[gain], &[0.0]);
+        assert_eq!([-1.0, 0.0004, 0.0006, 0.015, 0.03].map(binned), [0.0, 0.0, 0.5, 0.9, 1.0]);
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let message =
+            |keys: &str| toml::from_str::<Likelihood>(keys).unwrap().checked().err().unwrap().to_string();
+        assert!(message("bins = [1.0, 0.5, 2.0]").contains("bins must ascend"));
+        assert!(message("scores = [1.0]").contains("as many scores"));
+        assert!(message("discount = 0.0").contains("discount = 0"));
+    }
+}

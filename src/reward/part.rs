@@ -1,0 +1,30 @@
+//! The part of a completion that a reward reads.
+
+use crate::rollout::Rollout;
+use serde::Deserialize;
+
+/// `of` in the sections of rewards that read a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The whole completion.
+    Text,
+    /// The reasoning, from its first step to its last.
+    #[default]
+    Rationale,
+    /// The answer.
+    Answer,
+}
+
+impl Part {
+    /// The part of a completion; empty where it has none.
+    pub fn of(self, rollout: &Rollout) -> &str {
+        match self {
+            Part::Text => &rollout.text,
+            Part::Rationale => {
+                rollout.rationale.as_ref().map_or("", |rationale| &rollout.text[rationale.reasoning()])
+            }
+            Part::Answer => rollout.answer().unwrap_or(""),
+        }
+    }
+}
