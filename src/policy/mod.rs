@@ -177,6 +177,17 @@ impl Policy {
         logprobs(&self.model, sequences, temperature, budget)
     }
 
+    /// `prompt`, the text `before` and then `text`, of which only the tokens of `text` are scored: Σ
+    /// [`logprobs`](Self::logprobs) of it is log p(`text` | `prompt`, `before`). The texts are tokenised together, as
+    /// training does.
+    pub fn after(&self, prompt: &[u32], before: &str, text: &str) -> Result<Sequence> {
+        let written = format!("{before}{text}");
+        let ids = self.tokenizer.encode(&written)?;
+        let scored = self.tokenizer.tokens_of(&ids, before.len()..written.len());
+        let tokens = [prompt, &ids[..scored.end]].concat();
+        Ok(Sequence { prompt: prompt.len() + scored.start, tokens })
+    }
+
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config.
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
@@ -210,4 +221,22 @@ fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usi
         }
     }
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_after_another_is_scored_as_the_tokens_that_hold_it() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        // Bytes: "é" is two of them, so the answer's three characters are four tokens, after two of the prompt and three.
+        let prompt = policy.tokenizer.encode("q:").unwrap();
+        let asked = policy.after(&prompt, "1é", "2é3").unwrap();
+        assert_eq!((asked.prompt, asked.completion()), (2 + 3, 4));
+        let whole = Sequence::new(&prompt, &policy.tokenizer.encode("1é2é3").unwrap());
+        let logprobs = policy.logprobs(&[asked, whole], 1.0, 64).unwrap();
+        assert_eq!(logprobs[0], logprobs[1][3..]);
+    }
 }
