@@ -102,6 +102,8 @@ pub struct Context {
     pub format: Format,
     /// This stage's seed.
     pub seed: u64,
+    /// This stage's steps in all.
+    pub steps: usize,
     /// Tokens that go through the model together.
     pub tokens_per_microbatch: usize,
     /// Called while sampling.

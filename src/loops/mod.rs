@@ -115,6 +115,11 @@ pub trait Lesson {
         metrics: &mut Metrics,
     ) -> Result<Tensor>;
 
+    /// Whether `step` is to be learned with a fresh optimiser.
+    fn begins_anew(&self, _context: &Context, _step: usize) -> bool {
+        false
+    }
+
     /// Called after the last update of `step`.
     fn finish(&mut self, _context: &mut Context, _step: usize) -> Result<()> {
         Ok(())

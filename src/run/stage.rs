@@ -92,6 +92,7 @@ impl Opened {
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),
             seed: stage_seed,
+            steps,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
             progress: Box::new(|_| {}),
         };

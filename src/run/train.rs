@@ -24,6 +24,9 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
         let batch = lesson.batch(&mut opened.context, step, &mut metrics)?;
         let sampled = began.elapsed().as_secs_f64();
         let lr = opened.stage.optim.lr(step - 1, opened.steps);
+        if lesson.begins_anew(&opened.context, step) {
+            optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        }
         for update in &batch.updates {
             let norm = learn(lesson, &batch, update, opened, &mut optim, lr, &mut metrics)?;
             metrics.add("grad_norm", norm, 1.0);

@@ -1,5 +1,7 @@
 //! Which rollouts teach: filters over a scored group. Pure.
 
+pub mod reduce;
+
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
