@@ -218,3 +218,121 @@ fn verbose_sentences_go_and_needed_ones_stay() {
     assert!(number(varr, "length") < number(full, "length"));
     assert!(number(varr, "accuracy") >= number(full, "accuracy") - 0.1);
 }
+
+/// Additions whose rationale is sometimes preceded by lines that only make it longer, learned a little; then MaRio with
+/// two rewards.
+const MARIO: &str = r#"
+[data]
+train = "rows.jsonl"
+eval = "rows.jsonl"
+eval_limit = 100
+prompts_per_step = 32
+template.chat = false
+template.user = "{{ question }}\n"
+[policy.init]
+tokenizer = "characters"
+alphabet = "0123456789+=:# \n<>answerlgth"
+hidden_size = 32
+layers = 2
+heads = 4
+kv_heads = 4
+context = 96
+[policy.sampling]
+max_new_tokens = 40
+[policy]
+decode_slots = 256
+[devices]
+policy = "cpu"
+threads = 1
+[optim]
+lr = 5e-3
+[reward.answer]
+[reward.length]
+max_tokens = 40
+buffer = 40
+[eval]
+at_start = false
+temperature = 1.0
+[[stage]]
+name = "warmup"
+run.steps = 120
+[stage.loop.sft]
+[[stage]]
+name = "mario"
+run.steps = 120
+[stage.policy]
+model = "@warmup"
+[stage.rollout.group]
+size = 1
+[stage.loop.mario]
+rows = false
+sample_every = 40
+quantiles = 4
+borders.answer = [0.5]
+[stage.checkpoint]
+every = 60
+"#;
+
+fn mario() -> Program {
+    let program = Program::new(MARIO);
+    let row = |i: usize| {
+        let (a, b) = (i % 10, i / 10 % 10);
+        let padding = format!("{:05}\n", i * 7919 % 100_000).repeat(i / 100 % 4);
+        let rationale = format!("{padding}{a}+{b}: {}", a + b);
+        json!({"question": format!("{a}+{b}"), "rationale": rationale, "answer": (a + b).to_string()})
+    };
+    let rows: String = (0..400).map(|i| format!("{}\n", row(i))).collect();
+    program.write("rows.jsonl", &rows);
+    program
+}
+
+#[test]
+fn the_best_quantiles_of_two_rewards_improve_both() {
+    let program = mario();
+    program.train(&[]).success();
+    let evaluations = lines(&program.out().join("evaluations.jsonl"));
+    let [warmup, best] = [0, 1].map(|at| &evaluations[at]["report"]);
+    let figures = |of: &Value| (number(of, "accuracy"), number(of, "length"));
+    println!("after the warm-up {:?}, under the best quantiles {:?}", figures(warmup), figures(best));
+    assert!(number(best, "accuracy") > number(warmup, "accuracy"));
+    assert!(number(best, "length") < 0.85 * number(warmup, "length"));
+    assert!(evaluations[1]["report"]["shown"].as_array().unwrap().is_empty());
+
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let of = |step: u64, name: &str| {
+        number(metrics.iter().find(|m| m["stage"] == "mario" && m["step"] == step && m["nll"].is_number()).unwrap(), name)
+    };
+    // The pool grows by what has an answer, and explorations under the best tokens come to be better than the first.
+    assert!(of(1, "pool/size") <= 400.0 && of(120, "pool/size") > 2.5 * of(1, "pool/size"));
+    for reward in ["answer", "length"] {
+        let name = format!("rewards/{reward}/mean");
+        assert!(of(81, &name) > of(1, &name), "{name}: {} {}", of(1, &name), of(81, &name));
+    }
+    assert!(of(60, "pool/age") > 0.0 && of(60, "kl").is_finite());
+    // The traces are the pool: what an exploration asked ends in the best control tokens.
+    let traces = lines(&program.out().join("traces/mario.jsonl"));
+    assert_eq!(traces.len(), 3 * 400);
+    let answered = traces.iter().filter(|trace| trace["predicted"].is_string()).count();
+    assert_eq!(answered as f64, of(120, "pool/size"));
+    let prompt = |step: u64| {
+        traces.iter().find(|t| t["step"] == step).unwrap()["prompt_ids"].as_array().unwrap().len()
+    };
+    assert_eq!(prompt(41) - prompt(1), "<answer:1><length:3>".len());
+}
+
+#[test]
+fn a_pool_is_taken_up_again_where_a_run_was_cut_off() {
+    let short = ["--set", "stage.warmup.run.steps=10", "--set", "stage.mario.loop.mario.rows=true"];
+    let whole = mario();
+    whole.train(&short).success();
+    let cut = mario();
+    cut.train(&short).success();
+    // As if it had been killed after the checkpoint of step 60: the end of the stage is not there.
+    std::fs::remove_dir_all(cut.out().join("mario-step-000120")).unwrap();
+    cut.train(&[&short[..], &["--resume"]].concat()).success();
+    let bytes = |program: &Program, file: &str| std::fs::read(program.out().join(file)).unwrap();
+    assert!(bytes(&whole, "mario-step-000120/model.safetensors") == bytes(&cut, "mario-step-000120/model.safetensors"));
+    assert!(bytes(&whole, "traces/mario.jsonl") == bytes(&cut, "traces/mario.jsonl"), "nothing is sampled twice");
+    // The rows' own completions came first: 400 of them beside 400 samples, then two explorations.
+    assert_eq!(lines(&whole.out().join("traces/mario.jsonl")).len(), 4 * 400);
+}

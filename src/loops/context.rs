@@ -76,6 +76,11 @@ impl Questions {
             .collect()
     }
 
+    /// Questions of a step.
+    pub fn per_step(&self) -> usize {
+        self.per_step
+    }
+
     /// Steps in one pass over the questions.
     pub fn steps_per_epoch(&self) -> usize {
         self.all.len().div_ceil(self.per_step)
@@ -154,17 +159,12 @@ impl Context {
         Ok(groups)
     }
 
-    /// log p of every completion token under the reference policy, sequence by sequence.
-    pub fn reference_logprobs(&mut self, sequences: &[Sequence]) -> Result<Vec<Vec<f32>>> {
+    /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.
+    pub fn reference_logprobs(&mut self, sequences: &[Sequence], temperature: f64) -> Result<Vec<Vec<f32>>> {
         let Some(reference) = &self.reference else {
             return Err(Error::Recipe("a reference policy is needed and there is none".into()));
         };
-        reference.logprobs(
-            &mut self.policy,
-            sequences,
-            self.sampling.scoring_temperature(),
-            self.tokens_per_microbatch,
-        )
+        reference.logprobs(&mut self.policy, sequences, temperature, self.tokens_per_microbatch)
     }
 
     /// Adds what is worth knowing of the rollouts, under TRL's names.

@@ -6,6 +6,7 @@
 pub mod collect;
 pub mod context;
 pub mod grpo;
+pub mod mario;
 pub mod sft;
 
 pub use context::{Context, Questions};
@@ -13,7 +14,7 @@ pub use context::{Context, Questions};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::model::Sequence;
-use crate::rollout::Group;
+use crate::rollout::{Group, Trace};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -25,6 +26,8 @@ pub enum Loop {
     Sft(sft::Sft),
     /// Policy gradient on groups of rollouts.
     Grpo(grpo::Grpo),
+    /// Learning from a pool of completions behind control tokens that say how good each is.
+    Mario(mario::Mario),
     /// Rollouts, scores and filters to traces; nothing is trained.
     Collect(collect::Collect),
     /// Held-out questions; nothing is trained.
@@ -42,6 +45,7 @@ impl Loop {
         match self {
             Loop::Sft(_) => "sft",
             Loop::Grpo(_) => "grpo",
+            Loop::Mario(_) => "mario",
             Loop::Collect(_) => "collect",
             Loop::Evaluate(_) => "evaluate",
         }
@@ -49,12 +53,26 @@ impl Loop {
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Grpo(_))
+        matches!(self, Loop::Sft(_) | Loop::Grpo(_) | Loop::Mario(_))
     }
 
     /// Whether it samples and scores completions of the training questions.
     pub fn rolls_out(&self) -> bool {
-        matches!(self, Loop::Grpo(_) | Loop::Collect(_))
+        matches!(self, Loop::Grpo(_) | Loop::Mario(_) | Loop::Collect(_))
+    }
+
+    /// Whether a reference policy has to be there while it learns.
+    pub fn needs_reference(&self) -> bool {
+        match self {
+            Loop::Grpo(grpo) => grpo.needs_reference(),
+            Loop::Mario(mario) => mario.needs_reference(),
+            _ => false,
+        }
+    }
+
+    /// Whether its rollouts are written as traces even where `log.traces` is off: later steps or stages read them.
+    pub fn keeps_traces(&self) -> bool {
+        matches!(self, Loop::Mario(_) | Loop::Collect(_))
     }
 
     /// Checks the values.
@@ -62,6 +80,7 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
+            Loop::Mario(mario) => mario.validate(),
             Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
         }
     }
@@ -78,6 +97,8 @@ pub struct Batch<Item> {
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
     /// Tokens sampled for it.
     pub sampled_tokens: usize,
+    /// The temperature at which log-probabilities are taken: that of sampling for rollouts, 1 for text from elsewhere.
+    pub temperature: f64,
 }
 
 /// One update of the weights.
@@ -114,6 +135,11 @@ pub trait Lesson {
         entropy: &Tensor,
         metrics: &mut Metrics,
     ) -> Result<Tensor>;
+
+    /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
+    fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether `step` is to be learned with a fresh optimiser.
     fn begins_anew(&self, _context: &Context, _step: usize) -> bool {

@@ -104,10 +104,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         };
         parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
     }
-    if let Loop::Grpo(grpo) = &stage.lesson
-        && grpo.needs_reference()
-        && stage.policy.lora.is_none()
-    {
+    if stage.lesson.needs_reference() && stage.policy.lora.is_none() {
         parts.push(("reference policy", parameters * width));
     }
     if let (true, Some(size)) = (stage.lesson.rolls_out(), stage.rollout.group_size()) {

@@ -107,6 +107,7 @@ impl Session {
         match opened.stage.lesson.clone() {
             Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Mario(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Evaluate(_) => {
                 self.evaluate(&mut opened, 1)?;
@@ -137,6 +138,20 @@ impl Session {
         Ok(saved.state.progress.step)
     }
 
+    /// The rollouts that the stage has written.
+    pub fn traces(&self, opened: &Opened) -> Result<Vec<Trace>> {
+        let path = self.traces_of(&opened.name, opened.round);
+        let read = |line| {
+            serde_json::from_value(line)
+                .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
+        };
+        JsonLines::read(&path)?.into_iter().map(read).collect()
+    }
+
+    fn traces_of(&self, name: &str, round: usize) -> PathBuf {
+        self.dir.path().join("traces").join(format!("{}.jsonl", label(name, round)))
+    }
+
     /// Writes and shows the figures and rollouts of a step.
     pub fn report(
         &mut self,
@@ -148,7 +163,7 @@ impl Session {
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
-        if opened.stage.log.traces || matches!(opened.stage.lesson, Loop::Collect(_)) {
+        if opened.stage.log.traces || opened.stage.lesson.keeps_traces() {
             files.traces.append(traces)?;
         }
         if let Some(board) = &mut files.board {
@@ -262,7 +277,7 @@ impl Session {
         Ok(Files {
             metrics: JsonLines::open(&dir.join("metrics.jsonl"), keep)?,
             evaluations: JsonLines::open(&dir.join("evaluations.jsonl"), keep)?,
-            traces: JsonLines::open(&dir.join("traces").join(format!("{label}.jsonl")), |trace| {
+            traces: JsonLines::open(&self.traces_of(&opened.name, opened.round), |trace| {
                 trace["step"].as_u64().is_some_and(|at| at as usize <= step)
             })?,
             board: if opened.stage.log.tensorboard {
@@ -290,8 +305,7 @@ impl Session {
         let found = if path.starts_with("policy") {
             saved.path
         } else {
-            let label = label(target, saved.state.progress.round);
-            self.dir.path().join("traces").join(format!("{label}.jsonl"))
+            self.traces_of(target, saved.state.progress.round)
         };
         Ok(found.to_string_lossy().into_owned())
     }

@@ -69,7 +69,7 @@ impl Opened {
                 seed::derive(&[stage_seed, seed::of_text("order")]),
             )
         };
-        let held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
+        let mut held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
         let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default();
         if questions.dropped > 0 {
             tracing::warn!(
@@ -77,11 +77,12 @@ impl Opened {
                 questions.dropped
             );
         }
+        if let Loop::Mario(mario) = &stage.lesson {
+            let best = policy.tokenizer.encode(&mario.best(rewards.weights().map(|(name, _)| name)))?;
+            held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
+        }
         let steps = steps(&stage, &questions);
-        let reference = match &stage.lesson {
-            Loop::Grpo(grpo) if grpo.needs_reference() => Some(Reference::of(&policy, layout.reference)),
-            _ => None,
-        };
+        let reference = stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference));
         let context = Context {
             policy,
             reference,

@@ -15,6 +15,10 @@ use std::time::Instant;
 pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
     let start = session.restore(opened, &mut optim)?;
+    if start > 0 {
+        let opened = &*opened;
+        lesson.resume(&opened.context, &mut || session.traces(opened))?;
+    }
     if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
         session.evaluate(opened, 0)?;
     }
@@ -67,13 +71,11 @@ fn learn<L: Lesson>(
     let items: Vec<&L::Item> = update.items.iter().map(|&index| &batch.items[index]).collect();
     let lengths: Vec<usize> = items.iter().map(|item| lesson.sequence(item).tokens.len()).collect();
     let model = &opened.context.policy.model;
-    let temperature =
-        if batch.groups.is_empty() { 1.0 } else { opened.context.sampling.scoring_temperature() };
     let mut total = 0.0;
     for indices in micro_batches(&lengths, opened.context.tokens_per_microbatch) {
         let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
         let sequences: Vec<Sequence> = picked.iter().map(|item| lesson.sequence(item).clone()).collect();
-        let scored = model.score(&sequences, temperature, Grad::Yes)?;
+        let scored = model.score(&sequences, batch.temperature, Grad::Yes)?;
         let loss = lesson.loss(&picked, &scored.logprobs, &scored.entropy, metrics)? / update.weight;
         total += loss.double_value(&[]);
         scored.backward(&loss)?;

@@ -128,8 +128,12 @@ impl Lesson for Grpo {
                 group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens))
             })
             .collect();
-        let references =
-            if self.needs_reference() { Some(context.reference_logprobs(&sequences)?) } else { None };
+        let temperature = context.sampling.scoring_temperature();
+        let references = if self.needs_reference() {
+            Some(context.reference_logprobs(&sequences, temperature)?)
+        } else {
+            None
+        };
 
         let mut items = Vec::with_capacity(sequences.len());
         let mut kls = Vec::with_capacity(sequences.len());
@@ -182,7 +186,7 @@ impl Lesson for Grpo {
         let sampled_tokens = items.iter().map(Item::length).sum();
         let updates =
             self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
-        Ok(Batch { items, updates, groups: credited, sampled_tokens })
+        Ok(Batch { items, updates, groups: credited, sampled_tokens, temperature })
     }
 
     fn sequence<'a>(&self, item: &'a Item) -> &'a Sequence {

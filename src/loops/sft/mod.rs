@@ -90,7 +90,7 @@ impl Lesson for Sft {
         } else {
             vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }]
         };
-        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0 })
+        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
     }
 
     fn sequence<'a>(&self, item: &'a Sequence) -> &'a Sequence {
