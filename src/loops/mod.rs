@@ -81,7 +81,8 @@ impl Loop {
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
             Loop::Mario(mario) => mario.validate(),
-            Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
+            Loop::Collect(collect) => collect.validate(),
+            Loop::Evaluate(_) => Ok(()),
         }
     }
 }

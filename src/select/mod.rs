@@ -1,5 +1,6 @@
 //! Which rollouts teach: filters over a scored group. Pure.
 
+pub mod consistency;
 pub mod quantile;
 pub mod reduce;
 
