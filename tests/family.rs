@@ -366,6 +366,7 @@ fn a_pool_is_taken_up_again_where_a_run_was_cut_off() {
 const CREST: &str = r#"
 [data]
 train = "rows.jsonl"
+eval = "rows.jsonl"
 prompts_per_step = 10
 template.chat = false
 template.user = "{{ question }} A {{ choices[0] }} B {{ choices[1] }} C {{ choices[2] }}\n"
@@ -391,6 +392,9 @@ run.steps = 200
 train = "warm.jsonl"
 prompts_per_step = 30
 [stage.loop.sft]
+[stage.eval]
+at_start = false
+calibration.confidence = "choice"
 [[stage]]
 name = "judge"
 run.steps = 2
@@ -449,6 +453,13 @@ fn follow_ups_filter_rationales_and_write_pairs() {
     program.write("rows.jsonl", &text(&rows));
     program.write("warm.jsonl", &text(&warm));
     program.train(&[]).success();
+
+    // After "it adds" A and B were learned equally often, after "one sees" A alone: so much the chosen letter is worth.
+    let report = &lines(&program.out().join("evaluations.jsonl"))[0]["report"];
+    let calibration = &report["calibration"];
+    println!("confidence {} in {} answers", calibration["confidence"], calibration["points"]);
+    assert_eq!(number(calibration, "points"), 30.0);
+    assert!((0.4..0.9).contains(&number(calibration, "confidence")));
 
     let traces = lines(&program.out().join("traces/judge.jsonl"));
     let pairs = lines(&program.out().join("traces/judge-pairs.jsonl"));

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 
 /// `[loop.collect.follow_up]`: questions with `choices` only. A rollout's score `follow_up` is the number of options that
 /// were judged as the gold answer has it; those whose rationale fails more than `tolerance` options are left out, and
-/// pairs are written for a preference loop.
+/// pairs are written for a preference loop. Answers are those that the rollouts end in, as `[data.format]` reads them; the
+/// released program asks for them in a call of its own. Pairs are mixed within each step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FollowUp {

@@ -24,7 +24,7 @@ pub struct Mario {
     /// Steps between explorations, which sample `rollout.group.size` completions of each question under the best control
     /// tokens. The paper's 4000 steps of 4 rows are a pass or more over its data.
     pub sample_every: usize,
-    /// Questions of an exploration; all by default.
+    /// Questions of an exploration, the first aside, which asks all; all by default.
     pub sample_questions: Option<usize>,
     /// Times the KL to the policy as it was at the start, which does not see the control tokens.
     pub kl_coefficient: f64,
