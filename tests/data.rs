@@ -191,6 +191,17 @@ fn the_byte_tokenizer_round_trips_any_text() {
 }
 
 #[test]
+fn the_tokens_that_hold_a_part_of_a_text_are_found() {
+    // a, two bytes of é, b, c, and the end, which is no text.
+    let tokenizer = Tokenizer::bytes();
+    let ids = [tokenizer.encode("aébc").expect("every text has ids"), vec![256]].concat();
+    assert_eq!(tokenizer.tokens_of(&ids, 0..1), 0..1);
+    assert_eq!(tokenizer.tokens_of(&ids, 3..4), 3..4);
+    assert_eq!(tokenizer.tokens_of(&ids, 3..5), 3..5);
+    assert_eq!(tokenizer.tokens_of(&ids, 5..5), 6..6);
+}
+
+#[test]
 fn the_character_tokenizer_names_what_it_lacks() {
     let tokenizer = Tokenizer::characters("ab\n ").expect("an alphabet");
     assert_eq!(tokenizer.encode("ba\n a<eos>").expect("in the alphabet"), [1, 0, 2, 3, 0, 4]);

@@ -29,6 +29,7 @@ fn group(policy: &Policy) -> Group {
         completions: vec![],
         answer: Some("4".into()),
         choices: vec![],
+        feedback: None,
         fields: serde_json::Map::new(),
     };
     let prompt = policy.tokenizer.render(&example.prompt).unwrap();

@@ -5,6 +5,7 @@ use super::{Message, Prompt};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 /// A tokenizer with its special tokens and chat template.
@@ -89,6 +90,16 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32]) -> String {
         // The only failure is a decoder that the file itself got wrong, which `load` tries out.
         self.inner.decode(ids, true).unwrap_or_default()
+    }
+
+    /// The tokens of `ids` that hold the bytes `span` of [`decode`](Self::decode)`(ids)`, any part of them.
+    pub fn tokens_of(&self, ids: &[u32], span: Range<usize>) -> Range<usize> {
+        // A character cut between two tokens decodes to a stand-in, which is no text yet.
+        let length = |tokens: usize| self.decode(&ids[..tokens]).trim_end_matches('\u{FFFD}').len();
+        let counts: Vec<usize> = (0..ids.len()).collect();
+        let start = counts.partition_point(|&token| length(token + 1) <= span.start);
+        let end = counts.partition_point(|&token| length(token) < span.end);
+        start..end.max(start)
     }
 
     /// A prompt's ids: a conversation through the chat template, up to where the assistant begins; plain text as it

@@ -1,5 +1,7 @@
 //! How good the policy is on held-out questions: `[eval]` inside a training stage, and the `evaluate` loop.
 
+pub mod calibration;
+mod confidence;
 pub mod statistics;
 
 use crate::engine::{Progress, Sampling};
@@ -9,6 +11,7 @@ use crate::rationale::Format;
 use crate::reward::answer;
 use crate::rollout::{Group, Prompted, group};
 use crate::seed;
+use calibration::{Calibration, Reliability, reliability};
 use serde::{Deserialize, Serialize};
 use statistics::{bootstrap_interval, majority_correct, mean, pass_at_k};
 use std::collections::BTreeMap;
@@ -37,6 +40,8 @@ pub struct Eval {
     pub by: Option<String>,
     /// How many questions are printed with the policy's rationale.
     pub show: usize,
+    /// Also report the expected calibration error.
+    pub calibration: Option<Calibration>,
 }
 
 impl Default for Eval {
@@ -52,6 +57,7 @@ impl Default for Eval {
             at: vec![1],
             by: None,
             show: 0,
+            calibration: None,
         }
     }
 }
@@ -83,7 +89,7 @@ impl Eval {
                 self.samples, self.seeds
             ));
         }
-        Ok(())
+        self.calibration.as_ref().map_or(Ok(()), |calibration| calibration.validate(self.samples))
     }
 
     /// Whether an evaluation is due after `step` of `steps` (0 is before the first).
@@ -127,6 +133,9 @@ pub struct Report {
     pub truncated: f64,
     /// Share without an answer that could be read.
     pub unanswered: f64,
+    /// Confidence against accuracy, where `[eval.calibration]` asks for it and there is an answer at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Reliability>,
     /// Accuracy and number of questions by the column `eval.by`.
     pub classes: BTreeMap<String, (f64, usize)>,
     /// The first questions, for reading.
@@ -159,6 +168,10 @@ impl Report {
         ];
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
+        if let Some(reliability) = &self.calibration {
+            out.push(("eval/ece".to_string(), reliability.error));
+            out.push(("eval/confidence".to_string(), reliability.confidence));
+        }
         out.extend(self.pass_at.iter().map(|(k, v)| (format!("eval/pass@{k}"), *v)));
         out.extend(self.majority_at.iter().map(|(k, v)| (format!("eval/maj@{k}"), *v)));
         out.extend(self.classes.iter().map(|(class, (v, _))| (format!("eval/accuracy/{class}"), *v)));
@@ -184,6 +197,10 @@ pub fn evaluate(
             group::sample(policy, questions, config.samples, &sampling, format, seed, progress)?;
         for (asked, group) in asked.iter_mut().zip(&groups) {
             asked.add(group, repeat)?;
+            if let Some(calibration) = &config.calibration {
+                let right = &asked.correct[repeat];
+                asked.confidences.extend(confidence::points(calibration.confidence, policy, group, right)?);
+            }
         }
     }
     let shown = asked.iter().zip(questions).take(config.show).map(|(asked, question)| Shown {
@@ -203,6 +220,7 @@ struct Asked {
     lengths: Vec<(usize, bool)>,
     truncated: usize,
     first: String,
+    confidences: Vec<(f64, bool)>,
 }
 
 impl Asked {
@@ -230,6 +248,7 @@ impl Asked {
             lengths: Vec::new(),
             truncated: 0,
             first: String::new(),
+            confidences: Vec::new(),
         })
     }
 
@@ -281,6 +300,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         (!picked.is_empty()).then(|| mean(picked.iter().copied()))
     };
     let completions = lengths.len().max(1) as f64;
+    let confidences: Vec<(f64, bool)> = asked.iter().flat_map(|a| a.confidences.iter().copied()).collect();
     let unanswered = asked.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
     Report {
         questions: asked.len(),
@@ -293,6 +313,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         length_wrong: length_of(Some(false)),
         truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
         unanswered: unanswered as f64 / completions,
+        calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
         classes: by_class(asked),
         shown,
     }

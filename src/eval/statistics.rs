@@ -22,23 +22,24 @@ pub fn pass_at_k(samples: usize, correct: usize, k: usize) -> f64 {
 /// equal as numbers, or as text but for case and white space, are one answer; of equally frequent answers the one
 /// seen first wins; samples without an answer do not vote. False where none has one.
 pub fn majority_correct(answers: &[Option<String>], correct: &[bool]) -> bool {
-    majority(answers).is_some_and(|first| correct[first])
+    majority(answers).is_some_and(|(first, _)| correct[first])
 }
 
-/// The index of the first sample that gives the most frequent answer.
-pub fn majority(answers: &[Option<String>]) -> Option<usize> {
+/// The index of the first sample that gives the most frequent answer, and how many give it.
+pub fn majority<A: AsRef<str>>(answers: &[Option<A>]) -> Option<(usize, usize)> {
     let mut classes: Vec<(usize, usize)> = Vec::new();
     for (index, answer) in answers.iter().enumerate() {
         let Some(answer) = answer else { continue };
-        let known =
-            |(first, _): &&mut (usize, usize)| answers[*first].as_ref().is_some_and(|a| same(a, answer));
+        let known = |(first, _): &&mut (usize, usize)| {
+            answers[*first].as_ref().is_some_and(|a| same(a.as_ref(), answer.as_ref()))
+        };
         match classes.iter_mut().find(known) {
             Some((_, votes)) => *votes += 1,
             None => classes.push((index, 1)),
         }
     }
     // max_by_key takes the last of equals; backwards that is the first.
-    classes.into_iter().rev().max_by_key(|(_, votes)| *votes).map(|(first, _)| first)
+    classes.into_iter().rev().max_by_key(|(_, votes)| *votes)
 }
 
 /// The percentile bootstrap interval of the mean of `values` (Efron 1979): `resamples` means of as many values drawn
@@ -132,9 +133,9 @@ mod tests {
             texts.iter().map(|text| (!text.is_empty()).then(|| (*text).to_owned())).collect()
         };
         // 7 twice in two spellings against 8 once; empty ones do not vote.
-        assert_eq!(majority(&answers(&["8", "", "7", "", "7.0", ""])), Some(2));
+        assert_eq!(majority(&answers(&["8", "", "7", "", "7.0", ""])), Some((2, 2)));
         // A tie goes to the answer seen first.
-        assert_eq!(majority(&answers(&["b", "a", "A ", " B"])), Some(0));
+        assert_eq!(majority(&answers(&["b", "a", "A ", " B"])), Some((0, 2)));
         assert_eq!(majority(&answers(&["", ""])), None);
         assert!(majority_correct(&answers(&["8", "7", "7"]), &[false, true, true]));
         assert!(!majority_correct(&answers(&["8", "8", "7"]), &[false, false, true]));

@@ -87,6 +87,11 @@ impl Questions {
             .collect()
     }
 
+    /// Questions of a step.
+    pub fn per_step(&self) -> usize {
+        self.per_step
+    }
+
     /// Steps in one pass over the questions.
     pub fn steps_per_epoch(&self) -> usize {
         self.all.len().div_ceil(self.per_step)
@@ -113,6 +118,8 @@ pub struct Context {
     pub format: Format,
     /// This stage's seed.
     pub seed: u64,
+    /// This stage's steps in all.
+    pub steps: usize,
     /// Tokens that go through the model together.
     pub tokens_per_microbatch: usize,
     /// What watches the rollouts for signs of trouble.

@@ -8,6 +8,7 @@ pub mod collect;
 pub mod context;
 pub mod dpo;
 pub mod grpo;
+pub mod mario;
 pub mod sft;
 pub mod star;
 
@@ -19,7 +20,7 @@ use crate::log::Metrics;
 use crate::loss;
 use crate::model::Sequence;
 use crate::policy::Refresh;
-use crate::rollout::Group;
+use crate::rollout::{Group, Trace};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -33,6 +34,8 @@ pub enum Loop {
     Dpo(dpo::Dpo),
     /// Policy gradient on groups of rollouts.
     Grpo(grpo::Grpo),
+    /// Learning from a pool of completions behind control tokens that say how good each is.
+    Mario(mario::Mario),
     /// Rollouts, scores and filters to traces; nothing is trained.
     Collect(collect::Collect),
     /// Rounds of sampling rationales and learning those that are right.
@@ -53,6 +56,7 @@ impl Loop {
             Loop::Sft(_) => "sft",
             Loop::Dpo(_) => "dpo",
             Loop::Grpo(_) => "grpo",
+            Loop::Mario(_) => "mario",
             Loop::Collect(_) => "collect",
             Loop::Star(_) => "star",
             Loop::Evaluate(_) => "evaluate",
@@ -61,13 +65,13 @@ impl Loop {
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Star(_))
+        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Mario(_) | Loop::Star(_))
     }
 
     /// Whether it samples and scores completions of the training questions.
     pub fn rolls_out(&self) -> bool {
         match self {
-            Loop::Grpo(_) | Loop::Collect(_) | Loop::Star(_) => true,
+            Loop::Grpo(_) | Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_) => true,
             Loop::Dpo(dpo) => dpo.online,
             Loop::Sft(_) | Loop::Evaluate(_) => false,
         }
@@ -78,6 +82,7 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => grpo.needs_reference(),
             Loop::Dpo(dpo) => dpo.needs_reference(),
+            Loop::Mario(mario) => mario.needs_reference(),
             Loop::Sft(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
         }
     }
@@ -87,8 +92,13 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => Some(&grpo.reference),
             Loop::Dpo(dpo) => Some(&dpo.reference),
-            Loop::Sft(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => None,
+            Loop::Sft(_) | Loop::Mario(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => None,
         }
+    }
+
+    /// Whether its rollouts are written as traces even where `log.traces` is off: later steps or stages read them.
+    pub fn keeps_traces(&self) -> bool {
+        matches!(self, Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_))
     }
 
     /// Checks the values.
@@ -97,8 +107,10 @@ impl Loop {
             Loop::Dpo(dpo) => dpo.validate(),
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
+            Loop::Mario(mario) => mario.validate(),
             Loop::Star(star) => star.validate(),
-            Loop::Collect(_) | Loop::Evaluate(_) => Ok(()),
+            Loop::Collect(collect) => collect.validate(),
+            Loop::Evaluate(_) => Ok(()),
         }
     }
 }
@@ -158,6 +170,16 @@ pub trait Lesson {
         entropy: &Tensor,
         metrics: &mut Metrics,
     ) -> Result<Tensor>;
+
+    /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
+    fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Whether `step` is to be learned with a fresh optimiser.
+    fn begins_anew(&self, _context: &Context, _step: usize) -> bool {
+        false
+    }
 
     /// Called after the last update of `step`, with its figures.
     fn finish(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<()> {

@@ -196,6 +196,17 @@ impl Policy {
         of_tokens(&self.model, sequences, temperature, budget, |scored| scored.entropy)
     }
 
+    /// `prompt`, the text `before` and then `text`, of which only the tokens of `text` are scored: Σ
+    /// [`logprobs`](Self::logprobs) of it is log p(`text` | `prompt`, `before`). The texts are tokenised together, as
+    /// training does.
+    pub fn after(&self, prompt: &[u32], before: &str, text: &str) -> Result<Sequence> {
+        let written = format!("{before}{text}");
+        let ids = self.tokenizer.encode(&written)?;
+        let scored = self.tokenizer.tokens_of(&ids, before.len()..written.len());
+        let tokens = [prompt, &ids[..scored.end]].concat();
+        Ok(Sequence { prompt: prompt.len() + scored.start, tokens })
+    }
+
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
     /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added.
     pub fn save(&self, folder: &Path) -> Result<()> {
@@ -271,5 +282,18 @@ mod tests {
             serde_json::from_str(&saved_again(r#"{"eos_token_id": 7, "top_p": 0.9}"#)).unwrap();
         assert_eq!(added["eos_token_id"], serde_json::json!([7, eos]));
         assert_eq!(added["top_p"], 0.9);
+    }
+
+    #[test]
+    fn a_text_after_another_is_scored_as_the_tokens_that_hold_it() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        // Bytes: "é" is two of them, so the answer's three characters are four tokens, after two of the prompt and three.
+        let prompt = policy.tokenizer.encode("q:").unwrap();
+        let asked = policy.after(&prompt, "1é", "2é3").unwrap();
+        assert_eq!((asked.prompt, asked.completion()), (2 + 3, 4));
+        let whole = Sequence::new(&prompt, &policy.tokenizer.encode("1é2é3").unwrap());
+        let logprobs = policy.logprobs(&[asked, whole], 1.0, 64).unwrap();
+        assert_eq!(logprobs[0], logprobs[1][3..]);
     }
 }

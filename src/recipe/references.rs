@@ -38,7 +38,9 @@ pub fn substitute(
 fn collect(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
     match value {
         Value::String(text) => {
-            found.extend(text.strip_prefix('@').map(|name| (path.to_owned(), name.to_owned())))
+            // `@stage/pairs` is a part of what the stage produced.
+            let stage = text.strip_prefix('@').and_then(|name| name.split('/').next());
+            found.extend(stage.map(|name| (path.to_owned(), name.to_owned())))
         }
         Value::Array(list) => {
             list.iter().enumerate().for_each(|(i, v)| collect(v, &format!("{path}.{i}"), found))

@@ -111,9 +111,12 @@ impl Stage {
         if !(self.run.epochs > 0.0 && self.run.epochs.is_finite()) {
             return problem("run.epochs", "passes over the data must be a positive number", "1 is one pass");
         }
-        if self.lesson.rolls_out() && self.reward.is_empty() && matches!(self.lesson, Loop::Grpo(_)) {
+        if self.lesson.rolls_out()
+            && self.reward.is_empty()
+            && matches!(self.lesson, Loop::Grpo(_) | Loop::Mario(_))
+        {
             return problem(
-                "loop.grpo",
+                &format!("loop.{}", self.lesson.name()),
                 "there is no reward to learn from",
                 "add [reward.answer] or another reward",
             );
@@ -147,6 +150,22 @@ impl Stage {
                     "select.pairs.kind",
                     "there is no reward to tell the better from the worse",
                     "add [reward.answer] or another reward, or use kind = \"correct_wrong\"",
+                );
+            }
+        }
+        if let Loop::Mario(mario) = &self.lesson {
+            if let Some(name) = mario.borders.keys().find(|name| !self.reward.contains_key(*name)) {
+                return problem(
+                    &format!("loop.mario.borders.{name}"),
+                    "there is no such reward",
+                    "name one of the [reward] tables",
+                );
+            }
+            if self.rollout.group_size().is_none() {
+                return problem(
+                    "loop.mario",
+                    "it samples the policy, and [rollout.dataset] reads others' completions",
+                    "use [rollout.group]; loop.mario.rows takes the rows' own completions into the pool",
                 );
             }
         }

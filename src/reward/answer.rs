@@ -114,7 +114,7 @@ fn way(gold: &str, choices: &[String]) -> Match {
 }
 
 /// Which choice a text names: by its text, or by its letter.
-fn choice(text: &str, choices: &[String]) -> Option<usize> {
+pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     let same = |(index, choice): (usize, &String)| {
         let bare =
             lettered(choice).filter(|(letter, _)| *letter == index).map_or(choice.as_str(), |(_, rest)| rest);

@@ -13,7 +13,7 @@ pub fn collect(lesson: &Collect, opened: &mut Opened, session: &mut Session, don
     for step in done + 1..=opened.steps {
         let began = Instant::now();
         let mut metrics = Metrics::default();
-        let groups = lesson.groups(&mut opened.context, step, &mut metrics)?;
+        let (groups, pairs) = lesson.groups(&mut opened.context, step, &mut metrics)?;
         let traces: Vec<Trace> = groups
             .iter()
             .flat_map(|group| (0..group.rollouts.len()).map(|sample| Trace::of(group, sample, step, None)))
@@ -23,6 +23,7 @@ pub fn collect(lesson: &Collect, opened: &mut Opened, session: &mut Session, don
         metrics.set("num_tokens", opened.tokens as f64);
         metrics.set("step_time", began.elapsed().as_secs_f64());
         session.report(opened, step, &traces, &metrics)?;
+        session.pairs(&pairs)?;
         if opened.stage.checkpoint.due(step, opened.steps) {
             session.mark(opened, step)?;
         }

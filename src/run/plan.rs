@@ -66,8 +66,13 @@ fn rounds(star: &Star, steps: Option<usize>, stage: &Stage) -> String {
 
 fn tokens(stage: &Stage) -> String {
     let prompts = sampled_together(stage);
-    match stage.rollout.group_size() {
-        Some(size) if stage.lesson.rolls_out() => format!(
+    match (&stage.lesson, stage.rollout.group_size()) {
+        (Loop::Mario(mario), Some(size)) => format!(
+            "every {} steps {size} completion(s) of each question, of at most {} tokens, join the pool; a step learns {prompts} \
+             of it",
+            mario.sample_every, stage.policy.sampling.max_new_tokens
+        ),
+        (_, Some(size)) if stage.lesson.rolls_out() => format!(
             "a step samples {prompts} × {size} = {} completions of at most {} tokens: {} tokens",
             prompts * size,
             stage.policy.sampling.max_new_tokens,

@@ -35,6 +35,7 @@ struct Files {
     metrics: JsonLines,
     evaluations: JsonLines,
     traces: JsonLines,
+    pairs: Option<JsonLines>,
     board: Option<Board>,
     show: Show,
 }
@@ -88,6 +89,7 @@ impl Session {
             Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Mario(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Star(lesson) => {
                 star::star(&lesson, &mut opened, self)?;
@@ -161,6 +163,20 @@ impl Session {
         Ok(optim)
     }
 
+    /// The rollouts that the stage has written.
+    pub fn traces(&self, opened: &Opened) -> Result<Vec<Trace>> {
+        let path = self.traces_of(&opened.name, opened.round, "");
+        let read = |line| {
+            serde_json::from_value(line)
+                .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
+        };
+        JsonLines::read(&path)?.into_iter().map(read).collect()
+    }
+
+    fn traces_of(&self, name: &str, round: usize, what: &str) -> PathBuf {
+        self.dir.path().join("traces").join(format!("{}{what}.jsonl", label(name, round)))
+    }
+
     /// Writes and shows the figures and rollouts of a step.
     pub fn report(
         &mut self,
@@ -172,7 +188,7 @@ impl Session {
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
-        if opened.stage.log.traces || matches!(opened.stage.lesson, Loop::Collect(_) | Loop::Star(_)) {
+        if opened.stage.log.traces || opened.stage.lesson.keeps_traces() {
             files.traces.append(traces)?;
         }
         if let Some(board) = &mut files.board {
@@ -184,6 +200,14 @@ impl Session {
             files.show.samples(traces, log.samples);
         }
         Ok(())
+    }
+
+    /// Writes pairs of rollouts where the stage makes some.
+    pub fn pairs(&mut self, pairs: &[Value]) -> Result<()> {
+        match self.files.as_mut().and_then(|files| files.pairs.as_mut()) {
+            Some(file) => file.append(pairs),
+            None => Ok(()),
+        }
     }
 
     /// Evaluates the policy after `step` steps.
@@ -344,12 +368,17 @@ impl Session {
             let at = line["step"].as_u64().unwrap_or(0) as usize;
             !ours || (at <= step && (step > 0 || at > 0))
         };
+        let done = |line: &Value| line["step"].as_u64().is_some_and(|at| at as usize <= step);
         Ok(Files {
             metrics: JsonLines::open(&dir.join("metrics.jsonl"), keep)?,
             evaluations: JsonLines::open(&dir.join("evaluations.jsonl"), keep)?,
-            traces: JsonLines::open(&dir.join("traces").join(format!("{label}.jsonl")), |trace| {
-                trace["step"].as_u64().is_some_and(|at| at as usize <= step)
-            })?,
+            traces: JsonLines::open(&self.traces_of(&opened.name, opened.round, ""), done)?,
+            pairs: match &opened.stage.lesson {
+                Loop::Collect(collect) if collect.follow_up.is_some() => {
+                    Some(JsonLines::open(&self.traces_of(&opened.name, opened.round, PAIRS), done)?)
+                }
+                _ => None,
+            },
             board: if opened.stage.log.tensorboard {
                 Some(Board::open(&dir.join("tensorboard").join(&label))?)
             } else {
@@ -366,8 +395,18 @@ impl Session {
         Ok(self.dir.checkpoints()?.into_iter().rfind(of_stage))
     }
 
-    /// What `"@target"` stands for at `path`: the stage's newest checkpoint, or its newest traces.
+    /// What `"@target"` stands for at `path`: the stage's newest checkpoint, or its newest traces, or, of
+    /// `"@target/pairs"`, its newest pairs.
     fn product(&self, path: &str, target: &str) -> Result<String> {
+        let (target, what) = match target.split_once('/') {
+            None => (target, ""),
+            Some((target, "pairs")) if !path.starts_with("policy") => (target, PAIRS),
+            Some((target, other)) => {
+                return Err(Error::Recipe(format!(
+                    "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
+                )));
+            }
+        };
         // Not one under way: where a stage goes on from its own result of the round before, that is what is meant.
         let of_stage = |saved: &Saved| saved.state.progress.stage == target && saved.state.progress.last;
         let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
@@ -376,8 +415,7 @@ impl Session {
         let found = if path.starts_with("policy") {
             saved.path
         } else {
-            let label = label(target, saved.state.progress.round);
-            self.dir.path().join("traces").join(format!("{label}.jsonl"))
+            self.traces_of(target, saved.state.progress.round, what)
         };
         Ok(found.to_string_lossy().into_owned())
     }
@@ -392,6 +430,9 @@ impl Session {
         Ok(())
     }
 }
+
+/// What the name of a stage's file of pairs has beside that of its traces.
+const PAIRS: &str = "-pairs";
 
 /// A stage's name in file names: with its round where there are several.
 fn label(name: &str, round: usize) -> String {

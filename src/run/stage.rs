@@ -72,13 +72,17 @@ impl Opened {
                 seed::derive(&[stage_seed, seed::of_text("order")]),
             )
         };
-        let held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
+        let mut held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
         let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default();
         if questions.dropped > 0 {
             tracing::warn!(
                 "{name}: {} prompts are longer than data.max_prompt_tokens and are left out",
                 questions.dropped
             );
+        }
+        if let Loop::Mario(mario) = &stage.lesson {
+            let best = policy.tokenizer.encode(&mario.best(rewards.weights().map(|(name, _)| name)))?;
+            held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
         }
         let steps = steps(&stage, &questions);
         let reference = stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference));
@@ -92,6 +96,7 @@ impl Opened {
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),
             seed: stage_seed,
+            steps,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
             alarms: Alarms::default(),
             by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),

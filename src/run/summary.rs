@@ -115,6 +115,14 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
     let row = |name: &str, cell: &dyn Fn(&Evaluation) -> String| {
         std::iter::once(name.to_string()).chain(points.iter().map(|p| cell(p))).collect::<Vec<String>>()
     };
+    if points.iter().any(|p| p.report.calibration.is_some()) {
+        rows.push(row("calibration error (ECE)", &|p| {
+            p.report.calibration.as_ref().map_or("–".to_string(), |c| percent(c.error))
+        }));
+        rows.push(row("mean confidence", &|p| {
+            p.report.calibration.as_ref().map_or("–".to_string(), |c| percent(c.confidence))
+        }));
+    }
     let length = |l: Option<f64>| l.map_or("–".to_string(), |l| format!("{l:.1}"));
     rows.push(row("accuracy", &|p| {
         let r = &p.report;

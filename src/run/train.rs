@@ -20,11 +20,18 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
         session.keep(opened, found)?;
     }
     let start = session.restore(opened, &mut optim)?;
+    if start > 0 {
+        let opened = &*opened;
+        lesson.resume(&opened.context, &mut || session.traces(opened))?;
+    }
     if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
         session.evaluate(opened, 0)?;
     }
     for step in start + 1..=opened.steps {
         let lr = opened.stage.optim.lr(step - 1, opened.steps);
+        if lesson.begins_anew(&opened.context, step) {
+            optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        }
         one(lesson, opened, session, &mut optim, step, lr)?;
         if opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps)) {
             session.evaluate(opened, step)?;

@@ -4,6 +4,10 @@ pub mod pairs;
 
 pub use pairs::{Pair, Pairs};
 
+pub mod consistency;
+pub mod quantile;
+pub mod reduce;
+
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;

@@ -1,10 +1,13 @@
 //! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned.
 
+pub mod reduce;
+
 use super::{Batch, Context, Lesson, Update, imitation};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::rollout::Prompted;
+use crate::select::reduce::Reduce;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
@@ -15,6 +18,8 @@ pub struct Sft {
     /// Rows whose prompt and completion together are longer are left out, and counted; the model's context by
     /// default.
     pub max_tokens: Option<usize>,
+    /// Shorten rationales as they are learned, by what the policy can do without (VARR).
+    pub reduce: Option<Reduce>,
 }
 
 impl Sft {
@@ -22,7 +27,7 @@ impl Sft {
     pub fn validate(&self) -> Result<()> {
         match self.max_tokens {
             Some(0 | 1) => Err(Error::Recipe("loop.sft.max_tokens must be at least 2".into())),
-            _ => Ok(()),
+            _ => self.reduce.as_ref().map_or(Ok(()), Reduce::validate),
         }
     }
 
@@ -31,13 +36,18 @@ impl Sft {
     /// # Errors
     /// [`Error::Data`] if the row has no completion.
     pub fn sequence(&self, context: &Context, row: &Prompted) -> Result<Option<Sequence>> {
-        let text = row.example.completion.as_ref().ok_or_else(|| {
+        let text = row.example.completion.as_deref().ok_or_else(|| {
             Error::Data(format!(
                 "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`, \
                  or set data.template.assistant",
                 row.example.id
             ))
         })?;
+        self.learning(context, row, text)
+    }
+
+    /// The same with another completion; none if it is too long.
+    fn learning(&self, context: &Context, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
         let tokens = [row.tokens.as_slice(), &context.policy.completion(text)?].concat();
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
         Ok((tokens.len() <= limit).then_some(Sequence { tokens, prompt: row.tokens.len() }))
@@ -53,11 +63,23 @@ impl Lesson for Sft {
         step: usize,
         metrics: &mut Metrics,
     ) -> Result<Batch<Sequence>> {
-        let mut items = Vec::new();
+        let (mut items, mut rows) = (Vec::new(), Vec::new());
         for row in context.questions.of_step(step) {
             let sequence = self.sequence(context, &row)?;
             metrics.add("rows_too_long", f64::from(u8::from(sequence.is_none())), 1.0);
-            items.extend(sequence);
+            if let Some(sequence) = sequence {
+                items.push(sequence);
+                rows.push(row);
+            }
+        }
+        if let Some(reduce) = &self.reduce {
+            let texts = reduce::shortened(reduce, context, &rows, step, metrics)?;
+            for ((whole, row), text) in items.iter_mut().zip(&rows).zip(texts) {
+                let shorter = self.learning(context, row, &text)?.unwrap_or_else(|| whole.clone());
+                let (kept, all) = (shorter.completion() as f64, whole.completion() as f64);
+                metrics.add("select/tokens_kept", kept / all, all);
+                *whole = shorter;
+            }
         }
         let tokens: usize = items.iter().map(|s| s.tokens.len() - s.prompt).sum();
         let updates = if items.is_empty() {
@@ -70,6 +92,11 @@ impl Lesson for Sft {
 
     fn sequences<'a>(&self, item: &'a Sequence) -> &'a [Sequence] {
         std::slice::from_ref(item)
+    }
+
+    fn begins_anew(&self, context: &Context, step: usize) -> bool {
+        let new_pass = step > 1 && (step - 1).is_multiple_of(context.questions.steps_per_epoch());
+        new_pass && self.reduce.as_ref().is_some_and(|reduce| reduce.fresh_optimizer)
     }
 
     fn loss(

@@ -1,0 +1,223 @@
+//! Reward-conditioned learning from a growing pool: MaRio (Ramnath et al. 2023, arXiv 2311.02805), which is Quark (Lu et
+//! al. 2022) with several rewards. Every completion is learned behind control tokens that say in which quantile of the
+//! pool each of its scores lies; new ones are sampled, and held-out questions asked, behind the best tokens.
+
+mod pool;
+mod section;
+
+pub use pool::{Entry, Pool};
+pub use section::Mario;
+
+use super::{Batch, Context, Lesson, Update};
+use crate::data::order;
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::loss;
+use crate::model::Sequence;
+use crate::rollout::{Group, Prompted, Trace, dataset};
+use crate::seed;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// One completion of the pool as it is learned.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// Prompt and control tokens, then the completion.
+    sequence: Sequence,
+    ref_logprobs: Option<Vec<f32>>,
+}
+
+impl Mario {
+    /// The completions that `step` brings into the pool: the first ones, or those of an exploration.
+    fn explore(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let mut prompts = self.asked(context, step);
+        if step > 1 {
+            let names: Vec<&str> = self.pool.names.iter().map(String::as_str).collect();
+            let control = context.policy.tokenizer.encode(&self.best(names))?;
+            prompts.iter_mut().for_each(|prompt| prompt.tokens.extend(&control));
+        }
+        let mut groups = context.groups(&prompts, step, 0, metrics)?;
+        Context::describe(&groups, metrics);
+        if step == 1 && self.rows {
+            for (group, own) in groups.iter_mut().zip(own_completions(context, &prompts)?) {
+                group.rollouts.splice(0..0, own.map_or_else(Vec::new, |own| own.rollouts));
+            }
+        }
+        Ok(groups)
+    }
+
+    /// The questions of an exploration; the first asks all.
+    fn asked(&self, context: &Context, step: usize) -> Vec<Prompted> {
+        let all = &context.questions.all;
+        let count = self.sample_questions.unwrap_or(all.len()).min(all.len());
+        if step == 1 {
+            return all.clone();
+        }
+        let seed = seed::derive(&[context.seed, seed::of_text("explore")]);
+        let mut picked = order::of_step(all.len(), count, step / self.sample_every - 1, Some(seed));
+        picked.sort_unstable();
+        picked.dedup();
+        picked.into_iter().map(|index| all[index].clone()).collect()
+    }
+
+    /// Takes completions into the pool, those without an answer left out.
+    fn take(&mut self, entries: Vec<Option<Entry>>) -> Result<()> {
+        self.pool.entries.extend(entries.into_iter().flatten());
+        if self.pool.entries.is_empty() {
+            return Err(Error::Data(
+                "loop.mario: no completion of the first pool has an answer that data.format reads; train the form \
+                 first, as with [loop.sft], or give the rows rationales"
+                    .into(),
+            ));
+        }
+        let mut pool = std::mem::take(&mut self.pool);
+        pool.sort(self);
+        self.pool = pool;
+        Ok(())
+    }
+
+    /// The entries that `step` learns from: the pool in an order of its own after each exploration.
+    fn drawn(&self, context: &Context, step: usize) -> Vec<usize> {
+        let phase = (step - 1) / self.sample_every;
+        let seed = seed::derive(&[context.seed, seed::of_text("pool"), phase as u64]);
+        let within = (step - 1) % self.sample_every;
+        order::of_step(self.pool.entries.len(), context.questions.per_step(), within, Some(seed))
+    }
+
+    fn items(&self, context: &mut Context, drawn: &[usize]) -> Result<Vec<Item>> {
+        let (mut sequences, mut bare) = (Vec::new(), Vec::new());
+        for &index in drawn {
+            let entry = &self.pool.entries[index];
+            let prompt = &context.questions.all[entry.question].tokens;
+            let control = context.policy.tokenizer.encode(&self.control(self.pool.quantiles(index)))?;
+            sequences.push(Sequence::new(&[prompt.as_slice(), &control].concat(), &entry.tokens));
+            bare.push(Sequence::new(prompt, &entry.tokens));
+        }
+        let references =
+            if self.needs_reference() { Some(context.reference_logprobs(&bare, 1.0)?) } else { None };
+        let mut references = references.into_iter().flatten();
+        Ok(sequences.into_iter().map(|sequence| Item { sequence, ref_logprobs: references.next() }).collect())
+    }
+
+    fn report(&self, drawn: &[usize], step: usize, metrics: &mut Metrics) {
+        metrics.set("pool/size", self.pool.entries.len() as f64);
+        for &index in drawn {
+            metrics.add("pool/age", (step - self.pool.entries[index].step) as f64, 1.0);
+            let best = self.pool.quantiles(index).all(|(name, quantile)| quantile + 1 == self.tokens(name));
+            metrics.add("pool/best", f64::from(u8::from(best)), 1.0);
+        }
+    }
+}
+
+/// The rows' completions as scored groups, for the rows that have one.
+fn own_completions(context: &mut Context, prompts: &[Prompted]) -> Result<Vec<Option<Group>>> {
+    let with_own = |prompted: &Prompted| {
+        let mut example = (*prompted.example).clone();
+        if example.completions.is_empty() {
+            example.completions.extend(example.completion.clone());
+        }
+        (!example.completions.is_empty())
+            .then(|| Prompted { example: Arc::new(example), tokens: prompted.tokens.clone() })
+    };
+    let rows: Vec<Option<Prompted>> = prompts.iter().map(with_own).collect();
+    let there: Vec<Prompted> = rows.iter().flatten().cloned().collect();
+    let (sampling, format, budget) = (&context.sampling, &context.format, context.tokens_per_microbatch);
+    let mut groups = dataset::read(&context.policy, &there, sampling, format, budget)?;
+    groups.iter_mut().try_for_each(|group| context.rewards.score(group))?;
+    let mut groups = groups.into_iter();
+    Ok(rows.iter().map(|row| row.as_ref().and_then(|_| groups.next())).collect())
+}
+
+/// Places of the questions by the ids of their examples.
+fn places(context: &Context) -> HashMap<&str, usize> {
+    context.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
+}
+
+impl Lesson for Mario {
+    type Item = Item;
+
+    fn resume(&mut self, context: &Context, traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+        self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
+        let places = places(context);
+        let entry = |trace: &Trace| {
+            trace.predicted.as_ref()?;
+            Some(Entry {
+                question: *places.get(trace.example.as_str())?,
+                step: trace.step,
+                tokens: trace.completion_ids.clone(),
+                scores: self
+                    .pool
+                    .names
+                    .iter()
+                    .map(|name| trace.scores.get(name).copied())
+                    .collect::<Option<_>>()?,
+            })
+        };
+        let entries = traces()?.iter().map(entry).collect();
+        self.take(entries)
+    }
+
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let mut groups = Vec::new();
+        if (step - 1).is_multiple_of(self.sample_every) {
+            self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
+            groups = self.explore(context, step, metrics)?;
+            let places = places(context);
+            let of_group = |group: &Group| {
+                let question = places[group.example.id.as_str()];
+                let entry = |rollout: &crate::rollout::Rollout| {
+                    rollout.rationale.as_ref()?;
+                    let scores = self.pool.names.iter().map(|name| rollout.scores[name].value).collect();
+                    Some(Entry { question, step, tokens: rollout.tokens.clone(), scores })
+                };
+                group.rollouts.iter().map(entry).collect::<Vec<_>>()
+            };
+            let entries = groups.iter().flat_map(of_group).collect();
+            self.take(entries)?;
+        }
+        let drawn = self.drawn(context, step);
+        self.report(&drawn, step, metrics);
+        let items = self.items(context, &drawn)?;
+        let tokens: usize = items.iter().map(|item| item.sequence.completion()).sum();
+        let updates = vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }];
+        let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
+        let uncredited = |group: Group| {
+            let credit = vec![None; group.rollouts.len()];
+            (group, credit)
+        };
+        let groups = groups.into_iter().map(uncredited).collect();
+        Ok(Batch { items, updates, groups, sampled_tokens, temperature: 1.0 })
+    }
+
+    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
+        std::slice::from_ref(&item.sequence)
+    }
+
+    /// Σ over the completions' tokens of −log p + coefficient · KL − coefficient · entropy; control tokens are not
+    /// learned.
+    fn loss(
+        &self,
+        items: &[&Item],
+        logprobs: &Tensor,
+        entropy: &Tensor,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor> {
+        let count = logprobs.size()[0] as f64;
+        let mut loss = loss::nll(logprobs, &logprobs.ones_like());
+        metrics.add("nll", loss.double_value(&[]) / count, count);
+        metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), count);
+        if self.needs_reference() {
+            let reference: Vec<f32> =
+                items.iter().flat_map(|item| item.ref_logprobs.iter().flatten().copied()).collect();
+            let reference = Tensor::from_slice(&reference).to_device(logprobs.device());
+            let kl = self.kl_estimator.tokens(logprobs, &reference).sum(Kind::Float);
+            metrics.add("kl", kl.double_value(&[]) / count, count);
+            loss += kl * self.kl_coefficient;
+        }
+        if self.entropy_coefficient != 0.0 {
+            loss -= entropy.sum(Kind::Float) * self.entropy_coefficient;
+        }
+        Ok(loss)
+    }
+}

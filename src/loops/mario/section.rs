@@ -1,0 +1,132 @@
+//! `[loop.mario]`: its keys, their defaults and which values they may have.
+
+use super::Pool;
+use crate::error::{Error, Result};
+use crate::loss::kl::Estimator;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `[loop.mario]`. The rewards are those of `[reward]`, one control token each; their weights do not count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mario {
+    /// Quantiles that the pool is cut into by each reward, and so control tokens a reward.
+    pub quantiles: usize,
+    /// Rewards that are cut at fixed scores instead, in rising order: `borders.answer = [0.5]` has two tokens, for wrong
+    /// and right.
+    pub borders: BTreeMap<String, Vec<f64>>,
+    /// What says a quantile, `{reward}` and `{quantile}` (0 is the worst) filled in; the texts of all rewards in the
+    /// recipe's order stand between prompt and completion. They are text that the tokenizer encodes, not new ids: nothing
+    /// is resized, what is saved loads anywhere, and who asks the trained policy writes them after the prompt.
+    pub control: String,
+    /// Whether the pool begins with the rows' own completions, beside samples of the policy.
+    pub rows: bool,
+    /// Steps between explorations, which sample `rollout.group.size` completions of each question under the best control
+    /// tokens. The paper's 4000 steps of 4 rows are a pass or more over its data.
+    pub sample_every: usize,
+    /// Questions of an exploration, the first aside, which asks all; all by default.
+    pub sample_questions: Option<usize>,
+    /// Times the KL to the policy as it was at the start, which does not see the control tokens.
+    pub kl_coefficient: f64,
+    /// How the KL is estimated from the tokens learned. They are the pool's, not fresh samples of the policy; `k2` stays
+    /// tame there, where the exponential of `k3` may not. (The paper sums over the vocabulary.)
+    pub kl_estimator: Estimator,
+    /// Added to the loss: −coefficient · entropy; the paper has 0.
+    pub entropy_coefficient: f64,
+    /// What was sampled so far.
+    #[serde(skip)]
+    pub(super) pool: Pool,
+}
+
+impl Default for Mario {
+    fn default() -> Self {
+        Self {
+            quantiles: 5,
+            borders: BTreeMap::new(),
+            control: "<{reward}:{quantile}>".into(),
+            rows: true,
+            sample_every: 500,
+            sample_questions: None,
+            kl_coefficient: 0.1,
+            kl_estimator: Estimator::K2,
+            entropy_coefficient: 0.0,
+            pool: Pool::default(),
+        }
+    }
+}
+
+impl Mario {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("loop.mario.{text}")));
+        let counts = [("quantiles", self.quantiles), ("sample_every", self.sample_every)];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return refuse(format!("{key} = 0: it must be at least 1"));
+        }
+        if self.sample_questions == Some(0) {
+            return refuse("sample_questions = 0: it must be at least 1; leave it out for all".into());
+        }
+        if !(self.control.contains("{reward}") && self.control.contains("{quantile}")) {
+            return refuse(format!(
+                "control = {:?}: it must contain {{reward}} and {{quantile}}",
+                self.control
+            ));
+        }
+        let rising = |borders: &Vec<f64>| borders.is_sorted() && borders.iter().all(|b| b.is_finite());
+        if let Some((name, borders)) = self.borders.iter().find(|(_, borders)| !rising(borders)) {
+            return refuse(format!("borders.{name} = {borders:?}: must be finite numbers in rising order"));
+        }
+        let numbers =
+            [("kl_coefficient", self.kl_coefficient), ("entropy_coefficient", self.entropy_coefficient)];
+        match numbers.iter().find(|(_, value)| !value.is_finite()) {
+            Some((key, value)) => refuse(format!("{key} = {value}: it must be a finite number")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a reference policy is needed.
+    pub fn needs_reference(&self) -> bool {
+        self.kl_coefficient != 0.0
+    }
+
+    /// The control text of one quantile a reward, in the order of `names`.
+    pub fn control<'a>(&self, quantiles: impl IntoIterator<Item = (&'a str, usize)>) -> String {
+        let one = |(name, quantile): (&str, usize)| {
+            self.control.replace("{reward}", name).replace("{quantile}", &quantile.to_string())
+        };
+        quantiles.into_iter().map(one).collect()
+    }
+
+    /// The control text of the best quantile of each reward: what exploration and evaluation ask for.
+    pub fn best<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> String {
+        self.control(names.into_iter().map(|name| (name, self.tokens(name) - 1)))
+    }
+
+    /// Control tokens of a reward.
+    pub(super) fn tokens(&self, name: &str) -> usize {
+        self.borders.get(name).map_or(self.quantiles, |borders| borders.len() + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_texts_name_the_rewards_in_order() {
+        let mario: Mario = toml::from_str("borders.answer = [0.5]").unwrap();
+        mario.validate().unwrap();
+        assert_eq!(mario.best(["length", "answer"]), "<length:4><answer:1>");
+        assert_eq!(mario.control([("answer", 0), ("length", 2)]), "<answer:0><length:2>");
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let message =
+            |recipe: &str| toml::from_str::<Mario>(recipe).unwrap().validate().unwrap_err().to_string();
+        assert!(message("quantiles = 0").contains("loop.mario.quantiles = 0"));
+        assert!(message("control = '{reward}'").contains("{quantile}"));
+        assert!(message("borders.answer = [0.5, 0.0]").contains("borders.answer = [0.5, 0.0]"));
+        assert!(message("kl_coefficient = inf").contains("kl_coefficient"));
+    }
+}
