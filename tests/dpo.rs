@@ -394,11 +394,6 @@ fn what_cannot_be_learned_from_is_said() {
             "loop.dpo.reference: this kind of loss has no reference",
         ),
         ("loss.kind = \"ipo\"\nreward_margin = 1.0\n", "loop.dpo.reward_margin"),
-        (
-            "reference.every = 2\n[policy.lora]\nrank = 2\n",
-            "the reference policy is the base, which does not move",
-        ),
-        ("mask = \"shared_prefix\"\nloss.kind = \"kto\"\n", "loop.dpo.mask"),
     ] {
         let program = Program::new(&format!("{ON_PAIRS}{more}"));
         program.write("rows.jsonl", &pairs(4));

@@ -121,13 +121,6 @@ impl Stage {
                 "add [reward.answer] or another reward",
             );
         }
-        if self.policy.lora.is_some() && self.lesson.refresh().is_some_and(|refresh| refresh.every > 0) {
-            return problem(
-                &format!("loop.{}.reference.every", self.lesson.name()),
-                "under [policy.lora] the reference policy is the base, which does not move",
-                "take it out, or train without adapters",
-            );
-        }
         if let Loop::Dpo(dpo) = &self.lesson
             && dpo.online
         {
