@@ -300,3 +300,31 @@ fn nothing_right_is_an_error_with_remedies() {
     let said = program.train(&["--set", "stage.star.policy.sampling.max_new_tokens=1"]).code(2);
     assert!(said.contains("nothing to learn") && said.contains("few_shot"), "{said}");
 }
+
+/// The share of right samples in the first round and in the last.
+fn sampled_accuracy(seed: usize) -> (f64, f64) {
+    let program = Program::new(ROUNDS);
+    let seed = format!("run.seed={seed}");
+    let more = ["--set", "stage.star.run.steps=30", "--set", "policy.dtype=f32", "--set", seed.as_str()];
+    program.train(&more).success();
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let shares: Vec<f64> = metrics.iter().filter_map(|m| m["star/sampled_accuracy"].as_f64()).collect();
+    (shares[0], shares[shares.len() - 1])
+}
+
+#[test]
+fn a_model_teaches_itself() {
+    let (first, last) = sampled_accuracy(0);
+    assert!(last >= first + 0.03, "from {first} to {last}");
+}
+
+#[test]
+#[ignore = "slow: three runs"]
+fn a_model_teaches_itself_whatever_the_seed() {
+    let gains = [0, 1, 2].map(|seed| {
+        let (first, last) = sampled_accuracy(seed);
+        last - first
+    });
+    assert!(gains.iter().all(|gain| *gain > 0.0), "{gains:?}");
+    assert!(gains.iter().sum::<f64>() / 3.0 >= 0.04, "{gains:?}");
+}
