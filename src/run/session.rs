@@ -1,5 +1,6 @@
 //! A run: its directory, what has been done in it, what it shows.
 
+use super::places::{PAIRS, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
 use super::{collect, run_name, star, summary, train};
@@ -21,7 +22,7 @@ use tch::Tensor;
 
 /// A run under way.
 pub struct Session {
-    dir: RunDir,
+    pub(super) dir: RunDir,
     hub: Hub,
     seed: u64,
     quiet: bool,
@@ -126,11 +127,6 @@ impl Session {
         std::fs::rename(&unfinished, &path).map_err(Error::io(&path))
     }
 
-    fn keeping(&self, opened: &Opened) -> PathBuf {
-        let label = label(&opened.name, opened.round);
-        self.dir.path().join("reference").join(format!("{label}.safetensors"))
-    }
-
     /// The steps of the stage that are done; the policy, its reference and the optimiser as they were then.
     pub fn restore(&mut self, opened: &mut Opened, optim: &mut AdamW) -> Result<usize> {
         let Some(saved) = self.restore_policy(opened)? else { return Ok(0) };
@@ -171,10 +167,6 @@ impl Session {
                 .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
         };
         JsonLines::read(&path)?.into_iter().map(read).collect()
-    }
-
-    fn traces_of(&self, name: &str, round: usize, what: &str) -> PathBuf {
-        self.dir.path().join("traces").join(format!("{}{what}.jsonl", label(name, round)))
     }
 
     /// Writes and shows the figures and rollouts of a step.
@@ -291,15 +283,6 @@ impl Session {
         write_atomic(&path, svg.as_bytes())
     }
 
-    fn evaluations(&self) -> Result<Vec<Evaluation>> {
-        let path = self.dir.path().join("evaluations.jsonl");
-        JsonLines::read(&path)?
-            .into_iter()
-            .map(serde_json::from_value::<Evaluation>)
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
-    }
-
     /// Prints what the evaluations say, and where everything is.
     pub fn finish(self) -> Result<()> {
         let evaluations = self.evaluations()?;
@@ -325,12 +308,6 @@ impl Session {
     /// The newest value of a figure.
     pub fn figure(&self, name: &str) -> Option<f64> {
         self.newest.get(name).copied()
-    }
-
-    /// The file of everything that the stage sampled in a round of its loop.
-    pub fn attempts(&self, opened: &Opened, loop_round: usize) -> PathBuf {
-        let label = label(&opened.name, opened.round);
-        self.dir.path().join("traces").join(format!("{label}-round-{loop_round}.jsonl"))
     }
 
     /// Tells the display how many steps the stage is now expected to have.
@@ -387,56 +364,6 @@ impl Session {
             show,
         })
     }
-
-    /// The newest checkpoint of a stage in a round.
-    fn saved(&self, name: &str, round: usize) -> Result<Option<Saved>> {
-        let of_stage =
-            |saved: &Saved| saved.state.progress.stage == name && saved.state.progress.round == round;
-        Ok(self.dir.checkpoints()?.into_iter().rfind(of_stage))
-    }
-
-    /// What `"@target"` stands for at `path`: the stage's newest checkpoint, or its newest traces, or, of
-    /// `"@target/pairs"`, its newest pairs.
-    fn product(&self, path: &str, target: &str) -> Result<String> {
-        let (target, what) = match target.split_once('/') {
-            None => (target, ""),
-            Some((target, "pairs")) if !path.starts_with("policy") => (target, PAIRS),
-            Some((target, other)) => {
-                return Err(Error::Recipe(format!(
-                    "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
-                )));
-            }
-        };
-        // Not one under way: where a stage goes on from its own result of the round before, that is what is meant.
-        let of_stage = |saved: &Saved| saved.state.progress.stage == target && saved.state.progress.last;
-        let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
-            Error::Checkpoint(format!("{path} = \"@{target}\": this run has no result of stage `{target}`"))
-        })?;
-        let found = if path.starts_with("policy") {
-            saved.path
-        } else {
-            self.traces_of(target, saved.state.progress.round, what)
-        };
-        Ok(found.to_string_lossy().into_owned())
-    }
-
-    /// `policy.model` may name the directory of another run: its newest checkpoint is meant.
-    fn use_newest_checkpoint(&self, stage: &mut Stage) -> Result<()> {
-        if let Some(model) = &stage.policy.model
-            && let Some(saved) = Saved::newest_model(model)?
-        {
-            stage.policy.model = Some(saved.path.to_string_lossy().into_owned());
-        }
-        Ok(())
-    }
-}
-
-/// What the name of a stage's file of pairs has beside that of its traces.
-const PAIRS: &str = "-pairs";
-
-/// A stage's name in file names: with its round where there are several.
-fn label(name: &str, round: usize) -> String {
-    if round == 1 { name.to_string() } else { format!("{name}-r{round}") }
 }
 
 fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
