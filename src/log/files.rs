@@ -53,6 +53,15 @@ impl JsonLines {
         let text = fs::read_to_string(path).map_err(Error::io(path))?;
         Ok(text.split_inclusive('\n').filter_map(whole).collect())
     }
+
+    /// The same as what its lines are.
+    pub fn read_as<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
+        let line = |line| {
+            serde_json::from_value(line)
+                .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
+        };
+        Self::read(path)?.into_iter().map(line).collect()
+    }
 }
 
 fn whole(line: &str) -> Option<Value> {

@@ -37,12 +37,7 @@ impl Session {
 
     /// The run's evaluations so far.
     pub(super) fn evaluations(&self) -> Result<Vec<Evaluation>> {
-        let path = self.dir.path().join("evaluations.jsonl");
-        JsonLines::read(&path)?
-            .into_iter()
-            .map(serde_json::from_value::<Evaluation>)
-            .collect::<std::result::Result<Vec<_>, _>>()
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
+        JsonLines::read_as(&self.dir.path().join("evaluations.jsonl"))
     }
 
     /// The newest checkpoint of a stage in a round.

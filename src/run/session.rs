@@ -161,12 +161,7 @@ impl Session {
 
     /// The rollouts that the stage has written.
     pub fn traces(&self, opened: &Opened) -> Result<Vec<Trace>> {
-        let path = self.traces_of(&opened.name, opened.round, "");
-        let read = |line| {
-            serde_json::from_value(line)
-                .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
-        };
-        JsonLines::read(&path)?.into_iter().map(read).collect()
+        JsonLines::read_as(&self.traces_of(&opened.name, opened.round, ""))
     }
 
     /// Writes and shows the figures and rollouts of a step.

@@ -210,11 +210,7 @@ impl Rounds<'_> {
 
 /// The traces of a round's file; none if it is not there.
 fn attempts(path: &Path) -> Result<Attempts> {
-    let trace = |line| {
-        serde_json::from_value(line)
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))
-    };
-    Ok(Attempts { traces: JsonLines::read(path)?.into_iter().map(trace).collect::<Result<_>>()? })
+    Ok(Attempts { traces: JsonLines::read_as(path)? })
 }
 
 fn written(position: &Position) -> Value {
