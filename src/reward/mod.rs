@@ -14,11 +14,13 @@ pub mod command;
 pub mod copying;
 pub mod format;
 pub mod hierarchical;
+pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
 pub mod readability;
+pub mod reader;
 mod registry;
 pub mod repetition;
 mod right;
@@ -91,6 +93,7 @@ impl Default for Registry {
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
+            .reward("judge", judge::Judge::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
@@ -98,6 +101,10 @@ impl Default for Registry {
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
+            .with("reader", |table, format| {
+                let config: reader::Reader = registry::read(table)?;
+                Ok(Box::new(config.checked(format).map_err(|error| format!("{error:#}"))?))
+            })
             .with("format", |table, format| {
                 let config: format::Config = registry::read(table)?;
                 Ok(Box::new(config.build(format)?))
