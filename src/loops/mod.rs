@@ -7,6 +7,7 @@ pub mod alarms;
 pub mod collect;
 pub mod context;
 pub mod dpo;
+mod explore;
 pub mod grpo;
 pub mod mario;
 pub mod sft;
@@ -14,6 +15,7 @@ pub mod star;
 
 pub use alarms::{Alarms, Signs};
 pub use context::{Context, Questions, candidate};
+pub use explore::From;
 
 use crate::error::Result;
 use crate::log::Metrics;
