@@ -151,6 +151,10 @@ impl Reward for Asking {
         })
     }
 
+    fn apart(&self) -> bool {
+        true
+    }
+
     fn figures(&mut self) -> Vec<(String, f64)> {
         let mut figures = self.client.as_ref().map_or_else(Vec::new, Client::figures);
         if !figures.is_empty() {
