@@ -1,4 +1,6 @@
 //! What a completion is worth: the [`Reward`] trait, the registry of rewards by name, and the recipe's weighted set.
+//!
+#![doc = include_str!("../../docs/custom-rewards.md")]
 
 use crate::data::Example;
 use crate::policy::Policy;
