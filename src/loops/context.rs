@@ -80,6 +80,12 @@ impl Questions {
         self.pick(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64]), step)
     }
 
+    /// All questions, by their place in `all`, in an order of `step`'s (and `attempt`'s) own.
+    pub fn in_some_order(&self, step: usize, attempt: usize) -> Vec<usize> {
+        let seed = seed::derive(&[self.seed, seed::of_text("curriculum"), attempt as u64]);
+        order::of_epoch(self.all.len(), step, Some(seed))
+    }
+
     fn pick(&self, seed: u64, step: usize) -> Vec<Prompted> {
         order::of_step(self.all.len(), self.per_step, step - 1, self.shuffle.then_some(seed))
             .into_iter()
@@ -168,9 +174,8 @@ impl Context {
                 self.tokens_per_microbatch,
             )?,
         };
-        for group in &mut groups {
-            self.score(group)?;
-        }
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        self.rewards.score_all(&mut groups, &models)?;
         if let Kind::Prefix(prefix) = self.rollout.clone() {
             self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
         }

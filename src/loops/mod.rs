@@ -24,6 +24,7 @@ use crate::model::Sequence;
 use crate::policy::Refresh;
 use crate::rollout::{Group, Trace};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tch::Tensor;
 
 /// What a stage does: `[loop.KIND]`, exactly one.
@@ -175,6 +176,16 @@ pub trait Lesson {
 
     /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
     fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+        Ok(())
+    }
+
+    /// What it has to remember beside its step; kept with every checkpoint.
+    fn position(&self) -> Option<Value> {
+        None
+    }
+
+    /// Called with what [`position`](Self::position) said, where a run resumes after a step of the stage.
+    fn go_on(&mut self, _position: &Value) -> Result<()> {
         Ok(())
     }
 

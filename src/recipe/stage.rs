@@ -199,6 +199,13 @@ impl Stage {
                 }
                 Some(_) => {}
             }
+            if grpo.steps.is_some() && !matches!(self.rollout, Kind::Prefix(_)) {
+                return problem(
+                    "loop.grpo.steps",
+                    "nothing says what the steps are worth",
+                    "use [rollout.prefix], which continues completions from cuts between their steps",
+                );
+            }
             if grpo.zero_variance == ZeroVariance::Resample && grpo.resample_limit == 0 {
                 return problem(
                     "loop.grpo.resample_limit",

@@ -67,6 +67,10 @@ impl Reward for Program {
         self.child = Some(child);
         Ok(scores)
     }
+
+    fn apart(&self) -> bool {
+        true
+    }
 }
 
 fn ask(child: &mut Child, group: &Group, timeout: Duration) -> Result<Vec<Score>, String> {

@@ -1,14 +1,17 @@
 //! How much likelier a text of the row is with the rationale than without it (VR-CLI, arXiv 2503.22828; RATIONALYST,
 //! 2410.01044), or how likely with it.
 
+mod baselines;
+
 use super::{Models, Part, Reward, column, gold};
 use crate::data::Hub;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
+use baselines::{Baselines, Key, identity};
 use serde::Deserialize;
-use std::collections::HashMap;
+use std::path::PathBuf;
 
 /// `[reward.likelihood]`: by log p of a target text after prompt, rationale and `cue`, and after prompt and `cue` alone.
 /// Texts are tokenised anew, each piece by itself, so that the target's tokens are the same both times.
@@ -29,8 +32,11 @@ pub struct Likelihood {
     pub bins: Vec<f64>,
     /// For `binned`: the scores from each of the bins on.
     pub scores: Vec<f64>,
-    /// A frozen model, as a folder or hub id, that judges in the policy's place.
+    /// A frozen model, as a folder, a hub id or `"@stage"`, that judges in the policy's place.
     pub model: Option<String>,
+    /// A folder that keeps what the frozen model says without a rationale, for later runs too; under a hash of model, prompt,
+    /// cue and target.
+    pub cache: Option<PathBuf>,
 }
 
 /// What the likelihood reward's score is.
@@ -58,6 +64,7 @@ impl Default for Likelihood {
             bins: vec![0.05, 1.0, 2.0],
             scores: vec![0.5, 0.9, 1.0],
             model: None,
+            cache: None,
         }
     }
 }
@@ -75,7 +82,12 @@ impl Likelihood {
             discount > 0.0 && discount <= 1.0,
             "discount = {discount}: must be above 0 and at most 1"
         );
-        Ok(Scorer { section: self, frozen: None, baselines: HashMap::new() })
+        anyhow::ensure!(
+            self.cache.is_none() || self.model.is_some(),
+            "cache keeps what a frozen model says: name a model, or take cache out"
+        );
+        let baselines = Baselines::new(self.cache.clone());
+        Ok(Scorer { section: self, frozen: None, identity: String::new(), baselines })
     }
 
     /// The score, from the target's log-probabilities with and without the rationale.
@@ -97,19 +109,13 @@ impl Likelihood {
     }
 }
 
-/// Which baseline: the model's name and all text that is scored. Prompt and cue stand for the template.
-#[derive(PartialEq, Eq, Hash)]
-struct Key {
-    model: String,
-    context: Vec<u32>,
-    target: String,
-}
-
 struct Scorer {
     section: Likelihood,
     frozen: Option<Policy>,
+    /// Which model the frozen one is.
+    identity: String,
     /// Of the frozen model alone: the policy changes.
-    baselines: HashMap<Key, Vec<f32>>,
+    baselines: Baselines,
 }
 
 impl Scorer {
@@ -125,21 +131,21 @@ impl Scorer {
     fn load(&mut self, models: &Models) -> anyhow::Result<()> {
         if let (Some(name), None) = (&self.section.model, &self.frozen) {
             let model = &models.policy.model;
-            self.frozen = Some(Policy::load(&Hub::from_env().model(name)?, model.kind(), model.device(), 1)?);
+            let folder = Hub::from_env().model(name)?;
+            self.identity = identity(&folder, model.kind());
+            self.frozen = Some(Policy::load(&folder, model.kind(), model.device(), 1)?);
         }
         Ok(())
     }
 
     /// log p of the target without a rationale.
     fn baseline(&mut self, judge: &Judge, target: &str, prompt: Vec<u32>) -> anyhow::Result<Vec<f32>> {
-        let Some(model) = &self.section.model else { return judge.logprobs(&[prompt], target).map(one) };
-        let key = Key { model: model.clone(), context: prompt.clone(), target: target.to_owned() };
-        if let Some(known) = self.baselines.get(&key) {
-            return Ok(known.clone());
+        let score = || judge.logprobs(std::slice::from_ref(&prompt), target).map(one);
+        if self.section.model.is_none() {
+            return score();
         }
-        let fresh = judge.logprobs(&[prompt], target).map(one)?;
-        self.baselines.insert(key, fresh.clone());
-        Ok(fresh)
+        let (model, target) = (self.identity.clone(), target.to_owned());
+        self.baselines.get(Key { model, context: prompt.clone(), target }, score)
     }
 }
 

@@ -1,11 +1,12 @@
 //! What a completion is worth: the [`Reward`] trait, the registry of rewards by name, and the recipe's weighted set.
+//!
+#![doc = include_str!("../../docs/custom-rewards.md")]
 
 use crate::data::Example;
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
 use crate::{Error, Result};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub mod answer;
 pub mod certainty;
@@ -14,21 +15,25 @@ pub mod command;
 pub mod copying;
 pub mod format;
 pub mod hierarchical;
+pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
 pub mod readability;
+pub mod reader;
 mod registry;
 pub mod repetition;
 mod right;
 pub mod rouge;
+mod weighted;
 
 pub(crate) use answer::plain;
 pub use answer::{correct, gold};
 pub use part::Part;
 pub use registry::Registry;
 pub use right::Right;
+use weighted::Weighted;
 
 /// Scores the rollouts of a group.
 pub trait Reward: Send {
@@ -44,6 +49,12 @@ pub trait Reward: Send {
     /// Whether it reads what others gave: it is then asked after all that do not, and finds their scores in each
     /// rollout's `scores` and their weighted sum in its `reward`.
     fn looks_at_others(&self) -> bool {
+        false
+    }
+
+    /// Whether it may be asked in a thread of its own while other rewards score: it neither looks at what others gave nor
+    /// asks the policy, and the order of groups is all that its scores may depend on. Programs, endpoints and functions are.
+    fn apart(&self) -> bool {
         false
     }
 
@@ -67,21 +78,16 @@ impl<F: FnMut(&Group) -> anyhow::Result<Vec<Score>> + Send> Reward for F {
     fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
         self(group)
     }
+
+    fn apart(&self) -> bool {
+        true
+    }
 }
 
 /// The rewards of a recipe with their weights: its `[reward]` table, built.
 pub struct Rewards {
     weighted: Vec<Weighted>,
 }
-
-struct Weighted {
-    name: String,
-    weight: f64,
-    reward: Box<dyn Reward>,
-}
-
-/// How a reward is asked for its scores.
-type Ask<'a> = &'a mut dyn FnMut(&mut dyn Reward, &Group) -> anyhow::Result<Vec<Score>>;
 
 impl Default for Registry {
     fn default() -> Self {
@@ -91,6 +97,7 @@ impl Default for Registry {
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
+            .reward("judge", judge::Judge::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
@@ -98,6 +105,10 @@ impl Default for Registry {
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
+            .with("reader", |table, format| {
+                let config: reader::Reader = registry::read(table)?;
+                Ok(Box::new(config.checked(format).map_err(|error| format!("{error:#}"))?))
+            })
             .with("format", |table, format| {
                 let config: format::Config = registry::read(table)?;
                 Ok(Box::new(config.build(format)?))
@@ -106,9 +117,9 @@ impl Default for Registry {
 }
 
 impl Rewards {
-    /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0) and `kind`
-    /// (default NAME: under which name the reward is registered, so that one reward can be used twice) are taken out,
-    /// the rest is the reward's own.
+    /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0), `kind`
+    /// (default NAME: under which name the reward is registered, so that one reward can be used twice) and `limit_s` (seconds
+    /// that scoring a group should take; longer ones are counted) are taken out, the rest is the reward's own.
     ///
     /// ```
     /// use rationale::{Registry, rationale::Format, reward::Rewards};
@@ -127,28 +138,32 @@ impl Rewards {
     /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score. Rewards that
     /// look at others come last.
     pub fn score(&mut self, group: &mut Group) -> Result<()> {
-        self.score_by(group, &mut |reward, group| reward.score(group))
+        self.score_by(std::slice::from_mut(group), None)
     }
 
     /// [`score`](Self::score) with the models that rewards may ask.
     pub fn score_with(&mut self, group: &mut Group, models: &Models) -> Result<()> {
-        self.score_by(group, &mut |reward, group| reward.score_with(group, models))
+        self.score_by(std::slice::from_mut(group), Some(models))
     }
 
-    fn score_by(&mut self, group: &mut Group, ask: Ask) -> Result<()> {
-        for rollout in &mut group.rollouts {
+    /// [`score_with`](Self::score_with) for the groups of a step. Rewards that stand apart score them in threads of their own,
+    /// while those that ask a model take their turns here; what comes out is the same.
+    pub fn score_all(&mut self, groups: &mut [Group], models: &Models) -> Result<()> {
+        self.score_by(groups, Some(models))
+    }
+
+    fn score_by(&mut self, groups: &mut [Group], models: Option<&Models>) -> Result<()> {
+        for rollout in groups.iter_mut().flat_map(|group| &mut group.rollouts) {
             rollout.scores.clear();
             rollout.reward = 0.0;
         }
-        let (last, first): (Vec<_>, Vec<_>) =
+        let (mut last, first): (Vec<_>, Vec<_>) =
             self.weighted.iter_mut().partition(|weighted| weighted.reward.looks_at_others());
-        for Weighted { name, weight, reward } in first.into_iter().chain(last) {
-            let scores = checked(reward.as_mut(), group, ask).map_err(|error| {
-                Error::Reward(format!("[reward.{name}] failed on example {}: {error:#}", group.example.id))
-            })?;
-            for (rollout, score) in group.rollouts.iter_mut().zip(scores) {
-                rollout.reward += *weight * score.value;
-                rollout.scores.insert(name.clone(), score);
+        weighted::score_together(first, groups, models)?;
+        for group in groups {
+            for weighted in &mut last {
+                let scores = weighted.score(group, models)?;
+                weighted.credit(group, scores);
             }
         }
         Ok(())
@@ -157,7 +172,7 @@ impl Rewards {
     /// What the rewards have to tell besides scores since this was last asked, as `NAME/FIGURE`.
     pub fn figures(&mut self) -> Vec<(String, f64)> {
         let named = |weighted: &mut Weighted| {
-            let figures = weighted.reward.figures().into_iter();
+            let figures = weighted.figures().into_iter();
             figures.map(|(figure, value)| (format!("{}/{figure}", weighted.name), value)).collect::<Vec<_>>()
         };
         self.weighted.iter_mut().flat_map(named).collect()
@@ -173,56 +188,6 @@ impl std::fmt::Debug for Rewards {
     fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
         formatter.debug_map().entries(self.weights()).finish()
     }
-}
-
-impl Weighted {
-    fn build(
-        name: &str,
-        section: &toml::Value,
-        registry: &Registry,
-        format: &Format,
-    ) -> std::result::Result<Self, String> {
-        let toml::Value::Table(section) = section else {
-            return Err(format!("must be a section with keys of its own, not `{name} = {section}`"));
-        };
-        let mut own = section.clone();
-        let weight = match own.remove("weight") {
-            None => 1.0,
-            Some(toml::Value::Float(weight)) if weight.is_finite() => weight,
-            Some(toml::Value::Integer(weight)) => weight as f64,
-            Some(other) => return Err(format!("weight = {other}: must be a finite number")),
-        };
-        let kind = match own.remove("kind") {
-            None => name.to_owned(),
-            Some(toml::Value::String(kind)) => kind,
-            Some(other) => return Err(format!("kind = {other}: must be the name of a reward")),
-        };
-        let named = |problem| if kind == name { problem } else { format!("kind = \"{kind}\": {problem}") };
-        let reward = registry.build(&kind, own, format).map_err(named)?;
-        Ok(Self { name: name.to_owned(), weight, reward })
-    }
-}
-
-/// The scores, one a rollout and all finite, or why not.
-fn checked(reward: &mut dyn Reward, group: &Group, ask: Ask) -> anyhow::Result<Vec<Score>> {
-    let scores = catch_unwind(AssertUnwindSafe(|| ask(reward, group)))
-        .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
-    anyhow::ensure!(
-        scores.len() == group.rollouts.len(),
-        "it gave {} scores for {} rollouts",
-        scores.len(),
-        group.rollouts.len()
-    );
-    if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
-        anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
-    }
-    Ok(scores)
-}
-
-/// The message of a panic.
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 /// A reward from a function of one rollout.

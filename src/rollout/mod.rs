@@ -6,6 +6,7 @@ pub mod hint;
 pub mod prefix;
 pub mod trace;
 
+pub use prefix::CutValue;
 pub use trace::Trace;
 
 use crate::data::Example;
@@ -100,7 +101,7 @@ pub struct Rollout {
     /// Σ weight · score.
     pub reward: f64,
     /// What continuations from cuts between its steps say of them, where `[rollout.prefix]` asked for some.
-    pub cuts: Vec<prefix::CutValue>,
+    pub cuts: Vec<CutValue>,
 }
 
 impl Rollout {

@@ -52,7 +52,7 @@ impl Session {
     pub(super) fn product(&self, path: &str, target: &str) -> Result<String> {
         let (target, what) = match target.split_once('/') {
             None => (target, ""),
-            Some((target, "pairs")) if !path.starts_with("policy") => (target, PAIRS),
+            Some((target, "pairs")) if !path.ends_with(".model") => (target, PAIRS),
             Some((target, other)) => {
                 return Err(Error::Recipe(format!(
                     "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
@@ -64,7 +64,7 @@ impl Session {
         let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
             Error::Checkpoint(format!("{path} = \"@{target}\": this run has no result of stage `{target}`"))
         })?;
-        let found = if path.starts_with("policy") {
+        let found = if path.ends_with(".model") {
             saved.path
         } else {
             self.traces_of(target, saved.state.progress.round, what)

@@ -22,6 +22,7 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
     let start = session.restore(opened, &mut optim)?;
     if start > 0 {
         let opened = &*opened;
+        lesson.go_on(&opened.position)?;
         lesson.resume(&opened.context, &mut || session.traces(opened))?;
     }
     if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
@@ -59,6 +60,9 @@ pub fn one<L: Lesson>(
         metrics.add("grad_norm", norm, 1.0);
     }
     lesson.finish(&mut opened.context, step, &metrics)?;
+    if let Some(position) = lesson.position() {
+        opened.position = position;
+    }
     let seconds = began.elapsed().as_secs_f64();
     let tokens: usize = batch.items.iter().map(|item| size(lesson, item)).sum();
     opened.tokens += tokens;

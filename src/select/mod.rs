@@ -5,6 +5,7 @@ pub mod pairs;
 pub use pairs::{Pair, Pairs};
 
 pub mod consistency;
+pub mod curriculum;
 pub mod quantile;
 pub mod reduce;
 

@@ -1,6 +1,7 @@
 //! Procedural tasks: rows that are made inside the program, from the seed.
 
 pub mod addition;
+pub mod shop;
 
 use super::Split;
 use super::row::Row;
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub enum Task {
     /// n-digit addition with a scratchpad.
     Addition(addition::Addition),
+    /// A shopper's next action.
+    Shop(shop::Shop),
 }
 
 impl Task {
@@ -20,6 +23,7 @@ impl Task {
     pub fn name(&self) -> &'static str {
         match self {
             Task::Addition(_) => "addition",
+            Task::Shop(_) => "shop",
         }
     }
 
@@ -27,6 +31,7 @@ impl Task {
     pub fn alphabet(&self) -> &'static str {
         match self {
             Task::Addition(_) => addition::ALPHABET,
+            Task::Shop(_) => shop::ALPHABET,
         }
     }
 
@@ -34,6 +39,7 @@ impl Task {
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         match self {
             Task::Addition(addition) => addition.rows(split, seed),
+            Task::Shop(shop) => shop.rows(split, seed),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`Advantage`]: crate::advantage::Advantage
 //! [`PolicyLoss`]: crate::loss::policy::PolicyLoss
 
+mod asked;
 mod section;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
@@ -18,24 +19,22 @@ use crate::model::Sequence;
 use crate::reward::column;
 use crate::rollout::{Group, Rollout};
 use crate::seed;
+use serde_json::{Value, json};
 use tch::Tensor;
 
 impl Grpo {
     /// Samples the step's groups, without those that teach nothing where the recipe says so.
-    fn groups(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let prompts = context.questions.of_step(step);
+    fn groups(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let prompts = self.asked(context, step, 0, metrics)?;
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
+        self.note(&groups)?;
         Context::describe(&groups, metrics);
         context.watch(&groups, step, metrics);
         if self.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
         let weights: Vec<(String, f64)> = weights(context);
-        let teaches = |group: &Group| match self.advantage.per_reward {
-            true => self.outcome(group, &weights, None).differs(),
-            false => !zero_variance(&group.rewards()),
-        };
-        groups.retain(teaches);
+        groups.retain(|group| self.teaches(group, &weights));
         let mut attempts = 0;
         while self.zero_variance == ZeroVariance::Resample
             && groups.len() < prompts.len()
@@ -43,10 +42,11 @@ impl Grpo {
         {
             attempts += 1;
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
-            let mut spare = context.questions.spare(step, attempts);
+            let mut spare = self.asked(context, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
             let sampled = context.groups(&spare, step, attempts, metrics)?;
-            groups.extend(sampled.into_iter().filter(teaches));
+            self.note(&sampled)?;
+            groups.extend(sampled.into_iter().filter(|group| self.teaches(group, &weights)));
         }
         groups.truncate(prompts.len());
         metrics.set("groups_kept", groups.len() as f64);
@@ -59,6 +59,13 @@ impl Grpo {
             );
         }
         Ok(groups)
+    }
+
+    fn teaches(&self, group: &Group, weights: &[(String, f64)]) -> bool {
+        match self.advantage.per_reward {
+            true => self.outcome(group, weights, None).differs(),
+            false => !zero_variance(&group.rewards()),
+        }
     }
 
     /// What advantages are computed from: the scores with their weights, and the penalties of this loop.
@@ -131,6 +138,8 @@ pub struct Item {
     /// Number of its group within the step.
     group: usize,
     advantage: f64,
+    /// What is added to it token by token; nothing where this is empty.
+    steps: Vec<f64>,
     old_logprobs: Vec<f32>,
     ref_logprobs: Option<Vec<f32>>,
     /// Counts in the batch and has no loss.
@@ -140,6 +149,12 @@ pub struct Item {
 impl Item {
     fn length(&self) -> usize {
         self.sequence.tokens.len() - self.sequence.prompt
+    }
+
+    /// The advantage of each token.
+    fn advantages(&self) -> impl Iterator<Item = f32> {
+        let step = |token: usize| self.steps.get(token).copied().unwrap_or(0.0);
+        (0..self.length()).map(move |token| (self.advantage + step(token)) as f32)
     }
 
     /// Tokens that have a loss.
@@ -181,6 +196,7 @@ impl Lesson for Grpo {
                     sequence: remaining.next().expect("one sequence a rollout"),
                     group: number,
                     advantage: 0.0,
+                    steps: self.step_credit(group, rollout, metrics),
                     old_logprobs: rollout.logprobs.clone(),
                     ref_logprobs,
                     masked: self.truncated == Truncated::Mask && rollout.truncated(),
@@ -240,7 +256,7 @@ impl Lesson for Grpo {
             flat(values.collect())
         };
         let old_logprobs = flat(items.iter().flat_map(|item| item.old_logprobs.iter().copied()).collect());
-        let advantages = spread(items.iter().map(|item| item.advantage).collect());
+        let advantages = flat(items.iter().flat_map(|item| item.advantages()).collect());
         let weights = spread(self.loss.weights(&lengths));
         let tokens = PolicyTokens {
             logprobs,
@@ -279,6 +295,14 @@ impl Lesson for Grpo {
             loss -= (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
         }
         Ok(loss)
+    }
+
+    fn position(&self) -> Option<Value> {
+        self.curriculum.as_ref().map(|_| json!({ "recent": self.recent }))
+    }
+
+    fn go_on(&mut self, position: &Value) -> Result<()> {
+        self.restore(position)
     }
 
     fn finish(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<()> {

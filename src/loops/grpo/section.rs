@@ -1,10 +1,11 @@
 //! `[loop.grpo]`: its keys, their defaults and which values they may have.
 
-use crate::advantage::Advantage;
+use crate::advantage::{Advantage, StepRewards};
 use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
 use crate::loss::policy::PolicyLoss;
 use crate::policy::Refresh;
+use crate::select::curriculum::{Curriculum, Recent};
 use serde::{Deserialize, Serialize};
 
 /// `[loop.grpo]`.
@@ -34,6 +35,14 @@ pub struct Grpo {
     pub resample_limit: usize,
     /// Added to the loss: −coefficient · mean entropy.
     pub entropy_coefficient: f64,
+    /// Which questions a step asks, by how often they were answered right of late and by pools; in the order of the data
+    /// without this.
+    pub curriculum: Option<Curriculum>,
+    /// What the steps of a rationale add to the advantages of their tokens, by the continuations of `[rollout.prefix]`.
+    pub steps: Option<StepRewards>,
+    /// What the curriculum knows of the questions.
+    #[serde(skip)]
+    pub(super) recent: Recent,
 }
 
 /// The penalty for leaving the reference policy.
@@ -94,6 +103,9 @@ impl Default for Grpo {
             zero_variance: ZeroVariance::Keep,
             resample_limit: 4,
             entropy_coefficient: 0.0,
+            curriculum: None,
+            steps: None,
+            recent: Recent::default(),
         }
     }
 }
@@ -119,6 +131,12 @@ impl Grpo {
         ];
         if let Some((key, value)) = finite.iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::Recipe(format!("loop.grpo.{key} = {value}: it must be a finite number")));
+        }
+        if let Some(curriculum) = &self.curriculum {
+            curriculum.validate("loop.grpo.curriculum")?;
+        }
+        if let Some(steps) = &self.steps {
+            steps.validate()?;
         }
         self.advantage.validate()?;
         self.loss.validate()

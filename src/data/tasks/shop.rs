@@ -1,0 +1,244 @@
+//! What a shopper does next, as a structured action: a procedural stand-in for the sessions of Shop-R1 (arXiv 2507.17842).
+
+use crate::data::Split;
+use crate::data::order::below;
+use crate::data::row::Row;
+use crate::error::{Error, Result};
+use crate::seed;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::HashSet;
+
+/// Every character of the task's questions, rationales and answers.
+pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789:,{}\"_# \n";
+
+const THINGS: [&str; 8] = ["mug", "cup", "pen", "hat", "bag", "map", "key", "fan"];
+const MOST_ROWS: usize = 100_000;
+
+/// Shopping sessions: `[data.task.shop]`. Somebody wants a thing and has some money. On the first page the thing is typed
+/// into the search box; on a page of results the first such thing that the money buys is clicked, and where there is none the session
+/// ends. The gold answer is a JSON object of `type` (`terminate`, `click` or `type_and_submit`), `name` and `text`; `class` is
+/// its type. To terminate takes no name and no text: the easy class.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Shop {
+    /// Training rows.
+    pub train: usize,
+    /// Held-out rows.
+    pub eval: usize,
+    /// Results on a page.
+    pub items: usize,
+    /// Share of the rows that end the session.
+    pub terminate: f64,
+    /// Share of the rows that click; the rest type.
+    pub click: f64,
+    /// Give rows a rationale: each result up to the one that is clicked, and whether it will do.
+    pub rationale: bool,
+}
+
+impl Default for Shop {
+    fn default() -> Self {
+        Self { train: 4000, eval: 400, items: 3, terminate: 0.6, click: 0.25, rationale: true }
+    }
+}
+
+/// One result on a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Item {
+    name: String,
+    thing: &'static str,
+    price: u64,
+}
+
+/// What somebody wants, has and sees; the first page has no items.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Session {
+    wants: &'static str,
+    has: u64,
+    items: Vec<Item>,
+}
+
+impl Shop {
+    /// The rows of a split by the seed; no page of results is in both splits, or twice in one.
+    pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
+        self.check()?;
+        let wanted = if split == Split::Train { self.train } else { self.eval };
+        let order = seed::derive(&[seed, seed::of_text("shop"), u64::from(split == Split::Eval)]);
+        let mut rng = ChaCha8Rng::seed_from_u64(order);
+        let (mut seen, mut rows) = (HashSet::new(), Vec::new());
+        while rows.len() < wanted {
+            let class = below(&mut rng, 1000) as f64 / 1000.0;
+            let session = loop {
+                let session = self.session(class, &mut rng);
+                let question = session.question();
+                let held_out = seed::derive(&[seed, seed::of_text(&question)]).is_multiple_of(5);
+                // The first page has few variants, which repeat; pages of results never do.
+                let ours = held_out == (split == Split::Eval);
+                if session.items.is_empty() || (ours && seen.insert(question)) {
+                    break session;
+                }
+            };
+            rows.push(self.row(rows.len(), &session));
+        }
+        Ok(rows)
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.shop] {what}")));
+        match () {
+            _ if !(1..=6).contains(&self.items) => wrong("`items` must be from 1 to 6"),
+            _ if !(self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0) => {
+                wrong("`terminate` and `click` are shares: from 0, and 1 at most together")
+            }
+            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
+            _ => Ok(()),
+        }
+    }
+
+    /// A session of the class that `class`, from 0 to 1, falls into.
+    fn session(&self, class: f64, rng: &mut ChaCha8Rng) -> Session {
+        let (wants, has) = (THINGS[below(rng, 8) as usize], 2 + below(rng, 7));
+        let (ends, clicks) = (class < self.terminate, class < self.terminate + self.click);
+        if !clicks {
+            return Session { wants, has, items: vec![] };
+        }
+        loop {
+            let items = (0..self.items).map(|_| item(wants, rng)).collect::<Vec<_>>();
+            let session = Session { wants, has, items };
+            if session.chosen().is_none() == ends {
+                return session;
+            }
+        }
+    }
+
+    fn row(&self, index: usize, session: &Session) -> Row {
+        let (class, answer) = session.action();
+        let mut fields = Map::new();
+        fields.insert("id".to_string(), json!(format!("session-{index}")));
+        fields.insert("question".to_string(), json!(session.question()));
+        if self.rationale {
+            fields.insert("rationale".to_string(), json!(session.rationale()));
+        }
+        fields.insert("answer".to_string(), json!(answer));
+        fields.insert("class".to_string(), Value::String(class.to_string()));
+        Row { file: "shop".into(), stem: "shop".into(), line: index + 1, fields }
+    }
+}
+
+/// Half of the results are of the thing that is wanted.
+fn item(wants: &'static str, rng: &mut ChaCha8Rng) -> Item {
+    let letter = char::from(b'a' + below(rng, 26) as u8);
+    let name = format!("{letter}{}", below(rng, 10));
+    let thing = if below(rng, 2) == 0 { wants } else { THINGS[below(rng, 8) as usize] };
+    Item { name, thing, price: 1 + below(rng, 9) }
+}
+
+impl Session {
+    fn question(&self) -> String {
+        let page = self.items.iter().map(|item| format!("\n{} {} {}", item.name, item.thing, item.price));
+        let page = if self.items.is_empty() { "\nsearch".to_string() } else { page.collect() };
+        format!("{} {}{page}", self.wants, self.has)
+    }
+
+    fn buys(&self, item: &Item) -> bool {
+        item.thing == self.wants && item.price <= self.has
+    }
+
+    /// The first item that will do.
+    fn chosen(&self) -> Option<&Item> {
+        self.items.iter().find(|item| self.buys(item))
+    }
+
+    fn rationale(&self) -> String {
+        if self.items.is_empty() {
+            return "search".to_string();
+        }
+        let looked = self.chosen().map_or(self.items.len(), |chosen| {
+            self.items.iter().position(|item| item == chosen).unwrap_or(0) + 1
+        });
+        let line = |item: &Item| format!("{} {}", item.name, if self.buys(item) { "yes" } else { "no" });
+        self.items[..looked].iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Its class, and the action as JSON.
+    fn action(&self) -> (&'static str, String) {
+        match self.chosen() {
+            _ if self.items.is_empty() => {
+                ("type_and_submit", format!("{{\"type\":\"type_and_submit\",\"text\":\"{}\"}}", self.wants))
+            }
+            Some(item) => ("click", format!("{{\"type\":\"click\",\"name\":\"{}\"}}", item.name)),
+            None => ("terminate", "{\"type\":\"terminate\"}".to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(split: Split) -> Vec<Row> {
+        Shop::default().rows(split, 3).unwrap()
+    }
+
+    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
+        row.fields[name].as_str().unwrap()
+    }
+
+    #[test]
+    fn the_first_that_the_money_buys_is_clicked() {
+        let item = |name: &str, thing, price| Item { name: name.into(), thing, price };
+        let items =
+            vec![item("k3", "mug", 7), item("p2", "cup", 1), item("a9", "mug", 4), item("b1", "mug", 1)];
+        let mut session = Session { wants: "mug", has: 4, items };
+        assert_eq!(session.question(), "mug 4\nk3 mug 7\np2 cup 1\na9 mug 4\nb1 mug 1");
+        assert_eq!(session.rationale(), "k3 no\np2 no\na9 yes");
+        assert_eq!(session.action(), ("click", r#"{"type":"click","name":"a9"}"#.into()));
+        session.has = 0;
+        assert_eq!(session.rationale(), "k3 no\np2 no\na9 no\nb1 no");
+        assert_eq!(session.action(), ("terminate", r#"{"type":"terminate"}"#.into()));
+        session.items.clear();
+        assert_eq!(session.question(), "mug 0\nsearch");
+        assert_eq!(
+            session.action(),
+            ("type_and_submit", r#"{"type":"type_and_submit","text":"mug"}"#.into())
+        );
+    }
+
+    #[test]
+    fn classes_have_their_shares_and_answers_are_json() {
+        let rows = rows(Split::Train);
+        assert_eq!(rows, self::rows(Split::Train));
+        let share =
+            |class: &str| rows.iter().filter(|row| text(row, "class") == class).count() as f64 / 4000.0;
+        // Three deviations of a share p among 4000 rows are 3 √(p (1 − p) / 4000): at most 0.024.
+        for (class, wanted) in [("terminate", 0.6), ("click", 0.25), ("type_and_submit", 0.15)] {
+            assert!((share(class) - wanted).abs() < 0.024, "{class} {}", share(class));
+        }
+        for row in &rows {
+            let action: Value = serde_json::from_str(text(row, "answer")).unwrap();
+            assert_eq!(action["type"], text(row, "class"));
+            assert!(
+                ["question", "rationale", "answer"]
+                    .iter()
+                    .all(|f| text(row, f).chars().all(|c| ALPHABET.contains(c)))
+            );
+        }
+    }
+
+    #[test]
+    fn no_page_of_results_is_in_both_splits() {
+        let pages = |split| -> HashSet<String> {
+            let results = rows(split).into_iter().filter(|row| text(row, "class") != "type_and_submit");
+            results.map(|row| text(&row, "question").to_string()).collect()
+        };
+        assert!(pages(Split::Train).is_disjoint(&pages(Split::Eval)));
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let error = Shop { terminate: 0.9, click: 0.2, ..Shop::default() }.rows(Split::Eval, 0).unwrap_err();
+        assert!(error.to_string().contains("`terminate` and `click`") && error.exit_code() == 2);
+    }
+}

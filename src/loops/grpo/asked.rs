@@ -1,0 +1,130 @@
+//! Which questions a step asks under a curriculum, what is remembered of them, and what continuations say of steps.
+
+use super::Grpo;
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::loops::Context;
+use crate::reward::{column, correct};
+use crate::rollout::{Group, Prompted, Rollout};
+use crate::seed;
+use crate::select::curriculum::Curriculum;
+use serde_json::Value;
+
+impl Grpo {
+    /// The questions of `step`; for an `attempt` above 0 further ones, in another order.
+    pub(super) fn asked(
+        &self,
+        context: &Context,
+        step: usize,
+        attempt: usize,
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Prompted>> {
+        match &self.curriculum {
+            Some(curriculum) => self.chosen(curriculum, context, step, attempt, metrics),
+            None if attempt == 0 => Ok(context.questions.of_step(step)),
+            None => Ok(context.questions.spare(step, attempt)),
+        }
+    }
+
+    fn chosen(
+        &self,
+        curriculum: &Curriculum,
+        context: &Context,
+        step: usize,
+        attempt: usize,
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Prompted>> {
+        let (questions, count) = (&context.questions, context.questions.per_step());
+        let order = questions.in_some_order(step, attempt);
+        let draw = [context.seed, seed::of_text("curriculum"), step as u64, attempt as u64];
+        let index = |at: usize| questions.all[at].example.index;
+        let chance = |at: usize| {
+            let bits = seed::derive(&[draw[0], draw[1], draw[2], draw[3], index(at) as u64]);
+            (bits >> 11) as f64 / (1u64 << 53) as f64
+        };
+        // The curriculum knows questions by their place in the data, the order by their place among those that fit.
+        let rates = self
+            .recent
+            .by(|at| questions.all.get(at).map(|question| question.example.index), questions.all.len());
+        let (mut picked, mut filled) = (Vec::with_capacity(count), 0);
+        for (pool, count) in curriculum.counts(step, count).unwrap_or_else(|| vec![(String::new(), count)]) {
+            let mut order = order.clone();
+            if let Some(column) = &curriculum.column {
+                let mut problem = None;
+                order.retain(|&at| match column::text(&questions.all[at].example, column) {
+                    Ok(value) => value == pool,
+                    Err(error) => {
+                        problem.get_or_insert(format!("example {}: {error}", questions.all[at].example.id));
+                        false
+                    }
+                });
+                if let Some(problem) = problem {
+                    return Err(Error::Data(format!("loop.grpo.curriculum.column: {problem}")));
+                }
+                if order.is_empty() && count > 0 {
+                    return Err(Error::Data(format!(
+                        "loop.grpo.curriculum: no question has {column} = {pool:?}; the stages name the column's values"
+                    )));
+                }
+            }
+            let (of_pool, outside) = curriculum.pick(&order, count, &rates, chance);
+            filled += outside;
+            picked.extend(of_pool);
+        }
+        metrics.add("curriculum/filled", filled as f64, 1.0);
+        if filled > 0 {
+            tracing::warn!(
+                "step {step}: {filled} of {} questions are outside curriculum.pass_rate: too few lie within",
+                picked.len()
+            );
+        }
+        Ok(picked.into_iter().map(|at| questions.all[at].clone()).collect())
+    }
+
+    /// Remembers how often each group was right.
+    pub(super) fn note(&mut self, groups: &[Group]) -> Result<()> {
+        let Some(curriculum) = self.curriculum.as_ref().filter(|curriculum| curriculum.pass_rate.is_some())
+        else {
+            return Ok(());
+        };
+        for group in groups {
+            let rate = pass_rate(group).ok_or_else(|| {
+                Error::Data(format!(
+                    "example {}: loop.grpo.curriculum.pass_rate needs a gold answer; add an `answer` column",
+                    group.example.id
+                ))
+            })?;
+            self.recent.note(group.example.index, rate, curriculum.window);
+        }
+        Ok(())
+    }
+
+    /// What was remembered when the run was interrupted.
+    pub(super) fn restore(&mut self, position: &Value) -> Result<()> {
+        if self.curriculum.is_some() && !position["recent"].is_null() {
+            self.recent = serde_json::from_value(position["recent"].clone())
+                .map_err(|error| Error::Checkpoint(format!("the curriculum of the checkpoint: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// What the steps of a rollout add to the advantages of its tokens. The value before the first step is the share of the
+    /// group that is right.
+    pub(super) fn step_credit(&self, group: &Group, rollout: &Rollout, metrics: &mut Metrics) -> Vec<f64> {
+        let Some(steps) = self.steps.as_ref().filter(|_| !rollout.cuts.is_empty()) else { return vec![] };
+        let before = pass_rate(group).unwrap_or(0.0);
+        let values: Vec<f64> =
+            std::iter::once(before).chain(rollout.cuts.iter().map(|cut| cut.soft())).collect();
+        let ends: Vec<usize> = rollout.cuts.iter().map(|cut| cut.tokens).collect();
+        let rewards = steps.of(&values);
+        metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
+        steps.on_tokens(&values, &ends, rollout.tokens.len())
+    }
+}
+
+/// The share of a group that has the gold answer; none where there is no gold answer.
+fn pass_rate(group: &Group) -> Option<f64> {
+    let right: Vec<bool> =
+        group.rollouts.iter().map(|rollout| correct(&group.example, rollout)).collect::<Option<_>>()?;
+    Some(right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64)
+}

@@ -1,0 +1,227 @@
+//! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
+
+use super::{Part, Reward};
+use crate::endpoint::{Client, Endpoint, Request};
+use crate::rationale::Pattern;
+use crate::rollout::{Group, Rollout, Score};
+use anyhow::Context;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// `[reward.judge]`: one request a rollout, all of a group together as `endpoint.concurrency` allows. What the judge says
+/// is read as a number and brought from `scale` to the range from 0 to 1.
+///
+/// The run stops with an error where the endpoint fails for good, or where no score can be read from `attempts` answers; it
+/// is never taken for 0.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judge {
+    /// Which model is asked, and where: `[reward.judge.endpoint]`.
+    pub endpoint: Endpoint,
+    /// The user's turn: a Jinja template over the row's columns (`gold` is its answer), and of the rollout `completion`,
+    /// `rationale` and `answer`.
+    pub prompt: String,
+    /// The system turn; none by default.
+    pub system: Option<String>,
+    /// A regular expression whose first group, or else whole match, is the score; the last match counts. By default the last
+    /// number.
+    pub pattern: Option<Pattern>,
+    /// In place of `pattern`: the key of the score in a JSON object, which is the answer or stands in it.
+    pub key: Option<String>,
+    /// The worst and the best score that the judge can give; the first may be the greater. Others are refused.
+    #[serde(default = "ten")]
+    pub scale: [f64; 2],
+    /// Askings, at most, until an answer has a score.
+    #[serde(default = "three")]
+    pub attempts: usize,
+}
+
+fn ten() -> [f64; 2] {
+    [0.0, 10.0]
+}
+
+fn three() -> usize {
+    3
+}
+
+const NUMBER: &str = r"-?\d+(?:\.\d+)?";
+
+impl Judge {
+    /// The reward, its section checked. The key is read from the environment when there is first something to score.
+    pub fn checked(self) -> anyhow::Result<impl Reward> {
+        self.endpoint.validate("endpoint").map_err(|error| anyhow::anyhow!("{error}"))?;
+        let [worst, best] = self.scale;
+        anyhow::ensure!(
+            worst.is_finite() && best.is_finite() && worst != best,
+            "scale = [{worst}, {best}]: name the worst and the best score, such as [0, 10]"
+        );
+        anyhow::ensure!(self.attempts > 0, "attempts = 0: must be at least 1");
+        anyhow::ensure!(
+            self.pattern.is_none() || self.key.is_none(),
+            "pattern and key exclude each other: keep the one that finds the score"
+        );
+        for text in [Some(&self.prompt), self.system.as_ref()].into_iter().flatten() {
+            environment().template_from_str(text).context("its template cannot be read")?;
+        }
+        let pattern = self.pattern.clone().unwrap_or_else(|| Pattern::new(NUMBER).expect("it is one"));
+        Ok(Asking { section: self, pattern, client: None, unread: 0 })
+    }
+
+    /// The request for a rollout's score.
+    fn request(&self, group: &Group, rollout: &Rollout) -> anyhow::Result<Request> {
+        let mut values = group.example.fields.clone();
+        values.insert("gold".into(), group.example.answer.clone().into());
+        values.insert("completion".into(), rollout.text.clone().into());
+        values.insert("rationale".into(), Part::Rationale.of(rollout).into());
+        values.insert("answer".into(), Part::Answer.of(rollout).into());
+        let write =
+            |text: &str| environment().render_str(text, &values).context("its template cannot be filled in");
+        let mut request = Request::user(write(&self.prompt)?);
+        if let Some(system) = &self.system {
+            let system = crate::data::Message { role: "system".into(), content: write(system)? };
+            request.messages.insert(0, system);
+        }
+        Ok(request)
+    }
+
+    /// The score that an answer gives, from 0 to 1.
+    fn read(&self, pattern: &Pattern, said: &str) -> Option<f64> {
+        let score = match &self.key {
+            Some(key) => {
+                let object = &said[said.find('{')?..=said.rfind('}')?];
+                let value = serde_json::from_str::<Value>(object).ok()?.get(key)?.clone();
+                value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?
+            }
+            None => {
+                let found = pattern.regex().captures_iter(said).last()?;
+                found.get(1).or(found.get(0))?.as_str().trim().parse().ok()?
+            }
+        };
+        let [worst, best] = self.scale;
+        let share = (score - worst) / (best - worst);
+        (0.0..=1.0).contains(&share).then_some(share)
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    environment
+}
+
+struct Asking {
+    section: Judge,
+    pattern: Pattern,
+    client: Option<Client>,
+    /// Answers without a score since figures were asked for.
+    unread: usize,
+}
+
+impl Reward for Asking {
+    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+        let section = &self.section;
+        if self.client.is_none() {
+            self.client = Some(section.endpoint.open("endpoint")?);
+        }
+        let client = self.client.as_ref().expect("opened just above");
+        let mut scores = vec![None; group.rollouts.len()];
+        let mut last = String::new();
+        for attempt in 0..section.attempts {
+            let open: Vec<usize> = (0..scores.len()).filter(|&at| scores[at].is_none()).collect();
+            let asked = |&at: &usize| Ok(Request { attempt, ..section.request(group, &group.rollouts[at])? });
+            let answers = client.ask(&open.iter().map(asked).collect::<anyhow::Result<Vec<_>>>()?)?;
+            for (at, answer) in open.into_iter().zip(answers) {
+                let said = answer.choices.into_iter().next().map(|choice| choice.text).unwrap_or_default();
+                scores[at] = section.read(&self.pattern, &said);
+                if scores[at].is_none() {
+                    self.unread += 1;
+                    last = said;
+                }
+            }
+        }
+        scores.into_iter().collect::<Option<Vec<f64>>>().map(|all| all.into_iter().map(Score::from).collect()).with_context(|| {
+            let [worst, best] = section.scale;
+            let start: String = last.chars().take(300).collect();
+            format!(
+                "no score between {worst} and {best} in {} answers of the judge; the last is `{start}`. Say in the prompt how the \
+                 score is to be written, and in pattern or key how it is found; endpoint.max_tokens may be too small",
+                section.attempts
+            )
+        })
+    }
+
+    fn apart(&self) -> bool {
+        true
+    }
+
+    fn figures(&mut self) -> Vec<(String, f64)> {
+        let mut figures = self.client.as_ref().map_or_else(Vec::new, Client::figures);
+        if !figures.is_empty() {
+            figures.push(("unread".into(), std::mem::take(&mut self.unread) as f64));
+        }
+        figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{group, scores};
+    use super::*;
+
+    fn judge(keys: &str) -> Judge {
+        let endpoint = "[endpoint]\nurl = 'http://x/v1'\nmodel = 'm'";
+        toml::from_str(&format!(
+            "prompt = '{{{{ rationale }}}}|{{{{ answer }}}}|{{{{ gold }}}}'\n{keys}\n{endpoint}"
+        ))
+        .unwrap()
+    }
+
+    fn read(keys: &str, said: &str) -> Option<f64> {
+        let judge = judge(keys);
+        let pattern = judge.pattern.clone().unwrap_or(Pattern::new(NUMBER).unwrap());
+        judge.read(&pattern, said)
+    }
+
+    #[test]
+    fn a_score_is_read_and_scaled_or_there_is_none() {
+        // (7 − 0) / 10; the last number counts.
+        assert_eq!(read("", "Of 3 steps two hold. Score: 7"), Some(0.7));
+        assert_eq!(read("", "11"), None);
+        assert_eq!(read("", "none"), None);
+        // From 1 to 5: (4 − 1) / 4. From 5 down to 1: (4 − 5) / (1 − 5).
+        assert_eq!(read("scale = [1, 5]\npattern = 'grade (\\d)'", "grade 2? grade 4 of 5"), Some(0.75));
+        assert_eq!(read("scale = [5, 1]", "4"), Some(0.25));
+        assert_eq!(
+            read("key = 'score'", "Here:\n```json\n{\"why\": \"8 of 9\", \"score\": 2.5}\n```"),
+            Some(0.25)
+        );
+        assert_eq!(read("key = 'score'", "{\"score\": \"5\"}"), Some(0.5));
+        assert_eq!(read("key = 'score'", "{\"scor\": 5}"), None);
+    }
+
+    #[test]
+    fn the_prompt_is_filled_from_row_and_rollout() {
+        let group = group(Some("7"), &[], &["3+4\n#### 7"]);
+        let request = judge("system = 'Judge {{ completion }}'").request(&group, &group.rollouts[0]).unwrap();
+        let texts: Vec<&str> = request.messages.iter().map(|message| message.content.as_str()).collect();
+        assert_eq!(texts, ["Judge 3+4\n#### 7", "3+4|7|7"]);
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let message = |keys: &str| {
+            let endpoint = "[judge.endpoint]\nurl = 'http://x/v1'\nmodel = 'm'";
+            scores(&format!("[judge]\n{keys}\n{endpoint}"), group(None, &[], &[])).unwrap_err()
+        };
+        assert!(message("").contains("missing field `prompt`"));
+        assert!(message("prompt = '{{'").contains("its template cannot be read"));
+        assert!(message("prompt = 'x'\nscale = [1, 1]").contains("scale = [1, 1]"));
+        assert!(message("prompt = 'x'\nkey = 'a'\npattern = 'b'").contains("exclude each other"));
+        assert!(
+            scores("[judge]\nprompt = 'x'\nendpoint = {}", group(None, &[], &[]))
+                .unwrap_err()
+                .contains("endpoint.url")
+        );
+    }
+}

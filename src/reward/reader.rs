@@ -1,0 +1,120 @@
+//! Two models: a frozen reader answers from the policy's rationale, and its success is the reward (LM-Guided CoT, arXiv
+//! 2404.03414).
+
+use super::{Models, Part, Reward, correct};
+use crate::data::Hub;
+use crate::engine::{Request, Sampling};
+use crate::policy::Policy;
+use crate::rationale::Format;
+use crate::rollout::{Group, Rollout, Score};
+use anyhow::Context;
+use serde::Deserialize;
+
+/// `[reward.reader]`: 1 where the reader, having read the prompt, the rationale without its answer, and `cue`, goes on to
+/// the right answer; else 0.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    /// The frozen model: a folder, a hub id, or `"@stage"`.
+    pub model: String,
+    /// What is written between the rationale and the reader's answer; the answer is read from the cue on, as
+    /// `[data.format]` says.
+    #[serde(default = "hashes")]
+    pub cue: String,
+    /// Longest answer, in tokens.
+    #[serde(default = "sixteen")]
+    pub max_new_tokens: usize,
+    /// Sequences that it decodes at once.
+    #[serde(default = "sixty_four")]
+    pub decode_slots: usize,
+}
+
+fn hashes() -> String {
+    "\n#### ".into()
+}
+
+fn sixteen() -> usize {
+    16
+}
+
+fn sixty_four() -> usize {
+    64
+}
+
+impl Reader {
+    /// The reward, its section checked. The reader is loaded when there is first something to score.
+    pub fn checked(self, format: &Format) -> anyhow::Result<impl Reward + use<>> {
+        anyhow::ensure!(!self.model.is_empty(), "model = \"\": name a folder, a hub id or \"@stage\"");
+        anyhow::ensure!(
+            self.max_new_tokens > 0 && self.decode_slots > 0,
+            "max_new_tokens and decode_slots must be at least 1"
+        );
+        Ok(Reading {
+            section: self,
+            format: Format { tags: None, ..format.clone() },
+            reader: None,
+            unread: vec![],
+        })
+    }
+}
+
+struct Reading {
+    section: Reader,
+    format: Format,
+    reader: Option<Policy>,
+    /// For each answer since figures were asked for, whether none could be read.
+    unread: Vec<f64>,
+}
+
+impl Reading {
+    fn load(&mut self, models: &Models) -> anyhow::Result<()> {
+        if self.reader.is_none() {
+            let (policy, folder) = (&models.policy.model, Hub::from_env().model(&self.section.model)?);
+            self.reader =
+                Some(Policy::load(&folder, policy.kind(), policy.device(), self.section.decode_slots)?);
+        }
+        Ok(())
+    }
+
+    /// Prompt, rationale and cue in the reader's tokens.
+    fn asked(&self, reader: &Policy, group: &Group, rollout: &Rollout) -> anyhow::Result<Request> {
+        let mut prompt = reader.tokenizer.render(&group.example.prompt)?;
+        let read = format!("{}{}", Part::Rationale.of(rollout), self.section.cue);
+        prompt.extend(reader.tokenizer.encode(&read)?);
+        Ok(Request { prompt, seeds: vec![0] })
+    }
+}
+
+impl Reward for Reading {
+    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
+        anyhow::bail!("it needs a device to load its reader on, and was asked without the policy")
+    }
+
+    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        self.load(models)?;
+        let reader = self.reader.as_ref().expect("loaded just above");
+        let requests: Vec<Request> = group
+            .rollouts
+            .iter()
+            .map(|rollout| self.asked(reader, group, rollout))
+            .collect::<anyhow::Result<_>>()?;
+        let greedy =
+            Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };
+        let answers = reader.generate(&requests, &greedy, &mut |_| {})?.completions;
+        let mut scores = Vec::with_capacity(answers.len());
+        for mut answer in answers {
+            let said = answer.swap_remove(0);
+            let text = format!("{}{}", self.section.cue, reader.tokenizer.decode(&said.tokens));
+            let judged = Rollout::new(said.tokens, text, said.logprobs, said.stop, &self.format);
+            self.unread.push(f64::from(u8::from(judged.rationale.is_none())));
+            let right =
+                correct(&group.example, &judged).context("it has no gold answer; add an `answer` column")?;
+            scores.push(Score::from(f64::from(u8::from(right))));
+        }
+        Ok(scores)
+    }
+
+    fn figures(&mut self) -> Vec<(String, f64)> {
+        std::mem::take(&mut self.unread).into_iter().map(|unread| ("unread".to_owned(), unread)).collect()
+    }
+}

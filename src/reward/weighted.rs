@@ -1,0 +1,247 @@
+//! One reward of a recipe with its weight: how it is built, asked, timed, and asked together with others.
+
+use super::{Models, Registry, Reward};
+use crate::rationale::Format;
+use crate::rollout::{Group, Score};
+use crate::{Error, Result};
+use crossbeam::thread;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
+
+/// The scores of groups up to the first failure, and that failure.
+type Scored = (Vec<Vec<Score>>, Option<Error>);
+
+/// A reward under its name in the recipe.
+pub(super) struct Weighted {
+    pub name: String,
+    pub weight: f64,
+    pub reward: Box<dyn Reward>,
+    /// Seconds that scoring a group should take.
+    limit: Option<f64>,
+    figures: Vec<(String, f64)>,
+}
+
+impl Weighted {
+    /// Builds `[reward.NAME]`.
+    pub fn build(
+        name: &str,
+        section: &toml::Value,
+        registry: &Registry,
+        format: &Format,
+    ) -> std::result::Result<Self, String> {
+        let toml::Value::Table(section) = section else {
+            return Err(format!("must be a section with keys of its own, not `{name} = {section}`"));
+        };
+        let mut own = section.clone();
+        let weight = match own.remove("weight") {
+            None => 1.0,
+            Some(toml::Value::Float(weight)) if weight.is_finite() => weight,
+            Some(toml::Value::Integer(weight)) => weight as f64,
+            Some(other) => return Err(format!("weight = {other}: must be a finite number")),
+        };
+        let kind = match own.remove("kind") {
+            None => name.to_owned(),
+            Some(toml::Value::String(kind)) => kind,
+            Some(other) => return Err(format!("kind = {other}: must be the name of a reward")),
+        };
+        let limit = match own.remove("limit_s") {
+            None => None,
+            Some(value) => match value.as_float().or(value.as_integer().map(|whole| whole as f64)) {
+                Some(limit) if limit > 0.0 => Some(limit),
+                _ => return Err(format!("limit_s = {value}: must be a number of seconds above 0")),
+            },
+        };
+        let named = |problem| if kind == name { problem } else { format!("kind = \"{kind}\": {problem}") };
+        let reward = registry.build(&kind, own, format).map_err(named)?;
+        Ok(Self { name: name.to_owned(), weight, reward, limit, figures: vec![] })
+    }
+
+    /// The scores of a group, one a rollout and all finite; how long they took is noted.
+    pub fn score(&mut self, group: &Group, models: Option<&Models>) -> Result<Vec<Score>> {
+        let start = Instant::now();
+        let scores = checked(self.reward.as_mut(), group, models).map_err(|error| {
+            let (name, id) = (&self.name, &group.example.id);
+            Error::Reward(format!("[reward.{name}] failed on example {id}: {error:#}"))
+        })?;
+        self.took(start.elapsed().as_secs_f64(), &group.example.id);
+        Ok(scores)
+    }
+
+    fn took(&mut self, seconds: f64, example: &str) {
+        if self.reward.apart() || self.limit.is_some() {
+            self.figures.push(("seconds".into(), seconds));
+        }
+        let Some(limit) = self.limit else { return };
+        self.figures.push(("over_limit".into(), f64::from(u8::from(seconds > limit))));
+        if seconds > limit {
+            tracing::warn!(
+                "[reward.{}] took {seconds:.1} s for example {example}, over limit_s = {limit}",
+                self.name
+            );
+        }
+    }
+
+    /// Adds scores to a group.
+    pub fn credit(&self, group: &mut Group, scores: Vec<Score>) {
+        for (rollout, score) in group.rollouts.iter_mut().zip(scores) {
+            rollout.reward += self.weight * score.value;
+            rollout.scores.insert(self.name.clone(), score);
+        }
+    }
+
+    /// What it has to tell since this was last asked.
+    pub fn figures(&mut self) -> Vec<(String, f64)> {
+        let mut figures = self.reward.figures();
+        figures.append(&mut self.figures);
+        figures
+    }
+
+    /// The scores of all groups, up to the first failure.
+    fn score_each(&mut self, groups: &[Group], models: Option<&Models>) -> Scored {
+        let mut all = Vec::with_capacity(groups.len());
+        for group in groups {
+            match self.score(group, models) {
+                Ok(scores) => all.push(scores),
+                Err(error) => return (all, Some(error)),
+            }
+        }
+        (all, None)
+    }
+}
+
+/// Scores groups by rewards that do not look at each other, and credits them in the order of the rewards. Those that stand
+/// apart have a thread each. Of several failures the one is told that comes first, by group and then by reward.
+pub(super) fn score_together(
+    weighted: Vec<&mut Weighted>,
+    groups: &mut [Group],
+    models: Option<&Models>,
+) -> Result<()> {
+    let mut results: Vec<Option<Scored>> = weighted.iter().map(|_| None).collect();
+    let (mut weighted, shared) = (weighted, &*groups);
+    thread::scope(|scope| {
+        let (mut threads, mut here) = (Vec::new(), Vec::new());
+        for (at, weighted) in weighted.iter_mut().enumerate() {
+            match weighted.reward.apart() {
+                true => threads.push((at, scope.spawn(move |_| weighted.score_each(shared, None)))),
+                false => here.push((at, weighted)),
+            }
+        }
+        for (at, weighted) in here {
+            results[at] = Some(weighted.score_each(shared, models));
+        }
+        for (at, thread) in threads {
+            results[at] = thread.join().ok();
+        }
+    })
+    .map_err(|_| Error::Reward("a reward's thread panicked".into()))?;
+    let mut scored = Vec::with_capacity(results.len());
+    let mut failed: Option<(usize, Error)> = None;
+    for (scores, error) in results.into_iter().flatten() {
+        if let Some(error) = error.filter(|_| failed.as_ref().is_none_or(|(group, _)| scores.len() < *group))
+        {
+            failed = Some((scores.len(), error));
+        }
+        scored.push(scores);
+    }
+    if let Some((_, error)) = failed {
+        return Err(error);
+    }
+    for (weighted, scores) in weighted.iter().zip(scored) {
+        groups.iter_mut().zip(scores).for_each(|(group, scores)| weighted.credit(group, scores));
+    }
+    Ok(())
+}
+
+/// The scores, one a rollout and all finite, or why not.
+fn checked(reward: &mut dyn Reward, group: &Group, models: Option<&Models>) -> anyhow::Result<Vec<Score>> {
+    let ask = || match models {
+        Some(models) => reward.score_with(group, models),
+        None => reward.score(group),
+    };
+    let scores = catch_unwind(AssertUnwindSafe(ask))
+        .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
+    anyhow::ensure!(
+        scores.len() == group.rollouts.len(),
+        "it gave {} scores for {} rollouts",
+        scores.len(),
+        group.rollouts.len()
+    );
+    if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
+        anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
+    }
+    Ok(scores)
+}
+
+/// The message of a panic.
+fn said(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{group, rewards};
+    use super::*;
+    use std::time::Duration;
+
+    /// A reward that takes its time; `apart` or not.
+    struct Slow(bool, f64);
+
+    impl Reward for Slow {
+        fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+            std::thread::sleep(Duration::from_millis(50));
+            anyhow::ensure!(group.example.answer.is_some(), "no answer");
+            Ok(group.rollouts.iter().map(|r| Score::from(self.1 * r.tokens.len() as f64 / 3.0)).collect())
+        }
+
+        fn apart(&self) -> bool {
+            self.0
+        }
+    }
+
+    fn registry(apart: bool) -> Registry {
+        let slow = |factor: f64| move |_: toml::Table| Ok(Slow(apart, factor));
+        Registry::default().reward("a", slow(0.1)).reward("b", slow(-0.7)).reward("c", slow(1.3))
+    }
+
+    const RECIPE: &str = "[a]\nlimit_s = 0.01\n[answer]\nweight = 0.3\n[b]\nlimit_s = 60\n[c]\nweight = 0.1\n\
+        [length]\nrelative = {}\n";
+
+    #[test]
+    fn what_threads_score_is_what_turns_score() {
+        let score = |apart: bool| {
+            let mut groups = [group(Some("7"), &[], &["#### 7", "8"]), group(Some("8"), &[], &["a", "bcd"])];
+            let mut rewards = rewards(&registry(apart), RECIPE).unwrap();
+            let start = Instant::now();
+            rewards.score_by(&mut groups, None).unwrap();
+            let scores: Vec<_> = groups
+                .iter()
+                .flat_map(|g| &g.rollouts)
+                .map(|r| (r.reward.to_bits(), r.scores.clone()))
+                .collect();
+            (scores, start.elapsed(), rewards.figures())
+        };
+        let (together, fast, figures) = score(true);
+        let (by_turns, slow, _) = score(false);
+        assert_eq!(together, by_turns);
+        // Three rewards of two groups, 50 ms each: 300 ms by turns, 100 ms in threads.
+        assert!(slow >= Duration::from_millis(300) && fast < slow, "{fast:?} {slow:?}");
+        let over = |name: &str| figures.iter().filter(|(n, _)| n == name).map(|(_, v)| *v).sum::<f64>();
+        assert_eq!([over("a/over_limit"), over("b/over_limit")], [2.0, 0.0]);
+        assert!(over("c/seconds") >= 0.1);
+    }
+
+    #[test]
+    fn of_several_failures_the_first_group_is_named() {
+        let mut groups = [group(Some("7"), &[], &["x"]), group(None, &[], &["x"])];
+        std::sync::Arc::get_mut(&mut groups[1].example).unwrap().id = "row:8".into();
+        let error = rewards(&registry(true), "[b]\n[a]").unwrap().score_by(&mut groups, None).unwrap_err();
+        assert_eq!(error.to_string(), "reward: [reward.b] failed on example row:8: no answer");
+    }
+
+    #[test]
+    fn a_limit_must_be_above_nothing() {
+        let error = rewards(&registry(true), "[a]\nlimit_s = 0").unwrap_err().to_string();
+        assert!(error.contains("[reward.a]: limit_s = 0"), "{error}");
+    }
+}

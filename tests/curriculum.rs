@@ -1,0 +1,125 @@
+//! The curriculum and the step rewards of `loop.grpo`, run as a program: which questions are asked, and that resuming changes
+//! nothing.
+
+mod program;
+
+use program::{Program, lines, number};
+use std::collections::BTreeSet;
+
+const RECIPE: &str = r#"
+[run]
+steps = 6
+[data]
+train = "rows.jsonl"
+prompts_per_step = 2
+template.chat = false
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "bytes"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 2
+[policy.sampling]
+max_new_tokens = 6
+[devices]
+policy = "cpu"
+threads = 1
+[checkpoint]
+every = 1
+keep = 9
+[rollout.group]
+size = 2
+[reward.repetition]
+"#;
+
+const POOLS: &str = r#"
+[loop.grpo.curriculum]
+pass_rate = [0.5, 1.0]
+outside = 0.0
+column = "level"
+stages = [{ from = 1, shares = { easy = 1.0 } }, { from = 4, shares = { easy = 1.0, hard = 1.0 } }]
+"#;
+
+/// Four easy questions and four hard ones.
+fn rows() -> String {
+    let row = |n: usize| {
+        let level = if n < 4 { "easy" } else { "hard" };
+        format!(
+            "{{\"id\": \"{level}-{n}\", \"question\": \"{n}?\", \"answer\": \"x\", \"level\": \"{level}\"}}\n"
+        )
+    };
+    (0..8).map(row).collect()
+}
+
+fn program(recipe: &str) -> Program {
+    let program = Program::new(recipe);
+    program.write("rows.jsonl", &rows());
+    program
+}
+
+/// The questions of each step, in order.
+fn asked(program: &Program) -> Vec<Vec<String>> {
+    let traces = std::fs::read_dir(program.out().join("traces")).unwrap().map(|entry| entry.unwrap().path());
+    let traces: Vec<_> = traces.flat_map(|path| lines(&path)).collect();
+    let of_step = |step: u64| {
+        let of_step = traces.iter().filter(|trace| trace["step"] == step);
+        let mut examples: Vec<String> =
+            of_step.map(|trace| trace["example"].as_str().unwrap().to_owned()).collect();
+        examples.dedup();
+        examples
+    };
+    (1..=6).map(of_step).collect()
+}
+
+#[test]
+fn pools_and_the_window_say_what_is_asked_and_a_resumed_run_asks_the_same() {
+    let recipe = format!("{RECIPE}{POOLS}");
+    let whole = program(&recipe);
+    whole.train(&["--quiet"]).success();
+    let steps = asked(&whole);
+    let level = |step: &[String]| step.iter().map(|id| id[..4].to_owned()).collect::<Vec<_>>();
+    // From step 4 on half of the two are hard.
+    assert!(steps[..3].iter().all(|step| level(step) == ["easy", "easy"]), "{steps:?}");
+    assert!(steps[3..].iter().all(|step| level(step) == ["easy", "hard"]), "{steps:?}");
+    // An untrained model is never right, so a question that was asked lies outside the window until all of its pool were: of the
+    // four easy ones each is asked once in the first two steps, and the third step is filled from outside.
+    let first: BTreeSet<&String> = steps[..2].iter().flatten().collect();
+    assert_eq!(first.len(), 4, "{steps:?}");
+    let metrics = lines(&whole.out().join("metrics.jsonl"));
+    let filled: Vec<f64> = metrics.iter().map(|line| number(line, "curriculum/filled")).collect();
+    assert_eq!(filled, [0.0, 0.0, 2.0, 1.0, 1.0, 1.0]);
+    assert_eq!(
+        steps[3..].iter().map(|step| &step[1]).collect::<BTreeSet<_>>().len(),
+        3,
+        "hard ones once each"
+    );
+
+    // What was remembered comes back with the checkpoint: the second half, gone on with, is the same.
+    let resumed = program(&recipe);
+    resumed.train(&["--quiet", "--set", "run.steps=6"]).success();
+    let checkpoints = std::fs::read_dir(resumed.out()).unwrap().map(|entry| entry.unwrap().path());
+    for path in checkpoints.filter(|path| path.is_dir()) {
+        let late = ["step-000003", "step-000004", "step-000005", "step-000006"];
+        if late.iter().any(|step| path.to_string_lossy().ends_with(step)) {
+            std::fs::remove_dir_all(path).unwrap();
+        }
+    }
+    resumed.train(&["--quiet", "--resume"]).success();
+    assert_eq!(asked(&resumed), steps);
+}
+
+#[test]
+fn steps_are_credited_where_completions_are_continued() {
+    let recipe = RECIPE
+        .replace("[rollout.group]\nsize = 2", "[rollout.prefix]\nsize = 2\ncontinuations = 2")
+        .replace("steps = 6", "steps = 2")
+        .replace("max_new_tokens = 6", "max_new_tokens = 40");
+    let program = program(&format!("{recipe}[loop.grpo]\nsteps.weight = 0.5\n"));
+    program.train(&["--quiet"]).success();
+
+    let refused = self::program(&format!("{RECIPE}[loop.grpo]\nsteps.weight = 0.5\n"));
+    let said = refused.train(&["--dry-run"]).code(2);
+    assert!(said.contains("loop.grpo.steps") && said.contains("[rollout.prefix]"), "{said}");
+}
