@@ -1,6 +1,7 @@
 //! Procedural tasks: rows that are made inside the program, from the seed.
 
 pub mod addition;
+pub mod faults;
 
 use super::Split;
 use super::row::Row;
