@@ -1,9 +1,11 @@
 //! How credit is shared out among the rollouts of a group (GRPO, arXiv 2402.03300; Dr. GRPO, 2503.20783; RLOO, 2402.14740).
 
 mod outcome;
+pub mod steps;
 mod whiten;
 
 pub use outcome::Outcome;
+pub use steps::StepCredit;
 pub use whiten::Whiten;
 
 use crate::{Error, Result};

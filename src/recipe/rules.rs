@@ -47,7 +47,7 @@ pub const RULES: Rules = Rules {
         Choice { section: "data", alternatives: &["train", "task"], word: "source of training data" },
         Choice { section: "data.task", alternatives: &[], word: "task" },
     ],
-    references: &["policy.model", "data.train", "data.eval"],
+    references: &["policy.model", "data.train", "data.eval", "reward.process.model"],
     removable: &["reward"],
     run_wide: &["run.name", "run.seed", "run.rounds"],
     aliases: ALIASES,

@@ -18,6 +18,7 @@ pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
+pub mod process;
 pub mod readability;
 mod registry;
 pub mod repetition;
@@ -98,6 +99,10 @@ impl Default for Registry {
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
+            .with("process", |table, format| {
+                let section: process::Process = registry::read(table)?;
+                Ok(Box::new(section.build(format).map_err(|error| format!("{error:#}"))?))
+            })
             .with("format", |table, format| {
                 let config: format::Config = registry::read(table)?;
                 Ok(Box::new(config.build(format)?))
@@ -215,6 +220,13 @@ fn checked(reward: &mut dyn Reward, group: &Group, ask: Ask) -> anyhow::Result<V
     );
     if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
         anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
+    }
+    let broken = |score: &Score| score.steps.iter().flatten().position(|step| !step.value.is_finite());
+    if let Some((at, step)) = scores.iter().enumerate().find_map(|(at, score)| Some((at, broken(score)?))) {
+        anyhow::bail!(
+            "its score of step {step} of rollout {at} is not a finite number; where a model gave it, its weights have \
+             broken in training: take an earlier checkpoint"
+        );
     }
     Ok(scores)
 }

@@ -64,7 +64,7 @@ impl Session {
         let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
             Error::Checkpoint(format!("{path} = \"@{target}\": this run has no result of stage `{target}`"))
         })?;
-        let found = if path.starts_with("policy") {
+        let found = if path.starts_with("policy") || path.starts_with("reward") {
             saved.path
         } else {
             self.traces_of(target, saved.state.progress.round, what)

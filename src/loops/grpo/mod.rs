@@ -5,6 +5,7 @@
 //! [`PolicyLoss`]: crate::loss::policy::PolicyLoss
 
 mod section;
+mod steps;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
@@ -131,6 +132,8 @@ pub struct Item {
     /// Number of its group within the step.
     group: usize,
     advantage: f64,
+    /// The advantage of each token, where steps are credited.
+    by_token: Option<Vec<f32>>,
     old_logprobs: Vec<f32>,
     ref_logprobs: Option<Vec<f32>>,
     /// Counts in the batch and has no loss.
@@ -142,6 +145,11 @@ impl Item {
         self.sequence.tokens.len() - self.sequence.prompt
     }
 
+    /// The advantage of each token.
+    fn advantages(&self) -> Vec<f32> {
+        self.by_token.clone().unwrap_or_else(|| vec![self.advantage as f32; self.length()])
+    }
+
     /// Tokens that have a loss.
     fn tokens(&self) -> usize {
         if self.masked { 0 } else { self.length() }
@@ -150,6 +158,11 @@ impl Item {
 
 impl Lesson for Grpo {
     type Item = Item;
+
+    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        self.warn();
+        Ok(None)
+    }
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
         let groups = self.groups(context, step, metrics)?;
@@ -181,6 +194,7 @@ impl Lesson for Grpo {
                     sequence: remaining.next().expect("one sequence a rollout"),
                     group: number,
                     advantage: 0.0,
+                    by_token: None,
                     old_logprobs: rollout.logprobs.clone(),
                     ref_logprobs,
                     masked: self.truncated == Truncated::Mask && rollout.truncated(),
@@ -201,6 +215,13 @@ impl Lesson for Grpo {
         let advantages = self.advantages(&groups, &outcomes)?;
         for (item, advantage) in items.iter_mut().zip(advantages.iter().flatten()) {
             item.advantage = *advantage;
+        }
+
+        let mut items_left = items.iter_mut();
+        for (group, advantages) in groups.iter().zip(&advantages) {
+            let own = items_left.by_ref().take(group.rollouts.len());
+            let Some(by_token) = self.by_token(group, advantages, metrics)? else { break };
+            own.zip(by_token).for_each(|(item, by_token)| item.by_token = Some(by_token));
         }
 
         let mut credited = Vec::with_capacity(groups.len());
@@ -240,7 +261,7 @@ impl Lesson for Grpo {
             flat(values.collect())
         };
         let old_logprobs = flat(items.iter().flat_map(|item| item.old_logprobs.iter().copied()).collect());
-        let advantages = spread(items.iter().map(|item| item.advantage).collect());
+        let advantages = flat(items.iter().flat_map(|item| item.advantages()).collect());
         let weights = spread(self.loss.weights(&lengths));
         let tokens = PolicyTokens {
             logprobs,

@@ -1,6 +1,7 @@
 //! `[loop.grpo]`: its keys, their defaults and which values they may have.
 
-use crate::advantage::Advantage;
+use crate::advantage::steps::{Form, StepBaseline};
+use crate::advantage::{Advantage, StepCredit};
 use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
 use crate::loss::policy::PolicyLoss;
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Grpo {
     /// How rewards become advantages.
     pub advantage: Advantage,
+    /// Credit for single steps, from a reward that scores them; none without this table.
+    pub steps: Option<StepCredit>,
     /// The surrogate.
     pub loss: PolicyLoss,
     /// The penalty for leaving the reference policy.
@@ -84,6 +87,7 @@ impl Default for Grpo {
     fn default() -> Self {
         Self {
             advantage: Advantage::default(),
+            steps: None,
             loss: PolicyLoss::default(),
             kl: Kl::default(),
             reference: Refresh::default(),
@@ -121,7 +125,33 @@ impl Grpo {
             return Err(Error::Recipe(format!("loop.grpo.{key} = {value}: it must be a finite number")));
         }
         self.advantage.validate()?;
+        if let Some(steps) = &self.steps {
+            steps.validate()?;
+            if self.zero_variance != ZeroVariance::Keep {
+                return Err(Error::Recipe(
+                    "loop.grpo.zero_variance: groups whose rewards are equal still differ in their steps; use \"keep\" \
+                     with [loop.grpo.steps]"
+                        .into(),
+                ));
+            }
+        }
         self.loss.validate()
+    }
+
+    /// Warns of step credit that a policy learns to hack.
+    pub fn warn(&self) {
+        let Some(steps) = &self.steps else { return };
+        if steps.form == Form::Sum && steps.baseline != StepBaseline::Tokens {
+            tracing::warn!(
+                "loop.grpo.steps.form = \"sum\" pays for every further step, right or not needed: a policy learns to \
+                 write more of them; \"min\" or \"clip_delta\" do not"
+            );
+        } else if steps.form == Form::Sum {
+            tracing::warn!(
+                "loop.grpo.steps.form = \"sum\" pays for steps that say little, since nothing is gained by the next \
+                 right one; \"min\" or \"clip_delta\" resist"
+            );
+        }
     }
 
     /// Whether a reference policy is needed.
