@@ -114,10 +114,14 @@ impl StepCredit {
 
     /// The credit of every token of a group's rollouts, times `weight`; 0 outside steps.
     pub fn of(&self, group: &[Scored]) -> Vec<Vec<f64>> {
-        let firsts: Vec<f64> =
-            group.iter().filter_map(|rollout| rollout.scores.first()).map(|&p| best_of(p, self.best_of)).collect();
+        let firsts: Vec<f64> = group
+            .iter()
+            .filter_map(|rollout| rollout.scores.first())
+            .map(|&p| best_of(p, self.best_of))
+            .collect();
         let start = firsts.iter().sum::<f64>() / firsts.len().max(1) as f64;
-        let earned: Vec<Vec<f64>> = group.iter().map(|rollout| self.rewards(&rollout.scores, start)).collect();
+        let earned: Vec<Vec<f64>> =
+            group.iter().map(|rollout| self.rewards(&rollout.scores, start)).collect();
         (0..group.len()).map(|of| self.spread(&group[of], &self.credits(of, group, &earned))).collect()
     }
 
@@ -192,10 +196,13 @@ pub fn delta(scores: &[f64]) -> Vec<f64> {
 /// The advantage of each step under the best of `k`: what its value is more than the one before it.
 pub fn progress(values: &[f64], start: f64, k: usize) -> Vec<f64> {
     let mut before = start;
-    values.iter().map(|&value| {
-        let value = best_of(value, k);
-        value - std::mem::replace(&mut before, value)
-    }).collect()
+    values
+        .iter()
+        .map(|&value| {
+            let value = best_of(value, k);
+            value - std::mem::replace(&mut before, value)
+        })
+        .collect()
 }
 
 /// The value of the best of `k` samples, each of which succeeds with probability `value`.
@@ -208,7 +215,8 @@ mod tests {
     use super::*;
 
     fn near(found: &[f64], expected: &[f64]) {
-        let close = found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
+        let close =
+            found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
         assert!(close, "{found:?} {expected:?}");
     }
 
@@ -236,7 +244,12 @@ mod tests {
 
     #[test]
     fn a_token_is_credited_with_what_its_step_and_the_later_ones_earn() {
-        let credit = StepCredit { form: Form::Sum, baseline: StepBaseline::None, weight: 2.0, ..StepCredit::default() };
+        let credit = StepCredit {
+            form: Form::Sum,
+            baseline: StepBaseline::None,
+            weight: 2.0,
+            ..StepCredit::default()
+        };
         near(&credit.of(&[rollout(&[0.75, 0.25])])[0], &[2.0, 2.0, 0.0, 0.5, 0.5, 0.0]);
         assert_eq!(credit.separates(&rollout(&[0.75, 0.25])), [false, false, true, false, false, false]);
         // A later step that is right pays for padding under the sum; under clip and delta it pays nothing.
@@ -245,7 +258,10 @@ mod tests {
             let of = |scores: &[f64]| credit.of(&[rollout(scores)])[0][0];
             of(&[0.95, 0.95, 0.95, 0.95]) - of(&[0.95, 0.95])
         };
-        near(&[padded(Form::Sum), padded(Form::Clip), padded(Form::ClipDelta), padded(Form::Delta)], &[1.9, 0.0, 0.0, 0.0]);
+        near(
+            &[padded(Form::Sum), padded(Form::Clip), padded(Form::ClipDelta), padded(Form::Delta)],
+            &[1.9, 0.0, 0.0, 0.0],
+        );
         near(&[padded(Form::Min)], &[0.0]);
     }
 

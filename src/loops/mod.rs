@@ -69,7 +69,10 @@ impl Loop {
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Prm(_) | Loop::Mario(_) | Loop::Star(_))
+        matches!(
+            self,
+            Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Prm(_) | Loop::Mario(_) | Loop::Star(_)
+        )
     }
 
     /// Whether it samples and scores completions of the training questions.

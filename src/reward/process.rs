@@ -98,7 +98,8 @@ impl Reward for Scorer {
     }
 
     fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        let spans: Vec<Vec<Range<usize>>> = group.rollouts.iter().map(|rollout| self.spans(rollout)).collect();
+        let spans: Vec<Vec<Range<usize>>> =
+            group.rollouts.iter().map(|rollout| self.spans(rollout)).collect();
         let aggregate = self.section.aggregate;
         let judge = self.model(models)?;
         let texts = spans.iter().zip(&group.rollouts);
@@ -108,7 +109,8 @@ impl Reward for Scorer {
         let prompt = judge.policy.tokenizer.render(&group.example.prompt)?;
         let scores = judge.scores(&prompt, &texts, models.budget)?;
         let of_rollout = |((scores, spans), rollout): ((Vec<f64>, &Vec<Range<usize>>), &Rollout)| {
-            let tokens = |span: &Range<usize>| models.policy.tokenizer.tokens_of(&rollout.tokens, span.clone());
+            let tokens =
+                |span: &Range<usize>| models.policy.tokenizer.tokens_of(&rollout.tokens, span.clone());
             // A model of outcomes has one score, which belongs to no step.
             let steps = (scores.len() == spans.len()).then(|| {
                 let steps = scores.iter().zip(spans);

@@ -1,7 +1,7 @@
 //! n-digit addition with a scratchpad rationale, the first task of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 
-use crate::data::Split;
 use super::faults::{Fault, Faults, lines};
+use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
 use crate::error::{Error, Result};
@@ -85,7 +85,8 @@ impl Addition {
                 let fault = faults.of_row(row.line, seed);
                 let lines = lines(pair.0, pair.1, fault, seed::derive(&[seed, row.line as u64]));
                 row.fields.insert("labels".to_string(), json!(lines.labels(faults.labels)));
-                row.fields.insert("first_error".to_string(), json!(lines.first_error.map_or(-1, |e| e as i64)));
+                row.fields
+                    .insert("first_error".to_string(), json!(lines.first_error.map_or(-1, |e| e as i64)));
                 row.fields.insert("fault".to_string(), json!(fault.map_or("none", Fault::name)));
                 row.fields.insert("steps".to_string(), json!(lines.steps));
             }

@@ -78,7 +78,9 @@ impl Lines {
     pub fn labels(&self, labels: Labels) -> Vec<bool> {
         match labels {
             Labels::Sums => self.sums.clone(),
-            Labels::Truth => (0..self.steps.len()).map(|line| self.first_error.is_none_or(|e| line < e)).collect(),
+            Labels::Truth => {
+                (0..self.steps.len()).map(|line| self.first_error.is_none_or(|e| line < e)).collect()
+            }
         }
     }
 }

@@ -15,8 +15,11 @@ impl Grpo {
         metrics: &mut Metrics,
     ) -> Result<Option<Vec<Vec<f32>>>> {
         let Some(credit) = &self.steps else { return Ok(None) };
-        let scored =
-            group.rollouts.iter().map(|rollout| scored(group, rollout, &credit.reward)).collect::<Result<Vec<_>>>()?;
+        let scored = group
+            .rollouts
+            .iter()
+            .map(|rollout| scored(group, rollout, &credit.reward))
+            .collect::<Result<Vec<_>>>()?;
         for rollout in &scored {
             let count = rollout.scores.len() as f64;
             metrics.add("steps/count", count, 1.0);
@@ -30,7 +33,8 @@ impl Grpo {
         }
         let of_rollout = |((credits, rollout), advantage): ((Vec<f64>, &Scored), &f64)| {
             let separates = credit.separates(rollout);
-            let of_token = |(credit, separates): (f64, bool)| if separates { 0.0 } else { (advantage + credit) as f32 };
+            let of_token =
+                |(credit, separates): (f64, bool)| if separates { 0.0 } else { (advantage + credit) as f32 };
             credits.into_iter().zip(separates).map(of_token).collect()
         };
         Ok(Some(credit.of(&scored).into_iter().zip(&scored).zip(advantages).map(of_rollout).collect()))

@@ -79,7 +79,13 @@ impl Prm {
     }
 
     /// The share of comparisons that the better one wins; of lists, those whose best is scored best.
-    fn compare(&self, policy: &Policy, held_out: &[Prompted], format: &Format, budget: usize) -> Result<Process> {
+    fn compare(
+        &self,
+        policy: &Policy,
+        held_out: &[Prompted],
+        format: &Format,
+        budget: usize,
+    ) -> Result<Process> {
         let (mut won, mut all) = (0, 0);
         for row in held_out {
             let Made::Item(Item { sequences, places, targets, .. }) = self.item(policy, row, format)? else {

@@ -167,7 +167,10 @@ mod tests {
     #[test]
     fn both_classes_come_to_count_alike() {
         // Three right, one wrong: 4/(2·3) and 4/(2·1).
-        let item = |targets: &[f64]| Item { weights: vec![1.0; targets.len()], ..Item::of(vec![], targets.to_vec()) };
+        let item = |targets: &[f64]| Item {
+            weights: vec![1.0; targets.len()],
+            ..Item::of(vec![], targets.to_vec())
+        };
         let mut items = vec![item(&[1.0, 1.0]), item(&[0.75, 0.0])];
         balance(&mut items, Balance::None);
         assert_eq!(items[0].weights, [1.0, 1.0]);

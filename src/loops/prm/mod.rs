@@ -130,7 +130,11 @@ impl Prm {
             let (chosen, rejected) = (sides.select(1, 0), sides.select(1, 1));
             let margin = (&chosen - &rejected).detach();
             let count = items.len() as f64;
-            metrics.add("accuracy", margin.gt(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]), count);
+            metrics.add(
+                "accuracy",
+                margin.gt(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]),
+                count,
+            );
             metrics.add("rewards/margins", margin.mean(Kind::Float).double_value(&[]), count);
             let margins = flat(items.iter().map(|item| item.margin).collect());
             return bradley_terry(&chosen, &rejected, &margins, self.centring);
@@ -151,7 +155,9 @@ impl Prm {
 fn two_classes(items: &[(String, Item)]) -> Result<()> {
     let mut labels = items.iter().flat_map(|(id, item)| item.targets.iter().map(move |t| (id, *t >= 0.5)));
     let Some((first, right)) = labels.next() else {
-        return Err(Error::Data("no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into()));
+        return Err(Error::Data(
+            "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
+        ));
     };
     if labels.any(|(_, other)| other != right) {
         return Ok(());
@@ -184,7 +190,9 @@ impl Lesson for Prm {
             indices.push(row.example.index);
         }
         if cut + dropped > 0 {
-            tracing::warn!("{cut} rows are longer than loop.prm.max_tokens and were cut, {dropped} were left out");
+            tracing::warn!(
+                "{cut} rows are longer than loop.prm.max_tokens and were cut, {dropped} were left out"
+            );
         }
         if !self.compares() {
             two_classes(&made)?;
@@ -220,7 +228,8 @@ impl Lesson for Prm {
     ) -> Result<f64> {
         let sequences = items.iter().flat_map(|item| &item.sequences);
         let tokens: Vec<&[u32]> = sequences.map(|sequence| sequence.tokens.as_slice()).collect();
-        let places: Vec<&[usize]> = items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
+        let places: Vec<&[usize]> =
+            items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
         let read = model.read(&tokens, &places, Grad::Yes)?;
         let logits = self.reading().head.logits(model, &read.states)?;
         let loss = self.sum(items, &logits, metrics) / weight;

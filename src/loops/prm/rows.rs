@@ -122,9 +122,11 @@ fn texts(example: &Example, section: &Prm, labels: Option<usize>) -> Read<Vec<St
         return texts.ok_or_else(|| format!("`{name}` must be a list of texts, one a step"));
     }
     let Some(text) = example.fields.get("completion").and_then(Value::as_str) else {
-        return Err("it has no steps; give it `completions` or `steps`, a list of texts, or name the column in \
+        return Err(
+            "it has no steps; give it `completions` or `steps`, a list of texts, or name the column in \
                     [data.columns]"
-            .into());
+                .into(),
+        );
     };
     let separator = section.separator.as_str();
     let texts: Vec<String> =
@@ -165,18 +167,17 @@ fn labels(example: &Example, section: &Prm) -> Read<Labels> {
         Some(Some(-1)) => Ok(Labels::FirstError(None)),
         Some(Some(error)) if error >= 0 => Ok(Labels::FirstError(Some(error as usize))),
         Some(_) => Err("`first_error` must be the number of a step, counted from 0, or −1 for none".into()),
-        None => Err("it says nothing of its steps; give it `labels` (true or false each), `ratings` (−1, 0, 1) or \
+        None => Err(
+            "it says nothing of its steps; give it `labels` (true or false each), `ratings` (−1, 0, 1) or \
                      `first_error`, or name the column in [data.columns]"
-            .into()),
+                .into(),
+        ),
     }
 }
 
-fn each(
-    value: &Value,
-    name: &str,
-    read: impl Fn(&Value) -> Read<Option<f64>>,
-) -> Read<Labels> {
-    let items = value.as_array().ok_or_else(|| format!("`{name}` must be a list with a label for each step"))?;
+fn each(value: &Value, name: &str, read: impl Fn(&Value) -> Read<Option<f64>>) -> Read<Labels> {
+    let items =
+        value.as_array().ok_or_else(|| format!("`{name}` must be a list with a label for each step"))?;
     let known = |item: &Value| if item.is_null() { Ok(None) } else { read(item) };
     items.iter().map(known).collect::<Read<_>>().map(Labels::Each)
 }
@@ -251,14 +252,23 @@ mod tests {
     fn bad_rows_are_named_with_the_remedy() {
         let message = |fields: Value| read_with("", fields).unwrap_err();
         let counts = message(json!({"steps": ["a", "b"], "labels": [true]}));
-        assert!(counts.contains("example row:3: it has 1 labels for 2 steps; give each step one"), "{counts}");
+        assert!(
+            counts.contains("example row:3: it has 1 labels for 2 steps; give each step one"),
+            "{counts}"
+        );
         let separator = message(json!({"completion": "a. b.", "labels": [true, false]}));
-        assert!(separator.contains("no separator \"\\n\" between steps; set loop.prm.separator"), "{separator}");
+        assert!(
+            separator.contains("no separator \"\\n\" between steps; set loop.prm.separator"),
+            "{separator}"
+        );
         let rating = message(json!({"steps": ["a"], "labels": [-1]}));
         assert!(rating.contains("`labels` has -1") && rating.contains("data.columns.ratings"), "{rating}");
         assert!(message(json!({"steps": ["a"]})).contains("says nothing of its steps"));
         assert!(message(json!({"labels": [true]})).contains("it has no steps; give it `completions`"));
-        assert!(message(json!({"steps": ["a"], "first_error": 1})).contains("`first_error` = 1 and it has 1 steps"));
+        assert!(
+            message(json!({"steps": ["a"], "first_error": 1}))
+                .contains("`first_error` = 1 and it has 1 steps")
+        );
         assert!(message(json!({"steps": [], "labels": []})).contains("it has no steps"));
     }
 }
