@@ -33,6 +33,7 @@ fn group(texts: &[String]) -> Group {
         rationale: Format::default().parse(text),
         scores: BTreeMap::new(),
         reward: 0.0,
+        cuts: vec![],
     };
     Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
 }

@@ -15,29 +15,53 @@ pub struct Prompt {
     pub logits: Tensor,
 }
 
-/// Computes `prompts` (request index, token ids) in one packed pass.
+/// Computes `prompts` (request index, token ids) in one packed pass; one that another begins with is computed with it.
 pub fn prefill(model: &Model, prompts: &[(usize, &[u32])]) -> Vec<Prompt> {
     let device = model.device();
-    let lengths: Vec<usize> = prompts.iter().map(|(_, ids)| ids.len()).collect();
-    let ids: Vec<i64> = prompts.iter().flat_map(|(_, ids)| ids.iter().map(|&id| i64::from(id))).collect();
+    let hosts = hosts(prompts);
+    let laid: Vec<usize> = (0..prompts.len()).filter(|&row| hosts[row] == row).collect();
+    let lengths: Vec<usize> = laid.iter().map(|&row| prompts[row].1.len()).collect();
+    let ids: Vec<i64> = laid.iter().flat_map(|&row| prompts[row].1.iter().map(|&id| i64::from(id))).collect();
     let packed = Packed::new(&lengths, device);
     let positions = packed.positions();
     let mut recorder = Recorder { packed, layers: Vec::new() };
     let hidden = model.hidden(&Tensor::from_slice(&ids).to_device(device), &positions, &mut recorder);
 
-    let ends: Vec<i64> = running_sum(&lengths);
-    let last: Vec<i64> = ends.iter().map(|end| end - 1).collect();
+    let mut starts = vec![0i64; prompts.len()];
+    for ((&row, end), length) in laid.iter().zip(running_sum(&lengths)).zip(&lengths) {
+        starts[row] = end - *length as i64;
+    }
+    let spans = || hosts.iter().zip(prompts).map(|(&host, (_, ids))| (starts[host], ids.len() as i64));
+    let last: Vec<i64> = spans().map(|(start, length)| start + length - 1).collect();
     let logits = model.logits(&hidden.index_select(0, &Tensor::from_slice(&last).to_device(device)));
-    prompts
-        .iter()
+    spans()
         .enumerate()
-        .map(|(row, &(request, ids))| {
-            let (start, length) = (ends[row] - ids.len() as i64, ids.len() as i64);
+        .map(|(row, (start, length))| {
             let cut = |t: &Tensor| t.narrow(0, start, length).transpose(0, 1);
             let layers = recorder.layers.iter().map(|(key, value)| (cut(key), cut(value))).collect();
-            Prompt { request, layers, logits: logits.get(row as i64) }
+            Prompt { request: prompts[row].0, layers, logits: logits.get(row as i64) }
         })
         .collect()
+}
+
+/// Tokens that [`prefill`] computes for `prompts`.
+pub fn computed(prompts: &[(usize, &[u32])]) -> usize {
+    let hosts = hosts(prompts);
+    prompts.iter().enumerate().filter(|(row, _)| hosts[*row] == *row).map(|(_, (_, ids))| ids.len()).sum()
+}
+
+/// For each prompt the one that it is computed with: the longest that begins with it, which may be itself.
+fn hosts(prompts: &[(usize, &[u32])]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    order.sort_by_key(|&row| prompts[row].1);
+    let mut hosts: Vec<usize> = (0..prompts.len()).collect();
+    // In this order, what begins with a prompt follows it at once.
+    for pair in order.windows(2).rev() {
+        if prompts[pair[1]].1.starts_with(prompts[pair[0]].1) {
+            hosts[pair[0]] = hosts[pair[1]];
+        }
+    }
+    hosts
 }
 
 fn running_sum(lengths: &[usize]) -> Vec<i64> {

@@ -1,7 +1,8 @@
 //! Decoding: batched sampling with a KV cache, over the same weights that are trained.
 //!
 //! [`generate`] keeps `slots` sequences in flight (continuous batching): a sequence that ends frees its place, and
-//! the next waiting sample takes it. The prompt of a request is computed once for all its samples.
+//! the next waiting sample takes it. The prompt of a request is computed once for all its samples, and a prompt that others
+//! go on from (the cuts of a completion) once for all of them.
 //!
 //! # Reproducibility
 //!
@@ -83,7 +84,7 @@ pub struct Progress {
 /// What a call of [`generate`] cost, and how much of the distribution it kept.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Statistics {
-    /// Prompt tokens computed: each request's once.
+    /// Prompt tokens computed: each request's once, and a prompt that another one begins with, with that one.
     pub prefill_tokens: usize,
     /// Tokens sampled.
     pub decoded_tokens: usize,

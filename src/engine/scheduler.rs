@@ -153,7 +153,12 @@ impl<'a> Batch<'a> {
         let mut tokens = 0;
         while self.next < self.requests.len() {
             let request = &self.requests[self.next];
-            tokens += request.prompt.len();
+            // A prompt that goes on where the one before it ends is computed with it.
+            let known = chunk.last().map_or(0, |(_, last)| match request.prompt.starts_with(last) {
+                true => last.len(),
+                false => 0,
+            });
+            tokens += request.prompt.len() - known;
             if !chunk.is_empty() && tokens > PREFILL_TOKENS {
                 break;
             }
@@ -163,7 +168,7 @@ impl<'a> Batch<'a> {
             self.next += 1;
         }
         if !chunk.is_empty() {
-            self.statistics.prefill_tokens += chunk.iter().map(|(_, prompt)| prompt.len()).sum::<usize>();
+            self.statistics.prefill_tokens += decode::computed(&chunk);
             self.ready.extend(decode::prefill(self.model, &chunk).into_iter().map(|prompt| (prompt, 0)));
         }
     }

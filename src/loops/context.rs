@@ -169,8 +169,10 @@ impl Context {
             )?,
         };
         for group in &mut groups {
-            let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
-            self.rewards.score_with(group, &models)?;
+            self.score(group)?;
+        }
+        if let Kind::Prefix(prefix) = self.rollout.clone() {
+            self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
         }
         let mut figures: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
         for (name, value) in self.rewards.figures() {
@@ -182,6 +184,12 @@ impl Context {
             metrics.add(&format!("rewards/{name}/std"), deviation(&values), count);
         }
         Ok(groups)
+    }
+
+    /// Scores the rollouts of a group by the recipe's rewards.
+    pub fn score(&mut self, group: &mut Group) -> Result<()> {
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        self.rewards.score_with(group, &models)
     }
 
     /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.

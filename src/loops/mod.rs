@@ -7,6 +7,7 @@ pub mod alarms;
 pub mod collect;
 pub mod context;
 pub mod dpo;
+mod explore;
 pub mod grpo;
 pub mod mario;
 pub mod prm;
@@ -15,6 +16,7 @@ pub mod star;
 
 pub use alarms::{Alarms, Signs};
 pub use context::{Context, Questions, candidate};
+pub use explore::From;
 
 use crate::error::Result;
 use crate::log::Metrics;

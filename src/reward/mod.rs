@@ -274,6 +274,7 @@ pub(crate) mod tests {
             rationale: Format::default().parse(text),
             scores: BTreeMap::new(),
             reward: f64::NAN,
+            cuts: vec![],
         };
         Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
     }

@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod group;
 pub mod hint;
+pub mod prefix;
 pub mod trace;
 
 pub use trace::Trace;
@@ -24,6 +25,8 @@ pub enum Kind {
     Group(group::GroupRollout),
     /// Independent samples, and where they fail, samples of a prompt that knows the answer.
     Hint(hint::HintRollout),
+    /// Independent samples, and continuations of them from cuts between their steps.
+    Prefix(prefix::PrefixRollout),
     /// The rows' own completions.
     Dataset(dataset::DatasetRollout),
 }
@@ -42,6 +45,7 @@ impl Kind {
                 "rollout.group.size = 0: at least one completion of each prompt is needed".into(),
             )),
             Kind::Hint(hint) => hint.validate(),
+            Kind::Prefix(prefix) => prefix.validate(),
             _ => Ok(()),
         }
     }
@@ -51,6 +55,7 @@ impl Kind {
         match self {
             Kind::Group(group) => Some(group.size),
             Kind::Hint(hint) => Some(hint.size),
+            Kind::Prefix(prefix) => Some(prefix.size),
             Kind::Dataset(_) => None,
         }
     }
@@ -106,6 +111,8 @@ pub struct Rollout {
     pub scores: BTreeMap<String, Score>,
     /// Σ weight · score.
     pub reward: f64,
+    /// What continuations from cuts between its steps say of them, where `[rollout.prefix]` asked for some.
+    pub cuts: Vec<prefix::CutValue>,
 }
 
 impl Rollout {
@@ -118,7 +125,16 @@ impl Rollout {
         format: &Format,
     ) -> Self {
         let rationale = format.parse(&text);
-        Self { tokens, text, logprobs, stop, rationale, scores: BTreeMap::new(), reward: 0.0 }
+        Self {
+            tokens,
+            text,
+            logprobs,
+            stop,
+            rationale,
+            scores: BTreeMap::new(),
+            reward: 0.0,
+            cuts: Vec::new(),
+        }
     }
 
     /// Whether the completion was cut off by the token limit.

@@ -3,6 +3,7 @@
 //! `prompt`, `completion`, `answer` and `choices` are the columns that `[data]` reads, so a file of traces is a
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
+use super::prefix::CutValue;
 use super::{Group, Rollout, Score};
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
@@ -48,13 +49,16 @@ pub struct Trace {
     pub completion_ids: Vec<u32>,
     /// log p of each completion token when it was sampled (or scored), in nats.
     pub logprobs: Vec<f32>,
+    /// What continuations from cuts between its steps say of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<CutValue>,
     /// The row's other columns.
     #[serde(flatten)]
     pub columns: Map<String, Value>,
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 19] = [
+const OWN: [&str; 20] = [
     "id",
     "example",
     "step",
@@ -74,6 +78,7 @@ const OWN: [&str; 19] = [
     "prompt_ids",
     "completion_ids",
     "logprobs",
+    "cuts",
 ];
 
 impl Trace {
@@ -103,6 +108,7 @@ impl Trace {
             prompt_ids: group.prompt.clone(),
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),
+            cuts: rollout.cuts.clone(),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
@@ -134,6 +140,6 @@ impl Trace {
     fn rollout(self, format: &Format) -> Rollout {
         let rollout = Rollout::new(self.completion_ids, self.completion, self.logprobs, self.stop, format);
         let scores = self.scores.into_iter().map(|(name, value)| (name, Score::from(value)));
-        Rollout { scores: scores.collect(), reward: self.reward, ..rollout }
+        Rollout { scores: scores.collect(), reward: self.reward, cuts: self.cuts, ..rollout }
     }
 }

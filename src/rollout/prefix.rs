@@ -1,0 +1,272 @@
+//! Continuations of a completion from cuts between its steps, and what they say of each step: `[rollout.prefix]` (the
+//! Monte-Carlo values of Math-Shepherd, arXiv 2312.08935; the first error of Self-Explore, arXiv 2404.10346).
+//!
+//! A cut's prefix is the token ids that were sampled, never its text again. The `k` continuations of a cut share the prompt
+//! and the prefix in the KV cache, and so do the cuts of one completion.
+
+use super::Rollout;
+use crate::data::tokenizer::Tokenizer;
+use crate::engine::{Progress, Request, Sampling, Statistics};
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::rationale::{Format, steps};
+use crate::seed;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Completions of each prompt, and continuations of them from cuts between their steps. Each rollout's `cuts` then say how
+/// good the continuations from there were.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrefixRollout {
+    /// Completions of each prompt.
+    pub size: usize,
+    /// Continuations of each cut; each may have `policy.sampling.max_new_tokens` of its own.
+    pub continuations: usize,
+    /// Which cuts are continued.
+    pub cuts: Cuts,
+    /// Share of the cuts, for `cuts = "share"`.
+    pub share: f64,
+    /// Look at the cuts in order and stop after the first that no continuation leads to the right answer from.
+    pub stop_at_failure: bool,
+    /// Cut only completions whose answer is wrong, as Self-Explore does.
+    pub only_wrong: bool,
+}
+
+/// Which cuts of a completion are continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cuts {
+    /// After every step.
+    Every,
+    /// After a random share of the steps.
+    Share,
+    /// By halves, for the first cut that no continuation leads to the right answer from.
+    Search,
+}
+
+impl Default for PrefixRollout {
+    fn default() -> Self {
+        Self {
+            size: 4,
+            continuations: 4,
+            cuts: Cuts::Every,
+            share: 0.5,
+            stop_at_failure: false,
+            only_wrong: false,
+        }
+    }
+}
+
+impl PrefixRollout {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("rollout.prefix.{text}")));
+        for (key, value) in [("size", self.size), ("continuations", self.continuations)] {
+            if value == 0 {
+                return refuse(format!("{key} = 0: at least one is needed"));
+            }
+        }
+        if !(self.share > 0.0 && self.share <= 1.0) {
+            return refuse(format!("share = {}: it must be more than 0 and at most 1", self.share));
+        }
+        if self.cuts == Cuts::Search && !self.only_wrong {
+            return refuse(
+                "cuts = \"search\": it looks for the error of a wrong completion; set only_wrong = true"
+                    .into(),
+            );
+        }
+        if self.cuts == Cuts::Search && self.stop_at_failure {
+            return refuse(
+                "stop_at_failure: the search by halves needs no scan; take it out, or use cuts = \"every\""
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The steps after which a completion of `steps` steps is cut next, where `known` says of some whether a continuation
+    /// from there was good. None when it is done. `seed` draws the random share.
+    ///
+    /// ```
+    /// use rationale::rollout::prefix::{Cuts, PrefixRollout};
+    /// let search = PrefixRollout { cuts: Cuts::Search, ..PrefixRollout::default() };
+    /// assert_eq!(search.next(4, &[].into(), 0), [2]);
+    /// // From after 2 some came out right and from after 3 none did: step 3 is the first error.
+    /// assert_eq!(search.next(4, &[(2, true)].into(), 0), [3]);
+    /// assert!(search.next(4, &[(2, true), (3, false)].into(), 0).is_empty());
+    /// ```
+    pub fn next(&self, steps: usize, known: &BTreeMap<usize, bool>, seed: u64) -> Vec<usize> {
+        if self.cuts == Cuts::Search {
+            // The prompt itself counts as good, the whole of a wrong completion as failed.
+            let failed = known.iter().find(|(_, good)| !**good).map_or(steps + 1, |(step, _)| *step);
+            let good = known.range(..failed).next_back().map_or(0, |(step, _)| *step);
+            return if failed - good > 1 { vec![good + (failed - good) / 2] } else { vec![] };
+        }
+        if self.stop_at_failure && known.values().any(|good| !good) {
+            return vec![];
+        }
+        let drawn = |step: &usize| {
+            let uniform = (seed::derive(&[seed, *step as u64]) >> 11) as f64 / (1u64 << 53) as f64;
+            self.cuts == Cuts::Every || uniform < self.share
+        };
+        let left = (1..=steps).filter(|step| !known.contains_key(step)).filter(drawn);
+        left.take(if self.stop_at_failure { 1 } else { steps }).collect()
+    }
+}
+
+/// Where a completion may be cut: after `step` of its steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// How many steps stand before the cut, at least 1.
+    pub step: usize,
+    /// How many of the completion's tokens stand before it.
+    pub tokens: usize,
+    /// How many bytes of its text stand before it: what those tokens decode to.
+    pub bytes: usize,
+}
+
+/// The cuts between the steps of a completion, the last behind its last step. What separates two steps belongs to the
+/// former, unless one token holds it together with the beginning of the latter. A completion without an answer is split
+/// into steps as a whole, and not cut behind the last of them, which may be half a step. Where a character is cut between two
+/// tokens there is no cut.
+pub fn places(rollout: &Rollout, format: &Format, tokenizer: &Tokenizer) -> Vec<Place> {
+    let text = &rollout.text;
+    let spans = match &rollout.rationale {
+        Some(rationale) => rationale.steps.clone(),
+        None => steps::split(format.steps, text, 0..text.len()),
+    };
+    let last = rollout.rationale.as_ref().and_then(|_| {
+        let end = spans.last()?.end;
+        Some(end + (text[end..].len() - text[end..].trim_start().len()))
+    });
+    let begins = spans.iter().skip(1).map(|span| span.start).chain(last);
+    let place = |(index, byte): (usize, usize)| {
+        let mut tokens = tokenizer.tokens_of(&rollout.tokens, 0..byte).end;
+        let mut before = tokenizer.decode(&rollout.tokens[..tokens]);
+        if before.len() > byte {
+            tokens -= 1;
+            before = tokenizer.decode(&rollout.tokens[..tokens]);
+        }
+        (tokens > 0 && text.starts_with(&before)).then_some(Place {
+            step: index + 1,
+            tokens,
+            bytes: before.len(),
+        })
+    };
+    begins.enumerate().filter_map(place).collect()
+}
+
+/// A completion to be continued from its first `tokens` tokens.
+#[derive(Debug, Clone)]
+pub struct Cut<'a> {
+    /// The prompt's token ids.
+    pub prompt: &'a [u32],
+    /// The completion.
+    pub rollout: &'a Rollout,
+    /// How many of its tokens are kept.
+    pub tokens: usize,
+    /// One seed a continuation.
+    pub seeds: Vec<u64>,
+}
+
+/// For each cut, one rollout a seed, in order, not yet scored: the completion's kept tokens and log-probabilities, and
+/// behind them what was sampled; parsed as a whole. `sampling.max_new_tokens` limits what is sampled.
+pub fn continuations(
+    policy: &Policy,
+    cuts: &[Cut],
+    sampling: &Sampling,
+    format: &Format,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Vec<Vec<Rollout>>, Statistics)> {
+    let requests: Vec<Request> = cuts
+        .iter()
+        .map(|cut| Request {
+            prompt: [cut.prompt, &cut.rollout.tokens[..cut.tokens]].concat(),
+            seeds: cut.seeds.clone(),
+        })
+        .collect();
+    let generated = policy.generate(&requests, sampling, progress)?;
+    let continued = cuts.iter().zip(generated.completions).map(|(cut, completions)| {
+        let whole = completions.into_iter().map(|tail| {
+            let tokens = [&cut.rollout.tokens[..cut.tokens], &tail.tokens].concat();
+            let logprobs = [&cut.rollout.logprobs[..cut.tokens], &tail.logprobs].concat();
+            let text = policy.tokenizer.decode(&tokens);
+            Rollout::new(tokens, text, logprobs, tail.stop, format)
+        });
+        whole.collect()
+    });
+    Ok((continued.collect(), generated.statistics))
+}
+
+/// What the continuations from a cut say of the steps before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CutValue {
+    /// How many steps stand before the cut: the label is that of step `step`, counted from 1.
+    pub step: usize,
+    /// How many of the completion's tokens stand before the cut.
+    pub tokens: usize,
+    /// How many bytes of its text stand before it.
+    pub bytes: usize,
+    /// Continuations.
+    pub continuations: usize,
+    /// Those with the right answer; where the row has no gold answer, those of positive reward.
+    pub good: usize,
+    /// Mean reward of the continuations, prefix and all.
+    pub value: f64,
+    /// The good continuation of fewest tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortest: Option<Tail>,
+    /// The continuation of highest reward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Tail>,
+}
+
+/// What follows a cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Its text: what the whole completion has behind the cut.
+    pub text: String,
+    /// Its token ids.
+    pub tokens: Vec<u32>,
+    /// The reward of the whole.
+    pub reward: f64,
+}
+
+impl CutValue {
+    /// Of the scored `continuations` from `place`, of which `good` says whether each is good.
+    pub fn of(place: Place, continuations: &[Rollout], good: &[bool]) -> Self {
+        let all = || continuations.iter().zip(good);
+        let tail = |rollout: &Rollout| Tail {
+            text: rollout.text[place.bytes.min(rollout.text.len())..].to_string(),
+            tokens: rollout.tokens[place.tokens..].to_vec(),
+            reward: rollout.reward,
+        };
+        let shortest = all().filter(|(_, good)| **good).map(|(rollout, _)| rollout);
+        // The earlier of equals: max_by takes the last.
+        let best = continuations.iter().rev().max_by(|a, b| a.reward.total_cmp(&b.reward));
+        Self {
+            step: place.step,
+            tokens: place.tokens,
+            bytes: place.bytes,
+            continuations: continuations.len(),
+            good: all().filter(|(_, good)| **good).count(),
+            value: continuations.iter().map(|r| r.reward).sum::<f64>() / continuations.len().max(1) as f64,
+            shortest: shortest.min_by_key(|rollout| rollout.tokens.len()).map(tail),
+            best: best.map(tail),
+        }
+    }
+
+    /// Math-Shepherd's soft estimate: the share of continuations that are good.
+    pub fn soft(&self) -> f64 {
+        self.good as f64 / self.continuations.max(1) as f64
+    }
+
+    /// Math-Shepherd's hard estimate: whether any continuation is good.
+    pub fn hard(&self) -> bool {
+        self.good > 0
+    }
+}
+
+#[cfg(test)]
+mod tests;
