@@ -7,7 +7,7 @@ pub mod rows;
 mod section;
 
 pub use item::Item;
-pub use section::{Balance, HeadKind, Learns, Neutral, Prm, TooLong, Train};
+pub use section::{Balance, Continuations, HeadKind, Learns, Neutral, Prm, TooLong, Train};
 
 use super::{Batch, Context, Lesson, Update};
 use crate::data::{Dataset, Example};

@@ -28,6 +28,8 @@ pub struct Prm {
     pub train: Train,
     /// What a rating of 0 means in the column `ratings` (−1 wrong, 1 right).
     pub neutral: Neutral,
+    /// What the continuations of a trace's step say of it.
+    pub continuations: Continuations,
     /// Leave out what follows the first wrong step: there it is unknown what right would be.
     pub stop_at_error: bool,
     /// Learn the label of each row's last step alone.
@@ -50,7 +52,8 @@ pub struct Prm {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Learns {
-    /// A label for each step: columns `completions` or `steps` with `labels`, `step_labels`, `ratings` or `first_error`.
+    /// A label for each step: columns `completions` or `steps` with `labels`, `step_labels`, `ratings` or `first_error`; or
+    /// traces of `[rollout.prefix]`, whose steps were continued.
     Steps,
     /// A label for the whole: `completion` and `label`, or steps whose last label is the outcome's.
     Outcome,
@@ -106,6 +109,16 @@ pub enum Neutral {
     Skip,
 }
 
+/// What n continuations of a step, m of them good, say of it (Math-Shepherd).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuations {
+    /// Right if any is good: m > 0.
+    Hard,
+    /// m / n.
+    Soft,
+}
+
 /// How classes are weighed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -129,6 +142,7 @@ impl Default for Prm {
             too_long: TooLong::Refuse,
             train: Train::All,
             neutral: Neutral::Right,
+            continuations: Continuations::Hard,
             stop_at_error: true,
             last_step_only: false,
             balance: Balance::None,
