@@ -116,10 +116,10 @@ fn steps_are_credited_where_completions_are_continued() {
         .replace("[rollout.group]\nsize = 2", "[rollout.prefix]\nsize = 2\ncontinuations = 2")
         .replace("steps = 6", "steps = 2")
         .replace("max_new_tokens = 6", "max_new_tokens = 40");
-    let program = program(&format!("{recipe}[loop.grpo]\nsteps.weight = 0.5\n"));
+    let program = program(&format!("{recipe}[loop.grpo]\nstep_rewards.weight = 0.5\n"));
     program.train(&["--quiet"]).success();
 
-    let refused = self::program(&format!("{RECIPE}[loop.grpo]\nsteps.weight = 0.5\n"));
+    let refused = self::program(&format!("{RECIPE}[loop.grpo]\nstep_rewards.weight = 0.5\n"));
     let said = refused.train(&["--dry-run"]).code(2);
-    assert!(said.contains("loop.grpo.steps") && said.contains("[rollout.prefix]"), "{said}");
+    assert!(said.contains("loop.grpo.step_rewards") && said.contains("[rollout.prefix]"), "{said}");
 }

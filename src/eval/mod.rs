@@ -2,6 +2,7 @@
 
 pub mod calibration;
 mod confidence;
+pub mod process;
 pub mod statistics;
 
 use crate::engine::{Progress, Sampling};
@@ -111,7 +112,7 @@ impl Eval {
 }
 
 /// What an evaluation found.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// Questions asked.
     pub questions: usize,
@@ -136,6 +137,9 @@ pub struct Report {
     /// Confidence against accuracy, where `[eval.calibration]` asks for it and there is an answer at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Reliability>,
+    /// Of a reward model: how it judges steps. The accuracy is then that of its judgements.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<process::Process>,
     /// Accuracy and number of questions by the column `eval.by`.
     pub classes: BTreeMap<String, (f64, usize)>,
     /// The first questions, for reading.
@@ -156,8 +160,27 @@ pub struct Shown {
 }
 
 impl Report {
+    /// The most important figures in words.
+    pub fn sentence(&self) -> String {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        match &self.process {
+            Some(process) => process.sentence(),
+            None => format!(
+                "accuracy {} [{:.1}, {:.1}] of {} questions, mean length {:.1}",
+                percent(self.accuracy),
+                100.0 * self.interval.0,
+                100.0 * self.interval.1,
+                self.questions,
+                self.length
+            ),
+        }
+    }
+
     /// The figures under their names in `metrics.jsonl`.
     pub fn metrics(&self) -> Vec<(String, f64)> {
+        if let Some(process) = &self.process {
+            return process.metrics();
+        }
         let mut out = vec![
             ("eval/accuracy".to_string(), self.accuracy),
             ("eval/accuracy_low".to_string(), self.interval.0),
@@ -314,6 +337,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
         unanswered: unanswered as f64 / completions,
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
+        process: None,
         classes: by_class(asked),
         shown,
     }

@@ -10,6 +10,7 @@ pub mod dpo;
 mod explore;
 pub mod grpo;
 pub mod mario;
+pub mod prm;
 pub mod sft;
 pub mod star;
 
@@ -20,7 +21,7 @@ pub use explore::From;
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loss;
-use crate::model::Sequence;
+use crate::model::{Grad, Model, Sequence};
 use crate::policy::Refresh;
 use crate::rollout::{Group, Trace};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,8 @@ pub enum Loop {
     Dpo(dpo::Dpo),
     /// Policy gradient on groups of rollouts.
     Grpo(grpo::Grpo),
+    /// Reward models, of steps and of outcomes.
+    Prm(prm::Prm),
     /// Learning from a pool of completions behind control tokens that say how good each is.
     Mario(mario::Mario),
     /// Rollouts, scores and filters to traces; nothing is trained.
@@ -59,6 +62,7 @@ impl Loop {
             Loop::Sft(_) => "sft",
             Loop::Dpo(_) => "dpo",
             Loop::Grpo(_) => "grpo",
+            Loop::Prm(_) => "prm",
             Loop::Mario(_) => "mario",
             Loop::Collect(_) => "collect",
             Loop::Star(_) => "star",
@@ -68,7 +72,10 @@ impl Loop {
 
     /// Whether it changes the policy.
     pub fn trains(&self) -> bool {
-        matches!(self, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Mario(_) | Loop::Star(_))
+        matches!(
+            self,
+            Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Prm(_) | Loop::Mario(_) | Loop::Star(_)
+        )
     }
 
     /// Whether it samples and scores completions of the training questions.
@@ -76,7 +83,7 @@ impl Loop {
         match self {
             Loop::Grpo(_) | Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_) => true,
             Loop::Dpo(dpo) => dpo.online,
-            Loop::Sft(_) | Loop::Evaluate(_) => false,
+            Loop::Sft(_) | Loop::Prm(_) | Loop::Evaluate(_) => false,
         }
     }
 
@@ -86,7 +93,7 @@ impl Loop {
             Loop::Grpo(grpo) => grpo.needs_reference(),
             Loop::Dpo(dpo) => dpo.needs_reference(),
             Loop::Mario(mario) => mario.needs_reference(),
-            Loop::Sft(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
+            Loop::Sft(_) | Loop::Prm(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
         }
     }
 
@@ -95,7 +102,12 @@ impl Loop {
         match self {
             Loop::Grpo(grpo) => Some(&grpo.reference),
             Loop::Dpo(dpo) => Some(&dpo.reference),
-            Loop::Sft(_) | Loop::Mario(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => None,
+            Loop::Sft(_)
+            | Loop::Prm(_)
+            | Loop::Mario(_)
+            | Loop::Star(_)
+            | Loop::Collect(_)
+            | Loop::Evaluate(_) => None,
         }
     }
 
@@ -110,6 +122,7 @@ impl Loop {
             Loop::Dpo(dpo) => dpo.validate(),
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
+            Loop::Prm(prm) => prm.validate(),
             Loop::Mario(mario) => mario.validate(),
             Loop::Star(star) => star.validate(),
             Loop::Collect(collect) => collect.validate(),
@@ -165,14 +178,34 @@ pub trait Lesson {
     fn sequences<'a>(&self, item: &'a Self::Item) -> &'a [Sequence];
 
     /// The *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
-    /// `[completion tokens]` of their sequences, those of all items, end to end.
+    /// `[completion tokens]` of their sequences, those of all items, end to end. A lesson that reads something else off
+    /// the model implements [`learn`](Self::learn) and leaves this alone.
     fn loss(
         &self,
+        _items: &[&Self::Item],
+        _logprobs: &Tensor,
+        _entropy: &Tensor,
+        _metrics: &mut Metrics,
+    ) -> Result<Tensor> {
+        unimplemented!("a lesson implements `loss` or `learn`")
+    }
+
+    /// Adds the gradient of the items' losses, summed and divided by `weight`, to the parameters'; returns that loss.
+    fn learn(
+        &self,
+        model: &Model,
         items: &[&Self::Item],
-        logprobs: &Tensor,
-        entropy: &Tensor,
+        temperature: f64,
+        weight: f64,
         metrics: &mut Metrics,
-    ) -> Result<Tensor>;
+    ) -> Result<f64> {
+        let sequences: Vec<Sequence> = items.iter().flat_map(|item| self.sequences(item)).cloned().collect();
+        let scored = model.score(&sequences, temperature, Grad::Yes)?;
+        let loss = self.loss(items, &scored.logprobs, &scored.entropy, metrics)? / weight;
+        let value = loss.double_value(&[]);
+        scored.backward(&loss)?;
+        Ok(value)
+    }
 
     /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
     fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {

@@ -41,6 +41,21 @@ impl Model {
         Ok(model)
     }
 
+    /// Reads the score head, where there is one, from the model folder `dir` again.
+    pub fn load_score(&mut self, dir: &Path) -> Result<()> {
+        let (kind, device) = (self.kind(), self.device());
+        let Some(score) = &mut self.score else { return Ok(()) };
+        let mut stored = Stored::open(dir)?;
+        let mut take = |name: &str, old: &Tensor| -> Result<Tensor> {
+            Ok(stored.take(name, &old.size())?.to_device(device).to_kind(kind))
+        };
+        score.weight = take(heads::WEIGHT, &score.weight)?;
+        if let Some(bias) = &mut score.bias {
+            *bias = take(heads::BIAS, bias)?;
+        }
+        Ok(())
+    }
+
     /// Writes `config.json` and the weights into the folder `dir`, made where it is missing. Adapters are merged:
     /// what is saved is what the model computes, in plain files that transformers loads.
     pub fn save(&self, dir: &Path) -> Result<()> {

@@ -2,9 +2,11 @@
 
 pub mod init;
 pub mod reference;
+pub mod reward_model;
 
 pub use init::Init;
 pub use reference::{Reference, Refresh};
+pub use reward_model::RewardModel;
 
 use crate::batch::micro_batches;
 use crate::data::hub::Hub;

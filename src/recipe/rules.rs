@@ -51,6 +51,7 @@ pub const RULES: Rules = Rules {
         "policy.model",
         "data.train",
         "data.eval",
+        "reward.process.model",
         "reward.reader.model",
         "reward.likelihood.model",
     ],

@@ -179,6 +179,16 @@ impl Stage {
         if let Some((path, message, remedy)) = self.check_star() {
             return problem(path, message, remedy);
         }
+        if let Loop::Grpo(grpo) = &self.lesson
+            && let Some(steps) = &grpo.steps
+            && !self.reward.contains_key(&steps.reward)
+        {
+            return problem(
+                "loop.grpo.steps",
+                &format!("there is no [reward.{}] that scores steps", steps.reward),
+                "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
+            );
+        }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {
             match size {
                 None => {
@@ -199,9 +209,9 @@ impl Stage {
                 }
                 Some(_) => {}
             }
-            if grpo.steps.is_some() && !matches!(self.rollout, Kind::Prefix(_)) {
+            if grpo.step_rewards.is_some() && !matches!(self.rollout, Kind::Prefix(_)) {
                 return problem(
-                    "loop.grpo.steps",
+                    "loop.grpo.step_rewards",
                     "nothing says what the steps are worth",
                     "use [rollout.prefix], which continues completions from cuts between their steps",
                 );

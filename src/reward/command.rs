@@ -140,7 +140,7 @@ impl<'a> Question<'a> {
 fn score(line: &str) -> Option<Score> {
     let reply: Value = serde_json::from_str(line).ok()?;
     let value = reply.get("score").unwrap_or(&reply).as_f64()?;
-    value.is_finite().then_some(Score { value })
+    value.is_finite().then(|| Score::from(value))
 }
 
 fn shortened(line: &str) -> String {

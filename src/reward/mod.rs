@@ -20,6 +20,7 @@ pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
+pub mod process;
 pub mod readability;
 pub mod reader;
 mod registry;
@@ -105,6 +106,10 @@ impl Default for Registry {
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
+            .with("process", |table, format| {
+                let section: process::Process = registry::read(table)?;
+                Ok(Box::new(section.build(format).map_err(|error| format!("{error:#}"))?))
+            })
             .with("reader", |table, format| {
                 let config: reader::Reader = registry::read(table)?;
                 Ok(Box::new(config.checked(format).map_err(|error| format!("{error:#}"))?))

@@ -169,6 +169,13 @@ fn checked(reward: &mut dyn Reward, group: &Group, models: Option<&Models>) -> a
     if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
         anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
     }
+    let broken = |score: &Score| score.steps.iter().flatten().position(|step| !step.value.is_finite());
+    if let Some((at, step)) = scores.iter().enumerate().find_map(|(at, score)| Some((at, broken(score)?))) {
+        anyhow::bail!(
+            "its score of step {step} of rollout {at} is not a finite number; where a model gave it, its weights have \
+             broken in training: take an earlier checkpoint"
+        );
+    }
     Ok(scores)
 }
 

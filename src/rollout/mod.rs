@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::rationale::{Format, Rationale};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Where completions come from: `[rollout.KIND]`, exactly one.
@@ -71,15 +72,26 @@ pub struct Prompted {
 }
 
 /// What a reward says of one rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The outcome's worth; finite.
     pub value: f64,
+    /// What it says of each step, where it does.
+    pub steps: Option<Vec<StepScore>>,
+}
+
+/// What a reward says of one step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepScore {
+    /// The step's worth; finite.
+    pub value: f64,
+    /// The completion's tokens that the step is written in, without the separator behind it.
+    pub tokens: Range<usize>,
 }
 
 impl From<f64> for Score {
     fn from(value: f64) -> Self {
-        Self { value }
+        Self { value, steps: None }
     }
 }
 

@@ -90,6 +90,7 @@ impl Session {
             Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Prm(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Mario(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Star(lesson) => {
@@ -201,15 +202,24 @@ impl Session {
     pub fn evaluate(&mut self, opened: &mut Opened, step: usize) -> Result<()> {
         let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else { return Ok(()) };
         let context = &opened.context;
-        let report = eval::evaluate(
-            &context.policy,
-            &opened.held_out,
-            config,
-            &context.sampling,
-            seed::derive(&[self.seed, seed::of_text("eval")]),
-            &context.format,
-            &mut files.show.sampling("evaluating"),
-        )?;
+        let report = match &opened.stage.lesson {
+            Loop::Prm(prm) => prm.evaluate(
+                &context.policy,
+                &opened.held_out,
+                config,
+                &context.format,
+                context.tokens_per_microbatch,
+            )?,
+            _ => eval::evaluate(
+                &context.policy,
+                &opened.held_out,
+                config,
+                &context.sampling,
+                seed::derive(&[self.seed, seed::of_text("eval")]),
+                &context.format,
+                &mut files.show.sampling("evaluating"),
+            )?,
+        };
         let mut metrics = Metrics::default();
         for (name, value) in report.metrics() {
             metrics.set(&name, value);
@@ -219,15 +229,7 @@ impl Session {
         if let Some(board) = &mut files.board {
             board.add(metrics.iter(), step);
         }
-        files.show.print(&format!(
-            "{} evaluation after step {step}: accuracy {:.1} % [{:.1}, {:.1}] of {} questions, mean length {:.1}",
-            opened.name,
-            100.0 * report.accuracy,
-            100.0 * report.interval.0,
-            100.0 * report.interval.1,
-            report.questions,
-            report.length
-        ));
+        files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,

@@ -54,6 +54,7 @@ impl Opened {
             Loop::Dpo(dpo) if !dpo.online => {
                 Some(dpo.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
             }
+            Loop::Prm(prm) => Some(prm.prepare(data.load(Split::Train, hub, run_seed)?, &data.format)?),
             _ => Some(data.load(Split::Train, hub, run_seed)?),
         };
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
@@ -61,7 +62,17 @@ impl Opened {
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
-        let policy = Policy::open(&stage.policy, hub, layout.policy, init_seed(stage_seed))?;
+        let mut policy = Policy::open(&stage.policy, hub, layout.policy, init_seed(stage_seed))?;
+        match &mut stage.lesson {
+            Loop::Prm(prm) => prm.furnish(&mut policy, init_seed(stage_seed))?,
+            _ if policy.model.score.is_some() => {
+                return Err(Error::Model(format!(
+                    "stage `{name}`: policy.model is a reward model, which generates nothing; it belongs in \
+                     [reward.process], or under [loop.prm] to go on training it"
+                )));
+            }
+            _ => {}
+        }
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
@@ -127,6 +138,9 @@ impl Opened {
     pub fn save(&self, folder: &Path) -> Result<()> {
         let policy = &self.context.policy;
         policy.save(folder)?;
+        if let Loop::Prm(prm) = &self.stage.lesson {
+            prm.reading().save(folder)?;
+        }
         if policy.model.lora.is_some() {
             let adapter = folder.join(ADAPTER);
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
@@ -145,11 +159,15 @@ impl Opened {
         let model = &mut self.context.policy.model;
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
+            model.load_score(folder)?;
         } else {
             let (kind, device, checkpointing) = (model.kind(), model.device(), model.checkpointing);
             *model = Model::load(folder, kind, device)?;
             model.checkpointing = checkpointing;
             model.train_all();
+        }
+        if let Loop::Prm(prm) = &mut self.stage.lesson {
+            prm.furnish(&mut self.context.policy, self.context.seed)?;
         }
         let moves = self.reference_moves();
         if let (Some(Reference::Copy(reference)), true) = (&mut self.context.reference, moves) {

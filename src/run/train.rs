@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, Lesson, Update};
 use crate::model::layout::sizes;
-use crate::model::{Grad, Sequence};
 use crate::optim::AdamW;
 use crate::rollout::Trace;
 use std::time::Instant;
@@ -94,12 +93,7 @@ fn learn<L: Lesson>(
     let mut total = 0.0;
     for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
         let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
-        let sequences: Vec<Sequence> =
-            picked.iter().flat_map(|item| lesson.sequences(item)).cloned().collect();
-        let scored = model.score(&sequences, batch.temperature, Grad::Yes)?;
-        let loss = lesson.loss(&picked, &scored.logprobs, &scored.entropy, metrics)? / update.weight;
-        total += loss.double_value(&[]);
-        scored.backward(&loss)?;
+        total += lesson.learn(model, &picked, batch.temperature, update.weight, metrics)?;
         optim.accumulate()?;
     }
     if !total.is_finite() {

@@ -1,5 +1,6 @@
 //! n-digit addition with a scratchpad rationale, the first task of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 
+use super::faults::{Fault, Faults, lines};
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
@@ -30,6 +31,9 @@ pub struct Addition {
     pub rationale: bool,
     /// How the rationale is written.
     pub scratchpad: Scratchpad,
+    /// Give rows steps with labels, some of them wrong: training data of reward models.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faults: Option<Faults>,
 }
 
 /// How a sum is worked out on paper, digit by digit from the right.
@@ -50,6 +54,7 @@ impl Default for Addition {
             eval: 400,
             rationale: true,
             scratchpad: Scratchpad::Columns,
+            faults: None,
         }
     }
 }
@@ -76,6 +81,15 @@ impl Addition {
         let row = |(index, (class, turn, pair))| {
             let mut row = self.row(index, self.digits[class], pair, &mut seen);
             row.fields.insert("turn".to_string(), json!(turn));
+            if let Some(faults) = &self.faults {
+                let fault = faults.of_row(row.line, seed);
+                let lines = lines(pair.0, pair.1, fault, seed::derive(&[seed, row.line as u64]));
+                row.fields.insert("labels".to_string(), json!(lines.labels(faults.labels)));
+                row.fields
+                    .insert("first_error".to_string(), json!(lines.first_error.map_or(-1, |e| e as i64)));
+                row.fields.insert("fault".to_string(), json!(fault.map_or("none", Fault::name)));
+                row.fields.insert("steps".to_string(), json!(lines.steps));
+            }
             row
         };
         Ok(rows.enumerate().map(row).collect())
@@ -88,6 +102,9 @@ impl Addition {
             _ if self.digits.is_empty() => wrong("`digits` is empty; name at least one number of digits"),
             _ if distinct.len() < self.digits.len() => wrong("`digits` names a number twice"),
             _ if self.digits.iter().any(|n| !(1..=18).contains(n)) => wrong("`digits` must be from 1 to 18"),
+            _ if self.faults.as_ref().is_some_and(|faults| !(0.0..=1.0).contains(&faults.share)) => {
+                wrong("`faults.share` must be from 0 to 1")
+            }
             _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
             _ => Ok(()),
         }

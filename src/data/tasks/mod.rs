@@ -1,6 +1,7 @@
 //! Procedural tasks: rows that are made inside the program, from the seed.
 
 pub mod addition;
+pub mod faults;
 pub mod shop;
 
 use super::Split;

@@ -102,7 +102,7 @@ impl FollowUp {
                 let consistent = held.filter(|(option, said)| denies(said) != (*option == gold)).count();
                 if correct {
                     metrics.add("select/follow_up", consistent as f64 / options as f64, 1.0);
-                    group.rollouts[at].scores.insert("follow_up".into(), Score { value: consistent as f64 });
+                    group.rollouts[at].scores.insert("follow_up".into(), Score::from(consistent as f64));
                 }
                 of_group.push(Judged { correct, consistent });
             }

@@ -107,23 +107,10 @@ impl Grpo {
         }
         Ok(())
     }
-
-    /// What the steps of a rollout add to the advantages of its tokens. The value before the first step is the share of the
-    /// group that is right.
-    pub(super) fn step_credit(&self, group: &Group, rollout: &Rollout, metrics: &mut Metrics) -> Vec<f64> {
-        let Some(steps) = self.steps.as_ref().filter(|_| !rollout.cuts.is_empty()) else { return vec![] };
-        let before = pass_rate(group).unwrap_or(0.0);
-        let values: Vec<f64> =
-            std::iter::once(before).chain(rollout.cuts.iter().map(|cut| cut.soft())).collect();
-        let ends: Vec<usize> = rollout.cuts.iter().map(|cut| cut.tokens).collect();
-        let rewards = steps.of(&values);
-        metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
-        steps.on_tokens(&values, &ends, rollout.tokens.len())
-    }
 }
 
 /// The share of a group that has the gold answer; none where there is no gold answer.
-fn pass_rate(group: &Group) -> Option<f64> {
+pub(super) fn pass_rate(group: &Group) -> Option<f64> {
     let right: Vec<bool> =
         group.rollouts.iter().map(|rollout| correct(&group.example, rollout)).collect::<Option<_>>()?;
     Some(right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64)

@@ -6,6 +6,7 @@
 
 mod asked;
 mod section;
+mod steps;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
@@ -138,8 +139,8 @@ pub struct Item {
     /// Number of its group within the step.
     group: usize,
     advantage: f64,
-    /// What is added to it token by token; nothing where this is empty.
-    steps: Vec<f64>,
+    /// The advantage of each token, where steps are credited.
+    by_token: Option<Vec<f32>>,
     old_logprobs: Vec<f32>,
     ref_logprobs: Option<Vec<f32>>,
     /// Counts in the batch and has no loss.
@@ -152,9 +153,8 @@ impl Item {
     }
 
     /// The advantage of each token.
-    fn advantages(&self) -> impl Iterator<Item = f32> {
-        let step = |token: usize| self.steps.get(token).copied().unwrap_or(0.0);
-        (0..self.length()).map(move |token| (self.advantage + step(token)) as f32)
+    fn advantages(&self) -> Vec<f32> {
+        self.by_token.clone().unwrap_or_else(|| vec![self.advantage as f32; self.length()])
     }
 
     /// Tokens that have a loss.
@@ -165,6 +165,11 @@ impl Item {
 
 impl Lesson for Grpo {
     type Item = Item;
+
+    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        self.warn();
+        Ok(None)
+    }
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
         let groups = self.groups(context, step, metrics)?;
@@ -196,7 +201,7 @@ impl Lesson for Grpo {
                     sequence: remaining.next().expect("one sequence a rollout"),
                     group: number,
                     advantage: 0.0,
-                    steps: self.step_credit(group, rollout, metrics),
+                    by_token: None,
                     old_logprobs: rollout.logprobs.clone(),
                     ref_logprobs,
                     masked: self.truncated == Truncated::Mask && rollout.truncated(),
@@ -217,6 +222,13 @@ impl Lesson for Grpo {
         let advantages = self.advantages(&groups, &outcomes)?;
         for (item, advantage) in items.iter_mut().zip(advantages.iter().flatten()) {
             item.advantage = *advantage;
+        }
+
+        let mut items_left = items.iter_mut();
+        for (group, advantages) in groups.iter().zip(&advantages) {
+            let own = items_left.by_ref().take(group.rollouts.len());
+            let Some(by_token) = self.by_token(group, advantages, metrics)? else { break };
+            own.zip(by_token).for_each(|(item, by_token)| item.by_token = Some(by_token));
         }
 
         let mut credited = Vec::with_capacity(groups.len());

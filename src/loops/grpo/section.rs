@@ -1,6 +1,7 @@
 //! `[loop.grpo]`: its keys, their defaults and which values they may have.
 
-use crate::advantage::{Advantage, StepRewards};
+use crate::advantage::steps::{Form, StepBaseline};
+use crate::advantage::{Advantage, StepCredit, StepRewards};
 use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
 use crate::loss::policy::PolicyLoss;
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub struct Grpo {
     /// How rewards become advantages.
     pub advantage: Advantage,
+    /// Credit for single steps, from a reward that scores them; none without this table.
+    pub steps: Option<StepCredit>,
     /// The surrogate.
     pub loss: PolicyLoss,
     /// The penalty for leaving the reference policy.
@@ -39,7 +42,7 @@ pub struct Grpo {
     /// without this.
     pub curriculum: Option<Curriculum>,
     /// What the steps of a rationale add to the advantages of their tokens, by the continuations of `[rollout.prefix]`.
-    pub steps: Option<StepRewards>,
+    pub step_rewards: Option<StepRewards>,
     /// What the curriculum knows of the questions.
     #[serde(skip)]
     pub(super) recent: Recent,
@@ -93,6 +96,7 @@ impl Default for Grpo {
     fn default() -> Self {
         Self {
             advantage: Advantage::default(),
+            steps: None,
             loss: PolicyLoss::default(),
             kl: Kl::default(),
             reference: Refresh::default(),
@@ -104,7 +108,7 @@ impl Default for Grpo {
             resample_limit: 4,
             entropy_coefficient: 0.0,
             curriculum: None,
-            steps: None,
+            step_rewards: None,
             recent: Recent::default(),
         }
     }
@@ -135,11 +139,42 @@ impl Grpo {
         if let Some(curriculum) = &self.curriculum {
             curriculum.validate("loop.grpo.curriculum")?;
         }
-        if let Some(steps) = &self.steps {
-            steps.validate()?;
+        if let Some(rewards) = &self.step_rewards {
+            rewards.validate()?;
+        }
+        if self.step_rewards.is_some() && self.steps.is_some() {
+            return Err(Error::Recipe(
+                "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth; keep one of them".into(),
+            ));
         }
         self.advantage.validate()?;
+        if let Some(steps) = &self.steps {
+            steps.validate()?;
+            if self.zero_variance != ZeroVariance::Keep {
+                return Err(Error::Recipe(
+                    "loop.grpo.zero_variance: groups whose rewards are equal still differ in their steps; use \"keep\" \
+                     with [loop.grpo.steps]"
+                        .into(),
+                ));
+            }
+        }
         self.loss.validate()
+    }
+
+    /// Warns of step credit that a policy learns to hack.
+    pub fn warn(&self) {
+        let Some(steps) = &self.steps else { return };
+        if steps.form == Form::Sum && steps.baseline != StepBaseline::Tokens {
+            tracing::warn!(
+                "loop.grpo.steps.form = \"sum\" pays for every further step, right or not needed: a policy learns to \
+                 write more of them; \"min\" or \"clip_delta\" do not"
+            );
+        } else if steps.form == Form::Sum {
+            tracing::warn!(
+                "loop.grpo.steps.form = \"sum\" pays for steps that say little, since nothing is gained by the next \
+                 right one; \"min\" or \"clip_delta\" resist"
+            );
+        }
     }
 
     /// Whether a reference policy is needed.

@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// `[loop.grpo.steps]`: what each step adds to the advantage of all of its tokens.
+/// `[loop.grpo.step_rewards]`: what each step adds to the advantage of all of its tokens.
 ///
 /// A step's reward is the difference that it makes to the accuracy of continuations; where it makes none, the next
 /// difference that a later step makes counts, times `decay` for each step between. The released code puts a step's reward on
@@ -34,7 +34,7 @@ impl StepRewards {
     pub fn validate(&self) -> Result<()> {
         if !self.weight.is_finite() || !(0.0..=1.0).contains(&self.decay) {
             return Err(Error::Recipe(
-                "loop.grpo.steps: weight must be a finite number, decay must lie between 0 and 1".into(),
+                "loop.grpo.step_rewards: weight must be a finite number, decay must lie between 0 and 1".into(),
             ));
         }
         Ok(())

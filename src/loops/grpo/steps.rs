@@ -1,0 +1,84 @@
+//! Credit for single steps, beside the advantage of the whole: what a reward says of each, or what it changes.
+
+use super::Grpo;
+use super::asked::pass_rate;
+use crate::advantage::steps::Scored;
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::rollout::{Group, Rollout};
+
+impl Grpo {
+    /// The advantage of every token of the group's rollouts, where steps are credited.
+    pub(super) fn by_token(
+        &self,
+        group: &Group,
+        advantages: &[f64],
+        metrics: &mut Metrics,
+    ) -> Result<Option<Vec<Vec<f32>>>> {
+        if self.step_rewards.is_some() {
+            let rollouts = group.rollouts.iter().zip(advantages);
+            return Ok(Some(rollouts.map(|(rollout, &a)| self.with_differences(group, rollout, a, metrics)).collect()));
+        }
+        let Some(credit) = &self.steps else { return Ok(None) };
+        let scored = group
+            .rollouts
+            .iter()
+            .map(|rollout| scored(group, rollout, &credit.reward))
+            .collect::<Result<Vec<_>>>()?;
+        for rollout in &scored {
+            let count = rollout.scores.len() as f64;
+            metrics.add("steps/count", count, 1.0);
+            metrics.add("steps/sum", rollout.scores.iter().sum(), 1.0);
+            if count > 0.0 {
+                let tokens: usize = rollout.tokens.iter().map(std::ops::Range::len).sum();
+                metrics.add("steps/tokens", tokens as f64 / count, count);
+                metrics.add("steps/score", rollout.scores.iter().sum::<f64>() / count, count);
+                metrics.add("steps/min", rollout.scores.iter().copied().fold(f64::INFINITY, f64::min), 1.0);
+            }
+        }
+        let of_rollout = |((credits, rollout), advantage): ((Vec<f64>, &Scored), &f64)| {
+            let separates = credit.separates(rollout);
+            let of_token =
+                |(credit, separates): (f64, bool)| if separates { 0.0 } else { (advantage + credit) as f32 };
+            credits.into_iter().zip(separates).map(of_token).collect()
+        };
+        Ok(Some(credit.of(&scored).into_iter().zip(&scored).zip(advantages).map(of_rollout).collect()))
+    }
+
+    /// The advantage of a rollout's tokens with the rewards of their steps. The value before the first step is the share of
+    /// the group that is right.
+    fn with_differences(
+        &self,
+        group: &Group,
+        rollout: &Rollout,
+        advantage: f64,
+        metrics: &mut Metrics,
+    ) -> Vec<f32> {
+        let length = rollout.tokens.len();
+        let Some(steps) = self.step_rewards.as_ref().filter(|_| !rollout.cuts.is_empty()) else {
+            return vec![advantage as f32; length];
+        };
+        let before = pass_rate(group).unwrap_or(0.0);
+        let values: Vec<f64> =
+            std::iter::once(before).chain(rollout.cuts.iter().map(|cut| cut.soft())).collect();
+        let ends: Vec<usize> = rollout.cuts.iter().map(|cut| cut.tokens).collect();
+        let rewards = steps.of(&values);
+        metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
+        steps.on_tokens(&values, &ends, length).into_iter().map(|step| (advantage + step) as f32).collect()
+    }
+}
+
+fn scored(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
+    let steps = rollout.scores.get(reward).and_then(|score| score.steps.as_ref()).ok_or_else(|| {
+        Error::Reward(format!(
+            "example {}: loop.grpo.steps credits steps, and [reward.{reward}] says nothing of them; it has to be a \
+             reward.process whose model was trained with loop.prm.learns = \"steps\"",
+            group.example.id
+        ))
+    })?;
+    Ok(Scored {
+        scores: steps.iter().map(|step| step.value).collect(),
+        tokens: steps.iter().map(|step| step.tokens.clone()).collect(),
+        length: rollout.tokens.len(),
+    })
+}

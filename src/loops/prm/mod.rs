@@ -1,0 +1,240 @@
+//! Reward models: of steps (Lightman et al. 2023, arXiv 2305.20050; Math-Shepherd, 2312.08935), of outcomes (Cobbe et al.
+//! 2021, 2110.14168), from comparisons and from lists.
+
+mod evaluate;
+mod item;
+pub mod rows;
+mod section;
+
+pub use item::Item;
+pub use section::{Balance, Continuations, HeadKind, Learns, Neutral, Prm, TooLong, Train};
+
+use super::{Batch, Context, Lesson, Update};
+use crate::data::{Dataset, Example};
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::loss::reward_model::{bradley_terry, listwise, ordered, squared};
+use crate::model::{Grad, Head, Model, Sequence};
+use crate::policy::Policy;
+use crate::policy::reward_model::{Judges, Reading};
+use crate::rationale::Format;
+use item::Made;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// What the loop works out from its section and its rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    reading: Option<Reading>,
+    /// By the example's place in the data.
+    items: HashMap<usize, Item>,
+}
+
+impl Prm {
+    /// The rows without repetitions, each checked.
+    pub fn prepare(&self, rows: Dataset, format: &Format) -> Result<Dataset> {
+        let labelled = !self.compares();
+        let (mut seen, mut examples) = (HashSet::new(), Vec::new());
+        for example in rows.examples {
+            let mut key = vec![example.prompt.text()];
+            if labelled {
+                key.extend(rows::read(&example, self, format)?.texts);
+            } else {
+                key.extend(example.completions.iter().cloned());
+                key.push(format!("{:?}", example.feedback));
+            }
+            if seen.insert(key) || !self.dedup {
+                let index = examples.len();
+                examples.push(Arc::new(Example { index, ..(*example).clone() }));
+            }
+        }
+        Ok(Dataset { name: rows.name, examples })
+    }
+
+    /// Works out the head and the separator, gives the model its head where it has none that fits, and says what trains.
+    pub fn furnish(&mut self, policy: &mut Policy, seed: u64) -> Result<()> {
+        let token = |text: &str, key: &str| match policy.tokenizer.encode(text)?.as_slice() {
+            [one] => Ok(*one),
+            many => Err(Error::Recipe(format!(
+                "loop.prm.{key} = {text:?} is {} tokens of this tokenizer; name a text that is a single one",
+                many.len()
+            ))),
+        };
+        let head = match self.head {
+            _ if self.compares() => Head::Scalar,
+            HeadKind::Classes => Head::Classes(self.classes),
+            HeadKind::Regression => Head::Regression,
+            HeadKind::Vocabulary => Head::Vocabulary {
+                positive: token(&self.positive, "positive")?,
+                negative: token(&self.negative, "negative")?,
+            },
+        };
+        let separator = policy.tokenizer.encode(&self.separator)?;
+        let (judges, model) = (self.judges(), &mut policy.model);
+        let labels = head.labels();
+        if labels > 0 {
+            let fits = model.score.as_ref().is_some_and(|score| score.weight.size()[0] == labels as i64);
+            if !fits {
+                model.add_score(labels, judges == Judges::Steps, seed);
+            }
+        }
+        if self.train == Train::Head {
+            model.parameters().iter().for_each(|(_, tensor)| drop(tensor.set_requires_grad(false)));
+        }
+        if let Some(score) = &model.score {
+            std::iter::once(&score.weight)
+                .chain(&score.bias)
+                .for_each(|tensor| drop(tensor.set_requires_grad(true)));
+        }
+        self.state.reading = Some(Reading { judges, head, separator });
+        Ok(())
+    }
+
+    /// How the model is read, once it is furnished.
+    pub fn reading(&self) -> &Reading {
+        self.state.reading.as_ref().expect("a stage furnishes its policy when it is opened")
+    }
+
+    /// The *sum* of the items' losses, from what the head says at their places.
+    fn sum(&self, items: &[&Item], logits: &Tensor, metrics: &mut Metrics) -> Tensor {
+        let head = self.reading().head;
+        let flat = |values: Vec<f64>| {
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            Tensor::from_slice(&values).to_device(logits.device())
+        };
+        if self.compares() {
+            return self.compared(items, &head.scores(logits), flat, metrics);
+        }
+        let targets = flat(items.iter().flat_map(|item| item.targets.iter().copied()).collect());
+        let weights = flat(items.iter().flat_map(|item| item.weights.iter().copied()).collect());
+        let scores = head.scores(logits);
+        let agree = scores.ge(0.5).eq_tensor(&targets.ge(0.5)).to_kind(Kind::Float);
+        metrics.add("accuracy", agree.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
+        metrics.add("scores/mean", scores.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
+        match head {
+            Head::Regression | Head::Scalar => squared(&scores, &targets, &weights),
+            Head::Classes(_) | Head::Vocabulary { .. } => ordered(logits, &targets, &weights),
+        }
+    }
+
+    fn compared(
+        &self,
+        items: &[&Item],
+        scores: &Tensor,
+        flat: impl Fn(Vec<f64>) -> Tensor,
+        metrics: &mut Metrics,
+    ) -> Tensor {
+        if self.learns == Learns::Pairs {
+            let sides = scores.view([-1, 2]);
+            let (chosen, rejected) = (sides.select(1, 0), sides.select(1, 1));
+            let margin = (&chosen - &rejected).detach();
+            let count = items.len() as f64;
+            metrics.add(
+                "accuracy",
+                margin.gt(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]),
+                count,
+            );
+            metrics.add("rewards/margins", margin.mean(Kind::Float).double_value(&[]), count);
+            let margins = flat(items.iter().map(|item| item.margin).collect());
+            return bradley_terry(&chosen, &rejected, &margins, self.centring);
+        }
+        let lengths: Vec<i64> = items.iter().map(|item| item.targets.len() as i64).collect();
+        let lists = scores.split_with_sizes(&lengths, 0);
+        let losses = lists.iter().zip(items).map(|(scores, item)| {
+            let targets = flat(item.targets.clone());
+            let best = scores.argmax(-1, false).equal(&targets.argmax(-1, false));
+            metrics.add("accuracy", f64::from(u8::from(best)), 1.0);
+            listwise(scores, &targets)
+        });
+        Tensor::stack(&losses.collect::<Vec<_>>(), 0).sum(Kind::Float)
+    }
+}
+
+/// Refuses labels that are all of one kind: whatever is said of every step is then right.
+fn two_classes(items: &[(String, Item)]) -> Result<()> {
+    let mut labels = items.iter().flat_map(|(id, item)| item.targets.iter().map(move |t| (id, *t >= 0.5)));
+    let Some((first, right)) = labels.next() else {
+        return Err(Error::Data(
+            "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
+        ));
+    };
+    if labels.any(|(_, other)| other != right) {
+        return Ok(());
+    }
+    let (all, other) = if right { ("right", "wrong") } else { ("wrong", "right") };
+    Err(Error::Data(format!(
+        "example {first} and all others: every label is {all}, and nothing can be learned from one class; add rows with \
+         {other} steps, or see loop.prm.neutral"
+    )))
+}
+
+impl Lesson for Prm {
+    type Item = Item;
+
+    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let (mut made, mut indices, mut cut, mut dropped) = (Vec::new(), Vec::new(), 0, 0);
+        for row in &context.questions.all {
+            let item = match self.item(&context.policy, row, &context.format)? {
+                Made::Item(item) => item,
+                Made::Cut(item) => {
+                    cut += 1;
+                    item
+                }
+                Made::TooLong => {
+                    dropped += 1;
+                    continue;
+                }
+            };
+            made.push((row.example.id.clone(), item));
+            indices.push(row.example.index);
+        }
+        if cut + dropped > 0 {
+            tracing::warn!(
+                "{cut} rows are longer than loop.prm.max_tokens and were cut, {dropped} were left out"
+            );
+        }
+        if !self.compares() {
+            two_classes(&made)?;
+        }
+        let mut items: Vec<Item> = made.into_iter().map(|(_, item)| item).collect();
+        item::balance(&mut items, if self.compares() { Balance::None } else { self.balance });
+        self.state.items = indices.into_iter().zip(items).collect();
+        Ok(None)
+    }
+
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let rows = context.questions.of_step(step);
+        let items: Vec<Item> =
+            rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
+        metrics.add("rows_too_long", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
+        let weight: f64 = items.iter().map(|item| item.weight(self.compares())).sum();
+        let update = Update { items: (0..items.len()).collect(), weight };
+        let updates = if weight > 0.0 { vec![update] } else { vec![] };
+        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+    }
+
+    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
+        &item.sequences
+    }
+
+    fn learn(
+        &self,
+        model: &Model,
+        items: &[&Item],
+        _temperature: f64,
+        weight: f64,
+        metrics: &mut Metrics,
+    ) -> Result<f64> {
+        let sequences = items.iter().flat_map(|item| &item.sequences);
+        let tokens: Vec<&[u32]> = sequences.map(|sequence| sequence.tokens.as_slice()).collect();
+        let places: Vec<&[usize]> =
+            items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
+        let read = model.read(&tokens, &places, Grad::Yes)?;
+        let logits = self.reading().head.logits(model, &read.states)?;
+        let loss = self.sum(items, &logits, metrics) / weight;
+        let value = loss.double_value(&[]);
+        read.backward(&loss)?;
+        Ok(value)
+    }
+}

@@ -1,0 +1,320 @@
+//! What a row says about steps: the texts, and a label for each as far as it is known.
+
+use super::{Continuations, Learns, Neutral, Prm};
+use crate::data::columns::Read;
+use crate::data::{Example, Feedback};
+use crate::engine::StopReason;
+use crate::error::{Error, Result};
+use crate::rationale::{Format, steps};
+use crate::reward::answer;
+use crate::rollout::Rollout;
+use crate::rollout::prefix::CutValue;
+use serde_json::Value;
+
+/// The steps of one completion with what is known of each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Steps {
+    /// The texts, without separators.
+    pub texts: Vec<String>,
+    /// How right each step is, in [0, 1]; `None` where that is unknown.
+    pub labels: Vec<Option<f64>>,
+}
+
+impl Steps {
+    /// The first step that is known to be wrong; `Some(None)` where all are known to be right, `None` where neither is
+    /// known.
+    pub fn first_error(&self) -> Option<Option<usize>> {
+        let wrong = self.labels.iter().position(|label| label.is_some_and(|label| label < 0.5));
+        match wrong {
+            Some(at) => Some(Some(at)),
+            None => self.labels.iter().all(Option::is_some).then_some(None),
+        }
+    }
+
+    /// Without the labels that the section leaves out.
+    pub fn taught(mut self, section: &Prm) -> Self {
+        if let (true, Some(Some(error))) = (section.stop_at_error, self.first_error()) {
+            self.texts.truncate(error + 1);
+            self.labels.truncate(error + 1);
+        }
+        if section.last_step_only || section.learns == Learns::Outcome {
+            let last = self.labels.len().saturating_sub(1);
+            self.labels[..last].fill(None);
+        }
+        self
+    }
+}
+
+/// Reads the row of a step or outcome reward model.
+///
+/// # Errors
+/// [`Error::Data`] that names the example, what is wrong with it and the remedy.
+pub fn read(example: &Example, section: &Prm, format: &Format) -> Result<Steps> {
+    let wrong = |what: String| Error::Data(format!("example {}: {what}", example.id));
+    if section.learns == Learns::Outcome
+        && let Some((text, label)) = outcome(example, format)
+    {
+        return Ok(Steps { texts: vec![text], labels: vec![Some(label)] });
+    }
+    if let Some(steps) = continued(example, section, format).map_err(wrong)? {
+        return Ok(steps);
+    }
+    let labels = labels(example, section).map_err(wrong)?;
+    let texts = texts(example, section, labels.len()).map_err(wrong)?;
+    if texts.is_empty() {
+        return Err(wrong("it has no steps; leave the row out".into()));
+    }
+    let labels = match labels {
+        Labels::Each(labels) => labels,
+        Labels::FirstError(error) => {
+            if error.is_some_and(|error| error >= texts.len()) {
+                return Err(wrong(format!(
+                    "`first_error` = {} and it has {} steps; counted from 0, or −1 for none",
+                    error.unwrap_or(0),
+                    texts.len()
+                )));
+            }
+            let label = |step: usize| match error {
+                Some(error) if step > error => None,
+                Some(error) if step == error => Some(0.0),
+                _ => Some(1.0),
+            };
+            (0..texts.len()).map(label).collect()
+        }
+    };
+    if labels.len() != texts.len() {
+        return Err(wrong(format!(
+            "it has {} labels for {} steps; give each step one (null where it is unknown)",
+            labels.len(),
+            texts.len()
+        )));
+    }
+    Ok(Steps { texts, labels })
+}
+
+/// A whole completion with its label: stated, or whether its answer is the gold one.
+fn outcome(example: &Example, format: &Format) -> Option<(String, f64)> {
+    let number = |good: bool| f64::from(u8::from(good));
+    if let Some(Feedback::Label { completion, good }) = &example.feedback {
+        return Some((completion.text.clone(), number(*good)));
+    }
+    let [text] = example.completions.as_slice() else { return None };
+    let rollout = Rollout::new(vec![], text.clone(), vec![], StopReason::Length, format);
+    Some((text.clone(), number(answer::correct(example, &rollout)?)))
+}
+
+/// The steps of a trace whose steps were continued: each label from the continuations of the cut behind it, the last
+/// step's, which no cut follows, from the trace's own answer.
+fn continued(example: &Example, section: &Prm, format: &Format) -> Read<Option<Steps>> {
+    let (Some(cuts), Some(text)) =
+        (example.fields.get("cuts"), example.fields.get("completion").and_then(Value::as_str))
+    else {
+        return Ok(None);
+    };
+    let cuts: Vec<CutValue> =
+        serde_json::from_value(cuts.clone()).map_err(|error| format!("`cuts`: {error}"))?;
+    let spans = steps::split(format.steps, text, 0..text.len());
+    let mut labels = vec![None; spans.len()];
+    for cut in &cuts {
+        let before = spans.iter().filter(|span| span.end <= cut.bytes).count();
+        if let (Some(label), true) = (labels.get_mut(before.wrapping_sub(1)), cut.continuations > 0) {
+            *label = Some(match section.continuations {
+                Continuations::Hard => f64::from(u8::from(cut.good > 0)),
+                Continuations::Soft => cut.good as f64 / cut.continuations as f64,
+            });
+        }
+    }
+    let rollout = Rollout::new(vec![], text.to_string(), vec![], StopReason::Length, format);
+    if let (Some(last @ None), Some(right)) = (labels.last_mut(), answer::correct(example, &rollout)) {
+        *last = Some(f64::from(u8::from(right)));
+    }
+    Ok(Some(Steps { texts: spans.into_iter().map(|span| text[span].to_string()).collect(), labels }))
+}
+
+enum Labels {
+    Each(Vec<Option<f64>>),
+    FirstError(Option<usize>),
+}
+
+impl Labels {
+    fn len(&self) -> Option<usize> {
+        match self {
+            Labels::Each(labels) => Some(labels.len()),
+            Labels::FirstError(_) => None,
+        }
+    }
+}
+
+fn texts(example: &Example, section: &Prm, labels: Option<usize>) -> Read<Vec<String>> {
+    for name in ["completions", "steps"] {
+        let Some(value) = example.fields.get(name) else { continue };
+        let texts = value.as_array().and_then(|items| {
+            items.iter().map(|item| item.as_str().map(str::to_string)).collect::<Option<Vec<_>>>()
+        });
+        return texts.ok_or_else(|| format!("`{name}` must be a list of texts, one a step"));
+    }
+    let Some(text) = example.fields.get("completion").and_then(Value::as_str) else {
+        return Err(
+            "it has no steps; give it `completions` or `steps`, a list of texts, or name the column in \
+                    [data.columns]"
+                .into(),
+        );
+    };
+    let separator = section.separator.as_str();
+    let texts: Vec<String> =
+        text.split(separator).filter(|step| !step.trim().is_empty()).map(str::to_string).collect();
+    if texts.len() == 1 && labels.is_some_and(|labels| labels > 1) {
+        return Err(format!(
+            "its `completion` has no separator {separator:?} between steps; set loop.prm.separator to what stands \
+             there, or give the steps as a list in `completions`"
+        ));
+    }
+    Ok(texts)
+}
+
+fn labels(example: &Example, section: &Prm) -> Read<Labels> {
+    for name in ["labels", "step_labels"] {
+        if let Some(value) = example.fields.get(name) {
+            return each(value, name, |label| match label {
+                Value::Bool(right) => Ok(Some(f64::from(u8::from(*right)))),
+                _ => match label.as_f64() {
+                    Some(number) if (0.0..=1.0).contains(&number) => Ok(Some(number)),
+                    _ => Err(format!(
+                        "`{name}` has {label}: a label is true, false, a number from 0 to 1, or null; ratings of −1, 0 \
+                         and 1 belong in a column `ratings` (data.columns.ratings = \"{name}\")"
+                    )),
+                },
+            });
+        }
+    }
+    if let Some(value) = example.fields.get("ratings") {
+        return each(value, "ratings", |rating| match (rating.as_i64(), section.neutral) {
+            (Some(1), _) | (Some(0), Neutral::Right) => Ok(Some(1.0)),
+            (Some(-1), _) | (Some(0), Neutral::Wrong) => Ok(Some(0.0)),
+            (Some(0), Neutral::Skip) => Ok(None),
+            _ => Err(format!("`ratings` has {rating}: a rating is −1, 0 or 1, or null")),
+        });
+    }
+    match example.fields.get("first_error").map(Value::as_i64) {
+        Some(Some(-1)) => Ok(Labels::FirstError(None)),
+        Some(Some(error)) if error >= 0 => Ok(Labels::FirstError(Some(error as usize))),
+        Some(_) => Err("`first_error` must be the number of a step, counted from 0, or −1 for none".into()),
+        None => Err(
+            "it says nothing of its steps; give it `labels` (true or false each), `ratings` (−1, 0, 1) or \
+                     `first_error`, or name the column in [data.columns]"
+                .into(),
+        ),
+    }
+}
+
+fn each(value: &Value, name: &str, read: impl Fn(&Value) -> Read<Option<f64>>) -> Read<Labels> {
+    let items =
+        value.as_array().ok_or_else(|| format!("`{name}` must be a list with a label for each step"))?;
+    let known = |item: &Value| if item.is_null() { Ok(None) } else { read(item) };
+    items.iter().map(known).collect::<Read<_>>().map(Labels::Each)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Prompt;
+    use serde_json::json;
+
+    fn row(fields: Value) -> Example {
+        let Value::Object(fields) = fields else { panic!("an object") };
+        Example {
+            id: "row:3".into(),
+            index: 0,
+            prompt: Prompt::Text("?".into()),
+            completion: None,
+            completions: vec![],
+            feedback: None,
+            answer: None,
+            choices: vec![],
+            fields,
+        }
+    }
+
+    fn read_with(section: &str, fields: Value) -> Read<Steps> {
+        let section: Prm = toml::from_str(section).unwrap();
+        read(&row(fields), &section, &Format::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn labels_ratings_and_first_errors_are_read() {
+        let of = |section: &str, name: &str, value: Value| {
+            let mut fields = json!({"completions": ["a", "b", "c"]});
+            fields[name] = value;
+            read_with(section, fields).unwrap().labels
+        };
+        let (right, wrong) = (Some(1.0), Some(0.0));
+        assert_eq!(of("", "labels", json!([true, false, true])), [right, wrong, right]);
+        assert_eq!(of("", "step_labels", json!([1, 0.25, null])), [right, Some(0.25), None]);
+        assert_eq!(of("", "ratings", json!([1, 0, -1])), [right, right, wrong]);
+        assert_eq!(of("neutral = \"wrong\"", "ratings", json!([1, 0, -1])), [right, wrong, wrong]);
+        assert_eq!(of("neutral = \"skip\"", "ratings", json!([1, 0, -1])), [right, None, wrong]);
+        assert_eq!(of("", "first_error", json!(1)), [right, wrong, None]);
+        assert_eq!(of("", "first_error", json!(-1)), [right, right, right]);
+    }
+
+    #[test]
+    fn continuations_label_the_steps_of_a_trace() {
+        // Bytes: "a\nb\n#### 5", with steps that end at 1, 3 and 10. Of four continuations each, three and none are good.
+        let cut = |step: usize, bytes: usize, good: usize| json!({"step": step, "tokens": bytes, "bytes": bytes, "continuations": 4, "good": good, "value": 0.0});
+        let fields = json!({"completion": "a\nb\n#### 5", "cuts": [cut(1, 2, 3), cut(2, 4, 0)]});
+        let labels = |section: &str| {
+            let example = Example { answer: Some("5".into()), ..row(fields.clone()) };
+            let section: Prm = toml::from_str(section).unwrap();
+            read(&example, &section, &Format::default()).unwrap().labels
+        };
+        assert_eq!(labels(""), [Some(1.0), Some(0.0), Some(1.0)]);
+        assert_eq!(labels("continuations = \"soft\""), [Some(0.75), Some(0.0), Some(1.0)]);
+    }
+
+    #[test]
+    fn what_follows_an_error_is_left_out() {
+        let steps = |section: &str| {
+            let fields = json!({"steps": ["a", "b", "c"], "labels": [true, false, true]});
+            let section: Prm = toml::from_str(section).unwrap();
+            read(&row(fields), &section, &Format::default()).unwrap().taught(&section)
+        };
+        assert_eq!(steps("").labels, [Some(1.0), Some(0.0)]);
+        assert_eq!(steps("").texts, ["a", "b"]);
+        assert_eq!(steps("stop_at_error = false").labels.len(), 3);
+        assert_eq!(steps("last_step_only = true").labels, [None, Some(0.0)]);
+    }
+
+    #[test]
+    fn the_first_error_may_be_unknown() {
+        let first = |labels: &[Option<f64>]| {
+            Steps { texts: vec![String::new(); labels.len()], labels: labels.to_vec() }.first_error()
+        };
+        assert_eq!(first(&[Some(1.0), Some(0.2), None]), Some(Some(1)));
+        assert_eq!(first(&[Some(1.0), Some(1.0)]), Some(None));
+        assert_eq!(first(&[Some(1.0), None]), None);
+    }
+
+    #[test]
+    fn bad_rows_are_named_with_the_remedy() {
+        let message = |fields: Value| read_with("", fields).unwrap_err();
+        let counts = message(json!({"steps": ["a", "b"], "labels": [true]}));
+        assert!(
+            counts.contains("example row:3: it has 1 labels for 2 steps; give each step one"),
+            "{counts}"
+        );
+        let separator = message(json!({"completion": "a. b.", "labels": [true, false]}));
+        assert!(
+            separator.contains("no separator \"\\n\" between steps; set loop.prm.separator"),
+            "{separator}"
+        );
+        let rating = message(json!({"steps": ["a"], "labels": [-1]}));
+        assert!(rating.contains("`labels` has -1") && rating.contains("data.columns.ratings"), "{rating}");
+        assert!(message(json!({"steps": ["a"]})).contains("says nothing of its steps"));
+        assert!(message(json!({"labels": [true]})).contains("it has no steps; give it `completions`"));
+        assert!(
+            message(json!({"steps": ["a"], "first_error": 1}))
+                .contains("`first_error` = 1 and it has 1 steps")
+        );
+        assert!(message(json!({"steps": [], "labels": []})).contains("it has no steps"));
+    }
+}

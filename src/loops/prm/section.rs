@@ -1,0 +1,195 @@
+//! The section of the loop: what is judged, by which head, from which labels.
+
+use crate::error::{Error, Result};
+use crate::policy::reward_model::Judges;
+use serde::{Deserialize, Serialize};
+
+/// `[loop.prm]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Prm {
+    /// What is learned from the rows.
+    pub learns: Learns,
+    /// How a state becomes a score. Comparisons and lists have one unbounded number, whatever is said here.
+    pub head: HeadKind,
+    /// Ordered classes of `head = "classes"`: 2 for right and wrong; with n continuations of each step, n + 1.
+    pub classes: usize,
+    /// The single token that says right, for `head = "vocabulary"`.
+    pub positive: String,
+    /// The single token that says wrong, for `head = "vocabulary"`.
+    pub negative: String,
+    /// What stands behind each step. Its tokens are appended as ids, and its last token is where the step is judged.
+    pub separator: String,
+    /// Tokens of prompt and completion together; the model's context by default.
+    pub max_tokens: Option<usize>,
+    /// What becomes of rows that are longer.
+    pub too_long: TooLong,
+    /// What trains: `all` (the adapters and the head, under LoRA), or the `head` alone.
+    pub train: Train,
+    /// What a rating of 0 means in the column `ratings` (−1 wrong, 1 right).
+    pub neutral: Neutral,
+    /// What the continuations of a trace's step say of it.
+    pub continuations: Continuations,
+    /// Leave out what follows the first wrong step: there it is unknown what right would be.
+    pub stop_at_error: bool,
+    /// Learn the label of each row's last step alone.
+    pub last_step_only: bool,
+    /// `labels` weighs right and wrong labels so that both classes count alike; `none` takes them as they come.
+    pub balance: Balance,
+    /// Leave out rows whose prompt and steps were seen before.
+    pub dedup: bool,
+    /// Coefficient of (chosen + rejected)², which keeps the rewards of comparisons about 0.
+    pub centring: f64,
+    /// The score below which a step counts as wrong in evaluations; by default it is chosen on every other held-out
+    /// row, and the figures are those of the rest.
+    pub threshold: Option<f64>,
+    /// What the loop works out from its rows.
+    #[serde(skip)]
+    pub(super) state: super::State,
+}
+
+/// What a row teaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learns {
+    /// A label for each step: columns `completions` or `steps` with `labels`, `step_labels`, `ratings` or `first_error`; or
+    /// traces of `[rollout.prefix]`, whose steps were continued.
+    Steps,
+    /// A label for the whole: `completion` and `label`, or steps whose last label is the outcome's.
+    Outcome,
+    /// Which of two is better: `chosen` and `rejected`, with a `margin` where there is one.
+    Pairs,
+    /// The worth of each of several: `completions` and as many `scores`.
+    Lists,
+}
+
+/// How a state becomes a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadKind {
+    /// Ordered classes, cross-entropy.
+    Classes,
+    /// One number in [0, 1], squared error.
+    Regression,
+    /// The language model's own choice between two tokens, cross-entropy (Math-Shepherd, OpenAI's outcome models).
+    Vocabulary,
+}
+
+/// What becomes of rows that are longer than `max_tokens`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TooLong {
+    /// The run stops and names the row.
+    Refuse,
+    /// The row is left out, and counted.
+    Drop,
+    /// The row's last steps are left out, with their labels, and counted.
+    Cut,
+}
+
+/// What trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Train {
+    /// Backbone (or its adapters) and head.
+    All,
+    /// The head alone: PURE's first stage.
+    Head,
+}
+
+/// What a neutral rating means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Neutral {
+    /// Right, as Qwen's models take PRM800K.
+    Right,
+    /// Wrong.
+    Wrong,
+    /// Nothing: the step has no label.
+    Skip,
+}
+
+/// What n continuations of a step, m of them good, say of it (Math-Shepherd).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuations {
+    /// Right if any is good: m > 0.
+    Hard,
+    /// m / n.
+    Soft,
+}
+
+/// How classes are weighed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Balance {
+    /// As they come.
+    None,
+    /// Both count alike.
+    Labels,
+}
+
+impl Default for Prm {
+    fn default() -> Self {
+        Self {
+            learns: Learns::Steps,
+            head: HeadKind::Classes,
+            classes: 2,
+            positive: "+".into(),
+            negative: "-".into(),
+            separator: "\n".into(),
+            max_tokens: None,
+            too_long: TooLong::Refuse,
+            train: Train::All,
+            neutral: Neutral::Right,
+            continuations: Continuations::Hard,
+            stop_at_error: true,
+            last_step_only: false,
+            balance: Balance::None,
+            dedup: true,
+            centring: 0.0,
+            threshold: None,
+            state: super::State::default(),
+        }
+    }
+}
+
+impl Prm {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("loop.prm.{text}")));
+        if self.classes < 2 {
+            return refuse(format!("classes = {}: at least 2, wrong and right", self.classes));
+        }
+        if self.separator.is_empty() && self.learns == Learns::Steps {
+            return refuse("separator is empty: steps need something behind them, such as \"\\n\"".into());
+        }
+        if !(self.centring >= 0.0 && self.centring.is_finite()) {
+            return refuse(format!("centring = {}: a finite number from 0 on, such as 0.01", self.centring));
+        }
+        if self.threshold.is_some_and(|threshold| !threshold.is_finite()) {
+            return refuse("threshold must be a finite number, such as 0.5".into());
+        }
+        if self.train == Train::Head && self.head == HeadKind::Vocabulary && !self.compares() {
+            return refuse(
+                "train = \"head\": a vocabulary head is the model's own and has nothing to train by itself; use \
+                 train = \"all\""
+                    .into(),
+            );
+        }
+        if matches!(self.max_tokens, Some(0 | 1)) {
+            return refuse("max_tokens must be at least 2".into());
+        }
+        Ok(())
+    }
+
+    /// Whether it learns from comparisons, which leave the reward's zero and unit open.
+    pub fn compares(&self) -> bool {
+        matches!(self.learns, Learns::Pairs | Learns::Lists)
+    }
+
+    /// What the model will judge.
+    pub fn judges(&self) -> Judges {
+        if self.learns == Learns::Steps { Judges::Steps } else { Judges::Outcome }
+    }
+}

@@ -1,0 +1,163 @@
+//! A reward model: a language model whose head scores each step of a completion, or the completion as a whole.
+
+use super::Policy;
+use crate::batch::{Size, micro_batches};
+use crate::data::tokenizer::Tokenizer;
+use crate::error::{Error, Result};
+use crate::model::{Grad, Head, Model};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// The file beside the weights that says how they are to be read.
+pub const FILE: &str = "reward_model.json";
+
+/// How a reward model reads a completion: what its folder keeps beside the weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reading {
+    /// What it judges.
+    pub judges: Judges,
+    /// How a state becomes a score.
+    pub head: Head,
+    /// The tokens after each step; the last of them is where the step is judged.
+    pub separator: Vec<u32>,
+}
+
+/// What is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judges {
+    /// Each step, at the last token of the separator behind it.
+    Steps,
+    /// The whole completion, at its last token.
+    Outcome,
+}
+
+/// Tokens with the places where they are judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Laid {
+    /// Prompt, then completion.
+    pub tokens: Vec<u32>,
+    /// Indices of the tokens whose states are read.
+    pub places: Vec<usize>,
+    /// Tokens of the prompt.
+    pub prompt: usize,
+}
+
+impl Reading {
+    /// `prompt`, then each step's tokens and the separator's. Steps are tokenised one by one and the separator is
+    /// appended as ids, so that no token reaches across a joint (TRL's `tokenize_row`).
+    pub fn lay(&self, tokenizer: &Tokenizer, prompt: &[u32], steps: &[impl AsRef<str>]) -> Result<Laid> {
+        let (mut tokens, mut places) = (prompt.to_vec(), Vec::with_capacity(steps.len()));
+        for step in steps {
+            tokens.extend(tokenizer.encode(step.as_ref())?);
+            tokens.extend(&self.separator);
+            places.push(tokens.len() - 1);
+        }
+        if self.judges == Judges::Outcome {
+            places = places.pop().into_iter().collect();
+        }
+        Ok(Laid { tokens, places, prompt: prompt.len() })
+    }
+
+    /// Reads the file in a model's folder.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            Error::Model(format!(
+                "{}: {error}; a reward model is the checkpoint of a stage with [loop.prm]",
+                path.display()
+            ))
+        })?;
+        serde_json::from_str(&text).map_err(|error| Error::Model(format!("{}: {error}", path.display())))
+    }
+
+    /// Writes it into a model's folder.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
+        let text = serde_json::to_string_pretty(self).expect("plain data");
+        std::fs::write(&path, text + "\n").map_err(Error::io(&path))
+    }
+
+    /// The scores of each of `laid` at its places, in micro-batches of `budget` tokens.
+    pub fn scores(&self, model: &Model, laid: &[Laid], budget: usize) -> Result<Vec<Vec<f64>>> {
+        let sizes: Vec<Size> = laid
+            .iter()
+            .enumerate()
+            .map(|(family, laid)| Size { family, shared: 0, own: laid.tokens.len() })
+            .collect();
+        let mut out = vec![Vec::new(); laid.len()];
+        for indices in micro_batches(&sizes, budget) {
+            let read = logits(self.head, model, indices.iter().map(|&i| &laid[i]))?;
+            let scores: Vec<f32> = Vec::try_from(&self.head.scores(&read).to_device(Device::Cpu))?;
+            let mut rest = scores.into_iter().map(f64::from);
+            for index in indices {
+                out[index] = rest.by_ref().take(laid[index].places.len()).collect();
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// What `head` says at the places of `laid`, without a way back.
+fn logits<'a>(head: Head, model: &Model, laid: impl Iterator<Item = &'a Laid>) -> Result<Tensor> {
+    let (tokens, places): (Vec<&[u32]>, Vec<&[usize]>) =
+        laid.map(|laid| (laid.tokens.as_slice(), laid.places.as_slice())).unzip();
+    tch::no_grad(|| head.logits(model, &model.read(&tokens, &places, Grad::No)?.states))
+}
+
+/// A trained reward model with its tokenizer.
+#[derive(Debug)]
+pub struct RewardModel {
+    /// The weights and what turns text into tokens.
+    pub policy: Policy,
+    /// How they are read.
+    pub reading: Reading,
+}
+
+impl RewardModel {
+    /// Loads the folder that a stage with `[loop.prm]` left.
+    pub fn load(folder: &Path, kind: Kind, device: Device) -> Result<Self> {
+        let reading = Reading::load(folder)?;
+        Ok(Self { policy: Policy::load(folder, kind, device, 1)?, reading })
+    }
+
+    /// The scores of the steps of each text after its prompt; of the whole, one, where that is what the model judges.
+    pub fn scores(&self, prompt: &[u32], texts: &[Vec<&str>], budget: usize) -> Result<Vec<Vec<f64>>> {
+        let lay = |steps: &Vec<&str>| self.reading.lay(&self.policy.tokenizer, prompt, steps);
+        let laid = texts.iter().map(lay).collect::<Result<Vec<_>>>()?;
+        self.reading.scores(&self.policy.model, &laid, budget)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    /// TRL's `tokenize_row` (tests/fixtures/reward_model/make.py): ids, and labels on the last separator token alone.
+    #[test]
+    fn rows_are_laid_as_trl_lays_them() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/preference/trl");
+        let tokenizer = Tokenizer::load(&folder).unwrap();
+        let cases: Vec<Value> =
+            serde_json::from_str(include_str!("../../tests/fixtures/reward_model/rows.json")).unwrap();
+        assert_eq!(cases.len(), 8);
+        for case in cases {
+            let mut prompt = tokenizer.encode(case["prompt"].as_str().unwrap()).unwrap();
+            if case["bos"] == true {
+                prompt.insert(0, tokenizer.pad().unwrap());
+            }
+            let judges = if case["last_step_only"] == true { Judges::Outcome } else { Judges::Steps };
+            let separator = tokenizer.encode(case["separator"].as_str().unwrap()).unwrap();
+            let reading = Reading { judges, head: Head::Classes(2), separator };
+            let texts = |key: &str| -> Vec<String> { serde_json::from_value(case[key].clone()).unwrap() };
+            let laid = reading.lay(&tokenizer, &prompt, &texts("completions")).unwrap();
+            let ids: Vec<u32> = serde_json::from_value(case["input_ids"].clone()).unwrap();
+            assert_eq!(laid.tokens, ids);
+            let labels: Vec<i64> = serde_json::from_value(case["token_labels"].clone()).unwrap();
+            let places: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] != -100).collect();
+            assert_eq!(laid.places, places);
+        }
+    }
+}

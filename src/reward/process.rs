@@ -1,0 +1,144 @@
+//! A trained reward model's opinion of each step, put together for the outcome and handed on step by step: `[reward.process]`.
+
+use super::{Models, Reward};
+use crate::data::Hub;
+use crate::policy::RewardModel;
+use crate::rationale::{Format, steps};
+use crate::rollout::{Group, Rollout, Score, StepScore};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// `[reward.process]`: a completion is split into steps as `data.format.steps` says, the line of its answer included, and
+/// read by the reward model as it was trained. `[loop.grpo.steps]` credits the steps' own scores.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Process {
+    /// The checkpoint of a stage with `[loop.prm]`: a folder, a hub id, or `"@stage"`.
+    pub model: String,
+    /// How the steps' scores become the completion's.
+    pub aggregate: Aggregate,
+}
+
+/// How the scores of steps become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Aggregate {
+    /// The last step's: for labels of Monte-Carlo continuations, which are values.
+    Last,
+    /// The least: for labels of right and wrong.
+    Min,
+    /// Their product, the probability that all are right if they are independent.
+    Product,
+    /// Their mean.
+    Mean,
+    /// Their sum, which more steps make greater: a policy learns to write more of them.
+    Sum,
+}
+
+impl Aggregate {
+    /// The completion's score; 0 without steps.
+    pub fn of(self, scores: &[f64]) -> f64 {
+        let sum = || scores.iter().sum::<f64>();
+        match self {
+            _ if scores.is_empty() => 0.0,
+            Aggregate::Last => scores[scores.len() - 1],
+            Aggregate::Min => scores.iter().copied().fold(f64::INFINITY, f64::min),
+            Aggregate::Product => scores.iter().product(),
+            Aggregate::Mean => sum() / scores.len() as f64,
+            Aggregate::Sum => sum(),
+        }
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self { model: String::new(), aggregate: Aggregate::Min }
+    }
+}
+
+impl Process {
+    /// The reward, its section checked. The model is loaded when there is first something to score.
+    pub fn build(self, format: &Format) -> anyhow::Result<impl Reward + use<>> {
+        anyhow::ensure!(
+            !self.model.is_empty(),
+            "model is missing: name the checkpoint of a stage with [loop.prm], as a folder or \"@stage\""
+        );
+        if self.aggregate == Aggregate::Sum {
+            tracing::warn!(
+                "[reward.process] aggregate = \"sum\" pays for every further step, right or not needed; \"min\" does not"
+            );
+        }
+        Ok(Scorer { section: self, format: format.clone(), loaded: None })
+    }
+}
+
+struct Scorer {
+    section: Process,
+    format: Format,
+    loaded: Option<RewardModel>,
+}
+
+impl Scorer {
+    fn model(&mut self, models: &Models) -> anyhow::Result<&RewardModel> {
+        if self.loaded.is_none() {
+            let (folder, model) = (Hub::from_env().model(&self.section.model)?, &models.policy.model);
+            self.loaded = Some(RewardModel::load(&folder, model.kind(), model.device())?);
+        }
+        Ok(self.loaded.as_ref().expect("loaded above"))
+    }
+
+    fn spans(&self, rollout: &Rollout) -> Vec<Range<usize>> {
+        steps::split(self.format.steps, &rollout.text, 0..rollout.text.len())
+    }
+}
+
+impl Reward for Scorer {
+    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
+        anyhow::bail!("it needs the policy, and was asked without one")
+    }
+
+    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        let spans: Vec<Vec<Range<usize>>> =
+            group.rollouts.iter().map(|rollout| self.spans(rollout)).collect();
+        let aggregate = self.section.aggregate;
+        let judge = self.model(models)?;
+        let texts = spans.iter().zip(&group.rollouts);
+        let texts: Vec<Vec<&str>> = texts
+            .map(|(spans, rollout)| spans.iter().map(|span| &rollout.text[span.clone()]).collect())
+            .collect();
+        let prompt = judge.policy.tokenizer.render(&group.example.prompt)?;
+        let scores = judge.scores(&prompt, &texts, models.budget)?;
+        let of_rollout = |((scores, spans), rollout): ((Vec<f64>, &Vec<Range<usize>>), &Rollout)| {
+            let tokens =
+                |span: &Range<usize>| models.policy.tokenizer.tokens_of(&rollout.tokens, span.clone());
+            // A model of outcomes has one score, which belongs to no step.
+            let steps = (scores.len() == spans.len()).then(|| {
+                let steps = scores.iter().zip(spans);
+                steps.map(|(&value, span)| StepScore { value, tokens: tokens(span) }).collect()
+            });
+            Score { value: aggregate.of(&scores), steps }
+        };
+        Ok(scores.into_iter().zip(&spans).zip(&group.rollouts).map(of_rollout).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aggregates_give_literal_numbers() {
+        let of = |aggregate: Aggregate| aggregate.of(&[0.5, 0.25, 0.75]);
+        assert_eq!(
+            [Aggregate::Last, Aggregate::Min, Aggregate::Product, Aggregate::Mean, Aggregate::Sum].map(of),
+            [0.75, 0.25, 0.09375, 0.5, 1.5]
+        );
+        assert_eq!(Aggregate::Min.of(&[]), 0.0);
+    }
+
+    #[test]
+    fn a_model_has_to_be_named() {
+        let error = Process::default().build(&Format::default()).err().unwrap().to_string();
+        assert!(error.contains("model is missing"), "{error}");
+    }
+}

@@ -1,0 +1,194 @@
+//! `loop.prm` and `reward.process` from the command line: what is learned, kept, measured and refused.
+
+mod program;
+
+use program::{Program, lines, number};
+use serde_json::{Value, json};
+use std::fs;
+
+const ON_SCRATCHPADS: &str = r#"
+[run]
+steps = 4
+[data]
+prompts_per_step = 4
+template.chat = false
+template.user = "{{ question }}\n"
+[data.task.addition]
+digits = [2]
+train = 40
+eval = 12
+faults.share = 0.7
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "characters"
+alphabet = "0123456789+=:# \n"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 2
+context = 120
+[policy.sampling]
+max_new_tokens = 12
+[devices]
+policy = "cpu"
+threads = 1
+"#;
+
+const ON_ROWS: &str = r#"
+[run]
+steps = 2
+[data]
+train = "rows.jsonl"
+prompts_per_step = 2
+template.chat = false
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "bytes"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 2
+[devices]
+policy = "cpu"
+threads = 1
+"#;
+
+fn steps(program: &Program) -> Vec<Value> {
+    let all = lines(&program.out().join("metrics.jsonl"));
+    all.into_iter().filter(|line| line.get("loss").is_some()).collect()
+}
+
+fn checkpoint(program: &Program, ending: &str) -> std::path::PathBuf {
+    let mut folders = fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path());
+    folders.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
+}
+
+fn rows(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+#[test]
+fn a_reward_model_is_kept_measured_and_resumed() {
+    for lora in ["", "[policy.lora]\nrank = 2\n"] {
+        let recipe =
+            format!("{ON_SCRATCHPADS}{lora}[loop.prm]\n[checkpoint]\nevery = 2\n[eval]\nby = \"fault\"\n");
+        let program = Program::new(&recipe);
+        program.train(&["--quiet"]).success();
+        let found = steps(&program);
+        assert_eq!(found.len(), 4);
+        let folder = checkpoint(&program, "step-000004");
+        let reading: Value =
+            serde_json::from_str(&fs::read_to_string(folder.join("reward_model.json")).unwrap()).unwrap();
+        assert_eq!(reading["judges"], "steps");
+        assert_eq!(reading["head"], json!({"classes": 2}));
+        let config = fs::read_to_string(folder.join("config.json")).unwrap();
+        assert!(config.contains("LlamaForTokenClassification"), "{config}");
+        let evaluations = lines(&program.out().join("evaluations.jsonl"));
+        let process = &evaluations[1]["report"]["process"];
+        assert!(number(process, "accuracy") > 0.0 && process["first_error"]["f1"].is_number());
+        assert!(process["prm_score"].get("none").is_some(), "{process}");
+
+        fs::remove_dir_all(folder).unwrap();
+        program.train(&["--quiet", "--resume"]).success();
+        assert_eq!(steps(&program)[3]["loss"], found[3]["loss"], "{lora}");
+    }
+}
+
+#[test]
+fn steps_are_credited_by_an_earlier_stages_model() {
+    let stages = r#"
+[[stage]]
+name = "prm"
+[stage.loop.prm]
+[[stage]]
+name = "rl"
+[stage.run]
+steps = 2
+[stage.rollout.group]
+size = 2
+[stage.reward.answer]
+[stage.reward.process]
+model = "@prm"
+weight = 0.0
+[stage.loop.grpo.steps]
+form = "clip_delta"
+"#;
+    let program = Program::new(&format!("{ON_SCRATCHPADS}{stages}"));
+    program.train(&["--quiet"]).success();
+    let credited: Vec<Value> =
+        steps(&program).into_iter().filter(|line| line.get("steps/count").is_some()).collect();
+    assert_eq!(credited.len(), 2);
+    let score = number(&credited[0], "rewards/process/mean");
+    assert!(score > 0.0 && score < 1.0, "{score}");
+
+    let lost = stages.replace("[stage.reward.process]\nmodel = \"@prm\"\nweight = 0.0\n", "");
+    let said = Program::new(&format!("{ON_SCRATCHPADS}{lost}")).train(&["--dry-run"]).code(2);
+    assert!(said.contains("there is no [reward.process] that scores steps"), "{said}");
+    let generates = "[[stage]]\nname = \"prm\"\n[stage.loop.prm]\n[[stage]]\nname = \"sft\"\n[stage.loop.sft]\n\
+        [stage.policy]\nmodel = \"@prm\"\n";
+    let said = Program::new(&format!("{ON_SCRATCHPADS}{generates}")).train(&["--quiet"]).code(2);
+    assert!(said.contains("is a reward model, which generates nothing"), "{said}");
+}
+
+#[test]
+fn every_kind_of_head_and_row_trains() {
+    let stepped = [
+        json!({"prompt": "p", "completions": ["a", "b"], "labels": [true, false]}),
+        json!({"prompt": "q", "completions": ["c"], "labels": [0.75]}),
+    ];
+    let paired = [
+        json!({"prompt": "p", "chosen": "a", "rejected": "b", "margin": 0.5}),
+        json!({"prompt": "q", "chosen": "c", "rejected": "d"}),
+    ];
+    let listed = [
+        json!({"prompt": "p", "completions": ["a", "b"], "scores": [1.0, 0.0]}),
+        json!({"prompt": "q", "completions": ["c", "d", "e"], "scores": [1, 2, 3]}),
+    ];
+    let labelled = [
+        json!({"prompt": "p", "completion": "a", "label": true}),
+        json!({"prompt": "q", "completion": "b", "label": false}),
+    ];
+    for (keys, data) in [
+        ("", &stepped),
+        ("classes = 5\nbalance = \"labels\"", &stepped),
+        ("head = \"regression\"\nlast_step_only = true", &stepped),
+        ("head = \"vocabulary\"", &stepped),
+        ("train = \"head\"", &stepped),
+        ("learns = \"pairs\"\ncentring = 0.01", &paired),
+        ("learns = \"lists\"", &listed),
+        ("learns = \"outcome\"", &labelled),
+        ("learns = \"outcome\"\nhead = \"vocabulary\"", &labelled),
+    ] {
+        let program = Program::new(&format!("{ON_ROWS}[loop.prm]\n{keys}\n"));
+        program.write("rows.jsonl", &rows(data));
+        program.train(&["--quiet"]).success();
+        let found = steps(&program);
+        assert!(number(&found[1], "loss") != number(&found[0], "loss"), "{keys}: nothing was learned");
+    }
+}
+
+#[test]
+fn bad_rows_are_named_with_the_remedy() {
+    let said = |keys: &str, data: &[Value]| {
+        let program = Program::new(&format!("{ON_ROWS}[loop.prm]\n{keys}\n"));
+        program.write("rows.jsonl", &rows(data));
+        program.train(&["--quiet"]).code(2)
+    };
+    let row = |labels: Value| json!({"id": "x7", "prompt": "p", "completions": ["a", "b"], "labels": labels});
+    let counts = said("", &[row(json!([true]))]);
+    assert!(counts.contains("example x7: it has 1 labels for 2 steps"), "{counts}");
+    let one = said("", &[row(json!([true, true]))]);
+    assert!(one.contains("example x7 and all others: every label is right"), "{one}");
+    let lost = said("max_tokens = 4", &[row(json!([true, false]))]);
+    assert!(
+        lost.contains("example x7: its 5 tokens are more than 4, and 1 of its labels would be lost")
+            && lost.contains("too_long = \"cut\""),
+        "{lost}"
+    );
+    let separator = said("", &[json!({"id": "x7", "prompt": "p", "completion": "a. b.", "labels": [1, 0]})]);
+    assert!(separator.contains("example x7: its `completion` has no separator"), "{separator}");
+    let token = said("head = \"vocabulary\"\npositive = \"yes\"", &[row(json!([true, false]))]);
+    assert!(token.contains("loop.prm.positive = \"yes\" is 3 tokens"), "{token}");
+}
