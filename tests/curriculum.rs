@@ -28,7 +28,7 @@ policy = "cpu"
 threads = 1
 [checkpoint]
 every = 1
-keep = 9
+keep_last = 9
 [rollout.group]
 size = 2
 [reward.repetition]
@@ -121,5 +121,5 @@ fn steps_are_credited_where_completions_are_continued() {
 
     let refused = self::program(&format!("{RECIPE}[loop.grpo]\nstep_rewards.weight = 0.5\n"));
     let said = refused.train(&["--dry-run"]).code(2);
-    assert!(said.contains("loop.grpo.step_rewards") && said.contains("[rollout.prefix]"), "{said}");
+    assert!(said.contains("what the steps are worth; use [rollout.prefix]"), "{said}");
 }

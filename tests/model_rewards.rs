@@ -87,43 +87,37 @@ fn a_frozen_model_judges_in_the_policys_place() {
 
 #[test]
 fn a_frozen_reader_answers_from_the_rationale() {
-    let gold =
-        |text: &str| Format::default().parse(&format!("x\n#### {text}")).map(|_| text.trim().to_owned());
-    // What a reader says after each rationale, by hand.
+    // What a reader answers after each rationale, by hand: the cue's 4 and what follows it.
     let says = |reader: &Policy| {
         RATIONALES.map(|rationale| {
-            let prompt = reader.tokenizer.encode(&format!("2+2?\n{rationale}\n#### ")).unwrap();
+            let prompt = reader.tokenizer.encode(&format!("2+2?\n{rationale}\n#### 4")).unwrap();
             let greedy = Sampling { temperature: 0.0, max_new_tokens: 3, ..Sampling::default() };
             let asked = [Request { prompt, seeds: vec![0] }];
             let said = reader.generate(&asked, &greedy, &mut |_| {}).unwrap().completions;
-            reader.tokenizer.decode(&said[0][0].tokens)
+            format!("4{}", reader.tokenizer.decode(&said[0][0].tokens))
         })
     };
-    // Untrained readers mostly say white space: one that says two things, the first of which can be read.
-    let plain = |text: &str| text.trim() == text && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let found = (2..2000).map(self::policy).find(|reader| {
-        let [first, second] = says(reader);
-        plain(&first) && plain(&second) && first != second && !first.is_empty()
-    });
-    let (policy, reader) = (policy(1), found.expect("one of so many"));
+    let (policy, reader) = (policy(1), policy(2));
     let (folder, says) = (tempfile::tempdir().unwrap(), says(&reader));
     save(&reader, folder.path());
-    let recipe = format!("[reader]\nmodel = {:?}\nmax_new_tokens = 3", folder.path().to_str().unwrap());
+    let recipe = format!(
+        "[reader]\nmodel = {:?}\nmax_new_tokens = 3\ncue = \"\\n#### 4\"",
+        folder.path().to_str().unwrap()
+    );
     let registry = Registry::default();
     let mut rewards =
         Rewards::build(&toml::from_str(&recipe).unwrap(), &registry, &Format::default()).unwrap();
-    let mut group = group(&policy);
-    let answer = gold(&says[0]).expect("it can be read");
-    Arc::get_mut(&mut group.example).unwrap().answer = Some(answer.clone());
-    rewards.score_with(&mut group, &Models { policy: &policy, budget: 64 }).unwrap();
-    let expected = says.clone().map(|said| f64::from(u8::from(gold(&said).as_ref() == Some(&answer))));
-    assert_eq!(group.rewards(), expected, "{says:?}");
-    assert!(
-        expected != [0.0, 0.0],
-        "the reader says nothing that can be read, so this shows nothing: {says:?}"
-    );
+    // Right where the gold answer is what the reader says, wrong where it is another.
+    for answer in [says[0].clone(), format!("{}x", says[0])] {
+        let mut group = group(&policy);
+        Arc::get_mut(&mut group.example).unwrap().answer = Some(answer.clone());
+        rewards.score_with(&mut group, &Models { policy: &policy, budget: 64 }).unwrap();
+        let expected = says.clone().map(|said| f64::from(u8::from(said == answer)));
+        assert_eq!(group.rewards(), expected, "{says:?}");
+        assert_eq!(expected[0] == 1.0, answer == says[0]);
+    }
     let figures = rewards.figures();
-    assert_eq!(figures.iter().filter(|(name, _)| name == "reader/unread").count(), 2);
+    assert_eq!(figures.iter().filter(|(name, _)| name == "reader/unread").count(), 4);
 }
 
 fn save(policy: &Policy, folder: &Path) {
