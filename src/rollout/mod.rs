@@ -6,6 +6,7 @@ pub mod hint;
 pub mod prefix;
 pub mod trace;
 
+pub use prefix::CutValue;
 pub use trace::Trace;
 
 use crate::data::Example;

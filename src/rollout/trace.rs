@@ -3,8 +3,7 @@
 //! `prompt`, `completion`, `answer` and `choices` are the columns that `[data]` reads, so a file of traces is a
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
-use super::prefix::CutValue;
-use super::{Group, Rollout, Score};
+use super::{CutValue, Group, Rollout, Score};
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
 use crate::rationale::Format;
