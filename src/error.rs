@@ -14,6 +14,9 @@ pub enum Error {
     /// A reward failed; its score is never replaced by a number.
     #[error("reward: {0}")]
     Reward(String),
+    /// An endpoint cannot be reached, refuses, or says what cannot be read.
+    #[error("endpoint: {0}")]
+    Endpoint(String),
     /// A model folder cannot be used as it is.
     #[error("model: {0}")]
     Model(String),
@@ -48,7 +51,7 @@ impl Error {
             | Error::Model(_)
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
-            Error::Reward(_) | Error::Torch(_) | Error::Io { .. } => 1,
+            Error::Reward(_) | Error::Endpoint(_) | Error::Torch(_) | Error::Io { .. } => 1,
         }
     }
 

@@ -29,13 +29,15 @@ pub mod engine;
 
 pub mod policy;
 
+pub mod checkpoint;
+
+pub mod endpoint;
+
 pub mod rollout;
 
 pub mod reward;
 
 pub mod optim;
-
-pub mod checkpoint;
 
 pub mod log;
 

@@ -1,9 +1,10 @@
 //! The hub against a local server that answers as the hub does: download, cache, offline, refusals, broken transfers.
 
+mod server;
+
 use rationale::data::hub::{DatasetId, Hub};
 use rationale::data::{Data, Split};
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use server::{Received, serve};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -29,20 +30,15 @@ struct Server {
 
 impl Server {
     fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = format!("http://{}", listener.local_addr().expect("an address"));
-        let server =
-            Self { address, requests: Arc::default(), cut: Arc::default(), authorizations: Arc::default() };
-        let (requests, cut, seen) =
-            (server.requests.clone(), server.cut.clone(), server.authorizations.clone());
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                requests.fetch_add(1, Ordering::SeqCst);
-                // A client that hangs up early is part of the tests.
-                let _ = answer(stream, cut.load(Ordering::SeqCst), &seen);
-            }
+        let (requests, cut, authorizations): (Arc<AtomicUsize>, Arc<AtomicBool>, Arc<Mutex<Vec<String>>>) =
+            Default::default();
+        let (count, short, seen) = (requests.clone(), cut.clone(), authorizations.clone());
+        let address = serve(move |received| {
+            count.fetch_add(1, Ordering::SeqCst);
+            seen.lock().expect("no panics").extend(received.header("authorization"));
+            answer(received, short.load(Ordering::SeqCst))
         });
-        server
+        Self { address, requests, cut, authorizations }
     }
 
     fn hub(&self, cache: &Path, offline: bool) -> Hub {
@@ -50,27 +46,13 @@ impl Server {
     }
 }
 
-fn answer(mut stream: TcpStream, cut: bool, seen: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
-    let target = lines.next().transpose()?.unwrap_or_default();
-    let path = target.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_string();
-    let mut start = None;
-    for line in lines {
-        let line = line?.to_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(range) = line.strip_prefix("range: bytes=") {
-            start =
-                range.split_once('-').map(|(from, to)| (from.parse().unwrap_or(0), to.parse::<usize>().ok()));
-        }
-        if let Some(token) = line.strip_prefix("authorization: ") {
-            seen.lock().expect("no panics").push(token.to_string());
-        }
-    }
-    let (head, body) = respond(&path, start, cut);
-    stream.write_all(format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n").as_bytes())?;
-    stream.write_all(body.as_bytes())
+fn answer(received: &Received, cut: bool) -> (String, String) {
+    let path = received.path.split('?').next().unwrap_or_default();
+    let range = received.header("range").and_then(|range| {
+        let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+        Some((from.parse().unwrap_or(0), to.parse::<usize>().ok()))
+    });
+    respond(path, range, cut)
 }
 
 fn respond(path: &str, range: Option<(usize, Option<usize>)>, cut: bool) -> (String, String) {
@@ -127,7 +109,7 @@ fn a_model_is_downloaded_once_and_then_read_from_the_cache() {
     assert_eq!(server.requests.load(Ordering::SeqCst), before + 1, "one look at the commit, no file");
     assert_eq!(server.hub(cache.path(), true).model("tiny/model").expect("offline too"), folder);
     assert_eq!(server.requests.load(Ordering::SeqCst), before + 1, "offline asks nobody");
-    assert_eq!(server.authorizations.lock().expect("no panics")[0], "bearer hf_secret");
+    assert_eq!(server.authorizations.lock().expect("no panics")[0], "Bearer hf_secret");
     assert!(!format!("{:?}", server.hub(cache.path(), true)).contains("secret"));
 }
 

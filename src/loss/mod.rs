@@ -9,6 +9,7 @@ pub mod clips;
 pub mod kl;
 pub mod policy;
 pub mod preference;
+pub mod reward_model;
 
 pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};

@@ -15,6 +15,7 @@ impl Model {
             layers: source.layers.iter().map(|layer| layer.copy(&copy)).collect(),
             norm: copy(&source.norm),
             head: source.head.as_ref().map(copy),
+            score: source.score.as_ref().map(|score| score.map(copy)),
             rope: Rope::new(&source.config, device),
             lora: None,
             ..*source

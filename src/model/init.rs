@@ -34,7 +34,7 @@ pub(super) fn stream(run: u64, name: &str) -> ChaCha8Rng {
 }
 
 /// Independent normal(0, σ) values by Box and Muller's pairs, in f32.
-fn normal(shape: &[i64], sigma: f64, mut rng: ChaCha8Rng) -> Tensor {
+pub(super) fn normal(shape: &[i64], sigma: f64, mut rng: ChaCha8Rng) -> Tensor {
     let count = shape.iter().product::<i64>() as usize;
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

@@ -66,6 +66,20 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// Lays out `sequences` whole, each by itself, to be read at its `places`.
+    pub fn whole(sequences: &[&[u32]], places: &[&[usize]], device: Device) -> Self {
+        let (mut inputs, mut rows) = (Vec::new(), Vec::new());
+        for (tokens, places) in sequences.iter().zip(places) {
+            rows.extend(places.iter().map(|&place| (inputs.len() + place) as i64));
+            inputs.extend(tokens.iter().map(|&token| i64::from(token)));
+        }
+        let lengths: Vec<usize> = sequences.iter().map(|tokens| tokens.len()).collect();
+        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        Self { inputs: tensor(&inputs), rows: tensor(&rows), packed: Packed::new(&lengths, device) }
+    }
+}
+
 /// `count` places from `start` on.
 fn places(start: usize, count: usize) -> Vec<i64> {
     (start..start + count).map(|place| place as i64).collect()

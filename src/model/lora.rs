@@ -148,6 +148,7 @@ impl Model {
             layers: self.layers.iter().map(Layer::merged).collect(),
             norm: share(&self.norm),
             head: self.head.as_ref().map(share),
+            score: self.score.as_ref().map(|score| score.map(share)),
             rope: Rope::new(&self.config, self.device()),
             lora: None,
             ..*self

@@ -7,6 +7,7 @@
 pub mod attention;
 pub mod config;
 mod copy;
+pub mod heads;
 mod init;
 pub mod layout;
 pub mod logprobs;
@@ -19,6 +20,7 @@ mod trunk;
 mod weights;
 
 pub use config::Config;
+pub use heads::Head;
 pub use logprobs::{Grad, Scored, Sequence};
 pub use lora::Lora;
 pub use rope::Rope;
@@ -105,6 +107,8 @@ pub struct Model {
     pub norm: Tensor,
     /// Output projection `[vocab, hidden]`; `None` where it is the embedding.
     pub head: Option<Tensor>,
+    /// What reads a score off the states, where the model is a reward or value model.
+    pub score: Option<heads::Projection>,
     /// Rotary frequencies on the model's device.
     pub rope: Rope,
     /// What the adapters are, where there are any.

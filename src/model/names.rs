@@ -27,6 +27,7 @@ pub(super) fn assemble(
         layers,
         norm,
         head,
+        score: None,
         rope,
         lora: None,
         adapted: true,
@@ -80,6 +81,7 @@ impl Model {
         }
         all.push(("model.norm.weight".into(), self.norm.shallow_clone()));
         all.extend(self.head.as_ref().map(|head| ("lm_head.weight".into(), head.shallow_clone())));
+        all.extend(self.score.iter().flat_map(super::heads::tensors));
         all
     }
 

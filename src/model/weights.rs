@@ -1,7 +1,7 @@
 //! Model folders: safetensors in, safetensors out, as Hugging Face lays them out.
 
 use super::stored::{INDEX, SINGLE, Stored};
-use super::{Config, Model, config, names};
+use super::{Config, Model, config, heads, names};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, View};
 use serde_json::json;
@@ -19,12 +19,25 @@ impl Model {
     pub fn load(dir: &Path, kind: Kind, device: Device) -> Result<Self> {
         let config = Config::read(dir)?;
         let mut stored = Stored::open(dir)?;
-        let tied = config.tie_word_embeddings;
-        let model = names::assemble(config, device, |name, shape| {
+        let (tied, hidden) = (config.tie_word_embeddings, config.hidden_size as i64);
+        let classifier = heads::described(&config.original);
+        let mut take = |name: &str, shape: &[i64]| {
             let tensor = stored.take(name, shape)?;
             Ok(tensor.to_device(device).to_kind(kind))
-        })?;
-        stored.nothing_left(tied)?;
+        };
+        let Some((labels, bias)) = classifier else {
+            let model = names::assemble(config, device, take)?;
+            stored.nothing_left(tied)?;
+            return Ok(model);
+        };
+        // A classifier's file has no output projection.
+        let headless = Config { tie_word_embeddings: true, ..config };
+        let mut model = names::assemble(headless, device, &mut take)?;
+        model.config.tie_word_embeddings = tied;
+        let weight = take(heads::WEIGHT, &[labels as i64, hidden])?;
+        let bias = if bias { Some(take(heads::BIAS, &[labels as i64])?) } else { None };
+        model.score = Some(heads::Projection { weight, bias });
+        stored.nothing_left(true)?;
         Ok(model)
     }
 
@@ -59,7 +72,11 @@ impl Model {
             write_json(&dir.join(INDEX), &json!({"metadata": {"total_size": total}, "weight_map": files}))?;
             remove(&dir.join(SINGLE))?;
         }
-        write_json(&dir.join(config::FILE), &self.config.to_json(self.kind()))
+        let mut config = self.config.to_json(self.kind());
+        if let Some(score) = &self.score {
+            heads::describe(score, &mut config);
+        }
+        write_json(&dir.join(config::FILE), &config)
     }
 }
 
