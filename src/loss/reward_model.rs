@@ -47,7 +47,8 @@ mod tests {
         // p(right) = 3/4. Targets 1, 0 and 1/4 with weights 1, 2 and 4:
         // −ln .75 − 2 ln .25 − 4 (.25 ln .75 + .75 ln .25) = −2 ln .75 − 5 ln .25.
         let logits = Tensor::from_slice(&[0.0f32, 3f32.ln()]).repeat([3, 1]);
-        let (targets, weights) = (Tensor::from_slice(&[1.0f32, 0.0, 0.25]), Tensor::from_slice(&[1.0f32, 2.0, 4.0]));
+        let (targets, weights) =
+            (Tensor::from_slice(&[1.0f32, 0.0, 0.25]), Tensor::from_slice(&[1.0f32, 2.0, 4.0]));
         near(&ordered(&logits, &targets, &weights), -2.0 * 0.75f64.ln() - 5.0 * 0.25f64.ln());
     }
 
@@ -55,7 +56,8 @@ mod tests {
     fn three_of_four_continuations_are_class_three_of_five() {
         // p = (1, 1, 1, 4, 1)/8. 3/4 · 4 = 3: −ln 1/2. Halfway between classes 2 and 3: −(ln 1/8 + ln 1/2)/2 = ln 4.
         let logits = Tensor::from_slice(&[0.0f32, 0.0, 0.0, 4f32.ln(), 0.0]).view([1, 5]);
-        let of = |target: f32| ordered(&logits, &Tensor::from_slice(&[target]), &Tensor::from_slice(&[1.0f32]));
+        let of =
+            |target: f32| ordered(&logits, &Tensor::from_slice(&[target]), &Tensor::from_slice(&[1.0f32]));
         near(&of(0.75), 2f64.ln());
         near(&of(0.625), 4f64.ln());
     }
@@ -83,7 +85,8 @@ mod tests {
             let (chosen, rejected) = (leaf("chosen"), leaf("rejected"));
             let margins = Tensor::from_slice(&numbers(&case["margins"]));
             let pairs = margins.numel() as f64;
-            let loss = bradley_terry(&chosen, &rejected, &margins, case["centring"].as_f64().unwrap()) / pairs;
+            let loss =
+                bradley_terry(&chosen, &rejected, &margins, case["centring"].as_f64().unwrap()) / pairs;
             near(&loss, case["loss"].as_f64().unwrap());
             loss.backward();
             for (leaf, key) in [(&chosen, "chosen_gradient"), (&rejected, "rejected_gradient")] {

@@ -165,7 +165,8 @@ pub(super) fn describe(score: &Projection, config: &mut Value) {
     let family = causal.split("For").next().unwrap_or("Llama");
     let kind = if score.bias.is_some() { "Token" } else { "Sequence" };
     let labels = 0..score.weight.size()[0];
-    let id2label: Map<String, Value> = labels.clone().map(|i| (i.to_string(), json!(format!("LABEL_{i}")))).collect();
+    let id2label: Map<String, Value> =
+        labels.clone().map(|i| (i.to_string(), json!(format!("LABEL_{i}")))).collect();
     let label2id: Map<String, Value> = labels.map(|i| (format!("LABEL_{i}"), json!(i))).collect();
     config["architectures"] = json!([format!("{family}For{kind}Classification")]);
     config["id2label"] = Value::Object(id2label);
@@ -179,7 +180,8 @@ mod tests {
     use tch::Device;
 
     fn model() -> Model {
-        let mut config = Config { vocab_size: 20, hidden_size: 16, intermediate_size: 32, ..Config::default() };
+        let mut config =
+            Config { vocab_size: 20, hidden_size: 16, intermediate_size: 32, ..Config::default() };
         (config.num_attention_heads, config.num_key_value_heads, config.head_dim) = (2, 2, 8);
         config.num_hidden_layers = 2;
         Model::init(config, Kind::Float, Device::Cpu, 1).unwrap()
@@ -260,7 +262,9 @@ mod tests {
 
     #[test]
     fn a_head_is_saved_with_its_backbone_and_comes_back() {
-        for (labels, bias, class) in [(3, true, "LlamaForTokenClassification"), (1, false, "LlamaForSequenceClassification")] {
+        for (labels, bias, class) in
+            [(3, true, "LlamaForTokenClassification"), (1, false, "LlamaForSequenceClassification")]
+        {
             let folder = tempfile::tempdir().unwrap();
             let mut model = model();
             model.add_lora(&Lora { rank: 2, ..Lora::default() }, 3).unwrap();
