@@ -34,6 +34,7 @@ fn group(texts: &[String]) -> Group {
         scores: BTreeMap::new(),
         reward: 0.0,
         cuts: vec![],
+        forks: vec![],
     };
     Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
 }

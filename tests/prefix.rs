@@ -1,4 +1,4 @@
-//! `[rollout.prefix]`: traces whose cuts carry Monte-Carlo values.
+//! `[rollout.prefix]` and `[rollout.tree]`: traces whose steps carry values, and pairs from them.
 
 mod program;
 
@@ -50,6 +50,45 @@ continuations = 4
 [stage.loop.collect]
 "#;
 
+/// Wrong rollouts are searched for their first error, and a preference stage learns from what was found.
+const FIRST_ERROR: &str = r#"
+[[stage]]
+name = "dpo"
+run.steps = 2
+policy.model = "@sft"
+data.train = "@collect"
+[stage.select.pairs]
+kind = "first_error"
+[stage.loop.dpo]
+mask = "shared_prefix"
+"#;
+
+#[test]
+fn first_errors_become_pairs() {
+    let searching = "\nonly_wrong = true\ncuts = \"search\"\nsize = 3\n";
+    let more = "run.steps = 8\npolicy.model";
+    let recipe =
+        RECIPE.replace("\nsize = 3\n", searching).replace("run.steps = 2\npolicy.model", more) + FIRST_ERROR;
+    let program = Program::new(&recipe);
+    program.train(&["--quiet"]).success();
+    let expected = traces(&program).iter().filter(|trace| has_pair(trace)).count();
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let first = metrics.iter().find(|line| line["stage"] == "dpo").unwrap();
+    let built = number(first, "pairs/built");
+    // A failing first step needs a right rollout of the same question, which not all have.
+    let sure = expected as f64;
+    assert!(sure >= 1.0 && built >= sure, "{built} pairs, {sure} of them between two cuts");
+    assert!(
+        number(first, "rewards/margins").abs() < 1e-4,
+        "the reference is the policy before its first update"
+    );
+}
+
+/// Whether the first cut that no continuation is good from stands behind another cut, which then is a good one.
+fn has_pair(trace: &Value) -> bool {
+    list(trace, "cuts").iter().position(|cut| number(cut, "good") == 0.0).is_some_and(|at| at > 0)
+}
+
 fn traces(program: &Program) -> Vec<Value> {
     lines(&program.out().join("traces/collect.jsonl"))
 }
@@ -88,4 +127,50 @@ fn every_step_of_every_trace_has_a_value() {
     assert!(number(last, "prefix/cuts") > 0.9);
     // Every prompt and every completion is computed once, however many cuts there are: at most 16 × 3 × (6 + 40) tokens.
     assert!(number(last, "prefix/prefill_tokens") <= 16.0 * 3.0 * 46.0);
+}
+
+/// Leaves that part at a fork become pairs whose common path is masked.
+const SIBLINGS: &str = r#"
+[[stage]]
+name = "dpo"
+run.steps = 1
+policy.model = "@sft"
+data.train = "@collect"
+[stage.select.pairs]
+kind = "shared_prefix"
+matching = "prefix"
+[stage.loop.dpo]
+mask = "shared_prefix"
+"#;
+
+#[test]
+fn trees_are_kept_shown_and_learned_from() {
+    let branching = "[stage.rollout.tree]\ndepth = 2\nbranching = 3\nvalue = \"mean\"\n";
+    let recipe =
+        RECIPE.replace("[stage.rollout.prefix]\nsize = 3\ncontinuations = 4\n", branching) + SIBLINGS;
+    let program = Program::new(&recipe);
+    let said = program.train(&[]).success();
+    assert!(said.contains("tree of ") && said.contains(" leaves\n"), "{said}");
+    let svg = std::fs::read_to_string(program.out().join("trees/collect-000001.svg")).unwrap();
+    let all = traces(&program);
+    let first: Vec<&Value> = all
+        .iter()
+        .filter(|trace| trace["example"] == all[0]["example"] && trace["step"] == all[0]["step"])
+        .collect();
+    let nodes: std::collections::BTreeMap<u64, f64> = first
+        .iter()
+        .flat_map(|trace| list(trace, "forks"))
+        .map(|fork| (fork["node"].as_u64().unwrap(), number(fork, "value")))
+        .collect();
+    assert_eq!(svg.matches("<circle").count(), nodes.len(), "one dot a node");
+    // The mean over the leaves of a node, by hand for every node of the first tree.
+    for (node, value) in nodes {
+        let below = first.iter().filter(|t| list(t, "forks").iter().any(|f| f["node"] == node));
+        let rewards: Vec<f64> = below.map(|trace| number(trace, "reward")).collect();
+        assert!((rewards.iter().sum::<f64>() / rewards.len() as f64 - value).abs() < 1e-12);
+    }
+    assert!(all.iter().all(|trace| list(trace, "forks").len() <= 3));
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let dpo = metrics.iter().find(|line| line["stage"] == "dpo").unwrap();
+    assert!(number(dpo, "pairs/built") > 0.0, "{dpo}");
 }

@@ -34,7 +34,8 @@ impl StepRewards {
     pub fn validate(&self) -> Result<()> {
         if !self.weight.is_finite() || !(0.0..=1.0).contains(&self.decay) {
             return Err(Error::Recipe(
-                "loop.grpo.step_rewards: weight must be a finite number, decay must lie between 0 and 1".into(),
+                "loop.grpo.step_rewards: weight must be a finite number, decay must lie between 0 and 1"
+                    .into(),
             ));
         }
         Ok(())

@@ -5,6 +5,7 @@ pub mod metrics;
 pub mod plot;
 pub mod show;
 pub mod table;
+pub mod tree;
 
 pub use files::{Board, JsonLines};
 pub use metrics::Metrics;

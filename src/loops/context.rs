@@ -11,7 +11,7 @@ use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
-use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group};
+use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -146,38 +146,15 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = match self.rollout.group_size() {
-            Some(size) => {
-                let base = [self.seed, step as u64, attempt as u64];
-                let seed = |index: usize, sample: usize| {
-                    seed::derive(&[base[0], base[1], base[2], index as u64, sample as u64])
-                };
-                let (groups, statistics) = group::sample(
-                    &self.policy,
-                    prompts,
-                    size,
-                    &self.sampling,
-                    &self.format,
-                    seed,
-                    &mut self.progress,
-                )?;
-                let seconds = statistics.prefill_seconds + statistics.decode_seconds;
-                metrics.add("sampling/tokens_per_second", statistics.decoded_tokens as f64 / seconds, 1.0);
-                metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
-                groups
-            }
-            None => dataset::read(
-                &self.policy,
-                prompts,
-                &self.sampling,
-                &self.format,
-                self.tokens_per_microbatch,
-            )?,
-        };
+        let mut groups = self.sampled(prompts, [step as u64, attempt as u64], metrics)?;
         let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
         self.rewards.score_all(&mut groups, &models)?;
-        if let Kind::Prefix(prefix) = self.rollout.clone() {
-            self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
+        match self.rollout.clone() {
+            Kind::Prefix(prefix) => {
+                self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
+            }
+            Kind::Tree(tree) => groups.iter_mut().for_each(|group| tree::value(group, tree.value)),
+            _ => {}
         }
         let mut figures: std::collections::BTreeMap<String, Vec<f64>> = Default::default();
         for (name, value) in self.rewards.figures() {
@@ -188,6 +165,30 @@ impl Context {
             metrics.add(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / count, count);
             metrics.add(&format!("rewards/{name}/std"), deviation(&values), count);
         }
+        Ok(groups)
+    }
+
+    fn sampled(&mut self, prompts: &[Prompted], of: [u64; 2], metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let base = self.seed;
+        let (policy, sampling, format) = (&self.policy, &self.sampling, &self.format);
+        let seed =
+            |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
+        let (groups, statistics) = match (&self.rollout, self.rollout.group_size()) {
+            (Kind::Tree(section), _) => {
+                let seed =
+                    |index, parent: usize, child: usize| seed::derive(&[seed(index, parent), child as u64]);
+                tree::grow(policy, prompts, section, sampling, format, seed, &mut self.progress)?
+            }
+            (_, Some(size)) => {
+                group::sample(policy, prompts, size, sampling, format, seed, &mut self.progress)?
+            }
+            (_, None) => {
+                return dataset::read(policy, prompts, sampling, format, self.tokens_per_microbatch);
+            }
+        };
+        let seconds = statistics.prefill_seconds + statistics.decode_seconds;
+        metrics.add("sampling/tokens_per_second", statistics.decoded_tokens as f64 / seconds, 1.0);
+        metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
         Ok(groups)
     }
 

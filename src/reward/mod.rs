@@ -233,6 +233,7 @@ pub(crate) mod tests {
             scores: BTreeMap::new(),
             reward: f64::NAN,
             cuts: vec![],
+            forks: vec![],
         };
         Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
     }

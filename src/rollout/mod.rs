@@ -5,8 +5,8 @@ pub mod group;
 pub mod hint;
 pub mod prefix;
 pub mod trace;
+pub mod tree;
 
-pub use prefix::CutValue;
 pub use trace::Trace;
 
 use crate::data::Example;
@@ -28,6 +28,8 @@ pub enum Kind {
     Hint(hint::HintRollout),
     /// Independent samples, and continuations of them from cuts between their steps.
     Prefix(prefix::PrefixRollout),
+    /// The leaves of a tree that branches between steps.
+    Tree(tree::TreeRollout),
     /// The rows' own completions.
     Dataset(dataset::DatasetRollout),
 }
@@ -47,6 +49,7 @@ impl Kind {
             )),
             Kind::Hint(hint) => hint.validate(),
             Kind::Prefix(prefix) => prefix.validate(),
+            Kind::Tree(tree) => tree.validate(),
             _ => Ok(()),
         }
     }
@@ -57,6 +60,7 @@ impl Kind {
             Kind::Group(group) => Some(group.size),
             Kind::Hint(hint) => Some(hint.size),
             Kind::Prefix(prefix) => Some(prefix.size),
+            Kind::Tree(tree) => Some(tree.leaves()),
             Kind::Dataset(_) => None,
         }
     }
@@ -114,6 +118,8 @@ pub struct Rollout {
     pub reward: f64,
     /// What continuations from cuts between its steps say of them, where `[rollout.prefix]` asked for some.
     pub cuts: Vec<CutValue>,
+    /// The nodes on its way from the root, where it is a leaf of `[rollout.tree]`.
+    pub forks: Vec<Fork>,
 }
 
 impl Rollout {
@@ -135,6 +141,7 @@ impl Rollout {
             scores: BTreeMap::new(),
             reward: 0.0,
             cuts: Vec::new(),
+            forks: Vec::new(),
         }
     }
 
@@ -156,6 +163,55 @@ impl Rollout {
     pub fn answer(&self) -> Option<&str> {
         self.rationale.as_ref().map(|r| &self.text[r.answer.clone()])
     }
+}
+
+/// What the continuations from a cut say of the steps before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CutValue {
+    /// How many steps stand before the cut: the label is that of step `step`, counted from 1.
+    pub step: usize,
+    /// How many of the completion's tokens stand before the cut.
+    pub tokens: usize,
+    /// How many bytes of its text stand before it.
+    pub bytes: usize,
+    /// Continuations.
+    pub continuations: usize,
+    /// Those with the right answer; where the row has no gold answer, those of positive reward.
+    pub good: usize,
+    /// Mean reward of the continuations, prefix and all.
+    pub value: f64,
+    /// The good continuation of fewest tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortest: Option<Tail>,
+    /// The continuation of highest reward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Tail>,
+}
+
+/// What follows a cut.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tail {
+    /// Its text: what the whole completion has behind the cut.
+    pub text: String,
+    /// Its token ids.
+    pub tokens: Vec<u32>,
+    /// The reward of the whole.
+    pub reward: f64,
+}
+
+/// A node on a leaf's way from the root, which itself is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Fork {
+    /// The node's number in its tree.
+    pub node: usize,
+    /// How many of the completion's tokens lead up to its end.
+    pub tokens: usize,
+    /// How many bytes of its text do.
+    pub bytes: usize,
+    /// How often its parent's children came out as it.
+    pub copies: usize,
+    /// What it is worth, by the leaves below it.
+    pub value: f64,
 }
 
 /// All rollouts of one prompt.

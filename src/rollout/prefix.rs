@@ -4,6 +4,8 @@
 //! A cut's prefix is the token ids that were sampled, never its text again. The `k` continuations of a cut share the prompt
 //! and the prefix in the KV cache, and so do the cuts of one completion.
 
+pub use super::{CutValue, Tail};
+
 use super::Rollout;
 use crate::data::tokenizer::Tokenizer;
 use crate::engine::{Progress, Request, Sampling, Statistics};
@@ -197,40 +199,6 @@ pub fn continuations(
         whole.collect()
     });
     Ok((continued.collect(), generated.statistics))
-}
-
-/// What the continuations from a cut say of the steps before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CutValue {
-    /// How many steps stand before the cut: the label is that of step `step`, counted from 1.
-    pub step: usize,
-    /// How many of the completion's tokens stand before the cut.
-    pub tokens: usize,
-    /// How many bytes of its text stand before it.
-    pub bytes: usize,
-    /// Continuations.
-    pub continuations: usize,
-    /// Those with the right answer; where the row has no gold answer, those of positive reward.
-    pub good: usize,
-    /// Mean reward of the continuations, prefix and all.
-    pub value: f64,
-    /// The good continuation of fewest tokens.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub shortest: Option<Tail>,
-    /// The continuation of highest reward.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub best: Option<Tail>,
-}
-
-/// What follows a cut.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tail {
-    /// Its text: what the whole completion has behind the cut.
-    pub text: String,
-    /// Its token ids.
-    pub tokens: Vec<u32>,
-    /// The reward of the whole.
-    pub reward: f64,
 }
 
 impl CutValue {

@@ -3,7 +3,7 @@
 //! `prompt`, `completion`, `answer` and `choices` are the columns that `[data]` reads, so a file of traces is a
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
-use super::{CutValue, Group, Rollout, Score};
+use super::{CutValue, Fork, Group, Rollout, Score};
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
 use crate::rationale::Format;
@@ -51,13 +51,16 @@ pub struct Trace {
     /// What continuations from cuts between its steps say of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<CutValue>,
+    /// The nodes of its tree that lead up to it, where it is a leaf of one; `example` and `step` name the tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Fork>,
     /// The row's other columns.
     #[serde(flatten)]
     pub columns: Map<String, Value>,
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 20] = [
+const OWN: [&str; 21] = [
     "id",
     "example",
     "step",
@@ -78,6 +81,7 @@ const OWN: [&str; 20] = [
     "completion_ids",
     "logprobs",
     "cuts",
+    "forks",
 ];
 
 impl Trace {
@@ -108,6 +112,7 @@ impl Trace {
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),
             cuts: rollout.cuts.clone(),
+            forks: rollout.forks.clone(),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
@@ -139,6 +144,12 @@ impl Trace {
     fn rollout(self, format: &Format) -> Rollout {
         let rollout = Rollout::new(self.completion_ids, self.completion, self.logprobs, self.stop, format);
         let scores = self.scores.into_iter().map(|(name, value)| (name, Score::from(value)));
-        Rollout { scores: scores.collect(), reward: self.reward, cuts: self.cuts, ..rollout }
+        Rollout {
+            scores: scores.collect(),
+            reward: self.reward,
+            cuts: self.cuts,
+            forks: self.forks,
+            ..rollout
+        }
     }
 }

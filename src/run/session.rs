@@ -8,7 +8,7 @@ use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensor
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval;
-use crate::log::{Board, JsonLines, Metrics, Show, plot, table};
+use crate::log::{Board, JsonLines, Metrics, Show, plot, table, tree};
 use crate::loops::Loop;
 use crate::optim::AdamW;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
@@ -186,6 +186,7 @@ impl Session {
         let log = &opened.stage.log;
         if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
             files.show.samples(traces, log.samples);
+            self.tree(opened, step, traces)?;
         }
         Ok(())
     }
@@ -263,6 +264,21 @@ impl Session {
         let progress = self.progress(opened, step, step == opened.steps);
         self.dir.save(&progress, None, |_| Ok(()))?;
         self.dir.prune(&opened.stage.checkpoint)
+    }
+
+    /// Shows the first tree of a step's rollouts, where they are leaves of some, and draws it: `trees/<stage>-<step>.svg`.
+    fn tree(&self, opened: &Opened, step: usize, traces: &[Trace]) -> Result<()> {
+        let Some(first) = traces.iter().find(|trace| !trace.forks.is_empty()) else { return Ok(()) };
+        let leaves: Vec<&Trace> = traces.iter().filter(|trace| trace.example == first.example).collect();
+        if let (Some(files), Some(lines)) = (&self.files, tree::lines(&leaves)) {
+            files.show.print(&lines);
+        }
+        let folder = self.dir.path().join("trees");
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        let path = folder.join(format!("{}-{step:06}.svg", label(&opened.name, opened.round)));
+        let svg = tree::picture(&leaves)
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+        svg.map_or(Ok(()), |svg| write_atomic(&path, svg.as_bytes()))
     }
 
     /// Draws the accuracy by round of a stage whose loop has rounds: `<stage>-accuracy.svg`.

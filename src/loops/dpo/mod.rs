@@ -5,6 +5,7 @@
 //! [`Pairs`]: crate::select::Pairs
 
 mod alarm;
+mod first_error;
 mod item;
 mod kto;
 mod section;

@@ -1,12 +1,12 @@
 //! Where preferences come from: rows that state them, traces of an earlier stage, or fresh rollouts.
 
-use super::{Dpo, Weigh};
+use super::{Dpo, Weigh, first_error};
 use crate::data::{Completion, Dataset, Example, Feedback};
 use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
-use crate::select::pairs::Dropped;
+use crate::select::pairs::{Dropped, Kind};
 use crate::select::{Candidate, Select};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,8 +88,13 @@ impl Dpo {
             let kept = select.keep(&candidates);
             let candidates: Vec<Candidate> = kept.iter().map(|&index| candidates[index]).collect();
             *counts.dropped.entry("filtered").or_default() += group.rollouts.len() - kept.len();
-            let (feedback, dropped) =
-                if self.loss.unpaired() { labels(&candidates) } else { self.pairs(&candidates, select) };
+            let (feedback, dropped) = match select.pairs.kind {
+                _ if self.loss.unpaired() => labels(&candidates),
+                Kind::FirstError => {
+                    first_error::pairs(group, &kept, select.pairs.per_example.unwrap_or(usize::MAX))
+                }
+                _ => self.pairs(&candidates, select),
+            };
             for (reason, count) in dropped.reasons() {
                 *counts.dropped.entry(reason).or_default() += count;
             }

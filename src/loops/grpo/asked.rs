@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::Context;
 use crate::reward::{column, correct};
-use crate::rollout::{Group, Prompted, Rollout};
+use crate::rollout::{Group, Prompted};
 use crate::seed;
 use crate::select::curriculum::Curriculum;
 use serde_json::Value;

@@ -144,7 +144,8 @@ impl Grpo {
         }
         if self.step_rewards.is_some() && self.steps.is_some() {
             return Err(Error::Recipe(
-                "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth; keep one of them".into(),
+                "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth; keep one of them"
+                    .into(),
             ));
         }
         self.advantage.validate()?;

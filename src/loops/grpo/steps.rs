@@ -17,7 +17,9 @@ impl Grpo {
     ) -> Result<Option<Vec<Vec<f32>>>> {
         if self.step_rewards.is_some() {
             let rollouts = group.rollouts.iter().zip(advantages);
-            return Ok(Some(rollouts.map(|(rollout, &a)| self.with_differences(group, rollout, a, metrics)).collect()));
+            return Ok(Some(
+                rollouts.map(|(rollout, &a)| self.with_differences(group, rollout, a, metrics)).collect(),
+            ));
         }
         let Some(credit) = &self.steps else { return Ok(None) };
         let scored = group

@@ -42,6 +42,10 @@ pub enum Kind {
     /// A correct answer is better than a wrong one that begins with the same `min_prefix` tokens (reasoning paths
     /// optimisation, arXiv 2410.10858).
     SharedPrefix,
+    /// The shortest good continuation is better than the first step that no continuation recovers from, after the steps
+    /// before it (Self-Explore, arXiv 2404.10346): of rollouts of `[rollout.prefix]`, whose cuts were continued. Caps count
+    /// wrong rollouts in their order.
+    FirstError,
 }
 
 /// Which pairs come first; of equals, those of earlier rollouts.
@@ -99,13 +103,15 @@ pub struct Dropped {
     pub below_gap: usize,
     /// Pairs that share fewer than `min_prefix` tokens.
     pub short_prefix: usize,
+    /// Wrong rollouts without a step that no continuation recovers from (`first_error`).
+    pub no_error: usize,
     /// Pairs beyond `per_rollout` or `per_example`.
     pub over_cap: usize,
 }
 
 impl Dropped {
     /// Each reason with its number.
-    pub fn reasons(&self) -> [(&'static str, usize); 7] {
+    pub fn reasons(&self) -> [(&'static str, usize); 8] {
         [
             ("none_good", self.none_good),
             ("none_bad", self.none_bad),
@@ -113,6 +119,7 @@ impl Dropped {
             ("identical", self.identical),
             ("below_gap", self.below_gap),
             ("short_prefix", self.short_prefix),
+            ("no_error", self.no_error),
             ("over_cap", self.over_cap),
         ]
     }
@@ -182,7 +189,9 @@ impl Pairs {
 
     fn better(&self, a: &Candidate, b: &Candidate) -> bool {
         match self.kind {
-            Kind::CorrectWrong | Kind::SharedPrefix => a.correct == Some(true) && b.correct == Some(false),
+            Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => {
+                a.correct == Some(true) && b.correct == Some(false)
+            }
             Kind::ScoreMargin => a.reward > b.reward,
             Kind::RatingMargin => {
                 a.correct == Some(true)
@@ -206,7 +215,7 @@ impl Pairs {
         let graded = |candidate: &&Candidate| match self.kind {
             Kind::ScoreMargin => true,
             Kind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
-            Kind::CorrectWrong | Kind::SharedPrefix => candidate.correct.is_some(),
+            Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => candidate.correct.is_some(),
         };
         group.len() - group.iter().filter(graded).count()
     }

@@ -1,0 +1,297 @@
+//! Trees of completions that branch between their steps: `[rollout.tree]` (thought trees, Li et al. 2024, arXiv 2406.19949;
+//! tree sampling of reasoning paths, Chia et al. 2024, arXiv 2410.10858).
+//!
+//! A level of all trees is one call of the engine: every path is a prompt, computed once for all its children. A path is
+//! computed again for the level below.
+
+use super::{Fork, Group, Prompted, Rollout};
+use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason};
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::rationale::Format;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Completions of each prompt as the leaves of a tree, each with the values of the nodes on its way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TreeRollout {
+    /// Where it branches.
+    pub at: At,
+    /// How often a path branches: after so many steps it goes on to its end alone.
+    pub depth: usize,
+    /// Children of a node. Those with the same tokens are one.
+    pub branching: usize,
+    /// Tokens of a step, for `at = "tokens"`.
+    pub step_tokens: usize,
+    /// Once a tree has so many sampled tokens, none of its paths branches any more; no limit by default.
+    pub budget: Option<usize>,
+    /// What an inner node is worth.
+    pub value: Value,
+}
+
+/// What ends a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum At {
+    /// The end of a line.
+    Line,
+    /// A blank line.
+    Paragraph,
+    /// A number of tokens: `step_tokens`.
+    Tokens,
+}
+
+/// What an inner node is worth, by the rewards of the leaves below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// Their mean.
+    Mean,
+    /// The greatest.
+    Max,
+    /// The mean of its children's values, one that was sampled several times counted so often: an unbiased estimate of
+    /// what the policy gets from there.
+    MonteCarlo,
+}
+
+impl Default for TreeRollout {
+    fn default() -> Self {
+        Self { at: At::Line, depth: 2, branching: 2, step_tokens: 32, budget: None, value: Value::MonteCarlo }
+    }
+}
+
+impl TreeRollout {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: &str| Err(Error::Recipe(format!("rollout.tree.{text}")));
+        if self.branching == 0 || self.depth == 0 || self.step_tokens == 0 {
+            return refuse("depth, branching and step_tokens must be at least 1");
+        }
+        if self.branching.checked_pow(self.depth as u32).is_none_or(|leaves| leaves > 4096) {
+            return refuse("depth: a tree would have more than 4096 leaves; lower depth or branching");
+        }
+        Ok(())
+    }
+
+    /// Leaves of a tree, at most.
+    pub fn leaves(&self) -> usize {
+        self.branching.pow(self.depth as u32)
+    }
+
+    fn separator(&self) -> Option<&'static str> {
+        match self.at {
+            At::Line => Some("\n"),
+            At::Paragraph => Some("\n\n"),
+            At::Tokens => None,
+        }
+    }
+}
+
+/// A piece of a path.
+#[derive(Debug)]
+struct Node {
+    parent: Option<usize>,
+    tokens: Vec<u32>,
+    logprobs: Vec<f32>,
+    copies: usize,
+    /// Why the completion ended here; `None` where it goes on.
+    stop: Option<StopReason>,
+}
+
+/// A tree under way. The root is node 0 and has no tokens.
+struct Tree {
+    nodes: Vec<Node>,
+    /// Nodes that go on, at the level under way.
+    open: Vec<usize>,
+    sampled: usize,
+}
+
+/// Grows a tree for each prompt; `seed(example index, parent, child)` draws each node's randomness. Leaves are the
+/// group's rollouts, in the order of their nodes, not yet scored; values come with [`value`].
+pub fn grow(
+    policy: &Policy,
+    prompts: &[Prompted],
+    section: &TreeRollout,
+    sampling: &Sampling,
+    format: &Format,
+    seed: impl Fn(usize, usize, usize) -> u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Vec<Group>, Statistics)> {
+    let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
+    let mut total = Statistics::default();
+    for level in 0..=section.depth {
+        let last = level == section.depth;
+        let limits = if last { sampling.clone() } else { section.step(sampling) };
+        let mut asked = Vec::new();
+        let mut requests = Vec::new();
+        for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
+            let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
+            let children = if last || spent { 1 } else { section.branching };
+            for parent in std::mem::take(&mut tree.open) {
+                let example = prompted.example.index;
+                let seeds = (0..children).map(|child| seed(example, parent, child)).collect();
+                let path = tree.path(parent).0;
+                asked.push((index, parent));
+                requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
+            }
+        }
+        if requests.is_empty() {
+            break;
+        }
+        let generated = policy.generate(&requests, &limits, progress)?;
+        add(&mut total, &generated.statistics);
+        for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
+            for child in children {
+                let room = policy.context() - prompts[tree].tokens.len();
+                let limit = room.min(sampling.max_new_tokens);
+                trees[tree].graft(parent, child, section, (sampling, limit), last);
+            }
+        }
+    }
+    let groups = trees.iter().zip(prompts).map(|(tree, prompted)| tree.group(prompted, policy, format));
+    Ok((groups.collect(), total))
+}
+
+/// Values the nodes of a scored group by its leaves. Rollouts without forks are left alone.
+pub fn value(group: &mut Group, kind: Value) {
+    let mut below: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    let mut children: BTreeMap<Option<usize>, BTreeMap<usize, usize>> = BTreeMap::new();
+    for rollout in &group.rollouts {
+        let mut parent = None;
+        for fork in &rollout.forks {
+            below.entry(fork.node).or_default().push(rollout.reward);
+            children.entry(parent).or_default().insert(fork.node, fork.copies);
+            parent = Some(fork.node);
+        }
+    }
+    let mean = |rewards: &[f64]| rewards.iter().sum::<f64>() / rewards.len() as f64;
+    let mut values: BTreeMap<usize, f64> = BTreeMap::new();
+    // A child's number is greater than its parent's.
+    for (&node, rewards) in below.iter().rev() {
+        let value = match (kind, children.get(&Some(node))) {
+            (Value::Max, _) => rewards.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            (Value::MonteCarlo, Some(children)) => {
+                let copies: usize = children.values().sum();
+                children.iter().map(|(child, n)| values[child] * *n as f64).sum::<f64>() / copies as f64
+            }
+            _ => mean(rewards),
+        };
+        values.insert(node, value);
+    }
+    for fork in group.rollouts.iter_mut().flat_map(|rollout| &mut rollout.forks) {
+        fork.value = values[&fork.node];
+    }
+}
+
+impl TreeRollout {
+    /// How a single step is sampled.
+    fn step(&self, sampling: &Sampling) -> Sampling {
+        let mut step = sampling.clone();
+        match self.separator() {
+            Some(separator) => step.stop.push(separator.to_string()),
+            None => step.max_new_tokens = self.step_tokens.min(sampling.max_new_tokens),
+        }
+        step
+    }
+}
+
+impl Tree {
+    fn new() -> Self {
+        let root = Node { parent: None, tokens: vec![], logprobs: vec![], copies: 1, stop: None };
+        Self { nodes: vec![root], open: vec![0], sampled: 0 }
+    }
+
+    /// Hangs a sampled piece below `parent`, or counts it with a sibling that is the same.
+    fn graft(
+        &mut self,
+        parent: usize,
+        mut child: Completion,
+        section: &TreeRollout,
+        (sampling, limit): (&Sampling, usize),
+        last: bool,
+    ) {
+        self.sampled += child.tokens.len();
+        let room = limit - self.path(parent).0.len();
+        let boundary = !last
+            && match (&child.stop, section.separator()) {
+                (StopReason::StopString(text), Some(separator)) => {
+                    text == separator && !sampling.stop.iter().any(|stop| stop == separator)
+                }
+                (StopReason::Length, None) => child.tokens.len() == section.step_tokens,
+                _ => false,
+            };
+        let mut stop = (!boundary).then_some(child.stop);
+        if child.tokens.len() > room || (boundary && child.tokens.len() == room) {
+            child.tokens.truncate(room);
+            child.logprobs.truncate(room);
+            stop = Some(StopReason::Length);
+        }
+        let same = |node: &&mut Node| {
+            node.parent == Some(parent) && node.tokens == child.tokens && node.stop == stop
+        };
+        if let Some(sibling) = self.nodes.iter_mut().find(same) {
+            sibling.copies += 1;
+            return;
+        }
+        if stop.is_none() {
+            self.open.push(self.nodes.len());
+        }
+        let Completion { tokens, logprobs, .. } = child;
+        self.nodes.push(Node { parent: Some(parent), tokens, logprobs, copies: 1, stop });
+    }
+
+    /// Tokens and log-probabilities from the root to the end of `node`.
+    fn path(&self, node: usize) -> (Vec<u32>, Vec<f32>) {
+        let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
+        for number in self.way(node) {
+            tokens.extend_from_slice(&self.nodes[number].tokens);
+            logprobs.extend_from_slice(&self.nodes[number].logprobs);
+        }
+        (tokens, logprobs)
+    }
+
+    /// The nodes from below the root to `node`.
+    fn way(&self, node: usize) -> Vec<usize> {
+        let up = std::iter::successors(Some(node), |&at| self.nodes[at].parent);
+        let mut way: Vec<usize> = up.filter(|&at| at != 0).collect();
+        way.reverse();
+        way
+    }
+
+    fn group(&self, prompted: &Prompted, policy: &Policy, format: &Format) -> Group {
+        let ends = self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.stop.clone()?)));
+        let leaf = |(at, stop): (usize, StopReason)| {
+            let (tokens, logprobs) = self.path(at);
+            let text = policy.tokenizer.decode(&tokens);
+            let mut end = 0;
+            let forks = self.way(at).into_iter().map(|node| {
+                end += self.nodes[node].tokens.len();
+                let bytes = policy.tokenizer.decode(&tokens[..end]).trim_end_matches('\u{FFFD}').len();
+                Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0 }
+            });
+            let forks: Vec<Fork> = forks.collect();
+            Rollout { forks, ..Rollout::new(tokens, text, logprobs, stop, format) }
+        };
+        Group {
+            example: prompted.example.clone(),
+            prompt: prompted.tokens.clone(),
+            rollouts: ends.map(leaf).collect(),
+        }
+    }
+}
+
+fn add(total: &mut Statistics, level: &Statistics) {
+    let seen = total.decoded_tokens as f64;
+    let new = level.decoded_tokens as f64;
+    total.kept_mass = (total.kept_mass * seen + level.kept_mass * new) / (seen + new).max(1.0);
+    total.prefill_tokens += level.prefill_tokens;
+    total.decoded_tokens += level.decoded_tokens;
+    total.steps += level.steps;
+    total.rows += level.rows;
+    total.prefill_seconds += level.prefill_seconds;
+    total.decode_seconds += level.decode_seconds;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Literal values; trees of a real model.
+
+use super::*;
+use crate::data::{Example, Prompt};
+use crate::policy::Init;
+use crate::seed;
+use std::sync::Arc;
+use tch::{Device, Kind};
+
+fn policy() -> Policy {
+    let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
+    init.make(Kind::Float, Device::Cpu, 5, 4).unwrap()
+}
+
+fn prompted(policy: &Policy) -> Prompted {
+    let example = Example {
+        id: "a".into(),
+        index: 3,
+        prompt: Prompt::Text("1+1?".into()),
+        completion: None,
+        completions: vec![],
+        feedback: None,
+        answer: None,
+        choices: vec![],
+        fields: serde_json::Map::new(),
+    };
+    Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode("1+1?").unwrap() }
+}
+
+fn grown(section: &TreeRollout, sampling: &Sampling) -> (Group, Statistics) {
+    let policy = policy();
+    let seed = |index: usize, parent: usize, child: usize| {
+        seed::derive(&[index as u64, parent as u64, child as u64])
+    };
+    let prompts = [prompted(&policy)];
+    let (mut groups, statistics) =
+        grow(&policy, &prompts, section, sampling, &Format::default(), seed, &mut |_| {}).unwrap();
+    (groups.remove(0), statistics)
+}
+
+fn by_tokens(depth: usize) -> TreeRollout {
+    TreeRollout { at: At::Tokens, step_tokens: 3, depth, branching: 2, ..TreeRollout::default() }
+}
+
+/// Leaves that share a node share its tokens; each piece is what the engine samples after the path before it.
+#[test]
+fn paths_share_the_tokens_of_the_nodes_they_share() {
+    let sampling = Sampling { max_new_tokens: 10, ..Sampling::default() };
+    let (group, _) = grown(&by_tokens(2), &sampling);
+    // A byte model of random weights draws from 256 tokens: siblings differ.
+    assert_eq!(group.rollouts.len(), 4);
+    let mut pieces: BTreeMap<usize, &[u32]> = BTreeMap::new();
+    for rollout in &group.rollouts {
+        assert!(rollout.tokens.len() == 10 || !rollout.truncated(), "cut at the limit of the whole");
+        assert_eq!(rollout.tokens.len(), rollout.logprobs.len());
+        assert_eq!(rollout.forks.last().unwrap().tokens, rollout.tokens.len());
+        for fork in &rollout.forks {
+            let path = &rollout.tokens[..fork.tokens];
+            assert_eq!(*pieces.entry(fork.node).or_insert(path), path);
+        }
+    }
+    // Two nodes below the root, two below each, one piece to the end of each.
+    assert_eq!(pieces.len(), 2 + 4 + 4);
+    let policy = policy();
+    let prompt = policy.tokenizer.encode("1+1?").unwrap();
+    let sequences: Vec<_> =
+        group.rollouts.iter().map(|rollout| crate::model::Sequence::new(&prompt, &rollout.tokens)).collect();
+    let again = policy.logprobs(&sequences, 1.0, 4096).unwrap();
+    for (rollout, again) in group.rollouts.iter().zip(again) {
+        assert!(rollout.logprobs.iter().zip(again).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+}
+
+#[test]
+fn greedy_siblings_are_one() {
+    let sampling = Sampling { max_new_tokens: 8, temperature: 0.0, ..Sampling::default() };
+    let (group, _) = grown(&by_tokens(2), &sampling);
+    assert_eq!(group.rollouts.len(), 1);
+    // Each of the two branchings drew the same twice; the end is drawn once.
+    assert_eq!(group.rollouts[0].forks.iter().map(|fork| fork.copies).collect::<Vec<_>>(), [2, 2, 1]);
+}
+
+#[test]
+fn a_spent_budget_ends_the_branching() {
+    let sampling = Sampling { max_new_tokens: 10, ..Sampling::default() };
+    // The first level samples 2 × 3 tokens, which is all there is to spend: two paths to the end.
+    let (group, _) = grown(&TreeRollout { budget: Some(6), ..by_tokens(3) }, &sampling);
+    assert_eq!(group.rollouts.len(), 2);
+}
+
+#[test]
+fn lines_end_steps() {
+    let sampling = Sampling { max_new_tokens: 400, ..Sampling::default() };
+    let section = TreeRollout { depth: 1, ..TreeRollout::default() };
+    let (group, _) = grown(&section, &sampling);
+    for rollout in group.rollouts.iter().filter(|rollout| rollout.forks.len() == 2) {
+        let first = policy().tokenizer.decode(&rollout.tokens[..rollout.forks[0].tokens]);
+        assert!(first.ends_with('\n') && first.matches('\n').count() == 1, "{first:?}");
+    }
+}
+
+/// Node 1 has the leaves 3 (reward 1, drawn twice) and 4 (reward 0); node 2 is a leaf of reward 0.5.
+#[test]
+fn inner_nodes_are_worth_what_is_below_them() {
+    let leaf = |reward: f64, way: &[(usize, usize)]| {
+        let forks = way.iter().map(|&(node, copies)| Fork { node, tokens: 0, bytes: 0, copies, value: 0.0 });
+        let empty = Rollout::new(vec![], String::new(), vec![], StopReason::Length, &Format::default());
+        Rollout { reward, forks: forks.collect(), ..empty }
+    };
+    let of = |kind: Value| {
+        let rollouts = vec![leaf(1.0, &[(1, 1), (3, 2)]), leaf(0.0, &[(1, 1), (4, 1)]), leaf(0.5, &[(2, 1)])];
+        let mut group = Group { rollouts, ..grown(&by_tokens(1), &Sampling::default()).0 };
+        value(&mut group, kind);
+        let values = |i: usize| group.rollouts[i].forks.iter().map(|fork| fork.value).collect::<Vec<_>>();
+        [values(0), values(1), values(2)]
+    };
+    assert_eq!(of(Value::Mean), [vec![0.5, 1.0], vec![0.5, 0.0], vec![0.5]]);
+    assert_eq!(of(Value::Max), [vec![1.0, 1.0], vec![1.0, 0.0], vec![0.5]]);
+    // (2 · 1 + 1 · 0) / 3.
+    let third = 2.0 / 3.0;
+    assert_eq!(of(Value::MonteCarlo), [vec![third, 1.0], vec![third, 0.0], vec![0.5]]);
+}
+
+#[test]
+fn sections_are_checked() {
+    let refused = |section: &str| toml::from_str::<TreeRollout>(section).unwrap().validate().is_err();
+    assert!(!refused("") && refused("branching = 0") && refused("depth = 13"));
+}
