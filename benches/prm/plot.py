@@ -7,8 +7,8 @@ import json
 import pathlib
 
 HERE = pathlib.Path(__file__).resolve().parent
-COLOURS = {"sum": "#d55e00", "min": "#0072b2", "clip_delta": "#009e73"}
-PANELS = [("eval/accuracy", "held-out accuracy", 1.0), ("steps/sum", "sum of step scores", None)]
+COLOURS = {"none": "#888888", "sum": "#d55e00", "min": "#0072b2", "clip_delta": "#009e73"}
+PANELS = [("eval/accuracy", "held-out accuracy", 1.0), ("steps/score", "mean score of a step", 1.0)]
 WIDTH, HEIGHT, LEFT, TOP = 300, 200, 50, 30
 
 runs = collections.defaultdict(list)
