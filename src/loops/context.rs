@@ -147,8 +147,7 @@ impl Context {
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
         let mut groups = self.sampled(prompts, [step as u64, attempt as u64], metrics)?;
-        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
-        self.rewards.score_all(&mut groups, &models)?;
+        self.score(&mut groups)?;
         match self.rollout.clone() {
             Kind::Prefix(prefix) => {
                 self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
@@ -192,10 +191,10 @@ impl Context {
         Ok(groups)
     }
 
-    /// Scores the rollouts of a group by the recipe's rewards.
-    pub fn score(&mut self, group: &mut Group) -> Result<()> {
+    /// Scores the rollouts of `groups` by the recipe's rewards.
+    pub fn score(&mut self, groups: &mut [Group]) -> Result<()> {
         let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
-        self.rewards.score_with(group, &models)
+        self.rewards.score_all(groups, &models)
     }
 
     /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.

@@ -60,14 +60,13 @@ impl Context {
             prefix::continuations(&self.policy, &cuts, &self.sampling, &self.format, &mut self.progress)?;
         metrics.add("prefix/prefill_tokens", statistics.prefill_tokens as f64, 1.0);
         metrics.add("prefix/decoded_tokens", statistics.decoded_tokens as f64, 1.0);
-        let mut scored = Vec::with_capacity(continued.len());
-        for (at, rollouts) in from.iter().zip(continued) {
+        let group = |(at, rollouts): (&From, Vec<Rollout>)| {
             let of = &groups[at.group];
-            let mut group = Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts };
-            self.score(&mut group)?;
-            scored.push(group.rollouts);
-        }
-        Ok(scored)
+            Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts }
+        };
+        let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
+        self.score(&mut continued)?;
+        Ok(continued.into_iter().map(|group| group.rollouts).collect())
     }
 
     /// Cuts the rollouts of `groups` as the section says, and notes in each what its continuations are worth.

@@ -146,6 +146,21 @@ pub struct Batch<Item> {
     pub temperature: f64,
 }
 
+impl Batch<Sequence> {
+    /// Completions from elsewhere that are learned whole, in one update that their tokens weigh; no update without any.
+    fn of_completions(items: Vec<Sequence>) -> Self {
+        let weight = items.iter().map(Sequence::completion).sum::<usize>() as f64;
+        let all = (!items.is_empty()).then(|| Update { items: (0..items.len()).collect(), weight });
+        Self {
+            items,
+            updates: all.into_iter().collect(),
+            groups: Vec::new(),
+            sampled_tokens: 0,
+            temperature: 1.0,
+        }
+    }
+}
+
 /// One update of the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Update {

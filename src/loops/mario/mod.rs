@@ -124,7 +124,7 @@ fn own_completions(context: &mut Context, prompts: &[Prompted]) -> Result<Vec<Op
     let there: Vec<Prompted> = rows.iter().flatten().cloned().collect();
     let (sampling, format, budget) = (&context.sampling, &context.format, context.tokens_per_microbatch);
     let mut groups = dataset::read(&context.policy, &there, sampling, format, budget)?;
-    groups.iter_mut().try_for_each(|group| context.rewards.score(group))?;
+    context.score(&mut groups)?;
     let mut groups = groups.into_iter();
     Ok(rows.iter().map(|row| row.as_ref().and_then(|_| groups.next())).collect())
 }

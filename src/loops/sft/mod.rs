@@ -2,7 +2,7 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Lesson, Update, imitation};
+use super::{Batch, Context, Lesson, imitation};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::model::Sequence;
@@ -81,13 +81,7 @@ impl Lesson for Sft {
                 *whole = shorter;
             }
         }
-        let tokens: usize = items.iter().map(|s| s.tokens.len() - s.prompt).sum();
-        let updates = if items.is_empty() {
-            Vec::new()
-        } else {
-            vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }]
-        };
-        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+        Ok(Batch::of_completions(items))
     }
 
     fn sequences<'a>(&self, item: &'a Sequence) -> &'a [Sequence] {

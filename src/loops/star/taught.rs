@@ -3,7 +3,7 @@
 use crate::data::order;
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::loops::{Batch, Context, Lesson, Update, imitation};
+use crate::loops::{Batch, Context, Lesson, imitation};
 use crate::model::Sequence;
 use tch::Tensor;
 
@@ -27,9 +27,7 @@ impl Lesson for Taught {
         let indices =
             order::of_step(self.sequences.len(), self.per_step, step - self.before - 1, Some(self.seed));
         let items: Vec<Sequence> = indices.into_iter().map(|index| self.sequences[index].clone()).collect();
-        let tokens: usize = items.iter().map(|s| s.tokens.len() - s.prompt).sum();
-        let updates = vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }];
-        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+        Ok(Batch::of_completions(items))
     }
 
     fn sequences<'a>(&self, item: &'a Sequence) -> &'a [Sequence] {
