@@ -235,6 +235,7 @@ fn every_kind_of_loss_trains() {
     for kind in [
         "ipo",
         "hinge",
+        "ranking",
         "robust",
         "exo",
         "nca",

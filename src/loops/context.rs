@@ -312,5 +312,6 @@ pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         truncated: rollout.truncated(),
         tokens: &rollout.tokens,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
+        gold: false,
     }
 }

@@ -52,6 +52,8 @@ pub struct Candidate<'a> {
     pub tokens: &'a [u32],
     /// Its answer as a number, where it is one.
     pub rating: Option<f64>,
+    /// Whether it is the row's own completion rather than a rollout.
+    pub gold: bool,
 }
 
 /// What became of a group.
