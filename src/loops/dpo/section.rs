@@ -113,7 +113,9 @@ impl Dpo {
             return refuse("mask: kto learns from single completions, which share no prefix; take it out");
         }
         if self.about == About::Answers && (self.mask == Mask::SharedPrefix || self.loss.unpaired()) {
-            return refuse("about = \"answers\": it compares one answer under two rationales; take mask and kto out");
+            return refuse(
+                "about = \"answers\": it compares one answer under two rationales; take mask and kto out",
+            );
         }
         if !self.loss.needs_reference() && self.reference.every > 0 {
             return refuse("reference: this kind of loss has no reference policy; take it out");

@@ -154,7 +154,10 @@ fn labels(candidates: &[Candidate]) -> (Vec<Feedback>, Dropped) {
 }
 
 fn completion(candidate: &Candidate) -> Completion {
-    Completion { text: candidate.text.to_string(), tokens: (!candidate.gold).then(|| candidate.tokens.to_vec()) }
+    Completion {
+        text: candidate.text.to_string(),
+        tokens: (!candidate.gold).then(|| candidate.tokens.to_vec()),
+    }
 }
 
 /// Weights n/(g·n_q), with n pairs of g questions and n_q of this one: questions count alike and weights average 1.
@@ -226,8 +229,10 @@ mod tests {
 
     #[test]
     fn the_rows_own_completion_is_preferred_to_counterfactual_ones() {
-        let mut groups = [group(Some("7"), &[], &["so\n#### 8", "but\n#### 7"]), group(Some("7"), &[], &["#### 8"])];
-        let own = crate::data::Example { completion: Some("own\n#### 7".into()), ..(*groups[0].example).clone() };
+        let mut groups =
+            [group(Some("7"), &[], &["so\n#### 8", "but\n#### 7"]), group(Some("7"), &[], &["#### 8"])];
+        let own =
+            crate::data::Example { completion: Some("own\n#### 7".into()), ..(*groups[0].example).clone() };
         groups[0].example = Arc::new(own);
         let (feedback, counts) = built("", "pairs.kind = \"gold_counterfactual\"", &groups);
         let Feedback::Pair { chosen, rejected, .. } = &feedback[0][0] else { panic!("a pair") };

@@ -209,7 +209,9 @@ impl Pairs {
         if self.min_gap > 0.0
             && !matches!(self.kind, Kind::ScoreMargin | Kind::Ranked | Kind::RatingMargin | Kind::Siblings)
         {
-            return refuse("min_gap: only for score_margin, ranked, rating_margin and siblings; take it out".into());
+            return refuse(
+                "min_gap: only for score_margin, ranked, rating_margin and siblings; take it out".into(),
+            );
         }
         for (key, cap) in [("per_example", self.per_example), ("per_rollout", self.per_rollout)] {
             if cap == Some(0) {
