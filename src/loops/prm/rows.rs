@@ -104,15 +104,15 @@ fn outcome(example: &Example, format: &Format) -> Option<(String, f64)> {
 }
 
 /// The steps of a trace whose steps were continued: each label from the continuations of the cut behind it, the last
-/// step's, which no cut follows, from the trace's own answer.
+/// step's, which no cut follows, from the trace's own answer. A trace without cuts, as there are where a random share is
+/// drawn, has that label alone.
 fn continued(example: &Example, section: &Prm, format: &Format) -> Read<Option<Steps>> {
-    let (Some(cuts), Some(text)) =
-        (example.fields.get("cuts"), example.fields.get("completion").and_then(Value::as_str))
-    else {
-        return Ok(None);
+    let Some(text) = example.fields.get("completion").and_then(Value::as_str) else { return Ok(None) };
+    let cuts: Vec<CutValue> = match example.fields.get("cuts") {
+        Some(cuts) => serde_json::from_value(cuts.clone()).map_err(|error| format!("`cuts`: {error}"))?,
+        None if section.learns == Learns::Steps && is_trace(example) => Vec::new(),
+        None => return Ok(None),
     };
-    let cuts: Vec<CutValue> =
-        serde_json::from_value(cuts.clone()).map_err(|error| format!("`cuts`: {error}"))?;
     let spans = steps::split(format.steps, text, 0..text.len());
     let mut labels = vec![None; spans.len()];
     for cut in &cuts {
@@ -129,6 +129,12 @@ fn continued(example: &Example, section: &Prm, format: &Format) -> Read<Option<S
         *last = Some(f64::from(u8::from(right)));
     }
     Ok(Some(Steps { texts: spans.into_iter().map(|span| text[span].to_string()).collect(), labels }))
+}
+
+/// Whether the row is a rollout of an earlier stage that says nothing of its steps itself.
+fn is_trace(example: &Example) -> bool {
+    let has = |name: &&str| example.fields.contains_key(*name);
+    has(&"completion_ids") && !["labels", "step_labels", "ratings", "first_error"].iter().any(has)
 }
 
 enum Labels {
@@ -269,6 +275,10 @@ mod tests {
         };
         assert_eq!(labels(""), [Some(1.0), Some(0.0), Some(1.0)]);
         assert_eq!(labels("continuations = \"soft\""), [Some(0.75), Some(0.0), Some(1.0)]);
+        // Where no cut was drawn, the answer alone says something.
+        let uncut = row(json!({"completion": "a\n#### 6", "completion_ids": [1, 2]}));
+        let uncut = Example { answer: Some("5".into()), ..uncut };
+        assert_eq!(read(&uncut, &Prm::default(), &Format::default()).unwrap().labels, [None, Some(0.0)]);
     }
 
     #[test]
