@@ -3,6 +3,7 @@
 use super::{Alarms, Signs};
 use crate::data::order;
 use crate::data::{Dataset, Example};
+use crate::endpoint::Client;
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
@@ -11,7 +12,7 @@ use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
-use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, tree};
+use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -93,6 +94,13 @@ impl Questions {
             .collect()
     }
 
+    /// A number for the questions of a `step` and its `attempt`-th sampling, by which an endpoint's cache tells several
+    /// askings of one question apart: 0 throughout the first pass, whatever the order, so that another run finds what it asked.
+    pub fn asking(&self, [step, attempt]: [usize; 2]) -> usize {
+        let first_pass = attempt == 0 && step * self.per_step <= self.all.len();
+        if first_pass { 0 } else { step * 1024 + attempt }
+    }
+
     /// Questions of a step.
     pub fn per_step(&self) -> usize {
         self.per_step
@@ -116,6 +124,8 @@ pub struct Context {
     pub rewards: Rewards,
     /// Where completions come from.
     pub rollout: Kind,
+    /// The endpoint that writes them, where the policy does not.
+    pub writer: Option<Client>,
     /// Which rollouts teach.
     pub select: Select,
     /// How completions are sampled.
@@ -172,6 +182,12 @@ impl Context {
         let (policy, sampling, format) = (&self.policy, &self.sampling, &self.format);
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
+        if let (Kind::Remote(section), Some(client)) = (&self.rollout, &self.writer) {
+            let asking = self.questions.asking(of.map(|part| part as usize));
+            let groups = remote::ask(client, section, policy, prompts, format, asking)?;
+            client.figures().iter().for_each(|(name, value)| metrics.set(&format!("remote/{name}"), *value));
+            return Ok(groups);
+        }
         let (groups, statistics) = match (&self.rollout, self.rollout.group_size()) {
             (Kind::Tree(section), _) => {
                 let seed =
