@@ -125,3 +125,38 @@ fn frodo_teaches_a_writer_and_a_reader() {
     );
     assert!(number(last, "loss") < 0.5 * number(first, "loss"), "{first} {last}");
 }
+
+#[test]
+fn poda_prefers_the_given_premises_to_altered_ones() {
+    // The teacher makes option B right, and once, of the first question, says the right one.
+    let url = server::serve(|received| {
+        let choice = |text: &str| json!({"message": {"content": text}, "finish_reason": "stop"});
+        let first = received.body.contains("question 0");
+        let texts = [
+            "b holds now\nThe answer is (B).",
+            if first { "so\nThe answer is (A)." } else { "or\nThe answer is (B)." },
+        ];
+        server::json("200 OK", json!({"choices": texts.map(choice), "usage": {}}))
+    });
+    let recipe = tiny("poda-contrastive", "")
+        .replace("options.jsonl", "rows.jsonl")
+        .replace("http://127.0.0.1:8000", &url)
+        .replace("lr = 1e-6", "lr = 1e-2");
+    let program = Program::new(&recipe);
+    let row = |i: usize| json!({"question": format!("question {i}"), "choices": ["x", "y"], "rationale": "a holds", "answer": "A"});
+    program.write("rows.jsonl", &(0..3).map(|i| format!("{}\n", row(i))).collect::<String>());
+    let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=3"];
+    run(&program, &sets).success();
+    let traces = lines(&program.out().join("traces/counterfactuals.jsonl"));
+    assert!(traces.iter().all(|trace| trace["gold"] == "a holds\nThe answer is (A)."), "{}", traces[0]);
+    let contrast = of_stage(&program, "contrast");
+    // Two completions of each of three questions, one of them right after all.
+    assert_eq!(
+        (number(&contrast[0], "pairs/built"), number(&contrast[0], "pairs/dropped/same_answer")),
+        (5.0, 1.0)
+    );
+    assert!(
+        number(&contrast[2], "rewards/margins") > 0.0
+            && number(&contrast[2], "loss") < number(&contrast[0], "loss")
+    );
+}
