@@ -148,7 +148,11 @@ fn poda_prefers_the_given_premises_to_altered_ones() {
     let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=3"];
     run(&program, &sets).success();
     let traces = lines(&program.out().join("traces/counterfactuals.jsonl"));
-    assert!(traces.iter().all(|trace| trace["gold"] == "a holds\nThe answer is (A)."), "{}", traces[0]);
+    assert!(
+        traces.iter().all(|trace| trace["own_completion"] == "a holds\nThe answer is (A)."),
+        "{}",
+        traces[0]
+    );
     let contrast = of_stage(&program, "contrast");
     // Two completions of each of three questions, one of them right after all.
     assert_eq!(

@@ -56,7 +56,7 @@ pub struct Trace {
     pub forks: Vec<Fork>,
     /// The completion that the row brought itself, beside which this one is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gold: Option<String>,
+    pub own_completion: Option<String>,
     /// The row's other columns.
     #[serde(flatten)]
     pub columns: Map<String, Value>,
@@ -85,7 +85,7 @@ const OWN: [&str; 22] = [
     "logprobs",
     "cuts",
     "forks",
-    "gold",
+    "own_completion",
 ];
 
 impl Trace {
@@ -117,7 +117,7 @@ impl Trace {
             logprobs: rollout.logprobs.clone(),
             cuts: rollout.cuts.clone(),
             forks: rollout.forks.clone(),
-            gold: example.completion.clone().filter(|own| *own != rollout.text),
+            own_completion: example.completion.clone().filter(|own| *own != rollout.text),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
@@ -135,7 +135,7 @@ pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, Stri
         let trace: Trace =
             serde_json::from_value(Value::Object(row.fields.clone())).map_err(|error| error.to_string())?;
         let at = *known.entry(trace.example.clone()).or_insert_with(|| {
-            let (id, index, completion) = (trace.example.clone(), groups.len(), trace.gold.clone());
+            let (id, index, completion) = (trace.example.clone(), groups.len(), trace.own_completion.clone());
             let example = Example { id, index, completion, ..(**row).clone() };
             let prompt = trace.prompt_ids.clone();
             groups.push(Group { example: Arc::new(example), prompt, rollouts: Vec::new() });
