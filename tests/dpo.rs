@@ -421,3 +421,81 @@ fn an_alarm_says_when_both_fall() {
     let said = program.train(&["--quiet", "--set", "run.steps=12"]).success();
     assert_eq!(said.matches("have both become less likely").count(), 1, "{said}");
 }
+
+/// Two adapters of one base write and judge in turns: two-digit numbers of 1 and 2, right where they end in the question's.
+const FLOW: &str = r#"
+[run]
+steps = 12
+[data]
+train = "rows.jsonl"
+prompts_per_step = 8
+template.chat = false
+format.answer = ["last_number"]
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "characters"
+alphabet = "12 ?yn"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 1
+context = 32
+[policy.lora]
+rank = 4
+alpha = 8.0
+[devices]
+policy = "cpu"
+threads = 1
+[log]
+tensorboard = false
+[optim]
+lr = 2e-2
+[checkpoint]
+every = 5
+[loop.dpo]
+online = true
+[loop.dpo.flow]
+chunk_tokens = 2
+chunks = 3
+question = "?"
+yes = "y"
+no = "n"
+"#;
+
+#[test]
+fn two_adapters_take_turns_and_survive_a_resume() {
+    let rows: String = (0..16)
+        .map(|i| format!("{{\"question\":\"{}\",\"answer\":\"{}\"}}\n", 1 + i % 2, 1 + i % 2))
+        .collect();
+    let program = Program::new(FLOW);
+    program.write("rows.jsonl", &rows);
+    program.train(&["--quiet"]).success();
+    let found = steps(&program.out());
+    assert_eq!(found.len(), 12);
+    let sum = |name: &str| found.iter().filter_map(|step| step[name].as_f64()).sum::<f64>();
+    // Both learn, each node has one other way, and every way that is a pair is one of the two.
+    assert!(sum("pairs/chunks") > 0.0 && sum("pairs/decisions") > 0.0, "{}", found[0]);
+    assert_eq!(sum("pairs/built"), sum("pairs/chunks") + sum("pairs/decisions"));
+    assert!((number(&found[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6, "{}", found[0]);
+    let chunks = number(&found[0], "flow/chunks");
+    assert!((1.0..=3.0).contains(&chunks) && found[0]["flow/accuracy"].is_number());
+    // The two are saved apart, and neither is where it began (B = 0) nor like the other.
+    let folder = |ending: &str| {
+        let mut all = fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path());
+        all.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
+    };
+    let weights =
+        |name: &str| fs::read(folder("step-000012").join(name).join("adapter_model.safetensors")).unwrap();
+    assert!(weights("adapter") != weights("adapter-judge"));
+    // A run that is cut off goes on with both.
+    fs::remove_dir_all(folder("step-000012")).unwrap();
+    program.train(&["--quiet", "--resume"]).success();
+    let resumed = steps(&program.out());
+    assert_eq!((resumed.len(), &resumed[11]["loss"]), (12, &found[11]["loss"]));
+
+    let alone = Program::new(&FLOW.replace("[policy.lora]\nrank = 4\nalpha = 8.0\n", ""));
+    alone.write("rows.jsonl", &rows);
+    let said = alone.train(&[]).code(2);
+    assert!(said.contains("add [policy.lora]"), "{said}");
+}
