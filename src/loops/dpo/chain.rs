@@ -126,6 +126,9 @@ impl Flow {
 
     fn decide(&self, context: &mut Context, prompts: &[Prompted], chains: &mut [Chain]) -> Result<()> {
         let open: Vec<&mut Chain> = chains.iter_mut().filter(|chain| chain.stop.is_none()).collect();
+        if open.is_empty() {
+            return Ok(());
+        }
         let policy = &mut context.policy;
         let [yes, no] = [policy.tokenizer.encode(&self.yes)?, policy.tokenizer.encode(&self.no)?];
         let mut sequences = Vec::new();
