@@ -2,6 +2,7 @@
 
 pub mod calibration;
 mod confidence;
+pub mod lengths;
 pub mod process;
 pub mod statistics;
 

@@ -13,6 +13,7 @@ use crate::loops::grpo::ZeroVariance;
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::rollout::Kind;
+use crate::rollout::prefix::Cuts;
 use crate::select::{Select, pairs};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -187,6 +188,16 @@ impl Stage {
                 "loop.grpo.steps",
                 &format!("there is no [reward.{}] that scores steps", steps.reward),
                 "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
+            );
+        }
+        if let Kind::Prefix(prefix) = &self.rollout
+            && prefix.cuts == Cuts::Tree
+            && self.lesson.trains()
+        {
+            return problem(
+                "rollout.prefix.cuts",
+                "a tree adds continuations to a group, which are no independent samples",
+                "use loop.collect here, or cuts = \"search\"",
             );
         }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {

@@ -65,7 +65,12 @@ impl Prm {
                 steps.labels.iter().map(|label| label.map(|label| label >= 0.5)).collect();
             let last = labels.len() - one.places.len();
             let first_error = steps.first_error().filter(|_| last == 0);
-            judged.push(Judged { scores: vec![], labels: labels[last..].to_vec(), first_error, class });
+            let mut lengths: Vec<usize> = steps.texts.iter().map(String::len).collect();
+            if last > 0 {
+                lengths = vec![lengths.iter().sum()];
+            }
+            let labels = labels[last..].to_vec();
+            judged.push(Judged { scores: vec![], lengths, labels, first_error, class });
             laid.push(one);
         }
         let scores = self.reading().scores(&policy.model, &laid, budget)?;

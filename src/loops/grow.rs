@@ -1,0 +1,190 @@
+//! Trees of prefixes: wrong completions are searched for their first error, and the wrong continuations that this takes are
+//! searched in turn (OmegaPRM, Luo et al. 2024, arXiv 2406.06592).
+
+use super::Context;
+use super::cost::Cost;
+use super::explore::{From, good};
+use crate::data::Tokenizer;
+use crate::error::Result;
+use crate::log::Metrics;
+use crate::rationale::Format;
+use crate::rollout::prefix::{Candidate, CutValue, Place, Pool, PrefixRollout, places};
+use crate::rollout::{Group, Rollout};
+use std::collections::{BTreeMap, HashMap};
+
+/// A question's tree.
+struct Question {
+    group: usize,
+    pool: Pool,
+    /// All completions and continuations, in the order sampled, each with the place that it goes on from.
+    sampled: Vec<(Rollout, Place)>,
+    /// What continuations of a prefix said, by its tokens.
+    known: HashMap<Vec<u32>, CutValue>,
+    searches: usize,
+    reused: usize,
+    search: Option<Search>,
+}
+
+/// A rollout under search.
+struct Search {
+    /// Its number in the group.
+    rollout: usize,
+    places: Vec<Place>,
+    /// The places, counted from 1, whose prefixes were continued; and whether for this search.
+    known: BTreeMap<usize, (CutValue, bool)>,
+}
+
+impl Context {
+    /// Grows a tree for each of `groups`: rollouts that were searched carry cuts, and those that are continuations of others
+    /// are added to their group. A prefix is continued once, whichever rollouts begin with it.
+    pub(super) fn grow(
+        &mut self,
+        section: &PrefixRollout,
+        groups: &mut [Group],
+        salt: [u64; 2],
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let mut questions: Vec<Question> =
+            groups.iter().enumerate().map(|(at, group)| Question::new(section, at, group)).collect();
+        let mut cost = Cost::default();
+        loop {
+            let mut asked = Vec::new();
+            for (index, question) in questions.iter_mut().enumerate() {
+                let group = &mut groups[question.group];
+                let from = question.next(section, group, &self.format, &self.policy.tokenizer, &mut cost);
+                asked.extend(from.map(|from| (index, from)));
+            }
+            if asked.is_empty() {
+                break;
+            }
+            let from: Vec<From> = asked.iter().map(|(_, from)| *from).collect();
+            let (continued, statistics) =
+                self.continuations(groups, &from, section.continuations, salt, metrics)?;
+            cost.spent(&statistics);
+            for ((index, from), rollouts) in asked.into_iter().zip(continued) {
+                let value = questions[index].learn(&groups[from.group], from, rollouts);
+                metrics.add("prefix/value", value.value, 1.0);
+                metrics.add("prefix/good", value.soft(), value.continuations as f64);
+            }
+        }
+        cost.report(metrics);
+        for question in &questions {
+            metrics.add("prefix/searches", question.searches as f64, 1.0);
+            metrics.add("prefix/cuts", question.known.len() as f64, 1.0);
+            metrics.add("prefix/reused", question.reused as f64, 1.0);
+            metrics.add("prefix/rollouts", question.sampled.len() as f64, 1.0);
+        }
+        Ok(())
+    }
+}
+
+impl Question {
+    fn new(section: &PrefixRollout, at: usize, group: &Group) -> Self {
+        let root = Place { step: 0, tokens: 0, bytes: 0 };
+        let right: Vec<bool> = group.rollouts.iter().map(|rollout| good(group, rollout)).collect();
+        let value = right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64;
+        let wrong = (0..right.len()).filter(|&number| !right[number]);
+        let mut pool = Pool::new(&section.tree);
+        pool.add(value, wrong.map(|number| (number, group.rollouts[number].tokens.len())));
+        Self {
+            group: at,
+            pool,
+            sampled: group.rollouts.iter().map(|rollout| (rollout.clone(), root)).collect(),
+            known: HashMap::new(),
+            searches: 0,
+            reused: 0,
+            search: None,
+        }
+    }
+
+    /// The place whose prefix is to be continued next; none when the question is done.
+    fn next(
+        &mut self,
+        section: &PrefixRollout,
+        group: &mut Group,
+        format: &Format,
+        tokenizer: &Tokenizer,
+        cost: &mut Cost,
+    ) -> Option<From> {
+        loop {
+            let Some(search) = &mut self.search else {
+                let tree = &section.tree;
+                if self.searches >= tree.searches || self.sampled.len() >= tree.rollouts {
+                    return None;
+                }
+                let candidate = self.pool.take()?;
+                self.begin(candidate, group, format, tokenizer);
+                continue;
+            };
+            let known = search.known.iter().map(|(number, (value, _))| (*number, value.hard())).collect();
+            let Some(&number) = section.next(search.places.len(), &known, 0).first() else {
+                search.end(group, section.continuations, cost);
+                self.search = None;
+                continue;
+            };
+            let place = search.places[number - 1];
+            match self.known.get(&group.rollouts[search.rollout].tokens[..place.tokens]) {
+                Some(value) => {
+                    self.reused += 1;
+                    search.known.insert(number, (value.clone(), false));
+                }
+                None => return Some(From { group: self.group, rollout: search.rollout, place }),
+            }
+        }
+    }
+
+    /// Begins the search of `candidate`, from which a continuation becomes a rollout of the group.
+    fn begin(&mut self, candidate: Candidate, group: &mut Group, format: &Format, tokenizer: &Tokenizer) {
+        self.searches += 1;
+        let (rollout, from) = &self.sampled[candidate.rollout];
+        let places = places(rollout, format, tokenizer);
+        // Up to the state the prefix is known to be good; it stands among the places.
+        let at = places.iter().position(|place| place.tokens == from.tokens);
+        let state = at.and_then(|at| Some((at + 1, self.known.get(&rollout.tokens[..from.tokens])?.clone())));
+        let number = if from.tokens == 0 {
+            candidate.rollout
+        } else {
+            group.rollouts.push(rollout.clone());
+            group.rollouts.len() - 1
+        };
+        let known = state.into_iter().map(|(number, value)| (number, (value, false))).collect();
+        self.search = Some(Search { rollout: number, places, known });
+    }
+
+    /// Notes what the continuations `from` a place are worth: a new state, whose wrong ones may be searched.
+    fn learn(&mut self, group: &Group, from: From, rollouts: Vec<Rollout>) -> CutValue {
+        let right: Vec<bool> = rollouts.iter().map(|rollout| good(group, rollout)).collect();
+        let value = CutValue::of(from.place, &rollouts, &right);
+        let first = self.sampled.len();
+        let wrong = rollouts.iter().enumerate().filter(|(at, _)| !right[*at]);
+        let wrong = wrong.map(|(at, rollout)| (first + at, rollout.tokens.len() - from.place.tokens));
+        self.pool.add(value.soft(), wrong.collect::<Vec<_>>());
+        self.sampled.extend(rollouts.into_iter().map(|rollout| (rollout, from.place)));
+        let prefix = &group.rollouts[from.rollout].tokens[..from.place.tokens];
+        self.known.insert(prefix.to_vec(), value.clone());
+        if let Some(search) = &mut self.search {
+            let number = search.places.iter().position(|place| *place == from.place);
+            search.known.extend(number.map(|at| (at + 1, (value.clone(), true))));
+        }
+        value
+    }
+}
+
+impl Search {
+    /// Hands the cuts to the rollout, and counts the labels that are new.
+    fn end(&self, group: &mut Group, count: usize, cost: &mut Cost) {
+        let shared = self.known.iter().rev().find(|(_, (value, own))| !own && value.hard());
+        let tokens = group.rollouts[self.rollout].tokens.len();
+        let known = |number: usize| {
+            let (value, own) = self.known.get(&number)?;
+            own.then(|| value.hard())
+        };
+        cost.labelled(
+            &self.places,
+            known,
+            shared.map_or(0, |(number, _)| *number),
+            [count, group.prompt.len(), tokens],
+        );
+        group.rollouts[self.rollout].cuts = self.known.values().map(|(value, _)| value.clone()).collect();
+    }
+}
