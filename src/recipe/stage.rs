@@ -26,7 +26,8 @@ pub struct Run {
     pub name: Option<String>,
     /// Everything random derives from it.
     pub seed: u64,
-    /// Steps of a stage; of `loop.star`, of its first round.
+    /// Steps of a stage; of `loop.star`, of its first round. With `loop.prm`, 0 measures a reward model that is there, as
+    /// `[eval]` says, and trains nothing.
     pub steps: Option<usize>,
     /// Passes over the questions, where `steps` is not given.
     pub epochs: f64,
@@ -102,11 +103,13 @@ impl Stage {
         let problem =
             |path: &str, message: &str, remedy: &str| Err(recipe.problem(table, path, message, remedy));
 
-        if self.run.steps == Some(0) {
+        let measures =
+            matches!(self.lesson, Loop::Prm(_)) && self.eval.as_ref().is_some_and(|eval| eval.at_start);
+        if self.run.steps == Some(0) && !measures {
             return problem(
                 "run.steps",
                 "there is nothing to do in 0 steps",
-                "give at least 1, or use run.epochs",
+                "give at least 1, or use run.epochs; only loop.prm with eval.at_start = true measures what is there",
             );
         }
         if !(self.run.epochs > 0.0 && self.run.epochs.is_finite()) {

@@ -98,7 +98,6 @@ impl Default for Registry {
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
-            .reward("judge", judge::Judge::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
@@ -109,6 +108,10 @@ impl Default for Registry {
             .with("process", |table, format| {
                 let section: process::Process = registry::read(table)?;
                 Ok(Box::new(section.build(format).map_err(|error| format!("{error:#}"))?))
+            })
+            .with("judge", |table, format| {
+                let section: judge::Judge = registry::read(table)?;
+                Ok(Box::new(section.checked(format).map_err(|error| format!("{error:#}"))?))
             })
             .with("reader", |table, format| {
                 let config: reader::Reader = registry::read(table)?;

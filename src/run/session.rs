@@ -3,12 +3,12 @@
 use super::places::{PAIRS, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
-use super::{collect, run_name, star, summary, train};
+use super::{collect, diagram, run_name, star, summary, train};
 use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval;
-use crate::log::{Board, JsonLines, Metrics, Show, table, tree};
+use crate::log::{Board, JsonLines, Metrics, Show, plot, table, tree};
 use crate::loops::Loop;
 use crate::optim::AdamW;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
@@ -231,14 +231,14 @@ impl Session {
             board.add(metrics.iter(), step);
         }
         files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
+        diagram::reliability(self.dir.path(), &label(&opened.name, opened.round), &report)?;
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
             loop_round: opened.loop_round,
             step,
-            report: report.clone(),
-        }])?;
-        self.reliability(opened, &report)
+            report,
+        }])
     }
 
     /// Saves the policy and the optimiser if `[checkpoint]` says so.
@@ -280,6 +280,21 @@ impl Session {
         let svg = tree::picture(&leaves)
             .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
         svg.map_or(Ok(()), |svg| write_atomic(&path, svg.as_bytes()))
+    }
+
+    /// Draws the accuracy by round of a stage whose loop has rounds: `<stage>-accuracy.svg`.
+    fn picture(&self, opened: &Opened) -> Result<()> {
+        let evaluations = self.evaluations()?;
+        let ours = |stage: &&Vec<&Evaluation>| {
+            stage.iter().all(|e| e.stage == opened.name && e.round == opened.round)
+        };
+        let stages = summary::by_round(&evaluations);
+        let Some(stage) = stages.iter().find(ours) else { return Ok(()) };
+        let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref()).unwrap_or("class");
+        let path = self.dir.path().join(format!("{}-accuracy.svg", label(&opened.name, opened.round)));
+        let svg = plot::accuracy(&[summary::panel(stage, by)])
+            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
+        write_atomic(&path, svg.as_bytes())
     }
 
     /// Prints what the evaluations say, and where everything is.
