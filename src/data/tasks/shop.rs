@@ -34,7 +34,7 @@ pub struct Shop {
     pub terminate: f64,
     /// Share of the rows that click; the rest type.
     pub click: f64,
-    /// Give rows a rationale: each result up to the one that is clicked, and whether it will do.
+    /// Give rows a rationale: each result up to the one that is clicked, and whether it will do, is another thing or too dear.
     pub rationale: bool,
 }
 
@@ -142,13 +142,18 @@ impl Session {
         format!("{} {}{page}", self.wants, self.has)
     }
 
-    fn buys(&self, item: &Item) -> bool {
-        item.thing == self.wants && item.price <= self.has
+    /// Whether it will do, and what is against it.
+    fn verdict(&self, item: &Item) -> &'static str {
+        match () {
+            _ if item.thing != self.wants => "other",
+            _ if item.price > self.has => "dear",
+            _ => "yes",
+        }
     }
 
     /// The first item that will do.
     fn chosen(&self) -> Option<&Item> {
-        self.items.iter().find(|item| self.buys(item))
+        self.items.iter().find(|item| self.verdict(item) == "yes")
     }
 
     fn rationale(&self) -> String {
@@ -158,7 +163,7 @@ impl Session {
         let looked = self.chosen().map_or(self.items.len(), |chosen| {
             self.items.iter().position(|item| item == chosen).unwrap_or(0) + 1
         });
-        let line = |item: &Item| format!("{} {}", item.name, if self.buys(item) { "yes" } else { "no" });
+        let line = |item: &Item| format!("{} {}", item.name, self.verdict(item));
         self.items[..looked].iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
@@ -193,10 +198,10 @@ mod tests {
             vec![item("k3", "mug", 7), item("p2", "cup", 1), item("a9", "mug", 4), item("b1", "mug", 1)];
         let mut session = Session { wants: "mug", has: 4, items };
         assert_eq!(session.question(), "mug 4\nk3 mug 7\np2 cup 1\na9 mug 4\nb1 mug 1");
-        assert_eq!(session.rationale(), "k3 no\np2 no\na9 yes");
+        assert_eq!(session.rationale(), "k3 dear\np2 other\na9 yes");
         assert_eq!(session.action(), ("click", r#"{"type":"click","name":"a9"}"#.into()));
         session.has = 0;
-        assert_eq!(session.rationale(), "k3 no\np2 no\na9 no\nb1 no");
+        assert_eq!(session.rationale(), "k3 dear\np2 other\na9 dear\nb1 dear");
         assert_eq!(session.action(), ("terminate", r#"{"type":"terminate"}"#.into()));
         session.items.clear();
         assert_eq!(session.question(), "mug 0\nsearch");
