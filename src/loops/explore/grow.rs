@@ -1,9 +1,8 @@
 //! Trees of prefixes: wrong completions are searched for their first error, and the wrong continuations that this takes are
 //! searched in turn (OmegaPRM, Luo et al. 2024, arXiv 2406.06592).
 
-use super::Context;
 use super::cost::Cost;
-use super::explore::{From, good};
+use super::{Context, From, good};
 use crate::data::Tokenizer;
 use crate::error::Result;
 use crate::log::Metrics;
@@ -112,8 +111,7 @@ impl Question {
                 if self.searches >= tree.searches || self.sampled.len() >= tree.rollouts {
                     return None;
                 }
-                let candidate = self.pool.take()?;
-                self.begin(candidate, group, format, tokenizer);
+                self.search = self.begin(self.pool.take()?, group, format, tokenizer);
                 continue;
             };
             let known = search.known.iter().map(|(number, (value, _))| (*number, value.hard())).collect();
@@ -133,22 +131,32 @@ impl Question {
         }
     }
 
-    /// Begins the search of `candidate`, from which a continuation becomes a rollout of the group.
-    fn begin(&mut self, candidate: Candidate, group: &mut Group, format: &Format, tokenizer: &Tokenizer) {
-        self.searches += 1;
+    /// The search of `candidate`, from which a continuation becomes a rollout of the group; none where no step ends behind
+    /// its state.
+    fn begin(
+        &mut self,
+        candidate: Candidate,
+        group: &mut Group,
+        format: &Format,
+        tokenizer: &Tokenizer,
+    ) -> Option<Search> {
         let (rollout, from) = &self.sampled[candidate.rollout];
         let places = places(rollout, format, tokenizer);
+        if places.iter().all(|place| place.tokens <= from.tokens) {
+            return None;
+        }
+        self.searches += 1;
         // Up to the state the prefix is known to be good; it stands among the places.
         let at = places.iter().position(|place| place.tokens == from.tokens);
         let state = at.and_then(|at| Some((at + 1, self.known.get(&rollout.tokens[..from.tokens])?.clone())));
+        let known = state.into_iter().map(|(number, value)| (number, (value, false))).collect();
         let number = if from.tokens == 0 {
             candidate.rollout
         } else {
             group.rollouts.push(rollout.clone());
             group.rollouts.len() - 1
         };
-        let known = state.into_iter().map(|(number, value)| (number, (value, false))).collect();
-        self.search = Some(Search { rollout: number, places, known });
+        Some(Search { rollout: number, places, known })
     }
 
     /// Notes what the continuations `from` a place are worth: a new state, whose wrong ones may be searched.
@@ -186,5 +194,87 @@ impl Search {
             [count, group.prompt.len(), tokens],
         );
         group.rollouts[self.rollout].cuts = self.known.values().map(|(value, _)| value.clone()).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Example, Prompt};
+    use crate::engine::StopReason;
+    use crate::rollout::prefix::{Cuts, Tree};
+    use std::sync::Arc;
+
+    fn rollout(text: &str) -> Rollout {
+        let tokens = Tokenizer::bytes().encode(text).unwrap();
+        Rollout::new(tokens, text.into(), vec![0.0; text.len()], StopReason::Eos(0), &Format::default())
+    }
+
+    fn group(texts: &[&str]) -> Group {
+        let example = Example {
+            id: "x".into(),
+            index: 0,
+            prompt: Prompt::Text("?".into()),
+            completion: None,
+            completions: vec![],
+            feedback: None,
+            answer: Some("2".into()),
+            choices: vec![],
+            fields: serde_json::Map::new(),
+        };
+        let rollouts = texts.iter().map(|text| rollout(text)).collect();
+        Group { example: Arc::new(example), prompt: vec![1], rollouts }
+    }
+
+    /// What a policy writes behind a prefix: from one without an `x` half of the continuations are right, the others make
+    /// their mistake, an `x`, in their second line; behind an `x` all is lost.
+    fn continued(prefix: &str) -> Vec<Rollout> {
+        let lines = prefix.matches('\n').count();
+        let rest = |from: usize, wrong: Option<usize>| {
+            (from..7)
+                .map(|line| if wrong == Some(line) { "x\n".into() } else { format!("{line}\n") })
+                .collect::<String>()
+        };
+        match prefix.contains('x') {
+            true => vec![rollout(&format!("{prefix}{}#### 1", rest(lines, None))); 2],
+            false => vec![
+                rollout(&format!("{prefix}{}#### 2", rest(lines, None))),
+                rollout(&format!("{prefix}{}#### 1", rest(lines, Some(lines + 1)))),
+            ],
+        }
+    }
+
+    #[test]
+    fn every_search_ends_at_the_mistake_and_no_prefix_is_asked_for_twice() {
+        let section = PrefixRollout {
+            cuts: Cuts::Tree,
+            tree: Tree { searches: 4, ..Tree::default() },
+            ..PrefixRollout::default()
+        };
+        let mut group = group(&["0\n1\n2\n3\n4\nx\n6\n#### 1", "0\n1\n2\n3\n4\n5\n6\n#### 2"]);
+        let mut question = Question::new(&section, 0, &group);
+        let (format, tokenizer, mut cost) = (Format::default(), Tokenizer::bytes(), Cost::default());
+        let mut asked = Vec::new();
+        while let Some(from) = question.next(&section, &mut group, &format, &tokenizer, &mut cost) {
+            let prefix = group.rollouts[from.rollout].text[..from.place.bytes].to_string();
+            question.learn(&group, from, continued(&prefix));
+            asked.push(prefix);
+        }
+        let mut once = asked.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), asked.len(), "{asked:?}");
+        assert_eq!(question.searches, 4);
+        let searched: Vec<&Rollout> =
+            group.rollouts.iter().filter(|rollout| !rollout.cuts.is_empty()).collect();
+        assert_eq!((searched.len(), group.rollouts.len()), (4, 2 + 3), "three are continuations of others");
+        for rollout in searched {
+            let mistake = rollout.text.lines().position(|line| line == "x").unwrap() + 1;
+            let first = rollout.cuts.iter().find(|cut| !cut.hard()).map(|cut| cut.step);
+            let good = rollout.cuts.iter().rev().find(|cut| cut.hard()).map(|cut| cut.step);
+            assert_eq!((first, good), (Some(mistake), Some(mistake - 1)), "{rollout:?}");
+        }
+        // The first search, of seven steps whose sixth is the mistake: after 4 good, after 6 not, after 5 good.
+        assert_eq!(asked[..3], ["0\n1\n2\n3\n", "0\n1\n2\n3\n4\nx\n", "0\n1\n2\n3\n4\n"]);
     }
 }

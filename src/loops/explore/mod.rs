@@ -1,14 +1,17 @@
 //! Completions cut between their steps and continued, so that every step has a value.
 
+mod cost;
+mod grow;
+
 use super::Context;
-use super::cost::Cost;
 use crate::engine::Statistics;
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::reward::answer;
+use crate::reward::{Models, answer};
 use crate::rollout::prefix::{self, Cut, CutValue, Cuts, Place, PrefixRollout};
 use crate::rollout::{Group, Rollout};
 use crate::seed;
+use cost::Cost;
 use std::collections::BTreeMap;
 
 /// A place in a rollout that is to be gone on from.
@@ -32,7 +35,7 @@ struct Search {
 }
 
 impl Context {
-    /// `count` continuations of each place, scored by the recipe's rewards as a group of its own. `salt` tells apart
+    /// `count` continuations of each place, scored by the recipe's rewards of any weight as a group of its own. `salt` tells apart
     /// several calls for one place. Also what that took.
     pub fn continuations(
         &mut self,
@@ -67,7 +70,8 @@ impl Context {
             Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts }
         };
         let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
-        self.score(&mut continued)?;
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        self.rewards.score_counting(&mut continued, &models)?;
         Ok((continued.into_iter().map(|group| group.rollouts).collect(), statistics))
     }
 
