@@ -111,7 +111,8 @@ impl Question {
                 if self.searches >= tree.searches || self.sampled.len() >= tree.rollouts {
                     return None;
                 }
-                self.search = self.begin(self.pool.take()?, group, format, tokenizer);
+                let candidate = self.pool.take()?;
+                self.search = self.begin(candidate, group, format, tokenizer);
                 continue;
             };
             let known = search.known.iter().map(|(number, (value, _))| (*number, value.hard())).collect();
@@ -239,7 +240,7 @@ mod tests {
             true => vec![rollout(&format!("{prefix}{}#### 1", rest(lines, None))); 2],
             false => vec![
                 rollout(&format!("{prefix}{}#### 2", rest(lines, None))),
-                rollout(&format!("{prefix}{}#### 1", rest(lines, Some(lines + 1)))),
+                rollout(&format!("{prefix}{}#### 1", rest(lines, Some((lines + 1).min(6))))),
             ],
         }
     }
