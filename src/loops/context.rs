@@ -3,6 +3,7 @@
 use super::{Alarms, Signs};
 use crate::data::order;
 use crate::data::{Dataset, Example};
+use crate::endpoint::Client;
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
@@ -12,7 +13,7 @@ use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
 use crate::rollout::group::Heard;
-use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, tree};
+use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -94,6 +95,13 @@ impl Questions {
             .collect()
     }
 
+    /// A number for the questions of a `step` and its `attempt`-th sampling, by which an endpoint's cache tells several
+    /// askings of one question apart: 0 throughout the first pass, whatever the order, so that another run finds what it asked.
+    pub fn asking(&self, [step, attempt]: [usize; 2]) -> usize {
+        let first_pass = attempt == 0 && step * self.per_step <= self.all.len();
+        if first_pass { 0 } else { step * 1024 + attempt }
+    }
+
     /// Questions of a step.
     pub fn per_step(&self) -> usize {
         self.per_step
@@ -117,6 +125,8 @@ pub struct Context {
     pub rewards: Rewards,
     /// Where completions come from.
     pub rollout: Kind,
+    /// The endpoint that writes them, where the policy does not.
+    pub writer: Option<Client>,
     /// Which rollouts teach.
     pub select: Select,
     /// How completions are sampled.
@@ -174,10 +184,19 @@ impl Context {
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
         let mut cost = None;
+        let (questions, writer) = (&self.questions, &self.writer);
         let (rollout, progress, told) = (&self.rollout, &mut self.progress, &mut cost);
         let sample = |give: &mut dyn FnMut(&Group)| {
-            let groups = match (rollout, rollout.group_size()) {
-                (Kind::Tree(section), _) => {
+            let groups = match (rollout, writer, rollout.group_size()) {
+                (Kind::Remote(section), Some(client), _) => {
+                    let asking = questions.asking(of.map(|part| part as usize));
+                    let groups = remote::ask(client, section, policy, prompts, format, asking)?;
+                    for (name, value) in client.figures() {
+                        metrics.set(&format!("remote/{name}"), value);
+                    }
+                    groups
+                }
+                (Kind::Tree(section), ..) => {
                     let seed = |index, parent: usize, child: usize| {
                         seed::derive(&[seed(index, parent), child as u64])
                     };
@@ -185,13 +204,13 @@ impl Context {
                     *told = Some(grown.1);
                     grown.0
                 }
-                (_, Some(size)) => {
+                (.., Some(size)) => {
                     let heard = Heard { progress, group: give };
                     let sampled = group::sample_each(policy, prompts, size, sampling, format, seed, heard)?;
                     *told = Some(sampled.1);
                     return Ok(sampled.0);
                 }
-                (_, None) => dataset::read(policy, prompts, sampling, format, budget)?,
+                (.., None) => dataset::read(policy, prompts, sampling, format, budget)?,
             };
             groups.iter().for_each(give);
             Ok(groups)

@@ -1,11 +1,11 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
 use super::{Models, Part, Reward};
+use crate::data::template::environment;
 use crate::endpoint::{Client, Endpoint, Request};
 use crate::rationale::{Format, Pattern, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use anyhow::Context;
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::Value;
 use std::ops::Range;
@@ -128,12 +128,6 @@ impl Judge {
             _ => (1.0..=steps as f64).contains(&number).then_some(number as usize - 1),
         }
     }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    environment
 }
 
 struct Asking {
