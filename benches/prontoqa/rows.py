@@ -1,6 +1,6 @@
 """Writes ProntoQA in symbols for recipes/logic-orm.toml, so that a new model of one token a character can read it: a class
-is a small letter, a property a capital, "Every wumpus is a zumpus." is `a>b`, "Zumpuses are not cold." is `b-C`, the
-question stands behind `|`. Each row of the training split comes several times, its letters drawn anew.
+is a small letter, a property a capital, "Every wumpus is a zumpus." is `a>b` (`a/b` for "is not a"), "Zumpuses are cold." is
+`b+C` (`b-C` for "are not"), the question stands behind `|`. Each row of the training split comes several times, its letters drawn anew.
 
   warmup.jsonl   question and gold chain
   hinted.jsonl   the same behind a line that tells the answer, which teaches a model to heed one
@@ -50,7 +50,8 @@ def drawn(row, draw):
     properties = sorted({b for _, _, b in rules + [query] if not b.endswith("us")})
     letters = dict(zip(classes, draw.sample(string.ascii_lowercase, len(classes))))
     letters |= dict(zip(properties, draw.sample(string.ascii_uppercase, len(properties))))
-    written = lambda a, sign, b: letters[a] + (">" if b.endswith("us") else sign) + letters[b]
+    marks = lambda b: {"+": ">", "-": "/"} if b.endswith("us") else {"+": "+", "-": "-"}
+    written = lambda a, sign, b: letters[a] + marks(b)[sign] + letters[b]
     question = ",".join(written(*rule) for rule in rules) + "|" + written(*query) + "\n"
     proof = [written(*rule) for rule in chain(row["steps"])]
     assert len(proof) == 3, row
