@@ -4,9 +4,11 @@ pub mod dataset;
 pub mod group;
 pub mod hint;
 pub mod prefix;
+pub mod search;
 pub mod trace;
 pub mod tree;
 
+pub use search::Search;
 pub use trace::Trace;
 
 use crate::data::Example;
@@ -30,6 +32,14 @@ pub enum Kind {
     Prefix(prefix::PrefixRollout),
     /// The leaves of a tree that branches between steps.
     Tree(tree::TreeRollout),
+    /// The best of several samples.
+    BestOf(search::BestOf),
+    /// The answer that the scores of several samples add up to most for.
+    WeightedVote(search::WeightedVote),
+    /// Beam search step by step.
+    Beam(search::Beam),
+    /// Steps or tokens drawn by their score.
+    Guided(search::Guided),
     /// The rows' own completions.
     Dataset(dataset::DatasetRollout),
 }
@@ -50,7 +60,18 @@ impl Kind {
             Kind::Hint(hint) => hint.validate(),
             Kind::Prefix(prefix) => prefix.validate(),
             Kind::Tree(tree) => tree.validate(),
-            _ => Ok(()),
+            _ => self.search().map_or(Ok(()), Search::validate),
+        }
+    }
+
+    /// The search among completions that it is, if it is one.
+    pub fn search(&self) -> Option<&dyn Search> {
+        match self {
+            Kind::BestOf(search) => Some(search),
+            Kind::WeightedVote(search) => Some(search),
+            Kind::Beam(search) => Some(search),
+            Kind::Guided(search) => Some(search),
+            _ => None,
         }
     }
 
@@ -61,6 +82,7 @@ impl Kind {
             Kind::Hint(hint) => Some(hint.size),
             Kind::Prefix(prefix) => Some(prefix.size),
             Kind::Tree(tree) => Some(tree.leaves()),
+            Kind::BestOf(_) | Kind::WeightedVote(_) | Kind::Beam(_) | Kind::Guided(_) => Some(1),
             Kind::Dataset(_) => None,
         }
     }
