@@ -103,12 +103,9 @@ fn what_does_not_fit_a_search_is_named_with_the_remedy() {
     let said = |recipe: &str| Program::new(&format!("{BASE}{recipe}")).train(&["--dry-run"]).code(2);
     let best = "[stage.rollout.best_of]\n";
     let greedy = said(&format!("[stage.loop.evaluate]\n[stage.eval]\n{best}"));
-    assert!(
-        greedy.contains("eval.temperature") && greedy.contains("leave rollout.best_of no choice"),
-        "{greedy}"
-    );
+    assert!(greedy.contains("leave rollout.best_of no choice"), "{greedy}");
     let samples = said(&format!("{EVALUATE}samples = 4\n{best}"));
-    assert!(samples.contains("eval.samples"), "{samples}");
+    assert!(samples.contains("rollout.best_of gives one answer to a question"), "{samples}");
     let learns = said(&format!("[stage.loop.grpo]\n{best}"));
     assert!(learns.contains("loop.grpo learns from the policy's own samples"), "{learns}");
     let by = said(&format!("{EVALUATE}{best}by = \"proces\"\n"));
