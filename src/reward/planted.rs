@@ -156,12 +156,10 @@ mod tests {
 
     #[test]
     fn a_letter_goes_back_to_the_longest_beginning() {
-        let hidden: Vec<char> = "aabaa".chars().collect();
-        // aabaa: after aab a wrong b leaves nothing, after aa another a leaves aa, after the whole nothing is lost.
-        assert_eq!(
-            [next(&hidden, 3, 'b'), next(&hidden, 2, 'a'), next(&hidden, 4, 'b'), next(&hidden, 5, 'c')],
-            [0, 2, 3, 5]
-        );
+        let hidden: Vec<char> = "ababc".chars().collect();
+        // abab and another a end in aba; aba and a in a; a and c in nothing; what is there whole stays.
+        let of = |matched, letter| next(&hidden, matched, letter);
+        assert_eq!([of(4, 'a'), of(3, 'a'), of(1, 'c'), of(5, 'c')], [3, 1, 0, 5]);
     }
 
     #[test]
