@@ -85,7 +85,8 @@ impl Prm {
         if cut && (self.too_long == TooLong::Drop || places.is_empty()) {
             return Ok(Made::TooLong);
         }
-        laid.tokens.truncate(laid.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
+        // A completion without steps is its prompt alone.
+        laid.tokens.truncate(laid.places.get(fits.wrapping_sub(1)).map_or(laid.prompt, |last| last + 1));
         laid.places = places;
         let item = Item::of(vec![laid], targets);
         Ok(if cut { Made::Cut(item) } else { Made::Item(item) })

@@ -205,9 +205,11 @@ impl Lesson for Prm {
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
         let rows = context.questions.of_step(step);
-        let items: Vec<Item> =
-            rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
-        metrics.add("rows_too_long", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
+        let fitting: Vec<&Item> =
+            rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).collect();
+        metrics.add("rows_too_long", 1.0 - fitting.len() as f64 / rows.len() as f64, rows.len() as f64);
+        let teaches = |item: &&Item| item.weight(self.compares()) > 0.0;
+        let items: Vec<Item> = fitting.into_iter().filter(teaches).cloned().collect();
         let weight: f64 = items.iter().map(|item| item.weight(self.compares())).sum();
         let update = Update { items: (0..items.len()).collect(), weight };
         let updates = if weight > 0.0 { vec![update] } else { vec![] };
