@@ -185,6 +185,9 @@ impl Stage {
                 "set data.eval, or a data.task that has some",
             );
         }
+        if let Some((path, message, remedy)) = self.check_search() {
+            return problem(path, &message, remedy);
+        }
         if let Some((path, message, remedy)) = self.check_star() {
             return problem(path, message, remedy);
         }
@@ -241,6 +244,51 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// What does not fit a search for answers: the key, what is wrong, the remedy.
+    fn check_search(&self) -> Option<(&'static str, String, &'static str)> {
+        let search = self.rollout.search()?;
+        let name = search.name();
+        if self.lesson.rolls_out() && !matches!(self.lesson, Loop::Collect(_)) {
+            let message = format!(
+                "loop.{} learns from the policy's own samples, and a search picks",
+                self.lesson.name()
+            );
+            return Some((
+                "rollout",
+                message,
+                "use [rollout.group]; a search serves loop.collect, loop.evaluate and [eval]",
+            ));
+        }
+        if self.reward.is_empty() {
+            let message = format!("nothing judges what rollout.{name} is to choose among");
+            return Some(("rollout", message, "add [reward.process] with its model, or another reward"));
+        }
+        if let Some(by) = search.by().filter(|by| !self.reward.contains_key(*by)) {
+            let message = format!("rollout.{name}.by = \"{by}\" names no reward");
+            return Some(("rollout", message, "name one of the [reward] tables"));
+        }
+        let greedy = |key: &'static str, temperature: f64| {
+            let message = format!("greedy samples are all the same, and leave rollout.{name} no choice");
+            (temperature == 0.0 && search.n() > 1).then_some((
+                key,
+                message,
+                "use a positive temperature, such as 1.0",
+            ))
+        };
+        let collects = matches!(self.lesson, Loop::Collect(_));
+        if collects
+            && let Some(problem) = greedy("policy.sampling.temperature", self.policy.sampling.temperature)
+        {
+            return Some(problem);
+        }
+        let eval = self.eval.as_ref()?;
+        if eval.samples > 1 {
+            let message = format!("rollout.{name} gives one answer to a question; its n says among how many");
+            return Some(("eval.samples", message, "leave it at 1; the figures by n come with the search"));
+        }
+        greedy("eval.temperature", eval.temperature)
     }
 
     /// What of the other sections does not fit `loop.star`: the key, what is wrong, the remedy.

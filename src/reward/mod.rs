@@ -13,13 +13,16 @@ pub mod certainty;
 pub mod column;
 pub mod command;
 pub mod copying;
+pub mod critic;
 pub mod format;
+pub mod guide;
 pub mod hierarchical;
 pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
+pub mod planted;
 pub mod process;
 pub mod readability;
 pub mod reader;
@@ -32,6 +35,7 @@ mod weighted;
 pub(crate) use answer::plain;
 pub use answer::{correct, gold};
 pub use part::Part;
+pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
 use weighted::Weighted;
@@ -102,6 +106,7 @@ impl Default for Registry {
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
+            .reward("planted", planted::Planted::checked)
             .reward("readability", readability::Readability::checked)
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
@@ -109,6 +114,14 @@ impl Default for Registry {
             .with("process", |table, format| {
                 let section: process::Process = registry::read(table)?;
                 Ok(Box::new(section.build(format).map_err(|error| format!("{error:#}"))?))
+            })
+            .with("critic", |table, format| {
+                let section: critic::Critic = registry::read(table)?;
+                Ok(Box::new(section.checked(format).map_err(|error| format!("{error:#}"))?))
+            })
+            .with("guide", |table, format| {
+                let section: guide::Guide = registry::read(table)?;
+                Ok(Box::new(section.checked(format).map_err(|error| format!("{error:#}"))?))
             })
             .with("reader", |table, format| {
                 let config: reader::Reader = registry::read(table)?;
