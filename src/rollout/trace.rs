@@ -66,7 +66,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "id",
     "example",
     "step",
