@@ -10,12 +10,25 @@ use toml::{Table, Value};
 /// element ends in its index, as in `data.train.1`.
 pub fn references(table: &Table, listed: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for path in listed {
+    for path in expanded(table, listed) {
         if let Some(value) = at(table, &path.split('.').collect::<Vec<_>>()) {
-            collect(value, path, &mut found);
+            collect(value, &path, &mut found);
         }
     }
     found
+}
+
+/// The listed keys as they stand in `table`: `*` is any key of a section, as in `reward.*.model`.
+fn expanded(table: &Table, listed: &[&str]) -> Vec<String> {
+    let keys = |path: &&str| match path.split_once(".*.") {
+        None => vec![path.to_string()],
+        Some((section, rest)) => {
+            let inside = at(table, &section.split('.').collect::<Vec<_>>()).and_then(Value::as_table);
+            let names = inside.into_iter().flat_map(Table::keys);
+            names.map(|name| format!("{section}.{name}.{rest}")).collect()
+        }
+    };
+    listed.iter().flat_map(keys).collect()
 }
 
 /// Replaces every reference in the `listed` keys by what `resolve(path, stage name)` says, such as the folder of a
@@ -25,11 +38,11 @@ pub fn substitute(
     listed: &[&str],
     mut resolve: impl FnMut(&str, &str) -> Result<String>,
 ) -> Result<()> {
-    for path in listed {
+    for path in expanded(table, listed) {
         let mut keys = path.split('.');
         let Some(first) = keys.next().and_then(|key| table.get_mut(key)) else { continue };
         if let Some(value) = keys.try_fold(first, |value, key| value.as_table_mut()?.get_mut(key)) {
-            replace(value, path, &mut resolve)?;
+            replace(value, &path, &mut resolve)?;
         }
     }
     Ok(())
@@ -111,10 +124,13 @@ impl Recipe {
 
     /// The listed key that `path` is or lies in.
     fn listed<'a>(&self, path: &'a str) -> &'a str {
-        let inside = |key: &&&str| {
-            path.strip_prefix(**key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        let covers = |key: &&str| {
+            let segments = key.split('.').count();
+            let first: Vec<&str> = path.split('.').take(segments).collect();
+            let alike = key.split('.').zip(&first).all(|(key, own)| key == "*" || key == *own);
+            (alike && first.len() == segments).then(|| first.join(".").len())
         };
-        self.rules.references.iter().find(inside).map_or(path, |key| &path[..key.len()])
+        self.rules.references.iter().find_map(covers).map_or(path, |length| &path[..length])
     }
 
     /// What stands at the top level in the place of `path`: `(section, key, value)`; a rival alternative counts.
