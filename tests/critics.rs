@@ -26,7 +26,7 @@ threads = 1
 fn critics_and_guides_judge_a_search() {
     let alphabet = "alphabet = \"0123456789+=:# \\n>yesno\"\n";
     let recipe = TINY.replace("hidden_size", &format!("{alphabet}hidden_size"));
-    let stages = r##"
+    let stages = r#####"
 [run]
 steps = 2
 [policy.sampling]
@@ -73,7 +73,7 @@ max_new_tokens = 8
 [stage.loop.evaluate]
 [stage.eval]
 temperature = 1.0
-"##;
+"#####;
     let program = Program::new(&format!("{recipe}{stages}"));
     program.train(&["--quiet"]).success();
     let found = lines(&program.out().join("metrics.jsonl")).pop().unwrap();
@@ -112,7 +112,8 @@ form = "progress"
 [optim]
 lr = 2e-2
 "#;
-    let program = Program::new(&format!("{recipe}{stages}").replace("[data]\n", "[data]\nprompts_per_step = 2\n"));
+    let program =
+        Program::new(&format!("{recipe}{stages}").replace("[data]\n", "[data]\nprompts_per_step = 2\n"));
     program.train(&["--quiet"]).success();
     let found = lines(&program.out().join("metrics.jsonl"));
     let share = |step: usize| number(&found[step - 1], "rewards/planted/mean");

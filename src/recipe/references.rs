@@ -167,3 +167,19 @@ impl Recipe {
         all.into_iter().filter(|(_, name)| later(name)).map(|(path, _)| path).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_reward_may_refer_to_a_stage() {
+        let recipe = "[reward.a]\nmodel = \"@x\"\n[reward.b]\nweight = 1\n[reward.c]\nmodel = \"y\"\n[data]\nmodel = \"@z\"";
+        let mut table: Table = toml::from_str(recipe).unwrap();
+        let listed = ["reward.*.model", "policy.model"];
+        assert_eq!(references(&table, &listed), [("reward.a.model".to_string(), "x".to_string())]);
+        substitute(&mut table, &listed, |path, name| Ok(format!("{path}={name}"))).unwrap();
+        assert_eq!(table["reward"]["a"]["model"].as_str(), Some("reward.a.model=x"));
+        assert_eq!(table["reward"]["c"]["model"].as_str(), Some("y"));
+    }
+}
