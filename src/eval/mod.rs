@@ -3,6 +3,7 @@
 mod answering;
 pub mod calibration;
 mod confidence;
+pub mod lengths;
 pub mod process;
 pub mod search;
 pub mod statistics;

@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use super::nearest::{did_you_mean, list, nearest, or_semicolon};
-use super::stages::{StageTable, at};
+use super::stages::{StageTable, at, section};
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -10,25 +10,12 @@ use toml::{Table, Value};
 /// element ends in its index, as in `data.train.1`.
 pub fn references(table: &Table, listed: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for path in expanded(table, listed) {
+    for path in listed.iter().flat_map(|key| places(table, key)) {
         if let Some(value) = at(table, &path.split('.').collect::<Vec<_>>()) {
             collect(value, &path, &mut found);
         }
     }
     found
-}
-
-/// The listed keys as they stand in `table`: `*` is any key of a section, as in `reward.*.model`.
-fn expanded(table: &Table, listed: &[&str]) -> Vec<String> {
-    let keys = |path: &&str| match path.split_once(".*.") {
-        None => vec![path.to_string()],
-        Some((section, rest)) => {
-            let inside = at(table, &section.split('.').collect::<Vec<_>>()).and_then(Value::as_table);
-            let names = inside.into_iter().flat_map(Table::keys);
-            names.map(|name| format!("{section}.{name}.{rest}")).collect()
-        }
-    };
-    listed.iter().flat_map(keys).collect()
 }
 
 /// Replaces every reference in the `listed` keys by what `resolve(path, stage name)` says, such as the folder of a
@@ -38,7 +25,7 @@ pub fn substitute(
     listed: &[&str],
     mut resolve: impl FnMut(&str, &str) -> Result<String>,
 ) -> Result<()> {
-    for path in expanded(table, listed) {
+    for path in listed.iter().flat_map(|key| places(table, key)).collect::<Vec<_>>() {
         let mut keys = path.split('.');
         let Some(first) = keys.next().and_then(|key| table.get_mut(key)) else { continue };
         if let Some(value) = keys.try_fold(first, |value, key| value.as_table_mut()?.get_mut(key)) {
@@ -46,6 +33,23 @@ pub fn substitute(
         }
     }
     Ok(())
+}
+
+/// The paths that a listed key names in `table`: one, or, where a `*` in it stands for any name, one for each.
+fn places(table: &Table, key: &str) -> Vec<String> {
+    let Some((above, below)) = key.split_once(".*.") else { return vec![key.to_owned()] };
+    let names = section(table, above).into_iter().flat_map(Table::keys);
+    names.map(|name| format!("{above}.{name}.{below}")).collect()
+}
+
+/// The part of `path` that a listed key names, where the path is that key or lies in it.
+pub(super) fn named_by<'a>(key: &str, path: &'a str) -> Option<&'a str> {
+    let (mut names, mut end) = (path.split('.'), 0);
+    for part in key.split('.') {
+        let name = names.next().filter(|name| part == "*" || part == *name)?;
+        end += name.len() + 1;
+    }
+    Some(&path[..end - 1])
 }
 
 fn collect(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
@@ -124,13 +128,7 @@ impl Recipe {
 
     /// The listed key that `path` is or lies in.
     fn listed<'a>(&self, path: &'a str) -> &'a str {
-        let covers = |key: &&str| {
-            let segments = key.split('.').count();
-            let first: Vec<&str> = path.split('.').take(segments).collect();
-            let alike = key.split('.').zip(&first).all(|(key, own)| key == "*" || key == *own);
-            (alike && first.len() == segments).then(|| first.join(".").len())
-        };
-        self.rules.references.iter().find_map(covers).map_or(path, |length| &path[..length])
+        self.rules.references.iter().find_map(|key| named_by(key, path)).unwrap_or(path)
     }
 
     /// What stands at the top level in the place of `path`: `(section, key, value)`; a rival alternative counts.
@@ -165,21 +163,5 @@ impl Recipe {
             |name: &str| self.stages().iter().any(|other| other.name == name && other.index >= stage.index);
         let all = references(&stage.table, self.rules.references);
         all.into_iter().filter(|(_, name)| later(name)).map(|(path, _)| path).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_reward_may_refer_to_a_stage() {
-        let recipe = "[reward.a]\nmodel = \"@x\"\n[reward.b]\nweight = 1\n[reward.c]\nmodel = \"y\"\n[data]\nmodel = \"@z\"";
-        let mut table: Table = toml::from_str(recipe).unwrap();
-        let listed = ["reward.*.model", "policy.model"];
-        assert_eq!(references(&table, &listed), [("reward.a.model".to_string(), "x".to_string())]);
-        substitute(&mut table, &listed, |path, name| Ok(format!("{path}={name}"))).unwrap();
-        assert_eq!(table["reward"]["a"]["model"].as_str(), Some("reward.a.model=x"));
-        assert_eq!(table["reward"]["c"]["model"].as_str(), Some("y"));
     }
 }

@@ -5,7 +5,7 @@
 pub struct Rules {
     /// Sections of which a stage has exactly one alternative.
     pub choices: &'static [Choice],
-    /// Keys whose strings may say `"@stage"`.
+    /// Keys whose strings may say `"@stage"`; `*` stands for any one name.
     pub references: &'static [&'static str],
     /// Sections from which `name = false` takes an inherited table away.
     pub removable: &'static [&'static str],

@@ -13,6 +13,7 @@ use crate::loops::grpo::ZeroVariance;
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::rollout::Kind;
+use crate::rollout::prefix::Cuts;
 use crate::select::{Select, pairs};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -25,7 +26,8 @@ pub struct Run {
     pub name: Option<String>,
     /// Everything random derives from it.
     pub seed: u64,
-    /// Steps of a stage; of `loop.star`, of its first round.
+    /// Steps of a stage; of `loop.star`, of its first round. With `loop.prm`, 0 measures a reward model that is there, as
+    /// `[eval]` says, and trains nothing.
     pub steps: Option<usize>,
     /// Passes over the questions, where `steps` is not given.
     pub epochs: f64,
@@ -101,11 +103,13 @@ impl Stage {
         let problem =
             |path: &str, message: &str, remedy: &str| Err(recipe.problem(table, path, message, remedy));
 
-        if self.run.steps == Some(0) {
+        let measures =
+            matches!(self.lesson, Loop::Prm(_)) && self.eval.as_ref().is_some_and(|eval| eval.at_start);
+        if self.run.steps == Some(0) && !measures {
             return problem(
                 "run.steps",
                 "there is nothing to do in 0 steps",
-                "give at least 1, or use run.epochs",
+                "give at least 1, or use run.epochs; only loop.prm with eval.at_start = true measures what is there",
             );
         }
         if !(self.run.epochs > 0.0 && self.run.epochs.is_finite()) {
@@ -199,6 +203,16 @@ impl Stage {
                 "loop.grpo.steps",
                 &format!("there is no [reward.{}] that scores steps", steps.reward),
                 "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
+            );
+        }
+        if let Kind::Prefix(prefix) = &self.rollout
+            && prefix.cuts == Cuts::Tree
+            && self.lesson.trains()
+        {
+            return problem(
+                "rollout.prefix.cuts",
+                "a tree adds continuations to a group, which are no independent samples",
+                "use loop.collect here, or cuts = \"search\"",
             );
         }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {

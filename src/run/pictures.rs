@@ -4,6 +4,7 @@ use super::summary::{self, Evaluation};
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::eval::Report;
+use crate::log::reliability::{Bin, diagram};
 use crate::log::{plot, tree};
 use crate::rollout::Trace;
 use std::path::Path;
@@ -38,6 +39,20 @@ pub fn by_number(folder: &Path, name: &str, report: &Report) -> Result<()> {
     let panel = report.search.as_ref().map(|search| summary::by_number(name, search));
     let svg = panel.map(|panel| plot::accuracy(&[panel], "completions"));
     write(&folder.join(format!("{name}-by-n.svg")), svg)
+}
+
+/// Draws confidence against accuracy, where the evaluation of the stage `name` measured it: `<name>-reliability.svg`.
+pub fn reliability(folder: &Path, name: &str, report: &Report) -> Result<()> {
+    let process = report.process.as_ref().and_then(|process| process.calibration.as_ref());
+    let Some(found) = process.or(report.calibration.as_ref()) else { return Ok(()) };
+    let bins = found.bins.iter().map(|bin| Bin {
+        points: bin.points,
+        confidence: bin.confidence,
+        accuracy: bin.accuracy,
+    });
+    let title = format!("{name}: calibration error {:.3}", found.error);
+    let svg = diagram(&title, &bins.collect::<Vec<_>>());
+    write(&folder.join(format!("{name}-reliability.svg")), Some(svg))
 }
 
 fn write(path: &Path, svg: Option<std::result::Result<String, String>>) -> Result<()> {

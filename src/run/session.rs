@@ -248,6 +248,7 @@ impl Session {
             board.add(metrics.iter(), step);
         }
         files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
+        pictures::reliability(self.dir.path(), &label(&opened.name, opened.round), &report)?;
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
