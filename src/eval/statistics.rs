@@ -94,7 +94,8 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor())
 }
 
-fn same(a: &str, b: &str) -> bool {
+/// Whether two answers are equal as numbers, or as text but for case and white space.
+pub(super) fn same(a: &str, b: &str) -> bool {
     let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
     number::equal(a, b) || words(a) == words(b)
 }

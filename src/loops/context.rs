@@ -3,7 +3,6 @@
 use super::{Alarms, Signs};
 use crate::data::order;
 use crate::data::{Dataset, Example};
-use crate::endpoint::Client;
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
@@ -12,7 +11,9 @@ use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
-use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, remote, tree};
+use crate::rollout::tree::At;
+use crate::rollout::tree::schema::{self, Grower};
+use crate::rollout::{Group, Kind, Means, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -124,8 +125,8 @@ pub struct Context {
     pub rewards: Rewards,
     /// Where completions come from.
     pub rollout: Kind,
-    /// The endpoint that writes them, where the policy does not.
-    pub writer: Option<Client>,
+    /// What that needs besides the policy.
+    pub means: Means,
     /// Which rollouts teach.
     pub select: Select,
     /// How completions are sampled.
@@ -182,13 +183,28 @@ impl Context {
         let (policy, sampling, format) = (&self.policy, &self.sampling, &self.format);
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
-        if let (Kind::Remote(section), Some(client)) = (&self.rollout, &self.writer) {
-            let asking = self.questions.asking(of.map(|part| part as usize));
+        let asking = self.questions.asking(of.map(|part| part as usize));
+        if let (Kind::Remote(section), Some(client)) = (&self.rollout, &self.means.client) {
             let groups = remote::ask(client, section, policy, prompts, format, asking)?;
-            client.figures().iter().for_each(|(name, value)| metrics.set(&format!("remote/{name}"), *value));
+            report(&client.figures(), "remote", metrics);
             return Ok(groups);
         }
         let (groups, statistics) = match (&self.rollout, self.rollout.group_size()) {
+            (Kind::Tree(section), _) if section.at == At::Questions => {
+                let Means { client, rubrics } = &self.means;
+                let client = client.as_ref();
+                let grower = Grower { policy, client, sampling, rubrics, asking };
+                let section = section.schema.as_deref().cloned().unwrap_or_default();
+                let seed = |index, node: usize, vote: usize| seed::derive(&[seed(index, node), vote as u64]);
+                let (groups, statistics, counts) =
+                    schema::grow(&grower, prompts, &section, format, &seed, &mut self.progress)?;
+                report(&counts.figures(), "tree", metrics);
+                if let Some(client) = client {
+                    report(&client.figures(), "remote", metrics);
+                    return Ok(groups);
+                }
+                (groups, statistics)
+            }
             (Kind::Tree(section), _) => {
                 let seed =
                     |index, parent: usize, child: usize| seed::derive(&[seed(index, parent), child as u64]);
@@ -319,6 +335,10 @@ impl Context {
     }
 }
 
+fn report(figures: &[(String, f64)], of: &str, metrics: &mut Metrics) {
+    figures.iter().for_each(|(name, value)| metrics.set(&format!("{of}/{name}"), *value));
+}
+
 /// A rollout as filters and pair builders see it.
 pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
     Candidate {
@@ -328,5 +348,6 @@ pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         truncated: rollout.truncated(),
         tokens: &rollout.tokens,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
+        confidence: rollout.confidence(),
     }
 }

@@ -72,6 +72,7 @@ fn candidate(trace: &Trace) -> Candidate<'_> {
         truncated: trace.stop == StopReason::Length,
         tokens: &trace.completion_ids,
         rating: None,
+        confidence: None,
     }
 }
 

@@ -103,7 +103,14 @@ fn lines_end_steps() {
 #[test]
 fn inner_nodes_are_worth_what_is_below_them() {
     let leaf = |reward: f64, way: &[(usize, usize)]| {
-        let forks = way.iter().map(|&(node, copies)| Fork { node, tokens: 0, bytes: 0, copies, value: 0.0 });
+        let forks = way.iter().map(|&(node, copies)| Fork {
+            node,
+            tokens: 0,
+            bytes: 0,
+            copies,
+            value: 0.0,
+            vote: None,
+        });
         let empty = Rollout::new(vec![], String::new(), vec![], StopReason::Length, &Format::default());
         Rollout { reward, forks: forks.collect(), ..empty }
     };

@@ -42,6 +42,9 @@ pub enum Kind {
     /// A correct answer is better than a wrong one that begins with the same `min_prefix` tokens (reasoning paths
     /// optimisation, arXiv 2410.10858).
     SharedPrefix,
+    /// A path through a rubric's questions (`rollout.tree.at = "questions"`) that comes to the human mark is better than one of
+    /// the same answer that does not (thought trees, arXiv 2406.19949).
+    PathLabel,
     /// The shortest good continuation is better than the first step that no continuation recovers from, after the steps
     /// before it (Self-Explore, arXiv 2404.10346): of rollouts of `[rollout.prefix]`, whose cuts were continued. Caps count
     /// wrong rollouts in their order.
@@ -62,6 +65,8 @@ pub enum Matching {
     Score,
     /// The greatest differences of rewards first.
     Gap,
+    /// The paths that most votes are for first, each with the wrong ones that most are for (`path_label`).
+    Confidence,
     /// Those that part latest: the longest shared prefix first.
     Prefix,
 }
@@ -95,7 +100,7 @@ pub struct Dropped {
     pub none_good: usize,
     /// Groups in which nothing is bad: 1 or 0.
     pub none_bad: usize,
-    /// Rollouts that cannot be told good from bad: no gold answer, no rating.
+    /// Rollouts that cannot be told good from bad: no gold answer, no rating, no votes.
     pub ungraded: usize,
     /// Pairs of the same tokens.
     pub identical: usize,
@@ -192,6 +197,12 @@ impl Pairs {
             Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => {
                 a.correct == Some(true) && b.correct == Some(false)
             }
+            Kind::PathLabel => {
+                a.correct == Some(true)
+                    && b.correct == Some(false)
+                    && a.confidence.is_some()
+                    && b.confidence.is_some()
+            }
             Kind::ScoreMargin => a.reward > b.reward,
             Kind::RatingMargin => {
                 a.correct == Some(true)
@@ -215,6 +226,7 @@ impl Pairs {
         let graded = |candidate: &&Candidate| match self.kind {
             Kind::ScoreMargin => true,
             Kind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
+            Kind::PathLabel => candidate.correct.is_some() && candidate.confidence.is_some(),
             Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => candidate.correct.is_some(),
         };
         group.len() - group.iter().filter(graded).count()
@@ -235,6 +247,10 @@ impl Pairs {
             Matching::Near => [edits(group, pair), 0.0],
             Matching::Far => [-edits(group, pair), 0.0],
             Matching::Score => [-group[pair.chosen].reward, -group[pair.rejected].reward],
+            Matching::Confidence => {
+                let of = |index: usize| -group[index].confidence.unwrap_or(0.0);
+                [of(pair.chosen), of(pair.rejected)]
+            }
             Matching::Gap => [-pair.gap, 0.0],
             Matching::Prefix => [-(pair.prefix as f64), 0.0],
         };
