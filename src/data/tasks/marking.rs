@@ -14,14 +14,14 @@ use serde_json::{Map, json};
 use std::collections::HashSet;
 
 /// Every character of the task's questions, rationales and marks.
-pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789:.,?# \n";
+pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789:.?# \n";
 
-const MOST_ROWS: usize = 20_000;
+const MOST_ROWS: usize = 10_000;
 
-/// Marked answers: `[data.task.marking]`. A pupil's answer has a statement on some of a rubric's four elements; a statement may be
+/// Marked answers: `[data.task.marking]`. A pupil names something on some of a rubric's four elements; what is named may be
 /// clear, vague or wrong, and of the vague ones the rubric credits half, always the same. `answer` is the human mark, from 0 to
-/// 3: four credited elements give 3, three give 2, one or two give 1, but for some noise. `rationale` and `assessed` are a careless
-/// assessor's: each element's reply with the statement that it rests on, and the mark that these come to; what is vague is taken
+/// 3: four credited elements give 3, three give 2, two give 1, but for some noise. `rationale` and `assessed` are a careless
+/// assessor's: each element's reply with the word that it rests on, and the mark that these come to; what is vague is taken
 /// either way. `rubric` is the rubric itself, `set` its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,9 +30,11 @@ pub struct Marking {
     pub train: usize,
     /// Held-out rows.
     pub eval: usize,
-    /// Share of the elements of which a vague statement is made.
+    /// Sets of questions, each with a rubric of its own: 1 or 2.
+    pub sets: usize,
+    /// Share of the elements on which something vague is named.
     pub vague: f64,
-    /// Share of the vague statements that the assessor takes the wrong way.
+    /// Share of the vague words that the assessor takes the wrong way.
     pub careless: f64,
     /// Share of the human marks that are one off.
     pub noise: f64,
@@ -40,7 +42,7 @@ pub struct Marking {
 
 impl Default for Marking {
     fn default() -> Self {
-        Self { train: 2000, eval: 400, vague: 0.35, careless: 0.5, noise: 0.05 }
+        Self { train: 2000, eval: 400, sets: 1, vague: 0.35, careless: 0.5, noise: 0.05 }
     }
 }
 
@@ -69,55 +71,19 @@ const SETS: [(&str, [Element; 4]); 2] = [
     (
         "leaf",
         [
-            element(
-                "light",
-                ["sun hits it", "it has light"],
-                "a bright day",
-                "a warm day",
-                "kept in the dark",
-            ),
-            element(
-                "water",
-                ["it drinks water", "roots take water"],
-                "rain falls",
-                "air is damp",
-                "it stays dry",
-            ),
-            element(
-                "gas",
-                ["takes co2 in", "takes carbon in"],
-                "it breathes",
-                "wind blows",
-                "takes smoke in",
-            ),
-            element(
-                "green",
-                ["has chlorophyll", "green cells work"],
-                "it is green",
-                "has colour",
-                "it is red",
-            ),
+            element("light", ["sun", "lamp"], "bright", "warm", "dark"),
+            element("water", ["rain", "juice"], "moist", "steam", "dry"),
+            element("gas", ["air", "carbon"], "breath", "open", "smoke"),
+            element("green", ["green", "vein"], "young", "tall", "white"),
         ],
     ),
     (
         "rust",
         [
-            element("iron", ["it is iron", "made of steel"], "a metal nail", "it is hard", "it is wood"),
-            element(
-                "oxygen",
-                ["oxygen is there", "air gets in"],
-                "it is outside",
-                "it is open",
-                "no air gets in",
-            ),
-            element("moist", ["it is wet", "water drips"], "it rained", "it is cold", "kept in oil"),
-            element(
-                "salt",
-                ["salt speeds it", "salty water"],
-                "near the sea",
-                "near a road",
-                "sugar speeds it",
-            ),
+            element("iron", ["iron", "steel"], "nail", "hard", "wood"),
+            element("oxygen", ["oxygen", "breeze"], "outside", "free", "sealed"),
+            element("moist", ["wet", "drips"], "pond", "cold", "baked"),
+            element("salt", ["salt", "brine"], "sea", "road", "lime"),
         ],
     ),
 ];
@@ -132,7 +98,7 @@ enum Said {
     Wrong,
 }
 
-/// A pupil's answer: the set, what is said of each element, the order of the statements.
+/// A pupil's answer: the set, what is said of each element, the order of the words.
 struct Pupil {
     set: usize,
     said: [Said; 4],
@@ -149,9 +115,9 @@ impl Marking {
         let (mut seen, mut rows, mut draws) = (HashSet::new(), Vec::new(), 0);
         while rows.len() < wanted {
             draws += 1;
-            if draws > 1000 * (wanted + 100) {
+            if draws > 100 * (wanted + 100) {
                 return Err(Error::Recipe(format!(
-                    "[data.task.marking] there are not {wanted} different answers with such a share of vague statements; lower \
+                    "[data.task.marking] there are not {wanted} different answers with so many vague words; lower \
                      `train` and `eval`"
                 )));
             }
@@ -172,7 +138,8 @@ impl Marking {
             _ if shares.iter().any(|share| !(0.0..=1.0).contains(share)) => {
                 wrong("`vague`, `careless` and `noise` are shares: from 0 to 1")
             }
-            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 20000 at most"),
+            _ if !(1..=SETS.len()).contains(&self.sets) => wrong("`sets` must be 1 or 2"),
+            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 10000 at most"),
             _ => Ok(()),
         }
     }
@@ -190,7 +157,7 @@ impl Marking {
         }
         let mut order: Vec<usize> = (0..4).filter(|&at| said[at] != Said::Nothing).collect();
         shuffle(&mut order, rng.next_u64());
-        Pupil { set: below(rng, SETS.len() as u64) as usize, said, order }
+        Pupil { set: below(rng, self.sets as u64) as usize, said, order }
     }
 
     fn row(&self, index: usize, pupil: &Pupil, rng: &mut ChaCha8Rng) -> Row {
@@ -224,14 +191,9 @@ fn share(rng: &mut ChaCha8Rng) -> f64 {
     below(rng, 1 << 20) as f64 / f64::from(1 << 20)
 }
 
-/// The bands of ASAP's fifth question set.
+/// What the rubrics' formula says.
 fn mark(credited: &[bool; 4]) -> usize {
-    match credited.iter().filter(|yes| **yes).count() {
-        4 => 3,
-        3 => 2,
-        1 | 2 => 1,
-        _ => 0,
-    }
+    credited.iter().filter(|yes| **yes).count().saturating_sub(1)
 }
 
 fn rubric(set: usize) -> Rubric {
@@ -245,13 +207,13 @@ fn rubric(set: usize) -> Rubric {
     };
     Rubric {
         name: (*name).into(),
-        formula: "3 if total >= 4 else 2 if total >= 3 else 1 if total >= 1 else 0".into(),
+        formula: "total - 1 if total >= 1 else 0".into(),
         questions: elements.iter().map(question).collect(),
     }
 }
 
 impl Pupil {
-    fn statement(&self, at: usize) -> Option<&'static str> {
+    fn word(&self, at: usize) -> Option<&'static str> {
         let element = &SETS[self.set].1[at];
         match self.said[at] {
             Said::Nothing => None,
@@ -263,15 +225,15 @@ impl Pupil {
     }
 
     fn question(&self) -> String {
-        let said: Vec<&str> = self.order.iter().filter_map(|&at| self.statement(at)).collect();
-        let said = if said.is_empty() { "i do not know".to_string() } else { said.join(". ") };
+        let said: Vec<&str> = self.order.iter().filter_map(|&at| self.word(at)).collect();
+        let said = if said.is_empty() { "none".to_string() } else { said.join(". ") };
         format!("{}: {said}.", SETS[self.set].0)
     }
 
     fn rationale(&self, replies: &[bool; 4]) -> String {
         let line = |at: usize| {
             let reply = if replies[at] { "yes" } else { "no" };
-            format!("{}? {reply}: {}", SETS[self.set].1[at].name, self.statement(at).unwrap_or("not said"))
+            format!("{}? {reply}: {}", SETS[self.set].1[at].name, self.word(at).unwrap_or("unsaid"))
         };
         (0..4).map(line).collect::<Vec<_>>().join("\n")
     }
@@ -289,19 +251,16 @@ mod tests {
         row.fields[name].as_str().unwrap()
     }
 
-    /// Two statements of four: a clear one, and one that is vague and not credited.
+    /// Two words on four elements: a clear one, and one that is vague and not credited.
     #[test]
     fn an_answer_is_assessed_by_element() {
         let said = [Said::Clear(1), Said::Nothing, Said::Near, Said::Nothing];
         let pupil = Pupil { set: 0, said, order: vec![2, 0] };
-        assert_eq!(pupil.question(), "leaf: wind blows. it has light.");
+        assert_eq!(pupil.question(), "leaf: open. lamp.");
         let rationale = pupil.rationale(&[true, false, true, false]);
-        assert_eq!(
-            rationale,
-            "light? yes: it has light\nwater? no: not said\ngas? yes: wind blows\ngreen? no: not said"
-        );
+        assert_eq!(rationale, "light? yes: lamp\nwater? no: unsaid\ngas? yes: open\ngreen? no: unsaid");
         let nothing = Pupil { set: 1, said: [Said::Nothing; 4], order: vec![] };
-        assert_eq!(nothing.question(), "rust: i do not know.");
+        assert_eq!(nothing.question(), "rust: none.");
     }
 
     /// The rubric that a row brings gives the rationale's replies the mark that the row says.
@@ -335,7 +294,7 @@ mod tests {
         let off = |task: &Marking| {
             rows(task, Split::Train).iter().filter(|row| text(row, "answer") != text(row, "assessed")).count()
         };
-        let careful = Marking { careless: 0.0, noise: 0.2, ..Marking::default() };
+        let careful = Marking { careless: 0.0, noise: 0.2, sets: 2, ..Marking::default() };
         assert!(off(&careful).abs_diff(400) < 54, "{}", off(&careful));
         assert_eq!(off(&Marking { noise: 0.0, ..careful.clone() }), 0);
         assert!(off(&Marking { careless: 0.5, noise: 0.0, ..careful }) > 400);
@@ -349,7 +308,7 @@ mod tests {
         assert!(answers(Split::Train).is_disjoint(&answers(Split::Eval)));
         let error = Marking { noise: 2.0, ..Marking::default() }.rows(Split::Eval, 0).unwrap_err();
         assert!(error.to_string().contains("`noise`") && error.exit_code() == 2);
-        // Two statements for each of four elements in any order make 2 · 2⁴ · 4! = 768 answers.
+        // Two words for each of four elements in any order make 2⁴ · 4! = 384 answers.
         let error = Marking { vague: 1.0, ..Marking::default() }.rows(Split::Train, 0).unwrap_err();
         assert!(error.to_string().contains("not 2000 different answers"), "{error}");
     }

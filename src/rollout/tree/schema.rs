@@ -61,9 +61,11 @@ impl Default for Schema {
             ask: "{{ prompt }}\n\n{% for step in history %}{{ step.ask }} {{ step.decision }}\n{% endfor %}\
                   {{ question.ask }}\nReply with {{ question.options | join(' or ') }} only."
                 .into(),
-            justify: "{{ prompt }}\n\n{{ question.ask }} {{ decision }}\nSay in one sentence why, and quote the part of the \
+            justify:
+                "{{ prompt }}\n\n{% for step in history %}{{ step.ask }} {{ step.decision }}\n{% endfor %}\
+                      {{ question.ask }} {{ decision }}\nSay in one sentence why, and quote the part of the \
                       answer that this rests on."
-                .into(),
+                    .into(),
             step: "{{ question.ask }} {{ decision }}. {{ rationale }}\n".into(),
             end: "#### {{ mark }}".into(),
             vote_tokens: 4,
