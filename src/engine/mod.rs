@@ -123,6 +123,23 @@ pub fn generate(
     slots: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Generated> {
+    let mut completions = vec![Vec::new(); requests.len()];
+    let mut each = |request: usize, all: Vec<Completion>| completions[request] = all;
+    let statistics = generate_each(model, requests, sampling, stops, slots, progress, &mut each)?;
+    Ok(Generated { completions, statistics })
+}
+
+/// [`generate`] that gives the completions of a request to `each`, with the request's index, as soon as the last of them
+/// has ended: requests come in no particular order.
+pub fn generate_each(
+    model: &Model,
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+    each: &mut dyn FnMut(usize, Vec<Completion>),
+) -> Result<Statistics> {
     sampling.validate()?;
     if slots == 0 {
         return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
@@ -132,7 +149,7 @@ pub fn generate(
     }
     tch::no_grad(|| {
         let copy = precision::faster(model);
-        scheduler::run(copy.as_ref().unwrap_or(model), requests, sampling, stops, slots, progress)
+        scheduler::run(copy.as_ref().unwrap_or(model), requests, sampling, stops, slots, progress, each)
     })
 }
 

@@ -11,6 +11,7 @@ use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
+use crate::rollout::group::Heard;
 use crate::rollout::tree::At;
 use crate::rollout::tree::schema::{self, Grower};
 use crate::rollout::{Group, Kind, Means, Prompted, Rollout, dataset, group, remote, tree};
@@ -157,8 +158,7 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = self.sampled(prompts, [step as u64, attempt as u64], metrics)?;
-        self.score(&mut groups)?;
+        let mut groups = self.scored(prompts, [step as u64, attempt as u64], metrics)?;
         match self.rollout.clone() {
             Kind::Prefix(prefix) => {
                 self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
@@ -178,48 +178,59 @@ impl Context {
         Ok(groups)
     }
 
-    fn sampled(&mut self, prompts: &[Prompted], of: [u64; 2], metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let base = self.seed;
+    /// The completions, scored; a group while the next ones are still sampled, by the rewards that can.
+    fn scored(&mut self, prompts: &[Prompted], of: [u64; 2], metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let (base, budget) = (self.seed, self.tokens_per_microbatch);
         let (policy, sampling, format) = (&self.policy, &self.sampling, &self.format);
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
-        let asking = self.questions.asking(of.map(|part| part as usize));
-        if let (Kind::Remote(section), Some(client)) = (&self.rollout, &self.means.client) {
-            let groups = remote::ask(client, section, policy, prompts, format, asking)?;
-            report(&client.figures(), "remote", metrics);
-            return Ok(groups);
-        }
-        let (groups, statistics) = match (&self.rollout, self.rollout.group_size()) {
-            (Kind::Tree(section), _) if section.at == At::Questions => {
-                let Means { client, rubrics } = &self.means;
-                let client = client.as_ref();
-                let grower = Grower { policy, client, sampling, rubrics, asking };
-                let section = section.schema.as_deref().cloned().unwrap_or_default();
-                let seed = |index, node: usize, vote: usize| seed::derive(&[seed(index, node), vote as u64]);
-                let (groups, statistics, counts) =
-                    schema::grow(&grower, prompts, &section, format, &seed, &mut self.progress)?;
-                report(&counts.figures(), "tree", metrics);
-                if let Some(client) = client {
-                    report(&client.figures(), "remote", metrics);
-                    return Ok(groups);
+        let mut cost = None;
+        let (questions, means) = (&self.questions, &self.means);
+        let (rollout, progress, told) = (&self.rollout, &mut self.progress, &mut cost);
+        let sample = |give: &mut dyn FnMut(&Group)| {
+            let asking = questions.asking(of.map(|part| part as usize));
+            let Means { client, rubrics } = means;
+            let client = client.as_ref();
+            let groups = match (rollout, client, rollout.group_size()) {
+                (Kind::Remote(section), Some(client), _) => {
+                    remote::ask(client, section, policy, prompts, format, asking)?
                 }
-                (groups, statistics)
-            }
-            (Kind::Tree(section), _) => {
-                let seed =
-                    |index, parent: usize, child: usize| seed::derive(&[seed(index, parent), child as u64]);
-                tree::grow(policy, prompts, section, sampling, format, seed, &mut self.progress)?
-            }
-            (_, Some(size)) => {
-                group::sample(policy, prompts, size, sampling, format, seed, &mut self.progress)?
-            }
-            (_, None) => {
-                return dataset::read(policy, prompts, sampling, format, self.tokens_per_microbatch);
-            }
+                (Kind::Tree(section), ..) if section.at == At::Questions => {
+                    let grower = Grower { policy, client, sampling, rubrics, asking };
+                    let section = section.schema.as_deref().cloned().unwrap_or_default();
+                    let seed =
+                        |index, node: usize, vote: usize| seed::derive(&[seed(index, node), vote as u64]);
+                    let grown = schema::grow(&grower, prompts, &section, format, &seed, progress)?;
+                    report(&grown.2.figures(), "tree", metrics);
+                    *told = client.is_none().then_some(grown.1);
+                    grown.0
+                }
+                (Kind::Tree(section), ..) => {
+                    let seed = |index, parent: usize, child: usize| {
+                        seed::derive(&[seed(index, parent), child as u64])
+                    };
+                    let grown = tree::grow(policy, prompts, section, sampling, format, seed, progress)?;
+                    *told = Some(grown.1);
+                    grown.0
+                }
+                (.., Some(size)) => {
+                    let heard = Heard { progress, group: give };
+                    let sampled = group::sample_each(policy, prompts, size, sampling, format, seed, heard)?;
+                    *told = Some(sampled.1);
+                    return Ok(sampled.0);
+                }
+                (.., None) => dataset::read(policy, prompts, sampling, format, budget)?,
+            };
+            client.iter().for_each(|client| report(&client.figures(), "remote", metrics));
+            groups.iter().for_each(give);
+            Ok(groups)
         };
-        let seconds = statistics.prefill_seconds + statistics.decode_seconds;
-        metrics.add("sampling/tokens_per_second", statistics.decoded_tokens as f64 / seconds, 1.0);
-        metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
+        let groups = self.rewards.score_sampling(&Models { policy, budget }, sample)?;
+        if let Some(cost) = cost {
+            let seconds = cost.prefill_seconds + cost.decode_seconds;
+            metrics.add("sampling/tokens_per_second", cost.decoded_tokens as f64 / seconds, 1.0);
+            metrics.add("sampling/kept_mass", cost.kept_mass, 1.0);
+        }
         Ok(groups)
     }
 
