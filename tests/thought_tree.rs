@@ -183,7 +183,7 @@ fn the_recipe_runs_from_warm_up_to_preferences() {
         // Four lines of the form `light? yes: …`, and the mark that the rubric gives them.
         let text = trace["completion"].as_str().unwrap();
         let (replies, mark) = text.split_once("#### ").unwrap();
-        let yes = replies.lines().filter(|line| line.contains("? yes: ")).count();
+        let yes = replies.lines().filter(|line| line.split(": ").next().unwrap().ends_with("? yes")).count();
         assert_eq!(replies.lines().count(), 4, "{text}");
         assert_eq!(
             mark.trim_end_matches(|c: char| !c.is_ascii_digit()),

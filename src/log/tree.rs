@@ -98,7 +98,9 @@ fn draw(
             RGBColor((213.0 * (1.0 - share)) as u8, (60.0 + 98.0 * share) as u8, (115.0 * share) as u8);
         let (x, y) = at(index);
         root.draw(&Circle::new((x, y), 5, colour.filled()))?;
-        let text = shortened(&node.text.trim().replace('\n', "⏎"), 26);
+        let text = node.text.trim().replace('\n', "⏎");
+        // Of a reply the beginning tells: the question.
+        let text = if node.vote.is_some() { text.chars().take(26).collect() } else { shortened(&text, 26) };
         let label = format!("{}  {text}", node.label());
         root.draw(&Text::new(label, (x + 9, y - 14), ("sans-serif", 12)))?;
     }
