@@ -12,9 +12,10 @@ use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
 use crate::rollout::group::Heard;
+use crate::rollout::search::{Found, Means, Search};
 use crate::rollout::tree::At;
 use crate::rollout::tree::schema::{self, Grower};
-use crate::rollout::{Group, Kind, Means, Prompted, Rollout, dataset, group, remote, tree};
+use crate::rollout::{Group, Kind, Needs, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -127,7 +128,7 @@ pub struct Context {
     /// Where completions come from.
     pub rollout: Kind,
     /// What that needs besides the policy.
-    pub means: Means,
+    pub needs: Needs,
     /// Which rollouts teach.
     pub select: Select,
     /// How completions are sampled.
@@ -158,7 +159,10 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = self.scored(prompts, [step as u64, attempt as u64], metrics)?;
+        let mut groups = match self.rollout.clone().search() {
+            Some(search) => self.found(search, prompts, [step as u64, attempt as u64], metrics)?,
+            None => self.scored(prompts, [step as u64, attempt as u64], metrics)?,
+        };
         match self.rollout.clone() {
             Kind::Prefix(prefix) => {
                 self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
@@ -185,11 +189,11 @@ impl Context {
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
         let mut cost = None;
-        let (questions, means) = (&self.questions, &self.means);
+        let (questions, needs) = (&self.questions, &self.needs);
         let (rollout, progress, told) = (&self.rollout, &mut self.progress, &mut cost);
         let sample = |give: &mut dyn FnMut(&Group)| {
             let asking = questions.asking(of.map(|part| part as usize));
-            let Means { client, rubrics } = means;
+            let Needs { client, rubrics } = needs;
             let client = client.as_ref();
             let groups = match (rollout, client, rollout.group_size()) {
                 (Kind::Remote(section), Some(client), _) => {
@@ -232,6 +236,30 @@ impl Context {
             metrics.add("sampling/kept_mass", cost.kept_mass, 1.0);
         }
         Ok(groups)
+    }
+
+    /// What `search` finds for each of `prompts`, its completions scored.
+    fn found(
+        &mut self,
+        search: &dyn Search,
+        prompts: &[Prompted],
+        of: [u64; 2],
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Group>> {
+        let (base, rewards) = (self.seed, &mut self.rewards);
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        let mut means = Means {
+            policy: &self.policy,
+            sampling: &self.sampling,
+            format: &self.format,
+            seed: &|index, sample| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]),
+            score: &mut |groups| rewards.score_all(groups, &models),
+            progress: &mut self.progress,
+            tokens: 0,
+        };
+        let found = search.find(prompts, &mut means)?;
+        metrics.add("search/tokens", means.tokens as f64 / prompts.len() as f64, prompts.len() as f64);
+        Ok(found.into_iter().map(Found::answer).collect())
     }
 
     /// Scores the rollouts of `groups` by the recipe's rewards.

@@ -5,9 +5,11 @@ pub mod group;
 pub mod hint;
 pub mod prefix;
 pub mod remote;
+pub mod search;
 pub mod trace;
 pub mod tree;
 
+pub use search::Search;
 pub use trace::Trace;
 
 use crate::data::{Example, Message, Prompt, rubrics};
@@ -34,6 +36,14 @@ pub enum Kind {
     Prefix(prefix::PrefixRollout),
     /// The leaves of a tree that branches between steps.
     Tree(tree::TreeRollout),
+    /// The best of several samples.
+    BestOf(search::BestOf),
+    /// The answer that the scores of several samples add up to most for.
+    WeightedVote(search::WeightedVote),
+    /// Beam search step by step.
+    Beam(search::Beam),
+    /// Steps or tokens drawn by their score.
+    Guided(search::Guided),
     /// Completions of a model behind an OpenAI-compatible endpoint.
     Remote(Box<remote::RemoteRollout>),
     /// The rows' own completions.
@@ -57,7 +67,18 @@ impl Kind {
             Kind::Prefix(prefix) => prefix.validate(),
             Kind::Tree(tree) => tree.validate(),
             Kind::Remote(remote) => remote.validate(),
-            _ => Ok(()),
+            _ => self.search().map_or(Ok(()), Search::validate),
+        }
+    }
+
+    /// The search among completions that it is, if it is one.
+    pub fn search(&self) -> Option<&dyn Search> {
+        match self {
+            Kind::BestOf(search) => Some(search),
+            Kind::WeightedVote(search) => Some(search),
+            Kind::Beam(search) => Some(search),
+            Kind::Guided(search) => Some(search),
+            _ => None,
         }
     }
 
@@ -68,6 +89,7 @@ impl Kind {
             Kind::Hint(hint) => Some(hint.size),
             Kind::Prefix(prefix) => Some(prefix.size),
             Kind::Tree(tree) => Some(tree.leaves()),
+            Kind::BestOf(_) | Kind::WeightedVote(_) | Kind::Beam(_) | Kind::Guided(_) => Some(1),
             Kind::Remote(remote) => Some(remote.size),
             Kind::Dataset(_) => None,
         }
@@ -78,19 +100,19 @@ impl Kind {
         match self {
             Kind::Tree(tree) => tree.at != tree::At::Questions,
             Kind::Remote(_) | Kind::Dataset(_) => false,
-            Kind::Group(_) | Kind::Hint(_) | Kind::Prefix(_) => true,
+            _ => true,
         }
     }
 
     /// Opens what it needs besides the policy: the endpoint, with its key from the environment, and the rubrics.
-    pub fn means(&self) -> Result<Means> {
+    pub fn needs(&self) -> Result<Needs> {
         let client = self.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
         let file = match self {
             Kind::Tree(tree) => tree.schema.as_ref().and_then(|schema| schema.rubrics.as_ref()),
             _ => None,
         };
         let rubrics = file.map(|file| rubrics::read(file)).transpose()?;
-        Ok(Means { client, rubrics: rubrics.unwrap_or_default() })
+        Ok(Needs { client, rubrics: rubrics.unwrap_or_default() })
     }
 
     /// The endpoint that writes the completions, with the name of its section; none where the policy does, or the rows.
@@ -107,7 +129,7 @@ impl Kind {
 
 /// What a rollout needs besides the policy.
 #[derive(Debug, Default)]
-pub struct Means {
+pub struct Needs {
     /// The endpoint that answers in its place.
     pub client: Option<Client>,
     /// Rubrics that rows name.

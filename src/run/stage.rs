@@ -62,7 +62,7 @@ impl Opened {
         };
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        let means = stage.rollout.means()?;
+        let needs = stage.rollout.needs()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -107,7 +107,7 @@ impl Opened {
             questions,
             rewards,
             rollout: stage.rollout.clone(),
-            means,
+            needs,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),

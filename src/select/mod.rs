@@ -8,6 +8,7 @@ pub mod consistency;
 pub mod curriculum;
 pub mod quantile;
 pub mod reduce;
+pub mod vote;
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

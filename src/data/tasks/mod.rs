@@ -3,6 +3,7 @@
 pub mod addition;
 pub mod faults;
 pub mod marking;
+pub mod planted;
 pub mod shop;
 
 use super::Split;
@@ -18,6 +19,8 @@ pub enum Task {
     Addition(addition::Addition),
     /// Short answers marked by a rubric.
     Marking(marking::Marking),
+    /// A sequence with a hidden one in it.
+    Planted(planted::Planted),
     /// A shopper's next action.
     Shop(shop::Shop),
 }
@@ -28,6 +31,7 @@ impl Task {
         match self {
             Task::Addition(_) => "addition",
             Task::Marking(_) => "marking",
+            Task::Planted(_) => "planted",
             Task::Shop(_) => "shop",
         }
     }
@@ -37,6 +41,7 @@ impl Task {
         match self {
             Task::Addition(_) => addition::ALPHABET,
             Task::Marking(_) => marking::ALPHABET,
+            Task::Planted(_) => planted::ALPHABET,
             Task::Shop(_) => shop::ALPHABET,
         }
     }
@@ -46,6 +51,7 @@ impl Task {
         match self {
             Task::Addition(addition) => addition.rows(split, seed),
             Task::Marking(marking) => marking.rows(split, seed),
+            Task::Planted(planted) => planted.rows(split, seed),
             Task::Shop(shop) => shop.rows(split, seed),
         }
     }
