@@ -155,6 +155,20 @@ pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, Stri
     Ok(groups)
 }
 
+/// Of the same rows, those of each group, by their places.
+pub fn places(rows: &[Arc<Example>]) -> Vec<Vec<usize>> {
+    let mut places: Vec<Vec<usize>> = Vec::new();
+    let mut known = HashMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        let group = *known.entry(row.fields.get("example")).or_insert(places.len());
+        if group == places.len() {
+            places.push(Vec::new());
+        }
+        places[group].push(at);
+    }
+    places
+}
+
 impl Trace {
     fn rollout(self, format: &Format) -> Rollout {
         let rollout = Rollout::new(self.completion_ids, self.completion, self.logprobs, self.stop, format);
