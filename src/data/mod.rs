@@ -9,6 +9,7 @@ pub mod order;
 pub mod parquet;
 pub mod preference;
 pub mod row;
+pub mod rubrics;
 pub mod source;
 pub mod tasks;
 pub mod template;

@@ -4,6 +4,7 @@ mod answering;
 pub mod calibration;
 mod confidence;
 pub mod lengths;
+pub mod marks;
 pub mod process;
 pub mod search;
 pub mod statistics;
@@ -13,7 +14,9 @@ pub use answering::Answering;
 use crate::engine::{Progress, Sampling};
 use crate::error::{Error, Result};
 use crate::rollout::{Group, Prompted};
+use crate::select::vote::same;
 use calibration::{Calibration, Reliability, reliability};
+use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
 use statistics::{bootstrap_interval, majority_correct, mean, pass_at_k};
 use std::collections::BTreeMap;
@@ -42,6 +45,9 @@ pub struct Eval {
     pub by: Option<String>,
     /// How many questions are printed with the policy's rationale.
     pub show: usize,
+    /// The answers that there may be, such as `["0", "1", "2", "3"]`: marks in their order, or classes. With them macro-F1 and
+    /// quadratic weighted kappa are reported.
+    pub labels: Vec<String>,
     /// Also report the expected calibration error.
     pub calibration: Option<Calibration>,
 }
@@ -59,6 +65,7 @@ impl Default for Eval {
             at: vec![1],
             by: None,
             show: 0,
+            labels: Vec::new(),
             calibration: None,
         }
     }
@@ -91,6 +98,9 @@ impl Eval {
                 self.samples, self.seeds
             ));
         }
+        if self.labels.len() == 1 {
+            return problem("eval.labels: name at least two answers, or take it out".into());
+        }
         self.calibration.as_ref().map_or(Ok(()), |calibration| calibration.validate(self.samples))
     }
 
@@ -101,6 +111,11 @@ impl Eval {
             _ if step == steps => self.at_end,
             _ => self.every > 0 && step.is_multiple_of(self.every),
         }
+    }
+
+    /// The place of an answer among the labels.
+    fn label(&self, answer: &str) -> Option<usize> {
+        self.labels.iter().position(|label| same(label, answer))
     }
 
     fn sampling(&self, policy: &Sampling) -> Sampling {
@@ -135,6 +150,9 @@ pub struct Report {
     pub truncated: f64,
     /// Share without an answer that could be read.
     pub unanswered: f64,
+    /// Macro-F1 and quadratic weighted kappa, where `eval.labels` says which answers there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
     /// Confidence against accuracy, where `[eval.calibration]` asks for it and there is an answer at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Reliability>,
@@ -170,11 +188,12 @@ impl Report {
         match &self.process {
             Some(process) => process.sentence(),
             None => format!(
-                "accuracy {} [{:.1}, {:.1}] of {} questions, mean length {:.1}",
+                "accuracy {} [{:.1}, {:.1}] of {} questions, {}mean length {:.1}",
                 percent(self.accuracy),
                 100.0 * self.interval.0,
                 100.0 * self.interval.1,
                 self.questions,
+                self.agreement.map_or_else(String::new, |agreement| agreement.words()),
                 self.length
             ),
         }
@@ -195,6 +214,10 @@ impl Report {
         ];
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
+        if let Some(agreement) = &self.agreement {
+            out.push(("eval/macro_f1".to_string(), agreement.macro_f1));
+            out.extend(agreement.kappa.map(|kappa| ("eval/qwk".to_string(), kappa)));
+        }
         if let Some(reliability) = &self.calibration {
             out.push(("eval/ece".to_string(), reliability.error));
             out.push(("eval/confidence".to_string(), reliability.confidence));
@@ -242,6 +265,8 @@ pub fn evaluate(
 /// What became of one question: by repeat, then by sample.
 struct Asked {
     class: Option<String>,
+    /// The place of the gold answer among `eval.labels`, where there are some.
+    gold: Option<usize>,
     correct: Vec<Vec<bool>>,
     answers: Vec<Vec<Option<String>>>,
     lengths: Vec<(usize, bool)>,
@@ -268,8 +293,16 @@ impl Asked {
                 }
             }),
         };
+        let gold = example.answer.as_deref().and_then(|gold| config.label(gold));
+        if gold.is_none() && !config.labels.is_empty() {
+            return Err(Error::Data(format!(
+                "example {}: its answer {:?} is none of eval.labels = {:?}; add it there",
+                example.id, example.answer, config.labels
+            )));
+        }
         Ok(Self {
             class,
+            gold,
             correct: Vec::new(),
             answers: Vec::new(),
             lengths: Vec::new(),
@@ -293,6 +326,13 @@ impl Asked {
         self.correct.push(correct);
         self.answers.push(group.rollouts.iter().map(|r| r.answer().map(str::to_string)).collect());
         Ok(())
+    }
+
+    /// The places among `eval.labels` of the gold answer and of each completion's.
+    fn labelled<'a>(&'a self, config: &'a Eval) -> impl Iterator<Item = (usize, Option<usize>)> + 'a {
+        let said = |answer: &Option<String>| answer.as_deref().and_then(|answer| config.label(answer));
+        let answers = self.answers.iter().flatten();
+        answers.filter_map(move |answer| Some((self.gold?, said(answer))))
     }
 
     fn accuracy(&self) -> f64 {
@@ -323,6 +363,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
     };
     let completions = lengths.len().max(1) as f64;
     let confidences: Vec<(f64, bool)> = asked.iter().flat_map(|a| a.confidences.iter().copied()).collect();
+    let labelled: Vec<_> = asked.iter().flat_map(|a| a.labelled(config)).collect();
     let unanswered = asked.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
     Report {
         questions: asked.len(),
@@ -335,6 +376,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         length_wrong: length_of(Some(false)),
         truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
         unanswered: unanswered as f64 / completions,
+        agreement: agreement(&labelled, config.labels.len()),
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
         search: None,
         process: None,

@@ -12,11 +12,12 @@ pub mod tree;
 pub use search::Search;
 pub use trace::Trace;
 
-use crate::data::{Example, Message, Prompt};
-use crate::endpoint::Endpoint;
+use crate::data::{Example, Message, Prompt, rubrics};
+use crate::endpoint::{Client, Endpoint};
 use crate::engine::StopReason;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
+use crate::rationale::rubric::Rubric;
 use crate::rationale::{Format, Rationale};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -96,16 +97,43 @@ impl Kind {
 
     /// Whether the completions are the policy's own, recorded token by token as they were sampled.
     pub fn sampled(&self) -> bool {
-        !matches!(self, Kind::Remote(_) | Kind::Dataset(_))
+        match self {
+            Kind::Tree(tree) => tree.at != tree::At::Questions,
+            Kind::Remote(_) | Kind::Dataset(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Opens what it needs besides the policy: the endpoint, with its key from the environment, and the rubrics.
+    pub fn needs(&self) -> Result<Needs> {
+        let client = self.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
+        let file = match self {
+            Kind::Tree(tree) => tree.schema.as_ref().and_then(|schema| schema.rubrics.as_ref()),
+            _ => None,
+        };
+        let rubrics = file.map(|file| rubrics::read(file)).transpose()?;
+        Ok(Needs { client, rubrics: rubrics.unwrap_or_default() })
     }
 
     /// The endpoint that writes the completions, with the name of its section; none where the policy does, or the rows.
     pub fn endpoint(&self) -> Option<(&Endpoint, &'static str)> {
         match self {
             Kind::Remote(remote) => Some((&remote.endpoint, "rollout.remote.endpoint")),
+            Kind::Tree(tree) => {
+                Some((tree.schema.as_ref()?.endpoint.as_ref()?, "rollout.tree.schema.endpoint"))
+            }
             _ => None,
         }
     }
+}
+
+/// What a rollout needs besides the policy.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// The endpoint that answers in its place.
+    pub client: Option<Client>,
+    /// Rubrics that rows name.
+    pub rubrics: Vec<Rubric>,
 }
 
 /// An example with its prompt as token ids.
@@ -242,6 +270,13 @@ impl Rollout {
         })
     }
 
+    /// Of a path through a rubric's questions, the share of votes for its replies, multiplied along the way.
+    pub fn confidence(&self) -> Option<f64> {
+        let share = |fork: &Fork| Some(fork.copies as f64 / fork.vote?.asked as f64);
+        let shares: Option<Vec<f64>> = self.forks.iter().map(share).collect();
+        shares.filter(|shares| !shares.is_empty()).map(|shares| shares.iter().product())
+    }
+
     /// The text of the parsed answer.
     pub fn answer(&self) -> Option<&str> {
         self.rationale.as_ref().map(|r| &self.text[r.answer.clone()])
@@ -295,6 +330,18 @@ pub struct Fork {
     pub copies: usize,
     /// What it is worth, by the leaves below it.
     pub value: f64,
+    /// How it was voted for, where it is the reply to a rubric's question; its `copies` are the votes for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote: Option<Vote>,
+}
+
+/// The vote on a rubric's question.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Votes in all, those for no option among them.
+    pub asked: usize,
+    /// What the rubric gives for this reply, before the question's weight.
+    pub marks: f64,
 }
 
 /// All rollouts of one prompt.

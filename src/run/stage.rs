@@ -54,13 +54,15 @@ impl Opened {
             Loop::Dpo(dpo) if !dpo.online => {
                 Some(dpo.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
             }
+            Loop::Sft(sft) => {
+                Some(sft.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
+            }
             Loop::Prm(prm) => Some(prm.prepare(data.load(Split::Train, hub, run_seed)?, &data.format)?),
             _ => Some(data.load(Split::Train, hub, run_seed)?),
         };
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        let writer =
-            stage.rollout.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
+        let needs = stage.rollout.needs()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -98,14 +100,16 @@ impl Opened {
             held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
         }
         let steps = steps(&stage, &questions);
-        let reference = stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference));
+        let moves = stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0);
+        let reference =
+            stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference, moves));
         let context = Context {
             policy,
             reference,
             questions,
             rewards,
             rollout: stage.rollout.clone(),
-            writer,
+            needs,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),

@@ -138,6 +138,11 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         let r = &p.report;
         format!("{} [{}, {}]", percent(r.accuracy), percent(r.interval.0), percent(r.interval.1))
     }));
+    if points.iter().any(|p| p.report.agreement.is_some()) {
+        let show = |value: Option<f64>| value.map_or("–".to_string(), |value| format!("{value:.3}"));
+        rows.push(row("macro-F1", &|p| show(p.report.agreement.map(|agreement| agreement.macro_f1))));
+        rows.push(row("quadratic weighted kappa", &|p| show(p.report.agreement.and_then(|a| a.kappa))));
+    }
     let ks: BTreeSet<usize> =
         points.iter().flat_map(|p| p.report.pass_at.keys().copied()).filter(|k| *k > 1).collect();
     for k in ks {

@@ -103,7 +103,14 @@ fn lines_end_steps() {
 #[test]
 fn inner_nodes_are_worth_what_is_below_them() {
     let leaf = |reward: f64, way: &[(usize, usize)]| {
-        let forks = way.iter().map(|&(node, copies)| Fork { node, tokens: 0, bytes: 0, copies, value: 0.0 });
+        let forks = way.iter().map(|&(node, copies)| Fork {
+            node,
+            tokens: 0,
+            bytes: 0,
+            copies,
+            value: 0.0,
+            vote: None,
+        });
         let empty = Rollout::new(vec![], String::new(), vec![], StopReason::Length, &Format::default());
         Rollout { reward, forks: forks.collect(), ..empty }
     };
@@ -125,4 +132,21 @@ fn inner_nodes_are_worth_what_is_below_them() {
 fn sections_are_checked() {
     let refused = |section: &str| toml::from_str::<TreeRollout>(section).unwrap().validate().is_err();
     assert!(!refused("") && refused("branching = 0") && refused("depth = 13"));
+}
+
+/// A sentence's end is a place to branch; a stop string of the recipe ends the completion.
+#[test]
+fn sentences_end_at_their_marks() {
+    let section = TreeRollout { at: At::Sentence, ..TreeRollout::default() };
+    let sampling = Sampling { stop: vec!["? ".into()], ..Sampling::default() };
+    let step = section.step(&sampling);
+    assert_eq!(step.stop, ["? ", ". ", "! ", "? ", "\n"]);
+    let mut tree = Tree::new();
+    for (number, stop) in [". ", "\n", "? "].iter().enumerate() {
+        let stop = StopReason::StopString(stop.to_string());
+        let child = Completion { tokens: vec![number as u32], logprobs: vec![0.0], stop };
+        tree.graft(0, child, &section, (&sampling, 9), false);
+    }
+    assert_eq!(tree.open, [0, 1, 2]);
+    assert_eq!(tree.nodes[3].stop, Some(StopReason::StopString("? ".into())));
 }
