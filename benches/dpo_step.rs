@@ -2,6 +2,7 @@
 //! over pairs that fork in the middle of their completions and over all pairs of a tree, with nothing shared (the dense
 //! form), the prompt alone, and every common beginning. `cargo bench --bench dpo_step [-- f32 bf16]`.
 
+#[allow(dead_code, reason = "the other benches' batch")]
 mod smollm2;
 
 use rationale::batch::micro_batches;

@@ -48,11 +48,21 @@ impl Forest {
     /// assert_eq!((forest.tokens(), forest.ends), (44, vec![1, 2, 3]));
     /// ```
     pub fn of(sequences: &[&[u32]]) -> Self {
+        Self::grown(sequences, false)
+    }
+
+    /// The same of prompts that will be gone on from: where a whole one of them is what others begin with, that is
+    /// shared however short it is.
+    pub fn of_prompts(prompts: &[&[u32]]) -> Self {
+        Self::grown(prompts, true)
+    }
+
+    fn grown(sequences: &[&[u32]], whole: bool) -> Self {
         let mut forest = Self { segments: Vec::new(), ends: vec![0; sequences.len()] };
         let all = Bundle { members: (0..sequences.len()).collect(), known: 0, laid: 0, parent: None };
         let mut open = if sequences.is_empty() { Vec::new() } else { vec![all] };
         while let Some(bundle) = open.pop() {
-            let below = forest.grow(bundle, sequences);
+            let below = forest.grow(bundle, sequences, whole);
             // The first of them is taken up next.
             open.extend(below.into_iter().rev());
         }
@@ -60,7 +70,7 @@ impl Forest {
     }
 
     /// Lays what the bundle has in common, if that pays; what remains to be laid.
-    fn grow(&mut self, mut bundle: Bundle, sequences: &[&[u32]]) -> Vec<Bundle> {
+    fn grow(&mut self, mut bundle: Bundle, sequences: &[&[u32]], whole: bool) -> Vec<Bundle> {
         let first = bundle.members[0];
         let common = bundle.members.iter().map(|&other| {
             let rest = |of: usize| sequences[of][bundle.known..].iter();
@@ -68,8 +78,9 @@ impl Forest {
         });
         let known = common.min().unwrap_or(bundle.known);
         bundle.known = known;
-        let shared = known - bundle.laid;
-        if (bundle.members.len() - 1) * shared >= LEAST_SAVED {
+        let ends = whole && bundle.members.iter().any(|&index| sequences[index].len() == known);
+        let saved = (bundle.members.len() - 1) * (known - bundle.laid);
+        if saved >= LEAST_SAVED || (ends && saved > 0) {
             bundle.parent = Some(self.push(bundle.parent, first, bundle.laid..known));
             bundle.laid = known;
         }

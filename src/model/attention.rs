@@ -21,7 +21,8 @@ pub struct Packed {
 /// Continuations of the same tokens.
 #[derive(Debug)]
 pub struct Branch {
-    /// The places of these tokens, from the first on: they stand before the branches.
+    /// The places of these tokens, from the first on: they stand before the branches. Where keys and values of earlier
+    /// passes stand before those of this one, places count from the first of them.
     pub before: Vec<Range<usize>>,
     /// Tokens of each branch; none is possible.
     pub lengths: Vec<usize>,
@@ -93,7 +94,9 @@ impl Attend for Packed {
         }
         let of_branches = self.branches.iter().map(|fork| fork.run.tokens);
         let sizes: Vec<i64> = self.runs.iter().map(|run| run.tokens).chain(of_branches).collect();
-        let [queries, keys, values] = [query, key, value].map(|x| x.split_with_sizes(&sizes, 0));
+        let new = query.size()[0];
+        let [queries, keys, values] =
+            [query, key, value].map(|x| x.narrow(0, x.size()[0] - new, new).split_with_sizes(&sizes, 0));
         let (whole, continued) = (self.runs.iter(), self.branches.iter_mut());
         let count = self.runs.len();
         let whole = whole.enumerate().map(|(i, run)| run.attend(&queries[i], &keys[i], &values[i]));

@@ -132,7 +132,7 @@ impl Laid {
 pub fn sizes(items: &[&[Sequence]]) -> Vec<Size> {
     let mut tokens: Vec<Vec<&[u32]>> = Vec::with_capacity(items.len());
     for item in items {
-        tokens.push(item.iter().map(|sequence| fed(sequence)).collect());
+        tokens.push(item.iter().map(fed).collect());
     }
     batch::sizes(&tokens)
 }

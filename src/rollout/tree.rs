@@ -1,11 +1,11 @@
 //! Trees of completions that branch between their steps: `[rollout.tree]` (thought trees, Li et al. 2024, arXiv 2406.19949;
 //! tree sampling of reasoning paths, Chia et al. 2024, arXiv 2410.10858).
 //!
-//! A level of all trees is one call of the engine: every path is a prompt, computed once for all its children. A path is
-//! computed again for the level below.
+//! A level of all trees is one call of the engine: every path is a prompt. What the levels above computed of it stays in the
+//! engine's store, so that a node is computed once for all that is below it.
 
 use super::{Fork, Group, Prompted, Rollout};
-use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason};
+use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason, Store};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -120,6 +120,7 @@ pub fn grow(
 ) -> Result<(Vec<Group>, Statistics)> {
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
+    let mut store = Store::new(&policy.model);
     for level in 0..=section.depth {
         let last = level == section.depth;
         let limits = if last { sampling.clone() } else { section.step(sampling) };
@@ -139,7 +140,8 @@ pub fn grow(
         if requests.is_empty() {
             break;
         }
-        let generated = policy.generate(&requests, &limits, progress)?;
+        store.keep = !last;
+        let generated = policy.generate_with(&mut store, &requests, &limits, progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {
