@@ -160,7 +160,8 @@ fn trees_are_kept_shown_and_learned_from() {
     // In the file a tree is one line, which has each node's tokens once.
     let trees = lines(&program.out().join("traces/collect.jsonl"));
     assert!(trees.len() * 2 < all.len(), "{} lines for {} leaves", trees.len(), all.len());
-    let laid = |tree: &Value| list(&tree["tree"], "nodes").iter().map(|node| list(node, "tokens").len()).sum();
+    let laid =
+        |tree: &Value| list(&tree["tree"], "nodes").iter().map(|node| list(node, "tokens").len()).sum();
     let (kept, whole): (usize, usize) =
         (laid(&trees[0]), first.iter().map(|leaf| list(leaf, "completion_ids").len()).sum());
     assert!(0 < kept && kept < whole, "{kept} of {whole} tokens");

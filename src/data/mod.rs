@@ -236,6 +236,14 @@ pub enum Prompt {
 }
 
 impl Prompt {
+    /// The text of the last turn.
+    pub fn question(&self) -> &str {
+        match self {
+            Prompt::Text(text) => text,
+            Prompt::Chat(turns) => turns.last().map_or("", |turn| turn.content.as_str()),
+        }
+    }
+
     /// What is asked as plain text: the messages' contents, a line each.
     pub fn text(&self) -> String {
         match self {

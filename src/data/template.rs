@@ -52,6 +52,29 @@ impl Default for Template {
 
 type Written<T> = Result<T, String>;
 
+/// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts.
+pub fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    environment.set_keep_trailing_newline(true);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment
+}
+
+/// What a template over an example is filled in with: `prompt` is the text of its last turn, the others are its row's columns, with
+/// `answer` and `choices` as they are read.
+pub fn values(example: &Example) -> Map<String, Value> {
+    let mut values = example.fields.clone();
+    values.insert("prompt".to_string(), json!(example.prompt.question()));
+    if let Some(answer) = &example.answer {
+        values.insert("answer".to_string(), json!(answer));
+    }
+    if !example.choices.is_empty() {
+        values.insert("choices".to_string(), json!(example.choices));
+    }
+    values
+}
+
 /// A template ready to write examples: its solved rows are rendered.
 pub struct Writer<'a> {
     template: &'a Template,
@@ -69,11 +92,7 @@ struct Shot {
 impl<'a> Writer<'a> {
     /// Renders the solved rows among `candidates`, one more than is shown, so that a row never shows itself.
     pub fn new(template: &'a Template, candidates: &[Row]) -> Written<Self> {
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-        environment.set_keep_trailing_newline(true);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        let mut writer = Self { template, environment, shots: Vec::new() };
+        let mut writer = Self { template, environment: environment(), shots: Vec::new() };
         if template.few_shot > 0 {
             let candidates = candidates.iter().take(template.few_shot + 1);
             writer.shots = candidates.map(|row| writer.shot(row)).collect::<Written<_>>()?;
@@ -180,10 +199,7 @@ impl<'a> Writer<'a> {
         let mut why = None;
         if let Some(rationale) = &columns.rationale {
             let mut fields = fields.clone();
-            let asked = match prompt {
-                Prompt::Text(text) => text.as_str(),
-                Prompt::Chat(turns) => turns.last().map_or("", |turn| turn.content.as_str()),
-            };
+            let asked = prompt.question();
             for (name, text) in [("prompt", asked), ("chosen", chosen), ("rejected", rejected)] {
                 fields.insert(name.to_string(), json!(text));
             }
@@ -222,8 +238,7 @@ impl<'a> Writer<'a> {
         let fields = fields(row, &columns);
         let user = match &columns.prompt {
             None => self.user(row, &columns, &fields).map_err(wrong)?,
-            Some(Prompt::Text(text)) => text.clone(),
-            Some(Prompt::Chat(turns)) => turns.last().map(|turn| turn.content.clone()).unwrap_or_default(),
+            Some(prompt) => prompt.question().to_string(),
         };
         let assistant = self.completion(row, &columns, &fields).map_err(wrong)?;
         let assistant =

@@ -42,6 +42,8 @@ pub struct Endpoint {
     pub backoff_s: f64,
     /// Requests under way at once.
     pub concurrency: usize,
+    /// Answers that one request asks for, at most (its `n`); 1 for servers that give one only. All at once by default.
+    pub answers_per_request: Option<usize>,
     /// A folder that keeps every answer under a hash of the whole request, so that nothing is paid for twice.
     pub cache: Option<PathBuf>,
     /// Price of a million prompt tokens, for the figure `cost`.
@@ -63,6 +65,7 @@ impl Default for Endpoint {
             retries: 5,
             backoff_s: 1.0,
             concurrency: 8,
+            answers_per_request: None,
             cache: None,
             prompt_price: 0.0,
             completion_price: 0.0,
@@ -79,6 +82,8 @@ pub struct Request {
     pub n: usize,
     /// A seed, for servers that take one.
     pub seed: Option<u64>,
+    /// Longest answer in tokens, where it is not the endpoint's `max_tokens`.
+    pub max_tokens: Option<usize>,
     /// Tells apart several askings of the same conversation: each has a place of its own in the cache.
     pub attempt: usize,
 }
@@ -87,7 +92,7 @@ impl Request {
     /// One answer to a user's turn.
     pub fn user(text: String) -> Self {
         let messages = vec![Message { role: "user".into(), content: text }];
-        Self { messages, n: 1, seed: None, attempt: 0 }
+        Self { messages, n: 1, seed: None, max_tokens: None, attempt: 0 }
     }
 }
 
@@ -135,7 +140,11 @@ impl Endpoint {
         if let Some(key) = ["model", "messages", "n"].iter().find(|key| self.extra.contains_key(**key)) {
             return refuse(format!("extra.{key}: it is set by the program; use {section}'s own keys"));
         }
-        let counts = [("max_tokens", self.max_tokens), ("concurrency", self.concurrency)];
+        let counts = [
+            ("max_tokens", self.max_tokens),
+            ("concurrency", self.concurrency),
+            ("answers_per_request", self.answers_per_request.unwrap_or(1)),
+        ];
         if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return refuse(format!("{key} = 0: it must be at least 1"));
         }
@@ -182,7 +191,7 @@ impl Endpoint {
         body.entry("temperature").or_insert(json!(self.temperature));
         // Servers that want `max_completion_tokens` refuse `max_tokens`: whoever names the one does not send the other.
         if !body.contains_key("max_completion_tokens") {
-            body.entry("max_tokens").or_insert(json!(self.max_tokens));
+            body.entry("max_tokens").or_insert(json!(request.max_tokens.unwrap_or(self.max_tokens)));
         }
         if request.n != 1 {
             body.insert("n".into(), json!(request.n));
@@ -191,6 +200,32 @@ impl Endpoint {
             body.insert("seed".into(), json!(seed));
         }
         Value::Object(body)
+    }
+
+    /// A request as the server takes it: in several of `answers_per_request`, each with a place of its own in the cache.
+    fn parts(&self, request: &Request) -> Vec<Request> {
+        let most = self.answers_per_request.unwrap_or(request.n).max(1);
+        let count = request.n.div_ceil(most).max(1);
+        let part = |part: usize| Request {
+            n: most.min(request.n - part * most),
+            seed: request.seed.map(|seed| seed.wrapping_add(part as u64)),
+            attempt: request.attempt * count + part,
+            ..request.clone()
+        };
+        (0..count).map(part).collect()
+    }
+}
+
+impl Answer {
+    /// The answers to the parts of a request, as one.
+    fn joined(parts: impl Iterator<Item = Answer>) -> Self {
+        let mut whole = Self { choices: vec![], prompt_tokens: 0, completion_tokens: 0 };
+        for part in parts {
+            whole.choices.extend(part.choices);
+            whole.prompt_tokens += part.prompt_tokens;
+            whole.completion_tokens += part.completion_tokens;
+        }
+        whole
     }
 }
 
@@ -215,6 +250,12 @@ impl Client {
     /// # Errors
     /// [`Error::Endpoint`], naming url, status and remedy.
     pub fn ask(&self, requests: &[Request]) -> Result<Vec<Answer>> {
+        let parts: Vec<Vec<Request>> = requests.iter().map(|request| self.endpoint.parts(request)).collect();
+        let mut answers = self.ask_each(&parts.concat())?.into_iter();
+        Ok(parts.iter().map(|parts| Answer::joined(answers.by_ref().take(parts.len()))).collect())
+    }
+
+    fn ask_each(&self, requests: &[Request]) -> Result<Vec<Answer>> {
         let bodies: Vec<Value> = requests.iter().map(|request| self.endpoint.body(request)).collect();
         let keys: Vec<String> = bodies
             .iter()

@@ -145,6 +145,35 @@ pub fn generate_with(
     slots: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Generated> {
+    let mut completions = vec![Vec::new(); requests.len()];
+    let mut each = |request: usize, all: Vec<Completion>| completions[request] = all;
+    let statistics = run((model, store), requests, sampling, stops, slots, progress, &mut each)?;
+    Ok(Generated { completions, statistics })
+}
+
+/// [`generate`] that gives the completions of a request to `each`, with the request's index, as soon as the last of them
+/// has ended: requests come in no particular order.
+pub fn generate_each(
+    model: &Model,
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+    each: &mut dyn FnMut(usize, Vec<Completion>),
+) -> Result<Statistics> {
+    run((model, &mut Store::new(model)), requests, sampling, stops, slots, progress, each)
+}
+
+fn run(
+    (model, store): (&Model, &mut Store),
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+    each: &mut dyn FnMut(usize, Vec<Completion>),
+) -> Result<Statistics> {
     sampling.validate()?;
     if slots == 0 {
         return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
@@ -155,7 +184,7 @@ pub fn generate_with(
     tch::no_grad(|| {
         let copy = precision::faster(model);
         let model = copy.as_ref().unwrap_or(model);
-        scheduler::run(model, store, requests, sampling, stops, slots, progress)
+        scheduler::run((model, store), requests, sampling, stops, slots, progress, each)
     })
 }
 

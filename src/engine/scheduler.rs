@@ -6,7 +6,7 @@ use super::sampling::Drawn;
 use super::stop::Watch;
 use super::store::Store;
 use super::view::View;
-use super::{Completion, Generated, Progress, Request, Sampling, Statistics, StopReason, Stops};
+use super::{Completion, Progress, Request, Sampling, Statistics, StopReason, Stops};
 use crate::model::Model;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
@@ -19,26 +19,28 @@ use tch::{Kind, Tensor};
 /// longer prompt is a pass of its own.
 const PREFILL_TOKENS: usize = 2048;
 
-/// Decodes every sample of `requests`; see [`super::generate`].
+/// Decodes every sample of `requests`; see [`super::generate_each`].
 pub fn run(
-    model: &Model,
-    store: &mut Store,
+    (model, store): (&Model, &mut Store),
     requests: &[Request],
     sampling: &Sampling,
     stops: &Stops,
     slots: usize,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<Generated> {
+    each: &mut dyn FnMut(usize, Vec<Completion>),
+) -> Result<Statistics> {
     let mut batch = Batch::new(model, store, requests, sampling, stops, slots);
     while batch.finished < batch.total {
         batch.admit()?;
+        batch.hand_over(each);
         progress(&batch.progress());
         if !batch.live.is_empty() {
             batch.step()?;
+            batch.hand_over(each);
             progress(&batch.progress());
         }
     }
-    Ok(batch.result())
+    Ok(batch.statistics)
 }
 
 /// The state between two steps. Row r of every tensor, slot r of the cache and `live[r]` are the same sequence.
@@ -66,6 +68,8 @@ struct Batch<'a> {
     /// The first request whose prompt is not computed.
     next: usize,
     completions: Vec<Vec<Option<Completion>>>,
+    /// Requests whose last sample has ended since they were last handed over.
+    done: Vec<usize>,
     statistics: Statistics,
 }
 
@@ -115,6 +119,7 @@ impl<'a> Batch<'a> {
             ready: VecDeque::new(),
             next: 0,
             completions: requests.iter().map(|request| vec![None; request.seeds.len()]).collect(),
+            done: Vec::new(),
             statistics: Statistics::default(),
         }
     }
@@ -247,12 +252,14 @@ impl<'a> Batch<'a> {
             let done = self.live.swap_remove(row);
             self.keep(&done, &stop, slots.swap_remove(row));
             let completion = Completion { tokens: done.tokens, logprobs: done.logprobs, stop };
-            self.completions[done.request][done.sample] = Some(completion);
-            self.finished += 1;
-            self.view = None;
-            if self.completions[done.request].iter().all(Option::is_some) {
+            let completions = &mut self.completions[done.request];
+            completions[done.sample] = Some(completion);
+            if completions.iter().all(Option::is_some) {
+                self.done.push(done.request);
                 self.store.release(self.ends[done.request]);
             }
+            self.finished += 1;
+            self.view = None;
         }
         let (from, to): (Vec<i64>, Vec<i64>) = slots
             .iter()
@@ -297,10 +304,10 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn result(self) -> Generated {
-        let completions =
-            self.completions.into_iter().map(|group| group.into_iter().flatten().collect()).collect();
-        Generated { completions, statistics: self.statistics }
+    fn hand_over(&mut self, each: &mut dyn FnMut(usize, Vec<Completion>)) {
+        for request in self.done.drain(..) {
+            each(request, std::mem::take(&mut self.completions[request]).into_iter().flatten().collect());
+        }
     }
 }
 

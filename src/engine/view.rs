@@ -3,7 +3,7 @@
 
 use super::decode::visible;
 use super::store::Store;
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 /// Which segments the sequences in flight see.
 pub struct View {
@@ -112,36 +112,45 @@ impl Partial {
     /// Queries `[batch, kv_heads, queries, head_dim]` against keys and values `[batch, kv_heads, span, head_dim]` under a
     /// mask that is added, `[batch, 1, 1, span]`.
     pub fn of(query: &Tensor, keys: &Tensor, values: &Tensor, mask: &Tensor) -> Self {
-        let found = if query.device().is_cuda() {
-            let size = query.size();
-            let wide = mask.expand([size[0], size[1], size[2], keys.size()[2]], false);
-            Tensor::f_internal_scaled_dot_product_efficient_attention(
-                query,
-                keys,
-                values,
-                Some(&wide),
-                true,
-                0.0,
-                false,
-                None,
-            )
-            // Its weights are padded to a round number of queries.
-            .map(|(out, weight, ..)| (out, weight.narrow(2, 0, size[2])))
-        } else {
-            Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(
-                query,
-                keys,
-                values,
-                0.0,
-                false,
-                Some(mask),
-                None,
-            )
-        };
+        let found = kernel(query, keys, values, mask);
         let (out, weight) = found.unwrap_or_else(|_| by_hand(query, keys, values, mask));
         // Kernels lay their results out as they like.
         Self { out: out.contiguous(), weight: weight.to_kind(Kind::Float).contiguous() }
     }
+}
+
+/// libtorch's fast kernels, which tell the logarithm of the denominator beside the result.
+fn kernel(
+    query: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    mask: &Tensor,
+) -> Result<(Tensor, Tensor), TchError> {
+    if !query.device().is_cuda() {
+        return Tensor::f_internal_scaled_dot_product_flash_attention_for_cpu(
+            query,
+            keys,
+            values,
+            0.0,
+            false,
+            Some(mask),
+            None,
+        );
+    }
+    let size = query.size();
+    let wide = mask.expand([size[0], size[1], size[2], keys.size()[2]], false);
+    let (out, weight, ..) = Tensor::f_internal_scaled_dot_product_efficient_attention(
+        query,
+        keys,
+        values,
+        Some(&wide),
+        true,
+        0.0,
+        false,
+        None,
+    )?;
+    // Its logarithms are padded to a round number of queries.
+    Ok((out, weight.narrow(2, 0, size[2])))
 }
 
 /// softmax(q kᵀ / √d + mask) v and the logarithm of its denominator, for devices without a kernel that tells it.
@@ -183,6 +192,7 @@ mod tests {
         let whole = of(0, 13);
         let parts = merged(&[of(0, 4), of(4, 9)], Kind::Float);
         assert!(parts.allclose(&whole.out, 1e-5, 1e-6, false));
+        assert!(kernel(&query, &keys, &values, &none).is_ok(), "the kernel is there");
         let (out, weight) = by_hand(&query, &keys, &values, &none);
         assert!(
             out.allclose(&whole.out, 1e-5, 1e-6, false) && weight.allclose(&whole.weight, 1e-5, 1e-6, false)

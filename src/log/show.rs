@@ -120,16 +120,10 @@ impl Show {
 }
 
 fn sample(trace: &Trace) -> Vec<String> {
-    let prompt: Vec<&str> = match &trace.prompt {
-        crate::data::Prompt::Text(text) => vec![text],
-        crate::data::Prompt::Chat(turns) => {
-            turns.last().map(|turn| turn.content.as_str()).into_iter().collect()
-        }
-    };
     let scores: Vec<String> = trace.scores.iter().map(|(name, score)| format!("{name} {score:.2}")).collect();
     let advantage = trace.advantage.map_or("not trained on".to_string(), |a| format!("{a:+.2}"));
     vec![
-        shortened(prompt.concat().trim_end(), 160),
+        shortened(trace.prompt.question().trim_end(), 160),
         shortened(&trace.completion, 400),
         scores.join("\n"),
         format!("{:.3}", trace.reward),

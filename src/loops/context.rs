@@ -3,6 +3,7 @@
 use super::{Alarms, Signs};
 use crate::data::order;
 use crate::data::{Dataset, Example};
+use crate::endpoint::Client;
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
@@ -11,7 +12,8 @@ use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
-use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, tree};
+use crate::rollout::group::Heard;
+use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -93,6 +95,13 @@ impl Questions {
             .collect()
     }
 
+    /// A number for the questions of a `step` and its `attempt`-th sampling, by which an endpoint's cache tells several
+    /// askings of one question apart: 0 throughout the first pass, whatever the order, so that another run finds what it asked.
+    pub fn asking(&self, [step, attempt]: [usize; 2]) -> usize {
+        let first_pass = attempt == 0 && step * self.per_step <= self.all.len();
+        if first_pass { 0 } else { step * 1024 + attempt }
+    }
+
     /// Questions of a step.
     pub fn per_step(&self) -> usize {
         self.per_step
@@ -116,6 +125,8 @@ pub struct Context {
     pub rewards: Rewards,
     /// Where completions come from.
     pub rollout: Kind,
+    /// The endpoint that writes them, where the policy does not.
+    pub writer: Option<Client>,
     /// Which rollouts teach.
     pub select: Select,
     /// How completions are sampled.
@@ -146,8 +157,7 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = self.sampled(prompts, [step as u64, attempt as u64], metrics)?;
-        self.score(&mut groups)?;
+        let mut groups = self.scored(prompts, [step as u64, attempt as u64], metrics)?;
         match self.rollout.clone() {
             Kind::Prefix(prefix) => {
                 self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
@@ -167,27 +177,50 @@ impl Context {
         Ok(groups)
     }
 
-    fn sampled(&mut self, prompts: &[Prompted], of: [u64; 2], metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let base = self.seed;
+    /// The completions, scored; a group while the next ones are still sampled, by the rewards that can.
+    fn scored(&mut self, prompts: &[Prompted], of: [u64; 2], metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let (base, budget) = (self.seed, self.tokens_per_microbatch);
         let (policy, sampling, format) = (&self.policy, &self.sampling, &self.format);
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
-        let (groups, statistics) = match (&self.rollout, self.rollout.group_size()) {
-            (Kind::Tree(section), _) => {
-                let seed =
-                    |index, parent: usize, child: usize| seed::derive(&[seed(index, parent), child as u64]);
-                tree::grow(policy, prompts, section, sampling, format, seed, &mut self.progress)?
-            }
-            (_, Some(size)) => {
-                group::sample(policy, prompts, size, sampling, format, seed, &mut self.progress)?
-            }
-            (_, None) => {
-                return dataset::read(policy, prompts, sampling, format, self.tokens_per_microbatch);
-            }
+        let mut cost = None;
+        let (questions, writer) = (&self.questions, &self.writer);
+        let (rollout, progress, told) = (&self.rollout, &mut self.progress, &mut cost);
+        let sample = |give: &mut dyn FnMut(&Group)| {
+            let groups = match (rollout, writer, rollout.group_size()) {
+                (Kind::Remote(section), Some(client), _) => {
+                    let asking = questions.asking(of.map(|part| part as usize));
+                    let groups = remote::ask(client, section, policy, prompts, format, asking)?;
+                    for (name, value) in client.figures() {
+                        metrics.set(&format!("remote/{name}"), value);
+                    }
+                    groups
+                }
+                (Kind::Tree(section), ..) => {
+                    let seed = |index, parent: usize, child: usize| {
+                        seed::derive(&[seed(index, parent), child as u64])
+                    };
+                    let grown = tree::grow(policy, prompts, section, sampling, format, seed, progress)?;
+                    *told = Some(grown.1);
+                    grown.0
+                }
+                (.., Some(size)) => {
+                    let heard = Heard { progress, group: give };
+                    let sampled = group::sample_each(policy, prompts, size, sampling, format, seed, heard)?;
+                    *told = Some(sampled.1);
+                    return Ok(sampled.0);
+                }
+                (.., None) => dataset::read(policy, prompts, sampling, format, budget)?,
+            };
+            groups.iter().for_each(give);
+            Ok(groups)
         };
-        let seconds = statistics.prefill_seconds + statistics.decode_seconds;
-        metrics.add("sampling/tokens_per_second", statistics.decoded_tokens as f64 / seconds, 1.0);
-        metrics.add("sampling/kept_mass", statistics.kept_mass, 1.0);
+        let groups = self.rewards.score_sampling(&Models { policy, budget }, sample)?;
+        if let Some(cost) = cost {
+            let seconds = cost.prefill_seconds + cost.decode_seconds;
+            metrics.add("sampling/tokens_per_second", cost.decoded_tokens as f64 / seconds, 1.0);
+            metrics.add("sampling/kept_mass", cost.kept_mass, 1.0);
+        }
         Ok(groups)
     }
 

@@ -12,7 +12,7 @@ use crate::batch::micro_batches;
 use crate::data::hub::Hub;
 use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
-use crate::engine::{self, Generated, Progress, Request, Sampling, Stops, Store};
+use crate::engine::{self, Completion, Generated, Progress, Request, Sampling, Statistics, Stops, Store};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
@@ -184,6 +184,19 @@ impl Policy {
         let decode = |ids: &[u32]| self.tokenizer.decode(ids);
         let stops = Stops { eos: &self.eos, decode: &decode };
         engine::generate_with(&self.model, store, requests, sampling, &stops, self.slots, progress)
+    }
+
+    /// Samples completions and gives those of a request away as they end; see [`engine::generate_each`].
+    pub fn generate_each(
+        &self,
+        requests: &[Request],
+        sampling: &Sampling,
+        progress: &mut dyn FnMut(&Progress),
+        each: &mut dyn FnMut(usize, Vec<Completion>),
+    ) -> Result<Statistics> {
+        let decode = |ids: &[u32]| self.tokenizer.decode(ids);
+        let stops = Stops { eos: &self.eos, decode: &decode };
+        engine::generate_each(&self.model, requests, sampling, &stops, self.slots, progress, each)
     }
 
     /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.

@@ -162,6 +162,15 @@ impl Stage {
                 );
             }
         }
+        let own = matches!(self.lesson, Loop::Grpo(_) | Loop::Mario(_) | Loop::Star(_));
+        if own && !self.rollout.sampled() && self.rollout.group_size().is_some() {
+            return problem(
+                &format!("loop.{}", self.lesson.name()),
+                "it learns from the policy's own samples and their log-probabilities, and the completions of this \
+                 rollout have none",
+                "use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",
+            );
+        }
         if matches!(self.lesson, Loop::Evaluate(_)) && self.eval.is_none() {
             return problem(
                 "loop.evaluate",

@@ -1,11 +1,11 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
 use super::{Part, Reward};
+use crate::data::template::environment;
 use crate::endpoint::{Client, Endpoint, Request};
 use crate::rationale::Pattern;
 use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -102,12 +102,6 @@ impl Judge {
         let share = (score - worst) / (best - worst);
         (0.0..=1.0).contains(&share).then_some(share)
     }
-}
-
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    environment
 }
 
 struct Asking {

@@ -157,21 +157,43 @@ impl Rewards {
         self.score_by(groups, Some(models))
     }
 
+    /// [`score_all`](Self::score_all) for groups that are still to be sampled: `sample` gives each away as soon as it is
+    /// whole, in order, and rewards that stand apart score it while the next ones are sampled.
+    pub fn score_sampling(
+        &mut self,
+        models: &Models,
+        sample: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<Vec<Group>>,
+    ) -> Result<Vec<Group>> {
+        self.score_while(Some(models), sample)
+    }
+
     fn score_by(&mut self, groups: &mut [Group], models: Option<&Models>) -> Result<()> {
         for rollout in groups.iter_mut().flat_map(|group| &mut group.rollouts) {
             rollout.scores.clear();
             rollout.reward = 0.0;
         }
+        let all_at_once = |give: &mut dyn FnMut(&Group)| {
+            groups.iter().for_each(give);
+            Ok(groups)
+        };
+        self.score_while(models, all_at_once).map(drop)
+    }
+
+    fn score_while<G: AsMut<[Group]>>(
+        &mut self,
+        models: Option<&Models>,
+        gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
+    ) -> Result<G> {
         let (mut last, first): (Vec<_>, Vec<_>) =
             self.weighted.iter_mut().partition(|weighted| weighted.reward.looks_at_others());
-        weighted::score_together(first, groups, models)?;
-        for group in groups {
+        let mut gathered = weighted::score_while(first, models, gather)?;
+        for group in gathered.as_mut() {
             for weighted in &mut last {
                 let scores = weighted.score(group, models)?;
                 weighted.credit(group, scores);
             }
         }
-        Ok(())
+        Ok(gathered)
     }
 
     /// What the rewards have to tell besides scores since this was last asked, as `NAME/FIGURE`.

@@ -4,8 +4,11 @@ use super::{Models, Registry, Reward};
 use crate::rationale::Format;
 use crate::rollout::{Group, Score};
 use crate::{Error, Result};
+use crossbeam::channel::unbounded;
 use crossbeam::thread;
+use std::borrow::Borrow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The scores of groups up to the first failure, and that failure.
@@ -97,10 +100,14 @@ impl Weighted {
     }
 
     /// The scores of all groups, up to the first failure.
-    fn score_each(&mut self, groups: &[Group], models: Option<&Models>) -> Scored {
-        let mut all = Vec::with_capacity(groups.len());
+    fn score_each<G: Borrow<Group>>(
+        &mut self,
+        groups: impl IntoIterator<Item = G>,
+        models: Option<&Models>,
+    ) -> Scored {
+        let mut all = Vec::new();
         for group in groups {
-            match self.score(group, models) {
+            match self.score(group.borrow(), models) {
                 Ok(scores) => all.push(scores),
                 Err(error) => return (all, Some(error)),
             }
@@ -109,31 +116,42 @@ impl Weighted {
     }
 }
 
-/// Scores groups by rewards that do not look at each other, and credits them in the order of the rewards. Those that stand
-/// apart have a thread each. Of several failures the one is told that comes first, by group and then by reward.
-pub(super) fn score_together(
-    weighted: Vec<&mut Weighted>,
-    groups: &mut [Group],
+/// Scores the groups that `gather` returns by rewards that do not look at each other, and credits them in the order of the
+/// rewards. Those that stand apart have a thread each, which scores what `gather` gives away before it returns: every
+/// group, in order. Of several failures the one is told that comes first, by group and then by reward.
+pub(super) fn score_while<G: AsMut<[Group]>>(
+    mut weighted: Vec<&mut Weighted>,
     models: Option<&Models>,
-) -> Result<()> {
+    gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
+) -> Result<G> {
     let mut results: Vec<Option<Scored>> = weighted.iter().map(|_| None).collect();
-    let (mut weighted, shared) = (weighted, &*groups);
-    thread::scope(|scope| {
-        let (mut threads, mut here) = (Vec::new(), Vec::new());
+    let mut gathered = thread::scope(|scope| {
+        let (mut threads, mut senders, mut here) = (Vec::new(), Vec::new(), Vec::new());
         for (at, weighted) in weighted.iter_mut().enumerate() {
-            match weighted.reward.apart() {
-                true => threads.push((at, scope.spawn(move |_| weighted.score_each(shared, None)))),
-                false => here.push((at, weighted)),
+            if weighted.reward.apart() {
+                let (sender, groups) = unbounded::<Arc<Group>>();
+                threads.push((at, scope.spawn(move |_| weighted.score_each(groups, None))));
+                senders.push(sender);
+            } else {
+                here.push((at, weighted));
             }
         }
+        // Whoever has failed takes no more.
+        let mut give = |group: &Group| {
+            let shared = (!senders.is_empty()).then(|| Arc::new(group.clone()));
+            senders.iter().zip(shared.iter().cycle()).for_each(|(to, group)| drop(to.send(group.clone())));
+        };
+        let mut gathered = gather(&mut give)?;
+        drop(senders);
         for (at, weighted) in here {
-            results[at] = Some(weighted.score_each(shared, models));
+            results[at] = Some(weighted.score_each(&*gathered.as_mut(), models));
         }
         for (at, thread) in threads {
             results[at] = thread.join().ok();
         }
+        Ok::<G, Error>(gathered)
     })
-    .map_err(|_| Error::Reward("a reward's thread panicked".into()))?;
+    .map_err(|_| Error::Reward("a reward's thread panicked".into()))??;
     let mut scored = Vec::with_capacity(results.len());
     let mut failed: Option<(usize, Error)> = None;
     for (scores, error) in results.into_iter().flatten() {
@@ -147,9 +165,10 @@ pub(super) fn score_together(
         return Err(error);
     }
     for (weighted, scores) in weighted.iter().zip(scored) {
-        groups.iter_mut().zip(scores).for_each(|(group, scores)| weighted.credit(group, scores));
+        let groups = gathered.as_mut().iter_mut();
+        groups.zip(scores).for_each(|(group, scores)| weighted.credit(group, scores));
     }
-    Ok(())
+    Ok(gathered)
 }
 
 /// The scores, one a rollout and all finite, or why not.
@@ -244,6 +263,34 @@ mod tests {
         std::sync::Arc::get_mut(&mut groups[1].example).unwrap().id = "row:8".into();
         let error = rewards(&registry(true), "[b]\n[a]").unwrap().score_by(&mut groups, None).unwrap_err();
         assert_eq!(error.to_string(), "reward: [reward.b] failed on example row:8: no answer");
+    }
+
+    #[test]
+    fn groups_are_scored_while_later_ones_are_sampled() {
+        let (scored, hears) = unbounded();
+        let reward = move |group: &Group| -> anyhow::Result<Vec<Score>> {
+            scored.send(group.example.id.clone())?;
+            Ok(group.rollouts.iter().map(|_| Score::from(2.0)).collect())
+        };
+        let registry = Registry::default()
+            .reward("told", move |_: toml::Table| Ok(reward.clone()))
+            .reward("here", |_: toml::Table| Ok(Slow(false, 3.0)));
+        let mut rewards = rewards(&registry, "[told]\n[here]").unwrap();
+        let mut sampled = [group(Some("7"), &[], &["abc"]), group(Some("8"), &[], &["d"])];
+        sampled.iter_mut().for_each(|group| group.rollouts[0].reward = 0.0);
+        let gather = |give: &mut dyn FnMut(&Group)| {
+            for group in &sampled {
+                give(group);
+                // Nothing more is sampled before this one is scored.
+                hears.recv_timeout(Duration::from_secs(20)).expect("it is scored before sampling ends");
+            }
+            Ok(sampled.to_vec())
+        };
+        let groups = rewards.score_while(None, gather).unwrap();
+        // 2 + 3 · 3 / 3 and 2 + 3 · 1 / 3.
+        assert_eq!(groups.iter().map(|g| g.rollouts[0].reward).collect::<Vec<_>>(), [5.0, 3.0]);
+        let failed = rewards.score_while::<Vec<Group>>(None, |_| Err(Error::Data("no prompt".into())));
+        assert_eq!(failed.unwrap_err().to_string(), "data: no prompt");
     }
 
     #[test]

@@ -5,14 +5,17 @@ pub mod group;
 pub mod hint;
 pub mod leaves;
 pub mod prefix;
+pub mod remote;
 pub mod trace;
 pub mod tree;
 
 pub use trace::Trace;
 
-use crate::data::Example;
+use crate::data::{Example, Message, Prompt};
+use crate::endpoint::Endpoint;
 use crate::engine::StopReason;
 use crate::error::{Error, Result};
+use crate::policy::Policy;
 use crate::rationale::{Format, Rationale};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,6 +34,8 @@ pub enum Kind {
     Prefix(prefix::PrefixRollout),
     /// The leaves of a tree that branches between steps.
     Tree(tree::TreeRollout),
+    /// Completions of a model behind an OpenAI-compatible endpoint.
+    Remote(Box<remote::RemoteRollout>),
     /// The rows' own completions.
     Dataset(dataset::DatasetRollout),
 }
@@ -51,6 +56,7 @@ impl Kind {
             Kind::Hint(hint) => hint.validate(),
             Kind::Prefix(prefix) => prefix.validate(),
             Kind::Tree(tree) => tree.validate(),
+            Kind::Remote(remote) => remote.validate(),
             _ => Ok(()),
         }
     }
@@ -62,7 +68,21 @@ impl Kind {
             Kind::Hint(hint) => Some(hint.size),
             Kind::Prefix(prefix) => Some(prefix.size),
             Kind::Tree(tree) => Some(tree.leaves()),
+            Kind::Remote(remote) => Some(remote.size),
             Kind::Dataset(_) => None,
+        }
+    }
+
+    /// Whether the completions are the policy's own, recorded token by token as they were sampled.
+    pub fn sampled(&self) -> bool {
+        !matches!(self, Kind::Remote(_) | Kind::Dataset(_))
+    }
+
+    /// The endpoint that writes the completions, with the name of its section; none where the policy does, or the rows.
+    pub fn endpoint(&self) -> Option<(&Endpoint, &'static str)> {
+        match self {
+            Kind::Remote(remote) => Some((&remote.endpoint, "rollout.remote.endpoint")),
+            _ => None,
         }
     }
 }
@@ -74,6 +94,23 @@ pub struct Prompted {
     pub example: Arc<Example>,
     /// Its prompt, rendered and tokenised once.
     pub tokens: Vec<u32>,
+}
+
+/// A prompt as an endpoint takes it: a text is a user's turn. `system` replaces the system turn or adds one, `user` replaces
+/// the last turn.
+pub fn conversation(prompt: &Prompt, system: Option<&str>, user: Option<String>) -> Vec<Message> {
+    let mut turns = match prompt {
+        Prompt::Text(text) => vec![Message { role: "user".into(), content: text.clone() }],
+        Prompt::Chat(turns) => turns.clone(),
+    };
+    if let (Some(user), Some(last)) = (user, turns.last_mut()) {
+        last.content = user;
+    }
+    if let Some(system) = system {
+        turns.retain(|turn| turn.role != "system");
+        turns.insert(0, Message { role: "system".into(), content: system.to_string() });
+    }
+    turns
 }
 
 /// What a reward says of one rollout.
@@ -107,7 +144,8 @@ pub struct Rollout {
     pub tokens: Vec<u32>,
     /// The completion as text, special tokens left out.
     pub text: String,
-    /// log p(token) recorded while sampling, in nats; `old_logprobs` of the policy-gradient losses.
+    /// log p(token) recorded while sampling, in nats; `old_logprobs` of the policy-gradient losses. Empty where another
+    /// model wrote the completion.
     pub logprobs: Vec<f32>,
     /// Why the completion ended.
     pub stop: StopReason,
@@ -144,6 +182,29 @@ impl Rollout {
             cuts: Vec::new(),
             forks: Vec::new(),
         }
+    }
+
+    /// A completion that was not sampled token by token from the policy: its text is tokenised here, and there are no
+    /// log-probabilities. What is more than `room` tokens is cut off.
+    pub fn written(
+        policy: &Policy,
+        text: &str,
+        truncated: bool,
+        room: usize,
+        format: &Format,
+    ) -> Result<Self> {
+        let mut tokens = policy.completion(text)?;
+        if truncated {
+            tokens.pop();
+        }
+        let truncated = truncated || tokens.len() > room;
+        tokens.truncate(room);
+        let stop = match tokens.last() {
+            Some(&last) if !truncated => StopReason::Eos(last),
+            _ => StopReason::Length,
+        };
+        let text = policy.tokenizer.decode(&tokens);
+        Ok(Self::new(tokens, text, Vec::new(), stop, format))
     }
 
     /// Whether the completion was cut off by the token limit.

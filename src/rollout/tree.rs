@@ -123,8 +123,9 @@ pub fn grow(
     let mut store = Store::new(&policy.model);
     for level in 0..=section.depth {
         let last = level == section.depth;
-        let limits = if last { sampling.clone() } else { section.step(sampling) };
-        let mut asked = Vec::new();
+        let mut limits = if last { sampling.clone() } else { section.step(sampling) };
+        let room = |tree: usize| (policy.context() - prompts[tree].tokens.len()).min(sampling.max_new_tokens);
+        let (mut asked, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
         for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
             let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
@@ -133,6 +134,7 @@ pub fn grow(
                 let example = prompted.example.index;
                 let seeds = (0..children).map(|child| seed(example, parent, child)).collect();
                 let path = tree.path(parent).0;
+                longest = longest.max(room(index) - path.len());
                 asked.push((index, parent));
                 requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
             }
@@ -140,14 +142,13 @@ pub fn grow(
         if requests.is_empty() {
             break;
         }
+        limits.max_new_tokens = limits.max_new_tokens.min(longest);
         store.keep = !last;
         let generated = policy.generate_with(&mut store, &requests, &limits, progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {
-                let room = policy.context() - prompts[tree].tokens.len();
-                let limit = room.min(sampling.max_new_tokens);
-                trees[tree].graft(parent, child, section, (sampling, limit), last);
+                trees[tree].graft(parent, child, section, (sampling, room(tree)), last);
             }
         }
     }

@@ -72,6 +72,9 @@ fn tokens(stage: &Stage) -> String {
              of it",
             mario.sample_every, stage.policy.sampling.max_new_tokens
         ),
+        (_, Some(size)) if stage.lesson.rolls_out() && stage.rollout.endpoint().is_some() => {
+            format!("a step asks an endpoint for {prompts} × {size} = {} completions", prompts * size)
+        }
         (_, Some(size)) if stage.lesson.rolls_out() => format!(
             "a step samples {prompts} × {size} = {} completions of at most {} tokens: {} tokens",
             prompts * size,
@@ -133,7 +136,8 @@ fn memory(stage: &Stage, shape: &Config) -> String {
     if stage.lesson.needs_reference() && stage.policy.lora.is_none() {
         parts.push(("reference policy", parameters * width));
     }
-    if let (true, Some(size)) = (stage.lesson.rolls_out(), stage.rollout.group_size()) {
+    let samples = stage.lesson.rolls_out() && stage.rollout.endpoint().is_none();
+    if let (true, Some(size)) = (samples, stage.rollout.group_size()) {
         let slots = stage.policy.decode_slots.min(sampled_together(stage) * size);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
         let length = (prompt + stage.policy.sampling.max_new_tokens).min(shape.max_position_embeddings);

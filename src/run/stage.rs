@@ -59,6 +59,8 @@ impl Opened {
         };
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
+        let writer =
+            stage.rollout.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -103,6 +105,7 @@ impl Opened {
             questions,
             rewards,
             rollout: stage.rollout.clone(),
+            writer,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),

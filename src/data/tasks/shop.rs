@@ -34,7 +34,7 @@ pub struct Shop {
     pub terminate: f64,
     /// Share of the rows that click; the rest type.
     pub click: f64,
-    /// Give rows a rationale: each result up to the one that is clicked, and whether it will do.
+    /// Give rows a rationale: the results up to the one that is clicked, each with what is against it.
     pub rationale: bool,
 }
 
@@ -105,7 +105,8 @@ impl Shop {
             return Session { wants, has, items: vec![] };
         }
         loop {
-            let items = (0..self.items).map(|_| item(wants, rng)).collect::<Vec<_>>();
+            let mut letters: Vec<u8> = (b'a'..=b'z').collect();
+            let items = (0..self.items).map(|_| item(wants, &mut letters, rng)).collect::<Vec<_>>();
             let session = Session { wants, has, items };
             if session.chosen().is_none() == ends {
                 return session;
@@ -127,10 +128,10 @@ impl Shop {
     }
 }
 
-/// Half of the results are of the thing that is wanted.
-fn item(wants: &'static str, rng: &mut ChaCha8Rng) -> Item {
-    let letter = char::from(b'a' + below(rng, 26) as u8);
-    let name = format!("{letter}{}", below(rng, 10));
+/// Somewhat more than half of the results are of the thing that is wanted; each takes a letter of its own.
+fn item(wants: &'static str, letters: &mut Vec<u8>, rng: &mut ChaCha8Rng) -> Item {
+    let letter = letters.swap_remove(below(rng, letters.len() as u64) as usize);
+    let name = char::from(letter).to_string();
     let thing = if below(rng, 2) == 0 { wants } else { THINGS[below(rng, 8) as usize] };
     Item { name, thing, price: 1 + below(rng, 9) }
 }
@@ -142,13 +143,18 @@ impl Session {
         format!("{} {}{page}", self.wants, self.has)
     }
 
-    fn buys(&self, item: &Item) -> bool {
-        item.thing == self.wants && item.price <= self.has
+    /// Whether it will do, and what is against it.
+    fn verdict(&self, item: &Item) -> &'static str {
+        match () {
+            _ if item.thing != self.wants => "other",
+            _ if item.price > self.has => "dear",
+            _ => "yes",
+        }
     }
 
     /// The first item that will do.
     fn chosen(&self) -> Option<&Item> {
-        self.items.iter().find(|item| self.buys(item))
+        self.items.iter().find(|item| self.verdict(item) == "yes")
     }
 
     fn rationale(&self) -> String {
@@ -158,7 +164,8 @@ impl Session {
         let looked = self.chosen().map_or(self.items.len(), |chosen| {
             self.items.iter().position(|item| item == chosen).unwrap_or(0) + 1
         });
-        let line = |item: &Item| format!("{} {}", item.name, if self.buys(item) { "yes" } else { "no" });
+        let line =
+            |item: &Item| format!("{} {} {} {}", item.name, item.thing, item.price, self.verdict(item));
         self.items[..looked].iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
@@ -189,14 +196,13 @@ mod tests {
     #[test]
     fn the_first_that_the_money_buys_is_clicked() {
         let item = |name: &str, thing, price| Item { name: name.into(), thing, price };
-        let items =
-            vec![item("k3", "mug", 7), item("p2", "cup", 1), item("a9", "mug", 4), item("b1", "mug", 1)];
+        let items = vec![item("k", "mug", 7), item("p", "cup", 1), item("a", "mug", 4), item("b", "mug", 1)];
         let mut session = Session { wants: "mug", has: 4, items };
-        assert_eq!(session.question(), "mug 4\nk3 mug 7\np2 cup 1\na9 mug 4\nb1 mug 1");
-        assert_eq!(session.rationale(), "k3 no\np2 no\na9 yes");
-        assert_eq!(session.action(), ("click", r#"{"type":"click","name":"a9"}"#.into()));
+        assert_eq!(session.question(), "mug 4\nk mug 7\np cup 1\na mug 4\nb mug 1");
+        assert_eq!(session.rationale(), "k mug 7 dear\np cup 1 other\na mug 4 yes");
+        assert_eq!(session.action(), ("click", r#"{"type":"click","name":"a"}"#.into()));
         session.has = 0;
-        assert_eq!(session.rationale(), "k3 no\np2 no\na9 no\nb1 no");
+        assert_eq!(session.rationale(), "k mug 7 dear\np cup 1 other\na mug 4 dear\nb mug 1 dear");
         assert_eq!(session.action(), ("terminate", r#"{"type":"terminate"}"#.into()));
         session.items.clear();
         assert_eq!(session.question(), "mug 0\nsearch");

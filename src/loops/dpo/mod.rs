@@ -160,7 +160,8 @@ impl Lesson for Dpo {
     }
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let temperature = if self.online { context.sampling.scoring_temperature() } else { 1.0 };
+        let sampled = self.online && context.rollout.sampled();
+        let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
         let taken = if self.online {
             self.fresh(context, step, metrics)?
         } else {

@@ -63,10 +63,11 @@ impl Grpo {
     }
 
     fn teaches(&self, group: &Group, weights: &[(String, f64)]) -> bool {
-        match self.advantage.per_reward {
+        let differs = match self.advantage.per_reward {
             true => self.outcome(group, weights, None).differs(),
             false => !zero_variance(&group.rewards()),
-        }
+        };
+        differs || self.steps_teach(group)
     }
 
     /// What advantages are computed from: the scores with their weights, and the penalties of this loop.

@@ -151,13 +151,6 @@ impl Grpo {
         self.advantage.validate()?;
         if let Some(steps) = &self.steps {
             steps.validate()?;
-            if self.zero_variance != ZeroVariance::Keep {
-                return Err(Error::Recipe(
-                    "loop.grpo.zero_variance: groups whose rewards are equal still differ in their steps; use \"keep\" \
-                     with [loop.grpo.steps]"
-                        .into(),
-                ));
-            }
         }
         self.loss.validate()
     }

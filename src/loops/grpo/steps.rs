@@ -22,11 +22,7 @@ impl Grpo {
             ));
         }
         let Some(credit) = &self.steps else { return Ok(None) };
-        let scored = group
-            .rollouts
-            .iter()
-            .map(|rollout| scored(group, rollout, &credit.reward))
-            .collect::<Result<Vec<_>>>()?;
+        let scored = scored(group, &credit.reward)?;
         for rollout in &scored {
             let count = rollout.scores.len() as f64;
             metrics.add("steps/count", count, 1.0);
@@ -47,6 +43,19 @@ impl Grpo {
         Ok(Some(credit.of(&scored).into_iter().zip(&scored).zip(advantages).map(of_rollout).collect()))
     }
 
+    /// Whether the steps of a group teach, whatever its rewards do.
+    pub(super) fn steps_teach(&self, group: &Group) -> bool {
+        let differences = self.step_rewards.as_ref().is_some_and(|steps| {
+            let rewards = |rollout| steps.of(&values(group, rollout));
+            group.rollouts.iter().flat_map(rewards).any(|reward| reward != 0.0)
+        });
+        differences
+            || self.steps.as_ref().is_some_and(|credit| {
+                let credits = scored(group, &credit.reward).map(|scored| credit.of(&scored));
+                credits.is_ok_and(|all| all.iter().flatten().any(|credit| *credit != 0.0))
+            })
+    }
+
     /// The advantage of a rollout's tokens with the rewards of their steps. The value before the first step is the share of
     /// the group that is right.
     fn with_differences(
@@ -60,9 +69,7 @@ impl Grpo {
         let Some(steps) = self.step_rewards.as_ref().filter(|_| !rollout.cuts.is_empty()) else {
             return vec![advantage as f32; length];
         };
-        let before = pass_rate(group).unwrap_or(0.0);
-        let values: Vec<f64> =
-            std::iter::once(before).chain(rollout.cuts.iter().map(|cut| cut.soft())).collect();
+        let values = values(group, rollout);
         let ends: Vec<usize> = rollout.cuts.iter().map(|cut| cut.tokens).collect();
         let rewards = steps.of(&values);
         metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
@@ -70,7 +77,18 @@ impl Grpo {
     }
 }
 
-fn scored(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
+/// The accuracy of continuations before a rollout's first step, and after each.
+fn values(group: &Group, rollout: &Rollout) -> Vec<f64> {
+    let before = pass_rate(group).unwrap_or(0.0);
+    std::iter::once(before).chain(rollout.cuts.iter().map(|cut| cut.soft())).collect()
+}
+
+/// What `[reward.NAME]` says of the steps of each rollout.
+fn scored(group: &Group, reward: &str) -> Result<Vec<Scored>> {
+    group.rollouts.iter().map(|rollout| steps_of(group, rollout, reward)).collect()
+}
+
+fn steps_of(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
     let steps = rollout.scores.get(reward).and_then(|score| score.steps.as_ref()).ok_or_else(|| {
         Error::Reward(format!(
             "example {}: loop.grpo.steps credits steps, and [reward.{reward}] says nothing of them; it has to be a \
@@ -83,4 +101,35 @@ fn scored(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
         tokens: steps.iter().map(|step| step.tokens.clone()).collect(),
         length: rollout.tokens.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::advantage::StepRewards;
+    use crate::reward::tests::group;
+    use crate::rollout::CutValue;
+
+    #[test]
+    fn equal_rewards_teach_where_steps_differ() {
+        let grpo = Grpo { step_rewards: Some(StepRewards::default()), ..Grpo::default() };
+        let mut right = group(Some("7"), &[], &["3+4=7\n#### 7", "#### 7"]);
+        right.rollouts.iter_mut().for_each(|rollout| rollout.reward = 1.0);
+        let cut = |good| CutValue {
+            step: 1,
+            tokens: 6,
+            bytes: 6,
+            continuations: 4,
+            good,
+            value: 1.0,
+            shortest: None,
+            best: None,
+        };
+        // All of the group are right, so a step after which all continuations still are changes nothing.
+        right.rollouts[0].cuts = vec![cut(4)];
+        assert!(!grpo.teaches(&right, &[]));
+        right.rollouts[0].cuts = vec![cut(3)];
+        assert!(grpo.teaches(&right, &[]));
+        assert!(!Grpo::default().teaches(&right, &[]));
+    }
 }

@@ -1,0 +1,167 @@
+//! `[rollout.remote]` against a local server: what is asked, what becomes of the answers, what is learned from them.
+
+mod program;
+mod server;
+
+use program::{Program, lines, number};
+use serde_json::{Value, json};
+use std::sync::{Arc, Mutex};
+
+/// A teacher's completions, the right ones to learn from and pairs of right and wrong.
+const RECIPE: &str = r#"
+[data]
+train = "rows.jsonl"
+prompts_per_step = 2
+shuffle = false
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "bytes"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 2
+context = 64
+[devices]
+policy = "cpu"
+threads = 1
+[log]
+tensorboard = false
+[[stage]]
+name = "teach"
+data.template.chat = false
+data.template.user = "Q: {{ question }}\n"
+[stage.rollout.remote]
+size = 3
+system = "Be brief."
+user = "{{ prompt }}Think of {{ hint }}."
+[stage.rollout.remote.endpoint]
+url = "URL/v1"
+model = "teacher"
+temperature = 0.7
+max_tokens = 9
+answers_per_request = 2
+prompt_price = 1.0
+cache = "cache"
+[stage.reward.answer]
+[stage.loop.collect]
+[[stage]]
+name = "sft"
+data.train = "@teach"
+[stage.loop.sft]
+[[stage]]
+name = "dpo"
+data.train = "@teach"
+[stage.loop.dpo]
+"#;
+
+const ROWS: &str = r#"{"id": "a", "question": "2+2?", "answer": "4", "hint": "pairs"}
+{"id": "b", "question": "3+3?", "answer": "6", "hint": "threes"}
+"#;
+
+/// A teacher that says `4` and `5` and, asked for one answer, thinks until its limit; and the bodies that it saw.
+fn teacher() -> (String, Arc<Mutex<Vec<Value>>>) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let url = server::serve(move |received| {
+        let body: Value = serde_json::from_str(&received.body).unwrap();
+        let two = body["n"] == 2;
+        heard.lock().unwrap().push(body);
+        let choice = |text: &str, why: &str| json!({"message": {"content": text}, "finish_reason": why});
+        let choices = match two {
+            true => vec![choice("two pairs\n#### 4", "stop"), choice("no\n#### 5", "stop")],
+            false => vec![choice("hm, so", "length")],
+        };
+        server::json(
+            "200 OK",
+            json!({"choices": choices, "usage": {"prompt_tokens": 100, "completion_tokens": 5}}),
+        )
+    });
+    (url, seen)
+}
+
+#[test]
+fn a_teachers_completions_are_scored_and_learned_from() {
+    let (url, seen) = teacher();
+    let program = Program::new(&RECIPE.replace("URL", &url));
+    program.write("rows.jsonl", ROWS);
+    program.train(&["--quiet"]).success();
+
+    // Three completions of each of two prompts in requests of two and one.
+    let bodies = seen.lock().unwrap().clone();
+    assert_eq!(bodies.len(), 4);
+    let asked =
+        bodies.iter().find(|body| body["messages"][1]["content"].as_str().unwrap().contains("2+2")).unwrap();
+    let expected = json!([{"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Q: 2+2?\nThink of pairs."}]);
+    assert_eq!(
+        (&asked["messages"], &asked["temperature"], &asked["max_tokens"]),
+        (&expected, &json!(0.7), &json!(9))
+    );
+
+    let traces = lines(&program.out().join("traces/teach.jsonl"));
+    assert_eq!(traces.len(), 6);
+    let bytes = |text: &str| json!(text.bytes().collect::<Vec<u8>>());
+    let eos = 256;
+    let mut ids: Vec<Value> = bytes("two pairs\n#### 4").as_array().unwrap().clone();
+    ids.push(json!(eos));
+    let first = &traces[0];
+    // The policy is asked its own prompt; the answer is in its tokens and has no log-probabilities.
+    assert_eq!((&first["prompt"], &first["prompt_ids"]), (&json!("Q: 2+2?\n"), &bytes("Q: 2+2?\n")));
+    assert_eq!((&first["completion_ids"], &first["logprobs"]), (&json!(ids), &json!([])));
+    assert_eq!(
+        (&first["stop"], &first["reward"], &first["predicted"]),
+        (&json!({"eos": eos}), &json!(1.0), &json!("4"))
+    );
+    // What its limit cut off has no end of sequence.
+    assert_eq!((&traces[2]["stop"], &traces[2]["completion_ids"]), (&json!("length"), &bytes("hm, so")));
+
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let of = |stage: &str| metrics.iter().find(|line| line["stage"] == stage).unwrap().clone();
+    assert_eq!([number(&of("teach"), "remote/requests"), number(&of("teach"), "remote/cost")], [4.0, 4e-4]);
+    assert_eq!(number(&of("teach"), "rewards/answer/mean"), 1.0 / 6.0);
+    assert!(number(&of("sft"), "loss") > 0.0);
+    // Only the first question has a right answer, and two wrong ones, of which one is none.
+    assert_eq!(number(&of("dpo"), "pairs/built"), 2.0);
+}
+
+#[test]
+fn an_answer_is_paid_for_once() {
+    let (url, seen) = teacher();
+    let first_stage = RECIPE.replace("URL", &url);
+    let first_stage = &first_stage[..first_stage.rfind("[[stage]]\nname = \"sft\"").unwrap()];
+    let program = Program::new(first_stage);
+    program.write("rows.jsonl", ROWS);
+    program.train(&["--quiet"]).success();
+    // Another order finds the same answers; a second pass over the questions asks again.
+    program.train(&["--quiet", "--overwrite", "--set", "data.shuffle=true", "--set", "run.seed=5"]).success();
+    assert_eq!(seen.lock().unwrap().len(), 4);
+    program.train(&["--quiet", "--overwrite", "--set", "run.epochs=2"]).success();
+    assert_eq!(seen.lock().unwrap().len(), 8);
+}
+
+#[test]
+fn loops_that_need_log_probabilities_refuse() {
+    let recipe = RECIPE.replace("URL", "http://127.0.0.1:9");
+    for name in ["grpo", "star", "mario"] {
+        let recipe = recipe.replacen("[stage.loop.collect]", &format!("[stage.loop.{name}]"), 1);
+        let program = Program::new(&recipe);
+        program.write("rows.jsonl", ROWS);
+        let said = program.train(&["--dry-run"]).code(2);
+        assert!(
+            said.contains(
+                "recipe.toml:37: it learns from the policy's own samples and their log-probabilities"
+            ),
+            "{said}"
+        );
+    }
+    // A key that is not there is named before anything is asked.
+    let recipe = recipe.replace("cache = \"cache\"", "api_key_env = \"NO_SUCH_KEY_OF_TESTS\"");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", ROWS);
+    let said = program.train(&["--quiet"]).code(2);
+    assert!(
+        said.contains("rollout.remote.endpoint.api_key_env") && said.contains("NO_SUCH_KEY_OF_TESTS"),
+        "{said}"
+    );
+}
