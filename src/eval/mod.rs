@@ -1,17 +1,18 @@
 //! How good the policy is on held-out questions: `[eval]` inside a training stage, and the `evaluate` loop.
 
+mod answering;
 pub mod calibration;
 mod confidence;
+pub mod lengths;
 pub mod process;
+pub mod search;
 pub mod statistics;
+
+pub use answering::Answering;
 
 use crate::engine::{Progress, Sampling};
 use crate::error::{Error, Result};
-use crate::policy::Policy;
-use crate::rationale::Format;
-use crate::reward::answer;
-use crate::rollout::{Group, Prompted, group};
-use crate::seed;
+use crate::rollout::{Group, Prompted};
 use calibration::{Calibration, Reliability, reliability};
 use serde::{Deserialize, Serialize};
 use statistics::{bootstrap_interval, majority_correct, mean, pass_at_k};
@@ -137,6 +138,9 @@ pub struct Report {
     /// Confidence against accuracy, where `[eval.calibration]` asks for it and there is an answer at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Reliability>,
+    /// Accuracy against the number of completions, where the recipe searches among several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<search::Search>,
     /// Of a reward model: how it judges steps. The accuracy is then that of its judgements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<process::Process>,
@@ -197,27 +201,26 @@ impl Report {
         }
         out.extend(self.pass_at.iter().map(|(k, v)| (format!("eval/pass@{k}"), *v)));
         out.extend(self.majority_at.iter().map(|(k, v)| (format!("eval/maj@{k}"), *v)));
+        out.extend(self.search.iter().flat_map(search::Search::metrics));
         out.extend(self.classes.iter().map(|(class, (v, _))| (format!("eval/accuracy/{class}"), *v)));
         out
     }
 }
 
-/// Asks every question; `sampling` is the policy's own, of which [`Eval`] changes temperature and length.
+/// Asks every question.
 pub fn evaluate(
-    policy: &Policy,
+    answering: &mut Answering,
     questions: &[Prompted],
     config: &Eval,
-    sampling: &Sampling,
     run_seed: u64,
-    format: &Format,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
-    let sampling = config.sampling(sampling);
+    let policy = answering.policy;
     let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
+    let mut searches = Vec::new();
     for repeat in 0..config.seeds {
-        let seed = |index, sample| seed::derive(&[run_seed, repeat as u64, index as u64, sample as u64]);
-        let (groups, _) =
-            group::sample(policy, questions, config.samples, &sampling, format, seed, progress)?;
+        let (groups, search) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
+        searches.extend(search);
         for (asked, group) in asked.iter_mut().zip(&groups) {
             asked.add(group, repeat)?;
             if let Some(calibration) = &config.calibration {
@@ -232,7 +235,8 @@ pub fn evaluate(
         answer: question.example.answer.clone().unwrap_or_default(),
         correct: asked.correct[0][0],
     });
-    Ok(report(&asked, config, run_seed, shown.collect()))
+    let search = search::Search::mean(&searches);
+    Ok(Report { search, ..report(&asked, config, run_seed, shown.collect()) })
 }
 
 /// What became of one question: by repeat, then by sample.
@@ -278,12 +282,7 @@ impl Asked {
     fn add(&mut self, group: &Group, repeat: usize) -> Result<()> {
         let mut correct = Vec::with_capacity(group.rollouts.len());
         for rollout in &group.rollouts {
-            let right = answer::correct(&group.example, rollout).ok_or_else(|| {
-                Error::Data(format!(
-                    "example {}: it has no gold answer to evaluate against; add an `answer` column",
-                    group.example.id
-                ))
-            })?;
+            let right = search::right(group, rollout)?;
             correct.push(right);
             self.lengths.push((rollout.tokens.len(), right));
             self.truncated += usize::from(rollout.truncated());
@@ -337,6 +336,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
         unanswered: unanswered as f64 / completions,
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
+        search: None,
         process: None,
         classes: by_class(asked),
         shown,

@@ -13,6 +13,7 @@ use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
 use crate::rollout::group::Heard;
+use crate::rollout::search::{Found, Means, Search};
 use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
@@ -157,7 +158,10 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = self.scored(prompts, [step as u64, attempt as u64], metrics)?;
+        let mut groups = match self.rollout.clone().search() {
+            Some(search) => self.found(search, prompts, [step as u64, attempt as u64], metrics)?,
+            None => self.scored(prompts, [step as u64, attempt as u64], metrics)?,
+        };
         match self.rollout.clone() {
             Kind::Prefix(prefix) => {
                 self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
@@ -222,6 +226,30 @@ impl Context {
             metrics.add("sampling/kept_mass", cost.kept_mass, 1.0);
         }
         Ok(groups)
+    }
+
+    /// What `search` finds for each of `prompts`, its completions scored.
+    fn found(
+        &mut self,
+        search: &dyn Search,
+        prompts: &[Prompted],
+        of: [u64; 2],
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Group>> {
+        let (base, rewards) = (self.seed, &mut self.rewards);
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        let mut means = Means {
+            policy: &self.policy,
+            sampling: &self.sampling,
+            format: &self.format,
+            seed: &|index, sample| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]),
+            score: &mut |groups| rewards.score_all(groups, &models),
+            progress: &mut self.progress,
+            tokens: 0,
+        };
+        let found = search.find(prompts, &mut means)?;
+        metrics.add("search/tokens", means.tokens as f64 / prompts.len() as f64, prompts.len() as f64);
+        Ok(found.into_iter().map(Found::answer).collect())
     }
 
     /// Scores the rollouts of `groups` by the recipe's rewards.
@@ -345,5 +373,6 @@ pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         truncated: rollout.truncated(),
         tokens: &rollout.tokens,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
+        gold: false,
     }
 }

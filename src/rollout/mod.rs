@@ -6,9 +6,11 @@ pub mod hint;
 pub mod leaves;
 pub mod prefix;
 pub mod remote;
+pub mod search;
 pub mod trace;
 pub mod tree;
 
+pub use search::Search;
 pub use trace::Trace;
 
 use crate::data::{Example, Message, Prompt};
@@ -34,6 +36,14 @@ pub enum Kind {
     Prefix(prefix::PrefixRollout),
     /// The leaves of a tree that branches between steps.
     Tree(tree::TreeRollout),
+    /// The best of several samples.
+    BestOf(search::BestOf),
+    /// The answer that the scores of several samples add up to most for.
+    WeightedVote(search::WeightedVote),
+    /// Beam search step by step.
+    Beam(search::Beam),
+    /// Steps or tokens drawn by their score.
+    Guided(search::Guided),
     /// Completions of a model behind an OpenAI-compatible endpoint.
     Remote(Box<remote::RemoteRollout>),
     /// The rows' own completions.
@@ -57,7 +67,18 @@ impl Kind {
             Kind::Prefix(prefix) => prefix.validate(),
             Kind::Tree(tree) => tree.validate(),
             Kind::Remote(remote) => remote.validate(),
-            _ => Ok(()),
+            _ => self.search().map_or(Ok(()), Search::validate),
+        }
+    }
+
+    /// The search among completions that it is, if it is one.
+    pub fn search(&self) -> Option<&dyn Search> {
+        match self {
+            Kind::BestOf(search) => Some(search),
+            Kind::WeightedVote(search) => Some(search),
+            Kind::Beam(search) => Some(search),
+            Kind::Guided(search) => Some(search),
+            _ => None,
         }
     }
 
@@ -68,6 +89,7 @@ impl Kind {
             Kind::Hint(hint) => Some(hint.size),
             Kind::Prefix(prefix) => Some(prefix.size),
             Kind::Tree(tree) => Some(tree.leaves()),
+            Kind::BestOf(_) | Kind::WeightedVote(_) | Kind::Beam(_) | Kind::Guided(_) => Some(1),
             Kind::Remote(remote) => Some(remote.size),
             Kind::Dataset(_) => None,
         }

@@ -38,6 +38,9 @@ pub struct Trace {
     pub stop: StopReason,
     /// Scores by reward name, before weights.
     pub scores: BTreeMap<String, f64>,
+    /// What rewards say of each step, by their names, where they do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub step_scores: BTreeMap<String, Vec<f64>>,
     /// Σ weight · score.
     pub reward: f64,
     /// The credit it got, where it was trained on.
@@ -54,13 +57,16 @@ pub struct Trace {
     /// The nodes of its tree that lead up to it, where it is a leaf of one; `example` and `step` name the tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<Fork>,
+    /// The completion that the row brought itself, beside which this one is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_completion: Option<String>,
     /// The row's other columns.
     #[serde(flatten)]
     pub columns: Map<String, Value>,
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 21] = [
+const OWN: [&str; 23] = [
     "id",
     "example",
     "step",
@@ -75,6 +81,7 @@ const OWN: [&str; 21] = [
     "predicted",
     "stop",
     "scores",
+    "step_scores",
     "reward",
     "advantage",
     "prompt_ids",
@@ -82,6 +89,7 @@ const OWN: [&str; 21] = [
     "logprobs",
     "cuts",
     "forks",
+    "own_completion",
 ];
 
 impl Trace {
@@ -106,6 +114,7 @@ impl Trace {
             predicted: rollout.answer().map(str::to_string),
             stop: rollout.stop.clone(),
             scores: rollout.scores.iter().map(|(name, score)| (name.clone(), score.value)).collect(),
+            step_scores: rollout.scores.iter().filter_map(of_steps).collect(),
             reward: rollout.reward,
             advantage,
             prompt_ids: group.prompt.clone(),
@@ -113,9 +122,14 @@ impl Trace {
             logprobs: rollout.logprobs.clone(),
             cuts: rollout.cuts.clone(),
             forks: rollout.forks.clone(),
+            own_completion: example.completion.clone().filter(|own| *own != rollout.text),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
+}
+
+fn of_steps((name, score): (&String, &Score)) -> Option<(String, Vec<f64>)> {
+    Some((name.clone(), score.steps.as_ref()?.iter().map(|step| step.value).collect()))
 }
 
 /// The groups that the rows are traces of: the rollouts of one example together, in the order of the rows, whatever
@@ -130,7 +144,8 @@ pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, Stri
         let trace: Trace =
             serde_json::from_value(Value::Object(row.fields.clone())).map_err(|error| error.to_string())?;
         let at = *known.entry(trace.example.clone()).or_insert_with(|| {
-            let example = Example { id: trace.example.clone(), index: groups.len(), ..(**row).clone() };
+            let (id, index, completion) = (trace.example.clone(), groups.len(), trace.own_completion.clone());
+            let example = Example { id, index, completion, ..(**row).clone() };
             let prompt = trace.prompt_ids.clone();
             groups.push(Group { example: Arc::new(example), prompt, rollouts: Vec::new() });
             groups.len() - 1

@@ -8,6 +8,7 @@ pub mod consistency;
 pub mod curriculum;
 pub mod quantile;
 pub mod reduce;
+pub mod vote;
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct Candidate<'a> {
     pub tokens: &'a [u32],
     /// Its answer as a number, where it is one.
     pub rating: Option<f64>,
+    /// Whether it is the row's own completion rather than a rollout.
+    pub gold: bool,
 }
 
 /// What became of a group.
