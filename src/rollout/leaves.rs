@@ -51,8 +51,6 @@ struct Leaf<'a> {
     own: Map<String, Value>,
 }
 
-/// What each leaf has for itself.
-const OWN: [&str; 6] = ["id", "predicted", "stop", "scores", "reward", "advantage"];
 /// What the nodes on a leaf's way say.
 const OF_NODES: [&str; 5] = ["completion", "completion_ids", "logprobs", "forks", "steps"];
 
@@ -78,11 +76,16 @@ fn folded(leaves: &[Trace]) -> Option<TreeLine<'_>> {
         Ok(Value::Object(object)) => Some(object),
         _ => None,
     };
-    let mut all = object(&leaves[0])?;
-    all.retain(|key, _| !OWN.contains(&key.as_str()) && !OF_NODES.contains(&key.as_str()));
+    let mut owns: Vec<Map<String, Value>> = leaves.iter().map(object).collect::<Option<_>>()?;
+    let mut all = owns[0].clone();
+    all.retain(|key, value| owns.iter().all(|own| own.get(key) == Some(&*value)));
+    owns.iter_mut().for_each(|own| own.retain(|key, _| !all.contains_key(key)));
+    for columns in owns.iter_mut().chain([&mut all]) {
+        columns.retain(|key, _| !OF_NODES.contains(&key.as_str()));
+    }
     let mut nodes = BTreeMap::new();
     let mut ends = Vec::new();
-    for leaf in leaves {
+    for (leaf, own) in leaves.iter().zip(owns) {
         let (mut parent, mut tokens, mut bytes) = (None, 0, 0);
         for fork in &leaf.forks {
             nodes.entry(fork.node).or_insert(Node {
@@ -96,8 +99,6 @@ fn folded(leaves: &[Trace]) -> Option<TreeLine<'_>> {
             });
             (parent, tokens, bytes) = (Some(fork.node), fork.tokens, fork.bytes);
         }
-        let mut own = object(leaf)?;
-        own.retain(|key, _| OWN.contains(&key.as_str()));
         ends.push(Leaf { node: parent?, rest: &leaf.completion[bytes..], steps: spans(leaf)?, own });
     }
     let line = TreeLine { all, tree: Tree { nodes: nodes.into_values().collect(), leaves: ends } };
