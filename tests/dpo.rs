@@ -216,6 +216,13 @@ fn under_lora_the_base_is_the_reference_and_a_moving_one_resumes() {
     assert!((number(&lora[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
     assert!(number(&lora[4], "rewards/margins") != 0.0);
 
+    // A reference that follows has weights of its own: after step 2 it is the policy, adapters and all.
+    let followed = run("reference.every = 2\n[policy.lora]\nrank = 4\nalpha = 8.0\n", &rows);
+    assert!((number(&followed[1], "loss") - number(&lora[1], "loss")).abs() < 1e-5);
+    let chosen = |steps: &[Value], step: usize| number(&steps[step], "rewards/chosen").abs();
+    assert!(chosen(&followed, 2) < 1e-5 && chosen(&followed, 3) > 10.0 * chosen(&followed, 2));
+    assert!(chosen(&lora, 2) > 1e-4, "{}", lora[2]);
+
     let program = Program::new(&format!("{ON_PAIRS}reference.every = 2\n[checkpoint]\nevery = 3\n"));
     program.write("rows.jsonl", &rows);
     program.train(&["--quiet"]).success();
@@ -235,6 +242,7 @@ fn every_kind_of_loss_trains() {
     for kind in [
         "ipo",
         "hinge",
+        "ranking",
         "robust",
         "exo",
         "nca",

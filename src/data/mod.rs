@@ -14,6 +14,7 @@ pub mod source;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;
+pub mod tree;
 
 pub use feedback::{Completion, Feedback};
 pub use hub::Hub;

@@ -387,6 +387,7 @@ pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         truncated: rollout.truncated(),
         tokens: &rollout.tokens,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
+        gold: false,
         confidence: rollout.confidence(),
     }
 }

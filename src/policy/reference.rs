@@ -47,9 +47,10 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The policy as it is now, on `device`.
-    pub fn of(policy: &Policy, device: Device) -> Self {
-        if policy.model.lora.is_some() {
+    /// The policy as it is now, on `device`. One that `moves` has weights of its own under LoRA too: the base stays where it
+    /// is.
+    pub fn of(policy: &Policy, device: Device, moves: bool) -> Self {
+        if policy.model.lora.is_some() && !moves {
             Self::Base
         } else {
             Self::Copy(Box::new(policy.model.copy(policy.model.kind(), device)))
@@ -76,11 +77,12 @@ impl Reference {
     }
 
     /// Moves the reference towards the policy: reference ← mix · policy + (1 − mix) · reference (TR-DPO's soft
-    /// update; 1 replaces it). The base under an adapter stays as it is.
+    /// update; 1 replaces it), adapters merged. The base under an adapter stays as it is.
     pub fn refresh(&mut self, policy: &Policy, mix: f64) {
         let Self::Copy(model) = self else { return };
+        let policy = policy.model.merged();
         tch::no_grad(|| {
-            for ((_, target), (_, source)) in model.tensors().into_iter().zip(policy.model.tensors()) {
+            for ((_, target), (_, source)) in model.tensors().into_iter().zip(policy.tensors()) {
                 let mut target = target;
                 let source = source.to_device(target.device());
                 let _ = target.lerp_(&source, mix);

@@ -3,6 +3,7 @@
 pub mod dataset;
 pub mod group;
 pub mod hint;
+pub mod leaves;
 pub mod prefix;
 pub mod remote;
 pub mod search;

@@ -57,13 +57,16 @@ pub struct Trace {
     /// The nodes of its tree that lead up to it, where it is a leaf of one; `example` and `step` name the tree.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub forks: Vec<Fork>,
+    /// The completion that the row brought itself, beside which this one is another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_completion: Option<String>,
     /// The row's other columns.
     #[serde(flatten)]
     pub columns: Map<String, Value>,
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "id",
     "example",
     "step",
@@ -86,6 +89,7 @@ const OWN: [&str; 22] = [
     "logprobs",
     "cuts",
     "forks",
+    "own_completion",
 ];
 
 impl Trace {
@@ -118,6 +122,7 @@ impl Trace {
             logprobs: rollout.logprobs.clone(),
             cuts: rollout.cuts.clone(),
             forks: rollout.forks.clone(),
+            own_completion: example.completion.clone().filter(|own| *own != rollout.text),
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
@@ -139,7 +144,8 @@ pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, Stri
         let trace: Trace =
             serde_json::from_value(Value::Object(row.fields.clone())).map_err(|error| error.to_string())?;
         let at = *known.entry(trace.example.clone()).or_insert_with(|| {
-            let example = Example { id: trace.example.clone(), index: groups.len(), ..(**row).clone() };
+            let (id, index, completion) = (trace.example.clone(), groups.len(), trace.own_completion.clone());
+            let example = Example { id, index, completion, ..(**row).clone() };
             let prompt = trace.prompt_ids.clone();
             groups.push(Group { example: Arc::new(example), prompt, rollouts: Vec::new() });
             groups.len() - 1

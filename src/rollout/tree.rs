@@ -1,14 +1,14 @@
 //! Trees of completions that branch between their steps, or where votes on a rubric's questions split: `[rollout.tree]` (tree sampling of reasoning paths, Chia et al. 2024, arXiv 2410.10858).
 //!
-//! A level of all trees is one call of the engine: every path is a prompt, computed once for all its children. A path is
-//! computed again for the level below.
+//! A level of all trees is one call of the engine: every path is a prompt. What the levels above computed of it stays in the
+//! engine's store, so that a node is computed once for all that is below it.
 
 pub mod schema;
 
 pub use schema::Schema;
 
 use super::{Fork, Group, Prompted, Rollout};
-use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason};
+use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason, Store};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -155,10 +155,12 @@ pub fn grow(
 ) -> Result<(Vec<Group>, Statistics)> {
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
+    let mut store = Store::new(&policy.model);
     for level in 0..=section.depth {
         let last = level == section.depth;
-        let limits = if last { sampling.clone() } else { section.step(sampling) };
-        let mut asked = Vec::new();
+        let mut limits = if last { sampling.clone() } else { section.step(sampling) };
+        let room = |tree: usize| (policy.context() - prompts[tree].tokens.len()).min(sampling.max_new_tokens);
+        let (mut asked, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
         for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
             let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
@@ -167,6 +169,7 @@ pub fn grow(
                 let example = prompted.example.index;
                 let seeds = (0..children).map(|child| seed(example, parent, child)).collect();
                 let path = tree.path(parent).0;
+                longest = longest.max(room(index) - path.len());
                 asked.push((index, parent));
                 requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
             }
@@ -174,13 +177,13 @@ pub fn grow(
         if requests.is_empty() {
             break;
         }
-        let generated = policy.generate(&requests, &limits, progress)?;
+        limits.max_new_tokens = limits.max_new_tokens.min(longest);
+        store.keep = !last;
+        let generated = policy.generate_with(&mut store, &requests, &limits, progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {
-                let room = policy.context() - prompts[tree].tokens.len();
-                let limit = room.min(sampling.max_new_tokens);
-                trees[tree].graft(parent, child, section, (sampling, limit), last);
+                trees[tree].graft(parent, child, section, (sampling, room(tree)), last);
             }
         }
     }

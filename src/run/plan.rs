@@ -133,7 +133,8 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         };
         parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
     }
-    if stage.lesson.needs_reference() && stage.policy.lora.is_none() {
+    let moves = stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0);
+    if stage.lesson.needs_reference() && (moves || stage.policy.lora.is_none()) {
         parts.push(("reference policy", parameters * width));
     }
     let samples = stage.lesson.rolls_out() && stage.rollout.endpoint().is_none();

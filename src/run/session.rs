@@ -13,7 +13,7 @@ use crate::loops::Loop;
 use crate::optim::AdamW;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
 use crate::reward::Registry;
-use crate::rollout::Trace;
+use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -185,7 +185,7 @@ impl Session {
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
         if opened.stage.log.traces || opened.stage.lesson.keeps_traces() {
-            files.traces.append(traces)?;
+            files.traces.append(&leaves::lines(traces))?;
         }
         if let Some(board) = &mut files.board {
             board.add(metrics.iter(), step);

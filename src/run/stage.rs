@@ -100,7 +100,9 @@ impl Opened {
             held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
         }
         let steps = steps(&stage, &questions);
-        let reference = stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference));
+        let moves = stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0);
+        let reference =
+            stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference, moves));
         let context = Context {
             policy,
             reference,

@@ -53,6 +53,8 @@ pub struct Candidate<'a> {
     pub tokens: &'a [u32],
     /// Its answer as a number, where it is one.
     pub rating: Option<f64>,
+    /// Whether it is the row's own completion rather than a rollout.
+    pub gold: bool,
     /// The share of votes for it, where it is a path through a rubric's questions.
     pub confidence: Option<f64>,
 }

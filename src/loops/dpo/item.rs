@@ -1,6 +1,7 @@
 //! From feedback to what the loss needs: sequences, reference log-probabilities, which tokens count.
 
-use super::{Dpo, Mask};
+use super::answers::answers;
+use super::{About, Dpo, Mask};
 use crate::data::{Completion, Feedback};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -72,11 +73,12 @@ impl Dpo {
     /// is too long or no token counts.
     pub(super) fn items(
         &self,
-        policy: &Policy,
+        context: &Context,
         prompt: &[u32],
         feedback: &Feedback,
         metrics: &mut Metrics,
     ) -> Result<Vec<Item>> {
+        let policy = &context.policy;
         let completed = |completion: &Completion| -> Result<Sequence> {
             let text = &completion.text;
             // Ids of another model's tokenizer say something else, or nothing.
@@ -94,6 +96,15 @@ impl Dpo {
                 Item::new(vec![completed(chosen)?], *weight),
                 Item { good: false, ..Item::new(vec![completed(rejected)?], *weight) },
             ],
+            Feedback::Pair { chosen, rejected, weight, margin, .. } if self.about == About::Answers => {
+                let sequences = answers(policy, &context.format, prompt, [&chosen.text, &rejected.text])?;
+                metrics.add("rows_without_answer", f64::from(u8::from(sequences.is_none())), 1.0);
+                let item = |mut sequences: Vec<Sequence>| {
+                    sequences.truncate(if self.loss.rationale == 0.0 { 2 } else { 3 });
+                    Item { margin: *margin, ..Item::new(sequences, *weight) }
+                };
+                sequences.map(item).into_iter().collect()
+            }
             Feedback::Pair { chosen, rejected, weight, margin, why } => {
                 let mut sequences = vec![completed(chosen)?, completed(rejected)?];
                 if let Some((question, rationale)) = why.as_ref().filter(|_| self.loss.rationale != 0.0) {

@@ -5,6 +5,7 @@
 //! [`Pairs`]: crate::select::Pairs
 
 mod alarm;
+mod answers;
 mod first_error;
 mod item;
 mod kto;
@@ -12,7 +13,7 @@ mod section;
 mod source;
 
 pub use item::Item;
-pub use section::{Dpo, Mask, Weigh};
+pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
 
 use super::{Batch, Context, Lesson, Update};
@@ -53,7 +54,7 @@ impl Dpo {
         let mut taken = Taken::default();
         for row in context.questions.of_step(step) {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            let items = self.items(&context.policy, &row.tokens, feedback, metrics)?;
+            let items = self.items(context, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
             taken.items.extend(items);
         }
@@ -70,7 +71,7 @@ impl Dpo {
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {
             for one in all {
-                let items = self.items(&context.policy, &group.prompt, one, metrics)?;
+                let items = self.items(context, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
                 taken.items.extend(items);
             }
@@ -135,7 +136,7 @@ impl Lesson for Dpo {
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
         for row in &context.questions.all {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            for item in self.items(&context.policy, &row.tokens, feedback, &mut Metrics::default())? {
+            for item in self.items(context, &row.tokens, feedback, &mut Metrics::default())? {
                 rows.push(row.example.index);
                 sequences.extend_from_slice(item.compared());
             }

@@ -17,6 +17,8 @@ pub struct Dpo {
     pub online: bool,
     /// Which tokens of a pair count in the preference.
     pub mask: Mask,
+    /// What the preference is about.
+    pub about: About,
     /// How much each pair of traces or rollouts counts.
     pub weigh: Weigh,
     /// Margin that a pair of traces or rollouts gets for each unit by which their rewards differ (ODPO, arXiv
@@ -43,6 +45,7 @@ impl Default for Dpo {
             loss: PreferenceLoss::default(),
             online: false,
             mask: Mask::None,
+            about: About::Completions,
             weigh: Weigh::Pairs,
             reward_margin: 0.0,
             reference: Refresh::default(),
@@ -63,6 +66,19 @@ pub enum Mask {
     None,
     /// Only what follows the tokens that both completions begin with.
     SharedPrefix,
+}
+
+/// What the preference is about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// Completions of one prompt.
+    #[default]
+    Completions,
+    /// The answer of the chosen completion: better after its own rationale than after that of the rejected one, both of
+    /// which are only read. `loss.nll` is then its −log p after its own rationale, and `loss.rationale` weighs −log p of the
+    /// rejected completion's answer after the rejected rationale (FRODO's reasoner, arXiv 2402.13950).
+    Answers,
 }
 
 /// How much each pair counts.
@@ -95,6 +111,11 @@ impl Dpo {
         }
         if self.mask == Mask::SharedPrefix && self.loss.unpaired() {
             return refuse("mask: kto learns from single completions, which share no prefix; take it out");
+        }
+        if self.about == About::Answers && (self.mask == Mask::SharedPrefix || self.loss.unpaired()) {
+            return refuse(
+                "about = \"answers\": it compares one answer under two rationales; take mask and kto out",
+            );
         }
         if !self.loss.needs_reference() && self.reference.every > 0 {
             return refuse("reference: this kind of loss has no reference policy; take it out");

@@ -5,8 +5,8 @@ use crate::data::{Completion, Dataset, Example, Feedback};
 use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
-use crate::rollout::{Group, trace};
-use crate::select::pairs::{Dropped, Kind};
+use crate::rollout::{Group, Rollout, trace};
+use crate::select::pairs::{Built, Dropped, Kind, Path};
 use crate::select::{Candidate, Select};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,7 +93,15 @@ impl Dpo {
                 Kind::FirstError => {
                     first_error::pairs(group, &kept, select.pairs.per_example.unwrap_or(usize::MAX))
                 }
-                _ => self.pairs(&candidates, select),
+                Kind::Siblings => {
+                    let built = select.pairs.of_tree(&candidates, &paths(group, &kept));
+                    self.feedback_of(&candidates, built)
+                }
+                Kind::GoldCounterfactual => {
+                    let candidates: Vec<Candidate> = gold(group).into_iter().chain(candidates).collect();
+                    self.feedback_of(&candidates, select.pairs.build(&candidates))
+                }
+                _ => self.feedback_of(&candidates, select.pairs.build(&candidates)),
             };
             for (reason, count) in dropped.reasons() {
                 *counts.dropped.entry(reason).or_default() += count;
@@ -107,8 +115,7 @@ impl Dpo {
         (all, counts)
     }
 
-    fn pairs(&self, candidates: &[Candidate], select: &Select) -> (Vec<Feedback>, Dropped) {
-        let built = select.pairs.build(candidates);
+    fn feedback_of(&self, candidates: &[Candidate], built: Built) -> (Vec<Feedback>, Dropped) {
         let feedback = built.pairs.iter().map(|pair| Feedback::Pair {
             chosen: completion(&candidates[pair.chosen]),
             rejected: completion(&candidates[pair.rejected]),
@@ -118,6 +125,22 @@ impl Dpo {
         });
         (feedback.collect(), built.dropped)
     }
+}
+
+/// The ways of the `kept` leaves of a tree from its root.
+fn paths(group: &Group, kept: &[usize]) -> Vec<Path> {
+    let path = |rollout: &Rollout| Path {
+        nodes: rollout.forks.iter().map(|fork| (fork.node, fork.value)).collect(),
+        reward: rollout.reward,
+        tokens: rollout.tokens.len(),
+    };
+    kept.iter().map(|&index| path(&group.rollouts[index])).collect()
+}
+
+/// The row's own completion, which is taken to be right.
+fn gold(group: &Group) -> Option<Candidate<'_>> {
+    let text = group.example.completion.as_deref()?;
+    Some(Candidate { gold: true, correct: Some(true), text, ..Candidate::default() })
 }
 
 /// Every rollout whose answer can be told right from wrong, as good or bad.
@@ -131,7 +154,10 @@ fn labels(candidates: &[Candidate]) -> (Vec<Feedback>, Dropped) {
 }
 
 fn completion(candidate: &Candidate) -> Completion {
-    Completion { text: candidate.text.to_string(), tokens: Some(candidate.tokens.to_vec()) }
+    Completion {
+        text: candidate.text.to_string(),
+        tokens: (!candidate.gold).then(|| candidate.tokens.to_vec()),
+    }
 }
 
 /// Weights n/(g·n_q), with n pairs of g questions and n_q of this one: questions count alike and weights average 1.
@@ -199,6 +225,21 @@ mod tests {
         assert_eq!(feedback[0].iter().map(margin).collect::<Vec<_>>(), [1.0, 0.5]);
         let (feedback, counts) = built("", "min_reward = 1.0", &groups);
         assert_eq!((feedback[0].len(), counts.dropped["filtered"]), (1, 1));
+    }
+
+    #[test]
+    fn the_rows_own_completion_is_preferred_to_counterfactual_ones() {
+        let mut groups =
+            [group(Some("7"), &[], &["so\n#### 8", "but\n#### 7"]), group(Some("7"), &[], &["#### 8"])];
+        let own =
+            crate::data::Example { completion: Some("own\n#### 7".into()), ..(*groups[0].example).clone() };
+        groups[0].example = Arc::new(own);
+        let (feedback, counts) = built("", "pairs.kind = \"gold_counterfactual\"", &groups);
+        let Feedback::Pair { chosen, rejected, .. } = &feedback[0][0] else { panic!("a pair") };
+        assert_eq!((chosen.text.as_str(), rejected.text.as_str()), ("own\n#### 7", "so\n#### 8"));
+        // The other rollout came to the gold answer; the second row has no completion of its own.
+        let dropped = |reason: &str| counts.dropped[reason];
+        assert_eq!((counts.built, dropped("same_answer"), dropped("none_good")), (1, 1, 1));
     }
 
     #[test]

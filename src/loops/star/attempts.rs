@@ -71,8 +71,7 @@ fn candidate(trace: &Trace) -> Candidate<'_> {
         text: &trace.completion,
         truncated: trace.stop == StopReason::Length,
         tokens: &trace.completion_ids,
-        rating: None,
-        confidence: None,
+        ..Candidate::default()
     }
 }
 

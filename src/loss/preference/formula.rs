@@ -64,7 +64,7 @@ pub(super) fn losses(loss: &PreferenceLoss, ratios: &Scores, margins: &Tensor) -
     match loss.kind {
         Kind::Sigmoid | Kind::Cpo | Kind::Simpo => -(log_right * (1.0 - smoothing) + log_wrong * smoothing),
         Kind::Robust => (log_wrong * smoothing - log_right * (1.0 - smoothing)) / (1.0 - 2.0 * smoothing),
-        Kind::Hinge => (1.0_f64 - x).relu(),
+        Kind::Hinge | Kind::Ranking => (1.0_f64 - x).relu(),
         Kind::Ipo => (delta - 1.0 / (2.0 * beta)).square(),
         Kind::Exo => {
             x.sigmoid() * (log_right - (-smoothing).ln_1p())

@@ -49,6 +49,8 @@ pub enum Kind {
     Ipo,
     /// max(0, 1 − x) (SLiC, arXiv 2305.10425).
     Hinge,
+    /// `hinge` without a reference: margin ranking (FRODO, arXiv 2402.13950).
+    Ranking,
     /// [−(1−ε) log σ(x) + ε log σ(−x)] / (1−2ε) (arXiv 2403.00409).
     Robust,
     /// The reverse KL of (σ(x), σ(−x)) from (1−ε, ε) (EXO, arXiv 2402.00856).
@@ -136,7 +138,7 @@ impl Default for PreferenceLoss {
 impl PreferenceLoss {
     /// Whether a reference policy is needed.
     pub fn needs_reference(&self) -> bool {
-        !matches!(self.kind, Kind::Cpo | Kind::Simpo | Kind::Orpo)
+        !matches!(self.kind, Kind::Ranking | Kind::Cpo | Kind::Simpo | Kind::Orpo)
     }
 
     /// Whether it learns from single labelled completions rather than from pairs.
@@ -156,8 +158,8 @@ impl PreferenceLoss {
 
     /// Whether the loss is a function of x, so that a margin means something.
     pub fn takes_margins(&self) -> bool {
-        use Kind::{Cpo, Discopop, Exo, Hinge, Orpo, Robust, Sigmoid, Simpo};
-        matches!(self.kind, Sigmoid | Hinge | Robust | Exo | Discopop | Cpo | Simpo | Orpo)
+        use Kind::{Cpo, Discopop, Exo, Hinge, Orpo, Ranking, Robust, Sigmoid, Simpo};
+        matches!(self.kind, Sigmoid | Hinge | Ranking | Robust | Exo | Discopop | Cpo | Simpo | Orpo)
     }
 
     /// Factor of the NLL term.

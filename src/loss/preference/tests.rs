@@ -32,6 +32,7 @@ fn formulas_give_literal_numbers() {
     // max(0, 1 − 0.5) and beyond the hinge 0.
     near(loss("kind = \"hinge\"\nbeta = 0.5", -1.0, -2.0), 0.5);
     near(loss("kind = \"hinge\"\nbeta = 2.0", -1.0, -2.0), 0.0);
+    near(loss("kind = \"ranking\"\nbeta = 0.5", -1.0, -2.0), 0.5);
     // (1 − 1/(2·0.25))².
     near(loss("kind = \"ipo\"\nbeta = 0.25", -1.0, -2.0), 1.0);
     // 1 − σ(−1) + σ(−2) = 0.731059 + 0.119203; σ(−1) + 1 − σ(1) = 2 · 0.268941.

@@ -71,6 +71,27 @@ fn paths_share_the_tokens_of_the_nodes_they_share() {
     }
 }
 
+/// What goes through the model is each token of the tree once, but for the last of each leaf, which nothing follows: the
+/// prompt, then of each piece all but its last token while it is sampled and the last where it is gone on from.
+#[test]
+fn every_token_of_a_tree_is_computed_once() {
+    let sampling = Sampling { max_new_tokens: 10, ..Sampling::default() };
+    let (group, statistics) = grown(&by_tokens(3), &sampling);
+    let mut pieces: BTreeMap<usize, usize> = BTreeMap::new();
+    for rollout in &group.rollouts {
+        let mut start = 0;
+        for fork in &rollout.forks {
+            assert_eq!(fork.copies, 1, "no piece was sampled twice");
+            pieces.insert(fork.node, fork.tokens - start);
+            start = fork.tokens;
+        }
+    }
+    let distinct = "1+1?".len() + pieces.values().sum::<usize>();
+    assert_eq!(statistics.prefill_tokens + statistics.rows, distinct - group.rollouts.len());
+    // The levels below the first prefill one token a node: 2 and 4 and 8 nodes go on.
+    assert_eq!(statistics.prefill_tokens, "1+1?".len() + 2 + 4 + 8);
+}
+
 #[test]
 fn greedy_siblings_are_one() {
     let sampling = Sampling { max_new_tokens: 8, temperature: 0.0, ..Sampling::default() };

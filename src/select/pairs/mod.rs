@@ -1,75 +1,14 @@
 //! Pair builders: which rollout of a group is to be preferred to which. Pure.
 
 mod first_error;
+mod section;
+mod siblings;
 
 pub use first_error::{StepPair, Unpaired, first_error};
+pub use section::{Kind, Matching, Pairs};
+pub use siblings::{Path, Sibling, siblings};
 
 use super::{Candidate, drop};
-use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-
-/// How the rollouts of one example become pairs: `[select.pairs]`. Every pair that `kind` allows is looked at in the
-/// order of `matching` and taken while the caps allow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Pairs {
-    /// Who is better than whom.
-    pub kind: Kind,
-    /// Which pairs come first.
-    pub matching: Matching,
-    /// The least difference of rewards (`score_margin`) or ratings (`rating_margin`).
-    pub min_gap: f64,
-    /// The least number of leading tokens that the two share (`shared_prefix`).
-    pub min_prefix: usize,
-    /// At most so many pairs of one example; no limit by default.
-    pub per_example: Option<usize>,
-    /// At most so many pairs with one and the same rollout in them; no limit by default. 1 uses each rollout once.
-    pub per_rollout: Option<usize>,
-}
-
-/// Who is better than whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// A correct answer is better than a wrong one.
-    CorrectWrong,
-    /// A reward is better than one that is smaller by at least `min_gap`, whatever the answers (planning-based DPO,
-    /// arXiv 2402.00658).
-    ScoreMargin,
-    /// The answer is a rating: the gold one is better than one that is off by at least `min_gap` (self-rationalising
-    /// judge, arXiv 2410.05495).
-    RatingMargin,
-    /// A correct answer is better than a wrong one that begins with the same `min_prefix` tokens (reasoning paths
-    /// optimisation, arXiv 2410.10858).
-    SharedPrefix,
-    /// A path through a rubric's questions (`rollout.tree.at = "questions"`) that comes to the human mark is better than one of
-    /// the same answer that does not (thought trees, arXiv 2406.19949).
-    PathLabel,
-    /// The shortest good continuation is better than the first step that no continuation recovers from, after the steps
-    /// before it (Self-Explore, arXiv 2404.10346): of rollouts of `[rollout.prefix]`, whose cuts were continued. Caps count
-    /// wrong rollouts in their order.
-    FirstError,
-}
-
-/// Which pairs come first; of equals, those of earlier rollouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Matching {
-    /// In the order of the rollouts.
-    Order,
-    /// Those whose texts differ least: edit distance over words, by the longer one's length.
-    Near,
-    /// Those whose texts differ most.
-    Far,
-    /// The best chosen rollouts first, each with the best rejected ones.
-    Score,
-    /// The greatest differences of rewards first.
-    Gap,
-    /// The paths that most votes are for first, each with the wrong ones that most are for (`path_label`).
-    Confidence,
-    /// Those that part latest: the longest shared prefix first.
-    Prefix,
-}
 
 /// Two rollouts of a group, by index.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,7 +19,7 @@ pub struct Pair {
     pub rejected: usize,
     /// How many leading tokens they share.
     pub prefix: usize,
-    /// The difference of their rewards.
+    /// The difference of their rewards, or of the values of the nodes that part them (`siblings`).
     pub gap: f64,
 }
 
@@ -110,13 +49,15 @@ pub struct Dropped {
     pub short_prefix: usize,
     /// Wrong rollouts without a step that no continuation recovers from (`first_error`).
     pub no_error: usize,
+    /// Counterfactual rationales that come to the gold answer all the same (`gold_counterfactual`).
+    pub same_answer: usize,
     /// Pairs beyond `per_rollout` or `per_example`.
     pub over_cap: usize,
 }
 
 impl Dropped {
     /// Each reason with its number.
-    pub fn reasons(&self) -> [(&'static str, usize); 8] {
+    pub fn reasons(&self) -> [(&'static str, usize); 9] {
         [
             ("none_good", self.none_good),
             ("none_bad", self.none_bad),
@@ -125,21 +66,9 @@ impl Dropped {
             ("below_gap", self.below_gap),
             ("short_prefix", self.short_prefix),
             ("no_error", self.no_error),
+            ("same_answer", self.same_answer),
             ("over_cap", self.over_cap),
         ]
-    }
-}
-
-impl Default for Pairs {
-    fn default() -> Self {
-        Self {
-            kind: Kind::CorrectWrong,
-            matching: Matching::Order,
-            min_gap: 0.0,
-            min_prefix: 1,
-            per_example: None,
-            per_rollout: None,
-        }
     }
 }
 
@@ -161,10 +90,26 @@ impl Pairs {
             let better = everyone.clone().filter(|&rejected| self.better(&group[chosen], &group[rejected]));
             found.extend(better.map(|rejected| pair(group, chosen, rejected)));
         }
+        let counterfactual = self.kind == Kind::GoldCounterfactual;
+        let same = |candidate: &&Candidate| !candidate.gold && candidate.correct == Some(true);
+        dropped.same_answer = if counterfactual { group.iter().filter(same).count() } else { 0 };
         if found.is_empty() && self.ungraded(group) < group.len() {
             let good = group.iter().any(|candidate| self.good(candidate, group));
             (dropped.none_good, dropped.none_bad) = (usize::from(!good), usize::from(good));
         }
+        self.finished(found, group, dropped)
+    }
+
+    /// The pairs of a tree's leaves by `siblings`; `paths[i]` is the way of `group[i]` from the root.
+    pub fn of_tree(&self, group: &[Candidate], paths: &[Path]) -> Built {
+        let found = siblings(paths, 0.0).into_iter();
+        let found: Vec<Pair> =
+            found.map(|fork| Pair { gap: fork.gap, ..pair(group, fork.chosen, fork.rejected) }).collect();
+        let none_bad = usize::from(found.is_empty() && !group.is_empty());
+        self.finished(found, group, Dropped { none_bad, ..Dropped::default() })
+    }
+
+    fn finished(&self, mut found: Vec<Pair>, group: &[Candidate], mut dropped: Dropped) -> Built {
         let shared = self.kind == Kind::SharedPrefix;
         dropped.identical = drop(&mut found, |p| group[p.chosen].tokens == group[p.rejected].tokens);
         dropped.below_gap = drop(&mut found, |p| self.distance(group, &p) < self.min_gap);
@@ -175,41 +120,15 @@ impl Pairs {
         Built { pairs, dropped }
     }
 
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("select.pairs.{text}")));
-        if !(self.min_gap >= 0.0 && self.min_gap.is_finite()) {
-            return refuse(format!("min_gap = {}: must be a number of at least 0", self.min_gap));
-        }
-        if self.min_gap > 0.0 && !matches!(self.kind, Kind::ScoreMargin | Kind::RatingMargin) {
-            return refuse("min_gap: only for score_margin and rating_margin; take it out".into());
-        }
-        for (key, cap) in [("per_example", self.per_example), ("per_rollout", self.per_rollout)] {
-            if cap == Some(0) {
-                return refuse(format!("{key} = 0: makes no pairs; set at least 1, or take it out"));
-            }
-        }
-        Ok(())
-    }
-
     fn better(&self, a: &Candidate, b: &Candidate) -> bool {
+        let (right, wrong) = (a.correct == Some(true), b.correct == Some(false));
         match self.kind {
-            Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => {
-                a.correct == Some(true) && b.correct == Some(false)
-            }
-            Kind::PathLabel => {
-                a.correct == Some(true)
-                    && b.correct == Some(false)
-                    && a.confidence.is_some()
-                    && b.confidence.is_some()
-            }
-            Kind::ScoreMargin => a.reward > b.reward,
-            Kind::RatingMargin => {
-                a.correct == Some(true)
-                    && b.correct == Some(false)
-                    && a.rating.is_some()
-                    && b.rating.is_some()
-            }
+            Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => right && wrong,
+            Kind::Ranked => right && (wrong || b.correct == Some(true) && a.reward > b.reward),
+            Kind::GoldCounterfactual => a.gold && !b.gold && wrong,
+            Kind::ScoreMargin | Kind::Siblings => a.reward > b.reward,
+            Kind::RatingMargin => right && wrong && a.rating.is_some() && b.rating.is_some(),
+            Kind::PathLabel => right && wrong && a.confidence.is_some() && b.confidence.is_some(),
         }
     }
 
@@ -218,16 +137,20 @@ impl Pairs {
         match self.kind {
             // All rewards are equal: nothing is worse than the best.
             Kind::ScoreMargin => group.iter().all(|other| other.reward <= candidate.reward),
+            Kind::GoldCounterfactual => candidate.gold,
             _ => candidate.correct == Some(true),
         }
     }
 
     fn ungraded(&self, group: &[Candidate]) -> usize {
         let graded = |candidate: &&Candidate| match self.kind {
-            Kind::ScoreMargin => true,
+            Kind::ScoreMargin | Kind::Siblings => true,
+            Kind::GoldCounterfactual => candidate.gold || candidate.correct.is_some(),
             Kind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
             Kind::PathLabel => candidate.correct.is_some() && candidate.confidence.is_some(),
-            Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => candidate.correct.is_some(),
+            Kind::CorrectWrong | Kind::Ranked | Kind::SharedPrefix | Kind::FirstError => {
+                candidate.correct.is_some()
+            }
         };
         group.len() - group.iter().filter(graded).count()
     }
@@ -236,7 +159,8 @@ impl Pairs {
     fn distance(&self, group: &[Candidate], pair: &Pair) -> f64 {
         match (self.kind, group[pair.chosen].rating, group[pair.rejected].rating) {
             (Kind::RatingMargin, Some(chosen), Some(rejected)) => (chosen - rejected).abs(),
-            (Kind::ScoreMargin, ..) => pair.gap,
+            (Kind::ScoreMargin | Kind::Siblings, ..) => pair.gap,
+            (Kind::Ranked, ..) if group[pair.rejected].correct == Some(true) => pair.gap,
             _ => f64::INFINITY,
         }
     }

@@ -82,6 +82,67 @@ fn a_shared_prefix_is_asked_for() {
 }
 
 #[test]
+fn a_ranking_prefers_right_to_wrong_and_the_better_of_two_right_ones() {
+    // Right: 0 (reward 1.0), 2 (0.9). Wrong: 1, 3. The two right ones differ by 0.1.
+    assert_eq!(indices("kind = \"ranked\""), [(0, 1), (0, 2), (0, 3), (2, 1), (2, 3)]);
+    let apart = built("kind = \"ranked\"\nmin_gap = 0.5", &group());
+    let pairs: Vec<_> = apart.pairs.iter().map(|pair| (pair.chosen, pair.rejected)).collect();
+    // Right against wrong needs no margin.
+    assert_eq!(pairs, [(0, 1), (0, 3), (2, 1), (2, 3)]);
+    assert_eq!(apart.dropped, Dropped { ungraded: 1, below_gap: 1, ..Dropped::default() });
+    // The best against the best of the others first, as the paper caps them: 1.0 against 0.9, then against 0.2.
+    assert_eq!(indices("kind = \"ranked\"\nmatching = \"score\"\nper_example = 2"), [(0, 2), (0, 3)]);
+}
+
+#[test]
+fn the_rows_own_completion_meets_those_that_come_to_another_answer() {
+    let gold = Candidate { gold: true, ..candidate(0.0, Some(true), "g 5", &[]) };
+    let mut all = vec![gold];
+    all.extend(group());
+    let found = built("kind = \"gold_counterfactual\"", &all);
+    let pairs: Vec<_> = found.pairs.iter().map(|pair| (pair.chosen, pair.rejected)).collect();
+    // Rollouts 1 and 3 are wrong; 0 and 2 came to the gold answer after all, 4 has no verdict.
+    assert_eq!(pairs, [(0, 2), (0, 4)]);
+    assert_eq!(found.dropped, Dropped { ungraded: 1, same_answer: 2, ..Dropped::default() });
+    // A row without a completion of its own prefers nothing.
+    let found = built("kind = \"gold_counterfactual\"", &group());
+    assert_eq!((found.pairs.len(), found.dropped.none_good), (0, 1));
+}
+
+#[test]
+fn siblings_part_at_a_fork() {
+    // Root: 1 (0.75) and 2 (0.25). Below 1: leaves 3 and 4; below 2: leaves 5 and 6, worth 0.5 and 0.
+    let path = |nodes: &[(usize, f64)], reward, tokens| Path { nodes: nodes.to_vec(), reward, tokens };
+    let paths = [
+        path(&[(1, 0.75), (3, 1.0)], 1.0, 4),
+        path(&[(1, 0.75), (4, 0.5)], 0.5, 4),
+        path(&[(2, 0.25), (5, 0.5)], 0.5, 4),
+        path(&[(2, 0.25), (6, 0.0)], 0.0, 4),
+    ];
+    let tokens: [&[u32]; 4] = [&[1, 3], &[1, 4], &[2, 5], &[2, 6]];
+    let group: Vec<_> = (0..4).map(|i| candidate(paths[i].reward, None, "", tokens[i])).collect();
+    let built = |recipe: &str| {
+        let pairs: Pairs = toml::from_str(&format!("kind = \"siblings\"\n{recipe}")).unwrap();
+        pairs.validate().unwrap();
+        pairs.of_tree(&group, &paths)
+    };
+    let indices = |built: &Built| built.pairs.iter().map(|p| (p.chosen, p.rejected)).collect::<Vec<_>>();
+    // Three forks with a gap of 0.5 each, in the order of their nodes: at the root the best leaf of the better child
+    // meets the worst of the other.
+    let all = built("");
+    assert_eq!(indices(&all), [(0, 3), (0, 1), (2, 3)]);
+    assert_eq!(all.pairs[1], Pair { chosen: 0, rejected: 1, prefix: 1, gap: 0.5 });
+    assert_eq!(indices(&built("per_rollout = 1")), [(0, 3)]);
+    assert_eq!(built("min_gap = 0.6").dropped, Dropped { below_gap: 3, ..Dropped::default() });
+    // Latest forks first.
+    assert_eq!(indices(&built("matching = \"prefix\"")), [(0, 1), (2, 3), (0, 3)]);
+    // Children that are worth the same say nothing.
+    let level = [path(&[(1, 1.0)], 1.0, 1), path(&[(2, 1.0)], 1.0, 1)];
+    let nothing = Pairs { kind: Kind::Siblings, ..Pairs::default() }.of_tree(&group[..2], &level);
+    assert_eq!(nothing.dropped, Dropped { none_bad: 1, ..Dropped::default() });
+}
+
+#[test]
 fn what_gives_no_pairs_says_why() {
     let [right, wrong, open] = [Some(true), Some(false), None].map(|is| candidate(1.0, is, "t", &[1]));
     let dropped = |recipe: &str, group: &[Candidate]| built(recipe, group).dropped;

@@ -1,0 +1,169 @@
+//! The recipes of preference papers, as they are but for a model of a few thousand weights and rows of a few characters.
+
+mod program;
+mod server;
+
+use program::{Ended, Program, lines, number};
+use serde_json::{Value, json};
+use std::fs;
+
+/// The recipe `name` with a new model in the place of SmolLM2, over `rows.jsonl`, `more` in front of its first stage.
+fn tiny(name: &str, more: &str) -> String {
+    let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let recipe = fs::read_to_string(path).unwrap();
+    let model = "model = \"HuggingFaceTB/SmolLM2-135M-Instruct\"\n";
+    assert!(recipe.contains(model), "{name} starts from another model");
+    let init = "dtype = \"f32\"\n[policy.init]\ntokenizer = \"bytes\"\nhidden_size = 16\nlayers = 1\nheads = 2\n\
+        kv_heads = 2\ncontext = 256\n";
+    let (head, stages) = recipe.split_once("[[stage]]").unwrap();
+    let more =
+        format!("[devices]\npolicy = \"cpu\"\nthreads = 1\n[log]\ntensorboard = false\n{more}[[stage]]");
+    format!("{}{more}{stages}", head.replace(model, init))
+}
+
+fn run(program: &Program, sets: &[&str]) -> Ended {
+    let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
+    program.train(&[&["--quiet"], &sets[..]].concat())
+}
+
+/// The figures of a stage's steps.
+fn of_stage(program: &Program, stage: &str) -> Vec<Value> {
+    let all = lines(&program.out().join("metrics.jsonl"));
+    all.into_iter().filter(|line| line["stage"] == stage && line["loss"].is_number()).collect()
+}
+
+#[test]
+fn planning_ranks_rationales_by_their_process() {
+    let recipe = tiny("planning-dpo", "[data.format]\nanswer = [\"last_number\"]\n")
+        .replace("hub:openai/gsm8k:main/train", "rows.jsonl")
+        .replace("\"bytes\"", "\"characters\"\nalphabet = \"12 \\n\"");
+    let program = Program::new(&recipe);
+    let rows: String = (0..12)
+        .map(|i| format!("{{\"question\":\"{}\",\"answer\":\"{}\"}}\n", "1 2 ".repeat(i % 4 + 1), 1 + i % 2))
+        .collect();
+    program.write("rows.jsonl", &rows);
+    let sets = [
+        "data.template.chat=false",
+        "policy.sampling.max_new_tokens=12",
+        "policy.sampling.temperature=1.0",
+        "stage.values.rollout.prefix.share=0.8",
+        "stage.values.run.steps=2",
+        "stage.prm.run.steps=4",
+        "stage.trajectories.run.steps=1",
+        "stage.dpo.run.steps=2",
+        "stage.dpo.select.pairs.min_gap=0.001",
+    ];
+    run(&program, &sets).success();
+    let cut = |trace: &Value| trace["cuts"].as_array().is_some_and(|cuts| !cuts.is_empty());
+    let values = lines(&program.out().join("traces/values.jsonl"));
+    assert!(values.iter().filter(|trace| cut(trace)).all(|trace| trace["cuts"][0]["continuations"] == 3));
+    assert!(values.iter().any(cut));
+    assert_eq!(of_stage(&program, "prm").len(), 4);
+    // A product of shares lies between 0 and 1, and pairs are more than right against wrong alone would be.
+    let trajectories = lines(&program.out().join("traces/trajectories.jsonl"));
+    let reward = |trace: &Value| number(trace, "reward");
+    assert!(trajectories.iter().all(|trace| (0.0..=1.0).contains(&reward(trace))));
+    let dpo = of_stage(&program, "dpo");
+    assert!((number(&dpo[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
+    let built = |stage: &Value| number(stage, "pairs/built");
+    let ranked = built(&dpo[0]);
+    let plain =
+        [&sets[..], &["stage.dpo.select.pairs.kind=\"correct_wrong\"", "stage.dpo.select.pairs.min_gap=0.0"]]
+            .concat();
+    let again = Program::new(&recipe);
+    again.write("rows.jsonl", &rows);
+    run(&again, &plain).success();
+    assert!(ranked > built(&of_stage(&again, "dpo")[0]), "{ranked}");
+}
+
+/// Rows with a right rationale; the text of each question names its numbers.
+fn rationales() -> String {
+    let row = |i: u32| json!({"question": format!("{i}+1"), "rationale": format!("{i} and 1"), "answer": (i + 1).to_string()});
+    (0..4).map(|i| format!("{}\n", row(i))).collect()
+}
+
+/// A teacher that makes every sum greater by 5, but says the right answer of 3+1; and what it was asked.
+fn teacher() -> String {
+    server::serve(|received| {
+        let body: Value = serde_json::from_str(&received.body).unwrap();
+        let asked =
+            body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_string();
+        let answer: u32 =
+            asked.split("The right answer is ").nth(1).unwrap().split('.').next().unwrap().parse().unwrap();
+        let other = if answer == 4 { 4 } else { answer + 5 };
+        let text = format!("{} and 6\n#### {other}", answer - 1);
+        let choice = json!({"message": {"content": text}, "finish_reason": "stop"});
+        server::json("200 OK", json!({"choices": [choice], "usage": {}}))
+    })
+}
+
+#[test]
+fn frodo_teaches_a_writer_and_a_reader() {
+    let recipe = tiny("frodo", "")
+        .replace("rationales.jsonl", "rows.jsonl")
+        .replace("http://127.0.0.1:8000", &teacher())
+        .replace("lr = 5e-6", "lr = 1e-2");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", &rationales());
+    run(&program, &["data.template.chat=false", "stage.writer.run.steps=3", "stage.reader.run.steps=20"])
+        .success();
+    // Of four questions one came to its gold answer all the same.
+    let writer = of_stage(&program, "writer");
+    assert_eq!(
+        (number(&writer[0], "pairs/built"), number(&writer[0], "pairs/dropped/same_answer")),
+        (3.0, 1.0)
+    );
+    assert!((number(&writer[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
+    assert!(number(&writer[2], "rewards/margins") > 0.0);
+    // The reader knows no difference at first, and reads and learns both answers: max(0, 1 − 0) and the two −log p.
+    let reader = of_stage(&program, "reader");
+    let (first, last) = (&reader[0], &reader[19]);
+    assert!(
+        number(first, "rewards/margins").abs() < 0.5 && number(first, "rows_without_answer") == 0.0,
+        "{first}"
+    );
+    assert!(
+        number(first, "loss") > 1.0 && number(last, "loss") < 0.5 * number(first, "loss"),
+        "{first} {last}"
+    );
+    assert!(number(last, "logps/chosen") > number(first, "logps/chosen"), "{first} {last}");
+}
+
+#[test]
+fn poda_prefers_the_given_premises_to_altered_ones() {
+    // The teacher makes option B right, and once, of the first question, says the right one.
+    let url = server::serve(|received| {
+        let choice = |text: &str| json!({"message": {"content": text}, "finish_reason": "stop"});
+        let first = received.body.contains("question 0");
+        let texts = [
+            "b holds now\nThe answer is (B).",
+            if first { "so\nThe answer is (A)." } else { "or\nThe answer is (B)." },
+        ];
+        server::json("200 OK", json!({"choices": texts.map(choice), "usage": {}}))
+    });
+    let recipe = tiny("poda-contrastive", "")
+        .replace("options.jsonl", "rows.jsonl")
+        .replace("http://127.0.0.1:8000", &url)
+        .replace("lr = 1e-6", "lr = 1e-2");
+    let program = Program::new(&recipe);
+    let row = |i: usize| json!({"question": format!("question {i}"), "choices": ["x", "y"], "rationale": "a holds", "answer": "A"});
+    program.write("rows.jsonl", &(0..3).map(|i| format!("{}\n", row(i))).collect::<String>());
+    let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=3"];
+    run(&program, &sets).success();
+    let traces = lines(&program.out().join("traces/counterfactuals.jsonl"));
+    assert!(
+        traces.iter().all(|trace| trace["own_completion"] == "a holds\nThe answer is (A)."),
+        "{}",
+        traces[0]
+    );
+    let contrast = of_stage(&program, "contrast");
+    // Two completions of each of three questions, one of them right after all.
+    assert_eq!(
+        (number(&contrast[0], "pairs/built"), number(&contrast[0], "pairs/dropped/same_answer")),
+        (5.0, 1.0)
+    );
+    assert!(
+        number(&contrast[2], "rewards/margins") > 0.0
+            && number(&contrast[2], "loss") < number(&contrast[0], "loss")
+    );
+}
