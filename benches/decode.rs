@@ -1,6 +1,7 @@
 //! Decoding speed: `cargo bench --bench decode [-- f32 bf16]`. A line a number format: prompt tokens and sampled tokens
 //! per second, the second of two runs. The peer's same work: `trl_peer.py MODEL gen`.
 
+#[allow(dead_code, reason = "the other benches' measures")]
 mod smollm2;
 
 use std::time::Instant;

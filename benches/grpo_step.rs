@@ -2,6 +2,7 @@
 //! `cargo bench --bench grpo_step [-- f32 bf16]`; a line a number format, the second of two steps. The peer's same work:
 //! `trl_peer.py MODEL grpo`.
 
+#[allow(dead_code, reason = "the other benches' measures")]
 mod smollm2;
 
 use rationale::batch::micro_batches;

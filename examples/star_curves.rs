@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let panels: Vec<Panel> = found.iter().filter_map(|(stage, classes)| panel(stage, classes)).collect();
-    std::fs::write(&picture, accuracy(&panels).map_err(anyhow::Error::msg)?)?;
+    std::fs::write(&picture, accuracy(&panels, "round").map_err(anyhow::Error::msg)?)?;
     print!("{}", table(&found));
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! What decoding promises: the same tokens as a full forward pass, the same tokens in any batch, and its ends.
 
-use rationale::engine::{Generated, Request, Sampling, StopReason, Stops, generate};
+use rationale::engine::{
+    Completion, Generated, Request, Sampling, StopReason, Stops, Store, generate, generate_with,
+};
 use rationale::model::attention::Packed;
 use rationale::model::{Adapter, Config, Layer, Model};
+use std::collections::HashSet;
 use tch::{Device, Kind, Tensor};
 
 const VOCAB: i64 = 29;
@@ -321,4 +324,70 @@ fn nothing_asked_is_nothing_decoded() {
     let model = random_model(Kind::Float);
     assert!(decode(&model, &[], &greedy(4), &[], 2).completions.is_empty());
     assert_eq!(decode(&model, &[request(&[1], &[])], &greedy(4), &[], 2).completions, [vec![]]);
+}
+
+/// The completions of two calls, the second of which goes on from where the first ended, how many prompts the second has and
+/// how many prompt tokens it computed; with what the first left in the store, or anew.
+fn two_calls(model: &Model, sampling: &Sampling, kept: bool) -> (Vec<Completion>, usize, usize) {
+    let mut store = Store::new(model);
+    store.keep = kept;
+    let stops = Stops { eos: &[], decode: &|_: &[u32]| String::new() };
+    let first = prompts();
+    let one = generate_with(model, &mut store, &first, sampling, &stops, 3, &mut |_| {}).unwrap();
+    if kept {
+        // The prompts, none of which begins with another, and of each completion all but its last token.
+        let prompts: usize = first.iter().map(|request| request.prompt.len()).sum();
+        let groups = one.completions.iter().enumerate();
+        let distinct: HashSet<(usize, &[u32])> =
+            groups.flat_map(|(i, group)| group.iter().map(move |c| (i, &c.tokens[..5]))).collect();
+        assert_eq!(store.tokens(), prompts + 5 * distinct.len());
+    }
+    let go_on = |(request, group): (&Request, &Vec<Completion>)| {
+        let path = |c: &Completion| [&request.prompt[..], &c.tokens].concat();
+        group.iter().map(|c| Request { prompt: path(c), seeds: vec![7, 8] }).collect::<Vec<_>>()
+    };
+    let second: Vec<Request> = first.iter().zip(&one.completions).flat_map(go_on).collect();
+    store.keep = false;
+    let mut store = if kept { store } else { Store::new(model) };
+    let two = generate_with(model, &mut store, &second, sampling, &stops, 3, &mut |_| {}).unwrap();
+    assert_eq!(store.tokens(), 0, "nothing is held that nobody asks for");
+    let distinct: HashSet<&[u32]> = second.iter().map(|request| &request.prompt[..]).collect();
+    let all = one.completions.iter().chain(&two.completions).flatten().cloned();
+    (all.collect(), distinct.len(), two.statistics.prefill_tokens)
+}
+
+/// A second call on a store computes one token of each prompt, the last, and says what it says without one.
+#[test]
+fn a_store_changes_what_is_computed_and_nothing_else() {
+    let model = random_model(Kind::Float);
+    for sampling in [greedy(6), Sampling { max_new_tokens: 6, ..Sampling::default() }] {
+        let (with, prompts, computed) = two_calls(&model, &sampling, true);
+        let (without, _, anew) = two_calls(&model, &sampling, false);
+        for (with, without) in with.iter().zip(&without) {
+            assert_eq!(with.tokens, without.tokens);
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() < 1e-4;
+            assert!(with.logprobs.iter().zip(&without.logprobs).all(near));
+        }
+        assert_eq!(computed, prompts);
+        assert!(anew > 4 * computed);
+    }
+}
+
+/// Examples of 34 tokens before five questions are computed once, and each is answered as it is alone.
+#[test]
+fn what_all_prompts_begin_with_is_computed_once() {
+    let model = random_model(Kind::Float);
+    let examples: Vec<u32> = (0..34).map(|i| (i * i + 3) % 29).collect();
+    let asked = |question: u32| request(&[&examples[..], &[question, question + 5]].concat(), &[1, 2]);
+    let requests: Vec<Request> = (0..5).map(asked).collect();
+    for sampling in [greedy(8), Sampling { max_new_tokens: 8, ..Sampling::default() }] {
+        let together = decode(&model, &requests, &sampling, &[], 4);
+        assert_eq!(together.statistics.prefill_tokens, 34 + 5 * 2);
+        for (request, group) in requests.iter().zip(&together.completions) {
+            let alone = decode(&model, std::slice::from_ref(request), &sampling, &[], 1);
+            assert_eq!(alone.statistics.prefill_tokens, 36);
+            let tokens = |group: &[Completion]| group.iter().map(|c| c.tokens.clone()).collect::<Vec<_>>();
+            assert_eq!(tokens(group), tokens(&alone.completions[0]));
+        }
+    }
 }

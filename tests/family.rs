@@ -155,7 +155,7 @@ fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
         reference: None,
         rewards: Rewards::build(&toml::Table::new(), &Registry::default(), &data.format).unwrap(),
         rollout: Default::default(),
-        writer: None,
+        needs: Default::default(),
         select: Default::default(),
         sampling: Default::default(),
         format: data.format.clone(),

@@ -115,15 +115,18 @@ fn frodo_teaches_a_writer_and_a_reader() {
     );
     assert!((number(&writer[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
     assert!(number(&writer[2], "rewards/margins") > 0.0);
-    // The reader knows no difference at first: max(0, 1 − 0) and some two nats a character; it learns both answers and
-    // to tell the rationales apart.
+    // The reader knows no difference at first, and reads and learns both answers: max(0, 1 − 0) and the two −log p.
     let reader = of_stage(&program, "reader");
     let (first, last) = (&reader[0], &reader[19]);
     assert!(
-        number(first, "rewards/margins").abs() < 0.5 && number(last, "rewards/margins") > 0.5,
+        number(first, "rewards/margins").abs() < 0.5 && number(first, "rows_without_answer") == 0.0,
+        "{first}"
+    );
+    assert!(
+        number(first, "loss") > 1.0 && number(last, "loss") < 0.5 * number(first, "loss"),
         "{first} {last}"
     );
-    assert!(number(last, "loss") < 0.5 * number(first, "loss"), "{first} {last}");
+    assert!(number(last, "logps/chosen") > number(first, "logps/chosen"), "{first} {last}");
 }
 
 #[test]

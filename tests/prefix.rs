@@ -90,7 +90,7 @@ fn has_pair(trace: &Value) -> bool {
 }
 
 fn traces(program: &Program) -> Vec<Value> {
-    lines(&program.out().join("traces/collect.jsonl"))
+    rationale::log::JsonLines::read(&program.out().join("traces/collect.jsonl")).unwrap()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -157,6 +157,14 @@ fn trees_are_kept_shown_and_learned_from() {
         .iter()
         .filter(|trace| trace["example"] == all[0]["example"] && trace["step"] == all[0]["step"])
         .collect();
+    // In the file a tree is one line, which has each node's tokens once.
+    let trees = lines(&program.out().join("traces/collect.jsonl"));
+    assert!(trees.len() * 2 < all.len(), "{} lines for {} leaves", trees.len(), all.len());
+    let laid =
+        |tree: &Value| list(&tree["tree"], "nodes").iter().map(|node| list(node, "tokens").len()).sum();
+    let (kept, whole): (usize, usize) =
+        (laid(&trees[0]), first.iter().map(|leaf| list(leaf, "completion_ids").len()).sum());
+    assert!(0 < kept && kept < whole, "{kept} of {whole} tokens");
     let nodes: std::collections::BTreeMap<u64, f64> = first
         .iter()
         .flat_map(|trace| list(trace, "forks"))

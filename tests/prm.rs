@@ -189,6 +189,37 @@ fn bad_rows_are_named_with_the_remedy() {
     );
     let separator = said("", &[json!({"id": "x7", "prompt": "p", "completion": "a. b.", "labels": [1, 0]})]);
     assert!(separator.contains("example x7: its `completion` has no separator"), "{separator}");
+    let first = said("", &[json!({"id": "x7", "prompt": "p", "completion": "a. b.", "first_error": 1})]);
+    assert!(
+        first.contains("example x7: `first_error` = 1 and it has 1 steps")
+            && first.contains("\"\\n\" stands between steps (loop.prm.separator)"),
+        "{first}"
+    );
     let token = said("head = \"vocabulary\"\npositive = \"yes\"", &[row(json!([true, false]))]);
     assert!(token.contains("loop.prm.positive = \"yes\" is 3 tokens"), "{token}");
+}
+
+#[test]
+fn labels_that_truncation_loses_are_counted_and_one_is_named() {
+    let row = |id: &str, steps: Value| json!({"id": id, "prompt": "p", "completions": steps, "labels": [true, false]});
+    let program = Program::new(&format!("{ON_ROWS}[loop.prm]\nmax_tokens = 6\ntoo_long = \"cut\"\n"));
+    program
+        .write("rows.jsonl", &rows(&[row("short", json!(["a", "b"])), row("long", json!(["a", "bcdefgh"]))]));
+    let said = program.train(&[]).success();
+    assert!(said.contains("1 rows are longer than loop.prm.max_tokens and were cut"), "{said}");
+    assert!(said.contains("such as example long; raise it"), "{said}");
+    // Right, wrong, and right again: the last label is lost.
+    assert!((number(&steps(&program)[0], "labels/right") - 2.0 / 3.0).abs() < 1e-12);
+}
+
+#[test]
+fn scores_that_are_no_numbers_name_an_example() {
+    let recipe = ON_ROWS.replace("steps = 2", "steps = 9");
+    let program = Program::new(&format!("{recipe}[loop.prm]\n[optim]\nlr = 1e38\n"));
+    let row = |id: &str| json!({"id": id, "prompt": "p", "completions": ["a", id], "labels": [true, false]});
+    program.write("rows.jsonl", &rows(&[row("x"), row("y")]));
+    let said = program.train(&["--quiet"]).code(2);
+    assert!(said.contains("the reward model's score is not a finite number"), "{said}");
+    assert!(said.contains("example x") || said.contains("example y"), "{said}");
+    assert!(said.contains("lower optim.lr"), "{said}");
 }

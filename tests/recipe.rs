@@ -277,16 +277,19 @@ fn a_later_stage_is_the_round_before() {
 
 #[test]
 fn references_are_found_and_replaced() {
-    let mut table: toml::Table =
-        toml::from_str("policy.model = \"@a\"\ndata.train = [\"x.jsonl\", \"@b\"]\ndata.name = \"@c\"")
-            .unwrap();
-    let listed = ["policy.model", "data.train"];
+    let mut table: toml::Table = toml::from_str(
+        "policy.model = \"@a\"\ndata.train = [\"x.jsonl\", \"@b\"]\ndata.name = \"@c\"\nreward.second.model = \"@d\"",
+    )
+    .unwrap();
+    let listed = ["policy.model", "data.train", "reward.*.model"];
     let found = references(&table, &listed);
-    assert_eq!(found, [("policy.model".into(), "a".into()), ("data.train.1".into(), "b".into())]);
+    let expected = [("policy.model", "a"), ("data.train.1", "b"), ("reward.second.model", "d")];
+    assert_eq!(found, expected.map(|(path, name)| (path.into(), name.into())));
     substitute(&mut table, &listed, |path, name| Ok(format!("runs/{name}/{path}"))).unwrap();
     assert_eq!(table["policy"]["model"].as_str(), Some("runs/a/policy.model"));
     assert_eq!(table["data"]["train"][1].as_str(), Some("runs/b/data.train.1"));
     assert_eq!(table["data"]["name"].as_str(), Some("@c"));
+    assert_eq!(table["reward"]["second"]["model"].as_str(), Some("runs/d/reward.second.model"));
 }
 
 #[test]

@@ -48,6 +48,14 @@ pub fn sample(model: &Model, requests: &[Request]) -> Generated {
     generate(model, requests, &sampling, &stops, 64, &mut |_| {}).expect("the requests are valid")
 }
 
+/// What this process has used of processors, which other work on the machine hardly changes; Linux counts in hundredths.
+pub fn processor_seconds() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Fields 14 and 15, of which the second may hold spaces and ends with the last bracket.
+    let after = status.rsplit(')').next().unwrap_or_default().split_whitespace();
+    after.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
 fn model(kind: Kind, device: Device) -> Model {
     let config = Config {
         vocab_size: 49152,

@@ -50,9 +50,11 @@ pub enum Form {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepBaseline {
-    /// For each of the step's tokens, what the group's other rollouts earn a token (PURE): leave-one-out by tokens.
+    /// For each of the step's tokens, what the group's other rollouts earn a token of theirs (PURE): leave-one-out by tokens.
+    /// It is a charge on length rather than a baseline: where the others earn less than nothing, every token is paid for, those
+    /// after the worst step too, as PURE's own program does. `group` or `none` pay nothing for length.
     Tokens,
-    /// From every return the mean of what the others earn in all.
+    /// From every return the mean of what the others earn in all: the same for all tokens of a rollout, however long it is.
     Group,
     /// Nothing.
     None,
@@ -139,7 +141,8 @@ impl StepCredit {
         }
         let others = (0..group.len()).filter(|&other| other != of);
         let total: f64 = others.clone().flat_map(|other| &earned[other]).sum();
-        let tokens: usize = others.clone().flat_map(|other| &group[other].tokens).map(Range::len).sum();
+        // PURE counts all tokens here, separators and the end of sequence too, and below those of steps alone.
+        let tokens: usize = others.clone().map(|other| group[other].length).sum();
         let (by_token, by_rollout) = match self.baseline {
             StepBaseline::Tokens if tokens > 0 => (total / tokens as f64, 0.0),
             StepBaseline::Group => (0.0, total / others.count().max(1) as f64),
@@ -269,14 +272,34 @@ mod tests {
     fn baselines_leave_the_own_rollout_out() {
         let group = [rollout(&[0.5, 0.5]), rollout(&[1.0])];
         let of = |baseline| StepCredit { form: Form::Sum, baseline, ..StepCredit::default() }.of(&group);
-        // The second earns 1 with two tokens: ½ a token, 1 a step of the first: returns 1 − 2 and 0.5 − 1.
-        // The first earns 1 with four tokens: ¼ a token, ½ of the second's step.
+        // The second earns 1 with three tokens, its separator among them: ⅓ a token, ⅔ a step of the first: returns 1 − 4/3 and
+        // ½ − ⅔. The first earns 1 with six tokens: ⅙ a token, ⅓ of the second's step.
         let tokens = of(StepBaseline::Tokens);
-        near(&tokens[0], &[-1.0, -1.0, 0.0, -0.5, -0.5, 0.0]);
-        near(&tokens[1], &[0.5, 0.5, 0.0]);
+        near(&tokens[0], &[-1.0 / 3.0, -1.0 / 3.0, 0.0, -1.0 / 6.0, -1.0 / 6.0, 0.0]);
+        near(&tokens[1], &[2.0 / 3.0, 2.0 / 3.0, 0.0]);
         let by_group = of(StepBaseline::Group);
         near(&by_group[0], &[0.0, 0.0, 0.0, -0.5, -0.5, 0.0]);
         near(&by_group[1], &[0.0, 0.0, 0.0]);
+    }
+
+    /// PURE's program (its `process_experiences` and the reverse cumulative sum after it), by hand.
+    #[test]
+    fn tokens_after_the_worst_step_are_paid_as_pure_pays_them() {
+        // r = 2p − 1 = (0, −1, 0) and (0, −1); T → 0 leaves all of it at the −1: both rollouts earn −1, of 9 and of 6 tokens.
+        let group = [rollout(&[0.5, 0.0, 0.5]), rollout(&[0.5, 0.0])];
+        let of = |baseline| StepCredit { temperature: 1e-3, baseline, ..StepCredit::default() }.of(&group);
+        // For the first −1/6 a token, −1/3 a step of two: its steps earn 1/3, −2/3, 1/3; from the back 1/3, −1/3, 0.
+        let pure = of(StepBaseline::Tokens);
+        near(&pure[0], &[0.0, 0.0, 0.0, -1.0 / 3.0, -1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0, 0.0]);
+        // For the second −1/9 a token: 2/9 and −7/9 of its steps, from the back −7/9, −5/9.
+        near(&pure[1], &[-5.0 / 9.0, -5.0 / 9.0, 0.0, -7.0 / 9.0, -7.0 / 9.0, 0.0]);
+        // A longer rollout of the same worth is paid more for its first token: by length alone.
+        assert!(pure[0][0] > pure[1][0]);
+        // Without a baseline nothing comes after the worst step. By the group's mean all returns move alike.
+        near(&of(StepBaseline::None)[0], &[-1.0, -1.0, 0.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0]);
+        let by_group = of(StepBaseline::Group);
+        near(&by_group[0], &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0]);
+        assert_eq!(by_group[0][0], by_group[1][0]);
     }
 
     #[test]

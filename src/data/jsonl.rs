@@ -1,6 +1,7 @@
-//! JSON Lines: one object a line, blank lines skipped.
+//! JSON Lines: one object a line, blank lines skipped; a line with a tree is as many rows as that has leaves.
 
 use super::row::{Problems, Row, renamed};
+use super::tree;
 use crate::error::{Error, Result};
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -31,15 +32,13 @@ pub fn read(
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        match object(&bytes, &answer) {
-            Ok(fields) => {
-                rows.push(Row {
-                    file: file.clone(),
-                    stem: stem.clone(),
-                    line,
-                    fields: renamed(fields, columns),
-                });
-            }
+        match object(&bytes, &answer).and_then(tree::rows) {
+            Ok(all) => rows.extend(all.into_iter().map(|fields| Row {
+                file: file.clone(),
+                stem: stem.clone(),
+                line,
+                fields: renamed(fields, columns),
+            })),
             // An array over many lines would give one problem a line.
             Err(what) if line == 1 && bytes.trim_ascii_start().starts_with(b"[") => {
                 problems.line(&file, line, what);
@@ -48,6 +47,7 @@ pub fn read(
             Err(what) => problems.line(&file, line, what),
         }
     }
+    rows.truncate(limit);
     Ok(rows)
 }
 

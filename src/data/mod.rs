@@ -9,10 +9,12 @@ pub mod order;
 pub mod parquet;
 pub mod preference;
 pub mod row;
+pub mod rubrics;
 pub mod source;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;
+pub mod tree;
 
 pub use feedback::{Completion, Feedback};
 pub use hub::Hub;

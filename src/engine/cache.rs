@@ -25,20 +25,31 @@ impl Cache {
 
     /// Makes room for `length` tokens a slot, doubling so that the copies add up to no more than the cache itself.
     pub fn reserve(&mut self, length: usize) {
-        if length as i64 <= self.capacity {
-            return;
+        if length as i64 > self.capacity {
+            self.grow(self.slots, padded(length).max(self.capacity * 2).min(self.limit));
         }
-        let capacity = padded(length).max(self.capacity * 2).min(self.limit);
+    }
+
+    /// Makes room for `slots` sequences and `length` tokens each, and little more.
+    pub fn fit(&mut self, slots: usize, length: usize) {
+        let slots = slots as i64;
+        if slots > self.slots || length as i64 > self.capacity {
+            let more = if slots > self.slots { slots.max(self.slots + self.slots / 2) } else { self.slots };
+            self.grow(more, padded(length).max(self.capacity));
+        }
+    }
+
+    fn grow(&mut self, slots: i64, capacity: i64) {
         for (key, value) in &mut self.layers {
             for held in [key, value] {
                 // Zeros, because what stands behind a sequence's end is masked but still multiplied: by 0, and 0 · NaN is NaN.
-                let size = [self.slots, self.kv_heads, capacity, self.head_dim];
+                let size = [slots, self.kv_heads, capacity, self.head_dim];
                 let grown = Tensor::zeros(size, (held.kind(), held.device()));
-                grown.narrow(2, 0, self.capacity).copy_(held);
+                grown.narrow(0, 0, self.slots).narrow(2, 0, self.capacity).copy_(held);
                 *held = grown;
             }
         }
-        self.capacity = capacity;
+        (self.slots, self.capacity) = (slots, capacity);
     }
 
     /// Tokens that attention looks at when the longest sequence has `length`: a round number, for kernels' sake.
@@ -73,15 +84,19 @@ impl Cache {
         (view(key), view(value))
     }
 
-    /// Writes a prompt's keys and values, `[kv_heads, tokens, head_dim]` a layer, into slots `first..first + count`.
-    pub fn seat(&mut self, prompt: &[(Tensor, Tensor)], first: usize, count: usize) {
-        for ((keys, values), (key, value)) in self.layers.iter().zip(prompt) {
+    /// Writes keys and values `[kv_heads, tokens, head_dim]` a layer into `slot`, from its token `from` on.
+    pub fn seat(&mut self, layers: &[(Tensor, Tensor)], slot: usize, from: usize) {
+        for ((keys, values), (key, value)) in self.layers.iter().zip(layers) {
             for (held, new) in [(keys, key), (values, value)] {
-                held.narrow(0, first as i64, count as i64)
-                    .narrow(2, 0, new.size()[1])
-                    .copy_(&new.unsqueeze(0));
+                held.select(0, slot as i64).narrow(1, from as i64, new.size()[1]).copy_(new);
             }
         }
+    }
+
+    /// The first `length` keys and values of `slot`, `[kv_heads, length, head_dim]` a layer, as views.
+    pub fn slot(&self, slot: usize, length: usize) -> Vec<(Tensor, Tensor)> {
+        let cut = |held: &Tensor| held.select(0, slot as i64).narrow(1, 0, length as i64);
+        self.layers.iter().map(|(key, value)| (cut(key), cut(value))).collect()
     }
 
     /// Copies the first `length` tokens of slots `from` over slots `to`, which are other ones.

@@ -1,117 +1,173 @@
-//! The two ways decoding runs the model: over whole prompts, and over one new token of each sequence in flight.
+//! The two ways decoding runs the model: over what is new in prompts, and over one new token of each sequence in flight.
 
 use super::cache::Cache;
-use crate::model::attention::Packed;
+use super::store::Store;
+use super::view::{Partial, View, merged};
+use crate::model::attention::{Branch, Packed};
 use crate::model::{Attend, Model};
+use std::collections::HashMap;
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
-/// A prompt that was computed.
-pub struct Prompt {
-    /// Which request it is.
-    pub request: usize,
-    /// Keys and values `[kv_heads, tokens, head_dim]`, one pair a layer.
-    pub layers: Vec<(Tensor, Tensor)>,
-    /// Logits of the first new token, `[vocab]`.
-    pub logits: Tensor,
-}
-
-/// Computes `prompts` (request index, token ids) in one packed pass; one that another begins with is computed with it.
-pub fn prefill(model: &Model, prompts: &[(usize, &[u32])]) -> Vec<Prompt> {
-    let device = model.device();
-    let hosts = hosts(prompts);
-    let laid: Vec<usize> = (0..prompts.len()).filter(|&row| hosts[row] == row).collect();
-    let lengths: Vec<usize> = laid.iter().map(|&row| prompts[row].1.len()).collect();
-    let ids: Vec<i64> = laid.iter().flat_map(|&row| prompts[row].1.iter().map(|&id| i64::from(id))).collect();
-    let packed = Packed::new(&lengths, device);
-    let positions = packed.positions();
-    let mut recorder = Recorder { packed, layers: Vec::new() };
-    let hidden = model.hidden(&Tensor::from_slice(&ids).to_device(device), &positions, &mut recorder);
-
-    let mut starts = vec![0i64; prompts.len()];
-    for ((&row, end), length) in laid.iter().zip(running_sum(&lengths)).zip(&lengths) {
-        starts[row] = end - *length as i64;
+/// Computes what is not known of the prompts that end with the segments `ends`, in one packed pass; returns its tokens.
+pub fn prefill(model: &Model, store: &mut Store, ends: &[usize]) -> usize {
+    let pending = pending(store, ends);
+    if pending.is_empty() {
+        return 0;
     }
-    let spans = || hosts.iter().zip(prompts).map(|(&host, (_, ids))| (starts[host], ids.len() as i64));
-    let last: Vec<i64> = spans().map(|(start, length)| start + length - 1).collect();
-    let logits = model.logits(&hidden.index_select(0, &Tensor::from_slice(&last).to_device(device)));
-    spans()
-        .enumerate()
-        .map(|(row, (start, length))| {
-            let cut = |t: &Tensor| t.narrow(0, start, length).transpose(0, 1);
-            let layers = recorder.layers.iter().map(|(key, value)| (cut(key), cut(value))).collect();
-            Prompt { request: prompts[row].0, layers, logits: logits.get(row as i64) }
-        })
-        .collect()
-}
+    let pass = Pass::new(store, pending);
+    let device = model.device();
+    let ids: Vec<i64> = pass.new.iter().flat_map(|&at| new_tokens(store, at)).collect();
+    let packed = Packed::branching(&pass.stems, pass.branches, device);
+    let positions = packed.positions();
+    let mut recorder = Recorder { packed, store, context: pass.context, layers: Vec::new() };
+    let hidden = model.hidden(&Tensor::from_slice(&ids).to_device(device), &positions, &mut recorder);
+    let layers = recorder.layers;
 
-/// Tokens that [`prefill`] computes for `prompts`.
-pub fn computed(prompts: &[(usize, &[u32])]) -> usize {
-    let hosts = hosts(prompts);
-    prompts.iter().enumerate().filter(|(row, _)| hosts[*row] == *row).map(|(_, (_, ids))| ids.len()).sum()
-}
-
-/// For each prompt the one that it is computed with: the longest that begins with it, which may be itself.
-fn hosts(prompts: &[(usize, &[u32])]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..prompts.len()).collect();
-    order.sort_by_key(|&row| prompts[row].1);
-    let mut hosts: Vec<usize> = (0..prompts.len()).collect();
-    // In this order, what begins with a prompt follows it at once.
-    for pair in order.windows(2).rev() {
-        if prompts[pair[1]].1.starts_with(prompts[pair[0]].1) {
-            hosts[pair[0]] = hosts[pair[1]];
+    let (mut start, mut last) = (0, Vec::new());
+    for at in pass.new {
+        let length = (store.at(at).tokens.len() - store.at(at).known) as i64;
+        let cut = |t: &Tensor| t.narrow(0, start, length).transpose(0, 1);
+        let own: Vec<(Tensor, Tensor)> = layers.iter().map(|(key, value)| (cut(key), cut(value))).collect();
+        store.write(at, length as usize, &own);
+        start += length;
+        if store.ends_a_prompt(at) {
+            last.push((at, start - 1));
         }
     }
-    hosts
+    let rows: Vec<i64> = last.iter().map(|(_, row)| *row).collect();
+    let logits = model.logits(&hidden.index_select(0, &Tensor::from_slice(&rows).to_device(device)));
+    for (row, (at, _)) in last.into_iter().enumerate() {
+        store.set_logits(at, logits.get(row as i64));
+    }
+    ids.len()
 }
 
-fn running_sum(lengths: &[usize]) -> Vec<i64> {
-    lengths
-        .iter()
-        .scan(0, |end, &length| {
-            *end += length as i64;
-            Some(*end)
-        })
-        .collect()
+/// The segments of the prompts that end with `ends` of which something is not known, parents before their children.
+pub fn pending(store: &Store, ends: &[usize]) -> Vec<usize> {
+    let mut seen = std::collections::HashSet::new();
+    let all = ends.iter().flat_map(|&end| store.way(end));
+    all.filter(|&at| store.at(at).known < store.at(at).tokens.len() && seen.insert(at)).collect()
 }
 
-/// Packed attention that keeps every layer's keys and values.
-struct Recorder {
+fn new_tokens(store: &Store, at: usize) -> impl Iterator<Item = i64> {
+    let segment = store.at(at);
+    segment.tokens[segment.known..].iter().map(|&id| i64::from(id))
+}
+
+/// How what is new is laid for a pass.
+struct Pass {
+    /// Known segments whose keys stand before those of the pass.
+    context: Vec<usize>,
+    /// The segments that become known, as they are laid.
+    new: Vec<usize>,
+    stems: Vec<usize>,
+    branches: Vec<Branch>,
+}
+
+impl Pass {
+    fn new(store: &Store, pending: Vec<usize>) -> Self {
+        // Of a segment that was made longer the known tokens are context to the new ones.
+        let before = |at: usize| match store.at(at) {
+            segment if segment.known > 0 => Some(at),
+            segment => segment.parent,
+        };
+        let (stems, others): (Vec<usize>, Vec<usize>) =
+            pending.into_iter().partition(|&at| before(at).is_none());
+        let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
+        let mut group_of: HashMap<(usize, bool), usize> = HashMap::new();
+        for at in others {
+            let after = before(at).expect("stems are apart");
+            let group = *group_of.entry((after, after == at)).or_insert(groups.len());
+            if group == groups.len() {
+                groups.push((after, Vec::new()));
+            }
+            groups[group].1.push(at);
+        }
+        let ways = groups.iter().map(|(after, _)| store.way(*after));
+        let mut context: Vec<usize> = ways.flatten().filter(|&at| store.at(at).known > 0).collect();
+        context.sort_unstable();
+        context.dedup();
+        let length = |at: &usize| store.at(*at).tokens.len() - store.at(*at).known;
+        let new: Vec<usize> =
+            stems.iter().chain(groups.iter().flat_map(|(_, group)| group)).copied().collect();
+        let (mut end, mut places) = (0, HashMap::<usize, Vec<Range<usize>>>::new());
+        let known = context.iter().map(|&at| (at, store.at(at).known));
+        for (at, tokens) in known.chain(new.iter().map(|at| (*at, length(at)))) {
+            places.entry(at).or_default().push(end..end + tokens);
+            end += tokens;
+        }
+        let branch = |(after, group): &(usize, Vec<usize>)| {
+            let longer = group.contains(after);
+            let place = |at: usize| match longer && at == *after {
+                true => places[&at][..1].to_vec(),
+                false => places[&at].clone(),
+            };
+            let before = store.way(*after).into_iter().flat_map(place).collect();
+            Branch { before, lengths: group.iter().map(length).collect() }
+        };
+        let branches = groups.iter().map(branch).collect();
+        Self { context, stems: stems.iter().map(length).collect(), branches, new }
+    }
+}
+
+/// Packed attention behind what is known, which keeps every layer's new keys and values.
+struct Recorder<'a> {
     packed: Packed,
+    store: &'a Store,
+    context: Vec<usize>,
     layers: Vec<(Tensor, Tensor)>,
 }
 
-impl Attend for Recorder {
+impl Attend for Recorder<'_> {
     fn attend(&mut self, layer: usize, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
         self.layers.push((key.shallow_clone(), value.contiguous()));
-        self.packed.attend(layer, query, key, value)
+        if self.context.is_empty() {
+            return self.packed.attend(layer, query, key, value);
+        }
+        let (mut keys, mut values): (Vec<Tensor>, Vec<Tensor>) =
+            self.context.iter().map(|&at| self.store.read(at, layer)).unzip();
+        keys.push(key.shallow_clone());
+        values.push(value.shallow_clone());
+        self.packed.attend(layer, query, &Tensor::cat(&keys, 0), &Tensor::cat(&values, 0))
     }
 }
 
-/// Feeds `tokens[r]` at `positions[r]` to the sequence in slot r, and returns the logits of the next, `[rows, vocab]`.
-pub fn step(model: &Model, cache: &mut Cache, tokens: &[i64], positions: &[i64]) -> Tensor {
+/// Feeds `tokens[r]` to the sequence in slot r, behind its prompt as `view` has it and `own[r]` tokens in `cache`, and
+/// returns the logits of the next, `[rows, vocab]`.
+pub fn step(
+    model: &Model,
+    store: &Store,
+    view: &View,
+    cache: &mut Cache,
+    tokens: &[i64],
+    own: &[i64],
+) -> Tensor {
     let device = model.device();
-    let longest = positions.iter().max().map_or(0, |&position| position as usize + 1);
+    let longest = own.iter().max().map_or(0, |&position| position as usize + 1);
     cache.reserve(longest);
     let span = cache.span(longest);
     let upload = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-    let (tokens, at) = (upload(tokens), upload(positions));
-    let mask = visible(&at, span, model);
-    let places = upload(&cache.places(positions));
-    let mut attend = Cached { cache, rows: positions.len() as i64, span, places, mask };
-    let hidden = model.hidden(&tokens, &at, &mut attend);
+    let mask = visible(&upload(own), span, model.kind());
+    let places = upload(&cache.places(own));
+    let positions: Vec<i64> = own.iter().zip(&view.prompts).map(|(own, prompt)| own + prompt).collect();
+    let mut attend = Cached { store, view, cache, rows: tokens.len() as i64, span, places, mask };
+    let hidden = model.hidden(&upload(tokens), &upload(&positions), &mut attend);
     model.logits(&hidden)
 }
 
 /// 0 where the token at `positions[r]` may look, −∞ elsewhere, `[rows, 1, 1, span]`.
-fn visible(positions: &Tensor, span: i64, model: &Model) -> Tensor {
-    let device = model.device();
+pub fn visible(positions: &Tensor, span: i64, kind: Kind) -> Tensor {
+    let device = positions.device();
     let (last, columns) = (positions.unsqueeze(1), Tensor::arange(span, (Kind::Int64, device)).unsqueeze(0));
-    let mask = Tensor::zeros([positions.size()[0], span], (model.kind(), device));
+    let mask = Tensor::zeros([positions.size()[0], span], (kind, device));
     mask.masked_fill(&columns.gt_tensor(&last), f64::NEG_INFINITY).view([-1, 1, 1, span])
 }
 
-/// One query a row against its slot's keys and values.
+/// One query a row against its prompt's segments and its slot's keys and values.
 struct Cached<'a> {
+    store: &'a Store,
+    view: &'a View,
     cache: &'a mut Cache,
     rows: i64,
     span: i64,
@@ -128,8 +184,8 @@ impl Attend for Cached<'_> {
         // The query heads that share a key head stand where a sequence's queries would, so that keys and values are
         // read once for all of them and never repeated in memory.
         let query = query.reshape([self.rows, kv_heads, size[1] / kv_heads, size[2]]);
-        let mask = Some(&self.mask);
-        let out = Tensor::scaled_dot_product_attention(&query, &keys, &values, mask, 0.0, false, None, false);
-        out.reshape([self.rows, size[1] * size[2]])
+        let mut parts = vec![Partial::of(&query, &keys, &values, &self.mask)];
+        parts.extend(self.view.levels.iter().map(|level| level.attend(&query, self.store, layer)));
+        merged(&parts, key.kind()).reshape([self.rows, size[1] * size[2]])
     }
 }

@@ -1,8 +1,10 @@
 //! Decoding: batched sampling with a KV cache, over the same weights that are trained.
 //!
 //! [`generate`] keeps `slots` sequences in flight (continuous batching): a sequence that ends frees its place, and
-//! the next waiting sample takes it. The prompt of a request is computed once for all its samples, and a prompt that others
-//! go on from (the cuts of a completion) once for all of them.
+//! the next waiting sample takes it. What prompts begin with is computed once, and held once, for all samples of all requests
+//! that begin so (a group, the cuts of a completion, few-shot examples); a [`Store`] keeps it from one call to the next, so that
+//! a tree grows on from where it is. Each sequence in flight has only its own new tokens in its slot; attention to the
+//! shared segments before them is merged with attention to these.
 //!
 //! # Reproducibility
 //!
@@ -19,14 +21,17 @@ mod precision;
 mod sampling;
 mod scheduler;
 mod stop;
+mod store;
+mod view;
 
 pub use sampling::Sampling;
+pub use store::Store;
 
 use crate::model::{Config, Model};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// One prompt and the samples wanted of it. The prompt is computed once for all of them.
+/// One prompt and the samples wanted of it.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// Prompt token ids; at least one.
@@ -84,7 +89,8 @@ pub struct Progress {
 /// What a call of [`generate`] cost, and how much of the distribution it kept.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Statistics {
-    /// Prompt tokens computed: each request's once, and a prompt that another one begins with, with that one.
+    /// Prompt tokens computed: what several requests begin with once, what the [`Store`] knows not at all. (A common beginning
+    /// that is no whole prompt and would save fewer than 32 tokens is computed for each.)
     pub prefill_tokens: usize,
     /// Tokens sampled.
     pub decoded_tokens: usize,
@@ -123,9 +129,25 @@ pub fn generate(
     slots: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Generated> {
+    generate_with(model, &mut Store::new(model), requests, sampling, stops, slots, progress)
+}
+
+/// The same, going on from what earlier calls left in `store`; its `keep` says whether this one leaves something.
+///
+/// # Errors
+/// As [`generate`].
+pub fn generate_with(
+    model: &Model,
+    store: &mut Store,
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Generated> {
     let mut completions = vec![Vec::new(); requests.len()];
     let mut each = |request: usize, all: Vec<Completion>| completions[request] = all;
-    let statistics = generate_each(model, requests, sampling, stops, slots, progress, &mut each)?;
+    let statistics = run((model, store), requests, sampling, stops, slots, progress, &mut each)?;
     Ok(Generated { completions, statistics })
 }
 
@@ -133,6 +155,18 @@ pub fn generate(
 /// has ended: requests come in no particular order.
 pub fn generate_each(
     model: &Model,
+    requests: &[Request],
+    sampling: &Sampling,
+    stops: &Stops,
+    slots: usize,
+    progress: &mut dyn FnMut(&Progress),
+    each: &mut dyn FnMut(usize, Vec<Completion>),
+) -> Result<Statistics> {
+    run((model, &mut Store::new(model)), requests, sampling, stops, slots, progress, each)
+}
+
+fn run(
+    (model, store): (&Model, &mut Store),
     requests: &[Request],
     sampling: &Sampling,
     stops: &Stops,
@@ -149,7 +183,8 @@ pub fn generate_each(
     }
     tch::no_grad(|| {
         let copy = precision::faster(model);
-        scheduler::run(copy.as_ref().unwrap_or(model), requests, sampling, stops, slots, progress, each)
+        let model = copy.as_ref().unwrap_or(model);
+        scheduler::run((model, store), requests, sampling, stops, slots, progress, each)
     })
 }
 

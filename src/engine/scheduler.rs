@@ -1,15 +1,17 @@
 //! Continuous batching: which sample stands in which slot, from its prompt to its end.
 
 use super::cache::Cache;
-use super::decode::{self, Prompt};
+use super::decode;
 use super::sampling::Drawn;
 use super::stop::Watch;
+use super::store::Store;
+use super::view::View;
 use super::{Completion, Progress, Request, Sampling, Statistics, StopReason, Stops};
 use crate::model::Model;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Instant;
 use tch::{Kind, Tensor};
 
@@ -19,7 +21,7 @@ const PREFILL_TOKENS: usize = 2048;
 
 /// Decodes every sample of `requests`; see [`super::generate_each`].
 pub fn run(
-    model: &Model,
+    (model, store): (&Model, &mut Store),
     requests: &[Request],
     sampling: &Sampling,
     stops: &Stops,
@@ -27,7 +29,7 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress),
     each: &mut dyn FnMut(usize, Vec<Completion>),
 ) -> Result<Statistics> {
-    let mut batch = Batch::new(model, requests, sampling, stops, slots);
+    let mut batch = Batch::new(model, store, requests, sampling, stops, slots);
     while batch.finished < batch.total {
         batch.admit()?;
         batch.hand_over(each);
@@ -50,12 +52,19 @@ struct Batch<'a> {
     slots: usize,
     total: usize,
     finished: usize,
+    /// What prompts have computed.
+    store: &'a mut Store,
+    /// The last segment of each request's prompt.
+    ends: Vec<usize>,
+    /// How the sequences in flight see the store; none where it has to be found out.
+    view: Option<View>,
+    /// The tokens that the sequences in flight have behind their prompts.
     cache: Cache,
     /// Which tokens each sequence has, `[slots, vocab]`; kept only for the repetition penalty.
     seen: Option<Tensor>,
     live: Vec<Live>,
-    /// Prompts that are computed and have samples waiting, with how many samples have started.
-    ready: VecDeque<(Prompt, usize)>,
+    /// Requests whose prompt is computed and that have samples waiting, with how many samples have started.
+    ready: VecDeque<(usize, usize)>,
     /// The first request whose prompt is not computed.
     next: usize,
     completions: Vec<Vec<Option<Completion>>>,
@@ -68,8 +77,6 @@ struct Batch<'a> {
 struct Live {
     request: usize,
     sample: usize,
-    /// Tokens of its prompt.
-    prompt: usize,
     /// Tokens it may have.
     limit: usize,
     random: ChaCha8Rng,
@@ -82,6 +89,7 @@ struct Live {
 impl<'a> Batch<'a> {
     fn new(
         model: &'a Model,
+        store: &'a mut Store,
         requests: &'a [Request],
         sampling: &'a Sampling,
         stops: &'a Stops<'a>,
@@ -90,8 +98,8 @@ impl<'a> Batch<'a> {
         let (config, kind, device) = (&model.config, model.kind(), model.device());
         let total = requests.iter().map(|request| request.seeds.len()).sum();
         let slots = slots.min(total);
-        let longest = requests.iter().map(|request| request.prompt.len()).max().unwrap_or(0);
-        let limit = (longest + sampling.max_new_tokens).min(super::context(config));
+        let limit = sampling.max_new_tokens.min(super::context(config));
+        let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt.as_slice()).collect();
         let seen = (sampling.repetition_penalty != 1.0)
             .then(|| Tensor::zeros([slots as i64, config.vocab_size as i64], (Kind::Bool, device)));
         Self {
@@ -102,6 +110,9 @@ impl<'a> Batch<'a> {
             slots,
             total,
             finished: 0,
+            ends: store.begin(&prompts),
+            store,
+            view: None,
             cache: Cache::new(config, slots, limit, kind, device),
             seen,
             live: Vec::with_capacity(slots),
@@ -133,10 +144,13 @@ impl<'a> Batch<'a> {
         let start = Instant::now();
         let tokens: Vec<i64> =
             self.live.iter().map(|live| i64::from(live.tokens[live.tokens.len() - 1])).collect();
-        let positions: Vec<i64> = self.live.iter().map(|live| live.length() as i64 - 1).collect();
+        let own: Vec<i64> = self.live.iter().map(|live| live.tokens.len() as i64 - 1).collect();
         self.statistics.steps += 1;
         self.statistics.rows += tokens.len();
-        let logits = decode::step(self.model, &mut self.cache, &tokens, &positions);
+        let ends = || self.live.iter().map(|live| self.ends[live.request]).collect::<Vec<_>>();
+        let (store, model) = (&*self.store, self.model);
+        let view = self.view.get_or_insert_with(|| View::new(store, &ends(), model.kind(), model.device()));
+        let logits = decode::step(model, store, view, &mut self.cache, &tokens, &own);
         self.sample(0, &logits)?;
         self.statistics.decode_seconds += start.elapsed().as_secs_f64();
         Ok(())
@@ -144,7 +158,7 @@ impl<'a> Batch<'a> {
 
     /// Makes sure that a computed prompt has samples waiting; false where none are left.
     fn prepare(&mut self) -> bool {
-        while self.ready.front().is_some_and(|(prompt, started)| *started == self.samples(prompt.request)) {
+        while self.ready.front().is_some_and(|(request, started)| *started == self.samples(*request)) {
             self.ready.pop_front();
         }
         if self.ready.is_empty() {
@@ -153,50 +167,47 @@ impl<'a> Batch<'a> {
         !self.ready.is_empty()
     }
 
-    /// Computes the next prompts, as many as one pass holds.
+    /// Computes what is new in the next prompts, as many as one pass holds.
     fn prefill(&mut self) {
-        let mut chunk: Vec<(usize, &[u32])> = Vec::new();
-        let mut tokens = 0;
+        let (mut chunk, mut tokens, mut counted) = (Vec::new(), 0, HashSet::new());
         while self.next < self.requests.len() {
-            let request = &self.requests[self.next];
-            // A prompt that goes on where the one before it ends is computed with it.
-            let known = chunk.last().map_or(0, |(_, last)| match request.prompt.starts_with(last) {
-                true => last.len(),
-                false => 0,
-            });
-            tokens += request.prompt.len() - known;
+            let end = self.ends[self.next];
+            let new: Vec<usize> = decode::pending(self.store, &[end]);
+            let uncounted = new.iter().filter(|at| !counted.contains(*at)).map(|&at| self.store.at(at));
+            tokens += uncounted.map(|segment| segment.tokens.len() - segment.known).sum::<usize>();
             if !chunk.is_empty() && tokens > PREFILL_TOKENS {
                 break;
             }
-            if !request.seeds.is_empty() {
-                chunk.push((self.next, &request.prompt));
+            if self.samples(self.next) == 0 {
+                self.store.release(end);
+            } else {
+                counted.extend(new);
+                chunk.push(self.next);
             }
             self.next += 1;
         }
-        if !chunk.is_empty() {
-            self.statistics.prefill_tokens += decode::computed(&chunk);
-            self.ready.extend(decode::prefill(self.model, &chunk).into_iter().map(|prompt| (prompt, 0)));
-        }
+        let ends: Vec<usize> = chunk.iter().map(|&request| self.ends[request]).collect();
+        self.statistics.prefill_tokens += decode::prefill(self.model, self.store, &ends);
+        self.ready.extend(chunk.into_iter().map(|request| (request, 0)));
     }
 
-    /// Puts samples of the first ready prompt into the free slots, and their first logits behind `logits`.
+    /// Puts samples of the first ready request into the free slots, and their first logits behind `logits`.
     fn seat(&mut self, logits: &mut Vec<Tensor>) {
-        let Some((prompt, started)) = self.ready.front_mut() else { return };
-        let request = &self.requests[prompt.request];
+        let Some((index, started)) = self.ready.front_mut() else { return };
+        let (index, request) = (*index, &self.requests[*index]);
         let (row, length) = (self.live.len(), request.prompt.len());
         let count = (request.seeds.len() - *started).min(self.slots - row);
-        self.cache.reserve(length + 1);
-        self.cache.seat(&prompt.layers, row, count);
         if let Some(seen) = &self.seen {
             let ids: Vec<i64> = request.prompt.iter().map(|&id| i64::from(id)).collect();
             let mut rows = seen.narrow(0, row as i64, count as i64);
             let _ = rows.fill_(0.0).index_fill_(1, &Tensor::from_slice(&ids).to_device(rows.device()), 1.0);
         }
-        logits.push(prompt.logits.unsqueeze(0).expand([count as i64, -1], false));
+        logits.push(self.store.logits(self.ends[index]).unsqueeze(0).expand([count as i64, -1], false));
         let limit = self.sampling.max_new_tokens.min(super::context(&self.model.config) - length);
         let samples = *started..*started + count;
-        self.live.extend(samples.map(|sample| Live::new(prompt.request, sample, request, limit)));
+        self.live.extend(samples.map(|sample| Live::new(index, sample, request, limit)));
         *started += count;
+        self.view = None;
     }
 
     /// Draws a token for the sequences from row `first` on, and lets those go that it ends.
@@ -239,14 +250,16 @@ impl<'a> Batch<'a> {
         for row in (0..self.live.len()).rev() {
             let Some(stop) = self.live[row].stop.take() else { continue };
             let done = self.live.swap_remove(row);
-            slots.swap_remove(row);
+            self.keep(&done, &stop, slots.swap_remove(row));
             let completion = Completion { tokens: done.tokens, logprobs: done.logprobs, stop };
             let completions = &mut self.completions[done.request];
             completions[done.sample] = Some(completion);
             if completions.iter().all(Option::is_some) {
                 self.done.push(done.request);
+                self.store.release(self.ends[done.request]);
             }
             self.finished += 1;
+            self.view = None;
         }
         let (from, to): (Vec<i64>, Vec<i64>) = slots
             .iter()
@@ -259,10 +272,18 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Leaves what the sequence in `slot` has computed, all but its last token, to those that may go on from it.
+    fn keep(&mut self, done: &Live, stop: &StopReason, slot: usize) {
+        if self.store.keep && !matches!(stop, StopReason::Eos(_)) && done.tokens.len() > 1 {
+            let fed = done.tokens.len() - 1;
+            self.store.keep(self.ends[done.request], &done.tokens[..fed], &self.cache.slot(slot, fed));
+        }
+    }
+
     fn relocate(&mut self, from: &[i64], to: &[i64]) {
         let upload = |rows: &[i64]| Tensor::from_slice(rows).to_device(self.model.device());
         let (from, to) = (upload(from), upload(to));
-        let longest = self.live.iter().map(Live::length).max().unwrap_or(0);
+        let longest = self.live.iter().map(|live| live.tokens.len()).max().unwrap_or(0);
         self.cache.relocate(&from, &to, longest);
         if let Some(seen) = &mut self.seen {
             let moved = seen.index_select(0, &from);
@@ -295,7 +316,6 @@ impl Live {
         Self {
             request: index,
             sample,
-            prompt: request.prompt.len(),
             limit,
             random: ChaCha8Rng::seed_from_u64(request.seeds[sample]),
             watch: Watch::default(),
@@ -303,11 +323,6 @@ impl Live {
             logprobs: Vec::new(),
             stop: None,
         }
-    }
-
-    /// Tokens of prompt and completion.
-    fn length(&self) -> usize {
-        self.prompt + self.tokens.len()
     }
 
     fn take(&mut self, token: u32, logprob: f32, sampling: &Sampling, stops: &Stops) {

@@ -1,18 +1,22 @@
 //! How good the policy is on held-out questions: `[eval]` inside a training stage, and the `evaluate` loop.
 
+mod answering;
 pub mod calibration;
 mod confidence;
+pub mod lengths;
+pub mod marks;
 pub mod process;
+pub mod search;
 pub mod statistics;
+
+pub use answering::Answering;
 
 use crate::engine::{Progress, Sampling};
 use crate::error::{Error, Result};
-use crate::policy::Policy;
-use crate::rationale::Format;
-use crate::reward::answer;
-use crate::rollout::{Group, Prompted, group};
-use crate::seed;
+use crate::rollout::{Group, Prompted};
+use crate::select::vote::same;
 use calibration::{Calibration, Reliability, reliability};
+use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
 use statistics::{bootstrap_interval, majority_correct, mean, pass_at_k};
 use std::collections::BTreeMap;
@@ -41,6 +45,9 @@ pub struct Eval {
     pub by: Option<String>,
     /// How many questions are printed with the policy's rationale.
     pub show: usize,
+    /// The answers that there may be, such as `["0", "1", "2", "3"]`: marks in their order, or classes. With them macro-F1 and
+    /// quadratic weighted kappa are reported.
+    pub labels: Vec<String>,
     /// Also report the expected calibration error.
     pub calibration: Option<Calibration>,
 }
@@ -58,6 +65,7 @@ impl Default for Eval {
             at: vec![1],
             by: None,
             show: 0,
+            labels: Vec::new(),
             calibration: None,
         }
     }
@@ -90,6 +98,9 @@ impl Eval {
                 self.samples, self.seeds
             ));
         }
+        if self.labels.len() == 1 {
+            return problem("eval.labels: name at least two answers, or take it out".into());
+        }
         self.calibration.as_ref().map_or(Ok(()), |calibration| calibration.validate(self.samples))
     }
 
@@ -100,6 +111,11 @@ impl Eval {
             _ if step == steps => self.at_end,
             _ => self.every > 0 && step.is_multiple_of(self.every),
         }
+    }
+
+    /// The place of an answer among the labels.
+    fn label(&self, answer: &str) -> Option<usize> {
+        self.labels.iter().position(|label| same(label, answer))
     }
 
     fn sampling(&self, policy: &Sampling) -> Sampling {
@@ -134,9 +150,15 @@ pub struct Report {
     pub truncated: f64,
     /// Share without an answer that could be read.
     pub unanswered: f64,
+    /// Macro-F1 and quadratic weighted kappa, where `eval.labels` says which answers there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agreement: Option<Agreement>,
     /// Confidence against accuracy, where `[eval.calibration]` asks for it and there is an answer at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calibration: Option<Reliability>,
+    /// Accuracy against the number of completions, where the recipe searches among several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<search::Search>,
     /// Of a reward model: how it judges steps. The accuracy is then that of its judgements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<process::Process>,
@@ -166,11 +188,12 @@ impl Report {
         match &self.process {
             Some(process) => process.sentence(),
             None => format!(
-                "accuracy {} [{:.1}, {:.1}] of {} questions, mean length {:.1}",
+                "accuracy {} [{:.1}, {:.1}] of {} questions, {}mean length {:.1}",
                 percent(self.accuracy),
                 100.0 * self.interval.0,
                 100.0 * self.interval.1,
                 self.questions,
+                self.agreement.map_or_else(String::new, |agreement| agreement.words()),
                 self.length
             ),
         }
@@ -191,33 +214,36 @@ impl Report {
         ];
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
+        if let Some(agreement) = &self.agreement {
+            out.push(("eval/macro_f1".to_string(), agreement.macro_f1));
+            out.extend(agreement.kappa.map(|kappa| ("eval/qwk".to_string(), kappa)));
+        }
         if let Some(reliability) = &self.calibration {
             out.push(("eval/ece".to_string(), reliability.error));
             out.push(("eval/confidence".to_string(), reliability.confidence));
         }
         out.extend(self.pass_at.iter().map(|(k, v)| (format!("eval/pass@{k}"), *v)));
         out.extend(self.majority_at.iter().map(|(k, v)| (format!("eval/maj@{k}"), *v)));
+        out.extend(self.search.iter().flat_map(search::Search::metrics));
         out.extend(self.classes.iter().map(|(class, (v, _))| (format!("eval/accuracy/{class}"), *v)));
         out
     }
 }
 
-/// Asks every question; `sampling` is the policy's own, of which [`Eval`] changes temperature and length.
+/// Asks every question.
 pub fn evaluate(
-    policy: &Policy,
+    answering: &mut Answering,
     questions: &[Prompted],
     config: &Eval,
-    sampling: &Sampling,
     run_seed: u64,
-    format: &Format,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
-    let sampling = config.sampling(sampling);
+    let policy = answering.policy;
     let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
+    let mut searches = Vec::new();
     for repeat in 0..config.seeds {
-        let seed = |index, sample| seed::derive(&[run_seed, repeat as u64, index as u64, sample as u64]);
-        let (groups, _) =
-            group::sample(policy, questions, config.samples, &sampling, format, seed, progress)?;
+        let (groups, search) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
+        searches.extend(search);
         for (asked, group) in asked.iter_mut().zip(&groups) {
             asked.add(group, repeat)?;
             if let Some(calibration) = &config.calibration {
@@ -232,12 +258,15 @@ pub fn evaluate(
         answer: question.example.answer.clone().unwrap_or_default(),
         correct: asked.correct[0][0],
     });
-    Ok(report(&asked, config, run_seed, shown.collect()))
+    let search = search::Search::mean(&searches);
+    Ok(Report { search, ..report(&asked, config, run_seed, shown.collect()) })
 }
 
 /// What became of one question: by repeat, then by sample.
 struct Asked {
     class: Option<String>,
+    /// The place of the gold answer among `eval.labels`, where there are some.
+    gold: Option<usize>,
     correct: Vec<Vec<bool>>,
     answers: Vec<Vec<Option<String>>>,
     lengths: Vec<(usize, bool)>,
@@ -264,8 +293,16 @@ impl Asked {
                 }
             }),
         };
+        let gold = example.answer.as_deref().and_then(|gold| config.label(gold));
+        if gold.is_none() && !config.labels.is_empty() {
+            return Err(Error::Data(format!(
+                "example {}: its answer {:?} is none of eval.labels = {:?}; add it there",
+                example.id, example.answer, config.labels
+            )));
+        }
         Ok(Self {
             class,
+            gold,
             correct: Vec::new(),
             answers: Vec::new(),
             lengths: Vec::new(),
@@ -278,12 +315,7 @@ impl Asked {
     fn add(&mut self, group: &Group, repeat: usize) -> Result<()> {
         let mut correct = Vec::with_capacity(group.rollouts.len());
         for rollout in &group.rollouts {
-            let right = answer::correct(&group.example, rollout).ok_or_else(|| {
-                Error::Data(format!(
-                    "example {}: it has no gold answer to evaluate against; add an `answer` column",
-                    group.example.id
-                ))
-            })?;
+            let right = search::right(group, rollout)?;
             correct.push(right);
             self.lengths.push((rollout.tokens.len(), right));
             self.truncated += usize::from(rollout.truncated());
@@ -294,6 +326,13 @@ impl Asked {
         self.correct.push(correct);
         self.answers.push(group.rollouts.iter().map(|r| r.answer().map(str::to_string)).collect());
         Ok(())
+    }
+
+    /// The places among `eval.labels` of the gold answer and of each completion's.
+    fn labelled<'a>(&'a self, config: &'a Eval) -> impl Iterator<Item = (usize, Option<usize>)> + 'a {
+        let said = |answer: &Option<String>| answer.as_deref().and_then(|answer| config.label(answer));
+        let answers = self.answers.iter().flatten();
+        answers.filter_map(move |answer| Some((self.gold?, said(answer))))
     }
 
     fn accuracy(&self) -> f64 {
@@ -324,6 +363,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
     };
     let completions = lengths.len().max(1) as f64;
     let confidences: Vec<(f64, bool)> = asked.iter().flat_map(|a| a.confidences.iter().copied()).collect();
+    let labelled: Vec<_> = asked.iter().flat_map(|a| a.labelled(config)).collect();
     let unanswered = asked.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
     Report {
         questions: asked.len(),
@@ -336,7 +376,9 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         length_wrong: length_of(Some(false)),
         truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
         unanswered: unanswered as f64 / completions,
+        agreement: agreement(&labelled, config.labels.len()),
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
+        search: None,
         process: None,
         classes: by_class(asked),
         shown,

@@ -2,6 +2,7 @@
 //! accuracy, the area under the ROC curve, calibration, and PRMBench's score by class of error (arXiv 2501.03124).
 
 use super::calibration::{Reliability, reliability};
+use super::lengths::Lengths;
 use super::statistics::mean;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 pub struct Judged {
     /// The score of each step.
     pub scores: Vec<f64>,
+    /// The length of each step in bytes.
+    pub lengths: Vec<usize>,
     /// Whether each step is right, where that is known.
     pub labels: Vec<Option<bool>>,
     /// The first wrong step, or that there is none; `None` where neither is known.
@@ -54,6 +57,10 @@ pub struct Process {
     /// wrong one with equal probability.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chance: Option<FirstError>,
+    /// The same of a judge that sees the number, the places and the lengths of the steps alone (see [`Lengths`]), fitted to
+    /// the rows on which thresholds are chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_only: Option<FirstError>,
     /// PRMBench's score, by class and of all (`""`).
     pub prm_score: BTreeMap<String, f64>,
 }
@@ -65,9 +72,9 @@ impl Process {
         let points = points(rows);
         let located: Vec<&Judged> = rows.iter().filter(|row| row.first_error.is_some()).collect();
         let half = |first: usize| located.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
-        let (threshold, tested) = match threshold {
-            Some(threshold) => (threshold, located.clone()),
-            None => (best_threshold(&half(0)), half(1)),
+        let (threshold, tested, chosen) = match threshold {
+            Some(threshold) => (threshold, located.clone(), None),
+            None => (best_threshold(&half(0)), half(1), Some(half(0))),
         };
         let right = points.iter().map(|(score, right)| f64::from(u8::from((*score >= 0.5) == *right)));
         let mut classes: BTreeMap<String, Vec<(f64, bool)>> = BTreeMap::new();
@@ -83,6 +90,7 @@ impl Process {
             calibration: reliability(&points, 10),
             first_error: (!tested.is_empty()).then(|| first_error(&tested, threshold)),
             chance: (!tested.is_empty()).then(|| chance(&tested)),
+            length_only: chosen.and_then(|chosen| length_only(&chosen, &tested)),
             prm_score: classes.into_iter().map(|(name, points)| (name, prm_score(&points, 0.5))).collect(),
         }
     }
@@ -101,6 +109,9 @@ impl Process {
                 found.threshold
             );
         }
+        if let Some(lengths) = self.length_only {
+            out += &format!("; {:.1} by lengths alone", 100.0 * lengths.f1);
+        }
         out
     }
 
@@ -115,6 +126,7 @@ impl Process {
         add("first_error_correct", self.first_error.map(|f| f.correct));
         add("first_error_threshold", self.first_error.map(|f| f.threshold));
         add("first_error_chance", self.chance.map(|f| f.f1));
+        add("first_error_length_only", self.length_only.map(|f| f.f1));
         for (class, score) in &self.prm_score {
             let name = if class.is_empty() { "prm_score".to_string() } else { format!("prm_score/{class}") };
             add(&name, Some(*score));
@@ -155,6 +167,17 @@ pub fn first_error(rows: &[&Judged], threshold: f64) -> FirstError {
 pub fn chance(rows: &[&Judged]) -> FirstError {
     let erroneous = rows.iter().filter(|row| row.first_error.flatten().is_some());
     figures(0.5 * mean(erroneous.map(|row| 1.0 / row.scores.len().max(1) as f64)), 0.5, 0.5, rows.len())
+}
+
+/// ProcessBench's figures of a judge that sees lengths alone, fitted and with its threshold chosen on other rows.
+fn length_only(chosen: &[&Judged], tested: &[&Judged]) -> Option<FirstError> {
+    let fitted = Lengths::fit(chosen.iter().map(|row| (row.lengths.as_slice(), row.labels.as_slice())))?;
+    let judged = |rows: &[&Judged]| -> Vec<Judged> {
+        rows.iter().map(|row| Judged { scores: fitted.scores(&row.lengths), ..(*row).clone() }).collect()
+    };
+    let (chosen, tested) = (judged(chosen), judged(tested));
+    let threshold = best_threshold(&chosen.iter().collect::<Vec<_>>());
+    Some(first_error(&tested.iter().collect::<Vec<_>>(), threshold))
 }
 
 fn figures(erroneous: f64, correct: f64, threshold: f64, rows: usize) -> FirstError {
@@ -223,6 +246,7 @@ mod tests {
         };
         Judged {
             scores: scores.to_vec(),
+            lengths: vec![1; scores.len()],
             labels: (0..scores.len()).map(label).collect(),
             first_error: Some(first_error),
             class: None,
@@ -260,6 +284,21 @@ mod tests {
         assert!((found.threshold - 0.45).abs() < 1e-12);
         assert_eq!((found.erroneous, found.correct, found.f1, found.rows), (1.0, 0.0, 0.0, 2));
         assert_eq!(Process::of(&rows, Some(0.35)).first_error.unwrap().f1, 1.0);
+    }
+
+    /// Wrong steps are long ones, in the rows for the choice (0 and 2) and in those tested (1 and 3); scores say nothing.
+    #[test]
+    fn lengths_alone_may_find_the_error() {
+        let with = |lengths: &[usize], error| Judged {
+            lengths: lengths.to_vec(),
+            ..row(&vec![0.5; lengths.len()], error)
+        };
+        let rows =
+            [with(&[9, 8, 90], Some(2)), with(&[8, 80], Some(1)), with(&[9, 9], None), with(&[9], None)];
+        let found = Process::of(&rows, None);
+        assert_eq!(found.length_only.unwrap().f1, 1.0);
+        assert_eq!(found.first_error.unwrap().f1, 0.0);
+        assert!(Process::of(&rows, Some(0.5)).length_only.is_none(), "nothing was chosen");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Figures over many samples of many questions, and how sure they are.
 
-use crate::rationale::number;
+use crate::select::vote::vote;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -27,19 +27,7 @@ pub fn majority_correct(answers: &[Option<String>], correct: &[bool]) -> bool {
 
 /// The index of the first sample that gives the most frequent answer, and how many give it.
 pub fn majority<A: AsRef<str>>(answers: &[Option<A>]) -> Option<(usize, usize)> {
-    let mut classes: Vec<(usize, usize)> = Vec::new();
-    for (index, answer) in answers.iter().enumerate() {
-        let Some(answer) = answer else { continue };
-        let known = |(first, _): &&mut (usize, usize)| {
-            answers[*first].as_ref().is_some_and(|a| same(a.as_ref(), answer.as_ref()))
-        };
-        match classes.iter_mut().find(known) {
-            Some((_, votes)) => *votes += 1,
-            None => classes.push((index, 1)),
-        }
-    }
-    // max_by_key takes the last of equals; backwards that is the first.
-    classes.into_iter().rev().max_by_key(|(_, votes)| *votes)
+    vote(answers, &vec![1.0; answers.len()]).map(|(first, votes)| (first, votes as usize))
 }
 
 /// The percentile bootstrap interval of the mean of `values` (Efron 1979): `resamples` means of as many values drawn
@@ -92,11 +80,6 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     let place = share * (sorted.len() - 1) as f64;
     let (below, above) = (place.floor() as usize, place.ceil() as usize);
     sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor())
-}
-
-fn same(a: &str, b: &str) -> bool {
-    let words = |text: &str| text.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>();
-    number::equal(a, b) || words(a) == words(b)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Files that grow line by line, and TensorBoard's.
 
 use crate::checkpoint::write_atomic;
+use crate::data::tree;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
@@ -45,13 +46,24 @@ impl JsonLines {
         self.file.write_all(&text).and_then(|()| self.file.flush()).map_err(Error::io(&self.path))
     }
 
-    /// The values of a file; none if it is not there.
+    /// The values of a file, those of a tree's leaves one by one; none if it is not there.
     pub fn read(path: &Path) -> Result<Vec<Value>> {
         if !path.is_file() {
             return Ok(Vec::new());
         }
         let text = fs::read_to_string(path).map_err(Error::io(path))?;
-        Ok(text.split_inclusive('\n').filter_map(whole).collect())
+        let mut values = Vec::new();
+        for line in text.split_inclusive('\n').filter_map(whole) {
+            match line {
+                Value::Object(line) => {
+                    let rows = tree::rows(line)
+                        .map_err(|what| Error::Checkpoint(format!("{}: {what}", path.display())))?;
+                    values.extend(rows.into_iter().map(Value::Object));
+                }
+                other => values.push(other),
+            }
+        }
+        Ok(values)
     }
 
     /// The same as what its lines are.

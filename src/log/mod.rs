@@ -3,6 +3,7 @@
 pub mod files;
 pub mod metrics;
 pub mod plot;
+pub mod reliability;
 pub mod show;
 pub mod table;
 pub mod tree;

@@ -1,15 +1,15 @@
-//! Pictures of accuracy by round, as SVG.
+//! Pictures of accuracy by round, or by another number, as SVG.
 
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 
-/// A line of a picture: its name, and its values (shares) by round, with the least and the greatest where it stands for
+/// A line of a picture: its name, and its values (shares) by round or another number, with the least and the greatest where it stands for
 /// several runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
     /// What the legend says.
     pub name: String,
-    /// Round → (value, least, greatest).
+    /// Number → (value, least, greatest).
     pub points: BTreeMap<usize, (f64, f64, f64)>,
 }
 
@@ -32,8 +32,9 @@ const COLOURS: [RGBColor; 6] = [
     RGBColor(86, 180, 233),
 ];
 
-/// The panels side by side, with one scale of rounds and shares from 0 to 1, as the text of an SVG file.
-pub fn accuracy(panels: &[Panel]) -> Result<String, String> {
+/// The panels side by side, with one scale of `x` (what is counted along it) and shares from 0 to 1, as the text of an SVG
+/// file.
+pub fn accuracy(panels: &[Panel], x: &str) -> Result<String, String> {
     let mut svg = String::new();
     let rounds =
         panels.iter().flat_map(|p| &p.curves).flat_map(|c| c.points.keys()).max().copied().unwrap_or(0);
@@ -42,7 +43,7 @@ pub fn accuracy(panels: &[Panel]) -> Result<String, String> {
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         root.fill(&WHITE).map_err(|error| error.to_string())?;
         for (area, panel) in root.split_evenly((1, panels.len().max(1))).iter().zip(panels) {
-            draw(area, panel, rounds.max(1)).map_err(|error| error.to_string())?;
+            draw(area, panel, (x, rounds.max(1))).map_err(|error| error.to_string())?;
         }
         root.present().map_err(|error| error.to_string())?;
     }
@@ -52,7 +53,7 @@ pub fn accuracy(panels: &[Panel]) -> Result<String, String> {
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-fn draw(area: &Area, panel: &Panel, rounds: usize) -> Drawn {
+fn draw(area: &Area, panel: &Panel, (x, rounds): (&str, usize)) -> Drawn {
     let mut chart = ChartBuilder::on(area)
         .caption(&panel.title, ("sans-serif", 15))
         .margin(10)
@@ -61,9 +62,9 @@ fn draw(area: &Area, panel: &Panel, rounds: usize) -> Drawn {
         .build_cartesian_2d(0..rounds, 0.0..1.0)?;
     chart
         .configure_mesh()
-        .x_desc("round")
+        .x_desc(x)
         .y_desc("accuracy")
-        .x_labels(rounds + 1)
+        .x_labels((rounds + 1).min(17))
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (index, curve) in panel.curves.iter().enumerate() {
@@ -99,10 +100,13 @@ mod tests {
     fn a_picture_names_its_panels_and_curves() {
         let points = [(0, (0.1, 0.0, 0.2)), (1, (0.5, 0.5, 0.5))].into();
         let curve = Curve { name: "digits = 1".into(), points };
-        let svg = accuracy(&[
-            Panel { title: "with".into(), curves: vec![curve.clone()] },
-            Panel { title: "without".into(), curves: vec![curve] },
-        ])
+        let svg = accuracy(
+            &[
+                Panel { title: "with".into(), curves: vec![curve.clone()] },
+                Panel { title: "without".into(), curves: vec![curve] },
+            ],
+            "round",
+        )
         .unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
         for text in ["with", "without", "digits = 1", "accuracy", "round"] {

@@ -1,7 +1,7 @@
 //! A tree of rollouts as lines of text, and as a picture.
 
 use super::table::shortened;
-use crate::rollout::Trace;
+use crate::rollout::{Fork, Trace, Vote};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 
@@ -13,19 +13,31 @@ struct Drawn {
     parent: Option<usize>,
     value: f64,
     copies: usize,
+    vote: Option<Vote>,
     text: String,
     /// The number of the leaf, where it is one.
     leaf: bool,
 }
 
+impl Drawn {
+    /// What it is worth, and how it was drawn: `0.50 ×2`, or of a vote `0.50 7/10 +1`, where the reply has 7 of 10 votes and
+    /// is worth one mark.
+    fn label(&self) -> String {
+        match self.vote {
+            Some(Vote { asked, marks }) => format!("{:.2} {}/{asked} {marks:+}", self.value, self.copies),
+            None if self.copies > 1 => format!("{:.2} ×{}", self.value, self.copies),
+            None => format!("{:.2}", self.value),
+        }
+    }
+}
+
 /// The tree whose leaves the traces are, one node a line: what it is worth, how often it was drawn where that is more than
-/// once, its text. `None` where they have no forks.
+/// once (of a rubric's reply its votes and marks), its text. `None` where they have no forks.
 pub fn lines(traces: &[&Trace]) -> Option<String> {
     let nodes = walk(traces);
     let line = |node: &Drawn| {
-        let copies = if node.copies > 1 { format!(" ×{}", node.copies) } else { String::new() };
         let text = shortened(node.text.trim(), 100).replace('\n', "⏎");
-        format!("{}{:.2}{copies}  {text}", "│  ".repeat(node.depth), node.value)
+        format!("{}{}  {text}", "│  ".repeat(node.depth), node.label())
     };
     let leaves = nodes.iter().filter(|node| node.leaf).count();
     let head = format!("tree of {}, {leaves} leaves", traces.first()?.example);
@@ -86,8 +98,10 @@ fn draw(
             RGBColor((213.0 * (1.0 - share)) as u8, (60.0 + 98.0 * share) as u8, (115.0 * share) as u8);
         let (x, y) = at(index);
         root.draw(&Circle::new((x, y), 5, colour.filled()))?;
-        let text = shortened(&node.text.trim().replace('\n', "⏎"), 26);
-        let label = format!("{:.2}  {text}", node.value);
+        let text = node.text.trim().replace('\n', "⏎");
+        // Of a reply the beginning tells: the question.
+        let text = if node.vote.is_some() { text.chars().take(26).collect() } else { shortened(&text, 26) };
+        let label = format!("{}  {text}", node.label());
         root.draw(&Text::new(label, (x + 9, y - 14), ("sans-serif", 12)))?;
     }
     root.present()?;
@@ -119,7 +133,7 @@ fn walk(traces: &[&Trace]) -> Vec<Drawn> {
         let (mut parent, mut start) = (None, 0);
         for fork in &trace.forks {
             let text = trace.completion.get(start..fork.bytes).unwrap_or_default().to_string();
-            children.entry(parent).or_default().insert(fork.node, (fork.value, fork.copies, text));
+            children.entry(parent).or_default().insert(fork.node, (*fork, text));
             (parent, start) = (Some(fork.node), fork.bytes);
         }
     }
@@ -128,8 +142,8 @@ fn walk(traces: &[&Trace]) -> Vec<Drawn> {
     drawn
 }
 
-/// By parent, the children by number: value, copies, text.
-type Children = BTreeMap<Option<usize>, BTreeMap<usize, (f64, usize, String)>>;
+/// By parent, the children by number, each with its text.
+type Children = BTreeMap<Option<usize>, BTreeMap<usize, (Fork, String)>>;
 
 fn descend(
     node: Option<usize>,
@@ -138,10 +152,11 @@ fn descend(
     children: &Children,
     drawn: &mut Vec<Drawn>,
 ) {
-    for (&child, (value, copies, text)) in children.get(&node).into_iter().flatten() {
+    for (&child, (fork, text)) in children.get(&node).into_iter().flatten() {
         let leaf = !children.contains_key(&Some(child));
         let own = drawn.len();
-        drawn.push(Drawn { depth, parent, value: *value, copies: *copies, text: text.clone(), leaf });
+        let Fork { value, copies, vote, .. } = *fork;
+        drawn.push(Drawn { depth, parent, value, copies, vote, text: text.clone(), leaf });
         descend(Some(child), Some(own), depth + 1, children, drawn);
     }
 }
@@ -183,11 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn votes_and_marks_stand_on_the_nodes() {
+        let mut traces = traces();
+        for fork in traces.iter_mut().flat_map(|trace| &mut trace.forks) {
+            fork.vote = Some(Vote { asked: 3, marks: if fork.node == 2 { 0.5 } else { -1.0 } });
+        }
+        let traces: Vec<&Trace> = traces.iter().collect();
+        assert!(lines(&traces).unwrap().ends_with("0.25 2/3 +0.5  d"));
+        let svg = picture(&traces).unwrap().unwrap();
+        assert!(svg.contains("0.50 1/3 -1  a") && svg.contains("0.25 2/3 +0.5  d"), "{svg}");
+    }
+
+    #[test]
     fn a_picture_has_every_value_and_text() {
         let traces = traces();
         let traces: Vec<&Trace> = traces.iter().collect();
         let svg = picture(&traces).unwrap().unwrap();
-        for label in ["0.50  a", "1.00  b", "0.00  c", "0.25  d", "q, gold answer b"] {
+        for label in ["0.50  a", "1.00  b", "0.00  c", "0.25 ×2  d", "q, gold answer b"] {
             assert!(svg.contains(label), "{label}: {svg}");
         }
         assert_eq!(svg.matches("<circle").count(), 4);

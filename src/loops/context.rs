@@ -3,7 +3,6 @@
 use super::{Alarms, Signs};
 use crate::data::order;
 use crate::data::{Dataset, Example};
-use crate::endpoint::Client;
 use crate::engine::{Progress, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::eval::statistics::deviation;
@@ -13,7 +12,10 @@ use crate::policy::{Policy, Reference, Refresh};
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
 use crate::rollout::group::Heard;
-use crate::rollout::{Group, Kind, Prompted, Rollout, dataset, group, remote, tree};
+use crate::rollout::search::{Found, Means, Search};
+use crate::rollout::tree::At;
+use crate::rollout::tree::schema::{self, Grower};
+use crate::rollout::{Group, Kind, Needs, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
 
@@ -125,8 +127,8 @@ pub struct Context {
     pub rewards: Rewards,
     /// Where completions come from.
     pub rollout: Kind,
-    /// The endpoint that writes them, where the policy does not.
-    pub writer: Option<Client>,
+    /// What that needs besides the policy.
+    pub needs: Needs,
     /// Which rollouts teach.
     pub select: Select,
     /// How completions are sampled.
@@ -157,7 +159,10 @@ impl Context {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let mut groups = self.scored(prompts, [step as u64, attempt as u64], metrics)?;
+        let mut groups = match self.rollout.clone().search() {
+            Some(search) => self.found(search, prompts, [step as u64, attempt as u64], metrics)?,
+            None => self.scored(prompts, [step as u64, attempt as u64], metrics)?,
+        };
         match self.rollout.clone() {
             Kind::Prefix(prefix) => {
                 self.explore(&prefix, &mut groups, [step as u64, attempt as u64], metrics)?;
@@ -184,17 +189,25 @@ impl Context {
         let seed =
             |index: usize, sample: usize| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]);
         let mut cost = None;
-        let (questions, writer) = (&self.questions, &self.writer);
+        let (questions, needs) = (&self.questions, &self.needs);
         let (rollout, progress, told) = (&self.rollout, &mut self.progress, &mut cost);
         let sample = |give: &mut dyn FnMut(&Group)| {
-            let groups = match (rollout, writer, rollout.group_size()) {
+            let asking = questions.asking(of.map(|part| part as usize));
+            let Needs { client, rubrics } = needs;
+            let client = client.as_ref();
+            let groups = match (rollout, client, rollout.group_size()) {
                 (Kind::Remote(section), Some(client), _) => {
-                    let asking = questions.asking(of.map(|part| part as usize));
-                    let groups = remote::ask(client, section, policy, prompts, format, asking)?;
-                    for (name, value) in client.figures() {
-                        metrics.set(&format!("remote/{name}"), value);
-                    }
-                    groups
+                    remote::ask(client, section, policy, prompts, format, asking)?
+                }
+                (Kind::Tree(section), ..) if section.at == At::Questions => {
+                    let grower = Grower { policy, client, sampling, rubrics, asking };
+                    let section = section.schema.as_deref().cloned().unwrap_or_default();
+                    let seed =
+                        |index, node: usize, vote: usize| seed::derive(&[seed(index, node), vote as u64]);
+                    let grown = schema::grow(&grower, prompts, &section, format, &seed, progress)?;
+                    report(&grown.2.figures(), "tree", metrics);
+                    *told = client.is_none().then_some(grown.1);
+                    grown.0
                 }
                 (Kind::Tree(section), ..) => {
                     let seed = |index, parent: usize, child: usize| {
@@ -212,6 +225,7 @@ impl Context {
                 }
                 (.., None) => dataset::read(policy, prompts, sampling, format, budget)?,
             };
+            client.iter().for_each(|client| report(&client.figures(), "remote", metrics));
             groups.iter().for_each(give);
             Ok(groups)
         };
@@ -222,6 +236,30 @@ impl Context {
             metrics.add("sampling/kept_mass", cost.kept_mass, 1.0);
         }
         Ok(groups)
+    }
+
+    /// What `search` finds for each of `prompts`, its completions scored.
+    fn found(
+        &mut self,
+        search: &dyn Search,
+        prompts: &[Prompted],
+        of: [u64; 2],
+        metrics: &mut Metrics,
+    ) -> Result<Vec<Group>> {
+        let (base, rewards) = (self.seed, &mut self.rewards);
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        let mut means = Means {
+            policy: &self.policy,
+            sampling: &self.sampling,
+            format: &self.format,
+            seed: &|index, sample| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]),
+            score: &mut |groups| rewards.score_all(groups, &models),
+            progress: &mut self.progress,
+            tokens: 0,
+        };
+        let found = search.find(prompts, &mut means)?;
+        metrics.add("search/tokens", means.tokens as f64 / prompts.len() as f64, prompts.len() as f64);
+        Ok(found.into_iter().map(Found::answer).collect())
     }
 
     /// Scores the rollouts of `groups` by the recipe's rewards.
@@ -336,6 +374,10 @@ impl Context {
     }
 }
 
+fn report(figures: &[(String, f64)], of: &str, metrics: &mut Metrics) {
+    figures.iter().for_each(|(name, value)| metrics.set(&format!("{of}/{name}"), *value));
+}
+
 /// A rollout as filters and pair builders see it.
 pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
     Candidate {
@@ -346,5 +388,6 @@ pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         tokens: &rollout.tokens,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
         gold: false,
+        confidence: rollout.confidence(),
     }
 }

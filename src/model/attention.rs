@@ -1,31 +1,40 @@
 //! Causal attention over packed sequences, for training and scoring.
 
 use super::Attend;
+use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
-/// Sequences laid end to end; a token sees its own sequence up to itself. After them come the branches of some: a
-/// branch's token sees the start of its sequence, and its own branch up to itself.
+/// Sequences laid end to end; a token sees its own sequence up to itself. After them come branches: a branch's token sees
+/// what the branch goes on from, and its own branch up to itself. A branch can go on from a branch.
 ///
 /// Neighbours of like length are attended to together, padded on the right to the longest of them: under a causal
-/// mask nothing sees that padding, so no mask tensor is needed and libtorch takes its fast kernels. The branches of
-/// one sequence are attended to together too, under a mask that they share.
+/// mask nothing sees that padding, so no mask tensor is needed and libtorch takes its fast kernels. The branches that go
+/// on from the same tokens are attended to together too, under a mask that they share.
 #[derive(Debug)]
 pub struct Packed {
     lengths: Vec<usize>,
     runs: Vec<Run>,
-    branches: Vec<(Branch, Run)>,
+    branches: Vec<Fork>,
     device: Device,
 }
 
-/// Continuations of one sequence.
+/// Continuations of the same tokens.
 #[derive(Debug)]
 pub struct Branch {
-    /// The place of the sequence's first token.
-    pub start: usize,
-    /// How many of its tokens the branches continue.
-    pub prompt: usize,
+    /// The places of these tokens, from the first on: they stand before the branches. Where keys and values of earlier
+    /// passes stand before those of this one, places count from the first of them.
+    pub before: Vec<Range<usize>>,
     /// Tokens of each branch; none is possible.
     pub lengths: Vec<usize>,
+}
+
+/// A [`Branch`] as it is attended to.
+#[derive(Debug)]
+struct Fork {
+    branch: Branch,
+    run: Run,
+    /// Made in the first layer, for all of them.
+    mask: Option<Tensor>,
 }
 
 /// Neighbouring sequences that share one call.
@@ -58,19 +67,19 @@ impl Packed {
             runs.push(Run::new(run, device));
             rest = &rest[run.len()..];
         }
-        let with_run = |branch: Branch| {
+        let fork = |branch: Branch| {
             let run = Run::new(&branch.lengths, device);
-            (run.tokens > 0).then_some((branch, run))
+            (run.tokens > 0).then_some(Fork { branch, run, mask: None })
         };
-        let branches = branches.into_iter().filter_map(with_run).collect();
+        let branches = branches.into_iter().filter_map(fork).collect();
         Self { lengths: lengths.to_vec(), runs, branches, device }
     }
 
     /// Positions of the packed tokens, each counted from the start of its sequence, `[tokens]`.
     pub fn positions(&self) -> Tensor {
         let whole = self.lengths.iter().map(|&n| 0..n as i64);
-        let continued = self.branches.iter().flat_map(|(branch, _)| {
-            let from = branch.prompt as i64;
+        let continued = self.branches.iter().flat_map(|Fork { branch, .. }| {
+            let from = branch.before.iter().map(|range| range.len() as i64).sum::<i64>();
             branch.lengths.iter().map(move |&n| from..from + n as i64)
         });
         let positions: Vec<i64> = whole.chain(continued).flatten().collect();
@@ -83,19 +92,52 @@ impl Attend for Packed {
         if let ([run], []) = (self.runs.as_slice(), self.branches.as_slice()) {
             return run.attend(query, key, value);
         }
-        let of_branches = self.branches.iter().map(|(_, run)| run.tokens);
+        let of_branches = self.branches.iter().map(|fork| fork.run.tokens);
         let sizes: Vec<i64> = self.runs.iter().map(|run| run.tokens).chain(of_branches).collect();
-        let [queries, keys, values] = [query, key, value].map(|x| x.split_with_sizes(&sizes, 0));
-        let (whole, continued) = (self.runs.iter(), self.branches.iter());
+        let new = query.size()[0];
+        let [queries, keys, values] =
+            [query, key, value].map(|x| x.narrow(0, x.size()[0] - new, new).split_with_sizes(&sizes, 0));
+        let (whole, continued) = (self.runs.iter(), self.branches.iter_mut());
         let count = self.runs.len();
         let whole = whole.enumerate().map(|(i, run)| run.attend(&queries[i], &keys[i], &values[i]));
-        let continued = continued.enumerate().map(|(i, (branch, run))| {
+        let continued = continued.enumerate().map(|(i, fork)| {
             let i = count + i;
-            let [prompt_key, prompt_value] =
-                [key, value].map(|x| x.narrow(0, branch.start as i64, branch.prompt as i64));
-            run.attend_after(&queries[i], (&prompt_key, &keys[i]), (&prompt_value, &values[i]))
+            let [before_keys, before_values] = [key, value].map(|x| at(x, &fork.branch.before));
+            fork.attend(&queries[i], (&before_keys, &keys[i]), (&before_values, &values[i]))
         });
         Tensor::cat(&whole.chain(continued).collect::<Vec<_>>(), 0)
+    }
+}
+
+/// The rows of `x` at some places, `[tokens, …]`.
+fn at(x: &Tensor, places: &[Range<usize>]) -> Tensor {
+    let mut parts: Vec<Tensor> =
+        places.iter().map(|range| x.narrow(0, range.start as i64, range.len() as i64)).collect();
+    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) }
+}
+
+impl Fork {
+    /// `[tokens, heads, head_dim]` of queries and of the keys and values of what comes before and of their own, to
+    /// `[tokens, heads · head_dim]`. Branches see all that comes before them.
+    fn attend(&mut self, query: &Tensor, keys: (&Tensor, &Tensor), values: (&Tensor, &Tensor)) -> Tensor {
+        let run = &self.run;
+        let (heads, head_dim) = (query.size()[1], query.size()[2]);
+        let groups = heads / keys.0.size()[1];
+        let [k, v] = [keys, values].map(|(before, own)| {
+            let before = before.transpose(0, 1).unsqueeze(0).expand([run.sequences, -1, -1, -1], false);
+            let all = Tensor::cat(&[before, run.padded(own)], 2);
+            // No kernel but the slowest takes a mask and grouped heads together on a GPU.
+            if all.device().is_cuda() && groups > 1 {
+                all.repeat_interleave_self_int(groups, 1, None)
+            } else {
+                all
+            }
+        });
+        let grouped = k.size()[1] != heads;
+        let mask = self.mask.get_or_insert_with(|| run.mask(keys.0.size()[0], query.kind(), query.device()));
+        let q = run.padded(query);
+        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&*mask), 0.0, false, None, grouped);
+        run.unpadded(&out, heads * head_dim)
     }
 }
 
@@ -128,32 +170,12 @@ impl Run {
         self.unpadded(&out, heads * head_dim)
     }
 
-    /// The same for branches, which see all of the prompt's keys and values `[prompt, kv_heads, head_dim]` before
-    /// their own.
-    fn attend_after(&self, query: &Tensor, keys: (&Tensor, &Tensor), values: (&Tensor, &Tensor)) -> Tensor {
-        let (heads, head_dim) = (query.size()[1], query.size()[2]);
-        let groups = heads / keys.0.size()[1];
-        let [k, v] = [keys, values].map(|(prompt, own)| {
-            let prompt = prompt.transpose(0, 1).unsqueeze(0).expand([self.sequences, -1, -1, -1], false);
-            let all = Tensor::cat(&[prompt, self.padded(own)], 2);
-            // No kernel but the slowest takes a mask and grouped heads together on a GPU.
-            if all.device().is_cuda() && groups > 1 {
-                all.repeat_interleave_self_int(groups, 1, None)
-            } else {
-                all
-            }
-        });
-        let grouped = k.size()[1] != heads;
-        let mask = self.mask(keys.0.size()[0], query.device());
-        let q = self.padded(query);
-        let out = Tensor::scaled_dot_product_attention(&q, &k, &v, Some(&mask), 0.0, false, None, grouped);
-        self.unpadded(&out, heads * head_dim)
-    }
-
-    /// Which of `prompt` + longest keys each of the longest branch's tokens sees, `[longest, prompt + longest]`.
-    fn mask(&self, prompt: i64, device: Device) -> Tensor {
-        let size = [self.longest, prompt + self.longest];
-        Tensor::ones(size, (Kind::Bool, device)).tril(prompt)
+    /// 0 where a token of the longest branch sees one of the `before` + longest keys, −∞ elsewhere, `[longest, before +
+    /// longest]`.
+    fn mask(&self, before: i64, kind: Kind, device: Device) -> Tensor {
+        let size = [self.longest, before + self.longest];
+        let hidden = Tensor::ones(size, (Kind::Bool, device)).triu(before + 1);
+        Tensor::zeros(size, (kind, device)).masked_fill_(&hidden, f64::NEG_INFINITY)
     }
 
     /// `[tokens, width]` of `[sequences, heads, longest, head_dim]`.

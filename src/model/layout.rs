@@ -1,130 +1,144 @@
-//! How sequences are laid end to end for one pass: a prompt that several of them share is laid, and computed, once.
+//! How sequences are laid end to end for one pass: what several of them begin with is laid, and computed, once.
 
 use super::Sequence;
 use super::attention::{Branch, Packed};
-use crate::batch::Size;
+use crate::batch::{self, Forest, Size};
 use std::collections::HashMap;
+use std::ops::Range;
 use tch::{Device, Tensor};
-
-/// Shorter prompts are laid once for each sequence: attending to a family costs a call of its own, which the tokens
-/// saved have to pay for.
-const LEAST_SHARED: usize = 32;
 
 /// Sequences laid end to end, with what is asked of them.
 #[derive(Debug)]
 pub struct Layout {
     /// Token ids that are fed, `[tokens]`.
     pub inputs: Tensor,
-    /// Places among the inputs whose states predict the completion tokens, `[completion tokens]`, in the order of the
-    /// sequences.
+    /// Places among the inputs whose states are asked for, `[rows]`.
     pub rows: Tensor,
     /// Who sees whom.
     pub packed: Packed,
 }
 
-/// Sequences with the same prompt: their indices.
-type Family = Vec<usize>;
+/// A layout for completions, with the token that each row predicts: a row for each token of each, in their order, but
+/// one for all that predict the same token after the same ones.
+#[derive(Debug)]
+pub struct Predicting {
+    /// Where the rows stand.
+    pub layout: Layout,
+    /// The token that each row predicts, `[rows]`.
+    pub targets: Tensor,
+    /// The row of each completion token, `[completion tokens]`, sequence by sequence; none where it is its own number.
+    pub row_of: Option<Tensor>,
+}
 
-impl Layout {
+impl Predicting {
     /// Lays out `sequences`, none of which has an empty completion. A sequence's last token predicts nothing that is
     /// asked for, so it is not fed.
     pub fn new(sequences: &[&Sequence], device: Device) -> Self {
-        let (mut inputs, mut stems, mut branches) = (Vec::new(), Vec::new(), Vec::new());
-        let mut rows: Vec<Vec<i64>> = vec![Vec::new(); sequences.len()];
-        let mut shared: Vec<(&Family, usize)> = Vec::new();
-        let families = families(sequences);
-        for family in &families {
-            let (first, start) = (sequences[family[0]], inputs.len());
-            let fed = if family.len() > 1 { first.prompt } else { first.tokens.len() - 1 };
-            inputs.extend_from_slice(&first.tokens[..fed]);
-            stems.push(fed);
-            if family.len() > 1 {
-                shared.push((family, start));
-            } else {
-                rows[family[0]] = places(start + first.prompt - 1, first.completion());
+        let fed: Vec<&[u32]> = sequences.iter().map(|sequence| fed(sequence)).collect();
+        let laid = Laid::new(&fed);
+        let (mut rows, mut targets, mut row_of) = (Vec::new(), Vec::new(), Vec::new());
+        let mut known: HashMap<(i64, u32), i64> = HashMap::new();
+        for (index, sequence) in sequences.iter().enumerate() {
+            let predicted = &sequence.tokens[sequence.prompt..];
+            for (place, &target) in laid.places(index)[sequence.prompt - 1..].iter().zip(predicted) {
+                let row = *known.entry((*place, target)).or_insert(rows.len() as i64);
+                if row == rows.len() as i64 {
+                    rows.push(*place);
+                    targets.push(i64::from(target));
+                }
+                row_of.push(row);
             }
         }
-        for (family, stem) in shared {
-            let prompt = sequences[family[0]].prompt;
-            let mut lengths = Vec::with_capacity(family.len());
-            for &index in family {
-                let own = &sequences[index].tokens[prompt..sequences[index].tokens.len() - 1];
-                rows[index] = places(stem + prompt - 1, 1);
-                rows[index].extend(places(inputs.len(), own.len()));
-                inputs.extend_from_slice(own);
-                lengths.push(own.len());
-            }
-            branches.push(Branch { start: stem, prompt, lengths });
-        }
-        let inputs: Vec<i64> = inputs.into_iter().map(i64::from).collect();
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        Self {
-            inputs: tensor(&inputs),
-            rows: tensor(&rows.concat()),
-            packed: Packed::branching(&stems, branches, device),
-        }
+        let row_of = (rows.len() < row_of.len()).then(|| tensor(&row_of));
+        Self { layout: laid.layout(&fed, &rows, device), targets: tensor(&targets), row_of }
     }
 }
 
 impl Layout {
-    /// Lays out `sequences` whole, each by itself, to be read at its `places`.
+    /// Lays out `sequences`, to be read at the `places` of each, one row a place, sequence by sequence.
     pub fn whole(sequences: &[&[u32]], places: &[&[usize]], device: Device) -> Self {
-        let (mut inputs, mut rows) = (Vec::new(), Vec::new());
-        for (tokens, places) in sequences.iter().zip(places) {
-            rows.extend(places.iter().map(|&place| (inputs.len() + place) as i64));
-            inputs.extend(tokens.iter().map(|&token| i64::from(token)));
-        }
-        let lengths: Vec<usize> = sequences.iter().map(|tokens| tokens.len()).collect();
-        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        Self { inputs: tensor(&inputs), rows: tensor(&rows), packed: Packed::new(&lengths, device) }
+        let laid = Laid::new(sequences);
+        let rows = places.iter().enumerate().flat_map(|(index, places)| {
+            let all = laid.places(index);
+            places.iter().map(move |&place| all[place])
+        });
+        laid.layout(sequences, &rows.collect::<Vec<_>>(), device)
     }
 }
 
-/// `count` places from `start` on.
-fn places(start: usize, count: usize) -> Vec<i64> {
-    (start..start + count).map(|place| place as i64).collect()
+/// Where the segments of a forest stand.
+struct Laid {
+    forest: Forest,
+    starts: Vec<usize>,
+    stems: Vec<usize>,
+    branches: Vec<Vec<usize>>,
 }
 
-/// The sequences by prompt, in the order of each family's first; a family of one shares nothing.
-fn families(sequences: &[&Sequence]) -> Vec<Family> {
-    let mut families: Vec<Family> = Vec::new();
-    let mut known: HashMap<&[u32], usize> = HashMap::new();
-    for (index, sequence) in sequences.iter().enumerate() {
-        let prompt = &sequence.tokens[..sequence.prompt];
-        let family = match prompt.len() {
-            ..LEAST_SHARED => families.len(),
-            _ => *known.entry(prompt).or_insert(families.len()),
+impl Laid {
+    /// First what the sequences begin with, then what follows each segment, side by side.
+    fn new(sequences: &[&[u32]]) -> Self {
+        let forest = Forest::of(sequences);
+        let count = forest.segments.len();
+        let mut below: Vec<Vec<usize>> = vec![Vec::new(); count];
+        let mut stems = Vec::new();
+        for (at, segment) in forest.segments.iter().enumerate().filter(|(_, s)| !s.tokens.is_empty()) {
+            match segment.parent {
+                Some(parent) => below[parent].push(at),
+                None => stems.push(at),
+            }
+        }
+        let (mut starts, mut end) = (vec![0; count], 0);
+        for &at in stems.iter().chain(below.iter().flatten()) {
+            starts[at] = end;
+            end += forest.segments[at].tokens.len();
+        }
+        Self { forest, starts, stems, branches: below }
+    }
+
+    fn place(&self, segment: usize) -> Range<usize> {
+        self.starts[segment]..self.starts[segment] + self.forest.segments[segment].tokens.len()
+    }
+
+    /// The place of each token of sequence `index`.
+    fn places(&self, index: usize) -> Vec<i64> {
+        let way = self.forest.way(self.forest.ends[index]);
+        way.into_iter().flat_map(|at| self.place(at)).map(|place| place as i64).collect()
+    }
+
+    fn layout(&self, sequences: &[&[u32]], rows: &[i64], device: Device) -> Layout {
+        let length = |at: &usize| self.forest.segments[*at].tokens.len();
+        let order = self.stems.iter().chain(self.branches.iter().flatten());
+        let segments = order.map(|&at| &self.forest.segments[at]);
+        let inputs = segments.flat_map(|segment| &sequences[segment.of][segment.tokens.clone()]);
+        let inputs: Vec<i64> = inputs.map(|&token| i64::from(token)).collect();
+        let branch = |(parent, below): (usize, &Vec<usize>)| {
+            let before = self.forest.way(parent).into_iter().map(|at| self.place(at));
+            Branch { before: before.collect(), lengths: below.iter().map(length).collect() }
         };
-        if family == families.len() {
-            families.push(Vec::new());
+        let stems: Vec<usize> = self.stems.iter().map(length).collect();
+        let branching = self.branches.iter().enumerate().filter(|(_, below)| !below.is_empty());
+        let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
+        Layout {
+            inputs: tensor(&inputs),
+            rows: tensor(rows),
+            packed: Packed::branching(&stems, branching.map(branch).collect(), device),
         }
-        families[family].push(index);
     }
-    families
 }
 
 /// What each item, of one sequence or of several that stay together, costs beside the others, for
-/// [`micro_batches`](crate::batch::micro_batches).
+/// [`micro_batches`](crate::batch::micro_batches): the tokens that are fed, which leaves out a sequence's last.
 pub fn sizes(items: &[&[Sequence]]) -> Vec<Size> {
-    let sequences: Vec<&Sequence> = items.iter().copied().flatten().collect();
-    let families = families(&sequences);
-    let mut family_of = vec![0; sequences.len()];
-    for (number, members) in families.iter().enumerate() {
-        members.iter().for_each(|&index| family_of[index] = number);
+    let mut tokens: Vec<Vec<&[u32]>> = Vec::with_capacity(items.len());
+    for item in items {
+        tokens.push(item.iter().map(fed).collect());
     }
-    let mut start = 0;
-    let size = |item: &&[Sequence]| {
-        let members = &family_of[start..start + item.len()];
-        start += item.len();
-        let family = members.first().copied().unwrap_or_default();
-        let shared = if families[family].len() > 1 { item[0].prompt } else { 0 };
-        let own = item
-            .iter()
-            .zip(members)
-            .map(|(sequence, &of)| sequence.tokens.len() - if of == family { shared } else { 0 });
-        Size { family, shared, own: own.sum() }
-    };
-    items.iter().map(size).collect()
+    batch::sizes(&tokens)
+}
+
+fn fed(sequence: &Sequence) -> &[u32] {
+    &sequence.tokens[..sequence.tokens.len().saturating_sub(1)]
 }
 
 #[cfg(test)]
@@ -139,30 +153,59 @@ mod tests {
         Vec::try_from(tensor).unwrap()
     }
 
+    /// What each item costs alone, and all of them together.
+    fn costs(items: &[&[Sequence]]) -> (Vec<usize>, usize) {
+        let sizes = sizes(items);
+        let all: HashMap<usize, usize> = sizes.iter().flat_map(|size| size.segments.clone()).collect();
+        (sizes.iter().map(Size::tokens).collect(), all.values().sum())
+    }
+
     #[test]
     fn a_long_prompt_is_laid_once() {
         let (a, b, c) = (sequence(0, 32, &[50, 51]), sequence(5, 2, &[60]), sequence(0, 32, &[70]));
-        let layout = Layout::new(&[&a, &b, &c], Device::Cpu);
+        let Predicting { layout, targets, row_of } = Predicting::new(&[&a, &b, &c], Device::Cpu);
         // The shared prompt, all of b but its last token, then a's own tokens but the last, and none of c's.
         let expected: Vec<i64> = (0..32).chain([5, 6]).chain([50]).collect();
         assert_eq!(numbers(&layout.inputs), expected);
         // a: the prompt's end and 50's place; b: its prompt's end; c: the shared prompt's end.
         assert_eq!(numbers(&layout.rows), [31, 34, 33, 31]);
+        assert_eq!(numbers(&targets), [50, 51, 60, 70]);
+        assert!(row_of.is_none());
         let positions: Vec<i64> = (0..32).chain([0, 1]).chain([32]).collect();
         assert_eq!(numbers(&layout.packed.positions()), positions);
-        let size = |family, shared, own| Size { family, shared, own };
         let [a, b, c] = [a, b, c].map(|sequence| [sequence]);
-        assert_eq!(sizes(&[&a, &b, &c]), [size(0, 32, 2), size(1, 0, 3), size(0, 32, 1)]);
+        // As many tokens as are laid.
+        assert_eq!(costs(&[&a, &b, &c]), (vec![32 + 1, 2, 32], 32 + 1 + 2));
         // A pair shares its prompt with itself, whoever else does; a stranger beside it costs all its tokens.
         let pair = [&a[..], &c].concat();
-        assert_eq!(sizes(&[&b, &pair]), [size(0, 0, 3), size(1, 32, 3)]);
-        assert_eq!(sizes(&[&[&pair[..], &b].concat()]), [size(0, 32, 6)]);
+        assert_eq!(costs(&[&b, &pair]), (vec![2, 32 + 1], 35));
+        assert_eq!(costs(&[&[&pair[..], &b].concat()]), (vec![32 + 3], 35));
     }
 
     #[test]
     fn a_short_prompt_is_not_worth_sharing() {
         let (a, b) = (sequence(0, 31, &[50]), sequence(0, 31, &[50]));
-        assert_eq!(numbers(&Layout::new(&[&a, &b], Device::Cpu).inputs).len(), 62);
-        assert!(sizes(&[&[a], &[b]]).iter().all(|size| size.shared == 0));
+        assert_eq!(numbers(&Predicting::new(&[&a, &b], Device::Cpu).layout.inputs).len(), 62);
+        assert_eq!(costs(&[&[a], &[b]]).1, 62);
+    }
+
+    /// A prompt of 40, completions 200… of 40 and then 1, 2 or 3, 4 for a and b, and c, which leaves at the prompt. The
+    /// forest: 40, then 40 and c's [9], then the ends of a and b without their last tokens.
+    #[test]
+    fn completions_that_go_together_are_laid_and_predicted_once() {
+        let middle: Vec<u32> = (200..240).collect();
+        let [a, b] = [[1, 2], [3, 4]].map(|end| sequence(0, 40, &[&middle[..], &end].concat()));
+        let c = sequence(0, 40, &[9, 8]);
+        let laid = Predicting::new(&[&a, &b, &c], Device::Cpu);
+        let expected: Vec<i64> = (0..40).chain(200..240).chain([9, 1, 3]).collect();
+        assert_eq!(numbers(&laid.layout.inputs), expected);
+        let positions: Vec<i64> = (0..80).chain([40, 80, 80]).collect();
+        assert_eq!(numbers(&laid.layout.packed.positions()), positions);
+        // a's 42 tokens; of b's the first 40 are a's rows; c's two.
+        let row_of: Vec<i64> = (0..42).chain(0..40).chain(42..46).collect();
+        assert_eq!(numbers(laid.row_of.as_ref().unwrap()), row_of);
+        let rows: Vec<i64> = (39..80).chain([81, 79, 82, 39, 80]).collect();
+        assert_eq!(numbers(&laid.layout.rows), rows);
+        assert_eq!(numbers(&laid.targets)[40..], [1, 2, 3, 4, 9, 8]);
     }
 }

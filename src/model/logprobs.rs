@@ -5,7 +5,7 @@
 //! and its gradient is written down by hand.
 
 use super::Model;
-use super::layout::Layout;
+use super::layout::Predicting;
 use super::trunk::{Trunk, surrogate};
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
@@ -44,8 +44,10 @@ pub struct Scored<'m> {
 struct Trace<'m> {
     trunk: Trunk<'m>,
     head: Head<'m>,
-    /// The tempered log-softmax `[completion tokens, vocab]`, where it fitted in one chunk.
+    /// The tempered log-softmax `[rows, vocab]`, where it fitted in one chunk.
     kept: Option<Tensor>,
+    /// The row of each completion token, where some share one.
+    row_of: Option<Tensor>,
 }
 
 impl Sequence {
@@ -70,12 +72,10 @@ impl Model {
             let leaf = || nothing().set_requires_grad(grad == Grad::Yes);
             return Ok(Scored { logprobs: leaf(), entropy: leaf(), trace: None });
         }
-        let targets: Vec<i64> =
-            live.iter().flat_map(|s| &s.tokens[s.prompt..]).map(|&t| i64::from(t)).collect();
-        let targets = Tensor::from_slice(&targets).to_device(self.device());
-        let trunk = Trunk::run(self, Layout::new(&live, self.device()), grad);
+        let Predicting { layout, targets, row_of } = Predicting::new(&live, self.device());
+        let trunk = Trunk::run(self, layout, grad);
         let head = Head { model: self, targets, temperature };
-        Ok(tch::no_grad(|| Scored::new(trunk, head, grad)))
+        Ok(tch::no_grad(|| Scored::new(trunk, head, row_of, grad)))
     }
 
     /// Refuses what would be scored wrongly or not at all.
@@ -106,7 +106,7 @@ impl Model {
 }
 
 impl<'m> Scored<'m> {
-    fn new(trunk: Trunk<'m>, head: Head<'m>, grad: Grad) -> Self {
+    fn new(trunk: Trunk<'m>, head: Head<'m>, row_of: Option<Tensor>, grad: Grad) -> Self {
         let (mut logprobs, mut entropy, mut kept) = (Vec::new(), Vec::new(), None);
         let chunks = head.chunks();
         for &(start, length) in &chunks {
@@ -118,9 +118,14 @@ impl<'m> Scored<'m> {
                 kept = Some(all);
             }
         }
-        let leaf = |parts: Vec<Tensor>| Tensor::cat(&parts, 0).set_requires_grad(grad == Grad::Yes);
-        let trace = (grad == Grad::Yes).then_some(Trace { trunk, head, kept });
-        Self { logprobs: leaf(logprobs), entropy: leaf(entropy), trace }
+        let leaf = |parts: Vec<Tensor>| {
+            let rows = Tensor::cat(&parts, 0);
+            let all = row_of.as_ref().map_or(rows.shallow_clone(), |row_of| rows.index_select(0, row_of));
+            all.set_requires_grad(grad == Grad::Yes)
+        };
+        let (logprobs, entropy) = (leaf(logprobs), leaf(entropy));
+        let trace = (grad == Grad::Yes).then_some(Trace { trunk, head, kept, row_of });
+        Self { logprobs, entropy, trace }
     }
 
     /// Adds ∂`loss` / ∂parameter to every trainable parameter's gradient. `loss` is a scalar computed from
@@ -134,6 +139,10 @@ impl<'m> Scored<'m> {
             logprobs: if by_logprob.defined() { by_logprob } else { self.logprobs.zeros_like() },
             entropy: by_entropy.defined().then(|| (by_entropy, self.entropy.detach())),
         };
+        let slope = match &trace.row_of {
+            Some(row_of) => slope.gathered(row_of, trace.head.targets.size()[0]),
+            None => slope,
+        };
         trace.backward(&slope)
     }
 }
@@ -145,6 +154,17 @@ struct Slope {
 }
 
 impl Slope {
+    /// From completion tokens to the `rows` that they share.
+    fn gathered(&self, row_of: &Tensor, rows: i64) -> Self {
+        let none = |t: &Tensor| Tensor::zeros([rows], (t.kind(), t.device()));
+        let sum = |t: &Tensor| none(t).index_add_(0, row_of, t);
+        let entropy = |(grad, entropy): &(Tensor, Tensor)| {
+            // Those of one row are equal.
+            (sum(grad), none(entropy).index_copy_(0, row_of, entropy))
+        };
+        Self { logprobs: sum(&self.logprobs), entropy: self.entropy.as_ref().map(entropy) }
+    }
+
     fn narrow(&self, start: i64, length: i64) -> Self {
         let cut = |t: &Tensor| t.narrow(0, start, length).unsqueeze(1);
         Self { logprobs: cut(&self.logprobs), entropy: self.entropy.as_ref().map(|(g, h)| (cut(g), cut(h))) }
@@ -167,7 +187,7 @@ impl Trace<'_> {
 #[derive(Debug)]
 struct Head<'m> {
     model: &'m Model,
-    /// `[completion tokens]`.
+    /// `[rows]`.
     targets: Tensor,
     temperature: f64,
 }
@@ -190,7 +210,7 @@ impl Head<'_> {
         logits.log_softmax(-1, None)
     }
 
-    /// Gradients of the states, `[completion tokens, hidden]`, and of the projection where it trains.
+    /// Gradients of the states, `[rows, hidden]`, and of the projection where it trains.
     fn backward(&self, states: &Tensor, mut kept: Option<Tensor>, slope: &Slope) -> (Tensor, Option<Tensor>) {
         let weight = self.model.output();
         let mut by_weight = None;

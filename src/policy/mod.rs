@@ -12,7 +12,7 @@ use crate::batch::micro_batches;
 use crate::data::hub::Hub;
 use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
-use crate::engine::{self, Completion, Generated, Progress, Request, Sampling, Statistics, Stops};
+use crate::engine::{self, Completion, Generated, Progress, Request, Sampling, Statistics, Stops, Store};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
@@ -170,9 +170,20 @@ impl Policy {
         sampling: &Sampling,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Generated> {
+        self.generate_with(&mut Store::new(&self.model), requests, sampling, progress)
+    }
+
+    /// Samples completions, going on from what earlier calls left in `store`; see [`engine::generate_with`].
+    pub fn generate_with(
+        &self,
+        store: &mut Store,
+        requests: &[Request],
+        sampling: &Sampling,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Generated> {
         let decode = |ids: &[u32]| self.tokenizer.decode(ids);
         let stops = Stops { eos: &self.eos, decode: &decode };
-        engine::generate(&self.model, requests, sampling, &stops, self.slots, progress)
+        engine::generate_with(&self.model, store, requests, sampling, &stops, self.slots, progress)
     }
 
     /// Samples completions and gives those of a request away as they end; see [`engine::generate_each`].

@@ -1,7 +1,7 @@
 //! A reward model: a language model whose head scores each step of a completion, or the completion as a whole.
 
 use super::Policy;
-use crate::batch::{Size, micro_batches};
+use crate::batch::{micro_batches, sizes};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::model::{Grad, Head, Model};
@@ -81,11 +81,7 @@ impl Reading {
 
     /// The scores of each of `laid` at its places, in micro-batches of `budget` tokens.
     pub fn scores(&self, model: &Model, laid: &[Laid], budget: usize) -> Result<Vec<Vec<f64>>> {
-        let sizes: Vec<Size> = laid
-            .iter()
-            .enumerate()
-            .map(|(family, laid)| Size { family, shared: 0, own: laid.tokens.len() })
-            .collect();
+        let sizes = sizes(&laid.iter().map(|laid| vec![laid.tokens.as_slice()]).collect::<Vec<_>>());
         let mut out = vec![Vec::new(); laid.len()];
         for indices in micro_batches(&sizes, budget) {
             let read = logits(self.head, model, indices.iter().map(|&i| &laid[i]))?;

@@ -6,6 +6,7 @@ use std::ops::Range;
 pub mod answer;
 pub mod number;
 mod pattern;
+pub mod rubric;
 pub mod steps;
 
 pub use pattern::Pattern;

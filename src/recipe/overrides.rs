@@ -6,6 +6,7 @@
 //! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
 
 use super::nearest::{did_you_mean, list, nearest, or_semicolon};
+use super::references::named_by;
 use super::rules::Rules;
 use super::stages::{StageTable, at, join, merge, nothing_to_remove, section};
 use crate::{Error, Result};
@@ -167,7 +168,9 @@ enum State {
 fn state(over: &Override, table: &Table, rules: &Rules) -> State {
     let wired =
         |value: Option<&Value>| value.and_then(Value::as_str).is_some_and(|text| text.starts_with('@'));
-    if rules.references.contains(&over.key().as_str()) && wired(at(table, &over.path)) {
+    let (key, listed) = (over.key(), &rules.references);
+    let refers = listed.iter().any(|listed| named_by(listed, &key) == Some(&key));
+    if refers && wired(at(table, &over.path)) {
         return State::Wired;
     }
     for length in 0..over.path.len() {

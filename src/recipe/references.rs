@@ -2,7 +2,7 @@
 
 use super::Recipe;
 use super::nearest::{did_you_mean, list, nearest, or_semicolon};
-use super::stages::{StageTable, at};
+use super::stages::{StageTable, at, section};
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -10,9 +10,9 @@ use toml::{Table, Value};
 /// element ends in its index, as in `data.train.1`.
 pub fn references(table: &Table, listed: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for path in listed {
+    for path in listed.iter().flat_map(|key| places(table, key)) {
         if let Some(value) = at(table, &path.split('.').collect::<Vec<_>>()) {
-            collect(value, path, &mut found);
+            collect(value, &path, &mut found);
         }
     }
     found
@@ -25,14 +25,31 @@ pub fn substitute(
     listed: &[&str],
     mut resolve: impl FnMut(&str, &str) -> Result<String>,
 ) -> Result<()> {
-    for path in listed {
+    for path in listed.iter().flat_map(|key| places(table, key)).collect::<Vec<_>>() {
         let mut keys = path.split('.');
         let Some(first) = keys.next().and_then(|key| table.get_mut(key)) else { continue };
         if let Some(value) = keys.try_fold(first, |value, key| value.as_table_mut()?.get_mut(key)) {
-            replace(value, path, &mut resolve)?;
+            replace(value, &path, &mut resolve)?;
         }
     }
     Ok(())
+}
+
+/// The paths that a listed key names in `table`: one, or, where a `*` in it stands for any name, one for each.
+fn places(table: &Table, key: &str) -> Vec<String> {
+    let Some((above, below)) = key.split_once(".*.") else { return vec![key.to_owned()] };
+    let names = section(table, above).into_iter().flat_map(Table::keys);
+    names.map(|name| format!("{above}.{name}.{below}")).collect()
+}
+
+/// The part of `path` that a listed key names, where the path is that key or lies in it.
+pub(super) fn named_by<'a>(key: &str, path: &'a str) -> Option<&'a str> {
+    let (mut names, mut end) = (path.split('.'), 0);
+    for part in key.split('.') {
+        let name = names.next().filter(|name| part == "*" || part == *name)?;
+        end += name.len() + 1;
+    }
+    Some(&path[..end - 1])
 }
 
 fn collect(value: &Value, path: &str, found: &mut Vec<(String, String)>) {
@@ -111,10 +128,7 @@ impl Recipe {
 
     /// The listed key that `path` is or lies in.
     fn listed<'a>(&self, path: &'a str) -> &'a str {
-        let inside = |key: &&&str| {
-            path.strip_prefix(**key).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        self.rules.references.iter().find(inside).map_or(path, |key| &path[..key.len()])
+        self.rules.references.iter().find_map(|key| named_by(key, path)).unwrap_or(path)
     }
 
     /// What stands at the top level in the place of `path`: `(section, key, value)`; a rival alternative counts.

@@ -5,7 +5,7 @@
 pub struct Rules {
     /// Sections of which a stage has exactly one alternative.
     pub choices: &'static [Choice],
-    /// Keys whose strings may say `"@stage"`.
+    /// Keys whose strings may say `"@stage"`; `*` stands for any one name.
     pub references: &'static [&'static str],
     /// Sections from which `name = false` takes an inherited table away.
     pub removable: &'static [&'static str],
@@ -47,14 +47,7 @@ pub const RULES: Rules = Rules {
         Choice { section: "data", alternatives: &["train", "task"], word: "source of training data" },
         Choice { section: "data.task", alternatives: &[], word: "task" },
     ],
-    references: &[
-        "policy.model",
-        "data.train",
-        "data.eval",
-        "reward.process.model",
-        "reward.reader.model",
-        "reward.likelihood.model",
-    ],
+    references: &["policy.model", "data.train", "data.eval", "reward.*.model"],
     removable: &["reward"],
     run_wide: &["run.name", "run.seed", "run.rounds"],
     aliases: ALIASES,

@@ -13,6 +13,7 @@ use crate::loops::grpo::ZeroVariance;
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::rollout::Kind;
+use crate::rollout::prefix::Cuts;
 use crate::select::{Select, pairs};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -25,7 +26,8 @@ pub struct Run {
     pub name: Option<String>,
     /// Everything random derives from it.
     pub seed: u64,
-    /// Steps of a stage; of `loop.star`, of its first round.
+    /// Steps of a stage; of `loop.star`, of its first round. With `loop.prm`, 0 measures a reward model that is there, as
+    /// `[eval]` says, and trains nothing.
     pub steps: Option<usize>,
     /// Passes over the questions, where `steps` is not given.
     pub epochs: f64,
@@ -101,11 +103,13 @@ impl Stage {
         let problem =
             |path: &str, message: &str, remedy: &str| Err(recipe.problem(table, path, message, remedy));
 
-        if self.run.steps == Some(0) {
+        let measures =
+            matches!(self.lesson, Loop::Prm(_)) && self.eval.as_ref().is_some_and(|eval| eval.at_start);
+        if self.run.steps == Some(0) && !measures {
             return problem(
                 "run.steps",
                 "there is nothing to do in 0 steps",
-                "give at least 1, or use run.epochs",
+                "give at least 1, or use run.epochs; only loop.prm with eval.at_start = true measures what is there",
             );
         }
         if !(self.run.epochs > 0.0 && self.run.epochs.is_finite()) {
@@ -185,6 +189,9 @@ impl Stage {
                 "set data.eval, or a data.task that has some",
             );
         }
+        if let Some((path, message, remedy)) = self.check_search() {
+            return problem(path, &message, remedy);
+        }
         if let Some((path, message, remedy)) = self.check_star() {
             return problem(path, message, remedy);
         }
@@ -196,6 +203,16 @@ impl Stage {
                 "loop.grpo.steps",
                 &format!("there is no [reward.{}] that scores steps", steps.reward),
                 "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
+            );
+        }
+        if let Kind::Prefix(prefix) = &self.rollout
+            && prefix.cuts == Cuts::Tree
+            && self.lesson.trains()
+        {
+            return problem(
+                "rollout.prefix.cuts",
+                "a tree adds continuations to a group, which are no independent samples",
+                "use loop.collect here, or cuts = \"search\"",
             );
         }
         if let (Loop::Grpo(grpo), size) = (&self.lesson, self.rollout.group_size()) {
@@ -241,6 +258,51 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// What does not fit a search for answers: the key, what is wrong, the remedy.
+    fn check_search(&self) -> Option<(&'static str, String, &'static str)> {
+        let search = self.rollout.search()?;
+        let name = search.name();
+        if self.lesson.rolls_out() && !matches!(self.lesson, Loop::Collect(_)) {
+            let message = format!(
+                "loop.{} learns from the policy's own samples, and a search picks",
+                self.lesson.name()
+            );
+            return Some((
+                "rollout",
+                message,
+                "use [rollout.group]; a search serves loop.collect, loop.evaluate and [eval]",
+            ));
+        }
+        if self.reward.is_empty() {
+            let message = format!("nothing judges what rollout.{name} is to choose among");
+            return Some(("rollout", message, "add [reward.process] with its model, or another reward"));
+        }
+        if let Some(by) = search.by().filter(|by| !self.reward.contains_key(*by)) {
+            let message = format!("rollout.{name}.by = \"{by}\" names no reward");
+            return Some(("rollout", message, "name one of the [reward] tables"));
+        }
+        let greedy = |key: &'static str, temperature: f64| {
+            let message = format!("greedy samples are all the same, and leave rollout.{name} no choice");
+            (temperature == 0.0 && search.n() > 1).then_some((
+                key,
+                message,
+                "use a positive temperature, such as 1.0",
+            ))
+        };
+        let collects = matches!(self.lesson, Loop::Collect(_));
+        if collects
+            && let Some(problem) = greedy("policy.sampling.temperature", self.policy.sampling.temperature)
+        {
+            return Some(problem);
+        }
+        let eval = self.eval.as_ref()?;
+        if eval.samples > 1 {
+            let message = format!("rollout.{name} gives one answer to a question; its n says among how many");
+            return Some(("eval.samples", message, "leave it at 1; the figures by n come with the search"));
+        }
+        greedy("eval.temperature", eval.temperature)
     }
 
     /// What of the other sections does not fit `loop.star`: the key, what is wrong, the remedy.

@@ -31,15 +31,17 @@ impl Default for Config {
 
 impl Config {
     /// The reward, its section checked.
-    pub fn build(self, format: &Format) -> Result<impl Reward + use<>, String> {
+    pub fn build(self, format: &Format) -> anyhow::Result<impl Reward + use<>> {
         let whole = self.regex.as_ref().map(|regex| Pattern::new(&format!(r"(?s)\A\s*(?:{regex})\s*\z")));
-        let whole = whole.transpose().map_err(|error| format!("regex: {error}"))?;
-        if self.tags.iter().any(String::is_empty) {
-            return Err("tags: an empty tag is in every text; take it out".to_owned());
-        }
-        if !(self.right.is_finite() && self.wrong.is_finite()) {
-            return Err("right and wrong must be finite numbers".to_owned());
-        }
+        let whole = whole.transpose().map_err(|error| anyhow::anyhow!("regex: {error}"))?;
+        anyhow::ensure!(
+            self.tags.iter().all(|tag| !tag.is_empty()),
+            "tags: an empty tag is in every text; take it out"
+        );
+        anyhow::ensure!(
+            self.right.is_finite() && self.wrong.is_finite(),
+            "right and wrong must be finite numbers"
+        );
         let bare = self.regex.is_none() && self.tags.is_empty();
         let around = format.tags.clone().filter(|_| bare);
         let min_steps = self.min_steps.or(bare.then_some(1));

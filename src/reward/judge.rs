@@ -1,13 +1,14 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
-use super::{Part, Reward};
+use super::{Models, Part, Reward};
 use crate::data::template::environment;
 use crate::endpoint::{Client, Endpoint, Request};
-use crate::rationale::Pattern;
-use crate::rollout::{Group, Rollout, Score};
+use crate::rationale::{Format, Pattern, steps};
+use crate::rollout::{Group, Rollout, Score, StepScore};
 use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
+use std::ops::Range;
 
 /// `[reward.judge]`: one request a rollout, all of a group together as `endpoint.concurrency` allows. What the judge says
 /// is read as a number and brought from `scale` to the range from 0 to 1.
@@ -20,7 +21,7 @@ pub struct Judge {
     /// Which model is asked, and where: `[reward.judge.endpoint]`.
     pub endpoint: Endpoint,
     /// The user's turn: a Jinja template over the row's columns (`gold` is its answer), and of the rollout `completion`,
-    /// `rationale` and `answer`.
+    /// `rationale`, `answer`, and `steps`: its texts as `data.format.steps` splits them, the line of the answer included.
     pub prompt: String,
     /// The system turn; none by default.
     pub system: Option<String>,
@@ -32,6 +33,11 @@ pub struct Judge {
     /// The worst and the best score that the judge can give; the first may be the greater. Others are refused.
     #[serde(default = "ten")]
     pub scale: [f64; 2],
+    /// What is read is the number of the first wrong step, counted from 1, or 0 (or −1) where none is wrong. The steps before
+    /// it then have a score of 1, it and those behind it 0, and the rollout the share of steps before it. Traces keep the
+    /// steps' scores, which label them for `[loop.prm]`.
+    #[serde(default)]
+    pub steps: bool,
     /// Askings, at most, until an answer has a score.
     #[serde(default = "three")]
     pub attempts: usize,
@@ -49,7 +55,7 @@ const NUMBER: &str = r"-?\d+(?:\.\d+)?";
 
 impl Judge {
     /// The reward, its section checked. The key is read from the environment when there is first something to score.
-    pub fn checked(self) -> anyhow::Result<impl Reward> {
+    pub fn checked(self, format: &Format) -> anyhow::Result<impl Reward + use<>> {
         self.endpoint.validate("endpoint").map_err(|error| anyhow::anyhow!("{error}"))?;
         let [worst, best] = self.scale;
         anyhow::ensure!(
@@ -61,20 +67,26 @@ impl Judge {
             self.pattern.is_none() || self.key.is_none(),
             "pattern and key exclude each other: keep the one that finds the score"
         );
+        anyhow::ensure!(
+            !self.steps || self.scale == ten(),
+            "steps = true reads the number of a step, which scale does not apply to: take scale out"
+        );
         for text in [Some(&self.prompt), self.system.as_ref()].into_iter().flatten() {
             environment().template_from_str(text).context("its template cannot be read")?;
         }
         let pattern = self.pattern.clone().unwrap_or_else(|| Pattern::new(NUMBER).expect("it is one"));
-        Ok(Asking { section: self, pattern, client: None, unread: 0 })
+        Ok(Asking { section: self, pattern, format: format.clone(), client: None, unread: 0 })
     }
 
     /// The request for a rollout's score.
-    fn request(&self, group: &Group, rollout: &Rollout) -> anyhow::Result<Request> {
+    fn request(&self, group: &Group, rollout: &Rollout, steps: &[Range<usize>]) -> anyhow::Result<Request> {
         let mut values = group.example.fields.clone();
         values.insert("gold".into(), group.example.answer.clone().into());
         values.insert("completion".into(), rollout.text.clone().into());
         values.insert("rationale".into(), Part::Rationale.of(rollout).into());
         values.insert("answer".into(), Part::Answer.of(rollout).into());
+        let steps = steps.iter().map(|step| rollout.text[step.clone()].into());
+        values.insert("steps".into(), Value::Array(steps.collect()));
         let write =
             |text: &str| environment().render_str(text, &values).context("its template cannot be filled in");
         let mut request = Request::user(write(&self.prompt)?);
@@ -85,68 +97,123 @@ impl Judge {
         Ok(request)
     }
 
-    /// The score that an answer gives, from 0 to 1.
-    fn read(&self, pattern: &Pattern, said: &str) -> Option<f64> {
-        let score = match &self.key {
+    /// The number that an answer gives.
+    fn number(&self, pattern: &Pattern, said: &str) -> Option<f64> {
+        match &self.key {
             Some(key) => {
                 let object = &said[said.find('{')?..=said.rfind('}')?];
                 let value = serde_json::from_str::<Value>(object).ok()?.get(key)?.clone();
-                value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?
+                value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
             }
             None => {
                 let found = pattern.regex().captures_iter(said).last()?;
-                found.get(1).or(found.get(0))?.as_str().trim().parse().ok()?
+                found.get(1).or(found.get(0))?.as_str().trim().parse().ok()
             }
-        };
+        }
+    }
+
+    /// The score that an answer gives, from 0 to 1.
+    fn read(&self, pattern: &Pattern, said: &str) -> Option<f64> {
+        let score = self.number(pattern, said)?;
         let [worst, best] = self.scale;
         let share = (score - worst) / (best - worst);
         (0.0..=1.0).contains(&share).then_some(share)
+    }
+
+    /// How many of `steps` steps stand before the first wrong one that an answer names.
+    fn right(&self, pattern: &Pattern, said: &str, steps: usize) -> Option<usize> {
+        let number = self.number(pattern, said).filter(|number| number.fract() == 0.0)?;
+        match number {
+            -1.0 | 0.0 => Some(steps),
+            _ => (1.0..=steps as f64).contains(&number).then_some(number as usize - 1),
+        }
     }
 }
 
 struct Asking {
     section: Judge,
     pattern: Pattern,
+    format: Format,
     client: Option<Client>,
     /// Answers without a score since figures were asked for.
     unread: usize,
 }
 
-impl Reward for Asking {
-    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+impl Asking {
+    /// What `read` finds of each rollout in the judge's answers, with the rollout's steps; `wanted` says what that is.
+    fn asked<T>(
+        &mut self,
+        group: &Group,
+        read: impl Fn(&Judge, &Pattern, &str, usize) -> Option<T>,
+        wanted: &str,
+    ) -> anyhow::Result<Vec<(T, Vec<Range<usize>>)>> {
         let section = &self.section;
         if self.client.is_none() {
             self.client = Some(section.endpoint.open("endpoint")?);
         }
         let client = self.client.as_ref().expect("opened just above");
-        let mut scores = vec![None; group.rollouts.len()];
+        let split = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
+        let spans: Vec<Vec<Range<usize>>> = group.rollouts.iter().map(split).collect();
+        let mut found: Vec<Option<T>> = group.rollouts.iter().map(|_| None).collect();
         let mut last = String::new();
         for attempt in 0..section.attempts {
-            let open: Vec<usize> = (0..scores.len()).filter(|&at| scores[at].is_none()).collect();
-            let asked = |&at: &usize| Ok(Request { attempt, ..section.request(group, &group.rollouts[at])? });
+            let open: Vec<usize> = (0..found.len()).filter(|&at| found[at].is_none()).collect();
+            let asked = |&at: &usize| {
+                Ok(Request { attempt, ..section.request(group, &group.rollouts[at], &spans[at])? })
+            };
             let answers = client.ask(&open.iter().map(asked).collect::<anyhow::Result<Vec<_>>>()?)?;
             for (at, answer) in open.into_iter().zip(answers) {
                 let said = answer.choices.into_iter().next().map(|choice| choice.text).unwrap_or_default();
-                scores[at] = section.read(&self.pattern, &said);
-                if scores[at].is_none() {
+                found[at] = read(section, &self.pattern, &said, spans[at].len());
+                if found[at].is_none() {
                     self.unread += 1;
                     last = said;
                 }
             }
         }
-        scores.into_iter().collect::<Option<Vec<f64>>>().map(|all| all.into_iter().map(Score::from).collect()).with_context(|| {
-            let [worst, best] = section.scale;
+        let all = found.into_iter().zip(spans).map(|(found, spans)| Some((found?, spans)));
+        all.collect::<Option<_>>().with_context(|| {
             let start: String = last.chars().take(300).collect();
             format!(
-                "no score between {worst} and {best} in {} answers of the judge; the last is `{start}`. Say in the prompt how the \
-                 score is to be written, and in pattern or key how it is found; endpoint.max_tokens may be too small",
+                "no {wanted} in {} answers of the judge; the last is `{start}`. Say in the prompt how the score is to be \
+                 written, and in pattern or key how it is found; endpoint.max_tokens may be too small",
                 section.attempts
             )
         })
     }
+}
+
+impl Reward for Asking {
+    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+        anyhow::ensure!(
+            !self.section.steps,
+            "steps = true needs the policy's tokenizer, and it was asked without one"
+        );
+        let [worst, best] = self.section.scale;
+        let wanted = format!("score between {worst} and {best}");
+        let scores = self.asked(group, |section, pattern, said, _| section.read(pattern, said), &wanted)?;
+        Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
+    }
+
+    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        if !self.section.steps {
+            return self.score(group);
+        }
+        let found = self.asked(group, Judge::right, "number of a step, or 0,")?;
+        let tokenizer = &models.policy.tokenizer;
+        let score = |((right, spans), rollout): ((usize, Vec<Range<usize>>), &Rollout)| {
+            let value = right as f64 / spans.len().max(1) as f64;
+            let steps = spans.into_iter().enumerate().map(|(step, span)| StepScore {
+                value: f64::from(u8::from(step < right)),
+                tokens: tokenizer.tokens_of(&rollout.tokens, span),
+            });
+            Score { value, steps: Some(steps.collect()) }
+        };
+        Ok(found.into_iter().zip(&group.rollouts).map(score).collect())
+    }
 
     fn apart(&self) -> bool {
-        true
+        !self.section.steps
     }
 
     fn figures(&mut self) -> Vec<(String, f64)> {
@@ -195,11 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn the_first_wrong_step_is_read() {
+        let judge = judge("steps = true");
+        let pattern = Pattern::new(NUMBER).unwrap();
+        let right = |said: &str| judge.right(&pattern, said, 3);
+        // The second of three is wrong: one is right before it. Nothing wrong: all three.
+        assert_eq!(
+            [right("Step 1 holds. First wrong: 2"), right("0"), right("-1")],
+            [Some(1), Some(3), Some(3)]
+        );
+        assert_eq!([right("4"), right("1.5"), right("none")], [None, None, None]);
+    }
+
+    #[test]
     fn the_prompt_is_filled_from_row_and_rollout() {
         let group = group(Some("7"), &[], &["3+4\n#### 7"]);
-        let request = judge("system = 'Judge {{ completion }}'").request(&group, &group.rollouts[0]).unwrap();
+        let judge = judge("system = 'Judge {{ completion }}, {{ steps | length }}, {{ steps[1] }}'");
+        let request = judge.request(&group, &group.rollouts[0], &[0..3, 4..10]).unwrap();
         let texts: Vec<&str> = request.messages.iter().map(|message| message.content.as_str()).collect();
-        assert_eq!(texts, ["Judge 3+4\n#### 7", "3+4|7|7"]);
+        assert_eq!(texts, ["Judge 3+4\n#### 7, 2, #### 7", "3+4|7|7"]);
     }
 
     #[test]
@@ -211,6 +292,7 @@ mod tests {
         assert!(message("").contains("missing field `prompt`"));
         assert!(message("prompt = '{{'").contains("its template cannot be read"));
         assert!(message("prompt = 'x'\nscale = [1, 1]").contains("scale = [1, 1]"));
+        assert!(message("prompt = 'x'\nsteps = true\nscale = [1, 5]").contains("take scale out"));
         assert!(message("prompt = 'x'\nkey = 'a'\npattern = 'b'").contains("exclude each other"));
         assert!(
             scores("[judge]\nprompt = 'x'\nendpoint = {}", group(None, &[], &[]))

@@ -13,13 +13,16 @@ pub mod certainty;
 pub mod column;
 pub mod command;
 pub mod copying;
+pub mod critic;
 pub mod format;
+pub mod guide;
 pub mod hierarchical;
 pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
+pub mod planted;
 pub mod process;
 pub mod readability;
 pub mod reader;
@@ -32,6 +35,7 @@ mod weighted;
 pub(crate) use answer::plain;
 pub use answer::{correct, gold};
 pub use part::Part;
+pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
 use weighted::Weighted;
@@ -98,26 +102,20 @@ impl Default for Registry {
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
-            .reward("judge", judge::Judge::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
+            .reward("planted", planted::Planted::checked)
             .reward("readability", readability::Readability::checked)
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
-            .with("process", |table, format| {
-                let section: process::Process = registry::read(table)?;
-                Ok(Box::new(section.build(format).map_err(|error| format!("{error:#}"))?))
-            })
-            .with("reader", |table, format| {
-                let config: reader::Reader = registry::read(table)?;
-                Ok(Box::new(config.checked(format).map_err(|error| format!("{error:#}"))?))
-            })
-            .with("format", |table, format| {
-                let config: format::Config = registry::read(table)?;
-                Ok(Box::new(config.build(format)?))
-            })
+            .with_format("critic", critic::Critic::checked)
+            .with_format("format", format::Config::build)
+            .with_format("guide", guide::Guide::checked)
+            .with_format("judge", judge::Judge::checked)
+            .with_format("process", process::Process::build)
+            .with_format("reader", reader::Reader::checked)
     }
 }
 
@@ -143,18 +141,25 @@ impl Rewards {
     /// Scores every rollout by every reward: fills its `scores`, and its `reward` with Σ weight · score. Rewards that
     /// look at others come last.
     pub fn score(&mut self, group: &mut Group) -> Result<()> {
-        self.score_by(std::slice::from_mut(group), None)
+        self.score_by(std::slice::from_mut(group), None, true)
     }
 
     /// [`score`](Self::score) with the models that rewards may ask.
     pub fn score_with(&mut self, group: &mut Group, models: &Models) -> Result<()> {
-        self.score_by(std::slice::from_mut(group), Some(models))
+        self.score_by(std::slice::from_mut(group), Some(models), true)
     }
 
     /// [`score_with`](Self::score_with) for the groups of a step. Rewards that stand apart score them in threads of their own,
     /// while those that ask a model take their turns here; what comes out is the same.
     pub fn score_all(&mut self, groups: &mut [Group], models: &Models) -> Result<()> {
-        self.score_by(groups, Some(models))
+        self.score_by(groups, Some(models), true)
+    }
+
+    /// [`score_all`](Self::score_all) for rollouts of which only the `reward` is of interest: what has no weight is not asked,
+    /// unless some reward looks at others.
+    pub fn score_counting(&mut self, groups: &mut [Group], models: &Models) -> Result<()> {
+        let looked_at = self.weighted.iter().any(|weighted| weighted.reward.looks_at_others());
+        self.score_by(groups, Some(models), looked_at)
     }
 
     /// [`score_all`](Self::score_all) for groups that are still to be sampled: `sample` gives each away as soon as it is
@@ -164,10 +169,11 @@ impl Rewards {
         models: &Models,
         sample: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<Vec<Group>>,
     ) -> Result<Vec<Group>> {
-        self.score_while(Some(models), sample)
+        self.score_while(Some(models), true, sample)
     }
 
-    fn score_by(&mut self, groups: &mut [Group], models: Option<&Models>) -> Result<()> {
+    /// `idle`: those without weight too.
+    fn score_by(&mut self, groups: &mut [Group], models: Option<&Models>, idle: bool) -> Result<()> {
         for rollout in groups.iter_mut().flat_map(|group| &mut group.rollouts) {
             rollout.scores.clear();
             rollout.reward = 0.0;
@@ -176,16 +182,18 @@ impl Rewards {
             groups.iter().for_each(give);
             Ok(groups)
         };
-        self.score_while(models, all_at_once).map(drop)
+        self.score_while(models, idle, all_at_once).map(drop)
     }
 
     fn score_while<G: AsMut<[Group]>>(
         &mut self,
         models: Option<&Models>,
+        idle: bool,
         gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
     ) -> Result<G> {
+        let asked = self.weighted.iter_mut().filter(|weighted| idle || weighted.weight != 0.0);
         let (mut last, first): (Vec<_>, Vec<_>) =
-            self.weighted.iter_mut().partition(|weighted| weighted.reward.looks_at_others());
+            asked.partition(|weighted| weighted.reward.looks_at_others());
         let mut gathered = weighted::score_while(first, models, gather)?;
         for group in gathered.as_mut() {
             for weighted in &mut last {
@@ -285,6 +293,16 @@ pub(crate) mod tests {
         assert_eq!([group.rollouts[0].reward, group.rollouts[1].reward], [7.0, -2.5]);
         assert_eq!(group.rollouts[1].scores["short"].value, -7.0);
         assert_eq!(rewards.weights().collect::<Vec<_>>(), [("short", 0.5), ("place", 1.0), ("answer", 10.0)]);
+    }
+
+    #[test]
+    fn what_has_no_weight_need_not_be_asked() {
+        let registry = Registry::default().reward_fn("panics", |_, _| panic!("asked"));
+        let mut rewards = rewards(&registry, "[panics]\nweight = 0.0\n[answer]").unwrap();
+        let mut group = group(Some("7"), &[], &["#### 7"]);
+        rewards.score_by(std::slice::from_mut(&mut group), None, false).unwrap();
+        assert_eq!((group.rollouts[0].reward, group.rollouts[0].scores.len()), (1.0, 1));
+        assert!(rewards.score(&mut group).unwrap_err().to_string().contains("asked"));
     }
 
     #[test]

@@ -42,10 +42,7 @@ impl Registry {
         R: Reward + 'static,
         F: Fn(Config) -> anyhow::Result<R> + Send + Sync + 'static,
     {
-        self.with(name, move |table, _| {
-            let reward = factory(read(table)?).map_err(|error| format!("{error:#}"))?;
-            Ok(Box::new(reward))
-        })
+        self.with_format(name, move |config, _| factory(config))
     }
 
     /// Adds `[reward.NAME]`, a function of an example and one of its rollouts.
@@ -91,12 +88,18 @@ impl Registry {
         factory(table, format)
     }
 
-    /// Adds a reward that also asks how rationales are written.
-    pub(super) fn with<F>(mut self, name: &str, factory: F) -> Self
+    /// [`reward`](Self::reward) for one that also asks how rationales are written.
+    pub(super) fn with_format<Config, R, F>(mut self, name: &str, factory: F) -> Self
     where
-        F: Fn(toml::Table, &Format) -> Result<Box<dyn Reward>, String> + Send + Sync + 'static,
+        Config: DeserializeOwned,
+        R: Reward + 'static,
+        F: Fn(Config, &Format) -> anyhow::Result<R> + Send + Sync + 'static,
     {
-        self.factories.insert(name.to_owned(), Box::new(factory));
+        let build = move |table: toml::Table, format: &Format| -> Result<Box<dyn Reward>, String> {
+            let reward = factory(read(table)?, format).map_err(|error| format!("{error:#}"))?;
+            Ok(Box::new(reward))
+        };
+        self.factories.insert(name.to_owned(), Box::new(build));
         self
     }
 }

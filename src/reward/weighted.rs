@@ -239,7 +239,7 @@ mod tests {
             let mut groups = [group(Some("7"), &[], &["#### 7", "8"]), group(Some("8"), &[], &["a", "bcd"])];
             let mut rewards = rewards(&registry(apart), RECIPE).unwrap();
             let start = Instant::now();
-            rewards.score_by(&mut groups, None).unwrap();
+            rewards.score_by(&mut groups, None, true).unwrap();
             let scores: Vec<_> = groups
                 .iter()
                 .flat_map(|g| &g.rollouts)
@@ -261,7 +261,8 @@ mod tests {
     fn of_several_failures_the_first_group_is_named() {
         let mut groups = [group(Some("7"), &[], &["x"]), group(None, &[], &["x"])];
         std::sync::Arc::get_mut(&mut groups[1].example).unwrap().id = "row:8".into();
-        let error = rewards(&registry(true), "[b]\n[a]").unwrap().score_by(&mut groups, None).unwrap_err();
+        let error =
+            rewards(&registry(true), "[b]\n[a]").unwrap().score_by(&mut groups, None, true).unwrap_err();
         assert_eq!(error.to_string(), "reward: [reward.b] failed on example row:8: no answer");
     }
 
@@ -286,10 +287,10 @@ mod tests {
             }
             Ok(sampled.to_vec())
         };
-        let groups = rewards.score_while(None, gather).unwrap();
+        let groups = rewards.score_while(None, true, gather).unwrap();
         // 2 + 3 · 3 / 3 and 2 + 3 · 1 / 3.
         assert_eq!(groups.iter().map(|g| g.rollouts[0].reward).collect::<Vec<_>>(), [5.0, 3.0]);
-        let failed = rewards.score_while::<Vec<Group>>(None, |_| Err(Error::Data("no prompt".into())));
+        let failed = rewards.score_while::<Vec<Group>>(None, true, |_| Err(Error::Data("no prompt".into())));
         assert_eq!(failed.unwrap_err().to_string(), "data: no prompt");
     }
 

@@ -3,18 +3,22 @@
 pub mod dataset;
 pub mod group;
 pub mod hint;
+pub mod leaves;
 pub mod prefix;
 pub mod remote;
+pub mod search;
 pub mod trace;
 pub mod tree;
 
+pub use search::Search;
 pub use trace::Trace;
 
-use crate::data::{Example, Message, Prompt};
-use crate::endpoint::Endpoint;
+use crate::data::{Example, Message, Prompt, rubrics};
+use crate::endpoint::{Client, Endpoint};
 use crate::engine::StopReason;
 use crate::error::{Error, Result};
 use crate::policy::Policy;
+use crate::rationale::rubric::Rubric;
 use crate::rationale::{Format, Rationale};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -33,6 +37,14 @@ pub enum Kind {
     Prefix(prefix::PrefixRollout),
     /// The leaves of a tree that branches between steps.
     Tree(tree::TreeRollout),
+    /// The best of several samples.
+    BestOf(search::BestOf),
+    /// The answer that the scores of several samples add up to most for.
+    WeightedVote(search::WeightedVote),
+    /// Beam search step by step.
+    Beam(search::Beam),
+    /// Steps or tokens drawn by their score.
+    Guided(search::Guided),
     /// Completions of a model behind an OpenAI-compatible endpoint.
     Remote(Box<remote::RemoteRollout>),
     /// The rows' own completions.
@@ -56,7 +68,18 @@ impl Kind {
             Kind::Prefix(prefix) => prefix.validate(),
             Kind::Tree(tree) => tree.validate(),
             Kind::Remote(remote) => remote.validate(),
-            _ => Ok(()),
+            _ => self.search().map_or(Ok(()), Search::validate),
+        }
+    }
+
+    /// The search among completions that it is, if it is one.
+    pub fn search(&self) -> Option<&dyn Search> {
+        match self {
+            Kind::BestOf(search) => Some(search),
+            Kind::WeightedVote(search) => Some(search),
+            Kind::Beam(search) => Some(search),
+            Kind::Guided(search) => Some(search),
+            _ => None,
         }
     }
 
@@ -67,6 +90,7 @@ impl Kind {
             Kind::Hint(hint) => Some(hint.size),
             Kind::Prefix(prefix) => Some(prefix.size),
             Kind::Tree(tree) => Some(tree.leaves()),
+            Kind::BestOf(_) | Kind::WeightedVote(_) | Kind::Beam(_) | Kind::Guided(_) => Some(1),
             Kind::Remote(remote) => Some(remote.size),
             Kind::Dataset(_) => None,
         }
@@ -74,16 +98,43 @@ impl Kind {
 
     /// Whether the completions are the policy's own, recorded token by token as they were sampled.
     pub fn sampled(&self) -> bool {
-        !matches!(self, Kind::Remote(_) | Kind::Dataset(_))
+        match self {
+            Kind::Tree(tree) => tree.at != tree::At::Questions,
+            Kind::Remote(_) | Kind::Dataset(_) => false,
+            _ => true,
+        }
+    }
+
+    /// Opens what it needs besides the policy: the endpoint, with its key from the environment, and the rubrics.
+    pub fn needs(&self) -> Result<Needs> {
+        let client = self.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
+        let file = match self {
+            Kind::Tree(tree) => tree.schema.as_ref().and_then(|schema| schema.rubrics.as_ref()),
+            _ => None,
+        };
+        let rubrics = file.map(|file| rubrics::read(file)).transpose()?;
+        Ok(Needs { client, rubrics: rubrics.unwrap_or_default() })
     }
 
     /// The endpoint that writes the completions, with the name of its section; none where the policy does, or the rows.
     pub fn endpoint(&self) -> Option<(&Endpoint, &'static str)> {
         match self {
             Kind::Remote(remote) => Some((&remote.endpoint, "rollout.remote.endpoint")),
+            Kind::Tree(tree) => {
+                Some((tree.schema.as_ref()?.endpoint.as_ref()?, "rollout.tree.schema.endpoint"))
+            }
             _ => None,
         }
     }
+}
+
+/// What a rollout needs besides the policy.
+#[derive(Debug, Default)]
+pub struct Needs {
+    /// The endpoint that answers in its place.
+    pub client: Option<Client>,
+    /// Rubrics that rows name.
+    pub rubrics: Vec<Rubric>,
 }
 
 /// An example with its prompt as token ids.
@@ -220,6 +271,13 @@ impl Rollout {
         })
     }
 
+    /// Of a path through a rubric's questions, the share of votes for its replies, multiplied along the way.
+    pub fn confidence(&self) -> Option<f64> {
+        let share = |fork: &Fork| Some(fork.copies as f64 / fork.vote?.asked as f64);
+        let shares: Option<Vec<f64>> = self.forks.iter().map(share).collect();
+        shares.filter(|shares| !shares.is_empty()).map(|shares| shares.iter().product())
+    }
+
     /// The text of the parsed answer.
     pub fn answer(&self) -> Option<&str> {
         self.rationale.as_ref().map(|r| &self.text[r.answer.clone()])
@@ -273,6 +331,18 @@ pub struct Fork {
     pub copies: usize,
     /// What it is worth, by the leaves below it.
     pub value: f64,
+    /// How it was voted for, where it is the reply to a rubric's question; its `copies` are the votes for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote: Option<Vote>,
+}
+
+/// The vote on a rubric's question.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Votes in all, those for no option among them.
+    pub asked: usize,
+    /// What the rubric gives for this reply, before the question's weight.
+    pub marks: f64,
 }
 
 /// All rollouts of one prompt.

@@ -1,10 +1,14 @@
 //! Continuations of a completion from cuts between its steps, and what they say of each step: `[rollout.prefix]` (the
-//! Monte-Carlo values of Math-Shepherd, arXiv 2312.08935; the first error of Self-Explore, arXiv 2404.10346).
+//! Monte-Carlo values of Math-Shepherd, arXiv 2312.08935; the first error of Self-Explore, arXiv 2404.10346; the trees of
+//! OmegaPRM, arXiv 2406.06592).
 //!
 //! A cut's prefix is the token ids that were sampled, never its text again. The `k` continuations of a cut share the prompt
 //! and the prefix in the KV cache, and so do the cuts of one completion.
 
+mod pool;
+
 pub use super::{CutValue, Tail};
+pub use pool::{Candidate, Pool, Tree};
 
 use super::Rollout;
 use crate::data::tokenizer::Tokenizer;
@@ -33,6 +37,8 @@ pub struct PrefixRollout {
     pub stop_at_failure: bool,
     /// Cut only completions whose answer is wrong, as Self-Explore does.
     pub only_wrong: bool,
+    /// How the tree grows, for `cuts = "tree"`.
+    pub tree: Tree,
 }
 
 /// Which cuts of a completion are continued.
@@ -45,6 +51,9 @@ pub enum Cuts {
     Share,
     /// By halves, for the first cut that no continuation leads to the right answer from.
     Search,
+    /// OmegaPRM: wrong completions are searched by halves, one after the other, and so are the wrong ones among the
+    /// continuations that this takes. Those searched are rollouts of their own, beside the `size` first ones.
+    Tree,
 }
 
 impl Default for PrefixRollout {
@@ -56,6 +65,7 @@ impl Default for PrefixRollout {
             share: 0.5,
             stop_at_failure: false,
             only_wrong: false,
+            tree: Tree::default(),
         }
     }
 }
@@ -84,7 +94,14 @@ impl PrefixRollout {
                     .into(),
             );
         }
-        Ok(())
+        if self.cuts == Cuts::Tree && (self.stop_at_failure || self.only_wrong || self.size < 2) {
+            return refuse(
+                "cuts = \"tree\": it searches wrong completions by halves; take out stop_at_failure and only_wrong, and \
+                 set size to at least 2, of which some must be right and some wrong"
+                    .into(),
+            );
+        }
+        self.tree.validate()
     }
 
     /// The steps after which a completion of `steps` steps is cut next, where `known` says of some whether a continuation
@@ -99,7 +116,7 @@ impl PrefixRollout {
     /// assert!(search.next(4, &[(2, true), (3, false)].into(), 0).is_empty());
     /// ```
     pub fn next(&self, steps: usize, known: &BTreeMap<usize, bool>, seed: u64) -> Vec<usize> {
-        if self.cuts == Cuts::Search {
+        if matches!(self.cuts, Cuts::Search | Cuts::Tree) {
             // The prompt itself counts as good, the whole of a wrong completion as failed.
             let failed = known.iter().find(|(_, good)| !**good).map_or(steps + 1, |(step, _)| *step);
             let good = known.range(..failed).next_back().map_or(0, |(step, _)| *step);

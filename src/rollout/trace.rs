@@ -38,6 +38,9 @@ pub struct Trace {
     pub stop: StopReason,
     /// Scores by reward name, before weights.
     pub scores: BTreeMap<String, f64>,
+    /// What rewards say of each step, by their names, where they do.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub step_scores: BTreeMap<String, Vec<f64>>,
     /// Σ weight · score.
     pub reward: f64,
     /// The credit it got, where it was trained on.
@@ -63,7 +66,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     "id",
     "example",
     "step",
@@ -78,6 +81,7 @@ const OWN: [&str; 22] = [
     "predicted",
     "stop",
     "scores",
+    "step_scores",
     "reward",
     "advantage",
     "prompt_ids",
@@ -110,6 +114,7 @@ impl Trace {
             predicted: rollout.answer().map(str::to_string),
             stop: rollout.stop.clone(),
             scores: rollout.scores.iter().map(|(name, score)| (name.clone(), score.value)).collect(),
+            step_scores: rollout.scores.iter().filter_map(of_steps).collect(),
             reward: rollout.reward,
             advantage,
             prompt_ids: group.prompt.clone(),
@@ -121,6 +126,10 @@ impl Trace {
             columns: others.map(|(name, value)| (name.clone(), value.clone())).collect(),
         }
     }
+}
+
+fn of_steps((name, score): (&String, &Score)) -> Option<(String, Vec<f64>)> {
+    Some((name.clone(), score.steps.as_ref()?.iter().map(|step| step.value).collect()))
 }
 
 /// The groups that the rows are traces of: the rollouts of one example together, in the order of the rows, whatever
@@ -144,6 +153,20 @@ pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, Stri
         groups[at].rollouts.push(trace.rollout(format));
     }
     Ok(groups)
+}
+
+/// Of the same rows, those of each group, by their places.
+pub fn places(rows: &[Arc<Example>]) -> Vec<Vec<usize>> {
+    let mut places: Vec<Vec<usize>> = Vec::new();
+    let mut known = HashMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        let group = *known.entry(row.fields.get("example")).or_insert(places.len());
+        if group == places.len() {
+            places.push(Vec::new());
+        }
+        places[group].push(at);
+    }
+    places
 }
 
 impl Trace {

@@ -1,11 +1,14 @@
-//! Trees of completions that branch between their steps: `[rollout.tree]` (thought trees, Li et al. 2024, arXiv 2406.19949;
-//! tree sampling of reasoning paths, Chia et al. 2024, arXiv 2410.10858).
+//! Trees of completions that branch between their steps, or where votes on a rubric's questions split: `[rollout.tree]` (tree sampling of reasoning paths, Chia et al. 2024, arXiv 2410.10858).
 //!
-//! A level of all trees is one call of the engine: every path is a prompt, computed once for all its children. A path is
-//! computed again for the level below.
+//! A level of all trees is one call of the engine: every path is a prompt. What the levels above computed of it stays in the
+//! engine's store, so that a node is computed once for all that is below it.
+
+pub mod schema;
+
+pub use schema::Schema;
 
 use super::{Fork, Group, Prompted, Rollout};
-use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason};
+use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason, Store};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -28,6 +31,9 @@ pub struct TreeRollout {
     pub budget: Option<usize>,
     /// What an inner node is worth.
     pub value: Value,
+    /// How a rubric's questions are asked, for `at = "questions"`, where `depth`, `branching` and `budget` do not count:
+    /// `[rollout.tree.schema]`.
+    pub schema: Option<Box<Schema>>,
 }
 
 /// What ends a step.
@@ -38,8 +44,13 @@ pub enum At {
     Line,
     /// A blank line.
     Paragraph,
+    /// A period, exclamation or question mark before a space, or the end of a line. The token that has the space may begin the
+    /// next sentence.
+    Sentence,
     /// A number of tokens: `step_tokens`.
     Tokens,
+    /// Each question of a rubric, answered by vote.
+    Questions,
 }
 
 /// What an inner node is worth, by the rewards of the leaves below it.
@@ -57,7 +68,15 @@ pub enum Value {
 
 impl Default for TreeRollout {
     fn default() -> Self {
-        Self { at: At::Line, depth: 2, branching: 2, step_tokens: 32, budget: None, value: Value::MonteCarlo }
+        Self {
+            at: At::Line,
+            depth: 2,
+            branching: 2,
+            step_tokens: 32,
+            budget: None,
+            value: Value::MonteCarlo,
+            schema: None,
+        }
     }
 }
 
@@ -68,6 +87,15 @@ impl TreeRollout {
         if self.branching == 0 || self.depth == 0 || self.step_tokens == 0 {
             return refuse("depth, branching and step_tokens must be at least 1");
         }
+        match (&self.schema, self.at) {
+            (Some(schema), At::Questions) => return schema.validate(),
+            (Some(_), _) => {
+                return refuse(
+                    "schema: a tree over a rubric branches at its questions; set at = \"questions\"",
+                );
+            }
+            _ => {}
+        }
         if self.branching.checked_pow(self.depth as u32).is_none_or(|leaves| leaves > 4096) {
             return refuse("depth: a tree would have more than 4096 leaves; lower depth or branching");
         }
@@ -76,14 +104,21 @@ impl TreeRollout {
 
     /// Leaves of a tree, at most.
     pub fn leaves(&self) -> usize {
-        self.branching.pow(self.depth as u32)
+        match self.at {
+            At::Questions => {
+                self.schema.as_ref().map_or_else(|| Schema::default().paths, |schema| schema.paths)
+            }
+            _ => self.branching.pow(self.depth as u32),
+        }
     }
 
-    fn separator(&self) -> Option<&'static str> {
+    /// What may stand at a step's end; nothing where steps are counted in tokens.
+    fn separators(&self) -> &'static [&'static str] {
         match self.at {
-            At::Line => Some("\n"),
-            At::Paragraph => Some("\n\n"),
-            At::Tokens => None,
+            At::Line => &["\n"],
+            At::Paragraph => &["\n\n"],
+            At::Sentence => &[". ", "! ", "? ", "\n"],
+            At::Tokens | At::Questions => &[],
         }
     }
 }
@@ -120,10 +155,12 @@ pub fn grow(
 ) -> Result<(Vec<Group>, Statistics)> {
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
+    let mut store = Store::new(&policy.model);
     for level in 0..=section.depth {
         let last = level == section.depth;
-        let limits = if last { sampling.clone() } else { section.step(sampling) };
-        let mut asked = Vec::new();
+        let mut limits = if last { sampling.clone() } else { section.step(sampling) };
+        let room = |tree: usize| (policy.context() - prompts[tree].tokens.len()).min(sampling.max_new_tokens);
+        let (mut asked, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
         for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
             let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
@@ -132,6 +169,7 @@ pub fn grow(
                 let example = prompted.example.index;
                 let seeds = (0..children).map(|child| seed(example, parent, child)).collect();
                 let path = tree.path(parent).0;
+                longest = longest.max(room(index) - path.len());
                 asked.push((index, parent));
                 requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
             }
@@ -139,13 +177,13 @@ pub fn grow(
         if requests.is_empty() {
             break;
         }
-        let generated = policy.generate(&requests, &limits, progress)?;
+        limits.max_new_tokens = limits.max_new_tokens.min(longest);
+        store.keep = !last;
+        let generated = policy.generate_with(&mut store, &requests, &limits, progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {
-                let room = policy.context() - prompts[tree].tokens.len();
-                let limit = room.min(sampling.max_new_tokens);
-                trees[tree].graft(parent, child, section, (sampling, limit), last);
+                trees[tree].graft(parent, child, section, (sampling, room(tree)), last);
             }
         }
     }
@@ -188,9 +226,9 @@ impl TreeRollout {
     /// How a single step is sampled.
     fn step(&self, sampling: &Sampling) -> Sampling {
         let mut step = sampling.clone();
-        match self.separator() {
-            Some(separator) => step.stop.push(separator.to_string()),
-            None => step.max_new_tokens = self.step_tokens.min(sampling.max_new_tokens),
+        step.stop.extend(self.separators().iter().map(|separator| separator.to_string()));
+        if self.at == At::Tokens {
+            step.max_new_tokens = self.step_tokens.min(sampling.max_new_tokens);
         }
         step
     }
@@ -214,12 +252,12 @@ impl Tree {
         self.sampled += child.tokens.len();
         let room = limit - self.path(parent).0.len();
         let boundary = !last
-            && match (&child.stop, section.separator()) {
-                (StopReason::StopString(text), Some(separator)) => {
-                    text == separator && !sampling.stop.iter().any(|stop| stop == separator)
+            && match &child.stop {
+                StopReason::StopString(text) => {
+                    section.separators().contains(&text.as_str()) && !sampling.stop.contains(text)
                 }
-                (StopReason::Length, None) => child.tokens.len() == section.step_tokens,
-                _ => false,
+                StopReason::Length => section.at == At::Tokens && child.tokens.len() == section.step_tokens,
+                StopReason::Eos(_) => false,
             };
         let mut stop = (!boundary).then_some(child.stop);
         if child.tokens.len() > room || (boundary && child.tokens.len() == room) {
@@ -268,7 +306,7 @@ impl Tree {
             let forks = self.way(at).into_iter().map(|node| {
                 end += self.nodes[node].tokens.len();
                 let bytes = policy.tokenizer.decode(&tokens[..end]).trim_end_matches('\u{FFFD}').len();
-                Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0 }
+                Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }
             });
             let forks: Vec<Fork> = forks.collect();
             Rollout { forks, ..Rollout::new(tokens, text, logprobs, stop, format) }

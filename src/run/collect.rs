@@ -10,6 +10,9 @@ use std::time::Instant;
 
 /// Collects from step `done` + 1 to the stage's last.
 pub fn collect(lesson: &Collect, opened: &mut Opened, session: &mut Session, done: usize) -> Result<()> {
+    if let Some(saved) = session.saved(&opened.name, opened.round)? {
+        opened.tokens = saved.state.progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
+    }
     for step in done + 1..=opened.steps {
         let began = Instant::now();
         let mut metrics = Metrics::default();

@@ -1,6 +1,7 @@
 //! From a recipe to a trained policy: the command line, the stages in their order, the training loop.
 
 mod collect;
+mod pictures;
 mod places;
 mod plan;
 mod session;

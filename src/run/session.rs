@@ -3,17 +3,17 @@
 use super::places::{PAIRS, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
-use super::{collect, run_name, star, summary, train};
+use super::{collect, pictures, run_name, star, summary, train};
 use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval;
-use crate::log::{Board, JsonLines, Metrics, Show, plot, table, tree};
+use crate::log::{Board, JsonLines, Metrics, Show, table};
 use crate::loops::Loop;
 use crate::optim::AdamW;
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
 use crate::reward::Registry;
-use crate::rollout::Trace;
+use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -95,7 +95,15 @@ impl Session {
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Star(lesson) => {
                 star::star(&lesson, &mut opened, self)?;
-                self.picture(&opened)?;
+                let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref()).unwrap_or("class");
+                let name = label(&opened.name, opened.round);
+                pictures::rounds(
+                    self.dir.path(),
+                    &name,
+                    &self.evaluations()?,
+                    (&opened.name, opened.round),
+                    by,
+                )?;
             }
             Loop::Evaluate(_) => {
                 self.evaluate(&mut opened, 1)?;
@@ -177,7 +185,7 @@ impl Session {
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
         if opened.stage.log.traces || opened.stage.lesson.keeps_traces() {
-            files.traces.append(traces)?;
+            files.traces.append(&leaves::lines(traces))?;
         }
         if let Some(board) = &mut files.board {
             board.add(metrics.iter(), step);
@@ -186,7 +194,10 @@ impl Session {
         let log = &opened.stage.log;
         if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
             files.show.samples(traces, log.samples);
-            self.tree(opened, step, traces)?;
+            let name = format!("{}-{step:06}", label(&opened.name, opened.round));
+            if let Some(lines) = pictures::tree(self.dir.path(), &name, traces)? {
+                files.show.print(&lines);
+            }
         }
         Ok(())
     }
@@ -202,7 +213,7 @@ impl Session {
     /// Evaluates the policy after `step` steps.
     pub fn evaluate(&mut self, opened: &mut Opened, step: usize) -> Result<()> {
         let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else { return Ok(()) };
-        let context = &opened.context;
+        let context = &mut opened.context;
         let report = match &opened.stage.lesson {
             Loop::Prm(prm) => prm.evaluate(
                 &context.policy,
@@ -212,15 +223,21 @@ impl Session {
                 context.tokens_per_microbatch,
             )?,
             _ => eval::evaluate(
-                &context.policy,
+                &mut eval::Answering {
+                    policy: &context.policy,
+                    sampling: &context.sampling,
+                    format: &context.format,
+                    rollout: &context.rollout,
+                    rewards: &mut context.rewards,
+                    budget: context.tokens_per_microbatch,
+                },
                 &opened.held_out,
                 config,
-                &context.sampling,
                 seed::derive(&[self.seed, seed::of_text("eval")]),
-                &context.format,
                 &mut files.show.sampling("evaluating"),
             )?,
         };
+        pictures::by_number(self.dir.path(), &label(&opened.name, opened.round), &report)?;
         let mut metrics = Metrics::default();
         for (name, value) in report.metrics() {
             metrics.set(&name, value);
@@ -231,6 +248,7 @@ impl Session {
             board.add(metrics.iter(), step);
         }
         files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
+        pictures::reliability(self.dir.path(), &label(&opened.name, opened.round), &report)?;
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
@@ -264,36 +282,6 @@ impl Session {
         let progress = self.progress(opened, step, step == opened.steps);
         self.dir.save(&progress, None, |_| Ok(()))?;
         self.dir.prune(&opened.stage.checkpoint)
-    }
-
-    /// Shows the first tree of a step's rollouts, where they are leaves of some, and draws it: `trees/<stage>-<step>.svg`.
-    fn tree(&self, opened: &Opened, step: usize, traces: &[Trace]) -> Result<()> {
-        let Some(first) = traces.iter().find(|trace| !trace.forks.is_empty()) else { return Ok(()) };
-        let leaves: Vec<&Trace> = traces.iter().filter(|trace| trace.example == first.example).collect();
-        if let (Some(files), Some(lines)) = (&self.files, tree::lines(&leaves)) {
-            files.show.print(&lines);
-        }
-        let folder = self.dir.path().join("trees");
-        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        let path = folder.join(format!("{}-{step:06}.svg", label(&opened.name, opened.round)));
-        let svg = tree::picture(&leaves)
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
-        svg.map_or(Ok(()), |svg| write_atomic(&path, svg.as_bytes()))
-    }
-
-    /// Draws the accuracy by round of a stage whose loop has rounds: `<stage>-accuracy.svg`.
-    fn picture(&self, opened: &Opened) -> Result<()> {
-        let evaluations = self.evaluations()?;
-        let ours = |stage: &&Vec<&Evaluation>| {
-            stage.iter().all(|e| e.stage == opened.name && e.round == opened.round)
-        };
-        let stages = summary::by_round(&evaluations);
-        let Some(stage) = stages.iter().find(ours) else { return Ok(()) };
-        let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref()).unwrap_or("class");
-        let path = self.dir.path().join(format!("{}-accuracy.svg", label(&opened.name, opened.round)));
-        let svg = plot::accuracy(&[summary::panel(stage, by)])
-            .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
-        write_atomic(&path, svg.as_bytes())
     }
 
     /// Prints what the evaluations say, and where everything is.

@@ -55,13 +55,15 @@ impl Opened {
             Loop::Dpo(dpo) if !dpo.online => {
                 Some(dpo.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
             }
+            Loop::Sft(sft) => {
+                Some(sft.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
+            }
             Loop::Prm(prm) => Some(prm.prepare(data.load(Split::Train, hub, run_seed)?, &data.format)?),
             _ => Some(data.load(Split::Train, hub, run_seed)?),
         };
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        let writer =
-            stage.rollout.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
+        let needs = stage.rollout.needs()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -111,7 +113,7 @@ impl Opened {
             questions,
             rewards,
             rollout: stage.rollout.clone(),
-            writer,
+            needs,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),

@@ -1,6 +1,7 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
 use crate::eval::Report;
+use crate::eval::search::Search;
 use crate::log::plot::{Curve, Panel};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,6 +99,15 @@ pub fn panel(stage: &[&Evaluation], by: &str) -> Panel {
     Panel { title, curves: curves.into_values().collect() }
 }
 
+/// Accuracy against the number of completions as a picture: a curve a kind of search.
+pub fn by_number(title: &str, search: &Search) -> Panel {
+    let curve = |(name, points): (&String, &BTreeMap<usize, f64>)| Curve {
+        name: name.clone(),
+        points: points.iter().map(|(n, share)| (*n, (*share, *share, *share))).collect(),
+    };
+    Panel { title: title.to_string(), curves: search.accuracy.iter().map(curve).collect() }
+}
+
 /// Header and rows: one column a point, one row a class and one for all questions, then lengths.
 pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
     let header = std::iter::once(String::new()).chain(points.iter().map(|point| point.title())).collect();
@@ -128,12 +138,28 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         let r = &p.report;
         format!("{} [{}, {}]", percent(r.accuracy), percent(r.interval.0), percent(r.interval.1))
     }));
+    if points.iter().any(|p| p.report.agreement.is_some()) {
+        let show = |value: Option<f64>| value.map_or("–".to_string(), |value| format!("{value:.3}"));
+        rows.push(row("macro-F1", &|p| show(p.report.agreement.map(|agreement| agreement.macro_f1))));
+        rows.push(row("quadratic weighted kappa", &|p| show(p.report.agreement.and_then(|a| a.kappa))));
+    }
     let ks: BTreeSet<usize> =
         points.iter().flat_map(|p| p.report.pass_at.keys().copied()).filter(|k| *k > 1).collect();
     for k in ks {
         let show = |v: Option<&f64>| v.map_or("–".to_string(), |v| percent(*v));
         rows.push(row(&format!("pass@{k}"), &|p| show(p.report.pass_at.get(&k))));
         rows.push(row(&format!("maj@{k}"), &|p| show(p.report.majority_at.get(&k))));
+    }
+    let searched: BTreeSet<(usize, &String)> = points
+        .iter()
+        .filter_map(|p| p.report.search.as_ref())
+        .flat_map(|search| search.accuracy.keys().map(|kind| (search.n, kind)))
+        .collect();
+    for (n, kind) in searched {
+        rows.push(row(&format!("{kind}@{n}"), &|p| {
+            let search = p.report.search.as_ref();
+            search.and_then(|search| search.accuracy.get(kind)?.get(&n)).map_or("–".into(), |v| percent(*v))
+        }));
     }
     rows.push(row("tokens, right answers", &|p| length(p.report.length_correct)));
     rows.push(row("tokens, wrong answers", &|p| length(p.report.length_wrong)));

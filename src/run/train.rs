@@ -28,6 +28,9 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
     if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
         session.evaluate(opened, 0)?;
     }
+    if opened.steps == 0 {
+        return session.mark(opened, 0);
+    }
     for step in start + 1..=opened.steps {
         let lr = opened.stage.optim.lr(step - 1, opened.steps);
         if lesson.begins_anew(&opened.context, step) {

@@ -8,6 +8,7 @@ pub mod consistency;
 pub mod curriculum;
 pub mod quantile;
 pub mod reduce;
+pub mod vote;
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub struct Candidate<'a> {
     pub rating: Option<f64>,
     /// Whether it is the row's own completion rather than a rollout.
     pub gold: bool,
+    /// The share of votes for it, where it is a path through a rubric's questions.
+    pub confidence: Option<f64>,
 }
 
 /// What became of a group.

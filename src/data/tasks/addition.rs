@@ -1,6 +1,6 @@
 //! n-digit addition with a scratchpad rationale, the first task of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 
-use super::faults::{Fault, Faults, lines};
+use super::faults::{Fault, Faults, critique, lines};
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
@@ -83,7 +83,17 @@ impl Addition {
             row.fields.insert("turn".to_string(), json!(turn));
             if let Some(faults) = &self.faults {
                 let fault = faults.of_row(row.line, seed);
-                let lines = lines(pair.0, pair.1, fault, seed::derive(&[seed, row.line as u64]));
+                let seed = seed::derive(&[seed, row.line as u64]);
+                if faults.critiques {
+                    let critique = critique(pair.0, pair.1, fault, seed);
+                    row.fields.insert("previous".to_string(), json!(critique.previous));
+                    row.fields.insert("step".to_string(), json!(critique.step));
+                    row.fields.insert("rationale".to_string(), json!(critique.rationale));
+                    row.fields.insert("answer".to_string(), json!(if critique.right { "yes" } else { "no" }));
+                    row.fields.insert("fault".to_string(), json!(fault.map_or("none", Fault::name)));
+                    return row;
+                }
+                let lines = lines(pair.0, pair.1, fault, seed);
                 row.fields.insert("labels".to_string(), json!(lines.labels(faults.labels)));
                 row.fields
                     .insert("first_error".to_string(), json!(lines.first_error.map_or(-1, |e| e as i64)));

@@ -16,6 +16,11 @@ pub struct Faults {
     pub share: f64,
     /// Who labels the lines.
     pub labels: Labels,
+    /// Make each row a question about one line, the training data of a model that writes critiques: columns `previous` (the lines before
+    /// it, which are right), `step`, `rationale` (the line as it should be) and `answer`, `yes` or `no`. In a row with a fault it
+    /// is the first wrong line, in others any.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub critiques: bool,
 }
 
 /// Who labels the lines.
@@ -31,7 +36,7 @@ pub enum Labels {
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { share: 0.5, labels: Labels::Truth }
+        Self { share: 0.5, labels: Labels::Truth, critiques: false }
     }
 }
 
@@ -142,9 +147,56 @@ pub fn lines(a: u64, b: u64, fault: Option<Fault>, seed: u64) -> Lines {
     found
 }
 
+/// A line of a scratchpad, and what is to be said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Critique {
+    /// The lines before it, each with its end.
+    pub previous: String,
+    /// The line.
+    pub step: String,
+    /// The line as it should be, without the marker of an answer.
+    pub rationale: String,
+    /// Whether it is right.
+    pub right: bool,
+}
+
+/// The critique of one line of the scratchpad of `a + b` with `fault`: the first wrong line, or where none is, one drawn from `seed`.
+///
+/// ```
+/// use rationale::data::tasks::faults::critique;
+/// let critique = critique(4, 5, None, 3);
+/// assert!(critique.right && ["4+5+0=9: 9", "#### 9"].contains(&critique.step.as_str()));
+/// ```
+pub fn critique(a: u64, b: u64, fault: Option<Fault>, seed: u64) -> Critique {
+    let (written, right) = (lines(a, b, fault, seed), lines(a, b, None, seed).steps);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(&[seed, seed::of_text("critique")]));
+    let at = written.first_error.unwrap_or_else(|| below(&mut rng, right.len() as u64) as usize);
+    Critique {
+        previous: written.steps[..at].iter().map(|line| format!("{line}\n")).collect(),
+        step: written.steps[at].clone(),
+        rationale: right[at].trim_start_matches("#### ").to_string(),
+        right: written.first_error.is_none(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_critique_says_how_the_line_should_be() {
+        for seed in 0..50 {
+            let wrong = critique(348, 927, Some(Fault::Sum), seed);
+            assert!(!wrong.right && wrong.step != wrong.rationale);
+            assert!(lines(348, 927, None, 0).steps.join("\n").starts_with(wrong.previous.trim_end()));
+            let right = critique(348, 927, None, seed);
+            assert!(right.right && right.step.trim_start_matches("#### ") == right.rationale);
+        }
+        // A line that stands twice: the next one is what should have come.
+        let repeat = (0..50).map(|seed| critique(12, 34, Some(Fault::Repeat), seed));
+        let first = repeat.into_iter().find(|critique| critique.step == "2+4+0=6: 6").unwrap();
+        assert_eq!((first.previous.as_str(), first.rationale.as_str()), ("2+4+0=6: 6\n", "1+3+0=4: 46"));
+    }
 
     #[test]
     fn each_fault_is_what_its_name_says() {

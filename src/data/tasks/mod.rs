@@ -2,6 +2,8 @@
 
 pub mod addition;
 pub mod faults;
+pub mod marking;
+pub mod planted;
 pub mod shop;
 
 use super::Split;
@@ -15,6 +17,10 @@ use serde::{Deserialize, Serialize};
 pub enum Task {
     /// n-digit addition with a scratchpad.
     Addition(addition::Addition),
+    /// Short answers marked by a rubric.
+    Marking(marking::Marking),
+    /// A sequence with a hidden one in it.
+    Planted(planted::Planted),
     /// A shopper's next action.
     Shop(shop::Shop),
 }
@@ -24,6 +30,8 @@ impl Task {
     pub fn name(&self) -> &'static str {
         match self {
             Task::Addition(_) => "addition",
+            Task::Marking(_) => "marking",
+            Task::Planted(_) => "planted",
             Task::Shop(_) => "shop",
         }
     }
@@ -32,6 +40,8 @@ impl Task {
     pub fn alphabet(&self) -> &'static str {
         match self {
             Task::Addition(_) => addition::ALPHABET,
+            Task::Marking(_) => marking::ALPHABET,
+            Task::Planted(_) => planted::ALPHABET,
             Task::Shop(_) => shop::ALPHABET,
         }
     }
@@ -40,6 +50,8 @@ impl Task {
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         match self {
             Task::Addition(addition) => addition.rows(split, seed),
+            Task::Marking(marking) => marking.rows(split, seed),
+            Task::Planted(planted) => planted.rows(split, seed),
             Task::Shop(shop) => shop.rows(split, seed),
         }
     }

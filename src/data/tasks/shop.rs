@@ -32,6 +32,8 @@ pub struct Shop {
     pub items: usize,
     /// Share of the rows that end the session.
     pub terminate: f64,
+    /// Of those, share of the rows that end it though something on the page would do: nobody can tell them from rows that click.
+    pub leaves: f64,
     /// Share of the rows that click; the rest type.
     pub click: f64,
     /// Give rows a rationale: the results up to the one that is clicked, each with what is against it.
@@ -40,7 +42,7 @@ pub struct Shop {
 
 impl Default for Shop {
     fn default() -> Self {
-        Self { train: 4000, eval: 400, items: 3, terminate: 0.6, click: 0.25, rationale: true }
+        Self { train: 4000, eval: 400, items: 3, terminate: 0.6, leaves: 0.0, click: 0.25, rationale: true }
     }
 }
 
@@ -58,6 +60,8 @@ struct Session {
     wants: &'static str,
     has: u64,
     items: Vec<Item>,
+    /// Ends whatever is on the page.
+    leaves: bool,
 }
 
 impl Shop {
@@ -92,6 +96,9 @@ impl Shop {
             _ if !(self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0) => {
                 wrong("`terminate` and `click` are shares: from 0, and 1 at most together")
             }
+            _ if !(0.0..=self.terminate).contains(&self.leaves) => {
+                wrong("`leaves` is a part of `terminate`: from 0, and that at most")
+            }
             _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
             _ => Ok(()),
         }
@@ -100,15 +107,15 @@ impl Shop {
     /// A session of the class that `class`, from 0 to 1, falls into.
     fn session(&self, class: f64, rng: &mut ChaCha8Rng) -> Session {
         let (wants, has) = (THINGS[below(rng, 8) as usize], 2 + below(rng, 7));
-        let (ends, clicks) = (class < self.terminate, class < self.terminate + self.click);
-        if !clicks {
-            return Session { wants, has, items: vec![] };
+        let (leaves, ends) = (class < self.leaves, class < self.terminate);
+        if class >= self.terminate + self.click {
+            return Session { wants, has, items: vec![], leaves };
         }
         loop {
             let mut letters: Vec<u8> = (b'a'..=b'z').collect();
             let items = (0..self.items).map(|_| item(wants, &mut letters, rng)).collect::<Vec<_>>();
-            let session = Session { wants, has, items };
-            if session.chosen().is_none() == ends {
+            let session = Session { wants, has, items, leaves };
+            if session.chosen().is_none() == (ends && !leaves) {
                 return session;
             }
         }
@@ -175,8 +182,10 @@ impl Session {
             _ if self.items.is_empty() => {
                 ("type_and_submit", format!("{{\"type\":\"type_and_submit\",\"text\":\"{}\"}}", self.wants))
             }
-            Some(item) => ("click", format!("{{\"type\":\"click\",\"name\":\"{}\"}}", item.name)),
-            None => ("terminate", "{\"type\":\"terminate\"}".to_string()),
+            Some(item) if !self.leaves => {
+                ("click", format!("{{\"type\":\"click\",\"name\":\"{}\"}}", item.name))
+            }
+            _ => ("terminate", "{\"type\":\"terminate\"}".to_string()),
         }
     }
 }
@@ -197,11 +206,14 @@ mod tests {
     fn the_first_that_the_money_buys_is_clicked() {
         let item = |name: &str, thing, price| Item { name: name.into(), thing, price };
         let items = vec![item("k", "mug", 7), item("p", "cup", 1), item("a", "mug", 4), item("b", "mug", 1)];
-        let mut session = Session { wants: "mug", has: 4, items };
+        let mut session = Session { wants: "mug", has: 4, items, leaves: false };
         assert_eq!(session.question(), "mug 4\nk mug 7\np cup 1\na mug 4\nb mug 1");
         assert_eq!(session.rationale(), "k mug 7 dear\np cup 1 other\na mug 4 yes");
         assert_eq!(session.action(), ("click", r#"{"type":"click","name":"a"}"#.into()));
-        session.has = 0;
+        session.leaves = true;
+        assert_eq!(session.rationale(), "k mug 7 dear\np cup 1 other\na mug 4 yes");
+        assert_eq!(session.action(), ("terminate", r#"{"type":"terminate"}"#.into()));
+        (session.has, session.leaves) = (0, false);
         assert_eq!(session.rationale(), "k mug 7 dear\np cup 1 other\na mug 4 dear\nb mug 1 dear");
         assert_eq!(session.action(), ("terminate", r#"{"type":"terminate"}"#.into()));
         session.items.clear();
@@ -231,6 +243,17 @@ mod tests {
                     .all(|f| text(row, f).chars().all(|c| ALPHABET.contains(c)))
             );
         }
+    }
+
+    #[test]
+    fn some_leave_what_would_do() {
+        let rows = Shop { leaves: 0.35, ..Shop::default() }.rows(Split::Train, 3).unwrap();
+        let leaves =
+            |row: &&Row| text(row, "class") == "terminate" && text(row, "rationale").ends_with("yes");
+        let share = rows.iter().filter(leaves).count() as f64 / 4000.0;
+        assert!((share - 0.35).abs() < 0.024, "{share}");
+        let error = Shop { leaves: 0.7, ..Shop::default() }.rows(Split::Eval, 0).unwrap_err().to_string();
+        assert!(error.contains("`leaves` is a part of `terminate`"), "{error}");
     }
 
     #[test]

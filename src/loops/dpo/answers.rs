@@ -35,6 +35,26 @@ fn split<'a>(format: &Format, text: &'a str) -> Option<(&'a str, &'a str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Init;
+    use tch::{Device, Kind};
+
+    #[test]
+    fn one_answer_is_read_after_two_rationales() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let ids = |text: &str| policy.tokenizer.encode(text).unwrap();
+        let of = |completions| answers(&policy, &Format::default(), &[1, 2], completions).unwrap();
+        let after = |rationale: &str, answer: &str| {
+            Sequence::new(&[&[1, 2], &ids(rationale)[..]].concat(), &policy.completion(answer).unwrap())
+        };
+        let found = of(["so\n#### 5", "but no\n#### 6"]).unwrap();
+        let expected = [after("so\n", "#### 5"), after("but no\n", "#### 5"), after("but no\n", "#### 6")];
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!((&found.tokens, found.prompt), (&expected.tokens, expected.prompt));
+        }
+        assert_eq!(found.len(), 3);
+        assert!(of(["so\n#### 5", "but"]).is_none());
+    }
 
     #[test]
     fn a_completion_is_a_rationale_then_an_answer() {

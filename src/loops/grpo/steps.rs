@@ -106,9 +106,52 @@ fn steps_of(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::advantage::StepRewards;
+    use crate::advantage::steps::{Form, StepBaseline};
+    use crate::advantage::{StepCredit, StepRewards};
     use crate::reward::tests::group;
-    use crate::rollout::CutValue;
+    use crate::rollout::{CutValue, Score, StepScore};
+
+    /// Two steps of two tokens, a separator behind each, then the end of sequence.
+    fn scored_group(scores: [f64; 2]) -> Group {
+        let mut scored = group(None, &[], &["ab\ncd\n."]);
+        let step = |index: usize| StepScore { value: scores[index], tokens: 3 * index..3 * index + 2 };
+        let score = Score { value: 0.0, steps: Some(vec![step(0), step(1)]) };
+        scored.rollouts[0].scores.insert("process".into(), score);
+        scored
+    }
+
+    fn by_token(credit: StepCredit) -> Vec<f32> {
+        let grpo = Grpo { steps: Some(credit), ..Grpo::default() };
+        let found = grpo.by_token(&scored_group([0.75, 0.25]), &[2.0], &mut Metrics::default());
+        found.unwrap().unwrap().remove(0)
+    }
+
+    #[test]
+    fn outcome_and_weighted_steps_add_up_and_separators_get_neither() {
+        let credit = |form, mask_separators| StepCredit {
+            form,
+            mask_separators,
+            weight: 0.5,
+            baseline: StepBaseline::None,
+            ..StepCredit::default()
+        };
+        // Outcome 2 and half of the returns 1 and ¼; nothing at the separator between two steps. What follows the last step has the
+        // outcome alone: whether to end there is the policy's to learn.
+        assert_eq!(by_token(credit(Form::Sum, true)), [2.5, 2.5, 0.0, 2.125, 2.125, 2.0, 2.0]);
+        assert_eq!(by_token(credit(Form::Sum, false)), [2.5, 2.5, 2.0, 2.125, 2.125, 2.0, 2.0]);
+        // Progress from ¾, the group's first value: 0 and −½.
+        assert_eq!(by_token(credit(Form::Progress, true)), [2.0, 2.0, 0.0, 1.75, 1.75, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn a_reward_that_says_nothing_of_steps_is_named() {
+        let grpo = Grpo {
+            steps: Some(StepCredit { reward: "answer".into(), ..StepCredit::default() }),
+            ..Grpo::default()
+        };
+        let error = grpo.by_token(&scored_group([0.5, 0.5]), &[0.0], &mut Metrics::default()).unwrap_err();
+        assert!(error.to_string().contains("example row:7") && error.to_string().contains("[reward.answer]"));
+    }
 
     #[test]
     fn equal_rewards_teach_where_steps_differ() {

@@ -1,6 +1,6 @@
 //! How well the reward model judges held-out rows.
 
-use super::item::{Item, Made};
+use super::item::{Item, Made, Seen};
 use super::{Prm, rows};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
@@ -65,7 +65,12 @@ impl Prm {
                 steps.labels.iter().map(|label| label.map(|label| label >= 0.5)).collect();
             let last = labels.len() - one.places.len();
             let first_error = steps.first_error().filter(|_| last == 0);
-            judged.push(Judged { scores: vec![], labels: labels[last..].to_vec(), first_error, class });
+            let mut lengths: Vec<usize> = steps.texts.iter().map(String::len).collect();
+            if last > 0 {
+                lengths = vec![lengths.iter().sum()];
+            }
+            let labels = labels[last..].to_vec();
+            judged.push(Judged { scores: vec![], lengths, labels, first_error, class });
             laid.push(one);
         }
         let scores = self.reading().scores(&policy.model, &laid, budget)?;
@@ -88,7 +93,9 @@ impl Prm {
     ) -> Result<Process> {
         let (mut won, mut all) = (0, 0);
         for row in held_out {
-            let Made::Item(Item { sequences, places, targets, .. }) = self.item(policy, row, format)? else {
+            let Made::Item(Item { sequences, places, targets, .. }) =
+                self.item(policy, row, format, &mut Seen::default())?
+            else {
                 continue;
             };
             let laid: Vec<Laid> = sequences
@@ -112,7 +119,7 @@ fn best(values: &[f64]) -> Option<usize> {
     (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]))
 }
 
-fn not_finite(id: &str) -> Error {
+pub(super) fn not_finite(id: &str) -> Error {
     Error::Model(format!(
         "example {id}: the reward model's score is not a finite number; its weights have broken in training: take an \
          earlier checkpoint, and a lower optim.lr or policy.dtype = \"f32\""

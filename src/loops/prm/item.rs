@@ -8,10 +8,13 @@ use crate::policy::Policy;
 use crate::policy::reward_model::Laid;
 use crate::rationale::Format;
 use crate::rollout::Prompted;
+use std::collections::HashSet;
 
 /// A completion with its labels; the two of a pair, or the several of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
+    /// The example that it is made of.
+    pub(super) id: String,
     /// The tokens.
     pub(super) sequences: Vec<Sequence>,
     /// Where each sequence is judged.
@@ -25,14 +28,14 @@ pub struct Item {
 }
 
 impl Item {
-    fn of(laid: Vec<Laid>, targets: Vec<f64>) -> Self {
+    fn of(id: &str, laid: Vec<Laid>, targets: Vec<f64>) -> Self {
         let weights = vec![1.0; targets.len()];
         let (mut sequences, mut places) = (Vec::new(), Vec::new());
         for Laid { tokens, places: at, prompt } in laid {
             sequences.push(Sequence { tokens, prompt });
             places.push(at);
         }
-        Self { sequences, places, targets, weights, margin: 0.0 }
+        Self { id: id.to_string(), sequences, places, targets, weights, margin: 0.0 }
     }
 
     /// What the update's loss is divided by for it.
@@ -46,13 +49,23 @@ pub(super) enum Made {
     Item(Item),
     TooLong,
     Cut(Item),
+    Unlabelled,
 }
+
+/// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
+pub(super) type Seen = HashSet<(Vec<u32>, Vec<String>)>;
 
 impl Prm {
     /// What the row teaches, tokenised.
-    pub(super) fn item(&self, policy: &Policy, row: &Prompted, format: &Format) -> Result<Made> {
+    pub(super) fn item(
+        &self,
+        policy: &Policy,
+        row: &Prompted,
+        format: &Format,
+        seen: &mut Seen,
+    ) -> Result<Made> {
         match self.learns {
-            Learns::Steps | Learns::Outcome => self.labelled(policy, row, format),
+            Learns::Steps | Learns::Outcome => self.labelled(policy, row, format, seen),
             Learns::Pairs => self.pair(policy, row),
             Learns::Lists => self.list(policy, row),
         }
@@ -62,8 +75,20 @@ impl Prm {
         self.max_tokens.unwrap_or(usize::MAX).min(policy.context())
     }
 
-    fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format) -> Result<Made> {
-        let steps = rows::read(&row.example, self, format)?.taught(self);
+    fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format, seen: &mut Seen) -> Result<Made> {
+        let mut steps = rows::read(&row.example, self, format)?.taught(self);
+        if self.dedup && row.example.fields.contains_key("cuts") {
+            steps.labels.iter_mut().enumerate().filter(|(_, label)| label.is_some()).for_each(
+                |(at, label)| {
+                    if !seen.insert((row.tokens.clone(), steps.texts[..=at].to_vec())) {
+                        *label = None;
+                    }
+                },
+            );
+        }
+        if steps.labels.iter().all(Option::is_none) {
+            return Ok(Made::Unlabelled);
+        }
         let reading = self.reading();
         let whole = super::Reading { judges: super::Judges::Steps, ..reading.clone() };
         let mut laid = whole.lay(&policy.tokenizer, &row.tokens, &steps.texts)?;
@@ -87,7 +112,7 @@ impl Prm {
         }
         laid.tokens.truncate(laid.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
         laid.places = places;
-        let item = Item::of(vec![laid], targets);
+        let item = Item::of(&row.example.id, vec![laid], targets);
         Ok(if cut { Made::Cut(item) } else { Made::Item(item) })
     }
 
@@ -99,7 +124,7 @@ impl Prm {
             )));
         };
         let lay = |text: &str| self.whole(policy, row, text);
-        let item = Item::of(vec![lay(&chosen.text)?, lay(&rejected.text)?], vec![1.0, 0.0]);
+        let item = Item::of(&row.example.id, vec![lay(&chosen.text)?, lay(&rejected.text)?], vec![1.0, 0.0]);
         self.fitting(policy, row, Item { margin: *margin, ..item })
     }
 
@@ -107,7 +132,8 @@ impl Prm {
         let worth = worths(&row.example)
             .map_err(|what| Error::Data(format!("example {}: {what}", row.example.id)))?;
         let laid = row.example.completions.iter().map(|text| self.whole(policy, row, text));
-        self.fitting(policy, row, Item::of(laid.collect::<Result<_>>()?, worth))
+        let item = Item::of(&row.example.id, laid.collect::<Result<_>>()?, worth);
+        self.fitting(policy, row, item)
     }
 
     fn whole(&self, policy: &Policy, row: &Prompted, text: &str) -> Result<Laid> {
@@ -144,6 +170,12 @@ fn worths(example: &Example) -> std::result::Result<Vec<f64>, String> {
     }
 }
 
+/// The share of labels that say right.
+pub(super) fn right(items: &[Item]) -> f64 {
+    let all = || items.iter().flat_map(|item| &item.targets);
+    all().filter(|target| **target >= 0.5).count() as f64 / all().count().max(1) as f64
+}
+
 /// Weighs the labels so that right and wrong ones count alike: n / (2 · n of the class).
 pub(super) fn balance(items: &mut [Item], balance: Balance) {
     let right = |target: f64| target >= 0.5;
@@ -169,7 +201,7 @@ mod tests {
         // Three right, one wrong: 4/(2·3) and 4/(2·1).
         let item = |targets: &[f64]| Item {
             weights: vec![1.0; targets.len()],
-            ..Item::of(vec![], targets.to_vec())
+            ..Item::of("", vec![], targets.to_vec())
         };
         let mut items = vec![item(&[1.0, 1.0]), item(&[0.75, 0.0])];
         balance(&mut items, Balance::None);

@@ -5,9 +5,10 @@ mod evaluate;
 mod item;
 pub mod rows;
 mod section;
+mod traces;
 
 pub use item::Item;
-pub use section::{Balance, Continuations, HeadKind, Learns, Neutral, Prm, TooLong, Train};
+pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
 use super::{Batch, Context, Lesson, Update};
 use crate::data::{Dataset, Example};
@@ -18,7 +19,8 @@ use crate::model::{Grad, Head, Model, Sequence};
 use crate::policy::Policy;
 use crate::policy::reward_model::{Judges, Reading};
 use crate::rationale::Format;
-use item::Made;
+use evaluate::not_finite;
+use item::{Made, Seen};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -29,11 +31,16 @@ pub struct State {
     reading: Option<Reading>,
     /// By the example's place in the data.
     items: HashMap<usize, Item>,
+    /// The share of rows of which two labellers say the same.
+    agreeing: Option<f64>,
+    /// The share of labels that say right.
+    right: f64,
 }
 
 impl Prm {
     /// The rows without repetitions, each checked.
-    pub fn prepare(&self, rows: Dataset, format: &Format) -> Result<Dataset> {
+    pub fn prepare(&mut self, rows: Dataset, format: &Format) -> Result<Dataset> {
+        let rows = self.agreeing(rows, format)?;
         let labelled = !self.compares();
         let (mut seen, mut examples) = (HashSet::new(), Vec::new());
         for example in rows.examples {
@@ -50,6 +57,29 @@ impl Prm {
             }
         }
         Ok(Dataset { name: rows.name, examples })
+    }
+
+    /// The rows of which both labellers name the same first error, where there are to be two.
+    fn agreeing(&mut self, rows: Dataset, format: &Format) -> Result<Dataset> {
+        if self.labels != Labeller::Consensus {
+            return Ok(rows);
+        }
+        let (all, mut kept) = (rows.examples.len(), Vec::new());
+        for example in rows.examples {
+            let agree = traces::agree(&example, self, format)
+                .map_err(|what| Error::Data(format!("example {}: {what}", example.id)))?;
+            kept.extend(agree.then_some(example));
+        }
+        if kept.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: continuations and [reward.{}] agree on the first error of none of {all} rows; see whether the judge \
+                 counts steps as its prompt says, or use loop.prm.labels = \"continuations\"",
+                rows.name, self.judge
+            )));
+        }
+        tracing::info!("continuations and judge agree on the first error of {} of {all} rows", kept.len());
+        self.state.agreeing = Some(kept.len() as f64 / all as f64);
+        Ok(Dataset { name: rows.name, examples: kept })
     }
 
     /// Works out the head and the separator, gives the model its head where it has none that fits, and says what trains.
@@ -151,9 +181,21 @@ impl Prm {
     }
 }
 
+/// The first of `items` of which the head says something that is no number; the loss of them all is `loss`.
+fn broken(items: &[&Item], logits: &Tensor, loss: f64) -> Error {
+    let finite: Vec<f32> = Vec::try_from(logits.sum_dim_intlist(1, false, Kind::Float)).unwrap_or_default();
+    let ids = items.iter().flat_map(|item| item.places.iter().flatten().map(|_| item.id.as_str()));
+    match ids.zip(finite).find(|(_, sum)| !sum.is_finite()) {
+        Some((id, _)) => not_finite(id),
+        None => {
+            Error::Model(format!("the loss of example {} and others is {loss}; lower optim.lr", items[0].id))
+        }
+    }
+}
+
 /// Refuses labels that are all of one kind: whatever is said of every step is then right.
-fn two_classes(items: &[(String, Item)]) -> Result<()> {
-    let mut labels = items.iter().flat_map(|(id, item)| item.targets.iter().map(move |t| (id, *t >= 0.5)));
+fn two_classes(items: &[Item]) -> Result<()> {
+    let mut labels = items.iter().flat_map(|item| item.targets.iter().map(move |t| (&item.id, *t >= 0.5)));
     let Some((first, right)) = labels.next() else {
         return Err(Error::Data(
             "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
@@ -173,31 +215,39 @@ impl Lesson for Prm {
     type Item = Item;
 
     fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        let (mut made, mut indices, mut cut, mut dropped) = (Vec::new(), Vec::new(), 0, 0);
+        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+        let (mut cut, mut dropped) = (Vec::new(), Vec::new());
         for row in &context.questions.all {
-            let item = match self.item(&context.policy, row, &context.format)? {
+            let id = &row.example.id;
+            let item = match self.item(&context.policy, row, &context.format, &mut seen)? {
                 Made::Item(item) => item,
                 Made::Cut(item) => {
-                    cut += 1;
+                    cut.push(id);
                     item
                 }
                 Made::TooLong => {
-                    dropped += 1;
+                    dropped.push(id);
                     continue;
                 }
+                Made::Unlabelled => continue,
             };
-            made.push((row.example.id.clone(), item));
+            made.push(item);
             indices.push(row.example.index);
         }
-        if cut + dropped > 0 {
-            tracing::warn!(
-                "{cut} rows are longer than loop.prm.max_tokens and were cut, {dropped} were left out"
-            );
+        for (rows, what) in [(&cut, "cut, and their last labels lost"), (&dropped, "left out")] {
+            if let Some(first) = rows.first() {
+                tracing::warn!(
+                    "{} rows are longer than loop.prm.max_tokens and were {what}, such as example {first}; raise it to keep \
+                     them",
+                    rows.len()
+                );
+            }
         }
         if !self.compares() {
             two_classes(&made)?;
         }
-        let mut items: Vec<Item> = made.into_iter().map(|(_, item)| item).collect();
+        let mut items = made;
+        self.state.right = item::right(&items);
         item::balance(&mut items, if self.compares() { Balance::None } else { self.balance });
         self.state.items = indices.into_iter().zip(items).collect();
         Ok(None)
@@ -207,7 +257,11 @@ impl Lesson for Prm {
         let rows = context.questions.of_step(step);
         let items: Vec<Item> =
             rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
-        metrics.add("rows_too_long", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
+        if step == 1 && !self.compares() {
+            metrics.set("labels/right", self.state.right);
+            self.state.agreeing.inspect(|share| metrics.set("labels/agreeing", *share));
+        }
+        metrics.add("rows_left_out", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
         let weight: f64 = items.iter().map(|item| item.weight(self.compares())).sum();
         let update = Update { items: (0..items.len()).collect(), weight };
         let updates = if weight > 0.0 { vec![update] } else { vec![] };
@@ -234,6 +288,9 @@ impl Lesson for Prm {
         let logits = self.reading().head.logits(model, &read.states)?;
         let loss = self.sum(items, &logits, metrics) / weight;
         let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(broken(items, &logits, value));
+        }
         read.backward(&loss)?;
         Ok(value)
     }

@@ -1,14 +1,13 @@
 //! What a row says about steps: the texts, and a label for each as far as it is known.
 
-use super::{Continuations, Learns, Neutral, Prm};
+use super::{Learns, Neutral, Prm, traces};
 use crate::data::columns::Read;
 use crate::data::{Example, Feedback};
 use crate::engine::StopReason;
 use crate::error::{Error, Result};
-use crate::rationale::{Format, steps};
+use crate::rationale::Format;
 use crate::reward::answer;
 use crate::rollout::Rollout;
-use crate::rollout::prefix::CutValue;
 use serde_json::Value;
 
 /// The steps of one completion with what is known of each.
@@ -56,7 +55,7 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Result<Steps> 
     {
         return Ok(Steps { texts: vec![text], labels: vec![Some(label)] });
     }
-    if let Some(steps) = continued(example, section, format).map_err(wrong)? {
+    if let Some(steps) = traces::read(example, section, format).map_err(wrong)? {
         return Ok(steps);
     }
     let labels = labels(example, section).map_err(wrong)?;
@@ -67,11 +66,16 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Result<Steps> 
     let labels = match labels {
         Labels::Each(labels) => labels,
         Labels::FirstError(error) => {
-            if error.is_some_and(|error| error >= texts.len()) {
+            if let Some(error) = error.filter(|&error| error >= texts.len()) {
+                let count = texts.len();
+                let apart = match example.fields.contains_key("completions")
+                    || example.fields.contains_key("steps")
+                {
+                    true => String::new(),
+                    false => format!("; {:?} stands between steps (loop.prm.separator)", section.separator),
+                };
                 return Err(wrong(format!(
-                    "`first_error` = {} and it has {} steps; counted from 0, or −1 for none",
-                    error.unwrap_or(0),
-                    texts.len()
+                    "`first_error` = {error} and it has {count} steps; counted from 0, or −1 for none{apart}"
                 )));
             }
             let label = |step: usize| match error {
@@ -101,40 +105,6 @@ fn outcome(example: &Example, format: &Format) -> Option<(String, f64)> {
     let [text] = example.completions.as_slice() else { return None };
     let rollout = Rollout::new(vec![], text.clone(), vec![], StopReason::Length, format);
     Some((text.clone(), number(answer::correct(example, &rollout)?)))
-}
-
-/// The steps of a trace whose steps were continued: each label from the continuations of the cut behind it, the last
-/// step's, which no cut follows, from the trace's own answer. A trace without cuts, as there are where a random share is
-/// drawn, has that label alone.
-fn continued(example: &Example, section: &Prm, format: &Format) -> Read<Option<Steps>> {
-    let Some(text) = example.fields.get("completion").and_then(Value::as_str) else { return Ok(None) };
-    let cuts: Vec<CutValue> = match example.fields.get("cuts") {
-        Some(cuts) => serde_json::from_value(cuts.clone()).map_err(|error| format!("`cuts`: {error}"))?,
-        None if section.learns == Learns::Steps && is_trace(example) => Vec::new(),
-        None => return Ok(None),
-    };
-    let spans = steps::split(format.steps, text, 0..text.len());
-    let mut labels = vec![None; spans.len()];
-    for cut in &cuts {
-        let before = spans.iter().filter(|span| span.end <= cut.bytes).count();
-        if let (Some(label), true) = (labels.get_mut(before.wrapping_sub(1)), cut.continuations > 0) {
-            *label = Some(match section.continuations {
-                Continuations::Hard => f64::from(u8::from(cut.good > 0)),
-                Continuations::Soft => cut.good as f64 / cut.continuations as f64,
-            });
-        }
-    }
-    let rollout = Rollout::new(vec![], text.to_string(), vec![], StopReason::Length, format);
-    if let (Some(last @ None), Some(right)) = (labels.last_mut(), answer::correct(example, &rollout)) {
-        *last = Some(f64::from(u8::from(right)));
-    }
-    Ok(Some(Steps { texts: spans.into_iter().map(|span| text[span].to_string()).collect(), labels }))
-}
-
-/// Whether the row is a rollout of an earlier stage that says nothing of its steps itself.
-fn is_trace(example: &Example) -> bool {
-    let has = |name: &&str| example.fields.contains_key(*name);
-    has(&"completion_ids") && !["labels", "step_labels", "ratings", "first_error"].iter().any(has)
 }
 
 enum Labels {
@@ -261,24 +231,6 @@ mod tests {
         assert_eq!(of("neutral = \"skip\"", "ratings", json!([1, 0, -1])), [right, None, wrong]);
         assert_eq!(of("", "first_error", json!(1)), [right, wrong, None]);
         assert_eq!(of("", "first_error", json!(-1)), [right, right, right]);
-    }
-
-    #[test]
-    fn continuations_label_the_steps_of_a_trace() {
-        // Bytes: "a\nb\n#### 5", with steps that end at 1, 3 and 10. Of four continuations each, three and none are good.
-        let cut = |step: usize, bytes: usize, good: usize| json!({"step": step, "tokens": bytes, "bytes": bytes, "continuations": 4, "good": good, "value": 0.0});
-        let fields = json!({"completion": "a\nb\n#### 5", "cuts": [cut(1, 2, 3), cut(2, 4, 0)]});
-        let labels = |section: &str| {
-            let example = Example { answer: Some("5".into()), ..row(fields.clone()) };
-            let section: Prm = toml::from_str(section).unwrap();
-            read(&example, &section, &Format::default()).unwrap().labels
-        };
-        assert_eq!(labels(""), [Some(1.0), Some(0.0), Some(1.0)]);
-        assert_eq!(labels("continuations = \"soft\""), [Some(0.75), Some(0.0), Some(1.0)]);
-        // Where no cut was drawn, the answer alone says something.
-        let uncut = row(json!({"completion": "a\n#### 6", "completion_ids": [1, 2]}));
-        let uncut = Example { answer: Some("5".into()), ..uncut };
-        assert_eq!(read(&uncut, &Prm::default(), &Format::default()).unwrap().labels, [None, Some(0.0)]);
     }
 
     #[test]

@@ -28,6 +28,10 @@ pub struct Prm {
     pub train: Train,
     /// What a rating of 0 means in the column `ratings` (−1 wrong, 1 right).
     pub neutral: Neutral,
+    /// Who labels the steps of traces; rows with labels of their own are labelled by these.
+    pub labels: Labeller,
+    /// The reward that judged the steps of traces, for `labels = "judge"` and `"consensus"`.
+    pub judge: String,
     /// What the continuations of a trace's step say of it.
     pub continuations: Continuations,
     /// Leave out what follows the first wrong step: there it is unknown what right would be.
@@ -36,7 +40,8 @@ pub struct Prm {
     pub last_step_only: bool,
     /// `labels` weighs right and wrong labels so that both classes count alike; `none` takes them as they come.
     pub balance: Balance,
-    /// Leave out rows whose prompt and steps were seen before.
+    /// Leave out rows whose prompt and steps were seen before; and of traces, labels of steps that were labelled before with
+    /// the same steps leading up to them, as trees of prefixes have many.
     pub dedup: bool,
     /// Coefficient of (chosen + rejected)², which keeps the rewards of comparisons about 0.
     pub centring: f64,
@@ -109,6 +114,18 @@ pub enum Neutral {
     Skip,
 }
 
+/// Who says which steps of a trace are right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Labeller {
+    /// The continuations of `[rollout.prefix]`.
+    Continuations,
+    /// A reward that judged the steps, such as `[reward.judge]` with `steps = true`.
+    Judge,
+    /// The continuations, where the judge names the same first error; other traces are left out and counted.
+    Consensus,
+}
+
 /// What n continuations of a step, m of them good, say of it (Math-Shepherd).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -142,6 +159,8 @@ impl Default for Prm {
             too_long: TooLong::Refuse,
             train: Train::All,
             neutral: Neutral::Right,
+            labels: Labeller::Continuations,
+            judge: "judge".into(),
             continuations: Continuations::Hard,
             stop_at_error: true,
             last_step_only: false,
@@ -160,6 +179,13 @@ impl Prm {
         let refuse = |text: String| Err(Error::Recipe(format!("loop.prm.{text}")));
         if self.classes < 2 {
             return refuse(format!("classes = {}: at least 2, wrong and right", self.classes));
+        }
+        if self.labels == Labeller::Consensus && self.continuations == Continuations::Soft {
+            return refuse(
+                "labels = \"consensus\": two agree on the first error, which soft labels do not name; use continuations = \
+                 \"hard\""
+                    .into(),
+            );
         }
         if self.separator.is_empty() && self.learns == Learns::Steps {
             return refuse("separator is empty: steps need something behind them, such as \"\\n\"".into());

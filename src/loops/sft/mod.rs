@@ -2,13 +2,17 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Lesson, imitation};
+use super::{Batch, Context, Lesson, candidate, imitation};
+use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::model::Sequence;
-use crate::rollout::Prompted;
+use crate::rationale::Format;
+use crate::rollout::{Prompted, trace};
 use crate::select::reduce::Reduce;
+use crate::select::{Candidate, Select};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tch::Tensor;
 
 /// `[loop.sft]`.
@@ -29,6 +33,29 @@ impl Sft {
             Some(0 | 1) => Err(Error::Recipe("loop.sft.max_tokens must be at least 2".into())),
             _ => self.reduce.as_ref().map_or(Ok(()), Reduce::validate),
         }
+    }
+
+    /// The rows that `select` keeps, where they are traces of rollouts; other rows stand as they are.
+    pub fn prepare(&self, rows: Dataset, select: &Select, format: &Format) -> Result<Dataset> {
+        let Ok(groups) = trace::groups(&rows.examples, format) else { return Ok(rows) };
+        let places = trace::places(&rows.examples);
+        let kept = groups.iter().zip(places).flat_map(|(group, places)| {
+            let candidates: Vec<Candidate> =
+                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            select.keep(&candidates).into_iter().map(|at| places[at]).collect::<Vec<_>>()
+        });
+        let mut kept: Vec<usize> = kept.collect();
+        kept.sort_unstable();
+        if kept.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: [select] keeps none of its {} traces",
+                rows.name,
+                rows.examples.len()
+            )));
+        }
+        let renumbered =
+            |(index, at): (usize, usize)| Arc::new(Example { index, ..(*rows.examples[at]).clone() });
+        Ok(Dataset { examples: kept.into_iter().enumerate().map(renumbered).collect(), name: rows.name })
     }
 
     /// The row as a training sequence: prompt, completion, end of sequence; none if it is too long.

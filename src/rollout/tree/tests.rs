@@ -71,6 +71,27 @@ fn paths_share_the_tokens_of_the_nodes_they_share() {
     }
 }
 
+/// What goes through the model is each token of the tree once, but for the last of each leaf, which nothing follows: the
+/// prompt, then of each piece all but its last token while it is sampled and the last where it is gone on from.
+#[test]
+fn every_token_of_a_tree_is_computed_once() {
+    let sampling = Sampling { max_new_tokens: 10, ..Sampling::default() };
+    let (group, statistics) = grown(&by_tokens(3), &sampling);
+    let mut pieces: BTreeMap<usize, usize> = BTreeMap::new();
+    for rollout in &group.rollouts {
+        let mut start = 0;
+        for fork in &rollout.forks {
+            assert_eq!(fork.copies, 1, "no piece was sampled twice");
+            pieces.insert(fork.node, fork.tokens - start);
+            start = fork.tokens;
+        }
+    }
+    let distinct = "1+1?".len() + pieces.values().sum::<usize>();
+    assert_eq!(statistics.prefill_tokens + statistics.rows, distinct - group.rollouts.len());
+    // The levels below the first prefill one token a node: 2 and 4 and 8 nodes go on.
+    assert_eq!(statistics.prefill_tokens, "1+1?".len() + 2 + 4 + 8);
+}
+
 #[test]
 fn greedy_siblings_are_one() {
     let sampling = Sampling { max_new_tokens: 8, temperature: 0.0, ..Sampling::default() };
@@ -103,7 +124,14 @@ fn lines_end_steps() {
 #[test]
 fn inner_nodes_are_worth_what_is_below_them() {
     let leaf = |reward: f64, way: &[(usize, usize)]| {
-        let forks = way.iter().map(|&(node, copies)| Fork { node, tokens: 0, bytes: 0, copies, value: 0.0 });
+        let forks = way.iter().map(|&(node, copies)| Fork {
+            node,
+            tokens: 0,
+            bytes: 0,
+            copies,
+            value: 0.0,
+            vote: None,
+        });
         let empty = Rollout::new(vec![], String::new(), vec![], StopReason::Length, &Format::default());
         Rollout { reward, forks: forks.collect(), ..empty }
     };
@@ -125,4 +153,21 @@ fn inner_nodes_are_worth_what_is_below_them() {
 fn sections_are_checked() {
     let refused = |section: &str| toml::from_str::<TreeRollout>(section).unwrap().validate().is_err();
     assert!(!refused("") && refused("branching = 0") && refused("depth = 13"));
+}
+
+/// A sentence's end is a place to branch; a stop string of the recipe ends the completion.
+#[test]
+fn sentences_end_at_their_marks() {
+    let section = TreeRollout { at: At::Sentence, ..TreeRollout::default() };
+    let sampling = Sampling { stop: vec!["? ".into()], ..Sampling::default() };
+    let step = section.step(&sampling);
+    assert_eq!(step.stop, ["? ", ". ", "! ", "? ", "\n"]);
+    let mut tree = Tree::new();
+    for (number, stop) in [". ", "\n", "? "].iter().enumerate() {
+        let stop = StopReason::StopString(stop.to_string());
+        let child = Completion { tokens: vec![number as u32], logprobs: vec![0.0], stop };
+        tree.graft(0, child, &section, (&sampling, 9), false);
+    }
+    assert_eq!(tree.open, [0, 1, 2]);
+    assert_eq!(tree.nodes[3].stop, Some(StopReason::StopString("? ".into())));
 }

@@ -39,7 +39,7 @@ pub struct Dropped {
     pub none_good: usize,
     /// Groups in which nothing is bad: 1 or 0.
     pub none_bad: usize,
-    /// Rollouts that cannot be told good from bad: no gold answer, no rating.
+    /// Rollouts that cannot be told good from bad: no gold answer, no rating, no votes.
     pub ungraded: usize,
     /// Pairs of the same tokens.
     pub identical: usize,
@@ -128,6 +128,7 @@ impl Pairs {
             Kind::GoldCounterfactual => a.gold && !b.gold && wrong,
             Kind::ScoreMargin | Kind::Siblings => a.reward > b.reward,
             Kind::RatingMargin => right && wrong && a.rating.is_some() && b.rating.is_some(),
+            Kind::PathLabel => right && wrong && a.confidence.is_some() && b.confidence.is_some(),
         }
     }
 
@@ -146,6 +147,7 @@ impl Pairs {
             Kind::ScoreMargin | Kind::Siblings => true,
             Kind::GoldCounterfactual => candidate.gold || candidate.correct.is_some(),
             Kind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
+            Kind::PathLabel => candidate.correct.is_some() && candidate.confidence.is_some(),
             Kind::CorrectWrong | Kind::Ranked | Kind::SharedPrefix | Kind::FirstError => {
                 candidate.correct.is_some()
             }
@@ -169,6 +171,10 @@ impl Pairs {
             Matching::Near => [edits(group, pair), 0.0],
             Matching::Far => [-edits(group, pair), 0.0],
             Matching::Score => [-group[pair.chosen].reward, -group[pair.rejected].reward],
+            Matching::Confidence => {
+                let of = |index: usize| -group[index].confidence.unwrap_or(0.0);
+                [of(pair.chosen), of(pair.rejected)]
+            }
             Matching::Gap => [-pair.gap, 0.0],
             Matching::Prefix => [-(pair.prefix as f64), 0.0],
         };

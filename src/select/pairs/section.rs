@@ -40,6 +40,9 @@ pub enum Kind {
     /// A correct answer is better than a wrong one that begins with the same `min_prefix` tokens (reasoning paths
     /// optimisation, arXiv 2410.10858).
     SharedPrefix,
+    /// A path through a rubric's questions (`rollout.tree.at = "questions"`) that comes to the human mark is better than one of
+    /// the same answer that does not (thought trees, arXiv 2406.19949).
+    PathLabel,
     /// The shortest good continuation is better than the first step that no continuation recovers from, after the steps
     /// before it (Self-Explore, arXiv 2404.10346): of rollouts of `[rollout.prefix]`, whose cuts were continued. Caps count
     /// wrong rollouts in their order.
@@ -66,6 +69,8 @@ pub enum Matching {
     Score,
     /// The greatest differences of rewards first.
     Gap,
+    /// The paths that most votes are for first, each with the wrong ones that most are for (`path_label`).
+    Confidence,
     /// Those that part latest: the longest shared prefix first.
     Prefix,
 }

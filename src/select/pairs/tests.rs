@@ -182,3 +182,20 @@ fn the_section_is_checked() {
     assert!(message("min_gap = 0.5").contains("select.pairs.min_gap: only for"));
     assert!(message("per_rollout = 0").contains("select.pairs.per_rollout = 0"));
 }
+
+#[test]
+fn paths_to_the_human_mark_meet_those_that_miss_it() {
+    // The last one has no votes, so it is no path and cannot be told.
+    let shares = [Some(0.2), Some(0.1), Some(0.6), Some(0.3), None];
+    let path = |(candidate, confidence)| Candidate { confidence, correct: Some(true), ..candidate };
+    let mut group: Vec<Candidate> = group().into_iter().zip(shares).map(path).collect();
+    (group[1].correct, group[3].correct) = (Some(false), Some(false));
+    let pairs = |recipe: &str| {
+        let found = built(recipe, &group);
+        assert_eq!(found.dropped.ungraded, 1);
+        found.pairs.iter().map(|pair| (pair.chosen, pair.rejected)).collect::<Vec<_>>()
+    };
+    assert_eq!(pairs("kind = \"path_label\""), [(0, 1), (0, 3), (2, 1), (2, 3)]);
+    // Chosen by their votes, 0.6 before 0.2, each with the rejected by theirs, 0.3 before 0.1.
+    assert_eq!(pairs("kind = \"path_label\"\nmatching = \"confidence\""), [(2, 3), (2, 1), (0, 3), (0, 1)]);
+}

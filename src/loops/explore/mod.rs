@@ -1,12 +1,17 @@
 //! Completions cut between their steps and continued, so that every step has a value.
 
+mod cost;
+mod grow;
+
 use super::Context;
+use crate::engine::Statistics;
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::reward::answer;
-use crate::rollout::prefix::{self, Cut, CutValue, Place, PrefixRollout};
+use crate::reward::{Models, answer};
+use crate::rollout::prefix::{self, Cut, CutValue, Cuts, Place, PrefixRollout};
 use crate::rollout::{Group, Rollout};
 use crate::seed;
+use cost::Cost;
 use std::collections::BTreeMap;
 
 /// A place in a rollout that is to be gone on from.
@@ -30,8 +35,8 @@ struct Search {
 }
 
 impl Context {
-    /// `count` continuations of each place, scored by the recipe's rewards as a group of its own. `salt` tells apart
-    /// several calls for one place.
+    /// `count` continuations of each place, scored by the recipe's rewards of any weight as a group of its own. `salt` tells apart
+    /// several calls for one place. Also what that took.
     pub fn continuations(
         &mut self,
         groups: &[Group],
@@ -39,7 +44,7 @@ impl Context {
         count: usize,
         salt: [u64; 2],
         metrics: &mut Metrics,
-    ) -> Result<Vec<Vec<Rollout>>> {
+    ) -> Result<(Vec<Vec<Rollout>>, Statistics)> {
         let base = self.seed;
         let seeds = |from: &From| -> Vec<u64> {
             let at =
@@ -65,8 +70,9 @@ impl Context {
             Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts }
         };
         let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
-        self.score(&mut continued)?;
-        Ok(continued.into_iter().map(|group| group.rollouts).collect())
+        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        self.rewards.score_counting(&mut continued, &models)?;
+        Ok((continued.into_iter().map(|group| group.rollouts).collect(), statistics))
     }
 
     /// Cuts the rollouts of `groups` as the section says, and notes in each what its continuations are worth.
@@ -77,7 +83,10 @@ impl Context {
         salt: [u64; 2],
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let mut searches = self.searches(section, groups);
+        if section.cuts == Cuts::Tree {
+            return self.grow(section, groups, salt, metrics);
+        }
+        let (mut searches, mut cost) = (self.searches(section, groups), Cost::default());
         loop {
             let asked: Vec<(usize, From)> = searches
                 .iter()
@@ -88,7 +97,9 @@ impl Context {
                 break;
             }
             let from: Vec<From> = asked.iter().map(|(_, from)| *from).collect();
-            let continued = self.continuations(groups, &from, section.continuations, salt, metrics)?;
+            let (continued, statistics) =
+                self.continuations(groups, &from, section.continuations, salt, metrics)?;
+            cost.spent(&statistics);
             for ((index, from), rollouts) in asked.into_iter().zip(continued) {
                 let good: Vec<bool> = rollouts.iter().map(|r| good(&groups[from.group], r)).collect();
                 let value = CutValue::of(from.place, &rollouts, &good);
@@ -104,8 +115,13 @@ impl Context {
             if let Some(first) = failed {
                 metrics.add("prefix/first_failure", first.step as f64, 1.0);
             }
-            groups[search.group].rollouts[search.rollout].cuts = search.known.into_values().collect();
+            let group = &mut groups[search.group];
+            let tokens = group.rollouts[search.rollout].tokens.len();
+            let known = |number: usize| search.known.get(&search.places[number - 1].step).map(CutValue::hard);
+            cost.labelled(&search.places, known, 0, [section.continuations, group.prompt.len(), tokens]);
+            group.rollouts[search.rollout].cuts = search.known.into_values().collect();
         }
+        cost.report(metrics);
         Ok(())
     }
 
@@ -144,6 +160,6 @@ impl Search {
 }
 
 /// Whether a continuation counts as good: the right answer, or where there is no gold one, a positive reward.
-fn good(group: &Group, rollout: &Rollout) -> bool {
+pub(super) fn good(group: &Group, rollout: &Rollout) -> bool {
     answer::correct(&group.example, rollout).unwrap_or(rollout.reward > 0.0)
 }

@@ -1,0 +1,304 @@
+//! Accuracy against the number of completions that a search looks among, with majority voting beside it.
+//!
+//! All is estimated from one set of n completions a question. The best of k is exact: over all choices of k it is the mean of a
+//! closed form, as pass@k is (Chen et al. 2021). Votes have none: they are counted over all choices of k where these are few,
+//! and over choices drawn at random where they are many, which leaves no bias either.
+
+use super::statistics::{mean, pass_at_k};
+use crate::data::order::below;
+use crate::error::{Error, Result};
+use crate::reward::answer;
+use crate::rollout::search::{Found, Means, independent, worths};
+use crate::rollout::{Group, Prompted, Rollout, Search as Searching};
+use crate::seed;
+use crate::select::vote::vote;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Choices of k that are counted, at most; more are drawn from.
+const CHOICES: usize = 1000;
+
+/// Accuracy by the number of completions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// The kind that the recipe searches by.
+    pub kind: String,
+    /// The completions that it looks among.
+    pub n: usize,
+    /// Accuracy by kind (`best_of`, `weighted_vote`, `maj`, `pass`, `beam`, `guided`), then by number: 1, 2, 4, … n.
+    pub accuracy: BTreeMap<String, BTreeMap<usize, f64>>,
+    /// Tokens sampled for a question by a search among n.
+    pub tokens: f64,
+}
+
+impl Search {
+    /// The mean of several repeats.
+    pub fn mean(repeats: &[Self]) -> Option<Self> {
+        let mut found = repeats.first()?.clone();
+        let all = |of: &dyn Fn(&Self) -> f64| mean(repeats.iter().map(of));
+        found.tokens = all(&|one| one.tokens);
+        found.accuracy.retain(|kind, _| repeats.iter().all(|one| one.accuracy.contains_key(kind)));
+        for (kind, points) in &mut found.accuracy {
+            points.iter_mut().for_each(|(n, share)| *share = all(&|one| one.accuracy[kind][n]));
+        }
+        Some(found)
+    }
+
+    /// What the recipe's kind gains over the majority vote of as many completions.
+    pub fn gain(&self, kind: &str) -> Option<f64> {
+        let at = |kind: &str| self.accuracy.get(kind)?.get(&self.n);
+        Some(at(kind)? - at("maj")?)
+    }
+
+    /// The figures under their names in `metrics.jsonl`.
+    pub fn metrics(&self) -> Vec<(String, f64)> {
+        let mut out: Vec<(String, f64)> = Vec::new();
+        for (kind, points) in &self.accuracy {
+            out.extend(points.iter().map(|(n, share)| (format!("eval/{kind}@{n}"), *share)));
+            let gain = self.gain(kind).filter(|_| kind != "maj" && kind != "pass");
+            out.extend(gain.map(|gain| (format!("eval/{kind}_gain"), gain)));
+        }
+        out.push(("eval/search_tokens".to_string(), self.tokens));
+        out
+    }
+}
+
+/// What `search` finds for each of `questions`, and the accuracy against its `n`. Kinds that go step by step search again for
+/// every smaller number; the independent completions beside them are sampled once.
+pub fn search(
+    search: &dyn Searching,
+    questions: &[Prompted],
+    means: &mut Means,
+    seed: u64,
+) -> Result<(Vec<Group>, Search)> {
+    let before = means.tokens;
+    let found = search.find(questions, means)?;
+    let tokens = (means.tokens - before) as f64 / questions.len() as f64;
+    let mut accuracy: BTreeMap<String, BTreeMap<usize, f64>> = BTreeMap::new();
+    let beside = match search.independent() {
+        true => found.iter().map(|found| found.group.clone()).collect(),
+        false => independent(questions, search.n(), means)?,
+    };
+    let samples = beside.iter().map(|group| Samples::of(group, search.by())).collect::<Result<Vec<_>>>()?;
+    for k in numbers(search.n()) {
+        let of_question =
+            |(index, samples): (usize, &Samples)| samples.accuracy(k, seed::derive(&[seed, index as u64]));
+        let all: Vec<BTreeMap<&str, f64>> = samples.iter().enumerate().map(of_question).collect();
+        // A kind that one question refuses has no accuracy.
+        for kind in all[0].keys().filter(|kind| all.iter().all(|one| one.contains_key(*kind))) {
+            let share = mean(all.iter().map(|one| one[kind]));
+            accuracy.entry(kind.to_string()).or_default().insert(k, share);
+        }
+        if !search.independent() {
+            let groups: Vec<Group> = match k == search.n() {
+                true => found.iter().cloned().map(Found::answer).collect(),
+                false => search.with(k).find(questions, means)?.into_iter().map(Found::answer).collect(),
+            };
+            let right =
+                groups.iter().map(|group| right(group, &group.rollouts[0])).collect::<Result<Vec<_>>>()?;
+            let share = mean(right.into_iter().map(|right| f64::from(u8::from(right))));
+            accuracy.entry(search.name().to_string()).or_default().insert(k, share);
+        }
+    }
+    let report = Search { kind: search.name().to_string(), n: search.n(), accuracy, tokens };
+    Ok((found.into_iter().map(Found::answer).collect(), report))
+}
+
+/// Whether a rollout's answer is the gold one.
+pub(super) fn right(group: &Group, rollout: &Rollout) -> Result<bool> {
+    answer::correct(&group.example, rollout).ok_or_else(|| {
+        Error::Data(format!(
+            "example {}: it has no gold answer to evaluate against; add an `answer` column",
+            group.example.id
+        ))
+    })
+}
+
+/// 1, 2, 4, … and n itself.
+///
+/// ```
+/// use rationale::eval::search::numbers;
+/// assert_eq!(numbers(12), [1, 2, 4, 8, 12]);
+/// ```
+pub fn numbers(n: usize) -> Vec<usize> {
+    let mut numbers: Vec<usize> =
+        std::iter::successors(Some(1), |k| Some(2 * k)).take_while(|&k| k < n).collect();
+    numbers.push(n);
+    numbers
+}
+
+/// The completions of one question, as a search sees them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// The answer of each.
+    pub answers: Vec<Option<String>>,
+    /// Whether it is right.
+    pub correct: Vec<bool>,
+    /// What the judge says of it.
+    pub worths: Vec<f64>,
+}
+
+impl Samples {
+    fn of(group: &Group, by: Option<&str>) -> Result<Self> {
+        let right = |rollout| right(group, rollout);
+        Ok(Self {
+            answers: group.rollouts.iter().map(|rollout| rollout.answer().map(str::to_string)).collect(),
+            correct: group.rollouts.iter().map(right).collect::<Result<_>>()?,
+            worths: worths(group, by)?,
+        })
+    }
+
+    /// The accuracy of each kind of search among `k` of the completions, in expectation over all choices of k. The weighted
+    /// vote is left out where a score is negative.
+    pub fn accuracy(&self, k: usize, seed: u64) -> BTreeMap<&'static str, f64> {
+        let right = self.correct.iter().filter(|&&right| right).count();
+        let choices = choices(self.correct.len(), k, seed);
+        let voted = |weights: &dyn Fn(usize) -> f64| {
+            let right = |choice: &Vec<usize>| {
+                let answers: Vec<Option<&str>> = choice.iter().map(|&i| self.answers[i].as_deref()).collect();
+                let weights: Vec<f64> = choice.iter().map(|&i| weights(i)).collect();
+                let right = vote(&answers, &weights).is_some_and(|(first, _)| self.correct[choice[first]]);
+                f64::from(u8::from(right))
+            };
+            mean(choices.iter().map(right))
+        };
+        let mut found = BTreeMap::from([
+            ("best_of", best_of_k(&self.worths, &self.correct, k)),
+            ("maj", voted(&|_| 1.0)),
+            ("pass", pass_at_k(self.correct.len(), right, k)),
+        ]);
+        if self.worths.iter().all(|worth| *worth >= 0.0) {
+            found.insert("weighted_vote", voted(&|index| self.worths[index]));
+        }
+        found
+    }
+}
+
+/// The probability that the best-scored of `k` of the completions is right, over all choices of k: sorted by score, the best of a
+/// choice stands in block j (completions of one score) with probability (C(n − above, k) − C(n − above − size, k)) / C(n, k),
+/// and is any of the block alike.
+pub fn best_of_k(worths: &[f64], correct: &[bool], k: usize) -> f64 {
+    let n = worths.len();
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|&a, &b| worths[b].total_cmp(&worths[a]));
+    // C(n − above, k) / C(n, k): that none of the `above` best is among the k.
+    let none_of = |above: usize| 1.0 - pass_at_k(n, above, k);
+    let mut above = 0;
+    let of_block = |block: &[usize]| {
+        let right = mean(block.iter().map(|&index| f64::from(u8::from(correct[index]))));
+        let probability = none_of(above) - none_of(above + block.len());
+        above += block.len();
+        probability * right
+    };
+    order.chunk_by(|&a, &b| worths[a] == worths[b]).map(of_block).sum()
+}
+
+/// All choices of `k` of `n`, in the order of the completions, where there are at most [`CHOICES`]; so many random ones where
+/// there are more.
+fn choices(n: usize, k: usize, seed: u64) -> Vec<Vec<usize>> {
+    let count = (0..k).fold(1.0, |count, i| count * (n - i) as f64 / (i + 1) as f64);
+    if count <= CHOICES as f64 + 0.5 {
+        return all(n, k);
+    }
+    let mut random = ChaCha8Rng::seed_from_u64(seed::derive(&[seed, k as u64]));
+    let mut drawn = || {
+        let mut pool: Vec<usize> = (0..n).collect();
+        for place in 0..k {
+            pool.swap(place, place + below(&mut random, (n - place) as u64) as usize);
+        }
+        pool.truncate(k);
+        pool.sort_unstable();
+        pool
+    };
+    (0..CHOICES).map(|_| drawn()).collect()
+}
+
+fn all(n: usize, k: usize) -> Vec<Vec<usize>> {
+    if k == 0 {
+        return vec![vec![]];
+    }
+    let with_last = |last: usize| {
+        all(last, k - 1).into_iter().map(move |mut choice| {
+            choice.push(last);
+            choice
+        })
+    };
+    (k - 1..n).flat_map(with_last).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn near(found: f64, expected: f64) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+
+    fn samples() -> Samples {
+        Samples {
+            answers: ["7", "8", "7", "9"].map(|answer| Some(answer.to_string())).to_vec(),
+            correct: vec![true, false, true, false],
+            worths: vec![0.2, 0.9, 0.5, 0.1],
+        }
+    }
+
+    #[test]
+    fn the_best_of_k_is_a_closed_form() {
+        let Samples { correct, worths, .. } = samples();
+        // Best first: 8 (wrong), 7, 7, 9. Of the 6 pairs 3 have the 8; of the other 3 two have a 7 of 0.5, one of 0.2: all right.
+        near(best_of_k(&worths, &correct, 1), 0.5);
+        near(best_of_k(&worths, &correct, 2), 0.5);
+        // Three of four triples have the 8.
+        near(best_of_k(&worths, &correct, 3), 0.25);
+        near(best_of_k(&worths, &correct, 4), 0.0);
+        // Equal scores: either of the two is taken.
+        near(best_of_k(&[1.0, 1.0, 0.0], &[true, false, true], 2), (0.5 + 2.0 * 0.5) / 3.0);
+    }
+
+    #[test]
+    fn votes_are_counted_over_all_choices() {
+        let found = samples().accuracy(3, 0);
+        // Triples: {7,8,7} → 7; {7,8,9}: the first, 7; {7,7,9} → 7; {8,7,9}: 8. The weights: 0.7 against 0.9 → 8; 8; 7; 8.
+        near(found["maj"], 0.75);
+        near(found["weighted_vote"], 0.25);
+        near(found["best_of"], 0.25);
+        near(found["pass"], 1.0);
+        // All four: 7 has two voices, and 0.7 against 0.9 of the 8.
+        let all = samples().accuracy(4, 0);
+        assert_eq!([all["maj"], all["weighted_vote"], all["best_of"]], [1.0, 0.0, 0.0]);
+        let negative = Samples { worths: vec![-1.0, 0.0, 0.0, 0.0], ..samples() };
+        assert!(!negative.accuracy(2, 0).contains_key("weighted_vote"));
+    }
+
+    #[test]
+    fn choices_are_all_or_random_and_distinct() {
+        assert_eq!(all(4, 2), [[0, 1], [0, 2], [1, 2], [0, 3], [1, 3], [2, 3]]);
+        // C(16, 8) = 12 870.
+        let drawn = choices(16, 8, 3);
+        assert_eq!(drawn.len(), CHOICES);
+        for mut choice in drawn.clone() {
+            choice.sort_unstable();
+            choice.dedup();
+            assert_eq!(choice.len(), 8);
+        }
+        assert_eq!(choices(16, 8, 3), drawn);
+        // Each is in half of them: 500 ± 5 standard deviations of 16.
+        let with_first = drawn.iter().filter(|choice| choice.contains(&0)).count();
+        assert!((420..580).contains(&with_first), "{with_first}");
+    }
+
+    #[test]
+    fn the_gain_is_over_the_majority_of_as_many() {
+        let by_n = |share: f64| BTreeMap::from([(1, 0.5), (4, share)]);
+        let accuracy = [("best_of", 0.9), ("maj", 0.6), ("pass", 1.0)];
+        let accuracy = accuracy.map(|(kind, share)| (kind.to_string(), by_n(share))).into();
+        let search = Search { kind: "best_of".into(), n: 4, accuracy, tokens: 40.0 };
+        near(search.gain("best_of").unwrap(), 0.3);
+        let metrics: BTreeMap<String, f64> = search.metrics().into_iter().collect();
+        near(metrics["eval/best_of_gain"], 0.3);
+        assert_eq!((metrics["eval/maj@4"], metrics["eval/best_of@1"]), (0.6, 0.5));
+        assert!(!metrics.contains_key("eval/pass_gain"));
+    }
+}

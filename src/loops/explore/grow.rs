@@ -1,0 +1,281 @@
+//! Trees of prefixes: wrong completions are searched for their first error, and the wrong continuations that this takes are
+//! searched in turn (OmegaPRM, Luo et al. 2024, arXiv 2406.06592).
+
+use super::cost::Cost;
+use super::{Context, From, good};
+use crate::data::Tokenizer;
+use crate::error::Result;
+use crate::log::Metrics;
+use crate::rationale::Format;
+use crate::rollout::prefix::{Candidate, CutValue, Place, Pool, PrefixRollout, places};
+use crate::rollout::{Group, Rollout};
+use std::collections::{BTreeMap, HashMap};
+
+/// A question's tree.
+struct Question {
+    group: usize,
+    pool: Pool,
+    /// All completions and continuations, in the order sampled, each with the place that it goes on from.
+    sampled: Vec<(Rollout, Place)>,
+    /// What continuations of a prefix said, by its tokens.
+    known: HashMap<Vec<u32>, CutValue>,
+    searches: usize,
+    reused: usize,
+    search: Option<Search>,
+}
+
+/// A rollout under search.
+struct Search {
+    /// Its number in the group.
+    rollout: usize,
+    places: Vec<Place>,
+    /// The places, counted from 1, whose prefixes were continued; and whether for this search.
+    known: BTreeMap<usize, (CutValue, bool)>,
+}
+
+impl Context {
+    /// Grows a tree for each of `groups`: rollouts that were searched carry cuts, and those that are continuations of others
+    /// are added to their group. A prefix is continued once, whichever rollouts begin with it.
+    pub(super) fn grow(
+        &mut self,
+        section: &PrefixRollout,
+        groups: &mut [Group],
+        salt: [u64; 2],
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let mut questions: Vec<Question> =
+            groups.iter().enumerate().map(|(at, group)| Question::new(section, at, group)).collect();
+        let mut cost = Cost::default();
+        loop {
+            let mut asked = Vec::new();
+            for (index, question) in questions.iter_mut().enumerate() {
+                let group = &mut groups[question.group];
+                let from = question.next(section, group, &self.format, &self.policy.tokenizer, &mut cost);
+                asked.extend(from.map(|from| (index, from)));
+            }
+            if asked.is_empty() {
+                break;
+            }
+            let from: Vec<From> = asked.iter().map(|(_, from)| *from).collect();
+            let (continued, statistics) =
+                self.continuations(groups, &from, section.continuations, salt, metrics)?;
+            cost.spent(&statistics);
+            for ((index, from), rollouts) in asked.into_iter().zip(continued) {
+                let value = questions[index].learn(&groups[from.group], from, rollouts);
+                metrics.add("prefix/value", value.value, 1.0);
+                metrics.add("prefix/good", value.soft(), value.continuations as f64);
+            }
+        }
+        cost.report(metrics);
+        for question in &questions {
+            metrics.add("prefix/searches", question.searches as f64, 1.0);
+            metrics.add("prefix/cuts", question.known.len() as f64, 1.0);
+            metrics.add("prefix/reused", question.reused as f64, 1.0);
+            metrics.add("prefix/rollouts", question.sampled.len() as f64, 1.0);
+        }
+        Ok(())
+    }
+}
+
+impl Question {
+    fn new(section: &PrefixRollout, at: usize, group: &Group) -> Self {
+        let root = Place { step: 0, tokens: 0, bytes: 0 };
+        let right: Vec<bool> = group.rollouts.iter().map(|rollout| good(group, rollout)).collect();
+        let value = right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64;
+        let wrong = (0..right.len()).filter(|&number| !right[number]);
+        let mut pool = Pool::new(&section.tree);
+        pool.add(value, wrong.map(|number| (number, group.rollouts[number].tokens.len())));
+        Self {
+            group: at,
+            pool,
+            sampled: group.rollouts.iter().map(|rollout| (rollout.clone(), root)).collect(),
+            known: HashMap::new(),
+            searches: 0,
+            reused: 0,
+            search: None,
+        }
+    }
+
+    /// The place whose prefix is to be continued next; none when the question is done.
+    fn next(
+        &mut self,
+        section: &PrefixRollout,
+        group: &mut Group,
+        format: &Format,
+        tokenizer: &Tokenizer,
+        cost: &mut Cost,
+    ) -> Option<From> {
+        loop {
+            let Some(search) = &mut self.search else {
+                let tree = &section.tree;
+                if self.searches >= tree.searches || self.sampled.len() >= tree.rollouts {
+                    return None;
+                }
+                let candidate = self.pool.take()?;
+                self.search = self.begin(candidate, group, format, tokenizer);
+                continue;
+            };
+            let known = search.known.iter().map(|(number, (value, _))| (*number, value.hard())).collect();
+            let Some(&number) = section.next(search.places.len(), &known, 0).first() else {
+                search.end(group, section.continuations, cost);
+                self.search = None;
+                continue;
+            };
+            let place = search.places[number - 1];
+            match self.known.get(&group.rollouts[search.rollout].tokens[..place.tokens]) {
+                Some(value) => {
+                    self.reused += 1;
+                    search.known.insert(number, (value.clone(), false));
+                }
+                None => return Some(From { group: self.group, rollout: search.rollout, place }),
+            }
+        }
+    }
+
+    /// The search of `candidate`, from which a continuation becomes a rollout of the group; none where no step ends behind
+    /// its state.
+    fn begin(
+        &mut self,
+        candidate: Candidate,
+        group: &mut Group,
+        format: &Format,
+        tokenizer: &Tokenizer,
+    ) -> Option<Search> {
+        let (rollout, from) = &self.sampled[candidate.rollout];
+        let places = places(rollout, format, tokenizer);
+        if places.iter().all(|place| place.tokens <= from.tokens) {
+            return None;
+        }
+        self.searches += 1;
+        // Up to the state the prefix is known to be good; it stands among the places.
+        let at = places.iter().position(|place| place.tokens == from.tokens);
+        let state = at.and_then(|at| Some((at + 1, self.known.get(&rollout.tokens[..from.tokens])?.clone())));
+        let known = state.into_iter().map(|(number, value)| (number, (value, false))).collect();
+        let number = if from.tokens == 0 {
+            candidate.rollout
+        } else {
+            group.rollouts.push(rollout.clone());
+            group.rollouts.len() - 1
+        };
+        Some(Search { rollout: number, places, known })
+    }
+
+    /// Notes what the continuations `from` a place are worth: a new state, whose wrong ones may be searched.
+    fn learn(&mut self, group: &Group, from: From, rollouts: Vec<Rollout>) -> CutValue {
+        let right: Vec<bool> = rollouts.iter().map(|rollout| good(group, rollout)).collect();
+        let value = CutValue::of(from.place, &rollouts, &right);
+        let first = self.sampled.len();
+        let wrong = rollouts.iter().enumerate().filter(|(at, _)| !right[*at]);
+        let wrong = wrong.map(|(at, rollout)| (first + at, rollout.tokens.len() - from.place.tokens));
+        self.pool.add(value.soft(), wrong.collect::<Vec<_>>());
+        self.sampled.extend(rollouts.into_iter().map(|rollout| (rollout, from.place)));
+        let prefix = &group.rollouts[from.rollout].tokens[..from.place.tokens];
+        self.known.insert(prefix.to_vec(), value.clone());
+        if let Some(search) = &mut self.search {
+            let number = search.places.iter().position(|place| *place == from.place);
+            search.known.extend(number.map(|at| (at + 1, (value.clone(), true))));
+        }
+        value
+    }
+}
+
+impl Search {
+    /// Hands the cuts to the rollout, and counts the labels that are new.
+    fn end(&self, group: &mut Group, count: usize, cost: &mut Cost) {
+        let shared = self.known.iter().rev().find(|(_, (value, own))| !own && value.hard());
+        let tokens = group.rollouts[self.rollout].tokens.len();
+        let known = |number: usize| {
+            let (value, own) = self.known.get(&number)?;
+            own.then(|| value.hard())
+        };
+        cost.labelled(
+            &self.places,
+            known,
+            shared.map_or(0, |(number, _)| *number),
+            [count, group.prompt.len(), tokens],
+        );
+        group.rollouts[self.rollout].cuts = self.known.values().map(|(value, _)| value.clone()).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{Example, Prompt};
+    use crate::engine::StopReason;
+    use crate::rollout::prefix::{Cuts, Tree};
+    use std::sync::Arc;
+
+    fn rollout(text: &str) -> Rollout {
+        let tokens = Tokenizer::bytes().encode(text).unwrap();
+        Rollout::new(tokens, text.into(), vec![0.0; text.len()], StopReason::Eos(0), &Format::default())
+    }
+
+    fn group(texts: &[&str]) -> Group {
+        let example = Example {
+            id: "x".into(),
+            index: 0,
+            prompt: Prompt::Text("?".into()),
+            completion: None,
+            completions: vec![],
+            feedback: None,
+            answer: Some("2".into()),
+            choices: vec![],
+            fields: serde_json::Map::new(),
+        };
+        let rollouts = texts.iter().map(|text| rollout(text)).collect();
+        Group { example: Arc::new(example), prompt: vec![1], rollouts }
+    }
+
+    /// What a policy writes behind a prefix: from one without an `x` half of the continuations are right, the others make
+    /// their mistake, an `x`, in their second line; behind an `x` all is lost.
+    fn continued(prefix: &str) -> Vec<Rollout> {
+        let lines = prefix.matches('\n').count();
+        let rest = |from: usize, wrong: Option<usize>| {
+            (from..7)
+                .map(|line| if wrong == Some(line) { "x\n".into() } else { format!("{line}\n") })
+                .collect::<String>()
+        };
+        match prefix.contains('x') {
+            true => vec![rollout(&format!("{prefix}{}#### 1", rest(lines, None))); 2],
+            false => vec![
+                rollout(&format!("{prefix}{}#### 2", rest(lines, None))),
+                rollout(&format!("{prefix}{}#### 1", rest(lines, Some((lines + 1).min(6))))),
+            ],
+        }
+    }
+
+    #[test]
+    fn every_search_ends_at_the_mistake_and_no_prefix_is_asked_for_twice() {
+        let section = PrefixRollout {
+            cuts: Cuts::Tree,
+            tree: Tree { searches: 4, ..Tree::default() },
+            ..PrefixRollout::default()
+        };
+        let mut group = group(&["0\n1\n2\n3\n4\nx\n6\n#### 1", "0\n1\n2\n3\n4\n5\n6\n#### 2"]);
+        let mut question = Question::new(&section, 0, &group);
+        let (format, tokenizer, mut cost) = (Format::default(), Tokenizer::bytes(), Cost::default());
+        let mut asked = Vec::new();
+        while let Some(from) = question.next(&section, &mut group, &format, &tokenizer, &mut cost) {
+            let prefix = group.rollouts[from.rollout].text[..from.place.bytes].to_string();
+            question.learn(&group, from, continued(&prefix));
+            asked.push(prefix);
+        }
+        let mut once = asked.clone();
+        once.sort();
+        once.dedup();
+        assert_eq!(once.len(), asked.len(), "{asked:?}");
+        assert_eq!(question.searches, 4);
+        let searched: Vec<&Rollout> =
+            group.rollouts.iter().filter(|rollout| !rollout.cuts.is_empty()).collect();
+        assert_eq!((searched.len(), group.rollouts.len()), (4, 2 + 3), "three are continuations of others");
+        for rollout in searched {
+            let mistake = rollout.text.lines().position(|line| line == "x").unwrap() + 1;
+            let first = rollout.cuts.iter().find(|cut| !cut.hard()).map(|cut| cut.step);
+            let good = rollout.cuts.iter().rev().find(|cut| cut.hard()).map(|cut| cut.step);
+            assert_eq!((first, good), (Some(mistake), Some(mistake - 1)), "{rollout:?}");
+        }
+        // The first search, of seven steps whose sixth is the mistake: after 4 good, after 6 not, after 5 good.
+        assert_eq!(asked[..3], ["0\n1\n2\n3\n", "0\n1\n2\n3\n4\nx\n", "0\n1\n2\n3\n4\n"]);
+    }
+}

@@ -1,0 +1,278 @@
+//! A model that writes a critique of each step before it says whether the step is right: a generative process reward model
+//! (R-PRM, She et al. 2025, arXiv 2503.21295).
+
+use super::{Aggregate, Models, Reward};
+use crate::data::{Hub, Message, Prompt};
+use crate::engine::{Request, Sampling};
+use crate::model::Sequence;
+use crate::policy::Policy;
+use crate::rationale::{Format, steps};
+use crate::rollout::{Group, Rollout, Score, StepScore};
+use crate::seed;
+use anyhow::Context;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// `[reward.critic]`: the score of a step is the mean over `samples` critiques of the probability of `yes` behind the verdict's
+/// beginning. Steps are those of `data.format.steps`; they become the completion's score, and `loop.grpo.steps` and searches have
+/// them one by one, as with `[reward.process]`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Critic {
+    /// The model that writes: a folder, a hub id, or `"@stage"`.
+    pub model: String,
+    /// What it is asked about a step: a Jinja template over the row's columns, `previous` (the text before the step) and `step`.
+    pub ask: String,
+    /// Ask by the model's chat template; off, the text as it stands.
+    pub chat: bool,
+    /// The text that a critique ends its reasoning with, behind which stands the verdict. It is written for the model where a critique
+    /// comes to none.
+    pub verdict: String,
+    /// The verdict that a step is right.
+    pub yes: String,
+    /// Critiques of each step.
+    pub samples: usize,
+    /// Temperature of the critiques.
+    pub temperature: f64,
+    /// Longest critique, in tokens.
+    pub max_new_tokens: usize,
+    /// Sequences that it decodes at once.
+    pub decode_slots: usize,
+    /// How the steps' scores become the completion's.
+    pub aggregate: Aggregate,
+}
+
+impl Default for Critic {
+    fn default() -> Self {
+        Self {
+            model: String::new(),
+            ask: "Question: {{ question }}\n\nPrevious Steps: {{ previous }}\n\nNow Step: {{ step }}".into(),
+            chat: true,
+            verdict: "Verification: Is the step correct (Yes/No)?".into(),
+            yes: " Yes".into(),
+            samples: 10,
+            temperature: 0.95,
+            max_new_tokens: 512,
+            decode_slots: 64,
+            aggregate: Aggregate::Min,
+        }
+    }
+}
+
+impl Critic {
+    /// The reward, its section checked. The model is loaded when there is first something to score.
+    pub fn checked(self, format: &Format) -> anyhow::Result<impl Reward + use<>> {
+        anyhow::ensure!(!self.model.is_empty(), "model is missing: name a folder, a hub id or \"@stage\"");
+        for (key, value) in [
+            ("samples", self.samples),
+            ("max_new_tokens", self.max_new_tokens),
+            ("decode_slots", self.decode_slots),
+        ] {
+            anyhow::ensure!(value > 0, "{key} = 0: at least one is needed");
+        }
+        anyhow::ensure!(
+            self.temperature > 0.0 || self.samples == 1,
+            "temperature = {}: greedy critiques are all the same; use a positive temperature, or samples = 1",
+            self.temperature
+        );
+        anyhow::ensure!(
+            !self.yes.is_empty() && !self.verdict.is_empty(),
+            "verdict and yes must not be empty"
+        );
+        let known = environment().template_from_str(&self.ask).context("ask")?.undeclared_variables(false);
+        anyhow::ensure!(
+            known.contains("step"),
+            "ask = {:?} does not show the step; write {{{{ step }}}} in it",
+            self.ask
+        );
+        Ok(Judge { section: self, format: format.clone(), model: None })
+    }
+
+    /// What of a critique stands before its verdict, the verdict's beginning included.
+    fn reasoning(&self, critique: &str) -> String {
+        match critique.find(&self.verdict) {
+            Some(at) => critique[..at + self.verdict.len()].to_string(),
+            None => format!("{}\n{}", critique.trim_end(), self.verdict),
+        }
+    }
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    environment.set_keep_trailing_newline(true);
+    environment
+}
+
+struct Judge {
+    section: Critic,
+    format: Format,
+    model: Option<Policy>,
+}
+
+impl Judge {
+    fn asked(&self, model: &Policy, group: &Group, previous: &str, step: &str) -> anyhow::Result<Vec<u32>> {
+        let mut columns = group.example.fields.clone();
+        columns.insert("previous".into(), previous.into());
+        columns.insert("step".into(), step.into());
+        let text = environment().render_str(&self.section.ask, &columns).context("ask")?;
+        let prompt = match self.section.chat {
+            true => Prompt::Chat(vec![Message { role: "user".into(), content: text }]),
+            false => Prompt::Text(text),
+        };
+        Ok(model.tokenizer.render(&prompt)?)
+    }
+
+    /// The probability of `yes` behind each of several questions.
+    fn verdicts(&self, model: &Policy, asked: &[Vec<u32>], budget: usize) -> anyhow::Result<Vec<f64>> {
+        let section = &self.section;
+        let sampling = Sampling {
+            temperature: section.temperature,
+            max_new_tokens: section.max_new_tokens,
+            ..Sampling::default()
+        };
+        let seeds = |prompt: &[u32]| -> Vec<u64> {
+            let of: Vec<u64> = prompt.iter().map(|&id| u64::from(id)).collect();
+            (0..section.samples as u64).map(|sample| seed::derive(&[seed::derive(&of), sample])).collect()
+        };
+        let requests: Vec<Request> =
+            asked.iter().map(|prompt| Request { prompt: prompt.clone(), seeds: seeds(prompt) }).collect();
+        let critiques = model.generate(&requests, &sampling, &mut |_| {})?.completions;
+        let behind = |(prompt, critique): (&Vec<u32>, &[u32])| {
+            let before = section.reasoning(&model.tokenizer.decode(critique));
+            model.after(prompt, &before, &section.yes)
+        };
+        let all = asked.iter().zip(&critiques);
+        let all = all.flat_map(|(prompt, samples)| samples.iter().map(move |one| (prompt, &one.tokens[..])));
+        let sequences: Vec<Sequence> = all.map(behind).collect::<crate::Result<_>>()?;
+        let logprobs = model.logprobs(&sequences, 1.0, budget)?;
+        let yes: Vec<f64> = logprobs
+            .iter()
+            .map(|of| of.iter().map(|&logprob| f64::from(logprob)).sum::<f64>().exp())
+            .collect();
+        Ok(yes.chunks(section.samples).map(|of| of.iter().sum::<f64>() / of.len() as f64).collect())
+    }
+}
+
+impl Reward for Judge {
+    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
+        anyhow::bail!("it needs a device to load its model on, and was asked without the policy")
+    }
+
+    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        if self.model.is_none() {
+            let (policy, folder) = (&models.policy.model, Hub::from_env().model(&self.section.model)?);
+            self.model =
+                Some(Policy::load(&folder, policy.kind(), policy.device(), self.section.decode_slots)?);
+        }
+        let model = self.model.as_ref().expect("loaded just above");
+        let spans = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
+        let mut asked = Vec::new();
+        for rollout in &group.rollouts {
+            for span in spans(rollout) {
+                asked.push(self.asked(model, group, &rollout.text[..span.start], &rollout.text[span])?);
+            }
+        }
+        // Rollouts that begin alike have steps in common.
+        let mut known: BTreeMap<Vec<u32>, f64> = asked.iter().map(|prompt| (prompt.clone(), 0.0)).collect();
+        let distinct: Vec<Vec<u32>> = known.keys().cloned().collect();
+        let verdicts = self.verdicts(model, &distinct, models.budget)?;
+        known.values_mut().zip(verdicts).for_each(|(value, verdict)| *value = verdict);
+        let mut values = asked.iter().map(|prompt| known[prompt]);
+        let of_rollout = |rollout: &Rollout| {
+            let step = |span| StepScore {
+                value: values.next().expect("one a step"),
+                tokens: models.policy.tokenizer.tokens_of(&rollout.tokens, span),
+            };
+            let steps: Vec<StepScore> = spans(rollout).into_iter().map(step).collect();
+            let scores: Vec<f64> = steps.iter().map(|step| step.value).collect();
+            Score { value: self.section.aggregate.of(&scores), steps: Some(steps) }
+        };
+        Ok(group.rollouts.iter().map(of_rollout).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Init;
+    use tch::{Device, Kind};
+
+    fn section() -> Critic {
+        Critic {
+            model: "given".into(),
+            ask: "{{ question }}|{{ previous }}>{{ step }}\n".into(),
+            chat: false,
+            verdict: "= ".into(),
+            yes: "ok".into(),
+            samples: 3,
+            temperature: 1.0,
+            max_new_tokens: 6,
+            ..Critic::default()
+        }
+    }
+
+    #[test]
+    fn the_verdict_is_read_behind_the_reasoning() {
+        let section = section();
+        assert_eq!(section.reasoning("seven\n= ok"), "seven\n= ");
+        assert_eq!(section.reasoning("seven = no = ok"), "seven = ", "the first verdict counts");
+        assert_eq!(section.reasoning("seven and \n"), "seven and\n= ");
+    }
+
+    #[test]
+    fn a_step_is_worth_the_mean_probability_of_yes() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 3, 8).unwrap();
+        let critic = init.make(Kind::Float, Device::Cpu, 4, 8).unwrap();
+        let judge = Judge { section: section(), format: Format::default(), model: None };
+        let mut group = crate::reward::tests::group(None, &[], &["x", "x\ny", "x\nz"]);
+        for rollout in &mut group.rollouts {
+            rollout.tokens = policy.tokenizer.encode(&rollout.text).unwrap();
+        }
+        let mut example = (*group.example).clone();
+        example.fields.insert("question".into(), "q".into());
+        group.example = std::sync::Arc::new(example);
+        let asked = |text: &str| critic.tokenizer.encode(text).unwrap();
+        let expected = ["q|>x\n", "q|x\n>y\n", "q|x\n>z\n"].map(|text| {
+            // The critiques once more, and log p of the two bytes of "ok" behind each.
+            let prompt = asked(text);
+            judge.verdicts(&critic, &[prompt], 512).unwrap()[0]
+        });
+        let models = Models { policy: &policy, budget: 512 };
+        let mut judge = Judge { model: Some(critic), ..judge };
+        let scores = judge.score_with(&group, &models).unwrap();
+        let steps = |rollout: usize| scores[rollout].steps.as_ref().unwrap();
+        assert_eq!(steps(0).iter().map(|step| step.value).collect::<Vec<_>>(), [expected[0]]);
+        assert_eq!(steps(1).iter().map(|step| step.value).collect::<Vec<_>>(), [expected[0], expected[1]]);
+        assert_eq!((steps(2)[1].value, steps(2)[1].tokens.clone()), (expected[2], 2..3));
+        assert_eq!(scores[1].value, expected[0].min(expected[1]));
+        assert!(expected.iter().all(|value| *value > 0.0 && *value < 1.0), "{expected:?}");
+        // By hand: greedy, one critique, its reasoning and the bytes of "ok" scored as one sequence.
+        let greedy = Judge { section: Critic { samples: 1, temperature: 0.0, ..section() }, ..judge };
+        let critic = greedy.model.as_ref().unwrap();
+        let prompt = critic.tokenizer.encode("q|>x\n").unwrap();
+        let sampling = Sampling { temperature: 0.0, max_new_tokens: 6, ..Sampling::default() };
+        let request = Request { prompt: prompt.clone(), seeds: vec![0] };
+        let written =
+            critic.generate(&[request], &sampling, &mut |_| {}).unwrap().completions[0][0].tokens.clone();
+        let before = section().reasoning(&critic.tokenizer.decode(&written));
+        let whole = critic.tokenizer.encode(&format!("{before}ok")).unwrap();
+        let logprobs = critic.logprobs(&[Sequence::new(&prompt, &whole)], 1.0, 512).unwrap().remove(0);
+        let yes = logprobs[whole.len() - 2..].iter().map(|&l| f64::from(l)).sum::<f64>().exp();
+        let found = greedy.verdicts(critic, &[prompt], 512).unwrap()[0];
+        assert!((found - yes).abs() < 1e-9, "{found} {yes}");
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let said = |section: Critic| section.checked(&Format::default()).err().unwrap().to_string();
+        assert!(said(Critic::default()).contains("model is missing"));
+        assert!(
+            said(Critic { ask: "{{ question }}".into(), ..section() }).contains("does not show the step")
+        );
+        assert!(said(Critic { temperature: 0.0, ..section() }).contains("greedy critiques are all the same"));
+        assert!(said(Critic { samples: 0, ..section() }).contains("samples = 0"));
+    }
+}

@@ -1,0 +1,173 @@
+//! Which wrong rollout of a tree of prefixes is searched next: OmegaPRM's priorities (Luo et al. 2024, arXiv 2406.06592).
+
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// `[rollout.prefix.tree]`, for `cuts = "tree"`. A state s is a prefix with its Monte-Carlo value MC(s), the share of its k
+/// continuations that are good; a wrong continuation r of a state with 0 < MC(s) < 1 is searched in the order of
+/// α^(1 − MC(s)) · β^(len(r) / L) + c · √ΣN / (1 + N(s)), where N(s) counts the searches that began at s.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tree {
+    /// Searches of a question at most.
+    pub searches: usize,
+    /// Completions and continuations of a question at most: no search begins once there are so many.
+    pub rollouts: usize,
+    /// α in (0, 1]: the lower, the more those are preferred whose state mostly succeeds.
+    pub alpha: f64,
+    /// β in (0, 1]: the lower, the more short ones are preferred.
+    pub beta: f64,
+    /// L: the tokens that β stands for.
+    pub length: f64,
+    /// c: how much states are preferred that were seldom searched from.
+    pub exploration: f64,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { searches: 20, rollouts: 200, alpha: 0.5, beta: 0.9, length: 500.0, exploration: 0.125 }
+    }
+}
+
+impl Tree {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("rollout.prefix.tree.{text}")));
+        for (key, value) in [("searches", self.searches), ("rollouts", self.rollouts)] {
+            if value == 0 {
+                return refuse(format!("{key} = 0: at least one is needed"));
+            }
+        }
+        for (key, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+            if !(value > 0.0 && value <= 1.0) {
+                return refuse(format!("{key} = {value}: it must be more than 0 and at most 1"));
+            }
+        }
+        if !(self.length > 0.0 && self.length.is_finite()) {
+            return refuse(format!("length = {}: a number of tokens above 0, such as 500", self.length));
+        }
+        if !(self.exploration >= 0.0 && self.exploration.is_finite()) {
+            return refuse(format!(
+                "exploration = {}: a finite number from 0 on, such as 0.125",
+                self.exploration
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// A wrong rollout that may be searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The state that it continues.
+    pub state: usize,
+    /// Its number among the question's rollouts.
+    pub rollout: usize,
+    /// Tokens that were sampled behind the state.
+    pub length: usize,
+}
+
+/// The states of a question, and the rollouts that are left to search.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pool {
+    section: Tree,
+    /// MC(s) and N(s) of each state.
+    states: Vec<(f64, usize)>,
+    open: Vec<Candidate>,
+}
+
+impl Pool {
+    /// No states yet.
+    pub fn new(section: &Tree) -> Self {
+        Self { section: section.clone(), states: Vec::new(), open: Vec::new() }
+    }
+
+    /// A new state, its number; `wrong` are its wrong continuations, as (number, tokens). Where all are wrong or none is,
+    /// there is nothing to be searched.
+    pub fn add(&mut self, value: f64, wrong: impl IntoIterator<Item = (usize, usize)>) -> usize {
+        let state = self.states.len();
+        self.states.push((value, 0));
+        if value > 0.0 && value < 1.0 {
+            let candidate = |(rollout, length)| Candidate { state, rollout, length };
+            self.open.extend(wrong.into_iter().map(candidate));
+        }
+        state
+    }
+
+    /// Q(s, r) + U(s).
+    ///
+    /// ```
+    /// use rationale::rollout::prefix::{Candidate, Pool, Tree};
+    /// let mut pool = Pool::new(&Tree::default());
+    /// let state = pool.add(0.5, []);
+    /// // 0.5^0.5 · 0.9^(250 / 500) + 0.125 · √0 / 1.
+    /// let priority = pool.priority(&Candidate { state, rollout: 0, length: 250 });
+    /// assert!((priority - (0.5f64 * 0.9).sqrt()).abs() < 1e-12);
+    /// ```
+    pub fn priority(&self, candidate: &Candidate) -> f64 {
+        let Tree { alpha, beta, length, exploration, .. } = self.section;
+        let (value, visits) = self.states[candidate.state];
+        let all: usize = self.states.iter().map(|(_, visits)| visits).sum();
+        let quality = alpha.powf(1.0 - value) * beta.powf(candidate.length as f64 / length);
+        quality + exploration * (all as f64).sqrt() / (1.0 + visits as f64)
+    }
+
+    /// Takes out the candidate of the highest priority, of equals the earliest, and counts a search of its state.
+    pub fn take(&mut self) -> Option<Candidate> {
+        let by_priority = |a: &usize, b: &usize| {
+            self.priority(&self.open[*a]).total_cmp(&self.priority(&self.open[*b])).then(b.cmp(a))
+        };
+        let best = (0..self.open.len()).max_by(by_priority)?;
+        let candidate = self.open.remove(best);
+        self.states[candidate.state].1 += 1;
+        Some(candidate)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_follows_values_lengths_and_visits() {
+        // exploration = 0: Q alone. From MC = 3/4: 0.5^(1/4) = 0.841, from MC = 1/4: 0.5^(3/4) = 0.595. 100 tokens more
+        // cost a factor of 0.9^(1/5) = 0.979.
+        let section = Tree { exploration: 0.0, ..Tree::default() };
+        let mut pool = Pool::new(&section);
+        pool.add(0.25, [(0, 10)]);
+        pool.add(0.75, [(1, 110), (2, 10), (3, 10)]);
+        pool.add(1.0, [(4, 1)]);
+        pool.add(0.0, [(5, 1)]);
+        let order: Vec<usize> =
+            std::iter::from_fn(|| pool.take()).map(|candidate| candidate.rollout).collect();
+        assert_eq!(
+            order,
+            [2, 3, 1, 0],
+            "of equals the earlier; states of value 0 or 1 have nothing to search"
+        );
+    }
+
+    #[test]
+    fn a_state_that_was_searched_gives_way() {
+        // After one search from state 1, ΣN = 1: U is 1 · √1 / 2 there and 1 · √1 / 1 at state 0; Q differs by 0.841 − 0.595.
+        let section = Tree { exploration: 1.0, ..Tree::default() };
+        let mut pool = Pool::new(&section);
+        pool.add(0.25, [(0, 10)]);
+        pool.add(0.75, [(1, 10), (2, 10)]);
+        assert_eq!(pool.take().unwrap().rollout, 1);
+        assert_eq!(pool.take().unwrap().rollout, 0);
+        let left = Candidate { state: 1, rollout: 2, length: 10 };
+        let expected = 0.5f64.powf(0.25) * 0.9f64.powf(0.02) + 2f64.sqrt() / 2.0;
+        assert!((pool.priority(&left) - expected).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let message = |keys: &str| toml::from_str::<Tree>(keys).unwrap().validate().unwrap_err().to_string();
+        assert!(message("alpha = 0").contains("rollout.prefix.tree.alpha = 0: it must be more than 0"));
+        assert!(message("beta = 1.5").contains("tree.beta = 1.5"));
+        assert!(message("length = 0").contains("tree.length = 0"));
+        assert!(message("exploration = -1").contains("tree.exploration = -1"));
+        assert!(message("searches = 0").contains("tree.searches = 0"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Step-wise beam search by a reward: `[rollout.beam]` (Snell et al. 2024, arXiv 2408.03314; with progress, Setlur et al. 2024,
+//! 2410.08146).
+
+use super::{Found, Means, Search, paths, worth};
+use crate::error::Result;
+use crate::rollout::{Group, Prompted, Rollout};
+use serde::{Deserialize, Serialize};
+
+/// Of `n` ways to go on, the n / `branching` of highest score go on at each step, each in `branching` ways. Paths that have
+/// ended keep their place as long as none is better; the best of the last ones is the answer. The reward is asked about
+/// half-written completions: take one that has something to say of them, such as `process`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Beam {
+    /// Ways to go on at each step, of all paths together.
+    pub n: usize,
+    /// Ways to go on from each path that is kept.
+    pub branching: usize,
+    /// Tokens of a step; by default a step is what `data.format.steps` says, a line or a paragraph.
+    pub step_tokens: Option<usize>,
+    /// The reward that judges, such as `process`; the weighted sum of all by default.
+    pub by: Option<String>,
+}
+
+impl Default for Beam {
+    fn default() -> Self {
+        Self { n: 8, branching: 4, step_tokens: None, by: None }
+    }
+}
+
+/// A path with its score and whether it goes on.
+struct Kept {
+    rollout: Rollout,
+    worth: f64,
+    open: bool,
+}
+
+impl Search for Beam {
+    fn name(&self) -> &'static str {
+        "beam"
+    }
+
+    fn n(&self) -> usize {
+        self.n
+    }
+
+    fn by(&self) -> Option<&str> {
+        self.by.as_deref()
+    }
+
+    fn with(&self, n: usize) -> Box<dyn Search> {
+        Box::new(Self { n, branching: self.branching.min(n), ..self.clone() })
+    }
+
+    fn independent(&self) -> bool {
+        false
+    }
+
+    fn validate(&self) -> Result<()> {
+        super::at_least_one(self.name(), "n", self.n)?;
+        super::at_least_one(self.name(), "branching", self.branching)?;
+        if self.branching > self.n {
+            return Err(crate::Error::Recipe(format!(
+                "rollout.beam.branching = {}: of n = {} ways to go on none would be dropped; lower it or raise n",
+                self.branching, self.n
+            )));
+        }
+        Ok(())
+    }
+
+    fn find(&self, prompts: &[Prompted], means: &mut Means) -> Result<Vec<Found>> {
+        let end = Some(super::step_end(self.name(), self.step_tokens, means.format)?);
+        let root = || Kept { rollout: paths::root(means.format), worth: 0.0, open: true };
+        let mut beams: Vec<Vec<Kept>> = prompts.iter().map(|_| vec![root()]).collect();
+        for level in 0.. {
+            let open: Vec<Vec<Rollout>> = beams.iter_mut().map(open).collect();
+            if open.iter().all(Vec::is_empty) {
+                break;
+            }
+            let ways = if level == 0 { self.n } else { self.branching };
+            let grown = paths::grow(prompts, &open, ways, level, end, means)?;
+            for (beam, candidates) in beams.iter_mut().zip(grown) {
+                for (rollout, open) in candidates.group.rollouts.into_iter().zip(candidates.open) {
+                    beam.push(Kept { worth: worth(&rollout, self.by())?, rollout, open });
+                }
+                self.keep(beam);
+            }
+        }
+        Ok(prompts.iter().zip(beams).map(found).collect())
+    }
+}
+
+impl Beam {
+    /// Leaves the best paths, best first; of equals the earlier.
+    fn keep(&self, beam: &mut Vec<Kept>) {
+        beam.sort_by(|a, b| b.worth.total_cmp(&a.worth));
+        beam.truncate((self.n / self.branching).max(1));
+    }
+}
+
+/// Takes the paths that go on out of a beam.
+fn open(beam: &mut Vec<Kept>) -> Vec<Rollout> {
+    let (open, done): (Vec<Kept>, Vec<Kept>) = std::mem::take(beam).into_iter().partition(|kept| kept.open);
+    *beam = done;
+    open.into_iter().map(|kept| kept.rollout).collect()
+}
+
+fn found((prompted, beam): (&Prompted, Vec<Kept>)) -> Found {
+    let rollouts = beam.into_iter().map(|kept| kept.rollout).collect();
+    let group = Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts };
+    Found { group, chosen: 0 }
+}

@@ -1,0 +1,116 @@
+//! Sampling guided by a reward, step by step or token by token: `[rollout.guided]` (guided decoding of RATIONALYST, Jiang et al.
+//! 2024, arXiv 2410.01044; token by token as in ARGS, Khanov et al. 2024, 2402.01694).
+//!
+//! Of n ways to go on that the policy draws, one is drawn again with probability ∝ exp(score / temperature). As n grows, a step
+//! then comes with the policy's probability times that factor: sampling-importance-resampling.
+
+use super::{Found, Means, Search, paths, worths};
+use crate::error::{Error, Result};
+use crate::rollout::{Group, Prompted, Rollout};
+use crate::seed;
+use serde::{Deserialize, Serialize};
+
+/// A completion whose every step is one of `n` that the policy draws, taken by its score. The reward is asked about half-written
+/// completions: take one that has something to say of them, such as `process`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Guided {
+    /// Ways to go on at each step.
+    pub n: usize,
+    /// How much scores count: one is taken with probability ∝ exp(score / temperature), the best where it is 0.
+    pub temperature: f64,
+    /// Tokens of a step, 1 for token by token; by default a step is what `data.format.steps` says, a line or a paragraph.
+    pub step_tokens: Option<usize>,
+    /// The reward that judges, such as `process`; the weighted sum of all by default.
+    pub by: Option<String>,
+}
+
+impl Default for Guided {
+    fn default() -> Self {
+        Self { n: 8, temperature: 0.0, step_tokens: None, by: None }
+    }
+}
+
+impl Search for Guided {
+    fn name(&self) -> &'static str {
+        "guided"
+    }
+
+    fn n(&self) -> usize {
+        self.n
+    }
+
+    fn by(&self) -> Option<&str> {
+        self.by.as_deref()
+    }
+
+    fn with(&self, n: usize) -> Box<dyn Search> {
+        Box::new(Self { n, ..self.clone() })
+    }
+
+    fn independent(&self) -> bool {
+        false
+    }
+
+    fn validate(&self) -> Result<()> {
+        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
+            return Err(Error::Recipe(format!(
+                "rollout.guided.temperature = {}: it must be 0 (take the best) or positive",
+                self.temperature
+            )));
+        }
+        super::at_least_one(self.name(), "n", self.n)
+    }
+
+    fn find(&self, prompts: &[Prompted], means: &mut Means) -> Result<Vec<Found>> {
+        let end = Some(super::step_end(self.name(), self.step_tokens, means.format)?);
+        let mut open: Vec<Vec<Rollout>> = prompts.iter().map(|_| vec![paths::root(means.format)]).collect();
+        let mut done: Vec<Option<Rollout>> = prompts.iter().map(|_| None).collect();
+        for level in 0.. {
+            if open.iter().all(Vec::is_empty) {
+                break;
+            }
+            let grown = paths::grow(prompts, &open, self.n, level, end, means)?;
+            for (at, mut candidates) in grown.into_iter().enumerate() {
+                if candidates.open.is_empty() {
+                    continue;
+                }
+                let of = [(means.seed)(prompts[at].example.index, self.n), level as u64, 1];
+                let uniform = (seed::derive(&of) >> 11) as f64 / (1u64 << 53) as f64;
+                let taken = self.take(&worths(&candidates.group, self.by())?, &candidates.copies, uniform);
+                let rollout = candidates.group.rollouts.swap_remove(taken);
+                match candidates.open[taken] {
+                    true => open[at] = vec![rollout],
+                    false => (open[at], done[at]) = (vec![], Some(rollout)),
+                }
+            }
+        }
+        Ok(prompts.iter().zip(done).map(found).collect())
+    }
+}
+
+impl Guided {
+    /// Which candidate is taken, by its score and how often it was drawn; `uniform` is from [0, 1).
+    pub(super) fn take(&self, worths: &[f64], copies: &[usize], uniform: f64) -> usize {
+        let best = super::best(worths);
+        if self.temperature == 0.0 {
+            return best;
+        }
+        let power = |(worth, copies): (&f64, &usize)| {
+            *copies as f64 * ((worth - worths[best]) / self.temperature).exp()
+        };
+        let powers: Vec<f64> = worths.iter().zip(copies).map(power).collect();
+        let mut left = uniform * powers.iter().sum::<f64>();
+        let passes = |power: &f64| {
+            left -= power;
+            left < 0.0
+        };
+        powers.iter().position(passes).unwrap_or(best)
+    }
+}
+
+fn found((prompted, done): (&Prompted, Option<Rollout>)) -> Found {
+    let rollouts = done.into_iter().collect();
+    let group = Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts };
+    Found { group, chosen: 0 }
+}

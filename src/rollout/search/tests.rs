@@ -1,0 +1,139 @@
+use super::*;
+use crate::data::{Example, Prompt};
+use crate::policy::Init;
+use crate::rollout::Score;
+use crate::seed;
+use std::sync::Arc;
+use tch::{Device, Kind};
+
+fn prompted(policy: &Policy, texts: &[&str]) -> Vec<Prompted> {
+    let one = |(index, text): (usize, &&str)| {
+        let example = Example {
+            id: format!("row:{index}"),
+            index,
+            prompt: Prompt::Text((*text).into()),
+            completion: None,
+            completions: vec![],
+            feedback: None,
+            answer: None,
+            choices: vec![],
+            fields: serde_json::Map::new(),
+        };
+        Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
+    };
+    texts.iter().enumerate().map(one).collect()
+}
+
+/// Searches with a judge of texts.
+fn found(
+    search: &dyn Search,
+    texts: &[&str],
+    limit: usize,
+    judge: impl Fn(&str) -> f64,
+) -> (Vec<Found>, usize) {
+    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+    let policy = init.make(Kind::Float, Device::Cpu, 3, 16).unwrap();
+    let prompts = prompted(&policy, texts);
+    let score = |groups: &mut [Group]| {
+        for rollout in groups.iter_mut().flat_map(|group| &mut group.rollouts) {
+            rollout.reward = judge(&rollout.text);
+            rollout.scores.insert("twice".into(), Score::from(2.0 * rollout.reward));
+        }
+        Ok(())
+    };
+    let mut means = Means {
+        policy: &policy,
+        sampling: &Sampling { max_new_tokens: limit, ..Sampling::default() },
+        format: &Format::default(),
+        seed: &|index, sample| seed::derive(&[7, index as u64, sample as u64]),
+        score: &mut { score },
+        progress: &mut |_| {},
+        tokens: 0,
+    };
+    let found = search.find(&prompts, &mut means).unwrap();
+    (found, means.tokens)
+}
+
+/// Of random bytes half are such characters.
+fn small(text: &str) -> f64 {
+    text.chars().filter(char::is_ascii).count() as f64
+}
+
+#[test]
+fn the_best_of_n_is_the_one_of_highest_score() {
+    let (all, tokens) = found(&BestOf { n: 6, by: None }, &["ab", "c"], 12, small);
+    for found in &all {
+        let scores: Vec<f64> = found.group.rollouts.iter().map(|rollout| small(&rollout.text)).collect();
+        assert_eq!(scores.len(), 6);
+        let most = scores.iter().copied().fold(0.0, f64::max);
+        assert_eq!(found.chosen, scores.iter().position(|score| *score == most).unwrap());
+        assert_eq!(small(&found.clone().answer().rollouts[0].text), most);
+    }
+    let lengths: usize = all.iter().flat_map(|found| &found.group.rollouts).map(|r| r.tokens.len()).sum();
+    assert_eq!(tokens, lengths);
+    // The judge may be a single reward; one that is not there is named.
+    let by = BestOf { n: 6, by: Some("twice".into()) };
+    assert_eq!(found(&by, &["ab", "c"], 12, small).0[1].chosen, all[1].chosen);
+    let group = &all[0].group;
+    assert!(worths(group, Some("no")).unwrap_err().to_string().contains("[reward.no]"));
+}
+
+#[test]
+fn a_vote_chooses_the_best_of_the_answer_with_most_weight() {
+    let texts = ["#### 7", "#### 8", "#### 7.0", "no answer"];
+    let group = crate::reward::tests::group(None, &[], &texts);
+    // 7: 0.3 + 0.4 against 0.6; the better of the sevens is the third. What has no answer does not vote.
+    assert_eq!(vote::chosen(&group, &[0.3, 0.6, 0.4, 0.9]).unwrap(), 2);
+    assert_eq!(vote::chosen(&group, &[0.1, 0.6, 0.4, 0.9]).unwrap(), 1);
+    let silent = crate::reward::tests::group(None, &[], &["a", "b"]);
+    assert_eq!(vote::chosen(&silent, &[0.1, 0.2]).unwrap(), 1);
+    let error = vote::chosen(&group, &[0.1, -0.6, 0.4, 0.9]).unwrap_err().to_string();
+    assert!(error.contains("example row:7") && error.contains("one is -0.6"), "{error}");
+}
+
+#[test]
+fn a_beam_keeps_the_best_paths_at_every_step() {
+    // Steps of two tokens, six in all: three levels; of 8 ways 4 are kept.
+    let beam = Beam { n: 8, branching: 2, step_tokens: Some(2), by: None };
+    let (all, _) = found(&beam, &["ab", "c"], 6, small);
+    for found in &all {
+        let scores: Vec<f64> = found.group.rollouts.iter().map(|rollout| small(&rollout.text)).collect();
+        assert_eq!((scores.len(), found.chosen), (4, 0));
+        assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+        // A sample has three of six; a step of eight ways has a pair of them but for one time in ten.
+        assert!(scores[0] >= 5.0, "{scores:?}");
+        for rollout in &found.group.rollouts {
+            assert_eq!(rollout.tokens.len(), rollout.logprobs.len());
+            assert!(rollout.tokens.len() <= 6);
+        }
+    }
+    // With a single way there is nothing to choose: a sample.
+    let (single, _) = found(beam.with(1).as_ref(), &["ab"], 6, small);
+    assert_eq!(single[0].group.rollouts.len(), 1);
+    assert!(Beam { branching: 9, ..beam }.validate().unwrap_err().to_string().contains("branching = 9"));
+}
+
+#[test]
+fn guided_steps_are_taken_by_score_and_frequency() {
+    let greedy = Guided { n: 8, step_tokens: Some(1), ..Guided::default() };
+    let (all, tokens) = found(&greedy, &["ab", "c"], 6, small);
+    assert_eq!(all[0].group.rollouts.len(), 1);
+    // Eight tokens are drawn for each of its own.
+    let own: usize = all.iter().map(|found| found.group.rollouts[0].tokens.len()).sum();
+    assert_eq!(tokens, 8 * own);
+    // Scores 0 and ln 3 at temperature 1, the first drawn three times: 3 · 1 against 1 · 3, half and half.
+    let soft = Guided { temperature: 1.0, ..greedy.clone() };
+    let scores = [0.0, 3f64.ln()];
+    assert_eq!([0.0, 0.49, 0.51, 0.99].map(|u| soft.take(&scores, &[3, 1], u)), [0, 0, 1, 1]);
+    assert_eq!(greedy.take(&scores, &[3, 1], 0.0), 1);
+    assert!(Guided { temperature: -1.0, ..greedy }.validate().is_err());
+}
+
+#[test]
+fn a_step_has_to_have_an_end() {
+    let format = Format { steps: Steps::Sentence, ..Format::default() };
+    let error = step_end("beam", None, &format).unwrap_err().to_string();
+    assert!(error.contains("set rollout.beam.step_tokens"), "{error}");
+    assert_eq!(step_end("beam", None, &Format::default()).unwrap(), paths::End::Text("\n"));
+    assert!(step_end("guided", Some(0), &format).is_err());
+}

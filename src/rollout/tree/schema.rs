@@ -1,0 +1,309 @@
+//! Trees that branch where votes on a rubric's questions split: `[rollout.tree.schema]` (thought trees, Li et al. 2024, arXiv
+//! 2406.19949).
+//!
+//! A level is a question. On each path it is answered `votes` times; every reply that was given becomes a branch, with a
+//! rationale of its own. A path's text is the replies with their rationales and the mark that the rubric's formula gives them.
+
+mod path;
+
+use super::add;
+use crate::data::rubrics;
+use crate::data::template::environment;
+use crate::endpoint::{self, Client, Endpoint};
+use crate::engine::{self, Progress, Sampling, Statistics};
+use crate::error::{Error, Result};
+use crate::policy::Policy;
+use crate::rationale::Format;
+use crate::rationale::rubric::{Question, Rubric};
+use crate::rollout::{Group, Prompted, conversation};
+use path::{Path, fill, most_voted};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// How a rubric's questions are asked. The texts are Jinja templates over the row's columns and `prompt` (its last turn),
+/// `question` (`name`, `ask`, `options`), `history` (the replies before, each with `name`, `ask`, `decision`, `rationale`),
+/// `path` (the text so far), and where it is known `decision`, `rationale` or `mark`. What `ask` and `justify` give takes the
+/// place of the prompt's last turn.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schema {
+    /// A `.toml` or `.jsonl` file of rubrics, which rows name in their column `rubric`; none where rows bring theirs.
+    pub rubrics: Option<PathBuf>,
+    /// How often a question is answered on each path.
+    pub votes: usize,
+    /// Votes that a reply needs to become a branch; where none has so many, the most frequent reply does.
+    pub min_votes: usize,
+    /// Paths of a tree, at most: after each question those with the most votes, multiplied along the way, stay.
+    pub paths: usize,
+    /// Asks for a reply.
+    pub ask: String,
+    /// Asks why the reply is so. Of what comes back the first line is the rationale.
+    pub justify: String,
+    /// What a reply and its rationale add to the path's text.
+    pub step: String,
+    /// What ends the text.
+    pub end: String,
+    /// Longest reply, in tokens.
+    pub vote_tokens: usize,
+    /// Longest rationale, in tokens.
+    pub rationale_tokens: usize,
+    /// Who answers, in place of the policy: `[rollout.tree.schema.endpoint]`.
+    pub endpoint: Option<Endpoint>,
+}
+
+impl Default for Schema {
+    fn default() -> Self {
+        Self {
+            rubrics: None,
+            votes: 10,
+            min_votes: 1,
+            paths: 32,
+            ask: "{{ prompt }}\n\n{% for step in history %}{{ step.ask }} {{ step.decision }}\n{% endfor %}\
+                  {{ question.ask }}\nReply with {{ question.options | join(' or ') }} only."
+                .into(),
+            justify:
+                "{{ prompt }}\n\n{% for step in history %}{{ step.ask }} {{ step.decision }}\n{% endfor %}\
+                      {{ question.ask }} {{ decision }}\nSay in one sentence why, and quote the part of the \
+                      answer that this rests on."
+                    .into(),
+            step: "{{ question.ask }} {{ decision }}. {{ rationale }}\n".into(),
+            end: "#### {{ mark }}".into(),
+            vote_tokens: 4,
+            rationale_tokens: 120,
+            endpoint: None,
+        }
+    }
+}
+
+/// What grows trees.
+#[derive(Clone, Copy)]
+pub struct Grower<'a> {
+    /// The policy, whose tokens a path's text becomes.
+    pub policy: &'a Policy,
+    /// Who answers in its place.
+    pub client: Option<&'a Client>,
+    /// How the policy samples.
+    pub sampling: &'a Sampling,
+    /// Rubrics that rows name.
+    pub rubrics: &'a [Rubric],
+    /// Tells apart several askings of one question, for the endpoint's cache.
+    pub asking: usize,
+}
+
+/// What became of the questions.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Counts {
+    /// Votes.
+    pub votes: usize,
+    /// Of these, replies that are none of the options.
+    pub invalid: usize,
+    /// Questions asked on a path.
+    pub asked: usize,
+    /// Of these, answered in more than one way.
+    pub split: usize,
+    /// Paths that ended because no vote was valid.
+    pub lost: usize,
+    /// Paths left out because others have more votes.
+    pub pruned: usize,
+}
+
+impl Counts {
+    /// The figures by name: shares of votes and of questions, and numbers of paths.
+    pub fn figures(&self) -> Vec<(String, f64)> {
+        let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
+        let all = [
+            ("invalid_votes", share(self.invalid, self.votes)),
+            ("split_questions", share(self.split, self.asked)),
+            ("lost_paths", self.lost as f64),
+            ("pruned_paths", self.pruned as f64),
+        ];
+        all.map(|(name, value)| (name.to_string(), value)).to_vec()
+    }
+}
+
+impl Schema {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("rollout.tree.schema.{text}")));
+        let counts = [
+            ("votes", self.votes),
+            ("min_votes", self.min_votes),
+            ("paths", self.paths),
+            ("vote_tokens", self.vote_tokens),
+            ("rationale_tokens", self.rationale_tokens),
+        ];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
+            return refuse(format!("{key} = 0: it must be at least 1"));
+        }
+        let texts =
+            [("ask", &self.ask), ("justify", &self.justify), ("step", &self.step), ("end", &self.end)];
+        for (key, text) in texts {
+            if let Err(error) = environment().template_from_str(text) {
+                return refuse(format!("{key}: its template cannot be read: {error}"));
+            }
+        }
+        self.endpoint.as_ref().map_or(Ok(()), |e| e.validate("rollout.tree.schema.endpoint"))
+    }
+}
+
+/// Grows a tree for each prompt; `seed(example index, node, sample)` draws the policy's randomness. A group's rollouts are its
+/// paths, not yet scored.
+pub fn grow(
+    grower: &Grower,
+    prompts: &[Prompted],
+    section: &Schema,
+    format: &Format,
+    seed: &dyn Fn(usize, usize, usize) -> u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(Vec<Group>, Statistics, Counts)> {
+    let rubrics = prompts.iter().map(|p| rubrics::of(&p.example, grower.rubrics)).collect::<Result<_>>()?;
+    let trees = Trees { grower, prompts, section, rubrics, seed };
+    let mut paths: Vec<Path> = (0..prompts.len()).map(Path::root).collect();
+    let mut nodes = vec![0; prompts.len()];
+    let (mut statistics, mut counts) = (Statistics::default(), Counts::default());
+    for level in 0..trees.depth() {
+        let (asking, ended): (Vec<Path>, Vec<Path>) =
+            paths.into_iter().partition(|path| level < trees.rubrics[path.tree].questions.len());
+        let asked = trees.asked(&asking, level, Aim::Reply)?;
+        let said = grower.say(&asked, section.vote_tokens, progress, &mut statistics)?;
+        let branches = |(path, said): (&Path, Vec<String>)| {
+            path.branches(trees.question(path, level), &said, section.min_votes, &mut counts)
+        };
+        let children: Vec<Path> = asking.iter().zip(said).flat_map(branches).collect();
+        let mut children = most_voted(children, section.paths, &mut counts);
+        for child in &mut children {
+            nodes[child.tree] += 1;
+            child.node = nodes[child.tree];
+        }
+        let asked = trees.asked(&children, level, Aim::Reason)?;
+        let told = grower.say(&asked, section.rationale_tokens, progress, &mut statistics)?;
+        for (child, told) in children.iter_mut().zip(told) {
+            let told = told.first().map_or("", |text| text.trim());
+            let rationale = told.lines().next().unwrap_or_default().trim();
+            child.add(&prompts[child.tree], trees.question(child, level), rationale, &section.step)?;
+        }
+        paths = ended;
+        paths.extend(children);
+    }
+    Ok((trees.groups(paths, format)?, statistics, counts))
+}
+
+/// All trees under way.
+struct Trees<'a> {
+    grower: &'a Grower<'a>,
+    prompts: &'a [Prompted],
+    section: &'a Schema,
+    /// One a prompt.
+    rubrics: Vec<Rubric>,
+    seed: &'a dyn Fn(usize, usize, usize) -> u64,
+}
+
+/// What is to be found out.
+#[derive(Clone, Copy, PartialEq)]
+enum Aim {
+    Reply,
+    Reason,
+}
+
+/// A question to somebody.
+struct Asked<'a> {
+    prompted: &'a Prompted,
+    text: String,
+    seeds: Vec<u64>,
+}
+
+impl Trees<'_> {
+    /// The most questions of a rubric.
+    fn depth(&self) -> usize {
+        self.rubrics.iter().map(|rubric| rubric.questions.len()).max().unwrap_or(0)
+    }
+
+    fn question(&self, path: &Path, level: usize) -> &Question {
+        &self.rubrics[path.tree].questions[level]
+    }
+
+    fn asked(&self, paths: &[Path], level: usize, aim: Aim) -> Result<Vec<Asked<'_>>> {
+        let (key, source, count) = match aim {
+            Aim::Reply => ("ask", &self.section.ask, self.section.votes),
+            Aim::Reason => ("justify", &self.section.justify, 1),
+        };
+        let asked = |path: &Path| {
+            let (prompted, question) = (&self.prompts[path.tree], self.question(path, level));
+            let decision = (aim == Aim::Reason).then(|| path.decision(question));
+            let known = path.known(prompted, question, decision.as_slice());
+            let place = 2 * path.node + usize::from(aim == Aim::Reason);
+            let draw = |sample| (self.seed)(prompted.example.index, place, sample);
+            Ok(Asked {
+                prompted,
+                text: fill(key, source, prompted, &known)?,
+                seeds: (0..count).map(draw).collect(),
+            })
+        };
+        paths.iter().map(asked).collect()
+    }
+
+    /// The trees' paths as rollouts.
+    fn groups(&self, paths: Vec<Path>, format: &Format) -> Result<Vec<Group>> {
+        let empty =
+            |p: &Prompted| Group { example: p.example.clone(), prompt: p.tokens.clone(), rollouts: vec![] };
+        let mut groups: Vec<Group> = self.prompts.iter().map(empty).collect();
+        for path in paths {
+            let (tree, prompted) = (path.tree, &self.prompts[path.tree]);
+            let rubric = &self.rubrics[tree];
+            groups[tree].rollouts.push(path.rollout(
+                prompted,
+                rubric,
+                &self.section.end,
+                self.grower.policy,
+                format,
+            )?);
+        }
+        Ok(groups)
+    }
+}
+
+impl Grower<'_> {
+    /// What is said to each question, a text a seed.
+    fn say(
+        &self,
+        asked: &[Asked],
+        most: usize,
+        progress: &mut dyn FnMut(&Progress),
+        statistics: &mut Statistics,
+    ) -> Result<Vec<Vec<String>>> {
+        let turns =
+            |asked: &Asked| conversation(&asked.prompted.example.prompt, None, Some(asked.text.clone()));
+        if let Some(client) = self.client {
+            let request = |asked: &Asked| endpoint::Request {
+                messages: turns(asked),
+                n: asked.seeds.len(),
+                seed: None,
+                max_tokens: Some(most),
+                attempt: self.asking,
+            };
+            let answers = client.ask(&asked.iter().map(request).collect::<Vec<_>>())?;
+            let texts = answers.into_iter().map(|a| a.choices.into_iter().map(|c| c.text).collect());
+            return Ok(texts.collect());
+        }
+        let request = |asked: &Asked| {
+            let prompt = match &asked.prompted.example.prompt {
+                crate::data::Prompt::Text(_) => crate::data::Prompt::Text(asked.text.clone()),
+                crate::data::Prompt::Chat(_) => crate::data::Prompt::Chat(turns(asked)),
+            };
+            let prompt = self.policy.tokenizer.render(&prompt)?;
+            Ok(engine::Request { prompt, seeds: asked.seeds.clone() })
+        };
+        let requests: Vec<engine::Request> = asked.iter().map(request).collect::<Result<_>>()?;
+        let mut sampling = Sampling { max_new_tokens: most, ..self.sampling.clone() };
+        sampling.stop.push("\n".into());
+        let generated = self.policy.generate(&requests, &sampling, progress)?;
+        add(statistics, &generated.statistics);
+        let texts = |all: Vec<engine::Completion>| {
+            all.iter().map(|one| self.policy.tokenizer.decode(&one.tokens)).collect()
+        };
+        Ok(generated.completions.into_iter().map(texts).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! Step labels from trees of continuations and from a judge: what they say, what they cost, and that a killed run goes on.
+
+mod program;
+mod server;
+
+use program::{Program, lines, number};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// A model that has learned some sums grows trees of prefixes; a reward model learns their labels.
+const TREES: &str = r#"
+[data]
+prompts_per_step = 4
+template.chat = false
+template.user = "{{ question }}\n"
+[data.task.addition]
+digits = [1, 2]
+train = 200
+eval = 20
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "characters"
+alphabet = "0123456789+=:# \n"
+hidden_size = 32
+layers = 2
+heads = 2
+kv_heads = 2
+context = 96
+[policy.sampling]
+max_new_tokens = 40
+[devices]
+policy = "cpu"
+threads = 1
+[log]
+tensorboard = false
+[[stage]]
+name = "sft"
+run.steps = 120
+data.prompts_per_step = 16
+[stage.loop.sft]
+[stage.optim]
+lr = 1e-2
+schedule = "cosine"
+[[stage]]
+name = "label"
+run.steps = 12
+policy.model = "@sft"
+[stage.rollout.prefix]
+cuts = "tree"
+size = 4
+continuations = 4
+[stage.rollout.prefix.tree]
+searches = 5
+[stage.reward.answer]
+[stage.loop.collect]
+[stage.checkpoint]
+every = 1
+[[stage]]
+name = "prm"
+run.steps = 2
+policy.model = "@sft"
+data.train = "@label"
+[stage.loop.prm]
+"#;
+
+fn traces(program: &Program) -> Vec<Value> {
+    lines(&program.out().join("traces/label.jsonl"))
+}
+
+/// The figures of a stage's steps, without times.
+fn figures(program: &Program, stage: &str) -> Vec<Value> {
+    let mut all = lines(&program.out().join("metrics.jsonl"));
+    all.retain(|line| line["stage"] == stage);
+    for line in &mut all {
+        line.as_object_mut()
+            .unwrap()
+            .retain(|name, _| !["time", "per_second", "seconds"].iter().any(|word| name.contains(word)));
+    }
+    all
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+#[test]
+fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
+    let whole = Program::new(TREES);
+    whole.train(&["--quiet"]).success();
+    let killed = Program::new(TREES);
+    let mut child = killed.start(&["--quiet"]);
+    let (path, start) = (killed.out().join("metrics.jsonl"), Instant::now());
+    while !fs::read_to_string(&path)
+        .is_ok_and(|text| text.contains("\"stage\":\"label\",\"round\":1,\"step\":3"))
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none(),
+            "not killed in time"
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(traces(&killed).len() < traces(&whole).len(), "it was killed too late to test anything");
+    killed.train(&["--quiet", "--resume"]).success();
+    assert!(traces(&whole) == traces(&killed), "the labels differ");
+    assert_eq!(figures(&whole, "label"), figures(&killed, "label"));
+    assert_eq!(figures(&whole, "prm"), figures(&killed, "prm"));
+
+    let (mut values, mut searched) = (HashMap::new(), 0);
+    for trace in traces(&whole) {
+        let cuts = list(&trace, "cuts");
+        searched += usize::from(!cuts.is_empty());
+        let good = |cut: &&Value| number(cut, "good") > 0.0;
+        let last_good = cuts.iter().filter(good).map(|cut| cut["step"].as_u64()).max();
+        let first_bad = cuts.iter().filter(|cut| !good(cut)).map(|cut| cut["step"].as_u64()).min();
+        if let (Some(last_good), Some(first_bad)) = (last_good, first_bad) {
+            assert!(last_good < first_bad, "the search ends between a good prefix and a bad one: {cuts:?}");
+        }
+        for cut in cuts {
+            assert_eq!(number(cut, "continuations"), 4.0);
+            let ids = &list(&trace, "completion_ids")[..cut["tokens"].as_u64().unwrap() as usize];
+            let prefix = json!([trace["example"], trace["step"], ids]).to_string();
+            let said = (number(cut, "good"), number(cut, "value"));
+            assert_eq!(*values.entry(prefix).or_insert(said), said, "a prefix was continued twice");
+        }
+    }
+    assert!(searched > 5 && values.len() > 10, "{searched} {}", values.len());
+    let (mut taken, mut naive) = (0.0, 0.0);
+    for line in figures(&whole, "label") {
+        assert!(number(&line, "prefix/searches") <= 5.0);
+        if number(&line, "labels/count") > 0.0 {
+            taken += number(&line, "labels/count") * number(&line, "labels/tokens");
+            naive += number(&line, "labels/count") * number(&line, "labels/naive_tokens");
+        }
+    }
+    assert!(taken > 0.0 && taken < naive, "{taken} {naive}");
+    let share = number(&figures(&whole, "prm")[0], "labels/right");
+    assert!(share > 0.0 && share < 1.0, "{share}");
+}
+
+const TINY: &str = r#"
+[data]
+prompts_per_step = 2
+template.chat = false
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "bytes"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 2
+[devices]
+policy = "cpu"
+threads = 1
+"#;
+
+#[test]
+fn a_judge_labels_the_rows_own_completions() {
+    let url = server::serve(|received| {
+        let body: Value = serde_json::from_str(&received.body).unwrap();
+        let steps: Vec<&str> = body["messages"][0]["content"].as_str().unwrap().lines().collect();
+        let first = steps.iter().position(|step| step.contains("bad")).map_or(0, |at| at + 1);
+        let said = format!("{{\"first_wrong\": {first}}}");
+        server::json("200 OK", json!({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}))
+    });
+    let stages = format!(
+        "[[stage]]\nname = \"label\"\ndata.train = \"rows.jsonl\"\n[stage.rollout.dataset]\n[stage.loop.collect]\n\
+         [stage.reward.judge]\nsteps = true\nkey = \"first_wrong\"\nprompt = '''{{% for step in steps %}}{{{{ step }}}}\n\
+         {{% endfor %}}'''\nendpoint = {{ url = \"{url}/v1\", model = \"m\" }}\n\
+         [[stage]]\nname = \"prm\"\ndata.train = \"@label\"\n[stage.loop.prm]\nlabels = \"judge\"\n"
+    );
+    let program = Program::new(&format!("[run]\nsteps = 1\n{TINY}{stages}"));
+    let row = |id: &str, text: &str| {
+        format!("{}\n", json!({"id": id, "prompt": "p", "completion": text, "answer": "5"}))
+    };
+    program.write("rows.jsonl", &(row("x", "a\nbad\nc\n#### 5") + &row("y", "b\n#### 5")));
+    program.train(&["--quiet"]).success();
+    let mut said: Vec<Value> =
+        traces(&program).iter().map(|trace| trace["step_scores"]["judge"].clone()).collect();
+    said.sort_by_key(Value::to_string);
+    assert_eq!(said, [json!([1.0, 0.0, 0.0, 0.0]), json!([1.0, 1.0])]);
+    // Of the labels up to the first error, 1 and 0, and of two right ones, three say right.
+    assert_eq!(number(&figures(&program, "prm")[0], "labels/right"), 0.75);
+}
+
+#[test]
+fn labels_are_kept_where_two_agree() {
+    // "a\nb\n#### 5": steps end at 1, 3 and 10. The judge's first error against that of the continuations.
+    let row = |id: &str, goods: [usize; 2], judged: Value| {
+        let cut = |step: usize, good: usize| {
+            json!({"step": step, "tokens": 2 * step, "bytes": 2 * step, "continuations": 4,
+            "good": good, "value": 0.0})
+        };
+        let cuts = [cut(1, goods[0]), cut(2, goods[1])];
+        let trace = json!({"id": id, "prompt": id, "completion": "a\nb\n#### 5", "answer": "5", "cuts": cuts,
+            "step_scores": {"judge": judged}});
+        format!("{trace}\n")
+    };
+    let recipe = format!("[run]\nsteps = 1\n{TINY}[loop.prm]\nlabels = \"consensus\"\n");
+    let recipe = recipe.replace("[data]\n", "[data]\ntrain = \"rows.jsonl\"\n");
+    let program = Program::new(&recipe);
+    let rows = row("u", [2, 0], json!([1, 0, 0]))
+        + &row("v", [1, 1], json!([1, 1, 1]))
+        + &row("w", [0, 0], json!([1, 1, 0]));
+    program.write("rows.jsonl", &rows);
+    program.train(&["--quiet"]).success();
+    let first = &figures(&program, "prm")[0];
+    // Two of three agree; labels 1, 0 (what follows is left out) and 1, 1, 1.
+    assert!((number(first, "labels/agreeing") - 2.0 / 3.0).abs() < 1e-12);
+    assert_eq!(number(first, "labels/right"), 0.8);
+    program.write("rows.jsonl", &row("w", [0, 0], json!([1, 1, 0])));
+    let none = program.train(&["--quiet", "--overwrite"]).code(2);
+    assert!(none.contains("agree on the first error of none of 1 rows"), "{none}");
+    program.write("rows.jsonl", &row("w", [0, 0], json!([1, 1])));
+    let counts = program.train(&["--quiet", "--overwrite"]).code(2);
+    assert!(counts.contains("example w: [reward.judge] judged 2 steps and it has 3"), "{counts}");
+}
+
+#[test]
+fn a_reward_model_that_is_there_is_measured() {
+    let stages = "[[stage]]\nname = \"prm\"\nrun.steps = 1\n[stage.loop.prm]\n[[stage]]\nname = \"measure\"\nrun.steps = 0\n\
+        policy.model = \"@prm\"\n[stage.loop.prm]\n[stage.eval]\n";
+    let data = "train = \"rows.jsonl\"\neval = \"rows.jsonl\"\n";
+    let program = Program::new(&(TINY.replace("[data]\n", &format!("[data]\n{data}")) + stages));
+    let row = |id: &str, labels: Value| {
+        format!("{}\n", json!({"id": id, "prompt": id, "steps": ["a", "bcd"], "labels": labels}))
+    };
+    let rows: String = (0..8).map(|n| row(&format!("x{n}"), json!([true, n % 4 < 2]))).collect();
+    program.write("rows.jsonl", &rows);
+    program.train(&["--quiet"]).success();
+    let found = &lines(&program.out().join("evaluations.jsonl"))[0]["report"]["process"];
+    assert_eq!((number(found, "steps"), found["first_error"]["rows"].as_u64()), (16.0, Some(4)));
+    assert!(found["length_only"]["f1"].is_number(), "{found}");
+    let svg = fs::read_to_string(program.out().join("measure-reliability.svg")).unwrap();
+    assert!(svg.contains("share right"));
+    // A run that is done has nothing left to do.
+    program.train(&["--quiet", "--resume"]).success();
+    assert_eq!(lines(&program.out().join("evaluations.jsonl")).len(), 1);
+}
