@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Kind, Tensor};
 
 const WEIGHTS: &str = "adapter_model.safetensors";
@@ -67,22 +67,6 @@ impl Lora {
     }
 }
 
-/// Adapters that take no part at the moment, one for each linear map of each layer that has one.
-#[derive(Debug)]
-pub struct Resting {
-    /// What they are called.
-    pub name: String,
-    /// What those that take part in their place are called.
-    other: String,
-    adapters: Vec<Option<Adapter>>,
-}
-
-/// The folder of adapters called `name` beside that of the others.
-fn beside(dir: &Path, name: &str) -> PathBuf {
-    let own = dir.file_name().unwrap_or_default().to_string_lossy();
-    dir.with_file_name(format!("{own}-{name}"))
-}
-
 impl Model {
     /// Freezes the weights and adds trainable adapters: A uniform in ±1/√in as peft's Kaiming start, B zero, so
     /// that the model is unchanged at first. They have the weights' own kind: training and decoding then share
@@ -101,15 +85,11 @@ impl Model {
     /// Freezes the weights and adds the trainable adapters that peft or [`Model::save_adapters`] left in `dir`; of those
     /// that rest, what it left beside it.
     pub fn load_adapters(&mut self, dir: &Path) -> Result<()> {
-        for at in 0..self.resting.len() {
-            let own = self.exchange(Vec::new());
-            self.read_adapters(&beside(dir, &self.resting[at].name))?;
-            self.resting[at].adapters = self.exchange(own);
-        }
+        self.load_resting(dir)?;
         self.read_adapters(dir)
     }
 
-    fn read_adapters(&mut self, dir: &Path) -> Result<()> {
+    pub(super) fn read_adapters(&mut self, dir: &Path) -> Result<()> {
         let lora = read_config(&dir.join(CONFIG))?;
         let mut stored = Stored::one(dir.join(WEIGHTS))?;
         self.attach(&lora, |name, out, input, rank| {
@@ -147,7 +127,10 @@ impl Model {
     }
 
     /// Under peft's names, the tensors of one adapter for each linear map, layer by layer.
-    fn named<'a>(&self, adapters: impl Iterator<Item = Option<&'a Adapter>>) -> Vec<(String, Tensor)> {
+    pub(super) fn named<'a>(
+        &self,
+        adapters: impl Iterator<Item = Option<&'a Adapter>>,
+    ) -> Vec<(String, Tensor)> {
         let places = self.layers.iter().enumerate();
         let places = places.flat_map(|(index, layer)| {
             layer.linears().into_iter().map(move |(name, _)| full_name(index, name))
@@ -162,64 +145,14 @@ impl Model {
         places.zip(adapters).flat_map(both).collect()
     }
 
-    /// Adds further trainable adapters of the same kind, which rest under the name `name`; those there are go by `other` from
-    /// then on.
-    pub fn add_resting(&mut self, name: &str, other: &str, seed: u64) -> Result<()> {
-        let Some(lora) = self.lora.clone() else {
-            return Err(Error::Model("there is no adapter for another one to stand beside".into()));
-        };
-        let own = self.exchange(Vec::new());
-        self.add_lora(&lora, seed)?;
-        let adapters = self.exchange(own);
-        self.resting.push(Resting { name: name.into(), other: other.into(), adapters });
-        Ok(())
-    }
-
-    /// Lets the adapters called `name` take part in place of those that do; nothing, where they do already.
-    pub fn turn_to(&mut self, name: &str) -> Result<()> {
-        if let Some(at) = self.resting.iter().position(|resting| resting.name == name) {
-            let adapters = std::mem::take(&mut self.resting[at].adapters);
-            let adapters = self.exchange(adapters);
-            let resting = &mut self.resting[at];
-            resting.adapters = adapters;
-            std::mem::swap(&mut resting.name, &mut resting.other);
-            return Ok(());
-        }
-        match self.resting.iter().any(|resting| resting.other == name) {
-            true => Ok(()),
-            false => Err(Error::Model(format!("the model has no adapters called {name}"))),
-        }
-    }
-
-    /// Puts these adapters, one for each linear map or none at all, in the place of those there are.
-    fn exchange(&mut self, adapters: Vec<Option<Adapter>>) -> Vec<Option<Adapter>> {
-        let mut new = adapters.into_iter();
-        let linears = self.layers.iter_mut().flat_map(Layer::linears_mut);
-        linears.map(|(_, linear)| std::mem::replace(&mut linear.adapter, new.next().flatten())).collect()
-    }
-
-    /// The tensors of the adapters that rest, their name in front of peft's.
-    pub(super) fn resting_adapters(&self) -> Vec<(String, Tensor)> {
-        let of = |resting: &Resting| {
-            let all = self.named(resting.adapters.iter().map(Option::as_ref));
-            all.into_iter()
-                .map(|(name, tensor)| (format!("{}.{name}", resting.name), tensor))
-                .collect::<Vec<_>>()
-        };
-        self.resting.iter().flat_map(of).collect()
-    }
-
     /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`; of those that rest,
     /// each into the folder beside it that has their name behind its own.
     pub fn save_adapters(&self, dir: &Path) -> Result<()> {
-        for resting in &self.resting {
-            let tensors = self.named(resting.adapters.iter().map(Option::as_ref));
-            self.write_adapters(&beside(dir, &resting.name), tensors)?;
-        }
+        self.save_resting(dir)?;
         self.write_adapters(dir, self.adapters())
     }
 
-    fn write_adapters(&self, dir: &Path, adapters: Vec<(String, Tensor)>) -> Result<()> {
+    pub(super) fn write_adapters(&self, dir: &Path, adapters: Vec<(String, Tensor)>) -> Result<()> {
         let Some(lora) = &self.lora else {
             return Err(Error::Model(format!("{}: the model has no adapters to save", dir.display())));
         };

@@ -14,6 +14,7 @@ pub mod logprobs;
 pub mod lora;
 pub mod names;
 mod raw;
+pub mod resting;
 pub mod rope;
 mod stored;
 mod trunk;
@@ -114,7 +115,7 @@ pub struct Model {
     /// What the adapters are, where there are any.
     pub lora: Option<Lora>,
     /// Further adapters of the same base, which take no part until [`Model::turn_to`] names them.
-    pub resting: Vec<lora::Resting>,
+    pub resting: Vec<resting::Resting>,
     /// Whether adapters take part; off, the model is its own base (the reference policy under LoRA).
     pub adapted: bool,
     /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.

@@ -40,9 +40,9 @@ impl Default for Flow {
         Self {
             chunk_tokens: 160,
             chunks: 6,
-            question: "\nIs this solution complete? ".into(),
-            yes: "Yes".into(),
-            no: "No".into(),
+            question: "\nIs this solution complete?".into(),
+            yes: " Yes".into(),
+            no: " No".into(),
         }
     }
 }
@@ -98,33 +98,21 @@ impl Flow {
         let mut taken = Taken { sampled_tokens: chains.iter().map(Chain::sampled).sum(), ..Taken::default() };
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for other in &others {
-            let (chain, prompted) = (&chains[other.chain], &prompts[chains[other.chain].prompt]);
-            let group = &mut groups[other.chain];
-            group.rollouts.push(rollout(&other.end, prompted, context));
+            let (chain, group) = (&chains[other.chain], &mut groups[other.chain]);
+            let prompted = &prompts[chain.prompt];
+            let end = rollout(&other.end, prompted, context);
+            let right = [&group.rollouts[0], &end].map(|end| answer::correct(&prompted.example, end));
+            group.rollouts.push(end);
             taken.sampled_tokens += other.end.sampled();
-            let ends = [0, group.rollouts.len() - 1];
-            let ends = ends.map(|end| answer::correct(&prompted.example, &group.rollouts[end]));
-            let counted = match ends {
-                [Some(own), Some(its)] if own != its => {
-                    let item = self.pair(&context.policy, prompted, (chain, other.node), &other.end, own)?;
-                    let adapter = item.as_ref().and_then(|item| item.adapter);
-                    taken.rows.extend(item.iter().map(|_| prompted.example.index));
-                    taken.items.extend(item);
-                    adapter.map_or(
-                        "dropped/identical",
-                        |name| if name == WRITER { "chunks" } else { "decisions" },
-                    )
-                }
-                [Some(_), Some(_)] => "dropped/same_outcome",
-                _ => "dropped/ungraded",
-            };
-            *counts.entry(counted).or_default() += 1;
+            let (what, item) = self.lesson(&context.policy, prompted, (chain, other), right)?;
+            *counts.entry(what).or_default() += 1;
+            taken.rows.extend(item.iter().map(|_| prompted.example.index));
+            taken.items.extend(item);
         }
         metrics.set("pairs/built", taken.items.len() as f64);
         counts.iter().for_each(|(name, count)| metrics.set(&format!("pairs/{name}"), *count as f64));
         Context::describe(&groups, metrics);
-        let credit = |group: Group| (vec![None; group.rollouts.len()], group);
-        taken.groups = groups.into_iter().map(credit).map(|(credit, group)| (group, credit)).collect();
+        taken.groups = groups.into_iter().map(without_credit).collect();
         Ok(taken)
     }
 
@@ -135,6 +123,27 @@ impl Flow {
             (0..chain.nodes.len()).map(other).collect::<Vec<_>>()
         };
         chains.iter().enumerate().flat_map(of).collect()
+    }
+
+    /// What became of a node, whose own way and whose other way were right or not as `right` says, and what it teaches.
+    fn lesson(
+        &self,
+        policy: &Policy,
+        prompted: &Prompted,
+        (chain, other): (&Chain, &Other),
+        right: [Option<bool>; 2],
+    ) -> Result<(&'static str, Option<Item>)> {
+        let [Some(own), Some(its)] = right else { return Ok(("dropped/ungraded", None)) };
+        if own == its {
+            return Ok(("dropped/same_outcome", None));
+        }
+        let item = self.pair(policy, prompted, (chain, other.node), &other.end, own)?;
+        let what = match item.as_ref().and_then(|item| item.adapter) {
+            Some(WRITER) => "chunks",
+            Some(_) => "decisions",
+            None => "dropped/identical",
+        };
+        Ok((what, item))
     }
 
     /// What a node teaches whose two ways ended differently; `own` says whether the chain's own way was right. `None` where
@@ -185,6 +194,11 @@ fn first(chains: &[Chain], prompts: &[Prompted], context: &Context, metrics: &mu
         Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts }
     };
     chains.iter().map(&mut group).collect()
+}
+
+fn without_credit(group: Group) -> (Group, Vec<Option<f64>>) {
+    let credit = vec![None; group.rollouts.len()];
+    (group, credit)
 }
 
 fn rollout(chain: &Chain, prompted: &Prompted, context: &Context) -> Rollout {

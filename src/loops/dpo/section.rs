@@ -127,6 +127,12 @@ impl Dpo {
                     Some("it pairs chunks, which have no answer; take about out")
                 }
                 _ if self.loss.unpaired() => Some("it makes pairs, and kto learns from single completions"),
+                _ if self.mask != Mask::None || self.weigh != Weigh::Pairs => {
+                    Some("its pairs are chunks, which all count alike and whole; take mask and weigh out")
+                }
+                _ if self.reward_margin != 0.0 || self.max_tokens.is_some() => Some(
+                    "chunks have no margin and a length of their own; take reward_margin and max_tokens out",
+                ),
                 _ if self.reference.every > 0 => {
                     Some("its reference is the base under both adapters; take reference out")
                 }
