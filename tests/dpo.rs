@@ -6,6 +6,7 @@ use program::{Program, lines, number};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use tch::Tensor;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 
@@ -420,4 +421,100 @@ fn an_alarm_says_when_both_fall() {
     program.write("rows.jsonl", &rows);
     let said = program.train(&["--quiet", "--set", "run.steps=12"]).success();
     assert_eq!(said.matches("have both become less likely").count(), 1, "{said}");
+}
+
+/// Two adapters of one base write and judge in turns: two-digit numbers of 1 and 2, right where they end in the question's.
+const FLOW: &str = r#"
+[run]
+steps = 12
+[data]
+train = "rows.jsonl"
+prompts_per_step = 8
+template.chat = false
+format.answer = ["last_number"]
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "characters"
+alphabet = "12 ?yn"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 1
+context = 32
+[policy.sampling]
+max_new_tokens = 8
+[policy.lora]
+rank = 4
+alpha = 8.0
+[devices]
+policy = "cpu"
+threads = 1
+[log]
+tensorboard = false
+[optim]
+lr = 2e-2
+[checkpoint]
+every = 5
+[loop.dpo]
+online = true
+[loop.dpo.flow]
+chunk_tokens = 2
+chunks = 3
+question = "?"
+yes = "y"
+no = "n"
+"#;
+
+#[test]
+fn two_adapters_take_turns_and_survive_a_resume() {
+    let rows: String = (0..16)
+        .map(|i| format!("{{\"question\":\"{}\",\"answer\":\"{}\"}}\n", 1 + i % 2, 1 + i % 2))
+        .collect();
+    let program = Program::new(FLOW);
+    program.write("rows.jsonl", &rows);
+    program.train(&["--quiet"]).success();
+    let found = steps(&program.out());
+    let sum = |name: &str| found.iter().filter_map(|step| step[name].as_f64()).sum::<f64>();
+    // Both learn, each node has one other way, and every way that is a pair is one of the two.
+    assert!(sum("pairs/chunks") > 0.0 && sum("pairs/decisions") > 0.0, "{}", found[0]);
+    assert_eq!(sum("pairs/built"), sum("pairs/chunks") + sum("pairs/decisions"));
+    assert!((number(&found[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6, "{}", found[0]);
+    let chunks = number(&found[0], "flow/chunks");
+    assert!((1.0..=3.0).contains(&chunks) && found[0]["flow/accuracy"].is_number());
+    // The two are saved apart; neither is where it began (B = 0) nor like the other.
+    let folder = |ending: &str| {
+        let mut all = fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path());
+        all.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
+    };
+    let weights = |name: &str| {
+        Tensor::read_safetensors(folder("step-000012").join(name).join("adapter_model.safetensors"))
+    };
+    let second = |name: &str| -> Vec<(String, Vec<f32>)> {
+        let all = weights(name).unwrap().into_iter().filter(|(name, _)| name.contains("lora_B"));
+        let mut all: Vec<_> = all.map(|(name, b)| (name, Vec::try_from(b.flatten(0, -1)).unwrap())).collect();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
+    };
+    let before = ["adapter", "adapter-judge"].map(second);
+    for all in &before {
+        assert!(all.len() == 7 && all.iter().all(|(_, b)| b.iter().any(|x| *x != 0.0)), "{all:?}");
+    }
+    assert!(before[0] != before[1]);
+    // A run that is cut off goes on with both, to the same end.
+    fs::remove_dir_all(folder("step-000012")).unwrap();
+    program.train(&["--quiet", "--resume"]).success();
+    let resumed = steps(&program.out());
+    assert_eq!(
+        (resumed.len(), &resumed.last().unwrap()["loss"]),
+        (found.len(), &found.last().unwrap()["loss"])
+    );
+    assert_eq!(["adapter", "adapter-judge"].map(second), before);
+
+    let masked = program.train(&["--set", "loop.dpo.mask=\"shared_prefix\"", "--overwrite"]).code(2);
+    assert!(masked.contains("loop.dpo.flow: its pairs are chunks"), "{masked}");
+    let alone = Program::new(&FLOW.replace("[policy.lora]\nrank = 4\nalpha = 8.0\n", ""));
+    alone.write("rows.jsonl", &rows);
+    let said = alone.train(&[]).code(2);
+    assert!(said.contains("add [policy.lora]"), "{said}");
 }

@@ -192,6 +192,11 @@ pub trait Lesson {
     /// The tokens of an item; never spread over micro-batches.
     fn sequences<'a>(&self, item: &'a Self::Item) -> &'a [Sequence];
 
+    /// Which of the policy's adapters learns from an item, where it has several.
+    fn adapter(&self, _item: &Self::Item) -> Option<&'static str> {
+        None
+    }
+
     /// The *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
     /// `[completion tokens]` of their sequences, those of all items, end to end. A lesson that reads something else off
     /// the model implements [`learn`](Self::learn) and leaves this alone.

@@ -18,6 +18,7 @@ impl Model {
             score: source.score.as_ref().map(|score| score.map(copy)),
             rope: Rope::new(&source.config, device),
             lora: None,
+            resting: Vec::new(),
             ..*source
         }
     }

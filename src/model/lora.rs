@@ -82,8 +82,14 @@ impl Model {
         })
     }
 
-    /// Freezes the weights and adds the trainable adapters that peft or [`Model::save_adapters`] left in `dir`.
+    /// Freezes the weights and adds the trainable adapters that peft or [`Model::save_adapters`] left in `dir`; of those
+    /// that rest, what it left beside it.
     pub fn load_adapters(&mut self, dir: &Path) -> Result<()> {
+        self.load_resting(dir)?;
+        self.read_adapters(dir)
+    }
+
+    pub(super) fn read_adapters(&mut self, dir: &Path) -> Result<()> {
         let lora = read_config(&dir.join(CONFIG))?;
         let mut stored = Stored::one(dir.join(WEIGHTS))?;
         self.attach(&lora, |name, out, input, rank| {
@@ -116,25 +122,42 @@ impl Model {
 
     /// The adapters' tensors, shared, under peft's names; empty where there are none.
     pub fn adapters(&self) -> Vec<(String, Tensor)> {
-        let mut all = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
-            for (name, linear) in layer.linears() {
-                let Some(adapter) = &linear.adapter else { continue };
-                let name = full_name(index, name);
-                all.push((format!("{name}.lora_A.weight"), adapter.a.shallow_clone()));
-                all.push((format!("{name}.lora_B.weight"), adapter.b.shallow_clone()));
-            }
-        }
-        all
+        let linears = self.layers.iter().flat_map(Layer::linears);
+        self.named(linears.map(|(_, linear)| linear.adapter.as_ref()))
     }
 
-    /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`.
+    /// Under peft's names, the tensors of one adapter for each linear map, layer by layer.
+    pub(super) fn named<'a>(
+        &self,
+        adapters: impl Iterator<Item = Option<&'a Adapter>>,
+    ) -> Vec<(String, Tensor)> {
+        let places = self.layers.iter().enumerate();
+        let places = places.flat_map(|(index, layer)| {
+            layer.linears().into_iter().map(move |(name, _)| full_name(index, name))
+        });
+        let both = |(name, adapter): (String, Option<&Adapter>)| {
+            let Some(Adapter { a, b, .. }) = adapter else { return Vec::new() };
+            let tensor = |which: &str, tensor: &Tensor| {
+                (format!("{name}.lora_{which}.weight"), tensor.shallow_clone())
+            };
+            vec![tensor("A", a), tensor("B", b)]
+        };
+        places.zip(adapters).flat_map(both).collect()
+    }
+
+    /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`; of those that rest,
+    /// each into the folder beside it that has their name behind its own.
     pub fn save_adapters(&self, dir: &Path) -> Result<()> {
+        self.save_resting(dir)?;
+        self.write_adapters(dir, self.adapters())
+    }
+
+    pub(super) fn write_adapters(&self, dir: &Path, adapters: Vec<(String, Tensor)>) -> Result<()> {
         let Some(lora) = &self.lora else {
             return Err(Error::Model(format!("{}: the model has no adapters to save", dir.display())));
         };
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        weights::write_tensors(&dir.join(WEIGHTS), self.adapters())?;
+        weights::write_tensors(&dir.join(WEIGHTS), adapters)?;
         let base = self.config.original.get("_name_or_path").cloned().unwrap_or(Value::Null);
         weights::write_json(&dir.join(CONFIG), &config_json(lora, base))
     }
@@ -151,6 +174,7 @@ impl Model {
             score: self.score.as_ref().map(|score| score.map(share)),
             rope: Rope::new(&self.config, self.device()),
             lora: None,
+            resting: Vec::new(),
             ..*self
         }
     }

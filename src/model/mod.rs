@@ -14,6 +14,7 @@ pub mod logprobs;
 pub mod lora;
 pub mod names;
 mod raw;
+pub mod resting;
 pub mod rope;
 mod stored;
 mod trunk;
@@ -113,6 +114,8 @@ pub struct Model {
     pub rope: Rope,
     /// What the adapters are, where there are any.
     pub lora: Option<Lora>,
+    /// Further adapters of the same base, which take no part until [`Model::turn_to`] names them.
+    pub resting: Vec<resting::Resting>,
     /// Whether adapters take part; off, the model is its own base (the reference policy under LoRA).
     pub adapted: bool,
     /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.
@@ -139,10 +142,11 @@ impl Model {
         }
     }
 
-    /// What trains, by name: the base weights after [`Model::train_all`], the adapters alone under LoRA. The tensors
+    /// What trains, by name: the base weights after [`Model::train_all`], the adapters alone under LoRA, those that rest
+    /// behind the others. The tensors
     /// are shared with the model: an optimiser that writes into them changes the model.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        let all = self.tensors().into_iter().chain(self.adapters());
+        let all = self.tensors().into_iter().chain(self.adapters()).chain(self.resting_adapters());
         all.filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 

@@ -30,6 +30,7 @@ pub(super) fn assemble(
         score: None,
         rope,
         lora: None,
+        resting: Vec::new(),
         adapted: true,
         checkpointing: false,
         chunk: CHUNK,

@@ -3,6 +3,7 @@
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Split};
 use crate::error::{Error, Result};
+use crate::loops::dpo::Flow;
 use crate::loops::{Alarms, Context, Loop, Questions};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
@@ -69,6 +70,9 @@ impl Opened {
         let mut policy = Policy::open(&stage.policy, hub, layout.policy, init_seed(stage_seed))?;
         match &mut stage.lesson {
             Loop::Prm(prm) => prm.furnish(&mut policy, init_seed(stage_seed))?,
+            Loop::Dpo(dpo) if dpo.flow.is_some() && policy.model.score.is_none() => {
+                Flow::furnish(&mut policy, init_seed(stage_seed))?
+            }
             _ if policy.model.score.is_some() => {
                 return Err(Error::Model(format!(
                     "stage `{name}`: policy.model is a reward model, which generates nothing; it belongs in \

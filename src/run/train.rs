@@ -9,6 +9,7 @@ use crate::loops::{Batch, Lesson, Update};
 use crate::model::layout::sizes;
 use crate::optim::AdamW;
 use crate::rollout::Trace;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// Trains `lesson` to the stage's last step, from wherever its checkpoints have come.
@@ -90,14 +91,20 @@ fn learn<L: Lesson>(
     lr: f64,
     metrics: &mut Metrics,
 ) -> Result<f64> {
-    let items: Vec<&L::Item> = update.items.iter().map(|&index| &batch.items[index]).collect();
-    let sizes = sizes(&items.iter().map(|item| lesson.sequences(item)).collect::<Vec<_>>());
-    let model = &opened.context.policy.model;
+    let mut by_adapter: BTreeMap<Option<&str>, Vec<&L::Item>> = BTreeMap::new();
+    for item in update.items.iter().map(|&index| &batch.items[index]) {
+        by_adapter.entry(lesson.adapter(item)).or_default().push(item);
+    }
     let mut total = 0.0;
-    for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
-        let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
-        total += lesson.learn(model, &picked, batch.temperature, update.weight, metrics)?;
-        optim.accumulate()?;
+    for (adapter, items) in by_adapter {
+        adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
+        let model = &opened.context.policy.model;
+        let sizes = sizes(&items.iter().map(|item| lesson.sequences(item)).collect::<Vec<_>>());
+        for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
+            let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
+            total += lesson.learn(model, &picked, batch.temperature, update.weight, metrics)?;
+            optim.accumulate()?;
+        }
     }
     if !total.is_finite() {
         return Err(Error::Torch(tch::TchError::Torch(format!(

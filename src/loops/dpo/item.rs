@@ -24,6 +24,8 @@ pub struct Item {
     pub(super) nll_weight: f64,
     /// KTO's label.
     pub(super) good: bool,
+    /// Which of several adapters learns from it.
+    pub(super) adapter: Option<&'static str>,
 }
 
 impl Item {
@@ -36,6 +38,7 @@ impl Item {
             margin: 0.0,
             nll_weight: 0.0,
             good: true,
+            adapter: None,
         }
     }
 

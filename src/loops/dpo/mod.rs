@@ -6,12 +6,15 @@
 
 mod alarm;
 mod answers;
+mod chain;
 mod first_error;
+mod flow;
 mod item;
 mod kto;
 mod section;
 mod source;
 
+pub use flow::{Flow, WRITER};
 pub use item::Item;
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
@@ -163,10 +166,10 @@ impl Lesson for Dpo {
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
         let sampled = self.online && context.rollout.sampled();
         let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
-        let taken = if self.online {
-            self.fresh(context, step, metrics)?
-        } else {
-            self.offline(context, step, metrics)?
+        let taken = match &self.flow {
+            Some(flow) => flow.taken(context, step, metrics)?,
+            None if self.online => self.fresh(context, step, metrics)?,
+            None => self.offline(context, step, metrics)?,
         };
         let Taken { mut items, rows, groups, sampled_tokens } = taken;
         if step == 1 && self.state.counts != Counts::default() {
@@ -191,6 +194,10 @@ impl Lesson for Dpo {
         &item.sequences
     }
 
+    fn adapter(&self, item: &Item) -> Option<&'static str> {
+        item.adapter
+    }
+
     fn loss(
         &self,
         items: &[&Item],
@@ -208,6 +215,9 @@ impl Lesson for Dpo {
 
     fn finish(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<()> {
         context.refresh_reference(&self.reference, step);
+        if self.flow.is_some() {
+            context.policy.model.turn_to(WRITER)?;
+        }
         if let (Some(chosen), Some(rejected)) =
             (metrics.get("rewards/chosen"), metrics.get("rewards/rejected"))
             && self.state.falling.push(chosen, rejected, self.alarm_after)

@@ -1,6 +1,7 @@
 //! `[loop.dpo]`: its keys, their defaults and which values they may have.
 
 use super::State;
+use super::flow::Flow;
 use crate::error::{Error, Result};
 use crate::loss::PreferenceLoss;
 use crate::policy::Refresh;
@@ -15,6 +16,11 @@ pub struct Dpo {
     /// Learn from pairs of the policy's own fresh rollouts, as `[select.pairs]` makes them in each step; off, from the
     /// rows' `chosen` and `rejected` (for `kto` also `completion` and `label`), or from pairs of the rows' traces.
     pub online: bool,
+    /// Write completions in chunks, by two adapters in turns, and pair what another chunk or another decision to stop would
+    /// have led to (Flow-DPO, arXiv 2410.22304): in the place of `[rollout]`, `[select.pairs]` and `[reward]`. Needs
+    /// `online = true` and `[policy.lora]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow: Option<Flow>,
     /// Which tokens of a pair count in the preference.
     pub mask: Mask,
     /// What the preference is about.
@@ -44,6 +50,7 @@ impl Default for Dpo {
         Self {
             loss: PreferenceLoss::default(),
             online: false,
+            flow: None,
             mask: Mask::None,
             about: About::Completions,
             weigh: Weigh::Pairs,
@@ -111,6 +118,29 @@ impl Dpo {
         }
         if self.mask == Mask::SharedPrefix && self.loss.unpaired() {
             return refuse("mask: kto learns from single completions, which share no prefix; take it out");
+        }
+        if let Some(flow) = &self.flow {
+            flow.validate()?;
+            let clash = match () {
+                _ if !self.online => Some("its completions are written in each step; set online = true"),
+                _ if self.about == About::Answers => {
+                    Some("it pairs chunks, which have no answer; take about out")
+                }
+                _ if self.loss.unpaired() => Some("it makes pairs, and kto learns from single completions"),
+                _ if self.mask != Mask::None || self.weigh != Weigh::Pairs => {
+                    Some("its pairs are chunks, which all count alike and whole; take mask and weigh out")
+                }
+                _ if self.reward_margin != 0.0 || self.max_tokens.is_some() => Some(
+                    "chunks have no margin and a length of their own; take reward_margin and max_tokens out",
+                ),
+                _ if self.reference.every > 0 => {
+                    Some("its reference is the base under both adapters; take reference out")
+                }
+                _ => None,
+            };
+            if let Some(why) = clash {
+                return refuse(&format!("flow: {why}"));
+            }
         }
         if self.about == About::Answers && (self.mask == Mask::SharedPrefix || self.loss.unpaired()) {
             return refuse(
