@@ -128,6 +128,9 @@ model = "@full"
 steps = 60
 [stage.loop.sft]
 reduce.warmup_ratio = 0.1
+[stage.optim]
+lr = 2e-3
+schedule = "linear"
 "#;
 
 /// The useless line of row `i`, where it has one: five digits and no colon.
