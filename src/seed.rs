@@ -19,6 +19,17 @@ pub fn of_text(text: &str) -> u64 {
     mix(text.bytes().fold(0xCBF2_9CE4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3)))
 }
 
+/// A number from [0, 1) from a seed, with all the bits that an f64 has room for.
+///
+/// ```
+/// use rationale::seed::uniform;
+/// assert_eq!([uniform(0), uniform(1 << 63)], [0.0, 0.5]);
+/// assert!(uniform(u64::MAX) < 1.0);
+/// ```
+pub fn uniform(seed: u64) -> f64 {
+    (seed >> 11) as f64 / (1u64 << 53) as f64
+}
+
 fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

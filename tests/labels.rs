@@ -3,7 +3,7 @@
 mod program;
 mod server;
 
-use program::{Program, lines, number};
+use program::{Program, SUMS, lines, list, number};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -11,42 +11,10 @@ use std::time::{Duration, Instant};
 
 /// A model that has learned some sums grows trees of prefixes; a reward model learns their labels.
 const TREES: &str = r#"
-[data]
-prompts_per_step = 4
-template.chat = false
-template.user = "{{ question }}\n"
-[data.task.addition]
-digits = [1, 2]
-train = 200
-eval = 20
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 2
-context = 96
-[policy.sampling]
-max_new_tokens = 40
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
-[[stage]]
-name = "sft"
-run.steps = 120
-data.prompts_per_step = 16
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-2
-schedule = "cosine"
 [[stage]]
 name = "label"
 run.steps = 12
+data.prompts_per_step = 4
 policy.model = "@sft"
 [stage.rollout.prefix]
 cuts = "tree"
@@ -61,6 +29,7 @@ every = 1
 [[stage]]
 name = "prm"
 run.steps = 2
+data.prompts_per_step = 4
 policy.model = "@sft"
 data.train = "@label"
 [stage.loop.prm]
@@ -82,15 +51,12 @@ fn figures(program: &Program, stage: &str) -> Vec<Value> {
     all
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value[key].as_array().map_or(&[], Vec::as_slice)
-}
-
 #[test]
 fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
-    let whole = Program::new(TREES);
+    let recipe = format!("{SUMS}{TREES}");
+    let whole = Program::new(&recipe);
     whole.train(&["--quiet"]).success();
-    let killed = Program::new(TREES);
+    let killed = Program::new(&recipe);
     let mut child = killed.start(&["--quiet"]);
     let (path, start) = (killed.out().join("metrics.jsonl"), Instant::now());
     while !fs::read_to_string(&path)

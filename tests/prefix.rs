@@ -2,43 +2,11 @@
 
 mod program;
 
-use program::{Program, lines, number};
+use program::{Program, SUMS, lines, list, number};
 use serde_json::Value;
 
-/// A model that has learned some single-digit sums; its rollouts are cut after every step.
-const RECIPE: &str = r#"
-[data]
-prompts_per_step = 16
-template.chat = false
-template.user = "{{ question }}\n"
-[data.task.addition]
-digits = [1, 2]
-train = 200
-eval = 20
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 2
-context = 96
-[policy.sampling]
-max_new_tokens = 40
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
-[[stage]]
-name = "sft"
-run.steps = 120
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-2
-schedule = "cosine"
+/// Rollouts of a model that has learned some sums are cut after every step.
+const COLLECT: &str = r#"
 [[stage]]
 name = "collect"
 run.steps = 2
@@ -63,12 +31,16 @@ kind = "first_error"
 mask = "shared_prefix"
 "#;
 
+fn recipe() -> String {
+    format!("{SUMS}{COLLECT}")
+}
+
 #[test]
 fn first_errors_become_pairs() {
     let searching = "\nonly_wrong = true\ncuts = \"search\"\nsize = 3\n";
     let more = "run.steps = 8\npolicy.model";
-    let recipe =
-        RECIPE.replace("\nsize = 3\n", searching).replace("run.steps = 2\npolicy.model", more) + FIRST_ERROR;
+    let recipe = recipe().replace("\nsize = 3\n", searching).replace("run.steps = 2\npolicy.model", more)
+        + FIRST_ERROR;
     let program = Program::new(&recipe);
     program.train(&["--quiet"]).success();
     let expected = traces(&program).iter().filter(|trace| has_pair(trace)).count();
@@ -93,13 +65,9 @@ fn traces(program: &Program) -> Vec<Value> {
     rationale::log::JsonLines::read(&program.out().join("traces/collect.jsonl")).unwrap()
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value[key].as_array().map_or(&[], Vec::as_slice)
-}
-
 #[test]
 fn every_step_of_every_trace_has_a_value() {
-    let program = Program::new(RECIPE);
+    let program = Program::new(&recipe());
     program.train(&["--quiet"]).success();
     let all = traces(&program);
     assert_eq!(all.len(), 2 * 16 * 3);
@@ -147,7 +115,7 @@ mask = "shared_prefix"
 fn trees_are_kept_shown_and_learned_from() {
     let branching = "[stage.rollout.tree]\ndepth = 2\nbranching = 3\nvalue = \"mean\"\n";
     let recipe =
-        RECIPE.replace("[stage.rollout.prefix]\nsize = 3\ncontinuations = 4\n", branching) + SIBLINGS;
+        recipe().replace("[stage.rollout.prefix]\nsize = 3\ncontinuations = 4\n", branching) + SIBLINGS;
     let program = Program::new(&recipe);
     let said = program.train(&[]).success();
     assert!(said.contains("tree of ") && said.contains(" leaves\n"), "{said}");

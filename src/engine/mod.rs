@@ -15,6 +15,7 @@
 //! boundary of the distribution. In bf16 (GPUs, and CPUs with bf16 instructions) it can move a logit by 1e-2: there the same
 //! tokens are promised for the same requests and the same `slots` only.
 
+mod boundary;
 mod cache;
 mod decode;
 mod precision;
@@ -24,6 +25,7 @@ mod stop;
 mod store;
 mod view;
 
+pub use boundary::Boundary;
 pub use sampling::Sampling;
 pub use store::Store;
 

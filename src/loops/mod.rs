@@ -111,6 +111,11 @@ impl Loop {
         }
     }
 
+    /// Whether its reference policy moves while it learns.
+    pub fn moves_reference(&self) -> bool {
+        self.refresh().is_some_and(|refresh| refresh.every > 0)
+    }
+
     /// Whether its rollouts are written as traces even where `log.traces` is off: later steps or stages read them.
     pub fn keeps_traces(&self) -> bool {
         matches!(self, Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_))

@@ -2,7 +2,8 @@
 //! (R-PRM, She et al. 2025, arXiv 2503.21295).
 
 use super::{Aggregate, Models, Reward};
-use crate::data::{Hub, Message, Prompt};
+use crate::data::template::environment;
+use crate::data::{Message, Prompt};
 use crate::engine::{Request, Sampling};
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -10,7 +11,6 @@ use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use crate::seed;
 use anyhow::Context;
-use minijinja::{Environment, UndefinedBehavior};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -98,13 +98,6 @@ impl Critic {
     }
 }
 
-fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    environment.set_keep_trailing_newline(true);
-    environment
-}
-
 struct Judge {
     section: Critic,
     format: Format,
@@ -162,9 +155,7 @@ impl Reward for Judge {
 
     fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         if self.model.is_none() {
-            let (policy, folder) = (&models.policy.model, Hub::from_env().model(&self.section.model)?);
-            self.model =
-                Some(Policy::load(&folder, policy.kind(), policy.device(), self.section.decode_slots)?);
+            self.model = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
         let model = self.model.as_ref().expect("loaded just above");
         let spans = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());

@@ -2,7 +2,6 @@
 //! al. 2024, arXiv 2410.01044).
 
 use super::{Models, Reward};
-use crate::data::Hub;
 use crate::engine::{Request, Sampling};
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -99,9 +98,7 @@ impl Reward for Guiding {
 
     fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         if self.guide.is_none() {
-            let (policy, folder) = (&models.policy.model, Hub::from_env().model(&self.section.model)?);
-            self.guide =
-                Some(Policy::load(&folder, policy.kind(), policy.device(), self.section.decode_slots)?);
+            self.guide = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
         let guide = self.guide.as_ref().expect("loaded just above");
         let parts: Vec<(&str, &str)> = group.rollouts.iter().map(|rollout| self.parts(rollout)).collect();

@@ -2,7 +2,7 @@
 //!
 #![doc = include_str!("../../docs/custom-rewards.md")]
 
-use crate::data::Example;
+use crate::data::{Example, Hub};
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
@@ -76,6 +76,15 @@ pub struct Models<'a> {
     pub policy: &'a Policy,
     /// Tokens that go through a model together.
     pub budget: usize,
+}
+
+impl Models<'_> {
+    /// Loads a model that generates beside the policy, of its number type and on its device: a folder or a hub id, for `slots`
+    /// sequences at once.
+    fn open(&self, model: &str, slots: usize) -> Result<Policy> {
+        let policy = &self.policy.model;
+        Policy::load(&Hub::from_env().model(model)?, policy.kind(), policy.device(), slots)
+    }
 }
 
 /// A function of a group is a reward.

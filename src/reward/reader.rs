@@ -2,7 +2,6 @@
 //! 2404.03414).
 
 use super::{Models, Part, Reward, correct};
-use crate::data::Hub;
 use crate::engine::{Request, Sampling};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -67,15 +66,6 @@ struct Reading {
 }
 
 impl Reading {
-    fn load(&mut self, models: &Models) -> anyhow::Result<()> {
-        if self.reader.is_none() {
-            let (policy, folder) = (&models.policy.model, Hub::from_env().model(&self.section.model)?);
-            self.reader =
-                Some(Policy::load(&folder, policy.kind(), policy.device(), self.section.decode_slots)?);
-        }
-        Ok(())
-    }
-
     /// Prompt, rationale and cue in the reader's tokens.
     fn asked(&self, reader: &Policy, group: &Group, rollout: &Rollout) -> anyhow::Result<Request> {
         let mut prompt = reader.tokenizer.render(&group.example.prompt)?;
@@ -91,7 +81,9 @@ impl Reward for Reading {
     }
 
     fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        self.load(models)?;
+        if self.reader.is_none() {
+            self.reader = Some(models.open(&self.section.model, self.section.decode_slots)?);
+        }
         let reader = self.reader.as_ref().expect("loaded just above");
         let requests: Vec<Request> = group
             .rollouts

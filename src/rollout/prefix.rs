@@ -126,8 +126,7 @@ impl PrefixRollout {
             return vec![];
         }
         let drawn = |step: &usize| {
-            let uniform = (seed::derive(&[seed, *step as u64]) >> 11) as f64 / (1u64 << 53) as f64;
-            self.cuts == Cuts::Every || uniform < self.share
+            self.cuts == Cuts::Every || seed::uniform(seed::derive(&[seed, *step as u64])) < self.share
         };
         let left = (1..=steps).filter(|step| !known.contains_key(step)).filter(drawn);
         left.take(if self.stop_at_failure { 1 } else { steps }).collect()

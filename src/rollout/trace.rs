@@ -138,21 +138,19 @@ fn of_steps((name, score): (&String, &Score)) -> Option<(String, Vec<f64>)> {
 /// # Errors
 /// What a row lacks to be a trace.
 pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, String> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut known = HashMap::new();
-    for row in rows {
-        let trace: Trace =
-            serde_json::from_value(Value::Object(row.fields.clone())).map_err(|error| error.to_string())?;
-        let at = *known.entry(trace.example.clone()).or_insert_with(|| {
-            let (id, index, completion) = (trace.example.clone(), groups.len(), trace.own_completion.clone());
-            let example = Example { id, index, completion, ..(**row).clone() };
-            let prompt = trace.prompt_ids.clone();
-            groups.push(Group { example: Arc::new(example), prompt, rollouts: Vec::new() });
-            groups.len() - 1
-        });
-        groups[at].rollouts.push(trace.rollout(format));
-    }
-    Ok(groups)
+    let read = |row: &Arc<Example>| serde_json::from_value(Value::Object(row.fields.clone()));
+    let traces: Result<Vec<Trace>, _> = rows.iter().map(read).collect();
+    let mut traces: Vec<Option<Trace>> =
+        traces.map_err(|error| error.to_string())?.into_iter().map(Some).collect();
+    let group = |(index, places): (usize, Vec<usize>)| {
+        let own: Vec<Trace> = places.iter().filter_map(|&at| traces[at].take()).collect();
+        let (id, completion) = (own[0].example.clone(), own[0].own_completion.clone());
+        let example = Example { id, index, completion, ..(*rows[places[0]]).clone() };
+        let prompt = own[0].prompt_ids.clone();
+        let rollouts = own.into_iter().map(|trace| trace.rollout(format)).collect();
+        Group { example: Arc::new(example), prompt, rollouts }
+    };
+    Ok(places(rows).into_iter().enumerate().map(group).collect())
 }
 
 /// Of the same rows, those of each group, by their places.

@@ -8,7 +8,7 @@ pub mod schema;
 pub use schema::Schema;
 
 use super::{Fork, Group, Prompted, Rollout};
-use crate::engine::{Completion, Progress, Request, Sampling, Statistics, StopReason, Store};
+use crate::engine::{Boundary, Completion, Progress, Request, Sampling, Statistics, StopReason, Store};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -112,13 +112,14 @@ impl TreeRollout {
         }
     }
 
-    /// What may stand at a step's end; nothing where steps are counted in tokens.
-    fn separators(&self) -> &'static [&'static str] {
+    /// What ends a step; a rubric's questions are none.
+    fn boundary(&self) -> Boundary {
         match self.at {
-            At::Line => &["\n"],
-            At::Paragraph => &["\n\n"],
-            At::Sentence => &[". ", "! ", "? ", "\n"],
-            At::Tokens | At::Questions => &[],
+            At::Line => Boundary::Texts(&["\n"]),
+            At::Paragraph => Boundary::Texts(&["\n\n"]),
+            At::Sentence => Boundary::Texts(&[". ", "! ", "? ", "\n"]),
+            At::Tokens => Boundary::Tokens(self.step_tokens),
+            At::Questions => Boundary::Texts(&[]),
         }
     }
 }
@@ -158,7 +159,7 @@ pub fn grow(
     let mut store = Store::new(&policy.model);
     for level in 0..=section.depth {
         let last = level == section.depth;
-        let mut limits = if last { sampling.clone() } else { section.step(sampling) };
+        let mut limits = if last { sampling.clone() } else { section.boundary().step(sampling) };
         let room = |tree: usize| (policy.context() - prompts[tree].tokens.len()).min(sampling.max_new_tokens);
         let (mut asked, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
@@ -222,18 +223,6 @@ pub fn value(group: &mut Group, kind: Value) {
     }
 }
 
-impl TreeRollout {
-    /// How a single step is sampled.
-    fn step(&self, sampling: &Sampling) -> Sampling {
-        let mut step = sampling.clone();
-        step.stop.extend(self.separators().iter().map(|separator| separator.to_string()));
-        if self.at == At::Tokens {
-            step.max_new_tokens = self.step_tokens.min(sampling.max_new_tokens);
-        }
-        step
-    }
-}
-
 impl Tree {
     fn new() -> Self {
         let root = Node { parent: None, tokens: vec![], logprobs: vec![], copies: 1, stop: None };
@@ -251,20 +240,9 @@ impl Tree {
     ) {
         self.sampled += child.tokens.len();
         let room = limit - self.path(parent).0.len();
-        let boundary = !last
-            && match &child.stop {
-                StopReason::StopString(text) => {
-                    section.separators().contains(&text.as_str()) && !sampling.stop.contains(text)
-                }
-                StopReason::Length => section.at == At::Tokens && child.tokens.len() == section.step_tokens,
-                StopReason::Eos(_) => false,
-            };
-        let mut stop = (!boundary).then_some(child.stop);
-        if child.tokens.len() > room || (boundary && child.tokens.len() == room) {
-            child.tokens.truncate(room);
-            child.logprobs.truncate(room);
-            stop = Some(StopReason::Length);
-        }
+        let ended = !last && section.boundary().ends(&child, sampling);
+        let open = child.fit(room, ended);
+        let stop = (!open).then_some(child.stop);
         let same = |node: &&mut Node| {
             node.parent == Some(parent) && node.tokens == child.tokens && node.stop == stop
         };

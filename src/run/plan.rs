@@ -133,7 +133,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         };
         parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
     }
-    let moves = stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0);
+    let moves = stage.lesson.moves_reference();
     if stage.lesson.needs_reference() && (moves || stage.policy.lora.is_none()) {
         parts.push(("reference policy", parameters * width));
     }

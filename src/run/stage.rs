@@ -104,7 +104,7 @@ impl Opened {
             held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
         }
         let steps = steps(&stage, &questions);
-        let moves = stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0);
+        let moves = stage.lesson.moves_reference();
         let reference =
             stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference, moves));
         let context = Context {
@@ -157,7 +157,9 @@ impl Opened {
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
             policy.model.save_adapters(&adapter)?;
         }
-        if let (Some(Reference::Copy(model)), true) = (&self.context.reference, self.reference_moves()) {
+        if let (Some(Reference::Copy(model)), true) =
+            (&self.context.reference, self.stage.lesson.moves_reference())
+        {
             let reference = folder.join(REFERENCE);
             std::fs::create_dir(&reference).map_err(Error::io(&reference))?;
             model.save(&reference)?;
@@ -180,15 +182,11 @@ impl Opened {
         if let Loop::Prm(prm) = &mut self.stage.lesson {
             prm.furnish(&mut self.context.policy, self.context.seed)?;
         }
-        let moves = self.reference_moves();
+        let moves = self.stage.lesson.moves_reference();
         if let (Some(Reference::Copy(reference)), true) = (&mut self.context.reference, moves) {
             **reference = Model::load(&folder.join(REFERENCE), reference.kind(), reference.device())?;
         }
         Ok(())
-    }
-
-    fn reference_moves(&self) -> bool {
-        self.stage.lesson.refresh().is_some_and(|refresh| refresh.every > 0)
     }
 }
 

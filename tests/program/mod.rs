@@ -28,6 +28,42 @@ threads = 1
 [loop.LOOP]
 "#;
 
+/// A model that learns some sums; stages that start from `@sft` stand behind it.
+pub const SUMS: &str = r#"
+[data]
+prompts_per_step = 16
+template.chat = false
+template.user = "{{ question }}\n"
+[data.task.addition]
+digits = [1, 2]
+train = 200
+eval = 20
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "characters"
+alphabet = "0123456789+=:# \n"
+hidden_size = 32
+layers = 2
+heads = 2
+kv_heads = 2
+context = 96
+[policy.sampling]
+max_new_tokens = 40
+[devices]
+policy = "cpu"
+threads = 1
+[log]
+tensorboard = false
+[[stage]]
+name = "sft"
+run.steps = 120
+[stage.loop.sft]
+[stage.optim]
+lr = 1e-2
+schedule = "cosine"
+"#;
+
 /// A folder with a recipe in it.
 pub struct Program {
     folder: TempDir,
@@ -100,6 +136,11 @@ pub fn lines(path: &Path) -> Vec<Value> {
         .filter(|l| l.ends_with('\n'))
         .map(|l| serde_json::from_str(l).unwrap())
         .collect()
+}
+
+/// A list in a JSON object; nothing, where there is none.
+pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A number in a JSON object.

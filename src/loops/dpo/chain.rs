@@ -155,8 +155,7 @@ impl Flow {
 
 /// Draws yes with probability e^yes / (e^yes + e^no).
 fn stops(yes: f64, no: f64, seed: u64) -> bool {
-    let uniform = (seed >> 11) as f64 / (1u64 << 53) as f64;
-    uniform < 1.0 / (1.0 + (no - yes).exp())
+    seed::uniform(seed) < 1.0 / (1.0 + (no - yes).exp())
 }
 
 #[cfg(test)]

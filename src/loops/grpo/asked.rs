@@ -38,10 +38,8 @@ impl Grpo {
         let order = questions.in_some_order(step, attempt);
         let draw = [context.seed, seed::of_text("curriculum"), step as u64, attempt as u64];
         let index = |at: usize| questions.all[at].example.index;
-        let chance = |at: usize| {
-            let bits = seed::derive(&[draw[0], draw[1], draw[2], draw[3], index(at) as u64]);
-            (bits >> 11) as f64 / (1u64 << 53) as f64
-        };
+        let chance =
+            |at: usize| seed::uniform(seed::derive(&[draw[0], draw[1], draw[2], draw[3], index(at) as u64]));
         // The curriculum knows questions by their place in the data, the order by their place among those that fit.
         let rates = self
             .recent

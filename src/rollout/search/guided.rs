@@ -76,7 +76,7 @@ impl Search for Guided {
                     continue;
                 }
                 let of = [(means.seed)(prompts[at].example.index, self.n), level as u64, 1];
-                let uniform = (seed::derive(&of) >> 11) as f64 / (1u64 << 53) as f64;
+                let uniform = seed::uniform(seed::derive(&of));
                 let taken = self.take(&worths(&candidates.group, self.by())?, &candidates.copies, uniform);
                 let rollout = candidates.group.rollouts.swap_remove(taken);
                 match candidates.open[taken] {

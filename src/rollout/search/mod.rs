@@ -2,18 +2,16 @@
 //! step-wise beam search and guided sampling.
 
 mod beam;
-mod best_of;
 mod guided;
 mod paths;
-mod vote;
+mod sampled;
 
 pub use beam::Beam;
-pub use best_of::BestOf;
 pub use guided::Guided;
-pub use vote::WeightedVote;
+pub use sampled::{BestOf, Highest, MostWeight, Pick, Sampled, WeightedVote};
 
 use super::{Group, Prompted, Rollout};
-use crate::engine::{Progress, Sampling};
+use crate::engine::{Boundary, Progress, Sampling};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::{Format, Steps};
@@ -102,12 +100,12 @@ pub fn best(worths: &[f64]) -> usize {
 
 /// Where a step ends for the kinds that go step by step: at the end of a line or paragraph, as `data.format.steps` has it, or
 /// after `step_tokens`.
-fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<paths::End> {
+fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<Boundary> {
     match (step_tokens, format.steps) {
         (Some(0), _) => Err(Error::Recipe(format!("rollout.{name}.step_tokens = 0: at least one is needed"))),
-        (Some(tokens), _) => Ok(paths::End::Tokens(tokens)),
-        (None, Steps::Line) => Ok(paths::End::Text("\n")),
-        (None, Steps::Paragraph) => Ok(paths::End::Text("\n\n")),
+        (Some(tokens), _) => Ok(Boundary::Tokens(tokens)),
+        (None, Steps::Line) => Ok(Boundary::Texts(&["\n"])),
+        (None, Steps::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
         (None, Steps::Sentence) => Err(Error::Recipe(format!(
             "rollout.{name}: a sentence's end is seen only in what follows it; set rollout.{name}.step_tokens, or \
              data.format.steps = \"line\" or \"paragraph\""

@@ -1,20 +1,11 @@
 //! Completions under way: each grown by a step, or to its end, in several ways, and scored.
 
 use super::Means;
-use crate::engine::{Completion, Request, Sampling, StopReason};
+use crate::engine::{Boundary, Completion, Request, StopReason};
 use crate::error::Result;
 use crate::rationale::Format;
 use crate::rollout::{Group, Prompted, Rollout};
 use crate::seed;
-
-/// What ends a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// A text.
-    Text(&'static str),
-    /// A number of tokens.
-    Tokens(usize),
-}
 
 /// The ways on from a prompt's paths.
 #[derive(Debug)]
@@ -39,7 +30,7 @@ pub fn grow(
     paths: &[Vec<Rollout>],
     ways: usize,
     level: usize,
-    end: Option<End>,
+    end: Option<Boundary>,
     means: &mut Means,
 ) -> Result<Vec<Candidates>> {
     let mut requests = Vec::new();
@@ -55,7 +46,7 @@ pub fn grow(
             owners.push((owner, path));
         }
     }
-    let limits = end.map_or_else(|| means.sampling.clone(), |end| of_step(means.sampling, end));
+    let limits = end.map_or_else(|| means.sampling.clone(), |end| end.step(means.sampling));
     let generated = means.policy.generate(&requests, &limits, means.progress)?;
     means.tokens += generated.statistics.decoded_tokens;
     let empty = |prompted: &Prompted| Candidates {
@@ -83,39 +74,21 @@ fn score(grown: &mut [Candidates], means: &mut Means) -> Result<()> {
     Ok(())
 }
 
-/// How a single step is sampled.
-fn of_step(sampling: &Sampling, end: End) -> Sampling {
-    let mut step = sampling.clone();
-    match end {
-        End::Text(text) => step.stop.push(text.to_string()),
-        End::Tokens(tokens) => step.max_new_tokens = tokens.min(sampling.max_new_tokens),
-    }
-    step
-}
-
-/// Whether a piece that ended with `stop` after `tokens` of its own has ended a step, and not the completion.
-fn ends_step(stop: &StopReason, tokens: usize, end: Option<End>, sampling: &Sampling) -> bool {
-    match (stop, end) {
-        (StopReason::StopString(text), Some(End::Text(end))) => {
-            text == end && !sampling.stop.iter().any(|stop| stop == end)
-        }
-        (StopReason::Length, Some(End::Tokens(end))) => tokens == end,
-        _ => false,
-    }
-}
-
 impl Candidates {
     /// Takes `path` grown by `piece`, which has `room` tokens in all.
-    fn take(&mut self, path: &Rollout, piece: Completion, room: usize, end: Option<End>, means: &Means) {
-        let mut open = ends_step(&piece.stop, piece.tokens.len(), end, means.sampling);
-        let mut tokens = [&path.tokens[..], &piece.tokens].concat();
-        let mut logprobs = [&path.logprobs[..], &piece.logprobs].concat();
-        let mut stop = piece.stop;
-        if tokens.len() > room || (open && tokens.len() == room) {
-            tokens.truncate(room);
-            logprobs.truncate(room);
-            (open, stop) = (false, StopReason::Length);
-        }
+    fn take(
+        &mut self,
+        path: &Rollout,
+        mut piece: Completion,
+        room: usize,
+        end: Option<Boundary>,
+        means: &Means,
+    ) {
+        let ended = end.is_some_and(|end| end.ends(&piece, means.sampling));
+        let open = piece.fit(room - path.tokens.len(), ended);
+        let tokens = [&path.tokens[..], &piece.tokens].concat();
+        let logprobs = [&path.logprobs[..], &piece.logprobs].concat();
+        let stop = piece.stop;
         let same = |other: &Rollout| end.is_some() && other.tokens == tokens && other.stop == stop;
         if let Some(known) = self.group.rollouts.iter().position(same) {
             self.copies[known] += 1;

@@ -61,7 +61,7 @@ fn small(text: &str) -> f64 {
 
 #[test]
 fn the_best_of_n_is_the_one_of_highest_score() {
-    let (all, tokens) = found(&BestOf { n: 6, by: None }, &["ab", "c"], 12, small);
+    let (all, tokens) = found(&BestOf { n: 6, ..BestOf::default() }, &["ab", "c"], 12, small);
     for found in &all {
         let scores: Vec<f64> = found.group.rollouts.iter().map(|rollout| small(&rollout.text)).collect();
         assert_eq!(scores.len(), 6);
@@ -72,7 +72,7 @@ fn the_best_of_n_is_the_one_of_highest_score() {
     let lengths: usize = all.iter().flat_map(|found| &found.group.rollouts).map(|r| r.tokens.len()).sum();
     assert_eq!(tokens, lengths);
     // The judge may be a single reward; one that is not there is named.
-    let by = BestOf { n: 6, by: Some("twice".into()) };
+    let by = BestOf { n: 6, by: Some("twice".into()), ..BestOf::default() };
     assert_eq!(found(&by, &["ab", "c"], 12, small).0[1].chosen, all[1].chosen);
     let group = &all[0].group;
     assert!(worths(group, Some("no")).unwrap_err().to_string().contains("[reward.no]"));
@@ -83,11 +83,11 @@ fn a_vote_chooses_the_best_of_the_answer_with_most_weight() {
     let texts = ["#### 7", "#### 8", "#### 7.0", "no answer"];
     let group = crate::reward::tests::group(None, &[], &texts);
     // 7: 0.3 + 0.4 against 0.6; the better of the sevens is the third. What has no answer does not vote.
-    assert_eq!(vote::chosen(&group, &[0.3, 0.6, 0.4, 0.9]).unwrap(), 2);
-    assert_eq!(vote::chosen(&group, &[0.1, 0.6, 0.4, 0.9]).unwrap(), 1);
+    assert_eq!(MostWeight::pick(&group, &[0.3, 0.6, 0.4, 0.9]).unwrap(), 2);
+    assert_eq!(MostWeight::pick(&group, &[0.1, 0.6, 0.4, 0.9]).unwrap(), 1);
     let silent = crate::reward::tests::group(None, &[], &["a", "b"]);
-    assert_eq!(vote::chosen(&silent, &[0.1, 0.2]).unwrap(), 1);
-    let error = vote::chosen(&group, &[0.1, -0.6, 0.4, 0.9]).unwrap_err().to_string();
+    assert_eq!(MostWeight::pick(&silent, &[0.1, 0.2]).unwrap(), 1);
+    let error = MostWeight::pick(&group, &[0.1, -0.6, 0.4, 0.9]).unwrap_err().to_string();
     assert!(error.contains("example row:7") && error.contains("one is -0.6"), "{error}");
 }
 
@@ -134,6 +134,6 @@ fn a_step_has_to_have_an_end() {
     let format = Format { steps: Steps::Sentence, ..Format::default() };
     let error = step_end("beam", None, &format).unwrap_err().to_string();
     assert!(error.contains("set rollout.beam.step_tokens"), "{error}");
-    assert_eq!(step_end("beam", None, &Format::default()).unwrap(), paths::End::Text("\n"));
+    assert_eq!(step_end("beam", None, &Format::default()).unwrap(), Boundary::Texts(&["\n"]));
     assert!(step_end("guided", Some(0), &format).is_err());
 }

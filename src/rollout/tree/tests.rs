@@ -160,7 +160,7 @@ fn sections_are_checked() {
 fn sentences_end_at_their_marks() {
     let section = TreeRollout { at: At::Sentence, ..TreeRollout::default() };
     let sampling = Sampling { stop: vec!["? ".into()], ..Sampling::default() };
-    let step = section.step(&sampling);
+    let step = section.boundary().step(&sampling);
     assert_eq!(step.stop, ["? ", ". ", "! ", "? ", "\n"]);
     let mut tree = Tree::new();
     for (number, stop) in [". ", "\n", "? "].iter().enumerate() {
