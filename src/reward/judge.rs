@@ -1,6 +1,7 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
-use super::{Models, Part, Reward};
+use super::{Part, Reward};
+use crate::data::Tokenizer;
 use crate::data::template::environment;
 use crate::endpoint::{Client, Endpoint, Request};
 use crate::rationale::{Format, Pattern, steps};
@@ -195,12 +196,11 @@ impl Reward for Asking {
         Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score_apart(&mut self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
         if !self.section.steps {
             return self.score(group);
         }
         let found = self.asked(group, Judge::right, "number of a step, or 0,")?;
-        let tokenizer = &models.policy.tokenizer;
         let score = |((right, spans), rollout): ((usize, Vec<Range<usize>>), &Rollout)| {
             let value = right as f64 / spans.len().max(1) as f64;
             let steps = spans.into_iter().enumerate().map(|(step, span)| StepScore {
@@ -213,7 +213,7 @@ impl Reward for Asking {
     }
 
     fn apart(&self) -> bool {
-        !self.section.steps
+        true
     }
 
     fn figures(&mut self) -> Vec<(String, f64)> {

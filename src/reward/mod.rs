@@ -2,7 +2,7 @@
 //!
 #![doc = include_str!("../../docs/custom-rewards.md")]
 
-use crate::data::{Example, Hub};
+use crate::data::{Example, Hub, Tokenizer};
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
@@ -38,7 +38,7 @@ pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
-use weighted::Weighted;
+use weighted::{Beside, Weighted};
 
 /// Scores the rollouts of a group.
 pub trait Reward: Send {
@@ -47,7 +47,12 @@ pub trait Reward: Send {
     fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>>;
 
     /// As [`score`](Self::score), for a reward that asks a model.
-    fn score_with(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        self.score_apart(group, &models.policy.tokenizer)
+    }
+
+    /// As [`score`](Self::score), for a reward that stands [apart](Self::apart) and says something of the policy's tokens.
+    fn score_apart(&mut self, group: &Group, _tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
         self.score(group)
     }
 
@@ -206,7 +211,7 @@ impl Rewards {
         let mut gathered = weighted::score_while(first, models, gather)?;
         for group in gathered.as_mut() {
             for weighted in &mut last {
-                let scores = weighted.score(group, models)?;
+                let scores = weighted.score(group, Beside::of(models))?;
                 weighted.credit(group, scores);
             }
         }

@@ -1,6 +1,7 @@
 //! One reward of a recipe with its weight: how it is built, asked, timed, and asked together with others.
 
 use super::{Models, Registry, Reward};
+use crate::data::Tokenizer;
 use crate::rationale::Format;
 use crate::rollout::{Group, Score};
 use crate::{Error, Result};
@@ -13,6 +14,21 @@ use std::time::Instant;
 
 /// The scores of groups up to the first failure, and that failure.
 type Scored = (Vec<Vec<Score>>, Option<Error>);
+
+/// What a reward is asked with.
+#[derive(Clone, Copy)]
+pub(super) enum Beside<'a> {
+    Nothing,
+    /// In a thread of its own: the policy's tokenizer.
+    Tokenizer(&'a Tokenizer),
+    Models(&'a Models<'a>),
+}
+
+impl<'a> Beside<'a> {
+    pub fn of(models: Option<&'a Models<'a>>) -> Self {
+        models.map_or(Self::Nothing, Self::Models)
+    }
+}
 
 /// A reward under its name in the recipe.
 pub(super) struct Weighted {
@@ -60,9 +76,9 @@ impl Weighted {
     }
 
     /// The scores of a group, one a rollout and all finite; how long they took is noted.
-    pub fn score(&mut self, group: &Group, models: Option<&Models>) -> Result<Vec<Score>> {
+    pub fn score(&mut self, group: &Group, beside: Beside) -> Result<Vec<Score>> {
         let start = Instant::now();
-        let scores = checked(self.reward.as_mut(), group, models).map_err(|error| {
+        let scores = checked(self.reward.as_mut(), group, beside).map_err(|error| {
             let (name, id) = (&self.name, &group.example.id);
             Error::Reward(format!("[reward.{name}] failed on example {id}: {error:#}"))
         })?;
@@ -103,11 +119,11 @@ impl Weighted {
     fn score_each<G: Borrow<Group>>(
         &mut self,
         groups: impl IntoIterator<Item = G>,
-        models: Option<&Models>,
+        beside: Beside,
     ) -> Scored {
         let mut all = Vec::new();
         for group in groups {
-            match self.score(group.borrow(), models) {
+            match self.score(group.borrow(), beside) {
                 Ok(scores) => all.push(scores),
                 Err(error) => return (all, Some(error)),
             }
@@ -124,13 +140,17 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
     models: Option<&Models>,
     gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
 ) -> Result<G> {
+    let tokenizer = models.map(|models| &models.policy.tokenizer);
     let mut results: Vec<Option<Scored>> = weighted.iter().map(|_| None).collect();
     let mut gathered = thread::scope(|scope| {
         let (mut threads, mut senders, mut here) = (Vec::new(), Vec::new(), Vec::new());
         for (at, weighted) in weighted.iter_mut().enumerate() {
             if weighted.reward.apart() {
                 let (sender, groups) = unbounded::<Arc<Group>>();
-                threads.push((at, scope.spawn(move |_| weighted.score_each(groups, None))));
+                let apart = move |_: &thread::Scope| {
+                    weighted.score_each(groups, tokenizer.map_or(Beside::Nothing, Beside::Tokenizer))
+                };
+                threads.push((at, scope.spawn(apart)));
                 senders.push(sender);
             } else {
                 here.push((at, weighted));
@@ -144,7 +164,7 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
         let mut gathered = gather(&mut give)?;
         drop(senders);
         for (at, weighted) in here {
-            results[at] = Some(weighted.score_each(&*gathered.as_mut(), models));
+            results[at] = Some(weighted.score_each(&*gathered.as_mut(), Beside::of(models)));
         }
         for (at, thread) in threads {
             results[at] = thread.join().ok();
@@ -172,10 +192,11 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
 }
 
 /// The scores, one a rollout and all finite, or why not.
-fn checked(reward: &mut dyn Reward, group: &Group, models: Option<&Models>) -> anyhow::Result<Vec<Score>> {
-    let ask = || match models {
-        Some(models) => reward.score_with(group, models),
-        None => reward.score(group),
+fn checked(reward: &mut dyn Reward, group: &Group, beside: Beside) -> anyhow::Result<Vec<Score>> {
+    let ask = || match beside {
+        Beside::Models(models) => reward.score_with(group, models),
+        Beside::Tokenizer(tokenizer) => reward.score_apart(group, tokenizer),
+        Beside::Nothing => reward.score(group),
     };
     let scores = catch_unwind(AssertUnwindSafe(ask))
         .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
