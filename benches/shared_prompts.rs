@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "the other benches' batch")]
 mod smollm2;
 
-use rationale::engine::{Request, Sampling, Statistics, Stops, Store, generate_with};
+use rationale::engine::{Decoder, Request, Sampling, Statistics, Stops};
 use rationale::model::Model;
 use std::time::Instant;
 
@@ -40,18 +40,18 @@ fn timed(work: impl FnOnce() -> (usize, usize)) -> (usize, usize, f64, f64) {
 
 /// Prompt tokens computed and rows of steps of two trees that branch in two after each of three steps.
 fn trees(model: &Model, kept: bool) -> (usize, usize) {
-    let mut store = Store::new(model);
+    let mut decoder = Decoder::new(model, Stops::at(&[]), 64);
     let mut paths: Vec<Vec<u32>> =
         smollm2::requests()[..2].iter().map(|request| request.prompt.clone()).collect();
     let mut total = (0, 0);
     for level in 0..4 {
         let children = if level < 3 { 2 } else { 1 };
-        store.keep = kept && level < 3;
+        decoder.keep(kept && level < 3);
         let requests: Vec<Request> = paths
             .iter()
             .map(|path| Request { prompt: path.clone(), seeds: (0..children).collect() })
             .collect();
-        let (completions, statistics) = sample(model, &mut store, &requests);
+        let (completions, statistics) = sample(&mut decoder, &requests);
         total = (total.0 + statistics.prefill_tokens, total.1 + statistics.rows);
         let go_on = paths.iter().zip(&completions);
         paths = go_on.flat_map(|(path, all)| all.iter().map(move |c| [&path[..], c].concat())).collect();
@@ -68,15 +68,13 @@ fn questions(model: &Model, shared: bool) -> (usize, usize) {
         Request { prompt, seeds: vec![0] }
     };
     let requests: Vec<Request> = (0..8).map(request).collect();
-    let (_, statistics) = sample(model, &mut Store::new(model), &requests);
+    let (_, statistics) = sample(&mut Decoder::new(model, Stops::at(&[]), 64), &requests);
     (statistics.prefill_tokens, statistics.rows)
 }
 
-fn sample(model: &Model, store: &mut Store, requests: &[Request]) -> (Vec<Vec<Vec<u32>>>, Statistics) {
+fn sample(decoder: &mut Decoder, requests: &[Request]) -> (Vec<Vec<Vec<u32>>>, Statistics) {
     let sampling = Sampling { max_new_tokens: STEP, ..Sampling::default() };
-    let stops = Stops { eos: &[], decode: &|_: &[u32]| String::new() };
-    let generated = generate_with(model, store, requests, &sampling, &stops, 64, &mut |_| {});
-    let generated = generated.expect("the requests are valid");
+    let generated = decoder.generate(requests, &sampling, &mut |_| {}).expect("the requests are valid");
     let tokens = |group: Vec<_>| group.into_iter().map(|c: rationale::engine::Completion| c.tokens).collect();
     (generated.completions.into_iter().map(tokens).collect(), generated.statistics)
 }

@@ -1,8 +1,6 @@
 //! What decoding promises: the same tokens as a full forward pass, the same tokens in any batch, and its ends.
 
-use rationale::engine::{
-    Completion, Generated, Request, Sampling, StopReason, Stops, Store, generate, generate_with,
-};
+use rationale::engine::{Completion, Decoder, Generated, Request, Sampling, StopReason, Stops};
 use rationale::model::attention::Packed;
 use rationale::model::{Adapter, Config, Layer, Model};
 use std::collections::HashSet;
@@ -57,7 +55,8 @@ fn request(prompt: &[u32], seeds: &[u64]) -> Request {
 
 fn decode(model: &Model, requests: &[Request], sampling: &Sampling, eos: &[u32], slots: usize) -> Generated {
     let words = |ids: &[u32]| ids.iter().map(|&id| char::from(b'a' + id as u8)).collect::<String>();
-    generate(model, requests, sampling, &Stops { eos, decode: &words }, slots, &mut |_| {}).unwrap()
+    let mut decoder = Decoder::new(model, Stops { eos, decode: Box::new(words) }, slots);
+    decoder.generate(requests, sampling, &mut |_| {}).unwrap()
 }
 
 fn greedy(max_new_tokens: usize) -> Sampling {
@@ -290,9 +289,9 @@ fn a_prompt_is_computed_once_for_its_group() {
     let model = random_model(Kind::Float);
     let sampling = Sampling { max_new_tokens: 6, ..Sampling::default() };
     let mut last = None;
-    let stops = Stops { eos: &[5], decode: &|_: &[u32]| String::new() };
     let requests = [request(&[9; 18], &(0..10).collect::<Vec<_>>())];
-    let generated = generate(&model, &requests, &sampling, &stops, 3, &mut |p| last = Some(*p)).unwrap();
+    let mut decoder = Decoder::new(&model, Stops::at(&[5]), 3);
+    let generated = decoder.generate(&requests, &sampling, &mut |p| last = Some(*p)).unwrap();
     assert_eq!(generated.statistics.prefill_tokens, 18);
     let last = last.unwrap();
     assert_eq!((last.finished, last.total, last.live), (10, 10, 0));
@@ -304,9 +303,9 @@ fn a_prompt_is_computed_once_for_its_group() {
 fn requests_that_cannot_be_decoded_are_named() {
     let model = random_model(Kind::Float);
     let refused = |model: &Model, second: Request| {
-        let stops = Stops { eos: &[], decode: &|_: &[u32]| String::new() };
+        let mut decoder = Decoder::new(model, Stops::at(&[]), 2);
         let requests = [request(&[1], &[0]), second];
-        generate(model, &requests, &greedy(4), &stops, 2, &mut |_| {}).unwrap_err().to_string()
+        decoder.generate(&requests, &greedy(4), &mut |_| {}).unwrap_err().to_string()
     };
     assert!(refused(&model, request(&[], &[0])).contains("request 1: the prompt is empty"));
     assert!(
@@ -327,38 +326,36 @@ fn nothing_asked_is_nothing_decoded() {
 }
 
 /// The completions of two calls, the second of which goes on from where the first ended, how many prompts the second has and
-/// how many prompt tokens it computed; with what the first left in the store, or anew.
+/// how many prompt tokens it computed; with what the first left, or anew.
 fn two_calls(model: &Model, sampling: &Sampling, kept: bool) -> (Vec<Completion>, usize, usize) {
-    let mut store = Store::new(model);
-    store.keep = kept;
-    let stops = Stops { eos: &[], decode: &|_: &[u32]| String::new() };
+    let mut decoder = Decoder::new(model, Stops::at(&[]), 3);
+    decoder.keep(kept);
     let first = prompts();
-    let one = generate_with(model, &mut store, &first, sampling, &stops, 3, &mut |_| {}).unwrap();
+    let one = decoder.generate(&first, sampling, &mut |_| {}).unwrap();
     if kept {
         // The prompts, none of which begins with another, and of each completion all but its last token.
         let prompts: usize = first.iter().map(|request| request.prompt.len()).sum();
         let groups = one.completions.iter().enumerate();
         let distinct: HashSet<(usize, &[u32])> =
             groups.flat_map(|(i, group)| group.iter().map(move |c| (i, &c.tokens[..5]))).collect();
-        assert_eq!(store.tokens(), prompts + 5 * distinct.len());
+        assert_eq!(decoder.held(), prompts + 5 * distinct.len());
     }
     let go_on = |(request, group): (&Request, &Vec<Completion>)| {
         let path = |c: &Completion| [&request.prompt[..], &c.tokens].concat();
         group.iter().map(|c| Request { prompt: path(c), seeds: vec![7, 8] }).collect::<Vec<_>>()
     };
     let second: Vec<Request> = first.iter().zip(&one.completions).flat_map(go_on).collect();
-    store.keep = false;
-    let mut store = if kept { store } else { Store::new(model) };
-    let two = generate_with(model, &mut store, &second, sampling, &stops, 3, &mut |_| {}).unwrap();
-    assert_eq!(store.tokens(), 0, "nothing is held that nobody asks for");
+    decoder.keep(false);
+    let two = decoder.generate(&second, sampling, &mut |_| {}).unwrap();
+    assert_eq!(decoder.held(), 0, "nothing is held that nobody asks for");
     let distinct: HashSet<&[u32]> = second.iter().map(|request| &request.prompt[..]).collect();
     let all = one.completions.iter().chain(&two.completions).flatten().cloned();
     (all.collect(), distinct.len(), two.statistics.prefill_tokens)
 }
 
-/// A second call on a store computes one token of each prompt, the last, and says what it says without one.
+/// A second call that goes on from the first computes one token of each prompt, the last, and says what it says anew.
 #[test]
-fn a_store_changes_what_is_computed_and_nothing_else() {
+fn what_is_kept_changes_what_is_computed_and_nothing_else() {
     let model = random_model(Kind::Float);
     for sampling in [greedy(6), Sampling { max_new_tokens: 6, ..Sampling::default() }] {
         let (with, prompts, computed) = two_calls(&model, &sampling, true);

@@ -2,7 +2,7 @@
 //! `skip: why` where there is no GPU.
 
 use rationale::devices::Devices;
-use rationale::engine::{Request, Sampling, Stops, generate};
+use rationale::engine::{Decoder, Request, Sampling, Stops};
 use rationale::model::{Config, Grad, Model, Sequence};
 use rationale::optim::{AdamW, Optim};
 use tch::{Device, Kind, Tensor};
@@ -115,8 +115,8 @@ fn decoded(device: Device, temperature: f64) -> Vec<Vec<u32>> {
         })
         .collect();
     let sampling = Sampling { max_new_tokens: 24, temperature, top_p: 0.95, ..Sampling::default() };
-    let stops = Stops { eos: &[0], decode: &|_: &[u32]| String::new() };
-    let generated = generate(&model, &requests, &sampling, &stops, 8, &mut |_| {}).expect("the requests fit");
+    let mut decoder = Decoder::new(&model, Stops::at(&[0]), 8);
+    let generated = decoder.generate(&requests, &sampling, &mut |_| {}).expect("the requests fit");
     generated.completions.into_iter().flatten().map(|c| c.tokens).collect()
 }
 

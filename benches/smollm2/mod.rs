@@ -1,7 +1,7 @@
 //! The work of both benchmarks: a random model of SmolLM2-135M's shape, 4 prompts of 128 tokens with 8 samples of 64
 //! tokens each and no end-of-sequence id, so that every engine does the same.
 
-use rationale::engine::{Generated, Request, Sampling, Stops, generate};
+use rationale::engine::{Decoder, Generated, Request, Sampling, Stops};
 use rationale::model::{Config, Model};
 use tch::{Device, Kind};
 
@@ -44,8 +44,9 @@ pub fn requests() -> Vec<Request> {
 /// Samples the batch.
 pub fn sample(model: &Model, requests: &[Request]) -> Generated {
     let sampling = Sampling { max_new_tokens: NEW_TOKENS, ..Sampling::default() };
-    let stops = Stops { eos: &[], decode: &|_: &[u32]| String::new() };
-    generate(model, requests, &sampling, &stops, 64, &mut |_| {}).expect("the requests are valid")
+    Decoder::new(model, Stops::at(&[]), 64)
+        .generate(requests, &sampling, &mut |_| {})
+        .expect("the requests are valid")
 }
 
 /// What this process has used of processors, which other work on the machine hardly changes; Linux counts in hundredths.

@@ -1,8 +1,8 @@
 //! Decoding: batched sampling with a KV cache, over the same weights that are trained.
 //!
-//! [`generate`] keeps `slots` sequences in flight (continuous batching): a sequence that ends frees its place, and
+//! A [`Decoder`] keeps `slots` sequences in flight (continuous batching): a sequence that ends frees its place, and
 //! the next waiting sample takes it. What prompts begin with is computed once, and held once, for all samples of all requests
-//! that begin so (a group, the cuts of a completion, few-shot examples); a [`Store`] keeps it from one call to the next, so that
+//! that begin so (a group, the cuts of a completion, few-shot examples); it can be kept from one call to the next, so that
 //! a tree grows on from where it is. Each sequence in flight has only its own new tokens in its slot; attention to the
 //! shared segments before them is merged with attention to these.
 //!
@@ -27,11 +27,11 @@ mod view;
 
 pub use boundary::Boundary;
 pub use sampling::Sampling;
-pub use store::Store;
 
 use crate::model::{Config, Model};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use store::Store;
 
 /// One prompt and the samples wanted of it.
 #[derive(Debug, Clone)]
@@ -66,16 +66,25 @@ pub struct Completion {
     pub stop: StopReason,
 }
 
+/// Text of token ids.
+pub type Decode<'a> = Box<dyn Fn(&[u32]) -> String + 'a>;
+
 /// What ends a completion besides [`Sampling`]'s own limits.
-#[derive(Clone, Copy)]
 pub struct Stops<'a> {
     /// Every id that ends a sequence.
     pub eos: &'a [u32],
     /// Token ids to text, for the stop strings.
-    pub decode: &'a dyn Fn(&[u32]) -> String,
+    pub decode: Decode<'a>,
 }
 
-/// How far a call of [`generate`] has come.
+impl<'a> Stops<'a> {
+    /// Ids alone, where no stop strings are asked for.
+    pub fn at(eos: &'a [u32]) -> Self {
+        Self { eos, decode: Box::new(|_| String::new()) }
+    }
+}
+
+/// How far a call of [`Decoder::generate`] has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
     /// Completions that have ended.
@@ -88,10 +97,10 @@ pub struct Progress {
     pub tokens: usize,
 }
 
-/// What a call of [`generate`] cost, and how much of the distribution it kept.
+/// What a call of [`Decoder::generate`] cost, and how much of the distribution it kept.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Statistics {
-    /// Prompt tokens computed: what several requests begin with once, what the [`Store`] knows not at all. (A common beginning
+    /// Prompt tokens computed: what several requests begin with once, what earlier calls kept not at all. (A common beginning
     /// that is no whole prompt and would save fewer than 32 tokens is computed for each.)
     pub prefill_tokens: usize,
     /// Tokens sampled.
@@ -108,7 +117,7 @@ pub struct Statistics {
     pub decode_seconds: f64,
 }
 
-/// What [`generate`] returns.
+/// What [`Decoder::generate`] returns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {
     /// For each request, in order, one completion a seed, in order.
@@ -117,77 +126,75 @@ pub struct Generated {
     pub statistics: Statistics,
 }
 
-/// Samples a completion for every seed of every request, at most `slots` of them at a time.
-///
-/// # Errors
-/// A request with no prompt, with ids outside the vocabulary or without room in the model's context
-/// ([`Error::Data`], naming the request's index); logits that are not finite ([`Error::Model`], the same);
-/// settings that [`Sampling::validate`] refuses.
-pub fn generate(
-    model: &Model,
-    requests: &[Request],
-    sampling: &Sampling,
-    stops: &Stops,
+/// Decodes with one model and keeps, where it is told to, what it has computed for the next call. It is of the weights as they
+/// are, and must not outlive a change of them: the borrow sees to that.
+pub struct Decoder<'a> {
+    model: &'a Model,
+    /// The weights in the format that is faster than their own, where one is.
+    faster: Option<Model>,
+    stops: Stops<'a>,
     slots: usize,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Generated> {
-    generate_with(model, &mut Store::new(model), requests, sampling, stops, slots, progress)
+    store: Store,
 }
 
-/// The same, going on from what earlier calls left in `store`; its `keep` says whether this one leaves something.
-///
-/// # Errors
-/// As [`generate`].
-pub fn generate_with(
-    model: &Model,
-    store: &mut Store,
-    requests: &[Request],
-    sampling: &Sampling,
-    stops: &Stops,
-    slots: usize,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Generated> {
-    let mut completions = vec![Vec::new(); requests.len()];
-    let mut each = |request: usize, all: Vec<Completion>| completions[request] = all;
-    let statistics = run((model, store), requests, sampling, stops, slots, progress, &mut each)?;
-    Ok(Generated { completions, statistics })
-}
-
-/// [`generate`] that gives the completions of a request to `each`, with the request's index, as soon as the last of them
-/// has ended: requests come in no particular order.
-pub fn generate_each(
-    model: &Model,
-    requests: &[Request],
-    sampling: &Sampling,
-    stops: &Stops,
-    slots: usize,
-    progress: &mut dyn FnMut(&Progress),
-    each: &mut dyn FnMut(usize, Vec<Completion>),
-) -> Result<Statistics> {
-    run((model, &mut Store::new(model)), requests, sampling, stops, slots, progress, each)
-}
-
-fn run(
-    (model, store): (&Model, &mut Store),
-    requests: &[Request],
-    sampling: &Sampling,
-    stops: &Stops,
-    slots: usize,
-    progress: &mut dyn FnMut(&Progress),
-    each: &mut dyn FnMut(usize, Vec<Completion>),
-) -> Result<Statistics> {
-    sampling.validate()?;
-    if slots == 0 {
-        return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
+impl<'a> Decoder<'a> {
+    /// Decodes at most `slots` sequences at a time.
+    pub fn new(model: &'a Model, stops: Stops<'a>, slots: usize) -> Self {
+        let faster = tch::no_grad(|| precision::faster(model));
+        let store = Store::new(faster.as_ref().unwrap_or(model));
+        Self { model, faster, stops, slots, store }
     }
-    for (index, request) in requests.iter().enumerate() {
-        check(index, request, model)?;
+
+    /// Whether what the calls from here on compute and sample is left for the next: what its prompts begin with is then not
+    /// computed again.
+    pub fn keep(&mut self, keep: bool) {
+        self.store.keep = keep;
     }
-    tch::no_grad(|| {
-        let copy = precision::faster(model);
-        let model = copy.as_ref().unwrap_or(model);
-        scheduler::run((model, store), requests, sampling, stops, slots, progress, each)
-    })
+
+    /// Tokens whose keys and values are held for the next call.
+    pub fn held(&self) -> usize {
+        self.store.tokens()
+    }
+
+    /// Samples a completion for every seed of every request.
+    ///
+    /// # Errors
+    /// A request with no prompt, with ids outside the vocabulary or without room in the model's context
+    /// ([`Error::Data`], naming the request's index); logits that are not finite ([`Error::Model`], the same);
+    /// settings that [`Sampling::validate`] refuses; no slots.
+    pub fn generate(
+        &mut self,
+        requests: &[Request],
+        sampling: &Sampling,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<Generated> {
+        let mut completions = vec![Vec::new(); requests.len()];
+        let mut each = |request: usize, all: Vec<Completion>| completions[request] = all;
+        let statistics = self.generate_each(requests, sampling, progress, &mut each)?;
+        Ok(Generated { completions, statistics })
+    }
+
+    /// [`generate`](Self::generate) that gives the completions of a request to `each`, with the request's index, as soon as the
+    /// last of them has ended: requests come in no particular order.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate).
+    pub fn generate_each(
+        &mut self,
+        requests: &[Request],
+        sampling: &Sampling,
+        progress: &mut dyn FnMut(&Progress),
+        each: &mut dyn FnMut(usize, Vec<Completion>),
+    ) -> Result<Statistics> {
+        sampling.validate()?;
+        if self.slots == 0 {
+            return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
+        }
+        for (index, request) in requests.iter().enumerate() {
+            check(index, request, self.model)?;
+        }
+        tch::no_grad(|| scheduler::run(self, requests, sampling, progress, each))
+    }
 }
 
 fn check(index: usize, request: &Request, model: &Model) -> Result<()> {

@@ -8,7 +8,7 @@ use tch::{Device, Kind};
 /// without bf16 instructions libtorch's bf16 product ran at 17 GFLOP/s against 60 to 80 in f32. Rounding aside the
 /// distribution is the same. The choice hangs on the CPU's features, never on a timing, so that it is
 /// the same in every run on a machine.
-pub fn kind(model: &Model) -> Kind {
+fn kind(model: &Model) -> Kind {
     let sixteen_bits = matches!(model.kind(), Kind::BFloat16 | Kind::Half);
     match model.device() == Device::Cpu && sixteen_bits && !cpu_multiplies_bf16() {
         true => Kind::Float,

@@ -6,7 +6,7 @@ use super::sampling::Drawn;
 use super::stop::Watch;
 use super::store::Store;
 use super::view::View;
-use super::{Completion, Progress, Request, Sampling, Statistics, StopReason, Stops};
+use super::{Completion, Decoder, Progress, Request, Sampling, Statistics, StopReason, Stops};
 use crate::model::Model;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
@@ -19,17 +19,15 @@ use tch::{Kind, Tensor};
 /// longer prompt is a pass of its own.
 const PREFILL_TOKENS: usize = 2048;
 
-/// Decodes every sample of `requests`; see [`super::generate_each`].
+/// Decodes every sample of `requests`; see [`Decoder::generate_each`].
 pub fn run(
-    (model, store): (&Model, &mut Store),
+    decoder: &mut Decoder,
     requests: &[Request],
     sampling: &Sampling,
-    stops: &Stops,
-    slots: usize,
     progress: &mut dyn FnMut(&Progress),
     each: &mut dyn FnMut(usize, Vec<Completion>),
 ) -> Result<Statistics> {
-    let mut batch = Batch::new(model, store, requests, sampling, stops, slots);
+    let mut batch = Batch::new(decoder, requests, sampling);
     while batch.finished < batch.total {
         batch.admit()?;
         batch.hand_over(each);
@@ -87,14 +85,9 @@ struct Live {
 }
 
 impl<'a> Batch<'a> {
-    fn new(
-        model: &'a Model,
-        store: &'a mut Store,
-        requests: &'a [Request],
-        sampling: &'a Sampling,
-        stops: &'a Stops<'a>,
-        slots: usize,
-    ) -> Self {
+    fn new(decoder: &'a mut Decoder, requests: &'a [Request], sampling: &'a Sampling) -> Self {
+        let model = decoder.faster.as_ref().unwrap_or(decoder.model);
+        let (store, stops, slots) = (&mut decoder.store, &decoder.stops, decoder.slots);
         let (config, kind, device) = (&model.config, model.kind(), model.device());
         let total = requests.iter().map(|request| request.seeds.len()).sum();
         let slots = slots.min(total);
@@ -330,7 +323,7 @@ impl Live {
         self.logprobs.push(logprob);
         self.stop = if stops.eos.contains(&token) {
             Some(StopReason::Eos(token))
-        } else if let Some(text) = self.watch.push(token, &sampling.stop, stops.decode) {
+        } else if let Some(text) = self.watch.push(token, &sampling.stop, &stops.decode) {
             Some(StopReason::StopString(text.clone()))
         } else {
             (self.tokens.len() >= self.limit).then_some(StopReason::Length)

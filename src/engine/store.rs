@@ -1,14 +1,13 @@
 //! What was computed of prompts: the keys and values of stretches of tokens, each held once, as a tree.
 
 use super::cache::Cache;
-use super::precision;
 use crate::batch::Forest;
 use crate::model::{Config, Model};
 use std::collections::{BTreeMap, HashSet};
 use tch::{Device, Kind, Tensor};
 
-/// Keys and values that calls of [`generate_with`](super::generate_with) leave for each other: what a later call's prompts
-/// begin with is not computed again. It is of the weights as they are, and must not outlive a change of them.
+/// Keys and values that the calls of a [`Decoder`](super::Decoder) leave for each other: what a later call's prompts begin with is not computed
+/// again.
 pub struct Store {
     /// Whether what a call computes and samples is left for the next.
     pub keep: bool,
@@ -48,7 +47,7 @@ impl Store {
             segments: Vec::new(),
             levels: Vec::new(),
             config: model.config.clone(),
-            kind: precision::kind(model),
+            kind: model.kind(),
             device: model.device(),
         }
     }

@@ -175,6 +175,38 @@ pub struct Update {
     pub weight: f64,
 }
 
+/// A forward and a backward pass of some of an update's items.
+pub struct Pass<'a, Item> {
+    /// What learns.
+    pub model: &'a Model,
+    /// What it learns from.
+    pub items: &'a [&'a Item],
+    /// The batch's temperature.
+    pub temperature: f64,
+    /// The whole update's weight.
+    pub weight: f64,
+    /// The step's figures.
+    pub metrics: &'a mut Metrics,
+}
+
+impl<Item> Pass<'_, Item> {
+    /// Learns by `loss`: the *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
+    /// `[completion tokens]` of their sequences, those of all items, end to end.
+    pub fn by_logprobs<L: Lesson<Item = Item>>(
+        self,
+        lesson: &L,
+        loss: impl FnOnce(&L, &[&Item], &Tensor, &Tensor, &mut Metrics) -> Result<Tensor>,
+    ) -> Result<f64> {
+        let sequences =
+            self.items.iter().flat_map(|item| lesson.sequences(item)).cloned().collect::<Vec<_>>();
+        let scored = self.model.score(&sequences, self.temperature, Grad::Yes)?;
+        let loss = loss(lesson, self.items, &scored.logprobs, &scored.entropy, self.metrics)? / self.weight;
+        let value = loss.double_value(&[]);
+        scored.backward(&loss)?;
+        Ok(value)
+    }
+}
+
 /// A training method.
 pub trait Lesson {
     /// What the loss needs to know of the sequences that it looks at together: one, or the two of a pair.
@@ -202,35 +234,8 @@ pub trait Lesson {
         None
     }
 
-    /// The *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
-    /// `[completion tokens]` of their sequences, those of all items, end to end. A lesson that reads something else off
-    /// the model implements [`learn`](Self::learn) and leaves this alone.
-    fn loss(
-        &self,
-        _items: &[&Self::Item],
-        _logprobs: &Tensor,
-        _entropy: &Tensor,
-        _metrics: &mut Metrics,
-    ) -> Result<Tensor> {
-        unimplemented!("a lesson implements `loss` or `learn`")
-    }
-
-    /// Adds the gradient of the items' losses, summed and divided by `weight`, to the parameters'; returns that loss.
-    fn learn(
-        &self,
-        model: &Model,
-        items: &[&Self::Item],
-        temperature: f64,
-        weight: f64,
-        metrics: &mut Metrics,
-    ) -> Result<f64> {
-        let sequences: Vec<Sequence> = items.iter().flat_map(|item| self.sequences(item)).cloned().collect();
-        let scored = model.score(&sequences, temperature, Grad::Yes)?;
-        let loss = self.loss(items, &scored.logprobs, &scored.entropy, metrics)? / weight;
-        let value = loss.double_value(&[]);
-        scored.backward(&loss)?;
-        Ok(value)
-    }
+    /// Adds the gradient of the items' losses, summed and divided by the weight, to the parameters'; returns that loss.
+    fn learn(&self, pass: Pass<Self::Item>) -> Result<f64>;
 
     /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
     fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::batch::micro_batches;
 use crate::data::hub::Hub;
 use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
-use crate::engine::{self, Completion, Generated, Progress, Request, Sampling, Statistics, Stops, Store};
+use crate::engine::{Decoder, Generated, Progress, Request, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
@@ -163,40 +163,20 @@ impl Policy {
         Ok(Self { model, tokenizer, eos, slots })
     }
 
-    /// Samples completions; see [`engine::generate`].
+    /// What samples completions of this policy.
+    pub fn decoder(&self) -> Decoder<'_> {
+        let decode = Box::new(|ids: &[u32]| self.tokenizer.decode(ids));
+        Decoder::new(&self.model, Stops { eos: &self.eos, decode }, self.slots)
+    }
+
+    /// Samples completions; see [`Decoder::generate`].
     pub fn generate(
         &self,
         requests: &[Request],
         sampling: &Sampling,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Generated> {
-        self.generate_with(&mut Store::new(&self.model), requests, sampling, progress)
-    }
-
-    /// Samples completions, going on from what earlier calls left in `store`; see [`engine::generate_with`].
-    pub fn generate_with(
-        &self,
-        store: &mut Store,
-        requests: &[Request],
-        sampling: &Sampling,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Generated> {
-        let decode = |ids: &[u32]| self.tokenizer.decode(ids);
-        let stops = Stops { eos: &self.eos, decode: &decode };
-        engine::generate_with(&self.model, store, requests, sampling, &stops, self.slots, progress)
-    }
-
-    /// Samples completions and gives those of a request away as they end; see [`engine::generate_each`].
-    pub fn generate_each(
-        &self,
-        requests: &[Request],
-        sampling: &Sampling,
-        progress: &mut dyn FnMut(&Progress),
-        each: &mut dyn FnMut(usize, Vec<Completion>),
-    ) -> Result<Statistics> {
-        let decode = |ids: &[u32]| self.tokenizer.decode(ids);
-        let stops = Stops { eos: &self.eos, decode: &decode };
-        engine::generate_each(&self.model, requests, sampling, &stops, self.slots, progress, each)
+        self.decoder().generate(requests, sampling, progress)
     }
 
     /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.

@@ -64,14 +64,15 @@ pub fn sample_each(
     };
     let mut groups: Vec<Option<Group>> = prompts.iter().map(|_| None).collect();
     let mut told = 0;
-    let statistics = policy.generate_each(&requests, sampling, heard.progress, &mut |at, completions| {
-        let Prompted { example, tokens } = prompts[at].clone();
-        let rollouts = completions.into_iter().map(rollout).collect();
-        groups[at] = Some(Group { example, prompt: tokens, rollouts });
-        while let Some(Some(group)) = groups.get(told) {
-            (heard.group)(group);
-            told += 1;
-        }
-    })?;
+    let statistics =
+        policy.decoder().generate_each(&requests, sampling, heard.progress, &mut |at, completions| {
+            let Prompted { example, tokens } = prompts[at].clone();
+            let rollouts = completions.into_iter().map(rollout).collect();
+            groups[at] = Some(Group { example, prompt: tokens, rollouts });
+            while let Some(Some(group)) = groups.get(told) {
+                (heard.group)(group);
+                told += 1;
+            }
+        })?;
     Ok((groups.into_iter().flatten().collect(), statistics))
 }

@@ -8,7 +8,7 @@ pub mod schema;
 pub use schema::Schema;
 
 use super::{Fork, Group, Prompted, Rollout};
-use crate::engine::{Boundary, Completion, Progress, Request, Sampling, Statistics, StopReason, Store};
+use crate::engine::{Boundary, Completion, Progress, Request, Sampling, Statistics, StopReason};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -156,7 +156,7 @@ pub fn grow(
 ) -> Result<(Vec<Group>, Statistics)> {
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
-    let mut store = Store::new(&policy.model);
+    let mut decoder = policy.decoder();
     for level in 0..=section.depth {
         let last = level == section.depth;
         let mut limits = if last { sampling.clone() } else { section.boundary().step(sampling) };
@@ -179,8 +179,8 @@ pub fn grow(
             break;
         }
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
-        store.keep = !last;
-        let generated = policy.generate_with(&mut store, &requests, &limits, progress)?;
+        decoder.keep(!last);
+        let generated = decoder.generate(&requests, &limits, progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {

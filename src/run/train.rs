@@ -5,7 +5,7 @@ use super::stage::Opened;
 use crate::batch::micro_batches;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Batch, Lesson, Update};
+use crate::loops::{Batch, Lesson, Pass, Update};
 use crate::model::layout::sizes;
 use crate::optim::AdamW;
 use crate::rollout::Trace;
@@ -102,7 +102,8 @@ fn learn<L: Lesson>(
         let sizes = sizes(&items.iter().map(|item| lesson.sequences(item)).collect::<Vec<_>>());
         for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
             let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
-            total += lesson.learn(model, &picked, batch.temperature, update.weight, metrics)?;
+            let (temperature, weight) = (batch.temperature, update.weight);
+            total += lesson.learn(Pass { model, items: &picked, temperature, weight, metrics })?;
             optim.accumulate()?;
         }
     }

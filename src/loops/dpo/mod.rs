@@ -19,7 +19,7 @@ pub use item::Item;
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
 
-use super::{Batch, Context, Lesson, Update};
+use super::{Batch, Context, Lesson, Pass, Update};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
@@ -198,19 +198,8 @@ impl Lesson for Dpo {
         item.adapter
     }
 
-    fn loss(
-        &self,
-        items: &[&Item],
-        logprobs: &Tensor,
-        entropy: &Tensor,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
-        metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
-        Ok(if self.loss.unpaired() {
-            self.label_loss(items, logprobs, metrics)
-        } else {
-            self.pair_loss(items, logprobs, metrics)
-        })
+    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
+        pass.by_logprobs(self, Self::loss)
     }
 
     fn finish(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<()> {
@@ -230,5 +219,22 @@ impl Lesson for Dpo {
             );
         }
         Ok(())
+    }
+}
+
+impl Dpo {
+    fn loss(
+        &self,
+        items: &[&Item],
+        logprobs: &Tensor,
+        entropy: &Tensor,
+        metrics: &mut Metrics,
+    ) -> Result<Tensor> {
+        metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
+        Ok(if self.loss.unpaired() {
+            self.label_loss(items, logprobs, metrics)
+        } else {
+            self.pair_loss(items, logprobs, metrics)
+        })
     }
 }

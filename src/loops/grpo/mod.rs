@@ -10,7 +10,7 @@ mod steps;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
-use super::{Batch, Context, Lesson, Update};
+use super::{Batch, Context, Lesson, Pass, Update};
 use crate::advantage::{Outcome, zero_variance};
 use crate::data::order;
 use crate::error::{Error, Result};
@@ -254,6 +254,25 @@ impl Lesson for Grpo {
         std::slice::from_ref(&item.sequence)
     }
 
+    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
+        pass.by_logprobs(self, Self::loss)
+    }
+
+    fn position(&self) -> Option<Value> {
+        self.curriculum.as_ref().map(|_| json!({ "recent": self.recent }))
+    }
+
+    fn go_on(&mut self, position: &Value) -> Result<()> {
+        self.restore(position)
+    }
+
+    fn finish(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<()> {
+        context.refresh_reference(&self.reference, step);
+        Ok(())
+    }
+}
+
+impl Grpo {
     fn loss(
         &self,
         items: &[&Item],
@@ -308,18 +327,5 @@ impl Lesson for Grpo {
             loss -= (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
         }
         Ok(loss)
-    }
-
-    fn position(&self) -> Option<Value> {
-        self.curriculum.as_ref().map(|_| json!({ "recent": self.recent }))
-    }
-
-    fn go_on(&mut self, position: &Value) -> Result<()> {
-        self.restore(position)
-    }
-
-    fn finish(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<()> {
-        context.refresh_reference(&self.reference, step);
-        Ok(())
     }
 }

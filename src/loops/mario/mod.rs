@@ -8,7 +8,7 @@ mod section;
 pub use pool::{Entry, Pool};
 pub use section::Mario;
 
-use super::{Batch, Context, Lesson, Update};
+use super::{Batch, Context, Lesson, Pass, Update};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -194,6 +194,12 @@ impl Lesson for Mario {
         std::slice::from_ref(&item.sequence)
     }
 
+    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
+        pass.by_logprobs(self, Self::loss)
+    }
+}
+
+impl Mario {
     /// Σ over the completions' tokens of −log p + coefficient · KL − coefficient · entropy; control tokens are not
     /// learned.
     fn loss(

@@ -10,12 +10,12 @@ mod traces;
 pub use item::Item;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
-use super::{Batch, Context, Lesson, Update};
+use super::{Batch, Context, Lesson, Pass, Update};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::reward_model::{bradley_terry, listwise, ordered, squared};
-use crate::model::{Grad, Head, Model, Sequence};
+use crate::model::{Grad, Head, Sequence};
 use crate::policy::Policy;
 use crate::policy::reward_model::{Judges, Reading};
 use crate::rationale::Format;
@@ -272,14 +272,7 @@ impl Lesson for Prm {
         &item.sequences
     }
 
-    fn learn(
-        &self,
-        model: &Model,
-        items: &[&Item],
-        _temperature: f64,
-        weight: f64,
-        metrics: &mut Metrics,
-    ) -> Result<f64> {
+    fn learn(&self, Pass { model, items, weight, metrics, .. }: Pass<Item>) -> Result<f64> {
         let sequences = items.iter().flat_map(|item| &item.sequences);
         let tokens: Vec<&[u32]> = sequences.map(|sequence| sequence.tokens.as_slice()).collect();
         let places: Vec<&[usize]> =

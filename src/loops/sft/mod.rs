@@ -2,7 +2,7 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Lesson, candidate, imitation};
+use super::{Batch, Context, Lesson, Pass, candidate, imitation};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -120,6 +120,12 @@ impl Lesson for Sft {
         new_pass && self.reduce.as_ref().is_some_and(|reduce| reduce.fresh_optimizer)
     }
 
+    fn learn(&self, pass: Pass<Sequence>) -> Result<f64> {
+        pass.by_logprobs(self, Self::loss)
+    }
+}
+
+impl Sft {
     fn loss(
         &self,
         _: &[&Sequence],

@@ -3,7 +3,7 @@
 use crate::data::order;
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::loops::{Batch, Context, Lesson, imitation};
+use crate::loops::{Batch, Context, Lesson, Pass, imitation};
 use crate::model::Sequence;
 use tch::Tensor;
 
@@ -34,6 +34,12 @@ impl Lesson for Taught {
         std::slice::from_ref(item)
     }
 
+    fn learn(&self, pass: Pass<Sequence>) -> Result<f64> {
+        pass.by_logprobs(self, Self::loss)
+    }
+}
+
+impl Taught {
     fn loss(
         &self,
         _: &[&Sequence],

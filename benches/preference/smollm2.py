@@ -1,0 +1,53 @@
+"""Runs recipes/preference-ladder.toml with a real model on word problems (rows.py writes them): the recipe's stages as they
+are, other data, and the settings below.
+
+Run: python smollm2.py TRAIN ROWS MODEL OUT [SEED] [key=value ...]
+"""
+
+import pathlib
+import subprocess
+import sys
+
+TRAIN, ROWS, MODEL, OUT, SEED, *MORE = [*sys.argv[1:5], *(sys.argv[5:] or ["0"])]
+HEAD = """
+[run]
+seed = 0
+
+[data]
+train = "{rows}/train.jsonl"
+eval = "{rows}/test.jsonl"
+prompts_per_step = 16
+template.chat = false
+template.user = "{{{{ question }}}}\\n"
+
+[policy]
+model = "{model}"
+
+[policy.sampling]
+max_new_tokens = 48
+temperature = 0.7
+
+[optim]
+tokens_per_microbatch = 1024
+
+"""
+SETTINGS = {
+    "sft": ["run.steps=100", "data.train_limit=2000", "optim.lr=1e-4"],
+    "sample": ["data.train_limit=400"],
+    "rft": ["run.steps=60", "optim.lr=5e-5"],
+    "explore": ["data.train_limit=160", "rollout.prefix.size=6"],
+    "tree": ["data.train_limit=160"],
+    "right": ["data.prompts_per_step=64"],
+    "rft-again": ["run.steps=30", "optim.lr=2e-5"],
+}
+for arm in ("outcome", "outcome-nll", "first-error", "siblings"):
+    SETTINGS[arm] = ["run.steps=30", "optim.lr=5e-6", "loop.dpo.loss.beta=0.1"]
+
+recipe = (pathlib.Path(__file__).parents[2] / "recipes/preference-ladder.toml").read_text()
+out = pathlib.Path(OUT)
+out.parent.mkdir(parents=True, exist_ok=True)
+file = out.with_suffix(".toml")
+file.write_text(HEAD.format(rows=ROWS, model=MODEL) + recipe[recipe.index("# SFT: a few hundred") :])
+sets = [f"run.seed={SEED}", *(f"stage.{stage}.{each}" for stage, all in SETTINGS.items() for each in all), *MORE]
+command = [TRAIN, "--recipe", file, "--out", out, *(word for each in sets for word in ("--set", each))]
+sys.exit(subprocess.run([*map(str, command), *(["--resume"] if out.exists() else ["-q"])]).returncode)
