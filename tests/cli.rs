@@ -84,7 +84,10 @@ fn a_run_leaves_everything_it_promises() {
         "kl",
         "clip_ratio/region_mean",
         "num_tokens",
+        "computed_tokens",
         "step_time",
+        "sampling/decoded_tokens",
+        "sampling/prefill_tokens",
         "sampling/sampling_logp_difference/mean",
     ] {
         assert!(rl[name].is_number(), "{name} is missing from {rl}");

@@ -264,6 +264,18 @@ fn every_kind_of_loss_trains() {
     }
 }
 
+/// A prompt of 60 bytes is computed once for both sides, and what ends a sequence is not fed.
+#[test]
+fn what_is_computed_is_told_beside_what_is_learned_from() {
+    let row = |prompt: &str| {
+        let prompt = prompt.repeat(60);
+        format!("{{\"prompt\":\"{prompt}\",\"chosen\":\"yes\",\"rejected\":\"no\"}}\n")
+    };
+    let first = &run("", &["a", "b", "c", "d"].map(row).concat())[0];
+    assert_eq!(number(first, "num_tokens"), 4.0 * (2.0 * 60.0 + 4.0 + 3.0));
+    assert_eq!(number(first, "computed_tokens"), 4.0 * (60.0 + 3.0 + 2.0));
+}
+
 #[test]
 fn a_rationale_is_learned_beside_the_preference() {
     let with = |row: &str, i: usize| row.replace('}', &format!(",\"rationale\":\"because {i}\"}}"));

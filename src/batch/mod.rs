@@ -70,6 +70,13 @@ pub fn micro_batches(sizes: &[Size], budget: usize) -> Vec<Vec<usize>> {
     batches
 }
 
+/// Tokens that go through the model for the items `batch` of one micro-batch: what they share counts once.
+pub fn computed(sizes: &[Size], batch: &[usize]) -> usize {
+    let mut all = Part::default();
+    batch.iter().for_each(|&item| all.push(item, &sizes[item]));
+    all.tokens
+}
+
 /// Items of one family that stay together.
 #[derive(Default)]
 struct Part {
@@ -166,6 +173,7 @@ mod tests {
                     batch.iter().flat_map(|&i| sizes[i].segments.iter().copied()).collect();
                 let tokens: usize = laid.values().sum();
                 assert!(tokens <= budget || batch.len() == 1, "{tokens} tokens in {budget}");
+                assert_eq!(computed(&sizes, &batch), tokens);
             }
         }
     }

@@ -234,6 +234,8 @@ impl Context {
             let seconds = cost.prefill_seconds + cost.decode_seconds;
             metrics.add("sampling/tokens_per_second", cost.decoded_tokens as f64 / seconds, 1.0);
             metrics.add("sampling/kept_mass", cost.kept_mass, 1.0);
+            metrics.add("sampling/prefill_tokens", cost.prefill_tokens as f64, 1.0);
+            metrics.add("sampling/decoded_tokens", cost.decoded_tokens as f64, 1.0);
         }
         Ok(groups)
     }

@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::stage::Opened;
-use crate::batch::micro_batches;
+use crate::batch::{computed, micro_batches};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, Lesson, Pass, Update};
@@ -103,6 +103,8 @@ fn learn<L: Lesson>(
         for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
             let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
             let (temperature, weight) = (batch.temperature, update.weight);
+            let computed = metrics.get("computed_tokens").unwrap_or(0.0) + computed(&sizes, &indices) as f64;
+            metrics.set("computed_tokens", computed);
             total += lesson.learn(Pass { model, items: &picked, temperature, weight, metrics })?;
             optim.accumulate()?;
         }
