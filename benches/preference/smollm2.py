@@ -1,14 +1,16 @@
 """Runs recipes/preference-ladder.toml with a real model on word problems (rows.py writes them): the recipe's stages as they
-are, other data, and the settings below.
+are but for the arm with an NLL term, other data, and the settings below. With a checkpoint of an earlier run's SFT, that stage is
+left out: seeds then differ in what comes after it.
 
-Run: python smollm2.py TRAIN ROWS MODEL OUT [SEED] [key=value ...]
+Run: python smollm2.py TRAIN ROWS MODEL OUT SEED [SFT]
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 
-TRAIN, ROWS, MODEL, OUT, SEED, *MORE = [*sys.argv[1:5], *(sys.argv[5:] or ["0"])]
+TRAIN, ROWS, MODEL, OUT, SEED, *SFT = sys.argv[1:]
 HEAD = """
 [run]
 seed = 0
@@ -40,14 +42,21 @@ SETTINGS = {
     "right": ["data.prompts_per_step=64"],
     "rft-again": ["run.steps=30", "optim.lr=2e-5"],
 }
-for arm in ("outcome", "outcome-nll", "first-error", "siblings"):
+for arm in ("outcome", "first-error", "siblings"):
     SETTINGS[arm] = ["run.steps=30", "optim.lr=5e-6", "loop.dpo.loss.beta=0.1"]
 
 recipe = (pathlib.Path(__file__).parents[2] / "recipes/preference-ladder.toml").read_text()
+stages = re.split(r"^\[\[stage\]\]\n", recipe, flags=re.MULTILINE)[1:]
+left_out = {"outcome-nll", "outcome-nll-held-out", *(["sft", "sft-held-out"] if SFT else [])}
+stages = [text for text in stages if re.match(r'name = "(.*)"', text)[1] not in left_out]
+text = HEAD.format(rows=ROWS, model=MODEL) + "".join("[[stage]]\n" + stage for stage in stages)
+for sft in SFT:
+    SETTINGS.pop("sft")
+    text = text.replace('"@sft"', f'"{sft}"')
 out = pathlib.Path(OUT)
 out.parent.mkdir(parents=True, exist_ok=True)
 file = out.with_suffix(".toml")
-file.write_text(HEAD.format(rows=ROWS, model=MODEL) + recipe[recipe.index("# SFT: a few hundred") :])
-sets = [f"run.seed={SEED}", *(f"stage.{stage}.{each}" for stage, all in SETTINGS.items() for each in all), *MORE]
+file.write_text(text)
+sets = [f"run.seed={SEED}", *(f"stage.{stage}.{each}" for stage, all in SETTINGS.items() for each in all)]
 command = [TRAIN, "--recipe", file, "--out", out, *(word for each in sets for word in ("--set", each))]
 sys.exit(subprocess.run([*map(str, command), *(["--resume"] if out.exists() else ["-q"])]).returncode)

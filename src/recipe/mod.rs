@@ -5,6 +5,7 @@
 
 mod args;
 mod explain;
+mod fits;
 mod known;
 mod nearest;
 mod overrides;
