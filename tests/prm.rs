@@ -96,6 +96,37 @@ fn a_reward_model_is_kept_measured_and_resumed() {
     }
 }
 
+/// Bytes are tokens 0 to 255, `<eos>` is 256 and `<pad>` 257.
+#[test]
+fn a_reward_models_config_names_the_padding_token() {
+    let data = [
+        json!({"prompt": "p", "chosen": "a", "rejected": "b"}),
+        json!({"prompt": "q", "chosen": "c", "rejected": "d"}),
+    ];
+    let program = Program::new(&format!("{ON_ROWS}[loop.prm]\nlearns = \"pairs\"\n"));
+    program.write("rows.jsonl", &rows(&data));
+    program.train(&["--quiet"]).success();
+    let json = |file: &std::path::Path| -> Value {
+        serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+    };
+    let folder = checkpoint(&program, "step-000002");
+    assert_eq!(json(&folder.join("config.json"))["pad_token_id"], 257);
+    // A tokenizer without one: its end of sequence.
+    for name in ["tokenizer_config.json", "special_tokens_map.json", "config.json"] {
+        let mut file = json(&folder.join(name));
+        file.as_object_mut().unwrap().retain(|key, _| !key.starts_with("pad_token"));
+        fs::write(folder.join(name), file.to_string()).unwrap();
+    }
+    let (head, rest) = ON_ROWS.split_once("[policy.init]").unwrap();
+    let devices = &rest[rest.find("[devices]").unwrap()..];
+    let recipe =
+        format!("{head}model = {:?}\n{devices}[loop.prm]\nlearns = \"pairs\"\n", folder.to_str().unwrap());
+    let again = Program::new(&recipe);
+    again.write("rows.jsonl", &rows(&data));
+    again.train(&["--quiet"]).success();
+    assert_eq!(json(&checkpoint(&again, "step-000002").join("config.json"))["pad_token_id"], 256);
+}
+
 #[test]
 fn steps_are_credited_by_an_earlier_stages_model() {
     let stages = r#"
@@ -179,8 +210,9 @@ fn bad_rows_are_named_with_the_remedy() {
     let row = |labels: Value| json!({"id": "x7", "prompt": "p", "completions": ["a", "b"], "labels": labels});
     let counts = said("", &[row(json!([true]))]);
     assert!(counts.contains("example x7: it has 1 labels for 2 steps"), "{counts}");
-    let one = said("", &[row(json!([true, true]))]);
-    assert!(one.contains("example x7 and all others: every label is right"), "{one}");
+    let other = json!({"id": "x8", "prompt": "p", "completions": ["a", "c"], "labels": [true, true]});
+    let one = said("", &[row(json!([true, true])), other]);
+    assert!(one.contains("examples x7, x8, which are all: every label is right"), "{one}");
     let lost = said("max_tokens = 4", &[row(json!([true, false]))]);
     assert!(
         lost.contains("example x7: its 5 tokens are more than 4, and 1 of its labels would be lost")
@@ -199,27 +231,69 @@ fn bad_rows_are_named_with_the_remedy() {
     assert!(token.contains("loop.prm.positive = \"yes\" is 3 tokens"), "{token}");
 }
 
+/// Twelve rows of two steps, the even ones with one label too few and the odd ones in one step.
 #[test]
-fn labels_that_truncation_loses_are_counted_and_one_is_named() {
-    let row = |id: &str, steps: Value| json!({"id": id, "prompt": "p", "completions": steps, "labels": [true, false]});
-    let program = Program::new(&format!("{ON_ROWS}[loop.prm]\nmax_tokens = 6\ntoo_long = \"cut\"\n"));
-    program
-        .write("rows.jsonl", &rows(&[row("short", json!(["a", "b"])), row("long", json!(["a", "bcdefgh"]))]));
-    let said = program.train(&[]).success();
-    assert!(said.contains("1 rows are longer than loop.prm.max_tokens and were cut"), "{said}");
-    assert!(said.contains("such as example long; raise it"), "{said}");
-    // Right, wrong, and right again: the last label is lost.
-    assert!((number(&steps(&program)[0], "labels/right") - 2.0 / 3.0).abs() < 1e-12);
+fn all_bad_rows_are_named_at_once() {
+    let row = |n: usize| match n % 2 {
+        0 => {
+            json!({"id": format!("x{n}"), "prompt": "p", "completions": ["a", n.to_string()], "labels": [true]})
+        }
+        _ => json!({"id": format!("x{n}"), "prompt": "p", "completion": "a. b.", "labels": [true, false]}),
+    };
+    let bad: Vec<Value> = (0..12).map(row).collect();
+    let good = json!({"id": "good", "prompt": "p", "completions": ["a", "b"], "labels": [true, false]});
+    let named = |said: &str| {
+        assert!(said.contains("12 problems in the data; nothing was started"), "{said}");
+        assert!(said.contains("example x0: it has 1 labels for 2 steps; give each step one"), "{said}");
+        assert!(said.contains("example x9: its `completion` has no separator"), "{said}");
+        assert!(said.contains("… and 2 more") && !said.contains("x10"), "{said}");
+    };
+    let program = Program::new(&format!("{ON_ROWS}[loop.prm]\n"));
+    program.write("rows.jsonl", &rows(&bad));
+    named(&program.train(&["--quiet"]).code(2));
+    let recipe = ON_ROWS.replace("[data]\n", "[data]\neval = \"held.jsonl\"\n");
+    let program = Program::new(&format!("{recipe}[eval]\n[loop.prm]\n"));
+    program.write("rows.jsonl", &rows(&[good]));
+    program.write("held.jsonl", &rows(&bad));
+    named(&program.train(&["--quiet"]).code(2));
 }
 
 #[test]
-fn scores_that_are_no_numbers_name_an_example() {
+fn rows_that_truncation_cuts_or_drops_are_all_named() {
+    let row = |id: String, steps: Value| json!({"id": id, "prompt": "p", "completions": steps, "labels": [true, false]});
+    let data: Vec<Value> = std::iter::once(row("short".into(), json!(["a", "b"])))
+        .chain((0..12).map(|n| row(format!("long{n}"), json!(["a", format!("bcdefgh{n}")]))))
+        .collect();
+    let ids: Vec<String> = (0..12).map(|n| format!("long{n}")).collect();
+    for (too_long, what, list) in [
+        ("cut", "were cut, and their last labels lost", "rows/cut"),
+        ("drop", "were left out", "rows/left_out"),
+    ] {
+        let program =
+            Program::new(&format!("{ON_ROWS}[loop.prm]\nmax_tokens = 6\ntoo_long = \"{too_long}\"\n"));
+        program.write("rows.jsonl", &rows(&data));
+        let said = program.train(&[]).success();
+        assert!(said.contains(&format!("12 rows are longer than loop.prm.max_tokens and {what}")), "{said}");
+        assert!(
+            said.contains("examples long0, long1") && said.contains("long9 and 2 more; raise it"),
+            "{said}"
+        );
+        let first = &lines(&program.out().join("metrics.jsonl"))[0];
+        assert_eq!(first[list], json!(ids));
+        // One right and one wrong; cutting keeps the right first labels of the twelve.
+        let right = if too_long == "cut" { 13.0 / 14.0 } else { 0.5 };
+        assert!((number(first, "labels/right") - right).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn scores_that_are_no_numbers_name_the_examples() {
     let recipe = ON_ROWS.replace("steps = 2", "steps = 9");
     let program = Program::new(&format!("{recipe}[loop.prm]\n[optim]\nlr = 1e38\n"));
     let row = |id: &str| json!({"id": id, "prompt": "p", "completions": ["a", id], "labels": [true, false]});
     program.write("rows.jsonl", &rows(&[row("x"), row("y")]));
     let said = program.train(&["--quiet"]).code(2);
     assert!(said.contains("the reward model's score is not a finite number"), "{said}");
-    assert!(said.contains("example x") || said.contains("example y"), "{said}");
+    assert!(said.contains("examples x, y: ") || said.contains("examples y, x: "), "{said}");
     assert!(said.contains("lower optim.lr"), "{said}");
 }

@@ -50,6 +50,11 @@ impl Problems {
         self.everywhere(format!("{file}:{line}: {}", what.as_ref()));
     }
 
+    /// Notes what is wrong with an example.
+    pub fn example(&mut self, id: &str, what: impl AsRef<str>) {
+        self.everywhere(format!("example {id}: {}", what.as_ref()));
+    }
+
     /// Notes what is wrong with no one row.
     pub fn everywhere(&mut self, what: String) {
         self.count += 1;
@@ -79,6 +84,20 @@ impl Problems {
         }
         Err(Error::Data(text))
     }
+}
+
+/// Examples as a message names them: the first ten ids, and how many more there are.
+///
+/// ```
+/// use rationale::data::row::named;
+/// assert_eq!(named(&["a"]), "example a");
+/// assert_eq!(named(&["a"; 12]), "examples a, a, a, a, a, a, a, a, a, a and 2 more");
+/// ```
+pub fn named(ids: &[&str]) -> String {
+    let noun = if ids.len() == 1 { "example" } else { "examples" };
+    let shown = ids[..ids.len().min(SHOWN)].join(", ");
+    let more = ids.len().saturating_sub(SHOWN);
+    if more == 0 { format!("{noun} {shown}") } else { format!("{noun} {shown} and {more} more") }
 }
 
 /// Gives `columns`' names to what the file calls otherwise and drops null columns, so that null means absent.

@@ -1,4 +1,4 @@
-//! The figures of a step, by name.
+//! The figures of a step, by name, with the examples that it has to name.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     values: BTreeMap<String, Figure>,
+    named: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +33,11 @@ impl Metrics {
         self.values.insert(name.to_string(), Figure::Value(value));
     }
 
+    /// Names examples, by their ids, under `name`.
+    pub fn name(&mut self, name: &str, ids: Vec<String>) {
+        self.named.insert(name.to_string(), ids);
+    }
+
     /// Keeps the greatest of the values given for `name`.
     pub fn max(&mut self, name: &str, value: f64) {
         let known = self.get(name).unwrap_or(f64::NEG_INFINITY);
@@ -54,7 +60,7 @@ impl Metrics {
         self.values.iter().map(|(name, figure)| (name.as_str(), figure.value()))
     }
 
-    /// As a JSON object. JSON has no NaN and no infinity: they become `null`, with a warning.
+    /// As a JSON object: figures, and lists of ids. JSON has no NaN and no infinity: they become `null`, with a warning.
     pub fn json(&self) -> Map<String, Value> {
         let number = |(name, value): (&str, f64)| {
             if !value.is_finite() {
@@ -62,7 +68,8 @@ impl Metrics {
             }
             (name.to_string(), serde_json::Number::from_f64(value).map_or(Value::Null, Value::Number))
         };
-        self.iter().map(number).collect()
+        let ids = |(name, ids): (&String, &Vec<String>)| (name.clone(), ids.clone().into());
+        self.iter().map(number).chain(self.named.iter().map(ids)).collect()
     }
 }
 
@@ -97,6 +104,14 @@ mod tests {
             metrics.min("least", value);
         }
         assert_eq!((metrics.get("most"), metrics.get("least")), (Some(3.0), Some(-1.0)));
+    }
+
+    #[test]
+    fn named_examples_are_written_and_are_no_figures() {
+        let mut metrics = Metrics::default();
+        metrics.name("rows/cut", vec!["x".into(), "y".into()]);
+        assert_eq!(serde_json::to_string(&metrics.json()).unwrap(), r#"{"rows/cut":["x","y"]}"#);
+        assert_eq!(metrics.iter().count(), 0);
     }
 
     #[test]

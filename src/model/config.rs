@@ -94,6 +94,14 @@ impl Config {
         Value::Object(map)
     }
 
+    /// Names the padding token where the file names none: without one, transformers' classifiers refuse batches.
+    pub fn name_padding(&mut self, id: u32) {
+        let named = self.original.entry("pad_token_id").or_insert(Value::Null);
+        if named.is_null() {
+            *named = json!(id);
+        }
+    }
+
     /// The number of weights.
     pub fn size(&self) -> usize {
         let linears: usize =
@@ -340,6 +348,18 @@ mod tests {
         let config = Config { sliding_window: Some(64), ..Config::default() };
         assert!(config.check_length(64).is_ok());
         assert!(config.check_length(65).unwrap_err().to_string().contains("sliding_window = 64"));
+    }
+
+    #[test]
+    fn a_padding_token_is_named_where_there_is_none() {
+        let named = |changes: Value| {
+            let mut config = with(changes).unwrap();
+            config.name_padding(7);
+            config.to_json(Kind::Float)["pad_token_id"].clone()
+        };
+        assert_eq!(named(json!({})), json!(7));
+        assert_eq!(named(json!({"pad_token_id": null})), json!(7));
+        assert_eq!(named(json!({"pad_token_id": 3})), json!(3));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::item::{Item, Made, Seen};
 use super::{Prm, rows};
+use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
 use crate::eval::{Eval, Report};
@@ -43,17 +44,23 @@ impl Prm {
         format: &Format,
         budget: usize,
     ) -> Result<Vec<Judged>> {
-        let (mut laid, mut judged) = (Vec::new(), Vec::new());
+        let (mut laid, mut judged, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
-            let steps = rows::read(&row.example, self, format)?;
+            let steps = match rows::read(&row.example, self, format) {
+                Ok(steps) => steps,
+                Err(what) => {
+                    problems.example(&row.example.id, what);
+                    continue;
+                }
+            };
             let one = self.reading().lay(&policy.tokenizer, &row.tokens, &steps.texts)?;
             if one.tokens.len() > policy.context() {
-                return Err(Error::Data(format!(
-                    "example {}: its {} tokens are more than the model's context of {}; leave it out of data.eval",
-                    row.example.id,
+                let what = format!(
+                    "its {} tokens are more than the model's context of {}; leave it out of data.eval",
                     one.tokens.len(),
                     policy.context()
-                )));
+                );
+                problems.example(&row.example.id, what);
             }
             let class = match &eval.by {
                 Some(by) => Some(column::text(&row.example, by).map_err(|problem| {
@@ -73,13 +80,10 @@ impl Prm {
             judged.push(Judged { scores: vec![], lengths, labels, first_error, class });
             laid.push(one);
         }
+        problems.into_result()?;
         let scores = self.reading().scores(&policy.model, &laid, budget)?;
-        for ((judged, scores), row) in judged.iter_mut().zip(scores).zip(held_out) {
-            if scores.iter().any(|score| !score.is_finite()) {
-                return Err(not_finite(&row.example.id));
-            }
-            judged.scores = scores;
-        }
+        finite(held_out.iter(), &scores)?;
+        judged.iter_mut().zip(scores).for_each(|(judged, scores)| judged.scores = scores);
         Ok(judged)
     }
 
@@ -91,25 +95,30 @@ impl Prm {
         format: &Format,
         budget: usize,
     ) -> Result<Process> {
-        let (mut won, mut all) = (0, 0);
+        let (mut rows, mut items, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
-            let Made::Item(Item { sequences, places, targets, .. }) =
-                self.item(policy, row, format, &mut Seen::default())?
-            else {
-                continue;
-            };
-            let laid: Vec<Laid> = sequences
-                .into_iter()
-                .zip(places)
+            match self.item(policy, row, format, &mut Seen::default())? {
+                Made::Item(item) => {
+                    rows.push(row);
+                    items.push(item);
+                }
+                Made::Bad(what) => problems.example(&row.example.id, what),
+                Made::TooLong | Made::Cut(_) | Made::Unlabelled => {}
+            }
+        }
+        problems.into_result()?;
+        let mut scores = Vec::with_capacity(items.len());
+        for Item { sequences, places, .. } in &mut items {
+            let laid = std::mem::take(sequences).into_iter().zip(std::mem::take(places));
+            let laid: Vec<Laid> = laid
                 .map(|(sequence, places)| Laid { tokens: sequence.tokens, places, prompt: sequence.prompt })
                 .collect();
-            let scores = self.reading().scores(&policy.model, &laid, budget)?.concat();
-            if scores.iter().any(|score| !score.is_finite()) {
-                return Err(not_finite(&row.example.id));
-            }
-            won += usize::from(best(&scores) == best(&targets));
-            all += 1;
+            scores.push(self.reading().scores(&policy.model, &laid, budget)?.concat());
         }
+        finite(rows.into_iter(), &scores)?;
+        let won =
+            scores.iter().zip(&items).filter(|(scores, item)| best(scores) == best(&item.targets)).count();
+        let all = items.len();
         Ok(Process { steps: all, accuracy: won as f64 / all.max(1) as f64, ..Process::default() })
     }
 }
@@ -119,9 +128,20 @@ fn best(values: &[f64]) -> Option<usize> {
     (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]))
 }
 
-pub(super) fn not_finite(id: &str) -> Error {
-    Error::Model(format!(
-        "example {id}: the reward model's score is not a finite number; its weights have broken in training: take an \
-         earlier checkpoint, and a lower optim.lr or policy.dtype = \"f32\""
-    ))
+fn finite<'a>(rows: impl Iterator<Item = &'a Prompted>, scores: &[Vec<f64>]) -> Result<()> {
+    let sums = rows.zip(scores).map(|(row, scores)| (row.example.id.as_str(), scores.iter().sum()));
+    not_finite(sums).map_or(Ok(()), Err)
+}
+
+/// The error that names all whose score is no number; `None` where there is none.
+pub(super) fn not_finite<'a>(scored: impl Iterator<Item = (&'a str, f64)>) -> Option<Error> {
+    let mut ids: Vec<&str> = scored.filter(|(_, score)| !score.is_finite()).map(|(id, _)| id).collect();
+    ids.dedup();
+    (!ids.is_empty()).then(|| {
+        Error::Model(format!(
+            "{}: the reward model's score is not a finite number; its weights have broken in training: take an earlier \
+             checkpoint, and a lower optim.lr or policy.dtype = \"f32\"",
+            named(&ids)
+        ))
+    })
 }

@@ -1,8 +1,9 @@
 //! What a row teaches: tokens, the places where they are judged, and what should be said there.
 
 use super::{Balance, Learns, Prm, TooLong, rows};
+use crate::data::columns::Read;
 use crate::data::{Example, Feedback};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::policy::reward_model::Laid;
@@ -44,12 +45,13 @@ impl Item {
     }
 }
 
-/// An item, or why the row is left out.
+/// An item, or why the row is left out; what is wrong with it where nothing may start.
 pub(super) enum Made {
     Item(Item),
     TooLong,
     Cut(Item),
     Unlabelled,
+    Bad(String),
 }
 
 /// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
@@ -76,7 +78,10 @@ impl Prm {
     }
 
     fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format, seen: &mut Seen) -> Result<Made> {
-        let mut steps = rows::read(&row.example, self, format)?.taught(self);
+        let mut steps = match rows::read(&row.example, self, format) {
+            Ok(steps) => steps.taught(self),
+            Err(what) => return Ok(Made::Bad(what)),
+        };
         if self.dedup && row.example.fields.contains_key("cuts") {
             steps.labels.iter_mut().enumerate().filter(|(_, label)| label.is_some()).for_each(
                 |(at, label)| {
@@ -97,10 +102,9 @@ impl Prm {
         let lost = steps.labels[fits..].iter().filter(|label| label.is_some()).count();
         let cut = fits < laid.places.len();
         if cut && self.too_long == TooLong::Refuse {
-            return Err(Error::Data(format!(
-                "example {}: its {} tokens are more than {limit}, and {lost} of its labels would be lost; raise \
-                 loop.prm.max_tokens, or set loop.prm.too_long = \"cut\" or \"drop\"",
-                row.example.id,
+            return Ok(Made::Bad(format!(
+                "its {} tokens are more than {limit}, and {lost} of its labels would be lost; raise loop.prm.max_tokens, \
+                 or set loop.prm.too_long = \"cut\" or \"drop\"",
                 laid.tokens.len()
             )));
         }
@@ -118,45 +122,44 @@ impl Prm {
 
     fn pair(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
         let Some(Feedback::Pair { chosen, rejected, margin, .. }) = &row.example.feedback else {
-            return Err(Error::Data(format!(
-                "example {}: it has no `chosen` and `rejected`, which loop.prm.learns = \"pairs\" compares",
-                row.example.id
-            )));
+            let what = "it has no `chosen` and `rejected`, which loop.prm.learns = \"pairs\" compares";
+            return Ok(Made::Bad(what.into()));
         };
         let lay = |text: &str| self.whole(policy, row, text);
         let item = Item::of(&row.example.id, vec![lay(&chosen.text)?, lay(&rejected.text)?], vec![1.0, 0.0]);
-        self.fitting(policy, row, Item { margin: *margin, ..item })
+        Ok(self.fitting(policy, Item { margin: *margin, ..item }))
     }
 
     fn list(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
-        let worth = worths(&row.example)
-            .map_err(|what| Error::Data(format!("example {}: {what}", row.example.id)))?;
+        let worth = match worths(&row.example) {
+            Ok(worth) => worth,
+            Err(what) => return Ok(Made::Bad(what)),
+        };
         let laid = row.example.completions.iter().map(|text| self.whole(policy, row, text));
         let item = Item::of(&row.example.id, laid.collect::<Result<_>>()?, worth);
-        self.fitting(policy, row, item)
+        Ok(self.fitting(policy, item))
     }
 
     fn whole(&self, policy: &Policy, row: &Prompted, text: &str) -> Result<Laid> {
         self.reading().lay(&policy.tokenizer, &row.tokens, &[text])
     }
 
-    fn fitting(&self, policy: &Policy, row: &Prompted, item: Item) -> Result<Made> {
+    fn fitting(&self, policy: &Policy, item: Item) -> Made {
         let limit = self.limit(policy);
         let longest = item.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
         match self.too_long {
-            _ if longest <= limit => Ok(Made::Item(item)),
-            TooLong::Refuse => Err(Error::Data(format!(
-                "example {}: one of its completions makes {longest} tokens, more than {limit}; raise \
-                 loop.prm.max_tokens, or set loop.prm.too_long = \"drop\"",
-                row.example.id
-            ))),
-            TooLong::Drop | TooLong::Cut => Ok(Made::TooLong),
+            _ if longest <= limit => Made::Item(item),
+            TooLong::Refuse => Made::Bad(format!(
+                "one of its completions makes {longest} tokens, more than {limit}; raise loop.prm.max_tokens, or set \
+                 loop.prm.too_long = \"drop\""
+            )),
+            TooLong::Drop | TooLong::Cut => Made::TooLong,
         }
     }
 }
 
 /// The column `scores`: the worth of each completion.
-fn worths(example: &Example) -> std::result::Result<Vec<f64>, String> {
+fn worths(example: &Example) -> Read<Vec<f64>> {
     let scores = example.fields.get("scores").and_then(serde_json::Value::as_array);
     let scores = scores.and_then(|all| all.iter().map(serde_json::Value::as_f64).collect::<Option<Vec<_>>>());
     let completions = example.completions.len();

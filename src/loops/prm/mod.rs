@@ -11,6 +11,7 @@ pub use item::Item;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
 use super::{Batch, Context, Lesson, Pass, Update};
+use crate::data::row::{Problems, named};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -35,6 +36,8 @@ pub struct State {
     agreeing: Option<f64>,
     /// The share of labels that say right.
     right: f64,
+    /// Rows that are too long, by what became of them.
+    too_long: [(&'static str, Vec<String>); 2],
 }
 
 impl Prm {
@@ -42,11 +45,14 @@ impl Prm {
     pub fn prepare(&mut self, rows: Dataset, format: &Format) -> Result<Dataset> {
         let rows = self.agreeing(rows, format)?;
         let labelled = !self.compares();
-        let (mut seen, mut examples) = (HashSet::new(), Vec::new());
+        let (mut seen, mut examples, mut problems) = (HashSet::new(), Vec::new(), Problems::default());
         for example in rows.examples {
             let mut key = vec![example.prompt.text()];
             if labelled {
-                key.extend(rows::read(&example, self, format)?.texts);
+                match rows::read(&example, self, format) {
+                    Ok(steps) => key.extend(steps.texts),
+                    Err(what) => problems.example(&example.id, what),
+                }
             } else {
                 key.extend(example.completions.iter().cloned());
                 key.push(format!("{:?}", example.feedback));
@@ -56,6 +62,7 @@ impl Prm {
                 examples.push(Arc::new(Example { index, ..(*example).clone() }));
             }
         }
+        problems.into_result()?;
         Ok(Dataset { name: rows.name, examples })
     }
 
@@ -64,12 +71,14 @@ impl Prm {
         if self.labels != Labeller::Consensus {
             return Ok(rows);
         }
-        let (all, mut kept) = (rows.examples.len(), Vec::new());
+        let (all, mut kept, mut problems) = (rows.examples.len(), Vec::new(), Problems::default());
         for example in rows.examples {
-            let agree = traces::agree(&example, self, format)
-                .map_err(|what| Error::Data(format!("example {}: {what}", example.id)))?;
-            kept.extend(agree.then_some(example));
+            match traces::agree(&example, self, format) {
+                Ok(agree) => kept.extend(agree.then_some(example)),
+                Err(what) => problems.example(&example.id, what),
+            }
         }
+        problems.into_result()?;
         if kept.is_empty() {
             return Err(Error::Data(format!(
                 "{}: continuations and [reward.{}] agree on the first error of none of {all} rows; see whether the judge \
@@ -101,6 +110,7 @@ impl Prm {
             },
         };
         let separator = policy.tokenizer.encode(&self.separator)?;
+        let padding = policy.tokenizer.pad().unwrap_or(policy.tokenizer.eos());
         let (judges, model) = (self.judges(), &mut policy.model);
         let labels = head.labels();
         if labels > 0 {
@@ -108,6 +118,7 @@ impl Prm {
             if !fits {
                 model.add_score(labels, judges == Judges::Steps, seed);
             }
+            model.config.name_padding(padding);
         }
         if self.train == Train::Head {
             model.parameters().iter().for_each(|(_, tensor)| drop(tensor.set_requires_grad(false)));
@@ -181,33 +192,34 @@ impl Prm {
     }
 }
 
-/// The first of `items` of which the head says something that is no number; the loss of them all is `loss`.
+/// Those of `items` of which the head says something that is no number; the loss of them all is `loss`.
 fn broken(items: &[&Item], logits: &Tensor, loss: f64) -> Error {
-    let finite: Vec<f32> = Vec::try_from(logits.sum_dim_intlist(1, false, Kind::Float)).unwrap_or_default();
+    let sums: Vec<f32> = Vec::try_from(logits.sum_dim_intlist(1, false, Kind::Float)).unwrap_or_default();
     let ids = items.iter().flat_map(|item| item.places.iter().flatten().map(|_| item.id.as_str()));
-    match ids.zip(finite).find(|(_, sum)| !sum.is_finite()) {
-        Some((id, _)) => not_finite(id),
-        None => {
-            Error::Model(format!("the loss of example {} and others is {loss}; lower optim.lr", items[0].id))
-        }
-    }
+    let scored = ids.zip(sums.into_iter().map(f64::from));
+    not_finite(scored).unwrap_or_else(|| {
+        let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        Error::Model(format!("{}: their loss is {loss}; lower optim.lr", named(&ids)))
+    })
 }
 
 /// Refuses labels that are all of one kind: whatever is said of every step is then right.
 fn two_classes(items: &[Item]) -> Result<()> {
-    let mut labels = items.iter().flat_map(|item| item.targets.iter().map(move |t| (&item.id, *t >= 0.5)));
-    let Some((first, right)) = labels.next() else {
+    let mut labels = items.iter().flat_map(|item| &item.targets).map(|target| *target >= 0.5);
+    let Some(right) = labels.next() else {
         return Err(Error::Data(
             "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
         ));
     };
-    if labels.any(|(_, other)| other != right) {
+    if labels.any(|other| other != right) {
         return Ok(());
     }
     let (all, other) = if right { ("right", "wrong") } else { ("wrong", "right") };
+    let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
     Err(Error::Data(format!(
-        "example {first} and all others: every label is {all}, and nothing can be learned from one class; add rows with \
-         {other} steps, or see loop.prm.neutral"
+        "{}, which are all: every label is {all}, and nothing can be learned from one class; add rows with {other} steps, \
+         or see loop.prm.neutral",
+        named(&ids)
     )))
 }
 
@@ -216,9 +228,9 @@ impl Lesson for Prm {
 
     fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
-        let (mut cut, mut dropped) = (Vec::new(), Vec::new());
+        let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in &context.questions.all {
-            let id = &row.example.id;
+            let id = row.example.id.as_str();
             let item = match self.item(&context.policy, row, &context.format, &mut seen)? {
                 Made::Item(item) => item,
                 Made::Cut(item) => {
@@ -230,19 +242,27 @@ impl Lesson for Prm {
                     continue;
                 }
                 Made::Unlabelled => continue,
+                Made::Bad(what) => {
+                    problems.example(id, what);
+                    continue;
+                }
             };
             made.push(item);
             indices.push(row.example.index);
         }
+        problems.into_result()?;
         for (rows, what) in [(&cut, "cut, and their last labels lost"), (&dropped, "left out")] {
-            if let Some(first) = rows.first() {
+            if !rows.is_empty() {
                 tracing::warn!(
-                    "{} rows are longer than loop.prm.max_tokens and were {what}, such as example {first}; raise it to keep \
-                     them",
-                    rows.len()
+                    "{} rows are longer than loop.prm.max_tokens and were {what}: {}; raise it to keep them. metrics.jsonl \
+                     names all at the stage's first step",
+                    rows.len(),
+                    named(rows)
                 );
             }
         }
+        let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_string).collect();
+        self.state.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];
         if !self.compares() {
             two_classes(&made)?;
         }
@@ -257,6 +277,10 @@ impl Lesson for Prm {
         let rows = context.questions.of_step(step);
         let items: Vec<Item> =
             rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
+        if step == 1 {
+            let too_long = self.state.too_long.iter().filter(|(_, ids)| !ids.is_empty());
+            too_long.for_each(|(name, ids)| metrics.name(name, ids.clone()));
+        }
         if step == 1 && !self.compares() {
             metrics.set("labels/right", self.state.right);
             self.state.agreeing.inspect(|share| metrics.set("labels/agreeing", *share));

@@ -4,7 +4,6 @@ use super::{Learns, Neutral, Prm, traces};
 use crate::data::columns::Read;
 use crate::data::{Example, Feedback};
 use crate::engine::StopReason;
-use crate::error::{Error, Result};
 use crate::rationale::Format;
 use crate::reward::answer;
 use crate::rollout::Rollout;
@@ -47,21 +46,20 @@ impl Steps {
 /// Reads the row of a step or outcome reward model.
 ///
 /// # Errors
-/// [`Error::Data`] that names the example, what is wrong with it and the remedy.
-pub fn read(example: &Example, section: &Prm, format: &Format) -> Result<Steps> {
-    let wrong = |what: String| Error::Data(format!("example {}: {what}", example.id));
+/// What is wrong with it and the remedy.
+pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<Steps> {
     if section.learns == Learns::Outcome
         && let Some((text, label)) = outcome(example, format)
     {
         return Ok(Steps { texts: vec![text], labels: vec![Some(label)] });
     }
-    if let Some(steps) = traces::read(example, section, format).map_err(wrong)? {
+    if let Some(steps) = traces::read(example, section, format)? {
         return Ok(steps);
     }
-    let labels = labels(example, section).map_err(wrong)?;
-    let texts = texts(example, section, labels.len()).map_err(wrong)?;
+    let labels = labels(example, section)?;
+    let texts = texts(example, section, labels.len())?;
     if texts.is_empty() {
-        return Err(wrong("it has no steps; leave the row out".into()));
+        return Err("it has no steps; leave the row out".into());
     }
     let labels = match labels {
         Labels::Each(labels) => labels,
@@ -74,9 +72,9 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Result<Steps> 
                     true => String::new(),
                     false => format!("; {:?} stands between steps (loop.prm.separator)", section.separator),
                 };
-                return Err(wrong(format!(
+                return Err(format!(
                     "`first_error` = {error} and it has {count} steps; counted from 0, or −1 for none{apart}"
-                )));
+                ));
             }
             let label = |step: usize| match error {
                 Some(error) if step > error => None,
@@ -87,11 +85,11 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Result<Steps> 
         }
     };
     if labels.len() != texts.len() {
-        return Err(wrong(format!(
+        return Err(format!(
             "it has {} labels for {} steps; give each step one (null where it is unknown)",
             labels.len(),
             texts.len()
-        )));
+        ));
     }
     Ok(Steps { texts, labels })
 }
@@ -213,7 +211,7 @@ mod tests {
 
     fn read_with(section: &str, fields: Value) -> Read<Steps> {
         let section: Prm = toml::from_str(section).unwrap();
-        read(&row(fields), &section, &Format::default()).map_err(|error| error.to_string())
+        read(&row(fields), &section, &Format::default())
     }
 
     #[test]
@@ -260,10 +258,7 @@ mod tests {
     fn bad_rows_are_named_with_the_remedy() {
         let message = |fields: Value| read_with("", fields).unwrap_err();
         let counts = message(json!({"steps": ["a", "b"], "labels": [true]}));
-        assert!(
-            counts.contains("example row:3: it has 1 labels for 2 steps; give each step one"),
-            "{counts}"
-        );
+        assert!(counts.contains("it has 1 labels for 2 steps; give each step one"), "{counts}");
         let separator = message(json!({"completion": "a. b.", "labels": [true, false]}));
         assert!(
             separator.contains("no separator \"\\n\" between steps; set loop.prm.separator"),

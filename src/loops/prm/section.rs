@@ -86,9 +86,9 @@ pub enum HeadKind {
 pub enum TooLong {
     /// The run stops and names the row.
     Refuse,
-    /// The row is left out, and counted.
+    /// The row is left out; metrics.jsonl names it in `rows/left_out` of the stage's first step.
     Drop,
-    /// The row's last steps are left out, with their labels, and counted.
+    /// The row's last steps are left out, with their labels; metrics.jsonl names it in `rows/cut` of the stage's first step.
     Cut,
 }
 
