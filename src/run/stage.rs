@@ -1,7 +1,7 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
 use crate::data::hub::Hub;
-use crate::data::{Dataset, Split};
+use crate::data::{Data, Dataset, Split};
 use crate::error::{Error, Result};
 use crate::loops::dpo::Flow;
 use crate::loops::{Alarms, Context, Loop, Questions};
@@ -11,6 +11,7 @@ use crate::recipe::Stage;
 use crate::reward::{Registry, Rewards};
 use crate::rollout::Prompted;
 use crate::seed;
+use crate::select::Select;
 use serde_json::Value;
 use std::path::Path;
 
@@ -50,17 +51,7 @@ impl Opened {
         registry: &Registry,
     ) -> Result<Self> {
         let data = &stage.data;
-        let train = match &mut stage.lesson {
-            Loop::Evaluate(_) => None,
-            Loop::Dpo(dpo) if !dpo.online => {
-                Some(dpo.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
-            }
-            Loop::Sft(sft) => {
-                Some(sft.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
-            }
-            Loop::Prm(prm) => Some(prm.prepare(data.load(Split::Train, hub, run_seed)?, &data.format)?),
-            _ => Some(data.load(Split::Train, hub, run_seed)?),
-        };
+        let train = training_rows(&mut stage.lesson, data, &stage.select, hub, run_seed)?;
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
         let needs = stage.rollout.needs()?;
@@ -68,19 +59,7 @@ impl Opened {
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
         let mut policy = Policy::open(&stage.policy, hub, layout.policy, init_seed(stage_seed))?;
-        match &mut stage.lesson {
-            Loop::Prm(prm) => prm.furnish(&mut policy, init_seed(stage_seed))?,
-            Loop::Dpo(dpo) if dpo.flow.is_some() && policy.model.score.is_none() => {
-                Flow::furnish(&mut policy, init_seed(stage_seed))?
-            }
-            _ if policy.model.score.is_some() => {
-                return Err(Error::Model(format!(
-                    "stage `{name}`: policy.model is a reward model, which generates nothing; it belongs in \
-                     [reward.process], or under [loop.prm] to go on training it"
-                )));
-            }
-            _ => {}
-        }
+        furnish(&mut policy, &mut stage.lesson, name, init_seed(stage_seed))?;
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
@@ -187,6 +166,39 @@ impl Opened {
             **reference = Model::load(&folder.join(REFERENCE), reference.kind(), reference.device())?;
         }
         Ok(())
+    }
+}
+
+/// The rows that the lesson learns from, as it wants them; none where it learns from none.
+fn training_rows(
+    lesson: &mut Loop,
+    data: &Data,
+    select: &Select,
+    hub: &Hub,
+    seed: u64,
+) -> Result<Option<Dataset>> {
+    if matches!(lesson, Loop::Evaluate(_)) {
+        return Ok(None);
+    }
+    let rows = data.load(Split::Train, hub, seed)?;
+    Ok(Some(match lesson {
+        Loop::Dpo(dpo) if !dpo.online => dpo.prepare(rows, select, &data.format)?,
+        Loop::Sft(sft) => sft.prepare(rows, select, &data.format)?,
+        Loop::Prm(prm) => prm.prepare(rows, &data.format)?,
+        _ => rows,
+    }))
+}
+
+/// Gives the policy what its lesson needs beside the model: a head, a second adapter.
+fn furnish(policy: &mut Policy, lesson: &mut Loop, name: &str, seed: u64) -> Result<()> {
+    match lesson {
+        Loop::Prm(prm) => prm.furnish(policy, seed),
+        _ if policy.model.score.is_some() => Err(Error::Model(format!(
+            "stage `{name}`: policy.model is a reward model, which generates nothing; it belongs in \
+             [reward.process], or under [loop.prm] to go on training it"
+        ))),
+        Loop::Dpo(dpo) if dpo.flow.is_some() => Flow::furnish(policy, seed),
+        _ => Ok(()),
     }
 }
 

@@ -101,6 +101,44 @@ impl Grpo {
         Ok(self.advantage.credit_by(outcomes, &groups.iter().map(key).collect::<Result<Vec<_>>>()?))
     }
 
+    /// The reference's log-probabilities of each rollout, those of all groups in order; none where nothing asks for them.
+    fn references(
+        &self,
+        context: &mut Context,
+        groups: &[Group],
+        temperature: f64,
+    ) -> Result<Vec<Option<Vec<f32>>>> {
+        let rollouts = groups.iter().map(|group| group.rollouts.len()).sum();
+        if !self.needs_reference() {
+            return Ok(vec![None; rollouts]);
+        }
+        let sequences = |group: &Group| {
+            let of = |rollout: &Rollout| Sequence::new(&group.prompt, &rollout.tokens);
+            group.rollouts.iter().map(of).collect::<Vec<_>>()
+        };
+        let sequences: Vec<Sequence> = groups.iter().flat_map(sequences).collect();
+        Ok(context.reference_logprobs(&sequences, temperature)?.into_iter().map(Some).collect())
+    }
+
+    /// What each group's rollouts came to, their divergence from the reference taken off where it is part of the reward.
+    fn outcomes(
+        &self,
+        groups: &[Group],
+        references: &[Option<Vec<f32>>],
+        weights: &[(String, f64)],
+    ) -> Vec<Outcome> {
+        let mut references = references.iter();
+        let outcome = |group: &Group| {
+            let rollouts = group.rollouts.iter().zip(references.by_ref());
+            let kl = |(rollout, reference): (&Rollout, &Option<Vec<f32>>)| {
+                reference.as_ref().map(|reference| self.kl.estimator.sum(&rollout.logprobs, reference))
+            };
+            let kls: Option<Vec<f64>> = rollouts.map(kl).collect();
+            self.outcome(group, weights, kls.filter(|_| self.kl.place == KlPlace::Reward).as_deref())
+        };
+        groups.iter().map(outcome).collect()
+    }
+
     /// Deals the items out to the updates of a step: `epochs_per_batch` passes of `minibatches` updates.
     fn updates(&self, items: &[Item], max_new_tokens: usize, shuffle_seed: u64) -> Vec<Update> {
         let groups = items.iter().map(|item| item.group).max().map_or(0, |last| last + 1);
@@ -174,74 +212,30 @@ impl Lesson for Grpo {
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
         let groups = self.groups(context, step, metrics)?;
-        let sequences: Vec<Sequence> = groups
-            .iter()
-            .flat_map(|group| {
-                group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens))
-            })
-            .collect();
         let temperature = context.sampling.scoring_temperature();
-        let references = if self.needs_reference() {
-            Some(context.reference_logprobs(&sequences, temperature)?)
-        } else {
-            None
-        };
-
-        let mut items = Vec::with_capacity(sequences.len());
-        let mut kls = Vec::with_capacity(sequences.len());
-        let mut remaining = sequences.into_iter();
-        for (number, group) in groups.iter().enumerate() {
-            for rollout in &group.rollouts {
-                let ref_logprobs = references.as_ref().map(|all| all[items.len()].clone());
-                kls.push(
-                    ref_logprobs
-                        .as_ref()
-                        .map(|reference| self.kl.estimator.sum(&rollout.logprobs, reference)),
-                );
+        let references = self.references(context, &groups, temperature)?;
+        let outcomes = self.outcomes(&groups, &references, &weights(context));
+        let advantages = self.advantages(&groups, &outcomes)?;
+        let mut references = references.into_iter();
+        let mut items = Vec::new();
+        let mut credited = Vec::with_capacity(groups.len());
+        for (number, (group, advantages)) in groups.into_iter().zip(advantages).enumerate() {
+            let by_token = self.by_token(&group, &advantages, metrics)?;
+            let kept = context.selected(&group, metrics);
+            for (i, (rollout, ref_logprobs)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
+                let cut_off = self.truncated == Truncated::Mask && rollout.truncated();
                 items.push(Item {
-                    sequence: remaining.next().expect("one sequence a rollout"),
+                    sequence: Sequence::new(&group.prompt, &rollout.tokens),
                     group: number,
-                    advantage: 0.0,
-                    by_token: None,
+                    advantage: advantages[i],
+                    by_token: by_token.as_ref().map(|all| all[i].clone()),
                     old_logprobs: rollout.logprobs.clone(),
                     ref_logprobs,
-                    masked: self.truncated == Truncated::Mask && rollout.truncated(),
+                    masked: cut_off || !kept.contains(&i),
                 });
             }
-        }
-
-        let mut start = 0;
-        let weights = weights(context);
-        let mut outcomes = Vec::with_capacity(groups.len());
-        for group in &groups {
-            let end = start + group.rollouts.len();
-            let kl: Option<Vec<f64>> = kls[start..end].iter().copied().collect();
-            let in_reward = kl.filter(|_| self.kl.place == KlPlace::Reward);
-            outcomes.push(self.outcome(group, &weights, in_reward.as_deref()));
-            start = end;
-        }
-        let advantages = self.advantages(&groups, &outcomes)?;
-        for (item, advantage) in items.iter_mut().zip(advantages.iter().flatten()) {
-            item.advantage = *advantage;
-        }
-
-        let mut items_left = items.iter_mut();
-        for (group, advantages) in groups.iter().zip(&advantages) {
-            let own = items_left.by_ref().take(group.rollouts.len());
-            let Some(by_token) = self.by_token(group, advantages, metrics)? else { break };
-            own.zip(by_token).for_each(|(item, by_token)| item.by_token = Some(by_token));
-        }
-
-        let mut credited = Vec::with_capacity(groups.len());
-        let mut start = 0;
-        for (group, advantages) in groups.into_iter().zip(advantages) {
-            let kept = context.selected(&group, metrics);
             let credit =
                 (0..group.rollouts.len()).map(|i| kept.contains(&i).then_some(advantages[i])).collect();
-            for i in 0..group.rollouts.len() {
-                items[start + i].masked |= !kept.contains(&i);
-            }
-            start += group.rollouts.len();
             credited.push((group, credit));
         }
         let sampled_tokens = items.iter().map(Item::length).sum();
