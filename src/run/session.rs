@@ -91,6 +91,7 @@ impl Session {
             Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Prm(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Contrast(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Mario(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Star(lesson) => {

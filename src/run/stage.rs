@@ -58,6 +58,7 @@ impl Opened {
             Loop::Sft(sft) => {
                 Some(sft.prepare(data.load(Split::Train, hub, run_seed)?, &stage.select, &data.format)?)
             }
+            Loop::Contrast(contrast) => Some(contrast.prepare(data.load(Split::Train, hub, run_seed)?)?),
             Loop::Prm(prm) => Some(prm.prepare(data.load(Split::Train, hub, run_seed)?, &data.format)?),
             _ => Some(data.load(Split::Train, hub, run_seed)?),
         };
