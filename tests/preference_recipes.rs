@@ -180,3 +180,36 @@ fn poda_contrasts_what_premises_turn_round() {
     assert!(number(last, "loss") < number(first, "loss"), "{first} {last}");
     assert!(number(last, "cosine/margins") > number(first, "cosine/margins"), "{first} {last}");
 }
+
+#[test]
+fn flow_teaches_two_adapters_and_then_one_model() {
+    let recipe = tiny("flow-dpo", "[data.format]\nanswer = [\"last_number\"]\n")
+        .replace("hub:openai/gsm8k:main/train", "rows.jsonl")
+        .replace("\"bytes\"", "\"characters\"\nalphabet = \"12 \\n\"");
+    let program = Program::new(&recipe);
+    let rows: String = (0..12)
+        .map(|i| format!("{{\"question\":\"{}\",\"answer\":\"{}\"}}\n", "1 2 ".repeat(i % 4 + 1), 1 + i % 2))
+        .collect();
+    program.write("rows.jsonl", &rows);
+    let sets = [
+        "data.template.chat=false",
+        "policy.sampling.temperature=1.0",
+        "stage.flow.loop.dpo.flow.chunk_tokens=2",
+        "stage.flow.loop.dpo.flow.chunks=3",
+        "stage.flow.loop.dpo.flow.question=\"1\"",
+        "stage.flow.loop.dpo.flow.yes=\"2\"",
+        "stage.flow.loop.dpo.flow.no=\"1\"",
+    ];
+    run(&program, &sets).success();
+    // A pass over twelve questions, four a step; then three over those that the flow solved, each once.
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    assert_eq!(metrics.iter().filter(|line| line["stage"] == "flow").count(), 3);
+    let traces = lines(&program.out().join("traces/flow.jsonl"));
+    let right = traces.iter().filter(|trace| trace["reward"] == 1.0);
+    let solved: std::collections::BTreeSet<&str> =
+        right.map(|trace| trace["example"].as_str().unwrap()).collect();
+    assert!(!solved.is_empty());
+    let compiled = of_stage(&program, "compile");
+    assert_eq!(compiled.len(), 3 * solved.len().div_ceil(16));
+    assert!(number(&compiled[0], "num_tokens") > 0.0);
+}

@@ -3,7 +3,7 @@
 use super::places::{PAIRS, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
-use super::{collect, pictures, run_name, star, summary, train};
+use super::{collect, pictures, resolved, run_name, star, summary, train};
 use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ impl Session {
             (_, true) => Mode::Overwrite,
             _ => Mode::Fresh,
         };
-        let resolved = recipe.resolved_toml(stages)?;
+        let resolved = recipe.resolved_toml(&resolved(stages)?)?;
         let dir = RunDir::create(&path, mode)?;
         let file = dir.path().join("recipe.toml");
         if args.resume
