@@ -525,6 +525,16 @@ fn two_adapters_take_turns_and_survive_a_resume() {
 
     let masked = program.train(&["--set", "loop.dpo.mask=\"shared_prefix\"", "--overwrite"]).code(2);
     assert!(masked.contains("loop.dpo.flow: its pairs are chunks"), "{masked}");
+    for section in ["rollout.group", "reward.answer", "select.pairs"] {
+        let unread = Program::new(&format!("{FLOW}[{section}]\n"));
+        let said = unread.train(&["--dry-run"]).code(2);
+        let name = section.split('.').next().unwrap();
+        assert!(said.contains(&format!("reads no [{name}]; take it out")), "{section}: {said}");
+    }
+    // The plan names what it does, and what is resolved reads back.
+    let said = program.train(&["--dry-run"]).success();
+    assert!(said.contains("at most 3 chunks of 2 tokens") && !said.contains("[rollout"), "{said}");
+    Program::new(&said).train(&["--dry-run"]).success();
     let alone = Program::new(&FLOW.replace("[policy.lora]\nrank = 4\nalpha = 8.0\n", ""));
     alone.write("rows.jsonl", &rows);
     let said = alone.train(&[]).code(2);

@@ -130,40 +130,86 @@ fn frodo_teaches_a_writer_and_a_reader() {
 }
 
 #[test]
-fn poda_prefers_the_given_premises_to_altered_ones() {
-    // The teacher makes option B right, and once, of the first question, says the right one.
+fn poda_contrasts_what_premises_turn_round() {
+    // The teacher reads the right letter off the question. Asked to alter it, it makes the next option right; the altered second
+    // question it then answers as if nothing had been altered, and of the third it forgets an option.
     let url = server::serve(|received| {
-        let choice = |text: &str| json!({"message": {"content": text}, "finish_reason": "stop"});
-        let first = received.body.contains("question 0");
-        let texts = [
-            "b holds now\nThe answer is (B).",
-            if first { "so\nThe answer is (A)." } else { "or\nThe answer is (B)." },
-        ];
-        server::json("200 OK", json!({"choices": texts.map(choice), "usage": {}}))
+        let body: Value = serde_json::from_str(&received.body).unwrap();
+        let asked = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+        let number = asked.split("question ").nth(1).unwrap().split(' ').next().unwrap();
+        let letter = asked.split("holds ").nth(1).unwrap().chars().next().unwrap();
+        let altering = asked.contains("Choose another one");
+        let says = |option: char| if option == letter { "follows" } else { "fails" };
+        let text = if altering {
+            let other = if letter == 'A' { 'B' } else { 'A' };
+            format!("question {number} now\nholds {other}\nThe answer is ({other}).")
+        } else {
+            let right = if number == "1" { 'A' } else { letter };
+            let last = if number == "2" { "" } else { "(C) fails\n" };
+            format!("(A) {}\n(B) {}\n{last}The answer is ({right}).", says('A'), says('B'))
+        };
+        let choice = json!({"message": {"content": text}, "finish_reason": "stop"});
+        let choices: Vec<Value> = vec![choice; body["n"].as_u64().unwrap_or(1) as usize];
+        server::json("200 OK", json!({"choices": choices, "usage": {}}))
     });
     let recipe = tiny("poda-contrastive", "")
         .replace("options.jsonl", "rows.jsonl")
         .replace("http://127.0.0.1:8000", &url)
-        .replace("lr = 1e-6", "lr = 1e-2");
+        .replace("lr = 1e-6", "lr = 1e-2")
+        .replace("context = 256", "context = 512");
     let program = Program::new(&recipe);
-    let row = |i: usize| json!({"question": format!("question {i}"), "choices": ["x", "y"], "rationale": "a holds", "answer": "A"});
-    program.write("rows.jsonl", &(0..3).map(|i| format!("{}\n", row(i))).collect::<String>());
-    let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=3"];
+    let row = |i: usize| json!({"question": format!("question {i} holds A"), "choices": ["x", "y", "z"], "answer": "A"});
+    program.write("rows.jsonl", &(0..5).map(|i| format!("{}\n", row(i))).collect::<String>());
+    let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=6"];
     run(&program, &sets).success();
-    let traces = lines(&program.out().join("traces/counterfactuals.jsonl"));
-    assert!(
-        traces.iter().all(|trace| trace["own_completion"] == "a holds\nThe answer is (A)."),
-        "{}",
-        traces[0]
-    );
+    let traces = |stage: &str| lines(&program.out().join(format!("traces/{stage}.jsonl")));
+    assert_eq!((traces("annotated").len(), traces("altered").len()), (5, 5));
+    // Four of the five altered questions come to the option that was meant; each names the question that it alters.
+    let again = traces("reanswered");
+    let of =
+        |trace: &Value| (trace["counterfactual_of"].as_str().unwrap().to_string(), trace["answer"].clone());
+    let expected: Vec<_> = [1, 3, 4, 5].map(|line| (format!("rows:{line}"), json!("(B)"))).into();
+    let mut found: Vec<_> = again.iter().map(of).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(found, expected);
+    let prompt = again[0]["prompt"].as_str().unwrap();
+    assert!(prompt.ends_with("now\nholds B\n(A) x\n(B) y\n(C) z"), "{prompt}");
     let contrast = of_stage(&program, "contrast");
-    // Two completions of each of three questions, one of them right after all.
-    assert_eq!(
-        (number(&contrast[0], "pairs/built"), number(&contrast[0], "pairs/dropped/same_answer")),
-        (5.0, 1.0)
-    );
-    assert!(
-        number(&contrast[2], "rewards/margins") > 0.0
-            && number(&contrast[2], "loss") < number(&contrast[0], "loss")
-    );
+    let (first, last) = (&contrast[0], &contrast[5]);
+    assert_eq!((number(first, "pairs/built"), number(first, "pairs/dropped/not_analysed")), (3.0, 1.0));
+    assert!(number(last, "loss") < number(first, "loss"), "{first} {last}");
+    assert!(number(last, "cosine/margins") > number(first, "cosine/margins"), "{first} {last}");
+}
+
+#[test]
+fn flow_teaches_two_adapters_and_then_one_model() {
+    let recipe = tiny("flow-dpo", "[data.format]\nanswer = [\"last_number\"]\n")
+        .replace("hub:openai/gsm8k:main/train", "rows.jsonl")
+        .replace("\"bytes\"", "\"characters\"\nalphabet = \"12 \\n\"");
+    let program = Program::new(&recipe);
+    let rows: String = (0..12)
+        .map(|i| format!("{{\"question\":\"{}\",\"answer\":\"{}\"}}\n", "1 2 ".repeat(i % 4 + 1), 1 + i % 2))
+        .collect();
+    program.write("rows.jsonl", &rows);
+    let sets = [
+        "data.template.chat=false",
+        "policy.sampling.temperature=1.0",
+        "stage.flow.loop.dpo.flow.chunk_tokens=2",
+        "stage.flow.loop.dpo.flow.chunks=3",
+        "stage.flow.loop.dpo.flow.question=\"1\"",
+        "stage.flow.loop.dpo.flow.yes=\"2\"",
+        "stage.flow.loop.dpo.flow.no=\"1\"",
+    ];
+    run(&program, &sets).success();
+    // A pass over twelve questions, four a step; then three over those that the flow solved, each once.
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    assert_eq!(metrics.iter().filter(|line| line["stage"] == "flow").count(), 3);
+    let traces = lines(&program.out().join("traces/flow.jsonl"));
+    let right = traces.iter().filter(|trace| trace["reward"] == 1.0);
+    let solved: std::collections::BTreeSet<&str> =
+        right.map(|trace| trace["example"].as_str().unwrap()).collect();
+    assert!(!solved.is_empty());
+    let compiled = of_stage(&program, "compile");
+    assert_eq!(compiled.len(), 3 * solved.len().div_ceil(16));
+    assert!(number(&compiled[0], "num_tokens") > 0.0);
 }

@@ -141,6 +141,142 @@ fn a_teachers_votes_become_paths_and_paths_become_pairs() {
     );
 }
 
+/// The paper's second step: each path written anew by somebody who sees the path, the rubric and the mark.
+const REWRITTEN: &str = r#"
+[[stage]]
+name = "rewritten"
+data.train = "@trees"
+[stage.rollout.remote]
+rewrite = true
+user = "{{ prompt }}\n{{ completion }}\nRubric: {{ rubric }}. Mark: {{ predicted }}. Sum it up."
+[stage.rollout.remote.endpoint]
+url = "URL/v1"
+model = "teacher"
+[stage.reward.answer]
+[stage.loop.collect]
+[[stage]]
+name = "prefer"
+data.train = "@rewritten"
+[stage.select.pairs]
+kind = "path_label"
+matching = "confidence"
+[stage.loop.dpo]
+"#;
+
+#[test]
+fn a_path_that_is_written_anew_keeps_its_label() {
+    let (votes, _) = teacher();
+    let writer = server::serve(|received| {
+        let body: Value = serde_json::from_str(&received.body).unwrap();
+        let asked = body["messages"][0]["content"].as_str().unwrap();
+        assert!(asked.contains("Rubric: leaf.") && asked.contains("Is there light?"), "{asked}");
+        let mark = asked.split("Mark: ").nth(1).unwrap().split('.').next().unwrap();
+        // Of the answer about rain the writer thinks better than the path with light.
+        let mark = if asked.contains("rains") && mark == "2" { "3" } else { mark };
+        let text = format!(
+            "In short: \"{}\".\n#### {mark}",
+            if asked.contains("rains") { "it rains" } else { "the sun" }
+        );
+        server::json("200 OK", json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
+    });
+    let trees = RECIPE.replace("URL", &votes);
+    let trees = &trees[..trees.find("[[stage]]\nname = \"sft\"").unwrap()];
+    let program = Program::new(
+        &format!("{trees}{}", REWRITTEN.replace("URL", &writer))
+            .replace("prompts_per_step = 1", "prompts_per_step = 2"),
+    );
+    program.write("rows.jsonl", ROWS);
+    program.write("rubrics.toml", RUBRICS);
+    program.train(&["--quiet"]).success();
+    let of = |stage: &str| lines(&program.out().join(format!("traces/{stage}.jsonl")));
+    let (paths, again) = (of("trees"), of("rewritten"));
+    assert_eq!((paths.len(), again.len()), (4, 3));
+    // In the order of their examples, each with its path's votes, its own text and the mark that this came to.
+    let seen = |trace: &Value| {
+        let copies: Vec<u64> =
+            trace["forks"].as_array().unwrap().iter().map(|fork| fork["copies"].as_u64().unwrap()).collect();
+        (
+            trace["example"].as_str().unwrap().to_string(),
+            copies,
+            trace["predicted"].as_str().unwrap().to_string(),
+        )
+    };
+    let mut found: Vec<_> = again.iter().map(seen).collect();
+    found.sort();
+    let expected = [("a", [1, 3], "0"), ("a", [3, 3], "2"), ("b", [1, 3], "0")];
+    assert_eq!(found, expected.map(|(id, copies, mark)| (id.to_string(), copies.to_vec(), mark.to_string())));
+    assert!(again.iter().all(|trace| trace["completion"].as_str().unwrap().starts_with("In short: ")));
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let steps: Vec<&Value> = metrics.iter().filter(|line| line["stage"] == "rewritten").collect();
+    assert_eq!(steps.iter().map(|step| number(step, "remote/other_answer")).sum::<f64>(), 0.5);
+    // One answer has a right and a wrong path, as before; the other no right one.
+    let prefer = metrics.iter().find(|line| line["stage"] == "prefer").unwrap();
+    assert_eq!((number(prefer, "pairs/built"), number(prefer, "pairs/dropped/none_good")), (1.0, 1.0));
+    // Rows that are no traces are refused.
+    let rows = program
+        .train(&[
+            "--quiet",
+            "--overwrite",
+            "--set",
+            "stage.rewritten.data.train=\"rows.jsonl\"",
+            "--set",
+            "stage.rewritten.rollout.remote.user=\"{{ question }} completion\"",
+            "--set",
+            "stage.rewritten.data.template.chat=false",
+        ])
+        .code(2);
+    assert!(rows.contains("rollout.remote.rewrite takes traces"), "{rows}");
+}
+
+#[test]
+fn an_answer_with_right_paths_alone_gets_a_wrong_one() {
+    // Everybody sees light and nobody water: one path, with 2 marks, which the first answer has. Its nearest other marks are 0
+    // and 3, by one altered reply. The second answer's path is wrong already.
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let url = server::serve(move |received| {
+        let body: Value = serde_json::from_str(&received.body).unwrap();
+        let asked = body["messages"][0]["content"].as_str().unwrap().to_owned();
+        let texts = match (body["n"].as_u64(), asked.rsplit_once("Is there light?")) {
+            (Some(4), Some((_, after))) if after.starts_with("\nReply") => vec!["yes"; 4],
+            (Some(4), _) => vec!["no"; 4],
+            _ => vec!["because"],
+        };
+        heard.lock().unwrap().push(asked);
+        let choices: Vec<Value> =
+            texts.iter().map(|text| json!({"message": {"content": text}, "finish_reason": "stop"})).collect();
+        server::json("200 OK", json!({ "choices": choices }))
+    });
+    let program =
+        Program::new(&RECIPE.replace("URL", &url).replace("votes = 4", "votes = 4\nsynthetic = true"));
+    program.write("rows.jsonl", ROWS);
+    program.write("rubrics.toml", RUBRICS);
+    program.train(&["--quiet"]).success();
+    let traces = lines(&program.out().join("traces/trees.jsonl"));
+    let of = |id: &str| traces.iter().filter(|trace| trace["example"] == id).collect::<Vec<_>>();
+    assert_eq!((of("a").len(), of("b").len()), (2, 1));
+    let (path, made) = (of("a")[0], of("a")[1]);
+    let light = made["completion"].as_str().unwrap().starts_with("Is there light? no.");
+    assert_eq!(made["predicted"], if light { "0" } else { "3" });
+    // One reply has no votes, and its reason was asked for; the other is the path's.
+    let copies: Vec<u64> =
+        made["forks"].as_array().unwrap().iter().map(|fork| fork["copies"].as_u64().unwrap()).collect();
+    assert_eq!(copies, if light { [0, 4] } else { [4, 0] });
+    let altered = if light { "Is there light? no\nSay" } else { "Is there water? yes\nSay" };
+    let asked = seen.lock().unwrap().iter().filter(|asked| asked.contains(altered)).count();
+    assert_eq!(asked, 1);
+    assert_eq!((number(path, "reward"), number(made, "reward")), (1.0, 0.0));
+    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let first = |stage: &str| metrics.iter().find(|line| line["stage"] == stage).unwrap();
+    let made: f64 = metrics
+        .iter()
+        .filter(|line| line["stage"] == "trees")
+        .map(|line| number(line, "tree/synthetic_paths"))
+        .sum();
+    assert_eq!(made, 1.0);
+    assert_eq!((number(first("dpo"), "pairs/built"), number(first("dpo"), "pairs/synthetic")), (1.0, 1.0));
+}
+
 #[test]
 fn a_rubric_that_is_not_there_is_named_and_grpo_refuses() {
     let recipe = RECIPE.replace("URL", "http://127.0.0.1:9");

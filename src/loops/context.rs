@@ -197,7 +197,9 @@ impl Context {
             let client = client.as_ref();
             let groups = match (rollout, client, rollout.group_size()) {
                 (Kind::Remote(section), Some(client), _) => {
-                    remote::ask(client, section, policy, prompts, format, asking)?
+                    let (groups, out) = remote::ask(client, section, policy, prompts, format, asking)?;
+                    out.iter().for_each(|share| metrics.set("remote/other_answer", *share));
+                    groups
                 }
                 (Kind::Tree(section), ..) if section.at == At::Questions => {
                     let grower = Grower { policy, client, sampling, rubrics, asking };

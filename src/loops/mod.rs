@@ -6,6 +6,7 @@
 pub mod alarms;
 pub mod collect;
 pub mod context;
+pub mod contrast;
 pub mod dpo;
 mod explore;
 pub mod grpo;
@@ -40,6 +41,8 @@ pub enum Loop {
     Grpo(grpo::Grpo),
     /// Reward models, of steps and of outcomes.
     Prm(prm::Prm),
+    /// Thought-path contrastive learning on questions and their counterfactuals.
+    Contrast(contrast::Contrast),
     /// Learning from a pool of completions behind control tokens that say how good each is.
     Mario(mario::Mario),
     /// Rollouts, scores and filters to traces; nothing is trained.
@@ -63,6 +66,7 @@ impl Loop {
             Loop::Dpo(_) => "dpo",
             Loop::Grpo(_) => "grpo",
             Loop::Prm(_) => "prm",
+            Loop::Contrast(_) => "contrast",
             Loop::Mario(_) => "mario",
             Loop::Collect(_) => "collect",
             Loop::Star(_) => "star",
@@ -74,7 +78,13 @@ impl Loop {
     pub fn trains(&self) -> bool {
         matches!(
             self,
-            Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Prm(_) | Loop::Mario(_) | Loop::Star(_)
+            Loop::Sft(_)
+                | Loop::Dpo(_)
+                | Loop::Grpo(_)
+                | Loop::Prm(_)
+                | Loop::Contrast(_)
+                | Loop::Mario(_)
+                | Loop::Star(_)
         )
     }
 
@@ -83,7 +93,7 @@ impl Loop {
         match self {
             Loop::Grpo(_) | Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_) => true,
             Loop::Dpo(dpo) => dpo.online,
-            Loop::Sft(_) | Loop::Prm(_) | Loop::Evaluate(_) => false,
+            Loop::Sft(_) | Loop::Prm(_) | Loop::Contrast(_) | Loop::Evaluate(_) => false,
         }
     }
 
@@ -93,7 +103,12 @@ impl Loop {
             Loop::Grpo(grpo) => grpo.needs_reference(),
             Loop::Dpo(dpo) => dpo.needs_reference(),
             Loop::Mario(mario) => mario.needs_reference(),
-            Loop::Sft(_) | Loop::Prm(_) | Loop::Star(_) | Loop::Collect(_) | Loop::Evaluate(_) => false,
+            Loop::Sft(_)
+            | Loop::Prm(_)
+            | Loop::Contrast(_)
+            | Loop::Star(_)
+            | Loop::Collect(_)
+            | Loop::Evaluate(_) => false,
         }
     }
 
@@ -104,6 +119,7 @@ impl Loop {
             Loop::Dpo(dpo) => Some(&dpo.reference),
             Loop::Sft(_)
             | Loop::Prm(_)
+            | Loop::Contrast(_)
             | Loop::Mario(_)
             | Loop::Star(_)
             | Loop::Collect(_)
@@ -128,6 +144,7 @@ impl Loop {
             Loop::Grpo(grpo) => grpo.validate(),
             Loop::Sft(sft) => sft.validate(),
             Loop::Prm(prm) => prm.validate(),
+            Loop::Contrast(contrast) => contrast.validate(),
             Loop::Mario(mario) => mario.validate(),
             Loop::Star(star) => star.validate(),
             Loop::Collect(collect) => collect.validate(),

@@ -6,6 +6,7 @@
 use tch::Tensor;
 
 pub mod clips;
+pub mod contrast;
 pub mod kl;
 pub mod policy;
 pub mod preference;

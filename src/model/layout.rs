@@ -19,12 +19,12 @@ pub struct Layout {
 }
 
 /// A layout for completions, with the token that each row predicts: a row for each token of each, in their order, but
-/// one for all that predict the same token after the same ones.
+/// one for all that predict the same token after the same ones. Behind them a row for each place that is only read.
 #[derive(Debug)]
 pub struct Predicting {
     /// Where the rows stand.
     pub layout: Layout,
-    /// The token that each row predicts, `[rows]`.
+    /// The token that each row predicts, `[predicting rows]`.
     pub targets: Tensor,
     /// The row of each completion token, `[completion tokens]`, sequence by sequence; none where it is its own number.
     pub row_of: Option<Tensor>,
@@ -32,8 +32,8 @@ pub struct Predicting {
 
 impl Predicting {
     /// Lays out `sequences`, none of which has an empty completion. A sequence's last token predicts nothing that is
-    /// asked for, so it is not fed.
-    pub fn new(sequences: &[&Sequence], device: Device) -> Self {
+    /// asked for, so it is not fed, and no place of `read`, by sequence, may be its.
+    pub fn new(sequences: &[&Sequence], read: &[&[usize]], device: Device) -> Self {
         let fed: Vec<&[u32]> = sequences.iter().map(|sequence| fed(sequence)).collect();
         let laid = Laid::new(&fed);
         let (mut rows, mut targets, mut row_of) = (Vec::new(), Vec::new(), Vec::new());
@@ -51,6 +51,10 @@ impl Predicting {
         }
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let row_of = (rows.len() < row_of.len()).then(|| tensor(&row_of));
+        for (index, places) in read.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
+            let all = laid.places(index);
+            rows.extend(places.iter().map(|&place| all[place]));
+        }
         Self { layout: laid.layout(&fed, &rows, device), targets: tensor(&targets), row_of }
     }
 }
@@ -163,7 +167,7 @@ mod tests {
     #[test]
     fn a_long_prompt_is_laid_once() {
         let (a, b, c) = (sequence(0, 32, &[50, 51]), sequence(5, 2, &[60]), sequence(0, 32, &[70]));
-        let Predicting { layout, targets, row_of } = Predicting::new(&[&a, &b, &c], Device::Cpu);
+        let Predicting { layout, targets, row_of } = Predicting::new(&[&a, &b, &c], &[], Device::Cpu);
         // The shared prompt, all of b but its last token, then a's own tokens but the last, and none of c's.
         let expected: Vec<i64> = (0..32).chain([5, 6]).chain([50]).collect();
         assert_eq!(numbers(&layout.inputs), expected);
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn a_short_prompt_is_not_worth_sharing() {
         let (a, b) = (sequence(0, 31, &[50]), sequence(0, 31, &[50]));
-        assert_eq!(numbers(&Predicting::new(&[&a, &b], Device::Cpu).layout.inputs).len(), 62);
+        assert_eq!(numbers(&Predicting::new(&[&a, &b], &[], Device::Cpu).layout.inputs).len(), 62);
         assert_eq!(costs(&[&[a], &[b]]).1, 62);
     }
 
@@ -196,7 +200,7 @@ mod tests {
         let middle: Vec<u32> = (200..240).collect();
         let [a, b] = [[1, 2], [3, 4]].map(|end| sequence(0, 40, &[&middle[..], &end].concat()));
         let c = sequence(0, 40, &[9, 8]);
-        let laid = Predicting::new(&[&a, &b, &c], Device::Cpu);
+        let laid = Predicting::new(&[&a, &b, &c], &[&[1], &[], &[40]], Device::Cpu);
         let expected: Vec<i64> = (0..40).chain(200..240).chain([9, 1, 3]).collect();
         assert_eq!(numbers(&laid.layout.inputs), expected);
         let positions: Vec<i64> = (0..80).chain([40, 80, 80]).collect();
@@ -204,7 +208,8 @@ mod tests {
         // a's 42 tokens; of b's the first 40 are a's rows; c's two.
         let row_of: Vec<i64> = (0..42).chain(0..40).chain(42..46).collect();
         assert_eq!(numbers(laid.row_of.as_ref().unwrap()), row_of);
-        let rows: Vec<i64> = (39..80).chain([81, 79, 82, 39, 80]).collect();
+        // Then the places that are read: the prompt's second token and c's 9.
+        let rows: Vec<i64> = (39..80).chain([81, 79, 82, 39, 80]).chain([1, 80]).collect();
         assert_eq!(numbers(&laid.layout.rows), rows);
         assert_eq!(numbers(&laid.targets)[40..], [1, 2, 3, 4, 9, 8]);
     }

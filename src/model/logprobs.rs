@@ -36,6 +36,9 @@ pub struct Scored<'m> {
     pub logprobs: Tensor,
     /// Entropy in nats of the distribution each token was drawn from, `[completion tokens]` in f32; a leaf too.
     pub entropy: Tensor,
+    /// The last layer's normalised states at the places that were to be read, `[places, hidden]`, sequence by sequence; a
+    /// leaf too.
+    pub states: Tensor,
     trace: Option<Trace<'m>>,
 }
 
@@ -65,14 +68,34 @@ impl Sequence {
 impl Model {
     /// Scores the completions of `sequences` under softmax(logits / `temperature`).
     pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<Scored<'_>> {
+        self.score_and_read(sequences, &[], temperature, grad)
+    }
+
+    /// The same, with the states of each sequence at its `places`, which count from its first token and leave out its last:
+    /// one pass for a loss that looks at both. Without places nothing is read.
+    pub fn score_and_read(
+        &self,
+        sequences: &[Sequence],
+        places: &[&[usize]],
+        temperature: f64,
+        grad: Grad,
+    ) -> Result<Scored<'_>> {
         self.check(sequences, temperature)?;
-        let live: Vec<&Sequence> = sequences.iter().filter(|s| s.completion() > 0).collect();
-        if live.is_empty() {
-            let nothing = || Tensor::zeros([0], (Kind::Float, self.device()));
-            let leaf = || nothing().set_requires_grad(grad == Grad::Yes);
-            return Ok(Scored { logprobs: leaf(), entropy: leaf(), trace: None });
+        let of = |index: usize| places.get(index).copied().unwrap_or_default();
+        let outside = |(index, s): (usize, &Sequence)| of(index).iter().any(|&at| at + 1 >= s.tokens.len());
+        if sequences.iter().enumerate().any(outside) {
+            return Err(Error::Model("a place to read lies behind what is fed of its sequence".into()));
         }
-        let Predicting { layout, targets, row_of } = Predicting::new(&live, self.device());
+        let all = sequences.iter().enumerate();
+        let (live, read): (Vec<&Sequence>, Vec<&[usize]>) =
+            all.filter(|(_, s)| s.completion() > 0).map(|(index, s)| (s, of(index))).unzip();
+        if live.is_empty() {
+            let nothing = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, self.device()));
+            let leaf = |shape: &[i64]| nothing(shape).set_requires_grad(grad == Grad::Yes);
+            let states = leaf(&[0, self.config.hidden_size as i64]);
+            return Ok(Scored { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
+        }
+        let Predicting { layout, targets, row_of } = Predicting::new(&live, &read, self.device());
         let trunk = Trunk::run(self, layout, grad);
         let head = Head { model: self, targets, temperature };
         Ok(tch::no_grad(|| Scored::new(trunk, head, row_of, grad)))
@@ -124,12 +147,15 @@ impl<'m> Scored<'m> {
             all.set_requires_grad(grad == Grad::Yes)
         };
         let (logprobs, entropy) = (leaf(logprobs), leaf(entropy));
+        let predicting = head.targets.size()[0];
+        let read = trunk.states.narrow(0, predicting, trunk.states.size()[0] - predicting);
+        let states = read.copy().set_requires_grad(grad == Grad::Yes);
         let trace = (grad == Grad::Yes).then_some(Trace { trunk, head, kept, row_of });
-        Self { logprobs, entropy, trace }
+        Self { logprobs, entropy, states, trace }
     }
 
     /// Adds ∂`loss` / ∂parameter to every trainable parameter's gradient. `loss` is a scalar computed from
-    /// `logprobs` and `entropy`.
+    /// `logprobs`, `entropy` and `states`.
     pub fn backward(self, loss: &Tensor) -> Result<()> {
         loss.f_backward()?;
         let Some(trace) = self.trace else { return Ok(()) };
@@ -143,7 +169,9 @@ impl<'m> Scored<'m> {
             Some(row_of) => slope.gathered(row_of, trace.head.targets.size()[0]),
             None => slope,
         };
-        trace.backward(&slope)
+        let by_read = self.states.grad();
+        let by_read = if by_read.defined() { by_read } else { self.states.zeros_like() };
+        trace.backward(&slope, by_read)
     }
 }
 
@@ -172,14 +200,15 @@ impl Slope {
 }
 
 impl Trace<'_> {
-    fn backward(mut self, slope: &Slope) -> Result<()> {
+    /// `by_read` is the gradient of the states that are only read.
+    fn backward(mut self, slope: &Slope, by_read: Tensor) -> Result<()> {
         let weight = self.head.model.output().shallow_clone();
         let kept = self.kept.take();
         let (states, weights) = tch::no_grad(|| self.head.backward(&self.trunk.states, kept, slope));
         if let Some(grad) = weights {
             tch::with_grad(|| surrogate(&weight, &grad).f_backward())?;
         }
-        self.trunk.backward(states)
+        self.trunk.backward(Tensor::cat(&[states, by_read], 0))
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 pub mod answer;
 pub mod number;
+pub mod options;
 mod pattern;
 pub mod rubric;
 pub mod steps;

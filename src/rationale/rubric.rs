@@ -47,6 +47,9 @@ pub struct Reply {
     pub marks: f64,
 }
 
+/// Replies that are altered at most to come to another mark.
+const MOST_ALTERED: usize = 3;
+
 fn total() -> String {
     "total".into()
 }
@@ -89,6 +92,54 @@ impl Rubric {
             environment.compile_expression(&self.formula).and_then(|f| f.eval(&known)).map_err(wrong)?;
         let mark = f64::try_from(value.clone()).ok().filter(|mark| mark.is_finite());
         mark.ok_or_else(|| format!("the formula `{}` gives `{value}`, which is no number", self.formula))
+    }
+
+    /// Other replies that come to another mark, altered in as few questions as can be: of the equally near ones the
+    /// `draw`-th, counted round. `None` where up to three altered replies never do.
+    ///
+    /// ```
+    /// use rationale::rationale::rubric::Rubric;
+    /// let rubric: Rubric = toml::from_str(
+    ///     "formula = '1 if total >= 2 else 0'\nquestions = [{ name = 'a' }, { name = 'b' }, { name = 'c' }]",
+    /// ).unwrap();
+    /// // Two of three are met (0 is yes, 1 is no): either one lost is enough.
+    /// assert_eq!(rubric.altered(&[0, 0, 1], 0).unwrap(), Some(vec![1, 0, 1]));
+    /// assert_eq!(rubric.altered(&[0, 0, 1], 3).unwrap(), Some(vec![0, 1, 1]));
+    /// assert_eq!(rubric.altered(&[0, 0, 0], 0).unwrap(), Some(vec![1, 1, 0]));
+    /// ```
+    ///
+    /// # Errors
+    /// What is wrong with the formula.
+    pub fn altered(&self, replies: &[usize], draw: u64) -> Result<Option<Vec<usize>>, String> {
+        let mark = self.mark(replies)?;
+        for changes in 1..=MOST_ALTERED.min(replies.len()) {
+            let (mut all, mut other) = (Vec::new(), Vec::new());
+            self.alter(&mut replies.to_vec(), 0, changes, &mut all);
+            for replies in all {
+                if self.mark(&replies)? != mark {
+                    other.push(replies);
+                }
+            }
+            if !other.is_empty() {
+                return Ok(Some(other.swap_remove((draw % other.len() as u64) as usize)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// All ways to alter so many replies from question `from` on.
+    fn alter(&self, replies: &mut Vec<usize>, from: usize, changes: usize, all: &mut Vec<Vec<usize>>) {
+        if changes == 0 {
+            return all.push(replies.clone());
+        }
+        for question in from..replies.len() {
+            let own = replies[question];
+            for reply in (0..self.questions[question].options.len()).filter(|reply| *reply != own) {
+                replies[question] = reply;
+                self.alter(replies, question + 1, changes - 1, all);
+            }
+            replies[question] = own;
+        }
     }
 
     /// What is wrong with it.

@@ -98,10 +98,36 @@ impl Stage {
             })
         };
         located(self.check_sections())?;
+        let named = |path: &&&str| {
+            table.table.get(**path).and_then(toml::Value::as_table).is_some_and(|section| !section.is_empty())
+        };
+        if let Some(path) = self.unused().iter().find(named) {
+            let message =
+                format!("loop.dpo.flow writes, judges and pairs completions itself and reads no [{path}]");
+            let remedy = "take it out; where other stages need it, put it in those";
+            return Err(recipe.problem(table, path, &message, remedy));
+        }
         match misfit(self) {
             Some(found) => Err(recipe.problem(table, &found.key, &found.message, found.remedy)),
             None => Ok(()),
         }
+    }
+
+    /// Sections that mean nothing to the stage.
+    fn unused(&self) -> &'static [&'static str] {
+        match &self.lesson {
+            Loop::Dpo(dpo) if dpo.flow.is_some() => &["rollout", "reward", "select"],
+            _ => &[],
+        }
+    }
+
+    /// Its sections with every default, but for those that mean nothing to it.
+    pub fn resolved(&self) -> Result<Table> {
+        let written = Table::try_from(self);
+        let mut table =
+            written.map_err(|error| Error::Recipe(format!("cannot be written as TOML: {error}")))?;
+        self.unused().iter().for_each(|section| drop(table.remove(*section)));
+        Ok(table)
     }
 
     fn check_sections(&self) -> Result<()> {

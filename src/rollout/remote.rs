@@ -1,12 +1,15 @@
 //! Completions of a model behind an OpenAI-compatible endpoint, a teacher's for example: `[rollout.remote]`.
 
-use super::{Group, Prompted, Rollout, conversation};
+use super::{Fork, Group, Prompted, Rollout, Trace, conversation};
+use crate::data::Example;
 use crate::data::template::{environment, values};
 use crate::endpoint::{Client, Endpoint, Request};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rationale::Format;
+use crate::rationale::{Format, number};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
 
 /// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
 /// with the policy's tokenizer; there are no log-probabilities of their sampling, so that they teach `loop.sft` and `loop.dpo` but
@@ -24,11 +27,16 @@ pub struct RemoteRollout {
     /// The last turn, in place of the prompt's own: a Jinja template over the row's columns and `prompt`, that turn. What the
     /// policy learns from stays its own prompt.
     pub user: Option<String>,
+    /// The rows are traces of an earlier stage that are to be written anew, which `user` asks for with the trace's
+    /// `completion`: what comes back takes the trace's place among the completions of its example, and its path through a
+    /// rubric where it has one (so that `path_label` knows it). It is left out where it comes to another answer than the
+    /// trace.
+    pub rewrite: bool,
 }
 
 impl Default for RemoteRollout {
     fn default() -> Self {
-        Self { endpoint: Endpoint::default(), size: 1, system: None, user: None }
+        Self { endpoint: Endpoint::default(), size: 1, system: None, user: None, rewrite: false }
     }
 }
 
@@ -53,6 +61,12 @@ impl RemoteRollout {
                 Error::Recipe(format!("rollout.remote.user: its template cannot be read: {error}"))
             })?;
         }
+        if self.rewrite && self.user.as_ref().is_none_or(|user| !user.contains("completion")) {
+            return Err(Error::Recipe(
+                "rollout.remote.rewrite: user must show what is to be written anew; give it a user with {{ completion }}"
+                    .into(),
+            ));
+        }
         self.endpoint.validate("rollout.remote.endpoint")
     }
 
@@ -68,7 +82,7 @@ impl RemoteRollout {
 }
 
 /// Asks for `size` completions of each prompt. `asking` tells apart several askings of the same prompts, of which each has a place
-/// of its own in the endpoint's cache.
+/// of its own in the endpoint's cache. With the groups comes the share of completions that were left out.
 pub fn ask(
     client: &Client,
     section: &RemoteRollout,
@@ -76,7 +90,9 @@ pub fn ask(
     prompts: &[Prompted],
     format: &Format,
     asking: usize,
-) -> Result<Vec<Group>> {
+) -> Result<(Vec<Group>, Option<f64>)> {
+    let traces =
+        if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
     let requests: Vec<Request> =
         prompts.iter().map(|prompted| section.request(prompted, asking)).collect::<Result<_>>()?;
     let answers = client.ask(&requests)?;
@@ -94,7 +110,58 @@ pub fn ask(
         })?;
         Ok(Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts })
     };
-    prompts.iter().zip(answers).map(group).collect()
+    let groups: Vec<Group> = prompts.iter().zip(answers).map(group).collect::<Result<_>>()?;
+    if !section.rewrite {
+        return Ok((groups, None));
+    }
+    let (groups, left_out) = rewritten(groups, traces);
+    Ok((groups, Some(left_out)))
+}
+
+/// The trace that a row is.
+fn trace(row: &Prompted) -> Result<Trace> {
+    serde_json::from_value(Value::Object(row.example.fields.clone())).map_err(|missing| {
+        Error::Data(format!(
+            "example {}: rollout.remote.rewrite takes traces, as data.train = \"@stage\", and it is none ({missing})",
+            row.example.id
+        ))
+    })
+}
+
+/// Completions of traces in these traces' places, those of one example in one group; and the share that is left out, because it
+/// comes to another answer than its trace.
+fn rewritten(groups: Vec<Group>, traces: Vec<Trace>) -> (Vec<Group>, f64) {
+    let mut together: Vec<Group> = Vec::new();
+    let (mut all, mut kept) = (0, 0);
+    for (group, trace) in groups.into_iter().zip(traces) {
+        let plain = |text: &str| text.trim().to_lowercase();
+        let same = |rollout: &Rollout| match (rollout.answer(), trace.predicted.as_deref()) {
+            (Some(own), Some(known)) => number::equal(own, known) || plain(own) == plain(known),
+            _ => false,
+        };
+        all += group.rollouts.len();
+        let rollouts = group.rollouts.into_iter().filter(same);
+        let rollouts: Vec<Rollout> = rollouts.map(|rollout| on_the_way(rollout, &trace.forks)).collect();
+        kept += rollouts.len();
+        match together.iter_mut().find(|known| known.example.id == trace.example) {
+            Some(known) => known.rollouts.extend(rollouts),
+            None => {
+                let (id, completion) = (trace.example, trace.own_completion);
+                let example = Example { id, completion, ..(*group.example).clone() };
+                together.push(Group { example: Arc::new(example), prompt: group.prompt, rollouts });
+            }
+        }
+    }
+    (together, 1.0 - kept as f64 / all.max(1) as f64)
+}
+
+/// The rollout at the end of a trace's way through its tree; all its text is the last node's.
+fn on_the_way(rollout: Rollout, way: &[Fork]) -> Rollout {
+    let mut forks: Vec<Fork> = way.iter().map(|fork| Fork { tokens: 0, bytes: 0, ..*fork }).collect();
+    if let Some(leaf) = forks.last_mut() {
+        (leaf.tokens, leaf.bytes) = (rollout.tokens.len(), rollout.text.len());
+    }
+    Rollout { forks, ..rollout }
 }
 
 #[cfg(test)]
@@ -114,6 +181,7 @@ mod tests {
         };
         assert!(message("size = 0").contains("rollout.remote.size = 0"));
         assert!(message("user = '{{'").contains("rollout.remote.user"));
+        assert!(message("rewrite = true").contains("rollout.remote.rewrite: user must show"));
         let nowhere = RemoteRollout::default().validate().unwrap_err().to_string();
         assert!(nowhere.contains("rollout.remote.endpoint.url"));
         let mut greedy = section("size = 2");

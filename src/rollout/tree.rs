@@ -210,7 +210,7 @@ pub fn value(group: &mut Group, kind: Value) {
     for (&node, rewards) in below.iter().rev() {
         let value = match (kind, children.get(&Some(node))) {
             (Value::Max, _) => rewards.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            (Value::MonteCarlo, Some(children)) => {
+            (Value::MonteCarlo, Some(children)) if children.values().any(|copies| *copies > 0) => {
                 let copies: usize = children.values().sum();
                 children.iter().map(|(child, n)| values[child] * *n as f64).sum::<f64>() / copies as f64
             }

@@ -54,7 +54,7 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
             .iter()
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
-        print!("{}\n{}", recipe.resolved_toml(&stages)?, plan::describe(&planned, &hub));
+        print!("{}\n{}", recipe.resolved_toml(&resolved(&stages)?)?, plan::describe(&planned, &hub));
         return Ok(());
     }
     let mut session = Session::open(args, &recipe, &stages, hub)?;
@@ -62,6 +62,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
         session.run_stage(&recipe, planned, registry)?;
     }
     session.finish()
+}
+
+fn resolved(stages: &[Stage]) -> Result<Vec<toml::Table>> {
+    stages.iter().map(Stage::resolved).collect()
 }
 
 /// Warnings go to standard error; `RATIONALE_LOG` (such as `debug`) asks for more.

@@ -2,6 +2,7 @@
 
 use crate::data::hub::Hub;
 use crate::loops::Loop;
+use crate::loops::dpo::Dpo;
 use crate::loops::star::{Star, rounds::steps as steps_of_round};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
@@ -67,6 +68,11 @@ fn rounds(star: &Star, steps: Option<usize>, stage: &Stage) -> String {
 fn tokens(stage: &Stage) -> String {
     let prompts = sampled_together(stage);
     match (&stage.lesson, stage.rollout.group_size()) {
+        (Loop::Dpo(Dpo { flow: Some(flow), .. }), _) => format!(
+            "a step takes {prompts} completions of at most {} chunks of {} tokens, and from each of their nodes one other way to its \
+             end",
+            flow.chunks, flow.chunk_tokens
+        ),
         (Loop::Mario(mario), Some(size)) => format!(
             "every {} steps {size} completion(s) of each question, of at most {} tokens, join the pool; a step learns {prompts} \
              of it",
@@ -82,6 +88,18 @@ fn tokens(stage: &Stage) -> String {
             prompts * size * stage.policy.sampling.max_new_tokens
         ),
         _ => format!("a step reads {prompts} rows, {} tokens at a time", stage.optim.tokens_per_microbatch),
+    }
+}
+
+/// Completions that may be under way together, and the tokens of the longest.
+fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
+    let prompts = sampled_together(stage);
+    match &stage.lesson {
+        // Other ways start from each chunk and each decision behind one that is not the last.
+        Loop::Dpo(Dpo { flow: Some(flow), .. }) => {
+            Some((prompts * (2 * flow.chunks - 1), flow.chunks * flow.chunk_tokens))
+        }
+        _ => Some((prompts * stage.rollout.group_size()?, stage.policy.sampling.max_new_tokens)),
     }
 }
 
@@ -138,10 +156,10 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         parts.push(("reference policy", parameters * width));
     }
     let samples = stage.lesson.rolls_out() && stage.rollout.endpoint().is_none();
-    if let (true, Some(size)) = (samples, stage.rollout.group_size()) {
-        let slots = stage.policy.decode_slots.min(sampled_together(stage) * size);
+    if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
+        let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
-        let length = (prompt + stage.policy.sampling.max_new_tokens).min(shape.max_position_embeddings);
+        let length = (prompt + longest).min(shape.max_position_embeddings);
         let per_token = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * width;
         parts.push(("KV cache", slots * length * per_token));
     }

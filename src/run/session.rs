@@ -3,7 +3,7 @@
 use super::places::{PAIRS, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
-use super::{collect, pictures, run_name, star, summary, train};
+use super::{collect, pictures, resolved, run_name, star, summary, train};
 use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ impl Session {
             (_, true) => Mode::Overwrite,
             _ => Mode::Fresh,
         };
-        let resolved = recipe.resolved_toml(stages)?;
+        let resolved = recipe.resolved_toml(&resolved(stages)?)?;
         let dir = RunDir::create(&path, mode)?;
         let file = dir.path().join("recipe.toml");
         if args.resume
@@ -91,6 +91,7 @@ impl Session {
             Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Prm(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
+            Loop::Contrast(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Mario(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
             Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
             Loop::Star(lesson) => {

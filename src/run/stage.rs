@@ -184,6 +184,7 @@ fn training_rows(
     Ok(Some(match lesson {
         Loop::Dpo(dpo) if !dpo.online => dpo.prepare(rows, select, &data.format)?,
         Loop::Sft(sft) => sft.prepare(rows, select, &data.format)?,
+        Loop::Contrast(contrast) => contrast.prepare(rows)?,
         Loop::Prm(prm) => prm.prepare(rows, &data.format)?,
         _ => rows,
     }))

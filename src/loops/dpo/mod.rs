@@ -123,6 +123,9 @@ fn no_feedback(id: &str) -> Error {
 
 fn report_counts(counts: &Counts, metrics: &mut Metrics) {
     metrics.set("pairs/built", counts.built as f64);
+    if counts.synthetic > 0 {
+        metrics.set("pairs/synthetic", counts.synthetic as f64);
+    }
     for (reason, count) in &counts.dropped {
         metrics.set(&format!("pairs/dropped/{reason}"), *count as f64);
     }

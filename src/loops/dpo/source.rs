@@ -18,6 +18,8 @@ pub struct Counts {
     pub built: usize,
     /// What became none, by reason.
     pub dropped: BTreeMap<&'static str, usize>,
+    /// Pairs whose rejected path nobody voted for (`rollout.tree.schema.synthetic`).
+    pub synthetic: usize,
 }
 
 impl Counts {
@@ -98,7 +100,8 @@ impl Dpo {
                     self.feedback_of(&candidates, built)
                 }
                 Kind::GoldCounterfactual => {
-                    let candidates: Vec<Candidate> = gold(group).into_iter().chain(candidates).collect();
+                    let candidates: Vec<Candidate> =
+                        gold(group).into_iter().chain(candidates.iter().copied()).collect();
                     self.feedback_of(&candidates, select.pairs.build(&candidates))
                 }
                 _ => self.feedback_of(&candidates, select.pairs.build(&candidates)),
@@ -107,6 +110,9 @@ impl Dpo {
                 *counts.dropped.entry(reason).or_default() += count;
             }
             counts.built += feedback.len();
+            let texts: Vec<&str> =
+                candidates.iter().filter(|c| c.confidence == Some(0.0)).map(|c| c.text).collect();
+            counts.synthetic += feedback.iter().filter(|one| rejects(one, &texts)).count();
             all.push(feedback);
         }
         if self.weigh == Weigh::Questions {
@@ -125,6 +131,10 @@ impl Dpo {
         });
         (feedback.collect(), built.dropped)
     }
+}
+
+fn rejects(feedback: &Feedback, texts: &[&str]) -> bool {
+    matches!(feedback, Feedback::Pair { rejected, .. } if texts.contains(&rejected.text.as_str()))
 }
 
 /// The ways of the `kept` leaves of a tree from its root.

@@ -5,6 +5,7 @@
 //! rationale of its own. A path's text is the replies with their rationales and the mark that the rubric's formula gives them.
 
 mod path;
+mod synthetic;
 
 use super::add;
 use crate::data::rubrics;
@@ -47,6 +48,10 @@ pub struct Schema {
     pub vote_tokens: usize,
     /// Longest rationale, in tokens.
     pub rationale_tokens: usize,
+    /// Where all paths of an answer come to the human mark, add one that does not: that with the most votes, as few of its
+    /// replies altered as come to another mark. Nobody voted for these, and their reasons are asked for anew. Without it
+    /// such answers teach no preference.
+    pub synthetic: bool,
     /// Who answers, in place of the policy: `[rollout.tree.schema.endpoint]`.
     pub endpoint: Option<Endpoint>,
 }
@@ -70,6 +75,7 @@ impl Default for Schema {
             end: "#### {{ mark }}".into(),
             vote_tokens: 4,
             rationale_tokens: 120,
+            synthetic: false,
             endpoint: None,
         }
     }
@@ -105,6 +111,8 @@ pub struct Counts {
     pub lost: usize,
     /// Paths left out because others have more votes.
     pub pruned: usize,
+    /// Paths made up to come to a wrong mark.
+    pub synthetic: usize,
 }
 
 impl Counts {
@@ -116,6 +124,7 @@ impl Counts {
             ("split_questions", share(self.split, self.asked)),
             ("lost_paths", self.lost as f64),
             ("pruned_paths", self.pruned as f64),
+            ("synthetic_paths", self.synthetic as f64),
         ];
         all.map(|(name, value)| (name.to_string(), value)).to_vec()
     }
@@ -178,14 +187,24 @@ pub fn grow(
         let asked = trees.asked(&children, level, Aim::Reason)?;
         let told = grower.say(&asked, section.rationale_tokens, progress, &mut statistics)?;
         for (child, told) in children.iter_mut().zip(told) {
-            let told = told.first().map_or("", |text| text.trim());
-            let rationale = told.lines().next().unwrap_or_default().trim();
-            child.add(&prompts[child.tree], trees.question(child, level), rationale, &section.step)?;
+            child.add(&prompts[child.tree], trees.question(child, level), reason(&told), &section.step)?;
         }
         paths = ended;
         paths.extend(children);
     }
+    if section.synthetic {
+        let mut ask =
+            |asked: &[Asked]| grower.say(asked, section.rationale_tokens, progress, &mut statistics);
+        let wrong = trees.wrong(&paths, &mut nodes, &mut ask)?;
+        counts.synthetic = wrong.len();
+        paths.extend(wrong);
+    }
     Ok((trees.groups(paths, format)?, statistics, counts))
+}
+
+/// The rationale in what was said: its first line.
+fn reason(told: &[String]) -> &str {
+    told.first().and_then(|text| text.trim().lines().next()).unwrap_or_default().trim()
 }
 
 /// All trees under way.

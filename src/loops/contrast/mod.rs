@@ -1,0 +1,163 @@
+//! Thought-path contrastive learning (PODA, Wang et al. 2024, arXiv 2409.14495): of a question and the same question with altered
+//! premises, what is said of an option whose truth that changes is to look different in the model's states, what is said of
+//! the others alike, beside the likelihood of both rationales.
+
+mod paths;
+mod section;
+
+pub use paths::Item;
+pub use section::{Contrast, Irregular};
+
+use super::{Batch, Context, Lesson, Pass, Update};
+use crate::data::{Dataset, Example};
+use crate::error::{Error, Result};
+use crate::log::Metrics;
+use crate::loss::contrast::{contrast, pooled, similarity};
+use crate::model::{Grad, Scored, Sequence};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+/// The column of a counterfactual row that names the row whose premises it alters.
+pub const COLUMN: &str = "counterfactual_of";
+
+/// What the loop works out from its rows.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    /// The row that each counterfactual alters, by the counterfactual's place in the data.
+    originals: HashMap<usize, Arc<Example>>,
+    /// What each pair teaches, by the same place.
+    items: HashMap<usize, Item>,
+    /// Pairs left out, by reason.
+    dropped: BTreeMap<&'static str, usize>,
+}
+
+impl Contrast {
+    /// The counterfactual rows, each with the row that it alters kept aside.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where no row is a counterfactual, or what one alters is not there.
+    pub fn prepare(&mut self, rows: Dataset) -> Result<Dataset> {
+        let text = |example: &Arc<Example>, name: &str| match example.fields.get(name) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        let (altered, own): (Vec<_>, Vec<_>) =
+            rows.examples.iter().partition(|example| text(example, COLUMN).is_some());
+        let mut known: HashMap<String, &Arc<Example>> = HashMap::new();
+        for example in own {
+            // A trace stands for the example that it is a completion of, the first of several.
+            for id in [Some(example.id.clone()), text(example, "example")].into_iter().flatten() {
+                known.entry(id).or_insert(example);
+            }
+        }
+        let mut examples = Vec::new();
+        for example in altered {
+            let of = text(example, COLUMN).unwrap_or_default();
+            let Some(original) = known.get(&of) else {
+                return Err(Error::Data(format!(
+                    "example {}: its `{COLUMN}` is {of:?}, and no other row of data.train has that id; add the row that it \
+                     alters, or leave this one out",
+                    example.id
+                )));
+            };
+            let index = examples.len();
+            self.state.originals.insert(index, (*original).clone());
+            examples.push(Arc::new(Example { index, ..(**example).clone() }));
+        }
+        if examples.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: no row has a column `{COLUMN}`, the id of the row whose premises it alters; add some, or name the column in \
+                 data.columns.{COLUMN}",
+                rows.name
+            )));
+        }
+        Ok(Dataset { name: rows.name, examples })
+    }
+
+    /// The *sum* of the pairs' losses.
+    fn sum(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Tensor {
+        let lengths: Vec<i64> = items
+            .iter()
+            .flat_map(|item| &item.sequences)
+            .map(|sequence| sequence.completion() as i64)
+            .collect();
+        let logprobs = scored.logprobs.split_with_sizes(&lengths, 0);
+        let spans: Vec<i64> = items.iter().flat_map(|item| item.spans.iter().flatten().copied()).collect();
+        let paths = pooled(&scored.states, &spans);
+        let (mut from, mut total) = (0, Tensor::zeros([], (Kind::Float, scored.states.device())));
+        for (item, of_pair) in items.iter().zip(logprobs.chunks(2)) {
+            let options = item.spans[0].len() as i64;
+            let alike =
+                similarity(&paths.narrow(0, from, options), &paths.narrow(0, from + options, options));
+            from += 2 * options;
+            let flipped = alike.narrow(0, 0, item.flipped as i64);
+            let unchanged = alike.narrow(0, item.flipped as i64, options - item.flipped as i64);
+            let nll = -(of_pair[0].mean(Kind::Float) + of_pair[1].mean(Kind::Float)) / 2.0;
+            let number = |tensor: &Tensor| tensor.mean(Kind::Float).double_value(&[]);
+            metrics.add("cosine/flipped", number(&flipped), 1.0);
+            metrics.add("cosine/unchanged", number(&unchanged), 1.0);
+            metrics.add("cosine/margins", number(&unchanged) - number(&flipped), 1.0);
+            metrics.add("nll", number(&nll), 1.0);
+            total += nll * self.nll + contrast(&flipped, &unchanged, self.beta);
+        }
+        total
+    }
+}
+
+impl Lesson for Contrast {
+    type Item = Item;
+
+    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        for row in &context.questions.all {
+            let original = &self.state.originals[&row.example.index];
+            match self.item(context, original, row)? {
+                Ok(item) => drop(self.state.items.insert(row.example.index, item)),
+                Err(why) => *self.state.dropped.entry(why).or_default() += 1,
+            }
+        }
+        if self.state.items.is_empty() {
+            let reasons: Vec<String> =
+                self.state.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
+            return Err(Error::Data(format!(
+                "no pair of a row and its counterfactual can be compared ({}); loop.contrast.irregular = \"refuse\" names the \
+                 first",
+                reasons.join(", ")
+            )));
+        }
+        Ok(None)
+    }
+
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let rows = context.questions.of_step(step);
+        let items: Vec<Item> =
+            rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
+        if step == 1 {
+            metrics.set("pairs/built", self.state.items.len() as f64);
+            for (why, count) in &self.state.dropped {
+                metrics.set(&format!("pairs/dropped/{why}"), *count as f64);
+            }
+        }
+        metrics.set("pairs", items.len() as f64);
+        let update = Update { items: (0..items.len()).collect(), weight: items.len() as f64 };
+        let updates = if items.is_empty() { vec![] } else { vec![update] };
+        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+    }
+
+    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
+        &item.sequences
+    }
+
+    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
+        let sequences: Vec<Sequence> = pass.items.iter().flat_map(|item| &item.sequences).cloned().collect();
+        let places: Vec<&[usize]> =
+            pass.items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
+        let scored = pass.model.score_and_read(&sequences, &places, pass.temperature, Grad::Yes)?;
+        let loss = self.sum(pass.items, &scored, pass.metrics) / pass.weight;
+        let value = loss.double_value(&[]);
+        scored.backward(&loss)?;
+        Ok(value)
+    }
+}

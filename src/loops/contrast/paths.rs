@@ -1,0 +1,141 @@
+//! A pair of contexts with the tokens in which each option is analysed.
+
+use super::{COLUMN, Contrast, Irregular};
+use crate::data::{Example, columns::letter};
+use crate::error::{Error, Result};
+use crate::loops::Context;
+use crate::model::Sequence;
+use crate::rationale::options::analyses;
+use crate::reward::answer;
+use crate::rollout::Prompted;
+use std::ops::Range;
+
+/// A row and its counterfactual.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Prompt and rationale of the row, and of its counterfactual.
+    pub(super) sequences: Vec<Sequence>,
+    /// The tokens of each sequence that analyse the compared options, end to end.
+    pub(super) places: [Vec<usize>; 2],
+    /// How many of them are each option's: first the options whose truth flips, then the others.
+    pub(super) spans: [Vec<i64>; 2],
+    /// How many options flip.
+    pub(super) flipped: usize,
+}
+
+/// A pair's item, or the reason why there is none.
+type Made = std::result::Result<Item, &'static str>;
+
+/// Why a pair cannot be compared: the figure's name, and the row in the user's words.
+type Unfit = (&'static str, String);
+
+impl Contrast {
+    /// What `original` and its counterfactual teach.
+    pub(super) fn item(&self, context: &Context, original: &Example, altered: &Prompted) -> Result<Made> {
+        let own = context.policy.tokenizer.render(&original.prompt)?;
+        let options = match compared(original, &altered.example) {
+            Ok(options) => options,
+            Err(unfit) => return self.unfit(unfit),
+        };
+        let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
+        let mut item =
+            Item { sequences: vec![], places: [vec![], vec![]], spans: [vec![], vec![]], flipped: 2 };
+        let sides = [(original, own.as_slice()), (&*altered.example, altered.tokens.as_slice())];
+        for (side, (example, prompt)) in sides.into_iter().enumerate() {
+            let text = example.completion.as_deref().ok_or_else(|| {
+                Error::Data(format!(
+                    "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`",
+                    example.id
+                ))
+            })?;
+            let completion = context.policy.completion(text)?;
+            let spans = match self.spans(context, example, &completion, &options) {
+                Ok(spans) => spans,
+                Err(unfit) => return self.unfit(unfit),
+            };
+            for tokens in spans {
+                let places = tokens.into_iter().flatten().map(|token| prompt.len() + token);
+                let before = item.places[side].len();
+                item.places[side].extend(places);
+                item.spans[side].push((item.places[side].len() - before) as i64);
+            }
+            item.sequences.push(Sequence::new(prompt, &completion));
+        }
+        let too_long = item.sequences.iter().any(|sequence| sequence.tokens.len() > limit);
+        Ok(if too_long { Err("too_long") } else { Ok(item) })
+    }
+
+    fn unfit(&self, (why, what): Unfit) -> Result<Made> {
+        match self.irregular {
+            Irregular::Drop => Ok(Err(why)),
+            Irregular::Refuse => Err(Error::Data(format!(
+                "{what}; mend or leave out the row, or set loop.contrast.irregular = \"drop\""
+            ))),
+        }
+    }
+
+    /// The tokens of `completion` in which each of `options` is analysed.
+    fn spans(
+        &self,
+        context: &Context,
+        example: &Example,
+        completion: &[u32],
+        options: &[usize],
+    ) -> std::result::Result<Vec<Vec<Range<usize>>>, Unfit> {
+        let tokenizer = &context.policy.tokenizer;
+        let text = tokenizer.decode(completion);
+        let steps = context.format.parse(&text).map_or_else(Vec::new, |rationale| rationale.steps);
+        let label = |&option: &usize| {
+            let choice = &example.choices[option];
+            self.label.replace("{letter}", &letter(option)).replace("{choice}", choice)
+        };
+        let labels: Vec<String> = options.iter().map(label).collect();
+        let found = analyses(&text, &steps, &labels);
+        if let Some(at) = found.iter().position(Vec::is_empty) {
+            return Err((
+                "not_analysed",
+                format!(
+                    "example {}: none of the {} steps of its rationale begins with {:?}, which is to analyse that option (see \
+                     loop.contrast.label and data.format)",
+                    example.id,
+                    steps.len(),
+                    labels[at]
+                ),
+            ));
+        }
+        let tokens = |span: Range<usize>| tokenizer.tokens_of(completion, span);
+        Ok(found.into_iter().map(|spans| spans.into_iter().map(tokens).collect()).collect())
+    }
+}
+
+/// The options that are compared: the right ones of both contexts, whose truth flips, then those that are wrong in both.
+fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<usize>, Unfit> {
+    let id = &altered.id;
+    if original.choices != altered.choices {
+        let what = format!(
+            "example {id}: its `choices` are not those of {}, which its `{COLUMN}` names",
+            original.id
+        );
+        return Err(("other_choices", what));
+    }
+    let right =
+        |example: &Example| answer::gold(example).and_then(|gold| answer::choice(gold, &example.choices));
+    let of = |example: &Example| {
+        let what = format!("example {}: it has no `choices` with its `answer` among them", example.id);
+        right(example).ok_or(("ungraded", what))
+    };
+    let (own, other) = (of(original)?, of(altered)?);
+    if own == other {
+        let what =
+            format!("example {id}: its answer is that of {}, and no option's truth flips", original.id);
+        return Err(("same_answer", what));
+    }
+    let unchanged = (0..original.choices.len()).filter(|option| ![own, other].contains(option));
+    let all: Vec<usize> = [own, other].into_iter().chain(unchanged).collect();
+    if all.len() == 2 {
+        let what =
+            format!("example {id}: it has no option that is wrong in both contexts, as a third would be");
+        return Err(("none_unchanged", what));
+    }
+    Ok(all)
+}

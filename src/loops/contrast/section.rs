@@ -1,0 +1,86 @@
+//! `[loop.contrast]`: its keys, their defaults and which values they may have.
+
+use super::State;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// `[loop.contrast]`: rows with `choices`, of which some have altered premises and name in `counterfactual_of` the row that they
+/// alter; the rationales say something of each option.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Contrast {
+    /// What differences of cosines are divided by.
+    pub beta: f64,
+    /// γ of the rationales' mean −log p of a token, of both contexts.
+    pub nll: f64,
+    /// What a step (as `data.format.steps` parts them) begins with that analyses an option: `{letter}` and `{choice}` are filled
+    /// in. Of several such steps all count.
+    pub label: String,
+    /// What becomes of pairs that cannot be compared: an option is not analysed, both contexts have the same answer, or no
+    /// option is wrong in both.
+    pub irregular: Irregular,
+    /// Pairs of which either prompt and rationale are longer are left out, and counted; the model's context by default.
+    pub max_tokens: Option<usize>,
+    /// What it has worked out.
+    #[serde(skip)]
+    pub(super) state: State,
+}
+
+/// What becomes of pairs that cannot be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Irregular {
+    /// The run stops and names the row.
+    Refuse,
+    /// The pair is left out, and counted by reason.
+    Drop,
+}
+
+impl Default for Contrast {
+    fn default() -> Self {
+        Self {
+            beta: 0.1,
+            nll: 1.0,
+            label: "({letter})".into(),
+            irregular: Irregular::Refuse,
+            max_tokens: None,
+            state: State::default(),
+        }
+    }
+}
+
+impl Contrast {
+    /// Checks the values.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |text: String| Err(Error::Recipe(format!("loop.contrast.{text}")));
+        if !(self.beta > 0.0 && self.beta.is_finite()) {
+            return refuse(format!("beta = {}: it must be a positive number, such as 0.1", self.beta));
+        }
+        if !(self.nll >= 0.0 && self.nll.is_finite()) {
+            return refuse(format!("nll = {}: it must be a number of at least 0", self.nll));
+        }
+        if !(self.label.contains("{letter}") || self.label.contains("{choice}")) {
+            return refuse(format!("label = {:?}: it must contain {{letter}} or {{choice}}", self.label));
+        }
+        if matches!(self.max_tokens, Some(0 | 1)) {
+            return refuse("max_tokens must be at least 2".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_is_checked() {
+        let message =
+            |keys: &str| toml::from_str::<Contrast>(keys).unwrap().validate().unwrap_err().to_string();
+        assert!(message("beta = 0.0").contains("loop.contrast.beta = 0"));
+        assert!(message("nll = -1.0").contains("loop.contrast.nll = -1"));
+        assert!(message("label = 'Option'").contains("loop.contrast.label"));
+        assert!(message("max_tokens = 1").contains("loop.contrast.max_tokens"));
+        assert!(Contrast::default().validate().is_ok());
+    }
+}
