@@ -1,6 +1,6 @@
-"""Runs recipes/preference-ladder.toml with a real model on word problems (rows.py writes them): the recipe's stages as they
-are but for the arm with an NLL term, other data, and the settings below. With a checkpoint of an earlier run's SFT, that stage is
-left out: seeds then differ in what comes after it.
+"""Runs the arms of recipes/preference-ladder.toml with a real model on word problems (rows.py writes them): the recipe's stages
+but for RFT as their common start and the arm with an NLL term, other data, and the settings below. All arms start from the
+SFT checkpoint. With that of an earlier run, the SFT stage is left out: seeds then differ in what comes after it.
 
 Run: python smollm2.py TRAIN ROWS MODEL OUT SEED [SFT]
 """
@@ -35,8 +35,6 @@ tokens_per_microbatch = 1024
 """
 SETTINGS = {
     "sft": ["run.steps=100", "data.train_limit=2000", "optim.lr=1e-4"],
-    "sample": ["data.train_limit=400"],
-    "rft": ["run.steps=60", "optim.lr=5e-5"],
     "explore": ["data.train_limit=160", "rollout.prefix.size=6"],
     "tree": ["data.train_limit=160"],
     "right": ["data.prompts_per_step=64"],
@@ -47,9 +45,9 @@ for arm in ("outcome", "first-error", "siblings"):
 
 recipe = (pathlib.Path(__file__).parents[2] / "recipes/preference-ladder.toml").read_text()
 stages = re.split(r"^\[\[stage\]\]\n", recipe, flags=re.MULTILINE)[1:]
-left_out = {"outcome-nll", "outcome-nll-held-out", *(["sft", "sft-held-out"] if SFT else [])}
-stages = [text for text in stages if re.match(r'name = "(.*)"', text)[1] not in left_out]
-text = HEAD.format(rows=ROWS, model=MODEL) + "".join("[[stage]]\n" + stage for stage in stages)
+left_out = {"sample", "rft", "outcome-nll", *(["sft"] if SFT else [])}
+stages = [text for text in stages if re.match(r'name = "(.*?)(-held-out)?"', text)[1] not in left_out]
+text = HEAD.format(rows=ROWS, model=MODEL) + "".join("[[stage]]\n" + stage for stage in stages).replace('"@rft"', '"@sft"')
 for sft in SFT:
     SETTINGS.pop("sft")
     text = text.replace('"@sft"', f'"{sft}"')
