@@ -98,7 +98,7 @@ fn step(model: &Model, pairs: &[Pair]) -> (i64, usize) {
     let mut computed = 0;
     for indices in micro_batches(&sizes, MICRO_BATCH) {
         let sequences: Vec<Sequence> = indices.iter().flat_map(|&i| pairs[i].clone()).collect();
-        let laid = Predicting::new(&sequences.iter().collect::<Vec<_>>(), model.device());
+        let laid = Predicting::new(&sequences.iter().collect::<Vec<_>>(), &[], model.device());
         computed += laid.layout.inputs.size()[0];
         let scored = model.score(&sequences, 1.0, Grad::Yes).expect("the sequences fit");
         let shape = |&i: &usize| PairShape {

@@ -102,7 +102,7 @@ fn trees_are_scored_and_differentiated_as_their_paths_alone() {
         let orders = [(0..18).collect::<Vec<usize>>(), (0..18).rev().collect()];
         for (order, checkpointing) in orders.iter().zip([false, true]) {
             let laid =
-                Predicting::new(&order.iter().map(|&i| &sequences[i]).collect::<Vec<_>>(), Device::Cpu);
+                Predicting::new(&order.iter().map(|&i| &sequences[i]).collect::<Vec<_>>(), &[], Device::Cpu);
             assert!(
                 laid.layout.inputs.size()[0] < total as i64 / 2,
                 "half of the tokens are shared at least"
@@ -192,7 +192,7 @@ fn preferences_over_trees_do_not_depend_on_how_they_are_batched() {
                 assert_eq!(batches.len(), 1);
                 let all: Vec<&Sequence> = batches[0].iter().flat_map(|&i| &pairs[i]).collect();
                 let planned: HashMap<usize, usize> = sizes.iter().flat_map(|s| s.segments.clone()).collect();
-                let laid = Predicting::new(&all, Device::Cpu).layout.inputs.size()[0] as usize;
+                let laid = Predicting::new(&all, &[], Device::Cpu).layout.inputs.size()[0] as usize;
                 assert_eq!(planned.values().sum::<usize>(), laid, "the budget counts what is laid");
             }
             let (batched, grads) = sum(&pairs, &batches);

@@ -17,8 +17,8 @@ pub struct Dpo {
     /// rows' `chosen` and `rejected` (for `kto` also `completion` and `label`), or from pairs of the rows' traces.
     pub online: bool,
     /// Write completions in chunks, by two adapters in turns, and pair what another chunk or another decision to stop would
-    /// have led to (Flow-DPO, arXiv 2410.22304): in the place of `[rollout]`, `[select.pairs]` and `[reward]`. Needs
-    /// `online = true` and `[policy.lora]`.
+    /// have led to (Flow-DPO, arXiv 2410.22304): in the place of `[rollout]`, `[select]` and `[reward]`, which are refused
+    /// beside it. Needs `online = true` and `[policy.lora]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flow: Option<Flow>,
     /// Which tokens of a pair count in the preference.

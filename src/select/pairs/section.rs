@@ -51,7 +51,7 @@ pub enum Kind {
     /// `min_gap`: the best leaf below the one, the worst below the other. Caps count pairs in the order of their gaps.
     Siblings,
     /// The row's own completion is better than each rollout that comes to another answer: rationales that were made to, by
-    /// `[rollout.remote]` or a column read by `[rollout.dataset]` (FRODO, arXiv 2402.13950; PODA, arXiv 2409.14495).
+    /// `[rollout.remote]` or a column read by `[rollout.dataset]` (FRODO, arXiv 2402.13950).
     GoldCounterfactual,
 }
 

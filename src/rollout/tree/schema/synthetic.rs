@@ -7,6 +7,9 @@ use crate::error::{Error, Result};
 use crate::rationale::number;
 use crate::rollout::{Fork, Vote};
 
+/// What is said to each question, a text a seed.
+pub(super) type Ask<'a> = dyn FnMut(&[Asked]) -> Result<Vec<Vec<String>>> + 'a;
+
 /// A path that is led to another mark.
 struct Turned<'a> {
     /// The path that it follows.
@@ -37,15 +40,10 @@ impl Turned<'_> {
 impl Trees<'_> {
     /// A wrong path of each tree all of whose paths come to the gold mark. `nodes` counts each tree's nodes, `ask` says why
     /// an altered reply is so.
-    pub(super) fn wrong(
-        &self,
-        paths: &[Path],
-        nodes: &mut [usize],
-        ask: &mut dyn FnMut(&[Asked]) -> Result<Vec<Vec<String>>>,
-    ) -> Result<Vec<Path>> {
+    pub(super) fn wrong(&self, paths: &[Path], nodes: &mut [usize], ask: &mut Ask) -> Result<Vec<Path>> {
         let mut all = Vec::new();
-        for tree in 0..self.prompts.len() {
-            all.extend(self.turned(tree, paths, nodes[tree])?);
+        for (tree, nodes) in nodes.iter().enumerate() {
+            all.extend(self.turned(tree, paths, *nodes)?);
         }
         for level in 0..self.depth() {
             let mut altered = Vec::new();
