@@ -131,22 +131,23 @@ fn frodo_teaches_a_writer_and_a_reader() {
 
 #[test]
 fn poda_contrasts_what_premises_turn_round() {
-    // The teacher reads the right letter off the question. Asked to alter it, it makes the next option right; the altered second
-    // question it then answers as if nothing had been altered, and of the third it forgets an option.
+    // The teacher reads the right letter off the question, and alters it as it is asked to; the second question it then answers as if
+    // nothing had been altered, and of the third it forgets an option.
     let url = server::serve(|received| {
         let body: Value = serde_json::from_str(&received.body).unwrap();
         let asked = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
         let number = asked.split("question ").nth(1).unwrap().split(' ').next().unwrap();
         let letter = asked.split("holds ").nth(1).unwrap().chars().next().unwrap();
-        let altering = asked.contains("Choose another one");
+        let altering = asked.split("so that (").nth(1).and_then(|rest| rest.chars().next());
         let says = |option: char| if option == letter { "follows" } else { "fails" };
-        let text = if altering {
-            let other = if letter == 'A' { 'B' } else { 'A' };
+        let text = if let Some(other) = altering {
             format!("question {number} now\nholds {other}\nThe answer is ({other}).")
         } else {
             let right = if number == "1" { 'A' } else { letter };
-            let last = if number == "2" { "" } else { "(C) fails\n" };
-            format!("(A) {}\n(B) {}\n{last}The answer is ({right}).", says('A'), says('B'))
+            let options = if number == "2" { "AB" } else { "ABC" };
+            let lines: String =
+                options.chars().map(|option| format!("({option}) {}\n", says(option))).collect();
+            format!("{lines}The answer is ({right}).")
         };
         let choice = json!({"message": {"content": text}, "finish_reason": "stop"});
         let choices: Vec<Value> = vec![choice; body["n"].as_u64().unwrap_or(1) as usize];
@@ -163,20 +164,22 @@ fn poda_contrasts_what_premises_turn_round() {
     let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=6"];
     run(&program, &sets).success();
     let traces = |stage: &str| lines(&program.out().join(format!("traces/{stage}.jsonl")));
-    assert_eq!((traces("annotated").len(), traces("altered").len()), (5, 5));
-    // Four of the five altered questions come to the option that was meant; each names the question that it alters.
+    assert_eq!((traces("annotated").len(), traces("altered").len()), (5, 10));
+    // Of each question's two wrong options four questions' come to what was meant; each names the question that it alters.
     let again = traces("reanswered");
     let of =
         |trace: &Value| (trace["counterfactual_of"].as_str().unwrap().to_string(), trace["answer"].clone());
-    let expected: Vec<_> = [1, 3, 4, 5].map(|line| (format!("rows:{line}"), json!("(B)"))).into();
+    let both = |line: i32| ["(B)", "(C)"].map(|answer| (format!("rows:{line}"), json!(answer)));
+    let expected: Vec<_> = [1, 3, 4, 5].into_iter().flat_map(both).collect();
     let mut found: Vec<_> = again.iter().map(of).collect();
-    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found.sort_by_key(|(id, answer)| (id.clone(), answer.to_string()));
     assert_eq!(found, expected);
-    let prompt = again[0]["prompt"].as_str().unwrap();
+    let to_b = again.iter().find(|trace| trace["answer"] == "(B)").unwrap();
+    let prompt = to_b["prompt"].as_str().unwrap();
     assert!(prompt.ends_with("now\nholds B\n(A) x\n(B) y\n(C) z"), "{prompt}");
     let contrast = of_stage(&program, "contrast");
     let (first, last) = (&contrast[0], &contrast[5]);
-    assert_eq!((number(first, "pairs/built"), number(first, "pairs/dropped/not_analysed")), (3.0, 1.0));
+    assert_eq!((number(first, "pairs/built"), number(first, "pairs/dropped/not_analysed")), (6.0, 2.0));
     assert!(number(last, "loss") < number(first, "loss"), "{first} {last}");
     assert!(number(last, "cosine/margins") > number(first, "cosine/margins"), "{first} {last}");
 }

@@ -2,6 +2,7 @@
 
 use super::{Fork, Group, Prompted, Rollout, Trace, conversation};
 use crate::data::Example;
+use crate::data::columns::letter;
 use crate::data::template::{environment, values};
 use crate::endpoint::{Client, Endpoint, Request};
 use crate::error::{Error, Result};
@@ -32,11 +33,21 @@ pub struct RemoteRollout {
     /// rubric where it has one (so that `path_label` knows it). It is left out where it comes to another answer than the
     /// trace.
     pub rewrite: bool,
+    /// Ask about each of a question's `choices` by itself, `size` completions for each: `user` has `choice` and `letter` of it
+    /// besides. Where it comes out empty, nothing is asked about that choice.
+    pub each_choice: bool,
 }
 
 impl Default for RemoteRollout {
     fn default() -> Self {
-        Self { endpoint: Endpoint::default(), size: 1, system: None, user: None, rewrite: false }
+        Self {
+            endpoint: Endpoint::default(),
+            size: 1,
+            system: None,
+            user: None,
+            rewrite: false,
+            each_choice: false,
+        }
     }
 }
 
@@ -67,17 +78,51 @@ impl RemoteRollout {
                     .into(),
             ));
         }
+        if self.each_choice && self.user.is_none() {
+            return Err(Error::Recipe(
+                "rollout.remote.each_choice: user must say what is asked; give it a user with {{ letter }} or {{ choice }}"
+                    .into(),
+            ));
+        }
         self.endpoint.validate("rollout.remote.endpoint")
     }
 
-    fn request(&self, prompted: &Prompted, asking: usize) -> Result<Request> {
+    /// What is asked of a prompt: one request, or one about each choice.
+    fn requests(&self, prompted: &Prompted, asking: usize) -> Result<Vec<Request>> {
         let example = &prompted.example;
-        let user = self.user.as_ref().map(|user| environment().render_str(user, values(example)));
-        let user = user.transpose().map_err(|error| {
+        if !self.each_choice {
+            return Ok(vec![self.request(prompted, self.filled(prompted, None)?, asking)]);
+        }
+        if example.choices.is_empty() {
+            return Err(Error::Data(format!(
+                "example {}: rollout.remote.each_choice asks about each of its `choices`, and it has none",
+                example.id
+            )));
+        }
+        let about = (0..example.choices.len()).map(|choice| self.filled(prompted, Some(choice)));
+        let asked: Vec<Option<String>> = about.collect::<Result<_>>()?;
+        let asked =
+            asked.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
+        Ok(asked.map(|user| self.request(prompted, user, asking)).collect())
+    }
+
+    /// The last turn, about one of the choices where that is said.
+    fn filled(&self, prompted: &Prompted, choice: Option<usize>) -> Result<Option<String>> {
+        let example = &prompted.example;
+        let mut known = values(example);
+        if let Some(choice) = choice {
+            known.insert("choice".into(), Value::from(example.choices[choice].as_str()));
+            known.insert("letter".into(), Value::from(letter(choice)));
+        }
+        let user = self.user.as_ref().map(|user| environment().render_str(user, known));
+        user.transpose().map_err(|error| {
             Error::Data(format!("example {}: rollout.remote.user cannot be filled in: {error}", example.id))
-        })?;
-        let messages = conversation(&example.prompt, self.system.as_deref(), user);
-        Ok(Request { messages, n: self.size, seed: None, max_tokens: None, attempt: asking })
+        })
+    }
+
+    fn request(&self, prompted: &Prompted, user: Option<String>, asking: usize) -> Request {
+        let messages = conversation(&prompted.example.prompt, self.system.as_deref(), user);
+        Request { messages, n: self.size, seed: None, max_tokens: None, attempt: asking }
     }
 }
 
@@ -93,15 +138,17 @@ pub fn ask(
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
-    let requests: Vec<Request> =
-        prompts.iter().map(|prompted| section.request(prompted, asking)).collect::<Result<_>>()?;
-    let answers = client.ask(&requests)?;
-    let group = |(prompted, answer): (&Prompted, crate::endpoint::Answer)| {
+    let asked: Vec<Vec<Request>> =
+        prompts.iter().map(|prompted| section.requests(prompted, asking)).collect::<Result<_>>()?;
+    let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
+    let mut answers = client.ask(&asked.concat())?.into_iter();
+    let group = |(prompted, count): (&Prompted, usize)| {
         let room = policy.context().saturating_sub(prompted.tokens.len());
         let written = |choice: &crate::endpoint::Choice| {
             Rollout::written(policy, &choice.text, choice.truncated, room, format)
         };
-        let rollouts: Result<Vec<Rollout>> = answer.choices.iter().map(written).collect();
+        let choices = answers.by_ref().take(count).flat_map(|answer| answer.choices);
+        let rollouts: Result<Vec<Rollout>> = choices.map(|choice| written(&choice)).collect();
         let rollouts = rollouts.map_err(|error| {
             Error::Data(format!(
                 "example {}: a completion of {} cannot be tokenised: {error}",
@@ -110,7 +157,7 @@ pub fn ask(
         })?;
         Ok(Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts })
     };
-    let groups: Vec<Group> = prompts.iter().zip(answers).map(group).collect::<Result<_>>()?;
+    let groups: Vec<Group> = prompts.iter().zip(counts).map(group).collect::<Result<_>>()?;
     if !section.rewrite {
         return Ok((groups, None));
     }
@@ -181,6 +228,7 @@ mod tests {
         };
         assert!(message("size = 0").contains("rollout.remote.size = 0"));
         assert!(message("user = '{{'").contains("rollout.remote.user"));
+        assert!(message("each_choice = true").contains("rollout.remote.each_choice: user must say"));
         assert!(message("rewrite = true").contains("rollout.remote.rewrite: user must show"));
         let nowhere = RemoteRollout::default().validate().unwrap_err().to_string();
         assert!(nowhere.contains("rollout.remote.endpoint.url"));
