@@ -1,6 +1,6 @@
 """Best of n, weighted vote and majority from the traces of recipes/logic-orm.toml's last two stages, and the class balance of
-what its two reward models learned from. Every n is the mean over draws of n of the 16 chains of each question, with the
-half-width of a 95 % interval over questions. Standard library only. Run: python best_of_n.py RUN
+what its two reward models learned from. Every n is the mean over draws of n of the 8 chains of each question, with the half-width
+of a 95 % interval over questions. Standard library only. Run: python best_of_n.py RUN > seed-SEED.jsonl
 """
 
 import collections
@@ -53,34 +53,48 @@ def best(chains):
     return max(chains, key=lambda chain: chain[2])[1]
 
 
+KINDS = {"majority": majority, "best": best, "weighted": weighted}
+
+
 def auroc(chains):
     good, bad = ([score for _, is_good, score in chains if is_good == kind] for kind in (True, False))
     won = sum((g > b) + 0.5 * (g == b) for g in good for b in bad)
     return won / (len(good) * len(bad)) if good and bad else float("nan")
 
 
-def accuracy(questions, choose, count, draw):
-    shares = []
-    for chains in questions.values():
-        draws = [choose(draw.sample(chains, count)) for _ in range(DRAWS if count < len(chains) else 1)]
-        shares.append(statistics.mean(draws))
-    return statistics.mean(shares), 1.96 * statistics.stdev(shares) / len(shares) ** 0.5
+def shares(questions, choose, count):
+    """Of each question, the share of draws of `count` chains whose choice is right."""
+    draw = random.Random(count)
+    repeat = DRAWS if count < max(map(len, questions.values())) else 1
+    return [statistics.mean(choose(draw.sample(chains, count)) for _ in range(repeat)) for chains in questions.values()]
+
+
+def interval(values):
+    return [round(statistics.mean(values), 4), round(1.96 * statistics.stdev(values) / len(values) ** 0.5, 4)]
+
+
+def balance(chains):
+    """Right and wrong chains, and both by the question's answer."""
+    counts = collections.Counter((trace["answer"], right(trace)) for trace in chains)
+    of = lambda pick: sum(number for key, number in counts.items() if pick(key))
+    out = {"chains": len(chains), "right": of(lambda key: key[1]), "wrong": of(lambda key: not key[1])}
+    return out | {answer: {"right": counts[answer, True], "wrong": counts[answer, False]} for answer in "TF"}
 
 
 def main():
-    cot, fooled = traces("cot"), traces("fooled")
-    count = lambda all: {"chains": len(all), "right": sum(map(right, all))}
-    print(json.dumps({"cot": count(cot), "echo": count(traces("echo")), "fooled": count(fooled)}))
+    cot, echo, fooled = traces("cot"), traces("echo"), traces("fooled")
+    print(json.dumps({"cot": balance(cot), "echo": balance(echo), "fooled": balance(fooled), "both": balance(cot + fooled)}))
     for name in ("cot", "echo"):
-        chains = scored(f"scored-by-{name}", "process")
-        print(json.dumps({"orm": name, "questions": len(chains), "auroc": auroc(sum(chains.values(), []))}))
-        for n in (1, 2, 4, 8, 16):
-            draw = random.Random(n)
-            line = {"orm": name, "n": n}
-            for kind, choose in [("majority", majority), ("best", best), ("weighted", weighted)]:
-                mean, half = accuracy(chains, choose, n, draw)
-                line[kind], line[kind + "_half"] = round(mean, 4), round(half, 4)
-            print(json.dumps(line))
+        questions = scored(f"scored-by-{name}", "process")
+        chains = sum(questions.values(), [])
+        agree = statistics.mean((score >= 0.5) == good for _, good, score in chains)
+        told = {"questions": len(questions), "right": statistics.mean(good for _, good, _ in chains)}
+        print(json.dumps({"orm": name, **told, "accuracy": agree, "auroc": auroc(chains)}))
+        for n in (1, 2, 4, 8):
+            found = {kind: shares(questions, choose, n) for kind, choose in KINDS.items()}
+            gain = [best - voted for best, voted in zip(found["best"], found["majority"])]
+            line = {kind: interval(values) for kind, values in found.items()} | {"best_over_majority": interval(gain)}
+            print(json.dumps({"orm": name, "n": n} | line))
 
 
 if __name__ == "__main__":
