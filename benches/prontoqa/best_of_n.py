@@ -22,12 +22,19 @@ def right(trace):
     return trace["predicted"] is not None and trace["predicted"].strip() == trace["answer"]
 
 
-def scored(stage, key):
-    """Question -> its chains as (answer, right, score)."""
-    out = collections.defaultdict(list)
-    for trace in traces(stage):
-        question = trace.get("question")
-        out[question].append((trace["predicted"], right(trace), trace["scores"][key]))
+def once(traces):
+    """Of each row, its last trace: a stage's last step is filled up with rows that it has had."""
+    return list({trace["example"]: trace for trace in traces}.values())
+
+
+def scored():
+    """By reward model: question -> its first eight chains as (answer, right, score), in one order for both."""
+    again = {trace["example"]: trace["scores"]["process"] for trace in traces("scored-by-echo")}
+    out = {"cot": collections.defaultdict(list), "echo": collections.defaultdict(list)}
+    for trace in traces("scored-by-cot"):
+        if len(out["cot"][trace["question"]]) < 8:
+            for name, score in [("cot", trace["scores"]["process"]), ("echo", again[trace["id"]])]:
+                out[name][trace["question"]].append((trace["predicted"], right(trace), score))
     return out
 
 
@@ -62,6 +69,13 @@ def auroc(chains):
     return won / (len(good) * len(bad)) if good and bad else float("nan")
 
 
+def bootstrap(names, figure):
+    """95 % interval of a figure of some questions' chains, over questions."""
+    draw = random.Random(0)
+    found = sorted(figure(draw.choices(names, k=len(names))) for _ in range(DRAWS))
+    return [round(found[int(DRAWS * share)], 4) for share in (0.025, 0.975)]
+
+
 def shares(questions, choose, count):
     """Of each question, the share of draws of `count` chains whose choice is right."""
     draw = random.Random(count)
@@ -82,19 +96,23 @@ def balance(chains):
 
 
 def main():
-    cot, echo, fooled = traces("cot"), traces("echo"), traces("fooled")
+    cot, echo, fooled = traces("cot"), traces("echo"), once(traces("fooled"))
     print(json.dumps({"cot": balance(cot), "echo": balance(echo), "fooled": balance(fooled), "both": balance(cot + fooled)}))
-    for name in ("cot", "echo"):
-        questions = scored(f"scored-by-{name}", "process")
+    found = scored()
+    ranked = lambda name, picked: auroc(sum((found[name][question] for question in picked), []))
+    for name, questions in found.items():
         chains = sum(questions.values(), [])
         agree = statistics.mean((score >= 0.5) == good for _, good, score in chains)
-        told = {"questions": len(questions), "right": statistics.mean(good for _, good, _ in chains)}
-        print(json.dumps({"orm": name, **told, "accuracy": agree, "auroc": auroc(chains)}))
+        told = {"questions": len(questions), "right": round(statistics.mean(good for _, good, _ in chains), 4)}
+        told |= {"accuracy": round(agree, 4), "auroc": round(auroc(chains), 4)}
+        print(json.dumps({"orm": name, **told, "auroc_interval": bootstrap(list(questions), lambda picked: ranked(name, picked))}))
         for n in (1, 2, 4, 8):
-            found = {kind: shares(questions, choose, n) for kind, choose in KINDS.items()}
-            gain = [best - voted for best, voted in zip(found["best"], found["majority"])]
-            line = {kind: interval(values) for kind, values in found.items()} | {"best_over_majority": interval(gain)}
+            rates = {kind: shares(questions, choose, n) for kind, choose in KINDS.items()}
+            gain = [best - voted for best, voted in zip(rates["best"], rates["majority"])]
+            line = {kind: interval(values) for kind, values in rates.items()} | {"best_over_majority": interval(gain)}
             print(json.dumps({"orm": name, "n": n} | line))
+    gain = bootstrap(list(found["cot"]), lambda picked: ranked("echo", picked) - ranked("cot", picked))
+    print(json.dumps({"auroc_gain_interval": gain}))
 
 
 if __name__ == "__main__":

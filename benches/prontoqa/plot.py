@@ -1,5 +1,5 @@
-"""Draws by-n.svg, accuracy on held-out questions against the number of chains, from seed-*.jsonl, which best_of_n.py prints: the mean over
-seeds, and each seed's points. Standard library only. Run: python plot.py
+"""Draws by-n.svg, accuracy on held-out questions against the number of chains, from seed-*.jsonl, which best_of_n.py prints: the
+mean over seeds, and each seed's points. Standard library only. Run: python plot.py
 """
 
 import collections
@@ -32,7 +32,8 @@ for row, (orm, kind, title, colour) in enumerate(LINES):
     means = [(n, statistics.mean(found[orm, kind, n])) for n in numbers]
     place = " ".join(f"{x(n):.1f},{y(mean):.1f}" for n, mean in means)
     out.append(f'<polyline points="{place}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    out += [f'<circle cx="{x(n):.1f}" cy="{y(value):.1f}" r="2.5" fill="{colour}"/>' for n in numbers for value in found[orm, kind, n]]
+    points = [(n, value) for n in numbers for value in found[orm, kind, n]]
+    out += [f'<circle cx="{x(n):.1f}" cy="{y(value):.1f}" r="2.5" fill="{colour}"/>' for n, value in points]
     out.append(f'<text x="{LEFT + WIDTH + 12}" y="{TOP + 16 + 18 * row}" fill="{colour}">{title}</text>')
 size = f'width="{LEFT + WIDTH + 250}" height="{TOP + HEIGHT + 30}"'
 style = 'font-family="sans-serif" font-size="12"'
