@@ -22,7 +22,7 @@ pub use explore::From;
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loss;
-use crate::model::{Grad, Model, Sequence};
+use crate::model::{Grad, Model, Scored, Sequence};
 use crate::policy::Refresh;
 use crate::rollout::{Group, Trace};
 use serde::{Deserialize, Serialize};
@@ -208,16 +208,18 @@ pub struct Pass<'a, Item> {
 
 impl<Item> Pass<'_, Item> {
     /// Learns by `loss`: the *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
-    /// `[completion tokens]` of their sequences, those of all items, end to end.
-    pub fn by_logprobs<L: Lesson<Item = Item>>(
+    /// `[completion tokens]` of their sequences, those of all items, end to end, and the states at `places` of each (none
+    /// read where none are given).
+    pub fn by_scores<L: Lesson<Item = Item>>(
         self,
         lesson: &L,
-        loss: impl FnOnce(&L, &[&Item], &Tensor, &Tensor, &mut Metrics) -> Result<Tensor>,
+        places: &[&[usize]],
+        loss: impl FnOnce(&L, &[&Item], &Scored, &mut Metrics) -> Result<Tensor>,
     ) -> Result<f64> {
         let sequences =
             self.items.iter().flat_map(|item| lesson.sequences(item)).cloned().collect::<Vec<_>>();
-        let scored = self.model.score(&sequences, self.temperature, Grad::Yes)?;
-        let loss = loss(lesson, self.items, &scored.logprobs, &scored.entropy, self.metrics)? / self.weight;
+        let scored = self.model.score_and_read(&sequences, places, self.temperature, Grad::Yes)?;
+        let loss = loss(lesson, self.items, &scored, self.metrics)? / self.weight;
         let value = loss.double_value(&[]);
         scored.backward(&loss)?;
         Ok(value)
@@ -281,7 +283,7 @@ pub trait Lesson {
 }
 
 /// −Σ log p of completions that are learned whole, from their log-probabilities end to end.
-fn imitation(logprobs: &Tensor, entropy: &Tensor, metrics: &mut Metrics) -> Tensor {
+fn imitation(Scored { logprobs, entropy, .. }: &Scored, metrics: &mut Metrics) -> Tensor {
     metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
     loss::nll(logprobs, &logprobs.ones_like())
 }

@@ -13,7 +13,7 @@ use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::contrast::{contrast, pooled, similarity};
-use crate::model::{Grad, Scored, Sequence};
+use crate::model::{Scored, Sequence};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -151,13 +151,8 @@ impl Lesson for Contrast {
     }
 
     fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        let sequences: Vec<Sequence> = pass.items.iter().flat_map(|item| &item.sequences).cloned().collect();
         let places: Vec<&[usize]> =
             pass.items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
-        let scored = pass.model.score_and_read(&sequences, &places, pass.temperature, Grad::Yes)?;
-        let loss = self.sum(pass.items, &scored, pass.metrics) / pass.weight;
-        let value = loss.double_value(&[]);
-        scored.backward(&loss)?;
-        Ok(value)
+        pass.by_scores(self, &places, |lesson, items, scored, metrics| Ok(lesson.sum(items, scored, metrics)))
     }
 }

@@ -23,7 +23,7 @@ use super::{Batch, Context, Lesson, Pass, Update};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
-use crate::model::Sequence;
+use crate::model::{Scored, Sequence};
 use crate::rollout::Group;
 use alarm::Falling;
 use std::collections::HashMap;
@@ -202,7 +202,7 @@ impl Lesson for Dpo {
     }
 
     fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_logprobs(self, Self::loss)
+        pass.by_scores(self, &[], Self::loss)
     }
 
     fn finish(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<()> {
@@ -226,13 +226,8 @@ impl Lesson for Dpo {
 }
 
 impl Dpo {
-    fn loss(
-        &self,
-        items: &[&Item],
-        logprobs: &Tensor,
-        entropy: &Tensor,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
+    fn loss(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
+        let Scored { logprobs, entropy, .. } = scored;
         metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
         Ok(if self.loss.unpaired() {
             self.label_loss(items, logprobs, metrics)

@@ -16,7 +16,7 @@ use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::policy::PolicyTokens;
-use crate::model::Sequence;
+use crate::model::{Scored, Sequence};
 use crate::reward::column;
 use crate::rollout::{Group, Rollout};
 use crate::seed;
@@ -249,7 +249,7 @@ impl Lesson for Grpo {
     }
 
     fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_logprobs(self, Self::loss)
+        pass.by_scores(self, &[], Self::loss)
     }
 
     fn position(&self) -> Option<Value> {
@@ -267,13 +267,8 @@ impl Lesson for Grpo {
 }
 
 impl Grpo {
-    fn loss(
-        &self,
-        items: &[&Item],
-        logprobs: &Tensor,
-        entropy: &Tensor,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
+    fn loss(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
+        let Scored { logprobs, entropy, .. } = scored;
         let device = logprobs.device();
         let lengths: Vec<usize> = items.iter().map(|item| item.length()).collect();
         let flat = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);

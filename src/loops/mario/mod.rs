@@ -13,7 +13,7 @@ use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss;
-use crate::model::Sequence;
+use crate::model::{Scored, Sequence};
 use crate::rollout::{Group, Prompted, Trace, dataset};
 use crate::seed;
 use std::collections::HashMap;
@@ -195,20 +195,15 @@ impl Lesson for Mario {
     }
 
     fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_logprobs(self, Self::loss)
+        pass.by_scores(self, &[], Self::loss)
     }
 }
 
 impl Mario {
     /// Σ over the completions' tokens of −log p + coefficient · KL − coefficient · entropy; control tokens are not
     /// learned.
-    fn loss(
-        &self,
-        items: &[&Item],
-        logprobs: &Tensor,
-        entropy: &Tensor,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
+    fn loss(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
+        let Scored { logprobs, entropy, .. } = scored;
         let count = logprobs.size()[0] as f64;
         let mut loss = loss::nll(logprobs, &logprobs.ones_like());
         metrics.add("nll", loss.double_value(&[]) / count, count);

@@ -6,7 +6,7 @@ use super::{Batch, Context, Lesson, Pass, candidate, imitation};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::model::Sequence;
+use crate::model::{Scored, Sequence};
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
 use crate::select::reduce::Reduce;
@@ -121,18 +121,12 @@ impl Lesson for Sft {
     }
 
     fn learn(&self, pass: Pass<Sequence>) -> Result<f64> {
-        pass.by_logprobs(self, Self::loss)
+        pass.by_scores(self, &[], Self::loss)
     }
 }
 
 impl Sft {
-    fn loss(
-        &self,
-        _: &[&Sequence],
-        logprobs: &Tensor,
-        entropy: &Tensor,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
-        Ok(imitation(logprobs, entropy, metrics))
+    fn loss(&self, _: &[&Sequence], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
+        Ok(imitation(scored, metrics))
     }
 }

@@ -4,7 +4,7 @@ use crate::data::order;
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::{Batch, Context, Lesson, Pass, imitation};
-use crate::model::Sequence;
+use crate::model::{Scored, Sequence};
 use tch::Tensor;
 
 /// The sequences that a round learns, in an order of their own.
@@ -35,18 +35,12 @@ impl Lesson for Taught {
     }
 
     fn learn(&self, pass: Pass<Sequence>) -> Result<f64> {
-        pass.by_logprobs(self, Self::loss)
+        pass.by_scores(self, &[], Self::loss)
     }
 }
 
 impl Taught {
-    fn loss(
-        &self,
-        _: &[&Sequence],
-        logprobs: &Tensor,
-        entropy: &Tensor,
-        metrics: &mut Metrics,
-    ) -> Result<Tensor> {
-        Ok(imitation(logprobs, entropy, metrics))
+    fn loss(&self, _: &[&Sequence], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
+        Ok(imitation(scored, metrics))
     }
 }
