@@ -41,7 +41,7 @@ SETTINGS = {
     "rft-again": ["run.steps=30", "optim.lr=2e-5"],
 }
 for arm in ("outcome", "first-error", "siblings"):
-    SETTINGS[arm] = ["run.steps=30", "optim.lr=5e-6", "loop.dpo.loss.beta=0.1"]
+    SETTINGS[arm] = ["run.steps=30", "optim.lr=5e-5", "loop.dpo.loss.beta=0.1"]
 
 recipe = (pathlib.Path(__file__).parents[2] / "recipes/preference-ladder.toml").read_text()
 stages = re.split(r"^\[\[stage\]\]\n", recipe, flags=re.MULTILINE)[1:]
