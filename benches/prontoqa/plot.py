@@ -1,4 +1,4 @@
-"""Draws by-n.svg, accuracy on held-out questions against the number of chains, from seed-*.jsonl, which best_of_n.py prints: the
+"""Draws by-n.svg, accuracy on held-out questions against the number of chains, from reader-*.jsonl, which best_of_n.py prints: the
 mean over seeds, and each seed's points. Standard library only. Run: python plot.py
 """
 
@@ -14,7 +14,7 @@ LINES = [("cot", "majority", "majority vote", "#888888"), ("cot", "best", "best 
 WIDTH, HEIGHT, LEFT, TOP = 420, 260, 50, 20
 
 found = collections.defaultdict(list)
-for path in sorted(HERE.glob("seed-*.jsonl")):
+for path in sorted(HERE.glob("reader-*.jsonl")):
     for line in map(json.loads, path.read_text().splitlines()):
         for kind in ("majority", "best", "weighted"):
             if kind in line:
