@@ -127,14 +127,17 @@ impl Grpo {
         references: &[Option<Vec<f32>>],
         weights: &[(String, f64)],
     ) -> Vec<Outcome> {
-        let mut references = references.iter();
+        let mut rest = references;
         let outcome = |group: &Group| {
-            let rollouts = group.rollouts.iter().zip(references.by_ref());
+            let (own, others) = rest.split_at(group.rollouts.len());
+            rest = others;
             let kl = |(rollout, reference): (&Rollout, &Option<Vec<f32>>)| {
                 reference.as_ref().map(|reference| self.kl.estimator.sum(&rollout.logprobs, reference))
             };
-            let kls: Option<Vec<f64>> = rollouts.map(kl).collect();
-            self.outcome(group, weights, kls.filter(|_| self.kl.place == KlPlace::Reward).as_deref())
+            let in_reward = self.kl.place == KlPlace::Reward;
+            let kls: Option<Vec<f64>> =
+                if in_reward { group.rollouts.iter().zip(own).map(kl).collect() } else { None };
+            self.outcome(group, weights, kls.as_deref())
         };
         groups.iter().map(outcome).collect()
     }
