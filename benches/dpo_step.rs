@@ -84,7 +84,10 @@ fn told_apart(pairs: &[Pair], shared: Shared) -> Vec<Pair> {
     for (index, sequence) in pairs.iter_mut().flatten().enumerate() {
         match shared {
             Shared::Nothing => sequence.tokens[0] = 41_000 + index as u32,
-            Shared::Prompt => sequence.tokens[sequence.prompt] = 41_000 + index as u32,
+            Shared::Prompt => {
+                let first = sequence.prompt().len();
+                sequence.tokens[first] = 41_000 + index as u32;
+            }
             Shared::Beginnings => {}
         }
     }
@@ -94,7 +97,7 @@ fn told_apart(pairs: &[Pair], shared: Shared) -> Vec<Pair> {
 /// Forward and backward over all pairs; tokens computed, and those of the sequences.
 fn step(model: &Model, pairs: &[Pair]) -> (i64, usize) {
     let loss = PreferenceLoss::default();
-    let sizes = sizes(&pairs.iter().map(|pair| pair.as_slice()).collect::<Vec<_>>());
+    let sizes = sizes(pairs.iter().map(|pair| (pair.as_slice(), &[][..])));
     let mut computed = 0;
     for indices in micro_batches(&sizes, MICRO_BATCH) {
         let sequences: Vec<Sequence> = indices.iter().flat_map(|&i| pairs[i].clone()).collect();
@@ -102,8 +105,8 @@ fn step(model: &Model, pairs: &[Pair]) -> (i64, usize) {
         computed += laid.layout.inputs.size()[0];
         let scored = model.score(&sequences, 1.0, Grad::Yes).expect("the sequences fit");
         let shape = |&i: &usize| PairShape {
-            chosen: pairs[i][0].completion(),
-            rejected: pairs[i][1].completion(),
+            chosen: pairs[i][0].learned(),
+            rejected: pairs[i][1].learned(),
             rationale: 0,
             weight: 1.0,
             margin: 0.0,

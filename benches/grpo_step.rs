@@ -53,8 +53,7 @@ fn step(model: &Model, adamw: &mut AdamW) -> f64 {
         .collect();
     let loss = PolicyLoss::default();
     let total = rollouts.len() * smollm2::NEW_TOKENS;
-    let sizes =
-        sizes(&rollouts.iter().map(|(sequence, ..)| std::slice::from_ref(sequence)).collect::<Vec<_>>());
+    let sizes = sizes(rollouts.iter().map(|(sequence, ..)| (std::slice::from_ref(sequence), &[][..])));
     for indices in micro_batches(&sizes, MICRO_BATCH) {
         let batch: Vec<&(Sequence, Vec<f32>, f32)> = indices.iter().map(|&i| &rollouts[i]).collect();
         let sequences: Vec<Sequence> = batch.iter().map(|(sequence, ..)| sequence.clone()).collect();

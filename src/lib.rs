@@ -8,6 +8,7 @@
 //! ```
 
 pub mod error;
+pub mod section;
 pub mod seed;
 
 pub mod rationale;

@@ -31,9 +31,14 @@ fn gradients(model: &Model) -> BTreeMap<String, Tensor> {
 #[test]
 fn states_and_log_probabilities_come_of_one_pass() {
     let shared: Vec<u32> = (0..40).map(|token| token % 20).collect();
-    let sequences =
-        [Sequence::new(&shared, &[3, 4, 5]), Sequence::new(&shared, &[6, 7]), Sequence::new(&[1], &[2, 3])];
-    let places: [&[usize]; 3] = [&[2, 40, 41], &[], &[1]];
+    let sequences = [
+        Sequence::new(&shared, &[3, 4, 5]),
+        Sequence::new(&shared, &[6, 7]),
+        Sequence::new(&[1], &[2, 3]),
+        Sequence::read_only(vec![4, 9, 2]),
+    ];
+    // The last token of a sequence too, and one of which nothing is learned.
+    let places: [&[usize]; 4] = [&[2, 40, 42], &[], &[1], &[2]];
     for checkpointing in [false, true] {
         let model = model(checkpointing);
         let both = model.score_and_read(&sequences, &places, 1.0, Grad::Yes).unwrap();
@@ -54,7 +59,7 @@ fn states_and_log_probabilities_come_of_one_pass() {
             assert!(far < 1e-4 * (1.0 + expected.abs().max().double_value(&[])), "{name}: {far}");
         }
     }
-    let message = model(false).score_and_read(&sequences, &[&[42]], 1.0, Grad::No).unwrap_err().to_string();
+    let message = model(false).score_and_read(&sequences, &[&[43]], 1.0, Grad::No).unwrap_err().to_string();
     assert!(message.contains("a place to read"), "{message}");
 }
 

@@ -39,7 +39,10 @@ fn sequences() -> Vec<Sequence> {
     [(40, 8), (33, 5), (64, 20), (12, 1)]
         .iter()
         .enumerate()
-        .map(|(k, &(n, prompt))| Sequence { tokens: tokens(n, k as u32), prompt })
+        .map(|(k, &(n, prompt))| {
+            let tokens = tokens(n, k as u32);
+            Sequence::new(&tokens[..prompt], &tokens[prompt..])
+        })
         .collect()
 }
 

@@ -37,7 +37,7 @@ impl Expected {
     }
 
     fn sequence(&self) -> Sequence {
-        Sequence { tokens: self.tokens(), prompt: PROMPT }
+        learned_from(self.tokens(), PROMPT)
     }
 
     fn gradients(&self) -> impl Iterator<Item = (&str, &Tensor)> {
@@ -166,7 +166,7 @@ fn bf16_is_as_exact_as_transformers_is() {
         for turn in 0..8u32 {
             // Another sequence each time: the fixture's ids (3 to 63) moved on around their circle.
             let tokens: Vec<u32> = expected.tokens().iter().map(|t| 3 + (t - 3 + 7 * turn) % 61).collect();
-            let sequence = [Sequence { tokens, prompt: PROMPT }];
+            let sequence = [learned_from(tokens, PROMPT)];
             half.chunk = if turn % 2 == 0 { usize::MAX } else { 4 * 64 };
             let scores = |model: &Model| model.score(&sequence, TEMPERATURE, Grad::No).unwrap().logprobs;
             assert_eq!(scores(&half).kind(), Kind::Float);
@@ -194,9 +194,9 @@ fn batches_change_nothing() {
         let (model, expected) = (load(name, Kind::Float), Expected::of(name));
         model.train_all();
         let tokens = expected.tokens();
-        let cut = |from: usize, to: usize, prompt| Sequence { tokens: tokens[from..to].to_vec(), prompt };
+        let cut = |from: usize, to: usize, prompt| learned_from(tokens[from..to].to_vec(), prompt);
         let batch = [cut(0, 40, 5), cut(7, 20, 3), cut(3, 9, 6), cut(30, 31, 1), cut(10, 12, 1)];
-        let lengths: Vec<i64> = batch.iter().map(|s| s.completion() as i64).collect();
+        let lengths: Vec<i64> = batch.iter().map(|s| s.learned() as i64).collect();
         assert_eq!(lengths, [35, 10, 0, 0, 1], "one empty completion, one prompt alone");
 
         let together = model.score(&batch, TEMPERATURE, Grad::No).unwrap().logprobs;
@@ -205,7 +205,7 @@ fn batches_change_nothing() {
             let one = std::slice::from_ref(sequence);
             let alone = model.score(one, TEMPERATURE, Grad::No).unwrap().logprobs;
             assert!(alone.allclose(&part, 1e-5, 1e-5, false), "{name}");
-            if sequence.completion() > 0 {
+            if sequence.learned() > 0 {
                 for (parameter, grad) in gradients(&model, one, &alone.ones_like()) {
                     let sum = summed.remove(&parameter).map_or(grad.copy(), |sum| sum + grad);
                     summed.insert(parameter, sum);
@@ -241,16 +241,16 @@ fn a_shared_prompt_changes_nothing() {
         let weights = |n: usize| Tensor::arange(n as i64, (Kind::Float, Device::Cpu)) + 1.0;
         let mut alone: HashMap<String, Tensor> = HashMap::new();
         let mut logprobs = Vec::new();
-        for sequence in batch.iter().filter(|s| s.completion() > 0) {
+        for sequence in batch.iter().filter(|s| s.learned() > 0) {
             let sequence = std::slice::from_ref(sequence);
             logprobs.push(model.score(sequence, TEMPERATURE, Grad::No).unwrap().logprobs);
-            for (parameter, grad) in gradients(&model, sequence, &weights(sequence[0].completion())) {
+            for (parameter, grad) in gradients(&model, sequence, &weights(sequence[0].learned())) {
                 let sum = alone.remove(&parameter).map_or(grad.copy(), |sum| sum + grad);
                 alone.insert(parameter, sum);
             }
         }
         let logprobs = Tensor::cat(&logprobs, 0);
-        let slopes: Vec<Tensor> = batch.iter().map(|s| weights(s.completion())).collect();
+        let slopes: Vec<Tensor> = batch.iter().map(|s| weights(s.learned())).collect();
         for checkpointing in [false, true] {
             model.checkpointing = checkpointing;
             let together = model.score(&batch, TEMPERATURE, Grad::Yes).unwrap().logprobs;
@@ -360,4 +360,8 @@ fn transformers_loads_what_is_saved() {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), MODELS.len() + 1);
+}
+
+fn learned_from(tokens: Vec<u32>, prompt: usize) -> Sequence {
+    Sequence::new(&tokens[..prompt], &tokens[prompt..])
 }

@@ -41,8 +41,8 @@ fn trees(salt: u64, count: usize) -> Vec<Sequence> {
                 0 => vec![],
                 earlier => {
                     let other = &all[first + draw(&[tree, path, 1000], earlier) as usize];
-                    let cut = draw(&[tree, path, 1001], other.completion() as u64 + 1) as usize;
-                    other.tokens[other.prompt..other.prompt + cut].to_vec()
+                    let cut = draw(&[tree, path, 1001], other.learned() as u64 + 1) as usize;
+                    other.completion()[..cut].to_vec()
                 }
             };
             let own = tokens(tree, path, 1 + draw(&[tree, path, 1002], 45));
@@ -72,7 +72,7 @@ fn assert_close(ours: &Tensor, dense: &Tensor, what: &str) {
 /// Numbers between −1 and 1, one a completion token, so that every token's gradient is told apart.
 fn slopes(sequences: &[Sequence]) -> Vec<Tensor> {
     let slope = |(i, s): (usize, &Sequence)| {
-        (Tensor::arange(s.completion() as i64, (Kind::Float, Device::Cpu)) * 0.7 + i as f64).sin()
+        (Tensor::arange(s.learned() as i64, (Kind::Float, Device::Cpu)) * 0.7 + i as f64).sin()
     };
     sequences.iter().enumerate().map(slope).collect()
 }
@@ -128,8 +128,8 @@ fn pairs(sequences: &[Sequence]) -> Vec<[Sequence; 2]> {
 /// The sigmoid loss of some pairs, with an NLL term, from the log-probabilities of their tokens.
 fn preference(pairs: &[&[Sequence; 2]], logprobs: &Tensor) -> Tensor {
     let shape = |pair: &&[Sequence; 2]| PairShape {
-        chosen: pair[0].completion(),
-        rejected: pair[1].completion(),
+        chosen: pair[0].learned(),
+        rejected: pair[1].learned(),
         rationale: 0,
         weight: 1.0,
         margin: 0.0,
@@ -160,7 +160,7 @@ fn prefer_alone(model: &Model, pair: &[Sequence; 2]) -> f64 {
     let leaf = Tensor::cat(&known, 0).set_requires_grad(true);
     let loss = preference(&[pair], &leaf);
     loss.backward();
-    let slopes = leaf.grad().split_with_sizes(pair.each_ref().map(|one| one.completion() as i64), 0);
+    let slopes = leaf.grad().split_with_sizes(pair.each_ref().map(|one| one.learned() as i64), 0);
     for (one, slope) in pair.iter().zip(&slopes) {
         let scored = score(one, Grad::Yes);
         let sum = (&scored.logprobs * slope).sum(Kind::Float);
@@ -186,7 +186,7 @@ fn preferences_over_trees_do_not_depend_on_how_they_are_batched() {
     for budget in [1, 200, 350, 100_000] {
         for _ in 0..2 {
             pairs.reverse();
-            let sizes = sizes(&pairs.iter().map(|pair| pair.as_slice()).collect::<Vec<_>>());
+            let sizes = sizes(pairs.iter().map(|pair| (pair.as_slice(), &[][..])));
             let batches = micro_batches(&sizes, budget);
             if budget == 100_000 {
                 assert_eq!(batches.len(), 1);
@@ -208,7 +208,8 @@ fn states_are_read_as_those_of_sequences_alone() {
     let model = model();
     let sequences = trees(3, 6);
     let tokens: Vec<&[u32]> = sequences.iter().map(|s| s.tokens.as_slice()).collect();
-    let places: Vec<Vec<usize>> = sequences.iter().map(|s| vec![s.prompt - 1, s.tokens.len() - 1]).collect();
+    let places: Vec<Vec<usize>> =
+        sequences.iter().map(|s| vec![s.prompt().len() - 1, s.tokens.len() - 1]).collect();
     let places: Vec<&[usize]> = places.iter().map(Vec::as_slice).collect();
     let read = |which: std::ops::Range<usize>| {
         let read = model.read(&tokens[which.clone()], &places[which], Grad::Yes).unwrap();

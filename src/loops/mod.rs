@@ -171,7 +171,7 @@ pub struct Batch<Item> {
 impl Batch<Sequence> {
     /// Completions from elsewhere that are learned whole, in one update that their tokens weigh; no update without any.
     fn of_completions(items: Vec<Sequence>) -> Self {
-        let weight = items.iter().map(Sequence::completion).sum::<usize>() as f64;
+        let weight = items.iter().map(Sequence::learned).sum::<usize>() as f64;
         let all = (!items.is_empty()).then(|| Update { items: (0..items.len()).collect(), weight });
         Self {
             items,

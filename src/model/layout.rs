@@ -18,7 +18,7 @@ pub struct Layout {
     pub packed: Packed,
 }
 
-/// A layout for completions, with the token that each row predicts: a row for each token of each, in their order, but
+/// A layout for learned tokens, with the token that each row predicts: a row for each of them, in their order, but
 /// one for all that predict the same token after the same ones. Behind them a row for each place that is only read.
 #[derive(Debug)]
 pub struct Predicting {
@@ -26,24 +26,26 @@ pub struct Predicting {
     pub layout: Layout,
     /// The token that each row predicts, `[predicting rows]`.
     pub targets: Tensor,
-    /// The row of each completion token, `[completion tokens]`, sequence by sequence; none where it is its own number.
+    /// The row of each learned token, `[learned tokens]`, sequence by sequence; none where it is its own number.
     pub row_of: Option<Tensor>,
 }
 
 impl Predicting {
-    /// Lays out `sequences`, none of which has an empty completion. A sequence's last token predicts nothing that is
-    /// asked for, so it is not fed, and no place of `read`, by sequence, may be its.
+    /// Lays out `sequences`, of each what its learned tokens and its places of `read` need: at least one token.
     pub fn new(sequences: &[&Sequence], read: &[&[usize]], device: Device) -> Self {
-        let fed: Vec<&[u32]> = sequences.iter().map(|sequence| fed(sequence)).collect();
+        let of = |index: usize| read.get(index).copied().unwrap_or_default();
+        let fed: Vec<&[u32]> =
+            sequences.iter().enumerate().map(|(index, s)| &s.tokens[..s.fed(of(index))]).collect();
         let laid = Laid::new(&fed);
         let (mut rows, mut targets, mut row_of) = (Vec::new(), Vec::new(), Vec::new());
         let mut known: HashMap<(i64, u32), i64> = HashMap::new();
         for (index, sequence) in sequences.iter().enumerate() {
-            let predicted = &sequence.tokens[sequence.prompt..];
-            for (place, &target) in laid.places(index)[sequence.prompt - 1..].iter().zip(predicted) {
-                let row = *known.entry((*place, target)).or_insert(rows.len() as i64);
+            let all = laid.places(index);
+            for learned in sequence.places() {
+                let (place, target) = (all[learned - 1], sequence.tokens[learned]);
+                let row = *known.entry((place, target)).or_insert(rows.len() as i64);
                 if row == rows.len() as i64 {
-                    rows.push(*place);
+                    rows.push(place);
                     targets.push(i64::from(target));
                 }
                 row_of.push(row);
@@ -132,17 +134,14 @@ impl Laid {
 }
 
 /// What each item, of one sequence or of several that stay together, costs beside the others, for
-/// [`micro_batches`](crate::batch::micro_batches): the tokens that are fed, which leaves out a sequence's last.
-pub fn sizes(items: &[&[Sequence]]) -> Vec<Size> {
-    let mut tokens: Vec<Vec<&[u32]>> = Vec::with_capacity(items.len());
-    for item in items {
-        tokens.push(item.iter().map(fed).collect());
-    }
-    batch::sizes(&tokens)
-}
-
-fn fed(sequence: &Sequence) -> &[u32] {
-    &sequence.tokens[..sequence.tokens.len().saturating_sub(1)]
+/// [`micro_batches`](crate::batch::micro_batches): the tokens that are fed, for the learned ones and for the places that
+/// are read of each sequence (none, where a list is shorter).
+pub fn sizes<'a>(items: impl IntoIterator<Item = (&'a [Sequence], &'a [Vec<usize>])>) -> Vec<Size> {
+    let fed = |(sequences, places): (&'a [Sequence], &'a [Vec<usize>])| {
+        let of = |index: usize| places.get(index).map_or(&[][..], Vec::as_slice);
+        sequences.iter().enumerate().map(|(index, s)| &s.tokens[..s.fed(of(index))]).collect()
+    };
+    batch::sizes(&items.into_iter().map(fed).collect::<Vec<Vec<&[u32]>>>())
 }
 
 #[cfg(test)]
@@ -159,7 +158,7 @@ mod tests {
 
     /// What each item costs alone, and all of them together.
     fn costs(items: &[&[Sequence]]) -> (Vec<usize>, usize) {
-        let sizes = sizes(items);
+        let sizes = sizes(items.iter().map(|item| (*item, &[][..])));
         let all: HashMap<usize, usize> = sizes.iter().flat_map(|size| size.segments.clone()).collect();
         (sizes.iter().map(Size::tokens).collect(), all.values().sum())
     }

@@ -1,4 +1,4 @@
-//! Log-probabilities of completions under a model, with vocabulary logits only ever held in chunks.
+//! Log-probabilities of learned tokens under a model, with vocabulary logits only ever held in chunks.
 //!
 //! Peak memory of training is often the logits, `[tokens, vocab]` in f32 several times over. Here the graph ends
 //! at the hidden states. The output projection runs over a chunk of positions at a time, forward and backward,
@@ -8,15 +8,16 @@ use super::Model;
 use super::layout::Predicting;
 use super::trunk::{Trunk, surrogate};
 use crate::{Error, Result};
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
-/// A prompt and its completion, as token ids.
+/// Token ids, and which of them are learned: the others are only read (a prompt, a user's turn, what a tool answered).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
-    /// Prompt, then completion.
+    /// All of them, in order.
     pub tokens: Vec<u32>,
-    /// How many of them are the prompt, at least 1.
-    pub prompt: usize,
+    /// Where the learned ones stand: spans in order, none empty, none touching the next.
+    learned: Vec<Range<usize>>,
 }
 
 /// Whether a score will be differentiated.
@@ -28,13 +29,13 @@ pub enum Grad {
     Yes,
 }
 
-/// What a model says about every completion token of some sequences, laid end to end.
+/// What a model says about every learned token of some sequences, laid end to end.
 #[derive(Debug)]
 pub struct Scored<'m> {
-    /// log p(token | what precedes it) at the temperature asked, `[completion tokens]` in f32. With
+    /// log p(token | what precedes it) at the temperature asked, `[learned tokens]` in f32. With
     /// [`Grad::Yes`] a leaf that requires gradients: compute any scalar from it.
     pub logprobs: Tensor,
-    /// Entropy in nats of the distribution each token was drawn from, `[completion tokens]` in f32; a leaf too.
+    /// Entropy in nats of the distribution each token was drawn from, `[learned tokens]` in f32; a leaf too.
     pub entropy: Tensor,
     /// The last layer's normalised states at the places that were to be read, `[places, hidden]`, sequence by sequence; a
     /// leaf too.
@@ -49,30 +50,90 @@ struct Trace<'m> {
     head: Head<'m>,
     /// The tempered log-softmax `[rows, vocab]`, where it fitted in one chunk.
     kept: Option<Tensor>,
-    /// The row of each completion token, where some share one.
+    /// The row of each learned token, where some share one.
     row_of: Option<Tensor>,
 }
 
 impl Sequence {
-    /// `prompt` and then `completion`.
+    /// `prompt` and then `completion`, all of which is learned.
     pub fn new(prompt: &[u32], completion: &[u32]) -> Self {
-        Self { tokens: [prompt, completion].concat(), prompt: prompt.len() }
+        let tokens = [prompt, completion].concat();
+        let span = prompt.len()..tokens.len();
+        Self { tokens, learned: if span.is_empty() { vec![] } else { vec![span] } }
     }
 
-    /// Tokens of the completion.
-    pub fn completion(&self) -> usize {
-        self.tokens.len() - self.prompt
+    /// `tokens`, of which those in `spans` are learned; spans that touch become one, empty ones vanish.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a span overlaps the one before it or ends behind the tokens.
+    pub fn of_spans(tokens: Vec<u32>, spans: impl IntoIterator<Item = Range<usize>>) -> Result<Self> {
+        let mut learned: Vec<Range<usize>> = Vec::new();
+        for span in spans.into_iter().filter(|span| !span.is_empty()) {
+            let before = learned.last().map_or(0, |last| last.end);
+            if span.start < before || span.end > tokens.len() {
+                return Err(Error::Data(format!(
+                    "the learned tokens {span:?} of a sequence of {} stand before {before} or behind its end",
+                    tokens.len()
+                )));
+            }
+            match learned.last_mut().filter(|last| last.end == span.start) {
+                Some(last) => last.end = span.end,
+                None => learned.push(span),
+            }
+        }
+        Ok(Self { tokens, learned })
+    }
+
+    /// `tokens` of which none is learned: they are read only.
+    pub fn read_only(tokens: Vec<u32>) -> Self {
+        Self { tokens, learned: vec![] }
+    }
+
+    /// Where the learned tokens stand: spans in order, none empty, none touching the next.
+    pub fn spans(&self) -> &[Range<usize>] {
+        &self.learned
+    }
+
+    /// Places of the learned tokens, in order.
+    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.learned.iter().cloned().flatten()
+    }
+
+    /// How many tokens are learned.
+    pub fn learned(&self) -> usize {
+        self.learned.iter().map(Range::len).sum()
+    }
+
+    /// What stands before the first learned token; all, where none is.
+    pub fn prompt(&self) -> &[u32] {
+        &self.tokens[..self.begin()]
+    }
+
+    /// What stands from the first learned token on.
+    pub fn completion(&self) -> &[u32] {
+        &self.tokens[self.begin()..]
+    }
+
+    fn begin(&self) -> usize {
+        self.learned.first().map_or(self.tokens.len(), |span| span.start)
+    }
+
+    /// How many tokens have to go through a model, so that the learned ones are predicted and the states at `places` are
+    /// there: what stands behind them changes nothing.
+    pub(super) fn fed(&self, places: &[usize]) -> usize {
+        let predicting = self.learned.last().map_or(0, |span| span.end - 1);
+        places.iter().map(|place| place + 1).fold(predicting, usize::max)
     }
 }
 
 impl Model {
-    /// Scores the completions of `sequences` under softmax(logits / `temperature`).
+    /// Scores the learned tokens of `sequences` under softmax(logits / `temperature`).
     pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<Scored<'_>> {
         self.score_and_read(sequences, &[], temperature, grad)
     }
 
-    /// The same, with the states of each sequence at its `places`, which count from its first token and leave out its last:
-    /// one pass for a loss that looks at both. Without places nothing is read.
+    /// The same, with the states of each sequence at its `places`, which count from its first token: one pass for a loss that
+    /// looks at both. Without places nothing is read.
     pub fn score_and_read(
         &self,
         sequences: &[Sequence],
@@ -82,13 +143,13 @@ impl Model {
     ) -> Result<Scored<'_>> {
         self.check(sequences, temperature)?;
         let of = |index: usize| places.get(index).copied().unwrap_or_default();
-        let outside = |(index, s): (usize, &Sequence)| of(index).iter().any(|&at| at + 1 >= s.tokens.len());
+        let outside = |(index, s): (usize, &Sequence)| of(index).iter().any(|&at| at >= s.tokens.len());
         if sequences.iter().enumerate().any(outside) {
-            return Err(Error::Model("a place to read lies behind what is fed of its sequence".into()));
+            return Err(Error::Model("a place to read lies behind its sequence".into()));
         }
-        let all = sequences.iter().enumerate();
+        let all = sequences.iter().enumerate().map(|(index, s)| (s, of(index)));
         let (live, read): (Vec<&Sequence>, Vec<&[usize]>) =
-            all.filter(|(_, s)| s.completion() > 0).map(|(index, s)| (s, of(index))).unzip();
+            all.filter(|(s, places)| s.fed(places) > 0).unzip();
         if live.is_empty() {
             let nothing = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, self.device()));
             let leaf = |shape: &[i64]| nothing(shape).set_requires_grad(grad == Grad::Yes);
@@ -109,11 +170,11 @@ impl Model {
             )));
         }
         for sequence in sequences {
-            let (all, prompt) = (sequence.tokens.len(), sequence.prompt);
-            if prompt == 0 || prompt > all {
+            let all = sequence.tokens.len();
+            if sequence.begin() == 0 {
                 return Err(Error::Model(format!(
-                    "a sequence of {all} tokens with {prompt} of them prompt: a prompt has at least one token, \
-                     since nothing predicts the first"
+                    "a sequence of {all} tokens that begins with a learned one: a prompt has at least one token, since \
+                     nothing predicts the first"
                 )));
             }
             self.config.check_length(all)?;
@@ -142,7 +203,10 @@ impl<'m> Scored<'m> {
             }
         }
         let leaf = |parts: Vec<Tensor>| {
-            let rows = Tensor::cat(&parts, 0);
+            let rows = match parts.is_empty() {
+                true => Tensor::zeros([0], (Kind::Float, trunk.states.device())),
+                false => Tensor::cat(&parts, 0),
+            };
             let all = row_of.as_ref().map_or(rows.shallow_clone(), |row_of| rows.index_select(0, row_of));
             all.set_requires_grad(grad == Grad::Yes)
         };
@@ -182,7 +246,7 @@ struct Slope {
 }
 
 impl Slope {
-    /// From completion tokens to the `rows` that they share.
+    /// From learned tokens to the `rows` that they share.
     fn gathered(&self, row_of: &Tensor, rows: i64) -> Self {
         let none = |t: &Tensor| Tensor::zeros([rows], (t.kind(), t.device()));
         let sum = |t: &Tensor| none(t).index_add_(0, row_of, t);
@@ -225,6 +289,9 @@ impl Head<'_> {
     /// Start and length of each chunk of positions, as equal as they come.
     fn chunks(&self) -> Vec<(i64, i64)> {
         let total = self.targets.size()[0];
+        if total == 0 {
+            return vec![];
+        }
         let most = (self.model.chunk / self.model.config.vocab_size).max(1) as i64;
         let each = (total as u64).div_ceil((total as u64).div_ceil(most as u64)) as i64;
         (0..total).step_by(each as usize).map(|start| (start, each.min(total - start))).collect()
@@ -257,7 +324,11 @@ impl Head<'_> {
                 accumulate(&mut by_weight, &by_logits, &states, chunks.len());
             }
         }
-        (Tensor::cat(&by_states, 0), by_weight)
+        let by_states = match by_states.is_empty() {
+            true => states.narrow(0, 0, 0),
+            false => Tensor::cat(&by_states, 0),
+        };
+        (by_states, by_weight)
     }
 
     /// With p = softmax(z / T), H its entropy and t the target:

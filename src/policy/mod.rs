@@ -179,7 +179,7 @@ impl Policy {
         self.decoder().generate(requests, sampling, progress)
     }
 
-    /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
+    /// log p of every learned token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
     pub fn logprobs(&self, sequences: &[Sequence], temperature: f64, budget: usize) -> Result<Vec<Vec<f32>>> {
         logprobs(&self.model, sequences, temperature, budget)
     }
@@ -191,7 +191,7 @@ impl Policy {
         Ok(tokens)
     }
 
-    /// The entropy in nats of the distribution of every completion token at `temperature`, as
+    /// The entropy in nats of the distribution of every learned token at `temperature`, as
     /// [`logprobs`](Self::logprobs).
     pub fn entropies(
         &self,
@@ -209,8 +209,7 @@ impl Policy {
         let written = format!("{before}{text}");
         let ids = self.tokenizer.encode(&written)?;
         let scored = self.tokenizer.tokens_of(&ids, before.len()..written.len());
-        let tokens = [prompt, &ids[..scored.end]].concat();
-        Ok(Sequence { prompt: prompt.len() + scored.start, tokens })
+        Ok(Sequence::new(&[prompt, &ids[..scored.start]].concat(), &ids[scored]))
     }
 
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
@@ -240,7 +239,7 @@ fn logprobs(model: &Model, sequences: &[Sequence], temperature: f64, budget: usi
     of_tokens(model, sequences, temperature, budget, |scored| scored.logprobs)
 }
 
-/// One value of every completion token, sequence by sequence.
+/// One value of every learned token, sequence by sequence.
 fn of_tokens(
     model: &Model,
     sequences: &[Sequence],
@@ -248,7 +247,7 @@ fn of_tokens(
     budget: usize,
     value: impl Fn(Scored) -> Tensor,
 ) -> Result<Vec<Vec<f32>>> {
-    let sizes = sizes(&sequences.chunks(1).collect::<Vec<_>>());
+    let sizes = sizes(sequences.chunks(1).map(|one| (one, &[][..])));
     let mut out = vec![Vec::new(); sequences.len()];
     for indices in micro_batches(&sizes, budget) {
         let picked: Vec<Sequence> = indices.iter().map(|&i| sequences[i].clone()).collect();
@@ -256,7 +255,7 @@ fn of_tokens(
         let values: Vec<f32> = Vec::try_from(&value(scored).to_device(Device::Cpu))?;
         let mut start = 0;
         for (index, sequence) in indices.into_iter().zip(&picked) {
-            let end = start + sequence.tokens.len() - sequence.prompt;
+            let end = start + sequence.learned();
             out[index] = values[start..end].to_vec();
             start = end;
         }
@@ -297,7 +296,7 @@ mod tests {
         // Bytes: "é" is two of them, so the answer's three characters are four tokens, after two of the prompt and three.
         let prompt = policy.tokenizer.encode("q:").unwrap();
         let asked = policy.after(&prompt, "1é", "2é3").unwrap();
-        assert_eq!((asked.prompt, asked.completion()), (2 + 3, 4));
+        assert_eq!((asked.prompt().len(), asked.learned()), (2 + 3, 4));
         let whole = Sequence::new(&prompt, &policy.tokenizer.encode("1é2é3").unwrap());
         let logprobs = policy.logprobs(&[asked, whole], 1.0, 64).unwrap();
         assert_eq!(logprobs[0], logprobs[1][3..]);

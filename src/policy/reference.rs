@@ -57,7 +57,7 @@ impl Reference {
         }
     }
 
-    /// log p of every completion token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
+    /// log p of every learned token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
     pub fn logprobs(
         &self,
         policy: &mut Policy,

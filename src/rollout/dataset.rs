@@ -45,7 +45,7 @@ pub fn read(
         .map(|p| Group { example: p.example.clone(), prompt: p.tokens.clone(), rollouts: Vec::new() })
         .collect();
     for ((sequence, logprobs), owner) in sequences.into_iter().zip(logprobs).zip(owners) {
-        let tokens = sequence.tokens[sequence.prompt..].to_vec();
+        let tokens = sequence.completion().to_vec();
         let text = policy.tokenizer.decode(&tokens);
         let stop = match tokens.last() {
             Some(&last) if policy.eos.contains(&last) => StopReason::Eos(last),

@@ -99,7 +99,7 @@ fn learn<L: Lesson>(
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
         let model = &opened.context.policy.model;
-        let sizes = sizes(&items.iter().map(|item| lesson.sequences(item)).collect::<Vec<_>>());
+        let sizes = sizes(items.iter().map(|item| (lesson.sequences(item), &[][..])));
         for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
             let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
             let (temperature, weight) = (batch.temperature, update.weight);

@@ -79,11 +79,8 @@ impl Contrast {
 
     /// The *sum* of the pairs' losses.
     fn sum(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Tensor {
-        let lengths: Vec<i64> = items
-            .iter()
-            .flat_map(|item| &item.sequences)
-            .map(|sequence| sequence.completion() as i64)
-            .collect();
+        let lengths: Vec<i64> =
+            items.iter().flat_map(|item| &item.sequences).map(|sequence| sequence.learned() as i64).collect();
         let logprobs = scored.logprobs.split_with_sizes(&lengths, 0);
         let spans: Vec<i64> = items.iter().flat_map(|item| item.spans.iter().flatten().copied()).collect();
         let paths = pooled(&scored.states, &spans);

@@ -50,7 +50,7 @@ mod tests {
         let found = of(["so\n#### 5", "but no\n#### 6"]).unwrap();
         let expected = [after("so\n", "#### 5"), after("but no\n", "#### 5"), after("but no\n", "#### 6")];
         for (found, expected) in found.iter().zip(&expected) {
-            assert_eq!((&found.tokens, found.prompt), (&expected.tokens, expected.prompt));
+            assert_eq!(found, expected);
         }
         assert_eq!(found.len(), 3);
         assert!(of(["so\n#### 5", "but"]).is_none());

@@ -43,7 +43,7 @@ impl Item {
     }
 
     fn tokens(&self, sequence: usize) -> usize {
-        self.sequences.get(sequence).map_or(0, Sequence::completion)
+        self.sequences.get(sequence).map_or(0, Sequence::learned)
     }
 
     pub(super) fn shape(&self) -> PairShape {
@@ -125,7 +125,7 @@ impl Dpo {
         let too_long = item.sequences.iter().any(|sequence| sequence.tokens.len() > limit);
         metrics.add("rows_too_long", f64::from(u8::from(too_long)), 1.0);
         if self.mask == Mask::SharedPrefix {
-            let [chosen, rejected] = [0, 1].map(|i| &item.sequences[i].tokens[item.sequences[i].prompt..]);
+            let [chosen, rejected] = [0, 1].map(|i| item.sequences[i].completion());
             item.prefix = shared_prefix(chosen, rejected);
             let nothing = item.prefix >= chosen.len().min(rejected.len());
             metrics.add("rows_without_suffix", f64::from(u8::from(nothing)), 1.0);

@@ -22,7 +22,7 @@ impl Dpo {
     }
 
     pub(super) fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {
-        let lengths: Vec<usize> = items.iter().map(|item| item.sequences[0].completion()).collect();
+        let lengths: Vec<usize> = items.iter().map(|item| item.sequences[0].learned()).collect();
         let good: Vec<bool> = items.iter().map(|item| item.good).collect();
         let weights: Vec<f64> = items.iter().map(|item| item.weight).collect();
         let terms = self.loss.sum_unpaired(&LabelledTokens {
@@ -45,11 +45,11 @@ impl Dpo {
 /// Each prompt with the completion of the nearest item before it (in a circle) that has another prompt, so that items
 /// of one question do not count as mismatched; those that fit into `limit` tokens.
 fn mismatched(items: &[Item], limit: usize) -> Vec<Sequence> {
-    let prompt = |index: usize| &items[index].sequences[0].tokens[..items[index].sequences[0].prompt];
+    let prompt = |index: usize| items[index].sequences[0].prompt();
     let pair = |index: usize| {
         let before = (1..items.len()).map(|back| (index + items.len() - back) % items.len());
         let other = &items[before.into_iter().find(|&other| prompt(other) != prompt(index))?].sequences[0];
-        Some(Sequence::new(prompt(index), &other.tokens[other.prompt..]))
+        Some(Sequence::new(prompt(index), other.completion()))
     };
     (0..items.len()).filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
 }

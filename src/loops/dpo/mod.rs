@@ -147,7 +147,7 @@ impl Lesson for Dpo {
                 sequences.extend_from_slice(item.compared());
             }
         }
-        let total: usize = sequences.iter().map(Sequence::completion).sum();
+        let total: usize = sequences.iter().map(Sequence::learned).sum();
         let kept = kept.and_then(|kept| Vec::<f32>::try_from(kept).ok()).filter(|kept| kept.len() == total);
         let known = kept.is_some();
         let flat = match kept {
@@ -157,7 +157,7 @@ impl Lesson for Dpo {
         let mut rest = flat.as_slice();
         for (row, pair) in rows.into_iter().zip(sequences.chunks(2)) {
             let mut cut = |sequence: &Sequence| {
-                let (own, others) = rest.split_at(sequence.completion());
+                let (own, others) = rest.split_at(sequence.learned());
                 rest = others;
                 own.to_vec()
             };

@@ -191,7 +191,7 @@ pub struct Item {
 
 impl Item {
     fn length(&self) -> usize {
-        self.sequence.tokens.len() - self.sequence.prompt
+        self.sequence.learned()
     }
 
     /// The advantage of each token.

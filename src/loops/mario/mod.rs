@@ -179,7 +179,7 @@ impl Lesson for Mario {
         let drawn = self.drawn(context, step);
         self.report(&drawn, step, metrics);
         let items = self.items(context, &drawn)?;
-        let tokens: usize = items.iter().map(|item| item.sequence.completion()).sum();
+        let tokens: usize = items.iter().map(|item| item.sequence.learned()).sum();
         let updates = vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }];
         let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
         let uncredited = |group: Group| {

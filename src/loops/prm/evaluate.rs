@@ -111,7 +111,11 @@ impl Prm {
         for Item { sequences, places, .. } in &mut items {
             let laid = std::mem::take(sequences).into_iter().zip(std::mem::take(places));
             let laid: Vec<Laid> = laid
-                .map(|(sequence, places)| Laid { tokens: sequence.tokens, places, prompt: sequence.prompt })
+                .map(|(sequence, places)| Laid {
+                    prompt: sequence.prompt().len(),
+                    tokens: sequence.tokens,
+                    places,
+                })
                 .collect();
             scores.push(self.reading().scores(&policy.model, &laid, budget)?.concat());
         }

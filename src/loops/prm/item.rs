@@ -33,7 +33,7 @@ impl Item {
         let weights = vec![1.0; targets.len()];
         let (mut sequences, mut places) = (Vec::new(), Vec::new());
         for Laid { tokens, places: at, prompt } in laid {
-            sequences.push(Sequence { tokens, prompt });
+            sequences.push(Sequence::new(&tokens[..prompt], &tokens[prompt..]));
             places.push(at);
         }
         Self { id: id.to_string(), sequences, places, targets, weights, margin: 0.0 }

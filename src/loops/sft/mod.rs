@@ -75,9 +75,9 @@ impl Sft {
 
     /// The same with another completion; none if it is too long.
     fn learning(&self, context: &Context, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
-        let tokens = [row.tokens.as_slice(), &context.policy.completion(text)?].concat();
+        let sequence = Sequence::new(&row.tokens, &context.policy.completion(text)?);
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
-        Ok((tokens.len() <= limit).then_some(Sequence { tokens, prompt: row.tokens.len() }))
+        Ok((sequence.tokens.len() <= limit).then_some(sequence))
     }
 }
 
@@ -103,7 +103,7 @@ impl Lesson for Sft {
             let texts = reduce::shortened(reduce, context, &rows, step, metrics)?;
             for ((whole, row), text) in items.iter_mut().zip(&rows).zip(texts) {
                 let shorter = self.learning(context, row, &text)?.unwrap_or_else(|| whole.clone());
-                let (kept, all) = (shorter.completion() as f64, whole.completion() as f64);
+                let (kept, all) = (shorter.learned() as f64, whole.learned() as f64);
                 metrics.add("select/tokens_kept", kept / all, all);
                 *whole = shorter;
             }
