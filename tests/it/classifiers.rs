@@ -12,7 +12,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn expected() -> Value {
-    serde_json::from_str(include_str!("fixtures/classifiers/scores.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/classifiers/scores.json")).unwrap()
 }
 
 fn load(name: &str) -> (Model, Reading) {

@@ -1,8 +1,6 @@
 //! The program as its user meets it: runs in temporary folders, read back from the files that they leave.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{self, Program, lines, number};
 use serde_json::Value;
 use std::fs;
 use std::time::Duration;

@@ -1,7 +1,5 @@
 //! Runs `train` in a temporary folder. Each test file uses a part of this.
 
-#![allow(dead_code)]
-
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

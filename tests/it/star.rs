@@ -1,8 +1,6 @@
 //! Rounds of `loop.star` on tiny models: what is learned from, what a killed run leaves, what is refused.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{self, Program, lines, number};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;

@@ -1,9 +1,7 @@
 //! Step labels from trees of continuations and from a judge: what they say, what they cost, and that a killed run goes on.
 
-mod program;
-mod server;
-
-use program::{Program, SUMS, lines, list, number};
+use crate::program::{Program, SUMS, lines, list, number};
+use crate::server;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;

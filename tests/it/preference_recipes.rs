@@ -1,9 +1,7 @@
 //! The recipes of preference papers, as they are but for a model of a few thousand weights and rows of a few characters.
 
-mod program;
-mod server;
-
-use program::{Ended, Program, lines, number};
+use crate::program::{Ended, Program, lines, number};
+use crate::server;
 use serde_json::{Value, json};
 use std::fs;
 

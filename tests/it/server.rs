@@ -1,7 +1,5 @@
 //! A small HTTP server for tests: answers every request by a function, each connection in a thread of its own.
 
-#![allow(dead_code)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,10 +1,8 @@
 //! The hub against a local server that answers as the hub does: download, cache, offline, refusals, broken transfers.
 
-mod server;
-
+use crate::server::{Received, serve};
 use rationale::data::hub::{DatasetId, Hub};
 use rationale::data::{Data, Split};
-use server::{Received, serve};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,9 +1,7 @@
 //! Searches among completions from the command line: `[rollout.best_of]`, `weighted_vote`, `beam` and `guided` in `evaluate` and
 //! in collecting, judged by a reward model of the same run.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 use serde_json::Value;
 
 const BASE: &str = r#"

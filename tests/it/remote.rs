@@ -1,9 +1,7 @@
 //! `[rollout.remote]` against a local server: what is asked, what becomes of the answers, what is learned from them.
 
-mod program;
-mod server;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
+use crate::server;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,6 @@
 //! `[loop.dpo]` as its user meets it: what it learns from, what it reports, and TRL's own figures over 20 steps.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,7 @@
 //! Preferences between the policy's own rollouts repair what it was taught wrongly: place value, with most of the
 //! demonstrations wrong.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 use std::fmt::Write;
 
 /// Warm-up on demonstrations of which three in five name the hundreds and not the ones, rollouts of the result, DPO on

@@ -1,9 +1,7 @@
 //! The curriculum and the step rewards of `loop.grpo`, run as a program: which questions are asked, and that resuming changes
 //! nothing.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 use std::collections::BTreeSet;
 
 const RECIPE: &str = r#"

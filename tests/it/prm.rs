@@ -1,8 +1,6 @@
 //! `loop.prm` and `reward.process` from the command line: what is learned, kept, measured and refused.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 use serde_json::{Value, json};
 use std::fs;
 

@@ -46,7 +46,7 @@ fn near(found: &[f64], expected: &[f64]) {
 #[test]
 fn shop_r1() {
     let of = |gold: Value, texts: &[&str]| {
-        let fragment = include_str!("fixtures/rewards/shop-r1.toml");
+        let fragment = include_str!("../fixtures/rewards/shop-r1.toml");
         scores(fragment, &Format::default(), json!({ "answer": gold }), texts)
     };
     let click = json!({"action": {"type": "click", "name": "add to cart"}});
@@ -76,7 +76,7 @@ fn rewardmap() {
     let of = |difficulty: &str, transfers: u8, texts: &[&str]| {
         let fields =
             json!({"answer": "B", "lines": ["1", "4"], "map_difficulty": difficulty, "transfers": transfers});
-        scores(include_str!("fixtures/rewards/rewardmap.toml"), &Format::default(), fields, texts)
+        scores(include_str!("../fixtures/rewards/rewardmap.toml"), &Format::default(), fields, texts)
     };
     let texts = [
         "<lines>1, 4</lines><answer>B</answer>",
@@ -101,7 +101,8 @@ fn comfyui_r1() {
         "<selected_nodes>a</selected_nodes>",
     ];
     // (4 + 1 − 1) / 4 = 1; (4 + 1/4 − 1) / 4 = 0.8125; then no candidate, another set used, a cycle, no workflow.
-    let found = scores(include_str!("fixtures/rewards/comfyui-r1.toml"), &Format::default(), fields, &texts);
+    let found =
+        scores(include_str!("../fixtures/rewards/comfyui-r1.toml"), &Format::default(), fields, &texts);
     near(&found, &[1.0, 0.8125, -1.0, -1.0, -1.0, -1.0]);
 }
 
@@ -122,6 +123,6 @@ fn recon() {
         r"\boxed{2}",
     ];
     let fields = json!({"answer": "Option 2: cut prices", "option": 2});
-    let found = scores(include_str!("fixtures/rewards/recon.toml"), &format, fields, &texts);
+    let found = scores(include_str!("../fixtures/rewards/recon.toml"), &format, fields, &texts);
     near(&found, &[5.0, 2.0, -3.0, -5.0, -4.0, -4.0, -4.0]);
 }

@@ -1,10 +1,8 @@
 //! Trees over a rubric's questions, grown by a teacher behind a local server and by a small policy: what is asked, what the
 //! traces hold, what is learned from them.
 
-mod program;
-mod server;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
+use crate::server;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 
@@ -294,7 +292,7 @@ fn a_rubric_that_is_not_there_is_named_and_grpo_refuses() {
 /// chance.
 #[test]
 fn the_recipe_runs_from_warm_up_to_preferences() {
-    let program = Program::new(include_str!("../recipes/thought-tree-dpo.toml"));
+    let program = Program::new(include_str!("../../recipes/thought-tree-dpo.toml"));
     let small = [
         "policy.init.hidden_size=48",
         "data.prompts_per_step=8",

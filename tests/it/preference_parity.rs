@@ -44,7 +44,7 @@ struct Outcome {
 
 impl Fixture {
     fn read() -> Self {
-        serde_json::from_str(include_str!("fixtures/preference/losses.json")).unwrap()
+        serde_json::from_str(include_str!("../fixtures/preference/losses.json")).unwrap()
     }
 
     fn size(&self, pair: usize) -> usize {

@@ -1,8 +1,6 @@
 //! Self-training and its honest controls, on models of a few thousand weights that learn arithmetic in seconds.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 use rationale::data::{Data, Hub, Split};
 use rationale::log::Metrics;
 use rationale::loops::{Context, Questions, sft};

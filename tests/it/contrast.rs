@@ -1,8 +1,6 @@
 //! `loop.contrast`: states read beside log-probabilities, and what is learned from questions and their counterfactuals.
 
-mod program;
-
-use program::{ON_ROWS, Program, lines, number};
+use crate::program::{ON_ROWS, Program, lines, number};
 use rationale::model::{Config, Grad, Model, Sequence};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

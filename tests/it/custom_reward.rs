@@ -1,8 +1,6 @@
 //! The library's promise: a reward of one's own in a program of a few lines.
 
-mod program;
-
-use program::{lines, number};
+use crate::program::{lines, number};
 use rationale::Registry;
 use rationale::data::{Example, Prompt};
 use rationale::engine::StopReason;
@@ -40,7 +38,7 @@ weight = 2.0
 
 #[test]
 fn the_example_is_short_and_its_reward_is_used() {
-    let source = include_str!("../examples/custom_reward.rs");
+    let source = include_str!("../../examples/custom_reward.rs");
     assert!(source.lines().count() < 20, "the example has {} lines", source.lines().count());
 
     // Cargo builds examples beside the tests' own folder.
@@ -60,7 +58,7 @@ fn the_example_is_short_and_its_reward_is_used() {
 
 /// The block of the how-to in `language`.
 fn block(language: &str) -> String {
-    let text = include_str!("../docs/custom-rewards.md");
+    let text = include_str!("../../docs/custom-rewards.md");
     let (_, rest) = text.split_once(&format!("```{language}\n")).unwrap();
     rest.split_once("```").unwrap().0.to_owned()
 }

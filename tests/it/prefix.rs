@@ -1,8 +1,6 @@
 //! `[rollout.prefix]` and `[rollout.tree]`: traces whose steps carry values, and pairs from them.
 
-mod program;
-
-use program::{Program, SUMS, lines, list, number};
+use crate::program::{Program, SUMS, lines, list, number};
 use serde_json::Value;
 
 /// Rollouts of a model that has learned some sums are cut after every step.

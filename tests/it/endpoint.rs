@@ -1,11 +1,9 @@
 //! An endpoint against a local server that answers as OpenAI's does: order, retries, cache, keys, timeouts.
 
-mod server;
-
+use crate::server::{self, Received, serve};
 use rationale::Error;
 use rationale::endpoint::{Client, Endpoint, Request};
 use serde_json::{Value, json};
-use server::{Received, serve};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,4 @@
 //! `[reward.command]` against real programs: what it is sent, what it may answer, and every way that it can fail.
-#![cfg(unix)]
 
 use rationale::data::{Example, Message, Prompt};
 use rationale::engine::StopReason;

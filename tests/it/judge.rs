@@ -1,7 +1,6 @@
 //! `[reward.judge]` against a local server: what is asked, what is read, and that nothing unreadable becomes a score.
 
-mod server;
-
+use crate::server;
 use rationale::data::{Example, Prompt};
 use rationale::engine::StopReason;
 use rationale::rationale::Format;

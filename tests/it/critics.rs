@@ -1,8 +1,6 @@
 //! Models that write before they judge, and an oracle of half-written sequences, from the command line.
 
-mod program;
-
-use program::{Program, lines, number};
+use crate::program::{Program, lines, number};
 
 const TINY: &str = r#"
 [data]

@@ -37,7 +37,7 @@ struct Outcome {
 
 impl Fixture {
     fn read() -> Self {
-        serde_json::from_str(include_str!("fixtures/loss/policy.json")).unwrap()
+        serde_json::from_str(include_str!("../fixtures/loss/policy.json")).unwrap()
     }
 
     /// The loss of one optimiser step, its sequences in micro-batches of `size`: each is a sum, divided by the
