@@ -1,12 +1,14 @@
 //! The program as its user meets it: runs in temporary folders, read back from the files that they leave.
 
-use crate::program::{self, Program, lines, number};
-use serde_json::Value;
+use crate::program::{Program, lines, number};
+use crate::recipes::{Tiny, on_rows};
 use std::fs;
 use std::time::Duration;
 
+const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
+
 /// Two stages on the addition task with a model of a few thousand weights: seconds, not minutes.
-const TINY: &str = r#"
+const STAGES: &str = r#"
 [data]
 prompts_per_step = 4
 template.chat = false
@@ -14,21 +16,8 @@ template.chat = false
 digits = [1]
 train = 40
 eval = 6
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 16
-layers = 2
-heads = 2
-kv_heads = 1
-context = 64
-[policy]
-dtype = "f32"
 [policy.sampling]
 max_new_tokens = 12
-[devices]
-policy = "cpu"
-threads = 1
 [eval]
 by = "digits"
 [[stage]]
@@ -56,18 +45,21 @@ lr = 1e-3
 every = 5
 "#;
 
+fn tiny() -> String {
+    MODEL.recipe(STAGES)
+}
+
 #[test]
 fn a_run_leaves_everything_it_promises() {
-    let program = Program::new(TINY);
+    let program = Program::new(&tiny());
     program.train(&[]).success();
     let run = program.out();
     for file in ["recipe.toml", "run.json", "metrics.jsonl", "evaluations.jsonl"] {
         assert!(run.join(file).is_file(), "{file} is missing");
     }
-    let metrics = lines(&run.join("metrics.jsonl"));
-    let steps = |stage: &str| metrics.iter().filter(|m| m["stage"] == stage && m["loss"].is_number()).count();
-    assert_eq!((steps("warmup"), steps("rl")), (4, 10));
-    let rl = metrics.iter().find(|m| m["stage"] == "rl" && m["loss"].is_number()).unwrap();
+    let rl = program.steps("rl");
+    assert_eq!((program.steps("warmup").len(), rl.len()), (4, 10));
+    let rl = &rl[0];
     for name in [
         "loss",
         "grad_norm",
@@ -92,11 +84,8 @@ fn a_run_leaves_everything_it_promises() {
     }
     // Sampler and trainer compute the same quantity: in f32 they may differ by rounding alone.
     assert!(number(rl, "sampling/sampling_logp_difference/max") < 1e-4);
-    let traces: Vec<Value> = fs::read_dir(run.join("traces"))
-        .unwrap()
-        .flat_map(|file| lines(&file.unwrap().path()))
-        .filter(|trace| trace["advantage"].is_number())
-        .collect();
+    let mut traces = program.all_traces();
+    traces.retain(|trace| trace["advantage"].is_number());
     assert_eq!(traces.len(), 10 * 4 * 4, "10 steps of 4 prompts with 4 completions");
     let trace = &traces[0];
     assert_eq!(
@@ -116,10 +105,10 @@ fn a_run_leaves_everything_it_promises() {
 fn a_killed_run_resumes_bit_for_bit() {
     // A reward that takes its time, so that the run can be caught between two checkpoints on any machine.
     let slow = r#"stage.rl.reward.slow={kind="command", weight=0.0, command=["sh", "-c", "while read -r _; do sleep 0.01; echo 0; done"]}"#;
-    let whole = Program::new(TINY);
+    let whole = Program::new(&tiny());
     whole.train(&["--set", slow]).success();
 
-    let killed = Program::new(TINY);
+    let killed = Program::new(&tiny());
     let mut child = killed.start(&["--set", slow]);
     let rl_steps = || {
         let path = killed.out().join("metrics.jsonl");
@@ -141,9 +130,9 @@ fn a_killed_run_resumes_bit_for_bit() {
     let bytes = |program: &Program| fs::read(program.out().join("rl-step-000010/model.safetensors")).unwrap();
     assert!(bytes(&whole) == bytes(&killed), "the weights differ");
     let curve = |program: &Program| -> Vec<(u64, f64, f64)> {
-        lines(&program.out().join("metrics.jsonl"))
+        program
+            .steps("rl")
             .iter()
-            .filter(|m| m["stage"] == "rl" && m["loss"].is_number())
             .map(|m| (m["step"].as_u64().unwrap(), number(m, "loss"), number(m, "reward")))
             .collect()
     };
@@ -153,20 +142,21 @@ fn a_killed_run_resumes_bit_for_bit() {
 #[test]
 fn micro_batches_change_nothing_but_memory() {
     let curve = |tokens: &str| -> Vec<f64> {
-        let program = Program::new(TINY);
+        let program = Program::new(&tiny());
         program.train(&["--set", &format!("optim.tokens_per_microbatch={tokens}")]).success();
-        let metrics = lines(&program.out().join("metrics.jsonl"));
-        metrics.iter().filter_map(|m| m["grad_norm"].as_f64()).collect()
+        program.metrics().iter().filter_map(|m| m["grad_norm"].as_f64()).collect()
     };
     // One sequence at a time against the whole step at once.
-    for (one, all) in curve("1").iter().zip(curve("100000")) {
+    let (each, whole) = (curve("1"), curve("100000"));
+    assert_eq!((each.len(), whole.len()), (4 + 10, 4 + 10));
+    for (one, all) in each.iter().zip(whole) {
         assert!((one - all).abs() <= 1e-3 * all.abs() + 1e-6, "{one} and {all}");
     }
 }
 
 #[test]
 fn a_run_directory_is_never_overwritten_by_accident() {
-    let program = Program::new(TINY);
+    let program = Program::new(&tiny());
     let quick = ["--set", "run.steps=1"];
     program.train(&quick).success();
     let refused = program.train(&quick).code(2);
@@ -176,7 +166,7 @@ fn a_run_directory_is_never_overwritten_by_accident() {
 
 #[test]
 fn a_dry_run_says_everything_and_does_nothing() {
-    let program = Program::new(TINY);
+    let program = Program::new(&tiny());
     let said = program.train(&["--dry-run"]).success();
     assert!(!program.out().exists());
     for words in ["max_grad_norm", "a step samples 4 × 4 = 16 completions", "memory: about"] {
@@ -198,7 +188,7 @@ fn mistakes_are_named_before_anything_starts() {
         (&["--set", "stage.rl.rollout.group.size=1"], &["group of one"]),
     ];
     for (arguments, words) in cases {
-        let program = Program::new(TINY);
+        let program = Program::new(&tiny());
         let said = program.train(arguments).code(2);
         for word in words {
             assert!(said.contains(word), "{arguments:?}: `{word}` is missing from: {said}");
@@ -209,7 +199,7 @@ fn mistakes_are_named_before_anything_starts() {
 #[test]
 fn a_bad_row_is_named_by_file_and_line() {
     let rows = "{\"question\": \"1+1\", \"answer\": \"2\"}\n{\"question\": \"\", \"answer\": \"2\"}\n{oops\n";
-    let program = Program::new(&program::ON_ROWS.replace("LOOP", "sft"));
+    let program = Program::new(&on_rows("sft"));
     program.write("rows.jsonl", rows);
     let said = program.train(&[]).code(2);
     assert!(said.contains("rows.jsonl:2") && said.contains("rows.jsonl:3"), "{said}");
@@ -218,12 +208,11 @@ fn a_bad_row_is_named_by_file_and_line() {
 #[test]
 fn collect_scores_the_rows_own_completions() {
     let rows = "{\"id\": \"a\", \"question\": \"1+1\", \"completions\": [\"1+1+0=2: 2\\n#### 2\", \"#### 3\"], \"answer\": \"2\"}\n";
-    let recipe = program::ON_ROWS.replace("LOOP", "collect") + "[rollout.dataset]\n[reward.answer]\n";
+    let recipe = on_rows("collect") + "[rollout.dataset]\n[reward.answer]\n";
     let program = Program::new(&recipe);
     program.write("rows.jsonl", rows);
     program.train(&[]).success();
-    let traces: Vec<Value> =
-        fs::read_dir(program.out().join("traces")).unwrap().flat_map(|f| lines(&f.unwrap().path())).collect();
+    let traces = program.all_traces();
     assert_eq!(traces.len(), 2);
     assert_eq!(traces.iter().map(|t| number(&t["scores"], "answer")).collect::<Vec<_>>(), [1.0, 0.0]);
     let first = &traces[0];
@@ -242,7 +231,7 @@ fn collect_scores_the_rows_own_completions() {
 
 #[test]
 fn traces_are_a_dataset_for_the_next_stage() {
-    let recipe = TINY.replace(
+    let recipe = tiny().replace(
         "[[stage]]\nname = \"rl\"",
         "[[stage]]\nname = \"sample\"\nrun.steps = 2\n[stage.policy]\nmodel = \"@warmup\"\n[stage.rollout.group]\nsize = 2\n\
          [stage.loop.collect]\n[[stage]]\nname = \"again\"\nrun.steps = 1\n[stage.policy]\nmodel = \"@warmup\"\n\
@@ -250,13 +239,13 @@ fn traces_are_a_dataset_for_the_next_stage() {
     );
     let program = Program::new(&recipe);
     program.train(&["--set", "stage.rl.run.steps=1"]).success();
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    assert!(metrics.iter().any(|m| m["stage"] == "again" && m["loss"].as_f64() > Some(0.0)));
+    let again = program.steps("again");
+    assert!(again.len() == 1 && number(&again[0], "loss") > 0.0, "{again:?}");
 }
 
 #[test]
 fn a_broken_reward_command_stops_the_run_with_its_own_words() {
-    let program = Program::new(TINY);
+    let program = Program::new(&tiny());
     let command =
         "reward.judge={kind=\"command\", command=[\"sh\",\"-c\",\"echo no such judge >&2; exit 3\"]}";
     let said = program.train(&["--set", &format!("stage.rl.{command}")]).code(1);
@@ -265,7 +254,7 @@ fn a_broken_reward_command_stops_the_run_with_its_own_words() {
 
 #[test]
 fn lora_trains_little_and_saves_a_whole_model() {
-    let program = Program::new(TINY);
+    let program = Program::new(&tiny());
     program.train(&["--set", "stage.rl.policy.lora.rank=2", "--set", "stage.rl.run.steps=2"]).success();
     let read = |step: &str| fs::read(program.out().join(step).join("model.safetensors")).unwrap();
     let (before, after) = (read("warmup-step-000004"), read("rl-step-000002"));

@@ -1,12 +1,11 @@
 //! `[reward.command]` against real programs: what it is sent, what it may answer, and every way that it can fail.
 
+use rationale::Error;
 use rationale::data::{Example, Message, Prompt};
 use rationale::engine::StopReason;
 use rationale::rationale::Format;
 use rationale::reward::Rewards;
 use rationale::rollout::{Group, Rollout};
-use rationale::{Error, Registry};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,33 +13,22 @@ fn group(texts: &[String]) -> Group {
     let mut fields = serde_json::Map::new();
     fields.insert("level".into(), serde_json::json!({ "hard": [1, 2] }));
     let example = Example {
-        id: "row:7".into(),
         index: 3,
         prompt: Prompt::Chat(vec![Message { role: "user".into(), content: "1+1?".into() }]),
-        completion: None,
-        completions: vec![],
-        feedback: None,
         answer: Some("2".into()),
         choices: vec!["1".into(), "2".into()],
         fields,
+        ..Example::text("row:7", "")
     };
-    let rollout = |text: &String| Rollout {
-        tokens: vec![0; 5],
-        text: text.clone(),
-        logprobs: vec![],
-        stop: StopReason::Length,
-        rationale: Format::default().parse(text),
-        scores: BTreeMap::new(),
-        reward: 0.0,
-        cuts: vec![],
-        forks: vec![],
+    let rollout = |text: &String| {
+        Rollout::new(vec![0; 5], text.clone(), vec![], StopReason::Length, &Format::default())
     };
     Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
 }
 
 fn rewards(command: &[&str], timeout_s: f64) -> Rewards {
     let recipe = format!("[command]\ncommand = {command:?}\ntimeout_s = {timeout_s:?}");
-    Rewards::build(&toml::from_str(&recipe).unwrap(), &Registry::default(), &Format::default()).unwrap()
+    crate::groups::rewards(&recipe).unwrap()
 }
 
 fn score(rewards: &mut Rewards, texts: &[String]) -> Result<Vec<f64>, String> {
@@ -167,10 +155,7 @@ fn dropping_the_rewards_ends_the_program() {
 
 #[test]
 fn the_section_is_checked() {
-    let message = |recipe: &str| {
-        let table = toml::from_str(recipe).unwrap();
-        Rewards::build(&table, &Registry::default(), &Format::default()).unwrap_err().to_string()
-    };
+    let message = |recipe: &str| crate::groups::rewards(recipe).unwrap_err().to_string();
     assert!(message("[command]").contains("[reward.command]: missing field `command`"));
     assert!(message("[command]\ncommand = []").contains("command = []: name a program"));
     assert!(

@@ -1,6 +1,7 @@
 //! `loop.contrast`: states read beside log-probabilities, and what is learned from questions and their counterfactuals.
 
-use crate::program::{ON_ROWS, Program, lines, number};
+use crate::program::{Program, number, rows};
+use crate::recipes::{Tiny, on_rows};
 use rationale::model::{Config, Grad, Model, Sequence};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -80,47 +81,31 @@ fn pairs(numbers: std::ops::Range<usize>) -> String {
     numbers.flat_map(pair).map(|row| format!("{row}\n")).collect()
 }
 
-const MODEL: &str = r#"
+const MODEL: Tiny = Tiny { alphabet: Some("0123456789ABCDwxyzn()#. \n"), context: Some(64), ..Tiny::SUMS };
+
+const RECIPE: &str = r#"
 [data]
 prompts_per_step = 8
 template.chat = false
 template.user = "{{ question }}"
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789ABCDwxyzn()#. \n"
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 2
-context = 64
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
 [optim]
 lr = 3e-3
 
 "#;
 
-fn of_stage(program: &Program, stage: &str) -> Vec<Value> {
-    let all = lines(&program.out().join("metrics.jsonl"));
-    all.into_iter().filter(|line| line["stage"] == stage && line["loss"].is_number()).collect()
-}
-
 #[test]
 fn micro_batches_change_nothing() {
-    let recipe = MODEL.replacen("[data]\n", "[data]\ntrain = \"rows.jsonl\"\n", 1);
+    let recipe = MODEL.recipe(RECIPE).replacen("[data]\n", "[data]\ntrain = \"rows.jsonl\"\n", 1);
     let recipe = format!("{recipe}[run]\nsteps = 3\n[loop.contrast]\n");
     let of = |tokens: usize| {
         let program = Program::new(&recipe);
         program.write("rows.jsonl", &pairs(10..30));
         program.train(&["--quiet", "--set", &format!("optim.tokens_per_microbatch={tokens}")]).success();
-        of_stage(&program, "contrast")
+        program.steps("contrast")
     };
-    for (one, many) in of(4096).iter().zip(of(1)) {
+    let (whole, each) = (of(4096), of(1));
+    assert_eq!((whole.len(), each.len()), (3, 3));
+    for (one, many) in whole.iter().zip(each) {
         for figure in ["loss", "grad_norm", "cosine/margins", "nll"] {
             let (a, b) = (number(one, figure), number(&many, figure));
             assert!((a - b).abs() < 1e-4 * (1.0 + a.abs()), "{figure}: {a} {b}");
@@ -136,7 +121,7 @@ fn the_margin_grows_on_cases_that_were_not_learned() {
         "data.train = \"held-out.jsonl\"\ndata.prompts_per_step = 15\nrun.steps = 1\n[stage.loop.contrast]\n";
     let learned = "data.train = \"rows.jsonl\"\nrun.steps = 60\n";
     let recipe = [
-        MODEL.to_string(),
+        MODEL.recipe(RECIPE),
         stage("sft", "", &format!("{learned}[stage.loop.sft]\n")),
         stage("before", "policy.model = \"@sft\"\n", held_out),
         stage("contrast", "policy.model = \"@sft\"\n", &format!("{learned}[stage.loop.contrast]\n")),
@@ -147,7 +132,7 @@ fn the_margin_grows_on_cases_that_were_not_learned() {
     program.write("rows.jsonl", &pairs(10..60));
     program.write("held-out.jsonl", &pairs(60..75));
     program.train(&["--quiet"]).success();
-    let [before, after] = ["before", "after"].map(|stage| of_stage(&program, stage).remove(0));
+    let [before, after] = ["before", "after"].map(|stage| program.steps(stage).remove(0));
     let margins = [&before, &after].map(|line| number(line, "cosine/margins"));
     assert!(margins[1] > margins[0] + 0.2, "{margins:?}");
     assert!(number(&after, "nll") < number(&before, "nll") + 0.05, "{before} {after}");
@@ -155,12 +140,11 @@ fn the_margin_grows_on_cases_that_were_not_learned() {
 
 #[test]
 fn rows_that_cannot_be_compared_are_named_or_counted() {
-    let recipe = ON_ROWS.replace("LOOP", "contrast").replace("prompts_per_step = 1", "prompts_per_step = 8");
-    let said = |rows: &[Value], sets: &[&str], code: i32| {
+    let recipe = on_rows("contrast").replace("prompts_per_step = 1", "prompts_per_step = 8");
+    let said = |data: &[Value], sets: &[&str], code: i32| {
         let program = Program::new(&recipe);
-        program.write("rows.jsonl", &rows.iter().map(|row| format!("{row}\n")).collect::<String>());
-        let sets: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-        let said = program.train(&[&["--quiet"], &sets[..]].concat()).code(code);
+        program.write("rows.jsonl", &rows(data));
+        let said = program.train_set(sets).code(code);
         (said, program)
     };
     let changed = |key: &str, value: Value| {
@@ -174,7 +158,7 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
         row["choices"] = json!(["w", "x"]);
         row
     };
-    for (rows, message) in [
+    for (data, message) in [
         (vec![own()], "no row has a column `counterfactual_of`"),
         (
             vec![own(), row(12, 'B', Some(12))],
@@ -195,7 +179,7 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
             "example 11B: it has no option that is wrong in both",
         ),
     ] {
-        let (said, _) = said(&rows, &[], 2);
+        let (said, _) = said(&data, &[], 2);
         assert!(said.contains(message), "{message}: {said}");
     }
     let drop = "loop.contrast.irregular=drop";
@@ -206,6 +190,6 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
     );
     let other = [row(12, 'A', None), row(12, 'C', Some(12))];
     let (_, program) = said(&[&[own(), unanalysed], &other[..]].concat(), &[drop], 0);
-    let first = &of_stage(&program, "contrast")[0];
+    let first = &program.steps("contrast")[0];
     assert_eq!((number(first, "pairs/built"), number(first, "pairs/dropped/not_analysed")), (1.0, 1.0));
 }

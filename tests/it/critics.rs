@@ -1,29 +1,17 @@
 //! Models that write before they judge, and an oracle of half-written sequences, from the command line.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
 
-const TINY: &str = r#"
+const DATA: &str = r#"
 [data]
 template.chat = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-context = 80
-[devices]
-policy = "cpu"
-threads = 1
 "#;
 
 /// A critic that was taught the form of a critique judges the steps of another policy, and a guide its ways on.
 #[test]
 fn critics_and_guides_judge_a_search() {
-    let alphabet = "alphabet = \"0123456789+=:# \\n>yesno\"\n";
-    let recipe = TINY.replace("hidden_size", &format!("{alphabet}hidden_size"));
+    let model = Tiny { alphabet: Some("0123456789+=:# \n>yesno"), context: Some(80), ..Tiny::BYTES };
     let stages = r#####"
 [run]
 steps = 2
@@ -72,13 +60,13 @@ max_new_tokens = 8
 [stage.eval]
 temperature = 1.0
 "#####;
-    let program = Program::new(&format!("{recipe}{stages}"));
+    let program = Program::new(&model.recipe(&format!("{DATA}{stages}")));
     program.train(&["--quiet"]).success();
-    let found = lines(&program.out().join("metrics.jsonl")).pop().unwrap();
+    let found = program.metrics().pop().unwrap();
     assert_eq!(found["stage"], "judged");
     assert!((0.0..=1.0).contains(&number(&found, "eval/beam@2")));
     let asked = stages.replace("{{ previous }}>{{ step }}\\n\"\nchat", "{{ previous }}\"\nchat");
-    let said = Program::new(&format!("{recipe}{asked}")).train(&["--dry-run"]).code(2);
+    let said = Program::new(&model.recipe(&format!("{DATA}{asked}"))).train(&["--dry-run"]).code(2);
     assert!(said.contains("does not show the step"), "{said}");
 }
 
@@ -86,8 +74,7 @@ temperature = 1.0
 /// the dynamic programme.
 #[test]
 fn progress_under_a_prover_teaches_a_hidden_sequence() {
-    let alphabet = "alphabet = \"abc?\"\n";
-    let recipe = TINY.replace("hidden_size", &format!("{alphabet}hidden_size"));
+    let model = Tiny { alphabet: Some("abc?"), context: Some(80), ..Tiny::BYTES };
     let stages = r#"
 [run]
 steps = 30
@@ -110,10 +97,10 @@ form = "progress"
 [optim]
 lr = 2e-2
 "#;
-    let program =
-        Program::new(&format!("{recipe}{stages}").replace("[data]\n", "[data]\nprompts_per_step = 2\n"));
+    let data = DATA.replace("[data]\n", "[data]\nprompts_per_step = 2\n");
+    let program = Program::new(&model.recipe(&format!("{data}{stages}")));
     program.train(&["--quiet"]).success();
-    let found = lines(&program.out().join("metrics.jsonl"));
+    let found = program.metrics();
     let share = |step: usize| number(&found[step - 1], "rewards/planted/mean");
     // By chance three letters of three hold two given ones in 5 of 27 cases at most; end of sequence and the mark come on top.
     assert!(share(1) < 0.4 && share(30) > 0.8, "{} {}", share(1), share(30));

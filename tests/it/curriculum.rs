@@ -1,7 +1,8 @@
 //! The curriculum and the step rewards of `loop.grpo`, run as a program: which questions are asked, and that resuming changes
 //! nothing.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
 use std::collections::BTreeSet;
 
 const RECIPE: &str = r#"
@@ -11,19 +12,8 @@ steps = 6
 train = "rows.jsonl"
 prompts_per_step = 2
 template.chat = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
 [policy.sampling]
 max_new_tokens = 6
-[devices]
-policy = "cpu"
-threads = 1
 [checkpoint]
 every = 1
 keep_last = 9
@@ -52,15 +42,14 @@ fn rows() -> String {
 }
 
 fn program(recipe: &str) -> Program {
-    let program = Program::new(recipe);
+    let program = Program::new(&Tiny::BYTES.recipe(recipe));
     program.write("rows.jsonl", &rows());
     program
 }
 
 /// The questions of each step, in order.
 fn asked(program: &Program) -> Vec<Vec<String>> {
-    let traces = std::fs::read_dir(program.out().join("traces")).unwrap().map(|entry| entry.unwrap().path());
-    let traces: Vec<_> = traces.flat_map(|path| lines(&path)).collect();
+    let traces = program.all_traces();
     let of_step = |step: u64| {
         let of_step = traces.iter().filter(|trace| trace["step"] == step);
         let mut examples: Vec<String> =
@@ -85,8 +74,7 @@ fn pools_and_the_window_say_what_is_asked_and_a_resumed_run_asks_the_same() {
     // four easy ones each is asked once in the first two steps, and the third step is filled from outside.
     let first: BTreeSet<&String> = steps[..2].iter().flatten().collect();
     assert_eq!(first.len(), 4, "{steps:?}");
-    let metrics = lines(&whole.out().join("metrics.jsonl"));
-    let filled: Vec<f64> = metrics.iter().map(|line| number(line, "curriculum/filled")).collect();
+    let filled: Vec<f64> = whole.metrics().iter().map(|line| number(line, "curriculum/filled")).collect();
     assert_eq!(filled, [0.0, 0.0, 2.0, 1.0, 1.0, 1.0]);
     assert_eq!(
         steps[3..].iter().map(|step| &step[1]).collect::<BTreeSet<_>>().len(),
@@ -97,12 +85,8 @@ fn pools_and_the_window_say_what_is_asked_and_a_resumed_run_asks_the_same() {
     // What was remembered comes back with the checkpoint: the second half, gone on with, is the same.
     let resumed = program(&recipe);
     resumed.train(&["--quiet", "--set", "run.steps=6"]).success();
-    let checkpoints = std::fs::read_dir(resumed.out()).unwrap().map(|entry| entry.unwrap().path());
-    for path in checkpoints.filter(|path| path.is_dir()) {
-        let late = ["step-000003", "step-000004", "step-000005", "step-000006"];
-        if late.iter().any(|step| path.to_string_lossy().ends_with(step)) {
-            std::fs::remove_dir_all(path).unwrap();
-        }
+    for late in ["step-000003", "step-000004", "step-000005", "step-000006"] {
+        resumed.forget(late);
     }
     resumed.train(&["--quiet", "--resume"]).success();
     assert_eq!(asked(&resumed), steps);

@@ -1,14 +1,13 @@
 //! The library's promise: a reward of one's own in a program of a few lines.
 
+use crate::groups::{group, rewards};
 use crate::program::{lines, number};
-use rationale::Registry;
-use rationale::data::{Example, Prompt};
-use rationale::engine::StopReason;
+use crate::recipes::Tiny;
+use rationale::data::Example;
 use rationale::rationale::Format;
-use rationale::reward::Rewards;
-use rationale::rollout::{Group, Rollout};
 use std::process::Command;
-use std::sync::Arc;
+
+const MODEL: Tiny = Tiny { hidden_size: 16, layers: 1, ..Tiny::SUMS };
 
 const RECIPE: &str = r#"
 [run]
@@ -19,16 +18,8 @@ template.chat = false
 [data.task.addition]
 digits = [1]
 train = 20
-[policy.init]
-tokenizer = "characters"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
 [policy.sampling]
 max_new_tokens = 6
-[devices]
-policy = "cpu"
 [rollout.group]
 size = 2
 [reward.brevity]
@@ -45,7 +36,7 @@ fn the_example_is_short_and_its_reward_is_used() {
     let folder = std::env::current_exe().unwrap();
     let example = folder.parent().unwrap().parent().unwrap().join("examples/custom_reward");
     let out = tempfile::tempdir().unwrap();
-    std::fs::write(out.path().join("recipe.toml"), RECIPE).unwrap();
+    std::fs::write(out.path().join("recipe.toml"), MODEL.recipe(RECIPE)).unwrap();
     let status = Command::new(example)
         .current_dir(out.path())
         .args(["--recipe", "recipe.toml", "--out", "run", "-q"])
@@ -65,33 +56,14 @@ fn block(language: &str) -> String {
 
 #[test]
 fn the_python_program_of_the_how_to_scores() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no python3 here");
-        return;
-    }
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("hedging.py");
     std::fs::write(&program, block("python")).unwrap();
     let recipe =
         block("toml").replace("hedging.py", program.to_str().unwrap()).replace("reward.hedging", "hedging");
-    let mut rewards =
-        Rewards::build(&toml::from_str(&recipe).unwrap(), &Registry::default(), &Format::default()).unwrap();
-    let example = Example {
-        id: "x".into(),
-        index: 0,
-        prompt: Prompt::Text("?".into()),
-        completion: None,
-        completions: vec![],
-        feedback: None,
-        answer: None,
-        choices: vec![],
-        fields: serde_json::Map::new(),
-    };
-    let rollout = |text: &str| {
-        Rollout::new(vec![1], text.to_owned(), vec![0.0], StopReason::Eos(0), &Format::default())
-    };
-    let rollouts = vec![rollout("Perhaps so, maybe."), rollout("It is so.")];
-    let mut group = Group { example: Arc::new(example), prompt: vec![], rollouts };
+    let mut rewards = rewards(&recipe).unwrap();
+    let texts = ["Perhaps so, maybe.", "It is so."];
+    let mut group = group(Example::text("x", "?"), &texts, &Format::default());
     rewards.score(&mut group).unwrap();
     // Two of three words hedge: −2/3, times the weight 0.2.
     let found = group.rewards();

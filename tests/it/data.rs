@@ -1,5 +1,6 @@
 //! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
 
+use crate::skip::python_for;
 use rationale::data::{Data, Dataset, Feedback, Hub, Message, Prompt, Split, Tokenizer};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -237,10 +238,7 @@ fn a_loaded_tokenizer_saves_its_files_byte_for_byte() {
 /// transformers loads what is saved and agrees on the ids; needs RATIONALE_PYTHON, a python with transformers.
 #[test]
 fn transformers_loads_the_built_in_tokenizers() {
-    let Ok(python) = std::env::var("RATIONALE_PYTHON") else {
-        eprintln!("skipped: RATIONALE_PYTHON names no python with transformers");
-        return;
-    };
+    let Some(python) = python_for("transformers_loads_the_built_in_tokenizers") else { return };
     let text = "12+3=\n15 #";
     let script = "import sys, json; from transformers import AutoTokenizer as T; t = T.from_pretrained(sys.argv[1]); \
         ids = t.encode(sys.argv[2], add_special_tokens=False); print(json.dumps([ids, t.eos_token_id, \

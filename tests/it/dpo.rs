@@ -1,12 +1,15 @@
 //! `[loop.dpo]` as its user meets it: what it learns from, what it reports, and TRL's own figures over 20 steps.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
 use serde_json::Value;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tch::Tensor;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+
+const MODEL: Tiny = Tiny { alphabet: None, hidden_size: 16, kv_heads: 1, context: Some(512), ..Tiny::SUMS };
 
 /// Pairs in file order, four a step, on a model of a few thousand weights.
 const ON_PAIRS: &str = r#"
@@ -17,23 +20,9 @@ train = "rows.jsonl"
 prompts_per_step = 4
 shuffle = false
 template.chat = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 2
-heads = 2
-kv_heads = 1
-context = 512
-[devices]
-policy = "cpu"
-threads = 1
 [optim]
 lr = 1e-2
 eps = 1e-4
-[log]
-tensorboard = false
 [loop.dpo]
 "#;
 
@@ -48,14 +37,15 @@ fn pairs(count: usize) -> String {
 
 /// The figures of each step of a run over `rows` with `more` in its recipe.
 fn run(more: &str, rows: &str) -> Vec<Value> {
-    let program = Program::new(&format!("{ON_PAIRS}{more}"));
+    let program = Program::new(&on_pairs(more));
     program.write("rows.jsonl", rows);
     program.train(&["--quiet"]).success();
-    steps(&program.out())
+    program.steps("dpo")
 }
 
-fn steps(out: &Path) -> Vec<Value> {
-    lines(&out.join("metrics.jsonl")).into_iter().filter(|line| line["loss"].is_number()).collect()
+/// Pairs with `more` in the recipe.
+fn on_pairs(more: &str) -> String {
+    MODEL.recipe(&format!("{ON_PAIRS}{more}"))
 }
 
 fn close(found: &Value, expected: &Value, tolerance: f64) {
@@ -82,18 +72,10 @@ fn twenty_steps_follow_trl() {
     for (case, loss) in
         [("sigmoid", "beta = 0.1"), ("ipo", "beta = 0.5\nkind = \"ipo\""), ("rpo", "beta = 0.3\nnll = 0.5")]
     {
-        let recipe = ON_PAIRS
-            .replace("steps = 5", "steps = 20")
-            .replace("lr = 1e-2\neps = 1e-4", "lr = 1e-3")
-            .replace("context = 512\n", "")
-            .replace("[policy.init]", "model = \"model\"");
-        let kept = |line: &&str| {
-            !["tokenizer", "hidden_size", "layers", "heads", "kv_heads"]
-                .iter()
-                .any(|key| line.starts_with(key))
-        };
-        let recipe: String = recipe.lines().filter(kept).map(|line| format!("{line}\n")).collect();
-        let program = Program::new(&format!("{recipe}[loop.dpo.loss]\n{loss}\n"));
+        let recipe =
+            ON_PAIRS.replace("steps = 5", "steps = 20").replace("lr = 1e-2\neps = 1e-4", "lr = 1e-3");
+        let head = "[policy]\ndtype = \"f32\"\nmodel = \"model\"\n[devices]\npolicy = \"cpu\"\nthreads = 1\n";
+        let program = Program::new(&format!("{head}{recipe}[loop.dpo.loss]\n{loss}\n"));
         copy(&program, "models/llama", &["config.json", "model.safetensors"]);
         copy(&program, "preference/trl", &["tokenizer.json", "tokenizer_config.json"]);
         program.write(
@@ -101,7 +83,7 @@ fn twenty_steps_follow_trl() {
             &fs::read_to_string(format!("{FIXTURES}/preference/trl/rows.jsonl")).unwrap(),
         );
         program.train(&["--quiet"]).success();
-        let (found, expected) = (steps(&program.out()), trl["steps"][case].as_array().unwrap());
+        let (found, expected) = (program.steps("dpo"), trl["steps"][case].as_array().unwrap());
         all_close(&found, expected, 1e-4);
         // At step 1 all rewards are 0 but for rounding.
         for (found, expected) in found.iter().zip(expected).skip(1) {
@@ -137,10 +119,10 @@ const SMOOTH: [&str; 4] = ["--set", "optim.eps=1.0", "--set", "optim.lr=0.02"];
 
 /// The same with arguments of the command line.
 fn run_with(more: &str, rows: &str, arguments: &[&str]) -> Vec<Value> {
-    let program = Program::new(&format!("{ON_PAIRS}{more}"));
+    let program = Program::new(&on_pairs(more));
     program.write("rows.jsonl", rows);
     program.train(&[&["--quiet"], arguments].concat()).success();
-    steps(&program.out())
+    program.steps("dpo")
 }
 
 #[test]
@@ -186,26 +168,20 @@ fn a_shared_prefix_cancels_in_dpo_and_can_be_masked() {
 fn precomputed_references_are_live_ones_and_survive_a_resume() {
     let rows = pairs(10);
     let live = run("", &rows);
-    let recipe = format!("{ON_PAIRS}precompute_reference = true\n[checkpoint]\nevery = 2\n");
-    let program = Program::new(&recipe);
+    let program = Program::new(&on_pairs("precompute_reference = true\n[checkpoint]\nevery = 2\n"));
     program.write("rows.jsonl", &rows);
     program.train(&["--quiet"]).success();
-    let found = steps(&program.out());
+    let found = program.steps("dpo");
     all_close(&found, &live, 1e-6);
     // Without the last checkpoint the run goes on from step 4, with what it kept.
-    remove_checkpoint(&program, "step-000005");
+    program.forget("step-000005");
     let kept = fs::read_dir(program.out().join("reference")).unwrap().next().unwrap().unwrap().path();
     let before = fs::metadata(&kept).unwrap().modified().unwrap();
     program.train(&["--quiet", "--resume"]).success();
-    let resumed = steps(&program.out());
+    let resumed = program.steps("dpo");
     assert_eq!(resumed.len(), 5);
     assert_eq!(resumed[4]["loss"], found[4]["loss"]);
     assert_eq!(fs::metadata(&kept).unwrap().modified().unwrap(), before, "it was scored again");
-}
-
-fn remove_checkpoint(program: &Program, ending: &str) {
-    let mut folders = fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path());
-    fs::remove_dir_all(folders.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()).unwrap();
 }
 
 #[test]
@@ -222,16 +198,16 @@ fn under_lora_the_base_is_the_reference_and_a_moving_one_resumes() {
     assert!(chosen(&followed, 2) < 1e-5 && chosen(&followed, 3) > 10.0 * chosen(&followed, 2));
     assert!(chosen(&lora, 2) > 1e-4, "{}", lora[2]);
 
-    let program = Program::new(&format!("{ON_PAIRS}reference.every = 2\n[checkpoint]\nevery = 3\n"));
+    let program = Program::new(&on_pairs("reference.every = 2\n[checkpoint]\nevery = 3\n"));
     program.write("rows.jsonl", &rows);
     program.train(&["--quiet"]).success();
-    let found = steps(&program.out());
+    let found = program.steps("dpo");
     // After step 2 the policy becomes the reference: step 3 starts from no reward, step 4 does not.
     assert_eq!(number(&found[2], "rewards/chosen"), 0.0);
     assert!(number(&found[3], "rewards/chosen") != 0.0);
-    remove_checkpoint(&program, "step-000005");
+    program.forget("step-000005");
     program.train(&["--quiet", "--resume"]).success();
-    assert_eq!(steps(&program.out())[3]["loss"], found[3]["loss"]);
+    assert_eq!(program.steps("dpo")[3]["loss"], found[3]["loss"]);
 }
 
 /// All but DiscoPOP, whose loss falls on both sides of x = 0.
@@ -299,11 +275,13 @@ fn labelled_completions_are_ktos() {
     assert!((number(&found[0], "loss") - 0.5).abs() < 1e-6 && number(&found[0], "kl") == 0.0);
     assert!(number(&found[4], "rewards/chosen") > number(&found[4], "rewards/rejected"));
 
-    let program = Program::new(ON_PAIRS);
+    let program = Program::new(&on_pairs(""));
     program.write("rows.jsonl", rows);
     let said = program.train(&[]).code(2);
     assert!(said.contains("example rows:1: it has no `chosen` and `rejected`"), "{said}");
 }
+
+const SMALL: Tiny = Tiny { hidden_size: 16, layers: 1, context: Some(64), dtype: None, ..Tiny::SUMS };
 
 /// Addition with a warm-up, traces of its rollouts, and preferences between them.
 const ON_TRACES: &str = r##"
@@ -316,21 +294,8 @@ template.chat = false
 digits = [1]
 train = 40
 eval = 4
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-context = 64
 [policy.sampling]
 max_new_tokens = 10
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
 [select.pairs]
 kind = "score_margin"
 min_gap = 0.05
@@ -358,39 +323,39 @@ keep_last = 0
 
 #[test]
 fn traces_become_pairs_round_after_round_and_resume_exactly() {
-    let program = Program::new(ON_TRACES);
+    let program = Program::new(&SMALL.recipe(ON_TRACES));
     program.train(&["--quiet"]).success();
-    let found = steps(&program.out());
+    let found = program.steps("dpo");
     assert_eq!(found.len(), 6);
     for round in [1, 2] {
         let first = &found[3 * (round - 1)];
         assert_eq!(first["round"], round);
         // Each round's reference is the policy that it starts from.
         assert!((number(first, "loss") - std::f64::consts::LN_2).abs() < 1e-6, "{first}");
-        let traces = if round == 1 { "collect" } else { "collect-r2" };
-        let traces = lines(&program.out().join(format!("traces/{traces}.jsonl")));
+        let traces = program.traces(if round == 1 { "collect" } else { "collect-r2" });
         assert!(
             number(first, "pairs/built") > 0.0 && number(first, "pairs/built") <= traces.len() as f64 / 2.0
         );
     }
     // Round 2 goes on from its first step with round 1's result as reference, not with its own half-way point.
     for step in [2, 3] {
-        fs::remove_dir_all(program.out().join(format!("dpo-r2-step-00000{step}"))).unwrap();
+        program.forget(&format!("dpo-r2-step-00000{step}"));
     }
     program.train(&["--quiet", "--resume"]).success();
-    let resumed = steps(&program.out());
+    let resumed = program.steps("dpo");
     assert_eq!(resumed.len(), 6);
     assert_eq!(resumed[5]["loss"], found[5]["loss"]);
 }
 
 #[test]
 fn fresh_rollouts_become_pairs_in_each_step() {
-    let recipe = ON_TRACES.split("[[stage]]").next().unwrap().replace("rounds = 2", "steps = 3");
+    let recipe = SMALL.recipe(ON_TRACES);
+    let recipe = recipe.split("[[stage]]").next().unwrap().replace("rounds = 2", "steps = 3");
     let program = Program::new(&format!(
         "{recipe}[rollout.group]\nsize = 4\n[reward.length]\nmax_tokens = 10\nbuffer = 9\n[loop.dpo]\nonline = true\n"
     ));
     program.train(&["--quiet"]).success();
-    let found = steps(&program.out());
+    let found = program.steps("dpo");
     assert_eq!(found.len(), 3);
     assert_eq!(number(&found[0], "pairs"), number(&found[0], "pairs/built"));
     assert!(found[0]["pairs/dropped/below_gap"].is_number() && found[0]["rewards/length/mean"].is_number());
@@ -400,7 +365,7 @@ fn fresh_rollouts_become_pairs_in_each_step() {
 
 #[test]
 fn what_cannot_be_learned_from_is_said() {
-    let program = Program::new(ON_PAIRS);
+    let program = Program::new(&on_pairs(""));
     program.write("rows.jsonl", "{\"prompt\":\"q\",\"completion\":\"c\"}\n");
     let said = program.train(&[]).code(2);
     assert!(said.contains("example rows:1: it has no `chosen` and `rejected`, and is no trace"), "{said}");
@@ -414,7 +379,7 @@ fn what_cannot_be_learned_from_is_said() {
         ),
         ("loss.kind = \"ipo\"\nreward_margin = 1.0\n", "loop.dpo.reward_margin"),
     ] {
-        let program = Program::new(&format!("{ON_PAIRS}{more}"));
+        let program = Program::new(&on_pairs(more));
         program.write("rows.jsonl", &pairs(4));
         let said = program.train(&[]).code(2);
         assert!(said.contains(expected), "{said}");
@@ -442,26 +407,11 @@ train = "rows.jsonl"
 prompts_per_step = 8
 template.chat = false
 format.answer = ["last_number"]
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "12 ?yn"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 1
-context = 32
 [policy.sampling]
 max_new_tokens = 8
 [policy.lora]
 rank = 4
 alpha = 8.0
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
 [optim]
 lr = 2e-2
 [checkpoint]
@@ -476,15 +426,19 @@ yes = "y"
 no = "n"
 "#;
 
+fn flow() -> String {
+    Tiny { alphabet: Some("12 ?yn"), kv_heads: 1, context: Some(32), ..Tiny::BYTES }.recipe(FLOW)
+}
+
 #[test]
 fn two_adapters_take_turns_and_survive_a_resume() {
     let rows: String = (0..16)
         .map(|i| format!("{{\"question\":\"{}\",\"answer\":\"{}\"}}\n", 1 + i % 2, 1 + i % 2))
         .collect();
-    let program = Program::new(FLOW);
+    let program = Program::new(&flow());
     program.write("rows.jsonl", &rows);
     program.train(&["--quiet"]).success();
-    let found = steps(&program.out());
+    let found = program.steps("dpo");
     let sum = |name: &str| found.iter().filter_map(|step| step[name].as_f64()).sum::<f64>();
     // Both learn, each node has one other way, and every way that is a pair is one of the two.
     assert!(sum("pairs/chunks") > 0.0 && sum("pairs/decisions") > 0.0, "{}", found[0]);
@@ -493,12 +447,10 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     let chunks = number(&found[0], "flow/chunks");
     assert!((1.0..=3.0).contains(&chunks) && found[0]["flow/accuracy"].is_number());
     // The two are saved apart; neither is where it began (B = 0) nor like the other.
-    let folder = |ending: &str| {
-        let mut all = fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path());
-        all.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
-    };
     let weights = |name: &str| {
-        Tensor::read_safetensors(folder("step-000012").join(name).join("adapter_model.safetensors"))
+        Tensor::read_safetensors(
+            program.checkpoint("step-000012").join(name).join("adapter_model.safetensors"),
+        )
     };
     let second = |name: &str| -> Vec<(String, Vec<f32>)> {
         let all = weights(name).unwrap().into_iter().filter(|(name, _)| name.contains("lora_B"));
@@ -512,9 +464,9 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     }
     assert!(before[0] != before[1]);
     // A run that is cut off goes on with both, to the same end.
-    fs::remove_dir_all(folder("step-000012")).unwrap();
+    program.forget("step-000012");
     program.train(&["--quiet", "--resume"]).success();
-    let resumed = steps(&program.out());
+    let resumed = program.steps("dpo");
     assert_eq!(
         (resumed.len(), &resumed.last().unwrap()["loss"]),
         (found.len(), &found.last().unwrap()["loss"])
@@ -524,7 +476,7 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     let masked = program.train(&["--set", "loop.dpo.mask=\"shared_prefix\"", "--overwrite"]).code(2);
     assert!(masked.contains("loop.dpo.flow: its pairs are chunks"), "{masked}");
     for section in ["rollout.group", "reward.answer", "select.pairs"] {
-        let unread = Program::new(&format!("{FLOW}[{section}]\n"));
+        let unread = Program::new(&format!("{}[{section}]\n", flow()));
         let said = unread.train(&["--dry-run"]).code(2);
         let name = section.split('.').next().unwrap();
         assert!(said.contains(&format!("reads no [{name}]; take it out")), "{section}: {said}");
@@ -533,7 +485,7 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     let said = program.train(&["--dry-run"]).success();
     assert!(said.contains("at most 3 chunks of 2 tokens") && !said.contains("[rollout"), "{said}");
     Program::new(&said).train(&["--dry-run"]).success();
-    let alone = Program::new(&FLOW.replace("[policy.lora]\nrank = 4\nalpha = 8.0\n", ""));
+    let alone = Program::new(&flow().replace("[policy.lora]\nrank = 4\nalpha = 8.0\n", ""));
     alone.write("rows.jsonl", &rows);
     let said = alone.train(&[]).code(2);
     assert!(said.contains("add [policy.lora]"), "{said}");

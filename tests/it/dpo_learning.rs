@@ -1,8 +1,18 @@
 //! Preferences between the policy's own rollouts repair what it was taught wrongly: place value, with most of the
 //! demonstrations wrong.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
 use std::fmt::Write;
+
+const MODEL: Tiny = Tiny {
+    alphabet: Some("0123456789="),
+    hidden_size: 64,
+    heads: 4,
+    kv_heads: 4,
+    context: Some(16),
+    ..Tiny::SUMS
+};
 
 /// Warm-up on demonstrations of which three in five name the hundreds and not the ones, rollouts of the result, DPO on
 /// pairs of right and wrong rollouts. The evaluation's numbers are in no training row.
@@ -14,23 +24,8 @@ prompts_per_step = 32
 template.chat = false
 template.user = "{{ question }}="
 format.answer = ["whole"]
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789="
-hidden_size = 64
-layers = 2
-heads = 4
-kv_heads = 4
-context = 16
 [policy.sampling]
 max_new_tokens = 4
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
 [eval]
 at_start = false
 [[stage]]
@@ -77,12 +72,12 @@ fn rows() -> (String, String) {
 
 /// Held-out accuracy after the warm-up and after DPO.
 fn accuracies(seed: u64) -> [f64; 2] {
-    let program = Program::new(RECIPE);
+    let program = Program::new(&MODEL.recipe(RECIPE));
     let (train, held_out) = rows();
     program.write("rows.jsonl", &train);
     program.write("held-out.jsonl", &held_out);
     program.train(&["--quiet", "--set", &format!("run.seed={seed}")]).success();
-    let evaluations = lines(&program.out().join("evaluations.jsonl"));
+    let evaluations = program.evaluations();
     ["warmup", "dpo"].map(|stage| {
         let last = evaluations.iter().rfind(|line| line["stage"] == stage).unwrap();
         number(&last["report"], "accuracy")

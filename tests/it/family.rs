@@ -1,6 +1,7 @@
 //! Self-training and its honest controls, on models of a few thousand weights that learn arithmetic in seconds.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number, rows as text};
+use crate::recipes::Tiny;
 use rationale::data::{Data, Hub, Split};
 use rationale::log::Metrics;
 use rationale::loops::{Context, Questions, sft};
@@ -20,19 +21,8 @@ template.user = "{{ question }}\n"
 digits = [1]
 train = 200
 eval = 20
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 2
-context = 64
 [policy.sampling]
 max_new_tokens = 24
-[devices]
-policy = "cpu"
-threads = 1
 [optim]
 lr = 1e-2
 [run]
@@ -50,7 +40,7 @@ data.template.assistant = '#### {{ answer }}'
 
 #[test]
 fn twins_are_compared_by_accuracy_and_calibration() {
-    let program = Program::new(TWINS);
+    let program = Program::new(&Tiny { context: Some(64), dtype: None, ..Tiny::SUMS }.recipe(TWINS));
     let said = program.train(&[]).success();
     let table: Vec<&str> = said.lines().filter(|line| line.contains('%')).collect();
     let row = |name: &str| table.iter().filter(|line| line.trim_start().starts_with(name)).count();
@@ -59,9 +49,9 @@ fn twins_are_compared_by_accuracy_and_calibration() {
         (1, 1, 1),
         "{said}"
     );
-    let evaluations = lines(&program.out().join("evaluations.jsonl"));
+    let evaluations = program.evaluations();
     assert_eq!(evaluations.iter().map(|e| &e["stage"]).collect::<Vec<_>>(), ["rationale", "direct"]);
-    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let metrics = program.metrics();
     for evaluation in &evaluations {
         let report = &evaluation["report"];
         let calibration = &report["calibration"];
@@ -87,6 +77,8 @@ fn twins_are_compared_by_accuracy_and_calibration() {
     );
 }
 
+const FOUR_HEADS: Tiny = Tiny { heads: 4, kv_heads: 4, context: Some(64), dtype: None, ..Tiny::SUMS };
+
 /// A scratchpad line that the answer is copied from, and in half of the rows a line of digits that say nothing.
 const VERBOSE: &str = r#"
 [data]
@@ -96,19 +88,8 @@ eval_limit = 50
 prompts_per_step = 32
 template.chat = false
 template.user = "{{ question }}\n"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 32
-layers = 2
-heads = 4
-kv_heads = 4
-context = 64
 [policy.sampling]
 max_new_tokens = 40
-[devices]
-policy = "cpu"
-threads = 1
 [optim]
 lr = 5e-3
 [run]
@@ -171,9 +152,8 @@ fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
 
 #[test]
 fn verbose_sentences_go_and_needed_ones_stay() {
-    let program = Program::new(VERBOSE);
-    let rows: String = verbose_rows(600).iter().map(|row| format!("{row}\n")).collect();
-    program.write("rows.jsonl", &rows);
+    let program = Program::new(&FOUR_HEADS.recipe(VERBOSE));
+    program.write("rows.jsonl", &text(&verbose_rows(600)));
     program.train(&[]).success();
     let out = program.out();
 
@@ -208,7 +188,7 @@ fn verbose_sentences_go_and_needed_ones_stay() {
     assert_eq!(sentences(&shorter(&Reduce::default(), 9)), Some(1));
 
     // The stage that reduces says what it does, and in the end writes shorter than it was taught at first.
-    let metrics = lines(&out.join("metrics.jsonl"));
+    let metrics = program.metrics();
     let of = |step: u64, name: &str| {
         let found =
             metrics.iter().find(|m| m["stage"] == "varr" && m["step"] == step && m["loss"].is_number());
@@ -216,7 +196,7 @@ fn verbose_sentences_go_and_needed_ones_stay() {
     };
     assert_eq!((of(6, "select/sentences_removed"), of(6, "select/tokens_kept")), (0.0, 1.0));
     assert!(of(60, "select/sentences_removed") > 0.2 && of(60, "select/tokens_kept") < 0.95);
-    let evaluations = lines(&out.join("evaluations.jsonl"));
+    let evaluations = program.evaluations();
     let [full, varr] = [0, 1].map(|at| &evaluations[at]["report"]);
     println!("full {full}\nvarr {varr}");
     assert!(number(varr, "length") < number(full, "length"));
@@ -233,22 +213,11 @@ eval_limit = 100
 prompts_per_step = 32
 template.chat = false
 template.user = "{{ question }}\n"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n<>answerlgth"
-hidden_size = 48
-layers = 2
-heads = 4
-kv_heads = 4
-context = 96
 [policy.sampling]
 max_new_tokens = 40
 top_p = 0.7
 [policy]
 decode_slots = 256
-[devices]
-policy = "cpu"
-threads = 1
 [optim]
 lr = 5e-3
 [reward.a]
@@ -284,15 +253,16 @@ warmup_steps = 20
 "#;
 
 fn mario() -> Program {
-    let program = Program::new(MARIO);
+    let alphabet = Some("0123456789+=:# \n<>answerlgth");
+    let model = Tiny { alphabet, hidden_size: 48, context: Some(96), ..FOUR_HEADS };
+    let program = Program::new(&model.recipe(MARIO));
     let row = |i: usize| {
         let (a, b) = (i % 5, i / 5 % 5);
         let padding = format!("{:05}\n", i * 7919 % 100_000).repeat(i / 25 % 4);
         let rationale = format!("{padding}{a}+{b}: {}", a + b);
         json!({"question": format!("{a}+{b}"), "rationale": rationale, "answer": (a + b).to_string()})
     };
-    let rows: String = (0..400).map(|i| format!("{}\n", row(i))).collect();
-    program.write("rows.jsonl", &rows);
+    program.write("rows.jsonl", &text(&(0..400).map(row).collect::<Vec<_>>()));
     program
 }
 
@@ -300,14 +270,14 @@ fn mario() -> Program {
 fn the_best_quantiles_of_two_rewards_improve_both() {
     let program = mario();
     program.train(&[]).success();
-    let evaluations = lines(&program.out().join("evaluations.jsonl"));
+    let evaluations = program.evaluations();
     let [warmup, best] = [0, 1].map(|at| &evaluations[at]["report"]);
     let figures = |of: &Value| (number(of, "accuracy"), number(of, "length"));
     println!("after the warm-up {:?}, under the best quantiles {:?}", figures(warmup), figures(best));
     assert!(number(best, "accuracy") > number(warmup, "accuracy") + 0.05);
     assert!(number(best, "length") < 0.85 * number(warmup, "length"));
 
-    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let metrics = program.metrics();
     let of = |step: u64, name: &str| {
         number(
             metrics
@@ -325,7 +295,7 @@ fn the_best_quantiles_of_two_rewards_improve_both() {
     }
     assert!(of(60, "pool/age") > 0.0 && of(60, "kl").is_finite());
     // The traces are the pool: what an exploration asked ends in the best control tokens.
-    let traces = lines(&program.out().join("traces/mario.jsonl"));
+    let traces = program.traces("mario");
     assert_eq!(traces.len(), 400 + 5 * 400, "the rows' own, and five explorations");
     let answered = traces.iter().filter(|trace| trace["predicted"].is_string()).count();
     assert_eq!(answered as f64, of(250, "pool/size"));
@@ -352,7 +322,7 @@ fn a_pool_is_taken_up_again_where_a_run_was_cut_off() {
     let cut = mario();
     cut.train(&short).success();
     // As if it had been killed after the checkpoint of step 60: the end of the stage is not there.
-    std::fs::remove_dir_all(cut.out().join("mario-step-000080")).unwrap();
+    cut.forget("mario-step-000080");
     cut.train(&[&short[..], &["--resume"]].concat()).success();
     let bytes = |program: &Program, file: &str| std::fs::read(program.out().join(file)).unwrap();
     assert!(
@@ -364,7 +334,7 @@ fn a_pool_is_taken_up_again_where_a_run_was_cut_off() {
         "nothing is sampled twice"
     );
     // The rows' own completions beside a sample of each question, and explorations in steps 36 and 71.
-    assert_eq!(lines(&whole.out().join("traces/mario.jsonl")).len(), 4 * 400);
+    assert_eq!(whole.traces("mario").len(), 4 * 400);
 }
 
 const CREST: &str = r#"
@@ -375,18 +345,8 @@ prompts_per_step = 10
 template.chat = false
 template.user = "{{ question }} A {{ choices[0] }} B {{ choices[1] }} C {{ choices[2] }}\n"
 format.answer = ["answer_tag"]
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 32
-layers = 2
-heads = 4
-kv_heads = 4
-context = 160
 [policy.sampling]
 max_new_tokens = 40
-[devices]
-policy = "cpu"
-threads = 1
 [optim]
 lr = 5e-3
 [[stage]]
@@ -433,7 +393,7 @@ size = 1
 
 #[test]
 fn follow_ups_filter_rationales_and_write_pairs() {
-    let program = Program::new(CREST);
+    let program = Program::new(&Tiny { alphabet: None, context: Some(160), ..FOUR_HEADS }.recipe(CREST));
     let (mut rows, mut warm) = (Vec::new(), Vec::new());
     for i in 0..30 {
         let (a, b) = (i % 3, i / 3);
@@ -453,21 +413,20 @@ fn follow_ups_filter_rationales_and_write_pairs() {
             json!({"id": format!("q{i}"), "question": format!("{a}+{b}"), "choices": choices, "answer": "A"}),
         );
     }
-    let text = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     program.write("rows.jsonl", &text(&rows));
     program.write("warm.jsonl", &text(&warm));
     program.train(&[]).success();
 
     // After "it adds" A and B were learned equally often, after "one sees" A alone: so much the chosen letter is worth.
-    let report = &lines(&program.out().join("evaluations.jsonl"))[0]["report"];
+    let report = &program.evaluations()[0]["report"];
     let calibration = &report["calibration"];
     println!("confidence {} in {} answers", calibration["confidence"], calibration["points"]);
     assert_eq!(number(calibration, "points"), 30.0);
     assert!((0.4..0.9).contains(&number(calibration, "confidence")));
 
-    let traces = lines(&program.out().join("traces/judge.jsonl"));
-    let pairs = lines(&program.out().join("traces/judge-pairs.jsonl"));
-    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let traces = program.traces("judge");
+    let pairs = program.traces("judge-pairs");
+    let metrics = program.metrics();
     let step = |n: u64| metrics.iter().find(|m| m["stage"] == "judge" && m["step"] == n).unwrap();
     let expected: f64 = [1, 2]
         .map(|n| number(step(n), "select/pairs_consistency") + number(step(n), "select/pairs_outcome"))
@@ -499,7 +458,7 @@ fn follow_ups_filter_rationales_and_write_pairs() {
     }
     assert!(metrics.iter().any(|m| m["stage"] == "sft" && m["loss"].is_number()));
     // A later stage finds the pairs by name.
-    let asked = lines(&program.out().join("traces/again.jsonl"));
+    let asked = program.traces("again");
     assert!(
         asked.len() == 10
             && asked.iter().all(|trace| pairs.iter().any(|pair| pair["id"] == trace["example"]))

@@ -1,20 +1,22 @@
 //! What needs an NVIDIA GPU: `make gpu-check` runs these one by one. Each prints its figure as its last line, or
 //! `skip: why` where there is no GPU.
 
+use crate::skip::skip;
 use rationale::devices::Devices;
 use rationale::engine::{Decoder, Request, Sampling, Stops};
 use rationale::model::{Config, Grad, Model, Sequence};
 use rationale::optim::{AdamW, Optim};
 use tch::{Device, Kind, Tensor};
 
-/// The device to test, unless there is none.
-fn gpu() -> Option<Device> {
+/// The device to test; where there is none, the test of this name is skipped.
+fn gpu(test: &str) -> Option<Device> {
     let name = std::env::var("RATIONALE_DEVICE").unwrap_or_else(|_| "cuda:0".into());
     match (Devices { policy: name, ..Devices::default() }).open() {
         Ok(layout) if layout.policy.is_cuda() => Some(layout.policy),
-        Ok(_) => None,
-        Err(error) => {
-            println!("skip: {error}");
+        other => {
+            let reason =
+                other.map_or_else(|error| error.to_string(), |_| "RATIONALE_DEVICE names no GPU".into());
+            skip(test, &reason);
             None
         }
     }
@@ -73,7 +75,7 @@ fn scored(model: &Model) -> (Tensor, Vec<(String, Tensor)>) {
 
 #[test]
 fn gpu_scores_and_gradients_are_the_cpus() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu("gpu_scores_and_gradients_are_the_cpus") else { return };
     let (expected, expected_gradients) = scored(&on(Device::Cpu, Kind::Float));
     let (found, gradients) = scored(&on(device, Kind::Float));
     let mut worst = distance(&found, &expected);
@@ -88,7 +90,7 @@ fn gpu_scores_and_gradients_are_the_cpus() {
 
 #[test]
 fn gpu_bf16_is_near_f32() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu("gpu_bf16_is_near_f32") else { return };
     let (expected, _) = scored(&on(Device::Cpu, Kind::Float));
     let (found, _) = scored(&on(device, Kind::BFloat16));
     // bf16 has 8 bits of mantissa: 0.4 % a rounding, several of which add up over three layers.
@@ -99,7 +101,7 @@ fn gpu_bf16_is_near_f32() {
 
 #[test]
 fn gpu_checkpointing_changes_no_gradient() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu("gpu_checkpointing_changes_no_gradient") else { return };
     let (_, plain) = scored(&on(device, Kind::Float));
     let mut model = on(device, Kind::Float);
     model.checkpointing = true;
@@ -125,7 +127,7 @@ fn decoded(device: Device, temperature: f64) -> Vec<Vec<u32>> {
 
 #[test]
 fn gpu_decodes_the_cpus_tokens() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu("gpu_decodes_the_cpus_tokens") else { return };
     let same = |temperature| {
         let (ours, theirs) = (decoded(device, temperature), decoded(Device::Cpu, temperature));
         let equal = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
@@ -143,7 +145,7 @@ fn gpu_decodes_the_cpus_tokens() {
 
 #[test]
 fn gpu_training_lowers_the_loss() {
-    let Some(device) = gpu() else { return };
+    let Some(device) = gpu("gpu_training_lowers_the_loss") else { return };
     for kind in [Kind::Float, Kind::BFloat16] {
         let model = on(device, kind);
         model.train_all();

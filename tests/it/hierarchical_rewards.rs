@@ -1,13 +1,11 @@
 //! The reward tables of four papers, each a recipe fragment, on literal completions.
 
+use crate::groups::group;
 use rationale::Registry;
-use rationale::data::{Example, Prompt};
-use rationale::engine::StopReason;
+use rationale::data::Example;
 use rationale::rationale::{AnswerForm, Format};
 use rationale::reward::Rewards;
-use rationale::rollout::{Group, Rollout};
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
     // A stand-in for the program that checks graphs: the word "cycle" makes one.
@@ -17,21 +15,7 @@ fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec
     let mut rewards = Rewards::build(recipe["reward"].as_table().unwrap(), &registry, format).unwrap();
     let fields = fields.as_object().unwrap().clone();
     let answer = fields.get("answer").map(|a| a.as_str().map_or(a.to_string(), str::to_owned));
-    let example = Example {
-        id: "x".into(),
-        index: 0,
-        prompt: Prompt::Text("?".into()),
-        completion: None,
-        completions: vec![],
-        answer,
-        choices: vec![],
-        feedback: None,
-        fields,
-    };
-    let rollout =
-        |text: &&str| Rollout::new(vec![1], (*text).to_owned(), vec![0.0], StopReason::Eos(0), format);
-    let mut group =
-        Group { example: Arc::new(example), prompt: vec![1], rollouts: texts.iter().map(rollout).collect() };
+    let mut group = group(Example { answer, fields, ..Example::text("x", "?") }, texts, format);
     rewards.score(&mut group).unwrap();
     group.rewards()
 }

@@ -1,40 +1,28 @@
 //! `[reward.judge]` against a local server: what is asked, what is read, and that nothing unreadable becomes a score.
 
-use crate::server;
-use rationale::data::{Example, Prompt};
-use rationale::engine::StopReason;
+use crate::groups::{group, rewards};
+use crate::server::{Teacher, last_turn};
+use rationale::Result;
+use rationale::data::Example;
 use rationale::rationale::Format;
 use rationale::reward::Rewards;
-use rationale::rollout::{Group, Rollout};
-use rationale::{Registry, Result};
-use serde_json::{Value, json};
+use rationale::rollout::Group;
+use serde_json::json;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-fn group(texts: &[&str]) -> Group {
-    let example = Example {
-        id: "row:7".into(),
-        index: 0,
-        prompt: Prompt::Text("?".into()),
-        completion: None,
-        completions: vec![],
-        feedback: None,
-        answer: Some("4".into()),
-        choices: vec![],
-        fields: [("question".to_owned(), json!("2+2?"))].into_iter().collect(),
-    };
-    let rollout = |text: &&str| {
-        Rollout::new(vec![1], (*text).to_owned(), vec![0.0], StopReason::Eos(0), &Format::default())
-    };
-    Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
+fn asked_of(texts: &[&str]) -> Group {
+    let fields = [("question".to_owned(), json!("2+2?"))].into_iter().collect();
+    let example = Example { answer: Some("4".into()), fields, ..Example::text("row:7", "?") };
+    group(example, texts, &Format::default())
 }
 
-fn rewards(url: &str, keys: &str) -> Rewards {
+fn judge(url: &str, keys: &str) -> Rewards {
     let recipe = format!(
         "[judge]\nprompt = 'Q: {{{{ question }}}} R: {{{{ rationale }}}}'\n{keys}\n[judge.endpoint]\nurl = '{url}/v1'\nmodel = 'm'\n\
          backoff_s = 0.0"
     );
-    Rewards::build(&toml::from_str(&recipe).unwrap(), &Registry::default(), &Format::default()).unwrap()
+    rewards(&recipe).unwrap()
 }
 
 /// Scores by a judge that says `say(prompt, number of times that this prompt came before)`; and what it was asked.
@@ -43,20 +31,16 @@ fn judged(
     texts: &[&str],
     say: fn(&str, usize) -> &'static str,
 ) -> (Result<Vec<f64>>, Vec<String>, HashMap<String, f64>) {
-    let asked = Arc::new(Mutex::new(Vec::<String>::new()));
-    let heard = asked.clone();
-    let url = server::serve(move |received| {
-        let body: Value = serde_json::from_str(&received.body).unwrap();
-        let prompt = body["messages"][0]["content"].as_str().unwrap().to_owned();
-        let mut heard = heard.lock().unwrap();
-        let before = heard.iter().filter(|known| **known == prompt).count();
-        let said = say(&prompt, before);
-        heard.push(prompt);
-        server::json("200 OK", json!({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}))
+    let before = Mutex::new(HashMap::<String, usize>::new());
+    let teacher = Teacher::says(move |_, prompt| {
+        let mut before = before.lock().unwrap();
+        let times = before.entry(prompt.to_owned()).or_default();
+        *times += 1;
+        vec![say(prompt, *times - 1)]
     });
-    let (mut rewards, mut group) = (rewards(&url, keys), group(texts));
+    let (mut rewards, mut group) = (judge(&teacher.url, keys), asked_of(texts));
     let scores = rewards.score(&mut group).map(|()| group.rewards());
-    let asked = asked.lock().unwrap().clone();
+    let asked = teacher.seen().iter().map(|body| last_turn(body).to_owned()).collect();
     (scores, asked, rewards.figures().into_iter().collect())
 }
 

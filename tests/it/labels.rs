@@ -1,7 +1,8 @@
 //! Step labels from trees of continuations and from a judge: what they say, what they cost, and that a killed run goes on.
 
-use crate::program::{Program, SUMS, lines, list, number};
-use crate::server;
+use crate::program::{Program, list, number, rows};
+use crate::recipes::{Tiny, sums};
+use crate::server::Teacher;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
@@ -33,14 +34,9 @@ data.train = "@label"
 [stage.loop.prm]
 "#;
 
-fn traces(program: &Program) -> Vec<Value> {
-    lines(&program.out().join("traces/label.jsonl"))
-}
-
 /// The figures of a stage's steps, without times.
 fn figures(program: &Program, stage: &str) -> Vec<Value> {
-    let mut all = lines(&program.out().join("metrics.jsonl"));
-    all.retain(|line| line["stage"] == stage);
+    let mut all = program.of_stage(stage);
     for line in &mut all {
         line.as_object_mut()
             .unwrap()
@@ -51,7 +47,7 @@ fn figures(program: &Program, stage: &str) -> Vec<Value> {
 
 #[test]
 fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
-    let recipe = format!("{SUMS}{TREES}");
+    let recipe = sums(TREES);
     let whole = Program::new(&recipe);
     whole.train(&["--quiet"]).success();
     let killed = Program::new(&recipe);
@@ -68,14 +64,17 @@ fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(traces(&killed).len() < traces(&whole).len(), "it was killed too late to test anything");
+    assert!(
+        killed.traces("label").len() < whole.traces("label").len(),
+        "it was killed too late to test anything"
+    );
     killed.train(&["--quiet", "--resume"]).success();
-    assert!(traces(&whole) == traces(&killed), "the labels differ");
+    assert!(whole.traces("label") == killed.traces("label"), "the labels differ");
     assert_eq!(figures(&whole, "label"), figures(&killed, "label"));
     assert_eq!(figures(&whole, "prm"), figures(&killed, "prm"));
 
     let (mut values, mut searched) = (HashMap::new(), 0);
-    for trace in traces(&whole) {
+    for trace in whole.traces("label") {
         let cuts = list(&trace, "cuts");
         searched += usize::from(!cuts.is_empty());
         let good = |cut: &&Value| number(cut, "good") > 0.0;
@@ -106,46 +105,33 @@ fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
     assert!(share > 0.0 && share < 1.0, "{share}");
 }
 
-const TINY: &str = r#"
+const DATA: &str = r#"
 [data]
 prompts_per_step = 2
 template.chat = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-[devices]
-policy = "cpu"
-threads = 1
 "#;
 
 #[test]
 fn a_judge_labels_the_rows_own_completions() {
-    let url = server::serve(|received| {
-        let body: Value = serde_json::from_str(&received.body).unwrap();
-        let steps: Vec<&str> = body["messages"][0]["content"].as_str().unwrap().lines().collect();
-        let first = steps.iter().position(|step| step.contains("bad")).map_or(0, |at| at + 1);
-        let said = format!("{{\"first_wrong\": {first}}}");
-        server::json("200 OK", json!({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}))
+    let teacher = Teacher::says(|_, asked| {
+        let first = asked.lines().position(|step| step.contains("bad")).map_or(0, |at| at + 1);
+        vec![format!("{{\"first_wrong\": {first}}}")]
     });
+    let url = &teacher.url;
     let stages = format!(
         "[[stage]]\nname = \"label\"\ndata.train = \"rows.jsonl\"\n[stage.rollout.dataset]\n[stage.loop.collect]\n\
          [stage.reward.judge]\nsteps = true\nkey = \"first_wrong\"\nprompt = '''{{% for step in steps %}}{{{{ step }}}}\n\
          {{% endfor %}}'''\nendpoint = {{ url = \"{url}/v1\", model = \"m\" }}\n\
          [[stage]]\nname = \"prm\"\ndata.train = \"@label\"\n[stage.loop.prm]\nlabels = \"judge\"\n"
     );
-    let program = Program::new(&format!("[run]\nsteps = 1\n{TINY}{stages}"));
+    let program = Program::new(&Tiny::BYTES.recipe(&format!("[run]\nsteps = 1\n{DATA}{stages}")));
     let row = |id: &str, text: &str| {
         format!("{}\n", json!({"id": id, "prompt": "p", "completion": text, "answer": "5"}))
     };
     program.write("rows.jsonl", &(row("x", "a\nbad\nc\n#### 5") + &row("y", "b\n#### 5")));
     program.train(&["--quiet"]).success();
     let mut said: Vec<Value> =
-        traces(&program).iter().map(|trace| trace["step_scores"]["judge"].clone()).collect();
+        program.traces("label").iter().map(|trace| trace["step_scores"]["judge"].clone()).collect();
     said.sort_by_key(Value::to_string);
     assert_eq!(said, [json!([1.0, 0.0, 0.0, 0.0]), json!([1.0, 1.0])]);
     // Of the labels up to the first error, 1 and 0, and of two right ones, three say right.
@@ -165,7 +151,7 @@ fn labels_are_kept_where_two_agree() {
             "step_scores": {"judge": judged}});
         format!("{trace}\n")
     };
-    let recipe = format!("[run]\nsteps = 1\n{TINY}[loop.prm]\nlabels = \"consensus\"\n");
+    let recipe = Tiny::BYTES.recipe(&format!("[run]\nsteps = 1\n{DATA}[loop.prm]\nlabels = \"consensus\"\n"));
     let recipe = recipe.replace("[data]\n", "[data]\ntrain = \"rows.jsonl\"\n");
     let program = Program::new(&recipe);
     let rows = row("u", [2, 0], json!([1, 0, 0]))
@@ -190,19 +176,19 @@ fn a_reward_model_that_is_there_is_measured() {
     let stages = "[[stage]]\nname = \"prm\"\nrun.steps = 1\n[stage.loop.prm]\n[[stage]]\nname = \"measure\"\nrun.steps = 0\n\
         policy.model = \"@prm\"\n[stage.loop.prm]\n[stage.eval]\n";
     let data = "train = \"rows.jsonl\"\neval = \"rows.jsonl\"\n";
-    let program = Program::new(&(TINY.replace("[data]\n", &format!("[data]\n{data}")) + stages));
-    let row = |id: &str, labels: Value| {
-        format!("{}\n", json!({"id": id, "prompt": id, "steps": ["a", "bcd"], "labels": labels}))
-    };
-    let rows: String = (0..8).map(|n| row(&format!("x{n}"), json!([true, n % 4 < 2]))).collect();
-    program.write("rows.jsonl", &rows);
+    let program =
+        Program::new(&Tiny::BYTES.recipe(&(DATA.replace("[data]\n", &format!("[data]\n{data}")) + stages)));
+    let row =
+        |id: &str, labels: Value| json!({"id": id, "prompt": id, "steps": ["a", "bcd"], "labels": labels});
+    let data: Vec<Value> = (0..8).map(|n| row(&format!("x{n}"), json!([true, n % 4 < 2]))).collect();
+    program.write("rows.jsonl", &rows(&data));
     program.train(&["--quiet"]).success();
-    let found = &lines(&program.out().join("evaluations.jsonl"))[0]["report"]["process"];
+    let found = &program.evaluations()[0]["report"]["process"];
     assert_eq!((number(found, "steps"), found["first_error"]["rows"].as_u64()), (16.0, Some(4)));
     assert!(found["length_only"]["f1"].is_number(), "{found}");
     let svg = fs::read_to_string(program.out().join("measure-reliability.svg")).unwrap();
     assert!(svg.contains("share right"));
     // A run that is done has nothing left to do.
     program.train(&["--quiet", "--resume"]).success();
-    assert_eq!(lines(&program.out().join("evaluations.jsonl")).len(), 1);
+    assert_eq!(program.evaluations().len(), 1);
 }

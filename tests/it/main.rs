@@ -2,8 +2,11 @@
 //! What tests share comes first; then a file for each thing that is tested. They run side by side in one process, so
 //! none of them may change what the process shares (environment, folder, libtorch's threads).
 
+mod groups;
 mod program;
+mod recipes;
 mod server;
+mod skip;
 
 mod chat_templates;
 mod classifiers;

@@ -1,6 +1,7 @@
 //! The forward pass, scores and gradients against transformers' own, on tiny models of every family
 //! (`fixtures/models/make.py` made them and says what each number is).
 
+use crate::skip::python_for;
 use rationale::model::attention::Packed;
 use rationale::model::{Grad, Lora, Model, Sequence};
 use std::collections::HashMap;
@@ -339,10 +340,7 @@ fn adapters_are_saved_as_peft_does_and_merged_where_a_plain_folder_is_wanted() {
 /// Set RATIONALE_PYTHON to a python with transformers to run this.
 #[test]
 fn transformers_loads_what_is_saved() {
-    let Ok(python) = std::env::var("RATIONALE_PYTHON") else {
-        eprintln!("skipped: RATIONALE_PYTHON names no python with transformers");
-        return;
-    };
+    let Some(python) = python_for("transformers_loads_what_is_saved") else { return };
     let dir = tempfile::tempdir().unwrap();
     for name in MODELS {
         load(name, Kind::Float).save(&dir.path().join(name)).unwrap();

@@ -1,12 +1,12 @@
 //! Rewards that ask a model: a small real one, against its own log-probabilities put together by hand.
 
-use rationale::Registry;
-use rationale::data::{Example, Prompt};
+use crate::groups::rewards;
+use rationale::data::Example;
 use rationale::engine::{Request, Sampling, StopReason};
 use rationale::model::Sequence;
 use rationale::policy::{Init, Policy};
 use rationale::rationale::Format;
-use rationale::reward::{Models, Rewards};
+use rationale::reward::Models;
 use rationale::rollout::{Group, Rollout};
 use std::path::Path;
 use std::sync::Arc;
@@ -21,17 +21,7 @@ fn policy(seed: u64) -> Policy {
 }
 
 fn group(policy: &Policy) -> Group {
-    let example = Example {
-        id: "x".into(),
-        index: 0,
-        prompt: Prompt::Text("2+2?\n".into()),
-        completion: None,
-        completions: vec![],
-        answer: Some("4".into()),
-        choices: vec![],
-        feedback: None,
-        fields: serde_json::Map::new(),
-    };
+    let example = Example { answer: Some("4".into()), ..Example::text("x", "2+2?\n") };
     let prompt = policy.tokenizer.render(&example.prompt).unwrap();
     let rollout = |text: &&str| {
         let tokens = policy.tokenizer.encode(text).unwrap();
@@ -42,8 +32,7 @@ fn group(policy: &Policy) -> Group {
 }
 
 fn scores(policy: &Policy, recipe: &str) -> Vec<f64> {
-    let mut rewards =
-        Rewards::build(&toml::from_str(recipe).unwrap(), &Registry::default(), &Format::default()).unwrap();
+    let mut rewards = rewards(recipe).unwrap();
     let mut group = group(policy);
     rewards.score_with(&mut group, &Models { policy, budget: 64 }).unwrap();
     group.rewards()
@@ -104,20 +93,19 @@ fn a_frozen_reader_answers_from_the_rationale() {
         "[reader]\nmodel = {:?}\nmax_new_tokens = 3\ncue = \"\\n#### 4\"",
         folder.path().to_str().unwrap()
     );
-    let registry = Registry::default();
-    let mut rewards =
-        Rewards::build(&toml::from_str(&recipe).unwrap(), &registry, &Format::default()).unwrap();
+    let mut rewards = rewards(&recipe).unwrap();
     // Right where the gold answer is what the reader says, wrong where it is another.
-    for answer in [says[0].clone(), format!("{}x", says[0])] {
+    assert_ne!(says[0], says[1], "two rationales with one answer would show nothing");
+    for (answer, expected) in
+        [(&says[0], [1.0, 0.0]), (&says[1], [0.0, 1.0]), (&format!("{}x", says[0]), [0.0; 2])]
+    {
         let mut group = group(&policy);
         Arc::get_mut(&mut group.example).unwrap().answer = Some(answer.clone());
         rewards.score_with(&mut group, &Models { policy: &policy, budget: 64 }).unwrap();
-        let expected = says.clone().map(|said| f64::from(u8::from(said == answer)));
         assert_eq!(group.rewards(), expected, "{says:?}");
-        assert_eq!(expected[0] == 1.0, answer == says[0]);
     }
     let figures = rewards.figures();
-    assert_eq!(figures.iter().filter(|(name, _)| name == "reader/unread").count(), 4);
+    assert_eq!(figures.iter().filter(|(name, _)| name == "reader/unread").count(), 6);
 }
 
 fn save(policy: &Policy, folder: &Path) {

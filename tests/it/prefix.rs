@@ -1,6 +1,7 @@
 //! `[rollout.prefix]` and `[rollout.tree]`: traces whose steps carry values, and pairs from them.
 
-use crate::program::{Program, SUMS, lines, list, number};
+use crate::program::{Program, list, number};
+use crate::recipes::sums;
 use serde_json::Value;
 
 /// Rollouts of a model that has learned some sums are cut after every step.
@@ -30,7 +31,7 @@ mask = "shared_prefix"
 "#;
 
 fn recipe() -> String {
-    format!("{SUMS}{COLLECT}")
+    sums(COLLECT)
 }
 
 #[test]
@@ -42,8 +43,7 @@ fn first_errors_become_pairs() {
     let program = Program::new(&recipe);
     program.train(&["--quiet"]).success();
     let expected = traces(&program).iter().filter(|trace| has_pair(trace)).count();
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let first = metrics.iter().find(|line| line["stage"] == "dpo").unwrap();
+    let first = &program.of_stage("dpo")[0];
     let built = number(first, "pairs/built");
     // A failing first step needs a right rollout of the same question, which not all have.
     let sure = expected as f64;
@@ -88,11 +88,10 @@ fn every_step_of_every_trace_has_a_value() {
         }
     }
     assert!(cuts > 90 && good > 0.0 && good < 4.0 * f64::from(cuts), "{good} of 4 × {cuts}");
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let last = metrics.iter().rfind(|line| line["stage"] == "collect").unwrap();
-    assert!(number(last, "prefix/cuts") > 0.9);
+    let last = program.of_stage("collect").pop().unwrap();
+    assert!(number(&last, "prefix/cuts") > 0.9);
     // Every prompt and every completion is computed once, however many cuts there are: at most 16 × 3 × (6 + 40) tokens.
-    assert!(number(last, "prefix/prefill_tokens") <= 16.0 * 3.0 * 46.0);
+    assert!(number(&last, "prefix/prefill_tokens") <= 16.0 * 3.0 * 46.0);
 }
 
 /// Leaves that part at a fork become pairs whose common path is masked.
@@ -124,7 +123,7 @@ fn trees_are_kept_shown_and_learned_from() {
         .filter(|trace| trace["example"] == all[0]["example"] && trace["step"] == all[0]["step"])
         .collect();
     // In the file a tree is one line, which has each node's tokens once.
-    let trees = lines(&program.out().join("traces/collect.jsonl"));
+    let trees = program.traces("collect");
     assert!(trees.len() * 2 < all.len(), "{} lines for {} leaves", trees.len(), all.len());
     let laid =
         |tree: &Value| list(&tree["tree"], "nodes").iter().map(|node| list(node, "tokens").len()).sum();
@@ -144,7 +143,6 @@ fn trees_are_kept_shown_and_learned_from() {
         assert!((rewards.iter().sum::<f64>() / rewards.len() as f64 - value).abs() < 1e-12);
     }
     assert!(all.iter().all(|trace| list(trace, "forks").len() <= 3));
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let dpo = metrics.iter().find(|line| line["stage"] == "dpo").unwrap();
+    let dpo = &program.of_stage("dpo")[0];
     assert!(number(dpo, "pairs/built") > 0.0, "{dpo}");
 }

@@ -1,6 +1,7 @@
 //! `loop.prm` and `reward.process` from the command line: what is learned, kept, measured and refused.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number, rows};
+use crate::recipes::Tiny;
 use serde_json::{Value, json};
 use std::fs;
 
@@ -16,21 +17,8 @@ digits = [2]
 train = 40
 eval = 12
 faults.share = 0.7
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-context = 120
 [policy.sampling]
 max_new_tokens = 12
-[devices]
-policy = "cpu"
-threads = 1
 "#;
 
 const ON_ROWS: &str = r#"
@@ -40,57 +28,43 @@ steps = 2
 train = "rows.jsonl"
 prompts_per_step = 2
 template.chat = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-[devices]
-policy = "cpu"
-threads = 1
 "#;
 
-fn steps(program: &Program) -> Vec<Value> {
-    let all = lines(&program.out().join("metrics.jsonl"));
-    all.into_iter().filter(|line| line.get("loss").is_some()).collect()
+fn on_scratchpads(more: &str) -> Program {
+    let model = Tiny { hidden_size: 16, layers: 1, context: Some(120), ..Tiny::SUMS };
+    Program::new(&model.recipe(&format!("{ON_SCRATCHPADS}{more}")))
 }
 
-fn checkpoint(program: &Program, ending: &str) -> std::path::PathBuf {
-    let mut folders = fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path());
-    folders.find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
-}
-
-fn rows(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
+/// A program over `data`, with `keys` in `[loop.prm]`.
+fn on_rows(keys: &str, data: &[Value]) -> Program {
+    let program = Program::new(&Tiny::BYTES.recipe(&format!("{ON_ROWS}[loop.prm]\n{keys}\n")));
+    program.write("rows.jsonl", &rows(data));
+    program
 }
 
 #[test]
 fn a_reward_model_is_kept_measured_and_resumed() {
     for lora in ["", "[policy.lora]\nrank = 2\n"] {
-        let recipe =
-            format!("{ON_SCRATCHPADS}{lora}[loop.prm]\n[checkpoint]\nevery = 2\n[eval]\nby = \"fault\"\n");
-        let program = Program::new(&recipe);
+        let program =
+            on_scratchpads(&format!("{lora}[loop.prm]\n[checkpoint]\nevery = 2\n[eval]\nby = \"fault\"\n"));
         program.train(&["--quiet"]).success();
-        let found = steps(&program);
+        let found = program.steps("prm");
         assert_eq!(found.len(), 4);
-        let folder = checkpoint(&program, "step-000004");
+        let folder = program.checkpoint("step-000004");
         let reading: Value =
             serde_json::from_str(&fs::read_to_string(folder.join("reward_model.json")).unwrap()).unwrap();
         assert_eq!(reading["judges"], "steps");
         assert_eq!(reading["head"], json!({"classes": 2}));
         let config = fs::read_to_string(folder.join("config.json")).unwrap();
         assert!(config.contains("LlamaForTokenClassification"), "{config}");
-        let evaluations = lines(&program.out().join("evaluations.jsonl"));
+        let evaluations = program.evaluations();
         let process = &evaluations[1]["report"]["process"];
         assert!(number(process, "accuracy") > 0.0 && process["first_error"]["f1"].is_number());
         assert!(process["prm_score"].get("none").is_some(), "{process}");
 
-        fs::remove_dir_all(folder).unwrap();
+        program.forget("step-000004");
         program.train(&["--quiet", "--resume"]).success();
-        assert_eq!(steps(&program)[3]["loss"], found[3]["loss"], "{lora}");
+        assert_eq!(program.steps("prm")[3]["loss"], found[3]["loss"], "{lora}");
     }
 }
 
@@ -101,13 +75,12 @@ fn a_reward_models_config_names_the_padding_token() {
         json!({"prompt": "p", "chosen": "a", "rejected": "b"}),
         json!({"prompt": "q", "chosen": "c", "rejected": "d"}),
     ];
-    let program = Program::new(&format!("{ON_ROWS}[loop.prm]\nlearns = \"pairs\"\n"));
-    program.write("rows.jsonl", &rows(&data));
+    let program = on_rows("learns = \"pairs\"", &data);
     program.train(&["--quiet"]).success();
     let json = |file: &std::path::Path| -> Value {
         serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
     };
-    let folder = checkpoint(&program, "step-000002");
+    let folder = program.checkpoint("step-000002");
     assert_eq!(json(&folder.join("config.json"))["pad_token_id"], 257);
     // A tokenizer without one: its end of sequence.
     for name in ["tokenizer_config.json", "special_tokens_map.json", "config.json"] {
@@ -115,14 +88,14 @@ fn a_reward_models_config_names_the_padding_token() {
         file.as_object_mut().unwrap().retain(|key, _| !key.starts_with("pad_token"));
         fs::write(folder.join(name), file.to_string()).unwrap();
     }
-    let (head, rest) = ON_ROWS.split_once("[policy.init]").unwrap();
-    let devices = &rest[rest.find("[devices]").unwrap()..];
-    let recipe =
-        format!("{head}model = {:?}\n{devices}[loop.prm]\nlearns = \"pairs\"\n", folder.to_str().unwrap());
-    let again = Program::new(&recipe);
+    let head = format!(
+        "[policy]\nmodel = {:?}\n[devices]\npolicy = \"cpu\"\nthreads = 1\n",
+        folder.to_str().unwrap()
+    );
+    let again = Program::new(&format!("{head}{ON_ROWS}[loop.prm]\nlearns = \"pairs\"\n"));
     again.write("rows.jsonl", &rows(&data));
     again.train(&["--quiet"]).success();
-    assert_eq!(json(&checkpoint(&again, "step-000002").join("config.json"))["pad_token_id"], 256);
+    assert_eq!(json(&again.checkpoint("step-000002").join("config.json"))["pad_token_id"], 256);
 }
 
 #[test]
@@ -144,20 +117,19 @@ weight = 0.0
 [stage.loop.grpo.steps]
 form = "clip_delta"
 "#;
-    let program = Program::new(&format!("{ON_SCRATCHPADS}{stages}"));
+    let program = on_scratchpads(stages);
     program.train(&["--quiet"]).success();
-    let credited: Vec<Value> =
-        steps(&program).into_iter().filter(|line| line.get("steps/count").is_some()).collect();
-    assert_eq!(credited.len(), 2);
+    let credited = program.steps("rl");
+    assert!(credited.len() == 2 && credited.iter().all(|line| line["steps/count"].is_number()));
     let score = number(&credited[0], "rewards/process/mean");
     assert!(score > 0.0 && score < 1.0, "{score}");
 
     let lost = stages.replace("[stage.reward.process]\nmodel = \"@prm\"\nweight = 0.0\n", "");
-    let said = Program::new(&format!("{ON_SCRATCHPADS}{lost}")).train(&["--dry-run"]).code(2);
+    let said = on_scratchpads(&lost).train(&["--dry-run"]).code(2);
     assert!(said.contains("there is no [reward.process] that scores steps"), "{said}");
     let generates = "[[stage]]\nname = \"prm\"\n[stage.loop.prm]\n[[stage]]\nname = \"sft\"\n[stage.loop.sft]\n\
         [stage.policy]\nmodel = \"@prm\"\n";
-    let said = Program::new(&format!("{ON_SCRATCHPADS}{generates}")).train(&["--quiet"]).code(2);
+    let said = on_scratchpads(generates).train(&["--quiet"]).code(2);
     assert!(said.contains("is a reward model, which generates nothing"), "{said}");
 }
 
@@ -190,21 +162,16 @@ fn every_kind_of_head_and_row_trains() {
         ("learns = \"outcome\"", &labelled),
         ("learns = \"outcome\"\nhead = \"vocabulary\"", &labelled),
     ] {
-        let program = Program::new(&format!("{ON_ROWS}[loop.prm]\n{keys}\n"));
-        program.write("rows.jsonl", &rows(data));
+        let program = on_rows(keys, data);
         program.train(&["--quiet"]).success();
-        let found = steps(&program);
+        let found = program.steps("prm");
         assert!(number(&found[1], "loss") != number(&found[0], "loss"), "{keys}: nothing was learned");
     }
 }
 
 #[test]
 fn bad_rows_are_named_with_the_remedy() {
-    let said = |keys: &str, data: &[Value]| {
-        let program = Program::new(&format!("{ON_ROWS}[loop.prm]\n{keys}\n"));
-        program.write("rows.jsonl", &rows(data));
-        program.train(&["--quiet"]).code(2)
-    };
+    let said = |keys: &str, data: &[Value]| on_rows(keys, data).train(&["--quiet"]).code(2);
     let row = |labels: Value| json!({"id": "x7", "prompt": "p", "completions": ["a", "b"], "labels": labels});
     let counts = said("", &[row(json!([true]))]);
     assert!(counts.contains("example x7: it has 1 labels for 2 steps"), "{counts}");
@@ -246,11 +213,9 @@ fn all_bad_rows_are_named_at_once() {
         assert!(said.contains("example x9: its `completion` has no separator"), "{said}");
         assert!(said.contains("… and 2 more") && !said.contains("x10"), "{said}");
     };
-    let program = Program::new(&format!("{ON_ROWS}[loop.prm]\n"));
-    program.write("rows.jsonl", &rows(&bad));
-    named(&program.train(&["--quiet"]).code(2));
+    named(&on_rows("", &bad).train(&["--quiet"]).code(2));
     let recipe = ON_ROWS.replace("[data]\n", "[data]\neval = \"held.jsonl\"\n");
-    let program = Program::new(&format!("{recipe}[eval]\n[loop.prm]\n"));
+    let program = Program::new(&Tiny::BYTES.recipe(&format!("{recipe}[eval]\n[loop.prm]\n")));
     program.write("rows.jsonl", &rows(&[good]));
     program.write("held.jsonl", &rows(&bad));
     named(&program.train(&["--quiet"]).code(2));
@@ -267,16 +232,14 @@ fn rows_that_truncation_cuts_or_drops_are_all_named() {
         ("cut", "were cut, and their last labels lost", "rows/cut"),
         ("drop", "were left out", "rows/left_out"),
     ] {
-        let program =
-            Program::new(&format!("{ON_ROWS}[loop.prm]\nmax_tokens = 6\ntoo_long = \"{too_long}\"\n"));
-        program.write("rows.jsonl", &rows(&data));
+        let program = on_rows(&format!("max_tokens = 6\ntoo_long = \"{too_long}\""), &data);
         let said = program.train(&[]).success();
         assert!(said.contains(&format!("12 rows are longer than loop.prm.max_tokens and {what}")), "{said}");
         assert!(
             said.contains("examples long0, long1") && said.contains("long9 and 2 more; raise it"),
             "{said}"
         );
-        let first = &lines(&program.out().join("metrics.jsonl"))[0];
+        let first = &program.metrics()[0];
         assert_eq!(first[list], json!(ids));
         // One right and one wrong; cutting keeps the right first labels of the twelve.
         let right = if too_long == "cut" { 13.0 / 14.0 } else { 0.5 };
@@ -287,7 +250,7 @@ fn rows_that_truncation_cuts_or_drops_are_all_named() {
 #[test]
 fn scores_that_are_no_numbers_name_the_examples() {
     let recipe = ON_ROWS.replace("steps = 2", "steps = 9");
-    let program = Program::new(&format!("{recipe}[loop.prm]\n[optim]\nlr = 1e38\n"));
+    let program = Program::new(&Tiny::BYTES.recipe(&format!("{recipe}[loop.prm]\n[optim]\nlr = 1e38\n")));
     let row = |id: &str| json!({"id": id, "prompt": "p", "completions": ["a", id], "labels": [true, false]});
     program.write("rows.jsonl", &rows(&[row("x"), row("y")]));
     let said = program.train(&["--quiet"]).code(2);

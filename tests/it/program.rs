@@ -6,62 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
-/// A recipe over `rows.jsonl`; `LOOP` stands for the loop's name.
-pub const ON_ROWS: &str = r#"
-[run]
-steps = 1
-[data]
-train = "rows.jsonl"
-prompts_per_step = 1
-template.chat = false
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-[devices]
-policy = "cpu"
-threads = 1
-[loop.LOOP]
-"#;
-
-/// A model that learns some sums; stages that start from `@sft` stand behind it.
-pub const SUMS: &str = r#"
-[data]
-prompts_per_step = 16
-template.chat = false
-template.user = "{{ question }}\n"
-[data.task.addition]
-digits = [1, 2]
-train = 200
-eval = 20
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 2
-context = 96
-[policy.sampling]
-max_new_tokens = 40
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
-[[stage]]
-name = "sft"
-run.steps = 120
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-2
-schedule = "cosine"
-"#;
-
 /// A folder with a recipe in it.
 pub struct Program {
     folder: TempDir,
@@ -99,6 +43,55 @@ impl Program {
         Ended { code: output.status.code(), said }
     }
 
+    /// Runs to the end, quietly, with `--set` before each of these.
+    pub fn train_set(&self, sets: &[&str]) -> Ended {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        self.train(&std::iter::once("--quiet").chain(sets).collect::<Vec<_>>())
+    }
+
+    /// The lines of `metrics.jsonl`.
+    pub fn metrics(&self) -> Vec<Value> {
+        lines(&self.out().join("metrics.jsonl"))
+    }
+
+    /// Those of a stage.
+    pub fn of_stage(&self, stage: &str) -> Vec<Value> {
+        self.metrics().into_iter().filter(|line| line["stage"] == stage).collect()
+    }
+
+    /// Those of its updates, which have a loss.
+    pub fn steps(&self, stage: &str) -> Vec<Value> {
+        self.of_stage(stage).into_iter().filter(|line| line["loss"].is_number()).collect()
+    }
+
+    /// The lines of `evaluations.jsonl`.
+    pub fn evaluations(&self) -> Vec<Value> {
+        lines(&self.out().join("evaluations.jsonl"))
+    }
+
+    /// The lines of a file of traces, named without its ending.
+    pub fn traces(&self, name: &str) -> Vec<Value> {
+        lines(&self.out().join(format!("traces/{name}.jsonl")))
+    }
+
+    /// The lines of all files of traces.
+    pub fn all_traces(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.out().join("traces")).unwrap().map(|file| file.unwrap().path());
+        files.flat_map(|path| lines(&path)).collect()
+    }
+
+    /// The run's folder whose name ends so.
+    pub fn checkpoint(&self, ending: &str) -> PathBuf {
+        let mut folders = fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().path());
+        let found = folders.find(|path| path.to_string_lossy().ends_with(ending));
+        found.unwrap_or_else(|| panic!("no checkpoint {ending}"))
+    }
+
+    /// Takes a checkpoint away, as if the run had been killed before it.
+    pub fn forget(&self, ending: &str) {
+        fs::remove_dir_all(self.checkpoint(ending)).unwrap();
+    }
+
     /// Starts it and leaves it running.
     pub fn start(&self, arguments: &[&str]) -> Child {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
@@ -134,6 +127,11 @@ pub fn lines(path: &Path) -> Vec<Value> {
         .filter(|l| l.ends_with('\n'))
         .map(|l| serde_json::from_str(l).unwrap())
         .collect()
+}
+
+/// One JSON object a line.
+pub fn rows(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
 /// A list in a JSON object; nothing, where there is none.

@@ -1,6 +1,6 @@
 //! What the embedded default promises. Minutes a seed, so `make slow-test` runs it.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number};
 
 /// From the warm-up's end to the run's end, held-out accuracy rises by at least 30 points, whatever the seed.
 #[test]
@@ -9,7 +9,7 @@ fn reinforcement_learning_adds_thirty_points_to_the_warm_up() {
     for seed in 0..3 {
         let program = Program::new(include_str!("../../recipes/quickstart.toml"));
         let said = program.train(&["--set", &format!("run.seed={seed}")]).success();
-        let evaluations = lines(&program.out().join("evaluations.jsonl"));
+        let evaluations = program.evaluations();
         let accuracy = |stage: &str| {
             let last = evaluations.iter().rfind(|e| e["stage"] == stage).unwrap();
             number(&last["report"], "accuracy")

@@ -1,9 +1,11 @@
 //! `[rollout.remote]` against a local server: what is asked, what becomes of the answers, what is learned from them.
 
-use crate::program::{Program, lines, number};
-use crate::server;
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
+use crate::server::{Teacher, completion};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+
+const MODEL: Tiny = Tiny { context: Some(64), ..Tiny::BYTES };
 
 /// A teacher's completions, the right ones to learn from and pairs of right and wrong.
 const RECIPE: &str = r#"
@@ -11,20 +13,6 @@ const RECIPE: &str = r#"
 train = "rows.jsonl"
 prompts_per_step = 2
 shuffle = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-context = 64
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
 [[stage]]
 name = "teach"
 data.template.chat = false
@@ -57,36 +45,31 @@ const ROWS: &str = r#"{"id": "a", "question": "2+2?", "answer": "4", "hint": "pa
 {"id": "b", "question": "3+3?", "answer": "6", "hint": "threes"}
 "#;
 
-/// A teacher that says `4` and `5` and, asked for one answer, thinks until its limit; and the bodies that it saw.
-fn teacher() -> (String, Arc<Mutex<Vec<Value>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let heard = seen.clone();
-    let url = server::serve(move |received| {
-        let body: Value = serde_json::from_str(&received.body).unwrap();
-        let two = body["n"] == 2;
-        heard.lock().unwrap().push(body);
-        let choice = |text: &str, why: &str| json!({"message": {"content": text}, "finish_reason": why});
-        let choices = match two {
-            true => vec![choice("two pairs\n#### 4", "stop"), choice("no\n#### 5", "stop")],
-            false => vec![choice("hm, so", "length")],
+/// A teacher that says `4` and `5` and, asked for one answer, thinks until its limit.
+fn teacher() -> Teacher {
+    Teacher::replies(|body, _| {
+        let mut said = match body["n"] == 2 {
+            true => completion([("two pairs\n#### 4", "stop"), ("no\n#### 5", "stop")]),
+            false => completion([("hm, so", "length")]),
         };
-        server::json(
-            "200 OK",
-            json!({"choices": choices, "usage": {"prompt_tokens": 100, "completion_tokens": 5}}),
-        )
-    });
-    (url, seen)
+        said["usage"] = json!({"prompt_tokens": 100, "completion_tokens": 5});
+        said
+    })
+}
+
+fn recipe(url: &str) -> String {
+    MODEL.recipe(&RECIPE.replace("URL", url))
 }
 
 #[test]
 fn a_teachers_completions_are_scored_and_learned_from() {
-    let (url, seen) = teacher();
-    let program = Program::new(&RECIPE.replace("URL", &url));
+    let teacher = teacher();
+    let program = Program::new(&recipe(&teacher.url));
     program.write("rows.jsonl", ROWS);
     program.train(&["--quiet"]).success();
 
     // Three completions of each of two prompts in requests of two and one.
-    let bodies = seen.lock().unwrap().clone();
+    let bodies = teacher.seen();
     assert_eq!(bodies.len(), 4);
     let asked =
         bodies.iter().find(|body| body["messages"][1]["content"].as_str().unwrap().contains("2+2")).unwrap();
@@ -97,7 +80,7 @@ fn a_teachers_completions_are_scored_and_learned_from() {
         (&expected, &json!(0.7), &json!(9))
     );
 
-    let traces = lines(&program.out().join("traces/teach.jsonl"));
+    let traces = program.traces("teach");
     assert_eq!(traces.len(), 6);
     let bytes = |text: &str| json!(text.bytes().collect::<Vec<u8>>());
     let eos = 256;
@@ -114,8 +97,7 @@ fn a_teachers_completions_are_scored_and_learned_from() {
     // What its limit cut off has no end of sequence.
     assert_eq!((&traces[2]["stop"], &traces[2]["completion_ids"]), (&json!("length"), &bytes("hm, so")));
 
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let of = |stage: &str| metrics.iter().find(|line| line["stage"] == stage).unwrap().clone();
+    let of = |stage: &str| program.of_stage(stage).remove(0);
     assert_eq!([number(&of("teach"), "remote/requests"), number(&of("teach"), "remote/cost")], [4.0, 4e-4]);
     assert_eq!(number(&of("teach"), "rewards/answer/mean"), 1.0 / 6.0);
     assert!(number(&of("sft"), "loss") > 0.0);
@@ -125,22 +107,22 @@ fn a_teachers_completions_are_scored_and_learned_from() {
 
 #[test]
 fn an_answer_is_paid_for_once() {
-    let (url, seen) = teacher();
-    let first_stage = RECIPE.replace("URL", &url);
+    let teacher = teacher();
+    let first_stage = recipe(&teacher.url);
     let first_stage = &first_stage[..first_stage.rfind("[[stage]]\nname = \"sft\"").unwrap()];
     let program = Program::new(first_stage);
     program.write("rows.jsonl", ROWS);
     program.train(&["--quiet"]).success();
     // Another order finds the same answers; a second pass over the questions asks again.
     program.train(&["--quiet", "--overwrite", "--set", "data.shuffle=true", "--set", "run.seed=5"]).success();
-    assert_eq!(seen.lock().unwrap().len(), 4);
+    assert_eq!(teacher.seen().len(), 4);
     program.train(&["--quiet", "--overwrite", "--set", "run.epochs=2"]).success();
-    assert_eq!(seen.lock().unwrap().len(), 8);
+    assert_eq!(teacher.seen().len(), 8);
 }
 
 #[test]
 fn loops_that_need_log_probabilities_refuse() {
-    let recipe = RECIPE.replace("URL", "http://127.0.0.1:9");
+    let recipe = recipe("http://127.0.0.1:9");
     for name in ["grpo", "star", "mario"] {
         let recipe = recipe.replacen("[stage.loop.collect]", &format!("[stage.loop.{name}]"), 1);
         let program = Program::new(&recipe);
@@ -148,7 +130,7 @@ fn loops_that_need_log_probabilities_refuse() {
         let said = program.train(&["--dry-run"]).code(2);
         assert!(
             said.contains(
-                "recipe.toml:37: it learns from the policy's own samples and their log-probabilities"
+                "recipe.toml:33: it learns from the policy's own samples and their log-probabilities"
             ),
             "{said}"
         );

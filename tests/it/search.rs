@@ -1,8 +1,11 @@
 //! Searches among completions from the command line: `[rollout.best_of]`, `weighted_vote`, `beam` and `guided` in `evaluate` and
 //! in collecting, judged by a reward model of the same run.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
 use serde_json::Value;
+
+const MODEL: Tiny = Tiny { hidden_size: 16, layers: 1, context: Some(80), ..Tiny::SUMS };
 
 const BASE: &str = r#"
 [run]
@@ -16,21 +19,8 @@ digits = [1]
 train = 40
 eval = 6
 faults.share = 0.7
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-context = 80
 [policy.sampling]
 max_new_tokens = 16
-[devices]
-policy = "cpu"
-threads = 1
 [[stage]]
 name = "prm"
 [stage.loop.prm]
@@ -48,8 +38,12 @@ model = "@prm"
 const EVALUATE: &str = "[stage.loop.evaluate]\n[stage.eval]\ntemperature = 1.0\n";
 
 fn last(program: &Program, stage: &str) -> Value {
-    let all = lines(&program.out().join("metrics.jsonl"));
-    all.into_iter().rfind(|line| line["stage"] == stage).unwrap()
+    program.of_stage(stage).pop().unwrap()
+}
+
+/// The stages that the model and its judge come from, then `more`.
+fn program(more: &str) -> Program {
+    Program::new(&MODEL.recipe(&format!("{BASE}{more}")))
 }
 
 #[test]
@@ -60,7 +54,7 @@ fn every_kind_answers_and_is_drawn_against_n() {
         ("beam", "n = 4\nbranching = 2\nby = \"process\""),
         ("guided", "n = 4\nstep_tokens = 2\ntemperature = 0.5"),
     ] {
-        let program = Program::new(&format!("{BASE}{EVALUATE}[stage.rollout.{kind}]\n{keys}\n"));
+        let program = program(&format!("{EVALUATE}[stage.rollout.{kind}]\n{keys}\n"));
         let said = program.train(&["--quiet"]).success();
         let found = last(&program, "ask");
         for n in [1, 2, 4] {
@@ -87,9 +81,9 @@ fn every_kind_answers_and_is_drawn_against_n() {
 fn collecting_keeps_the_answer_that_the_search_found() {
     let collect = "[stage.loop.collect]\n[stage.run]\nsteps = 2\n[stage.reward.answer]\nweight = 0.0\n\
         [stage.rollout.best_of]\nn = 3\nby = \"process\"\n";
-    let program = Program::new(&format!("{BASE}{collect}"));
+    let program = program(collect);
     program.train(&["--quiet"]).success();
-    let traces = lines(&program.out().join("traces/ask.jsonl"));
+    let traces = program.traces("ask");
     assert_eq!(traces.len(), 2 * 4, "one a question");
     assert!(traces.iter().all(|trace| trace["scores"]["process"].is_number()));
     // Three of up to 16 tokens each, of which one is kept.
@@ -98,7 +92,7 @@ fn collecting_keeps_the_answer_that_the_search_found() {
 
 #[test]
 fn what_does_not_fit_a_search_is_named_with_the_remedy() {
-    let said = |recipe: &str| Program::new(&format!("{BASE}{recipe}")).train(&["--dry-run"]).code(2);
+    let said = |recipe: &str| program(recipe).train(&["--dry-run"]).code(2);
     let best = "[stage.rollout.best_of]\n";
     let greedy = said(&format!("[stage.loop.evaluate]\n[stage.eval]\n{best}"));
     assert!(greedy.contains("leave rollout.best_of no choice"), "{greedy}");
@@ -111,6 +105,6 @@ fn what_does_not_fit_a_search_is_named_with_the_remedy() {
     let none = said(&format!("{EVALUATE}[stage.rollout.beam]\nn = 0\n"));
     assert!(none.contains("rollout.beam.n = 0"), "{none}");
     let bare = BASE.replace("[stage.reward.process]\nmodel = \"@prm\"\n", "");
-    let bare = Program::new(&format!("{bare}{EVALUATE}{best}")).train(&["--dry-run"]).code(2);
+    let bare = Program::new(&MODEL.recipe(&format!("{bare}{EVALUATE}{best}"))).train(&["--dry-run"]).code(2);
     assert!(bare.contains("nothing judges what rollout.best_of is to choose among"), "{bare}");
 }

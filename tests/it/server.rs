@@ -1,8 +1,10 @@
-//! A small HTTP server for tests: answers every request by a function, each connection in a thread of its own.
+//! A small HTTP server for tests, which answers every request by a function, each connection in a thread of its own; and a teacher
+//! behind it, who answers as OpenAI does.
 
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A request.
 pub struct Received {
@@ -18,6 +20,52 @@ impl Received {
     pub fn header(&self, name: &str) -> Option<String> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
     }
+}
+
+/// A chat model behind a server.
+pub struct Teacher {
+    /// Where it is, without `/v1`.
+    pub url: String,
+    seen: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Teacher {
+    /// One that answers a request's body, whose last turn is given too, with these texts.
+    pub fn says<T: AsRef<str>>(answer: impl Fn(&Value, &str) -> Vec<T> + Send + Sync + 'static) -> Self {
+        Self::replies(move |body, asked| {
+            completion(answer(body, asked).iter().map(|text| (text.as_ref(), "stop")))
+        })
+    }
+
+    /// One that answers with this JSON.
+    pub fn replies(answer: impl Fn(&Value, &str) -> Value + Send + Sync + 'static) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let heard = seen.clone();
+        let url = serve(move |received| {
+            let body: Value = serde_json::from_str(&received.body).unwrap();
+            let said = answer(&body, last_turn(&body));
+            heard.lock().unwrap().push(body);
+            json("200 OK", said)
+        });
+        Self { url, seen }
+    }
+
+    /// The bodies that it was sent, in the order in which it answered them.
+    pub fn seen(&self) -> Vec<Value> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+/// What a request's last turn says.
+pub fn last_turn(body: &Value) -> &str {
+    body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap()
+}
+
+/// OpenAI's answer with these texts and the reasons for which they end.
+pub fn completion<'a>(choices: impl IntoIterator<Item = (&'a str, &'a str)>) -> Value {
+    let choice = |(text, reason): (&str, &str)| json!({"message": {"role": "assistant", "content": text}, "finish_reason": reason});
+    let choices: Vec<Value> = choices.into_iter().map(choice).collect();
+    json!({"choices": choices, "usage": {}})
 }
 
 /// Starts a server on a free port; its address. `answer` gives status line with headers, and body.

@@ -1,11 +1,14 @@
 //! Rounds of `loop.star` on tiny models: what is learned from, what a killed run leaves, what is refused.
 
-use crate::program::{self, Program, lines, number};
+use crate::program::{Program, lines, number};
+use crate::recipes::{Tiny, on_rows};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+
+const MODEL: Tiny = Tiny { dtype: None, ..Tiny::SUMS };
 
 /// One-digit sums, of which a warm-up teaches a part; then three rounds with rationalization.
 const ROUNDS: &str = r#"
@@ -18,20 +21,9 @@ digits = [1]
 train = 60
 eval = 10
 scratchpad = "remaining"
-[policy.init]
-tokenizer = "characters"
-alphabet = "0123456789+=:# \n"
-hidden_size = 32
-layers = 2
-heads = 2
-kv_heads = 2
-context = 96
 [policy.sampling]
 max_new_tokens = 20
 temperature = 0.8
-[devices]
-policy = "cpu"
-threads = 1
 [optim]
 lr = 5e-3
 [[stage]]
@@ -62,8 +54,8 @@ growth = 1.5
 every = 2
 "#;
 
-fn traces(program: &Program, name: &str) -> Vec<Value> {
-    lines(&program.out().join("traces").join(name))
+fn rounds() -> String {
+    MODEL.recipe(ROUNDS)
 }
 
 fn flag(trace: &Value, name: &str) -> bool {
@@ -72,12 +64,12 @@ fn flag(trace: &Value, name: &str) -> bool {
 
 #[test]
 fn the_hint_is_stripped_from_what_is_trained_on() {
-    let program = Program::new(ROUNDS);
+    let program = Program::new(&rounds());
     program.train(&[]).success();
-    let taught = traces(&program, "star.jsonl");
+    let taught = program.traces("star");
     let mut hinted_taught = 0;
     for round in 1..=3 {
-        let asked = traces(&program, &format!("star-round-{round}.jsonl"));
+        let asked = program.traces(&format!("star-round-{round}"));
         let plain: HashMap<&str, &Value> = asked
             .iter()
             .filter(|trace| !flag(trace, "hinted"))
@@ -110,9 +102,9 @@ fn ids(value: &Value) -> Vec<u64> {
 
 #[test]
 fn a_round_samples_filters_and_trains_as_the_recipe_says() {
-    let program = Program::new(ROUNDS);
+    let program = Program::new(&rounds());
     let said = program.train(&[]).success();
-    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let metrics = program.metrics();
     let of = |round: usize| metrics.iter().filter(move |m| m["stage"] == "star" && m["loop_round"] == round);
     // 6 steps, 6 · 1.5 = 9, 6 · 2.25 = 13.5.
     let steps = [1, 2, 3].map(|round| of(round).filter(|m| m["loss"].is_number()).count());
@@ -120,7 +112,7 @@ fn a_round_samples_filters_and_trains_as_the_recipe_says() {
     for round in 1..=3 {
         let sampling: Vec<&Value> = of(round).filter(|m| m["star/coverage"].is_number()).collect();
         assert_eq!(sampling.len(), 1);
-        let asked = traces(&program, &format!("star-round-{round}.jsonl"));
+        let asked = program.traces(&format!("star-round-{round}"));
         let solved = |hinted: bool| {
             let mut questions: Vec<&str> = asked
                 .iter()
@@ -144,9 +136,9 @@ fn a_round_samples_filters_and_trains_as_the_recipe_says() {
 
 /// Runs `recipe`, kills it once `reached`, resumes it, and compares everything with a run that nobody killed.
 fn killed_and_resumed(arguments: &[&str], reached: impl Fn(&Path) -> bool, unfinished: &str) {
-    let whole = Program::new(ROUNDS);
+    let whole = Program::new(&rounds());
     whole.train(arguments).success();
-    let killed = Program::new(ROUNDS);
+    let killed = Program::new(&rounds());
     let mut child = killed.start(arguments);
     while !reached(&killed.out()) {
         assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
@@ -174,11 +166,7 @@ fn killed_and_resumed(arguments: &[&str], reached: impl Fn(&Path) -> bool, unfin
     let curve = |program: &Program| -> Vec<(u64, String)> {
         let figures =
             |m: &Value| ["loss", "star/coverage", "eval/accuracy"].map(|name| m[name].to_string()).join(" ");
-        lines(&program.out().join("metrics.jsonl"))
-            .iter()
-            .filter(|m| m["stage"] == "star")
-            .map(|m| (m["step"].as_u64().unwrap(), figures(m)))
-            .collect()
+        program.of_stage("star").iter().map(|m| (m["step"].as_u64().unwrap(), figures(m))).collect()
     };
     assert_eq!(curve(&whole), curve(&killed), "each line is there once, with the same figures");
 }
@@ -202,10 +190,10 @@ fn a_run_killed_while_fine_tuning_resumes_bit_for_bit() {
 
 #[test]
 fn few_shot_examples_help_sampling_and_are_not_trained_on() {
-    let program = Program::new(ROUNDS);
+    let program = Program::new(&rounds());
     program.train(&["--set", "data.template.few_shot=1", "--set", "stage.star.loop.star.rounds=1"]).success();
-    let asked = traces(&program, "star-round-1.jsonl");
-    let taught = traces(&program, "star.jsonl");
+    let asked = program.traces("star-round-1");
+    let taught = program.traces("star");
     assert!(!taught.is_empty());
     for trace in &taught {
         let sampled = asked.iter().find(|t| t["id"] == trace["id"]).unwrap();
@@ -220,20 +208,20 @@ fn few_shot_examples_help_sampling_and_are_not_trained_on() {
 fn rounds_accumulate_stop_on_a_plateau_and_hand_their_rationales_on() {
     let again = "[[stage]]\nname = \"again\"\nrun.steps = 2\n[stage.policy]\nmodel = \"@star\"\n[stage.data]\n\
                  train = \"@star\"\n[stage.loop.sft]\n";
-    let recipe = format!("{ROUNDS}{again}").replace("dedup = true\n", "");
+    let recipe = format!("{}{again}", rounds()).replace("dedup = true\n", "");
     let program = Program::new(&recipe);
     let set = [
         "stage.star.loop.star.accumulate=true",
         "stage.star.loop.star.start=previous",
         "stage.star.loop.star.plateau={patience=1, min_gain=0.99}",
     ];
-    program.train(&set.iter().flat_map(|set| ["--set", set]).collect::<Vec<_>>()).success();
+    program.train_set(&set).success();
     let right = |round: usize| {
-        traces(&program, &format!("star-round-{round}.jsonl")).iter().filter(|t| flag(t, "correct")).count()
+        program.traces(&format!("star-round-{round}")).iter().filter(|t| flag(t, "correct")).count()
     };
-    let taught = traces(&program, "star.jsonl");
+    let taught = program.traces("star");
     let at = |step: u64| taught.iter().filter(|t| t["step"] == step).count();
-    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let metrics = program.metrics();
     let rationales: Vec<f64> = metrics.iter().filter_map(|m| m["star/rationales"].as_f64()).collect();
     assert_eq!(rationales, [right(1) as f64, (right(1) + right(2)) as f64], "a gain of 0.99 ends it");
     assert_eq!((at(1), at(8)), (right(1), right(2)), "each rationale is handed on once");
@@ -252,31 +240,31 @@ fn mistakes_are_named_before_anything_starts() {
         (&["stage.star.loop.star.round=2"], &["rounds"]),
     ];
     for (sets, words) in cases {
-        let program = Program::new(ROUNDS);
-        let arguments: Vec<&str> = sets.iter().flat_map(|set| ["--set", set]).collect();
-        let said = program.train(&arguments).code(2);
+        let program = Program::new(&rounds());
+        let said = program.train_set(sets).code(2);
         for word in words {
-            assert!(said.contains(word), "{arguments:?}: `{word}` is missing from: {said}");
+            assert!(said.contains(word), "{sets:?}: `{word}` is missing from: {said}");
         }
     }
 }
 
 #[test]
 fn a_least_reward_needs_a_reward() {
-    let recipe = ROUNDS.replace("[stage.reward.answer]\n", "").replace("correct = true", "min_reward = 0.5");
+    let recipe =
+        rounds().replace("[stage.reward.answer]\n", "").replace("correct = true", "min_reward = 0.5");
     let said = Program::new(&recipe).train(&["--dry-run"]).code(2);
     assert!(said.contains("select.min_reward") && said.contains("[reward.answer]"), "{said}");
 }
 
 #[test]
 fn only_star_strips_hints() {
-    let said = Program::new(ROUNDS).train(&["--set", "stage.star.loop.collect={}", "--dry-run"]).code(2);
+    let said = Program::new(&rounds()).train(&["--set", "stage.star.loop.collect={}", "--dry-run"]).code(2);
     assert!(said.contains("rollout.hint") && said.contains("[rollout.group]"), "{said}");
 }
 
 #[test]
 fn rows_that_cannot_be_rationalized_are_named() {
-    let recipe = program::ON_ROWS.replace("LOOP", "star") + "[rollout.hint]\n[select]\ncorrect = true\n";
+    let recipe = on_rows("star") + "[rollout.hint]\n[select]\ncorrect = true\n";
     let rows = [
         ("{\"id\": \"q1\", \"question\": \"1+1\"}\n", "example q1: it has no gold answer"),
         (
@@ -294,18 +282,18 @@ fn rows_that_cannot_be_rationalized_are_named() {
 
 #[test]
 fn nothing_right_is_an_error_with_remedies() {
-    let program = Program::new(ROUNDS);
+    let program = Program::new(&rounds());
     let said = program.train(&["--set", "stage.star.policy.sampling.max_new_tokens=1"]).code(2);
     assert!(said.contains("nothing to learn") && said.contains("few_shot"), "{said}");
 }
 
 /// The share of right samples in the first round and in the last.
 fn sampled_accuracy(seed: usize) -> (f64, f64) {
-    let program = Program::new(ROUNDS);
+    let program = Program::new(&rounds());
     let seed = format!("run.seed={seed}");
     let more = ["--set", "stage.star.run.steps=30", "--set", "policy.dtype=f32", "--set", seed.as_str()];
     program.train(&more).success();
-    let metrics = lines(&program.out().join("metrics.jsonl"));
+    let metrics = program.metrics();
     let shares: Vec<f64> = metrics.iter().filter_map(|m| m["star/sampled_accuracy"].as_f64()).collect();
     (shares[0], shares[shares.len() - 1])
 }

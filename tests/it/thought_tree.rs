@@ -1,10 +1,12 @@
 //! Trees over a rubric's questions, grown by a teacher behind a local server and by a small policy: what is asked, what the
 //! traces hold, what is learned from them.
 
-use crate::program::{Program, lines, number};
-use crate::server;
+use crate::program::{Program, number};
+use crate::recipes::Tiny;
+use crate::server::{Teacher, last_turn};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+
+const MODEL: Tiny = Tiny { context: Some(160), ..Tiny::BYTES };
 
 const RECIPE: &str = r#"
 [data]
@@ -12,20 +14,6 @@ train = "rows.jsonl"
 prompts_per_step = 1
 template.user = "Marked: {{ question }}"
 shuffle = false
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 2
-context = 160
-[devices]
-policy = "cpu"
-threads = 1
-[log]
-tensorboard = false
 [[stage]]
 name = "trees"
 data.template.chat = false
@@ -63,35 +51,30 @@ const ROWS: &str = r#"{"id": "a", "question": "the sun shines", "answer": "2", "
 "#;
 
 /// Of four votes on the light three say yes; nobody sees water, and one vote says neither.
-fn teacher() -> (String, Arc<Mutex<Vec<Value>>>) {
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let heard = seen.clone();
-    let url = server::serve(move |received| {
-        let body: Value = serde_json::from_str(&received.body).unwrap();
-        let asked = body["messages"][0]["content"].as_str().unwrap().to_owned();
-        let texts = match (body["n"].as_u64(), asked.rsplit_once("Is there light?")) {
-            (Some(4), Some((_, after))) if after.starts_with("\nReply") => vec!["Yes", "yes.", "No", "Yes"],
-            (Some(4), _) => vec!["no", "No", "perhaps", "no"],
-            _ => vec!["it says \"sun\"\nand more"],
-        };
-        heard.lock().unwrap().push(body);
-        let choices: Vec<Value> =
-            texts.iter().map(|text| json!({"message": {"content": text}, "finish_reason": "stop"})).collect();
-        server::json("200 OK", json!({ "choices": choices }))
-    });
-    (url, seen)
+fn teacher() -> Teacher {
+    Teacher::says(|body, asked| match (body["n"].as_u64(), asked.rsplit_once("Is there light?")) {
+        (Some(4), Some((_, after))) if after.starts_with("\nReply") => vec!["Yes", "yes.", "No", "Yes"],
+        (Some(4), _) => vec!["no", "No", "perhaps", "no"],
+        _ => vec!["it says \"sun\"\nand more"],
+    })
+}
+
+/// The rows, the rubrics and `recipe` with the teacher's address.
+fn program(recipe: &str, url: &str) -> Program {
+    let program = Program::new(&MODEL.recipe(&recipe.replace("URL", url)));
+    program.write("rows.jsonl", ROWS);
+    program.write("rubrics.toml", RUBRICS);
+    program
 }
 
 #[test]
 fn a_teachers_votes_become_paths_and_paths_become_pairs() {
-    let (url, seen) = teacher();
-    let program = Program::new(&RECIPE.replace("URL", &url));
-    program.write("rows.jsonl", ROWS);
-    program.write("rubrics.toml", RUBRICS);
+    let teacher = teacher();
+    let program = program(RECIPE, &teacher.url);
     let said = program.train(&[]).success();
 
     // For each answer: one vote on light, two reasons, a vote on water on each of two paths, two reasons.
-    let bodies = seen.lock().unwrap().clone();
+    let bodies = teacher.seen();
     assert_eq!(bodies.len(), 2 * 7);
     let last_of = |n: &Value| bodies.iter().rfind(|body| body["n"] == *n).unwrap();
     let asked = last_of(&json!(4));
@@ -102,7 +85,7 @@ fn a_teachers_votes_become_paths_and_paths_become_pairs() {
     });
     assert!(expected.iter().any(|text| asked["messages"][0]["content"] == text.as_str()), "{asked}");
 
-    let traces = lines(&program.out().join("traces/trees.jsonl"));
+    let traces = program.traces("trees");
     let texts: Vec<&str> = traces[..2].iter().map(|trace| trace["completion"].as_str().unwrap()).collect();
     let text = |reply: &str, mark: usize| {
         format!("Is there light? {reply}. it says \"sun\"\nIs there water? no. it says \"sun\"\n#### {mark}")
@@ -122,8 +105,7 @@ fn a_teachers_votes_become_paths_and_paths_become_pairs() {
     let svg = std::fs::read_to_string(program.out().join("trees/trees-000001.svg")).unwrap();
     assert!(svg.contains("0.00 1/4 +0  Is there light? no"), "{svg}");
 
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let of = |stage: &str| metrics.iter().filter(|line| line["stage"] == stage).cloned().collect::<Vec<_>>();
+    let of = |stage: &str| program.of_stage(stage);
     // Of an answer's twelve votes the two on water's neither are none; one question of three splits.
     let trees = &of("trees")[0];
     assert_eq!(
@@ -163,31 +145,21 @@ matching = "confidence"
 
 #[test]
 fn a_path_that_is_written_anew_keeps_its_label() {
-    let (votes, _) = teacher();
-    let writer = server::serve(|received| {
-        let body: Value = serde_json::from_str(&received.body).unwrap();
-        let asked = body["messages"][0]["content"].as_str().unwrap();
+    let votes = teacher();
+    let writer = Teacher::says(|_, asked| {
         assert!(asked.contains("Rubric: leaf.") && asked.contains("Is there light?"), "{asked}");
         let mark = asked.split("Mark: ").nth(1).unwrap().split('.').next().unwrap();
         // Of the answer about rain the writer thinks better than the path with light.
         let mark = if asked.contains("rains") && mark == "2" { "3" } else { mark };
-        let text = format!(
-            "In short: \"{}\".\n#### {mark}",
-            if asked.contains("rains") { "it rains" } else { "the sun" }
-        );
-        server::json("200 OK", json!({"choices": [{"message": {"content": text}, "finish_reason": "stop"}]}))
+        let seen = if asked.contains("rains") { "it rains" } else { "the sun" };
+        vec![format!("In short: \"{seen}\".\n#### {mark}")]
     });
-    let trees = RECIPE.replace("URL", &votes);
+    let trees = RECIPE.replace("URL", &votes.url);
     let trees = &trees[..trees.find("[[stage]]\nname = \"sft\"").unwrap()];
-    let program = Program::new(
-        &format!("{trees}{}", REWRITTEN.replace("URL", &writer))
-            .replace("prompts_per_step = 1", "prompts_per_step = 2"),
-    );
-    program.write("rows.jsonl", ROWS);
-    program.write("rubrics.toml", RUBRICS);
+    let recipe = format!("{trees}{REWRITTEN}").replace("prompts_per_step = 1", "prompts_per_step = 2");
+    let program = program(&recipe, &writer.url);
     program.train(&["--quiet"]).success();
-    let of = |stage: &str| lines(&program.out().join(format!("traces/{stage}.jsonl")));
-    let (paths, again) = (of("trees"), of("rewritten"));
+    let (paths, again) = (program.traces("trees"), program.traces("rewritten"));
     assert_eq!((paths.len(), again.len()), (4, 3));
     // In the order of their examples, each with its path's votes, its own text and the mark that this came to.
     let seen = |trace: &Value| {
@@ -204,12 +176,11 @@ fn a_path_that_is_written_anew_keeps_its_label() {
     let expected = [("a", [1, 3], "0"), ("a", [3, 3], "2"), ("b", [1, 3], "0")];
     assert_eq!(found, expected.map(|(id, copies, mark)| (id.to_string(), copies.to_vec(), mark.to_string())));
     assert!(again.iter().all(|trace| trace["completion"].as_str().unwrap().starts_with("In short: ")));
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let steps: Vec<&Value> = metrics.iter().filter(|line| line["stage"] == "rewritten").collect();
+    let steps = program.of_stage("rewritten");
     assert_eq!(steps.iter().map(|step| number(step, "remote/other_answer")).sum::<f64>(), 0.5);
     // One answer has a right and a wrong path, as before; the other no right one.
-    let prefer = metrics.iter().find(|line| line["stage"] == "prefer").unwrap();
-    assert_eq!((number(prefer, "pairs/built"), number(prefer, "pairs/dropped/none_good")), (1.0, 1.0));
+    let prefer = program.of_stage("prefer").remove(0);
+    assert_eq!((number(&prefer, "pairs/built"), number(&prefer, "pairs/dropped/none_good")), (1.0, 1.0));
     // Rows that are no traces are refused.
     let rows = program
         .train(&[
@@ -230,27 +201,15 @@ fn a_path_that_is_written_anew_keeps_its_label() {
 fn an_answer_with_right_paths_alone_gets_a_wrong_one() {
     // Everybody sees light and nobody water: one path, with 2 marks, which the first answer has. Its nearest other marks are 0
     // and 3, by one altered reply. The second answer's path is wrong already.
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let heard = seen.clone();
-    let url = server::serve(move |received| {
-        let body: Value = serde_json::from_str(&received.body).unwrap();
-        let asked = body["messages"][0]["content"].as_str().unwrap().to_owned();
-        let texts = match (body["n"].as_u64(), asked.rsplit_once("Is there light?")) {
+    let teacher =
+        Teacher::says(|body, asked| match (body["n"].as_u64(), asked.rsplit_once("Is there light?")) {
             (Some(4), Some((_, after))) if after.starts_with("\nReply") => vec!["yes"; 4],
             (Some(4), _) => vec!["no"; 4],
             _ => vec!["because"],
-        };
-        heard.lock().unwrap().push(asked);
-        let choices: Vec<Value> =
-            texts.iter().map(|text| json!({"message": {"content": text}, "finish_reason": "stop"})).collect();
-        server::json("200 OK", json!({ "choices": choices }))
-    });
-    let program =
-        Program::new(&RECIPE.replace("URL", &url).replace("votes = 4", "votes = 4\nsynthetic = true"));
-    program.write("rows.jsonl", ROWS);
-    program.write("rubrics.toml", RUBRICS);
+        });
+    let program = program(&RECIPE.replace("votes = 4", "votes = 4\nsynthetic = true"), &teacher.url);
     program.train(&["--quiet"]).success();
-    let traces = lines(&program.out().join("traces/trees.jsonl"));
+    let traces = program.traces("trees");
     let of = |id: &str| traces.iter().filter(|trace| trace["example"] == id).collect::<Vec<_>>();
     assert_eq!((of("a").len(), of("b").len()), (2, 1));
     let (path, made) = (of("a")[0], of("a")[1]);
@@ -261,30 +220,24 @@ fn an_answer_with_right_paths_alone_gets_a_wrong_one() {
         made["forks"].as_array().unwrap().iter().map(|fork| fork["copies"].as_u64().unwrap()).collect();
     assert_eq!(copies, if light { [0, 4] } else { [4, 0] });
     let altered = if light { "Is there light? no\nSay" } else { "Is there water? yes\nSay" };
-    let asked = seen.lock().unwrap().iter().filter(|asked| asked.contains(altered)).count();
+    let asked = teacher.seen().iter().filter(|body| last_turn(body).contains(altered)).count();
     assert_eq!(asked, 1);
     assert_eq!((number(path, "reward"), number(made, "reward")), (1.0, 0.0));
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let first = |stage: &str| metrics.iter().find(|line| line["stage"] == stage).unwrap();
-    let made: f64 = metrics
-        .iter()
-        .filter(|line| line["stage"] == "trees")
-        .map(|line| number(line, "tree/synthetic_paths"))
-        .sum();
+    let made: f64 = program.of_stage("trees").iter().map(|line| number(line, "tree/synthetic_paths")).sum();
     assert_eq!(made, 1.0);
-    assert_eq!((number(first("dpo"), "pairs/built"), number(first("dpo"), "pairs/synthetic")), (1.0, 1.0));
+    let dpo = program.of_stage("dpo").remove(0);
+    assert_eq!((number(&dpo, "pairs/built"), number(&dpo, "pairs/synthetic")), (1.0, 1.0));
 }
 
 #[test]
 fn a_rubric_that_is_not_there_is_named_and_grpo_refuses() {
-    let recipe = RECIPE.replace("URL", "http://127.0.0.1:9");
-    let program = Program::new(&recipe);
+    let nowhere = "http://127.0.0.1:9";
+    let program = program(RECIPE, nowhere);
     program.write("rows.jsonl", &ROWS.replace("leaf", "moss"));
-    program.write("rubrics.toml", RUBRICS);
     assert!(program.train(&["--quiet"]).code(2).contains("no rubric `moss`; known: leaf, other"));
     program.write("rubrics.toml", &RUBRICS.replace("2 * light", "2 * lihgt"));
     assert!(program.train(&["--quiet", "--overwrite"]).code(2).contains("the formula `2 * lihgt + water`"));
-    let program = Program::new(&recipe.replacen("[stage.loop.collect]", "[stage.loop.grpo]", 1));
+    let program = self::program(&RECIPE.replacen("[stage.loop.collect]", "[stage.loop.grpo]", 1), nowhere);
     assert!(program.train(&["--dry-run"]).code(2).contains("log-probabilities"));
 }
 
@@ -309,9 +262,8 @@ fn the_recipe_runs_from_warm_up_to_preferences() {
         "devices.policy=cpu",
         "devices.threads=1",
     ];
-    let arguments: Vec<&str> = small.iter().flat_map(|set| ["--set", set]).chain(["--quiet"]).collect();
-    program.train(&arguments).success();
-    let traces = lines(&program.out().join("traces/trees.jsonl"));
+    program.train_set(&small).success();
+    let traces = program.traces("trees");
     assert!(!traces.is_empty());
     for trace in &traces {
         // Four lines of the form `light? yes: …`, and the mark that the rubric gives them.
@@ -327,10 +279,9 @@ fn the_recipe_runs_from_warm_up_to_preferences() {
         let forks = trace["forks"].as_array().unwrap();
         assert!(forks.len() == 4 && forks.iter().all(|fork| fork["vote"]["asked"] == 4));
     }
-    let metrics = lines(&program.out().join("metrics.jsonl"));
-    let last = |stage: &str| metrics.iter().rfind(|line| line["stage"] == stage).unwrap();
+    let last = |stage: &str| program.of_stage(stage).pop().unwrap();
     for stage in ["warmup", "sft-marks", "dpo-marks"] {
-        assert!((0.0..=1.0).contains(&number(last(stage), "eval/macro_f1")), "{stage}");
+        assert!((0.0..=1.0).contains(&number(&last(stage), "eval/macro_f1")), "{stage}");
     }
-    assert!(number(last("dpo"), "rewards/accuracies") >= 0.0);
+    assert!(number(&last("dpo"), "rewards/accuracies") >= 0.0);
 }
