@@ -40,6 +40,7 @@ fn transformers_says_the_same_of_every_token_and_of_the_whole() {
     let (model, reading) = load("token");
     assert_eq!(reading.judges, Judges::Steps);
     let logits: Vec<Vec<Vec<f64>>> = serde_json::from_value(expected["token"].clone()).unwrap();
+    assert_eq!(tokens.len(), logits.len());
     for (tokens, logits) in tokens.iter().zip(&logits) {
         let places: Vec<usize> = (0..tokens.len()).collect();
         assert_near(&said(&model, &reading, tokens, &places), &logits.concat());

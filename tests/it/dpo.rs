@@ -151,6 +151,7 @@ fn a_shared_prefix_cancels_in_dpo_and_can_be_masked() {
     let rows = pairs(20);
     let masked = run_with("mask = \"shared_prefix\"\n", &rows, &SMOOTH);
     let whole = run_with("", &rows, &SMOOTH);
+    assert_eq!((masked.len(), whole.len()), (5, 5));
     for (masked, whole) in masked.iter().zip(&whole) {
         for name in ["loss", "grad_norm", "rewards/margins"] {
             let (masked, whole) = (number(masked, name), number(whole, name));
@@ -392,7 +393,7 @@ fn an_alarm_says_when_both_fall() {
     let rows: String = (0..4)
         .map(|i| format!("{{\"prompt\":\"q{i}\",\"chosen\":\"aaaaaaaaaaaaaaaab\",\"rejected\":\"aaaaaaaaaaaaaaaaa\"}}\n"))
         .collect();
-    let program = Program::new(&format!("{ON_PAIRS}alarm_after = 4\nloss.kind = \"apo_down\"\n"));
+    let program = Program::new(&on_pairs("alarm_after = 4\nloss.kind = \"apo_down\"\n"));
     program.write("rows.jsonl", &rows);
     let said = program.train(&["--quiet", "--set", "run.steps=12"]).success();
     assert_eq!(said.matches("have both become less likely").count(), 1, "{said}");

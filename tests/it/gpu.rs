@@ -59,6 +59,7 @@ fn values(t: &Tensor) -> Vec<f64> {
 /// max |a − b| / max |b|.
 fn distance(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (values(a), values(b));
+    assert_eq!(a.len(), b.len());
     let largest = b.iter().fold(0.0f64, |m, x| m.max(x.abs()));
     a.iter().zip(&b).fold(0.0f64, |m, (x, y)| m.max((x - y).abs())) / largest
 }
@@ -79,6 +80,7 @@ fn gpu_scores_and_gradients_are_the_cpus() {
     let (expected, expected_gradients) = scored(&on(Device::Cpu, Kind::Float));
     let (found, gradients) = scored(&on(device, Kind::Float));
     let mut worst = distance(&found, &expected);
+    assert_eq!(gradients.len(), expected_gradients.len());
     for ((name, gradient), (_, expected)) in gradients.iter().zip(&expected_gradients) {
         let off = distance(gradient, expected);
         assert!(off < 1e-3, "{name}: {off}");
@@ -106,6 +108,7 @@ fn gpu_checkpointing_changes_no_gradient() {
     let mut model = on(device, Kind::Float);
     model.checkpointing = true;
     let (_, again) = scored(&model);
+    assert_eq!(plain.len(), again.len());
     let worst = plain.iter().zip(&again).map(|((_, a), (_, b))| distance(b, a)).fold(0.0, f64::max);
     assert!(worst < 1e-4, "{worst}");
     println!("greatest relative difference: {worst:.1e}");
@@ -130,6 +133,7 @@ fn gpu_decodes_the_cpus_tokens() {
     let Some(device) = gpu("gpu_decodes_the_cpus_tokens") else { return };
     let same = |temperature| {
         let (ours, theirs) = (decoded(device, temperature), decoded(Device::Cpu, temperature));
+        assert_eq!((ours.len(), theirs.len()), (5 * 4, 5 * 4));
         let equal = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
         equal as f64 / ours.len() as f64
     };

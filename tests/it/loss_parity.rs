@@ -130,6 +130,7 @@ fn micro_batches_change_nothing() {
         for size in 1..fixture.lengths.len() {
             let cut = fixture.step(case, size);
             assert_near(cut.loss, whole.loss, "loss");
+            assert_eq!(cut.gradient.len(), whole.gradient.len());
             for (found, expected) in cut.gradient.iter().zip(&whole.gradient) {
                 assert_near(*found, *expected, "gradient");
             }

@@ -130,7 +130,7 @@ fn loops_that_need_log_probabilities_refuse() {
         let said = program.train(&["--dry-run"]).code(2);
         assert!(
             said.contains(
-                "recipe.toml:33: it learns from the policy's own samples and their log-probabilities"
+                "recipe.toml:36: it learns from the policy's own samples and their log-probabilities"
             ),
             "{said}"
         );
