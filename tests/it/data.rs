@@ -1,7 +1,8 @@
 //! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
 
-use crate::skip::python_for;
+use crate::skip::{python_for, skip};
 use rationale::data::{Data, Dataset, Feedback, Hub, Message, Prompt, Split, Tokenizer};
+use rationale::rationale::{Format, number};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -233,6 +234,29 @@ fn a_loaded_tokenizer_saves_its_files_byte_for_byte() {
     assert_eq!(tokenizer.render(&user("z")).expect("ids"), [4, 1]);
     let ids = rationale::data::tokenizer::generation_eos(first.0.path()).expect("ids");
     assert_eq!(ids, [3, 4]);
+}
+
+/// Every gold answer of GSM8K's train split reads back from "rationale\n#### answer", and the rationale gives as many steps as it
+/// has lines.
+#[test]
+fn gsm8k_rows_read_back() {
+    let folder = std::env::var("RATIONALE_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
+    let Ok(rows) = std::fs::read_to_string(format!("{folder}/gsm8k/train.jsonl")) else {
+        skip("gsm8k_rows_read_back", &format!("no gsm8k/train.jsonl under {folder} (set RATIONALE_DATA)"));
+        return;
+    };
+    assert_eq!(rows.lines().count(), 7473);
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let (rationale, gold) = (row["rationale"].as_str().unwrap(), row["answer"].as_str().unwrap());
+        let text = format!("{rationale}\n#### {gold}");
+        let read = Format::default().parse(&text).unwrap();
+        let answer = &text[read.answer];
+        assert!(number::equal(answer, gold), "{answer:?} {gold:?}");
+        let steps: Vec<_> = read.steps.into_iter().map(|span| &text[span]).collect();
+        let lines: Vec<_> = rationale.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(steps, lines);
+    }
 }
 
 /// transformers loads what is saved and agrees on the ids; needs RATIONALE_PYTHON, a python with transformers.
