@@ -1,9 +1,8 @@
 //! The program as its user meets it: runs in temporary folders, read back from the files that they leave.
 
-use crate::program::{Program, lines, number};
+use crate::program::{Program, fatal, number};
 use crate::recipes::{Tiny, on_rows};
 use std::fs;
-use std::time::Duration;
 
 const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
 
@@ -103,29 +102,13 @@ fn a_run_leaves_everything_it_promises() {
 
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
-    // A reward that takes its time, so that the run can be caught between two checkpoints on any machine.
-    let slow = r#"stage.rl.reward.slow={kind="command", weight=0.0, command=["sh", "-c", "while read -r _; do sleep 0.01; echo 0; done"]}"#;
-    let whole = Program::new(&tiny());
-    whole.train(&["--set", slow]).success();
-
-    let killed = Program::new(&tiny());
-    let mut child = killed.start(&["--set", slow]);
-    let rl_steps = || {
-        let path = killed.out().join("metrics.jsonl");
-        if path.is_file() {
-            lines(&path).iter().filter(|m| m["stage"] == "rl" && m["loss"].is_number()).count()
-        } else {
-            0
-        }
-    };
-    while rl_steps() < 6 {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it could be killed");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!killed.out().join("rl-step-000010").exists(), "it was killed too late to test anything");
-    killed.train(&["--set", slow, "--resume"]).success();
+    // 10 steps of 16 completions with a checkpoint after 5: the 100th is one of step 7.
+    let [whole, killed] = [Program::new(&tiny()), Program::new(&tiny())];
+    let sets = |nth: usize| format!("stage.rl.reward.fatal={}", fatal(nth));
+    whole.train(&["--set", &sets(1000)]).success();
+    killed.train(&["--set", &sets(100)]).killed();
+    assert!(killed.out().join("rl-step-000005").exists() && !killed.out().join("rl-step-000010").exists());
+    killed.train(&["--set", &sets(100), "--resume"]).success();
 
     let bytes = |program: &Program| fs::read(program.out().join("rl-step-000010/model.safetensors")).unwrap();
     assert!(bytes(&whole) == bytes(&killed), "the weights differ");

@@ -1,9 +1,10 @@
 //! The curriculum and the step rewards of `loop.grpo`, run as a program: which questions are asked, and that resuming changes
 //! nothing.
 
-use crate::program::{Program, number};
-use crate::recipes::Tiny;
-use std::collections::BTreeSet;
+use crate::program::{Program, list, number};
+use crate::recipes::{Tiny, sums};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 const RECIPE: &str = r#"
 [run]
@@ -92,14 +93,31 @@ fn pools_and_the_window_say_what_is_asked_and_a_resumed_run_asks_the_same() {
     assert_eq!(asked(&resumed), steps);
 }
 
+/// A model that is right now and then: its continuations after a step are, too.
 #[test]
 fn steps_are_credited_where_completions_are_continued() {
-    let recipe = RECIPE
-        .replace("[rollout.group]\nsize = 2", "[rollout.prefix]\nsize = 2\ncontinuations = 2")
-        .replace("steps = 6", "steps = 2")
-        .replace("max_new_tokens = 6", "max_new_tokens = 40");
-    let program = program(&format!("{recipe}[loop.grpo]\nstep_rewards.weight = 0.5\n"));
+    let stage = "[[stage]]\nname = \"rl\"\nrun.steps = 1\npolicy.model = \"@sft\"\n[stage.rollout.prefix]\nsize = 2\n\
+        continuations = 2\n[stage.reward.answer]\n[stage.loop.grpo]\nstep_rewards = { weight = 0.5, ahead = 0 }\n";
+    let program = Program::new(&sums(stage));
     program.train(&["--quiet"]).success();
+    // A step's reward is what it adds to the share of right continuations, times 0.5; over a rollout that is what the last step
+    // has reached less the share of the group that is right.
+    let mut groups: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for trace in program.traces("rl") {
+        groups.entry(trace["example"].to_string()).or_default().push(trace);
+    }
+    let (mut steps, mut sum) = (0, 0.0);
+    for group in groups.values() {
+        let right = group.iter().map(|trace| number(trace, "reward")).sum::<f64>() / group.len() as f64;
+        for cuts in group.iter().map(|trace| list(trace, "cuts")).filter(|cuts| !cuts.is_empty()) {
+            let last = &cuts[cuts.len() - 1];
+            steps += cuts.len();
+            sum += 0.5 * (number(last, "good") / number(last, "continuations") - right);
+        }
+    }
+    assert!(steps > 0 && sum != 0.0, "{steps} steps, {sum}: nothing was credited, so this shows nothing");
+    let found = number(&program.steps("rl")[0], "steps/reward");
+    assert!((found - sum / steps as f64).abs() < 1e-9, "{found}, {sum} over {steps} steps");
 
     let refused = self::program(&format!("{RECIPE}[loop.grpo]\nstep_rewards.weight = 0.5\n"));
     let said = refused.train(&["--dry-run"]).code(2);

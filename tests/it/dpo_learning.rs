@@ -15,7 +15,7 @@ const MODEL: Tiny = Tiny {
 };
 
 /// Warm-up on demonstrations of which three in five name the hundreds and not the ones, rollouts of the result, DPO on
-/// pairs of right and wrong rollouts. The evaluation's numbers are in no training row.
+/// pairs of right and wrong rollouts; and, to compare, as many more updates on the demonstrations. The evaluation's numbers are in no training row.
 const RECIPE: &str = r#"
 [data]
 train = "rows.jsonl"
@@ -55,6 +55,14 @@ per_rollout = 1
 [stage.optim]
 lr = 5e-4
 warmup_steps = 3
+[[stage]]
+name = "control"
+run.steps = 60
+policy.model = "@warmup"
+[stage.loop.sft]
+[stage.optim]
+lr = 5e-4
+warmup_steps = 3
 "#;
 
 /// The ones of three-digit numbers whose first and last digits differ: 640 training rows, 170 held out.
@@ -70,34 +78,27 @@ fn rows() -> (String, String) {
     (train, held_out)
 }
 
-/// Held-out accuracy after the warm-up and after DPO.
-fn accuracies(seed: u64) -> [f64; 2] {
+/// Held-out accuracy after the warm-up, after DPO and after more of the warm-up.
+fn accuracies(seed: u64) -> [f64; 3] {
     let program = Program::new(&MODEL.recipe(RECIPE));
     let (train, held_out) = rows();
     program.write("rows.jsonl", &train);
     program.write("held-out.jsonl", &held_out);
     program.train(&["--quiet", "--set", &format!("run.seed={seed}")]).success();
     let evaluations = program.evaluations();
-    ["warmup", "dpo"].map(|stage| {
+    ["warmup", "dpo", "control"].map(|stage| {
         let last = evaluations.iter().rfind(|line| line["stage"] == stage).unwrap();
         number(&last["report"], "accuracy")
     })
 }
 
-/// Measured 36 % to 79 % with this seed; other machines round otherwise.
 #[test]
-fn dpo_on_own_pairs_raises_held_out_accuracy() {
-    let [before, after] = accuracies(0);
-    assert!(before < 0.55 && after > before + 0.25, "{before} then {after}");
-}
-
-/// Measured 36 to 79, 34 to 80 and 31 to 80 %.
-#[test]
-#[ignore = "slow: three seeds; run with --ignored"]
-fn dpo_raises_held_out_accuracy_with_every_seed() {
+#[ignore = "slow: three seeds; make slow-test"]
+fn dpo_on_own_pairs_raises_held_out_accuracy_with_every_seed() {
     for seed in 0..3 {
-        let [before, after] = accuracies(seed);
-        println!("seed {seed}: {before:.3} then {after:.3}");
+        let [before, after, control] = accuracies(seed);
+        println!("seed {seed}: {before:.3}, DPO {after:.3}, control {control:.3}");
         assert!(after > before + 0.25, "seed {seed}: {before} then {after}");
+        assert!(control < before + 0.1, "seed {seed}: {before}, and {control} without preferences");
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// A folder with a recipe in it.
@@ -92,11 +92,6 @@ impl Program {
         fs::remove_dir_all(self.checkpoint(ending)).unwrap();
     }
 
-    /// Starts it and leaves it running.
-    pub fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command
@@ -108,6 +103,11 @@ impl Program {
 }
 
 impl Ended {
+    /// Asserts that a signal ended it.
+    pub fn killed(self) {
+        assert_eq!(self.code, None, "it said:\n{}", self.said);
+    }
+
     /// Asserts exit code 0; what was said.
     pub fn success(self) -> String {
         self.code(0)
@@ -118,6 +118,15 @@ impl Ended {
         assert_eq!(self.code, Some(expected), "it said:\n{}", self.said);
         self.said
     }
+}
+
+/// A reward of no weight that kills the run at its `nth` completion, and once only: it scores all when the run is resumed.
+pub fn fatal(nth: usize) -> String {
+    let program = format!(
+        "n=0; while read -r _; do n=$((n + 1)); \
+         if [ $n = {nth} ] && [ ! -e killed ]; then : > killed; kill -9 $PPID; fi; echo 0; done"
+    );
+    format!("{{kind=\"command\", weight=0.0, command=[\"sh\", \"-c\", {program:?}]}}")
 }
 
 /// The lines of a JSONL file that are whole.

@@ -1,12 +1,12 @@
 //! Searches among completions from the command line: `[rollout.best_of]`, `weighted_vote`, `beam` and `guided` in `evaluate` and
 //! in collecting, judged by a reward model of the same run.
 
-use crate::program::{Program, number};
+use crate::program::{Program, number, rows};
 use crate::recipes::Tiny;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-const MODEL: Tiny = Tiny { hidden_size: 16, layers: 1, context: Some(80), ..Tiny::SUMS };
-
+/// The sums 1+1 to 1+4, of which the policy learns two right and two wrong until it says nothing else: every share of right answers is a
+/// half.
 const BASE: &str = r#"
 [run]
 steps = 4
@@ -14,36 +14,53 @@ steps = 4
 prompts_per_step = 4
 template.chat = false
 template.user = "{{ question }}\n"
-[data.task.addition]
-digits = [1]
-train = 40
-eval = 6
-faults.share = 0.7
 [policy.sampling]
 max_new_tokens = 16
 [[stage]]
 name = "prm"
+data.train = "labels.jsonl"
 [stage.loop.prm]
 [[stage]]
 name = "sft"
+run.steps = 150
+data.train = "rows.jsonl"
 [stage.loop.sft]
+[stage.optim]
+lr = 1e-2
 [[stage]]
 name = "ask"
+[stage.data]
+train = "rows.jsonl"
+eval = "rows.jsonl"
 [stage.policy]
 model = "@sft"
 [stage.reward.process]
 model = "@prm"
 "#;
 
-const EVALUATE: &str = "[stage.loop.evaluate]\n[stage.eval]\ntemperature = 1.0\n";
+const EVALUATE: &str = "[stage.loop.evaluate]\n[stage.eval]\ntemperature = 0.2\n";
 
 fn last(program: &Program, stage: &str) -> Value {
     program.of_stage(stage).pop().unwrap()
 }
 
-/// The stages that the model and its judge come from, then `more`.
+/// The stages that the policy and its judge come from, then `more`.
 fn program(more: &str) -> Program {
-    Program::new(&MODEL.recipe(&format!("{BASE}{more}")))
+    let program = Program::new(&Tiny::SUMS.recipe(&format!("{BASE}{more}")));
+    let sum = |i: usize| (format!("1+{i}"), i + 1, i + 1 + i % 2);
+    let row = |i: usize| {
+        let (question, answer, said) = sum(i);
+        let completion = format!("{question}: {said}\n#### {said}");
+        json!({"question": question, "completion": completion, "answer": answer.to_string()})
+    };
+    let label = |i: usize| {
+        let (question, answer, _) = sum(i);
+        let steps = [format!("{question}: {answer}"), format!("{i}: 0")];
+        json!({"prompt": format!("{question}\n"), "completions": steps, "labels": [true, false]})
+    };
+    program.write("rows.jsonl", &rows(&(1..5).map(row).collect::<Vec<_>>()));
+    program.write("labels.jsonl", &rows(&(1..5).map(label).collect::<Vec<_>>()));
+    program
 }
 
 #[test]
@@ -59,18 +76,15 @@ fn every_kind_answers_and_is_drawn_against_n() {
         let found = last(&program, "ask");
         for n in [1, 2, 4] {
             for name in [kind, "best_of", "weighted_vote", "maj", "pass"] {
-                let share = number(&found, &format!("eval/{name}@{n}"));
-                assert!((0.0..=1.0).contains(&share), "{kind}: {name}@{n} = {share}");
+                assert_eq!(number(&found, &format!("eval/{name}@{n}")), 0.5, "{kind}: {name}@{n}");
             }
         }
-        // Of one completion nothing is chosen.
-        assert_eq!(found["eval/best_of@1"], found["eval/pass@1"], "{kind}");
-        let gain = number(&found, &format!("eval/{kind}@4")) - number(&found, "eval/maj@4");
-        assert_eq!(number(&found, &format!("eval/{kind}_gain")), gain);
-        if ["best_of", "beam", "guided"].contains(&kind) {
-            assert_eq!(found["eval/accuracy"], found[&format!("eval/{kind}@4")], "{kind}");
-        }
-        assert!(number(&found, "eval/search_tokens") > 0.0);
+        assert_eq!(
+            [number(&found, &format!("eval/{kind}_gain")), number(&found, "eval/accuracy")],
+            [0.0, 0.5]
+        );
+        // The one that is kept has 14 tokens: `1+1: 2`, the answer and the end. The others cost something too.
+        assert!(number(&found, "eval/search_tokens") > 14.0, "{kind}: {found}");
         let svg = std::fs::read_to_string(program.out().join("ask-by-n.svg")).unwrap();
         assert!(svg.contains("completions") && svg.contains(kind), "{svg}");
         assert!(said.contains(&format!("{kind}@4")), "{said}");
@@ -105,6 +119,7 @@ fn what_does_not_fit_a_search_is_named_with_the_remedy() {
     let none = said(&format!("{EVALUATE}[stage.rollout.beam]\nn = 0\n"));
     assert!(none.contains("rollout.beam.n = 0"), "{none}");
     let bare = BASE.replace("[stage.reward.process]\nmodel = \"@prm\"\n", "");
-    let bare = Program::new(&MODEL.recipe(&format!("{bare}{EVALUATE}{best}"))).train(&["--dry-run"]).code(2);
+    let bare =
+        Program::new(&Tiny::SUMS.recipe(&format!("{bare}{EVALUATE}{best}"))).train(&["--dry-run"]).code(2);
     assert!(bare.contains("nothing judges what rollout.best_of is to choose among"), "{bare}");
 }
