@@ -97,7 +97,7 @@ fn learn<L: Lesson>(
     }
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
-        adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
+        adapter.map_or(Ok(()), |name| opened.context.policy.model.set_active_adapter(name))?;
         let model = &opened.context.policy.model;
         let sizes = sizes(items.iter().map(|item| (lesson.sequences(item), &[][..])));
         for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {

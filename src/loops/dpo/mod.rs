@@ -208,7 +208,7 @@ impl Lesson for Dpo {
     fn finish(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<()> {
         context.refresh_reference(&self.reference, step);
         if self.flow.is_some() {
-            context.policy.model.turn_to(WRITER)?;
+            context.policy.model.set_active_adapter(WRITER)?;
         }
         if let (Some(chosen), Some(rejected)) =
             (metrics.get("rewards/chosen"), metrics.get("rewards/rejected"))
