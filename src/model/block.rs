@@ -64,7 +64,7 @@ impl<'a> Part<'a> {
 pub struct Weight {
     /// Its name within the layer, such as `input_layernorm.weight`.
     pub name: String,
-    /// Its values.
+    /// Shared with whoever lists it: what is written into it changes the layer.
     pub tensor: Tensor,
 }
 

@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// Adds a new projection to `labels` numbers, normal(0, σ = `initializer_range`) with a bias of 0 where it has one. A
-    /// model's own output projection is let go: it takes no part any more.
+    /// model's own output projection is dropped: it takes no part any more.
     pub fn add_score(&mut self, labels: usize, bias: bool, seed: u64) {
         let shape = [labels as i64, self.config.hidden_size as i64];
         let (kind, device) = (self.kind(), self.device());

@@ -84,7 +84,7 @@ impl<'m> Trunk<'m> {
 }
 
 impl Again<'_> {
-    /// From the last layer to the first. An input is let go as soon as its layer is done.
+    /// From the last layer to the first. An input is freed as soon as its layer is done.
     fn backward(mut self, mut grad: Tensor) -> Result<()> {
         let (model, rows) = (self.model, &self.rows);
         if let Some(output) = self.inputs.pop() {
