@@ -364,7 +364,7 @@ fn a_new_block_decodes_its_own_distribution() {
 
 /// What a block does not list would be neither trained nor saved.
 #[test]
-fn a_block_that_forgets_a_weight_is_refused() {
+fn a_block_or_blueprint_that_leaves_something_out_is_refused() {
     #[derive(Debug)]
     struct Forgetful(Parallel);
     impl Block for Forgetful {
@@ -389,4 +389,13 @@ fn a_block_that_forgets_a_weight_is_refused() {
     let config = Config { family: &ROW, ..shape() };
     let why = Model::init(config, Kind::Float, Device::Cpu, 1).unwrap_err().to_string();
     assert!(why.contains("layer 0 of a forgetful model lists other weights than it was built of"), "{why}");
+
+    static SHORT: Blueprint = Blueprint { linears: &["mlp.rise"], ..PARALLEL };
+    static OTHER: Family = Family { model_type: "short", block: &SHORT, ..Family::PLAIN };
+    let config = Config { family: &OTHER, num_hidden_layers: 2, ..shape() };
+    let why = Model::init(config, Kind::Float, Device::Cpu, 1).unwrap_err().to_string();
+    assert!(
+        why.contains("layer 0 of a short model has a linear map attn.q_proj that its blueprint"),
+        "{why}"
+    );
 }

@@ -70,7 +70,7 @@ pub struct Weight {
 
 /// How a kind of layer is built, and what is known of it before it is. Names are those within a layer.
 pub struct Blueprint {
-    /// Its linear maps.
+    /// Its linear maps, as far as their names differ in the last part: an adapter targets that.
     pub linears: &'static [&'static str],
     /// Those that write into the residual stream: a new model's are smaller.
     pub residual: &'static [&'static str],
@@ -166,14 +166,20 @@ impl Config {
         let mut named: Vec<String> = block.tensors().into_iter().map(|(name, _)| name).collect();
         (asked.sort(), named.sort());
         let linears: Vec<String> = block.linears().into_iter().map(|linear| linear.name.clone()).collect();
+        let refuse =
+            |what: String| Err(Error::Model(format!("layer {index} of a {:?} model {what}", self.family)));
         // A weight that a block forgets to list would neither train nor be saved, without a word.
         if asked != named || !linears.iter().eq(block.linears_mut().into_iter().map(|linear| &linear.name)) {
-            return Err(Error::Model(format!(
-                "layer {index} of a {} model lists other weights than it was built of",
-                self.family.model_type
-            )));
+            return refuse("lists other weights than it was built of".into());
         }
-        Ok(block)
+        let targets: Vec<String> = self.family.targets().collect();
+        match linears
+            .iter()
+            .find(|name| !targets.iter().any(|target| name.rsplit('.').next() == Some(target)))
+        {
+            Some(other) => refuse(format!("has a linear map {other} that its blueprint does not name")),
+            None => Ok(block),
+        }
     }
 
     /// The layers with tensors of the right shapes that take no memory.
@@ -190,7 +196,14 @@ impl Model {
     pub fn layer(&self, index: usize, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend) -> Tensor {
         let attends = (self.config.family.block.attends)(&self.config, index);
         let layer = attends.then(|| self.config.attention_layers_before(index));
-        self.layers[index].forward(x, &mut Rows { rotation, attend, layer, adapted: self.adapted })
+        let mut rows = Rows { rotation, attend, layer, adapted: self.adapted };
+        let x = self.layers[index].forward(x, &mut rows);
+        // Decoding holds keys and values by the number of the layers that attend.
+        assert!(
+            rows.layer.is_none(),
+            "layer {index} does not attend, though its blueprint says that it does"
+        );
+        x
     }
 
     /// The same layers without adapters, of other tensors: each linear map's weight is what `weight` makes of it, every other

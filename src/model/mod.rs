@@ -38,8 +38,8 @@ use tch::{Device, Kind, Tensor};
 
 /// How a token's query meets the keys and values of the tokens it may see.
 pub trait Attend {
-    /// `layer` counts those that attend, from 0 on; `query [tokens, heads, head_dim]`, `key` and `value [tokens, kv_heads, head_dim]`, rotated already;
-    /// returns `[tokens, heads · head_dim]`.
+    /// `layer` counts those that attend, from 0 on; `query [tokens, heads, head_dim]`, `key` and `value [tokens, kv_heads,
+    /// head_dim]`, rotated already; returns `[tokens, heads · head_dim]`.
     fn attend(&mut self, layer: usize, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor;
 }
 
