@@ -20,6 +20,7 @@ use crate::model::{Scored, Sequence};
 use crate::reward::column;
 use crate::rollout::{Group, Rollout};
 use crate::seed;
+use crate::statistics::alone;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -89,7 +90,9 @@ impl Grpo {
 
     /// The advantages of the step's groups; with `compare_by`, across groups.
     fn advantages(&self, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
-        let Some(by) = &self.advantage.compare_by else { return Ok(self.advantage.credit(outcomes)) };
+        let Some(by) = &self.advantage.compare_by else {
+            return Ok(self.advantage.credit(outcomes, &mut alone));
+        };
         let key = |group: &Group| {
             column::text(&group.example, by).map_err(|problem| {
                 Error::Data(format!(
