@@ -139,7 +139,7 @@ impl Fixture {
             lengths: &self.chosen[part.clone()],
             good,
             weights: &vec![1.0; good.len()],
-            kl: case.recipe.kl_baseline(&self.mismatched),
+            kl: case.recipe.kl_baseline(&self.mismatched, &mut rationale::statistics::alone),
         });
         for (i, &good) in good.iter().enumerate() {
             let names = if good {

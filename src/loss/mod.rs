@@ -11,6 +11,7 @@ pub mod kl;
 pub mod policy;
 pub mod preference;
 pub mod reward_model;
+pub mod row;
 
 pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};

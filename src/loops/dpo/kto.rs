@@ -3,14 +3,15 @@
 use super::{Context, Dpo, Item};
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::loss::preference::{Kind, LabelledTokens};
+use crate::loss::preference::LabelledTokens;
 use crate::model::Sequence;
+use crate::statistics::alone;
 use tch::Tensor;
 
 impl Dpo {
     /// KTO's baseline, over mismatched prompts and completions.
     pub(super) fn baseline(&self, context: &mut Context, items: &[Item], temperature: f64) -> Result<f64> {
-        if self.loss.kind != Kind::Kto {
+        if !self.loss.has_baseline() {
             return Ok(0.0);
         }
         let mismatched = mismatched(items, context.policy.context());
@@ -18,7 +19,7 @@ impl Dpo {
         let reference = context.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
         let ratios: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| sum(p) - sum(r)).collect();
-        Ok(self.loss.kl_baseline(&ratios))
+        Ok(self.loss.kl_baseline(&ratios, &mut alone))
     }
 
     pub(super) fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {

@@ -1,7 +1,14 @@
 //! The clipped policy-gradient surrogates and how their tokens are averaged.
 
+mod kinds;
+
+pub use kinds::{KINDS, Kind};
+
 use super::clips::Clips;
-use crate::{Error, Result};
+use super::row;
+use crate::Result;
+use crate::section::{Misfit, all_fit};
+use kinds::Counts;
 use serde::{Deserialize, Serialize};
 use tch::{Kind as Dtype, Tensor};
 
@@ -13,8 +20,9 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyLoss {
-    /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is.
-    pub kind: Kind,
+    /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is: one of [`KINDS`].
+    #[serde(with = "row")]
+    pub kind: &'static Kind,
     /// The ratio is of each `token`, or the geometric mean over its `sequence`. Default: `sequence` for `gspo`, else `token`.
     pub ratio: Option<Ratio>,
     /// How far below 1 the ratio may count for a negative advantage.
@@ -27,26 +35,6 @@ pub struct PolicyLoss {
     pub dual_clip: Option<f64>,
     /// The most that `cispo` lets the ratio weigh; default 5.0 (TRL's `epsilon_high` for CISPO).
     pub cap: Option<f64>,
-}
-
-/// How tokens are averaged: Σ_t w_t ℓ_t / total, with w of [`PolicyLoss::weights`] and [`PolicyLoss::total`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// The mean over sequences of the mean over their tokens (arXiv 2402.03300): w = 1/length, total = sequences.
-    Grpo,
-    /// The mean over the tokens of the optimiser step: w = 1, total = its tokens.
-    Bnpo,
-    /// The sum over tokens by a constant, without length bias (arXiv 2503.20783): w = 1,
-    /// total = sequences · `max_new_tokens`.
-    DrGrpo,
-    /// The mean over the tokens of the whole generation batch (arXiv 2503.14476): w = 1. Unlike `bnpo`, where that
-    /// batch is split into several optimiser steps each divides by the same total.
-    Dapo,
-    /// Every token keeps its gradient and its clipped ratio only weighs it (arXiv 2506.13585); averaged as `dapo`.
-    Cispo,
-    /// One ratio a sequence (arXiv 2507.18071); averaged as `grpo`.
-    Gspo,
 }
 
 /// What the ratio π / π_old is taken over.
@@ -85,25 +73,27 @@ pub struct PolicyTerms {
 
 impl Default for PolicyLoss {
     fn default() -> Self {
-        Self { kind: Kind::Dapo, ratio: None, clip_low: 0.2, clip_high: None, dual_clip: None, cap: None }
+        let kind = row::named("dapo").expect("a row of KINDS");
+        Self { kind, ratio: None, clip_low: 0.2, clip_high: None, dual_clip: None, cap: None }
     }
 }
 
 impl PolicyLoss {
     /// Σ_t w_t ℓ_t over a micro-batch of whole sequences.
+    ///
+    /// # Panics
+    /// Where a tensor is not as long as the sequences are together.
     pub fn sum(&self, tokens: &PolicyTokens) -> PolicyTerms {
+        tokens.assert_shape();
         let ratio = self.ratios(tokens);
-        let losses = self.token_losses(tokens, &ratio);
+        let losses = (self.kind.token)(self, tokens, &ratio);
         let loss = (losses * tokens.weights).sum(tokens.logprobs.kind());
         PolicyTerms { loss, clips: self.clips(tokens, &ratio.detach()) }
     }
 
     /// The weight that each token of a sequence of this length has, one number a sequence.
     pub fn weights(&self, lengths: &[usize]) -> Vec<f64> {
-        match self.kind {
-            Kind::Grpo | Kind::Gspo => lengths.iter().map(|length| 1.0 / (*length).max(1) as f64).collect(),
-            Kind::Bnpo | Kind::DrGrpo | Kind::Dapo | Kind::Cispo => vec![1.0; lengths.len()],
-        }
+        lengths.iter().map(|length| (self.kind.weight)((*length).max(1) as f64)).collect()
     }
 
     /// What the summed loss of a whole optimiser step, over all its micro-batches and ranks, is divided by.
@@ -112,57 +102,60 @@ impl PolicyLoss {
     /// only tokens that count. Where [`PolicyLoss::spans_generation`], give the counts of the whole generation
     /// batch instead and divide the result by the number of optimiser steps that it is split into.
     pub fn total(&self, sequences: usize, tokens: usize, max_new_tokens: usize) -> f64 {
-        let total = match self.kind {
-            Kind::Grpo | Kind::Gspo => sequences,
-            Kind::Bnpo | Kind::Dapo | Kind::Cispo => tokens,
-            Kind::DrGrpo => sequences * max_new_tokens,
-        };
-        total.max(1) as f64
+        (self.kind.total)(&Counts { sequences, tokens, max_new_tokens }).max(1) as f64
+    }
+
+    /// What an entropy of each token is multiplied by so that its sum, divided by the update's `total` as the loss is, is the
+    /// mean over the `tokens` of that update, whatever the kind.
+    pub fn entropy_scale(total: f64, tokens: usize) -> f64 {
+        total / tokens.max(1) as f64
     }
 
     /// Whether the total is one of the generation batch rather than of the optimiser step: `dapo` and `cispo`.
     pub fn spans_generation(&self) -> bool {
-        matches!(self.kind, Kind::Dapo | Kind::Cispo)
+        self.kind.spans_generation
     }
 
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.grpo.loss.{text}")));
-        let cispo = self.kind == Kind::Cispo;
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let mut refuse =
+            |key: &str, message: String, remedy: &str| found.push(Misfit::new(key, message, remedy));
         if !(self.clip_low > 0.0 && self.clip_low <= 1.0) {
-            return refuse(format!(
-                "clip_low = {}: must be above 0 and at most 1, such as 0.2",
-                self.clip_low
-            ));
+            refuse("clip_low", "it must be above 0 and at most 1, such as 0.2".into(), "");
         }
-        if let Some(high) = self.clip_high.filter(|high| !(high.is_finite() && *high > 0.0)) {
-            return refuse(format!("clip_high = {high}: must be above 0, such as 0.28"));
+        if self.clip_high.is_some_and(|high| !(high.is_finite() && high > 0.0)) {
+            refuse("clip_high", "it must be above 0, such as 0.28".into(), "");
         }
-        if let Some(dual) = self.dual_clip.filter(|dual| !(dual.is_finite() && *dual > 1.0 + self.high())) {
-            return refuse(format!(
-                "dual_clip = {dual}: must be above 1 + clip_high = {}, such as 3.0",
-                1.0 + self.high()
-            ));
+        let least = 1.0 + self.high();
+        if self.dual_clip.is_some_and(|dual| !(dual.is_finite() && dual > least)) {
+            refuse("dual_clip", format!("it must be above 1 + clip_high = {least}, such as 3.0"), "");
         }
-        if let Some(cap) = self.cap.filter(|cap| !(cap.is_finite() && *cap > 0.0)) {
-            return refuse(format!("cap = {cap}: must be above 0, such as 5.0"));
+        if self.cap.is_some_and(|cap| !(cap.is_finite() && cap > 0.0)) {
+            refuse("cap", "it must be above 0, such as 5.0".into(), "");
         }
-        match self {
-            Self { dual_clip: Some(_), .. } if cispo => {
-                refuse("dual_clip: cispo does not clip the loss; take it out, or set cap".to_owned())
-            }
-            Self { cap: Some(_), .. } if !cispo => {
-                refuse("cap: only for kind = \"cispo\"; take it out, or set dual_clip".to_owned())
-            }
-            Self { cap: Some(_), clip_high: Some(_), .. } => {
-                refuse("cap: cispo takes either cap or the window of clip_high; take one out".to_owned())
-            }
-            Self { kind: Kind::Gspo, ratio: Some(Ratio::Token), .. } => refuse(
-                "ratio = \"token\": gspo is the ratio by sequence; set kind = \"grpo\" for ratios by token"
-                    .to_owned(),
-            ),
-            _ => Ok(()),
+        if let Some(ratio) = self.ratio.filter(|ratio| !self.kind.ratios.contains(ratio)) {
+            let other = KINDS.iter().find(|kind| kind.ratios.contains(&ratio)).expect("each ratio has kinds");
+            let (level, remedy) = (self.level(), format!("take it out, or set kind = \"{}\"", other.name));
+            refuse("ratio", format!("{} takes the ratio by {level}", self.kind.name), &remedy);
         }
+        if self.cap.is_some() && self.clip_high.is_some() && self.kind.keys.contains(&"cap") {
+            let message = format!("{} takes either cap or the window of clip_high", self.kind.name);
+            refuse("cap", message, "take one out");
+        }
+        let given = [
+            ("clip_high", self.clip_high.is_some()),
+            ("dual_clip", self.dual_clip.is_some()),
+            ("cap", self.cap.is_some()),
+        ];
+        let refused = given.iter().filter(|(_, given)| *given);
+        found.extend(refused.filter_map(|(key, _)| row::refusal(self.kind, key)));
+        found
+    }
+
+    /// The same as an error, for who uses the section without a recipe around it.
+    pub fn validate(&self) -> Result<()> {
+        all_fit("loop.grpo.loss", self, self.check())
     }
 
     /// r of each token. By sequence it is exp(log π − sg(log π) + sg(mean λ)), verl's form: each token of the
@@ -179,18 +172,20 @@ impl PolicyLoss {
         log_ratio.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT).exp()
     }
 
-    /// ℓ of each token, `[tokens]`.
-    fn token_losses(&self, tokens: &PolicyTokens, ratio: &Tensor) -> Tensor {
-        let advantages = tokens.advantages;
+    /// −min(r·A, clip(r)·A), at most −A·`dual_clip` where A < 0.
+    fn clipped(&self, PolicyTokens { advantages, .. }: &PolicyTokens, ratio: &Tensor) -> Tensor {
         let (low, high) = self.window();
-        if self.kind == Kind::Cispo {
-            return -(ratio.detach().clamp(low, high) * advantages * tokens.logprobs);
-        }
-        let losses = (-(ratio * advantages)).maximum(&-(ratio.clamp(low, high) * advantages));
+        let losses = (-(ratio * *advantages)).maximum(&-(ratio.clamp(low, high) * *advantages));
         match self.dual_clip {
-            Some(dual) => losses.where_self(&advantages.ge(0.0), &losses.minimum(&(advantages * -dual))),
+            Some(dual) => losses.where_self(&advantages.ge(0.0), &losses.minimum(&(*advantages * -dual))),
             None => losses,
         }
+    }
+
+    /// −sg(clip(r))·A·log π.
+    fn weighed(&self, tokens: &PolicyTokens, ratio: &Tensor) -> Tensor {
+        let (low, high) = self.window();
+        -(ratio.detach().clamp(low, high) * tokens.advantages * tokens.logprobs)
     }
 
     fn clips(&self, tokens: &PolicyTokens, ratio: &Tensor) -> Clips {
@@ -212,9 +207,19 @@ impl PolicyLoss {
 
     /// The ratios that are not clipped.
     fn window(&self) -> (f64, f64) {
-        match (self.kind, self.clip_high) {
-            (Kind::Cispo, None) => (f64::NEG_INFINITY, self.cap.unwrap_or(5.0)),
-            _ => (1.0 - self.clip_low, 1.0 + self.high()),
+        (self.kind.window)(self)
+    }
+
+    /// 1 − clip_low to 1 + clip_high.
+    fn around_one(&self) -> (f64, f64) {
+        (1.0 - self.clip_low, 1.0 + self.high())
+    }
+
+    /// Up to `cap`, unless `clip_high` asks for the window around 1.
+    fn capped(&self) -> (f64, f64) {
+        match self.clip_high {
+            Some(_) => self.around_one(),
+            None => (f64::NEG_INFINITY, self.cap.unwrap_or(5.0)),
         }
     }
 
@@ -223,7 +228,27 @@ impl PolicyLoss {
     }
 
     fn level(&self) -> Ratio {
-        self.ratio.unwrap_or(if self.kind == Kind::Gspo { Ratio::Sequence } else { Ratio::Token })
+        self.ratio.unwrap_or(self.kind.ratios[0])
+    }
+}
+
+impl PolicyTokens<'_> {
+    fn assert_shape(&self) {
+        let tokens = self.lengths.iter().sum::<usize>() as i64;
+        for (name, tensor) in [
+            ("logprobs", self.logprobs),
+            ("old_logprobs", self.old_logprobs),
+            ("advantages", self.advantages),
+            ("weights", self.weights),
+        ] {
+            assert_eq!(tensor.size(), [tokens], "{name}: one number for each token of {:?}", self.lengths);
+        }
+    }
+}
+
+impl std::fmt::Display for Ratio {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Ratio::Token { "token" } else { "sequence" })
     }
 }
 
@@ -241,131 +266,4 @@ fn sequence_means(values: &Tensor, lengths: &[usize]) -> Tensor {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(recipe: &str) -> PolicyLoss {
-        let loss: PolicyLoss = toml::from_str(recipe).unwrap();
-        loss.validate().unwrap();
-        loss
-    }
-
-    /// The losses of single tokens, each a sequence of its own unless `lengths` says otherwise.
-    fn losses(
-        recipe: &str,
-        logprobs: &[f32],
-        old: &[f32],
-        advantages: &[f32],
-        lengths: &[usize],
-    ) -> Vec<f64> {
-        let (logprobs, old) = (Tensor::from_slice(logprobs), Tensor::from_slice(old));
-        let (advantages, weights) = (Tensor::from_slice(advantages), logprobs.ones_like());
-        let tokens = PolicyTokens {
-            logprobs: &logprobs,
-            old_logprobs: &old,
-            advantages: &advantages,
-            weights: &weights,
-            lengths,
-        };
-        let loss = read(recipe);
-        let losses = loss.token_losses(&tokens, &loss.ratios(&tokens));
-        Vec::try_from(losses.to_kind(Dtype::Double)).unwrap()
-    }
-
-    fn assert_near(found: &[f64], expected: &[f64]) {
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-4, "{found} {expected}");
-        }
-    }
-
-    #[test]
-    fn the_clip_is_that_of_nemo_rls_tests() {
-        // Ratios 0.5, 1, 1.5; A = 1, −1, 2: −0.5 (below the window, A > 0: not clipped), 1, −1.2 · 2.
-        let found = losses("", &[-1.69315, -1.0, -0.59453], &[-1.0; 3], &[1.0, -1.0, 2.0], &[1; 3]);
-        assert_near(&found, &[-0.5, 1.0, -2.4]);
-    }
-
-    #[test]
-    fn the_dual_clip_is_that_of_nemo_rls_and_slimes_tests() {
-        // Ratios 0.5, 1, 10; A = 1, −1, −4; c = 3 holds the last: −A·c = 12.
-        let old = [-1.0, -1.0, -3.0];
-        let found = losses("dual_clip = 3.0", &[-1.69315, -1.0, -0.69741], &old, &[1.0, -1.0, -4.0], &[1; 3]);
-        assert_near(&found, &[-0.5, 1.0, 12.0]);
-        // slime: ratios 2, 2, 0.5; A = 2, −2, 2; c = 1.5.
-        let two = 2.0_f32.ln();
-        let found = losses("dual_clip = 1.5", &[two, two, -two], &[0.0; 3], &[2.0, -2.0, 2.0], &[1; 3]);
-        assert_near(&found, &[-2.4, 3.0, -1.0]);
-    }
-
-    #[test]
-    fn cispo_weighs_the_log_probability_by_the_clipped_ratio() {
-        // NeMo-RL: ratios 0.5, 1, 1.5 become 0.8, 1, 1.2; −A·w·log π.
-        let logprobs = [-1.69315, -1.0, -0.59453];
-        let found =
-            losses("kind = \"cispo\"\nclip_high = 0.2", &logprobs, &[-1.0; 3], &[1.0, -1.0, 2.0], &[1; 3]);
-        assert_near(&found, &[0.8 * 1.69315, -1.0, 2.4 * 0.59453]);
-        // TRL: no lower clamp, and the cap is absolute: ratios e⁻³ and e³ become e⁻³ and 5.
-        let found = losses("kind = \"cispo\"", &[-4.0, -1.0], &[-1.0, -4.0], &[1.0, 1.0], &[1; 2]);
-        assert_near(&found, &[4.0 * (-3.0_f64).exp(), 5.0]);
-    }
-
-    #[test]
-    fn gspo_takes_one_ratio_a_sequence() {
-        // Two sequences: mean λ = (0.3 − 0.1)/2 = 0.1 and −0.5; ratios 1.10517 and 0.60653, the second clipped
-        // to 0.8 for A < 0.
-        let found =
-            losses("kind = \"gspo\"", &[-0.7, -1.1, -1.5], &[-1.0, -1.0, -1.0], &[2.0, 2.0, -1.0], &[2, 1]);
-        assert_near(&found, &[-2.21034, -2.21034, 0.8]);
-    }
-
-    #[test]
-    fn a_huge_ratio_stays_finite_and_zero_advantage_stays_zero() {
-        let found = losses("", &[0.0, 0.0], &[-500.0, -500.0], &[0.0, -1.0], &[1; 2]);
-        assert_near(&[found[0], found[1] / 20.0_f64.exp()], &[0.0, 1.0]);
-    }
-
-    #[test]
-    fn weights_and_totals_average_as_documented() {
-        // Lengths 1 and 3, max 10: per-sequence mean, tokens, constant.
-        let lengths = [1, 3];
-        for (kind, weights, total) in [
-            ("grpo", [1.0, 1.0 / 3.0], 2.0),
-            ("gspo", [1.0, 1.0 / 3.0], 2.0),
-            ("bnpo", [1.0, 1.0], 4.0),
-            ("dapo", [1.0, 1.0], 4.0),
-            ("cispo", [1.0, 1.0], 4.0),
-            ("dr_grpo", [1.0, 1.0], 20.0),
-        ] {
-            let loss = read(&format!("kind = \"{kind}\""));
-            assert_eq!(
-                (loss.weights(&lengths).as_slice(), loss.total(2, 4, 10)),
-                (&weights[..], total),
-                "{kind}"
-            );
-        }
-        // Nothing to average is no division by zero.
-        assert_eq!(read("").total(0, 0, 10), 1.0);
-    }
-
-    #[test]
-    fn the_section_is_checked() {
-        let message =
-            |recipe: &str| toml::from_str::<PolicyLoss>(recipe).unwrap().validate().unwrap_err().to_string();
-        for (recipe, key) in [
-            ("clip_low = 1.5", "clip_low = 1.5"),
-            ("clip_high = 0.0", "clip_high = 0"),
-            ("dual_clip = 1.1", "dual_clip = 1.1"),
-            ("cap = 2.0", "cap: only for"),
-            ("kind = \"cispo\"\ncap = -1.0", "cap = -1"),
-            ("kind = \"cispo\"\ndual_clip = 3.0", "dual_clip: cispo"),
-            ("kind = \"cispo\"\ncap = 4.0\nclip_high = 0.2", "cap: cispo takes either"),
-            ("kind = \"gspo\"\nratio = \"token\"", "ratio = \"token\""),
-        ] {
-            let message = message(recipe);
-            assert!(message.contains(&format!("loop.grpo.loss.{key}")), "{message}");
-        }
-        let unknown = toml::from_str::<PolicyLoss>("clip = 0.2").unwrap_err().to_string();
-        assert!(unknown.contains("clip_low"), "{unknown}");
-    }
-}
+mod tests;

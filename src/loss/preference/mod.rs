@@ -2,17 +2,21 @@
 //! arXiv 2305.18290, and its relatives).
 //!
 //! With c and r the sums of log π − log π_ref over the counted tokens of the chosen and the rejected completion,
-//! δ = c − r, most losses are a function of x = β·δ − margin; [`Kind`] has the formulas.
+//! δ = c − r, most losses are a function of x = β·δ − margin; [`KINDS`] has the formulas.
 
 mod formula;
+mod kinds;
 mod section;
 mod sums;
 mod unpaired;
 
-pub use section::{Divergence, Kind, NllMean, PreferenceLoss, RationaleForm};
+pub use kinds::{KINDS, Kind};
+pub use section::{Divergence, NllMean, PreferenceLoss, RationaleForm};
 pub use sums::shared_prefix;
 pub use unpaired::{LabelledTokens, UnpairedTerms};
 
+use formula::Compared;
+use kinds::Learns;
 use tch::{Kind as Dtype, Tensor};
 
 /// The completion tokens of a micro-batch of whole pairs: of each pair the chosen, the rejected and then, where it has
@@ -64,7 +68,14 @@ pub struct PairTerms {
 
 impl PreferenceLoss {
     /// Σ over a micro-batch of whole pairs.
+    ///
+    /// # Panics
+    /// Where the kind learns from single completions ([`unpaired`](Self::unpaired)), or the tokens are not those of the pairs.
     pub fn sum(&self, tokens: &PairTokens) -> PairTerms {
+        tokens.assert_shape();
+        let Learns::Pairs(formula) = self.kind.of else {
+            panic!("{} has no pairs: `sum_unpaired` is its loss", self.kind.name)
+        };
         let weighted = sums::Weighted::of_pairs(tokens, self.ld_alpha);
         let logps = weighted.scores(tokens.logprobs);
         let ratios = match tokens.ref_logprobs {
@@ -76,7 +87,7 @@ impl PreferenceLoss {
                 .to_device(tokens.logprobs.device())
         };
         let margins = per_pair(|pair| pair.margin) + self.margin();
-        let losses = formula::losses(self, &ratios, &margins) * per_pair(|pair| pair.weight);
+        let losses = formula(&Compared::new(self, &ratios, margins)) * per_pair(|pair| pair.weight);
         let loss = losses.sum(Dtype::Double) + self.nll_terms(tokens);
         let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
         let (chosen, rejected) = ratios.reported(self);
@@ -130,6 +141,19 @@ impl PreferenceLoss {
             loss += (losses * has).sum(Dtype::Double);
         }
         loss
+    }
+}
+
+impl PairTokens<'_> {
+    fn assert_shape(&self) {
+        let of_pair = |pair: &PairShape| pair.chosen + pair.rejected + pair.rationale;
+        let tokens: usize = self.pairs.iter().map(of_pair).sum();
+        for (name, tensor) in [("logprobs", Some(self.logprobs)), ("ref_logprobs", self.ref_logprobs)] {
+            if let Some(tensor) = tensor {
+                assert_eq!(tensor.size(), [tokens as i64], "{name}: one number for each token of the pairs");
+            }
+        }
+        assert_eq!(self.counted.len(), tokens, "counted: one flag for each token of the pairs");
     }
 }
 
