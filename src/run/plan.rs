@@ -153,7 +153,9 @@ fn memory(stage: &Stage, shape: &Config) -> String {
     }
     let moves = stage.lesson.moves_reference();
     if stage.lesson.needs_reference() && (moves || stage.policy.lora.is_none()) {
-        parts.push(("reference policy", parameters * width));
+        let mixed = stage.lesson.refresh().is_some_and(|refresh| moves && refresh.mix < 1.0);
+        let masters = if mixed && kind != Kind::Float { 4 } else { 0 };
+        parts.push(("reference policy", parameters * (width + masters)));
     }
     let samples = stage.lesson.rolls_out() && stage.rollout.endpoint().is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {

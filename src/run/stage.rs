@@ -136,12 +136,8 @@ impl Opened {
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
             policy.model.save_adapters(&adapter)?;
         }
-        if let (Some(Reference::Copy(model)), true) =
-            (&self.context.reference, self.stage.lesson.moves_reference())
-        {
-            let reference = folder.join(REFERENCE);
-            std::fs::create_dir(&reference).map_err(Error::io(&reference))?;
-            model.save(&reference)?;
+        if let (Some(reference), true) = (&self.context.reference, self.stage.lesson.moves_reference()) {
+            reference.save(&folder.join(REFERENCE))?;
         }
         Ok(())
     }
@@ -162,8 +158,8 @@ impl Opened {
             prm.furnish(&mut self.context.policy, self.context.seed)?;
         }
         let moves = self.stage.lesson.moves_reference();
-        if let (Some(Reference::Copy(reference)), true) = (&mut self.context.reference, moves) {
-            **reference = Model::load(&folder.join(REFERENCE), reference.kind(), reference.device())?;
+        if let (Some(reference), true) = (&mut self.context.reference, moves) {
+            reference.restore(&folder.join(REFERENCE))?;
         }
         Ok(())
     }
