@@ -202,6 +202,8 @@ pub struct Pass<'a, Item> {
     pub temperature: f64,
     /// The whole update's weight.
     pub weight: f64,
+    /// The tokens that the whole update learns.
+    pub tokens: usize,
     /// The step's figures.
     pub metrics: &'a mut Metrics,
 }

@@ -6,6 +6,7 @@ use crate::batch::{computed, micro_batches};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, Lesson, Pass, Update};
+use crate::model::Sequence;
 use crate::model::layout::sizes;
 use crate::optim::AdamW;
 use crate::rollout::Trace;
@@ -95,6 +96,8 @@ fn learn<L: Lesson>(
     for item in update.items.iter().map(|&index| &batch.items[index]) {
         by_adapter.entry(lesson.adapter(item)).or_default().push(item);
     }
+    let sequences = update.items.iter().flat_map(|&index| lesson.sequences(&batch.items[index]));
+    let tokens: usize = sequences.map(Sequence::learned).sum();
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
@@ -105,7 +108,7 @@ fn learn<L: Lesson>(
             let (temperature, weight) = (batch.temperature, update.weight);
             let computed = metrics.get("computed_tokens").unwrap_or(0.0) + computed(&sizes, &indices) as f64;
             metrics.set("computed_tokens", computed);
-            total += lesson.learn(Pass { model, items: &picked, temperature, weight, metrics })?;
+            total += lesson.learn(Pass { model, items: &picked, temperature, weight, tokens, metrics })?;
             optim.accumulate()?;
         }
     }

@@ -7,6 +7,8 @@
 mod asked;
 mod section;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
@@ -15,7 +17,7 @@ use crate::advantage::{Outcome, zero_variance};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loss::policy::PolicyTokens;
+use crate::loss::policy::{PolicyLoss, PolicyTokens};
 use crate::model::{Scored, Sequence};
 use crate::reward::column;
 use crate::rollout::{Group, Rollout};
@@ -255,7 +257,15 @@ impl Lesson for Grpo {
     }
 
     fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_scores(self, &[], Self::loss)
+        let entropy_scale = PolicyLoss::entropy_scale(pass.weight, pass.tokens);
+        pass.by_scores(self, &[], |grpo, items, scored, metrics| {
+            let loss = grpo.loss(items, scored, metrics)?;
+            if grpo.entropy_coefficient == 0.0 {
+                return Ok(loss);
+            }
+            let bonus = scored.entropy.sum(tch::Kind::Float) * entropy_scale;
+            Ok(loss - bonus * grpo.entropy_coefficient)
+        })
     }
 
     fn position(&self) -> Option<Value> {
@@ -317,9 +327,6 @@ impl Grpo {
             if self.kl.place == KlPlace::Loss {
                 loss += (kl * &weights).sum(tch::Kind::Float) * self.kl.coefficient;
             }
-        }
-        if self.entropy_coefficient != 0.0 {
-            loss -= (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
         }
         Ok(loss)
     }
