@@ -202,7 +202,7 @@ pub struct Pass<'a, Item> {
     pub temperature: f64,
     /// The whole update's weight.
     pub weight: f64,
-    /// The tokens that the whole update learns.
+    /// The tokens that the whole update learns, over all micro-batches and ranks.
     pub tokens: usize,
     /// The step's figures.
     pub metrics: &'a mut Metrics,

@@ -136,7 +136,7 @@ impl PolicyLoss {
         }
         if let Some(ratio) = self.ratio.filter(|ratio| !self.kind.ratios.contains(ratio)) {
             let other = KINDS.iter().find(|kind| kind.ratios.contains(&ratio)).expect("each ratio has kinds");
-            let (level, remedy) = (self.level(), format!("take it out, or set kind = \"{}\"", other.name));
+            let (level, remedy) = (self.kind.ratios[0], format!("take it out, or set kind = \"{}\"", other.name));
             refuse("ratio", format!("{} takes the ratio by {level}", self.kind.name), &remedy);
         }
         if self.cap.is_some() && self.clip_high.is_some() && self.kind.keys.contains(&"cap") {
