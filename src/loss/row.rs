@@ -1,7 +1,7 @@
 //! Kinds of losses as rows of a table: found by name, written by name, each with the keys that it takes.
 
 use crate::section::Misfit;
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// One kind of a family of losses.
 pub trait Row: Sized + 'static {
@@ -15,23 +15,58 @@ pub trait Row: Sized + 'static {
     fn keys(&self) -> &'static [&'static str];
 }
 
-/// The kind that a recipe calls `name`.
-pub fn named<R: Row>(name: &str) -> Option<&'static R> {
-    R::ROWS.iter().find(|row| row.name() == name)
+/// A kind in a section: read, written, compared and shown by its name.
+pub struct Named<R: Row>(pub &'static R);
+
+impl<R: Row> Named<R> {
+    /// The kind that a recipe calls `name`.
+    pub fn of(name: &str) -> Option<Self> {
+        R::ROWS.iter().find(|row| row.name() == name).map(Self)
+    }
 }
 
-/// Reads a kind from its name.
-pub fn deserialize<'de, D: Deserializer<'de>, R: Row>(deserializer: D) -> Result<&'static R, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    let known = || R::ROWS.iter().map(|row| format!("`{}`", row.name())).collect::<Vec<_>>().join(", ");
-    named(&name).ok_or_else(|| {
-        serde::de::Error::custom(format!("unknown variant `{name}`, expected one of {}", known()))
-    })
+impl<R: Row> Clone for Named<R> {
+    fn clone(&self) -> Self {
+        *self
+    }
 }
 
-/// Writes a kind's name.
-pub fn serialize<S: Serializer, R: Row>(row: &&'static R, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(row.name())
+impl<R: Row> Copy for Named<R> {}
+
+impl<R: Row> std::ops::Deref for Named<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        self.0
+    }
+}
+
+impl<R: Row> PartialEq for Named<R> {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl<R: Row> std::fmt::Debug for Named<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl<'de, R: Row> Deserialize<'de> for Named<R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = || R::ROWS.iter().map(|row| format!("`{}`", row.name())).collect::<Vec<_>>().join(", ");
+        Self::of(&name).ok_or_else(|| {
+            serde::de::Error::custom(format!("unknown variant `{name}`, expected one of {}", known()))
+        })
+    }
+}
+
+impl<R: Row> Serialize for Named<R> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// What is wrong with `key` beside this kind; nothing where the kind takes it.
@@ -66,7 +101,6 @@ fn names<R: Row>(rows: &[&R]) -> String {
 mod tests {
     use super::*;
 
-    #[derive(Debug)]
     struct Pet(&'static str, &'static [&'static str]);
 
     impl Row for Pet {
@@ -89,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_fewer_and_what_stands_in_the_keys_place() {
-        let of = |name, key| refusal(named::<Pet>(name).unwrap(), key);
+        let of = |name, key| refusal(Named::<Pet>::of(name).unwrap().0, key);
         let misfit = |key: &str, message: &str, remedy: &str| Some(Misfit::new(key, message, remedy));
         assert_eq!(of("cat", "purr"), None);
         let cats = "it is only for kind = \"cat\"";
@@ -105,8 +139,7 @@ mod tests {
     fn a_kind_is_read_and_written_by_name() {
         #[derive(Debug, serde::Serialize, serde::Deserialize)]
         struct Section {
-            #[serde(with = "super")]
-            kind: &'static Pet,
+            kind: Named<Pet>,
         }
         let section: Section = toml::from_str("kind = \"fox\"").unwrap();
         assert_eq!(toml::to_string(&section).unwrap(), "kind = \"fox\"\n");

@@ -5,7 +5,7 @@ mod kinds;
 pub use kinds::{KINDS, Kind};
 
 use super::clips::Clips;
-use super::row;
+use super::row::{self, Named};
 use crate::Result;
 use crate::section::{Misfit, all_fit};
 use kinds::Counts;
@@ -21,8 +21,7 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyLoss {
     /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is: one of [`KINDS`].
-    #[serde(with = "row")]
-    pub kind: &'static Kind,
+    pub kind: Named<Kind>,
     /// The ratio is of each `token`, or the geometric mean over its `sequence`. Default: `sequence` for `gspo`, else `token`.
     pub ratio: Option<Ratio>,
     /// How far below 1 the ratio may count for a negative advantage.
@@ -73,7 +72,7 @@ pub struct PolicyTerms {
 
 impl Default for PolicyLoss {
     fn default() -> Self {
-        let kind = row::named("dapo").expect("a row of KINDS");
+        let kind = Named::of("dapo").expect("a row of KINDS");
         Self { kind, ratio: None, clip_low: 0.2, clip_high: None, dual_clip: None, cap: None }
     }
 }
@@ -136,7 +135,8 @@ impl PolicyLoss {
         }
         if let Some(ratio) = self.ratio.filter(|ratio| !self.kind.ratios.contains(ratio)) {
             let other = KINDS.iter().find(|kind| kind.ratios.contains(&ratio)).expect("each ratio has kinds");
-            let (level, remedy) = (self.kind.ratios[0], format!("take it out, or set kind = \"{}\"", other.name));
+            let (level, remedy) =
+                (self.kind.ratios[0], format!("take it out, or set kind = \"{}\"", other.name));
             refuse("ratio", format!("{} takes the ratio by {level}", self.kind.name), &remedy);
         }
         if self.cap.is_some() && self.clip_high.is_some() && self.kind.keys.contains(&"cap") {
@@ -149,7 +149,7 @@ impl PolicyLoss {
             ("cap", self.cap.is_some()),
         ];
         let refused = given.iter().filter(|(_, given)| *given);
-        found.extend(refused.filter_map(|(key, _)| row::refusal(self.kind, key)));
+        found.extend(refused.filter_map(|(key, _)| row::refusal(self.kind.0, key)));
         found
     }
 

@@ -149,7 +149,7 @@ fn an_entropy_bonus_is_the_mean_over_tokens_for_every_kind() {
     // Entropies 1, 2, 3, 6 of sequences of 1 and 3 tokens, up to 10 new ones: mean 3 and slope 1/4, in one micro-batch or two.
     // Weighed as the loss it would be (1 + 11/3)/2 for `grpo` and 12/20 for `dr_grpo`.
     for kind in KINDS {
-        let loss = PolicyLoss { kind, ..PolicyLoss::default() };
+        let loss = PolicyLoss { kind: Named(kind), ..PolicyLoss::default() };
         let total = loss.total(2, 4, 10);
         for parts in [&[4][..], &[1, 3]] {
             let entropy = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 6.0]).set_requires_grad(true);

@@ -2,7 +2,7 @@
 
 use super::kinds::{Kind, Learns};
 use crate::Result;
-use crate::loss::row;
+use crate::loss::row::{self, Named};
 use crate::section::{Misfit, all_fit};
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceLoss {
     /// The loss of a pair, or of a completion: one of [`KINDS`](super::KINDS).
-    #[serde(with = "row")]
-    pub kind: &'static Kind,
+    pub kind: Named<Kind>,
     /// β: how much a difference of log-probabilities counts.
     pub beta: f64,
     /// ε: the share of pairs that may be the wrong way round. For `sigmoid`, `cpo` and `simpo` the conservative loss
@@ -80,7 +79,7 @@ pub enum RationaleForm {
 impl Default for PreferenceLoss {
     fn default() -> Self {
         Self {
-            kind: row::named("sigmoid").expect("a row of KINDS"),
+            kind: Named::of("sigmoid").expect("a row of KINDS"),
             beta: 0.1,
             label_smoothing: 0.0,
             average: None,
@@ -186,7 +185,7 @@ impl PreferenceLoss {
             ("rationale", self.rationale != 0.0),
         ];
         let refused = given.iter().filter(|(_, given)| *given);
-        found.extend(refused.filter_map(|(key, _)| row::refusal(self.kind, key)));
+        found.extend(refused.filter_map(|(key, _)| row::refusal(self.kind.0, key)));
         found
     }
 

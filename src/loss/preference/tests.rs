@@ -1,7 +1,7 @@
 //! Literal numbers of the preference losses; `tests/preference_parity.rs` compares all of them with TRL's.
 
 use super::*;
-use crate::loss::row::named;
+use crate::loss::row::Named;
 use crate::statistics::alone;
 
 /// One pair of one-token completions with log-ratios c and r (so log π = c, r and log π_ref = 0).
@@ -71,7 +71,7 @@ fn the_kl_baseline_is_a_mean_of_at_least_nothing() {
     let mut sum = |sums: &mut [f64]| sums.iter_mut().zip([6.0, 2.0]).for_each(|(own, other)| *own += other);
     assert_eq!(kto.kl_baseline(&[1.0, 2.0], &mut sum), 2.25);
     assert_eq!(kto.kl_baseline(&[], &mut sum), 3.0);
-    let without = named("apo_zero_unpaired").unwrap();
+    let without = Named::of("apo_zero_unpaired").unwrap();
     assert_eq!(PreferenceLoss { kind: without, ..kto.clone() }.kl_baseline(&[1.0], &mut alone), 0.0);
 }
 
