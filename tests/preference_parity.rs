@@ -76,7 +76,7 @@ impl Fixture {
         let start: usize = (0..part.start).map(|pair| self.size(pair)).sum();
         let tokens: usize = part.clone().map(|pair| self.size(pair)).sum();
         let cut = |values: &Tensor| values.narrow(0, start as i64, tokens as i64);
-        let nll_weights = case.recipe.nll_weights(&self.chosen);
+        let nll_weights = case.recipe.nll_weights(&self.chosen, &mut rationale::statistics::alone);
         let shapes: Vec<PairShape> = part
             .clone()
             .map(|pair| PairShape {

@@ -25,6 +25,7 @@ use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
 use crate::model::{Scored, Sequence};
 use crate::rollout::Group;
+use crate::statistics::alone;
 use alarm::Falling;
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
@@ -185,7 +186,7 @@ impl Lesson for Dpo {
             metrics.set("kl", self.state.kl);
         }
         let chosen: Vec<usize> = items.iter().map(|item| item.shape().chosen).collect();
-        for (item, weight) in items.iter_mut().zip(self.loss.nll_weights(&chosen)) {
+        for (item, weight) in items.iter_mut().zip(self.loss.nll_weights(&chosen, &mut alone)) {
             item.nll_weight = weight;
         }
         let all = Update { items: (0..items.len()).collect(), weight: items.len() as f64 };

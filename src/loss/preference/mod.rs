@@ -15,6 +15,7 @@ pub use section::{Divergence, NllMean, PreferenceLoss, RationaleForm};
 pub use sums::shared_prefix;
 pub use unpaired::{LabelledTokens, UnpairedTerms};
 
+use crate::statistics::Sum;
 use formula::Compared;
 use kinds::Learns;
 use tch::{Kind as Dtype, Tensor};
@@ -102,15 +103,17 @@ impl PreferenceLoss {
     }
 
     /// The factor of each chosen token's −log p in the NLL term, one number a pair, from the numbers of chosen tokens
-    /// of all pairs of an update (whose loss is divided by the number of pairs): 1/length for the mean over pairs of
-    /// each one's mean, pairs/tokens for the mean over all tokens.
-    pub fn nll_weights(&self, chosen: &[usize]) -> Vec<f64> {
-        let all: usize = chosen.iter().sum();
-        let weight = |length: &usize| match self.nll_mean {
-            NllMean::Tokens => chosen.len() as f64 / all.max(1) as f64,
-            NllMean::Sequences => 1.0 / (*length).max(1) as f64,
-        };
-        chosen.iter().map(weight).collect()
+    /// of the pairs that this rank has of an update (whose loss is divided by the number of pairs): 1/length for the mean
+    /// over pairs of each one's mean, pairs/tokens of all ranks, over which `sum` adds up, for the mean over all tokens.
+    pub fn nll_weights(&self, chosen: &[usize], sum: &mut Sum) -> Vec<f64> {
+        match self.nll_mean {
+            NllMean::Tokens => {
+                let mut counts = [chosen.len() as f64, chosen.iter().sum::<usize>() as f64];
+                sum(&mut counts);
+                vec![counts[0] / counts[1].max(1.0); chosen.len()]
+            }
+            NllMean::Sequences => chosen.iter().map(|length| 1.0 / (*length).max(1) as f64).collect(),
+        }
     }
 
     /// α · Σ w · −log p over the chosen tokens, and γ · the loss of the rationales.

@@ -57,9 +57,14 @@ fn certain_completions_stay_finite() {
 #[test]
 fn nll_weights_average_as_documented() {
     // Lengths 1 and 3, two pairs: 2/4 over tokens, 1/length over sequences.
-    let weights = |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap().nll_weights(&[1, 3]);
+    let read = |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap();
+    let weights = |recipe: &str| read(recipe).nll_weights(&[1, 3], &mut alone);
     assert_eq!(weights(""), [0.5, 0.5]);
     assert_eq!(weights("nll_mean = \"sequences\""), [1.0, 1.0 / 3.0]);
+    // Another rank has one pair of 8 tokens: 3/12.
+    let mut sum =
+        |counts: &mut [f64]| counts.iter_mut().zip([1.0, 8.0]).for_each(|(own, other)| *own += other);
+    assert_eq!(read("").nll_weights(&[1, 3], &mut sum), [0.25, 0.25]);
 }
 
 #[test]
