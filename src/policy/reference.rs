@@ -144,15 +144,15 @@ mod tests {
     use super::*;
     use crate::policy::Init;
 
-    /// A policy whose weights are 2 % larger than `start`'s, and a reference that starts there.
+    /// A policy a tenth of the way from `start` to other weights of their size, and a reference that starts where it did.
     fn ahead_of_its_reference(kind: Kind) -> (Policy, Model, Reference) {
         let init = Init { hidden_size: 32, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let policy = init.make(kind, Device::Cpu, 7, 1).unwrap();
+        let [policy, other] = [7, 8].map(|seed| init.make(kind, Device::Cpu, seed, 1).unwrap());
         let start = policy.model.copy(Kind::Float, Device::Cpu);
         let reference = Reference::of(&policy, Device::Cpu, true);
         tch::no_grad(|| {
-            for (_, mut weight) in policy.model.tensors() {
-                let _ = weight.g_mul_scalar_(1.02);
+            for (mut weight, other) in paired(&policy.model, &other.model) {
+                let _ = weight.lerp_(&other, 0.1);
             }
         });
         (policy, start, reference)
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn small_mixes_add_up_in_bf16_too() {
-        // 1 − 0.99⁶⁰ = 0.4528 of the way. A step is at most 0.02 % of a weight, and bf16's numbers lie 0.4 to 0.8 % apart: added
-        // to the rounded weights, none would move.
+        // 1 − 0.99⁶⁰ = 0.4528 of the way. A step is about 0.1 % of a weight, and bf16's numbers lie 0.4 to 0.8 % apart: added to
+        // the rounded weights, most steps would be lost.
         for kind in [Kind::Float, Kind::BFloat16] {
             let (policy, start, mut reference) = ahead_of_its_reference(kind);
             (0..60).for_each(|_| reference.refresh(&policy, 0.01));
