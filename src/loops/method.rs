@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::model::{Model, Scored};
-use crate::policy::PolicyConfig;
+use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Kind, Prompted, Trace};
 use crate::section::Misfit;
@@ -95,8 +95,8 @@ pub struct Output<'a> {
     pub scored: &'a Scored<'a>,
     /// What the sum of the losses of the whole update, over all its micro-batches and ranks, is divided by.
     pub weight: f64,
-    /// Learned tokens of the whole update.
-    pub tokens: f64,
+    /// Learned tokens of the whole update, over all its micro-batches and ranks.
+    pub tokens: usize,
 }
 
 /// What a stage has to have for its method.
@@ -134,13 +134,26 @@ pub struct Needs {
     pub step: Option<String>,
 }
 
+impl ReferenceKind {
+    /// What `refresh` makes of it.
+    pub fn of(refresh: &Refresh) -> Self {
+        match refresh.every {
+            0 => ReferenceKind::Fixed,
+            _ if refresh.mix < 1.0 => ReferenceKind::Mixes,
+            _ => ReferenceKind::Follows,
+        }
+    }
+}
+
 /// What a reference policy does while the policy learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceKind {
     /// It stays as it was at the start.
     Fixed,
-    /// It follows the policy.
+    /// It becomes the policy from time to time.
     Follows,
+    /// It moves towards the policy from time to time, from f32 masters of its own.
+    Mixes,
 }
 
 /// How many steps a method has.

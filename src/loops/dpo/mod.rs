@@ -132,12 +132,11 @@ impl Section for Dpo {
     }
 
     fn needs(&self, stage: &StageView) -> Needs {
-        let follows = if self.reference.every > 0 { ReferenceKind::Follows } else { ReferenceKind::Fixed };
         let needs = Needs {
             trains: true,
             rows: true,
             rollouts: self.online,
-            reference: self.needs_reference().then_some(follows),
+            reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
             ..Needs::default()
         };
         let Some(flow) = &self.flow else { return needs };
@@ -257,7 +256,7 @@ impl Method for DpoMethod {
             metrics.set("kl", self.kl);
         }
         let chosen: Vec<usize> = items.iter().map(|item| shape(item).chosen).collect();
-        let weights = self.dpo.loss.nll_weights(&chosen);
+        let weights = context.over_ranks(|sum| self.dpo.loss.nll_weights(&chosen, sum))?;
         let weighted = items.into_iter().zip(weights).map(|(item, weight)| item.with(NLL_WEIGHT, weight));
         let items: Vec<Item> = weighted.collect();
         let weight = items.len() as f64;
