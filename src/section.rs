@@ -1,5 +1,9 @@
 //! What a recipe's section says of itself where its values cannot be used.
 
+use crate::error::{Error, Result};
+use serde::Serialize;
+use toml::{Table, Value};
+
 /// A key whose value cannot be used as it is. A section names the key from itself (`clip_low`); whoever holds the section adds
 /// its own name in front ([`under`](Self::under)), and the recipe adds the file and the line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +31,25 @@ impl Misfit {
         };
         self
     }
+
+    /// `key = value: message; remedy`. The value is left out where it is not given, or is a table or long; the key where the
+    /// message says it.
+    pub fn said(&self, value: Option<&Value>) -> String {
+        let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
+        if self.key.is_empty() || self.message.contains(&self.key) {
+            return format!("{}{remedy}", self.message);
+        }
+        // What stands where the name of a variable should may be the secret itself.
+        let value = value.filter(|value| !value.is_table() && !self.key.ends_with("_env"));
+        let value = value.map(Value::to_string);
+        let value = value.filter(|text| text.chars().count() <= LONGEST_VALUE && !text.contains('\n'));
+        let value = value.map_or(String::new(), |text| format!(" = {text}"));
+        format!("{}{value}: {}{remedy}", self.key, self.message)
+    }
 }
+
+/// Characters of the longest value that a message repeats.
+const LONGEST_VALUE: usize = 60;
 
 /// The misfits of an inner section as the one around it sees them.
 ///
@@ -38,4 +60,28 @@ impl Misfit {
 /// ```
 pub fn under(section: &str, misfits: impl IntoIterator<Item = Misfit>) -> Vec<Misfit> {
     misfits.into_iter().map(|misfit| misfit.under(section)).collect()
+}
+
+/// Nothing where there are no misfits: for who uses a section without a recipe around it.
+///
+/// # Errors
+/// [`Error::Recipe`] with all misfits of `values`, which a recipe calls `section`, a line each.
+///
+/// ```
+/// use rationale::engine::Sampling;
+/// let sampling = Sampling { top_p: 2.0, ..Sampling::default() };
+/// let refused = rationale::section::all_fit("policy.sampling", &sampling, sampling.check()).unwrap_err();
+/// let said = "recipe: policy.sampling.top_p = 2.0: it must be above 0 and at most 1 (1 turns it off)";
+/// assert_eq!(refused.to_string(), said);
+/// ```
+pub fn all_fit(section: &str, values: &impl Serialize, misfits: Vec<Misfit>) -> Result<()> {
+    if misfits.is_empty() {
+        return Ok(());
+    }
+    let table = Value::Table(Table::try_from(values).unwrap_or_default());
+    let said = |misfit: Misfit| {
+        let value = misfit.key.split('.').try_fold(&table, |value, key| value.as_table()?.get(key)).cloned();
+        misfit.under(section).said(value.as_ref())
+    };
+    Err(Error::Recipe(misfits.into_iter().map(said).collect::<Vec<_>>().join("\n")))
 }

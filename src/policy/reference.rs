@@ -1,8 +1,9 @@
 //! The reference policy: what the KL penalty keeps the policy near to.
 
 use super::Policy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Model, Sequence};
+use crate::section::{Misfit, all_fit};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -23,12 +24,15 @@ impl Default for Refresh {
 }
 
 impl Refresh {
-    /// Checks the values; `section` names them in messages.
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let outside = !(0.0..=1.0).contains(&self.mix);
+        outside.then(|| Misfit::new("mix", "it must lie between 0 and 1", "")).into_iter().collect()
+    }
+
+    /// The same as an error, for the section that holds it.
     pub fn validate(&self, section: &str) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.mix) {
-            return Err(Error::Recipe(format!("{section}.mix must lie between 0 and 1")));
-        }
-        Ok(())
+        all_fit(section, self, self.check())
     }
 
     /// Whether the reference is refreshed after `step`.

@@ -3,6 +3,7 @@
 use super::Recipe;
 use super::known;
 use super::nearest::{did_you_mean, list, nearest, or_semicolon};
+use super::refusal::Refusal;
 use super::stages::{StageTable, join, section};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -23,24 +24,60 @@ impl Recipe {
         path: &str,
         table: Table,
     ) -> Result<T> {
-        let read = serde_path_to_error::deserialize::<_, T>(Value::Table(table));
-        read.map_err(|error| {
+        self.read_at(stage, path, table).map_err(|refusals| self.error(refusals))
+    }
+
+    /// The same, with all that is wrong. After a complaint the key is taken out and the rest is read; what is missed only because
+    /// it was taken out is not said.
+    pub(super) fn read_at<T: DeserializeOwned>(
+        &self,
+        stage: &StageTable,
+        path: &str,
+        mut table: Table,
+    ) -> std::result::Result<T, Vec<Refusal>> {
+        let (mut known, mut said) = (None, Vec::new());
+        let mut taken: Vec<String> = Vec::new();
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, T>(Value::Table(table.clone())) {
+                Ok(read) if said.is_empty() => return Ok(read),
+                Ok(_) => return Err(said),
+                Err(error) => error,
+            };
             let place =
                 error.path().iter().filter_map(key_of).fold(path.to_owned(), |path, key| join(&path, &key));
-            let known = known::keys::<T>().iter().map(|key| join(path, key)).collect();
-            Complaint { recipe: self, stage, place, known }.error(error.inner().message())
-        })
+            let known = &*known.get_or_insert_with(|| {
+                known::keys::<T>().iter().map(|key| join(path, key)).collect::<Vec<_>>()
+            });
+            let complaint = Complaint { recipe: self, stage, place, known };
+            let refusal = complaint.refusal(error.inner().message());
+            let inside = format!("{}.", refusal.key);
+            let culprit = complaint.culprit(error.inner().message(), &refusal.key).to_owned();
+            if !taken.iter().any(|key| *key == refusal.key || key.starts_with(&inside)) {
+                said.push(refusal);
+            }
+            let below = culprit.strip_prefix(path).map(|rest| rest.trim_start_matches('.'));
+            match below.and_then(|keys| take(&mut table, keys)) {
+                Some(key) => taken.push(join(path, &key)),
+                None => return Err(said),
+            }
+        }
     }
 
     /// An error about the value at the dotted `path` of a stage, for checks across sections. It points at the line,
     /// or at the `--set`, that gave the value: `quick.toml:7: message; remedy`.
     pub fn problem(&self, stage: &StageTable, path: &str, message: &str, remedy: &str) -> Error {
         let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
-        Error::Recipe(format!("{}: {message}{remedy}", self.origin(stage, path)))
+        Error::Recipe(self.refusal(stage, path, &format!("{message}{remedy}")).text)
     }
 
     /// Where a stage's value at `path`, or the nearest section around it, comes from: `--set …`, `file:line`, `file`.
     pub fn origin(&self, stage: &StageTable, path: &str) -> String {
+        self.place(stage, path).1
+    }
+
+    /// The same, with the line alone.
+    pub(super) fn place(&self, stage: &StageTable, path: &str) -> (Option<usize>, String) {
+        let at = |line| (Some(line), format!("{}:{line}", self.source.file()));
         let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
         let own = |keys: &[String]| [&["stage".to_owned(), stage.index.to_string()], keys].concat();
         let mut sets: Vec<_> =
@@ -51,18 +88,16 @@ impl Recipe {
         for length in (1..=keys.len()).rev() {
             let keys = &keys[..length];
             if let Some(over) = sets.iter().find(|over| over.gives(keys)) {
-                return over.shown();
+                return (None, over.shown());
             }
             if let Some(line) = self.source.line(&own(keys)).or_else(|| self.source.line(keys)) {
-                return format!("{}:{line}", self.source.file());
+                return at(line);
             }
             if let Some(over) = sets.iter().find(|over| over.path.starts_with(keys)) {
-                return over.shown();
+                return (None, over.shown());
             }
         }
-        self.source
-            .line(&own(&[]))
-            .map_or(self.source.file().to_owned(), |n| format!("{}:{n}", self.source.file()))
+        self.source.line(&own(&[])).map_or_else(|| (None, self.source.file().to_owned()), at)
     }
 }
 
@@ -82,11 +117,11 @@ struct Complaint<'a> {
     /// The dotted path that serde was at.
     place: String,
     /// Every key of the type that was read.
-    known: Vec<String>,
+    known: &'a [String],
 }
 
 impl Complaint<'_> {
-    fn error(&self, message: &str) -> Error {
+    fn refusal(&self, message: &str) -> Refusal {
         let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         match (message, &names[..]) {
             (m, [key, known @ ..]) if m.starts_with("unknown field") => self.unknown_key(key, known),
@@ -100,20 +135,20 @@ impl Complaint<'_> {
         }
     }
 
-    fn say(&self, path: &str, message: &str) -> Error {
-        self.recipe.problem(self.stage, path, message, "")
+    /// What has to be taken out for the rest to be read: the key complained of, or the table that lacks it.
+    fn culprit<'k>(&'k self, message: &str, key: &'k str) -> &'k str {
+        if message.starts_with("missing field") { &self.place } else { key }
+    }
+
+    fn say(&self, path: &str, message: &str) -> Refusal {
+        self.recipe.refusal(self.stage, path, message)
     }
 
     fn value(&self, path: &str) -> Option<&Value> {
-        let mut keys = path.split('.');
-        let first = self.stage.table.get(keys.next()?)?;
-        keys.try_fold(first, |value, key| match value {
-            Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-            other => other.as_table()?.get(key),
-        })
+        value(&self.stage.table, path)
     }
 
-    fn unknown_key(&self, key: &str, siblings: &[&str]) -> Error {
+    fn unknown_key(&self, key: &str, siblings: &[&str]) -> Refusal {
         // serde's path ends in the unknown key itself, or in the table around it.
         let parent = match self.place.rsplit_once('.') {
             Some((parent, last)) if last == key => parent,
@@ -134,7 +169,7 @@ impl Complaint<'_> {
         self.say(&path, &format!("[{parent}] unknown key `{key}`{meant} {known}"))
     }
 
-    fn unknown_section(&self, key: &str, siblings: &[&str]) -> Error {
+    fn unknown_section(&self, key: &str, siblings: &[&str]) -> Refusal {
         let sections: Vec<&str> = siblings.iter().copied().chain(["stage"]).collect();
         let value = self.value(key);
         let meant = self.meant(key, "", &sections);
@@ -185,7 +220,7 @@ impl Complaint<'_> {
         paths.first().map(|path| (*path).clone())
     }
 
-    fn unknown_variant(&self, name: &str, known: &[&str]) -> Error {
+    fn unknown_variant(&self, name: &str, known: &[&str]) -> Refusal {
         let place = match self.place.rsplit_once('.') {
             Some((parent, last)) if last == name => parent,
             _ => &self.place,
@@ -200,7 +235,7 @@ impl Complaint<'_> {
         }
     }
 
-    fn missing(&self, key: &str) -> Error {
+    fn missing(&self, key: &str) -> Refusal {
         let path = join(&self.place, key);
         let inside = self.children(&path);
         let choice = self.recipe.rules.choices.iter().any(|c| c.section == path && c.alternatives.is_empty());
@@ -214,7 +249,7 @@ impl Complaint<'_> {
         let around =
             if self.place.is_empty() { "the recipe".to_owned() } else { format!("[{}]", self.place) };
         let named = if inside.is_empty() { format!("`{key}`") } else { format!("[{path}]") };
-        self.say(&self.place, &format!("{around} lacks {named}{of}; {wanted}"))
+        Refusal { key: path, ..self.say(&self.place, &format!("{around} lacks {named}{of}; {wanted}")) }
     }
 
     fn children<'k>(&'k self, path: &str) -> Vec<&'k str> {
@@ -223,7 +258,7 @@ impl Complaint<'_> {
         self.known.iter().filter_map(child).collect()
     }
 
-    fn no_choice(&self) -> Error {
+    fn no_choice(&self) -> Refusal {
         // Of `loop = "grpo"`, serde's path is `loop.grpo`.
         let parent = self.place.rsplit_once('.').map_or("", |(parent, _)| parent);
         let place = if self.value(&self.place).is_some() { &self.place } else { parent };
@@ -237,7 +272,7 @@ impl Complaint<'_> {
         self.say(place, &format!("{named}; write exactly one of {options}"))
     }
 
-    fn wrong_type(&self, message: &str) -> Error {
+    fn wrong_type(&self, message: &str) -> Refusal {
         let expected = message.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
         let shown = self.value(&self.place).map_or(String::new(), |value| format!(" = {}", short(value)));
         let origin = self.recipe.origin(self.stage, &self.place);
@@ -252,6 +287,27 @@ impl Complaint<'_> {
             &format!("{}{shown}: expected {}{}", self.place, in_words(expected), quote.unwrap_or_default()),
         )
     }
+}
+
+/// The value at a dotted path; elements of lists by their index.
+pub(super) fn value<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    let mut keys = path.split('.');
+    let first = table.get(keys.next()?)?;
+    keys.try_fold(first, |value, key| match value {
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        other => other.as_table()?.get(key),
+    })
+}
+
+/// Takes out what stands at a dotted path, or the nearest key around it that is there, and says which it was.
+fn take(table: &mut Table, path: &str) -> Option<String> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    if let Some(Value::Table(inside)) = table.get_mut(first)
+        && let Some(key) = take(inside, rest)
+    {
+        return Some(join(first, &key));
+    }
+    table.remove(first).map(|_| first.to_owned())
 }
 
 fn is_tables(list: &[Value]) -> bool {

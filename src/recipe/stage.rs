@@ -1,7 +1,7 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
-use super::fits::misfit;
-use super::{Recipe, StageTable};
+use super::fits::misfits;
+use super::{Recipe, Refusal, StageTable};
 use crate::checkpoint::Checkpoint;
 use crate::data::Data;
 use crate::devices::Devices;
@@ -12,6 +12,7 @@ use crate::loops::Loop;
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::rollout::Kind;
+use crate::section::{Misfit, under};
 use crate::select::Select;
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -83,34 +84,47 @@ pub struct Stage {
 impl Stage {
     /// Reads and checks a stage.
     pub fn read(recipe: &Recipe, table: &StageTable) -> Result<Self> {
-        let stage: Self = recipe.deserialize(table)?;
-        stage.check(recipe, table)?;
-        Ok(stage)
+        Self::attempt(recipe, table, &|_| vec![]).map_err(|refusals| recipe.error(refusals))
     }
 
-    fn check(&self, recipe: &Recipe, table: &StageTable) -> Result<()> {
-        let located = |result: Result<()>| {
-            result.map_err(|error| match error {
-                Error::Recipe(text) => {
-                    Error::Recipe(format!("{}: stage `{}`: {text}", recipe.file(), table.name))
-                }
-                other => other,
-            })
-        };
-        located(self.check_sections())?;
+    /// Reads and checks all stages of a recipe; `more` finds what else is wrong with one, by full paths.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with all that is wrong with all of them.
+    pub fn read_all(recipe: &Recipe, more: &dyn Fn(&Self) -> Vec<Misfit>) -> Result<Vec<Self>> {
+        let (mut stages, mut refusals) = (vec![], vec![]);
+        for table in recipe.stages() {
+            match Self::attempt(recipe, table, more) {
+                Ok(stage) => stages.push(stage),
+                Err(found) => refusals.extend(found),
+            }
+        }
+        if refusals.is_empty() { Ok(stages) } else { Err(recipe.error(refusals)) }
+    }
+
+    fn attempt(
+        recipe: &Recipe,
+        table: &StageTable,
+        more: &dyn Fn(&Self) -> Vec<Misfit>,
+    ) -> std::result::Result<Self, Vec<Refusal>> {
+        let stage: Self = recipe.read_at(table, "", table.table.clone())?;
+        let misfits =
+            [stage.check(), stage.check_unused(&table.table), misfits(&stage), more(&stage)].concat();
+        if misfits.is_empty() { Ok(stage) } else { Err(recipe.located(table, misfits)) }
+    }
+
+    fn check_unused(&self, table: &Table) -> Vec<Misfit> {
         let named = |path: &&&str| {
-            table.table.get(**path).and_then(toml::Value::as_table).is_some_and(|section| !section.is_empty())
+            table.get(**path).and_then(toml::Value::as_table).is_some_and(|section| !section.is_empty())
         };
-        if let Some(path) = self.unused().iter().find(named) {
-            let message =
-                format!("loop.dpo.flow writes, judges and pairs completions itself and reads no [{path}]");
-            let remedy = "take it out; where other stages need it, put it in those";
-            return Err(recipe.problem(table, path, &message, remedy));
-        }
-        match misfit(self) {
-            Some(found) => Err(recipe.problem(table, &found.key, &found.message, found.remedy)),
-            None => Ok(()),
-        }
+        let misfit = |path: &&str| {
+            Misfit::new(
+                *path,
+                format!("loop.dpo.flow writes, judges and pairs completions itself and reads no [{path}]"),
+                "take it out; where other stages need it, put it in those",
+            )
+        };
+        self.unused().iter().filter(named).map(misfit).collect()
     }
 
     /// Sections that mean nothing to the stage.
@@ -130,14 +144,23 @@ impl Stage {
         Ok(table)
     }
 
-    fn check_sections(&self) -> Result<()> {
-        self.data.format.validate().map_err(Error::Recipe)?;
-        self.policy.validate()?;
-        self.rollout.validate()?;
-        self.lesson.validate()?;
-        self.optim.check()?;
-        self.devices.validate()?;
-        self.select.validate()?;
-        self.eval.as_ref().map_or(Ok(()), Eval::validate)
+    /// What its sections find of themselves.
+    fn check(&self) -> Vec<Misfit> {
+        let unlocated = |section: &str, result: Result<()>| {
+            let text = result.err().map(|error| error.to_string());
+            let text = text.map(|text| text.trim_start_matches("recipe: ").to_owned());
+            text.map(|text| Misfit::new(section, text, "")).into_iter().collect::<Vec<_>>()
+        };
+        [
+            under("data", self.data.check()),
+            under("policy", self.policy.check()),
+            unlocated("rollout", self.rollout.validate()),
+            under("select", self.select.check()),
+            unlocated("loop", self.lesson.validate()),
+            under("optim", self.optim.check()),
+            under("devices", self.devices.check()),
+            under("eval", self.eval.iter().flat_map(Eval::check)),
+        ]
+        .concat()
     }
 }

@@ -42,8 +42,7 @@ pub fn cli(registry: Registry) -> i32 {
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages =
-        recipe.stages().iter().map(|table| Stage::read(&recipe, table)).collect::<Result<Vec<_>>>()?;
+    let stages = Stage::read_all(&recipe, &|_| vec![])?;
     for stage in &stages {
         Rewards::build(&stage.reward, registry, &stage.data.format)?;
     }

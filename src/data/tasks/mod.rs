@@ -9,6 +9,7 @@ pub mod shop;
 use super::Split;
 use super::row::Row;
 use crate::error::Result;
+use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 
 /// `[data.task.<name>]`.
@@ -46,6 +47,17 @@ impl Task {
         }
     }
 
+    /// What cannot be used as it is, by keys that begin with the task's name.
+    pub fn check(&self) -> Vec<Misfit> {
+        let found = match self {
+            Task::Addition(addition) => addition.check(),
+            Task::Marking(marking) => marking.check(),
+            Task::Planted(planted) => planted.check(),
+            Task::Shop(shop) => shop.check(),
+        };
+        under(self.name(), found)
+    }
+
     /// The rows of a split; a pure function of the task's settings and the seed.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         match self {
@@ -55,4 +67,10 @@ impl Task {
             Task::Shop(shop) => shop.rows(split, seed),
         }
     }
+}
+
+/// The rules that do not hold: whether it does, its key, what is asked of it.
+fn broken(rules: &[(bool, &str, &str)]) -> Vec<Misfit> {
+    let broken = rules.iter().filter(|(holds, ..)| !holds);
+    broken.map(|(_, key, asked)| Misfit::new(*key, *asked, "")).collect()
 }

@@ -1,9 +1,11 @@
 //! What a shopper does next, as a structured action: a procedural stand-in for the sessions of Shop-R1 (arXiv 2507.17842).
 
+use super::broken;
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::section::{Misfit, all_fit};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -67,7 +69,7 @@ struct Session {
 impl Shop {
     /// The rows of a split by the seed; no page of results is in both splits, or twice in one.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
-        self.check()?;
+        all_fit("data.task.shop", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
         let order = seed::derive(&[seed, seed::of_text("shop"), u64::from(split == Split::Eval)]);
         let mut rng = ChaCha8Rng::seed_from_u64(order);
@@ -89,19 +91,24 @@ impl Shop {
         Ok(rows)
     }
 
-    fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.shop] {what}")));
-        match () {
-            _ if !(1..=6).contains(&self.items) => wrong("`items` must be from 1 to 6"),
-            _ if !(self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0) => {
-                wrong("`terminate` and `click` are shares: from 0, and 1 at most together")
-            }
-            _ if !(0.0..=self.terminate).contains(&self.leaves) => {
-                wrong("`leaves` is a part of `terminate`: from 0, and that at most")
-            }
-            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
-            _ => Ok(()),
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let rules = [
+            ((1..=6).contains(&self.items), "items", "it must be from 1 to 6"),
+            (
+                self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0,
+                "terminate",
+                "terminate and click are shares: from 0, and 1 at most together",
+            ),
+            (
+                (0.0..=self.terminate).contains(&self.leaves),
+                "leaves",
+                "it is a part of `terminate`: from 0, and that at most",
+            ),
+            (self.train <= MOST_ROWS, "train", "it may be 100000 at most"),
+            (self.eval <= MOST_ROWS, "eval", "it may be 100000 at most"),
+        ];
+        broken(&rules)
     }
 
     /// A session of the class that `class`, from 0 to 1, falls into.
