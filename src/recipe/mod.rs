@@ -4,6 +4,7 @@
 //! stage's table into whatever type the caller names, turning serde's errors into the user's words.
 
 mod args;
+mod effects;
 mod explain;
 mod fits;
 mod known;
@@ -18,6 +19,7 @@ mod stage;
 mod stages;
 
 pub use args::Args;
+pub use effects::without_effect;
 pub use nearest::{did_you_mean, list, nearest, or_semicolon};
 pub use overrides::Override;
 pub use references::{references, substitute};

@@ -12,7 +12,7 @@ mod train;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::recipe::{Args, Recipe, Stage};
+use crate::recipe::{Args, Recipe, Stage, without_effect};
 use crate::reward::{Registry, Rewards};
 use clap::Parser;
 use session::Session;
@@ -46,6 +46,7 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     for stage in &stages {
         Rewards::build(&stage.reward, registry, &stage.data.format)?;
     }
+    let idle = without_effect(&recipe, &stages);
     let plan = recipe.plan();
     let hub = Hub::from_env();
     if args.dry_run {
@@ -54,8 +55,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
         print!("{}\n{}", recipe.resolved_toml(&resolved(&stages)?)?, plan::describe(&planned, &hub));
+        idle.iter().for_each(|told| println!("# note: {told}"));
         return Ok(());
     }
+    idle.iter().for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, &stages, hub)?;
     for planned in &plan {
         session.run_stage(&recipe, planned, registry)?;
