@@ -32,12 +32,25 @@ impl Misfit {
         self
     }
 
-    /// `key = value: message; remedy`. The value is left out where it is not given, or is a table or long; the key where the
-    /// message says it.
+    /// `key = value: message; remedy`.
+    ///
+    /// ```
+    /// use rationale::section::Misfit;
+    /// let misfit = Misfit::new("clip_low", "it must be above 0", "0.2 is usual").under("loop.grpo.loss");
+    /// assert_eq!(misfit.said(Some(&toml::Value::Float(-0.5))), "loop.grpo.loss.clip_low = -0.5: it must be above 0; 0.2 is usual");
+    /// ```
+    ///
+    /// The value is left out where it is not given, or is a table or long; the key where the message says it.
     pub fn said(&self, value: Option<&Value>) -> String {
         let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
         if self.key.is_empty() || self.message.contains(&self.key) {
             return format!("{}{remedy}", self.message);
+        }
+        // The message may begin with the key as its section calls it, and the value.
+        let mut ends = self.key.match_indices('.').map(|(at, _)| &self.key[at + 1..]);
+        let begins = |rest: &&str| rest.starts_with(": ") || rest.starts_with(" = ");
+        if let Some(rest) = ends.find_map(|own| self.message.strip_prefix(own).filter(begins)) {
+            return format!("{}{rest}{remedy}", self.key);
         }
         // What stands where the name of a variable should may be the secret itself.
         let value = value.filter(|value| !value.is_table() && !self.key.ends_with("_env"));
@@ -84,4 +97,35 @@ pub fn all_fit(section: &str, values: &impl Serialize, misfits: Vec<Misfit>) -> 
         misfit.under(section).said(value.as_ref())
     };
     Err(Error::Recipe(misfits.into_iter().map(said).collect::<Vec<_>>().join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_said_once() {
+        let said = |key: &str, message: &str| Misfit::new(key, message, "").said(Some(&Value::Integer(3)));
+        assert_eq!(said("reward.length.cap", "it is too low"), "reward.length.cap = 3: it is too low");
+        assert_eq!(said("reward.length.cap", "cap = 3: too low"), "reward.length.cap = 3: too low");
+        assert_eq!(said("judge.endpoint.url", "endpoint.url: none"), "judge.endpoint.url: none");
+        assert_eq!(
+            said("loop.star", "nothing tells loop.star what to learn"),
+            "nothing tells loop.star what to learn"
+        );
+        // Not every message that begins alike says the key.
+        assert_eq!(said("optim.warmup", "warmup is over"), "optim.warmup = 3: warmup is over");
+    }
+
+    #[test]
+    fn values_that_do_not_help_are_left_out() {
+        let said = |key: &str, value: &str| {
+            let table: Table = toml::from_str(&format!("value = {value}")).unwrap();
+            Misfit::new(key, "it is wrong", "mend it").said(Some(&table["value"]))
+        };
+        assert_eq!(said("a.b", "[1, 2]"), "a.b = [1, 2]: it is wrong; mend it");
+        assert_eq!(said("a.b", "{ c = 1 }"), "a.b: it is wrong; mend it");
+        assert_eq!(said("a.b", &format!("\"{}\"", "x".repeat(60))), "a.b: it is wrong; mend it");
+        assert_eq!(said("a.api_key_env", "\"sk-1\""), "a.api_key_env: it is wrong; mend it");
+    }
 }

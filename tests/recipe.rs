@@ -625,6 +625,26 @@ fn an_open_table_is_read_by_its_owner() {
         error.to_string(),
         "recipe: quick.toml:4: [reward.length] unknown key `kinnd`; did you mean `kind`? known: kind, clip_low"
     );
+    // Wrong values are found at their own lines, under the table's path.
+    let text = "[loop.grpo]\n[reward.length]\nclip_low = \"x\"\n\n[reward.other]\nkind = \"dapoo\"\nclip_low = 1\nclip = 2";
+    let recipe = read(text, &["reward.length.kind=dap"]).unwrap();
+    let stage = &recipe.stages()[0];
+    let said = |name: &str| {
+        let table = recipe.deserialize::<Stage>(stage).unwrap().reward[name].clone();
+        recipe.deserialize_at::<Loss>(stage, &format!("reward.{name}"), table).unwrap_err().to_string()
+    };
+    assert_eq!(
+        said("length"),
+        "recipe: quick.toml: 2 things are wrong:\n\
+         --set reward.length.kind=dap: reward.length.kind = \"dap\": no such kind; did you mean `dapo`? known: grpo, dapo, cispo\n\
+         quick.toml:3: reward.length.clip_low = \"x\": expected a number"
+    );
+    assert_eq!(
+        said("other"),
+        "recipe: quick.toml: 2 things are wrong:\n\
+         quick.toml:6: reward.other.kind = \"dapoo\": no such kind; did you mean `dapo`? known: grpo, dapo, cispo\n\
+         quick.toml:8: [reward.other] unknown key `clip`; did you mean `clip_low`? known: kind, clip_low"
+    );
 }
 
 /// One line each, in the file's order, below their number; what is missed only because a wrong value was left out is not said.

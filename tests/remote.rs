@@ -149,9 +149,9 @@ fn loops_that_need_log_probabilities_refuse() {
         program.write("rows.jsonl", ROWS);
         let said = program.train(&["--dry-run"]).code(2);
         assert!(
-            said.contains(
-                "recipe.toml:37: it learns from the policy's own samples and their log-probabilities"
-            ),
+            said.contains(&format!(
+                "recipe.toml:37: loop.{name}: it learns from the policy's own samples and their log-probabilities"
+            )),
             "{said}"
         );
     }
