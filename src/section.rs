@@ -75,6 +75,19 @@ pub fn under(section: &str, misfits: impl IntoIterator<Item = Misfit>) -> Vec<Mi
     misfits.into_iter().map(|misfit| misfit.under(section)).collect()
 }
 
+/// The rules that do not hold, of `(whether it does, its key, what is asked of it)`.
+///
+/// ```
+/// use rationale::section::{Misfit, broken};
+/// let (lr, steps) = (-1.0, 5);
+/// let found = broken(&[(lr >= 0.0, "lr", "it must be at least 0"), (steps > 0, "steps", "it must be at least 1")]);
+/// assert_eq!(found, [Misfit::new("lr", "it must be at least 0", "")]);
+/// ```
+pub fn broken(rules: &[(bool, &str, &str)]) -> Vec<Misfit> {
+    let broken = rules.iter().filter(|(holds, ..)| !holds);
+    broken.map(|(_, key, asked)| Misfit::new(*key, *asked, "")).collect()
+}
+
 /// Nothing where there are no misfits: for who uses a section without a recipe around it.
 ///
 /// # Errors

@@ -711,7 +711,7 @@ fn the_misfits_of_all_sections_are_said_at_once() {
         "quick.toml: 7 things are wrong:\n\
          --set data.task.addition.digits=[0]: data.task.addition.digits = [0]: they must be from 1 to 18\n\
          quick.toml:5: optim.lr = -1.0: it must be a number that is 0 or larger\n\
-         quick.toml:6: optim.betas = [0.9, 1.0]: it must be two numbers in [0, 1)\n\
+         quick.toml:6: optim.betas = [0.9, 1.0]: they must be two numbers in [0, 1)\n\
          quick.toml:7: eval.temperature: temperature 0 gives the same completion every time, so eval.samples = 4 and eval.seeds = \
          1 would repeat it; set eval.temperature, or 1 for both\n\
          quick.toml:9: eval.at = [1, 8]: pass@8 needs between 1 and eval.samples = 4 completions of each question; raise \

@@ -2,7 +2,7 @@
 //! temperature, top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), min-p (Nguyen et al. 2024).
 
 use crate::Result;
-use crate::section::{Misfit, all_fit};
+use crate::section::{Misfit, all_fit, broken};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -62,24 +62,30 @@ impl Sampling {
 
     /// Settings outside their range.
     pub fn check(&self) -> Vec<Misfit> {
-        let rules = [
-            (self.max_new_tokens > 0, "max_new_tokens", "at least 1"),
+        broken(&[
+            (self.max_new_tokens > 0, "max_new_tokens", "it must be at least 1"),
             (
                 self.temperature.is_finite() && self.temperature >= 0.0,
                 "temperature",
-                "0 (greedy) or a positive number",
+                "it must be 0 (greedy) or a positive number",
             ),
-            (self.top_p > 0.0 && self.top_p <= 1.0, "top_p", "above 0 and at most 1 (1 turns it off)"),
-            ((0.0..=1.0).contains(&self.min_p), "min_p", "between 0 (off) and 1"),
+            (
+                self.top_p > 0.0 && self.top_p <= 1.0,
+                "top_p",
+                "it must be above 0 and at most 1 (1 turns it off)",
+            ),
+            ((0.0..=1.0).contains(&self.min_p), "min_p", "it must be between 0 (off) and 1"),
             (
                 self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0,
                 "repetition_penalty",
-                "a positive number (1 turns it off)",
+                "it must be a positive number (1 turns it off)",
             ),
-            (!self.stop.iter().any(String::is_empty), "stop", "a list of texts that are not empty"),
-        ];
-        let broken = rules.iter().filter(|(holds, ..)| !holds);
-        broken.map(|(_, key, must)| Misfit::new(*key, format!("it must be {must}"), "")).collect()
+            (
+                !self.stop.iter().any(String::is_empty),
+                "stop",
+                "it must be a list of texts that are not empty",
+            ),
+        ])
     }
 
     /// Refuses settings outside their range, by key, where no recipe did.

@@ -1,6 +1,6 @@
 //! From gradients to better weights: the `[optim]` section, the learning-rate schedule and AdamW.
 
-use crate::section::Misfit;
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 mod adamw;
@@ -72,23 +72,28 @@ impl Optim {
     pub fn check(&self) -> Vec<Misfit> {
         let [beta1, beta2] = self.betas;
         let share = |x: f64| (0.0..=1.0).contains(&x);
-        let rules = [
-            (self.lr.is_finite() && self.lr >= 0.0, "lr", "a number that is 0 or larger"),
-            ((0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2), "betas", "two numbers in [0, 1)"),
-            (self.eps.is_finite() && self.eps > 0.0, "eps", "larger than 0"),
-            (self.weight_decay.is_finite() && self.weight_decay >= 0.0, "weight_decay", "0 or larger"),
-            (share(self.min_lr_ratio), "min_lr_ratio", "between 0 and 1"),
-            (share(self.warmup_ratio), "warmup_ratio", "between 0 and 1"),
+        let mut found = broken(&[
+            (self.lr.is_finite() && self.lr >= 0.0, "lr", "it must be a number that is 0 or larger"),
+            (
+                (0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2),
+                "betas",
+                "they must be two numbers in [0, 1)",
+            ),
+            (self.eps.is_finite() && self.eps > 0.0, "eps", "it must be larger than 0"),
+            (
+                self.weight_decay.is_finite() && self.weight_decay >= 0.0,
+                "weight_decay",
+                "it must be 0 or larger",
+            ),
+            (share(self.min_lr_ratio), "min_lr_ratio", "it must be between 0 and 1"),
+            (share(self.warmup_ratio), "warmup_ratio", "it must be between 0 and 1"),
             (
                 self.max_grad_norm.is_finite() && self.max_grad_norm >= 0.0,
                 "max_grad_norm",
-                "0 (off) or larger",
+                "it must be 0 (off) or larger",
             ),
-            (self.tokens_per_microbatch > 0, "tokens_per_microbatch", "at least 1"),
-        ];
-        let broken = rules.iter().filter(|(holds, ..)| !holds);
-        let mut found: Vec<Misfit> =
-            broken.map(|(_, key, must)| Misfit::new(*key, format!("it must be {must}"), "")).collect();
+            (self.tokens_per_microbatch > 0, "tokens_per_microbatch", "it must be at least 1"),
+        ]);
         if self.warmup_steps > 0 && self.warmup_ratio > 0.0 {
             found.push(Misfit::new(
                 "warmup_ratio",

@@ -1,12 +1,11 @@
 //! n-digit addition with a scratchpad rationale, the first task of STaR (Zelikman et al. 2022, arXiv 2203.14465).
 
-use super::broken;
 use super::faults::{Fault, Faults, critique, lines};
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
 use crate::error::Result;
-use crate::section::{Misfit, all_fit};
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -111,15 +110,14 @@ impl Addition {
     pub fn check(&self) -> Vec<Misfit> {
         let distinct: HashSet<_> = self.digits.iter().collect();
         let share = self.faults.as_ref().is_none_or(|faults| (0.0..=1.0).contains(&faults.share));
-        let rules = [
+        broken(&[
             (!self.digits.is_empty(), "digits", "it is empty; name at least one number of digits"),
             (distinct.len() == self.digits.len(), "digits", "it names a number twice"),
             (self.digits.iter().all(|n| (1..=18).contains(n)), "digits", "they must be from 1 to 18"),
             (share, "faults.share", "it must be from 0 to 1"),
             (self.train <= MOST_ROWS, "train", "it may be 100000 at most"),
             (self.eval <= MOST_ROWS, "eval", "it may be 100000 at most"),
-        ];
-        broken(&rules)
+        ])
     }
 
     fn row(&self, index: usize, digits: u32, (a, b): (u64, u64), seen: &mut HashSet<String>) -> Row {

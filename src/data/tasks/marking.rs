@@ -1,13 +1,12 @@
 //! Short answers to science questions, marked by a rubric: a procedural stand-in for the marked answers of thought trees (Li et al.
 //! 2024, arXiv 2406.19949), whose own are not free to share.
 
-use super::broken;
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
 use crate::error::{Error, Result};
 use crate::rationale::rubric::{Question, Reply, Rubric};
-use crate::section::{Misfit, all_fit};
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -136,15 +135,14 @@ impl Marking {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let share = |share: f64| (0.0..=1.0).contains(&share);
-        let rules = [
+        broken(&[
             (share(self.vague), "vague", "it is a share: from 0 to 1"),
             (share(self.careless), "careless", "it is a share: from 0 to 1"),
             (share(self.noise), "noise", "it is a share: from 0 to 1"),
             ((1..=SETS.len()).contains(&self.sets), "sets", "it must be 1 or 2"),
             (self.train <= MOST_ROWS, "train", "it may be 10000 at most"),
             (self.eval <= MOST_ROWS, "eval", "it may be 10000 at most"),
-        ];
-        broken(&rules)
+        ])
     }
 
     /// Of what is not vague, half is clear, a third is not said and a sixth is wrong.

@@ -68,9 +68,3 @@ impl Task {
         }
     }
 }
-
-/// The rules that do not hold: whether it does, its key, what is asked of it.
-fn broken(rules: &[(bool, &str, &str)]) -> Vec<Misfit> {
-    let broken = rules.iter().filter(|(holds, ..)| !holds);
-    broken.map(|(_, key, asked)| Misfit::new(*key, *asked, "")).collect()
-}

@@ -1,11 +1,10 @@
 //! A sequence that has to contain a hidden one: the didactic task of Rewarding Progress (Setlur et al. 2024, arXiv 2410.08146).
 
-use super::broken;
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
 use crate::error::Result;
-use crate::section::{Misfit, all_fit};
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

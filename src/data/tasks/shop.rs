@@ -1,11 +1,10 @@
 //! What a shopper does next, as a structured action: a procedural stand-in for the sessions of Shop-R1 (arXiv 2507.17842).
 
-use super::broken;
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
 use crate::error::Result;
-use crate::section::{Misfit, all_fit};
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -93,7 +92,7 @@ impl Shop {
 
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
-        let rules = [
+        broken(&[
             ((1..=6).contains(&self.items), "items", "it must be from 1 to 6"),
             (
                 self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0,
@@ -107,8 +106,7 @@ impl Shop {
             ),
             (self.train <= MOST_ROWS, "train", "it may be 100000 at most"),
             (self.eval <= MOST_ROWS, "eval", "it may be 100000 at most"),
-        ];
-        broken(&rules)
+        ])
     }
 
     /// A session of the class that `class`, from 0 to 1, falls into.
