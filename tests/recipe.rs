@@ -679,7 +679,8 @@ fn all_that_cannot_be_read_is_said_at_once() {
 /// What a user of the real sections is told.
 fn refused(text: &str, sets: &[&str]) -> String {
     let recipe = read(text, sets).unwrap();
-    let error = rationale::recipe::Stage::read_all(&recipe, &|_| vec![]).expect_err("misfits");
+    let error = rationale::recipe::Stage::read_all(&recipe, &rationale::recipe::Registry::default())
+        .expect_err("misfits");
     assert_eq!(error.exit_code(), 2);
     error.to_string().strip_prefix("recipe: ").expect("a recipe error").to_owned()
 }
@@ -751,8 +752,8 @@ fn a_rewards_misfit_has_its_line() {
 /// The sentences about keys that nothing reads.
 fn idle(text: &str, sets: &[&str]) -> Vec<String> {
     let recipe = read(text, sets).unwrap();
-    let stages =
-        rationale::recipe::Stage::read_all(&recipe, &|_| vec![]).unwrap_or_else(|error| panic!("{error}"));
+    let stages = rationale::recipe::Stage::read_all(&recipe, &rationale::recipe::Registry::default())
+        .unwrap_or_else(|error| panic!("{error}"));
     without_effect(&recipe, &stages)
 }
 

@@ -2,7 +2,7 @@
 
 use super::refusal::Refusal;
 use super::{Recipe, Stage};
-use crate::loops::Loop;
+use crate::loops::{Selects, Steps};
 use crate::optim::Schedule;
 use crate::rollout::Kind;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ const RULES: &[Rule] = &[
         keys: &["optim", "checkpoint.save_optimizer", "policy.gradient_checkpointing"],
         // Reward models and the rows' own completions are read in micro-batches too.
         but: &["optim.tokens_per_microbatch"],
-        idle: |stage| unless(stage.lesson.trains(), with_method(stage)),
+        idle: |stage| unless(stage.needs().trains, with_method(stage)),
     },
     Rule {
         keys: &["optim.min_lr_ratio"],
@@ -34,15 +34,23 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["rollout"],
         but: &[],
-        idle: |stage| unless(stage.lesson.rolls_out() || searches(stage), with_method(stage)),
+        idle: |stage| unless(stage.needs().rollouts || searches(stage), with_method(stage)),
     },
     Rule {
         keys: &["reward"],
         but: &[],
-        idle: |stage| unless(stage.lesson.rolls_out() || searches(stage), with_method(stage)),
+        idle: |stage| unless(stage.needs().rollouts || searches(stage), with_method(stage)),
     },
-    Rule { keys: &["select"], but: &[], idle: |stage| unless(selects(stage), with_method(stage)) },
-    Rule { keys: &["select.pairs"], but: &[], idle: |stage| unless(pairs(stage), with_method(stage)) },
+    Rule {
+        keys: &["select"],
+        but: &[],
+        idle: |stage| unless(stage.needs().selects != Selects::Nothing, with_method(stage)),
+    },
+    Rule {
+        keys: &["select.pairs"],
+        but: &[],
+        idle: |stage| unless(stage.needs().selects == Selects::Pairs, with_method(stage)),
+    },
     Rule {
         keys: &["policy.sampling"],
         but: &["policy.sampling.temperature", "policy.sampling.max_new_tokens"],
@@ -64,14 +72,14 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["run.steps", "run.epochs", "data.prompts_per_step", "data.shuffle", "data.train_limit"],
         but: &[],
-        idle: |stage| unless(reads_training_rows(stage), with_method(stage)),
+        idle: |stage| unless(stage.needs().rows, with_method(stage)),
     },
     Rule {
         keys: &["data.train", "data.task.*.train"],
         but: &[],
         idle: |stage| {
             let shots = stage.data.template.few_shot > 0 && stage.data.template.few_shot_from.is_none();
-            unless(reads_training_rows(stage) || shots, with_method(stage))
+            unless(stage.needs().rows || shots, with_method(stage))
         },
     },
     Rule {
@@ -92,18 +100,18 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["checkpoint.every"],
         but: &[],
-        idle: |stage| unless(reads_training_rows(stage), with_method(stage)),
+        idle: |stage| unless(stage.needs().rows, with_method(stage)),
     },
     Rule {
         // It is evaluated after each of its rounds.
         keys: &["eval.every", "eval.at_end"],
         but: &[],
-        idle: |stage| unless(!matches!(stage.lesson, Loop::Star(_)), with_method(stage)),
+        idle: |stage| unless(stage.needs().steps == Steps::OfRun, with_method(stage)),
     },
     Rule {
         keys: &["eval.every", "eval.at_start", "eval.at_end"],
         but: &[],
-        idle: |stage| unless(stage.lesson.trains(), with_method(stage)),
+        idle: |stage| unless(stage.needs().trains, with_method(stage)),
     },
     Rule {
         keys: &["eval.samples", "eval.seeds", "eval.temperature", "eval.max_new_tokens", "eval.at"],
@@ -118,7 +126,7 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["devices.reference"],
         but: &[],
-        idle: |stage| unless(stage.lesson.needs_reference(), "without a reference policy".into()),
+        idle: |stage| unless(stage.needs().reference.is_some(), "without a reference policy".into()),
     },
     Rule {
         keys: &["checkpoint.best_mode"],
@@ -201,25 +209,21 @@ fn unless(read: bool, why: String) -> Option<String> {
 }
 
 fn with_method(stage: &Stage) -> String {
-    format!("with loop.{}", stage.lesson.name())
+    format!("with loop.{}", stage.method.name())
 }
 
 fn without_samples(stage: &Stage) -> String {
     match &stage.rollout {
-        Kind::Dataset(_) if stage.lesson.rolls_out() => "with rollout.dataset".into(),
-        Kind::Remote(_) if stage.lesson.rolls_out() => "with rollout.remote".into(),
-        Kind::Tree(_) if stage.lesson.rolls_out() => "with rollout.tree.schema.endpoint".into(),
+        Kind::Dataset(_) if stage.needs().rollouts => "with rollout.dataset".into(),
+        Kind::Remote(_) if stage.needs().rollouts => "with rollout.remote".into(),
+        Kind::Tree(_) if stage.needs().rollouts => "with rollout.tree.schema.endpoint".into(),
         _ => with_method(stage),
     }
 }
 
-fn reads_training_rows(stage: &Stage) -> bool {
-    !matches!(stage.lesson, Loop::Evaluate(_))
-}
-
 /// Whether the policy is asked the held-out questions.
 fn asks(stage: &Stage) -> bool {
-    stage.eval.is_some() && !matches!(stage.lesson, Loop::Prm(_))
+    stage.eval.is_some() && !stage.needs().head
 }
 
 /// Whether it is asked them in a search, which rewards guide.
@@ -230,21 +234,10 @@ fn searches(stage: &Stage) -> bool {
 /// Whether the policy writes completions of the training questions.
 fn samples(stage: &Stage) -> bool {
     let written = matches!(stage.rollout, Kind::Dataset(_)) || stage.rollout.endpoint().is_some();
-    stage.lesson.rolls_out() && !written
+    stage.needs().rollouts && !written
 }
 
 /// Whether the rows' own completions are scored under the policy.
 fn reads_rows(stage: &Stage) -> bool {
-    let own = matches!(&stage.lesson, Loop::Mario(mario) if mario.rows);
-    own || (stage.lesson.rolls_out() && matches!(stage.rollout, Kind::Dataset(_)))
-}
-
-/// Whether `[select]` says what is kept.
-fn selects(stage: &Stage) -> bool {
-    matches!(stage.lesson, Loop::Sft(_) | Loop::Dpo(_) | Loop::Grpo(_) | Loop::Collect(_) | Loop::Star(_))
-}
-
-/// Whether `[select.pairs]` says what is paired.
-fn pairs(stage: &Stage) -> bool {
-    matches!(&stage.lesson, Loop::Dpo(dpo) if !dpo.loss.unpaired())
+    stage.needs().rollouts && matches!(stage.rollout, Kind::Dataset(_))
 }

@@ -1,13 +1,12 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
-use super::known;
 use super::nearest::{did_you_mean, list, nearest, or_semicolon};
 use super::refusal::Refusal;
-use super::stages::{StageTable, join, section};
+use super::stages::{StageTable, section};
+use crate::section::{Chosen, Kinds, Unread, join, keys, read};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
-use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
 impl Recipe {
@@ -24,34 +23,32 @@ impl Recipe {
         path: &str,
         table: Table,
     ) -> Result<T> {
-        self.read_at(stage, path, table).map_err(|refusals| self.error(refusals))
+        let known: Vec<String> = keys::<T>().iter().map(|key| join(path, key)).collect();
+        self.read_at(stage, path, table, &known, &read).map_err(|refusals| self.error(refusals))
     }
 
-    /// The same, with all that is wrong. After a complaint the key is taken out and the rest is read; what is missed only because
-    /// it was taken out is not said.
-    pub(super) fn read_at<T: DeserializeOwned>(
+    /// The same by a `reader`, with all that is wrong; `known` are the keys that the stage may have. After a complaint the key is
+    /// taken out and the rest is read; what is missed only because it was taken out is not said.
+    pub(super) fn read_at<T>(
         &self,
         stage: &StageTable,
         path: &str,
         mut table: Table,
+        known: &[String],
+        reader: &dyn Fn(Table) -> std::result::Result<T, Unread>,
     ) -> std::result::Result<T, Vec<Refusal>> {
-        let (mut known, mut said) = (None, Vec::new());
-        let mut taken: Vec<String> = Vec::new();
+        let (mut said, mut taken) = (Vec::new(), Vec::<String>::new());
         loop {
-            let error = match serde_path_to_error::deserialize::<_, T>(Value::Table(table.clone())) {
+            let unread = match reader(table.clone()) {
                 Ok(read) if said.is_empty() => return Ok(read),
                 Ok(_) => return Err(said),
-                Err(error) => error,
+                Err(unread) => unread,
             };
-            let place =
-                error.path().iter().filter_map(key_of).fold(path.to_owned(), |path, key| join(&path, &key));
-            let known = &*known.get_or_insert_with(|| {
-                known::keys::<T>().iter().map(|key| join(path, key)).collect::<Vec<_>>()
-            });
+            let place = unread.keys.iter().fold(path.to_owned(), |path, key| join(&path, key));
             let complaint = Complaint { recipe: self, stage, place, known };
-            let refusal = complaint.refusal(error.inner().message());
+            let refusal = complaint.refusal(&unread.message);
             let inside = format!("{}.", refusal.key);
-            let culprit = complaint.culprit(error.inner().message(), &refusal.key).to_owned();
+            let culprit = complaint.culprit(&unread.message, &refusal.key).to_owned();
             if !taken.iter().any(|key| *key == refusal.key || key.starts_with(&inside)) {
                 said.push(refusal);
             }
@@ -61,6 +58,30 @@ impl Recipe {
                 None => return Err(said),
             }
         }
+    }
+
+    /// Reads the open section `path` of a stage, one of `kinds`.
+    pub(super) fn choose<S: ?Sized + 'static>(
+        &self,
+        stage: &StageTable,
+        path: &str,
+        kinds: &Kinds<S>,
+        known: &[String],
+    ) -> std::result::Result<Chosen<S>, Vec<Refusal>> {
+        let complaint = |place: String| Complaint { recipe: self, stage, place, known };
+        let table = stage.table.get(path).and_then(Value::as_table).filter(|table| table.len() == 1);
+        let Some((name, keys)) = table.and_then(|table| table.iter().next()) else {
+            return Err(vec![complaint(path.to_owned()).no_choice()]);
+        };
+        let place = join(path, name);
+        let Value::Table(keys) = keys else {
+            return Err(vec![complaint(place).wrong_type("invalid type, expected a map")]);
+        };
+        if !kinds.names().contains(&name.as_str()) {
+            return Err(vec![complaint(place).unknown_variant(name, &kinds.names())]);
+        }
+        let reader = |table: Table| kinds.read(name, table).expect("a known name");
+        self.read_at(stage, &place, keys.clone(), known, &reader)
     }
 
     /// An error about the value at the dotted `path` of a stage, for checks across sections. It points at the line,
@@ -101,22 +122,13 @@ impl Recipe {
     }
 }
 
-fn key_of(segment: &Segment) -> Option<String> {
-    match segment {
-        Segment::Map { key } => Some(key.clone()),
-        Segment::Enum { variant } => Some(variant.clone()),
-        Segment::Seq { index } => Some(index.to_string()),
-        Segment::Unknown => None,
-    }
-}
-
 /// What serde complained of, and what is needed to say it well.
 struct Complaint<'a> {
     recipe: &'a Recipe,
     stage: &'a StageTable,
     /// The dotted path that serde was at.
     place: String,
-    /// Every key of the type that was read.
+    /// Every key that the stage may have.
     known: &'a [String],
 }
 

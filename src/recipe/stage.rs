@@ -1,21 +1,23 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
 use super::fits::misfits;
-use super::{Recipe, Refusal, StageTable};
+use super::{Recipe, Refusal, Registry, StageTable};
 use crate::checkpoint::Checkpoint;
 use crate::data::Data;
 use crate::devices::Devices;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::log::Log;
-use crate::loops::Loop;
+use crate::loops::{Needs, Section, StageView};
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
+use crate::reward::Rewards;
 use crate::rollout::Kind;
-use crate::section::{Misfit, under};
+use crate::section::{Chosen, Misfit, keys, under};
 use crate::select::Select;
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use std::ops::{Deref, DerefMut};
+use toml::{Table, Value};
 
 /// What is to be done: `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,10 +42,10 @@ impl Default for Run {
     }
 }
 
-/// A stage, resolved: one field a section of the recipe.
+/// A stage's sections: one field a section of the recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stage {
+pub struct Sections {
     /// What is to be done.
     #[serde(default)]
     pub run: Run,
@@ -59,12 +61,12 @@ pub struct Stage {
     /// What they are worth; each with its `weight`.
     #[serde(default)]
     pub reward: Table,
-    /// Which of them teach.
+    /// Which of them are learned.
     #[serde(default)]
     pub select: Select,
-    /// What is learned.
+    /// What is learned, as it is written: [`Stage::method`] is it read.
     #[serde(rename = "loop")]
-    pub lesson: Loop,
+    written: Value,
     /// How the weights move.
     #[serde(default)]
     pub optim: Optim,
@@ -81,20 +83,42 @@ pub struct Stage {
     pub log: Log,
 }
 
+/// A stage, resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    sections: Sections,
+    /// `[loop.NAME]`.
+    pub method: Chosen<dyn Section>,
+}
+
+impl Deref for Stage {
+    type Target = Sections;
+
+    fn deref(&self) -> &Sections {
+        &self.sections
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Sections {
+        &mut self.sections
+    }
+}
+
 impl Stage {
     /// Reads and checks a stage.
-    pub fn read(recipe: &Recipe, table: &StageTable) -> Result<Self> {
-        Self::attempt(recipe, table, &|_| vec![]).map_err(|refusals| recipe.error(refusals))
+    pub fn read(recipe: &Recipe, table: &StageTable, registry: &Registry) -> Result<Self> {
+        Self::attempt(recipe, table, registry).map_err(|refusals| recipe.error(refusals))
     }
 
-    /// Reads and checks all stages of a recipe; `more` finds what else is wrong with one, by full paths.
+    /// Reads and checks all stages of a recipe.
     ///
     /// # Errors
     /// [`Error::Recipe`] with all that is wrong with all of them.
-    pub fn read_all(recipe: &Recipe, more: &dyn Fn(&Self) -> Vec<Misfit>) -> Result<Vec<Self>> {
+    pub fn read_all(recipe: &Recipe, registry: &Registry) -> Result<Vec<Self>> {
         let (mut stages, mut refusals) = (vec![], vec![]);
         for table in recipe.stages() {
-            match Self::attempt(recipe, table, more) {
+            match Self::attempt(recipe, table, registry) {
                 Ok(stage) => stages.push(stage),
                 Err(found) => refusals.extend(found),
             }
@@ -105,42 +129,54 @@ impl Stage {
     fn attempt(
         recipe: &Recipe,
         table: &StageTable,
-        more: &dyn Fn(&Self) -> Vec<Misfit>,
+        registry: &Registry,
     ) -> std::result::Result<Self, Vec<Refusal>> {
-        let stage: Self = recipe.read_at(table, "", table.table.clone())?;
-        let misfits =
-            [stage.check(), stage.check_unused(&table.table), misfits(&stage), more(&stage)].concat();
-        if misfits.is_empty() { Ok(stage) } else { Err(recipe.located(table, misfits)) }
+        let mut known = keys::<Sections>();
+        known.extend(registry.methods.keys().iter().map(|key| format!("loop.{key}")));
+        let sections =
+            recipe.read_at(table, "", table.table.clone(), &known, &crate::section::read::<Sections>);
+        let chosen = table.table.contains_key("loop");
+        let method = chosen.then(|| recipe.choose(table, "loop", &registry.methods, &known));
+        let stage = match (sections, method) {
+            (Ok(sections), Some(Ok(method))) => Self { sections, method },
+            (sections, method) => {
+                let unread = sections.err().into_iter().chain(method.and_then(std::result::Result::err));
+                return Err(unread.flatten().collect());
+            }
+        };
+        let found =
+            [stage.check(), stage.check_unused(&table.table), misfits(&stage), stage.check_rewards(registry)];
+        let found = found.concat();
+        if found.is_empty() { Ok(stage) } else { Err(recipe.located(table, found)) }
     }
 
-    fn check_unused(&self, table: &Table) -> Vec<Misfit> {
-        let named = |path: &&&str| {
-            table.get(**path).and_then(toml::Value::as_table).is_some_and(|section| !section.is_empty())
-        };
-        let misfit = |path: &&str| {
-            Misfit::new(
-                *path,
-                format!("loop.dpo.flow writes, judges and pairs completions itself and reads no [{path}]"),
-                "take it out; where other stages need it, put it in those",
-            )
-        };
-        self.unused().iter().filter(named).map(misfit).collect()
-    }
-
-    /// Sections that mean nothing to the stage.
-    fn unused(&self) -> &'static [&'static str] {
-        match &self.lesson {
-            Loop::Dpo(dpo) if dpo.flow.is_some() => &["rollout", "reward", "select"],
-            _ => &[],
+    /// The sections as the method looks at them.
+    pub fn view(&self) -> StageView<'_> {
+        StageView {
+            steps: self.run.steps,
+            epochs: self.run.epochs,
+            data: &self.data,
+            policy: &self.policy,
+            rollout: &self.rollout,
+            rewards: self.reward.keys().map(String::as_str).collect(),
+            select: &self.select,
+            eval: self.eval.as_ref(),
         }
+    }
+
+    /// What the stage has to have for its method.
+    pub fn needs(&self) -> Needs {
+        self.method.needs(&self.view())
     }
 
     /// Its sections with every default, but for those that mean nothing to it.
     pub fn resolved(&self) -> Result<Table> {
-        let written = Table::try_from(self);
-        let mut table =
-            written.map_err(|error| Error::Recipe(format!("cannot be written as TOML: {error}")))?;
-        self.unused().iter().for_each(|section| drop(table.remove(*section)));
+        let unwritable = |error: String| Error::Recipe(format!("cannot be written as TOML: {error}"));
+        let mut sections = self.sections.clone();
+        sections.written = self.method.written().map_err(unwritable)?;
+        let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
+        let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
+        unused.iter().for_each(|section| drop(table.remove(*section)));
         Ok(table)
     }
 
@@ -156,11 +192,28 @@ impl Stage {
             under("policy", self.policy.check()),
             unlocated("rollout", self.rollout.validate()),
             under("select", self.select.check()),
-            unlocated("loop", self.lesson.validate()),
+            under(&format!("loop.{}", self.method.name()), self.method.check()),
             under("optim", self.optim.check()),
             under("devices", self.devices.check()),
             under("eval", self.eval.iter().flat_map(Eval::check)),
         ]
         .concat()
+    }
+
+    /// Sections that are written and mean nothing to the method.
+    fn check_unused(&self, table: &Table) -> Vec<Misfit> {
+        let named = |path: &&&str| {
+            table.get(**path).and_then(Value::as_table).is_some_and(|section| !section.is_empty())
+        };
+        let (sections, why) = self.needs().unused.unwrap_or_default();
+        let remedy = "take it out; where other stages need it, put it in those";
+        let misfit = |path: &&str| Misfit::new(*path, format!("{why} and reads no [{path}]"), remedy);
+        sections.iter().filter(named).map(misfit).collect()
+    }
+
+    fn check_rewards(&self, registry: &Registry) -> Vec<Misfit> {
+        let built = Rewards::build(&self.reward, registry, &self.data.format);
+        let text = built.err().map(|error| error.to_string().trim_start_matches("recipe: ").to_owned());
+        text.map(|text| Misfit::new("reward", text, "")).into_iter().collect()
     }
 }

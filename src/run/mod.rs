@@ -1,19 +1,16 @@
 //! From a recipe to a trained policy: the command line, the stages in their order, the training loop.
 
-mod collect;
 mod pictures;
 mod places;
 mod plan;
 mod session;
 mod stage;
-mod star;
 mod summary;
 mod train;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::recipe::{Args, Recipe, Stage, without_effect};
-use crate::reward::{Registry, Rewards};
+use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use clap::Parser;
 use session::Session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,10 +39,7 @@ pub fn cli(registry: Registry) -> i32 {
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages = Stage::read_all(&recipe, &|_| vec![])?;
-    for stage in &stages {
-        Rewards::build(&stage.reward, registry, &stage.data.format)?;
-    }
+    let stages = Stage::read_all(&recipe, registry)?;
     let idle = without_effect(&recipe, &stages);
     let plan = recipe.plan();
     let hub = Hub::from_env();

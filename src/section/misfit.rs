@@ -1,5 +1,6 @@
-//! What a recipe's section says of itself where its values cannot be used.
+//! What a section says of itself where its values cannot be used.
 
+use super::join;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use toml::{Table, Value};
@@ -24,11 +25,7 @@ impl Misfit {
 
     /// The same as the section around it sees it, which calls the one that found it `section`.
     pub fn under(mut self, section: &str) -> Self {
-        self.key = match (section.is_empty(), self.key.is_empty()) {
-            (true, _) => self.key,
-            (_, true) => section.to_owned(),
-            _ => format!("{section}.{}", self.key),
-        };
+        self.key = if self.key.is_empty() { section.to_owned() } else { join(section, &self.key) };
         self
     }
 

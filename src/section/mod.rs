@@ -1,0 +1,45 @@
+//! Sections of a recipe: how one is read, what it says of itself where its values cannot be used, and the tables of names from
+//! which the open sections (`[loop.NAME]`, `[rollout.NAME]`) are chosen.
+
+mod kinds;
+mod known;
+mod misfit;
+
+pub use kinds::{Chosen, Kinds};
+pub use known::keys;
+pub use misfit::{Misfit, all_fit, broken, under};
+
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+use toml::{Table, Value};
+
+/// Why a table cannot be read into a section's type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The keys that lead to what serde complained of.
+    pub keys: Vec<String>,
+    /// What serde said.
+    pub message: String,
+}
+
+/// Reads a table into a section's type.
+pub fn read<T: DeserializeOwned>(table: Table) -> Result<T, Unread> {
+    serde_path_to_error::deserialize::<_, T>(Value::Table(table)).map_err(|error| Unread {
+        keys: error.path().iter().filter_map(key_of).collect(),
+        message: error.inner().message().to_owned(),
+    })
+}
+
+fn key_of(segment: &Segment) -> Option<String> {
+    match segment {
+        Segment::Map { key } => Some(key.clone()),
+        Segment::Enum { variant } => Some(variant.clone()),
+        Segment::Seq { index } => Some(index.to_string()),
+        Segment::Unknown => None,
+    }
+}
+
+/// `path.key`, or `key` at the top.
+pub fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
