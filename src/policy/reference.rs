@@ -3,7 +3,7 @@
 use super::Policy;
 use crate::error::Result;
 use crate::model::{Model, Sequence};
-use crate::section::{Misfit, all_fit};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -28,11 +28,6 @@ impl Refresh {
     pub fn check(&self) -> Vec<Misfit> {
         let outside = !(0.0..=1.0).contains(&self.mix);
         outside.then(|| Misfit::new("mix", "it must lie between 0 and 1", "")).into_iter().collect()
-    }
-
-    /// The same as an error, for the section that holds it.
-    pub fn validate(&self, section: &str) -> Result<()> {
-        all_fit(section, self, self.check())
     }
 
     /// Whether the reference is refreshed after `step`.

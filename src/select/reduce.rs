@@ -1,8 +1,7 @@
 //! Which sentences of a rationale a model can do without: Verbosity-Aware Rationale Reduction (arXiv 2412.21006). Pure.
 
-use crate::Result;
 use crate::rationale::Rationale;
-use crate::section::{Misfit, all_fit};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -35,11 +34,6 @@ impl Reduce {
         let outside = !(0.0..1.0).contains(&self.warmup_ratio);
         let found = || Misfit::new("warmup_ratio", "it must be from 0 up to, not including, 1", "");
         outside.then(found).into_iter().collect()
-    }
-
-    /// The same as an error, for the section that holds it.
-    pub fn validate(&self) -> Result<()> {
-        all_fit("loop.sft.reduce", self, self.check())
     }
 
     /// How many of `sentences` may go at `step` of `steps`, counted from 1: ⌊sentences · step / steps⌋, none during the

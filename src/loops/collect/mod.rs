@@ -8,7 +8,7 @@ use super::{
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
-use crate::section::Misfit;
+use crate::section::{Misfit, under};
 use follow_up::FollowUp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,9 +24,9 @@ pub struct Collect {
 }
 
 impl Collect {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        self.follow_up.as_ref().map_or(Ok(()), FollowUp::validate)
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        under("follow_up", self.follow_up.iter().flat_map(FollowUp::check))
     }
 
     /// The rollouts of `step` that `[select]` and the follow-up questions keep, and the pairs of all of them.
@@ -65,7 +65,7 @@ impl Collect {
 
 impl Section for Collect {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Collect::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {

@@ -118,7 +118,7 @@ impl ContrastMethod {
 
 impl Section for Contrast {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Contrast::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {

@@ -129,7 +129,7 @@ fn report_counts(counts: &Counts, metrics: &mut Metrics) {
 
 impl Section for Dpo {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Dpo::check(self)
     }
 
     fn needs(&self, stage: &StageView) -> Needs {

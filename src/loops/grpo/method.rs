@@ -4,7 +4,7 @@ use super::*;
 
 impl Section for Grpo {
     fn check(&self) -> Vec<Misfit> {
-        crate::loops::method::refused(self.validate())
+        Grpo::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {

@@ -231,7 +231,7 @@ fn two_classes(items: &[Item]) -> Result<()> {
 
 impl Section for Prm {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Prm::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
