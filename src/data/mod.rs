@@ -293,3 +293,20 @@ pub struct Example {
     /// Every column of the row, for rewards and templates.
     pub fields: Map<String, Value>,
 }
+
+impl Example {
+    /// The first row of a dataset, with a prompt of plain text and nothing else.
+    pub fn text(id: impl Into<String>, prompt: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            index: 0,
+            prompt: Prompt::Text(prompt.into()),
+            completion: None,
+            completions: Vec::new(),
+            feedback: None,
+            answer: None,
+            choices: Vec::new(),
+            fields: Map::new(),
+        }
+    }
+}
