@@ -14,6 +14,7 @@ pub mod source;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;
+pub mod turns;
 pub mod tree;
 
 pub use feedback::{Completion, Feedback};
@@ -280,6 +281,9 @@ pub struct Example {
     pub index: usize,
     /// What the policy is asked.
     pub prompt: Prompt,
+    /// Turns of the prompt that supervised training learns beside the completion: the assistant's earlier ones, where the row
+    /// is a conversation (`messages`).
+    pub learned_turns: Vec<usize>,
     /// The completion that supervised training learns, where the row or the template gives one.
     pub completion: Option<String>,
     /// The row's own completions (`completions`, or the one `completion`), for `rollout.dataset`.
@@ -301,6 +305,7 @@ impl Example {
             id: id.into(),
             index: 0,
             prompt: Prompt::Text(prompt.into()),
+            learned_turns: Vec::new(),
             completion: None,
             completions: Vec::new(),
             feedback: None,

@@ -2,7 +2,7 @@
 
 use rationale::engine::{Completion, Decoder, Generated, Request, Sampling, StopReason, Stops};
 use rationale::model::attention::Packed;
-use rationale::model::{Adapter, Config, Layer, Model};
+use rationale::model::{Adapter, Config, Model};
 use std::collections::HashSet;
 use tch::{Device, Kind, Tensor};
 
@@ -148,27 +148,20 @@ fn sixteen_bit_weights_decode_their_own_distribution() {
 
 /// The random model in bf16, with an adapter as large as the weights on the first layer's query projection.
 fn adapted_bf16() -> Model {
-    let mut model = random_model(Kind::BFloat16);
-    let ones = |size: [i64; 2]| Tensor::ones(size, (Kind::BFloat16, Device::Cpu));
-    model.layers[0].query.adapter = Some(Adapter { a: ones([3, 16]), b: ones([32, 3]) * 0.25, scale: 0.5 });
-    model
+    adapted(random_model(Kind::BFloat16))
 }
 
 /// The bf16 model's weights in f32.
 fn rounded() -> Model {
-    let mut model = adapted_bf16();
-    let float = |t: &mut Tensor| *t = t.to_kind(Kind::Float);
-    float(&mut model.embedding);
-    float(&mut model.norm);
-    model.head.iter_mut().for_each(float);
-    for layer in &mut model.layers {
-        if let Some(adapter) = &mut layer.query.adapter {
-            [&mut adapter.a, &mut adapter.b].into_iter().for_each(float);
-        }
-        let Layer { query, key, value, output, gate, up, down, .. } = layer;
-        [query, key, value, output, gate, up, down].into_iter().for_each(|linear| float(&mut linear.weight));
-        [&mut layer.input_norm, &mut layer.mlp_norm].into_iter().for_each(float);
-    }
+    adapted(random_model(Kind::BFloat16).copy(Kind::Float, Device::Cpu))
+}
+
+fn adapted(mut model: Model) -> Model {
+    let kind = model.kind();
+    let ones = |size: [i64; 2]| Tensor::ones(size, (kind, Device::Cpu));
+    let linears = model.layers[0].linears_mut();
+    let query = linears.into_iter().find(|linear| linear.name == "self_attn.q_proj").unwrap();
+    query.adapter = Some(Adapter { a: ones([3, 16]), b: ones([32, 3]) * 0.25, scale: 0.5 });
     model
 }
 

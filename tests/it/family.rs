@@ -132,6 +132,13 @@ fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
     let policy = Policy::load(model, tch::Kind::Float, tch::Device::Cpu, 8).unwrap();
     let dataset = data.load(Split::Train, &Hub::from_env(), 0).unwrap();
     Context {
+        name: String::new(),
+        ranks: std::sync::Arc::new(rationale::ranks::Single),
+        held_out: vec![],
+        loop_round: None,
+        origin: Box::new(|| panic!("it stays")),
+        traces: Default::default(),
+        doing: Box::new(|_| {}),
         questions: Questions::new(&dataset, &policy, None, data.prompts_per_step, true, 0).unwrap(),
         policy,
         reference: None,

@@ -14,6 +14,7 @@ mod cli;
 #[cfg(unix)]
 mod command_reward;
 mod contrast;
+mod conversation;
 mod critics;
 mod curriculum;
 mod custom_reward;

@@ -308,7 +308,8 @@ mod tests {
         };
         assert!(answers(Split::Train).is_disjoint(&answers(Split::Eval)));
         let error = Marking { noise: 2.0, ..Marking::default() }.rows(Split::Eval, 0).unwrap_err();
-        assert!(error.to_string().contains("`noise`") && error.exit_code() == 2);
+        let said = "recipe: data.task.marking.noise = 2.0: it is a share: from 0 to 1";
+        assert_eq!((error.to_string().as_str(), error.exit_code()), (said, 2));
         // Two words for each of four elements in any order make 2⁴ · 4! = 384 answers.
         let error = Marking { vague: 1.0, ..Marking::default() }.rows(Split::Train, 0).unwrap_err();
         assert!(error.to_string().contains("not 2000 different answers"), "{error}");

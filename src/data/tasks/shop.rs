@@ -258,7 +258,7 @@ mod tests {
         let share = rows.iter().filter(leaves).count() as f64 / 4000.0;
         assert!((share - 0.35).abs() < 0.024, "{share}");
         let error = Shop { leaves: 0.7, ..Shop::default() }.rows(Split::Eval, 0).unwrap_err().to_string();
-        assert!(error.contains("`leaves` is a part of `terminate`"), "{error}");
+        assert!(error.contains("shop.leaves = 0.7: it is a part of `terminate`"), "{error}");
     }
 
     #[test]
@@ -273,6 +273,7 @@ mod tests {
     #[test]
     fn the_section_is_checked() {
         let error = Shop { terminate: 0.9, click: 0.2, ..Shop::default() }.rows(Split::Eval, 0).unwrap_err();
-        assert!(error.to_string().contains("`terminate` and `click`") && error.exit_code() == 2);
+        let said = "shop.terminate = 0.9: terminate and click are shares: from 0, and 1 at most together";
+        assert!(error.to_string().contains(said) && error.exit_code() == 2, "{error}");
     }
 }
