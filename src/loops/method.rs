@@ -120,6 +120,8 @@ pub struct Needs {
     pub pairs: bool,
     /// Its policy has a head that scores: a reward model.
     pub head: bool,
+    /// What `[select]` decides.
+    pub selects: Selects,
     /// Sections that mean nothing to it, and why.
     pub unused: Option<(&'static [&'static str], &'static str)>,
     /// How many steps it has.
@@ -154,6 +156,18 @@ pub enum ReferenceKind {
     Follows,
     /// It moves towards the policy from time to time, from f32 masters of its own.
     Mixes,
+}
+
+/// What a method reads of `[select]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Selects {
+    /// Nothing.
+    Nothing,
+    /// Which rollouts or traces are kept.
+    Rollouts,
+    /// That, and which of them make pairs: `[select.pairs]`.
+    #[default]
+    Pairs,
 }
 
 /// How many steps a method has.

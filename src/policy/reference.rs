@@ -1,8 +1,9 @@
 //! The reference policy: what the KL penalty keeps the policy near to.
 
 use super::Policy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::{Model, Sequence};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -24,12 +25,10 @@ impl Default for Refresh {
 }
 
 impl Refresh {
-    /// Checks the values; `section` names them in messages.
-    pub fn validate(&self, section: &str) -> Result<()> {
-        if !(0.0..=1.0).contains(&self.mix) {
-            return Err(Error::Recipe(format!("{section}.mix must lie between 0 and 1")));
-        }
-        Ok(())
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let outside = !(0.0..=1.0).contains(&self.mix);
+        outside.then(|| Misfit::new("mix", "it must lie between 0 and 1", "")).into_iter().collect()
     }
 
     /// Whether the reference is refreshed after `step`.

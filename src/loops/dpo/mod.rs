@@ -20,7 +20,8 @@ pub use source::Counts;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, without_credit,
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView,
+    without_credit,
 };
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -128,7 +129,7 @@ fn report_counts(counts: &Counts, metrics: &mut Metrics) {
 
 impl Section for Dpo {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Dpo::check(self)
     }
 
     fn needs(&self, stage: &StageView) -> Needs {
@@ -137,6 +138,7 @@ impl Section for Dpo {
             rows: true,
             rollouts: self.online,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
+            selects: if self.loss.unpaired() { Selects::Rollouts } else { Selects::Pairs },
             ..Needs::default()
         };
         let Some(flow) = &self.flow else { return needs };

@@ -4,7 +4,7 @@ use super::*;
 
 impl Section for Grpo {
     fn check(&self) -> Vec<Misfit> {
-        crate::loops::method::refused(self.validate())
+        Grpo::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
@@ -15,6 +15,7 @@ impl Section for Grpo {
             own_samples: true,
             rewards: true,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
+            selects: Selects::Rollouts,
             ..Needs::default()
         }
     }

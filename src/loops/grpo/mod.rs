@@ -14,7 +14,9 @@ mod tests;
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
-use super::{Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, Update};
+use super::{
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update,
+};
 use crate::advantage::{Advantage, Baseline, Outcome, Scale, Whiten};
 use crate::data::order;
 use crate::error::{Error, Result};

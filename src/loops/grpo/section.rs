@@ -2,12 +2,12 @@
 
 use crate::advantage::steps::{Form, StepBaseline};
 use crate::advantage::{Advantage, StepCredit, StepRewards};
-use crate::error::{Error, Result};
+use crate::loops::method::refused;
 use crate::loss::kl::Estimator;
 pub use crate::loss::kl::Place as KlPlace;
 use crate::loss::policy::PolicyLoss;
 use crate::policy::Refresh;
-use crate::section::all_fit;
+use crate::section::{Misfit, broken, under};
 use crate::select::curriculum::Curriculum;
 use serde::{Deserialize, Serialize};
 
@@ -130,40 +130,31 @@ impl Default for Kl {
 }
 
 impl Grpo {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let counts = [("epochs_per_batch", self.epochs_per_batch), ("minibatches", self.minibatches)];
-        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(Error::Recipe(format!("loop.grpo.{key} = 0: it must be at least 1")));
-        }
-        self.reference.validate("loop.grpo.reference")?;
-        let finite = [
-            ("kl.coefficient", self.kl.coefficient),
-            ("truncated_reward", self.truncated_reward),
-            ("entropy_coefficient", self.entropy_coefficient),
-        ];
-        if let Some((key, value)) = finite.iter().find(|(_, value)| !value.is_finite()) {
-            return Err(Error::Recipe(format!("loop.grpo.{key} = {value}: it must be a finite number")));
-        }
-        if let Some(curriculum) = &self.curriculum {
-            curriculum.validate("loop.grpo.curriculum")?;
-        }
-        if let Some(rewards) = &self.step_rewards {
-            rewards.validate()?;
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let finite = |value: f64| value.is_finite();
+        let mut found = broken(&[
+            (self.epochs_per_batch > 0, "epochs_per_batch", "it must be at least 1"),
+            (self.minibatches > 0, "minibatches", "it must be at least 1"),
+            (finite(self.kl.coefficient), "kl.coefficient", "it must be a finite number"),
+            (finite(self.truncated_reward), "truncated_reward", "it must be a finite number"),
+            (finite(self.entropy_coefficient), "entropy_coefficient", "it must be a finite number"),
+        ]);
         if self.step_rewards.is_some() && self.steps.is_some() {
-            return Err(Error::Recipe(
-                "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth; keep one of them"
-                    .into(),
-            ));
+            let message = "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth";
+            found.push(Misfit::new("step_rewards", message, "keep one of them"));
         }
-        let misfits = self.kl.estimator.misfit(self.kl.place);
-        all_fit("loop.grpo.kl", &self.kl, misfits.into_iter().collect())?;
-        self.advantage.validate()?;
-        if let Some(steps) = &self.steps {
-            steps.validate()?;
-        }
-        self.loss.validate()
+        found.extend(under("kl", self.kl.estimator.misfit(self.kl.place)));
+        found.extend(under("reference", self.reference.check()));
+        found.extend(under("curriculum", self.curriculum.iter().flat_map(Curriculum::check)));
+        found.extend(under(
+            "step_rewards",
+            self.step_rewards.iter().flat_map(|rewards| refused(rewards.validate())),
+        ));
+        found.extend(under("advantage", refused(self.advantage.validate())));
+        found.extend(under("steps", self.steps.iter().flat_map(|steps| refused(steps.validate()))));
+        found.extend(under("loss", refused(self.loss.validate())));
+        found
     }
 
     /// Warns of step credit that a policy learns to hack.
