@@ -3,11 +3,12 @@
 mod program;
 
 use program::{Program, lines, number};
-use rationale::data::{Data, Hub, Split};
+use rationale::data::{Data, Hub, Questions, Split};
 use rationale::log::Metrics;
-use rationale::loops::{Context, Questions, sft};
+use rationale::loops::{Context, sft};
 use rationale::policy::Policy;
 use rationale::reward::{Registry, Rewards};
+use rationale::rollout::group::GroupRollout;
 use rationale::select::reduce::Reduce;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -152,13 +153,14 @@ fn verbose_rows(count: usize) -> Vec<Value> {
 fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
     let policy = Policy::load(model, tch::Kind::Float, tch::Device::Cpu, 8).unwrap();
     let dataset = data.load(Split::Train, &Hub::from_env(), 0).unwrap();
+    let limit = policy.context() - 1;
     Context {
-        questions: Questions::new(&dataset, &policy, None, data.prompts_per_step, true, 0).unwrap(),
+        questions: Questions::new(&dataset, &policy.tokenizer, limit, data.prompts_per_step, true, 0)
+            .unwrap(),
         policy,
         reference: None,
         rewards: Rewards::build(&toml::Table::new(), &Registry::default(), &data.format).unwrap(),
-        rollout: Default::default(),
-        needs: Default::default(),
+        source: Box::new(GroupRollout::default()),
         select: Default::default(),
         sampling: Default::default(),
         format: data.format.clone(),

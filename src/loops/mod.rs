@@ -5,19 +5,20 @@
 
 pub mod alarms;
 pub mod collect;
-pub mod context;
 pub mod contrast;
 pub mod dpo;
-mod explore;
+pub mod figures;
 pub mod grpo;
 pub mod mario;
 pub mod prm;
+pub mod selection;
 pub mod sft;
 pub mod star;
+pub mod worker;
 
 pub use alarms::{Alarms, Signs};
-pub use context::{Context, Questions, candidate};
-pub use explore::From;
+pub use selection::candidate;
+pub use worker::Context;
 
 use crate::error::Result;
 use crate::log::Metrics;

@@ -5,8 +5,7 @@ use crate::advantage::Baseline;
 use crate::data::Split;
 use crate::loops::Loop;
 use crate::loops::grpo::{Grpo, ZeroVariance};
-use crate::rollout::Kind;
-use crate::rollout::prefix::Cuts;
+use crate::rollout::Traits;
 use crate::select::pairs;
 
 /// A key whose value does not fit the rest.
@@ -62,7 +61,7 @@ fn dpo(stage: &Stage) -> Option<Misfit> {
     if !dpo.online {
         return None;
     }
-    if stage.rollout.group_size() == Some(1) && !dpo.loss.unpaired() {
+    if stage.rollout.section().traits().size == Some(1) && !dpo.loss.unpaired() {
         return Misfit::new(
             "rollout.group.size",
             "a single completion of a question makes no pair",
@@ -95,7 +94,7 @@ fn mario(stage: &Stage) -> Option<Misfit> {
             "name one of the [reward] tables",
         );
     }
-    if stage.rollout.group_size().is_none() {
+    if stage.rollout.section().traits().size.is_none() {
         return Misfit::new(
             "loop.mario",
             "it samples the policy, and [rollout.dataset] reads others' completions",
@@ -108,7 +107,7 @@ fn mario(stage: &Stage) -> Option<Misfit> {
 /// Loops that learn from log-probabilities need the policy's own samples.
 fn samples(stage: &Stage) -> Option<Misfit> {
     let own = matches!(stage.lesson, Loop::Grpo(_) | Loop::Mario(_) | Loop::Star(_));
-    if own && !stage.rollout.sampled() && stage.rollout.group_size().is_some() {
+    if own && !stage.rollout.section().traits().sampled && stage.rollout.section().traits().size.is_some() {
         return Misfit::new(
             format!("loop.{}", stage.lesson.name()),
             "it learns from the policy's own samples and their log-probabilities, and the completions of this \
@@ -149,7 +148,7 @@ fn grpo(stage: &Stage) -> Option<Misfit> {
     if let Some(misfit) = group(stage, grpo) {
         return Some(misfit);
     }
-    if grpo.step_rewards.is_some() && !matches!(stage.rollout, Kind::Prefix(_)) {
+    if grpo.step_rewards.is_some() && !stage.rollout.section().traits().values_steps {
         return Misfit::new(
             "loop.grpo.step_rewards",
             "nothing says what the steps are worth",
@@ -176,7 +175,7 @@ fn grpo(stage: &Stage) -> Option<Misfit> {
 /// A group has to be sampled, and to have something to be compared with.
 fn group(stage: &Stage, grpo: &Grpo) -> Option<Misfit> {
     let compares = grpo.advantage.baseline != Baseline::None && grpo.advantage.compare_by.is_none();
-    match stage.rollout.group_size() {
+    match stage.rollout.section().traits().size {
         None => Misfit::new(
             "loop.grpo",
             "it learns from the policy's own samples, and [rollout.dataset] reads others'",
@@ -192,20 +191,20 @@ fn group(stage: &Stage, grpo: &Grpo) -> Option<Misfit> {
 }
 
 fn prefix(stage: &Stage) -> Option<Misfit> {
-    match &stage.rollout {
-        Kind::Prefix(prefix) if prefix.cuts == Cuts::Tree && stage.lesson.trains() => Misfit::new(
+    if stage.rollout.section().traits().adds_continuations && stage.lesson.trains() {
+        return Misfit::new(
             "rollout.prefix.cuts",
             "a tree adds continuations to a group, which are no independent samples",
             "use loop.collect here, or cuts = \"search\"",
-        ),
-        _ => None,
+        );
     }
+    None
 }
 
 /// What does not fit a search for answers.
 fn search(stage: &Stage) -> Option<Misfit> {
-    let search = stage.rollout.search()?;
-    let name = search.name();
+    let Traits { name, picks, .. } = stage.rollout.section().traits();
+    let picks = picks?;
     if stage.lesson.rolls_out() && !matches!(stage.lesson, Loop::Collect(_)) {
         let message =
             format!("loop.{} learns from the policy's own samples, and a search picks", stage.lesson.name());
@@ -219,13 +218,13 @@ fn search(stage: &Stage) -> Option<Misfit> {
         let message = format!("nothing judges what rollout.{name} is to choose among");
         return Misfit::new("rollout", message, "add [reward.process] with its model, or another reward");
     }
-    if let Some(by) = search.by().filter(|by| !stage.reward.contains_key(*by)) {
+    if let Some(by) = picks.by.filter(|by| !stage.reward.contains_key(*by)) {
         let message = format!("rollout.{name}.by = \"{by}\" names no reward");
         return Misfit::new("rollout", message, "name one of the [reward] tables");
     }
     let greedy = |key: &'static str, temperature: f64| {
         let message = format!("greedy samples are all the same, and leave rollout.{name} no choice");
-        if temperature > 0.0 || search.n() <= 1 {
+        if temperature > 0.0 || picks.n <= 1 {
             return None;
         }
         Misfit::new(key, message, "use a positive temperature, such as 1.0")
@@ -246,7 +245,7 @@ fn search(stage: &Stage) -> Option<Misfit> {
 
 /// What does not fit `loop.star`.
 fn star(stage: &Stage) -> Option<Misfit> {
-    let hinting = matches!(stage.rollout, Kind::Hint(_));
+    let hinting = stage.rollout.section().traits().hint.is_some();
     let Loop::Star(star) = &stage.lesson else {
         if !hinting {
             return None;
@@ -259,7 +258,7 @@ fn star(stage: &Stage) -> Option<Misfit> {
     };
     let filters = stage.select.correct || stage.select.min_reward.is_some();
     let sampling = &stage.policy.sampling;
-    match stage.rollout.group_size() {
+    match stage.rollout.section().traits().size {
         None => Misfit::new(
             "loop.star",
             "it learns from the policy's own samples, and [rollout.dataset] reads others'",

@@ -133,7 +133,7 @@ impl Stage {
     fn check_sections(&self) -> Result<()> {
         self.data.format.validate().map_err(Error::Recipe)?;
         self.policy.validate()?;
-        self.rollout.validate()?;
+        self.rollout.section().validate()?;
         self.lesson.validate()?;
         self.optim.check()?;
         self.devices.validate()?;

@@ -67,7 +67,7 @@ fn rounds(star: &Star, steps: Option<usize>, stage: &Stage) -> String {
 
 fn tokens(stage: &Stage) -> String {
     let prompts = sampled_together(stage);
-    match (&stage.lesson, stage.rollout.group_size()) {
+    match (&stage.lesson, stage.rollout.section().traits().size) {
         (Loop::Dpo(Dpo { flow: Some(flow), .. }), _) => format!(
             "a step takes {prompts} completions of at most {} chunks of {} tokens, and from each of their nodes one other way to its \
              end",
@@ -78,7 +78,9 @@ fn tokens(stage: &Stage) -> String {
              of it",
             mario.sample_every, stage.policy.sampling.max_new_tokens
         ),
-        (_, Some(size)) if stage.lesson.rolls_out() && stage.rollout.endpoint().is_some() => {
+        (_, Some(size))
+            if stage.lesson.rolls_out() && stage.rollout.section().traits().endpoint.is_some() =>
+        {
             format!("a step asks an endpoint for {prompts} × {size} = {} completions", prompts * size)
         }
         (_, Some(size)) if stage.lesson.rolls_out() => format!(
@@ -99,7 +101,7 @@ fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
         Loop::Dpo(Dpo { flow: Some(flow), .. }) => {
             Some((prompts * (2 * flow.chunks - 1), flow.chunks * flow.chunk_tokens))
         }
-        _ => Some((prompts * stage.rollout.group_size()?, stage.policy.sampling.max_new_tokens)),
+        _ => Some((prompts * stage.rollout.section().traits().size?, stage.policy.sampling.max_new_tokens)),
     }
 }
 
@@ -155,7 +157,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
     if stage.lesson.needs_reference() && (moves || stage.policy.lora.is_none()) {
         parts.push(("reference policy", parameters * width));
     }
-    let samples = stage.lesson.rolls_out() && stage.rollout.endpoint().is_none();
+    let samples = stage.lesson.rolls_out() && stage.rollout.section().traits().endpoint.is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
         let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);

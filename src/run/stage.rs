@@ -1,10 +1,10 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
 use crate::data::hub::Hub;
-use crate::data::{Data, Dataset, Split};
+use crate::data::{Data, Dataset, Questions, Split};
 use crate::error::{Error, Result};
 use crate::loops::dpo::Flow;
-use crate::loops::{Alarms, Context, Loop, Questions};
+use crate::loops::{Alarms, Context, Loop};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
 use crate::recipe::Stage;
@@ -54,7 +54,7 @@ impl Opened {
         let train = training_rows(&mut stage.lesson, data, &stage.select, hub, run_seed)?;
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        let needs = stage.rollout.needs()?;
+        let source = stage.rollout.section().build()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -63,8 +63,8 @@ impl Opened {
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
-                &policy,
-                data.max_prompt_tokens,
+                &policy.tokenizer,
+                data.max_prompt_tokens.unwrap_or(policy.context() - 1),
                 data.prompts_per_step,
                 data.shuffle,
                 seed::derive(&[stage_seed, seed::of_text("order")]),
@@ -91,8 +91,7 @@ impl Opened {
             reference,
             questions,
             rewards,
-            rollout: stage.rollout.clone(),
-            needs,
+            source,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
             format: data.format.clone(),

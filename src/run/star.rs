@@ -13,7 +13,7 @@ use crate::loops::star::rounds::{self, Measure};
 use crate::loops::star::{Attempts, Prompts, Star, Start, Taught};
 use crate::model::Sequence;
 use crate::optim::AdamW;
-use crate::rollout::{Kind, Prompted, Trace};
+use crate::rollout::{Prompted, Trace};
 use crate::seed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,9 +44,9 @@ struct Rounds<'a> {
 /// Runs the rounds to the last or to a plateau, from wherever the stage's checkpoints and traces have come.
 pub fn star(lesson: &Star, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let context = &opened.context;
-    let (data, rollout) = (&opened.stage.data, &context.rollout);
+    let (data, hint) = (&opened.stage.data, context.source.traits().hint);
     let prompts =
-        Prompts::load(lesson, rollout, data, session.sources(), &context.policy, &context.questions.all)?;
+        Prompts::load(lesson, hint, data, session.sources(), &context.policy, &context.questions.all)?;
     let saved = session.restore_policy(opened)?;
     let (position, step) = match &saved {
         Some(saved) => (read(opened.position.clone(), &saved.path)?, saved.state.progress.step),
@@ -117,10 +117,8 @@ impl Rounds<'_> {
         let chunks: Vec<&[Prompted]> = asked.chunks(self.lesson.chunk).collect();
         let id = |question: &Prompted| question.example.id.clone();
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
-        let (size, hinting) = match &opened.context.rollout {
-            Kind::Hint(hint) => (hint.size, true),
-            other => (other.group_size().unwrap_or(1), false),
-        };
+        let traits = opened.context.source.traits();
+        let (size, hinting) = (traits.size.unwrap_or(1), traits.hint.is_some());
         let path = session.attempts(opened, round);
         let mut attempts = attempts(&path)?;
         let whole = attempts.whole(&ids, size, hinting, &opened.context.select);

@@ -4,7 +4,7 @@
 use super::{Item, Taken, chain::Chain, chain::Node};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::{Context, figures};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::reward::answer;
@@ -111,7 +111,7 @@ impl Flow {
         }
         metrics.set("pairs/built", taken.items.len() as f64);
         counts.iter().for_each(|(name, count)| metrics.set(&format!("pairs/{name}"), *count as f64));
-        Context::describe(&groups, metrics);
+        figures::describe(&groups, metrics);
         taken.groups = groups.into_iter().map(without_credit).collect();
         Ok(taken)
     }
@@ -202,8 +202,7 @@ fn without_credit(group: Group) -> (Group, Vec<Option<f64>>) {
 }
 
 fn rollout(chain: &Chain, prompted: &Prompted, context: &Context) -> Rollout {
-    let text = context.policy.tokenizer.decode(&chain.tokens);
-    let rollout = chain.rollout(text, &context.format);
+    let rollout = chain.rollout(&context.policy.tokenizer, &context.format);
     let right = answer::correct(&prompted.example, &rollout);
     Rollout { reward: f64::from(u8::from(right == Some(true))), ..rollout }
 }

@@ -19,7 +19,7 @@ pub use item::Item;
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::{Batch, Context, Lesson, Pass, Update, figures};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
@@ -67,8 +67,8 @@ impl Dpo {
     /// Rolls out the step's questions and pairs what comes back.
     fn fresh(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let prompts = context.questions.of_step(step);
-        let groups = context.groups(&prompts, step, 0, metrics)?;
-        Context::describe(&groups, metrics);
+        let groups = context.roll_out(&prompts, step, 0, metrics)?;
+        figures::describe(&groups, metrics);
         let (feedback, counts) = self.feedback(&groups, &context.select);
         report_counts(&counts, metrics);
         let mut taken = Taken::default();
@@ -167,7 +167,7 @@ impl Lesson for Dpo {
     }
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let sampled = self.online && context.rollout.sampled();
+        let sampled = self.online && context.source.traits().sampled;
         let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
         let taken = match &self.flow {
             Some(flow) => flow.taken(context, step, metrics)?,

@@ -10,7 +10,8 @@ mod steps;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::selection::selected;
+use super::{Batch, Context, Lesson, Pass, Update, figures};
 use crate::advantage::{Outcome, zero_variance};
 use crate::data::order;
 use crate::error::{Error, Result};
@@ -27,10 +28,13 @@ impl Grpo {
     /// Samples the step's groups, without those that teach nothing where the recipe says so.
     fn groups(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let prompts = self.asked(context, step, 0, metrics)?;
-        let mut groups = context.groups(&prompts, step, 0, metrics)?;
+        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
         self.note(&groups)?;
-        Context::describe(&groups, metrics);
-        context.watch(&groups, step, metrics);
+        figures::describe(&groups, metrics);
+        context.alarms.watch(&groups, context.rewards.weights(), step, metrics);
+        if let Some(by) = &context.by {
+            figures::by_class(&groups, by, metrics);
+        }
         if self.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
@@ -45,7 +49,7 @@ impl Grpo {
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
             let mut spare = self.asked(context, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
-            let sampled = context.groups(&spare, step, attempts, metrics)?;
+            let sampled = context.roll_out(&spare, step, attempts, metrics)?;
             self.note(&sampled)?;
             groups.extend(sampled.into_iter().filter(|group| self.teaches(group, &weights)));
         }
@@ -224,7 +228,7 @@ impl Lesson for Grpo {
         let mut credited = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.into_iter().zip(advantages).enumerate() {
             let by_token = self.by_token(&group, &advantages, metrics)?;
-            let kept = context.selected(&group, metrics);
+            let kept = selected(&context.select, &group, metrics);
             for (i, (rollout, ref_logprobs)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.truncated == Truncated::Mask && rollout.truncated();
                 items.push(Item {

@@ -8,7 +8,7 @@ mod section;
 pub use pool::{Entry, Pool};
 pub use section::Mario;
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::{Batch, Context, Lesson, Pass, Update, figures};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -37,8 +37,8 @@ impl Mario {
             let control = context.policy.tokenizer.encode(&self.best(names))?;
             prompts.iter_mut().for_each(|prompt| prompt.tokens.extend(&control));
         }
-        let mut groups = context.groups(&prompts, step, 0, metrics)?;
-        Context::describe(&groups, metrics);
+        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        figures::describe(&groups, metrics);
         if step == 1 && self.rows {
             for (group, own) in groups.iter_mut().zip(own_completions(context, &prompts)?) {
                 group.rollouts.splice(0..0, own.map_or_else(Vec::new, |own| own.rollouts));
