@@ -5,7 +5,7 @@ mod program;
 use program::{Program, lines, number};
 use rationale::data::{Data, Hub, Questions, Split};
 use rationale::log::Metrics;
-use rationale::loops::{Context, sft};
+use rationale::loops::{Worker, sft};
 use rationale::policy::Policy;
 use rationale::reward::{Registry, Rewards};
 use rationale::rollout::group::GroupRollout;
@@ -30,7 +30,7 @@ hidden_size = 32
 layers = 2
 heads = 2
 kv_heads = 2
-context = 64
+worker = 64
 [policy.sampling]
 max_new_tokens = 24
 [devices]
@@ -106,7 +106,7 @@ hidden_size = 32
 layers = 2
 heads = 4
 kv_heads = 4
-context = 64
+worker = 64
 [policy.sampling]
 max_new_tokens = 40
 [devices]
@@ -150,11 +150,11 @@ fn verbose_rows(count: usize) -> Vec<Value> {
     (0..count).map(row).collect()
 }
 
-fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
+fn worker_of(model: &Path, data: &Data, steps: usize) -> Worker {
     let policy = Policy::load(model, tch::Kind::Float, tch::Device::Cpu, 8).unwrap();
     let dataset = data.load(Split::Train, &Hub::from_env(), 0).unwrap();
     let limit = policy.context() - 1;
-    Context {
+    Worker {
         questions: Questions::new(&dataset, &policy.tokenizer, limit, data.prompts_per_step, true, 0)
             .unwrap(),
         policy,
@@ -187,10 +187,10 @@ fn verbose_sentences_go_and_needed_ones_stay() {
         template: serde_json::from_value(json!({"chat": false, "user": "{{ question }}\n"})).unwrap(),
         ..Data::default()
     };
-    let context = context_of(&out.join("full-step-000300"), &data, 10);
-    let rows = &context.questions.all[..200];
+    let worker = worker_of(&out.join("full-step-000300"), &data, 10);
+    let rows = &worker.questions.all[..200];
     let shorter = |reduce: &Reduce, step: usize| {
-        sft::reduce::shortened(reduce, &context, rows, step, &mut Metrics::default()).unwrap()
+        sft::reduce::shortened(reduce, &worker, rows, step, &mut Metrics::default()).unwrap()
     };
     let all = shorter(&Reduce::default(), 10);
     let (mut needed, mut useless, mut gone) = (0, 0, 0);
@@ -244,7 +244,7 @@ hidden_size = 48
 layers = 2
 heads = 4
 kv_heads = 4
-context = 96
+worker = 96
 [policy.sampling]
 max_new_tokens = 40
 top_p = 0.7
@@ -385,7 +385,7 @@ hidden_size = 32
 layers = 2
 heads = 4
 kv_heads = 4
-context = 160
+worker = 160
 [policy.sampling]
 max_new_tokens = 40
 [devices]

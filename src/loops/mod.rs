@@ -18,7 +18,7 @@ pub mod worker;
 
 pub use alarms::{Alarms, Signs};
 pub use selection::candidate;
-pub use worker::Context;
+pub use worker::Worker;
 
 use crate::error::Result;
 use crate::log::Metrics;
@@ -234,17 +234,13 @@ pub trait Lesson {
 
     /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage
     /// found it. `kept` is what an earlier call returned; what this one returns is kept in the run.
-    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, _worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
     /// Rolls out, scores, selects and credits for `step` (counted from 1).
-    fn batch(
-        &mut self,
-        context: &mut Context,
-        step: usize,
-        metrics: &mut Metrics,
-    ) -> Result<Batch<Self::Item>>;
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics)
+    -> Result<Batch<Self::Item>>;
 
     /// The tokens of an item; never spread over micro-batches.
     fn sequences<'a>(&self, item: &'a Self::Item) -> &'a [Sequence];
@@ -258,7 +254,7 @@ pub trait Lesson {
     fn learn(&self, pass: Pass<Self::Item>) -> Result<f64>;
 
     /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
-    fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+    fn resume(&mut self, _worker: &Worker, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
         Ok(())
     }
 
@@ -273,12 +269,12 @@ pub trait Lesson {
     }
 
     /// Whether `step` is to be learned with a fresh optimiser.
-    fn begins_anew(&self, _context: &Context, _step: usize) -> bool {
+    fn begins_anew(&self, _worker: &Worker, _step: usize) -> bool {
         false
     }
 
     /// Called after the last update of `step`, with its figures.
-    fn finish(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<()> {
+    fn finish(&mut self, _worker: &mut Worker, _step: usize, _metrics: &Metrics) -> Result<()> {
         Ok(())
     }
 }

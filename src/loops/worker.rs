@@ -15,7 +15,7 @@ use crate::select::Select;
 use std::collections::BTreeMap;
 
 /// Everything that a step needs besides the optimiser.
-pub struct Context {
+pub struct Worker {
     /// What is trained.
     pub policy: Policy,
     /// What the KL penalty refers to.
@@ -46,7 +46,7 @@ pub struct Context {
     pub progress: Box<dyn FnMut(&Progress)>,
 }
 
-impl Context {
+impl Worker {
     /// The completions of `prompts`, scored: a group for each, in their order. `attempt` tells apart several samplings of one
     /// step. A prompt that comes twice is sampled anew.
     pub fn roll_out(
@@ -131,11 +131,11 @@ mod tests {
     }
 
     /// A step of `per_step` questions out of three, in the data's order, of two completions each.
-    fn worker(per_step: usize) -> Context {
+    fn worker(per_step: usize) -> Worker {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
         let policy = init.make(Kind::Float, Device::Cpu, 3, 16).unwrap();
         let dataset = Dataset { name: "three".into(), examples: (0..3).map(example).collect() };
-        Context {
+        Worker {
             questions: Questions::new(&dataset, &policy.tokenizer, 64, per_step, false, 0).unwrap(),
             policy,
             reference: None,

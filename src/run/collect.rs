@@ -16,7 +16,7 @@ pub fn collect(lesson: &Collect, opened: &mut Opened, session: &mut Session, don
     for step in done + 1..=opened.steps {
         let began = Instant::now();
         let mut metrics = Metrics::default();
-        let (groups, pairs) = lesson.groups(&mut opened.context, step, &mut metrics)?;
+        let (groups, pairs) = lesson.groups(&mut opened.worker, step, &mut metrics)?;
         let traces: Vec<Trace> = groups
             .iter()
             .flat_map(|group| (0..group.rollouts.len()).map(|sample| Trace::of(group, sample, step, None)))

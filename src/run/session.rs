@@ -84,7 +84,7 @@ impl Session {
         self.use_newest_checkpoint(&mut stage)?;
         let mut opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry)?;
         let show = Show::new(&name, step, opened.steps, self.quiet);
-        opened.context.progress = show.sampling("sampling");
+        opened.worker.progress = show.sampling("sampling");
         self.files = Some(self.files(&opened, step, show)?);
         match opened.stage.lesson.clone() {
             Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
@@ -164,7 +164,7 @@ impl Session {
                 saved.path.display()
             ))
         })?;
-        let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        let mut optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
         optim.load_state(state)?;
         Ok(optim)
     }
@@ -214,23 +214,23 @@ impl Session {
     /// Evaluates the policy after `step` steps.
     pub fn evaluate(&mut self, opened: &mut Opened, step: usize) -> Result<()> {
         let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else { return Ok(()) };
-        let context = &mut opened.context;
+        let worker = &mut opened.worker;
         let report = match &opened.stage.lesson {
             Loop::Prm(prm) => prm.evaluate(
-                &context.policy,
+                &worker.policy,
                 &opened.held_out,
                 config,
-                &context.format,
-                context.tokens_per_microbatch,
+                &worker.format,
+                worker.tokens_per_microbatch,
             )?,
             _ => eval::evaluate(
                 &mut eval::Answering {
-                    policy: &context.policy,
-                    sampling: &context.sampling,
-                    format: &context.format,
-                    search: context.source.search(),
-                    rewards: &mut context.rewards,
-                    budget: context.tokens_per_microbatch,
+                    policy: &worker.policy,
+                    sampling: &worker.sampling,
+                    format: &worker.format,
+                    search: worker.source.search(),
+                    rewards: &mut worker.rewards,
+                    budget: worker.tokens_per_microbatch,
                 },
                 &opened.held_out,
                 config,

@@ -4,7 +4,7 @@ use crate::data::hub::Hub;
 use crate::data::{Data, Dataset, Questions, Split};
 use crate::error::{Error, Result};
 use crate::loops::dpo::Flow;
-use crate::loops::{Alarms, Context, Loop};
+use crate::loops::{Alarms, Loop, Worker};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
 use crate::recipe::Stage;
@@ -27,7 +27,7 @@ pub struct Opened {
     /// Its sections.
     pub stage: Stage,
     /// What its lesson works with.
-    pub context: Context,
+    pub worker: Worker,
     /// The held-out questions.
     pub held_out: Vec<Prompted>,
     /// Steps in all.
@@ -86,7 +86,7 @@ impl Opened {
         let moves = stage.lesson.moves_reference();
         let reference =
             stage.lesson.needs_reference().then(|| Reference::of(&policy, layout.reference, moves));
-        let context = Context {
+        let worker = Worker {
             policy,
             reference,
             questions,
@@ -106,7 +106,7 @@ impl Opened {
             name: name.to_string(),
             round,
             stage,
-            context,
+            worker,
             held_out,
             steps,
             tokens: 0,
@@ -117,15 +117,15 @@ impl Opened {
 
     /// Takes the policy back to what the stage began with.
     pub fn begin_again(&mut self, hub: &Hub) -> Result<()> {
-        let device = self.context.policy.model.device();
-        self.context.policy = Policy::open(&self.stage.policy, hub, device, init_seed(self.context.seed))?;
+        let device = self.worker.policy.model.device();
+        self.worker.policy = Policy::open(&self.stage.policy, hub, device, init_seed(self.worker.seed))?;
         Ok(())
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
     /// beside it; and the reference policy where it has moved from where it began.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let policy = &self.context.policy;
+        let policy = &self.worker.policy;
         policy.save(folder)?;
         if let Loop::Prm(prm) = &self.stage.lesson {
             prm.reading().save(folder)?;
@@ -136,7 +136,7 @@ impl Opened {
             policy.model.save_adapters(&adapter)?;
         }
         if let (Some(Reference::Copy(model)), true) =
-            (&self.context.reference, self.stage.lesson.moves_reference())
+            (&self.worker.reference, self.stage.lesson.moves_reference())
         {
             let reference = folder.join(REFERENCE);
             std::fs::create_dir(&reference).map_err(Error::io(&reference))?;
@@ -147,7 +147,7 @@ impl Opened {
 
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
-        let model = &mut self.context.policy.model;
+        let model = &mut self.worker.policy.model;
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
             model.load_score(folder)?;
@@ -158,10 +158,10 @@ impl Opened {
             model.train_all();
         }
         if let Loop::Prm(prm) = &mut self.stage.lesson {
-            prm.furnish(&mut self.context.policy, self.context.seed)?;
+            prm.furnish(&mut self.worker.policy, self.worker.seed)?;
         }
         let moves = self.stage.lesson.moves_reference();
-        if let (Some(Reference::Copy(reference)), true) = (&mut self.context.reference, moves) {
+        if let (Some(Reference::Copy(reference)), true) = (&mut self.worker.reference, moves) {
             **reference = Model::load(&folder.join(REFERENCE), reference.kind(), reference.device())?;
         }
         Ok(())

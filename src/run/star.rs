@@ -43,10 +43,10 @@ struct Rounds<'a> {
 
 /// Runs the rounds to the last or to a plateau, from wherever the stage's checkpoints and traces have come.
 pub fn star(lesson: &Star, opened: &mut Opened, session: &mut Session) -> Result<()> {
-    let context = &opened.context;
-    let (data, hint) = (&opened.stage.data, context.source.traits().hint);
+    let worker = &opened.worker;
+    let (data, hint) = (&opened.stage.data, worker.source.traits().hint);
     let prompts =
-        Prompts::load(lesson, hint, data, session.sources(), &context.policy, &context.questions.all)?;
+        Prompts::load(lesson, hint, data, session.sources(), &worker.policy, &worker.questions.all)?;
     let saved = session.restore_policy(opened)?;
     let (position, step) = match &saved {
         Some(saved) => (read(opened.position.clone(), &saved.path)?, saved.state.progress.step),
@@ -75,7 +75,7 @@ impl Rounds<'_> {
         let attempts = self.sample(opened, session, sampling_step, &mut metrics)?;
         let taught = self.taught(&attempts, opened, session)?;
         let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref());
-        let select = &opened.context.select;
+        let select = &opened.worker.select;
         if optim.is_none() {
             self.step = sampling_step;
             attempts.describe(select, by, &taught, &mut metrics);
@@ -113,23 +113,22 @@ impl Rounds<'_> {
         metrics: &mut Metrics,
     ) -> Result<Attempts> {
         let round = self.position.round;
-        let asked = opened.context.questions.of_round(self.lesson.questions, round);
+        let asked = opened.worker.questions.of_round(self.lesson.questions, round);
         let chunks: Vec<&[Prompted]> = asked.chunks(self.lesson.chunk).collect();
         let id = |question: &Prompted| question.example.id.clone();
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
-        let traits = opened.context.source.traits();
+        let traits = opened.worker.source.traits();
         let (size, hinting) = (traits.size.unwrap_or(1), traits.hint.is_some());
         let path = session.attempts(opened, round);
         let mut attempts = attempts(&path)?;
-        let whole = attempts.whole(&ids, size, hinting, &opened.context.select);
+        let whole = attempts.whole(&ids, size, hinting, &opened.worker.select);
         let known: HashSet<&String> = ids[..whole].iter().flatten().collect();
         attempts.traces.retain(|trace| known.contains(&trace.example));
         let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(&id.to_string()));
         let mut file = JsonLines::open(&path, keep)?;
         for (index, chunk) in chunks.iter().enumerate().skip(whole) {
             session.doing(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
-            let traces =
-                self.lesson.ask(&mut opened.context, chunk, &self.prompts, (round, step), metrics)?;
+            let traces = self.lesson.ask(&mut opened.worker, chunk, &self.prompts, (round, step), metrics)?;
             file.append(&traces)?;
             attempts.traces.extend(traces);
         }
@@ -138,7 +137,7 @@ impl Rounds<'_> {
 
     /// What the round learns, as rollouts of the plain prompts.
     fn taught(&self, attempts: &Attempts, opened: &Opened, session: &Session) -> Result<Vec<Trace>> {
-        let select = &opened.context.select;
+        let select = &opened.worker.select;
         let taught = if self.lesson.accumulate && self.position.round > 1 {
             let mut all = Attempts::default();
             for round in 1..self.position.round {
@@ -184,11 +183,11 @@ impl Rounds<'_> {
                 if self.lesson.start == Start::Base && round > 1 {
                     opened.begin_again(session.sources().0)?;
                 }
-                AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?
+                AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?
             }
         };
         let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
-        let seed = seed::derive(&[opened.context.seed, seed::of_text("taught"), round as u64]);
+        let seed = seed::derive(&[opened.worker.seed, seed::of_text("taught"), round as u64]);
         let sequences = taught.iter().map(sequence).collect();
         let mut lesson = Taught { sequences, per_step, before, seed };
         let every = opened.stage.checkpoint.every;

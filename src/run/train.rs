@@ -14,16 +14,16 @@ use std::time::Instant;
 
 /// Trains `lesson` to the stage's last step, from wherever its checkpoints have come.
 pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Session) -> Result<()> {
-    let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+    let mut optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
     let kept = session.kept(opened)?;
-    if let Some(found) = lesson.begin(&mut opened.context, kept)? {
+    if let Some(found) = lesson.begin(&mut opened.worker, kept)? {
         session.keep(opened, found)?;
     }
     let start = session.restore(opened, &mut optim)?;
     if start > 0 {
         let opened = &*opened;
         lesson.go_on(&opened.position)?;
-        lesson.resume(&opened.context, &mut || session.traces(opened))?;
+        lesson.resume(&opened.worker, &mut || session.traces(opened))?;
     }
     if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
         session.evaluate(opened, 0)?;
@@ -33,8 +33,8 @@ pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Sessi
     }
     for step in start + 1..=opened.steps {
         let lr = opened.stage.optim.lr(step - 1, opened.steps);
-        if lesson.begins_anew(&opened.context, step) {
-            optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        if lesson.begins_anew(&opened.worker, step) {
+            optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
         }
         one(lesson, opened, session, &mut optim, step, lr)?;
         if opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps)) {
@@ -56,13 +56,13 @@ pub fn one<L: Lesson>(
 ) -> Result<()> {
     let mut metrics = Metrics::default();
     let began = Instant::now();
-    let batch = lesson.batch(&mut opened.context, step, &mut metrics)?;
+    let batch = lesson.batch(&mut opened.worker, step, &mut metrics)?;
     let sampled = began.elapsed().as_secs_f64();
     for update in &batch.updates {
         let norm = learn(lesson, &batch, update, opened, optim, lr, &mut metrics)?;
         metrics.add("grad_norm", norm, 1.0);
     }
-    lesson.finish(&mut opened.context, step, &metrics)?;
+    lesson.finish(&mut opened.worker, step, &metrics)?;
     if let Some(position) = lesson.position() {
         opened.position = position;
     }
@@ -97,10 +97,10 @@ fn learn<L: Lesson>(
     }
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
-        adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
-        let model = &opened.context.policy.model;
+        adapter.map_or(Ok(()), |name| opened.worker.policy.model.turn_to(name))?;
+        let model = &opened.worker.policy.model;
         let sizes = sizes(items.iter().map(|item| (lesson.sequences(item), &[][..])));
-        for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
+        for indices in micro_batches(&sizes, opened.worker.tokens_per_microbatch) {
             let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
             let (temperature, weight) = (batch.temperature, update.weight);
             let computed = metrics.get("computed_tokens").unwrap_or(0.0) + computed(&sizes, &indices) as f64;

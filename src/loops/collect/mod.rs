@@ -3,7 +3,7 @@
 pub mod follow_up;
 
 use super::selection::selected;
-use super::{Context, figures};
+use super::{Worker, figures};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
@@ -29,23 +29,23 @@ impl Collect {
     /// The rollouts of `step` that `[select]` and the follow-up questions keep, and the pairs of all of them.
     pub fn groups(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         step: usize,
         metrics: &mut Metrics,
     ) -> Result<(Vec<Group>, Vec<Value>)> {
-        let mut prompts = context.questions.of_step(step);
+        let mut prompts = worker.questions.of_step(step);
         // A step that begins the next pass over the questions may come to one twice, with the same seeds.
         let mut seen = HashSet::new();
         prompts.retain(|prompted| seen.insert(prompted.example.index));
-        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
         let (mut judged, mut pairs) = (Vec::new(), Vec::new());
         if let Some(follow_up) = &self.follow_up {
-            judged = follow_up.judge(context, &mut groups, metrics)?;
-            pairs = follow_up.pairs(&groups, &judged, context.seed, step, metrics);
+            judged = follow_up.judge(worker, &mut groups, metrics)?;
+            pairs = follow_up.pairs(&groups, &judged, worker.seed, step, metrics);
         }
         for (at, group) in groups.iter_mut().enumerate() {
-            let mut kept = selected(&context.select, group, metrics);
+            let mut kept = selected(&worker.select, group, metrics);
             if let Some(follow_up) = &self.follow_up {
                 let passed = follow_up.kept(group, &judged[at]);
                 kept.retain(|rollout| passed.contains(rollout));

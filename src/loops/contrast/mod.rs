@@ -8,7 +8,7 @@ mod section;
 pub use paths::Item;
 pub use section::{Contrast, Irregular};
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::{Batch, Lesson, Pass, Update, Worker};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -107,10 +107,10 @@ impl Contrast {
 impl Lesson for Contrast {
     type Item = Item;
 
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        for row in &context.questions.all {
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        for row in &worker.questions.all {
             let original = &self.state.originals[&row.example.index];
-            match self.item(context, original, row)? {
+            match self.item(worker, original, row)? {
                 Ok(item) => drop(self.state.items.insert(row.example.index, item)),
                 Err(why) => *self.state.dropped.entry(why).or_default() += 1,
             }
@@ -127,8 +127,8 @@ impl Lesson for Contrast {
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let rows = context.questions.of_step(step);
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let rows = worker.questions.of_step(step);
         let items: Vec<Item> =
             rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
         if step == 1 {

@@ -5,7 +5,7 @@ use super::{About, Dpo, Mask};
 use crate::data::{Completion, Feedback};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::Worker;
 use crate::loss::preference::{PairShape, shared_prefix};
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -76,12 +76,12 @@ impl Dpo {
     /// is too long or no token counts.
     pub(super) fn items(
         &self,
-        context: &Context,
+        worker: &Worker,
         prompt: &[u32],
         feedback: &Feedback,
         metrics: &mut Metrics,
     ) -> Result<Vec<Item>> {
-        let policy = &context.policy;
+        let policy = &worker.policy;
         let completed = |completion: &Completion| -> Result<Sequence> {
             let text = &completion.text;
             // Ids of another model's tokenizer say something else, or nothing.
@@ -100,7 +100,7 @@ impl Dpo {
                 Item { good: false, ..Item::new(vec![completed(rejected)?], *weight) },
             ],
             Feedback::Pair { chosen, rejected, weight, margin, .. } if self.about == About::Answers => {
-                let sequences = answers(policy, &context.format, prompt, [&chosen.text, &rejected.text])?;
+                let sequences = answers(policy, &worker.format, prompt, [&chosen.text, &rejected.text])?;
                 metrics.add("rows_without_answer", f64::from(u8::from(sequences.is_none())), 1.0);
                 let item = |mut sequences: Vec<Sequence>| {
                     sequences.truncate(if self.loss.rationale == 0.0 { 2 } else { 3 });
@@ -139,7 +139,7 @@ impl Dpo {
     /// Fills in the reference policy's log-probabilities of `items`, which stand at `rows` of the data.
     pub(super) fn refer(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         items: &mut [Item],
         rows: &[usize],
         temperature: f64,
@@ -158,7 +158,7 @@ impl Dpo {
             return Ok(());
         }
         let sequences: Vec<Sequence> = items.iter().flat_map(Item::compared).cloned().collect();
-        let mut logprobs = context.reference_logprobs(&sequences, temperature)?.into_iter();
+        let mut logprobs = worker.reference_logprobs(&sequences, temperature)?.into_iter();
         for item in items {
             let count = item.compared().len();
             item.ref_logprobs = logprobs.by_ref().take(count).collect();

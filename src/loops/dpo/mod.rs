@@ -19,7 +19,7 @@ pub use item::Item;
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
 
-use super::{Batch, Context, Lesson, Pass, Update, figures};
+use super::{Batch, Lesson, Pass, Update, Worker, figures};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
@@ -53,11 +53,11 @@ struct Taken {
 
 impl Dpo {
     /// The items of the step's rows.
-    fn offline(&self, context: &Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
+    fn offline(&self, worker: &Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let mut taken = Taken::default();
-        for row in context.questions.of_step(step) {
+        for row in worker.questions.of_step(step) {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            let items = self.items(context, &row.tokens, feedback, metrics)?;
+            let items = self.items(worker, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
             taken.items.extend(items);
         }
@@ -65,16 +65,16 @@ impl Dpo {
     }
 
     /// Rolls out the step's questions and pairs what comes back.
-    fn fresh(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
-        let prompts = context.questions.of_step(step);
-        let groups = context.roll_out(&prompts, step, 0, metrics)?;
+    fn fresh(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
+        let prompts = worker.questions.of_step(step);
+        let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
-        let (feedback, counts) = self.feedback(&groups, &context.select);
+        let (feedback, counts) = self.feedback(&groups, &worker.select);
         report_counts(&counts, metrics);
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {
             for one in all {
-                let items = self.items(context, &group.prompt, one, metrics)?;
+                let items = self.items(worker, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
                 taken.items.extend(items);
             }
@@ -135,14 +135,14 @@ impl Lesson for Dpo {
     type Item = Item;
 
     /// Scores all rows under the policy as it is, where the recipe says so and no earlier start has.
-    fn begin(&mut self, context: &mut Context, kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, worker: &mut Worker, kept: Option<Tensor>) -> Result<Option<Tensor>> {
         if !self.precompute_reference || !self.loss.needs_reference() {
             return Ok(None);
         }
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
-        for row in &context.questions.all {
+        for row in &worker.questions.all {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            for item in self.items(context, &row.tokens, feedback, &mut Metrics::default())? {
+            for item in self.items(worker, &row.tokens, feedback, &mut Metrics::default())? {
                 rows.push(row.example.index);
                 sequences.extend_from_slice(item.compared());
             }
@@ -152,7 +152,7 @@ impl Lesson for Dpo {
         let known = kept.is_some();
         let flat = match kept {
             Some(flat) => flat,
-            None => context.policy.logprobs(&sequences, 1.0, context.tokens_per_microbatch)?.concat(),
+            None => worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?.concat(),
         };
         let mut rest = flat.as_slice();
         for (row, pair) in rows.into_iter().zip(sequences.chunks(2)) {
@@ -166,21 +166,21 @@ impl Lesson for Dpo {
         Ok((!known).then(|| Tensor::from_slice(&flat)))
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let sampled = self.online && context.source.traits().sampled;
-        let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let sampled = self.online && worker.source.traits().sampled;
+        let temperature = if sampled { worker.sampling.scoring_temperature() } else { 1.0 };
         let taken = match &self.flow {
-            Some(flow) => flow.taken(context, step, metrics)?,
-            None if self.online => self.fresh(context, step, metrics)?,
-            None => self.offline(context, step, metrics)?,
+            Some(flow) => flow.taken(worker, step, metrics)?,
+            None if self.online => self.fresh(worker, step, metrics)?,
+            None => self.offline(worker, step, metrics)?,
         };
         let Taken { mut items, rows, groups, sampled_tokens } = taken;
         if step == 1 && self.state.counts != Counts::default() {
             report_counts(&self.state.counts, metrics);
         }
         metrics.set("pairs", items.len() as f64);
-        self.refer(context, &mut items, &rows, temperature)?;
-        self.state.kl = self.baseline(context, &items, temperature)?;
+        self.refer(worker, &mut items, &rows, temperature)?;
+        self.state.kl = self.baseline(worker, &items, temperature)?;
         if self.loss.unpaired() {
             metrics.set("kl", self.state.kl);
         }
@@ -205,10 +205,10 @@ impl Lesson for Dpo {
         pass.by_scores(self, &[], Self::loss)
     }
 
-    fn finish(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<()> {
-        context.refresh_reference(&self.reference, step);
+    fn finish(&mut self, worker: &mut Worker, step: usize, metrics: &Metrics) -> Result<()> {
+        worker.refresh_reference(&self.reference, step);
         if self.flow.is_some() {
-            context.policy.model.turn_to(WRITER)?;
+            worker.policy.model.turn_to(WRITER)?;
         }
         if let (Some(chosen), Some(rejected)) =
             (metrics.get("rewards/chosen"), metrics.get("rewards/rejected"))

@@ -11,7 +11,7 @@ mod steps;
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
 use super::selection::selected;
-use super::{Batch, Context, Lesson, Pass, Update, figures};
+use super::{Batch, Lesson, Pass, Update, Worker, figures};
 use crate::advantage::{Outcome, zero_variance};
 use crate::data::order;
 use crate::error::{Error, Result};
@@ -26,19 +26,19 @@ use tch::Tensor;
 
 impl Grpo {
     /// Samples the step's groups, without those that teach nothing where the recipe says so.
-    fn groups(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let prompts = self.asked(context, step, 0, metrics)?;
-        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+    fn groups(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let prompts = self.asked(worker, step, 0, metrics)?;
+        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         self.note(&groups)?;
         figures::describe(&groups, metrics);
-        context.alarms.watch(&groups, context.rewards.weights(), step, metrics);
-        if let Some(by) = &context.by {
+        worker.alarms.watch(&groups, worker.rewards.weights(), step, metrics);
+        if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }
         if self.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
-        let weights: Vec<(String, f64)> = weights(context);
+        let weights: Vec<(String, f64)> = weights(worker);
         groups.retain(|group| self.teaches(group, &weights));
         let mut attempts = 0;
         while self.zero_variance == ZeroVariance::Resample
@@ -47,9 +47,9 @@ impl Grpo {
         {
             attempts += 1;
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
-            let mut spare = self.asked(context, step, attempts, metrics)?;
+            let mut spare = self.asked(worker, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
-            let sampled = context.roll_out(&spare, step, attempts, metrics)?;
+            let sampled = worker.roll_out(&spare, step, attempts, metrics)?;
             self.note(&sampled)?;
             groups.extend(sampled.into_iter().filter(|group| self.teaches(group, &weights)));
         }
@@ -108,7 +108,7 @@ impl Grpo {
     /// The reference's log-probabilities of each rollout, those of all groups in order; none where nothing asks for them.
     fn references(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         groups: &[Group],
         temperature: f64,
     ) -> Result<Vec<Option<Vec<f32>>>> {
@@ -121,7 +121,7 @@ impl Grpo {
             group.rollouts.iter().map(of).collect::<Vec<_>>()
         };
         let sequences: Vec<Sequence> = groups.iter().flat_map(sequences).collect();
-        Ok(context.reference_logprobs(&sequences, temperature)?.into_iter().map(Some).collect())
+        Ok(worker.reference_logprobs(&sequences, temperature)?.into_iter().map(Some).collect())
     }
 
     /// What each group's rollouts came to, their divergence from the reference taken off where it is part of the reward.
@@ -174,8 +174,8 @@ impl Grpo {
 }
 
 /// The rewards' names and weights.
-fn weights(context: &Context) -> Vec<(String, f64)> {
-    context.rewards.weights().map(|(name, weight)| (name.to_owned(), weight)).collect()
+fn weights(worker: &Worker) -> Vec<(String, f64)> {
+    worker.rewards.weights().map(|(name, weight)| (name.to_owned(), weight)).collect()
 }
 
 /// One rollout with its credit.
@@ -212,23 +212,23 @@ impl Item {
 impl Lesson for Grpo {
     type Item = Item;
 
-    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, _worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         self.warn();
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let groups = self.groups(context, step, metrics)?;
-        let temperature = context.sampling.scoring_temperature();
-        let references = self.references(context, &groups, temperature)?;
-        let outcomes = self.outcomes(&groups, &references, &weights(context));
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let groups = self.groups(worker, step, metrics)?;
+        let temperature = worker.sampling.scoring_temperature();
+        let references = self.references(worker, &groups, temperature)?;
+        let outcomes = self.outcomes(&groups, &references, &weights(worker));
         let advantages = self.advantages(&groups, &outcomes)?;
         let mut references = references.into_iter();
         let mut items = Vec::new();
         let mut credited = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.into_iter().zip(advantages).enumerate() {
             let by_token = self.by_token(&group, &advantages, metrics)?;
-            let kept = selected(&context.select, &group, metrics);
+            let kept = selected(&worker.select, &group, metrics);
             for (i, (rollout, ref_logprobs)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.truncated == Truncated::Mask && rollout.truncated();
                 items.push(Item {
@@ -247,7 +247,7 @@ impl Lesson for Grpo {
         }
         let sampled_tokens = items.iter().map(Item::length).sum();
         let updates =
-            self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
+            self.updates(&items, worker.sampling.max_new_tokens, seed::derive(&[worker.seed, step as u64]));
         Ok(Batch { items, updates, groups: credited, sampled_tokens, temperature })
     }
 
@@ -267,8 +267,8 @@ impl Lesson for Grpo {
         self.restore(position)
     }
 
-    fn finish(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<()> {
-        context.refresh_reference(&self.reference, step);
+    fn finish(&mut self, worker: &mut Worker, step: usize, _: &Metrics) -> Result<()> {
+        worker.refresh_reference(&self.reference, step);
         Ok(())
     }
 }

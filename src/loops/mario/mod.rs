@@ -8,7 +8,7 @@ mod section;
 pub use pool::{Entry, Pool};
 pub use section::Mario;
 
-use super::{Batch, Context, Lesson, Pass, Update, figures};
+use super::{Batch, Lesson, Pass, Update, Worker, figures};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -30,17 +30,17 @@ pub struct Item {
 
 impl Mario {
     /// The completions that `step` brings into the pool: the first ones, or those of an exploration.
-    fn explore(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let mut prompts = self.asked(context, step);
+    fn explore(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let mut prompts = self.asked(worker, step);
         if step > 1 {
             let names: Vec<&str> = self.pool.names.iter().map(String::as_str).collect();
-            let control = context.policy.tokenizer.encode(&self.best(names))?;
+            let control = worker.policy.tokenizer.encode(&self.best(names))?;
             prompts.iter_mut().for_each(|prompt| prompt.tokens.extend(&control));
         }
-        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
         if step == 1 && self.rows {
-            for (group, own) in groups.iter_mut().zip(own_completions(context, &prompts)?) {
+            for (group, own) in groups.iter_mut().zip(own_completions(worker, &prompts)?) {
                 group.rollouts.splice(0..0, own.map_or_else(Vec::new, |own| own.rollouts));
             }
         }
@@ -48,13 +48,13 @@ impl Mario {
     }
 
     /// The questions of an exploration; the first asks all.
-    fn asked(&self, context: &Context, step: usize) -> Vec<Prompted> {
-        let all = &context.questions.all;
+    fn asked(&self, worker: &Worker, step: usize) -> Vec<Prompted> {
+        let all = &worker.questions.all;
         let count = self.sample_questions.unwrap_or(all.len()).min(all.len());
         if step == 1 {
             return all.clone();
         }
-        let seed = seed::derive(&[context.seed, seed::of_text("explore")]);
+        let seed = seed::derive(&[worker.seed, seed::of_text("explore")]);
         let mut picked = order::of_step(all.len(), count, step / self.sample_every - 1, Some(seed));
         picked.sort_unstable();
         picked.dedup();
@@ -78,24 +78,24 @@ impl Mario {
     }
 
     /// The entries that `step` learns from: the pool in an order of its own after each exploration.
-    fn drawn(&self, context: &Context, step: usize) -> Vec<usize> {
+    fn drawn(&self, worker: &Worker, step: usize) -> Vec<usize> {
         let phase = (step - 1) / self.sample_every;
-        let seed = seed::derive(&[context.seed, seed::of_text("pool"), phase as u64]);
+        let seed = seed::derive(&[worker.seed, seed::of_text("pool"), phase as u64]);
         let within = (step - 1) % self.sample_every;
-        order::of_step(self.pool.entries.len(), context.questions.per_step(), within, Some(seed))
+        order::of_step(self.pool.entries.len(), worker.questions.per_step(), within, Some(seed))
     }
 
-    fn items(&self, context: &mut Context, drawn: &[usize]) -> Result<Vec<Item>> {
+    fn items(&self, worker: &mut Worker, drawn: &[usize]) -> Result<Vec<Item>> {
         let (mut sequences, mut bare) = (Vec::new(), Vec::new());
         for &index in drawn {
             let entry = &self.pool.entries[index];
-            let prompt = &context.questions.all[entry.question].tokens;
-            let control = context.policy.tokenizer.encode(&self.control(self.pool.quantiles(index)))?;
+            let prompt = &worker.questions.all[entry.question].tokens;
+            let control = worker.policy.tokenizer.encode(&self.control(self.pool.quantiles(index)))?;
             sequences.push(Sequence::new(&[prompt.as_slice(), &control].concat(), &entry.tokens));
             bare.push(Sequence::new(prompt, &entry.tokens));
         }
         let references =
-            if self.needs_reference() { Some(context.reference_logprobs(&bare, 1.0)?) } else { None };
+            if self.needs_reference() { Some(worker.reference_logprobs(&bare, 1.0)?) } else { None };
         let mut references = references.into_iter().flatten();
         Ok(sequences.into_iter().map(|sequence| Item { sequence, ref_logprobs: references.next() }).collect())
     }
@@ -111,7 +111,7 @@ impl Mario {
 }
 
 /// The rows' completions as scored groups, for the rows that have one.
-fn own_completions(context: &mut Context, prompts: &[Prompted]) -> Result<Vec<Option<Group>>> {
+fn own_completions(worker: &mut Worker, prompts: &[Prompted]) -> Result<Vec<Option<Group>>> {
     let with_own = |prompted: &Prompted| {
         let mut example = (*prompted.example).clone();
         if example.completions.is_empty() {
@@ -122,24 +122,24 @@ fn own_completions(context: &mut Context, prompts: &[Prompted]) -> Result<Vec<Op
     };
     let rows: Vec<Option<Prompted>> = prompts.iter().map(with_own).collect();
     let there: Vec<Prompted> = rows.iter().flatten().cloned().collect();
-    let (sampling, format, budget) = (&context.sampling, &context.format, context.tokens_per_microbatch);
-    let mut groups = dataset::read(&context.policy, &there, sampling, format, budget)?;
-    context.score(&mut groups)?;
+    let (sampling, format, budget) = (&worker.sampling, &worker.format, worker.tokens_per_microbatch);
+    let mut groups = dataset::read(&worker.policy, &there, sampling, format, budget)?;
+    worker.score(&mut groups)?;
     let mut groups = groups.into_iter();
     Ok(rows.iter().map(|row| row.as_ref().and_then(|_| groups.next())).collect())
 }
 
 /// Places of the questions by the ids of their examples.
-fn places(context: &Context) -> HashMap<&str, usize> {
-    context.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
+fn places(worker: &Worker) -> HashMap<&str, usize> {
+    worker.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
 }
 
 impl Lesson for Mario {
     type Item = Item;
 
-    fn resume(&mut self, context: &Context, traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
-        self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
-        let places = places(context);
+    fn resume(&mut self, worker: &Worker, traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+        self.pool.names = worker.rewards.weights().map(|(name, _)| name.to_string()).collect();
+        let places = places(worker);
         let entry = |trace: &Trace| {
             trace.predicted.as_ref()?;
             Some(Entry {
@@ -158,12 +158,12 @@ impl Lesson for Mario {
         self.take(entries)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
         let mut groups = Vec::new();
         if (step - 1).is_multiple_of(self.sample_every) {
-            self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
-            groups = self.explore(context, step, metrics)?;
-            let places = places(context);
+            self.pool.names = worker.rewards.weights().map(|(name, _)| name.to_string()).collect();
+            groups = self.explore(worker, step, metrics)?;
+            let places = places(worker);
             let of_group = |group: &Group| {
                 let question = places[group.example.id.as_str()];
                 let entry = |rollout: &crate::rollout::Rollout| {
@@ -176,9 +176,9 @@ impl Lesson for Mario {
             let entries = groups.iter().flat_map(of_group).collect();
             self.take(entries)?;
         }
-        let drawn = self.drawn(context, step);
+        let drawn = self.drawn(worker, step);
         self.report(&drawn, step, metrics);
-        let items = self.items(context, &drawn)?;
+        let items = self.items(worker, &drawn)?;
         let tokens: usize = items.iter().map(|item| item.sequence.learned()).sum();
         let updates = vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }];
         let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();

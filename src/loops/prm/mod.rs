@@ -10,7 +10,7 @@ mod traces;
 pub use item::Item;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::{Batch, Lesson, Pass, Update, Worker};
 use crate::data::row::{Problems, named};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
@@ -226,12 +226,12 @@ fn two_classes(items: &[Item]) -> Result<()> {
 impl Lesson for Prm {
     type Item = Item;
 
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
-        for row in &context.questions.all {
+        for row in &worker.questions.all {
             let id = row.example.id.as_str();
-            let item = match self.item(&context.policy, row, &context.format, &mut seen)? {
+            let item = match self.item(&worker.policy, row, &worker.format, &mut seen)? {
                 Made::Item(item) => item,
                 Made::Cut(item) => {
                     cut.push(id);
@@ -273,8 +273,8 @@ impl Lesson for Prm {
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let rows = context.questions.of_step(step);
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+        let rows = worker.questions.of_step(step);
         let items: Vec<Item> =
             rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
         if step == 1 {

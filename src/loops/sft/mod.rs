@@ -2,7 +2,7 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Lesson, Pass, candidate, imitation};
+use super::{Batch, Lesson, Pass, Worker, candidate, imitation};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -62,7 +62,7 @@ impl Sft {
     ///
     /// # Errors
     /// [`Error::Data`] if the row has no completion.
-    pub fn sequence(&self, context: &Context, row: &Prompted) -> Result<Option<Sequence>> {
+    pub fn sequence(&self, worker: &Worker, row: &Prompted) -> Result<Option<Sequence>> {
         let text = row.example.completion.as_deref().ok_or_else(|| {
             Error::Data(format!(
                 "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`, \
@@ -70,13 +70,13 @@ impl Sft {
                 row.example.id
             ))
         })?;
-        self.learning(context, row, text)
+        self.learning(worker, row, text)
     }
 
     /// The same with another completion; none if it is too long.
-    fn learning(&self, context: &Context, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
-        let sequence = Sequence::new(&row.tokens, &context.policy.completion(text)?);
-        let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
+    fn learning(&self, worker: &Worker, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
+        let sequence = Sequence::new(&row.tokens, &worker.policy.completion(text)?);
+        let limit = self.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
         Ok((sequence.tokens.len() <= limit).then_some(sequence))
     }
 }
@@ -84,15 +84,10 @@ impl Sft {
 impl Lesson for Sft {
     type Item = Sequence;
 
-    fn batch(
-        &mut self,
-        context: &mut Context,
-        step: usize,
-        metrics: &mut Metrics,
-    ) -> Result<Batch<Sequence>> {
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch<Sequence>> {
         let (mut items, mut rows) = (Vec::new(), Vec::new());
-        for row in context.questions.of_step(step) {
-            let sequence = self.sequence(context, &row)?;
+        for row in worker.questions.of_step(step) {
+            let sequence = self.sequence(worker, &row)?;
             metrics.add("rows_too_long", f64::from(u8::from(sequence.is_none())), 1.0);
             if let Some(sequence) = sequence {
                 items.push(sequence);
@@ -100,9 +95,9 @@ impl Lesson for Sft {
             }
         }
         if let Some(reduce) = &self.reduce {
-            let texts = reduce::shortened(reduce, context, &rows, step, metrics)?;
+            let texts = reduce::shortened(reduce, worker, &rows, step, metrics)?;
             for ((whole, row), text) in items.iter_mut().zip(&rows).zip(texts) {
-                let shorter = self.learning(context, row, &text)?.unwrap_or_else(|| whole.clone());
+                let shorter = self.learning(worker, row, &text)?.unwrap_or_else(|| whole.clone());
                 let (kept, all) = (shorter.learned() as f64, whole.learned() as f64);
                 metrics.add("select/tokens_kept", kept / all, all);
                 *whole = shorter;
@@ -115,8 +110,8 @@ impl Lesson for Sft {
         std::slice::from_ref(item)
     }
 
-    fn begins_anew(&self, context: &Context, step: usize) -> bool {
-        let new_pass = step > 1 && (step - 1).is_multiple_of(context.questions.steps_per_epoch());
+    fn begins_anew(&self, worker: &Worker, step: usize) -> bool {
+        let new_pass = step > 1 && (step - 1).is_multiple_of(worker.questions.steps_per_epoch());
         new_pass && self.reduce.as_ref().is_some_and(|reduce| reduce.fresh_optimizer)
     }
 

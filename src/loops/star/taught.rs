@@ -3,7 +3,7 @@
 use crate::data::order;
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::loops::{Batch, Context, Lesson, Pass, imitation};
+use crate::loops::{Batch, Lesson, Pass, Worker, imitation};
 use crate::model::{Scored, Sequence};
 use tch::Tensor;
 
@@ -23,7 +23,7 @@ pub struct Taught {
 impl Lesson for Taught {
     type Item = Sequence;
 
-    fn batch(&mut self, _: &mut Context, step: usize, _: &mut Metrics) -> Result<Batch<Sequence>> {
+    fn batch(&mut self, _: &mut Worker, step: usize, _: &mut Metrics) -> Result<Batch<Sequence>> {
         let indices =
             order::of_step(self.sequences.len(), self.per_step, step - self.before - 1, Some(self.seed));
         let items: Vec<Sequence> = indices.into_iter().map(|index| self.sequences[index].clone()).collect();
