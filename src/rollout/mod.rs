@@ -177,7 +177,7 @@ impl Rollout {
     pub fn continued(&self, kept: usize, tail: Completion, tokenizer: &Tokenizer, format: &Format) -> Self {
         let tokens = [&self.tokens[..kept], &tail.tokens].concat();
         let logprobs = [&self.logprobs[..kept], &tail.logprobs].concat();
-        Self::of(Completion { tokens, logprobs, stop: tail.stop }, tokenizer, format)
+        Self::of(Completion { tokens, logprobs, ..tail }, tokenizer, format)
     }
 
     /// A completion that was not sampled token by token from the policy: its text is tokenised here, and there are no
