@@ -3,7 +3,7 @@
 use super::Flow;
 use super::flow::{JUDGE, WRITER};
 use crate::data::Tokenizer;
-use crate::engine::{Completion, Request, Sampling, StopReason};
+use crate::engine::{Request, Sampling, StopReason};
 use crate::error::Result;
 use crate::loops::Worker;
 use crate::model::Sequence;
@@ -74,8 +74,7 @@ impl Chain {
     /// As a rollout.
     pub fn rollout(&self, tokenizer: &Tokenizer, format: &Format) -> Rollout {
         let stop = self.stop.clone().unwrap_or(StopReason::Length);
-        let (tokens, logprobs) = (self.tokens.clone(), self.logprobs.clone());
-        Rollout::of(Completion { tokens, logprobs, stop }, tokenizer, format)
+        Rollout::decoded(self.tokens.clone(), self.logprobs.clone(), stop, tokenizer, format)
     }
 }
 
