@@ -2,11 +2,11 @@
 
 use super::{Batch, Context, Item};
 use crate::data::{Data, Dataset, Hub};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::model::{Model, Scored};
-use crate::policy::PolicyConfig;
+use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Kind, Prompted, Trace};
 use crate::section::Misfit;
@@ -30,15 +30,6 @@ pub trait Section: Debug + Send + Sync + 'static {
 
     /// Makes the method. The stage's rows are read and the policy is not: users err in their data.
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>>;
-}
-
-/// What a section that still refuses by an error says.
-pub(super) fn refused(result: Result<()>) -> Vec<Misfit> {
-    match result {
-        Ok(()) => vec![],
-        Err(Error::Recipe(text)) => vec![Misfit::new("", text, "")],
-        Err(other) => vec![Misfit::new("", other.to_string(), "")],
-    }
 }
 
 /// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and
@@ -95,8 +86,8 @@ pub struct Output<'a> {
     pub scored: &'a Scored<'a>,
     /// What the sum of the losses of the whole update, over all its micro-batches and ranks, is divided by.
     pub weight: f64,
-    /// Learned tokens of the whole update.
-    pub tokens: f64,
+    /// Learned tokens of the whole update, over all its micro-batches and ranks.
+    pub tokens: usize,
 }
 
 /// What a stage has to have for its method.
@@ -136,13 +127,26 @@ pub struct Needs {
     pub step: Option<String>,
 }
 
+impl ReferenceKind {
+    /// What `refresh` makes of it.
+    pub fn of(refresh: &Refresh) -> Self {
+        match refresh.every {
+            0 => ReferenceKind::Fixed,
+            _ if refresh.mix < 1.0 => ReferenceKind::Mixes,
+            _ => ReferenceKind::Follows,
+        }
+    }
+}
+
 /// What a reference policy does while the policy learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceKind {
     /// It stays as it was at the start.
     Fixed,
-    /// It follows the policy.
+    /// It becomes the policy from time to time.
     Follows,
+    /// It moves towards the policy from time to time, from f32 masters of its own.
+    Mixes,
 }
 
 /// What a method reads of `[select]`.
