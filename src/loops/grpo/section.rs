@@ -178,6 +178,7 @@ impl Grpo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::section::all_fit;
 
     #[test]
     fn the_estimator_follows_from_the_place() {
@@ -190,7 +191,7 @@ mod tests {
             ("kl.estimator = \"k2\"", "k2"),
         ] {
             let grpo = read(keys);
-            grpo.validate().unwrap();
+            assert_eq!(grpo.check(), []);
             // What is resolved says which one holds, and reads as it was.
             let resolved = toml::to_string(&grpo).unwrap();
             assert!(resolved.contains(&format!("estimator = \"{estimator}\"")), "{keys}: {resolved}");
@@ -201,7 +202,7 @@ mod tests {
         );
         for estimator in ["k2", "k3"] {
             let grpo = read(&format!("kl.place = \"reward\"\nkl.estimator = \"{estimator}\""));
-            let message = grpo.validate().unwrap_err().to_string();
+            let message = all_fit("loop.grpo", &grpo, grpo.check()).unwrap_err().to_string();
             let says = format!(
                 "loop.grpo.kl.estimator = \"{estimator}\": in the reward it pushes away from the reference"
             );
