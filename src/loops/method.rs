@@ -1,6 +1,7 @@
 //! A training method: the section that says how, and the object that does it.
 
 use super::{Batch, Context, Item};
+use crate::data::Prompted;
 use crate::data::{Data, Dataset, Hub};
 use crate::error::Result;
 use crate::eval::{Eval, Report};
@@ -8,7 +9,7 @@ use crate::log::Metrics;
 use crate::model::{Model, Scored};
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
-use crate::rollout::{Kind, Prompted, Trace};
+use crate::rollout::{Trace, Traits};
 use crate::section::Misfit;
 use crate::select::Select;
 use serde_json::Value;
@@ -182,8 +183,8 @@ pub struct StageView<'a> {
     pub data: &'a Data,
     /// `[policy]`.
     pub policy: &'a PolicyConfig,
-    /// `[rollout]`.
-    pub rollout: &'a Kind,
+    /// What the completions of `[rollout]` are like.
+    pub rollout: Traits<'a>,
     /// `[reward]`: the names.
     pub rewards: Vec<&'a str>,
     /// `[select]`.

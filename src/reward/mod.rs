@@ -30,6 +30,7 @@ mod registry;
 pub mod repetition;
 mod right;
 pub mod rouge;
+mod scoring;
 mod weighted;
 
 pub(crate) use answer::plain;
@@ -38,6 +39,7 @@ pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
+pub use scoring::Scoring;
 use weighted::{Beside, Weighted};
 
 /// Scores the rollouts of a group.

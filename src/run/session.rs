@@ -204,7 +204,7 @@ impl Session {
                     policy: &context.policy,
                     sampling: &context.sampling,
                     format: &context.format,
-                    rollout: &context.rollout,
+                    search: context.source.search(),
                     rewards: &mut context.rewards,
                     budget: context.tokens_per_microbatch,
                 },

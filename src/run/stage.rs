@@ -1,19 +1,17 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
 use crate::data::hub::Hub;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Questions, Split};
 use crate::error::{Error, Result};
-use crate::loops::{Alarms, Context, Method, Questions, ReferenceKind, Setup, Steps};
+use crate::loops::{Context, Method, ReferenceKind, Setup, Steps};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
-use crate::ranks::Single;
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 const ADAPTER: &str = "adapter";
 const REFERENCE: &str = "reference";
@@ -64,7 +62,7 @@ impl Opened {
         let train = needs.rows.then_some(setup.rows);
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        let resources = stage.rollout.needs()?;
+        let source = stage.rollout.build()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -82,8 +80,8 @@ impl Opened {
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
-                &policy,
-                data.max_prompt_tokens,
+                &policy.tokenizer,
+                data.max_prompt_tokens.unwrap_or(policy.context() - 1),
                 data.prompts_per_step,
                 data.shuffle,
                 seed::derive(&[stage_seed, seed::of_text("order")]),
@@ -103,27 +101,17 @@ impl Opened {
             .map(|kind| Reference::of(&policy, layout.reference, kind != ReferenceKind::Fixed));
         let context = Context {
             name: name.to_string(),
-            ranks: Arc::new(Single),
-            policy,
             reference,
-            questions,
-            rewards,
-            rollout: stage.rollout.clone(),
-            needs: resources,
+            source,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
-            format: data.format.clone(),
             seed: stage_seed,
             steps,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
-            alarms: Alarms::default(),
             by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),
             held_out,
-            loop_round: None,
             origin: Box::new(origin),
-            traces: Default::default(),
-            progress: Box::new(|_| {}),
-            doing: Box::new(|_| {}),
+            ..Context::new(policy, questions, rewards, data.format.clone())
         };
         let (name, state) = (name.to_string(), Value::Null);
         let opened = Self { name, round, stage, context, steps, tokens: 0, state, without_optimizer: None };

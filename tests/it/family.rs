@@ -2,11 +2,12 @@
 
 use crate::program::{Program, number, rows as text};
 use crate::recipes::Tiny;
-use rationale::data::{Data, Hub, Split};
+use rationale::data::{Data, Hub, Questions, Split};
 use rationale::log::Metrics;
-use rationale::loops::{Context, Questions, sft};
+use rationale::loops::{Context, sft};
 use rationale::policy::Policy;
 use rationale::reward::{Registry, Rewards};
+use rationale::rollout::group::GroupRollout;
 use rationale::select::reduce::Reduce;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -131,30 +132,11 @@ fn verbose_rows(count: usize) -> Vec<Value> {
 fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
     let policy = Policy::load(model, tch::Kind::Float, tch::Device::Cpu, 8).unwrap();
     let dataset = data.load(Split::Train, &Hub::from_env(), 0).unwrap();
-    Context {
-        name: String::new(),
-        ranks: std::sync::Arc::new(rationale::ranks::Single),
-        held_out: vec![],
-        loop_round: None,
-        origin: Box::new(|| panic!("it stays")),
-        traces: Default::default(),
-        doing: Box::new(|_| {}),
-        questions: Questions::new(&dataset, &policy, None, data.prompts_per_step, true, 0).unwrap(),
-        policy,
-        reference: None,
-        rewards: Rewards::build(&toml::Table::new(), &Registry::default(), &data.format).unwrap(),
-        rollout: Default::default(),
-        needs: Default::default(),
-        select: Default::default(),
-        sampling: Default::default(),
-        format: data.format.clone(),
-        seed: 0,
-        steps,
-        tokens_per_microbatch: 4096,
-        alarms: Default::default(),
-        by: None,
-        progress: Box::new(|_| {}),
-    }
+    let limit = policy.context() - 1;
+    let questions =
+        Questions::new(&dataset, &policy.tokenizer, limit, data.prompts_per_step, true, 0).unwrap();
+    let rewards = Rewards::build(&toml::Table::new(), &Registry::default(), &data.format).unwrap();
+    Context { steps, ..Context::new(policy, questions, rewards, data.format.clone()) }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 pub mod follow_up;
 
+use super::selection::selected;
 use super::{
-    Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, without_credit,
+    Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, figures, without_credit,
 };
 use crate::error::Result;
 use crate::log::Metrics;
@@ -40,15 +41,15 @@ impl Collect {
         // A step that begins the next pass over the questions may come to one twice, with the same seeds.
         let mut seen = HashSet::new();
         prompts.retain(|prompted| seen.insert(prompted.example.index));
-        let mut groups = context.groups(&prompts, step, 0, metrics)?;
-        Context::describe(&groups, metrics);
+        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        figures::describe(&groups, metrics);
         let (mut judged, mut pairs) = (Vec::new(), Vec::new());
         if let Some(follow_up) = &self.follow_up {
             judged = follow_up.judge(context, &mut groups, metrics)?;
             pairs = follow_up.pairs(&groups, &judged, context.seed, step, metrics);
         }
         for (at, group) in groups.iter_mut().enumerate() {
-            let mut kept = context.selected(group, metrics);
+            let mut kept = selected(&context.select, group, metrics);
             if let Some(follow_up) = &self.follow_up {
                 let passed = follow_up.kept(group, &judged[at]);
                 kept.retain(|rollout| passed.contains(rollout));

@@ -2,7 +2,8 @@
 
 use super::Flow;
 use super::flow::{JUDGE, WRITER};
-use crate::engine::{Request, Sampling, StopReason};
+use crate::data::Tokenizer;
+use crate::engine::{Completion, Request, Sampling, StopReason};
 use crate::error::Result;
 use crate::loops::Context;
 use crate::model::Sequence;
@@ -70,10 +71,11 @@ impl Chain {
         }
     }
 
-    /// As a rollout of this text.
-    pub fn rollout(&self, text: String, format: &Format) -> Rollout {
+    /// As a rollout.
+    pub fn rollout(&self, tokenizer: &Tokenizer, format: &Format) -> Rollout {
         let stop = self.stop.clone().unwrap_or(StopReason::Length);
-        Rollout::new(self.tokens.clone(), text, self.logprobs.clone(), stop, format)
+        let (tokens, logprobs) = (self.tokens.clone(), self.logprobs.clone());
+        Rollout::of(Completion { tokens, logprobs, stop }, tokenizer, format)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Taken, chain::Chain, chain::Node, item::item};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Context, Item, without_credit};
+use crate::loops::{Context, Item, figures, without_credit};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::reward::answer;
@@ -112,7 +112,7 @@ impl Flow {
         }
         metrics.set("pairs/built", taken.items.len() as f64);
         counts.iter().for_each(|(name, count)| metrics.set(&format!("pairs/{name}"), *count as f64));
-        Context::describe(&groups, metrics);
+        figures::describe(&groups, metrics);
         taken.groups = without_credit(groups);
         Ok(taken)
     }
@@ -197,8 +197,7 @@ fn first(chains: &[Chain], prompts: &[Prompted], context: &Context, metrics: &mu
 }
 
 fn rollout(chain: &Chain, prompted: &Prompted, context: &Context) -> Rollout {
-    let text = context.policy.tokenizer.decode(&chain.tokens);
-    let rollout = chain.rollout(text, &context.format);
+    let rollout = chain.rollout(&context.policy.tokenizer, &context.format);
     let right = answer::correct(&prompted.example, &rollout);
     Rollout { reward: f64::from(u8::from(right == Some(true))), ..rollout }
 }

@@ -20,7 +20,7 @@ pub use source::Counts;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView,
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, figures,
     without_credit,
 };
 use crate::error::{Error, Result};
@@ -74,8 +74,8 @@ impl DpoMethod {
     /// Rolls out the step's questions and pairs what comes back.
     fn fresh(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let prompts = context.questions.of_step(step);
-        let groups = context.groups(&prompts, step, 0, metrics)?;
-        Context::describe(&groups, metrics);
+        let groups = context.roll_out(&prompts, step, 0, metrics)?;
+        figures::describe(&groups, metrics);
         let (feedback, counts) = self.dpo.feedback(&groups, &context.select);
         report_counts(&counts, metrics);
         let mut taken = Taken::default();
@@ -163,7 +163,7 @@ impl Section for Dpo {
         if !self.online {
             return vec![];
         }
-        let single = stage.rollout.group_size() == Some(1) && !self.loss.unpaired();
+        let single = stage.rollout.size == Some(1) && !self.loss.unpaired();
         let margins = stage.select.pairs.kind == pairs::Kind::ScoreMargin && stage.rewards.is_empty();
         let all = [
             single.then(|| {
@@ -240,7 +240,7 @@ impl Method for DpoMethod {
     }
 
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let sampled = self.dpo.online && context.rollout.sampled();
+        let sampled = self.dpo.online && context.source.traits().sampled;
         let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
         let taken = match &self.dpo.flow {
             Some(flow) => flow.taken(context, step, metrics)?,

@@ -22,7 +22,7 @@ impl GrpoMethod {
         match &self.grpo.curriculum {
             Some(curriculum) => self.chosen(curriculum, context, step, attempt, metrics),
             None if attempt == 0 => Ok(context.questions.of_step(step)),
-            None => Ok(context.questions.spare(step, attempt)),
+            None => Ok(context.questions.resample(step, attempt)),
         }
     }
 
@@ -35,7 +35,7 @@ impl GrpoMethod {
         metrics: &mut Metrics,
     ) -> Result<Vec<Prompted>> {
         let (questions, count) = (&context.questions, context.questions.per_step());
-        let order = questions.in_some_order(step, attempt);
+        let order = questions.shuffled(step, attempt);
         let draw = [context.seed, seed::of_text("curriculum"), step as u64, attempt as u64];
         let index = |at: usize| questions.all[at].example.index;
         let chance =

@@ -32,21 +32,21 @@ impl Section for Grpo {
                     "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
                 )
             }),
-            stage.rollout.group_size().is_none().then(|| {
+            stage.rollout.size.is_none().then(|| {
                 Misfit::new(
                     "loop.grpo",
                     "it learns from the policy's own samples, and [rollout.dataset] reads others'",
                     "use [rollout.group]",
                 )
             }),
-            (stage.rollout.group_size() == Some(1) && compares).then(|| {
+            (stage.rollout.size == Some(1) && compares).then(|| {
                 Misfit::new(
                     "rollout.group.size",
                     "a group of one has no baseline to be compared with",
                     "use at least 2, or loop.grpo.advantage.baseline = \"none\"",
                 )
             }),
-            (self.step_rewards.is_some() && !matches!(stage.rollout, Kind::Prefix(_))).then(|| {
+            (self.step_rewards.is_some() && !stage.rollout.values_steps).then(|| {
                 Misfit::new(
                     "loop.grpo.step_rewards",
                     "nothing says what the steps are worth",
@@ -90,7 +90,7 @@ impl Method for GrpoMethod {
         let mut credited = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
             let by_token = self.grpo.by_token(group, &advantages, metrics)?;
-            let kept = context.selected(&sampled[number], metrics);
+            let kept = selected(&context.select, &sampled[number], metrics);
             for (i, (rollout, reference)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.grpo.truncated == Truncated::Mask && rollout.truncated();
                 let alike = || vec![advantages[i] as f32; rollout.tokens.len()];

@@ -14,8 +14,10 @@ mod tests;
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
+use super::selection::selected;
 use super::{
     Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update,
+    figures,
 };
 use crate::advantage::{Advantage, Baseline, Outcome, Scale, Whiten};
 use crate::data::order;
@@ -25,7 +27,7 @@ use crate::loss::policy::{PolicyLoss, PolicyTokens};
 use crate::model::Sequence;
 use crate::ranks::{Ranks, gathered};
 use crate::reward::column;
-use crate::rollout::{Group, Kind, Rollout, Trace};
+use crate::rollout::{Group, Rollout, Trace};
 use crate::section::Misfit;
 use crate::seed;
 use crate::select::curriculum::Recent;
@@ -44,10 +46,13 @@ impl GrpoMethod {
     /// Samples the step's groups, without those that are not trained on where the recipe says so.
     fn groups(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let prompts = self.asked(context, step, 0, metrics)?;
-        let mut groups = context.groups(&prompts, step, 0, metrics)?;
+        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
         self.note(&groups)?;
-        Context::describe(&groups, metrics);
-        context.watch(&groups, step, metrics);
+        figures::describe(&groups, metrics);
+        context.alarms.watch(&groups, context.rewards.weights(), step, metrics);
+        if let Some(by) = &context.by {
+            figures::by_class(&groups, by, metrics);
+        }
         if self.grpo.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
@@ -62,7 +67,7 @@ impl GrpoMethod {
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
             let mut spare = self.asked(context, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
-            let sampled = context.groups(&spare, step, attempts, metrics)?;
+            let sampled = context.roll_out(&spare, step, attempts, metrics)?;
             self.note(&sampled)?;
             groups.extend(sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)));
         }

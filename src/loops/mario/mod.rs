@@ -10,7 +10,7 @@ pub use section::Mario;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView,
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, figures,
     without_credit,
 };
 use crate::data::order;
@@ -42,8 +42,8 @@ impl MarioMethod {
             let control = context.policy.tokenizer.encode(&self.mario.best(names))?;
             prompts.iter_mut().for_each(|prompt| prompt.tokens.extend(&control));
         }
-        let mut groups = context.groups(&prompts, step, 0, metrics)?;
-        Context::describe(&groups, metrics);
+        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        figures::describe(&groups, metrics);
         if step == 1 && self.mario.rows {
             for (group, own) in groups.iter_mut().zip(own_completions(context, &prompts)?) {
                 group.rollouts.splice(0..0, own.map_or_else(Vec::new, |own| own.rollouts));
@@ -147,7 +147,7 @@ impl Section for Mario {
 
     fn needs(&self, stage: &StageView) -> Needs {
         let tokens = stage.policy.sampling.max_new_tokens;
-        let step = stage.rollout.group_size().map(|size| {
+        let step = stage.rollout.size.map(|size| {
             format!(
                 "every {} steps {size} completion(s) of each question, of at most {tokens} tokens, join the pool; a step learns {} \
                  of it",
@@ -180,7 +180,7 @@ impl Section for Mario {
             "it samples the policy, and [rollout.dataset] reads others' completions",
             "use [rollout.group]; loop.mario.rows takes the rows' own completions into the pool",
         );
-        unknown.chain(stage.rollout.group_size().is_none().then_some(rows)).collect()
+        unknown.chain(stage.rollout.size.is_none().then_some(rows)).collect()
     }
 
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {

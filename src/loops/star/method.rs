@@ -5,6 +5,7 @@
 
 use super::rounds::{self, Measure};
 use super::{Attempts, Prompts, Star, Start};
+use crate::data::Prompted;
 use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
 use crate::log::{JsonLines, Metrics};
@@ -12,7 +13,7 @@ use crate::loops::{
     Batch, Context, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps,
 };
 use crate::model::Sequence;
-use crate::rollout::{Kind, Prompted, Trace};
+use crate::rollout::Trace;
 use crate::section::Misfit;
 use crate::seed;
 use serde::{Deserialize, Serialize};
@@ -50,9 +51,9 @@ impl Section for Star {
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         let filters = stage.select.correct || stage.select.min_reward.is_some();
-        let several = stage.rollout.group_size().is_some_and(|size| size > 1);
+        let several = stage.rollout.size.is_some_and(|size| size > 1);
         let all = [
-            stage.rollout.group_size().is_none().then(|| {
+            stage.rollout.size.is_none().then(|| {
                 Misfit::new(
                     "loop.star",
                     "it learns from the policy's own samples, and [rollout.dataset] reads others'",
@@ -146,8 +147,14 @@ impl Method for StarMethod {
     fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         let from = (&self.hub, self.run_seed);
         let all = &context.questions.all;
-        self.prompts =
-            Some(Prompts::load(&self.star, &context.rollout, &self.data, from, &context.policy, all)?);
+        self.prompts = Some(Prompts::load(
+            &self.star,
+            context.source.traits().hint,
+            &self.data,
+            from,
+            &context.policy,
+            all,
+        )?);
         context.loop_round = Some(0);
         Ok(None)
     }
@@ -253,10 +260,8 @@ impl StarMethod {
         let chunks: Vec<&[Prompted]> = asked.chunks(self.star.chunk).collect();
         let id = |question: &Prompted| question.example.id.clone();
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
-        let (size, hinting) = match &context.rollout {
-            Kind::Hint(hint) => (hint.size, true),
-            other => (other.group_size().unwrap_or(1), false),
-        };
+        let traits = context.source.traits();
+        let (size, hinting) = (traits.size.unwrap_or(1), traits.hint.is_some());
         let path = context.traces_of_round(round);
         let mut attempts = Attempts { traces: JsonLines::read_as(&path)? };
         let whole = attempts.whole(&ids, size, hinting, &context.select);

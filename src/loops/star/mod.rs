@@ -109,7 +109,7 @@ impl Star {
         metrics: &mut Metrics,
     ) -> Result<Vec<Trace>> {
         let (mut traces, mut failed) = (Vec::new(), Vec::new());
-        for group in context.groups(questions, round, 0, metrics)? {
+        for group in context.roll_out(questions, round, 0, metrics)? {
             let of_group = attempts::traces(&group, round, step, false);
             if !of_group.iter().any(|trace| attempts::solves(&context.select, trace)) {
                 failed.extend(prompts.hinted(&group.example).cloned());
@@ -117,7 +117,7 @@ impl Star {
             traces.extend(of_group);
         }
         if !failed.is_empty() {
-            for group in context.groups(&failed, round, 1, metrics)? {
+            for group in context.roll_out(&failed, round, 1, metrics)? {
                 traces.extend(attempts::traces(&group, round, step, true));
             }
         }
