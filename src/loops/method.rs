@@ -3,7 +3,7 @@
 use super::{Batch, Item, Worker};
 use crate::data::Prompted;
 use crate::data::{Data, Dataset, Hub};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::model::{Model, Scored};
@@ -31,15 +31,6 @@ pub trait Section: Debug + Send + Sync + 'static {
 
     /// Makes the method. The stage's rows are read and the policy is not: users err in their data.
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>>;
-}
-
-/// What a section that still refuses by an error says.
-pub(super) fn refused(result: Result<()>) -> Vec<Misfit> {
-    match result {
-        Ok(()) => vec![],
-        Err(Error::Recipe(text)) => vec![Misfit::new("", text, "")],
-        Err(other) => vec![Misfit::new("", other.to_string(), "")],
-    }
 }
 
 /// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and
