@@ -2,7 +2,7 @@
 //! `skip: why` where there is no GPU.
 
 use rationale::devices::Devices;
-use rationale::engine::{Decoder, Request, Sampling, Stops};
+use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
 use rationale::model::{Config, Grad, Model, Sequence};
 use rationale::optim::{AdamW, Optim};
 use tch::{Device, Kind, Tensor};

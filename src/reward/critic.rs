@@ -131,7 +131,7 @@ impl Judge {
         };
         let requests: Vec<Request> =
             asked.iter().map(|prompt| Request { prompt: prompt.clone(), seeds: seeds(prompt) }).collect();
-        let critiques = model.generate(&requests, &sampling, &mut |_| {})?.completions;
+        let critiques = model.sampler().generate(&requests, &sampling, &mut |_| {})?.completions;
         let behind = |(prompt, critique): (&Vec<u32>, &[u32])| {
             let before = section.reasoning(&model.tokenizer.decode(critique));
             model.after(prompt, &before, &section.yes)
@@ -246,8 +246,10 @@ mod tests {
         let prompt = critic.tokenizer.encode("q|>x\n").unwrap();
         let sampling = Sampling { temperature: 0.0, max_new_tokens: 6, ..Sampling::default() };
         let request = Request { prompt: prompt.clone(), seeds: vec![0] };
-        let written =
-            critic.generate(&[request], &sampling, &mut |_| {}).unwrap().completions[0][0].tokens.clone();
+        let written = critic.sampler().generate(&[request], &sampling, &mut |_| {}).unwrap().completions[0]
+            [0]
+        .tokens
+        .clone();
         let before = section().reasoning(&critic.tokenizer.decode(&written));
         let whole = critic.tokenizer.encode(&format!("{before}ok")).unwrap();
         let logprobs = critic.logprobs(&[Sequence::new(&prompt, &whole)], 1.0, 512).unwrap().remove(0);

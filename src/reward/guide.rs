@@ -67,7 +67,7 @@ impl Guiding {
         let requests: Vec<Request> = texts.iter().map(asked).collect::<crate::Result<_>>()?;
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };
-        let written = guide.generate(&requests, &greedy, &mut |_| {})?.completions;
+        let written = guide.sampler().generate(&requests, &greedy, &mut |_| {})?.completions;
         let text = |one: &Vec<crate::engine::Completion>| {
             guide.tokenizer.decode(&one[0].tokens).trim_end().to_string()
         };
@@ -136,7 +136,8 @@ mod tests {
         // What it writes behind "?ab\n", by hand, and log p of "cd" behind all of it.
         let greedy = Sampling { temperature: 0.0, max_new_tokens: 4, ..Sampling::default() };
         let prompt = guide.tokenizer.encode("?ab\n").unwrap();
-        let written = guide.generate(&[Request { prompt, seeds: vec![0] }], &greedy, &mut |_| {}).unwrap();
+        let written =
+            guide.sampler().generate(&[Request { prompt, seeds: vec![0] }], &greedy, &mut |_| {}).unwrap();
         let rationale = guide.tokenizer.decode(&written.completions[0][0].tokens);
         let before = format!("ab\n{}\n", rationale.trim_end());
         let sequence = policy.after(&group.prompt, &before, "cd").unwrap();

@@ -92,7 +92,7 @@ impl Reward for Reading {
             .collect::<anyhow::Result<_>>()?;
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };
-        let answers = reader.generate(&requests, &greedy, &mut |_| {})?.completions;
+        let answers = reader.sampler().generate(&requests, &greedy, &mut |_| {})?.completions;
         let mut scores = Vec::with_capacity(answers.len());
         for mut answer in answers {
             let said = answer.swap_remove(0);

@@ -204,7 +204,7 @@ pub fn continuations(
             seeds: cut.seeds.clone(),
         })
         .collect();
-    let generated = policy.generate(&requests, sampling, progress)?;
+    let generated = policy.sampler().generate(&requests, sampling, progress)?;
     let continued = cuts.iter().zip(generated.completions).map(|(cut, completions)| {
         let whole = completions.into_iter().map(|tail| {
             let tokens = [&cut.rollout.tokens[..cut.tokens], &tail.tokens].concat();

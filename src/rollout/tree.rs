@@ -156,7 +156,7 @@ pub fn grow(
 ) -> Result<(Vec<Group>, Statistics)> {
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
-    let mut decoder = policy.decoder();
+    let mut sampler = policy.sampler();
     for level in 0..=section.depth {
         let last = level == section.depth;
         let mut limits = if last { sampling.clone() } else { section.boundary().step(sampling) };
@@ -179,8 +179,8 @@ pub fn grow(
             break;
         }
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
-        decoder.keep(!last);
-        let generated = decoder.generate(&requests, &limits, progress)?;
+        sampler.keep(!last);
+        let generated = sampler.generate(&requests, &limits, progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {

@@ -88,7 +88,8 @@ impl FollowUp {
         }
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.max_new_tokens, ..Sampling::default() };
-        let answers = context.policy.generate(&requests, &greedy, &mut context.progress)?.completions;
+        let answers =
+            context.policy.sampler().generate(&requests, &greedy, &mut context.progress)?.completions;
         let mut answers = answers.iter().map(|answer| context.policy.tokenizer.decode(&answer[0].tokens));
         let mut judged = Vec::new();
         for group in groups {

@@ -105,7 +105,7 @@ impl Flow {
         let requests: Vec<Request> = open.iter().map(request).collect();
         let limits = Sampling { max_new_tokens: self.chunk_tokens, ..context.sampling.clone() };
         context.policy.model.turn_to(WRITER)?;
-        let generated = context.policy.generate(&requests, &limits, &mut context.progress)?;
+        let generated = context.policy.sampler().generate(&requests, &limits, &mut context.progress)?;
         // Room for another token, the question and its answer.
         let asked =
             context.policy.tokenizer.encode(&format!("{}{}{}", self.question, self.yes, self.no))?.len();

@@ -47,7 +47,7 @@ pub fn grow(
         }
     }
     let limits = end.map_or_else(|| means.sampling.clone(), |end| end.step(means.sampling));
-    let generated = means.policy.generate(&requests, &limits, means.progress)?;
+    let generated = means.policy.sampler().generate(&requests, &limits, means.progress)?;
     means.tokens += generated.statistics.decoded_tokens;
     let empty = |prompted: &Prompted| Candidates {
         group: Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts: vec![] },

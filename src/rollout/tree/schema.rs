@@ -315,7 +315,7 @@ impl Grower<'_> {
         let requests: Vec<engine::Request> = asked.iter().map(request).collect::<Result<_>>()?;
         let mut sampling = Sampling { max_new_tokens: most, ..self.sampling.clone() };
         sampling.stop.push("\n".into());
-        let generated = self.policy.generate(&requests, &sampling, progress)?;
+        let generated = self.policy.sampler().generate(&requests, &sampling, progress)?;
         add(statistics, &generated.statistics);
         let texts = |all: Vec<engine::Completion>| {
             all.iter().map(|one| self.policy.tokenizer.decode(&one.tokens)).collect()
