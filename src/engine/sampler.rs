@@ -27,8 +27,8 @@ pub trait Sampler {
     fn keep(&mut self, keep: bool);
 
     /// Samples with `weights` from the next call on, which are of `version`; what was kept of older ones is forgotten. An engine
-    /// elsewhere is sent [`Model::tensors`] (whole, by Hugging Face's names, adapters merged), one that is split over devices takes its
-    /// parts of each; a sampler that reads the model itself takes note of the version.
+    /// elsewhere is sent the [`tensors`](Model::tensors) of [`Model::merged`] (whole, by Hugging Face's names), or its adapters alone; one
+    /// that is split over devices takes its parts of each; a sampler that reads the model itself takes note of the version.
     ///
     /// # Errors
     /// Weights that do not arrive. The sampler then samples with those that it has, and says their version.
@@ -156,7 +156,7 @@ mod tests {
         assert_eq!(written, r#"{"prompt":[1,2],"seeds":[18446744073709551615]}"#);
         assert_eq!(serde_json::from_str::<Request>(&written).unwrap(), request);
         let stops = [StopReason::Eos(3), StopReason::StopString("\n".into()), StopReason::Length];
-        let logprobs: Vec<f32> = (0..1000).map(|i| -(i as f32 / 7.0).exp().ln_1p() / 3.0).collect();
+        let logprobs: Vec<f32> = (1..=1000).map(|i| -(i as f32).ln() / 3.0).collect();
         for stop in stops {
             let completion =
                 Completion { tokens: vec![5; 1000], logprobs: logprobs.clone(), stop, version: 7 };

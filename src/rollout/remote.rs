@@ -1,10 +1,11 @@
 //! Completions of a model behind an OpenAI-compatible endpoint, a teacher's for example: `[rollout.remote]`.
 
 use super::{Fork, Group, Prompted, Rollout, Trace, conversation};
-use crate::data::Example;
+use crate::ask::{Question, Samples, TextModel};
 use crate::data::columns::letter;
 use crate::data::template::{environment, values};
-use crate::endpoint::{Client, Endpoint, Request};
+use crate::data::{Example, Prompt};
+use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::{Format, number};
@@ -87,11 +88,11 @@ impl RemoteRollout {
         self.endpoint.validate("rollout.remote.endpoint")
     }
 
-    /// What is asked of a prompt: one request, or one about each choice.
-    fn requests(&self, prompted: &Prompted, asking: usize) -> Result<Vec<Request>> {
+    /// What is asked of a prompt: one question, or one about each choice.
+    fn questions(&self, prompted: &Prompted, asking: usize) -> Result<Vec<Question>> {
         let example = &prompted.example;
         if !self.each_choice {
-            return Ok(vec![self.request(prompted, self.filled(prompted, None)?, asking)]);
+            return Ok(vec![self.question(prompted, self.filled(prompted, None)?, asking)]);
         }
         if example.choices.is_empty() {
             return Err(Error::Data(format!(
@@ -103,7 +104,7 @@ impl RemoteRollout {
         let asked: Vec<Option<String>> = about.collect::<Result<_>>()?;
         let asked =
             asked.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
-        Ok(asked.map(|user| self.request(prompted, user, asking)).collect())
+        Ok(asked.map(|user| self.question(prompted, user, asking)).collect())
     }
 
     /// The last turn, about one of the choices where that is said.
@@ -120,9 +121,10 @@ impl RemoteRollout {
         })
     }
 
-    fn request(&self, prompted: &Prompted, user: Option<String>, asking: usize) -> Request {
+    fn question(&self, prompted: &Prompted, user: Option<String>, asking: usize) -> Question {
         let messages = conversation(&prompted.example.prompt, self.system.as_deref(), user);
-        Request { messages, n: self.size, seed: None, max_tokens: None, attempt: asking }
+        let samples = Samples::Count(self.size);
+        Question { samples, attempt: asking, ..Question::new(Prompt::Chat(messages)) }
     }
 }
 
@@ -138,16 +140,16 @@ pub fn ask(
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
-    let asked: Vec<Vec<Request>> =
-        prompts.iter().map(|prompted| section.requests(prompted, asking)).collect::<Result<_>>()?;
+    let asked: Vec<Vec<Question>> =
+        prompts.iter().map(|prompted| section.questions(prompted, asking)).collect::<Result<_>>()?;
     let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
-    let mut answers = client.ask(&asked.concat())?.into_iter();
+    let answers = TextModel::Endpoint(client).ask(&asked.concat(), None, &mut |_| {})?;
+    let mut answers = answers.choices.into_iter();
     let group = |(prompted, count): (&Prompted, usize)| {
         let room = policy.context().saturating_sub(prompted.tokens.len());
-        let written = |choice: &crate::endpoint::Choice| {
-            Rollout::written(policy, &choice.text, choice.truncated, room, format)
-        };
-        let choices = answers.by_ref().take(count).flat_map(|answer| answer.choices);
+        let written =
+            |choice: &Choice| Rollout::written(policy, &choice.text, choice.truncated, room, format);
+        let choices = answers.by_ref().take(count).flatten();
         let rollouts: Result<Vec<Rollout>> = choices.map(|choice| written(&choice)).collect();
         let rollouts = rollouts.map_err(|error| {
             Error::Data(format!(
