@@ -200,21 +200,13 @@ fn local(
 mod tests {
     use super::*;
     use crate::endpoint::Endpoint;
-    use crate::engine::Scripted;
     use crate::policy::Init;
     use tch::{Device, Kind};
 
-    /// A policy of bytes that answers `say(what it has read, seed)` and then ends.
     fn scripted(say: impl Fn(&str, u64) -> String + Send + 'static) -> Policy {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
         let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
-        let (own, tokenizer) = (policy.tokenizer.clone(), policy.tokenizer.clone());
-        let script = move |prompt: &[u32], seed| {
-            let mut said = own.encode(&say(&own.decode(prompt), seed)).unwrap();
-            said.push(own.eos());
-            said.into_iter().map(|id| (id, 0.0)).collect()
-        };
-        policy.sample_with(Scripted::new(&policy.eos.clone(), move |ids| tokenizer.decode(ids), script));
+        policy.sample_script(say);
         policy
     }
 

@@ -1,6 +1,7 @@
 //! A sampler that has weights of its own, and is sent the policy's when they have changed.
 
-use crate::engine::{Event, Request, Sampler, Sampling, Statistics};
+use super::Policy;
+use crate::engine::{Event, Request, Sampler, Sampling, Scripted, Statistics};
 use crate::error::Result;
 use crate::model::Model;
 use std::cell::RefCell;
@@ -10,12 +11,6 @@ pub(super) struct Elsewhere {
     sampler: Box<dyn Sampler + Send>,
     /// The version of the weights that it has; none before it was sent any.
     has: Option<u64>,
-}
-
-impl Elsewhere {
-    pub fn new(sampler: impl Sampler + Send + 'static) -> Self {
-        Self { sampler: Box::new(sampler), has: None }
-    }
 }
 
 impl std::fmt::Debug for Elsewhere {
@@ -59,10 +54,32 @@ impl Sampler for Current<'_> {
     }
 }
 
+impl Policy {
+    /// Lets `sampler` write from here on, in place of a decoder over the policy's own weights. It is sent the weights before the first
+    /// call and again after each change of them.
+    pub fn sample_with(&mut self, sampler: impl Sampler + Send + 'static) {
+        self.elsewhere = Some(RefCell::new(Elsewhere { sampler: Box::new(sampler), has: None }));
+    }
+
+    /// Lets a script write from here on: `say(what was read, seed)` and the end of sequence, each token with log-probability 0. For tests
+    /// and examples, where a policy's answers are to be known.
+    ///
+    /// # Panics
+    /// While sampling, where the tokenizer cannot write what is to be said.
+    pub fn sample_script(&mut self, mut say: impl FnMut(&str, u64) -> String + Send + 'static) {
+        let (eos, tokenizer, reader) = (self.tokenizer.eos(), self.tokenizer.clone(), self.tokenizer.clone());
+        let script = move |prompt: &[u32], seed| {
+            let said =
+                tokenizer.encode(&say(&tokenizer.decode(prompt), seed)).expect("a text of its alphabet");
+            said.into_iter().chain([eos]).map(|id| (id, 0.0)).collect()
+        };
+        self.sample_with(Scripted::new(&self.eos, move |ids| reader.decode(ids), script));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Scripted;
     use crate::policy::Init;
     use std::sync::{Arc, Mutex};
     use tch::{Device, Kind};
@@ -95,7 +112,7 @@ mod tests {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
         let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
         let asked = [Request { prompt: vec![5], seeds: vec![0] }];
-        let version = |policy: &super::super::Policy| {
+        let version = |policy: &Policy| {
             let sampling = Sampling { max_new_tokens: 2, ..Sampling::default() };
             let written = policy.sampler().generate(&asked, &sampling, &mut |_| {}).unwrap();
             written.completions[0][0].version

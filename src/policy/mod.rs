@@ -180,12 +180,6 @@ impl Policy {
         Box::new(decoder.of_version(self.version))
     }
 
-    /// Lets `sampler` write from here on, in place of a decoder over the policy's own weights. It is sent the weights before the first
-    /// call and again after each change of them.
-    pub fn sample_with(&mut self, sampler: impl Sampler + Send + 'static) {
-        self.elsewhere = Some(RefCell::new(Elsewhere::new(sampler)));
-    }
-
     /// The version of the weights: how often they have been said to have changed.
     pub fn version(&self) -> u64 {
         self.version
