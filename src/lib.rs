@@ -11,6 +11,8 @@ pub mod error;
 pub mod section;
 pub mod seed;
 
+pub mod ranks;
+
 pub mod rationale;
 pub mod text;
 
@@ -53,5 +55,5 @@ pub mod recipe;
 pub mod run;
 
 pub use error::{Error, Result};
-pub use reward::Registry;
+pub use recipe::Registry;
 pub use run::cli;

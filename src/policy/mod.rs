@@ -125,6 +125,8 @@ pub struct Policy {
     pub tokenizer: Tokenizer,
     /// Every id that ends a sequence.
     pub eos: Vec<u32>,
+    /// How its states are read, where it is a reward model in training.
+    pub reading: Option<reward_model::Reading>,
     slots: usize,
     version: u64,
     /// Who writes in place of a decoder over these weights.
@@ -167,7 +169,7 @@ impl Policy {
         if !eos.contains(&tokenizer.eos()) {
             eos.push(tokenizer.eos());
         }
-        Ok(Self { model, tokenizer, eos, slots, version: 0, elsewhere: None })
+        Ok(Self { model, tokenizer, eos, reading: None, slots, version: 0, elsewhere: None })
     }
 
     /// What writes this policy's completions, with the weights as they are now.
@@ -228,6 +230,7 @@ impl Policy {
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
         self.tokenizer.save(folder)?;
+        self.reading.as_ref().map_or(Ok(()), |reading| reading.save(folder))?;
         let known = tokenizer::generation_eos(folder)?;
         if self.eos.iter().all(|id| known.contains(id)) {
             return Ok(());
