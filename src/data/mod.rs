@@ -14,6 +14,7 @@ pub mod source;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;
+pub mod turns;
 pub mod tree;
 
 pub use feedback::{Completion, Feedback};
@@ -265,6 +266,9 @@ pub struct Example {
     pub index: usize,
     /// What the policy is asked.
     pub prompt: Prompt,
+    /// Turns of the prompt that supervised training learns beside the completion: the assistant's earlier ones, where the row
+    /// is a conversation (`messages`).
+    pub learned_turns: Vec<usize>,
     /// The completion that supervised training learns, where the row or the template gives one.
     pub completion: Option<String>,
     /// The row's own completions (`completions`, or the one `completion`), for `rollout.dataset`.
@@ -277,4 +281,22 @@ pub struct Example {
     pub choices: Vec<String>,
     /// Every column of the row, for rewards and templates.
     pub fields: Map<String, Value>,
+}
+
+impl Example {
+    /// The first row of a dataset, with a prompt of plain text and nothing else.
+    pub fn text(id: impl Into<String>, prompt: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            index: 0,
+            prompt: Prompt::Text(prompt.into()),
+            learned_turns: Vec::new(),
+            completion: None,
+            completions: Vec::new(),
+            feedback: None,
+            answer: None,
+            choices: Vec::new(),
+            fields: Map::new(),
+        }
+    }
 }

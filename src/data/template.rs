@@ -118,6 +118,7 @@ impl<'a> Writer<'a> {
             id,
             index,
             prompt,
+            learned_turns: columns.learned_turns,
             completion,
             completions,
             feedback,

@@ -3,8 +3,7 @@
 use super::Policy;
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::model::config::{Architecture, Config};
+use crate::model::{Config, Model};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
@@ -92,7 +91,7 @@ impl Init {
 
     /// The model's shape over `vocab_size` tokens.
     pub fn shape(&self, vocab_size: usize) -> Config {
-        let mut config = Config { architecture: Architecture::Llama, vocab_size, ..Config::default() };
+        let mut config = Config { vocab_size, ..Config::default() };
         config.hidden_size = self.hidden_size;
         config.intermediate_size =
             self.intermediate_size.unwrap_or((self.hidden_size * 8 / 3).next_multiple_of(32));

@@ -229,6 +229,7 @@ fn said(panic: &(dyn std::any::Any + Send)) -> &str {
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
+    use std::sync::{Condvar, Mutex};
     use std::time::Duration;
 
     /// A reward that takes its time; `apart` or not.
@@ -236,7 +237,7 @@ mod tests {
 
     impl Reward for Slow {
         fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(20));
             anyhow::ensure!(group.example.answer.is_some(), "no answer");
             Ok(group.rollouts.iter().map(|r| Score::from(self.1 * r.tokens.len() as f64 / 3.0)).collect())
         }
@@ -259,23 +260,58 @@ mod tests {
         let score = |apart: bool| {
             let mut groups = [group(Some("7"), &[], &["#### 7", "8"]), group(Some("8"), &[], &["a", "bcd"])];
             let mut rewards = rewards(&registry(apart), RECIPE).unwrap();
-            let start = Instant::now();
             rewards.score_by(&mut groups, None, true).unwrap();
             let scores: Vec<_> = groups
                 .iter()
                 .flat_map(|g| &g.rollouts)
                 .map(|r| (r.reward.to_bits(), r.scores.clone()))
                 .collect();
-            (scores, start.elapsed(), rewards.figures())
+            (scores, rewards.figures())
         };
-        let (together, fast, figures) = score(true);
-        let (by_turns, slow, _) = score(false);
+        let ((together, figures), (by_turns, _)) = (score(true), score(false));
         assert_eq!(together, by_turns);
-        // Three rewards of two groups, 50 ms each: 300 ms by turns, 100 ms in threads.
-        assert!(slow >= Duration::from_millis(300) && fast < slow, "{fast:?} {slow:?}");
         let over = |name: &str| figures.iter().filter(|(n, _)| n == name).map(|(_, v)| *v).sum::<f64>();
         assert_eq!([over("a/over_limit"), over("b/over_limit")], [2.0, 0.0]);
-        assert!(over("c/seconds") >= 0.1);
+        // Two groups, of which each takes at least 20 ms.
+        assert!(over("c/seconds") >= 0.04);
+    }
+
+    /// Scores once `2` such rewards are asked at the same time, and fails where the other does not come in time.
+    struct Meets {
+        apart: bool,
+        wait: Duration,
+        here: Arc<(Mutex<usize>, Condvar)>,
+    }
+
+    impl Reward for Meets {
+        fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+            let (here, came) = &*self.here;
+            let mut count = here.lock().unwrap();
+            *count += 1;
+            came.notify_all();
+            let (count, _) = came.wait_timeout_while(count, self.wait, |count| *count < 2).unwrap();
+            anyhow::ensure!(*count >= 2, "nobody else was asked");
+            Ok(vec![Score::from(1.0); group.rollouts.len()])
+        }
+
+        fn apart(&self) -> bool {
+            self.apart
+        }
+    }
+
+    #[test]
+    fn rewards_that_stand_apart_are_asked_at_the_same_time() {
+        let score = |apart: bool, wait: Duration| {
+            let here = Arc::new((Mutex::new(0), Condvar::new()));
+            let meets = move |here: Arc<(Mutex<usize>, Condvar)>| {
+                move |_: toml::Table| Ok(Meets { apart, wait, here: here.clone() })
+            };
+            let registry = Registry::default().reward("a", meets(here.clone())).reward("b", meets(here));
+            rewards(&registry, "[a]\n[b]").unwrap().score_by(&mut [group(None, &[], &["x"])], None, true)
+        };
+        score(true, Duration::from_secs(60)).unwrap();
+        let by_turns = score(false, Duration::from_millis(10)).unwrap_err().to_string();
+        assert!(by_turns.contains("[reward.a] failed") && by_turns.contains("nobody else"), "{by_turns}");
     }
 
     #[test]

@@ -86,22 +86,11 @@ mod tests {
     use crate::data::Example;
     use crate::engine::Scripted;
     use crate::policy::Init;
-    use serde_json::Map;
     use std::sync::Arc;
     use tch::{Device, Kind};
 
     fn prompted(policy: &Policy, index: usize, text: &str) -> Prompted {
-        let example = Example {
-            id: index.to_string(),
-            index,
-            prompt: crate::data::Prompt::Text(text.into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: None,
-            choices: vec![],
-            fields: Map::new(),
-        };
+        let example = Example { index, ..Example::text(index.to_string(), text) };
         Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
     }
 

@@ -129,7 +129,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
         let length = (prompt + longest).min(shape.max_position_embeddings);
-        let per_token = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * width;
+        let per_token = 2 * shape.attention_layers() * shape.num_key_value_heads * shape.head_dim * width;
         parts.push(("KV cache", slots * length * per_token));
     }
     let total: usize = parts.iter().map(|(_, bytes)| bytes).sum();

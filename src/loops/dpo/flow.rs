@@ -74,7 +74,7 @@ impl Flow {
                 "loop.dpo.flow: its two models are adapters of one base; add [policy.lora]".into(),
             ));
         }
-        policy.model.add_resting(JUDGE, WRITER, seed::derive(&[seed, seed::of_text(JUDGE)]))
+        policy.model.add_inactive_adapter(JUDGE, WRITER, seed::derive(&[seed, seed::of_text(JUDGE)]))
     }
 
     /// The pairs of a step's questions, and the completions behind them.

@@ -1,8 +1,11 @@
-//! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned.
+//! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned; of a conversation,
+//! of all the assistant's turns.
 
 pub mod reduce;
 
 use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, candidate};
+use crate::data::row::Problems;
+use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -76,7 +79,10 @@ impl Sft {
 
     /// The same with another completion; none if it is too long.
     fn learning(&self, context: &Context, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
-        let sequence = Sequence::new(&row.tokens, &context.policy.completion(text)?);
+        let tokens = [row.tokens.as_slice(), &context.policy.completion(text)?].concat();
+        let mut spans = learned_turns(&context.policy.tokenizer, &row.example)?;
+        spans.push(row.tokens.len()..tokens.len());
+        let sequence = Sequence::of_spans(tokens, spans)?;
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
         Ok((sequence.tokens.len() <= limit).then_some(sequence))
     }
@@ -103,6 +109,18 @@ struct SftMethod {
 }
 
 impl Method for SftMethod {
+    /// Conversations whose template cannot be learned from are named before anything is.
+    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let mut problems = Problems::default();
+        for row in &context.questions.all {
+            match learned_turns(&context.policy.tokenizer, &row.example) {
+                Err(Error::Data(what)) => problems.everywhere(what),
+                other => drop(other?),
+            }
+        }
+        problems.into_result().map(|()| None)
+    }
+
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let (mut sequences, mut rows) = (Vec::new(), Vec::new());
         for row in context.questions.of_step(step) {
