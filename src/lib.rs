@@ -10,6 +10,7 @@
 pub mod error;
 pub mod section;
 pub mod seed;
+pub mod statistics;
 
 pub mod ranks;
 

@@ -4,11 +4,13 @@
 //! stage's table into whatever type the caller names, turning serde's errors into the user's words.
 
 mod args;
+mod effects;
 mod explain;
 mod fits;
 mod nearest;
 mod overrides;
 mod references;
+mod refusal;
 mod registry;
 mod resolved;
 mod rules;
@@ -17,9 +19,11 @@ mod stage;
 mod stages;
 
 pub use args::Args;
+pub use effects::without_effect;
 pub use nearest::{did_you_mean, list, nearest, or_semicolon};
 pub use overrides::Override;
 pub use references::{references, substitute};
+pub use refusal::Refusal;
 pub use registry::Registry;
 pub use rules::{Choice, RULES, Rules};
 pub use source::Source;

@@ -10,8 +10,7 @@ mod train;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::recipe::{Args, Recipe, Registry, Stage};
-use crate::reward::Rewards;
+use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use clap::Parser;
 use session::Session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,14 +39,8 @@ pub fn cli(registry: Registry) -> i32 {
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages = recipe
-        .stages()
-        .iter()
-        .map(|table| Stage::read(&recipe, table, registry))
-        .collect::<Result<Vec<_>>>()?;
-    for stage in &stages {
-        Rewards::build(&stage.reward, registry, &stage.data.format)?;
-    }
+    let stages = Stage::read_all(&recipe, registry)?;
+    let idle = without_effect(&recipe, &stages);
     let plan = recipe.plan();
     let hub = Hub::from_env();
     if args.dry_run {
@@ -56,8 +49,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
         print!("{}\n{}", recipe.resolved_toml(&resolved(&stages)?)?, plan::describe(&planned, &hub));
+        idle.iter().for_each(|told| println!("# note: {told}"));
         return Ok(());
     }
+    idle.iter().for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, &stages, hub)?;
     for planned in &plan {
         session.run_stage(&recipe, planned, registry)?;

@@ -120,9 +120,10 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
     }
     let needs = stage.needs();
-    let moves = needs.reference == Some(ReferenceKind::Follows);
-    if needs.reference.is_some() && (moves || stage.policy.lora.is_none()) {
-        parts.push(("reference policy", parameters * width));
+    let fixed = needs.reference == Some(ReferenceKind::Fixed);
+    if needs.reference.is_some() && (!fixed || stage.policy.lora.is_none()) {
+        let mixed = needs.reference == Some(ReferenceKind::Mixes) && kind != Kind::Float;
+        parts.push(("reference policy", parameters * (width + if mixed { 4 } else { 0 })));
     }
     let samples = needs.rollouts && stage.rollout.endpoint().is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {

@@ -143,7 +143,7 @@ fn learn(
         by_adapter.entry(item.adapter).or_default().push(item);
     }
     let tokens: usize = update.items.iter().map(|&index| batch.items[index].learned()).sum();
-    let (weight, tokens) = (update.weight, tokens as f64);
+    let weight = update.weight;
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.context.policy.model.set_active_adapter(name))?;

@@ -76,7 +76,7 @@ impl Fixture {
         let start: usize = (0..part.start).map(|pair| self.size(pair)).sum();
         let tokens: usize = part.clone().map(|pair| self.size(pair)).sum();
         let cut = |values: &Tensor| values.narrow(0, start as i64, tokens as i64);
-        let nll_weights = case.recipe.nll_weights(&self.chosen);
+        let nll_weights = case.recipe.nll_weights(&self.chosen, &mut rationale::statistics::alone);
         let shapes: Vec<PairShape> = part
             .clone()
             .map(|pair| PairShape {
@@ -139,7 +139,7 @@ impl Fixture {
             lengths: &self.chosen[part.clone()],
             good,
             weights: &vec![1.0; good.len()],
-            kl: case.recipe.kl_baseline(&self.mismatched),
+            kl: case.recipe.kl_baseline(&self.mismatched, &mut rationale::statistics::alone),
         });
         for (i, &good) in good.iter().enumerate() {
             let names = if good {

@@ -1,6 +1,7 @@
 //! Recipes from the user's side: what a file and `--set` come to, and the exact text of every mistake's message.
 
-use rationale::recipe::{PlannedStage, Recipe, StageTable, references, substitute};
+use rationale::recipe::{PlannedStage, Recipe, StageTable, references, substitute, without_effect};
+use rationale::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -623,5 +624,188 @@ fn an_open_table_is_read_by_its_owner() {
     assert_eq!(
         error.to_string(),
         "recipe: quick.toml:4: [reward.length] unknown key `kinnd`; did you mean `kind`? known: kind, clip_low"
+    );
+    // Wrong values are found at their own lines, under the table's path.
+    let text = "[loop.grpo]\n[reward.length]\nclip_low = \"x\"\n\n[reward.other]\nkind = \"dapoo\"\nclip_low = 1\nclip = 2";
+    let recipe = read(text, &["reward.length.kind=dap"]).unwrap();
+    let stage = &recipe.stages()[0];
+    let said = |name: &str| {
+        let table = recipe.deserialize::<Stage>(stage).unwrap().reward[name].clone();
+        recipe.deserialize_at::<Loss>(stage, &format!("reward.{name}"), table).unwrap_err().to_string()
+    };
+    assert_eq!(
+        said("length"),
+        "recipe: quick.toml: 2 things are wrong:\n\
+         --set reward.length.kind=dap: reward.length.kind = \"dap\": no such kind; did you mean `dapo`? known: grpo, dapo, cispo\n\
+         quick.toml:3: reward.length.clip_low = \"x\": expected a number"
+    );
+    assert_eq!(
+        said("other"),
+        "recipe: quick.toml: 2 things are wrong:\n\
+         quick.toml:6: reward.other.kind = \"dapoo\": no such kind; did you mean `dapo`? known: grpo, dapo, cispo\n\
+         quick.toml:8: [reward.other] unknown key `clip`; did you mean `clip_low`? known: kind, clip_low"
+    );
+}
+
+/// One line each, in the file's order, below their number; what is missed only because a wrong value was left out is not said.
+#[test]
+fn all_that_cannot_be_read_is_said_at_once() {
+    assert_eq!(
+        mistake("[optim]\nlearning_rate = 1\n[loop.grpo]\n[run]\nsteps = \"x\"\nlr = 1\n[sampling]\n", &[]),
+        "quick.toml: 4 things are wrong:\n\
+         quick.toml:2: [optim] unknown key `learning_rate`; did you mean `lr`? known: lr, schedule, warmup\n\
+         quick.toml:5: run.steps = \"x\": expected a whole number, 0 or more\n\
+         quick.toml:6: [run] unknown key `lr`; did you mean `optim.lr`? known: name, seed, rounds, steps\n\
+         quick.toml:7: unknown section `[sampling]`; did you mean `[policy.sampling]`? known: run, data, policy, rollout, \
+         reward, loop, optim, stage"
+    );
+    // The size that cannot be read is not missing, and neither is the loop that is none.
+    assert_eq!(
+        mistake("[loop.ppo]\n[rollout.group]\nsize = \"x\"", &[]),
+        "quick.toml: 2 things are wrong:\n\
+         quick.toml:1: [loop.ppo] no such loop; known: sft, grpo, collect\n\
+         quick.toml:3: rollout.group.size = \"x\": expected a whole number, 0 or more"
+    );
+    // A table that lacks a key is passed over, and what stands below it is still read.
+    assert_eq!(
+        mistake("[loop.grpo]\n[policy.init]\nheads = 2\n[run]\nseed = -1", &["optim.lr=fast"]),
+        "quick.toml: 3 things are wrong:\n\
+         --set optim.lr=fast: optim.lr = \"fast\": expected a number\n\
+         quick.toml:2: [policy.init] lacks `layers`; add `layers = …`\n\
+         quick.toml:5: run.seed = -1: expected a whole number, 0 or more"
+    );
+}
+
+/// What a user of the real sections is told.
+fn refused(text: &str, sets: &[&str]) -> String {
+    let recipe = read(text, sets).unwrap();
+    let error = rationale::recipe::Stage::read_all(&recipe, &rationale::recipe::Registry::default())
+        .expect_err("misfits");
+    assert_eq!(error.exit_code(), 2);
+    error.to_string().strip_prefix("recipe: ").expect("a recipe error").to_owned()
+}
+
+const ADDITION: &str = "[policy.init]\n[data.task.addition]\n[loop.sft]\n";
+
+#[test]
+fn one_misfit_stands_in_one_line() {
+    let one = format!("{ADDITION}[optim]\nwarmup_ratio = 2.0\n");
+    assert_eq!(refused(&one, &[]), "quick.toml:5: optim.warmup_ratio = 2.0: it must be between 0 and 1");
+    assert_eq!(
+        refused(ADDITION, &["policy.decode_slots=0"]),
+        "--set policy.decode_slots=0: policy.decode_slots = 0: at least one sequence is decoded at a time"
+    );
+    assert_eq!(
+        refused("[data.task.addition]\n[loop.sft]\n", &[]),
+        "quick.toml: [policy] names no model; set policy.model to a folder or hub id, or add [policy.init]"
+    );
+}
+
+#[test]
+fn the_misfits_of_all_sections_are_said_at_once() {
+    let several = format!(
+        "{ADDITION}[optim]\nlr = -1.0\nbetas = [0.9, 1.0]\n[eval]\nsamples = 4\nat = [1, 8]\ncalibration.bins = 0\n\
+         [devices]\npolicy = \"gpu\"\n"
+    );
+    assert_eq!(
+        refused(&several, &["data.task.addition.digits=[0]"]),
+        "quick.toml: 7 things are wrong:\n\
+         --set data.task.addition.digits=[0]: data.task.addition.digits = [0]: they must be from 1 to 18\n\
+         quick.toml:5: optim.lr = -1.0: it must be a number that is 0 or larger\n\
+         quick.toml:6: optim.betas = [0.9, 1.0]: they must be two numbers in [0, 1)\n\
+         quick.toml:7: eval.temperature: temperature 0 gives the same completion every time, so eval.samples = 4 and eval.seeds = \
+         1 would repeat it; set eval.temperature, or 1 for both\n\
+         quick.toml:9: eval.at = [1, 8]: pass@8 needs between 1 and eval.samples = 4 completions of each question; raise \
+         eval.samples or drop it\n\
+         quick.toml:10: eval.calibration.bins = 0: at least one is needed; 10 is usual\n\
+         quick.toml:12: devices.policy = \"gpu\": no such device; known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …"
+    );
+}
+
+/// What two stages inherit is said once; what a stage says itself, at its line; a stage that cannot be read hides no other's.
+#[test]
+fn the_misfits_of_all_stages_are_said_at_once() {
+    let text = "[policy.init]\n[data.task.addition]\n[optim]\neps = 0\n\
+        [[stage]]\nname = \"a\"\nloop.sft = {}\n\
+        [[stage]]\nname = \"b\"\nloop.sft = {}\noptim.lr = -1.0\n\
+        [[stage]]\nname = \"c\"\nloop.sft = { epochz = 1 }\n";
+    let said = refused(text, &[]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "quick.toml: 3 things are wrong:");
+    assert_eq!(lines[1], "quick.toml:4: optim.eps = 0: it must be larger than 0");
+    assert_eq!(lines[2], "quick.toml:11: optim.lr = -1.0: it must be a number that is 0 or larger");
+    assert!(lines[3].starts_with("quick.toml:14: [loop.sft] unknown key `epochz`"), "{said}");
+    assert_eq!(lines.len(), 4);
+}
+
+/// What the rewards find of their own tables, by keys from `reward`.
+#[test]
+fn a_rewards_misfit_has_its_line() {
+    let recipe = read(&format!("{ADDITION}[reward.length]\nweight = 1\nlongest = -1\n"), &[]).unwrap();
+    let misfit = Misfit::new("length.longest", "it must be at least 1", "64 is usual");
+    let found = recipe.located(&recipe.stages()[0], under("reward", [misfit]));
+    let expected = "quick.toml:6: reward.length.longest = -1: it must be at least 1; 64 is usual";
+    assert_eq!(found[0].text, expected);
+    assert_eq!((found[0].line, recipe.error(found).to_string()), (Some(6), format!("recipe: {expected}")));
+}
+
+/// The sentences about keys that nothing reads.
+fn idle(text: &str, sets: &[&str]) -> Vec<String> {
+    let recipe = read(text, sets).unwrap();
+    let stages = rationale::recipe::Stage::read_all(&recipe, &rationale::recipe::Registry::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    without_effect(&recipe, &stages)
+}
+
+#[test]
+fn keys_that_a_stage_does_not_read_are_told() {
+    let top = "[policy.init]\n[data.task.addition]\n";
+    let collect = format!(
+        "{top}[loop.collect]\n[optim]\nlr = 1e-3\ntokens_per_microbatch = 64\n[eval]\nevery = 5\nshow = 1\n"
+    );
+    assert_eq!(
+        idle(&collect, &["checkpoint.save_optimizer=false"]),
+        ["stage `collect`: checkpoint.save_optimizer, optim.lr, eval.every have no effect with loop.collect"]
+    );
+    // Learning from rows reads neither rollouts nor what they are worth, but for a search that is evaluated.
+    let sft = format!(
+        "{top}[loop.sft]\n[rollout.group]\nsize = 4\n[reward.answer]\nweight = 1.0\n[policy.sampling]\ntop_p = 0.9\n\
+         max_new_tokens = 9\n[run]\nsteps = 3\nepochs = 2.0\n"
+    );
+    assert_eq!(
+        idle(&sft, &[]),
+        [
+            "stage `sft`: run.epochs has no effect beside run.steps",
+            "stage `sft`: rollout.group, reward.answer, policy.sampling.top_p, policy.sampling.max_new_tokens have no effect with \
+             loop.sft"
+        ]
+    );
+    let searched =
+        format!("{top}[loop.sft]\n[rollout.best_of]\nn = 4\n[reward.answer]\n[eval]\ntemperature = 1.0\n");
+    assert_eq!(idle(&searched, &["policy.sampling.top_p=0.9"]), [""; 0]);
+    // Rows are scored at a temperature, and nothing is drawn.
+    let rows =
+        format!("{top}[loop.collect]\n[rollout.dataset]\n[policy.sampling]\ntemperature = 0.5\ntop_k = 3\n");
+    assert_eq!(
+        idle(&rows, &[]),
+        ["stage `collect`: policy.sampling.top_k has no effect with rollout.dataset"]
+    );
+}
+
+/// What stages share is told where none of them reads it; what one says for itself, where it does not.
+#[test]
+fn what_another_stage_reads_is_not_told() {
+    let stages = "[[stage]]\nname = \"learn\"\nloop.sft = {}\n[[stage]]\nname = \"try\"\nloop.evaluate = {}\neval = {}\n";
+    let shared = format!("[policy.init]\n[data.task.addition]\ntrain = 64\n[optim]\nlr = 1e-3\n{stages}");
+    assert_eq!(idle(&shared, &["run.steps=3"]), [""; 0]);
+    assert_eq!(
+        idle(&format!("{shared}run.steps = 3\n"), &["stage.try.optim.lr=1e-4"]),
+        ["stage `try`: optim.lr, run.steps have no effect with loop.evaluate"]
+    );
+    assert_eq!(
+        idle(&format!("[reward.answer]\n{shared}"), &["select.pairs.per_rollout=2"]),
+        [
+            "stages `learn`, `try`: select.pairs.per_rollout, reward.answer have no effect with loop.sft and with loop.evaluate"
+        ]
     );
 }

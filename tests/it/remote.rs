@@ -129,9 +129,9 @@ fn loops_that_need_log_probabilities_refuse() {
         program.write("rows.jsonl", ROWS);
         let said = program.train(&["--dry-run"]).code(2);
         assert!(
-            said.contains(
-                "recipe.toml:36: it learns from the policy's own samples and their log-probabilities"
-            ),
+            said.contains(&format!(
+                "recipe.toml:36: loop.{name}: it learns from the policy's own samples and their log-probabilities"
+            )),
             "{said}"
         );
     }

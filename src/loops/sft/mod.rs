@@ -3,7 +3,7 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, candidate};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, candidate};
 use crate::data::row::Problems;
 use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example};
@@ -12,7 +12,7 @@ use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
-use crate::section::Misfit;
+use crate::section::{Misfit, broken, under};
 use crate::select::reduce::Reduce;
 use crate::select::{Candidate, Select};
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,12 @@ pub struct Sft {
 }
 
 impl Sft {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        match self.max_tokens {
-            Some(0 | 1) => Err(Error::Recipe("loop.sft.max_tokens must be at least 2".into())),
-            _ => self.reduce.as_ref().map_or(Ok(()), Reduce::validate),
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found =
+            broken(&[(!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2")]);
+        found.extend(under("reduce", self.reduce.iter().flat_map(Reduce::check)));
+        found
     }
 
     /// The rows that `select` keeps, where they are traces of rollouts; other rows stand as they are.
@@ -90,11 +90,11 @@ impl Sft {
 
 impl Section for Sft {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Sft::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, ..Needs::default() }
+        Needs { trains: true, rows: true, selects: Selects::Rollouts, ..Needs::default() }
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
