@@ -7,7 +7,7 @@ use rationale::Registry;
 use rationale::data::{Example, Prompt};
 use rationale::engine::StopReason;
 use rationale::rationale::Format;
-use rationale::reward::Rewards;
+use rationale::reward::{Models, Rewards};
 use rationale::rollout::{Group, Rollout};
 use std::process::Command;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ fn the_python_program_of_the_how_to_scores() {
     };
     let rollouts = vec![rollout("Perhaps so, maybe."), rollout("It is so.")];
     let mut group = Group { example: Arc::new(example), prompt: vec![], rollouts };
-    rewards.score(&mut group).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
     // Two of three words hedge: −2/3, times the weight 0.2.
     let found = group.rewards();
     assert!((found[0] + 2.0 / 3.0 * 0.2).abs() < 1e-12 && found[1] == 0.0, "{found:?}");

@@ -4,7 +4,7 @@ use rationale::Registry;
 use rationale::data::{Example, Prompt};
 use rationale::engine::StopReason;
 use rationale::rationale::{AnswerForm, Format};
-use rationale::reward::Rewards;
+use rationale::reward::{Models, Rewards};
 use rationale::rollout::{Group, Rollout};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec
         |text: &&str| Rollout::new(vec![1], (*text).to_owned(), vec![0.0], StopReason::Eos(0), format);
     let mut group =
         Group { example: Arc::new(example), prompt: vec![1], rollouts: texts.iter().map(rollout).collect() };
-    rewards.score(&mut group).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
     group.rewards()
 }
 

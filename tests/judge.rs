@@ -5,7 +5,7 @@ mod server;
 use rationale::data::{Example, Prompt};
 use rationale::engine::StopReason;
 use rationale::rationale::Format;
-use rationale::reward::Rewards;
+use rationale::reward::{Models, Rewards};
 use rationale::rollout::{Group, Rollout};
 use rationale::{Registry, Result};
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ fn judged(
         server::json("200 OK", json!({"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}))
     });
     let (mut rewards, mut group) = (rewards(&url, keys), group(texts));
-    let scores = rewards.score(&mut group).map(|()| group.rewards());
+    let scores = rewards.score(std::slice::from_mut(&mut group), &Models::none()).map(|()| group.rewards());
     let asked = asked.lock().unwrap().clone();
     (scores, asked, rewards.figures().into_iter().collect())
 }

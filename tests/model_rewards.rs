@@ -45,7 +45,7 @@ fn scores(policy: &Policy, recipe: &str) -> Vec<f64> {
     let mut rewards =
         Rewards::build(&toml::from_str(recipe).unwrap(), &Registry::default(), &Format::default()).unwrap();
     let mut group = group(policy);
-    rewards.score_with(&mut group, &Models { policy, budget: 64 }).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::of(policy, 64)).unwrap();
     group.rewards()
 }
 
@@ -111,7 +111,7 @@ fn a_frozen_reader_answers_from_the_rationale() {
     for answer in [says[0].clone(), format!("{}x", says[0])] {
         let mut group = group(&policy);
         Arc::get_mut(&mut group.example).unwrap().answer = Some(answer.clone());
-        rewards.score_with(&mut group, &Models { policy: &policy, budget: 64 }).unwrap();
+        rewards.score(std::slice::from_mut(&mut group), &Models::of(&policy, 64)).unwrap();
         let expected = says.clone().map(|said| f64::from(u8::from(said == answer)));
         assert_eq!(group.rewards(), expected, "{says:?}");
         assert_eq!(expected[0] == 1.0, answer == says[0]);

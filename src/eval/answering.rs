@@ -43,9 +43,9 @@ impl Answering<'_> {
                 group::sample(policy, questions, config.samples, &sampling, format, seeds, progress)?;
             return Ok((sampled.0, None));
         };
-        let models = Models { policy, budget: self.budget };
+        let models = Models::of(policy, self.budget);
         let rewards = &mut self.rewards;
-        let score = &mut |groups: &mut [Group]| rewards.score_all(groups, &models);
+        let score = &mut |groups: &mut [Group]| rewards.score(groups, &models);
         let sampling = &sampling;
         let mut means = Means { policy, sampling, format, seed: &seeds, score, progress, tokens: 0 };
         let (groups, report) = search::search(search, questions, &mut means, seed::derive(&of))?;

@@ -231,7 +231,7 @@ impl Context {
             groups.iter().for_each(give);
             Ok(groups)
         };
-        let groups = self.rewards.score_sampling(&Models { policy, budget }, sample)?;
+        let groups = self.rewards.score_sampling(&Models::of(policy, budget), sample)?;
         if let Some(cost) = cost {
             let seconds = cost.prefill_seconds + cost.decode_seconds;
             metrics.add("sampling/tokens_per_second", cost.decoded_tokens as f64 / seconds, 1.0);
@@ -251,13 +251,13 @@ impl Context {
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
         let (base, rewards) = (self.seed, &mut self.rewards);
-        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        let models = Models::of(&self.policy, self.tokens_per_microbatch);
         let mut means = Means {
             policy: &self.policy,
             sampling: &self.sampling,
             format: &self.format,
             seed: &|index, sample| seed::derive(&[base, of[0], of[1], index as u64, sample as u64]),
-            score: &mut |groups| rewards.score_all(groups, &models),
+            score: &mut |groups| rewards.score(groups, &models),
             progress: &mut self.progress,
             tokens: 0,
         };
@@ -268,8 +268,8 @@ impl Context {
 
     /// Scores the rollouts of `groups` by the recipe's rewards.
     pub fn score(&mut self, groups: &mut [Group]) -> Result<()> {
-        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
-        self.rewards.score_all(groups, &models)
+        let models = Models::of(&self.policy, self.tokens_per_microbatch);
+        self.rewards.score(groups, &models)
     }
 
     /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.

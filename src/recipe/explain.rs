@@ -2,8 +2,8 @@
 
 use super::Recipe;
 use super::known;
-use super::nearest::{did_you_mean, list, nearest, or_semicolon};
 use super::stages::{StageTable, join, section};
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;

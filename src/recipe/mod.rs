@@ -7,7 +7,6 @@ mod args;
 mod explain;
 mod fits;
 mod known;
-mod nearest;
 mod overrides;
 mod references;
 mod resolved;
@@ -17,7 +16,6 @@ mod stage;
 mod stages;
 
 pub use args::Args;
-pub use nearest::{did_you_mean, list, nearest, or_semicolon};
 pub use overrides::Override;
 pub use references::{references, substitute};
 pub use rules::{Choice, RULES, Rules};

@@ -9,6 +9,7 @@ mod stage;
 mod star;
 mod summary;
 mod train;
+mod wants;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -44,9 +45,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let stages =
         recipe.stages().iter().map(|table| Stage::read(&recipe, table)).collect::<Result<Vec<_>>>()?;
-    for stage in &stages {
-        Rewards::build(&stage.reward, registry, &stage.data.format)?;
-    }
+    let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
+    let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
+    let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
+    wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
     let plan = recipe.plan();
     let hub = Hub::from_env();
     if args.dry_run {
@@ -59,7 +61,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     }
     let mut session = Session::open(args, &recipe, &stages, hub)?;
     for planned in &plan {
-        session.run_stage(&recipe, planned, registry)?;
+        if let Err(error) = session.run_stage(&recipe, planned, registry) {
+            session.abandon(&error);
+            return Err(error);
+        }
     }
     session.finish()
 }

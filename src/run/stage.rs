@@ -1,5 +1,6 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
+use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Data, Dataset, Split};
 use crate::error::{Error, Result};
@@ -54,6 +55,7 @@ impl Opened {
         let train = training_rows(&mut stage.lesson, data, &stage.select, hub, run_seed)?;
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
+        wants::check_stage(name, &stage, &rewards, train.as_ref(), eval.as_ref())?;
         let needs = stage.rollout.needs()?;
         let layout = stage.devices.open()?;
 

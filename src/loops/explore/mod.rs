@@ -70,8 +70,8 @@ impl Context {
             Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts }
         };
         let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
-        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
-        self.rewards.score_counting(&mut continued, &models)?;
+        let models = Models::of(&self.policy, self.tokens_per_microbatch);
+        self.rewards.score_weighted(&mut continued, &models)?;
         Ok((continued.into_iter().map(|group| group.rollouts).collect(), statistics))
     }
 
