@@ -80,3 +80,31 @@ fn what_a_later_stage_needs_of_the_machine_is_said_before_the_first_trains() {
         assert!(!Path::new(&program.out()).exists(), "nothing has begun");
     }
 }
+
+/// The recipes that make their rows themselves lack nothing that their rewards read.
+#[test]
+fn the_rows_of_our_own_tasks_have_what_the_rewards_of_our_recipes_read() {
+    use rationale::data::{Hub, Split};
+    use rationale::recipe::{Recipe, Stage};
+    use rationale::reward::Rewards;
+    let mut looked_at = 0;
+    for file in std::fs::read_dir("recipes").unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let recipe = Recipe::read(&path, &[]).unwrap();
+        for table in recipe.stages() {
+            let stage = Stage::read(&recipe, table).unwrap();
+            if stage.data.task.is_none() || stage.reward.is_empty() || !stage.lesson.rolls_out() {
+                continue;
+            }
+            let rewards = Rewards::build(&stage.reward, &rationale::Registry::default(), &stage.data.format);
+            let rows = stage.data.load(Split::Train, &Hub::from_env(), 0).unwrap().examples;
+            let lacking = rewards.unwrap().check_rows(rows.iter().map(|row| &**row));
+            assert_eq!(lacking, [], "{} {}", path.display(), table.name);
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 20, "{looked_at} stages");
+}
