@@ -98,9 +98,9 @@ impl Registry {
         F: Fn(Config, &Format) -> anyhow::Result<R> + Send + Sync + 'static,
     {
         let build = move |table: toml::Table, format: &Format| -> Built {
-            let keys: Vec<String> = table.keys().cloned().collect();
-            let reward = factory(read(table)?, format);
-            Ok(Box::new(reward.map_err(|error| vec![located(&keys, format!("{error:#}"))])?))
+            let reward = factory(read(table.clone())?, format);
+            let section = toml::Value::Table(table);
+            Ok(Box::new(reward.map_err(|error| vec![located(&section, format!("{error:#}"))])?))
         };
         self.factories.insert(name.to_owned(), Box::new(build));
         self
@@ -151,13 +151,18 @@ fn misread(path: &str, text: &str) -> Misfit {
     }
 }
 
-/// What a reward says of its section, at the key that it begins with where the section has that.
-fn located(keys: &[String], message: String) -> Misfit {
+/// What a reward says of its section, at the key that it begins with where the section has that; `key = value: ` before it is left
+/// out then, as who shows it says that.
+fn located(section: &toml::Value, message: String) -> Misfit {
     let message = message.strip_prefix("recipe: ").unwrap_or(&message);
     let end = message.find(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).unwrap_or(message.len());
-    let path = &message[..end];
-    let known = path.split('.').next().is_some_and(|first| keys.iter().any(|key| key == first));
-    Misfit::new(if known { path } else { "" }, message, "")
+    let (path, rest) = message.split_at(end);
+    let value = path.split('.').try_fold(section, |value, key| value.as_table()?.get(key));
+    let Some(value) = value.filter(|_| !path.is_empty()) else { return Misfit::new("", message, "") };
+    let shown = [Some(value.to_string()), value.as_float().map(|number| number.to_string())];
+    let before = |shown: String| rest.strip_prefix(&format!(" = {shown}: "));
+    let bare = shown.into_iter().flatten().find_map(before);
+    Misfit::new(path, bare.unwrap_or(message), "")
 }
 
 /// "did you mean `x`?" where a known name is spelt much alike.
@@ -205,7 +210,9 @@ mod tests {
         assert_eq!(of("judge.endpoint.urll").2, "did you mean `url`?");
         assert_eq!(of("answer.wrong").1, "invalid type: string \"x\", expected f64");
         assert_eq!(of("rouge").1, "missing field `column`");
-        assert!(of("list.column").1.starts_with("kind = \"rouge\": invalid type: integer"));
+        assert!(of("list.column").1.starts_with("invalid type: integer"));
+        assert_eq!(of("leak.steps").1, "at least the first step is looked at");
+        assert_eq!(of("answer.weight").1, "must be a finite number");
     }
 
     #[test]

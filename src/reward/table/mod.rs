@@ -29,7 +29,7 @@ impl Rewards {
     /// ```
     pub fn build(table: &toml::Table, registry: &Registry, format: &Format) -> Result<Self> {
         Self::try_build(table, registry, format).map_err(|misfits| {
-            let lines: Vec<String> = misfits.iter().map(in_section).collect();
+            let lines: Vec<String> = misfits.iter().map(|misfit| sentence(table, misfit)).collect();
             Error::Recipe(lines.join("\n  "))
         })
     }
@@ -75,7 +75,6 @@ impl Rewards {
                 } else {
                     continue;
                 };
-                let message = format!("{key} = \"{name}\": {message}");
                 misfits.push(Misfit::new(key, message, remedy).under(&reader.name));
             }
         }
@@ -93,9 +92,13 @@ impl Rewards {
                 message: format!("[reward.{}] {}", weighted.name, misfit.message),
                 ..misfit.under(&weighted.name)
             });
-            misfits.extend(named);
+            for misfit in named {
+                // Several levels may compare with one column.
+                if !misfits.contains(&misfit) {
+                    misfits.push(misfit);
+                }
+            }
         }
-        misfits.dedup();
         misfits
     }
 
@@ -192,15 +195,20 @@ impl std::fmt::Debug for Rewards {
     }
 }
 
-/// A misfit of `[reward]`'s as a sentence of its own.
-fn in_section(misfit: &Misfit) -> String {
+/// A misfit of `[reward]`, which is `table`, as a sentence: `[reward.NAME]: key = value: message; remedy`. What the message says
+/// itself is left out.
+fn sentence(table: &toml::Table, misfit: &Misfit) -> String {
     let (name, key) = misfit.key.split_once('.').unwrap_or((&misfit.key, ""));
     let message = &misfit.message;
-    // Most say the key themselves.
+    let value = key.split('.').try_fold(table.get(name), |value, key| Some(value?.as_table()?.get(key)));
     let last = key.rsplit('.').next().unwrap_or(key);
-    let named =
-        key.is_empty() || message.contains(&format!("{last} = ")) || message.contains(&format!("`{last}`"));
-    let key = if named || message.starts_with(key) { String::new() } else { format!("{key}: ") };
+    let key = match value.flatten() {
+        _ if key.is_empty() || message.starts_with(key) || message.contains(&format!("`{last}`")) => {
+            String::new()
+        }
+        Some(value) if !value.is_table() && !message.starts_with("invalid ") => format!("{key} = {value}: "),
+        _ => format!("{key}: "),
+    };
     let remedy = if misfit.remedy.is_empty() { String::new() } else { format!("; {}", misfit.remedy) };
     format!("[reward.{name}]: {key}{message}{remedy}")
 }

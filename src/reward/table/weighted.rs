@@ -38,36 +38,28 @@ impl Weighted {
             return Err(vec![Misfit::new("", message, "")]);
         };
         let (mut own, mut misfits) = (section.clone(), Vec::new());
-        let mut refuse = |key: &str, value: &toml::Value, wanted: &str| {
-            misfits.push(Misfit::new(key, format!("{key} = {value}: must be {wanted}"), ""));
-        };
+        let mut refuse =
+            |key: &str, wanted: &str| misfits.push(Misfit::new(key, format!("must be {wanted}"), ""));
         let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
         let (weight, limit, kind) = (own.remove("weight"), own.remove("limit_s"), own.remove("kind"));
-        if let Some(value) = weight.as_ref().filter(|value| !number(value).is_some_and(f64::is_finite)) {
-            refuse("weight", value, "a finite number");
+        if weight.as_ref().is_some_and(|value| !number(value).is_some_and(f64::is_finite)) {
+            refuse("weight", "a finite number");
         }
-        if let Some(value) = limit.as_ref().filter(|value| !number(value).is_some_and(|limit| limit > 0.0)) {
-            refuse("limit_s", value, "a number of seconds above 0");
+        if limit.as_ref().is_some_and(|value| !number(value).is_some_and(|limit| limit > 0.0)) {
+            refuse("limit_s", "a number of seconds above 0");
         }
         let kind = match &kind {
             None => Some(name),
             Some(toml::Value::String(kind)) => Some(kind.as_str()),
-            Some(other) => {
-                refuse("kind", other, "the name of a reward");
+            Some(_) => {
+                refuse("kind", "the name of a reward");
                 None
             }
         };
-        let named = |kind: &str, misfit: Misfit| match kind == name {
-            true => misfit,
-            false => {
-                let key =
-                    if registry.names().any(|known| known == kind) { misfit.key } else { "kind".into() };
-                Misfit {
-                    key,
-                    message: format!("kind = \"{kind}\": {}", misfit.message),
-                    remedy: misfit.remedy,
-                }
-            }
+        let named = |kind: &str, misfit: Misfit| match &misfit.key {
+            key if !key.is_empty() || kind == name => misfit,
+            _ if !registry.names().any(|known| known == kind) => Misfit { key: "kind".into(), ..misfit },
+            _ => Misfit { message: format!("kind = \"{kind}\": {}", misfit.message), ..misfit },
         };
         match kind.map(|kind| (kind, registry.build(kind, own, format))) {
             Some((_, Ok(reward))) if misfits.is_empty() => {
