@@ -13,8 +13,8 @@ pub(super) fn needed(template: &str, given: &[&str]) -> Vec<String> {
     let environment = environment();
     let Ok(parsed) = environment.template_from_str(template) else { return vec![] };
     let names = parsed.undeclared_variables(false);
-    // A list stands for what is given and a text for a column, so that both loops and filters of texts go through.
-    let value = |name: &String| match given.contains(&name.as_str()) && name.ends_with('s') {
+    // A completion's steps are a list, all else is taken for a text.
+    let value = |name: &String| match name == "steps" {
         true => Value::from(vec!["x"; 32]),
         false => Value::from("x"),
     };
