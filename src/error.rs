@@ -26,6 +26,9 @@ pub enum Error {
     /// The layout asks for devices that this machine does not have.
     #[error("devices: {0}")]
     Devices(String),
+    /// Another rank failed.
+    #[error("ranks: {0}")]
+    Ranks(String),
     /// libtorch refused an operation.
     #[error("torch: {0}")]
     Torch(#[from] tch::TchError),
@@ -51,7 +54,7 @@ impl Error {
             | Error::Model(_)
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
-            Error::Reward(_) | Error::Endpoint(_) | Error::Torch(_) | Error::Io { .. } => 1,
+            Error::Reward(_) | Error::Endpoint(_) | Error::Ranks(_) | Error::Torch(_) | Error::Io { .. } => 1,
         }
     }
 

@@ -12,6 +12,8 @@ pub mod nearest;
 pub mod section;
 pub mod seed;
 
+pub mod ranks;
+
 pub mod rationale;
 pub mod text;
 
@@ -52,5 +54,5 @@ pub mod recipe;
 pub mod run;
 
 pub use error::{Error, Result};
-pub use reward::Registry;
+pub use recipe::Registry;
 pub use run::cli;

@@ -87,7 +87,7 @@ fn the_rows_of_our_own_tasks_have_what_the_rewards_of_our_recipes_read() {
     use rationale::data::{Hub, Split};
     use rationale::recipe::{Recipe, Stage};
     use rationale::reward::Rewards;
-    let mut looked_at = 0;
+    let (registry, mut looked_at) = (rationale::Registry::default(), 0);
     for file in std::fs::read_dir("recipes").unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_none_or(|ending| ending != "toml") {
@@ -95,11 +95,11 @@ fn the_rows_of_our_own_tasks_have_what_the_rewards_of_our_recipes_read() {
         }
         let recipe = Recipe::read(&path, &[]).unwrap();
         for table in recipe.stages() {
-            let stage = Stage::read(&recipe, table).unwrap();
-            if stage.data.task.is_none() || stage.reward.is_empty() || !stage.lesson.rolls_out() {
+            let stage = Stage::read(&recipe, table, &registry).unwrap();
+            if stage.data.task.is_none() || stage.reward.is_empty() || !stage.needs().rollouts {
                 continue;
             }
-            let rewards = Rewards::build(&stage.reward, &rationale::Registry::default(), &stage.data.format);
+            let rewards = Rewards::build(&stage.reward, &registry, &stage.data.format);
             let rows = stage.data.load(Split::Train, &Hub::from_env(), 0).unwrap().examples;
             let lacking = rewards.unwrap().check_rows(rows.iter().map(|row| &**row));
             assert_eq!(lacking, [], "{} {}", path.display(), table.name);

@@ -102,7 +102,7 @@ impl Split {
 }
 
 /// Examples in the order of their files.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Dataset {
     /// What the recipe calls it: its sources, or the task's name.
     pub name: String,

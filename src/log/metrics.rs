@@ -50,6 +50,12 @@ impl Metrics {
         self.set(name, known.min(value));
     }
 
+    /// Takes in the figures of another, which stand in the place of those of the same name.
+    pub fn extend(&mut self, other: Metrics) {
+        self.values.extend(other.values);
+        self.named.extend(other.named);
+    }
+
     /// The figure as it stands.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values.get(name).map(Figure::value)

@@ -43,6 +43,17 @@ impl Show {
         }
     }
 
+    /// A callback that shows what is being done within a step.
+    pub fn says(&self) -> Box<dyn FnMut(&str)> {
+        let (bar, live, stage) = (self.bar.clone(), self.live, self.stage.clone());
+        Box::new(move |what| {
+            if live {
+                bar.set_message(format!("{stage} {what}"));
+                bar.tick();
+            }
+        })
+    }
+
     /// A callback that shows how sampling goes.
     pub fn sampling(&self, what: &'static str) -> Box<dyn FnMut(&Progress)> {
         let (bar, live, stage) = (self.bar.clone(), self.live, self.stage.clone());

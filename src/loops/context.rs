@@ -9,6 +9,7 @@ use crate::eval::statistics::deviation;
 use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::policy::{Policy, Reference, Refresh};
+use crate::ranks::Ranks;
 use crate::rationale::{Format, number};
 use crate::reward::{Models, Rewards, answer, column};
 use crate::rollout::group::Heard;
@@ -18,6 +19,8 @@ use crate::rollout::tree::schema::{self, Grower};
 use crate::rollout::{Group, Kind, Needs, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The questions of a dataset, tokenised, in the order of a seed.
 #[derive(Debug, Default)]
@@ -117,6 +120,10 @@ impl Questions {
 
 /// Everything that a step needs besides the optimiser.
 pub struct Context {
+    /// The stage's name.
+    pub name: String,
+    /// The ranks of the run.
+    pub ranks: Arc<dyn Ranks>,
     /// What is trained.
     pub policy: Policy,
     /// What the KL penalty refers to.
@@ -145,11 +152,32 @@ pub struct Context {
     pub alarms: Alarms,
     /// A column of the data to report training accuracy by.
     pub by: Option<String>,
+    /// The held-out questions.
+    pub held_out: Vec<Prompted>,
+    /// The round that the method itself is in, where it has rounds; 0 is before the first.
+    pub loop_round: Option<usize>,
+    /// The policy as the stage began with it, loaded or made anew.
+    pub origin: Box<dyn Fn() -> Result<Policy>>,
+    /// Where the stage's traces lie, and what its files' names begin with.
+    pub traces: (PathBuf, String),
     /// Called while sampling.
     pub progress: Box<dyn FnMut(&Progress)>,
+    /// Called with what is being done within a step.
+    pub doing: Box<dyn FnMut(&str)>,
 }
 
 impl Context {
+    /// Takes the policy back to what the stage began with.
+    pub fn begin_again(&mut self) -> Result<()> {
+        self.policy = (self.origin)()?;
+        Ok(())
+    }
+
+    /// The file of everything that the stage sampled in a round of its method.
+    pub fn traces_of_round(&self, round: usize) -> PathBuf {
+        self.traces.0.join(format!("{}-round-{round}.jsonl", self.traces.1))
+    }
+
     /// Samples (or reads) the completions of `prompts` and scores them. `attempt` tells apart several samplings of
     /// one step.
     pub fn groups(

@@ -1,16 +1,19 @@
-//! What is learned, and from what: the lessons that the training loop gives.
+//! Training methods: what is learned, and from what.
 //!
-//! A [`Lesson`] says, for each step, which sequences teach and what their loss is; micro-batches, the optimiser,
-//! checkpoints and devices are the loop's affair (`run`), and a lesson never sees them.
+//! A [`Section`] is what a recipe says of a method, a [`Method`] the object that it builds: for each step it says which
+//! sequences are learned and what their loss is. The table of all of them is [`methods`].
 
 pub mod alarms;
 pub mod collect;
 pub mod context;
 pub mod contrast;
 pub mod dpo;
+pub mod evaluate;
 mod explore;
 pub mod grpo;
+pub mod item;
 pub mod mario;
+mod method;
 pub mod prm;
 pub mod sft;
 pub mod star;
@@ -18,169 +21,89 @@ pub mod star;
 pub use alarms::{Alarms, Signs};
 pub use context::{Context, Questions, candidate};
 pub use explore::From;
+pub use item::Item;
+pub use method::{Method, Needs, Output, ReferenceKind, Section, Setup, StageView, Steps};
 
-use crate::error::Result;
 use crate::log::Metrics;
 use crate::loss;
-use crate::model::{Grad, Model, Scored, Sequence};
-use crate::policy::Refresh;
 use crate::rollout::{Group, Trace};
-use serde::{Deserialize, Serialize};
+use crate::section::Kinds;
+use item::{WEIGHTS, stacked_or};
 use serde_json::Value;
+use std::sync::Arc;
 use tch::Tensor;
 
-/// What a stage does: `[loop.KIND]`, exactly one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Loop {
-    /// Supervised fine-tuning on the rows' completions.
-    Sft(sft::Sft),
-    /// Preference optimisation on pairs of completions.
-    Dpo(dpo::Dpo),
-    /// Policy gradient on groups of rollouts.
-    Grpo(grpo::Grpo),
-    /// Reward models, of steps and of outcomes.
-    Prm(prm::Prm),
-    /// Thought-path contrastive learning on questions and their counterfactuals.
-    Contrast(contrast::Contrast),
-    /// Learning from a pool of completions behind control tokens that say how good each is.
-    Mario(mario::Mario),
-    /// Rollouts, scores and filters to traces; nothing is trained.
-    Collect(collect::Collect),
-    /// Rounds of sampling rationales and learning those that are right.
-    Star(star::Star),
-    /// Held-out questions; nothing is trained.
-    Evaluate(Evaluate),
+/// `[loop.NAME]`: the methods of this crate, a row each.
+pub fn methods() -> Kinds<dyn Section> {
+    Kinds::<dyn Section>::empty()
+        .with::<sft::Sft>("sft", |section| Arc::new(section))
+        .with::<dpo::Dpo>("dpo", |section| Arc::new(section))
+        .with::<grpo::Grpo>("grpo", |section| Arc::new(section))
+        .with::<prm::Prm>("prm", |section| Arc::new(section))
+        .with::<contrast::Contrast>("contrast", |section| Arc::new(section))
+        .with::<mario::Mario>("mario", |section| Arc::new(section))
+        .with::<collect::Collect>("collect", |section| Arc::new(section))
+        .with::<star::Star>("star", |section| Arc::new(section))
+        .with::<evaluate::Evaluate>("evaluate", |section| Arc::new(section))
 }
 
-/// Asks the evaluation questions once, as `[eval]` says.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Evaluate {}
-
-impl Loop {
-    /// Its name in recipes.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Loop::Sft(_) => "sft",
-            Loop::Dpo(_) => "dpo",
-            Loop::Grpo(_) => "grpo",
-            Loop::Prm(_) => "prm",
-            Loop::Contrast(_) => "contrast",
-            Loop::Mario(_) => "mario",
-            Loop::Collect(_) => "collect",
-            Loop::Star(_) => "star",
-            Loop::Evaluate(_) => "evaluate",
-        }
-    }
-
-    /// Whether it changes the policy.
-    pub fn trains(&self) -> bool {
-        matches!(
-            self,
-            Loop::Sft(_)
-                | Loop::Dpo(_)
-                | Loop::Grpo(_)
-                | Loop::Prm(_)
-                | Loop::Contrast(_)
-                | Loop::Mario(_)
-                | Loop::Star(_)
-        )
-    }
-
-    /// Whether it samples and scores completions of the training questions.
-    pub fn rolls_out(&self) -> bool {
-        match self {
-            Loop::Grpo(_) | Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_) => true,
-            Loop::Dpo(dpo) => dpo.online,
-            Loop::Sft(_) | Loop::Prm(_) | Loop::Contrast(_) | Loop::Evaluate(_) => false,
-        }
-    }
-
-    /// Whether a reference policy has to be there while it learns.
-    pub fn needs_reference(&self) -> bool {
-        match self {
-            Loop::Grpo(grpo) => grpo.needs_reference(),
-            Loop::Dpo(dpo) => dpo.needs_reference(),
-            Loop::Mario(mario) => mario.needs_reference(),
-            Loop::Sft(_)
-            | Loop::Prm(_)
-            | Loop::Contrast(_)
-            | Loop::Star(_)
-            | Loop::Collect(_)
-            | Loop::Evaluate(_) => false,
-        }
-    }
-
-    /// How its reference policy follows the policy.
-    pub fn refresh(&self) -> Option<&Refresh> {
-        match self {
-            Loop::Grpo(grpo) => Some(&grpo.reference),
-            Loop::Dpo(dpo) => Some(&dpo.reference),
-            Loop::Sft(_)
-            | Loop::Prm(_)
-            | Loop::Contrast(_)
-            | Loop::Mario(_)
-            | Loop::Star(_)
-            | Loop::Collect(_)
-            | Loop::Evaluate(_) => None,
-        }
-    }
-
-    /// Whether its reference policy moves while it learns.
-    pub fn moves_reference(&self) -> bool {
-        self.refresh().is_some_and(|refresh| refresh.every > 0)
-    }
-
-    /// Whether its rollouts are written as traces even where `log.traces` is off: later steps or stages read them.
-    pub fn keeps_traces(&self) -> bool {
-        matches!(self, Loop::Mario(_) | Loop::Collect(_) | Loop::Star(_))
-    }
-
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        match self {
-            Loop::Dpo(dpo) => dpo.validate(),
-            Loop::Grpo(grpo) => grpo.validate(),
-            Loop::Sft(sft) => sft.validate(),
-            Loop::Prm(prm) => prm.validate(),
-            Loop::Contrast(contrast) => contrast.validate(),
-            Loop::Mario(mario) => mario.validate(),
-            Loop::Star(star) => star.validate(),
-            Loop::Collect(collect) => collect.validate(),
-            Loop::Evaluate(_) => Ok(()),
-        }
-    }
-}
-
-/// What one step learns from.
+/// What one step learns from, and what it leaves.
 #[derive(Debug)]
-pub struct Batch<Item> {
-    /// What teaches: each item one or several sequences that stay together.
+pub struct Batch {
+    /// What is learned.
     pub items: Vec<Item>,
     /// The optimiser's updates of this step, in order.
     pub updates: Vec<Update>,
     /// The rollouts behind the items, with the advantage of each, for traces and tables.
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
+    /// Traces that are no groups any more.
+    pub traces: Vec<Trace>,
+    /// Pairs to be written beside the traces.
+    pub pairs: Vec<Value>,
     /// Tokens sampled for it.
     pub sampled_tokens: usize,
     /// The temperature at which log-probabilities are taken: that of sampling for rollouts, 1 for text from elsewhere.
     pub temperature: f64,
+    /// Whether the step is learned with a fresh optimiser.
+    pub fresh_optimizer: bool,
+    /// What kind of step it is.
+    pub pace: Pace,
 }
 
-impl Batch<Sequence> {
-    /// Completions from elsewhere that are learned whole, in one update that their tokens weigh; no update without any.
-    fn of_completions(items: Vec<Sequence>) -> Self {
-        let weight = items.iter().map(Sequence::learned).sum::<usize>() as f64;
-        let all = (!items.is_empty()).then(|| Update { items: (0..items.len()).collect(), weight });
+impl Default for Batch {
+    fn default() -> Self {
         Self {
-            items,
-            updates: all.into_iter().collect(),
-            groups: Vec::new(),
+            items: vec![],
+            updates: vec![],
+            groups: vec![],
+            traces: vec![],
+            pairs: vec![],
             sampled_tokens: 0,
             temperature: 1.0,
+            fresh_optimizer: false,
+            pace: Pace::Step,
         }
     }
+}
+
+/// What kind of step a batch is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// One of the stage's steps.
+    #[default]
+    Step,
+    /// Rollouts for a round that is learned in the steps after it; `stage` steps are now expected in all.
+    Sampling {
+        /// Steps of the stage.
+        stage: usize,
+    },
+    /// Step `at` of the `of` steps of a round, which has a schedule of its own and is evaluated and saved at its end.
+    Round {
+        /// Counted from 1.
+        at: usize,
+        /// Steps of the round.
+        of: usize,
+    },
 }
 
 /// One update of the weights.
@@ -192,98 +115,34 @@ pub struct Update {
     pub weight: f64,
 }
 
-/// A forward and a backward pass of some of an update's items.
-pub struct Pass<'a, Item> {
-    /// What learns.
-    pub model: &'a Model,
-    /// What it learns from.
-    pub items: &'a [&'a Item],
-    /// The batch's temperature.
-    pub temperature: f64,
-    /// The whole update's weight.
-    pub weight: f64,
-    /// The step's figures.
-    pub metrics: &'a mut Metrics,
-}
+impl Batch {
+    /// `items` in one update of this weight; no update without any.
+    pub fn whole(items: Vec<Item>, weight: f64) -> Self {
+        let all = (!items.is_empty()).then(|| Update { items: (0..items.len()).collect(), weight });
+        Self { items, updates: all.into_iter().collect(), ..Self::default() }
+    }
 
-impl<Item> Pass<'_, Item> {
-    /// Learns by `loss`: the *sum* of the items' losses (a scalar with gradient), from the log-probabilities and entropies
-    /// `[completion tokens]` of their sequences, those of all items, end to end, and the states at `places` of each (none
-    /// read where none are given).
-    pub fn by_scores<L: Lesson<Item = Item>>(
-        self,
-        lesson: &L,
-        places: &[&[usize]],
-        loss: impl FnOnce(&L, &[&Item], &Scored, &mut Metrics) -> Result<Tensor>,
-    ) -> Result<f64> {
-        let sequences =
-            self.items.iter().flat_map(|item| lesson.sequences(item)).cloned().collect::<Vec<_>>();
-        let scored = self.model.score_and_read(&sequences, places, self.temperature, Grad::Yes)?;
-        let loss = loss(lesson, self.items, &scored, self.metrics)? / self.weight;
-        let value = loss.double_value(&[]);
-        scored.backward(&loss)?;
-        Ok(value)
+    /// Text from elsewhere, learned in one update that its learned tokens weigh.
+    pub fn of_completions(items: Vec<Item>) -> Self {
+        let weight = items.iter().map(Item::learned).sum::<usize>() as f64;
+        Self::whole(items, weight)
     }
 }
 
-/// A training method.
-pub trait Lesson {
-    /// What the loss needs to know of the sequences that it looks at together: one, or the two of a pair.
-    type Item;
-
-    /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage
-    /// found it. `kept` is what an earlier call returned; what this one returns is kept in the run.
-    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        Ok(None)
-    }
-
-    /// Rolls out, scores, selects and credits for `step` (counted from 1).
-    fn batch(
-        &mut self,
-        context: &mut Context,
-        step: usize,
-        metrics: &mut Metrics,
-    ) -> Result<Batch<Self::Item>>;
-
-    /// The tokens of an item; never spread over micro-batches.
-    fn sequences<'a>(&self, item: &'a Self::Item) -> &'a [Sequence];
-
-    /// Which of the policy's adapters learns from an item, where it has several.
-    fn adapter(&self, _item: &Self::Item) -> Option<&'static str> {
-        None
-    }
-
-    /// Adds the gradient of the items' losses, summed and divided by the weight, to the parameters'; returns that loss.
-    fn learn(&self, pass: Pass<Self::Item>) -> Result<f64>;
-
-    /// Called once where a run resumes after a step of the stage; `traces` reads the stage's rollouts up to then.
-    fn resume(&mut self, _context: &Context, _traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
-        Ok(())
-    }
-
-    /// What it has to remember beside its step; kept with every checkpoint.
-    fn position(&self) -> Option<Value> {
-        None
-    }
-
-    /// Called with what [`position`](Self::position) said, where a run resumes after a step of the stage.
-    fn go_on(&mut self, _position: &Value) -> Result<()> {
-        Ok(())
-    }
-
-    /// Whether `step` is to be learned with a fresh optimiser.
-    fn begins_anew(&self, _context: &Context, _step: usize) -> bool {
-        false
-    }
-
-    /// Called after the last update of `step`, with its figures.
-    fn finish(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<()> {
-        Ok(())
+impl Item {
+    /// −Σ w log p of the items' learned tokens, w being 1 where an item says nothing else; adds their entropy to the figures.
+    fn imitation(items: &[&Item], output: &Output, metrics: &mut Metrics) -> Tensor {
+        let (logprobs, entropy) = (&output.scored.logprobs, &output.scored.entropy);
+        metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
+        loss::nll(logprobs, &stacked_or(items, WEIGHTS, 1.0, logprobs.device()))
     }
 }
 
-/// −Σ log p of completions that are learned whole, from their log-probabilities end to end.
-fn imitation(Scored { logprobs, entropy, .. }: &Scored, metrics: &mut Metrics) -> Tensor {
-    metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
-    loss::nll(logprobs, &logprobs.ones_like())
+/// Groups without credit.
+fn without_credit(groups: Vec<Group>) -> Vec<(Group, Vec<Option<f64>>)> {
+    let none = |group: Group| {
+        let credit = vec![None; group.rollouts.len()];
+        (group, credit)
+    };
+    groups.into_iter().map(none).collect()
 }

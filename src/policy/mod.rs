@@ -121,6 +121,8 @@ pub struct Policy {
     pub tokenizer: Tokenizer,
     /// Every id that ends a sequence.
     pub eos: Vec<u32>,
+    /// How its states are read, where it is a reward model in training.
+    pub reading: Option<reward_model::Reading>,
     slots: usize,
 }
 
@@ -160,7 +162,7 @@ impl Policy {
         if !eos.contains(&tokenizer.eos()) {
             eos.push(tokenizer.eos());
         }
-        Ok(Self { model, tokenizer, eos, slots })
+        Ok(Self { model, tokenizer, eos, reading: None, slots })
     }
 
     /// What samples completions of this policy.
@@ -217,6 +219,7 @@ impl Policy {
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
         self.tokenizer.save(folder)?;
+        self.reading.as_ref().map_or(Ok(()), |reading| reading.save(folder))?;
         let known = tokenizer::generation_eos(folder)?;
         if self.eos.iter().all(|id| known.contains(id)) {
             return Ok(());

@@ -1,12 +1,11 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
-use super::known;
-use super::stages::{StageTable, join, section};
+use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
+use crate::section::{Chosen, Kinds, Unread, join, keys, read};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
-use serde_path_to_error::Segment;
 use toml::{Table, Value};
 
 impl Recipe {
@@ -23,13 +22,37 @@ impl Recipe {
         path: &str,
         table: Table,
     ) -> Result<T> {
-        let read = serde_path_to_error::deserialize::<_, T>(Value::Table(table));
-        read.map_err(|error| {
-            let place =
-                error.path().iter().filter_map(key_of).fold(path.to_owned(), |path, key| join(&path, &key));
-            let known = known::keys::<T>().iter().map(|key| join(path, key)).collect();
-            Complaint { recipe: self, stage, place, known }.error(error.inner().message())
-        })
+        let known: Vec<String> = keys::<T>().iter().map(|key| join(path, key)).collect();
+        read(table).map_err(|unread| self.explain(stage, path, unread, &known))
+    }
+
+    /// What serde said of the table at `path`, in the user's words; `known` are the keys that the stage may have.
+    pub(super) fn explain(&self, stage: &StageTable, path: &str, unread: Unread, known: &[String]) -> Error {
+        let place = unread.keys.iter().fold(path.to_owned(), |path, key| join(&path, key));
+        Complaint { recipe: self, stage, place, known }.error(&unread.message)
+    }
+
+    /// Reads the open section `path` of a stage, one of `kinds`.
+    pub(super) fn choose<S: ?Sized + 'static>(
+        &self,
+        stage: &StageTable,
+        path: &str,
+        kinds: &Kinds<S>,
+        known: &[String],
+    ) -> Result<Chosen<S>> {
+        let complaint = |place: String| Complaint { recipe: self, stage, place, known };
+        let table = stage.table.get(path).and_then(Value::as_table).filter(|table| table.len() == 1);
+        let Some((name, keys)) = table.and_then(|table| table.iter().next()) else {
+            return Err(complaint(path.to_owned()).no_choice());
+        };
+        let place = join(path, name);
+        let Value::Table(keys) = keys else {
+            return Err(complaint(place).wrong_type("invalid type, expected a map"));
+        };
+        match kinds.read(name, keys.clone()) {
+            Some(read) => read.map_err(|unread| self.explain(stage, &place, unread, known)),
+            None => Err(complaint(place).unknown_variant(name, &kinds.names())),
+        }
     }
 
     /// An error about the value at the dotted `path` of a stage, for checks across sections. It points at the line,
@@ -66,23 +89,14 @@ impl Recipe {
     }
 }
 
-fn key_of(segment: &Segment) -> Option<String> {
-    match segment {
-        Segment::Map { key } => Some(key.clone()),
-        Segment::Enum { variant } => Some(variant.clone()),
-        Segment::Seq { index } => Some(index.to_string()),
-        Segment::Unknown => None,
-    }
-}
-
 /// What serde complained of, and what is needed to say it well.
 struct Complaint<'a> {
     recipe: &'a Recipe,
     stage: &'a StageTable,
     /// The dotted path that serde was at.
     place: String,
-    /// Every key of the type that was read.
-    known: Vec<String>,
+    /// Every key that the stage may have.
+    known: &'a [String],
 }
 
 impl Complaint<'_> {

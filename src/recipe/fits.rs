@@ -1,290 +1,151 @@
-//! What of a stage's sections does not fit together: a rule a loop, and some for all.
+//! What of a stage's sections does not fit together, whatever its method is.
 
 use super::stage::Stage;
-use crate::advantage::Baseline;
 use crate::data::Split;
-use crate::loops::Loop;
-use crate::loops::grpo::{Grpo, ZeroVariance};
+use crate::loops::Steps;
 use crate::rollout::Kind;
 use crate::rollout::prefix::Cuts;
-use crate::select::pairs;
+use crate::section::Misfit;
 
-/// A key whose value does not fit the rest.
-pub(super) struct Misfit {
-    /// The key.
-    pub key: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do about it.
-    pub remedy: &'static str,
+/// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
+pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
+    let rules = [duration, needs, questions, search, hint, prefix];
+    let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
+    found.extend(stage.method.fits(&stage.view()));
+    found
 }
 
-impl Misfit {
-    fn new(key: impl Into<String>, message: impl Into<String>, remedy: &'static str) -> Option<Self> {
-        Some(Self { key: key.into(), message: message.into(), remedy })
-    }
+fn loop_key(stage: &Stage) -> String {
+    format!("loop.{}", stage.method.name())
 }
 
-/// The first misfit of `stage`.
-pub(super) fn misfit(stage: &Stage) -> Option<Misfit> {
-    let rules = [duration, rewards, dpo, mario, samples, questions, search, star, grpo, prefix];
-    rules.iter().find_map(|rule| rule(stage))
-}
-
-fn duration(stage: &Stage) -> Option<Misfit> {
+fn duration(stage: &Stage) -> Vec<Misfit> {
     let at_start = stage.eval.as_ref().is_some_and(|eval| eval.at_start);
-    if stage.run.steps == Some(0) && !(matches!(stage.lesson, Loop::Prm(_)) && at_start) {
-        return Misfit::new(
+    let needs = stage.needs();
+    let mut found = Vec::new();
+    if stage.run.steps == Some(0) && !(needs.head && at_start) {
+        found.push(Misfit::new(
             "run.steps",
             "there is nothing to do in 0 steps",
             "give at least 1, or use run.epochs; only loop.prm with eval.at_start = true measures what is there",
-        );
+        ));
     }
     if !(stage.run.epochs > 0.0 && stage.run.epochs.is_finite()) {
-        return Misfit::new("run.epochs", "passes over the data must be a positive number", "1 is one pass");
+        found.push(Misfit::new(
+            "run.epochs",
+            "passes over the data must be a positive number",
+            "1 is one pass",
+        ));
     }
-    None
+    found
 }
 
-fn rewards(stage: &Stage) -> Option<Misfit> {
-    if stage.reward.is_empty() && matches!(stage.lesson, Loop::Grpo(_) | Loop::Mario(_)) {
-        return Misfit::new(
-            format!("loop.{}", stage.lesson.name()),
+/// What the method says that it needs.
+fn needs(stage: &Stage) -> Vec<Misfit> {
+    let needs = stage.needs();
+    let mut found = Vec::new();
+    if needs.rewards && stage.reward.is_empty() {
+        found.push(Misfit::new(
+            loop_key(stage),
             "there is no reward to learn from",
             "add [reward.answer] or another reward",
-        );
+        ));
     }
-    None
-}
-
-fn dpo(stage: &Stage) -> Option<Misfit> {
-    let Loop::Dpo(dpo) = &stage.lesson else { return None };
-    if !dpo.online {
-        return None;
-    }
-    if stage.rollout.group_size() == Some(1) && !dpo.loss.unpaired() {
-        return Misfit::new(
-            "rollout.group.size",
-            "a single completion of a question makes no pair",
-            "use at least 2",
-        );
-    }
-    if stage.policy.sampling.temperature == 0.0 {
-        return Misfit::new(
-            "policy.sampling.temperature",
-            "greedy samples of one prompt are all the same and make no pair",
-            "use a positive temperature, such as 1.0",
-        );
-    }
-    if stage.select.pairs.kind == pairs::Kind::ScoreMargin && stage.reward.is_empty() {
-        return Misfit::new(
-            "select.pairs.kind",
-            "there is no reward to tell the better from the worse",
-            "add [reward.answer] or another reward, or use kind = \"correct_wrong\"",
-        );
-    }
-    None
-}
-
-fn mario(stage: &Stage) -> Option<Misfit> {
-    let Loop::Mario(mario) = &stage.lesson else { return None };
-    if let Some(name) = mario.borders.keys().find(|name| !stage.reward.contains_key(*name)) {
-        return Misfit::new(
-            format!("loop.mario.borders.{name}"),
-            "there is no such reward",
-            "name one of the [reward] tables",
-        );
-    }
-    if stage.rollout.group_size().is_none() {
-        return Misfit::new(
-            "loop.mario",
-            "it samples the policy, and [rollout.dataset] reads others' completions",
-            "use [rollout.group]; loop.mario.rows takes the rows' own completions into the pool",
-        );
-    }
-    None
-}
-
-/// Loops that learn from log-probabilities need the policy's own samples.
-fn samples(stage: &Stage) -> Option<Misfit> {
-    let own = matches!(stage.lesson, Loop::Grpo(_) | Loop::Mario(_) | Loop::Star(_));
-    if own && !stage.rollout.sampled() && stage.rollout.group_size().is_some() {
-        return Misfit::new(
-            format!("loop.{}", stage.lesson.name()),
+    // Methods that learn from log-probabilities need the policy's own samples.
+    if needs.own_samples && !stage.rollout.sampled() && stage.rollout.group_size().is_some() {
+        found.push(Misfit::new(
+            loop_key(stage),
             "it learns from the policy's own samples and their log-probabilities, and the completions of this \
              rollout have none",
             "use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",
-        );
+        ));
     }
-    None
+    found
 }
 
-fn questions(stage: &Stage) -> Option<Misfit> {
-    if matches!(stage.lesson, Loop::Evaluate(_)) && stage.eval.is_none() {
-        return Misfit::new(
-            "loop.evaluate",
-            "there is no [eval] section",
-            "add [eval]; empty takes its defaults",
-        );
+fn questions(stage: &Stage) -> Vec<Misfit> {
+    if stage.eval.is_none() || stage.data.has(Split::Eval) {
+        return vec![];
     }
-    if stage.eval.is_some() && !stage.data.has(Split::Eval) {
-        return Misfit::new(
-            "eval",
-            "there are no held-out questions",
-            "set data.eval, or a data.task that has some",
-        );
-    }
-    None
-}
-
-fn grpo(stage: &Stage) -> Option<Misfit> {
-    let Loop::Grpo(grpo) = &stage.lesson else { return None };
-    if let Some(steps) = grpo.steps.as_ref().filter(|steps| !stage.reward.contains_key(&steps.reward)) {
-        return Misfit::new(
-            "loop.grpo.steps",
-            format!("there is no [reward.{}] that scores steps", steps.reward),
-            "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
-        );
-    }
-    if let Some(misfit) = group(stage, grpo) {
-        return Some(misfit);
-    }
-    if grpo.step_rewards.is_some() && !matches!(stage.rollout, Kind::Prefix(_)) {
-        return Misfit::new(
-            "loop.grpo.step_rewards",
-            "nothing says what the steps are worth",
-            "use [rollout.prefix], which continues completions from cuts between their steps",
-        );
-    }
-    if grpo.zero_variance == ZeroVariance::Resample && grpo.resample_limit == 0 {
-        return Misfit::new(
-            "loop.grpo.resample_limit",
-            "resampling zero-variance groups at most 0 times does nothing",
-            "give at least 1, or zero_variance = \"drop\"",
-        );
-    }
-    if stage.policy.sampling.temperature == 0.0 {
-        return Misfit::new(
-            "policy.sampling.temperature",
-            "greedy samples of one prompt are all the same, so a group teaches nothing",
-            "use a positive temperature, such as 1.0",
-        );
-    }
-    None
-}
-
-/// A group has to be sampled, and to have something to be compared with.
-fn group(stage: &Stage, grpo: &Grpo) -> Option<Misfit> {
-    let compares = grpo.advantage.baseline != Baseline::None && grpo.advantage.compare_by.is_none();
-    match stage.rollout.group_size() {
-        None => Misfit::new(
-            "loop.grpo",
-            "it learns from the policy's own samples, and [rollout.dataset] reads others'",
-            "use [rollout.group]",
-        ),
-        Some(1) if compares => Misfit::new(
-            "rollout.group.size",
-            "a group of one has no baseline to be compared with",
-            "use at least 2, or loop.grpo.advantage.baseline = \"none\"",
-        ),
-        Some(_) => None,
-    }
-}
-
-fn prefix(stage: &Stage) -> Option<Misfit> {
-    match &stage.rollout {
-        Kind::Prefix(prefix) if prefix.cuts == Cuts::Tree && stage.lesson.trains() => Misfit::new(
-            "rollout.prefix.cuts",
-            "a tree adds continuations to a group, which are no independent samples",
-            "use loop.collect here, or cuts = \"search\"",
-        ),
-        _ => None,
-    }
+    vec![Misfit::new(
+        "eval",
+        "there are no held-out questions",
+        "set data.eval, or a data.task that has some",
+    )]
 }
 
 /// What does not fit a search for answers.
-fn search(stage: &Stage) -> Option<Misfit> {
-    let search = stage.rollout.search()?;
-    let name = search.name();
-    if stage.lesson.rolls_out() && !matches!(stage.lesson, Loop::Collect(_)) {
-        let message =
-            format!("loop.{} learns from the policy's own samples, and a search picks", stage.lesson.name());
-        return Misfit::new(
+fn search(stage: &Stage) -> Vec<Misfit> {
+    let Some(search) = stage.rollout.search() else { return vec![] };
+    let (name, needs) = (search.name(), stage.needs());
+    let collects = needs.rollouts && !needs.trains;
+    let mut found = Vec::new();
+    if needs.rollouts && needs.trains {
+        found.push(Misfit::new(
             "rollout",
-            message,
+            format!("{} learns from the policy's own samples, and a search picks", loop_key(stage)),
             "use [rollout.group]; a search serves loop.collect, loop.evaluate and [eval]",
-        );
+        ));
     }
     if stage.reward.is_empty() {
-        let message = format!("nothing judges what rollout.{name} is to choose among");
-        return Misfit::new("rollout", message, "add [reward.process] with its model, or another reward");
+        found.push(Misfit::new(
+            "rollout",
+            format!("nothing judges what rollout.{name} is to choose among"),
+            "add [reward.process] with its model, or another reward",
+        ));
     }
     if let Some(by) = search.by().filter(|by| !stage.reward.contains_key(*by)) {
-        let message = format!("rollout.{name}.by = \"{by}\" names no reward");
-        return Misfit::new("rollout", message, "name one of the [reward] tables");
+        found.push(Misfit::new(
+            "rollout",
+            format!("rollout.{name}.by = \"{by}\" names no reward"),
+            "name one of the [reward] tables",
+        ));
     }
-    let greedy = |key: &'static str, temperature: f64| {
-        let message = format!("greedy samples are all the same, and leave rollout.{name} no choice");
-        if temperature > 0.0 || search.n() <= 1 {
-            return None;
-        }
-        Misfit::new(key, message, "use a positive temperature, such as 1.0")
+    let greedy = |key: &str, temperature: f64| {
+        (temperature <= 0.0 && search.n() > 1).then(|| {
+            Misfit::new(
+                key,
+                format!("greedy samples are all the same, and leave rollout.{name} no choice"),
+                "use a positive temperature, such as 1.0",
+            )
+        })
     };
-    let collects = matches!(stage.lesson, Loop::Collect(_));
-    if collects
-        && let Some(problem) = greedy("policy.sampling.temperature", stage.policy.sampling.temperature)
-    {
-        return Some(problem);
+    if collects {
+        found.extend(greedy("policy.sampling.temperature", stage.policy.sampling.temperature));
     }
-    let eval = stage.eval.as_ref()?;
+    let Some(eval) = &stage.eval else { return found };
     if eval.samples > 1 {
-        let message = format!("rollout.{name} gives one answer to a question; its n says among how many");
-        return Misfit::new("eval.samples", message, "leave it at 1; the figures by n come with the search");
+        found.push(Misfit::new(
+            "eval.samples",
+            format!("rollout.{name} gives one answer to a question; its n says among how many"),
+            "leave it at 1; the figures by n come with the search",
+        ));
+    } else {
+        found.extend(greedy("eval.temperature", eval.temperature));
     }
-    greedy("eval.temperature", eval.temperature)
+    found
 }
 
-/// What does not fit `loop.star`.
-fn star(stage: &Stage) -> Option<Misfit> {
-    let hinting = matches!(stage.rollout, Kind::Hint(_));
-    let Loop::Star(star) = &stage.lesson else {
-        if !hinting {
-            return None;
-        }
-        return Misfit::new(
-            "rollout.hint",
-            "only loop.star strips the hint of [rollout.hint] from what it trains on",
-            "use [rollout.group] here",
-        );
-    };
-    let filters = stage.select.correct || stage.select.min_reward.is_some();
-    let sampling = &stage.policy.sampling;
-    match stage.rollout.group_size() {
-        None => Misfit::new(
-            "loop.star",
-            "it learns from the policy's own samples, and [rollout.dataset] reads others'",
-            "use [rollout.group], or [rollout.hint] to rationalize",
-        ),
-        Some(size) if size > 1 && sampling.temperature == 0.0 => Misfit::new(
-            "policy.sampling.temperature",
-            "greedy samples of one prompt are all the same",
-            "use a positive temperature, or a rollout of size 1",
-        ),
-        _ if !filters => Misfit::new(
-            "loop.star",
-            "nothing tells loop.star which rationales to learn",
-            "set select.correct = true, STaR's filter, or select.min_reward with a [reward]",
-        ),
-        _ if stage.select.min_reward.is_some() && stage.reward.is_empty() => Misfit::new(
-            "select.min_reward",
-            "there is no reward to compare select.min_reward with",
-            "add [reward.answer] or another reward",
-        ),
-        _ if star.watches_accuracy() && stage.eval.is_none() => Misfit::new(
-            "loop.star.plateau.measure",
-            "loop.star.plateau.measure = \"accuracy\" needs held-out questions, and there is no [eval] section",
-            "add [eval], or use measure = \"coverage\"",
-        ),
-        _ => None,
+/// Whoever learns from hinted samples has to take the hint out of their prompts.
+fn hint(stage: &Stage) -> Vec<Misfit> {
+    let rounds = matches!(stage.needs().steps, Steps::Exactly(_)) && stage.needs().rollouts;
+    if rounds || !matches!(stage.rollout, Kind::Hint(_)) {
+        return vec![];
+    }
+    vec![Misfit::new(
+        "rollout.hint",
+        "only loop.star strips the hint of [rollout.hint] from what it trains on",
+        "use [rollout.group] here",
+    )]
+}
+
+fn prefix(stage: &Stage) -> Vec<Misfit> {
+    match &stage.rollout {
+        Kind::Prefix(prefix) if prefix.cuts == Cuts::Tree && stage.needs().trains => vec![Misfit::new(
+            "rollout.prefix.cuts",
+            "a tree adds continuations to a group, which are no independent samples",
+            "use loop.collect here, or cuts = \"search\"",
+        )],
+        _ => vec![],
     }
 }

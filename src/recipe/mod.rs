@@ -6,9 +6,9 @@
 mod args;
 mod explain;
 mod fits;
-mod known;
 mod overrides;
 mod references;
+mod registry;
 mod resolved;
 mod rules;
 mod source;
@@ -18,6 +18,7 @@ mod stages;
 pub use args::Args;
 pub use overrides::Override;
 pub use references::{references, substitute};
+pub use registry::Registry;
 pub use rules::{Choice, RULES, Rules};
 pub use source::Source;
 pub use stage::{Run, Stage};

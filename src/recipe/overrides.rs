@@ -7,8 +7,9 @@
 
 use super::references::named_by;
 use super::rules::Rules;
-use super::stages::{StageTable, at, join, merge, nothing_to_remove, section};
+use super::stages::{StageTable, at, merge, nothing_to_remove, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
+use crate::section::join;
 use crate::{Error, Result};
 use toml::{Table, Value};
 

@@ -1,20 +1,22 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
-use super::fits::misfit;
-use super::{Recipe, StageTable};
+use super::fits::misfits;
+use super::{Recipe, Registry, StageTable};
 use crate::checkpoint::Checkpoint;
 use crate::data::Data;
 use crate::devices::Devices;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::log::Log;
-use crate::loops::Loop;
+use crate::loops::{Needs, Section, StageView};
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::rollout::Kind;
+use crate::section::{Chosen, keys};
 use crate::select::Select;
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use std::ops::{Deref, DerefMut};
+use toml::{Table, Value};
 
 /// What is to be done: `[run]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,10 +41,10 @@ impl Default for Run {
     }
 }
 
-/// A stage, resolved: one field a section of the recipe.
+/// A stage's sections: one field a section of the recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Stage {
+pub struct Sections {
     /// What is to be done.
     #[serde(default)]
     pub run: Run,
@@ -58,12 +60,12 @@ pub struct Stage {
     /// What they are worth; each with its `weight`.
     #[serde(default)]
     pub reward: Table,
-    /// Which of them teach.
+    /// Which of them are learned.
     #[serde(default)]
     pub select: Select,
-    /// What is learned.
+    /// What is learned, as it is written: [`Stage::method`] is it read.
     #[serde(rename = "loop")]
-    pub lesson: Loop,
+    written: Value,
     /// How the weights move.
     #[serde(default)]
     pub optim: Optim,
@@ -80,12 +82,58 @@ pub struct Stage {
     pub log: Log,
 }
 
+/// A stage, resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    sections: Sections,
+    /// `[loop.NAME]`.
+    pub method: Chosen<dyn Section>,
+}
+
+impl Deref for Stage {
+    type Target = Sections;
+
+    fn deref(&self) -> &Sections {
+        &self.sections
+    }
+}
+
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut Sections {
+        &mut self.sections
+    }
+}
+
 impl Stage {
     /// Reads and checks a stage.
-    pub fn read(recipe: &Recipe, table: &StageTable) -> Result<Self> {
-        let stage: Self = recipe.deserialize(table)?;
+    pub fn read(recipe: &Recipe, table: &StageTable, registry: &Registry) -> Result<Self> {
+        let mut known = keys::<Sections>();
+        known.extend(registry.methods.keys().iter().map(|key| format!("loop.{key}")));
+        let sections: Sections = crate::section::read(table.table.clone())
+            .map_err(|unread| recipe.explain(table, "", unread, &known))?;
+        let method = recipe.choose(table, "loop", &registry.methods, &known)?;
+        let stage = Self { sections, method };
         stage.check(recipe, table)?;
         Ok(stage)
+    }
+
+    /// The sections as the method looks at them.
+    pub fn view(&self) -> StageView<'_> {
+        StageView {
+            steps: self.run.steps,
+            epochs: self.run.epochs,
+            data: &self.data,
+            policy: &self.policy,
+            rollout: &self.rollout,
+            rewards: self.reward.keys().map(String::as_str).collect(),
+            select: &self.select,
+            eval: self.eval.as_ref(),
+        }
+    }
+
+    /// What the stage has to have for its method.
+    pub fn needs(&self) -> Needs {
+        self.method.needs(&self.view())
     }
 
     fn check(&self, recipe: &Recipe, table: &StageTable) -> Result<()> {
@@ -99,34 +147,29 @@ impl Stage {
         };
         located(self.check_sections())?;
         let named = |path: &&&str| {
-            table.table.get(**path).and_then(toml::Value::as_table).is_some_and(|section| !section.is_empty())
+            table.table.get(**path).and_then(Value::as_table).is_some_and(|section| !section.is_empty())
         };
-        if let Some(path) = self.unused().iter().find(named) {
-            let message =
-                format!("loop.dpo.flow writes, judges and pairs completions itself and reads no [{path}]");
+        if let Some((sections, why)) = self.needs().unused
+            && let Some(path) = sections.iter().find(named)
+        {
+            let message = format!("{why} and reads no [{path}]");
             let remedy = "take it out; where other stages need it, put it in those";
             return Err(recipe.problem(table, path, &message, remedy));
         }
-        match misfit(self) {
-            Some(found) => Err(recipe.problem(table, &found.key, &found.message, found.remedy)),
+        match misfits(self).first() {
+            Some(found) => Err(recipe.problem(table, &found.key, &found.message, &found.remedy)),
             None => Ok(()),
-        }
-    }
-
-    /// Sections that mean nothing to the stage.
-    fn unused(&self) -> &'static [&'static str] {
-        match &self.lesson {
-            Loop::Dpo(dpo) if dpo.flow.is_some() => &["rollout", "reward", "select"],
-            _ => &[],
         }
     }
 
     /// Its sections with every default, but for those that mean nothing to it.
     pub fn resolved(&self) -> Result<Table> {
-        let written = Table::try_from(self);
-        let mut table =
-            written.map_err(|error| Error::Recipe(format!("cannot be written as TOML: {error}")))?;
-        self.unused().iter().for_each(|section| drop(table.remove(*section)));
+        let unwritable = |error: String| Error::Recipe(format!("cannot be written as TOML: {error}"));
+        let mut sections = self.sections.clone();
+        sections.written = self.method.written().map_err(unwritable)?;
+        let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
+        let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
+        unused.iter().for_each(|section| drop(table.remove(*section)));
         Ok(table)
     }
 
@@ -134,7 +177,9 @@ impl Stage {
         self.data.format.validate().map_err(Error::Recipe)?;
         self.policy.validate()?;
         self.rollout.validate()?;
-        self.lesson.validate()?;
+        if let Some(misfit) = self.method.check().into_iter().next() {
+            return Err(Error::Recipe(misfit.message));
+        }
         self.optim.check()?;
         self.devices.validate()?;
         self.select.validate()?;

@@ -3,6 +3,7 @@
 use super::rules::{Choice, Rules};
 use super::source::Source;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
+use crate::section::join;
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -63,11 +64,6 @@ pub fn merge(base: &mut Table, over: &Table, path: &str, rules: &Rules) {
             _ => drop(base.insert(key.clone(), value.clone())),
         }
     }
-}
-
-/// `path.key`, or `key` at the top.
-pub fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 /// The value at a path of keys.

@@ -1,20 +1,18 @@
 //! From a recipe to a trained policy: the command line, the stages in their order, the training loop.
 
-mod collect;
 mod pictures;
 mod places;
 mod plan;
 mod session;
 mod stage;
-mod star;
 mod summary;
 mod train;
 mod wants;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::recipe::{Args, Recipe, Stage};
-use crate::reward::{Registry, Rewards};
+use crate::recipe::{Args, Recipe, Registry, Stage};
+use crate::reward::Rewards;
 use clap::Parser;
 use session::Session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -43,8 +41,11 @@ pub fn cli(registry: Registry) -> i32 {
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages =
-        recipe.stages().iter().map(|table| Stage::read(&recipe, table)).collect::<Result<Vec<_>>>()?;
+    let stages = recipe
+        .stages()
+        .iter()
+        .map(|table| Stage::read(&recipe, table, registry))
+        .collect::<Result<Vec<_>>>()?;
     let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
     let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
     let sections = recipe.stages().iter().zip(&stages).zip(&rewards);

@@ -18,7 +18,7 @@ pub(super) fn label(name: &str, round: usize) -> String {
 }
 
 impl Session {
-    /// The file of what the stage's lesson has had kept.
+    /// The file of what the stage's method has had kept.
     pub(super) fn keeping(&self, opened: &Opened) -> PathBuf {
         let label = label(&opened.name, opened.round);
         self.dir.path().join("reference").join(format!("{label}.safetensors"))
@@ -27,12 +27,6 @@ impl Session {
     /// The file of a stage's traces or, by `what`, of its pairs.
     pub(super) fn traces_of(&self, name: &str, round: usize, what: &str) -> PathBuf {
         self.dir.path().join("traces").join(format!("{}{what}.jsonl", label(name, round)))
-    }
-
-    /// The file of everything that the stage sampled in a round of its loop.
-    pub(super) fn attempts(&self, opened: &Opened, loop_round: usize) -> PathBuf {
-        let label = label(&opened.name, opened.round);
-        self.dir.path().join("traces").join(format!("{label}-round-{loop_round}.jsonl"))
     }
 
     /// The run's evaluations so far.

@@ -1,9 +1,7 @@
 //! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need. Nothing heavy is loaded.
 
 use crate::data::hub::Hub;
-use crate::loops::Loop;
-use crate::loops::dpo::Dpo;
-use crate::loops::star::{Star, rounds::steps as steps_of_round};
+use crate::loops::ReferenceKind;
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::recipe::Stage;
@@ -29,10 +27,10 @@ pub fn describe(plan: &[Planned], hub: &Hub) -> String {
             out,
             "#\n# {}. {name} (round {round}): loop.{}, {}",
             index + 1,
-            stage.lesson.name(),
+            stage.method.name(),
             work(stage)
         );
-        if stage.lesson.trains() || stage.lesson.rolls_out() {
+        if stage.needs().trains || stage.needs().rollouts {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
         let shape = shape(plan, index, hub);
@@ -42,46 +40,24 @@ pub fn describe(plan: &[Planned], hub: &Hub) -> String {
 }
 
 fn work(stage: &Stage) -> String {
-    match (&stage.lesson, stage.run.steps) {
-        (Loop::Evaluate(_), _) => "the held-out questions once".into(),
-        (Loop::Star(star), steps) => rounds(star, steps, stage),
-        (_, Some(steps)) => format!("{steps} steps of {} prompts", stage.data.prompts_per_step),
-        (_, None) => format!(
+    match (stage.needs().work, stage.run.steps) {
+        (Some(work), _) => work,
+        (None, Some(steps)) => format!("{steps} steps of {} prompts", stage.data.prompts_per_step),
+        (None, None) => format!(
             "{} pass(es) over the data, {} prompts a step",
             stage.run.epochs, stage.data.prompts_per_step
         ),
     }
 }
 
-fn rounds(star: &Star, steps: Option<usize>, stage: &Stage) -> String {
-    let questions = star.questions.map_or("all".into(), |count| count.to_string());
-    let learning = match steps {
-        Some(first) => {
-            let of = |round| steps_of_round(first, star.growth, star.max_steps, round);
-            format!("{} to {} steps of {}", of(1), of(star.rounds), stage.data.prompts_per_step)
-        }
-        None => format!("{} pass(es) over the rationales kept", stage.run.epochs),
-    };
-    format!("{} rounds of {questions} questions, then {learning}", star.rounds)
-}
-
 fn tokens(stage: &Stage) -> String {
-    let prompts = sampled_together(stage);
-    match (&stage.lesson, stage.rollout.group_size()) {
-        (Loop::Dpo(Dpo { flow: Some(flow), .. }), _) => format!(
-            "a step takes {prompts} completions of at most {} chunks of {} tokens, and from each of their nodes one other way to its \
-             end",
-            flow.chunks, flow.chunk_tokens
-        ),
-        (Loop::Mario(mario), Some(size)) => format!(
-            "every {} steps {size} completion(s) of each question, of at most {} tokens, join the pool; a step learns {prompts} \
-             of it",
-            mario.sample_every, stage.policy.sampling.max_new_tokens
-        ),
-        (_, Some(size)) if stage.lesson.rolls_out() && stage.rollout.endpoint().is_some() => {
+    let (needs, prompts) = (stage.needs(), sampled_together(stage));
+    match (needs.step, stage.rollout.group_size()) {
+        (Some(step), _) => step,
+        (None, Some(size)) if needs.rollouts && stage.rollout.endpoint().is_some() => {
             format!("a step asks an endpoint for {prompts} × {size} = {} completions", prompts * size)
         }
-        (_, Some(size)) if stage.lesson.rolls_out() => format!(
+        (None, Some(size)) if needs.rollouts => format!(
             "a step samples {prompts} × {size} = {} completions of at most {} tokens: {} tokens",
             prompts * size,
             stage.policy.sampling.max_new_tokens,
@@ -93,21 +69,13 @@ fn tokens(stage: &Stage) -> String {
 
 /// Completions that may be under way together, and the tokens of the longest.
 fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
-    let prompts = sampled_together(stage);
-    match &stage.lesson {
-        // Other ways start from each chunk and each decision behind one that is not the last.
-        Loop::Dpo(Dpo { flow: Some(flow), .. }) => {
-            Some((prompts * (2 * flow.chunks - 1), flow.chunks * flow.chunk_tokens))
-        }
-        _ => Some((prompts * stage.rollout.group_size()?, stage.policy.sampling.max_new_tokens)),
-    }
+    let of_rollout = || Some((stage.rollout.group_size()?, stage.policy.sampling.max_new_tokens));
+    let (each, longest) = stage.needs().in_flight.or_else(of_rollout)?;
+    Some((sampled_together(stage) * each, longest))
 }
 
 fn sampled_together(stage: &Stage) -> usize {
-    match &stage.lesson {
-        Loop::Star(star) => star.chunk,
-        _ => stage.data.prompts_per_step,
-    }
+    stage.needs().together.unwrap_or(stage.data.prompts_per_step)
 }
 
 fn unknown() -> String {
@@ -140,7 +108,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
     let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.size(shape));
     let masters = if kind == Kind::Float { 0 } else { 4 * trained };
     let mut parts = vec![("weights", parameters * width)];
-    if stage.lesson.trains() {
+    if stage.needs().trains {
         parts.push(("gradients and optimiser", trained * (4 + 8) + masters));
         let layer = (34 * shape.hidden_size + 6 * shape.intermediate_size) * width / 2;
         let layers = shape.num_hidden_layers;
@@ -151,11 +119,12 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         };
         parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
     }
-    let moves = stage.lesson.moves_reference();
-    if stage.lesson.needs_reference() && (moves || stage.policy.lora.is_none()) {
+    let needs = stage.needs();
+    let moves = needs.reference == Some(ReferenceKind::Follows);
+    if needs.reference.is_some() && (moves || stage.policy.lora.is_none()) {
         parts.push(("reference policy", parameters * width));
     }
-    let samples = stage.lesson.rolls_out() && stage.rollout.endpoint().is_none();
+    let samples = needs.rollouts && stage.rollout.endpoint().is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
         let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);

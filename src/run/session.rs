@@ -3,16 +3,15 @@
 use super::places::{PAIRS, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
-use super::{collect, pictures, resolved, run_name, star, summary, train};
-use crate::checkpoint::{Mode, Progress, RunDir, Saved, load_tensors, save_tensors, write_atomic};
+use super::{pictures, resolved, run_name, summary, train};
+use crate::checkpoint::{Mode, Progress, RunDir, load_tensors, save_tensors, write_atomic};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval;
 use crate::log::{Board, JsonLines, Metrics, Show, table};
-use crate::loops::Loop;
+use crate::loops::{Method, Steps};
 use crate::optim::AdamW;
-use crate::recipe::{Args, PlannedStage, RULES, Recipe, Stage, substitute};
-use crate::reward::Registry;
+use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
 use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
@@ -88,36 +87,19 @@ impl Session {
         let step = done.map_or(0, |saved| saved.state.progress.step);
         let mut table = planned.stage.clone();
         substitute(&mut table.table, RULES.references, |path, target| self.product(path, target))?;
-        let mut stage = Stage::read(recipe, &table)?;
+        let mut stage = Stage::read(recipe, &table, registry)?;
         self.use_newest_checkpoint(&mut stage)?;
-        let mut opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry)?;
+        let (mut opened, mut method) = Opened::open(&name, round, stage, self.seed, &self.hub, registry)?;
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.context.progress = show.sampling("sampling");
+        opened.context.doing = show.says();
+        opened.context.traces = (self.dir.path().join("traces"), label(&name, round));
         self.files = Some(self.files(&opened, step, show)?);
-        match opened.stage.lesson.clone() {
-            Loop::Sft(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
-            Loop::Dpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
-            Loop::Grpo(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
-            Loop::Prm(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
-            Loop::Contrast(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
-            Loop::Mario(mut lesson) => train::train(&mut lesson, &mut opened, self)?,
-            Loop::Collect(lesson) => collect::collect(&lesson, &mut opened, self, step)?,
-            Loop::Star(lesson) => {
-                star::star(&lesson, &mut opened, self)?;
-                let by = opened.stage.eval.as_ref().and_then(|eval| eval.by.as_deref()).unwrap_or("class");
-                let name = label(&opened.name, opened.round);
-                pictures::rounds(
-                    self.dir.path(),
-                    &name,
-                    &self.evaluations()?,
-                    (&opened.name, opened.round),
-                    by,
-                )?;
-            }
-            Loop::Evaluate(_) => {
-                self.evaluate(&mut opened, 1)?;
-                self.mark(&opened, 1)?;
-            }
+        train::train(method.as_mut(), &mut opened, self)?;
+        if opened.context.loop_round.is_some() {
+            let by = opened.context.by.as_deref().unwrap_or("class");
+            let (file, of) = (label(&name, round), (opened.name.as_str(), round));
+            pictures::rounds(self.dir.path(), &file, &self.evaluations()?, of, by)?;
         }
         if let Some(files) = self.files.take() {
             files.show.finish();
@@ -125,7 +107,7 @@ impl Session {
         Ok(())
     }
 
-    /// What the stage's lesson has had kept in the run.
+    /// What the stage's method has had kept in the run.
     pub fn kept(&self, opened: &Opened) -> Result<Option<Tensor>> {
         let path = self.keeping(opened);
         if !path.is_file() {
@@ -134,7 +116,7 @@ impl Session {
         Ok(load_tensors(&path)?.into_iter().map(|(_, tensor)| tensor).next())
     }
 
-    /// Keeps what the stage's lesson has worked out and will ask for when the run is resumed.
+    /// Keeps what the stage's method has worked out and will ask for when the run is resumed.
     pub fn keep(&self, opened: &Opened, found: Tensor) -> Result<()> {
         let path = self.keeping(opened);
         if let Some(folder) = path.parent() {
@@ -145,36 +127,34 @@ impl Session {
         std::fs::rename(&unfinished, &path).map_err(Error::io(&path))
     }
 
-    /// The steps of the stage that are done; the policy, its reference and the optimiser as they were then.
-    pub fn restore(&mut self, opened: &mut Opened, optim: &mut AdamW) -> Result<usize> {
-        let Some(saved) = self.restore_policy(opened)? else { return Ok(0) };
-        *optim = self.optimizer(opened, &saved)?;
-        Ok(saved.state.progress.step)
-    }
-
-    /// The newest checkpoint of the stage, with the policy and the stage's counts taken from it.
-    pub fn restore_policy(&mut self, opened: &mut Opened) -> Result<Option<Saved>> {
-        let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok(None) };
-        opened.restore(&saved.path)?;
+    /// The steps of the stage that are done; the policy, its reference, the method's state and, where it `trains`, the optimiser
+    /// as they were then.
+    pub fn restore(&mut self, opened: &mut Opened, trains: bool) -> Result<(usize, Option<AdamW>)> {
+        let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok((0, None)) };
         let progress = &saved.state.progress;
         opened.tokens = progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
-        opened.position = progress.extra["position"].clone();
+        opened.state = progress.extra["position"].clone();
+        if !trains {
+            return Ok((progress.step, None));
+        }
+        opened.restore(&saved.path)?;
         self.newest.clone_from(&progress.metrics);
-        Ok(Some(saved))
-    }
-
-    /// The optimiser of the restored policy as it was saved.
-    pub fn optimizer(&self, opened: &Opened, saved: &Saved) -> Result<AdamW> {
-        let state = saved.optimizer()?.ok_or_else(|| {
-            Error::Checkpoint(format!(
+        let Some(state) = saved.optimizer()? else {
+            let why = format!(
                 "{}: it was written with checkpoint.save_optimizer = false, so --resume cannot continue exactly; \
                  start a new run with policy.model set to that folder",
                 saved.path.display()
-            ))
-        })?;
+            );
+            // A method with rounds saves the end of one without an optimiser.
+            if opened.stage.needs().steps == Steps::OfRun {
+                return Err(Error::Checkpoint(why));
+            }
+            opened.without_optimizer = Some(why);
+            return Ok((progress.step, None));
+        };
         let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
         optim.load_state(state)?;
-        Ok(optim)
+        Ok((progress.step, Some(optim)))
     }
 
     /// The rollouts that the stage has written.
@@ -193,7 +173,7 @@ impl Session {
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
-        if opened.stage.log.traces || opened.stage.lesson.keeps_traces() {
+        if opened.stage.log.traces || opened.stage.needs().traces {
             files.traces.append(&leaves::lines(traces))?;
         }
         if let Some(board) = &mut files.board {
@@ -219,19 +199,15 @@ impl Session {
         }
     }
 
-    /// Evaluates the policy after `step` steps.
-    pub fn evaluate(&mut self, opened: &mut Opened, step: usize) -> Result<()> {
-        let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else { return Ok(()) };
+    /// Evaluates the policy after `step` steps; the figures.
+    pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
+        let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else {
+            return Ok(Metrics::default());
+        };
         let context = &mut opened.context;
-        let report = match &opened.stage.lesson {
-            Loop::Prm(prm) => prm.evaluate(
-                &context.policy,
-                &opened.held_out,
-                config,
-                &context.format,
-                context.tokens_per_microbatch,
-            )?,
-            _ => eval::evaluate(
+        let report = match method.evaluate(context, &context.held_out, config) {
+            Some(report) => report?,
+            None => eval::evaluate(
                 &mut eval::Answering {
                     policy: &context.policy,
                     sampling: &context.sampling,
@@ -240,7 +216,7 @@ impl Session {
                     rewards: &mut context.rewards,
                     budget: context.tokens_per_microbatch,
                 },
-                &opened.held_out,
+                &context.held_out,
                 config,
                 seed::derive(&[self.seed, seed::of_text("eval")]),
                 &mut files.show.sampling("evaluating"),
@@ -261,18 +237,11 @@ impl Session {
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
-            loop_round: opened.loop_round,
+            loop_round: opened.context.loop_round,
             step,
             report,
-        }])
-    }
-
-    /// Saves the policy and the optimiser if `[checkpoint]` says so.
-    pub fn checkpoint(&mut self, opened: &Opened, optim: &AdamW, step: usize) -> Result<()> {
-        if !opened.stage.checkpoint.due(step, opened.steps) {
-            return Ok(());
-        }
-        self.save(opened, Some(optim), step, step == opened.steps)
+        }])?;
+        Ok(metrics)
     }
 
     /// Saves the policy, and the optimiser where it is needed to go on; `last` says that the stage is done.
@@ -287,8 +256,8 @@ impl Session {
     }
 
     /// Notes how far a stage without training has come.
-    pub fn mark(&mut self, opened: &Opened, step: usize) -> Result<()> {
-        let progress = self.progress(opened, step, step == opened.steps);
+    pub fn mark(&mut self, opened: &Opened, step: usize, last: bool) -> Result<()> {
+        let progress = self.progress(opened, step, last);
         self.dir.save(&progress, None, |_| Ok(()))?;
         self.dir.prune(&opened.stage.checkpoint)
     }
@@ -310,28 +279,11 @@ impl Session {
         Ok(())
     }
 
-    /// Where the data and the models of the hub come from, and the run's seed.
-    pub fn sources(&self) -> (&Hub, u64) {
-        (&self.hub, self.seed)
-    }
-
-    /// The newest value of a figure.
-    pub fn figure(&self, name: &str) -> Option<f64> {
-        self.newest.get(name).copied()
-    }
-
     /// Tells the display how many steps the stage is now expected to have.
     pub fn expect(&mut self, opened: &mut Opened, steps: usize) {
         opened.steps = steps;
         if let Some(files) = &mut self.files {
             files.show.expect(steps);
-        }
-    }
-
-    /// Shows what is being done within a step.
-    pub fn doing(&self, what: &str) {
-        if let Some(files) = &self.files {
-            files.show.doing(what);
         }
     }
 
@@ -343,7 +295,7 @@ impl Session {
             last,
             seed: self.seed,
             metrics: self.newest.clone(),
-            extra: json!({ "tokens": opened.tokens, "position": opened.position }),
+            extra: json!({ "tokens": opened.tokens, "position": opened.state }),
         }
     }
 
@@ -360,11 +312,9 @@ impl Session {
             metrics: JsonLines::open(&dir.join("metrics.jsonl"), keep)?,
             evaluations: JsonLines::open(&dir.join("evaluations.jsonl"), keep)?,
             traces: JsonLines::open(&self.traces_of(&opened.name, opened.round, ""), done)?,
-            pairs: match &opened.stage.lesson {
-                Loop::Collect(collect) if collect.follow_up.is_some() => {
-                    Some(JsonLines::open(&self.traces_of(&opened.name, opened.round, PAIRS), done)?)
-                }
-                _ => None,
+            pairs: match opened.stage.needs().pairs {
+                true => Some(JsonLines::open(&self.traces_of(&opened.name, opened.round, PAIRS), done)?),
+                false => None,
             },
             board: if opened.stage.log.tensorboard {
                 Some(Board::open(&dir.join("tensorboard").join(&label))?)
@@ -380,7 +330,7 @@ fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
     let mut line = Map::new();
     line.insert("stage".into(), opened.name.clone().into());
     line.insert("round".into(), opened.round.into());
-    line.extend(opened.loop_round.map(|own| ("loop_round".to_string(), own.into())));
+    line.extend(opened.context.loop_round.map(|own| ("loop_round".to_string(), own.into())));
     line.insert("step".into(), step.into());
     line.extend(figures);
     Value::Object(line)

@@ -1,111 +1,165 @@
-//! The training loop: a lesson's batches, in micro-batches, into updates of the weights.
+//! The training loop: a method's batches, in micro-batches, into updates of the weights.
 
 use super::session::Session;
 use super::stage::Opened;
 use crate::batch::{computed, micro_batches};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Batch, Lesson, Pass, Update};
+use crate::loops::{Batch, Item, Method, Output, Pace, Update};
 use crate::model::layout::sizes;
+use crate::model::{Grad, Sequence};
 use crate::optim::AdamW;
-use crate::rollout::Trace;
+use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Trains `lesson` to the stage's last step, from wherever its checkpoints have come.
-pub fn train<L: Lesson>(lesson: &mut L, opened: &mut Opened, session: &mut Session) -> Result<()> {
-    let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+/// Takes the stage to its last step, from wherever its checkpoints have come.
+pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
+    let needs = opened.stage.needs();
     let kept = session.kept(opened)?;
-    if let Some(found) = lesson.begin(&mut opened.context, kept)? {
+    if let Some(found) = method.begin(&mut opened.context, kept)? {
         session.keep(opened, found)?;
     }
-    let start = session.restore(opened, &mut optim)?;
+    let (start, mut optim) = session.restore(opened, needs.trains)?;
     if start > 0 {
         let opened = &*opened;
-        lesson.go_on(&opened.position)?;
-        lesson.resume(&opened.context, &mut || session.traces(opened))?;
+        method.load_state_dict(&opened.context, &opened.state, &mut || session.traces(opened))?;
     }
-    if start == 0 && opened.stage.eval.as_ref().is_some_and(|eval| eval.due(0, opened.steps)) {
-        session.evaluate(opened, 0)?;
+    let evaluates = |step: usize, opened: &Opened| {
+        opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
+    };
+    if start == 0 && needs.trains && evaluates(0, opened) {
+        session.evaluate(method, opened, 0)?;
     }
     if opened.steps == 0 {
-        return session.mark(opened, 0);
+        return session.mark(opened, 0, true);
     }
-    for step in start + 1..=opened.steps {
-        let lr = opened.stage.optim.lr(step - 1, opened.steps);
-        if lesson.begins_anew(&opened.context, step) {
-            optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+    for step in start + 1.. {
+        let (pace, mut metrics) = one(method, opened, session, &mut optim, step)?;
+        let due = match pace {
+            Pace::Step if needs.trains => evaluates(step, opened),
+            Pace::Step => opened.stage.eval.is_some() && step == opened.steps,
+            Pace::Sampling { .. } => false,
+            Pace::Round { at, of } => at == of && opened.stage.eval.is_some(),
+        };
+        if due {
+            metrics.extend(session.evaluate(method, opened, step)?);
         }
-        one(lesson, opened, session, &mut optim, step, lr)?;
-        if opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps)) {
-            session.evaluate(opened, step)?;
+        let ended = method.after(&mut opened.context, step, &metrics)?;
+        opened.state = method.state_dict();
+        let last = match pace {
+            Pace::Step => step == opened.steps || ended,
+            _ => ended,
+        };
+        let checkpoint = &opened.stage.checkpoint;
+        let saves = match pace {
+            Pace::Step => last || checkpoint.due(step, opened.steps),
+            Pace::Sampling { .. } => false,
+            Pace::Round { at, of } => checkpoint.due(at, of),
+        };
+        if saves && needs.trains {
+            // What begins a round has an optimiser of its own.
+            let goes_on = !matches!(pace, Pace::Round { at, of } if at == of);
+            session.save(opened, optim.as_ref().filter(|_| goes_on), step, last)?;
+        } else if saves {
+            session.mark(opened, step, last)?;
         }
-        session.checkpoint(opened, &optim, step)?;
+        if last {
+            break;
+        }
     }
     Ok(())
 }
 
 /// One step, written and shown.
-pub fn one<L: Lesson>(
-    lesson: &mut L,
+fn one(
+    method: &mut dyn Method,
     opened: &mut Opened,
     session: &mut Session,
-    optim: &mut AdamW,
+    optim: &mut Option<AdamW>,
     step: usize,
-    lr: f64,
-) -> Result<()> {
+) -> Result<(Pace, Metrics)> {
+    let needs = opened.stage.needs();
     let mut metrics = Metrics::default();
     let began = Instant::now();
-    let batch = lesson.batch(&mut opened.context, step, &mut metrics)?;
+    let batch = method.batch(&mut opened.context, step, &mut metrics)?;
     let sampled = began.elapsed().as_secs_f64();
-    for update in &batch.updates {
-        let norm = learn(lesson, &batch, update, opened, optim, lr, &mut metrics)?;
-        metrics.add("grad_norm", norm, 1.0);
-    }
-    lesson.finish(&mut opened.context, step, &metrics)?;
-    if let Some(position) = lesson.position() {
-        opened.position = position;
+    let pace = batch.pace;
+    let (done, of) = match pace {
+        Pace::Step => (step - 1, opened.steps),
+        Pace::Sampling { stage } => {
+            session.expect(opened, stage);
+            (0, 1)
+        }
+        Pace::Round { at, of } => (at - 1, of),
+    };
+    let learns = needs.trains && !matches!(pace, Pace::Sampling { .. });
+    let mut items_tokens = 0;
+    if learns {
+        if batch.fresh_optimizer || optim.is_none() {
+            *optim = Some(AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?);
+        }
+        let optim = optim.as_mut().expect("made above");
+        let lr = opened.stage.optim.lr(done, of);
+        for update in &batch.updates {
+            let norm = learn(method, &batch, update, opened, optim, lr, &mut metrics)?;
+            metrics.add("grad_norm", norm, 1.0);
+        }
+        items_tokens = batch.items.iter().map(Item::size).sum();
+        metrics.set("learning_rate", lr);
+        metrics.set("updates", batch.updates.len() as f64);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let tokens: usize = batch.items.iter().map(|item| size(lesson, item)).sum();
-    opened.tokens += tokens;
-    metrics.set("learning_rate", lr);
-    metrics.set("updates", batch.updates.len() as f64);
+    opened.tokens += if needs.trains { items_tokens } else { batch.sampled_tokens };
+    if !needs.rollouts && !needs.trains {
+        return Ok((pace, metrics));
+    }
     metrics.set("num_tokens", opened.tokens as f64);
     metrics.set("step_time", seconds);
-    if batch.sampled_tokens > 0 {
-        metrics.set("time/sampling_and_scoring", sampled);
+    if learns {
+        if batch.sampled_tokens > 0 {
+            metrics.set("time/sampling_and_scoring", sampled);
+        }
+        metrics.set("time/learning", seconds - sampled);
+        metrics.set("tokens_per_second", items_tokens as f64 / seconds);
     }
-    metrics.set("time/learning", seconds - sampled);
-    metrics.set("tokens_per_second", tokens as f64 / seconds);
-    session.report(opened, step, &traces(&batch, step), &metrics)
+    session.report(opened, step, &traces(&batch, step), &metrics)?;
+    session.pairs(&batch.pairs)?;
+    Ok((pace, metrics))
 }
 
 /// One update: the gradient of Σ loss / weight, whatever micro-batches it came in. Returns its norm before clipping.
-fn learn<L: Lesson>(
-    lesson: &L,
-    batch: &Batch<L::Item>,
+fn learn(
+    method: &dyn Method,
+    batch: &Batch,
     update: &Update,
     opened: &mut Opened,
     optim: &mut AdamW,
     lr: f64,
     metrics: &mut Metrics,
 ) -> Result<f64> {
-    let mut by_adapter: BTreeMap<Option<&str>, Vec<&L::Item>> = BTreeMap::new();
+    let mut by_adapter: BTreeMap<Option<&str>, Vec<&Item>> = BTreeMap::new();
     for item in update.items.iter().map(|&index| &batch.items[index]) {
-        by_adapter.entry(lesson.adapter(item)).or_default().push(item);
+        by_adapter.entry(item.adapter).or_default().push(item);
     }
+    let tokens: usize = update.items.iter().map(|&index| batch.items[index].learned()).sum();
+    let (weight, tokens) = (update.weight, tokens as f64);
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
         let model = &opened.context.policy.model;
-        let sizes = sizes(items.iter().map(|item| (lesson.sequences(item), &[][..])));
+        let sizes = sizes(items.iter().map(|item| (&item.sequences[..], &item.places[..])));
         for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
-            let picked: Vec<&L::Item> = indices.iter().map(|&index| items[index]).collect();
-            let (temperature, weight) = (batch.temperature, update.weight);
+            let picked: Vec<&Item> = indices.iter().map(|&index| items[index]).collect();
             let computed = metrics.get("computed_tokens").unwrap_or(0.0) + computed(&sizes, &indices) as f64;
             metrics.set("computed_tokens", computed);
-            total += lesson.learn(Pass { model, items: &picked, temperature, weight, metrics })?;
+            let sequences: Vec<Sequence> = picked.iter().flat_map(|item| &item.sequences).cloned().collect();
+            let places: Vec<&[usize]> = picked.iter().flat_map(|item| places(item)).collect();
+            let scored = model.score_and_read(&sequences, &places, batch.temperature, Grad::Yes)?;
+            let output = Output { model, scored: &scored, weight, tokens };
+            let loss = method.loss(&picked, &output, metrics)? / weight;
+            total += loss.double_value(&[]);
+            scored.backward(&loss)?;
             optim.accumulate()?;
         }
     }
@@ -121,18 +175,15 @@ fn learn<L: Lesson>(
     Ok(norm)
 }
 
-/// Tokens of an item.
-fn size<L: Lesson>(lesson: &L, item: &L::Item) -> usize {
-    lesson.sequences(item).iter().map(|sequence| sequence.tokens.len()).sum()
+/// The places that are read of each of an item's sequences.
+fn places(item: &Item) -> impl Iterator<Item = &[usize]> {
+    (0..item.sequences.len()).map(|at| item.places.get(at).map_or(&[][..], Vec::as_slice))
 }
 
-fn traces<Item>(batch: &Batch<Item>, step: usize) -> Vec<Trace> {
-    let of_group = |(group, credit): &(crate::rollout::Group, Vec<Option<f64>>)| {
-        credit
-            .iter()
-            .enumerate()
-            .map(|(i, advantage)| Trace::of(group, i, step, *advantage))
-            .collect::<Vec<_>>()
+fn traces(batch: &Batch, step: usize) -> Vec<Trace> {
+    let of_group = |(group, credit): &(Group, Vec<Option<f64>>)| {
+        let of = |(i, advantage): (usize, &Option<f64>)| Trace::of(group, i, step, *advantage);
+        credit.iter().enumerate().map(of).collect::<Vec<_>>()
     };
-    batch.groups.iter().flat_map(of_group).collect()
+    batch.groups.iter().flat_map(of_group).chain(batch.traces.iter().cloned()).collect()
 }

@@ -2,7 +2,6 @@
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::loops::Loop;
 use crate::recipe::{Recipe, Stage, StageTable};
 use crate::reward::Rewards;
 use crate::section::Misfit;
@@ -17,7 +16,7 @@ pub fn check_stage(
 ) -> Result<()> {
     let mut lines = Vec::new();
     let scored = [
-        (train.filter(|_| stage.lesson.rolls_out()), ""),
+        (train.filter(|_| stage.needs().rollouts), ""),
         (held_out.filter(|_| scores_held_out(stage)), "of the held-out rows: "),
     ];
     for (rows, whose) in scored {
@@ -59,12 +58,12 @@ pub fn check_machine<'a>(
 
 /// Whether the stage asks its rewards at all.
 fn scores(stage: &Stage) -> bool {
-    stage.lesson.rolls_out() || scores_held_out(stage)
+    stage.needs().rollouts || scores_held_out(stage)
 }
 
 /// Whether answers to held-out questions are searched for by their scores.
 fn scores_held_out(stage: &Stage) -> bool {
-    let asks = stage.eval.is_some() && !matches!(stage.lesson, Loop::Prm(_));
+    let asks = stage.eval.is_some() && !stage.needs().head;
     asks && stage.rollout.search().is_some()
 }
 

@@ -16,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where models and datasets come from: the hub's cache, filled from the hub unless offline.
+#[derive(Clone)]
 pub struct Hub {
     cache: Cache,
     endpoint: String,

@@ -2,14 +2,16 @@
 
 pub mod follow_up;
 
-use super::Context;
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, without_credit};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
+use crate::section::Misfit;
 use follow_up::FollowUp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
+use tch::Tensor;
 
 /// `[loop.collect]`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -56,5 +58,37 @@ impl Collect {
             });
         }
         Ok((groups, pairs))
+    }
+}
+
+impl Section for Collect {
+    fn check(&self) -> Vec<Misfit> {
+        super::method::refused(self.validate())
+    }
+
+    fn needs(&self, _: &StageView) -> Needs {
+        let pairs = self.follow_up.is_some();
+        Needs { rows: true, rollouts: true, traces: true, pairs, ..Needs::default() }
+    }
+
+    fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
+        Ok(Box::new(CollectMethod { collect: self.clone() }))
+    }
+}
+
+/// Collecting at work: steps without updates.
+struct CollectMethod {
+    collect: Collect,
+}
+
+impl Method for CollectMethod {
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let (groups, pairs) = self.collect.groups(context, step, metrics)?;
+        let sampled_tokens = groups.iter().flat_map(|group| &group.rollouts).map(|r| r.tokens.len()).sum();
+        Ok(Batch { groups: without_credit(groups), pairs, sampled_tokens, ..Batch::default() })
+    }
+
+    fn loss(&self, _: &[&Item], _: &Output, _: &mut Metrics) -> Result<Tensor> {
+        Ok(Tensor::from(0.0))
     }
 }

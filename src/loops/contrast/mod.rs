@@ -5,15 +5,16 @@
 mod paths;
 mod section;
 
-pub use paths::Item;
 pub use section::{Contrast, Irregular};
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::contrast::{contrast, pooled, similarity};
-use crate::model::{Scored, Sequence};
+use crate::model::Sequence;
+use crate::section::Misfit;
+use paths::{FLIPPED, SPANS};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use tch::{Kind, Tensor};
 /// The column of a counterfactual row that names the row whose premises it alters.
 pub const COLUMN: &str = "counterfactual_of";
 
-/// What the loop works out from its rows.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct State {
+/// The method at work.
+struct ContrastMethod {
+    contrast: Contrast,
     /// The row that each counterfactual alters, by the counterfactual's place in the data.
     originals: HashMap<usize, Arc<Example>>,
     /// What each pair teaches, by the same place.
@@ -38,7 +39,7 @@ impl Contrast {
     ///
     /// # Errors
     /// [`Error::Data`] where no row is a counterfactual, or what one alters is not there.
-    pub fn prepare(&mut self, rows: Dataset) -> Result<Dataset> {
+    fn prepare(&self, rows: Dataset) -> Result<(Dataset, HashMap<usize, Arc<Example>>)> {
         let text = |example: &Arc<Example>, name: &str| match example.fields.get(name) {
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
@@ -53,7 +54,7 @@ impl Contrast {
                 known.entry(id).or_insert(example);
             }
         }
-        let mut examples = Vec::new();
+        let (mut examples, mut originals) = (Vec::new(), HashMap::new());
         for example in altered {
             let of = text(example, COLUMN).unwrap_or_default();
             let Some(original) = known.get(&of) else {
@@ -64,7 +65,7 @@ impl Contrast {
                 )));
             };
             let index = examples.len();
-            self.state.originals.insert(index, (*original).clone());
+            originals.insert(index, (*original).clone());
             examples.push(Arc::new(Example { index, ..(**example).clone() }));
         }
         if examples.is_empty() {
@@ -74,50 +75,76 @@ impl Contrast {
                 rows.name
             )));
         }
-        Ok(Dataset { name: rows.name, examples })
+        Ok((Dataset { name: rows.name, examples }, originals))
     }
+}
 
+impl ContrastMethod {
     /// The *sum* of the pairs' losses.
-    fn sum(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Tensor {
-        let lengths: Vec<i64> =
-            items.iter().flat_map(|item| &item.sequences).map(|sequence| sequence.learned() as i64).collect();
+    fn sum(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Tensor {
+        let (scored, contrast_of) = (output.scored, &self.contrast);
+        let lengths: Vec<i64> = items
+            .iter()
+            .flat_map(|item| &item.sequences)
+            .map(|sequence: &Sequence| sequence.learned() as i64)
+            .collect();
         let logprobs = scored.logprobs.split_with_sizes(&lengths, 0);
-        let spans: Vec<i64> = items.iter().flat_map(|item| item.spans.iter().flatten().copied()).collect();
+        let spans: Vec<i64> = items
+            .iter()
+            .flat_map(|item| SPANS.iter().flat_map(|side| item.list(side)))
+            .map(|span| *span as i64)
+            .collect();
         let paths = pooled(&scored.states, &spans);
         let (mut from, mut total) = (0, Tensor::zeros([], (Kind::Float, scored.states.device())));
         for (item, of_pair) in items.iter().zip(logprobs.chunks(2)) {
-            let options = item.spans[0].len() as i64;
+            let options = item.list(SPANS[0]).len() as i64;
+            let flips = item.number(FLIPPED) as i64;
             let alike =
                 similarity(&paths.narrow(0, from, options), &paths.narrow(0, from + options, options));
             from += 2 * options;
-            let flipped = alike.narrow(0, 0, item.flipped as i64);
-            let unchanged = alike.narrow(0, item.flipped as i64, options - item.flipped as i64);
+            let flipped = alike.narrow(0, 0, flips);
+            let unchanged = alike.narrow(0, flips, options - flips);
             let nll = -(of_pair[0].mean(Kind::Float) + of_pair[1].mean(Kind::Float)) / 2.0;
             let number = |tensor: &Tensor| tensor.mean(Kind::Float).double_value(&[]);
             metrics.add("cosine/flipped", number(&flipped), 1.0);
             metrics.add("cosine/unchanged", number(&unchanged), 1.0);
             metrics.add("cosine/margins", number(&unchanged) - number(&flipped), 1.0);
             metrics.add("nll", number(&nll), 1.0);
-            total += nll * self.nll + contrast(&flipped, &unchanged, self.beta);
+            total += nll * contrast_of.nll + contrast(&flipped, &unchanged, contrast_of.beta);
         }
         total
     }
 }
 
-impl Lesson for Contrast {
-    type Item = Item;
+impl Section for Contrast {
+    fn check(&self) -> Vec<Misfit> {
+        super::method::refused(self.validate())
+    }
 
+    fn needs(&self, _: &StageView) -> Needs {
+        Needs { trains: true, rows: true, ..Needs::default() }
+    }
+
+    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
+        let (rows, originals) = self.prepare(std::mem::take(&mut setup.rows))?;
+        setup.rows = rows;
+        let (items, dropped) = (HashMap::new(), BTreeMap::new());
+        Ok(Box::new(ContrastMethod { contrast: self.clone(), originals, items, dropped }))
+    }
+}
+
+impl Method for ContrastMethod {
     fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         for row in &context.questions.all {
-            let original = &self.state.originals[&row.example.index];
-            match self.item(context, original, row)? {
-                Ok(item) => drop(self.state.items.insert(row.example.index, item)),
-                Err(why) => *self.state.dropped.entry(why).or_default() += 1,
+            let original = &self.originals[&row.example.index];
+            match self.contrast.item(context, original, row)? {
+                Ok(item) => drop(self.items.insert(row.example.index, item)),
+                Err(why) => *self.dropped.entry(why).or_default() += 1,
             }
         }
-        if self.state.items.is_empty() {
+        if self.items.is_empty() {
             let reasons: Vec<String> =
-                self.state.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
+                self.dropped.iter().map(|(why, count)| format!("{count} {why}")).collect();
             return Err(Error::Data(format!(
                 "no pair of a row and its counterfactual can be compared ({}); loop.contrast.irregular = \"refuse\" names the \
                  first",
@@ -127,29 +154,22 @@ impl Lesson for Contrast {
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let rows = context.questions.of_step(step);
         let items: Vec<Item> =
-            rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
+            rows.iter().filter_map(|row| self.items.get(&row.example.index)).cloned().collect();
         if step == 1 {
-            metrics.set("pairs/built", self.state.items.len() as f64);
-            for (why, count) in &self.state.dropped {
+            metrics.set("pairs/built", self.items.len() as f64);
+            for (why, count) in &self.dropped {
                 metrics.set(&format!("pairs/dropped/{why}"), *count as f64);
             }
         }
         metrics.set("pairs", items.len() as f64);
-        let update = Update { items: (0..items.len()).collect(), weight: items.len() as f64 };
-        let updates = if items.is_empty() { vec![] } else { vec![update] };
-        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+        let weight = items.len() as f64;
+        Ok(Batch::whole(items, weight))
     }
 
-    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
-        &item.sequences
-    }
-
-    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        let places: Vec<&[usize]> =
-            pass.items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
-        pass.by_scores(self, &places, |lesson, items, scored, metrics| Ok(lesson.sum(items, scored, metrics)))
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        Ok(self.sum(items, output, metrics))
     }
 }

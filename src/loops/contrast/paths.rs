@@ -1,27 +1,19 @@
-//! A pair of contexts with the tokens in which each option is analysed.
+//! What a row and its counterfactual are learned by: both, with the tokens in which each option is analysed.
 
 use super::{COLUMN, Contrast, Irregular};
 use crate::data::{Example, columns::letter};
 use crate::error::{Error, Result};
-use crate::loops::Context;
+use crate::loops::{Context, Item};
 use crate::model::Sequence;
 use crate::rationale::options::analyses;
 use crate::reward::answer;
 use crate::rollout::Prompted;
 use std::ops::Range;
 
-/// A row and its counterfactual.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// Prompt and rationale of the row, and of its counterfactual.
-    pub(super) sequences: Vec<Sequence>,
-    /// The tokens of each sequence that analyse the compared options, end to end.
-    pub(super) places: [Vec<usize>; 2],
-    /// How many of them are each option's: first the options whose truth flips, then the others.
-    pub(super) spans: [Vec<i64>; 2],
-    /// How many options flip.
-    pub(super) flipped: usize,
-}
+/// Of an item: by side, how many of its places are each compared option's, first the options whose truth flips.
+pub(super) const SPANS: [&str; 2] = ["spans/own", "spans/altered"];
+/// Of an item: how many options flip.
+pub(super) const FLIPPED: &str = "flipped";
 
 /// A pair's item, or the reason why there is none.
 type Made = std::result::Result<Item, &'static str>;
@@ -38,10 +30,9 @@ impl Contrast {
             Err(unfit) => return self.unfit(unfit),
         };
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
-        let mut item =
-            Item { sequences: vec![], places: [vec![], vec![]], spans: [vec![], vec![]], flipped: 2 };
+        let (mut sequences, mut read, mut counts) = (vec![], vec![], vec![]);
         let sides = [(original, own.as_slice()), (&*altered.example, altered.tokens.as_slice())];
-        for (side, (example, prompt)) in sides.into_iter().enumerate() {
+        for (example, prompt) in sides {
             let text = example.completion.as_deref().ok_or_else(|| {
                 Error::Data(format!(
                     "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`",
@@ -53,16 +44,22 @@ impl Contrast {
                 Ok(spans) => spans,
                 Err(unfit) => return self.unfit(unfit),
             };
+            let (mut places, mut count) = (Vec::new(), Vec::new());
             for tokens in spans {
-                let places = tokens.into_iter().flatten().map(|token| prompt.len() + token);
-                let before = item.places[side].len();
-                item.places[side].extend(places);
-                item.spans[side].push((item.places[side].len() - before) as i64);
+                let before = places.len();
+                places.extend(tokens.into_iter().flatten().map(|token| prompt.len() + token));
+                count.push((places.len() - before) as f64);
             }
-            item.sequences.push(Sequence::new(prompt, &completion));
+            read.push(places);
+            counts.push(count);
+            sequences.push(Sequence::new(prompt, &completion));
         }
-        let too_long = item.sequences.iter().any(|sequence| sequence.tokens.len() > limit);
-        Ok(if too_long { Err("too_long") } else { Ok(item) })
+        if sequences.iter().any(|sequence| sequence.tokens.len() > limit) {
+            return Ok(Err("too_long"));
+        }
+        let [own, altered] = [0, 1].map(|side| std::mem::take(&mut counts[side]));
+        let item = Item::of(sequences).read_at(read);
+        Ok(Ok(item.with_list(SPANS[0], own).with_list(SPANS[1], altered).with(FLIPPED, 2.0)))
     }
 
     fn unfit(&self, (why, what): Unfit) -> Result<Made> {

@@ -1,6 +1,5 @@
 //! `[loop.contrast]`: its keys, their defaults and which values they may have.
 
-use super::State;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +20,6 @@ pub struct Contrast {
     pub irregular: Irregular,
     /// Pairs of which either prompt and rationale are longer are left out, and counted; the model's context by default.
     pub max_tokens: Option<usize>,
-    /// What it has worked out.
-    #[serde(skip)]
-    pub(super) state: State,
 }
 
 /// What becomes of pairs that cannot be compared.
@@ -44,7 +40,6 @@ impl Default for Contrast {
             label: "({letter})".into(),
             irregular: Irregular::Refuse,
             max_tokens: None,
-            state: State::default(),
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Completions written in chunks by two adapters in turns, and pairs of what another chunk or another decision to stop leads to
 //! (Flow-DPO, Deng and Mineiro 2024, arXiv 2410.22304).
 
-use super::{Item, Taken, chain::Chain, chain::Node};
+use super::{Taken, chain::Chain, chain::Node, item::item};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::{Context, Item, without_credit};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::reward::answer;
@@ -68,7 +68,7 @@ impl Flow {
     }
 
     /// Gives the policy its second adapter.
-    pub fn furnish(policy: &mut Policy, seed: u64) -> Result<()> {
+    pub(super) fn attach_adapter(policy: &mut Policy, seed: u64) -> Result<()> {
         if policy.model.lora.is_none() {
             return Err(Error::Recipe(
                 "loop.dpo.flow: its two models are adapters of one base; add [policy.lora]".into(),
@@ -112,7 +112,7 @@ impl Flow {
         metrics.set("pairs/built", taken.items.len() as f64);
         counts.iter().for_each(|(name, count)| metrics.set(&format!("pairs/{name}"), *count as f64));
         Context::describe(&groups, metrics);
-        taken.groups = groups.into_iter().map(without_credit).collect();
+        taken.groups = without_credit(groups);
         Ok(taken)
     }
 
@@ -172,8 +172,7 @@ impl Flow {
         }
         let [chosen, rejected] = if own { [0, 1] } else { [1, 0] };
         let sequence = |way: usize| Sequence::new(&read, &ways[way]);
-        let item = Item::new(vec![sequence(chosen), sequence(rejected)], 1.0);
-        Ok(Some(Item { adapter: Some(adapter), ..item }))
+        Ok(Some(item(vec![sequence(chosen), sequence(rejected)], 1.0).learned_by(adapter)))
     }
 
     /// What the judge reads.
@@ -194,11 +193,6 @@ fn first(chains: &[Chain], prompts: &[Prompted], context: &Context, metrics: &mu
         Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts }
     };
     chains.iter().map(&mut group).collect()
-}
-
-fn without_credit(group: Group) -> (Group, Vec<Option<f64>>) {
-    let credit = vec![None; group.rollouts.len()];
-    (group, credit)
 }
 
 fn rollout(chain: &Chain, prompted: &Prompted, context: &Context) -> Rollout {

@@ -1,74 +1,64 @@
 //! From feedback to what the loss needs: sequences, reference log-probabilities, which tokens count.
 
 use super::answers::answers;
-use super::{About, Dpo, Mask};
+use super::{About, Dpo, DpoMethod, Mask};
 use crate::data::{Completion, Feedback};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::item::REF_LOGPROBS;
+use crate::loops::{Context, Item};
 use crate::loss::preference::{PairShape, shared_prefix};
 use crate::model::Sequence;
 use crate::policy::Policy;
 
-/// A pair, or for KTO a labelled completion, with what its loss needs.
-#[derive(Debug, Clone)]
-pub struct Item {
-    /// Chosen, rejected and, where there is one, the rationale that says why; or the one completion.
-    pub(super) sequences: Vec<Sequence>,
-    /// Of the chosen and the rejected, or of the one; empty without a reference.
-    pub(super) ref_logprobs: Vec<Vec<f32>>,
-    /// Leading tokens of the chosen and the rejected that do not count.
-    pub(super) prefix: usize,
-    pub(super) weight: f64,
-    pub(super) margin: f64,
-    pub(super) nll_weight: f64,
-    /// KTO's label.
-    pub(super) good: bool,
-    /// Which of several adapters learns from it.
-    pub(super) adapter: Option<&'static str>,
+/// Of an item: how much it counts.
+pub(super) const WEIGHT: &str = "weight";
+/// Of an item: how much better the chosen one is to be.
+pub(super) const MARGIN: &str = "margin";
+/// Of an item: how much −log p of the chosen one counts.
+pub(super) const NLL_WEIGHT: &str = "nll_weight";
+/// Of an item: leading tokens of the chosen and the rejected that do not count.
+pub(super) const PREFIX: &str = "prefix";
+/// Of an item: 1 where KTO's label is good.
+pub(super) const GOOD: &str = "good";
+
+/// Chosen, rejected and, where there is one, the rationale that says why; or KTO's one completion.
+pub(super) fn item(sequences: Vec<Sequence>, weight: f64) -> Item {
+    Item::of(sequences).with(WEIGHT, weight).with(GOOD, 1.0)
 }
 
-impl Item {
-    pub(super) fn new(sequences: Vec<Sequence>, weight: f64) -> Self {
-        Self {
-            sequences,
-            ref_logprobs: Vec::new(),
-            prefix: 0,
-            weight,
-            margin: 0.0,
-            nll_weight: 0.0,
-            good: true,
-            adapter: None,
-        }
-    }
+fn learned(item: &Item, sequence: usize) -> usize {
+    item.sequences.get(sequence).map_or(0, Sequence::learned)
+}
 
-    fn tokens(&self, sequence: usize) -> usize {
-        self.sequences.get(sequence).map_or(0, Sequence::learned)
+pub(super) fn shape(item: &Item) -> PairShape {
+    PairShape {
+        chosen: learned(item, 0),
+        rejected: learned(item, 1),
+        rationale: learned(item, 2),
+        weight: item.number(WEIGHT),
+        margin: item.number(MARGIN),
+        nll_weight: item.number(NLL_WEIGHT),
     }
+}
 
-    pub(super) fn shape(&self) -> PairShape {
-        PairShape {
-            chosen: self.tokens(0),
-            rejected: self.tokens(1),
-            rationale: self.tokens(2),
-            weight: self.weight,
-            margin: self.margin,
-            nll_weight: self.nll_weight,
-        }
-    }
+/// Which tokens of all its sequences count in the preference.
+pub(super) fn counted(item: &Item) -> impl Iterator<Item = bool> {
+    let prefix = item.number(PREFIX) as usize;
+    let side = move |tokens: usize| (0..tokens).map(move |token| token >= prefix);
+    side(learned(item, 0)).chain(side(learned(item, 1))).chain(std::iter::repeat_n(true, learned(item, 2)))
+}
 
-    /// Which tokens of all its sequences count in the preference.
-    pub(super) fn counted(&self) -> impl Iterator<Item = bool> {
-        let prefix = self.prefix;
-        let side = move |tokens: usize| (0..tokens).map(move |token| token >= prefix);
-        side(self.tokens(0)).chain(side(self.tokens(1))).chain(std::iter::repeat_n(true, self.tokens(2)))
-    }
+/// The sequences that have a reference: a rationale has none.
+pub(super) fn compared(item: &Item) -> &[Sequence] {
+    &item.sequences[..item.sequences.len().min(2)]
+}
 
-    /// log π_ref of all its tokens; a rationale has none, and 0 stands there.
-    pub(super) fn reference(&self) -> impl Iterator<Item = f32> {
-        let known = self.ref_logprobs.iter().flatten().copied();
-        known.chain(std::iter::repeat_n(0.0, self.tokens(2)))
-    }
+/// With log π_ref of the compared sequences; 0 stands at the tokens of a rationale.
+fn referred(item: Item, logprobs: Vec<Vec<f32>>) -> Item {
+    let mut all = logprobs.concat();
+    all.resize(item.learned(), 0.0);
+    item.with_tokens(REF_LOGPROBS, all)
 }
 
 impl Dpo {
@@ -93,20 +83,20 @@ impl Dpo {
         };
         let items = match feedback {
             Feedback::Label { completion, good } => {
-                vec![Item { good: *good, ..Item::new(vec![completed(completion)?], 1.0) }]
+                vec![item(vec![completed(completion)?], 1.0).with(GOOD, f64::from(u8::from(*good)))]
             }
             Feedback::Pair { chosen, rejected, weight, .. } if self.loss.unpaired() => vec![
-                Item::new(vec![completed(chosen)?], *weight),
-                Item { good: false, ..Item::new(vec![completed(rejected)?], *weight) },
+                item(vec![completed(chosen)?], *weight),
+                item(vec![completed(rejected)?], *weight).with(GOOD, 0.0),
             ],
             Feedback::Pair { chosen, rejected, weight, margin, .. } if self.about == About::Answers => {
                 let sequences = answers(policy, &context.format, prompt, [&chosen.text, &rejected.text])?;
                 metrics.add("rows_without_answer", f64::from(u8::from(sequences.is_none())), 1.0);
-                let item = |mut sequences: Vec<Sequence>| {
+                let pair = |mut sequences: Vec<Sequence>| {
                     sequences.truncate(if self.loss.rationale == 0.0 { 2 } else { 3 });
-                    Item { margin: *margin, ..Item::new(sequences, *weight) }
+                    item(sequences, *weight).with(MARGIN, *margin)
                 };
-                sequences.map(item).into_iter().collect()
+                sequences.map(pair).into_iter().collect()
             }
             Feedback::Pair { chosen, rejected, weight, margin, why } => {
                 let mut sequences = vec![completed(chosen)?, completed(rejected)?];
@@ -114,7 +104,7 @@ impl Dpo {
                     let question = policy.tokenizer.render(question)?;
                     sequences.push(Sequence::new(&question, &policy.completion(rationale)?));
                 }
-                vec![Item { margin: *margin, ..Item::new(sequences, *weight) }]
+                vec![item(sequences, *weight).with(MARGIN, *margin)]
             }
         };
         Ok(items.into_iter().filter_map(|item| self.usable(item, policy, metrics)).collect())
@@ -126,8 +116,9 @@ impl Dpo {
         metrics.add("rows_too_long", f64::from(u8::from(too_long)), 1.0);
         if self.mask == Mask::SharedPrefix {
             let [chosen, rejected] = [0, 1].map(|i| item.sequences[i].completion());
-            item.prefix = shared_prefix(chosen, rejected);
-            let nothing = item.prefix >= chosen.len().min(rejected.len());
+            let prefix = shared_prefix(chosen, rejected);
+            let nothing = prefix >= chosen.len().min(rejected.len());
+            item = item.with(PREFIX, prefix as f64);
             metrics.add("rows_without_suffix", f64::from(u8::from(nothing)), 1.0);
             if nothing {
                 return None;
@@ -135,41 +126,35 @@ impl Dpo {
         }
         (!too_long).then_some(item)
     }
+}
 
-    /// Fills in the reference policy's log-probabilities of `items`, which stand at `rows` of the data.
+impl DpoMethod {
+    /// The items with the reference policy's log-probabilities, which stand at `rows` of the data.
     pub(super) fn refer(
         &self,
         context: &mut Context,
-        items: &mut [Item],
+        items: Vec<Item>,
         rows: &[usize],
         temperature: f64,
-    ) -> Result<()> {
-        if !self.loss.needs_reference() {
-            return Ok(());
+    ) -> Result<Vec<Item>> {
+        if !self.dpo.loss.needs_reference() {
+            return Ok(items);
         }
-        if self.precompute_reference {
-            for (item, row) in items.iter_mut().zip(rows) {
-                item.ref_logprobs = self.state.reference.get(row).cloned().ok_or_else(|| {
-                    Error::Data(format!(
-                        "row {row} was not there when reference log-probabilities were computed"
-                    ))
-                })?;
-            }
-            return Ok(());
+        if self.dpo.precompute_reference {
+            let known = |(item, row): (Item, &usize)| match self.reference.get(row) {
+                Some(logprobs) => Ok(referred(item, logprobs.clone())),
+                None => Err(Error::Data(format!(
+                    "row {row} was not there when reference log-probabilities were computed"
+                ))),
+            };
+            return items.into_iter().zip(rows).map(known).collect();
         }
-        let sequences: Vec<Sequence> = items.iter().flat_map(Item::compared).cloned().collect();
+        let sequences: Vec<Sequence> = items.iter().flat_map(compared).cloned().collect();
         let mut logprobs = context.reference_logprobs(&sequences, temperature)?.into_iter();
-        for item in items {
-            let count = item.compared().len();
-            item.ref_logprobs = logprobs.by_ref().take(count).collect();
-        }
-        Ok(())
-    }
-}
-
-impl Item {
-    /// The sequences that have a reference.
-    pub(super) fn compared(&self) -> &[Sequence] {
-        &self.sequences[..self.sequences.len().min(2)]
+        let with = |item: Item| {
+            let own = logprobs.by_ref().take(compared(&item).len()).collect();
+            referred(item, own)
+        };
+        Ok(items.into_iter().map(with).collect())
     }
 }

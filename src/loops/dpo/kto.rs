@@ -1,16 +1,18 @@
 //! KTO (Ethayarajh et al. 2024, arXiv 2402.01306) within the loop: its baseline and the loss of labelled completions.
 
-use super::{Context, Dpo, Item};
+use super::item::{GOOD, WEIGHT};
+use super::{Context, DpoMethod, Item};
 use crate::error::Result;
 use crate::log::Metrics;
+use crate::loops::item::{REF_LOGPROBS, stacked};
 use crate::loss::preference::{Kind, LabelledTokens};
 use crate::model::Sequence;
 use tch::Tensor;
 
-impl Dpo {
+impl DpoMethod {
     /// KTO's baseline, over mismatched prompts and completions.
     pub(super) fn baseline(&self, context: &mut Context, items: &[Item], temperature: f64) -> Result<f64> {
-        if self.loss.kind != Kind::Kto {
+        if self.dpo.loss.kind != Kind::Kto {
             return Ok(0.0);
         }
         let mismatched = mismatched(items, context.policy.context());
@@ -18,20 +20,20 @@ impl Dpo {
         let reference = context.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
         let ratios: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| sum(p) - sum(r)).collect();
-        Ok(self.loss.kl_baseline(&ratios))
+        Ok(self.dpo.loss.kl_baseline(&ratios))
     }
 
     pub(super) fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {
         let lengths: Vec<usize> = items.iter().map(|item| item.sequences[0].learned()).collect();
-        let good: Vec<bool> = items.iter().map(|item| item.good).collect();
-        let weights: Vec<f64> = items.iter().map(|item| item.weight).collect();
-        let terms = self.loss.sum_unpaired(&LabelledTokens {
+        let good: Vec<bool> = items.iter().map(|item| item.number(GOOD) > 0.0).collect();
+        let weights: Vec<f64> = items.iter().map(|item| item.number(WEIGHT)).collect();
+        let terms = self.dpo.loss.sum_unpaired(&LabelledTokens {
             logprobs,
-            ref_logprobs: &self.reference_of(items, logprobs).expect("kto has a reference"),
+            ref_logprobs: &stacked(items, REF_LOGPROBS, logprobs.device()).expect("kto has a reference"),
             lengths: &lengths,
             good: &good,
             weights: &weights,
-            kl: self.state.kl,
+            kl: self.kl,
         });
         for (i, good) in good.iter().enumerate() {
             let side = if *good { "chosen" } else { "rejected" };
@@ -60,8 +62,7 @@ mod tests {
 
     #[test]
     fn mismatched_completions_belong_to_another_prompt() {
-        let item =
-            |prompt: u32, completion: u32| Item::new(vec![Sequence::new(&[prompt], &[completion])], 1.0);
+        let item = |prompt: u32, completion: u32| Item::of(vec![Sequence::new(&[prompt], &[completion])]);
         let tokens = |items: &[Item]| mismatched(items, 2).into_iter().map(|s| s.tokens).collect::<Vec<_>>();
         // The second item's neighbour has its own prompt, so the one before that counts; the first meets the last.
         let items = [item(1, 10), item(1, 11), item(2, 12)];

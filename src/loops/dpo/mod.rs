@@ -15,23 +15,29 @@ mod section;
 mod source;
 
 pub use flow::{Flow, WRITER};
-pub use item::Item;
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::item::{REF_LOGPROBS, stacked};
+use super::{
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, without_credit,
+};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
-use crate::model::{Scored, Sequence};
+use crate::model::Sequence;
 use crate::rollout::Group;
+use crate::section::Misfit;
+use crate::seed;
+use crate::select::pairs;
 use alarm::Falling;
+use item::{NLL_WEIGHT, compared, counted, shape};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
-/// What the loop works out as it goes.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct State {
+/// The method at work.
+struct DpoMethod {
+    dpo: Dpo,
     /// What became of the traces.
     counts: Counts,
     /// Reference log-probabilities of the chosen and the rejected completion of each row, where they are precomputed.
@@ -51,13 +57,13 @@ struct Taken {
     sampled_tokens: usize,
 }
 
-impl Dpo {
+impl DpoMethod {
     /// The items of the step's rows.
     fn offline(&self, context: &Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let mut taken = Taken::default();
         for row in context.questions.of_step(step) {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            let items = self.items(context, &row.tokens, feedback, metrics)?;
+            let items = self.dpo.items(context, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
             taken.items.extend(items);
         }
@@ -69,33 +75,27 @@ impl Dpo {
         let prompts = context.questions.of_step(step);
         let groups = context.groups(&prompts, step, 0, metrics)?;
         Context::describe(&groups, metrics);
-        let (feedback, counts) = self.feedback(&groups, &context.select);
+        let (feedback, counts) = self.dpo.feedback(&groups, &context.select);
         report_counts(&counts, metrics);
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {
             for one in all {
-                let items = self.items(context, &group.prompt, one, metrics)?;
+                let items = self.dpo.items(context, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
                 taken.items.extend(items);
             }
         }
         taken.sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
-        taken.groups = groups
-            .into_iter()
-            .map(|group| {
-                let credit = vec![None; group.rollouts.len()];
-                (group, credit)
-            })
-            .collect();
+        taken.groups = without_credit(groups);
         Ok(taken)
     }
 
     fn pair_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {
-        let pairs: Vec<PairShape> = items.iter().map(|item| item.shape()).collect();
-        let counted: Vec<bool> = items.iter().flat_map(|item| item.counted()).collect();
-        let terms = self.loss.sum(&PairTokens {
+        let pairs: Vec<PairShape> = items.iter().map(|item| shape(item)).collect();
+        let counted: Vec<bool> = items.iter().flat_map(|item| counted(item)).collect();
+        let terms = self.dpo.loss.sum(&PairTokens {
             logprobs,
-            ref_logprobs: self.reference_of(items, logprobs).as_ref(),
+            ref_logprobs: stacked(items, REF_LOGPROBS, logprobs.device()).as_ref(),
             counted: &counted,
             pairs: &pairs,
         });
@@ -109,11 +109,6 @@ impl Dpo {
             metrics.add("logps/rejected", terms.rejected_logps[i], 1.0);
         }
         terms.loss
-    }
-
-    fn reference_of(&self, items: &[&Item], logprobs: &Tensor) -> Option<Tensor> {
-        let flat: Vec<f32> = items.iter().flat_map(|item| item.reference()).collect();
-        self.loss.needs_reference().then(|| Tensor::from_slice(&flat).to_device(logprobs.device()))
     }
 }
 
@@ -131,20 +126,97 @@ fn report_counts(counts: &Counts, metrics: &mut Metrics) {
     }
 }
 
-impl Lesson for Dpo {
-    type Item = Item;
+impl Section for Dpo {
+    fn check(&self) -> Vec<Misfit> {
+        super::method::refused(self.validate())
+    }
 
+    fn needs(&self, stage: &StageView) -> Needs {
+        let follows = if self.reference.every > 0 { ReferenceKind::Follows } else { ReferenceKind::Fixed };
+        let needs = Needs {
+            trains: true,
+            rows: true,
+            rollouts: self.online,
+            reference: self.needs_reference().then_some(follows),
+            ..Needs::default()
+        };
+        let Some(flow) = &self.flow else { return needs };
+        let prompts = stage.data.prompts_per_step;
+        Needs {
+            unused: Some((
+                &["rollout", "reward", "select"],
+                "loop.dpo.flow writes, judges and pairs completions itself",
+            )),
+            // Other ways start from each chunk and each decision behind one that is not the last.
+            in_flight: Some((2 * flow.chunks - 1, flow.chunks * flow.chunk_tokens)),
+            step: Some(format!(
+                "a step takes {prompts} completions of at most {} chunks of {} tokens, and from each of their nodes one other way \
+                 to its end",
+                flow.chunks, flow.chunk_tokens
+            )),
+            ..needs
+        }
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        if !self.online {
+            return vec![];
+        }
+        let single = stage.rollout.group_size() == Some(1) && !self.loss.unpaired();
+        let margins = stage.select.pairs.kind == pairs::Kind::ScoreMargin && stage.rewards.is_empty();
+        let all = [
+            single.then(|| {
+                Misfit::new(
+                    "rollout.group.size",
+                    "a single completion of a question makes no pair",
+                    "use at least 2",
+                )
+            }),
+            (stage.policy.sampling.temperature == 0.0).then(|| {
+                Misfit::new(
+                    "policy.sampling.temperature",
+                    "greedy samples of one prompt are all the same and make no pair",
+                    "use a positive temperature, such as 1.0",
+                )
+            }),
+            margins.then(|| {
+                Misfit::new(
+                    "select.pairs.kind",
+                    "there is no reward to tell the better from the worse",
+                    "add [reward.answer] or another reward, or use kind = \"correct_wrong\"",
+                )
+            }),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
+        let mut counts = Counts::default();
+        if !self.online {
+            let rows = std::mem::take(&mut setup.rows);
+            (setup.rows, counts) = self.prepare(rows, setup.select, setup.format)?;
+        }
+        let (reference, falling) = (HashMap::new(), Falling::default());
+        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, reference, kl: 0.0, falling }))
+    }
+}
+
+impl Method for DpoMethod {
     /// Scores all rows under the policy as it is, where the recipe says so and no earlier start has.
     fn begin(&mut self, context: &mut Context, kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        if !self.precompute_reference || !self.loss.needs_reference() {
+        if self.dpo.flow.is_some() {
+            let seed = seed::derive(&[context.seed, seed::of_text("init")]);
+            Flow::attach_adapter(&mut context.policy, seed)?;
+        }
+        if !self.dpo.precompute_reference || !self.dpo.loss.needs_reference() {
             return Ok(None);
         }
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
         for row in &context.questions.all {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            for item in self.items(context, &row.tokens, feedback, &mut Metrics::default())? {
+            for item in self.dpo.items(context, &row.tokens, feedback, &mut Metrics::default())? {
                 rows.push(row.example.index);
-                sequences.extend_from_slice(item.compared());
+                sequences.extend_from_slice(compared(&item));
             }
         }
         let total: usize = sequences.iter().map(Sequence::learned).sum();
@@ -161,78 +233,60 @@ impl Lesson for Dpo {
                 rest = others;
                 own.to_vec()
             };
-            self.state.reference.insert(row, pair.iter().map(&mut cut).collect());
+            self.reference.insert(row, pair.iter().map(&mut cut).collect());
         }
         Ok((!known).then(|| Tensor::from_slice(&flat)))
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let sampled = self.online && context.rollout.sampled();
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let sampled = self.dpo.online && context.rollout.sampled();
         let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
-        let taken = match &self.flow {
+        let taken = match &self.dpo.flow {
             Some(flow) => flow.taken(context, step, metrics)?,
-            None if self.online => self.fresh(context, step, metrics)?,
+            None if self.dpo.online => self.fresh(context, step, metrics)?,
             None => self.offline(context, step, metrics)?,
         };
-        let Taken { mut items, rows, groups, sampled_tokens } = taken;
-        if step == 1 && self.state.counts != Counts::default() {
-            report_counts(&self.state.counts, metrics);
+        let Taken { items, rows, groups, sampled_tokens } = taken;
+        if step == 1 && self.counts != Counts::default() {
+            report_counts(&self.counts, metrics);
         }
         metrics.set("pairs", items.len() as f64);
-        self.refer(context, &mut items, &rows, temperature)?;
-        self.state.kl = self.baseline(context, &items, temperature)?;
-        if self.loss.unpaired() {
-            metrics.set("kl", self.state.kl);
+        let items = self.refer(context, items, &rows, temperature)?;
+        self.kl = self.baseline(context, &items, temperature)?;
+        if self.dpo.loss.unpaired() {
+            metrics.set("kl", self.kl);
         }
-        let chosen: Vec<usize> = items.iter().map(|item| item.shape().chosen).collect();
-        for (item, weight) in items.iter_mut().zip(self.loss.nll_weights(&chosen)) {
-            item.nll_weight = weight;
-        }
-        let all = Update { items: (0..items.len()).collect(), weight: items.len() as f64 };
-        let updates = if items.is_empty() { Vec::new() } else { vec![all] };
-        Ok(Batch { items, updates, groups, sampled_tokens, temperature })
+        let chosen: Vec<usize> = items.iter().map(|item| shape(item).chosen).collect();
+        let weights = self.dpo.loss.nll_weights(&chosen);
+        let weighted = items.into_iter().zip(weights).map(|(item, weight)| item.with(NLL_WEIGHT, weight));
+        let items: Vec<Item> = weighted.collect();
+        let weight = items.len() as f64;
+        Ok(Batch { groups, sampled_tokens, temperature, ..Batch::whole(items, weight) })
     }
 
-    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
-        &item.sequences
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        let (logprobs, entropy) = (&output.scored.logprobs, &output.scored.entropy);
+        metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
+        Ok(if self.dpo.loss.unpaired() {
+            self.label_loss(items, logprobs, metrics)
+        } else {
+            self.pair_loss(items, logprobs, metrics)
+        })
     }
 
-    fn adapter(&self, item: &Item) -> Option<&'static str> {
-        item.adapter
-    }
-
-    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_scores(self, &[], Self::loss)
-    }
-
-    fn finish(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<()> {
-        context.refresh_reference(&self.reference, step);
-        if self.flow.is_some() {
-            context.policy.model.turn_to(WRITER)?;
-        }
+    fn after(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<bool> {
+        context.refresh_reference(&self.dpo.reference, step);
         if let (Some(chosen), Some(rejected)) =
             (metrics.get("rewards/chosen"), metrics.get("rewards/rejected"))
-            && self.state.falling.push(chosen, rejected, self.alarm_after)
+            && self.falling.push(chosen, rejected, self.dpo.alarm_after)
         {
             tracing::warn!(
                 "step {step}: chosen and rejected completions have both become less likely over the last {} steps, so \
                  the loss is won by unlearning; a lower optim.lr, a higher loop.dpo.loss.beta or loop.dpo.loss.nll = 1.0 \
                  helps",
-                self.alarm_after
+                self.dpo.alarm_after
             );
         }
-        Ok(())
-    }
-}
-
-impl Dpo {
-    fn loss(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
-        let Scored { logprobs, entropy, .. } = scored;
-        metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), logprobs.size()[0] as f64);
-        Ok(if self.loss.unpaired() {
-            self.label_loss(items, logprobs, metrics)
-        } else {
-            self.pair_loss(items, logprobs, metrics)
-        })
+        Ok(false)
     }
 }

@@ -1,6 +1,5 @@
 //! `[loop.dpo]`: its keys, their defaults and which values they may have.
 
-use super::State;
 use super::flow::Flow;
 use crate::error::{Error, Result};
 use crate::loss::PreferenceLoss;
@@ -40,9 +39,6 @@ pub struct Dpo {
     /// Steps in a row over which the log-probabilities of both chosen and rejected completions may fall before there is
     /// a warning; 0 never warns.
     pub alarm_after: usize,
-    /// What it has worked out.
-    #[serde(skip)]
-    pub(super) state: State,
 }
 
 impl Default for Dpo {
@@ -59,7 +55,6 @@ impl Default for Dpo {
             precompute_reference: false,
             max_tokens: None,
             alarm_after: 20,
-            state: State::default(),
         }
     }
 }

@@ -36,14 +36,19 @@ impl Dpo {
     ///
     /// # Errors
     /// [`Error::Data`] where the rows are neither, or give no pairs.
-    pub fn prepare(&mut self, rows: Dataset, select: &Select, format: &Format) -> Result<Dataset> {
+    pub(super) fn prepare(
+        &self,
+        rows: Dataset,
+        select: &Select,
+        format: &Format,
+    ) -> Result<(Dataset, Counts)> {
         let stated = |example: &Arc<Example>| match &example.feedback {
             Some(Feedback::Pair { .. }) => true,
             Some(Feedback::Label { .. }) => self.loss.unpaired(),
             None => false,
         };
         if rows.examples.iter().all(stated) {
-            return Ok(rows);
+            return Ok((rows, Counts::default()));
         }
         let groups = trace::groups(&rows.examples, format).map_err(|missing| {
             let row = rows.examples.iter().find(|example| !stated(example)).expect("not all are");
@@ -76,8 +81,7 @@ impl Dpo {
                 counts.reasons()
             )));
         }
-        self.state.counts = counts;
-        Ok(Dataset { name: rows.name, examples })
+        Ok((Dataset { name: rows.name, examples }, counts))
     }
 
     /// What each group teaches, with counts over all of them.

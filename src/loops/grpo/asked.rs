@@ -1,6 +1,6 @@
-//! Which questions a step asks under a curriculum, what is remembered of them, and what continuations say of steps.
+//! Which questions a step asks, by a curriculum where there is one, and what is remembered of them.
 
-use super::Grpo;
+use super::GrpoMethod;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::Context;
@@ -10,7 +10,7 @@ use crate::seed;
 use crate::select::curriculum::Curriculum;
 use serde_json::Value;
 
-impl Grpo {
+impl GrpoMethod {
     /// The questions of `step`; for an `attempt` above 0 further ones, in another order.
     pub(super) fn asked(
         &self,
@@ -19,7 +19,7 @@ impl Grpo {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Prompted>> {
-        match &self.curriculum {
+        match &self.grpo.curriculum {
             Some(curriculum) => self.chosen(curriculum, context, step, attempt, metrics),
             None if attempt == 0 => Ok(context.questions.of_step(step)),
             None => Ok(context.questions.spare(step, attempt)),
@@ -81,7 +81,8 @@ impl Grpo {
 
     /// Remembers how often each group was right.
     pub(super) fn note(&mut self, groups: &[Group]) -> Result<()> {
-        let Some(curriculum) = self.curriculum.as_ref().filter(|curriculum| curriculum.pass_rate.is_some())
+        let Some(curriculum) =
+            self.grpo.curriculum.as_ref().filter(|curriculum| curriculum.pass_rate.is_some())
         else {
             return Ok(());
         };
@@ -98,9 +99,9 @@ impl Grpo {
     }
 
     /// What was remembered when the run was interrupted.
-    pub(super) fn restore(&mut self, position: &Value) -> Result<()> {
-        if self.curriculum.is_some() && !position["recent"].is_null() {
-            self.recent = serde_json::from_value(position["recent"].clone())
+    pub(super) fn restore(&mut self, state: &Value) -> Result<()> {
+        if self.grpo.curriculum.is_some() && !state["recent"].is_null() {
+            self.recent = serde_json::from_value(state["recent"].clone())
                 .map_err(|error| Error::Checkpoint(format!("the curriculum of the checkpoint: {error}")))?;
         }
         Ok(())

@@ -5,41 +5,52 @@
 //! [`PolicyLoss`]: crate::loss::policy::PolicyLoss
 
 mod asked;
+mod method;
 mod section;
 mod steps;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
-use super::{Batch, Context, Lesson, Pass, Update};
-use crate::advantage::{Outcome, zero_variance};
+use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
+use super::{Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, Update};
+use crate::advantage::{Advantage, Baseline, Outcome, Scale, Whiten};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::policy::PolicyTokens;
-use crate::model::{Scored, Sequence};
+use crate::model::Sequence;
 use crate::reward::column;
-use crate::rollout::{Group, Rollout};
+use crate::rollout::{Group, Kind, Rollout, Trace};
+use crate::section::Misfit;
 use crate::seed;
+use crate::select::curriculum::Recent;
 use serde_json::{Value, json};
 use tch::Tensor;
 
-impl Grpo {
-    /// Samples the step's groups, without those that teach nothing where the recipe says so.
+/// The method at work.
+struct GrpoMethod {
+    grpo: Grpo,
+    /// What the curriculum knows of the questions.
+    recent: Recent,
+}
+
+impl GrpoMethod {
+    /// Samples the step's groups, without those that are not trained on where the recipe says so.
     fn groups(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let prompts = self.asked(context, step, 0, metrics)?;
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
         self.note(&groups)?;
         Context::describe(&groups, metrics);
         context.watch(&groups, step, metrics);
-        if self.zero_variance == ZeroVariance::Keep {
+        if self.grpo.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
         let weights: Vec<(String, f64)> = weights(context);
-        groups.retain(|group| self.teaches(group, &weights));
+        groups.retain(|group| self.grpo.trains_on(group, &weights));
         let mut attempts = 0;
-        while self.zero_variance == ZeroVariance::Resample
+        while self.grpo.zero_variance == ZeroVariance::Resample
             && groups.len() < prompts.len()
-            && attempts < self.resample_limit
+            && attempts < self.grpo.resample_limit
         {
             attempts += 1;
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
@@ -47,12 +58,12 @@ impl Grpo {
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
             let sampled = context.groups(&spare, step, attempts, metrics)?;
             self.note(&sampled)?;
-            groups.extend(sampled.into_iter().filter(|group| self.teaches(group, &weights)));
+            groups.extend(sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)));
         }
         groups.truncate(prompts.len());
         metrics.set("groups_kept", groups.len() as f64);
         metrics.set("resamplings", attempts as f64);
-        if groups.len() < prompts.len() && self.zero_variance == ZeroVariance::Resample {
+        if groups.len() < prompts.len() && self.grpo.zero_variance == ZeroVariance::Resample {
             tracing::warn!(
                 "step {step}: {} of {} groups have different rewards after {attempts} resamplings; going on with these",
                 groups.len(),
@@ -61,13 +72,19 @@ impl Grpo {
         }
         Ok(groups)
     }
+}
 
-    fn teaches(&self, group: &Group, weights: &[(String, f64)]) -> bool {
-        let differs = match self.advantage.per_reward {
-            true => self.outcome(group, weights, None).differs(),
-            false => !zero_variance(&group.rewards()),
+impl Grpo {
+    /// Whether a group has an advantage to learn from, by the outcomes and the baseline that advantages are computed from.
+    fn trains_on(&self, group: &Group, weights: &[(String, f64)]) -> bool {
+        let divergence = self.kl.place == KlPlace::Reward && self.needs_reference();
+        let against_others = self.advantage.compare_by.is_some()
+            || (self.advantage.whiten != Whiten::None && self.advantage.baseline == Baseline::None);
+        let alone = || {
+            let plain = Advantage { scale: Scale::None, whiten: Whiten::None, ..self.advantage.clone() };
+            plain.credit(&[self.outcome(group, weights, None)]).concat().iter().any(|a| *a != 0.0)
         };
-        differs || self.steps_teach(group)
+        divergence || against_others || alone() || self.steps_teach(group)
     }
 
     /// What advantages are computed from: the scores with their weights, and the penalties of this loop.
@@ -142,27 +159,36 @@ impl Grpo {
         groups.iter().map(outcome).collect()
     }
 
-    /// Deals the items out to the updates of a step: `epochs_per_batch` passes of `minibatches` updates.
-    fn updates(&self, items: &[Item], max_new_tokens: usize, shuffle_seed: u64) -> Vec<Update> {
-        let groups = items.iter().map(|item| item.group).max().map_or(0, |last| last + 1);
+    /// Deals the items, of which each is one rollout, out to the updates of a step: `epochs_per_batch` passes of `minibatches`
+    /// updates, or of fewer where there are fewer groups.
+    fn updates(
+        &self,
+        items: &[Item],
+        rollouts: &[Dealt],
+        max_new_tokens: usize,
+        shuffle_seed: u64,
+    ) -> Vec<Update> {
+        let groups = rollouts.iter().map(|dealt| dealt.group).max().map_or(0, |last| last + 1);
+        let tokens =
+            |of: &[usize]| of.iter().map(|&i| if rollouts[i].masked { 0 } else { items[i].learned() }).sum();
+        let total = |of: &[usize]| self.loss.total(of.len(), tokens(of), max_new_tokens);
+        let whole = total(&(0..items.len()).collect::<Vec<_>>());
         let mut updates = Vec::new();
         for epoch in 0..self.epochs_per_batch {
             let order = order::of_epoch(groups, epoch, (self.minibatches > 1).then_some(shuffle_seed));
-            for part in order.chunks(groups.div_ceil(self.minibatches).max(1)) {
-                let chosen: Vec<usize> =
-                    (0..items.len()).filter(|&i| part.contains(&items[i].group)).collect();
-                let total = |of: &[usize]| {
-                    self.loss.total(of.len(), of.iter().map(|&i| items[i].tokens()).sum(), max_new_tokens)
-                };
-                let weight = if self.loss.spans_generation() {
-                    total(&(0..items.len()).collect::<Vec<_>>()) / self.minibatches as f64
-                } else {
-                    total(&chosen)
-                };
-                let teaching: Vec<usize> = chosen.into_iter().filter(|&i| !items[i].masked).collect();
-                if !teaching.is_empty() {
-                    updates.push(Update { items: teaching, weight });
-                }
+            let parts = order.chunks(groups.div_ceil(self.minibatches).max(1));
+            let dealt = parts.map(|part| {
+                let of_part = (0..items.len()).filter(|&i| part.contains(&rollouts[i].group));
+                let all: Vec<usize> = of_part.collect();
+                let learned: Vec<usize> = all.iter().copied().filter(|&i| !rollouts[i].masked).collect();
+                (all, learned)
+            });
+            let dealt: Vec<(Vec<usize>, Vec<usize>)> =
+                dealt.filter(|(_, learned)| !learned.is_empty()).collect();
+            for (all, learned) in &dealt {
+                let weight =
+                    if self.loss.spans_generation() { whole / dealt.len() as f64 } else { total(all) };
+                updates.push(Update { items: learned.clone(), weight });
             }
         }
         updates
@@ -174,150 +200,21 @@ fn weights(context: &Context) -> Vec<(String, f64)> {
     context.rewards.weights().map(|(name, weight)| (name.to_owned(), weight)).collect()
 }
 
-/// One rollout with its credit.
-#[derive(Debug, Clone)]
-pub struct Item {
-    sequence: Sequence,
+/// A rollout among the items of a step.
+#[derive(Debug, Clone, Copy)]
+struct Dealt {
     /// Number of its group within the step.
     group: usize,
-    advantage: f64,
-    /// The advantage of each token, where steps are credited.
-    by_token: Option<Vec<f32>>,
-    old_logprobs: Vec<f32>,
-    ref_logprobs: Option<Vec<f32>>,
-    /// Counts in the batch and has no loss.
+    /// It counts in the batch and has no loss.
     masked: bool,
 }
 
-impl Item {
-    fn length(&self) -> usize {
-        self.sequence.learned()
-    }
-
-    /// The advantage of each token.
-    fn advantages(&self) -> Vec<f32> {
-        self.by_token.clone().unwrap_or_else(|| vec![self.advantage as f32; self.length()])
-    }
-
-    /// Tokens that have a loss.
-    fn tokens(&self) -> usize {
-        if self.masked { 0 } else { self.length() }
-    }
-}
-
-impl Lesson for Grpo {
-    type Item = Item;
-
-    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        self.warn();
-        Ok(None)
-    }
-
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
-        let groups = self.groups(context, step, metrics)?;
-        let temperature = context.sampling.scoring_temperature();
-        let references = self.references(context, &groups, temperature)?;
-        let outcomes = self.outcomes(&groups, &references, &weights(context));
-        let advantages = self.advantages(&groups, &outcomes)?;
-        let mut references = references.into_iter();
-        let mut items = Vec::new();
-        let mut credited = Vec::with_capacity(groups.len());
-        for (number, (group, advantages)) in groups.into_iter().zip(advantages).enumerate() {
-            let by_token = self.by_token(&group, &advantages, metrics)?;
-            let kept = context.selected(&group, metrics);
-            for (i, (rollout, ref_logprobs)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
-                let cut_off = self.truncated == Truncated::Mask && rollout.truncated();
-                items.push(Item {
-                    sequence: Sequence::new(&group.prompt, &rollout.tokens),
-                    group: number,
-                    advantage: advantages[i],
-                    by_token: by_token.as_ref().map(|all| all[i].clone()),
-                    old_logprobs: rollout.logprobs.clone(),
-                    ref_logprobs,
-                    masked: cut_off || !kept.contains(&i),
-                });
-            }
-            let credit =
-                (0..group.rollouts.len()).map(|i| kept.contains(&i).then_some(advantages[i])).collect();
-            credited.push((group, credit));
-        }
-        let sampled_tokens = items.iter().map(Item::length).sum();
-        let updates =
-            self.updates(&items, context.sampling.max_new_tokens, seed::derive(&[context.seed, step as u64]));
-        Ok(Batch { items, updates, groups: credited, sampled_tokens, temperature })
-    }
-
-    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
-        std::slice::from_ref(&item.sequence)
-    }
-
-    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_scores(self, &[], Self::loss)
-    }
-
-    fn position(&self) -> Option<Value> {
-        self.curriculum.as_ref().map(|_| json!({ "recent": self.recent }))
-    }
-
-    fn go_on(&mut self, position: &Value) -> Result<()> {
-        self.restore(position)
-    }
-
-    fn finish(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<()> {
-        context.refresh_reference(&self.reference, step);
-        Ok(())
-    }
-}
-
-impl Grpo {
-    fn loss(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
-        let Scored { logprobs, entropy, .. } = scored;
-        let device = logprobs.device();
-        let lengths: Vec<usize> = items.iter().map(|item| item.length()).collect();
-        let flat = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
-        let spread = |per_item: Vec<f64>| {
-            let values = per_item.iter().zip(&lengths).flat_map(|(&v, &n)| std::iter::repeat_n(v as f32, n));
-            flat(values.collect())
-        };
-        let old_logprobs = flat(items.iter().flat_map(|item| item.old_logprobs.iter().copied()).collect());
-        let advantages = flat(items.iter().flat_map(|item| item.advantages()).collect());
-        let weights = spread(self.loss.weights(&lengths));
-        let tokens = PolicyTokens {
-            logprobs,
-            old_logprobs: &old_logprobs,
-            advantages: &advantages,
-            weights: &weights,
-            lengths: &lengths,
-        };
-        let terms = self.loss.sum(&tokens);
-        let count = lengths.iter().sum::<usize>() as f64;
-        terms.report(|name, mean, count| metrics.add(name, mean, count));
-        if terms.clips.count > 0.0 {
-            metrics.min("clip_ratio/low_min", terms.clips.low_min);
-            metrics.max("clip_ratio/high_max", terms.clips.high_max);
-            metrics.max("ratio/max", terms.clips.ratio_max);
-        }
-        metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), count);
-        let difference = (logprobs.detach() - &old_logprobs).abs();
-        metrics.add(
-            "sampling/sampling_logp_difference/mean",
-            difference.mean(tch::Kind::Float).double_value(&[]),
-            count,
-        );
-        metrics.max("sampling/sampling_logp_difference/max", difference.max().double_value(&[]));
-
-        let mut loss = terms.loss;
-        if items.iter().all(|item| item.ref_logprobs.is_some()) {
-            let reference = items.iter().flat_map(|item| item.ref_logprobs.iter().flatten().copied());
-            let kl = self.kl.estimator.tokens(logprobs, &flat(reference.collect()));
-            metrics.add("kl", kl.mean(tch::Kind::Float).double_value(&[]), count);
-            if self.kl.place == KlPlace::Loss {
-                loss += (kl * &weights).sum(tch::Kind::Float) * self.kl.coefficient;
-            }
-        }
-        if self.entropy_coefficient != 0.0 {
-            loss -= (entropy * &weights).sum(tch::Kind::Float) * self.entropy_coefficient;
-        }
-        Ok(loss)
-    }
+/// A tree's leaves as often as they were drawn, with the place of each in the group: children that came out equal are one
+/// node, which the leaves below it stand for.
+fn drawn(group: &Group) -> (Group, Vec<usize>) {
+    let copies = |rollout: &Rollout| rollout.forks.iter().map(|fork| fork.copies).product::<usize>();
+    let places: Vec<usize> =
+        group.rollouts.iter().enumerate().flat_map(|(at, r)| std::iter::repeat_n(at, copies(r))).collect();
+    let rollouts = places.iter().map(|&at| group.rollouts[at].clone()).collect();
+    (Group { rollouts, ..group.clone() }, places)
 }

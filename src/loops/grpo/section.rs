@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
 use crate::loss::policy::PolicyLoss;
 use crate::policy::Refresh;
-use crate::select::curriculum::{Curriculum, Recent};
+use crate::select::curriculum::Curriculum;
 use serde::{Deserialize, Serialize};
 
 /// `[loop.grpo]`.
@@ -43,9 +43,6 @@ pub struct Grpo {
     pub curriculum: Option<Curriculum>,
     /// What the steps of a rationale add to the advantages of their tokens, by the continuations of `[rollout.prefix]`.
     pub step_rewards: Option<StepRewards>,
-    /// What the curriculum knows of the questions.
-    #[serde(skip)]
-    pub(super) recent: Recent,
 }
 
 /// The penalty for leaving the reference policy.
@@ -109,7 +106,6 @@ impl Default for Grpo {
             entropy_coefficient: 0.0,
             curriculum: None,
             step_rewards: None,
-            recent: Recent::default(),
         }
     }
 }

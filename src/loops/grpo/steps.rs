@@ -170,9 +170,9 @@ mod tests {
         };
         // All of the group are right, so a step after which all continuations still are changes nothing.
         right.rollouts[0].cuts = vec![cut(4)];
-        assert!(!grpo.teaches(&right, &[]));
+        assert!(!grpo.trains_on(&right, &[]));
         right.rollouts[0].cuts = vec![cut(3)];
-        assert!(grpo.teaches(&right, &[]));
-        assert!(!Grpo::default().teaches(&right, &[]));
+        assert!(grpo.trains_on(&right, &[]));
+        assert!(!Grpo::default().trains_on(&right, &[]));
     }
 }

@@ -8,38 +8,42 @@ mod section;
 pub use pool::{Entry, Pool};
 pub use section::Mario;
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::item::{REF_LOGPROBS, stacked};
+use super::{
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, without_credit,
+};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss;
-use crate::model::{Scored, Sequence};
+use crate::model::Sequence;
 use crate::rollout::{Group, Prompted, Trace, dataset};
+use crate::section::Misfit;
 use crate::seed;
+use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-/// One completion of the pool as it is learned.
-#[derive(Debug, Clone)]
-pub struct Item {
-    /// Prompt and control tokens, then the completion.
-    sequence: Sequence,
-    ref_logprobs: Option<Vec<f32>>,
+/// The method at work.
+struct MarioMethod {
+    mario: Mario,
+    /// What was sampled so far.
+    pool: Pool,
 }
 
-impl Mario {
+impl MarioMethod {
     /// The completions that `step` brings into the pool: the first ones, or those of an exploration.
     fn explore(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let mut prompts = self.asked(context, step);
         if step > 1 {
             let names: Vec<&str> = self.pool.names.iter().map(String::as_str).collect();
-            let control = context.policy.tokenizer.encode(&self.best(names))?;
+            let control = context.policy.tokenizer.encode(&self.mario.best(names))?;
             prompts.iter_mut().for_each(|prompt| prompt.tokens.extend(&control));
         }
         let mut groups = context.groups(&prompts, step, 0, metrics)?;
         Context::describe(&groups, metrics);
-        if step == 1 && self.rows {
+        if step == 1 && self.mario.rows {
             for (group, own) in groups.iter_mut().zip(own_completions(context, &prompts)?) {
                 group.rollouts.splice(0..0, own.map_or_else(Vec::new, |own| own.rollouts));
             }
@@ -50,12 +54,12 @@ impl Mario {
     /// The questions of an exploration; the first asks all.
     fn asked(&self, context: &Context, step: usize) -> Vec<Prompted> {
         let all = &context.questions.all;
-        let count = self.sample_questions.unwrap_or(all.len()).min(all.len());
+        let count = self.mario.sample_questions.unwrap_or(all.len()).min(all.len());
         if step == 1 {
             return all.clone();
         }
         let seed = seed::derive(&[context.seed, seed::of_text("explore")]);
-        let mut picked = order::of_step(all.len(), count, step / self.sample_every - 1, Some(seed));
+        let mut picked = order::of_step(all.len(), count, step / self.mario.sample_every - 1, Some(seed));
         picked.sort_unstable();
         picked.dedup();
         picked.into_iter().map(|index| all[index].clone()).collect()
@@ -71,17 +75,15 @@ impl Mario {
                     .into(),
             ));
         }
-        let mut pool = std::mem::take(&mut self.pool);
-        pool.sort(self);
-        self.pool = pool;
+        self.pool.sort(&self.mario);
         Ok(())
     }
 
     /// The entries that `step` learns from: the pool in an order of its own after each exploration.
     fn drawn(&self, context: &Context, step: usize) -> Vec<usize> {
-        let phase = (step - 1) / self.sample_every;
+        let phase = (step - 1) / self.mario.sample_every;
         let seed = seed::derive(&[context.seed, seed::of_text("pool"), phase as u64]);
-        let within = (step - 1) % self.sample_every;
+        let within = (step - 1) % self.mario.sample_every;
         order::of_step(self.pool.entries.len(), context.questions.per_step(), within, Some(seed))
     }
 
@@ -90,21 +92,24 @@ impl Mario {
         for &index in drawn {
             let entry = &self.pool.entries[index];
             let prompt = &context.questions.all[entry.question].tokens;
-            let control = context.policy.tokenizer.encode(&self.control(self.pool.quantiles(index)))?;
+            let control = context.policy.tokenizer.encode(&self.mario.control(self.pool.quantiles(index)))?;
             sequences.push(Sequence::new(&[prompt.as_slice(), &control].concat(), &entry.tokens));
             bare.push(Sequence::new(prompt, &entry.tokens));
         }
-        let references =
-            if self.needs_reference() { Some(context.reference_logprobs(&bare, 1.0)?) } else { None };
-        let mut references = references.into_iter().flatten();
-        Ok(sequences.into_iter().map(|sequence| Item { sequence, ref_logprobs: references.next() }).collect())
+        let items = sequences.into_iter().map(|sequence| Item::of(vec![sequence]));
+        if !self.mario.needs_reference() {
+            return Ok(items.collect());
+        }
+        let references = context.reference_logprobs(&bare, 1.0)?;
+        Ok(items.zip(references).map(|(item, reference)| item.with_tokens(REF_LOGPROBS, reference)).collect())
     }
 
     fn report(&self, drawn: &[usize], step: usize, metrics: &mut Metrics) {
         metrics.set("pool/size", self.pool.entries.len() as f64);
         for &index in drawn {
             metrics.add("pool/age", (step - self.pool.entries[index].step) as f64, 1.0);
-            let best = self.pool.quantiles(index).all(|(name, quantile)| quantile + 1 == self.tokens(name));
+            let best =
+                self.pool.quantiles(index).all(|(name, quantile)| quantile + 1 == self.mario.tokens(name));
             metrics.add("pool/best", f64::from(u8::from(best)), 1.0);
         }
     }
@@ -134,10 +139,68 @@ fn places(context: &Context) -> HashMap<&str, usize> {
     context.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
 }
 
-impl Lesson for Mario {
-    type Item = Item;
+impl Section for Mario {
+    fn check(&self) -> Vec<Misfit> {
+        super::method::refused(self.validate())
+    }
 
-    fn resume(&mut self, context: &Context, traces: &mut dyn FnMut() -> Result<Vec<Trace>>) -> Result<()> {
+    fn needs(&self, stage: &StageView) -> Needs {
+        let tokens = stage.policy.sampling.max_new_tokens;
+        let step = stage.rollout.group_size().map(|size| {
+            format!(
+                "every {} steps {size} completion(s) of each question, of at most {tokens} tokens, join the pool; a step learns {} \
+                 of it",
+                self.sample_every, stage.data.prompts_per_step
+            )
+        });
+        let reference = self.needs_reference().then_some(ReferenceKind::Fixed);
+        Needs {
+            trains: true,
+            rows: true,
+            rollouts: true,
+            own_samples: true,
+            rewards: true,
+            reference,
+            traces: true,
+            step,
+            ..Needs::default()
+        }
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        let named = |name: &&String| !stage.rewards.contains(&name.as_str());
+        let unknown = self.borders.keys().filter(named).map(|name| {
+            let key = format!("loop.mario.borders.{name}");
+            Misfit::new(key, "there is no such reward", "name one of the [reward] tables")
+        });
+        let rows = Misfit::new(
+            "loop.mario",
+            "it samples the policy, and [rollout.dataset] reads others' completions",
+            "use [rollout.group]; loop.mario.rows takes the rows' own completions into the pool",
+        );
+        unknown.chain(stage.rollout.group_size().is_none().then_some(rows)).collect()
+    }
+
+    fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
+        Ok(Box::new(MarioMethod { mario: self.clone(), pool: Pool::default() }))
+    }
+}
+
+impl Method for MarioMethod {
+    /// Held-out questions are asked behind the best control tokens.
+    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let best = self.mario.best(context.rewards.weights().map(|(name, _)| name));
+        let best = context.policy.tokenizer.encode(&best)?;
+        context.held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
+        Ok(None)
+    }
+
+    fn load_state_dict(
+        &mut self,
+        context: &Context,
+        _state: &Value,
+        traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
+    ) -> Result<()> {
         self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
         let places = places(context);
         let entry = |trace: &Trace| {
@@ -158,9 +221,9 @@ impl Lesson for Mario {
         self.take(entries)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let mut groups = Vec::new();
-        if (step - 1).is_multiple_of(self.sample_every) {
+        if (step - 1).is_multiple_of(self.mario.sample_every) {
             self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
             groups = self.explore(context, step, metrics)?;
             let places = places(context);
@@ -179,45 +242,25 @@ impl Lesson for Mario {
         let drawn = self.drawn(context, step);
         self.report(&drawn, step, metrics);
         let items = self.items(context, &drawn)?;
-        let tokens: usize = items.iter().map(|item| item.sequence.learned()).sum();
-        let updates = vec![Update { items: (0..items.len()).collect(), weight: tokens as f64 }];
         let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
-        let uncredited = |group: Group| {
-            let credit = vec![None; group.rollouts.len()];
-            (group, credit)
-        };
-        let groups = groups.into_iter().map(uncredited).collect();
-        Ok(Batch { items, updates, groups, sampled_tokens, temperature: 1.0 })
+        Ok(Batch { groups: without_credit(groups), sampled_tokens, ..Batch::of_completions(items) })
     }
 
-    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
-        std::slice::from_ref(&item.sequence)
-    }
-
-    fn learn(&self, pass: Pass<Item>) -> Result<f64> {
-        pass.by_scores(self, &[], Self::loss)
-    }
-}
-
-impl Mario {
     /// Σ over the completions' tokens of −log p + coefficient · KL − coefficient · entropy; control tokens are not
     /// learned.
-    fn loss(&self, items: &[&Item], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
-        let Scored { logprobs, entropy, .. } = scored;
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        let (logprobs, entropy) = (&output.scored.logprobs, &output.scored.entropy);
         let count = logprobs.size()[0] as f64;
         let mut loss = loss::nll(logprobs, &logprobs.ones_like());
         metrics.add("nll", loss.double_value(&[]) / count, count);
         metrics.add("entropy", entropy.mean(Kind::Float).double_value(&[]), count);
-        if self.needs_reference() {
-            let reference: Vec<f32> =
-                items.iter().flat_map(|item| item.ref_logprobs.iter().flatten().copied()).collect();
-            let reference = Tensor::from_slice(&reference).to_device(logprobs.device());
-            let kl = self.kl_estimator.tokens(logprobs, &reference).sum(Kind::Float);
+        if let Some(reference) = stacked(items, REF_LOGPROBS, logprobs.device()) {
+            let kl = self.mario.kl_estimator.tokens(logprobs, &reference).sum(Kind::Float);
             metrics.add("kl", kl.double_value(&[]) / count, count);
-            loss += kl * self.kl_coefficient;
+            loss += kl * self.mario.kl_coefficient;
         }
-        if self.entropy_coefficient != 0.0 {
-            loss -= entropy.sum(Kind::Float) * self.entropy_coefficient;
+        if self.mario.entropy_coefficient != 0.0 {
+            loss -= entropy.sum(Kind::Float) * self.mario.entropy_coefficient;
         }
         Ok(loss)
     }

@@ -1,6 +1,5 @@
 //! `[loop.mario]`: its keys, their defaults and which values they may have.
 
-use super::Pool;
 use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
 use serde::{Deserialize, Serialize};
@@ -33,9 +32,6 @@ pub struct Mario {
     pub kl_estimator: Estimator,
     /// Added to the loss: −coefficient · entropy; the paper has 0.
     pub entropy_coefficient: f64,
-    /// What was sampled so far.
-    #[serde(skip)]
-    pub(super) pool: Pool,
 }
 
 impl Default for Mario {
@@ -50,7 +46,6 @@ impl Default for Mario {
             kl_coefficient: 0.1,
             kl_estimator: Estimator::K2,
             entropy_coefficient: 0.0,
-            pool: Pool::default(),
         }
     }
 }

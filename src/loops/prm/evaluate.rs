@@ -1,7 +1,7 @@
 //! How well the reward model judges held-out rows.
 
-use super::item::{Item, Made, Seen};
-use super::{Prm, rows};
+use super::item::{Made, Seen, TARGETS};
+use super::{PrmMethod, rows};
 use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
@@ -12,9 +12,9 @@ use crate::rationale::Format;
 use crate::reward::column;
 use crate::rollout::Prompted;
 
-impl Prm {
+impl PrmMethod {
     /// Scores the steps of `held_out`, in micro-batches of `budget` tokens, and compares them with their labels.
-    pub fn evaluate(
+    pub(super) fn report(
         &self,
         policy: &Policy,
         held_out: &[Prompted],
@@ -22,10 +22,10 @@ impl Prm {
         format: &Format,
         budget: usize,
     ) -> Result<Report> {
-        let process = if self.compares() {
+        let process = if self.prm.compares() {
             self.compare(policy, held_out, format, budget)?
         } else {
-            Process::of(&self.judge(policy, held_out, eval, format, budget)?, self.threshold)
+            Process::of(&self.judge(policy, held_out, eval, format, budget)?, self.prm.threshold)
         };
         Ok(Report {
             questions: held_out.len(),
@@ -46,7 +46,7 @@ impl Prm {
     ) -> Result<Vec<Judged>> {
         let (mut laid, mut judged, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
-            let steps = match rows::read(&row.example, self, format) {
+            let steps = match rows::read(&row.example, &self.prm, format) {
                 Ok(steps) => steps,
                 Err(what) => {
                     problems.example(&row.example.id, what);
@@ -108,8 +108,8 @@ impl Prm {
         }
         problems.into_result()?;
         let mut scores = Vec::with_capacity(items.len());
-        for Item { sequences, places, .. } in &mut items {
-            let laid = std::mem::take(sequences).into_iter().zip(std::mem::take(places));
+        for item in &mut items {
+            let laid = std::mem::take(&mut item.sequences).into_iter().zip(std::mem::take(&mut item.places));
             let laid: Vec<Laid> = laid
                 .map(|(sequence, places)| Laid {
                     prompt: sequence.prompt().len(),
@@ -120,8 +120,11 @@ impl Prm {
             scores.push(self.reading().scores(&policy.model, &laid, budget)?.concat());
         }
         finite(rows.into_iter(), &scores)?;
-        let won =
-            scores.iter().zip(&items).filter(|(scores, item)| best(scores) == best(&item.targets)).count();
+        let won = scores
+            .iter()
+            .zip(&items)
+            .filter(|(scores, item)| best(scores) == best(item.list(TARGETS)))
+            .count();
         let all = items.len();
         Ok(Process { steps: all, accuracy: won as f64 / all.max(1) as f64, ..Process::default() })
     }

@@ -1,9 +1,11 @@
 //! What a row teaches: tokens, the places where they are judged, and what should be said there.
 
-use super::{Balance, Learns, Prm, TooLong, rows};
+use super::{Balance, Learns, PrmMethod, TooLong, rows};
 use crate::data::columns::Read;
 use crate::data::{Example, Feedback};
 use crate::error::Result;
+use crate::loops::Item;
+use crate::loops::item::WEIGHTS;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::policy::reward_model::Laid;
@@ -11,38 +13,24 @@ use crate::rationale::Format;
 use crate::rollout::Prompted;
 use std::collections::HashSet;
 
-/// A completion with its labels; the two of a pair, or the several of a list.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// The example that it is made of.
-    pub(super) id: String,
-    /// The tokens.
-    pub(super) sequences: Vec<Sequence>,
-    /// Where each sequence is judged.
-    pub(super) places: Vec<Vec<usize>>,
-    /// What should be said at each place; of a list, the worth of each sequence.
-    pub(super) targets: Vec<f64>,
-    /// What each place counts.
-    pub(super) weights: Vec<f64>,
-    /// How much better the chosen one is.
-    pub(super) margin: f64,
+/// Of an item: what should be said at each place; of a list, the worth of each sequence.
+pub(super) const TARGETS: &str = "targets";
+/// Of an item: how much better the chosen one is.
+pub(super) const MARGIN: &str = "margin";
+
+/// Completions that are read at the places of `laid` and are to be found worth `targets`: one, the two of a pair, or the several
+/// of a list.
+fn item(id: &str, laid: Vec<Laid>, targets: Vec<f64>) -> Item {
+    let weights = vec![1.0; targets.len()];
+    let (tokens, places): (Vec<Vec<u32>>, _) =
+        laid.into_iter().map(|laid| (laid.tokens, laid.places)).unzip();
+    let sequences = tokens.into_iter().map(Sequence::read_only).collect();
+    Item::of(sequences).named(id).read_at(places).with_list(TARGETS, targets).with_list(WEIGHTS, weights)
 }
 
-impl Item {
-    fn of(id: &str, laid: Vec<Laid>, targets: Vec<f64>) -> Self {
-        let weights = vec![1.0; targets.len()];
-        let (mut sequences, mut places) = (Vec::new(), Vec::new());
-        for Laid { tokens, places: at, prompt } in laid {
-            sequences.push(Sequence::new(&tokens[..prompt], &tokens[prompt..]));
-            places.push(at);
-        }
-        Self { id: id.to_string(), sequences, places, targets, weights, margin: 0.0 }
-    }
-
-    /// What the update's loss is divided by for it.
-    pub(super) fn weight(&self, compares: bool) -> f64 {
-        if compares { 1.0 } else { self.weights.iter().sum() }
-    }
+/// What the update's loss is divided by for an item.
+pub(super) fn weight(item: &Item, compares: bool) -> f64 {
+    if compares { 1.0 } else { item.list(WEIGHTS).iter().sum() }
 }
 
 /// An item, or why the row is left out; what is wrong with it where nothing may start.
@@ -57,7 +45,7 @@ pub(super) enum Made {
 /// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
 pub(super) type Seen = HashSet<(Vec<u32>, Vec<String>)>;
 
-impl Prm {
+impl PrmMethod {
     /// What the row teaches, tokenised.
     pub(super) fn item(
         &self,
@@ -66,7 +54,7 @@ impl Prm {
         format: &Format,
         seen: &mut Seen,
     ) -> Result<Made> {
-        match self.learns {
+        match self.prm.learns {
             Learns::Steps | Learns::Outcome => self.labelled(policy, row, format, seen),
             Learns::Pairs => self.pair(policy, row),
             Learns::Lists => self.list(policy, row),
@@ -74,15 +62,15 @@ impl Prm {
     }
 
     fn limit(&self, policy: &Policy) -> usize {
-        self.max_tokens.unwrap_or(usize::MAX).min(policy.context())
+        self.prm.max_tokens.unwrap_or(usize::MAX).min(policy.context())
     }
 
     fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format, seen: &mut Seen) -> Result<Made> {
-        let mut steps = match rows::read(&row.example, self, format) {
-            Ok(steps) => steps.taught(self),
+        let mut steps = match rows::read(&row.example, &self.prm, format) {
+            Ok(steps) => steps.taught(&self.prm),
             Err(what) => return Ok(Made::Bad(what)),
         };
-        if self.dedup && row.example.fields.contains_key("cuts") {
+        if self.prm.dedup && row.example.fields.contains_key("cuts") {
             steps.labels.iter_mut().enumerate().filter(|(_, label)| label.is_some()).for_each(
                 |(at, label)| {
                     if !seen.insert((row.tokens.clone(), steps.texts[..=at].to_vec())) {
@@ -101,7 +89,7 @@ impl Prm {
         let fits = laid.places.iter().take_while(|&&place| place < limit).count();
         let lost = steps.labels[fits..].iter().filter(|label| label.is_some()).count();
         let cut = fits < laid.places.len();
-        if cut && self.too_long == TooLong::Refuse {
+        if cut && self.prm.too_long == TooLong::Refuse {
             return Ok(Made::Bad(format!(
                 "its {} tokens are more than {limit}, and {lost} of its labels would be lost; raise loop.prm.max_tokens, \
                  or set loop.prm.too_long = \"cut\" or \"drop\"",
@@ -111,12 +99,12 @@ impl Prm {
         let known = (0..fits).filter(|&step| steps.labels[step].is_some());
         let (places, targets): (Vec<usize>, Vec<f64>) =
             known.map(|step| (laid.places[step], steps.labels[step].unwrap_or(0.0))).unzip();
-        if cut && (self.too_long == TooLong::Drop || places.is_empty()) {
+        if cut && (self.prm.too_long == TooLong::Drop || places.is_empty()) {
             return Ok(Made::TooLong);
         }
         laid.tokens.truncate(laid.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
         laid.places = places;
-        let item = Item::of(&row.example.id, vec![laid], targets);
+        let item = item(&row.example.id, vec![laid], targets);
         Ok(if cut { Made::Cut(item) } else { Made::Item(item) })
     }
 
@@ -126,8 +114,8 @@ impl Prm {
             return Ok(Made::Bad(what.into()));
         };
         let lay = |text: &str| self.whole(policy, row, text);
-        let item = Item::of(&row.example.id, vec![lay(&chosen.text)?, lay(&rejected.text)?], vec![1.0, 0.0]);
-        Ok(self.fitting(policy, Item { margin: *margin, ..item }))
+        let item = item(&row.example.id, vec![lay(&chosen.text)?, lay(&rejected.text)?], vec![1.0, 0.0]);
+        Ok(self.fitting(policy, item.with(MARGIN, *margin)))
     }
 
     fn list(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
@@ -136,7 +124,7 @@ impl Prm {
             Err(what) => return Ok(Made::Bad(what)),
         };
         let laid = row.example.completions.iter().map(|text| self.whole(policy, row, text));
-        let item = Item::of(&row.example.id, laid.collect::<Result<_>>()?, worth);
+        let item = item(&row.example.id, laid.collect::<Result<_>>()?, worth);
         Ok(self.fitting(policy, item))
     }
 
@@ -147,7 +135,7 @@ impl Prm {
     fn fitting(&self, policy: &Policy, item: Item) -> Made {
         let limit = self.limit(policy);
         let longest = item.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
-        match self.too_long {
+        match self.prm.too_long {
             _ if longest <= limit => Made::Item(item),
             TooLong::Refuse => Made::Bad(format!(
                 "one of its completions makes {longest} tokens, more than {limit}; raise loop.prm.max_tokens, or set \
@@ -175,23 +163,23 @@ fn worths(example: &Example) -> Read<Vec<f64>> {
 
 /// The share of labels that say right.
 pub(super) fn right(items: &[Item]) -> f64 {
-    let all = || items.iter().flat_map(|item| &item.targets);
+    let all = || items.iter().flat_map(|item| item.list(TARGETS));
     all().filter(|target| **target >= 0.5).count() as f64 / all().count().max(1) as f64
 }
 
 /// Weighs the labels so that right and wrong ones count alike: n / (2 · n of the class).
 pub(super) fn balance(items: &mut [Item], balance: Balance) {
     let right = |target: f64| target >= 0.5;
-    let all: Vec<f64> = items.iter().flat_map(|item| item.targets.iter().copied()).collect();
+    let all: Vec<f64> = items.iter().flat_map(|item| item.list(TARGETS).iter().copied()).collect();
     let good = all.iter().filter(|&&target| right(target)).count() as f64;
     let bad = all.len() as f64 - good;
     if balance == Balance::None || good * bad == 0.0 {
         return;
     }
     for item in items {
-        for (weight, target) in item.weights.iter_mut().zip(&item.targets) {
-            *weight = all.len() as f64 / (2.0 * if right(*target) { good } else { bad });
-        }
+        let weight = |target: &f64| all.len() as f64 / (2.0 * if right(*target) { good } else { bad });
+        let weights = item.list(TARGETS).iter().map(weight).collect();
+        *item = std::mem::take(item).with_list(WEIGHTS, weights);
     }
 }
 
@@ -202,15 +190,12 @@ mod tests {
     #[test]
     fn both_classes_come_to_count_alike() {
         // Three right, one wrong: 4/(2·3) and 4/(2·1).
-        let item = |targets: &[f64]| Item {
-            weights: vec![1.0; targets.len()],
-            ..Item::of("", vec![], targets.to_vec())
-        };
+        let item = |targets: &[f64]| item("", vec![], targets.to_vec());
         let mut items = vec![item(&[1.0, 1.0]), item(&[0.75, 0.0])];
         balance(&mut items, Balance::None);
-        assert_eq!(items[0].weights, [1.0, 1.0]);
+        assert_eq!(items[0].list(WEIGHTS), [1.0, 1.0]);
         balance(&mut items, Balance::Labels);
-        assert_eq!(items[0].weights, [4.0 / 6.0, 4.0 / 6.0]);
-        assert_eq!(items[1].weights, [4.0 / 6.0, 2.0]);
+        assert_eq!(items[0].list(WEIGHTS), [4.0 / 6.0, 4.0 / 6.0]);
+        assert_eq!(items[1].list(WEIGHTS), [4.0 / 6.0, 2.0]);
     }
 }

@@ -7,28 +7,33 @@ pub mod rows;
 mod section;
 mod traces;
 
-pub use item::Item;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
-use super::{Batch, Context, Lesson, Pass, Update};
+use super::item::WEIGHTS;
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView};
 use crate::data::row::{Problems, named};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
+use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::loss::reward_model::{bradley_terry, listwise, ordered, squared};
-use crate::model::{Grad, Head, Sequence};
+use crate::model::Head;
 use crate::policy::Policy;
 use crate::policy::reward_model::{Judges, Reading};
 use crate::rationale::Format;
+use crate::rollout::Prompted;
+use crate::section::Misfit;
+use crate::seed;
 use evaluate::not_finite;
-use item::{Made, Seen};
+use item::{MARGIN, Made, Seen, TARGETS};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
-/// What the loop works out from its section and its rows.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct State {
+/// The method at work.
+struct PrmMethod {
+    prm: Prm,
+    /// How the model is read, once the method has begun.
     reading: Option<Reading>,
     /// By the example's place in the data.
     items: HashMap<usize, Item>,
@@ -42,8 +47,8 @@ pub struct State {
 
 impl Prm {
     /// The rows without repetitions, each checked.
-    pub fn prepare(&mut self, rows: Dataset, format: &Format) -> Result<Dataset> {
-        let rows = self.agreeing(rows, format)?;
+    fn prepare(&self, rows: Dataset, format: &Format) -> Result<(Dataset, Option<f64>)> {
+        let (rows, agreeing) = self.agreeing(rows, format)?;
         let labelled = !self.compares();
         let (mut seen, mut examples, mut problems) = (HashSet::new(), Vec::new(), Problems::default());
         for example in rows.examples {
@@ -63,13 +68,13 @@ impl Prm {
             }
         }
         problems.into_result()?;
-        Ok(Dataset { name: rows.name, examples })
+        Ok((Dataset { name: rows.name, examples }, agreeing))
     }
 
-    /// The rows of which both labellers name the same first error, where there are to be two.
-    fn agreeing(&mut self, rows: Dataset, format: &Format) -> Result<Dataset> {
+    /// The rows of which both labellers name the same first error, where there are to be two, and their share.
+    fn agreeing(&self, rows: Dataset, format: &Format) -> Result<(Dataset, Option<f64>)> {
         if self.labels != Labeller::Consensus {
-            return Ok(rows);
+            return Ok((rows, None));
         }
         let (all, mut kept, mut problems) = (rows.examples.len(), Vec::new(), Problems::default());
         for example in rows.examples {
@@ -87,12 +92,12 @@ impl Prm {
             )));
         }
         tracing::info!("continuations and judge agree on the first error of {} of {all} rows", kept.len());
-        self.state.agreeing = Some(kept.len() as f64 / all as f64);
-        Ok(Dataset { name: rows.name, examples: kept })
+        let share = kept.len() as f64 / all as f64;
+        Ok((Dataset { name: rows.name, examples: kept }, Some(share)))
     }
 
     /// Works out the head and the separator, gives the model its head where it has none that fits, and says what trains.
-    pub fn furnish(&mut self, policy: &mut Policy, seed: u64) -> Result<()> {
+    fn attach_head(&self, policy: &mut Policy, seed: u64) -> Result<Reading> {
         let token = |text: &str, key: &str| match policy.tokenizer.encode(text)?.as_slice() {
             [one] => Ok(*one),
             many => Err(Error::Recipe(format!(
@@ -128,13 +133,14 @@ impl Prm {
                 .chain(&score.bias)
                 .for_each(|tensor| drop(tensor.set_requires_grad(true)));
         }
-        self.state.reading = Some(Reading { judges, head, separator });
-        Ok(())
+        Ok(Reading { judges, head, separator })
     }
+}
 
-    /// How the model is read, once it is furnished.
-    pub fn reading(&self) -> &Reading {
-        self.state.reading.as_ref().expect("a stage furnishes its policy when it is opened")
+impl PrmMethod {
+    /// How the model is read.
+    fn reading(&self) -> &Reading {
+        self.reading.as_ref().expect("the method has begun")
     }
 
     /// The *sum* of the items' losses, from what the head says at their places.
@@ -144,11 +150,11 @@ impl Prm {
             let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
             Tensor::from_slice(&values).to_device(logits.device())
         };
-        if self.compares() {
+        if self.prm.compares() {
             return self.compared(items, &head.scores(logits), flat, metrics);
         }
-        let targets = flat(items.iter().flat_map(|item| item.targets.iter().copied()).collect());
-        let weights = flat(items.iter().flat_map(|item| item.weights.iter().copied()).collect());
+        let targets = flat(items.iter().flat_map(|item| item.list(TARGETS).iter().copied()).collect());
+        let weights = flat(items.iter().flat_map(|item| item.list(WEIGHTS).iter().copied()).collect());
         let scores = head.scores(logits);
         let agree = scores.ge(0.5).eq_tensor(&targets.ge(0.5)).to_kind(Kind::Float);
         metrics.add("accuracy", agree.mean(Kind::Float).double_value(&[]), targets.numel() as f64);
@@ -166,7 +172,7 @@ impl Prm {
         flat: impl Fn(Vec<f64>) -> Tensor,
         metrics: &mut Metrics,
     ) -> Tensor {
-        if self.learns == Learns::Pairs {
+        if self.prm.learns == Learns::Pairs {
             let sides = scores.view([-1, 2]);
             let (chosen, rejected) = (sides.select(1, 0), sides.select(1, 1));
             let margin = (&chosen - &rejected).detach();
@@ -177,13 +183,13 @@ impl Prm {
                 count,
             );
             metrics.add("rewards/margins", margin.mean(Kind::Float).double_value(&[]), count);
-            let margins = flat(items.iter().map(|item| item.margin).collect());
-            return bradley_terry(&chosen, &rejected, &margins, self.centring);
+            let margins = flat(items.iter().map(|item| item.number(MARGIN)).collect());
+            return bradley_terry(&chosen, &rejected, &margins, self.prm.centring);
         }
-        let lengths: Vec<i64> = items.iter().map(|item| item.targets.len() as i64).collect();
+        let lengths: Vec<i64> = items.iter().map(|item| item.list(TARGETS).len() as i64).collect();
         let lists = scores.split_with_sizes(&lengths, 0);
         let losses = lists.iter().zip(items).map(|(scores, item)| {
-            let targets = flat(item.targets.clone());
+            let targets = flat(item.list(TARGETS).to_vec());
             let best = scores.argmax(-1, false).equal(&targets.argmax(-1, false));
             metrics.add("accuracy", f64::from(u8::from(best)), 1.0);
             listwise(scores, &targets)
@@ -205,7 +211,7 @@ fn broken(items: &[&Item], logits: &Tensor, loss: f64) -> Error {
 
 /// Refuses labels that are all of one kind: whatever is said of every step is then right.
 fn two_classes(items: &[Item]) -> Result<()> {
-    let mut labels = items.iter().flat_map(|item| &item.targets).map(|target| *target >= 0.5);
+    let mut labels = items.iter().flat_map(|item| item.list(TARGETS)).map(|target| *target >= 0.5);
     let Some(right) = labels.next() else {
         return Err(Error::Data(
             "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
@@ -223,10 +229,35 @@ fn two_classes(items: &[Item]) -> Result<()> {
     )))
 }
 
-impl Lesson for Prm {
-    type Item = Item;
+impl Section for Prm {
+    fn check(&self) -> Vec<Misfit> {
+        super::method::refused(self.validate())
+    }
 
+    fn needs(&self, _: &StageView) -> Needs {
+        Needs { trains: true, rows: true, head: true, ..Needs::default() }
+    }
+
+    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
+        let (rows, agreeing) = self.prepare(std::mem::take(&mut setup.rows), setup.format)?;
+        setup.rows = rows;
+        Ok(Box::new(PrmMethod {
+            prm: self.clone(),
+            reading: None,
+            items: HashMap::new(),
+            agreeing,
+            right: 0.0,
+            too_long: Default::default(),
+        }))
+    }
+}
+
+impl Method for PrmMethod {
     fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let seed = seed::derive(&[context.seed, seed::of_text("init")]);
+        let reading = self.prm.attach_head(&mut context.policy, seed)?;
+        context.policy.reading = Some(reading.clone());
+        self.reading = Some(reading);
         let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in &context.questions.all {
@@ -262,53 +293,44 @@ impl Lesson for Prm {
             }
         }
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_string).collect();
-        self.state.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];
-        if !self.compares() {
+        self.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];
+        if !self.prm.compares() {
             two_classes(&made)?;
         }
         let mut items = made;
-        self.state.right = item::right(&items);
-        item::balance(&mut items, if self.compares() { Balance::None } else { self.balance });
-        self.state.items = indices.into_iter().zip(items).collect();
+        self.right = item::right(&items);
+        item::balance(&mut items, if self.prm.compares() { Balance::None } else { self.prm.balance });
+        self.items = indices.into_iter().zip(items).collect();
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch<Item>> {
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let rows = context.questions.of_step(step);
         let items: Vec<Item> =
-            rows.iter().filter_map(|row| self.state.items.get(&row.example.index)).cloned().collect();
+            rows.iter().filter_map(|row| self.items.get(&row.example.index)).cloned().collect();
         if step == 1 {
-            let too_long = self.state.too_long.iter().filter(|(_, ids)| !ids.is_empty());
+            let too_long = self.too_long.iter().filter(|(_, ids)| !ids.is_empty());
             too_long.for_each(|(name, ids)| metrics.name(name, ids.clone()));
         }
-        if step == 1 && !self.compares() {
-            metrics.set("labels/right", self.state.right);
-            self.state.agreeing.inspect(|share| metrics.set("labels/agreeing", *share));
+        if step == 1 && !self.prm.compares() {
+            metrics.set("labels/right", self.right);
+            self.agreeing.inspect(|share| metrics.set("labels/agreeing", *share));
         }
         metrics.add("rows_left_out", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
-        let weight: f64 = items.iter().map(|item| item.weight(self.compares())).sum();
-        let update = Update { items: (0..items.len()).collect(), weight };
-        let updates = if weight > 0.0 { vec![update] } else { vec![] };
-        Ok(Batch { items, updates, groups: Vec::new(), sampled_tokens: 0, temperature: 1.0 })
+        let weight: f64 = items.iter().map(|item| item::weight(item, self.prm.compares())).sum();
+        let batch = Batch::whole(items, weight);
+        Ok(if weight > 0.0 { batch } else { Batch { updates: vec![], ..batch } })
     }
 
-    fn sequences<'a>(&self, item: &'a Item) -> &'a [Sequence] {
-        &item.sequences
-    }
-
-    fn learn(&self, Pass { model, items, weight, metrics, .. }: Pass<Item>) -> Result<f64> {
-        let sequences = items.iter().flat_map(|item| &item.sequences);
-        let tokens: Vec<&[u32]> = sequences.map(|sequence| sequence.tokens.as_slice()).collect();
-        let places: Vec<&[usize]> =
-            items.iter().flat_map(|item| item.places.iter().map(Vec::as_slice)).collect();
-        let read = model.read(&tokens, &places, Grad::Yes)?;
-        let logits = self.reading().head.logits(model, &read.states)?;
-        let loss = self.sum(items, &logits, metrics) / weight;
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        let logits = self.reading().head.logits(output.model, &output.scored.states)?;
+        let loss = self.sum(items, &logits, metrics);
         let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return Err(broken(items, &logits, value));
-        }
-        read.backward(&loss)?;
-        Ok(value)
+        if value.is_finite() { Ok(loss) } else { Err(broken(items, &logits, value)) }
+    }
+
+    fn evaluate(&self, context: &Context, held_out: &[Prompted], eval: &Eval) -> Option<Result<Report>> {
+        let (format, budget) = (&context.format, context.tokens_per_microbatch);
+        Some(self.report(&context.policy, held_out, eval, format, budget))
     }
 }

@@ -48,9 +48,6 @@ pub struct Prm {
     /// The score below which a step counts as wrong in evaluations; by default it is chosen on every other held-out
     /// row, and the figures are those of the rest.
     pub threshold: Option<f64>,
-    /// What the loop works out from its rows.
-    #[serde(skip)]
-    pub(super) state: super::State,
 }
 
 /// What a row teaches.
@@ -168,7 +165,6 @@ impl Default for Prm {
             dedup: true,
             centring: 0.0,
             threshold: None,
-            state: super::State::default(),
         }
     }
 }

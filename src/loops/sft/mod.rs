@@ -2,13 +2,14 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Lesson, Pass, candidate, imitation};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, candidate};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::model::{Scored, Sequence};
+use crate::model::Sequence;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
+use crate::section::Misfit;
 use crate::select::reduce::Reduce;
 use crate::select::{Candidate, Select};
 use serde::{Deserialize, Serialize};
@@ -81,52 +82,54 @@ impl Sft {
     }
 }
 
-impl Lesson for Sft {
-    type Item = Sequence;
+impl Section for Sft {
+    fn check(&self) -> Vec<Misfit> {
+        super::method::refused(self.validate())
+    }
 
-    fn batch(
-        &mut self,
-        context: &mut Context,
-        step: usize,
-        metrics: &mut Metrics,
-    ) -> Result<Batch<Sequence>> {
-        let (mut items, mut rows) = (Vec::new(), Vec::new());
+    fn needs(&self, _: &StageView) -> Needs {
+        Needs { trains: true, rows: true, ..Needs::default() }
+    }
+
+    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
+        setup.rows = self.prepare(std::mem::take(&mut setup.rows), setup.select, setup.format)?;
+        Ok(Box::new(SftMethod { sft: self.clone() }))
+    }
+}
+
+/// Fine-tuning at work.
+struct SftMethod {
+    sft: Sft,
+}
+
+impl Method for SftMethod {
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let (mut sequences, mut rows) = (Vec::new(), Vec::new());
         for row in context.questions.of_step(step) {
-            let sequence = self.sequence(context, &row)?;
+            let sequence = self.sft.sequence(context, &row)?;
             metrics.add("rows_too_long", f64::from(u8::from(sequence.is_none())), 1.0);
             if let Some(sequence) = sequence {
-                items.push(sequence);
+                sequences.push(sequence);
                 rows.push(row);
             }
         }
-        if let Some(reduce) = &self.reduce {
+        let mut fresh_optimizer = false;
+        if let Some(reduce) = &self.sft.reduce {
             let texts = reduce::shortened(reduce, context, &rows, step, metrics)?;
-            for ((whole, row), text) in items.iter_mut().zip(&rows).zip(texts) {
-                let shorter = self.learning(context, row, &text)?.unwrap_or_else(|| whole.clone());
+            for ((whole, row), text) in sequences.iter_mut().zip(&rows).zip(texts) {
+                let shorter = self.sft.learning(context, row, &text)?.unwrap_or_else(|| whole.clone());
                 let (kept, all) = (shorter.learned() as f64, whole.learned() as f64);
                 metrics.add("select/tokens_kept", kept / all, all);
                 *whole = shorter;
             }
+            let new_pass = step > 1 && (step - 1).is_multiple_of(context.questions.steps_per_epoch());
+            fresh_optimizer = new_pass && reduce.fresh_optimizer;
         }
-        Ok(Batch::of_completions(items))
+        let items = sequences.into_iter().map(|sequence| Item::of(vec![sequence])).collect();
+        Ok(Batch { fresh_optimizer, ..Batch::of_completions(items) })
     }
 
-    fn sequences<'a>(&self, item: &'a Sequence) -> &'a [Sequence] {
-        std::slice::from_ref(item)
-    }
-
-    fn begins_anew(&self, context: &Context, step: usize) -> bool {
-        let new_pass = step > 1 && (step - 1).is_multiple_of(context.questions.steps_per_epoch());
-        new_pass && self.reduce.as_ref().is_some_and(|reduce| reduce.fresh_optimizer)
-    }
-
-    fn learn(&self, pass: Pass<Sequence>) -> Result<f64> {
-        pass.by_scores(self, &[], Self::loss)
-    }
-}
-
-impl Sft {
-    fn loss(&self, _: &[&Sequence], scored: &Scored, metrics: &mut Metrics) -> Result<Tensor> {
-        Ok(imitation(scored, metrics))
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        Ok(Item::imitation(items, output, metrics))
     }
 }

@@ -2,16 +2,15 @@
 //! arXiv 2203.14465).
 //!
 //! With `[rollout.hint]` the questions that are failed are asked again with their answer (rationalization). Samples,
-//! filters and weights are the other sections'; `run` drives the rounds.
+//! filters and weights are the other sections'.
 
 mod attempts;
+mod method;
 mod prompts;
 pub mod rounds;
-mod taught;
 
 pub use attempts::{Attempts, Figures};
 pub use prompts::Prompts;
-pub use taught::Taught;
 
 use super::Context;
 use crate::error::{Error, Result};

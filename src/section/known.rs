@@ -69,7 +69,7 @@ struct Probe<'a> {
 
 impl<'a> Probe<'a> {
     fn inside(&self, key: &str) -> Self {
-        Self { state: self.state, path: super::stages::join(&self.path, key) }
+        Self { state: self.state, path: super::join(&self.path, key) }
     }
 
     /// Passes a result on; the innermost place that refused is the one to leave out.
@@ -98,7 +98,7 @@ impl<'a> Probe<'a> {
     /// A variant not yet explored, or one that has such variants inside.
     fn variant(&self, variants: &'static [&'static str]) -> Option<&'static str> {
         let mut state = self.state.borrow_mut();
-        let path = |variant: &str| super::stages::join(&self.path, variant);
+        let path = |variant: &str| super::join(&self.path, variant);
         let usable: Vec<_> = variants.iter().filter(|v| !state.left_out.contains(&path(v))).collect();
         let fresh = usable.iter().find(|v| !state.explored.contains(&path(v)));
         let deeper =

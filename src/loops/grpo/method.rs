@@ -1,0 +1,191 @@
+//! GRPO at work: a step's groups become items, and items a loss.
+
+use super::*;
+
+impl Section for Grpo {
+    fn check(&self) -> Vec<Misfit> {
+        crate::loops::method::refused(self.validate())
+    }
+
+    fn needs(&self, _: &StageView) -> Needs {
+        let follows = if self.reference.every > 0 { ReferenceKind::Follows } else { ReferenceKind::Fixed };
+        Needs {
+            trains: true,
+            rows: true,
+            rollouts: true,
+            own_samples: true,
+            rewards: true,
+            reference: self.needs_reference().then_some(follows),
+            ..Needs::default()
+        }
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        let steps = self.steps.as_ref().filter(|steps| !stage.rewards.contains(&steps.reward.as_str()));
+        let compares = self.advantage.baseline != Baseline::None && self.advantage.compare_by.is_none();
+        let resamples = self.zero_variance == ZeroVariance::Resample;
+        let all = [
+            steps.map(|steps| {
+                Misfit::new(
+                    "loop.grpo.steps",
+                    format!("there is no [reward.{}] that scores steps", steps.reward),
+                    "add [reward.process] with its model, and weight = 0 to keep its value out of the outcome",
+                )
+            }),
+            stage.rollout.group_size().is_none().then(|| {
+                Misfit::new(
+                    "loop.grpo",
+                    "it learns from the policy's own samples, and [rollout.dataset] reads others'",
+                    "use [rollout.group]",
+                )
+            }),
+            (stage.rollout.group_size() == Some(1) && compares).then(|| {
+                Misfit::new(
+                    "rollout.group.size",
+                    "a group of one has no baseline to be compared with",
+                    "use at least 2, or loop.grpo.advantage.baseline = \"none\"",
+                )
+            }),
+            (self.step_rewards.is_some() && !matches!(stage.rollout, Kind::Prefix(_))).then(|| {
+                Misfit::new(
+                    "loop.grpo.step_rewards",
+                    "nothing says what the steps are worth",
+                    "use [rollout.prefix], which continues completions from cuts between their steps",
+                )
+            }),
+            (resamples && self.resample_limit == 0).then(|| {
+                Misfit::new(
+                    "loop.grpo.resample_limit",
+                    "resampling zero-variance groups at most 0 times does nothing",
+                    "give at least 1, or zero_variance = \"drop\"",
+                )
+            }),
+            (stage.policy.sampling.temperature == 0.0).then(|| {
+                Misfit::new(
+                    "policy.sampling.temperature",
+                    "greedy samples of one prompt are all the same, so a group teaches nothing",
+                    "use a positive temperature, such as 1.0",
+                )
+            }),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
+        self.warn();
+        Ok(Box::new(GrpoMethod { grpo: self.clone(), recent: Recent::default() }))
+    }
+}
+
+impl Method for GrpoMethod {
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let sampled = self.groups(context, step, metrics)?;
+        let (groups, places): (Vec<Group>, Vec<Vec<usize>>) = sampled.iter().map(drawn).unzip();
+        let temperature = context.sampling.scoring_temperature();
+        let references = self.grpo.references(context, &groups, temperature)?;
+        let outcomes = self.grpo.outcomes(&groups, &references, &weights(context));
+        let advantages = self.grpo.advantages(&groups, &outcomes)?;
+        let mut references = references.into_iter();
+        let (mut items, mut dealt) = (Vec::new(), Vec::new());
+        let mut credited = Vec::with_capacity(groups.len());
+        for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
+            let by_token = self.grpo.by_token(group, &advantages, metrics)?;
+            let kept = context.selected(&sampled[number], metrics);
+            for (i, (rollout, reference)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
+                let cut_off = self.grpo.truncated == Truncated::Mask && rollout.truncated();
+                let alike = || vec![advantages[i] as f32; rollout.tokens.len()];
+                let item = Item::of(vec![Sequence::new(&group.prompt, &rollout.tokens)])
+                    .with_tokens(OLD_LOGPROBS, rollout.logprobs.clone())
+                    .with_tokens(ADVANTAGES, by_token.as_ref().map_or_else(alike, |all| all[i].clone()));
+                items.push(match reference {
+                    Some(reference) => item.with_tokens(REF_LOGPROBS, reference),
+                    None => item,
+                });
+                let masked = cut_off || !kept.contains(&places[number][i]);
+                dealt.push(Dealt { group: number, masked });
+            }
+            let credit = (0..sampled[number].rollouts.len()).map(|at| {
+                let first = places[number].iter().position(|place| *place == at)?;
+                kept.contains(&at).then_some(advantages[first])
+            });
+            credited.push(credit.collect());
+        }
+        let sampled_tokens = items.iter().map(Item::learned).sum();
+        let seed = seed::derive(&[context.seed, step as u64]);
+        let updates = self.grpo.updates(&items, &dealt, context.sampling.max_new_tokens, seed);
+        let groups = sampled.into_iter().zip(credited).collect();
+        Ok(Batch { items, updates, groups, sampled_tokens, temperature, ..Batch::default() })
+    }
+
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        let (logprobs, entropy) = (&output.scored.logprobs, &output.scored.entropy);
+        let (grpo, device) = (&self.grpo, logprobs.device());
+        let lengths = lengths(items);
+        let spread = |per_item: Vec<f64>| {
+            let values = per_item.iter().zip(&lengths).flat_map(|(&v, &n)| std::iter::repeat_n(v as f32, n));
+            Tensor::from_slice(&values.collect::<Vec<f32>>()).to_device(device)
+        };
+        let column = |name| stacked(items, name, device).expect("every rollout has it");
+        let (old_logprobs, advantages) = (column(OLD_LOGPROBS), column(ADVANTAGES));
+        let weights = spread(grpo.loss.weights(&lengths));
+        let tokens = PolicyTokens {
+            logprobs,
+            old_logprobs: &old_logprobs,
+            advantages: &advantages,
+            weights: &weights,
+            lengths: &lengths,
+        };
+        let terms = grpo.loss.sum(&tokens);
+        let count = lengths.iter().sum::<usize>() as f64;
+        terms.report(|name, mean, count| metrics.add(name, mean, count));
+        if terms.clips.count > 0.0 {
+            metrics.min("clip_ratio/low_min", terms.clips.low_min);
+            metrics.max("clip_ratio/high_max", terms.clips.high_max);
+            metrics.max("ratio/max", terms.clips.ratio_max);
+        }
+        metrics.add("entropy", entropy.mean(tch::Kind::Float).double_value(&[]), count);
+        let difference = (logprobs.detach() - &old_logprobs).abs();
+        metrics.add(
+            "sampling/sampling_logp_difference/mean",
+            difference.mean(tch::Kind::Float).double_value(&[]),
+            count,
+        );
+        metrics.max("sampling/sampling_logp_difference/max", difference.max().double_value(&[]));
+
+        let mut loss = terms.loss;
+        if let Some(reference) = stacked(items, REF_LOGPROBS, device) {
+            let kl = grpo.kl.estimator.tokens(logprobs, &reference);
+            metrics.add("kl", kl.mean(tch::Kind::Float).double_value(&[]), count);
+            if grpo.kl.place == KlPlace::Loss {
+                loss += (kl * &weights).sum(tch::Kind::Float) * grpo.kl.coefficient;
+            }
+        }
+        if grpo.entropy_coefficient != 0.0 {
+            // The mean over the update's tokens, whatever the loss is divided by.
+            let mean = output.weight / output.tokens;
+            loss -= entropy.sum(tch::Kind::Float) * (grpo.entropy_coefficient * mean);
+        }
+        Ok(loss)
+    }
+
+    fn state_dict(&self) -> Value {
+        match &self.grpo.curriculum {
+            Some(_) => json!({ "recent": self.recent }),
+            None => Value::Null,
+        }
+    }
+
+    fn load_state_dict(
+        &mut self,
+        _: &Context,
+        state: &Value,
+        _: &mut dyn FnMut() -> Result<Vec<Trace>>,
+    ) -> Result<()> {
+        self.restore(state)
+    }
+
+    fn after(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<bool> {
+        context.refresh_reference(&self.grpo.reference, step);
+        Ok(false)
+    }
+}

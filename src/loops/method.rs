@@ -1,0 +1,196 @@
+//! A training method: the section that says how, and the object that does it.
+
+use super::{Batch, Context, Item};
+use crate::data::{Data, Dataset, Hub};
+use crate::error::{Error, Result};
+use crate::eval::{Eval, Report};
+use crate::log::Metrics;
+use crate::model::{Model, Scored};
+use crate::policy::PolicyConfig;
+use crate::rationale::Format;
+use crate::rollout::{Kind, Prompted, Trace};
+use crate::section::Misfit;
+use crate::select::Select;
+use serde_json::Value;
+use std::fmt::Debug;
+use tch::Tensor;
+
+/// `[loop.NAME]`: plain data with documented keys, from which a [`Method`] is built.
+pub trait Section: Debug + Send + Sync + 'static {
+    /// Those of its own keys whose values cannot be used.
+    fn check(&self) -> Vec<Misfit>;
+
+    /// What a stage has to have for it, and what the plan says of it.
+    fn needs(&self, stage: &StageView) -> Needs;
+
+    /// What of the stage's other sections does not go with it, by their full paths.
+    fn fits(&self, _stage: &StageView) -> Vec<Misfit> {
+        vec![]
+    }
+
+    /// Makes the method. The stage's rows are read and the policy is not: users err in their data.
+    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>>;
+}
+
+/// What a section that still refuses by an error says.
+pub(super) fn refused(result: Result<()>) -> Vec<Misfit> {
+    match result {
+        Ok(()) => vec![],
+        Err(Error::Recipe(text)) => vec![Misfit::new("", text, "")],
+        Err(other) => vec![Misfit::new("", other.to_string(), "")],
+    }
+}
+
+/// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and
+/// ranks are the training loop's affair (`run`), and a method never sees them.
+pub trait Method {
+    /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage found
+    /// it, and gets what it needs beside the model. `kept` is what an earlier call returned; what this one returns is kept in
+    /// the run.
+    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// Rolls out, scores, selects and credits for `step` (counted from 1).
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch>;
+
+    /// The *sum* of the items' losses: a scalar with gradient, from what the model says of their learned tokens and of their
+    /// places, those of all items end to end. Items of one update come here in any number of calls.
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor>;
+
+    /// Called after each step, its updates and the evaluation that was due then, with the figures of both. Whether the stage
+    /// ends here.
+    fn after(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// What it has to remember beside its step; kept with every checkpoint.
+    fn state_dict(&self) -> Value {
+        Value::Null
+    }
+
+    /// Called with what [`state_dict`](Self::state_dict) said, where a run resumes after a step of the stage; `traces` reads the
+    /// stage's rollouts up to then.
+    fn load_state_dict(
+        &mut self,
+        _context: &Context,
+        _state: &Value,
+        _traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    /// How good the policy is on the held-out rows, for methods whose policies are not asked questions.
+    fn evaluate(&self, _context: &Context, _held_out: &[Prompted], _eval: &Eval) -> Option<Result<Report>> {
+        None
+    }
+}
+
+/// What a model says of the items of a micro-batch.
+#[derive(Debug)]
+pub struct Output<'a> {
+    /// The model.
+    pub model: &'a Model,
+    /// Log-probabilities, entropies and states, of all items end to end.
+    pub scored: &'a Scored<'a>,
+    /// What the sum of the losses of the whole update, over all its micro-batches and ranks, is divided by.
+    pub weight: f64,
+    /// Learned tokens of the whole update.
+    pub tokens: f64,
+}
+
+/// What a stage has to have for its method.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Needs {
+    /// It changes the policy.
+    pub trains: bool,
+    /// It reads the training rows.
+    pub rows: bool,
+    /// It samples and scores completions of the training questions.
+    pub rollouts: bool,
+    /// It learns from log-probabilities that were recorded while the policy sampled.
+    pub own_samples: bool,
+    /// It learns from rewards, so that there has to be one.
+    pub rewards: bool,
+    /// The reference policy, where one has to be there while it learns.
+    pub reference: Option<ReferenceKind>,
+    /// Its rollouts are written as traces even where `log.traces` is off: later steps or stages read them.
+    pub traces: bool,
+    /// It writes pairs beside its traces.
+    pub pairs: bool,
+    /// Its policy has a head that scores: a reward model.
+    pub head: bool,
+    /// Sections that mean nothing to it, and why.
+    pub unused: Option<(&'static [&'static str], &'static str)>,
+    /// How many steps it has.
+    pub steps: Steps,
+    /// Prompts that are sampled together, where they are not `data.prompts_per_step`.
+    pub together: Option<usize>,
+    /// Completions of one prompt under way together and the tokens of the longest, where `[rollout]` does not say.
+    pub in_flight: Option<(usize, usize)>,
+    /// What the whole of it does, in the plan's words; its steps and prompts by default.
+    pub work: Option<String>,
+    /// What a step of it does, in the plan's words; rollouts or rows by default.
+    pub step: Option<String>,
+}
+
+/// What a reference policy does while the policy learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReferenceKind {
+    /// It stays as it was at the start.
+    Fixed,
+    /// It follows the policy.
+    Follows,
+}
+
+/// How many steps a method has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Steps {
+    /// `run.steps`, or `run.epochs` passes over the questions.
+    #[default]
+    OfRun,
+    /// So many, unless the method ends before or turns out to have more.
+    Exactly(usize),
+}
+
+/// The other sections of a stage, as a method looks at them.
+#[derive(Debug)]
+pub struct StageView<'a> {
+    /// `run.steps`.
+    pub steps: Option<usize>,
+    /// `run.epochs`.
+    pub epochs: f64,
+    /// `[data]`.
+    pub data: &'a Data,
+    /// `[policy]`.
+    pub policy: &'a PolicyConfig,
+    /// `[rollout]`.
+    pub rollout: &'a Kind,
+    /// `[reward]`: the names.
+    pub rewards: Vec<&'a str>,
+    /// `[select]`.
+    pub select: &'a Select,
+    /// `[eval]`.
+    pub eval: Option<&'a Eval>,
+}
+
+/// What a method is built from besides its section.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// The training rows; the method leaves those here that its steps are to be made of. Empty where it reads none.
+    pub rows: Dataset,
+    /// `[data]`, to read rows anew with another template.
+    pub data: &'a Data,
+    /// Where rows are read from.
+    pub hub: &'a Hub,
+    /// The run's seed, by which rows are drawn.
+    pub run_seed: u64,
+    /// `run.steps`.
+    pub steps: Option<usize>,
+    /// `run.epochs`.
+    pub epochs: f64,
+    /// `[select]`.
+    pub select: &'a Select,
+    /// How a rationale is written.
+    pub format: &'a Format,
+}

@@ -1,0 +1,297 @@
+//! STaR at work: sampling a round is one step, its fine-tuning the steps after it.
+//!
+//! What is sampled goes to the round's own file of traces chunk by chunk, and what a round learns is a function of that file:
+//! a run that resumes reads it back and samples only what is missing.
+
+use super::rounds::{self, Measure};
+use super::{Attempts, Prompts, Star, Start};
+use crate::data::{Data, Hub, order};
+use crate::error::{Error, Result};
+use crate::log::{JsonLines, Metrics};
+use crate::loops::{Batch, Context, Item, Method, Needs, Output, Pace, Section, Setup, StageView, Steps};
+use crate::model::Sequence;
+use crate::rollout::{Kind, Prompted, Trace};
+use crate::section::Misfit;
+use crate::seed;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::HashSet;
+use tch::Tensor;
+
+impl Section for Star {
+    fn check(&self) -> Vec<Misfit> {
+        crate::loops::method::refused(self.validate())
+    }
+
+    fn needs(&self, stage: &StageView) -> Needs {
+        let questions = self.questions.map_or("all".into(), |count| count.to_string());
+        let learning = match stage.steps {
+            Some(first) => {
+                let of = |round| rounds::steps(first, self.growth, self.max_steps, round);
+                format!("{} to {} steps of {}", of(1), of(self.rounds), stage.data.prompts_per_step)
+            }
+            None => format!("{} pass(es) over the rationales kept", stage.epochs),
+        };
+        Needs {
+            trains: true,
+            rows: true,
+            rollouts: true,
+            own_samples: true,
+            traces: true,
+            steps: Steps::Exactly(self.rounds),
+            together: Some(self.chunk),
+            work: Some(format!("{} rounds of {questions} questions, then {learning}", self.rounds)),
+            ..Needs::default()
+        }
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        let filters = stage.select.correct || stage.select.min_reward.is_some();
+        let several = stage.rollout.group_size().is_some_and(|size| size > 1);
+        let all = [
+            stage.rollout.group_size().is_none().then(|| {
+                Misfit::new(
+                    "loop.star",
+                    "it learns from the policy's own samples, and [rollout.dataset] reads others'",
+                    "use [rollout.group], or [rollout.hint] to rationalize",
+                )
+            }),
+            (several && stage.policy.sampling.temperature == 0.0).then(|| {
+                Misfit::new(
+                    "policy.sampling.temperature",
+                    "greedy samples of one prompt are all the same",
+                    "use a positive temperature, or a rollout of size 1",
+                )
+            }),
+            (!filters).then(|| {
+                Misfit::new(
+                    "loop.star",
+                    "nothing tells loop.star which rationales to learn",
+                    "set select.correct = true, STaR's filter, or select.min_reward with a [reward]",
+                )
+            }),
+            (stage.select.min_reward.is_some() && stage.rewards.is_empty()).then(|| {
+                Misfit::new(
+                    "select.min_reward",
+                    "there is no reward to compare select.min_reward with",
+                    "add [reward.answer] or another reward",
+                )
+            }),
+            (self.watches_accuracy() && stage.eval.is_none()).then(|| {
+                Misfit::new(
+                    "loop.star.plateau.measure",
+                    "loop.star.plateau.measure = \"accuracy\" needs held-out questions, and there is no [eval] section",
+                    "add [eval], or use measure = \"coverage\"",
+                )
+            }),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
+        Ok(Box::new(StarMethod {
+            star: self.clone(),
+            data: setup.data.clone(),
+            hub: setup.hub.clone(),
+            run_seed: setup.run_seed,
+            steps: setup.steps,
+            epochs: setup.epochs,
+            prompts: None,
+            position: Position { round: 1, ..Position::default() },
+            learning: None,
+        }))
+    }
+}
+
+/// How far the rounds have come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Position {
+    /// The round under way, or the next one, counted from 1.
+    round: usize,
+    /// Steps of its fine-tuning that are done; 0 is before it, sampling.
+    trained: usize,
+    /// The plateau's measure after each round.
+    measures: Vec<f64>,
+}
+
+/// The method at work.
+struct StarMethod {
+    star: Star,
+    data: Data,
+    hub: Hub,
+    run_seed: u64,
+    /// `run.steps`.
+    steps: Option<usize>,
+    /// `run.epochs`.
+    epochs: f64,
+    prompts: Option<Prompts>,
+    position: Position,
+    learning: Option<Learning>,
+}
+
+/// What a round learns once it is sampled.
+struct Learning {
+    /// Prompt without hint, completion as sampled.
+    sequences: Vec<Sequence>,
+    /// The share of the questions that were solved without a hint.
+    coverage: f64,
+    /// Steps of its fine-tuning.
+    steps: usize,
+}
+
+impl Method for StarMethod {
+    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let from = (&self.hub, self.run_seed);
+        let all = &context.questions.all;
+        self.prompts =
+            Some(Prompts::load(&self.star, &context.rollout, &self.data, from, &context.policy, all)?);
+        context.loop_round = Some(0);
+        Ok(None)
+    }
+
+    fn load_state_dict(
+        &mut self,
+        context: &Context,
+        state: &Value,
+        _: &mut dyn FnMut() -> Result<Vec<Trace>>,
+    ) -> Result<()> {
+        self.position = serde_json::from_value(state.clone()).map_err(|error| {
+            Error::Checkpoint(format!(
+                "a checkpoint of stage `{}` does not say how far loop.star had come: {error}",
+                context.name
+            ))
+        })?;
+        Ok(())
+    }
+
+    fn state_dict(&self) -> Value {
+        serde_json::to_value(&self.position).expect("numbers")
+    }
+
+    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        context.loop_round = Some(self.position.round);
+        let Some(learning) = &self.learning else {
+            let batch = self.sample(context, step, metrics)?;
+            if self.position.trained == 0 {
+                return Ok(batch);
+            }
+            // A run that resumes within a round has read back what it sampled, and goes on learning.
+            return self.batch(context, step, metrics);
+        };
+        let (at, of) = (self.position.trained + 1, learning.steps);
+        let fresh_optimizer = self.position.trained == 0;
+        if fresh_optimizer && self.star.start == Start::Base && self.position.round > 1 {
+            context.begin_again()?;
+        }
+        let seed = seed::derive(&[context.seed, seed::of_text("taught"), self.position.round as u64]);
+        let per_step = context.questions.per_step();
+        let indices = order::of_step(learning.sequences.len(), per_step, at - 1, Some(seed));
+        let items = indices.into_iter().map(|index| Item::of(vec![learning.sequences[index].clone()]));
+        let batch = Batch::of_completions(items.collect());
+        self.position.trained = at;
+        Ok(Batch { fresh_optimizer, pace: Pace::Round { at, of }, ..batch })
+    }
+
+    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
+        Ok(Item::imitation(items, output, metrics))
+    }
+
+    fn after(&mut self, _: &mut Context, _: usize, metrics: &Metrics) -> Result<bool> {
+        let Some(learning) = self.learning.take_if(|learning| learning.steps == self.position.trained) else {
+            return Ok(false);
+        };
+        self.position.measures.extend(match self.star.plateau.measure {
+            Measure::Coverage => Some(learning.coverage),
+            Measure::Accuracy => metrics.get("eval/accuracy"),
+        });
+        let last =
+            self.position.round >= self.star.rounds || self.star.plateau.reached(&self.position.measures);
+        self.position.round += 1;
+        self.position.trained = 0;
+        Ok(last)
+    }
+}
+
+impl StarMethod {
+    /// Samples what is missing of the round, and works out what it learns.
+    fn sample(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let round = self.position.round;
+        // The step in which the round was sampled, where this one comes after it.
+        let sampling_step = step - if self.position.trained > 0 { self.position.trained + 1 } else { 0 };
+        let attempts = self.attempts(context, sampling_step, metrics)?;
+        let taught = self.taught(&attempts, context)?;
+        let steps = match self.steps {
+            Some(first) => rounds::steps(first, self.star.growth, self.star.max_steps, round),
+            None => rounds::passes(taught.len(), context.questions.per_step(), self.epochs)
+                .min(self.star.max_steps.unwrap_or(usize::MAX)),
+        };
+        if self.position.trained == 0 {
+            attempts.describe(&context.select, context.by.as_deref(), &taught, metrics);
+        }
+        let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
+        self.learning = Some(Learning {
+            sequences: taught.iter().map(sequence).collect(),
+            coverage: attempts.figures(&context.select, None).0.coverage(),
+            steps,
+        });
+        let traces = taught.into_iter().filter(|trace| trace.step == sampling_step).collect();
+        let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
+        Ok(Batch { traces, pace: Pace::Sampling { stage }, ..Batch::default() })
+    }
+
+    fn prompts(&self) -> &Prompts {
+        self.prompts.as_ref().expect("the method has begun")
+    }
+
+    /// Everything that the round samples, of which what is in its file already is read.
+    fn attempts(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
+        let round = self.position.round;
+        let asked = context.questions.of_round(self.star.questions, round);
+        let chunks: Vec<&[Prompted]> = asked.chunks(self.star.chunk).collect();
+        let id = |question: &Prompted| question.example.id.clone();
+        let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
+        let (size, hinting) = match &context.rollout {
+            Kind::Hint(hint) => (hint.size, true),
+            other => (other.group_size().unwrap_or(1), false),
+        };
+        let path = context.traces_of_round(round);
+        let mut attempts = Attempts { traces: JsonLines::read_as(&path)? };
+        let whole = attempts.whole(&ids, size, hinting, &context.select);
+        let known: HashSet<&String> = ids[..whole].iter().flatten().collect();
+        attempts.traces.retain(|trace| known.contains(&trace.example));
+        let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(&id.to_string()));
+        let mut file = JsonLines::open(&path, keep)?;
+        for (index, chunk) in chunks.iter().enumerate().skip(whole) {
+            (context.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
+            let traces = self.star.ask(context, chunk, self.prompts(), (round, step), metrics)?;
+            file.append(&traces)?;
+            attempts.traces.extend(traces);
+        }
+        Ok(attempts)
+    }
+
+    /// What the round learns, as rollouts of the plain prompts.
+    fn taught(&self, attempts: &Attempts, context: &Context) -> Result<Vec<Trace>> {
+        let taught = if self.star.accumulate && self.position.round > 1 {
+            let mut all = Attempts::default();
+            for round in 1..self.position.round {
+                all.traces.extend(JsonLines::read_as::<Trace>(&context.traces_of_round(round))?);
+            }
+            all.traces.extend(attempts.traces.iter().cloned());
+            all.taught(&context.select, self.prompts())
+        } else {
+            attempts.taught(&context.select, self.prompts())
+        };
+        if taught.is_empty() {
+            return Err(Error::Data(format!(
+                "round {} of stage `{}` has nothing to learn: of {} rollouts [select] keeps none; ask easier questions, \
+                 show some solved ones (data.template.few_shot), start from a model that was warmed up with loop.sft, \
+                 or rationalize with [rollout.hint]",
+                self.position.round,
+                context.name,
+                attempts.traces.len()
+            )));
+        }
+        Ok(taught)
+    }
+}

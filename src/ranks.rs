@@ -1,0 +1,84 @@
+//! How many of us there are: what the ranks of a run share out among them, and what they add up.
+//!
+//! A rank is one of several processes (or, in tests, threads) that train one policy together, each on its share of the
+//! questions. Whoever computes something of a whole step asks [`Ranks`]; with [`Single`], which is the default, it costs nothing.
+
+use crate::error::{Error, Result};
+use std::fmt::Debug;
+use tch::Tensor;
+
+/// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none.
+pub trait Ranks: Debug + Send + Sync {
+    /// Which one this is, from 0.
+    fn rank(&self) -> usize;
+
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Adds up over all ranks, place by place; each rank gives as many numbers.
+    fn sum(&self, values: &mut [f64]) -> Result<()>;
+
+    /// The greatest over all ranks, place by place.
+    fn max(&self, values: &mut [f64]) -> Result<()>;
+
+    /// Adds up tensors over all ranks, in place: the same shapes on each.
+    fn sum_tensors(&self, tensors: &mut [Tensor]) -> Result<()>;
+
+    /// What each rank gives, in their order, on every rank.
+    fn gather(&self, text: String) -> Result<Vec<String>>;
+
+    /// Whether this is the rank that writes files and shows what is going on.
+    fn is_first(&self) -> bool {
+        self.rank() == 0
+    }
+
+    /// Which of `total` things are this rank's: every `count`-th.
+    fn share(&self, total: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
+        (self.rank()..total).step_by(self.count())
+    }
+
+    /// Waits for all ranks: what went well on each goes on, and what failed on one fails on all, in the words of the first that
+    /// failed.
+    fn agree(&self, outcome: Result<()>) -> Result<()> {
+        if self.count() == 1 {
+            return outcome;
+        }
+        let said = outcome.as_ref().err().map_or(String::new(), ToString::to_string);
+        let all = self.gather(said)?;
+        outcome?;
+        match all.iter().position(|said| !said.is_empty()) {
+            Some(rank) => Err(Error::Ranks(format!("rank {rank} failed: {}", all[rank]))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One rank alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Single;
+
+impl Ranks for Single {
+    fn rank(&self) -> usize {
+        0
+    }
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn sum(&self, _values: &mut [f64]) -> Result<()> {
+        Ok(())
+    }
+
+    fn max(&self, _values: &mut [f64]) -> Result<()> {
+        Ok(())
+    }
+
+    fn sum_tensors(&self, _tensors: &mut [Tensor]) -> Result<()> {
+        Ok(())
+    }
+
+    fn gather(&self, text: String) -> Result<Vec<String>> {
+        Ok(vec![text])
+    }
+}

@@ -1,0 +1,75 @@
+//! What a recipe can name: methods and rewards, the built-in ones and a program's own.
+
+use crate::data::Example;
+use crate::loops::{self, Section};
+use crate::reward::{self, Reward};
+use crate::rollout::{Group, Rollout};
+use crate::section::Kinds;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+/// The methods and rewards that a recipe can name: the built-in ones (the default) and the user's own.
+///
+/// ```no_run
+/// use rationale::Registry;
+/// let registry = Registry::default().reward_fn("short", |_example, rollout| -(rollout.tokens.len() as f64));
+/// std::process::exit(rationale::cli(registry));
+/// ```
+#[derive(Debug)]
+pub struct Registry {
+    /// `[loop.NAME]`.
+    pub methods: Kinds<dyn Section>,
+    /// `[reward.NAME]`.
+    pub rewards: reward::Registry,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { methods: loops::methods(), rewards: reward::Registry::default() }
+    }
+}
+
+/// The rewards alone, for who builds a recipe's rewards without a run.
+impl std::ops::Deref for Registry {
+    type Target = reward::Registry;
+
+    fn deref(&self) -> &reward::Registry {
+        &self.rewards
+    }
+}
+
+impl Registry {
+    /// Adds `[loop.NAME]`, whose keys are `T`'s; give that `#[serde(deny_unknown_fields)]` so that a misspelt key is an error.
+    /// A name that is there already is replaced.
+    pub fn method<T: Section + Serialize + DeserializeOwned>(mut self, name: &str) -> Self {
+        self.methods = self.methods.with::<T>(name, |section| Arc::new(section));
+        self
+    }
+
+    /// Adds `[reward.NAME]`: see [`reward::Registry::reward`].
+    pub fn reward<Config, R, F>(self, name: &str, factory: F) -> Self
+    where
+        Config: DeserializeOwned,
+        R: Reward + 'static,
+        F: Fn(Config) -> anyhow::Result<R> + Send + Sync + 'static,
+    {
+        Self { rewards: self.rewards.reward(name, factory), ..self }
+    }
+
+    /// Adds `[reward.NAME]`, a function of an example and one of its rollouts.
+    pub fn reward_fn<F>(self, name: &str, function: F) -> Self
+    where
+        F: Fn(&Example, &Rollout) -> f64 + Send + Sync + 'static,
+    {
+        Self { rewards: self.rewards.reward_fn(name, function), ..self }
+    }
+
+    /// Adds `[reward.NAME]`, a function of a whole group that gives one score a rollout.
+    pub fn group_fn<F>(self, name: &str, function: F) -> Self
+    where
+        F: Fn(&Group) -> Vec<f64> + Send + Sync + 'static,
+    {
+        Self { rewards: self.rewards.group_fn(name, function), ..self }
+    }
+}
