@@ -4,7 +4,7 @@
 # Needs Rust, a C++ compiler, and python3 with PyTorch 2.11.0 for CUDA or a network to fetch libtorch from. Exit codes:
 # 0 all passed, 1 a check failed (its log is named), 2 this machine lacks something. RATIONALE_GPU picks the device.
 #
-# What it runs: tests/gpu.rs, whose tests are named gpu_* and print their figure as their last line ("skip: why" skips);
+# What it runs: tests/it/gpu.rs, whose tests are named gpu_* and print their figure as their last line ("skip: why" skips);
 # the quickstart recipe; benches/decode.rs, which decodes on the device in RATIONALE_DEVICE.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -50,14 +50,14 @@ sys.exit(not (torch.__version__.startswith("2.11.0") and torch.version.cuda))' 2
     fi
 }
 
-# Every test of tests/gpu.rs becomes a line of its own.
+# Every test of tests/it/gpu.rs becomes a line of its own.
 tests() {
     local log=$logs/tests.log status=0 kind name figure
-    if [[ ! -f tests/gpu.rs ]]; then
-        report skip tests "there is no tests/gpu.rs"
+    if [[ ! -f tests/it/gpu.rs ]]; then
+        report skip tests "there is no tests/it/gpu.rs"
         return
     fi
-    RATIONALE_DEVICE=$device cargo test --release --test gpu -- --include-ignored --test-threads=1 --show-output \
+    RATIONALE_DEVICE=$device cargo test --release --test it gpu:: -- --include-ignored --test-threads=1 --show-output \
         >"$log" 2>&1 || status=$?
     while IFS=$'\t' read -r kind name figure; do
         report "$kind" "$name" "$figure"
@@ -71,6 +71,7 @@ tests() {
 # one what its panic says.
 test_lines() {
     awk '
+        { sub(/gpu::/, "") }
         /^test .* \.\.\. (ok|FAILED)$/ { order[++count] = $2; state[$2] = $NF == "ok" ? "ok" : "fail" }
         /^---- .* stdout ----$/ { name = $2; panicked = 0; next }
         /^(successes|failures):$/ { name = "" }

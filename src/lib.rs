@@ -11,6 +11,7 @@ pub mod error;
 pub mod nearest;
 pub mod section;
 pub mod seed;
+pub mod statistics;
 
 pub mod ranks;
 

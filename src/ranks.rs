@@ -4,7 +4,10 @@
 //! questions. Whoever computes something of a whole step asks [`Ranks`]; with [`Single`], which is the default, it costs nothing.
 
 use crate::error::{Error, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::ops::Range;
 use tch::Tensor;
 
 /// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none.
@@ -51,6 +54,28 @@ pub trait Ranks: Debug + Send + Sync {
             None => Ok(()),
         }
     }
+}
+
+/// What all ranks have, in their order, and where in it this one's stands.
+pub fn gathered<T>(ranks: &dyn Ranks, own: Vec<T>) -> Result<(Vec<T>, Range<usize>)>
+where
+    T: Serialize + DeserializeOwned,
+{
+    if ranks.count() == 1 {
+        let all = 0..own.len();
+        return Ok((own, all));
+    }
+    let wrong = |error: serde_json::Error| Error::Ranks(format!("what ranks told each other: {error}"));
+    let lists = ranks.gather(serde_json::to_string(&own).map_err(wrong)?)?;
+    let (mut all, mut mine) = (Vec::new(), 0..0);
+    for (rank, list) in lists.iter().enumerate() {
+        let start = all.len();
+        all.extend(serde_json::from_str::<Vec<T>>(list).map_err(wrong)?);
+        if rank == ranks.rank() {
+            mine = start..all.len();
+        }
+    }
+    Ok((all, mine))
 }
 
 /// One rank alone.

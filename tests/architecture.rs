@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use syntax::{paths, without_literals, without_tests};
 
-const PURE: [&str; 5] = ["rationale", "text", "advantage", "loss", "select"];
+const PURE: [&str; 6] = ["statistics", "rationale", "text", "advantage", "loss", "select"];
 const IMPURE: [&[&str]; 8] = [
     &["std", "fs"],
     &["std", "time"],

@@ -3,28 +3,29 @@ learns from them, as the mean of 25 steps, and the mean since the first (the pap
 Run: python plot.py
 """
 
-import json
 import pathlib
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-COLOURS = ["#0072b2", "#d55e00", "#009e73"]
+sys.path.append(str(HERE.parent))
+from chart import COLOURS, Chart, read
+
 WIDTH, HEIGHT, LEFT, TOP, WINDOW = 420, 200, 50, 20, 25
 
-out = [f'<path d="M{LEFT} {TOP}V{TOP + HEIGHT}H{LEFT + WIDTH}" fill="none" stroke="black"/>',
-       f'<text x="{LEFT}" y="{TOP + HEIGHT + 18}">questions: 0</text>']
+chart = Chart()
+chart.axes(LEFT, TOP, WIDTH, HEIGHT)
+chart.text(LEFT, TOP + HEIGHT + 18, "questions: 0")
 for share in (0, 0.25, 0.5, 0.75):
-    out.append(f'<text x="{LEFT - 6}" y="{TOP + HEIGHT * (1 - share / 0.75) + 4:.0f}" text-anchor="end">{share:.0%}</text>')
+    chart.text(LEFT - 6, f"{TOP + HEIGHT * (1 - share / 0.75) + 4:.0f}", f"{share:.0%}", "end")
 for seed, path in enumerate(sorted(HERE.glob("[0-9]-flow.jsonl"))):
-    right = [json.loads(line)["accuracy"] for line in path.read_text().splitlines()]
+    right = [line["accuracy"] for line in read(path)]
     steps = range(len(right))
     since = [sum(right[: at + 1]) / (at + 1) for at in steps]
     recent = [sum(right[max(0, at + 1 - WINDOW) : at + 1]) / min(WINDOW, at + 1) for at in steps]
-    for line, dashes in ((since, ""), (recent, ' stroke-dasharray="4 3"')):
-        points = " ".join(f"{LEFT + WIDTH * (at + 1) / len(right):.1f},{TOP + HEIGHT * (1 - y / 0.75):.1f}" for at, y in enumerate(line))
-        out.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[seed]}" stroke-width="2"{dashes}/>')
-    out.append(f'<text x="{LEFT + WIDTH + 10}" y="{TOP + 20 + 18 * seed}" fill="{COLOURS[seed]}">seed {seed}</text>')
-    last = f'<text x="{LEFT + WIDTH}" y="{TOP + HEIGHT + 18}" text-anchor="end">{16 * len(right)}</text>'
-out += [last, f'<text x="{LEFT + 150}" y="{TOP + HEIGHT + 18}">whole: since the first; dashed: last {WINDOW} steps</text>']
-(HERE / "progress.svg").write_text(
-    f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + LEFT + 80}" height="{TOP + HEIGHT + 30}" font-family="sans-serif" '
-    'font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n' + "\n".join(out) + "\n</svg>\n")
+    for line, dashes in ((since, None), (recent, "4 3")):
+        points = [(LEFT + WIDTH * (at + 1) / len(right), TOP + HEIGHT * (1 - y / 0.75)) for at, y in enumerate(line)]
+        chart.line(points, COLOURS[seed], dashes=dashes)
+    chart.text(LEFT + WIDTH + 10, TOP + 20 + 18 * seed, f"seed {seed}", fill=COLOURS[seed])
+chart.text(LEFT + WIDTH, TOP + HEIGHT + 18, 16 * len(right), "end")
+chart.text(LEFT + 150, TOP + HEIGHT + 18, f"whole: since the first; dashed: last {WINDOW} steps")
+chart.write(HERE / "progress.svg", WIDTH + LEFT + 80, TOP + HEIGHT + 30)

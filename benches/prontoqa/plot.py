@@ -3,11 +3,14 @@ mean over seeds, and each seed's points. Standard library only. Run: python plot
 """
 
 import collections
-import json
 import pathlib
 import statistics
+import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from chart import Chart, read
+
 LINES = [("cot", "majority", "majority vote", "#888888"), ("cot", "best", "best of n, chains as sampled", "#d55e00"),
          ("echo", "best", "best of n, with echoed chains", "#0072b2"), ("cot", "weighted", "weighted vote, as sampled", "#e69f00"),
          ("echo", "weighted", "weighted vote, with echoed chains", "#009e73")]
@@ -15,28 +18,28 @@ WIDTH, HEIGHT, LEFT, TOP = 420, 260, 50, 20
 
 found = collections.defaultdict(list)
 for path in sorted(HERE.glob("reader-*.jsonl")):
-    for line in map(json.loads, path.read_text().splitlines()):
+    for line in read(path):
         for kind in ("majority", "best", "weighted"):
             if kind in line:
                 found[line["orm"], kind, line["n"]].append(line[kind][0])
 numbers = sorted({n for _, _, n in found})
 low = int(min(min(values) for values in found.values()) * 20) / 20
-x = lambda n: LEFT + WIDTH * numbers.index(n) / (len(numbers) - 1)
-y = lambda value: TOP + HEIGHT * (1 - (value - low) / (1 - low))
 
-out = [f'<path d="M{LEFT} {TOP}V{TOP + HEIGHT}H{LEFT + WIDTH}" fill="none" stroke="black"/>',
-       f'<text x="{LEFT - 6}" y="{TOP + 5}" text-anchor="end">100 %</text>',
-       f'<text x="{LEFT - 6}" y="{TOP + HEIGHT}" text-anchor="end">{100 * low:.0f} %</text>']
-out += [f'<text x="{x(n):.1f}" y="{TOP + HEIGHT + 16}" text-anchor="middle">{n}</text>' for n in numbers]
+
+def place(n, value):
+    return LEFT + WIDTH * numbers.index(n) / (len(numbers) - 1), TOP + HEIGHT * (1 - (value - low) / (1 - low))
+
+
+chart = Chart()
+chart.axes(LEFT, TOP, WIDTH, HEIGHT)
+chart.text(LEFT - 6, TOP + 5, "100 %", "end")
+chart.text(LEFT - 6, TOP + HEIGHT, f"{100 * low:.0f} %", "end")
+for n in numbers:
+    chart.text(f"{place(n, low)[0]:.1f}", TOP + HEIGHT + 16, n, "middle")
 for row, (orm, kind, title, colour) in enumerate(LINES):
-    means = [(n, statistics.mean(found[orm, kind, n])) for n in numbers]
-    place = " ".join(f"{x(n):.1f},{y(mean):.1f}" for n, mean in means)
-    out.append(f'<polyline points="{place}" fill="none" stroke="{colour}" stroke-width="2"/>')
-    points = [(n, value) for n in numbers for value in found[orm, kind, n]]
-    out += [f'<circle cx="{x(n):.1f}" cy="{y(value):.1f}" r="2.5" fill="{colour}"/>' for n, value in points]
-    out.append(f'<text x="{LEFT + WIDTH + 12}" y="{TOP + 16 + 18 * row}" fill="{colour}">{title}</text>')
-size = f'width="{LEFT + WIDTH + 250}" height="{TOP + HEIGHT + 30}"'
-style = 'font-family="sans-serif" font-size="12"'
-(HERE / "by-n.svg").write_text(
-    f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n<rect width="100%" height="100%" fill="white"/>\n'
-    + "\n".join(out) + "\n</svg>\n")
+    chart.line([place(n, statistics.mean(found[orm, kind, n])) for n in numbers], colour)
+    for n in numbers:
+        for value in found[orm, kind, n]:
+            chart.dot(*place(n, value), 2.5, colour)
+    chart.text(LEFT + WIDTH + 12, TOP + 16 + 18 * row, title, fill=colour)
+chart.write(HERE / "by-n.svg", LEFT + WIDTH + 250, TOP + HEIGHT + 30)

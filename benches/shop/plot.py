@@ -11,6 +11,9 @@ import pathlib
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+from chart import Chart, read, read_runs
+
 ARMS = {"full": "#0072b2", "unscaled": "#e69f00", "formless": "#d55e00", "unprepared": "#888888"}
 TYPES = ["terminate", "click", "type_and_submit"]
 PANELS = [("exact", "exact action"), ("click", "exact action, clicks"), ("type_f1", "type, macro-F1"), ("valid", "valid JSON")]
@@ -50,7 +53,7 @@ def figures(report):
 
 def gather(run, seed):
     lines = collections.defaultdict(list)
-    for line in map(json.loads, (pathlib.Path(run) / "evaluations.jsonl").read_text().splitlines()):
+    for line in read(pathlib.Path(run) / "evaluations.jsonl"):
         lines[line["stage"]].append({"step": line["step"], **figures(line["report"])})
     for arm in ARMS:
         start = [] if arm == "unprepared" else [{**lines["warmup"][-1], "step": 0}]
@@ -59,31 +62,19 @@ def gather(run, seed):
 
 
 def draw():
-    runs = {arm: [] for arm in ARMS}
-    for arm in ARMS:
-        for path in sorted(HERE.glob(f"{arm}-*.jsonl")):
-            runs[arm].append([json.loads(line) for line in path.read_text().splitlines()])
-    out = []
+    found = read_runs(HERE)
+    runs = {arm: found.get(arm, []) for arm in ARMS}
+    chart = Chart()
     for number, (key, title) in enumerate(PANELS):
         last = max(line["step"] for all in runs.values() for lines in all for line in lines)
         x0, y0 = LEFT + number * (WIDTH + LEFT), TOP + HEIGHT
-        out.append(f'<text x="{x0}" y="{TOP - 10}">{title}</text>')
-        out.append(f'<path d="M{x0} {TOP}V{y0}H{x0 + WIDTH}" fill="none" stroke="black"/>')
-        out.append(f'<text x="{x0 - 6}" y="{TOP + 5}" text-anchor="end">1</text>')
-        out.append(f'<text x="{x0 - 6}" y="{y0}" text-anchor="end">0</text>')
-        out.append(f'<text x="{x0 + WIDTH}" y="{y0 + 16}" text-anchor="end">step {last}</text>')
+        chart.panel(x0, TOP, WIDTH, HEIGHT, title, last=last)
         for arm, all in runs.items():
             for lines in all:
-                at = lambda line: f"{x0 + WIDTH * line['step'] / last:.1f},{y0 - HEIGHT * line[key]:.1f}"
-                place = " ".join(map(at, lines))
-                out.append(f'<polyline points="{place}" fill="none" stroke="{ARMS[arm]}" stroke-width="2"/>')
+                chart.line([(x0 + WIDTH * line["step"] / last, y0 - HEIGHT * line[key]) for line in lines], ARMS[arm])
     for row, arm in enumerate(ARMS):
-        out.append(f'<text x="{LEFT + row * 110}" y="{TOP + HEIGHT + 34}" fill="{ARMS[arm]}">{arm}</text>')
-    size = f'width="{len(PANELS) * (WIDTH + LEFT) + LEFT}" height="{TOP + HEIGHT + 45}"'
-    style = 'font-family="sans-serif" font-size="12"'
-    (HERE / "ablation.svg").write_text(
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}>\n<rect width="100%" height="100%" fill="white"/>\n'
-        + "\n".join(out) + "\n</svg>\n")
+        chart.text(LEFT + row * 110, TOP + HEIGHT + 34, arm, fill=ARMS[arm])
+    chart.write(HERE / "ablation.svg", len(PANELS) * (WIDTH + LEFT) + LEFT, TOP + HEIGHT + 45)
     keys = ["exact", "terminate", "click", "type_and_submit", "type", "type_f1", "valid", "says_terminate"]
     print("| arm | " + " | ".join(keys) + " |")
     rows = [("warm-up", [lines[0] for lines in runs["full"]])]

@@ -1,6 +1,7 @@
 //! Rewards of steps from the values of prefixes (VSRM, arXiv 2508.10293).
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::section::{Misfit, all_fit};
 use serde::{Deserialize, Serialize};
 
 /// `[loop.grpo.step_rewards]`: what each step adds to the advantage of all of its tokens.
@@ -30,15 +31,19 @@ impl Default for StepRewards {
 }
 
 impl StepRewards {
-    /// Checks the values.
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let rules = [
+            (self.weight.is_finite(), "weight", "it must be a finite number"),
+            ((0.0..=1.0).contains(&self.decay), "decay", "it must lie between 0 and 1"),
+        ];
+        let broken = rules.iter().filter(|(holds, ..)| !holds);
+        broken.map(|(_, key, message)| Misfit::new(*key, *message, "")).collect()
+    }
+
+    /// The same as an error, for who uses the section without a recipe around it.
     pub fn validate(&self) -> Result<()> {
-        if !self.weight.is_finite() || !(0.0..=1.0).contains(&self.decay) {
-            return Err(Error::Recipe(
-                "loop.grpo.step_rewards: weight must be a finite number, decay must lie between 0 and 1"
-                    .into(),
-            ));
-        }
-        Ok(())
+        all_fit("loop.grpo.step_rewards", self, self.check())
     }
 
     /// The reward of each step, from the accuracies before the first, and after each: one more than there are steps.
@@ -96,7 +101,14 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        assert!(StepRewards { decay: 1.5, ..StepRewards::default() }.validate().is_err());
+        let wrong = StepRewards { decay: 1.5, weight: f64::NAN, ..StepRewards::default() };
+        assert_eq!(
+            wrong.check().iter().map(|misfit| &misfit.key[..]).collect::<Vec<_>>(),
+            ["weight", "decay"]
+        );
+        assert!(
+            wrong.validate().unwrap_err().to_string().contains("loop.grpo.step_rewards.decay = 1.5: it must")
+        );
         assert!(StepRewards::default().validate().is_ok());
     }
 }

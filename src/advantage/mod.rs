@@ -10,13 +10,18 @@ pub use outcome::Outcome;
 pub use steps::StepCredit;
 pub use whiten::Whiten;
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::section::{Misfit, all_fit};
+use crate::statistics::{self, Moments, Sum, deviation, mean};
 use serde::{Deserialize, Serialize};
 
 /// Rewards → advantages: `[loop.grpo.advantage]`.
 ///
 /// A_i = (r_i − baseline_i) / (deviation + epsilon), without the division for `scale = "none"`; with `per_reward` the
 /// weighted sum of these over the rewards; and then, with `whiten`, (A_i − mean) / deviation over the whole step.
+///
+/// A step may be spread over ranks, each with some of its groups: what spans the step is then computed from sums over all of
+/// them (`sum`, [`statistics::alone`] where there is one), and what `compare_by` compares is gathered first.
 ///
 /// | as in | `baseline` | `scale` | `epsilon` |
 /// | --- | --- | --- | --- |
@@ -25,9 +30,9 @@ use serde::{Deserialize, Serialize};
 /// | TRL's `scale_rewards = "batch"` | `mean` | `batch` | 1e-4 |
 /// | Dr. GRPO, verl's `norm_adv_by_std_in_grpo = False`, TRL's `"none"` | `mean` | `none` | |
 /// | RLOO | `leave_one_out` | `none` | |
-/// | NeMo-RL's default | `leave_one_out` | `group` | 1e-6 |
+/// | NeMo-RL's default, whose deviation is of the other rewards alone too | `leave_one_out` | `group` | 1e-6 |
 /// | REINFORCE | `none` | `none` | |
-/// | REINFORCE++, with `whiten = "tokens"` (arXiv 2501.03262; the KL, where `kl.place = "reward"`, summed) | `none` | `none` | |
+/// | REINFORCE++, with `whiten = "tokens"` (arXiv 2501.03262; its KL is k1 in the reward, as with `kl.place = "reward"`, summed) | `none` | `none` | |
 /// | REINFORCE++-baseline, with `whiten = "tokens"` | `mean` | `none` | |
 /// | GDPO, TRL's `normalize_then_sum`: with `per_reward = true`, `whiten = "sequences"` | `mean` | `group` | 1e-4 |
 /// | OPO (arXiv 2505.23585) | `length_weighted` | `none` | |
@@ -107,55 +112,61 @@ impl Advantage {
     /// assert_eq!(centred.of(&[vec![1.0, 0.0]]), [[0.5, -0.5]]);
     /// ```
     pub fn of(&self, groups: &[Vec<f64>]) -> Vec<Vec<f64>> {
-        self.credit(&groups.iter().cloned().map(Outcome::from).collect::<Vec<_>>())
+        self.credit(&groups.iter().cloned().map(Outcome::from).collect::<Vec<_>>(), &mut statistics::alone)
     }
 
-    /// The advantages of all rollouts of a step, group by group.
-    pub fn credit(&self, groups: &[Outcome]) -> Vec<Vec<f64>> {
+    /// The advantages of the rollouts of this rank's groups, group by group; `sum` adds up over the ranks of the step.
+    pub fn credit(&self, groups: &[Outcome], sum: &mut Sum) -> Vec<Vec<f64>> {
+        groups.iter().for_each(Outcome::assert_shape);
         let mut advantages = if self.per_reward {
-            self.sum_of_parts(groups)
+            self.sum_of_parts(groups, sum)
         } else {
-            self.compared(groups, &|group| group.rewards())
+            self.compared(groups, &|group| group.rewards(), sum)
         };
         let lengths: Vec<&[usize]> = groups.iter().map(|group| &group.lengths[..]).collect();
-        self.whiten.apply(&mut advantages, &lengths, self.epsilon);
+        self.whiten.apply(&mut advantages, &lengths, self.epsilon, sum);
         advantages
     }
 
-    /// [`credit`](Self::credit) with the groups of equal keys compared as one.
+    /// [`credit`](Self::credit) with the groups of equal keys compared as one, one key a group. `groups` are those of the
+    /// whole step: equal keys may lie on any rank, and which reward is the best of its key's is no sum.
     pub fn credit_by(&self, groups: &[Outcome], keys: &[String]) -> Vec<Vec<f64>> {
+        assert_eq!(groups.len(), keys.len(), "compare_by: one key a group");
         let (merged, places) = outcome::merged(groups, keys);
-        let advantages = self.credit(&merged);
+        let advantages = self.credit(&merged, &mut statistics::alone);
         let own = |(group, &(at, start)): (&Outcome, &(usize, usize))| {
             advantages[at][start..start + group.lengths.len()].to_vec()
         };
         groups.iter().zip(&places).map(own).collect()
     }
 
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: &str| Err(Error::Recipe(format!("loop.grpo.advantage.{text}")));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {
-            return refuse(&format!(
-                "epsilon = {}: must be finite and not negative, such as 1e-4",
-                self.epsilon
-            ));
+            found.push(Misfit::new("epsilon", "it must be finite and not negative, such as 1e-4", ""));
         }
         if self.baseline == Baseline::None && self.scale != Scale::None {
-            return refuse(
-                "scale: dividing by a standard deviation needs a baseline; \
-                 set scale = \"none\", or baseline = \"mean\" or \"leave_one_out\"",
-            );
+            found.push(Misfit::new(
+                "scale",
+                "dividing by a standard deviation needs a baseline",
+                "set scale = \"none\", or baseline = \"mean\" or \"leave_one_out\"",
+            ));
         }
-        Ok(())
+        found
+    }
+
+    /// The same as an error, for who uses the section without a recipe around it.
+    pub fn validate(&self) -> Result<()> {
+        all_fit("loop.grpo.advantage", self, self.check())
     }
 
     /// Σ weight · advantage, each reward by itself.
-    fn sum_of_parts(&self, groups: &[Outcome]) -> Vec<Vec<f64>> {
+    fn sum_of_parts(&self, groups: &[Outcome], sum: &mut Sum) -> Vec<Vec<f64>> {
         let mut sums: Vec<Vec<f64>> = groups.iter().map(|group| vec![0.0; group.lengths.len()]).collect();
-        let parts = groups.iter().map(|group| group.parts.len()).max().unwrap_or(0);
-        for part in 0..parts {
-            let advantages = self.compared(groups, &|group| group.parts[part].1.clone());
+        for part in 0..parts(groups, sum) {
+            // A rank without groups adds nothing to the sums over this reward, and is there.
+            let advantages = self.compared(groups, &|group| group.parts[part].1.clone(), sum);
             for ((group, sum), advantage) in groups.iter().zip(&mut sums).zip(advantages) {
                 let weight = group.parts[part].0;
                 sum.iter_mut().zip(advantage).for_each(|(sum, advantage)| *sum += weight * advantage);
@@ -164,10 +175,19 @@ impl Advantage {
         sums
     }
 
-    fn compared(&self, groups: &[Outcome], rewards: &dyn Fn(&Outcome) -> Vec<f64>) -> Vec<Vec<f64>> {
+    fn compared(
+        &self,
+        groups: &[Outcome],
+        rewards: &dyn Fn(&Outcome) -> Vec<f64>,
+        sum: &mut Sum,
+    ) -> Vec<Vec<f64>> {
         let rewards: Vec<Vec<f64>> = groups.iter().map(rewards).collect();
-        let all: Vec<f64> = rewards.iter().flatten().copied().collect();
-        let batch_deviation = deviation(&all);
+        let batch_deviation = if self.scale == Scale::Batch {
+            let all: Vec<(f64, f64)> = rewards.iter().flatten().map(|&reward| (reward, 1.0)).collect();
+            Moments::of(&all, sum).variance.sqrt()
+        } else {
+            0.0
+        };
         let of_group =
             |(rewards, group): (&Vec<f64>, &Outcome)| self.of_group(rewards, &group.lengths, batch_deviation);
         rewards.iter().zip(groups).map(of_group).collect()
@@ -186,7 +206,7 @@ impl Advantage {
     }
 
     fn centred(&self, rewards: &[f64], lengths: &[usize]) -> Vec<f64> {
-        let (mean, size) = (mean(rewards), rewards.len() as f64);
+        let (mean, size) = (mean(rewards.iter().copied()), rewards.len() as f64);
         let less = |baseline: f64| rewards.iter().map(|reward| reward - baseline).collect::<Vec<_>>();
         match self.baseline {
             Baseline::Mean => less(mean),
@@ -218,17 +238,14 @@ pub fn zero_variance(rewards: &[f64]) -> bool {
     rewards.len() < 2 || highest - lowest <= 1e-8
 }
 
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The sample standard deviation (n − 1); 0 of fewer than two values.
-fn deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let mean = mean(values);
-    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
+/// How many rewards each group has: those of any rank that has groups.
+fn parts(groups: &[Outcome], sum: &mut Sum) -> usize {
+    let mut sums = [groups.iter().map(|group| group.parts.len()).sum::<usize>() as f64, groups.len() as f64];
+    sum(&mut sums);
+    let [parts, groups_of_all] = sums;
+    let parts = (parts / groups_of_all.max(1.0)) as usize;
+    assert!(groups.iter().all(|group| group.parts.len() == parts), "all groups have the same rewards");
+    parts
 }
 
 #[cfg(test)]

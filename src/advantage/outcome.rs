@@ -1,7 +1,9 @@
 //! What a group's advantages are computed from: its rewards one by one, and the completions' lengths.
 
+use serde::{Deserialize, Serialize};
+
 /// The rewards of one group's rollouts.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// Of each reward its weight and its scores, one a rollout.
     pub parts: Vec<(f64, Vec<f64>)>,
@@ -17,6 +19,12 @@ impl From<Vec<f64>> for Outcome {
 }
 
 impl Outcome {
+    pub(super) fn assert_shape(&self) {
+        for (_, scores) in &self.parts {
+            assert_eq!(scores.len(), self.lengths.len(), "a group's rewards: one score a rollout");
+        }
+    }
+
     /// Σ weight · score of each rollout.
     pub fn rewards(&self) -> Vec<f64> {
         let of_rollout = |i| self.parts.iter().map(|(weight, scores)| weight * scores[i]).sum();
@@ -44,6 +52,7 @@ pub(super) fn merged(groups: &[Outcome], keys: &[String]) -> (Vec<Outcome>, Vec<
             continue;
         }
         places.push((at, merged[at].lengths.len()));
+        assert_eq!(merged[at].parts.len(), group.parts.len(), "all groups have the same rewards");
         merged[at].lengths.extend(&group.lengths);
         for (part, (_, scores)) in merged[at].parts.iter_mut().zip(&group.parts) {
             part.1.extend(scores);

@@ -1,7 +1,8 @@
 //! Credit for single steps from a process reward model: forms that resist hacking, and the raw sum that does not (PURE, Cheng
 //! et al. 2025, arXiv 2504.15275; clip and delta, Gao et al. 2024, 2410.15115; PAV, Setlur et al. 2024, 2410.08146).
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::section::{Misfit, all_fit};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -87,19 +88,22 @@ impl Default for StepCredit {
 }
 
 impl StepCredit {
-    /// What is wrong with this section, in the words of the recipe.
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let positive = self.temperature > 0.0 && self.temperature.is_finite();
+        let rules = [
+            (positive, "temperature", "it must be positive, such as 0.1"),
+            (self.weight.is_finite(), "weight", "it must be a finite number"),
+            (self.threshold.is_finite(), "threshold", "it must be a finite number"),
+            (self.best_of > 0, "best_of", "it must be at least 1, the model itself"),
+        ];
+        let broken = rules.iter().filter(|(holds, ..)| !holds);
+        broken.map(|(_, key, message)| Misfit::new(*key, *message, "")).collect()
+    }
+
+    /// The same as an error, for who uses the section without a recipe around it.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.grpo.steps.{text}")));
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
-            return refuse(format!("temperature = {}: must be positive, such as 0.1", self.temperature));
-        }
-        if !self.weight.is_finite() || !self.threshold.is_finite() {
-            return refuse("weight and threshold must be finite numbers".into());
-        }
-        if self.best_of == 0 {
-            return refuse("best_of = 0: at least 1, the model itself".into());
-        }
-        Ok(())
+        all_fit("loop.grpo.steps", self, self.check())
     }
 
     /// What each step earns; `start` is the value before the first.

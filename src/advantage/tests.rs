@@ -1,6 +1,8 @@
 //! The advantages' literal numbers.
 
 use super::*;
+use crate::statistics::alone;
+use std::sync::{Barrier, Mutex};
 
 fn assert_near(found: &[Vec<f64>], expected: &[&[f64]]) {
     assert_eq!(found.len(), expected.len());
@@ -77,7 +79,7 @@ fn group(rewards: &[f64], lengths: &[usize]) -> Outcome {
 fn opo_weights_the_baseline_by_length() {
     // (1 · 10 + 0 · 30) / 40 = 0.25.
     let opo = advantage(Baseline::LengthWeighted, Scale::None, 0.0);
-    assert_near(&opo.credit(&[group(&[1.0, 0.0], &[10, 30])]), &[&[0.75, -0.25]]);
+    assert_near(&opo.credit(&[group(&[1.0, 0.0], &[10, 30])], &mut alone), &[&[0.75, -0.25]]);
     assert_near(&opo.of(&[vec![1.0, 0.0]]), &[&[0.5, -0.5]]);
 }
 
@@ -96,12 +98,12 @@ fn reinforce_plus_plus_whitens_over_tokens() {
     let whiten = |baseline| Advantage { whiten: Whiten::Tokens, ..advantage(baseline, Scale::None, 0.0) };
     let groups = [group(&[1.0], &[1]), group(&[0.0], &[3])];
     let root = (0.25_f64 + 1e-8).sqrt();
-    assert_near(&whiten(Baseline::None).credit(&groups), &[&[0.75 / root], &[-0.25 / root]]);
+    assert_near(&whiten(Baseline::None).credit(&groups, &mut alone), &[&[0.75 / root], &[-0.25 / root]]);
     // With the group's mean as baseline: ±1/2 and ±1 over one token each: mean 0, Σ = 2.5, over 3.
     let groups = [group(&[1.0, 0.0], &[1, 1]), group(&[2.0, 0.0], &[1, 1])];
     let root = (2.5_f64 / 3.0 + 1e-8).sqrt();
     assert_near(
-        &whiten(Baseline::Mean).credit(&groups),
+        &whiten(Baseline::Mean).credit(&groups, &mut alone),
         &[&[0.5 / root, -0.5 / root], &[1.0 / root, -1.0 / root]],
     );
 }
@@ -118,8 +120,8 @@ fn gdpo_normalises_each_reward_before_the_sum() {
     };
     let groups = [two([1.0, 0.0], [0.0, 10.0]), two([1.0, 1.0], [3.0, 1.0])];
     let (half, root) = (0.5_f64.sqrt(), 2.0_f64.sqrt());
-    assert_near(&gdpo.credit(&groups), &[&[-half, half], &[root, -root]]);
-    let whitened = Advantage { whiten: Whiten::Sequences, ..gdpo }.credit(&groups);
+    assert_near(&gdpo.credit(&groups, &mut alone), &[&[-half, half], &[root, -root]]);
+    let whitened = Advantage { whiten: Whiten::Sequences, ..gdpo }.credit(&groups, &mut alone);
     let d = (5.0_f64 / 3.0).sqrt();
     assert_near(&whitened, &[&[-half / d, half / d], &[root / d, -root / d]]);
 }
@@ -132,4 +134,67 @@ fn groups_of_one_key_are_compared_with_each_other() {
     let found = advantage(Baseline::Mean, Scale::None, 0.0).credit_by(&groups, &keys);
     assert_near(&found, &[&[1.0 / 3.0], &[0.0], &[1.0 / 3.0, -2.0 / 3.0]]);
     assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+/// What `of` gives on each of `ranks` threads, whose sums are those over all of them.
+fn on_ranks<T: Send>(ranks: usize, of: impl Fn(usize, &mut Sum) -> T + Sync) -> Vec<T> {
+    let (meeting, slots) = (Barrier::new(ranks), Mutex::new(vec![Vec::new(); ranks]));
+    let rank = |own: usize| {
+        of(own, &mut |values: &mut [f64]| {
+            slots.lock().unwrap()[own] = values.to_vec();
+            meeting.wait();
+            let all = slots.lock().unwrap().clone();
+            meeting.wait();
+            assert!(all.iter().all(|theirs| theirs.len() == values.len()), "{all:?}");
+            for (i, value) in values.iter_mut().enumerate() {
+                *value = all.iter().map(|theirs| theirs[i]).sum();
+            }
+        })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..ranks).map(|own| scope.spawn(move || rank(own))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn groups_spread_over_ranks_get_the_advantages_of_the_whole() {
+    let two = |a: &[f64], b: &[f64], lengths: &[usize]| Outcome {
+        parts: vec![(1.0, a.to_vec()), (0.5, b.to_vec())],
+        lengths: lengths.to_vec(),
+    };
+    let groups = [
+        two(&[1.0, 0.0, 0.3], &[7.0, -2.0, 0.0], &[3, 9, 4]),
+        two(&[0.0, 0.0], &[1.0, 1.0], &[5, 5]),
+        two(&[0.1, 0.9, 0.2, 0.7], &[3.0, 0.0, 0.0, 1.0], &[1, 40, 2, 8]),
+        two(&[4.0, 5.0], &[0.0, 1.0], &[6, 2]),
+    ];
+    // The last of three has no group at all, and still takes part in every sum.
+    let shares = [vec![0..4], vec![0..1, 1..4], vec![0..2, 2..4, 4..4]];
+    for (baseline, scale) in [
+        (Baseline::Mean, Scale::Batch),
+        (Baseline::LengthWeighted, Scale::Batch),
+        (Baseline::LeaveOneOut, Scale::Group),
+        (Baseline::None, Scale::None),
+    ] {
+        for whiten in [Whiten::None, Whiten::Sequences, Whiten::Tokens] {
+            for per_reward in [false, true] {
+                let advantage = Advantage { whiten, per_reward, ..advantage(baseline, scale, 1e-4) };
+                let whole = advantage.credit(&groups, &mut alone);
+                assert!(whole.iter().flatten().any(|a| a.abs() > 0.1), "zeros prove nothing");
+                for share in &shares {
+                    let own =
+                        |rank: usize, sum: &mut Sum| advantage.credit(&groups[share[rank].clone()], sum);
+                    let found = on_ranks(share.len(), own).concat();
+                    assert_eq!(found.len(), whole.len());
+                    for (found, whole) in found.iter().zip(&whole) {
+                        assert_eq!(found.len(), whole.len());
+                        let near =
+                            found.iter().zip(whole).all(|(a, b)| (a - b).abs() <= 1e-12 * b.abs().max(1.0));
+                        assert!(near, "{advantage:?} over {}: {found:?}, not {whole:?}", share.len());
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Advantages with mean 0 and deviation 1 over a whole step.
 
+use crate::statistics::{Moments, Sum};
 use serde::{Deserialize, Serialize};
 
 /// Over what they are whitened.
@@ -15,18 +16,25 @@ pub enum Whiten {
 }
 
 impl Whiten {
-    /// Whitens the advantages of all groups; `lengths` are the completions' tokens.
-    pub(super) fn apply(self, advantages: &mut [Vec<f64>], lengths: &[&[usize]], epsilon: f64) {
-        let weight = |n: usize| if self == Whiten::Tokens { n as f64 } else { 1.0 };
-        let weighted = || {
-            advantages.iter().flatten().zip(lengths.iter().copied().flatten()).map(|(a, &n)| (*a, weight(n)))
-        };
-        let total: f64 = weighted().map(|(_, weight)| weight).sum();
-        if self == Whiten::None || total < 2.0 {
+    /// Whitens the advantages of this rank's groups over those of all; `lengths` are the completions' tokens.
+    pub(super) fn apply(
+        self,
+        advantages: &mut [Vec<f64>],
+        lengths: &[&[usize]],
+        epsilon: f64,
+        sum: &mut Sum,
+    ) {
+        if self == Whiten::None {
             return;
         }
-        let mean = weighted().map(|(a, weight)| a * weight).sum::<f64>() / total;
-        let variance = weighted().map(|(a, weight)| weight * (a - mean).powi(2)).sum::<f64>() / (total - 1.0);
+        let weight = |n: usize| if self == Whiten::Tokens { n as f64 } else { 1.0 };
+        let lengths = lengths.iter().copied().flatten();
+        let weighted: Vec<(f64, f64)> =
+            advantages.iter().flatten().zip(lengths).map(|(a, &n)| (*a, weight(n))).collect();
+        let Moments { count, mean, variance } = Moments::of(&weighted, sum);
+        if count < 2.0 {
+            return;
+        }
         let divisor = match self {
             Whiten::Tokens => (variance + 1e-8).sqrt(),
             _ => variance.sqrt() + epsilon,

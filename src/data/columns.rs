@@ -18,6 +18,8 @@ pub struct Columns {
     pub question: Option<String>,
     /// `prompt`, or `messages` up to its last assistant turn, or the empty text where the row has only `text`.
     pub prompt: Option<Prompt>,
+    /// The assistant's turns before the last, where the prompt is that of `messages`.
+    pub learned_turns: Vec<usize>,
     /// `completion`, the last assistant turn of `messages`, or `text`.
     pub completion: Option<String>,
     /// `completions`.
@@ -78,6 +80,10 @@ pub fn read(row: &Row) -> Read<Columns> {
     preference::read(row, &mut columns)?;
     if let Some(messages) = messages(row, "messages")? {
         let (prompt, completion) = split_conversation(messages)?;
+        if columns.prompt.is_none() && columns.completion.is_none() && completion.is_some() {
+            let earlier = turns(&prompt).iter().enumerate().filter(|(_, turn)| turn.role == "assistant");
+            columns.learned_turns = earlier.map(|(at, _)| at).collect();
+        }
         columns.prompt = columns.prompt.or(Some(prompt));
         columns.completion = columns.completion.or(completion);
     }
@@ -115,6 +121,13 @@ fn completion(row: &Row) -> Read<Option<String>> {
     match messages(row, "completion")?.as_deref() {
         Some([only]) if only.role == "assistant" => Ok(Some(only.content.clone())),
         _ => Err("`completion` must be a text or exactly one message of role assistant".to_string()),
+    }
+}
+
+fn turns(prompt: &Prompt) -> &[Message] {
+    match prompt {
+        Prompt::Chat(turns) => turns,
+        Prompt::Text(_) => &[],
     }
 }
 

@@ -14,6 +14,7 @@ pub mod source;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;
+pub mod turns;
 pub mod tree;
 
 pub use feedback::{Completion, Feedback};
@@ -24,11 +25,13 @@ pub use tokenizer::Tokenizer;
 
 use crate::error::{Error, Result};
 use crate::rationale::Format;
+use crate::section::{Misfit, under};
 use row::{Problems, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tasks::Task;
 
 /// What the model learns from: `[data]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,7 +48,7 @@ pub struct Data {
     pub eval: Sources,
     /// Rows made inside the program, in place of `train` and `eval`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<tasks::Task>,
+    pub task: Option<Task>,
     /// Read the first so many training rows.
     pub train_limit: Option<usize>,
     /// Read the first so many held-out rows.
@@ -111,6 +114,19 @@ pub struct Dataset {
 }
 
 impl Data {
+    /// What cannot be used, as far as it can be told without opening anything.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        if self.task.is_some() && !(self.train.is_empty() && self.eval.is_empty()) {
+            let remedy = "leave out `data.train` and `data.eval`";
+            found.push(Misfit::new("task", "[data.task] makes its own rows", remedy));
+        }
+        found.extend(under("task", self.task.iter().flat_map(Task::check)));
+        found.extend(under("template", self.template.check()));
+        found.extend(under("format", self.format.check()));
+        found
+    }
+
     /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks only.
     ///
     /// # Errors
@@ -265,6 +281,9 @@ pub struct Example {
     pub index: usize,
     /// What the policy is asked.
     pub prompt: Prompt,
+    /// Turns of the prompt that supervised training learns beside the completion: the assistant's earlier ones, where the row
+    /// is a conversation (`messages`).
+    pub learned_turns: Vec<usize>,
     /// The completion that supervised training learns, where the row or the template gives one.
     pub completion: Option<String>,
     /// The row's own completions (`completions`, or the one `completion`), for `rollout.dataset`.
@@ -277,4 +296,22 @@ pub struct Example {
     pub choices: Vec<String>,
     /// Every column of the row, for rewards and templates.
     pub fields: Map<String, Value>,
+}
+
+impl Example {
+    /// The first row of a dataset, with a prompt of plain text and nothing else.
+    pub fn text(id: impl Into<String>, prompt: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            index: 0,
+            prompt: Prompt::Text(prompt.into()),
+            learned_turns: Vec::new(),
+            completion: None,
+            completions: Vec::new(),
+            feedback: None,
+            answer: None,
+            choices: Vec::new(),
+            fields: Map::new(),
+        }
+    }
 }

@@ -80,7 +80,6 @@ fn of_toml(text: &str) -> std::result::Result<Vec<Rubric>, toml::de::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Prompt;
     use serde_json::json;
 
     fn file(name: &str, text: &str) -> Result<Vec<Rubric>> {
@@ -93,15 +92,8 @@ mod tests {
     fn example(rubric: Value) -> Example {
         let fields = json!({ "rubric": rubric }).as_object().unwrap().clone();
         Example {
-            id: "a".into(),
-            index: 0,
-            prompt: Prompt::Text("?".into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: None,
-            choices: vec![],
             fields: fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+            ..Example::text("a", "?")
         }
     }
 

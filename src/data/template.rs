@@ -3,6 +3,7 @@
 use super::columns::{self, Columns, letter};
 use super::row::Row;
 use super::{Example, Feedback, Message, Prompt, Sources};
+use crate::section::Misfit;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -47,6 +48,26 @@ impl Default for Template {
             few_shot: 0,
             few_shot_from: None,
         }
+    }
+}
+
+impl Template {
+    /// Texts that are no templates.
+    pub fn check(&self) -> Vec<Misfit> {
+        let texts = [
+            ("system", self.system.as_deref()),
+            ("user", Some(&self.user[..])),
+            ("assistant", self.assistant.as_deref()),
+            ("why", Some(&self.why[..])),
+        ];
+        let environment = environment();
+        let wrong = |(key, text): (&str, Option<&str>)| {
+            let error = environment.template_from_str(text?).err()?;
+            let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
+            let line = error.line().map_or(String::new(), |line| format!(" in line {line} of the text"));
+            Some(Misfit::new(key, format!("{}{line}{detail}", error.kind()), ""))
+        };
+        texts.into_iter().filter_map(wrong).collect()
     }
 }
 
@@ -118,6 +139,7 @@ impl<'a> Writer<'a> {
             id,
             index,
             prompt,
+            learned_turns: columns.learned_turns,
             completion,
             completions,
             feedback,

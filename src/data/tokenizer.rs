@@ -86,6 +86,17 @@ impl Tokenizer {
         }
     }
 
+    /// The ids of a text, each with the bytes of the text that it holds.
+    pub fn encode_with_places(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>> {
+        match self.inner.encode(text, false) {
+            Ok(encoding) => {
+                let places = encoding.get_offsets().iter().map(|&(start, end)| start..end);
+                Ok(encoding.get_ids().iter().copied().zip(places).collect())
+            }
+            Err(error) => Err(self.cannot_encode(text, &error.to_string())),
+        }
+    }
+
     /// The text of ids, special tokens left out.
     pub fn decode(&self, ids: &[u32]) -> String {
         // The only failure is a decoder that the file itself got wrong, which `load` tries out.

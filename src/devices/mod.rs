@@ -1,6 +1,7 @@
 //! Which device holds what: the `[devices]` section.
 
 use crate::error::{Error, Result};
+use crate::section::{Misfit, all_fit};
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Kind};
 
@@ -33,18 +34,20 @@ pub struct Layout {
 }
 
 impl Devices {
-    /// The devices by name, without asking whether this machine has them.
-    pub fn validate(&self) -> Result<()> {
-        parse("devices.policy", &self.policy)?;
-        self.reference.as_deref().map_or(Ok(None), |name| parse("devices.reference", name))?;
-        match self.threads {
-            Some(0) => Err(Error::Recipe("devices.threads = 0: at least one thread is needed".into())),
-            _ => Ok(()),
+    /// What is no device or number of threads, without asking what this machine has.
+    pub fn check(&self) -> Vec<Misfit> {
+        let named = [("policy", Some(&self.policy)), ("reference", self.reference.as_ref())];
+        let unknown = |&(_, name): &(&str, Option<&String>)| name.is_some_and(|name| parse(name).is_none());
+        let mut found: Vec<Misfit> = named.into_iter().filter(unknown).map(|(key, _)| no_such(key)).collect();
+        if self.threads == Some(0) {
+            found.push(Misfit::new("threads", "at least one thread is needed", ""));
         }
+        found
     }
 
     /// Finds the devices and sets the number of threads.
     pub fn open(&self) -> Result<Layout> {
+        all_fit("devices", self, self.check())?;
         if let Some(threads) = self.threads {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         }
@@ -57,7 +60,7 @@ impl Devices {
 
 fn present(key: &str, name: &str) -> Result<Device> {
     let found = Cuda::device_count();
-    match parse(key, name)? {
+    match parse(name).flatten() {
         None => Ok(Device::cuda_if_available()),
         Some(Device::Cuda(index)) if index as i64 >= found => Err(Error::Devices(format!(
             "{key} = \"{name}\": this machine has {found} CUDA device(s) that libtorch can use; \
@@ -67,18 +70,17 @@ fn present(key: &str, name: &str) -> Result<Device> {
     }
 }
 
-/// `None` is `auto`.
-fn parse(key: &str, name: &str) -> Result<Option<Device>> {
+fn no_such(key: &str) -> Misfit {
+    Misfit::new(key, "no such device", "known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …")
+}
+
+/// `Some(None)` is `auto`; `None` is no device's name.
+fn parse(name: &str) -> Option<Option<Device>> {
     match name {
-        "auto" => Ok(None),
-        "cpu" => Ok(Some(Device::Cpu)),
-        "cuda" => Ok(Some(Device::Cuda(0))),
-        _ => match name.strip_prefix("cuda:").and_then(|index| index.parse().ok()) {
-            Some(index) => Ok(Some(Device::Cuda(index))),
-            None => Err(Error::Recipe(format!(
-                "{key} = \"{name}\": no such device; known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …"
-            ))),
-        },
+        "auto" => Some(None),
+        "cpu" => Some(Some(Device::Cpu)),
+        "cuda" => Some(Some(Device::Cuda(0))),
+        _ => Some(Some(Device::Cuda(name.strip_prefix("cuda:")?.parse().ok()?))),
     }
 }
 
@@ -124,9 +126,13 @@ mod tests {
 
     #[test]
     fn unknown_names_are_refused_before_anything_is_opened() {
-        let devices = Devices { reference: Some("gpu".into()), ..Devices::default() };
-        let error = devices.validate().unwrap_err().to_string();
-        assert!(error.contains("devices.reference = \"gpu\"") && error.contains("\"cuda:0\""), "{error}");
+        let devices = Devices { reference: Some("gpu".into()), threads: Some(0), ..Devices::default() };
+        let error = devices.open().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "recipe: devices.reference = \"gpu\": no such device; known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …\n\
+             devices.threads = 0: at least one thread is needed"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod figures;
 
 use crate::data::Message;
 use crate::error::{Error, Result};
+use crate::section::{Misfit, all_fit};
 use call::Caller;
 use crossbeam::thread;
 use figures::Tally;
@@ -117,36 +118,30 @@ pub struct Choice {
 }
 
 impl Endpoint {
-    /// Checks the values; `section` is the recipe's name for it.
-    ///
-    /// # Errors
-    /// [`Error::Recipe`], naming the key and the remedy.
-    pub fn validate(&self, section: &str) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("{section}.{text}")));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let mut wrong =
+            |key: &str, message: &str, remedy: &str| found.push(Misfit::new(key, message, remedy));
         if !(self.url.starts_with("http://") || self.url.starts_with("https://")) {
-            return refuse(format!(
-                "url = {:?}: it must be an address such as \"http://localhost:8000/v1\"",
-                self.url
-            ));
+            wrong("url", "it must be an address", "such as \"http://localhost:8000/v1\"");
         }
         if self.model.is_empty() {
-            return refuse("model: name the model that the endpoint is to use".into());
+            wrong("model", "name the model that the endpoint is to use", "");
         }
         if self.api_key_env.as_ref().is_some_and(|name| !is_variable(name)) {
-            return refuse(
-                "api_key_env: it must be the name of an environment variable, not the key itself".into(),
-            );
+            wrong("api_key_env", "it must be the name of an environment variable, not the key itself", "");
         }
-        if let Some(key) = ["model", "messages", "n"].iter().find(|key| self.extra.contains_key(**key)) {
-            return refuse(format!("extra.{key}: it is set by the program; use {section}'s own keys"));
+        for key in ["model", "messages", "n"].iter().filter(|key| self.extra.contains_key(**key)) {
+            wrong(&format!("extra.{key}"), "it is set by the program", "use the section's own keys");
         }
         let counts = [
             ("max_tokens", self.max_tokens),
             ("concurrency", self.concurrency),
             ("answers_per_request", self.answers_per_request.unwrap_or(1)),
         ];
-        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return refuse(format!("{key} = 0: it must be at least 1"));
+        for (key, _) in counts.iter().filter(|(_, count)| *count == 0) {
+            wrong(key, "it must be at least 1", "");
         }
         let least = [
             ("temperature", self.temperature),
@@ -154,13 +149,21 @@ impl Endpoint {
             ("prompt_price", self.prompt_price),
             ("completion_price", self.completion_price),
         ];
-        if let Some((key, value)) = least.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
-            return refuse(format!("{key} = {value}: it must be a finite number of at least 0"));
+        for (key, _) in least.iter().filter(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
+            wrong(key, "it must be a finite number of at least 0", "");
         }
-        match Duration::try_from_secs_f64(self.timeout_s) {
-            Ok(timeout) if !timeout.is_zero() => Ok(()),
-            _ => refuse(format!("timeout_s = {}: it must be above 0, such as 120", self.timeout_s)),
+        if Duration::try_from_secs_f64(self.timeout_s).map_or(true, |timeout| timeout.is_zero()) {
+            wrong("timeout_s", "it must be above 0", "such as 120");
         }
+        found
+    }
+
+    /// The same as an error; `section` is the recipe's name for it.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`], naming the keys and the remedies.
+    pub fn validate(&self, section: &str) -> Result<()> {
+        all_fit(section, self, self.check())
     }
 
     /// A client of it, with the key from the environment.
@@ -337,6 +340,12 @@ mod tests {
     #[test]
     fn the_section_is_checked() {
         let message = |keys: &str| section(keys).validate("reward.judge").unwrap_err().to_string();
+        let several = section("concurrency = 0\ntimeout_s = 0").check();
+        assert_eq!(
+            several.iter().map(|misfit| &misfit.key[..]).collect::<Vec<_>>(),
+            ["concurrency", "timeout_s"]
+        );
+        assert!(!message("api_key_env = 'sk-abc'").contains("sk-abc"), "a key is not repeated");
         assert!(message("concurrency = 0").contains("reward.judge.concurrency = 0"));
         assert!(
             message("api_key_env = 'sk-abc'")

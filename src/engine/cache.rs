@@ -3,7 +3,7 @@
 use crate::model::Config;
 use tch::{Device, Kind, Tensor};
 
-/// Per layer `[slots, kv_heads, capacity, head_dim]`, for keys and for values.
+/// Per layer that attends `[slots, kv_heads, capacity, head_dim]`, for keys and for values.
 pub struct Cache {
     layers: Vec<(Tensor, Tensor)>,
     slots: i64,
@@ -19,7 +19,7 @@ impl Cache {
         let (slots, kv_heads, head_dim) =
             (slots as i64, config.num_key_value_heads as i64, config.head_dim as i64);
         let empty = || Tensor::zeros([slots, kv_heads, 0, head_dim], (kind, device));
-        let layers = (0..config.num_hidden_layers).map(|_| (empty(), empty())).collect();
+        let layers = (0..config.attention_layers()).map(|_| (empty(), empty())).collect();
         Self { layers, slots, kv_heads, head_dim, capacity: 0, limit: padded(limit) }
     }
 

@@ -1,7 +1,8 @@
 //! `[policy.sampling]`: from logits to one token a row, as transformers' logits processors order it: repetition penalty,
 //! temperature, top-k (Fan et al. 2018), top-p (Holtzman et al. 2020), min-p (Nguyen et al. 2024).
 
-use crate::{Error, Result};
+use crate::Result;
+use crate::section::{Misfit, all_fit, broken};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -59,34 +60,37 @@ impl Sampling {
         if self.temperature == 0.0 { 1.0 } else { self.temperature }
     }
 
-    /// Refuses settings outside their range, by key.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |key: &str, allowed: &str, value: &dyn std::fmt::Display| {
-            Err(Error::Recipe(format!("policy.sampling.{key} must be {allowed}; it is {value}")))
-        };
-        if self.max_new_tokens == 0 {
-            return refuse("max_new_tokens", "at least 1", &0);
-        }
-        if !(self.temperature.is_finite() && self.temperature >= 0.0) {
-            return refuse("temperature", "0 (greedy) or a positive number", &self.temperature);
-        }
-        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return refuse("top_p", "above 0 and at most 1 (1 turns it off)", &self.top_p);
-        }
-        if !(0.0..=1.0).contains(&self.min_p) {
-            return refuse("min_p", "between 0 (off) and 1", &self.min_p);
-        }
-        if !(self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0) {
-            return refuse(
+    /// Settings outside their range.
+    pub fn check(&self) -> Vec<Misfit> {
+        broken(&[
+            (self.max_new_tokens > 0, "max_new_tokens", "it must be at least 1"),
+            (
+                self.temperature.is_finite() && self.temperature >= 0.0,
+                "temperature",
+                "it must be 0 (greedy) or a positive number",
+            ),
+            (
+                self.top_p > 0.0 && self.top_p <= 1.0,
+                "top_p",
+                "it must be above 0 and at most 1 (1 turns it off)",
+            ),
+            ((0.0..=1.0).contains(&self.min_p), "min_p", "it must be between 0 (off) and 1"),
+            (
+                self.repetition_penalty.is_finite() && self.repetition_penalty > 0.0,
                 "repetition_penalty",
-                "a positive number (1 turns it off)",
-                &self.repetition_penalty,
-            );
-        }
-        if self.stop.iter().any(String::is_empty) {
-            return refuse("stop", "a list of texts that are not empty", &format!("{:?}", self.stop));
-        }
-        Ok(())
+                "it must be a positive number (1 turns it off)",
+            ),
+            (
+                !self.stop.iter().any(String::is_empty),
+                "stop",
+                "it must be a list of texts that are not empty",
+            ),
+        ])
+    }
+
+    /// Refuses settings outside their range, by key, where no recipe did.
+    pub fn validate(&self) -> Result<()> {
+        all_fit("policy.sampling", self, self.check())
     }
 
     /// Draws a token for each row of `logits [rows, vocab]` with its uniform in [0, 1). `seen [rows, vocab]` marks the
@@ -261,20 +265,22 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_named() {
         for (toml, message) in [
-            ("top_p = 0.0", "policy.sampling.top_p must be above 0 and at most 1 (1 turns it off); it is 0"),
-            ("min_p = 1.5", "policy.sampling.min_p must be between 0 (off) and 1; it is 1.5"),
+            ("top_p = 0.0", "policy.sampling.top_p = 0.0: it must be above 0 and at most 1 (1 turns it off)"),
+            ("min_p = 1.5", "policy.sampling.min_p = 1.5: it must be between 0 (off) and 1"),
             (
                 "temperature = -1.0",
-                "policy.sampling.temperature must be 0 (greedy) or a positive number; it is -1",
+                "policy.sampling.temperature = -1.0: it must be 0 (greedy) or a positive number",
             ),
             (
                 "repetition_penalty = 0.0",
-                "policy.sampling.repetition_penalty must be a positive number (1 turns it off); it is 0",
+                "policy.sampling.repetition_penalty = 0.0: it must be a positive number (1 turns it off)",
             ),
-            ("max_new_tokens = 0", "policy.sampling.max_new_tokens must be at least 1; it is 0"),
+            ("max_new_tokens = 0", "policy.sampling.max_new_tokens = 0: it must be at least 1"),
+            ("stop = [\"\"]", "policy.sampling.stop = [\"\"]: it must be a list of texts that are not empty"),
             (
-                "stop = [\"\"]",
-                "policy.sampling.stop must be a list of texts that are not empty; it is [\"\"]",
+                "top_p = 0.0\nmin_p = 1.5",
+                "policy.sampling.top_p = 0.0: it must be above 0 and at most 1 (1 turns it off)\n\
+                 policy.sampling.min_p = 1.5: it must be between 0 (off) and 1",
             ),
         ] {
             let sampling: Sampling = toml::from_str(toml).unwrap();

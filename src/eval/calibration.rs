@@ -1,7 +1,7 @@
 //! Whether a policy that is sure is right: the expected calibration error (Guo et al. 2017, arXiv 1706.04599).
 
 use super::statistics::mean;
-use crate::error::{Error, Result};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 
 /// How calibration is measured: `[eval.calibration]`.
@@ -36,21 +36,20 @@ impl Default for Calibration {
 }
 
 impl Calibration {
-    /// Checks the values; `samples` is the number of completions of each question.
-    pub fn validate(&self, samples: usize) -> Result<()> {
+    /// What cannot be used as it is; `samples` is the number of completions of each question.
+    pub fn check(&self, samples: usize) -> Vec<Misfit> {
+        let mut found = Vec::new();
         if self.bins == 0 {
-            return Err(Error::Recipe(
-                "eval.calibration.bins = 0: at least one is needed; 10 is usual".into(),
-            ));
+            found.push(Misfit::new("bins", "at least one is needed", "10 is usual"));
         }
         if self.confidence == Confidence::Vote && samples < 2 {
-            return Err(Error::Recipe(
-                "eval.calibration.confidence = \"vote\" needs several completions of a question; set eval.samples (and \
-                 eval.temperature), or confidence = \"answer\""
-                    .into(),
+            found.push(Misfit::new(
+                "confidence",
+                "it needs several completions of a question",
+                "set eval.samples (and eval.temperature), or confidence = \"answer\"",
             ));
         }
-        Ok(())
+        found
     }
 }
 
@@ -188,9 +187,11 @@ mod tests {
     #[test]
     fn the_section_is_checked() {
         let vote = Calibration { confidence: Confidence::Vote, ..Calibration::default() };
-        assert!(vote.validate(1).unwrap_err().to_string().contains("eval.samples"));
-        assert!(vote.validate(2).is_ok());
+        assert!(
+            matches!(&vote.check(1)[..], [one] if one.key == "confidence" && one.remedy.contains("eval.samples"))
+        );
+        assert_eq!(vote.check(2), []);
         let none = Calibration { bins: 0, ..Calibration::default() };
-        assert!(none.validate(1).unwrap_err().to_string().contains("eval.calibration.bins"));
+        assert_eq!(none.check(1), [Misfit::new("bins", "at least one is needed", "10 is usual")]);
     }
 }

@@ -14,6 +14,7 @@ pub use answering::Answering;
 use crate::engine::{Progress, Sampling};
 use crate::error::{Error, Result};
 use crate::rollout::{Group, Prompted};
+use crate::section::{Misfit, under};
 use crate::select::vote::same;
 use calibration::{Calibration, Reliability, reliability};
 use marks::{Agreement, agreement};
@@ -72,36 +73,45 @@ impl Default for Eval {
 }
 
 impl Eval {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let problem = |text: String| Err(Error::Recipe(text));
-        if self.samples == 0 || self.seeds == 0 {
-            return problem("eval.samples and eval.seeds must be at least 1".into());
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let mut wrong =
+            |key: &str, message: String, remedy: &str| found.push(Misfit::new(key, message, remedy));
+        for (key, count) in [("samples", self.samples), ("seeds", self.seeds)] {
+            if count == 0 {
+                wrong(key, "it must be at least 1".into(), "");
+            }
         }
-        if let Some(k) = self.at.iter().find(|&&k| k == 0 || k > self.samples) {
-            return problem(format!(
-                "eval.at contains {k}: pass@{k} needs between 1 and eval.samples = {} completions of each question; \
-                 raise eval.samples or drop it",
+        if let Some(k) = self.at.iter().find(|&&k| k == 0 || k > self.samples)
+            && self.samples > 0
+        {
+            let message = format!(
+                "pass@{k} needs between 1 and eval.samples = {} completions of each question",
                 self.samples
-            ));
+            );
+            wrong("at", message, "raise eval.samples or drop it");
         }
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return problem(format!(
-                "eval.temperature = {}: it must be 0 (greedy) or positive",
-                self.temperature
-            ));
+            wrong("temperature", "it must be 0 (greedy) or positive".into(), "");
         }
         if self.temperature == 0.0 && self.samples * self.seeds > 1 {
-            return problem(format!(
-                "eval.temperature = 0 gives the same completion every time, so eval.samples = {} and eval.seeds = {} \
-                 would repeat it; set eval.temperature, or 1 for both",
+            let message = format!(
+                "temperature 0 gives the same completion every time, so eval.samples = {} and eval.seeds = {} would repeat it",
                 self.samples, self.seeds
-            ));
+            );
+            wrong("temperature", message, "set eval.temperature, or 1 for both");
         }
         if self.labels.len() == 1 {
-            return problem("eval.labels: name at least two answers, or take it out".into());
+            wrong(
+                "labels",
+                "one answer alone is no choice".into(),
+                "name at least two answers, or take it out",
+            );
         }
-        self.calibration.as_ref().map_or(Ok(()), |calibration| calibration.validate(self.samples))
+        let calibration = self.calibration.iter().flat_map(|calibration| calibration.check(self.samples));
+        found.extend(under("calibration", calibration));
+        found
     }
 
     /// Whether an evaluation is due after `step` of `steps` (0 is before the first).

@@ -1,6 +1,7 @@
 //! Figures over many samples of many questions, and how sure they are.
 
 use crate::select::vote::vote;
+pub use crate::statistics::{deviation, mean};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -43,22 +44,6 @@ pub fn bootstrap_interval(values: &[f64], level: f64, resamples: usize, seed: u6
     means.sort_by(f64::total_cmp);
     let tail = (1.0 - level.clamp(0.0, 1.0)) / 2.0;
     (quantile(&means, tail), quantile(&means, 1.0 - tail))
-}
-
-/// The mean; NaN of nothing.
-pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
-    let (sum, count) =
-        values.into_iter().fold((0.0, 0_usize), |(sum, count), value| (sum + value, count + 1));
-    sum / count as f64
-}
-
-/// The sample standard deviation (n − 1); 0 of fewer than two values.
-pub fn deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let mean = mean(values.iter().copied());
-    (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }
 
 /// The Wilson score interval of a share of `correct` in `trials` at 95 % (Wilson 1927): never outside 0 … 1, and of
@@ -149,12 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_and_deviation() {
-        // 2, 4, 9: mean 5, squares 9 + 1 + 16 = 26 over 2.
-        assert_near(mean([2.0, 4.0, 9.0]), 5.0);
-        assert_near(deviation(&[2.0, 4.0, 9.0]), 13.0_f64.sqrt());
-        assert_eq!(deviation(&[3.0]), 0.0);
-        assert!(mean([]).is_nan());
+    fn a_quantile_lies_between_its_neighbours() {
         assert_near(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
     }
 }

@@ -19,6 +19,7 @@ use crate::rollout::tree::schema::{self, Grower};
 use crate::rollout::{Group, Kind, Needs, Prompted, Rollout, dataset, group, remote, tree};
 use crate::seed;
 use crate::select::{Candidate, Select};
+use crate::statistics::Sum;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -167,6 +168,17 @@ pub struct Context {
 }
 
 impl Context {
+    /// What `statistic` comes to where its sums are those of all ranks.
+    pub fn over_ranks<T>(&self, statistic: impl FnOnce(&mut Sum) -> T) -> Result<T> {
+        let mut failed = Ok(());
+        let found = statistic(&mut |values| {
+            if failed.is_ok() {
+                failed = self.ranks.sum(values);
+            }
+        });
+        failed.map(|()| found)
+    }
+
     /// Takes the policy back to what the stage began with.
     pub fn begin_again(&mut self) -> Result<()> {
         self.policy = (self.origin)()?;

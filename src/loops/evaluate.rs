@@ -1,6 +1,6 @@
 //! Held-out questions, asked once as `[eval]` says; nothing is trained.
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, Steps};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::section::Misfit;
@@ -19,7 +19,7 @@ impl Section for Evaluate {
 
     fn needs(&self, _: &StageView) -> Needs {
         let work = Some("the held-out questions once".into());
-        Needs { steps: Steps::Exactly(1), work, ..Needs::default() }
+        Needs { selects: Selects::Nothing, steps: Steps::Exactly(1), work, ..Needs::default() }
     }
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::model::{Model, Scored};
-use crate::policy::PolicyConfig;
+use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Kind, Prompted, Trace};
 use crate::section::Misfit;
@@ -95,8 +95,8 @@ pub struct Output<'a> {
     pub scored: &'a Scored<'a>,
     /// What the sum of the losses of the whole update, over all its micro-batches and ranks, is divided by.
     pub weight: f64,
-    /// Learned tokens of the whole update.
-    pub tokens: f64,
+    /// Learned tokens of the whole update, over all its micro-batches and ranks.
+    pub tokens: usize,
 }
 
 /// What a stage has to have for its method.
@@ -120,6 +120,8 @@ pub struct Needs {
     pub pairs: bool,
     /// Its policy has a head that scores: a reward model.
     pub head: bool,
+    /// What `[select]` decides.
+    pub selects: Selects,
     /// Sections that mean nothing to it, and why.
     pub unused: Option<(&'static [&'static str], &'static str)>,
     /// How many steps it has.
@@ -134,13 +136,38 @@ pub struct Needs {
     pub step: Option<String>,
 }
 
+impl ReferenceKind {
+    /// What `refresh` makes of it.
+    pub fn of(refresh: &Refresh) -> Self {
+        match refresh.every {
+            0 => ReferenceKind::Fixed,
+            _ if refresh.mix < 1.0 => ReferenceKind::Mixes,
+            _ => ReferenceKind::Follows,
+        }
+    }
+}
+
 /// What a reference policy does while the policy learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReferenceKind {
     /// It stays as it was at the start.
     Fixed,
-    /// It follows the policy.
+    /// It becomes the policy from time to time.
     Follows,
+    /// It moves towards the policy from time to time, from f32 masters of its own.
+    Mixes,
+}
+
+/// What a method reads of `[select]`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Selects {
+    /// Nothing.
+    Nothing,
+    /// Which rollouts or traces are kept.
+    Rollouts,
+    /// That, and which of them make pairs: `[select.pairs]`.
+    #[default]
+    Pairs,
 }
 
 /// How many steps a method has.

@@ -22,7 +22,7 @@ pub use alarms::{Alarms, Signs};
 pub use context::{Context, Questions, candidate};
 pub use explore::From;
 pub use item::Item;
-pub use method::{Method, Needs, Output, ReferenceKind, Section, Setup, StageView, Steps};
+pub use method::{Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps};
 
 use crate::log::Metrics;
 use crate::loss;

@@ -11,6 +11,7 @@ pub mod kl;
 pub mod policy;
 pub mod preference;
 pub mod reward_model;
+pub mod row;
 
 pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};
@@ -18,6 +19,7 @@ pub use preference::PreferenceLoss;
 
 /// Negative log-likelihood: −Σ_t w_t · log p_t, a scalar. `logprobs` and `weights` are `[tokens]`.
 pub fn nll(logprobs: &Tensor, weights: &Tensor) -> Tensor {
+    assert_eq!(weights.size(), logprobs.size(), "nll: one weight a token");
     -(logprobs * weights).sum(logprobs.kind())
 }
 

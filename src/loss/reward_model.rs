@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 /// is the probability of the better one (soft cross-entropy; hard where it is 0 or 1), and c of n continuations of a
 /// step, with n + 1 classes, is class c.
 pub fn ordered(logits: &Tensor, targets: &Tensor, weights: &Tensor) -> Tensor {
-    let classes = logits.size()[1];
+    let &[rows, classes] = &logits.size()[..] else { panic!("logits are [n, classes]: {:?}", logits.size()) };
+    assert_rows(&[targets, weights], &[rows]);
     let place = (targets * (classes - 1) as f64).clamp(0.0, (classes - 1) as f64).unsqueeze(1);
     let numbers = Tensor::arange(classes, (Kind::Float, logits.device())).unsqueeze(0);
     let q: Tensor = 1.0 - (place - numbers).abs();
@@ -18,19 +19,29 @@ pub fn ordered(logits: &Tensor, targets: &Tensor, weights: &Tensor) -> Tensor {
 
 /// Σ weight · (score − target)².
 pub fn squared(scores: &Tensor, targets: &Tensor, weights: &Tensor) -> Tensor {
+    assert_rows(&[targets, weights], &scores.size());
     ((scores - targets).square() * weights).sum(Kind::Float)
 }
 
 /// Σ −log σ(chosen − rejected − margin) + centring · (chosen + rejected)²: Bradley and Terry's model with Llama 2's
 /// margin, and the term that keeps rewards about 0 (Eisenstein et al. 2023, arXiv 2312.09244).
 pub fn bradley_terry(chosen: &Tensor, rejected: &Tensor, margins: &Tensor, centring: f64) -> Tensor {
+    assert_rows(&[rejected, margins], &chosen.size());
     let likelihood = (chosen - rejected - margins).log_sigmoid().neg();
     (likelihood + (chosen + rejected).square() * centring).sum(Kind::Float)
 }
 
 /// −Σ_i softmax(target)_i log softmax(score)_i over one list: ListNet's top-one cross-entropy (Cao et al. 2007).
 pub fn listwise(scores: &Tensor, targets: &Tensor) -> Tensor {
+    assert_rows(&[targets], &scores.size());
     (targets.softmax(-1, Kind::Float) * scores.log_softmax(-1, Kind::Float)).sum(Kind::Float).neg()
+}
+
+/// A tensor of another length would be broadcast, and its loss be a number like any other.
+fn assert_rows(tensors: &[&Tensor], size: &[i64]) {
+    for tensor in tensors {
+        assert_eq!(tensor.size(), size, "a reward model's loss: one number a row");
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! A model's shape, as Hugging Face's `config.json` says it.
 
-use super::raw::{Raw, architecture, window};
+use super::family::{Bias, FAMILIES, Family, Window};
+use super::raw::Raw;
 use super::rope::RopeScaling;
 use crate::{Error, Result};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tch::Kind;
@@ -17,14 +17,14 @@ pub const FILE: &str = "config.json";
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Which family the checkpoint belongs to.
-    pub architecture: Architecture,
+    pub family: &'static Family,
     /// Rows of the embedding.
     pub vocab_size: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Width of the MLP.
     pub intermediate_size: usize,
-    /// Layers.
+    /// Number of layers.
     pub num_hidden_layers: usize,
     /// Query heads.
     pub num_attention_heads: usize,
@@ -42,11 +42,11 @@ pub struct Config {
     pub rope_scaling: Option<RopeScaling>,
     /// Whether the output projection is the embedding.
     pub tie_word_embeddings: bool,
-    /// Whether query, key and value projections have a bias (always in Qwen2; elsewhere `attention_bias`).
+    /// Whether query, key and value projections have a bias.
     pub qkv_bias: bool,
-    /// Whether the attention's output projection has one (never in Qwen2; elsewhere `attention_bias`).
+    /// Whether the attention's output projection has one.
     pub output_bias: bool,
-    /// Whether the MLP's projections have one (Llama's `mlp_bias`).
+    /// Whether the MLP's projections have one.
     pub mlp_bias: bool,
     /// Tokens a query may look back, where the checkpoint limits it.
     pub sliding_window: Option<usize>,
@@ -56,33 +56,24 @@ pub struct Config {
     pub original: Map<String, Value>,
 }
 
-/// The families that share this forward pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// Llama 2 and 3, SmolLM2.
-    Llama,
-    /// Mistral.
-    Mistral,
-    /// Qwen2 and Qwen2.5: biases on query, key and value.
-    Qwen2,
-    /// Qwen3: RMS norms on each head of query and key.
-    Qwen3,
-}
-
 impl Config {
     /// The `config.json` in `dir`. A model that this forward pass would compute wrongly is refused by name.
     pub fn read(dir: &Path) -> Result<Self> {
+        Self::read_among(FAMILIES, dir)
+    }
+
+    /// The same, of a model of one of these families.
+    pub fn read_among(families: &'static [Family], dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
-        Self::parse(&text).map_err(|why| Error::Model(format!("{}: {why}", path.display())))
+        Self::parse(&text, families).map_err(|why| Error::Model(format!("{}: {why}", path.display())))
     }
 
     /// The file's contents for weights stored as `kind`: what was read, with the shape's own keys on top.
     pub fn to_json(&self, kind: Kind) -> Value {
         let mut map = self.original.clone();
         let mut keys = self.shape_keys();
-        match Self::from_map(map.clone()) {
+        match Self::from_map(map.clone(), std::slice::from_ref(self.family)) {
             // Keys that were absent stay so unless their value was changed since.
             Ok(read) => keys.retain(|key, value| read.shape_keys().get(key) != Some(value)),
             Err(_) => map.extend(self.new_keys()),
@@ -103,29 +94,14 @@ impl Config {
     }
 
     /// The number of weights.
+    ///
+    /// # Panics
+    /// Where the family's block cannot be built of this shape, which a configuration that was read can.
     pub fn size(&self) -> usize {
-        let linears: usize =
-            self.linears().iter().map(|(_, out, input, bias)| out * (input + usize::from(*bias))).sum();
-        let head_norms = if self.architecture == Architecture::Qwen3 { 2 * self.head_dim } else { 0 };
-        let layer = linears + head_norms + 2 * self.hidden_size;
+        let layers = self.outline().expect("a shape that the block can be built of");
+        let layers: usize = layers.iter().flat_map(|layer| layer.tensors()).map(|(_, t)| t.numel()).sum();
         let heads = if self.tie_word_embeddings { 1 } else { 2 };
-        heads * self.vocab_size * self.hidden_size + self.num_hidden_layers * layer + self.hidden_size
-    }
-
-    /// The linear maps of a layer: name, outputs, inputs, whether it has a bias.
-    pub(super) fn linears(&self) -> [(&'static str, usize, usize, bool); 7] {
-        let (hidden, middle) = (self.hidden_size, self.intermediate_size);
-        let heads = self.num_attention_heads * self.head_dim;
-        let kv = self.num_key_value_heads * self.head_dim;
-        [
-            ("q_proj", heads, hidden, self.qkv_bias),
-            ("k_proj", kv, hidden, self.qkv_bias),
-            ("v_proj", kv, hidden, self.qkv_bias),
-            ("o_proj", hidden, heads, self.output_bias),
-            ("gate_proj", middle, hidden, self.mlp_bias),
-            ("up_proj", middle, hidden, self.mlp_bias),
-            ("down_proj", hidden, middle, self.mlp_bias),
-        ]
+        heads * self.vocab_size * self.hidden_size + layers + self.hidden_size
     }
 
     /// Refuses a sequence of `tokens` tokens where the model was not made for that many.
@@ -143,39 +119,42 @@ impl Config {
         )))
     }
 
-    fn parse(text: &str) -> std::result::Result<Self, String> {
-        Self::from_map(serde_json::from_str(text).map_err(|e| e.to_string())?)
+    fn parse(text: &str, families: &'static [Family]) -> std::result::Result<Self, String> {
+        Self::from_map(serde_json::from_str(text).map_err(|e| e.to_string())?, families)
     }
 
-    fn from_map(original: Map<String, Value>) -> std::result::Result<Self, String> {
-        let architecture = architecture(&original)?;
+    fn from_map(
+        original: Map<String, Value>,
+        families: &'static [Family],
+    ) -> std::result::Result<Self, String> {
+        let family = Family::of(&original, families)?;
         let raw: Raw = serde_path_to_error::deserialize(Value::Object(original.clone()))
             .map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
-        raw.supported()?;
-        let (rope_theta, rope_scaling) = raw.rope()?;
-        let bias = raw.attention_bias.unwrap_or(false);
+        raw.supported(family)?;
+        let (rope_theta, rope_scaling) = raw.rope(family)?;
         let config = Self {
-            architecture,
-            num_key_value_heads: raw.kv_heads(architecture),
-            head_dim: raw.head_dim(architecture),
-            max_position_embeddings: raw.positions(architecture),
+            family,
+            num_key_value_heads: raw.kv_heads(family),
+            head_dim: raw.head_dim(family),
+            max_position_embeddings: raw.max_position_embeddings.unwrap_or(family.max_position_embeddings),
             rope_theta,
             rope_scaling,
-            qkv_bias: architecture == Architecture::Qwen2 || (bias && architecture != Architecture::Mistral),
-            output_bias: bias && matches!(architecture, Architecture::Llama | Architecture::Qwen3),
-            mlp_bias: architecture == Architecture::Llama && raw.mlp_bias.unwrap_or(false),
-            sliding_window: window(architecture, &original, &raw),
+            qkv_bias: family.qkv_bias.read(&original)?,
+            output_bias: family.output_bias.read(&original)?,
+            mlp_bias: family.mlp_bias.read(&original)?,
+            sliding_window: raw.window(family, original.contains_key("sliding_window")),
             vocab_size: raw.vocab_size,
             hidden_size: raw.hidden_size,
             intermediate_size: raw.intermediate_size,
             num_hidden_layers: raw.num_hidden_layers,
             num_attention_heads: raw.num_attention_heads,
-            rms_norm_eps: raw.rms_norm_eps.unwrap_or(1e-6),
-            tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(false),
+            rms_norm_eps: raw.rms_norm_eps.unwrap_or(family.rms_norm_eps),
+            tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(family.tie_word_embeddings),
             initializer_range: raw.initializer_range.unwrap_or(0.02),
             original,
         };
         config.consistent()?;
+        config.outline().map_err(|why| why.to_string())?;
         Ok(config)
     }
 
@@ -199,7 +178,7 @@ impl Config {
         Ok(())
     }
 
-    /// Keys that hold this struct's own sizes, under the names all four families share.
+    /// Keys that hold this struct's own sizes, under the names that all families share.
     fn shape_keys(&self) -> Map<String, Value> {
         let keys = json!({
             "vocab_size": self.vocab_size,
@@ -218,29 +197,31 @@ impl Config {
 
     /// The rest of a new model's file. Old spellings of the rotary keys: every transformers release reads them.
     fn new_keys(&self) -> Map<String, Value> {
-        let (class, name) = match self.architecture {
-            Architecture::Llama => ("LlamaForCausalLM", "llama"),
-            Architecture::Mistral => ("MistralForCausalLM", "mistral"),
-            Architecture::Qwen2 => ("Qwen2ForCausalLM", "qwen2"),
-            Architecture::Qwen3 => ("Qwen3ForCausalLM", "qwen3"),
-        };
+        let family = self.family;
         let mut keys = into_map(json!({
-            "architectures": [class],
-            "model_type": name,
-            "hidden_act": "silu",
+            "architectures": [format!("{}ForCausalLM", family.class)],
+            "model_type": family.model_type,
+            "hidden_act": family.block.activations.first(),
             "initializer_range": self.initializer_range,
             "rope_theta": self.rope_theta,
             "rope_scaling": self.rope_scaling.as_ref().map(RopeScaling::to_json),
             "use_cache": true,
         }));
-        match self.architecture {
-            Architecture::Llama => {
-                keys.insert("attention_bias".into(), json!(self.qkv_bias));
-                keys.insert("mlp_bias".into(), json!(self.mlp_bias));
+        let biases = [
+            (family.output_bias, self.output_bias),
+            (family.qkv_bias, self.qkv_bias),
+            (family.mlp_bias, self.mlp_bias),
+        ];
+        for (bias, is) in biases {
+            if let Bias::Key(key) = bias {
+                keys.insert(key.into(), json!(is));
             }
-            Architecture::Mistral => drop(keys.insert("sliding_window".into(), json!(self.sliding_window))),
-            Architecture::Qwen2 => {}
-            Architecture::Qwen3 => drop(keys.insert("attention_bias".into(), json!(self.qkv_bias))),
+        }
+        if let Window::Given(_) = family.window {
+            keys.insert("sliding_window".into(), json!(self.sliding_window));
+        }
+        if let (Window::Switched(_), Some(window)) = (family.window, self.sliding_window) {
+            keys.extend(into_map(json!({"use_sliding_window": true, "sliding_window": window})));
         }
         keys
     }
@@ -250,7 +231,7 @@ impl Default for Config {
     /// A Llama of about a million parameters.
     fn default() -> Self {
         Self {
-            architecture: Architecture::Llama,
+            family: &FAMILIES[0],
             vocab_size: 256,
             hidden_size: 128,
             intermediate_size: 384,
@@ -299,7 +280,7 @@ mod tests {
             "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
         }));
         map.extend(into_map(changes));
-        Config::from_map(map)
+        Config::from_map(map, FAMILIES)
     }
 
     #[test]
@@ -374,12 +355,10 @@ mod tests {
 
     #[test]
     fn a_new_models_file_reads_back() {
-        for architecture in
-            [Architecture::Llama, Architecture::Mistral, Architecture::Qwen2, Architecture::Qwen3]
-        {
-            let qkv_bias = architecture == Architecture::Qwen2;
-            let config = Config { architecture, qkv_bias, ..Config::default() };
-            let mut again = Config::from_map(into_map(config.to_json(Kind::Float))).unwrap();
+        for family in FAMILIES {
+            let qkv_bias = family.qkv_bias == Bias::Always;
+            let config = Config { family, qkv_bias, ..Config::default() };
+            let mut again = Config::from_map(into_map(config.to_json(Kind::Float)), FAMILIES).unwrap();
             again.original.clear();
             assert_eq!(again, config);
         }

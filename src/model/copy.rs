@@ -1,6 +1,6 @@
 //! Copies of a model: the reference policy, and weights in another number format.
 
-use super::{Layer, Linear, Model, Rope};
+use super::{Model, Rope};
 use tch::{Device, Kind, Tensor};
 
 impl Model {
@@ -12,33 +12,14 @@ impl Model {
         Model {
             config: source.config.clone(),
             embedding: copy(&source.embedding),
-            layers: source.layers.iter().map(|layer| layer.copy(&copy)).collect(),
+            layers: source.rebuilt(|linear| copy(&linear.weight), copy),
             norm: copy(&source.norm),
             head: source.head.as_ref().map(copy),
             score: source.score.as_ref().map(|score| score.map(copy)),
             rope: Rope::new(&source.config, device),
             lora: None,
-            resting: Vec::new(),
+            inactive: Vec::new(),
             ..*source
-        }
-    }
-}
-
-impl Layer {
-    fn copy(&self, copy: &dyn Fn(&Tensor) -> Tensor) -> Layer {
-        let linear =
-            |l: &Linear| Linear { weight: copy(&l.weight), bias: l.bias.as_ref().map(copy), adapter: None };
-        Layer {
-            input_norm: copy(&self.input_norm),
-            query: linear(&self.query),
-            key: linear(&self.key),
-            value: linear(&self.value),
-            output: linear(&self.output),
-            head_norms: self.head_norms.as_ref().map(|(query, key)| (copy(query), copy(key))),
-            mlp_norm: copy(&self.mlp_norm),
-            gate: linear(&self.gate),
-            up: linear(&self.up),
-            down: linear(&self.down),
         }
     }
 }

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-/// The name of the projection's tensors in a checkpoint, as transformers' classifiers have it.
+/// The names of the projection's tensors in a checkpoint, as transformers' classifiers have them.
 pub(super) const WEIGHT: &str = "score.weight";
-/// See [`WEIGHT`].
 pub(super) const BIAS: &str = "score.bias";
 
 /// A projection of the hidden states, under the names of transformers' classifiers: with a bias
@@ -127,7 +126,7 @@ impl Model {
     }
 
     /// Adds a new projection to `labels` numbers, normal(0, σ = `initializer_range`) with a bias of 0 where it has one. A
-    /// model's own output projection is let go: it takes no part any more.
+    /// model's own output projection is dropped: it takes no part any more.
     pub fn add_score(&mut self, labels: usize, bias: bool, seed: u64) {
         let shape = [labels as i64, self.config.hidden_size as i64];
         let (kind, device) = (self.kind(), self.device());
@@ -159,10 +158,11 @@ pub(super) fn described(config: &Map<String, Value>) -> Option<(usize, bool)> {
     Some((named.or(counted).unwrap_or(2), bias))
 }
 
-/// Makes a causal model's `config.json` that of a classifier.
-pub(super) fn describe(score: &Projection, config: &mut Value) {
-    let causal = config["architectures"][0].as_str().unwrap_or("LlamaForCausalLM").to_owned();
-    let family = causal.split("For").next().unwrap_or("Llama");
+/// Makes a causal model's `config.json` that of a classifier; `class` is what the family's classes begin with where the file
+/// names none.
+pub(super) fn describe(score: &Projection, class: &str, config: &mut Value) {
+    let causal = config["architectures"][0].as_str().unwrap_or(class).to_owned();
+    let family = causal.split("For").next().unwrap_or(class);
     let kind = if score.bias.is_some() { "Token" } else { "Sequence" };
     let labels = 0..score.weight.size()[0];
     let id2label: Map<String, Value> =

@@ -8,17 +8,20 @@ use tch::{Device, Kind, Tensor};
 
 impl Model {
     /// A new model. Matrices are normal(0, σ = `initializer_range`), those that write into the residual stream
-    /// (`o_proj`, `down_proj`) scaled by 1/√(2 · layers) as in GPT-2, norms 1, biases 0. Every tensor draws from
+    /// (`o_proj`, `down_proj`; what the block's [`Blueprint`](super::block::Blueprint) says) scaled by 1/√(2 · layers) as in GPT-2, norms 1, biases 0. Every tensor draws from
     /// its own stream, derived from `seed` and its name: equal seeds give equal weights on every device.
     pub fn init(config: Config, kind: Kind, device: Device, seed: u64) -> Result<Self> {
         let sigma = config.initializer_range;
         let residual = sigma / (2.0 * config.num_hidden_layers.max(1) as f64).sqrt();
+        let family = config.family;
+        let into_residual: Vec<String> =
+            family.block.residual.iter().map(|name| format!(".{}.weight", family.name(name))).collect();
         names::assemble(config, device, |name, shape| {
             let values = if name.ends_with(".bias") {
                 Tensor::zeros(shape, (Kind::Float, Device::Cpu))
             } else if shape.len() == 1 {
                 Tensor::ones(shape, (Kind::Float, Device::Cpu))
-            } else if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+            } else if into_residual.iter().any(|end| name.ends_with(end)) {
                 normal(shape, residual, stream(seed, name))
             } else {
                 normal(shape, sigma, stream(seed, name))
@@ -50,11 +53,11 @@ pub(super) fn normal(shape: &[i64], sigma: f64, mut rng: ChaCha8Rng) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Architecture;
+    use crate::model::Family;
 
     fn config() -> Config {
         Config {
-            architecture: Architecture::Qwen2,
+            family: Family::named("qwen2").unwrap(),
             qkv_bias: true,
             num_hidden_layers: 2,
             ..Config::default()

@@ -2,7 +2,7 @@
 
 use super::stored::Stored;
 use super::weights;
-use super::{Adapter, Layer, Linear, Model, Rope, init, names::PROJECTIONS};
+use super::{Adapter, Config, Family, Linear, Model, Rope, family, init};
 use crate::{Error, Result};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -27,13 +27,18 @@ pub struct Lora {
 
 impl Default for Lora {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: PROJECTIONS.map(String::from).to_vec() }
+        Self { rank: 16, alpha: 32.0, targets: Family::PLAIN.targets().collect() }
     }
 }
 
 impl Lora {
     /// Refuses sizes and targets that mean nothing, in words that fit behind the section's name.
     pub fn check(&self) -> std::result::Result<(), String> {
+        self.check_for(&family::targets())
+    }
+
+    /// The same for a model whose linear maps have these last names.
+    fn check_for(&self, known: &[String]) -> std::result::Result<(), String> {
         if self.rank == 0 {
             return Err("rank = 0: an adapter has at least rank 1".into());
         }
@@ -41,21 +46,20 @@ impl Lora {
             return Err(format!("alpha = {}: a positive number is needed", self.alpha));
         }
         if self.targets.is_empty() {
-            return Err(format!("targets: name at least one of {}", PROJECTIONS.join(", ")));
+            return Err(format!("targets: name at least one of {}", known.join(", ")));
         }
-        match self.targets.iter().find(|t| !PROJECTIONS.contains(&t.as_str())) {
-            Some(other) => {
-                Err(format!("targets: no such linear map: {other}; known: {}", PROJECTIONS.join(", ")))
-            }
+        match self.targets.iter().find(|target| !known.contains(target)) {
+            Some(other) => Err(format!("targets: no such linear map: {other}; known: {}", known.join(", "))),
             None => Ok(()),
         }
     }
 
-    /// The number of weights that the adapters of a model of this shape have.
-    pub fn size(&self, shape: &super::Config) -> usize {
-        let aimed = shape.linears().into_iter().filter(|(name, ..)| self.aims_at(name));
-        let layer: usize = aimed.map(|(_, out, input, _)| self.rank * (out + input)).sum();
-        shape.num_hidden_layers * layer
+    /// The number of weights that the adapters of a model of this shape have. Panics as [`Config::size`] does.
+    pub fn size(&self, shape: &Config) -> usize {
+        let layers = shape.outline().expect("a shape that the block can be built of");
+        let linears = layers.iter().flat_map(|layer| layer.linears());
+        let aimed = linears.filter(|linear| self.aims_at(&linear.name));
+        aimed.map(|linear| self.rank * linear.weight.size().iter().sum::<i64>() as usize).sum()
     }
 
     fn aims_at(&self, name: &str) -> bool {
@@ -72,7 +76,7 @@ impl Model {
     /// that the model is unchanged at first. They have the weights' own kind: training and decoding then share
     /// them without casts, and the optimiser keeps its f32 masters of them as of any parameter.
     pub fn add_lora(&mut self, lora: &Lora, seed: u64) -> Result<()> {
-        lora.check().map_err(|why| Error::Recipe(format!("[policy.lora] {why}")))?;
+        lora.check_for(&self.targets()).map_err(|why| Error::Recipe(format!("[policy.lora] {why}")))?;
         self.attach(lora, |name, out, input, rank| {
             let (a, b) = (
                 kaiming(&[rank, input], seed, name),
@@ -83,20 +87,20 @@ impl Model {
     }
 
     /// Freezes the weights and adds the trainable adapters that peft or [`Model::save_adapters`] left in `dir`; of those
-    /// that rest, what it left beside it.
+    /// that are inactive, what it left beside it.
     pub fn load_adapters(&mut self, dir: &Path) -> Result<()> {
-        self.load_resting(dir)?;
+        self.load_inactive(dir)?;
         self.read_adapters(dir)
     }
 
     pub(super) fn read_adapters(&mut self, dir: &Path) -> Result<()> {
-        let lora = read_config(&dir.join(CONFIG))?;
+        let lora = read_config(&dir.join(CONFIG), &self.targets())?;
         let mut stored = Stored::one(dir.join(WEIGHTS))?;
         self.attach(&lora, |name, out, input, rank| {
             let a = stored.take(&format!("{name}.lora_A.weight"), &[rank, input])?;
             Ok((a, stored.take(&format!("{name}.lora_B.weight"), &[out, rank])?))
         })?;
-        stored.nothing_left(false)
+        stored.nothing_left(None)
     }
 
     fn attach(
@@ -109,9 +113,10 @@ impl Model {
             let _ = tensor.set_requires_grad(false);
         }
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            for (name, linear) in layer.linears_mut().into_iter().filter(|(name, _)| lora.aims_at(name)) {
+            for linear in layer.linears_mut().into_iter().filter(|linear| lora.aims_at(&linear.name)) {
                 let size = linear.weight.size();
-                let (a, b) = make(&full_name(index, name), size[0], size[1], lora.rank as i64)?;
+                let name = full_name(&self.config, index, &linear.name);
+                let (a, b) = make(&name, size[0], size[1], lora.rank as i64)?;
                 let trainable = |t: Tensor| t.to_device(device).to_kind(kind).set_requires_grad(true);
                 linear.adapter = Some(Adapter { a: trainable(a), b: trainable(b), scale: lora.scale() });
             }
@@ -122,8 +127,20 @@ impl Model {
 
     /// The adapters' tensors, shared, under peft's names; empty where there are none.
     pub fn adapters(&self) -> Vec<(String, Tensor)> {
-        let linears = self.layers.iter().flat_map(Layer::linears);
-        self.named(linears.map(|(_, linear)| linear.adapter.as_ref()))
+        let linears = self.layers.iter().flat_map(|layer| layer.linears());
+        self.named(linears.map(|linear| linear.adapter.as_ref()))
+    }
+
+    /// What an adapter can target: the last part of each linear map's name, once.
+    fn targets(&self) -> Vec<String> {
+        let mut all: Vec<String> = Vec::new();
+        for linear in self.layers.iter().flat_map(|layer| layer.linears()) {
+            let last = linear.name.rsplit('.').next().unwrap_or_default();
+            if !all.iter().any(|known| known == last) {
+                all.push(last.into());
+            }
+        }
+        all
     }
 
     /// Under peft's names, the tensors of one adapter for each linear map, layer by layer.
@@ -133,7 +150,7 @@ impl Model {
     ) -> Vec<(String, Tensor)> {
         let places = self.layers.iter().enumerate();
         let places = places.flat_map(|(index, layer)| {
-            layer.linears().into_iter().map(move |(name, _)| full_name(index, name))
+            layer.linears().into_iter().map(move |linear| full_name(&self.config, index, &linear.name))
         });
         let both = |(name, adapter): (String, Option<&Adapter>)| {
             let Some(Adapter { a, b, .. }) = adapter else { return Vec::new() };
@@ -145,10 +162,10 @@ impl Model {
         places.zip(adapters).flat_map(both).collect()
     }
 
-    /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`; of those that rest,
+    /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`; of inactive ones,
     /// each into the folder beside it that has their name behind its own.
     pub fn save_adapters(&self, dir: &Path) -> Result<()> {
-        self.save_resting(dir)?;
+        self.save_inactive(dir)?;
         self.write_adapters(dir, self.adapters())
     }
 
@@ -168,51 +185,20 @@ impl Model {
         Model {
             config: self.config.clone(),
             embedding: share(&self.embedding),
-            layers: self.layers.iter().map(Layer::merged).collect(),
+            layers: self.rebuilt(Linear::merged, share),
             norm: share(&self.norm),
             head: self.head.as_ref().map(share),
             score: self.score.as_ref().map(|score| score.map(share)),
             rope: Rope::new(&self.config, self.device()),
             lora: None,
-            resting: Vec::new(),
+            inactive: Vec::new(),
             ..*self
         }
     }
 }
 
-impl Layer {
-    fn merged(&self) -> Layer {
-        let norms = self.head_norms.as_ref().map(|(q, k)| (q.shallow_clone(), k.shallow_clone()));
-        Layer {
-            input_norm: self.input_norm.shallow_clone(),
-            query: self.query.merged(),
-            key: self.key.merged(),
-            value: self.value.merged(),
-            output: self.output.merged(),
-            head_norms: norms,
-            mlp_norm: self.mlp_norm.shallow_clone(),
-            gate: self.gate.merged(),
-            up: self.up.merged(),
-            down: self.down.merged(),
-        }
-    }
-}
-
-impl Linear {
-    fn merged(&self) -> Linear {
-        let weight = match &self.adapter {
-            None => self.weight.shallow_clone(),
-            Some(Adapter { a, b, scale }) => tch::no_grad(|| {
-                let change = b.to_kind(Kind::Float).mm(&a.to_kind(Kind::Float)) * *scale;
-                (self.weight.to_kind(Kind::Float) + change).to_kind(self.weight.kind())
-            }),
-        };
-        Linear { weight, bias: self.bias.as_ref().map(Tensor::shallow_clone), adapter: None }
-    }
-}
-
-fn full_name(layer: usize, name: &str) -> String {
-    format!("base_model.model.model.layers.{layer}.{name}")
+fn full_name(config: &Config, layer: usize, name: &str) -> String {
+    format!("base_model.model.{}", config.layer_name(layer, name))
 }
 
 /// torch's kaiming_uniform with a = √5, as peft starts A: uniform in ±1/√in.
@@ -244,7 +230,7 @@ fn config_json(lora: &Lora, base: Value) -> Value {
 }
 
 /// peft's file; what it may ask for beyond plain LoRA is refused by name.
-fn read_config(path: &Path) -> Result<Lora> {
+fn read_config(path: &Path, known: &[String]) -> Result<Lora> {
     let refuse = |why: String| Error::Model(format!("{}: {why}", path.display()));
     let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
     let config: Value = serde_json::from_str(&text).map_err(|e| refuse(e.to_string()))?;
@@ -268,7 +254,7 @@ fn read_config(path: &Path) -> Result<Lora> {
         json!({"rank": config["r"], "alpha": config["lora_alpha"], "targets": config["target_modules"]});
     let lora: Lora = serde_json::from_value(lora)
         .map_err(|e| refuse(format!("r, lora_alpha and target_modules (a list) are needed: {e}")))?;
-    lora.check().map_err(refuse)?;
+    lora.check_for(known).map_err(refuse)?;
     Ok(lora)
 }
 
@@ -291,9 +277,14 @@ mod tests {
         let path = dir.path().join(CONFIG);
         let mut config = config_json(&Lora::default(), Value::Null);
         weights::write_json(&path, &config).unwrap();
-        assert_eq!(read_config(&path).unwrap(), Lora::default());
+        assert_eq!(read_config(&path, &family::targets()).unwrap(), Lora::default());
         config["use_dora"] = json!(true);
         weights::write_json(&path, &config).unwrap();
-        assert!(read_config(&path).unwrap_err().to_string().contains("use_dora = true is not supported"));
+        assert!(
+            read_config(&path, &family::targets())
+                .unwrap_err()
+                .to_string()
+                .contains("use_dora = true is not supported")
+        );
     }
 }

@@ -94,10 +94,10 @@ impl Stored {
         self.files[place].tensor(name, shape)
     }
 
-    /// Refuses weights that the model has no place for, which would be lost without a word.
-    pub fn nothing_left(&self, tied: bool) -> Result<()> {
-        let harmless =
-            |name: &str| name.ends_with("rotary_emb.inv_freq") || (tied && name == "lm_head.weight");
+    /// Refuses weights that the model has no place for, which would be lost without a word. A `head` that the model does
+    /// without may be there.
+    pub fn nothing_left(&self, head: Option<&String>) -> Result<()> {
+        let harmless = |name: &String| name.ends_with("rotary_emb.inv_freq") || Some(name) == head;
         let mut extra: Vec<&String> = self.places.keys().filter(|name| !harmless(name)).collect();
         extra.sort();
         let Some(first) = extra.first() else { return Ok(()) };

@@ -12,12 +12,12 @@ use tch::Tensor;
 pub(super) struct Trunk<'m> {
     /// `[rows, hidden]`, apart from any graph.
     pub states: Tensor,
-    way_back: Option<WayBack<'m>>,
+    backward_state: Option<BackwardState<'m>>,
 }
 
 /// How the gradient of the states gets to the parameters.
 #[derive(Debug)]
-enum WayBack<'m> {
+enum BackwardState<'m> {
     /// Through libtorch's graph, which these states end.
     Graph(Tensor),
     /// Through each layer, computed a second time from its input.
@@ -54,37 +54,37 @@ impl<'m> Trunk<'m> {
         match grad {
             Grad::No => {
                 let states = tch::no_grad(|| last(model, &forward(), &rows));
-                Self { states, way_back: None }
+                Self { states, backward_state: None }
             }
             Grad::Yes if model.checkpointing => {
                 let output = tch::no_grad(forward);
                 let states = tch::no_grad(|| last(model, &output, &rows));
                 inputs.push(output);
                 let again = Again { model, tokens, rotation, packed, rows, inputs };
-                Self { states, way_back: Some(WayBack::Again(Box::new(again))) }
+                Self { states, backward_state: Some(BackwardState::Again(Box::new(again))) }
             }
             Grad::Yes => {
                 let states = tch::with_grad(|| last(model, &forward(), &rows));
-                Self { states: states.detach(), way_back: Some(WayBack::Graph(states)) }
+                Self { states: states.detach(), backward_state: Some(BackwardState::Graph(states)) }
             }
         }
     }
 
     /// Adds to the parameters' gradients what `grad`, that of the states, gives them.
     pub fn backward(self, grad: Tensor) -> Result<()> {
-        tch::with_grad(|| match self.way_back {
+        tch::with_grad(|| match self.backward_state {
             None => Ok(()),
-            Some(WayBack::Graph(states)) if states.requires_grad() => {
+            Some(BackwardState::Graph(states)) if states.requires_grad() => {
                 Ok(surrogate(&states, &grad).f_backward()?)
             }
-            Some(WayBack::Graph(_)) => Ok(()),
-            Some(WayBack::Again(again)) => again.backward(grad),
+            Some(BackwardState::Graph(_)) => Ok(()),
+            Some(BackwardState::Again(again)) => again.backward(grad),
         })
     }
 }
 
 impl Again<'_> {
-    /// From the last layer to the first. An input is let go as soon as its layer is done.
+    /// From the last layer to the first. An input is freed as soon as its layer is done.
     fn backward(mut self, mut grad: Tensor) -> Result<()> {
         let (model, rows) = (self.model, &self.rows);
         if let Some(output) = self.inputs.pop() {

@@ -1,7 +1,7 @@
 //! Model folders: safetensors in, safetensors out, as Hugging Face lays them out.
 
 use super::stored::{INDEX, SINGLE, Stored};
-use super::{Config, Model, config, heads, names};
+use super::{Config, FAMILIES, Family, Model, config, heads, names};
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype, View};
 use serde_json::json;
@@ -17,9 +17,15 @@ const SHARD: usize = 5_000_000_000;
 impl Model {
     /// The model in the folder `dir`, its weights cast to `kind`.
     pub fn load(dir: &Path, kind: Kind, device: Device) -> Result<Self> {
-        let config = Config::read(dir)?;
+        Self::load_among(FAMILIES, dir, kind, device)
+    }
+
+    /// The same, of one of these families.
+    pub fn load_among(families: &'static [Family], dir: &Path, kind: Kind, device: Device) -> Result<Self> {
+        let config = Config::read_among(families, dir)?;
         let mut stored = Stored::open(dir)?;
         let (tied, hidden) = (config.tie_word_embeddings, config.hidden_size as i64);
+        let head = config.family.name(names::HEAD);
         let classifier = heads::described(&config.original);
         let mut take = |name: &str, shape: &[i64]| {
             let tensor = stored.take(name, shape)?;
@@ -27,7 +33,7 @@ impl Model {
         };
         let Some((labels, bias)) = classifier else {
             let model = names::assemble(config, device, take)?;
-            stored.nothing_left(tied)?;
+            stored.nothing_left(tied.then_some(&head))?;
             return Ok(model);
         };
         // A classifier's file has no output projection.
@@ -37,7 +43,7 @@ impl Model {
         let weight = take(heads::WEIGHT, &[labels as i64, hidden])?;
         let bias = if bias { Some(take(heads::BIAS, &[labels as i64])?) } else { None };
         model.score = Some(heads::Projection { weight, bias });
-        stored.nothing_left(true)?;
+        stored.nothing_left(Some(&head))?;
         Ok(model)
     }
 
@@ -89,7 +95,7 @@ impl Model {
         }
         let mut config = self.config.to_json(self.kind());
         if let Some(score) = &self.score {
-            heads::describe(score, &mut config);
+            heads::describe(score, self.config.family.class, &mut config);
         }
         write_json(&dir.join(config::FILE), &config)
     }

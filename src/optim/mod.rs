@@ -1,6 +1,6 @@
 //! From gradients to better weights: the `[optim]` section, the learning-rate schedule and AdamW.
 
-use crate::{Error, Result};
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 mod adamw;
@@ -68,32 +68,40 @@ impl Optim {
         }
     }
 
-    /// Refuses values that cannot train; the error names the key.
-    pub fn check(&self) -> Result<()> {
+    /// Values that cannot train.
+    pub fn check(&self) -> Vec<Misfit> {
         let [beta1, beta2] = self.betas;
         let share = |x: f64| (0.0..=1.0).contains(&x);
-        let wrong = [
-            (!(self.lr.is_finite() && self.lr >= 0.0), "lr", "a number that is 0 or larger"),
-            (!((0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2)), "betas", "two numbers in [0, 1)"),
-            (!(self.eps.is_finite() && self.eps > 0.0), "eps", "larger than 0"),
-            (!(self.weight_decay.is_finite() && self.weight_decay >= 0.0), "weight_decay", "0 or larger"),
-            (!share(self.min_lr_ratio), "min_lr_ratio", "between 0 and 1"),
-            (!share(self.warmup_ratio), "warmup_ratio", "between 0 and 1"),
+        let mut found = broken(&[
+            (self.lr.is_finite() && self.lr >= 0.0, "lr", "it must be a number that is 0 or larger"),
             (
-                !(self.max_grad_norm.is_finite() && self.max_grad_norm >= 0.0),
-                "max_grad_norm",
-                "0 (off) or larger",
+                (0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2),
+                "betas",
+                "they must be two numbers in [0, 1)",
             ),
-            (self.tokens_per_microbatch == 0, "tokens_per_microbatch", "at least 1"),
-        ];
-        if let Some((_, key, must)) = wrong.iter().find(|(wrong, ..)| *wrong) {
-            return Err(Error::Recipe(format!("optim.{key} must be {must}")));
-        }
+            (self.eps.is_finite() && self.eps > 0.0, "eps", "it must be larger than 0"),
+            (
+                self.weight_decay.is_finite() && self.weight_decay >= 0.0,
+                "weight_decay",
+                "it must be 0 or larger",
+            ),
+            (share(self.min_lr_ratio), "min_lr_ratio", "it must be between 0 and 1"),
+            (share(self.warmup_ratio), "warmup_ratio", "it must be between 0 and 1"),
+            (
+                self.max_grad_norm.is_finite() && self.max_grad_norm >= 0.0,
+                "max_grad_norm",
+                "it must be 0 (off) or larger",
+            ),
+            (self.tokens_per_microbatch > 0, "tokens_per_microbatch", "it must be at least 1"),
+        ]);
         if self.warmup_steps > 0 && self.warmup_ratio > 0.0 {
-            let both = "optim.warmup_steps and optim.warmup_ratio say the same thing twice; give one of them";
-            return Err(Error::Recipe(both.into()));
+            found.push(Misfit::new(
+                "warmup_ratio",
+                format!("warmup_steps = {} says the same thing", self.warmup_steps),
+                "give one of them",
+            ));
         }
-        Ok(())
+        found
     }
 }
 
@@ -102,14 +110,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn check_names_the_key() {
-        assert!(Optim::default().check().is_ok());
-        let said = |optim: Optim| optim.check().unwrap_err().to_string();
-        assert!(said(Optim { lr: f64::NAN, ..Default::default() }).contains("optim.lr must"));
-        assert!(said(Optim { betas: [0.9, 1.0], ..Default::default() }).contains("optim.betas"));
-        assert!(
-            said(Optim { warmup_steps: 2, warmup_ratio: 0.1, ..Default::default() }).contains("give one")
-        );
+    fn check_names_every_key() {
+        assert_eq!(Optim::default().check(), []);
+        let keys = |optim: Optim| optim.check().into_iter().map(|found| found.key).collect::<Vec<_>>();
+        assert_eq!(keys(Optim { lr: f64::NAN, betas: [0.9, 1.0], ..Default::default() }), ["lr", "betas"]);
+        let both = Optim { warmup_steps: 2, warmup_ratio: 0.1, ..Default::default() };
+        let twice = Misfit::new("warmup_ratio", "warmup_steps = 2 says the same thing", "give one of them");
+        assert_eq!(both.check(), [twice]);
     }
 
     #[test]

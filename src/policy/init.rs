@@ -2,9 +2,9 @@
 
 use super::Policy;
 use crate::data::tokenizer::Tokenizer;
-use crate::error::{Error, Result};
-use crate::model::Model;
-use crate::model::config::{Architecture, Config};
+use crate::error::Result;
+use crate::model::{Config, Model};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
@@ -62,8 +62,8 @@ impl Default for Init {
 }
 
 impl Init {
-    /// Checks that the sizes fit together.
-    pub fn validate(&self) -> Result<()> {
+    /// Sizes that do not fit together.
+    pub fn check(&self) -> Vec<Misfit> {
         let sizes = [
             ("hidden_size", self.hidden_size),
             ("layers", self.layers),
@@ -71,28 +71,26 @@ impl Init {
             ("kv_heads", self.kv_heads),
             ("context", self.context),
         ];
-        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
-            return Err(Error::Recipe(format!("policy.init.{key} = 0: it must be at least 1")));
-        }
-        if !self.hidden_size.is_multiple_of(2 * self.heads) {
-            return Err(Error::Recipe(format!(
-                "policy.init.hidden_size = {}: it must be a multiple of 2 × heads = {}, because heads have an even width",
-                self.hidden_size,
+        let none = sizes.iter().filter(|(_, size)| *size == 0);
+        let mut found: Vec<Misfit> =
+            none.map(|(key, _)| Misfit::new(*key, "it must be at least 1", "")).collect();
+        if !self.hidden_size.is_multiple_of(2 * self.heads) && self.heads > 0 {
+            let message = format!(
+                "it must be a multiple of 2 × heads = {}, because heads have an even width",
                 2 * self.heads
-            )));
+            );
+            found.push(Misfit::new("hidden_size", message, ""));
         }
-        if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(Error::Recipe(format!(
-                "policy.init.heads = {}: it must be a multiple of kv_heads = {}",
-                self.heads, self.kv_heads
-            )));
+        if !self.heads.is_multiple_of(self.kv_heads) && self.kv_heads > 0 {
+            let message = format!("it must be a multiple of kv_heads = {}", self.kv_heads);
+            found.push(Misfit::new("heads", message, ""));
         }
-        Ok(())
+        found
     }
 
     /// The model's shape over `vocab_size` tokens.
     pub fn shape(&self, vocab_size: usize) -> Config {
-        let mut config = Config { architecture: Architecture::Llama, vocab_size, ..Config::default() };
+        let mut config = Config { vocab_size, ..Config::default() };
         config.hidden_size = self.hidden_size;
         config.intermediate_size =
             self.intermediate_size.unwrap_or((self.hidden_size * 8 / 3).next_multiple_of(32));

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
 use crate::model::{Grad, Model, Scored, Sequence};
+use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -81,34 +82,30 @@ impl Dtype {
 }
 
 impl PolicyConfig {
-    /// Checks what can be checked without opening anything.
-    pub fn validate(&self) -> Result<()> {
+    /// What cannot be used, as far as it can be told without opening anything.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
         match (&self.model, &self.init) {
-            (None, None) => {
-                return Err(Error::Recipe(
-                    "[policy] names no model: set policy.model to a folder or hub id, or add [policy.init]"
-                        .into(),
-                ));
-            }
-            (Some(_), Some(_)) => {
-                return Err(Error::Recipe(
-                    "policy.model and [policy.init] exclude each other: keep one".into(),
-                ));
-            }
+            (None, None) => found.push(Misfit::new(
+                "",
+                "[policy] names no model",
+                "set policy.model to a folder or hub id, or add [policy.init]",
+            )),
+            (Some(_), Some(_)) => found.push(Misfit::new(
+                "init",
+                "policy.model and [policy.init] exclude each other",
+                "keep one",
+            )),
             _ => {}
         }
         if self.decode_slots == 0 {
-            return Err(Error::Recipe(
-                "policy.decode_slots = 0: at least one sequence is decoded at a time".into(),
-            ));
+            found.push(Misfit::new("decode_slots", "at least one sequence is decoded at a time", ""));
         }
-        if let Some(init) = &self.init {
-            init.validate()?;
-        }
-        if let Some(lora) = &self.lora {
-            lora.check().map_err(|why| Error::Recipe(format!("[policy.lora] {why}")))?;
-        }
-        self.sampling.validate()
+        found.extend(under("init", self.init.iter().flat_map(Init::check)));
+        let lora = self.lora.as_ref().and_then(|lora| lora.check().err());
+        found.extend(lora.map(|why| Misfit::new("lora", why, "")));
+        found.extend(under("sampling", self.sampling.check()));
+        found
     }
 }
 
@@ -133,7 +130,9 @@ impl Policy {
         let mut policy = match (&config.model, &config.init) {
             (Some(model), _) => Self::load(&hub.model(model)?, kind, device, config.decode_slots)?,
             (None, Some(init)) => init.make(kind, device, seed, config.decode_slots)?,
-            (None, None) => return config.validate().map(|()| unreachable!("validate refuses this")),
+            (None, None) => {
+                return Err(Error::Recipe("[policy] names neither a model nor [policy.init]".into()));
+            }
         };
         policy.model.checkpointing = config.gradient_checkpointing;
         match &config.lora {

@@ -1,5 +1,6 @@
 //! Completion text ↔ steps, spans, answer. Pure: no files, devices, randomness or clocks.
 
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -61,17 +62,16 @@ impl Format {
         Some(Rationale { steps: steps::split(self.steps, text, reasoning), answer: found.answer })
     }
 
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<(), String> {
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
         if self.answer.is_empty() {
-            return Err("data.format.answer is empty: name at least one form, such as \"hashes\"".to_owned());
+            found.push(Misfit::new("answer", "it is empty", "name at least one form, such as \"hashes\""));
         }
-        match &self.tags {
-            Some([open, close]) if open.is_empty() || close.is_empty() => {
-                Err("data.format.tags: both tags need text, such as [\"<think>\", \"</think>\"]".to_owned())
-            }
-            _ => Ok(()),
+        if self.tags.as_ref().is_some_and(|[open, close]| open.is_empty() || close.is_empty()) {
+            found.push(Misfit::new("tags", "both tags need text", "such as [\"<think>\", \"</think>\"]"));
         }
+        found
     }
 }
 
@@ -234,31 +234,8 @@ mod tests {
         assert_eq!(read(&format, "One. Two. Result 7 of 9").unwrap(), (vec!["One.", "Two."], "7"));
         let error = toml::from_str::<Format>("answer = [{ regex = '(' }]").unwrap_err().to_string();
         assert!(error.contains("line 1") && error.contains("unclosed group"), "{error}");
-        assert!(
-            Format { answer: vec![], ..Format::default() }
-                .validate()
-                .unwrap_err()
-                .contains("data.format.answer")
-        );
-    }
-
-    /// Every gold answer of GSM8K's train split must read back from "rationale\n#### answer", and the rationale
-    /// must give as many steps as it has lines.
-    #[test]
-    fn gsm8k_rows_read_back() {
-        let folder = std::env::var("RATIONALE_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
-        let Ok(rows) = std::fs::read_to_string(format!("{folder}/gsm8k/train.jsonl")) else {
-            println!("skipped: no gsm8k/train.jsonl under {folder} (set RATIONALE_DATA)");
-            return;
-        };
-        for row in rows.lines() {
-            let row: serde_json::Value = serde_json::from_str(row).unwrap();
-            let (rationale, gold) = (row["rationale"].as_str().unwrap(), row["answer"].as_str().unwrap());
-            let text = format!("{rationale}\n#### {gold}");
-            let (steps, answer) = read(&Format::default(), &text).unwrap();
-            assert!(number::equal(answer, gold), "{answer:?} {gold:?}");
-            let lines: Vec<_> = rationale.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            assert_eq!(steps, lines);
-        }
+        let tags = Some(["<think>".to_owned(), String::new()]);
+        let found = Format { answer: vec![], tags, ..Format::default() }.check();
+        assert_eq!(found.iter().map(|misfit| &misfit.key[..]).collect::<Vec<_>>(), ["answer", "tags"]);
     }
 }

@@ -1,6 +1,7 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
+use super::refusal::Refusal;
 use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::{Chosen, Kinds, Unread, join, keys, read};
@@ -23,13 +24,40 @@ impl Recipe {
         table: Table,
     ) -> Result<T> {
         let known: Vec<String> = keys::<T>().iter().map(|key| join(path, key)).collect();
-        read(table).map_err(|unread| self.explain(stage, path, unread, &known))
+        self.read_at(stage, path, table, &known, &read).map_err(|refusals| self.error(refusals))
     }
 
-    /// What serde said of the table at `path`, in the user's words; `known` are the keys that the stage may have.
-    pub(super) fn explain(&self, stage: &StageTable, path: &str, unread: Unread, known: &[String]) -> Error {
-        let place = unread.keys.iter().fold(path.to_owned(), |path, key| join(&path, key));
-        Complaint { recipe: self, stage, place, known }.error(&unread.message)
+    /// The same by a `reader`, with all that is wrong; `known` are the keys that the stage may have. After a complaint the key is
+    /// taken out and the rest is read; what is missed only because it was taken out is not said.
+    pub(super) fn read_at<T>(
+        &self,
+        stage: &StageTable,
+        path: &str,
+        mut table: Table,
+        known: &[String],
+        reader: &dyn Fn(Table) -> std::result::Result<T, Unread>,
+    ) -> std::result::Result<T, Vec<Refusal>> {
+        let (mut said, mut taken) = (Vec::new(), Vec::<String>::new());
+        loop {
+            let unread = match reader(table.clone()) {
+                Ok(read) if said.is_empty() => return Ok(read),
+                Ok(_) => return Err(said),
+                Err(unread) => unread,
+            };
+            let place = unread.keys.iter().fold(path.to_owned(), |path, key| join(&path, key));
+            let complaint = Complaint { recipe: self, stage, place, known };
+            let refusal = complaint.refusal(&unread.message);
+            let inside = format!("{}.", refusal.key);
+            let culprit = complaint.culprit(&unread.message, &refusal.key).to_owned();
+            if !taken.iter().any(|key| *key == refusal.key || key.starts_with(&inside)) {
+                said.push(refusal);
+            }
+            let below = culprit.strip_prefix(path).map(|rest| rest.trim_start_matches('.'));
+            match below.and_then(|keys| take(&mut table, keys)) {
+                Some(key) => taken.push(join(path, &key)),
+                None => return Err(said),
+            }
+        }
     }
 
     /// Reads the open section `path` of a stage, one of `kinds`.
@@ -39,31 +67,38 @@ impl Recipe {
         path: &str,
         kinds: &Kinds<S>,
         known: &[String],
-    ) -> Result<Chosen<S>> {
+    ) -> std::result::Result<Chosen<S>, Vec<Refusal>> {
         let complaint = |place: String| Complaint { recipe: self, stage, place, known };
         let table = stage.table.get(path).and_then(Value::as_table).filter(|table| table.len() == 1);
         let Some((name, keys)) = table.and_then(|table| table.iter().next()) else {
-            return Err(complaint(path.to_owned()).no_choice());
+            return Err(vec![complaint(path.to_owned()).no_choice()]);
         };
         let place = join(path, name);
         let Value::Table(keys) = keys else {
-            return Err(complaint(place).wrong_type("invalid type, expected a map"));
+            return Err(vec![complaint(place).wrong_type("invalid type, expected a map")]);
         };
-        match kinds.read(name, keys.clone()) {
-            Some(read) => read.map_err(|unread| self.explain(stage, &place, unread, known)),
-            None => Err(complaint(place).unknown_variant(name, &kinds.names())),
+        if !kinds.names().contains(&name.as_str()) {
+            return Err(vec![complaint(place).unknown_variant(name, &kinds.names())]);
         }
+        let reader = |table: Table| kinds.read(name, table).expect("a known name");
+        self.read_at(stage, &place, keys.clone(), known, &reader)
     }
 
     /// An error about the value at the dotted `path` of a stage, for checks across sections. It points at the line,
     /// or at the `--set`, that gave the value: `quick.toml:7: message; remedy`.
     pub fn problem(&self, stage: &StageTable, path: &str, message: &str, remedy: &str) -> Error {
         let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
-        Error::Recipe(format!("{}: {message}{remedy}", self.origin(stage, path)))
+        Error::Recipe(self.refusal(stage, path, &format!("{message}{remedy}")).text)
     }
 
     /// Where a stage's value at `path`, or the nearest section around it, comes from: `--set …`, `file:line`, `file`.
     pub fn origin(&self, stage: &StageTable, path: &str) -> String {
+        self.place(stage, path).1
+    }
+
+    /// The same, with the line alone.
+    pub(super) fn place(&self, stage: &StageTable, path: &str) -> (Option<usize>, String) {
+        let at = |line| (Some(line), format!("{}:{line}", self.source.file()));
         let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
         let own = |keys: &[String]| [&["stage".to_owned(), stage.index.to_string()], keys].concat();
         let mut sets: Vec<_> =
@@ -74,18 +109,16 @@ impl Recipe {
         for length in (1..=keys.len()).rev() {
             let keys = &keys[..length];
             if let Some(over) = sets.iter().find(|over| over.gives(keys)) {
-                return over.shown();
+                return (None, over.shown());
             }
             if let Some(line) = self.source.line(&own(keys)).or_else(|| self.source.line(keys)) {
-                return format!("{}:{line}", self.source.file());
+                return at(line);
             }
             if let Some(over) = sets.iter().find(|over| over.path.starts_with(keys)) {
-                return over.shown();
+                return (None, over.shown());
             }
         }
-        self.source
-            .line(&own(&[]))
-            .map_or(self.source.file().to_owned(), |n| format!("{}:{n}", self.source.file()))
+        self.source.line(&own(&[])).map_or_else(|| (None, self.source.file().to_owned()), at)
     }
 }
 
@@ -100,7 +133,7 @@ struct Complaint<'a> {
 }
 
 impl Complaint<'_> {
-    fn error(&self, message: &str) -> Error {
+    fn refusal(&self, message: &str) -> Refusal {
         let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
         match (message, &names[..]) {
             (m, [key, known @ ..]) if m.starts_with("unknown field") => self.unknown_key(key, known),
@@ -114,20 +147,20 @@ impl Complaint<'_> {
         }
     }
 
-    fn say(&self, path: &str, message: &str) -> Error {
-        self.recipe.problem(self.stage, path, message, "")
+    /// What has to be taken out for the rest to be read: the key complained of, or the table that lacks it.
+    fn culprit<'k>(&'k self, message: &str, key: &'k str) -> &'k str {
+        if message.starts_with("missing field") { &self.place } else { key }
+    }
+
+    fn say(&self, path: &str, message: &str) -> Refusal {
+        self.recipe.refusal(self.stage, path, message)
     }
 
     fn value(&self, path: &str) -> Option<&Value> {
-        let mut keys = path.split('.');
-        let first = self.stage.table.get(keys.next()?)?;
-        keys.try_fold(first, |value, key| match value {
-            Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-            other => other.as_table()?.get(key),
-        })
+        value(&self.stage.table, path)
     }
 
-    fn unknown_key(&self, key: &str, siblings: &[&str]) -> Error {
+    fn unknown_key(&self, key: &str, siblings: &[&str]) -> Refusal {
         // serde's path ends in the unknown key itself, or in the table around it.
         let parent = match self.place.rsplit_once('.') {
             Some((parent, last)) if last == key => parent,
@@ -148,7 +181,7 @@ impl Complaint<'_> {
         self.say(&path, &format!("[{parent}] unknown key `{key}`{meant} {known}"))
     }
 
-    fn unknown_section(&self, key: &str, siblings: &[&str]) -> Error {
+    fn unknown_section(&self, key: &str, siblings: &[&str]) -> Refusal {
         let sections: Vec<&str> = siblings.iter().copied().chain(["stage"]).collect();
         let value = self.value(key);
         let meant = self.meant(key, "", &sections);
@@ -199,7 +232,7 @@ impl Complaint<'_> {
         paths.first().map(|path| (*path).clone())
     }
 
-    fn unknown_variant(&self, name: &str, known: &[&str]) -> Error {
+    fn unknown_variant(&self, name: &str, known: &[&str]) -> Refusal {
         let place = match self.place.rsplit_once('.') {
             Some((parent, last)) if last == name => parent,
             _ => &self.place,
@@ -214,7 +247,7 @@ impl Complaint<'_> {
         }
     }
 
-    fn missing(&self, key: &str) -> Error {
+    fn missing(&self, key: &str) -> Refusal {
         let path = join(&self.place, key);
         let inside = self.children(&path);
         let choice = self.recipe.rules.choices.iter().any(|c| c.section == path && c.alternatives.is_empty());
@@ -228,7 +261,7 @@ impl Complaint<'_> {
         let around =
             if self.place.is_empty() { "the recipe".to_owned() } else { format!("[{}]", self.place) };
         let named = if inside.is_empty() { format!("`{key}`") } else { format!("[{path}]") };
-        self.say(&self.place, &format!("{around} lacks {named}{of}; {wanted}"))
+        Refusal { key: path, ..self.say(&self.place, &format!("{around} lacks {named}{of}; {wanted}")) }
     }
 
     fn children<'k>(&'k self, path: &str) -> Vec<&'k str> {
@@ -237,7 +270,7 @@ impl Complaint<'_> {
         self.known.iter().filter_map(child).collect()
     }
 
-    fn no_choice(&self) -> Error {
+    fn no_choice(&self) -> Refusal {
         // Of `loop = "grpo"`, serde's path is `loop.grpo`.
         let parent = self.place.rsplit_once('.').map_or("", |(parent, _)| parent);
         let place = if self.value(&self.place).is_some() { &self.place } else { parent };
@@ -251,7 +284,7 @@ impl Complaint<'_> {
         self.say(place, &format!("{named}; write exactly one of {options}"))
     }
 
-    fn wrong_type(&self, message: &str) -> Error {
+    fn wrong_type(&self, message: &str) -> Refusal {
         let expected = message.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
         let shown = self.value(&self.place).map_or(String::new(), |value| format!(" = {}", short(value)));
         let origin = self.recipe.origin(self.stage, &self.place);
@@ -266,6 +299,27 @@ impl Complaint<'_> {
             &format!("{}{shown}: expected {}{}", self.place, in_words(expected), quote.unwrap_or_default()),
         )
     }
+}
+
+/// The value at a dotted path; elements of lists by their index.
+pub(super) fn value<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
+    let mut keys = path.split('.');
+    let first = table.get(keys.next()?)?;
+    keys.try_fold(first, |value, key| match value {
+        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
+        other => other.as_table()?.get(key),
+    })
+}
+
+/// Takes out what stands at a dotted path, or the nearest key around it that is there, and says which it was.
+fn take(table: &mut Table, path: &str) -> Option<String> {
+    let (first, rest) = path.split_once('.').unwrap_or((path, ""));
+    if let Some(Value::Table(inside)) = table.get_mut(first)
+        && let Some(key) = take(inside, rest)
+    {
+        return Some(join(first, &key));
+    }
+    table.remove(first).map(|_| first.to_owned())
 }
 
 fn is_tables(list: &[Value]) -> bool {

@@ -4,10 +4,12 @@
 //! stage's table into whatever type the caller names, turning serde's errors into the user's words.
 
 mod args;
+mod effects;
 mod explain;
 mod fits;
 mod overrides;
 mod references;
+mod refusal;
 mod registry;
 mod resolved;
 mod rules;
@@ -16,8 +18,10 @@ mod stage;
 mod stages;
 
 pub use args::Args;
+pub use effects::without_effect;
 pub use overrides::Override;
 pub use references::{references, substitute};
+pub use refusal::Refusal;
 pub use registry::Registry;
 pub use rules::{Choice, RULES, Rules};
 pub use source::Source;

@@ -1,7 +1,7 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
 use super::fits::misfits;
-use super::{Recipe, Registry, StageTable};
+use super::{Recipe, Refusal, Registry, StageTable};
 use crate::checkpoint::Checkpoint;
 use crate::data::Data;
 use crate::devices::Devices;
@@ -11,8 +11,9 @@ use crate::log::Log;
 use crate::loops::{Needs, Section, StageView};
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
+use crate::reward::Rewards;
 use crate::rollout::Kind;
-use crate::section::{Chosen, keys};
+use crate::section::{Chosen, Misfit, keys, under};
 use crate::select::Select;
 use serde::{Deserialize, Serialize};
 use std::ops::{Deref, DerefMut};
@@ -107,14 +108,46 @@ impl DerefMut for Stage {
 impl Stage {
     /// Reads and checks a stage.
     pub fn read(recipe: &Recipe, table: &StageTable, registry: &Registry) -> Result<Self> {
+        Self::attempt(recipe, table, registry).map_err(|refusals| recipe.error(refusals))
+    }
+
+    /// Reads and checks all stages of a recipe.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with all that is wrong with all of them.
+    pub fn read_all(recipe: &Recipe, registry: &Registry) -> Result<Vec<Self>> {
+        let (mut stages, mut refusals) = (vec![], vec![]);
+        for table in recipe.stages() {
+            match Self::attempt(recipe, table, registry) {
+                Ok(stage) => stages.push(stage),
+                Err(found) => refusals.extend(found),
+            }
+        }
+        if refusals.is_empty() { Ok(stages) } else { Err(recipe.error(refusals)) }
+    }
+
+    fn attempt(
+        recipe: &Recipe,
+        table: &StageTable,
+        registry: &Registry,
+    ) -> std::result::Result<Self, Vec<Refusal>> {
         let mut known = keys::<Sections>();
         known.extend(registry.methods.keys().iter().map(|key| format!("loop.{key}")));
-        let sections: Sections = crate::section::read(table.table.clone())
-            .map_err(|unread| recipe.explain(table, "", unread, &known))?;
-        let method = recipe.choose(table, "loop", &registry.methods, &known)?;
-        let stage = Self { sections, method };
-        stage.check(recipe, table)?;
-        Ok(stage)
+        let sections =
+            recipe.read_at(table, "", table.table.clone(), &known, &crate::section::read::<Sections>);
+        let chosen = table.table.contains_key("loop");
+        let method = chosen.then(|| recipe.choose(table, "loop", &registry.methods, &known));
+        let stage = match (sections, method) {
+            (Ok(sections), Some(Ok(method))) => Self { sections, method },
+            (sections, method) => {
+                let unread = sections.err().into_iter().chain(method.and_then(std::result::Result::err));
+                return Err(unread.flatten().collect());
+            }
+        };
+        let found =
+            [stage.check(), stage.check_unused(&table.table), misfits(&stage), stage.check_rewards(registry)];
+        let found = found.concat();
+        if found.is_empty() { Ok(stage) } else { Err(recipe.located(table, found)) }
     }
 
     /// The sections as the method looks at them.
@@ -136,32 +169,6 @@ impl Stage {
         self.method.needs(&self.view())
     }
 
-    fn check(&self, recipe: &Recipe, table: &StageTable) -> Result<()> {
-        let located = |result: Result<()>| {
-            result.map_err(|error| match error {
-                Error::Recipe(text) => {
-                    Error::Recipe(format!("{}: stage `{}`: {text}", recipe.file(), table.name))
-                }
-                other => other,
-            })
-        };
-        located(self.check_sections())?;
-        let named = |path: &&&str| {
-            table.table.get(**path).and_then(Value::as_table).is_some_and(|section| !section.is_empty())
-        };
-        if let Some((sections, why)) = self.needs().unused
-            && let Some(path) = sections.iter().find(named)
-        {
-            let message = format!("{why} and reads no [{path}]");
-            let remedy = "take it out; where other stages need it, put it in those";
-            return Err(recipe.problem(table, path, &message, remedy));
-        }
-        match misfits(self).first() {
-            Some(found) => Err(recipe.problem(table, &found.key, &found.message, &found.remedy)),
-            None => Ok(()),
-        }
-    }
-
     /// Its sections with every default, but for those that mean nothing to it.
     pub fn resolved(&self) -> Result<Table> {
         let unwritable = |error: String| Error::Recipe(format!("cannot be written as TOML: {error}"));
@@ -173,16 +180,39 @@ impl Stage {
         Ok(table)
     }
 
-    fn check_sections(&self) -> Result<()> {
-        self.data.format.validate().map_err(Error::Recipe)?;
-        self.policy.validate()?;
-        self.rollout.validate()?;
-        if let Some(misfit) = self.method.check().into_iter().next() {
-            return Err(Error::Recipe(misfit.message));
-        }
-        self.optim.check()?;
-        self.devices.validate()?;
-        self.select.validate()?;
-        self.eval.as_ref().map_or(Ok(()), Eval::validate)
+    /// What its sections find of themselves.
+    fn check(&self) -> Vec<Misfit> {
+        let unlocated = |section: &str, result: Result<()>| {
+            let text = result.err().map(|error| error.to_string());
+            let text = text.map(|text| text.trim_start_matches("recipe: ").to_owned());
+            text.map(|text| Misfit::new(section, text, "")).into_iter().collect::<Vec<_>>()
+        };
+        [
+            under("data", self.data.check()),
+            under("policy", self.policy.check()),
+            unlocated("rollout", self.rollout.validate()),
+            under("select", self.select.check()),
+            under(&format!("loop.{}", self.method.name()), self.method.check()),
+            under("optim", self.optim.check()),
+            under("devices", self.devices.check()),
+            under("eval", self.eval.iter().flat_map(Eval::check)),
+        ]
+        .concat()
+    }
+
+    /// Sections that are written and mean nothing to the method.
+    fn check_unused(&self, table: &Table) -> Vec<Misfit> {
+        let named = |path: &&&str| {
+            table.get(**path).and_then(Value::as_table).is_some_and(|section| !section.is_empty())
+        };
+        let (sections, why) = self.needs().unused.unwrap_or_default();
+        let remedy = "take it out; where other stages need it, put it in those";
+        let misfit = |path: &&str| Misfit::new(*path, format!("{why} and reads no [{path}]"), remedy);
+        sections.iter().filter(named).map(misfit).collect()
+    }
+
+    fn check_rewards(&self, registry: &Registry) -> Vec<Misfit> {
+        let built = Rewards::try_build(&self.reward, registry, &self.data.format);
+        under("reward", built.err().unwrap_or_default())
     }
 }

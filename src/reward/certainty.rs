@@ -1,4 +1,4 @@
-//! How sure the policy was while it wrote: self-certainty (arXiv 2502.18581, 2507.17842) and entropy.
+//! How sure the policy was while it wrote: self-certainty (Shop-R1, arXiv 2507.17842) and entropy.
 
 use super::{Models, Reward};
 use crate::model::Sequence;
@@ -10,7 +10,8 @@ use std::ops::Range;
 /// `[reward.self_certainty]` and `[reward.entropy]`, over the rationale's tokens: the means of log |V| − H and of H, with
 /// H the entropy in nats of the policy's distribution at temperature 1 and |V| the vocabulary. 0 without a rationale.
 ///
-/// log |V| − H is Σ p log(p |V|), Shop-R1's self-certainty; what is printed there also divides by |V|, which the weight can
+/// log |V| − H is Σ p log(p |V|), the divergence of the policy from the uniform distribution U, KL(p ‖ U): Shop-R1's
+/// self-certainty, not that of arXiv 2502.18581, which is KL(U ‖ p). What is printed there also divides by |V|, which the weight can
 /// do here. It pays for being sure, right or wrong: keep its weight small.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

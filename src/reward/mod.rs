@@ -190,7 +190,6 @@ fn of_rollouts<F: Fn(&Example, &Rollout) -> anyhow::Result<f64> + Send>(function
 pub(crate) mod tests {
     use super::*;
     use crate::Result;
-    use crate::data::Prompt;
     use crate::engine::StopReason;
     use crate::rationale::Format;
     use std::collections::BTreeMap;
@@ -199,15 +198,9 @@ pub(crate) mod tests {
     /// A group of completions of as many tokens as they have characters.
     pub(crate) fn group(answer: Option<&str>, choices: &[&str], texts: &[&str]) -> Group {
         let example = Example {
-            id: "row:7".into(),
-            index: 0,
-            prompt: Prompt::Text("?".into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
             answer: answer.map(str::to_owned),
             choices: choices.iter().map(|choice| (*choice).to_owned()).collect(),
-            fields: serde_json::Map::new(),
+            ..Example::text("row:7", "?")
         };
         let rollout = |text: &&str| Rollout {
             tokens: vec![1; text.chars().count()],

@@ -11,7 +11,7 @@ mod wants;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::recipe::{Args, Recipe, Registry, Stage};
+use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use crate::reward::Rewards;
 use clap::Parser;
 use session::Session;
@@ -41,15 +41,12 @@ pub fn cli(registry: Registry) -> i32 {
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages = recipe
-        .stages()
-        .iter()
-        .map(|table| Stage::read(&recipe, table, registry))
-        .collect::<Result<Vec<_>>>()?;
+    let stages = Stage::read_all(&recipe, registry)?;
     let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
     let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
     let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
     wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
+    let idle = without_effect(&recipe, &stages);
     let plan = recipe.plan();
     let hub = Hub::from_env();
     if args.dry_run {
@@ -58,8 +55,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
         print!("{}\n{}", recipe.resolved_toml(&resolved(&stages)?)?, plan::describe(&planned, &hub));
+        idle.iter().for_each(|told| println!("# note: {told}"));
         return Ok(());
     }
+    idle.iter().for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, &stages, hub)?;
     for planned in &plan {
         if let Err(error) = session.run_stage(&recipe, planned, registry) {

@@ -120,16 +120,17 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
     }
     let needs = stage.needs();
-    let moves = needs.reference == Some(ReferenceKind::Follows);
-    if needs.reference.is_some() && (moves || stage.policy.lora.is_none()) {
-        parts.push(("reference policy", parameters * width));
+    let fixed = needs.reference == Some(ReferenceKind::Fixed);
+    if needs.reference.is_some() && (!fixed || stage.policy.lora.is_none()) {
+        let mixed = needs.reference == Some(ReferenceKind::Mixes) && kind != Kind::Float;
+        parts.push(("reference policy", parameters * (width + if mixed { 4 } else { 0 })));
     }
     let samples = needs.rollouts && stage.rollout.endpoint().is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
         let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
         let length = (prompt + longest).min(shape.max_position_embeddings);
-        let per_token = 2 * shape.num_hidden_layers * shape.num_key_value_heads * shape.head_dim * width;
+        let per_token = 2 * shape.attention_layers() * shape.num_key_value_heads * shape.head_dim * width;
         parts.push(("KV cache", slots * length * per_token));
     }
     let total: usize = parts.iter().map(|(_, bytes)| bytes).sum();

@@ -102,7 +102,7 @@ impl Opened {
         let steps = steps(&stage, &questions);
         let reference = needs
             .reference
-            .map(|kind| Reference::of(&policy, layout.reference, kind == ReferenceKind::Follows));
+            .map(|kind| Reference::of(&policy, layout.reference, kind != ReferenceKind::Fixed));
         let context = Context {
             name: name.to_string(),
             ranks: Arc::new(Single),
@@ -142,16 +142,14 @@ impl Opened {
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
             policy.model.save_adapters(&adapter)?;
         }
-        if let (Some(Reference::Copy(model)), true) = (&self.context.reference, self.moves_reference()) {
-            let reference = folder.join(REFERENCE);
-            std::fs::create_dir(&reference).map_err(Error::io(&reference))?;
-            model.save(&reference)?;
+        if let (Some(reference), true) = (&self.context.reference, self.moves_reference()) {
+            reference.save(&folder.join(REFERENCE))?;
         }
         Ok(())
     }
 
     fn moves_reference(&self) -> bool {
-        self.stage.needs().reference == Some(ReferenceKind::Follows)
+        self.stage.needs().reference.is_some_and(|kind| kind != ReferenceKind::Fixed)
     }
 
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
@@ -175,8 +173,8 @@ impl Opened {
             }
         }
         let moves = self.moves_reference();
-        if let (Some(Reference::Copy(reference)), true) = (&mut self.context.reference, moves) {
-            **reference = Model::load(&folder.join(REFERENCE), reference.kind(), reference.device())?;
+        if let (Some(reference), true) = (&mut self.context.reference, moves) {
+            reference.restore(&folder.join(REFERENCE))?;
         }
         Ok(())
     }

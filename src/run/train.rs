@@ -143,10 +143,10 @@ fn learn(
         by_adapter.entry(item.adapter).or_default().push(item);
     }
     let tokens: usize = update.items.iter().map(|&index| batch.items[index].learned()).sum();
-    let (weight, tokens) = (update.weight, tokens as f64);
+    let weight = update.weight;
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
-        adapter.map_or(Ok(()), |name| opened.context.policy.model.turn_to(name))?;
+        adapter.map_or(Ok(()), |name| opened.context.policy.model.set_active_adapter(name))?;
         let model = &opened.context.policy.model;
         let sizes = sizes(items.iter().map(|item| (&item.sequences[..], &item.places[..])));
         for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {

@@ -1,6 +1,6 @@
 //! Which questions are asked next: by how often they were answered right of late, by pools of difficulty, by stages.
 
-use crate::{Error, Result};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -38,37 +38,37 @@ impl Default for Curriculum {
 }
 
 impl Curriculum {
-    /// Checks the values.
-    pub fn validate(&self, section: &str) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("{section}.{text}")));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let mut wrong = |key: &str, message: &str| found.push(Misfit::new(key, message, ""));
         if let Some([low, high]) = self.pass_rate
             && !(0.0 <= low && low <= high && high <= 1.0)
         {
-            return refuse(format!("pass_rate = [{low}, {high}]: must ascend and lie between 0 and 1"));
+            wrong("pass_rate", "it must ascend and lie between 0 and 1");
         }
         if self.window == 0 {
-            return refuse("window = 0: at least the last asking counts".into());
+            wrong("window", "at least the last asking counts");
         }
         if !(0.0..=1.0).contains(&self.outside) {
-            return refuse(format!("outside = {}: it must lie between 0 and 1", self.outside));
+            wrong("outside", "it must lie between 0 and 1");
         }
         if self.column.is_none() != self.stages.is_empty() {
-            return refuse(
-                "column and stages belong together: the pools of the stages are values of the column".into(),
-            );
+            let key = if self.column.is_some() { "column" } else { "stages" };
+            wrong(key, "column and stages belong together: the pools of the stages are values of the column");
         }
         let first = self.stages.first().map_or(1, |stage| stage.from);
         if first != 1 || !self.stages.is_sorted_by(|a, b| a.from < b.from) {
-            return refuse("stages: `from` must begin at 1 and ascend".into());
+            wrong("stages", "`from` must begin at 1 and ascend");
         }
         let sound = |pools: &Pools| {
             let shares = || pools.shares.values();
             shares().all(|share| share.is_finite() && *share >= 0.0) && shares().sum::<f64>() > 0.0
         };
         if !self.stages.iter().all(sound) {
-            return refuse("stages: shares must be at least 0, and some above".into());
+            wrong("stages", "shares must be at least 0, and some above");
         }
-        Ok(())
+        found
     }
 
     /// How many of `count` questions each pool gives at `step`: by largest remainder, ties to the first in the alphabet. None
@@ -196,14 +196,16 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let message = |keys: &str| section(keys).validate("loop.grpo.curriculum").unwrap_err().to_string();
-        assert!(message("pass_rate = [0.8, 0.2]").contains("loop.grpo.curriculum.pass_rate = [0.8, 0.2]"));
-        assert!(message("window = 0").contains("window = 0"));
-        assert!(message("outside = 2.0").contains("outside = 2"));
-        assert!(message("column = 'x'").contains("belong together"));
-        assert!(
-            message("column = 'x'\nstages = [{ from = 2, shares = { a = 1.0 } }]").contains("begin at 1")
-        );
-        assert!(message("column = 'x'\nstages = [{ from = 1, shares = { a = 0.0 } }]").contains("shares"));
+        let found = |keys: &str| -> Vec<(String, String)> {
+            section(keys).check().into_iter().map(|misfit| (misfit.key, misfit.message)).collect()
+        };
+        let all = found("pass_rate = [0.8, 0.2]\nwindow = 0\noutside = 2.0\ncolumn = 'x'");
+        let keys: Vec<&str> = all.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["pass_rate", "window", "outside", "column"]);
+        assert!(all[3].1.contains("belong together"));
+        let late = found("column = 'x'\nstages = [{ from = 2, shares = { a = 1.0 } }]");
+        assert!(late[0].1.contains("begin at 1"));
+        let none = found("column = 'x'\nstages = [{ from = 1, shares = { a = 0.0 } }]");
+        assert!(none[0].1.contains("shares"));
     }
 }

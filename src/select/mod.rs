@@ -10,7 +10,7 @@ pub mod quantile;
 pub mod reduce;
 pub mod vote;
 
-use crate::{Error, Result};
+use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -118,23 +118,20 @@ impl Select {
         Selection { kept, dropped }
     }
 
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("select.{text}")));
-        if let Some([low, high]) =
-            self.pass_rate.filter(|[low, high]| !(0.0 <= *low && low <= high && *high <= 1.0))
-        {
-            return refuse(format!(
-                "pass_rate = [{low}, {high}]: must be two shares in order, such as [0.1, 0.9]"
-            ));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        if self.pass_rate.is_some_and(|[low, high]| !(0.0 <= low && low <= high && high <= 1.0)) {
+            found.push(Misfit::new("pass_rate", "it must be two shares in order", "such as [0.1, 0.9]"));
         }
-        if let Some(least) = self.min_reward.filter(|least| !least.is_finite()) {
-            return refuse(format!("min_reward = {least}: must be a finite number"));
+        if self.min_reward.is_some_and(|least| !least.is_finite()) {
+            found.push(Misfit::new("min_reward", "it must be a finite number", ""));
         }
         if self.per_example == Some(0) {
-            return refuse("per_example = 0: keeps nothing; set at least 1, or take it out".to_owned());
+            found.push(Misfit::new("per_example", "it keeps nothing", "set at least 1, or take it out"));
         }
-        self.pairs.validate()
+        found.extend(under("pairs", self.pairs.check()));
+        found
     }
 
     /// Without a gold answer there is no pass rate, and a window cannot hold it.
@@ -176,7 +173,7 @@ mod tests {
 
     fn select(recipe: &str) -> Select {
         let select: Select = toml::from_str(recipe).unwrap();
-        select.validate().unwrap();
+        assert_eq!(select.check(), []);
         select
     }
 
@@ -224,10 +221,11 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let message =
-            |recipe: &str| toml::from_str::<Select>(recipe).unwrap().validate().unwrap_err().to_string();
-        assert!(message("pass_rate = [0.9, 0.1]").contains("select.pass_rate = [0.9, 0.1]"));
-        assert!(message("min_reward = nan").contains("select.min_reward"));
-        assert!(message("per_example = 0").contains("select.per_example"));
+        let keys = |recipe: &str| {
+            let found = toml::from_str::<Select>(recipe).unwrap().check();
+            found.into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
+        };
+        let all = "pass_rate = [0.9, 0.1]\nmin_reward = nan\nper_example = 0\npairs.per_rollout = 0";
+        assert_eq!(keys(all), ["pass_rate", "min_reward", "per_example", "pairs.per_rollout"]);
     }
 }

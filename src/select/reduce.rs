@@ -1,7 +1,7 @@
 //! Which sentences of a rationale a model can do without: Verbosity-Aware Rationale Reduction (arXiv 2412.21006). Pure.
 
 use crate::rationale::Rationale;
-use crate::{Error, Result};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -29,15 +29,11 @@ impl Default for Reduce {
 }
 
 impl Reduce {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        if (0.0..1.0).contains(&self.warmup_ratio) {
-            return Ok(());
-        }
-        Err(Error::Recipe(format!(
-            "loop.sft.reduce.warmup_ratio = {}: it must be from 0 up to, not including, 1",
-            self.warmup_ratio
-        )))
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let outside = !(0.0..1.0).contains(&self.warmup_ratio);
+        let found = || Misfit::new("warmup_ratio", "it must be from 0 up to, not including, 1", "");
+        outside.then(found).into_iter().collect()
     }
 
     /// How many of `sentences` may go at `step` of `steps`, counted from 1: ⌊sentences · step / steps⌋, none during the
@@ -209,8 +205,8 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let error = Reduce { warmup_ratio: 1.0, ..Reduce::default() }.validate().unwrap_err().to_string();
-        assert!(error.contains("loop.sft.reduce.warmup_ratio = 1"));
-        assert!(Reduce::default().validate().is_ok());
+        let found = Reduce { warmup_ratio: 1.0, ..Reduce::default() }.check();
+        assert!(matches!(&found[..], [one] if one.key == "warmup_ratio"), "{found:?}");
+        assert_eq!(Reduce::default().check(), []);
     }
 }

@@ -4,7 +4,8 @@ use super::faults::{Fault, Faults, critique, lines};
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -68,7 +69,7 @@ impl Addition {
     /// The rows of a split, the numbers of digits taking turns; the column `turn` counts them, by which a template can
     /// treat every other row of each number of digits in another way.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
-        self.check()?;
+        all_fit("data.task.addition", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
         let classes = self.digits.len();
         let share = |class: usize| wanted / classes + usize::from(class < wanted % classes);
@@ -105,19 +106,18 @@ impl Addition {
         Ok(rows.enumerate().map(row).collect())
     }
 
-    fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.addition] {what}")));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
         let distinct: HashSet<_> = self.digits.iter().collect();
-        match () {
-            _ if self.digits.is_empty() => wrong("`digits` is empty; name at least one number of digits"),
-            _ if distinct.len() < self.digits.len() => wrong("`digits` names a number twice"),
-            _ if self.digits.iter().any(|n| !(1..=18).contains(n)) => wrong("`digits` must be from 1 to 18"),
-            _ if self.faults.as_ref().is_some_and(|faults| !(0.0..=1.0).contains(&faults.share)) => {
-                wrong("`faults.share` must be from 0 to 1")
-            }
-            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
-            _ => Ok(()),
-        }
+        let share = self.faults.as_ref().is_none_or(|faults| (0.0..=1.0).contains(&faults.share));
+        broken(&[
+            (!self.digits.is_empty(), "digits", "it is empty; name at least one number of digits"),
+            (distinct.len() == self.digits.len(), "digits", "it names a number twice"),
+            (self.digits.iter().all(|n| (1..=18).contains(n)), "digits", "they must be from 1 to 18"),
+            (share, "faults.share", "it must be from 0 to 1"),
+            (self.train <= MOST_ROWS, "train", "it may be 100000 at most"),
+            (self.eval <= MOST_ROWS, "eval", "it may be 100000 at most"),
+        ])
     }
 
     fn row(&self, index: usize, digits: u32, (a, b): (u64, u64), seen: &mut HashSet<String>) -> Row {

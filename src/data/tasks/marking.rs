@@ -6,6 +6,7 @@ use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
 use crate::error::{Error, Result};
 use crate::rationale::rubric::{Question, Reply, Rubric};
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -108,7 +109,7 @@ struct Pupil {
 impl Marking {
     /// The rows of a split by the seed; no answer is in both splits, or twice in one.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
-        self.check()?;
+        all_fit("data.task.marking", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
         let order = seed::derive(&[seed, seed::of_text("marking"), u64::from(split == Split::Eval)]);
         let mut rng = ChaCha8Rng::seed_from_u64(order);
@@ -131,17 +132,17 @@ impl Marking {
         Ok(rows)
     }
 
-    fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.marking] {what}")));
-        let shares = [self.vague, self.careless, self.noise];
-        match () {
-            _ if shares.iter().any(|share| !(0.0..=1.0).contains(share)) => {
-                wrong("`vague`, `careless` and `noise` are shares: from 0 to 1")
-            }
-            _ if !(1..=SETS.len()).contains(&self.sets) => wrong("`sets` must be 1 or 2"),
-            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 10000 at most"),
-            _ => Ok(()),
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let share = |share: f64| (0.0..=1.0).contains(&share);
+        broken(&[
+            (share(self.vague), "vague", "it is a share: from 0 to 1"),
+            (share(self.careless), "careless", "it is a share: from 0 to 1"),
+            (share(self.noise), "noise", "it is a share: from 0 to 1"),
+            ((1..=SETS.len()).contains(&self.sets), "sets", "it must be 1 or 2"),
+            (self.train <= MOST_ROWS, "train", "it may be 10000 at most"),
+            (self.eval <= MOST_ROWS, "eval", "it may be 10000 at most"),
+        ])
     }
 
     /// Of what is not vague, half is clear, a third is not said and a sixth is wrong.
@@ -307,7 +308,8 @@ mod tests {
         };
         assert!(answers(Split::Train).is_disjoint(&answers(Split::Eval)));
         let error = Marking { noise: 2.0, ..Marking::default() }.rows(Split::Eval, 0).unwrap_err();
-        assert!(error.to_string().contains("`noise`") && error.exit_code() == 2);
+        let said = "recipe: data.task.marking.noise = 2.0: it is a share: from 0 to 1";
+        assert_eq!((error.to_string().as_str(), error.exit_code()), (said, 2));
         // Two words for each of four elements in any order make 2⁴ · 4! = 384 answers.
         let error = Marking { vague: 1.0, ..Marking::default() }.rows(Split::Train, 0).unwrap_err();
         assert!(error.to_string().contains("not 2000 different answers"), "{error}");

@@ -9,6 +9,7 @@ pub mod shop;
 use super::Split;
 use super::row::Row;
 use crate::error::Result;
+use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 
 /// `[data.task.<name>]`.
@@ -44,6 +45,17 @@ impl Task {
             Task::Planted(_) => planted::ALPHABET,
             Task::Shop(_) => shop::ALPHABET,
         }
+    }
+
+    /// What cannot be used as it is, by keys that begin with the task's name.
+    pub fn check(&self) -> Vec<Misfit> {
+        let found = match self {
+            Task::Addition(addition) => addition.check(),
+            Task::Marking(marking) => marking.check(),
+            Task::Planted(planted) => planted.check(),
+            Task::Shop(shop) => shop.check(),
+        };
+        under(self.name(), found)
     }
 
     /// The rows of a split; a pure function of the task's settings and the seed.

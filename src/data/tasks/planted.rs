@@ -3,7 +3,8 @@
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -37,13 +38,7 @@ impl Default for Planted {
 impl Planted {
     /// The rows of a split.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
-        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.planted] {what}")));
-        if !(2..=26).contains(&self.letters) {
-            return wrong("`letters` must be from 2 to 26");
-        }
-        if self.length == 0 {
-            return wrong("`length` must be at least 1");
-        }
+        all_fit("data.task.planted", self, self.check())?;
         let hidden = self.hidden(seed);
         let row = |index: usize| {
             let fields = [
@@ -57,6 +52,14 @@ impl Planted {
             Row { file: "planted".into(), stem: "planted".into(), line: index + 1, fields }
         };
         Ok((0..if split == Split::Train { self.train } else { self.eval }).map(row).collect())
+    }
+
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        broken(&[
+            ((2..=26).contains(&self.letters), "letters", "it must be from 2 to 26"),
+            (self.length > 0, "length", "it must be at least 1"),
+        ])
     }
 
     /// The hidden sequence of a seed.

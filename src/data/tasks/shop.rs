@@ -3,7 +3,8 @@
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -67,7 +68,7 @@ struct Session {
 impl Shop {
     /// The rows of a split by the seed; no page of results is in both splits, or twice in one.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
-        self.check()?;
+        all_fit("data.task.shop", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
         let order = seed::derive(&[seed, seed::of_text("shop"), u64::from(split == Split::Eval)]);
         let mut rng = ChaCha8Rng::seed_from_u64(order);
@@ -89,19 +90,23 @@ impl Shop {
         Ok(rows)
     }
 
-    fn check(&self) -> Result<()> {
-        let wrong = |what: &str| Err(Error::Recipe(format!("[data.task.shop] {what}")));
-        match () {
-            _ if !(1..=6).contains(&self.items) => wrong("`items` must be from 1 to 6"),
-            _ if !(self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0) => {
-                wrong("`terminate` and `click` are shares: from 0, and 1 at most together")
-            }
-            _ if !(0.0..=self.terminate).contains(&self.leaves) => {
-                wrong("`leaves` is a part of `terminate`: from 0, and that at most")
-            }
-            _ if self.train.max(self.eval) > MOST_ROWS => wrong("`train` and `eval` may be 100000 at most"),
-            _ => Ok(()),
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        broken(&[
+            ((1..=6).contains(&self.items), "items", "it must be from 1 to 6"),
+            (
+                self.terminate >= 0.0 && self.click >= 0.0 && self.terminate + self.click <= 1.0,
+                "terminate",
+                "terminate and click are shares: from 0, and 1 at most together",
+            ),
+            (
+                (0.0..=self.terminate).contains(&self.leaves),
+                "leaves",
+                "it is a part of `terminate`: from 0, and that at most",
+            ),
+            (self.train <= MOST_ROWS, "train", "it may be 100000 at most"),
+            (self.eval <= MOST_ROWS, "eval", "it may be 100000 at most"),
+        ])
     }
 
     /// A session of the class that `class`, from 0 to 1, falls into.
@@ -253,7 +258,7 @@ mod tests {
         let share = rows.iter().filter(leaves).count() as f64 / 4000.0;
         assert!((share - 0.35).abs() < 0.024, "{share}");
         let error = Shop { leaves: 0.7, ..Shop::default() }.rows(Split::Eval, 0).unwrap_err().to_string();
-        assert!(error.contains("`leaves` is a part of `terminate`"), "{error}");
+        assert!(error.contains("shop.leaves = 0.7: it is a part of `terminate`"), "{error}");
     }
 
     #[test]
@@ -268,6 +273,7 @@ mod tests {
     #[test]
     fn the_section_is_checked() {
         let error = Shop { terminate: 0.9, click: 0.2, ..Shop::default() }.rows(Split::Eval, 0).unwrap_err();
-        assert!(error.to_string().contains("`terminate` and `click`") && error.exit_code() == 2);
+        let said = "shop.terminate = 0.9: terminate and click are shares: from 0, and 1 at most together";
+        assert!(error.to_string().contains(said) && error.exit_code() == 2, "{error}");
     }
 }

@@ -7,6 +7,7 @@ use crate::log::Metrics;
 use crate::loops::Context;
 use crate::reward::answer;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::{Misfit, broken};
 use crate::seed;
 use crate::select::consistency::{Judged, Preferred, Reason, denies, mixed, pairs, teaches};
 use serde::{Deserialize, Serialize};
@@ -49,22 +50,15 @@ impl Default for FollowUp {
 }
 
 impl FollowUp {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.collect.follow_up.{text}")));
-        if !(self.question.contains("{letter}") || self.question.contains("{choice}")) {
-            return refuse(format!(
-                "question = {:?}: it must contain {{letter}} or {{choice}}",
-                self.question
-            ));
-        }
-        if self.max_new_tokens == 0 || self.per_question == Some(0) {
-            return refuse("max_new_tokens and per_question must be at least 1".into());
-        }
-        if !(0.0..=1.0).contains(&self.share) {
-            return refuse(format!("share = {}: it must lie between 0 and 1", self.share));
-        }
-        Ok(())
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let asks = self.question.contains("{letter}") || self.question.contains("{choice}");
+        broken(&[
+            (asks, "question", "it must contain {letter} or {choice}"),
+            (self.max_new_tokens > 0, "max_new_tokens", "it must be at least 1"),
+            (self.per_question != Some(0), "per_question", "it must be at least 1"),
+            ((0.0..=1.0).contains(&self.share), "share", "it must lie between 0 and 1"),
+        ])
     }
 
     /// Judges the right rollouts of `groups` and gives them the score `follow_up`. By group, what is known of each.
@@ -235,10 +229,8 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let message =
-            |recipe: &str| toml::from_str::<FollowUp>(recipe).unwrap().validate().unwrap_err().to_string();
-        assert!(message("question = 'x'").contains("loop.collect.follow_up.question"));
-        assert!(message("share = 1.5").contains("share = 1.5"));
-        assert!(message("per_question = 0").contains("per_question"));
+        let section: FollowUp = toml::from_str("question = 'x'\nshare = 1.5\nper_question = 0").unwrap();
+        let keys: Vec<String> = section.check().into_iter().map(|misfit| misfit.key).collect();
+        assert_eq!(keys, ["question", "per_question", "share"]);
     }
 }

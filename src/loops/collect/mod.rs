@@ -2,11 +2,13 @@
 
 pub mod follow_up;
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, without_credit};
+use super::{
+    Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, without_credit,
+};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
-use crate::section::Misfit;
+use crate::section::{Misfit, under};
 use follow_up::FollowUp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,9 +24,9 @@ pub struct Collect {
 }
 
 impl Collect {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        self.follow_up.as_ref().map_or(Ok(()), FollowUp::validate)
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        under("follow_up", self.follow_up.iter().flat_map(FollowUp::check))
     }
 
     /// The rollouts of `step` that `[select]` and the follow-up questions keep, and the pairs of all of them.
@@ -63,12 +65,13 @@ impl Collect {
 
 impl Section for Collect {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Collect::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
         let pairs = self.follow_up.is_some();
-        Needs { rows: true, rollouts: true, traces: true, pairs, ..Needs::default() }
+        let selects = Selects::Rollouts;
+        Needs { rows: true, rollouts: true, traces: true, pairs, selects, ..Needs::default() }
     }
 
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {

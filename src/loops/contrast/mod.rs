@@ -7,7 +7,7 @@ mod section;
 
 pub use section::{Contrast, Irregular};
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -118,11 +118,11 @@ impl ContrastMethod {
 
 impl Section for Contrast {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Contrast::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, ..Needs::default() }
+        Needs { trains: true, rows: true, selects: Selects::Nothing, ..Needs::default() }
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {

@@ -1,6 +1,6 @@
 //! `[loop.contrast]`: its keys, their defaults and which values they may have.
 
-use crate::error::{Error, Result};
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 /// `[loop.contrast]`: rows with `choices`, of which some have altered premises and name in `counterfactual_of` the row that they
@@ -45,22 +45,19 @@ impl Default for Contrast {
 }
 
 impl Contrast {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.contrast.{text}")));
-        if !(self.beta > 0.0 && self.beta.is_finite()) {
-            return refuse(format!("beta = {}: it must be a positive number, such as 0.1", self.beta));
-        }
-        if !(self.nll >= 0.0 && self.nll.is_finite()) {
-            return refuse(format!("nll = {}: it must be a number of at least 0", self.nll));
-        }
-        if !(self.label.contains("{letter}") || self.label.contains("{choice}")) {
-            return refuse(format!("label = {:?}: it must contain {{letter}} or {{choice}}", self.label));
-        }
-        if matches!(self.max_tokens, Some(0 | 1)) {
-            return refuse("max_tokens must be at least 2".into());
-        }
-        Ok(())
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let rules = [
+            (self.beta > 0.0 && self.beta.is_finite(), "beta", "it must be a positive number, such as 0.1"),
+            (self.nll >= 0.0 && self.nll.is_finite(), "nll", "it must be a number of at least 0"),
+            (
+                self.label.contains("{letter}") || self.label.contains("{choice}"),
+                "label",
+                "it must contain {letter} or {choice}",
+            ),
+            (!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2"),
+        ];
+        broken(&rules)
     }
 }
 
@@ -70,12 +67,10 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let message =
-            |keys: &str| toml::from_str::<Contrast>(keys).unwrap().validate().unwrap_err().to_string();
-        assert!(message("beta = 0.0").contains("loop.contrast.beta = 0"));
-        assert!(message("nll = -1.0").contains("loop.contrast.nll = -1"));
-        assert!(message("label = 'Option'").contains("loop.contrast.label"));
-        assert!(message("max_tokens = 1").contains("loop.contrast.max_tokens"));
-        assert!(Contrast::default().validate().is_ok());
+        let section: Contrast =
+            toml::from_str("beta = 0.0\nnll = -1.0\nlabel = 'Option'\nmax_tokens = 1").unwrap();
+        let keys: Vec<String> = section.check().into_iter().map(|misfit| misfit.key).collect();
+        assert_eq!(keys, ["beta", "nll", "label", "max_tokens"]);
+        assert_eq!(Contrast::default().check(), []);
     }
 }

@@ -104,7 +104,7 @@ impl Flow {
         };
         let requests: Vec<Request> = open.iter().map(request).collect();
         let limits = Sampling { max_new_tokens: self.chunk_tokens, ..context.sampling.clone() };
-        context.policy.model.turn_to(WRITER)?;
+        context.policy.model.set_active_adapter(WRITER)?;
         let generated = context.policy.generate(&requests, &limits, &mut context.progress)?;
         // Room for another token, the question and its answer.
         let asked =
@@ -136,7 +136,7 @@ impl Flow {
             let asked = self.asked(policy, &prompts[chain.prompt], &chain.tokens)?;
             sequences.extend([&yes, &no].map(|said| Sequence::new(&asked, said)));
         }
-        policy.model.turn_to(JUDGE)?;
+        policy.model.set_active_adapter(JUDGE)?;
         let logprobs = policy.logprobs(
             &sequences,
             context.sampling.scoring_temperature(),

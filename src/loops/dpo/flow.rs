@@ -9,6 +9,7 @@ use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::reward::answer;
 use crate::rollout::{Group, Prompted, Rollout};
+use crate::section::{Misfit, broken};
 use crate::seed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,16 +56,16 @@ struct Other {
 }
 
 impl Flow {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: &str| Err(Error::Recipe(format!("loop.dpo.flow.{text}")));
-        if self.chunk_tokens == 0 || self.chunks < 2 {
-            return refuse("chunks must be at least 2, and chunk_tokens at least 1");
-        }
-        if self.question.is_empty() || self.yes.is_empty() || self.no.is_empty() || self.yes == self.no {
-            return refuse("question, yes and no must be texts, and the answers must differ");
-        }
-        Ok(())
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        broken(&[
+            (self.chunks >= 2, "chunks", "it must be at least 2"),
+            (self.chunk_tokens > 0, "chunk_tokens", "it must be at least 1"),
+            (!self.question.is_empty(), "question", "it must be a text"),
+            (!self.yes.is_empty(), "yes", "it must be a text"),
+            (!self.no.is_empty(), "no", "it must be a text"),
+            (self.yes != self.no, "no", "it must differ from yes"),
+        ])
     }
 
     /// Gives the policy its second adapter.
@@ -74,7 +75,7 @@ impl Flow {
                 "loop.dpo.flow: its two models are adapters of one base; add [policy.lora]".into(),
             ));
         }
-        policy.model.add_resting(JUDGE, WRITER, seed::derive(&[seed, seed::of_text(JUDGE)]))
+        policy.model.add_inactive_adapter(JUDGE, WRITER, seed::derive(&[seed, seed::of_text(JUDGE)]))
     }
 
     /// The pairs of a step's questions, and the completions behind them.

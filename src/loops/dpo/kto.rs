@@ -5,14 +5,14 @@ use super::{Context, DpoMethod, Item};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::item::{REF_LOGPROBS, stacked};
-use crate::loss::preference::{Kind, LabelledTokens};
+use crate::loss::preference::LabelledTokens;
 use crate::model::Sequence;
 use tch::Tensor;
 
 impl DpoMethod {
     /// KTO's baseline, over mismatched prompts and completions.
     pub(super) fn baseline(&self, context: &mut Context, items: &[Item], temperature: f64) -> Result<f64> {
-        if self.dpo.loss.kind != Kind::Kto {
+        if !self.dpo.loss.has_baseline() {
             return Ok(0.0);
         }
         let mismatched = mismatched(items, context.policy.context());
@@ -20,7 +20,7 @@ impl DpoMethod {
         let reference = context.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
         let ratios: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| sum(p) - sum(r)).collect();
-        Ok(self.dpo.loss.kl_baseline(&ratios))
+        context.over_ranks(|sum| self.dpo.loss.kl_baseline(&ratios, sum))
     }
 
     pub(super) fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {

@@ -20,7 +20,8 @@ pub use source::Counts;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, without_credit,
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView,
+    without_credit,
 };
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -128,16 +129,16 @@ fn report_counts(counts: &Counts, metrics: &mut Metrics) {
 
 impl Section for Dpo {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Dpo::check(self)
     }
 
     fn needs(&self, stage: &StageView) -> Needs {
-        let follows = if self.reference.every > 0 { ReferenceKind::Follows } else { ReferenceKind::Fixed };
         let needs = Needs {
             trains: true,
             rows: true,
             rollouts: self.online,
-            reference: self.needs_reference().then_some(follows),
+            reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
+            selects: if self.loss.unpaired() { Selects::Rollouts } else { Selects::Pairs },
             ..Needs::default()
         };
         let Some(flow) = &self.flow else { return needs };
@@ -257,7 +258,7 @@ impl Method for DpoMethod {
             metrics.set("kl", self.kl);
         }
         let chosen: Vec<usize> = items.iter().map(|item| shape(item).chosen).collect();
-        let weights = self.dpo.loss.nll_weights(&chosen);
+        let weights = context.over_ranks(|sum| self.dpo.loss.nll_weights(&chosen, sum))?;
         let weighted = items.into_iter().zip(weights).map(|(item, weight)| item.with(NLL_WEIGHT, weight));
         let items: Vec<Item> = weighted.collect();
         let weight = items.len() as f64;

@@ -1,9 +1,10 @@
 //! `[loop.dpo]`: its keys, their defaults and which values they may have.
 
 use super::flow::Flow;
-use crate::error::{Error, Result};
+use crate::loops::method::refused;
 use crate::loss::PreferenceLoss;
 use crate::policy::Refresh;
+use crate::section::{Misfit, broken, under};
 use serde::{Deserialize, Serialize};
 
 /// `[loop.dpo]`.
@@ -95,69 +96,74 @@ pub enum Weigh {
 }
 
 impl Dpo {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: &str| Err(Error::Recipe(format!("loop.dpo.{text}")));
-        self.loss.validate()?;
-        self.reference.validate("loop.dpo.reference")?;
-        if matches!(self.max_tokens, Some(0 | 1)) {
-            return refuse("max_tokens must be at least 2");
-        }
-        if !self.reward_margin.is_finite() {
-            return refuse("reward_margin must be a finite number");
-        }
-        if self.reward_margin != 0.0 && !self.loss.takes_margins() {
-            return refuse(
-                "reward_margin: this kind of loss takes no margin; take it out, or use loss.kind = \"sigmoid\"",
-            );
-        }
-        if self.mask == Mask::SharedPrefix && self.loss.unpaired() {
-            return refuse("mask: kto learns from single completions, which share no prefix; take it out");
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = under("loss", refused(self.loss.validate()));
+        found.extend(under("reference", self.reference.check()));
+        let answers = self.about == About::Answers;
+        found.extend(broken(&[
+            (!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2"),
+            (self.reward_margin.is_finite(), "reward_margin", "it must be a finite number"),
+            (
+                self.reward_margin == 0.0 || self.loss.takes_margins(),
+                "reward_margin",
+                "this kind of loss takes no margin; take it out, or use loss.kind = \"sigmoid\"",
+            ),
+            (
+                self.mask != Mask::SharedPrefix || !self.loss.unpaired(),
+                "mask",
+                "kto learns from single completions, which share no prefix; take it out",
+            ),
+            (
+                !answers || (self.mask != Mask::SharedPrefix && !self.loss.unpaired()),
+                "about",
+                "it compares one answer under two rationales; take mask and kto out",
+            ),
+            (
+                self.loss.needs_reference() || self.reference.every == 0,
+                "reference",
+                "this kind of loss has no reference policy; take it out",
+            ),
+        ]));
         if let Some(flow) = &self.flow {
-            flow.validate()?;
-            let clash = match () {
-                _ if !self.online => Some("its completions are written in each step; set online = true"),
-                _ if self.about == About::Answers => {
-                    Some("it pairs chunks, which have no answer; take about out")
-                }
-                _ if self.loss.unpaired() => Some("it makes pairs, and kto learns from single completions"),
-                _ if self.mask != Mask::None || self.weigh != Weigh::Pairs => {
-                    Some("its pairs are chunks, which all count alike and whole; take mask and weigh out")
-                }
-                _ if self.reward_margin != 0.0 || self.max_tokens.is_some() => Some(
-                    "chunks have no margin and a length of their own; take reward_margin and max_tokens out",
-                ),
-                _ if self.reference.every > 0 => {
-                    Some("its reference is the base under both adapters; take reference out")
-                }
-                _ => None,
-            };
-            if let Some(why) = clash {
-                return refuse(&format!("flow: {why}"));
+            found.extend(under("flow", flow.check()));
+            found.extend(self.clashes_with_flow());
+        }
+        let early = match () {
+            _ if !self.precompute_reference => None,
+            _ if self.online => Some("fresh rollouts are not there before the first step"),
+            _ if self.reference.every > 0 => {
+                Some("a reference that moves is not the one of before the first step")
             }
-        }
-        if self.about == About::Answers && (self.mask == Mask::SharedPrefix || self.loss.unpaired()) {
-            return refuse(
-                "about = \"answers\": it compares one answer under two rationales; take mask and kto out",
-            );
-        }
-        if !self.loss.needs_reference() && self.reference.every > 0 {
-            return refuse("reference: this kind of loss has no reference policy; take it out");
-        }
-        if self.precompute_reference {
-            let why = if self.online {
-                "fresh rollouts are not there before the first step"
-            } else if self.reference.every > 0 {
-                "a reference that moves is not the one of before the first step"
-            } else if self.loss.unpaired() {
-                "kto also scores completions under each other's prompts, which differ from step to step"
-            } else {
-                return Ok(());
-            };
-            return refuse(&format!("precompute_reference: {why}; take it out"));
-        }
-        Ok(())
+            _ if self.loss.unpaired() => {
+                Some("kto also scores completions under each other's prompts, which differ from step to step")
+            }
+            _ => None,
+        };
+        found.extend(early.map(|why| Misfit::new("precompute_reference", why, "take it out")));
+        found
+    }
+
+    /// What does not go with `loop.dpo.flow`.
+    fn clashes_with_flow(&self) -> Vec<Misfit> {
+        let whole = self.mask == Mask::None && self.weigh == Weigh::Pairs;
+        let plain = self.reward_margin == 0.0 && self.max_tokens.is_none();
+        broken(&[
+            (self.online, "flow", "its completions are written in each step; set online = true"),
+            (self.about != About::Answers, "flow", "it pairs chunks, which have no answer; take about out"),
+            (!self.loss.unpaired(), "flow", "it makes pairs, and kto learns from single completions"),
+            (whole, "flow", "its pairs are chunks, which all count alike and whole; take mask and weigh out"),
+            (
+                plain,
+                "flow",
+                "chunks have no margin and a length of their own; take reward_margin and max_tokens out",
+            ),
+            (
+                self.reference.every == 0,
+                "flow",
+                "its reference is the base under both adapters; take reference out",
+            ),
+        ])
     }
 
     /// Whether a reference policy has to be there while it learns.

@@ -194,7 +194,7 @@ mod tests {
 
     fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, Counts) {
         let dpo: Dpo = toml::from_str(recipe).unwrap();
-        dpo.validate().unwrap();
+        assert_eq!(dpo.check(), []);
         let mut groups = groups.to_vec();
         for group in &mut groups {
             for (index, rollout) in group.rollouts.iter_mut().enumerate() {

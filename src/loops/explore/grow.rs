@@ -201,7 +201,7 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Example, Prompt};
+    use crate::data::Example;
     use crate::engine::StopReason;
     use crate::rollout::prefix::{Cuts, Tree};
     use std::sync::Arc;
@@ -212,17 +212,7 @@ mod tests {
     }
 
     fn group(texts: &[&str]) -> Group {
-        let example = Example {
-            id: "x".into(),
-            index: 0,
-            prompt: Prompt::Text("?".into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: Some("2".into()),
-            choices: vec![],
-            fields: serde_json::Map::new(),
-        };
+        let example = Example { answer: Some("2".into()), ..Example::text("x", "?") };
         let rollouts = texts.iter().map(|text| rollout(text)).collect();
         Group { example: Arc::new(example), prompt: vec![1], rollouts }
     }

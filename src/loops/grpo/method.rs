@@ -4,18 +4,18 @@ use super::*;
 
 impl Section for Grpo {
     fn check(&self) -> Vec<Misfit> {
-        crate::loops::method::refused(self.validate())
+        Grpo::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        let follows = if self.reference.every > 0 { ReferenceKind::Follows } else { ReferenceKind::Fixed };
         Needs {
             trains: true,
             rows: true,
             rollouts: true,
             own_samples: true,
             rewards: true,
-            reference: self.needs_reference().then_some(follows),
+            reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
+            selects: Selects::Rollouts,
             ..Needs::default()
         }
     }
@@ -84,7 +84,7 @@ impl Method for GrpoMethod {
         let temperature = context.sampling.scoring_temperature();
         let references = self.grpo.references(context, &groups, temperature)?;
         let outcomes = self.grpo.outcomes(&groups, &references, &weights(context));
-        let advantages = self.grpo.advantages(&groups, &outcomes)?;
+        let advantages = self.grpo.advantages(context, &groups, &outcomes)?;
         let mut references = references.into_iter();
         let (mut items, mut dealt) = (Vec::new(), Vec::new());
         let mut credited = Vec::with_capacity(groups.len());
@@ -112,7 +112,8 @@ impl Method for GrpoMethod {
         }
         let sampled_tokens = items.iter().map(Item::learned).sum();
         let seed = seed::derive(&[context.seed, step as u64]);
-        let updates = self.grpo.updates(&items, &dealt, context.sampling.max_new_tokens, seed);
+        let longest = context.sampling.max_new_tokens;
+        let updates = self.grpo.updates(&items, &dealt, longest, seed, &*context.ranks)?;
         let groups = sampled.into_iter().zip(credited).collect();
         Ok(Batch { items, updates, groups, sampled_tokens, temperature, ..Batch::default() })
     }
@@ -161,9 +162,8 @@ impl Method for GrpoMethod {
             }
         }
         if grpo.entropy_coefficient != 0.0 {
-            // The mean over the update's tokens, whatever the loss is divided by.
-            let mean = output.weight / output.tokens;
-            loss -= entropy.sum(tch::Kind::Float) * (grpo.entropy_coefficient * mean);
+            let scale = PolicyLoss::entropy_scale(output.weight, output.tokens);
+            loss -= entropy.sum(tch::Kind::Float) * (grpo.entropy_coefficient * scale);
         }
         Ok(loss)
     }

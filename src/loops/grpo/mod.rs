@@ -8,22 +8,28 @@ mod asked;
 mod method;
 mod section;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
-use super::{Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, Update};
+use super::{
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update,
+};
 use crate::advantage::{Advantage, Baseline, Outcome, Scale, Whiten};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loss::policy::PolicyTokens;
+use crate::loss::policy::{PolicyLoss, PolicyTokens};
 use crate::model::Sequence;
+use crate::ranks::{Ranks, gathered};
 use crate::reward::column;
 use crate::rollout::{Group, Kind, Rollout, Trace};
 use crate::section::Misfit;
 use crate::seed;
 use crate::select::curriculum::Recent;
+use crate::statistics::alone;
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -82,7 +88,7 @@ impl Grpo {
             || (self.advantage.whiten != Whiten::None && self.advantage.baseline == Baseline::None);
         let alone = || {
             let plain = Advantage { scale: Scale::None, whiten: Whiten::None, ..self.advantage.clone() };
-            plain.credit(&[self.outcome(group, weights, None)]).concat().iter().any(|a| *a != 0.0)
+            plain.credit(&[self.outcome(group, weights, None)], &mut alone).concat().iter().any(|a| *a != 0.0)
         };
         divergence || against_others || alone() || self.steps_teach(group)
     }
@@ -104,9 +110,11 @@ impl Grpo {
         Outcome { parts, lengths: rollouts.iter().map(|r| r.tokens.len()).collect() }
     }
 
-    /// The advantages of the step's groups; with `compare_by`, across groups.
-    fn advantages(&self, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
-        let Some(by) = &self.advantage.compare_by else { return Ok(self.advantage.credit(outcomes)) };
+    /// The advantages of the step's groups; with `compare_by`, across the groups of all ranks.
+    fn advantages(&self, context: &Context, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
+        let Some(by) = &self.advantage.compare_by else {
+            return context.over_ranks(|sum| self.advantage.credit(outcomes, sum));
+        };
         let key = |group: &Group| {
             column::text(&group.example, by).map_err(|problem| {
                 Error::Data(format!(
@@ -115,7 +123,11 @@ impl Grpo {
                 ))
             })
         };
-        Ok(self.advantage.credit_by(outcomes, &groups.iter().map(key).collect::<Result<Vec<_>>>()?))
+        let keyed = groups.iter().map(key).collect::<Result<Vec<String>>>()?;
+        let own: Vec<(String, Outcome)> = keyed.into_iter().zip(outcomes.iter().cloned()).collect();
+        let (all, mine) = gathered(&*context.ranks, own)?;
+        let (keys, outcomes): (Vec<String>, Vec<Outcome>) = all.into_iter().unzip();
+        Ok(self.advantage.credit_by(&outcomes, &keys)[mine].to_vec())
     }
 
     /// The reference's log-probabilities of each rollout, those of all groups in order; none where nothing asks for them.
@@ -167,7 +179,8 @@ impl Grpo {
         rollouts: &[Dealt],
         max_new_tokens: usize,
         shuffle_seed: u64,
-    ) -> Vec<Update> {
+        ranks: &dyn Ranks,
+    ) -> Result<Vec<Update>> {
         let groups = rollouts.iter().map(|dealt| dealt.group).max().map_or(0, |last| last + 1);
         let tokens =
             |of: &[usize]| of.iter().map(|&i| if rollouts[i].masked { 0 } else { items[i].learned() }).sum();
@@ -185,13 +198,20 @@ impl Grpo {
             });
             let dealt: Vec<(Vec<usize>, Vec<usize>)> =
                 dealt.filter(|(_, learned)| !learned.is_empty()).collect();
-            for (all, learned) in &dealt {
-                let weight =
-                    if self.loss.spans_generation() { whole / dealt.len() as f64 } else { total(all) };
-                updates.push(Update { items: learned.clone(), weight });
+            // Some ranks may have fewer parts than others: the update counts for all of them.
+            let mut made = [dealt.len() as f64];
+            ranks.max(&mut made)?;
+            let missing = made[0] as usize - dealt.len();
+            for (all, learned) in dealt {
+                let weight = if self.loss.spans_generation() { whole / made[0] } else { total(&all) };
+                updates.push(Update { items: learned, weight });
+            }
+            if self.loss.spans_generation() {
+                let empty = Update { items: vec![], weight: whole / made[0] };
+                updates.extend(std::iter::repeat_n(empty, missing));
             }
         }
-        updates
+        Ok(updates)
     }
 }
 

@@ -2,10 +2,12 @@
 
 use crate::advantage::steps::{Form, StepBaseline};
 use crate::advantage::{Advantage, StepCredit, StepRewards};
-use crate::error::{Error, Result};
+use crate::loops::method::refused;
 use crate::loss::kl::Estimator;
+pub use crate::loss::kl::Place as KlPlace;
 use crate::loss::policy::PolicyLoss;
 use crate::policy::Refresh;
+use crate::section::{Misfit, broken, under};
 use crate::select::curriculum::Curriculum;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +38,7 @@ pub struct Grpo {
     /// With `zero_variance = "resample"`: samplings of further questions, at most, to fill a step; what is there
     /// then is used.
     pub resample_limit: usize,
-    /// Added to the loss: −coefficient · mean entropy.
+    /// Added to the loss: −coefficient · mean entropy over the tokens of the update, whatever the loss averages over.
     pub entropy_coefficient: f64,
     /// Which questions a step asks, by how often they were answered right of late and by pools; in the order of the data
     /// without this.
@@ -47,24 +49,35 @@ pub struct Grpo {
 
 /// The penalty for leaving the reference policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "KlKeys")]
 pub struct Kl {
     /// β; 0 needs no reference policy.
     pub coefficient: f64,
-    /// Schulman's k1, k2 or k3.
+    /// Schulman's k1, k2 or k3. Default: `k3` in the loss, `k1` in the reward, where the others push away from the reference.
     pub estimator: Estimator,
     /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion).
     pub place: KlPlace,
 }
 
-/// Where the KL penalty acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum KlPlace {
-    /// + β · KL, token by token, with the loss's own weights.
-    Loss,
-    /// reward − β · Σ KL over the completion's tokens.
-    Reward,
+/// [`Kl`] as a recipe has it: an estimator that is not named follows from the place.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct KlKeys {
+    coefficient: f64,
+    estimator: Option<Estimator>,
+    place: KlPlace,
+}
+
+impl Default for KlKeys {
+    fn default() -> Self {
+        Self { coefficient: 0.0, estimator: None, place: KlPlace::Loss }
+    }
+}
+
+impl From<KlKeys> for Kl {
+    fn from(KlKeys { coefficient, estimator, place }: KlKeys) -> Self {
+        Self { coefficient, estimator: estimator.unwrap_or(Estimator::default_for(place)), place }
+    }
 }
 
 /// What becomes of truncated completions.
@@ -112,43 +125,36 @@ impl Default for Grpo {
 
 impl Default for Kl {
     fn default() -> Self {
-        Self { coefficient: 0.0, estimator: Estimator::K3, place: KlPlace::Loss }
+        KlKeys::default().into()
     }
 }
 
 impl Grpo {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let counts = [("epochs_per_batch", self.epochs_per_batch), ("minibatches", self.minibatches)];
-        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return Err(Error::Recipe(format!("loop.grpo.{key} = 0: it must be at least 1")));
-        }
-        self.reference.validate("loop.grpo.reference")?;
-        let finite = [
-            ("kl.coefficient", self.kl.coefficient),
-            ("truncated_reward", self.truncated_reward),
-            ("entropy_coefficient", self.entropy_coefficient),
-        ];
-        if let Some((key, value)) = finite.iter().find(|(_, value)| !value.is_finite()) {
-            return Err(Error::Recipe(format!("loop.grpo.{key} = {value}: it must be a finite number")));
-        }
-        if let Some(curriculum) = &self.curriculum {
-            curriculum.validate("loop.grpo.curriculum")?;
-        }
-        if let Some(rewards) = &self.step_rewards {
-            rewards.validate()?;
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let finite = |value: f64| value.is_finite();
+        let mut found = broken(&[
+            (self.epochs_per_batch > 0, "epochs_per_batch", "it must be at least 1"),
+            (self.minibatches > 0, "minibatches", "it must be at least 1"),
+            (finite(self.kl.coefficient), "kl.coefficient", "it must be a finite number"),
+            (finite(self.truncated_reward), "truncated_reward", "it must be a finite number"),
+            (finite(self.entropy_coefficient), "entropy_coefficient", "it must be a finite number"),
+        ]);
         if self.step_rewards.is_some() && self.steps.is_some() {
-            return Err(Error::Recipe(
-                "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth; keep one of them"
-                    .into(),
-            ));
+            let message = "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth";
+            found.push(Misfit::new("step_rewards", message, "keep one of them"));
         }
-        self.advantage.validate()?;
-        if let Some(steps) = &self.steps {
-            steps.validate()?;
-        }
-        self.loss.validate()
+        found.extend(under("kl", self.kl.estimator.misfit(self.kl.place)));
+        found.extend(under("reference", self.reference.check()));
+        found.extend(under("curriculum", self.curriculum.iter().flat_map(Curriculum::check)));
+        found.extend(under(
+            "step_rewards",
+            self.step_rewards.iter().flat_map(|rewards| refused(rewards.validate())),
+        ));
+        found.extend(under("advantage", refused(self.advantage.validate())));
+        found.extend(under("steps", self.steps.iter().flat_map(|steps| refused(steps.validate()))));
+        found.extend(under("loss", refused(self.loss.validate())));
+        found
     }
 
     /// Warns of step credit that a policy learns to hack.
@@ -170,5 +176,40 @@ impl Grpo {
     /// Whether a reference policy is needed.
     pub fn needs_reference(&self) -> bool {
         self.kl.coefficient != 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_estimator_follows_from_the_place() {
+        let read = |keys: &str| toml::from_str::<Grpo>(keys).unwrap();
+        for (keys, estimator) in [
+            ("", "k3"),
+            ("kl.coefficient = 0.1", "k3"),
+            ("kl.place = \"reward\"", "k1"),
+            ("kl.place = \"reward\"\nkl.estimator = \"k1\"", "k1"),
+            ("kl.estimator = \"k2\"", "k2"),
+        ] {
+            let grpo = read(keys);
+            grpo.validate().unwrap();
+            // What is resolved says which one holds, and reads as it was.
+            let resolved = toml::to_string(&grpo).unwrap();
+            assert!(resolved.contains(&format!("estimator = \"{estimator}\"")), "{keys}: {resolved}");
+            assert_eq!(read(&resolved), grpo);
+        }
+        assert!(
+            toml::from_str::<Grpo>("kl.estimate = \"k1\"").unwrap_err().to_string().contains("estimator")
+        );
+        for estimator in ["k2", "k3"] {
+            let grpo = read(&format!("kl.place = \"reward\"\nkl.estimator = \"{estimator}\""));
+            let message = grpo.validate().unwrap_err().to_string();
+            let says = format!(
+                "loop.grpo.kl.estimator = \"{estimator}\": in the reward it pushes away from the reference"
+            );
+            assert!(message.contains(&says) && message.contains("set \"k1\""), "{message}");
+        }
     }
 }

@@ -10,7 +10,8 @@ pub use section::Mario;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Setup, StageView, without_credit,
+    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView,
+    without_credit,
 };
 use crate::data::order;
 use crate::error::{Error, Result};
@@ -141,7 +142,7 @@ fn places(context: &Context) -> HashMap<&str, usize> {
 
 impl Section for Mario {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Mario::check(self)
     }
 
     fn needs(&self, stage: &StageView) -> Needs {
@@ -162,6 +163,7 @@ impl Section for Mario {
             rewards: true,
             reference,
             traces: true,
+            selects: Selects::Nothing,
             step,
             ..Needs::default()
         }

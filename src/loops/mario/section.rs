@@ -1,7 +1,7 @@
 //! `[loop.mario]`: its keys, their defaults and which values they may have.
 
-use crate::error::{Error, Result};
 use crate::loss::kl::Estimator;
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -51,32 +51,32 @@ impl Default for Mario {
 }
 
 impl Mario {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.mario.{text}")));
-        let counts = [("quantiles", self.quantiles), ("sample_every", self.sample_every)];
-        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return refuse(format!("{key} = 0: it must be at least 1"));
-        }
-        if self.sample_questions == Some(0) {
-            return refuse("sample_questions = 0: it must be at least 1; leave it out for all".into());
-        }
-        if !(self.control.contains("{reward}") && self.control.contains("{quantile}")) {
-            return refuse(format!(
-                "control = {:?}: it must contain {{reward}} and {{quantile}}",
-                self.control
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let finite = |value: f64| (value.is_finite(), "it must be a finite number");
+        let ((kl, number), (entropy, _)) = (finite(self.kl_coefficient), finite(self.entropy_coefficient));
+        let named = self.control.contains("{reward}") && self.control.contains("{quantile}");
+        let mut found = broken(&[
+            (self.quantiles > 0, "quantiles", "it must be at least 1"),
+            (self.sample_every > 0, "sample_every", "it must be at least 1"),
+            (
+                self.sample_questions != Some(0),
+                "sample_questions",
+                "it must be at least 1; leave it out for all",
+            ),
+            (named, "control", "it must contain {reward} and {quantile}"),
+            (kl, "kl_coefficient", number),
+            (entropy, "entropy_coefficient", number),
+        ]);
+        let rising = |borders: &Vec<f64>| borders.is_sorted() && borders.iter().all(|b| b.is_finite());
+        for (name, _) in self.borders.iter().filter(|(_, borders)| !rising(borders)) {
+            found.push(Misfit::new(
+                format!("borders.{name}"),
+                "they must be finite numbers in rising order",
+                "",
             ));
         }
-        let rising = |borders: &Vec<f64>| borders.is_sorted() && borders.iter().all(|b| b.is_finite());
-        if let Some((name, borders)) = self.borders.iter().find(|(_, borders)| !rising(borders)) {
-            return refuse(format!("borders.{name} = {borders:?}: must be finite numbers in rising order"));
-        }
-        let numbers =
-            [("kl_coefficient", self.kl_coefficient), ("entropy_coefficient", self.entropy_coefficient)];
-        match numbers.iter().find(|(_, value)| !value.is_finite()) {
-            Some((key, value)) => refuse(format!("{key} = {value}: it must be a finite number")),
-            None => Ok(()),
-        }
+        found
     }
 
     /// Whether a reference policy is needed.
@@ -110,18 +110,16 @@ mod tests {
     #[test]
     fn control_texts_name_the_rewards_in_order() {
         let mario: Mario = toml::from_str("borders.answer = [0.5]").unwrap();
-        mario.validate().unwrap();
+        assert_eq!(mario.check(), []);
         assert_eq!(mario.best(["length", "answer"]), "<length:4><answer:1>");
         assert_eq!(mario.control([("answer", 0), ("length", 2)]), "<answer:0><length:2>");
     }
 
     #[test]
     fn the_section_is_checked() {
-        let message =
-            |recipe: &str| toml::from_str::<Mario>(recipe).unwrap().validate().unwrap_err().to_string();
-        assert!(message("quantiles = 0").contains("loop.mario.quantiles = 0"));
-        assert!(message("control = '{reward}'").contains("{quantile}"));
-        assert!(message("borders.answer = [0.5, 0.0]").contains("borders.answer = [0.5, 0.0]"));
-        assert!(message("kl_coefficient = inf").contains("kl_coefficient"));
+        let text = "quantiles = 0\ncontrol = '{reward}'\nborders.answer = [0.5, 0.0]\nkl_coefficient = inf";
+        let section: Mario = toml::from_str(text).unwrap();
+        let keys: Vec<String> = section.check().into_iter().map(|misfit| misfit.key).collect();
+        assert_eq!(keys, ["quantiles", "control", "kl_coefficient", "borders.answer"]);
     }
 }

@@ -10,7 +10,7 @@ mod traces;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
 use super::item::WEIGHTS;
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView};
 use crate::data::row::{Problems, named};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
@@ -231,11 +231,11 @@ fn two_classes(items: &[Item]) -> Result<()> {
 
 impl Section for Prm {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Prm::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, head: true, ..Needs::default() }
+        Needs { trains: true, rows: true, head: true, selects: Selects::Nothing, ..Needs::default() }
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {

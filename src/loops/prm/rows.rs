@@ -191,22 +191,11 @@ fn each(value: &Value, name: &str, read: impl Fn(&Value) -> Read<Option<f64>>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Prompt;
     use serde_json::json;
 
     fn row(fields: Value) -> Example {
         let Value::Object(fields) = fields else { panic!("an object") };
-        Example {
-            id: "row:3".into(),
-            index: 0,
-            prompt: Prompt::Text("?".into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: None,
-            choices: vec![],
-            fields,
-        }
+        Example { fields, ..Example::text("row:3", "?") }
     }
 
     fn read_with(section: &str, fields: Value) -> Read<Steps> {

@@ -1,7 +1,7 @@
 //! The section of the loop: what is judged, by which head, from which labels.
 
-use crate::error::{Error, Result};
 use crate::policy::reward_model::Judges;
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 /// `[loop.prm]`.
@@ -170,39 +170,36 @@ impl Default for Prm {
 }
 
 impl Prm {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.prm.{text}")));
-        if self.classes < 2 {
-            return refuse(format!("classes = {}: at least 2, wrong and right", self.classes));
-        }
-        if self.labels == Labeller::Consensus && self.continuations == Continuations::Soft {
-            return refuse(
-                "labels = \"consensus\": two agree on the first error, which soft labels do not name; use continuations = \
-                 \"hard\""
-                    .into(),
-            );
-        }
-        if self.separator.is_empty() && self.learns == Learns::Steps {
-            return refuse("separator is empty: steps need something behind them, such as \"\\n\"".into());
-        }
-        if !(self.centring >= 0.0 && self.centring.is_finite()) {
-            return refuse(format!("centring = {}: a finite number from 0 on, such as 0.01", self.centring));
-        }
-        if self.threshold.is_some_and(|threshold| !threshold.is_finite()) {
-            return refuse("threshold must be a finite number, such as 0.5".into());
-        }
-        if self.train == Train::Head && self.head == HeadKind::Vocabulary && !self.compares() {
-            return refuse(
-                "train = \"head\": a vocabulary head is the model's own and has nothing to train by itself; use \
-                 train = \"all\""
-                    .into(),
-            );
-        }
-        if matches!(self.max_tokens, Some(0 | 1)) {
-            return refuse("max_tokens must be at least 2".into());
-        }
-        Ok(())
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let soft = self.labels == Labeller::Consensus && self.continuations == Continuations::Soft;
+        let bare = self.separator.is_empty() && self.learns == Learns::Steps;
+        let alone = self.train == Train::Head && self.head == HeadKind::Vocabulary && !self.compares();
+        broken(&[
+            (self.classes >= 2, "classes", "at least 2, wrong and right"),
+            (
+                !soft,
+                "labels",
+                "two agree on the first error, which soft labels do not name; use continuations = \"hard\"",
+            ),
+            (!bare, "separator", "it is empty: steps need something behind them, such as \"\\n\""),
+            (
+                self.centring >= 0.0 && self.centring.is_finite(),
+                "centring",
+                "it must be a finite number from 0 on, such as 0.01",
+            ),
+            (
+                self.threshold.is_none_or(f64::is_finite),
+                "threshold",
+                "it must be a finite number, such as 0.5",
+            ),
+            (
+                !alone,
+                "train",
+                "a vocabulary head is the model's own and has nothing to train by itself; use train = \"all\"",
+            ),
+            (!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2"),
+        ])
     }
 
     /// Whether it learns from comparisons, which leave the reward's zero and unit open.

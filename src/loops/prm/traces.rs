@@ -103,17 +103,7 @@ mod tests {
 
     fn row(fields: &Value) -> Example {
         let Value::Object(fields) = fields.clone() else { panic!("an object") };
-        Example {
-            id: "row:3".into(),
-            index: 0,
-            prompt: crate::data::Prompt::Text("?".into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: Some("5".into()),
-            choices: vec![],
-            fields,
-        }
+        Example { answer: Some("5".into()), fields, ..Example::text("row:3", "?") }
     }
 
     fn labels(section: &str, fields: &Value) -> Vec<Option<f64>> {

@@ -1,15 +1,18 @@
-//! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned.
+//! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned; of a conversation,
+//! of all the assistant's turns.
 
 pub mod reduce;
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Setup, StageView, candidate};
+use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, candidate};
+use crate::data::row::Problems;
+use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
-use crate::section::Misfit;
+use crate::section::{Misfit, broken, under};
 use crate::select::reduce::Reduce;
 use crate::select::{Candidate, Select};
 use serde::{Deserialize, Serialize};
@@ -28,12 +31,12 @@ pub struct Sft {
 }
 
 impl Sft {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        match self.max_tokens {
-            Some(0 | 1) => Err(Error::Recipe("loop.sft.max_tokens must be at least 2".into())),
-            _ => self.reduce.as_ref().map_or(Ok(()), Reduce::validate),
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found =
+            broken(&[(!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2")]);
+        found.extend(under("reduce", self.reduce.iter().flat_map(Reduce::check)));
+        found
     }
 
     /// The rows that `select` keeps, where they are traces of rollouts; other rows stand as they are.
@@ -76,7 +79,10 @@ impl Sft {
 
     /// The same with another completion; none if it is too long.
     fn learning(&self, context: &Context, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
-        let sequence = Sequence::new(&row.tokens, &context.policy.completion(text)?);
+        let tokens = [row.tokens.as_slice(), &context.policy.completion(text)?].concat();
+        let mut spans = learned_turns(&context.policy.tokenizer, &row.example)?;
+        spans.push(row.tokens.len()..tokens.len());
+        let sequence = Sequence::of_spans(tokens, spans)?;
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
         Ok((sequence.tokens.len() <= limit).then_some(sequence))
     }
@@ -84,11 +90,11 @@ impl Sft {
 
 impl Section for Sft {
     fn check(&self) -> Vec<Misfit> {
-        super::method::refused(self.validate())
+        Sft::check(self)
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, ..Needs::default() }
+        Needs { trains: true, rows: true, selects: Selects::Rollouts, ..Needs::default() }
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
@@ -103,6 +109,18 @@ struct SftMethod {
 }
 
 impl Method for SftMethod {
+    /// Conversations whose template cannot be learned from are named before anything is.
+    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let mut problems = Problems::default();
+        for row in &context.questions.all {
+            match learned_turns(&context.policy.tokenizer, &row.example) {
+                Err(Error::Data(what)) => problems.everywhere(what),
+                other => drop(other?),
+            }
+        }
+        problems.into_result().map(|()| None)
+    }
+
     fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let (mut sequences, mut rows) = (Vec::new(), Vec::new());
         for row in context.questions.of_step(step) {

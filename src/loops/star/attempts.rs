@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::data::{Example, Prompt};
     use crate::rollout::Prompted;
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     fn trace(example: &str, round: usize, hinted: bool, correct: bool, text: &str) -> Trace {
         let ids: Vec<u32> = text.bytes().map(u32::from).collect();
@@ -193,17 +193,7 @@ mod tests {
 
     fn prompts(ids: &[&str]) -> Prompts {
         let prompted = |id: &&str| {
-            let example = Example {
-                id: (*id).to_string(),
-                index: 0,
-                prompt: Prompt::Text("1+1".into()),
-                completion: None,
-                completions: vec![],
-                answer: Some("2".into()),
-                choices: vec![],
-                feedback: None,
-                fields: Map::new(),
-            };
+            let example = Example { answer: Some("2".into()), ..Example::text(*id, "1+1") };
             Prompted { example: example.into(), tokens: vec![1, 2] }
         };
         Prompts::of(ids.iter().map(prompted).collect())

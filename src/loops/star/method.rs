@@ -8,7 +8,9 @@ use super::{Attempts, Prompts, Star, Start};
 use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
 use crate::log::{JsonLines, Metrics};
-use crate::loops::{Batch, Context, Item, Method, Needs, Output, Pace, Section, Setup, StageView, Steps};
+use crate::loops::{
+    Batch, Context, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps,
+};
 use crate::model::Sequence;
 use crate::rollout::{Kind, Prompted, Trace};
 use crate::section::Misfit;
@@ -20,7 +22,7 @@ use tch::Tensor;
 
 impl Section for Star {
     fn check(&self) -> Vec<Misfit> {
-        crate::loops::method::refused(self.validate())
+        Star::check(self)
     }
 
     fn needs(&self, stage: &StageView) -> Needs {
@@ -38,6 +40,7 @@ impl Section for Star {
             rollouts: true,
             own_samples: true,
             traces: true,
+            selects: Selects::Rollouts,
             steps: Steps::Exactly(self.rounds),
             together: Some(self.chunk),
             work: Some(format!("{} rounds of {questions} questions, then {learning}", self.rounds)),

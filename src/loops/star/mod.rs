@@ -13,9 +13,10 @@ pub use attempts::{Attempts, Figures};
 pub use prompts::Prompts;
 
 use super::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::{Prompted, Trace};
+use crate::section::{Misfit, broken, under};
 use rounds::{Measure, Plateau};
 use serde::{Deserialize, Serialize};
 
@@ -72,24 +73,22 @@ impl Default for Star {
 }
 
 impl Star {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let counts = [
-            ("rounds", Some(self.rounds)),
-            ("questions", self.questions),
-            ("chunk", Some(self.chunk)),
-            ("max_steps", self.max_steps),
-        ];
-        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
-            return Err(Error::Recipe(format!("loop.star.{key} = 0: it must be at least 1")));
-        }
-        if !(self.growth > 0.0 && self.growth.is_finite()) {
-            return Err(Error::Recipe(format!(
-                "loop.star.growth = {}: it must be a positive number; 1 keeps the steps of a round the same",
-                self.growth
-            )));
-        }
-        self.plateau.validate()
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let some = |count: Option<usize>| count != Some(0);
+        let mut found = broken(&[
+            (self.rounds > 0, "rounds", "it must be at least 1"),
+            (some(self.questions), "questions", "it must be at least 1"),
+            (self.chunk > 0, "chunk", "it must be at least 1"),
+            (some(self.max_steps), "max_steps", "it must be at least 1"),
+            (
+                self.growth > 0.0 && self.growth.is_finite(),
+                "growth",
+                "it must be a positive number; 1 keeps the steps of a round the same",
+            ),
+        ]);
+        found.extend(under("plateau", self.plateau.check()));
+        found
     }
 
     /// Whether the held-out accuracy decides on a plateau.

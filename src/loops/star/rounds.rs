@@ -1,6 +1,6 @@
 //! How long a round of STaR trains, and when there are enough rounds.
 
-use crate::error::{Error, Result};
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 /// The steps of `round` (counted from 1): `first` · `growth`^(round − 1), rounded down, at most `most`.
@@ -77,15 +77,9 @@ impl Plateau {
         self.patience > 0 && waited >= self.patience
     }
 
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        if self.min_gain >= 0.0 && self.min_gain < 1.0 {
-            return Ok(());
-        }
-        Err(Error::Recipe(format!(
-            "loop.star.plateau.min_gain = {}: it must be a share, such as 0.01",
-            self.min_gain
-        )))
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        broken(&[((0.0..1.0).contains(&self.min_gain), "min_gain", "it must be a share, such as 0.01")])
     }
 }
 
@@ -113,6 +107,6 @@ mod tests {
         // 0.52 and 0.54 do not count; 0.56 is 0.06 above the best that counted.
         assert!(!plateau(3, 0.05).reached(&[0.5, 0.52, 0.54, 0.56]));
         assert!(plateau(2, 0.05).reached(&[0.5, 0.4, 0.3]));
-        assert!(plateau(1, 0.0).validate().is_ok() && plateau(1, f64::NAN).validate().is_err());
+        assert_eq!((plateau(1, 0.0).check().len(), plateau(1, f64::NAN).check().len()), (0, 1));
     }
 }

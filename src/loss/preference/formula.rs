@@ -1,10 +1,7 @@
-//! The formulas: the loss of each pair from what its two completions sum to.
+//! What a pair's loss is a function of: what its two completions sum to, and their difference.
 
-use super::{Divergence, Kind, PreferenceLoss};
+use super::{Divergence, PreferenceLoss};
 use tch::Tensor;
-
-/// DiscoPOP's temperature.
-const TAU: f64 = 0.05;
 
 /// What the completions of some pairs sum to, `[pairs]` in f64.
 #[derive(Debug)]
@@ -41,9 +38,10 @@ impl Scores {
 
     /// What reports show: means where there is no reference and the loss is over means, else sums (as TRL does).
     pub fn reported(&self, loss: &PreferenceLoss) -> (Tensor, Tensor) {
-        match loss.kind {
-            Kind::Orpo | Kind::Simpo => self.means(),
-            _ => (self.chosen.shallow_clone(), self.rejected.shallow_clone()),
+        if loss.kind.average && !loss.kind.reference {
+            self.means()
+        } else {
+            (self.chosen.shallow_clone(), self.rejected.shallow_clone())
         }
     }
 
@@ -52,41 +50,47 @@ impl Scores {
     }
 }
 
-/// The loss of each pair, `[pairs]`.
-pub(super) fn losses(loss: &PreferenceLoss, ratios: &Scores, margins: &Tensor) -> Tensor {
-    let beta = loss.beta;
-    let scores = ratios.map(|t| divergence(loss.divergence, t));
-    let (c, r) = if loss.average() { scores.means() } else { (scores.chosen, scores.rejected) };
-    let delta = &c - &r;
-    let x = &delta * beta - margins;
-    let (log_right, log_wrong) = (x.log_sigmoid(), x.neg().log_sigmoid());
-    let smoothing = loss.label_smoothing;
-    match loss.kind {
-        Kind::Sigmoid | Kind::Cpo | Kind::Simpo => -(log_right * (1.0 - smoothing) + log_wrong * smoothing),
-        Kind::Robust => (log_wrong * smoothing - log_right * (1.0 - smoothing)) / (1.0 - 2.0 * smoothing),
-        Kind::Hinge | Kind::Ranking => (1.0_f64 - x).relu(),
-        Kind::Ipo => (delta - 1.0 / (2.0 * beta)).square(),
-        Kind::Exo => {
-            x.sigmoid() * (log_right - (-smoothing).ln_1p())
-                + x.neg().sigmoid() * (log_wrong - smoothing.ln())
+/// What the formulas of [`KINDS`](super::KINDS) are written in; tensors are `[pairs]` in f64.
+#[derive(Debug)]
+pub(super) struct Compared {
+    /// c.
+    pub c: Tensor,
+    /// r.
+    pub r: Tensor,
+    /// δ = c − r.
+    pub delta: Tensor,
+    /// β·δ − margin.
+    pub x: Tensor,
+    /// log σ(x).
+    pub log_right: Tensor,
+    /// log σ(−x).
+    pub log_wrong: Tensor,
+    /// Of each pair.
+    pub margins: Tensor,
+    /// β.
+    pub beta: f64,
+    /// ε.
+    pub smoothing: f64,
+}
+
+impl Compared {
+    pub fn new(loss: &PreferenceLoss, ratios: &Scores, margins: Tensor) -> Self {
+        let scores = ratios.map(|t| divergence(loss.divergence, t));
+        let (c, r) = if loss.average() { scores.means() } else { (scores.chosen, scores.rejected) };
+        let delta = &c - &r;
+        let x = &delta * loss.beta - &margins;
+        let (log_right, log_wrong) = (x.log_sigmoid(), x.neg().log_sigmoid());
+        Self {
+            c,
+            r,
+            delta,
+            x,
+            log_right,
+            log_wrong,
+            margins,
+            beta: loss.beta,
+            smoothing: loss.label_smoothing,
         }
-        Kind::Nca => {
-            let (c, r) = (c * beta, r * beta);
-            -c.log_sigmoid() - c.neg().log_sigmoid() * 0.5 - r.neg().log_sigmoid() * 0.5
-        }
-        Kind::Bco => -(c * beta).log_sigmoid() - (r * -beta).log_sigmoid(),
-        Kind::Sppo => (c - 0.5 / beta).square() + (r + 0.5 / beta).square(),
-        Kind::ApoZero => (c * -beta).sigmoid() + (r * beta).sigmoid(),
-        Kind::ApoDown => (c * beta).sigmoid() + (delta * -beta).sigmoid(),
-        Kind::Discopop => {
-            let modulation = (&x / TAU).sigmoid();
-            -log_right * (1.0_f64 - &modulation) + (-x).exp() * modulation
-        }
-        Kind::Orpo => {
-            let log_odds = delta - (log_1m_exp(&c) - log_1m_exp(&r)) - margins;
-            log_odds.log_sigmoid() * -beta
-        }
-        Kind::Kto | Kind::ApoZeroUnpaired => unreachable!("kto has no pairs: its loss is in unpaired.rs"),
     }
 }
 
@@ -105,7 +109,7 @@ fn divergence(divergence: Divergence, t: &Tensor) -> Tensor {
 
 /// log(1 − e^x) for x < 0 without loss of digits (Mächler 2012); x is kept below −10⁻⁷, where probability 1 would
 /// have infinite odds.
-fn log_1m_exp(x: &Tensor) -> Tensor {
+pub(super) fn log_1m_exp(x: &Tensor) -> Tensor {
     let x = x.clamp_max(-1e-7);
     let near = x.expm1().neg().log();
     let far = x.exp().neg().log1p();

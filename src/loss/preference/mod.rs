@@ -2,17 +2,22 @@
 //! arXiv 2305.18290, and its relatives).
 //!
 //! With c and r the sums of log π − log π_ref over the counted tokens of the chosen and the rejected completion,
-//! δ = c − r, most losses are a function of x = β·δ − margin; [`Kind`] has the formulas.
+//! δ = c − r, most losses are a function of x = β·δ − margin; [`KINDS`] has the formulas.
 
 mod formula;
+mod kinds;
 mod section;
 mod sums;
 mod unpaired;
 
-pub use section::{Divergence, Kind, NllMean, PreferenceLoss, RationaleForm};
+pub use kinds::{KINDS, Kind};
+pub use section::{Divergence, NllMean, PreferenceLoss, RationaleForm};
 pub use sums::shared_prefix;
 pub use unpaired::{LabelledTokens, UnpairedTerms};
 
+use crate::statistics::Sum;
+use formula::Compared;
+use kinds::Learns;
 use tch::{Kind as Dtype, Tensor};
 
 /// The completion tokens of a micro-batch of whole pairs: of each pair the chosen, the rejected and then, where it has
@@ -64,7 +69,14 @@ pub struct PairTerms {
 
 impl PreferenceLoss {
     /// Σ over a micro-batch of whole pairs.
+    ///
+    /// # Panics
+    /// Where the kind learns from single completions ([`unpaired`](Self::unpaired)), or the tokens are not those of the pairs.
     pub fn sum(&self, tokens: &PairTokens) -> PairTerms {
+        tokens.assert_shape();
+        let Learns::Pairs(formula) = self.kind.of else {
+            panic!("{} has no pairs: `sum_unpaired` is its loss", self.kind.name)
+        };
         let weighted = sums::Weighted::of_pairs(tokens, self.ld_alpha);
         let logps = weighted.scores(tokens.logprobs);
         let ratios = match tokens.ref_logprobs {
@@ -76,7 +88,7 @@ impl PreferenceLoss {
                 .to_device(tokens.logprobs.device())
         };
         let margins = per_pair(|pair| pair.margin) + self.margin();
-        let losses = formula::losses(self, &ratios, &margins) * per_pair(|pair| pair.weight);
+        let losses = formula(&Compared::new(self, &ratios, margins)) * per_pair(|pair| pair.weight);
         let loss = losses.sum(Dtype::Double) + self.nll_terms(tokens);
         let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
         let (chosen, rejected) = ratios.reported(self);
@@ -91,15 +103,17 @@ impl PreferenceLoss {
     }
 
     /// The factor of each chosen token's −log p in the NLL term, one number a pair, from the numbers of chosen tokens
-    /// of all pairs of an update (whose loss is divided by the number of pairs): 1/length for the mean over pairs of
-    /// each one's mean, pairs/tokens for the mean over all tokens.
-    pub fn nll_weights(&self, chosen: &[usize]) -> Vec<f64> {
-        let all: usize = chosen.iter().sum();
-        let weight = |length: &usize| match self.nll_mean {
-            NllMean::Tokens => chosen.len() as f64 / all.max(1) as f64,
-            NllMean::Sequences => 1.0 / (*length).max(1) as f64,
-        };
-        chosen.iter().map(weight).collect()
+    /// of the pairs that this rank has of an update (whose loss is divided by the number of pairs): 1/length for the mean
+    /// over pairs of each one's mean, pairs/tokens of all ranks, over which `sum` adds up, for the mean over all tokens.
+    pub fn nll_weights(&self, chosen: &[usize], sum: &mut Sum) -> Vec<f64> {
+        match self.nll_mean {
+            NllMean::Tokens => {
+                let mut counts = [chosen.len() as f64, chosen.iter().sum::<usize>() as f64];
+                sum(&mut counts);
+                vec![counts[0] / counts[1].max(1.0); chosen.len()]
+            }
+            NllMean::Sequences => chosen.iter().map(|length| 1.0 / (*length).max(1) as f64).collect(),
+        }
     }
 
     /// α · Σ w · −log p over the chosen tokens, and γ · the loss of the rationales.
@@ -130,6 +144,19 @@ impl PreferenceLoss {
             loss += (losses * has).sum(Dtype::Double);
         }
         loss
+    }
+}
+
+impl PairTokens<'_> {
+    fn assert_shape(&self) {
+        let of_pair = |pair: &PairShape| pair.chosen + pair.rejected + pair.rationale;
+        let tokens: usize = self.pairs.iter().map(of_pair).sum();
+        for (name, tensor) in [("logprobs", Some(self.logprobs)), ("ref_logprobs", self.ref_logprobs)] {
+            if let Some(tensor) = tensor {
+                assert_eq!(tensor.size(), [tokens as i64], "{name}: one number for each token of the pairs");
+            }
+        }
+        assert_eq!(self.counted.len(), tokens, "counted: one flag for each token of the pairs");
     }
 }
 

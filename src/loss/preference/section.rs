@@ -1,14 +1,17 @@
 //! `[loop.dpo.loss]`: its keys, their defaults and which values they may have.
 
-use crate::{Error, Result};
+use super::kinds::{Kind, Learns};
+use crate::Result;
+use crate::loss::row::{self, Named};
+use crate::section::{Misfit, all_fit};
 use serde::{Deserialize, Serialize};
 
 /// The preference loss: `[loop.dpo.loss]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceLoss {
-    /// The loss of a pair.
-    pub kind: Kind,
+    /// The loss of a pair, or of a completion: one of [`KINDS`](super::KINDS).
+    pub kind: Named<Kind>,
     /// β: how much a difference of log-probabilities counts.
     pub beta: f64,
     /// ε: the share of pairs that may be the wrong way round. For `sigmoid`, `cpo` and `simpo` the conservative loss
@@ -37,48 +40,6 @@ pub struct PreferenceLoss {
     pub desirable_weight: f64,
     /// Factor of the bad completions in `kto` and `apo_zero_unpaired`.
     pub undesirable_weight: f64,
-}
-
-/// The loss of a pair: with σ the logistic function, δ = c − r and x = β·δ − margin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// −(1−ε) log σ(x) − ε log σ(−x): DPO, and cDPO for ε > 0.
-    Sigmoid,
-    /// (δ − 1/(2β))² (arXiv 2310.12036).
-    Ipo,
-    /// max(0, 1 − x) (SLiC, arXiv 2305.10425).
-    Hinge,
-    /// `hinge` without a reference: margin ranking (FRODO, arXiv 2402.13950).
-    Ranking,
-    /// [−(1−ε) log σ(x) + ε log σ(−x)] / (1−2ε) (arXiv 2403.00409).
-    Robust,
-    /// The reverse KL of (σ(x), σ(−x)) from (1−ε, ε) (EXO, arXiv 2402.00856).
-    Exo,
-    /// −log σ(βc) − ½ log σ(−βc) − ½ log σ(−βr) (NCA, arXiv 2402.05369).
-    Nca,
-    /// −log σ(βc) − log σ(−βr) (BCO without its reward shift, arXiv 2404.04656).
-    Bco,
-    /// (c − 1/(2β))² + (r + 1/(2β))² (SPPO with hard labels, arXiv 2405.00675).
-    Sppo,
-    /// 1 − σ(βc) + σ(βr): chosen completions are better than the policy (arXiv 2408.06266).
-    ApoZero,
-    /// σ(βc) + 1 − σ(βδ): chosen completions are worse than the policy (arXiv 2408.06266).
-    ApoDown,
-    /// −log σ(x)(1−σ(x/τ)) + e^{−x} σ(x/τ), τ = 0.05 (arXiv 2406.08414).
-    Discopop,
-    /// `sigmoid` without a reference, with an NLL term (arXiv 2401.08417).
-    Cpo,
-    /// `sigmoid` over mean log-probabilities without a reference, with a margin (arXiv 2405.14734).
-    Simpo,
-    /// −β log σ(log odds(c) − log odds(r) − margin) over mean log-probabilities without a reference, with an NLL term
-    /// (arXiv 2403.07691); odds(c) = e^c / (1 − e^c).
-    Orpo,
-    /// Not pairs but single completions that are good or bad: 1 − σ(±β(c − kl)), kl ≥ 0 being the mean log-ratio of
-    /// mismatched prompts and completions (arXiv 2402.01306).
-    Kto,
-    /// `kto` with kl = 0: TRL's `apo_zero_unpaired`.
-    ApoZeroUnpaired,
 }
 
 /// What becomes of the log-ratio t = log π − log π_ref of a completion: f′ of the divergence (arXiv 2309.16240).
@@ -118,7 +79,7 @@ pub enum RationaleForm {
 impl Default for PreferenceLoss {
     fn default() -> Self {
         Self {
-            kind: Kind::Sigmoid,
+            kind: Named::of("sigmoid").expect("a row of KINDS"),
             beta: 0.1,
             label_smoothing: 0.0,
             average: None,
@@ -138,99 +99,98 @@ impl Default for PreferenceLoss {
 impl PreferenceLoss {
     /// Whether a reference policy is needed.
     pub fn needs_reference(&self) -> bool {
-        !matches!(self.kind, Kind::Ranking | Kind::Cpo | Kind::Simpo | Kind::Orpo)
+        self.kind.reference
     }
 
     /// Whether it learns from single labelled completions rather than from pairs.
     pub fn unpaired(&self) -> bool {
-        matches!(self.kind, Kind::Kto | Kind::ApoZeroUnpaired)
+        matches!(self.kind.of, Learns::Labels { .. })
+    }
+
+    /// Whether it takes a baseline from mismatched prompts and completions: [`kl_baseline`](Self::kl_baseline).
+    pub fn has_baseline(&self) -> bool {
+        matches!(self.kind.of, Learns::Labels { baseline: true })
     }
 
     /// Whether c and r are means.
     pub fn average(&self) -> bool {
-        self.average.unwrap_or(matches!(self.kind, Kind::Ipo | Kind::Simpo | Kind::Orpo))
+        self.average.unwrap_or(self.kind.average)
     }
 
     /// What is taken from x of every pair.
     pub fn margin(&self) -> f64 {
-        self.margin.unwrap_or(if self.kind == Kind::Simpo { 0.5 } else { 0.0 })
+        self.margin.unwrap_or(self.kind.margin)
     }
 
     /// Whether the loss is a function of x, so that a margin means something.
     pub fn takes_margins(&self) -> bool {
-        use Kind::{Cpo, Discopop, Exo, Hinge, Orpo, Ranking, Robust, Sigmoid, Simpo};
-        matches!(self.kind, Sigmoid | Hinge | Ranking | Robust | Exo | Discopop | Cpo | Simpo | Orpo)
+        self.kind.keys.contains(&"margin")
     }
 
     /// Factor of the NLL term.
     pub fn nll(&self) -> f64 {
-        self.nll.unwrap_or(if matches!(self.kind, Kind::Orpo | Kind::Cpo) { 1.0 } else { 0.0 })
+        self.nll.unwrap_or(self.kind.nll)
     }
 
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("loop.dpo.loss.{text}")));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let mut refuse =
+            |key: &str, message: String, remedy: &str| found.push(Misfit::new(key, message, remedy));
         if !(self.beta > 0.0 && self.beta.is_finite()) {
-            return refuse(format!("beta = {}: must be above 0, such as 0.1", self.beta));
+            refuse("beta", "it must be above 0, such as 0.1".into(), "");
         }
         if !(0.0..0.5).contains(&self.label_smoothing) {
-            return refuse(format!(
-                "label_smoothing = {}: a share of wrong pairs, at least 0 and below 0.5",
-                self.label_smoothing
-            ));
+            refuse("label_smoothing", "it is a share of wrong pairs, at least 0 and below 0.5".into(), "");
         }
-        let smooths = matches!(self.kind, Kind::Sigmoid | Kind::Robust | Kind::Exo | Kind::Cpo | Kind::Simpo);
-        if self.label_smoothing > 0.0 && !smooths {
-            return refuse(
-                "label_smoothing: only for sigmoid, robust, exo, cpo and simpo; take it out".into(),
-            );
-        }
-        if self.label_smoothing == 0.0 && self.kind == Kind::Exo {
-            return refuse("label_smoothing = 0: exo needs a positive one, such as 0.001".into());
+        if self.label_smoothing == 0.0 && self.kind.needs_smoothing {
+            let message = format!("{} needs a positive one, such as 0.001", self.kind.name);
+            refuse("label_smoothing", message, "");
         }
         if self.margin.is_some_and(|margin| !margin.is_finite()) {
-            return refuse("margin must be a finite number".into());
-        }
-        if self.margin.is_some() && !self.takes_margins() {
-            return refuse(
-                "margin: this kind does not look at β·δ alone; take it out, or use kind = \"sigmoid\"".into(),
-            );
+            refuse("margin", "it must be a finite number".into(), "");
         }
         if self.ld_alpha.is_some_and(|alpha| !(0.0..=1.0).contains(&alpha)) {
-            return refuse("ld_alpha must lie between 0 and 1".into());
+            refuse("ld_alpha", "it must lie between 0 and 1".into(), "");
         }
-        if self.average == Some(false) && matches!(self.kind, Kind::Simpo | Kind::Orpo) {
-            return refuse("average = false: orpo and simpo are over mean log-probabilities; take it out, or use kind = \"cpo\"".into());
-        }
-        if self.average == Some(true) && self.unpaired() {
-            return refuse("average: kto and apo_zero_unpaired are over sums; take it out".into());
+        if self.average() != self.kind.average && !self.kind.keys.contains(&"average") {
+            let (over, remedy) = match self.kind.average {
+                true => ("mean log-probabilities", "take it out, or use kind = \"cpo\""),
+                false => ("sums", "take it out"),
+            };
+            refuse("average", format!("{} is over {over}", self.kind.name), remedy);
         }
         if matches!(self.divergence, Divergence::Alpha(alpha) if !alpha.is_finite() || alpha == 1.0) {
-            return refuse(
-                "divergence: alpha must be a finite number other than 1; 1 is \"reverse_kl\"".into(),
+            refuse(
+                "divergence",
+                "alpha must be a finite number other than 1; 1 is \"reverse_kl\"".into(),
+                "",
             );
         }
-        let simple = matches!(
-            self.kind,
-            Kind::Sigmoid | Kind::Hinge | Kind::Ipo | Kind::Exo | Kind::Robust | Kind::Discopop
-        );
-        if self.divergence != Divergence::ReverseKl && !simple {
-            return refuse(
-                "divergence: only for sigmoid, ipo, hinge, robust, exo and discopop; take it out".into(),
-            );
-        }
-        let factors = [
+        for (key, factor) in [
             ("nll", self.nll()),
             ("rationale", self.rationale),
             ("desirable_weight", self.desirable_weight),
             ("undesirable_weight", self.undesirable_weight),
-        ];
-        match factors.iter().find(|(_, factor)| !(*factor >= 0.0 && factor.is_finite())) {
-            Some((key, factor)) => refuse(format!("{key} = {factor}: must be a number of at least 0")),
-            None if self.unpaired() && (self.nll() != 0.0 || self.rationale != 0.0) => {
-                refuse("nll and rationale: kto and apo_zero_unpaired have no such term; take them out".into())
+        ] {
+            if !(factor >= 0.0 && factor.is_finite()) {
+                refuse(key, "it must be a number of at least 0".into(), "");
             }
-            None => Ok(()),
         }
+        let given = [
+            ("label_smoothing", self.label_smoothing > 0.0),
+            ("margin", self.margin.is_some()),
+            ("divergence", self.divergence != Divergence::ReverseKl),
+            ("nll", self.nll() != 0.0),
+            ("rationale", self.rationale != 0.0),
+        ];
+        let refused = given.iter().filter(|(_, given)| *given);
+        found.extend(refused.filter_map(|(key, _)| row::refusal(self.kind.0, key)));
+        found
+    }
+
+    /// The same as an error, for who uses the section without a recipe around it.
+    pub fn validate(&self) -> Result<()> {
+        all_fit("loop.dpo.loss", self, self.check())
     }
 }

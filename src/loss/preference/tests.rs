@@ -1,6 +1,8 @@
 //! Literal numbers of the preference losses; `tests/preference_parity.rs` compares all of them with TRL's.
 
 use super::*;
+use crate::loss::row::Named;
+use crate::statistics::alone;
 
 /// One pair of one-token completions with log-ratios c and r (so log π = c, r and log π_ref = 0).
 fn loss(recipe: &str, c: f64, r: f64) -> f64 {
@@ -55,19 +57,27 @@ fn certain_completions_stay_finite() {
 #[test]
 fn nll_weights_average_as_documented() {
     // Lengths 1 and 3, two pairs: 2/4 over tokens, 1/length over sequences.
-    let weights = |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap().nll_weights(&[1, 3]);
+    let read = |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap();
+    let weights = |recipe: &str| read(recipe).nll_weights(&[1, 3], &mut alone);
     assert_eq!(weights(""), [0.5, 0.5]);
     assert_eq!(weights("nll_mean = \"sequences\""), [1.0, 1.0 / 3.0]);
+    // Another rank has one pair of 8 tokens: 3/12.
+    let mut sum =
+        |counts: &mut [f64]| counts.iter_mut().zip([1.0, 8.0]).for_each(|(own, other)| *own += other);
+    assert_eq!(read("").nll_weights(&[1, 3], &mut sum), [0.25, 0.25]);
 }
 
 #[test]
 fn the_kl_baseline_is_a_mean_of_at_least_nothing() {
     let kto: PreferenceLoss = toml::from_str("kind = \"kto\"").unwrap();
-    assert_eq!(
-        (kto.kl_baseline(&[1.0, 2.0]), kto.kl_baseline(&[-3.0, 1.0]), kto.kl_baseline(&[])),
-        (1.5, 0.0, 0.0)
-    );
-    assert_eq!(PreferenceLoss { kind: Kind::ApoZeroUnpaired, ..kto }.kl_baseline(&[1.0]), 0.0);
+    let of = |mismatched: &[f64]| kto.kl_baseline(mismatched, &mut alone);
+    assert_eq!((of(&[1.0, 2.0]), of(&[-3.0, 1.0]), of(&[])), (1.5, 0.0, 0.0));
+    // Another rank has 6 of two more: (1 + 2 + 6)/4; a rank with none of its own takes part.
+    let mut sum = |sums: &mut [f64]| sums.iter_mut().zip([6.0, 2.0]).for_each(|(own, other)| *own += other);
+    assert_eq!(kto.kl_baseline(&[1.0, 2.0], &mut sum), 2.25);
+    assert_eq!(kto.kl_baseline(&[], &mut sum), 3.0);
+    let without = Named::of("apo_zero_unpaired").unwrap();
+    assert_eq!(PreferenceLoss { kind: without, ..kto.clone() }.kl_baseline(&[1.0], &mut alone), 0.0);
 }
 
 #[test]
@@ -76,20 +86,50 @@ fn the_section_is_checked() {
         |recipe: &str| toml::from_str::<PreferenceLoss>(recipe).unwrap().validate().unwrap_err().to_string();
     for (recipe, key) in [
         ("beta = 0.0", "beta = 0"),
-        ("label_smoothing = 0.5", "label_smoothing = 0.5"),
-        ("kind = \"hinge\"\nlabel_smoothing = 0.1", "label_smoothing: only for"),
-        ("kind = \"exo\"", "label_smoothing = 0: exo"),
-        ("kind = \"ipo\"\nmargin = 0.1", "margin: this kind"),
-        ("margin = inf", "margin must be"),
-        ("ld_alpha = 1.5", "ld_alpha must"),
-        ("kind = \"orpo\"\naverage = false", "average = false"),
-        ("kind = \"kto\"\naverage = true", "average: kto"),
-        ("kind = \"kto\"\nnll = 1.0", "nll and rationale"),
-        ("kind = \"nca\"\ndivergence = \"js\"", "divergence: only for"),
-        ("divergence = { alpha = 1.0 }", "divergence: alpha"),
+        ("label_smoothing = 0.5", "label_smoothing = 0.5: it is a share"),
+        (
+            "kind = \"hinge\"\nlabel_smoothing = 0.1",
+            "label_smoothing = 0.1: it is only for sigmoid, robust, exo, cpo and simpo; take it out",
+        ),
+        ("kind = \"exo\"", "label_smoothing = 0.0: exo needs"),
+        (
+            "kind = \"ipo\"\nmargin = 0.1",
+            "margin = 0.1: ipo, nca, bco, sppo, apo_zero, apo_down, kto and apo_zero_unpaired do not take it",
+        ),
+        ("margin = inf", "margin = inf: it must be"),
+        ("ld_alpha = 1.5", "ld_alpha = 1.5: it must"),
+        (
+            "kind = \"orpo\"\naverage = false",
+            "average = false: orpo is over mean log-probabilities; take it out, or use kind = \"cpo\"",
+        ),
+        ("kind = \"kto\"\naverage = true", "average = true: kto is over sums; take it out"),
+        ("kind = \"kto\"\nnll = 1.0", "nll = 1.0: kto and apo_zero_unpaired do not take it; take it out"),
+        (
+            "kind = \"nca\"\ndivergence = \"js\"",
+            "divergence = \"js\": it is only for sigmoid, ipo, hinge, robust, exo and discopop; take it out",
+        ),
+        ("divergence = { alpha = 1.0 }", "divergence: alpha must be"),
         ("nll = -1.0", "nll = -1"),
     ] {
         let message = message(recipe);
         assert!(message.contains(&format!("loop.dpo.loss.{key}")), "{message}");
     }
+}
+
+#[test]
+#[should_panic(expected = "counted: one flag for each token of the pairs")]
+fn flags_that_are_not_those_of_the_tokens_are_refused() {
+    let logprobs = Tensor::from_slice(&[-1.0, -2.0]);
+    let pair = PairShape { chosen: 1, rejected: 1, rationale: 0, weight: 1.0, margin: 0.0, nll_weight: 1.0 };
+    let tokens =
+        PairTokens { logprobs: &logprobs, ref_logprobs: Some(&logprobs), counted: &[true], pairs: &[pair] };
+    PreferenceLoss::default().sum(&tokens);
+}
+
+#[test]
+#[should_panic(expected = "kto has no pairs")]
+fn pairs_are_not_for_losses_of_labels() {
+    let logprobs = Tensor::from_slice(&[0.0_f64; 0]);
+    let tokens = PairTokens { logprobs: &logprobs, ref_logprobs: None, counted: &[], pairs: &[] };
+    toml::from_str::<PreferenceLoss>("kind = \"kto\"").unwrap().sum(&tokens);
 }

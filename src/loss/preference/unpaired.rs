@@ -1,6 +1,7 @@
 //! KTO (Ethayarajh et al. 2024, arXiv 2402.01306): single completions, each good or bad.
 
-use super::{Kind, PreferenceLoss, sums};
+use super::{PreferenceLoss, sums};
+use crate::statistics::{Sum, mean_of_all};
 use tch::{Kind as Dtype, Tensor};
 
 /// The completion tokens of a micro-batch of labelled completions, end to end. Tensors are `[tokens]`.
@@ -33,16 +34,21 @@ pub struct UnpairedTerms {
 
 impl PreferenceLoss {
     /// kl of `kto`: the mean of log π − log π_ref over completions under prompts that they do not belong to, at least
-    /// 0; over the whole update, so that micro-batches do not change it.
-    pub fn kl_baseline(&self, mismatched: &[f64]) -> f64 {
-        if self.kind != Kind::Kto || mismatched.is_empty() {
+    /// 0; over the whole update, so that neither micro-batches nor ranks change it: `sum` adds up over ranks.
+    pub fn kl_baseline(&self, mismatched: &[f64], sum: &mut Sum) -> f64 {
+        if !self.has_baseline() {
             return 0.0;
         }
-        (mismatched.iter().sum::<f64>() / mismatched.len() as f64).max(0.0)
+        // Of nothing the mean is NaN, and `max` takes the number.
+        mean_of_all(mismatched.iter().copied(), sum).max(0.0)
     }
 
     /// Σ over a micro-batch of labelled completions.
+    ///
+    /// # Panics
+    /// Where the tokens are not those of the completions.
     pub fn sum_unpaired(&self, tokens: &LabelledTokens) -> UnpairedTerms {
+        tokens.assert_shape();
         let logps = sums::per_sequence(tokens.logprobs, tokens.lengths);
         let ratios = sums::per_sequence(&(tokens.logprobs - tokens.ref_logprobs), tokens.lengths);
         let of_label = |good: f64, bad: f64| {
@@ -60,5 +66,17 @@ impl PreferenceLoss {
             rewards: numbers(ratios * self.beta),
             logps: numbers(logps),
         }
+    }
+}
+
+impl LabelledTokens<'_> {
+    fn assert_shape(&self) {
+        let tokens = self.lengths.iter().sum::<usize>() as i64;
+        for (name, tensor) in [("logprobs", self.logprobs), ("ref_logprobs", self.ref_logprobs)] {
+            assert_eq!(tensor.size(), [tokens], "{name}: one number for each token of the completions");
+        }
+        let completions = self.lengths.len();
+        assert_eq!(self.good.len(), completions, "good: one label a completion");
+        assert_eq!(self.weights.len(), completions, "weights: one factor a completion");
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::data::{Example, Prompt};
+use crate::data::Example;
 use crate::policy::Init;
 use crate::rollout::Score;
 use crate::seed;
@@ -8,17 +8,7 @@ use tch::{Device, Kind};
 
 fn prompted(policy: &Policy, texts: &[&str]) -> Vec<Prompted> {
     let one = |(index, text): (usize, &&str)| {
-        let example = Example {
-            id: format!("row:{index}"),
-            index,
-            prompt: Prompt::Text((*text).into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: None,
-            choices: vec![],
-            fields: serde_json::Map::new(),
-        };
+        let example = Example { index, ..Example::text(format!("row:{index}"), *text) };
         Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
     };
     texts.iter().enumerate().map(one).collect()

@@ -1,7 +1,7 @@
 //! Literal values; trees of a real model.
 
 use super::*;
-use crate::data::{Example, Prompt};
+use crate::data::Example;
 use crate::policy::Init;
 use crate::seed;
 use std::sync::Arc;
@@ -13,17 +13,7 @@ fn policy() -> Policy {
 }
 
 fn prompted(policy: &Policy) -> Prompted {
-    let example = Example {
-        id: "a".into(),
-        index: 3,
-        prompt: Prompt::Text("1+1?".into()),
-        completion: None,
-        completions: vec![],
-        feedback: None,
-        answer: None,
-        choices: vec![],
-        fields: serde_json::Map::new(),
-    };
+    let example = Example { index: 3, ..Example::text("a", "1+1?") };
     Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode("1+1?").unwrap() }
 }
 

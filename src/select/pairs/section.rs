@@ -1,6 +1,6 @@
 //! `[select.pairs]`: its keys, their defaults and which values they may have.
 
-use crate::{Error, Result};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 
 /// How the rollouts of one example become pairs: `[select.pairs]`. Every pair that `kind` allows is looked at in the
@@ -89,24 +89,23 @@ impl Default for Pairs {
 }
 
 impl Pairs {
-    /// What is wrong with this section, in the words of the recipe.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("select.pairs.{text}")));
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
         if !(self.min_gap >= 0.0 && self.min_gap.is_finite()) {
-            return refuse(format!("min_gap = {}: must be a number of at least 0", self.min_gap));
+            found.push(Misfit::new("min_gap", "it must be a number of at least 0", ""));
         }
         if self.min_gap > 0.0
             && !matches!(self.kind, Kind::ScoreMargin | Kind::Ranked | Kind::RatingMargin | Kind::Siblings)
         {
-            return refuse(
-                "min_gap: only for score_margin, ranked, rating_margin and siblings; take it out".into(),
-            );
+            let message = "it is only for score_margin, ranked, rating_margin and siblings";
+            found.push(Misfit::new("min_gap", message, "take it out"));
         }
         for (key, cap) in [("per_example", self.per_example), ("per_rollout", self.per_rollout)] {
             if cap == Some(0) {
-                return refuse(format!("{key} = 0: makes no pairs; set at least 1, or take it out"));
+                found.push(Misfit::new(key, "it makes no pairs", "set at least 1, or take it out"));
             }
         }
-        Ok(())
+        found
     }
 }

@@ -20,7 +20,7 @@ fn group() -> Vec<Candidate<'static>> {
 
 fn built(recipe: &str, group: &[Candidate]) -> Built {
     let pairs: Pairs = toml::from_str(recipe).unwrap();
-    pairs.validate().unwrap();
+    assert_eq!(pairs.check(), []);
     pairs.build(group)
 }
 
@@ -123,7 +123,7 @@ fn siblings_part_at_a_fork() {
     let group: Vec<_> = (0..4).map(|i| candidate(paths[i].reward, None, "", tokens[i])).collect();
     let built = |recipe: &str| {
         let pairs: Pairs = toml::from_str(&format!("kind = \"siblings\"\n{recipe}")).unwrap();
-        pairs.validate().unwrap();
+        assert_eq!(pairs.check(), []);
         pairs.of_tree(&group, &paths)
     };
     let indices = |built: &Built| built.pairs.iter().map(|p| (p.chosen, p.rejected)).collect::<Vec<_>>();
@@ -177,10 +177,13 @@ fn the_first_error_meets_the_shortest_good_continuation() {
 
 #[test]
 fn the_section_is_checked() {
-    let message = |recipe: &str| toml::from_str::<Pairs>(recipe).unwrap().validate().unwrap_err().to_string();
-    assert!(message("kind = \"score_margin\"\nmin_gap = -1.0").contains("select.pairs.min_gap = -1"));
-    assert!(message("min_gap = 0.5").contains("select.pairs.min_gap: only for"));
-    assert!(message("per_rollout = 0").contains("select.pairs.per_rollout = 0"));
+    let keys = |recipe: &str| {
+        let found = toml::from_str::<Pairs>(recipe).unwrap().check();
+        found.into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys("kind = \"score_margin\"\nmin_gap = -1.0\nper_rollout = 0"), ["min_gap", "per_rollout"]);
+    assert_eq!(keys("min_gap = 0.5"), ["min_gap"]);
+    assert_eq!(keys("kind = \"ranked\"\nmin_gap = 0.5"), [""; 0]);
 }
 
 #[test]

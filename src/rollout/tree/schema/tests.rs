@@ -1,7 +1,7 @@
 //! Literal values of votes and paths; a real model that answers nothing.
 
 use super::*;
-use crate::data::{Example, Prompt};
+use crate::data::Example;
 use crate::policy::Init;
 use crate::rollout::tree::{At, TreeRollout};
 use serde_json::json;
@@ -22,15 +22,10 @@ fn policy() -> Policy {
 
 fn prompted(policy: &Policy) -> Prompted {
     let example = Example {
-        id: "a".into(),
         index: 3,
-        prompt: Prompt::Text("sun".into()),
-        completion: None,
-        completions: vec![],
-        feedback: None,
         answer: Some("2".into()),
-        choices: vec![],
         fields: json!({"rubric": rubric()}).as_object().unwrap().clone(),
+        ..Example::text("a", "sun")
     };
     Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode("sun").unwrap() }
 }

@@ -1,0 +1,83 @@
+//! The kinds of `[loop.grpo.loss]`, one row each.
+
+use super::{PolicyLoss, PolicyTokens, Ratio};
+use crate::loss::row::Row;
+use tch::Tensor;
+
+/// A policy loss: what a token's loss ℓ is, and how tokens are averaged, Σ_t w_t ℓ_t / total.
+pub struct Kind {
+    /// What a recipe calls it.
+    pub name: &'static str,
+    /// ℓ of each token, `[tokens]`, from the ratio r of each.
+    pub(super) token: fn(&PolicyLoss, &PolicyTokens, &Tensor) -> Tensor,
+    /// Between which ratios there is no clip.
+    pub(super) window: fn(&PolicyLoss) -> (f64, f64),
+    /// w of each token of a sequence of this many tokens, at least one.
+    pub(super) weight: fn(f64) -> f64,
+    /// What the sum is divided by.
+    pub(super) total: fn(&Counts) -> usize,
+    /// Whether that total is one of the generation batch rather than of the optimiser step.
+    pub(super) spans_generation: bool,
+    /// What the ratio may be taken over; the first is the default.
+    pub(super) ratios: &'static [Ratio],
+    /// Of `clip_high`, `dual_clip` and `cap`, those that it takes.
+    pub(super) keys: &'static [&'static str],
+}
+
+/// What there is to divide by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    pub sequences: usize,
+    /// Those that count.
+    pub tokens: usize,
+    pub max_new_tokens: usize,
+}
+
+/// All kinds. What is averaged like another differs from it in the rest.
+pub const KINDS: &[Kind] = &[
+    // The mean over sequences of the mean over their tokens (arXiv 2402.03300).
+    GRPO,
+    // The mean over the tokens of the optimiser step.
+    Kind { name: "bnpo", weight: |_| 1.0, total: |of| of.tokens, ..GRPO },
+    // The sum over tokens by a constant, without length bias (arXiv 2503.20783).
+    Kind { name: "dr_grpo", weight: |_| 1.0, total: |of| of.sequences * of.max_new_tokens, ..GRPO },
+    // The mean over the tokens of the whole generation batch (arXiv 2503.14476): where that batch is split into several
+    // optimiser steps, each divides by the same total, unlike `bnpo`.
+    DAPO,
+    // Every token keeps its gradient and its clipped ratio only weighs it (arXiv 2506.13585); averaged as `dapo`.
+    Kind {
+        name: "cispo",
+        token: PolicyLoss::weighed,
+        window: PolicyLoss::capped,
+        keys: &["clip_high", "cap"],
+        ..DAPO
+    },
+    // One ratio a sequence (arXiv 2507.18071); averaged as `grpo`.
+    Kind { name: "gspo", ratios: &[Ratio::Sequence], ..GRPO },
+];
+
+const GRPO: Kind = Kind {
+    name: "grpo",
+    token: PolicyLoss::clipped,
+    window: PolicyLoss::around_one,
+    weight: |length| 1.0 / length,
+    total: |of| of.sequences,
+    spans_generation: false,
+    ratios: &[Ratio::Token, Ratio::Sequence],
+    keys: &["clip_high", "dual_clip"],
+};
+
+const DAPO: Kind =
+    Kind { name: "dapo", weight: |_| 1.0, total: |of| of.tokens, spans_generation: true, ..GRPO };
+
+impl Row for Kind {
+    const ROWS: &'static [Self] = KINDS;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn keys(&self) -> &'static [&'static str] {
+        self.keys
+    }
+}

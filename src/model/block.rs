@@ -1,0 +1,236 @@
+//! What a layer is to the rest of the crate: a map from states to states, made of named linear maps and other weights.
+//!
+//! A new kind of layer is a file with a [`Block`] and its [`Blueprint`], and a row of [`super::family`] that names the
+//! latter. Loading, starting, saving, copying, merging and adapting go through what is here; training and decoding differ in
+//! the [`Attend`] alone that stands behind [`Rows::attend`].
+
+use super::family::Family;
+use super::rope::Rotation;
+use super::{Attend, Config, Linear, Model};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::fmt::Debug;
+use tch::{Device, Kind, Tensor};
+
+/// One layer of a model.
+pub trait Block: Debug + Send {
+    /// The states after the layer of those before it, `x [tokens, hidden]`: the residual sum is the layer's own.
+    fn forward(&self, x: &Tensor, rows: &mut Rows<'_>) -> Tensor;
+
+    /// Every weight that it was built of, in the order in which parameters are listed.
+    fn parts(&self) -> Vec<Part<'_>>;
+
+    /// The linear maps among them in the same order, to be changed.
+    fn linears_mut(&mut self) -> Vec<&mut Linear>;
+
+    /// The linear maps among the parts: what adapters can be added to.
+    fn linears(&self) -> Vec<&Linear> {
+        let linear = |part| match part {
+            Part::Linear(linear) => Some(linear),
+            Part::Weight(_) => None,
+        };
+        self.parts().into_iter().filter_map(linear).collect()
+    }
+
+    /// Every tensor but the adapters', by its name within the layer.
+    fn tensors(&self) -> Vec<(String, &Tensor)> {
+        self.parts().into_iter().flat_map(Part::tensors).collect()
+    }
+}
+
+/// A weight of a layer.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// A linear map, with its bias where it has one.
+    Linear(&'a Linear),
+    /// Any other tensor.
+    Weight(&'a Weight),
+}
+
+impl<'a> Part<'a> {
+    fn tensors(self) -> Vec<(String, &'a Tensor)> {
+        match self {
+            Part::Weight(Weight { name, tensor }) => vec![(name.clone(), tensor)],
+            Part::Linear(Linear { name, weight, bias, .. }) => {
+                let bias = bias.iter().map(|bias| (format!("{name}.bias"), bias));
+                std::iter::once((format!("{name}.weight"), weight)).chain(bias).collect()
+            }
+        }
+    }
+}
+
+/// A tensor of a layer that is no linear map's, such as a norm's.
+#[derive(Debug)]
+pub struct Weight {
+    /// Its name within the layer, such as `input_layernorm.weight`.
+    pub name: String,
+    /// Shared with whoever lists it: what is written into it changes the layer.
+    pub tensor: Tensor,
+}
+
+/// How a kind of layer is built, and what is known of it before it is. Names are those within a layer.
+pub struct Blueprint {
+    /// Its linear maps, as far as their names differ in the last part: an adapter targets that.
+    pub linears: &'static [&'static str],
+    /// Those that write into the residual stream: a new model's are smaller.
+    pub residual: &'static [&'static str],
+    /// What `hidden_act` may say; the first is what a new model's says.
+    pub activations: &'static [&'static str],
+    /// Whether the layer of this number looks at other tokens: it then calls [`Rows::attend`] once, and otherwise never.
+    pub attends: fn(&Config, usize) -> bool,
+    /// Builds the layer of this number. What it needs beyond the keys that all families share stands in
+    /// [`Config::original`].
+    pub build: fn(&Config, usize, &mut Parts<'_>) -> Result<Box<dyn Block>>,
+}
+
+/// The weights that a block is built of, handed out by name and shape.
+pub struct Parts<'a> {
+    family: &'static Family,
+    get: &'a mut dyn FnMut(&str, &[i64]) -> Result<Tensor>,
+    asked: Vec<String>,
+}
+
+impl Parts<'_> {
+    /// The linear map `name` from `input` to `out` numbers.
+    pub fn linear(&mut self, name: &str, out: usize, input: usize, bias: bool) -> Result<Linear> {
+        let name = self.family.name(name);
+        let weight = self.get(&format!("{name}.weight"), &[out as i64, input as i64])?;
+        let bias = if bias { Some(self.get(&format!("{name}.bias"), &[out as i64])?) } else { None };
+        Ok(Linear { name, weight, bias, adapter: None })
+    }
+
+    /// The tensor `name` of any other kind. A new model starts those of one dimension with 1, those called `….bias` with 0.
+    pub fn weight(&mut self, name: &str, shape: &[usize]) -> Result<Weight> {
+        let name = self.family.name(name);
+        let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
+        Ok(Weight { tensor: self.get(&name, &shape)?, name })
+    }
+
+    fn get(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.asked.push(name.into());
+        (self.get)(name, shape)
+    }
+}
+
+/// What a block is told of the rows that it is applied to: where they stand, and whom they may look at.
+pub struct Rows<'a> {
+    rotation: &'a Rotation,
+    attend: &'a mut dyn Attend,
+    /// The layer's number among those that attend; none where it does not, or has.
+    layer: Option<usize>,
+    adapted: bool,
+}
+
+impl Rows<'_> {
+    /// `linear` of `x [tokens, in]`, with its adapter where adapters take part, `[tokens, out]`.
+    pub fn linear(&self, linear: &Linear, x: &Tensor) -> Tensor {
+        linear.forward(x, self.adapted)
+    }
+
+    /// `x [tokens, heads, head_dim]`, each row turned by its position.
+    pub fn rotated(&self, x: &Tensor) -> Tensor {
+        self.rotation.apply(x)
+    }
+
+    /// What `query [tokens, heads, head_dim]` finds in `key` and `value [tokens, kv_heads, head_dim]` of the tokens that it may
+    /// see, `[tokens, heads · head_dim]`.
+    ///
+    /// # Panics
+    /// In a layer that does not attend by its blueprint, and the second time in a layer: there is one place a layer for keys and
+    /// values.
+    pub fn attend(&mut self, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
+        let layer = self.layer.take().expect("a layer attends once, if its blueprint says that it does");
+        self.attend.attend(layer, query, key, value)
+    }
+}
+
+impl Config {
+    /// Layers that look at other tokens, each of which needs keys and values of them.
+    pub fn attention_layers(&self) -> usize {
+        self.attention_layers_before(self.num_hidden_layers)
+    }
+
+    fn attention_layers_before(&self, index: usize) -> usize {
+        (0..index).filter(|&layer| (self.family.block.attends)(self, layer)).count()
+    }
+
+    /// Layer `index`, built of what `get` gives by name within the layer and by shape.
+    pub(super) fn block(
+        &self,
+        index: usize,
+        get: &mut dyn FnMut(&str, &[i64]) -> Result<Tensor>,
+    ) -> Result<Box<dyn Block>> {
+        let mut parts = Parts { family: self.family, get, asked: Vec::new() };
+        let mut block = (self.family.block.build)(self, index, &mut parts)?;
+        let mut asked = parts.asked;
+        let mut named: Vec<String> = block.tensors().into_iter().map(|(name, _)| name).collect();
+        (asked.sort(), named.sort());
+        let linears: Vec<String> = block.linears().into_iter().map(|linear| linear.name.clone()).collect();
+        let refuse =
+            |what: String| Err(Error::Model(format!("layer {index} of a {:?} model {what}", self.family)));
+        // A weight that a block forgets to list would neither train nor be saved, without a word.
+        if asked != named || !linears.iter().eq(block.linears_mut().into_iter().map(|linear| &linear.name)) {
+            return refuse("lists other weights than it was built of".into());
+        }
+        let targets: Vec<String> = self.family.targets().collect();
+        match linears
+            .iter()
+            .find(|name| !targets.iter().any(|target| name.rsplit('.').next() == Some(target)))
+        {
+            Some(other) => refuse(format!("has a linear map {other} that its blueprint does not name")),
+            None => Ok(block),
+        }
+    }
+
+    /// The layers with tensors of the right shapes that take no memory.
+    pub(super) fn outline(&self) -> Result<Vec<Box<dyn Block>>> {
+        let mut shaped = |_: &str, shape: &[i64]| {
+            Ok(Tensor::zeros(vec![1; shape.len()], (Kind::Float, Device::Cpu)).expand(shape, false))
+        };
+        (0..self.num_hidden_layers).map(|index| self.block(index, &mut shaped)).collect()
+    }
+}
+
+impl Model {
+    /// One layer over `x [tokens, hidden]`, with the rotation of each token's position.
+    pub fn layer(&self, index: usize, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend) -> Tensor {
+        let attends = (self.config.family.block.attends)(&self.config, index);
+        let layer = attends.then(|| self.config.attention_layers_before(index));
+        let mut rows = Rows { rotation, attend, layer, adapted: self.adapted };
+        let x = self.layers[index].forward(x, &mut rows);
+        // Decoding holds keys and values by the number of the layers that attend.
+        assert!(
+            rows.layer.is_none(),
+            "layer {index} does not attend, though its blueprint says that it does"
+        );
+        x
+    }
+
+    /// The same layers without adapters, of other tensors: each linear map's weight is what `weight` makes of it, every other
+    /// tensor what `other` does.
+    pub(super) fn rebuilt(
+        &self,
+        weight: impl Fn(&Linear) -> Tensor,
+        other: impl Fn(&Tensor) -> Tensor,
+    ) -> Vec<Box<dyn Block>> {
+        let rebuilt = |(index, layer): (usize, &Box<dyn Block>)| {
+            let mut tensors = HashMap::new();
+            for part in layer.parts() {
+                match part {
+                    Part::Weight(part) => drop(tensors.insert(part.name.clone(), other(&part.tensor))),
+                    Part::Linear(linear) => {
+                        tensors.insert(format!("{}.weight", linear.name), weight(linear));
+                        tensors
+                            .extend(linear.bias.iter().map(|b| (format!("{}.bias", linear.name), other(b))));
+                    }
+                }
+            }
+            let mut get = |name: &str, _: &[i64]| {
+                let missing = || Error::Model(format!("layer {index} has no tensor {name}"));
+                tensors.remove(name).ok_or_else(missing)
+            };
+            self.config.block(index, &mut get).expect("a layer can be built of its own tensors")
+        };
+        self.layers.iter().enumerate().map(rebuilt).collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! Keys that a recipe writes and that nothing of its stages reads.
+
+use super::refusal::Refusal;
+use super::{Recipe, Stage};
+use crate::loops::{Selects, Steps};
+use crate::optim::Schedule;
+use crate::rollout::Kind;
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+/// Keys that are without effect where `idle` says why.
+struct Rule {
+    /// Sections or keys, by their dotted paths; `*` stands for any one name.
+    keys: &'static [&'static str],
+    /// What of them is read all the same.
+    but: &'static [&'static str],
+    /// Why a stage does not read them, in words that follow `… has no effect`; none where it does.
+    idle: fn(&Stage) -> Option<String>,
+}
+
+/// Who reads what. A key that no rule names is read by every stage.
+const RULES: &[Rule] = &[
+    Rule {
+        keys: &["optim", "checkpoint.save_optimizer", "policy.gradient_checkpointing"],
+        // Reward models and the rows' own completions are read in micro-batches too.
+        but: &["optim.tokens_per_microbatch"],
+        idle: |stage| unless(stage.needs().trains, with_method(stage)),
+    },
+    Rule {
+        keys: &["optim.min_lr_ratio"],
+        but: &[],
+        idle: |stage| unless(stage.optim.schedule != Schedule::Constant, "with a constant schedule".into()),
+    },
+    Rule {
+        keys: &["rollout"],
+        but: &[],
+        idle: |stage| unless(stage.needs().rollouts || searches(stage), with_method(stage)),
+    },
+    Rule {
+        keys: &["reward"],
+        but: &[],
+        idle: |stage| unless(stage.needs().rollouts || searches(stage), with_method(stage)),
+    },
+    Rule {
+        keys: &["select"],
+        but: &[],
+        idle: |stage| unless(stage.needs().selects != Selects::Nothing, with_method(stage)),
+    },
+    Rule {
+        keys: &["select.pairs"],
+        but: &[],
+        idle: |stage| unless(stage.needs().selects == Selects::Pairs, with_method(stage)),
+    },
+    Rule {
+        keys: &["policy.sampling"],
+        but: &["policy.sampling.temperature", "policy.sampling.max_new_tokens"],
+        idle: |stage| unless(samples(stage) || asks(stage), without_samples(stage)),
+    },
+    Rule {
+        keys: &["policy.sampling.temperature"],
+        but: &[],
+        idle: |stage| unless(samples(stage) || reads_rows(stage), without_samples(stage)),
+    },
+    Rule {
+        keys: &["policy.sampling.max_new_tokens"],
+        but: &[],
+        idle: |stage| {
+            let own = stage.eval.as_ref().is_some_and(|eval| eval.max_new_tokens.is_some());
+            unless(samples(stage) || reads_rows(stage) || (asks(stage) && !own), without_samples(stage))
+        },
+    },
+    Rule {
+        keys: &["run.steps", "run.epochs", "data.prompts_per_step", "data.shuffle", "data.train_limit"],
+        but: &[],
+        idle: |stage| unless(stage.needs().rows, with_method(stage)),
+    },
+    Rule {
+        keys: &["data.train", "data.task.*.train"],
+        but: &[],
+        idle: |stage| {
+            let shots = stage.data.template.few_shot > 0 && stage.data.template.few_shot_from.is_none();
+            unless(stage.needs().rows || shots, with_method(stage))
+        },
+    },
+    Rule {
+        keys: &["run.epochs"],
+        but: &[],
+        idle: |stage| unless(stage.run.steps.is_none(), "beside run.steps".into()),
+    },
+    Rule {
+        keys: &["data.eval", "data.eval_limit", "data.task.*.eval"],
+        but: &[],
+        idle: |stage| unless(stage.eval.is_some(), "without [eval]".into()),
+    },
+    Rule {
+        keys: &["data.template.few_shot_from"],
+        but: &[],
+        idle: |stage| unless(stage.data.template.few_shot > 0, "without data.template.few_shot".into()),
+    },
+    Rule {
+        keys: &["checkpoint.every"],
+        but: &[],
+        idle: |stage| unless(stage.needs().rows, with_method(stage)),
+    },
+    Rule {
+        // It is evaluated after each of its rounds.
+        keys: &["eval.every", "eval.at_end"],
+        but: &[],
+        idle: |stage| unless(stage.needs().steps == Steps::OfRun, with_method(stage)),
+    },
+    Rule {
+        keys: &["eval.every", "eval.at_start", "eval.at_end"],
+        but: &[],
+        idle: |stage| unless(stage.needs().trains, with_method(stage)),
+    },
+    Rule {
+        keys: &["eval.samples", "eval.seeds", "eval.temperature", "eval.max_new_tokens", "eval.at"],
+        but: &[],
+        idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
+    },
+    Rule {
+        keys: &["eval.show", "eval.labels", "eval.calibration"],
+        but: &[],
+        idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
+    },
+    Rule {
+        keys: &["devices.reference"],
+        but: &[],
+        idle: |stage| unless(stage.needs().reference.is_some(), "without a reference policy".into()),
+    },
+    Rule {
+        keys: &["checkpoint.best_mode"],
+        but: &[],
+        idle: |stage| unless(stage.checkpoint.best.is_some(), "without checkpoint.best".into()),
+    },
+    Rule {
+        keys: &["log.samples"],
+        but: &[],
+        idle: |stage| unless(stage.log.samples_every > 0, "with log.samples_every = 0".into()),
+    },
+];
+
+/// What the recipe writes for nothing, a sentence for the stages that share it: `stage `x`: optim.lr has no effect with
+/// loop.collect`. What several stages inherit is told only where none of them reads it. `stages` are the recipe's, in order.
+pub fn without_effect(recipe: &Recipe, stages: &[Stage]) -> Vec<String> {
+    // By the key and the place where it is written: the stages that have it from there, and why each does not read it.
+    let mut written: BTreeMap<(Option<usize>, String, String), Vec<(usize, Option<String>)>> =
+        BTreeMap::new();
+    for (table, stage) in recipe.stages().iter().zip(stages) {
+        for key in leaves(&table.table) {
+            let Refusal { line, text, .. } = recipe.refusal(table, &key, "");
+            written.entry((line, text, key.clone())).or_default().push((table.index, idle(stage, &key)));
+        }
+    }
+    let mut told: BTreeMap<(Vec<usize>, Vec<String>), Vec<String>> = BTreeMap::new();
+    for ((.., key), of) in written {
+        let reasons = of.iter().map(|(_, why)| why.clone()).collect::<Option<Vec<_>>>();
+        let Some(mut reasons) = reasons else { continue };
+        reasons.dedup();
+        let keys = told.entry((of.iter().map(|(stage, _)| *stage).collect(), reasons)).or_default();
+        if !keys.contains(&shown(&key)) {
+            keys.push(shown(&key));
+        }
+    }
+    told.iter().map(|((stages, reasons), keys)| sentence(recipe, stages, reasons, keys)).collect()
+}
+
+fn sentence(recipe: &Recipe, stages: &[usize], reasons: &[String], keys: &[String]) -> String {
+    let names: Vec<String> = stages.iter().map(|&at| format!("`{}`", recipe.stages()[at].name)).collect();
+    let stages = if names.len() == 1 { "stage" } else { "stages" };
+    let have = if keys.len() == 1 { "has" } else { "have" };
+    format!("{stages} {}: {} {have} no effect {}", names.join(", "), keys.join(", "), reasons.join(" and "))
+}
+
+/// The key as it is told: of a reward or a rollout, its table.
+fn shown(key: &str) -> String {
+    let whole = key.starts_with("reward.") || key.starts_with("rollout.");
+    let depth = if whole { 2 } else { usize::MAX };
+    key.split('.').take(depth).collect::<Vec<_>>().join(".")
+}
+
+fn idle(stage: &Stage, key: &str) -> Option<String> {
+    let of = |rule: &&Rule| {
+        let names = |keys: &[&str]| keys.iter().any(|listed| covers(listed, key));
+        names(rule.keys) && !names(rule.but)
+    };
+    RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage))
+}
+
+/// Whether `key` is the listed one or lies in it.
+fn covers(listed: &str, key: &str) -> bool {
+    let mut keys = key.split('.');
+    listed.split('.').all(|name| keys.next().is_some_and(|key| name == "*" || name == key))
+}
+
+/// The dotted paths of all values, and of tables that have none.
+fn leaves(table: &Table) -> Vec<String> {
+    let of = |(key, value): (&String, &Value)| match value {
+        Value::Table(inside) if !inside.is_empty() => {
+            leaves(inside).into_iter().map(|below| format!("{key}.{below}")).collect()
+        }
+        _ => vec![key.clone()],
+    };
+    table.iter().flat_map(of).collect()
+}
+
+fn unless(read: bool, why: String) -> Option<String> {
+    (!read).then_some(why)
+}
+
+fn with_method(stage: &Stage) -> String {
+    format!("with loop.{}", stage.method.name())
+}
+
+fn without_samples(stage: &Stage) -> String {
+    match &stage.rollout {
+        Kind::Dataset(_) if stage.needs().rollouts => "with rollout.dataset".into(),
+        Kind::Remote(_) if stage.needs().rollouts => "with rollout.remote".into(),
+        Kind::Tree(_) if stage.needs().rollouts => "with rollout.tree.schema.endpoint".into(),
+        _ => with_method(stage),
+    }
+}
+
+/// Whether the policy is asked the held-out questions.
+fn asks(stage: &Stage) -> bool {
+    stage.eval.is_some() && !stage.needs().head
+}
+
+/// Whether it is asked them in a search, which rewards guide.
+fn searches(stage: &Stage) -> bool {
+    asks(stage) && stage.rollout.search().is_some()
+}
+
+/// Whether the policy writes completions of the training questions.
+fn samples(stage: &Stage) -> bool {
+    let written = matches!(stage.rollout, Kind::Dataset(_)) || stage.rollout.endpoint().is_some();
+    stage.needs().rollouts && !written
+}
+
+/// Whether the rows' own completions are scored under the policy.
+fn reads_rows(stage: &Stage) -> bool {
+    stage.needs().rollouts && matches!(stage.rollout, Kind::Dataset(_))
+}

@@ -1,0 +1,179 @@
+//! `[reward.command]` against real programs: what it is sent, what it may answer, and every way that it can fail.
+
+use rationale::Error;
+use rationale::data::{Example, Message, Prompt};
+use rationale::engine::StopReason;
+use rationale::rationale::Format;
+use rationale::reward::{Models, Rewards};
+use rationale::rollout::{Group, Rollout};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn group(texts: &[String]) -> Group {
+    let mut fields = serde_json::Map::new();
+    fields.insert("level".into(), serde_json::json!({ "hard": [1, 2] }));
+    let example = Example {
+        index: 3,
+        prompt: Prompt::Chat(vec![Message { role: "user".into(), content: "1+1?".into() }]),
+        answer: Some("2".into()),
+        choices: vec!["1".into(), "2".into()],
+        fields,
+        ..Example::text("row:7", "")
+    };
+    let rollout = |text: &String| {
+        Rollout::new(vec![0; 5], text.clone(), vec![], StopReason::Length, &Format::default())
+    };
+    Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
+}
+
+fn rewards(command: &[&str], timeout_s: f64) -> Rewards {
+    let recipe = format!("[command]\ncommand = {command:?}\ntimeout_s = {timeout_s:?}");
+    crate::groups::rewards(&recipe).unwrap()
+}
+
+fn score(rewards: &mut Rewards, texts: &[String]) -> Result<Vec<f64>, String> {
+    let mut group = group(texts);
+    match rewards.score(std::slice::from_mut(&mut group), &Models::none()) {
+        Ok(()) => Ok(group.rollouts.iter().map(|rollout| rollout.reward).collect()),
+        Err(error @ Error::Reward(_)) => Err(error.to_string()),
+        Err(other) => panic!("a failing program must be a reward error, not {other:?}"),
+    }
+}
+
+fn failure(command: &[&str], texts: &[&str]) -> String {
+    let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+    let error = score(&mut rewards(command, 5.0), &texts).unwrap_err();
+    assert!(
+        error.contains("[reward.command] failed on example row:7") && error.contains(command[0]),
+        "{error}"
+    );
+    error
+}
+
+#[test]
+fn a_program_scores_group_after_group_from_all_that_is_known() {
+    // The same process must answer both groups: it counts its lines.
+    let program = r#####"
+import json, sys
+for number, line in enumerate(sys.stdin):
+    row = json.loads(line)
+    assert row["id"] == "row:7" and row["prompt"] == [{"role": "user", "content": "1+1?"}], row
+    assert row["gold"] == "2" and row["choices"] == ["1", "2"] and row["fields"] == {"level": {"hard": [1, 2]}}, row
+    assert row["truncated"] is True and row["tokens"] == 5, row
+    if "####" in row["completion"]:
+        assert row["answer"] == "2" and row["steps"] == ["é = 1"], row
+    else:
+        assert row["answer"] is None and row["steps"] == [], row
+    print(json.dumps({"score": number + 0.5, "why": "more keys are free"}) if number % 2 else number, flush=True)
+"#####;
+    let mut rewards = rewards(&["python3", "-c", program], 20.0);
+    let texts = ["é = 1\n#### 2".to_owned(), "none".to_owned(), "with \"quotes\"\nand lines".to_owned()];
+    assert_eq!(score(&mut rewards, &texts), Ok(vec![0.0, 1.5, 2.0]));
+    assert_eq!(score(&mut rewards, &texts), Ok(vec![3.5, 4.0, 5.5]));
+    assert_eq!(score(&mut rewards, &[]), Ok(vec![]));
+}
+
+#[test]
+fn groups_larger_than_a_pipe_do_not_deadlock() {
+    // 40 lines of 50 kB in, each echoed back to standard error (a pipe holds 64 kB) and answered only at the end.
+    let program = "import sys\nlines = []\nfor i in range(40):\n    lines.append(sys.stdin.readline())\n    \
+                   sys.stderr.write(lines[-1])\nfor line in lines: print(len(line))";
+    let texts = vec!["x".repeat(50_000); 40];
+    let scores = score(&mut rewards(&["python3", "-c", program], 30.0), &texts).unwrap();
+    assert!(
+        scores.len() == 40 && scores.iter().all(|score| *score > 50_000.0 && *score == scores[0]),
+        "{scores:?}"
+    );
+}
+
+#[test]
+fn a_crash_shows_how_it_ended_and_its_standard_error() {
+    let error = failure(&["sh", "-c", "read line; echo 1; echo 'out of luck' >&2; exit 3"], &["a", "b"]);
+    assert!(error.contains("ended (exit status: 3) before it answered line 2 of 2"), "{error}");
+    assert!(error.contains("the end of its standard error:\n  out of luck"), "{error}");
+    // Only the last lines of much are shown.
+    let error = failure(&["sh", "-c", "seq 1 5000 >&2; exit 1"], &["a"]);
+    assert!(error.ends_with("\n  4999\n  5000") && !error.contains("\n  4980\n"), "{error}");
+}
+
+#[test]
+fn what_is_no_score_is_refused_and_shown() {
+    for written in
+        ["garbage", "NaN", "{\"score\": null}", "{\"scores\": 1}", "\"1\"", "[1]", "true", "1e999", ""]
+    {
+        // It reads first: what comes before a question is refused for that reason already.
+        let program = format!("read -r _; echo 1; echo '{written}'; cat > /dev/null");
+        let error = failure(&["sh", "-c", &program], &["a", "b"]);
+        assert!(error.contains(&format!("answered line 2 of 2 with `{written}`")), "{error}");
+        assert!(error.contains("must write {\"score\": NUMBER} or NUMBER"), "{error}");
+    }
+    let error =
+        failure(&["sh", "-c", "read -r _; head -c 300000 /dev/zero | tr '\\0' x; cat > /dev/null"], &["a"]);
+    assert!(error.contains("xxx…") && error.len() < 700, "{error}");
+}
+
+#[test]
+fn lines_that_were_not_asked_for_are_refused() {
+    let mut rewards = rewards(&["sh", "-c", "while read line; do echo 1; echo 2; done"], 5.0);
+    assert_eq!(score(&mut rewards, &["a".to_owned()]), Ok(vec![1.0]));
+    std::thread::sleep(Duration::from_millis(200));
+    let error = score(&mut rewards, &["b".to_owned()]).unwrap_err();
+    assert!(error.contains("wrote more lines than it was sent; the first of these is `2`"), "{error}");
+}
+
+#[test]
+fn a_closed_output_and_a_missing_program_are_named() {
+    let error = failure(&["sh", "-c", "exec 1>&-; cat > /dev/null"], &["a"]);
+    assert!(error.contains("closed its output before it answered line 1 of 1"), "{error}");
+    let error = failure(&["./no-such-program"], &["a"]);
+    assert!(error.contains("cannot start `./no-such-program`") && error.contains("No such file"), "{error}");
+}
+
+#[test]
+fn a_hang_ends_at_the_time_limit_and_takes_its_children_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let program = format!("sleep 300 & echo $! > {}; echo thinking >&2; wait", file.display());
+    let start = Instant::now();
+    let error = score(&mut rewards(&["sh", "-c", &program], 0.5), &["a".to_owned()]).unwrap_err();
+    assert!(error.contains("did not answer line 1 of 1 within timeout_s = 0.5"), "{error}");
+    assert!(error.contains("thinking") && start.elapsed() < Duration::from_secs(10), "{error}");
+    assert_ended(std::fs::read_to_string(file).unwrap().trim());
+}
+
+#[test]
+fn dropping_the_rewards_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    // It ignores the end of its input.
+    let program = format!("echo $$ > {}; echo 1; sleep 300", file.display());
+    let mut rewards = rewards(&["sh", "-c", &program], 5.0);
+    assert_eq!(score(&mut rewards, &["a".to_owned()]), Ok(vec![1.0]));
+    drop(rewards);
+    assert_ended(std::fs::read_to_string(file).unwrap().trim());
+}
+
+#[test]
+fn the_section_is_checked() {
+    let message = |recipe: &str| crate::groups::rewards(recipe).unwrap_err().to_string();
+    assert!(message("[command]").contains("[reward.command]: missing field `command`"));
+    assert!(message("[command]\ncommand = []").contains("command = []: name a program"));
+    assert!(
+        message("[command]\ncommand = [\"x\"]\ntimeout_s = 0").contains("timeout_s = 0: must be above 0")
+    );
+    assert!(message("[command]\ncommand = \"x\"").contains("command: invalid type"));
+    assert!(message("[command]\ncommand = [\"x\"]\ntimeout = 3").contains("did you mean `timeout_s`?"));
+}
+
+/// Waits for a process to be gone; one that only waits to be reaped (`Z`) is.
+fn assert_ended(pid: &str) {
+    let runs = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        status.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim().starts_with('Z'))
+    };
+    let start = Instant::now();
+    while runs() && start.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!runs(), "process {pid} still runs");
+}

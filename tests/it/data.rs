@@ -1,0 +1,326 @@
+//! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
+
+use crate::skip::{python_for, skip};
+use rationale::data::{Data, Dataset, Feedback, Hub, Message, Prompt, Split, Tokenizer};
+use rationale::rationale::{Format, number};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).expect("a writable folder");
+        path
+    }
+}
+
+fn load_with(file: &Path, settings: &str) -> rationale::Result<Dataset> {
+    let recipe = format!("train = {:?}\neval = {0:?}\n{settings}", file.display().to_string());
+    let data: Data = toml::from_str(&recipe).expect("a sound section");
+    data.load(Split::Train, &Hub::at(PathBuf::from("nowhere"), "http://127.0.0.1:1", None, true), 0)
+}
+
+fn load(text: &str, settings: &str) -> rationale::Result<Dataset> {
+    let folder = Folder::new();
+    load_with(&folder.write("rows.jsonl", text), settings)
+}
+
+fn refused(text: &str, settings: &str) -> String {
+    load(text, settings).expect_err("it is refused").to_string()
+}
+
+fn turn(role: &str, content: &str) -> Message {
+    Message { role: role.to_string(), content: content.to_string() }
+}
+
+fn user(content: &str) -> Prompt {
+    Prompt::Chat(vec![turn("user", content)])
+}
+
+#[test]
+fn our_columns_become_a_conversation_and_a_completion() {
+    let text = "{\"question\":\"1+1\",\"rationale\":\"one, two\",\"answer\":2}\n\n{\"question\":\"x\",\"answer\":72.50}\n";
+    let data = load(text, "").expect("two rows");
+    let [first, second] = data.examples.as_slice() else { panic!("two rows") };
+    assert_eq!((first.id.as_str(), second.id.as_str()), ("rows:1", "rows:3"), "blank lines count as lines");
+    assert_eq!(first.prompt, user("1+1"));
+    assert_eq!(first.completion.as_deref(), Some("one, two\n#### 2"));
+    // Without a rationale the answer alone, as the file writes it.
+    assert_eq!(second.completion.as_deref(), Some("72.50"));
+    assert_eq!((first.index, second.index), (0, 1));
+}
+
+#[test]
+fn trls_columns_are_read_too() {
+    let rows = [
+        r#"{"prompt":"Say hi","completion":"hi"}"#,
+        r#"{"prompt":[{"role":"user","content":"q"}],"completion":[{"role":"assistant","content":"a"}]}"#,
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}"#,
+        r#"{"text":"once upon a time"}"#,
+        r#"{"prompt":"p","completions":["a","b"]}"#,
+    ];
+    let data = load(&rows.join("\n"), "").expect("five rows");
+    let seen: Vec<_> = data.examples.iter().map(|e| (e.prompt.clone(), e.completion.as_deref())).collect();
+    assert_eq!(seen[0], (Prompt::Text("Say hi".into()), Some("hi")));
+    assert_eq!(seen[1], (user("q"), Some("a")));
+    assert_eq!(seen[2], (user("q"), Some("a")));
+    assert_eq!(seen[3], (Prompt::Text(String::new()), Some("once upon a time")));
+    assert_eq!(data.examples[4].completions, ["a", "b"]);
+    assert_eq!(data.examples[0].completions, ["hi"]);
+}
+
+#[test]
+fn choices_are_lettered_and_gsm8ks_answers_are_split() {
+    let rows = [
+        r#"{"question":"Q","choices":["x","y"],"answer":"B"}"#,
+        r#"{"question":"Q","choices":[{"label":"1","text":"x"},{"label":"2","text":"y"}],"answer":"2"}"#,
+        r#"{"question":"Q","answer":"3+4=7\n#### 7"}"#,
+    ];
+    let data = load(&rows.join("\n"), "").expect("three rows");
+    assert_eq!(data.examples[0].prompt, user("Q\n(A) x\n(B) y"));
+    // The second label is shown as (B), so the gold answer is B.
+    assert_eq!(data.examples[1].answer.as_deref(), Some("B"));
+    assert_eq!(data.examples[2].answer.as_deref(), Some("7"));
+    assert_eq!(data.examples[2].completion.as_deref(), Some("3+4=7\n#### 7"));
+}
+
+#[test]
+fn all_bad_rows_are_counted_and_ten_are_shown() {
+    let mut text = String::from("{\"question\": \"ok\", \"id\": \"a\"}\n{\"question\": \n[1]\n\"x\"\n");
+    text.push_str(
+        "{\"question\": \"  \"}\n{\"question\": 5}\n{\"q\": \"x\"}\n{\"question\": \"y\", \"id\": \"a\"}\n",
+    );
+    text.push_str(&"{\"question\":\"c\",\"choices\":7}\n".repeat(5));
+    let error = refused(&text, "");
+    for part in [
+        "12 problems",
+        "rows.jsonl:2: not JSON: EOF while parsing a value",
+        "rows.jsonl:3: a JSON array; write one object a line",
+        "rows.jsonl:4: not a JSON object",
+        "rows.jsonl:5: `question` is empty",
+        "rows.jsonl:6: `question` must be a text, not a number",
+        "rows.jsonl:7: no `question`, `prompt`, `messages` or `text`; the row has `q`. Name the column",
+        "rows.jsonl:8: `id` \"a\" is already that of",
+        "… and 2 more",
+    ] {
+        assert!(error.contains(part), "{part:?} in\n{error}");
+    }
+    assert_eq!(error.lines().count(), 12, "a head, ten rows and the rest:\n{error}");
+}
+
+#[test]
+fn missing_and_empty_files_are_errors() {
+    assert!(refused("\n", "").contains("has no rows"));
+    let error = load_with(Path::new("nowhere.jsonl"), "").expect_err("no file").to_string();
+    assert!(error.contains("nowhere.jsonl: no such file") && error.contains("hub:owner/name"), "{error}");
+}
+
+#[test]
+fn templates_render_columns_and_name_what_is_missing() {
+    let row = r#"{"question":"Q","subset":"s","choices":["x","y"]}"#;
+    let settings = "template.system = 'Be {{ subset }}.'\ntemplate.user = '{{ question }}: {{ choices | join(\"/\") }}\n'";
+    let settings = settings.replace("\n'", "'");
+    let data = load(row, &settings).expect("a row");
+    assert_eq!(data.examples[0].prompt, Prompt::Chat(vec![turn("system", "Be s."), turn("user", "Q: x/y")]));
+    let error = refused(row, "template.user = '{{ question }} {{ qestion }}'");
+    assert!(error.contains("rows.jsonl:1: data.template.user uses `qestion`"), "{error}");
+    assert!(error.contains("`question`, `subset`, `choices`"), "{error}");
+    assert!(load(row, "template.user = '{% if hint %}{{ hint }}{% endif %}{{ question }}'").is_ok());
+    let renamed = load(r#"{"problem":"P"}"#, "columns.question = 'problem'").expect("a row");
+    assert_eq!(renamed.examples[0].prompt, user("P"));
+}
+
+#[test]
+fn few_shot_examples_come_first_and_never_show_the_row_itself() {
+    let rows = ["a", "b", "c"].map(|q| format!(r#"{{"question":"{q}","answer":"{q}{q}"}}"#)).join("\n");
+    let data = load(&rows, "template.few_shot = 1").expect("three rows");
+    let shown = |q: &str| vec![turn("user", q), turn("assistant", &q.repeat(2))];
+    let expected = |shot: &str, q: &str| Prompt::Chat([shown(shot), vec![turn("user", q)]].concat());
+    assert_eq!(data.examples[0].prompt, expected("b", "a"), "the first row shows the second");
+    assert_eq!(data.examples[2].prompt, expected("a", "c"));
+    let settings = "template.few_shot = 2\ntemplate.chat = false\ntemplate.user = 'Q: {{ question }}\\nA: '";
+    let data = load(&rows, &settings.replace("'Q: {{ question }}\\nA: '", "\"Q: {{ question }}\\nA: \""))
+        .expect("rows");
+    assert_eq!(data.examples[2].prompt, Prompt::Text("Q: a\nA: aa\n\nQ: b\nA: bb\n\nQ: c\nA: ".into()));
+    assert!(refused(&rows, "template.few_shot = 3").contains("only 2 other rows"));
+}
+
+#[test]
+fn parquet_rows_read_as_json_rows_do() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data/rows.parquet");
+    let data = load_with(&file, "").expect("two rows");
+    let [first, second] = data.examples.as_slice() else { panic!("two rows") };
+    assert_eq!(first.prompt, user("Where do fish live?\n(A) in water\n(B) in trees"));
+    assert_eq!((first.answer.as_deref(), second.answer.as_deref()), (Some("A"), Some("B")));
+    assert_eq!(first.completions, ["Water.", "In trees."]);
+    assert_eq!(second.fields["level"], 4);
+    assert!(!first.fields.contains_key("note"), "null means absent");
+}
+
+#[test]
+fn limits_and_the_task_are_read_from_the_section() {
+    let data = load("{\"question\":\"a\"}\nnot read\n", "train_limit = 1").expect("one row is read");
+    assert_eq!(data.examples.len(), 1);
+    let task: Data = toml::from_str("[task.addition]\ndigits = [3]\ntrain = 5").expect("a sound section");
+    let data = task.load(Split::Train, &Hub::from_env(), 1).expect("five rows");
+    let example = &data.examples[4];
+    let completion = example.completion.as_deref().expect("a scratchpad");
+    let sum = example.answer.as_deref().expect("an answer");
+    // One step a digit, then the answer in the default format's first form.
+    assert_eq!(completion.lines().count(), 3 + 1);
+    assert!(completion.ends_with(&format!("\n#### {sum}")), "{completion}");
+    assert!(toml::from_str::<Data>("trian = 'x'").is_err(), "unknown keys are refused");
+    let printed = toml::to_string(&Data::default()).expect("it prints");
+    assert_eq!(toml::from_str::<Data>(&printed).expect("it reads what it prints"), Data::default());
+}
+
+#[test]
+fn the_byte_tokenizer_round_trips_any_text() {
+    let tokenizer = Tokenizer::bytes();
+    assert_eq!((tokenizer.vocab_size(), tokenizer.eos()), (258, 256));
+    let text = "naïve 日本 🙂\n\0 x  y";
+    let ids = tokenizer.encode(text).expect("every text has ids");
+    assert_eq!(ids, text.bytes().map(u32::from).collect::<Vec<_>>(), "a byte's id is its value");
+    assert_eq!(tokenizer.decode(&[ids, vec![256]].concat()), text);
+    let error = tokenizer.render(&user("x")).expect_err("no template").to_string();
+    assert!(error.contains("data.template.chat = false"), "{error}");
+}
+
+#[test]
+fn the_tokens_that_hold_a_part_of_a_text_are_found() {
+    // a, two bytes of é, b, c, and the end, which is no text.
+    let tokenizer = Tokenizer::bytes();
+    let ids = [tokenizer.encode("aébc").expect("every text has ids"), vec![256]].concat();
+    assert_eq!(tokenizer.tokens_of(&ids, 0..1), 0..1);
+    assert_eq!(tokenizer.tokens_of(&ids, 3..4), 3..4);
+    assert_eq!(tokenizer.tokens_of(&ids, 3..5), 3..5);
+    assert_eq!(tokenizer.tokens_of(&ids, 5..5), 6..6);
+}
+
+#[test]
+fn the_character_tokenizer_names_what_it_lacks() {
+    let tokenizer = Tokenizer::characters("ab\n ").expect("an alphabet");
+    assert_eq!(tokenizer.encode("ba\n a<eos>").expect("in the alphabet"), [1, 0, 2, 3, 0, 4]);
+    assert_eq!(tokenizer.decode(&[1, 0, 2, 3, 0, 4, 5]), "ba\n a");
+    let error = tokenizer.encode("abc").expect_err("c is not in it").to_string();
+    assert!(error.contains("no 'c'"), "{error}");
+    assert!(Tokenizer::characters("aa").is_err());
+}
+
+#[test]
+fn a_loaded_tokenizer_saves_its_files_byte_for_byte() {
+    let (first, second) = (Folder::new(), Folder::new());
+    Tokenizer::characters("xyz").expect("an alphabet").save(first.0.path()).expect("saved");
+    let config = r#"{"eos_token": {"content": "<eos>"}, "bos_token": "<pad>", "add_bos_token": true,
+        "chat_template": [{"name": "tool_use", "template": "x"}, {"name": "default", "template": "{{ bos_token }}y"}]}"#;
+    first.write("tokenizer_config.json", config);
+    first.write("generation_config.json", r#"{"eos_token_id": [3, 4]}"#);
+    let tokenizer = Tokenizer::load(first.0.path()).expect("loaded");
+    tokenizer.save(second.0.path()).expect("saved");
+    for entry in std::fs::read_dir(first.0.path()).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let copy = second.0.path().join(path.file_name().expect("a name"));
+        assert_eq!(std::fs::read(&path).expect("a file"), std::fs::read(copy).expect("its copy"), "{path:?}");
+    }
+    // <pad> is id 4 and stands in for a beginning token: once before plain text, once from the template.
+    assert_eq!(tokenizer.render(&Prompt::Text("x".into())).expect("ids"), [4, 0]);
+    assert_eq!(tokenizer.render(&Prompt::Text("<pad>x".into())).expect("ids"), [4, 0]);
+    assert_eq!(tokenizer.render(&user("z")).expect("ids"), [4, 1]);
+    let ids = rationale::data::tokenizer::generation_eos(first.0.path()).expect("ids");
+    assert_eq!(ids, [3, 4]);
+}
+
+/// Every gold answer of GSM8K's train split reads back from "rationale\n#### answer", and the rationale gives as many steps as it
+/// has lines.
+#[test]
+fn gsm8k_rows_read_back() {
+    let folder = std::env::var("RATIONALE_DATA").unwrap_or_else(|_| "../shared/data".to_owned());
+    let Ok(rows) = std::fs::read_to_string(format!("{folder}/gsm8k/train.jsonl")) else {
+        skip("gsm8k_rows_read_back", &format!("no gsm8k/train.jsonl under {folder} (set RATIONALE_DATA)"));
+        return;
+    };
+    assert_eq!(rows.lines().count(), 7473);
+    for row in rows.lines() {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        let (rationale, gold) = (row["rationale"].as_str().unwrap(), row["answer"].as_str().unwrap());
+        let text = format!("{rationale}\n#### {gold}");
+        let read = Format::default().parse(&text).unwrap();
+        let answer = &text[read.answer];
+        assert!(number::equal(answer, gold), "{answer:?} {gold:?}");
+        let steps: Vec<_> = read.steps.into_iter().map(|span| &text[span]).collect();
+        let lines: Vec<_> = rationale.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(steps, lines);
+    }
+}
+
+/// transformers loads what is saved and agrees on the ids; needs RATIONALE_PYTHON, a python with transformers.
+#[test]
+fn transformers_loads_the_built_in_tokenizers() {
+    let Some(python) = python_for("transformers_loads_the_built_in_tokenizers") else { return };
+    let text = "12+3=\n15 #";
+    let script = "import sys, json; from transformers import AutoTokenizer as T; t = T.from_pretrained(sys.argv[1]); \
+        ids = t.encode(sys.argv[2], add_special_tokens=False); print(json.dumps([ids, t.eos_token_id, \
+        t.pad_token_id, t.decode(ids + [t.eos_token_id], skip_special_tokens=True)]))";
+    for tokenizer in [Tokenizer::bytes(), Tokenizer::characters("0123456789+=:# \n").expect("an alphabet")] {
+        let folder = Folder::new();
+        tokenizer.save(folder.0.path()).expect("saved");
+        let output = Command::new(&python).args(["-c", script]).arg(folder.0.path()).arg(text).output();
+        let output = output.expect("python runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let theirs: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+        let ids = tokenizer.encode(text).expect("in the alphabet");
+        assert_eq!(theirs, serde_json::json!([ids, tokenizer.eos(), tokenizer.pad(), text]));
+    }
+}
+
+#[test]
+fn preferences_are_read_in_trls_forms() {
+    let rows = [
+        r#"{"prompt":"p","chosen":"a","rejected":"b"}"#,
+        r#"{"question":"q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}],"weight":0.5,"margin":2}"#,
+        // The prompt is implied by the turns that both begin with, and stands above a `prompt` column of plain text.
+        r#"{"prompt":"x","chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"b"}]}"#,
+        r#"{"prompt":"p","completion":"c","label":false}"#,
+        r#"{"prompt":"p","chosen":"a","rejected":"b","rationale":"since b is shorter"}"#,
+        r#"{"prompt":"p","completion":"c","label":3}"#,
+    ];
+    let data =
+        load(&rows.join("\n"), "template.why = \"Why {{ chosen }} over {{ rejected }} for {{ prompt }}?\"")
+            .unwrap();
+    let pair = |weight: f64, margin: f64, why: Option<(Prompt, String)>| {
+        Some(Feedback::Pair { chosen: "a".into(), rejected: "b".into(), weight, margin, why })
+    };
+    let seen: Vec<_> = data.examples.iter().map(|e| (e.prompt.clone(), e.feedback.clone())).collect();
+    assert_eq!(seen[0], (Prompt::Text("p".into()), pair(1.0, 0.0, None)));
+    assert_eq!(seen[1], (user("q"), pair(0.5, 2.0, None)));
+    assert_eq!(seen[2], (user("q"), pair(1.0, 0.0, None)));
+    assert_eq!(seen[3].1, Some(Feedback::Label { completion: "c".into(), good: false }));
+    let why = (Prompt::Text("Why a over b for p?".into()), "since b is shorter".to_string());
+    assert_eq!(seen[4].1, pair(1.0, 0.0, Some(why)));
+    // A label of another kind is a column like any other.
+    assert_eq!(seen[5].1, None);
+}
+
+#[test]
+fn a_preference_that_is_none_is_refused_with_its_line() {
+    for (row, what) in [
+        (r#"{"prompt":"p","chosen":"a"}"#, "`chosen` without a `rejected`"),
+        (r#"{"prompt":"p","rejected":"a"}"#, "`rejected` without a `chosen`"),
+        (r#"{"prompt":"p","chosen":"a","rejected":"a"}"#, "are the same"),
+        (r#"{"prompt":"p","chosen":"a","rejected":7}"#, "`rejected` must be a text, not a number"),
+        (r#"{"prompt":"p","chosen":"a","rejected":"b","weight":"x"}"#, "`weight` must be a number"),
+        (
+            r#"{"chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}],"rejected":[{"role":"user","content":"r"},{"role":"assistant","content":"b"}]}"#,
+            "must be the same conversation but for",
+        ),
+    ] {
+        let said = refused(row, "");
+        assert!(said.contains("rows.jsonl:1: ") && said.contains(what), "{said}");
+    }
+}

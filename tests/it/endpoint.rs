@@ -1,0 +1,199 @@
+//! An endpoint against a local server that answers as OpenAI's does: order, retries, cache, keys, timeouts.
+
+use crate::server::{self, Received, serve};
+use rationale::Error;
+use rationale::endpoint::{Client, Endpoint, Request};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+fn section(url: &str, keys: &str) -> Endpoint {
+    toml::from_str(&format!("url = '{url}/v1'\nmodel = 'm'\nbackoff_s = 0.01\n{keys}")).unwrap()
+}
+
+fn client(url: &str, keys: &str) -> Client {
+    section(url, keys).open("reward.judge").unwrap()
+}
+
+fn user(text: &str) -> Request {
+    Request::user(text.to_owned())
+}
+
+/// The last turn of a request.
+fn asked(received: &Received) -> String {
+    let body: Value = serde_json::from_str(&received.body).unwrap();
+    body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap().to_owned()
+}
+
+/// OpenAI's answer with these texts, of 10 and 2 tokens.
+fn says(texts: &[&str]) -> (String, String) {
+    let choice =
+        |text: &&str| json!({"message": {"role": "assistant", "content": text}, "finish_reason": "stop"});
+    let choices: Vec<Value> = texts.iter().map(choice).collect();
+    let usage = json!({"prompt_tokens": 10, "completion_tokens": 2});
+    server::json("200 OK", json!({"choices": choices, "usage": usage}))
+}
+
+/// A server that answers each text with itself, and counts.
+fn echo() -> (String, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let url = serve(move |received| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        says(&[&asked(received)])
+    });
+    (url, count)
+}
+
+fn figures(client: &Client) -> HashMap<String, f64> {
+    client.figures().into_iter().collect()
+}
+
+fn texts(client: &Client, requests: &[Request]) -> Vec<String> {
+    client.ask(requests).unwrap().into_iter().map(|mut answer| answer.choices.swap_remove(0).text).collect()
+}
+
+#[test]
+fn answers_come_in_order_and_several_requests_are_under_way_at_once() {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let url = serve(move |received| {
+        assert_eq!(received.path, "/v1/chat/completions");
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let text = asked(received);
+        // The first are the slowest.
+        std::thread::sleep(Duration::from_millis(60 - 10 * text.parse::<u64>().unwrap()));
+        now.fetch_sub(1, Ordering::SeqCst);
+        says(&[&text])
+    });
+    let client = client(&url, "concurrency = 3\nprompt_price = 1.0\ncompletion_price = 2.0");
+    let requests: Vec<Request> = (0..6).map(|i| user(&i.to_string())).collect();
+    assert_eq!(texts(&client, &requests), ["0", "1", "2", "3", "4", "5"]);
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+    let figures = figures(&client);
+    assert_eq!([figures["requests"], figures["retries"], figures["prompt_tokens"]], [6.0, 0.0, 60.0]);
+    // 60 prompt tokens at 1 and 12 answer tokens at 2 a million.
+    assert!((figures["cost"] - 84e-6).abs() < 1e-12);
+    assert!(figures["latency_s"] > 0.01 && client.figures().is_empty());
+}
+
+#[test]
+fn a_busy_server_is_asked_again() {
+    let count = AtomicUsize::new(0);
+    let url = serve(move |received| match count.fetch_add(1, Ordering::SeqCst) {
+        0 => server::json("429 Too Many Requests\r\nRetry-After: 0", "{}"),
+        1 => server::json("503 Service Unavailable", "{}"),
+        _ => says(&[&asked(received)]),
+    });
+    let client = client(&url, "retries = 2");
+    assert_eq!(texts(&client, &[user("x")]), ["x"]);
+    assert_eq!(figures(&client)["retries"], 2.0);
+}
+
+#[test]
+fn a_server_that_stays_busy_is_an_error_with_url_status_and_remedy() {
+    let url = serve(|_| server::json("429 Too Many Requests", "slow down"));
+    let error = client(&url, "retries = 1").ask(&[user("x")]).unwrap_err();
+    assert!(matches!(error, Error::Endpoint(_)) && error.exit_code() == 1);
+    let text = error.to_string();
+    for part in [&*url, "status 429", "lower concurrency", "after 2 attempts", "slow down"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let nobody = client("http://127.0.0.1:1", "retries = 0").ask(&[user("x")]).unwrap_err().to_string();
+    assert!(nobody.contains("cannot be reached") && nobody.contains("check the url"), "{nobody}");
+}
+
+#[test]
+fn nothing_is_asked_twice() {
+    let (url, count) = echo();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = format!("cache = {:?}", folder.path());
+    let client = client(&url, &keys);
+    // Two equal requests are one; another asking of the same text is another request.
+    let requests = [user("a"), user("b"), user("a"), Request { attempt: 1, ..user("a") }];
+    assert_eq!(texts(&client, &requests), ["a", "b", "a", "a"]);
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+    let again = section(&url, &keys).open("x").unwrap();
+    assert_eq!(texts(&again, &requests), ["a", "b", "a", "a"]);
+    assert_eq!(count.load(Ordering::SeqCst), 3, "all from the cache");
+    let figures = figures(&again);
+    assert_eq!([figures["cache_hits"], figures["requests"], figures["cost"]], [3.0, 0.0, 0.0]);
+    let warmer = section(&url, &format!("{keys}\ntemperature = 0.1")).open("x").unwrap();
+    assert_eq!(texts(&warmer, &requests[..1]), ["a"]);
+    assert_eq!(count.load(Ordering::SeqCst), 4, "another temperature is another request");
+}
+
+#[test]
+fn the_key_comes_from_the_environment_and_is_written_nowhere() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let url = serve(move |received| {
+        let key = received.header("authorization").unwrap_or_default();
+        heard.lock().unwrap().push(key.clone());
+        let complaint = json!({"error": format!("Incorrect API key: {key}")});
+        if asked(received) == "wrong" { server::json("401 Unauthorized", complaint) } else { says(&["yes"]) }
+    });
+    // PATH is a variable that every machine has; a test cannot set one without racing the others.
+    let key = std::env::var("PATH").unwrap().trim().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let client = client(&url, &format!("api_key_env = 'PATH'\ncache = {:?}", folder.path()));
+    assert_eq!(texts(&client, &[user("right")]), ["yes"]);
+    assert_eq!(*seen.lock().unwrap(), [format!("Bearer {key}")]);
+    let error = client.ask(&[user("wrong")]).unwrap_err().to_string();
+    assert!(
+        error.contains("status 401; the key in PATH is not accepted") && error.contains("(the key)"),
+        "{error}"
+    );
+    assert!(!error.contains(&key) && !format!("{client:?}").contains(&key));
+    assert_eq!(seen.lock().unwrap().len(), 2, "a refusal is not asked again");
+    assert!(kept(folder.path()).iter().all(|text| !text.contains(&key) && text.contains("right")));
+
+    let unset = section(&url, "api_key_env = 'NO_SUCH_VARIABLE_HERE'").open("reward.judge").unwrap_err();
+    let text = unset.to_string();
+    assert!(
+        unset.exit_code() == 2 && text.contains("reward.judge.api_key_env") && text.contains("not set"),
+        "{text}"
+    );
+}
+
+/// The files of a cache.
+fn kept(folder: &Path) -> Vec<String> {
+    let inside = |folder: &Path| std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    inside(folder)
+        .flat_map(|folder| inside(&folder))
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_slow_server_is_given_up() {
+    let url = serve(|_| {
+        std::thread::sleep(Duration::from_secs(5));
+        says(&["late"])
+    });
+    let client = client(&url, "timeout_s = 0.1\nretries = 1");
+    let start = Instant::now();
+    let error = client.ask(&[user("x")]).unwrap_err().to_string();
+    assert!(
+        error.contains("no answer within timeout_s = 0.1") && start.elapsed() < Duration::from_secs(3),
+        "{error}"
+    );
+    let figures = figures(&client);
+    assert_eq!([figures["timeouts"], figures["retries"], figures["requests"]], [2.0, 1.0, 0.0]);
+}
+
+#[test]
+fn several_answers_to_one_request() {
+    let url = serve(|received| {
+        let n = serde_json::from_str::<Value>(&received.body).unwrap()["n"].as_u64().unwrap_or(1);
+        says(&vec!["x"; n as usize])
+    });
+    let answers = client(&url, "").ask(&[Request { n: 3, ..user("x") }]).unwrap();
+    assert_eq!(answers[0].choices.len(), 3);
+    let deaf =
+        client(&serve(|_| says(&["x"])), "").ask(&[Request { n: 3, ..user("x") }]).unwrap_err().to_string();
+    assert!(deaf.contains("has 1 choices, not the 3 asked for"), "{deaf}");
+}

@@ -1,0 +1,112 @@
+//! The reward tables of four papers, each a recipe fragment, on literal completions.
+
+use crate::groups::group;
+use rationale::Registry;
+use rationale::data::Example;
+use rationale::rationale::{AnswerForm, Format};
+use rationale::reward::{Models, Rewards};
+use serde_json::{Value, json};
+
+fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
+    // A stand-in for the program that checks graphs: the word "cycle" makes one.
+    let registry = Registry::default()
+        .reward_fn("dag", |_, rollout| if rollout.text.contains("cycle") { 0.0 } else { 1.0 });
+    let recipe: toml::Table = toml::from_str(fragment).unwrap();
+    let mut rewards = Rewards::build(recipe["reward"].as_table().unwrap(), &registry, format).unwrap();
+    let fields = fields.as_object().unwrap().clone();
+    let answer = fields.get("answer").map(|a| a.as_str().map_or(a.to_string(), str::to_owned));
+    let mut group = group(Example { answer, fields, ..Example::text("x", "?") }, texts, format);
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
+    group.rewards()
+}
+
+fn near(found: &[f64], expected: &[f64]) {
+    assert_eq!(found.len(), expected.len());
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() < 1e-9, "{i}: {found} {expected}");
+    }
+}
+
+#[test]
+fn shop_r1() {
+    let of = |gold: Value, texts: &[&str]| {
+        let fragment = include_str!("../fixtures/rewards/shop-r1.toml");
+        scores(fragment, &Format::default(), json!({ "answer": gold }), texts)
+    };
+    let click = json!({"action": {"type": "click", "name": "add to cart"}});
+    // No JSON earns nothing; JSON 0.5; the type 0.3 more; a name 0.2 more; ROUGE-L of "add to cart" with "add to basket"
+    // is 2/3, below 0.75; of "add to cart now" 6/7, above: 1000 · 6/7.
+    let texts = [
+        "click add to cart",
+        r#"{"rationale": "r", "action": {"type": "terminate"}}"#,
+        r#"{"rationale": "r", "action": {"type": "click", "name": ""}}"#,
+        r#"{"rationale": "r", "action": {"type": "click", "name": "add to basket"}}"#,
+        r#"{"rationale": "r", "action": {"type": "click", "name": "add to cart now"}}"#,
+    ];
+    near(&of(click, &texts), &[0.0, 0.5, 0.8, 1.0, 1.0 + 6000.0 / 7.0]);
+    let submit = json!({"action": {"type": "type_and_submit", "name": "search box", "text": "red shoes"}});
+    // 0.5 + 0.3 + 0.1 + 0.1 + 0.1 · 1; with the text also 1000.
+    let texts = [
+        r#"{"action": {"type": "type_and_submit", "name": "Search box", "text": "blue hats"}}"#,
+        r#"{"action": {"type": "type_and_submit", "name": "Search box", "text": "red shoes"}}"#,
+        r#"{"action": {"type": "type_and_submit", "text": "red shoes"}}"#,
+    ];
+    near(&of(submit, &texts), &[1.1, 1001.1, 1000.9]);
+    near(&of(json!({"action": {"type": "terminate"}}), &[r#"{"action": {"type": "terminate"}}"#]), &[0.8]);
+}
+
+#[test]
+fn rewardmap() {
+    let of = |difficulty: &str, transfers: u8, texts: &[&str]| {
+        let fields =
+            json!({"answer": "B", "lines": ["1", "4"], "map_difficulty": difficulty, "transfers": transfers});
+        scores(include_str!("../fixtures/rewards/rewardmap.toml"), &Format::default(), fields, texts)
+    };
+    let texts = [
+        "<lines>1, 4</lines><answer>B</answer>",
+        "<lines>1, 2</lines><answer>A</answer>",
+        "<lines>4</lines>",
+        "none",
+    ];
+    // 1 + 1 + 0.5; 1 + 0 + 0.5 · 2·1/4; 0.5 · 2·1/3; 0: times 1.0 + 0, and times 1.5 + 0.5.
+    near(&of("easy", 0, &texts), &[2.5, 1.25, 1.0 / 3.0, 0.0]);
+    near(&of("hard", 2, &texts), &[5.0, 2.5, 2.0 / 3.0, 0.0]);
+}
+
+#[test]
+fn comfyui_r1() {
+    let fields = json!({"candidates": "a, b, c, d, e", "nodes": ["a", "b", "c", "d"]});
+    let texts = [
+        "<selected_nodes>a, b, c, d</selected_nodes><workflow>d, c, b, a</workflow>",
+        "<selected_nodes>a, e</selected_nodes><workflow>a, e</workflow>",
+        "<selected_nodes>a, x</selected_nodes><workflow>a, x</workflow>",
+        "<selected_nodes>a, b</selected_nodes><workflow>a</workflow>",
+        "<selected_nodes>a</selected_nodes><workflow>a</workflow> cycle",
+        "<selected_nodes>a</selected_nodes>",
+    ];
+    // (4 + 1 − 1) / 4 = 1; (4 + 1/4 − 1) / 4 = 0.8125; then no candidate, another set used, a cycle, no workflow.
+    let found =
+        scores(include_str!("../fixtures/rewards/comfyui-r1.toml"), &Format::default(), fields, &texts);
+    near(&found, &[1.0, 0.8125, -1.0, -1.0, -1.0, -1.0]);
+}
+
+#[test]
+fn recon() {
+    let format = Format {
+        tags: Some(["<think>".into(), "</think>".into()]),
+        answer: vec![AnswerForm::Boxed],
+        ..Format::default()
+    };
+    let texts = [
+        r"a</think>\boxed{Option 2: cut prices}",
+        r"a</think>\boxed{2}",
+        r"a</think>\boxed{Option 3}",
+        r"a</think> option 2",
+        r"\boxed{2}</think>\boxed{2}",
+        r"a</think>b</think>\boxed{2}",
+        r"\boxed{2}",
+    ];
+    let fields = json!({"answer": "Option 2: cut prices", "option": 2});
+    let found = scores(include_str!("../fixtures/rewards/recon.toml"), &format, fields, &texts);
+    near(&found, &[5.0, 2.0, -3.0, -5.0, -4.0, -4.0, -4.0]);
+}

@@ -1,0 +1,176 @@
+//! The hub against a local server that answers as the hub does: download, cache, offline, refusals, broken transfers.
+
+use crate::server::{Received, serve};
+use rationale::data::hub::{DatasetId, Hub};
+use rationale::data::{Data, Split};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+const FILES: [(&str, &str); 6] = [
+    ("models/tiny/model/config.json", "{\"model_type\": \"llama\"}"),
+    ("models/tiny/model/model.safetensors", "weights, or so they say"),
+    ("models/tiny/model/tokenizer.json", "{}"),
+    ("models/tiny/model/onnx/model.onnx", "not wanted"),
+    ("datasets/tiny/data/main/train-00000-of-00001.jsonl", "{\"question\": \"1+1\", \"answer\": \"2\"}\n"),
+    ("datasets/tiny/data/main/test-00000-of-00001.jsonl", "{\"question\": \"2+2\", \"answer\": \"4\"}\n"),
+];
+
+struct Server {
+    address: String,
+    requests: Arc<AtomicUsize>,
+    /// Cut the weights' body short, once without telling and for good.
+    cut: Arc<AtomicBool>,
+    authorizations: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    fn start() -> Self {
+        let (requests, cut, authorizations): (Arc<AtomicUsize>, Arc<AtomicBool>, Arc<Mutex<Vec<String>>>) =
+            Default::default();
+        let (count, short, seen) = (requests.clone(), cut.clone(), authorizations.clone());
+        let address = serve(move |received| {
+            count.fetch_add(1, Ordering::SeqCst);
+            seen.lock().expect("no panics").extend(received.header("authorization"));
+            answer(received, short.load(Ordering::SeqCst))
+        });
+        Self { address, requests, cut, authorizations }
+    }
+
+    fn hub(&self, cache: &Path, offline: bool) -> Hub {
+        Hub::at(cache.to_path_buf(), &self.address, Some("hf_secret".to_string()), offline)
+    }
+}
+
+fn answer(received: &Received, cut: bool) -> (String, String) {
+    let path = received.path.split('?').next().unwrap_or_default();
+    let range = received.header("range").and_then(|range| {
+        let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+        Some((from.parse().unwrap_or(0), to.parse::<usize>().ok()))
+    });
+    respond(path, range, cut)
+}
+
+fn respond(path: &str, range: Option<(usize, Option<usize>)>, cut: bool) -> (String, String) {
+    let json = |status: &str, body: String| (format!("{status}\r\nContent-Length: {}", body.len()), body);
+    if path.contains("gated") {
+        return json("401 Unauthorized", "{}".to_string());
+    }
+    if let Some(repository) = path.strip_prefix("/api/").and_then(|rest| rest.split_once("/revision/")) {
+        let prefix = format!("{}/", repository.0);
+        let files: Vec<_> = FILES
+            .iter()
+            .filter_map(|(name, text)| Some((name.strip_prefix(&prefix)?, text.len())))
+            .map(|(name, size)| serde_json::json!({"rfilename": name, "size": size}))
+            .collect();
+        return match files.is_empty() {
+            true => json("404 Not Found", "{}".to_string()),
+            false => json("200 OK", serde_json::json!({"sha": COMMIT, "siblings": files}).to_string()),
+        };
+    }
+    let wanted = path.trim_start_matches('/').replacen(&format!("/resolve/{COMMIT}"), "", 1);
+    let name = if wanted.starts_with("datasets/") { wanted } else { format!("models/{wanted}") };
+    let Some((_, text)) = FILES.iter().find(|(known, _)| *known == name) else {
+        return json("404 Not Found", String::new());
+    };
+    let (from, to) = range.unwrap_or((0, None));
+    let to = to.unwrap_or(text.len() - 1).min(text.len() - 1);
+    let body = text.get(from..=to).unwrap_or_default();
+    let etag = format!("\"etag-{}\"", name.replace('/', "-"));
+    let described =
+        format!("ETag: {etag}\r\nx-repo-commit: {COMMIT}\r\nContent-Range: bytes {from}-{to}/{}", text.len());
+    if cut && name.ends_with(".safetensors") && body.len() > 1 {
+        // Without a Content-Length the client cannot know that this is not all.
+        return (format!("206 Partial Content\r\n{described}"), body[..5].to_string());
+    }
+    (format!("206 Partial Content\r\n{described}\r\nContent-Length: {}", body.len()), body.to_string())
+}
+
+fn cache() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("a file")
+}
+
+#[test]
+fn a_model_is_downloaded_once_and_then_read_from_the_cache() {
+    let (server, cache) = (Server::start(), cache());
+    let folder = server.hub(cache.path(), false).model("tiny/model").expect("it downloads");
+    assert_eq!(text(&folder.join("model.safetensors")), "weights, or so they say");
+    assert!(!folder.join("onnx").exists(), "only what a model needs");
+    let before = server.requests.load(Ordering::SeqCst);
+    assert_eq!(server.hub(cache.path(), false).model("tiny/model").expect("it is there"), folder);
+    assert_eq!(server.requests.load(Ordering::SeqCst), before + 1, "one look at the commit, no file");
+    assert_eq!(server.hub(cache.path(), true).model("tiny/model").expect("offline too"), folder);
+    assert_eq!(server.requests.load(Ordering::SeqCst), before + 1, "offline asks nobody");
+    assert_eq!(server.authorizations.lock().expect("no panics")[0], "Bearer hf_secret");
+    assert!(!format!("{:?}", server.hub(cache.path(), true)).contains("secret"));
+}
+
+#[test]
+fn a_cached_model_serves_while_the_hub_is_unreachable() {
+    let (server, cache) = (Server::start(), cache());
+    let folder = server.hub(cache.path(), false).model("tiny/model").expect("it downloads");
+    let nobody = Hub::at(cache.path().to_path_buf(), "http://127.0.0.1:1", None, false);
+    assert_eq!(nobody.model("tiny/model").expect("from the cache"), folder);
+    let error = nobody.model("tiny/other").expect_err("not in the cache").to_string();
+    assert!(error.contains("cannot be reached"), "{error}");
+}
+
+#[test]
+fn a_local_folder_is_itself() {
+    let folder = cache();
+    let hub = Hub::at(folder.path().join("cache"), "http://127.0.0.1:1", None, false);
+    let name = folder.path().display().to_string();
+    assert_eq!(hub.model(&name).expect("a folder"), folder.path());
+    let error = hub.model("/no/such/folder").expect_err("nothing there").to_string();
+    assert!(error.contains("neither a folder here nor a model of the hub"), "{error}");
+}
+
+#[test]
+fn refusals_say_what_to_do() {
+    let (server, cache) = (Server::start(), cache());
+    let refused = |offline, name: &str| {
+        server.hub(cache.path(), offline).model(name).expect_err("it is refused").to_string()
+    };
+    let error = refused(false, "tiny/gated");
+    assert!(error.contains("HF_TOKEN") && !error.contains("hf_secret"), "{error}");
+    assert!(refused(false, "tiny/missing").contains("no such repository"));
+    assert!(refused(true, "tiny/model").contains("HF_HUB_OFFLINE"));
+}
+
+#[test]
+fn a_broken_transfer_leaves_nothing_that_counts_as_whole() {
+    let (server, cache) = (Server::start(), cache());
+    server.cut.store(true, Ordering::SeqCst);
+    let error = server.hub(cache.path(), false).model("tiny/model").expect_err("cut short").to_string();
+    assert!(error.contains("model.safetensors") && error.contains("run again"), "{error}");
+    assert!(
+        server.hub(cache.path(), true).model("tiny/model").is_err(),
+        "offline does not take it for whole"
+    );
+    server.cut.store(false, Ordering::SeqCst);
+    let folder = server.hub(cache.path(), false).model("tiny/model").expect("it downloads");
+    assert_eq!(text(&folder.join("model.safetensors")), "weights, or so they say");
+}
+
+#[test]
+fn a_datasets_splits_are_read() {
+    let (server, cache) = (Server::start(), cache());
+    let hub = server.hub(cache.path(), false);
+    let data: Data =
+        toml::from_str("train = 'hub:tiny/data:main'\neval = 'hub:tiny/data'").expect("a section");
+    let train = data.load(Split::Train, &hub, 0).expect("the train split");
+    assert_eq!(train.examples[0].answer.as_deref(), Some("2"));
+    assert_eq!(
+        data.load(Split::Eval, &hub, 0).expect("the test split").examples[0].answer.as_deref(),
+        Some("4")
+    );
+    let id = DatasetId::parse("hub:tiny/data/dev").expect("a name");
+    let error = hub.dataset(&id, Split::Eval).expect_err("no such split").to_string();
+    assert!(error.contains("no .parquet, .jsonl or .json file of split dev"), "{error}");
+}

@@ -1,0 +1,82 @@
+//! `[reward.judge]` against a local server: what is asked, what is read, and that nothing unreadable becomes a score.
+
+use crate::groups::{group, rewards};
+use crate::server::{Teacher, last_turn};
+use rationale::Result;
+use rationale::data::Example;
+use rationale::rationale::Format;
+use rationale::reward::{Models, Rewards};
+use rationale::rollout::Group;
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+fn asked_of(texts: &[&str]) -> Group {
+    let fields = [("question".to_owned(), json!("2+2?"))].into_iter().collect();
+    let example = Example { answer: Some("4".into()), fields, ..Example::text("row:7", "?") };
+    group(example, texts, &Format::default())
+}
+
+fn judge(url: &str, keys: &str) -> Rewards {
+    let recipe = format!(
+        "[judge]\nprompt = 'Q: {{{{ question }}}} R: {{{{ rationale }}}}'\n{keys}\n[judge.endpoint]\nurl = '{url}/v1'\nmodel = 'm'\n\
+         backoff_s = 0.0"
+    );
+    rewards(&recipe).unwrap()
+}
+
+/// Scores by a judge that says `say(prompt, number of times that this prompt came before)`; and what it was asked.
+fn judged(
+    keys: &str,
+    texts: &[&str],
+    say: fn(&str, usize) -> &'static str,
+) -> (Result<Vec<f64>>, Vec<String>, HashMap<String, f64>) {
+    let before = Mutex::new(HashMap::<String, usize>::new());
+    let teacher = Teacher::says(move |_, prompt| {
+        let mut before = before.lock().unwrap();
+        let times = before.entry(prompt.to_owned()).or_default();
+        *times += 1;
+        vec![say(prompt, *times - 1)]
+    });
+    let (mut rewards, mut group) = (judge(&teacher.url, keys), asked_of(texts));
+    let scores = rewards.score(std::slice::from_mut(&mut group), &Models::none()).map(|()| group.rewards());
+    let asked = teacher.seen().iter().map(|body| last_turn(body).to_owned()).collect();
+    (scores, asked, rewards.figures().into_iter().collect())
+}
+
+const TEXTS: [&str; 2] = ["two and two\n#### 4", "a guess\n#### 5"];
+
+#[test]
+fn each_rollout_is_asked_about_once() {
+    let say = |prompt: &str, _| if prompt.contains("guess") { "I give 2" } else { "I give 9" };
+    let (scores, mut asked, figures) = judged("", &TEXTS, say);
+    assert_eq!(scores.unwrap(), [0.9, 0.2]);
+    asked.sort();
+    assert_eq!(asked, ["Q: 2+2? R: a guess", "Q: 2+2? R: two and two"]);
+    assert_eq!([figures["judge/requests"], figures["judge/unread"]], [2.0, 0.0]);
+}
+
+#[test]
+fn an_answer_without_a_score_is_asked_for_again() {
+    let say = |prompt: &str, before| match (prompt.contains("guess"), before) {
+        (true, 0) => "hard to say",
+        (true, _) => "3",
+        (false, _) => "10",
+    };
+    let (scores, asked, figures) = judged("", &TEXTS, say);
+    assert_eq!(scores.unwrap(), [1.0, 0.3]);
+    // Only the one without a score is asked again.
+    assert_eq!((asked.len(), figures["judge/unread"]), (3, 1.0));
+}
+
+#[test]
+fn a_judge_without_a_score_stops_the_run_and_names_the_example() {
+    let (scores, asked, _) = judged("attempts = 2", &TEXTS[..1], |_, _| "no comment");
+    let error = scores.unwrap_err().to_string();
+    for part in
+        ["[reward.judge] failed on example row:7", "no score between 0 and 10 in 2 answers", "`no comment`"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+    assert_eq!(asked.len(), 2);
+}

@@ -1,0 +1,48 @@
+//! All tests from outside the crate, in one binary: libtorch is linked once and a changed line costs one build.
+//! What tests share comes first; then a file for each thing that is tested. They run side by side in one process, so
+//! none of them may change what the process shares (environment, folder, libtorch's threads).
+
+mod groups;
+mod program;
+mod recipes;
+mod server;
+mod skip;
+
+mod chat_templates;
+mod classifiers;
+mod cli;
+#[cfg(unix)]
+mod command_reward;
+mod contrast;
+mod conversation;
+mod critics;
+mod curriculum;
+mod custom_reward;
+mod data;
+mod dpo;
+mod dpo_learning;
+mod endpoint;
+mod engine;
+mod family;
+mod gpu;
+mod hierarchical_rewards;
+mod hub;
+mod judge;
+mod labels;
+mod loss_parity;
+mod model_parity;
+mod model_rewards;
+mod optim;
+mod preference_parity;
+mod preference_recipes;
+mod prefix;
+mod prm;
+mod quickstart;
+mod recipe;
+mod remote;
+mod search;
+mod shared_prefixes;
+mod star;
+mod text;
+mod thought_tree;
+mod wants;

@@ -1,0 +1,198 @@
+//! The recipes of preference papers, as they are but for a model of a few thousand weights and rows of a few characters.
+
+use crate::program::{Program, number, rows};
+use crate::recipes::Tiny;
+use crate::server::Teacher;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+
+/// The recipe `name` with a new model in the place of SmolLM2, over `rows.jsonl`, `more` in front of its first stage.
+fn tiny(name: &str, model: &Tiny, more: &str) -> String {
+    let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let recipe = fs::read_to_string(path).unwrap();
+    let named = "model = \"HuggingFaceTB/SmolLM2-135M-Instruct\"\n";
+    assert!(recipe.contains(named), "{name} starts from another model");
+    let (head, stages) = recipe.split_once("[[stage]]").unwrap();
+    // Its own [policy] has the type of the weights.
+    let head = head.replace(named, "dtype = \"f32\"\n");
+    format!("{head}{}[[stage]]{stages}", Tiny { dtype: None, ..*model }.recipe(more))
+}
+
+const BYTES: Tiny = Tiny { context: Some(256), ..Tiny::BYTES };
+const LAST_NUMBER: &str = "[data.format]\nanswer = [\"last_number\"]\n";
+const DIGITS: Tiny = Tiny { alphabet: Some("12 \n"), context: Some(256), ..Tiny::BYTES };
+
+/// Questions of ones and twos, of which the answer is one.
+fn digits() -> String {
+    let row = |i: usize| json!({"question": "1 2 ".repeat(i % 4 + 1), "answer": (1 + i % 2).to_string()});
+    rows(&(0..12).map(row).collect::<Vec<_>>())
+}
+
+#[test]
+fn planning_ranks_rationales_by_their_process() {
+    let recipe =
+        tiny("planning-dpo", &DIGITS, LAST_NUMBER).replace("hub:openai/gsm8k:main/train", "rows.jsonl");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", &digits());
+    let sets = [
+        "data.template.chat=false",
+        "policy.sampling.max_new_tokens=12",
+        "policy.sampling.temperature=1.0",
+        "stage.values.rollout.prefix.share=0.8",
+        "stage.values.run.steps=2",
+        "stage.prm.run.steps=4",
+        "stage.trajectories.run.steps=1",
+        "stage.dpo.run.steps=2",
+        "stage.dpo.select.pairs.min_gap=0.001",
+    ];
+    program.train_set(&sets).success();
+    let cut = |trace: &Value| trace["cuts"].as_array().is_some_and(|cuts| !cuts.is_empty());
+    let values = program.traces("values");
+    assert!(values.iter().filter(|trace| cut(trace)).all(|trace| trace["cuts"][0]["continuations"] == 3));
+    assert!(values.iter().any(cut));
+    assert_eq!(program.steps("prm").len(), 4);
+    // Of a question's completions a right one stands above a wrong one, and above a right one whose product of shares is smaller by
+    // 0.001; at most 20 pairs a question.
+    let mut questions: BTreeMap<String, Vec<(bool, f64)>> = BTreeMap::new();
+    for trace in program.traces("trajectories") {
+        let kept = (trace["predicted"] == trace["answer"], number(&trace, "reward"));
+        questions.entry(trace["example"].to_string()).or_default().push(kept);
+    }
+    let better = |a: &(bool, f64), b: &(bool, f64)| a.0 && (!b.0 || a.1 - b.1 >= 0.001);
+    let pairs = |all: &Vec<(bool, f64)>| {
+        all.iter().map(|a| all.iter().filter(|b| better(a, b)).count()).sum::<usize>()
+    };
+    let expected: usize = questions.values().map(|all| pairs(all).min(20)).sum();
+    let dpo = program.steps("dpo");
+    assert!((number(&dpo[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
+    assert!(expected > 0, "no pair, so this shows nothing");
+    assert_eq!(number(&dpo[0], "pairs/built"), expected as f64);
+}
+
+/// Rows with a right rationale; the text of each question names its numbers.
+fn rationales() -> String {
+    let row = |i: u32| json!({"question": format!("{i}+1"), "rationale": format!("{i} and 1"), "answer": (i + 1).to_string()});
+    rows(&(0..4).map(row).collect::<Vec<_>>())
+}
+
+/// A teacher that makes every sum greater by 5, but says the right answer of 3+1; and what it was asked.
+fn teacher() -> String {
+    let teacher = Teacher::says(|_, asked| {
+        let answer: u32 =
+            asked.split("The right answer is ").nth(1).unwrap().split('.').next().unwrap().parse().unwrap();
+        let other = if answer == 4 { 4 } else { answer + 5 };
+        vec![format!("{} and 6\n#### {other}", answer - 1)]
+    });
+    teacher.url
+}
+
+#[test]
+fn frodo_teaches_a_writer_and_a_reader() {
+    let recipe = tiny("frodo", &BYTES, "")
+        .replace("rationales.jsonl", "rows.jsonl")
+        .replace("http://127.0.0.1:8000", &teacher())
+        .replace("lr = 5e-6", "lr = 1e-2");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", &rationales());
+    program
+        .train_set(&["data.template.chat=false", "stage.writer.run.steps=3", "stage.reader.run.steps=20"])
+        .success();
+    // Of four questions one came to its gold answer all the same.
+    let writer = program.steps("writer");
+    assert_eq!(
+        (number(&writer[0], "pairs/built"), number(&writer[0], "pairs/dropped/same_answer")),
+        (3.0, 1.0)
+    );
+    assert!((number(&writer[0], "loss") - std::f64::consts::LN_2).abs() < 1e-6);
+    assert!(number(&writer[2], "rewards/margins") > 0.0);
+    // The reader knows no difference at first, and reads and learns both answers: max(0, 1 − 0) and the two −log p.
+    let reader = program.steps("reader");
+    let (first, last) = (&reader[0], &reader[19]);
+    assert!(
+        number(first, "rewards/margins").abs() < 0.5 && number(first, "rows_without_answer") == 0.0,
+        "{first}"
+    );
+    assert!(
+        number(first, "loss") > 1.0 && number(last, "loss") < 0.5 * number(first, "loss"),
+        "{first} {last}"
+    );
+    assert!(number(last, "logps/chosen") > number(first, "logps/chosen"), "{first} {last}");
+}
+
+#[test]
+fn poda_contrasts_what_premises_turn_round() {
+    // The teacher reads the right letter off the question, and alters it as it is asked to; the second question it then answers as if
+    // nothing had been altered, and of the third it forgets an option.
+    let teacher = Teacher::says(|body, asked| {
+        let number = asked.split("question ").nth(1).unwrap().split(' ').next().unwrap();
+        let letter = asked.split("holds ").nth(1).unwrap().chars().next().unwrap();
+        let altering = asked.split("so that (").nth(1).and_then(|rest| rest.chars().next());
+        let says = |option: char| if option == letter { "follows" } else { "fails" };
+        let text = if let Some(other) = altering {
+            format!("question {number} now\nholds {other}\nThe answer is ({other}).")
+        } else {
+            let right = if number == "1" { 'A' } else { letter };
+            let options = if number == "2" { "AB" } else { "ABC" };
+            let lines: String =
+                options.chars().map(|option| format!("({option}) {}\n", says(option))).collect();
+            format!("{lines}The answer is ({right}).")
+        };
+        vec![text; body["n"].as_u64().unwrap_or(1) as usize]
+    });
+    let recipe = tiny("poda-contrastive", &BYTES, "")
+        .replace("options.jsonl", "rows.jsonl")
+        .replace("http://127.0.0.1:8000", &teacher.url)
+        .replace("lr = 1e-6", "lr = 1e-2")
+        .replace("context = 256", "context = 512");
+    let program = Program::new(&recipe);
+    let row = |i: usize| json!({"question": format!("question {i} holds A"), "choices": ["x", "y", "z"], "answer": "A"});
+    program.write("rows.jsonl", &rows(&(0..5).map(row).collect::<Vec<_>>()));
+    let sets = ["data.template.chat=false", "stage.sft.run.steps=2", "stage.contrast.run.steps=6"];
+    program.train_set(&sets).success();
+    assert_eq!((program.traces("annotated").len(), program.traces("altered").len()), (5, 10));
+    // Of each question's two wrong options four questions' come to what was meant; each names the question that it alters.
+    let again = program.traces("reanswered");
+    let of =
+        |trace: &Value| (trace["counterfactual_of"].as_str().unwrap().to_string(), trace["answer"].clone());
+    let both = |line: i32| ["(B)", "(C)"].map(|answer| (format!("rows:{line}"), json!(answer)));
+    let expected: Vec<_> = [1, 3, 4, 5].into_iter().flat_map(both).collect();
+    let mut found: Vec<_> = again.iter().map(of).collect();
+    found.sort_by_key(|(id, answer)| (id.clone(), answer.to_string()));
+    assert_eq!(found, expected);
+    let to_b = again.iter().find(|trace| trace["answer"] == "(B)").unwrap();
+    let prompt = to_b["prompt"].as_str().unwrap();
+    assert!(prompt.ends_with("now\nholds B\n(A) x\n(B) y\n(C) z"), "{prompt}");
+    let contrast = program.steps("contrast");
+    let (first, last) = (&contrast[0], &contrast[5]);
+    assert_eq!((number(first, "pairs/built"), number(first, "pairs/dropped/not_analysed")), (6.0, 2.0));
+    assert!(number(last, "loss") < number(first, "loss"), "{first} {last}");
+    assert!(number(last, "cosine/margins") > number(first, "cosine/margins"), "{first} {last}");
+}
+
+#[test]
+fn flow_teaches_two_adapters_and_then_one_model() {
+    let recipe = tiny("flow-dpo", &DIGITS, LAST_NUMBER).replace("hub:openai/gsm8k:main/train", "rows.jsonl");
+    let program = Program::new(&recipe);
+    program.write("rows.jsonl", &digits());
+    let sets = [
+        "data.template.chat=false",
+        "policy.sampling.temperature=1.0",
+        "stage.flow.loop.dpo.flow.chunk_tokens=2",
+        "stage.flow.loop.dpo.flow.chunks=3",
+        "stage.flow.loop.dpo.flow.question=\"1\"",
+        "stage.flow.loop.dpo.flow.yes=\"2\"",
+        "stage.flow.loop.dpo.flow.no=\"1\"",
+    ];
+    program.train_set(&sets).success();
+    // A pass over twelve questions, four a step; then three over those that the flow solved, each once.
+    assert_eq!(program.of_stage("flow").len(), 3);
+    let traces = program.traces("flow");
+    let right = traces.iter().filter(|trace| trace["reward"] == 1.0);
+    let solved: std::collections::BTreeSet<&str> =
+        right.map(|trace| trace["example"].as_str().unwrap()).collect();
+    assert!(!solved.is_empty());
+    let compiled = program.steps("compile");
+    assert_eq!(compiled.len(), 3 * solved.len().div_ceil(16));
+    assert!(number(&compiled[0], "num_tokens") > 0.0);
+}

@@ -1,0 +1,154 @@
+//! Runs `train` in a temporary folder. Each test file uses a part of this.
+
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A folder with a recipe in it.
+pub struct Program {
+    folder: TempDir,
+}
+
+/// What a run said (standard output and error together) and how it ended.
+pub struct Ended {
+    code: Option<i32>,
+    said: String,
+}
+
+impl Program {
+    /// A folder with this recipe.
+    pub fn new(recipe: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
+        Self { folder }
+    }
+
+    /// Where its run goes.
+    pub fn out(&self) -> PathBuf {
+        self.folder.path().join("out")
+    }
+
+    /// Writes a file beside the recipe.
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    /// Runs to the end.
+    pub fn train(&self, arguments: &[&str]) -> Ended {
+        let output = self.command(arguments).output().unwrap();
+        let said =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        Ended { code: output.status.code(), said }
+    }
+
+    /// Runs to the end, quietly, with `--set` before each of these.
+    pub fn train_set(&self, sets: &[&str]) -> Ended {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        self.train(&std::iter::once("--quiet").chain(sets).collect::<Vec<_>>())
+    }
+
+    /// The lines of `metrics.jsonl`.
+    pub fn metrics(&self) -> Vec<Value> {
+        lines(&self.out().join("metrics.jsonl"))
+    }
+
+    /// Those of a stage.
+    pub fn of_stage(&self, stage: &str) -> Vec<Value> {
+        self.metrics().into_iter().filter(|line| line["stage"] == stage).collect()
+    }
+
+    /// Those of its updates, which have a loss.
+    pub fn steps(&self, stage: &str) -> Vec<Value> {
+        self.of_stage(stage).into_iter().filter(|line| line["loss"].is_number()).collect()
+    }
+
+    /// The lines of `evaluations.jsonl`.
+    pub fn evaluations(&self) -> Vec<Value> {
+        lines(&self.out().join("evaluations.jsonl"))
+    }
+
+    /// The lines of a file of traces, named without its ending.
+    pub fn traces(&self, name: &str) -> Vec<Value> {
+        lines(&self.out().join(format!("traces/{name}.jsonl")))
+    }
+
+    /// The lines of all files of traces.
+    pub fn all_traces(&self) -> Vec<Value> {
+        let files = fs::read_dir(self.out().join("traces")).unwrap().map(|file| file.unwrap().path());
+        files.flat_map(|path| lines(&path)).collect()
+    }
+
+    /// The run's folder whose name ends so.
+    pub fn checkpoint(&self, ending: &str) -> PathBuf {
+        let mut folders = fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().path());
+        let found = folders.find(|path| path.to_string_lossy().ends_with(ending));
+        found.unwrap_or_else(|| panic!("no checkpoint {ending}"))
+    }
+
+    /// Takes a checkpoint away, as if the run had been killed before it.
+    pub fn forget(&self, ending: &str) {
+        fs::remove_dir_all(self.checkpoint(ending)).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        command
+            .current_dir(self.folder.path())
+            .args(["--recipe", "recipe.toml", "--out", "out"])
+            .args(arguments);
+        command
+    }
+}
+
+impl Ended {
+    /// Asserts that a signal ended it.
+    pub fn killed(self) {
+        assert_eq!(self.code, None, "it said:\n{}", self.said);
+    }
+
+    /// Asserts exit code 0; what was said.
+    pub fn success(self) -> String {
+        self.code(0)
+    }
+
+    /// Asserts an exit code; what was said.
+    pub fn code(self, expected: i32) -> String {
+        assert_eq!(self.code, Some(expected), "it said:\n{}", self.said);
+        self.said
+    }
+}
+
+/// A reward of no weight that kills the run at its `nth` completion, and once only: it scores all when the run is resumed.
+pub fn fatal(nth: usize) -> String {
+    let program = format!(
+        "n=0; while read -r _; do n=$((n + 1)); \
+         if [ $n = {nth} ] && [ ! -e killed ]; then : > killed; kill -9 $PPID; fi; echo 0; done"
+    );
+    format!("{{kind=\"command\", weight=0.0, command=[\"sh\", \"-c\", {program:?}]}}")
+}
+
+/// The lines of a JSONL file that are whole.
+pub fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.split_inclusive('\n')
+        .filter(|l| l.ends_with('\n'))
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect()
+}
+
+/// One JSON object a line.
+pub fn rows(rows: &[Value]) -> String {
+    rows.iter().map(|row| format!("{row}\n")).collect()
+}
+
+/// A list in a JSON object; nothing, where there is none.
+pub fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A number in a JSON object.
+pub fn number(object: &Value, name: &str) -> f64 {
+    object[name].as_f64().unwrap_or_else(|| panic!("{name} is not a number in {object}"))
+}

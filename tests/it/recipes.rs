@@ -1,0 +1,97 @@
+//! Tiny models and the recipes that many tests begin with.
+
+/// The head of a recipe: a new model of a few thousand weights on one thread of the CPU.
+pub struct Tiny<'a> {
+    /// A token a character of these; without them a token a byte.
+    pub alphabet: Option<&'a str>,
+    pub hidden_size: usize,
+    pub layers: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    /// The longest sequence, where not the default.
+    pub context: Option<usize>,
+    /// The type of the weights, where not the default.
+    pub dtype: Option<&'a str>,
+    pub tensorboard: bool,
+}
+
+impl<'a> Tiny<'a> {
+    /// A token a byte, one layer of 16.
+    pub const BYTES: Tiny<'static> = Tiny {
+        alphabet: None,
+        hidden_size: 16,
+        layers: 1,
+        heads: 2,
+        kv_heads: 2,
+        context: None,
+        dtype: Some("f32"),
+        tensorboard: false,
+    };
+
+    /// The characters of `[data.task.addition]`, two layers of 32: learns one-digit sums in a hundred steps.
+    pub const SUMS: Tiny<'static> = Tiny {
+        alphabet: Some("0123456789+=:# \n"),
+        hidden_size: 32,
+        layers: 2,
+        context: Some(96),
+        ..Tiny::BYTES
+    };
+
+    /// This model's sections, then `rest`.
+    pub fn recipe(&self, rest: &str) -> String {
+        let [dtype, context] = [
+            self.dtype.map(|dtype| format!("[policy]\ndtype = {dtype:?}\n")),
+            self.context.map(|context| format!("context = {context}\n")),
+        ]
+        .map(Option::unwrap_or_default);
+        format!(
+            "{dtype}[policy.init]\n{}{context}[devices]\npolicy = \"cpu\"\nthreads = 1\n[log]\ntensorboard = {}\n{}",
+            self.init(),
+            self.tensorboard,
+            rest.trim_start()
+        )
+    }
+
+    fn init(&self) -> String {
+        let tokens = match self.alphabet {
+            Some(alphabet) => format!("tokenizer = \"characters\"\nalphabet = {alphabet:?}\n"),
+            None => "tokenizer = \"bytes\"\n".to_string(),
+        };
+        let Self { hidden_size, layers, heads, kv_heads, .. } = self;
+        format!(
+            "{tokens}hidden_size = {hidden_size}\nlayers = {layers}\nheads = {heads}\nkv_heads = {kv_heads}\n"
+        )
+    }
+}
+
+/// One step of `[loop.METHOD]` on one row of `rows.jsonl`.
+pub fn on_rows(method: &str) -> String {
+    Tiny::BYTES.recipe(&format!(
+        "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\nprompts_per_step = 1\ntemplate.chat = false\n[loop.{method}]\n"
+    ))
+}
+
+/// A model that learns some sums; the stages that start from `@sft` follow it.
+pub fn sums(stages: &str) -> String {
+    Tiny::SUMS.recipe(&format!("{SUMS}{}", stages.trim_start()))
+}
+
+const SUMS: &str = r#"
+[data]
+prompts_per_step = 16
+template.chat = false
+template.user = "{{ question }}\n"
+[data.task.addition]
+digits = [1, 2]
+train = 200
+eval = 20
+[policy.sampling]
+max_new_tokens = 40
+[[stage]]
+name = "sft"
+run.steps = 120
+[stage.loop.sft]
+[stage.optim]
+lr = 1e-2
+schedule = "cosine"
+"#;
