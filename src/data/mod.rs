@@ -8,6 +8,7 @@ pub mod jsonl;
 pub mod order;
 pub mod parquet;
 pub mod preference;
+pub mod questions;
 pub mod row;
 pub mod rubrics;
 pub mod source;
@@ -19,6 +20,7 @@ pub mod tree;
 
 pub use feedback::{Completion, Feedback};
 pub use hub::Hub;
+pub use questions::{Prompted, Questions};
 pub use source::Sources;
 pub use template::Template;
 pub use tokenizer::Tokenizer;

@@ -3,11 +3,11 @@
 use super::{Eval, search};
 use crate::engine::{Progress, Sampling};
 use crate::error::Result;
+use crate::log::Metrics;
 use crate::policy::Policy;
 use crate::rationale::Format;
-use crate::reward::{Models, Rewards};
-use crate::rollout::search::Means;
-use crate::rollout::{Group, Kind, Prompted, group};
+use crate::reward::{Models, Rewards, Scoring};
+use crate::rollout::{Group, Prompted, SamplingContext, Search, Seeds, Unscored, independent};
 use crate::seed;
 
 /// What answers: the policy, and what a search among its completions goes by.
@@ -18,8 +18,8 @@ pub struct Answering<'a> {
     pub sampling: &'a Sampling,
     /// How a rationale is written.
     pub format: &'a Format,
-    /// Where the completions come from, if it is a search; independent samples otherwise.
-    pub rollout: &'a Kind,
+    /// The search that finds the answers, where the recipe has one; independent samples otherwise.
+    pub search: Option<&'a dyn Search>,
     /// What judges them.
     pub rewards: &'a mut Rewards,
     /// Tokens that go through a model together.
@@ -35,20 +35,25 @@ impl Answering<'_> {
         of: [u64; 2],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(Vec<Group>, Option<search::Search>)> {
-        let sampling = config.sampling(self.sampling);
-        let seeds = |index: usize, sample: usize| seed::derive(&[of[0], of[1], index as u64, sample as u64]);
-        let (policy, format) = (self.policy, self.format);
-        let Some(search) = self.rollout.search() else {
-            let sampled =
-                group::sample(policy, questions, config.samples, &sampling, format, seeds, progress)?;
-            return Ok((sampled.0, None));
+        let models = Models::of(self.policy, self.budget);
+        let mut context = SamplingContext {
+            policy: self.policy,
+            sampling: &config.sampling(self.sampling),
+            format: self.format,
+            seeds: Seeds::new(&of, questions),
+            tokens_per_microbatch: self.budget,
+            nonce: 0,
+            scorer: &mut Unscored,
+            figures: &mut Metrics::default(),
+            progress,
+            tokens: 0,
         };
-        let models = Models::of(policy, self.budget);
-        let rewards = &mut self.rewards;
-        let score = &mut |groups: &mut [Group]| rewards.score(groups, &models);
-        let sampling = &sampling;
-        let mut means = Means { policy, sampling, format, seed: &seeds, score, progress, tokens: 0 };
-        let (groups, report) = search::search(search, questions, &mut means, seed::derive(&of))?;
+        let Some(search) = self.search else {
+            return Ok((independent::sample(questions, config.samples, &mut context)?.0, None));
+        };
+        let mut scoring = Scoring { rewards: self.rewards, models };
+        context.scorer = &mut scoring;
+        let (groups, report) = search::search(search, questions, &mut context, seed::derive(&of))?;
         Ok((groups, Some(report)))
     }
 }

@@ -8,8 +8,8 @@ use super::statistics::{mean, pass_at_k};
 use crate::data::order::below;
 use crate::error::{Error, Result};
 use crate::reward::answer;
-use crate::rollout::search::{Found, Means, independent, worths};
-use crate::rollout::{Group, Prompted, Rollout, Search as Searching};
+use crate::rollout::search::{Found, worths};
+use crate::rollout::{Group, Prompted, Rollout, SamplingContext, Search as Searching, independent};
 use crate::seed;
 use crate::select::vote::vote;
 use rand::SeedableRng;
@@ -70,19 +70,20 @@ impl Search {
 pub fn search(
     search: &dyn Searching,
     questions: &[Prompted],
-    means: &mut Means,
+    context: &mut SamplingContext,
     seed: u64,
 ) -> Result<(Vec<Group>, Search)> {
-    let before = means.tokens;
-    let found = search.find(questions, means)?;
-    let tokens = (means.tokens - before) as f64 / questions.len() as f64;
+    let before = context.tokens;
+    let found = search.find(questions, context)?;
+    let tokens = (context.tokens - before) as f64 / questions.len() as f64;
     let mut accuracy: BTreeMap<String, BTreeMap<usize, f64>> = BTreeMap::new();
-    let beside = match search.independent() {
+    let picks = search.picks();
+    let beside = match picks.independent {
         true => found.iter().map(|found| found.group.clone()).collect(),
-        false => independent(questions, search.n(), means)?,
+        false => independent::sample(questions, picks.n, context)?.0,
     };
-    let samples = beside.iter().map(|group| Samples::of(group, search.by())).collect::<Result<Vec<_>>>()?;
-    for k in numbers(search.n()) {
+    let samples = beside.iter().map(|group| Samples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
+    for k in numbers(picks.n) {
         let of_question =
             |(index, samples): (usize, &Samples)| samples.accuracy(k, seed::derive(&[seed, index as u64]));
         let all: Vec<BTreeMap<&str, f64>> = samples.iter().enumerate().map(of_question).collect();
@@ -91,10 +92,10 @@ pub fn search(
             let share = mean(all.iter().map(|one| one[kind]));
             accuracy.entry(kind.to_string()).or_default().insert(k, share);
         }
-        if !search.independent() {
-            let groups: Vec<Group> = match k == search.n() {
+        if !picks.independent {
+            let groups: Vec<Group> = match k == picks.n {
                 true => found.iter().cloned().map(Found::answer).collect(),
-                false => search.with(k).find(questions, means)?.into_iter().map(Found::answer).collect(),
+                false => search.with(k).find(questions, context)?.into_iter().map(Found::answer).collect(),
             };
             let right =
                 groups.iter().map(|group| right(group, &group.rollouts[0])).collect::<Result<Vec<_>>>()?;
@@ -102,7 +103,7 @@ pub fn search(
             accuracy.entry(search.name().to_string()).or_default().insert(k, share);
         }
     }
-    let report = Search { kind: search.name().to_string(), n: search.n(), accuracy, tokens };
+    let report = Search { kind: search.name().to_string(), n: picks.n, accuracy, tokens };
     Ok((found.into_iter().map(Found::answer).collect(), report))
 }
 

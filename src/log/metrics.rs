@@ -1,5 +1,6 @@
 //! The figures of a step, by name, with the examples that it has to name.
 
+use crate::rollout::Figures;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -76,6 +77,16 @@ impl Metrics {
         };
         let ids = |(name, ids): (&String, &Vec<String>)| (name.clone(), ids.clone().into());
         self.iter().map(number).chain(self.named.iter().map(ids)).collect()
+    }
+}
+
+impl Figures for Metrics {
+    fn add(&mut self, name: &str, value: f64, weight: f64) {
+        Metrics::add(self, name, value, weight);
+    }
+
+    fn set(&mut self, name: &str, value: f64) {
+        Metrics::set(self, name, value);
     }
 }
 

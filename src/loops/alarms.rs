@@ -2,6 +2,7 @@
 
 use crate::advantage::zero_variance;
 use crate::eval::statistics::{deviation, mean};
+use crate::log::Metrics;
 use crate::rollout::{Group, Rollout};
 use std::collections::{BTreeMap, HashSet};
 
@@ -70,6 +71,23 @@ fn largest<'a>(
 }
 
 impl Alarms {
+    /// Warns of what the rollouts of `step` call for, under the rewards' weights by name.
+    pub fn watch<'a>(
+        &mut self,
+        groups: &[Group],
+        weights: impl Iterator<Item = (&'a str, f64)>,
+        step: usize,
+        metrics: &mut Metrics,
+    ) {
+        let signs = Signs::of(groups, weights);
+        if let Some(unique) = signs.unique {
+            metrics.set("completions/unique_ratio", unique);
+        }
+        for sentence in self.hear(&signs, step) {
+            tracing::warn!("{sentence}");
+        }
+    }
+
     /// The sentences that `step` calls for; one that has been said is not said again for a while.
     pub fn hear(&mut self, signs: &Signs, step: usize) -> Vec<String> {
         let mut sentences = Vec::new();

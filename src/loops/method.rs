@@ -1,14 +1,15 @@
 //! A training method: the section that says how, and the object that does it.
 
-use super::{Batch, Context, Item};
+use super::{Batch, Item, Worker};
+use crate::data::Prompted;
 use crate::data::{Data, Dataset, Hub};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::model::{Model, Scored};
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
-use crate::rollout::{Kind, Prompted, Trace};
+use crate::rollout::{Trace, Traits};
 use crate::section::Misfit;
 use crate::select::Select;
 use serde_json::Value;
@@ -32,27 +33,18 @@ pub trait Section: Debug + Send + Sync + 'static {
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>>;
 }
 
-/// What a section that still refuses by an error says.
-pub(super) fn refused(result: Result<()>) -> Vec<Misfit> {
-    match result {
-        Ok(()) => vec![],
-        Err(Error::Recipe(text)) => vec![Misfit::new("", text, "")],
-        Err(other) => vec![Misfit::new("", other.to_string(), "")],
-    }
-}
-
 /// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and
 /// ranks are the training loop's affair (`run`), and a method never sees them.
 pub trait Method {
     /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage found
     /// it, and gets what it needs beside the model. `kept` is what an earlier call returned; what this one returns is kept in
     /// the run.
-    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, _context: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
     /// Rolls out, scores, selects and credits for `step` (counted from 1).
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch>;
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch>;
 
     /// The *sum* of the items' losses: a scalar with gradient, from what the model says of their learned tokens and of their
     /// places, those of all items end to end. Items of one update come here in any number of calls.
@@ -60,7 +52,7 @@ pub trait Method {
 
     /// Called after each step, its updates and the evaluation that was due then, with the figures of both. Whether the stage
     /// ends here.
-    fn after(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<bool> {
+    fn after(&mut self, _context: &mut Worker, _step: usize, _metrics: &Metrics) -> Result<bool> {
         Ok(false)
     }
 
@@ -73,7 +65,7 @@ pub trait Method {
     /// stage's rollouts up to then.
     fn load_state_dict(
         &mut self,
-        _context: &Context,
+        _context: &Worker,
         _state: &Value,
         _traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
@@ -81,7 +73,7 @@ pub trait Method {
     }
 
     /// How good the policy is on the held-out rows, for methods whose policies are not asked questions.
-    fn evaluate(&self, _context: &Context, _held_out: &[Prompted], _eval: &Eval) -> Option<Result<Report>> {
+    fn evaluate(&self, _context: &Worker, _held_out: &[Prompted], _eval: &Eval) -> Option<Result<Report>> {
         None
     }
 }
@@ -191,8 +183,8 @@ pub struct StageView<'a> {
     pub data: &'a Data,
     /// `[policy]`.
     pub policy: &'a PolicyConfig,
-    /// `[rollout]`.
-    pub rollout: &'a Kind,
+    /// What the completions of `[rollout]` are like.
+    pub rollout: Traits<'a>,
     /// `[reward]`: the names.
     pub rewards: Vec<&'a str>,
     /// `[select]`.

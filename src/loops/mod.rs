@@ -5,23 +5,25 @@
 
 pub mod alarms;
 pub mod collect;
-pub mod context;
 pub mod contrast;
 pub mod dpo;
 pub mod evaluate;
-mod explore;
+pub mod figures;
 pub mod grpo;
 pub mod item;
 pub mod mario;
 mod method;
 pub mod prm;
+pub mod selection;
 pub mod sft;
 pub mod star;
+pub mod worker;
 
 pub use alarms::{Alarms, Signs};
-pub use context::{Context, Questions, candidate};
-pub use explore::From;
 pub use item::Item;
+pub use selection::candidate;
+pub use worker::Worker;
+
 pub use method::{Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps};
 
 use crate::log::Metrics;

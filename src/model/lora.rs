@@ -3,6 +3,7 @@
 use super::stored::Stored;
 use super::weights;
 use super::{Adapter, Config, Family, Linear, Model, Rope, family, init};
+use crate::section::{Misfit, all_fit, broken};
 use crate::{Error, Result};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -32,26 +33,26 @@ impl Default for Lora {
 }
 
 impl Lora {
-    /// Refuses sizes and targets that mean nothing, in words that fit behind the section's name.
-    pub fn check(&self) -> std::result::Result<(), String> {
+    /// Sizes and targets that mean nothing.
+    pub fn check(&self) -> Vec<Misfit> {
         self.check_for(&family::targets())
     }
 
     /// The same for a model whose linear maps have these last names.
-    fn check_for(&self, known: &[String]) -> std::result::Result<(), String> {
-        if self.rank == 0 {
-            return Err("rank = 0: an adapter has at least rank 1".into());
-        }
-        if !(self.alpha > 0.0 && self.alpha.is_finite()) {
-            return Err(format!("alpha = {}: a positive number is needed", self.alpha));
-        }
+    fn check_for(&self, known: &[String]) -> Vec<Misfit> {
+        let mut found = broken(&[
+            (self.rank > 0, "rank", "an adapter has at least rank 1"),
+            (self.alpha > 0.0 && self.alpha.is_finite(), "alpha", "a positive number is needed"),
+        ]);
+        let names = known.join(", ");
         if self.targets.is_empty() {
-            return Err(format!("targets: name at least one of {}", known.join(", ")));
+            found.push(Misfit::new("targets", format!("name at least one of {names}"), ""));
         }
-        match self.targets.iter().find(|target| !known.contains(target)) {
-            Some(other) => Err(format!("targets: no such linear map: {other}; known: {}", known.join(", "))),
-            None => Ok(()),
+        if let Some(other) = self.targets.iter().find(|target| !known.contains(target)) {
+            let message = format!("no such linear map: {other}");
+            found.push(Misfit::new("targets", message, format!("known: {names}")));
         }
+        found
     }
 
     /// The number of weights that the adapters of a model of this shape have. Panics as [`Config::size`] does.
@@ -76,7 +77,7 @@ impl Model {
     /// that the model is unchanged at first. They have the weights' own kind: training and decoding then share
     /// them without casts, and the optimiser keeps its f32 masters of them as of any parameter.
     pub fn add_lora(&mut self, lora: &Lora, seed: u64) -> Result<()> {
-        lora.check_for(&self.targets()).map_err(|why| Error::Recipe(format!("[policy.lora] {why}")))?;
+        all_fit("policy.lora", lora, lora.check_for(&self.targets()))?;
         self.attach(lora, |name, out, input, rank| {
             let (a, b) = (
                 kaiming(&[rank, input], seed, name),
@@ -254,7 +255,9 @@ fn read_config(path: &Path, known: &[String]) -> Result<Lora> {
         json!({"rank": config["r"], "alpha": config["lora_alpha"], "targets": config["target_modules"]});
     let lora: Lora = serde_json::from_value(lora)
         .map_err(|e| refuse(format!("r, lora_alpha and target_modules (a list) are needed: {e}")))?;
-    lora.check_for(known).map_err(refuse)?;
+    if let Some(misfit) = lora.check_for(known).first() {
+        return Err(refuse(misfit.said(None)));
+    }
     Ok(lora)
 }
 
@@ -265,10 +268,11 @@ mod tests {
     #[test]
     fn a_target_that_is_none_is_told_what_is() {
         let lora = Lora { targets: vec!["q_proj".into(), "lm_head".into()], ..Lora::default() };
-        let why = lora.check().unwrap_err();
+        let why = lora.check()[0].said(None);
         assert!(why.contains("no such linear map: lm_head; known: q_proj, k_proj"), "{why}");
-        assert!(Lora { rank: 0, ..Lora::default() }.check().is_err());
-        assert!(Lora::default().check().is_ok());
+        let keys = |lora: Lora| lora.check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>();
+        assert_eq!(keys(Lora { rank: 0, alpha: -1.0, targets: vec![] }), ["rank", "alpha", "targets"]);
+        assert_eq!(Lora::default().check(), []);
     }
 
     #[test]

@@ -102,8 +102,7 @@ impl PolicyConfig {
             found.push(Misfit::new("decode_slots", "at least one sequence is decoded at a time", ""));
         }
         found.extend(under("init", self.init.iter().flat_map(Init::check)));
-        let lora = self.lora.as_ref().and_then(|lora| lora.check().err());
-        found.extend(lora.map(|why| Misfit::new("lora", why, "")));
+        found.extend(under("lora", self.lora.iter().flat_map(Lora::check)));
         found.extend(under("sampling", self.sampling.check()));
         found
     }

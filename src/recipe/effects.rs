@@ -4,7 +4,7 @@ use super::refusal::Refusal;
 use super::{Recipe, Stage};
 use crate::loops::{Selects, Steps};
 use crate::optim::Schedule;
-use crate::rollout::Kind;
+use crate::rollout::Traits;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -213,11 +213,12 @@ fn with_method(stage: &Stage) -> String {
 }
 
 fn without_samples(stage: &Stage) -> String {
-    match &stage.rollout {
-        Kind::Dataset(_) if stage.needs().rollouts => "with rollout.dataset".into(),
-        Kind::Remote(_) if stage.needs().rollouts => "with rollout.remote".into(),
-        Kind::Tree(_) if stage.needs().rollouts => "with rollout.tree.schema.endpoint".into(),
-        _ => with_method(stage),
+    let Traits { name, endpoint, reads_rows, .. } = stage.rollout.traits();
+    match endpoint {
+        _ if !stage.needs().rollouts => with_method(stage),
+        None if !reads_rows => with_method(stage),
+        Some(section) if name == "tree" => format!("with {section}"),
+        _ => format!("with rollout.{name}"),
     }
 }
 
@@ -228,16 +229,16 @@ fn asks(stage: &Stage) -> bool {
 
 /// Whether it is asked them in a search, which rewards guide.
 fn searches(stage: &Stage) -> bool {
-    asks(stage) && stage.rollout.search().is_some()
+    asks(stage) && stage.rollout.traits().picks.is_some()
 }
 
 /// Whether the policy writes completions of the training questions.
 fn samples(stage: &Stage) -> bool {
-    let written = matches!(stage.rollout, Kind::Dataset(_)) || stage.rollout.endpoint().is_some();
-    stage.needs().rollouts && !written
+    let Traits { endpoint, reads_rows, .. } = stage.rollout.traits();
+    stage.needs().rollouts && !reads_rows && endpoint.is_none()
 }
 
 /// Whether the rows' own completions are scored under the policy.
 fn reads_rows(stage: &Stage) -> bool {
-    stage.needs().rollouts && matches!(stage.rollout, Kind::Dataset(_))
+    stage.needs().rollouts && stage.rollout.traits().reads_rows
 }

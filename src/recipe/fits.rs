@@ -3,8 +3,7 @@
 use super::stage::Stage;
 use crate::data::Split;
 use crate::loops::Steps;
-use crate::rollout::Kind;
-use crate::rollout::prefix::Cuts;
+use crate::rollout::Traits;
 use crate::section::Misfit;
 
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
@@ -42,7 +41,7 @@ fn duration(stage: &Stage) -> Vec<Misfit> {
 
 /// What the method says that it needs.
 fn needs(stage: &Stage) -> Vec<Misfit> {
-    let needs = stage.needs();
+    let (needs, traits) = (stage.needs(), stage.rollout.traits());
     let mut found = Vec::new();
     if needs.rewards && stage.reward.is_empty() {
         found.push(Misfit::new(
@@ -52,7 +51,7 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
         ));
     }
     // Methods that learn from log-probabilities need the policy's own samples.
-    if needs.own_samples && !stage.rollout.sampled() && stage.rollout.group_size().is_some() {
+    if needs.own_samples && !traits.sampled && traits.size.is_some() {
         found.push(Misfit::new(
             loop_key(stage),
             "it learns from the policy's own samples and their log-probabilities, and the completions of this \
@@ -76,8 +75,9 @@ fn questions(stage: &Stage) -> Vec<Misfit> {
 
 /// What does not fit a search for answers.
 fn search(stage: &Stage) -> Vec<Misfit> {
-    let Some(search) = stage.rollout.search() else { return vec![] };
-    let (name, needs) = (search.name(), stage.needs());
+    let Traits { name, picks, .. } = stage.rollout.traits();
+    let Some(search) = picks else { return vec![] };
+    let needs = stage.needs();
     let collects = needs.rollouts && !needs.trains;
     let mut found = Vec::new();
     if needs.rollouts && needs.trains {
@@ -94,7 +94,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
             "add [reward.process] with its model, or another reward",
         ));
     }
-    if let Some(by) = search.by().filter(|by| !stage.reward.contains_key(*by)) {
+    if let Some(by) = search.by.filter(|by| !stage.reward.contains_key(*by)) {
         found.push(Misfit::new(
             "rollout",
             format!("rollout.{name}.by = \"{by}\" names no reward"),
@@ -102,7 +102,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
         ));
     }
     let greedy = |key: &str, temperature: f64| {
-        (temperature <= 0.0 && search.n() > 1).then(|| {
+        (temperature <= 0.0 && search.n > 1).then(|| {
             Misfit::new(
                 key,
                 format!("greedy samples are all the same, and leave rollout.{name} no choice"),
@@ -129,7 +129,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
 /// Whoever learns from hinted samples has to take the hint out of their prompts.
 fn hint(stage: &Stage) -> Vec<Misfit> {
     let rounds = matches!(stage.needs().steps, Steps::Exactly(_)) && stage.needs().rollouts;
-    if rounds || !matches!(stage.rollout, Kind::Hint(_)) {
+    if rounds || stage.rollout.traits().hint.is_none() {
         return vec![];
     }
     vec![Misfit::new(
@@ -140,12 +140,12 @@ fn hint(stage: &Stage) -> Vec<Misfit> {
 }
 
 fn prefix(stage: &Stage) -> Vec<Misfit> {
-    match &stage.rollout {
-        Kind::Prefix(prefix) if prefix.cuts == Cuts::Tree && stage.needs().trains => vec![Misfit::new(
-            "rollout.prefix.cuts",
-            "a tree adds continuations to a group, which are no independent samples",
-            "use loop.collect here, or cuts = \"search\"",
-        )],
-        _ => vec![],
+    if !(stage.rollout.traits().adds_continuations && stage.needs().trains) {
+        return vec![];
     }
+    vec![Misfit::new(
+        "rollout.prefix.cuts",
+        "a tree adds continuations to a group, which are no independent samples",
+        "use loop.collect here, or cuts = \"search\"",
+    )]
 }

@@ -1,15 +1,15 @@
-//! What a recipe can name: methods and rewards, the built-in ones and a program's own.
+//! What a recipe can name: methods, sources and rewards, the built-in ones and a program's own.
 
 use crate::data::Example;
 use crate::loops::{self, Section};
 use crate::reward::{self, Reward};
-use crate::rollout::{Group, Rollout};
-use crate::section::Kinds;
+use crate::rollout::{self, Group, Rollout, SourceSection};
+use crate::section::{Chosen, Kinds};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The methods and rewards that a recipe can name: the built-in ones (the default) and the user's own.
+/// The methods, sources and rewards that a recipe can name: the built-in ones (the default) and the user's own.
 ///
 /// ```no_run
 /// use rationale::Registry;
@@ -20,13 +20,16 @@ use std::sync::Arc;
 pub struct Registry {
     /// `[loop.NAME]`.
     pub methods: Kinds<dyn Section>,
+    /// `[rollout.NAME]`.
+    pub sources: Kinds<dyn SourceSection>,
     /// `[reward.NAME]`.
     pub rewards: reward::Registry,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { methods: loops::methods(), rewards: reward::Registry::default() }
+        let (methods, sources) = (loops::methods(), rollout::sources());
+        Self { methods, sources, rewards: reward::Registry::default() }
     }
 }
 
@@ -45,6 +48,18 @@ impl Registry {
     pub fn method<T: Section + Serialize + DeserializeOwned>(mut self, name: &str) -> Self {
         self.methods = self.methods.with::<T>(name, |section| Arc::new(section));
         self
+    }
+
+    /// Adds `[rollout.NAME]`, as [`method`](Self::method) adds a method.
+    pub fn source<T: SourceSection + Serialize + DeserializeOwned>(mut self, name: &str) -> Self {
+        self.sources = self.sources.with::<T>(name, |section| Arc::new(section));
+        self
+    }
+
+    /// What a stage without `[rollout]` samples by: `[rollout.group]`.
+    pub(super) fn default_source(&self) -> Chosen<dyn SourceSection> {
+        let group = self.sources.read("group", toml::Table::new());
+        group.and_then(Result::ok).expect("`group` is there, and has defaults")
     }
 
     /// Adds `[reward.NAME]`: see [`reward::Registry::reward`].

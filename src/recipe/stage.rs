@@ -12,7 +12,7 @@ use crate::loops::{Needs, Section, StageView};
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::reward::Rewards;
-use crate::rollout::Kind;
+use crate::rollout::SourceSection;
 use crate::section::{Chosen, Misfit, keys, under};
 use crate::select::Select;
 use serde::{Deserialize, Serialize};
@@ -55,9 +55,9 @@ pub struct Sections {
     /// What is trained.
     #[serde(default)]
     pub policy: PolicyConfig,
-    /// Where completions come from.
-    #[serde(default)]
-    pub rollout: Kind,
+    /// Where completions come from, as it is written: [`Stage::rollout`] is it read.
+    #[serde(rename = "rollout", default = "empty")]
+    rollout_written: Value,
     /// What they are worth; each with its `weight`.
     #[serde(default)]
     pub reward: Table,
@@ -89,6 +89,8 @@ pub struct Stage {
     sections: Sections,
     /// `[loop.NAME]`.
     pub method: Chosen<dyn Section>,
+    /// `[rollout.NAME]`.
+    pub rollout: Chosen<dyn SourceSection>,
 }
 
 impl Deref for Stage {
@@ -133,15 +135,20 @@ impl Stage {
     ) -> std::result::Result<Self, Vec<Refusal>> {
         let mut known = keys::<Sections>();
         known.extend(registry.methods.keys().iter().map(|key| format!("loop.{key}")));
+        known.extend(registry.sources.keys().iter().map(|key| format!("rollout.{key}")));
         let sections =
             recipe.read_at(table, "", table.table.clone(), &known, &crate::section::read::<Sections>);
         let chosen = table.table.contains_key("loop");
         let method = chosen.then(|| recipe.choose(table, "loop", &registry.methods, &known));
-        let stage = match (sections, method) {
-            (Ok(sections), Some(Ok(method))) => Self { sections, method },
-            (sections, method) => {
+        let rollout = match table.table.contains_key("rollout") {
+            true => recipe.choose(table, "rollout", &registry.sources, &known),
+            false => Ok(registry.default_source()),
+        };
+        let stage = match (sections, method, rollout) {
+            (Ok(sections), Some(Ok(method)), Ok(rollout)) => Self { sections, method, rollout },
+            (sections, method, rollout) => {
                 let unread = sections.err().into_iter().chain(method.and_then(std::result::Result::err));
-                return Err(unread.flatten().collect());
+                return Err(unread.chain(rollout.err()).flatten().collect());
             }
         };
         let found =
@@ -157,7 +164,7 @@ impl Stage {
             epochs: self.run.epochs,
             data: &self.data,
             policy: &self.policy,
-            rollout: &self.rollout,
+            rollout: self.rollout.traits(),
             rewards: self.reward.keys().map(String::as_str).collect(),
             select: &self.select,
             eval: self.eval.as_ref(),
@@ -174,6 +181,7 @@ impl Stage {
         let unwritable = |error: String| Error::Recipe(format!("cannot be written as TOML: {error}"));
         let mut sections = self.sections.clone();
         sections.written = self.method.written().map_err(unwritable)?;
+        sections.rollout_written = self.rollout.written().map_err(unwritable)?;
         let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
         let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
         unused.iter().for_each(|section| drop(table.remove(*section)));
@@ -215,4 +223,8 @@ impl Stage {
         let built = Rewards::try_build(&self.reward, registry, &self.data.format);
         under("reward", built.err().unwrap_or_default())
     }
+}
+
+fn empty() -> Value {
+    Value::Table(Table::new())
 }

@@ -29,6 +29,7 @@ mod registry;
 pub mod repetition;
 mod right;
 pub mod rouge;
+mod scoring;
 mod table;
 mod wants;
 
@@ -38,6 +39,7 @@ pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
+pub use scoring::Scoring;
 pub use table::Rewards;
 pub use wants::{Holds, MachineWant, OfRow, RowWant, Wants};
 

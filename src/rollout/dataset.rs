@@ -1,6 +1,6 @@
 //! The rows' own completions as rollouts: `[rollout.dataset]`.
 
-use super::{Group, Prompted, Rollout};
+use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
 use crate::engine::{Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
@@ -12,6 +12,29 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatasetRollout {}
+
+impl SourceSection for DatasetRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits { reads_rows: true, ..Traits::written("dataset", None) }
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Source for DatasetRollout {
+    fn section(&self) -> &dyn SourceSection {
+        self
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let SamplingContext { policy, sampling, format, tokens_per_microbatch, .. } = context;
+        let mut groups = read(policy, prompts, sampling, format, *tokens_per_microbatch)?;
+        context.scorer.score(&mut groups)?;
+        Ok(groups)
+    }
+}
 
 /// The rows' completions with the policy's log-probabilities at the sampling temperature. A completion longer than
 /// `max_new_tokens` is cut there and counts as truncated; any other ends with the tokenizer's end-of-sequence id.
@@ -40,18 +63,14 @@ pub fn read(
         }
     }
     let logprobs = policy.logprobs(&sequences, sampling.scoring_temperature(), tokens_per_microbatch)?;
-    let mut groups: Vec<Group> = prompts
-        .iter()
-        .map(|p| Group { example: p.example.clone(), prompt: p.tokens.clone(), rollouts: Vec::new() })
-        .collect();
+    let mut groups: Vec<Group> = prompts.iter().map(|prompted| Group::of(prompted, vec![])).collect();
     for ((sequence, logprobs), owner) in sequences.into_iter().zip(logprobs).zip(owners) {
         let tokens = sequence.completion().to_vec();
-        let text = policy.tokenizer.decode(&tokens);
         let stop = match tokens.last() {
             Some(&last) if policy.eos.contains(&last) => StopReason::Eos(last),
             _ => StopReason::Length,
         };
-        groups[owner].rollouts.push(Rollout::new(tokens, text, logprobs, stop, format));
+        groups[owner].rollouts.push(Rollout::decoded(tokens, logprobs, stop, &policy.tokenizer, format));
     }
     Ok(groups)
 }

@@ -1,10 +1,7 @@
 //! Independent samples of the policy: `[rollout.group]`.
 
-use super::{Group, Prompted, Rollout};
-use crate::engine::{Completion, Progress, Request, Sampling, Statistics};
-use crate::error::Result;
-use crate::policy::Policy;
-use crate::rationale::Format;
+use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
+use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// A number of independent completions of each prompt.
@@ -21,58 +18,33 @@ impl Default for GroupRollout {
     }
 }
 
-/// Who hears of a sampling under way.
-pub struct Heard<'a> {
-    /// How far it is.
-    pub progress: &'a mut dyn FnMut(&Progress),
-    /// Each group, in the order of the prompts, as soon as it and those before it are whole.
-    pub group: &'a mut dyn FnMut(&Group),
+impl SourceSection for GroupRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits::sampled("group", self.size)
+    }
+
+    fn validate(&self) -> Result<()> {
+        match self.size {
+            0 => Err(Error::Recipe(
+                "rollout.group.size = 0: at least one completion of each prompt is needed".into(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.clone()))
+    }
 }
 
-/// Samples `size` completions of each prompt; `seed(example index, sample)` draws each one's randomness.
-pub fn sample(
-    policy: &Policy,
-    prompts: &[Prompted],
-    size: usize,
-    sampling: &Sampling,
-    format: &Format,
-    seed: impl Fn(usize, usize) -> u64,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<(Vec<Group>, Statistics)> {
-    let heard = Heard { progress, group: &mut |_| {} };
-    sample_each(policy, prompts, size, sampling, format, seed, heard)
-}
+impl Source for GroupRollout {
+    fn section(&self) -> &dyn SourceSection {
+        self
+    }
 
-/// [`sample`] with somebody who hears of each group while later ones are still sampled.
-pub fn sample_each(
-    policy: &Policy,
-    prompts: &[Prompted],
-    size: usize,
-    sampling: &Sampling,
-    format: &Format,
-    seed: impl Fn(usize, usize) -> u64,
-    heard: Heard,
-) -> Result<(Vec<Group>, Statistics)> {
-    let request = |prompted: &Prompted| Request {
-        prompt: prompted.tokens.clone(),
-        seeds: (0..size).map(|sample| seed(prompted.example.index, sample)).collect(),
-    };
-    let requests: Vec<Request> = prompts.iter().map(request).collect();
-    let rollout = |c: Completion| {
-        let text = policy.tokenizer.decode(&c.tokens);
-        Rollout::new(c.tokens, text, c.logprobs, c.stop, format)
-    };
-    let mut groups: Vec<Option<Group>> = prompts.iter().map(|_| None).collect();
-    let mut told = 0;
-    let statistics =
-        policy.decoder().generate_each(&requests, sampling, heard.progress, &mut |at, completions| {
-            let Prompted { example, tokens } = prompts[at].clone();
-            let rollouts = completions.into_iter().map(rollout).collect();
-            groups[at] = Some(Group { example, prompt: tokens, rollouts });
-            while let Some(Some(group)) = groups.get(told) {
-                (heard.group)(group);
-                told += 1;
-            }
-        })?;
-    Ok((groups.into_iter().flatten().collect(), statistics))
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let (groups, statistics) = independent::sample(prompts, self.size, context)?;
+        context.report(&statistics);
+        Ok(groups)
+    }
 }

@@ -1,6 +1,7 @@
 //! Samples of the policy, with a second prompt that knows the answer for the questions that the first one fails:
 //! `[rollout.hint]`, the rationalization of STaR (Zelikman et al. 2022, arXiv 2203.14465, section 3.2).
 
+use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
 use crate::error::{Error, Result};
 use minijinja::Environment;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,33 @@ impl HintRollout {
             ));
         }
         Ok(())
+    }
+}
+
+impl SourceSection for HintRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits { hint: Some(&self.hint), ..Traits::sampled("hint", self.size) }
+    }
+
+    fn validate(&self) -> Result<()> {
+        HintRollout::validate(self)
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+/// Which questions are asked again is for the loop to say: it has their prompts with the hint.
+impl Source for HintRollout {
+    fn section(&self) -> &dyn SourceSection {
+        self
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let (groups, statistics) = independent::sample(prompts, self.size, context)?;
+        context.report(&statistics);
+        Ok(groups)
     }
 }
 

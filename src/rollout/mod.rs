@@ -3,147 +3,46 @@
 pub mod dataset;
 pub mod group;
 pub mod hint;
+pub mod independent;
 pub mod leaves;
 pub mod prefix;
 pub mod remote;
 pub mod search;
+pub mod seeds;
+pub mod source;
 pub mod trace;
 pub mod tree;
 
+pub use crate::data::Prompted;
 pub use search::Search;
+pub use seeds::Seeds;
+pub use source::{Figures, Picks, Sample, SamplingContext, Scorer, Source, SourceSection, Traits, Unscored};
 pub use trace::Trace;
 
-use crate::data::{Example, Message, Prompt, rubrics};
-use crate::endpoint::{Client, Endpoint};
-use crate::engine::StopReason;
-use crate::error::{Error, Result};
+use crate::data::{Example, Message, Prompt, Tokenizer};
+use crate::engine::{Completion, StopReason};
+use crate::error::Result;
 use crate::policy::Policy;
-use crate::rationale::rubric::Rubric;
 use crate::rationale::{Format, Rationale};
+use crate::section::Kinds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Where completions come from: `[rollout.KIND]`, exactly one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    /// Independent samples of the policy.
-    Group(group::GroupRollout),
-    /// Independent samples, and where they fail, samples of a prompt that knows the answer.
-    Hint(hint::HintRollout),
-    /// Independent samples, and continuations of them from cuts between their steps.
-    Prefix(prefix::PrefixRollout),
-    /// The leaves of a tree that branches between steps.
-    Tree(tree::TreeRollout),
-    /// The best of several samples.
-    BestOf(search::BestOf),
-    /// The answer that the scores of several samples add up to most for.
-    WeightedVote(search::WeightedVote),
-    /// Beam search step by step.
-    Beam(search::Beam),
-    /// Steps or tokens drawn by their score.
-    Guided(search::Guided),
-    /// Completions of a model behind an OpenAI-compatible endpoint.
-    Remote(Box<remote::RemoteRollout>),
-    /// The rows' own completions.
-    Dataset(dataset::DatasetRollout),
-}
-
-impl Default for Kind {
-    fn default() -> Self {
-        Self::Group(group::GroupRollout::default())
-    }
-}
-
-impl Kind {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        match self {
-            Kind::Group(group) if group.size == 0 => Err(Error::Recipe(
-                "rollout.group.size = 0: at least one completion of each prompt is needed".into(),
-            )),
-            Kind::Hint(hint) => hint.validate(),
-            Kind::Prefix(prefix) => prefix.validate(),
-            Kind::Tree(tree) => tree.validate(),
-            Kind::Remote(remote) => remote.validate(),
-            _ => self.search().map_or(Ok(()), Search::validate),
-        }
-    }
-
-    /// The search among completions that it is, if it is one.
-    pub fn search(&self) -> Option<&dyn Search> {
-        match self {
-            Kind::BestOf(search) => Some(search),
-            Kind::WeightedVote(search) => Some(search),
-            Kind::Beam(search) => Some(search),
-            Kind::Guided(search) => Some(search),
-            _ => None,
-        }
-    }
-
-    /// Completions of each prompt, where the recipe says how many.
-    pub fn group_size(&self) -> Option<usize> {
-        match self {
-            Kind::Group(group) => Some(group.size),
-            Kind::Hint(hint) => Some(hint.size),
-            Kind::Prefix(prefix) => Some(prefix.size),
-            Kind::Tree(tree) => Some(tree.leaves()),
-            Kind::BestOf(_) | Kind::WeightedVote(_) | Kind::Beam(_) | Kind::Guided(_) => Some(1),
-            Kind::Remote(remote) => Some(remote.size),
-            Kind::Dataset(_) => None,
-        }
-    }
-
-    /// Whether the completions are the policy's own, recorded token by token as they were sampled.
-    pub fn sampled(&self) -> bool {
-        match self {
-            Kind::Tree(tree) => tree.at != tree::At::Questions,
-            Kind::Remote(_) | Kind::Dataset(_) => false,
-            _ => true,
-        }
-    }
-
-    /// Opens what it needs besides the policy: the endpoint, with its key from the environment, and the rubrics.
-    pub fn needs(&self) -> Result<Needs> {
-        let client = self.endpoint().map(|(endpoint, section)| endpoint.open(section)).transpose()?;
-        let file = match self {
-            Kind::Tree(tree) => tree.schema.as_ref().and_then(|schema| schema.rubrics.as_ref()),
-            _ => None,
-        };
-        let rubrics = file.map(|file| rubrics::read(file)).transpose()?;
-        Ok(Needs { client, rubrics: rubrics.unwrap_or_default() })
-    }
-
-    /// The endpoint that writes the completions, with the name of its section; none where the policy does, or the rows.
-    pub fn endpoint(&self) -> Option<(&Endpoint, &'static str)> {
-        match self {
-            Kind::Remote(remote) => Some((&remote.endpoint, "rollout.remote.endpoint")),
-            Kind::Tree(tree) => {
-                Some((tree.schema.as_ref()?.endpoint.as_ref()?, "rollout.tree.schema.endpoint"))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// What a rollout needs besides the policy.
-#[derive(Debug, Default)]
-pub struct Needs {
-    /// The endpoint that answers in its place.
-    pub client: Option<Client>,
-    /// Rubrics that rows name.
-    pub rubrics: Vec<Rubric>,
-}
-
-/// An example with its prompt as token ids.
-#[derive(Debug, Clone)]
-pub struct Prompted {
-    /// The example.
-    pub example: Arc<Example>,
-    /// Its prompt, rendered and tokenised once.
-    pub tokens: Vec<u32>,
+/// `[rollout.NAME]`: the ways of this crate that completions come to be, a row each.
+pub fn sources() -> Kinds<dyn SourceSection> {
+    Kinds::<dyn SourceSection>::empty()
+        .with::<group::GroupRollout>("group", |section| Arc::new(section))
+        .with::<hint::HintRollout>("hint", |section| Arc::new(section))
+        .with::<prefix::PrefixRollout>("prefix", |section| Arc::new(section))
+        .with::<tree::TreeRollout>("tree", |section| Arc::new(section))
+        .with::<search::BestOf>("best_of", |section| Arc::new(section))
+        .with::<search::WeightedVote>("weighted_vote", |section| Arc::new(section))
+        .with::<search::Beam>("beam", |section| Arc::new(section))
+        .with::<search::Guided>("guided", |section| Arc::new(section))
+        .with::<remote::RemoteRollout>("remote", |section| Arc::new(section))
+        .with::<dataset::DatasetRollout>("dataset", |section| Arc::new(section))
 }
 
 /// A prompt as an endpoint takes it: a text is a user's turn. `system` replaces the system turn or adds one, `user` replaces
@@ -234,6 +133,30 @@ impl Rollout {
         }
     }
 
+    /// What was sampled in one piece.
+    pub fn of(completion: Completion, tokenizer: &Tokenizer, format: &Format) -> Self {
+        Self::decoded(completion.tokens, completion.logprobs, completion.stop, tokenizer, format)
+    }
+
+    /// A completion from its tokens, whose text they are.
+    pub fn decoded(
+        tokens: Vec<u32>,
+        logprobs: Vec<f32>,
+        stop: StopReason,
+        tokenizer: &Tokenizer,
+        format: &Format,
+    ) -> Self {
+        let text = tokenizer.decode(&tokens);
+        Self::new(tokens, text, logprobs, stop, format)
+    }
+
+    /// The first `kept` tokens of this completion with what was sampled behind them, as one completion.
+    pub fn continued(&self, kept: usize, tail: Completion, tokenizer: &Tokenizer, format: &Format) -> Self {
+        let tokens = [&self.tokens[..kept], &tail.tokens].concat();
+        let logprobs = [&self.logprobs[..kept], &tail.logprobs].concat();
+        Self::decoded(tokens, logprobs, tail.stop, tokenizer, format)
+    }
+
     /// A completion that was not sampled token by token from the policy: its text is tokenised here, and there are no
     /// log-probabilities. What is more than `room` tokens is cut off.
     pub fn written(
@@ -276,6 +199,15 @@ impl Rollout {
         let share = |fork: &Fork| Some(fork.copies as f64 / fork.vote?.asked as f64);
         let shares: Option<Vec<f64>> = self.forks.iter().map(share).collect();
         shares.filter(|shares| !shares.is_empty()).map(|shares| shares.iter().product())
+    }
+
+    /// For how many draws it stands: the product of its nodes' `copies`, since of a tree's draws those that came out the same
+    /// are one node, which is gone on from once. 1 where it is no leaf of a tree; 0 on a path that nobody voted for.
+    ///
+    /// Leaves are comparable by this where their ways branched equally often. A path that ended before others branched
+    /// stands for as many draws as all that its siblings branched into: [`Group::shares`] says what each weighs then.
+    pub fn copies(&self) -> usize {
+        self.forks.iter().map(|fork| fork.copies).product()
     }
 
     /// The text of the parsed answer.
@@ -357,6 +289,38 @@ pub struct Group {
 }
 
 impl Group {
+    /// These rollouts of a prompt.
+    pub fn of(prompted: &Prompted, rollouts: Vec<Rollout>) -> Self {
+        Self { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts }
+    }
+
+    /// Of what the policy draws for the prompt, the share that each rollout stands for; together 1. Of n independent samples
+    /// each has 1 / n. The leaf of a tree has Π copies / (copies of all children of the same parent) along its way, so that
+    /// Σ share · f(rollout) is an unbiased estimate of the policy's mean of f, as [`tree::Value::MonteCarlo`] is of its
+    /// reward.
+    pub fn shares(&self) -> Vec<f64> {
+        let parents = |rollout: &Rollout| {
+            let nodes = rollout.forks.iter().map(|fork| Some(fork.node));
+            std::iter::once(None).chain(nodes).collect::<Vec<_>>()
+        };
+        let mut children: BTreeMap<Option<usize>, BTreeMap<usize, usize>> = BTreeMap::new();
+        for rollout in &self.rollouts {
+            for (parent, fork) in parents(rollout).into_iter().zip(&rollout.forks) {
+                children.entry(parent).or_default().insert(fork.node, fork.copies);
+            }
+        }
+        let drawn = |parent| children[&parent].values().sum::<usize>().max(1) as f64;
+        let share = |rollout: &Rollout| match rollout.forks.is_empty() {
+            true => 1.0 / self.rollouts.len() as f64,
+            false => parents(rollout)
+                .into_iter()
+                .zip(&rollout.forks)
+                .map(|(parent, fork)| fork.copies as f64 / drawn(parent))
+                .product(),
+        };
+        self.rollouts.iter().map(share).collect()
+    }
+
     /// The rewards of its rollouts, in order.
     pub fn rewards(&self) -> Vec<f64> {
         self.rollouts.iter().map(|rollout| rollout.reward).collect()

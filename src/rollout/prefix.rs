@@ -5,12 +5,15 @@
 //! A cut's prefix is the token ids that were sampled, never its text again. The `k` continuations of a cut share the prompt
 //! and the prefix in the KV cache, and so do the cuts of one completion.
 
+mod cost;
+mod explore;
+mod omega;
 mod pool;
 
 pub use super::{CutValue, Tail};
 pub use pool::{Candidate, Pool, Tree};
 
-use super::Rollout;
+use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits, independent};
 use crate::data::tokenizer::Tokenizer;
 use crate::engine::{Progress, Request, Sampling, Statistics};
 use crate::error::{Error, Result};
@@ -133,6 +136,40 @@ impl PrefixRollout {
     }
 }
 
+impl SourceSection for PrefixRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits {
+            values_steps: true,
+            adds_continuations: self.cuts == Cuts::Tree,
+            ..Traits::sampled("prefix", self.size)
+        }
+    }
+
+    fn validate(&self) -> Result<()> {
+        PrefixRollout::validate(self)
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Source for PrefixRollout {
+    fn section(&self) -> &dyn SourceSection {
+        self
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let (mut groups, statistics) = independent::sample(prompts, self.size, context)?;
+        context.report(&statistics);
+        match self.cuts {
+            Cuts::Tree => omega::grow(self, &mut groups, context)?,
+            _ => explore::each(self, &mut groups, context)?,
+        }
+        Ok(groups)
+    }
+}
+
 /// Where a completion may be cut: after `step` of its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
@@ -206,13 +243,8 @@ pub fn continuations(
         .collect();
     let generated = policy.generate(&requests, sampling, progress)?;
     let continued = cuts.iter().zip(generated.completions).map(|(cut, completions)| {
-        let whole = completions.into_iter().map(|tail| {
-            let tokens = [&cut.rollout.tokens[..cut.tokens], &tail.tokens].concat();
-            let logprobs = [&cut.rollout.logprobs[..cut.tokens], &tail.logprobs].concat();
-            let text = policy.tokenizer.decode(&tokens);
-            Rollout::new(tokens, text, logprobs, tail.stop, format)
-        });
-        whole.collect()
+        let whole = |tail| cut.rollout.continued(cut.tokens, tail, &policy.tokenizer, format);
+        completions.into_iter().map(whole).collect()
     });
     Ok((continued.collect(), generated.statistics))
 }

@@ -1,6 +1,8 @@
 //! Completions of a model behind an OpenAI-compatible endpoint, a teacher's for example: `[rollout.remote]`.
 
-use super::{Fork, Group, Prompted, Rollout, Trace, conversation};
+use super::{
+    Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Trace, Traits, conversation,
+};
 use crate::data::Example;
 use crate::data::columns::letter;
 use crate::data::template::{environment, values};
@@ -11,6 +13,8 @@ use crate::rationale::{Format, number};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
+
+const ENDPOINT: &str = "rollout.remote.endpoint";
 
 /// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
 /// with the policy's tokenizer; there are no log-probabilities of their sampling, so that they teach `loop.sft` and `loop.dpo` but
@@ -88,10 +92,10 @@ impl RemoteRollout {
     }
 
     /// What is asked of a prompt: one request, or one about each choice.
-    fn requests(&self, prompted: &Prompted, asking: usize) -> Result<Vec<Request>> {
+    fn requests(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<Request>> {
         let example = &prompted.example;
         if !self.each_choice {
-            return Ok(vec![self.request(prompted, self.filled(prompted, None)?, asking)]);
+            return Ok(vec![self.request(prompted, self.filled(prompted, None)?, nonce)]);
         }
         if example.choices.is_empty() {
             return Err(Error::Data(format!(
@@ -103,7 +107,7 @@ impl RemoteRollout {
         let asked: Vec<Option<String>> = about.collect::<Result<_>>()?;
         let asked =
             asked.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
-        Ok(asked.map(|user| self.request(prompted, user, asking)).collect())
+        Ok(asked.map(|user| self.request(prompted, user, nonce)).collect())
     }
 
     /// The last turn, about one of the choices where that is said.
@@ -120,26 +124,61 @@ impl RemoteRollout {
         })
     }
 
-    fn request(&self, prompted: &Prompted, user: Option<String>, asking: usize) -> Request {
+    fn request(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> Request {
         let messages = conversation(&prompted.example.prompt, self.system.as_deref(), user);
-        Request { messages, n: self.size, seed: None, max_tokens: None, attempt: asking }
+        Request { messages, n: self.size, seed: None, max_tokens: None, attempt: nonce }
     }
 }
 
-/// Asks for `size` completions of each prompt. `asking` tells apart several askings of the same prompts, of which each has a place
+impl SourceSection for RemoteRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits { endpoint: Some(ENDPOINT), ..Traits::written("remote", Some(self.size)) }
+    }
+
+    fn validate(&self) -> Result<()> {
+        RemoteRollout::validate(self)
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Remote { section: self.clone(), client: self.endpoint.open(ENDPOINT)? }))
+    }
+}
+
+/// The section with its endpoint, opened.
+struct Remote {
+    section: RemoteRollout,
+    client: Client,
+}
+
+impl Source for Remote {
+    fn section(&self) -> &dyn SourceSection {
+        &self.section
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let SamplingContext { policy, format, nonce, .. } = context;
+        let (mut groups, left_out) = ask(&self.client, &self.section, policy, prompts, format, *nonce)?;
+        left_out.iter().for_each(|share| context.figures.set("remote/other_answer", *share));
+        context.report_all("remote", &self.client.figures());
+        context.scorer.score(&mut groups)?;
+        Ok(groups)
+    }
+}
+
+/// Asks for `size` completions of each prompt. `nonce` tells apart several requests for the same prompts, of which each has a place
 /// of its own in the endpoint's cache. With the groups comes the share of completions that were left out.
-pub fn ask(
+fn ask(
     client: &Client,
     section: &RemoteRollout,
     policy: &Policy,
     prompts: &[Prompted],
     format: &Format,
-    asking: usize,
+    nonce: usize,
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
     let asked: Vec<Vec<Request>> =
-        prompts.iter().map(|prompted| section.requests(prompted, asking)).collect::<Result<_>>()?;
+        prompts.iter().map(|prompted| section.requests(prompted, nonce)).collect::<Result<_>>()?;
     let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
     let mut answers = client.ask(&asked.concat())?.into_iter();
     let group = |(prompted, count): (&Prompted, usize)| {
@@ -155,7 +194,7 @@ pub fn ask(
                 prompted.example.id, section.endpoint.model
             ))
         })?;
-        Ok(Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts })
+        Ok(Group::of(prompted, rollouts))
     };
     let groups: Vec<Group> = prompts.iter().zip(counts).map(group).collect::<Result<_>>()?;
     if !section.rewrite {

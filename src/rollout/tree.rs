@@ -7,11 +7,12 @@ pub mod schema;
 
 pub use schema::Schema;
 
-use super::{Fork, Group, Prompted, Rollout};
-use crate::engine::{Boundary, Completion, Progress, Request, Sampling, Statistics, StopReason};
+use super::{Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+use crate::engine::{Boundary, Completion, Request, Sampling, Statistics, StopReason};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
+use crate::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -124,6 +125,42 @@ impl TreeRollout {
     }
 }
 
+impl SourceSection for TreeRollout {
+    fn traits(&self) -> Traits<'_> {
+        let own = Traits::sampled("tree", self.leaves());
+        if self.at != At::Questions {
+            return own;
+        }
+        let endpoint = self.schema.as_ref().and_then(|schema| schema.endpoint.as_ref());
+        Traits { sampled: false, endpoint: endpoint.map(|_| schema::ENDPOINT), ..own }
+    }
+
+    fn validate(&self) -> Result<()> {
+        TreeRollout::validate(self)
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        match self.at {
+            At::Questions => Ok(Box::new(schema::RubricTree::open(self)?)),
+            _ => Ok(Box::new(self.clone())),
+        }
+    }
+}
+
+impl Source for TreeRollout {
+    fn section(&self) -> &dyn SourceSection {
+        self
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let (mut groups, statistics) = grow(prompts, self, context)?;
+        context.report(&statistics);
+        context.scorer.score(&mut groups)?;
+        groups.iter_mut().for_each(|group| value(group, self.value));
+        Ok(groups)
+    }
+}
+
 /// A piece of a path.
 #[derive(Debug)]
 struct Node {
@@ -143,34 +180,31 @@ struct Tree {
     sampled: usize,
 }
 
-/// Grows a tree for each prompt; `seed(example index, parent, child)` draws each node's randomness. Leaves are the
-/// group's rollouts, in the order of their nodes, not yet scored; values come with [`value`].
+/// Grows a tree for each prompt. Leaves are the group's rollouts, in the order of their nodes, not yet scored; values come
+/// with [`value`].
 pub fn grow(
-    policy: &Policy,
     prompts: &[Prompted],
     section: &TreeRollout,
-    sampling: &Sampling,
-    format: &Format,
-    seed: impl Fn(usize, usize, usize) -> u64,
-    progress: &mut dyn FnMut(&Progress),
+    context: &mut SamplingContext,
 ) -> Result<(Vec<Group>, Statistics)> {
+    let SamplingContext { policy, sampling, format, .. } = *context;
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
     let mut decoder = policy.decoder();
+    let room: Vec<usize> = prompts.iter().map(|prompted| context.room(prompted)).collect();
     for level in 0..=section.depth {
         let last = level == section.depth;
         let mut limits = if last { sampling.clone() } else { section.boundary().step(sampling) };
-        let room = |tree: usize| (policy.context() - prompts[tree].tokens.len()).min(sampling.max_new_tokens);
         let (mut asked, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
         for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
             let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
             let children = if last || spent { 1 } else { section.branching };
             for parent in std::mem::take(&mut tree.open) {
-                let example = prompted.example.index;
-                let seeds = (0..children).map(|child| seed(example, parent, child)).collect();
+                let draw = |child| derive(&[context.seeds.draw(index, &[parent as u64]), child]);
+                let seeds = (0..children as u64).map(draw).collect();
                 let path = tree.path(parent).0;
-                longest = longest.max(room(index) - path.len());
+                longest = longest.max(room[index] - path.len());
                 asked.push((index, parent));
                 requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
             }
@@ -180,16 +214,18 @@ pub fn grow(
         }
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
         decoder.keep(!last);
-        let generated = decoder.generate(&requests, &limits, progress)?;
+        let generated = decoder.generate(&requests, &limits, context.progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {
-                trees[tree].graft(parent, child, section, (sampling, room(tree)), last);
+                trees[tree].graft(parent, child, section, (sampling, room[tree]), last);
             }
         }
     }
     let groups = trees.iter().zip(prompts).map(|(tree, prompted)| tree.group(prompted, policy, format));
-    Ok((groups.collect(), total))
+    let groups = groups.collect();
+    context.tokens += total.decoded_tokens;
+    Ok((groups, total))
 }
 
 /// Values the nodes of a scored group by its leaves. Rollouts without forks are left alone.
@@ -279,7 +315,6 @@ impl Tree {
         let ends = self.nodes.iter().enumerate().filter_map(|(at, node)| Some((at, node.stop.clone()?)));
         let leaf = |(at, stop): (usize, StopReason)| {
             let (tokens, logprobs) = self.path(at);
-            let text = policy.tokenizer.decode(&tokens);
             let mut end = 0;
             let forks = self.way(at).into_iter().map(|node| {
                 end += self.nodes[node].tokens.len();
@@ -287,13 +322,9 @@ impl Tree {
                 Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }
             });
             let forks: Vec<Fork> = forks.collect();
-            Rollout { forks, ..Rollout::new(tokens, text, logprobs, stop, format) }
+            Rollout { forks, ..Rollout::decoded(tokens, logprobs, stop, &policy.tokenizer, format) }
         };
-        Group {
-            example: prompted.example.clone(),
-            prompt: prompted.tokens.clone(),
-            rollouts: ends.map(leaf).collect(),
-        }
+        Group::of(prompted, ends.map(leaf).collect())
     }
 }
 

@@ -52,9 +52,9 @@ fn work(stage: &Stage) -> String {
 
 fn tokens(stage: &Stage) -> String {
     let (needs, prompts) = (stage.needs(), sampled_together(stage));
-    match (needs.step, stage.rollout.group_size()) {
+    match (needs.step, stage.rollout.traits().size) {
         (Some(step), _) => step,
-        (None, Some(size)) if needs.rollouts && stage.rollout.endpoint().is_some() => {
+        (None, Some(size)) if needs.rollouts && stage.rollout.traits().endpoint.is_some() => {
             format!("a step asks an endpoint for {prompts} × {size} = {} completions", prompts * size)
         }
         (None, Some(size)) if needs.rollouts => format!(
@@ -69,7 +69,7 @@ fn tokens(stage: &Stage) -> String {
 
 /// Completions that may be under way together, and the tokens of the longest.
 fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
-    let of_rollout = || Some((stage.rollout.group_size()?, stage.policy.sampling.max_new_tokens));
+    let of_rollout = || Some((stage.rollout.traits().size?, stage.policy.sampling.max_new_tokens));
     let (each, longest) = stage.needs().in_flight.or_else(of_rollout)?;
     Some((sampled_together(stage) * each, longest))
 }
@@ -125,7 +125,7 @@ fn memory(stage: &Stage, shape: &Config) -> String {
         let mixed = needs.reference == Some(ReferenceKind::Mixes) && kind != Kind::Float;
         parts.push(("reference policy", parameters * (width + if mixed { 4 } else { 0 })));
     }
-    let samples = needs.rollouts && stage.rollout.endpoint().is_none();
+    let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
         let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);

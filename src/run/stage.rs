@@ -2,19 +2,17 @@
 
 use super::wants;
 use crate::data::hub::Hub;
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Questions, Split};
 use crate::error::{Error, Result};
-use crate::loops::{Alarms, Context, Method, Questions, ReferenceKind, Setup, Steps};
+use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
-use crate::ranks::Single;
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 const ADAPTER: &str = "adapter";
 const REFERENCE: &str = "reference";
@@ -28,7 +26,7 @@ pub struct Opened {
     /// Its sections.
     pub stage: Stage,
     /// What its method works with.
-    pub context: Context,
+    pub worker: Worker,
     /// Steps in all.
     pub steps: usize,
     /// Tokens learned from so far.
@@ -66,7 +64,7 @@ impl Opened {
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
         wants::check_stage(name, &stage, &rewards, train.as_ref(), eval.as_ref())?;
-        let resources = stage.rollout.needs()?;
+        let source = stage.rollout.build()?;
         let layout = stage.devices.open()?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
@@ -84,8 +82,8 @@ impl Opened {
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
-                &policy,
-                data.max_prompt_tokens,
+                &policy.tokenizer,
+                data.max_prompt_tokens.unwrap_or(policy.context() - 1),
                 data.prompts_per_step,
                 data.shuffle,
                 seed::derive(&[stage_seed, seed::of_text("order")]),
@@ -103,46 +101,36 @@ impl Opened {
         let reference = needs
             .reference
             .map(|kind| Reference::of(&policy, layout.reference, kind != ReferenceKind::Fixed));
-        let context = Context {
+        let worker = Worker {
             name: name.to_string(),
-            ranks: Arc::new(Single),
-            policy,
             reference,
-            questions,
-            rewards,
-            rollout: stage.rollout.clone(),
-            needs: resources,
+            source,
             select: stage.select.clone(),
             sampling: stage.policy.sampling.clone(),
-            format: data.format.clone(),
             seed: stage_seed,
             steps,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
-            alarms: Alarms::default(),
             by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),
             held_out,
-            loop_round: None,
             origin: Box::new(origin),
-            traces: Default::default(),
-            progress: Box::new(|_| {}),
-            doing: Box::new(|_| {}),
+            ..Worker::new(policy, questions, rewards, data.format.clone())
         };
         let (name, state) = (name.to_string(), Value::Null);
-        let opened = Self { name, round, stage, context, steps, tokens: 0, state, without_optimizer: None };
+        let opened = Self { name, round, stage, worker, steps, tokens: 0, state, without_optimizer: None };
         Ok((opened, method))
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
     /// beside it; and the reference policy where it has moved from where it began.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let policy = &self.context.policy;
+        let policy = &self.worker.policy;
         policy.save(folder)?;
         if policy.model.lora.is_some() {
             let adapter = folder.join(ADAPTER);
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
             policy.model.save_adapters(&adapter)?;
         }
-        if let (Some(reference), true) = (&self.context.reference, self.moves_reference()) {
+        if let (Some(reference), true) = (&self.worker.reference, self.moves_reference()) {
             reference.save(&folder.join(REFERENCE))?;
         }
         Ok(())
@@ -154,7 +142,7 @@ impl Opened {
 
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
-        let model = &mut self.context.policy.model;
+        let model = &mut self.worker.policy.model;
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
             model.load_score(folder)?;
@@ -173,7 +161,7 @@ impl Opened {
             }
         }
         let moves = self.moves_reference();
-        if let (Some(reference), true) = (&mut self.context.reference, moves) {
+        if let (Some(reference), true) = (&mut self.worker.reference, moves) {
             reference.restore(&folder.join(REFERENCE))?;
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! `[loop.dpo]`: its keys, their defaults and which values they may have.
 
 use super::flow::Flow;
-use crate::loops::method::refused;
 use crate::loss::PreferenceLoss;
 use crate::policy::Refresh;
 use crate::section::{Misfit, broken, under};
@@ -98,7 +97,7 @@ pub enum Weigh {
 impl Dpo {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
-        let mut found = under("loss", refused(self.loss.validate()));
+        let mut found = under("loss", self.loss.check());
         found.extend(under("reference", self.reference.check()));
         let answers = self.about == About::Answers;
         found.extend(broken(&[

@@ -2,7 +2,6 @@
 
 use crate::advantage::steps::{Form, StepBaseline};
 use crate::advantage::{Advantage, StepCredit, StepRewards};
-use crate::loops::method::refused;
 use crate::loss::kl::Estimator;
 pub use crate::loss::kl::Place as KlPlace;
 use crate::loss::policy::PolicyLoss;
@@ -144,16 +143,13 @@ impl Grpo {
             let message = "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth";
             found.push(Misfit::new("step_rewards", message, "keep one of them"));
         }
-        found.extend(under("kl", self.kl.estimator.misfit(self.kl.place)));
         found.extend(under("reference", self.reference.check()));
         found.extend(under("curriculum", self.curriculum.iter().flat_map(Curriculum::check)));
-        found.extend(under(
-            "step_rewards",
-            self.step_rewards.iter().flat_map(|rewards| refused(rewards.validate())),
-        ));
-        found.extend(under("advantage", refused(self.advantage.validate())));
-        found.extend(under("steps", self.steps.iter().flat_map(|steps| refused(steps.validate()))));
-        found.extend(under("loss", refused(self.loss.validate())));
+        found.extend(under("step_rewards", self.step_rewards.iter().flat_map(StepRewards::check)));
+        found.extend(under("kl", self.kl.estimator.misfit(self.kl.place)));
+        found.extend(under("advantage", self.advantage.check()));
+        found.extend(under("steps", self.steps.iter().flat_map(StepCredit::check)));
+        found.extend(under("loss", self.loss.check()));
         found
     }
 
@@ -182,6 +178,7 @@ impl Grpo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::section::all_fit;
 
     #[test]
     fn the_estimator_follows_from_the_place() {
@@ -194,7 +191,7 @@ mod tests {
             ("kl.estimator = \"k2\"", "k2"),
         ] {
             let grpo = read(keys);
-            grpo.validate().unwrap();
+            assert_eq!(grpo.check(), []);
             // What is resolved says which one holds, and reads as it was.
             let resolved = toml::to_string(&grpo).unwrap();
             assert!(resolved.contains(&format!("estimator = \"{estimator}\"")), "{keys}: {resolved}");
@@ -205,7 +202,7 @@ mod tests {
         );
         for estimator in ["k2", "k3"] {
             let grpo = read(&format!("kl.place = \"reward\"\nkl.estimator = \"{estimator}\""));
-            let message = grpo.validate().unwrap_err().to_string();
+            let message = all_fit("loop.grpo", &grpo, grpo.check()).unwrap_err().to_string();
             let says = format!(
                 "loop.grpo.kl.estimator = \"{estimator}\": in the reward it pushes away from the reference"
             );

@@ -5,7 +5,7 @@ use crate::data::{Data, Example, Hub, Split};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::reward::answer::gold;
-use crate::rollout::{Kind, Prompted};
+use crate::rollout::Prompted;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// Renders the training rows again: with the hint in the place of the user turn, and without few-shot examples.
+    /// Renders the training rows again: with the `hint` in the place of the user turn, and without few-shot examples.
     ///
     /// # Errors
     /// [`Error::Data`] if a question that is `asked` has no gold answer, cannot be hinted at, or is too long with its
     /// hint.
     pub fn load(
         star: &Star,
-        rollout: &Kind,
+        hint: Option<&str>,
         data: &Data,
         (hub, seed): (&Hub, u64),
         policy: &Policy,
@@ -39,15 +39,15 @@ impl Prompts {
                 without.example.id
             )));
         }
-        let hinted = match rollout {
-            Kind::Hint(config) => {
+        let hinted = match hint {
+            Some(hint) => {
                 let mut data = data.clone();
-                data.template.user.clone_from(&config.hint);
+                data.template.user = hint.into();
                 let hinted = render(&data, hub, seed, policy, asked)?;
                 asked.iter().try_for_each(|question| check(question, &hinted, policy))?;
                 Some(hinted)
             }
-            _ => None,
+            None => None,
         };
         let plain = if data.template.few_shot > 0 && !star.train_few_shot {
             let mut data = data.clone();

@@ -1,9 +1,9 @@
 //! Step-wise beam search by a reward: `[rollout.beam]` (Snell et al. 2024, arXiv 2408.03314; with progress, Setlur et al. 2024,
 //! 2410.08146).
 
-use super::{Found, Means, Search, paths, worth};
+use super::{Found, Search, paths, worth};
 use crate::error::Result;
-use crate::rollout::{Group, Prompted, Rollout};
+use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use serde::{Deserialize, Serialize};
 
 /// Of `n` ways to go on, the n / `branching` of highest score go on at each step, each in `branching` ways. Paths that have
@@ -40,20 +40,12 @@ impl Search for Beam {
         "beam"
     }
 
-    fn n(&self) -> usize {
-        self.n
-    }
-
-    fn by(&self) -> Option<&str> {
-        self.by.as_deref()
+    fn picks(&self) -> Picks<'_> {
+        Picks { n: self.n, by: self.by.as_deref(), independent: false }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {
         Box::new(Self { n, branching: self.branching.min(n), ..self.clone() })
-    }
-
-    fn independent(&self) -> bool {
-        false
     }
 
     fn validate(&self) -> Result<()> {
@@ -68,9 +60,9 @@ impl Search for Beam {
         Ok(())
     }
 
-    fn find(&self, prompts: &[Prompted], means: &mut Means) -> Result<Vec<Found>> {
-        let end = Some(super::step_end(self.name(), self.step_tokens, means.format)?);
-        let root = || Kept { rollout: paths::root(means.format), worth: 0.0, open: true };
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {
+        let end = super::step_end(self.name(), self.step_tokens, context.format)?;
+        let root = || Kept { rollout: paths::root(context.format), worth: 0.0, open: true };
         let mut beams: Vec<Vec<Kept>> = prompts.iter().map(|_| vec![root()]).collect();
         for level in 0.. {
             let open: Vec<Vec<Rollout>> = beams.iter_mut().map(open).collect();
@@ -78,10 +70,10 @@ impl Search for Beam {
                 break;
             }
             let ways = if level == 0 { self.n } else { self.branching };
-            let grown = paths::grow(prompts, &open, ways, level, end, means)?;
+            let grown = paths::grow(prompts, &open, ways, level, end, context)?;
             for (beam, candidates) in beams.iter_mut().zip(grown) {
                 for (rollout, open) in candidates.group.rollouts.into_iter().zip(candidates.open) {
-                    beam.push(Kept { worth: worth(&rollout, self.by())?, rollout, open });
+                    beam.push(Kept { worth: worth(&rollout, self.by.as_deref())?, rollout, open });
                 }
                 self.keep(beam);
             }
@@ -107,6 +99,5 @@ fn open(beam: &mut Vec<Kept>) -> Vec<Rollout> {
 
 fn found((prompted, beam): (&Prompted, Vec<Kept>)) -> Found {
     let rollouts = beam.into_iter().map(|kept| kept.rollout).collect();
-    let group = Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts };
-    Found { group, chosen: 0 }
+    Found { group: Group::of(prompted, rollouts), chosen: 0 }
 }

@@ -4,9 +4,9 @@
 //! Of n ways to go on that the policy draws, one is drawn again with probability ∝ exp(score / temperature). As n grows, a step
 //! then comes with the policy's probability times that factor: sampling-importance-resampling.
 
-use super::{Found, Means, Search, paths, worths};
+use super::{Found, Search, paths, worths};
 use crate::error::{Error, Result};
-use crate::rollout::{Group, Prompted, Rollout};
+use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::seed;
 use serde::{Deserialize, Serialize};
 
@@ -36,20 +36,12 @@ impl Search for Guided {
         "guided"
     }
 
-    fn n(&self) -> usize {
-        self.n
-    }
-
-    fn by(&self) -> Option<&str> {
-        self.by.as_deref()
+    fn picks(&self) -> Picks<'_> {
+        Picks { n: self.n, by: self.by.as_deref(), independent: false }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {
         Box::new(Self { n, ..self.clone() })
-    }
-
-    fn independent(&self) -> bool {
-        false
     }
 
     fn validate(&self) -> Result<()> {
@@ -62,22 +54,23 @@ impl Search for Guided {
         super::at_least_one(self.name(), "n", self.n)
     }
 
-    fn find(&self, prompts: &[Prompted], means: &mut Means) -> Result<Vec<Found>> {
-        let end = Some(super::step_end(self.name(), self.step_tokens, means.format)?);
-        let mut open: Vec<Vec<Rollout>> = prompts.iter().map(|_| vec![paths::root(means.format)]).collect();
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {
+        let end = super::step_end(self.name(), self.step_tokens, context.format)?;
+        let mut open: Vec<Vec<Rollout>> = prompts.iter().map(|_| vec![paths::root(context.format)]).collect();
         let mut done: Vec<Option<Rollout>> = prompts.iter().map(|_| None).collect();
         for level in 0.. {
             if open.iter().all(Vec::is_empty) {
                 break;
             }
-            let grown = paths::grow(prompts, &open, self.n, level, end, means)?;
+            let grown = paths::grow(prompts, &open, self.n, level, end, context)?;
             for (at, mut candidates) in grown.into_iter().enumerate() {
                 if candidates.open.is_empty() {
                     continue;
                 }
-                let of = [(means.seed)(prompts[at].example.index, self.n), level as u64, 1];
+                let of = [context.seeds.draw(at, &[self.n as u64]), level as u64, 1];
                 let uniform = seed::uniform(seed::derive(&of));
-                let taken = self.take(&worths(&candidates.group, self.by())?, &candidates.copies, uniform);
+                let taken =
+                    self.take(&worths(&candidates.group, self.by.as_deref())?, &candidates.copies, uniform);
                 let rollout = candidates.group.rollouts.swap_remove(taken);
                 match candidates.open[taken] {
                     true => open[at] = vec![rollout],
@@ -111,6 +104,5 @@ impl Guided {
 
 fn found((prompted, done): (&Prompted, Option<Rollout>)) -> Found {
     let rollouts = done.into_iter().collect();
-    let group = Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts };
-    Found { group, chosen: 0 }
+    Found { group: Group::of(prompted, rollouts), chosen: 0 }
 }

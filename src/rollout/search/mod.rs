@@ -10,52 +10,60 @@ pub use beam::Beam;
 pub use guided::Guided;
 pub use sampled::{BestOf, Highest, MostWeight, Pick, Sampled, WeightedVote};
 
-use super::{Group, Prompted, Rollout};
-use crate::engine::{Boundary, Progress, Sampling};
+use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+use crate::engine::Boundary;
 use crate::error::{Error, Result};
-use crate::policy::Policy;
 use crate::rationale::{Format, Steps};
+use std::fmt::Debug;
 
-/// A way to find one answer to each question: `[rollout.best_of]` and its like.
+/// A way to find one answer to each question: `[rollout.best_of]` and its like. It is a source, and its own section.
 pub trait Search {
     /// Its name in recipes.
     fn name(&self) -> &'static str;
 
-    /// How many completions it looks among; of the kinds that go step by step, how many ways to go on at each.
-    fn n(&self) -> usize;
-
-    /// The name of the reward that judges; what all of them say together by default.
-    fn by(&self) -> Option<&str>;
+    /// Among how many it picks, and by what.
+    fn picks(&self) -> Picks<'_>;
 
     /// The same search with another `n`.
     fn with(&self, n: usize) -> Box<dyn Search>;
-
-    /// Whether it looks among independent completions, so that those of one search say what a smaller one finds.
-    fn independent(&self) -> bool;
 
     /// Checks the values.
     fn validate(&self) -> Result<()>;
 
     /// Searches for an answer to each of `prompts`.
-    fn find(&self, prompts: &[Prompted], means: &mut Means) -> Result<Vec<Found>>;
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>>;
 }
 
-/// What a search works with.
-pub struct Means<'a> {
-    /// What writes.
-    pub policy: &'a Policy,
-    /// How it writes.
-    pub sampling: &'a Sampling,
-    /// How a rationale is written.
-    pub format: &'a Format,
-    /// The randomness of an example's n-th draw.
-    pub seed: &'a dyn Fn(usize, usize) -> u64,
-    /// Scores rollouts, half-written ones too.
-    pub score: &'a mut dyn FnMut(&mut [Group]) -> Result<()>,
-    /// Called while sampling.
-    pub progress: &'a mut dyn FnMut(&Progress),
-    /// Tokens sampled so far.
-    pub tokens: usize,
+impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
+    fn traits(&self) -> Traits<'_> {
+        Traits { picks: Some(self.picks()), ..Traits::sampled(self.name(), 1) }
+    }
+
+    fn validate(&self) -> Result<()> {
+        Search::validate(self)
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.clone()))
+    }
+
+    fn search(&self) -> Option<&dyn Search> {
+        Some(self)
+    }
+}
+
+impl<S: Search + Clone + Debug + Send + Sync + 'static> Source for S {
+    fn section(&self) -> &dyn SourceSection {
+        self
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let before = context.tokens;
+        let found = self.find(prompts, context)?;
+        let (tokens, questions) = ((context.tokens - before) as f64, prompts.len() as f64);
+        context.figures.add("search/tokens", tokens / questions, questions);
+        Ok(found.into_iter().map(Found::answer).collect())
+    }
 }
 
 /// What a search found for one question.
@@ -73,13 +81,6 @@ impl Found {
         self.group.rollouts = vec![self.group.rollouts.swap_remove(self.chosen)];
         self.group
     }
-}
-
-/// `n` independent completions of each prompt, scored; none chosen yet.
-pub fn independent(prompts: &[Prompted], n: usize, means: &mut Means) -> Result<Vec<Group>> {
-    let roots: Vec<Vec<Rollout>> = prompts.iter().map(|_| vec![paths::root(means.format)]).collect();
-    let grown = paths::grow(prompts, &roots, n, 0, None, means)?;
-    Ok(grown.into_iter().map(|candidates| candidates.group).collect())
 }
 
 /// What the judge says of a rollout: the reward `by`, or all of them together.

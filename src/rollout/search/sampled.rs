@@ -2,9 +2,9 @@
 //! with step scores, Lightman et al. 2023, 2305.20050), or the answer that the scores add up to most for,
 //! `[rollout.weighted_vote]` (Li et al. 2022, 2206.02336; Math-Shepherd, Wang et al. 2023, 2312.08935).
 
-use super::{Found, Means, Search};
+use super::{Found, Search};
 use crate::error::{Error, Result};
-use crate::rollout::{Group, Prompted, Rollout};
+use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, independent};
 use crate::select::vote::{same, vote};
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -57,32 +57,24 @@ impl<P: Pick> Search for Sampled<P> {
         P::NAME
     }
 
-    fn n(&self) -> usize {
-        self.n
-    }
-
-    fn by(&self) -> Option<&str> {
-        self.by.as_deref()
+    fn picks(&self) -> Picks<'_> {
+        Picks { n: self.n, by: self.by.as_deref(), independent: true }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {
         Box::new(Self { n, ..self.clone() })
     }
 
-    fn independent(&self) -> bool {
-        true
-    }
-
     fn validate(&self) -> Result<()> {
         super::at_least_one(P::NAME, "n", self.n)
     }
 
-    fn find(&self, prompts: &[Prompted], means: &mut Means) -> Result<Vec<Found>> {
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {
         let choose = |group: Group| {
-            let chosen = P::pick(&group, &super::worths(&group, self.by())?)?;
+            let chosen = P::pick(&group, &super::worths(&group, self.by.as_deref())?)?;
             Ok(Found { group, chosen })
         };
-        super::independent(prompts, self.n, means)?.into_iter().map(choose).collect()
+        independent::sample(prompts, self.n, context)?.0.into_iter().map(choose).collect()
     }
 }
 

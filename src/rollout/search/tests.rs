@@ -1,8 +1,9 @@
 use super::*;
 use crate::data::Example;
-use crate::policy::Init;
-use crate::rollout::Score;
-use crate::seed;
+use crate::engine::Sampling;
+use crate::log::Metrics;
+use crate::policy::{Init, Policy};
+use crate::rollout::{Sample, Score, Scorer, Seeds};
 use std::sync::Arc;
 use tch::{Device, Kind};
 
@@ -12,6 +13,33 @@ fn prompted(policy: &Policy, texts: &[&str]) -> Vec<Prompted> {
         Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
     };
     texts.iter().enumerate().map(one).collect()
+}
+
+/// Scores texts.
+struct Judge<F>(F);
+
+impl<F: Fn(&str) -> f64> Scorer for Judge<F> {
+    fn score(&mut self, groups: &mut [Group]) -> Result<()> {
+        for rollout in groups.iter_mut().flat_map(|group| &mut group.rollouts) {
+            rollout.reward = self.0(&rollout.text);
+            rollout.scores.insert("twice".into(), Score::from(2.0 * rollout.reward));
+        }
+        Ok(())
+    }
+
+    fn score_counting(&mut self, groups: &mut [Group]) -> Result<()> {
+        self.score(groups)
+    }
+
+    fn score_while(&mut self, sample: Sample) -> Result<Vec<Group>> {
+        let mut groups = sample(&mut |_| {})?;
+        self.score(&mut groups)?;
+        Ok(groups)
+    }
+
+    fn correct(&self, _: &Group, _: &Rollout) -> Option<bool> {
+        None
+    }
 }
 
 /// Searches with a judge of texts.
@@ -24,24 +52,20 @@ fn found(
     let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
     let policy = init.make(Kind::Float, Device::Cpu, 3, 16).unwrap();
     let prompts = prompted(&policy, texts);
-    let score = |groups: &mut [Group]| {
-        for rollout in groups.iter_mut().flat_map(|group| &mut group.rollouts) {
-            rollout.reward = judge(&rollout.text);
-            rollout.scores.insert("twice".into(), Score::from(2.0 * rollout.reward));
-        }
-        Ok(())
-    };
-    let mut means = Means {
+    let mut context = SamplingContext {
         policy: &policy,
         sampling: &Sampling { max_new_tokens: limit, ..Sampling::default() },
         format: &Format::default(),
-        seed: &|index, sample| seed::derive(&[7, index as u64, sample as u64]),
-        score: &mut { score },
+        seeds: Seeds::new(&[7], &prompts),
+        tokens_per_microbatch: 1024,
+        nonce: 0,
+        scorer: &mut Judge(judge),
+        figures: &mut Metrics::default(),
         progress: &mut |_| {},
         tokens: 0,
     };
-    let found = search.find(&prompts, &mut means).unwrap();
-    (found, means.tokens)
+    let found = search.find(&prompts, &mut context).unwrap();
+    (found, context.tokens)
 }
 
 /// Of random bytes half are such characters.
@@ -100,7 +124,9 @@ fn a_beam_keeps_the_best_paths_at_every_step() {
     // With a single way there is nothing to choose: a sample.
     let (single, _) = found(beam.with(1).as_ref(), &["ab"], 6, small);
     assert_eq!(single[0].group.rollouts.len(), 1);
-    assert!(Beam { branching: 9, ..beam }.validate().unwrap_err().to_string().contains("branching = 9"));
+    assert!(
+        Search::validate(&Beam { branching: 9, ..beam }).unwrap_err().to_string().contains("branching = 9")
+    );
 }
 
 #[test]
@@ -116,7 +142,7 @@ fn guided_steps_are_taken_by_score_and_frequency() {
     let scores = [0.0, 3f64.ln()];
     assert_eq!([0.0, 0.49, 0.51, 0.99].map(|u| soft.take(&scores, &[3, 1], u)), [0, 0, 1, 1]);
     assert_eq!(greedy.take(&scores, &[3, 1], 0.0), 1);
-    assert!(Guided { temperature: -1.0, ..greedy }.validate().is_err());
+    assert!(Search::validate(&Guided { temperature: -1.0, ..greedy }).is_err());
 }
 
 #[test]

@@ -7,7 +7,7 @@
 mod path;
 mod synthetic;
 
-use super::add;
+use super::{TreeRollout, add, value};
 use crate::data::rubrics;
 use crate::data::template::environment;
 use crate::endpoint::{self, Client, Endpoint};
@@ -16,10 +16,13 @@ use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rationale::rubric::{Question, Rubric};
-use crate::rollout::{Group, Prompted, conversation};
+use crate::rollout::{Group, Prompted, SamplingContext, Seeds, Source, SourceSection, conversation};
+use crate::seed::derive;
 use path::{Path, fill, most_voted};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+pub(super) const ENDPOINT: &str = "rollout.tree.schema.endpoint";
 
 /// How a rubric's questions are asked. The texts are Jinja templates over the row's columns and `prompt` (its last turn),
 /// `question` (`name`, `ask`, `options`), `history` (the replies before, each with `name`, `ask`, `decision`, `rationale`),
@@ -81,6 +84,46 @@ impl Default for Schema {
     }
 }
 
+/// A tree over rubrics, with the endpoint that answers and the rubrics that rows name, where the section has them.
+pub(super) struct RubricTree {
+    section: TreeRollout,
+    schema: Schema,
+    client: Option<Client>,
+    rubrics: Vec<Rubric>,
+}
+
+impl RubricTree {
+    pub(super) fn open(section: &TreeRollout) -> Result<Self> {
+        let schema = section.schema.as_deref().cloned().unwrap_or_default();
+        let client = schema.endpoint.as_ref().map(|endpoint| endpoint.open(ENDPOINT)).transpose()?;
+        let rubrics = schema.rubrics.as_ref().map(|file| rubrics::read(file)).transpose()?;
+        Ok(Self { section: section.clone(), schema, client, rubrics: rubrics.unwrap_or_default() })
+    }
+}
+
+impl Source for RubricTree {
+    fn section(&self) -> &dyn SourceSection {
+        &self.section
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let SamplingContext { policy, sampling, format, nonce, .. } = *context;
+        let client = self.client.as_ref();
+        let grower = Grower { policy, client, sampling, rubrics: &self.rubrics, nonce };
+        let (mut groups, statistics, counts) =
+            grow(&grower, prompts, &self.schema, format, &context.seeds, context.progress)?;
+        context.report_all("tree", &counts.figures());
+        match client {
+            Some(client) => context.report_all("remote", &client.figures()),
+            None => context.report(&statistics),
+        }
+        context.tokens += statistics.decoded_tokens;
+        context.scorer.score(&mut groups)?;
+        groups.iter_mut().for_each(|group| value(group, self.section.value));
+        Ok(groups)
+    }
+}
+
 /// What grows trees.
 #[derive(Clone, Copy)]
 pub struct Grower<'a> {
@@ -92,8 +135,8 @@ pub struct Grower<'a> {
     pub sampling: &'a Sampling,
     /// Rubrics that rows name.
     pub rubrics: &'a [Rubric],
-    /// Tells apart several askings of one question, for the endpoint's cache.
-    pub asking: usize,
+    /// Tells apart several requests for one prompt, for the endpoint's cache.
+    pub nonce: usize,
 }
 
 /// What became of the questions.
@@ -151,22 +194,21 @@ impl Schema {
                 return refuse(format!("{key}: its template cannot be read: {error}"));
             }
         }
-        self.endpoint.as_ref().map_or(Ok(()), |e| e.validate("rollout.tree.schema.endpoint"))
+        self.endpoint.as_ref().map_or(Ok(()), |e| e.validate(ENDPOINT))
     }
 }
 
-/// Grows a tree for each prompt; `seed(example index, node, sample)` draws the policy's randomness. A group's rollouts are its
-/// paths, not yet scored.
+/// Grows a tree for each prompt; `seeds` draw the policy's randomness. A group's rollouts are its paths, not yet scored.
 pub fn grow(
     grower: &Grower,
     prompts: &[Prompted],
     section: &Schema,
     format: &Format,
-    seed: &dyn Fn(usize, usize, usize) -> u64,
+    seeds: &Seeds,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<(Vec<Group>, Statistics, Counts)> {
     let rubrics = prompts.iter().map(|p| rubrics::of(&p.example, grower.rubrics)).collect::<Result<_>>()?;
-    let trees = Trees { grower, prompts, section, rubrics, seed };
+    let trees = Trees { grower, prompts, section, rubrics, seeds };
     let mut paths: Vec<Path> = (0..prompts.len()).map(Path::root).collect();
     let mut nodes = vec![0; prompts.len()];
     let (mut statistics, mut counts) = (Statistics::default(), Counts::default());
@@ -214,7 +256,7 @@ struct Trees<'a> {
     section: &'a Schema,
     /// One a prompt.
     rubrics: Vec<Rubric>,
-    seed: &'a dyn Fn(usize, usize, usize) -> u64,
+    seeds: &'a Seeds,
 }
 
 /// What is to be found out.
@@ -251,11 +293,12 @@ impl Trees<'_> {
             let decision = (aim == Aim::Reason).then(|| path.decision(question));
             let known = path.known(prompted, question, decision.as_slice());
             let place = 2 * path.node + usize::from(aim == Aim::Reason);
-            let draw = |sample| (self.seed)(prompted.example.index, place, sample);
+            let seed = self.seeds.draw(path.tree, &[place as u64]);
+            let draw = |sample| derive(&[seed, sample]);
             Ok(Asked {
                 prompted,
                 text: fill(key, source, prompted, &known)?,
-                seeds: (0..count).map(draw).collect(),
+                seeds: (0..count as u64).map(draw).collect(),
             })
         };
         paths.iter().map(asked).collect()
@@ -263,9 +306,8 @@ impl Trees<'_> {
 
     /// The trees' paths as rollouts.
     fn groups(&self, paths: Vec<Path>, format: &Format) -> Result<Vec<Group>> {
-        let empty =
-            |p: &Prompted| Group { example: p.example.clone(), prompt: p.tokens.clone(), rollouts: vec![] };
-        let mut groups: Vec<Group> = self.prompts.iter().map(empty).collect();
+        let mut groups: Vec<Group> =
+            self.prompts.iter().map(|prompted| Group::of(prompted, vec![])).collect();
         for path in paths {
             let (tree, prompted) = (path.tree, &self.prompts[path.tree]);
             let rubric = &self.rubrics[tree];
@@ -298,7 +340,7 @@ impl Grower<'_> {
                 n: asked.seeds.len(),
                 seed: None,
                 max_tokens: Some(most),
-                attempt: self.asking,
+                attempt: self.nonce,
             };
             let answers = client.ask(&asked.iter().map(request).collect::<Vec<_>>())?;
             let texts = answers.into_iter().map(|a| a.choices.into_iter().map(|c| c.text).collect());

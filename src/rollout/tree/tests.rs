@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::data::Example;
+use crate::log::Metrics;
 use crate::policy::Init;
-use crate::seed;
+use crate::rollout::{Seeds, Unscored};
 use std::sync::Arc;
 use tch::{Device, Kind};
 
@@ -19,12 +20,20 @@ fn prompted(policy: &Policy) -> Prompted {
 
 fn grown(section: &TreeRollout, sampling: &Sampling) -> (Group, Statistics) {
     let policy = policy();
-    let seed = |index: usize, parent: usize, child: usize| {
-        seed::derive(&[index as u64, parent as u64, child as u64])
-    };
     let prompts = [prompted(&policy)];
-    let (mut groups, statistics) =
-        grow(&policy, &prompts, section, sampling, &Format::default(), seed, &mut |_| {}).unwrap();
+    let mut context = SamplingContext {
+        policy: &policy,
+        sampling,
+        format: &Format::default(),
+        seeds: Seeds::new(&[], &prompts),
+        tokens_per_microbatch: 1024,
+        nonce: 0,
+        scorer: &mut Unscored,
+        figures: &mut Metrics::default(),
+        progress: &mut |_| {},
+        tokens: 0,
+    };
+    let (mut groups, statistics) = grow(&prompts, section, &mut context).unwrap();
     (groups.remove(0), statistics)
 }
 
@@ -110,21 +119,35 @@ fn lines_end_steps() {
     }
 }
 
+fn leaf(reward: f64, way: &[(usize, usize)]) -> Rollout {
+    let forks =
+        way.iter().map(|&(node, copies)| Fork { node, tokens: 0, bytes: 0, copies, value: 0.0, vote: None });
+    let empty = Rollout::new(vec![], String::new(), vec![], StopReason::Length, &Format::default());
+    Rollout { reward, forks: forks.collect(), ..empty }
+}
+
+/// The root was drawn from four times: node 1 three times, which has the leaves 3, drawn twice, and 4; and node 2, which ended
+/// there. 3/4 · 2/3, 3/4 · 1/3 and 1/4 of the draws; as products 6, 3 and 1, which forgets that node 2 did not branch.
+#[test]
+fn a_leaf_stands_for_the_draws_that_came_to_it() {
+    let rollouts = vec![leaf(1.0, &[(1, 3), (3, 2)]), leaf(0.0, &[(1, 3), (4, 1)]), leaf(0.5, &[(2, 1)])];
+    let group = Group { rollouts, ..grown(&by_tokens(1), &Sampling::default()).0 };
+    assert_eq!(group.rollouts.iter().map(Rollout::copies).collect::<Vec<_>>(), [6, 3, 1]);
+    let close = |found: &[f64], expected: &[f64]| {
+        assert_eq!(found.len(), expected.len());
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+    };
+    close(&group.shares(), &[0.5, 0.25, 0.25]);
+    let mean: f64 = group.shares().iter().zip(group.rewards()).map(|(share, reward)| share * reward).sum();
+    // Node 1 is worth (2 · 1 + 0) / 3; the root (3 · 2/3 + 1/2) / 4.
+    close(&[mean], &[0.625]);
+    let apart = Group { rollouts: vec![leaf(1.0, &[]), leaf(0.0, &[])], ..group };
+    assert_eq!((apart.rollouts[0].copies(), apart.shares()), (1, vec![0.5, 0.5]));
+}
+
 /// Node 1 has the leaves 3 (reward 1, drawn twice) and 4 (reward 0); node 2 is a leaf of reward 0.5.
 #[test]
 fn inner_nodes_are_worth_what_is_below_them() {
-    let leaf = |reward: f64, way: &[(usize, usize)]| {
-        let forks = way.iter().map(|&(node, copies)| Fork {
-            node,
-            tokens: 0,
-            bytes: 0,
-            copies,
-            value: 0.0,
-            vote: None,
-        });
-        let empty = Rollout::new(vec![], String::new(), vec![], StopReason::Length, &Format::default());
-        Rollout { reward, forks: forks.collect(), ..empty }
-    };
     let of = |kind: Value| {
         let rollouts = vec![leaf(1.0, &[(1, 1), (3, 2)]), leaf(0.0, &[(1, 1), (4, 1)]), leaf(0.5, &[(2, 1)])];
         let mut group = Group { rollouts, ..grown(&by_tokens(1), &Sampling::default()).0 };

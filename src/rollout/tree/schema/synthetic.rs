@@ -6,6 +6,7 @@ use super::{Aim, Asked, Trees, reason};
 use crate::error::{Error, Result};
 use crate::rationale::number;
 use crate::rollout::{Fork, Vote};
+use crate::seed::derive;
 
 /// What is said to each question, a text a seed.
 pub(super) type Ask<'a> = dyn FnMut(&[Asked]) -> Result<Vec<Vec<String>>> + 'a;
@@ -91,7 +92,7 @@ impl Trees<'_> {
         }
         let Some(own) = heaviest else { return Ok(None) };
         // The place of votes on a question behind the last one, which nobody casts.
-        let draw = (self.seed)(example.index, 2 * nodes + 2, 0);
+        let draw = derive(&[self.seeds.draw(tree, &[2 * nodes as u64 + 2]), 0]);
         let replies = rubric.altered(&own.replies, draw).map_err(wrong)?;
         Ok(replies.map(|replies| Turned { own, replies, path: Path::root(tree) }))
     }

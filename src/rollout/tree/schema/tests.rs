@@ -101,10 +101,10 @@ fn where_no_vote_is_valid_there_is_no_path() {
     let (policy, section) = (policy(), Schema { votes: 3, ..Schema::default() });
     let prompts = [prompted(&policy)];
     let sampling = Sampling::default();
-    let grower = Grower { policy: &policy, client: None, sampling: &sampling, rubrics: &[], asking: 0 };
-    let seed = |index: usize, node: usize, sample: usize| (index + 10 * node + 100 * sample) as u64;
+    let grower = Grower { policy: &policy, client: None, sampling: &sampling, rubrics: &[], nonce: 0 };
+    let seeds = Seeds::new(&[1], &prompts);
     let (groups, statistics, counts) =
-        grow(&grower, &prompts, &section, &Format::default(), &seed, &mut |_| {}).unwrap();
+        grow(&grower, &prompts, &section, &Format::default(), &seeds, &mut |_| {}).unwrap();
     assert_eq!((groups.len(), groups[0].rollouts.len()), (1, 0));
     assert_eq!((counts.votes, counts.invalid, counts.lost), (3, 3, 1));
     // Each of three votes has at most four tokens.

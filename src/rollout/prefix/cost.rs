@@ -1,8 +1,8 @@
 //! What labels from continuations cost, against labelling each of these steps by itself.
 
+use super::Place;
 use crate::engine::Statistics;
-use crate::log::Metrics;
-use crate::rollout::prefix::Place;
+use crate::rollout::Figures;
 
 /// Labels, and the tokens that they took.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -45,11 +45,11 @@ impl Cost {
     }
 
     /// Adds tokens a label: all of them and those written, and what the naive way would have taken.
-    pub fn report(&self, metrics: &mut Metrics) {
-        metrics.set("labels/count", self.labels);
+    pub fn report(&self, figures: &mut dyn Figures) {
+        figures.set("labels/count", self.labels);
         if self.labels > 0.0 {
             let mut add = |name: &str, tokens: f64| {
-                metrics.add(&format!("labels/{name}"), tokens / self.labels, self.labels);
+                figures.add(&format!("labels/{name}"), tokens / self.labels, self.labels);
             };
             add("tokens", self.read + self.written);
             add("written", self.written);
@@ -62,6 +62,7 @@ impl Cost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Metrics;
 
     #[test]
     fn a_search_labels_more_steps_than_it_continues() {

@@ -2,13 +2,10 @@
 //! searched in turn (OmegaPRM, Luo et al. 2024, arXiv 2406.06592).
 
 use super::cost::Cost;
-use super::{Context, From, good};
-use crate::data::Tokenizer;
+use super::explore::{Cutting, Exploration, From, explore};
+use super::{Candidate, CutValue, Place, Pool, PrefixRollout, places};
 use crate::error::Result;
-use crate::log::Metrics;
-use crate::rationale::Format;
-use crate::rollout::prefix::{Candidate, CutValue, Place, Pool, PrefixRollout, places};
-use crate::rollout::{Group, Rollout};
+use crate::rollout::{Group, Rollout, SamplingContext};
 use std::collections::{BTreeMap, HashMap};
 
 /// A question's tree.
@@ -33,54 +30,33 @@ struct Search {
     known: BTreeMap<usize, (CutValue, bool)>,
 }
 
-impl Context {
-    /// Grows a tree for each of `groups`: rollouts that were searched carry cuts, and those that are continuations of others
-    /// are added to their group. A prefix is continued once, whichever rollouts begin with it.
-    pub(super) fn grow(
-        &mut self,
-        section: &PrefixRollout,
-        groups: &mut [Group],
-        salt: [u64; 2],
-        metrics: &mut Metrics,
-    ) -> Result<()> {
-        let mut questions: Vec<Question> =
-            groups.iter().enumerate().map(|(at, group)| Question::new(section, at, group)).collect();
-        let mut cost = Cost::default();
-        loop {
-            let mut asked = Vec::new();
-            for (index, question) in questions.iter_mut().enumerate() {
-                let group = &mut groups[question.group];
-                let from = question.next(section, group, &self.format, &self.policy.tokenizer, &mut cost);
-                asked.extend(from.map(|from| (index, from)));
-            }
-            if asked.is_empty() {
-                break;
-            }
-            let from: Vec<From> = asked.iter().map(|(_, from)| *from).collect();
-            let (continued, statistics) =
-                self.continuations(groups, &from, section.continuations, salt, metrics)?;
-            cost.spent(&statistics);
-            for ((index, from), rollouts) in asked.into_iter().zip(continued) {
-                let value = questions[index].learn(&groups[from.group], from, rollouts);
-                metrics.add("prefix/value", value.value, 1.0);
-                metrics.add("prefix/good", value.soft(), value.continuations as f64);
-            }
-        }
-        cost.report(metrics);
-        for question in &questions {
-            metrics.add("prefix/searches", question.searches as f64, 1.0);
-            metrics.add("prefix/cuts", question.known.len() as f64, 1.0);
-            metrics.add("prefix/reused", question.reused as f64, 1.0);
-            metrics.add("prefix/rollouts", question.sampled.len() as f64, 1.0);
-        }
-        Ok(())
+/// Grows a tree for each of `groups`: rollouts that were searched carry cuts, and those that are continuations of others are
+/// added to their group. A prefix is continued once, whichever rollouts begin with it.
+pub(super) fn grow(
+    section: &PrefixRollout,
+    groups: &mut [Group],
+    context: &mut SamplingContext,
+) -> Result<()> {
+    let question = |(at, group): (usize, &Group)| {
+        let right: Vec<bool> = group.rollouts.iter().map(|rollout| context.good(group, rollout)).collect();
+        Question::new(section, at, group, &right)
+    };
+    let mut questions: Vec<Question> = groups.iter().enumerate().map(question).collect();
+    let cost = explore(section, &mut questions, groups, context)?;
+    cost.report(context.figures);
+    for question in &questions {
+        context.figures.add("prefix/searches", question.searches as f64, 1.0);
+        context.figures.add("prefix/cuts", question.known.len() as f64, 1.0);
+        context.figures.add("prefix/reused", question.reused as f64, 1.0);
+        context.figures.add("prefix/rollouts", question.sampled.len() as f64, 1.0);
     }
+    Ok(())
 }
 
 impl Question {
-    fn new(section: &PrefixRollout, at: usize, group: &Group) -> Self {
+    /// Of the `at`-th group, of whose rollouts `right` says whether each is right.
+    fn new(section: &PrefixRollout, at: usize, group: &Group, right: &[bool]) -> Self {
         let root = Place { step: 0, tokens: 0, bytes: 0 };
-        let right: Vec<bool> = group.rollouts.iter().map(|rollout| good(group, rollout)).collect();
         let value = right.iter().filter(|right| **right).count() as f64 / right.len().max(1) as f64;
         let wrong = (0..right.len()).filter(|&number| !right[number]);
         let mut pool = Pool::new(&section.tree);
@@ -97,14 +73,8 @@ impl Question {
     }
 
     /// The place whose prefix is to be continued next; none when the question is done.
-    fn next(
-        &mut self,
-        section: &PrefixRollout,
-        group: &mut Group,
-        format: &Format,
-        tokenizer: &Tokenizer,
-        cost: &mut Cost,
-    ) -> Option<From> {
+    fn place(&mut self, cutting: &Cutting, group: &mut Group, cost: &mut Cost) -> Option<From> {
+        let section = cutting.section;
         loop {
             let Some(search) = &mut self.search else {
                 let tree = &section.tree;
@@ -112,7 +82,7 @@ impl Question {
                     return None;
                 }
                 let candidate = self.pool.take()?;
-                self.search = self.begin(candidate, group, format, tokenizer);
+                self.search = self.begin(candidate, group, cutting);
                 continue;
             };
             let known = search.known.iter().map(|(number, (value, _))| (*number, value.hard())).collect();
@@ -134,15 +104,9 @@ impl Question {
 
     /// The search of `candidate`, from which a continuation becomes a rollout of the group; none where no step ends behind
     /// its state.
-    fn begin(
-        &mut self,
-        candidate: Candidate,
-        group: &mut Group,
-        format: &Format,
-        tokenizer: &Tokenizer,
-    ) -> Option<Search> {
+    fn begin(&mut self, candidate: Candidate, group: &mut Group, cutting: &Cutting) -> Option<Search> {
         let (rollout, from) = &self.sampled[candidate.rollout];
-        let places = places(rollout, format, tokenizer);
+        let places = places(rollout, cutting.format, cutting.tokenizer);
         if places.iter().all(|place| place.tokens <= from.tokens) {
             return None;
         }
@@ -159,17 +123,23 @@ impl Question {
         };
         Some(Search { rollout: number, places, known })
     }
+}
 
-    /// Notes what the continuations `from` a place are worth: a new state, whose wrong ones may be searched.
-    fn learn(&mut self, group: &Group, from: From, rollouts: Vec<Rollout>) -> CutValue {
-        let right: Vec<bool> = rollouts.iter().map(|rollout| good(group, rollout)).collect();
-        let value = CutValue::of(from.place, &rollouts, &right);
+impl Exploration for Question {
+    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<From> {
+        let group = &mut groups[self.group];
+        self.place(cutting, group, cost).into_iter().collect()
+    }
+
+    /// A new state, whose wrong continuations may be searched.
+    fn learn(&mut self, groups: &[Group], from: From, rollouts: Vec<Rollout>, right: &[bool]) -> CutValue {
+        let value = CutValue::of(from.place, &rollouts, right);
         let first = self.sampled.len();
         let wrong = rollouts.iter().enumerate().filter(|(at, _)| !right[*at]);
         let wrong = wrong.map(|(at, rollout)| (first + at, rollout.tokens.len() - from.place.tokens));
         self.pool.add(value.soft(), wrong.collect::<Vec<_>>());
         self.sampled.extend(rollouts.into_iter().map(|rollout| (rollout, from.place)));
-        let prefix = &group.rollouts[from.rollout].tokens[..from.place.tokens];
+        let prefix = &groups[from.group].rollouts[from.rollout].tokens[..from.place.tokens];
         self.known.insert(prefix.to_vec(), value.clone());
         if let Some(search) = &mut self.search {
             let number = search.places.iter().position(|place| *place == from.place);
@@ -201,8 +171,9 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Example;
+    use crate::data::{Example, Tokenizer};
     use crate::engine::StopReason;
+    use crate::rationale::Format;
     use crate::rollout::prefix::{Cuts, Tree};
     use std::sync::Arc;
 
@@ -242,15 +213,19 @@ mod tests {
             tree: Tree { searches: 4, ..Tree::default() },
             ..PrefixRollout::default()
         };
-        let mut group = group(&["0\n1\n2\n3\n4\nx\n6\n#### 1", "0\n1\n2\n3\n4\n5\n6\n#### 2"]);
-        let mut question = Question::new(&section, 0, &group);
+        let mut groups = [group(&["0\n1\n2\n3\n4\nx\n6\n#### 1", "0\n1\n2\n3\n4\n5\n6\n#### 2"])];
+        let mut question = Question::new(&section, 0, &groups[0], &[false, true]);
         let (format, tokenizer, mut cost) = (Format::default(), Tokenizer::bytes(), Cost::default());
+        let cutting = Cutting { section: &section, format: &format, tokenizer: &tokenizer };
         let mut asked = Vec::new();
-        while let Some(from) = question.next(&section, &mut group, &format, &tokenizer, &mut cost) {
-            let prefix = group.rollouts[from.rollout].text[..from.place.bytes].to_string();
-            question.learn(&group, from, continued(&prefix));
+        while let [from] = question.next(&cutting, &mut groups, &mut cost)[..] {
+            let prefix = groups[0].rollouts[from.rollout].text[..from.place.bytes].to_string();
+            let rollouts = continued(&prefix);
+            let right: Vec<bool> = rollouts.iter().map(|rollout| rollout.answer() == Some("2")).collect();
+            question.learn(&groups, from, rollouts, &right);
             asked.push(prefix);
         }
+        let group = &groups[0];
         let mut once = asked.clone();
         once.sort();
         once.dedup();

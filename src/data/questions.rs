@@ -1,0 +1,111 @@
+//! The questions of a dataset, tokenised, and which of them a step asks: a pure function of a seed.
+
+use super::{Dataset, Example, Tokenizer, order};
+use crate::error::{Error, Result};
+use crate::seed;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// An example with its prompt as token ids.
+#[derive(Debug, Clone)]
+pub struct Prompted {
+    /// The example.
+    pub example: Arc<Example>,
+    /// Its prompt, rendered and tokenised once.
+    pub tokens: Vec<u32>,
+}
+
+/// The questions of a dataset, tokenised, in the order of a seed.
+#[derive(Debug, Default)]
+pub struct Questions {
+    /// All that fit, by position in the dataset.
+    pub all: Vec<Prompted>,
+    /// Questions left out because their prompt is longer than the limit.
+    pub dropped: usize,
+    seed: u64,
+    per_step: usize,
+    shuffle: bool,
+}
+
+impl Questions {
+    /// Renders and tokenises every prompt; drops those longer than `limit` tokens.
+    pub fn new(
+        dataset: &Dataset,
+        tokenizer: &Tokenizer,
+        limit: usize,
+        per_step: usize,
+        shuffle: bool,
+        seed: u64,
+    ) -> Result<Self> {
+        let (mut all, mut dropped) = (Vec::new(), 0);
+        for example in &dataset.examples {
+            let tokens = tokenizer.render(&example.prompt)?;
+            if tokens.is_empty() {
+                return Err(Error::Data(format!("example {}: its prompt has no tokens", example.id)));
+            }
+            if tokens.len() > limit {
+                dropped += 1;
+            } else {
+                all.push(Prompted { example: example.clone(), tokens });
+            }
+        }
+        if all.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: every prompt is longer than {limit} tokens; raise data.max_prompt_tokens or use a model with a \
+                 longer context",
+                dataset.name
+            )));
+        }
+        Ok(Self { all, dropped, seed, per_step, shuffle })
+    }
+
+    /// The questions of `step`, counted from 1.
+    pub fn of_step(&self, step: usize) -> Vec<Prompted> {
+        self.pick(self.seed, step)
+    }
+
+    /// The `count` questions (all, where none is said) of `round`, counted from 1: each once, and the rounds take turns
+    /// with them.
+    pub fn of_round(&self, count: Option<usize>, round: usize) -> Vec<Prompted> {
+        let count = count.unwrap_or(self.all.len()).min(self.all.len());
+        let mut order = order::of_step(self.all.len(), count, round - 1, self.shuffle.then_some(self.seed));
+        let mut seen = HashSet::new();
+        order.retain(|index| seen.insert(*index));
+        order.into_iter().map(|index| self.all[index].clone()).collect()
+    }
+
+    /// Further questions, for the `attempt`-th resampling of `step`: another order, so that they differ.
+    pub fn resample(&self, step: usize, attempt: usize) -> Vec<Prompted> {
+        self.pick(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64]), step)
+    }
+
+    /// All questions, by their place in `all`, in an order of `step`'s (and `attempt`'s) own.
+    pub fn shuffled(&self, step: usize, attempt: usize) -> Vec<usize> {
+        let seed = seed::derive(&[self.seed, seed::of_text("curriculum"), attempt as u64]);
+        order::of_epoch(self.all.len(), step, Some(seed))
+    }
+
+    fn pick(&self, seed: u64, step: usize) -> Vec<Prompted> {
+        order::of_step(self.all.len(), self.per_step, step - 1, self.shuffle.then_some(seed))
+            .into_iter()
+            .map(|index| self.all[index].clone())
+            .collect()
+    }
+
+    /// A number for the prompts of a `step` and its `attempt`-th sampling, by which an endpoint's cache tells several
+    /// requests for one prompt apart: 0 throughout the first pass, whatever the order, so that another run finds what it asked.
+    pub fn nonce(&self, step: usize, attempt: usize) -> usize {
+        let first_pass = attempt == 0 && step * self.per_step <= self.all.len();
+        if first_pass { 0 } else { step * 1024 + attempt }
+    }
+
+    /// Questions of a step.
+    pub fn per_step(&self) -> usize {
+        self.per_step
+    }
+
+    /// Steps in one pass over the questions.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.all.len().div_ceil(self.per_step)
+    }
+}

@@ -1,0 +1,33 @@
+//! Rollouts as `[select]` sees them.
+
+use crate::data::Example;
+use crate::log::Metrics;
+use crate::rationale::number;
+use crate::reward::correct;
+use crate::rollout::{Group, Rollout};
+use crate::select::{Candidate, Select};
+
+/// Which rollouts of `group` the section keeps, with counts of what it drops.
+pub fn selected(select: &Select, group: &Group, metrics: &mut Metrics) -> Vec<usize> {
+    let candidates: Vec<Candidate> =
+        group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+    let kept = select.keep(&candidates);
+    for index in 0..candidates.len() {
+        metrics.add("select/kept", f64::from(u8::from(kept.contains(&index))), 1.0);
+    }
+    kept
+}
+
+/// A rollout as filters and pair builders see it.
+pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
+    Candidate {
+        reward: rollout.reward,
+        correct: correct(example, rollout),
+        text: &rollout.text,
+        truncated: rollout.truncated(),
+        tokens: &rollout.tokens,
+        rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
+        gold: false,
+        confidence: rollout.confidence(),
+    }
+}

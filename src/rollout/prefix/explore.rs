@@ -1,0 +1,174 @@
+//! Completions cut between their steps and continued, so that every step has a value.
+
+use super::cost::Cost;
+use super::{Cut, CutValue, Place, PrefixRollout, continuations, places};
+use crate::data::Tokenizer;
+use crate::engine::Statistics;
+use crate::error::Result;
+use crate::rationale::Format;
+use crate::rollout::{Group, Rollout, SamplingContext};
+use std::collections::BTreeMap;
+
+/// A place in a rollout that is to be gone on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct From {
+    /// Which group.
+    pub group: usize,
+    /// Which of its rollouts.
+    pub rollout: usize,
+    /// Where in it.
+    pub place: Place,
+}
+
+/// What decides where a completion is cut.
+#[derive(Clone, Copy)]
+pub(super) struct Cutting<'a> {
+    pub section: &'a PrefixRollout,
+    pub format: &'a Format,
+    pub tokenizer: &'a Tokenizer,
+}
+
+/// A search for the steps' values under way.
+pub(super) trait Exploration {
+    /// The places whose prefixes are to be continued next; none when it is done.
+    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<From>;
+
+    /// Notes what the scored continuations `from` a place are worth, of which `good` says whether each is good.
+    fn learn(&mut self, groups: &[Group], from: From, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue;
+}
+
+/// Continues what the explorations ask for, all of them together, until they are done.
+pub(super) fn explore(
+    section: &PrefixRollout,
+    explorations: &mut [impl Exploration],
+    groups: &mut [Group],
+    context: &mut SamplingContext,
+) -> Result<Cost> {
+    let cutting = Cutting { section, format: context.format, tokenizer: &context.policy.tokenizer };
+    let mut cost = Cost::default();
+    loop {
+        let mut asked: Vec<(usize, From)> = Vec::new();
+        for (index, exploration) in explorations.iter_mut().enumerate() {
+            let next = exploration.next(&cutting, groups, &mut cost);
+            asked.extend(next.into_iter().map(|from| (index, from)));
+        }
+        if asked.is_empty() {
+            return Ok(cost);
+        }
+        let from: Vec<From> = asked.iter().map(|(_, from)| *from).collect();
+        let (continued, statistics) = scored_continuations(groups, &from, section.continuations, context)?;
+        cost.spent(&statistics);
+        for ((index, from), rollouts) in asked.into_iter().zip(continued) {
+            let good: Vec<bool> =
+                rollouts.iter().map(|rollout| context.good(&groups[from.group], rollout)).collect();
+            let value = explorations[index].learn(groups, from, rollouts, &good);
+            context.figures.add("prefix/value", value.value, 1.0);
+            context.figures.add("prefix/good", value.soft(), value.continuations as f64);
+        }
+    }
+}
+
+/// `count` continuations of each place, scored by the rewards of any weight as a group of its own; and what that took.
+fn scored_continuations(
+    groups: &[Group],
+    from: &[From],
+    count: usize,
+    context: &mut SamplingContext,
+) -> Result<(Vec<Vec<Rollout>>, Statistics)> {
+    let seeds = |from: &From| -> Vec<u64> {
+        let seed = |sample: usize| {
+            context.seeds.draw(from.group, &[from.rollout, from.place.step, sample].map(|part| part as u64))
+        };
+        (0..count).map(seed).collect()
+    };
+    let cuts: Vec<Cut> = from
+        .iter()
+        .map(|at| Cut {
+            prompt: &groups[at.group].prompt,
+            rollout: &groups[at.group].rollouts[at.rollout],
+            tokens: at.place.tokens,
+            seeds: seeds(at),
+        })
+        .collect();
+    let (continued, statistics) =
+        continuations(context.policy, &cuts, context.sampling, context.format, context.progress)?;
+    context.tokens += statistics.decoded_tokens;
+    context.figures.add("prefix/prefill_tokens", statistics.prefill_tokens as f64, 1.0);
+    context.figures.add("prefix/decoded_tokens", statistics.decoded_tokens as f64, 1.0);
+    let group = |(at, rollouts): (&From, Vec<Rollout>)| {
+        let of = &groups[at.group];
+        Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts }
+    };
+    let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
+    context.scorer.score_counting(&mut continued)?;
+    Ok((continued.into_iter().map(|group| group.rollouts).collect(), statistics))
+}
+
+/// A rollout whose steps are looked at: its places and what is known of them.
+struct Steps {
+    group: usize,
+    rollout: usize,
+    seed: u64,
+    places: Vec<Place>,
+    known: BTreeMap<usize, CutValue>,
+}
+
+/// Cuts each of the rollouts of `groups` as the section says, and notes in it what its continuations are worth.
+pub(super) fn each(
+    section: &PrefixRollout,
+    groups: &mut [Group],
+    context: &mut SamplingContext,
+) -> Result<()> {
+    let mut all = Vec::new();
+    for (at, group) in groups.iter().enumerate() {
+        for (number, rollout) in group.rollouts.iter().enumerate() {
+            if section.only_wrong && context.good(group, rollout) {
+                continue;
+            }
+            all.push(Steps {
+                group: at,
+                rollout: number,
+                // Which share of the steps is looked at is the same whenever the question is asked.
+                seed: context.seeds.of_stage(at, &[number as u64]),
+                places: places(rollout, context.format, &context.policy.tokenizer),
+                known: BTreeMap::new(),
+            });
+        }
+    }
+    let mut cost = explore(section, &mut all, groups, context)?;
+    for steps in all {
+        context.figures.add("prefix/cuts", steps.known.len() as f64, 1.0);
+        let failed = steps.known.values().find(|value| !value.hard());
+        context.figures.add("prefix/with_failure", f64::from(u8::from(failed.is_some())), 1.0);
+        if let Some(first) = failed {
+            context.figures.add("prefix/first_failure", first.step as f64, 1.0);
+        }
+        let group = &mut groups[steps.group];
+        let tokens = group.rollouts[steps.rollout].tokens.len();
+        let known = |number: usize| steps.known.get(&steps.places[number - 1].step).map(CutValue::hard);
+        cost.labelled(&steps.places, known, 0, [section.continuations, group.prompt.len(), tokens]);
+        group.rollouts[steps.rollout].cuts = steps.known.into_values().collect();
+    }
+    cost.report(context.figures);
+    Ok(())
+}
+
+impl Exploration for Steps {
+    fn next(&mut self, cutting: &Cutting, _groups: &mut [Group], _cost: &mut Cost) -> Vec<From> {
+        // A step whose end is no place (a token holds it and more) is passed over: the places are counted instead.
+        let known = self.known.iter().filter_map(|(step, value)| {
+            let number = self.places.iter().position(|place| place.step == *step)?;
+            Some((number + 1, value.hard()))
+        });
+        let next = cutting.section.next(self.places.len(), &known.collect(), self.seed);
+        let from =
+            |number: usize| From { group: self.group, rollout: self.rollout, place: self.places[number - 1] };
+        next.into_iter().map(from).collect()
+    }
+
+    fn learn(&mut self, _groups: &[Group], from: From, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue {
+        let value = CutValue::of(from.place, &rollouts, good);
+        self.known.insert(from.place.step, value.clone());
+        value
+    }
+}

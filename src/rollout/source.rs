@@ -1,0 +1,206 @@
+//! The seam between a recipe's `[rollout.KIND]` and its completions: what a source says of itself, and what it samples and
+//! scores with.
+
+use super::{Group, Prompted, Rollout, Search, Seeds};
+use crate::engine::{Progress, Sampling, Statistics};
+use crate::error::Result;
+use crate::policy::Policy;
+use crate::rationale::Format;
+use std::fmt::Debug;
+
+/// A way that completions come to be.
+pub trait Source {
+    /// The section that it was built from, which says what it is like.
+    fn section(&self) -> &dyn SourceSection;
+
+    /// A group for each of `prompts` (fewer where what comes back says so), its rollouts scored by the context's scorer.
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>>;
+}
+
+impl dyn Source + '_ {
+    /// What its section says of it.
+    pub fn traits(&self) -> Traits<'_> {
+        self.section().traits()
+    }
+
+    /// The search among completions that it is, if it is one.
+    pub fn search(&self) -> Option<&dyn Search> {
+        self.section().search()
+    }
+}
+
+/// `[rollout.NAME]`: plain data, known before anything is opened.
+pub trait SourceSection: Debug + Send + Sync + 'static {
+    /// What the completions are like, for all who need to know: which loops they serve, what they cost.
+    fn traits(&self) -> Traits<'_>;
+
+    /// Checks the values.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Opens what it needs besides the policy: an endpoint, with its key from the environment, files.
+    fn build(&self) -> Result<Box<dyn Source>>;
+
+    /// The search among completions that it is, if it is one.
+    fn search(&self) -> Option<&dyn Search> {
+        None
+    }
+}
+
+/// What the completions of a source are like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traits<'a> {
+    /// The KIND of `[rollout.KIND]`.
+    pub name: &'static str,
+    /// Completions of each prompt (of a tree at most), where the recipe says how many.
+    pub size: Option<usize>,
+    /// Whether they are the policy's own, recorded token by token as they were sampled: only these have log-probabilities of
+    /// their sampling.
+    pub sampled: bool,
+    /// Whether they are the rows' own.
+    pub reads_rows: bool,
+    /// The section of the endpoint that writes them; none where the policy does, or the rows.
+    pub endpoint: Option<&'static str>,
+    /// Where one completion is picked among several: how.
+    pub picks: Option<Picks<'a>>,
+    /// The template of the prompt that knows the answer, for questions that the first one fails.
+    pub hint: Option<&'a str>,
+    /// Whether continuations from cuts between their steps say what the steps are worth ([`Rollout::cuts`]).
+    pub values_steps: bool,
+    /// Whether continuations of a group's rollouts become rollouts of the group, which are no independent samples.
+    pub adds_continuations: bool,
+}
+
+impl Traits<'_> {
+    /// Independent samples of the policy, `size` of each prompt.
+    pub fn sampled(name: &'static str, size: usize) -> Self {
+        Self {
+            name,
+            size: Some(size),
+            sampled: true,
+            reads_rows: false,
+            endpoint: None,
+            picks: None,
+            hint: None,
+            values_steps: false,
+            adds_continuations: false,
+        }
+    }
+
+    /// Completions that somebody else wrote.
+    pub fn written(name: &'static str, size: Option<usize>) -> Self {
+        Self { size, sampled: false, ..Self::sampled(name, 0) }
+    }
+}
+
+/// How a search picks one completion among several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Picks<'a> {
+    /// How many completions it looks among; of those that go step by step, how many ways to go on at each.
+    pub n: usize,
+    /// The name of the reward that judges; what all of them say together by default.
+    pub by: Option<&'a str>,
+    /// Whether it looks among independent completions, so that those of one search say what a smaller one finds.
+    pub independent: bool,
+}
+
+/// What completions are worth. Rewards implement it; who samples asks it.
+pub trait Scorer {
+    /// Scores the rollouts of `groups`, half-written ones too: fills `scores` and `reward`.
+    fn score(&mut self, groups: &mut [Group]) -> Result<()>;
+
+    /// As [`score`](Self::score), where only `reward` is of interest: what has no weight need not be asked.
+    fn score_counting(&mut self, groups: &mut [Group]) -> Result<()>;
+
+    /// As [`score`](Self::score), for groups that are still to be sampled. `sample` returns them, and gives each away as
+    /// soon as it is whole, in order, so that it may be scored while the next ones are sampled.
+    fn score_while(&mut self, sample: Sample) -> Result<Vec<Group>>;
+
+    /// Whether the answer of a rollout is right; none where the group's example has no gold answer.
+    fn correct(&self, group: &Group, rollout: &Rollout) -> Option<bool>;
+}
+
+/// Samples groups, of which each is given away once it is whole.
+pub type Sample<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Group)) -> Result<Vec<Group>>;
+
+/// A scorer that says nothing: rollouts keep a reward of 0.
+#[derive(Debug)]
+pub struct Unscored;
+
+impl Scorer for Unscored {
+    fn score(&mut self, _groups: &mut [Group]) -> Result<()> {
+        Ok(())
+    }
+
+    fn score_counting(&mut self, _groups: &mut [Group]) -> Result<()> {
+        Ok(())
+    }
+
+    fn score_while(&mut self, sample: Sample) -> Result<Vec<Group>> {
+        sample(&mut |_| {})
+    }
+
+    fn correct(&self, _group: &Group, _rollout: &Rollout) -> Option<bool> {
+        None
+    }
+}
+
+/// Takes the figures of a sampling, by name.
+pub trait Figures {
+    /// Takes `value` into the mean of `name`, with this weight.
+    fn add(&mut self, name: &str, value: f64, weight: f64);
+
+    /// Sets `name`.
+    fn set(&mut self, name: &str, value: f64);
+}
+
+/// What a source works with.
+pub struct SamplingContext<'a> {
+    /// What writes.
+    pub policy: &'a Policy,
+    /// How it writes.
+    pub sampling: &'a Sampling,
+    /// How a rationale is written.
+    pub format: &'a Format,
+    /// The randomness, by the prompts' places.
+    pub seeds: Seeds,
+    /// Tokens that go through a model together.
+    pub tokens_per_microbatch: usize,
+    /// Tells apart several requests for the same prompts, of which each has a place of its own in an endpoint's cache.
+    pub nonce: usize,
+    /// What scores.
+    pub scorer: &'a mut dyn Scorer,
+    /// Who hears of the figures.
+    pub figures: &'a mut dyn Figures,
+    /// Called while sampling.
+    pub progress: &'a mut dyn FnMut(&Progress),
+    /// Tokens sampled so far.
+    pub tokens: usize,
+}
+
+impl SamplingContext<'_> {
+    /// Tokens that a completion of this prompt may have.
+    pub fn room(&self, prompted: &Prompted) -> usize {
+        (self.policy.context() - prompted.tokens.len()).min(self.sampling.max_new_tokens)
+    }
+
+    /// Whether a rollout counts as good: the right answer, or where there is no gold one, a positive reward.
+    pub fn good(&self, group: &Group, rollout: &Rollout) -> bool {
+        self.scorer.correct(group, rollout).unwrap_or(rollout.reward > 0.0)
+    }
+
+    /// Reports what sampling the policy took.
+    pub fn report(&mut self, cost: &Statistics) {
+        let seconds = cost.prefill_seconds + cost.decode_seconds;
+        self.figures.add("sampling/tokens_per_second", cost.decoded_tokens as f64 / seconds, 1.0);
+        self.figures.add("sampling/kept_mass", cost.kept_mass, 1.0);
+        self.figures.add("sampling/prefill_tokens", cost.prefill_tokens as f64, 1.0);
+        self.figures.add("sampling/decoded_tokens", cost.decoded_tokens as f64, 1.0);
+    }
+
+    /// Reports figures under `of`.
+    pub fn report_all(&mut self, of: &str, figures: &[(String, f64)]) {
+        figures.iter().for_each(|(name, value)| self.figures.set(&format!("{of}/{name}"), *value));
+    }
+}
