@@ -8,12 +8,15 @@ use crate::model::Model;
 /// Tokens that are to be written, each with the log-probability that is to be recorded for it.
 pub type Line = Vec<(u32, f32)>;
 
+type Decode = dyn Fn(&[u32]) -> String + Send;
+type Script = dyn FnMut(&[u32], u64) -> Line + Send;
+
 /// A sampler whose tokens are a function of prompt and seed. A line is cut where a sampled one would end: behind an
 /// end-of-sequence id, a stop string or `max_new_tokens`; one that runs out before that counts as cut off.
 pub struct Scripted {
     eos: Vec<u32>,
-    decode: Box<dyn Fn(&[u32]) -> String + Send>,
-    script: Box<dyn FnMut(&[u32], u64) -> Line + Send>,
+    decode: Box<Decode>,
+    script: Box<Script>,
     version: u64,
 }
 
