@@ -1,7 +1,6 @@
 //! A model family and a kind of layer that the crate does not know, written as a new file of `model/` would be: loading, saving,
 //! adapting, shared beginnings, decoding and gradients work for it.
 
-#[path = "block/parallel.rs"]
 mod parallel;
 
 use parallel::{NEW, PARALLEL, Parallel, attends};
