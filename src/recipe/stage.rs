@@ -190,15 +190,10 @@ impl Stage {
 
     /// What its sections find of themselves.
     fn check(&self) -> Vec<Misfit> {
-        let unlocated = |section: &str, result: Result<()>| {
-            let text = result.err().map(|error| error.to_string());
-            let text = text.map(|text| text.trim_start_matches("recipe: ").to_owned());
-            text.map(|text| Misfit::new(section, text, "")).into_iter().collect::<Vec<_>>()
-        };
         [
             under("data", self.data.check()),
             under("policy", self.policy.check()),
-            unlocated("rollout", self.rollout.validate()),
+            under(&format!("rollout.{}", self.rollout.name()), self.rollout.check()),
             under("select", self.select.check()),
             under(&format!("loop.{}", self.method.name()), self.method.check()),
             under("optim", self.optim.check()),
