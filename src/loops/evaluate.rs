@@ -1,6 +1,6 @@
 //! Held-out questions, asked once as `[eval]` says; nothing is trained.
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps};
+use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps, Worker};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::section::Misfit;
@@ -40,7 +40,7 @@ impl Section for Evaluate {
 struct Questions;
 
 impl Method for Questions {
-    fn batch(&mut self, _: &mut Context, _: usize, _: &mut Metrics) -> Result<Batch> {
+    fn batch(&mut self, _: &mut Worker, _: usize, _: &mut Metrics) -> Result<Batch> {
         Ok(Batch::default())
     }
 

@@ -1,6 +1,6 @@
 //! A training method: the section that says how, and the object that does it.
 
-use super::{Batch, Context, Item};
+use super::{Batch, Item, Worker};
 use crate::data::Prompted;
 use crate::data::{Data, Dataset, Hub};
 use crate::error::Result;
@@ -39,12 +39,12 @@ pub trait Method {
     /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage found
     /// it, and gets what it needs beside the model. `kept` is what an earlier call returned; what this one returns is kept in
     /// the run.
-    fn begin(&mut self, _context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, _context: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         Ok(None)
     }
 
     /// Rolls out, scores, selects and credits for `step` (counted from 1).
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch>;
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch>;
 
     /// The *sum* of the items' losses: a scalar with gradient, from what the model says of their learned tokens and of their
     /// places, those of all items end to end. Items of one update come here in any number of calls.
@@ -52,7 +52,7 @@ pub trait Method {
 
     /// Called after each step, its updates and the evaluation that was due then, with the figures of both. Whether the stage
     /// ends here.
-    fn after(&mut self, _context: &mut Context, _step: usize, _metrics: &Metrics) -> Result<bool> {
+    fn after(&mut self, _context: &mut Worker, _step: usize, _metrics: &Metrics) -> Result<bool> {
         Ok(false)
     }
 
@@ -65,7 +65,7 @@ pub trait Method {
     /// stage's rollouts up to then.
     fn load_state_dict(
         &mut self,
-        _context: &Context,
+        _context: &Worker,
         _state: &Value,
         _traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
@@ -73,7 +73,7 @@ pub trait Method {
     }
 
     /// How good the policy is on the held-out rows, for methods whose policies are not asked questions.
-    fn evaluate(&self, _context: &Context, _held_out: &[Prompted], _eval: &Eval) -> Option<Result<Report>> {
+    fn evaluate(&self, _context: &Worker, _held_out: &[Prompted], _eval: &Eval) -> Option<Result<Report>> {
         None
     }
 }

@@ -22,7 +22,7 @@ pub mod worker;
 pub use alarms::{Alarms, Signs};
 pub use item::Item;
 pub use selection::candidate;
-pub use worker::Context;
+pub use worker::Worker;
 
 pub use method::{Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps};
 

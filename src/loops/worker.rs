@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Everything that a step needs besides the optimiser.
-pub struct Context {
+pub struct Worker {
     /// The stage's name.
     pub name: String,
     /// The ranks of the run.
@@ -65,7 +65,7 @@ pub struct Context {
     pub doing: Box<dyn FnMut(&str)>,
 }
 
-impl Context {
+impl Worker {
     /// What works with `policy` on `questions`, alone and unseen: the rest is as a recipe has it that says nothing else.
     pub fn new(policy: Policy, questions: Questions, rewards: Rewards, format: Format) -> Self {
         Self {
@@ -188,18 +188,18 @@ mod tests {
     }
 
     /// A step of `per_step` questions out of three, in the data's order, of two completions each.
-    fn worker(per_step: usize) -> Context {
+    fn worker(per_step: usize) -> Worker {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
         let policy = init.make(Kind::Float, Device::Cpu, 3, 16).unwrap();
         let dataset = Dataset { name: "three".into(), examples: (0..3).map(example).collect() };
         let questions = Questions::new(&dataset, &policy.tokenizer, 64, per_step, false, 0).unwrap();
         let answer = toml::from_str("[answer]").unwrap();
         let rewards = Rewards::build(&answer, &Registry::default(), &Format::default()).unwrap();
-        Context {
+        Worker {
             source: Box::new(GroupRollout { size: 2 }),
             sampling: Sampling { max_new_tokens: 12, ..Sampling::default() },
             seed: 11,
-            ..Context::new(policy, questions, rewards, Format::default())
+            ..Worker::new(policy, questions, rewards, Format::default())
         }
     }
 

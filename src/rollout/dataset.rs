@@ -1,7 +1,7 @@
 //! The rows' own completions as rollouts: `[rollout.dataset]`.
 
 use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
-use crate::engine::{Completion, Sampling, StopReason};
+use crate::engine::{Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -70,11 +70,7 @@ pub fn read(
             Some(&last) if policy.eos.contains(&last) => StopReason::Eos(last),
             _ => StopReason::Length,
         };
-        groups[owner].rollouts.push(Rollout::of(
-            Completion { tokens, logprobs, stop },
-            &policy.tokenizer,
-            format,
-        ));
+        groups[owner].rollouts.push(Rollout::decoded(tokens, logprobs, stop, &policy.tokenizer, format));
     }
     Ok(groups)
 }

@@ -133,17 +133,28 @@ impl Rollout {
         }
     }
 
-    /// What was sampled, its text read.
+    /// What was sampled in one piece.
     pub fn of(completion: Completion, tokenizer: &Tokenizer, format: &Format) -> Self {
-        let text = tokenizer.decode(&completion.tokens);
-        Self::new(completion.tokens, text, completion.logprobs, completion.stop, format)
+        Self::decoded(completion.tokens, completion.logprobs, completion.stop, tokenizer, format)
+    }
+
+    /// A completion from its tokens, whose text they are.
+    pub fn decoded(
+        tokens: Vec<u32>,
+        logprobs: Vec<f32>,
+        stop: StopReason,
+        tokenizer: &Tokenizer,
+        format: &Format,
+    ) -> Self {
+        let text = tokenizer.decode(&tokens);
+        Self::new(tokens, text, logprobs, stop, format)
     }
 
     /// The first `kept` tokens of this completion with what was sampled behind them, as one completion.
     pub fn continued(&self, kept: usize, tail: Completion, tokenizer: &Tokenizer, format: &Format) -> Self {
         let tokens = [&self.tokens[..kept], &tail.tokens].concat();
         let logprobs = [&self.logprobs[..kept], &tail.logprobs].concat();
-        Self::of(Completion { tokens, logprobs, stop: tail.stop }, tokenizer, format)
+        Self::decoded(tokens, logprobs, tail.stop, tokenizer, format)
     }
 
     /// A completion that was not sampled token by token from the policy: its text is tokenised here, and there are no

@@ -322,8 +322,7 @@ impl Tree {
                 Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }
             });
             let forks: Vec<Fork> = forks.collect();
-            let completion = Completion { tokens, logprobs, stop };
-            Rollout { forks, ..Rollout::of(completion, &policy.tokenizer, format) }
+            Rollout { forks, ..Rollout::decoded(tokens, logprobs, stop, &policy.tokenizer, format) }
         };
         Group::of(prompted, ends.map(leaf).collect())
     }

@@ -83,13 +83,13 @@ impl Session {
         self.use_newest_checkpoint(&mut stage)?;
         let (mut opened, mut method) = Opened::open(&name, round, stage, self.seed, &self.hub, registry)?;
         let show = Show::new(&name, step, opened.steps, self.quiet);
-        opened.context.progress = show.sampling("sampling");
-        opened.context.doing = show.says();
-        opened.context.traces = (self.dir.path().join("traces"), label(&name, round));
+        opened.worker.progress = show.sampling("sampling");
+        opened.worker.doing = show.says();
+        opened.worker.traces = (self.dir.path().join("traces"), label(&name, round));
         self.files = Some(self.files(&opened, step, show)?);
         train::train(method.as_mut(), &mut opened, self)?;
-        if opened.context.loop_round.is_some() {
-            let by = opened.context.by.as_deref().unwrap_or("class");
+        if opened.worker.loop_round.is_some() {
+            let by = opened.worker.by.as_deref().unwrap_or("class");
             let (file, of) = (label(&name, round), (opened.name.as_str(), round));
             pictures::rounds(self.dir.path(), &file, &self.evaluations()?, of, by)?;
         }
@@ -144,7 +144,7 @@ impl Session {
             opened.without_optimizer = Some(why);
             return Ok((progress.step, None));
         };
-        let mut optim = AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?;
+        let mut optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
         optim.load_state(state)?;
         Ok((progress.step, Some(optim)))
     }
@@ -196,19 +196,19 @@ impl Session {
         let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else {
             return Ok(Metrics::default());
         };
-        let context = &mut opened.context;
-        let report = match method.evaluate(context, &context.held_out, config) {
+        let worker = &mut opened.worker;
+        let report = match method.evaluate(worker, &worker.held_out, config) {
             Some(report) => report?,
             None => eval::evaluate(
                 &mut eval::Answering {
-                    policy: &context.policy,
-                    sampling: &context.sampling,
-                    format: &context.format,
-                    search: context.source.search(),
-                    rewards: &mut context.rewards,
-                    budget: context.tokens_per_microbatch,
+                    policy: &worker.policy,
+                    sampling: &worker.sampling,
+                    format: &worker.format,
+                    search: worker.source.search(),
+                    rewards: &mut worker.rewards,
+                    budget: worker.tokens_per_microbatch,
                 },
-                &context.held_out,
+                &worker.held_out,
                 config,
                 seed::derive(&[self.seed, seed::of_text("eval")]),
                 &mut files.show.sampling("evaluating"),
@@ -229,7 +229,7 @@ impl Session {
         files.evaluations.append(&[Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
-            loop_round: opened.context.loop_round,
+            loop_round: opened.worker.loop_round,
             step,
             report,
         }])?;
@@ -322,7 +322,7 @@ fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
     let mut line = Map::new();
     line.insert("stage".into(), opened.name.clone().into());
     line.insert("round".into(), opened.round.into());
-    line.extend(opened.context.loop_round.map(|own| ("loop_round".to_string(), own.into())));
+    line.extend(opened.worker.loop_round.map(|own| ("loop_round".to_string(), own.into())));
     line.insert("step".into(), step.into());
     line.extend(figures);
     Value::Object(line)

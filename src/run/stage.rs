@@ -3,7 +3,7 @@
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Questions, Split};
 use crate::error::{Error, Result};
-use crate::loops::{Context, Method, ReferenceKind, Setup, Steps};
+use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
 use crate::recipe::{Registry, Stage};
@@ -25,7 +25,7 @@ pub struct Opened {
     /// Its sections.
     pub stage: Stage,
     /// What its method works with.
-    pub context: Context,
+    pub worker: Worker,
     /// Steps in all.
     pub steps: usize,
     /// Tokens learned from so far.
@@ -99,7 +99,7 @@ impl Opened {
         let reference = needs
             .reference
             .map(|kind| Reference::of(&policy, layout.reference, kind != ReferenceKind::Fixed));
-        let context = Context {
+        let worker = Worker {
             name: name.to_string(),
             reference,
             source,
@@ -111,24 +111,24 @@ impl Opened {
             by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),
             held_out,
             origin: Box::new(origin),
-            ..Context::new(policy, questions, rewards, data.format.clone())
+            ..Worker::new(policy, questions, rewards, data.format.clone())
         };
         let (name, state) = (name.to_string(), Value::Null);
-        let opened = Self { name, round, stage, context, steps, tokens: 0, state, without_optimizer: None };
+        let opened = Self { name, round, stage, worker, steps, tokens: 0, state, without_optimizer: None };
         Ok((opened, method))
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
     /// beside it; and the reference policy where it has moved from where it began.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let policy = &self.context.policy;
+        let policy = &self.worker.policy;
         policy.save(folder)?;
         if policy.model.lora.is_some() {
             let adapter = folder.join(ADAPTER);
             std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
             policy.model.save_adapters(&adapter)?;
         }
-        if let (Some(reference), true) = (&self.context.reference, self.moves_reference()) {
+        if let (Some(reference), true) = (&self.worker.reference, self.moves_reference()) {
             reference.save(&folder.join(REFERENCE))?;
         }
         Ok(())
@@ -140,7 +140,7 @@ impl Opened {
 
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
-        let model = &mut self.context.policy.model;
+        let model = &mut self.worker.policy.model;
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
             model.load_score(folder)?;
@@ -159,7 +159,7 @@ impl Opened {
             }
         }
         let moves = self.moves_reference();
-        if let (Some(reference), true) = (&mut self.context.reference, moves) {
+        if let (Some(reference), true) = (&mut self.worker.reference, moves) {
             reference.restore(&folder.join(REFERENCE))?;
         }
         Ok(())

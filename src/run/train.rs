@@ -17,13 +17,13 @@ use std::time::Instant;
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
     let kept = session.kept(opened)?;
-    if let Some(found) = method.begin(&mut opened.context, kept)? {
+    if let Some(found) = method.begin(&mut opened.worker, kept)? {
         session.keep(opened, found)?;
     }
     let (start, mut optim) = session.restore(opened, needs.trains)?;
     if start > 0 {
         let opened = &*opened;
-        method.load_state_dict(&opened.context, &opened.state, &mut || session.traces(opened))?;
+        method.load_state_dict(&opened.worker, &opened.state, &mut || session.traces(opened))?;
     }
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
@@ -45,7 +45,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         if due {
             metrics.extend(session.evaluate(method, opened, step)?);
         }
-        let ended = method.after(&mut opened.context, step, &metrics)?;
+        let ended = method.after(&mut opened.worker, step, &metrics)?;
         opened.state = method.state_dict();
         let last = match pace {
             Pace::Step => step == opened.steps || ended,
@@ -82,7 +82,7 @@ fn one(
     let needs = opened.stage.needs();
     let mut metrics = Metrics::default();
     let began = Instant::now();
-    let batch = method.batch(&mut opened.context, step, &mut metrics)?;
+    let batch = method.batch(&mut opened.worker, step, &mut metrics)?;
     let sampled = began.elapsed().as_secs_f64();
     let pace = batch.pace;
     let (done, of) = match pace {
@@ -97,7 +97,7 @@ fn one(
     let mut items_tokens = 0;
     if learns {
         if batch.fresh_optimizer || optim.is_none() {
-            *optim = Some(AdamW::new(opened.context.policy.model.parameters(), &opened.stage.optim)?);
+            *optim = Some(AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?);
         }
         let optim = optim.as_mut().expect("made above");
         let lr = opened.stage.optim.lr(done, of);
@@ -146,10 +146,10 @@ fn learn(
     let weight = update.weight;
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
-        adapter.map_or(Ok(()), |name| opened.context.policy.model.set_active_adapter(name))?;
-        let model = &opened.context.policy.model;
+        adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(name))?;
+        let model = &opened.worker.policy.model;
         let sizes = sizes(items.iter().map(|item| (&item.sequences[..], &item.places[..])));
-        for indices in micro_batches(&sizes, opened.context.tokens_per_microbatch) {
+        for indices in micro_batches(&sizes, opened.worker.tokens_per_microbatch) {
             let picked: Vec<&Item> = indices.iter().map(|&index| items[index]).collect();
             let computed = metrics.get("computed_tokens").unwrap_or(0.0) + computed(&sizes, &indices) as f64;
             metrics.set("computed_tokens", computed);

@@ -4,7 +4,7 @@ use crate::program::{Program, number, rows as text};
 use crate::recipes::Tiny;
 use rationale::data::{Data, Hub, Questions, Split};
 use rationale::log::Metrics;
-use rationale::loops::{Context, sft};
+use rationale::loops::{Worker, sft};
 use rationale::policy::Policy;
 use rationale::reward::{Registry, Rewards};
 use rationale::rollout::group::GroupRollout;
@@ -41,7 +41,7 @@ data.template.assistant = '#### {{ answer }}'
 
 #[test]
 fn twins_are_compared_by_accuracy_and_calibration() {
-    let program = Program::new(&Tiny { context: Some(64), dtype: None, ..Tiny::SUMS }.recipe(TWINS));
+    let program = Program::new(&Tiny { worker: Some(64), dtype: None, ..Tiny::SUMS }.recipe(TWINS));
     let said = program.train(&[]).success();
     let table: Vec<&str> = said.lines().filter(|line| line.contains('%')).collect();
     let row = |name: &str| table.iter().filter(|line| line.trim_start().starts_with(name)).count();
@@ -78,7 +78,7 @@ fn twins_are_compared_by_accuracy_and_calibration() {
     );
 }
 
-const FOUR_HEADS: Tiny = Tiny { heads: 4, kv_heads: 4, context: Some(64), dtype: None, ..Tiny::SUMS };
+const FOUR_HEADS: Tiny = Tiny { heads: 4, kv_heads: 4, worker: Some(64), dtype: None, ..Tiny::SUMS };
 
 /// A scratchpad line that the answer is copied from, and in half of the rows a line of digits that say nothing.
 const VERBOSE: &str = r#"
@@ -129,14 +129,14 @@ fn verbose_rows(count: usize) -> Vec<Value> {
     (0..count).map(row).collect()
 }
 
-fn context_of(model: &Path, data: &Data, steps: usize) -> Context {
+fn context_of(model: &Path, data: &Data, steps: usize) -> Worker {
     let policy = Policy::load(model, tch::Kind::Float, tch::Device::Cpu, 8).unwrap();
     let dataset = data.load(Split::Train, &Hub::from_env(), 0).unwrap();
     let limit = policy.context() - 1;
     let questions =
         Questions::new(&dataset, &policy.tokenizer, limit, data.prompts_per_step, true, 0).unwrap();
     let rewards = Rewards::build(&toml::Table::new(), &Registry::default(), &data.format).unwrap();
-    Context { steps, ..Context::new(policy, questions, rewards, data.format.clone()) }
+    Worker { steps, ..Worker::new(policy, questions, rewards, data.format.clone()) }
 }
 
 #[test]
@@ -177,10 +177,10 @@ fn reduced(seed: usize) -> Reduced {
         template: serde_json::from_value(json!({"chat": false, "user": "{{ question }}\n"})).unwrap(),
         ..Data::default()
     };
-    let context = context_of(&out.join("full-step-000300"), &data, 10);
-    let rows = &context.questions.all[..200];
+    let worker = context_of(&out.join("full-step-000300"), &data, 10);
+    let rows = &worker.questions.all[..200];
     let shorter = |reduce: &Reduce, step: usize| {
-        sft::reduce::shortened(reduce, &context, rows, step, &mut Metrics::default()).unwrap()
+        sft::reduce::shortened(reduce, &worker, rows, step, &mut Metrics::default()).unwrap()
     };
     let all = shorter(&Reduce::default(), 10);
     let (mut needed, mut useless, mut gone) = (0, 0, 0);
@@ -264,7 +264,7 @@ warmup_steps = 20
 
 fn mario(more: &str) -> Program {
     let alphabet = Some("0123456789+=:# \n<>answerlgth");
-    let model = Tiny { alphabet, hidden_size: 48, context: Some(96), ..FOUR_HEADS };
+    let model = Tiny { alphabet, hidden_size: 48, worker: Some(96), ..FOUR_HEADS };
     let program = Program::new(&model.recipe(&format!("{MARIO}{more}")));
     let row = |i: usize| {
         let (a, b) = (i % 5, i / 5 % 5);
@@ -427,7 +427,7 @@ size = 1
 
 #[test]
 fn follow_ups_filter_rationales_and_write_pairs() {
-    let program = Program::new(&Tiny { alphabet: None, context: Some(160), ..FOUR_HEADS }.recipe(CREST));
+    let program = Program::new(&Tiny { alphabet: None, worker: Some(160), ..FOUR_HEADS }.recipe(CREST));
     let (mut rows, mut warm) = (Vec::new(), Vec::new());
     for i in 0..30 {
         let (a, b) = (i % 3, i / 3);

@@ -4,7 +4,7 @@ use crate::data::{Message, Prompt, columns::letter, order};
 use crate::engine::{Request, Sampling};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::Worker;
 use crate::reward::answer;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::{Misfit, broken};
@@ -64,7 +64,7 @@ impl FollowUp {
     /// Judges the right rollouts of `groups` and gives them the score `follow_up`. By group, what is known of each.
     pub fn judge(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         groups: &mut [Group],
         metrics: &mut Metrics,
     ) -> Result<Vec<Vec<Judged>>> {
@@ -74,7 +74,7 @@ impl FollowUp {
             for rollout in group.rollouts.iter().filter(|rollout| right(group, rollout)) {
                 for option in 0..group.example.choices.len() {
                     requests.push(Request {
-                        prompt: self.asked(context, group, rollout, option)?,
+                        prompt: self.asked(worker, group, rollout, option)?,
                         seeds: vec![0],
                     });
                 }
@@ -82,8 +82,8 @@ impl FollowUp {
         }
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.max_new_tokens, ..Sampling::default() };
-        let answers = context.policy.generate(&requests, &greedy, &mut context.progress)?.completions;
-        let mut answers = answers.iter().map(|answer| context.policy.tokenizer.decode(&answer[0].tokens));
+        let answers = worker.policy.generate(&requests, &greedy, &mut worker.progress)?.completions;
+        let mut answers = answers.iter().map(|answer| worker.policy.tokenizer.decode(&answer[0].tokens));
         let mut judged = Vec::new();
         for group in groups {
             let gold = gold(group)?;
@@ -147,14 +147,14 @@ impl FollowUp {
     }
 
     /// The prompt of one follow-up: the question with the follow-up in its turn, the rationale without its answer, the cue.
-    fn asked(&self, context: &Context, group: &Group, rollout: &Rollout, option: usize) -> Result<Vec<u32>> {
+    fn asked(&self, worker: &Worker, group: &Group, rollout: &Rollout, option: usize) -> Result<Vec<u32>> {
         let choice = &group.example.choices[option];
         let fill = |text: &str| text.replace("{letter}", &letter(option)).replace("{choice}", choice);
         let steps = rollout.rationale.as_ref().and_then(|rationale| rationale.steps.last());
         let read = &rollout.text[..steps.map_or(0, |last| last.end)];
         let mut tokens =
-            context.policy.tokenizer.render(&with(&group.example.prompt, &fill(&self.question)))?;
-        tokens.extend(context.policy.tokenizer.encode(&format!("{read}{}", fill(&self.cue)))?);
+            worker.policy.tokenizer.render(&with(&group.example.prompt, &fill(&self.question)))?;
+        tokens.extend(worker.policy.tokenizer.encode(&format!("{read}{}", fill(&self.cue)))?);
         Ok(tokens)
     }
 }

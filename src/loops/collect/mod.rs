@@ -4,7 +4,7 @@ pub mod follow_up;
 
 use super::selection::selected;
 use super::{
-    Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, figures, without_credit,
+    Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, figures, without_credit,
 };
 use crate::error::Result;
 use crate::log::Metrics;
@@ -33,23 +33,23 @@ impl Collect {
     /// The rollouts of `step` that `[select]` and the follow-up questions keep, and the pairs of all of them.
     pub fn groups(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         step: usize,
         metrics: &mut Metrics,
     ) -> Result<(Vec<Group>, Vec<Value>)> {
-        let mut prompts = context.questions.of_step(step);
+        let mut prompts = worker.questions.of_step(step);
         // A step that begins the next pass over the questions may come to one twice, with the same seeds.
         let mut seen = HashSet::new();
         prompts.retain(|prompted| seen.insert(prompted.example.index));
-        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
         let (mut judged, mut pairs) = (Vec::new(), Vec::new());
         if let Some(follow_up) = &self.follow_up {
-            judged = follow_up.judge(context, &mut groups, metrics)?;
-            pairs = follow_up.pairs(&groups, &judged, context.seed, step, metrics);
+            judged = follow_up.judge(worker, &mut groups, metrics)?;
+            pairs = follow_up.pairs(&groups, &judged, worker.seed, step, metrics);
         }
         for (at, group) in groups.iter_mut().enumerate() {
-            let mut kept = selected(&context.select, group, metrics);
+            let mut kept = selected(&worker.select, group, metrics);
             if let Some(follow_up) = &self.follow_up {
                 let passed = follow_up.kept(group, &judged[at]);
                 kept.retain(|rollout| passed.contains(rollout));
@@ -86,8 +86,8 @@ struct CollectMethod {
 }
 
 impl Method for CollectMethod {
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let (groups, pairs) = self.collect.groups(context, step, metrics)?;
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let (groups, pairs) = self.collect.groups(worker, step, metrics)?;
         let sampled_tokens = groups.iter().flat_map(|group| &group.rollouts).map(|r| r.tokens.len()).sum();
         Ok(Batch { groups: without_credit(groups), pairs, sampled_tokens, ..Batch::default() })
     }

@@ -7,7 +7,7 @@ mod section;
 
 pub use section::{Contrast, Irregular};
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView};
+use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -134,10 +134,10 @@ impl Section for Contrast {
 }
 
 impl Method for ContrastMethod {
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        for row in &context.questions.all {
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        for row in &worker.questions.all {
             let original = &self.originals[&row.example.index];
-            match self.contrast.item(context, original, row)? {
+            match self.contrast.item(worker, original, row)? {
                 Ok(item) => drop(self.items.insert(row.example.index, item)),
                 Err(why) => *self.dropped.entry(why).or_default() += 1,
             }
@@ -154,8 +154,8 @@ impl Method for ContrastMethod {
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let rows = context.questions.of_step(step);
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let rows = worker.questions.of_step(step);
         let items: Vec<Item> =
             rows.iter().filter_map(|row| self.items.get(&row.example.index)).cloned().collect();
         if step == 1 {

@@ -3,7 +3,7 @@
 use super::{COLUMN, Contrast, Irregular};
 use crate::data::{Example, columns::letter};
 use crate::error::{Error, Result};
-use crate::loops::{Context, Item};
+use crate::loops::{Item, Worker};
 use crate::model::Sequence;
 use crate::rationale::options::analyses;
 use crate::reward::answer;
@@ -23,13 +23,13 @@ type Unfit = (&'static str, String);
 
 impl Contrast {
     /// What `original` and its counterfactual teach.
-    pub(super) fn item(&self, context: &Context, original: &Example, altered: &Prompted) -> Result<Made> {
-        let own = context.policy.tokenizer.render(&original.prompt)?;
+    pub(super) fn item(&self, worker: &Worker, original: &Example, altered: &Prompted) -> Result<Made> {
+        let own = worker.policy.tokenizer.render(&original.prompt)?;
         let options = match compared(original, &altered.example) {
             Ok(options) => options,
             Err(unfit) => return self.unfit(unfit),
         };
-        let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
+        let limit = self.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
         let (mut sequences, mut read, mut counts) = (vec![], vec![], vec![]);
         let sides = [(original, own.as_slice()), (&*altered.example, altered.tokens.as_slice())];
         for (example, prompt) in sides {
@@ -39,8 +39,8 @@ impl Contrast {
                     example.id
                 ))
             })?;
-            let completion = context.policy.completion(text)?;
-            let spans = match self.spans(context, example, &completion, &options) {
+            let completion = worker.policy.completion(text)?;
+            let spans = match self.spans(worker, example, &completion, &options) {
                 Ok(spans) => spans,
                 Err(unfit) => return self.unfit(unfit),
             };
@@ -74,14 +74,14 @@ impl Contrast {
     /// The tokens of `completion` in which each of `options` is analysed.
     fn spans(
         &self,
-        context: &Context,
+        worker: &Worker,
         example: &Example,
         completion: &[u32],
         options: &[usize],
     ) -> std::result::Result<Vec<Vec<Range<usize>>>, Unfit> {
-        let tokenizer = &context.policy.tokenizer;
+        let tokenizer = &worker.policy.tokenizer;
         let text = tokenizer.decode(completion);
-        let steps = context.format.parse(&text).map_or_else(Vec::new, |rationale| rationale.steps);
+        let steps = worker.format.parse(&text).map_or_else(Vec::new, |rationale| rationale.steps);
         let label = |&option: &usize| {
             let choice = &example.choices[option];
             self.label.replace("{letter}", &letter(option)).replace("{choice}", choice)

@@ -3,9 +3,9 @@
 use super::Flow;
 use super::flow::{JUDGE, WRITER};
 use crate::data::Tokenizer;
-use crate::engine::{Completion, Request, Sampling, StopReason};
+use crate::engine::{Request, Sampling, StopReason};
 use crate::error::Result;
-use crate::loops::Context;
+use crate::loops::Worker;
 use crate::model::Sequence;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, Rollout};
@@ -74,8 +74,7 @@ impl Chain {
     /// As a rollout.
     pub fn rollout(&self, tokenizer: &Tokenizer, format: &Format) -> Rollout {
         let stop = self.stop.clone().unwrap_or(StopReason::Length);
-        let (tokens, logprobs) = (self.tokens.clone(), self.logprobs.clone());
-        Rollout::of(Completion { tokens, logprobs, stop }, tokenizer, format)
+        Rollout::decoded(self.tokens.clone(), self.logprobs.clone(), stop, tokenizer, format)
     }
 }
 
@@ -87,30 +86,30 @@ impl Flow {
     /// Takes chains to their ends: a chunk of each, a decision of each, and so on.
     pub(super) fn complete(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         prompts: &[Prompted],
         mut chains: Vec<Chain>,
     ) -> Result<Vec<Chain>> {
         while chains.iter().any(|chain| chain.stop.is_none()) {
-            self.write(context, prompts, &mut chains)?;
-            self.decide(context, prompts, &mut chains)?;
+            self.write(worker, prompts, &mut chains)?;
+            self.decide(worker, prompts, &mut chains)?;
         }
         Ok(chains)
     }
 
-    fn write(&self, context: &mut Context, prompts: &[Prompted], chains: &mut [Chain]) -> Result<()> {
+    fn write(&self, worker: &mut Worker, prompts: &[Prompted], chains: &mut [Chain]) -> Result<()> {
         let open: Vec<&mut Chain> = chains.iter_mut().filter(|chain| chain.stop.is_none()).collect();
         let request = |chain: &&mut Chain| Request {
             prompt: [&prompts[chain.prompt].tokens[..], &chain.tokens].concat(),
             seeds: vec![seed::derive(&[chain.seed, chain.chunks() as u64])],
         };
         let requests: Vec<Request> = open.iter().map(request).collect();
-        let limits = Sampling { max_new_tokens: self.chunk_tokens, ..context.sampling.clone() };
-        context.policy.model.set_active_adapter(WRITER)?;
-        let generated = context.policy.generate(&requests, &limits, &mut context.progress)?;
+        let limits = Sampling { max_new_tokens: self.chunk_tokens, ..worker.sampling.clone() };
+        worker.policy.model.set_active_adapter(WRITER)?;
+        let generated = worker.policy.generate(&requests, &limits, &mut worker.progress)?;
         // Room for another token, the question and its answer.
         let asked =
-            context.policy.tokenizer.encode(&format!("{}{}{}", self.question, self.yes, self.no))?.len();
+            worker.policy.tokenizer.encode(&format!("{}{}{}", self.question, self.yes, self.no))?.len();
         for (chain, written) in open.into_iter().zip(generated.completions) {
             let from = chain.tokens.len();
             for chunk in written {
@@ -118,7 +117,7 @@ impl Flow {
                 chain.logprobs.extend(chunk.logprobs);
                 chain.nodes.push(Node::Chunk { from, to: chain.tokens.len() });
                 let full = prompts[chain.prompt].tokens.len() + chain.tokens.len() + asked
-                    >= context.policy.context();
+                    >= worker.policy.context();
                 let goes_on = chunk.stop == StopReason::Length && chain.chunks() < self.chunks && !full;
                 chain.stop = (!goes_on).then_some(chunk.stop);
             }
@@ -126,12 +125,12 @@ impl Flow {
         Ok(())
     }
 
-    fn decide(&self, context: &mut Context, prompts: &[Prompted], chains: &mut [Chain]) -> Result<()> {
+    fn decide(&self, worker: &mut Worker, prompts: &[Prompted], chains: &mut [Chain]) -> Result<()> {
         let open: Vec<&mut Chain> = chains.iter_mut().filter(|chain| chain.stop.is_none()).collect();
         if open.is_empty() {
             return Ok(());
         }
-        let policy = &mut context.policy;
+        let policy = &mut worker.policy;
         let [yes, no] = [policy.tokenizer.encode(&self.yes)?, policy.tokenizer.encode(&self.no)?];
         let mut sequences = Vec::new();
         for chain in &open {
@@ -141,8 +140,8 @@ impl Flow {
         policy.model.set_active_adapter(JUDGE)?;
         let logprobs = policy.logprobs(
             &sequences,
-            context.sampling.scoring_temperature(),
-            context.tokens_per_microbatch,
+            worker.sampling.scoring_temperature(),
+            worker.tokens_per_microbatch,
         )?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
         for (chain, said) in open.into_iter().zip(logprobs.chunks(2)) {

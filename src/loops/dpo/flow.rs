@@ -4,7 +4,7 @@
 use super::{Taken, chain::Chain, chain::Node, item::item};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Context, Item, figures, without_credit};
+use crate::loops::{Item, Worker, figures, without_credit};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::reward::answer;
@@ -79,33 +79,33 @@ impl Flow {
     }
 
     /// The pairs of a step's questions, and the completions behind them.
-    pub(super) fn taken(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
-        let prompts = context.questions.of_step(step);
+    pub(super) fn taken(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
+        let prompts = worker.questions.of_step(step);
         let begin = |(prompt, prompted): (usize, &Prompted)| {
             Chain::new(
                 prompt,
-                seed::derive(&[context.seed, step as u64, prompted.example.index as u64, prompt as u64]),
+                seed::derive(&[worker.seed, step as u64, prompted.example.index as u64, prompt as u64]),
             )
         };
         let chains = prompts.iter().enumerate().map(begin).collect();
-        let chains = self.complete(context, &prompts, chains)?;
+        let chains = self.complete(worker, &prompts, chains)?;
         let others = self.others(&chains);
         let ends = others.iter().map(|other| other.end.clone()).collect();
-        let ends = self.complete(context, &prompts, ends)?;
+        let ends = self.complete(worker, &prompts, ends)?;
         let others: Vec<Other> =
             others.into_iter().zip(ends).map(|(other, end)| Other { end, ..other }).collect();
 
-        let mut groups = first(&chains, &prompts, context, metrics);
+        let mut groups = first(&chains, &prompts, worker, metrics);
         let mut taken = Taken { sampled_tokens: chains.iter().map(Chain::sampled).sum(), ..Taken::default() };
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for other in &others {
             let (chain, group) = (&chains[other.chain], &mut groups[other.chain]);
             let prompted = &prompts[chain.prompt];
-            let end = rollout(&other.end, prompted, context);
+            let end = rollout(&other.end, prompted, worker);
             let right = [&group.rollouts[0], &end].map(|end| answer::correct(&prompted.example, end));
             group.rollouts.push(end);
             taken.sampled_tokens += other.end.sampled();
-            let (what, item) = self.lesson(&context.policy, prompted, (chain, other), right)?;
+            let (what, item) = self.lesson(&worker.policy, prompted, (chain, other), right)?;
             *counts.entry(what).or_default() += 1;
             taken.rows.extend(item.iter().map(|_| prompted.example.index));
             taken.items.extend(item);
@@ -184,10 +184,10 @@ impl Flow {
 
 /// The chains as the first rollouts of their questions. How many are right before anything is learned from them is, over the
 /// steps of one pass, the paper's progressive validation.
-fn first(chains: &[Chain], prompts: &[Prompted], context: &Context, metrics: &mut Metrics) -> Vec<Group> {
+fn first(chains: &[Chain], prompts: &[Prompted], worker: &Worker, metrics: &mut Metrics) -> Vec<Group> {
     let mut group = |chain: &Chain| {
         let prompted = &prompts[chain.prompt];
-        let rollouts = vec![rollout(chain, prompted, context)];
+        let rollouts = vec![rollout(chain, prompted, worker)];
         let right = answer::correct(&prompted.example, &rollouts[0]);
         right.iter().for_each(|right| metrics.add("flow/accuracy", f64::from(u8::from(*right)), 1.0));
         metrics.add("flow/chunks", chain.chunks() as f64, 1.0);
@@ -196,8 +196,8 @@ fn first(chains: &[Chain], prompts: &[Prompted], context: &Context, metrics: &mu
     chains.iter().map(&mut group).collect()
 }
 
-fn rollout(chain: &Chain, prompted: &Prompted, context: &Context) -> Rollout {
-    let rollout = chain.rollout(&context.policy.tokenizer, &context.format);
+fn rollout(chain: &Chain, prompted: &Prompted, worker: &Worker) -> Rollout {
+    let rollout = chain.rollout(&worker.policy.tokenizer, &worker.format);
     let right = answer::correct(&prompted.example, &rollout);
     Rollout { reward: f64::from(u8::from(right == Some(true))), ..rollout }
 }

@@ -6,7 +6,7 @@ use crate::data::{Completion, Feedback};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::item::REF_LOGPROBS;
-use crate::loops::{Context, Item};
+use crate::loops::{Item, Worker};
 use crate::loss::preference::{PairShape, shared_prefix};
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -66,12 +66,12 @@ impl Dpo {
     /// is too long or no token counts.
     pub(super) fn items(
         &self,
-        context: &Context,
+        worker: &Worker,
         prompt: &[u32],
         feedback: &Feedback,
         metrics: &mut Metrics,
     ) -> Result<Vec<Item>> {
-        let policy = &context.policy;
+        let policy = &worker.policy;
         let completed = |completion: &Completion| -> Result<Sequence> {
             let text = &completion.text;
             // Ids of another model's tokenizer say something else, or nothing.
@@ -90,7 +90,7 @@ impl Dpo {
                 item(vec![completed(rejected)?], *weight).with(GOOD, 0.0),
             ],
             Feedback::Pair { chosen, rejected, weight, margin, .. } if self.about == About::Answers => {
-                let sequences = answers(policy, &context.format, prompt, [&chosen.text, &rejected.text])?;
+                let sequences = answers(policy, &worker.format, prompt, [&chosen.text, &rejected.text])?;
                 metrics.add("rows_without_answer", f64::from(u8::from(sequences.is_none())), 1.0);
                 let pair = |mut sequences: Vec<Sequence>| {
                     sequences.truncate(if self.loss.rationale == 0.0 { 2 } else { 3 });
@@ -132,7 +132,7 @@ impl DpoMethod {
     /// The items with the reference policy's log-probabilities, which stand at `rows` of the data.
     pub(super) fn refer(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         items: Vec<Item>,
         rows: &[usize],
         temperature: f64,
@@ -150,7 +150,7 @@ impl DpoMethod {
             return items.into_iter().zip(rows).map(known).collect();
         }
         let sequences: Vec<Sequence> = items.iter().flat_map(compared).cloned().collect();
-        let mut logprobs = context.reference_logprobs(&sequences, temperature)?.into_iter();
+        let mut logprobs = worker.reference_logprobs(&sequences, temperature)?.into_iter();
         let with = |item: Item| {
             let own = logprobs.by_ref().take(compared(&item).len()).collect();
             referred(item, own)

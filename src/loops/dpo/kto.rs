@@ -1,7 +1,7 @@
 //! KTO (Ethayarajh et al. 2024, arXiv 2402.01306) within the loop: its baseline and the loss of labelled completions.
 
 use super::item::{GOOD, WEIGHT};
-use super::{Context, DpoMethod, Item};
+use super::{DpoMethod, Item, Worker};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::item::{REF_LOGPROBS, stacked};
@@ -11,16 +11,16 @@ use tch::Tensor;
 
 impl DpoMethod {
     /// KTO's baseline, over mismatched prompts and completions.
-    pub(super) fn baseline(&self, context: &mut Context, items: &[Item], temperature: f64) -> Result<f64> {
+    pub(super) fn baseline(&self, worker: &mut Worker, items: &[Item], temperature: f64) -> Result<f64> {
         if !self.dpo.loss.has_baseline() {
             return Ok(0.0);
         }
-        let mismatched = mismatched(items, context.policy.context());
-        let policy = context.policy.logprobs(&mismatched, temperature, context.tokens_per_microbatch)?;
-        let reference = context.reference_logprobs(&mismatched, temperature)?;
+        let mismatched = mismatched(items, worker.policy.context());
+        let policy = worker.policy.logprobs(&mismatched, temperature, worker.tokens_per_microbatch)?;
+        let reference = worker.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
         let ratios: Vec<f64> = policy.iter().zip(&reference).map(|(p, r)| sum(p) - sum(r)).collect();
-        context.over_ranks(|sum| self.dpo.loss.kl_baseline(&ratios, sum))
+        worker.over_ranks(|sum| self.dpo.loss.kl_baseline(&ratios, sum))
     }
 
     pub(super) fn label_loss(&self, items: &[&Item], logprobs: &Tensor, metrics: &mut Metrics) -> Tensor {

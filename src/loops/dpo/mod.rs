@@ -20,7 +20,7 @@ pub use source::Counts;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, figures,
+    Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Worker, figures,
     without_credit,
 };
 use crate::error::{Error, Result};
@@ -60,11 +60,11 @@ struct Taken {
 
 impl DpoMethod {
     /// The items of the step's rows.
-    fn offline(&self, context: &Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
+    fn offline(&self, worker: &Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let mut taken = Taken::default();
-        for row in context.questions.of_step(step) {
+        for row in worker.questions.of_step(step) {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            let items = self.dpo.items(context, &row.tokens, feedback, metrics)?;
+            let items = self.dpo.items(worker, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
             taken.items.extend(items);
         }
@@ -72,16 +72,16 @@ impl DpoMethod {
     }
 
     /// Rolls out the step's questions and pairs what comes back.
-    fn fresh(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Taken> {
-        let prompts = context.questions.of_step(step);
-        let groups = context.roll_out(&prompts, step, 0, metrics)?;
+    fn fresh(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
+        let prompts = worker.questions.of_step(step);
+        let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
-        let (feedback, counts) = self.dpo.feedback(&groups, &context.select);
+        let (feedback, counts) = self.dpo.feedback(&groups, &worker.select);
         report_counts(&counts, metrics);
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {
             for one in all {
-                let items = self.dpo.items(context, &group.prompt, one, metrics)?;
+                let items = self.dpo.items(worker, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
                 taken.items.extend(items);
             }
@@ -204,18 +204,18 @@ impl Section for Dpo {
 
 impl Method for DpoMethod {
     /// Scores all rows under the policy as it is, where the recipe says so and no earlier start has.
-    fn begin(&mut self, context: &mut Context, kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, worker: &mut Worker, kept: Option<Tensor>) -> Result<Option<Tensor>> {
         if self.dpo.flow.is_some() {
-            let seed = seed::derive(&[context.seed, seed::of_text("init")]);
-            Flow::attach_adapter(&mut context.policy, seed)?;
+            let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
+            Flow::attach_adapter(&mut worker.policy, seed)?;
         }
         if !self.dpo.precompute_reference || !self.dpo.loss.needs_reference() {
             return Ok(None);
         }
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
-        for row in &context.questions.all {
+        for row in &worker.questions.all {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            for item in self.dpo.items(context, &row.tokens, feedback, &mut Metrics::default())? {
+            for item in self.dpo.items(worker, &row.tokens, feedback, &mut Metrics::default())? {
                 rows.push(row.example.index);
                 sequences.extend_from_slice(compared(&item));
             }
@@ -225,7 +225,7 @@ impl Method for DpoMethod {
         let known = kept.is_some();
         let flat = match kept {
             Some(flat) => flat,
-            None => context.policy.logprobs(&sequences, 1.0, context.tokens_per_microbatch)?.concat(),
+            None => worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?.concat(),
         };
         let mut rest = flat.as_slice();
         for (row, pair) in rows.into_iter().zip(sequences.chunks(2)) {
@@ -239,26 +239,26 @@ impl Method for DpoMethod {
         Ok((!known).then(|| Tensor::from_slice(&flat)))
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let sampled = self.dpo.online && context.source.traits().sampled;
-        let temperature = if sampled { context.sampling.scoring_temperature() } else { 1.0 };
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let sampled = self.dpo.online && worker.source.traits().sampled;
+        let temperature = if sampled { worker.sampling.scoring_temperature() } else { 1.0 };
         let taken = match &self.dpo.flow {
-            Some(flow) => flow.taken(context, step, metrics)?,
-            None if self.dpo.online => self.fresh(context, step, metrics)?,
-            None => self.offline(context, step, metrics)?,
+            Some(flow) => flow.taken(worker, step, metrics)?,
+            None if self.dpo.online => self.fresh(worker, step, metrics)?,
+            None => self.offline(worker, step, metrics)?,
         };
         let Taken { items, rows, groups, sampled_tokens } = taken;
         if step == 1 && self.counts != Counts::default() {
             report_counts(&self.counts, metrics);
         }
         metrics.set("pairs", items.len() as f64);
-        let items = self.refer(context, items, &rows, temperature)?;
-        self.kl = self.baseline(context, &items, temperature)?;
+        let items = self.refer(worker, items, &rows, temperature)?;
+        self.kl = self.baseline(worker, &items, temperature)?;
         if self.dpo.loss.unpaired() {
             metrics.set("kl", self.kl);
         }
         let chosen: Vec<usize> = items.iter().map(|item| shape(item).chosen).collect();
-        let weights = context.over_ranks(|sum| self.dpo.loss.nll_weights(&chosen, sum))?;
+        let weights = worker.over_ranks(|sum| self.dpo.loss.nll_weights(&chosen, sum))?;
         let weighted = items.into_iter().zip(weights).map(|(item, weight)| item.with(NLL_WEIGHT, weight));
         let items: Vec<Item> = weighted.collect();
         let weight = items.len() as f64;
@@ -275,8 +275,8 @@ impl Method for DpoMethod {
         })
     }
 
-    fn after(&mut self, context: &mut Context, step: usize, metrics: &Metrics) -> Result<bool> {
-        context.refresh_reference(&self.dpo.reference, step);
+    fn after(&mut self, worker: &mut Worker, step: usize, metrics: &Metrics) -> Result<bool> {
+        worker.refresh_reference(&self.dpo.reference, step);
         if let (Some(chosen), Some(rejected)) =
             (metrics.get("rewards/chosen"), metrics.get("rewards/rejected"))
             && self.falling.push(chosen, rejected, self.dpo.alarm_after)

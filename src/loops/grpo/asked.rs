@@ -3,7 +3,7 @@
 use super::GrpoMethod;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::Worker;
 use crate::reward::{column, correct};
 use crate::rollout::{Group, Prompted};
 use crate::seed;
@@ -14,29 +14,29 @@ impl GrpoMethod {
     /// The questions of `step`; for an `attempt` above 0 further ones, in another order.
     pub(super) fn asked(
         &self,
-        context: &Context,
+        worker: &Worker,
         step: usize,
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Prompted>> {
         match &self.grpo.curriculum {
-            Some(curriculum) => self.chosen(curriculum, context, step, attempt, metrics),
-            None if attempt == 0 => Ok(context.questions.of_step(step)),
-            None => Ok(context.questions.resample(step, attempt)),
+            Some(curriculum) => self.chosen(curriculum, worker, step, attempt, metrics),
+            None if attempt == 0 => Ok(worker.questions.of_step(step)),
+            None => Ok(worker.questions.resample(step, attempt)),
         }
     }
 
     fn chosen(
         &self,
         curriculum: &Curriculum,
-        context: &Context,
+        worker: &Worker,
         step: usize,
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Prompted>> {
-        let (questions, count) = (&context.questions, context.questions.per_step());
+        let (questions, count) = (&worker.questions, worker.questions.per_step());
         let order = questions.shuffled(step, attempt);
-        let draw = [context.seed, seed::of_text("curriculum"), step as u64, attempt as u64];
+        let draw = [worker.seed, seed::of_text("curriculum"), step as u64, attempt as u64];
         let index = |at: usize| questions.all[at].example.index;
         let chance =
             |at: usize| seed::uniform(seed::derive(&[draw[0], draw[1], draw[2], draw[3], index(at) as u64]));

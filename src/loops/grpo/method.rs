@@ -78,19 +78,19 @@ impl Section for Grpo {
 }
 
 impl Method for GrpoMethod {
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let sampled = self.groups(context, step, metrics)?;
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let sampled = self.groups(worker, step, metrics)?;
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) = sampled.iter().map(drawn).unzip();
-        let temperature = context.sampling.scoring_temperature();
-        let references = self.grpo.references(context, &groups, temperature)?;
-        let outcomes = self.grpo.outcomes(&groups, &references, &weights(context));
-        let advantages = self.grpo.advantages(context, &groups, &outcomes)?;
+        let temperature = worker.sampling.scoring_temperature();
+        let references = self.grpo.references(worker, &groups, temperature)?;
+        let outcomes = self.grpo.outcomes(&groups, &references, &weights(worker));
+        let advantages = self.grpo.advantages(worker, &groups, &outcomes)?;
         let mut references = references.into_iter();
         let (mut items, mut dealt) = (Vec::new(), Vec::new());
         let mut credited = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
             let by_token = self.grpo.by_token(group, &advantages, metrics)?;
-            let kept = selected(&context.select, &sampled[number], metrics);
+            let kept = selected(&worker.select, &sampled[number], metrics);
             for (i, (rollout, reference)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.grpo.truncated == Truncated::Mask && rollout.truncated();
                 let alike = || vec![advantages[i] as f32; rollout.tokens.len()];
@@ -111,9 +111,9 @@ impl Method for GrpoMethod {
             credited.push(credit.collect());
         }
         let sampled_tokens = items.iter().map(Item::learned).sum();
-        let seed = seed::derive(&[context.seed, step as u64]);
-        let longest = context.sampling.max_new_tokens;
-        let updates = self.grpo.updates(&items, &dealt, longest, seed, &*context.ranks)?;
+        let seed = seed::derive(&[worker.seed, step as u64]);
+        let longest = worker.sampling.max_new_tokens;
+        let updates = self.grpo.updates(&items, &dealt, longest, seed, &*worker.ranks)?;
         let groups = sampled.into_iter().zip(credited).collect();
         Ok(Batch { items, updates, groups, sampled_tokens, temperature, ..Batch::default() })
     }
@@ -177,15 +177,15 @@ impl Method for GrpoMethod {
 
     fn load_state_dict(
         &mut self,
-        _: &Context,
+        _: &Worker,
         state: &Value,
         _: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
         self.restore(state)
     }
 
-    fn after(&mut self, context: &mut Context, step: usize, _: &Metrics) -> Result<bool> {
-        context.refresh_reference(&self.grpo.reference, step);
+    fn after(&mut self, worker: &mut Worker, step: usize, _: &Metrics) -> Result<bool> {
+        worker.refresh_reference(&self.grpo.reference, step);
         Ok(false)
     }
 }

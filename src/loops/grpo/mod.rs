@@ -16,7 +16,7 @@ pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
 use super::selection::selected;
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update,
+    Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update, Worker,
     figures,
 };
 use crate::advantage::{Advantage, Baseline, Outcome, Scale, Whiten};
@@ -44,19 +44,19 @@ struct GrpoMethod {
 
 impl GrpoMethod {
     /// Samples the step's groups, without those that are not trained on where the recipe says so.
-    fn groups(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let prompts = self.asked(context, step, 0, metrics)?;
-        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+    fn groups(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let prompts = self.asked(worker, step, 0, metrics)?;
+        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         self.note(&groups)?;
         figures::describe(&groups, metrics);
-        context.alarms.watch(&groups, context.rewards.weights(), step, metrics);
-        if let Some(by) = &context.by {
+        worker.alarms.watch(&groups, worker.rewards.weights(), step, metrics);
+        if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }
         if self.grpo.zero_variance == ZeroVariance::Keep {
             return Ok(groups);
         }
-        let weights: Vec<(String, f64)> = weights(context);
+        let weights: Vec<(String, f64)> = weights(worker);
         groups.retain(|group| self.grpo.trains_on(group, &weights));
         let mut attempts = 0;
         while self.grpo.zero_variance == ZeroVariance::Resample
@@ -65,9 +65,9 @@ impl GrpoMethod {
         {
             attempts += 1;
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
-            let mut spare = self.asked(context, step, attempts, metrics)?;
+            let mut spare = self.asked(worker, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
-            let sampled = context.roll_out(&spare, step, attempts, metrics)?;
+            let sampled = worker.roll_out(&spare, step, attempts, metrics)?;
             self.note(&sampled)?;
             groups.extend(sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)));
         }
@@ -116,9 +116,9 @@ impl Grpo {
     }
 
     /// The advantages of the step's groups; with `compare_by`, across the groups of all ranks.
-    fn advantages(&self, context: &Context, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
+    fn advantages(&self, worker: &Worker, groups: &[Group], outcomes: &[Outcome]) -> Result<Vec<Vec<f64>>> {
         let Some(by) = &self.advantage.compare_by else {
-            return context.over_ranks(|sum| self.advantage.credit(outcomes, sum));
+            return worker.over_ranks(|sum| self.advantage.credit(outcomes, sum));
         };
         let key = |group: &Group| {
             column::text(&group.example, by).map_err(|problem| {
@@ -130,7 +130,7 @@ impl Grpo {
         };
         let keyed = groups.iter().map(key).collect::<Result<Vec<String>>>()?;
         let own: Vec<(String, Outcome)> = keyed.into_iter().zip(outcomes.iter().cloned()).collect();
-        let (all, mine) = gathered(&*context.ranks, own)?;
+        let (all, mine) = gathered(&*worker.ranks, own)?;
         let (keys, outcomes): (Vec<String>, Vec<Outcome>) = all.into_iter().unzip();
         Ok(self.advantage.credit_by(&outcomes, &keys)[mine].to_vec())
     }
@@ -138,7 +138,7 @@ impl Grpo {
     /// The reference's log-probabilities of each rollout, those of all groups in order; none where nothing asks for them.
     fn references(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         groups: &[Group],
         temperature: f64,
     ) -> Result<Vec<Option<Vec<f32>>>> {
@@ -151,7 +151,7 @@ impl Grpo {
             group.rollouts.iter().map(of).collect::<Vec<_>>()
         };
         let sequences: Vec<Sequence> = groups.iter().flat_map(sequences).collect();
-        Ok(context.reference_logprobs(&sequences, temperature)?.into_iter().map(Some).collect())
+        Ok(worker.reference_logprobs(&sequences, temperature)?.into_iter().map(Some).collect())
     }
 
     /// What each group's rollouts came to, their divergence from the reference taken off where it is part of the reward.
@@ -221,8 +221,8 @@ impl Grpo {
 }
 
 /// The rewards' names and weights.
-fn weights(context: &Context) -> Vec<(String, f64)> {
-    context.rewards.weights().map(|(name, weight)| (name.to_owned(), weight)).collect()
+fn weights(worker: &Worker) -> Vec<(String, f64)> {
+    worker.rewards.weights().map(|(name, weight)| (name.to_owned(), weight)).collect()
 }
 
 /// A rollout among the items of a step.

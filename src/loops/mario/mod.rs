@@ -10,7 +10,7 @@ pub use section::Mario;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Context, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, figures,
+    Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Worker, figures,
     without_credit,
 };
 use crate::data::order;
@@ -35,17 +35,17 @@ struct MarioMethod {
 
 impl MarioMethod {
     /// The completions that `step` brings into the pool: the first ones, or those of an exploration.
-    fn explore(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let mut prompts = self.asked(context, step);
+    fn explore(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+        let mut prompts = self.asked(worker, step);
         if step > 1 {
             let names: Vec<&str> = self.pool.names.iter().map(String::as_str).collect();
-            let control = context.policy.tokenizer.encode(&self.mario.best(names))?;
+            let control = worker.policy.tokenizer.encode(&self.mario.best(names))?;
             prompts.iter_mut().for_each(|prompt| prompt.tokens.extend(&control));
         }
-        let mut groups = context.roll_out(&prompts, step, 0, metrics)?;
+        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
         if step == 1 && self.mario.rows {
-            for (group, own) in groups.iter_mut().zip(own_completions(context, &prompts)?) {
+            for (group, own) in groups.iter_mut().zip(own_completions(worker, &prompts)?) {
                 group.rollouts.splice(0..0, own.map_or_else(Vec::new, |own| own.rollouts));
             }
         }
@@ -53,13 +53,13 @@ impl MarioMethod {
     }
 
     /// The questions of an exploration; the first asks all.
-    fn asked(&self, context: &Context, step: usize) -> Vec<Prompted> {
-        let all = &context.questions.all;
+    fn asked(&self, worker: &Worker, step: usize) -> Vec<Prompted> {
+        let all = &worker.questions.all;
         let count = self.mario.sample_questions.unwrap_or(all.len()).min(all.len());
         if step == 1 {
             return all.clone();
         }
-        let seed = seed::derive(&[context.seed, seed::of_text("explore")]);
+        let seed = seed::derive(&[worker.seed, seed::of_text("explore")]);
         let mut picked = order::of_step(all.len(), count, step / self.mario.sample_every - 1, Some(seed));
         picked.sort_unstable();
         picked.dedup();
@@ -81,19 +81,19 @@ impl MarioMethod {
     }
 
     /// The entries that `step` learns from: the pool in an order of its own after each exploration.
-    fn drawn(&self, context: &Context, step: usize) -> Vec<usize> {
+    fn drawn(&self, worker: &Worker, step: usize) -> Vec<usize> {
         let phase = (step - 1) / self.mario.sample_every;
-        let seed = seed::derive(&[context.seed, seed::of_text("pool"), phase as u64]);
+        let seed = seed::derive(&[worker.seed, seed::of_text("pool"), phase as u64]);
         let within = (step - 1) % self.mario.sample_every;
-        order::of_step(self.pool.entries.len(), context.questions.per_step(), within, Some(seed))
+        order::of_step(self.pool.entries.len(), worker.questions.per_step(), within, Some(seed))
     }
 
-    fn items(&self, context: &mut Context, drawn: &[usize]) -> Result<Vec<Item>> {
+    fn items(&self, worker: &mut Worker, drawn: &[usize]) -> Result<Vec<Item>> {
         let (mut sequences, mut bare) = (Vec::new(), Vec::new());
         for &index in drawn {
             let entry = &self.pool.entries[index];
-            let prompt = &context.questions.all[entry.question].tokens;
-            let control = context.policy.tokenizer.encode(&self.mario.control(self.pool.quantiles(index)))?;
+            let prompt = &worker.questions.all[entry.question].tokens;
+            let control = worker.policy.tokenizer.encode(&self.mario.control(self.pool.quantiles(index)))?;
             sequences.push(Sequence::new(&[prompt.as_slice(), &control].concat(), &entry.tokens));
             bare.push(Sequence::new(prompt, &entry.tokens));
         }
@@ -101,7 +101,7 @@ impl MarioMethod {
         if !self.mario.needs_reference() {
             return Ok(items.collect());
         }
-        let references = context.reference_logprobs(&bare, 1.0)?;
+        let references = worker.reference_logprobs(&bare, 1.0)?;
         Ok(items.zip(references).map(|(item, reference)| item.with_tokens(REF_LOGPROBS, reference)).collect())
     }
 
@@ -117,7 +117,7 @@ impl MarioMethod {
 }
 
 /// The rows' completions as scored groups, for the rows that have one.
-fn own_completions(context: &mut Context, prompts: &[Prompted]) -> Result<Vec<Option<Group>>> {
+fn own_completions(worker: &mut Worker, prompts: &[Prompted]) -> Result<Vec<Option<Group>>> {
     let with_own = |prompted: &Prompted| {
         let mut example = (*prompted.example).clone();
         if example.completions.is_empty() {
@@ -128,16 +128,16 @@ fn own_completions(context: &mut Context, prompts: &[Prompted]) -> Result<Vec<Op
     };
     let rows: Vec<Option<Prompted>> = prompts.iter().map(with_own).collect();
     let there: Vec<Prompted> = rows.iter().flatten().cloned().collect();
-    let (sampling, format, budget) = (&context.sampling, &context.format, context.tokens_per_microbatch);
-    let mut groups = dataset::read(&context.policy, &there, sampling, format, budget)?;
-    context.score(&mut groups)?;
+    let (sampling, format, budget) = (&worker.sampling, &worker.format, worker.tokens_per_microbatch);
+    let mut groups = dataset::read(&worker.policy, &there, sampling, format, budget)?;
+    worker.score(&mut groups)?;
     let mut groups = groups.into_iter();
     Ok(rows.iter().map(|row| row.as_ref().and_then(|_| groups.next())).collect())
 }
 
 /// Places of the questions by the ids of their examples.
-fn places(context: &Context) -> HashMap<&str, usize> {
-    context.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
+fn places(worker: &Worker) -> HashMap<&str, usize> {
+    worker.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
 }
 
 impl Section for Mario {
@@ -190,21 +190,21 @@ impl Section for Mario {
 
 impl Method for MarioMethod {
     /// Held-out questions are asked behind the best control tokens.
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        let best = self.mario.best(context.rewards.weights().map(|(name, _)| name));
-        let best = context.policy.tokenizer.encode(&best)?;
-        context.held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let best = self.mario.best(worker.rewards.weights().map(|(name, _)| name));
+        let best = worker.policy.tokenizer.encode(&best)?;
+        worker.held_out.iter_mut().for_each(|question| question.tokens.extend(&best));
         Ok(None)
     }
 
     fn load_state_dict(
         &mut self,
-        context: &Context,
+        worker: &Worker,
         _state: &Value,
         traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
-        self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
-        let places = places(context);
+        self.pool.names = worker.rewards.weights().map(|(name, _)| name.to_string()).collect();
+        let places = places(worker);
         let entry = |trace: &Trace| {
             trace.predicted.as_ref()?;
             Some(Entry {
@@ -223,12 +223,12 @@ impl Method for MarioMethod {
         self.take(entries)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let mut groups = Vec::new();
         if (step - 1).is_multiple_of(self.mario.sample_every) {
-            self.pool.names = context.rewards.weights().map(|(name, _)| name.to_string()).collect();
-            groups = self.explore(context, step, metrics)?;
-            let places = places(context);
+            self.pool.names = worker.rewards.weights().map(|(name, _)| name.to_string()).collect();
+            groups = self.explore(worker, step, metrics)?;
+            let places = places(worker);
             let of_group = |group: &Group| {
                 let question = places[group.example.id.as_str()];
                 let entry = |rollout: &crate::rollout::Rollout| {
@@ -241,9 +241,9 @@ impl Method for MarioMethod {
             let entries = groups.iter().flat_map(of_group).collect();
             self.take(entries)?;
         }
-        let drawn = self.drawn(context, step);
+        let drawn = self.drawn(worker, step);
         self.report(&drawn, step, metrics);
-        let items = self.items(context, &drawn)?;
+        let items = self.items(worker, &drawn)?;
         let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
         Ok(Batch { groups: without_credit(groups), sampled_tokens, ..Batch::of_completions(items) })
     }

@@ -10,7 +10,7 @@ mod traces;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
 use super::item::WEIGHTS;
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView};
+use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
 use crate::data::row::{Problems, named};
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
@@ -253,16 +253,16 @@ impl Section for Prm {
 }
 
 impl Method for PrmMethod {
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        let seed = seed::derive(&[context.seed, seed::of_text("init")]);
-        let reading = self.prm.attach_head(&mut context.policy, seed)?;
-        context.policy.reading = Some(reading.clone());
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
+        let reading = self.prm.attach_head(&mut worker.policy, seed)?;
+        worker.policy.reading = Some(reading.clone());
         self.reading = Some(reading);
         let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
-        for row in &context.questions.all {
+        for row in &worker.questions.all {
             let id = row.example.id.as_str();
-            let item = match self.item(&context.policy, row, &context.format, &mut seen)? {
+            let item = match self.item(&worker.policy, row, &worker.format, &mut seen)? {
                 Made::Item(item) => item,
                 Made::Cut(item) => {
                     cut.push(id);
@@ -304,8 +304,8 @@ impl Method for PrmMethod {
         Ok(None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let rows = context.questions.of_step(step);
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        let rows = worker.questions.of_step(step);
         let items: Vec<Item> =
             rows.iter().filter_map(|row| self.items.get(&row.example.index)).cloned().collect();
         if step == 1 {
@@ -329,8 +329,8 @@ impl Method for PrmMethod {
         if value.is_finite() { Ok(loss) } else { Err(broken(items, &logits, value)) }
     }
 
-    fn evaluate(&self, context: &Context, held_out: &[Prompted], eval: &Eval) -> Option<Result<Report>> {
-        let (format, budget) = (&context.format, context.tokens_per_microbatch);
-        Some(self.report(&context.policy, held_out, eval, format, budget))
+    fn evaluate(&self, worker: &Worker, held_out: &[Prompted], eval: &Eval) -> Option<Result<Report>> {
+        let (format, budget) = (&worker.format, worker.tokens_per_microbatch);
+        Some(self.report(&worker.policy, held_out, eval, format, budget))
     }
 }

@@ -3,7 +3,7 @@
 
 pub mod reduce;
 
-use super::{Batch, Context, Item, Method, Needs, Output, Section, Selects, Setup, StageView, candidate};
+use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, candidate};
 use crate::data::row::Problems;
 use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example};
@@ -66,7 +66,7 @@ impl Sft {
     ///
     /// # Errors
     /// [`Error::Data`] if the row has no completion.
-    pub fn sequence(&self, context: &Context, row: &Prompted) -> Result<Option<Sequence>> {
+    pub fn sequence(&self, worker: &Worker, row: &Prompted) -> Result<Option<Sequence>> {
         let text = row.example.completion.as_deref().ok_or_else(|| {
             Error::Data(format!(
                 "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`, \
@@ -74,16 +74,16 @@ impl Sft {
                 row.example.id
             ))
         })?;
-        self.learning(context, row, text)
+        self.learning(worker, row, text)
     }
 
     /// The same with another completion; none if it is too long.
-    fn learning(&self, context: &Context, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
-        let tokens = [row.tokens.as_slice(), &context.policy.completion(text)?].concat();
-        let mut spans = learned_turns(&context.policy.tokenizer, &row.example)?;
+    fn learning(&self, worker: &Worker, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
+        let tokens = [row.tokens.as_slice(), &worker.policy.completion(text)?].concat();
+        let mut spans = learned_turns(&worker.policy.tokenizer, &row.example)?;
         spans.push(row.tokens.len()..tokens.len());
         let sequence = Sequence::of_spans(tokens, spans)?;
-        let limit = self.max_tokens.unwrap_or(usize::MAX).min(context.policy.context());
+        let limit = self.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
         Ok((sequence.tokens.len() <= limit).then_some(sequence))
     }
 }
@@ -110,10 +110,10 @@ struct SftMethod {
 
 impl Method for SftMethod {
     /// Conversations whose template cannot be learned from are named before anything is.
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         let mut problems = Problems::default();
-        for row in &context.questions.all {
-            match learned_turns(&context.policy.tokenizer, &row.example) {
+        for row in &worker.questions.all {
+            match learned_turns(&worker.policy.tokenizer, &row.example) {
                 Err(Error::Data(what)) => problems.everywhere(what),
                 other => drop(other?),
             }
@@ -121,10 +121,10 @@ impl Method for SftMethod {
         problems.into_result().map(|()| None)
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let (mut sequences, mut rows) = (Vec::new(), Vec::new());
-        for row in context.questions.of_step(step) {
-            let sequence = self.sft.sequence(context, &row)?;
+        for row in worker.questions.of_step(step) {
+            let sequence = self.sft.sequence(worker, &row)?;
             metrics.add("rows_too_long", f64::from(u8::from(sequence.is_none())), 1.0);
             if let Some(sequence) = sequence {
                 sequences.push(sequence);
@@ -133,14 +133,14 @@ impl Method for SftMethod {
         }
         let mut fresh_optimizer = false;
         if let Some(reduce) = &self.sft.reduce {
-            let texts = reduce::shortened(reduce, context, &rows, step, metrics)?;
+            let texts = reduce::shortened(reduce, worker, &rows, step, metrics)?;
             for ((whole, row), text) in sequences.iter_mut().zip(&rows).zip(texts) {
-                let shorter = self.sft.learning(context, row, &text)?.unwrap_or_else(|| whole.clone());
+                let shorter = self.sft.learning(worker, row, &text)?.unwrap_or_else(|| whole.clone());
                 let (kept, all) = (shorter.learned() as f64, whole.learned() as f64);
                 metrics.add("select/tokens_kept", kept / all, all);
                 *whole = shorter;
             }
-            let new_pass = step > 1 && (step - 1).is_multiple_of(context.questions.steps_per_epoch());
+            let new_pass = step > 1 && (step - 1).is_multiple_of(worker.questions.steps_per_epoch());
             fresh_optimizer = new_pass && reduce.fresh_optimizer;
         }
         let items = sequences.into_iter().map(|sequence| Item::of(vec![sequence])).collect();

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::log::Metrics;
-use crate::loops::Context;
+use crate::loops::Worker;
 use crate::rationale::{Rationale, number};
 use crate::rollout::Prompted;
 use crate::select::reduce::{Likelihood, Reduce, Walk, without};
@@ -23,26 +23,26 @@ struct Walked<'a> {
 /// the policy scores one sentence of each at a time.
 pub fn shortened(
     reduce: &Reduce,
-    context: &Context,
+    worker: &Worker,
     rows: &[Prompted],
     step: usize,
     metrics: &mut Metrics,
 ) -> Result<Vec<String>> {
     let texts: Vec<&str> = rows.iter().map(|row| row.example.completion.as_deref().unwrap_or("")).collect();
-    let read: Vec<Option<Rationale>> = texts.iter().map(|text| context.format.parse(text)).collect();
+    let read: Vec<Option<Rationale>> = texts.iter().map(|text| worker.format.parse(text)).collect();
     let answers: Vec<Option<&str>> =
         read.iter().zip(&texts).map(|(read, text)| Some(&text[read.as_ref()?.answer.clone()])).collect();
     let mut walked = Vec::new();
     for (row, rationale) in read.iter().enumerate() {
         metrics.add("select/unanswered", f64::from(u8::from(rationale.is_none())), 1.0);
         let Some(rationale) = rationale else { continue };
-        let limit = reduce.limit(rationale.steps.len(), step, context.steps);
+        let limit = reduce.limit(rationale.steps.len(), step, worker.steps);
         metrics.add("select/sentences", rationale.steps.len() as f64, 1.0);
         metrics.add("select/sentences_removable", limit as f64, 1.0);
         let wrong = wrong(&answers, row, reduce.wrong_answers);
         walked.push((limit, Walked { row, prompt: &rows[row].tokens, text: texts[row], rationale, wrong }));
     }
-    let walks = walks(context, &walked)?;
+    let walks = walks(worker, &walked)?;
     let mut shorter: Vec<String> = texts.into_iter().map(String::from).collect();
     for ((_, item), walk) in walked.iter().zip(walks) {
         let removed = walk.as_ref().map_or(&[][..], Walk::removed);
@@ -53,9 +53,9 @@ pub fn shortened(
 }
 
 /// The walks of those rows that may lose a sentence, to their ends.
-fn walks(context: &Context, walked: &[(usize, Walked)]) -> Result<Vec<Option<Walk>>> {
+fn walks(worker: &Worker, walked: &[(usize, Walked)]) -> Result<Vec<Option<Walk>>> {
     let may = |(limit, item): &(usize, Walked)| (*limit > 0).then(|| vec![false; item.rationale.steps.len()]);
-    let wholes = likelihoods(context, walked, walked.iter().map(may).collect())?;
+    let wholes = likelihoods(worker, walked, walked.iter().map(may).collect())?;
     let begin = |((limit, item), whole): (&(usize, Walked), Option<Likelihood>)| {
         whole.map(|whole| Walk::new(item.rationale.steps.len(), *limit, whole))
     };
@@ -65,7 +65,7 @@ fn walks(context: &Context, walked: &[(usize, Walked)]) -> Result<Vec<Option<Wal
         if proposals.iter().all(Option::is_none) {
             return Ok(walks);
         }
-        for (walk, found) in walks.iter_mut().zip(likelihoods(context, walked, proposals)?) {
+        for (walk, found) in walks.iter_mut().zip(likelihoods(worker, walked, proposals)?) {
             if let (Some(walk), Some(found)) = (walk, found) {
                 walk.decide(found);
             }
@@ -75,7 +75,7 @@ fn walks(context: &Context, walked: &[(usize, Walked)]) -> Result<Vec<Option<Wal
 
 /// log p of the answers of each row that asks, after its rationale without what it proposes to remove.
 fn likelihoods(
-    context: &Context,
+    worker: &Worker,
     walked: &[(usize, Walked)],
     removed: Vec<Option<Vec<bool>>>,
 ) -> Result<Vec<Option<Likelihood>>> {
@@ -84,10 +84,10 @@ fn likelihoods(
         let Some(removed) = removed else { continue };
         let (text, answer) = without(item.text, item.rationale, removed);
         for answered in std::iter::once(&text[answer.clone()]).chain(item.wrong.iter().copied()) {
-            sequences.push(context.policy.after(item.prompt, &text[..answer.start], answered)?);
+            sequences.push(worker.policy.after(item.prompt, &text[..answer.start], answered)?);
         }
     }
-    let scored = context.policy.logprobs(&sequences, 1.0, context.tokens_per_microbatch)?;
+    let scored = worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?;
     let mut sums = scored.iter().map(|logprobs| logprobs.iter().map(|&l| f64::from(l)).sum::<f64>());
     let mut next = |item: &Walked| Likelihood {
         gold: sums.next().expect("one a sequence"),

@@ -10,7 +10,7 @@ use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
 use crate::log::{JsonLines, Metrics};
 use crate::loops::{
-    Batch, Context, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps,
+    Batch, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps, Worker,
 };
 use crate::model::Sequence;
 use crate::rollout::Trace;
@@ -144,31 +144,31 @@ struct Learning {
 }
 
 impl Method for StarMethod {
-    fn begin(&mut self, context: &mut Context, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         let from = (&self.hub, self.run_seed);
-        let all = &context.questions.all;
+        let all = &worker.questions.all;
         self.prompts = Some(Prompts::load(
             &self.star,
-            context.source.traits().hint,
+            worker.source.traits().hint,
             &self.data,
             from,
-            &context.policy,
+            &worker.policy,
             all,
         )?);
-        context.loop_round = Some(0);
+        worker.loop_round = Some(0);
         Ok(None)
     }
 
     fn load_state_dict(
         &mut self,
-        context: &Context,
+        worker: &Worker,
         state: &Value,
         _: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
         self.position = serde_json::from_value(state.clone()).map_err(|error| {
             Error::Checkpoint(format!(
                 "a checkpoint of stage `{}` does not say how far loop.star had come: {error}",
-                context.name
+                worker.name
             ))
         })?;
         Ok(())
@@ -178,23 +178,23 @@ impl Method for StarMethod {
         serde_json::to_value(&self.position).expect("numbers")
     }
 
-    fn batch(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        context.loop_round = Some(self.position.round);
+    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+        worker.loop_round = Some(self.position.round);
         let Some(learning) = &self.learning else {
-            let batch = self.sample(context, step, metrics)?;
+            let batch = self.sample(worker, step, metrics)?;
             if self.position.trained == 0 {
                 return Ok(batch);
             }
             // A run that resumes within a round has read back what it sampled, and goes on learning.
-            return self.batch(context, step, metrics);
+            return self.batch(worker, step, metrics);
         };
         let (at, of) = (self.position.trained + 1, learning.steps);
         let fresh_optimizer = self.position.trained == 0;
         if fresh_optimizer && self.star.start == Start::Base && self.position.round > 1 {
-            context.begin_again()?;
+            worker.begin_again()?;
         }
-        let seed = seed::derive(&[context.seed, seed::of_text("taught"), self.position.round as u64]);
-        let per_step = context.questions.per_step();
+        let seed = seed::derive(&[worker.seed, seed::of_text("taught"), self.position.round as u64]);
+        let per_step = worker.questions.per_step();
         let indices = order::of_step(learning.sequences.len(), per_step, at - 1, Some(seed));
         let items = indices.into_iter().map(|index| Item::of(vec![learning.sequences[index].clone()]));
         let batch = Batch::of_completions(items.collect());
@@ -206,7 +206,7 @@ impl Method for StarMethod {
         Ok(Item::imitation(items, output, metrics))
     }
 
-    fn after(&mut self, _: &mut Context, _: usize, metrics: &Metrics) -> Result<bool> {
+    fn after(&mut self, _: &mut Worker, _: usize, metrics: &Metrics) -> Result<bool> {
         let Some(learning) = self.learning.take_if(|learning| learning.steps == self.position.trained) else {
             return Ok(false);
         };
@@ -224,24 +224,24 @@ impl Method for StarMethod {
 
 impl StarMethod {
     /// Samples what is missing of the round, and works out what it learns.
-    fn sample(&mut self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Batch> {
+    fn sample(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let round = self.position.round;
         // The step in which the round was sampled, where this one comes after it.
         let sampling_step = step - if self.position.trained > 0 { self.position.trained + 1 } else { 0 };
-        let attempts = self.attempts(context, sampling_step, metrics)?;
-        let taught = self.taught(&attempts, context)?;
+        let attempts = self.attempts(worker, sampling_step, metrics)?;
+        let taught = self.taught(&attempts, worker)?;
         let steps = match self.steps {
             Some(first) => rounds::steps(first, self.star.growth, self.star.max_steps, round),
-            None => rounds::passes(taught.len(), context.questions.per_step(), self.epochs)
+            None => rounds::passes(taught.len(), worker.questions.per_step(), self.epochs)
                 .min(self.star.max_steps.unwrap_or(usize::MAX)),
         };
         if self.position.trained == 0 {
-            attempts.describe(&context.select, context.by.as_deref(), &taught, metrics);
+            attempts.describe(&worker.select, worker.by.as_deref(), &taught, metrics);
         }
         let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
         self.learning = Some(Learning {
             sequences: taught.iter().map(sequence).collect(),
-            coverage: attempts.figures(&context.select, None).0.coverage(),
+            coverage: attempts.figures(&worker.select, None).0.coverage(),
             steps,
         });
         let traces = taught.into_iter().filter(|trace| trace.step == sampling_step).collect();
@@ -254,24 +254,24 @@ impl StarMethod {
     }
 
     /// Everything that the round samples, of which what is in its file already is read.
-    fn attempts(&self, context: &mut Context, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
+    fn attempts(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
         let round = self.position.round;
-        let asked = context.questions.of_round(self.star.questions, round);
+        let asked = worker.questions.of_round(self.star.questions, round);
         let chunks: Vec<&[Prompted]> = asked.chunks(self.star.chunk).collect();
         let id = |question: &Prompted| question.example.id.clone();
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
-        let traits = context.source.traits();
+        let traits = worker.source.traits();
         let (size, hinting) = (traits.size.unwrap_or(1), traits.hint.is_some());
-        let path = context.traces_of_round(round);
+        let path = worker.traces_of_round(round);
         let mut attempts = Attempts { traces: JsonLines::read_as(&path)? };
-        let whole = attempts.whole(&ids, size, hinting, &context.select);
+        let whole = attempts.whole(&ids, size, hinting, &worker.select);
         let known: HashSet<&String> = ids[..whole].iter().flatten().collect();
         attempts.traces.retain(|trace| known.contains(&trace.example));
         let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(&id.to_string()));
         let mut file = JsonLines::open(&path, keep)?;
         for (index, chunk) in chunks.iter().enumerate().skip(whole) {
-            (context.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
-            let traces = self.star.ask(context, chunk, self.prompts(), (round, step), metrics)?;
+            (worker.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
+            let traces = self.star.ask(worker, chunk, self.prompts(), (round, step), metrics)?;
             file.append(&traces)?;
             attempts.traces.extend(traces);
         }
@@ -279,16 +279,16 @@ impl StarMethod {
     }
 
     /// What the round learns, as rollouts of the plain prompts.
-    fn taught(&self, attempts: &Attempts, context: &Context) -> Result<Vec<Trace>> {
+    fn taught(&self, attempts: &Attempts, worker: &Worker) -> Result<Vec<Trace>> {
         let taught = if self.star.accumulate && self.position.round > 1 {
             let mut all = Attempts::default();
             for round in 1..self.position.round {
-                all.traces.extend(JsonLines::read_as::<Trace>(&context.traces_of_round(round))?);
+                all.traces.extend(JsonLines::read_as::<Trace>(&worker.traces_of_round(round))?);
             }
             all.traces.extend(attempts.traces.iter().cloned());
-            all.taught(&context.select, self.prompts())
+            all.taught(&worker.select, self.prompts())
         } else {
-            attempts.taught(&context.select, self.prompts())
+            attempts.taught(&worker.select, self.prompts())
         };
         if taught.is_empty() {
             return Err(Error::Data(format!(
@@ -296,7 +296,7 @@ impl StarMethod {
                  show some solved ones (data.template.few_shot), start from a model that was warmed up with loop.sft, \
                  or rationalize with [rollout.hint]",
                 self.position.round,
-                context.name,
+                worker.name,
                 attempts.traces.len()
             )));
         }

@@ -12,7 +12,7 @@ pub mod rounds;
 pub use attempts::{Attempts, Figures};
 pub use prompts::Prompts;
 
-use super::Context;
+use super::Worker;
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::{Prompted, Trace};
@@ -102,22 +102,22 @@ impl Star {
     /// one. One trace a rollout: first all without the hint, then all with it.
     pub fn ask(
         &self,
-        context: &mut Context,
+        worker: &mut Worker,
         questions: &[Prompted],
         prompts: &Prompts,
         (round, step): (usize, usize),
         metrics: &mut Metrics,
     ) -> Result<Vec<Trace>> {
         let (mut traces, mut failed) = (Vec::new(), Vec::new());
-        for group in context.roll_out(questions, round, 0, metrics)? {
+        for group in worker.roll_out(questions, round, 0, metrics)? {
             let of_group = attempts::traces(&group, round, step, false);
-            if !of_group.iter().any(|trace| attempts::solves(&context.select, trace)) {
+            if !of_group.iter().any(|trace| attempts::solves(&worker.select, trace)) {
                 failed.extend(prompts.hinted(&group.example).cloned());
             }
             traces.extend(of_group);
         }
         if !failed.is_empty() {
-            for group in context.roll_out(&failed, round, 1, metrics)? {
+            for group in worker.roll_out(&failed, round, 1, metrics)? {
                 traces.extend(attempts::traces(&group, round, step, true));
             }
         }
