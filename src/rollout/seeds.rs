@@ -39,21 +39,11 @@ impl Seeds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::{Example, Prompt};
+    use crate::data::Example;
     use std::sync::Arc;
 
     fn prompted(index: usize) -> Prompted {
-        let example = Example {
-            id: format!("row:{index}"),
-            index,
-            prompt: Prompt::Text("?".into()),
-            completion: None,
-            completions: vec![],
-            feedback: None,
-            answer: None,
-            choices: vec![],
-            fields: serde_json::Map::new(),
-        };
+        let example = Example { index, ..Example::text(format!("row:{index}"), "?") };
         Prompted { example: Arc::new(example), tokens: vec![1] }
     }
 

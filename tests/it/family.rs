@@ -7,7 +7,6 @@ use rationale::log::Metrics;
 use rationale::loops::{Worker, sft};
 use rationale::policy::Policy;
 use rationale::reward::{Registry, Rewards};
-use rationale::rollout::group::GroupRollout;
 use rationale::select::reduce::Reduce;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -41,7 +40,7 @@ data.template.assistant = '#### {{ answer }}'
 
 #[test]
 fn twins_are_compared_by_accuracy_and_calibration() {
-    let program = Program::new(&Tiny { worker: Some(64), dtype: None, ..Tiny::SUMS }.recipe(TWINS));
+    let program = Program::new(&Tiny { context: Some(64), dtype: None, ..Tiny::SUMS }.recipe(TWINS));
     let said = program.train(&[]).success();
     let table: Vec<&str> = said.lines().filter(|line| line.contains('%')).collect();
     let row = |name: &str| table.iter().filter(|line| line.trim_start().starts_with(name)).count();
@@ -78,7 +77,7 @@ fn twins_are_compared_by_accuracy_and_calibration() {
     );
 }
 
-const FOUR_HEADS: Tiny = Tiny { heads: 4, kv_heads: 4, worker: Some(64), dtype: None, ..Tiny::SUMS };
+const FOUR_HEADS: Tiny = Tiny { heads: 4, kv_heads: 4, context: Some(64), dtype: None, ..Tiny::SUMS };
 
 /// A scratchpad line that the answer is copied from, and in half of the rows a line of digits that say nothing.
 const VERBOSE: &str = r#"
@@ -264,7 +263,7 @@ warmup_steps = 20
 
 fn mario(more: &str) -> Program {
     let alphabet = Some("0123456789+=:# \n<>answerlgth");
-    let model = Tiny { alphabet, hidden_size: 48, worker: Some(96), ..FOUR_HEADS };
+    let model = Tiny { alphabet, hidden_size: 48, context: Some(96), ..FOUR_HEADS };
     let program = Program::new(&model.recipe(&format!("{MARIO}{more}")));
     let row = |i: usize| {
         let (a, b) = (i % 5, i / 5 % 5);
@@ -427,7 +426,7 @@ size = 1
 
 #[test]
 fn follow_ups_filter_rationales_and_write_pairs() {
-    let program = Program::new(&Tiny { alphabet: None, worker: Some(160), ..FOUR_HEADS }.recipe(CREST));
+    let program = Program::new(&Tiny { alphabet: None, context: Some(160), ..FOUR_HEADS }.recipe(CREST));
     let (mut rows, mut warm) = (Vec::new(), Vec::new());
     for i in 0..30 {
         let (a, b) = (i % 3, i / 3);
