@@ -1,5 +1,6 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
+use super::explain::take;
 use super::fits::misfits;
 use super::{Recipe, Refusal, Registry, StageTable};
 use crate::checkpoint::Checkpoint;
@@ -155,6 +156,26 @@ impl Stage {
             [stage.check(), stage.check_unused(&table.table), misfits(&stage), stage.check_rewards(registry)];
         let found = found.concat();
         if found.is_empty() { Ok(stage) } else { Err(recipe.located(table, found)) }
+    }
+
+    /// Whether the stage would be the same without the key that is written at the dotted path.
+    pub(super) fn reads_alike_without(&self, table: &StageTable, key: &str, registry: &Registry) -> bool {
+        let mut table = table.table.clone();
+        drop(take(&mut table, key));
+        let rollout = table.get("rollout").and_then(Value::as_table).and_then(|kinds| kinds.iter().next());
+        let rollout = match rollout {
+            Some((name, Value::Table(keys))) => {
+                registry.sources.read(name, keys.clone()).and_then(std::result::Result::ok)
+            }
+            Some(_) => None,
+            None => {
+                table.remove("rollout");
+                Some(registry.default_source())
+            }
+        };
+        let Ok(mut sections) = crate::section::read::<Sections>(table) else { return false };
+        sections.rollout_written = self.sections.rollout_written.clone();
+        sections == self.sections && rollout.as_ref() == Some(&self.rollout)
     }
 
     /// The sections as the method looks at them.

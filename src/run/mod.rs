@@ -40,7 +40,7 @@ pub fn cli(registry: Registry) -> i32 {
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let stages = Stage::read_all(&recipe, registry)?;
-    let idle = without_effect(&recipe, &stages);
+    let idle = without_effect(&recipe, &stages, registry);
     let plan = recipe.plan();
     let hub = Hub::from_env();
     if args.dry_run {

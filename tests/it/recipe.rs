@@ -754,7 +754,7 @@ fn idle(text: &str, sets: &[&str]) -> Vec<String> {
     let recipe = read(text, sets).unwrap();
     let stages = rationale::recipe::Stage::read_all(&recipe, &rationale::recipe::Registry::default())
         .unwrap_or_else(|error| panic!("{error}"));
-    without_effect(&recipe, &stages)
+    without_effect(&recipe, &stages, &rationale::recipe::Registry::default())
 }
 
 #[test]
