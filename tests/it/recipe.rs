@@ -790,6 +790,8 @@ fn keys_that_a_stage_does_not_read_are_told() {
         idle(&rows, &[]),
         ["stage `collect`: policy.sampling.top_k has no effect with rollout.dataset"]
     );
+    // What is written as it is by default says nothing, as in a resolved recipe.
+    assert_eq!(idle(&collect.replace("1e-3", "1e-6").replace("every = 5", "every = 0"), &[]), [""; 0]);
 }
 
 /// What stages share is told where none of them reads it; what one says for itself, where it does not.
