@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "the other benches' batch")]
 mod smollm2;
 
-use rationale::engine::{Decoder, Request, Sampling, Statistics, Stops};
+use rationale::engine::{Decoder, Request, Sampler, Sampling, Statistics, Stops};
 use rationale::model::Model;
 use std::time::Instant;
 

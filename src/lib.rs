@@ -37,6 +37,8 @@ pub mod checkpoint;
 
 pub mod endpoint;
 
+pub mod ask;
+
 pub mod rollout;
 
 pub mod reward;

@@ -6,7 +6,7 @@ mod parallel;
 
 use parallel::{NEW, PARALLEL, Parallel, attends};
 use rationale::Result;
-use rationale::engine::{Decoder, Request, Sampling, Stops};
+use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
 use rationale::model::attention::Packed;
 use rationale::model::block::{Block, Blueprint, Part, Rows};
 use rationale::model::{Config, FAMILIES, Family, Grad, Linear, Lora, Model, Sequence};

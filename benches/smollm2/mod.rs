@@ -1,7 +1,7 @@
 //! The work of both benchmarks: a random model of SmolLM2-135M's shape, 4 prompts of 128 tokens with 8 samples of 64
 //! tokens each and no end-of-sequence id, so that every engine does the same.
 
-use rationale::engine::{Decoder, Generated, Request, Sampling, Stops};
+use rationale::engine::{Decoder, Generated, Request, Sampler, Sampling, Stops};
 use rationale::model::{Config, Model};
 use tch::{Device, Kind};
 

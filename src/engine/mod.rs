@@ -1,4 +1,4 @@
-//! Decoding: batched sampling with a KV cache, over the same weights that are trained.
+//! Who writes tokens ([`Sampler`]), and decoding: batched sampling with a KV cache, over the same weights that are trained.
 //!
 //! A [`Decoder`] keeps `slots` sequences in flight (continuous batching): a sequence that ends frees its place, and
 //! the next waiting sample takes it. What prompts begin with is computed once, and held once, for all samples of all requests
@@ -19,52 +19,23 @@ mod boundary;
 mod cache;
 mod decode;
 mod precision;
+mod sampler;
 mod sampling;
 mod scheduler;
+mod scripted;
 mod stop;
 mod store;
 mod view;
 
 pub use boundary::Boundary;
+pub use sampler::{Completion, Event, Generated, Progress, Request, Sampler, Statistics, StopReason};
 pub use sampling::Sampling;
+pub use scripted::{Line, Scripted};
 
 use crate::model::{Config, Model};
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
+use stop::Watch;
 use store::Store;
-
-/// One prompt and the samples wanted of it.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Prompt token ids; at least one.
-    pub prompt: Vec<u32>,
-    /// One seed a sample; a sample's tokens depend on its seed and prompt alone, not on the batch it was decoded in.
-    pub seeds: Vec<u64>,
-}
-
-/// Why a completion ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// One of the model's end-of-sequence ids, which is the completion's last token.
-    Eos(u32),
-    /// A stop string of the recipe, which the completion's last token completed.
-    StopString(String),
-    /// `max_new_tokens`, or the model's context, was used up: the completion is truncated.
-    Length,
-}
-
-/// What was sampled for one seed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Completion {
-    /// Token ids, the end-of-sequence id included when it ended so.
-    pub tokens: Vec<u32>,
-    /// log p(token) at the sampling temperature (1 where it is 0) over the whole vocabulary, before any truncation or
-    /// penalty, in nats, one a token: what the trainer recomputes.
-    pub logprobs: Vec<f32>,
-    /// Why it ended.
-    pub stop: StopReason,
-}
 
 /// Text of token ids.
 pub type Decode<'a> = Box<dyn Fn(&[u32]) -> String + 'a>;
@@ -84,48 +55,6 @@ impl<'a> Stops<'a> {
     }
 }
 
-/// How far a call of [`Decoder::generate`] has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress {
-    /// Completions that have ended.
-    pub finished: usize,
-    /// Completions asked for.
-    pub total: usize,
-    /// Sequences in flight.
-    pub live: usize,
-    /// Tokens sampled so far.
-    pub tokens: usize,
-}
-
-/// What a call of [`Decoder::generate`] cost, and how much of the distribution it kept.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Statistics {
-    /// Prompt tokens computed: what several requests begin with once, what earlier calls kept not at all. (A common beginning
-    /// that is no whole prompt and would save fewer than 32 tokens is computed for each.)
-    pub prefill_tokens: usize,
-    /// Tokens sampled.
-    pub decoded_tokens: usize,
-    /// Forward passes over the sequences in flight.
-    pub steps: usize,
-    /// Rows of those passes together: tokens that were fed back.
-    pub rows: usize,
-    /// Mean over tokens of the probability that top-k, top-p and min-p left standing; 1 without them.
-    pub kept_mass: f64,
-    /// Seconds spent on prompts, their first sampled tokens included.
-    pub prefill_seconds: f64,
-    /// Seconds spent on the tokens after them.
-    pub decode_seconds: f64,
-}
-
-/// What [`Decoder::generate`] returns.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Generated {
-    /// For each request, in order, one completion a seed, in order.
-    pub completions: Vec<Vec<Completion>>,
-    /// What it cost.
-    pub statistics: Statistics,
-}
-
 /// Decodes with one model and keeps, where it is told to, what it has computed for the next call. It is of the weights as they
 /// are, and must not outlive a change of them: the borrow sees to that.
 pub struct Decoder<'a> {
@@ -135,6 +64,7 @@ pub struct Decoder<'a> {
     stops: Stops<'a>,
     slots: usize,
     store: Store,
+    version: u64,
 }
 
 impl<'a> Decoder<'a> {
@@ -142,49 +72,32 @@ impl<'a> Decoder<'a> {
     pub fn new(model: &'a Model, stops: Stops<'a>, slots: usize) -> Self {
         let faster = tch::no_grad(|| precision::faster(model));
         let store = Store::new(faster.as_ref().unwrap_or(model));
-        Self { model, faster, stops, slots, store }
+        Self { model, faster, stops, slots, store, version: 0 }
     }
 
-    /// Whether what the calls from here on compute and sample is left for the next: what its prompts begin with is then not
-    /// computed again.
-    pub fn keep(&mut self, keep: bool) {
-        self.store.keep = keep;
+    /// The same, of weights whose version is `version`.
+    pub fn of_version(self, version: u64) -> Self {
+        Self { version, ..self }
     }
 
     /// Tokens whose keys and values are held for the next call.
     pub fn held(&self) -> usize {
         self.store.tokens()
     }
+}
 
-    /// Samples a completion for every seed of every request.
+impl Sampler for Decoder<'_> {
+    /// As [`Sampler::sample`] says.
     ///
     /// # Errors
     /// A request with no prompt, with ids outside the vocabulary or without room in the model's context
     /// ([`Error::Data`], naming the request's index); logits that are not finite ([`Error::Model`], the same);
     /// settings that [`Sampling::validate`] refuses; no slots.
-    pub fn generate(
+    fn sample(
         &mut self,
         requests: &[Request],
         sampling: &Sampling,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Generated> {
-        let mut completions = vec![Vec::new(); requests.len()];
-        let mut each = |request: usize, all: Vec<Completion>| completions[request] = all;
-        let statistics = self.generate_each(requests, sampling, progress, &mut each)?;
-        Ok(Generated { completions, statistics })
-    }
-
-    /// [`generate`](Self::generate) that gives the completions of a request to `each`, with the request's index, as soon as the
-    /// last of them has ended: requests come in no particular order.
-    ///
-    /// # Errors
-    /// As [`generate`](Self::generate).
-    pub fn generate_each(
-        &mut self,
-        requests: &[Request],
-        sampling: &Sampling,
-        progress: &mut dyn FnMut(&Progress),
-        each: &mut dyn FnMut(usize, Vec<Completion>),
+        listen: &mut dyn FnMut(Event),
     ) -> Result<Statistics> {
         sampling.validate()?;
         if self.slots == 0 {
@@ -193,8 +106,43 @@ impl<'a> Decoder<'a> {
         for (index, request) in requests.iter().enumerate() {
             check(index, request, self.model)?;
         }
-        tch::no_grad(|| scheduler::run(self, requests, sampling, progress, each))
+        tch::no_grad(|| scheduler::run(self, requests, sampling, listen))
     }
+
+    fn keep(&mut self, keep: bool) {
+        self.store.keep = keep;
+    }
+
+    /// The model is read where it is and cannot change while it is borrowed, so that there is nothing to take over but the version.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for another model than the one that it decodes with.
+    fn update(&mut self, weights: &Model, version: u64) -> Result<()> {
+        if !std::ptr::eq(weights, self.model) {
+            return Err(Error::Model(
+                "a decoder reads one model where it is; make another for other weights".into(),
+            ));
+        }
+        self.version = version;
+        Ok(())
+    }
+}
+
+/// Why a completion of at most `limit` tokens ends with the last of `tokens`, if it does; `watch` follows its text.
+fn ended(
+    tokens: &[u32],
+    limit: usize,
+    watch: &mut Watch,
+    sampling: &Sampling,
+    stops: &Stops,
+) -> Option<StopReason> {
+    let &token = tokens.last()?;
+    if stops.eos.contains(&token) {
+        return Some(StopReason::Eos(token));
+    }
+    let text = watch.push(token, &sampling.stop, &stops.decode);
+    let text = text.map(|text| StopReason::StopString(text.clone()));
+    text.or_else(|| (tokens.len() >= limit).then_some(StopReason::Length))
 }
 
 fn check(index: usize, request: &Request, model: &Model) -> Result<()> {

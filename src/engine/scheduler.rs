@@ -6,7 +6,7 @@ use super::sampling::Drawn;
 use super::stop::Watch;
 use super::store::Store;
 use super::view::View;
-use super::{Completion, Decoder, Progress, Request, Sampling, Statistics, StopReason, Stops};
+use super::{Completion, Decoder, Event, Progress, Request, Sampling, Statistics, StopReason, Stops, ended};
 use crate::model::Model;
 use crate::{Error, Result};
 use rand::{Rng, SeedableRng};
@@ -19,23 +19,20 @@ use tch::{Kind, Tensor};
 /// longer prompt is a pass of its own.
 const PREFILL_TOKENS: usize = 2048;
 
-/// Decodes every sample of `requests`; see [`Decoder::generate_each`].
+/// Decodes every sample of `requests`; see [`Sampler::sample`](super::Sampler::sample).
 pub fn run(
     decoder: &mut Decoder,
     requests: &[Request],
     sampling: &Sampling,
-    progress: &mut dyn FnMut(&Progress),
-    each: &mut dyn FnMut(usize, Vec<Completion>),
+    listen: &mut dyn FnMut(Event),
 ) -> Result<Statistics> {
     let mut batch = Batch::new(decoder, requests, sampling);
     while batch.finished < batch.total {
         batch.admit()?;
-        batch.hand_over(each);
-        progress(&batch.progress());
+        batch.tell(listen);
         if !batch.live.is_empty() {
             batch.step()?;
-            batch.hand_over(each);
-            progress(&batch.progress());
+            batch.tell(listen);
         }
     }
     Ok(batch.statistics)
@@ -48,6 +45,8 @@ struct Batch<'a> {
     sampling: &'a Sampling,
     stops: &'a Stops<'a>,
     slots: usize,
+    /// Of the weights.
+    version: u64,
     total: usize,
     finished: usize,
     /// What prompts have computed.
@@ -87,7 +86,8 @@ struct Live {
 impl<'a> Batch<'a> {
     fn new(decoder: &'a mut Decoder, requests: &'a [Request], sampling: &'a Sampling) -> Self {
         let model = decoder.faster.as_ref().unwrap_or(decoder.model);
-        let (store, stops, slots) = (&mut decoder.store, &decoder.stops, decoder.slots);
+        let (slots, version) = (decoder.slots, decoder.version);
+        let (store, stops) = (&mut decoder.store, &decoder.stops);
         let (config, kind, device) = (&model.config, model.kind(), model.device());
         let total = requests.iter().map(|request| request.seeds.len()).sum();
         let slots = slots.min(total);
@@ -101,6 +101,7 @@ impl<'a> Batch<'a> {
             sampling,
             stops,
             slots,
+            version,
             total,
             finished: 0,
             ends: store.begin(&prompts),
@@ -244,7 +245,8 @@ impl<'a> Batch<'a> {
             let Some(stop) = self.live[row].stop.take() else { continue };
             let done = self.live.swap_remove(row);
             self.keep(&done, &stop, slots.swap_remove(row));
-            let completion = Completion { tokens: done.tokens, logprobs: done.logprobs, stop };
+            let completion =
+                Completion { tokens: done.tokens, logprobs: done.logprobs, stop, version: self.version };
             let completions = &mut self.completions[done.request];
             completions[done.sample] = Some(completion);
             if completions.iter().all(Option::is_some) {
@@ -288,19 +290,18 @@ impl<'a> Batch<'a> {
         self.requests[request].seeds.len()
     }
 
-    fn progress(&self) -> Progress {
-        Progress {
+    /// Tells of what has been completed since it was last asked, and how far the call is.
+    fn tell(&mut self, listen: &mut dyn FnMut(Event)) {
+        for request in self.done.drain(..) {
+            let completions = std::mem::take(&mut self.completions[request]).into_iter().flatten().collect();
+            listen(Event::Completed { request, completions });
+        }
+        listen(Event::Progress(Progress {
             finished: self.finished,
             total: self.total,
             live: self.live.len(),
             tokens: self.statistics.decoded_tokens,
-        }
-    }
-
-    fn hand_over(&mut self, each: &mut dyn FnMut(usize, Vec<Completion>)) {
-        for request in self.done.drain(..) {
-            each(request, std::mem::take(&mut self.completions[request]).into_iter().flatten().collect());
-        }
+        }));
     }
 }
 
@@ -321,12 +322,6 @@ impl Live {
     fn take(&mut self, token: u32, logprob: f32, sampling: &Sampling, stops: &Stops) {
         self.tokens.push(token);
         self.logprobs.push(logprob);
-        self.stop = if stops.eos.contains(&token) {
-            Some(StopReason::Eos(token))
-        } else if let Some(text) = self.watch.push(token, &sampling.stop, &stops.decode) {
-            Some(StopReason::StopString(text.clone()))
-        } else {
-            (self.tokens.len() >= self.limit).then_some(StopReason::Length)
-        };
+        self.stop = ended(&self.tokens, self.limit, &mut self.watch, sampling, stops);
     }
 }

@@ -119,6 +119,10 @@ impl Store {
     }
 
     /// The segment that the longest known part of `prompt` ends with. A whole prompt is only known with its logits.
+    ///
+    /// Segments have no list of those behind them: each that `prompt` goes through looks at all that are held, which is
+    /// O(segments on its way · segments held) for a prompt, and compares each of its tokens once. A call does so for each of its prompts
+    /// before it decodes: 2000 open paths of trees, five segments deep among 2000, look 20 million times.
     fn longest(&self, prompt: &[u32]) -> Option<usize> {
         let (mut best, mut length) = (None, 0);
         let mut open = vec![(None, 0)];

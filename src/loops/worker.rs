@@ -219,7 +219,7 @@ mod tests {
         for (question, prompted) in prompts[..3].iter().enumerate() {
             let seeds = [0, 1].map(|sample| seed::derive(&[11, 1, 0, question as u64, sample])).to_vec();
             let request = Request { prompt: prompted.tokens.clone(), seeds };
-            let own = twice.policy.generate(&[request], &twice.sampling, &mut |_| {}).unwrap();
+            let own = twice.policy.sampler().generate(&[request], &twice.sampling, &mut |_| {}).unwrap();
             let expected: Vec<&[u32]> = own.completions[0].iter().map(|c| &c.tokens[..]).collect();
             assert_eq!(tokens(&all)[question], expected, "from (seed, step, attempt, example, sample)");
             let again = &tokens(&all)[question + 3];

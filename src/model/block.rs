@@ -164,7 +164,8 @@ impl Config {
         let mut block = (self.family.block.build)(self, index, &mut parts)?;
         let mut asked = parts.asked;
         let mut named: Vec<String> = block.tensors().into_iter().map(|(name, _)| name).collect();
-        (asked.sort(), named.sort());
+        asked.sort();
+        named.sort();
         let linears: Vec<String> = block.linears().into_iter().map(|linear| linear.name.clone()).collect();
         let refuse =
             |what: String| Err(Error::Model(format!("layer {index} of a {:?} model {what}", self.family)));
@@ -213,7 +214,8 @@ impl Model {
         weight: impl Fn(&Linear) -> Tensor,
         other: impl Fn(&Tensor) -> Tensor,
     ) -> Vec<Box<dyn Block>> {
-        let rebuilt = |(index, layer): (usize, &Box<dyn Block>)| {
+        let rebuilt = |index: usize| {
+            let layer = &self.layers[index];
             let mut tensors = HashMap::new();
             for part in layer.parts() {
                 match part {
@@ -231,6 +233,6 @@ impl Model {
             };
             self.config.block(index, &mut get).expect("a layer can be built of its own tensors")
         };
-        self.layers.iter().enumerate().map(rebuilt).collect()
+        (0..self.layers.len()).map(rebuilt).collect()
     }
 }

@@ -145,7 +145,7 @@ impl Family {
     /// The checkpoint's name of what the block or the model calls `name`, with or without `.weight` or `.bias` behind it.
     pub(super) fn name(&self, name: &str) -> String {
         let (stem, end) = match name.rsplit_once('.') {
-            Some((stem, end)) if matches!(end, "weight" | "bias") => (stem, &name[stem.len()..]),
+            Some((stem, "weight" | "bias")) => (stem, &name[stem.len()..]),
             _ => (name, ""),
         };
         let theirs = self.names.iter().find(|(ours, _)| *ours == stem).map_or(stem, |(_, theirs)| theirs);

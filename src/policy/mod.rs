@@ -1,5 +1,6 @@
 //! The policy: a model with its tokenizer, its end-of-sequence ids and its way of sampling.
 
+mod elsewhere;
 pub mod init;
 pub mod reference;
 pub mod reward_model;
@@ -8,17 +9,20 @@ pub use init::Init;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
 
+use elsewhere::{Current, Elsewhere};
+
 use crate::batch::micro_batches;
 use crate::data::hub::Hub;
 use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
-use crate::engine::{Decoder, Generated, Progress, Request, Sampling, Stops};
+use crate::engine::{Decoder, Sampler, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
 use crate::model::{Grad, Model, Scored, Sequence};
 use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
@@ -120,6 +124,9 @@ pub struct Policy {
     /// How its states are read, where it is a reward model in training.
     pub reading: Option<reward_model::Reading>,
     slots: usize,
+    version: u64,
+    /// Who writes in place of a decoder over these weights.
+    elsewhere: Option<RefCell<Elsewhere>>,
 }
 
 impl Policy {
@@ -160,23 +167,27 @@ impl Policy {
         if !eos.contains(&tokenizer.eos()) {
             eos.push(tokenizer.eos());
         }
-        Ok(Self { model, tokenizer, eos, reading: None, slots })
+        Ok(Self { model, tokenizer, eos, reading: None, slots, version: 0, elsewhere: None })
     }
 
-    /// What samples completions of this policy.
-    pub fn decoder(&self) -> Decoder<'_> {
+    /// What writes this policy's completions, with the weights as they are now.
+    pub fn sampler(&self) -> Box<dyn Sampler + '_> {
+        if let Some(elsewhere) = &self.elsewhere {
+            return Box::new(Current { elsewhere, weights: &self.model, version: self.version });
+        }
         let decode = Box::new(|ids: &[u32]| self.tokenizer.decode(ids));
-        Decoder::new(&self.model, Stops { eos: &self.eos, decode }, self.slots)
+        let decoder = Decoder::new(&self.model, Stops { eos: &self.eos, decode }, self.slots);
+        Box::new(decoder.of_version(self.version))
     }
 
-    /// Samples completions; see [`Decoder::generate`].
-    pub fn generate(
-        &self,
-        requests: &[Request],
-        sampling: &Sampling,
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<Generated> {
-        self.decoder().generate(requests, sampling, progress)
+    /// The version of the weights: how often they have been said to have changed.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whoever has changed the weights says so: after an update, when a checkpoint was read, when other adapters take part.
+    pub fn weights_changed(&mut self) {
+        self.version += 1;
     }
 
     /// log p of every learned token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.

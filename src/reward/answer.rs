@@ -65,8 +65,13 @@ impl Answer {
 /// Whether a rollout's answer is its example's gold answer, compared as [`Match::Auto`] says; one without an answer
 /// is not. `None` where the example has no gold answer.
 pub fn correct(example: &Example, rollout: &Rollout) -> Option<bool> {
+    agrees(example, rollout.answer())
+}
+
+/// [`correct`] of an answer, where there is one.
+pub fn agrees(example: &Example, answer: Option<&str>) -> Option<bool> {
     let gold = gold(example)?;
-    Some(rollout.answer().is_some_and(|answer| {
+    Some(answer.is_some_and(|answer| {
         agree(Match::Auto, answer, gold, &example.choices)
             .expect("auto takes a way that the gold answer allows")
     }))

@@ -2,14 +2,14 @@
 //! (R-PRM, She et al. 2025, arXiv 2503.21295).
 
 use super::{Aggregate, Models, Reward};
+use crate::ask::{Question, Samples, TextModel};
+use crate::data::Prompt;
 use crate::data::template::environment;
-use crate::data::{Message, Prompt};
-use crate::engine::{Request, Sampling};
+use crate::engine::Sampling;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
-use crate::seed;
 use anyhow::Context;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -105,40 +105,34 @@ struct Judge {
 }
 
 impl Judge {
-    fn asked(&self, model: &Policy, group: &Group, previous: &str, step: &str) -> anyhow::Result<Vec<u32>> {
+    fn question(&self, group: &Group, previous: &str, step: &str) -> anyhow::Result<Question> {
         let mut columns = group.example.fields.clone();
         columns.insert("previous".into(), previous.into());
         columns.insert("step".into(), step.into());
         let text = environment().render_str(&self.section.ask, &columns).context("ask")?;
-        let prompt = match self.section.chat {
-            true => Prompt::Chat(vec![Message { role: "user".into(), content: text }]),
-            false => Prompt::Text(text),
+        let question = match self.section.chat {
+            true => Question::user(None, text),
+            false => Question::new(Prompt::Text(text)),
         };
-        Ok(model.tokenizer.render(&prompt)?)
+        Ok(Question { samples: Samples::Count(self.section.samples), ..question })
     }
 
     /// The probability of `yes` behind each of several questions.
-    fn verdicts(&self, model: &Policy, asked: &[Vec<u32>], budget: usize) -> anyhow::Result<Vec<f64>> {
+    fn verdicts(&self, model: &Policy, asked: &[Question], budget: usize) -> anyhow::Result<Vec<f64>> {
         let section = &self.section;
         let sampling = Sampling {
             temperature: section.temperature,
             max_new_tokens: section.max_new_tokens,
             ..Sampling::default()
         };
-        let seeds = |prompt: &[u32]| -> Vec<u64> {
-            let of: Vec<u64> = prompt.iter().map(|&id| u64::from(id)).collect();
-            (0..section.samples as u64).map(|sample| seed::derive(&[seed::derive(&of), sample])).collect()
-        };
-        let requests: Vec<Request> =
-            asked.iter().map(|prompt| Request { prompt: prompt.clone(), seeds: seeds(prompt) }).collect();
-        let critiques = model.generate(&requests, &sampling, &mut |_| {})?.completions;
-        let behind = |(prompt, critique): (&Vec<u32>, &[u32])| {
-            let before = section.reasoning(&model.tokenizer.decode(critique));
-            model.after(prompt, &before, &section.yes)
-        };
-        let all = asked.iter().zip(&critiques);
-        let all = all.flat_map(|(prompt, samples)| samples.iter().map(move |one| (prompt, &one.tokens[..])));
-        let sequences: Vec<Sequence> = all.map(behind).collect::<crate::Result<_>>()?;
+        let critiques = TextModel::Local(model, &sampling).ask(asked, None, &mut |_| {})?.choices;
+        let mut sequences: Vec<Sequence> = Vec::new();
+        for (question, critiques) in asked.iter().zip(&critiques) {
+            let prompt = question.tokens(&model.tokenizer)?;
+            for critique in critiques {
+                sequences.push(model.after(&prompt, &section.reasoning(&critique.text), &section.yes)?);
+            }
+        }
         let logprobs = model.logprobs(&sequences, 1.0, budget)?;
         let yes: Vec<f64> = logprobs
             .iter()
@@ -159,17 +153,18 @@ impl Reward for Judge {
         }
         let model = self.model.as_ref().expect("loaded just above");
         let spans = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
-        let mut asked = Vec::new();
+        // By their tokens: rollouts that begin alike have steps in common.
+        let (mut asked, mut questions) = (Vec::new(), BTreeMap::new());
         for rollout in &group.rollouts {
             for span in spans(rollout) {
-                asked.push(self.asked(model, group, &rollout.text[..span.start], &rollout.text[span])?);
+                let question = self.question(group, &rollout.text[..span.start], &rollout.text[span])?;
+                asked.push(question.tokens(&model.tokenizer)?);
+                questions.entry(asked[asked.len() - 1].clone()).or_insert(question);
             }
         }
-        // Rollouts that begin alike have steps in common.
-        let mut known: BTreeMap<Vec<u32>, f64> = asked.iter().map(|prompt| (prompt.clone(), 0.0)).collect();
-        let distinct: Vec<Vec<u32>> = known.keys().cloned().collect();
+        let distinct: Vec<Question> = questions.values().cloned().collect();
         let verdicts = self.verdicts(model, &distinct, models.budget)?;
-        known.values_mut().zip(verdicts).for_each(|(value, verdict)| *value = verdict);
+        let known: BTreeMap<Vec<u32>, f64> = questions.into_keys().zip(verdicts).collect();
         let mut values = asked.iter().map(|prompt| known[prompt]);
         let of_rollout = |rollout: &Rollout| {
             let step = |span| StepScore {
@@ -187,6 +182,7 @@ impl Reward for Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Request;
     use crate::policy::Init;
     use tch::{Device, Kind};
 
@@ -225,11 +221,13 @@ mod tests {
         let mut example = (*group.example).clone();
         example.fields.insert("question".into(), "q".into());
         group.example = std::sync::Arc::new(example);
-        let asked = |text: &str| critic.tokenizer.encode(text).unwrap();
+        let asked = |text: &str, samples| Question {
+            samples: Samples::Count(samples),
+            ..Question::new(Prompt::Text(text.into()))
+        };
         let expected = ["q|>x\n", "q|x\n>y\n", "q|x\n>z\n"].map(|text| {
             // The critiques once more, and log p of the two bytes of "ok" behind each.
-            let prompt = asked(text);
-            judge.verdicts(&critic, &[prompt], 512).unwrap()[0]
+            judge.verdicts(&critic, &[asked(text, 3)], 512).unwrap()[0]
         });
         let models = Models { policy: &policy, budget: 512 };
         let mut judge = Judge { model: Some(critic), ..judge };
@@ -246,13 +244,15 @@ mod tests {
         let prompt = critic.tokenizer.encode("q|>x\n").unwrap();
         let sampling = Sampling { temperature: 0.0, max_new_tokens: 6, ..Sampling::default() };
         let request = Request { prompt: prompt.clone(), seeds: vec![0] };
-        let written =
-            critic.generate(&[request], &sampling, &mut |_| {}).unwrap().completions[0][0].tokens.clone();
+        let written = critic.sampler().generate(&[request], &sampling, &mut |_| {}).unwrap().completions[0]
+            [0]
+        .tokens
+        .clone();
         let before = section().reasoning(&critic.tokenizer.decode(&written));
         let whole = critic.tokenizer.encode(&format!("{before}ok")).unwrap();
         let logprobs = critic.logprobs(&[Sequence::new(&prompt, &whole)], 1.0, 512).unwrap().remove(0);
         let yes = logprobs[whole.len() - 2..].iter().map(|&l| f64::from(l)).sum::<f64>().exp();
-        let found = greedy.verdicts(critic, &[prompt], 512).unwrap()[0];
+        let found = greedy.verdicts(critic, &[asked("q|>x\n", 1)], 512).unwrap()[0];
         assert!((found - yes).abs() < 1e-9, "{found} {yes}");
     }
 

@@ -2,7 +2,8 @@
 //! al. 2024, arXiv 2410.01044).
 
 use super::{Models, Reward};
-use crate::engine::{Request, Sampling};
+use crate::ask::{Question, TextModel};
+use crate::engine::Sampling;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rationale::{Format, steps};
@@ -59,19 +60,13 @@ impl Guiding {
 
     /// What the guide writes behind each of the texts.
     fn rationales(&self, guide: &Policy, group: &Group, texts: &[&str]) -> anyhow::Result<Vec<String>> {
-        let asked = |text: &&str| {
-            let mut prompt = guide.tokenizer.render(&group.example.prompt)?;
-            prompt.extend(guide.tokenizer.encode(text)?);
-            Ok(Request { prompt, seeds: vec![0] })
-        };
-        let requests: Vec<Request> = texts.iter().map(asked).collect::<crate::Result<_>>()?;
+        let asked =
+            |text: &&str| Question { begun: text.to_string(), ..Question::new(group.example.prompt.clone()) };
+        let questions: Vec<Question> = texts.iter().map(asked).collect();
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };
-        let written = guide.generate(&requests, &greedy, &mut |_| {})?.completions;
-        let text = |one: &Vec<crate::engine::Completion>| {
-            guide.tokenizer.decode(&one[0].tokens).trim_end().to_string()
-        };
-        Ok(written.iter().map(text).collect())
+        let written = TextModel::Local(guide, &greedy).ask(&questions, None, &mut |_| {})?.choices;
+        Ok(written.iter().map(|one| one[0].text.trim_end().to_string()).collect())
     }
 
     /// The step behind prompt, earlier steps and rationale; where nothing was written, that nothing is.
@@ -122,6 +117,7 @@ impl Reward for Guiding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Request;
     use crate::policy::Init;
     use tch::{Device, Kind};
 
@@ -136,7 +132,8 @@ mod tests {
         // What it writes behind "?ab\n", by hand, and log p of "cd" behind all of it.
         let greedy = Sampling { temperature: 0.0, max_new_tokens: 4, ..Sampling::default() };
         let prompt = guide.tokenizer.encode("?ab\n").unwrap();
-        let written = guide.generate(&[Request { prompt, seeds: vec![0] }], &greedy, &mut |_| {}).unwrap();
+        let written =
+            guide.sampler().generate(&[Request { prompt, seeds: vec![0] }], &greedy, &mut |_| {}).unwrap();
         let rationale = guide.tokenizer.decode(&written.completions[0][0].tokens);
         let before = format!("ab\n{}\n", rationale.trim_end());
         let sequence = policy.after(&group.prompt, &before, "cd").unwrap();

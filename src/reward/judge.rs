@@ -1,9 +1,10 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
 use super::{Part, Reward};
+use crate::ask::{Question, TextModel};
 use crate::data::Tokenizer;
 use crate::data::template::environment;
-use crate::endpoint::{Client, Endpoint, Request};
+use crate::endpoint::{Client, Endpoint};
 use crate::rationale::{Format, Pattern, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use anyhow::Context;
@@ -79,8 +80,8 @@ impl Judge {
         Ok(Asking { section: self, pattern, format: format.clone(), client: None, unread: 0 })
     }
 
-    /// The request for a rollout's score.
-    fn request(&self, group: &Group, rollout: &Rollout, steps: &[Range<usize>]) -> anyhow::Result<Request> {
+    /// What is asked for a rollout's score.
+    fn question(&self, group: &Group, rollout: &Rollout, steps: &[Range<usize>]) -> anyhow::Result<Question> {
         let mut values = group.example.fields.clone();
         values.insert("gold".into(), group.example.answer.clone().into());
         values.insert("completion".into(), rollout.text.clone().into());
@@ -90,12 +91,8 @@ impl Judge {
         values.insert("steps".into(), Value::Array(steps.collect()));
         let write =
             |text: &str| environment().render_str(text, &values).context("its template cannot be filled in");
-        let mut request = Request::user(write(&self.prompt)?);
-        if let Some(system) = &self.system {
-            let system = crate::data::Message { role: "system".into(), content: write(system)? };
-            request.messages.insert(0, system);
-        }
-        Ok(request)
+        let text = write(&self.prompt)?;
+        Ok(Question::user(self.system.as_deref().map(write).transpose()?, text))
     }
 
     /// The number that an answer gives.
@@ -155,26 +152,16 @@ impl Asking {
         let client = self.client.as_ref().expect("opened just above");
         let split = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
         let spans: Vec<Vec<Range<usize>>> = group.rollouts.iter().map(split).collect();
-        let mut found: Vec<Option<T>> = group.rollouts.iter().map(|_| None).collect();
-        let mut last = String::new();
-        for attempt in 0..section.attempts {
-            let open: Vec<usize> = (0..found.len()).filter(|&at| found[at].is_none()).collect();
-            let asked = |&at: &usize| {
-                Ok(Request { attempt, ..section.request(group, &group.rollouts[at], &spans[at])? })
-            };
-            let answers = client.ask(&open.iter().map(asked).collect::<anyhow::Result<Vec<_>>>()?)?;
-            for (at, answer) in open.into_iter().zip(answers) {
-                let said = answer.choices.into_iter().next().map(|choice| choice.text).unwrap_or_default();
-                found[at] = read(section, &self.pattern, &said, spans[at].len());
-                if found[at].is_none() {
-                    self.unread += 1;
-                    last = said;
-                }
-            }
-        }
-        let all = found.into_iter().zip(spans).map(|(found, spans)| Some((found?, spans)));
+        let asked =
+            |(rollout, spans): (&Rollout, &Vec<Range<usize>>)| section.question(group, rollout, spans);
+        let questions: Vec<Question> =
+            group.rollouts.iter().zip(&spans).map(asked).collect::<anyhow::Result<_>>()?;
+        let read = |at: usize, said: &str| read(section, &self.pattern, said, spans[at].len());
+        let readings = TextModel::Endpoint(client).read(&questions, section.attempts, read)?;
+        self.unread += readings.unread;
+        let all = readings.found.into_iter().zip(spans).map(|(found, spans)| Some((found?, spans)));
         all.collect::<Option<_>>().with_context(|| {
-            let start: String = last.chars().take(300).collect();
+            let start: String = readings.last_unread.chars().take(300).collect();
             format!(
                 "no {wanted} in {} answers of the judge; the last is `{start}`. Say in the prompt how the score is to be \
                  written, and in pattern or key how it is found; endpoint.max_tokens may be too small",
@@ -229,6 +216,7 @@ impl Reward for Asking {
 mod tests {
     use super::super::tests::{group, scores};
     use super::*;
+    use crate::data::Prompt;
 
     fn judge(keys: &str) -> Judge {
         let endpoint = "[endpoint]\nurl = 'http://x/v1'\nmodel = 'm'";
@@ -278,8 +266,9 @@ mod tests {
     fn the_prompt_is_filled_from_row_and_rollout() {
         let group = group(Some("7"), &[], &["3+4\n#### 7"]);
         let judge = judge("system = 'Judge {{ completion }}, {{ steps | length }}, {{ steps[1] }}'");
-        let request = judge.request(&group, &group.rollouts[0], &[0..3, 4..10]).unwrap();
-        let texts: Vec<&str> = request.messages.iter().map(|message| message.content.as_str()).collect();
+        let question = judge.question(&group, &group.rollouts[0], &[0..3, 4..10]).unwrap();
+        let Prompt::Chat(turns) = question.prompt else { panic!("a conversation") };
+        let texts: Vec<&str> = turns.iter().map(|turn| turn.content.as_str()).collect();
         assert_eq!(texts, ["Judge 3+4\n#### 7, 2, #### 7", "3+4|7|7"]);
     }
 

@@ -34,7 +34,7 @@ mod scoring;
 mod weighted;
 
 pub(crate) use answer::plain;
-pub use answer::{correct, gold};
+pub use answer::{agrees, correct, gold};
 pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;

@@ -1,8 +1,9 @@
 //! Two models: a frozen reader answers from the policy's rationale, and its success is the reward (LM-Guided CoT, arXiv
 //! 2404.03414).
 
-use super::{Models, Part, Reward, correct};
-use crate::engine::{Request, Sampling};
+use super::{Models, Part, Reward, agrees};
+use crate::ask::{Question, TextModel};
+use crate::engine::Sampling;
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
@@ -66,12 +67,10 @@ struct Reading {
 }
 
 impl Reading {
-    /// Prompt, rationale and cue in the reader's tokens.
-    fn asked(&self, reader: &Policy, group: &Group, rollout: &Rollout) -> anyhow::Result<Request> {
-        let mut prompt = reader.tokenizer.render(&group.example.prompt)?;
-        let read = format!("{}{}", Part::Rationale.of(rollout), self.section.cue);
-        prompt.extend(reader.tokenizer.encode(&read)?);
-        Ok(Request { prompt, seeds: vec![0] })
+    /// Prompt, rationale and cue, which the reader goes on from.
+    fn question(&self, group: &Group, rollout: &Rollout) -> Question {
+        let begun = format!("{}{}", Part::Rationale.of(rollout), self.section.cue);
+        Question { begun, ..Question::new(group.example.prompt.clone()) }
     }
 }
 
@@ -85,22 +84,18 @@ impl Reward for Reading {
             self.reader = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
         let reader = self.reader.as_ref().expect("loaded just above");
-        let requests: Vec<Request> = group
-            .rollouts
-            .iter()
-            .map(|rollout| self.asked(reader, group, rollout))
-            .collect::<anyhow::Result<_>>()?;
+        let questions: Vec<Question> =
+            group.rollouts.iter().map(|rollout| self.question(group, rollout)).collect();
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };
-        let answers = reader.generate(&requests, &greedy, &mut |_| {})?.completions;
+        let answers = TextModel::Local(reader, &greedy).ask(&questions, None, &mut |_| {})?.choices;
         let mut scores = Vec::with_capacity(answers.len());
-        for mut answer in answers {
-            let said = answer.swap_remove(0);
-            let text = format!("{}{}", self.section.cue, reader.tokenizer.decode(&said.tokens));
-            let judged = Rollout::new(said.tokens, text, said.logprobs, said.stop, &self.format);
-            self.unread.push(f64::from(u8::from(judged.rationale.is_none())));
-            let right =
-                correct(&group.example, &judged).context("it has no gold answer; add an `answer` column")?;
+        for answer in answers {
+            let text = format!("{}{}", self.section.cue, answer[0].text);
+            let read = self.format.parse(&text);
+            self.unread.push(f64::from(u8::from(read.is_none())));
+            let right = agrees(&group.example, read.map(|read| &text[read.answer]))
+                .context("it has no gold answer; add an `answer` column")?;
             scores.push(Score::from(f64::from(u8::from(right))));
         }
         Ok(scores)

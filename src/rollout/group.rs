@@ -44,3 +44,86 @@ impl Source for GroupRollout {
         Ok(groups)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Example;
+    use crate::engine::{Sampling, Scripted};
+    use crate::log::Metrics;
+    use crate::policy::{Init, Policy};
+    use crate::rationale::Format;
+    use crate::rollout::{Sample, Scorer, Seeds};
+    use std::sync::Arc;
+    use tch::{Device, Kind};
+
+    fn prompted(policy: &Policy, index: usize, text: &str) -> Prompted {
+        let example = Example { index, ..Example::text(index.to_string(), text) };
+        Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
+    }
+
+    /// Notes which groups are given away, and how many rollouts they have by then.
+    struct Heard(Vec<(usize, usize)>);
+
+    impl Scorer for Heard {
+        fn score(&mut self, _: &mut [Group]) -> Result<()> {
+            panic!("independent samples are scored while they are sampled");
+        }
+
+        fn score_counting(&mut self, _: &mut [Group]) -> Result<()> {
+            panic!("independent samples are scored while they are sampled");
+        }
+
+        fn score_while(&mut self, sample: Sample) -> Result<Vec<Group>> {
+            sample(&mut |group| self.0.push((group.example.index, group.rollouts.len())))
+        }
+
+        fn correct(&self, _: &Group, _: &crate::rollout::Rollout) -> Option<bool> {
+            None
+        }
+    }
+
+    /// A script echoes the prompt's last token and says the parity of the sample's seed: groups are exactly that, in order, each
+    /// whole before it is given away.
+    #[test]
+    fn groups_are_what_the_sampler_writes() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+        let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let (tokenizer, eos) = (policy.tokenizer.clone(), policy.tokenizer.eos());
+        let digits = policy.tokenizer.encode("01").unwrap();
+        let own = digits.clone();
+        let script = move |prompt: &[u32], seed: u64| {
+            vec![(prompt[prompt.len() - 1], -1.0), (own[(seed % 2) as usize], -2.0), (eos, 0.0)]
+        };
+        policy.sample_with(Scripted::new(&[eos], move |ids| tokenizer.decode(ids), script));
+        let prompts = [prompted(&policy, 0, "a"), prompted(&policy, 1, "b")];
+        let (mut heard, mut figures) = (Heard(vec![]), Metrics::default());
+        let seeds = Seeds::new(&[7], &prompts);
+        let expected: Vec<Vec<u64>> =
+            (0..2).map(|at| (0..4).map(|sample| seeds.draw(at, &[sample]) % 2).collect()).collect();
+        let mut context = SamplingContext {
+            policy: &policy,
+            sampling: &Sampling::default(),
+            format: &Format::default(),
+            seeds,
+            tokens_per_microbatch: 64,
+            nonce: 0,
+            scorer: &mut heard,
+            figures: &mut figures,
+            progress: &mut |_| {},
+            tokens: 0,
+        };
+        let groups = GroupRollout { size: 4 }.roll_out(&prompts, &mut context).unwrap();
+        for ((group, last), parities) in groups.iter().zip(["a", "b"]).zip(expected) {
+            assert_eq!(group.rollouts.len(), 4);
+            for (rollout, parity) in group.rollouts.iter().zip(parities) {
+                assert_eq!(rollout.text, format!("{last}{parity}"));
+                assert_eq!(rollout.tokens[1..], [digits[parity as usize], eos]);
+                assert_eq!(rollout.logprobs, [-1.0, -2.0, 0.0]);
+                assert!(!rollout.truncated());
+            }
+        }
+        assert_eq!((groups.len(), figures.get("sampling/decoded_tokens")), (2, Some(24.0)));
+        assert_eq!(heard.0, [(0, 4), (1, 4)]);
+    }
+}

@@ -1,7 +1,7 @@
 //! Independent samples of the policy, scored while later ones are sampled: what groups are, and what other sources begin with.
 
 use super::{Group, Prompted, Rollout, SamplingContext};
-use crate::engine::{Completion, Request, Statistics};
+use crate::engine::{Completion, Event, Request, Statistics};
 use crate::error::Result;
 
 /// `size` completions of each prompt, scored, and what sampling them took.
@@ -21,18 +21,17 @@ pub fn sample(
     let groups = scorer.score_while(&mut |give| {
         let mut groups: Vec<Option<Group>> = prompts.iter().map(|_| None).collect();
         let mut given = 0;
-        statistics = policy.decoder().generate_each(
-            &requests,
-            sampling,
-            &mut **progress,
-            &mut |at, completions| {
-                groups[at] = Some(Group::of(&prompts[at], completions.into_iter().map(rollout).collect()));
+        statistics = policy.sampler().sample(&requests, sampling, &mut |event| match event {
+            Event::Progress(now) => progress(&now),
+            Event::Completed { request, completions } => {
+                let rollouts = completions.into_iter().map(rollout).collect();
+                groups[request] = Some(Group::of(&prompts[request], rollouts));
                 while let Some(Some(group)) = groups.get(given) {
                     give(group);
                     given += 1;
                 }
-            },
-        )?;
+            }
+        })?;
         Ok(groups.into_iter().flatten().collect())
     })?;
     context.tokens += statistics.decoded_tokens;

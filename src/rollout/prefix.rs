@@ -239,7 +239,7 @@ pub fn continuations(
             seeds: cut.seeds.clone(),
         })
         .collect();
-    let generated = policy.generate(&requests, sampling, progress)?;
+    let generated = policy.sampler().generate(&requests, sampling, progress)?;
     let continued = cuts.iter().zip(generated.completions).map(|(cut, completions)| {
         let whole = |tail| cut.rollout.continued(cut.tokens, tail, &policy.tokenizer, format);
         completions.into_iter().map(whole).collect()

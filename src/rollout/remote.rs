@@ -3,10 +3,11 @@
 use super::{
     Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Trace, Traits, conversation,
 };
-use crate::data::Example;
+use crate::ask::{Question, Samples, TextModel};
 use crate::data::columns::letter;
 use crate::data::template::{environment, values};
-use crate::endpoint::{Client, Endpoint, Request};
+use crate::data::{Example, Prompt};
+use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::{Format, number};
@@ -94,11 +95,11 @@ impl RemoteRollout {
         found
     }
 
-    /// What is asked of a prompt: one request, or one about each choice.
-    fn requests(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<Request>> {
+    /// What is asked of a prompt: one question, or one about each choice.
+    fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<Question>> {
         let example = &prompted.example;
         if !self.each_choice {
-            return Ok(vec![self.request(prompted, self.filled(prompted, None)?, nonce)]);
+            return Ok(vec![self.question(prompted, self.filled(prompted, None)?, nonce)]);
         }
         if example.choices.is_empty() {
             return Err(Error::Data(format!(
@@ -110,7 +111,7 @@ impl RemoteRollout {
         let asked: Vec<Option<String>> = about.collect::<Result<_>>()?;
         let asked =
             asked.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
-        Ok(asked.map(|user| self.request(prompted, user, nonce)).collect())
+        Ok(asked.map(|user| self.question(prompted, user, nonce)).collect())
     }
 
     /// The last turn, about one of the choices where that is said.
@@ -127,9 +128,10 @@ impl RemoteRollout {
         })
     }
 
-    fn request(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> Request {
+    fn question(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> Question {
         let messages = conversation(&prompted.example.prompt, self.system.as_deref(), user);
-        Request { messages, n: self.size, seed: None, max_tokens: None, attempt: nonce }
+        let samples = Samples::Count(self.size);
+        Question { samples, attempt: nonce, ..Question::new(Prompt::Chat(messages)) }
     }
 }
 
@@ -180,16 +182,16 @@ fn ask(
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
-    let asked: Vec<Vec<Request>> =
-        prompts.iter().map(|prompted| section.requests(prompted, nonce)).collect::<Result<_>>()?;
+    let asked: Vec<Vec<Question>> =
+        prompts.iter().map(|prompted| section.questions(prompted, nonce)).collect::<Result<_>>()?;
     let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
-    let mut answers = client.ask(&asked.concat())?.into_iter();
+    let answers = TextModel::Endpoint(client).ask(&asked.concat(), None, &mut |_| {})?;
+    let mut answers = answers.choices.into_iter();
     let group = |(prompted, count): (&Prompted, usize)| {
         let room = policy.context().saturating_sub(prompted.tokens.len());
-        let written = |choice: &crate::endpoint::Choice| {
-            Rollout::written(policy, &choice.text, choice.truncated, room, format)
-        };
-        let choices = answers.by_ref().take(count).flat_map(|answer| answer.choices);
+        let written =
+            |choice: &Choice| Rollout::written(policy, &choice.text, choice.truncated, room, format);
+        let choices = answers.by_ref().take(count).flatten();
         let rollouts: Result<Vec<Rollout>> = choices.map(|choice| written(&choice)).collect();
         let rollouts = rollouts.map_err(|error| {
             Error::Data(format!(

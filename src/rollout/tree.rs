@@ -190,7 +190,7 @@ pub fn grow(
     let SamplingContext { policy, sampling, format, .. } = *context;
     let mut trees: Vec<Tree> = prompts.iter().map(|_| Tree::new()).collect();
     let mut total = Statistics::default();
-    let mut decoder = policy.decoder();
+    let mut sampler = policy.sampler();
     let room: Vec<usize> = prompts.iter().map(|prompted| context.room(prompted)).collect();
     for level in 0..=section.depth {
         let last = level == section.depth;
@@ -213,8 +213,8 @@ pub fn grow(
             break;
         }
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
-        decoder.keep(!last);
-        let generated = decoder.generate(&requests, &limits, context.progress)?;
+        sampler.keep(!last);
+        let generated = sampler.generate(&requests, &limits, context.progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
             for child in children {

@@ -29,7 +29,7 @@ pub static PARALLEL: Blueprint = Blueprint {
 
 pub fn attends(config: &Config, layer: usize) -> bool {
     let every = config.original.get("attention_every").and_then(Value::as_u64).unwrap_or(1);
-    layer as u64 % every == 0
+    (layer as u64).is_multiple_of(every)
 }
 
 impl Parallel {

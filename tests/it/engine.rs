@@ -1,6 +1,6 @@
 //! What decoding promises: the same tokens as a full forward pass, the same tokens in any batch, and its ends.
 
-use rationale::engine::{Completion, Decoder, Generated, Request, Sampling, StopReason, Stops};
+use rationale::engine::{Completion, Decoder, Generated, Request, Sampler, Sampling, StopReason, Stops};
 use rationale::model::attention::Packed;
 use rationale::model::{Adapter, Config, Model};
 use std::collections::HashSet;

@@ -3,7 +3,7 @@
 
 use crate::skip::skip;
 use rationale::devices::Devices;
-use rationale::engine::{Decoder, Request, Sampling, Stops};
+use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
 use rationale::model::{Config, Grad, Model, Sequence};
 use rationale::optim::{AdamW, Optim};
 use tch::{Device, Kind, Tensor};

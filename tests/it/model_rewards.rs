@@ -83,7 +83,7 @@ fn a_frozen_reader_answers_from_the_rationale() {
             let prompt = reader.tokenizer.encode(&format!("2+2?\n{rationale}\n#### 4")).unwrap();
             let greedy = Sampling { temperature: 0.0, max_new_tokens: 3, ..Sampling::default() };
             let asked = [Request { prompt, seeds: vec![0] }];
-            let said = reader.generate(&asked, &greedy, &mut |_| {}).unwrap().completions;
+            let said = reader.sampler().generate(&asked, &greedy, &mut |_| {}).unwrap().completions;
             format!("4{}", reader.tokenizer.decode(&said[0][0].tokens))
         })
     };

@@ -1,7 +1,8 @@
 //! Follow-up questions about each option, asked of the policy after it has read a rationale (CREST, arXiv 2411.06387).
 
+use crate::ask::{Question, TextModel};
 use crate::data::{Message, Prompt, columns::letter, order};
-use crate::engine::{Request, Sampling};
+use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::Worker;
@@ -68,22 +69,20 @@ impl FollowUp {
         groups: &mut [Group],
         metrics: &mut Metrics,
     ) -> Result<Vec<Vec<Judged>>> {
-        let mut requests = Vec::new();
+        let mut questions = Vec::new();
         for group in groups.iter() {
             gold(group)?;
             for rollout in group.rollouts.iter().filter(|rollout| right(group, rollout)) {
                 for option in 0..group.example.choices.len() {
-                    requests.push(Request {
-                        prompt: self.asked(worker, group, rollout, option)?,
-                        seeds: vec![0],
-                    });
+                    questions.push(self.asked(group, rollout, option));
                 }
             }
         }
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.max_new_tokens, ..Sampling::default() };
-        let answers = worker.policy.generate(&requests, &greedy, &mut worker.progress)?.completions;
-        let mut answers = answers.iter().map(|answer| worker.policy.tokenizer.decode(&answer[0].tokens));
+        let model = TextModel::Local(&worker.policy, &greedy);
+        let answers = model.ask(&questions, None, &mut worker.progress)?.choices;
+        let mut answers = answers.iter().map(|answer| &answer[0].text);
         let mut judged = Vec::new();
         for group in groups {
             let gold = gold(group)?;
@@ -146,16 +145,14 @@ impl FollowUp {
         lines
     }
 
-    /// The prompt of one follow-up: the question with the follow-up in its turn, the rationale without its answer, the cue.
-    fn asked(&self, worker: &Worker, group: &Group, rollout: &Rollout, option: usize) -> Result<Vec<u32>> {
+    /// One follow-up: the question with the follow-up in its turn, the rationale without its answer, the cue.
+    fn asked(&self, group: &Group, rollout: &Rollout, option: usize) -> Question {
         let choice = &group.example.choices[option];
         let fill = |text: &str| text.replace("{letter}", &letter(option)).replace("{choice}", choice);
         let steps = rollout.rationale.as_ref().and_then(|rationale| rationale.steps.last());
         let read = &rollout.text[..steps.map_or(0, |last| last.end)];
-        let mut tokens =
-            worker.policy.tokenizer.render(&with(&group.example.prompt, &fill(&self.question)))?;
-        tokens.extend(worker.policy.tokenizer.encode(&format!("{read}{}", fill(&self.cue)))?);
-        Ok(tokens)
+        let begun = format!("{read}{}", fill(&self.cue));
+        Question { begun, ..Question::new(with(&group.example.prompt, &fill(&self.question))) }
     }
 }
 

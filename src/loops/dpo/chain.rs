@@ -106,7 +106,7 @@ impl Flow {
         let requests: Vec<Request> = open.iter().map(request).collect();
         let limits = Sampling { max_new_tokens: self.chunk_tokens, ..worker.sampling.clone() };
         worker.policy.model.set_active_adapter(WRITER)?;
-        let generated = worker.policy.generate(&requests, &limits, &mut worker.progress)?;
+        let generated = worker.policy.sampler().generate(&requests, &limits, &mut worker.progress)?;
         // Room for another token, the question and its answer.
         let asked =
             worker.policy.tokenizer.encode(&format!("{}{}{}", self.question, self.yes, self.no))?.len();

@@ -99,7 +99,7 @@ fn a_continuation_is_the_prefix_and_what_the_policy_samples_after_it() {
             assert_eq!(rollout.logprobs[..cut.tokens], whole.logprobs[..cut.tokens]);
             let alone =
                 Request { prompt: [&prompt[..], &whole.tokens[..cut.tokens]].concat(), seeds: vec![*seed] };
-            let alone = policy.generate(&[alone], &sampling, &mut |_| {}).unwrap();
+            let alone = policy.sampler().generate(&[alone], &sampling, &mut |_| {}).unwrap();
             assert_eq!(rollout.tokens[cut.tokens..], alone.completions[0][0].tokens);
             assert_eq!(rollout.text, policy.tokenizer.decode(&rollout.tokens));
         }

@@ -46,7 +46,7 @@ pub fn grow(
         }
     }
     let limits = end.step(context.sampling);
-    let generated = context.policy.generate(&requests, &limits, context.progress)?;
+    let generated = context.policy.sampler().generate(&requests, &limits, context.progress)?;
     context.tokens += generated.statistics.decoded_tokens;
     let empty =
         |prompted: &Prompted| Candidates { group: Group::of(prompted, vec![]), open: vec![], copies: vec![] };

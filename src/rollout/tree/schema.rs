@@ -8,10 +8,11 @@ mod path;
 mod synthetic;
 
 use super::{TreeRollout, add, value};
-use crate::data::rubrics;
+use crate::ask::{Question as TextQuestion, Samples, TextModel};
 use crate::data::template::environment;
-use crate::endpoint::{self, Client, Endpoint};
-use crate::engine::{self, Progress, Sampling, Statistics};
+use crate::data::{Prompt, rubrics};
+use crate::endpoint::{Client, Endpoint};
+use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -330,37 +331,26 @@ impl Grower<'_> {
         progress: &mut dyn FnMut(&Progress),
         statistics: &mut Statistics,
     ) -> Result<Vec<Vec<String>>> {
-        let turns =
-            |asked: &Asked| conversation(&asked.prompted.example.prompt, None, Some(asked.text.clone()));
-        if let Some(client) = self.client {
-            let request = |asked: &Asked| endpoint::Request {
-                messages: turns(asked),
-                n: asked.seeds.len(),
-                seed: None,
-                max_tokens: Some(most),
-                attempt: self.nonce,
+        let question = |asked: &Asked| {
+            let prompt = &asked.prompted.example.prompt;
+            let prompt = match prompt {
+                Prompt::Text(_) => Prompt::Text(asked.text.clone()),
+                Prompt::Chat(_) => Prompt::Chat(conversation(prompt, None, Some(asked.text.clone()))),
             };
-            let answers = client.ask(&asked.iter().map(request).collect::<Vec<_>>())?;
-            let texts = answers.into_iter().map(|a| a.choices.into_iter().map(|c| c.text).collect());
-            return Ok(texts.collect());
-        }
-        let request = |asked: &Asked| {
-            let prompt = match &asked.prompted.example.prompt {
-                crate::data::Prompt::Text(_) => crate::data::Prompt::Text(asked.text.clone()),
-                crate::data::Prompt::Chat(_) => crate::data::Prompt::Chat(turns(asked)),
-            };
-            let prompt = self.policy.tokenizer.render(&prompt)?;
-            Ok(engine::Request { prompt, seeds: asked.seeds.clone() })
+            let samples = Samples::Seeds(asked.seeds.clone());
+            TextQuestion { samples, attempt: self.nonce, ..TextQuestion::new(prompt) }
         };
-        let requests: Vec<engine::Request> = asked.iter().map(request).collect::<Result<_>>()?;
-        let mut sampling = Sampling { max_new_tokens: most, ..self.sampling.clone() };
+        let questions: Vec<TextQuestion> = asked.iter().map(question).collect();
+        let mut sampling = self.sampling.clone();
         sampling.stop.push("\n".into());
-        let generated = self.policy.generate(&requests, &sampling, progress)?;
-        add(statistics, &generated.statistics);
-        let texts = |all: Vec<engine::Completion>| {
-            all.iter().map(|one| self.policy.tokenizer.decode(&one.tokens)).collect()
+        let model = match self.client {
+            Some(client) => TextModel::Endpoint(client),
+            None => TextModel::Local(self.policy, &sampling),
         };
-        Ok(generated.completions.into_iter().map(texts).collect())
+        let answers = model.ask(&questions, Some(most), progress)?;
+        add(statistics, &answers.statistics);
+        let texts = answers.choices.into_iter().map(|all| all.into_iter().map(|one| one.text).collect());
+        Ok(texts.collect())
     }
 }
 

@@ -178,7 +178,7 @@ fn sentences_end_at_their_marks() {
     let mut tree = Tree::new();
     for (number, stop) in [". ", "\n", "? "].iter().enumerate() {
         let stop = StopReason::StopString(stop.to_string());
-        let child = Completion { tokens: vec![number as u32], logprobs: vec![0.0], stop };
+        let child = Completion { tokens: vec![number as u32], logprobs: vec![0.0], stop, version: 0 };
         tree.graft(0, child, &section, (&sampling, 9), false);
     }
     assert_eq!(tree.open, [0, 1, 2]);
