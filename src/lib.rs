@@ -8,6 +8,7 @@
 //! ```
 
 pub mod error;
+pub mod nearest;
 pub mod section;
 pub mod seed;
 pub mod statistics;

@@ -29,6 +29,8 @@ pub enum Mode {
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
+    /// Whether it was not there before.
+    made: bool,
     _lock: Lock,
 }
 
@@ -37,6 +39,7 @@ impl RunDir {
     pub fn create(path: impl AsRef<Path>, mode: Mode) -> Result<RunDir> {
         let path = path.as_ref();
         refuse(path, mode)?;
+        let made = !path.exists();
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let lock = Lock::take(path)?;
         match mode {
@@ -49,12 +52,20 @@ impl RunDir {
         if mode != Mode::Resume {
             write_atomic(path.join(MARKER), &origin())?;
         }
-        Ok(RunDir { path: path.to_path_buf(), _lock: lock })
+        Ok(RunDir { path: path.to_path_buf(), made, _lock: lock })
     }
 
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Removes the directory if it was not there before [`create`](Self::create): for a run that has not begun.
+    pub fn discard(&self) {
+        if self.made {
+            // What cannot be removed is in nobody's way: it holds no checkpoint.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 
     /// Writes a checkpoint: complete under its name, or absent. `model` fills the folder it is given with the model;

@@ -35,7 +35,7 @@ impl Answering<'_> {
         of: [u64; 2],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(Vec<Group>, Option<search::Search>)> {
-        let models = Models { policy: self.policy, budget: self.budget };
+        let models = Models::of(self.policy, self.budget);
         let mut context = SamplingContext {
             policy: self.policy,
             sampling: &config.sampling(self.sampling),

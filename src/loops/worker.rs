@@ -124,7 +124,7 @@ impl Worker {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
-        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
+        let models = Models::of(&self.policy, self.tokens_per_microbatch);
         let mut context = SamplingContext {
             policy: &self.policy,
             sampling: &self.sampling,
@@ -152,8 +152,8 @@ impl Worker {
 
     /// Scores the rollouts of `groups` by the recipe's rewards.
     pub fn score(&mut self, groups: &mut [Group]) -> Result<()> {
-        let models = Models { policy: &self.policy, budget: self.tokens_per_microbatch };
-        self.rewards.score_all(groups, &models)
+        let models = Models::of(&self.policy, self.tokens_per_microbatch);
+        self.rewards.score(groups, &models)
     }
 
     /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.

@@ -1,9 +1,9 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
-use super::nearest::{did_you_mean, list, nearest, or_semicolon};
 use super::refusal::Refusal;
 use super::stages::{StageTable, section};
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::{Chosen, Kinds, Unread, join, keys, read};
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;

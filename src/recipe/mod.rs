@@ -7,7 +7,6 @@ mod args;
 mod effects;
 mod explain;
 mod fits;
-mod nearest;
 mod overrides;
 mod references;
 mod refusal;
@@ -20,7 +19,6 @@ mod stages;
 
 pub use args::Args;
 pub use effects::without_effect;
-pub use nearest::{did_you_mean, list, nearest, or_semicolon};
 pub use overrides::Override;
 pub use references::{references, substitute};
 pub use refusal::Refusal;

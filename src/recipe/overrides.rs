@@ -5,10 +5,10 @@
 //! one that enters an alternative (`loop.grpo.…`) reaches the stages that chose it, and only where no stage did, it
 //! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
 
-use super::nearest::{did_you_mean, list, nearest, or_semicolon};
 use super::references::named_by;
 use super::rules::Rules;
 use super::stages::{StageTable, at, merge, nothing_to_remove, section};
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::join;
 use crate::{Error, Result};
 use toml::{Table, Value};

@@ -1,8 +1,8 @@
 //! `"@name"`: what an earlier stage produced, where a model or data is wanted.
 
 use super::Recipe;
-use super::nearest::{did_you_mean, list, nearest, or_semicolon};
 use super::stages::{StageTable, at, section};
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::{Error, Result};
 use toml::{Table, Value};
 

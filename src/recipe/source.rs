@@ -79,7 +79,7 @@ fn similar(path: &Path) -> String {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wanted = path.file_name().unwrap_or_default().to_string_lossy();
     let names = recipes_in(folder);
-    match super::nearest::nearest(&wanted, names.iter().map(String::as_str)) {
+    match crate::nearest::nearest(&wanted, names.iter().map(String::as_str)) {
         Some(name) => format!("did you mean {}?", path.with_file_name(name).display()),
         None => name_a_recipe(folder),
     }

@@ -236,9 +236,8 @@ impl Stage {
     }
 
     fn check_rewards(&self, registry: &Registry) -> Vec<Misfit> {
-        let built = Rewards::build(&self.reward, registry, &self.data.format);
-        let text = built.err().map(|error| error.to_string().trim_start_matches("recipe: ").to_owned());
-        text.map(|text| Misfit::new("reward", text, "")).into_iter().collect()
+        let built = Rewards::try_build(&self.reward, registry, &self.data.format);
+        under("reward", built.err().unwrap_or_default())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Stages: the `[[stage]]` tables of a recipe, each merged over its top-level sections.
 
-use super::nearest::{did_you_mean, list, nearest, or_semicolon};
 use super::rules::{Choice, Rules};
 use super::source::Source;
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::join;
 use crate::{Error, Result};
 use toml::{Table, Value};

@@ -1,6 +1,6 @@
 //! Whether the answer is the gold one.
 
-use super::{Reward, of_rollouts};
+use super::{OfRow, Reward, Wants, wanting};
 use crate::data::Example;
 use crate::rationale::{AnswerForm, answer, number};
 use crate::rollout::Rollout;
@@ -49,7 +49,7 @@ impl Answer {
         for (key, score) in [("correct", self.correct), ("wrong", self.wrong), ("missing", self.missing)] {
             anyhow::ensure!(score.is_finite(), "{key} = {score}: must be a finite number");
         }
-        Ok(of_rollouts(move |example, rollout| {
+        Ok(wanting(self.wants(), move |example, rollout| {
             let gold = gold(example).context(
                 "it has no gold answer to compare with; add an `answer` column, or take [reward.answer] out",
             )?;
@@ -59,6 +59,19 @@ impl Answer {
                 Some(_) => self.wrong,
             })
         }))
+    }
+}
+
+impl Answer {
+    fn wants(&self) -> Wants {
+        let otherwise = "mend these rows, or set match = \"auto\" in [reward.answer]";
+        match self.how {
+            Match::Auto | Match::Exact => {
+                Wants::default().gold("add an `answer` column, or take [reward.answer] out")
+            }
+            Match::Numeric => Wants::default().row("match", OfRow::GoldNumber, otherwise),
+            Match::Choice => Wants::default().row("match", OfRow::GoldChoice, otherwise),
+        }
     }
 }
 

@@ -39,12 +39,8 @@ struct Scorer {
 }
 
 impl Reward for Scorer {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it needs the policy, and was asked without one")
-    }
-
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        let policy = models.policy;
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        let policy = models.policy()?;
         let sequences: Vec<Sequence> =
             group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens)).collect();
         let entropies = policy.entropies(&sequences, 1.0, models.budget)?;

@@ -1,6 +1,6 @@
 //! A reward that is a program of the user's: JSON lines in, JSON lines out.
 
-use super::Reward;
+use super::{Models, Reward, Wants};
 use crate::data::Example;
 use crate::rollout::{Group, Rollout, Score};
 use child::Child;
@@ -55,7 +55,7 @@ struct Program {
 }
 
 impl Reward for Program {
-    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
         let mut child = match self.child.take() {
             Some(child) => child,
             None => Child::start(&self.command)?,
@@ -68,7 +68,11 @@ impl Reward for Program {
         Ok(scores)
     }
 
-    fn apart(&self) -> bool {
+    fn wants(&self) -> Wants {
+        Wants::default().command("command", &self.command)
+    }
+
+    fn independent(&self) -> bool {
         true
     }
 }

@@ -1,6 +1,6 @@
 //! Reasoning that only says again what it was told.
 
-use super::{Part, Reward, column, of_rollouts};
+use super::{Holds, Part, Reward, Wants, column, wanting};
 use crate::text::rouge::words;
 use serde::Deserialize;
 use std::collections::HashSet;
@@ -31,7 +31,10 @@ impl Copying {
         let (n, free) = (self.n, self.free);
         anyhow::ensure!(n > 0, "n = 0: an n-gram has at least one word, such as 4");
         anyhow::ensure!((0.0..1.0).contains(&free), "free = {free}: must be at least 0 and less than 1");
-        Ok(of_rollouts(move |example, rollout| {
+        let column = self.column.iter();
+        let wants =
+            column.fold(Wants::default(), |wants, name| wants.column("column", name, Holds::Anything));
+        Ok(wanting(wants, move |example, rollout| {
             let mut sources = vec![words(&example.prompt.text())];
             if let Some(name) = &self.column {
                 sources.push(words(&column::text(example, name)?));

@@ -1,7 +1,7 @@
 //! A model that writes a critique of each step before it says whether the step is right: a generative process reward model
 //! (R-PRM, She et al. 2025, arXiv 2503.21295).
 
-use super::{Aggregate, Models, Reward};
+use super::{Aggregate, Models, Reward, Wants};
 use crate::ask::{Question, Samples, TextModel};
 use crate::data::Prompt;
 use crate::data::template::environment;
@@ -143,11 +143,13 @@ impl Judge {
 }
 
 impl Reward for Judge {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it needs a device to load its model on, and was asked without the policy")
+    fn wants(&self) -> Wants {
+        let section = &self.section;
+        Wants::default().model("model", &section.model).template("ask", &section.ask, &["previous", "step"])
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        let policy = models.policy()?;
         if self.model.is_none() {
             self.model = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
@@ -169,7 +171,7 @@ impl Reward for Judge {
         let of_rollout = |rollout: &Rollout| {
             let step = |span| StepScore {
                 value: values.next().expect("one a step"),
-                tokens: models.policy.tokenizer.tokens_of(&rollout.tokens, span),
+                tokens: policy.tokenizer.tokens_of(&rollout.tokens, span),
             };
             let steps: Vec<StepScore> = spans(rollout).into_iter().map(step).collect();
             let scores: Vec<f64> = steps.iter().map(|step| step.value).collect();
@@ -229,9 +231,9 @@ mod tests {
             // The critiques once more, and log p of the two bytes of "ok" behind each.
             judge.verdicts(&critic, &[asked(text, 3)], 512).unwrap()[0]
         });
-        let models = Models { policy: &policy, budget: 512 };
+        let models = Models::of(&policy, 512);
         let mut judge = Judge { model: Some(critic), ..judge };
-        let scores = judge.score_with(&group, &models).unwrap();
+        let scores = judge.score(&group, &models).unwrap();
         let steps = |rollout: usize| scores[rollout].steps.as_ref().unwrap();
         assert_eq!(steps(0).iter().map(|step| step.value).collect::<Vec<_>>(), [expected[0]]);
         assert_eq!(steps(1).iter().map(|step| step.value).collect::<Vec<_>>(), [expected[0], expected[1]]);

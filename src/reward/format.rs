@@ -77,6 +77,7 @@ fn has_steps(rollout: &Rollout, least: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Models;
     use super::super::tests::{group, scores};
     use super::*;
 
@@ -119,7 +120,7 @@ mod tests {
         for rollout in &mut group.rollouts {
             rollout.rationale = format.parse(&rollout.text);
         }
-        let scores = Config::default().build(&format).unwrap().score(&group).unwrap();
+        let scores = Config::default().build(&format).unwrap().score(&group, &Models::none()).unwrap();
         assert_eq!(scores.iter().map(|score| score.value).collect::<Vec<_>>(), [1.0, 1.0, 0.0, 0.0]);
     }
 }

@@ -1,7 +1,7 @@
 //! How likely a step is once another model has said what it thinks of the steps before it: guided decoding of RATIONALYST (Jiang et
 //! al. 2024, arXiv 2410.01044).
 
-use super::{Models, Reward};
+use super::{Models, Reward, Wants};
 use crate::ask::{Question, TextModel};
 use crate::engine::Sampling;
 use crate::model::Sequence;
@@ -87,11 +87,12 @@ impl Guiding {
 }
 
 impl Reward for Guiding {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it asks the policy, and was asked without it")
+    fn wants(&self) -> Wants {
+        Wants::default().model("model", &self.section.model)
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        let policy = models.policy()?;
         if self.guide.is_none() {
             self.guide = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
@@ -105,9 +106,9 @@ impl Reward for Guiding {
         known.values_mut().zip(rationales).for_each(|(known, rationale)| *known = rationale);
         let sequences: Vec<Sequence> = parts
             .iter()
-            .map(|&parts| self.behind(models.policy, group, parts, &known[parts.0]))
+            .map(|&parts| self.behind(policy, group, parts, &known[parts.0]))
             .collect::<crate::Result<_>>()?;
-        let logprobs = models.policy.logprobs(&sequences, 1.0, models.budget)?;
+        let logprobs = policy.logprobs(&sequences, 1.0, models.budget)?;
         let mean =
             |of: &Vec<f32>| of.iter().map(|&logprob| f64::from(logprob)).sum::<f64>() / of.len() as f64;
         Ok(logprobs.iter().map(mean).map(Score::from).collect())
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(logprobs.len(), 2);
         let expected = f64::from(logprobs[0] + logprobs[1]) / 2.0;
         let mut guiding = Guiding { section, format: Format::default(), guide: Some(guide) };
-        let scores = guiding.score_with(&group, &Models { policy: &policy, budget: 512 }).unwrap();
+        let scores = guiding.score(&group, &Models::of(&policy, 512)).unwrap();
         assert!((scores[0].value - expected).abs() < 1e-5, "{} {expected}", scores[0].value);
         assert_eq!(guiding.parts(&group.rollouts[2]), ("", "ij"));
         // To write nothing is as likely as the end of sequence, and no less than −∞ nor more than certain.

@@ -1,6 +1,6 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
-use super::{Part, Reward};
+use super::{Models, Part, Reward, Wants};
 use crate::ask::{Question, TextModel};
 use crate::data::Tokenizer;
 use crate::data::template::environment;
@@ -53,6 +53,8 @@ fn three() -> usize {
     3
 }
 
+/// What the templates are filled in with besides the row's columns.
+const FILLED_IN: [&str; 5] = ["gold", "completion", "rationale", "answer", "steps"];
 const NUMBER: &str = r"-?\d+(?:\.\d+)?";
 
 impl Judge {
@@ -169,24 +171,9 @@ impl Asking {
             )
         })
     }
-}
 
-impl Reward for Asking {
-    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::ensure!(
-            !self.section.steps,
-            "steps = true needs the policy's tokenizer, and it was asked without one"
-        );
-        let [worst, best] = self.section.scale;
-        let wanted = format!("score between {worst} and {best}");
-        let scores = self.asked(group, |section, pattern, said, _| section.read(pattern, said), &wanted)?;
-        Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
-    }
-
-    fn score_apart(&mut self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
-        if !self.section.steps {
-            return self.score(group);
-        }
+    /// Scores by the number of the first wrong step.
+    fn score_steps(&mut self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
         let found = self.asked(group, Judge::right, "number of a step, or 0,")?;
         let score = |((right, spans), rollout): ((usize, Vec<Range<usize>>), &Rollout)| {
             let value = right as f64 / spans.len().max(1) as f64;
@@ -198,8 +185,28 @@ impl Reward for Asking {
         };
         Ok(found.into_iter().zip(&group.rollouts).map(score).collect())
     }
+}
 
-    fn apart(&self) -> bool {
+impl Reward for Asking {
+    fn wants(&self) -> Wants {
+        let Judge { endpoint, prompt, system, .. } = &self.section;
+        let keys = endpoint.api_key_env.iter();
+        let wants = keys.fold(Wants::default(), |wants, name| wants.variable("endpoint.api_key_env", name));
+        let wants = wants.template("prompt", prompt, &FILLED_IN);
+        system.iter().fold(wants, |wants, system| wants.template("system", system, &FILLED_IN))
+    }
+
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        if self.section.steps {
+            return self.score_steps(group, models.tokenizer()?);
+        }
+        let [worst, best] = self.section.scale;
+        let wanted = format!("score between {worst} and {best}");
+        let scores = self.asked(group, |section, pattern, said, _| section.read(pattern, said), &wanted)?;
+        Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
+    }
+
+    fn independent(&self) -> bool {
         true
     }
 

@@ -3,7 +3,7 @@
 
 mod baselines;
 
-use super::{Models, Part, Reward, column, gold};
+use super::{Holds, Models, Part, Reward, Wants, column, gold};
 use crate::data::Hub;
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -130,7 +130,7 @@ impl Scorer {
 
     fn load(&mut self, models: &Models) -> anyhow::Result<()> {
         if let (Some(name), None) = (&self.section.model, &self.frozen) {
-            let model = &models.policy.model;
+            let model = &models.policy()?.model;
             let folder = Hub::from_env().model(name)?;
             self.identity = identity(&folder, model.kind());
             self.frozen = Some(Policy::load(&folder, model.kind(), model.device(), 1)?);
@@ -177,14 +177,20 @@ fn one(mut all: Vec<Vec<f32>>) -> Vec<f32> {
 }
 
 impl Reward for Scorer {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it needs the policy, and was asked without one")
+    fn wants(&self) -> Wants {
+        let wants = match &self.section.column {
+            Some(name) => Wants::default().column("column", name, Holds::Text),
+            None => Wants::default()
+                .gold("add an `answer` column, or name another as `column` in [reward.likelihood]"),
+        };
+        self.section.model.iter().fold(wants, |wants, name| wants.model("model", name))
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        let policy = models.policy()?;
         self.load(models)?;
         let frozen = self.frozen.take();
-        let judge = Judge { policy: frozen.as_ref().unwrap_or(models.policy), budget: models.budget };
+        let judge = Judge { policy: frozen.as_ref().unwrap_or(policy), budget: models.budget };
         let (target, cue) = (self.target(group)?, self.section.cue.clone());
         let without = match self.section.measure {
             Measure::Logprob => vec![],

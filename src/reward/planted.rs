@@ -6,7 +6,7 @@
 //! prefix depends on i and on the letters left alone, and is the dynamic programme v(i, r) = Σ_c μ(c | i) v(δ(i, c), r − 1) with
 //! v(n, r) = 1 and v(i < n, 0) = 0, where δ is the automaton of Knuth, Morris and Pratt.
 
-use super::{Models, Reward, column};
+use super::{Holds, Models, OfRow, Reward, Wants, column};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use serde::Deserialize;
 
@@ -92,17 +92,22 @@ impl Oracle {
 }
 
 impl Reward for Oracle {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it reads the policy's tokens, and was asked without the policy")
+    fn wants(&self) -> Wants {
+        Wants::default().row(
+            "",
+            OfRow::Column("hidden".into(), Holds::Text),
+            "[reward.planted] is made for [data.task.planted]",
+        )
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         let hidden = column::text(&group.example, "hidden")?;
         if self.known.as_ref().is_none_or(|(known, _)| *known != hidden) {
             let values = self.section.values(&hidden);
             self.known = Some((hidden, values));
         }
-        let decode = |ids: &[u32]| models.policy.tokenizer.decode(ids);
+        let tokenizer = models.tokenizer()?;
+        let decode = |ids: &[u32]| tokenizer.decode(ids);
         Ok(group.rollouts.iter().map(|rollout| self.of_rollout(rollout, decode)).collect())
     }
 }

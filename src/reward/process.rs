@@ -1,6 +1,6 @@
 //! A trained reward model's opinion of each step, put together for the outcome and handed on step by step: `[reward.process]`.
 
-use super::{Models, Reward};
+use super::{Models, Reward, Wants};
 use crate::data::Hub;
 use crate::policy::RewardModel;
 use crate::rationale::{Format, steps};
@@ -81,7 +81,7 @@ struct Scorer {
 impl Scorer {
     fn model(&mut self, models: &Models) -> anyhow::Result<&RewardModel> {
         if self.loaded.is_none() {
-            let (folder, model) = (Hub::from_env().model(&self.section.model)?, &models.policy.model);
+            let (folder, model) = (Hub::from_env().model(&self.section.model)?, &models.policy()?.model);
             self.loaded = Some(RewardModel::load(&folder, model.kind(), model.device())?);
         }
         Ok(self.loaded.as_ref().expect("loaded above"))
@@ -93,14 +93,14 @@ impl Scorer {
 }
 
 impl Reward for Scorer {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it needs the policy, and was asked without one")
+    fn wants(&self) -> Wants {
+        Wants::default().model("model", &self.section.model)
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         let spans: Vec<Vec<Range<usize>>> =
             group.rollouts.iter().map(|rollout| self.spans(rollout)).collect();
-        let aggregate = self.section.aggregate;
+        let (aggregate, policy) = (self.section.aggregate, models.policy()?);
         let judge = self.model(models)?;
         let texts = spans.iter().zip(&group.rollouts);
         let texts: Vec<Vec<&str>> = texts
@@ -109,8 +109,7 @@ impl Reward for Scorer {
         let prompt = judge.policy.tokenizer.render(&group.example.prompt)?;
         let scores = judge.scores(&prompt, &texts, models.budget)?;
         let of_rollout = |((scores, spans), rollout): ((Vec<f64>, &Vec<Range<usize>>), &Rollout)| {
-            let tokens =
-                |span: &Range<usize>| models.policy.tokenizer.tokens_of(&rollout.tokens, span.clone());
+            let tokens = |span: &Range<usize>| policy.tokenizer.tokens_of(&rollout.tokens, span.clone());
             // A model of outcomes has one score, which belongs to no step.
             let steps = (scores.len() == spans.len()).then(|| {
                 let steps = scores.iter().zip(spans);

@@ -1,7 +1,7 @@
 //! Two models: a frozen reader answers from the policy's rationale, and its success is the reward (LM-Guided CoT, arXiv
 //! 2404.03414).
 
-use super::{Models, Part, Reward, agrees};
+use super::{Models, Part, Reward, Wants, agrees};
 use crate::ask::{Question, TextModel};
 use crate::engine::Sampling;
 use crate::policy::Policy;
@@ -75,11 +75,11 @@ impl Reading {
 }
 
 impl Reward for Reading {
-    fn score(&mut self, _group: &Group) -> anyhow::Result<Vec<Score>> {
-        anyhow::bail!("it needs a device to load its reader on, and was asked without the policy")
+    fn wants(&self) -> Wants {
+        Wants::default().gold("add an `answer` column").model("model", &self.section.model)
     }
 
-    fn score_with(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         if self.reader.is_none() {
             self.reader = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }

@@ -2,14 +2,17 @@
 
 use super::{Reward, of_rollouts};
 use crate::data::Example;
+use crate::nearest::{list, nearest};
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::Misfit;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-type Factory = Box<dyn Fn(toml::Table, &Format) -> Result<Box<dyn Reward>, String> + Send + Sync>;
+type Built = Result<Box<dyn Reward>, Vec<Misfit>>;
+type Factory = Box<dyn Fn(toml::Table, &Format) -> Built + Send + Sync>;
 
 /// The rewards that a recipe can name: the built-in ones (the default) and the user's own.
 ///
@@ -74,16 +77,15 @@ impl Registry {
         self.factories.keys().map(String::as_str)
     }
 
-    /// The reward registered as `kind`, from its section.
-    pub(super) fn build(
-        &self,
-        kind: &str,
-        table: toml::Table,
-        format: &Format,
-    ) -> Result<Box<dyn Reward>, String> {
+    /// The reward registered as `kind`, from its section; or all that is wrong there, with keys relative to the section.
+    pub(super) fn build(&self, kind: &str, table: toml::Table, format: &Format) -> Built {
         let Some(factory) = self.factories.get(kind) else {
-            let known = self.names().collect::<Vec<_>>().join(", ");
-            return Err(format!("no such reward; known: {known}{}", meant(kind, self.names())));
+            let known = list(self.names());
+            return Err(vec![Misfit::new(
+                "",
+                format!("no such reward; known: {known}"),
+                meant(kind, self.names()),
+            )]);
         };
         factory(table, format)
     }
@@ -95,9 +97,10 @@ impl Registry {
         R: Reward + 'static,
         F: Fn(Config, &Format) -> anyhow::Result<R> + Send + Sync + 'static,
     {
-        let build = move |table: toml::Table, format: &Format| -> Result<Box<dyn Reward>, String> {
-            let reward = factory(read(table)?, format).map_err(|error| format!("{error:#}"))?;
-            Ok(Box::new(reward))
+        let build = move |table: toml::Table, format: &Format| -> Built {
+            let reward = factory(read(table.clone())?, format);
+            let section = toml::Value::Table(table);
+            Ok(Box::new(reward.map_err(|error| vec![located(&section, format!("{error:#}"))])?))
         };
         self.factories.insert(name.to_owned(), Box::new(build));
         self
@@ -110,27 +113,140 @@ impl std::fmt::Debug for Registry {
     }
 }
 
-/// Reads a section as its own type; the error names the key and, for one that is unknown, the nearest that is known.
-pub(super) fn read<Config: DeserializeOwned>(table: toml::Table) -> Result<Config, String> {
-    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        let text = error.message().trim();
-        // serde writes: unknown field `x`, expected one of `a`, `b`
-        let mut quoted = text.split('`').skip(1).step_by(2);
-        match quoted.next().filter(|_| text.starts_with("unknown field")) {
-            Some(unknown) => format!("{text}{}", meant(unknown, quoted)),
-            None if path == "." => text.to_owned(),
-            None => format!("{path}: {text}"),
+/// Reads a section as its own type, or says all that is wrong with its keys: one that does not fit is noted and taken out, and the
+/// rest is read again.
+fn read<Config: DeserializeOwned>(mut table: toml::Table) -> Result<Config, Vec<Misfit>> {
+    let mut found: Vec<Misfit> = Vec::new();
+    loop {
+        let error = match serde_path_to_error::deserialize(toml::Value::Table(table.clone())) {
+            Ok(config) if found.is_empty() => return Ok(config),
+            Ok(_) => return Err(found),
+            Err(error) => error,
+        };
+        let misfit = misread(&error.path().to_string(), error.inner().message().trim());
+        let taken = misfit.key.split('.').next().and_then(|key| table.remove(key)).is_some();
+        // What is missing now may be what was taken out.
+        if taken || found.is_empty() {
+            found.push(misfit);
         }
-    })
+        if !taken {
+            return Err(found);
+        }
+    }
 }
 
-/// "; did you mean `x`?" where a known name is spelt much alike.
-fn meant<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let alike = known.map(|name| (strsim::damerau_levenshtein(written, name), name)).min();
-    match alike {
-        Some((distance, name)) if distance <= 1 + written.len() / 4 => format!("; did you mean `{name}`?"),
-        _ => String::new(),
+/// What serde says of the value at `path`.
+fn misread(path: &str, text: &str) -> Misfit {
+    let path = if path == "." { "" } else { path };
+    // serde writes: unknown field `x`, expected one of `a`, `b`
+    let mut quoted = text.split('`').skip(1).step_by(2);
+    match quoted.next().filter(|_| text.starts_with("unknown field")) {
+        Some(unknown) => {
+            // serde's path ends in the unknown key itself, or in the table around it.
+            let inside = path == unknown || path.ends_with(&format!(".{unknown}"));
+            let key = if inside { path.to_owned() } else { Misfit::new(unknown, "", "").under(path).key };
+            Misfit::new(key, text, meant(unknown, quoted))
+        }
+        None => Misfit::new(path, text, ""),
+    }
+}
+
+/// What a reward says of its section, at the key that it begins with where the section has that; `key = value: ` before it is left
+/// out then, as who shows it says that.
+fn located(section: &toml::Value, message: String) -> Misfit {
+    let message = message.strip_prefix("recipe: ").unwrap_or(&message);
+    let end = message.find(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).unwrap_or(message.len());
+    let (path, rest) = message.split_at(end);
+    let value = path.split('.').try_fold(section, |value, key| value.as_table()?.get(key));
+    let Some(value) = value.filter(|_| !path.is_empty()) else { return Misfit::new("", message, "") };
+    let shown = [Some(value.to_string()), value.as_float().map(|number| number.to_string())];
+    let before = |shown: String| rest.strip_prefix(&format!(" = {shown}: "));
+    let bare = shown.into_iter().flatten().find_map(before);
+    Misfit::new(path, bare.unwrap_or(message), "")
+}
+
+/// "did you mean `x`?" where a known name is spelt much alike.
+fn meant<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(written, known).map_or(String::new(), |name| format!("did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::group;
+    use super::*;
+    use crate::reward::{Models, Rewards};
+
+    fn misfits(recipe: &str) -> Vec<(String, String, String)> {
+        let built =
+            Rewards::try_build(&toml::from_str(recipe).unwrap(), &Registry::default(), &Format::default());
+        let misfits = built.err().unwrap_or_default().into_iter();
+        misfits.map(|misfit| (misfit.key, misfit.message, misfit.remedy)).collect()
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_said_at_once_with_its_key() {
+        let found = misfits(
+            "[lenght]\n[answer]\nweight = nan\nlimit_s = 0\ncorect = 1\nwrong = \"x\"\n[leak]\nsteps = 0\n\
+             [judge]\nprompt = \"x\"\n[judge.endpoint]\nurll = \"y\"\n[rouge]\n[list]\nkind = \"rouge\"\ncolumn = 1",
+        );
+        let keys: Vec<&str> = found.iter().map(|(key, ..)| key.as_str()).collect();
+        assert_eq!(
+            keys,
+            [
+                "lenght",
+                "answer.weight",
+                "answer.limit_s",
+                "answer.corect",
+                "answer.wrong",
+                "leak.steps",
+                "judge.endpoint.urll",
+                "rouge",
+                "list.column"
+            ]
+        );
+        let of = |key: &str| found.iter().find(|(own, ..)| own == key).unwrap();
+        assert_eq!(of("lenght").2, "did you mean `length`?");
+        assert_eq!(of("answer.corect").2, "did you mean `correct`?");
+        assert_eq!(of("judge.endpoint.urll").2, "did you mean `url`?");
+        assert_eq!(of("answer.wrong").1, "invalid type: string \"x\", expected f64");
+        assert_eq!(of("rouge").1, "missing field `column`");
+        assert!(of("list.column").1.starts_with("invalid type: integer"));
+        assert_eq!(of("leak.steps").1, "at least the first step is looked at");
+        assert_eq!(of("answer.weight").1, "must be a finite number");
+    }
+
+    #[test]
+    fn a_score_of_another_reward_must_be_there_by_then() {
+        let relies = |by: &str| {
+            format!("[length]\nonly_right = true\nlinear.max_tokens = 10\nright_by = \"{by}\"\n[format]\n")
+        };
+        assert!(misfits(&relies("format")).is_empty());
+        let found = misfits(&relies("fromat"));
+        assert_eq!((found[0].0.as_str(), found[0].2.as_str()), ("length.right_by", "did you mean `format`?"));
+        assert!(found[0].1.contains("there is no [reward.fromat]"), "{}", found[0].1);
+        // One that itself waits for others has to stand before.
+        let later = format!("{}[later]\nkind = \"length\"\nrelative = {{}}\n", relies("later"));
+        assert!(misfits(&later)[0].1.contains("[reward.later] is scored after it"), "{:?}", misfits(&later));
+        let itself = misfits(&relies("length"));
+        assert!(itself[0].1.contains("[reward.length] is scored after it"), "{itself:?}");
+    }
+
+    #[test]
+    fn a_factory_of_ones_own_points_at_its_key_too() {
+        #[derive(Deserialize)]
+        struct Section {
+            most: usize,
+        }
+        let checked = |section: Section| {
+            anyhow::ensure!(section.most > 0, "most = 0: at least 1");
+            Ok(move |group: &Group| Ok(vec![Score::from(section.most as f64); group.rollouts.len()]))
+        };
+        let registry = Registry::empty().reward("own", checked);
+        let built =
+            |text: &str| Rewards::try_build(&toml::from_str(text).unwrap(), &registry, &Format::default());
+        assert_eq!(built("[own]\nmost = 0").err().unwrap()[0].key, "own.most");
+        let mut groups = [group(None, &[], &["a"])];
+        built("[own]\nmost = 2").unwrap().score(&mut groups, &Models::none()).unwrap();
+        assert_eq!(groups[0].rewards(), [2.0]);
     }
 }

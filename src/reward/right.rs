@@ -1,6 +1,6 @@
 //! Which completions are right: by the gold answer, or by another reward's score.
 
-use super::correct;
+use super::{Wants, correct};
 use crate::rollout::Group;
 use anyhow::Context;
 
@@ -26,6 +26,16 @@ impl Right {
     /// Whether another reward's score decides, so that it has to be known before.
     pub fn by_another(&self) -> bool {
         self.by.is_some()
+    }
+
+    /// What it needs: a gold answer of every row, or the score of the other reward.
+    pub fn wants(&self) -> Wants {
+        match &self.by {
+            Some(name) => Wants::default().reward("right_by", name),
+            None => Wants::default().gold(
+                "it says which completions are right: add an `answer` column, or name a reward that says it as right_by",
+            ),
+        }
     }
 
     /// One answer a rollout.

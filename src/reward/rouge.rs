@@ -1,6 +1,6 @@
 //! How near a part of the completion is to a text of the row, by ROUGE-L.
 
-use super::{Part, Reward, column, of_rollouts};
+use super::{Holds, Part, Reward, Wants, column, wanting};
 use crate::text::rouge::rouge_l;
 use serde::Deserialize;
 
@@ -24,7 +24,8 @@ impl Rouge {
     pub fn checked(self) -> anyhow::Result<impl Reward> {
         let at_least = self.at_least;
         anyhow::ensure!((0.0..=1.0).contains(&at_least), "at_least = {at_least}: must lie between 0 and 1");
-        Ok(of_rollouts(move |example, rollout| {
+        let wants = Wants::default().column("column", &self.column, Holds::Anything);
+        Ok(wanting(wants, move |example, rollout| {
             let value = rouge_l(self.of.of(rollout), &column::text(example, &self.column)?);
             Ok(if value < self.at_least { 0.0 } else { value })
         }))

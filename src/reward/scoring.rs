@@ -14,11 +14,11 @@ pub struct Scoring<'a> {
 
 impl Scorer for Scoring<'_> {
     fn score(&mut self, groups: &mut [Group]) -> Result<()> {
-        self.rewards.score_all(groups, &self.models)
+        self.rewards.score(groups, &self.models)
     }
 
     fn score_counting(&mut self, groups: &mut [Group]) -> Result<()> {
-        self.rewards.score_counting(groups, &self.models)
+        self.rewards.score_weighted(groups, &self.models)
     }
 
     fn score_while(&mut self, sample: Sample) -> Result<Vec<Group>> {

@@ -7,10 +7,12 @@ mod session;
 mod stage;
 mod summary;
 mod train;
+mod wants;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
+use crate::reward::Rewards;
 use clap::Parser;
 use session::Session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,6 +42,10 @@ pub fn cli(registry: Registry) -> i32 {
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let stages = Stage::read_all(&recipe, registry)?;
+    let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
+    let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
+    let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
+    wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
     let idle = without_effect(&recipe, &stages, registry);
     let plan = recipe.plan();
     let hub = Hub::from_env();
@@ -55,7 +61,10 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     idle.iter().for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, &stages, hub)?;
     for planned in &plan {
-        session.run_stage(&recipe, planned, registry)?;
+        if let Err(error) = session.run_stage(&recipe, planned, registry) {
+            session.abandon(&error);
+            return Err(error);
+        }
     }
     session.finish()
 }

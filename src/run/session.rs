@@ -69,6 +69,14 @@ impl Session {
         Ok(Self { dir, hub, seed, quiet: args.quiet, newest: BTreeMap::new(), files: None })
     }
 
+    /// Leaves nothing of a run that the user has to mend before it can begin: its directory goes, if it was made for it.
+    pub fn abandon(&self, error: &Error) {
+        let begun = self.dir.path().join("metrics.jsonl").exists();
+        if error.exit_code() == 2 && !begun {
+            self.dir.discard();
+        }
+    }
+
     /// Runs a stage, or goes on with it, or passes over it if it is done.
     pub fn run_stage(&mut self, recipe: &Recipe, planned: &PlannedStage, registry: &Registry) -> Result<()> {
         let (name, round) = (planned.stage.name.clone(), planned.round);

@@ -1,5 +1,6 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
+use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Questions, Split};
 use crate::error::{Error, Result};
@@ -62,6 +63,7 @@ impl Opened {
         let train = needs.rows.then_some(setup.rows);
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
+        wants::check_stage(name, &stage, &rewards, train.as_ref(), eval.as_ref())?;
         let source = stage.rollout.build()?;
         let layout = stage.devices.open()?;
 

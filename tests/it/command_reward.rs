@@ -4,7 +4,7 @@ use rationale::Error;
 use rationale::data::{Example, Message, Prompt};
 use rationale::engine::StopReason;
 use rationale::rationale::Format;
-use rationale::reward::Rewards;
+use rationale::reward::{Models, Rewards};
 use rationale::rollout::{Group, Rollout};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ fn rewards(command: &[&str], timeout_s: f64) -> Rewards {
 
 fn score(rewards: &mut Rewards, texts: &[String]) -> Result<Vec<f64>, String> {
     let mut group = group(texts);
-    match rewards.score(&mut group) {
+    match rewards.score(std::slice::from_mut(&mut group), &Models::none()) {
         Ok(()) => Ok(group.rollouts.iter().map(|rollout| rollout.reward).collect()),
         Err(error @ Error::Reward(_)) => Err(error.to_string()),
         Err(other) => panic!("a failing program must be a reward error, not {other:?}"),

@@ -5,6 +5,7 @@ use crate::program::{lines, number};
 use crate::recipes::Tiny;
 use rationale::data::Example;
 use rationale::rationale::Format;
+use rationale::reward::Models;
 use std::process::Command;
 
 const MODEL: Tiny = Tiny { hidden_size: 16, layers: 1, ..Tiny::SUMS };
@@ -64,7 +65,7 @@ fn the_python_program_of_the_how_to_scores() {
     let mut rewards = rewards(&recipe).unwrap();
     let texts = ["Perhaps so, maybe.", "It is so."];
     let mut group = group(Example::text("x", "?"), &texts, &Format::default());
-    rewards.score(&mut group).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
     // Two of three words hedge: −2/3, times the weight 0.2.
     let found = group.rewards();
     assert!((found[0] + 2.0 / 3.0 * 0.2).abs() < 1e-12 && found[1] == 0.0, "{found:?}");

@@ -4,7 +4,7 @@ use crate::groups::group;
 use rationale::Registry;
 use rationale::data::Example;
 use rationale::rationale::{AnswerForm, Format};
-use rationale::reward::Rewards;
+use rationale::reward::{Models, Rewards};
 use serde_json::{Value, json};
 
 fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
@@ -16,7 +16,7 @@ fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec
     let fields = fields.as_object().unwrap().clone();
     let answer = fields.get("answer").map(|a| a.as_str().map_or(a.to_string(), str::to_owned));
     let mut group = group(Example { answer, fields, ..Example::text("x", "?") }, texts, format);
-    rewards.score(&mut group).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
     group.rewards()
 }
 

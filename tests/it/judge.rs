@@ -5,7 +5,7 @@ use crate::server::{Teacher, last_turn};
 use rationale::Result;
 use rationale::data::Example;
 use rationale::rationale::Format;
-use rationale::reward::Rewards;
+use rationale::reward::{Models, Rewards};
 use rationale::rollout::Group;
 use serde_json::json;
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ fn judged(
         vec![say(prompt, *times - 1)]
     });
     let (mut rewards, mut group) = (judge(&teacher.url, keys), asked_of(texts));
-    let scores = rewards.score(&mut group).map(|()| group.rewards());
+    let scores = rewards.score(std::slice::from_mut(&mut group), &Models::none()).map(|()| group.rewards());
     let asked = teacher.seen().iter().map(|body| last_turn(body).to_owned()).collect();
     (scores, asked, rewards.figures().into_iter().collect())
 }

@@ -45,3 +45,4 @@ mod shared_prefixes;
 mod star;
 mod text;
 mod thought_tree;
+mod wants;

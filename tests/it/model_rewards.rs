@@ -34,7 +34,7 @@ fn group(policy: &Policy) -> Group {
 fn scores(policy: &Policy, recipe: &str) -> Vec<f64> {
     let mut rewards = rewards(recipe).unwrap();
     let mut group = group(policy);
-    rewards.score_with(&mut group, &Models { policy, budget: 64 }).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::of(policy, 64)).unwrap();
     group.rewards()
 }
 
@@ -104,7 +104,7 @@ fn a_frozen_reader_answers_from_the_rationale() {
     {
         let mut group = group(&policy);
         Arc::get_mut(&mut group.example).unwrap().answer = Some(answer.clone());
-        rewards.score_with(&mut group, &Models { policy: &policy, budget: 64 }).unwrap();
+        rewards.score(std::slice::from_mut(&mut group), &Models::of(&policy, 64)).unwrap();
         assert_eq!(group.rewards(), expected, "{says:?}");
     }
     let figures = rewards.figures();

@@ -80,6 +80,29 @@ impl Hub {
         Self { cache, endpoint, token: None, offline: true }.model(model).ok()
     }
 
+    /// Why a model cannot be had, as far as is known without asking the hub: a folder that lacks its description or weights, or a
+    /// name that is none of the hub's; offline also one whose copy is not in the cache.
+    pub fn lacks_model(&self, model: &str) -> Option<Error> {
+        let folder = Path::new(model);
+        if !folder.is_dir() {
+            return match RepoId::parse(model) {
+                Ok(_) if !self.offline => None,
+                _ => self.model(model).err(),
+            };
+        }
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names: Vec<String> = files.map(|file| file.file_name().to_string_lossy().into_owned()).collect();
+        let lacks = |what: &str| Some(Error::Model(format!("{model}: this folder has no {what}")));
+        if !names.iter().any(|name| name == "config.json") {
+            return lacks("config.json");
+        }
+        if names.iter().any(|name| name.ends_with(".safetensors")) {
+            None
+        } else {
+            lacks(".safetensors weights")
+        }
+    }
+
     /// The files of a dataset's split, sorted. Repositories without plain files are read from the hub's own Parquet
     /// conversion.
     pub fn dataset(&self, id: &DatasetId, split: Split) -> Result<Vec<PathBuf>> {

@@ -1,8 +1,9 @@
 //! One level of a hierarchy: what it tests, what holding and not holding give, and whether others depend on it.
 
+use super::Hierarchical;
 use super::reading::{Read, Reading};
 use crate::rationale::{Pattern, number};
-use crate::reward::{Part, column, correct, plain};
+use crate::reward::{Holds, OfRow, Part, column, correct, plain};
 use crate::text::rouge::rouge_l;
 use anyhow::Context;
 use serde::Deserialize;
@@ -120,6 +121,29 @@ impl Level {
         )?;
         need(self.test == Test::Reward && self.reward.is_none(), "name the reward as `reward`")?;
         need(self.separator.is_empty(), "separator must not be empty")
+    }
+
+    /// What of the row a completion is compared with.
+    pub fn target(&self, section: &Hierarchical) -> Option<OfRow> {
+        let number = self.test == Test::Number;
+        let holds = if number { Holds::Number } else { Holds::Anything };
+        match (self.test, &self.other) {
+            (Test::Answer, _) => return Some(OfRow::Gold),
+            (Test::Reward | Test::Pattern | Test::Parse | Test::Present, _) | (_, Some(_)) => return None,
+            _ => {}
+        }
+        let path = match (&self.gold, section.read, &self.field) {
+            (Some(path), ..) => Some(path.clone()),
+            (None, Read::Json, Some(field)) => Some(section.path(field)),
+            (None, Read::Json, None) => Some(section.gold.clone()),
+            (None, Read::Tags, Some(field)) => Some(field.clone()),
+            (None, ..) => None,
+        };
+        Some(
+            path.map_or(if number { OfRow::GoldNumber } else { OfRow::Gold }, |path| {
+                OfRow::Column(path, holds)
+            }),
+        )
     }
 
     /// Whether the example is one that it is for.

@@ -7,7 +7,7 @@ mod reading;
 pub use level::{Level, Test};
 pub use reading::Read;
 
-use super::{Part, Reward, column};
+use super::{Holds, Models, OfRow, Part, Reward, RowWant, Wants, column};
 use crate::data::Example;
 use crate::rollout::{Group, Rollout, Score};
 use reading::Reading;
@@ -75,6 +75,44 @@ impl Hierarchical {
         Ok(Scorer { section: self, figures: vec![] })
     }
 
+    /// What its levels and weights need.
+    fn wants(&self) -> Wants {
+        let mut wants = Wants::default();
+        for level in &self.level {
+            // A condition is looked at where those before it hold.
+            let mut only = Vec::new();
+            for (path, text) in &level.when {
+                let path = self.path(path);
+                wants.rows.push(RowWant {
+                    key: "level".into(),
+                    of: OfRow::Column(path.clone(), Holds::Anything),
+                    only: only.clone(),
+                    remedy: String::new(),
+                });
+                only.push((path, text.clone()));
+            }
+            if let Some(of) = level.target(self) {
+                wants.rows.push(RowWant { key: "level".into(), of, only, remedy: String::new() });
+            }
+            if let Some(name) = level.reward.as_ref().filter(|_| level.test == Test::Reward) {
+                wants = wants.reward("level.reward", name);
+            }
+        }
+        self.difficulty.iter().fold(wants, |wants, difficulty| {
+            let known = || difficulty.weights.keys().cloned().collect();
+            let holds = if difficulty.otherwise.is_some() { Holds::Anything } else { Holds::OneOf(known()) };
+            wants.column("difficulty", &difficulty.column, holds)
+        })
+    }
+
+    /// The path in the row of one in the gold object (`read = "json"`), or in the row itself.
+    fn path(&self, path: &str) -> String {
+        match self.read {
+            Read::Json => format!("{}.{path}", self.gold),
+            _ => path.to_owned(),
+        }
+    }
+
     fn scale(&self, example: &Example) -> anyhow::Result<f64> {
         if self.difficulty.is_empty() {
             return Ok(1.0);
@@ -122,13 +160,17 @@ impl Scorer {
 }
 
 impl Reward for Scorer {
-    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
+    fn wants(&self) -> Wants {
+        self.section.wants()
+    }
+
+    fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
         let scale = self.section.scale(&group.example)?;
         let score = |rollout| Ok(Score::from(scale * self.climb(&group.example, rollout)?));
         group.rollouts.iter().map(score).collect()
     }
 
-    fn looks_at_others(&self) -> bool {
+    fn depends_on_others(&self) -> bool {
         self.section.level.iter().any(|level| level.test == Test::Reward)
     }
 
@@ -139,7 +181,7 @@ impl Reward for Scorer {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{group, rewards, scores};
+    use super::super::tests::{group, rewards, score, scores};
     use crate::Registry;
 
     const ORDERED: &str = "[hierarchical]\nof = \"text\"\n\
@@ -164,7 +206,7 @@ mod tests {
     #[test]
     fn the_share_of_each_level_is_told() {
         let mut rewards = rewards(&Registry::default(), ORDERED).unwrap();
-        rewards.score(&mut group(None, &[], &["a b c", "a c", "x"])).unwrap();
+        score(&mut rewards, &mut group(None, &[], &["a b c", "a c", "x"])).unwrap();
         let figures = rewards.figures();
         let of = |name: &str| figures.iter().filter(|(n, _)| n == name).map(|(_, v)| *v).collect::<Vec<_>>();
         assert_eq!(of("hierarchical/a"), [1.0, 1.0, 0.0]);

@@ -72,11 +72,7 @@ impl<'a> Reading<'a> {
 
     /// The text at `path` of the gold object (`read = "json"`) or of the row.
     pub fn gold_text(&self, path: &str) -> anyhow::Result<String> {
-        let path = match self.section.read {
-            Read::Json => format!("{}.{path}", self.section.gold),
-            _ => path.to_owned(),
-        };
-        column::text(self.example, &path)
+        column::text(self.example, &self.section.path(path))
     }
 }
 

@@ -8,7 +8,7 @@ pub use absolute::{Budget, Cosine, Linear};
 pub use overlong::Overlong;
 pub use relative::{Lengths, Power, Relative, Shortest};
 
-use super::{Reward, Right};
+use super::{Holds, Models, Reward, Right, Wants};
 use crate::rollout::{Group, Score};
 use serde::Deserialize;
 
@@ -136,6 +136,10 @@ struct Scorer {
 }
 
 impl Scorer {
+    fn asks_right(&self) -> bool {
+        self.only_right || self.form.needs_right()
+    }
+
     fn of(&self, group: &Group, right: &[bool]) -> anyhow::Result<Vec<f64>> {
         let tokens: Vec<usize> = group.rollouts.iter().map(|rollout| rollout.tokens.len()).collect();
         let lengths = Lengths { tokens: &tokens, right, reward: &group.rewards() };
@@ -155,9 +159,20 @@ impl Scorer {
 }
 
 impl Reward for Scorer {
-    fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
-        let asked = self.only_right || self.form.needs_right();
-        let right = if asked { self.right.of(group)? } else { vec![false; group.rollouts.len()] };
+    fn wants(&self) -> Wants {
+        let wants = if self.asks_right() { self.right.wants() } else { Wants::default() };
+        match &self.form {
+            Form::Budget(Budget { column, tokens }) => {
+                let known = || tokens.keys().cloned().collect();
+                let holds = if tokens.is_empty() { Holds::Count } else { Holds::OneOf(known()) };
+                wants.column("budget.column", column, holds)
+            }
+            _ => wants,
+        }
+    }
+
+    fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
+        let right = if self.asks_right() { self.right.of(group)? } else { vec![false; group.rollouts.len()] };
         let mut scores = self.of(group, &right)?;
         if self.only_right {
             scores.iter_mut().zip(&right).filter(|(_, right)| !**right).for_each(|(score, _)| *score = 0.0);
@@ -165,7 +180,7 @@ impl Reward for Scorer {
         Ok(scores.into_iter().map(Score::from).collect())
     }
 
-    fn looks_at_others(&self) -> bool {
+    fn depends_on_others(&self) -> bool {
         self.right.by_another() || matches!(self.form, Form::Relative(_))
     }
 }

@@ -8,7 +8,7 @@ pub struct Lengths<'a> {
     pub tokens: &'a [usize],
     /// Whether it is right.
     pub right: &'a [bool],
-    /// What the rewards that do not look at others gave it, weighted and summed.
+    /// What the rewards that do not depend on others gave it, weighted and summed.
     pub reward: &'a [f64],
 }
 

@@ -1,9 +1,9 @@
 //! One reward of a recipe with its weight: how it is built, asked, timed, and asked together with others.
 
-use super::{Models, Registry, Reward};
-use crate::data::Tokenizer;
 use crate::rationale::Format;
+use crate::reward::{Models, Registry, Reward};
 use crate::rollout::{Group, Score};
+use crate::section::Misfit;
 use crate::{Error, Result};
 use crossbeam::channel::unbounded;
 use crossbeam::thread;
@@ -14,21 +14,6 @@ use std::time::Instant;
 
 /// The scores of groups up to the first failure, and that failure.
 type Scored = (Vec<Vec<Score>>, Option<Error>);
-
-/// What a reward is asked with.
-#[derive(Clone, Copy)]
-pub(super) enum Beside<'a> {
-    Nothing,
-    /// In a thread of its own: the policy's tokenizer.
-    Tokenizer(&'a Tokenizer),
-    Models(&'a Models<'a>),
-}
-
-impl<'a> Beside<'a> {
-    pub fn of(models: Option<&'a Models<'a>>) -> Self {
-        models.map_or(Self::Nothing, Self::Models)
-    }
-}
 
 /// A reward under its name in the recipe.
 pub(super) struct Weighted {
@@ -41,44 +26,59 @@ pub(super) struct Weighted {
 }
 
 impl Weighted {
-    /// Builds `[reward.NAME]`.
+    /// Builds `[reward.NAME]`, or says all that is wrong there, with keys relative to the section.
     pub fn build(
         name: &str,
         section: &toml::Value,
         registry: &Registry,
         format: &Format,
-    ) -> std::result::Result<Self, String> {
+    ) -> std::result::Result<Self, Vec<Misfit>> {
         let toml::Value::Table(section) = section else {
-            return Err(format!("must be a section with keys of its own, not `{name} = {section}`"));
+            let message = format!("must be a section with keys of its own, not `{name} = {section}`");
+            return Err(vec![Misfit::new("", message, "")]);
         };
-        let mut own = section.clone();
-        let weight = match own.remove("weight") {
-            None => 1.0,
-            Some(toml::Value::Float(weight)) if weight.is_finite() => weight,
-            Some(toml::Value::Integer(weight)) => weight as f64,
-            Some(other) => return Err(format!("weight = {other}: must be a finite number")),
+        let (mut own, mut misfits) = (section.clone(), Vec::new());
+        let mut refuse =
+            |key: &str, wanted: &str| misfits.push(Misfit::new(key, format!("must be {wanted}"), ""));
+        let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
+        let (weight, limit, kind) = (own.remove("weight"), own.remove("limit_s"), own.remove("kind"));
+        if weight.as_ref().is_some_and(|value| !number(value).is_some_and(f64::is_finite)) {
+            refuse("weight", "a finite number");
+        }
+        if limit.as_ref().is_some_and(|value| !number(value).is_some_and(|limit| limit > 0.0)) {
+            refuse("limit_s", "a number of seconds above 0");
+        }
+        let kind = match &kind {
+            None => Some(name),
+            Some(toml::Value::String(kind)) => Some(kind.as_str()),
+            Some(_) => {
+                refuse("kind", "the name of a reward");
+                None
+            }
         };
-        let kind = match own.remove("kind") {
-            None => name.to_owned(),
-            Some(toml::Value::String(kind)) => kind,
-            Some(other) => return Err(format!("kind = {other}: must be the name of a reward")),
+        let named = |kind: &str, misfit: Misfit| match &misfit.key {
+            key if !key.is_empty() || kind == name => misfit,
+            _ if !registry.names().any(|known| known == kind) => Misfit { key: "kind".into(), ..misfit },
+            _ => Misfit { message: format!("kind = \"{kind}\": {}", misfit.message), ..misfit },
         };
-        let limit = match own.remove("limit_s") {
-            None => None,
-            Some(value) => match value.as_float().or(value.as_integer().map(|whole| whole as f64)) {
-                Some(limit) if limit > 0.0 => Some(limit),
-                _ => return Err(format!("limit_s = {value}: must be a number of seconds above 0")),
-            },
-        };
-        let named = |problem| if kind == name { problem } else { format!("kind = \"{kind}\": {problem}") };
-        let reward = registry.build(&kind, own, format).map_err(named)?;
-        Ok(Self { name: name.to_owned(), weight, reward, limit, figures: vec![] })
+        match kind.map(|kind| (kind, registry.build(kind, own, format))) {
+            Some((_, Ok(reward))) if misfits.is_empty() => {
+                let (weight, limit) =
+                    (weight.as_ref().and_then(number).unwrap_or(1.0), limit.as_ref().and_then(number));
+                Ok(Self { name: name.to_owned(), weight, reward, limit, figures: vec![] })
+            }
+            Some((kind, Err(found))) => {
+                misfits.extend(found.into_iter().map(|misfit| named(kind, misfit)));
+                Err(misfits)
+            }
+            _ => Err(misfits),
+        }
     }
 
     /// The scores of a group, one a rollout and all finite; how long they took is noted.
-    pub fn score(&mut self, group: &Group, beside: Beside) -> Result<Vec<Score>> {
+    pub fn score(&mut self, group: &Group, models: &Models) -> Result<Vec<Score>> {
         let start = Instant::now();
-        let scores = checked(self.reward.as_mut(), group, beside).map_err(|error| {
+        let scores = checked(self.reward.as_mut(), group, models).map_err(|error| {
             let (name, id) = (&self.name, &group.example.id);
             Error::Reward(format!("[reward.{name}] failed on example {id}: {error:#}"))
         })?;
@@ -87,7 +87,7 @@ impl Weighted {
     }
 
     fn took(&mut self, seconds: f64, example: &str) {
-        if self.reward.apart() || self.limit.is_some() {
+        if self.reward.independent() || self.limit.is_some() {
             self.figures.push(("seconds".into(), seconds));
         }
         let Some(limit) = self.limit else { return };
@@ -108,7 +108,7 @@ impl Weighted {
         }
     }
 
-    /// What it has to tell since this was last asked.
+    /// Its statistics since this was last asked for.
     pub fn figures(&mut self) -> Vec<(String, f64)> {
         let mut figures = self.reward.figures();
         figures.append(&mut self.figures);
@@ -119,11 +119,11 @@ impl Weighted {
     fn score_each<G: Borrow<Group>>(
         &mut self,
         groups: impl IntoIterator<Item = G>,
-        beside: Beside,
+        models: &Models,
     ) -> Scored {
         let mut all = Vec::new();
         for group in groups {
-            match self.score(group.borrow(), beside) {
+            match self.score(group.borrow(), models) {
                 Ok(scores) => all.push(scores),
                 Err(error) => return (all, Some(error)),
             }
@@ -132,25 +132,24 @@ impl Weighted {
     }
 }
 
-/// Scores the groups that `gather` returns by rewards that do not look at each other, and credits them in the order of the
-/// rewards. Those that stand apart have a thread each, which scores what `gather` gives away before it returns: every
+/// Scores the groups that `gather` returns by rewards that do not depend on each other, and credits them in the order of the
+/// rewards. Independent ones have a thread each, which scores what `gather` gives away before it returns: every
 /// group, in order. Of several failures the one is told that comes first, by group and then by reward.
 pub(super) fn score_while<G: AsMut<[Group]>>(
     mut weighted: Vec<&mut Weighted>,
-    models: Option<&Models>,
+    models: &Models,
     gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
 ) -> Result<G> {
-    let tokenizer = models.map(|models| &models.policy.tokenizer);
+    let tokenizer = models.tokenizer().ok();
     let mut results: Vec<Option<Scored>> = weighted.iter().map(|_| None).collect();
     let mut gathered = thread::scope(|scope| {
         let (mut threads, mut senders, mut here) = (Vec::new(), Vec::new(), Vec::new());
         for (at, weighted) in weighted.iter_mut().enumerate() {
-            if weighted.reward.apart() {
+            if weighted.reward.independent() {
                 let (sender, groups) = unbounded::<Arc<Group>>();
-                let apart = move |_: &thread::Scope| {
-                    weighted.score_each(groups, tokenizer.map_or(Beside::Nothing, Beside::Tokenizer))
-                };
-                threads.push((at, scope.spawn(apart)));
+                let own =
+                    move |_: &thread::Scope| weighted.score_each(groups, &Models::tokenizing(tokenizer));
+                threads.push((at, scope.spawn(own)));
                 senders.push(sender);
             } else {
                 here.push((at, weighted));
@@ -164,7 +163,7 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
         let mut gathered = gather(&mut give)?;
         drop(senders);
         for (at, weighted) in here {
-            results[at] = Some(weighted.score_each(&*gathered.as_mut(), Beside::of(models)));
+            results[at] = Some(weighted.score_each(&*gathered.as_mut(), models));
         }
         for (at, thread) in threads {
             results[at] = thread.join().ok();
@@ -192,13 +191,8 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
 }
 
 /// The scores, one a rollout and all finite, or why not.
-fn checked(reward: &mut dyn Reward, group: &Group, beside: Beside) -> anyhow::Result<Vec<Score>> {
-    let ask = || match beside {
-        Beside::Models(models) => reward.score_with(group, models),
-        Beside::Tokenizer(tokenizer) => reward.score_apart(group, tokenizer),
-        Beside::Nothing => reward.score(group),
-    };
-    let scores = catch_unwind(AssertUnwindSafe(ask))
+fn checked(reward: &mut dyn Reward, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+    let scores = catch_unwind(AssertUnwindSafe(|| reward.score(group, models)))
         .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
     anyhow::ensure!(
         scores.len() == group.rollouts.len(),
@@ -227,40 +221,42 @@ fn said(panic: &(dyn std::any::Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{group, rewards};
     use super::*;
-    use std::sync::{Condvar, Mutex};
+    use crate::reward::tests::{group, rewards};
+    use std::sync::Mutex;
     use std::time::Duration;
 
-    /// A reward that takes its time; `apart` or not.
-    struct Slow(bool, f64);
+    /// Long past what a rendezvous takes.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
-    impl Reward for Slow {
-        fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
-            std::thread::sleep(Duration::from_millis(20));
+    /// A reward by the number of tokens; independent or not.
+    struct Tokens(bool, f64);
+
+    impl Reward for Tokens {
+        fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
             anyhow::ensure!(group.example.answer.is_some(), "no answer");
             Ok(group.rollouts.iter().map(|r| Score::from(self.1 * r.tokens.len() as f64 / 3.0)).collect())
         }
 
-        fn apart(&self) -> bool {
+        fn independent(&self) -> bool {
             self.0
         }
     }
 
-    fn registry(apart: bool) -> Registry {
-        let slow = |factor: f64| move |_: toml::Table| Ok(Slow(apart, factor));
-        Registry::default().reward("a", slow(0.1)).reward("b", slow(-0.7)).reward("c", slow(1.3))
+    fn registry(independent: bool) -> Registry {
+        let tokens = |factor: f64| move |_: toml::Table| Ok(Tokens(independent, factor));
+        Registry::default().reward("a", tokens(0.1)).reward("b", tokens(-0.7)).reward("c", tokens(1.3))
     }
 
-    const RECIPE: &str = "[a]\nlimit_s = 0.01\n[answer]\nweight = 0.3\n[b]\nlimit_s = 60\n[c]\nweight = 0.1\n\
+    const RECIPE: &str = "[a]\nlimit_s = 1e-12\n[answer]\nweight = 0.3\n[b]\nlimit_s = 60\n[c]\nweight = 0.1\n\
         [length]\nrelative = {}\n";
 
     #[test]
     fn what_threads_score_is_what_turns_score() {
-        let score = |apart: bool| {
+        let score = |independent: bool| {
             let mut groups = [group(Some("7"), &[], &["#### 7", "8"]), group(Some("8"), &[], &["a", "bcd"])];
-            let mut rewards = rewards(&registry(apart), RECIPE).unwrap();
-            rewards.score_by(&mut groups, None, true).unwrap();
+            let mut rewards = rewards(&registry(independent), RECIPE).unwrap();
+            rewards.score(&mut groups, &Models::none()).unwrap();
             let scores: Vec<_> = groups
                 .iter()
                 .flat_map(|g| &g.rollouts)
@@ -268,50 +264,47 @@ mod tests {
                 .collect();
             (scores, rewards.figures())
         };
-        let ((together, figures), (by_turns, _)) = (score(true), score(false));
+        let (together, figures) = score(true);
+        let (by_turns, _) = score(false);
         assert_eq!(together, by_turns);
-        let over = |name: &str| figures.iter().filter(|(n, _)| n == name).map(|(_, v)| *v).sum::<f64>();
-        assert_eq!([over("a/over_limit"), over("b/over_limit")], [2.0, 0.0]);
-        // Two groups, of which each takes at least 20 ms.
-        assert!(over("c/seconds") >= 0.04);
+        let of = |name: &str| figures.iter().filter(|(n, _)| n == name).map(|(_, v)| *v).collect::<Vec<_>>();
+        // Nothing takes less than a picosecond, nor these a minute.
+        assert_eq!((of("a/over_limit"), of("b/over_limit")), (vec![1.0, 1.0], vec![0.0, 0.0]));
+        assert!(of("c/seconds").len() == 2 && of("c/seconds").iter().all(|seconds| *seconds >= 0.0));
     }
 
-    /// Scores once `2` such rewards are asked at the same time, and fails where the other does not come in time.
-    struct Meets {
-        apart: bool,
-        wait: Duration,
-        here: Arc<(Mutex<usize>, Condvar)>,
+    /// A reward that goes on when its partner is scoring too.
+    struct Meeting {
+        here: crossbeam::channel::Sender<()>,
+        partner: crossbeam::channel::Receiver<()>,
     }
 
-    impl Reward for Meets {
-        fn score(&mut self, group: &Group) -> anyhow::Result<Vec<Score>> {
-            let (here, came) = &*self.here;
-            let mut count = here.lock().unwrap();
-            *count += 1;
-            came.notify_all();
-            let (count, _) = came.wait_timeout_while(count, self.wait, |count| *count < 2).unwrap();
-            anyhow::ensure!(*count >= 2, "nobody else was asked");
-            Ok(vec![Score::from(1.0); group.rollouts.len()])
+    impl Reward for Meeting {
+        fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
+            self.here.send(())?;
+            self.partner.recv_timeout(PATIENCE).map_err(|_| anyhow::anyhow!("it is alone"))?;
+            Ok(group.rollouts.iter().map(|_| Score::from(1.0)).collect())
         }
 
-        fn apart(&self) -> bool {
-            self.apart
+        fn independent(&self) -> bool {
+            true
         }
     }
 
+    /// By turns neither of the two could ever go on.
     #[test]
-    fn rewards_that_stand_apart_are_asked_at_the_same_time() {
-        let score = |apart: bool, wait: Duration| {
-            let here = Arc::new((Mutex::new(0), Condvar::new()));
-            let meets = move |here: Arc<(Mutex<usize>, Condvar)>| {
-                move |_: toml::Table| Ok(Meets { apart, wait, here: here.clone() })
-            };
-            let registry = Registry::default().reward("a", meets(here.clone())).reward("b", meets(here));
-            rewards(&registry, "[a]\n[b]").unwrap().score_by(&mut [group(None, &[], &["x"])], None, true)
+    fn independent_rewards_score_at_the_same_time() {
+        let ((to_a, of_a), (to_b, of_b)) = (unbounded(), unbounded());
+        let once = |meeting: Meeting| {
+            let meeting = Mutex::new(Some(meeting));
+            move |_: toml::Table| Ok(meeting.lock().unwrap().take().expect("built once"))
         };
-        score(true, Duration::from_secs(60)).unwrap();
-        let by_turns = score(false, Duration::from_millis(10)).unwrap_err().to_string();
-        assert!(by_turns.contains("[reward.a] failed") && by_turns.contains("nobody else"), "{by_turns}");
+        let registry = Registry::empty()
+            .reward("a", once(Meeting { here: to_b, partner: of_a }))
+            .reward("b", once(Meeting { here: to_a, partner: of_b }));
+        let mut groups = [group(None, &[], &["x"]), group(None, &[], &["y"])];
+        rewards(&registry, "[a]\n[b]").unwrap().score(&mut groups, &Models::none()).unwrap();
+        assert_eq!(groups.map(|group| group.rewards()), [[2.0], [2.0]]);
     }
 
     #[test]
@@ -319,7 +312,7 @@ mod tests {
         let mut groups = [group(Some("7"), &[], &["x"]), group(None, &[], &["x"])];
         std::sync::Arc::get_mut(&mut groups[1].example).unwrap().id = "row:8".into();
         let error =
-            rewards(&registry(true), "[b]\n[a]").unwrap().score_by(&mut groups, None, true).unwrap_err();
+            rewards(&registry(true), "[b]\n[a]").unwrap().score(&mut groups, &Models::none()).unwrap_err();
         assert_eq!(error.to_string(), "reward: [reward.b] failed on example row:8: no answer");
     }
 
@@ -331,23 +324,23 @@ mod tests {
             Ok(group.rollouts.iter().map(|_| Score::from(2.0)).collect())
         };
         let registry = Registry::default()
-            .reward("told", move |_: toml::Table| Ok(reward.clone()))
-            .reward("here", |_: toml::Table| Ok(Slow(false, 3.0)));
-        let mut rewards = rewards(&registry, "[told]\n[here]").unwrap();
+            .reward("sends", move |_: toml::Table| Ok(reward.clone()))
+            .reward("here", |_: toml::Table| Ok(Tokens(false, 3.0)));
+        let mut rewards = rewards(&registry, "[sends]\n[here]").unwrap();
         let mut sampled = [group(Some("7"), &[], &["abc"]), group(Some("8"), &[], &["d"])];
         sampled.iter_mut().for_each(|group| group.rollouts[0].reward = 0.0);
         let gather = |give: &mut dyn FnMut(&Group)| {
             for group in &sampled {
                 give(group);
                 // Nothing more is sampled before this one is scored.
-                hears.recv_timeout(Duration::from_secs(20)).expect("it is scored before sampling ends");
+                hears.recv_timeout(PATIENCE).expect("it is scored before sampling ends");
             }
             Ok(sampled.to_vec())
         };
-        let groups = rewards.score_while(None, true, gather).unwrap();
+        let groups = rewards.score_sampling(&Models::none(), gather).unwrap();
         // 2 + 3 · 3 / 3 and 2 + 3 · 1 / 3.
         assert_eq!(groups.iter().map(|g| g.rollouts[0].reward).collect::<Vec<_>>(), [5.0, 3.0]);
-        let failed = rewards.score_while::<Vec<Group>>(None, true, |_| Err(Error::Data("no prompt".into())));
+        let failed = rewards.score_sampling(&Models::none(), |_| Err(Error::Data("no prompt".into())));
         assert_eq!(failed.unwrap_err().to_string(), "data: no prompt");
     }
 

@@ -1,0 +1,107 @@
+//! What of the machine is not there.
+
+use super::MachineWant;
+use crate::data::Hub;
+use crate::section::Misfit;
+use std::path::Path;
+
+impl MachineWant {
+    /// What is wrong, where it is not there. A model that an earlier stage will have made (`"@stage"`) is not asked for; of one of
+    /// the hub's nothing is downloaded.
+    pub(in crate::reward) fn misfit(&self, key: &str) -> Option<Misfit> {
+        let lacks = |message: String, remedy: &str| Some(Misfit::new(key, message, remedy));
+        match self {
+            MachineWant::Variable(name) => {
+                let set = std::env::var(name).is_ok_and(|value| !value.trim().is_empty());
+                if set {
+                    return None;
+                }
+                lacks(
+                    format!("{key} = {name:?}: that environment variable is not set"),
+                    "export it before the run",
+                )
+            }
+            MachineWant::Program(name) => match program(name) {
+                Ok(()) => None,
+                Err(problem) => lacks(format!("cannot start `{name}`: {problem}"), ""),
+            },
+            MachineWant::File(path) if path.exists() => None,
+            MachineWant::File(path) => lacks(
+                format!("there is no file `{}`", path.display()),
+                "relative paths begin at the working directory",
+            ),
+            MachineWant::Model(name) if name.starts_with('@') => None,
+            MachineWant::Model(name) => {
+                let error = Hub::from_env().lacks_model(name)?;
+                lacks(format!("{key} = {name:?}: {}", error.to_string().trim_start_matches("model: ")), "")
+            }
+        }
+    }
+}
+
+/// Whether a program can be started, found as `std::process::Command` finds it.
+fn program(name: &str) -> Result<(), &'static str> {
+    if name.contains('/') {
+        let path = Path::new(name);
+        return match (path.is_file(), executable(path)) {
+            (true, true) => Ok(()),
+            (true, false) => Err("it is not executable; chmod +x it"),
+            _ => Err("there is no such file; relative paths begin at the working directory"),
+        };
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).any(|folder| executable(&folder.join(name)));
+    if found { Ok(()) } else { Err("there is no such program on the PATH; install it, or name its path") }
+}
+
+fn executable(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+    }
+    #[cfg(not(unix))]
+    path.is_file()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Wants;
+
+    #[test]
+    fn variables_programs_files_and_models_are_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("score.py"), "").unwrap();
+        let of = |wants: Wants| {
+            let misfits = wants.machine.iter().filter_map(|(key, want)| want.misfit(key));
+            misfits.map(|misfit| format!("{}: {}", misfit.key, misfit.message)).collect::<Vec<_>>()
+        };
+        let command = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            of(Wants::default().command("command", &words))
+        };
+        assert_eq!(command(&["sh", "-c", "no-such-file"]), Vec::<String>::new());
+        assert!(
+            command(&["no-such-program"])[0]
+                .contains("command: cannot start `no-such-program`: there is no such program")
+        );
+        assert!(command(&[&path("none")])[0].contains("there is no such file"));
+        assert!(command(&[&path("score.py")])[0].contains("it is not executable"));
+        let scripts =
+            |script: &str| command(&["python3", script]).iter().any(|said| said.contains("there is no file"));
+        assert_eq!(
+            [scripts(&path("score.py")), scripts(&path("scor.py")), scripts("-c")],
+            [false, true, false]
+        );
+        let variable = |name: &str| of(Wants::default().variable("api_key_env", name));
+        assert!(variable("PATH").is_empty());
+        assert_eq!(
+            variable("RATIONALE_NO_SUCH_KEY"),
+            ["api_key_env: api_key_env = \"RATIONALE_NO_SUCH_KEY\": that environment variable is not set"]
+        );
+        let model = |name: &str| of(Wants::default().model("model", name));
+        assert!(model("@prm").is_empty() && model(&path("x/y/z"))[0].contains("neither a folder"));
+        assert!(model(folder.path().to_str().unwrap())[0].contains("has no config.json"));
+    }
+}
