@@ -747,6 +747,11 @@ fn a_rewards_misfit_has_its_line() {
     let expected = "quick.toml:6: reward.length.longest = -1: it must be at least 1; 64 is usual";
     assert_eq!(found[0].text, expected);
     assert_eq!((found[0].line, recipe.error(found).to_string()), (Some(6), format!("recipe: {expected}")));
+    // A key that the reward does not know, beside another section's misfit.
+    let said = refused(&format!("{ADDITION}[reward.answer]\ncorect = 1\n[optim]\nlr = -1.0\n"), &[]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("quick.toml:5: reward.answer.corect = 1: unknown field `corect`"), "{said}");
+    assert_eq!(lines[2], "quick.toml:7: optim.lr = -1.0: it must be a number that is 0 or larger");
 }
 
 /// The sentences about keys that nothing reads.
