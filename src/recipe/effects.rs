@@ -1,7 +1,7 @@
 //! Keys that a recipe writes and that nothing of its stages reads.
 
 use super::refusal::Refusal;
-use super::{Recipe, Stage};
+use super::{Recipe, Registry, Stage};
 use crate::loops::{Selects, Steps};
 use crate::optim::Schedule;
 use crate::rollout::Traits;
@@ -141,15 +141,19 @@ const RULES: &[Rule] = &[
 ];
 
 /// What the recipe writes for nothing, a sentence for the stages that share it: `stage `x`: optim.lr has no effect with
-/// loop.collect`. What several stages inherit is told only where none of them reads it. `stages` are the recipe's, in order.
-pub fn without_effect(recipe: &Recipe, stages: &[Stage]) -> Vec<String> {
+/// loop.collect`. What several stages inherit is told only where none of them reads it. A key that is
+/// written as it is by default says nothing anyway. `stages` are the recipe's, in order.
+pub fn without_effect(recipe: &Recipe, stages: &[Stage], registry: &Registry) -> Vec<String> {
     // By the key and the place where it is written: the stages that have it from there, and why each does not read it.
     let mut written: BTreeMap<(Option<usize>, String, String), Vec<(usize, Option<String>)>> =
         BTreeMap::new();
     for (table, stage) in recipe.stages().iter().zip(stages) {
         for key in leaves(&table.table) {
             let Refusal { line, text, .. } = recipe.refusal(table, &key, "");
-            written.entry((line, text, key.clone())).or_default().push((table.index, idle(stage, &key)));
+            let why = idle(stage, &key);
+            if why.is_none() || !stage.reads_alike_without(table, &key, registry) {
+                written.entry((line, text, key.clone())).or_default().push((table.index, why));
+            }
         }
     }
     let mut told: BTreeMap<(Vec<usize>, Vec<String>), Vec<String>> = BTreeMap::new();

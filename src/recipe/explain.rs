@@ -312,7 +312,7 @@ pub(super) fn value<'a>(table: &'a Table, path: &str) -> Option<&'a Value> {
 }
 
 /// Takes out what stands at a dotted path, or the nearest key around it that is there, and says which it was.
-fn take(table: &mut Table, path: &str) -> Option<String> {
+pub(super) fn take(table: &mut Table, path: &str) -> Option<String> {
     let (first, rest) = path.split_once('.').unwrap_or((path, ""));
     if let Some(Value::Table(inside)) = table.get_mut(first)
         && let Some(key) = take(inside, rest)

@@ -1,5 +1,6 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
+use super::explain::take;
 use super::fits::misfits;
 use super::{Recipe, Refusal, Registry, StageTable};
 use crate::checkpoint::Checkpoint;
@@ -157,6 +158,26 @@ impl Stage {
         if found.is_empty() { Ok(stage) } else { Err(recipe.located(table, found)) }
     }
 
+    /// Whether the stage would be the same without the key that is written at the dotted path.
+    pub(super) fn reads_alike_without(&self, table: &StageTable, key: &str, registry: &Registry) -> bool {
+        let mut table = table.table.clone();
+        drop(take(&mut table, key));
+        let rollout = table.get("rollout").and_then(Value::as_table).and_then(|kinds| kinds.iter().next());
+        let rollout = match rollout {
+            Some((name, Value::Table(keys))) => {
+                registry.sources.read(name, keys.clone()).and_then(std::result::Result::ok)
+            }
+            Some(_) => None,
+            None => {
+                table.remove("rollout");
+                Some(registry.default_source())
+            }
+        };
+        let Ok(mut sections) = crate::section::read::<Sections>(table) else { return false };
+        sections.rollout_written = self.sections.rollout_written.clone();
+        sections == self.sections && rollout.as_ref() == Some(&self.rollout)
+    }
+
     /// The sections as the method looks at them.
     pub fn view(&self) -> StageView<'_> {
         StageView {
@@ -190,15 +211,10 @@ impl Stage {
 
     /// What its sections find of themselves.
     fn check(&self) -> Vec<Misfit> {
-        let unlocated = |section: &str, result: Result<()>| {
-            let text = result.err().map(|error| error.to_string());
-            let text = text.map(|text| text.trim_start_matches("recipe: ").to_owned());
-            text.map(|text| Misfit::new(section, text, "")).into_iter().collect::<Vec<_>>()
-        };
         [
             under("data", self.data.check()),
             under("policy", self.policy.check()),
-            unlocated("rollout", self.rollout.validate()),
+            under(&format!("rollout.{}", self.rollout.name()), self.rollout.check()),
             under("select", self.select.check()),
             under(&format!("loop.{}", self.method.name()), self.method.check()),
             under("optim", self.optim.check()),

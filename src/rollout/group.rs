@@ -1,7 +1,8 @@
 //! Independent samples of the policy: `[rollout.group]`.
 
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 /// A number of independent completions of each prompt.
@@ -23,13 +24,8 @@ impl SourceSection for GroupRollout {
         Traits::sampled("group", self.size)
     }
 
-    fn validate(&self) -> Result<()> {
-        match self.size {
-            0 => Err(Error::Recipe(
-                "rollout.group.size = 0: at least one completion of each prompt is needed".into(),
-            )),
-            _ => Ok(()),
-        }
+    fn check(&self) -> Vec<Misfit> {
+        broken(&[(self.size > 0, "size", "at least one completion of each prompt is needed")])
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

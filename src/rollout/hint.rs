@@ -2,7 +2,8 @@
 //! `[rollout.hint]`, the rationalization of STaR (Zelikman et al. 2022, arXiv 2203.14465, section 3.2).
 
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::section::{Misfit, broken};
 use minijinja::Environment;
 use serde::{Deserialize, Serialize};
 
@@ -25,24 +26,23 @@ impl Default for HintRollout {
 }
 
 impl HintRollout {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let problem = |text: String| Err(Error::Recipe(format!("rollout.hint.{text}")));
-        if self.size == 0 {
-            return problem("size = 0: at least one completion of each prompt is needed".into());
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found =
+            broken(&[(self.size > 0, "size", "at least one completion of each prompt is needed")]);
         let environment = Environment::new();
-        let template = match environment.template_from_str(&self.hint) {
-            Ok(template) => template,
-            Err(error) => return problem(format!("hint: {error:#}")),
-        };
-        if !template.undeclared_variables(false).contains("answer") {
-            return problem(format!(
-                "hint = {:?} does not tell the answer, so it is no hint; write {{{{ answer }}}} where it belongs",
-                self.hint
-            ));
+        match environment.template_from_str(&self.hint) {
+            Err(error) => found.push(Misfit::new("hint", format!("it cannot be read: {error:#}"), "")),
+            Ok(template) if !template.undeclared_variables(false).contains("answer") => {
+                found.push(Misfit::new(
+                    "hint",
+                    "it does not tell the answer, so it is no hint",
+                    "write {{ answer }} where it belongs",
+                ))
+            }
+            Ok(_) => {}
         }
-        Ok(())
+        found
     }
 }
 
@@ -51,8 +51,8 @@ impl SourceSection for HintRollout {
         Traits { hint: Some(&self.hint), ..Traits::sampled("hint", self.size) }
     }
 
-    fn validate(&self) -> Result<()> {
-        HintRollout::validate(self)
+    fn check(&self) -> Vec<Misfit> {
+        HintRollout::check(self)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
@@ -78,16 +78,19 @@ mod tests {
     use super::*;
 
     fn said(hint: &str) -> String {
-        HintRollout { hint: hint.into(), ..HintRollout::default() }.validate().unwrap_err().to_string()
+        let section = HintRollout { hint: hint.into(), ..HintRollout::default() };
+        let found = section.check();
+        assert_eq!(found.len(), 1);
+        found[0].clone().under("rollout.hint").said(Some(&toml::Value::String(hint.into())))
     }
 
     #[test]
     fn a_hint_tells_the_answer() {
-        assert!(HintRollout::default().validate().is_ok());
+        assert_eq!(HintRollout::default().check(), []);
         let marked = "{% for c in choices %}{{ c }}{% if c == answer %} (CORRECT){% endif %}{% endfor %}";
-        assert!(HintRollout { hint: marked.into(), size: 2 }.validate().is_ok());
-        assert!(said("{{ question }}").contains("rollout.hint.hint = \"{{ question }}\" does not tell"));
-        assert!(said("{{ question").contains("rollout.hint.hint: syntax error"));
-        assert!(HintRollout { size: 0, ..HintRollout::default() }.validate().is_err());
+        assert_eq!(HintRollout { hint: marked.into(), size: 2 }.check(), []);
+        assert!(said("{{ question }}").contains("rollout.hint.hint = \"{{ question }}\": it does not tell"));
+        assert!(said("{{ question").contains("it cannot be read: syntax error"));
+        assert_eq!(HintRollout { size: 0, ..HintRollout::default() }.check()[0].key, "size");
     }
 }

@@ -16,9 +16,10 @@ pub use pool::{Candidate, Pool, Tree};
 use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits, independent};
 use crate::data::tokenizer::Tokenizer;
 use crate::engine::{Progress, Request, Sampling, Statistics};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::{Format, steps};
+use crate::section::{Misfit, broken, under};
 use crate::seed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -74,37 +75,34 @@ impl Default for PrefixRollout {
 }
 
 impl PrefixRollout {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("rollout.prefix.{text}")));
-        for (key, value) in [("size", self.size), ("continuations", self.continuations)] {
-            if value == 0 {
-                return refuse(format!("{key} = 0: at least one is needed"));
-            }
-        }
-        if !(self.share > 0.0 && self.share <= 1.0) {
-            return refuse(format!("share = {}: it must be more than 0 and at most 1", self.share));
-        }
-        if self.cuts == Cuts::Search && !self.only_wrong {
-            return refuse(
-                "cuts = \"search\": it looks for the error of a wrong completion; set only_wrong = true"
-                    .into(),
-            );
-        }
-        if self.cuts == Cuts::Search && self.stop_at_failure {
-            return refuse(
-                "stop_at_failure: the search by halves needs no scan; take it out, or use cuts = \"every\""
-                    .into(),
-            );
-        }
-        if self.cuts == Cuts::Tree && (self.stop_at_failure || self.only_wrong || self.size < 2) {
-            return refuse(
-                "cuts = \"tree\": it searches wrong completions by halves; take out stop_at_failure and only_wrong, and \
-                 set size to at least 2, of which some must be right and some wrong"
-                    .into(),
-            );
-        }
-        self.tree.validate()
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let search = self.cuts == Cuts::Search;
+        let stops = self.stop_at_failure;
+        let tree = self.cuts != Cuts::Tree || !(stops || self.only_wrong || self.size < 2);
+        let mut found = broken(&[
+            (self.size > 0, "size", "at least one is needed"),
+            (self.continuations > 0, "continuations", "at least one is needed"),
+            (self.share > 0.0 && self.share <= 1.0, "share", "it must be more than 0 and at most 1"),
+            (
+                !search || self.only_wrong,
+                "cuts",
+                "it looks for the error of a wrong completion; set only_wrong = true",
+            ),
+            (
+                !(search && stops),
+                "stop_at_failure",
+                "the search by halves needs no scan; take it out, or use cuts = \"every\"",
+            ),
+            (
+                tree,
+                "cuts",
+                "it searches wrong completions by halves; take out stop_at_failure and only_wrong, and set size to at \
+                 least 2, of which some must be right and some wrong",
+            ),
+        ]);
+        found.extend(under("tree", self.tree.check()));
+        found
     }
 
     /// The steps after which a completion of `steps` steps is cut next, where `known` says of some whether a continuation
@@ -145,8 +143,8 @@ impl SourceSection for PrefixRollout {
         }
     }
 
-    fn validate(&self) -> Result<()> {
-        PrefixRollout::validate(self)
+    fn check(&self) -> Vec<Misfit> {
+        PrefixRollout::check(self)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

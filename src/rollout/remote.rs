@@ -11,6 +11,7 @@ use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::{Format, number};
+use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -57,39 +58,41 @@ impl Default for RemoteRollout {
 }
 
 impl RemoteRollout {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        let mut wrong =
+            |key: &str, message: &str, remedy: &str| found.push(Misfit::new(key, message, remedy));
         if self.size == 0 {
-            return Err(Error::Recipe(
-                "rollout.remote.size = 0: at least one completion of each prompt is needed".into(),
-            ));
+            wrong("size", "at least one completion of each prompt is needed", "");
         }
         if self.size > 1 && self.endpoint.temperature == 0.0 {
-            return Err(Error::Recipe(
-                "rollout.remote.endpoint.temperature = 0: greedy answers to one prompt are all the same; use a positive \
-                 temperature, or size = 1"
-                    .into(),
-            ));
+            wrong(
+                "endpoint.temperature",
+                "greedy answers to one prompt are all the same",
+                "use a positive temperature, or size = 1",
+            );
         }
-        if let Some(user) = &self.user {
-            let read = environment().template_from_str(user).map(|_| ());
-            read.map_err(|error| {
-                Error::Recipe(format!("rollout.remote.user: its template cannot be read: {error}"))
-            })?;
+        let unread = self.user.as_ref().and_then(|user| environment().template_from_str(user).err());
+        if let Some(error) = unread {
+            wrong("user", &format!("its template cannot be read: {error}"), "");
         }
         if self.rewrite && self.user.as_ref().is_none_or(|user| !user.contains("completion")) {
-            return Err(Error::Recipe(
-                "rollout.remote.rewrite: user must show what is to be written anew; give it a user with {{ completion }}"
-                    .into(),
-            ));
+            wrong(
+                "rewrite",
+                "user must show what is to be written anew",
+                "give it a user with {{ completion }}",
+            );
         }
         if self.each_choice && self.user.is_none() {
-            return Err(Error::Recipe(
-                "rollout.remote.each_choice: user must say what is asked; give it a user with {{ letter }} or {{ choice }}"
-                    .into(),
-            ));
+            wrong(
+                "each_choice",
+                "user must say what is asked",
+                "give it a user with {{ letter }} or {{ choice }}",
+            );
         }
-        self.endpoint.validate("rollout.remote.endpoint")
+        found.extend(under("endpoint", self.endpoint.check()));
+        found
     }
 
     /// What is asked of a prompt: one question, or one about each choice.
@@ -137,8 +140,8 @@ impl SourceSection for RemoteRollout {
         Traits { endpoint: Some(ENDPOINT), ..Traits::written("remote", Some(self.size)) }
     }
 
-    fn validate(&self) -> Result<()> {
-        RemoteRollout::validate(self)
+    fn check(&self) -> Vec<Misfit> {
+        RemoteRollout::check(self)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
@@ -262,20 +265,17 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let message = |keys: &str| {
-            let error = section(keys).validate().unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            error.to_string()
+        let keys = |section: &RemoteRollout| -> Vec<String> {
+            section.check().into_iter().map(|misfit| misfit.key).collect()
         };
-        assert!(message("size = 0").contains("rollout.remote.size = 0"));
-        assert!(message("user = '{{'").contains("rollout.remote.user"));
-        assert!(message("each_choice = true").contains("rollout.remote.each_choice: user must say"));
-        assert!(message("rewrite = true").contains("rollout.remote.rewrite: user must show"));
-        let nowhere = RemoteRollout::default().validate().unwrap_err().to_string();
-        assert!(nowhere.contains("rollout.remote.endpoint.url"));
+        assert_eq!(keys(&section("size = 0\nuser = '{{'")), ["size", "user"]);
+        let asks = section("each_choice = true\nrewrite = true").check();
+        assert!(asks[0].key == "rewrite" && asks[0].message.contains("user must show"));
+        assert!(asks[1].key == "each_choice" && asks[1].message.contains("user must say"));
+        assert_eq!(keys(&RemoteRollout::default()), ["endpoint.url", "endpoint.model"]);
         let mut greedy = section("size = 2");
-        assert!(greedy.validate().is_ok());
+        assert_eq!(greedy.check(), []);
         greedy.endpoint.temperature = 0.0;
-        assert!(greedy.validate().unwrap_err().to_string().contains("endpoint.temperature = 0"));
+        assert_eq!(keys(&greedy), ["endpoint.temperature"]);
     }
 }

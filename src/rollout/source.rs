@@ -6,6 +6,7 @@ use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
+use crate::section::Misfit;
 use std::fmt::Debug;
 
 /// A way that completions come to be.
@@ -34,9 +35,9 @@ pub trait SourceSection: Debug + Send + Sync + 'static {
     /// What the completions are like, for all who need to know: which loops they serve, what they cost.
     fn traits(&self) -> Traits<'_>;
 
-    /// Checks the values.
-    fn validate(&self) -> Result<()> {
-        Ok(())
+    /// What cannot be used as it is.
+    fn check(&self) -> Vec<Misfit> {
+        vec![]
     }
 
     /// Opens what it needs besides the policy: an endpoint, with its key from the environment, files.

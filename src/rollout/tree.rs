@@ -9,9 +9,10 @@ pub use schema::Schema;
 
 use super::{Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
 use crate::engine::{Boundary, Completion, Request, Sampling, Statistics, StopReason};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
+use crate::section::{Misfit, broken, under};
 use crate::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -82,25 +83,24 @@ impl Default for TreeRollout {
 }
 
 impl TreeRollout {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: &str| Err(Error::Recipe(format!("rollout.tree.{text}")));
-        if self.branching == 0 || self.depth == 0 || self.step_tokens == 0 {
-            return refuse("depth, branching and step_tokens must be at least 1");
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let schema = self.schema.as_ref();
+        if let (Some(schema), At::Questions) = (schema, self.at) {
+            return under("schema", schema.check());
         }
-        match (&self.schema, self.at) {
-            (Some(schema), At::Questions) => return schema.validate(),
-            (Some(_), _) => {
-                return refuse(
-                    "schema: a tree over a rubric branches at its questions; set at = \"questions\"",
-                );
-            }
-            _ => {}
-        }
-        if self.branching.checked_pow(self.depth as u32).is_none_or(|leaves| leaves > 4096) {
-            return refuse("depth: a tree would have more than 4096 leaves; lower depth or branching");
-        }
-        Ok(())
+        let few = self.branching.checked_pow(self.depth as u32).is_some_and(|leaves| leaves <= 4096);
+        broken(&[
+            (self.depth > 0, "depth", "it must be at least 1"),
+            (self.branching > 0, "branching", "it must be at least 1"),
+            (self.step_tokens > 0, "step_tokens", "it must be at least 1"),
+            (
+                schema.is_none(),
+                "schema",
+                "a tree over a rubric branches at its questions; set at = \"questions\"",
+            ),
+            (few, "depth", "a tree would have more than 4096 leaves; lower depth or branching"),
+        ])
     }
 
     /// Leaves of a tree, at most.
@@ -135,8 +135,8 @@ impl SourceSection for TreeRollout {
         Traits { sampled: false, endpoint: endpoint.map(|_| schema::ENDPOINT), ..own }
     }
 
-    fn validate(&self) -> Result<()> {
-        TreeRollout::validate(self)
+    fn check(&self) -> Vec<Misfit> {
+        TreeRollout::check(self)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

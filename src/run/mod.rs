@@ -46,7 +46,7 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
     let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
     wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
-    let idle = without_effect(&recipe, &stages);
+    let idle = without_effect(&recipe, &stages, registry);
     let plan = recipe.plan();
     let hub = Hub::from_env();
     if args.dry_run {

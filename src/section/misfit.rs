@@ -37,7 +37,7 @@ impl Misfit {
     /// assert_eq!(misfit.said(Some(&toml::Value::Float(-0.5))), "loop.grpo.loss.clip_low = -0.5: it must be above 0; 0.2 is usual");
     /// ```
     ///
-    /// The value is left out where it is not given, or is a table or long; the key where the message says it.
+    /// The value is left out where it is not given, says little (true or false) or too much (tables, what is long); the key where the message says it.
     pub fn said(&self, value: Option<&Value>) -> String {
         let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
         if self.key.is_empty() || self.message.contains(&self.key) {
@@ -50,7 +50,8 @@ impl Misfit {
             return format!("{}{rest}{remedy}", self.key);
         }
         // What stands where the name of a variable should may be the secret itself.
-        let value = value.filter(|value| !value.is_table() && !self.key.ends_with("_env"));
+        let value =
+            value.filter(|value| !value.is_table() && !value.is_bool() && !self.key.ends_with("_env"));
         let value = value.map(Value::to_string);
         let value = value.filter(|text| text.chars().count() <= LONGEST_VALUE && !text.contains('\n'));
         let value = value.map_or(String::new(), |text| format!(" = {text}"));
@@ -135,6 +136,7 @@ mod tests {
         };
         assert_eq!(said("a.b", "[1, 2]"), "a.b = [1, 2]: it is wrong; mend it");
         assert_eq!(said("a.b", "{ c = 1 }"), "a.b: it is wrong; mend it");
+        assert_eq!(said("a.b", "true"), "a.b: it is wrong; mend it");
         assert_eq!(said("a.b", &format!("\"{}\"", "x".repeat(60))), "a.b: it is wrong; mend it");
         assert_eq!(said("a.api_key_env", "\"sk-1\""), "a.api_key_env: it is wrong; mend it");
     }

@@ -747,6 +747,11 @@ fn a_rewards_misfit_has_its_line() {
     let expected = "quick.toml:6: reward.length.longest = -1: it must be at least 1; 64 is usual";
     assert_eq!(found[0].text, expected);
     assert_eq!((found[0].line, recipe.error(found).to_string()), (Some(6), format!("recipe: {expected}")));
+    // A key that the reward does not know, beside another section's misfit.
+    let said = refused(&format!("{ADDITION}[reward.answer]\ncorect = 1\n[optim]\nlr = -1.0\n"), &[]);
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[1].starts_with("quick.toml:5: reward.answer.corect = 1: unknown field `corect`"), "{said}");
+    assert_eq!(lines[2], "quick.toml:7: optim.lr = -1.0: it must be a number that is 0 or larger");
 }
 
 /// The sentences about keys that nothing reads.
@@ -754,7 +759,7 @@ fn idle(text: &str, sets: &[&str]) -> Vec<String> {
     let recipe = read(text, sets).unwrap();
     let stages = rationale::recipe::Stage::read_all(&recipe, &rationale::recipe::Registry::default())
         .unwrap_or_else(|error| panic!("{error}"));
-    without_effect(&recipe, &stages)
+    without_effect(&recipe, &stages, &rationale::recipe::Registry::default())
 }
 
 #[test]
@@ -790,6 +795,8 @@ fn keys_that_a_stage_does_not_read_are_told() {
         idle(&rows, &[]),
         ["stage `collect`: policy.sampling.top_k has no effect with rollout.dataset"]
     );
+    // What is written as it is by default says nothing, as in a resolved recipe.
+    assert_eq!(idle(&collect.replace("1e-3", "1e-6").replace("every = 5", "every = 0"), &[]), [""; 0]);
 }
 
 /// What stages share is told where none of them reads it; what one says for itself, where it does not.

@@ -1,6 +1,6 @@
 //! Which wrong rollout of a tree of prefixes is searched next: OmegaPRM's priorities (Luo et al. 2024, arXiv 2406.06592).
 
-use crate::error::{Error, Result};
+use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 /// `[rollout.prefix.tree]`, for `cuts = "tree"`. A state s is a prefix with its Monte-Carlo value MC(s), the share of its k
@@ -30,29 +30,25 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("rollout.prefix.tree.{text}")));
-        for (key, value) in [("searches", self.searches), ("rollouts", self.rollouts)] {
-            if value == 0 {
-                return refuse(format!("{key} = 0: at least one is needed"));
-            }
-        }
-        for (key, value) in [("alpha", self.alpha), ("beta", self.beta)] {
-            if !(value > 0.0 && value <= 1.0) {
-                return refuse(format!("{key} = {value}: it must be more than 0 and at most 1"));
-            }
-        }
-        if !(self.length > 0.0 && self.length.is_finite()) {
-            return refuse(format!("length = {}: a number of tokens above 0, such as 500", self.length));
-        }
-        if !(self.exploration >= 0.0 && self.exploration.is_finite()) {
-            return refuse(format!(
-                "exploration = {}: a finite number from 0 on, such as 0.125",
-                self.exploration
-            ));
-        }
-        Ok(())
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let share = |value: f64| value > 0.0 && value <= 1.0;
+        broken(&[
+            (self.searches > 0, "searches", "at least one is needed"),
+            (self.rollouts > 0, "rollouts", "at least one is needed"),
+            (share(self.alpha), "alpha", "it must be more than 0 and at most 1"),
+            (share(self.beta), "beta", "it must be more than 0 and at most 1"),
+            (
+                self.length > 0.0 && self.length.is_finite(),
+                "length",
+                "it must be a number of tokens above 0, such as 500",
+            ),
+            (
+                self.exploration >= 0.0 && self.exploration.is_finite(),
+                "exploration",
+                "it must be a finite number from 0 on, such as 0.125",
+            ),
+        ])
     }
 }
 
@@ -163,11 +159,9 @@ mod tests {
 
     #[test]
     fn the_section_is_checked() {
-        let message = |keys: &str| toml::from_str::<Tree>(keys).unwrap().validate().unwrap_err().to_string();
-        assert!(message("alpha = 0").contains("rollout.prefix.tree.alpha = 0: it must be more than 0"));
-        assert!(message("beta = 1.5").contains("tree.beta = 1.5"));
-        assert!(message("length = 0").contains("tree.length = 0"));
-        assert!(message("exploration = -1").contains("tree.exploration = -1"));
-        assert!(message("searches = 0").contains("tree.searches = 0"));
+        let text = "alpha = 0\nbeta = 1.5\nlength = 0\nexploration = -1\nsearches = 0";
+        let found = toml::from_str::<Tree>(text).unwrap().check();
+        let keys: Vec<&str> = found.iter().map(|misfit| misfit.key.as_str()).collect();
+        assert_eq!(keys, ["searches", "alpha", "beta", "length", "exploration"]);
     }
 }

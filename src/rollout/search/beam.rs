@@ -4,6 +4,7 @@
 use super::{Found, Search, paths, worth};
 use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
 
 /// Of `n` ways to go on, the n / `branching` of highest score go on at each step, each in `branching` ways. Paths that have
@@ -48,16 +49,13 @@ impl Search for Beam {
         Box::new(Self { n, branching: self.branching.min(n), ..self.clone() })
     }
 
-    fn validate(&self) -> Result<()> {
-        super::at_least_one(self.name(), "n", self.n)?;
-        super::at_least_one(self.name(), "branching", self.branching)?;
+    fn check(&self) -> Vec<Misfit> {
+        let mut found = super::at_least_one(&[("n", self.n), ("branching", self.branching)]);
         if self.branching > self.n {
-            return Err(crate::Error::Recipe(format!(
-                "rollout.beam.branching = {}: of n = {} ways to go on none would be dropped; lower it or raise n",
-                self.branching, self.n
-            )));
+            let message = format!("of n = {} ways to go on none would be dropped", self.n);
+            found.push(Misfit::new("branching", message, "lower it or raise n"));
         }
-        Ok(())
+        found
     }
 
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {

@@ -5,8 +5,9 @@
 //! then comes with the policy's probability times that factor: sampling-importance-resampling.
 
 use super::{Found, Search, paths, worths};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
+use crate::section::Misfit;
 use crate::seed;
 use serde::{Deserialize, Serialize};
 
@@ -44,14 +45,12 @@ impl Search for Guided {
         Box::new(Self { n, ..self.clone() })
     }
 
-    fn validate(&self) -> Result<()> {
+    fn check(&self) -> Vec<Misfit> {
+        let mut found = super::at_least_one(&[("n", self.n)]);
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return Err(Error::Recipe(format!(
-                "rollout.guided.temperature = {}: it must be 0 (take the best) or positive",
-                self.temperature
-            )));
+            found.push(Misfit::new("temperature", "it must be 0 (take the best) or positive", ""));
         }
-        super::at_least_one(self.name(), "n", self.n)
+        found
     }
 
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {

@@ -14,6 +14,7 @@ use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSect
 use crate::engine::Boundary;
 use crate::error::{Error, Result};
 use crate::rationale::{Format, Steps};
+use crate::section::Misfit;
 use std::fmt::Debug;
 
 /// A way to find one answer to each question: `[rollout.best_of]` and its like. It is a source, and its own section.
@@ -27,8 +28,8 @@ pub trait Search {
     /// The same search with another `n`.
     fn with(&self, n: usize) -> Box<dyn Search>;
 
-    /// Checks the values.
-    fn validate(&self) -> Result<()>;
+    /// What cannot be used as it is.
+    fn check(&self) -> Vec<Misfit>;
 
     /// Searches for an answer to each of `prompts`.
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>>;
@@ -39,8 +40,8 @@ impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
         Traits { picks: Some(self.picks()), ..Traits::sampled(self.name(), 1) }
     }
 
-    fn validate(&self) -> Result<()> {
-        Search::validate(self)
+    fn check(&self) -> Vec<Misfit> {
+        Search::check(self)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
@@ -114,11 +115,9 @@ fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<B
     }
 }
 
-fn at_least_one(name: &str, key: &str, value: usize) -> Result<()> {
-    match value {
-        0 => Err(Error::Recipe(format!("rollout.{name}.{key} = 0: at least one is needed"))),
-        _ => Ok(()),
-    }
+fn at_least_one(counts: &[(&str, usize)]) -> Vec<Misfit> {
+    let none = counts.iter().filter(|(_, count)| *count == 0);
+    none.map(|(key, _)| Misfit::new(*key, "at least one is needed", "")).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use super::{Found, Search};
 use crate::error::{Error, Result};
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, independent};
+use crate::section::Misfit;
 use crate::select::vote::{same, vote};
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
@@ -65,8 +66,8 @@ impl<P: Pick> Search for Sampled<P> {
         Box::new(Self { n, ..self.clone() })
     }
 
-    fn validate(&self) -> Result<()> {
-        super::at_least_one(P::NAME, "n", self.n)
+    fn check(&self) -> Vec<Misfit> {
+        super::at_least_one(&[("n", self.n)])
     }
 
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {

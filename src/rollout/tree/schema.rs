@@ -13,11 +13,12 @@ use crate::data::template::environment;
 use crate::data::{Prompt, rubrics};
 use crate::endpoint::{Client, Endpoint};
 use crate::engine::{Progress, Sampling, Statistics};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rationale::rubric::{Question, Rubric};
 use crate::rollout::{Group, Prompted, SamplingContext, Seeds, Source, SourceSection, conversation};
+use crate::section::{Misfit, broken, under};
 use crate::seed::derive;
 use path::{Path, fill, most_voted};
 use serde::{Deserialize, Serialize};
@@ -175,27 +176,24 @@ impl Counts {
 }
 
 impl Schema {
-    /// Checks the values.
-    pub fn validate(&self) -> Result<()> {
-        let refuse = |text: String| Err(Error::Recipe(format!("rollout.tree.schema.{text}")));
-        let counts = [
-            ("votes", self.votes),
-            ("min_votes", self.min_votes),
-            ("paths", self.paths),
-            ("vote_tokens", self.vote_tokens),
-            ("rationale_tokens", self.rationale_tokens),
-        ];
-        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return refuse(format!("{key} = 0: it must be at least 1"));
-        }
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let mut found = broken(&[
+            (self.votes > 0, "votes", "it must be at least 1"),
+            (self.min_votes > 0, "min_votes", "it must be at least 1"),
+            (self.paths > 0, "paths", "it must be at least 1"),
+            (self.vote_tokens > 0, "vote_tokens", "it must be at least 1"),
+            (self.rationale_tokens > 0, "rationale_tokens", "it must be at least 1"),
+        ]);
         let texts =
             [("ask", &self.ask), ("justify", &self.justify), ("step", &self.step), ("end", &self.end)];
         for (key, text) in texts {
             if let Err(error) = environment().template_from_str(text) {
-                return refuse(format!("{key}: its template cannot be read: {error}"));
+                found.push(Misfit::new(key, format!("its template cannot be read: {error}"), ""));
             }
         }
-        self.endpoint.as_ref().map_or(Ok(()), |e| e.validate(ENDPOINT))
+        found.extend(under("endpoint", self.endpoint.iter().flat_map(Endpoint::check)));
+        found
     }
 }
 

@@ -164,7 +164,7 @@ fn inner_nodes_are_worth_what_is_below_them() {
 
 #[test]
 fn sections_are_checked() {
-    let refused = |section: &str| toml::from_str::<TreeRollout>(section).unwrap().validate().is_err();
+    let refused = |section: &str| !toml::from_str::<TreeRollout>(section).unwrap().check().is_empty();
     assert!(!refused("") && refused("branching = 0") && refused("depth = 13"));
 }
 
