@@ -169,9 +169,9 @@ fn elsewhere(client: &Client, questions: &[Question], max_tokens: Option<usize>)
             Prompt::Chat(turns) => turns.clone(),
         };
         let (n, attempt) = (question.samples.count(), question.attempt);
-        Ok(endpoint::Request { messages, n, seed: None, max_tokens, attempt })
+        Ok(endpoint::ChatRequest { messages, n, seed: None, max_tokens, attempt })
     };
-    let requests: Vec<endpoint::Request> = questions.iter().map(request).collect::<Result<_>>()?;
+    let requests: Vec<endpoint::ChatRequest> = questions.iter().map(request).collect::<Result<_>>()?;
     let choices = client.ask(&requests)?.into_iter().map(|answer| answer.choices).collect();
     Ok(Answers { choices, statistics: Statistics::default() })
 }
