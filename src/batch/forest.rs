@@ -117,12 +117,12 @@ impl Forest {
         self.segments.iter().map(|segment| segment.tokens.len()).sum()
     }
 
-    /// The segments of a way from the first to `end`.
-    pub fn way(&self, end: usize) -> Vec<usize> {
+    /// The segments of the path from the root to `end`.
+    pub fn path(&self, end: usize) -> Vec<usize> {
         let up = std::iter::successors(Some(end), |&at| self.segments[at].parent);
-        let mut way: Vec<usize> = up.collect();
-        way.reverse();
-        way
+        let mut path: Vec<usize> = up.collect();
+        path.reverse();
+        path
     }
 }
 
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_way_down_reads_its_sequence() {
+    fn a_path_down_reads_its_sequence() {
         for seed in 0..20 {
             let sequences = sequences(seed);
             let slices: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
             let forest = Forest::of(&slices);
             for (sequence, &end) in slices.iter().zip(&forest.ends) {
                 let mut read = Vec::new();
-                for at in forest.way(end) {
+                for at in forest.path(end) {
                     let segment = &forest.segments[at];
                     assert_eq!(segment.tokens.start, read.len());
                     read.extend_from_slice(&slices[segment.of][segment.tokens.clone()]);

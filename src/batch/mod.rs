@@ -29,12 +29,12 @@ pub fn sizes(items: &[Vec<&[u32]>]) -> Vec<Size> {
     let forest = Forest::of(&sequences);
     let mut ends = forest.ends.iter();
     let size = |item: &Vec<&[u32]>| {
-        let ways: Vec<Vec<usize>> = ends.by_ref().take(item.len()).map(|&end| forest.way(end)).collect();
-        let mut numbers = ways.concat();
+        let paths: Vec<Vec<usize>> = ends.by_ref().take(item.len()).map(|&end| forest.path(end)).collect();
+        let mut numbers = paths.concat();
         numbers.sort_unstable();
         numbers.dedup();
         let segments = numbers.iter().map(|&at| (at, forest.segments[at].tokens.len()));
-        Size { family: ways.first().map_or(0, |way| way[0]), segments: segments.collect() }
+        Size { family: paths.first().map_or(0, |path| path[0]), segments: segments.collect() }
     };
     items.iter().map(size).collect()
 }

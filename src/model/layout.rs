@@ -77,7 +77,7 @@ impl Layout {
 struct Laid {
     forest: Forest,
     starts: Vec<usize>,
-    stems: Vec<usize>,
+    roots: Vec<usize>,
     branches: Vec<Vec<usize>>,
 }
 
@@ -87,19 +87,19 @@ impl Laid {
         let forest = Forest::of(sequences);
         let count = forest.segments.len();
         let mut below: Vec<Vec<usize>> = vec![Vec::new(); count];
-        let mut stems = Vec::new();
+        let mut roots = Vec::new();
         for (at, segment) in forest.segments.iter().enumerate().filter(|(_, s)| !s.tokens.is_empty()) {
             match segment.parent {
                 Some(parent) => below[parent].push(at),
-                None => stems.push(at),
+                None => roots.push(at),
             }
         }
         let (mut starts, mut end) = (vec![0; count], 0);
-        for &at in stems.iter().chain(below.iter().flatten()) {
+        for &at in roots.iter().chain(below.iter().flatten()) {
             starts[at] = end;
             end += forest.segments[at].tokens.len();
         }
-        Self { forest, starts, stems, branches: below }
+        Self { forest, starts, roots, branches: below }
     }
 
     fn place(&self, segment: usize) -> Range<usize> {
@@ -108,27 +108,27 @@ impl Laid {
 
     /// The place of each token of sequence `index`.
     fn places(&self, index: usize) -> Vec<i64> {
-        let way = self.forest.way(self.forest.ends[index]);
-        way.into_iter().flat_map(|at| self.place(at)).map(|place| place as i64).collect()
+        let path = self.forest.path(self.forest.ends[index]);
+        path.into_iter().flat_map(|at| self.place(at)).map(|place| place as i64).collect()
     }
 
     fn layout(&self, sequences: &[&[u32]], rows: &[i64], device: Device) -> Layout {
         let length = |at: &usize| self.forest.segments[*at].tokens.len();
-        let order = self.stems.iter().chain(self.branches.iter().flatten());
+        let order = self.roots.iter().chain(self.branches.iter().flatten());
         let segments = order.map(|&at| &self.forest.segments[at]);
         let inputs = segments.flat_map(|segment| &sequences[segment.of][segment.tokens.clone()]);
         let inputs: Vec<i64> = inputs.map(|&token| i64::from(token)).collect();
         let branch = |(parent, below): (usize, &Vec<usize>)| {
-            let before = self.forest.way(parent).into_iter().map(|at| self.place(at));
+            let before = self.forest.path(parent).into_iter().map(|at| self.place(at));
             Branch { before: before.collect(), lengths: below.iter().map(length).collect() }
         };
-        let stems: Vec<usize> = self.stems.iter().map(length).collect();
+        let roots: Vec<usize> = self.roots.iter().map(length).collect();
         let branching = self.branches.iter().enumerate().filter(|(_, below)| !below.is_empty());
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         Layout {
             inputs: tensor(&inputs),
             rows: tensor(rows),
-            packed: Packed::branching(&stems, branching.map(branch).collect(), device),
+            packed: Packed::branching(&roots, branching.map(branch).collect(), device),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Completions of each prompt as the leaves of a tree, each with the values of the nodes on its way.
+/// Completions of each prompt as the leaves of a tree, each with the values of the nodes on its path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TreeRollout {
@@ -296,7 +296,7 @@ impl Tree {
     /// Tokens and log-probabilities from the root to the end of `node`.
     fn path(&self, node: usize) -> (Vec<u32>, Vec<f32>) {
         let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
-        for number in self.way(node) {
+        for number in self.path_nodes(node) {
             tokens.extend_from_slice(&self.nodes[number].tokens);
             logprobs.extend_from_slice(&self.nodes[number].logprobs);
         }
@@ -304,11 +304,11 @@ impl Tree {
     }
 
     /// The nodes from below the root to `node`.
-    fn way(&self, node: usize) -> Vec<usize> {
+    fn path_nodes(&self, node: usize) -> Vec<usize> {
         let up = std::iter::successors(Some(node), |&at| self.nodes[at].parent);
-        let mut way: Vec<usize> = up.filter(|&at| at != 0).collect();
-        way.reverse();
-        way
+        let mut path: Vec<usize> = up.filter(|&at| at != 0).collect();
+        path.reverse();
+        path
     }
 
     fn group(&self, prompted: &Prompted, policy: &Policy, format: &Format) -> Group {
@@ -316,7 +316,7 @@ impl Tree {
         let leaf = |(at, stop): (usize, StopReason)| {
             let (tokens, logprobs) = self.path(at);
             let mut end = 0;
-            let forks = self.way(at).into_iter().map(|node| {
+            let forks = self.path_nodes(at).into_iter().map(|node| {
                 end += self.nodes[node].tokens.len();
                 let bytes = policy.tokenizer.decode(&tokens[..end]).trim_end_matches('\u{FFFD}').len();
                 Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }
