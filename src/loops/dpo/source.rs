@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, trace};
-use crate::select::pairs::{Built, Dropped, Kind, Path};
+use crate::select::pairs::{Built, Dropped, PairKind, Path};
 use crate::select::{Candidate, Select};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,14 +96,14 @@ impl Dpo {
             *counts.dropped.entry("filtered").or_default() += group.rollouts.len() - kept.len();
             let (feedback, dropped) = match select.pairs.kind {
                 _ if self.loss.unpaired() => labels(&candidates),
-                Kind::FirstError => {
+                PairKind::FirstError => {
                     first_error::pairs(group, &kept, select.pairs.per_example.unwrap_or(usize::MAX))
                 }
-                Kind::Siblings => {
+                PairKind::Siblings => {
                     let built = select.pairs.of_tree(&candidates, &paths(group, &kept));
                     self.feedback_of(&candidates, built)
                 }
-                Kind::GoldCounterfactual => {
+                PairKind::GoldCounterfactual => {
                     let candidates: Vec<Candidate> =
                         gold(group).into_iter().chain(candidates.iter().copied()).collect();
                     self.feedback_of(&candidates, select.pairs.build(&candidates))

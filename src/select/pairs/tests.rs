@@ -138,7 +138,7 @@ fn siblings_part_at_a_fork() {
     assert_eq!(indices(&built("matching = \"prefix\"")), [(0, 1), (2, 3), (0, 3)]);
     // Children that are worth the same say nothing.
     let level = [path(&[(1, 1.0)], 1.0, 1), path(&[(2, 1.0)], 1.0, 1)];
-    let nothing = Pairs { kind: Kind::Siblings, ..Pairs::default() }.of_tree(&group[..2], &level);
+    let nothing = Pairs { kind: PairKind::Siblings, ..Pairs::default() }.of_tree(&group[..2], &level);
     assert_eq!(nothing.dropped, Dropped { none_bad: 1, ..Dropped::default() });
 }
 
