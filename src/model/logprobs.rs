@@ -25,13 +25,13 @@ pub struct Sequence {
 pub enum Grad {
     /// Values only.
     No,
-    /// Keep what [`Scored::backward`] needs.
+    /// Keep what [`ScoredTokens::backward`] needs.
     Yes,
 }
 
 /// What a model says about every learned token of some sequences, laid end to end.
 #[derive(Debug)]
-pub struct Scored<'m> {
+pub struct ScoredTokens<'m> {
     /// log p(token | what precedes it) at the temperature asked, `[learned tokens]` in f32. With
     /// [`Grad::Yes`] a leaf that requires gradients: compute any scalar from it.
     pub logprobs: Tensor,
@@ -128,7 +128,7 @@ impl Sequence {
 
 impl Model {
     /// Scores the learned tokens of `sequences` under softmax(logits / `temperature`).
-    pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<Scored<'_>> {
+    pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<ScoredTokens<'_>> {
         self.score_and_read(sequences, &[], temperature, grad)
     }
 
@@ -140,7 +140,7 @@ impl Model {
         places: &[&[usize]],
         temperature: f64,
         grad: Grad,
-    ) -> Result<Scored<'_>> {
+    ) -> Result<ScoredTokens<'_>> {
         self.check(sequences, temperature)?;
         let of = |index: usize| places.get(index).copied().unwrap_or_default();
         let outside = |(index, s): (usize, &Sequence)| of(index).iter().any(|&at| at >= s.tokens.len());
@@ -154,12 +154,12 @@ impl Model {
             let nothing = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, self.device()));
             let leaf = |shape: &[i64]| nothing(shape).set_requires_grad(grad == Grad::Yes);
             let states = leaf(&[0, self.config.hidden_size as i64]);
-            return Ok(Scored { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
+            return Ok(ScoredTokens { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
         }
         let Predicting { layout, targets, row_of } = Predicting::new(&live, &read, self.device());
         let trunk = Trunk::run(self, layout, grad);
         let head = Head { model: self, targets, temperature };
-        Ok(tch::no_grad(|| Scored::new(trunk, head, row_of, grad)))
+        Ok(tch::no_grad(|| ScoredTokens::new(trunk, head, row_of, grad)))
     }
 
     /// Refuses what would be scored wrongly or not at all.
@@ -189,7 +189,7 @@ impl Model {
     }
 }
 
-impl<'m> Scored<'m> {
+impl<'m> ScoredTokens<'m> {
     fn new(trunk: Trunk<'m>, head: Head<'m>, row_of: Option<Tensor>, grad: Grad) -> Self {
         let (mut logprobs, mut entropy, mut kept) = (Vec::new(), Vec::new(), None);
         let chunks = head.chunks();

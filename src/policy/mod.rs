@@ -19,7 +19,7 @@ use crate::engine::{Decoder, Sampler, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
-use crate::model::{Grad, Model, Scored, Sequence};
+use crate::model::{Grad, Model, ScoredTokens, Sequence};
 use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -257,7 +257,7 @@ fn of_tokens(
     sequences: &[Sequence],
     temperature: f64,
     budget: usize,
-    value: impl Fn(Scored) -> Tensor,
+    value: impl Fn(ScoredTokens) -> Tensor,
 ) -> Result<Vec<Vec<f32>>> {
     let sizes = sizes(sequences.chunks(1).map(|one| (one, &[][..])));
     let mut out = vec![Vec::new(); sequences.len()];
