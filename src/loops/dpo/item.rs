@@ -2,7 +2,7 @@
 
 use super::answers::answers;
 use super::{About, Dpo, DpoMethod, Mask};
-use crate::data::{Completion, Feedback};
+use crate::data::{Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::item::REF_LOGPROBS;
@@ -72,7 +72,7 @@ impl Dpo {
         metrics: &mut Metrics,
     ) -> Result<Vec<Item>> {
         let policy = &worker.policy;
-        let completed = |completion: &Completion| -> Result<Sequence> {
+        let completed = |completion: &FeedbackCompletion| -> Result<Sequence> {
             let text = &completion.text;
             // Ids of another model's tokenizer say something else, or nothing.
             let ours = |ids: &&Vec<u32>| policy.tokenizer.decode(ids) == *text;

@@ -1,7 +1,7 @@
 //! Where preferences come from: rows that state them, traces of an earlier stage, or fresh rollouts.
 
 use super::{Dpo, Weigh, first_error};
-use crate::data::{Completion, Dataset, Example, Feedback};
+use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
@@ -167,8 +167,8 @@ fn labels(candidates: &[Candidate]) -> (Vec<Feedback>, Dropped) {
     (labels, Dropped { ungraded, ..Dropped::default() })
 }
 
-fn completion(candidate: &Candidate) -> Completion {
-    Completion {
+fn completion(candidate: &Candidate) -> FeedbackCompletion {
+    FeedbackCompletion {
         text: candidate.text.to_string(),
         tokens: (!candidate.gold).then(|| candidate.tokens.to_vec()),
     }
