@@ -35,7 +35,7 @@ pub struct Worker {
     pub rewards: Rewards,
     /// Where completions come from.
     pub source: Box<dyn Source>,
-    /// Which rollouts teach.
+    /// Which rollouts are trained on.
     pub select: Select,
     /// How completions are sampled.
     pub sampling: Sampling,

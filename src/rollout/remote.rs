@@ -19,7 +19,7 @@ use std::sync::Arc;
 const ENDPOINT: &str = "rollout.remote.endpoint";
 
 /// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
-/// with the policy's tokenizer; there are no log-probabilities of their sampling, so that they teach `loop.sft` and `loop.dpo` but
+/// with the policy's tokenizer; there are no log-probabilities of their sampling, so that `loop.sft` and `loop.dpo` learn from them but
 /// not `loop.grpo`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

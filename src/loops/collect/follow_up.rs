@@ -10,7 +10,7 @@ use crate::reward::answer;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::{Misfit, broken};
 use crate::seed;
-use crate::select::consistency::{Judged, Preferred, Reason, denies, mixed, pairs, teaches};
+use crate::select::consistency::{Judged, Preferred, Reason, denies, is_trained_on, mixed, pairs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -104,10 +104,10 @@ impl FollowUp {
         Ok(judged)
     }
 
-    /// Which rollouts of a group teach.
+    /// Which rollouts of a group are trained on.
     pub fn kept(&self, group: &Group, judged: &[Judged]) -> Vec<usize> {
         let options = group.example.choices.len();
-        (0..judged.len()).filter(|&at| teaches(&judged[at], options, self.tolerance)).collect()
+        (0..judged.len()).filter(|&at| is_trained_on(&judged[at], options, self.tolerance)).collect()
     }
 
     /// The pairs of a step as lines with TRL's columns, in a shuffled order: `share` of them from consistency.

@@ -22,7 +22,7 @@ type Made = std::result::Result<Item, &'static str>;
 type Unfit = (&'static str, String);
 
 impl Contrast {
-    /// What `original` and its counterfactual teach.
+    /// What is learned from `original` and its counterfactual.
     pub(super) fn item(&self, worker: &Worker, original: &Example, altered: &Prompted) -> Result<Made> {
         let own = worker.policy.tokenizer.render(&original.prompt)?;
         let options = match compared(original, &altered.example) {

@@ -62,7 +62,7 @@ fn referred(item: Item, logprobs: Vec<Vec<f32>>) -> Item {
 }
 
 impl Dpo {
-    /// What one row or rollout pair teaches; for KTO a pair is two completions. Nothing, counted in `metrics`, where it
+    /// What is learned from one row or rollout pair; for KTO a pair is two completions. Nothing, counted in `metrics`, where it
     /// is too long or no token counts.
     pub(super) fn items(
         &self,

@@ -84,7 +84,7 @@ impl Dpo {
         Ok((Dataset { name: rows.name, examples }, counts))
     }
 
-    /// What each group teaches, with counts over all of them.
+    /// What is learned from each group, with counts over all of them.
     pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, Counts) {
         let mut counts = Counts::default();
         let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());

@@ -1,4 +1,4 @@
-//! What a row teaches: tokens, the places where they are judged, and what should be said there.
+//! What is learned from a row: tokens, the places where they are judged, and what should be said there.
 
 use super::{Balance, Learns, PrmMethod, TooLong, rows};
 use crate::data::columns::Read;
@@ -46,7 +46,7 @@ pub(super) enum Made {
 pub(super) type Seen = HashSet<(Vec<u32>, Vec<String>)>;
 
 impl PrmMethod {
-    /// What the row teaches, tokenised.
+    /// What is learned from the row, tokenised.
     pub(super) fn item(
         &self,
         policy: &Policy,
@@ -67,7 +67,7 @@ impl PrmMethod {
 
     fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format, seen: &mut Seen) -> Result<Made> {
         let mut steps = match rows::read(&row.example, &self.prm, format) {
-            Ok(steps) => steps.taught(&self.prm),
+            Ok(steps) => steps.learned(&self.prm),
             Err(what) => return Ok(Made::Bad(what)),
         };
         if self.prm.dedup && row.example.fields.contains_key("cuts") {

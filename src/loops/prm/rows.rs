@@ -30,7 +30,7 @@ impl Steps {
     }
 
     /// Without the labels that the section leaves out.
-    pub fn taught(mut self, section: &Prm) -> Self {
+    pub fn learned(mut self, section: &Prm) -> Self {
         if let (true, Some(Some(error))) = (section.stop_at_error, self.first_error()) {
             self.texts.truncate(error + 1);
             self.labels.truncate(error + 1);
@@ -225,7 +225,7 @@ mod tests {
         let steps = |section: &str| {
             let fields = json!({"steps": ["a", "b", "c"], "labels": [true, false, true]});
             let section: Prm = toml::from_str(section).unwrap();
-            read(&row(fields), &section, &Format::default()).unwrap().taught(&section)
+            read(&row(fields), &section, &Format::default()).unwrap().learned(&section)
         };
         assert_eq!(steps("").labels, [Some(1.0), Some(0.0)]);
         assert_eq!(steps("").texts, ["a", "b"]);

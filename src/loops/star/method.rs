@@ -229,22 +229,22 @@ impl StarMethod {
         // The step in which the round was sampled, where this one comes after it.
         let sampling_step = step - if self.position.trained > 0 { self.position.trained + 1 } else { 0 };
         let attempts = self.attempts(worker, sampling_step, metrics)?;
-        let taught = self.taught(&attempts, worker)?;
+        let training_traces = self.training_traces(&attempts, worker)?;
         let steps = match self.steps {
             Some(first) => rounds::steps(first, self.star.growth, self.star.max_steps, round),
-            None => rounds::passes(taught.len(), worker.questions.per_step(), self.epochs)
+            None => rounds::passes(training_traces.len(), worker.questions.per_step(), self.epochs)
                 .min(self.star.max_steps.unwrap_or(usize::MAX)),
         };
         if self.position.trained == 0 {
-            attempts.describe(&worker.select, worker.by.as_deref(), &taught, metrics);
+            attempts.describe(&worker.select, worker.by.as_deref(), &training_traces, metrics);
         }
         let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
         self.learning = Some(Learning {
-            sequences: taught.iter().map(sequence).collect(),
+            sequences: training_traces.iter().map(sequence).collect(),
             coverage: attempts.figures(&worker.select, None).0.coverage(),
             steps,
         });
-        let traces = taught.into_iter().filter(|trace| trace.step == sampling_step).collect();
+        let traces = training_traces.into_iter().filter(|trace| trace.step == sampling_step).collect();
         let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
         Ok(Batch { traces, pace: Pace::Sampling { stage }, ..Batch::default() })
     }
@@ -279,18 +279,18 @@ impl StarMethod {
     }
 
     /// What the round learns, as rollouts of the plain prompts.
-    fn taught(&self, attempts: &Attempts, worker: &Worker) -> Result<Vec<Trace>> {
-        let taught = if self.star.accumulate && self.position.round > 1 {
+    fn training_traces(&self, attempts: &Attempts, worker: &Worker) -> Result<Vec<Trace>> {
+        let training_traces = if self.star.accumulate && self.position.round > 1 {
             let mut all = Attempts::default();
             for round in 1..self.position.round {
                 all.traces.extend(JsonLines::read_as::<Trace>(&worker.traces_of_round(round))?);
             }
             all.traces.extend(attempts.traces.iter().cloned());
-            all.taught(&worker.select, self.prompts())
+            all.training_traces(&worker.select, self.prompts())
         } else {
-            attempts.taught(&worker.select, self.prompts())
+            attempts.training_traces(&worker.select, self.prompts())
         };
-        if taught.is_empty() {
+        if training_traces.is_empty() {
             return Err(Error::Data(format!(
                 "round {} of stage `{}` has nothing to learn: of {} rollouts [select] keeps none; ask easier questions, \
                  show some solved ones (data.template.few_shot), start from a model that was warmed up with loop.sft, \
@@ -300,6 +300,6 @@ impl StarMethod {
                 attempts.traces.len()
             )));
         }
-        Ok(taught)
+        Ok(training_traces)
     }
 }

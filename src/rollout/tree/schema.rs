@@ -55,7 +55,7 @@ pub struct Schema {
     pub rationale_tokens: usize,
     /// Where all paths of an answer come to the human mark, add one that does not: that with the most votes, as few of its
     /// replies altered as come to another mark. Nobody voted for these, and their reasons are asked for anew. Without it
-    /// such answers teach no preference.
+    /// no preference is learned from such answers.
     pub synthetic: bool,
     /// Who answers, in place of the policy: `[rollout.tree.schema.endpoint]`.
     pub endpoint: Option<Endpoint>,
