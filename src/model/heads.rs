@@ -253,9 +253,12 @@ mod tests {
                         value.double_value(&[])
                     })
                 };
-                let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+                let finite_difference = (moved(1e-3) - moved(-1e-3)) / 2e-3;
                 let expected = gradient.abs().sum(Kind::Float).double_value(&[]);
-                assert!((slope - expected).abs() < 0.02 * expected + 1e-4, "{name}: {slope} {expected}");
+                assert!(
+                    (finite_difference - expected).abs() < 0.02 * expected + 1e-4,
+                    "{name}: {finite_difference} {expected}"
+                );
             }
         }
     }
