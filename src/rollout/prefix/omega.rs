@@ -2,8 +2,8 @@
 //! searched in turn (OmegaPRM, Luo et al. 2024, arXiv 2406.06592).
 
 use super::cost::Cost;
-use super::explore::{Cutting, Exploration, From, explore};
-use super::{Candidate, CutValue, Place, Pool, PrefixRollout, places};
+use super::explore::{Cutting, Exploration, Origin, explore};
+use super::{CutValue, Place, Pool, PrefixRollout, SearchCandidate, places};
 use crate::error::Result;
 use crate::rollout::{Group, Rollout, SamplingContext};
 use std::collections::{BTreeMap, HashMap};
@@ -18,11 +18,11 @@ struct Question {
     known: HashMap<Vec<u32>, CutValue>,
     searches: usize,
     reused: usize,
-    search: Option<Search>,
+    search: Option<BinarySearch>,
 }
 
 /// A rollout under search.
-struct Search {
+struct BinarySearch {
     /// Its number in the group.
     rollout: usize,
     places: Vec<Place>,
@@ -73,7 +73,7 @@ impl Question {
     }
 
     /// The place whose prefix is to be continued next; none when the question is done.
-    fn place(&mut self, cutting: &Cutting, group: &mut Group, cost: &mut Cost) -> Option<From> {
+    fn place(&mut self, cutting: &Cutting, group: &mut Group, cost: &mut Cost) -> Option<Origin> {
         let section = cutting.section;
         loop {
             let Some(search) = &mut self.search else {
@@ -97,14 +97,19 @@ impl Question {
                     self.reused += 1;
                     search.known.insert(number, (value.clone(), false));
                 }
-                None => return Some(From { group: self.group, rollout: search.rollout, place }),
+                None => return Some(Origin { group: self.group, rollout: search.rollout, place }),
             }
         }
     }
 
     /// The search of `candidate`, from which a continuation becomes a rollout of the group; none where no step ends behind
     /// its state.
-    fn begin(&mut self, candidate: Candidate, group: &mut Group, cutting: &Cutting) -> Option<Search> {
+    fn begin(
+        &mut self,
+        candidate: SearchCandidate,
+        group: &mut Group,
+        cutting: &Cutting,
+    ) -> Option<BinarySearch> {
         let (rollout, from) = &self.sampled[candidate.rollout];
         let places = places(rollout, cutting.format, cutting.tokenizer);
         if places.iter().all(|place| place.tokens <= from.tokens) {
@@ -121,18 +126,18 @@ impl Question {
             group.rollouts.push(rollout.clone());
             group.rollouts.len() - 1
         };
-        Some(Search { rollout: number, places, known })
+        Some(BinarySearch { rollout: number, places, known })
     }
 }
 
 impl Exploration for Question {
-    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<From> {
+    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<Origin> {
         let group = &mut groups[self.group];
         self.place(cutting, group, cost).into_iter().collect()
     }
 
     /// A new state, whose wrong continuations may be searched.
-    fn learn(&mut self, groups: &[Group], from: From, rollouts: Vec<Rollout>, right: &[bool]) -> CutValue {
+    fn learn(&mut self, groups: &[Group], from: Origin, rollouts: Vec<Rollout>, right: &[bool]) -> CutValue {
         let value = CutValue::of(from.place, &rollouts, right);
         let first = self.sampled.len();
         let wrong = rollouts.iter().enumerate().filter(|(at, _)| !right[*at]);
@@ -149,7 +154,7 @@ impl Exploration for Question {
     }
 }
 
-impl Search {
+impl BinarySearch {
     /// Hands the cuts to the rollout, and counts the labels that are new.
     fn end(&self, group: &mut Group, count: usize, cost: &mut Cost) {
         let shared = self.known.iter().rev().find(|(_, (value, own))| !own && value.hard());
@@ -174,7 +179,7 @@ mod tests {
     use crate::data::{Example, Tokenizer};
     use crate::engine::StopReason;
     use crate::rationale::Format;
-    use crate::rollout::prefix::{Cuts, Tree};
+    use crate::rollout::prefix::{Cuts, PrefixTree};
     use std::sync::Arc;
 
     fn rollout(text: &str) -> Rollout {
@@ -210,7 +215,7 @@ mod tests {
     fn every_search_ends_at_the_mistake_and_no_prefix_is_asked_for_twice() {
         let section = PrefixRollout {
             cuts: Cuts::Tree,
-            tree: Tree { searches: 4, ..Tree::default() },
+            tree: PrefixTree { searches: 4, ..PrefixTree::default() },
             ..PrefixRollout::default()
         };
         let mut groups = [group(&["0\n1\n2\n3\n4\nx\n6\n#### 1", "0\n1\n2\n3\n4\n5\n6\n#### 2"])];
