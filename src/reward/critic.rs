@@ -86,7 +86,7 @@ impl Critic {
             "ask = {:?} does not show the step; write {{{{ step }}}} in it",
             self.ask
         );
-        Ok(Judge { section: self, format: format.clone(), model: None })
+        Ok(LoadedCritic { section: self, format: format.clone(), model: None })
     }
 
     /// What of a critique stands before its verdict, the verdict's beginning included.
@@ -98,13 +98,13 @@ impl Critic {
     }
 }
 
-struct Judge {
+struct LoadedCritic {
     section: Critic,
     format: Format,
     model: Option<Policy>,
 }
 
-impl Judge {
+impl LoadedCritic {
     fn question(&self, group: &Group, previous: &str, step: &str) -> anyhow::Result<Question> {
         let mut columns = group.example.fields.clone();
         columns.insert("previous".into(), previous.into());
@@ -142,7 +142,7 @@ impl Judge {
     }
 }
 
-impl Reward for Judge {
+impl Reward for LoadedCritic {
     fn wants(&self) -> Wants {
         let section = &self.section;
         Wants::default().model("model", &section.model).template("ask", &section.ask, &["previous", "step"])
@@ -215,7 +215,7 @@ mod tests {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
         let policy = init.make(Kind::Float, Device::Cpu, 3, 8).unwrap();
         let critic = init.make(Kind::Float, Device::Cpu, 4, 8).unwrap();
-        let judge = Judge { section: section(), format: Format::default(), model: None };
+        let judge = LoadedCritic { section: section(), format: Format::default(), model: None };
         let mut group = crate::reward::tests::group(None, &[], &["x", "x\ny", "x\nz"]);
         for rollout in &mut group.rollouts {
             rollout.tokens = policy.tokenizer.encode(&rollout.text).unwrap();
@@ -232,7 +232,7 @@ mod tests {
             judge.verdicts(&critic, &[asked(text, 3)], 512).unwrap()[0]
         });
         let models = Models::of(&policy, 512);
-        let mut judge = Judge { model: Some(critic), ..judge };
+        let mut judge = LoadedCritic { model: Some(critic), ..judge };
         let scores = judge.score(&group, &models).unwrap();
         let steps = |rollout: usize| scores[rollout].steps.as_ref().unwrap();
         assert_eq!(steps(0).iter().map(|step| step.value).collect::<Vec<_>>(), [expected[0]]);
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(scores[1].value, expected[0].min(expected[1]));
         assert!(expected.iter().all(|value| *value > 0.0 && *value < 1.0), "{expected:?}");
         // By hand: greedy, one critique, its reasoning and the bytes of "ok" scored as one sequence.
-        let greedy = Judge { section: Critic { samples: 1, temperature: 0.0, ..section() }, ..judge };
+        let greedy = LoadedCritic { section: Critic { samples: 1, temperature: 0.0, ..section() }, ..judge };
         let critic = greedy.model.as_ref().unwrap();
         let prompt = critic.tokenizer.encode("q|>x\n").unwrap();
         let sampling = Sampling { temperature: 0.0, max_new_tokens: 6, ..Sampling::default() };

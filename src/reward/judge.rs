@@ -79,7 +79,7 @@ impl Judge {
             environment().template_from_str(text).context("its template cannot be read")?;
         }
         let pattern = self.pattern.clone().unwrap_or_else(|| Pattern::new(NUMBER).expect("it is one"));
-        Ok(Asking { section: self, pattern, format: format.clone(), client: None, unread: 0 })
+        Ok(LoadedJudge { section: self, pattern, format: format.clone(), client: None, unread: 0 })
     }
 
     /// What is asked for a rollout's score.
@@ -130,7 +130,7 @@ impl Judge {
     }
 }
 
-struct Asking {
+struct LoadedJudge {
     section: Judge,
     pattern: Pattern,
     format: Format,
@@ -139,7 +139,7 @@ struct Asking {
     unread: usize,
 }
 
-impl Asking {
+impl LoadedJudge {
     /// What `read` finds of each rollout in the judge's answers, with the rollout's steps; `wanted` says what that is.
     fn asked<T>(
         &mut self,
@@ -187,7 +187,7 @@ impl Asking {
     }
 }
 
-impl Reward for Asking {
+impl Reward for LoadedJudge {
     fn wants(&self) -> Wants {
         let Judge { endpoint, prompt, system, .. } = &self.section;
         let keys = endpoint.api_key_env.iter();

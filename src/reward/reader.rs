@@ -49,7 +49,7 @@ impl Reader {
             self.max_new_tokens > 0 && self.decode_slots > 0,
             "max_new_tokens and decode_slots must be at least 1"
         );
-        Ok(Reading {
+        Ok(LoadedReader {
             section: self,
             format: Format { tags: None, ..format.clone() },
             reader: None,
@@ -58,7 +58,7 @@ impl Reader {
     }
 }
 
-struct Reading {
+struct LoadedReader {
     section: Reader,
     format: Format,
     reader: Option<Policy>,
@@ -66,7 +66,7 @@ struct Reading {
     unread: Vec<f64>,
 }
 
-impl Reading {
+impl LoadedReader {
     /// Prompt, rationale and cue, which the reader goes on from.
     fn question(&self, group: &Group, rollout: &Rollout) -> Question {
         let begun = format!("{}{}", Part::Rationale.of(rollout), self.section.cue);
@@ -74,7 +74,7 @@ impl Reading {
     }
 }
 
-impl Reward for Reading {
+impl Reward for LoadedReader {
     fn wants(&self) -> Wants {
         Wants::default().gold("add an `answer` column").model("model", &self.section.model)
     }
