@@ -74,7 +74,7 @@ impl FollowUp {
             gold(group)?;
             for rollout in group.rollouts.iter().filter(|rollout| right(group, rollout)) {
                 for option in 0..group.example.choices.len() {
-                    questions.push(self.asked(group, rollout, option));
+                    questions.push(self.follow_up_question(group, rollout, option));
                 }
             }
         }
@@ -90,8 +90,8 @@ impl FollowUp {
             let mut of_group = Vec::new();
             for at in 0..group.rollouts.len() {
                 let correct = right(group, &group.rollouts[at]);
-                let asked = if correct { options } else { 0 };
-                let held = answers.by_ref().take(asked).enumerate();
+                let count = if correct { options } else { 0 };
+                let held = answers.by_ref().take(count).enumerate();
                 let consistent = held.filter(|(option, said)| denies(said) != (*option == gold)).count();
                 if correct {
                     metrics.add("select/follow_up", consistent as f64 / options as f64, 1.0);
@@ -105,7 +105,7 @@ impl FollowUp {
     }
 
     /// Which rollouts of a group are trained on.
-    pub fn kept(&self, group: &Group, judged: &[Judged]) -> Vec<usize> {
+    pub fn consistent(&self, group: &Group, judged: &[Judged]) -> Vec<usize> {
         let options = group.example.choices.len();
         (0..judged.len()).filter(|&at| is_trained_on(&judged[at], options, self.tolerance)).collect()
     }
@@ -146,7 +146,7 @@ impl FollowUp {
     }
 
     /// One follow-up: the question with the follow-up in its turn, the rationale without its answer, the cue.
-    fn asked(&self, group: &Group, rollout: &Rollout, option: usize) -> Question {
+    fn follow_up_question(&self, group: &Group, rollout: &Rollout, option: usize) -> Question {
         let choice = &group.example.choices[option];
         let fill = |text: &str| text.replace("{letter}", &letter(option)).replace("{choice}", choice);
         let steps = rollout.rationale.as_ref().and_then(|rationale| rationale.steps.last());
