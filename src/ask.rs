@@ -144,8 +144,8 @@ impl TextModel<'_> {
         for attempt in 0..attempts {
             let open: Vec<usize> = (0..questions.len()).filter(|&at| readings.found[at].is_none()).collect();
             let again = |&at: &usize| Question { attempt, ..questions[at].clone() };
-            let asked: Vec<Question> = open.iter().map(again).collect();
-            let answers = self.ask(&asked, None, &mut |_| {})?;
+            let retried: Vec<Question> = open.iter().map(again).collect();
+            let answers = self.ask(&retried, None, &mut |_| {})?;
             for (at, choices) in open.into_iter().zip(answers.choices) {
                 let said = choices.into_iter().next().map(|choice| choice.text).unwrap_or_default();
                 readings.found[at] = read(at, &said);
@@ -221,11 +221,11 @@ mod tests {
             ..Question::new(Prompt::Text(text.into()))
         };
         let questions = [of("q", " a", Samples::Seeds(vec![3, 4])), of("r", "", Samples::Seeds(vec![5]))];
-        let asked = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
+        let retried = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
         let whole = |text: &str| Choice { text: text.into(), truncated: false };
-        assert_eq!(asked(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
+        assert_eq!(retried(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
         let cut = |text: &str| Choice { text: text.into(), truncated: true };
-        assert_eq!(asked(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
+        assert_eq!(retried(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
     }
 
     /// Equal questions have equal seeds, each sample and each attempt its own.

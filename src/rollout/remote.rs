@@ -108,10 +108,10 @@ impl RemoteRollout {
             )));
         }
         let about = (0..example.choices.len()).map(|choice| self.filled(prompted, Some(choice)));
-        let asked: Vec<Option<String>> = about.collect::<Result<_>>()?;
-        let asked =
-            asked.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
-        Ok(asked.map(|user| self.question(prompted, user, nonce)).collect())
+        let questions: Vec<Option<String>> = about.collect::<Result<_>>()?;
+        let questions =
+            questions.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
+        Ok(questions.map(|user| self.question(prompted, user, nonce)).collect())
     }
 
     /// The last turn, about one of the choices where that is said.
@@ -182,10 +182,10 @@ fn ask(
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
-    let asked: Vec<Vec<Question>> =
+    let questions: Vec<Vec<Question>> =
         prompts.iter().map(|prompted| section.questions(prompted, nonce)).collect::<Result<_>>()?;
-    let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
-    let answers = TextModel::Endpoint(client).ask(&asked.concat(), None, &mut |_| {})?;
+    let counts: Vec<usize> = questions.iter().map(Vec::len).collect();
+    let answers = TextModel::Endpoint(client).ask(&questions.concat(), None, &mut |_| {})?;
     let mut answers = answers.choices.into_iter();
     let group = |(prompted, count): (&Prompted, usize)| {
         let room = policy.context().saturating_sub(prompted.tokens.len());

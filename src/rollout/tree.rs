@@ -195,7 +195,7 @@ pub fn grow(
     for level in 0..=section.depth {
         let last = level == section.depth;
         let mut limits = if last { sampling.clone() } else { section.boundary().step(sampling) };
-        let (mut asked, mut longest) = (Vec::new(), 0);
+        let (mut parents, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
         for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
             let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
@@ -205,7 +205,7 @@ pub fn grow(
                 let seeds = (0..children as u64).map(draw).collect();
                 let path = tree.path(parent).0;
                 longest = longest.max(room[index] - path.len());
-                asked.push((index, parent));
+                parents.push((index, parent));
                 requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
             }
         }
@@ -216,7 +216,7 @@ pub fn grow(
         sampler.keep(!last);
         let generated = sampler.generate(&requests, &limits, context.progress)?;
         add(&mut total, &generated.statistics);
-        for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
+        for ((tree, parent), children) in parents.into_iter().zip(generated.completions) {
             for child in children {
                 trees[tree].graft(parent, child, section, (sampling, room[tree]), last);
             }

@@ -256,8 +256,8 @@ impl StarMethod {
     /// Everything that the round samples, of which what is in its file already is read.
     fn attempts(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
         let round = self.position.round;
-        let asked = worker.questions.of_round(self.star.questions, round);
-        let chunks: Vec<&[Prompted]> = asked.chunks(self.star.chunk).collect();
+        let questions = worker.questions.of_round(self.star.questions, round);
+        let chunks: Vec<&[Prompted]> = questions.chunks(self.star.chunk).collect();
         let id = |question: &Prompted| question.example.id.clone();
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
         let traits = worker.source.traits();

@@ -222,19 +222,19 @@ mod tests {
         let mut question = Question::new(&section, 0, &groups[0], &[false, true]);
         let (format, tokenizer, mut cost) = (Format::default(), Tokenizer::bytes(), Cost::default());
         let cutting = Cutting { section: &section, format: &format, tokenizer: &tokenizer };
-        let mut asked = Vec::new();
+        let mut starts = Vec::new();
         while let [from] = question.next(&cutting, &mut groups, &mut cost)[..] {
             let prefix = groups[0].rollouts[from.rollout].text[..from.place.bytes].to_string();
             let rollouts = continued(&prefix);
             let right: Vec<bool> = rollouts.iter().map(|rollout| rollout.answer() == Some("2")).collect();
             question.learn(&groups, from, rollouts, &right);
-            asked.push(prefix);
+            starts.push(prefix);
         }
         let group = &groups[0];
-        let mut once = asked.clone();
+        let mut once = starts.clone();
         once.sort();
         once.dedup();
-        assert_eq!(once.len(), asked.len(), "{asked:?}");
+        assert_eq!(once.len(), starts.len(), "{starts:?}");
         assert_eq!(question.searches, 4);
         let searched: Vec<&Rollout> =
             group.rollouts.iter().filter(|rollout| !rollout.cuts.is_empty()).collect();
@@ -246,6 +246,6 @@ mod tests {
             assert_eq!((first, good), (Some(mistake), Some(mistake - 1)), "{rollout:?}");
         }
         // The first search, of seven steps whose sixth is the mistake: after 4 good, after 6 not, after 5 good.
-        assert_eq!(asked[..3], ["0\n1\n2\n3\n", "0\n1\n2\n3\n4\nx\n", "0\n1\n2\n3\n4\n"]);
+        assert_eq!(starts[..3], ["0\n1\n2\n3\n", "0\n1\n2\n3\n4\nx\n", "0\n1\n2\n3\n4\n"]);
     }
 }
