@@ -221,11 +221,11 @@ mod tests {
             ..Question::new(Prompt::Text(text.into()))
         };
         let questions = [of("q", " a", Samples::Seeds(vec![3, 4])), of("r", "", Samples::Seeds(vec![5]))];
-        let retried = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
+        let said = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
         let whole = |text: &str| Choice { text: text.into(), truncated: false };
-        assert_eq!(retried(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
+        assert_eq!(said(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
         let cut = |text: &str| Choice { text: text.into(), truncated: true };
-        assert_eq!(retried(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
+        assert_eq!(said(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
     }
 
     /// Equal questions have equal seeds, each sample and each attempt its own.

@@ -22,7 +22,7 @@ impl Prompts {
     /// Renders the training rows again: with the `hint` in the place of the user turn, and without few-shot examples.
     ///
     /// # Errors
-    /// [`Error::Data`] if a question that is `questions` has no gold answer, cannot be hinted at, or is too long with its
+    /// [`Error::Data`] if one of `questions` has no gold answer, cannot be hinted at, or is too long with its
     /// hint.
     pub fn load(
         star: &Star,

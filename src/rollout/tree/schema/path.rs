@@ -37,9 +37,9 @@ impl Path {
     ) -> Map<String, Value> {
         let mut known = values(&prompted.example);
         let options: Vec<&str> = question.options.iter().map(|option| option.say.as_str()).collect();
-        let asked = json!({"name": question.name, "ask": question.words(), "options": options});
+        let shown = json!({"name": question.name, "ask": question.words(), "options": options});
         for (name, value) in
-            [("question", asked), ("history", json!(self.history)), ("path", json!(self.text))]
+            [("question", shown), ("history", json!(self.history)), ("path", json!(self.text))]
         {
             known.insert(name.into(), value);
         }
@@ -66,7 +66,7 @@ impl Path {
         let given = votes.iter().filter(|&&votes| votes > 0).count();
         counts.votes += said.len();
         counts.invalid += said.len() - valid;
-        counts.asked += 1;
+        counts.questions += 1;
         counts.split += usize::from(given > 1);
         counts.lost += usize::from(valid == 0);
         let most = votes.iter().copied().max().unwrap_or(0);

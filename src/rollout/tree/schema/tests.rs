@@ -52,7 +52,7 @@ fn a_path_branches_where_votes_split_and_weighs_their_shares() {
     );
     assert!(paths[1].branches(&rubric.questions[1], &votes(0, 0, 10), 1, &mut counts).is_empty());
     // Of 30 votes 16 are none of the options; one of three questions split; one path ended.
-    let expected = Counts { votes: 30, invalid: 16, asked: 3, split: 1, lost: 1, ..Counts::default() };
+    let expected = Counts { votes: 30, invalid: 16, questions: 3, split: 1, lost: 1, ..Counts::default() };
     assert_eq!(counts, expected);
     // A reply with too few votes is no branch, unless no other has more.
     let of = |yes, no| {
