@@ -1,6 +1,6 @@
 //! How well the reward model judges held-out rows.
 
-use super::item::{Made, Seen, TARGETS};
+use super::item::{LabelledSteps, RowItem, TARGETS};
 use super::{PrmMethod, rows};
 use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
@@ -97,13 +97,13 @@ impl PrmMethod {
     ) -> Result<Process> {
         let (mut rows, mut items, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
-            match self.item(policy, row, format, &mut Seen::default())? {
-                Made::Item(item) => {
+            match self.item(policy, row, format, &mut LabelledSteps::default())? {
+                RowItem::Item(item) => {
                     rows.push(row);
                     items.push(item);
                 }
-                Made::Bad(what) => problems.example(&row.example.id, what),
-                Made::TooLong | Made::Cut(_) | Made::Unlabelled => {}
+                RowItem::Bad(what) => problems.example(&row.example.id, what),
+                RowItem::TooLong | RowItem::Cut(_) | RowItem::Unlabelled => {}
             }
         }
         problems.into_result()?;

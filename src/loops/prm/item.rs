@@ -34,7 +34,7 @@ pub(super) fn weight(item: &Item, compares: bool) -> f64 {
 }
 
 /// An item, or why the row is left out; what is wrong with it where nothing may start.
-pub(super) enum Made {
+pub(super) enum RowItem {
     Item(Item),
     TooLong,
     Cut(Item),
@@ -43,7 +43,7 @@ pub(super) enum Made {
 }
 
 /// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
-pub(super) type Seen = HashSet<(Vec<u32>, Vec<String>)>;
+pub(super) type LabelledSteps = HashSet<(Vec<u32>, Vec<String>)>;
 
 impl PrmMethod {
     /// What is learned from the row, tokenised.
@@ -52,8 +52,8 @@ impl PrmMethod {
         policy: &Policy,
         row: &Prompted,
         format: &Format,
-        seen: &mut Seen,
-    ) -> Result<Made> {
+        seen: &mut LabelledSteps,
+    ) -> Result<RowItem> {
         match self.prm.learns {
             Learns::Steps | Learns::Outcome => self.labelled(policy, row, format, seen),
             Learns::Pairs => self.pair(policy, row),
@@ -65,10 +65,16 @@ impl PrmMethod {
         self.prm.max_tokens.unwrap_or(usize::MAX).min(policy.context())
     }
 
-    fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format, seen: &mut Seen) -> Result<Made> {
+    fn labelled(
+        &self,
+        policy: &Policy,
+        row: &Prompted,
+        format: &Format,
+        seen: &mut LabelledSteps,
+    ) -> Result<RowItem> {
         let mut steps = match rows::read(&row.example, &self.prm, format) {
             Ok(steps) => steps.learned(&self.prm),
-            Err(what) => return Ok(Made::Bad(what)),
+            Err(what) => return Ok(RowItem::Bad(what)),
         };
         if self.prm.dedup && row.example.fields.contains_key("cuts") {
             steps.labels.iter_mut().enumerate().filter(|(_, label)| label.is_some()).for_each(
@@ -80,7 +86,7 @@ impl PrmMethod {
             );
         }
         if steps.labels.iter().all(Option::is_none) {
-            return Ok(Made::Unlabelled);
+            return Ok(RowItem::Unlabelled);
         }
         let score_format = self.score_format();
         let whole = super::ScoreFormat { judges: super::Judges::Steps, ..score_format.clone() };
@@ -90,7 +96,7 @@ impl PrmMethod {
         let lost = steps.labels[fits..].iter().filter(|label| label.is_some()).count();
         let cut = fits < tokenized.places.len();
         if cut && self.prm.too_long == TooLong::Refuse {
-            return Ok(Made::Bad(format!(
+            return Ok(RowItem::Bad(format!(
                 "its {} tokens are more than {limit}, and {lost} of its labels would be lost; raise loop.prm.max_tokens, \
                  or set loop.prm.too_long = \"cut\" or \"drop\"",
                 tokenized.tokens.len()
@@ -100,28 +106,28 @@ impl PrmMethod {
         let (places, targets): (Vec<usize>, Vec<f64>) =
             known.map(|step| (tokenized.places[step], steps.labels[step].unwrap_or(0.0))).unzip();
         if cut && (self.prm.too_long == TooLong::Drop || places.is_empty()) {
-            return Ok(Made::TooLong);
+            return Ok(RowItem::TooLong);
         }
         tokenized.tokens.truncate(tokenized.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
         tokenized.places = places;
         let item = item(&row.example.id, vec![tokenized], targets);
-        Ok(if cut { Made::Cut(item) } else { Made::Item(item) })
+        Ok(if cut { RowItem::Cut(item) } else { RowItem::Item(item) })
     }
 
-    fn pair(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
+    fn pair(&self, policy: &Policy, row: &Prompted) -> Result<RowItem> {
         let Some(Feedback::Pair { chosen, rejected, margin, .. }) = &row.example.feedback else {
             let what = "it has no `chosen` and `rejected`, which loop.prm.learns = \"pairs\" compares";
-            return Ok(Made::Bad(what.into()));
+            return Ok(RowItem::Bad(what.into()));
         };
         let read = |text: &str| self.whole(policy, row, text);
         let item = item(&row.example.id, vec![read(&chosen.text)?, read(&rejected.text)?], vec![1.0, 0.0]);
         Ok(self.fitting(policy, item.with(MARGIN, *margin)))
     }
 
-    fn list(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
+    fn list(&self, policy: &Policy, row: &Prompted) -> Result<RowItem> {
         let scores = match scores(&row.example) {
             Ok(scores) => scores,
-            Err(what) => return Ok(Made::Bad(what)),
+            Err(what) => return Ok(RowItem::Bad(what)),
         };
         let tokenized = row.example.completions.iter().map(|text| self.whole(policy, row, text));
         let item = item(&row.example.id, tokenized.collect::<Result<_>>()?, scores);
@@ -132,16 +138,16 @@ impl PrmMethod {
         self.score_format().tokenize_steps(&policy.tokenizer, &row.tokens, &[text])
     }
 
-    fn fitting(&self, policy: &Policy, item: Item) -> Made {
+    fn fitting(&self, policy: &Policy, item: Item) -> RowItem {
         let limit = self.limit(policy);
         let longest = item.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
         match self.prm.too_long {
-            _ if longest <= limit => Made::Item(item),
-            TooLong::Refuse => Made::Bad(format!(
+            _ if longest <= limit => RowItem::Item(item),
+            TooLong::Refuse => RowItem::Bad(format!(
                 "one of its completions makes {longest} tokens, more than {limit}; raise loop.prm.max_tokens, or set \
                  loop.prm.too_long = \"drop\""
             )),
-            TooLong::Drop | TooLong::Cut => Made::TooLong,
+            TooLong::Drop | TooLong::Cut => RowItem::TooLong,
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::rollout::Prompted;
 use crate::section::Misfit;
 use crate::seed;
 use evaluate::not_finite;
-use item::{MARGIN, Made, Seen, TARGETS};
+use item::{LabelledSteps, MARGIN, RowItem, TARGETS};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -258,22 +258,22 @@ impl Method for PrmMethod {
         let score_format = self.prm.attach_head(&mut worker.policy, seed)?;
         worker.policy.score_format = Some(score_format.clone());
         self.score_format = Some(score_format);
-        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), LabelledSteps::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in &worker.questions.all {
             let id = row.example.id.as_str();
             let item = match self.item(&worker.policy, row, &worker.format, &mut seen)? {
-                Made::Item(item) => item,
-                Made::Cut(item) => {
+                RowItem::Item(item) => item,
+                RowItem::Cut(item) => {
                     cut.push(id);
                     item
                 }
-                Made::TooLong => {
+                RowItem::TooLong => {
                     dropped.push(id);
                     continue;
                 }
-                Made::Unlabelled => continue,
-                Made::Bad(what) => {
+                RowItem::Unlabelled => continue,
+                RowItem::Bad(what) => {
                     problems.example(id, what);
                     continue;
                 }
