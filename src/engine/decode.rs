@@ -55,11 +55,11 @@ fn new_tokens(store: &Store, at: usize) -> impl Iterator<Item = i64> {
     segment.tokens[segment.known..].iter().map(|&id| i64::from(id))
 }
 
-/// How what is new is laid for a pass.
+/// How what is new is packed for a pass.
 struct Pass {
     /// Known segments whose keys stand before those of the pass.
     context: Vec<usize>,
-    /// The segments that become known, as they are laid.
+    /// The segments that become known, in the order that they are packed in.
     new: Vec<usize>,
     roots: Vec<usize>,
     branches: Vec<Branch>,

@@ -1,7 +1,7 @@
 //! What was computed of prompts: the keys and values of stretches of tokens, each held once, as a tree.
 
 use super::cache::Cache;
-use crate::batch::Forest;
+use crate::batch::PrefixForest;
 use crate::model::{Config, Model};
 use std::collections::{BTreeMap, HashSet};
 use tch::{Device, Kind, Tensor};
@@ -92,7 +92,7 @@ impl Store {
 
     /// Segments for what follows `after` in some prompts, not computed yet; the last of each.
     fn plan(&mut self, after: Option<usize>, rests: &[&[u32]]) -> Vec<usize> {
-        let forest = Forest::of_prompts(rests);
+        let forest = PrefixForest::of_prompts(rests);
         let begins = |at: usize| forest.segments[at].parent.is_none();
         let mut first = (0..forest.segments.len()).filter(|&at| begins(at));
         let only = (first.next(), first.next()) == (Some(0), None);

@@ -4,7 +4,7 @@ use super::Attend;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
-/// Sequences laid end to end; a token sees its own sequence up to itself. After them come branches: a branch's token sees
+/// Sequences packed end to end; a token sees its own sequence up to itself. After them come branches: a branch's token sees
 /// what the branch goes on from, and its own branch up to itself. A branch can go on from a branch.
 ///
 /// Neighbours of like length are attended to together, padded on the right to the longest of them: under a causal

@@ -29,7 +29,7 @@ pub enum Grad {
     Yes,
 }
 
-/// What a model says about every learned token of some sequences, laid end to end.
+/// What a model says about every learned token of some sequences, packed end to end.
 #[derive(Debug)]
 pub struct ScoredTokens<'m> {
     /// log p(token | what precedes it) at the temperature asked, `[learned tokens]` in f32. With
