@@ -1,6 +1,6 @@
 //! Heads that read a number off a model's states at chosen tokens: what reward and value models add to a language model.
 
-use super::layout::Layout;
+use super::layout::PackedInputs;
 use super::logprobs::Grad;
 use super::trunk::Trunk;
 use super::{Model, init};
@@ -120,7 +120,7 @@ impl Model {
                 return Err(Error::Model("a place to read lies behind its sequence".into()));
             }
         }
-        let trunk = Trunk::run(self, Layout::whole(sequences, places, self.device()), grad);
+        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad);
         let states = trunk.states.detach().set_requires_grad(grad == Grad::Yes);
         Ok(Read { states, trunk })
     }

@@ -9,7 +9,7 @@ use tch::{Device, Tensor};
 
 /// Sequences packed end to end, with the places that are read.
 #[derive(Debug)]
-pub struct Layout {
+pub struct PackedInputs {
     /// Token ids that are fed, `[tokens]`.
     pub inputs: Tensor,
     /// Places among the inputs whose states are read, `[rows]`.
@@ -23,7 +23,7 @@ pub struct Layout {
 #[derive(Debug)]
 pub struct Predicting {
     /// Where the rows stand.
-    pub layout: Layout,
+    pub layout: PackedInputs,
     /// The token that each row predicts, `[predicting rows]`.
     pub targets: Tensor,
     /// The row of each learned token, `[learned tokens]`, sequence by sequence; none where it is its own number.
@@ -61,7 +61,7 @@ impl Predicting {
     }
 }
 
-impl Layout {
+impl PackedInputs {
     /// Packs `sequences`, to be read at the `places` of each, one row a place, sequence by sequence.
     pub fn whole(sequences: &[&[u32]], places: &[&[usize]], device: Device) -> Self {
         let packed = PackedForest::new(sequences);
@@ -112,7 +112,7 @@ impl PackedForest {
         path.into_iter().flat_map(|at| self.place(at)).map(|place| place as i64).collect()
     }
 
-    fn layout(&self, sequences: &[&[u32]], rows: &[i64], device: Device) -> Layout {
+    fn layout(&self, sequences: &[&[u32]], rows: &[i64], device: Device) -> PackedInputs {
         let length = |at: &usize| self.forest.segments[*at].tokens.len();
         let order = self.roots.iter().chain(self.branches.iter().flatten());
         let segments = order.map(|&at| &self.forest.segments[at]);
@@ -125,7 +125,7 @@ impl PackedForest {
         let roots: Vec<usize> = self.roots.iter().map(length).collect();
         let branching = self.branches.iter().enumerate().filter(|(_, below)| !below.is_empty());
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        Layout {
+        PackedInputs {
             inputs: tensor(&inputs),
             rows: tensor(rows),
             packed: Packed::branching(&roots, branching.map(branch).collect(), device),
