@@ -81,7 +81,7 @@ impl Sampler for Scripted {
         Ok(statistics)
     }
 
-    fn keep(&mut self, _keep: bool) {}
+    fn keep_cache(&mut self, _keep: bool) {}
 
     fn update(&mut self, _weights: &Model, version: u64) -> Result<()> {
         self.version = version;

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 /// again.
 pub struct Store {
     /// Whether what a call computes and samples is left for the next.
-    pub keep: bool,
+    pub keep_cache: bool,
     segments: Vec<Option<Segment>>,
     /// The segments that begin prompts, then those behind one segment, behind two and so on: a place each.
     levels: Vec<Level>,
@@ -43,7 +43,7 @@ impl Store {
     /// Nothing yet, for `model`.
     pub fn new(model: &Model) -> Self {
         Self {
-            keep: false,
+            keep_cache: false,
             segments: Vec::new(),
             levels: Vec::new(),
             config: model.config.clone(),
@@ -147,20 +147,20 @@ impl Store {
 
     /// Takes in, where that is kept, what was sampled after the prompt that ends with `end`: `layers` are the keys and values `[kv_heads,
     /// tokens, head_dim]` of `tokens`.
-    pub(super) fn keep(&mut self, end: usize, tokens: &[u32], layers: &[(Tensor, Tensor)]) {
+    pub(super) fn insert(&mut self, end: usize, tokens: &[u32], layers: &[(Tensor, Tensor)]) {
         let same = |segment: &Segment| segment.parent == Some(end) && segment.tokens == tokens;
-        if !self.keep || tokens.is_empty() || self.segments.iter().flatten().any(same) {
+        if !self.keep_cache || tokens.is_empty() || self.segments.iter().flatten().any(same) {
             return;
         }
         let at = self.add(Some(end), tokens.to_vec());
         self.write(at, tokens.len(), layers);
     }
 
-    /// A prompt that ends with `end` needs nothing any more: what no other prompt of the call needs is let go, unless it is
+    /// A prompt that ends with `end` needs nothing any more: what no other prompt of the call needs is freed, unless it is
     /// kept for the next.
     pub(super) fn release(&mut self, end: usize) {
         for at in self.path(end) {
-            let keep = self.keep;
+            let keep = self.keep_cache;
             let segment = self.at_mut(at);
             segment.users -= 1;
             match (segment.users, keep) {

@@ -36,7 +36,7 @@ struct Again<'m> {
 }
 
 impl<'m> Trunk<'m> {
-    /// Runs what is laid out, keeping the states at its rows.
+    /// Runs what is packed, keeping the states at its rows.
     pub fn run(model: &'m Model, layout: PackedInputs, grad: Grad) -> Self {
         let PackedInputs { inputs: tokens, rows, mut packed } = layout;
         let rotation = model.rope.at(&packed.positions(), model.kind());

@@ -42,8 +42,8 @@ impl Sampler for Current<'_> {
         elsewhere.sampler.sample(requests, sampling, listen)
     }
 
-    fn keep(&mut self, keep: bool) {
-        self.elsewhere.borrow_mut().sampler.keep(keep);
+    fn keep_cache(&mut self, keep: bool) {
+        self.elsewhere.borrow_mut().sampler.keep_cache(keep);
     }
 
     fn update(&mut self, weights: &Model, version: u64) -> Result<()> {
@@ -97,8 +97,8 @@ mod tests {
             self.0.sample(requests, sampling, listen)
         }
 
-        fn keep(&mut self, keep: bool) {
-            self.0.keep(keep);
+        fn keep_cache(&mut self, keep: bool) {
+            self.0.keep_cache(keep);
         }
 
         fn update(&mut self, weights: &Model, version: u64) -> Result<()> {

@@ -213,7 +213,7 @@ pub fn grow(
             break;
         }
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
-        sampler.keep(!last);
+        sampler.keep_cache(!last);
         let generated = sampler.generate(&requests, &limits, context.progress)?;
         add(&mut total, &generated.statistics);
         for ((tree, parent), children) in parents.into_iter().zip(generated.completions) {
