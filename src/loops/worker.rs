@@ -105,7 +105,7 @@ impl Worker {
     }
 
     /// Takes the policy back to what the stage began with.
-    pub fn begin_again(&mut self) -> Result<()> {
+    pub fn reset_policy(&mut self) -> Result<()> {
         self.policy = (self.origin)()?;
         Ok(())
     }
