@@ -1,6 +1,6 @@
 //! How well the reward model judges held-out rows.
 
-use super::item::{LabelledSteps, RowItem, TARGETS};
+use super::item::{RowItem, SeenSteps, TARGETS};
 use super::{PrmMethod, rows};
 use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
@@ -97,7 +97,7 @@ impl PrmMethod {
     ) -> Result<Process> {
         let (mut rows, mut items, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
-            match self.item(policy, row, format, &mut LabelledSteps::default())? {
+            match self.item(policy, row, format, &mut SeenSteps::default())? {
                 RowItem::Item(item) => {
                     rows.push(row);
                     items.push(item);

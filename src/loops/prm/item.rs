@@ -43,7 +43,7 @@ pub(super) enum RowItem {
 }
 
 /// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
-pub(super) type LabelledSteps = HashSet<(Vec<u32>, Vec<String>)>;
+pub(super) type SeenSteps = HashSet<(Vec<u32>, Vec<String>)>;
 
 impl PrmMethod {
     /// What is learned from the row, tokenised.
@@ -52,7 +52,7 @@ impl PrmMethod {
         policy: &Policy,
         row: &Prompted,
         format: &Format,
-        seen: &mut LabelledSteps,
+        seen: &mut SeenSteps,
     ) -> Result<RowItem> {
         match self.prm.learns {
             Learns::Steps | Learns::Outcome => self.labelled(policy, row, format, seen),
@@ -70,7 +70,7 @@ impl PrmMethod {
         policy: &Policy,
         row: &Prompted,
         format: &Format,
-        seen: &mut LabelledSteps,
+        seen: &mut SeenSteps,
     ) -> Result<RowItem> {
         let mut steps = match rows::read(&row.example, &self.prm, format) {
             Ok(steps) => steps.learned(&self.prm),

@@ -25,7 +25,7 @@ use crate::rollout::Prompted;
 use crate::section::Misfit;
 use crate::seed;
 use evaluate::not_finite;
-use item::{LabelledSteps, MARGIN, RowItem, TARGETS};
+use item::{MARGIN, RowItem, SeenSteps, TARGETS};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -258,7 +258,7 @@ impl Method for PrmMethod {
         let score_format = self.prm.attach_head(&mut worker.policy, seed)?;
         worker.policy.score_format = Some(score_format.clone());
         self.score_format = Some(score_format);
-        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), LabelledSteps::default());
+        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), SeenSteps::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in &worker.questions.all {
             let id = row.example.id.as_str();
