@@ -1,6 +1,6 @@
 //! How easy an English text is to read: Flesch 1948, Gunning's fog index 1952, Coleman and Liau 1975.
 
-use crate::rationale::{Steps, steps};
+use crate::rationale::{StepUnit, steps};
 
 /// What the formulas count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ impl Counts {
     /// Counts a text; `None` where it has no words.
     pub fn of(text: &str) -> Option<Self> {
         let mut counts = Self {
-            sentences: steps::split(Steps::Sentence, text, 0..text.len()).len(),
+            sentences: steps::split(StepUnit::Sentence, text, 0..text.len()).len(),
             words: 0,
             letters: 0,
             syllables: 0,

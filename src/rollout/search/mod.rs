@@ -13,7 +13,7 @@ pub use sampled::{BestOf, Highest, MostWeight, Pick, Sampled, WeightedVote};
 use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
 use crate::engine::Boundary;
 use crate::error::{Error, Result};
-use crate::rationale::{Format, Steps};
+use crate::rationale::{Format, StepUnit};
 use crate::section::Misfit;
 use std::fmt::Debug;
 
@@ -106,9 +106,9 @@ fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<B
     match (step_tokens, format.steps) {
         (Some(0), _) => Err(Error::Recipe(format!("rollout.{name}.step_tokens = 0: at least one is needed"))),
         (Some(tokens), _) => Ok(Boundary::Tokens(tokens)),
-        (None, Steps::Line) => Ok(Boundary::Texts(&["\n"])),
-        (None, Steps::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
-        (None, Steps::Sentence) => Err(Error::Recipe(format!(
+        (None, StepUnit::Line) => Ok(Boundary::Texts(&["\n"])),
+        (None, StepUnit::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
+        (None, StepUnit::Sentence) => Err(Error::Recipe(format!(
             "rollout.{name}: a sentence's end is seen only in what follows it; set rollout.{name}.step_tokens, or \
              data.format.steps = \"line\" or \"paragraph\""
         ))),

@@ -147,7 +147,7 @@ fn guided_steps_are_taken_by_score_and_frequency() {
 
 #[test]
 fn a_step_has_to_have_an_end() {
-    let format = Format { steps: Steps::Sentence, ..Format::default() };
+    let format = Format { steps: StepUnit::Sentence, ..Format::default() };
     let error = step_end("beam", None, &format).unwrap_err().to_string();
     assert!(error.contains("set rollout.beam.step_tokens"), "{error}");
     assert_eq!(step_end("beam", None, &Format::default()).unwrap(), Boundary::Texts(&["\n"]));
