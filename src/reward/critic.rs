@@ -2,7 +2,7 @@
 //! (R-PRM, She et al. 2025, arXiv 2503.21295).
 
 use super::{Aggregate, Models, Reward, Wants};
-use crate::ask::{Question, Samples, TextModel};
+use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::Prompt;
 use crate::data::template::environment;
 use crate::engine::Sampling;
@@ -105,20 +105,20 @@ struct LoadedCritic {
 }
 
 impl LoadedCritic {
-    fn question(&self, group: &Group, previous: &str, step: &str) -> anyhow::Result<Question> {
+    fn question(&self, group: &Group, previous: &str, step: &str) -> anyhow::Result<TextRequest> {
         let mut columns = group.example.fields.clone();
         columns.insert("previous".into(), previous.into());
         columns.insert("step".into(), step.into());
         let text = environment().render_str(&self.section.ask, &columns).context("ask")?;
         let question = match self.section.chat {
-            true => Question::user(None, text),
-            false => Question::new(Prompt::Text(text)),
+            true => TextRequest::user(None, text),
+            false => TextRequest::new(Prompt::Text(text)),
         };
-        Ok(Question { samples: Samples::Count(self.section.samples), ..question })
+        Ok(TextRequest { samples: Samples::Count(self.section.samples), ..question })
     }
 
     /// The probability of `yes` behind each of several questions.
-    fn verdicts(&self, model: &Policy, asked: &[Question], budget: usize) -> anyhow::Result<Vec<f64>> {
+    fn verdicts(&self, model: &Policy, asked: &[TextRequest], budget: usize) -> anyhow::Result<Vec<f64>> {
         let section = &self.section;
         let sampling = Sampling {
             temperature: section.temperature,
@@ -164,7 +164,7 @@ impl Reward for LoadedCritic {
                 questions.entry(asked[asked.len() - 1].clone()).or_insert(question);
             }
         }
-        let distinct: Vec<Question> = questions.values().cloned().collect();
+        let distinct: Vec<TextRequest> = questions.values().cloned().collect();
         let verdicts = self.verdicts(model, &distinct, models.budget)?;
         let known: BTreeMap<Vec<u32>, f64> = questions.into_keys().zip(verdicts).collect();
         let mut values = asked.iter().map(|prompt| known[prompt]);
@@ -223,9 +223,9 @@ mod tests {
         let mut example = (*group.example).clone();
         example.fields.insert("question".into(), "q".into());
         group.example = std::sync::Arc::new(example);
-        let asked = |text: &str, samples| Question {
+        let asked = |text: &str, samples| TextRequest {
             samples: Samples::Count(samples),
-            ..Question::new(Prompt::Text(text.into()))
+            ..TextRequest::new(Prompt::Text(text.into()))
         };
         let expected = ["q|>x\n", "q|x\n>y\n", "q|x\n>z\n"].map(|text| {
             // The critiques once more, and log p of the two bytes of "ok" behind each.

@@ -3,7 +3,7 @@
 use super::{
     Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Trace, Traits, conversation,
 };
-use crate::ask::{Question, Samples, TextModel};
+use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::columns::letter;
 use crate::data::template::{environment, values};
 use crate::data::{Example, Prompt};
@@ -96,7 +96,7 @@ impl RemoteRollout {
     }
 
     /// What is asked of a prompt: one question, or one about each choice.
-    fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<Question>> {
+    fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<TextRequest>> {
         let example = &prompted.example;
         if !self.each_choice {
             return Ok(vec![self.question(prompted, self.filled(prompted, None)?, nonce)]);
@@ -128,10 +128,10 @@ impl RemoteRollout {
         })
     }
 
-    fn question(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> Question {
+    fn question(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> TextRequest {
         let messages = conversation(&prompted.example.prompt, self.system.as_deref(), user);
         let samples = Samples::Count(self.size);
-        Question { samples, attempt: nonce, ..Question::new(Prompt::Chat(messages)) }
+        TextRequest { samples, attempt: nonce, ..TextRequest::new(Prompt::Chat(messages)) }
     }
 }
 
@@ -182,7 +182,7 @@ fn ask(
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
-    let questions: Vec<Vec<Question>> =
+    let questions: Vec<Vec<TextRequest>> =
         prompts.iter().map(|prompted| section.questions(prompted, nonce)).collect::<Result<_>>()?;
     let counts: Vec<usize> = questions.iter().map(Vec::len).collect();
     let answers = TextModel::Endpoint(client).ask(&questions.concat(), None, &mut |_| {})?;

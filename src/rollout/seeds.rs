@@ -16,10 +16,10 @@ impl Seeds {
     /// Of a sampling of `prompts` for the purpose `of`: the stage's seed first, then what tells this sampling from others.
     /// A prompt that comes again draws anew; its first occurrence draws as if it came once.
     pub fn new(of: &[u64], prompts: &[Prompted]) -> Self {
-        let mut times: HashMap<usize, u64> = HashMap::new();
+        let mut asked: HashMap<usize, u64> = HashMap::new();
         let part = |prompted: &Prompted| {
             let index = prompted.example.index;
-            let before = times.entry(index).and_modify(|count| *count += 1).or_insert(0);
+            let before = asked.entry(index).and_modify(|times| *times += 1).or_insert(0);
             if *before == 0 { index as u64 } else { derive(&[index as u64, *before]) }
         };
         Self { of: of.to_vec(), prompts: prompts.iter().map(part).collect() }

@@ -1,6 +1,6 @@
 //! Follow-up questions about each option, asked of the policy after it has read a rationale (CREST, arXiv 2411.06387).
 
-use crate::ask::{Question, TextModel};
+use crate::ask::{TextModel, TextRequest};
 use crate::data::{Message, Prompt, columns::letter, order};
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
@@ -146,13 +146,13 @@ impl FollowUp {
     }
 
     /// One follow-up: the question with the follow-up in its turn, the rationale without its answer, the cue.
-    fn follow_up_question(&self, group: &Group, rollout: &Rollout, option: usize) -> Question {
+    fn follow_up_question(&self, group: &Group, rollout: &Rollout, option: usize) -> TextRequest {
         let choice = &group.example.choices[option];
         let fill = |text: &str| text.replace("{letter}", &letter(option)).replace("{choice}", choice);
         let steps = rollout.rationale.as_ref().and_then(|rationale| rationale.steps.last());
         let read = &rollout.text[..steps.map_or(0, |last| last.end)];
         let begun = format!("{read}{}", fill(&self.cue));
-        Question { begun, ..Question::new(with(&group.example.prompt, &fill(&self.question))) }
+        TextRequest { begun, ..TextRequest::new(with(&group.example.prompt, &fill(&self.question))) }
     }
 }
 

@@ -8,7 +8,7 @@ mod path;
 mod synthetic;
 
 use super::{TreeRollout, add, value};
-use crate::ask::{Question as TextQuestion, Samples, TextModel};
+use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::template::environment;
 use crate::data::{Prompt, rubrics};
 use crate::endpoint::{Client, Endpoint};
@@ -338,9 +338,9 @@ impl Grower<'_> {
                 Prompt::Chat(_) => Prompt::Chat(conversation(prompt, None, Some(question.text.clone()))),
             };
             let samples = Samples::Seeds(question.seeds.clone());
-            TextQuestion { samples, attempt: self.nonce, ..TextQuestion::new(prompt) }
+            TextRequest { samples, attempt: self.nonce, ..TextRequest::new(prompt) }
         };
-        let questions: Vec<TextQuestion> = batch.iter().map(question).collect();
+        let questions: Vec<TextRequest> = batch.iter().map(question).collect();
         let mut sampling = self.sampling.clone();
         sampling.stop.push("\n".into());
         let model = match self.client {
