@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::store::Store;
 use super::view::{Partial, View, merged};
-use crate::model::attention::{Branch, Packed};
+use crate::model::attention::{Branches, Packed};
 use crate::model::{Attend, Model};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -62,7 +62,7 @@ struct Pass {
     /// The segments that become known, in the order that they are packed in.
     new: Vec<usize>,
     roots: Vec<usize>,
-    branches: Vec<Branch>,
+    branches: Vec<Branches>,
 }
 
 impl Pass {
@@ -104,7 +104,7 @@ impl Pass {
                 false => places[&at].clone(),
             };
             let before = store.path(*after).into_iter().flat_map(place).collect();
-            Branch { before, lengths: group.iter().map(length).collect() }
+            Branches { before, lengths: group.iter().map(length).collect() }
         };
         let branches = groups.iter().map(branch).collect();
         Self { context, roots: roots.iter().map(length).collect(), branches, new }

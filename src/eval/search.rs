@@ -82,10 +82,12 @@ pub fn search(
         true => found.iter().map(|found| found.group.clone()).collect(),
         false => independent::sample(questions, picks.n, context)?.0,
     };
-    let samples = beside.iter().map(|group| Samples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
+    let samples =
+        beside.iter().map(|group| ScoredSamples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
     for k in numbers(picks.n) {
-        let of_question =
-            |(index, samples): (usize, &Samples)| samples.accuracy(k, seed::derive(&[seed, index as u64]));
+        let of_question = |(index, samples): (usize, &ScoredSamples)| {
+            samples.accuracy(k, seed::derive(&[seed, index as u64]))
+        };
         let all: Vec<BTreeMap<&str, f64>> = samples.iter().enumerate().map(of_question).collect();
         // A kind that one question refuses has no accuracy.
         for kind in all[0].keys().filter(|kind| all.iter().all(|one| one.contains_key(*kind))) {
@@ -134,7 +136,7 @@ pub fn numbers(n: usize) -> Vec<usize> {
 
 /// The completions of one question, as a search sees them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Samples {
+pub struct ScoredSamples {
     /// The answer of each.
     pub answers: Vec<Option<String>>,
     /// Whether it is right.
@@ -143,7 +145,7 @@ pub struct Samples {
     pub scores: Vec<f64>,
 }
 
-impl Samples {
+impl ScoredSamples {
     fn of(group: &Group, by: Option<&str>) -> Result<Self> {
         let right = |rollout| right(group, rollout);
         Ok(Self {
@@ -239,8 +241,8 @@ mod tests {
         assert!((found - expected).abs() < 1e-9, "{found} {expected}");
     }
 
-    fn samples() -> Samples {
-        Samples {
+    fn samples() -> ScoredSamples {
+        ScoredSamples {
             answers: ["7", "8", "7", "9"].map(|answer| Some(answer.to_string())).to_vec(),
             correct: vec![true, false, true, false],
             scores: vec![0.2, 0.9, 0.5, 0.1],
@@ -249,7 +251,7 @@ mod tests {
 
     #[test]
     fn the_best_of_k_is_a_closed_form() {
-        let Samples { correct, scores, .. } = samples();
+        let ScoredSamples { correct, scores, .. } = samples();
         // Best first: 8 (wrong), 7, 7, 9. Of the 6 pairs 3 have the 8; of the other 3 two have a 7 of 0.5, one of 0.2: all right.
         near(best_of_k(&scores, &correct, 1), 0.5);
         near(best_of_k(&scores, &correct, 2), 0.5);
@@ -271,7 +273,7 @@ mod tests {
         // All four: 7 has two voices, and 0.7 against 0.9 of the 8.
         let all = samples().accuracy(4, 0);
         assert_eq!([all["maj"], all["weighted_vote"], all["best_of"]], [1.0, 0.0, 0.0]);
-        let negative = Samples { scores: vec![-1.0, 0.0, 0.0, 0.0], ..samples() };
+        let negative = ScoredSamples { scores: vec![-1.0, 0.0, 0.0, 0.0], ..samples() };
         assert!(!negative.accuracy(2, 0).contains_key("weighted_vote"));
     }
 

@@ -20,7 +20,7 @@ pub struct Packed {
 
 /// Continuations of the same tokens.
 #[derive(Debug)]
-pub struct Branch {
+pub struct Branches {
     /// The places of these tokens, from the first on: they stand before the branches. Where keys and values of earlier
     /// passes stand before those of this one, places count from the first of them.
     pub before: Vec<Range<usize>>,
@@ -28,10 +28,10 @@ pub struct Branch {
     pub lengths: Vec<usize>,
 }
 
-/// A [`Branch`] as it is attended to.
+/// A [`Branches`] as it is attended to.
 #[derive(Debug)]
 struct Fork {
-    branch: Branch,
+    branch: Branches,
     run: Run,
     /// Made in the first layer, for all of them.
     mask: Option<Tensor>,
@@ -59,7 +59,7 @@ impl Packed {
     }
 
     /// Sequences of these `lengths`, in order, then `branches` of them, in order.
-    pub fn branching(lengths: &[usize], branches: Vec<Branch>, device: Device) -> Self {
+    pub fn branching(lengths: &[usize], branches: Vec<Branches>, device: Device) -> Self {
         let mut runs = Vec::new();
         let mut rest = lengths;
         while !rest.is_empty() {
@@ -67,7 +67,7 @@ impl Packed {
             runs.push(Run::new(run, device));
             rest = &rest[run.len()..];
         }
-        let fork = |branch: Branch| {
+        let fork = |branch: Branches| {
             let run = Run::new(&branch.lengths, device);
             (run.tokens > 0).then_some(Fork { branch, run, mask: None })
         };

@@ -1,7 +1,7 @@
 //! How sequences are packed end to end for one pass: what several of them begin with is packed, and computed, once.
 
 use super::Sequence;
-use super::attention::{Branch, Packed};
+use super::attention::{Branches, Packed};
 use crate::batch::{self, PrefixForest, Size};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -120,7 +120,7 @@ impl PackedForest {
         let inputs: Vec<i64> = inputs.map(|&token| i64::from(token)).collect();
         let branch = |(parent, below): (usize, &Vec<usize>)| {
             let before = self.forest.path(parent).into_iter().map(|at| self.place(at));
-            Branch { before: before.collect(), lengths: below.iter().map(length).collect() }
+            Branches { before: before.collect(), lengths: below.iter().map(length).collect() }
         };
         let roots: Vec<usize> = self.roots.iter().map(length).collect();
         let branching = self.branches.iter().enumerate().filter(|(_, below)| !below.is_empty());

@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, trace};
-use crate::select::pairs::{Built, Dropped, PairKind, Path};
+use crate::select::pairs::{Built, Dropped, PairKind, TreePath};
 use crate::select::{Candidate, Select};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How many pairs a builder made, and what it left out by reason.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Counts {
+pub struct PairCounts {
     /// Pairs, or labelled completions.
     pub built: usize,
     /// What became none, by reason.
@@ -22,7 +22,7 @@ pub struct Counts {
     pub synthetic: usize,
 }
 
-impl Counts {
+impl PairCounts {
     /// `3 none_good, 2 over_cap`.
     fn reasons(&self) -> String {
         let some = self.dropped.iter().filter(|(_, count)| **count > 0);
@@ -41,14 +41,14 @@ impl Dpo {
         rows: Dataset,
         select: &Select,
         format: &Format,
-    ) -> Result<(Dataset, Counts)> {
+    ) -> Result<(Dataset, PairCounts)> {
         let stated = |example: &Arc<Example>| match &example.feedback {
             Some(Feedback::Pair { .. }) => true,
             Some(Feedback::Label { .. }) => self.loss.unpaired(),
             None => false,
         };
         if rows.examples.iter().all(stated) {
-            return Ok((rows, Counts::default()));
+            return Ok((rows, PairCounts::default()));
         }
         let groups = trace::groups(&rows.examples, format).map_err(|missing| {
             let row = rows.examples.iter().find(|example| !stated(example)).expect("not all are");
@@ -85,8 +85,8 @@ impl Dpo {
     }
 
     /// What is learned from each group, with counts over all of them.
-    pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, Counts) {
-        let mut counts = Counts::default();
+    pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, PairCounts) {
+        let mut counts = PairCounts::default();
         let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());
         for group in groups {
             let candidates: Vec<Candidate> =
@@ -142,8 +142,8 @@ fn rejects(feedback: &Feedback, texts: &[&str]) -> bool {
 }
 
 /// The ways of the `kept` leaves of a tree from its root.
-fn paths(group: &Group, kept: &[usize]) -> Vec<Path> {
-    let path = |rollout: &Rollout| Path {
+fn paths(group: &Group, kept: &[usize]) -> Vec<TreePath> {
+    let path = |rollout: &Rollout| TreePath {
         nodes: rollout.forks.iter().map(|fork| (fork.node, fork.value)).collect(),
         reward: rollout.reward,
         tokens: rollout.tokens.len(),
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::reward::tests::group;
 
-    fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, Counts) {
+    fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, PairCounts) {
         let dpo: Dpo = toml::from_str(recipe).unwrap();
         assert_eq!(dpo.check(), []);
         let mut groups = groups.to_vec();

@@ -143,7 +143,7 @@ pub struct Grower<'a> {
 
 /// What became of the questions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counts {
+pub struct VoteCounts {
     /// Votes.
     pub votes: usize,
     /// Of these, replies that are none of the options.
@@ -160,7 +160,7 @@ pub struct Counts {
     pub synthetic: usize,
 }
 
-impl Counts {
+impl VoteCounts {
     /// The figures by name: shares of votes and of questions, and numbers of paths.
     pub fn figures(&self) -> Vec<(String, f64)> {
         let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
@@ -205,12 +205,12 @@ pub fn grow(
     format: &Format,
     seeds: &Seeds,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(Vec<Group>, Statistics, Counts)> {
+) -> Result<(Vec<Group>, Statistics, VoteCounts)> {
     let rubrics = prompts.iter().map(|p| rubrics::of(&p.example, grower.rubrics)).collect::<Result<_>>()?;
     let trees = Trees { grower, prompts, section, rubrics, seeds };
     let mut paths: Vec<Path> = (0..prompts.len()).map(Path::root).collect();
     let mut nodes = vec![0; prompts.len()];
-    let (mut statistics, mut counts) = (Statistics::default(), Counts::default());
+    let (mut statistics, mut counts) = (Statistics::default(), VoteCounts::default());
     for level in 0..trees.depth() {
         let (going_on, ended): (Vec<Path>, Vec<Path>) =
             paths.into_iter().partition(|path| level < trees.rubrics[path.tree].questions.len());

@@ -6,7 +6,7 @@ mod siblings;
 
 pub use first_error::{StepPair, Unpaired, first_error};
 pub use section::{Matching, PairKind, Pairs};
-pub use siblings::{Path, Sibling, siblings};
+pub use siblings::{Sibling, TreePath, siblings};
 
 use super::{Candidate, drop};
 
@@ -101,7 +101,7 @@ impl Pairs {
     }
 
     /// The pairs of a tree's leaves by `siblings`; `paths[i]` is the way of `group[i]` from the root.
-    pub fn of_tree(&self, group: &[Candidate], paths: &[Path]) -> Built {
+    pub fn of_tree(&self, group: &[Candidate], paths: &[TreePath]) -> Built {
         let found = siblings(paths, 0.0).into_iter();
         let found: Vec<Pair> =
             found.map(|fork| Pair { gap: fork.gap, ..pair(group, fork.chosen, fork.rejected) }).collect();

@@ -112,7 +112,7 @@ fn the_rows_own_completion_meets_those_that_come_to_another_answer() {
 #[test]
 fn siblings_part_at_a_fork() {
     // Root: 1 (0.75) and 2 (0.25). Below 1: leaves 3 and 4; below 2: leaves 5 and 6, worth 0.5 and 0.
-    let path = |nodes: &[(usize, f64)], reward, tokens| Path { nodes: nodes.to_vec(), reward, tokens };
+    let path = |nodes: &[(usize, f64)], reward, tokens| TreePath { nodes: nodes.to_vec(), reward, tokens };
     let paths = [
         path(&[(1, 0.75), (3, 1.0)], 1.0, 4),
         path(&[(1, 0.75), (4, 0.5)], 0.5, 4),

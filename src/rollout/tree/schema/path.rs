@@ -1,6 +1,6 @@
 //! A path through a rubric's questions: what was replied, why, and what that comes to.
 
-use super::Counts;
+use super::VoteCounts;
 use crate::data::template::{environment, values};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -58,7 +58,7 @@ impl Path {
         question: &Question,
         said: &[String],
         min_votes: usize,
-        counts: &mut Counts,
+        counts: &mut VoteCounts,
     ) -> Vec<Self> {
         let mut votes = vec![0; question.options.len()];
         said.iter().filter_map(|said| question.reply(said)).for_each(|reply| votes[reply] += 1);
@@ -133,7 +133,7 @@ impl Path {
 }
 
 /// Of each tree's paths, the `most` that have the most votes along their way, in their order.
-pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut Counts) -> Vec<Path> {
+pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut VoteCounts) -> Vec<Path> {
     let mut by_tree: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
     for (at, path) in paths.iter().enumerate() {
         by_tree.entry(path.tree).or_default().push((at, path.weight));
