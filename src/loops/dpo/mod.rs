@@ -16,7 +16,7 @@ mod source;
 
 pub use flow::{Flow, WRITER};
 pub use section::{About, Dpo, Mask, Weigh};
-pub use source::PairCounts;
+pub use source::Counts;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
@@ -40,7 +40,7 @@ use tch::{Kind, Tensor};
 struct DpoMethod {
     dpo: Dpo,
     /// What became of the traces.
-    counts: PairCounts,
+    counts: Counts,
     /// Reference log-probabilities of the chosen and the rejected completion of each row, where they are precomputed.
     reference: HashMap<usize, Vec<Vec<f32>>>,
     /// KTO's baseline in this step.
@@ -117,7 +117,7 @@ fn no_feedback(id: &str) -> Error {
     Error::Data(format!("example {id}: it has no `chosen` and `rejected`, or `completion` and `label`"))
 }
 
-fn report_counts(counts: &PairCounts, metrics: &mut Metrics) {
+fn report_counts(counts: &Counts, metrics: &mut Metrics) {
     metrics.set("pairs/built", counts.built as f64);
     if counts.synthetic > 0 {
         metrics.set("pairs/synthetic", counts.synthetic as f64);
@@ -192,7 +192,7 @@ impl Section for Dpo {
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
-        let mut counts = PairCounts::default();
+        let mut counts = Counts::default();
         if !self.online {
             let rows = std::mem::take(&mut setup.rows);
             (setup.rows, counts) = self.prepare(rows, setup.select, setup.format)?;
@@ -248,7 +248,7 @@ impl Method for DpoMethod {
             None => self.offline(worker, step, metrics)?,
         };
         let Taken { items, rows, groups, sampled_tokens } = taken;
-        if step == 1 && self.counts != PairCounts::default() {
+        if step == 1 && self.counts != Counts::default() {
             report_counts(&self.counts, metrics);
         }
         metrics.set("pairs", items.len() as f64);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// How many pairs a builder made, and what it left out by reason.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct PairCounts {
+pub struct Counts {
     /// Pairs, or labelled completions.
     pub built: usize,
     /// What became none, by reason.
@@ -22,7 +22,7 @@ pub struct PairCounts {
     pub synthetic: usize,
 }
 
-impl PairCounts {
+impl Counts {
     /// `3 none_good, 2 over_cap`.
     fn reasons(&self) -> String {
         let some = self.dropped.iter().filter(|(_, count)| **count > 0);
@@ -41,14 +41,14 @@ impl Dpo {
         rows: Dataset,
         select: &Select,
         format: &Format,
-    ) -> Result<(Dataset, PairCounts)> {
+    ) -> Result<(Dataset, Counts)> {
         let stated = |example: &Arc<Example>| match &example.feedback {
             Some(Feedback::Pair { .. }) => true,
             Some(Feedback::Label { .. }) => self.loss.unpaired(),
             None => false,
         };
         if rows.examples.iter().all(stated) {
-            return Ok((rows, PairCounts::default()));
+            return Ok((rows, Counts::default()));
         }
         let groups = trace::groups(&rows.examples, format).map_err(|missing| {
             let row = rows.examples.iter().find(|example| !stated(example)).expect("not all are");
@@ -85,8 +85,8 @@ impl Dpo {
     }
 
     /// What is learned from each group, with counts over all of them.
-    pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, PairCounts) {
-        let mut counts = PairCounts::default();
+    pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, Counts) {
+        let mut counts = Counts::default();
         let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());
         for group in groups {
             let candidates: Vec<Candidate> =
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
     use crate::reward::tests::group;
 
-    fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, PairCounts) {
+    fn built(recipe: &str, select: &str, groups: &[Group]) -> (Vec<Vec<Feedback>>, Counts) {
         let dpo: Dpo = toml::from_str(recipe).unwrap();
         assert_eq!(dpo.check(), []);
         let mut groups = groups.to_vec();

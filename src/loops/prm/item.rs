@@ -18,7 +18,7 @@ pub(super) const TARGETS: &str = "targets";
 /// Of an item: how much better the chosen one is.
 pub(super) const MARGIN: &str = "margin";
 
-/// Completions that are read at the places of `tokenized` and are to be found worth `targets`: one, the two of a pair, or the several
+/// Completions that are read at the places of `tokenized` and whose scores are to be `targets`: one, the two of a pair, or the several
 /// of a list.
 fn item(id: &str, tokenized: Vec<TokenizedSteps>, targets: Vec<f64>) -> Item {
     let weights = vec![1.0; targets.len()];
@@ -152,7 +152,7 @@ impl PrmMethod {
     }
 }
 
-/// The column `scores`: the worth of each completion.
+/// The column `scores`: one for each completion.
 fn scores(example: &Example) -> Read<Vec<f64>> {
     let scores = example.fields.get("scores").and_then(serde_json::Value::as_array);
     let scores = scores.and_then(|all| all.iter().map(serde_json::Value::as_f64).collect::<Option<Vec<_>>>());

@@ -100,7 +100,7 @@ impl Pairs {
         self.finished(found, group, dropped)
     }
 
-    /// The pairs of a tree's leaves by `siblings`; `paths[i]` is the way of `group[i]` from the root.
+    /// The pairs of a tree's leaves by `siblings`; `paths[i]` is the path of `group[i]` from the root.
     pub fn of_tree(&self, group: &[Candidate], paths: &[TreePath]) -> Built {
         let found = siblings(paths, 0.0).into_iter();
         let found: Vec<Pair> =

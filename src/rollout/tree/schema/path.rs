@@ -132,7 +132,7 @@ impl Path {
     }
 }
 
-/// Of each tree's paths, the `most` that have the most votes along their way, in their order.
+/// Of each tree's paths, the `most` that have the most votes along them, in their order.
 pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut VoteCounts) -> Vec<Path> {
     let mut by_tree: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
     for (at, path) in paths.iter().enumerate() {
