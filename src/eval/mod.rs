@@ -240,7 +240,7 @@ impl Report {
     }
 }
 
-/// Samples completions of every held-out question and scores them.
+/// Asks every question.
 pub fn evaluate(
     answering: &mut Answering,
     questions: &[Prompted],
@@ -249,32 +249,31 @@ pub fn evaluate(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
     let policy = answering.policy;
-    let mut results: Vec<QuestionResult> =
-        questions.iter().map(|q| QuestionResult::new(q, config)).collect::<Result<_>>()?;
+    let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
     let mut searches = Vec::new();
     for repeat in 0..config.seeds {
         let (groups, search) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
         searches.extend(search);
-        for (result, group) in results.iter_mut().zip(&groups) {
-            result.add(group, repeat)?;
+        for (asked, group) in asked.iter_mut().zip(&groups) {
+            asked.add(group, repeat)?;
             if let Some(calibration) = &config.calibration {
-                let right = &result.correct[repeat];
-                result.confidences.extend(confidence::points(calibration.confidence, policy, group, right)?);
+                let right = &asked.correct[repeat];
+                asked.confidences.extend(confidence::points(calibration.confidence, policy, group, right)?);
             }
         }
     }
-    let shown = results.iter().zip(questions).take(config.show).map(|(result, question)| Shown {
+    let shown = asked.iter().zip(questions).take(config.show).map(|(asked, question)| Shown {
         prompt: policy.tokenizer.decode(&question.tokens),
-        completion: result.first.clone(),
+        completion: asked.first.clone(),
         answer: question.example.answer.clone().unwrap_or_default(),
-        correct: result.correct[0][0],
+        correct: asked.correct[0][0],
     });
     let search = search::Search::mean(&searches);
-    Ok(Report { search, ..report(&results, config, run_seed, shown.collect()) })
+    Ok(Report { search, ..report(&asked, config, run_seed, shown.collect()) })
 }
 
 /// What became of one question: by repeat, then by sample.
-struct QuestionResult {
+struct Asked {
     class: Option<String>,
     /// The place of the gold answer among `eval.labels`, where there are some.
     gold: Option<usize>,
@@ -286,7 +285,7 @@ struct QuestionResult {
     confidences: Vec<(f64, bool)>,
 }
 
-impl QuestionResult {
+impl Asked {
     fn new(question: &Prompted, config: &Eval) -> Result<Self> {
         let example = &question.example;
         let class = match &config.by {
@@ -351,10 +350,10 @@ impl QuestionResult {
     }
 }
 
-fn report(results: &[QuestionResult], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> Report {
-    let accuracies: Vec<f64> = results.iter().map(QuestionResult::accuracy).collect();
-    let over_repeats = |f: &dyn Fn(&QuestionResult, usize) -> f64| {
-        mean(results.iter().flat_map(|a| (0..config.seeds).map(move |repeat| f(a, repeat))))
+fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> Report {
+    let accuracies: Vec<f64> = asked.iter().map(Asked::accuracy).collect();
+    let over_repeats = |f: &dyn Fn(&Asked, usize) -> f64| {
+        mean(asked.iter().flat_map(|a| (0..config.seeds).map(move |repeat| f(a, repeat))))
     };
     let count = |right: &[bool]| right.iter().filter(|&&r| r).count();
     let pass_at = config
@@ -362,23 +361,22 @@ fn report(results: &[QuestionResult], config: &Eval, run_seed: u64, shown: Vec<S
         .iter()
         .map(|&k| (k, over_repeats(&|a, repeat| pass_at_k(config.samples, count(&a.correct[repeat]), k))));
     let majority_at = config.at.iter().filter(|&&k| k > 1).map(|&k| {
-        let vote = |a: &QuestionResult, repeat: usize| {
-            majority_correct(&a.answers[repeat][..k], &a.correct[repeat][..k])
-        };
+        let vote =
+            |a: &Asked, repeat: usize| majority_correct(&a.answers[repeat][..k], &a.correct[repeat][..k]);
         (k, over_repeats(&|a, repeat| f64::from(u8::from(vote(a, repeat)))))
     });
-    let lengths: Vec<(usize, bool)> = results.iter().flat_map(|a| a.lengths.iter().copied()).collect();
+    let lengths: Vec<(usize, bool)> = asked.iter().flat_map(|a| a.lengths.iter().copied()).collect();
     let length_of = |wanted: Option<bool>| {
         let picked: Vec<f64> =
             lengths.iter().filter(|(_, r)| wanted.is_none_or(|w| w == *r)).map(|(l, _)| *l as f64).collect();
         (!picked.is_empty()).then(|| mean(picked.iter().copied()))
     };
     let completions = lengths.len().max(1) as f64;
-    let confidences: Vec<(f64, bool)> = results.iter().flat_map(|a| a.confidences.iter().copied()).collect();
-    let labelled: Vec<_> = results.iter().flat_map(|a| a.labelled(config)).collect();
-    let unanswered = results.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
+    let confidences: Vec<(f64, bool)> = asked.iter().flat_map(|a| a.confidences.iter().copied()).collect();
+    let labelled: Vec<_> = asked.iter().flat_map(|a| a.labelled(config)).collect();
+    let unanswered = asked.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
     Report {
-        questions: results.len(),
+        questions: asked.len(),
         accuracy: mean(accuracies.iter().copied()),
         interval: bootstrap_interval(&accuracies, 0.95, 2000, run_seed),
         pass_at: pass_at.collect(),
@@ -386,20 +384,20 @@ fn report(results: &[QuestionResult], config: &Eval, run_seed: u64, shown: Vec<S
         length: length_of(None).unwrap_or(0.0),
         length_correct: length_of(Some(true)),
         length_wrong: length_of(Some(false)),
-        truncated: results.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
+        truncated: asked.iter().map(|a| a.truncated).sum::<usize>() as f64 / completions,
         unanswered: unanswered as f64 / completions,
         agreement: agreement(&labelled, config.labels.len()),
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
         search: None,
         process: None,
-        classes: by_class(results),
+        classes: by_class(asked),
         shown,
     }
 }
 
-fn by_class(results: &[QuestionResult]) -> BTreeMap<String, (f64, usize)> {
+fn by_class(asked: &[Asked]) -> BTreeMap<String, (f64, usize)> {
     let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
-    for a in results {
+    for a in asked {
         if let Some(class) = &a.class {
             let entry = sums.entry(class.clone()).or_default();
             entry.0 += a.accuracy();
