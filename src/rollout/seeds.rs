@@ -2,7 +2,6 @@
 
 use super::Prompted;
 use crate::seed::derive;
-use std::collections::HashMap;
 
 /// The seeds of a sampling: from what it is for, the example, how often that was asked before in the same sampling, and the
 /// draw. What is sampled of an example then depends on no other prompt.
@@ -16,11 +15,9 @@ impl Seeds {
     /// Of a sampling of `prompts` for the purpose `of`: the stage's seed first, then what tells this sampling from others.
     /// A prompt that comes again draws anew; its first occurrence draws as if it came once.
     pub fn new(of: &[u64], prompts: &[Prompted]) -> Self {
-        let mut asked: HashMap<usize, u64> = HashMap::new();
-        let part = |prompted: &Prompted| {
-            let index = prompted.example.index;
-            let before = asked.entry(index).and_modify(|times| *times += 1).or_insert(0);
-            if *before == 0 { index as u64 } else { derive(&[index as u64, *before]) }
+        let part = |prompted: &Prompted| match (prompted.example.index as u64, prompted.occurrence as u64) {
+            (index, 0) => index,
+            (index, before) => derive(&[index, before]),
         };
         Self { of: of.to_vec(), prompts: prompts.iter().map(part).collect() }
     }

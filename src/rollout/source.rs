@@ -154,6 +154,9 @@ pub trait Figures {
 
     /// Sets `name`.
     fn set(&mut self, name: &str, value: f64);
+
+    /// Adds to a count.
+    fn count(&mut self, name: &str, value: f64);
 }
 
 /// What a source works with.

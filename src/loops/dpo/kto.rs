@@ -7,6 +7,8 @@ use crate::log::Metrics;
 use crate::loops::item::{REF_LOGPROBS, stacked};
 use crate::loss::preference::LabelledTokens;
 use crate::model::Sequence;
+use crate::ranks::gathered;
+use std::ops::Range;
 use tch::Tensor;
 
 impl DpoMethod {
@@ -15,7 +17,14 @@ impl DpoMethod {
         if !self.dpo.loss.has_baseline() {
             return Ok(0.0);
         }
-        let mismatched = mismatched(items, worker.policy.context());
+        let sides = |item: &Item| {
+            let sequence = &item.sequences[0];
+            (sequence.prompt().to_vec(), sequence.completion().to_vec())
+        };
+        let ranks = gathered(&*worker.ranks, items.iter().map(sides).collect())?;
+        let before: usize = ranks.iter().take(worker.ranks.rank()).map(Vec::len).sum();
+        let all: Vec<Sides> = ranks.into_iter().flatten().collect();
+        let mismatched = mismatched(&all, before..before + items.len(), worker.policy.context());
         let policy = worker.policy.logprobs(&mismatched, temperature, worker.tokens_per_microbatch)?;
         let reference = worker.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
@@ -44,16 +53,19 @@ impl DpoMethod {
     }
 }
 
-/// Each prompt with the completion of the nearest item before it (in a circle) that has another prompt, so that items
-/// of one question do not count as mismatched; those that fit into `limit` tokens.
-fn mismatched(items: &[Item], limit: usize) -> Vec<Sequence> {
-    let prompt = |index: usize| items[index].sequences[0].prompt();
+/// Prompt and completion.
+type Sides = (Vec<u32>, Vec<u32>);
+
+/// Each prompt of those that are `mine` with the completion of the nearest item before it (in a circle of all ranks' items) that
+/// has another prompt, so that items of one question do not count as mismatched; those that fit into `limit` tokens.
+fn mismatched(all: &[Sides], mine: Range<usize>, limit: usize) -> Vec<Sequence> {
     let pair = |index: usize| {
-        let before = (1..items.len()).map(|back| (index + items.len() - back) % items.len());
-        let other = &items[before.into_iter().find(|&other| prompt(other) != prompt(index))?].sequences[0];
-        Some(Sequence::new(prompt(index), other.completion()))
+        let prompt = &all[index].0;
+        let mut before = (1..all.len()).map(|back| (index + all.len() - back) % all.len());
+        let other = before.find(|&other| all[other].0 != *prompt)?;
+        Some(Sequence::new(prompt, &all[other].1))
     };
-    (0..items.len()).filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
+    mine.filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
 }
 
 #[cfg(test)]
@@ -62,13 +74,18 @@ mod tests {
 
     #[test]
     fn mismatched_completions_belong_to_another_prompt() {
-        let item = |prompt: u32, completion: u32| Item::of(vec![Sequence::new(&[prompt], &[completion])]);
-        let tokens = |items: &[Item]| mismatched(items, 2).into_iter().map(|s| s.tokens).collect::<Vec<_>>();
+        let item = |prompt: u32, completion: u32| (vec![prompt], vec![completion]);
+        let of = |items: &[Sides], mine, limit| {
+            mismatched(items, mine, limit).into_iter().map(|s| s.tokens).collect::<Vec<_>>()
+        };
+        let tokens = |items: &[Sides]| of(items, 0..items.len(), 2);
         // The second item's neighbour has its own prompt, so the one before that counts; the first meets the last.
         let items = [item(1, 10), item(1, 11), item(2, 12)];
         assert_eq!(tokens(&items), [[1, 12], [1, 12], [2, 11]]);
         // One question alone has nothing to be mismatched with.
         assert_eq!(tokens(&items[..2]), Vec::<Vec<u32>>::new());
-        assert!(mismatched(&items, 1).is_empty());
+        assert!(of(&items, 0..3, 1).is_empty());
+        // A rank has its own part of all ranks' items.
+        assert_eq!(of(&items, 1..3, 2), [[1, 12], [2, 11]]);
     }
 }

@@ -47,13 +47,14 @@ impl GrpoMethod {
     fn groups(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
         let prompts = self.asked(worker, step, 0, metrics)?;
         let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
-        self.note(&groups)?;
+        let mut noted = self.note(&groups)?;
         figures::describe(&groups, metrics);
         worker.alarms.watch(&groups, worker.rewards.weights(), step, metrics);
         if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }
         if self.grpo.zero_variance == ZeroVariance::Keep {
+            self.share_notes(&worker.ranks, noted)?;
             return Ok(groups);
         }
         let weights: Vec<(String, f64)> = weights(worker);
@@ -68,11 +69,12 @@ impl GrpoMethod {
             let mut spare = self.asked(worker, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
             let sampled = worker.roll_out(&spare, step, attempts, metrics)?;
-            self.note(&sampled)?;
+            noted.extend(self.note(&sampled)?);
             groups.extend(sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)));
         }
+        self.share_notes(&worker.ranks, noted)?;
         groups.truncate(prompts.len());
-        metrics.set("groups_kept", groups.len() as f64);
+        metrics.count("groups_kept", groups.len() as f64);
         metrics.set("resamplings", attempts as f64);
         if groups.len() < prompts.len() && self.grpo.zero_variance == ZeroVariance::Resample {
             tracing::warn!(
@@ -130,8 +132,10 @@ impl Grpo {
         };
         let keyed = groups.iter().map(key).collect::<Result<Vec<String>>>()?;
         let own: Vec<(String, Outcome)> = keyed.into_iter().zip(outcomes.iter().cloned()).collect();
-        let (all, mine) = gathered(&*worker.ranks, own)?;
-        let (keys, outcomes): (Vec<String>, Vec<Outcome>) = all.into_iter().unzip();
+        let all = gathered(&*worker.ranks, own)?;
+        let before: usize = all.iter().take(worker.ranks.rank()).map(Vec::len).sum();
+        let (keys, outcomes): (Vec<String>, Vec<Outcome>) = all.into_iter().flatten().unzip();
+        let mine = before..before + groups.len();
         Ok(self.advantage.credit_by(&outcomes, &keys)[mine].to_vec())
     }
 
