@@ -39,6 +39,7 @@ mod preference_recipes;
 mod prefix;
 mod prm;
 mod quickstart;
+mod ranks;
 mod recipe;
 mod remote;
 mod search;
