@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-use std::ops::Range;
 use tch::Tensor;
 
 /// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none.
@@ -34,48 +33,52 @@ pub trait Ranks: Debug + Send + Sync {
     fn is_first(&self) -> bool {
         self.rank() == 0
     }
-
-    /// Which of `total` things are this rank's: every `count`-th.
-    fn share(&self, total: usize) -> std::iter::StepBy<std::ops::Range<usize>> {
-        (self.rank()..total).step_by(self.count())
-    }
-
-    /// Waits for all ranks: what went well on each goes on, and what failed on one fails on all, in the words of the first that
-    /// failed.
-    fn agree(&self, outcome: Result<()>) -> Result<()> {
-        if self.count() == 1 {
-            return outcome;
-        }
-        let said = outcome.as_ref().err().map_or(String::new(), ToString::to_string);
-        let all = self.gather(said)?;
-        outcome?;
-        match all.iter().position(|said| !said.is_empty()) {
-            Some(rank) => Err(Error::Ranks(format!("rank {rank} failed: {}", all[rank]))),
-            None => Ok(()),
-        }
-    }
 }
 
-/// What all ranks have, in their order, and where in it this one's stands.
-pub fn gathered<T>(ranks: &dyn Ranks, own: Vec<T>) -> Result<(Vec<T>, Range<usize>)>
+/// What each rank has, in their order.
+pub fn gathered<T>(ranks: &dyn Ranks, own: Vec<T>) -> Result<Vec<Vec<T>>>
 where
     T: Serialize + DeserializeOwned,
 {
     if ranks.count() == 1 {
-        let all = 0..own.len();
-        return Ok((own, all));
+        return Ok(vec![own]);
     }
     let wrong = |error: serde_json::Error| Error::Ranks(format!("what ranks told each other: {error}"));
-    let lists = ranks.gather(serde_json::to_string(&own).map_err(wrong)?)?;
-    let (mut all, mut mine) = (Vec::new(), 0..0);
-    for (rank, list) in lists.iter().enumerate() {
-        let start = all.len();
-        all.extend(serde_json::from_str::<Vec<T>>(list).map_err(wrong)?);
-        if rank == ranks.rank() {
-            mine = start..all.len();
+    let said = ranks.gather(serde_json::to_string(&own).map_err(wrong)?)?;
+    said.iter().map(|list| serde_json::from_str(list).map_err(wrong)).collect()
+}
+
+/// The ranks' shares of a list, of which each has every n-th, put together as they stood in it.
+///
+/// ```
+/// use rationale::ranks::in_turn;
+/// assert_eq!(in_turn(vec![vec![0, 2, 4], vec![1, 3]]), [0, 1, 2, 3, 4]);
+/// ```
+pub fn in_turn<T>(shares: Vec<Vec<T>>) -> Vec<T> {
+    let mut shares: Vec<_> = shares.into_iter().map(Vec::into_iter).collect();
+    let mut all = Vec::new();
+    loop {
+        let before = all.len();
+        all.extend(shares.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
         }
     }
-    Ok((all, mine))
+}
+
+/// Waits for all ranks: what went well on each goes on, and what failed on one fails on all, in the words of the first that
+/// failed.
+pub fn agreed<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
+    if ranks.count() == 1 {
+        return outcome;
+    }
+    let said = outcome.as_ref().err().map_or(String::new(), ToString::to_string);
+    let all = ranks.gather(said)?;
+    let outcome = outcome?;
+    match all.iter().position(|said| !said.is_empty()) {
+        Some(rank) => Err(Error::Ranks(format!("rank {rank} failed: {}", all[rank]))),
+        None => Ok(outcome),
+    }
 }
 
 /// One rank alone.

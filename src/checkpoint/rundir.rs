@@ -31,7 +31,8 @@ pub struct RunDir {
     path: PathBuf,
     /// Whether it was not there before.
     made: bool,
-    _lock: Lock,
+    /// None where another process writes.
+    _lock: Option<Lock>,
 }
 
 impl RunDir {
@@ -52,7 +53,12 @@ impl RunDir {
         if mode != Mode::Resume {
             write_atomic(path.join(MARKER), &origin())?;
         }
-        Ok(RunDir { path: path.to_path_buf(), made, _lock: lock })
+        Ok(RunDir { path: path.to_path_buf(), made, _lock: Some(lock) })
+    }
+
+    /// Looks into the directory of a run that another process writes to: that of its first rank.
+    pub fn join(path: impl AsRef<Path>) -> RunDir {
+        RunDir { path: path.as_ref().to_path_buf(), made: false, _lock: None }
     }
 
     /// The directory.

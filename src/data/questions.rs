@@ -2,8 +2,9 @@
 
 use super::{Dataset, Example, Tokenizer, order};
 use crate::error::{Error, Result};
+use crate::ranks::Ranks;
 use crate::seed;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// An example with its prompt as token ids.
@@ -13,6 +14,17 @@ pub struct Prompted {
     pub example: Arc<Example>,
     /// Its prompt, rendered and tokenised once.
     pub tokens: Vec<u32>,
+    /// Where it stands among the questions that are asked together, on whatever rank.
+    pub place: usize,
+    /// How often the same example stands before it there.
+    pub occurrence: usize,
+}
+
+impl Prompted {
+    /// An example that is asked alone.
+    pub fn new(example: Arc<Example>, tokens: Vec<u32>) -> Self {
+        Self { example, tokens, place: 0, occurrence: 0 }
+    }
 }
 
 /// The questions of a dataset, tokenised, in the order of a seed.
@@ -25,6 +37,7 @@ pub struct Questions {
     seed: u64,
     per_step: usize,
     shuffle: bool,
+    ranks: Option<Arc<dyn Ranks>>,
 }
 
 impl Questions {
@@ -46,7 +59,7 @@ impl Questions {
             if tokens.len() > limit {
                 dropped += 1;
             } else {
-                all.push(Prompted { example: example.clone(), tokens });
+                all.push(Prompted::new(example.clone(), tokens));
             }
         }
         if all.is_empty() {
@@ -56,16 +69,21 @@ impl Questions {
                 dataset.name
             )));
         }
-        Ok(Self { all, dropped, seed, per_step, shuffle })
+        Ok(Self { all, dropped, seed, per_step, shuffle, ranks: None })
     }
 
-    /// The questions of `step`, counted from 1.
+    /// The same questions, of which each of several ranks asks its share.
+    pub fn shared(self, ranks: Arc<dyn Ranks>) -> Self {
+        Self { ranks: Some(ranks), ..self }
+    }
+
+    /// This rank's questions of `step`, counted from 1.
     pub fn of_step(&self, step: usize) -> Vec<Prompted> {
         self.pick(self.shuffle.then_some(self.seed), step)
     }
 
-    /// The `count` questions (all, where none is said) of `round`, counted from 1: each once, and the rounds take turns
-    /// with them.
+    /// The `count` questions (all, where none is said) of `round`, counted from 1, of all ranks: each once, and the rounds take
+    /// turns with them.
     pub fn of_round(&self, count: Option<usize>, round: usize) -> Vec<Prompted> {
         let count = count.unwrap_or(self.all.len()).min(self.all.len());
         let mut order = order::of_step(self.all.len(), count, round - 1, self.shuffle.then_some(self.seed));
@@ -87,10 +105,23 @@ impl Questions {
     }
 
     fn pick(&self, seed: Option<u64>, step: usize) -> Vec<Prompted> {
-        order::of_step(self.all.len(), self.per_step, step - 1, seed)
-            .into_iter()
-            .map(|index| self.all[index].clone())
-            .collect()
+        self.mine(&order::of_step(self.all.len(), self.per_step, step - 1, seed))
+    }
+
+    /// This rank's share of the questions at `places` of `all`, which are asked together.
+    pub fn mine(&self, places: &[usize]) -> Vec<Prompted> {
+        let mut asked: HashMap<usize, usize> = HashMap::new();
+        let of = |(place, &index): (usize, &usize)| {
+            let before = asked.entry(index).and_modify(|times| *times += 1).or_insert(0);
+            Prompted { place, occurrence: *before, ..self.all[index].clone() }
+        };
+        self.share(places.iter().enumerate().map(of).collect())
+    }
+
+    /// This rank's share of what is the same on all ranks: every n-th.
+    pub fn share<T>(&self, all: Vec<T>) -> Vec<T> {
+        let Some(ranks) = &self.ranks else { return all };
+        all.into_iter().skip(ranks.rank()).step_by(ranks.count()).collect()
     }
 
     /// A number for the prompts of a `step` and its `attempt`-th sampling, by which an endpoint's cache tells several

@@ -1,20 +1,36 @@
 //! The figures of a step, by name, with the examples that it has to name.
 
 use crate::rollout::Figures;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// Figures by name (TRL's, where TRL has the figure), each a weighted mean, a sum of one value, a least or a greatest.
-#[derive(Debug, Clone, Default, PartialEq)]
+/// Figures by name (TRL's, where TRL has the figure). Each kind says how the figures of several ranks become one.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     values: BTreeMap<String, Figure>,
     named: BTreeMap<String, Vec<String>>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 enum Figure {
-    Mean { sum: f64, weight: f64 },
+    /// Σ w x over Σ w.
+    Mean {
+        sum: f64,
+        weight: f64,
+    },
+    /// The same on all ranks, or of the first.
     Value(f64),
+    /// A count, of which each rank has a part.
+    Total(f64),
+    Least(f64),
+    Greatest(f64),
+    /// The deviation (n − 1) of `count` values about their mean, of which `squares` is the sum of squares.
+    Deviation {
+        count: f64,
+        mean: f64,
+        squares: f64,
+    },
 }
 
 impl Metrics {
@@ -25,13 +41,18 @@ impl Metrics {
                 *sum += value * weight;
                 *total += weight;
             }
-            figure @ Figure::Value(_) => *figure = Figure::Value(value),
+            figure => *figure = Figure::Value(value),
         }
     }
 
-    /// Sets `name`.
+    /// Sets `name` to what is the same on all ranks.
     pub fn set(&mut self, name: &str, value: f64) {
         self.values.insert(name.to_string(), Figure::Value(value));
+    }
+
+    /// Adds to a count, which is that of all ranks together.
+    pub fn count(&mut self, name: &str, value: f64) {
+        self.merge_one(name, Figure::Total(value));
     }
 
     /// Names examples, by their ids, under `name`.
@@ -41,14 +62,39 @@ impl Metrics {
 
     /// Keeps the greatest of the values given for `name`.
     pub fn max(&mut self, name: &str, value: f64) {
-        let known = self.get(name).unwrap_or(f64::NEG_INFINITY);
-        self.set(name, known.max(value));
+        self.merge_one(name, Figure::Greatest(value));
     }
 
     /// Keeps the least of the values given for `name`.
     pub fn min(&mut self, name: &str, value: f64) {
-        let known = self.get(name).unwrap_or(f64::INFINITY);
-        self.set(name, known.min(value));
+        self.merge_one(name, Figure::Least(value));
+    }
+
+    /// Takes values into the sample deviation (n − 1) of `name`; 0 of fewer than two.
+    pub fn deviation(&mut self, name: &str, values: &[f64]) {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let squares = values.iter().map(|value| (value - mean).powi(2)).sum();
+        if !values.is_empty() {
+            self.merge_one(name, Figure::Deviation { count, mean, squares });
+        }
+    }
+
+    /// Takes in the figures of another rank: means are weighted, counts added, extremes kept; of values, this one's stay.
+    pub fn merge(&mut self, other: Metrics) {
+        for (name, figure) in other.values {
+            self.merge_one(&name, figure);
+        }
+        for (name, ids) in other.named {
+            self.named.entry(name).or_default().extend(ids);
+        }
+    }
+
+    fn merge_one(&mut self, name: &str, figure: Figure) {
+        match self.values.get_mut(name) {
+            Some(known) => *known = known.with(figure),
+            None => drop(self.values.insert(name.to_string(), figure)),
+        }
     }
 
     /// Takes in the figures of another, which stand in the place of those of the same name.
@@ -88,13 +134,43 @@ impl Figures for Metrics {
     fn set(&mut self, name: &str, value: f64) {
         Metrics::set(self, name, value);
     }
+
+    fn count(&mut self, name: &str, value: f64) {
+        Metrics::count(self, name, value);
+    }
 }
 
 impl Figure {
     fn value(&self) -> f64 {
         match self {
             Figure::Mean { sum, weight } => sum / weight,
-            Figure::Value(value) => *value,
+            Figure::Value(value) | Figure::Total(value) | Figure::Least(value) | Figure::Greatest(value) => {
+                *value
+            }
+            Figure::Deviation { count, .. } if *count < 2.0 => 0.0,
+            Figure::Deviation { count, squares, .. } => (squares / (count - 1.0)).sqrt(),
+        }
+    }
+
+    /// Both as one; of two that are of different kinds the first.
+    fn with(self, other: Figure) -> Self {
+        match (self, other) {
+            (Figure::Mean { sum, weight }, Figure::Mean { sum: more, weight: other }) => {
+                Figure::Mean { sum: sum + more, weight: weight + other }
+            }
+            (Figure::Total(a), Figure::Total(b)) => Figure::Total(a + b),
+            (Figure::Least(a), Figure::Least(b)) => Figure::Least(a.min(b)),
+            (Figure::Greatest(a), Figure::Greatest(b)) => Figure::Greatest(a.max(b)),
+            (
+                Figure::Deviation { count: n, mean: a, squares: s },
+                Figure::Deviation { count: m, mean: b, squares: t },
+            ) => {
+                // Chan, Golub and LeVeque (1979).
+                let count = n + m;
+                let squares = s + t + (b - a).powi(2) * n * m / count;
+                Figure::Deviation { count, mean: (a * n + b * m) / count, squares }
+            }
+            (known, _) => known,
         }
     }
 }
@@ -111,6 +187,38 @@ mod tests {
         // (1·3 + 5·1) / 4 = 2.
         assert_eq!(metrics.get("loss"), Some(2.0));
         assert_eq!(metrics.get("reward"), None);
+    }
+
+    /// What two ranks saw is what one would have seen of all of it.
+    #[test]
+    fn figures_of_ranks_become_those_of_all() {
+        let values = [2.0, 4.0, 9.0, -1.0, 3.5];
+        let of = |values: &[f64]| {
+            let mut metrics = Metrics::default();
+            metrics.deviation("deviation", values);
+            for value in values {
+                metrics.add("mean", *value, 2.0);
+                metrics.max("greatest", *value);
+                metrics.min("least", *value);
+                metrics.count("count", 1.0);
+            }
+            metrics.set("rate", 0.1);
+            metrics.name("cut", vec![values.len().to_string()]);
+            metrics
+        };
+        let whole = of(&values);
+        let mut parts = of(&values[..2]);
+        parts.merge(of(&values[2..]));
+        for (name, value) in whole.iter() {
+            assert!((parts.get(name).unwrap() - value).abs() < 1e-12, "{name}");
+        }
+        // Mean 3.5; squares 2.25 + 0.25 + 30.25 + 20.25 + 0 = 53 over 4.
+        assert_eq!((whole.get("mean"), whole.get("deviation")), (Some(3.5), Some(13.25f64.sqrt())));
+        assert_eq!(
+            (whole.get("count"), whole.get("rate"), parts.get("rate")),
+            (Some(5.0), Some(0.1), Some(0.1))
+        );
+        assert_eq!(parts.json()["cut"], serde_json::json!(["2", "3"]));
     }
 
     #[test]

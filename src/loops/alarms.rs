@@ -81,7 +81,8 @@ impl Alarms {
     ) {
         let signs = Signs::of(groups, weights);
         if let Some(unique) = signs.unique {
-            metrics.set("completions/unique_ratio", unique);
+            let compared = groups.iter().filter(|group| group.rollouts.len() >= 4).count();
+            metrics.add("completions/unique_ratio", unique, compared as f64);
         }
         for sentence in self.hear(&signs, step) {
             tracing::warn!("{sentence}");

@@ -19,16 +19,11 @@ pub fn describe(groups: &[Group], metrics: &mut Metrics) {
         ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.tokens.len() as f64).collect()),
     ] {
         if !lengths.is_empty() {
-            metrics.set(
-                &format!("completions/mean{prefix}_length"),
-                lengths.iter().sum::<f64>() / lengths.len() as f64,
-            );
-            metrics.set(
-                &format!("completions/min{prefix}_length"),
-                lengths.iter().copied().fold(f64::MAX, f64::min),
-            );
-            metrics
-                .set(&format!("completions/max{prefix}_length"), lengths.iter().copied().fold(0.0, f64::max));
+            for length in lengths {
+                metrics.add(&format!("completions/mean{prefix}_length"), length, 1.0);
+                metrics.min(&format!("completions/min{prefix}_length"), length);
+                metrics.max(&format!("completions/max{prefix}_length"), length);
+            }
         }
     }
     for group in groups {
@@ -54,8 +49,8 @@ pub fn describe(groups: &[Group], metrics: &mut Metrics) {
     let names: BTreeSet<&String> = rollouts().flat_map(|r| r.scores.keys()).collect();
     for name in names {
         let values: Vec<f64> = rollouts().filter_map(|r| r.scores.get(name)).map(|s| s.value).collect();
-        metrics.set(&format!("rewards/{name}/mean"), values.iter().sum::<f64>() / values.len() as f64);
-        metrics.set(&format!("rewards/{name}/std"), deviation(&values));
+        values.iter().for_each(|value| metrics.add(&format!("rewards/{name}/mean"), *value, 1.0));
+        metrics.deviation(&format!("rewards/{name}/std"), &values);
     }
     for group in groups {
         let rewards = group.rewards();

@@ -124,6 +124,9 @@ impl Worker {
         attempt: usize,
         metrics: &mut Metrics,
     ) -> Result<Vec<Group>> {
+        if prompts.is_empty() {
+            return Ok(vec![]);
+        }
         let models = Models::of(&self.policy, self.tokens_per_microbatch);
         let mut context = SamplingContext {
             policy: &self.policy,

@@ -51,6 +51,11 @@ impl Model {
         }
     }
 
+    /// The name of the adapters that are in use, where there are several.
+    pub fn active_adapter(&self) -> Option<String> {
+        self.inactive.first().map(|inactive| inactive.other.clone())
+    }
+
     /// Puts these adapters, one for each linear map or none at all, in the place of those there are.
     fn exchange(&mut self, adapters: Vec<Option<Adapter>>) -> Vec<Option<Adapter>> {
         let mut new = adapters.into_iter();

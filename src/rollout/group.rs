@@ -59,7 +59,7 @@ mod tests {
 
     fn prompted(policy: &Policy, index: usize, text: &str) -> Prompted {
         let example = Example { index, ..Example::text(index.to_string(), text) };
-        Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
+        Prompted::new(Arc::new(example), policy.tokenizer.encode(text).unwrap())
     }
 
     /// Notes which groups are given away, and how many rollouts they have by then.

@@ -2,7 +2,6 @@
 
 use super::Prompted;
 use crate::seed::derive;
-use std::collections::HashMap;
 
 /// The seeds of a sampling: from what it is for, the example, how often that was asked before in the same sampling, and the
 /// draw. What is sampled of an example then depends on no other prompt.
@@ -16,11 +15,9 @@ impl Seeds {
     /// Of a sampling of `prompts` for the purpose `of`: the stage's seed first, then what tells this sampling from others.
     /// A prompt that comes again draws anew; its first occurrence draws as if it came once.
     pub fn new(of: &[u64], prompts: &[Prompted]) -> Self {
-        let mut asked: HashMap<usize, u64> = HashMap::new();
-        let part = |prompted: &Prompted| {
-            let index = prompted.example.index;
-            let before = asked.entry(index).and_modify(|times| *times += 1).or_insert(0);
-            if *before == 0 { index as u64 } else { derive(&[index as u64, *before]) }
+        let part = |prompted: &Prompted| match (prompted.example.index as u64, prompted.occurrence as u64) {
+            (index, 0) => index,
+            (index, before) => derive(&[index, before]),
         };
         Self { of: of.to_vec(), prompts: prompts.iter().map(part).collect() }
     }
@@ -42,14 +39,14 @@ mod tests {
     use crate::data::Example;
     use std::sync::Arc;
 
-    fn prompted(index: usize) -> Prompted {
+    fn prompted((index, occurrence): (usize, usize)) -> Prompted {
         let example = Example { index, ..Example::text(format!("row:{index}"), "?") };
-        Prompted { example: Arc::new(example), tokens: vec![1] }
+        Prompted { occurrence, ..Prompted::new(Arc::new(example), vec![1]) }
     }
 
     #[test]
     fn a_prompt_that_comes_again_draws_anew() {
-        let prompts = [4, 9, 4, 4].map(prompted);
+        let prompts = [(4, 0), (9, 0), (4, 1), (4, 2)].map(prompted);
         let seeds = Seeds::new(&[7, 1, 0], &prompts);
         // First occurrences draw from example and sample alone.
         assert_eq!([0, 1].map(|at| seeds.draw(at, &[3])), [4, 9].map(|index| derive(&[7, 1, 0, index, 3])));
@@ -58,7 +55,7 @@ mod tests {
         again.dedup();
         assert_eq!(again.len(), 3);
         // What a second occurrence draws does not depend on what stands between.
-        let others = Seeds::new(&[7, 1, 0], &[4, 4].map(prompted));
+        let others = Seeds::new(&[7, 1, 0], &[(4, 0), (4, 1)].map(prompted));
         assert_eq!(others.draw(1, &[3]), seeds.draw(2, &[3]));
     }
 }

@@ -11,11 +11,13 @@ mod wants;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
+use crate::ranks::{Ranks, Single};
 use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use crate::reward::Rewards;
 use clap::Parser;
 use session::Session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// The program `train`, with the rewards of `registry`: reads the command line, runs, and returns the exit code
 /// (0 done, 1 failed while running, 2 the user can fix it).
@@ -40,6 +42,12 @@ pub fn cli(registry: Registry) -> i32 {
 
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
+    execute_on(args, registry, Arc::new(Single))
+}
+
+/// Runs what `args` say as one of several ranks, each of which is called with the same arguments: the questions of a step are
+/// shared out among them, gradients are summed, and the first writes the run's files.
+pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<()> {
     let recipe = Recipe::read(&args.recipe, &args.set)?;
     let stages = Stage::read_all(&recipe, registry)?;
     let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
@@ -59,7 +67,7 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
         return Ok(());
     }
     idle.iter().for_each(|told| tracing::warn!("{told}"));
-    let mut session = Session::open(args, &recipe, &stages, hub)?;
+    let mut session = Session::open(args, &recipe, &stages, hub, ranks)?;
     for planned in &plan {
         if let Err(error) = session.run_stage(&recipe, planned, registry) {
             session.abandon(&error);

@@ -11,12 +11,14 @@ use crate::eval;
 use crate::log::{Board, JsonLines, Metrics, Show, table};
 use crate::loops::{Method, Steps};
 use crate::optim::AdamW;
+use crate::ranks::{Ranks, agreed, gathered};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
 use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tch::Tensor;
 
 /// A run under way.
@@ -27,6 +29,8 @@ pub struct Session {
     quiet: bool,
     /// The newest value of each figure, for the choice of the best checkpoint.
     newest: BTreeMap<String, f64>,
+    pub(super) ranks: Arc<dyn Ranks>,
+    /// Of the first rank alone, which writes and shows what all of them do.
     files: Option<Files>,
 }
 
@@ -41,32 +45,27 @@ struct Files {
 }
 
 impl Session {
-    /// Makes or takes over the run's directory and writes the resolved recipe there.
-    pub fn open(args: &Args, recipe: &Recipe, stages: &[Stage], hub: Hub) -> Result<Self> {
+    /// Makes or takes over the run's directory and writes the resolved recipe there: the first rank does, the others look on.
+    pub fn open(
+        args: &Args,
+        recipe: &Recipe,
+        stages: &[Stage],
+        hub: Hub,
+        ranks: Arc<dyn Ranks>,
+    ) -> Result<Self> {
         let name = run_name(args, stages)?;
         let path = args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
-        let mode = match (args.resume, args.overwrite) {
-            (true, _) => Mode::Resume,
-            (_, true) => Mode::Overwrite,
-            _ => Mode::Fresh,
-        };
         let resolved = recipe.resolved_toml(&resolved(stages)?)?;
-        let dir = RunDir::create(&path, mode)?;
-        let file = dir.path().join("recipe.toml");
-        if args.resume
-            && let Ok(before) = std::fs::read_to_string(&file)
-            && body(&before) != body(&resolved)
-        {
-            tracing::warn!(
-                "the recipe is not the one that this run began with; what it says now holds from here on"
-            );
-        }
-        write_atomic(&file, resolved.as_bytes())?;
-        if !args.quiet {
-            eprintln!("run: {}", dir.path().display());
-        }
+        let dir = agreed(
+            &*ranks,
+            match ranks.is_first() {
+                true => claim(&path, args, &resolved),
+                false => Ok(RunDir::join(&path)),
+            },
+        )?;
         let seed = stages.first().map_or(0, |stage| stage.run.seed);
-        Ok(Self { dir, hub, seed, quiet: args.quiet, newest: BTreeMap::new(), files: None })
+        let quiet = args.quiet || !ranks.is_first();
+        Ok(Self { dir, hub, seed, quiet, newest: BTreeMap::new(), ranks, files: None })
     }
 
     /// Leaves nothing of a run that the user has to mend before it can begin: its directory goes, if it was made for it.
@@ -89,14 +88,16 @@ impl Session {
         substitute(&mut table.table, RULES.references, |path, target| self.product(path, target))?;
         let mut stage = Stage::read(recipe, &table, registry)?;
         self.use_newest_checkpoint(&mut stage)?;
-        let (mut opened, mut method) = Opened::open(&name, round, stage, self.seed, &self.hub, registry)?;
+        let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
+        let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.worker.progress = show.sampling("sampling");
         opened.worker.doing = show.says();
         opened.worker.traces = (self.dir.path().join("traces"), label(&name, round));
-        self.files = Some(self.files(&opened, step, show)?);
+        let files = self.ranks.is_first().then(|| self.files(&opened, step, show)).transpose();
+        self.files = agreed(&*self.ranks, files)?;
         train::train(method.as_mut(), &mut opened, self)?;
-        if opened.worker.loop_round.is_some() {
+        if opened.worker.loop_round.is_some() && self.ranks.is_first() {
             let by = opened.worker.by.as_deref().unwrap_or("class");
             let (file, of) = (label(&name, round), (opened.name.as_str(), round));
             pictures::rounds(self.dir.path(), &file, &self.evaluations()?, of, by)?;
@@ -118,6 +119,9 @@ impl Session {
 
     /// Keeps what the stage's method has worked out and will ask for when the run is resumed.
     pub fn keep(&self, opened: &Opened, found: Tensor) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         let path = self.keeping(opened);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
@@ -162,15 +166,32 @@ impl Session {
         JsonLines::read_as(&self.traces_of(&opened.name, opened.round, ""))
     }
 
-    /// Writes and shows the figures and rollouts of a step.
+    /// Writes and shows the figures and rollouts of a step, those of all ranks together: `groups` has this rank's traces, a list a
+    /// group behind its place. What the figures have come to.
     pub fn report(
+        &mut self,
+        opened: &Opened,
+        step: usize,
+        groups: Vec<(usize, Vec<Trace>)>,
+        metrics: Metrics,
+    ) -> Result<Metrics> {
+        let mut groups = gathered(&*self.ranks, groups)?.concat();
+        groups.sort_by_key(|(place, _)| *place);
+        let traces: Vec<Trace> = groups.into_iter().flat_map(|(_, traces)| traces).collect();
+        let all = gathered(&*self.ranks, vec![metrics])?.into_iter().flatten();
+        let metrics = all.reduce(merged).unwrap_or_default();
+        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
+        let written = self.write_step(opened, step, &traces, &metrics);
+        agreed(&*self.ranks, written).map(|()| metrics)
+    }
+
+    fn write_step(
         &mut self,
         opened: &Opened,
         step: usize,
         traces: &[Trace],
         metrics: &Metrics,
     ) -> Result<()> {
-        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         let Some(files) = &mut self.files else { return Ok(()) };
         files.metrics.append(&[line(opened, step, metrics.json())])?;
         if opened.stage.log.traces || opened.stage.needs().traces {
@@ -192,15 +213,26 @@ impl Session {
     }
 
     /// Writes pairs of rollouts where the stage makes some.
-    pub fn pairs(&mut self, pairs: &[Value]) -> Result<()> {
+    pub fn pairs(&mut self, pairs: Vec<Value>) -> Result<()> {
+        let pairs = gathered(&*self.ranks, pairs)?.concat();
         match self.files.as_mut().and_then(|files| files.pairs.as_mut()) {
-            Some(file) => file.append(pairs),
+            Some(file) => file.append(&pairs),
             None => Ok(()),
         }
     }
 
-    /// Evaluates the policy after `step` steps; the figures.
+    /// Evaluates the policy after `step` steps, on the first rank; the figures.
     pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
+        let found = self.evaluate_here(method, opened, step);
+        let metrics = agreed(&*self.ranks, found)?;
+        // All ranks go on from the same figures.
+        let all = gathered(&*self.ranks, vec![metrics])?.into_iter().flatten();
+        let metrics = all.reduce(merged).unwrap_or_default();
+        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
+        Ok(metrics)
+    }
+
+    fn evaluate_here(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
         let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else {
             return Ok(Metrics::default());
         };
@@ -226,7 +258,6 @@ impl Session {
         let mut metrics = Metrics::default();
         for (name, value) in report.metrics() {
             metrics.set(&name, value);
-            self.newest.insert(name, value);
         }
         files.metrics.append(&[line(opened, step, metrics.json())])?;
         if let Some(board) = &mut files.board {
@@ -246,10 +277,14 @@ impl Session {
 
     /// Saves the policy, and the optimiser where it is needed to go on; `last` says that the stage is done.
     pub fn save(&mut self, opened: &Opened, optim: Option<&AdamW>, step: usize, last: bool) -> Result<()> {
+        let saved = self.save_here(opened, optim, step, last);
+        agreed(&*self.ranks, saved)
+    }
+
+    fn save_here(&mut self, opened: &Opened, optim: Option<&AdamW>, step: usize, last: bool) -> Result<()> {
+        let Some(files) = &self.files else { return Ok(()) };
+        files.show.doing("saving");
         let config = &opened.stage.checkpoint;
-        if let Some(files) = &self.files {
-            files.show.doing("saving");
-        }
         let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);
         self.dir.save(&self.progress(opened, step, last), state.as_deref(), |folder| opened.save(folder))?;
         self.dir.prune(config)
@@ -257,13 +292,18 @@ impl Session {
 
     /// Notes how far a stage without training has come.
     pub fn mark(&mut self, opened: &Opened, step: usize, last: bool) -> Result<()> {
-        let progress = self.progress(opened, step, last);
-        self.dir.save(&progress, None, |_| Ok(()))?;
-        self.dir.prune(&opened.stage.checkpoint)
+        let mark = || {
+            self.dir.save(&self.progress(opened, step, last), None, |_| Ok(()))?;
+            self.dir.prune(&opened.stage.checkpoint)
+        };
+        agreed(&*self.ranks, if self.ranks.is_first() { mark() } else { Ok(()) })
     }
 
     /// Prints what the evaluations say, and where everything is.
     pub fn finish(self) -> Result<()> {
+        if !self.ranks.is_first() {
+            return Ok(());
+        }
         let evaluations = self.evaluations()?;
         for stage in summary::by_round(&evaluations) {
             let (header, rows) = summary::rounds(&stage);
@@ -324,6 +364,35 @@ impl Session {
             show,
         })
     }
+}
+
+/// The run's directory, made or taken over, with the resolved recipe in it.
+fn claim(path: &Path, args: &Args, resolved: &str) -> Result<RunDir> {
+    let mode = match (args.resume, args.overwrite) {
+        (true, _) => Mode::Resume,
+        (_, true) => Mode::Overwrite,
+        _ => Mode::Fresh,
+    };
+    let dir = RunDir::create(path, mode)?;
+    let file = dir.path().join("recipe.toml");
+    if args.resume
+        && let Ok(before) = std::fs::read_to_string(&file)
+        && body(&before) != body(resolved)
+    {
+        tracing::warn!(
+            "the recipe is not the one that this run began with; what it says now holds from here on"
+        );
+    }
+    write_atomic(&file, resolved.as_bytes())?;
+    if !args.quiet {
+        eprintln!("run: {}", dir.path().display());
+    }
+    Ok(dir)
+}
+
+fn merged(mut all: Metrics, more: Metrics) -> Metrics {
+    all.merge(more);
+    all
 }
 
 fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {

@@ -7,12 +7,14 @@ use crate::error::{Error, Result};
 use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
+use crate::ranks::Ranks;
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 const ADAPTER: &str = "adapter";
 const REFERENCE: &str = "reference";
@@ -46,6 +48,7 @@ impl Opened {
         run_seed: u64,
         hub: &Hub,
         registry: &Registry,
+        ranks: &Arc<dyn Ranks>,
     ) -> Result<(Self, Box<dyn Method>)> {
         let (data, needs) = (&stage.data, stage.needs());
         let rows = if needs.rows { data.load(Split::Train, hub, run_seed)? } else { Dataset::default() };
@@ -90,7 +93,7 @@ impl Opened {
             )
         };
         let held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
-        let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default();
+        let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default().shared(ranks.clone());
         if questions.dropped > 0 {
             tracing::warn!(
                 "{name}: {} prompts are longer than data.max_prompt_tokens and are left out",
@@ -103,6 +106,7 @@ impl Opened {
             .map(|kind| Reference::of(&policy, layout.reference, kind != ReferenceKind::Fixed));
         let worker = Worker {
             name: name.to_string(),
+            ranks: ranks.clone(),
             reference,
             source,
             select: stage.select.clone(),
@@ -143,6 +147,7 @@ impl Opened {
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
         let model = &mut self.worker.policy.model;
+        let trained: BTreeSet<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
             model.load_score(folder)?;
@@ -150,16 +155,12 @@ impl Opened {
             let restored = Model::load(folder, model.kind(), model.device())?;
             let before = std::mem::replace(model, restored);
             model.checkpointing = before.checkpointing;
-            // What was trained is trained.
-            let trained: BTreeMap<String, bool> = before
-                .parameters()
-                .into_iter()
-                .map(|(name, tensor)| (name, tensor.requires_grad()))
-                .collect();
-            for (name, tensor) in model.parameters() {
-                let _ = tensor.set_requires_grad(trained.get(&name).copied().unwrap_or(false));
-            }
         }
+        // What was trained is trained.
+        for (name, tensor) in model.tensors() {
+            let _ = tensor.set_requires_grad(trained.contains(&name));
+        }
+        self.worker.policy.weights_changed();
         let moves = self.moves_reference();
         if let (Some(reference), true) = (&mut self.worker.reference, moves) {
             reference.restore(&folder.join(REFERENCE))?;

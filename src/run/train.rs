@@ -9,6 +9,7 @@ use crate::loops::{Batch, Item, Method, Output, Pace, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Sequence};
 use crate::optim::AdamW;
+use crate::ranks::{Ranks, agreed};
 use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -82,7 +83,10 @@ fn one(
     let needs = opened.stage.needs();
     let mut metrics = Metrics::default();
     let began = Instant::now();
-    let batch = method.batch(&mut opened.worker, step, &mut metrics)?;
+    let ranks = session.ranks.clone();
+    // What samples and is saved is active between steps, whichever adapters a step turns to.
+    let adapter = opened.worker.policy.model.active_adapter();
+    let batch = agreed(&*ranks, method.batch(&mut opened.worker, step, &mut metrics))?;
     let sampled = began.elapsed().as_secs_f64();
     let pace = batch.pace;
     let (done, of) = match pace {
@@ -96,21 +100,32 @@ fn one(
     let learns = needs.trains && !matches!(pace, Pace::Sampling { .. });
     let mut items_tokens = 0;
     if learns {
+        if let (false, None, Some(why)) = (batch.fresh_optimizer, &optim, &opened.without_optimizer) {
+            return Err(Error::Checkpoint(why.clone()));
+        }
         if batch.fresh_optimizer || optim.is_none() {
             *optim = Some(AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?);
         }
         let optim = optim.as_mut().expect("made above");
         let lr = opened.stage.optim.lr(done, of);
-        for update in &batch.updates {
-            let norm = learn(method, &batch, update, opened, optim, lr, &mut metrics)?;
-            metrics.add("grad_norm", norm, 1.0);
+        // A rank that has fewer updates than others, or none, makes empty ones.
+        let mut most = [batch.updates.len() as f64];
+        ranks.max(&mut most)?;
+        let (mut made, empty) = (0, Update { items: vec![], weight: 0.0 });
+        for at in 0..most[0] as usize {
+            let update = batch.updates.get(at).unwrap_or(&empty);
+            let learned = learn(method, &batch, update, opened, optim, lr, &*ranks, &mut metrics);
+            made += usize::from(agreed(&*ranks, learned)?);
         }
         items_tokens = batch.items.iter().map(Item::size).sum();
         metrics.set("learning_rate", lr);
-        metrics.set("updates", batch.updates.len() as f64);
+        metrics.set("updates", made as f64);
     }
+    adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(&name))?;
     let seconds = began.elapsed().as_secs_f64();
-    opened.tokens += if needs.trains { items_tokens } else { batch.sampled_tokens };
+    let mut tokens = [if needs.trains { items_tokens } else { batch.sampled_tokens } as f64];
+    ranks.sum(&mut tokens)?;
+    opened.tokens += tokens[0] as usize;
     if !needs.rollouts && !needs.trains {
         return Ok((pace, metrics));
     }
@@ -121,14 +136,16 @@ fn one(
             metrics.set("time/sampling_and_scoring", sampled);
         }
         metrics.set("time/learning", seconds - sampled);
-        metrics.set("tokens_per_second", items_tokens as f64 / seconds);
+        metrics.set("tokens_per_second", tokens[0] / seconds);
     }
-    session.report(opened, step, &traces(&batch, step), &metrics)?;
-    session.pairs(&batch.pairs)?;
+    let metrics = session.report(opened, step, traces(&batch, step, ranks.is_first()), metrics)?;
+    session.pairs(batch.pairs)?;
     Ok((pace, metrics))
 }
 
-/// One update: the gradient of Σ loss / weight, whatever micro-batches it came in. Returns its norm before clipping.
+/// One update: the gradient of Σ loss / weight, whatever micro-batches and ranks it came in; none where no rank has anything to
+/// learn. Returns whether it was made.
+#[allow(clippy::too_many_arguments)]
 fn learn(
     method: &dyn Method,
     batch: &Batch,
@@ -136,14 +153,20 @@ fn learn(
     opened: &mut Opened,
     optim: &mut AdamW,
     lr: f64,
+    ranks: &dyn Ranks,
     metrics: &mut Metrics,
-) -> Result<f64> {
+) -> Result<bool> {
     let mut by_adapter: BTreeMap<Option<&str>, Vec<&Item>> = BTreeMap::new();
     for item in update.items.iter().map(|&index| &batch.items[index]) {
         by_adapter.entry(item.adapter).or_default().push(item);
     }
-    let tokens: usize = update.items.iter().map(|&index| batch.items[index].learned()).sum();
-    let weight = update.weight;
+    let own: usize = update.items.iter().map(|&index| batch.items[index].learned()).sum();
+    let mut sums = [update.weight, own as f64];
+    ranks.sum(&mut sums)?;
+    let (weight, tokens) = (sums[0], sums[1] as usize);
+    if weight == 0.0 {
+        return Ok(false);
+    }
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(name))?;
@@ -151,8 +174,7 @@ fn learn(
         let sizes = sizes(items.iter().map(|item| (&item.sequences[..], &item.places[..])));
         for indices in micro_batches(&sizes, opened.worker.tokens_per_microbatch) {
             let picked: Vec<&Item> = indices.iter().map(|&index| items[index]).collect();
-            let computed = metrics.get("computed_tokens").unwrap_or(0.0) + computed(&sizes, &indices) as f64;
-            metrics.set("computed_tokens", computed);
+            metrics.count("computed_tokens", computed(&sizes, &indices) as f64);
             let sequences: Vec<Sequence> = picked.iter().flat_map(|item| &item.sequences).cloned().collect();
             let places: Vec<&[usize]> = picked.iter().flat_map(|item| places(item)).collect();
             let scored = model.score_and_read(&sequences, &places, batch.temperature, Grad::Yes)?;
@@ -163,16 +185,23 @@ fn learn(
             optim.accumulate()?;
         }
     }
-    if !total.is_finite() {
+    let mut total = [total];
+    ranks.sum(&mut total)?;
+    if !total[0].is_finite() {
         return Err(Error::Torch(tch::TchError::Torch(format!(
-            "the loss is {total}; a lower optim.lr, or policy.dtype = \"f32\", may help"
+            "the loss is {}; a lower optim.lr, or policy.dtype = \"f32\", may help",
+            total[0]
         ))));
     }
-    metrics.add("loss", total, 1.0);
-    let norm = optim.clip(opened.stage.optim.max_grad_norm)?;
+    metrics.add("loss", total[0], 1.0);
+    if ranks.count() > 1 {
+        ranks.sum_tensors(&mut optim.gradients()?)?;
+    }
+    metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
     optim.step(lr)?;
     optim.zero_grad()?;
-    Ok(norm)
+    opened.worker.policy.weights_changed();
+    Ok(true)
 }
 
 /// The places that are read of each of an item's sequences.
@@ -180,10 +209,12 @@ fn places(item: &Item) -> impl Iterator<Item = &[usize]> {
     (0..item.sequences.len()).map(|at| item.places.get(at).map_or(&[][..], Vec::as_slice))
 }
 
-fn traces(batch: &Batch, step: usize) -> Vec<Trace> {
+/// This rank's traces, a list a group behind its place. What a method says of no group it says alike on all ranks, so the `first` one writes it.
+fn traces(batch: &Batch, step: usize, first: bool) -> Vec<(usize, Vec<Trace>)> {
     let of_group = |(group, credit): &(Group, Vec<Option<f64>>)| {
         let of = |(i, advantage): (usize, &Option<f64>)| Trace::of(group, i, step, *advantage);
-        credit.iter().enumerate().map(of).collect::<Vec<_>>()
+        (group.place, credit.iter().enumerate().map(of).collect())
     };
-    batch.groups.iter().flat_map(of_group).chain(batch.traces.iter().cloned()).collect()
+    let alike = if first { batch.traces.clone() } else { vec![] };
+    batch.groups.iter().map(of_group).chain([(usize::MAX, alike)]).collect()
 }

@@ -41,6 +41,7 @@ mod preference_recipes;
 mod prefix;
 mod prm;
 mod quickstart;
+mod ranks;
 mod recipe;
 mod remote;
 mod search;

@@ -135,8 +135,8 @@ impl FollowUp {
         };
         let (first, second) = (of(Reason::Consistency), of(Reason::Outcome));
         let (take_first, take_second) = mixed(first.len(), second.len(), self.share);
-        metrics.set("select/pairs_consistency", take_first as f64);
-        metrics.set("select/pairs_outcome", take_second as f64);
+        metrics.count("select/pairs_consistency", take_first as f64);
+        metrics.count("select/pairs_outcome", take_second as f64);
         let first = first[..take_first].iter().map(|pair| (Reason::Consistency, pair));
         let second = second[..take_second].iter().map(|pair| (Reason::Outcome, pair));
         let mut lines: Vec<Value> =

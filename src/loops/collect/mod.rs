@@ -13,7 +13,6 @@ use crate::section::{Misfit, under};
 use follow_up::FollowUp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashSet;
 use tch::Tensor;
 
 /// `[loop.collect]`.
@@ -38,9 +37,8 @@ impl Collect {
         metrics: &mut Metrics,
     ) -> Result<(Vec<Group>, Vec<Value>)> {
         let mut prompts = worker.questions.of_step(step);
-        // A step that begins the next pass over the questions may come to one twice, with the same seeds.
-        let mut seen = HashSet::new();
-        prompts.retain(|prompted| seen.insert(prompted.example.index));
+        // A step that begins the next pass over the questions may come to one twice.
+        prompts.retain(|prompted| prompted.occurrence == 0);
         let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
         let (mut judged, mut pairs) = (Vec::new(), Vec::new());

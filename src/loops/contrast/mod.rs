@@ -164,7 +164,7 @@ impl Method for ContrastMethod {
                 metrics.set(&format!("pairs/dropped/{why}"), *count as f64);
             }
         }
-        metrics.set("pairs", items.len() as f64);
+        metrics.count("pairs", items.len() as f64);
         let weight = items.len() as f64;
         Ok(Batch::whole(items, weight))
     }

@@ -84,7 +84,12 @@ impl Flow {
         let begin = |(prompt, prompted): (usize, &Prompted)| {
             Chain::new(
                 prompt,
-                seed::derive(&[worker.seed, step as u64, prompted.example.index as u64, prompt as u64]),
+                seed::derive(&[
+                    worker.seed,
+                    step as u64,
+                    prompted.example.index as u64,
+                    prompted.place as u64,
+                ]),
             )
         };
         let chains = prompts.iter().enumerate().map(begin).collect();
@@ -110,8 +115,8 @@ impl Flow {
             taken.rows.extend(item.iter().map(|_| prompted.example.index));
             taken.items.extend(item);
         }
-        metrics.set("pairs/built", taken.items.len() as f64);
-        counts.iter().for_each(|(name, count)| metrics.set(&format!("pairs/{name}"), *count as f64));
+        metrics.count("pairs/built", taken.items.len() as f64);
+        counts.iter().for_each(|(name, count)| metrics.count(&format!("pairs/{name}"), *count as f64));
         figures::describe(&groups, metrics);
         taken.groups = without_credit(groups);
         Ok(taken)
@@ -191,7 +196,7 @@ fn first(chains: &[Chain], prompts: &[Prompted], worker: &Worker, metrics: &mut 
         let right = answer::correct(&prompted.example, &rollouts[0]);
         right.iter().for_each(|right| metrics.add("flow/accuracy", f64::from(u8::from(*right)), 1.0));
         metrics.add("flow/chunks", chain.chunks() as f64, 1.0);
-        Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts }
+        Group::of(prompted, rollouts)
     };
     chains.iter().map(&mut group).collect()
 }

@@ -1,12 +1,13 @@
 //! KTO (Ethayarajh et al. 2024, arXiv 2402.01306) within the loop: its baseline and the loss of labelled completions.
 
-use super::item::{GOOD, WEIGHT};
+use super::item::{GOOD, PLACE, WEIGHT};
 use super::{DpoMethod, Item, Worker};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::item::{REF_LOGPROBS, stacked};
 use crate::loss::preference::LabelledTokens;
 use crate::model::Sequence;
+use crate::ranks::gathered;
 use tch::Tensor;
 
 impl DpoMethod {
@@ -15,7 +16,19 @@ impl DpoMethod {
         if !self.dpo.loss.has_baseline() {
             return Ok(0.0);
         }
-        let mismatched = mismatched(items, worker.policy.context());
+        let sides = |item: &Item| {
+            let sequence = &item.sequences[0];
+            (item.number(PLACE) as usize, (sequence.prompt().to_vec(), sequence.completion().to_vec()))
+        };
+        let ranks = gathered(&*worker.ranks, items.iter().map(sides).collect())?.into_iter().enumerate();
+        let mut all: Vec<(usize, usize, Sides)> = ranks
+            .flat_map(|(rank, of)| of.into_iter().map(move |(place, sides)| (place, rank, sides)))
+            .collect();
+        // As they stood before they were shared out.
+        all.sort_by_key(|(place, ..)| *place);
+        let mine: Vec<usize> = (0..all.len()).filter(|&at| all[at].1 == worker.ranks.rank()).collect();
+        let all: Vec<Sides> = all.into_iter().map(|(.., sides)| sides).collect();
+        let mismatched = mismatched(&all, mine, worker.policy.context());
         let policy = worker.policy.logprobs(&mismatched, temperature, worker.tokens_per_microbatch)?;
         let reference = worker.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
@@ -44,16 +57,19 @@ impl DpoMethod {
     }
 }
 
-/// Each prompt with the completion of the nearest item before it (in a circle) that has another prompt, so that items
-/// of one question do not count as mismatched; those that fit into `limit` tokens.
-fn mismatched(items: &[Item], limit: usize) -> Vec<Sequence> {
-    let prompt = |index: usize| items[index].sequences[0].prompt();
+/// Prompt and completion.
+type Sides = (Vec<u32>, Vec<u32>);
+
+/// Each prompt of those that are `mine` with the completion of the nearest item before it (in a circle of all ranks' items) that
+/// has another prompt, so that items of one question do not count as mismatched; those that fit into `limit` tokens.
+fn mismatched(all: &[Sides], mine: impl IntoIterator<Item = usize>, limit: usize) -> Vec<Sequence> {
     let pair = |index: usize| {
-        let before = (1..items.len()).map(|back| (index + items.len() - back) % items.len());
-        let other = &items[before.into_iter().find(|&other| prompt(other) != prompt(index))?].sequences[0];
-        Some(Sequence::new(prompt(index), other.completion()))
+        let prompt = &all[index].0;
+        let mut before = (1..all.len()).map(|back| (index + all.len() - back) % all.len());
+        let other = before.find(|&other| all[other].0 != *prompt)?;
+        Some(Sequence::new(prompt, &all[other].1))
     };
-    (0..items.len()).filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
+    mine.into_iter().filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
 }
 
 #[cfg(test)]
@@ -62,13 +78,18 @@ mod tests {
 
     #[test]
     fn mismatched_completions_belong_to_another_prompt() {
-        let item = |prompt: u32, completion: u32| Item::of(vec![Sequence::new(&[prompt], &[completion])]);
-        let tokens = |items: &[Item]| mismatched(items, 2).into_iter().map(|s| s.tokens).collect::<Vec<_>>();
+        let item = |prompt: u32, completion: u32| (vec![prompt], vec![completion]);
+        let of = |items: &[Sides], mine: std::ops::Range<usize>, limit| {
+            mismatched(items, mine, limit).into_iter().map(|s| s.tokens).collect::<Vec<_>>()
+        };
+        let tokens = |items: &[Sides]| of(items, 0..items.len(), 2);
         // The second item's neighbour has its own prompt, so the one before that counts; the first meets the last.
         let items = [item(1, 10), item(1, 11), item(2, 12)];
         assert_eq!(tokens(&items), [[1, 12], [1, 12], [2, 11]]);
         // One question alone has nothing to be mismatched with.
         assert_eq!(tokens(&items[..2]), Vec::<Vec<u32>>::new());
-        assert!(mismatched(&items, 1).is_empty());
+        assert!(of(&items, 0..3, 1).is_empty());
+        // A rank has its own part of all ranks' items.
+        assert_eq!(of(&items, 1..3, 2), [[1, 12], [2, 11]]);
     }
 }

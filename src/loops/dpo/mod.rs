@@ -17,6 +17,7 @@ mod source;
 pub use flow::{Flow, WRITER};
 pub use section::{About, Dpo, Mask, Weigh};
 pub use source::Counts;
+use source::weigh_questions;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
@@ -32,7 +33,7 @@ use crate::section::Misfit;
 use crate::seed;
 use crate::select::pairs;
 use alarm::Falling;
-use item::{NLL_WEIGHT, compared, counted, shape};
+use item::{NLL_WEIGHT, PLACE, compared, counted, shape};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
@@ -66,7 +67,7 @@ impl DpoMethod {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
             let items = self.dpo.items(worker, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
-            taken.items.extend(items);
+            taken.items.extend(items.into_iter().map(|item| item.with(PLACE, row.place as f64)));
         }
         Ok(taken)
     }
@@ -76,14 +77,17 @@ impl DpoMethod {
         let prompts = worker.questions.of_step(step);
         let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         figures::describe(&groups, metrics);
-        let (feedback, counts) = self.dpo.feedback(&groups, &worker.select);
-        report_counts(&counts, metrics);
+        let (mut feedback, counts) = self.dpo.feedback(&groups, &worker.select);
+        if self.dpo.weigh == Weigh::Questions {
+            worker.over_ranks(|sum| weigh_questions(&mut feedback, sum))?;
+        }
+        report_counts(&counts, |name, count| metrics.count(name, count));
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {
             for one in all {
                 let items = self.dpo.items(worker, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
-                taken.items.extend(items);
+                taken.items.extend(items.into_iter().map(|item| item.with(PLACE, group.place as f64)));
             }
         }
         taken.sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
@@ -117,13 +121,14 @@ fn no_feedback(id: &str) -> Error {
     Error::Data(format!("example {id}: it has no `chosen` and `rejected`, or `completion` and `label`"))
 }
 
-fn report_counts(counts: &Counts, metrics: &mut Metrics) {
-    metrics.set("pairs/built", counts.built as f64);
+/// Reports counts by `tell`: those of the whole data are the same on all ranks, those of a step's rollouts add up.
+fn report_counts(counts: &Counts, mut tell: impl FnMut(&str, f64)) {
+    tell("pairs/built", counts.built as f64);
     if counts.synthetic > 0 {
-        metrics.set("pairs/synthetic", counts.synthetic as f64);
+        tell("pairs/synthetic", counts.synthetic as f64);
     }
     for (reason, count) in &counts.dropped {
-        metrics.set(&format!("pairs/dropped/{reason}"), *count as f64);
+        tell(&format!("pairs/dropped/{reason}"), *count as f64);
     }
 }
 
@@ -249,9 +254,9 @@ impl Method for DpoMethod {
         };
         let Taken { items, rows, groups, sampled_tokens } = taken;
         if step == 1 && self.counts != Counts::default() {
-            report_counts(&self.counts, metrics);
+            report_counts(&self.counts, |name, count| metrics.set(name, count));
         }
-        metrics.set("pairs", items.len() as f64);
+        metrics.count("pairs", items.len() as f64);
         let items = self.refer(worker, items, &rows, temperature)?;
         self.kl = self.baseline(worker, &items, temperature)?;
         if self.dpo.loss.unpaired() {

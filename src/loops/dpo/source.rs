@@ -8,6 +8,7 @@ use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, trace};
 use crate::select::pairs::{Built, Dropped, Kind, Path};
 use crate::select::{Candidate, Select};
+use crate::statistics::{Sum, alone};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -59,7 +60,10 @@ impl Dpo {
                 row.id
             ))
         })?;
-        let (feedback, counts) = self.feedback(&groups, select);
+        let (mut feedback, counts) = self.feedback(&groups, select);
+        if self.weigh == Weigh::Questions {
+            weigh_questions(&mut feedback, &mut alone);
+        }
         let mut examples = Vec::new();
         for (group, all) in groups.iter().zip(feedback) {
             for (number, one) in all.into_iter().enumerate() {
@@ -119,9 +123,6 @@ impl Dpo {
             counts.synthetic += feedback.iter().filter(|one| rejects(one, &texts)).count();
             all.push(feedback);
         }
-        if self.weigh == Weigh::Questions {
-            weigh_questions(&mut all, counts.built);
-        }
         (all, counts)
     }
 
@@ -175,10 +176,13 @@ fn completion(candidate: &Candidate) -> Completion {
 }
 
 /// Weights n/(g·n_q), with n pairs of g questions and n_q of this one: questions count alike and weights average 1.
-fn weigh_questions(all: &mut [Vec<Feedback>], built: usize) {
-    let questions = all.iter().filter(|feedback| !feedback.is_empty()).count();
+pub(super) fn weigh_questions(all: &mut [Vec<Feedback>], sum: &mut Sum) {
+    let of_rank = all.iter().filter(|feedback| !feedback.is_empty()).count();
+    let mut sums = [all.iter().map(Vec::len).sum::<usize>() as f64, of_rank as f64];
+    sum(&mut sums);
+    let [built, questions] = sums;
     for feedback in all {
-        let even = built as f64 / (questions * feedback.len().max(1)) as f64;
+        let even = built / (questions * feedback.len().max(1) as f64);
         for one in feedback {
             if let Feedback::Pair { weight, .. } = one {
                 *weight *= even;
@@ -201,7 +205,11 @@ mod tests {
                 (rollout.tokens, rollout.reward) = (vec![index as u32], index as f64);
             }
         }
-        dpo.feedback(&groups, &toml::from_str(select).unwrap())
+        let (mut feedback, counts) = dpo.feedback(&groups, &toml::from_str(select).unwrap());
+        if dpo.weigh == Weigh::Questions {
+            weigh_questions(&mut feedback, &mut alone);
+        }
+        (feedback, counts)
     }
 
     fn weights(feedback: &[Vec<Feedback>]) -> Vec<f64> {

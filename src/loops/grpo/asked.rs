@@ -4,11 +4,13 @@ use super::GrpoMethod;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::Worker;
+use crate::ranks::{Ranks, gathered};
 use crate::reward::{column, correct};
 use crate::rollout::{Group, Prompted};
 use crate::seed;
 use crate::select::curriculum::Curriculum;
 use serde_json::Value;
+use std::sync::Arc;
 
 impl GrpoMethod {
     /// The questions of `step`; for an `attempt` above 0 further ones, in another order.
@@ -76,16 +78,17 @@ impl GrpoMethod {
                 picked.len()
             );
         }
-        Ok(picked.into_iter().map(|at| questions.all[at].clone()).collect())
+        Ok(questions.mine(&picked))
     }
 
-    /// Remembers how often each group was right.
-    pub(super) fn note(&mut self, groups: &[Group]) -> Result<()> {
+    /// Remembers how often each group was right; what was remembered.
+    pub(super) fn note(&mut self, groups: &[Group]) -> Result<Vec<(usize, f64)>> {
         let Some(curriculum) =
             self.grpo.curriculum.as_ref().filter(|curriculum| curriculum.pass_rate.is_some())
         else {
-            return Ok(());
+            return Ok(vec![]);
         };
+        let mut noted = Vec::new();
         for group in groups {
             let rate = pass_rate(group).ok_or_else(|| {
                 Error::Data(format!(
@@ -94,6 +97,19 @@ impl GrpoMethod {
                 ))
             })?;
             self.recent.note(group.example.index, rate, curriculum.window);
+            noted.push((group.example.index, rate));
+        }
+        Ok(noted)
+    }
+
+    /// Remembers what the other ranks have noted in a step.
+    pub(super) fn share_notes(&mut self, ranks: &Arc<dyn Ranks>, own: Vec<(usize, f64)>) -> Result<()> {
+        let Some(window) = self.grpo.curriculum.as_ref().map(|curriculum| curriculum.window) else {
+            return Ok(());
+        };
+        let all = gathered(&**ranks, own)?;
+        for (_, notes) in all.into_iter().enumerate().filter(|(rank, _)| *rank != ranks.rank()) {
+            notes.into_iter().for_each(|(index, rate)| self.recent.note(index, rate, window));
         }
         Ok(())
     }

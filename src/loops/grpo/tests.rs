@@ -165,11 +165,11 @@ fn the_updates_of_an_epoch_add_up_to_the_whole_step() {
 }
 
 /// The weights of the updates of one epoch over `groups` groups of two rollouts of three tokens.
-fn weights_of(kind: &str, groups: usize, minibatches: usize, ranks: &dyn Ranks) -> Vec<f64> {
+fn weights_of(kind: &str, groups: usize, minibatches: usize) -> Vec<f64> {
     let items: Vec<Item> = (0..2 * groups).map(|_| item(&[3, 4, 5], 1.0)).collect();
     let dealt: Vec<Dealt> = (0..2 * groups).map(|i| Dealt { group: i / 2, masked: false }).collect();
     let method = grpo(&format!("loss.kind = \"{kind}\"\nminibatches = {minibatches}"));
-    let updates = method.grpo.updates(&items, &dealt, LONGEST, 5, ranks).unwrap();
+    let updates = method.grpo.updates(&items, &dealt, LONGEST, 5, &Single).unwrap();
     updates.iter().map(|update| update.weight).collect()
 }
 
@@ -177,17 +177,14 @@ fn weights_of(kind: &str, groups: usize, minibatches: usize, ranks: &dyn Ranks) 
 fn a_total_of_the_generation_is_shared_by_the_updates_that_are_made() {
     // Five groups in four minibatches are parts of two, two and one: three updates. By four each gradient would be 4/3 of this.
     for kind in ["dapo", "cispo"] {
-        assert_eq!(weights_of(kind, 5, 4, &Single), [10.0, 10.0, 10.0]);
-        assert_eq!(weights_of(kind, 4, 4, &Single), [6.0; 4]);
+        assert_eq!(weights_of(kind, 5, 4), [10.0, 10.0, 10.0]);
+        assert_eq!(weights_of(kind, 4, 4), [6.0; 4]);
         // One group that is left is one update, whatever was asked for: by 4 and 8 the gradient was 4 and 8 times this.
-        assert_eq!(
-            [1, 4, 8].map(|minibatches| weights_of(kind, 1, minibatches, &Single)),
-            [[6.0], [6.0], [6.0]]
-        );
+        assert_eq!([1, 4, 8].map(|minibatches| weights_of(kind, 1, minibatches)), [[6.0], [6.0], [6.0]]);
     }
     // Totals of an update are its own: tokens, sequences, and sequences of the greatest length.
     let sorted = |kind: &str| {
-        let mut weights = weights_of(kind, 5, 4, &Single);
+        let mut weights = weights_of(kind, 5, 4);
         weights.sort_by(f64::total_cmp);
         weights
     };
@@ -196,13 +193,13 @@ fn a_total_of_the_generation_is_shared_by_the_updates_that_are_made() {
     assert_eq!(sorted("dr_grpo"), [40.0, 80.0, 80.0]);
 }
 
-/// A rank beside one that makes three updates.
+/// One of several ranks that have five groups together, with something to learn for each update.
 #[derive(Debug)]
-struct BesideThree;
+struct OfFive;
 
-impl Ranks for BesideThree {
+impl Ranks for OfFive {
     fn rank(&self) -> usize {
-        1
+        0
     }
 
     fn count(&self) -> usize {
@@ -210,28 +207,53 @@ impl Ranks for BesideThree {
     }
 
     fn sum(&self, _values: &mut [f64]) -> Result<()> {
-        unreachable!("updates are counted, not summed")
+        unreachable!("updates are dealt by what is greatest")
     }
 
+    /// How many groups there are; and, of each update, how much is learned in it.
     fn max(&self, values: &mut [f64]) -> Result<()> {
-        values.iter_mut().for_each(|value| *value = value.max(3.0));
+        let others = if values.len() == 1 { 5.0 } else { 1.0 };
+        values.iter_mut().for_each(|value| *value = value.max(others));
         Ok(())
     }
 
     fn sum_tensors(&self, _tensors: &mut [Tensor]) -> Result<()> {
-        unreachable!()
+        unreachable!("updates are dealt by what is greatest")
     }
 
     fn gather(&self, _text: String) -> Result<Vec<String>> {
-        unreachable!()
+        unreachable!("updates are dealt by what is greatest")
     }
 }
 
 #[test]
-fn a_rank_with_fewer_groups_makes_as_many_updates_as_the_others() {
-    // One group of six tokens here: a third of them for its update, and two updates that learn nothing and count all the same.
-    assert_eq!(weights_of("dapo", 1, 4, &BesideThree), [2.0, 2.0, 2.0]);
-    assert_eq!(weights_of("grpo", 1, 4, &BesideThree), [2.0], "its total is what it learns");
+fn the_updates_of_two_ranks_are_together_those_of_one() {
+    let (items, dealt) = step(&[0, 1, 2, 3, 4], |_, _| false);
+    for kind in KINDS {
+        for minibatches in [1, 3, 4, 8] {
+            let method = grpo(&format!("loss.kind = \"{}\"\nminibatches = {minibatches}", kind.name));
+            // Of the items at these places: each update's weight, and which of all items it learns from.
+            let of = |places: &[usize], ranks: &dyn Ranks| {
+                let items: Vec<Item> = places.iter().map(|&i| items[i].clone()).collect();
+                let dealt: Vec<Dealt> = places.iter().map(|&i| dealt[i]).collect();
+                let updates = method.grpo.updates(&items, &dealt, LONGEST, 5, ranks).unwrap();
+                let learned = |update: &Update| update.items.iter().map(|&i| places[i]).collect::<Vec<_>>();
+                updates.iter().map(|update| (update.weight, learned(update))).collect::<Vec<_>>()
+            };
+            let alone = of(&(0..10).collect::<Vec<_>>(), &Single);
+            // The second group, of places 2 and 3, is another rank's.
+            let ranks = [of(&[0, 1, 4, 5, 6, 7, 8, 9], &OfFive), of(&[2, 3], &OfFive)];
+            let case = format!("{} minibatches {minibatches}", kind.name);
+            assert_eq!([ranks[0].len(), ranks[1].len()], [alone.len(); 2], "{case}");
+            for (at, (weight, learned)) in alone.iter().enumerate() {
+                let sum = ranks[0][at].0 + ranks[1][at].0;
+                assert!((sum - weight).abs() < 1e-9, "{case}: {sum}, not {weight}");
+                let mut together = [&ranks[0][at].1[..], &ranks[1][at].1].concat();
+                together.sort_unstable();
+                assert_eq!(together, *learned, "{case}");
+            }
+        }
+    }
 }
 
 /// A group with these scores of `[reward.a]` and `[reward.b]`, none of it cut off.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss;
 use crate::model::Sequence;
+use crate::ranks::{gathered, in_turn};
 use crate::rollout::{Group, Prompted, Trace, dataset};
 use crate::section::Misfit;
 use crate::seed;
@@ -57,13 +58,13 @@ impl MarioMethod {
         let all = &worker.questions.all;
         let count = self.mario.sample_questions.unwrap_or(all.len()).min(all.len());
         if step == 1 {
-            return all.clone();
+            return worker.questions.mine(&(0..all.len()).collect::<Vec<_>>());
         }
         let seed = seed::derive(&[worker.seed, seed::of_text("explore")]);
         let mut picked = order::of_step(all.len(), count, step / self.mario.sample_every - 1, Some(seed));
         picked.sort_unstable();
         picked.dedup();
-        picked.into_iter().map(|index| all[index].clone()).collect()
+        worker.questions.mine(&picked)
     }
 
     /// Takes completions into the pool, those without an answer left out.
@@ -123,8 +124,7 @@ fn own_completions(worker: &mut Worker, prompts: &[Prompted]) -> Result<Vec<Opti
         if example.completions.is_empty() {
             example.completions.extend(example.completion.clone());
         }
-        (!example.completions.is_empty())
-            .then(|| Prompted { example: Arc::new(example), tokens: prompted.tokens.clone() })
+        (!example.completions.is_empty()).then(|| Prompted { example: Arc::new(example), ..prompted.clone() })
     };
     let rows: Vec<Option<Prompted>> = prompts.iter().map(with_own).collect();
     let there: Vec<Prompted> = rows.iter().flatten().cloned().collect();
@@ -238,10 +238,11 @@ impl Method for MarioMethod {
                 };
                 group.rollouts.iter().map(entry).collect::<Vec<_>>()
             };
-            let entries = groups.iter().flat_map(of_group).collect();
-            self.take(entries)?;
+            // Quantiles are those of the pool of all ranks.
+            let shares = gathered(&*worker.ranks, groups.iter().map(of_group).collect())?;
+            self.take(in_turn(shares).concat())?;
         }
-        let drawn = self.drawn(worker, step);
+        let drawn = worker.questions.share(self.drawn(worker, step));
         self.report(&drawn, step, metrics);
         let items = self.items(worker, &drawn)?;
         let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();

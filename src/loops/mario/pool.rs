@@ -2,6 +2,7 @@
 
 use super::Mario;
 use crate::select::quantile::{between, quantiles};
+use serde::{Deserialize, Serialize};
 
 /// Completions that are never evicted, in the order in which they came.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,7 +16,7 @@ pub struct Pool {
 }
 
 /// A completion in the pool.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// Place of its question among the training questions.
     pub question: usize,

@@ -60,6 +60,11 @@ pub fn solves(select: &Select, trace: &Trace) -> bool {
     !judge.keep(&[candidate(trace)]).is_empty()
 }
 
+/// Whether a rollout was sampled with the hint.
+pub fn hinted(trace: &Trace) -> bool {
+    is(trace, HINTED)
+}
+
 fn is(trace: &Trace, column: &str) -> bool {
     trace.columns.get(column).and_then(Value::as_bool).unwrap_or(false)
 }
@@ -194,7 +199,7 @@ mod tests {
     fn prompts(ids: &[&str]) -> Prompts {
         let prompted = |id: &&str| {
             let example = Example { answer: Some("2".into()), ..Example::text(*id, "1+1") };
-            Prompted { example: example.into(), tokens: vec![1, 2] }
+            Prompted::new(example.into(), vec![1, 2])
         };
         Prompts::of(ids.iter().map(prompted).collect())
     }

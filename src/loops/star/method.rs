@@ -4,7 +4,7 @@
 //! a run that resumes reads it back and samples only what is missing.
 
 use super::rounds::{self, Measure};
-use super::{Attempts, Prompts, Star, Start};
+use super::{Attempts, Prompts, Star, Start, attempts};
 use crate::data::Prompted;
 use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
@@ -13,6 +13,7 @@ use crate::loops::{
     Batch, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps, Worker,
 };
 use crate::model::Sequence;
+use crate::ranks::{agreed, gathered};
 use crate::rollout::Trace;
 use crate::section::Misfit;
 use crate::seed;
@@ -196,6 +197,7 @@ impl Method for StarMethod {
         let seed = seed::derive(&[worker.seed, seed::of_text("taught"), self.position.round as u64]);
         let per_step = worker.questions.per_step();
         let indices = order::of_step(learning.sequences.len(), per_step, at - 1, Some(seed));
+        let indices = worker.questions.share(indices);
         let items = indices.into_iter().map(|index| Item::of(vec![learning.sequences[index].clone()]));
         let batch = Batch::of_completions(items.collect());
         self.position.trained = at;
@@ -268,11 +270,17 @@ impl StarMethod {
         let known: HashSet<&String> = ids[..whole].iter().flatten().collect();
         attempts.traces.retain(|trace| known.contains(&trace.example));
         let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(&id.to_string()));
-        let mut file = JsonLines::open(&path, keep)?;
+        // All ranks have read what is there before one goes on with it.
+        agreed(&*worker.ranks, Ok(()))?;
+        let mut file = worker.ranks.is_first().then(|| JsonLines::open(&path, keep)).transpose()?;
         for (index, chunk) in chunks.iter().enumerate().skip(whole) {
             (worker.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
-            let traces = self.star.ask(worker, chunk, self.prompts(), (round, step), metrics)?;
-            file.append(&traces)?;
+            let mine = worker.questions.share(chunk.to_vec());
+            let own = self.star.ask(worker, &mine, self.prompts(), (round, step), metrics)?;
+            let mut traces = gathered(&*worker.ranks, own)?.concat();
+            let place = |trace: &Trace| ids[index].iter().position(|id| *id == trace.example);
+            traces.sort_by_cached_key(|trace| (attempts::hinted(trace), place(trace)));
+            file.as_mut().map_or(Ok(()), |file| file.append(&traces))?;
             attempts.traces.extend(traces);
         }
         Ok(attempts)

@@ -82,7 +82,7 @@ fn render(
     let prompt = |question: &Prompted| {
         let example: Arc<Example> = examples[question.example.index].clone();
         let tokens = policy.tokenizer.render(&example.prompt)?;
-        Ok((example.id.clone(), Prompted { example, tokens }))
+        Ok((example.id.clone(), Prompted::new(example, tokens)))
     };
     asked.iter().map(prompt).collect()
 }

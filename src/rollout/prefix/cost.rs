@@ -46,7 +46,7 @@ impl Cost {
 
     /// Adds tokens a label: all of them and those written, and what the naive way would have taken.
     pub fn report(&self, figures: &mut dyn Figures) {
-        figures.set("labels/count", self.labels);
+        figures.count("labels/count", self.labels);
         if self.labels > 0.0 {
             let mut add = |name: &str, tokens: f64| {
                 figures.add(&format!("labels/{name}"), tokens / self.labels, self.labels);

@@ -10,7 +10,7 @@ use tch::{Device, Kind};
 fn prompted(policy: &Policy, texts: &[&str]) -> Vec<Prompted> {
     let one = |(index, text): (usize, &&str)| {
         let example = Example { index, ..Example::text(format!("row:{index}"), *text) };
-        Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode(text).unwrap() }
+        Prompted::new(Arc::new(example), policy.tokenizer.encode(text).unwrap())
     };
     texts.iter().enumerate().map(one).collect()
 }

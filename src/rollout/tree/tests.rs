@@ -15,7 +15,7 @@ fn policy() -> Policy {
 
 fn prompted(policy: &Policy) -> Prompted {
     let example = Example { index: 3, ..Example::text("a", "1+1?") };
-    Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode("1+1?").unwrap() }
+    Prompted::new(Arc::new(example), policy.tokenizer.encode("1+1?").unwrap())
 }
 
 fn grown(section: &TreeRollout, sampling: &Sampling) -> (Group, Statistics) {

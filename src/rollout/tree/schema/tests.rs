@@ -27,7 +27,7 @@ fn prompted(policy: &Policy) -> Prompted {
         fields: json!({"rubric": rubric()}).as_object().unwrap().clone(),
         ..Example::text("a", "sun")
     };
-    Prompted { example: Arc::new(example), tokens: policy.tokenizer.encode("sun").unwrap() }
+    Prompted::new(Arc::new(example), policy.tokenizer.encode("sun").unwrap())
 }
 
 fn votes(yes: usize, no: usize, neither: usize) -> Vec<String> {
