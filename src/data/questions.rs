@@ -79,7 +79,7 @@ impl Questions {
 
     /// This rank's questions of `step`, counted from 1.
     pub fn of_step(&self, step: usize) -> Vec<Prompted> {
-        self.pick(self.seed, step)
+        self.pick(self.shuffle.then_some(self.seed), step)
     }
 
     /// The `count` questions (all, where none is said) of `round`, counted from 1, of all ranks: each once, and the rounds take
@@ -92,9 +92,10 @@ impl Questions {
         order.into_iter().map(|index| self.all[index].clone()).collect()
     }
 
-    /// Further questions, for the `attempt`-th resampling of `step`: another order, so that they differ.
+    /// Further questions, for the `attempt`-th resampling of `step`: another order, so that they differ, where the steps keep to the
+    /// data's order too.
     pub fn resample(&self, step: usize, attempt: usize) -> Vec<Prompted> {
-        self.pick(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64]), step)
+        self.pick(Some(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64])), step)
     }
 
     /// All questions, by their place in `all`, in an order of `step`'s (and `attempt`'s) own.
@@ -103,8 +104,8 @@ impl Questions {
         order::of_epoch(self.all.len(), step, Some(seed))
     }
 
-    fn pick(&self, seed: u64, step: usize) -> Vec<Prompted> {
-        self.mine(&order::of_step(self.all.len(), self.per_step, step - 1, self.shuffle.then_some(seed)))
+    fn pick(&self, seed: Option<u64>, step: usize) -> Vec<Prompted> {
+        self.mine(&order::of_step(self.all.len(), self.per_step, step - 1, seed))
     }
 
     /// This rank's share of the questions at `places` of `all`, which are asked together.

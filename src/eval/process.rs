@@ -4,7 +4,7 @@
 use super::calibration::{Reliability, reliability};
 use super::lengths::Lengths;
 use super::statistics::mean;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// A completion whose steps were scored.
@@ -27,9 +27,11 @@ pub struct Judged {
 pub struct FirstError {
     /// The harmonic mean of the two accuracies.
     pub f1: f64,
-    /// The share of erroneous completions whose first wrong step was found.
+    /// The share of erroneous completions whose first wrong step was found; NaN where none is erroneous.
+    #[serde(deserialize_with = "figure")]
     pub erroneous: f64,
-    /// The share of right completions in which none was found.
+    /// The share of right completions in which none was found; NaN where none is right.
+    #[serde(deserialize_with = "figure")]
     pub correct: f64,
     /// A step below it counts as wrong.
     pub threshold: f64,
@@ -42,7 +44,9 @@ pub struct FirstError {
 pub struct Process {
     /// Labelled steps.
     pub steps: usize,
-    /// The share of labelled steps on the right side of 1/2; of comparisons, the share in which the better one won.
+    /// The share of labelled steps on the right side of 1/2; of comparisons, the share in which the better one won. NaN of
+    /// nothing.
+    #[serde(deserialize_with = "figure")]
     pub accuracy: f64,
     /// The chance that a right step scores above a wrong one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +67,11 @@ pub struct Process {
     pub length_only: Option<FirstError>,
     /// PRMBench's score, by class and of all (`""`).
     pub prm_score: BTreeMap<String, f64>,
+}
+
+/// A figure as it was written: JSON has no NaN, which stands there as null.
+fn figure<'de, D: Deserializer<'de>>(written: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(written)?.unwrap_or(f64::NAN))
 }
 
 impl Process {
@@ -284,6 +293,22 @@ mod tests {
         assert!((found.threshold - 0.45).abs() < 1e-12);
         assert_eq!((found.erroneous, found.correct, found.f1, found.rows), (1.0, 0.0, 0.0, 2));
         assert_eq!(Process::of(&rows, Some(0.35)).first_error.unwrap().f1, 1.0);
+    }
+
+    #[test]
+    fn figures_of_nothing_are_read_back_as_they_were_written() {
+        // No row is erroneous, so there is no share of them; and no step is labelled in the second.
+        for rows in [vec![row(&[0.9], None)], vec![Judged { labels: vec![None], ..row(&[0.9], None) }]] {
+            let found = Process::of(&rows, Some(0.5));
+            let written = serde_json::to_string(&found).unwrap();
+            assert!(written.contains("\"erroneous\":null"), "{written}");
+            let read: Process = serde_json::from_str(&written).unwrap();
+            let first_error = read.first_error.unwrap();
+            assert!(first_error.erroneous.is_nan() && read.chance.unwrap().erroneous.is_nan());
+            assert_eq!((first_error.correct, first_error.f1), (1.0, 0.0));
+            assert_eq!(read.accuracy.is_nan(), found.steps == 0);
+            assert_eq!(serde_json::to_string(&read).unwrap(), written);
+        }
     }
 
     /// Wrong steps are long ones, in the rows for the choice (0 and 2) and in those tested (1 and 3); scores say nothing.

@@ -37,7 +37,12 @@ impl Program {
 
     /// Runs to the end.
     pub fn train(&self, arguments: &[&str]) -> Ended {
-        let output = self.command(arguments).output().unwrap();
+        self.train_with(arguments, &[])
+    }
+
+    /// Runs to the end, with these variables in its environment.
+    pub fn train_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        let output = self.command(arguments).envs(environment.iter().copied()).output().unwrap();
         let said =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
         Ended { code: output.status.code(), said }

@@ -80,7 +80,9 @@ impl Section for Grpo {
 impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let sampled = self.groups(worker, step, metrics)?;
-        let (groups, places): (Vec<Group>, Vec<Vec<usize>>) = sampled.iter().map(drawn).unzip();
+        let draws = worker.source.section().traits().size.unwrap_or(1);
+        let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =
+            sampled.iter().map(|group| drawn(group, draws)).unzip();
         let temperature = worker.sampling.scoring_temperature();
         let references = self.grpo.references(worker, &groups, temperature)?;
         let outcomes = self.grpo.outcomes(&groups, &references, &weights(worker));

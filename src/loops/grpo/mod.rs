@@ -19,7 +19,7 @@ use super::{
     Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update, Worker,
     figures,
 };
-use crate::advantage::{Advantage, Baseline, Outcome, Scale, Whiten};
+use crate::advantage::{Advantage, Baseline, Outcome, Whiten};
 use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -97,8 +97,10 @@ impl Grpo {
         let against_others = self.advantage.compare_by.is_some()
             || (self.advantage.whiten != Whiten::None && self.advantage.baseline == Baseline::None);
         let alone = || {
-            let plain = Advantage { scale: Scale::None, whiten: Whiten::None, ..self.advantage.clone() };
-            plain.credit(&[self.outcome(group, weights, None)], &mut alone).concat().iter().any(|a| *a != 0.0)
+            let plain = Advantage { whiten: Whiten::None, ..self.advantage.clone() };
+            let advantages = plain.credit(&[self.outcome(group, weights, None)], &mut alone).concat();
+            // Rewards that cancel each other may leave a rounding error.
+            advantages.iter().any(|advantage| advantage.abs() > 1e-9)
         };
         divergence || against_others || alone() || self.steps_teach(group)
     }
@@ -247,11 +249,15 @@ struct Dealt {
 }
 
 /// A tree's leaves as often as they were drawn, with the place of each in the group: children that came out equal are one
-/// node, which the leaves below it stand for.
-fn drawn(group: &Group) -> (Group, Vec<usize>) {
-    let copies = |rollout: &Rollout| rollout.forks.iter().map(|fork| fork.copies).product::<usize>();
-    let places: Vec<usize> =
-        group.rollouts.iter().enumerate().flat_map(|(at, r)| std::iter::repeat_n(at, copies(r))).collect();
+/// node, and a path that ended early stands for all draws that its siblings branched into. A tree has `draws` in all, as many
+/// as it may have leaves, so that groups weigh alike and no share ([`Group::shares`]) is a fraction of a draw.
+fn drawn(group: &Group, draws: usize) -> (Group, Vec<usize>) {
+    let count = |(rollout, share): (&Rollout, f64)| match rollout.forks.is_empty() {
+        true => 1,
+        false => (share * draws as f64).round() as usize,
+    };
+    let counts = group.rollouts.iter().zip(group.shares()).map(count);
+    let places: Vec<usize> = counts.enumerate().flat_map(|(at, n)| std::iter::repeat_n(at, n)).collect();
     let rollouts = places.iter().map(|&at| group.rollouts[at].clone()).collect();
     (Group { rollouts, ..group.clone() }, places)
 }
