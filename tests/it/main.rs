@@ -34,6 +34,7 @@ mod loss_parity;
 mod model_parity;
 mod model_rewards;
 mod optim;
+mod outside;
 mod preference_parity;
 mod preference_recipes;
 mod prefix;
