@@ -215,7 +215,12 @@ pub(crate) mod tests {
             cuts: vec![],
             forks: vec![],
         };
-        Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
+        Group {
+            example: Arc::new(example),
+            prompt: vec![],
+            rollouts: texts.iter().map(rollout).collect(),
+            place: 0,
+        }
     }
 
     pub(crate) fn rewards(registry: &Registry, recipe: &str) -> Result<Rewards> {

@@ -289,12 +289,15 @@ pub struct Group {
     pub prompt: Vec<u32>,
     /// The rollouts, in sample order.
     pub rollouts: Vec<Rollout>,
+    /// Where its question stood among those that were asked together, on whatever rank.
+    pub place: usize,
 }
 
 impl Group {
     /// These rollouts of a prompt.
     pub fn of(prompted: &Prompted, rollouts: Vec<Rollout>) -> Self {
-        Self { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts }
+        let (example, prompt, place) = (prompted.example.clone(), prompted.tokens.clone(), prompted.place);
+        Self { example, prompt, rollouts, place }
     }
 
     /// Of what the policy draws for the prompt, the share that each rollout stands for; together 1. Of n independent samples

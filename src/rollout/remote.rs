@@ -239,7 +239,7 @@ fn rewritten(groups: Vec<Group>, traces: Vec<Trace>) -> (Vec<Group>, f64) {
             None => {
                 let (id, completion) = (trace.example, trace.own_completion);
                 let example = Example { id, completion, ..(*group.example).clone() };
-                together.push(Group { example: Arc::new(example), prompt: group.prompt, rollouts });
+                together.push(Group { example: Arc::new(example), rollouts, ..group });
             }
         }
     }

@@ -39,14 +39,14 @@ mod tests {
     use crate::data::Example;
     use std::sync::Arc;
 
-    fn prompted(index: usize) -> Prompted {
+    fn prompted((index, occurrence): (usize, usize)) -> Prompted {
         let example = Example { index, ..Example::text(format!("row:{index}"), "?") };
-        Prompted { example: Arc::new(example), tokens: vec![1] }
+        Prompted { occurrence, ..Prompted::new(Arc::new(example), vec![1]) }
     }
 
     #[test]
     fn a_prompt_that_comes_again_draws_anew() {
-        let prompts = [4, 9, 4, 4].map(prompted);
+        let prompts = [(4, 0), (9, 0), (4, 1), (4, 2)].map(prompted);
         let seeds = Seeds::new(&[7, 1, 0], &prompts);
         // First occurrences draw from example and sample alone.
         assert_eq!([0, 1].map(|at| seeds.draw(at, &[3])), [4, 9].map(|index| derive(&[7, 1, 0, index, 3])));
@@ -55,7 +55,7 @@ mod tests {
         again.dedup();
         assert_eq!(again.len(), 3);
         // What a second occurrence draws does not depend on what stands between.
-        let others = Seeds::new(&[7, 1, 0], &[4, 4].map(prompted));
+        let others = Seeds::new(&[7, 1, 0], &[(4, 0), (4, 1)].map(prompted));
         assert_eq!(others.draw(1, &[3]), seeds.draw(2, &[3]));
     }
 }

@@ -209,8 +209,8 @@ impl SamplingContext<'_> {
         let seconds = cost.prefill_seconds + cost.decode_seconds;
         self.figures.add("sampling/tokens_per_second", cost.decoded_tokens as f64 / seconds, 1.0);
         self.figures.add("sampling/kept_mass", cost.kept_mass, 1.0);
-        self.figures.add("sampling/prefill_tokens", cost.prefill_tokens as f64, 1.0);
-        self.figures.add("sampling/decoded_tokens", cost.decoded_tokens as f64, 1.0);
+        self.figures.count("sampling/prefill_tokens", cost.prefill_tokens as f64);
+        self.figures.count("sampling/decoded_tokens", cost.decoded_tokens as f64);
     }
 
     /// Reports figures under `of`.

@@ -148,7 +148,7 @@ pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, Stri
         let example = Example { id, index, completion, ..(*rows[places[0]]).clone() };
         let prompt = own[0].prompt_ids.clone();
         let rollouts = own.into_iter().map(|trace| trace.rollout(format)).collect();
-        Group { example: Arc::new(example), prompt, rollouts }
+        Group { example: Arc::new(example), prompt, rollouts, place: 0 }
     };
     Ok(places(rows).into_iter().enumerate().map(group).collect())
 }

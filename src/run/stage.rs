@@ -147,6 +147,7 @@ impl Opened {
     /// The policy and its reference as [`save`](Self::save) left them in `folder`.
     pub fn restore(&mut self, folder: &Path) -> Result<()> {
         let model = &mut self.worker.policy.model;
+        let trained: BTreeSet<String> = model.parameters().into_iter().map(|(name, _)| name).collect();
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
             model.load_score(folder)?;
@@ -154,11 +155,12 @@ impl Opened {
             let restored = Model::load(folder, model.kind(), model.device())?;
             let before = std::mem::replace(model, restored);
             model.checkpointing = before.checkpointing;
-            let trained: BTreeSet<String> = before.parameters().into_iter().map(|(name, _)| name).collect();
-            for (name, tensor) in model.tensors() {
-                let _ = tensor.set_requires_grad(trained.contains(&name));
-            }
         }
+        // What was trained is trained.
+        for (name, tensor) in model.tensors() {
+            let _ = tensor.set_requires_grad(trained.contains(&name));
+        }
+        self.worker.policy.weights_changed();
         let moves = self.moves_reference();
         if let (Some(reference), true) = (&mut self.worker.reference, moves) {
             reference.restore(&folder.join(REFERENCE))?;

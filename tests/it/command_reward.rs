@@ -23,7 +23,12 @@ fn group(texts: &[String]) -> Group {
     let rollout = |text: &String| {
         Rollout::new(vec![0; 5], text.clone(), vec![], StopReason::Length, &Format::default())
     };
-    Group { example: Arc::new(example), prompt: vec![], rollouts: texts.iter().map(rollout).collect() }
+    Group {
+        example: Arc::new(example),
+        prompt: vec![],
+        rollouts: texts.iter().map(rollout).collect(),
+        place: 0,
+    }
 }
 
 fn rewards(command: &[&str], timeout_s: f64) -> Rewards {

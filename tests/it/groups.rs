@@ -16,7 +16,7 @@ pub fn rollout(text: &str, format: &Format) -> Rollout {
 /// `texts` as completions of `example`.
 pub fn group(example: Example, texts: &[&str], format: &Format) -> Group {
     let rollouts = texts.iter().map(|text| rollout(text, format)).collect();
-    Group { example: Arc::new(example), prompt: vec![], rollouts }
+    Group { example: Arc::new(example), prompt: vec![], rollouts, place: 0 }
 }
 
 /// The built-in rewards that a recipe's `[reward]` names, which is `recipe`.

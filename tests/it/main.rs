@@ -40,6 +40,7 @@ mod preference_recipes;
 mod prefix;
 mod prm;
 mod quickstart;
+mod ranks;
 mod recipe;
 mod remote;
 mod search;

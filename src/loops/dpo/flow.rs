@@ -196,7 +196,7 @@ fn first(chains: &[Chain], prompts: &[Prompted], worker: &Worker, metrics: &mut 
         let right = answer::correct(&prompted.example, &rollouts[0]);
         right.iter().for_each(|right| metrics.add("flow/accuracy", f64::from(u8::from(*right)), 1.0));
         metrics.add("flow/chunks", chain.chunks() as f64, 1.0);
-        Group { example: prompted.example.clone(), prompt: prompted.tokens.clone(), rollouts }
+        Group::of(prompted, rollouts)
     };
     chains.iter().map(&mut group).collect()
 }

@@ -19,6 +19,8 @@ pub(super) const MARGIN: &str = "margin";
 pub(super) const NLL_WEIGHT: &str = "nll_weight";
 /// Of an item: leading tokens of the chosen and the rejected that do not count.
 pub(super) const PREFIX: &str = "prefix";
+/// Of an item: where its question stood among those of all ranks.
+pub(super) const PLACE: &str = "place";
 /// Of an item: 1 where KTO's label is good.
 pub(super) const GOOD: &str = "good";
 

@@ -1,6 +1,6 @@
 //! KTO (Ethayarajh et al. 2024, arXiv 2402.01306) within the loop: its baseline and the loss of labelled completions.
 
-use super::item::{GOOD, WEIGHT};
+use super::item::{GOOD, PLACE, WEIGHT};
 use super::{DpoMethod, Item, Worker};
 use crate::error::Result;
 use crate::log::Metrics;
@@ -8,7 +8,6 @@ use crate::loops::item::{REF_LOGPROBS, stacked};
 use crate::loss::preference::LabelledTokens;
 use crate::model::Sequence;
 use crate::ranks::gathered;
-use std::ops::Range;
 use tch::Tensor;
 
 impl DpoMethod {
@@ -19,12 +18,17 @@ impl DpoMethod {
         }
         let sides = |item: &Item| {
             let sequence = &item.sequences[0];
-            (sequence.prompt().to_vec(), sequence.completion().to_vec())
+            (item.number(PLACE) as usize, (sequence.prompt().to_vec(), sequence.completion().to_vec()))
         };
-        let ranks = gathered(&*worker.ranks, items.iter().map(sides).collect())?;
-        let before: usize = ranks.iter().take(worker.ranks.rank()).map(Vec::len).sum();
-        let all: Vec<Sides> = ranks.into_iter().flatten().collect();
-        let mismatched = mismatched(&all, before..before + items.len(), worker.policy.context());
+        let ranks = gathered(&*worker.ranks, items.iter().map(sides).collect())?.into_iter().enumerate();
+        let mut all: Vec<(usize, usize, Sides)> = ranks
+            .flat_map(|(rank, of)| of.into_iter().map(move |(place, sides)| (place, rank, sides)))
+            .collect();
+        // As they stood before they were shared out.
+        all.sort_by_key(|(place, ..)| *place);
+        let mine: Vec<usize> = (0..all.len()).filter(|&at| all[at].1 == worker.ranks.rank()).collect();
+        let all: Vec<Sides> = all.into_iter().map(|(.., sides)| sides).collect();
+        let mismatched = mismatched(&all, mine, worker.policy.context());
         let policy = worker.policy.logprobs(&mismatched, temperature, worker.tokens_per_microbatch)?;
         let reference = worker.reference_logprobs(&mismatched, temperature)?;
         let sum = |logprobs: &Vec<f32>| logprobs.iter().copied().map(f64::from).sum::<f64>();
@@ -58,14 +62,14 @@ type Sides = (Vec<u32>, Vec<u32>);
 
 /// Each prompt of those that are `mine` with the completion of the nearest item before it (in a circle of all ranks' items) that
 /// has another prompt, so that items of one question do not count as mismatched; those that fit into `limit` tokens.
-fn mismatched(all: &[Sides], mine: Range<usize>, limit: usize) -> Vec<Sequence> {
+fn mismatched(all: &[Sides], mine: impl IntoIterator<Item = usize>, limit: usize) -> Vec<Sequence> {
     let pair = |index: usize| {
         let prompt = &all[index].0;
         let mut before = (1..all.len()).map(|back| (index + all.len() - back) % all.len());
         let other = before.find(|&other| all[other].0 != *prompt)?;
         Some(Sequence::new(prompt, &all[other].1))
     };
-    mine.filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
+    mine.into_iter().filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
 }
 
 #[cfg(test)]
@@ -75,7 +79,7 @@ mod tests {
     #[test]
     fn mismatched_completions_belong_to_another_prompt() {
         let item = |prompt: u32, completion: u32| (vec![prompt], vec![completion]);
-        let of = |items: &[Sides], mine, limit| {
+        let of = |items: &[Sides], mine: std::ops::Range<usize>, limit| {
             mismatched(items, mine, limit).into_iter().map(|s| s.tokens).collect::<Vec<_>>()
         };
         let tokens = |items: &[Sides]| of(items, 0..items.len(), 2);

@@ -33,7 +33,7 @@ use crate::section::Misfit;
 use crate::seed;
 use crate::select::pairs;
 use alarm::Falling;
-use item::{NLL_WEIGHT, compared, counted, shape};
+use item::{NLL_WEIGHT, PLACE, compared, counted, shape};
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
@@ -67,7 +67,7 @@ impl DpoMethod {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
             let items = self.dpo.items(worker, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
-            taken.items.extend(items);
+            taken.items.extend(items.into_iter().map(|item| item.with(PLACE, row.place as f64)));
         }
         Ok(taken)
     }
@@ -87,7 +87,7 @@ impl DpoMethod {
             for one in all {
                 let items = self.dpo.items(worker, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
-                taken.items.extend(items);
+                taken.items.extend(items.into_iter().map(|item| item.with(PLACE, group.place as f64)));
             }
         }
         taken.sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();

@@ -86,6 +86,7 @@ impl Method for GrpoMethod {
         let outcomes = self.grpo.outcomes(&groups, &references, &weights(worker));
         let advantages = self.grpo.advantages(worker, &groups, &outcomes)?;
         let mut references = references.into_iter();
+        let numbers = numbers(&sampled, &*worker.ranks)?;
         let (mut items, mut dealt) = (Vec::new(), Vec::new());
         let mut credited = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
@@ -102,7 +103,7 @@ impl Method for GrpoMethod {
                     None => item,
                 });
                 let masked = cut_off || !kept.contains(&places[number][i]);
-                dealt.push(Dealt { group: number, masked });
+                dealt.push(Dealt { group: numbers[number], masked });
             }
             let credit = (0..sampled[number].rollouts.len()).map(|at| {
                 let first = places[number].iter().position(|place| *place == at)?;

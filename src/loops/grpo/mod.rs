@@ -70,7 +70,10 @@ impl GrpoMethod {
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
             let sampled = worker.roll_out(&spare, step, attempts, metrics)?;
             noted.extend(self.note(&sampled)?);
-            groups.extend(sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)));
+            let mut kept =
+                sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)).collect::<Vec<_>>();
+            kept.iter_mut().for_each(|group| group.place += attempts * worker.questions.per_step());
+            groups.extend(kept);
         }
         self.share_notes(&worker.ranks, noted)?;
         groups.truncate(prompts.len());
@@ -190,10 +193,12 @@ impl Grpo {
         shuffle_seed: u64,
         ranks: &dyn Ranks,
     ) -> Result<Vec<Update>> {
-        let groups = rollouts.iter().map(|dealt| dealt.group).max().map_or(0, |last| last + 1);
+        let mut last = [rollouts.iter().map(|dealt| dealt.group + 1).max().unwrap_or(0) as f64];
+        ranks.max(&mut last)?;
+        let groups = last[0] as usize;
         let tokens =
             |of: &[usize]| of.iter().map(|&i| if rollouts[i].masked { 0 } else { items[i].learned() }).sum();
-        let total = |of: &[usize]| self.loss.total(of.len(), tokens(of), max_new_tokens);
+        let total = |of: &[usize]| self.loss.part(of.len(), tokens(of), max_new_tokens);
         let whole = total(&(0..items.len()).collect::<Vec<_>>());
         let mut updates = Vec::new();
         for epoch in 0..self.epochs_per_batch {
@@ -205,23 +210,26 @@ impl Grpo {
                 let learned: Vec<usize> = all.iter().copied().filter(|&i| !rollouts[i].masked).collect();
                 (all, learned)
             });
-            let dealt: Vec<(Vec<usize>, Vec<usize>)> =
-                dealt.filter(|(_, learned)| !learned.is_empty()).collect();
-            // Some ranks may have fewer parts than others: the update counts for all of them.
-            let mut made = [dealt.len() as f64];
-            ranks.max(&mut made)?;
-            let missing = made[0] as usize - dealt.len();
-            for (all, learned) in dealt {
-                let weight = if self.loss.spans_generation() { whole / made[0] } else { total(&all) };
-                updates.push(Update { items: learned, weight });
-            }
-            if self.loss.spans_generation() {
-                let empty = Update { items: vec![], weight: whole / made[0] };
-                updates.extend(std::iter::repeat_n(empty, missing));
+            let dealt: Vec<(Vec<usize>, Vec<usize>)> = dealt.collect();
+            // An update is made where any rank learns something in it, and counts for all of them.
+            let mut learned: Vec<f64> = dealt.iter().map(|(_, learned)| learned.len() as f64).collect();
+            ranks.max(&mut learned)?;
+            let made = learned.iter().filter(|learned| **learned > 0.0).count() as f64;
+            for ((all, items), _) in dealt.into_iter().zip(learned).filter(|(_, learned)| *learned > 0.0) {
+                let weight = if self.loss.spans_generation() { whole / made } else { total(&all) };
+                updates.push(Update { items, weight });
             }
         }
         Ok(updates)
     }
+}
+
+/// The numbers of `groups` among those of all ranks, in the order in which their questions were asked.
+fn numbers(groups: &[Group], ranks: &dyn Ranks) -> Result<Vec<usize>> {
+    let own: Vec<usize> = groups.iter().map(|group| group.place).collect();
+    let mut all = gathered(ranks, own.clone())?.concat();
+    all.sort_unstable();
+    Ok(own.iter().map(|place| all.partition_point(|other| other < place)).collect())
 }
 
 /// The rewards' names and weights.

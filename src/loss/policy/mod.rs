@@ -101,7 +101,12 @@ impl PolicyLoss {
     /// only tokens that count. Where [`PolicyLoss::spans_generation`], give the counts of the whole generation
     /// batch instead and divide the result by the number of optimiser steps that it is split into.
     pub fn total(&self, sequences: usize, tokens: usize, max_new_tokens: usize) -> f64 {
-        (self.kind.total)(&Counts { sequences, tokens, max_new_tokens }).max(1) as f64
+        self.part(sequences, tokens, max_new_tokens).max(1.0)
+    }
+
+    /// What some of the step's rollouts, those of a rank, contribute to the [`total`](Self::total): 0 of nothing.
+    pub fn part(&self, sequences: usize, tokens: usize, max_new_tokens: usize) -> f64 {
+        (self.kind.total)(&Counts { sequences, tokens, max_new_tokens }) as f64
     }
 
     /// What an entropy of each token is multiplied by so that its sum, divided by the update's `total` as the loss is, is the

@@ -97,7 +97,7 @@ fn scored_continuations(
     context.figures.add("prefix/decoded_tokens", statistics.decoded_tokens as f64, 1.0);
     let group = |(at, rollouts): (&From, Vec<Rollout>)| {
         let of = &groups[at.group];
-        Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts }
+        Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts, place: of.place }
     };
     let mut continued: Vec<Group> = from.iter().zip(continued).map(group).collect();
     context.scorer.score_counting(&mut continued)?;

@@ -185,7 +185,7 @@ mod tests {
     fn group(texts: &[&str]) -> Group {
         let example = Example { answer: Some("2".into()), ..Example::text("x", "?") };
         let rollouts = texts.iter().map(|text| rollout(text)).collect();
-        Group { example: Arc::new(example), prompt: vec![1], rollouts }
+        Group { example: Arc::new(example), prompt: vec![1], rollouts, place: 0 }
     }
 
     /// What a policy writes behind a prefix: from one without an `x` half of the continuations are right, the others make
