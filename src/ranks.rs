@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use tch::Tensor;
 
-/// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none.
+/// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none. Errors
+/// ([`Error::Ranks`]) are of ranks that do not reach each other.
 pub trait Ranks: Debug + Send + Sync {
     /// Which one this is, from 0.
     fn rank(&self) -> usize;

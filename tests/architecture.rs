@@ -1,12 +1,14 @@
 //! Holds the code to its dependency rules: `src/lib.rs` declares the modules in dependency order, each uses only those
 //! above it, and the mathematics stays pure. Reads the sources as text; test code is left out.
 
+#[path = "architecture/planted.rs"]
+mod planted;
 #[path = "architecture/syntax.rs"]
 mod syntax;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use syntax::{paths, without_literals, without_tests};
+use syntax::{attributes, paths, without_comments, without_literals, without_tests};
 
 const PURE: [&str; 6] = ["statistics", "rationale", "text", "advantage", "loss", "select"];
 const IMPURE: [&[&str]; 8] = [
@@ -20,6 +22,14 @@ const IMPURE: [&[&str]; 8] = [
     &["tch", "Device"],
 ];
 const IMPLEMENTATIONS: [&str; 3] = ["rollout", "reward", "loops"];
+/// What the implementations of a folder have in common, and may all name. It names no implementation itself.
+const SHARED: [(&str, &[&str]); 2] = [
+    ("loops", &["alarms", "figures", "item", "method", "selection", "worker"]),
+    ("rollout", &["independent", "leaves", "seeds", "source", "trace"]),
+];
+/// The open sections: who holds one knows it by its trait alone.
+const OPEN: [&str; 2] = ["loops", "rollout"];
+const BLIND: [&str; 2] = ["recipe", "run"];
 const VAGUE: [&str; 10] =
     ["util", "utils", "common", "manager", "managers", "handler", "handlers", "helper", "helpers", "misc"];
 const LONGEST: usize = 400;
@@ -42,6 +52,27 @@ fn the_mathematics_is_pure() {
 #[test]
 fn a_method_never_sees_a_device() {
     assert_none(meeting_places(&Crate::read()));
+}
+
+#[test]
+fn a_method_knows_ranks_by_their_trait() {
+    assert_none(ranks_by_trait(&Crate::read()));
+}
+
+#[test]
+fn sections_hold_no_runtime_state() {
+    assert_none(runtime_state(&Crate::read()));
+}
+
+#[test]
+fn no_method_or_source_is_told_apart_by_who_runs_it() {
+    let code = Crate::read();
+    assert!(
+        code.names().len() > 15,
+        "the tables of methods and sources are not where this test looks: {:?}",
+        code.names()
+    );
+    assert_none(open_sections(&code));
 }
 
 #[test]
@@ -71,13 +102,16 @@ fn order(code: &Crate) -> Vec<String> {
     })
 }
 
-/// Of its siblings, an implementation uses at most plain functions: a type that two share belongs in their mod.rs.
+/// Of its siblings, an implementation uses at most plain functions and what is shared: a type of one belongs to it alone.
 fn siblings(code: &Crate) -> Vec<String> {
     code.each_use(|file, used| {
         let [folder, own, ..] = &file.module[..] else { return None };
         let [used_folder, sibling, ..] = used else { return None };
         let implementation =
             IMPLEMENTATIONS.contains(&folder.as_str()) && used_folder == folder && sibling != own;
+        if shared(folder, sibling) {
+            return None;
+        }
         let has_types = |f: &File| f.module[..] == [folder.clone(), sibling.clone()] && f.declares_a_type();
         (implementation && code.files.iter().any(has_types))
             .then(|| format!("{}: imports its sibling {folder}::{sibling}", file.path))
@@ -123,6 +157,70 @@ fn meeting_places(code: &Crate) -> Vec<String> {
         .collect()
 }
 
+/// A method asks the ranks through the trait (and functions over it) that its worker has: which ones there are, and what
+/// device its tensors lie on, is none of its business.
+fn ranks_by_trait(code: &Crate) -> Vec<String> {
+    let of_method = |file: &File| match &file.module[..] {
+        [folder, member, ..] => folder == "loops" && !shared(folder, member),
+        _ => false,
+    };
+    let is_type = |name: &String| name == "*" || name.starts_with(char::is_uppercase);
+    let mut violations = Vec::new();
+    for file in code.files.iter().filter(|file| of_method(file)) {
+        let own = file.uses().into_iter().filter(|used| used[0] == "ranks" || used[0] == "devices");
+        let own = own.filter(|used| {
+            used[0] == "devices" || used.get(1).is_some_and(|name| is_type(name) && name != "Ranks")
+        });
+        let torch =
+            |path: &Vec<String>| path[0] == "tch" && ["Device", "Cuda", "*"].contains(&path[1].as_str());
+        let named = own.chain(paths(&file.code).into_iter().filter(torch)).collect::<BTreeSet<_>>();
+        violations.extend(
+            named.iter().map(|path| format!("{}: a method that names {}", file.path, path.join("::"))),
+        );
+    }
+    violations
+}
+
+/// A section is what the recipe says and nothing else: a field that serde passes over is one that something else fills.
+fn runtime_state(code: &Crate) -> Vec<String> {
+    let skips = |attribute: &String| {
+        let mut words = attribute.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        words.any(|word| ["skip", "skip_deserializing", "skip_serializing"].contains(&word))
+    };
+    let of = |file: &File| attributes(&file.code, "serde").iter().filter(|found| skips(found)).count();
+    let told = |file: &File| format!("{}: a field of a section that no recipe can say", file.path);
+    code.files.iter().flat_map(|file| std::iter::repeat_n(told(file), of(file))).collect()
+}
+
+/// `recipe` and `run` name no method and no source: neither its module nor, to tell it from others, its name in recipes.
+fn open_sections(code: &Crate) -> Vec<String> {
+    let names = code.names();
+    let mut violations = Vec::new();
+    for file in code.files.iter().filter(|file| BLIND.contains(&file.module[0].as_str())) {
+        for used in file.uses() {
+            let [folder, member, ..] = &used[..] else { continue };
+            let is_one = |f: &File| f.module.starts_with(&[folder.clone(), member.clone()]);
+            if OPEN.contains(&folder.as_str()) && !shared(folder, member) && code.files.iter().any(is_one) {
+                violations.push(format!("{}: names {folder}::{member}", file.path));
+            }
+        }
+        for name in &names {
+            let compared = [format!("\"{name}\" =>"), format!("\"{name}\" |"), format!("= \"{name}\"")];
+            if compared.iter().any(|written| file.text_without_tests.contains(written)) {
+                violations.push(format!(
+                    "{}: asks whether it is `{name}`; a trait, a need or a row says what matters",
+                    file.path
+                ));
+            }
+        }
+    }
+    violations
+}
+
+fn shared(folder: &str, member: &str) -> bool {
+    SHARED.iter().any(|(of, members)| *of == folder && members.contains(&member))
+}
+
 /// A file says what it is, is short enough to read, and has a name that means something.
 fn form(code: &Crate) -> Vec<String> {
     let mut violations = Vec::new();
@@ -157,6 +255,8 @@ struct File {
     /// `src/rollout/tree.rs` is `[rollout, tree]`, `src/rollout/mod.rs` is `[rollout]`.
     module: Vec<String>,
     text: String,
+    /// The text without comments and test code.
+    text_without_tests: String,
     /// The text without comments, literals and test code.
     code: String,
 }
@@ -193,6 +293,19 @@ impl Crate {
         }
     }
 
+    /// What recipes call the methods and sources: the names in the tables of their folders.
+    fn names(&self) -> Vec<String> {
+        let tables = self
+            .files
+            .iter()
+            .filter(|file| matches!(&file.module[..], [folder] if OPEN.contains(&folder.as_str())));
+        let rows = |file: &File| {
+            let rows = file.text_without_tests.split(".with::<").skip(1);
+            rows.filter_map(|row| row.split('"').nth(1)).map(String::from).collect::<Vec<_>>()
+        };
+        tables.flat_map(rows).collect()
+    }
+
     fn each_use(&self, rule: impl Fn(&File, &[String]) -> Option<String>) -> Vec<String> {
         let of_file =
             |file| File::uses(file).into_iter().filter_map(|used| rule(file, &used)).collect::<BTreeSet<_>>();
@@ -204,7 +317,9 @@ impl File {
     fn of(path: &str, text: &str) -> Self {
         let inner = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
         let module = inner.split('/').map(String::from).collect();
-        Self { path: path.into(), module, text: text.into(), code: without_tests(&without_literals(text)) }
+        let (code, uncommented) =
+            (without_tests(&without_literals(text)), without_tests(&without_comments(text)));
+        Self { path: path.into(), module, text: text.into(), text_without_tests: uncommented, code }
     }
 
     /// The paths it uses of its own crate, from the root: `super::tree::Node` is `[rollout, tree, Node]`.
@@ -245,101 +360,4 @@ fn read_folder(root: &Path, folder: &Path, sources: &mut Vec<(String, String)>) 
             sources.push((name, std::fs::read_to_string(&path).unwrap()));
         }
     }
-}
-
-// --- Planted violations are found --------------------------------------------------------------------------------------
-
-const ROOT: (&str, &str) = (
-    "src/lib.rs",
-    "//! x\npub mod error;\npub mod loss;\npub mod rollout;\npub mod devices;\npub mod loops;\npub mod recipe;\n\
-     pub mod run;\npub use error::{Error, Result};\npub use run::cli;\n",
-);
-
-fn broken(rule: fn(&Crate) -> Vec<String>, path: &str, text: &str) -> usize {
-    rule(&Crate::of([ROOT, ("src/rollout/tree.rs", "pub struct Tree;"), (path, text)])).len()
-}
-
-#[test]
-fn a_use_of_a_module_below_is_found() {
-    let above = "use crate::{Result, error::Error};\nfn f() -> crate::Result<()> { self::g() }";
-    assert_eq!(broken(order, "src/rollout/mod.rs", above), 0);
-    // One each: in a list, inline, by `super`, through a name that lib.rs exports from below.
-    assert_eq!(
-        broken(order, "src/rollout/mod.rs", "use crate::{\n    error::Error,\n    loops::Loop,\n};"),
-        1
-    );
-    assert_eq!(broken(order, "src/rollout/mod.rs", "fn f() { crate::loops::go() }"), 1);
-    assert_eq!(broken(order, "src/rollout/hint.rs", "use super::super::loops::Loop;"), 1);
-    assert_eq!(broken(order, "src/rollout/mod.rs", "use super::loops::Loop;"), 1);
-    assert_eq!(broken(order, "src/rollout/mod.rs", "use crate::cli;"), 1);
-    // A folder that lib.rs does not know cannot stand in its order, and neither can a name.
-    assert_eq!(broken(order, "src/odd/mod.rs", "use crate::error::Error;"), 1);
-    assert_eq!(broken(order, "src/rollout/mod.rs", "use crate::odd::Error;"), 1);
-}
-
-#[test]
-fn comments_literals_and_tests_are_not_code() {
-    for harmless in [
-        "// crate::loops\n/// [`crate::loops`]\n/* crate::loops */",
-        "const A: &str = \"a \\\" crate::loops\"; const B: &str = r#\"\" crate::loops\"#;",
-        "#[cfg(test)]\nmod tests {\n    use crate::loops::Loop;\n    fn f() { if true {} }\n}",
-        "#[cfg(test)]\nuse crate::loops::Loop;",
-    ] {
-        assert_eq!(broken(order, "src/rollout/mod.rs", harmless), 0, "{harmless}");
-        // The parser finds its way back: what comes after is code again.
-        let then = format!(
-            "{harmless}\nfn f<'a>(c: &'a char) -> bool {{ *c == '\"' || *c == '\\'' || crate::loops::g() }}"
-        );
-        assert_eq!(broken(order, "src/rollout/mod.rs", &then), 1, "{then}");
-    }
-}
-
-#[test]
-fn an_import_of_a_sibling_is_found() {
-    assert_eq!(broken(siblings, "src/rollout/hint.rs", "use super::tree::Tree;"), 1);
-    assert_eq!(broken(siblings, "src/rollout/hint.rs", "use crate::rollout::{Group, tree};"), 1);
-    assert_eq!(broken(siblings, "src/rollout/hint/cut.rs", "use super::super::tree::Tree;"), 1);
-    assert_eq!(broken(siblings, "src/rollout/hint.rs", "use super::{Group, Rollout};"), 0);
-    assert_eq!(
-        broken(siblings, "src/rollout/mod.rs", "pub mod tree; use tree::Tree; use self::tree::Node;"),
-        0
-    );
-    // Plain functions are for all.
-    let code = [("src/rollout/seeds.rs", "pub fn of() {}"), ("src/rollout/hint.rs", "use super::seeds::of;")];
-    assert_eq!(siblings(&Crate::of(code)).len(), 0);
-}
-
-#[test]
-fn an_impure_name_is_found() {
-    for impure in
-        ["use std::{f64, time::Instant};", "fn f() { std::fs::read(p) }", "use rand::Rng;", "use tch::*;"]
-    {
-        assert_eq!(broken(purity, "src/loss/kl.rs", impure), 1, "{impure}");
-        assert_eq!(broken(purity, "src/rollout/hint.rs", impure), 0, "{impure}");
-    }
-    assert_eq!(broken(purity, "src/loss/kl.rs", "use tch::{Device, Tensor};"), 1);
-    assert_eq!(
-        broken(purity, "src/loss/kl.rs", "use tch::Tensor; use std::collections::*; use crate::error::*;"),
-        0
-    );
-}
-
-#[test]
-fn a_meeting_of_loops_and_devices_is_found() {
-    assert_eq!(broken(meeting_places, "src/loops/grpo.rs", "use crate::devices::Devices;"), 1);
-    assert_eq!(
-        broken(meeting_places, "src/rollout/hint.rs", "use crate::{devices, devices::Rank, loops};"),
-        1
-    );
-    assert_eq!(broken(meeting_places, "src/run/mod.rs", "use crate::{devices, loops};"), 0);
-}
-
-#[test]
-fn a_long_nameless_or_unexplained_file_is_found() {
-    let with = |path, text: &str| form(&Crate::of([(path, text)])).len();
-    assert_eq!(with("src/loss/kl.rs", &"//! x\n".repeat(LONGEST)), 0);
-    assert_eq!(with("src/loss/kl.rs", &"//! x\n".repeat(LONGEST + 1)), 1);
-    assert_eq!(with("src/loss/kl.rs", "fn f() {}"), 1);
-    assert_eq!(with("src/loss/utils.rs", "//! x"), 1);
-    assert_eq!(with("src/common/mod.rs", "//! x"), 1);
 }

@@ -19,7 +19,7 @@ use crate::select::vote::same;
 use calibration::{Calibration, Reliability, reliability};
 use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
-use statistics::{bootstrap_interval, majority_correct, mean, pass_at_k};
+use statistics::{bootstrap_interval, by_class, majority_correct, mean, pass_at_k};
 use std::collections::BTreeMap;
 
 /// When and how held-out questions are asked: `[eval]`.
@@ -390,19 +390,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
         search: None,
         process: None,
-        classes: by_class(asked),
+        classes: by_class(asked.iter().filter_map(|a| Some((a.class.as_deref()?, a.accuracy())))),
         shown,
     }
-}
-
-fn by_class(asked: &[Asked]) -> BTreeMap<String, (f64, usize)> {
-    let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
-    for a in asked {
-        if let Some(class) = &a.class {
-            let entry = sums.entry(class.clone()).or_default();
-            entry.0 += a.accuracy();
-            entry.1 += 1;
-        }
-    }
-    sums.into_iter().map(|(class, (sum, n))| (class, (sum / n as f64, n))).collect()
 }

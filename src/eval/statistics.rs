@@ -4,6 +4,7 @@ use crate::select::vote::vote;
 pub use crate::statistics::{deviation, mean};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 
 /// The probability that at least one of `k` samples is correct, estimated without bias from `samples` of which
 /// `correct` are: 1 − C(n − c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374). The quotient of binomials is
@@ -58,6 +59,17 @@ pub fn wilson_interval(correct: usize, trials: usize) -> (f64, f64) {
     let half = Z * (share * (1.0 - share) / trials + Z * Z / (4.0 * trials * trials)).sqrt();
     let scale = 1.0 + Z * Z / trials;
     (((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0))
+}
+
+/// The mean of each class, and how many values it is of.
+pub fn by_class<'a>(values: impl IntoIterator<Item = (&'a str, f64)>) -> BTreeMap<String, (f64, usize)> {
+    let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
+    for (class, value) in values {
+        let entry = sums.entry(class.to_owned()).or_default();
+        entry.0 += value;
+        entry.1 += 1;
+    }
+    sums.into_iter().map(|(class, (sum, n))| (class, (sum / n as f64, n))).collect()
 }
 
 /// The quantile of sorted values, linear between neighbours (NumPy's default).

@@ -21,7 +21,8 @@ pub struct Item {
     pub id: String,
     /// The tokens.
     pub sequences: Vec<Sequence>,
-    /// Where the last layer's states of each sequence are read, by sequence; none where the list is shorter.
+    /// Where the last layer's states of each sequence are read, by sequence, counted from its first token; nowhere where the list is
+    /// shorter.
     pub places: Vec<Vec<usize>>,
     /// Which of the policy's adapters learns from it, where it has several.
     pub adapter: Option<&'static str>,
@@ -54,7 +55,7 @@ impl Item {
         Self { adapter: Some(adapter), ..self }
     }
 
-    /// With one number a learned token.
+    /// With one number a learned token of all its sequences, end to end; `name` is one of the constants here or the method's own.
     ///
     /// # Panics
     /// Where there are not as many numbers as learned tokens.
@@ -108,7 +109,7 @@ pub fn stacked(items: &[&Item], name: &str, device: Device) -> Option<Tensor> {
     all.map(|all| Tensor::from_slice(&all.concat()).to_device(device))
 }
 
-/// The same, with `default` for each learned token of the items that have none.
+/// As [`stacked`], with `default` for each learned token of the items that have none.
 pub fn stacked_or(items: &[&Item], name: &str, default: f32, device: Device) -> Tensor {
     let of = |item: &&Item| item.tokens(name).map_or_else(|| vec![default; item.learned()], <[f32]>::to_vec);
     Tensor::from_slice(&items.iter().flat_map(of).collect::<Vec<f32>>()).to_device(device)

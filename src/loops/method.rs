@@ -18,7 +18,7 @@ use tch::Tensor;
 
 /// `[loop.NAME]`: plain data with documented keys, from which a [`Method`] is built.
 pub trait Section: Debug + Send + Sync + 'static {
-    /// Those of its own keys whose values cannot be used.
+    /// Those of its own keys whose values cannot be used, by their paths from here: `beta`, not `loop.awr.beta`.
     fn check(&self) -> Vec<Misfit>;
 
     /// What a stage has to have for it, and what the plan says of it.
@@ -29,12 +29,16 @@ pub trait Section: Debug + Send + Sync + 'static {
         vec![]
     }
 
-    /// Makes the method. The stage's rows are read and the policy is not: users err in their data.
+    /// Makes the method. The stage's rows are read and the policy is not: users err in their data, and models take long to load.
+    ///
+    /// # Errors
+    /// Rows that it cannot learn from ([`Error::Data`](crate::Error::Data), naming them).
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>>;
 }
 
 /// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and
-/// ranks are the training loop's affair (`run`), and a method never sees them.
+/// ranks are the training loop's affair (`run`), and a method never sees them. An error from any of these ends the run, with
+/// its message and exit code.
 pub trait Method {
     /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage found
     /// it, and gets what it needs beside the model. `kept` is what an earlier call returned; what this one returns is kept in
@@ -43,11 +47,13 @@ pub trait Method {
         Ok(None)
     }
 
-    /// Rolls out, scores, selects and credits for `step` (counted from 1).
+    /// Rolls out, scores, selects and credits for `step` (counted from 1 in each stage). `metrics` takes the step's figures: means by
+    /// their weights, so that those of several micro-batches and ranks come to one.
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch>;
 
-    /// The *sum* of the items' losses: a scalar with gradient, from what the model says of their learned tokens and of their
-    /// places, those of all items end to end. Items of one update come here in any number of calls.
+    /// The *sum* of the items' losses: a scalar with gradient, from what the model says of their learned tokens
+    /// (`output.scored.logprobs` and `entropy`, `[learned tokens]`) and of their places (`states`, `[places, hidden]`), those of all
+    /// items end to end. Items of one update come here in any number of calls, so that nothing may be divided by their number here.
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor>;
 
     /// Called after each step, its updates and the evaluation that was due then, with the figures of both. Whether the stage
@@ -83,7 +89,7 @@ pub trait Method {
 pub struct Output<'a> {
     /// The model.
     pub model: &'a Model,
-    /// Log-probabilities, entropies and states, of all items end to end.
+    /// Log-probabilities and entropies in nats, and states, of all items end to end: leaves that a loss is computed from.
     pub scored: &'a ScoredTokens<'a>,
     /// What the sum of the losses of the whole update, over all its micro-batches and ranks, is divided by.
     pub weight: f64,

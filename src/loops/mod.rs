@@ -54,15 +54,15 @@ pub fn methods() -> Kinds<dyn Section> {
 pub struct Batch {
     /// What is learned.
     pub items: Vec<Item>,
-    /// The optimiser's updates of this step, in order.
+    /// The optimiser's updates of this step, in order. Where other ranks have more, this one takes part in them with nothing.
     pub updates: Vec<Update>,
-    /// The rollouts behind the items, with the advantage of each, for traces and tables.
+    /// The rollouts behind the items, for traces and tables, with the advantage of each; none for those that are not learned.
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
     /// Traces that are no groups any more.
     pub traces: Vec<Trace>,
     /// Pairs to be written beside the traces.
     pub pairs: Vec<Value>,
-    /// Tokens sampled for it.
+    /// Tokens of the completions that were sampled for it, prompts not counted.
     pub sampled_tokens: usize,
     /// The temperature at which log-probabilities are taken: that of sampling for rollouts, 1 for text from elsewhere.
     pub temperature: f64,
@@ -111,14 +111,15 @@ pub enum Pace {
 /// One update of the weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Update {
-    /// Indices of the items that it learns from.
+    /// Indices of the items that it learns from; an item may be in several updates.
     pub items: Vec<usize>,
-    /// What the sum of their losses is divided by, over all micro-batches and ranks.
+    /// What the sum of these items' losses is to be divided by, such as their learned tokens. The parts of all ranks are added up and
+    /// divide the sum over all of them; where they come to 0 there is no update.
     pub weight: f64,
 }
 
 impl Batch {
-    /// `items` in one update of this weight; no update without any.
+    /// `items` in one update of this weight ([`Update::weight`]); no update without any.
     pub fn whole(items: Vec<Item>, weight: f64) -> Self {
         let all = (!items.is_empty()).then(|| Update { items: (0..items.len()).collect(), weight });
         Self { items, updates: all.into_iter().collect(), ..Self::default() }

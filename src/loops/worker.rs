@@ -93,7 +93,11 @@ impl Worker {
         }
     }
 
-    /// What `statistic` comes to where its sums are those of all ranks.
+    /// What `statistic` comes to where its sums are those of all ranks: it is handed what replaces sums by those of all, as
+    /// [`statistics`](crate::statistics) asks for.
+    ///
+    /// # Errors
+    /// Ranks that do not reach each other.
     pub fn over_ranks<T>(&self, statistic: impl FnOnce(&mut Sum) -> T) -> Result<T> {
         let mut failed = Ok(());
         let found = statistic(&mut |values| {
@@ -116,7 +120,10 @@ impl Worker {
     }
 
     /// The completions of `prompts`, scored: a group for each, in their order. `attempt` tells apart several samplings of one
-    /// step. A prompt that comes twice is sampled anew.
+    /// step: 0, then 1, … A prompt that comes twice is sampled anew.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from sampling; a reward that fails, which is never turned into a number.
     pub fn roll_out(
         &mut self,
         prompts: &[Prompted],
@@ -159,7 +166,10 @@ impl Worker {
         self.rewards.score(groups, &models)
     }
 
-    /// log p of every completion token under the reference policy at `temperature`, sequence by sequence.
+    /// log p in nats of every learned token under the reference policy at `temperature`, sequence by sequence.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] without a reference policy: [`Needs::reference`](super::Needs::reference) asks for one.
     pub fn reference_logprobs(&mut self, sequences: &[Sequence], temperature: f64) -> Result<Vec<Vec<f32>>> {
         let Some(reference) = &self.reference else {
             return Err(Error::Recipe("a reference policy is needed and there is none".into()));

@@ -221,7 +221,8 @@ fn without_samples(stage: &Stage) -> String {
     match endpoint {
         _ if !stage.needs().rollouts => with_method(stage),
         None if !reads_rows => with_method(stage),
-        Some(section) if name == "tree" => format!("with {section}"),
+        // Where the endpoint is not all that the source is, it is named by itself.
+        Some(section) if section != format!("rollout.{name}.endpoint") => format!("with {section}"),
         _ => format!("with rollout.{name}"),
     }
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// let registry = Registry::default().reward_fn("short", |_example, rollout| -(rollout.tokens.len() as f64));
 /// std::process::exit(rationale::cli(registry));
 /// ```
+///
+/// `docs/extending.md` explains a method, a source and a reward of a file each; `examples/extending` is the program.
 #[derive(Debug)]
 pub struct Registry {
     /// `[loop.NAME]`.
@@ -43,7 +45,7 @@ impl std::ops::Deref for Registry {
 }
 
 impl Registry {
-    /// Adds `[loop.NAME]`, whose keys are `T`'s; give that `#[serde(deny_unknown_fields)]` so that a misspelt key is an error.
+    /// Adds `[loop.NAME]`, whose keys are `T`'s, each with the default that `T` gives it; give that `#[serde(deny_unknown_fields)]` so that a misspelt key is an error.
     /// A name that is there already is replaced.
     pub fn method<T: Section + Serialize + DeserializeOwned>(mut self, name: &str) -> Self {
         self.methods = self.methods.with::<T>(name, |section| Arc::new(section));
@@ -56,10 +58,10 @@ impl Registry {
         self
     }
 
-    /// What a stage without `[rollout]` samples by: `[rollout.group]`.
+    /// What a stage without `[rollout]` samples by.
     pub(super) fn default_source(&self) -> Chosen<dyn SourceSection> {
-        let group = self.sources.read("group", toml::Table::new());
-        group.and_then(Result::ok).expect("`group` is there, and has defaults")
+        let source = self.sources.read(rollout::DEFAULT_SOURCE, toml::Table::new());
+        source.and_then(Result::ok).expect("it is there, and has defaults")
     }
 
     /// Adds `[reward.NAME]`: see [`reward::Registry::reward`].

@@ -148,8 +148,10 @@ impl Stage {
         let stage = match (sections, method, rollout) {
             (Ok(sections), Some(Ok(method)), Ok(rollout)) => Self { sections, method, rollout },
             (sections, method, rollout) => {
+                let rewards = sections.as_ref().map_or(vec![], |sections| sections.check_rewards(registry));
+                let rewards = recipe.located(table, rewards);
                 let unread = sections.err().into_iter().chain(method.and_then(std::result::Result::err));
-                return Err(unread.chain(rollout.err()).flatten().collect());
+                return Err(unread.chain(rollout.err()).flatten().chain(rewards).collect());
             }
         };
         let found =
@@ -234,7 +236,9 @@ impl Stage {
         let misfit = |path: &&str| Misfit::new(*path, format!("{why} and reads no [{path}]"), remedy);
         sections.iter().filter(named).map(misfit).collect()
     }
+}
 
+impl Sections {
     fn check_rewards(&self, registry: &Registry) -> Vec<Misfit> {
         let built = Rewards::try_build(&self.reward, registry, &self.data.format);
         under("reward", built.err().unwrap_or_default())

@@ -30,6 +30,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// The source of a stage that names none.
+pub const DEFAULT_SOURCE: &str = "group";
+
 /// `[rollout.NAME]`: the ways of this crate that completions come to be, a row each.
 pub fn sources() -> Kinds<dyn SourceSection> {
     Kinds::<dyn SourceSection>::empty()

@@ -14,7 +14,11 @@ pub trait Source {
     /// The section that it was built from, which says what it is like.
     fn section(&self) -> &dyn SourceSection;
 
-    /// A group for each of `prompts` (fewer where what comes back says so), its rollouts scored by the context's scorer.
+    /// A group for each of `prompts`, in their order (fewer where what comes back says so), its rollouts scored by the context's
+    /// scorer.
+    ///
+    /// # Errors
+    /// A prompt that cannot be sampled, an endpoint that does not answer, a reward that fails. They end the run.
     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>>;
 }
 
@@ -35,12 +39,15 @@ pub trait SourceSection: Debug + Send + Sync + 'static {
     /// What the completions are like, for all who need to know: which loops they serve, what they cost.
     fn traits(&self) -> Traits<'_>;
 
-    /// What cannot be used as it is.
+    /// Those of its keys whose values cannot be used, by their paths from here: `size`, not `rollout.group.size`.
     fn check(&self) -> Vec<Misfit> {
         vec![]
     }
 
     /// Opens what it needs besides the policy: an endpoint, with its key from the environment, files.
+    ///
+    /// # Errors
+    /// What is not there; said when the stage opens, before the policy is loaded.
     fn build(&self) -> Result<Box<dyn Source>>;
 
     /// The search among completions that it is, if it is one.
@@ -109,6 +116,9 @@ pub struct Picks<'a> {
 /// What completions are worth. Rewards implement it; who samples asks it.
 pub trait Scorer {
     /// Scores the rollouts of `groups`, half-written ones too: fills `scores` and `reward`.
+    ///
+    /// # Errors
+    /// A reward that fails, naming it and the example; so of the other two.
     fn score(&mut self, groups: &mut [Group]) -> Result<()>;
 
     /// As [`score`](Self::score), where only `reward` is of interest: what has no weight need not be asked.

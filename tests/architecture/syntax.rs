@@ -2,11 +2,23 @@
 
 /// Comments, strings and characters blanked out, so that what looks like code is code.
 pub fn without_literals(text: &str) -> String {
+    blanked(text, |_| true)
+}
+
+/// Comments alone blanked out.
+pub fn without_comments(text: &str) -> String {
+    blanked(text, |literal| literal.starts_with('/'))
+}
+
+fn blanked(text: &str, which: impl Fn(&str) -> bool) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         let length = literal(rest, out.chars().last()).unwrap_or(0);
-        if length > 0 {
+        if length > 0 && !which(&rest[..length]) {
+            out.push_str(&rest[..length]);
+            rest = &rest[length..];
+        } else if length > 0 {
             out.extend(rest[..length].chars().map(|c| if c == '\n' { '\n' } else { ' ' }));
             rest = &rest[length..];
         } else {
@@ -68,6 +80,19 @@ pub fn without_tests(code: &str) -> String {
         }
     }
     format!("{}{}", &code[..start], without_tests(&code[end..]))
+}
+
+/// What stands in the parentheses of every attribute `name`.
+pub fn attributes(code: &str, name: &str) -> Vec<String> {
+    let inside = |rest: &str| {
+        let mut depth = 1;
+        let end = rest.find(|c| {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            depth == 0
+        });
+        rest[..end.unwrap_or(rest.len())].to_owned()
+    };
+    code.split(&format!("#[{name}(")).skip(1).map(inside).collect()
 }
 
 /// Every path of two segments or more, `use` trees spelled out: `a::{b, c::*}` is `a::b` and `a::c::*`.

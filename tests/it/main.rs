@@ -36,6 +36,7 @@ mod misfits;
 mod model_parity;
 mod model_rewards;
 mod optim;
+mod outside;
 mod preference_parity;
 mod preference_recipes;
 mod prefix;

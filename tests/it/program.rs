@@ -9,6 +9,7 @@ use tempfile::TempDir;
 /// A folder with a recipe in it.
 pub struct Program {
     folder: TempDir,
+    binary: PathBuf,
 }
 
 /// What a run said (standard output and error together) and how it ended.
@@ -22,7 +23,15 @@ impl Program {
     pub fn new(recipe: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("recipe.toml"), recipe).unwrap();
-        Self { folder }
+        Self { folder, binary: env!("CARGO_BIN_EXE_train").into() }
+    }
+
+    /// The same for the program of `examples/`.
+    pub fn of_example(example: &str, recipe: &str) -> Self {
+        // Cargo builds examples beside the tests' own folder.
+        let tests = std::env::current_exe().unwrap();
+        let binary = tests.parent().unwrap().parent().unwrap().join("examples").join(example);
+        Self { binary, ..Self::new(recipe) }
     }
 
     /// Where its run goes.
@@ -98,7 +107,7 @@ impl Program {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
+        let mut command = Command::new(&self.binary);
         command
             .current_dir(self.folder.path())
             .args(["--recipe", "recipe.toml", "--out", "out"])

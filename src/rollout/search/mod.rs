@@ -8,7 +8,7 @@ mod sampled;
 
 pub use beam::Beam;
 pub use guided::Guided;
-pub use sampled::{BestOf, Highest, MostWeight, Pick, Sampled, WeightedVote};
+pub use sampled::{BestOf, Pick, Sampled, WeightedVote};
 
 use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
 use crate::engine::Boundary;

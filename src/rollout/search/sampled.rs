@@ -8,87 +8,103 @@ use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, independe
 use crate::section::Misfit;
 use crate::select::vote::{same, vote};
 use serde::{Deserialize, Serialize};
-use std::marker::PhantomData;
 
-/// The completion that `P` picks among `n` independent ones.
+/// Among which independent completions one is picked, and by what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, bound = "")]
-pub struct Sampled<P> {
+#[serde(deny_unknown_fields, default)]
+pub struct Sampled {
     /// Completions of each prompt.
     pub n: usize,
     /// The reward that judges, such as `process`; the weighted sum of all by default.
     pub by: Option<String>,
-    /// How one of them is picked; only a type.
-    #[serde(skip)]
-    pub pick: PhantomData<P>,
 }
 
 /// The completion of highest score among `n` independent ones.
-pub type BestOf = Sampled<Highest>;
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BestOf(pub Sampled);
 
 /// The completion of highest score among those with the answer whose scores are most together; where none has an answer, among
 /// all. Scores must not be negative.
-pub type WeightedVote = Sampled<MostWeight>;
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WeightedVote(pub Sampled);
 
 /// Which of several completions is the answer.
 pub trait Pick: Clone + 'static {
     /// The search's name in recipes.
     const NAME: &'static str;
 
+    /// Its keys.
+    fn sampled(&self) -> &Sampled;
+
+    /// The search with these keys.
+    fn of(sampled: Sampled) -> Self;
+
     /// The index of the answer, by what the judge says of each.
     fn pick(group: &Group, scores: &[f64]) -> Result<usize>;
 }
 
-/// Picks the highest score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Highest;
-
-/// Picks the answer that most weight speaks for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MostWeight;
-
-impl<P> Default for Sampled<P> {
+impl Default for Sampled {
     fn default() -> Self {
-        Self { n: 8, by: None, pick: PhantomData }
+        Self { n: 8, by: None }
     }
 }
 
-impl<P: Pick> Search for Sampled<P> {
+impl<P: Pick> Search for P {
     fn name(&self) -> &'static str {
         P::NAME
     }
 
     fn picks(&self) -> Picks<'_> {
-        Picks { n: self.n, by: self.by.as_deref(), independent: true }
+        let Sampled { n, by } = self.sampled();
+        Picks { n: *n, by: by.as_deref(), independent: true }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {
-        Box::new(Self { n, ..self.clone() })
+        Box::new(P::of(Sampled { n, ..self.sampled().clone() }))
     }
 
     fn check(&self) -> Vec<Misfit> {
-        super::at_least_one(&[("n", self.n)])
+        super::at_least_one(&[("n", self.sampled().n)])
     }
 
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
+        let Sampled { n, by } = self.sampled();
         let choose = |group: Group| {
-            let chosen = P::pick(&group, &super::scores(&group, self.by.as_deref())?)?;
+            let chosen = P::pick(&group, &super::scores(&group, by.as_deref())?)?;
             Ok(SearchResult { group, chosen })
         };
-        independent::sample(prompts, self.n, context)?.0.into_iter().map(choose).collect()
+        independent::sample(prompts, *n, context)?.0.into_iter().map(choose).collect()
     }
 }
 
-impl Pick for Highest {
+impl Pick for BestOf {
     const NAME: &'static str = "best_of";
+
+    fn sampled(&self) -> &Sampled {
+        &self.0
+    }
+
+    fn of(sampled: Sampled) -> Self {
+        Self(sampled)
+    }
 
     fn pick(_: &Group, scores: &[f64]) -> Result<usize> {
         Ok(super::best(scores))
     }
 }
 
-impl Pick for MostWeight {
+impl Pick for WeightedVote {
     const NAME: &'static str = "weighted_vote";
+
+    fn sampled(&self) -> &Sampled {
+        &self.0
+    }
+
+    fn of(sampled: Sampled) -> Self {
+        Self(sampled)
+    }
 
     fn pick(group: &Group, scores: &[f64]) -> Result<usize> {
         if let Some(score) = scores.iter().find(|score| **score < 0.0) {

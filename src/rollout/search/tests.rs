@@ -75,7 +75,7 @@ fn small(text: &str) -> f64 {
 
 #[test]
 fn the_best_of_n_is_the_one_of_highest_score() {
-    let (all, tokens) = found(&BestOf { n: 6, ..BestOf::default() }, &["ab", "c"], 12, small);
+    let (all, tokens) = found(&BestOf(Sampled { n: 6, ..Sampled::default() }), &["ab", "c"], 12, small);
     for found in &all {
         let scores: Vec<f64> = found.group.rollouts.iter().map(|rollout| small(&rollout.text)).collect();
         assert_eq!(scores.len(), 6);
@@ -86,7 +86,7 @@ fn the_best_of_n_is_the_one_of_highest_score() {
     let lengths: usize = all.iter().flat_map(|found| &found.group.rollouts).map(|r| r.tokens.len()).sum();
     assert_eq!(tokens, lengths);
     // The judge may be a single reward; one that is not there is named.
-    let by = BestOf { n: 6, by: Some("twice".into()), ..BestOf::default() };
+    let by = BestOf(Sampled { n: 6, by: Some("twice".into()) });
     assert_eq!(found(&by, &["ab", "c"], 12, small).0[1].chosen, all[1].chosen);
     let group = &all[0].group;
     assert!(scores(group, Some("no")).unwrap_err().to_string().contains("[reward.no]"));
@@ -97,11 +97,11 @@ fn a_vote_chooses_the_best_of_the_answer_with_most_weight() {
     let texts = ["#### 7", "#### 8", "#### 7.0", "no answer"];
     let group = crate::reward::tests::group(None, &[], &texts);
     // 7: 0.3 + 0.4 against 0.6; the better of the sevens is the third. What has no answer does not vote.
-    assert_eq!(MostWeight::pick(&group, &[0.3, 0.6, 0.4, 0.9]).unwrap(), 2);
-    assert_eq!(MostWeight::pick(&group, &[0.1, 0.6, 0.4, 0.9]).unwrap(), 1);
+    assert_eq!(WeightedVote::pick(&group, &[0.3, 0.6, 0.4, 0.9]).unwrap(), 2);
+    assert_eq!(WeightedVote::pick(&group, &[0.1, 0.6, 0.4, 0.9]).unwrap(), 1);
     let silent = crate::reward::tests::group(None, &[], &["a", "b"]);
-    assert_eq!(MostWeight::pick(&silent, &[0.1, 0.2]).unwrap(), 1);
-    let error = MostWeight::pick(&group, &[0.1, -0.6, 0.4, 0.9]).unwrap_err().to_string();
+    assert_eq!(WeightedVote::pick(&silent, &[0.1, 0.2]).unwrap(), 1);
+    let error = WeightedVote::pick(&group, &[0.1, -0.6, 0.4, 0.9]).unwrap_err().to_string();
     assert!(error.contains("example row:7") && error.contains("one is -0.6"), "{error}");
 }
 
