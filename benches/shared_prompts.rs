@@ -46,7 +46,7 @@ fn trees(model: &Model, kept: bool) -> (usize, usize) {
     let mut total = (0, 0);
     for level in 0..4 {
         let children = if level < 3 { 2 } else { 1 };
-        decoder.keep(kept && level < 3);
+        decoder.keep_cache(kept && level < 3);
         let requests: Vec<Request> = paths
             .iter()
             .map(|path| Request { prompt: path.clone(), seeds: (0..children).collect() })

@@ -170,7 +170,8 @@ fn groups_spread_over_ranks_get_the_advantages_of_the_whole() {
         two(&[4.0, 5.0], &[0.0, 1.0], &[6, 2]),
     ];
     // The last of three has no group at all, and still takes part in every sum.
-    let shares = [vec![0..4], vec![0..1, 1..4], vec![0..2, 2..4, 4..4]];
+    let all = 0..4;
+    let shares = [vec![all], vec![0..1, 1..4], vec![0..2, 2..4, 4..4]];
     for (baseline, scale) in [
         (Baseline::Mean, Scale::Batch),
         (Baseline::LengthWeighted, Scale::Batch),

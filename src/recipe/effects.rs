@@ -140,13 +140,15 @@ const RULES: &[Rule] = &[
     },
 ];
 
+/// Line, file with line, and key.
+type Place = (Option<usize>, String, String);
+
 /// What the recipe writes for nothing, a sentence for the stages that share it: `stage `x`: optim.lr has no effect with
 /// loop.collect`. What several stages inherit is told only where none of them reads it. A key that is
 /// written as it is by default says nothing anyway. `stages` are the recipe's, in order.
 pub fn without_effect(recipe: &Recipe, stages: &[Stage], registry: &Registry) -> Vec<String> {
     // By the key and the place where it is written: the stages that have it from there, and why each does not read it.
-    let mut written: BTreeMap<(Option<usize>, String, String), Vec<(usize, Option<String>)>> =
-        BTreeMap::new();
+    let mut written: BTreeMap<Place, Vec<(usize, Option<String>)>> = BTreeMap::new();
     for (table, stage) in recipe.stages().iter().zip(stages) {
         for key in leaves(&table.table) {
             let Refusal { line, text, .. } = recipe.refusal(table, &key, "");

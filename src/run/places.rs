@@ -3,11 +3,11 @@
 use super::session::Session;
 use super::stage::Opened;
 use super::summary::Evaluation;
-use crate::checkpoint::Saved;
+use crate::checkpoint::{Mode, RunDir, Saved, write_atomic};
 use crate::error::{Error, Result};
 use crate::log::JsonLines;
-use crate::recipe::Stage;
-use std::path::PathBuf;
+use crate::recipe::{Args, Stage};
+use std::path::{Path, PathBuf};
 
 /// What the name of a stage's file of pairs has beside that of its traces.
 pub(super) const PAIRS: &str = "-pairs";
@@ -15,6 +15,35 @@ pub(super) const PAIRS: &str = "-pairs";
 /// A stage's name in file names: with its round where there are several.
 pub(super) fn label(name: &str, round: usize) -> String {
     if round == 1 { name.to_string() } else { format!("{name}-r{round}") }
+}
+
+/// The run's directory, made or taken over, with the resolved recipe in it.
+pub(super) fn claim(path: &Path, args: &Args, resolved: &str) -> Result<RunDir> {
+    let mode = match (args.resume, args.overwrite) {
+        (true, _) => Mode::Resume,
+        (_, true) => Mode::Overwrite,
+        _ => Mode::Fresh,
+    };
+    let dir = RunDir::create(path, mode)?;
+    let file = dir.path().join("recipe.toml");
+    if args.resume
+        && let Ok(before) = std::fs::read_to_string(&file)
+        && body(&before) != body(resolved)
+    {
+        tracing::warn!(
+            "the recipe is not the one that this run began with; what it says now holds from here on"
+        );
+    }
+    write_atomic(&file, resolved.as_bytes())?;
+    if !args.quiet {
+        eprintln!("run: {}", dir.path().display());
+    }
+    Ok(dir)
+}
+
+/// A resolved recipe without the comments that say where it comes from.
+fn body(recipe: &str) -> String {
+    recipe.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
 }
 
 impl Session {

@@ -1,10 +1,10 @@
 //! A run: its directory, what has been done in it, what it shows.
 
-use super::places::{PAIRS, label};
+use super::places::{PAIRS, claim, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
 use super::{pictures, resolved, run_name, summary, train};
-use crate::checkpoint::{Mode, Progress, RunDir, load_tensors, save_tensors, write_atomic};
+use crate::checkpoint::{Progress, RunDir, load_tensors, save_tensors};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::eval;
@@ -17,7 +17,7 @@ use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -366,30 +366,6 @@ impl Session {
     }
 }
 
-/// The run's directory, made or taken over, with the resolved recipe in it.
-fn claim(path: &Path, args: &Args, resolved: &str) -> Result<RunDir> {
-    let mode = match (args.resume, args.overwrite) {
-        (true, _) => Mode::Resume,
-        (_, true) => Mode::Overwrite,
-        _ => Mode::Fresh,
-    };
-    let dir = RunDir::create(path, mode)?;
-    let file = dir.path().join("recipe.toml");
-    if args.resume
-        && let Ok(before) = std::fs::read_to_string(&file)
-        && body(&before) != body(resolved)
-    {
-        tracing::warn!(
-            "the recipe is not the one that this run began with; what it says now holds from here on"
-        );
-    }
-    write_atomic(&file, resolved.as_bytes())?;
-    if !args.quiet {
-        eprintln!("run: {}", dir.path().display());
-    }
-    Ok(dir)
-}
-
 fn merged(mut all: Metrics, more: Metrics) -> Metrics {
     all.merge(more);
     all
@@ -403,9 +379,4 @@ fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
     line.insert("step".into(), step.into());
     line.extend(figures);
     Value::Object(line)
-}
-
-/// A resolved recipe without the comments that say where it comes from.
-fn body(recipe: &str) -> String {
-    recipe.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
 }

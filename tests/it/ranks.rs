@@ -306,7 +306,7 @@ fn ranks_come_to_what_one_comes_to() {
             "mario-step-000003",
         ] {
             let weights =
-                |count: usize| load_tensors(&folder(count).join(stage).join("model.safetensors")).unwrap();
+                |count: usize| load_tensors(folder(count).join(stage).join("model.safetensors")).unwrap();
             let (alone, together) = (weights(1), weights(count));
             assert_eq!(alone.len(), together.len());
             for ((name, one), (_, other)) in alone.iter().zip(&together) {

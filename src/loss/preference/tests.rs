@@ -100,9 +100,9 @@ fn the_section_is_checked() {
         ("ld_alpha = 1.5", "ld_alpha = 1.5: it must"),
         (
             "kind = \"orpo\"\naverage = false",
-            "average = false: orpo is over mean log-probabilities; take it out, or use kind = \"cpo\"",
+            "average: orpo is over mean log-probabilities; take it out, or use kind = \"cpo\"",
         ),
-        ("kind = \"kto\"\naverage = true", "average = true: kto is over sums; take it out"),
+        ("kind = \"kto\"\naverage = true", "average: kto is over sums; take it out"),
         ("kind = \"kto\"\nnll = 1.0", "nll = 1.0: kto and apo_zero_unpaired do not take it; take it out"),
         (
             "kind = \"nca\"\ndivergence = \"js\"",
