@@ -19,7 +19,7 @@ pub enum TextModel<'a> {
 
 /// What a model is asked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Question {
+pub struct TextRequest {
     /// A text, which is a user's turn for an endpoint, or a conversation.
     pub prompt: Prompt,
     /// What the answer has already begun with, which a model that is loaded goes on from. It is tokenised by itself, behind the prompt,
@@ -60,7 +60,7 @@ pub struct Readings<T> {
     pub last_unread: String,
 }
 
-impl Question {
+impl TextRequest {
     /// A question that wants one answer.
     pub fn new(prompt: Prompt) -> Self {
         Self { prompt, begun: String::new(), samples: Samples::Count(1), attempt: 0 }
@@ -115,7 +115,7 @@ impl TextModel<'_> {
     /// model refuses, such as a question that its context has no room for.
     pub fn ask(
         &self,
-        questions: &[Question],
+        questions: &[TextRequest],
         max_tokens: Option<usize>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<Answers> {
@@ -135,7 +135,7 @@ impl TextModel<'_> {
     /// As [`ask`](Self::ask). That nothing is found is none.
     pub fn read<T>(
         &self,
-        questions: &[Question],
+        questions: &[TextRequest],
         attempts: usize,
         read: impl Fn(usize, &str) -> Option<T>,
     ) -> Result<Readings<T>> {
@@ -143,9 +143,9 @@ impl TextModel<'_> {
         let mut readings = Readings { found, unread: 0, last_unread: String::new() };
         for attempt in 0..attempts {
             let open: Vec<usize> = (0..questions.len()).filter(|&at| readings.found[at].is_none()).collect();
-            let again = |&at: &usize| Question { attempt, ..questions[at].clone() };
-            let asked: Vec<Question> = open.iter().map(again).collect();
-            let answers = self.ask(&asked, None, &mut |_| {})?;
+            let again = |&at: &usize| TextRequest { attempt, ..questions[at].clone() };
+            let retried: Vec<TextRequest> = open.iter().map(again).collect();
+            let answers = self.ask(&retried, None, &mut |_| {})?;
             for (at, choices) in open.into_iter().zip(answers.choices) {
                 let said = choices.into_iter().next().map(|choice| choice.text).unwrap_or_default();
                 readings.found[at] = read(at, &said);
@@ -159,8 +159,8 @@ impl TextModel<'_> {
     }
 }
 
-fn elsewhere(client: &Client, questions: &[Question], max_tokens: Option<usize>) -> Result<Answers> {
-    let request = |question: &Question| {
+fn elsewhere(client: &Client, questions: &[TextRequest], max_tokens: Option<usize>) -> Result<Answers> {
+    let request = |question: &TextRequest| {
         if !question.begun.is_empty() {
             return Err(Error::Endpoint(format!("{client:?} cannot go on from an answer that has begun")));
         }
@@ -169,9 +169,9 @@ fn elsewhere(client: &Client, questions: &[Question], max_tokens: Option<usize>)
             Prompt::Chat(turns) => turns.clone(),
         };
         let (n, attempt) = (question.samples.count(), question.attempt);
-        Ok(endpoint::Request { messages, n, seed: None, max_tokens, attempt })
+        Ok(endpoint::ChatRequest { messages, n, seed: None, max_tokens, attempt })
     };
-    let requests: Vec<endpoint::Request> = questions.iter().map(request).collect::<Result<_>>()?;
+    let requests: Vec<endpoint::ChatRequest> = questions.iter().map(request).collect::<Result<_>>()?;
     let choices = client.ask(&requests)?.into_iter().map(|answer| answer.choices).collect();
     Ok(Answers { choices, statistics: Statistics::default() })
 }
@@ -179,10 +179,10 @@ fn elsewhere(client: &Client, questions: &[Question], max_tokens: Option<usize>)
 fn local(
     policy: &Policy,
     sampling: &Sampling,
-    questions: &[Question],
+    questions: &[TextRequest],
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Answers> {
-    let request = |question: &Question| {
+    let request = |question: &TextRequest| {
         let prompt = question.tokens(&policy.tokenizer)?;
         Ok(engine::Request { seeds: question.seeds(&prompt), prompt })
     };
@@ -215,17 +215,17 @@ mod tests {
         let policy = scripted(|read, seed| format!("<{read}>{seed}"));
         let sampling = Sampling::default();
         let model = TextModel::Local(&policy, &sampling);
-        let of = |text: &str, begun: &str, samples| Question {
+        let of = |text: &str, begun: &str, samples| TextRequest {
             begun: begun.into(),
             samples,
-            ..Question::new(Prompt::Text(text.into()))
+            ..TextRequest::new(Prompt::Text(text.into()))
         };
         let questions = [of("q", " a", Samples::Seeds(vec![3, 4])), of("r", "", Samples::Seeds(vec![5]))];
-        let asked = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
+        let said = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
         let whole = |text: &str| Choice { text: text.into(), truncated: false };
-        assert_eq!(asked(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
+        assert_eq!(said(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
         let cut = |text: &str| Choice { text: text.into(), truncated: true };
-        assert_eq!(asked(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
+        assert_eq!(said(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
     }
 
     /// Equal questions have equal seeds, each sample and each attempt its own.
@@ -235,7 +235,7 @@ mod tests {
         let sampling = Sampling::default();
         let said = |text: &str, attempt| {
             let prompt = Prompt::Text(text.into());
-            let question = Question { samples: Samples::Count(2), attempt, ..Question::new(prompt) };
+            let question = TextRequest { samples: Samples::Count(2), attempt, ..TextRequest::new(prompt) };
             let answers = TextModel::Local(&policy, &sampling).ask(&[question], None, &mut |_| {}).unwrap();
             answers.choices[0].iter().map(|choice| choice.text.clone()).collect::<Vec<_>>()
         };
@@ -252,7 +252,7 @@ mod tests {
     fn what_cannot_be_read_is_asked_again() {
         let policy = scripted(|read, _| if read == "yes" { "7".into() } else { format!("{read}?") });
         let sampling = Sampling::default();
-        let questions = ["yes", "no"].map(|text| Question::new(Prompt::Text(text.into())));
+        let questions = ["yes", "no"].map(|text| TextRequest::new(Prompt::Text(text.into())));
         let model = TextModel::Local(&policy, &sampling);
         let readings = model.read(&questions, 3, |_, said| said.parse::<u32>().ok()).unwrap();
         let expected = Readings { found: vec![Some(7), None], unread: 3, last_unread: "no?".into() };
@@ -263,7 +263,7 @@ mod tests {
     fn an_endpoint_does_not_go_on_from_a_begun_answer() {
         let endpoint = Endpoint { url: "http://x/v1".into(), model: "m".into(), ..Endpoint::default() };
         let client = endpoint.open("endpoint").unwrap();
-        let question = Question { begun: "a".into(), ..Question::new(Prompt::Text("q".into())) };
+        let question = TextRequest { begun: "a".into(), ..TextRequest::new(Prompt::Text("q".into())) };
         let error = TextModel::Endpoint(&client).ask(&[question], None, &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("cannot go on from an answer that has begun"), "{error}");
     }

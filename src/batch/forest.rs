@@ -1,4 +1,4 @@
-//! Sequences as a forest: what several of them begin with stands there once.
+//! Sequences as a prefix forest: what several of them begin with stands there once.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,31 +18,31 @@ pub struct Segment {
     pub tokens: Range<usize>,
 }
 
-/// What sequences are made of. A parent's number is less than its children's, and the segments of a tree follow each
+/// The prefix trees of some sequences. A parent's number is less than its children's, and the segments of a tree follow each
 /// other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Forest {
+pub struct PrefixForest {
     /// The segments.
     pub segments: Vec<Segment>,
     /// The last segment of each sequence.
     pub ends: Vec<usize>,
 }
 
-/// Sequences that agree in their first `known` tokens, of which `laid` stand in `parent` and the segments before it.
+/// Sequences that agree in their first `known` tokens, of which `packed` stand in `parent` and the segments before it.
 struct Bundle {
     members: Vec<usize>,
     known: usize,
-    laid: usize,
+    packed: usize,
     parent: Option<usize>,
 }
 
-impl Forest {
+impl PrefixForest {
     /// The forest of `sequences`.
     ///
     /// ```
-    /// use rationale::batch::Forest;
+    /// use rationale::batch::PrefixForest;
     /// let [a, b] = [40, 41].map(|last| (0..40).chain([last]).collect::<Vec<u32>>());
-    /// let forest = Forest::of(&[&a, &b, &[7, 8]]);
+    /// let forest = PrefixForest::of(&[&a, &b, &[7, 8]]);
     /// let tokens: Vec<_> = forest.segments.iter().map(|segment| segment.tokens.clone()).collect();
     /// assert_eq!(tokens, [0..40, 40..41, 40..41, 0..2]);
     /// assert_eq!((forest.tokens(), forest.ends), (44, vec![1, 2, 3]));
@@ -59,7 +59,7 @@ impl Forest {
 
     fn grown(sequences: &[&[u32]], whole: bool) -> Self {
         let mut forest = Self { segments: Vec::new(), ends: vec![0; sequences.len()] };
-        let all = Bundle { members: (0..sequences.len()).collect(), known: 0, laid: 0, parent: None };
+        let all = Bundle { members: (0..sequences.len()).collect(), known: 0, packed: 0, parent: None };
         let mut open = if sequences.is_empty() { Vec::new() } else { vec![all] };
         while let Some(bundle) = open.pop() {
             let below = forest.grow(bundle, sequences, whole);
@@ -69,7 +69,7 @@ impl Forest {
         forest
     }
 
-    /// Lays what the bundle has in common, if that pays; what remains to be laid.
+    /// Packs what the bundle has in common, if that pays; what remains to be packed.
     fn grow(&mut self, mut bundle: Bundle, sequences: &[&[u32]], whole: bool) -> Vec<Bundle> {
         let first = bundle.members[0];
         let common = bundle.members.iter().map(|&other| {
@@ -79,10 +79,10 @@ impl Forest {
         let known = common.min().unwrap_or(bundle.known);
         bundle.known = known;
         let ends = whole && bundle.members.iter().any(|&index| sequences[index].len() == known);
-        let saved = (bundle.members.len() - 1) * (known - bundle.laid);
+        let saved = (bundle.members.len() - 1) * (known - bundle.packed);
         if saved >= LEAST_SAVED || (ends && saved > 0) {
-            bundle.parent = Some(self.push(bundle.parent, first, bundle.laid..known));
-            bundle.laid = known;
+            bundle.parent = Some(self.push(bundle.parent, first, bundle.packed..known));
+            bundle.packed = known;
         }
         let mut below: Vec<Bundle> = Vec::new();
         let mut by_token: HashMap<u32, usize> = HashMap::new();
@@ -90,15 +90,15 @@ impl Forest {
         for index in bundle.members {
             let ends_here = alone || sequences[index].len() == known;
             match (ends_here, bundle.parent) {
-                (true, Some(parent)) if sequences[index].len() == bundle.laid => self.ends[index] = parent,
+                (true, Some(parent)) if sequences[index].len() == bundle.packed => self.ends[index] = parent,
                 (true, parent) => {
-                    self.ends[index] = self.push(parent, index, bundle.laid..sequences[index].len());
+                    self.ends[index] = self.push(parent, index, bundle.packed..sequences[index].len());
                 }
                 (false, parent) => {
                     let at = *by_token.entry(sequences[index][known]).or_insert(below.len());
                     if at == below.len() {
-                        let (known, laid) = (bundle.known, bundle.laid);
-                        below.push(Bundle { members: Vec::new(), known, laid, parent });
+                        let (known, packed) = (bundle.known, bundle.packed);
+                        below.push(Bundle { members: Vec::new(), known, packed, parent });
                     }
                     below[at].members.push(index);
                 }
@@ -117,12 +117,12 @@ impl Forest {
         self.segments.iter().map(|segment| segment.tokens.len()).sum()
     }
 
-    /// The segments of a way from the first to `end`.
-    pub fn way(&self, end: usize) -> Vec<usize> {
+    /// The segments of the path from the root to `end`.
+    pub fn path(&self, end: usize) -> Vec<usize> {
         let up = std::iter::successors(Some(end), |&at| self.segments[at].parent);
-        let mut way: Vec<usize> = up.collect();
-        way.reverse();
-        way
+        let mut path: Vec<usize> = up.collect();
+        path.reverse();
+        path
     }
 }
 
@@ -149,14 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_way_down_reads_its_sequence() {
+    fn a_path_down_reads_its_sequence() {
         for seed in 0..20 {
             let sequences = sequences(seed);
             let slices: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            let forest = Forest::of(&slices);
+            let forest = PrefixForest::of(&slices);
             for (sequence, &end) in slices.iter().zip(&forest.ends) {
                 let mut read = Vec::new();
-                for at in forest.way(end) {
+                for at in forest.path(end) {
                     let segment = &forest.segments[at];
                     assert_eq!(segment.tokens.start, read.len());
                     read.extend_from_slice(&slices[segment.of][segment.tokens.clone()]);
@@ -169,22 +169,22 @@ mod tests {
     }
 
     /// What stands in several trees or branches is less than a shared beginning has to save: with distinct prefixes
-    /// counted by a set, each of them is laid once, but for those that would save under 32 tokens.
+    /// counted by a set, each of them is packed once, but for those that would save under 32 tokens.
     #[test]
-    fn nothing_worth_sharing_is_laid_twice() {
+    fn nothing_worth_sharing_is_packed_twice() {
         for seed in 0..20 {
             let sequences = sequences(seed);
             let slices: Vec<&[u32]> = sequences.iter().map(Vec::as_slice).collect();
-            let forest = Forest::of(&slices);
-            // How often the token behind each distinct prefix is laid.
-            let mut laid: HashMap<&[u32], usize> = HashMap::new();
+            let forest = PrefixForest::of(&slices);
+            // How often the token behind each distinct prefix is packed.
+            let mut packed: HashMap<&[u32], usize> = HashMap::new();
             for segment in &forest.segments {
                 for end in segment.tokens.clone() {
-                    *laid.entry(&slices[segment.of][..=end]).or_default() += 1;
+                    *packed.entry(&slices[segment.of][..=end]).or_default() += 1;
                 }
             }
-            let distinct = laid.len();
-            let twice: usize = laid.values().map(|count| count - 1).sum();
+            let distinct = packed.len();
+            let twice: usize = packed.values().map(|count| count - 1).sum();
             assert_eq!(forest.tokens(), distinct + twice);
             // Every fork costs less than 32 repeated tokens, and there are fewer forks than sequences.
             assert!(twice < LEAST_SAVED * slices.len());
@@ -196,18 +196,18 @@ mod tests {
         // Four sequences save 3 · 11 tokens, three save 22.
         let own: Vec<Vec<u32>> = (0..4).map(|last| (0..11).chain([50 + last, 60 + last]).collect()).collect();
         let slices: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
-        assert_eq!(Forest::of(&slices).tokens(), 11 + 4 * 2);
-        assert_eq!(Forest::of(&slices[1..]).tokens(), 3 * 13);
+        assert_eq!(PrefixForest::of(&slices).tokens(), 11 + 4 * 2);
+        assert_eq!(PrefixForest::of(&slices[1..]).tokens(), 3 * 13);
     }
 
     #[test]
     fn equal_sequences_are_one() {
         let tokens: Vec<u32> = (0..40).collect();
-        let forest = Forest::of(&[&tokens, &tokens, &tokens[..35], &[]]);
+        let forest = PrefixForest::of(&[&tokens, &tokens, &tokens[..35], &[]]);
         // 0..35 saves twice 35; behind it 35..40 would save only 5 and stands there for each of the two.
         assert_eq!(forest.tokens(), 35 + 2 * 5);
         assert_eq!(forest.segments[forest.ends[2]].tokens, 0..35);
         assert_eq!(forest.segments[forest.ends[3]].tokens, 0..0);
-        assert!(Forest::of(&[]).segments.is_empty());
+        assert!(PrefixForest::of(&[]).segments.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 mod forest;
 
-pub use forest::{Forest, Segment};
+pub use forest::{PrefixForest, Segment};
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,15 +26,15 @@ impl Size {
 /// What items cost, of whose sequences these are the tokens.
 pub fn sizes(items: &[Vec<&[u32]>]) -> Vec<Size> {
     let sequences: Vec<&[u32]> = items.iter().flatten().copied().collect();
-    let forest = Forest::of(&sequences);
+    let forest = PrefixForest::of(&sequences);
     let mut ends = forest.ends.iter();
     let size = |item: &Vec<&[u32]>| {
-        let ways: Vec<Vec<usize>> = ends.by_ref().take(item.len()).map(|&end| forest.way(end)).collect();
-        let mut numbers = ways.concat();
+        let paths: Vec<Vec<usize>> = ends.by_ref().take(item.len()).map(|&end| forest.path(end)).collect();
+        let mut numbers = paths.concat();
         numbers.sort_unstable();
         numbers.dedup();
         let segments = numbers.iter().map(|&at| (at, forest.segments[at].tokens.len()));
-        Size { family: ways.first().map_or(0, |way| way[0]), segments: segments.collect() }
+        Size { family: paths.first().map_or(0, |path| path[0]), segments: segments.collect() }
     };
     items.iter().map(size).collect()
 }
@@ -81,19 +81,19 @@ pub fn computed(sizes: &[Size], batch: &[usize]) -> usize {
 #[derive(Default)]
 struct Part {
     items: Vec<usize>,
-    laid: HashSet<usize>,
+    packed: HashSet<usize>,
     tokens: usize,
 }
 
 impl Part {
     /// Tokens that an item adds.
     fn added(&self, size: &Size) -> usize {
-        size.segments.iter().filter(|(at, _)| !self.laid.contains(at)).map(|(_, tokens)| tokens).sum()
+        size.segments.iter().filter(|(at, _)| !self.packed.contains(at)).map(|(_, tokens)| tokens).sum()
     }
 
     fn push(&mut self, item: usize, size: &Size) {
         self.tokens += self.added(size);
-        self.laid.extend(size.segments.iter().map(|(at, _)| at));
+        self.packed.extend(size.segments.iter().map(|(at, _)| at));
         self.items.push(item);
     }
 }
@@ -169,9 +169,9 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, (0..sizes.len()).collect::<Vec<_>>());
             for batch in batches {
-                let laid: HashMap<usize, usize> =
+                let packed: HashMap<usize, usize> =
                     batch.iter().flat_map(|&i| sizes[i].segments.iter().copied()).collect();
-                let tokens: usize = laid.values().sum();
+                let tokens: usize = packed.values().sum();
                 assert!(tokens <= budget || batch.len() == 1, "{tokens} tokens in {budget}");
                 assert_eq!(computed(&sizes, &batch), tokens);
             }

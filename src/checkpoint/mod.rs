@@ -12,7 +12,7 @@ mod tensors;
 pub use atomic::write_atomic;
 pub use revision::{Git, git};
 pub use rundir::{Mode, RunDir};
-pub use saved::{Progress, Saved, State};
+pub use saved::{CheckpointState, Progress, Saved};
 pub use tensors::{load_tensors, save_tensors};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.

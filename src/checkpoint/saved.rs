@@ -36,7 +36,7 @@ pub struct Progress {
 
 /// `state.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct CheckpointState {
     /// The layout's number.
     pub format: u32,
     /// Counts the run's checkpoints: of two, the one with the larger number is the newer.
@@ -54,7 +54,7 @@ pub struct Saved {
     /// The folder; `config.json` and `model.safetensors` lie directly in it.
     pub path: PathBuf,
     /// What its `state.json` says.
-    pub state: State,
+    pub state: CheckpointState,
 }
 
 impl Progress {
@@ -123,7 +123,7 @@ pub(super) fn write(
     let mut progress = progress.clone();
     // JSON has no other numbers; a metric that is not finite cannot be the best either.
     progress.metrics.retain(|_, value| value.is_finite());
-    let state = State { format: FORMAT, sequence, version, progress };
+    let state = CheckpointState { format: FORMAT, sequence, version, progress };
     let text = serde_json::to_string_pretty(&state).map_err(|error| {
         Error::Checkpoint(format!("the state of {} is not JSON: {error}", folder.display()))
     })?;

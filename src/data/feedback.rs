@@ -8,9 +8,9 @@ pub enum Feedback {
     /// `chosen` is better than `rejected`.
     Pair {
         /// The better completion.
-        chosen: Completion,
+        chosen: FeedbackCompletion,
         /// The worse completion.
-        rejected: Completion,
+        rejected: FeedbackCompletion,
         /// Factor of the pair's loss.
         weight: f64,
         /// How much better it is, for losses with a margin.
@@ -21,7 +21,7 @@ pub enum Feedback {
     /// A single completion is good, or bad.
     Label {
         /// The completion.
-        completion: Completion,
+        completion: FeedbackCompletion,
         /// Whether it is good.
         good: bool,
     },
@@ -29,14 +29,14 @@ pub enum Feedback {
 
 /// A completion to learn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Completion {
+pub struct FeedbackCompletion {
     /// The text.
     pub text: String,
     /// The ids that were sampled, its end of sequence among them where it had ended; `None` for a text to be tokenised.
     pub tokens: Option<Vec<u32>>,
 }
 
-impl From<&str> for Completion {
+impl From<&str> for FeedbackCompletion {
     fn from(text: &str) -> Self {
         Self { text: text.to_string(), tokens: None }
     }

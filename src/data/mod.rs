@@ -18,7 +18,7 @@ pub mod tokenizer;
 pub mod turns;
 pub mod tree;
 
-pub use feedback::{Completion, Feedback};
+pub use feedback::{Feedback, FeedbackCompletion};
 pub use hub::Hub;
 pub use questions::{Prompted, Questions};
 pub use source::Sources;

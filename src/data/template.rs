@@ -71,7 +71,7 @@ impl Template {
     }
 }
 
-type Written<T> = Result<T, String>;
+type Rendered<T> = Result<T, String>;
 
 /// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts.
 pub fn environment() -> Environment<'static> {
@@ -112,17 +112,17 @@ struct Shot {
 
 impl<'a> Writer<'a> {
     /// Renders the solved rows among `candidates`, one more than is shown, so that a row never shows itself.
-    pub fn new(template: &'a Template, candidates: &[Row]) -> Written<Self> {
+    pub fn new(template: &'a Template, candidates: &[Row]) -> Rendered<Self> {
         let mut writer = Self { template, environment: environment(), shots: Vec::new() };
         if template.few_shot > 0 {
             let candidates = candidates.iter().take(template.few_shot + 1);
-            writer.shots = candidates.map(|row| writer.shot(row)).collect::<Written<_>>()?;
+            writer.shots = candidates.map(|row| writer.shot(row)).collect::<Rendered<_>>()?;
         }
         Ok(writer)
     }
 
     /// The example of one row, or what is wrong with it.
-    pub fn example(&self, row: &Row, columns: Columns, index: usize) -> Written<Example> {
+    pub fn example(&self, row: &Row, columns: Columns, index: usize) -> Rendered<Example> {
         let fields = fields(row, &columns);
         let prompt = match &columns.prompt {
             Some(prompt) => prompt.clone(),
@@ -149,7 +149,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    fn prompt(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Written<Prompt> {
+    fn prompt(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<Prompt> {
         let shots = self.shots_for(row, &columns.id)?;
         let system = self.template.system.as_deref();
         let system = system.map(|text| self.render("system", text, row, fields)).transpose()?;
@@ -170,7 +170,7 @@ impl<'a> Writer<'a> {
         Ok(Prompt::Text(blocks.join("\n\n")))
     }
 
-    fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Written<String> {
+    fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user == QUESTION && columns.question.is_none() {
             return Err(format!(
                 "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in \
@@ -192,7 +192,7 @@ impl<'a> Writer<'a> {
         row: &Row,
         columns: &Columns,
         fields: &Map<String, Value>,
-    ) -> Written<Option<String>> {
+    ) -> Rendered<Option<String>> {
         if columns.completion.is_some() {
             return Ok(columns.completion.clone());
         }
@@ -212,7 +212,7 @@ impl<'a> Writer<'a> {
         columns: &Columns,
         fields: &Map<String, Value>,
         prompt: &Prompt,
-    ) -> Written<Option<Feedback>> {
+    ) -> Rendered<Option<Feedback>> {
         let Some(preference) = &columns.preference else {
             let labelled = columns.label.zip(columns.completion.as_deref());
             return Ok(labelled.map(|(good, text)| Feedback::Label { completion: text.into(), good }));
@@ -243,7 +243,7 @@ impl<'a> Writer<'a> {
         }))
     }
 
-    fn shots_for(&self, row: &Row, id: &str) -> Written<Vec<&Shot>> {
+    fn shots_for(&self, row: &Row, id: &str) -> Rendered<Vec<&Shot>> {
         let itself = |shot: &&Shot| shot.id == id && shot.place == row.place();
         let shots: Vec<_> =
             self.shots.iter().filter(|shot| !itself(shot)).take(self.template.few_shot).collect();
@@ -254,7 +254,7 @@ impl<'a> Writer<'a> {
         Err(format!("data.template.few_shot = {wanted}, but there are only {got} other rows to show"))
     }
 
-    fn shot(&self, row: &Row) -> Written<Shot> {
+    fn shot(&self, row: &Row) -> Rendered<Shot> {
         let wrong = |what: String| format!("{}: as a few-shot example: {what}", row.place());
         let columns = columns::read(row).map_err(wrong)?;
         let fields = fields(row, &columns);
@@ -268,7 +268,7 @@ impl<'a> Writer<'a> {
         Ok(Shot { id: columns.id, place: row.place(), user, assistant })
     }
 
-    fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Written<String> {
+    fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {
         self.environment.render_str(source, fields).map_err(|error| match error.kind() {
             ErrorKind::UndefinedError => {
                 let unknown = self.unknown(source, fields);

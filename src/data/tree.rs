@@ -57,7 +57,7 @@ fn row(
     leaf: Leaf,
 ) -> Result<Map<String, Value>, String> {
     let (mut text, mut tokens, mut logprobs, mut forks) = (String::new(), vec![], vec![], vec![]);
-    for node in way(nodes, leaf.node)? {
+    for node in path(nodes, leaf.node)? {
         text.push_str(&node.text);
         tokens.extend_from_slice(&node.tokens);
         logprobs.extend_from_slice(&node.logprobs);
@@ -80,18 +80,18 @@ fn row(
 }
 
 /// The nodes from below the root to `end`.
-fn way<'a>(nodes: &HashMap<usize, &'a Node>, end: usize) -> Result<Vec<&'a Node>, String> {
-    let (mut way, mut next) = (Vec::new(), Some(end));
+fn path<'a>(nodes: &HashMap<usize, &'a Node>, end: usize) -> Result<Vec<&'a Node>, String> {
+    let (mut path, mut next) = (Vec::new(), Some(end));
     while let Some(at) = next {
         let node = nodes.get(&at).ok_or_else(|| format!("`{COLUMN}`: there is no node {at}"))?;
-        if way.len() > nodes.len() {
+        if path.len() > nodes.len() {
             return Err(format!("`{COLUMN}`: node {at} comes after itself"));
         }
-        way.push(*node);
+        path.push(*node);
         next = node.parent;
     }
-    way.reverse();
-    Ok(way)
+    path.reverse();
+    Ok(path)
 }
 
 #[cfg(test)]

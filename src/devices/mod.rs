@@ -24,12 +24,12 @@ impl Default for Devices {
     }
 }
 
-/// The devices of a layout that this machine has.
+/// The devices that a stage runs on, as this machine has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Layout {
-    /// See [`Devices::policy`].
+pub struct DevicePair {
+    /// Trains and samples the policy.
     pub policy: Device,
-    /// See [`Devices::reference`].
+    /// Holds the reference policy; the same one where the recipe names none.
     pub reference: Device,
 }
 
@@ -46,7 +46,7 @@ impl Devices {
     }
 
     /// Finds the devices and sets the number of threads.
-    pub fn open(&self) -> Result<Layout> {
+    pub fn open(&self) -> Result<DevicePair> {
         all_fit("devices", self, self.check())?;
         if let Some(threads) = self.threads {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
@@ -54,7 +54,7 @@ impl Devices {
         let policy = present("devices.policy", &self.policy)?;
         let reference =
             self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name))?;
-        Ok(Layout { policy, reference })
+        Ok(DevicePair { policy, reference })
     }
 }
 
@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn the_cpu_is_always_there() {
         let devices = Devices { policy: "cpu".into(), ..Devices::default() };
-        assert_eq!(devices.open().unwrap(), Layout { policy: Device::Cpu, reference: Device::Cpu });
+        assert_eq!(devices.open().unwrap(), DevicePair { policy: Device::Cpu, reference: Device::Cpu });
     }
 }

@@ -76,7 +76,7 @@ impl Default for Endpoint {
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct ChatRequest {
     /// The conversation.
     pub messages: Vec<Message>,
     /// Independent answers to it.
@@ -89,7 +89,7 @@ pub struct Request {
     pub attempt: usize,
 }
 
-impl Request {
+impl ChatRequest {
     /// One answer to a user's turn.
     pub fn user(text: String) -> Self {
         let messages = vec![Message { role: "user".into(), content: text }];
@@ -187,7 +187,7 @@ impl Endpoint {
     }
 
     /// A request's body.
-    fn body(&self, request: &Request) -> Value {
+    fn body(&self, request: &ChatRequest) -> Value {
         let mut body = self.extra.clone();
         body.insert("model".into(), json!(self.model));
         body.insert("messages".into(), json!(request.messages));
@@ -206,10 +206,10 @@ impl Endpoint {
     }
 
     /// A request as the server takes it: in several of `answers_per_request`, each with a place of its own in the cache.
-    fn parts(&self, request: &Request) -> Vec<Request> {
+    fn parts(&self, request: &ChatRequest) -> Vec<ChatRequest> {
         let most = self.answers_per_request.unwrap_or(request.n).max(1);
         let count = request.n.div_ceil(most).max(1);
-        let part = |part: usize| Request {
+        let part = |part: usize| ChatRequest {
             n: most.min(request.n - part * most),
             seed: request.seed.map(|seed| seed.wrapping_add(part as u64)),
             attempt: request.attempt * count + part,
@@ -252,13 +252,14 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Endpoint`], naming url, status and remedy.
-    pub fn ask(&self, requests: &[Request]) -> Result<Vec<Answer>> {
-        let parts: Vec<Vec<Request>> = requests.iter().map(|request| self.endpoint.parts(request)).collect();
+    pub fn ask(&self, requests: &[ChatRequest]) -> Result<Vec<Answer>> {
+        let parts: Vec<Vec<ChatRequest>> =
+            requests.iter().map(|request| self.endpoint.parts(request)).collect();
         let mut answers = self.ask_each(&parts.concat())?.into_iter();
         Ok(parts.iter().map(|parts| Answer::joined(answers.by_ref().take(parts.len()))).collect())
     }
 
-    fn ask_each(&self, requests: &[Request]) -> Result<Vec<Answer>> {
+    fn ask_each(&self, requests: &[ChatRequest]) -> Result<Vec<Answer>> {
         let bodies: Vec<Value> = requests.iter().map(|request| self.endpoint.body(request)).collect();
         let keys: Vec<String> = bodies
             .iter()
@@ -362,12 +363,12 @@ mod tests {
     #[test]
     fn the_body_has_what_the_recipe_says_and_no_more() {
         let endpoint = section("temperature = 0.5\nmax_tokens = 7\nextra = { top_p = 0.9 }");
-        let body = endpoint.body(&Request::user("Hi".into()));
+        let body = endpoint.body(&ChatRequest::user("Hi".into()));
         let expected = json!({"top_p": 0.9, "model": "m", "messages": [{"role": "user", "content": "Hi"}],
             "temperature": 0.5, "max_tokens": 7});
         assert_eq!(body, expected);
         let other = section("extra.max_completion_tokens = 9");
-        let body = other.body(&Request { n: 3, seed: Some(5), ..Request::user("Hi".into()) });
+        let body = other.body(&ChatRequest { n: 3, seed: Some(5), ..ChatRequest::user("Hi".into()) });
         assert_eq!(
             (&body["n"], &body["seed"], &body["max_completion_tokens"]),
             (&json!(3), &json!(5), &json!(9))

@@ -3,7 +3,7 @@
 use super::cache::Cache;
 use super::store::Store;
 use super::view::{Partial, View, merged};
-use crate::model::attention::{Branch, Packed};
+use crate::model::attention::{Branches, Packed};
 use crate::model::{Attend, Model};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -18,7 +18,7 @@ pub fn prefill(model: &Model, store: &mut Store, ends: &[usize]) -> usize {
     let pass = Pass::new(store, pending);
     let device = model.device();
     let ids: Vec<i64> = pass.new.iter().flat_map(|&at| new_tokens(store, at)).collect();
-    let packed = Packed::branching(&pass.stems, pass.branches, device);
+    let packed = Packed::branching(&pass.roots, pass.branches, device);
     let positions = packed.positions();
     let mut recorder = Recorder { packed, store, context: pass.context, layers: Vec::new() };
     let hidden = model.hidden(&Tensor::from_slice(&ids).to_device(device), &positions, &mut recorder);
@@ -46,7 +46,7 @@ pub fn prefill(model: &Model, store: &mut Store, ends: &[usize]) -> usize {
 /// The segments of the prompts that end with `ends` of which something is not known, parents before their children.
 pub fn pending(store: &Store, ends: &[usize]) -> Vec<usize> {
     let mut seen = std::collections::HashSet::new();
-    let all = ends.iter().flat_map(|&end| store.way(end));
+    let all = ends.iter().flat_map(|&end| store.path(end));
     all.filter(|&at| store.at(at).known < store.at(at).tokens.len() && seen.insert(at)).collect()
 }
 
@@ -55,14 +55,14 @@ fn new_tokens(store: &Store, at: usize) -> impl Iterator<Item = i64> {
     segment.tokens[segment.known..].iter().map(|&id| i64::from(id))
 }
 
-/// How what is new is laid for a pass.
+/// How what is new is packed for a pass.
 struct Pass {
     /// Known segments whose keys stand before those of the pass.
     context: Vec<usize>,
-    /// The segments that become known, as they are laid.
+    /// The segments that become known, in the order that they are packed in.
     new: Vec<usize>,
-    stems: Vec<usize>,
-    branches: Vec<Branch>,
+    roots: Vec<usize>,
+    branches: Vec<Branches>,
 }
 
 impl Pass {
@@ -72,25 +72,25 @@ impl Pass {
             segment if segment.known > 0 => Some(at),
             segment => segment.parent,
         };
-        let (stems, others): (Vec<usize>, Vec<usize>) =
+        let (roots, others): (Vec<usize>, Vec<usize>) =
             pending.into_iter().partition(|&at| before(at).is_none());
         let mut groups: Vec<(usize, Vec<usize>)> = Vec::new();
         let mut group_of: HashMap<(usize, bool), usize> = HashMap::new();
         for at in others {
-            let after = before(at).expect("stems are apart");
+            let after = before(at).expect("roots are apart");
             let group = *group_of.entry((after, after == at)).or_insert(groups.len());
             if group == groups.len() {
                 groups.push((after, Vec::new()));
             }
             groups[group].1.push(at);
         }
-        let ways = groups.iter().map(|(after, _)| store.way(*after));
-        let mut context: Vec<usize> = ways.flatten().filter(|&at| store.at(at).known > 0).collect();
+        let paths = groups.iter().map(|(after, _)| store.path(*after));
+        let mut context: Vec<usize> = paths.flatten().filter(|&at| store.at(at).known > 0).collect();
         context.sort_unstable();
         context.dedup();
         let length = |at: &usize| store.at(*at).tokens.len() - store.at(*at).known;
         let new: Vec<usize> =
-            stems.iter().chain(groups.iter().flat_map(|(_, group)| group)).copied().collect();
+            roots.iter().chain(groups.iter().flat_map(|(_, group)| group)).copied().collect();
         let (mut end, mut places) = (0, HashMap::<usize, Vec<Range<usize>>>::new());
         let known = context.iter().map(|&at| (at, store.at(at).known));
         for (at, tokens) in known.chain(new.iter().map(|at| (*at, length(at)))) {
@@ -103,11 +103,11 @@ impl Pass {
                 true => places[&at][..1].to_vec(),
                 false => places[&at].clone(),
             };
-            let before = store.way(*after).into_iter().flat_map(place).collect();
-            Branch { before, lengths: group.iter().map(length).collect() }
+            let before = store.path(*after).into_iter().flat_map(place).collect();
+            Branches { before, lengths: group.iter().map(length).collect() }
         };
         let branches = groups.iter().map(branch).collect();
-        Self { context, stems: stems.iter().map(length).collect(), branches, new }
+        Self { context, roots: roots.iter().map(length).collect(), branches, new }
     }
 }
 

@@ -109,8 +109,8 @@ impl Sampler for Decoder<'_> {
         tch::no_grad(|| scheduler::run(self, requests, sampling, listen))
     }
 
-    fn keep(&mut self, keep: bool) {
-        self.store.keep = keep;
+    fn keep_cache(&mut self, keep: bool) {
+        self.store.keep_cache = keep;
     }
 
     /// The model is read where it is and cannot change while it is borrowed, so that there is nothing to take over but the version.

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 pub trait Sampler {
     /// Samples a completion for every seed of every request, and returns when the last has ended. `listen` hears of each request
     /// once, when the last of its completions has ended: requests come in no particular order, a request's completions in
-    /// that of its seeds. Requests without seeds need not be told of.
+    /// that of its seeds. Requests without seeds need not be reported.
     ///
     /// # Errors
     /// A request that cannot be sampled ([`Error::Data`](crate::Error::Data), naming its index); whatever keeps the sampler from
-    /// answering. Completions that `listen` has heard of by then are valid.
+    /// answering. Completions that `listen` was called with by then are valid.
     fn sample(
         &mut self,
         requests: &[Request],
@@ -24,7 +24,7 @@ pub trait Sampler {
 
     /// Whether what the calls from here on compute and sample is left for the next, so that what its prompts begin with is not
     /// computed again. It changes what a call costs and nothing else; a sampler that keeps everything or nothing may ignore it.
-    fn keep(&mut self, keep: bool);
+    fn keep_cache(&mut self, keep: bool);
 
     /// Samples with `weights` from the next call on, which are of `version`; what was kept of older ones is forgotten. An engine
     /// elsewhere is sent the [`tensors`](Model::tensors) of [`Model::merged`] (whole, by Hugging Face's names), or its adapters alone; one
@@ -88,7 +88,7 @@ pub struct Completion {
     pub version: u64,
 }
 
-/// What is heard of a call under way.
+/// What a sampler reports of a call under way.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// How far it has come.

@@ -29,10 +29,10 @@ pub fn run(
     let mut batch = Batch::new(decoder, requests, sampling);
     while batch.finished < batch.total {
         batch.admit()?;
-        batch.tell(listen);
+        batch.report(listen);
         if !batch.live.is_empty() {
             batch.step()?;
-            batch.tell(listen);
+            batch.report(listen);
         }
     }
     Ok(batch.statistics)
@@ -244,7 +244,7 @@ impl<'a> Batch<'a> {
         for row in (0..self.live.len()).rev() {
             let Some(stop) = self.live[row].stop.take() else { continue };
             let done = self.live.swap_remove(row);
-            self.keep(&done, &stop, slots.swap_remove(row));
+            self.cache_finished(&done, &stop, slots.swap_remove(row));
             let completion =
                 Completion { tokens: done.tokens, logprobs: done.logprobs, stop, version: self.version };
             let completions = &mut self.completions[done.request];
@@ -268,10 +268,10 @@ impl<'a> Batch<'a> {
     }
 
     /// Leaves what the sequence in `slot` has computed, all but its last token, to those that may go on from it.
-    fn keep(&mut self, done: &Live, stop: &StopReason, slot: usize) {
-        if self.store.keep && !matches!(stop, StopReason::Eos(_)) && done.tokens.len() > 1 {
+    fn cache_finished(&mut self, done: &Live, stop: &StopReason, slot: usize) {
+        if self.store.keep_cache && !matches!(stop, StopReason::Eos(_)) && done.tokens.len() > 1 {
             let fed = done.tokens.len() - 1;
-            self.store.keep(self.ends[done.request], &done.tokens[..fed], &self.cache.slot(slot, fed));
+            self.store.insert(self.ends[done.request], &done.tokens[..fed], &self.cache.slot(slot, fed));
         }
     }
 
@@ -290,8 +290,8 @@ impl<'a> Batch<'a> {
         self.requests[request].seeds.len()
     }
 
-    /// Tells of what has been completed since it was last asked, and how far the call is.
-    fn tell(&mut self, listen: &mut dyn FnMut(Event)) {
+    /// Reports what has been completed since the last report, and how far the call is.
+    fn report(&mut self, listen: &mut dyn FnMut(Event)) {
         for request in self.done.drain(..) {
             let completions = std::mem::take(&mut self.completions[request]).into_iter().flatten().collect();
             listen(Event::Completed { request, completions });

@@ -28,8 +28,8 @@ impl Scripted {
     /// // Counts on from the prompt's last token to 9, which ends it.
     /// let count = |prompt: &[u32], _| (prompt[prompt.len() - 1] + 1..=9).map(|id| (id, 0.0)).collect();
     /// let mut sampler = Scripted::new(&[9], |_| String::new(), count);
-    /// let asked = [Request { prompt: vec![5, 6], seeds: vec![0] }];
-    /// let written = sampler.generate(&asked, &Sampling::default(), &mut |_| {})?.completions;
+    /// let requests = [Request { prompt: vec![5, 6], seeds: vec![0] }];
+    /// let written = sampler.generate(&requests, &Sampling::default(), &mut |_| {})?.completions;
     /// assert_eq!(written[0][0].tokens, [7, 8, 9]);
     /// assert_eq!(written[0][0].stop, StopReason::Eos(9));
     /// # Ok::<(), rationale::Error>(())
@@ -81,7 +81,7 @@ impl Sampler for Scripted {
         Ok(statistics)
     }
 
-    fn keep(&mut self, _keep: bool) {}
+    fn keep_cache(&mut self, _keep: bool) {}
 
     fn update(&mut self, _weights: &Model, version: u64) -> Result<()> {
         self.version = version;
@@ -99,11 +99,11 @@ mod tests {
     fn a_line_ends_where_a_sampled_one_would() {
         let text = |ids: &[u32]| ids.iter().map(|&id| char::from(b'a' + id as u8)).collect::<String>();
         let mut sampler = Scripted::new(&[7], text, |_, _| (0..8).map(|id| (id, -0.5)).collect());
-        let asked = [Request { prompt: vec![0], seeds: vec![1, 2] }];
+        let requests = [Request { prompt: vec![0], seeds: vec![1, 2] }];
         let mut written = |stop: &[&str], most: usize| {
             let stop = stop.iter().map(|text| text.to_string()).collect();
             let sampling = Sampling { stop, max_new_tokens: most, ..Sampling::default() };
-            let mut all = sampler.generate(&asked, &sampling, &mut |_| {}).unwrap().completions.remove(0);
+            let mut all = sampler.generate(&requests, &sampling, &mut |_| {}).unwrap().completions.remove(0);
             assert_eq!(all[0], all[1], "one a seed");
             let one = all.remove(0);
             assert_eq!(one.logprobs, vec![-0.5; one.tokens.len()]);

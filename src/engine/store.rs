@@ -1,7 +1,7 @@
 //! What was computed of prompts: the keys and values of stretches of tokens, each held once, as a tree.
 
 use super::cache::Cache;
-use crate::batch::Forest;
+use crate::batch::PrefixForest;
 use crate::model::{Config, Model};
 use std::collections::{BTreeMap, HashSet};
 use tch::{Device, Kind, Tensor};
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 /// again.
 pub struct Store {
     /// Whether what a call computes and samples is left for the next.
-    pub keep: bool,
+    pub keep_cache: bool,
     segments: Vec<Option<Segment>>,
     /// The segments that begin prompts, then those behind one segment, behind two and so on: a place each.
     levels: Vec<Level>,
@@ -43,7 +43,7 @@ impl Store {
     /// Nothing yet, for `model`.
     pub fn new(model: &Model) -> Self {
         Self {
-            keep: false,
+            keep_cache: false,
             segments: Vec::new(),
             levels: Vec::new(),
             config: model.config.clone(),
@@ -60,7 +60,7 @@ impl Store {
     /// Takes in the prompts of a call: lets go what none of them begins with, and returns the last segment of each.
     pub(super) fn begin(&mut self, prompts: &[&[u32]]) -> Vec<usize> {
         let known: Vec<Option<usize>> = prompts.iter().map(|prompt| self.longest(prompt)).collect();
-        let used: HashSet<usize> = known.iter().flatten().flat_map(|&end| self.way(end)).collect();
+        let used: HashSet<usize> = known.iter().flatten().flat_map(|&end| self.path(end)).collect();
         for at in 0..self.segments.len() {
             if !used.contains(&at) {
                 self.free(at);
@@ -83,7 +83,7 @@ impl Store {
         }
         for &end in &ends {
             self.at_mut(end).ends_a_prompt = true;
-            for at in self.way(end) {
+            for at in self.path(end) {
                 self.at_mut(at).users += 1;
             }
         }
@@ -92,7 +92,7 @@ impl Store {
 
     /// Segments for what follows `after` in some prompts, not computed yet; the last of each.
     fn plan(&mut self, after: Option<usize>, rests: &[&[u32]]) -> Vec<usize> {
-        let forest = Forest::of_prompts(rests);
+        let forest = PrefixForest::of_prompts(rests);
         let begins = |at: usize| forest.segments[at].parent.is_none();
         let mut first = (0..forest.segments.len()).filter(|&at| begins(at));
         let only = (first.next(), first.next()) == (Some(0), None);
@@ -121,7 +121,7 @@ impl Store {
     /// The segment that the longest known part of `prompt` ends with. A whole prompt is only known with its logits.
     ///
     /// Segments have no list of those behind them: each that `prompt` goes through looks at all that are held, which is
-    /// O(segments on its way · segments held) for a prompt, and compares each of its tokens once. A call does so for each of its prompts
+    /// O(segments on its path · segments held) for a prompt, and compares each of its tokens once. A call does so for each of its prompts
     /// before it decodes: 2000 open paths of trees, five segments deep among 2000, look 20 million times.
     fn longest(&self, prompt: &[u32]) -> Option<usize> {
         let (mut best, mut length) = (None, 0);
@@ -147,20 +147,20 @@ impl Store {
 
     /// Takes in, where that is kept, what was sampled after the prompt that ends with `end`: `layers` are the keys and values `[kv_heads,
     /// tokens, head_dim]` of `tokens`.
-    pub(super) fn keep(&mut self, end: usize, tokens: &[u32], layers: &[(Tensor, Tensor)]) {
+    pub(super) fn insert(&mut self, end: usize, tokens: &[u32], layers: &[(Tensor, Tensor)]) {
         let same = |segment: &Segment| segment.parent == Some(end) && segment.tokens == tokens;
-        if !self.keep || tokens.is_empty() || self.segments.iter().flatten().any(same) {
+        if !self.keep_cache || tokens.is_empty() || self.segments.iter().flatten().any(same) {
             return;
         }
         let at = self.add(Some(end), tokens.to_vec());
         self.write(at, tokens.len(), layers);
     }
 
-    /// A prompt that ends with `end` needs nothing any more: what no other prompt of the call needs is let go, unless it is
+    /// A prompt that ends with `end` needs nothing any more: what no other prompt of the call needs is freed, unless it is
     /// kept for the next.
     pub(super) fn release(&mut self, end: usize) {
-        for at in self.way(end) {
-            let keep = self.keep;
+        for at in self.path(end) {
+            let keep = self.keep_cache;
             let segment = self.at_mut(at);
             segment.users -= 1;
             match (segment.users, keep) {
@@ -211,10 +211,10 @@ impl Store {
     }
 
     /// The segments of a prompt, from the first to `end`.
-    pub(super) fn way(&self, end: usize) -> Vec<usize> {
-        let mut way: Vec<usize> = std::iter::successors(Some(end), |&at| self.at(at).parent).collect();
-        way.reverse();
-        way
+    pub(super) fn path(&self, end: usize) -> Vec<usize> {
+        let mut path: Vec<usize> = std::iter::successors(Some(end), |&at| self.at(at).parent).collect();
+        path.reverse();
+        path
     }
 
     pub(super) fn at(&self, at: usize) -> &Segment {
@@ -240,7 +240,7 @@ impl Store {
     }
 
     fn length(&self, end: usize) -> usize {
-        self.way(end).into_iter().map(|at| self.at(at).tokens.len()).sum()
+        self.path(end).into_iter().map(|at| self.at(at).tokens.len()).sum()
     }
 
     fn is_leaf(&self, at: usize) -> bool {

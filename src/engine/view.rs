@@ -39,14 +39,14 @@ pub struct Partial {
 impl View {
     /// For sequences whose prompts end with the segments `ends`.
     pub fn new(store: &Store, ends: &[usize], kind: Kind, device: tch::Device) -> Self {
-        let ways: Vec<Vec<usize>> = ends.iter().map(|&end| store.way(end)).collect();
-        let deepest = ways.iter().map(Vec::len).max().unwrap_or(0);
-        let length = |way: &Vec<usize>| way.iter().map(|&at| store.at(at).known as i64).sum();
+        let paths: Vec<Vec<usize>> = ends.iter().map(|&end| store.path(end)).collect();
+        let deepest = paths.iter().map(Vec::len).max().unwrap_or(0);
+        let length = |path: &Vec<usize>| path.iter().map(|&at| store.at(at).known as i64).sum();
         let levels = (0..deepest).map(|level| {
-            let segments: Vec<Option<usize>> = ways.iter().map(|way| way.get(level).copied()).collect();
+            let segments: Vec<Option<usize>> = paths.iter().map(|path| path.get(level).copied()).collect();
             LevelView::new(store, level, &segments, (kind, device))
         });
-        Self { prompts: ways.iter().map(length).collect(), levels: levels.collect() }
+        Self { prompts: paths.iter().map(length).collect(), levels: levels.collect() }
     }
 }
 

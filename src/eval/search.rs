@@ -8,7 +8,7 @@ use super::statistics::{mean, pass_at_k};
 use crate::data::order::below;
 use crate::error::{Error, Result};
 use crate::reward::answer;
-use crate::rollout::search::{Found, worths};
+use crate::rollout::search::{SearchResult, scores};
 use crate::rollout::{Group, Prompted, Rollout, SamplingContext, Search as Searching, independent};
 use crate::seed;
 use crate::select::vote::vote;
@@ -82,10 +82,12 @@ pub fn search(
         true => found.iter().map(|found| found.group.clone()).collect(),
         false => independent::sample(questions, picks.n, context)?.0,
     };
-    let samples = beside.iter().map(|group| Samples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
+    let samples =
+        beside.iter().map(|group| ScoredSamples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
     for k in numbers(picks.n) {
-        let of_question =
-            |(index, samples): (usize, &Samples)| samples.accuracy(k, seed::derive(&[seed, index as u64]));
+        let of_question = |(index, samples): (usize, &ScoredSamples)| {
+            samples.accuracy(k, seed::derive(&[seed, index as u64]))
+        };
         let all: Vec<BTreeMap<&str, f64>> = samples.iter().enumerate().map(of_question).collect();
         // A kind that one question refuses has no accuracy.
         for kind in all[0].keys().filter(|kind| all.iter().all(|one| one.contains_key(*kind))) {
@@ -94,8 +96,10 @@ pub fn search(
         }
         if !picks.independent {
             let groups: Vec<Group> = match k == picks.n {
-                true => found.iter().cloned().map(Found::answer).collect(),
-                false => search.with(k).find(questions, context)?.into_iter().map(Found::answer).collect(),
+                true => found.iter().cloned().map(SearchResult::answer).collect(),
+                false => {
+                    search.with(k).find(questions, context)?.into_iter().map(SearchResult::answer).collect()
+                }
             };
             let right =
                 groups.iter().map(|group| right(group, &group.rollouts[0])).collect::<Result<Vec<_>>>()?;
@@ -104,7 +108,7 @@ pub fn search(
         }
     }
     let report = Search { kind: search.name().to_string(), n: picks.n, accuracy, tokens };
-    Ok((found.into_iter().map(Found::answer).collect(), report))
+    Ok((found.into_iter().map(SearchResult::answer).collect(), report))
 }
 
 /// Whether a rollout's answer is the gold one.
@@ -132,22 +136,22 @@ pub fn numbers(n: usize) -> Vec<usize> {
 
 /// The completions of one question, as a search sees them.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Samples {
+pub struct ScoredSamples {
     /// The answer of each.
     pub answers: Vec<Option<String>>,
     /// Whether it is right.
     pub correct: Vec<bool>,
     /// What the judge says of it.
-    pub worths: Vec<f64>,
+    pub scores: Vec<f64>,
 }
 
-impl Samples {
+impl ScoredSamples {
     fn of(group: &Group, by: Option<&str>) -> Result<Self> {
         let right = |rollout| right(group, rollout);
         Ok(Self {
             answers: group.rollouts.iter().map(|rollout| rollout.answer().map(str::to_string)).collect(),
             correct: group.rollouts.iter().map(right).collect::<Result<_>>()?,
-            worths: worths(group, by)?,
+            scores: scores(group, by)?,
         })
     }
 
@@ -166,12 +170,12 @@ impl Samples {
             mean(choices.iter().map(right))
         };
         let mut found = BTreeMap::from([
-            ("best_of", best_of_k(&self.worths, &self.correct, k)),
+            ("best_of", best_of_k(&self.scores, &self.correct, k)),
             ("maj", voted(&|_| 1.0)),
             ("pass", pass_at_k(self.correct.len(), right, k)),
         ]);
-        if self.worths.iter().all(|worth| *worth >= 0.0) {
-            found.insert("weighted_vote", voted(&|index| self.worths[index]));
+        if self.scores.iter().all(|score| *score >= 0.0) {
+            found.insert("weighted_vote", voted(&|index| self.scores[index]));
         }
         found
     }
@@ -180,10 +184,10 @@ impl Samples {
 /// The probability that the best-scored of `k` of the completions is right, over all choices of k: sorted by score, the best of a
 /// choice stands in block j (completions of one score) with probability (C(n − above, k) − C(n − above − size, k)) / C(n, k),
 /// and is any of the block alike.
-pub fn best_of_k(worths: &[f64], correct: &[bool], k: usize) -> f64 {
-    let n = worths.len();
+pub fn best_of_k(scores: &[f64], correct: &[bool], k: usize) -> f64 {
+    let n = scores.len();
     let mut order: Vec<usize> = (0..n).collect();
-    order.sort_by(|&a, &b| worths[b].total_cmp(&worths[a]));
+    order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]));
     // C(n − above, k) / C(n, k): that none of the `above` best is among the k.
     let none_of = |above: usize| 1.0 - pass_at_k(n, above, k);
     let mut above = 0;
@@ -193,7 +197,7 @@ pub fn best_of_k(worths: &[f64], correct: &[bool], k: usize) -> f64 {
         above += block.len();
         probability * right
     };
-    order.chunk_by(|&a, &b| worths[a] == worths[b]).map(of_block).sum()
+    order.chunk_by(|&a, &b| scores[a] == scores[b]).map(of_block).sum()
 }
 
 /// All choices of `k` of `n`, in the order of the completions, where there are at most [`CHOICES`]; so many random ones where
@@ -237,23 +241,23 @@ mod tests {
         assert!((found - expected).abs() < 1e-9, "{found} {expected}");
     }
 
-    fn samples() -> Samples {
-        Samples {
+    fn samples() -> ScoredSamples {
+        ScoredSamples {
             answers: ["7", "8", "7", "9"].map(|answer| Some(answer.to_string())).to_vec(),
             correct: vec![true, false, true, false],
-            worths: vec![0.2, 0.9, 0.5, 0.1],
+            scores: vec![0.2, 0.9, 0.5, 0.1],
         }
     }
 
     #[test]
     fn the_best_of_k_is_a_closed_form() {
-        let Samples { correct, worths, .. } = samples();
+        let ScoredSamples { correct, scores, .. } = samples();
         // Best first: 8 (wrong), 7, 7, 9. Of the 6 pairs 3 have the 8; of the other 3 two have a 7 of 0.5, one of 0.2: all right.
-        near(best_of_k(&worths, &correct, 1), 0.5);
-        near(best_of_k(&worths, &correct, 2), 0.5);
+        near(best_of_k(&scores, &correct, 1), 0.5);
+        near(best_of_k(&scores, &correct, 2), 0.5);
         // Three of four triples have the 8.
-        near(best_of_k(&worths, &correct, 3), 0.25);
-        near(best_of_k(&worths, &correct, 4), 0.0);
+        near(best_of_k(&scores, &correct, 3), 0.25);
+        near(best_of_k(&scores, &correct, 4), 0.0);
         // Equal scores: either of the two is taken.
         near(best_of_k(&[1.0, 1.0, 0.0], &[true, false, true], 2), (0.5 + 2.0 * 0.5) / 3.0);
     }
@@ -269,7 +273,7 @@ mod tests {
         // All four: 7 has two voices, and 0.7 against 0.9 of the 8.
         let all = samples().accuracy(4, 0);
         assert_eq!([all["maj"], all["weighted_vote"], all["best_of"]], [1.0, 0.0, 0.0]);
-        let negative = Samples { worths: vec![-1.0, 0.0, 0.0, 0.0], ..samples() };
+        let negative = ScoredSamples { scores: vec![-1.0, 0.0, 0.0, 0.0], ..samples() };
         assert!(!negative.accuracy(2, 0).contains_key("weighted_vote"));
     }
 

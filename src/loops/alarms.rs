@@ -15,7 +15,7 @@ const START: usize = 5;
 #[derive(Debug, Clone, Default)]
 pub struct Alarms {
     lengths: Vec<f64>,
-    surprises: Vec<f64>,
+    mean_nlls: Vec<f64>,
     last: BTreeMap<&'static str, usize>,
 }
 
@@ -27,7 +27,7 @@ pub struct Signs {
     /// Mean tokens of a completion.
     pub length: f64,
     /// Mean −log p of the sampled tokens, in nats: an estimate of the entropy.
-    pub surprise: f64,
+    pub mean_nll: f64,
     /// Mean share of different texts in a group of at least four.
     pub unique: Option<f64>,
     /// The reward that has most of the variance of the weighted sum, and its share, where others vary too.
@@ -47,7 +47,7 @@ impl Signs {
         Self {
             equal: mean(groups.iter().map(|group| f64::from(u8::from(zero_variance(&group.rewards()))))),
             length: mean(rollouts().map(|rollout| rollout.tokens.len() as f64)),
-            surprise: mean(logprobs().map(|&logprob| -f64::from(logprob))),
+            mean_nll: mean(logprobs().map(|&logprob| -f64::from(logprob))),
             unique: (!of_size.is_empty()).then(|| mean(of_size.iter().copied())),
             largest: largest(&rollouts().collect::<Vec<_>>(), weights),
         }
@@ -81,15 +81,16 @@ impl Alarms {
     ) {
         let signs = Signs::of(groups, weights);
         if let Some(unique) = signs.unique {
-            metrics.set("completions/unique_ratio", unique);
+            let compared = groups.iter().filter(|group| group.rollouts.len() >= 4).count();
+            metrics.add("completions/unique_ratio", unique, compared as f64);
         }
-        for sentence in self.hear(&signs, step) {
+        for sentence in self.check(&signs, step) {
             tracing::warn!("{sentence}");
         }
     }
 
     /// The sentences that `step` calls for; one that has been said is not said again for a while.
-    pub fn hear(&mut self, signs: &Signs, step: usize) -> Vec<String> {
+    pub fn check(&mut self, signs: &Signs, step: usize) -> Vec<String> {
         let mut sentences = Vec::new();
         for (kind, sentence) in self.sentences(signs) {
             if self.last.get(kind).is_none_or(|&last| step >= last + SILENCE) {
@@ -99,7 +100,7 @@ impl Alarms {
         }
         if self.lengths.len() < START {
             self.lengths.push(signs.length);
-            self.surprises.push(signs.surprise);
+            self.mean_nlls.push(signs.mean_nll);
         }
         sentences
     }
@@ -112,7 +113,7 @@ impl Alarms {
             }
         };
         let begun = self.lengths.len() == START;
-        let (length, surprise) = (mean(self.lengths.iter().copied()), mean(self.surprises.iter().copied()));
+        let (length, mean_nll) = (mean(self.lengths.iter().copied()), mean(self.mean_nlls.iter().copied()));
         say(
             "equal",
             signs.equal > 0.9,
@@ -131,10 +132,10 @@ impl Alarms {
         );
         say(
             "entropy",
-            begun && signs.surprise < 0.1 * surprise,
+            begun && signs.mean_nll < 0.1 * mean_nll,
             format!(
-                "the policy's entropy has fallen to {:.3} nats a token, from {surprise:.3}: it explores no more",
-                signs.surprise
+                "the policy's entropy has fallen to {:.3} nats a token, from {mean_nll:.3}: it explores no more",
+                signs.mean_nll
             ),
         );
         if let Some(unique) = signs.unique {
@@ -165,33 +166,33 @@ mod tests {
     use crate::rollout::Score;
 
     fn quiet() -> Signs {
-        Signs { equal: 0.0, length: 10.0, surprise: 1.0, unique: Some(1.0), largest: None }
+        Signs { equal: 0.0, length: 10.0, mean_nll: 1.0, unique: Some(1.0), largest: None }
     }
 
     #[test]
     fn each_alarm_sounds_once_in_a_while() {
         let mut alarms = Alarms::default();
         for step in 1..=START {
-            assert!(alarms.hear(&quiet(), step).is_empty());
+            assert!(alarms.check(&quiet(), step).is_empty());
         }
         let bad = Signs {
             equal: 0.95,
             length: 21.0,
-            surprise: 0.09,
+            mean_nll: 0.09,
             unique: Some(0.25),
             largest: Some(("length".into(), 0.999)),
         };
-        let heard = alarms.hear(&bad, 6);
-        assert_eq!(heard.len(), 5, "{heard:?}");
+        let said = alarms.check(&bad, 6);
+        assert_eq!(said.len(), 5, "{said:?}");
         assert_eq!(
-            heard[0],
+            said[0],
             "step 6: in 95 % of the groups all rewards are equal, so hardly anything is learned"
         );
-        assert!(heard[1].contains("21 tokens on average, more than twice the 10"));
-        assert!(heard[4].contains("[reward.length] has 99.9 %"));
-        assert!(alarms.hear(&bad, 55).is_empty());
-        assert_eq!(alarms.hear(&bad, 56).len(), 5);
-        assert!(Alarms::default().hear(&quiet(), 1).is_empty());
+        assert!(said[1].contains("21 tokens on average, more than twice the 10"));
+        assert!(said[4].contains("[reward.length] has 99.9 %"));
+        assert!(alarms.check(&bad, 55).is_empty());
+        assert_eq!(alarms.check(&bad, 56).len(), 5);
+        assert!(Alarms::default().check(&quiet(), 1).is_empty());
     }
 
     #[test]
@@ -209,7 +210,7 @@ mod tests {
         let weights = [("big", 10.0), ("small", 1.0), ("same", 1.0)];
         let signs = Signs::of(&[one], weights.into_iter());
         // 12 tokens in 4 completions, 2 different of 4; both vary alike, so the variances are as 100 to 1.
-        assert_eq!((signs.equal, signs.length, signs.surprise, signs.unique), (1.0, 3.0, 0.5, Some(0.5)));
+        assert_eq!((signs.equal, signs.length, signs.mean_nll, signs.unique), (1.0, 3.0, 0.5, Some(0.5)));
         let (name, share) = signs.largest.unwrap();
         assert!(name == "big" && (share - 100.0 / 101.0).abs() < 1e-12);
     }

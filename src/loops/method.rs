@@ -6,7 +6,7 @@ use crate::data::{Data, Dataset, Hub};
 use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
-use crate::model::{Model, Scored};
+use crate::model::{Model, ScoredTokens};
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Trace, Traits};
@@ -90,7 +90,7 @@ pub struct Output<'a> {
     /// The model.
     pub model: &'a Model,
     /// Log-probabilities and entropies in nats, and states, of all items end to end: leaves that a loss is computed from.
-    pub scored: &'a Scored<'a>,
+    pub scored: &'a ScoredTokens<'a>,
     /// What the sum of the losses of the whole update, over all its micro-batches and ranks, is divided by.
     pub weight: f64,
     /// Learned tokens of the whole update, over all its micro-batches and ranks.

@@ -35,7 +35,7 @@ pub struct Worker {
     pub rewards: Rewards,
     /// Where completions come from.
     pub source: Box<dyn Source>,
-    /// Which rollouts teach.
+    /// Which rollouts are trained on.
     pub select: Select,
     /// How completions are sampled.
     pub sampling: Sampling,
@@ -109,7 +109,7 @@ impl Worker {
     }
 
     /// Takes the policy back to what the stage began with.
-    pub fn begin_again(&mut self) -> Result<()> {
+    pub fn reset_policy(&mut self) -> Result<()> {
         self.policy = (self.origin)()?;
         Ok(())
     }

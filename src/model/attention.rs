@@ -4,7 +4,7 @@ use super::Attend;
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
-/// Sequences laid end to end; a token sees its own sequence up to itself. After them come branches: a branch's token sees
+/// Sequences packed end to end; a token sees its own sequence up to itself. After them come branches: a branch's token sees
 /// what the branch goes on from, and its own branch up to itself. A branch can go on from a branch.
 ///
 /// Neighbours of like length are attended to together, padded on the right to the longest of them: under a causal
@@ -20,7 +20,7 @@ pub struct Packed {
 
 /// Continuations of the same tokens.
 #[derive(Debug)]
-pub struct Branch {
+pub struct Branches {
     /// The places of these tokens, from the first on: they stand before the branches. Where keys and values of earlier
     /// passes stand before those of this one, places count from the first of them.
     pub before: Vec<Range<usize>>,
@@ -28,10 +28,10 @@ pub struct Branch {
     pub lengths: Vec<usize>,
 }
 
-/// A [`Branch`] as it is attended to.
+/// A [`Branches`] as it is attended to.
 #[derive(Debug)]
 struct Fork {
-    branch: Branch,
+    branch: Branches,
     run: Run,
     /// Made in the first layer, for all of them.
     mask: Option<Tensor>,
@@ -59,7 +59,7 @@ impl Packed {
     }
 
     /// Sequences of these `lengths`, in order, then `branches` of them, in order.
-    pub fn branching(lengths: &[usize], branches: Vec<Branch>, device: Device) -> Self {
+    pub fn branching(lengths: &[usize], branches: Vec<Branches>, device: Device) -> Self {
         let mut runs = Vec::new();
         let mut rest = lengths;
         while !rest.is_empty() {
@@ -67,7 +67,7 @@ impl Packed {
             runs.push(Run::new(run, device));
             rest = &rest[run.len()..];
         }
-        let fork = |branch: Branch| {
+        let fork = |branch: Branches| {
             let run = Run::new(&branch.lengths, device);
             (run.tokens > 0).then_some(Fork { branch, run, mask: None })
         };

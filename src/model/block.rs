@@ -87,7 +87,7 @@ pub struct Blueprint {
 pub struct Parts<'a> {
     family: &'static Family,
     get: &'a mut dyn FnMut(&str, &[i64]) -> Result<Tensor>,
-    asked: Vec<String>,
+    requested: Vec<String>,
 }
 
 impl Parts<'_> {
@@ -107,7 +107,7 @@ impl Parts<'_> {
     }
 
     fn get(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        self.asked.push(name.into());
+        self.requested.push(name.into());
         (self.get)(name, shape)
     }
 }
@@ -160,17 +160,19 @@ impl Config {
         index: usize,
         get: &mut dyn FnMut(&str, &[i64]) -> Result<Tensor>,
     ) -> Result<Box<dyn Block>> {
-        let mut parts = Parts { family: self.family, get, asked: Vec::new() };
+        let mut parts = Parts { family: self.family, get, requested: Vec::new() };
         let mut block = (self.family.block.build)(self, index, &mut parts)?;
-        let mut asked = parts.asked;
+        let mut requested = parts.requested;
         let mut named: Vec<String> = block.tensors().into_iter().map(|(name, _)| name).collect();
-        asked.sort();
+        requested.sort();
         named.sort();
         let linears: Vec<String> = block.linears().into_iter().map(|linear| linear.name.clone()).collect();
         let refuse =
             |what: String| Err(Error::Model(format!("layer {index} of a {:?} model {what}", self.family)));
         // A weight that a block forgets to list would neither train nor be saved, without a word.
-        if asked != named || !linears.iter().eq(block.linears_mut().into_iter().map(|linear| &linear.name)) {
+        if requested != named
+            || !linears.iter().eq(block.linears_mut().into_iter().map(|linear| &linear.name))
+        {
             return refuse("lists other weights than it was built of".into());
         }
         let targets: Vec<String> = self.family.targets().collect();

@@ -1,6 +1,6 @@
 //! Heads that read a number off a model's states at chosen tokens: what reward and value models add to a language model.
 
-use super::layout::Layout;
+use super::layout::PackedInputs;
 use super::logprobs::Grad;
 use super::trunk::Trunk;
 use super::{Model, init};
@@ -120,7 +120,7 @@ impl Model {
                 return Err(Error::Model("a place to read lies behind its sequence".into()));
             }
         }
-        let trunk = Trunk::run(self, Layout::whole(sequences, places, self.device()), grad);
+        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad);
         let states = trunk.states.detach().set_requires_grad(grad == Grad::Yes);
         Ok(Read { states, trunk })
     }
@@ -253,9 +253,12 @@ mod tests {
                         value.double_value(&[])
                     })
                 };
-                let slope = (moved(1e-3) - moved(-1e-3)) / 2e-3;
+                let finite_difference = (moved(1e-3) - moved(-1e-3)) / 2e-3;
                 let expected = gradient.abs().sum(Kind::Float).double_value(&[]);
-                assert!((slope - expected).abs() < 0.02 * expected + 1e-4, "{name}: {slope} {expected}");
+                assert!(
+                    (finite_difference - expected).abs() < 0.02 * expected + 1e-4,
+                    "{name}: {finite_difference} {expected}"
+                );
             }
         }
     }

@@ -1,29 +1,29 @@
-//! How sequences are laid end to end for one pass: what several of them begin with is laid, and computed, once.
+//! How sequences are packed end to end for one pass: what several of them begin with is packed, and computed, once.
 
 use super::Sequence;
-use super::attention::{Branch, Packed};
-use crate::batch::{self, Forest, Size};
+use super::attention::{Branches, Packed};
+use crate::batch::{self, PrefixForest, Size};
 use std::collections::HashMap;
 use std::ops::Range;
 use tch::{Device, Tensor};
 
-/// Sequences laid end to end, with what is asked of them.
+/// Sequences packed end to end, with the places that are read.
 #[derive(Debug)]
-pub struct Layout {
+pub struct PackedInputs {
     /// Token ids that are fed, `[tokens]`.
     pub inputs: Tensor,
-    /// Places among the inputs whose states are asked for, `[rows]`.
+    /// Places among the inputs whose states are read, `[rows]`.
     pub rows: Tensor,
     /// Who sees whom.
     pub packed: Packed,
 }
 
-/// A layout for learned tokens, with the token that each row predicts: a row for each of them, in their order, but
+/// A packing for learned tokens, with the token that each row predicts: a row for each of them, in their order, but
 /// one for all that predict the same token after the same ones. Behind them a row for each place that is only read.
 #[derive(Debug)]
 pub struct Predicting {
     /// Where the rows stand.
-    pub layout: Layout,
+    pub layout: PackedInputs,
     /// The token that each row predicts, `[predicting rows]`.
     pub targets: Tensor,
     /// The row of each learned token, `[learned tokens]`, sequence by sequence; none where it is its own number.
@@ -31,16 +31,16 @@ pub struct Predicting {
 }
 
 impl Predicting {
-    /// Lays out `sequences`, of each what its learned tokens and its places of `read` need: at least one token.
+    /// Packs `sequences`, of each what its learned tokens and its places of `read` need: at least one token.
     pub fn new(sequences: &[&Sequence], read: &[&[usize]], device: Device) -> Self {
         let of = |index: usize| read.get(index).copied().unwrap_or_default();
         let fed: Vec<&[u32]> =
             sequences.iter().enumerate().map(|(index, s)| &s.tokens[..s.fed(of(index))]).collect();
-        let laid = Laid::new(&fed);
+        let packed = PackedForest::new(&fed);
         let (mut rows, mut targets, mut row_of) = (Vec::new(), Vec::new(), Vec::new());
         let mut known: HashMap<(i64, u32), i64> = HashMap::new();
         for (index, sequence) in sequences.iter().enumerate() {
-            let all = laid.places(index);
+            let all = packed.places(index);
             for learned in sequence.places() {
                 let (place, target) = (all[learned - 1], sequence.tokens[learned]);
                 let row = *known.entry((place, target)).or_insert(rows.len() as i64);
@@ -54,52 +54,52 @@ impl Predicting {
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
         let row_of = (rows.len() < row_of.len()).then(|| tensor(&row_of));
         for (index, places) in read.iter().enumerate().filter(|(_, places)| !places.is_empty()) {
-            let all = laid.places(index);
+            let all = packed.places(index);
             rows.extend(places.iter().map(|&place| all[place]));
         }
-        Self { layout: laid.layout(&fed, &rows, device), targets: tensor(&targets), row_of }
+        Self { layout: packed.layout(&fed, &rows, device), targets: tensor(&targets), row_of }
     }
 }
 
-impl Layout {
-    /// Lays out `sequences`, to be read at the `places` of each, one row a place, sequence by sequence.
+impl PackedInputs {
+    /// Packs `sequences`, to be read at the `places` of each, one row a place, sequence by sequence.
     pub fn whole(sequences: &[&[u32]], places: &[&[usize]], device: Device) -> Self {
-        let laid = Laid::new(sequences);
+        let packed = PackedForest::new(sequences);
         let rows = places.iter().enumerate().flat_map(|(index, places)| {
-            let all = laid.places(index);
+            let all = packed.places(index);
             places.iter().map(move |&place| all[place])
         });
-        laid.layout(sequences, &rows.collect::<Vec<_>>(), device)
+        packed.layout(sequences, &rows.collect::<Vec<_>>(), device)
     }
 }
 
 /// Where the segments of a forest stand.
-struct Laid {
-    forest: Forest,
+struct PackedForest {
+    forest: PrefixForest,
     starts: Vec<usize>,
-    stems: Vec<usize>,
+    roots: Vec<usize>,
     branches: Vec<Vec<usize>>,
 }
 
-impl Laid {
+impl PackedForest {
     /// First what the sequences begin with, then what follows each segment, side by side.
     fn new(sequences: &[&[u32]]) -> Self {
-        let forest = Forest::of(sequences);
+        let forest = PrefixForest::of(sequences);
         let count = forest.segments.len();
         let mut below: Vec<Vec<usize>> = vec![Vec::new(); count];
-        let mut stems = Vec::new();
+        let mut roots = Vec::new();
         for (at, segment) in forest.segments.iter().enumerate().filter(|(_, s)| !s.tokens.is_empty()) {
             match segment.parent {
                 Some(parent) => below[parent].push(at),
-                None => stems.push(at),
+                None => roots.push(at),
             }
         }
         let (mut starts, mut end) = (vec![0; count], 0);
-        for &at in stems.iter().chain(below.iter().flatten()) {
+        for &at in roots.iter().chain(below.iter().flatten()) {
             starts[at] = end;
             end += forest.segments[at].tokens.len();
         }
-        Self { forest, starts, stems, branches: below }
+        Self { forest, starts, roots, branches: below }
     }
 
     fn place(&self, segment: usize) -> Range<usize> {
@@ -108,27 +108,27 @@ impl Laid {
 
     /// The place of each token of sequence `index`.
     fn places(&self, index: usize) -> Vec<i64> {
-        let way = self.forest.way(self.forest.ends[index]);
-        way.into_iter().flat_map(|at| self.place(at)).map(|place| place as i64).collect()
+        let path = self.forest.path(self.forest.ends[index]);
+        path.into_iter().flat_map(|at| self.place(at)).map(|place| place as i64).collect()
     }
 
-    fn layout(&self, sequences: &[&[u32]], rows: &[i64], device: Device) -> Layout {
+    fn layout(&self, sequences: &[&[u32]], rows: &[i64], device: Device) -> PackedInputs {
         let length = |at: &usize| self.forest.segments[*at].tokens.len();
-        let order = self.stems.iter().chain(self.branches.iter().flatten());
+        let order = self.roots.iter().chain(self.branches.iter().flatten());
         let segments = order.map(|&at| &self.forest.segments[at]);
         let inputs = segments.flat_map(|segment| &sequences[segment.of][segment.tokens.clone()]);
         let inputs: Vec<i64> = inputs.map(|&token| i64::from(token)).collect();
         let branch = |(parent, below): (usize, &Vec<usize>)| {
-            let before = self.forest.way(parent).into_iter().map(|at| self.place(at));
-            Branch { before: before.collect(), lengths: below.iter().map(length).collect() }
+            let before = self.forest.path(parent).into_iter().map(|at| self.place(at));
+            Branches { before: before.collect(), lengths: below.iter().map(length).collect() }
         };
-        let stems: Vec<usize> = self.stems.iter().map(length).collect();
+        let roots: Vec<usize> = self.roots.iter().map(length).collect();
         let branching = self.branches.iter().enumerate().filter(|(_, below)| !below.is_empty());
         let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-        Layout {
+        PackedInputs {
             inputs: tensor(&inputs),
             rows: tensor(rows),
-            packed: Packed::branching(&stems, branching.map(branch).collect(), device),
+            packed: Packed::branching(&roots, branching.map(branch).collect(), device),
         }
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_prompt_is_laid_once() {
+    fn a_long_prompt_is_packed_once() {
         let (a, b, c) = (sequence(0, 32, &[50, 51]), sequence(5, 2, &[60]), sequence(0, 32, &[70]));
         let Predicting { layout, targets, row_of } = Predicting::new(&[&a, &b, &c], &[], Device::Cpu);
         // The shared prompt, all of b but its last token, then a's own tokens but the last, and none of c's.
@@ -177,7 +177,7 @@ mod tests {
         let positions: Vec<i64> = (0..32).chain([0, 1]).chain([32]).collect();
         assert_eq!(numbers(&layout.packed.positions()), positions);
         let [a, b, c] = [a, b, c].map(|sequence| [sequence]);
-        // As many tokens as are laid.
+        // As many tokens as are packed.
         assert_eq!(costs(&[&a, &b, &c]), (vec![32 + 1, 2, 32], 32 + 1 + 2));
         // A pair shares its prompt with itself, whoever else does; a stranger beside it costs all its tokens.
         let pair = [&a[..], &c].concat();
@@ -195,21 +195,21 @@ mod tests {
     /// A prompt of 40, completions 200… of 40 and then 1, 2 or 3, 4 for a and b, and c, which leaves at the prompt. The
     /// forest: 40, then 40 and c's [9], then the ends of a and b without their last tokens.
     #[test]
-    fn completions_that_go_together_are_laid_and_predicted_once() {
+    fn completions_that_go_together_are_packed_and_predicted_once() {
         let middle: Vec<u32> = (200..240).collect();
         let [a, b] = [[1, 2], [3, 4]].map(|end| sequence(0, 40, &[&middle[..], &end].concat()));
         let c = sequence(0, 40, &[9, 8]);
-        let laid = Predicting::new(&[&a, &b, &c], &[&[1], &[], &[40]], Device::Cpu);
+        let packed = Predicting::new(&[&a, &b, &c], &[&[1], &[], &[40]], Device::Cpu);
         let expected: Vec<i64> = (0..40).chain(200..240).chain([9, 1, 3]).collect();
-        assert_eq!(numbers(&laid.layout.inputs), expected);
+        assert_eq!(numbers(&packed.layout.inputs), expected);
         let positions: Vec<i64> = (0..80).chain([40, 80, 80]).collect();
-        assert_eq!(numbers(&laid.layout.packed.positions()), positions);
+        assert_eq!(numbers(&packed.layout.packed.positions()), positions);
         // a's 42 tokens; of b's the first 40 are a's rows; c's two.
         let row_of: Vec<i64> = (0..42).chain(0..40).chain(42..46).collect();
-        assert_eq!(numbers(laid.row_of.as_ref().unwrap()), row_of);
+        assert_eq!(numbers(packed.row_of.as_ref().unwrap()), row_of);
         // Then the places that are read: the prompt's second token and c's 9.
         let rows: Vec<i64> = (39..80).chain([81, 79, 82, 39, 80]).chain([1, 80]).collect();
-        assert_eq!(numbers(&laid.layout.rows), rows);
-        assert_eq!(numbers(&laid.targets)[40..], [1, 2, 3, 4, 9, 8]);
+        assert_eq!(numbers(&packed.layout.rows), rows);
+        assert_eq!(numbers(&packed.targets)[40..], [1, 2, 3, 4, 9, 8]);
     }
 }

@@ -25,13 +25,13 @@ pub struct Sequence {
 pub enum Grad {
     /// Values only.
     No,
-    /// Keep what [`Scored::backward`] needs.
+    /// Keep what [`ScoredTokens::backward`] needs.
     Yes,
 }
 
-/// What a model says about every learned token of some sequences, laid end to end.
+/// What a model says about every learned token of some sequences, packed end to end.
 #[derive(Debug)]
-pub struct Scored<'m> {
+pub struct ScoredTokens<'m> {
     /// log p(token | what precedes it) at the temperature asked, `[learned tokens]` in f32. With
     /// [`Grad::Yes`] a leaf that requires gradients: compute any scalar from it.
     pub logprobs: Tensor,
@@ -47,7 +47,7 @@ pub struct Scored<'m> {
 #[derive(Debug)]
 struct Trace<'m> {
     trunk: Trunk<'m>,
-    head: Head<'m>,
+    head: OutputHead<'m>,
     /// The tempered log-softmax `[rows, vocab]`, where it fitted in one chunk.
     kept: Option<Tensor>,
     /// The row of each learned token, where some share one.
@@ -128,7 +128,7 @@ impl Sequence {
 
 impl Model {
     /// Scores the learned tokens of `sequences` under softmax(logits / `temperature`).
-    pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<Scored<'_>> {
+    pub fn score(&self, sequences: &[Sequence], temperature: f64, grad: Grad) -> Result<ScoredTokens<'_>> {
         self.score_and_read(sequences, &[], temperature, grad)
     }
 
@@ -140,7 +140,7 @@ impl Model {
         places: &[&[usize]],
         temperature: f64,
         grad: Grad,
-    ) -> Result<Scored<'_>> {
+    ) -> Result<ScoredTokens<'_>> {
         self.check(sequences, temperature)?;
         let of = |index: usize| places.get(index).copied().unwrap_or_default();
         let outside = |(index, s): (usize, &Sequence)| of(index).iter().any(|&at| at >= s.tokens.len());
@@ -154,12 +154,12 @@ impl Model {
             let nothing = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, self.device()));
             let leaf = |shape: &[i64]| nothing(shape).set_requires_grad(grad == Grad::Yes);
             let states = leaf(&[0, self.config.hidden_size as i64]);
-            return Ok(Scored { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
+            return Ok(ScoredTokens { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
         }
         let Predicting { layout, targets, row_of } = Predicting::new(&live, &read, self.device());
         let trunk = Trunk::run(self, layout, grad);
-        let head = Head { model: self, targets, temperature };
-        Ok(tch::no_grad(|| Scored::new(trunk, head, row_of, grad)))
+        let head = OutputHead { model: self, targets, temperature };
+        Ok(tch::no_grad(|| ScoredTokens::new(trunk, head, row_of, grad)))
     }
 
     /// Refuses what would be scored wrongly or not at all.
@@ -189,8 +189,8 @@ impl Model {
     }
 }
 
-impl<'m> Scored<'m> {
-    fn new(trunk: Trunk<'m>, head: Head<'m>, row_of: Option<Tensor>, grad: Grad) -> Self {
+impl<'m> ScoredTokens<'m> {
+    fn new(trunk: Trunk<'m>, head: OutputHead<'m>, row_of: Option<Tensor>, grad: Grad) -> Self {
         let (mut logprobs, mut entropy, mut kept) = (Vec::new(), Vec::new(), None);
         let chunks = head.chunks();
         for &(start, length) in &chunks {
@@ -225,27 +225,27 @@ impl<'m> Scored<'m> {
         let Some(trace) = self.trace else { return Ok(()) };
         let by_logprob = self.logprobs.grad();
         let by_entropy = self.entropy.grad();
-        let slope = Slope {
+        let grad_output = OutputGrad {
             logprobs: if by_logprob.defined() { by_logprob } else { self.logprobs.zeros_like() },
             entropy: by_entropy.defined().then(|| (by_entropy, self.entropy.detach())),
         };
-        let slope = match &trace.row_of {
-            Some(row_of) => slope.gathered(row_of, trace.head.targets.size()[0]),
-            None => slope,
+        let grad_output = match &trace.row_of {
+            Some(row_of) => grad_output.gathered(row_of, trace.head.targets.size()[0]),
+            None => grad_output,
         };
         let by_read = self.states.grad();
         let by_read = if by_read.defined() { by_read } else { self.states.zeros_like() };
-        trace.backward(&slope, by_read)
+        trace.backward(&grad_output, by_read)
     }
 }
 
 /// ∂loss / ∂logprobs, and ∂loss / ∂entropy beside the entropy itself where the loss looks at it.
-struct Slope {
+struct OutputGrad {
     logprobs: Tensor,
     entropy: Option<(Tensor, Tensor)>,
 }
 
-impl Slope {
+impl OutputGrad {
     /// From learned tokens to the `rows` that they share.
     fn gathered(&self, row_of: &Tensor, rows: i64) -> Self {
         let none = |t: &Tensor| Tensor::zeros([rows], (t.kind(), t.device()));
@@ -265,10 +265,10 @@ impl Slope {
 
 impl Trace<'_> {
     /// `by_read` is the gradient of the states that are only read.
-    fn backward(mut self, slope: &Slope, by_read: Tensor) -> Result<()> {
+    fn backward(mut self, grad_output: &OutputGrad, by_read: Tensor) -> Result<()> {
         let weight = self.head.model.output().shallow_clone();
         let kept = self.kept.take();
-        let (states, weights) = tch::no_grad(|| self.head.backward(&self.trunk.states, kept, slope));
+        let (states, weights) = tch::no_grad(|| self.head.backward(&self.trunk.states, kept, grad_output));
         if let Some(grad) = weights {
             tch::with_grad(|| surrogate(&weight, &grad).f_backward())?;
         }
@@ -278,14 +278,14 @@ impl Trace<'_> {
 
 /// The output projection over the positions that are scored.
 #[derive(Debug)]
-struct Head<'m> {
+struct OutputHead<'m> {
     model: &'m Model,
     /// `[rows]`.
     targets: Tensor,
     temperature: f64,
 }
 
-impl Head<'_> {
+impl OutputHead<'_> {
     /// Start and length of each chunk of positions, as equal as they come.
     fn chunks(&self) -> Vec<(i64, i64)> {
         let total = self.targets.size()[0];
@@ -307,7 +307,12 @@ impl Head<'_> {
     }
 
     /// Gradients of the states, `[rows, hidden]`, and of the projection where it trains.
-    fn backward(&self, states: &Tensor, mut kept: Option<Tensor>, slope: &Slope) -> (Tensor, Option<Tensor>) {
+    fn backward(
+        &self,
+        states: &Tensor,
+        mut kept: Option<Tensor>,
+        grad_output: &OutputGrad,
+    ) -> (Tensor, Option<Tensor>) {
         let weight = self.model.output();
         let mut by_weight = None;
         let mut by_states = Vec::new();
@@ -316,7 +321,7 @@ impl Head<'_> {
             let states = states.narrow(0, start, length);
             let all = kept.take().unwrap_or_else(|| self.log_softmax(&states));
             let targets = self.targets.narrow(0, start, length).unsqueeze(1);
-            let by_logits = self.slope_of_logits(&all, &targets, &slope.narrow(start, length));
+            let by_logits = self.grad_of_logits(&all, &targets, &grad_output.narrow(start, length));
             drop(all);
             let by_logits = by_logits.to_kind(weight.kind());
             by_states.push(by_logits.mm(weight));
@@ -333,10 +338,10 @@ impl Head<'_> {
 
     /// With p = softmax(z / T), H its entropy and t the target:
     /// ∂log p_t / ∂z = (1_t − p) / T and ∂H / ∂z = −p (log p + H) / T.
-    fn slope_of_logits(&self, log_p: &Tensor, targets: &Tensor, slope: &Slope) -> Tensor {
-        let by_logprob = &slope.logprobs / self.temperature;
+    fn grad_of_logits(&self, log_p: &Tensor, targets: &Tensor, grad_output: &OutputGrad) -> Tensor {
+        let by_logprob = &grad_output.logprobs / self.temperature;
         let mut by_logits = log_p.exp();
-        match &slope.entropy {
+        match &grad_output.entropy {
             None => by_logits *= by_logprob.neg(),
             Some((grad, entropy)) => {
                 let grad = grad / self.temperature;

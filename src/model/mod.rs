@@ -30,7 +30,7 @@ pub use family::{FAMILIES, Family};
 pub use heads::Head;
 pub use inactive::InactiveAdapters;
 pub use linear::{Adapter, Linear};
-pub use logprobs::{Grad, Scored, Sequence};
+pub use logprobs::{Grad, ScoredTokens, Sequence};
 pub use lora::Lora;
 pub use rope::Rope;
 

@@ -1,7 +1,7 @@
 //! Everything of a model below its output projection, run forward over packed sequences and later backward.
 
 use super::attention::Packed;
-use super::layout::Layout;
+use super::layout::PackedInputs;
 use super::logprobs::Grad;
 use super::{Model, rope::Rotation};
 use crate::Result;
@@ -36,9 +36,9 @@ struct Again<'m> {
 }
 
 impl<'m> Trunk<'m> {
-    /// Runs what is laid out, keeping the states at its rows.
-    pub fn run(model: &'m Model, layout: Layout, grad: Grad) -> Self {
-        let Layout { inputs: tokens, rows, mut packed } = layout;
+    /// Runs what is packed, keeping the states at its rows.
+    pub fn run(model: &'m Model, layout: PackedInputs, grad: Grad) -> Self {
+        let PackedInputs { inputs: tokens, rows, mut packed } = layout;
         let rotation = model.rope.at(&packed.positions(), model.kind());
         let mut inputs = Vec::new();
         let mut forward = || {

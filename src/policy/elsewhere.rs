@@ -42,8 +42,8 @@ impl Sampler for Current<'_> {
         elsewhere.sampler.sample(requests, sampling, listen)
     }
 
-    fn keep(&mut self, keep: bool) {
-        self.elsewhere.borrow_mut().sampler.keep(keep);
+    fn keep_cache(&mut self, keep: bool) {
+        self.elsewhere.borrow_mut().sampler.keep_cache(keep);
     }
 
     fn update(&mut self, weights: &Model, version: u64) -> Result<()> {
@@ -97,8 +97,8 @@ mod tests {
             self.0.sample(requests, sampling, listen)
         }
 
-        fn keep(&mut self, keep: bool) {
-            self.0.keep(keep);
+        fn keep_cache(&mut self, keep: bool) {
+            self.0.keep_cache(keep);
         }
 
         fn update(&mut self, weights: &Model, version: u64) -> Result<()> {
@@ -111,10 +111,10 @@ mod tests {
     fn weights_are_sent_once_a_version_and_stamped_on_what_they_wrote() {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
         let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
-        let asked = [Request { prompt: vec![5], seeds: vec![0] }];
+        let requests = [Request { prompt: vec![5], seeds: vec![0] }];
         let version = |policy: &Policy| {
             let sampling = Sampling { max_new_tokens: 2, ..Sampling::default() };
-            let written = policy.sampler().generate(&asked, &sampling, &mut |_| {}).unwrap();
+            let written = policy.sampler().generate(&requests, &sampling, &mut |_| {}).unwrap();
             written.completions[0][0].version
         };
         // The decoder over the policy's own weights says their version too.

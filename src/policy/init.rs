@@ -18,7 +18,7 @@ pub struct Init {
     pub alphabet: String,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Layers.
+    /// Transformer layers, one on the other.
     pub layers: usize,
     /// Query heads; `hidden_size` is a multiple of it.
     pub heads: usize,

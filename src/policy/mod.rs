@@ -19,7 +19,7 @@ use crate::engine::{Decoder, Sampler, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
-use crate::model::{Grad, Model, Scored, Sequence};
+use crate::model::{Grad, Model, ScoredTokens, Sequence};
 use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
@@ -122,7 +122,7 @@ pub struct Policy {
     /// Every id that ends a sequence.
     pub eos: Vec<u32>,
     /// How its states are read, where it is a reward model in training.
-    pub reading: Option<reward_model::Reading>,
+    pub score_format: Option<reward_model::ScoreFormat>,
     slots: usize,
     version: u64,
     /// Who writes in place of a decoder over these weights.
@@ -167,7 +167,7 @@ impl Policy {
         if !eos.contains(&tokenizer.eos()) {
             eos.push(tokenizer.eos());
         }
-        Ok(Self { model, tokenizer, eos, reading: None, slots, version: 0, elsewhere: None })
+        Ok(Self { model, tokenizer, eos, score_format: None, slots, version: 0, elsewhere: None })
     }
 
     /// What writes this policy's completions, with the weights as they are now.
@@ -228,7 +228,7 @@ impl Policy {
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
         self.tokenizer.save(folder)?;
-        self.reading.as_ref().map_or(Ok(()), |reading| reading.save(folder))?;
+        self.score_format.as_ref().map_or(Ok(()), |score_format| score_format.save(folder))?;
         let known = tokenizer::generation_eos(folder)?;
         if self.eos.iter().all(|id| known.contains(id)) {
             return Ok(());
@@ -257,7 +257,7 @@ fn of_tokens(
     sequences: &[Sequence],
     temperature: f64,
     budget: usize,
-    value: impl Fn(Scored) -> Tensor,
+    value: impl Fn(ScoredTokens) -> Tensor,
 ) -> Result<Vec<Vec<f32>>> {
     let sizes = sizes(sequences.chunks(1).map(|one| (one, &[][..])));
     let mut out = vec![Vec::new(); sequences.len()];

@@ -14,7 +14,7 @@ pub const FILE: &str = "reward_model.json";
 
 /// How a reward model reads a completion: what its folder keeps beside the weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reading {
+pub struct ScoreFormat {
     /// What it judges.
     pub judges: Judges,
     /// How a state becomes a score.
@@ -35,7 +35,7 @@ pub enum Judges {
 
 /// Tokens with the places where they are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Laid {
+pub struct TokenizedSteps {
     /// Prompt, then completion.
     pub tokens: Vec<u32>,
     /// Indices of the tokens whose states are read.
@@ -44,10 +44,15 @@ pub struct Laid {
     pub prompt: usize,
 }
 
-impl Reading {
+impl ScoreFormat {
     /// `prompt`, then each step's tokens and the separator's. Steps are tokenised one by one and the separator is
     /// appended as ids, so that no token reaches across a joint (TRL's `tokenize_row`).
-    pub fn lay(&self, tokenizer: &Tokenizer, prompt: &[u32], steps: &[impl AsRef<str>]) -> Result<Laid> {
+    pub fn tokenize_steps(
+        &self,
+        tokenizer: &Tokenizer,
+        prompt: &[u32],
+        steps: &[impl AsRef<str>],
+    ) -> Result<TokenizedSteps> {
         let (mut tokens, mut places) = (prompt.to_vec(), Vec::with_capacity(steps.len()));
         for step in steps {
             tokens.extend(tokenizer.encode(step.as_ref())?);
@@ -57,7 +62,7 @@ impl Reading {
         if self.judges == Judges::Outcome {
             places = places.pop().into_iter().collect();
         }
-        Ok(Laid { tokens, places, prompt: prompt.len() })
+        Ok(TokenizedSteps { tokens, places, prompt: prompt.len() })
     }
 
     /// Reads the file in a model's folder.
@@ -79,26 +84,36 @@ impl Reading {
         std::fs::write(&path, text + "\n").map_err(Error::io(&path))
     }
 
-    /// The scores of each of `laid` at its places, in micro-batches of `budget` tokens.
-    pub fn scores(&self, model: &Model, laid: &[Laid], budget: usize) -> Result<Vec<Vec<f64>>> {
-        let sizes = sizes(&laid.iter().map(|laid| vec![laid.tokens.as_slice()]).collect::<Vec<_>>());
-        let mut out = vec![Vec::new(); laid.len()];
+    /// The scores of each of `tokenized` at its places, in micro-batches of `budget` tokens.
+    pub fn scores(
+        &self,
+        model: &Model,
+        tokenized: &[TokenizedSteps],
+        budget: usize,
+    ) -> Result<Vec<Vec<f64>>> {
+        let sizes =
+            sizes(&tokenized.iter().map(|tokenized| vec![tokenized.tokens.as_slice()]).collect::<Vec<_>>());
+        let mut out = vec![Vec::new(); tokenized.len()];
         for indices in micro_batches(&sizes, budget) {
-            let read = logits(self.head, model, indices.iter().map(|&i| &laid[i]))?;
+            let read = logits(self.head, model, indices.iter().map(|&i| &tokenized[i]))?;
             let scores: Vec<f32> = Vec::try_from(&self.head.scores(&read).to_device(Device::Cpu))?;
             let mut rest = scores.into_iter().map(f64::from);
             for index in indices {
-                out[index] = rest.by_ref().take(laid[index].places.len()).collect();
+                out[index] = rest.by_ref().take(tokenized[index].places.len()).collect();
             }
         }
         Ok(out)
     }
 }
 
-/// What `head` says at the places of `laid`, without a way back.
-fn logits<'a>(head: Head, model: &Model, laid: impl Iterator<Item = &'a Laid>) -> Result<Tensor> {
+/// What `head` says at the places of `tokenized`, without gradients.
+fn logits<'a>(
+    head: Head,
+    model: &Model,
+    tokenized: impl Iterator<Item = &'a TokenizedSteps>,
+) -> Result<Tensor> {
     let (tokens, places): (Vec<&[u32]>, Vec<&[usize]>) =
-        laid.map(|laid| (laid.tokens.as_slice(), laid.places.as_slice())).unzip();
+        tokenized.map(|tokenized| (tokenized.tokens.as_slice(), tokenized.places.as_slice())).unzip();
     tch::no_grad(|| head.logits(model, &model.read(&tokens, &places, Grad::No)?.states))
 }
 
@@ -108,21 +123,22 @@ pub struct RewardModel {
     /// The weights and what turns text into tokens.
     pub policy: Policy,
     /// How they are read.
-    pub reading: Reading,
+    pub score_format: ScoreFormat,
 }
 
 impl RewardModel {
     /// Loads the folder that a stage with `[loop.prm]` left.
     pub fn load(folder: &Path, kind: Kind, device: Device) -> Result<Self> {
-        let reading = Reading::load(folder)?;
-        Ok(Self { policy: Policy::load(folder, kind, device, 1)?, reading })
+        let score_format = ScoreFormat::load(folder)?;
+        Ok(Self { policy: Policy::load(folder, kind, device, 1)?, score_format })
     }
 
     /// The scores of the steps of each text after its prompt; of the whole, one, where that is what the model judges.
     pub fn scores(&self, prompt: &[u32], texts: &[Vec<&str>], budget: usize) -> Result<Vec<Vec<f64>>> {
-        let lay = |steps: &Vec<&str>| self.reading.lay(&self.policy.tokenizer, prompt, steps);
-        let laid = texts.iter().map(lay).collect::<Result<Vec<_>>>()?;
-        self.reading.scores(&self.policy.model, &laid, budget)
+        let tokenize =
+            |steps: &Vec<&str>| self.score_format.tokenize_steps(&self.policy.tokenizer, prompt, steps);
+        let tokenized = texts.iter().map(tokenize).collect::<Result<Vec<_>>>()?;
+        self.score_format.scores(&self.policy.model, &tokenized, budget)
     }
 }
 
@@ -146,14 +162,14 @@ mod tests {
             }
             let judges = if case["last_step_only"] == true { Judges::Outcome } else { Judges::Steps };
             let separator = tokenizer.encode(case["separator"].as_str().unwrap()).unwrap();
-            let reading = Reading { judges, head: Head::Classes(2), separator };
+            let score_format = ScoreFormat { judges, head: Head::Classes(2), separator };
             let texts = |key: &str| -> Vec<String> { serde_json::from_value(case[key].clone()).unwrap() };
-            let laid = reading.lay(&tokenizer, &prompt, &texts("completions")).unwrap();
+            let tokenized = score_format.tokenize_steps(&tokenizer, &prompt, &texts("completions")).unwrap();
             let ids: Vec<u32> = serde_json::from_value(case["input_ids"].clone()).unwrap();
-            assert_eq!(laid.tokens, ids);
+            assert_eq!(tokenized.tokens, ids);
             let labels: Vec<i64> = serde_json::from_value(case["token_labels"].clone()).unwrap();
             let places: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] != -100).collect();
-            assert_eq!(laid.places, places);
+            assert_eq!(tokenized.places, places);
         }
     }
 }

@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 
 /// An answer and the marker that announced it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct AnswerSpan {
     /// The answer alone; never empty.
     pub answer: Range<usize>,
     /// The answer with its marker.
     pub marked: Range<usize>,
 }
 
-impl Found {
+impl AnswerSpan {
     /// The same spans in a text that has `offset` more bytes before this one.
     pub fn shifted(self, offset: usize) -> Self {
         let shift = |span: Range<usize>| span.start + offset..span.end + offset;
@@ -28,7 +28,7 @@ pub fn extract(form: &AnswerForm, text: &str) -> Option<Range<usize>> {
 }
 
 /// The answer with its marker, by one form: the last match that holds anything.
-pub fn find(form: &AnswerForm, text: &str) -> Option<Found> {
+pub fn find(form: &AnswerForm, text: &str) -> Option<AnswerSpan> {
     match form {
         AnswerForm::Hashes => hashes(text),
         AnswerForm::Boxed => boxed(text),
@@ -42,7 +42,7 @@ pub fn find(form: &AnswerForm, text: &str) -> Option<Found> {
     }
 }
 
-fn hashes(text: &str) -> Option<Found> {
+fn hashes(text: &str) -> Option<AnswerSpan> {
     text.rmatch_indices("####").find_map(|(at, _)| {
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
@@ -50,7 +50,7 @@ fn hashes(text: &str) -> Option<Found> {
     })
 }
 
-fn boxed(text: &str) -> Option<Found> {
+fn boxed(text: &str) -> Option<AnswerSpan> {
     const MARKER: &str = "\\boxed{";
     text.rmatch_indices(MARKER).find_map(|(at, _)| {
         let start = at + MARKER.len();
@@ -77,7 +77,7 @@ fn closing_brace(text: &str) -> Option<usize> {
     None
 }
 
-fn answer_is(text: &str) -> Option<Found> {
+fn answer_is(text: &str) -> Option<AnswerSpan> {
     static MARKER: LazyLock<Regex> = LazyLock::new(|| {
         let marker =
             r"(?i)\b(?:(?:the|my|so|final|correct)\s+)*answer(?:\s+to\b[^.\n]{0,80}?)?(?:\s+is\b|\**\s*[:=])";
@@ -97,7 +97,7 @@ fn answer_is(text: &str) -> Option<Found> {
     })
 }
 
-fn answer_tag(text: &str) -> Option<Found> {
+fn answer_tag(text: &str) -> Option<AnswerSpan> {
     const OPEN: &str = "<answer>";
     const CLOSE: &str = "</answer>";
     text.rmatch_indices(OPEN).find_map(|(at, _)| {
@@ -107,7 +107,7 @@ fn answer_tag(text: &str) -> Option<Found> {
     })
 }
 
-fn letter(text: &str) -> Option<Found> {
+fn letter(text: &str) -> Option<AnswerSpan> {
     static LETTER: LazyLock<Regex> = LazyLock::new(|| {
         // A bare letter needs an end after it, or "A dog" and "I think" would be choices.
         Regex::new(r"(?m)\(([A-Za-z])\)|(?:^|[^\w'’-])([A-Z])(?:[.):,;*\]]|\s*$)").expect("a literal")
@@ -118,21 +118,21 @@ fn letter(text: &str) -> Option<Found> {
     found(letter, whole)
 }
 
-fn last_line(text: &str) -> Option<Found> {
+fn last_line(text: &str) -> Option<AnswerSpan> {
     let end = text.trim_end().len();
     let start = text[..end].rfind('\n').map_or(0, |newline| newline + 1);
     found(steps::trimmed(text, start..end), start..end)
 }
 
-fn by_pattern(pattern: &Pattern, text: &str) -> Option<Found> {
+fn by_pattern(pattern: &Pattern, text: &str) -> Option<AnswerSpan> {
     let captures = pattern.regex().captures_iter(text).last()?;
     let marked = captures.get(0)?.range();
     let answer = captures.iter().skip(1).flatten().next().map_or(marked.clone(), |group| group.range());
     found(steps::trimmed(text, answer), marked)
 }
 
-fn found(answer: Range<usize>, marked: Range<usize>) -> Option<Found> {
-    (!answer.is_empty()).then_some(Found { answer, marked })
+fn found(answer: Range<usize>, marked: Range<usize>) -> Option<AnswerSpan> {
+    (!answer.is_empty()).then_some(AnswerSpan { answer, marked })
 }
 
 /// The span without white space, emphasis, a closing period or comma, and a pair of `$` around it.

@@ -18,7 +18,7 @@ pub use pattern::Pattern;
 #[serde(deny_unknown_fields, default)]
 pub struct Format {
     /// What separates steps.
-    pub steps: Steps,
+    pub steps: StepUnit,
     /// Where the answer stands; the first form that matches wins.
     pub answer: Vec<AnswerForm>,
     /// Tags around the reasoning, such as `["<think>", "</think>"]`; the answer is looked for after the closing one.
@@ -28,7 +28,7 @@ pub struct Format {
 impl Default for Format {
     fn default() -> Self {
         Self {
-            steps: Steps::Line,
+            steps: StepUnit::Line,
             answer: vec![AnswerForm::Hashes, AnswerForm::Boxed, AnswerForm::AnswerIs],
             tags: None,
         }
@@ -40,7 +40,7 @@ impl Format {
     /// or where tags are asked for and the closing one is missing.
     ///
     /// Without tags, steps are what stands before the answer's line (before its sentence, for
-    /// [`Steps::Sentence`]). With tags, steps are what stands inside them; the opening tag may be missing, since
+    /// [`StepUnit::Sentence`]). With tags, steps are what stands inside them; the opening tag may be missing, since
     /// some chat templates write it into the prompt.
     ///
     /// ```
@@ -78,7 +78,7 @@ impl Format {
 /// What separates one step from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Steps {
+pub enum StepUnit {
     /// One step a line; blank lines are not steps.
     Line,
     /// Steps separated by blank lines.
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn sentences_leave_out_the_answers_sentence_only() {
-        let format = Format { steps: Steps::Sentence, ..Format::default() };
+        let format = Format { steps: StepUnit::Sentence, ..Format::default() };
         let text = "Mr. Lee has 3.5 kg. He buys 2 more! The answer is 5.5.";
         assert_eq!(read(&format, text), Some((vec!["Mr. Lee has 3.5 kg.", "He buys 2 more!"], "5.5")));
     }
@@ -213,7 +213,7 @@ mod tests {
         let mut parsed = 0;
         for text in cuts {
             for (form, steps) in
-                forms.iter().zip([Steps::Line, Steps::Sentence, Steps::Paragraph].iter().cycle())
+                forms.iter().zip([StepUnit::Line, StepUnit::Sentence, StepUnit::Paragraph].iter().cycle())
             {
                 let format = Format { steps: *steps, answer: vec![form.clone()], tags: None };
                 // Slicing panics where a span is no boundary or leaves the text.

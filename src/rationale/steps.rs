@@ -1,6 +1,6 @@
 //! Where one step ends and the next begins.
 
-use super::Steps;
+use super::StepUnit;
 use std::ops::Range;
 
 /// Words whose period does not end a sentence.
@@ -8,7 +8,7 @@ const ABBREVIATIONS: [&str; 12] =
     ["mr", "mrs", "ms", "dr", "prof", "st", "vs", "e.g", "i.e", "approx", "eq", "no"];
 
 /// The steps within `span` of `text`: trimmed, in order, none blank.
-pub fn split(steps: Steps, text: &str, span: Range<usize>) -> Vec<Range<usize>> {
+pub fn split(steps: StepUnit, text: &str, span: Range<usize>) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut start = span.start;
     while start < span.end {
@@ -23,10 +23,10 @@ pub fn split(steps: Steps, text: &str, span: Range<usize>) -> Vec<Range<usize>> 
 }
 
 /// Where the answer that stands at `at` begins to be more than its marker: the start of its line, or of its
-/// sentence for [`Steps::Sentence`]. Steps end there.
-pub fn unit_start(steps: Steps, text: &str, at: usize) -> usize {
+/// sentence for [`StepUnit::Sentence`]. Steps end there.
+pub fn unit_start(steps: StepUnit, text: &str, at: usize) -> usize {
     let line = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
-    if steps != Steps::Sentence {
+    if steps != StepUnit::Sentence {
         return line;
     }
     let mut start = line;
@@ -68,11 +68,11 @@ pub fn trimmed(text: &str, span: Range<usize>) -> Range<usize> {
     start..(start + piece.trim().len())
 }
 
-fn unit_end(steps: Steps, text: &str, start: usize) -> usize {
+fn unit_end(steps: StepUnit, text: &str, start: usize) -> usize {
     match steps {
-        Steps::Line => line_end(text, start),
-        Steps::Sentence => sentence_end(text, start),
-        Steps::Paragraph => {
+        StepUnit::Line => line_end(text, start),
+        StepUnit::Sentence => sentence_end(text, start),
+        StepUnit::Paragraph => {
             let mut end = line_end(text, start);
             while end < text.len() && !text[end..line_end(text, end)].trim().is_empty() {
                 end = line_end(text, end);
@@ -100,14 +100,14 @@ fn continues(sentence: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parts(steps: Steps, text: &str) -> Vec<&str> {
+    fn parts(steps: StepUnit, text: &str) -> Vec<&str> {
         split(steps, text, 0..text.len()).into_iter().map(|span| &text[span]).collect()
     }
 
     #[test]
     fn paragraphs_end_at_blank_lines() {
-        assert_eq!(parts(Steps::Paragraph, "\n\na\nb\n \n\nc\n"), ["a\nb", "c"]);
-        assert_eq!(parts(Steps::Line, "a\r\n\r\nb"), ["a", "b"]);
+        assert_eq!(parts(StepUnit::Paragraph, "\n\na\nb\n \n\nc\n"), ["a\nb", "c"]);
+        assert_eq!(parts(StepUnit::Line, "a\r\n\r\nb"), ["a", "b"]);
     }
 
     #[test]
@@ -116,13 +116,13 @@ mod tests {
         // "2." opens no line, so it numbers the rest of its sentence only because nothing else precedes it there.
         let expected =
             ["1. Dr. Ng paid $3.50, e.g. in cash.", "2. \"Really?\"", "she said...", "Yes!", "No end"];
-        assert_eq!(parts(Steps::Sentence, text), expected);
+        assert_eq!(parts(StepUnit::Sentence, text), expected);
     }
 
     #[test]
     fn a_span_bounds_its_steps() {
         let text = "ab. cd. ef.";
-        let steps = split(Steps::Sentence, text, 1..6);
+        let steps = split(StepUnit::Sentence, text, 1..6);
         assert_eq!(steps, [1..3, 4..6]);
     }
 }

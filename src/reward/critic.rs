@@ -2,7 +2,7 @@
 //! (R-PRM, She et al. 2025, arXiv 2503.21295).
 
 use super::{Aggregate, Models, Reward, Wants};
-use crate::ask::{Question, Samples, TextModel};
+use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::Prompt;
 use crate::data::template::environment;
 use crate::engine::Sampling;
@@ -86,7 +86,7 @@ impl Critic {
             "ask = {:?} does not show the step; write {{{{ step }}}} in it",
             self.ask
         );
-        Ok(Judge { section: self, format: format.clone(), model: None })
+        Ok(LoadedCritic { section: self, format: format.clone(), model: None })
     }
 
     /// What of a critique stands before its verdict, the verdict's beginning included.
@@ -98,27 +98,27 @@ impl Critic {
     }
 }
 
-struct Judge {
+struct LoadedCritic {
     section: Critic,
     format: Format,
     model: Option<Policy>,
 }
 
-impl Judge {
-    fn question(&self, group: &Group, previous: &str, step: &str) -> anyhow::Result<Question> {
+impl LoadedCritic {
+    fn question(&self, group: &Group, previous: &str, step: &str) -> anyhow::Result<TextRequest> {
         let mut columns = group.example.fields.clone();
         columns.insert("previous".into(), previous.into());
         columns.insert("step".into(), step.into());
         let text = environment().render_str(&self.section.ask, &columns).context("ask")?;
         let question = match self.section.chat {
-            true => Question::user(None, text),
-            false => Question::new(Prompt::Text(text)),
+            true => TextRequest::user(None, text),
+            false => TextRequest::new(Prompt::Text(text)),
         };
-        Ok(Question { samples: Samples::Count(self.section.samples), ..question })
+        Ok(TextRequest { samples: Samples::Count(self.section.samples), ..question })
     }
 
     /// The probability of `yes` behind each of several questions.
-    fn verdicts(&self, model: &Policy, asked: &[Question], budget: usize) -> anyhow::Result<Vec<f64>> {
+    fn verdicts(&self, model: &Policy, asked: &[TextRequest], budget: usize) -> anyhow::Result<Vec<f64>> {
         let section = &self.section;
         let sampling = Sampling {
             temperature: section.temperature,
@@ -142,7 +142,7 @@ impl Judge {
     }
 }
 
-impl Reward for Judge {
+impl Reward for LoadedCritic {
     fn wants(&self) -> Wants {
         let section = &self.section;
         Wants::default().model("model", &section.model).template("ask", &section.ask, &["previous", "step"])
@@ -164,7 +164,7 @@ impl Reward for Judge {
                 questions.entry(asked[asked.len() - 1].clone()).or_insert(question);
             }
         }
-        let distinct: Vec<Question> = questions.values().cloned().collect();
+        let distinct: Vec<TextRequest> = questions.values().cloned().collect();
         let verdicts = self.verdicts(model, &distinct, models.budget)?;
         let known: BTreeMap<Vec<u32>, f64> = questions.into_keys().zip(verdicts).collect();
         let mut values = asked.iter().map(|prompt| known[prompt]);
@@ -215,7 +215,7 @@ mod tests {
         let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
         let policy = init.make(Kind::Float, Device::Cpu, 3, 8).unwrap();
         let critic = init.make(Kind::Float, Device::Cpu, 4, 8).unwrap();
-        let judge = Judge { section: section(), format: Format::default(), model: None };
+        let judge = LoadedCritic { section: section(), format: Format::default(), model: None };
         let mut group = crate::reward::tests::group(None, &[], &["x", "x\ny", "x\nz"]);
         for rollout in &mut group.rollouts {
             rollout.tokens = policy.tokenizer.encode(&rollout.text).unwrap();
@@ -223,16 +223,16 @@ mod tests {
         let mut example = (*group.example).clone();
         example.fields.insert("question".into(), "q".into());
         group.example = std::sync::Arc::new(example);
-        let asked = |text: &str, samples| Question {
+        let asked = |text: &str, samples| TextRequest {
             samples: Samples::Count(samples),
-            ..Question::new(Prompt::Text(text.into()))
+            ..TextRequest::new(Prompt::Text(text.into()))
         };
         let expected = ["q|>x\n", "q|x\n>y\n", "q|x\n>z\n"].map(|text| {
             // The critiques once more, and log p of the two bytes of "ok" behind each.
             judge.verdicts(&critic, &[asked(text, 3)], 512).unwrap()[0]
         });
         let models = Models::of(&policy, 512);
-        let mut judge = Judge { model: Some(critic), ..judge };
+        let mut judge = LoadedCritic { model: Some(critic), ..judge };
         let scores = judge.score(&group, &models).unwrap();
         let steps = |rollout: usize| scores[rollout].steps.as_ref().unwrap();
         assert_eq!(steps(0).iter().map(|step| step.value).collect::<Vec<_>>(), [expected[0]]);
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(scores[1].value, expected[0].min(expected[1]));
         assert!(expected.iter().all(|value| *value > 0.0 && *value < 1.0), "{expected:?}");
         // By hand: greedy, one critique, its reasoning and the bytes of "ok" scored as one sequence.
-        let greedy = Judge { section: Critic { samples: 1, temperature: 0.0, ..section() }, ..judge };
+        let greedy = LoadedCritic { section: Critic { samples: 1, temperature: 0.0, ..section() }, ..judge };
         let critic = greedy.model.as_ref().unwrap();
         let prompt = critic.tokenizer.encode("q|>x\n").unwrap();
         let sampling = Sampling { temperature: 0.0, max_new_tokens: 6, ..Sampling::default() };

@@ -2,7 +2,7 @@
 //! al. 2024, arXiv 2410.01044).
 
 use super::{Models, Reward, Wants};
-use crate::ask::{Question, TextModel};
+use crate::ask::{TextModel, TextRequest};
 use crate::engine::Sampling;
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -60,9 +60,11 @@ impl Guiding {
 
     /// What the guide writes behind each of the texts.
     fn rationales(&self, guide: &Policy, group: &Group, texts: &[&str]) -> anyhow::Result<Vec<String>> {
-        let asked =
-            |text: &&str| Question { begun: text.to_string(), ..Question::new(group.example.prompt.clone()) };
-        let questions: Vec<Question> = texts.iter().map(asked).collect();
+        let asked = |text: &&str| TextRequest {
+            begun: text.to_string(),
+            ..TextRequest::new(group.example.prompt.clone())
+        };
+        let questions: Vec<TextRequest> = texts.iter().map(asked).collect();
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };
         let written = TextModel::Local(guide, &greedy).ask(&questions, None, &mut |_| {})?.choices;

@@ -1,7 +1,7 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
 use super::{Models, Part, Reward, Wants};
-use crate::ask::{Question, TextModel};
+use crate::ask::{TextModel, TextRequest};
 use crate::data::Tokenizer;
 use crate::data::template::environment;
 use crate::endpoint::{Client, Endpoint};
@@ -79,11 +79,16 @@ impl Judge {
             environment().template_from_str(text).context("its template cannot be read")?;
         }
         let pattern = self.pattern.clone().unwrap_or_else(|| Pattern::new(NUMBER).expect("it is one"));
-        Ok(Asking { section: self, pattern, format: format.clone(), client: None, unread: 0 })
+        Ok(LoadedJudge { section: self, pattern, format: format.clone(), client: None, unread: 0 })
     }
 
     /// What is asked for a rollout's score.
-    fn question(&self, group: &Group, rollout: &Rollout, steps: &[Range<usize>]) -> anyhow::Result<Question> {
+    fn question(
+        &self,
+        group: &Group,
+        rollout: &Rollout,
+        steps: &[Range<usize>],
+    ) -> anyhow::Result<TextRequest> {
         let mut values = group.example.fields.clone();
         values.insert("gold".into(), group.example.answer.clone().into());
         values.insert("completion".into(), rollout.text.clone().into());
@@ -94,7 +99,7 @@ impl Judge {
         let write =
             |text: &str| environment().render_str(text, &values).context("its template cannot be filled in");
         let text = write(&self.prompt)?;
-        Ok(Question::user(self.system.as_deref().map(write).transpose()?, text))
+        Ok(TextRequest::user(self.system.as_deref().map(write).transpose()?, text))
     }
 
     /// The number that an answer gives.
@@ -130,7 +135,7 @@ impl Judge {
     }
 }
 
-struct Asking {
+struct LoadedJudge {
     section: Judge,
     pattern: Pattern,
     format: Format,
@@ -139,7 +144,7 @@ struct Asking {
     unread: usize,
 }
 
-impl Asking {
+impl LoadedJudge {
     /// What `read` finds of each rollout in the judge's answers, with the rollout's steps; `wanted` says what that is.
     fn asked<T>(
         &mut self,
@@ -156,7 +161,7 @@ impl Asking {
         let spans: Vec<Vec<Range<usize>>> = group.rollouts.iter().map(split).collect();
         let asked =
             |(rollout, spans): (&Rollout, &Vec<Range<usize>>)| section.question(group, rollout, spans);
-        let questions: Vec<Question> =
+        let questions: Vec<TextRequest> =
             group.rollouts.iter().zip(&spans).map(asked).collect::<anyhow::Result<_>>()?;
         let read = |at: usize, said: &str| read(section, &self.pattern, said, spans[at].len());
         let readings = TextModel::Endpoint(client).read(&questions, section.attempts, read)?;
@@ -187,7 +192,7 @@ impl Asking {
     }
 }
 
-impl Reward for Asking {
+impl Reward for LoadedJudge {
     fn wants(&self) -> Wants {
         let Judge { endpoint, prompt, system, .. } = &self.section;
         let keys = endpoint.api_key_env.iter();

@@ -139,7 +139,7 @@ impl Scorer {
     }
 
     /// log p of the target without a rationale.
-    fn baseline(&mut self, judge: &Judge, target: &str, prompt: Vec<u32>) -> anyhow::Result<Vec<f32>> {
+    fn baseline(&mut self, judge: &LogprobModel, target: &str, prompt: Vec<u32>) -> anyhow::Result<Vec<f32>> {
         let score = || judge.logprobs(std::slice::from_ref(&prompt), target).map(one);
         if self.section.model.is_none() {
             return score();
@@ -150,12 +150,12 @@ impl Scorer {
 }
 
 /// The model that judges.
-struct Judge<'a> {
+struct LogprobModel<'a> {
     policy: &'a Policy,
     budget: usize,
 }
 
-impl Judge<'_> {
+impl LogprobModel<'_> {
     /// Prompt, rationale and cue as tokens.
     fn context(&self, group: &Group, rationale: &str, cue: &str) -> anyhow::Result<Vec<u32>> {
         let mut tokens = self.policy.tokenizer.render(&group.example.prompt)?;
@@ -190,7 +190,7 @@ impl Reward for Scorer {
         let policy = models.policy()?;
         self.load(models)?;
         let frozen = self.frozen.take();
-        let judge = Judge { policy: frozen.as_ref().unwrap_or(policy), budget: models.budget };
+        let judge = LogprobModel { policy: frozen.as_ref().unwrap_or(policy), budget: models.budget };
         let (target, cue) = (self.target(group)?, self.section.cue.clone());
         let without = match self.section.measure {
             Measure::Logprob => vec![],

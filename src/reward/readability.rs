@@ -1,7 +1,7 @@
 //! How easy the rationale is to read, by a classical formula for English.
 
 use super::{Part, Reward, of_rollouts};
-use crate::text::readability::Counts;
+use crate::text::readability::TextCounts;
 use serde::Deserialize;
 
 /// `[reward.readability]`: 1 at `easy` and beyond, 0 at `hard` and beyond, a line between; 0 where there are no words.
@@ -47,7 +47,7 @@ impl Readability {
             "easy = {easy}, hard = {hard}: must be two different numbers"
         );
         Ok(of_rollouts(move |_, rollout| {
-            let Some(counts) = Counts::of(self.of.of(rollout)) else { return Ok(0.0) };
+            let Some(counts) = TextCounts::of(self.of.of(rollout)) else { return Ok(0.0) };
             let value = match self.formula {
                 Formula::Flesch => counts.flesch(),
                 Formula::Fog => counts.fog(),

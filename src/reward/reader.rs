@@ -2,7 +2,7 @@
 //! 2404.03414).
 
 use super::{Models, Part, Reward, Wants, agrees};
-use crate::ask::{Question, TextModel};
+use crate::ask::{TextModel, TextRequest};
 use crate::engine::Sampling;
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -49,7 +49,7 @@ impl Reader {
             self.max_new_tokens > 0 && self.decode_slots > 0,
             "max_new_tokens and decode_slots must be at least 1"
         );
-        Ok(Reading {
+        Ok(LoadedReader {
             section: self,
             format: Format { tags: None, ..format.clone() },
             reader: None,
@@ -58,7 +58,7 @@ impl Reader {
     }
 }
 
-struct Reading {
+struct LoadedReader {
     section: Reader,
     format: Format,
     reader: Option<Policy>,
@@ -66,15 +66,15 @@ struct Reading {
     unread: Vec<f64>,
 }
 
-impl Reading {
+impl LoadedReader {
     /// Prompt, rationale and cue, which the reader goes on from.
-    fn question(&self, group: &Group, rollout: &Rollout) -> Question {
+    fn question(&self, group: &Group, rollout: &Rollout) -> TextRequest {
         let begun = format!("{}{}", Part::Rationale.of(rollout), self.section.cue);
-        Question { begun, ..Question::new(group.example.prompt.clone()) }
+        TextRequest { begun, ..TextRequest::new(group.example.prompt.clone()) }
     }
 }
 
-impl Reward for Reading {
+impl Reward for LoadedReader {
     fn wants(&self) -> Wants {
         Wants::default().gold("add an `answer` column").model("model", &self.section.model)
     }
@@ -84,7 +84,7 @@ impl Reward for Reading {
             self.reader = Some(models.open(&self.section.model, self.section.decode_slots)?);
         }
         let reader = self.reader.as_ref().expect("loaded just above");
-        let questions: Vec<Question> =
+        let questions: Vec<TextRequest> =
             group.rollouts.iter().map(|rollout| self.question(group, rollout)).collect();
         let greedy =
             Sampling { temperature: 0.0, max_new_tokens: self.section.max_new_tokens, ..Sampling::default() };

@@ -63,9 +63,9 @@ mod tests {
     }
 
     /// Notes which groups are given away, and how many rollouts they have by then.
-    struct Heard(Vec<(usize, usize)>);
+    struct Recorder(Vec<(usize, usize)>);
 
-    impl Scorer for Heard {
+    impl Scorer for Recorder {
         fn score(&mut self, _: &mut [Group]) -> Result<()> {
             panic!("independent samples are scored while they are sampled");
         }
@@ -97,7 +97,7 @@ mod tests {
         };
         policy.sample_with(Scripted::new(&[eos], move |ids| tokenizer.decode(ids), script));
         let prompts = [prompted(&policy, 0, "a"), prompted(&policy, 1, "b")];
-        let (mut heard, mut figures) = (Heard(vec![]), Metrics::default());
+        let (mut recorder, mut figures) = (Recorder(vec![]), Metrics::default());
         let seeds = Seeds::new(&[7], &prompts);
         let expected: Vec<Vec<u64>> =
             (0..2).map(|at| (0..4).map(|sample| seeds.draw(at, &[sample]) % 2).collect()).collect();
@@ -108,7 +108,7 @@ mod tests {
             seeds,
             tokens_per_microbatch: 64,
             nonce: 0,
-            scorer: &mut heard,
+            scorer: &mut recorder,
             figures: &mut figures,
             progress: &mut |_| {},
             tokens: 0,
@@ -124,6 +124,6 @@ mod tests {
             }
         }
         assert_eq!((groups.len(), figures.get("sampling/decoded_tokens")), (2, Some(24.0)));
-        assert_eq!(heard.0, [(0, 4), (1, 4)]);
+        assert_eq!(recorder.0, [(0, 4), (1, 4)]);
     }
 }

@@ -11,7 +11,7 @@ mod omega;
 mod pool;
 
 pub use super::{CutValue, Tail};
-pub use pool::{Candidate, Pool, Tree};
+pub use pool::{Pool, PrefixTree, SearchCandidate};
 
 use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits, independent};
 use crate::data::tokenizer::Tokenizer;
@@ -42,7 +42,7 @@ pub struct PrefixRollout {
     /// Cut only completions whose answer is wrong, as Self-Explore does.
     pub only_wrong: bool,
     /// How the tree grows, for `cuts = "tree"`.
-    pub tree: Tree,
+    pub tree: PrefixTree,
 }
 
 /// Which cuts of a completion are continued.
@@ -69,7 +69,7 @@ impl Default for PrefixRollout {
             share: 0.5,
             stop_at_failure: false,
             only_wrong: false,
-            tree: Tree::default(),
+            tree: PrefixTree::default(),
         }
     }
 }

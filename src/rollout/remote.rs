@@ -3,7 +3,7 @@
 use super::{
     Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Trace, Traits, conversation,
 };
-use crate::ask::{Question, Samples, TextModel};
+use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::columns::letter;
 use crate::data::template::{environment, values};
 use crate::data::{Example, Prompt};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 const ENDPOINT: &str = "rollout.remote.endpoint";
 
 /// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
-/// with the policy's tokenizer; there are no log-probabilities of their sampling, so that they teach `loop.sft` and `loop.dpo` but
+/// with the policy's tokenizer; there are no log-probabilities of their sampling, so that `loop.sft` and `loop.dpo` learn from them but
 /// not `loop.grpo`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -96,7 +96,7 @@ impl RemoteRollout {
     }
 
     /// What is asked of a prompt: one question, or one about each choice.
-    fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<Question>> {
+    fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<TextRequest>> {
         let example = &prompted.example;
         if !self.each_choice {
             return Ok(vec![self.question(prompted, self.filled(prompted, None)?, nonce)]);
@@ -108,10 +108,10 @@ impl RemoteRollout {
             )));
         }
         let about = (0..example.choices.len()).map(|choice| self.filled(prompted, Some(choice)));
-        let asked: Vec<Option<String>> = about.collect::<Result<_>>()?;
-        let asked =
-            asked.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
-        Ok(asked.map(|user| self.question(prompted, user, nonce)).collect())
+        let questions: Vec<Option<String>> = about.collect::<Result<_>>()?;
+        let questions =
+            questions.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
+        Ok(questions.map(|user| self.question(prompted, user, nonce)).collect())
     }
 
     /// The last turn, about one of the choices where that is said.
@@ -128,10 +128,10 @@ impl RemoteRollout {
         })
     }
 
-    fn question(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> Question {
+    fn question(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> TextRequest {
         let messages = conversation(&prompted.example.prompt, self.system.as_deref(), user);
         let samples = Samples::Count(self.size);
-        Question { samples, attempt: nonce, ..Question::new(Prompt::Chat(messages)) }
+        TextRequest { samples, attempt: nonce, ..TextRequest::new(Prompt::Chat(messages)) }
     }
 }
 
@@ -182,10 +182,10 @@ fn ask(
 ) -> Result<(Vec<Group>, Option<f64>)> {
     let traces =
         if section.rewrite { prompts.iter().map(trace).collect::<Result<Vec<Trace>>>()? } else { vec![] };
-    let asked: Vec<Vec<Question>> =
+    let questions: Vec<Vec<TextRequest>> =
         prompts.iter().map(|prompted| section.questions(prompted, nonce)).collect::<Result<_>>()?;
-    let counts: Vec<usize> = asked.iter().map(Vec::len).collect();
-    let answers = TextModel::Endpoint(client).ask(&asked.concat(), None, &mut |_| {})?;
+    let counts: Vec<usize> = questions.iter().map(Vec::len).collect();
+    let answers = TextModel::Endpoint(client).ask(&questions.concat(), None, &mut |_| {})?;
     let mut answers = answers.choices.into_iter();
     let group = |(prompted, count): (&Prompted, usize)| {
         let room = policy.context().saturating_sub(prompted.tokens.len());

@@ -17,7 +17,7 @@ use crate::seed::derive;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Completions of each prompt as the leaves of a tree, each with the values of the nodes on its way.
+/// Completions of each prompt as the leaves of a tree, each with the values of the nodes on its path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TreeRollout {
@@ -195,7 +195,7 @@ pub fn grow(
     for level in 0..=section.depth {
         let last = level == section.depth;
         let mut limits = if last { sampling.clone() } else { section.boundary().step(sampling) };
-        let (mut asked, mut longest) = (Vec::new(), 0);
+        let (mut parents, mut longest) = (Vec::new(), 0);
         let mut requests = Vec::new();
         for (index, (tree, prompted)) in trees.iter_mut().zip(prompts).enumerate() {
             let spent = section.budget.is_some_and(|budget| tree.sampled >= budget);
@@ -205,7 +205,7 @@ pub fn grow(
                 let seeds = (0..children as u64).map(draw).collect();
                 let path = tree.path(parent).0;
                 longest = longest.max(room[index] - path.len());
-                asked.push((index, parent));
+                parents.push((index, parent));
                 requests.push(Request { prompt: [&prompted.tokens[..], &path].concat(), seeds });
             }
         }
@@ -213,10 +213,10 @@ pub fn grow(
             break;
         }
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
-        sampler.keep(!last);
+        sampler.keep_cache(!last);
         let generated = sampler.generate(&requests, &limits, context.progress)?;
         add(&mut total, &generated.statistics);
-        for ((tree, parent), children) in asked.into_iter().zip(generated.completions) {
+        for ((tree, parent), children) in parents.into_iter().zip(generated.completions) {
             for child in children {
                 trees[tree].graft(parent, child, section, (sampling, room[tree]), last);
             }
@@ -296,7 +296,7 @@ impl Tree {
     /// Tokens and log-probabilities from the root to the end of `node`.
     fn path(&self, node: usize) -> (Vec<u32>, Vec<f32>) {
         let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
-        for number in self.way(node) {
+        for number in self.path_nodes(node) {
             tokens.extend_from_slice(&self.nodes[number].tokens);
             logprobs.extend_from_slice(&self.nodes[number].logprobs);
         }
@@ -304,11 +304,11 @@ impl Tree {
     }
 
     /// The nodes from below the root to `node`.
-    fn way(&self, node: usize) -> Vec<usize> {
+    fn path_nodes(&self, node: usize) -> Vec<usize> {
         let up = std::iter::successors(Some(node), |&at| self.nodes[at].parent);
-        let mut way: Vec<usize> = up.filter(|&at| at != 0).collect();
-        way.reverse();
-        way
+        let mut path: Vec<usize> = up.filter(|&at| at != 0).collect();
+        path.reverse();
+        path
     }
 
     fn group(&self, prompted: &Prompted, policy: &Policy, format: &Format) -> Group {
@@ -316,7 +316,7 @@ impl Tree {
         let leaf = |(at, stop): (usize, StopReason)| {
             let (tokens, logprobs) = self.path(at);
             let mut end = 0;
-            let forks = self.way(at).into_iter().map(|node| {
+            let forks = self.path_nodes(at).into_iter().map(|node| {
                 end += self.nodes[node].tokens.len();
                 let bytes = policy.tokenizer.decode(&tokens[..end]).trim_end_matches('\u{FFFD}').len();
                 Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }

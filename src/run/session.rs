@@ -11,7 +11,7 @@ use crate::eval;
 use crate::log::{Board, JsonLines, Metrics, Show, table};
 use crate::loops::{Method, Steps};
 use crate::optim::AdamW;
-use crate::ranks::{Ranks, agreed, gathered, in_turn};
+use crate::ranks::{Ranks, agreed, gathered};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
 use crate::rollout::{Trace, leaves};
 use crate::seed;
@@ -167,15 +167,17 @@ impl Session {
     }
 
     /// Writes and shows the figures and rollouts of a step, those of all ranks together: `groups` has this rank's traces, a list a
-    /// group. What the figures have come to.
+    /// group behind its place. What the figures have come to.
     pub fn report(
         &mut self,
         opened: &Opened,
         step: usize,
-        groups: Vec<Vec<Trace>>,
+        groups: Vec<(usize, Vec<Trace>)>,
         metrics: Metrics,
     ) -> Result<Metrics> {
-        let traces = in_turn(gathered(&*self.ranks, groups)?).concat();
+        let mut groups = gathered(&*self.ranks, groups)?.concat();
+        groups.sort_by_key(|(place, _)| *place);
+        let traces: Vec<Trace> = groups.into_iter().flat_map(|(_, traces)| traces).collect();
         let all = gathered(&*self.ranks, vec![metrics])?.into_iter().flatten();
         let metrics = all.reduce(merged).unwrap_or_default();
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));

@@ -209,12 +209,12 @@ fn places(item: &Item) -> impl Iterator<Item = &[usize]> {
     (0..item.sequences.len()).map(|at| item.places.get(at).map_or(&[][..], Vec::as_slice))
 }
 
-/// This rank's traces, a list a group. What a method says of no group it says alike on all ranks, so the `first` one writes it.
-fn traces(batch: &Batch, step: usize, first: bool) -> Vec<Vec<Trace>> {
+/// This rank's traces, a list a group behind its place. What a method says of no group it says alike on all ranks, so the `first` one writes it.
+fn traces(batch: &Batch, step: usize, first: bool) -> Vec<(usize, Vec<Trace>)> {
     let of_group = |(group, credit): &(Group, Vec<Option<f64>>)| {
         let of = |(i, advantage): (usize, &Option<f64>)| Trace::of(group, i, step, *advantage);
-        credit.iter().enumerate().map(of).collect()
+        (group.place, credit.iter().enumerate().map(of).collect())
     };
     let alike = if first { batch.traces.clone() } else { vec![] };
-    batch.groups.iter().map(of_group).chain([alike]).collect()
+    batch.groups.iter().map(of_group).chain([(usize::MAX, alike)]).collect()
 }

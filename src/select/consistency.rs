@@ -39,8 +39,8 @@ impl Reason {
     }
 }
 
-/// Whether a rationale teaches: its answer is right and at most `tolerance` of its `options` follow-up questions failed.
-pub fn teaches(judged: &Judged, options: usize, tolerance: usize) -> bool {
+/// Whether a rationale is trained on: its answer is right and at most `tolerance` of its `options` follow-up questions failed.
+pub fn is_trained_on(judged: &Judged, options: usize, tolerance: usize) -> bool {
     judged.correct && judged.consistent + tolerance >= options
 }
 
@@ -100,11 +100,11 @@ mod tests {
 
     #[test]
     fn at_most_the_tolerated_follow_ups_may_fail() {
-        let kept = |tolerance| GROUP.map(|judged| teaches(&judged, 5, tolerance));
+        let kept = |tolerance| GROUP.map(|judged| is_trained_on(&judged, 5, tolerance));
         assert_eq!(kept(0), [true, false, false, true, false]);
         assert_eq!(kept(1), [true, false, false, true, false]);
         assert_eq!(kept(2), [true, false, true, true, false]);
-        // A wrong one never teaches, whatever is tolerated.
+        // A wrong one is never trained on, whatever is tolerated.
         assert_eq!(kept(5), [true, false, true, true, false]);
     }
 

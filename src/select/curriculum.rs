@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Curriculum {
-    /// The least and the greatest recent pass rate of questions that teach; questions not asked yet always do.
+    /// The least and the greatest recent pass rate of questions that are trained on; those not sampled yet always are.
     pub pass_rate: Option<[f64; 2]>,
     /// How many of a question's last askings its pass rate is the mean of.
     pub window: usize,

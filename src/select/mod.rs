@@ -1,4 +1,4 @@
-//! Which rollouts teach, and as what: filters and pair builders over a scored group. Pure.
+//! Which rollouts are trained on, and as what: filters and pair builders over a scored group. Pure.
 
 pub mod pairs;
 
@@ -22,7 +22,7 @@ use std::collections::HashSet;
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
     /// Keep a group only if its share of correct rollouts lies in this window, ends included: `[0.1, 0.9]` leaves
-    /// out examples that are too hard or too easy to teach.
+    /// out examples that are too hard or too easy to learn from.
     pub pass_rate: Option<[f64; 2]>,
     /// Leave out completions that the token limit cut off.
     pub drop_truncated: bool,
@@ -86,7 +86,7 @@ pub struct Dropped {
 }
 
 impl Select {
-    /// The indices of the rollouts that teach, in their order.
+    /// The indices of the rollouts that are trained on, in their order.
     ///
     /// ```
     /// use rationale::select::{Candidate, Select};

@@ -133,7 +133,7 @@ pub fn without(text: &str, rationale: &Rationale, removed: &[bool]) -> (String, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rationale::{Format, Steps};
+    use crate::rationale::{Format, StepUnit};
 
     fn gold(gold: f64) -> Likelihood {
         Likelihood { gold, wrong: vec![] }
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn sentences_are_taken_out_and_the_answer_is_found_again() {
-        let format = Format { steps: Steps::Sentence, ..Format::default() };
+        let format = Format { steps: StepUnit::Sentence, ..Format::default() };
         let text = "It rains. So 1+1 = 2!  Well.\nThe answer is 2.";
         let read = format.parse(text).unwrap();
         let of = |removed: &[bool]| {

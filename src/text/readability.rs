@@ -1,10 +1,10 @@
 //! How easy an English text is to read: Flesch 1948, Gunning's fog index 1952, Coleman and Liau 1975.
 
-use crate::rationale::{Steps, steps};
+use crate::rationale::{StepUnit, steps};
 
 /// What the formulas count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counts {
+pub struct TextCounts {
     /// Sentences; a line's end ends one.
     pub sentences: usize,
     /// Runs of letters, digits, apostrophes and hyphens that have a letter or digit.
@@ -17,11 +17,11 @@ pub struct Counts {
     pub complex: usize,
 }
 
-impl Counts {
+impl TextCounts {
     /// Counts a text; `None` where it has no words.
     pub fn of(text: &str) -> Option<Self> {
         let mut counts = Self {
-            sentences: steps::split(Steps::Sentence, text, 0..text.len()).len(),
+            sentences: steps::split(StepUnit::Sentence, text, 0..text.len()).len(),
             words: 0,
             letters: 0,
             syllables: 0,
@@ -115,14 +115,14 @@ mod tests {
         // multiplication 14, is 2, easy 4, for 3, happy 5, people 6 = 34: 53 letters;
         // syllables 1+1+1+1+1+2 = 7 and 5+1+2+1+2+2 = 13: 20; one word of three or more.
         let counts =
-            Counts::of("The cat sat on the table. Multiplication is easy for happy people!").unwrap();
-        assert_eq!(counts, Counts { sentences: 2, words: 12, letters: 53, syllables: 20, complex: 1 });
+            TextCounts::of("The cat sat on the table. Multiplication is easy for happy people!").unwrap();
+        assert_eq!(counts, TextCounts { sentences: 2, words: 12, letters: 53, syllables: 20, complex: 1 });
         // 206.835 − 1.015 · 6 − 84.6 · 20/12 = 206.835 − 6.09 − 141 = 59.745.
         assert!((counts.flesch() - 59.745).abs() < 1e-9);
         // 0.4 · (6 + 100/12) = 5.7333.
         assert!((counts.fog() - 5.733_333_333).abs() < 1e-8);
         // 0.0588 · 441.667 − 0.296 · 16.667 − 15.8 = 25.97 − 4.93333 − 15.8 = 5.23667.
         assert!((counts.coleman_liau() - 5.236_666_667).abs() < 1e-8);
-        assert_eq!(Counts::of(" …\n"), None);
+        assert_eq!(TextCounts::of(" …\n"), None);
     }
 }

@@ -2,7 +2,7 @@
 //! `AutoModelForTokenClassification` and `AutoModelForSequenceClassification` say of them (`fixtures/classifiers/score.py`).
 
 use rationale::model::{Grad, Model};
-use rationale::policy::reward_model::{Judges, Reading};
+use rationale::policy::reward_model::{Judges, ScoreFormat};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
@@ -15,15 +15,15 @@ fn expected() -> Value {
     serde_json::from_str(include_str!("../fixtures/classifiers/scores.json")).unwrap()
 }
 
-fn load(name: &str) -> (Model, Reading) {
+fn load(name: &str) -> (Model, ScoreFormat) {
     let folder = folder(name);
-    (Model::load(&folder, Kind::Float, Device::Cpu).unwrap(), Reading::load(&folder).unwrap())
+    (Model::load(&folder, Kind::Float, Device::Cpu).unwrap(), ScoreFormat::load(&folder).unwrap())
 }
 
 /// What the head says at `places` of `tokens`, `[places · labels]`.
-fn said(model: &Model, reading: &Reading, tokens: &[u32], places: &[usize]) -> Vec<f64> {
+fn said(model: &Model, score_format: &ScoreFormat, tokens: &[u32], places: &[usize]) -> Vec<f64> {
     let read = model.read(&[tokens], &[places], Grad::No).unwrap();
-    let logits = reading.head.logits(model, &read.states).unwrap();
+    let logits = score_format.head.logits(model, &read.states).unwrap();
     Vec::try_from(logits.to_kind(Kind::Double).flatten(0, -1)).unwrap()
 }
 
@@ -37,20 +37,20 @@ fn assert_near(ours: &[f64], theirs: &[f64]) {
 fn transformers_says_the_same_of_every_token_and_of_the_whole() {
     let expected = expected();
     let tokens: Vec<Vec<u32>> = serde_json::from_value(expected["tokens"].clone()).unwrap();
-    let (model, reading) = load("token");
-    assert_eq!(reading.judges, Judges::Steps);
+    let (model, score_format) = load("token");
+    assert_eq!(score_format.judges, Judges::Steps);
     let logits: Vec<Vec<Vec<f64>>> = serde_json::from_value(expected["token"].clone()).unwrap();
     assert_eq!(tokens.len(), logits.len());
     for (tokens, logits) in tokens.iter().zip(&logits) {
         let places: Vec<usize> = (0..tokens.len()).collect();
-        assert_near(&said(&model, &reading, tokens, &places), &logits.concat());
+        assert_near(&said(&model, &score_format, tokens, &places), &logits.concat());
         assert!(logits[0] != logits[1], "a head that says the same everywhere would prove nothing");
     }
-    let (model, reading) = load("sequence");
-    assert_eq!(reading.judges, Judges::Outcome);
+    let (model, score_format) = load("sequence");
+    assert_eq!(score_format.judges, Judges::Outcome);
     let rewards: Vec<f64> = serde_json::from_value(expected["sequence"].clone()).unwrap();
     let ours: Vec<f64> =
-        tokens.iter().flat_map(|tokens| said(&model, &reading, tokens, &[tokens.len() - 1])).collect();
+        tokens.iter().flat_map(|tokens| said(&model, &score_format, tokens, &[tokens.len() - 1])).collect();
     assert_near(&ours, &rewards);
     let padded: Vec<f64> = serde_json::from_value(expected["sequence_in_a_batch"].clone()).unwrap();
     assert_near(&ours, &padded);
@@ -63,10 +63,10 @@ fn checkpoints_are_still_written_so() {
         [("token", "LlamaForTokenClassification"), ("sequence", "LlamaForSequenceClassification")]
     {
         assert_eq!(expected()["classes"][name], class);
-        let (model, reading) = load(name);
+        let (model, score_format) = load(name);
         let out = tempfile::tempdir().unwrap();
         model.save(out.path()).unwrap();
-        reading.save(out.path()).unwrap();
+        score_format.save(out.path()).unwrap();
         for file in ["config.json", "reward_model.json"] {
             let json = |folder: &Path| -> Value {
                 serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()

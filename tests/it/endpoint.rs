@@ -2,7 +2,7 @@
 
 use crate::server::{self, Received, serve};
 use rationale::Error;
-use rationale::endpoint::{Client, Endpoint, Request};
+use rationale::endpoint::{ChatRequest, Client, Endpoint};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,8 +18,8 @@ fn client(url: &str, keys: &str) -> Client {
     section(url, keys).open("reward.judge").unwrap()
 }
 
-fn user(text: &str) -> Request {
-    Request::user(text.to_owned())
+fn user(text: &str) -> ChatRequest {
+    ChatRequest::user(text.to_owned())
 }
 
 /// The last turn of a request.
@@ -52,7 +52,7 @@ fn figures(client: &Client) -> HashMap<String, f64> {
     client.figures().into_iter().collect()
 }
 
-fn texts(client: &Client, requests: &[Request]) -> Vec<String> {
+fn texts(client: &Client, requests: &[ChatRequest]) -> Vec<String> {
     client.ask(requests).unwrap().into_iter().map(|mut answer| answer.choices.swap_remove(0).text).collect()
 }
 
@@ -70,7 +70,7 @@ fn answers_come_in_order_and_several_requests_are_under_way_at_once() {
         says(&[&text])
     });
     let client = client(&url, "concurrency = 3\nprompt_price = 1.0\ncompletion_price = 2.0");
-    let requests: Vec<Request> = (0..6).map(|i| user(&i.to_string())).collect();
+    let requests: Vec<ChatRequest> = (0..6).map(|i| user(&i.to_string())).collect();
     assert_eq!(texts(&client, &requests), ["0", "1", "2", "3", "4", "5"]);
     assert_eq!(most.load(Ordering::SeqCst), 3);
     let figures = figures(&client);
@@ -113,7 +113,7 @@ fn nothing_is_asked_twice() {
     let keys = format!("cache = {:?}", folder.path());
     let client = client(&url, &keys);
     // Two equal requests are one; another asking of the same text is another request.
-    let requests = [user("a"), user("b"), user("a"), Request { attempt: 1, ..user("a") }];
+    let requests = [user("a"), user("b"), user("a"), ChatRequest { attempt: 1, ..user("a") }];
     assert_eq!(texts(&client, &requests), ["a", "b", "a", "a"]);
     assert_eq!(count.load(Ordering::SeqCst), 3);
     let again = section(&url, &keys).open("x").unwrap();
@@ -191,9 +191,11 @@ fn several_answers_to_one_request() {
         let n = serde_json::from_str::<Value>(&received.body).unwrap()["n"].as_u64().unwrap_or(1);
         says(&vec!["x"; n as usize])
     });
-    let answers = client(&url, "").ask(&[Request { n: 3, ..user("x") }]).unwrap();
+    let answers = client(&url, "").ask(&[ChatRequest { n: 3, ..user("x") }]).unwrap();
     assert_eq!(answers[0].choices.len(), 3);
-    let deaf =
-        client(&serve(|_| says(&["x"])), "").ask(&[Request { n: 3, ..user("x") }]).unwrap_err().to_string();
+    let deaf = client(&serve(|_| says(&["x"])), "")
+        .ask(&[ChatRequest { n: 3, ..user("x") }])
+        .unwrap_err()
+        .to_string();
     assert!(deaf.contains("has 1 choices, not the 3 asked for"), "{deaf}");
 }

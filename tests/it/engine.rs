@@ -322,7 +322,7 @@ fn nothing_asked_is_nothing_decoded() {
 /// how many prompt tokens it computed; with what the first left, or anew.
 fn two_calls(model: &Model, sampling: &Sampling, kept: bool) -> (Vec<Completion>, usize, usize) {
     let mut decoder = Decoder::new(model, Stops::at(&[]), 3);
-    decoder.keep(kept);
+    decoder.keep_cache(kept);
     let first = prompts();
     let one = decoder.generate(&first, sampling, &mut |_| {}).unwrap();
     if kept {
@@ -338,7 +338,7 @@ fn two_calls(model: &Model, sampling: &Sampling, kept: bool) -> (Vec<Completion>
         group.iter().map(|c| Request { prompt: path(c), seeds: vec![7, 8] }).collect::<Vec<_>>()
     };
     let second: Vec<Request> = first.iter().zip(&one.completions).flat_map(go_on).collect();
-    decoder.keep(false);
+    decoder.keep_cache(false);
     let two = decoder.generate(&second, sampling, &mut |_| {}).unwrap();
     assert_eq!(decoder.held(), 0, "nothing is held that nobody asks for");
     let distinct: HashSet<&[u32]> = second.iter().map(|request| &request.prompt[..]).collect();

@@ -159,12 +159,14 @@ run.steps = 2
 [stage.eval]
 [[stage]]
 name = "whitened"
+policy.sampling.max_new_tokens = 11
 run.steps = 4
 [stage.loop.grpo]
 advantage.whiten = "tokens"
 advantage.scale = "batch"
 minibatches = 2
 zero_variance = "drop"
+truncated_reward = -1.0
 entropy_coefficient = 0.1
 kl.coefficient = 0.1
 [stage.rollout.group]

@@ -1,4 +1,4 @@
-//! Scratchpads with a known first error, and labels of their lines: what a reward model of steps can be taught and
+//! Scratchpads with a known first error, and labels of their lines: what a reward model of steps can be trained and
 //! measured with.
 
 use crate::data::order::below;

@@ -1,6 +1,6 @@
 //! Follow-up questions about each option, asked of the policy after it has read a rationale (CREST, arXiv 2411.06387).
 
-use crate::ask::{Question, TextModel};
+use crate::ask::{TextModel, TextRequest};
 use crate::data::{Message, Prompt, columns::letter, order};
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::reward::answer;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::{Misfit, broken};
 use crate::seed;
-use crate::select::consistency::{Judged, Preferred, Reason, denies, mixed, pairs, teaches};
+use crate::select::consistency::{Judged, Preferred, Reason, denies, is_trained_on, mixed, pairs};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -74,7 +74,7 @@ impl FollowUp {
             gold(group)?;
             for rollout in group.rollouts.iter().filter(|rollout| right(group, rollout)) {
                 for option in 0..group.example.choices.len() {
-                    questions.push(self.asked(group, rollout, option));
+                    questions.push(self.follow_up_question(group, rollout, option));
                 }
             }
         }
@@ -90,8 +90,8 @@ impl FollowUp {
             let mut of_group = Vec::new();
             for at in 0..group.rollouts.len() {
                 let correct = right(group, &group.rollouts[at]);
-                let asked = if correct { options } else { 0 };
-                let held = answers.by_ref().take(asked).enumerate();
+                let count = if correct { options } else { 0 };
+                let held = answers.by_ref().take(count).enumerate();
                 let consistent = held.filter(|(option, said)| denies(said) != (*option == gold)).count();
                 if correct {
                     metrics.add("select/follow_up", consistent as f64 / options as f64, 1.0);
@@ -104,10 +104,10 @@ impl FollowUp {
         Ok(judged)
     }
 
-    /// Which rollouts of a group teach.
-    pub fn kept(&self, group: &Group, judged: &[Judged]) -> Vec<usize> {
+    /// Which rollouts of a group are trained on.
+    pub fn consistent(&self, group: &Group, judged: &[Judged]) -> Vec<usize> {
         let options = group.example.choices.len();
-        (0..judged.len()).filter(|&at| teaches(&judged[at], options, self.tolerance)).collect()
+        (0..judged.len()).filter(|&at| is_trained_on(&judged[at], options, self.tolerance)).collect()
     }
 
     /// The pairs of a step as lines with TRL's columns, in a shuffled order: `share` of them from consistency.
@@ -146,13 +146,13 @@ impl FollowUp {
     }
 
     /// One follow-up: the question with the follow-up in its turn, the rationale without its answer, the cue.
-    fn asked(&self, group: &Group, rollout: &Rollout, option: usize) -> Question {
+    fn follow_up_question(&self, group: &Group, rollout: &Rollout, option: usize) -> TextRequest {
         let choice = &group.example.choices[option];
         let fill = |text: &str| text.replace("{letter}", &letter(option)).replace("{choice}", choice);
         let steps = rollout.rationale.as_ref().and_then(|rationale| rationale.steps.last());
         let read = &rollout.text[..steps.map_or(0, |last| last.end)];
         let begun = format!("{read}{}", fill(&self.cue));
-        Question { begun, ..Question::new(with(&group.example.prompt, &fill(&self.question))) }
+        TextRequest { begun, ..TextRequest::new(with(&group.example.prompt, &fill(&self.question))) }
     }
 }
 

@@ -49,7 +49,7 @@ impl Collect {
         for (at, group) in groups.iter_mut().enumerate() {
             let mut kept = selected(&worker.select, group, metrics);
             if let Some(follow_up) = &self.follow_up {
-                let passed = follow_up.kept(group, &judged[at]);
+                let passed = follow_up.consistent(group, &judged[at]);
                 kept.retain(|rollout| passed.contains(rollout));
             }
             let mut index = 0;

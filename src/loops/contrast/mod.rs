@@ -28,7 +28,7 @@ struct ContrastMethod {
     contrast: Contrast,
     /// The row that each counterfactual alters, by the counterfactual's place in the data.
     originals: HashMap<usize, Arc<Example>>,
-    /// What each pair teaches, by the same place.
+    /// What is learned from each pair, by the same place.
     items: HashMap<usize, Item>,
     /// Pairs left out, by reason.
     dropped: BTreeMap<&'static str, usize>,

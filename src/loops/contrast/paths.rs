@@ -16,18 +16,18 @@ pub(super) const SPANS: [&str; 2] = ["spans/own", "spans/altered"];
 pub(super) const FLIPPED: &str = "flipped";
 
 /// A pair's item, or the reason why there is none.
-type Made = std::result::Result<Item, &'static str>;
+type PairItem = std::result::Result<Item, &'static str>;
 
 /// Why a pair cannot be compared: the figure's name, and the row in the user's words.
-type Unfit = (&'static str, String);
+type NotComparable = (&'static str, String);
 
 impl Contrast {
-    /// What `original` and its counterfactual teach.
-    pub(super) fn item(&self, worker: &Worker, original: &Example, altered: &Prompted) -> Result<Made> {
+    /// What is learned from `original` and its counterfactual.
+    pub(super) fn item(&self, worker: &Worker, original: &Example, altered: &Prompted) -> Result<PairItem> {
         let own = worker.policy.tokenizer.render(&original.prompt)?;
         let options = match compared(original, &altered.example) {
             Ok(options) => options,
-            Err(unfit) => return self.unfit(unfit),
+            Err(not_comparable) => return self.not_comparable(not_comparable),
         };
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
         let (mut sequences, mut read, mut counts) = (vec![], vec![], vec![]);
@@ -42,7 +42,7 @@ impl Contrast {
             let completion = worker.policy.completion(text)?;
             let spans = match self.spans(worker, example, &completion, &options) {
                 Ok(spans) => spans,
-                Err(unfit) => return self.unfit(unfit),
+                Err(not_comparable) => return self.not_comparable(not_comparable),
             };
             let (mut places, mut count) = (Vec::new(), Vec::new());
             for tokens in spans {
@@ -62,7 +62,7 @@ impl Contrast {
         Ok(Ok(item.with_list(SPANS[0], own).with_list(SPANS[1], altered).with(FLIPPED, 2.0)))
     }
 
-    fn unfit(&self, (why, what): Unfit) -> Result<Made> {
+    fn not_comparable(&self, (why, what): NotComparable) -> Result<PairItem> {
         match self.irregular {
             Irregular::Drop => Ok(Err(why)),
             Irregular::Refuse => Err(Error::Data(format!(
@@ -78,7 +78,7 @@ impl Contrast {
         example: &Example,
         completion: &[u32],
         options: &[usize],
-    ) -> std::result::Result<Vec<Vec<Range<usize>>>, Unfit> {
+    ) -> std::result::Result<Vec<Vec<Range<usize>>>, NotComparable> {
         let tokenizer = &worker.policy.tokenizer;
         let text = tokenizer.decode(completion);
         let steps = worker.format.parse(&text).map_or_else(Vec::new, |rationale| rationale.steps);
@@ -106,7 +106,7 @@ impl Contrast {
 }
 
 /// The options that are compared: the right ones of both contexts, whose truth flips, then those that are wrong in both.
-fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<usize>, Unfit> {
+fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<usize>, NotComparable> {
     let id = &altered.id;
     if original.choices != altered.choices {
         let what = format!(

@@ -108,7 +108,7 @@ impl Flow {
         worker.policy.model.set_active_adapter(WRITER)?;
         let generated = worker.policy.sampler().generate(&requests, &limits, &mut worker.progress)?;
         // Room for another token, the question and its answer.
-        let asked =
+        let question =
             worker.policy.tokenizer.encode(&format!("{}{}{}", self.question, self.yes, self.no))?.len();
         for (chain, written) in open.into_iter().zip(generated.completions) {
             let from = chain.tokens.len();
@@ -116,7 +116,7 @@ impl Flow {
                 chain.tokens.extend(chunk.tokens);
                 chain.logprobs.extend(chunk.logprobs);
                 chain.nodes.push(Node::Chunk { from, to: chain.tokens.len() });
-                let full = prompts[chain.prompt].tokens.len() + chain.tokens.len() + asked
+                let full = prompts[chain.prompt].tokens.len() + chain.tokens.len() + question
                     >= worker.policy.context();
                 let goes_on = chunk.stop == StopReason::Length && chain.chunks() < self.chunks && !full;
                 chain.stop = (!goes_on).then_some(chunk.stop);
@@ -134,8 +134,8 @@ impl Flow {
         let [yes, no] = [policy.tokenizer.encode(&self.yes)?, policy.tokenizer.encode(&self.no)?];
         let mut sequences = Vec::new();
         for chain in &open {
-            let asked = self.asked(policy, &prompts[chain.prompt], &chain.tokens)?;
-            sequences.extend([&yes, &no].map(|said| Sequence::new(&asked, said)));
+            let decision_prompt = self.decision_prompt(policy, &prompts[chain.prompt], &chain.tokens)?;
+            sequences.extend([&yes, &no].map(|said| Sequence::new(&decision_prompt, said)));
         }
         policy.model.set_active_adapter(JUDGE)?;
         let logprobs = policy.logprobs(

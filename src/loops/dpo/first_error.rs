@@ -1,6 +1,6 @@
 //! Pairs of the first error and the shortest good way on, from rollouts whose cuts were continued.
 
-use crate::data::{Completion, Feedback};
+use crate::data::{Feedback, FeedbackCompletion};
 use crate::reward::answer;
 use crate::rollout::prefix::Tail;
 use crate::rollout::{Group, Rollout};
@@ -54,8 +54,8 @@ fn pair(rollout: &Rollout, fresh: &[&Rollout]) -> Result<Feedback, Unpaired> {
     Ok(Feedback::Pair { chosen, rejected, weight: 1.0, margin: 0.0, why: None })
 }
 
-fn completion(text: &str, tokens: &[u32]) -> Completion {
-    Completion { text: text.to_string(), tokens: Some(tokens.to_vec()) }
+fn completion(text: &str, tokens: &[u32]) -> FeedbackCompletion {
+    FeedbackCompletion { text: text.to_string(), tokens: Some(tokens.to_vec()) }
 }
 
 #[cfg(test)]

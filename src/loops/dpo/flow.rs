@@ -110,7 +110,7 @@ impl Flow {
             let right = [&group.rollouts[0], &end].map(|end| answer::correct(&prompted.example, end));
             group.rollouts.push(end);
             taken.sampled_tokens += other.end.sampled();
-            let (what, item) = self.lesson(&worker.policy, prompted, (chain, other), right)?;
+            let (what, item) = self.training_pair(&worker.policy, prompted, (chain, other), right)?;
             *counts.entry(what).or_default() += 1;
             taken.rows.extend(item.iter().map(|_| prompted.example.index));
             taken.items.extend(item);
@@ -131,8 +131,8 @@ impl Flow {
         chains.iter().enumerate().flat_map(of).collect()
     }
 
-    /// What became of a node, whose own way and whose other way were right or not as `right` says, and what it teaches.
-    fn lesson(
+    /// What became of a node, whose own path and whose other path were right or not as `right` says, and what is learned from it.
+    fn training_pair(
         &self,
         policy: &Policy,
         prompted: &Prompted,
@@ -152,7 +152,7 @@ impl Flow {
         Ok((what, item))
     }
 
-    /// What a node teaches whose two ways ended differently; `own` says whether the chain's own way was right. `None` where
+    /// What is learned from a node whose two paths ended differently; `own` says whether the chain's own path was right. `None` where
     /// both chunks are the same.
     fn pair(
         &self,
@@ -162,27 +162,36 @@ impl Flow {
         other: &Chain,
         own: bool,
     ) -> Result<Option<Item>> {
-        let (read, ways, adapter) = match chain.nodes[node] {
+        let (read, sides, adapter) = match chain.nodes[node] {
             Node::Chunk { from, to } => {
                 let Some(Node::Chunk { from: begin, to: end }) = other.nodes.first() else { return Ok(None) };
-                let ways = [chain.tokens[from..to].to_vec(), other.tokens[*begin..*end].to_vec()];
-                ([&prompted.tokens[..], &chain.tokens[..from]].concat(), ways, WRITER)
+                let sides = [chain.tokens[from..to].to_vec(), other.tokens[*begin..*end].to_vec()];
+                ([&prompted.tokens[..], &chain.tokens[..from]].concat(), sides, WRITER)
             }
             Node::Decision { at, stop } => {
                 let said = |stop: bool| policy.tokenizer.encode(if stop { &self.yes } else { &self.no });
-                (self.asked(policy, prompted, &chain.tokens[..at])?, [said(stop)?, said(!stop)?], JUDGE)
+                (
+                    self.decision_prompt(policy, prompted, &chain.tokens[..at])?,
+                    [said(stop)?, said(!stop)?],
+                    JUDGE,
+                )
             }
         };
-        if ways[0] == ways[1] {
+        if sides[0] == sides[1] {
             return Ok(None);
         }
         let [chosen, rejected] = if own { [0, 1] } else { [1, 0] };
-        let sequence = |way: usize| Sequence::new(&read, &ways[way]);
+        let sequence = |side: usize| Sequence::new(&read, &sides[side]);
         Ok(Some(item(vec![sequence(chosen), sequence(rejected)], 1.0).learned_by(adapter)))
     }
 
     /// What the judge reads.
-    pub(super) fn asked(&self, policy: &Policy, prompted: &Prompted, written: &[u32]) -> Result<Vec<u32>> {
+    pub(super) fn decision_prompt(
+        &self,
+        policy: &Policy,
+        prompted: &Prompted,
+        written: &[u32],
+    ) -> Result<Vec<u32>> {
         Ok([&prompted.tokens[..], written, &policy.tokenizer.encode(&self.question)?].concat())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::answers::answers;
 use super::{About, Dpo, DpoMethod, Mask};
-use crate::data::{Completion, Feedback};
+use crate::data::{Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::item::REF_LOGPROBS;
@@ -64,7 +64,7 @@ fn referred(item: Item, logprobs: Vec<Vec<f32>>) -> Item {
 }
 
 impl Dpo {
-    /// What one row or rollout pair teaches; for KTO a pair is two completions. Nothing, counted in `metrics`, where it
+    /// What is learned from one row or rollout pair; for KTO a pair is two completions. Nothing, counted in `metrics`, where it
     /// is too long or no token counts.
     pub(super) fn items(
         &self,
@@ -74,7 +74,7 @@ impl Dpo {
         metrics: &mut Metrics,
     ) -> Result<Vec<Item>> {
         let policy = &worker.policy;
-        let completed = |completion: &Completion| -> Result<Sequence> {
+        let completed = |completion: &FeedbackCompletion| -> Result<Sequence> {
             let text = &completion.text;
             // Ids of another model's tokenizer say something else, or nothing.
             let ours = |ids: &&Vec<u32>| policy.tokenizer.decode(ids) == *text;

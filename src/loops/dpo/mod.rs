@@ -169,7 +169,7 @@ impl Section for Dpo {
             return vec![];
         }
         let single = stage.rollout.size == Some(1) && !self.loss.unpaired();
-        let margins = stage.select.pairs.kind == pairs::Kind::ScoreMargin && stage.rewards.is_empty();
+        let margins = stage.select.pairs.kind == pairs::PairKind::ScoreMargin && stage.rewards.is_empty();
         let all = [
             single.then(|| {
                 Misfit::new(

@@ -1,12 +1,12 @@
 //! Where preferences come from: rows that state them, traces of an earlier stage, or fresh rollouts.
 
 use super::{Dpo, Weigh, first_error};
-use crate::data::{Completion, Dataset, Example, Feedback};
+use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, trace};
-use crate::select::pairs::{Built, Dropped, Kind, Path};
+use crate::select::pairs::{Built, Dropped, PairKind, TreePath};
 use crate::select::{Candidate, Select};
 use crate::statistics::{Sum, alone};
 use std::collections::BTreeMap;
@@ -88,7 +88,7 @@ impl Dpo {
         Ok((Dataset { name: rows.name, examples }, counts))
     }
 
-    /// What each group teaches, with counts over all of them.
+    /// What is learned from each group, with counts over all of them.
     pub fn feedback(&self, groups: &[Group], select: &Select) -> (Vec<Vec<Feedback>>, Counts) {
         let mut counts = Counts::default();
         let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());
@@ -100,14 +100,14 @@ impl Dpo {
             *counts.dropped.entry("filtered").or_default() += group.rollouts.len() - kept.len();
             let (feedback, dropped) = match select.pairs.kind {
                 _ if self.loss.unpaired() => labels(&candidates),
-                Kind::FirstError => {
+                PairKind::FirstError => {
                     first_error::pairs(group, &kept, select.pairs.per_example.unwrap_or(usize::MAX))
                 }
-                Kind::Siblings => {
+                PairKind::Siblings => {
                     let built = select.pairs.of_tree(&candidates, &paths(group, &kept));
                     self.feedback_of(&candidates, built)
                 }
-                Kind::GoldCounterfactual => {
+                PairKind::GoldCounterfactual => {
                     let candidates: Vec<Candidate> =
                         gold(group).into_iter().chain(candidates.iter().copied()).collect();
                     self.feedback_of(&candidates, select.pairs.build(&candidates))
@@ -143,8 +143,8 @@ fn rejects(feedback: &Feedback, texts: &[&str]) -> bool {
 }
 
 /// The ways of the `kept` leaves of a tree from its root.
-fn paths(group: &Group, kept: &[usize]) -> Vec<Path> {
-    let path = |rollout: &Rollout| Path {
+fn paths(group: &Group, kept: &[usize]) -> Vec<TreePath> {
+    let path = |rollout: &Rollout| TreePath {
         nodes: rollout.forks.iter().map(|fork| (fork.node, fork.value)).collect(),
         reward: rollout.reward,
         tokens: rollout.tokens.len(),
@@ -168,8 +168,8 @@ fn labels(candidates: &[Candidate]) -> (Vec<Feedback>, Dropped) {
     (labels, Dropped { ungraded, ..Dropped::default() })
 }
 
-fn completion(candidate: &Candidate) -> Completion {
-    Completion {
+fn completion(candidate: &Candidate) -> FeedbackCompletion {
+    FeedbackCompletion {
         text: candidate.text.to_string(),
         tokens: (!candidate.gold).then(|| candidate.tokens.to_vec()),
     }

@@ -37,7 +37,7 @@ struct MarioMethod {
 impl MarioMethod {
     /// The completions that `step` brings into the pool: the first ones, or those of an exploration.
     fn explore(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
-        let mut prompts = self.asked(worker, step);
+        let mut prompts = self.step_prompts(worker, step);
         if step > 1 {
             let names: Vec<&str> = self.pool.names.iter().map(String::as_str).collect();
             let control = worker.policy.tokenizer.encode(&self.mario.best(names))?;
@@ -54,7 +54,7 @@ impl MarioMethod {
     }
 
     /// The questions of an exploration; the first asks all.
-    fn asked(&self, worker: &Worker, step: usize) -> Vec<Prompted> {
+    fn step_prompts(&self, worker: &Worker, step: usize) -> Vec<Prompted> {
         let all = &worker.questions.all;
         let count = self.mario.sample_questions.unwrap_or(all.len()).min(all.len());
         if step == 1 {
@@ -137,7 +137,7 @@ fn own_completions(worker: &mut Worker, prompts: &[Prompted]) -> Result<Vec<Opti
 
 /// Places of the questions by the ids of their examples.
 fn places(worker: &Worker) -> HashMap<&str, usize> {
-    worker.questions.all.iter().enumerate().map(|(at, asked)| (asked.example.id.as_str(), at)).collect()
+    worker.questions.all.iter().enumerate().map(|(at, question)| (question.example.id.as_str(), at)).collect()
 }
 
 impl Section for Mario {

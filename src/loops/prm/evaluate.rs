@@ -1,13 +1,13 @@
 //! How well the reward model judges held-out rows.
 
-use super::item::{Made, Seen, TARGETS};
+use super::item::{RowItem, SeenSteps, TARGETS};
 use super::{PrmMethod, rows};
 use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
 use crate::eval::{Eval, Report};
 use crate::policy::Policy;
-use crate::policy::reward_model::Laid;
+use crate::policy::reward_model::TokenizedSteps;
 use crate::rationale::Format;
 use crate::reward::column;
 use crate::rollout::Prompted;
@@ -44,7 +44,7 @@ impl PrmMethod {
         format: &Format,
         budget: usize,
     ) -> Result<Vec<Judged>> {
-        let (mut laid, mut judged, mut problems) = (Vec::new(), Vec::new(), Problems::default());
+        let (mut tokenized, mut judged, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
             let steps = match rows::read(&row.example, &self.prm, format) {
                 Ok(steps) => steps,
@@ -53,7 +53,7 @@ impl PrmMethod {
                     continue;
                 }
             };
-            let one = self.reading().lay(&policy.tokenizer, &row.tokens, &steps.texts)?;
+            let one = self.score_format().tokenize_steps(&policy.tokenizer, &row.tokens, &steps.texts)?;
             if one.tokens.len() > policy.context() {
                 let what = format!(
                     "its {} tokens are more than the model's context of {}; leave it out of data.eval",
@@ -78,10 +78,10 @@ impl PrmMethod {
             }
             let labels = labels[last..].to_vec();
             judged.push(Judged { scores: vec![], lengths, labels, first_error, class });
-            laid.push(one);
+            tokenized.push(one);
         }
         problems.into_result()?;
-        let scores = self.reading().scores(&policy.model, &laid, budget)?;
+        let scores = self.score_format().scores(&policy.model, &tokenized, budget)?;
         finite(held_out.iter(), &scores)?;
         judged.iter_mut().zip(scores).for_each(|(judged, scores)| judged.scores = scores);
         Ok(judged)
@@ -97,27 +97,28 @@ impl PrmMethod {
     ) -> Result<Process> {
         let (mut rows, mut items, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
-            match self.item(policy, row, format, &mut Seen::default())? {
-                Made::Item(item) => {
+            match self.item(policy, row, format, &mut SeenSteps::default())? {
+                RowItem::Item(item) => {
                     rows.push(row);
                     items.push(item);
                 }
-                Made::Bad(what) => problems.example(&row.example.id, what),
-                Made::TooLong | Made::Cut(_) | Made::Unlabelled => {}
+                RowItem::Bad(what) => problems.example(&row.example.id, what),
+                RowItem::TooLong | RowItem::Cut(_) | RowItem::Unlabelled => {}
             }
         }
         problems.into_result()?;
         let mut scores = Vec::with_capacity(items.len());
         for item in &mut items {
-            let laid = std::mem::take(&mut item.sequences).into_iter().zip(std::mem::take(&mut item.places));
-            let laid: Vec<Laid> = laid
-                .map(|(sequence, places)| Laid {
+            let tokenized =
+                std::mem::take(&mut item.sequences).into_iter().zip(std::mem::take(&mut item.places));
+            let tokenized: Vec<TokenizedSteps> = tokenized
+                .map(|(sequence, places)| TokenizedSteps {
                     prompt: sequence.prompt().len(),
                     tokens: sequence.tokens,
                     places,
                 })
                 .collect();
-            scores.push(self.reading().scores(&policy.model, &laid, budget)?.concat());
+            scores.push(self.score_format().scores(&policy.model, &tokenized, budget)?.concat());
         }
         finite(rows.into_iter(), &scores)?;
         let won = scores

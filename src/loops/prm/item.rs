@@ -1,4 +1,4 @@
-//! What a row teaches: tokens, the places where they are judged, and what should be said there.
+//! What is learned from a row: tokens, the places where they are judged, and what should be said there.
 
 use super::{Balance, Learns, PrmMethod, TooLong, rows};
 use crate::data::columns::Read;
@@ -8,7 +8,7 @@ use crate::loops::Item;
 use crate::loops::item::WEIGHTS;
 use crate::model::Sequence;
 use crate::policy::Policy;
-use crate::policy::reward_model::Laid;
+use crate::policy::reward_model::TokenizedSteps;
 use crate::rationale::Format;
 use crate::rollout::Prompted;
 use std::collections::HashSet;
@@ -18,12 +18,12 @@ pub(super) const TARGETS: &str = "targets";
 /// Of an item: how much better the chosen one is.
 pub(super) const MARGIN: &str = "margin";
 
-/// Completions that are read at the places of `laid` and are to be found worth `targets`: one, the two of a pair, or the several
+/// Completions that are read at the places of `tokenized` and whose scores are to be `targets`: one, the two of a pair, or the several
 /// of a list.
-fn item(id: &str, laid: Vec<Laid>, targets: Vec<f64>) -> Item {
+fn item(id: &str, tokenized: Vec<TokenizedSteps>, targets: Vec<f64>) -> Item {
     let weights = vec![1.0; targets.len()];
     let (tokens, places): (Vec<Vec<u32>>, _) =
-        laid.into_iter().map(|laid| (laid.tokens, laid.places)).unzip();
+        tokenized.into_iter().map(|tokenized| (tokenized.tokens, tokenized.places)).unzip();
     let sequences = tokens.into_iter().map(Sequence::read_only).collect();
     Item::of(sequences).named(id).read_at(places).with_list(TARGETS, targets).with_list(WEIGHTS, weights)
 }
@@ -34,7 +34,7 @@ pub(super) fn weight(item: &Item, compares: bool) -> f64 {
 }
 
 /// An item, or why the row is left out; what is wrong with it where nothing may start.
-pub(super) enum Made {
+pub(super) enum RowItem {
     Item(Item),
     TooLong,
     Cut(Item),
@@ -43,17 +43,17 @@ pub(super) enum Made {
 }
 
 /// Steps of traces that are labelled already: the prompt's tokens, the texts up to the step.
-pub(super) type Seen = HashSet<(Vec<u32>, Vec<String>)>;
+pub(super) type SeenSteps = HashSet<(Vec<u32>, Vec<String>)>;
 
 impl PrmMethod {
-    /// What the row teaches, tokenised.
+    /// What is learned from the row, tokenised.
     pub(super) fn item(
         &self,
         policy: &Policy,
         row: &Prompted,
         format: &Format,
-        seen: &mut Seen,
-    ) -> Result<Made> {
+        seen: &mut SeenSteps,
+    ) -> Result<RowItem> {
         match self.prm.learns {
             Learns::Steps | Learns::Outcome => self.labelled(policy, row, format, seen),
             Learns::Pairs => self.pair(policy, row),
@@ -65,10 +65,16 @@ impl PrmMethod {
         self.prm.max_tokens.unwrap_or(usize::MAX).min(policy.context())
     }
 
-    fn labelled(&self, policy: &Policy, row: &Prompted, format: &Format, seen: &mut Seen) -> Result<Made> {
+    fn labelled(
+        &self,
+        policy: &Policy,
+        row: &Prompted,
+        format: &Format,
+        seen: &mut SeenSteps,
+    ) -> Result<RowItem> {
         let mut steps = match rows::read(&row.example, &self.prm, format) {
-            Ok(steps) => steps.taught(&self.prm),
-            Err(what) => return Ok(Made::Bad(what)),
+            Ok(steps) => steps.learned(&self.prm),
+            Err(what) => return Ok(RowItem::Bad(what)),
         };
         if self.prm.dedup && row.example.fields.contains_key("cuts") {
             steps.labels.iter_mut().enumerate().filter(|(_, label)| label.is_some()).for_each(
@@ -80,74 +86,74 @@ impl PrmMethod {
             );
         }
         if steps.labels.iter().all(Option::is_none) {
-            return Ok(Made::Unlabelled);
+            return Ok(RowItem::Unlabelled);
         }
-        let reading = self.reading();
-        let whole = super::Reading { judges: super::Judges::Steps, ..reading.clone() };
-        let mut laid = whole.lay(&policy.tokenizer, &row.tokens, &steps.texts)?;
+        let score_format = self.score_format();
+        let whole = super::ScoreFormat { judges: super::Judges::Steps, ..score_format.clone() };
+        let mut tokenized = whole.tokenize_steps(&policy.tokenizer, &row.tokens, &steps.texts)?;
         let limit = self.limit(policy);
-        let fits = laid.places.iter().take_while(|&&place| place < limit).count();
+        let fits = tokenized.places.iter().take_while(|&&place| place < limit).count();
         let lost = steps.labels[fits..].iter().filter(|label| label.is_some()).count();
-        let cut = fits < laid.places.len();
+        let cut = fits < tokenized.places.len();
         if cut && self.prm.too_long == TooLong::Refuse {
-            return Ok(Made::Bad(format!(
+            return Ok(RowItem::Bad(format!(
                 "its {} tokens are more than {limit}, and {lost} of its labels would be lost; raise loop.prm.max_tokens, \
                  or set loop.prm.too_long = \"cut\" or \"drop\"",
-                laid.tokens.len()
+                tokenized.tokens.len()
             )));
         }
         let known = (0..fits).filter(|&step| steps.labels[step].is_some());
         let (places, targets): (Vec<usize>, Vec<f64>) =
-            known.map(|step| (laid.places[step], steps.labels[step].unwrap_or(0.0))).unzip();
+            known.map(|step| (tokenized.places[step], steps.labels[step].unwrap_or(0.0))).unzip();
         if cut && (self.prm.too_long == TooLong::Drop || places.is_empty()) {
-            return Ok(Made::TooLong);
+            return Ok(RowItem::TooLong);
         }
-        laid.tokens.truncate(laid.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
-        laid.places = places;
-        let item = item(&row.example.id, vec![laid], targets);
-        Ok(if cut { Made::Cut(item) } else { Made::Item(item) })
+        tokenized.tokens.truncate(tokenized.places.get(fits.wrapping_sub(1)).map_or(0, |last| last + 1));
+        tokenized.places = places;
+        let item = item(&row.example.id, vec![tokenized], targets);
+        Ok(if cut { RowItem::Cut(item) } else { RowItem::Item(item) })
     }
 
-    fn pair(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
+    fn pair(&self, policy: &Policy, row: &Prompted) -> Result<RowItem> {
         let Some(Feedback::Pair { chosen, rejected, margin, .. }) = &row.example.feedback else {
             let what = "it has no `chosen` and `rejected`, which loop.prm.learns = \"pairs\" compares";
-            return Ok(Made::Bad(what.into()));
+            return Ok(RowItem::Bad(what.into()));
         };
-        let lay = |text: &str| self.whole(policy, row, text);
-        let item = item(&row.example.id, vec![lay(&chosen.text)?, lay(&rejected.text)?], vec![1.0, 0.0]);
+        let read = |text: &str| self.whole(policy, row, text);
+        let item = item(&row.example.id, vec![read(&chosen.text)?, read(&rejected.text)?], vec![1.0, 0.0]);
         Ok(self.fitting(policy, item.with(MARGIN, *margin)))
     }
 
-    fn list(&self, policy: &Policy, row: &Prompted) -> Result<Made> {
-        let worth = match worths(&row.example) {
-            Ok(worth) => worth,
-            Err(what) => return Ok(Made::Bad(what)),
+    fn list(&self, policy: &Policy, row: &Prompted) -> Result<RowItem> {
+        let scores = match scores(&row.example) {
+            Ok(scores) => scores,
+            Err(what) => return Ok(RowItem::Bad(what)),
         };
-        let laid = row.example.completions.iter().map(|text| self.whole(policy, row, text));
-        let item = item(&row.example.id, laid.collect::<Result<_>>()?, worth);
+        let tokenized = row.example.completions.iter().map(|text| self.whole(policy, row, text));
+        let item = item(&row.example.id, tokenized.collect::<Result<_>>()?, scores);
         Ok(self.fitting(policy, item))
     }
 
-    fn whole(&self, policy: &Policy, row: &Prompted, text: &str) -> Result<Laid> {
-        self.reading().lay(&policy.tokenizer, &row.tokens, &[text])
+    fn whole(&self, policy: &Policy, row: &Prompted, text: &str) -> Result<TokenizedSteps> {
+        self.score_format().tokenize_steps(&policy.tokenizer, &row.tokens, &[text])
     }
 
-    fn fitting(&self, policy: &Policy, item: Item) -> Made {
+    fn fitting(&self, policy: &Policy, item: Item) -> RowItem {
         let limit = self.limit(policy);
         let longest = item.sequences.iter().map(|sequence| sequence.tokens.len()).max().unwrap_or(0);
         match self.prm.too_long {
-            _ if longest <= limit => Made::Item(item),
-            TooLong::Refuse => Made::Bad(format!(
+            _ if longest <= limit => RowItem::Item(item),
+            TooLong::Refuse => RowItem::Bad(format!(
                 "one of its completions makes {longest} tokens, more than {limit}; raise loop.prm.max_tokens, or set \
                  loop.prm.too_long = \"drop\""
             )),
-            TooLong::Drop | TooLong::Cut => Made::TooLong,
+            TooLong::Drop | TooLong::Cut => RowItem::TooLong,
         }
     }
 }
 
-/// The column `scores`: the worth of each completion.
-fn worths(example: &Example) -> Read<Vec<f64>> {
+/// The column `scores`: one for each completion.
+fn scores(example: &Example) -> Read<Vec<f64>> {
     let scores = example.fields.get("scores").and_then(serde_json::Value::as_array);
     let scores = scores.and_then(|all| all.iter().map(serde_json::Value::as_f64).collect::<Option<Vec<_>>>());
     let completions = example.completions.len();

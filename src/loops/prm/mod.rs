@@ -19,13 +19,13 @@ use crate::log::Metrics;
 use crate::loss::reward_model::{bradley_terry, listwise, ordered, squared};
 use crate::model::Head;
 use crate::policy::Policy;
-use crate::policy::reward_model::{Judges, Reading};
+use crate::policy::reward_model::{Judges, ScoreFormat};
 use crate::rationale::Format;
 use crate::rollout::Prompted;
 use crate::section::Misfit;
 use crate::seed;
 use evaluate::not_finite;
-use item::{MARGIN, Made, Seen, TARGETS};
+use item::{MARGIN, RowItem, SeenSteps, TARGETS};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -34,7 +34,7 @@ use tch::{Kind, Tensor};
 struct PrmMethod {
     prm: Prm,
     /// How the model is read, once the method has begun.
-    reading: Option<Reading>,
+    score_format: Option<ScoreFormat>,
     /// By the example's place in the data.
     items: HashMap<usize, Item>,
     /// The share of rows of which two labellers say the same.
@@ -97,7 +97,7 @@ impl Prm {
     }
 
     /// Works out the head and the separator, gives the model its head where it has none that fits, and says what trains.
-    fn attach_head(&self, policy: &mut Policy, seed: u64) -> Result<Reading> {
+    fn attach_head(&self, policy: &mut Policy, seed: u64) -> Result<ScoreFormat> {
         let token = |text: &str, key: &str| match policy.tokenizer.encode(text)?.as_slice() {
             [one] => Ok(*one),
             many => Err(Error::Recipe(format!(
@@ -133,19 +133,19 @@ impl Prm {
                 .chain(&score.bias)
                 .for_each(|tensor| drop(tensor.set_requires_grad(true)));
         }
-        Ok(Reading { judges, head, separator })
+        Ok(ScoreFormat { judges, head, separator })
     }
 }
 
 impl PrmMethod {
     /// How the model is read.
-    fn reading(&self) -> &Reading {
-        self.reading.as_ref().expect("the method has begun")
+    fn score_format(&self) -> &ScoreFormat {
+        self.score_format.as_ref().expect("the method has begun")
     }
 
     /// The *sum* of the items' losses, from what the head says at their places.
     fn sum(&self, items: &[&Item], logits: &Tensor, metrics: &mut Metrics) -> Tensor {
-        let head = self.reading().head;
+        let head = self.score_format().head;
         let flat = |values: Vec<f64>| {
             let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
             Tensor::from_slice(&values).to_device(logits.device())
@@ -243,7 +243,7 @@ impl Section for Prm {
         setup.rows = rows;
         Ok(Box::new(PrmMethod {
             prm: self.clone(),
-            reading: None,
+            score_format: None,
             items: HashMap::new(),
             agreeing,
             right: 0.0,
@@ -255,25 +255,25 @@ impl Section for Prm {
 impl Method for PrmMethod {
     fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
         let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
-        let reading = self.prm.attach_head(&mut worker.policy, seed)?;
-        worker.policy.reading = Some(reading.clone());
-        self.reading = Some(reading);
-        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+        let score_format = self.prm.attach_head(&mut worker.policy, seed)?;
+        worker.policy.score_format = Some(score_format.clone());
+        self.score_format = Some(score_format);
+        let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), SeenSteps::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in &worker.questions.all {
             let id = row.example.id.as_str();
             let item = match self.item(&worker.policy, row, &worker.format, &mut seen)? {
-                Made::Item(item) => item,
-                Made::Cut(item) => {
+                RowItem::Item(item) => item,
+                RowItem::Cut(item) => {
                     cut.push(id);
                     item
                 }
-                Made::TooLong => {
+                RowItem::TooLong => {
                     dropped.push(id);
                     continue;
                 }
-                Made::Unlabelled => continue,
-                Made::Bad(what) => {
+                RowItem::Unlabelled => continue,
+                RowItem::Bad(what) => {
                     problems.example(id, what);
                     continue;
                 }
@@ -323,7 +323,7 @@ impl Method for PrmMethod {
     }
 
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
-        let logits = self.reading().head.logits(output.model, &output.scored.states)?;
+        let logits = self.score_format().head.logits(output.model, &output.scored.states)?;
         let loss = self.sum(items, &logits, metrics);
         let value = loss.double_value(&[]);
         if value.is_finite() { Ok(loss) } else { Err(broken(items, &logits, value)) }

@@ -11,14 +11,14 @@ use serde_json::Value;
 
 /// The steps of one completion with what is known of each.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Steps {
+pub struct LabelledSteps {
     /// The texts, without separators.
     pub texts: Vec<String>,
     /// How right each step is, in [0, 1]; `None` where that is unknown.
     pub labels: Vec<Option<f64>>,
 }
 
-impl Steps {
+impl LabelledSteps {
     /// The first step that is known to be wrong; `Some(None)` where all are known to be right, `None` where neither is
     /// known.
     pub fn first_error(&self) -> Option<Option<usize>> {
@@ -30,7 +30,7 @@ impl Steps {
     }
 
     /// Without the labels that the section leaves out.
-    pub fn taught(mut self, section: &Prm) -> Self {
+    pub fn learned(mut self, section: &Prm) -> Self {
         if let (true, Some(Some(error))) = (section.stop_at_error, self.first_error()) {
             self.texts.truncate(error + 1);
             self.labels.truncate(error + 1);
@@ -47,11 +47,11 @@ impl Steps {
 ///
 /// # Errors
 /// What is wrong with it and the remedy.
-pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<Steps> {
+pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<LabelledSteps> {
     if section.learns == Learns::Outcome
         && let Some((text, label)) = outcome(example, format)
     {
-        return Ok(Steps { texts: vec![text], labels: vec![Some(label)] });
+        return Ok(LabelledSteps { texts: vec![text], labels: vec![Some(label)] });
     }
     if let Some(steps) = traces::read(example, section, format)? {
         return Ok(steps);
@@ -91,7 +91,7 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<Steps> {
             texts.len()
         ));
     }
-    Ok(Steps { texts, labels })
+    Ok(LabelledSteps { texts, labels })
 }
 
 /// A whole completion with its label: stated, or whether its answer is the gold one.
@@ -198,7 +198,7 @@ mod tests {
         Example { fields, ..Example::text("row:3", "?") }
     }
 
-    fn read_with(section: &str, fields: Value) -> Read<Steps> {
+    fn read_with(section: &str, fields: Value) -> Read<LabelledSteps> {
         let section: Prm = toml::from_str(section).unwrap();
         read(&row(fields), &section, &Format::default())
     }
@@ -225,7 +225,7 @@ mod tests {
         let steps = |section: &str| {
             let fields = json!({"steps": ["a", "b", "c"], "labels": [true, false, true]});
             let section: Prm = toml::from_str(section).unwrap();
-            read(&row(fields), &section, &Format::default()).unwrap().taught(&section)
+            read(&row(fields), &section, &Format::default()).unwrap().learned(&section)
         };
         assert_eq!(steps("").labels, [Some(1.0), Some(0.0)]);
         assert_eq!(steps("").texts, ["a", "b"]);
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn the_first_error_may_be_unknown() {
         let first = |labels: &[Option<f64>]| {
-            Steps { texts: vec![String::new(); labels.len()], labels: labels.to_vec() }.first_error()
+            LabelledSteps { texts: vec![String::new(); labels.len()], labels: labels.to_vec() }.first_error()
         };
         assert_eq!(first(&[Some(1.0), Some(0.2), None]), Some(Some(1)));
         assert_eq!(first(&[Some(1.0), Some(1.0)]), Some(None));

@@ -50,7 +50,7 @@ pub struct Prm {
     pub threshold: Option<f64>,
 }
 
-/// What a row teaches.
+/// What is learned from a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Learns {

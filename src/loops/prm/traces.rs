@@ -1,7 +1,7 @@
 //! Labels of a trace's steps: from the continuations of its cuts (Math-Shepherd, OmegaPRM), from a judge, or where both agree
 //! on the first error (Qwen's advice, Zhang et al. 2025, arXiv 2501.07301).
 
-use super::rows::Steps;
+use super::rows::LabelledSteps;
 use super::{Continuations, Labeller, Prm};
 use crate::data::Example;
 use crate::data::columns::Read;
@@ -14,14 +14,14 @@ use serde_json::Value;
 use std::ops::Range;
 
 /// What the row says of its steps as a trace; `None` where it is none, or says it in columns of its own.
-pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<Option<Steps>> {
+pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<Option<LabelledSteps>> {
     let Some(text) = completion(example) else { return Ok(None) };
     let spans = steps::split(format.steps, text, 0..text.len());
     let labels = match section.labels {
         Labeller::Judge => judged(example, section, spans.len())?,
         Labeller::Continuations | Labeller::Consensus => continued(example, section, format, text, &spans)?,
     };
-    Ok(Some(Steps { texts: spans.into_iter().map(|span| text[span].to_string()).collect(), labels }))
+    Ok(Some(LabelledSteps { texts: spans.into_iter().map(|span| text[span].to_string()).collect(), labels }))
 }
 
 /// Whether both labellers say the same of the first error; a row that is no trace has one labeller, who agrees with himself.

@@ -18,7 +18,7 @@ struct Walked<'a> {
     wrong: Vec<&'a str>,
 }
 
-/// The completions that the `rows` of `step` are to teach: their own with the sentences left out that the policy can do
+/// The completions of the `rows` of `step` to train on: their own with the sentences left out that the policy can do
 /// without. A completion in which `[data.format]` reads no answer stays whole. All rows are walked side by side, so that
 /// the policy scores one sentence of each at a time.
 pub fn shortened(

@@ -1,4 +1,4 @@
-//! What a round of STaR sampled, and what of it teaches: a pure function of the round's traces, so that a run that
+//! What a round of STaR sampled, and what of it is trained on: a pure function of the round's traces, so that a run that
 //! resumes comes to the same rationales.
 
 use super::Prompts;
@@ -102,9 +102,9 @@ impl Attempts {
         groups
     }
 
-    /// What teaches: of every question's rollouts, the newest round's first, those that `select` keeps, turned into
+    /// What is trained on: of every question's rollouts, the newest round's first, those that `select` keeps, turned into
     /// rollouts of the plain prompt. Questions in the order of their first trace.
-    pub fn taught(&self, select: &Select, prompts: &Prompts) -> Vec<Trace> {
+    pub fn training_traces(&self, select: &Select, prompts: &Prompts) -> Vec<Trace> {
         let mut groups = self.by_question();
         for group in groups.values_mut() {
             group.sort_by_key(|trace| std::cmp::Reverse(trace.columns[ROUND].as_u64()));
@@ -139,7 +139,13 @@ impl Attempts {
     }
 
     /// What is worth knowing of the round that these are of.
-    pub fn describe(&self, select: &Select, by: Option<&str>, taught: &[Trace], metrics: &mut Metrics) {
+    pub fn describe(
+        &self,
+        select: &Select,
+        by: Option<&str>,
+        training_traces: &[Trace],
+        metrics: &mut Metrics,
+    ) {
         let (all, classes) = self.figures(select, by);
         let share = |count: usize, of: usize| count as f64 / of.max(1) as f64;
         metrics.set("star/questions", all.questions as f64);
@@ -163,9 +169,9 @@ impl Attempts {
                 metrics.add(&format!("rewards/{name}/mean"), *score, 1.0);
             }
         }
-        let hinted = taught.iter().filter(|trace| is(trace, HINTED)).count();
-        metrics.set("star/rationales", taught.len() as f64);
-        metrics.set("star/rationales_hinted", share(hinted, taught.len()));
+        let hinted = training_traces.iter().filter(|trace| is(trace, HINTED)).count();
+        metrics.set("star/rationales", training_traces.len() as f64);
+        metrics.set("star/rationales_hinted", share(hinted, training_traces.len()));
     }
 }
 
@@ -226,8 +232,8 @@ mod tests {
         assert_eq!(all, Figures { questions: 3, solved: 1, rationalized: 1 });
         assert_eq!(classes["1"], all);
         let mut metrics = Metrics::default();
-        let taught = round().taught(&correct(), &prompts(&["a", "b", "c"]));
-        round().describe(&correct(), None, &taught, &mut metrics);
+        let training_traces = round().training_traces(&correct(), &prompts(&["a", "b", "c"]));
+        round().describe(&correct(), None, &training_traces, &mut metrics);
         let figures = ["coverage", "rationalized", "rationales", "rationales_hinted", "hinted_accuracy"];
         let third = 1.0 / 3.0;
         for (name, value) in figures.iter().zip([third, third, 2.0, 0.5, 0.5]) {
@@ -236,15 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn what_teaches_has_the_plain_prompt_and_the_sampled_completion() {
-        let taught = round().taught(&correct(), &prompts(&["a", "b", "c"]));
-        let seen: Vec<_> = taught.iter().map(|t| (t.example.as_str(), t.completion.as_str())).collect();
+    fn what_is_trained_on_has_the_plain_prompt_and_the_sampled_completion() {
+        let training_traces = round().training_traces(&correct(), &prompts(&["a", "b", "c"]));
+        let seen: Vec<_> =
+            training_traces.iter().map(|t| (t.example.as_str(), t.completion.as_str())).collect();
         assert_eq!(seen, [("a", "x"), ("b", "hinted")]);
-        for trace in &taught {
+        for trace in &training_traces {
             assert_eq!(trace.prompt_ids, [1, 2], "the hint's id, 3, is gone");
             assert_eq!(trace.prompt, Prompt::Text("1+1".into()));
         }
-        assert_eq!(taught[1].completion_ids, "hinted".bytes().map(u32::from).collect::<Vec<_>>());
+        assert_eq!(training_traces[1].completion_ids, "hinted".bytes().map(u32::from).collect::<Vec<_>>());
     }
 
     #[test]
@@ -252,7 +259,10 @@ mod tests {
         let mut all = round();
         all.traces.extend([trace("a", 2, false, true, "x"), trace("a", 2, false, true, "new")]);
         let texts = |select: Select| -> Vec<String> {
-            all.taught(&select, &prompts(&["a", "b", "c"])).into_iter().map(|t| t.completion).collect()
+            all.training_traces(&select, &prompts(&["a", "b", "c"]))
+                .into_iter()
+                .map(|t| t.completion)
+                .collect()
         };
         assert_eq!(texts(correct()), ["x", "new", "x", "hinted"]);
         assert_eq!(texts(Select { dedup: true, ..correct() }), ["x", "new", "hinted"]);

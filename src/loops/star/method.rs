@@ -102,7 +102,7 @@ impl Section for Star {
             steps: setup.steps,
             epochs: setup.epochs,
             prompts: None,
-            position: Position { round: 1, ..Position::default() },
+            state: StarState { round: 1, ..StarState::default() },
             learning: None,
         }))
     }
@@ -110,7 +110,7 @@ impl Section for Star {
 
 /// How far the rounds have come.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Position {
+struct StarState {
     /// The round under way, or the next one, counted from 1.
     round: usize,
     /// Steps of its fine-tuning that are done; 0 is before it, sampling.
@@ -130,7 +130,7 @@ struct StarMethod {
     /// `run.epochs`.
     epochs: f64,
     prompts: Option<Prompts>,
-    position: Position,
+    state: StarState,
     learning: Option<Learning>,
 }
 
@@ -166,7 +166,7 @@ impl Method for StarMethod {
         state: &Value,
         _: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
-        self.position = serde_json::from_value(state.clone()).map_err(|error| {
+        self.state = serde_json::from_value(state.clone()).map_err(|error| {
             Error::Checkpoint(format!(
                 "a checkpoint of stage `{}` does not say how far loop.star had come: {error}",
                 worker.name
@@ -176,31 +176,31 @@ impl Method for StarMethod {
     }
 
     fn state_dict(&self) -> Value {
-        serde_json::to_value(&self.position).expect("numbers")
+        serde_json::to_value(&self.state).expect("numbers")
     }
 
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        worker.loop_round = Some(self.position.round);
+        worker.loop_round = Some(self.state.round);
         let Some(learning) = &self.learning else {
             let batch = self.sample(worker, step, metrics)?;
-            if self.position.trained == 0 {
+            if self.state.trained == 0 {
                 return Ok(batch);
             }
             // A run that resumes within a round has read back what it sampled, and goes on learning.
             return self.batch(worker, step, metrics);
         };
-        let (at, of) = (self.position.trained + 1, learning.steps);
-        let fresh_optimizer = self.position.trained == 0;
-        if fresh_optimizer && self.star.start == Start::Base && self.position.round > 1 {
-            worker.begin_again()?;
+        let (at, of) = (self.state.trained + 1, learning.steps);
+        let fresh_optimizer = self.state.trained == 0;
+        if fresh_optimizer && self.star.start == Start::Base && self.state.round > 1 {
+            worker.reset_policy()?;
         }
-        let seed = seed::derive(&[worker.seed, seed::of_text("taught"), self.position.round as u64]);
+        let seed = seed::derive(&[worker.seed, seed::of_text("taught"), self.state.round as u64]);
         let per_step = worker.questions.per_step();
         let indices = order::of_step(learning.sequences.len(), per_step, at - 1, Some(seed));
         let indices = worker.questions.share(indices);
         let items = indices.into_iter().map(|index| Item::of(vec![learning.sequences[index].clone()]));
         let batch = Batch::of_completions(items.collect());
-        self.position.trained = at;
+        self.state.trained = at;
         Ok(Batch { fresh_optimizer, pace: Pace::Round { at, of }, ..batch })
     }
 
@@ -209,17 +209,16 @@ impl Method for StarMethod {
     }
 
     fn after(&mut self, _: &mut Worker, _: usize, metrics: &Metrics) -> Result<bool> {
-        let Some(learning) = self.learning.take_if(|learning| learning.steps == self.position.trained) else {
+        let Some(learning) = self.learning.take_if(|learning| learning.steps == self.state.trained) else {
             return Ok(false);
         };
-        self.position.measures.extend(match self.star.plateau.measure {
+        self.state.measures.extend(match self.star.plateau.measure {
             Measure::Coverage => Some(learning.coverage),
             Measure::Accuracy => metrics.get("eval/accuracy"),
         });
-        let last =
-            self.position.round >= self.star.rounds || self.star.plateau.reached(&self.position.measures);
-        self.position.round += 1;
-        self.position.trained = 0;
+        let last = self.state.round >= self.star.rounds || self.star.plateau.reached(&self.state.measures);
+        self.state.round += 1;
+        self.state.trained = 0;
         Ok(last)
     }
 }
@@ -227,26 +226,26 @@ impl Method for StarMethod {
 impl StarMethod {
     /// Samples what is missing of the round, and works out what it learns.
     fn sample(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let round = self.position.round;
+        let round = self.state.round;
         // The step in which the round was sampled, where this one comes after it.
-        let sampling_step = step - if self.position.trained > 0 { self.position.trained + 1 } else { 0 };
+        let sampling_step = step - if self.state.trained > 0 { self.state.trained + 1 } else { 0 };
         let attempts = self.attempts(worker, sampling_step, metrics)?;
-        let taught = self.taught(&attempts, worker)?;
+        let training_traces = self.training_traces(&attempts, worker)?;
         let steps = match self.steps {
             Some(first) => rounds::steps(first, self.star.growth, self.star.max_steps, round),
-            None => rounds::passes(taught.len(), worker.questions.per_step(), self.epochs)
+            None => rounds::passes(training_traces.len(), worker.questions.per_step(), self.epochs)
                 .min(self.star.max_steps.unwrap_or(usize::MAX)),
         };
-        if self.position.trained == 0 {
-            attempts.describe(&worker.select, worker.by.as_deref(), &taught, metrics);
+        if self.state.trained == 0 {
+            attempts.describe(&worker.select, worker.by.as_deref(), &training_traces, metrics);
         }
         let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
         self.learning = Some(Learning {
-            sequences: taught.iter().map(sequence).collect(),
+            sequences: training_traces.iter().map(sequence).collect(),
             coverage: attempts.figures(&worker.select, None).0.coverage(),
             steps,
         });
-        let traces = taught.into_iter().filter(|trace| trace.step == sampling_step).collect();
+        let traces = training_traces.into_iter().filter(|trace| trace.step == sampling_step).collect();
         let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
         Ok(Batch { traces, pace: Pace::Sampling { stage }, ..Batch::default() })
     }
@@ -257,9 +256,9 @@ impl StarMethod {
 
     /// Everything that the round samples, of which what is in its file already is read.
     fn attempts(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
-        let round = self.position.round;
-        let asked = worker.questions.of_round(self.star.questions, round);
-        let chunks: Vec<&[Prompted]> = asked.chunks(self.star.chunk).collect();
+        let round = self.state.round;
+        let questions = worker.questions.of_round(self.star.questions, round);
+        let chunks: Vec<&[Prompted]> = questions.chunks(self.star.chunk).collect();
         let id = |question: &Prompted| question.example.id.clone();
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
         let traits = worker.source.traits();
@@ -287,27 +286,27 @@ impl StarMethod {
     }
 
     /// What the round learns, as rollouts of the plain prompts.
-    fn taught(&self, attempts: &Attempts, worker: &Worker) -> Result<Vec<Trace>> {
-        let taught = if self.star.accumulate && self.position.round > 1 {
+    fn training_traces(&self, attempts: &Attempts, worker: &Worker) -> Result<Vec<Trace>> {
+        let training_traces = if self.star.accumulate && self.state.round > 1 {
             let mut all = Attempts::default();
-            for round in 1..self.position.round {
+            for round in 1..self.state.round {
                 all.traces.extend(JsonLines::read_as::<Trace>(&worker.traces_of_round(round))?);
             }
             all.traces.extend(attempts.traces.iter().cloned());
-            all.taught(&worker.select, self.prompts())
+            all.training_traces(&worker.select, self.prompts())
         } else {
-            attempts.taught(&worker.select, self.prompts())
+            attempts.training_traces(&worker.select, self.prompts())
         };
-        if taught.is_empty() {
+        if training_traces.is_empty() {
             return Err(Error::Data(format!(
                 "round {} of stage `{}` has nothing to learn: of {} rollouts [select] keeps none; ask easier questions, \
                  show some solved ones (data.template.few_shot), start from a model that was warmed up with loop.sft, \
                  or rationalize with [rollout.hint]",
-                self.position.round,
+                self.state.round,
                 worker.name,
                 attempts.traces.len()
             )));
         }
-        Ok(taught)
+        Ok(training_traces)
     }
 }

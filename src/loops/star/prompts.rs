@@ -22,7 +22,7 @@ impl Prompts {
     /// Renders the training rows again: with the `hint` in the place of the user turn, and without few-shot examples.
     ///
     /// # Errors
-    /// [`Error::Data`] if a question that is `asked` has no gold answer, cannot be hinted at, or is too long with its
+    /// [`Error::Data`] if one of `questions` has no gold answer, cannot be hinted at, or is too long with its
     /// hint.
     pub fn load(
         star: &Star,
@@ -30,9 +30,9 @@ impl Prompts {
         data: &Data,
         (hub, seed): (&Hub, u64),
         policy: &Policy,
-        asked: &[Prompted],
+        questions: &[Prompted],
     ) -> Result<Self> {
-        if let Some(without) = asked.iter().find(|question| gold(&question.example).is_none()) {
+        if let Some(without) = questions.iter().find(|question| gold(&question.example).is_none()) {
             return Err(Error::Data(format!(
                 "example {}: it has no gold answer, by which loop.star tells which rationales to learn; add an \
                  `answer` column",
@@ -43,8 +43,8 @@ impl Prompts {
             Some(hint) => {
                 let mut data = data.clone();
                 data.template.user = hint.into();
-                let hinted = render(&data, hub, seed, policy, asked)?;
-                asked.iter().try_for_each(|question| check(question, &hinted, policy))?;
+                let hinted = render(&data, hub, seed, policy, questions)?;
+                questions.iter().try_for_each(|question| check(question, &hinted, policy))?;
                 Some(hinted)
             }
             None => None,
@@ -52,9 +52,9 @@ impl Prompts {
         let plain = if data.template.few_shot > 0 && !star.train_few_shot {
             let mut data = data.clone();
             data.template.few_shot = 0;
-            render(&data, hub, seed, policy, asked)?
+            render(&data, hub, seed, policy, questions)?
         } else {
-            asked.iter().map(|question| (question.example.id.clone(), question.clone())).collect()
+            questions.iter().map(|question| (question.example.id.clone(), question.clone())).collect()
         };
         Ok(Self { hinted, plain })
     }
@@ -76,7 +76,7 @@ fn render(
     hub: &Hub,
     seed: u64,
     policy: &Policy,
-    asked: &[Prompted],
+    questions: &[Prompted],
 ) -> Result<HashMap<String, Prompted>> {
     let examples = data.load(Split::Train, hub, seed)?.examples;
     let prompt = |question: &Prompted| {
@@ -84,7 +84,7 @@ fn render(
         let tokens = policy.tokenizer.render(&example.prompt)?;
         Ok((example.id.clone(), Prompted::new(example, tokens)))
     };
-    asked.iter().map(prompt).collect()
+    questions.iter().map(prompt).collect()
 }
 
 fn check(question: &Prompted, hinted: &HashMap<String, Prompted>, policy: &Policy) -> Result<()> {

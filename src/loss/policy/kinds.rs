@@ -5,7 +5,7 @@ use crate::loss::row::Row;
 use tch::Tensor;
 
 /// A policy loss: what a token's loss ℓ is, and how tokens are averaged, Σ_t w_t ℓ_t / total.
-pub struct Kind {
+pub struct PolicyLossKind {
     /// What a recipe calls it.
     pub name: &'static str,
     /// ℓ of each token, `[tokens]`, from the ratio r of each.
@@ -34,18 +34,18 @@ pub(super) struct Counts {
 }
 
 /// All kinds. What is averaged like another differs from it in the rest.
-pub const KINDS: &[Kind] = &[
+pub const KINDS: &[PolicyLossKind] = &[
     // The mean over sequences of the mean over their tokens (arXiv 2402.03300).
     GRPO,
     // The mean over the tokens of the optimiser step.
-    Kind { name: "bnpo", weight: |_| 1.0, total: |of| of.tokens, ..GRPO },
+    PolicyLossKind { name: "bnpo", weight: |_| 1.0, total: |of| of.tokens, ..GRPO },
     // The sum over tokens by a constant, without length bias (arXiv 2503.20783).
-    Kind { name: "dr_grpo", weight: |_| 1.0, total: |of| of.sequences * of.max_new_tokens, ..GRPO },
+    PolicyLossKind { name: "dr_grpo", weight: |_| 1.0, total: |of| of.sequences * of.max_new_tokens, ..GRPO },
     // The mean over the tokens of the whole generation batch (arXiv 2503.14476): where that batch is split into several
     // optimiser steps, each divides by the same total, unlike `bnpo`.
     DAPO,
     // Every token keeps its gradient and its clipped ratio only weighs it (arXiv 2506.13585); averaged as `dapo`.
-    Kind {
+    PolicyLossKind {
         name: "cispo",
         token: PolicyLoss::weighed,
         window: PolicyLoss::capped,
@@ -53,10 +53,10 @@ pub const KINDS: &[Kind] = &[
         ..DAPO
     },
     // One ratio a sequence (arXiv 2507.18071); averaged as `grpo`.
-    Kind { name: "gspo", ratios: &[Ratio::Sequence], ..GRPO },
+    PolicyLossKind { name: "gspo", ratios: &[Ratio::Sequence], ..GRPO },
 ];
 
-const GRPO: Kind = Kind {
+const GRPO: PolicyLossKind = PolicyLossKind {
     name: "grpo",
     token: PolicyLoss::clipped,
     window: PolicyLoss::around_one,
@@ -67,10 +67,10 @@ const GRPO: Kind = Kind {
     keys: &["clip_high", "dual_clip"],
 };
 
-const DAPO: Kind =
-    Kind { name: "dapo", weight: |_| 1.0, total: |of| of.tokens, spans_generation: true, ..GRPO };
+const DAPO: PolicyLossKind =
+    PolicyLossKind { name: "dapo", weight: |_| 1.0, total: |of| of.tokens, spans_generation: true, ..GRPO };
 
-impl Row for Kind {
+impl Row for PolicyLossKind {
     const ROWS: &'static [Self] = KINDS;
 
     fn name(&self) -> &'static str {

@@ -2,7 +2,7 @@
 
 mod kinds;
 
-pub use kinds::{KINDS, Kind};
+pub use kinds::{KINDS, PolicyLossKind};
 
 use super::clips::Clips;
 use super::row::{self, Named};
@@ -10,7 +10,7 @@ use crate::Result;
 use crate::section::{Misfit, all_fit};
 use kinds::Counts;
 use serde::{Deserialize, Serialize};
-use tch::{Kind as Dtype, Tensor};
+use tch::{Kind, Tensor};
 
 /// λ = log π − log π_old is kept within ±20 (verl): e^λ stays finite, so an advantage of 0 cannot become NaN.
 const LOG_RATIO_LIMIT: f64 = 20.0;
@@ -21,7 +21,7 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyLoss {
     /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is: one of [`KINDS`].
-    pub kind: Named<Kind>,
+    pub kind: Named<PolicyLossKind>,
     /// The ratio is of each `token`, or the geometric mean over its `sequence`. Default: `sequence` for `gspo`, else `token`.
     pub ratio: Option<Ratio>,
     /// How far below 1 the ratio may count for a negative advantage.
@@ -195,7 +195,7 @@ impl PolicyLoss {
 
     fn clips(&self, tokens: &PolicyTokens, ratio: &Tensor) -> Clips {
         // One copy from the device; counting is then plain arithmetic.
-        let rows = [ratio, tokens.advantages, tokens.weights].map(|row| row.to_kind(Dtype::Double));
+        let rows = [ratio, tokens.advantages, tokens.weights].map(|row| row.to_kind(Kind::Double));
         let rows = Vec::<Vec<f64>>::try_from(Tensor::stack(&rows, 0)).expect("a matrix of doubles");
         let (low, high) = self.window();
         let mut clips = Clips::default();

@@ -21,7 +21,7 @@ fn losses(recipe: &str, logprobs: &[f32], old: &[f32], advantages: &[f32], lengt
     };
     let loss = read(recipe);
     let losses = (loss.kind.token)(&loss, &tokens, &loss.ratios(&tokens));
-    Vec::try_from(losses.to_kind(Dtype::Double)).unwrap()
+    Vec::try_from(losses.to_kind(Kind::Double)).unwrap()
 }
 
 fn assert_near(found: &[f64], expected: &[f64]) {
@@ -154,12 +154,12 @@ fn an_entropy_bonus_is_the_mean_over_tokens_for_every_kind() {
         for parts in [&[4][..], &[1, 3]] {
             let entropy = Tensor::from_slice(&[1.0_f32, 2.0, 3.0, 6.0]).set_requires_grad(true);
             let sums = entropy.split_with_sizes(parts, 0).into_iter().map(|part| {
-                let bonus = part.sum(Dtype::Float) * PolicyLoss::entropy_scale(total, 4) / total;
+                let bonus = part.sum(Kind::Float) * PolicyLoss::entropy_scale(total, 4) / total;
                 bonus.backward();
                 bonus.double_value(&[])
             });
             assert_near(&[sums.sum()], &[3.0]);
-            let gradient: Vec<f64> = Vec::try_from(entropy.grad().to_kind(Dtype::Double)).unwrap();
+            let gradient: Vec<f64> = Vec::try_from(entropy.grad().to_kind(Kind::Double)).unwrap();
             assert_near(&gradient, &[0.25; 4]);
         }
     }

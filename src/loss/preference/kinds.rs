@@ -8,7 +8,7 @@ use tch::Tensor;
 const TAU: f64 = 0.05;
 
 /// A preference loss.
-pub struct Kind {
+pub struct PreferenceKind {
     /// What a recipe calls it.
     pub name: &'static str,
     /// What it learns from.
@@ -41,11 +41,11 @@ pub(super) enum Learns {
 }
 
 /// All kinds. A row that is written as another differs from it in what it names.
-pub const KINDS: &[Kind] = &[
+pub const KINDS: &[PreferenceKind] = &[
     // −(1−ε) log σ(x) − ε log σ(−x): DPO, and cDPO for ε > 0.
     SIGMOID,
     // (δ − 1/(2β))² (arXiv 2310.12036).
-    Kind {
+    PreferenceKind {
         name: "ipo",
         of: Learns::Pairs(|p| (&p.delta - 1.0 / (2.0 * p.beta)).square()),
         average: true,
@@ -55,9 +55,14 @@ pub const KINDS: &[Kind] = &[
     // max(0, 1 − x) (SLiC, arXiv 2305.10425).
     HINGE,
     // `hinge` without a reference: margin ranking (FRODO, arXiv 2402.13950).
-    Kind { name: "ranking", reference: false, keys: &["average", "margin", "nll", "rationale"], ..HINGE },
+    PreferenceKind {
+        name: "ranking",
+        reference: false,
+        keys: &["average", "margin", "nll", "rationale"],
+        ..HINGE
+    },
     // [−(1−ε) log σ(x) + ε log σ(−x)] / (1−2ε) (arXiv 2403.00409).
-    Kind {
+    PreferenceKind {
         name: "robust",
         of: Learns::Pairs(|p| {
             (&p.log_wrong * p.smoothing - &p.log_right * (1.0 - p.smoothing)) / (1.0 - 2.0 * p.smoothing)
@@ -65,7 +70,7 @@ pub const KINDS: &[Kind] = &[
         ..SIGMOID
     },
     // The reverse KL of (σ(x), σ(−x)) from (1−ε, ε) (EXO, arXiv 2402.00856).
-    Kind {
+    PreferenceKind {
         name: "exo",
         of: Learns::Pairs(|p| {
             p.x.sigmoid() * (&p.log_right - (-p.smoothing).ln_1p())
@@ -75,7 +80,7 @@ pub const KINDS: &[Kind] = &[
         ..SIGMOID
     },
     // −log σ(βc) − ½ log σ(−βc) − ½ log σ(−βr) (NCA, arXiv 2402.05369).
-    Kind {
+    PreferenceKind {
         name: "nca",
         of: Learns::Pairs(|p| {
             let (c, r) = (&p.c * p.beta, &p.r * p.beta);
@@ -86,25 +91,25 @@ pub const KINDS: &[Kind] = &[
     // −log σ(βc) − log σ(−βr) (BCO without its reward shift, arXiv 2404.04656).
     BCO,
     // (c − 1/(2β))² + (r + 1/(2β))² (SPPO with hard labels, arXiv 2405.00675).
-    Kind {
+    PreferenceKind {
         name: "sppo",
         of: Learns::Pairs(|p| (&p.c - 0.5 / p.beta).square() + (&p.r + 0.5 / p.beta).square()),
         ..BCO
     },
     // 1 − σ(βc) + σ(βr): chosen completions are better than the policy (arXiv 2408.06266).
-    Kind {
+    PreferenceKind {
         name: "apo_zero",
         of: Learns::Pairs(|p| (&p.c * -p.beta).sigmoid() + (&p.r * p.beta).sigmoid()),
         ..BCO
     },
     // σ(βc) + 1 − σ(βδ): chosen completions are worse than the policy (arXiv 2408.06266).
-    Kind {
+    PreferenceKind {
         name: "apo_down",
         of: Learns::Pairs(|p| (&p.c * p.beta).sigmoid() + (&p.delta * -p.beta).sigmoid()),
         ..BCO
     },
     // −log σ(x)(1−σ(x/τ)) + e^{−x} σ(x/τ), τ = 0.05 (arXiv 2406.08414).
-    Kind {
+    PreferenceKind {
         name: "discopop",
         of: Learns::Pairs(|p| {
             let modulation = (&p.x / TAU).sigmoid();
@@ -113,7 +118,7 @@ pub const KINDS: &[Kind] = &[
         ..HINGE
     },
     // `sigmoid` without a reference, with an NLL term (arXiv 2401.08417).
-    Kind {
+    PreferenceKind {
         name: "cpo",
         reference: false,
         nll: 1.0,
@@ -121,7 +126,7 @@ pub const KINDS: &[Kind] = &[
         ..SIGMOID
     },
     // `sigmoid` over mean log-probabilities without a reference, with a margin γ (arXiv 2405.14734).
-    Kind {
+    PreferenceKind {
         name: "simpo",
         reference: false,
         average: true,
@@ -131,7 +136,7 @@ pub const KINDS: &[Kind] = &[
     },
     // −β log σ(log odds(c) − log odds(r) − margin) over mean log-probabilities without a reference, with an NLL term
     // (arXiv 2403.07691); odds(c) = e^c / (1 − e^c).
-    Kind {
+    PreferenceKind {
         name: "orpo",
         of: Learns::Pairs(|p| {
             let log_odds = &p.delta - (log_1m_exp(&p.c) - log_1m_exp(&p.r)) - &p.margins;
@@ -146,10 +151,10 @@ pub const KINDS: &[Kind] = &[
     // Not pairs but single completions that are good or bad (arXiv 2402.01306).
     KTO,
     // `kto` with kl = 0: TRL's `apo_zero_unpaired`.
-    Kind { name: "apo_zero_unpaired", of: Learns::Labels { baseline: false }, ..KTO },
+    PreferenceKind { name: "apo_zero_unpaired", of: Learns::Labels { baseline: false }, ..KTO },
 ];
 
-const SIGMOID: Kind = Kind {
+const SIGMOID: PreferenceKind = PreferenceKind {
     name: "sigmoid",
     of: Learns::Pairs(|p| -(&p.log_right * (1.0 - p.smoothing) + &p.log_wrong * p.smoothing)),
     reference: true,
@@ -160,23 +165,24 @@ const SIGMOID: Kind = Kind {
     keys: &["label_smoothing", "average", "margin", "divergence", "nll", "rationale"],
 };
 
-const HINGE: Kind = Kind {
+const HINGE: PreferenceKind = PreferenceKind {
     name: "hinge",
     of: Learns::Pairs(|p| (1.0_f64 - &p.x).relu()),
     keys: &["average", "margin", "divergence", "nll", "rationale"],
     ..SIGMOID
 };
 
-const BCO: Kind = Kind {
+const BCO: PreferenceKind = PreferenceKind {
     name: "bco",
     of: Learns::Pairs(|p| -(&p.c * p.beta).log_sigmoid() - (&p.r * -p.beta).log_sigmoid()),
     keys: &["average", "nll", "rationale"],
     ..SIGMOID
 };
 
-const KTO: Kind = Kind { name: "kto", of: Learns::Labels { baseline: true }, keys: &[], ..SIGMOID };
+const KTO: PreferenceKind =
+    PreferenceKind { name: "kto", of: Learns::Labels { baseline: true }, keys: &[], ..SIGMOID };
 
-impl Row for Kind {
+impl Row for PreferenceKind {
     const ROWS: &'static [Self] = KINDS;
 
     fn name(&self) -> &'static str {

@@ -10,7 +10,7 @@ mod section;
 mod sums;
 mod unpaired;
 
-pub use kinds::{KINDS, Kind};
+pub use kinds::{KINDS, PreferenceKind};
 pub use section::{Divergence, NllMean, PreferenceLoss, RationaleForm};
 pub use sums::shared_prefix;
 pub use unpaired::{LabelledTokens, UnpairedTerms};
@@ -18,7 +18,7 @@ pub use unpaired::{LabelledTokens, UnpairedTerms};
 use crate::statistics::Sum;
 use formula::Compared;
 use kinds::Learns;
-use tch::{Kind as Dtype, Tensor};
+use tch::{Kind, Tensor};
 
 /// The completion tokens of a micro-batch of whole pairs: of each pair the chosen, the rejected and then, where it has
 /// one, the rationale, end to end. Tensors are `[tokens]`.
@@ -89,12 +89,12 @@ impl PreferenceLoss {
         };
         let margins = per_pair(|pair| pair.margin) + self.margin();
         let losses = formula(&Compared::new(self, &ratios, margins)) * per_pair(|pair| pair.weight);
-        let loss = losses.sum(Dtype::Double) + self.nll_terms(tokens);
+        let loss = losses.sum(Kind::Double) + self.nll_terms(tokens);
         let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
         let (chosen, rejected) = ratios.reported(self);
         let (chosen_logps, rejected_logps) = logps.reported(self);
         PairTerms {
-            loss: loss.to_kind(Dtype::Float),
+            loss: loss.to_kind(Kind::Float),
             chosen_rewards: numbers(chosen * self.beta),
             rejected_rewards: numbers(rejected * self.beta),
             chosen_logps: numbers(chosen_logps),
@@ -130,7 +130,7 @@ impl PreferenceLoss {
                     Tensor::from_slice(&factors).to_device(tokens.logprobs.device()) * tokens.logprobs
                 },
             );
-        let mut loss = chosen.sum(Dtype::Double) * -self.nll();
+        let mut loss = chosen.sum(Kind::Double) * -self.nll();
         if self.rationale != 0.0 {
             let lengths: Vec<usize> =
                 tokens.pairs.iter().map(|pair| pair.chosen + pair.rejected + pair.rationale).collect();
@@ -141,7 +141,7 @@ impl PreferenceLoss {
                 RationaleForm::Sigmoid => -(logps * self.rationale).log_sigmoid(),
             };
             let has = Tensor::from_slice(&has).to_device(losses.device());
-            loss += (losses * has).sum(Dtype::Double);
+            loss += (losses * has).sum(Kind::Double);
         }
         loss
     }

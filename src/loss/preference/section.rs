@@ -1,6 +1,6 @@
 //! `[loop.dpo.loss]`: its keys, their defaults and which values they may have.
 
-use super::kinds::{Kind, Learns};
+use super::kinds::{Learns, PreferenceKind};
 use crate::Result;
 use crate::loss::row::{self, Named};
 use crate::section::{Misfit, all_fit};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceLoss {
     /// The loss of a pair, or of a completion: one of [`KINDS`](super::KINDS).
-    pub kind: Named<Kind>,
+    pub kind: Named<PreferenceKind>,
     /// β: how much a difference of log-probabilities counts.
     pub beta: f64,
     /// ε: the share of pairs that may be the wrong way round. For `sigmoid`, `cpo` and `simpo` the conservative loss

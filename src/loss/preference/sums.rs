@@ -2,7 +2,7 @@
 
 use super::PairTokens;
 use super::formula::Scores;
-use tch::{Kind as Dtype, Tensor};
+use tch::{Kind, Tensor};
 
 /// How many leading tokens two completions share.
 ///
@@ -17,9 +17,9 @@ pub fn shared_prefix(chosen: &[u32], rejected: &[u32]) -> usize {
 /// Σ of `values [tokens]` over each of the sequences of these `lengths`, `[sequences]` in f64.
 pub(super) fn per_sequence(values: &Tensor, lengths: &[usize]) -> Tensor {
     let sizes: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
-    let values = values.to_kind(Dtype::Double);
+    let values = values.to_kind(Kind::Double);
     let sums: Vec<Tensor> =
-        values.split_with_sizes(sizes.as_slice(), 0).iter().map(|part| part.sum(Dtype::Double)).collect();
+        values.split_with_sizes(sizes.as_slice(), 0).iter().map(|part| part.sum(Kind::Double)).collect();
     if sums.is_empty() {
         return values;
     }

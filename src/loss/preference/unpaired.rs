@@ -2,7 +2,7 @@
 
 use super::{PreferenceLoss, sums};
 use crate::statistics::{Sum, mean_of_all};
-use tch::{Kind as Dtype, Tensor};
+use tch::{Kind, Tensor};
 
 /// The completion tokens of a micro-batch of labelled completions, end to end. Tensors are `[tokens]`.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl PreferenceLoss {
         let losses = ((&ratios - tokens.kl) * signs * -self.beta).sigmoid() * factors;
         let numbers = |tensor: Tensor| Vec::<f64>::try_from(tensor.detach()).expect("a vector of doubles");
         UnpairedTerms {
-            loss: losses.sum(Dtype::Float),
+            loss: losses.sum(Kind::Float),
             rewards: numbers(ratios * self.beta),
             logps: numbers(logps),
         }

@@ -1,7 +1,7 @@
 //! One level of a hierarchy: what it tests, what holding and not holding give, and whether others depend on it.
 
 use super::Hierarchical;
-use super::reading::{Read, Reading};
+use super::reading::{CompletionView, Read};
 use crate::rationale::{Pattern, number};
 use crate::reward::{Holds, OfRow, Part, column, correct, plain};
 use crate::text::rouge::rouge_l;
@@ -147,7 +147,7 @@ impl Level {
     }
 
     /// Whether the example is one that it is for.
-    pub fn concerns(&self, reading: &Reading) -> anyhow::Result<bool> {
+    pub fn concerns(&self, reading: &CompletionView) -> anyhow::Result<bool> {
         for (path, text) in &self.when {
             if plain(&reading.gold_text(path)?) != plain(text) {
                 return Ok(false);
@@ -157,7 +157,7 @@ impl Level {
     }
 
     /// How well the completion does, above 0; `None` where the level does not hold.
-    pub fn value(&self, reading: &Reading) -> anyhow::Result<Option<f64>> {
+    pub fn value(&self, reading: &CompletionView) -> anyhow::Result<Option<f64>> {
         let value = self.measure(reading)?;
         if self.not {
             return Ok((value <= 0.0).then_some(1.0));
@@ -165,7 +165,7 @@ impl Level {
         Ok((value > 0.0).then_some(value))
     }
 
-    fn measure(&self, reading: &Reading) -> anyhow::Result<f64> {
+    fn measure(&self, reading: &CompletionView) -> anyhow::Result<f64> {
         let yes = |holds: bool| Ok(f64::from(u8::from(holds)));
         match self.test {
             Test::Answer => {
@@ -200,7 +200,7 @@ impl Level {
         Ok(if value < self.at_least.unwrap_or(0.0) { 0.0 } else { value })
     }
 
-    fn own(&self, reading: &Reading) -> Option<Value> {
+    fn own(&self, reading: &CompletionView) -> Option<Value> {
         reading.own(self.field.as_deref(), self.of)
     }
 

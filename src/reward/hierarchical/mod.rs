@@ -10,7 +10,7 @@ pub use reading::Read;
 use super::{Holds, Models, OfRow, Part, Reward, RowWant, Wants, column};
 use crate::data::Example;
 use crate::rollout::{Group, Rollout, Score};
-use reading::Reading;
+use reading::CompletionView;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 
@@ -141,7 +141,7 @@ struct Scorer {
 impl Scorer {
     fn climb(&mut self, example: &Example, rollout: &Rollout) -> anyhow::Result<f64> {
         let section = &self.section;
-        let reading = Reading::new(section, example, rollout);
+        let reading = CompletionView::new(section, example, rollout);
         let mut total = 0.0;
         for level in &section.level {
             if !level.concerns(&reading)? {

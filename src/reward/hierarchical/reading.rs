@@ -21,7 +21,7 @@ pub enum Read {
 }
 
 /// One completion of one example.
-pub struct Reading<'a> {
+pub struct CompletionView<'a> {
     section: &'a Hierarchical,
     /// The example.
     pub example: &'a Example,
@@ -29,7 +29,7 @@ pub struct Reading<'a> {
     pub rollout: &'a Rollout,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> CompletionView<'a> {
     /// Reads as the section says.
     pub fn new(section: &'a Hierarchical, example: &'a Example, rollout: &'a Rollout) -> Self {
         Self { section, example, rollout }

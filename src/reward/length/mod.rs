@@ -39,7 +39,7 @@ pub struct Length {
     /// Which completions are right: those of which this reward's score is at least `right_at`. By default those whose
     /// answer is the gold one.
     pub right_by: Option<String>,
-    /// See `right_by`; 1 by default.
+    /// The score of `right_by` from which on a completion is right; 1 by default.
     pub right_at: Option<f64>,
 }
 

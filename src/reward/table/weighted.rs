@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// The scores of groups up to the first failure, and that failure.
-type Scored = (Vec<Vec<Score>>, Option<Error>);
+type PartialScores = (Vec<Vec<Score>>, Option<Error>);
 
 /// A reward under its name in the recipe.
 pub(super) struct Weighted {
@@ -120,7 +120,7 @@ impl Weighted {
         &mut self,
         groups: impl IntoIterator<Item = G>,
         models: &Models,
-    ) -> Scored {
+    ) -> PartialScores {
         let mut all = Vec::new();
         for group in groups {
             match self.score(group.borrow(), models) {
@@ -141,7 +141,7 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
     gather: impl FnOnce(&mut dyn FnMut(&Group)) -> Result<G>,
 ) -> Result<G> {
     let tokenizer = models.tokenizer().ok();
-    let mut results: Vec<Option<Scored>> = weighted.iter().map(|_| None).collect();
+    let mut results: Vec<Option<PartialScores>> = weighted.iter().map(|_| None).collect();
     let mut gathered = thread::scope(|scope| {
         let (mut threads, mut senders, mut here) = (Vec::new(), Vec::new(), Vec::new());
         for (at, weighted) in weighted.iter_mut().enumerate() {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// A place in a rollout that is to be gone on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct From {
+pub(super) struct Origin {
     /// Which group.
     pub group: usize,
     /// Which of its rollouts.
@@ -31,10 +31,10 @@ pub(super) struct Cutting<'a> {
 /// A search for the steps' values under way.
 pub(super) trait Exploration {
     /// The places whose prefixes are to be continued next; none when it is done.
-    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<From>;
+    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<Origin>;
 
     /// Notes what the scored continuations `from` a place are worth, of which `good` says whether each is good.
-    fn learn(&mut self, groups: &[Group], from: From, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue;
+    fn learn(&mut self, groups: &[Group], from: Origin, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue;
 }
 
 /// Continues what the explorations ask for, all of them together, until they are done.
@@ -47,18 +47,18 @@ pub(super) fn explore(
     let cutting = Cutting { section, format: context.format, tokenizer: &context.policy.tokenizer };
     let mut cost = Cost::default();
     loop {
-        let mut asked: Vec<(usize, From)> = Vec::new();
+        let mut open: Vec<(usize, Origin)> = Vec::new();
         for (index, exploration) in explorations.iter_mut().enumerate() {
             let next = exploration.next(&cutting, groups, &mut cost);
-            asked.extend(next.into_iter().map(|from| (index, from)));
+            open.extend(next.into_iter().map(|from| (index, from)));
         }
-        if asked.is_empty() {
+        if open.is_empty() {
             return Ok(cost);
         }
-        let from: Vec<From> = asked.iter().map(|(_, from)| *from).collect();
+        let from: Vec<Origin> = open.iter().map(|(_, from)| *from).collect();
         let (continued, statistics) = scored_continuations(groups, &from, section.continuations, context)?;
         cost.spent(&statistics);
-        for ((index, from), rollouts) in asked.into_iter().zip(continued) {
+        for ((index, from), rollouts) in open.into_iter().zip(continued) {
             let good: Vec<bool> =
                 rollouts.iter().map(|rollout| context.good(&groups[from.group], rollout)).collect();
             let value = explorations[index].learn(groups, from, rollouts, &good);
@@ -71,11 +71,11 @@ pub(super) fn explore(
 /// `count` continuations of each place, scored by the rewards of any weight as a group of its own; and what that took.
 fn scored_continuations(
     groups: &[Group],
-    from: &[From],
+    from: &[Origin],
     count: usize,
     context: &mut SamplingContext,
 ) -> Result<(Vec<Vec<Rollout>>, Statistics)> {
-    let seeds = |from: &From| -> Vec<u64> {
+    let seeds = |from: &Origin| -> Vec<u64> {
         let seed = |sample: usize| {
             context.seeds.draw(from.group, &[from.rollout, from.place.step, sample].map(|part| part as u64))
         };
@@ -95,7 +95,7 @@ fn scored_continuations(
     context.tokens += statistics.decoded_tokens;
     context.figures.add("prefix/prefill_tokens", statistics.prefill_tokens as f64, 1.0);
     context.figures.add("prefix/decoded_tokens", statistics.decoded_tokens as f64, 1.0);
-    let group = |(at, rollouts): (&From, Vec<Rollout>)| {
+    let group = |(at, rollouts): (&Origin, Vec<Rollout>)| {
         let of = &groups[at.group];
         Group { example: of.example.clone(), prompt: of.prompt.clone(), rollouts, place: of.place }
     };
@@ -154,19 +154,22 @@ pub(super) fn each(
 }
 
 impl Exploration for Steps {
-    fn next(&mut self, cutting: &Cutting, _groups: &mut [Group], _cost: &mut Cost) -> Vec<From> {
+    fn next(&mut self, cutting: &Cutting, _groups: &mut [Group], _cost: &mut Cost) -> Vec<Origin> {
         // A step whose end is no place (a token holds it and more) is passed over: the places are counted instead.
         let known = self.known.iter().filter_map(|(step, value)| {
             let number = self.places.iter().position(|place| place.step == *step)?;
             Some((number + 1, value.hard()))
         });
         let next = cutting.section.next(self.places.len(), &known.collect(), self.seed);
-        let from =
-            |number: usize| From { group: self.group, rollout: self.rollout, place: self.places[number - 1] };
+        let from = |number: usize| Origin {
+            group: self.group,
+            rollout: self.rollout,
+            place: self.places[number - 1],
+        };
         next.into_iter().map(from).collect()
     }
 
-    fn learn(&mut self, _groups: &[Group], from: From, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue {
+    fn learn(&mut self, _groups: &[Group], from: Origin, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue {
         let value = CutValue::of(from.place, &rollouts, good);
         self.known.insert(from.place.step, value.clone());
         value

@@ -2,8 +2,8 @@
 //! searched in turn (OmegaPRM, Luo et al. 2024, arXiv 2406.06592).
 
 use super::cost::Cost;
-use super::explore::{Cutting, Exploration, From, explore};
-use super::{Candidate, CutValue, Place, Pool, PrefixRollout, places};
+use super::explore::{Cutting, Exploration, Origin, explore};
+use super::{CutValue, Place, Pool, PrefixRollout, SearchCandidate, places};
 use crate::error::Result;
 use crate::rollout::{Group, Rollout, SamplingContext};
 use std::collections::{BTreeMap, HashMap};
@@ -18,11 +18,11 @@ struct Question {
     known: HashMap<Vec<u32>, CutValue>,
     searches: usize,
     reused: usize,
-    search: Option<Search>,
+    search: Option<BinarySearch>,
 }
 
 /// A rollout under search.
-struct Search {
+struct BinarySearch {
     /// Its number in the group.
     rollout: usize,
     places: Vec<Place>,
@@ -73,7 +73,7 @@ impl Question {
     }
 
     /// The place whose prefix is to be continued next; none when the question is done.
-    fn place(&mut self, cutting: &Cutting, group: &mut Group, cost: &mut Cost) -> Option<From> {
+    fn place(&mut self, cutting: &Cutting, group: &mut Group, cost: &mut Cost) -> Option<Origin> {
         let section = cutting.section;
         loop {
             let Some(search) = &mut self.search else {
@@ -97,14 +97,19 @@ impl Question {
                     self.reused += 1;
                     search.known.insert(number, (value.clone(), false));
                 }
-                None => return Some(From { group: self.group, rollout: search.rollout, place }),
+                None => return Some(Origin { group: self.group, rollout: search.rollout, place }),
             }
         }
     }
 
     /// The search of `candidate`, from which a continuation becomes a rollout of the group; none where no step ends behind
     /// its state.
-    fn begin(&mut self, candidate: Candidate, group: &mut Group, cutting: &Cutting) -> Option<Search> {
+    fn begin(
+        &mut self,
+        candidate: SearchCandidate,
+        group: &mut Group,
+        cutting: &Cutting,
+    ) -> Option<BinarySearch> {
         let (rollout, from) = &self.sampled[candidate.rollout];
         let places = places(rollout, cutting.format, cutting.tokenizer);
         if places.iter().all(|place| place.tokens <= from.tokens) {
@@ -121,18 +126,18 @@ impl Question {
             group.rollouts.push(rollout.clone());
             group.rollouts.len() - 1
         };
-        Some(Search { rollout: number, places, known })
+        Some(BinarySearch { rollout: number, places, known })
     }
 }
 
 impl Exploration for Question {
-    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<From> {
+    fn next(&mut self, cutting: &Cutting, groups: &mut [Group], cost: &mut Cost) -> Vec<Origin> {
         let group = &mut groups[self.group];
         self.place(cutting, group, cost).into_iter().collect()
     }
 
     /// A new state, whose wrong continuations may be searched.
-    fn learn(&mut self, groups: &[Group], from: From, rollouts: Vec<Rollout>, right: &[bool]) -> CutValue {
+    fn learn(&mut self, groups: &[Group], from: Origin, rollouts: Vec<Rollout>, right: &[bool]) -> CutValue {
         let value = CutValue::of(from.place, &rollouts, right);
         let first = self.sampled.len();
         let wrong = rollouts.iter().enumerate().filter(|(at, _)| !right[*at]);
@@ -149,7 +154,7 @@ impl Exploration for Question {
     }
 }
 
-impl Search {
+impl BinarySearch {
     /// Hands the cuts to the rollout, and counts the labels that are new.
     fn end(&self, group: &mut Group, count: usize, cost: &mut Cost) {
         let shared = self.known.iter().rev().find(|(_, (value, own))| !own && value.hard());
@@ -174,7 +179,7 @@ mod tests {
     use crate::data::{Example, Tokenizer};
     use crate::engine::StopReason;
     use crate::rationale::Format;
-    use crate::rollout::prefix::{Cuts, Tree};
+    use crate::rollout::prefix::{Cuts, PrefixTree};
     use std::sync::Arc;
 
     fn rollout(text: &str) -> Rollout {
@@ -210,26 +215,26 @@ mod tests {
     fn every_search_ends_at_the_mistake_and_no_prefix_is_asked_for_twice() {
         let section = PrefixRollout {
             cuts: Cuts::Tree,
-            tree: Tree { searches: 4, ..Tree::default() },
+            tree: PrefixTree { searches: 4, ..PrefixTree::default() },
             ..PrefixRollout::default()
         };
         let mut groups = [group(&["0\n1\n2\n3\n4\nx\n6\n#### 1", "0\n1\n2\n3\n4\n5\n6\n#### 2"])];
         let mut question = Question::new(&section, 0, &groups[0], &[false, true]);
         let (format, tokenizer, mut cost) = (Format::default(), Tokenizer::bytes(), Cost::default());
         let cutting = Cutting { section: &section, format: &format, tokenizer: &tokenizer };
-        let mut asked = Vec::new();
+        let mut starts = Vec::new();
         while let [from] = question.next(&cutting, &mut groups, &mut cost)[..] {
             let prefix = groups[0].rollouts[from.rollout].text[..from.place.bytes].to_string();
             let rollouts = continued(&prefix);
             let right: Vec<bool> = rollouts.iter().map(|rollout| rollout.answer() == Some("2")).collect();
             question.learn(&groups, from, rollouts, &right);
-            asked.push(prefix);
+            starts.push(prefix);
         }
         let group = &groups[0];
-        let mut once = asked.clone();
+        let mut once = starts.clone();
         once.sort();
         once.dedup();
-        assert_eq!(once.len(), asked.len(), "{asked:?}");
+        assert_eq!(once.len(), starts.len(), "{starts:?}");
         assert_eq!(question.searches, 4);
         let searched: Vec<&Rollout> =
             group.rollouts.iter().filter(|rollout| !rollout.cuts.is_empty()).collect();
@@ -241,6 +246,6 @@ mod tests {
             assert_eq!((first, good), (Some(mistake), Some(mistake - 1)), "{rollout:?}");
         }
         // The first search, of seven steps whose sixth is the mistake: after 4 good, after 6 not, after 5 good.
-        assert_eq!(asked[..3], ["0\n1\n2\n3\n", "0\n1\n2\n3\n4\nx\n", "0\n1\n2\n3\n4\n"]);
+        assert_eq!(starts[..3], ["0\n1\n2\n3\n", "0\n1\n2\n3\n4\nx\n", "0\n1\n2\n3\n4\n"]);
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// α^(1 − MC(s)) · β^(len(r) / L) + c · √ΣN / (1 + N(s)), where N(s) counts the searches that began at s.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Tree {
+pub struct PrefixTree {
     /// Searches of a question at most.
     pub searches: usize,
     /// Completions and continuations of a question at most: no search begins once there are so many.
@@ -23,13 +23,13 @@ pub struct Tree {
     pub exploration: f64,
 }
 
-impl Default for Tree {
+impl Default for PrefixTree {
     fn default() -> Self {
         Self { searches: 20, rollouts: 200, alpha: 0.5, beta: 0.9, length: 500.0, exploration: 0.125 }
     }
 }
 
-impl Tree {
+impl PrefixTree {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let share = |value: f64| value > 0.0 && value <= 1.0;
@@ -54,7 +54,7 @@ impl Tree {
 
 /// A wrong rollout that may be searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Candidate {
+pub struct SearchCandidate {
     /// The state that it continues.
     pub state: usize,
     /// Its number among the question's rollouts.
@@ -66,15 +66,15 @@ pub struct Candidate {
 /// The states of a question, and the rollouts that are left to search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pool {
-    section: Tree,
+    section: PrefixTree,
     /// MC(s) and N(s) of each state.
     states: Vec<(f64, usize)>,
-    open: Vec<Candidate>,
+    open: Vec<SearchCandidate>,
 }
 
 impl Pool {
     /// No states yet.
-    pub fn new(section: &Tree) -> Self {
+    pub fn new(section: &PrefixTree) -> Self {
         Self { section: section.clone(), states: Vec::new(), open: Vec::new() }
     }
 
@@ -84,7 +84,7 @@ impl Pool {
         let state = self.states.len();
         self.states.push((value, 0));
         if value > 0.0 && value < 1.0 {
-            let candidate = |(rollout, length)| Candidate { state, rollout, length };
+            let candidate = |(rollout, length)| SearchCandidate { state, rollout, length };
             self.open.extend(wrong.into_iter().map(candidate));
         }
         state
@@ -93,15 +93,15 @@ impl Pool {
     /// Q(s, r) + U(s).
     ///
     /// ```
-    /// use rationale::rollout::prefix::{Candidate, Pool, Tree};
-    /// let mut pool = Pool::new(&Tree::default());
+    /// use rationale::rollout::prefix::{SearchCandidate, Pool, PrefixTree};
+    /// let mut pool = Pool::new(&PrefixTree::default());
     /// let state = pool.add(0.5, []);
     /// // 0.5^0.5 · 0.9^(250 / 500) + 0.125 · √0 / 1.
-    /// let priority = pool.priority(&Candidate { state, rollout: 0, length: 250 });
+    /// let priority = pool.priority(&SearchCandidate { state, rollout: 0, length: 250 });
     /// assert!((priority - (0.5f64 * 0.9).sqrt()).abs() < 1e-12);
     /// ```
-    pub fn priority(&self, candidate: &Candidate) -> f64 {
-        let Tree { alpha, beta, length, exploration, .. } = self.section;
+    pub fn priority(&self, candidate: &SearchCandidate) -> f64 {
+        let PrefixTree { alpha, beta, length, exploration, .. } = self.section;
         let (value, visits) = self.states[candidate.state];
         let all: usize = self.states.iter().map(|(_, visits)| visits).sum();
         let quality = alpha.powf(1.0 - value) * beta.powf(candidate.length as f64 / length);
@@ -109,7 +109,7 @@ impl Pool {
     }
 
     /// Takes out the candidate of the highest priority, of equals the earliest, and counts a search of its state.
-    pub fn take(&mut self) -> Option<Candidate> {
+    pub fn take(&mut self) -> Option<SearchCandidate> {
         let by_priority = |a: &usize, b: &usize| {
             self.priority(&self.open[*a]).total_cmp(&self.priority(&self.open[*b])).then(b.cmp(a))
         };
@@ -128,7 +128,7 @@ mod tests {
     fn the_order_follows_values_lengths_and_visits() {
         // exploration = 0: Q alone. From MC = 3/4: 0.5^(1/4) = 0.841, from MC = 1/4: 0.5^(3/4) = 0.595. 100 tokens more
         // cost a factor of 0.9^(1/5) = 0.979.
-        let section = Tree { exploration: 0.0, ..Tree::default() };
+        let section = PrefixTree { exploration: 0.0, ..PrefixTree::default() };
         let mut pool = Pool::new(&section);
         pool.add(0.25, [(0, 10)]);
         pool.add(0.75, [(1, 110), (2, 10), (3, 10)]);
@@ -146,13 +146,13 @@ mod tests {
     #[test]
     fn a_state_that_was_searched_gives_way() {
         // After one search from state 1, ΣN = 1: U is 1 · √1 / 2 there and 1 · √1 / 1 at state 0; Q differs by 0.841 − 0.595.
-        let section = Tree { exploration: 1.0, ..Tree::default() };
+        let section = PrefixTree { exploration: 1.0, ..PrefixTree::default() };
         let mut pool = Pool::new(&section);
         pool.add(0.25, [(0, 10)]);
         pool.add(0.75, [(1, 10), (2, 10)]);
         assert_eq!(pool.take().unwrap().rollout, 1);
         assert_eq!(pool.take().unwrap().rollout, 0);
-        let left = Candidate { state: 1, rollout: 2, length: 10 };
+        let left = SearchCandidate { state: 1, rollout: 2, length: 10 };
         let expected = 0.5f64.powf(0.25) * 0.9f64.powf(0.02) + 2f64.sqrt() / 2.0;
         assert!((pool.priority(&left) - expected).abs() < 1e-12);
     }
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn the_section_is_checked() {
         let text = "alpha = 0\nbeta = 1.5\nlength = 0\nexploration = -1\nsearches = 0";
-        let found = toml::from_str::<Tree>(text).unwrap().check();
+        let found = toml::from_str::<PrefixTree>(text).unwrap().check();
         let keys: Vec<&str> = found.iter().map(|misfit| misfit.key.as_str()).collect();
         assert_eq!(keys, ["searches", "alpha", "beta", "length", "exploration"]);
     }

@@ -1,7 +1,7 @@
 //! Step-wise beam search by a reward: `[rollout.beam]` (Snell et al. 2024, arXiv 2408.03314; with progress, Setlur et al. 2024,
 //! 2410.08146).
 
-use super::{Found, Search, paths, worth};
+use super::{Search, SearchResult, paths, score};
 use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
@@ -30,9 +30,9 @@ impl Default for Beam {
 }
 
 /// A path with its score and whether it goes on.
-struct Kept {
+struct Hypothesis {
     rollout: Rollout,
-    worth: f64,
+    score: f64,
     open: bool,
 }
 
@@ -58,10 +58,10 @@ impl Search for Beam {
         found
     }
 
-    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
         let end = super::step_end(self.name(), self.step_tokens, context.format)?;
-        let root = || Kept { rollout: paths::root(context.format), worth: 0.0, open: true };
-        let mut beams: Vec<Vec<Kept>> = prompts.iter().map(|_| vec![root()]).collect();
+        let root = || Hypothesis { rollout: paths::root(context.format), score: 0.0, open: true };
+        let mut beams: Vec<Vec<Hypothesis>> = prompts.iter().map(|_| vec![root()]).collect();
         for level in 0.. {
             let open: Vec<Vec<Rollout>> = beams.iter_mut().map(open).collect();
             if open.iter().all(Vec::is_empty) {
@@ -71,9 +71,9 @@ impl Search for Beam {
             let grown = paths::grow(prompts, &open, ways, level, end, context)?;
             for (beam, candidates) in beams.iter_mut().zip(grown) {
                 for (rollout, open) in candidates.group.rollouts.into_iter().zip(candidates.open) {
-                    beam.push(Kept { worth: worth(&rollout, self.by.as_deref())?, rollout, open });
+                    beam.push(Hypothesis { score: score(&rollout, self.by.as_deref())?, rollout, open });
                 }
-                self.keep(beam);
+                self.prune(beam);
             }
         }
         Ok(prompts.iter().zip(beams).map(found).collect())
@@ -82,20 +82,21 @@ impl Search for Beam {
 
 impl Beam {
     /// Leaves the best paths, best first; of equals the earlier.
-    fn keep(&self, beam: &mut Vec<Kept>) {
-        beam.sort_by(|a, b| b.worth.total_cmp(&a.worth));
+    fn prune(&self, beam: &mut Vec<Hypothesis>) {
+        beam.sort_by(|a, b| b.score.total_cmp(&a.score));
         beam.truncate((self.n / self.branching).max(1));
     }
 }
 
 /// Takes the paths that go on out of a beam.
-fn open(beam: &mut Vec<Kept>) -> Vec<Rollout> {
-    let (open, done): (Vec<Kept>, Vec<Kept>) = std::mem::take(beam).into_iter().partition(|kept| kept.open);
+fn open(beam: &mut Vec<Hypothesis>) -> Vec<Rollout> {
+    let (open, done): (Vec<Hypothesis>, Vec<Hypothesis>) =
+        std::mem::take(beam).into_iter().partition(|path| path.open);
     *beam = done;
     open.into_iter().map(|kept| kept.rollout).collect()
 }
 
-fn found((prompted, beam): (&Prompted, Vec<Kept>)) -> Found {
+fn found((prompted, beam): (&Prompted, Vec<Hypothesis>)) -> SearchResult {
     let rollouts = beam.into_iter().map(|kept| kept.rollout).collect();
-    Found { group: Group::of(prompted, rollouts), chosen: 0 }
+    SearchResult { group: Group::of(prompted, rollouts), chosen: 0 }
 }

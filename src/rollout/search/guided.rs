@@ -4,7 +4,7 @@
 //! Of n ways to go on that the policy draws, one is drawn again with probability ∝ exp(score / temperature). As n grows, a step
 //! then comes with the policy's probability times that factor: sampling-importance-resampling.
 
-use super::{Found, Search, paths, worths};
+use super::{Search, SearchResult, paths, scores};
 use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
@@ -53,7 +53,7 @@ impl Search for Guided {
         found
     }
 
-    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
         let end = super::step_end(self.name(), self.step_tokens, context.format)?;
         let mut open: Vec<Vec<Rollout>> = prompts.iter().map(|_| vec![paths::root(context.format)]).collect();
         let mut done: Vec<Option<Rollout>> = prompts.iter().map(|_| None).collect();
@@ -69,7 +69,7 @@ impl Search for Guided {
                 let of = [context.seeds.draw(at, &[self.n as u64]), level as u64, 1];
                 let uniform = seed::uniform(seed::derive(&of));
                 let taken =
-                    self.take(&worths(&candidates.group, self.by.as_deref())?, &candidates.copies, uniform);
+                    self.take(&scores(&candidates.group, self.by.as_deref())?, &candidates.copies, uniform);
                 let rollout = candidates.group.rollouts.swap_remove(taken);
                 match candidates.open[taken] {
                     true => open[at] = vec![rollout],
@@ -83,15 +83,15 @@ impl Search for Guided {
 
 impl Guided {
     /// Which candidate is taken, by its score and how often it was drawn; `uniform` is from [0, 1).
-    pub(super) fn take(&self, worths: &[f64], copies: &[usize], uniform: f64) -> usize {
-        let best = super::best(worths);
+    pub(super) fn take(&self, scores: &[f64], copies: &[usize], uniform: f64) -> usize {
+        let best = super::best(scores);
         if self.temperature == 0.0 {
             return best;
         }
-        let power = |(worth, copies): (&f64, &usize)| {
-            *copies as f64 * ((worth - worths[best]) / self.temperature).exp()
+        let power = |(score, copies): (&f64, &usize)| {
+            *copies as f64 * ((score - scores[best]) / self.temperature).exp()
         };
-        let powers: Vec<f64> = worths.iter().zip(copies).map(power).collect();
+        let powers: Vec<f64> = scores.iter().zip(copies).map(power).collect();
         let mut left = uniform * powers.iter().sum::<f64>();
         let passes = |power: &f64| {
             left -= power;
@@ -101,7 +101,7 @@ impl Guided {
     }
 }
 
-fn found((prompted, done): (&Prompted, Option<Rollout>)) -> Found {
+fn found((prompted, done): (&Prompted, Option<Rollout>)) -> SearchResult {
     let rollouts = done.into_iter().collect();
-    Found { group: Group::of(prompted, rollouts), chosen: 0 }
+    SearchResult { group: Group::of(prompted, rollouts), chosen: 0 }
 }

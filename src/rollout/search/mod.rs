@@ -13,7 +13,7 @@ pub use sampled::{BestOf, Pick, Sampled, WeightedVote};
 use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
 use crate::engine::Boundary;
 use crate::error::{Error, Result};
-use crate::rationale::{Format, Steps};
+use crate::rationale::{Format, StepUnit};
 use crate::section::Misfit;
 use std::fmt::Debug;
 
@@ -32,7 +32,7 @@ pub trait Search {
     fn check(&self) -> Vec<Misfit>;
 
     /// Searches for an answer to each of `prompts`.
-    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>>;
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>>;
 }
 
 impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
@@ -63,20 +63,20 @@ impl<S: Search + Clone + Debug + Send + Sync + 'static> Source for S {
         let found = self.find(prompts, context)?;
         let (tokens, questions) = ((context.tokens - before) as f64, prompts.len() as f64);
         context.figures.add("search/tokens", tokens / questions, questions);
-        Ok(found.into_iter().map(Found::answer).collect())
+        Ok(found.into_iter().map(SearchResult::answer).collect())
     }
 }
 
 /// What a search found for one question.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub struct SearchResult {
     /// The completions that it looked among in the end, scored.
     pub group: Group,
     /// Which of them is its answer.
     pub chosen: usize,
 }
 
-impl Found {
+impl SearchResult {
     /// The answer alone.
     pub fn answer(mut self) -> Group {
         self.group.rollouts = vec![self.group.rollouts.swap_remove(self.chosen)];
@@ -85,19 +85,19 @@ impl Found {
 }
 
 /// What the judge says of a rollout: the reward `by`, or all of them together.
-pub fn worth(rollout: &Rollout, by: Option<&str>) -> Result<f64> {
+pub fn score(rollout: &Rollout, by: Option<&str>) -> Result<f64> {
     let of = |name| rollout.score_of(name).map_err(|error| Error::Reward(format!("rollout.*.by: {error}")));
     by.map_or(Ok(rollout.reward), of)
 }
 
 /// What the judge says of each rollout of a group.
-pub fn worths(group: &Group, by: Option<&str>) -> Result<Vec<f64>> {
-    group.rollouts.iter().map(|rollout| worth(rollout, by)).collect()
+pub fn scores(group: &Group, by: Option<&str>) -> Result<Vec<f64>> {
+    group.rollouts.iter().map(|rollout| score(rollout, by)).collect()
 }
 
 /// The index of the greatest; of equals the first.
-pub fn best(worths: &[f64]) -> usize {
-    (0..worths.len()).rev().max_by(|&a, &b| worths[a].total_cmp(&worths[b])).unwrap_or(0)
+pub fn best(scores: &[f64]) -> usize {
+    (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)
 }
 
 /// Where a step ends for the kinds that go step by step: at the end of a line or paragraph, as `data.format.steps` has it, or
@@ -106,9 +106,9 @@ fn step_end(name: &str, step_tokens: Option<usize>, format: &Format) -> Result<B
     match (step_tokens, format.steps) {
         (Some(0), _) => Err(Error::Recipe(format!("rollout.{name}.step_tokens = 0: at least one is needed"))),
         (Some(tokens), _) => Ok(Boundary::Tokens(tokens)),
-        (None, Steps::Line) => Ok(Boundary::Texts(&["\n"])),
-        (None, Steps::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
-        (None, Steps::Sentence) => Err(Error::Recipe(format!(
+        (None, StepUnit::Line) => Ok(Boundary::Texts(&["\n"])),
+        (None, StepUnit::Paragraph) => Ok(Boundary::Texts(&["\n\n"])),
+        (None, StepUnit::Sentence) => Err(Error::Recipe(format!(
             "rollout.{name}: a sentence's end is seen only in what follows it; set rollout.{name}.step_tokens, or \
              data.format.steps = \"line\" or \"paragraph\""
         ))),

@@ -62,11 +62,11 @@ pub fn grow(
 }
 
 fn score(grown: &mut [Candidates], context: &mut SamplingContext) -> Result<()> {
-    let mut asked: Vec<&mut Group> = grown.iter_mut().map(|candidates| &mut candidates.group).collect();
-    asked.retain(|group| !group.rollouts.is_empty());
-    let mut groups: Vec<Group> = asked.iter().map(|group| (**group).clone()).collect();
+    let mut to_score: Vec<&mut Group> = grown.iter_mut().map(|candidates| &mut candidates.group).collect();
+    to_score.retain(|group| !group.rollouts.is_empty());
+    let mut groups: Vec<Group> = to_score.iter().map(|group| (**group).clone()).collect();
     context.scorer.score(&mut groups)?;
-    asked.into_iter().zip(groups).for_each(|(group, scored)| *group = scored);
+    to_score.into_iter().zip(groups).for_each(|(group, scored)| *group = scored);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! with step scores, Lightman et al. 2023, 2305.20050), or the answer that the scores add up to most for,
 //! `[rollout.weighted_vote]` (Li et al. 2022, 2206.02336; Math-Shepherd, Wang et al. 2023, 2312.08935).
 
-use super::{Found, Search};
+use super::{Search, SearchResult};
 use crate::error::{Error, Result};
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, independent};
 use crate::section::Misfit;
@@ -42,7 +42,7 @@ pub trait Pick: Clone + 'static {
     fn of(sampled: Sampled) -> Self;
 
     /// The index of the answer, by what the judge says of each.
-    fn pick(group: &Group, worths: &[f64]) -> Result<usize>;
+    fn pick(group: &Group, scores: &[f64]) -> Result<usize>;
 }
 
 impl Default for Sampled {
@@ -69,11 +69,11 @@ impl<P: Pick> Search for P {
         super::at_least_one(&[("n", self.sampled().n)])
     }
 
-    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Found>> {
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
         let Sampled { n, by } = self.sampled();
         let choose = |group: Group| {
-            let chosen = P::pick(&group, &super::worths(&group, by.as_deref())?)?;
-            Ok(Found { group, chosen })
+            let chosen = P::pick(&group, &super::scores(&group, by.as_deref())?)?;
+            Ok(SearchResult { group, chosen })
         };
         independent::sample(prompts, *n, context)?.0.into_iter().map(choose).collect()
     }
@@ -90,8 +90,8 @@ impl Pick for BestOf {
         Self(sampled)
     }
 
-    fn pick(_: &Group, worths: &[f64]) -> Result<usize> {
-        Ok(super::best(worths))
+    fn pick(_: &Group, scores: &[f64]) -> Result<usize> {
+        Ok(super::best(scores))
     }
 }
 
@@ -106,20 +106,20 @@ impl Pick for WeightedVote {
         Self(sampled)
     }
 
-    fn pick(group: &Group, worths: &[f64]) -> Result<usize> {
-        if let Some(worth) = worths.iter().find(|worth| **worth < 0.0) {
+    fn pick(group: &Group, scores: &[f64]) -> Result<usize> {
+        if let Some(score) = scores.iter().find(|score| **score < 0.0) {
             return Err(Error::Reward(format!(
-                "example {}: rollout.weighted_vote adds up scores, and one is {worth}: a negative vote would speak against its \
+                "example {}: rollout.weighted_vote adds up scores, and one is {score}: a negative vote would speak against its \
                  own answer; name a reward whose scores are shares or probabilities in rollout.weighted_vote.by",
                 group.example.id
             )));
         }
         let answers: Vec<Option<&str>> = group.rollouts.iter().map(Rollout::answer).collect();
-        let winner = vote(&answers, worths).and_then(|(first, _)| answers[first]);
+        let winner = vote(&answers, scores).and_then(|(first, _)| answers[first]);
         let speaks =
             |index: &usize| winner.is_none_or(|winner| answers[*index].is_some_and(|a| same(a, winner)));
         let voices: Vec<usize> = (0..answers.len()).filter(speaks).collect();
-        let of_voices: Vec<f64> = voices.iter().map(|&voice| worths[voice]).collect();
+        let of_voices: Vec<f64> = voices.iter().map(|&voice| scores[voice]).collect();
         Ok(voices[super::best(&of_voices)])
     }
 }

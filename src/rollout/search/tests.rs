@@ -48,7 +48,7 @@ fn found(
     texts: &[&str],
     limit: usize,
     judge: impl Fn(&str) -> f64,
-) -> (Vec<Found>, usize) {
+) -> (Vec<SearchResult>, usize) {
     let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
     let policy = init.make(Kind::Float, Device::Cpu, 3, 16).unwrap();
     let prompts = prompted(&policy, texts);
@@ -89,7 +89,7 @@ fn the_best_of_n_is_the_one_of_highest_score() {
     let by = BestOf(Sampled { n: 6, by: Some("twice".into()) });
     assert_eq!(found(&by, &["ab", "c"], 12, small).0[1].chosen, all[1].chosen);
     let group = &all[0].group;
-    assert!(worths(group, Some("no")).unwrap_err().to_string().contains("[reward.no]"));
+    assert!(scores(group, Some("no")).unwrap_err().to_string().contains("[reward.no]"));
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn guided_steps_are_taken_by_score_and_frequency() {
 
 #[test]
 fn a_step_has_to_have_an_end() {
-    let format = Format { steps: Steps::Sentence, ..Format::default() };
+    let format = Format { steps: StepUnit::Sentence, ..Format::default() };
     let error = step_end("beam", None, &format).unwrap_err().to_string();
     assert!(error.contains("set rollout.beam.step_tokens"), "{error}");
     assert_eq!(step_end("beam", None, &Format::default()).unwrap(), Boundary::Texts(&["\n"]));

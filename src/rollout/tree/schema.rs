@@ -8,7 +8,7 @@ mod path;
 mod synthetic;
 
 use super::{TreeRollout, add, value};
-use crate::ask::{Question as TextQuestion, Samples, TextModel};
+use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::template::environment;
 use crate::data::{Prompt, rubrics};
 use crate::endpoint::{Client, Endpoint};
@@ -55,7 +55,7 @@ pub struct Schema {
     pub rationale_tokens: usize,
     /// Where all paths of an answer come to the human mark, add one that does not: that with the most votes, as few of its
     /// replies altered as come to another mark. Nobody voted for these, and their reasons are asked for anew. Without it
-    /// such answers teach no preference.
+    /// no preference is learned from such answers.
     pub synthetic: bool,
     /// Who answers, in place of the policy: `[rollout.tree.schema.endpoint]`.
     pub endpoint: Option<Endpoint>,
@@ -143,13 +143,13 @@ pub struct Grower<'a> {
 
 /// What became of the questions.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counts {
+pub struct VoteCounts {
     /// Votes.
     pub votes: usize,
     /// Of these, replies that are none of the options.
     pub invalid: usize,
     /// Questions asked on a path.
-    pub asked: usize,
+    pub questions: usize,
     /// Of these, answered in more than one way.
     pub split: usize,
     /// Paths that ended because no vote was valid.
@@ -160,13 +160,13 @@ pub struct Counts {
     pub synthetic: usize,
 }
 
-impl Counts {
+impl VoteCounts {
     /// The figures by name: shares of votes and of questions, and numbers of paths.
     pub fn figures(&self) -> Vec<(String, f64)> {
         let share = |part: usize, whole: usize| part as f64 / whole.max(1) as f64;
         let all = [
             ("invalid_votes", share(self.invalid, self.votes)),
-            ("split_questions", share(self.split, self.asked)),
+            ("split_questions", share(self.split, self.questions)),
             ("lost_paths", self.lost as f64),
             ("pruned_paths", self.pruned as f64),
             ("synthetic_paths", self.synthetic as f64),
@@ -205,37 +205,37 @@ pub fn grow(
     format: &Format,
     seeds: &Seeds,
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(Vec<Group>, Statistics, Counts)> {
+) -> Result<(Vec<Group>, Statistics, VoteCounts)> {
     let rubrics = prompts.iter().map(|p| rubrics::of(&p.example, grower.rubrics)).collect::<Result<_>>()?;
     let trees = Trees { grower, prompts, section, rubrics, seeds };
     let mut paths: Vec<Path> = (0..prompts.len()).map(Path::root).collect();
     let mut nodes = vec![0; prompts.len()];
-    let (mut statistics, mut counts) = (Statistics::default(), Counts::default());
+    let (mut statistics, mut counts) = (Statistics::default(), VoteCounts::default());
     for level in 0..trees.depth() {
-        let (asking, ended): (Vec<Path>, Vec<Path>) =
+        let (going_on, ended): (Vec<Path>, Vec<Path>) =
             paths.into_iter().partition(|path| level < trees.rubrics[path.tree].questions.len());
-        let asked = trees.asked(&asking, level, Aim::Reply)?;
-        let said = grower.say(&asked, section.vote_tokens, progress, &mut statistics)?;
+        let batch = trees.level_prompts(&going_on, level, Aim::Reply)?;
+        let said = grower.say(&batch, section.vote_tokens, progress, &mut statistics)?;
         let branches = |(path, said): (&Path, Vec<String>)| {
             path.branches(trees.question(path, level), &said, section.min_votes, &mut counts)
         };
-        let children: Vec<Path> = asking.iter().zip(said).flat_map(branches).collect();
+        let children: Vec<Path> = going_on.iter().zip(said).flat_map(branches).collect();
         let mut children = most_voted(children, section.paths, &mut counts);
         for child in &mut children {
             nodes[child.tree] += 1;
             child.node = nodes[child.tree];
         }
-        let asked = trees.asked(&children, level, Aim::Reason)?;
-        let told = grower.say(&asked, section.rationale_tokens, progress, &mut statistics)?;
-        for (child, told) in children.iter_mut().zip(told) {
-            child.add(&prompts[child.tree], trees.question(child, level), reason(&told), &section.step)?;
+        let batch = trees.level_prompts(&children, level, Aim::Reason)?;
+        let reasons = grower.say(&batch, section.rationale_tokens, progress, &mut statistics)?;
+        for (child, reasons) in children.iter_mut().zip(reasons) {
+            child.add(&prompts[child.tree], trees.question(child, level), reason(&reasons), &section.step)?;
         }
         paths = ended;
         paths.extend(children);
     }
     if section.synthetic {
         let mut ask =
-            |asked: &[Asked]| grower.say(asked, section.rationale_tokens, progress, &mut statistics);
+            |batch: &[LevelPrompt]| grower.say(batch, section.rationale_tokens, progress, &mut statistics);
         let wrong = trees.wrong(&paths, &mut nodes, &mut ask)?;
         counts.synthetic = wrong.len();
         paths.extend(wrong);
@@ -244,8 +244,8 @@ pub fn grow(
 }
 
 /// The rationale in what was said: its first line.
-fn reason(told: &[String]) -> &str {
-    told.first().and_then(|text| text.trim().lines().next()).unwrap_or_default().trim()
+fn reason(reasons: &[String]) -> &str {
+    reasons.first().and_then(|text| text.trim().lines().next()).unwrap_or_default().trim()
 }
 
 /// All trees under way.
@@ -266,7 +266,7 @@ enum Aim {
 }
 
 /// A question to somebody.
-struct Asked<'a> {
+struct LevelPrompt<'a> {
     prompted: &'a Prompted,
     text: String,
     seeds: Vec<u64>,
@@ -282,25 +282,25 @@ impl Trees<'_> {
         &self.rubrics[path.tree].questions[level]
     }
 
-    fn asked(&self, paths: &[Path], level: usize, aim: Aim) -> Result<Vec<Asked<'_>>> {
+    fn level_prompts(&self, paths: &[Path], level: usize, aim: Aim) -> Result<Vec<LevelPrompt<'_>>> {
         let (key, source, count) = match aim {
             Aim::Reply => ("ask", &self.section.ask, self.section.votes),
             Aim::Reason => ("justify", &self.section.justify, 1),
         };
-        let asked = |path: &Path| {
+        let prompt = |path: &Path| {
             let (prompted, question) = (&self.prompts[path.tree], self.question(path, level));
             let decision = (aim == Aim::Reason).then(|| path.decision(question));
             let known = path.known(prompted, question, decision.as_slice());
             let place = 2 * path.node + usize::from(aim == Aim::Reason);
             let seed = self.seeds.draw(path.tree, &[place as u64]);
             let draw = |sample| derive(&[seed, sample]);
-            Ok(Asked {
+            Ok(LevelPrompt {
                 prompted,
                 text: fill(key, source, prompted, &known)?,
                 seeds: (0..count as u64).map(draw).collect(),
             })
         };
-        paths.iter().map(asked).collect()
+        paths.iter().map(prompt).collect()
     }
 
     /// The trees' paths as rollouts.
@@ -326,21 +326,21 @@ impl Grower<'_> {
     /// What is said to each question, a text a seed.
     fn say(
         &self,
-        asked: &[Asked],
+        batch: &[LevelPrompt],
         most: usize,
         progress: &mut dyn FnMut(&Progress),
         statistics: &mut Statistics,
     ) -> Result<Vec<Vec<String>>> {
-        let question = |asked: &Asked| {
-            let prompt = &asked.prompted.example.prompt;
+        let question = |question: &LevelPrompt| {
+            let prompt = &question.prompted.example.prompt;
             let prompt = match prompt {
-                Prompt::Text(_) => Prompt::Text(asked.text.clone()),
-                Prompt::Chat(_) => Prompt::Chat(conversation(prompt, None, Some(asked.text.clone()))),
+                Prompt::Text(_) => Prompt::Text(question.text.clone()),
+                Prompt::Chat(_) => Prompt::Chat(conversation(prompt, None, Some(question.text.clone()))),
             };
-            let samples = Samples::Seeds(asked.seeds.clone());
-            TextQuestion { samples, attempt: self.nonce, ..TextQuestion::new(prompt) }
+            let samples = Samples::Seeds(question.seeds.clone());
+            TextRequest { samples, attempt: self.nonce, ..TextRequest::new(prompt) }
         };
-        let questions: Vec<TextQuestion> = asked.iter().map(question).collect();
+        let questions: Vec<TextRequest> = batch.iter().map(question).collect();
         let mut sampling = self.sampling.clone();
         sampling.stop.push("\n".into());
         let model = match self.client {

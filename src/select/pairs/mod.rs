@@ -5,8 +5,8 @@ mod section;
 mod siblings;
 
 pub use first_error::{StepPair, Unpaired, first_error};
-pub use section::{Kind, Matching, Pairs};
-pub use siblings::{Path, Sibling, siblings};
+pub use section::{Matching, PairKind, Pairs};
+pub use siblings::{Sibling, TreePath, siblings};
 
 use super::{Candidate, drop};
 
@@ -90,7 +90,7 @@ impl Pairs {
             let better = everyone.clone().filter(|&rejected| self.better(&group[chosen], &group[rejected]));
             found.extend(better.map(|rejected| pair(group, chosen, rejected)));
         }
-        let counterfactual = self.kind == Kind::GoldCounterfactual;
+        let counterfactual = self.kind == PairKind::GoldCounterfactual;
         let same = |candidate: &&Candidate| !candidate.gold && candidate.correct == Some(true);
         dropped.same_answer = if counterfactual { group.iter().filter(same).count() } else { 0 };
         if found.is_empty() && self.ungraded(group) < group.len() {
@@ -100,8 +100,8 @@ impl Pairs {
         self.finished(found, group, dropped)
     }
 
-    /// The pairs of a tree's leaves by `siblings`; `paths[i]` is the way of `group[i]` from the root.
-    pub fn of_tree(&self, group: &[Candidate], paths: &[Path]) -> Built {
+    /// The pairs of a tree's leaves by `siblings`; `paths[i]` is the path of `group[i]` from the root.
+    pub fn of_tree(&self, group: &[Candidate], paths: &[TreePath]) -> Built {
         let found = siblings(paths, 0.0).into_iter();
         let found: Vec<Pair> =
             found.map(|fork| Pair { gap: fork.gap, ..pair(group, fork.chosen, fork.rejected) }).collect();
@@ -110,7 +110,7 @@ impl Pairs {
     }
 
     fn finished(&self, mut found: Vec<Pair>, group: &[Candidate], mut dropped: Dropped) -> Built {
-        let shared = self.kind == Kind::SharedPrefix;
+        let shared = self.kind == PairKind::SharedPrefix;
         dropped.identical = drop(&mut found, |p| group[p.chosen].tokens == group[p.rejected].tokens);
         dropped.below_gap = drop(&mut found, |p| self.distance(group, &p) < self.min_gap);
         dropped.short_prefix = drop(&mut found, |p| shared && p.prefix < self.min_prefix);
@@ -123,12 +123,12 @@ impl Pairs {
     fn better(&self, a: &Candidate, b: &Candidate) -> bool {
         let (right, wrong) = (a.correct == Some(true), b.correct == Some(false));
         match self.kind {
-            Kind::CorrectWrong | Kind::SharedPrefix | Kind::FirstError => right && wrong,
-            Kind::Ranked => right && (wrong || b.correct == Some(true) && a.reward > b.reward),
-            Kind::GoldCounterfactual => a.gold && !b.gold && wrong,
-            Kind::ScoreMargin | Kind::Siblings => a.reward > b.reward,
-            Kind::RatingMargin => right && wrong && a.rating.is_some() && b.rating.is_some(),
-            Kind::PathLabel => right && wrong && a.confidence.is_some() && b.confidence.is_some(),
+            PairKind::CorrectWrong | PairKind::SharedPrefix | PairKind::FirstError => right && wrong,
+            PairKind::Ranked => right && (wrong || b.correct == Some(true) && a.reward > b.reward),
+            PairKind::GoldCounterfactual => a.gold && !b.gold && wrong,
+            PairKind::ScoreMargin | PairKind::Siblings => a.reward > b.reward,
+            PairKind::RatingMargin => right && wrong && a.rating.is_some() && b.rating.is_some(),
+            PairKind::PathLabel => right && wrong && a.confidence.is_some() && b.confidence.is_some(),
         }
     }
 
@@ -136,19 +136,19 @@ impl Pairs {
     fn good(&self, candidate: &Candidate, group: &[Candidate]) -> bool {
         match self.kind {
             // All rewards are equal: nothing is worse than the best.
-            Kind::ScoreMargin => group.iter().all(|other| other.reward <= candidate.reward),
-            Kind::GoldCounterfactual => candidate.gold,
+            PairKind::ScoreMargin => group.iter().all(|other| other.reward <= candidate.reward),
+            PairKind::GoldCounterfactual => candidate.gold,
             _ => candidate.correct == Some(true),
         }
     }
 
     fn ungraded(&self, group: &[Candidate]) -> usize {
         let graded = |candidate: &&Candidate| match self.kind {
-            Kind::ScoreMargin | Kind::Siblings => true,
-            Kind::GoldCounterfactual => candidate.gold || candidate.correct.is_some(),
-            Kind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
-            Kind::PathLabel => candidate.correct.is_some() && candidate.confidence.is_some(),
-            Kind::CorrectWrong | Kind::Ranked | Kind::SharedPrefix | Kind::FirstError => {
+            PairKind::ScoreMargin | PairKind::Siblings => true,
+            PairKind::GoldCounterfactual => candidate.gold || candidate.correct.is_some(),
+            PairKind::RatingMargin => candidate.correct.is_some() && candidate.rating.is_some(),
+            PairKind::PathLabel => candidate.correct.is_some() && candidate.confidence.is_some(),
+            PairKind::CorrectWrong | PairKind::Ranked | PairKind::SharedPrefix | PairKind::FirstError => {
                 candidate.correct.is_some()
             }
         };
@@ -158,9 +158,9 @@ impl Pairs {
     /// What `min_gap` is held against.
     fn distance(&self, group: &[Candidate], pair: &Pair) -> f64 {
         match (self.kind, group[pair.chosen].rating, group[pair.rejected].rating) {
-            (Kind::RatingMargin, Some(chosen), Some(rejected)) => (chosen - rejected).abs(),
-            (Kind::ScoreMargin | Kind::Siblings, ..) => pair.gap,
-            (Kind::Ranked, ..) if group[pair.rejected].correct == Some(true) => pair.gap,
+            (PairKind::RatingMargin, Some(chosen), Some(rejected)) => (chosen - rejected).abs(),
+            (PairKind::ScoreMargin | PairKind::Siblings, ..) => pair.gap,
+            (PairKind::Ranked, ..) if group[pair.rejected].correct == Some(true) => pair.gap,
             _ => f64::INFINITY,
         }
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Pairs {
     /// Who is better than whom.
-    pub kind: Kind,
+    pub kind: PairKind,
     /// Which pairs come first.
     pub matching: Matching,
     /// The least difference of rewards (`score_margin`, and of two correct answers `ranked`), ratings (`rating_margin`) or
@@ -26,7 +26,7 @@ pub struct Pairs {
 /// Who is better than whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum PairKind {
     /// A correct answer is better than a wrong one.
     CorrectWrong,
     /// A reward is better than one that is smaller by at least `min_gap`, whatever the answers.
@@ -78,7 +78,7 @@ pub enum Matching {
 impl Default for Pairs {
     fn default() -> Self {
         Self {
-            kind: Kind::CorrectWrong,
+            kind: PairKind::CorrectWrong,
             matching: Matching::Order,
             min_gap: 0.0,
             min_prefix: 1,
@@ -96,7 +96,10 @@ impl Pairs {
             found.push(Misfit::new("min_gap", "it must be a number of at least 0", ""));
         }
         if self.min_gap > 0.0
-            && !matches!(self.kind, Kind::ScoreMargin | Kind::Ranked | Kind::RatingMargin | Kind::Siblings)
+            && !matches!(
+                self.kind,
+                PairKind::ScoreMargin | PairKind::Ranked | PairKind::RatingMargin | PairKind::Siblings
+            )
         {
             let message = "it is only for score_margin, ranked, rating_margin and siblings";
             found.push(Misfit::new("min_gap", message, "take it out"));

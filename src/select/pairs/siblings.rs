@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// A leaf of a tree as a fork sees it: the nodes on its way from the root, and what it got itself.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Path {
+pub struct TreePath {
     /// Each node's number in its tree and its value, the root left out.
     pub nodes: Vec<(usize, f64)>,
     /// The leaf's reward.
@@ -32,14 +32,14 @@ type Children = BTreeMap<usize, (f64, Vec<usize>)>;
 /// equals in the order of the nodes.
 ///
 /// ```
-/// use rationale::select::pairs::{Path, siblings};
-/// let leaf = |nodes: &[(usize, f64)], reward| Path { nodes: nodes.to_vec(), reward, tokens: 3 };
+/// use rationale::select::pairs::{TreePath, siblings};
+/// let leaf = |nodes: &[(usize, f64)], reward| TreePath { nodes: nodes.to_vec(), reward, tokens: 3 };
 /// let leaves = [leaf(&[(1, 0.5), (3, 1.0)], 1.0), leaf(&[(1, 0.5), (4, 0.0)], 0.0), leaf(&[(2, 0.0)], 0.0)];
 /// let found = siblings(&leaves, 0.0);
 /// // 3 is better than 4, and 1, whose best leaf is below 3, than 2.
 /// assert_eq!(found.iter().map(|pair| (pair.chosen, pair.rejected)).collect::<Vec<_>>(), [(0, 1), (0, 2)]);
 /// ```
-pub fn siblings(paths: &[Path], min_gap: f64) -> Vec<Sibling> {
+pub fn siblings(paths: &[TreePath], min_gap: f64) -> Vec<Sibling> {
     let mut forks: BTreeMap<Option<usize>, Children> = BTreeMap::new();
     for (leaf, path) in paths.iter().enumerate() {
         let mut parent = None;

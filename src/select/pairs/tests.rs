@@ -112,7 +112,7 @@ fn the_rows_own_completion_meets_those_that_come_to_another_answer() {
 #[test]
 fn siblings_part_at_a_fork() {
     // Root: 1 (0.75) and 2 (0.25). Below 1: leaves 3 and 4; below 2: leaves 5 and 6, worth 0.5 and 0.
-    let path = |nodes: &[(usize, f64)], reward, tokens| Path { nodes: nodes.to_vec(), reward, tokens };
+    let path = |nodes: &[(usize, f64)], reward, tokens| TreePath { nodes: nodes.to_vec(), reward, tokens };
     let paths = [
         path(&[(1, 0.75), (3, 1.0)], 1.0, 4),
         path(&[(1, 0.75), (4, 0.5)], 0.5, 4),
@@ -138,7 +138,7 @@ fn siblings_part_at_a_fork() {
     assert_eq!(indices(&built("matching = \"prefix\"")), [(0, 1), (2, 3), (0, 3)]);
     // Children that are worth the same say nothing.
     let level = [path(&[(1, 1.0)], 1.0, 1), path(&[(2, 1.0)], 1.0, 1)];
-    let nothing = Pairs { kind: Kind::Siblings, ..Pairs::default() }.of_tree(&group[..2], &level);
+    let nothing = Pairs { kind: PairKind::Siblings, ..Pairs::default() }.of_tree(&group[..2], &level);
     assert_eq!(nothing.dropped, Dropped { none_bad: 1, ..Dropped::default() });
 }
 

@@ -1,6 +1,6 @@
 //! A path through a rubric's questions: what was replied, why, and what that comes to.
 
-use super::Counts;
+use super::VoteCounts;
 use crate::data::template::{environment, values};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -37,9 +37,9 @@ impl Path {
     ) -> Map<String, Value> {
         let mut known = values(&prompted.example);
         let options: Vec<&str> = question.options.iter().map(|option| option.say.as_str()).collect();
-        let asked = json!({"name": question.name, "ask": question.words(), "options": options});
+        let shown = json!({"name": question.name, "ask": question.words(), "options": options});
         for (name, value) in
-            [("question", asked), ("history", json!(self.history)), ("path", json!(self.text))]
+            [("question", shown), ("history", json!(self.history)), ("path", json!(self.text))]
         {
             known.insert(name.into(), value);
         }
@@ -58,7 +58,7 @@ impl Path {
         question: &Question,
         said: &[String],
         min_votes: usize,
-        counts: &mut Counts,
+        counts: &mut VoteCounts,
     ) -> Vec<Self> {
         let mut votes = vec![0; question.options.len()];
         said.iter().filter_map(|said| question.reply(said)).for_each(|reply| votes[reply] += 1);
@@ -66,7 +66,7 @@ impl Path {
         let given = votes.iter().filter(|&&votes| votes > 0).count();
         counts.votes += said.len();
         counts.invalid += said.len() - valid;
-        counts.asked += 1;
+        counts.questions += 1;
         counts.split += usize::from(given > 1);
         counts.lost += usize::from(valid == 0);
         let most = votes.iter().copied().max().unwrap_or(0);
@@ -132,8 +132,8 @@ impl Path {
     }
 }
 
-/// Of each tree's paths, the `most` that have the most votes along their way, in their order.
-pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut Counts) -> Vec<Path> {
+/// Of each tree's paths, the `most` that have the most votes along them, in their order.
+pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut VoteCounts) -> Vec<Path> {
     let mut by_tree: BTreeMap<usize, Vec<(usize, f64)>> = BTreeMap::new();
     for (at, path) in paths.iter().enumerate() {
         by_tree.entry(path.tree).or_default().push((at, path.weight));

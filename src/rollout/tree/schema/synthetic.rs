@@ -2,14 +2,14 @@
 //! enough split votes.
 
 use super::path::Path;
-use super::{Aim, Asked, Trees, reason};
+use super::{Aim, LevelPrompt, Trees, reason};
 use crate::error::{Error, Result};
 use crate::rationale::number;
 use crate::rollout::{Fork, Vote};
 use crate::seed::derive;
 
 /// What is said to each question, a text a seed.
-pub(super) type Ask<'a> = dyn FnMut(&[Asked]) -> Result<Vec<Vec<String>>> + 'a;
+pub(super) type Ask<'a> = dyn FnMut(&[LevelPrompt]) -> Result<Vec<Vec<String>>> + 'a;
 
 /// A path that is led to another mark.
 struct Turned<'a> {
@@ -48,8 +48,8 @@ impl Trees<'_> {
         }
         for level in 0..self.depth() {
             let mut altered = Vec::new();
-            let asked = all.iter_mut().filter(|turned| level < turned.replies.len());
-            let open: Vec<&mut Turned> = asked.collect();
+            let unfinished = all.iter_mut().filter(|turned| level < turned.replies.len());
+            let open: Vec<&mut Turned> = unfinished.collect();
             let mut rest = Vec::new();
             for turned in open {
                 let question = self.question(turned.own, level);
@@ -61,11 +61,11 @@ impl Trees<'_> {
                     rest.push((turned, false));
                 }
             }
-            let mut told = ask(&self.asked(&altered, level, Aim::Reason)?)?.into_iter();
+            let mut reasons = ask(&self.level_prompts(&altered, level, Aim::Reason)?)?.into_iter();
             for (turned, altered) in rest {
-                let told = if altered { told.next().unwrap_or_default() } else { vec![] };
+                let reasons = if altered { reasons.next().unwrap_or_default() } else { vec![] };
                 let known = turned.own.history[level]["rationale"].as_str().unwrap_or_default();
-                let rationale = if altered { reason(&told) } else { known };
+                let rationale = if altered { reason(&reasons) } else { known };
                 let (tree, question) = (turned.own.tree, self.question(turned.own, level));
                 turned.path.add(&self.prompts[tree], question, rationale, &self.section.step)?;
             }

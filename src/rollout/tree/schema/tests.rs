@@ -38,7 +38,7 @@ fn votes(yes: usize, no: usize, neither: usize) -> Vec<String> {
 #[test]
 fn a_path_branches_where_votes_split_and_weighs_their_shares() {
     let rubric = rubric();
-    let mut counts = Counts::default();
+    let mut counts = VoteCounts::default();
     let paths = Path::root(0).branches(&rubric.questions[0], &votes(6, 3, 1), 1, &mut counts);
     assert_eq!(
         paths.iter().map(|path| (path.replies[0], path.weight)).collect::<Vec<_>>(),
@@ -52,11 +52,12 @@ fn a_path_branches_where_votes_split_and_weighs_their_shares() {
     );
     assert!(paths[1].branches(&rubric.questions[1], &votes(0, 0, 10), 1, &mut counts).is_empty());
     // Of 30 votes 16 are none of the options; one of three questions split; one path ended.
-    let expected = Counts { votes: 30, invalid: 16, asked: 3, split: 1, lost: 1, ..Counts::default() };
+    let expected =
+        VoteCounts { votes: 30, invalid: 16, questions: 3, split: 1, lost: 1, ..VoteCounts::default() };
     assert_eq!(counts, expected);
     // A reply with too few votes is no branch, unless no other has more.
     let of = |yes, no| {
-        Path::root(0).branches(&rubric.questions[0], &votes(yes, no, 0), 3, &mut Counts::default()).len()
+        Path::root(0).branches(&rubric.questions[0], &votes(yes, no, 0), 3, &mut VoteCounts::default()).len()
     };
     assert_eq!([of(2, 8), of(3, 7), of(1, 2), of(2, 2)], [1, 2, 1, 2]);
 }
@@ -65,7 +66,7 @@ fn a_path_branches_where_votes_split_and_weighs_their_shares() {
 fn the_paths_with_the_most_votes_stay_in_their_order() {
     let path = |tree: usize, weight: f64| Path { weight, ..Path::root(tree) };
     let paths = vec![path(0, 0.2), path(0, 0.5), path(1, 0.1), path(0, 0.3)];
-    let mut counts = Counts::default();
+    let mut counts = VoteCounts::default();
     let kept: Vec<(usize, f64)> =
         most_voted(paths, 2, &mut counts).iter().map(|path| (path.tree, path.weight)).collect();
     assert_eq!(kept, [(0, 0.5), (1, 0.1), (0, 0.3)]);
@@ -76,7 +77,7 @@ fn the_paths_with_the_most_votes_stay_in_their_order() {
 fn a_paths_text_ends_in_the_formulas_mark() {
     let (policy, rubric, section) = (policy(), rubric(), Schema::default());
     let prompted = prompted(&policy);
-    let mut counts = Counts::default();
+    let mut counts = VoteCounts::default();
     let mut path = Path::root(0);
     for (question, said, why) in [(0, votes(3, 1, 0), "\"sun\""), (1, votes(0, 4, 0), "it is dry")] {
         let question = &rubric.questions[question];
