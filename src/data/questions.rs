@@ -138,6 +138,6 @@ impl Questions {
 
     /// Steps in one pass over the questions.
     pub fn steps_per_epoch(&self) -> usize {
-        self.all.len().div_ceil(self.per_step)
+        self.all.len().div_ceil(self.per_step.max(1))
     }
 }

@@ -1,7 +1,7 @@
 //! The figures of a step, by name, with the examples that it has to name.
 
 use crate::rollout::Figures;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -16,21 +16,29 @@ pub struct Metrics {
 enum Figure {
     /// Σ w x over Σ w.
     Mean {
+        #[serde(deserialize_with = "number")]
         sum: f64,
         weight: f64,
     },
     /// The same on all ranks, or of the first.
-    Value(f64),
+    Value(#[serde(deserialize_with = "number")] f64),
     /// A count, of which each rank has a part.
-    Total(f64),
-    Least(f64),
-    Greatest(f64),
+    Total(#[serde(deserialize_with = "number")] f64),
+    Least(#[serde(deserialize_with = "number")] f64),
+    Greatest(#[serde(deserialize_with = "number")] f64),
     /// The deviation (n − 1) of `count` values about their mean, of which `squares` is the sum of squares.
     Deviation {
         count: f64,
+        #[serde(deserialize_with = "number")]
         mean: f64,
+        #[serde(deserialize_with = "number")]
         squares: f64,
     },
+}
+
+/// Reads a number as JSON has it, which writes null for one that is not finite.
+fn number<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 
 impl Metrics {
@@ -219,6 +227,11 @@ mod tests {
             (Some(5.0), Some(0.1), Some(0.1))
         );
         assert_eq!(parts.json()["cut"], serde_json::json!(["2", "3"]));
+        // A figure of nothing is told on.
+        parts.set("nothing", f64::NAN);
+        let told: Metrics = serde_json::from_str(&serde_json::to_string(&parts).unwrap()).unwrap();
+        assert!(told.get("nothing").unwrap().is_nan());
+        assert_eq!((told.get("mean"), told.get("count")), (parts.get("mean"), parts.get("count")));
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub enum Pace {
         at: usize,
         /// Steps of the round.
         of: usize,
+        /// Steps that are now expected of the stage.
+        stage: usize,
     },
 }
 

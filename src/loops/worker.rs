@@ -110,7 +110,8 @@ impl Worker {
 
     /// Takes the policy back to what the stage began with.
     pub fn reset_policy(&mut self) -> Result<()> {
-        self.policy = (self.origin)()?;
+        let policy = (self.origin)()?;
+        self.policy.become_new(policy);
         Ok(())
     }
 

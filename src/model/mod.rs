@@ -93,8 +93,13 @@ impl Model {
     /// What trains, by name: the base weights after [`Model::train_all`], under LoRA the adapters alone, the active ones
     /// before the inactive. The tensors are shared with the model: an optimiser that writes into them changes the model.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        let all = self.tensors().into_iter().chain(self.adapters()).chain(self.inactive_adapters());
+        let all = self.all_tensors().into_iter();
         all.filter(|(_, tensor)| tensor.requires_grad()).collect()
+    }
+
+    /// All tensors by name: those of a checkpoint, and the adapters'.
+    pub fn all_tensors(&self) -> Vec<(String, Tensor)> {
+        self.tensors().into_iter().chain(self.adapters()).chain(self.inactive_adapters()).collect()
     }
 
     /// The last layer's normalised states `[tokens, hidden]` of `tokens [n]` (int64) at `positions [n]` (int64).

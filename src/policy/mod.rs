@@ -180,6 +180,13 @@ impl Policy {
         Box::new(decoder.of_version(self.version))
     }
 
+    /// Takes on the weights of `other`, as a new version of this policy's, which whoever writes for it is told of.
+    pub fn become_new(&mut self, other: Policy) {
+        let (version, elsewhere) = (self.version, self.elsewhere.take());
+        *self = Self { version, elsewhere, ..other };
+        self.weights_changed();
+    }
+
     /// The version of the weights: how often they have been said to have changed.
     pub fn version(&self) -> u64 {
         self.version

@@ -11,7 +11,7 @@ mod wants;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::ranks::{Ranks, Single};
+use crate::ranks::{Ranks, Single, agreed};
 use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use crate::reward::Rewards;
 use clap::Parser;
@@ -48,12 +48,8 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
 /// Runs what `args` say as one of several ranks, each of which is called with the same arguments: the questions of a step are
 /// shared out among them, gradients are summed, and the first writes the run's files.
 pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<()> {
-    let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages = Stage::read_all(&recipe, registry)?;
-    let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
-    let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
-    let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
-    wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
+    let read = read(args, registry);
+    let (recipe, stages) = if args.dry_run { read? } else { agreed(&*ranks, read)? };
     let idle = without_effect(&recipe, &stages, registry);
     let plan = recipe.plan();
     let hub = Hub::from_env();
@@ -75,6 +71,17 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
         }
     }
     session.finish()
+}
+
+/// The recipe and its stages, where all that can be looked at before the run fits.
+fn read(args: &Args, registry: &Registry) -> Result<(Recipe, Vec<Stage>)> {
+    let recipe = Recipe::read(&args.recipe, &args.set)?;
+    let stages = Stage::read_all(&recipe, registry)?;
+    let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
+    let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
+    let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
+    wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
+    Ok((recipe, stages))
 }
 
 fn resolved(stages: &[Stage]) -> Result<Vec<toml::Table>> {

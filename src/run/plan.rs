@@ -13,7 +13,7 @@ use tch::{Device, Kind};
 pub struct Planned<'a> {
     /// The pass over the list of stages, counted from 1.
     pub round: usize,
-    /// Its name.
+    /// The stage's name.
     pub name: &'a str,
     /// Its sections.
     pub stage: &'a Stage,

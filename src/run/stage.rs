@@ -21,7 +21,7 @@ const REFERENCE: &str = "reference";
 
 /// A stage with everything that it works on.
 pub struct Opened {
-    /// Its name.
+    /// The stage's name.
     pub name: String,
     /// The pass over the list of stages, counted from 1.
     pub round: usize,
@@ -157,7 +157,7 @@ impl Opened {
             model.checkpointing = before.checkpointing;
         }
         // What was trained is trained.
-        for (name, tensor) in model.tensors() {
+        for (name, tensor) in model.all_tensors() {
             let _ = tensor.set_requires_grad(trained.contains(&name));
         }
         self.worker.policy.weights_changed();

@@ -5,7 +5,7 @@ use super::stage::Opened;
 use crate::batch::{computed, micro_batches};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Batch, Item, Method, Output, Pace, Update};
+use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Sequence};
 use crate::optim::AdamW;
@@ -17,15 +17,9 @@ use std::time::Instant;
 /// Takes the stage to its last step, from wherever its checkpoints have come.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
-    let kept = session.kept(opened)?;
-    if let Some(found) = method.begin(&mut opened.worker, kept)? {
-        session.keep(opened, found)?;
-    }
-    let (start, mut optim) = session.restore(opened, needs.trains)?;
-    if start > 0 {
-        let opened = &*opened;
-        method.load_state_dict(&opened.worker, &opened.state, &mut || session.traces(opened))?;
-    }
+    let ranks = session.ranks.clone();
+    let begun = begin(method, opened, session, needs.trains);
+    let (start, mut optim) = agreed(&*ranks, begun)?;
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
     };
@@ -35,32 +29,39 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     if opened.steps == 0 {
         return session.mark(opened, 0, true);
     }
+    if needs.steps == Steps::OfRun && start >= opened.steps {
+        // A run that is resumed with fewer steps than it has made ends with what is there.
+        return match needs.trains {
+            true => session.save(opened, optim.as_ref(), start, true),
+            false => session.mark(opened, start, true),
+        };
+    }
     for step in start + 1.. {
         let (pace, mut metrics) = one(method, opened, session, &mut optim, step)?;
         let due = match pace {
             Pace::Step if needs.trains => evaluates(step, opened),
             Pace::Step => opened.stage.eval.is_some() && step == opened.steps,
             Pace::Sampling { .. } => false,
-            Pace::Round { at, of } => at == of && opened.stage.eval.is_some(),
+            Pace::Round { at, of, .. } => at == of && opened.stage.eval.is_some(),
         };
         if due {
             metrics.extend(session.evaluate(method, opened, step)?);
         }
-        let ended = method.after(&mut opened.worker, step, &metrics)?;
+        let ended = agreed(&*ranks, method.after(&mut opened.worker, step, &metrics))?;
         opened.state = method.state_dict();
         let last = match pace {
-            Pace::Step => step == opened.steps || ended,
+            Pace::Step => step >= opened.steps || ended,
             _ => ended,
         };
         let checkpoint = &opened.stage.checkpoint;
         let saves = match pace {
             Pace::Step => last || checkpoint.due(step, opened.steps),
             Pace::Sampling { .. } => false,
-            Pace::Round { at, of } => checkpoint.due(at, of),
+            Pace::Round { at, of, .. } => checkpoint.due(at, of),
         };
         if saves && needs.trains {
             // What begins a round has an optimiser of its own.
-            let goes_on = !matches!(pace, Pace::Round { at, of } if at == of);
+            let goes_on = !matches!(pace, Pace::Round { at, of, .. } if at == of);
             session.save(opened, optim.as_ref().filter(|_| goes_on), step, last)?;
         } else if saves {
             session.mark(opened, step, last)?;
@@ -70,6 +71,25 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         }
     }
     Ok(())
+}
+
+/// Begins the stage where its checkpoints have come to: the steps that are done, and the optimiser as it was then.
+fn begin(
+    method: &mut dyn Method,
+    opened: &mut Opened,
+    session: &mut Session,
+    trains: bool,
+) -> Result<(usize, Option<AdamW>)> {
+    let kept = session.kept(opened)?;
+    if let Some(found) = method.begin(&mut opened.worker, kept)? {
+        session.keep(opened, found)?;
+    }
+    let (start, optim) = session.restore(opened, trains)?;
+    if start > 0 {
+        let opened = &*opened;
+        method.load_state_dict(&opened.worker, &opened.state, &mut || session.traces(opened))?;
+    }
+    Ok((start, optim))
 }
 
 /// One step, written and shown.
@@ -95,7 +115,10 @@ fn one(
             session.expect(opened, stage);
             (0, 1)
         }
-        Pace::Round { at, of } => (at - 1, of),
+        Pace::Round { at, of, stage } => {
+            session.expect(opened, stage);
+            (at - 1, of)
+        }
     };
     let learns = needs.trains && !matches!(pace, Pace::Sampling { .. });
     let mut items_tokens = 0;
@@ -167,6 +190,36 @@ fn learn(
     if weight == 0.0 {
         return Ok(false);
     }
+    let own = differentiate(method, batch, (weight, tokens), by_adapter, opened, optim, metrics);
+    let mut total = [agreed(ranks, own)?];
+    ranks.sum(&mut total)?;
+    if !total[0].is_finite() {
+        return Err(Error::Torch(tch::TchError::Torch(format!(
+            "the loss is {}; a lower optim.lr, or policy.dtype = \"f32\", may help",
+            total[0]
+        ))));
+    }
+    metrics.add("loss", total[0], 1.0);
+    if ranks.count() > 1 {
+        ranks.sum_tensors(&mut optim.gradients()?)?;
+    }
+    metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
+    optim.step(lr)?;
+    optim.zero_grad()?;
+    opened.worker.policy.weights_changed();
+    Ok(true)
+}
+
+/// Adds the gradient of what this rank has of an update to the parameters'; its part of the loss.
+fn differentiate(
+    method: &dyn Method,
+    batch: &Batch,
+    (weight, tokens): (f64, usize),
+    by_adapter: BTreeMap<Option<&str>, Vec<&Item>>,
+    opened: &mut Opened,
+    optim: &mut AdamW,
+    metrics: &mut Metrics,
+) -> Result<f64> {
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(name))?;
@@ -185,23 +238,7 @@ fn learn(
             optim.accumulate()?;
         }
     }
-    let mut total = [total];
-    ranks.sum(&mut total)?;
-    if !total[0].is_finite() {
-        return Err(Error::Torch(tch::TchError::Torch(format!(
-            "the loss is {}; a lower optim.lr, or policy.dtype = \"f32\", may help",
-            total[0]
-        ))));
-    }
-    metrics.add("loss", total[0], 1.0);
-    if ranks.count() > 1 {
-        ranks.sum_tensors(&mut optim.gradients()?)?;
-    }
-    metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
-    optim.step(lr)?;
-    optim.zero_grad()?;
-    opened.worker.policy.weights_changed();
-    Ok(true)
+    Ok(total)
 }
 
 /// The places that are read of each of an item's sequences.

@@ -123,6 +123,18 @@ fn a_killed_run_resumes_bit_for_bit() {
 }
 
 #[test]
+fn a_run_that_resumes_with_fewer_steps_than_it_made_ends() {
+    let program = Program::new(&tiny());
+    program.train(&["--set", "stage.rl.checkpoint.every=2"]).success();
+    program.forget("rl-step-000010");
+    for steps in [8, 3] {
+        program.train(&["--resume", "--set", &format!("stage.rl.run.steps={steps}")]).success();
+        assert_eq!(program.steps("rl").len(), 8, "what was trained stays as it is");
+        assert!(program.checkpoint("rl-step-000008").join("state.json").is_file());
+    }
+}
+
+#[test]
 fn micro_batches_change_nothing_but_memory() {
     let curve = |tokens: &str| -> Vec<f64> {
         let program = Program::new(&tiny());

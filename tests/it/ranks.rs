@@ -217,6 +217,13 @@ correct = true
 [stage.rollout.group]
 size = 2
 [[stage]]
+name = "prm"
+data.task.addition.faults.share = 0.5
+policy.sampling.max_new_tokens = 12
+run.steps = 2
+[stage.loop.prm]
+[stage.eval]
+[[stage]]
 name = "mario"
 run.steps = 3
 [stage.loop.mario]
@@ -303,6 +310,7 @@ fn ranks_come_to_what_one_comes_to() {
             "compared-step-000002",
             "kto-step-000002",
             "dpo-step-000002",
+            "prm-step-000002",
             "mario-step-000003",
         ] {
             let weights =

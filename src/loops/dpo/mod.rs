@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
 use crate::model::Sequence;
+use crate::ranks::agreed;
 use crate::rollout::Group;
 use crate::section::Misfit;
 use crate::seed;
@@ -75,7 +76,8 @@ impl DpoMethod {
     /// Rolls out the step's questions and pairs what comes back.
     fn fresh(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let prompts = worker.questions.of_step(step);
-        let groups = worker.roll_out(&prompts, step, 0, metrics)?;
+        let sampled = worker.roll_out(&prompts, step, 0, metrics);
+        let groups = agreed(&*worker.ranks, sampled)?;
         figures::describe(&groups, metrics);
         let (mut feedback, counts) = self.dpo.feedback(&groups, &worker.select);
         if self.dpo.weigh == Weigh::Questions {
@@ -248,9 +250,12 @@ impl Method for DpoMethod {
         let sampled = self.dpo.online && worker.source.traits().sampled;
         let temperature = if sampled { worker.sampling.scoring_temperature() } else { 1.0 };
         let taken = match &self.dpo.flow {
-            Some(flow) => flow.taken(worker, step, metrics)?,
+            Some(flow) => {
+                let taken = flow.taken(worker, step, metrics);
+                agreed(&*worker.ranks, taken)?
+            }
             None if self.dpo.online => self.fresh(worker, step, metrics)?,
-            None => self.offline(worker, step, metrics)?,
+            None => agreed(&*worker.ranks, self.offline(worker, step, metrics))?,
         };
         let Taken { items, rows, groups, sampled_tokens } = taken;
         if step == 1 && self.counts != Counts::default() {

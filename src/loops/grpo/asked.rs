@@ -1,6 +1,6 @@
 //! Which questions a step asks, by a curriculum where there is one, and what is remembered of them.
 
-use super::GrpoMethod;
+use super::{GrpoMethod, Notes};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::Worker;
@@ -82,7 +82,7 @@ impl GrpoMethod {
     }
 
     /// Remembers how often each group was right; what was remembered.
-    pub(super) fn note(&mut self, groups: &[Group]) -> Result<Vec<(usize, f64)>> {
+    pub(super) fn note(&mut self, groups: &[Group]) -> Result<Notes> {
         let Some(curriculum) =
             self.grpo.curriculum.as_ref().filter(|curriculum| curriculum.pass_rate.is_some())
         else {
@@ -103,7 +103,7 @@ impl GrpoMethod {
     }
 
     /// Remembers what the other ranks have noted in a step.
-    pub(super) fn share_notes(&mut self, ranks: &Arc<dyn Ranks>, own: Vec<(usize, f64)>) -> Result<()> {
+    pub(super) fn share_notes(&mut self, ranks: &Arc<dyn Ranks>, own: Notes) -> Result<()> {
         let Some(window) = self.grpo.curriculum.as_ref().map(|curriculum| curriculum.window) else {
             return Ok(());
         };

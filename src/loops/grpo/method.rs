@@ -79,7 +79,9 @@ impl Section for Grpo {
 
 impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let sampled = self.groups(worker, step, metrics)?;
+        let ranks = worker.ranks.clone();
+        let (sampled, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        self.share_notes(&ranks, noted)?;
         let draws = worker.source.section().traits().size.unwrap_or(1);
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =
             sampled.iter().map(|group| drawn(group, draws)).unzip();

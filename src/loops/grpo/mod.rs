@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::policy::{PolicyLoss, PolicyTokens};
 use crate::model::Sequence;
-use crate::ranks::{Ranks, gathered};
+use crate::ranks::{Ranks, agreed, gathered};
 use crate::reward::column;
 use crate::rollout::{Group, Rollout, Trace};
 use crate::section::Misfit;
@@ -34,6 +34,9 @@ use crate::select::curriculum::Recent;
 use crate::statistics::alone;
 use serde_json::{Value, json};
 use tch::Tensor;
+
+/// How often examples were right, by their index.
+type Notes = Vec<(usize, f64)>;
 
 /// The method at work.
 struct GrpoMethod {
@@ -44,7 +47,12 @@ struct GrpoMethod {
 
 impl GrpoMethod {
     /// Samples the step's groups, without those that are not trained on where the recipe says so.
-    fn groups(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Vec<Group>> {
+    fn groups(
+        &mut self,
+        worker: &mut Worker,
+        step: usize,
+        metrics: &mut Metrics,
+    ) -> Result<(Vec<Group>, Notes)> {
         let prompts = self.asked(worker, step, 0, metrics)?;
         let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
@@ -54,8 +62,7 @@ impl GrpoMethod {
             figures::by_class(&groups, by, metrics);
         }
         if self.grpo.zero_variance == ZeroVariance::Keep {
-            self.share_notes(&worker.ranks, noted)?;
-            return Ok(groups);
+            return Ok((groups, noted));
         }
         let weights: Vec<(String, f64)> = weights(worker);
         groups.retain(|group| self.grpo.trains_on(group, &weights));
@@ -75,7 +82,6 @@ impl GrpoMethod {
             kept.iter_mut().for_each(|group| group.place += attempts * worker.questions.per_step());
             groups.extend(kept);
         }
-        self.share_notes(&worker.ranks, noted)?;
         groups.truncate(prompts.len());
         metrics.count("groups_kept", groups.len() as f64);
         metrics.set("resamplings", attempts as f64);
@@ -86,7 +92,7 @@ impl GrpoMethod {
                 prompts.len()
             );
         }
-        Ok(groups)
+        Ok((groups, noted))
     }
 }
 

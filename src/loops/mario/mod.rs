@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss;
 use crate::model::Sequence;
-use crate::ranks::{gathered, in_turn};
+use crate::ranks::{agreed, gathered, in_turn};
 use crate::rollout::{Group, Prompted, Trace, dataset};
 use crate::section::Misfit;
 use crate::seed;
@@ -227,7 +227,8 @@ impl Method for MarioMethod {
         let mut groups = Vec::new();
         if (step - 1).is_multiple_of(self.mario.sample_every) {
             self.pool.names = worker.rewards.weights().map(|(name, _)| name.to_string()).collect();
-            groups = self.explore(worker, step, metrics)?;
+            let explored = self.explore(worker, step, metrics);
+            groups = agreed(&*worker.ranks, explored)?;
             let places = places(worker);
             let of_group = |group: &Group| {
                 let question = places[group.example.id.as_str()];

@@ -310,13 +310,16 @@ impl Method for PrmMethod {
             rows.iter().filter_map(|row| self.items.get(&row.example.index)).cloned().collect();
         if step == 1 {
             let too_long = self.too_long.iter().filter(|(_, ids)| !ids.is_empty());
-            too_long.for_each(|(name, ids)| metrics.name(name, ids.clone()));
+            let told = too_long.filter(|_| worker.ranks.is_first());
+            told.for_each(|(name, ids)| metrics.name(name, ids.clone()));
         }
         if step == 1 && !self.prm.compares() {
             metrics.set("labels/right", self.right);
             self.agreeing.inspect(|share| metrics.set("labels/agreeing", *share));
         }
-        metrics.add("rows_left_out", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
+        if !rows.is_empty() {
+            metrics.add("rows_left_out", 1.0 - items.len() as f64 / rows.len() as f64, rows.len() as f64);
+        }
         let weight: f64 = items.iter().map(|item| item::weight(item, self.prm.compares())).sum();
         let batch = Batch::whole(items, weight);
         Ok(if weight > 0.0 { batch } else { Batch { updates: vec![], ..batch } })

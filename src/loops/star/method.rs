@@ -142,6 +142,8 @@ struct Learning {
     coverage: f64,
     /// Steps of its fine-tuning.
     steps: usize,
+    /// Steps that are expected of the stage.
+    stage: usize,
 }
 
 impl Method for StarMethod {
@@ -189,7 +191,7 @@ impl Method for StarMethod {
             // A run that resumes within a round has read back what it sampled, and goes on learning.
             return self.batch(worker, step, metrics);
         };
-        let (at, of) = (self.state.trained + 1, learning.steps);
+        let (at, of, stage) = (self.state.trained + 1, learning.steps, learning.stage);
         let fresh_optimizer = self.state.trained == 0;
         if fresh_optimizer && self.star.start == Start::Base && self.state.round > 1 {
             worker.reset_policy()?;
@@ -201,7 +203,7 @@ impl Method for StarMethod {
         let items = indices.into_iter().map(|index| Item::of(vec![learning.sequences[index].clone()]));
         let batch = Batch::of_completions(items.collect());
         self.state.trained = at;
-        Ok(Batch { fresh_optimizer, pace: Pace::Round { at, of }, ..batch })
+        Ok(Batch { fresh_optimizer, pace: Pace::Round { at, of, stage }, ..batch })
     }
 
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
@@ -240,13 +242,14 @@ impl StarMethod {
             attempts.describe(&worker.select, worker.by.as_deref(), &training_traces, metrics);
         }
         let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
+        let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
         self.learning = Some(Learning {
             sequences: training_traces.iter().map(sequence).collect(),
             coverage: attempts.figures(&worker.select, None).0.coverage(),
             steps,
+            stage,
         });
         let traces = training_traces.into_iter().filter(|trace| trace.step == sampling_step).collect();
-        let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
         Ok(Batch { traces, pace: Pace::Sampling { stage }, ..Batch::default() })
     }
 
@@ -275,7 +278,8 @@ impl StarMethod {
         for (index, chunk) in chunks.iter().enumerate().skip(whole) {
             (worker.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
             let mine = worker.questions.share(chunk.to_vec());
-            let own = self.star.ask(worker, &mine, self.prompts(), (round, step), metrics)?;
+            let own = self.star.ask(worker, &mine, self.prompts(), (round, step), metrics);
+            let own = agreed(&*worker.ranks, own)?;
             let mut traces = gathered(&*worker.ranks, own)?.concat();
             let place = |trace: &Trace| ids[index].iter().position(|id| *id == trace.example);
             traces.sort_by_cached_key(|trace| (attempts::hinted(trace), place(trace)));
