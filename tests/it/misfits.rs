@@ -33,6 +33,10 @@ fn what_a_stage_is_made_of_whatever_its_method_is() {
              true measures what is there",
         ),
         (
+            "[data]\nprompts_per_step = 0\n[data.task.addition]\n[loop.sft]",
+            "3: data.prompts_per_step = 0: steps of no prompts learn nothing; give at least 1",
+        ),
+        (
             "[data.task.addition]\n[run]\nepochs = 0.0\n[loop.sft]",
             "4: run.epochs = 0.0: passes over the data must be a positive number; 1 is one pass",
         ),
