@@ -119,6 +119,10 @@ impl Data {
     /// What cannot be used, as far as it can be told without opening anything.
     pub fn check(&self) -> Vec<Misfit> {
         let mut found = Vec::new();
+        if self.prompts_per_step == 0 {
+            let message = "steps of no prompts learn nothing";
+            found.push(Misfit::new("prompts_per_step", message, "give at least 1"));
+        }
         if self.task.is_some() && !(self.train.is_empty() && self.eval.is_empty()) {
             let remedy = "leave out `data.train` and `data.eval`";
             found.push(Misfit::new("task", "[data.task] makes its own rows", remedy));

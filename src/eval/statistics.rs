@@ -1,7 +1,7 @@
 //! Figures over many samples of many questions, and how sure they are.
 
 use crate::select::vote::vote;
-pub use crate::statistics::{deviation, mean};
+pub use crate::statistics::mean;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! Signs that a policy is gaming its rewards or falling apart, each said in one sentence.
 
 use crate::advantage::zero_variance;
-use crate::eval::statistics::{deviation, mean};
 use crate::log::Metrics;
 use crate::rollout::{Group, Rollout};
+use crate::statistics::{deviation, mean};
 use std::collections::{BTreeMap, HashSet};
 
 /// Steps for which an alarm that has sounded is silent.

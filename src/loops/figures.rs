@@ -2,10 +2,10 @@
 
 use crate::advantage::zero_variance;
 use crate::engine::StopReason;
-use crate::eval::statistics::deviation;
 use crate::log::Metrics;
 use crate::reward::{column, correct};
 use crate::rollout::Group;
+use crate::statistics::deviation;
 use std::collections::BTreeSet;
 
 /// Adds what is worth knowing of the rollouts, under TRL's names where TRL has the figure. `reward_std` is not TRL's, though it

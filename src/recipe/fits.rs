@@ -29,10 +29,6 @@ fn duration(stage: &Stage) -> Vec<Misfit> {
             "give at least 1, or use run.epochs; only loop.prm with eval.at_start = true measures what is there",
         ));
     }
-    if stage.data.prompts_per_step == 0 {
-        let message = "steps of no prompts learn nothing";
-        found.push(Misfit::new("data.prompts_per_step", message, "give at least 1"));
-    }
     if !needs.rows && needs.steps == Steps::OfRun && stage.run.steps.is_none() {
         let message = format!("{} reads no rows, of which passes could be made", loop_key(stage));
         found.push(Misfit::new("run.steps", message, "say how many steps"));

@@ -39,9 +39,7 @@ impl Source for GroupRollout {
     }
 
     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
-        let (groups, statistics) = independent::sample(prompts, self.size, context)?;
-        context.report(&statistics);
-        Ok(groups)
+        independent::reported(prompts, self.size, context)
     }
 }
 

@@ -25,9 +25,12 @@ impl Default for HintRollout {
     }
 }
 
-impl HintRollout {
-    /// What cannot be used as it is.
-    pub fn check(&self) -> Vec<Misfit> {
+impl SourceSection for HintRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits { hint: Some(&self.hint), ..Traits::sampled("hint", self.size) }
+    }
+
+    fn check(&self) -> Vec<Misfit> {
         let mut found =
             broken(&[(self.size > 0, "size", "at least one completion of each prompt is needed")]);
         let environment = Environment::new();
@@ -44,16 +47,6 @@ impl HintRollout {
         }
         found
     }
-}
-
-impl SourceSection for HintRollout {
-    fn traits(&self) -> Traits<'_> {
-        Traits { hint: Some(&self.hint), ..Traits::sampled("hint", self.size) }
-    }
-
-    fn check(&self) -> Vec<Misfit> {
-        HintRollout::check(self)
-    }
 
     fn build(&self) -> Result<Box<dyn Source>> {
         Ok(Box::new(self.clone()))
@@ -67,9 +60,7 @@ impl Source for HintRollout {
     }
 
     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
-        let (groups, statistics) = independent::sample(prompts, self.size, context)?;
-        context.report(&statistics);
-        Ok(groups)
+        independent::reported(prompts, self.size, context)
     }
 }
 

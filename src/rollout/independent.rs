@@ -4,6 +4,13 @@ use super::{Group, Prompted, Rollout, SamplingContext};
 use crate::engine::{Completion, Event, Request, Statistics};
 use crate::error::Result;
 
+/// `size` completions of each prompt, scored; what sampling them took is reported.
+pub fn reported(prompts: &[Prompted], size: usize, context: &mut SamplingContext) -> Result<Vec<Group>> {
+    let (groups, statistics) = sample(prompts, size, context)?;
+    context.report(&statistics);
+    Ok(groups)
+}
+
 /// `size` completions of each prompt, scored, and what sampling them took.
 pub fn sample(
     prompts: &[Prompted],

@@ -158,8 +158,7 @@ impl Source for PrefixRollout {
     }
 
     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
-        let (mut groups, statistics) = independent::sample(prompts, self.size, context)?;
-        context.report(&statistics);
+        let mut groups = independent::reported(prompts, self.size, context)?;
         match self.cuts {
             Cuts::Tree => omega::grow(self, &mut groups, context)?,
             _ => explore::each(self, &mut groups, context)?,

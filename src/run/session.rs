@@ -178,9 +178,7 @@ impl Session {
         let mut groups = gathered(&*self.ranks, groups)?.concat();
         groups.sort_by_key(|(place, _)| *place);
         let traces: Vec<Trace> = groups.into_iter().flat_map(|(_, traces)| traces).collect();
-        let all = gathered(&*self.ranks, vec![metrics])?.into_iter().flatten();
-        let metrics = all.reduce(merged).unwrap_or_default();
-        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
+        let metrics = self.together(metrics)?;
         let written = self.write_step(opened, step, &traces, &metrics);
         agreed(&*self.ranks, written).map(|()| metrics)
     }
@@ -225,9 +223,15 @@ impl Session {
     pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
         let found = self.evaluate_here(method, opened, step);
         let metrics = agreed(&*self.ranks, found)?;
-        // All ranks go on from the same figures.
-        let all = gathered(&*self.ranks, vec![metrics])?.into_iter().flatten();
-        let metrics = all.reduce(merged).unwrap_or_default();
+        self.together(metrics)
+    }
+
+    /// The figures of all ranks as one, from which all of them go on.
+    fn together(&mut self, own: Metrics) -> Result<Metrics> {
+        let mut metrics = Metrics::default();
+        for of_rank in gathered(&*self.ranks, vec![own])?.into_iter().flatten() {
+            metrics.merge(of_rank);
+        }
         self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
         Ok(metrics)
     }
@@ -364,11 +368,6 @@ impl Session {
             show,
         })
     }
-}
-
-fn merged(mut all: Metrics, more: Metrics) -> Metrics {
-    all.merge(more);
-    all
 }
 
 fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {

@@ -9,7 +9,7 @@ use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Sequence};
 use crate::optim::AdamW;
-use crate::ranks::{Ranks, agreed};
+use crate::ranks::agreed;
 use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -137,7 +137,7 @@ fn one(
         let (mut made, empty) = (0, Update { items: vec![], weight: 0.0 });
         for at in 0..most[0] as usize {
             let update = batch.updates.get(at).unwrap_or(&empty);
-            let learned = learn(method, &batch, update, opened, optim, lr, &*ranks, &mut metrics);
+            let learned = learn(method, &batch, update, opened, optim, lr, &mut metrics);
             made += usize::from(agreed(&*ranks, learned)?);
         }
         items_tokens = batch.items.iter().map(Item::size).sum();
@@ -168,7 +168,6 @@ fn one(
 
 /// One update: the gradient of Σ loss / weight, whatever micro-batches and ranks it came in; none where no rank has anything to
 /// learn. Returns whether it was made.
-#[allow(clippy::too_many_arguments)]
 fn learn(
     method: &dyn Method,
     batch: &Batch,
@@ -176,13 +175,9 @@ fn learn(
     opened: &mut Opened,
     optim: &mut AdamW,
     lr: f64,
-    ranks: &dyn Ranks,
     metrics: &mut Metrics,
 ) -> Result<bool> {
-    let mut by_adapter: BTreeMap<Option<&str>, Vec<&Item>> = BTreeMap::new();
-    for item in update.items.iter().map(|&index| &batch.items[index]) {
-        by_adapter.entry(item.adapter).or_default().push(item);
-    }
+    let ranks = opened.worker.ranks.clone();
     let own: usize = update.items.iter().map(|&index| batch.items[index].learned()).sum();
     let mut sums = [update.weight, own as f64];
     ranks.sum(&mut sums)?;
@@ -190,8 +185,8 @@ fn learn(
     if weight == 0.0 {
         return Ok(false);
     }
-    let own = differentiate(method, batch, (weight, tokens), by_adapter, opened, optim, metrics);
-    let mut total = [agreed(ranks, own)?];
+    let own = differentiate(method, batch, update, (weight, tokens), opened, optim, metrics);
+    let mut total = [agreed(&*ranks, own)?];
     ranks.sum(&mut total)?;
     if !total[0].is_finite() {
         return Err(Error::Torch(tch::TchError::Torch(format!(
@@ -214,12 +209,16 @@ fn learn(
 fn differentiate(
     method: &dyn Method,
     batch: &Batch,
+    update: &Update,
     (weight, tokens): (f64, usize),
-    by_adapter: BTreeMap<Option<&str>, Vec<&Item>>,
     opened: &mut Opened,
     optim: &mut AdamW,
     metrics: &mut Metrics,
 ) -> Result<f64> {
+    let mut by_adapter: BTreeMap<Option<&str>, Vec<&Item>> = BTreeMap::new();
+    for item in update.items.iter().map(|&index| &batch.items[index]) {
+        by_adapter.entry(item.adapter).or_default().push(item);
+    }
     let mut total = 0.0;
     for (adapter, items) in by_adapter {
         adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(name))?;

@@ -21,11 +21,11 @@ pub fn check_stage(
     ];
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
-        lines.extend(rewards.check_rows(rows).iter().map(|misfit| format!("{whose}{}", sentence(misfit))));
+        lines.extend(rewards.check_rows(rows).iter().map(|misfit| format!("{whose}{}", misfit.sentence())));
     }
     let machine = if scores(stage) { rewards.check_machine() } else { vec![] };
     let of_rows = !lines.is_empty();
-    lines.extend(machine.iter().map(sentence));
+    lines.extend(machine.iter().map(Misfit::sentence));
     if lines.is_empty() {
         return Ok(());
     }
@@ -65,12 +65,4 @@ fn scores(stage: &Stage) -> bool {
 fn scores_held_out(stage: &Stage) -> bool {
     let asks = stage.eval.is_some() && !stage.needs().head;
     asks && stage.rollout.search().is_some()
-}
-
-fn sentence(misfit: &Misfit) -> String {
-    if misfit.remedy.is_empty() {
-        misfit.message.clone()
-    } else {
-        format!("{}; {}", misfit.message, misfit.remedy)
-    }
 }

@@ -29,6 +29,12 @@ impl Misfit {
         self
     }
 
+    /// `message; remedy`.
+    pub fn sentence(&self) -> String {
+        let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
+        format!("{}{remedy}", self.message)
+    }
+
     /// `key = value: message; remedy`.
     ///
     /// ```
@@ -39,15 +45,15 @@ impl Misfit {
     ///
     /// The value is left out where it is not given, says little (true or false) or too much (tables, what is long); the key where the message says it.
     pub fn said(&self, value: Option<&Value>) -> String {
-        let remedy = if self.remedy.is_empty() { String::new() } else { format!("; {}", self.remedy) };
+        let sentence = self.sentence();
         if self.key.is_empty() || self.message.contains(&self.key) {
-            return format!("{}{remedy}", self.message);
+            return sentence;
         }
         // The message may begin with the key as its section calls it, and the value.
         let mut ends = self.key.match_indices('.').map(|(at, _)| &self.key[at + 1..]);
         let begins = |rest: &&str| rest.starts_with(": ") || rest.starts_with(" = ");
-        if let Some(rest) = ends.find_map(|own| self.message.strip_prefix(own).filter(begins)) {
-            return format!("{}{rest}{remedy}", self.key);
+        if let Some(rest) = ends.find_map(|own| sentence.strip_prefix(own).filter(begins)) {
+            return format!("{}{rest}", self.key);
         }
         // What stands where the name of a variable should may be the secret itself.
         let value =
@@ -55,7 +61,7 @@ impl Misfit {
         let value = value.map(Value::to_string);
         let value = value.filter(|text| text.chars().count() <= LONGEST_VALUE && !text.contains('\n'));
         let value = value.map_or(String::new(), |text| format!(" = {text}"));
-        format!("{}{value}: {}{remedy}", self.key, self.message)
+        format!("{}{value}: {sentence}", self.key)
     }
 }
 

@@ -10,7 +10,6 @@ use crate::rollout::{Group, Prompted};
 use crate::seed;
 use crate::select::curriculum::Curriculum;
 use serde_json::Value;
-use std::sync::Arc;
 
 impl GrpoMethod {
     /// The questions of `step`; for an `attempt` above 0 further ones, in another order.
@@ -103,11 +102,11 @@ impl GrpoMethod {
     }
 
     /// Remembers what the other ranks have noted in a step.
-    pub(super) fn share_notes(&mut self, ranks: &Arc<dyn Ranks>, own: Notes) -> Result<()> {
+    pub(super) fn share_notes(&mut self, ranks: &dyn Ranks, own: Notes) -> Result<()> {
         let Some(window) = self.grpo.curriculum.as_ref().map(|curriculum| curriculum.window) else {
             return Ok(());
         };
-        let all = gathered(&**ranks, own)?;
+        let all = gathered(ranks, own)?;
         for (_, notes) in all.into_iter().enumerate().filter(|(rank, _)| *rank != ranks.rank()) {
             notes.into_iter().for_each(|(index, rate)| self.recent.note(index, rate, window));
         }

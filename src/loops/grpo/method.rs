@@ -81,7 +81,7 @@ impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let ranks = worker.ranks.clone();
         let (sampled, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
-        self.share_notes(&ranks, noted)?;
+        self.share_notes(&*ranks, noted)?;
         let draws = worker.source.section().traits().size.unwrap_or(1);
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =
             sampled.iter().map(|group| drawn(group, draws)).unzip();

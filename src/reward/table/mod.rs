@@ -209,8 +209,7 @@ fn sentence(table: &toml::Table, misfit: &Misfit) -> String {
         Some(value) if !value.is_table() && !message.starts_with("invalid ") => format!("{key} = {value}: "),
         _ => format!("{key}: "),
     };
-    let remedy = if misfit.remedy.is_empty() { String::new() } else { format!("; {}", misfit.remedy) };
-    format!("[reward.{name}]: {key}{message}{remedy}")
+    format!("[reward.{name}]: {key}{}", misfit.sentence())
 }
 
 #[cfg(test)]
