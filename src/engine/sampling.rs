@@ -32,7 +32,7 @@ pub struct Sampling {
 impl Default for Sampling {
     fn default() -> Self {
         Self {
-            max_new_tokens: 256,
+            max_new_tokens: 512,
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,

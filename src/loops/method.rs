@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
 use crate::model::{Model, ScoredTokens};
+use crate::optim::SMALL_LR;
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Trace, Traits};
@@ -27,6 +28,11 @@ pub trait Section: Debug + Send + Sync + 'static {
     /// What of the stage's other sections does not go with it, by their full paths.
     fn fits(&self, _stage: &StageView) -> Vec<Misfit> {
         vec![]
+    }
+
+    /// `optim.lr` where the recipe does not say, for the weights themselves: adapters take ten times as much.
+    fn learning_rate(&self) -> f64 {
+        SMALL_LR
     }
 
     /// Makes the method. The stage's rows are read and the policy is not: users err in their data, and models take long to load.

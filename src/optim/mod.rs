@@ -14,8 +14,9 @@ pub use schedule::Schedule;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optim {
-    /// The highest learning rate, reached when the warm-up ends.
-    pub lr: f64,
+    /// The highest learning rate, reached when the warm-up ends. Default: what is usual for the method (2e-5 for sft, star
+    /// and contrast, 1e-5 for prm and mario, 1e-6 for dpo and grpo), ten times that with `[policy.lora]`.
+    pub lr: Option<f64>,
     /// Decay rates of the running means of the gradient and of its square.
     pub betas: [f64; 2],
     /// Added to the root of the second mean, so that nothing is divided by zero.
@@ -36,10 +37,13 @@ pub struct Optim {
     pub tokens_per_microbatch: usize,
 }
 
+/// The learning rate that changes a policy least: TRL's and verl's for GRPO, TRL's for DPO.
+pub const SMALL_LR: f64 = 1e-6;
+
 impl Default for Optim {
     fn default() -> Self {
         Self {
-            lr: 1e-6,
+            lr: None,
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.0,
@@ -56,7 +60,8 @@ impl Default for Optim {
 impl Optim {
     /// The learning rate of `step` (counted from 0) of a stage of `steps` steps.
     pub fn lr(&self, step: usize, steps: usize) -> f64 {
-        self.lr * self.schedule.factor(step, steps, self.warmup(steps), self.min_lr_ratio)
+        let highest = self.lr.unwrap_or(SMALL_LR);
+        highest * self.schedule.factor(step, steps, self.warmup(steps), self.min_lr_ratio)
     }
 
     /// How many steps of a stage of `steps` steps are warm-up.
@@ -73,7 +78,11 @@ impl Optim {
         let [beta1, beta2] = self.betas;
         let share = |x: f64| (0.0..=1.0).contains(&x);
         let mut found = broken(&[
-            (self.lr.is_finite() && self.lr >= 0.0, "lr", "it must be a number that is 0 or larger"),
+            (
+                self.lr.is_none_or(|lr| lr.is_finite() && lr >= 0.0),
+                "lr",
+                "it must be a number that is 0 or larger",
+            ),
             (
                 (0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2),
                 "betas",
@@ -113,7 +122,10 @@ mod tests {
     fn check_names_every_key() {
         assert_eq!(Optim::default().check(), []);
         let keys = |optim: Optim| optim.check().into_iter().map(|found| found.key).collect::<Vec<_>>();
-        assert_eq!(keys(Optim { lr: f64::NAN, betas: [0.9, 1.0], ..Default::default() }), ["lr", "betas"]);
+        assert_eq!(
+            keys(Optim { lr: Some(f64::NAN), betas: [0.9, 1.0], ..Default::default() }),
+            ["lr", "betas"]
+        );
         let both = Optim { warmup_steps: 2, warmup_ratio: 0.1, ..Default::default() };
         let twice = Misfit::new("warmup_ratio", "warmup_steps = 2 says the same thing", "give one of them");
         assert_eq!(both.check(), [twice]);

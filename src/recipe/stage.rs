@@ -84,6 +84,9 @@ pub struct Sections {
     pub log: Log,
 }
 
+/// Adapters learn at ten times the rate of whole weights.
+const ADAPTER_LR: f64 = 10.0;
+
 /// A stage, resolved.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
@@ -146,7 +149,10 @@ impl Stage {
             false => Ok(registry.default_source()),
         };
         let stage = match (sections, method, rollout) {
-            (Ok(sections), Some(Ok(method)), Ok(rollout)) => Self { sections, method, rollout },
+            (Ok(mut sections), Some(Ok(method)), Ok(rollout)) => {
+                sections.follow(&*method);
+                Self { sections, method, rollout }
+            }
             (sections, method, rollout) => {
                 let rewards = sections.as_ref().map_or(vec![], |sections| sections.check_rewards(registry));
                 let rewards = recipe.located(table, rewards);
@@ -176,6 +182,7 @@ impl Stage {
             }
         };
         let Ok(mut sections) = crate::section::read::<Sections>(table) else { return false };
+        sections.follow(&*self.method);
         sections.rollout_written = self.sections.rollout_written.clone();
         sections == self.sections && rollout.as_ref() == Some(&self.rollout)
     }
@@ -239,6 +246,14 @@ impl Stage {
 }
 
 impl Sections {
+    /// Sets what the recipe leaves to the method.
+    fn follow(&mut self, method: &dyn Section) {
+        let by_adapter = if self.policy.lora.is_some() { ADAPTER_LR } else { 1.0 };
+        // Rounded, since 10 · 1e-6 is 9.999999999999999e-6.
+        let usual = (method.learning_rate() * by_adapter * 1e12).round() / 1e12;
+        self.optim.lr.get_or_insert(usual);
+    }
+
     fn check_rewards(&self, registry: &Registry) -> Vec<Misfit> {
         let built = Rewards::try_build(&self.reward, registry, &self.data.format);
         under("reward", built.err().unwrap_or_default())

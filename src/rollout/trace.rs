@@ -132,16 +132,32 @@ fn of_steps((name, score): (&String, &Score)) -> Option<(String, Vec<f64>)> {
     Some((name.clone(), score.steps.as_ref()?.iter().map(|step| step.value).collect()))
 }
 
+/// Rows that are not all traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoTraces {
+    /// The first that is none.
+    pub row: usize,
+    /// What it lacks.
+    pub lacks: String,
+    /// Others are traces, or it has been one: token ids are no column of ordinary rows.
+    pub mixed: bool,
+}
+
 /// The groups that the rows are traces of: the rollouts of one example together, in the order of the rows, whatever
 /// step sampled them.
 ///
 /// # Errors
-/// What a row lacks to be a trace.
-pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, String> {
-    let read = |row: &Arc<Example>| serde_json::from_value(Value::Object(row.fields.clone()));
-    let traces: Result<Vec<Trace>, _> = rows.iter().map(read).collect();
-    let mut traces: Vec<Option<Trace>> =
-        traces.map_err(|error| error.to_string())?.into_iter().map(Some).collect();
+/// [`NoTraces`], where a row is none.
+pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, NoTraces> {
+    let read = |row: &Arc<Example>| serde_json::from_value::<Trace>(Value::Object(row.fields.clone()));
+    let mut traces = Vec::with_capacity(rows.len());
+    for (row, example) in rows.iter().enumerate() {
+        traces.push(Some(read(example).map_err(|error| {
+            let was_one = |row: &Arc<Example>| row.fields.contains_key("completion_ids");
+            let mixed = row > 0 || rows.iter().any(was_one) || rows[1..].iter().any(|row| read(row).is_ok());
+            NoTraces { row, lacks: error.to_string(), mixed }
+        })?));
+    }
     let group = |(index, places): (usize, Vec<usize>)| {
         let own: Vec<Trace> = places.iter().filter_map(|&at| traces[at].take()).collect();
         let (id, completion) = (own[0].example.clone(), own[0].own_completion.clone());

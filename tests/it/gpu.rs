@@ -153,7 +153,7 @@ fn gpu_training_lowers_the_loss() {
     for kind in [Kind::Float, Kind::BFloat16] {
         let model = on(device, kind);
         model.train_all();
-        let optim = Optim { lr: 1e-3, ..Optim::default() };
+        let optim = Optim { lr: Some(1e-3), ..Optim::default() };
         let mut adamw = AdamW::new(model.parameters(), &optim).expect("parameters train");
         let mut losses = Vec::new();
         for _ in 0..30 {

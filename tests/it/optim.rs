@@ -89,7 +89,7 @@ fn schedules_equal_transformers() {
         let number = |key: &str| case[key].as_f64().unwrap();
         let schedule: Schedule = serde_json::from_value(case["schedule"].clone()).unwrap();
         let optim = Optim {
-            lr: 2.0,
+            lr: Some(2.0),
             schedule,
             min_lr_ratio: number("min_lr_ratio"),
             warmup_steps: number("warmup") as usize,

@@ -125,6 +125,11 @@ impl Section for Contrast {
         Needs { trains: true, rows: true, selects: Selects::Nothing, ..Needs::default() }
     }
 
+    /// As for fine-tuning.
+    fn learning_rate(&self) -> f64 {
+        2e-5
+    }
+
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let (rows, originals) = self.prepare(std::mem::take(&mut setup.rows))?;
         setup.rows = rows;

@@ -51,13 +51,14 @@ impl Dpo {
         if rows.examples.iter().all(stated) {
             return Ok((rows, Counts::default()));
         }
-        let groups = trace::groups(&rows.examples, format).map_err(|missing| {
-            let row = rows.examples.iter().find(|example| !stated(example)).expect("not all are");
+        let groups = trace::groups(&rows.examples, format).map_err(|no| {
+            let unstated = || rows.examples.iter().find(|example| !stated(example));
+            let row = if no.mixed { &rows.examples[no.row] } else { unstated().expect("not all are") };
             let columns =
                 if self.loss.unpaired() { "`completion` and `label`" } else { "`chosen` and `rejected`" };
             Error::Data(format!(
-                "example {}: it has no {columns}, and is no trace to build pairs from ({missing})",
-                row.id
+                "example {}: it has no {columns}, and is no trace to build pairs from ({})",
+                row.id, no.lacks
             ))
         })?;
         let (mut feedback, counts) = self.feedback(&groups, select);

@@ -30,7 +30,8 @@ pub struct Grpo {
     pub minibatches: usize,
     /// What becomes of completions that the token limit cut off.
     pub truncated: Truncated,
-    /// Added to the reward of a truncated completion.
+    /// Added to the reward of a truncated completion; with `advantage.per_reward` the weight of a reward of its own, which is 1
+    /// for completions that are truncated.
     pub truncated_reward: f64,
     /// What becomes of groups whose rewards are all equal, and so teach nothing.
     pub zero_variance: ZeroVariance,
@@ -139,6 +140,11 @@ impl Grpo {
             (finite(self.truncated_reward), "truncated_reward", "it must be a finite number"),
             (finite(self.entropy_coefficient), "entropy_coefficient", "it must be a finite number"),
         ]);
+        if self.advantage.per_reward && self.kl.place == KlPlace::Reward && self.kl.coefficient != 0.0 {
+            let message = "with advantage.per_reward the divergence is divided by its own deviation over the group, as a reward \
+                           is, and kl.coefficient is no longer what a nat costs";
+            found.push(Misfit::new("kl.place", message, "set \"loss\""));
+        }
         if self.step_rewards.is_some() && self.steps.is_some() {
             let message = "loop.grpo.steps and loop.grpo.step_rewards both say what a step is worth";
             found.push(Misfit::new("step_rewards", message, "keep one of them"));

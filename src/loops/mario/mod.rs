@@ -183,6 +183,11 @@ impl Section for Mario {
         unknown.chain(stage.rollout.size.is_none().then_some(rows)).collect()
     }
 
+    /// Quark's (arXiv 2205.13636).
+    fn learning_rate(&self) -> f64 {
+        1e-5
+    }
+
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
         Ok(Box::new(MarioMethod { mario: self.clone(), pool: Pool::default() }))
     }

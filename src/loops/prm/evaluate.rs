@@ -69,7 +69,7 @@ impl PrmMethod {
                 None => None,
             };
             let labels: Vec<Option<bool>> =
-                steps.labels.iter().map(|label| label.map(|label| label >= 0.5)).collect();
+                steps.labels.iter().map(|label| label.map(|label| steps.is_right(label))).collect();
             let last = labels.len() - one.places.len();
             let first_error = steps.first_error().filter(|_| last == 0);
             let mut lengths: Vec<usize> = steps.texts.iter().map(String::len).collect();
@@ -87,7 +87,8 @@ impl PrmMethod {
         Ok(judged)
     }
 
-    /// The share of comparisons that the better one wins; of lists, those whose best is scored best.
+    /// The share of comparisons that the better one wins; of lists, those whose best is scored best. A tie is not won, as in
+    /// RewardBench (arXiv 2403.13787) and TRL.
     fn compare(
         &self,
         policy: &Policy,

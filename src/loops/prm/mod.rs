@@ -238,6 +238,11 @@ impl Section for Prm {
         Needs { trains: true, rows: true, head: true, selects: Selects::Nothing, ..Needs::default() }
     }
 
+    /// TRL's for process reward models.
+    fn learning_rate(&self) -> f64 {
+        1e-5
+    }
+
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let (rows, agreeing) = self.prepare(std::mem::take(&mut setup.rows), setup.format)?;
         setup.rows = rows;

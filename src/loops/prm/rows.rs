@@ -16,13 +16,26 @@ pub struct LabelledSteps {
     pub texts: Vec<String>,
     /// How right each step is, in [0, 1]; `None` where that is unknown.
     pub labels: Vec<Option<f64>>,
+    /// Labels are shares of continuations that came out right: a step is wrong where none did, since one that some recover from
+    /// (1 of 4) is no error (Math-Shepherd's hard estimate).
+    pub shares: bool,
 }
 
 impl LabelledSteps {
+    /// Steps as a row labels them.
+    pub fn new(texts: Vec<String>, labels: Vec<Option<f64>>) -> Self {
+        Self { texts, labels, shares: false }
+    }
+
+    /// Whether a step with this label counts as right.
+    pub fn is_right(&self, label: f64) -> bool {
+        if self.shares { label > 0.0 } else { label >= 0.5 }
+    }
+
     /// The first step that is known to be wrong; `Some(None)` where all are known to be right, `None` where neither is
     /// known.
     pub fn first_error(&self) -> Option<Option<usize>> {
-        let wrong = self.labels.iter().position(|label| label.is_some_and(|label| label < 0.5));
+        let wrong = self.labels.iter().position(|label| label.is_some_and(|label| !self.is_right(label)));
         match wrong {
             Some(at) => Some(Some(at)),
             None => self.labels.iter().all(Option::is_some).then_some(None),
@@ -51,7 +64,7 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<LabelledS
     if section.learns == Learns::Outcome
         && let Some((text, label)) = outcome(example, format)
     {
-        return Ok(LabelledSteps { texts: vec![text], labels: vec![Some(label)] });
+        return Ok(LabelledSteps::new(vec![text], vec![Some(label)]));
     }
     if let Some(steps) = traces::read(example, section, format)? {
         return Ok(steps);
@@ -91,7 +104,7 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<LabelledS
             texts.len()
         ));
     }
-    Ok(LabelledSteps { texts, labels })
+    Ok(LabelledSteps::new(texts, labels))
 }
 
 /// A whole completion with its label: stated, or whether its answer is the gold one.
@@ -236,7 +249,7 @@ mod tests {
     #[test]
     fn the_first_error_may_be_unknown() {
         let first = |labels: &[Option<f64>]| {
-            LabelledSteps { texts: vec![String::new(); labels.len()], labels: labels.to_vec() }.first_error()
+            LabelledSteps::new(vec![String::new(); labels.len()], labels.to_vec()).first_error()
         };
         assert_eq!(first(&[Some(1.0), Some(0.2), None]), Some(Some(1)));
         assert_eq!(first(&[Some(1.0), Some(1.0)]), Some(None));

@@ -21,7 +21,9 @@ pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<Op
         Labeller::Judge => judged(example, section, spans.len())?,
         Labeller::Continuations | Labeller::Consensus => continued(example, section, format, text, &spans)?,
     };
-    Ok(Some(LabelledSteps { texts: spans.into_iter().map(|span| text[span].to_string()).collect(), labels }))
+    let texts = spans.into_iter().map(|span| text[span].to_string()).collect();
+    let shares = section.labels != Labeller::Judge && section.continuations == Continuations::Soft;
+    Ok(Some(LabelledSteps { shares, ..LabelledSteps::new(texts, labels) }))
 }
 
 /// Whether both labellers say the same of the first error; a row that is no trace has one labeller, who agrees with himself.
@@ -135,6 +137,19 @@ mod tests {
             [Some(1.0), Some(1.0)]
         );
         assert_eq!(labels("", &json!({"completion": "a\n#### 6", "completion_ids": []})), [None, Some(0.0)]);
+    }
+
+    #[test]
+    fn a_step_that_some_recover_from_is_no_error() {
+        // One of four continuations comes out right behind the first step, none behind the second.
+        let fields = json!({"completion": "a\nb\n#### 6", "cuts": [cut(1, 2, 1), cut(2, 4, 0)]});
+        let first_error = |keys: &str| {
+            let section: Prm = toml::from_str(keys).unwrap();
+            let steps = read(&row(&fields), &section, &Format::default()).unwrap().unwrap();
+            (steps.first_error(), steps.learned(&section).labels)
+        };
+        assert_eq!(first_error(""), (Some(Some(1)), vec![Some(1.0), Some(0.0)]));
+        assert_eq!(first_error("continuations = \"soft\""), (Some(Some(1)), vec![Some(0.25), Some(0.0)]));
     }
 
     #[test]

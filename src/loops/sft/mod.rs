@@ -41,7 +41,23 @@ impl Sft {
 
     /// The rows that `select` keeps, where they are traces of rollouts; other rows stand as they are.
     pub fn prepare(&self, rows: Dataset, select: &Select, format: &Format) -> Result<Dataset> {
-        let Ok(groups) = trace::groups(&rows.examples, format) else { return Ok(rows) };
+        let groups = match trace::groups(&rows.examples, format) {
+            Ok(groups) => groups,
+            Err(no) if no.mixed => {
+                return Err(Error::Data(format!(
+                    "example {}: it is no trace of a rollout ({}), though other rows are; take it out, or mend the line",
+                    rows.examples[no.row].id, no.lacks
+                )));
+            }
+            Err(_) if *select != (Select { pairs: select.pairs.clone(), ..Select::default() }) => {
+                return Err(Error::Data(format!(
+                    "{}: [select] keeps and drops rollouts, and these rows are no traces of any; put [select] into \
+                     the stage that samples, or learn from a stage's traces (data.train = \"@stage\")",
+                    rows.name
+                )));
+            }
+            Err(_) => return Ok(rows),
+        };
         let places = trace::places(&rows.examples);
         let kept = groups.iter().zip(places).flat_map(|(group, places)| {
             let candidates: Vec<Candidate> =
@@ -97,6 +113,11 @@ impl Section for Sft {
         Needs { trains: true, rows: true, selects: Selects::Rollouts, ..Needs::default() }
     }
 
+    /// TRL's for SFT.
+    fn learning_rate(&self) -> f64 {
+        2e-5
+    }
+
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         setup.rows = self.prepare(std::mem::take(&mut setup.rows), setup.select, setup.format)?;
         Ok(Box::new(SftMethod { sft: self.clone() }))
@@ -149,5 +170,73 @@ impl Method for SftMethod {
 
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
         Ok(Item::imitation(items, output, metrics))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Four traces, of which the first and the third are right.
+    fn traces() -> Vec<Value> {
+        let trace = |at: usize| {
+            json!({
+                "id": format!("q/1-{at}"), "example": "q", "step": 1, "prompt": "2+3?", "answer": "5", "steps": [],
+                "completion": format!("#### {}", 5 + at % 2), "predicted": null, "stop": "length", "scores": {},
+                "reward": 1.0, "advantage": null, "prompt_ids": [1], "completion_ids": [2], "logprobs": [-0.5],
+            })
+        };
+        (0..4).map(trace).collect()
+    }
+
+    fn prepared(rows: Vec<Value>, select: &str) -> Result<usize> {
+        let example = |(index, row): (usize, Value)| {
+            let Value::Object(fields) = row else { panic!("an object") };
+            let answer = fields.get("answer").and_then(Value::as_str).map(str::to_string);
+            Arc::new(Example {
+                answer,
+                fields,
+                index,
+                ..Example::text(&format!("row:{}", index + 1), "2+3?")
+            })
+        };
+        let examples = rows.into_iter().enumerate().map(example).collect();
+        let rows = Dataset { examples, name: "rows.jsonl".into() };
+        let select: Select = toml::from_str(select).unwrap();
+        Sft::default().prepare(rows, &select, &Format::default()).map(|rows| rows.examples.len())
+    }
+
+    /// One line that is no trace must not turn the filter off for all the others.
+    #[test]
+    fn rows_are_all_traces_or_none() {
+        assert_eq!(prepared(traces(), "correct = true").unwrap(), 2);
+        let told = |rows: Vec<Value>| prepared(rows, "correct = true").unwrap_err().to_string();
+        for at in 0..4 {
+            let (mut without, mut wrong, mut beside) = (traces(), traces(), traces());
+            without[at].as_object_mut().unwrap().remove("reward");
+            wrong[at]["scores"] = json!("x");
+            beside.insert(at, json!({"prompt": "2+3?", "completion": "5"}));
+            for (rows, lacks) in
+                [(without, "missing field `reward`"), (wrong, "expected a map"), (beside, "missing field")]
+            {
+                let told = told(rows);
+                assert!(
+                    told.contains(&format!("row:{}: it is no trace", at + 1)) && told.contains(lacks),
+                    "{told}"
+                );
+            }
+        }
+        let mut broken = traces();
+        broken.iter_mut().for_each(|row| drop(row.as_object_mut().unwrap().remove("reward")));
+        assert!(told(broken).contains("row:1"));
+    }
+
+    #[test]
+    fn a_filter_over_ordinary_rows_is_refused() {
+        let rows = || vec![json!({"prompt": "2+3?", "completion": "5"}); 3];
+        assert_eq!(prepared(rows(), "").unwrap(), 3);
+        let told = prepared(rows(), "correct = true").unwrap_err().to_string();
+        assert!(told.contains("rows.jsonl: [select] keeps and drops rollouts"), "{told}");
     }
 }

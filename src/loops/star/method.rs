@@ -93,6 +93,11 @@ impl Section for Star {
         all.into_iter().flatten().collect()
     }
 
+    /// As for fine-tuning, which its rounds are.
+    fn learning_rate(&self) -> f64 {
+        2e-5
+    }
+
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         Ok(Box::new(StarMethod {
             star: self.clone(),

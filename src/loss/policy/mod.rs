@@ -18,15 +18,17 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 /// The policy loss: `[loop.grpo.loss]`. With ratio r = π / π_old and advantage A, a token's loss is
 /// −min(r·A, clip(r, 1 − clip_low, 1 + clip_high)·A), for `cispo` −sg(min(r, cap))·A·log π.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(from = "PolicyLossKeys")]
 pub struct PolicyLoss {
     /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is: one of [`KINDS`].
     pub kind: Named<PolicyLossKind>,
     /// The ratio is of each `token`, or the geometric mean over its `sequence`. Default: `sequence` for `gspo`, else `token`.
     pub ratio: Option<Ratio>,
-    /// How far below 1 the ratio may count for a negative advantage.
+    /// How far below 1 the ratio may count for a negative advantage. Default: 0.2; for `gspo`, whose ratio is a mean over tokens,
+    /// its authors' 3e-4 (TRL keeps 0.2 there, at which nothing is ever clipped).
     pub clip_low: f64,
-    /// How far above 1 the ratio may count for a positive advantage; default `clip_low`, 0.28 in DAPO. For `cispo`
+    /// How far above 1 the ratio may count for a positive advantage; default `clip_low`, 0.28 in DAPO; for `gspo` without
+    /// a `clip_low` 4e-4. For `cispo`
     /// it replaces `cap`: the ratio is then kept within [1 − clip_low, 1 + clip_high], as in verl and NeMo-RL.
     pub clip_high: Option<f64>,
     /// The most that the ratio counts for a negative advantage, where the clip above does not hold it: verl's
@@ -34,6 +36,34 @@ pub struct PolicyLoss {
     pub dual_clip: Option<f64>,
     /// The most that `cispo` lets the ratio weigh; default 5.0 (TRL's `epsilon_high` for CISPO).
     pub cap: Option<f64>,
+}
+
+/// [`PolicyLoss`] as a recipe has it: a clip that is not given follows from the kind.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct PolicyLossKeys {
+    kind: Named<PolicyLossKind>,
+    ratio: Option<Ratio>,
+    clip_low: Option<f64>,
+    clip_high: Option<f64>,
+    dual_clip: Option<f64>,
+    cap: Option<f64>,
+}
+
+impl Default for PolicyLossKeys {
+    fn default() -> Self {
+        let kind = Named::of("dapo").expect("a row of KINDS");
+        Self { kind, ratio: None, clip_low: None, clip_high: None, dual_clip: None, cap: None }
+    }
+}
+
+impl From<PolicyLossKeys> for PolicyLoss {
+    fn from(keys: PolicyLossKeys) -> Self {
+        let PolicyLossKeys { kind, ratio, clip_low, clip_high, dual_clip, cap } = keys;
+        let (low, high) = kind.clip;
+        let clip_high = clip_high.or(high.filter(|_| clip_low.is_none()));
+        Self { kind, ratio, clip_low: clip_low.unwrap_or(low), clip_high, dual_clip, cap }
+    }
 }
 
 /// What the ratio π / π_old is taken over.
@@ -72,8 +102,7 @@ pub struct PolicyTerms {
 
 impl Default for PolicyLoss {
     fn default() -> Self {
-        let kind = Named::of("dapo").expect("a row of KINDS");
-        Self { kind, ratio: None, clip_low: 0.2, clip_high: None, dual_clip: None, cap: None }
+        PolicyLossKeys::default().into()
     }
 }
 

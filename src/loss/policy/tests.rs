@@ -66,8 +66,13 @@ fn cispo_weighs_the_log_probability_by_the_clipped_ratio() {
 fn gspo_takes_one_ratio_a_sequence() {
     // Two sequences: mean λ = (0.3 − 0.1)/2 = 0.1 and −0.5; ratios 1.10517 and 0.60653, the second clipped
     // to 0.8 for A < 0.
-    let found =
-        losses("kind = \"gspo\"", &[-0.7, -1.1, -1.5], &[-1.0, -1.0, -1.0], &[2.0, 2.0, -1.0], &[2, 1]);
+    let found = losses(
+        "kind = \"gspo\"\nclip_low = 0.2",
+        &[-0.7, -1.1, -1.5],
+        &[-1.0, -1.0, -1.0],
+        &[2.0, 2.0, -1.0],
+        &[2, 1],
+    );
     assert_near(&found, &[-2.21034, -2.21034, 0.8]);
 }
 
@@ -98,6 +103,21 @@ fn weights_and_totals_average_as_documented() {
     }
     // Nothing to average is no division by zero.
     assert_eq!(read("").total(0, 0, 10), 1.0);
+}
+
+#[test]
+fn a_clip_that_is_not_given_follows_from_the_kind() {
+    let clip = |recipe: &str| {
+        let loss = read(recipe);
+        assert_eq!(read(&toml::to_string(&loss).unwrap()), loss, "{recipe}");
+        (loss.clip_low, loss.high())
+    };
+    assert_eq!(clip(""), (0.2, 0.2));
+    assert_eq!(clip("clip_high = 0.28"), (0.2, 0.28));
+    // Zheng et al. (2025), section 5: 3e-4 and 4e-4.
+    assert_eq!(clip("kind = \"gspo\""), (3e-4, 4e-4));
+    assert_eq!(clip("kind = \"gspo\"\nclip_low = 0.1"), (0.1, 0.1));
+    assert_eq!(clip("kind = \"gspo\"\nclip_high = 0.1"), (3e-4, 0.1));
 }
 
 #[test]

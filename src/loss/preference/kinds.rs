@@ -15,6 +15,8 @@ pub struct PreferenceKind {
     pub(super) of: Learns,
     /// Whether c and r are log-ratios to a reference policy, or log-probabilities.
     pub(super) reference: bool,
+    /// β where the recipe does not say.
+    pub(super) beta: f64,
     /// Whether c and r are means over tokens where the recipe does not say, or sums.
     pub(super) average: bool,
     /// What is taken from β·δ where the recipe does not say.
@@ -129,6 +131,7 @@ pub const KINDS: &[PreferenceKind] = &[
     PreferenceKind {
         name: "simpo",
         reference: false,
+        beta: 2.0,
         average: true,
         margin: 0.5,
         keys: &["label_smoothing", "margin", "nll", "rationale"],
@@ -158,6 +161,7 @@ const SIGMOID: PreferenceKind = PreferenceKind {
     name: "sigmoid",
     of: Learns::Pairs(|p| -(&p.log_right * (1.0 - p.smoothing) + &p.log_wrong * p.smoothing)),
     reference: true,
+    beta: 0.1,
     average: false,
     margin: 0.0,
     nll: 0.0,

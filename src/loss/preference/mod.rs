@@ -95,8 +95,8 @@ impl PreferenceLoss {
         let (chosen_logps, rejected_logps) = logps.reported(self);
         PairTerms {
             loss: loss.to_kind(Kind::Float),
-            chosen_rewards: numbers(chosen * self.beta),
-            rejected_rewards: numbers(rejected * self.beta),
+            chosen_rewards: numbers(chosen * self.beta()),
+            rejected_rewards: numbers(rejected * self.beta()),
             chosen_logps: numbers(chosen_logps),
             rejected_logps: numbers(rejected_logps),
         }

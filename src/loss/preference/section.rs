@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct PreferenceLoss {
     /// The loss of a pair, or of a completion: one of [`KINDS`](super::KINDS).
     pub kind: Named<PreferenceKind>,
-    /// β: how much a difference of log-probabilities counts.
-    pub beta: f64,
+    /// β: how much a difference of log-probabilities counts. Default 2 for `simpo`, whose log-probabilities are means and whose
+    /// authors use 2 to 10, else 0.1.
+    pub beta: Option<f64>,
     /// ε: the share of pairs that may be the wrong way round. For `sigmoid`, `cpo` and `simpo` the conservative loss
     /// (cDPO); `robust` and `exo` need it.
     pub label_smoothing: f64,
@@ -80,7 +81,7 @@ impl Default for PreferenceLoss {
     fn default() -> Self {
         Self {
             kind: Named::of("sigmoid").expect("a row of KINDS"),
-            beta: 0.1,
+            beta: None,
             label_smoothing: 0.0,
             average: None,
             margin: None,
@@ -112,6 +113,11 @@ impl PreferenceLoss {
         matches!(self.kind.of, Learns::Labels { baseline: true })
     }
 
+    /// β.
+    pub fn beta(&self) -> f64 {
+        self.beta.unwrap_or(self.kind.beta)
+    }
+
     /// Whether c and r are means.
     pub fn average(&self) -> bool {
         self.average.unwrap_or(self.kind.average)
@@ -137,7 +143,7 @@ impl PreferenceLoss {
         let mut found = Vec::new();
         let mut refuse =
             |key: &str, message: String, remedy: &str| found.push(Misfit::new(key, message, remedy));
-        if !(self.beta > 0.0 && self.beta.is_finite()) {
+        if !(self.beta() > 0.0 && self.beta().is_finite()) {
             refuse("beta", "it must be above 0, such as 0.1".into(), "");
         }
         if !(0.0..0.5).contains(&self.label_smoothing) {

@@ -247,6 +247,7 @@ mod tests {
     fn a_failure_is_an_error_that_names_reward_example_and_cause() {
         let registry = Registry::default()
             .reward_fn("nan", |_, _| f64::NAN)
+            .group_fn("huge", |_| vec![1.0, -1e200])
             .reward_fn("panics", |_, _| panic!("no {}", "luck"))
             .group_fn("few", |_| vec![1.0])
             .reward("fails", |_: toml::Table| {
@@ -256,6 +257,7 @@ mod tests {
             });
         for (name, cause) in [
             ("nan", "its score of rollout 0 is NaN"),
+            ("huge", "its score of rollout 1 is -1e200; beyond 1e15"),
             ("panics", "it panicked: no luck"),
             ("few", "1 scores for 2 rollouts"),
             ("fails", "asking the judge: connection refused"),

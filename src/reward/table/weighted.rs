@@ -12,6 +12,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Squares of scores up to this one, and sums of many, are numbers that f32 has too.
+const LARGEST: f64 = 1e15;
+
 /// The scores of groups up to the first failure, and that failure.
 type PartialScores = (Vec<Vec<Score>>, Option<Error>);
 
@@ -42,8 +45,9 @@ impl Weighted {
             |key: &str, wanted: &str| misfits.push(Misfit::new(key, format!("must be {wanted}"), ""));
         let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
         let (weight, limit, kind) = (own.remove("weight"), own.remove("limit_s"), own.remove("kind"));
-        if weight.as_ref().is_some_and(|value| !number(value).is_some_and(f64::is_finite)) {
-            refuse("weight", "a finite number");
+        let usable = |weight: f64| weight.is_finite() && weight.abs() <= LARGEST;
+        if weight.as_ref().is_some_and(|value| !number(value).is_some_and(usable)) {
+            refuse("weight", &format!("a finite number, of {LARGEST:e} at most"));
         }
         if limit.as_ref().is_some_and(|value| !number(value).is_some_and(|limit| limit > 0.0)) {
             refuse("limit_s", "a number of seconds above 0");
@@ -202,6 +206,13 @@ fn checked(reward: &mut dyn Reward, group: &Group, models: &Models) -> anyhow::R
     );
     if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
         anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
+    }
+    if let Some(at) = scores.iter().position(|score| score.value.abs() > LARGEST) {
+        anyhow::bail!(
+            "its score of rollout {at} is {:e}; beyond {LARGEST:e} the deviation of a group's rewards, by which \
+             advantages are divided, is lost",
+            scores[at].value
+        );
     }
     let broken = |score: &Score| score.steps.iter().flatten().position(|step| !step.value.is_finite());
     if let Some((at, step)) = scores.iter().enumerate().find_map(|(at, score)| Some((at, broken(score)?))) {
