@@ -224,7 +224,7 @@ mod tests {
     }
 
     fn render(source: &str) -> String {
-        let turn = Message { role: "user".to_string(), content: "naïve \"x\"".to_string() };
+        let turn = Message::new("user", "naïve \"x\"");
         ChatTemplate::new(source, BTreeMap::new())
             .expect("it parses")
             .render(&[turn], true)

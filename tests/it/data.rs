@@ -36,7 +36,7 @@ fn refused(text: &str, settings: &str) -> String {
 }
 
 fn turn(role: &str, content: &str) -> Message {
-    Message { role: role.to_string(), content: content.to_string() }
+    Message::new(role, content)
 }
 
 fn user(content: &str) -> Prompt {
