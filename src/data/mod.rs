@@ -6,6 +6,7 @@ pub mod conversation;
 pub mod feedback;
 pub mod hub;
 pub mod jsonl;
+mod marked;
 pub mod order;
 mod pages;
 pub mod parquet;

@@ -55,9 +55,11 @@ impl Dpo {
             let row = rows.examples.iter().find(|example| !stated(example)).expect("not all are");
             let columns =
                 if self.loss.unpaired() { "`completion` and `label`" } else { "`chosen` and `rejected`" };
+            if let (true, Some(label)) = (self.loss.unpaired(), row.fields.get("label")) {
+                return Error::Data(format!("{row}: `label` must be true or false (or 1 or 0), not {label}"));
+            }
             Error::Data(format!(
-                "example {}: it has no {columns}, and is no trace to build pairs from ({missing})",
-                row.id
+                "{row}: it has no {columns}, and is no trace to build pairs from ({missing})"
             ))
         })?;
         let (mut feedback, counts) = self.feedback(&groups, select);
