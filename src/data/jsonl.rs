@@ -137,7 +137,8 @@ fn wrong(error: &serde_json::Error, text: &str) -> String {
     }
     if is_cut(text.trim().as_bytes()) {
         return format!(
-            "not JSON: {}; every line must be one whole object (jq -c . old.json > new.jsonl puts them there)",
+            "not JSON: the object goes on in later lines ({}); every line must be one whole object (jq -c . old.json > \
+             new.jsonl writes it so)",
             without_line(error)
         );
     }
