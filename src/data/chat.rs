@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Bytes of a template; those that models bring have up to 30 000.
-const LONGEST: usize = 1 << 18;
+/// Bytes of a template; those that models bring have up to 35 000.
+const LONGEST: usize = 1 << 16;
 /// Bytes of a text while a template makes it, or of all that it writes.
 const MOST: usize = 1 << 25;
 /// Instructions that one conversation may take.
-const FUEL: u64 = 10_000_000;
+const FUEL: u64 = 2_000_000;
 /// A stack for templates that nest deep, of which only what is used is taken.
 const STACK: usize = 1 << 29;
 const NAME: &str = "chat";

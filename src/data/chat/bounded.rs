@@ -12,13 +12,19 @@ const CHECK: &str = "within_bounds";
 /// Columns that a text is padded to.
 const WIDEST: i64 = 10_000;
 
+/// Bytes that a list or dictionary may print as, and those that all together may be counted to.
+const PRINTED: usize = 1 << 21;
+const COUNTED: usize = 1 << 24;
+
 thread_local! {
     static WRITTEN: Cell<usize> = const { Cell::new(0) };
+    static COUNT: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A conversation begins: nothing of it is written yet.
 pub fn begin() {
     WRITTEN.set(0);
+    COUNT.set(0);
 }
 
 /// Counts what is written; refuses more than fits.
@@ -115,7 +121,7 @@ fn length(value: &Value) -> usize {
     impl Write for Count {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {
             self.0 += text.len();
-            if self.0 <= MOST { Ok(()) } else { Err(std::fmt::Error) }
+            if self.0 <= PRINTED { Ok(()) } else { Err(std::fmt::Error) }
         }
     }
     match (value.as_str(), value.kind()) {
@@ -124,7 +130,8 @@ fn length(value: &Value) -> usize {
             let mut count = Count(0);
             // The error is the count's own.
             let _ = write!(count, "{value}");
-            count.0
+            COUNT.set(COUNT.get() + count.0);
+            if count.0 > PRINTED || COUNT.get() > COUNTED { MOST + 1 } else { count.0 }
         }
         _ => 24,
     }
