@@ -20,6 +20,7 @@ pub mod tasks;
 pub mod template;
 pub mod tokenizer;
 pub mod turns;
+mod uses;
 pub mod tree;
 
 pub use conversation::{Message, Prompt};

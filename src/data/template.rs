@@ -3,6 +3,7 @@
 use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
 use super::row::Row;
+use super::uses::Uses;
 use super::{Example, Feedback, Message, Prompt, Sources};
 use crate::section::Misfit;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
@@ -104,42 +105,6 @@ impl Template {
                 .is_ok_and(|template| template.undeclared_variables(false).contains(name))
         })
     }
-
-    /// Keys that none of `columns`' rows reads, with why: the rows bring what they would make.
-    fn idle(&self, rows: usize, uses: &Uses) -> Vec<String> {
-        let (prompts, completions) = (rows - uses.prompts, rows - uses.completions);
-        let own = "`prompt`, `messages` or `text`";
-        let mut found = Vec::new();
-        let mut note = |set: bool, key: &str, count: usize, own: &str, first: &Option<String>| {
-            if let (true, 1.., Some(first)) = (set, count, first) {
-                let rows =
-                    if count == rows { "all rows".to_string() } else { format!("{count} of {rows} rows") };
-                found.push(format!(
-                    "data.template.{key} has no effect on {rows}, which bring {own} (the first is {first})"
-                ));
-            }
-        };
-        let default = Self::default();
-        note(self.system.is_some(), "system", prompts, own, &uses.own_prompt);
-        note(self.few_shot > 0, "few_shot", prompts, own, &uses.own_prompt);
-        note(self.user != default.user, "user", prompts, own, &uses.own_prompt);
-        note(self.assistant.is_some(), "assistant", completions, "a completion", &uses.own_completion);
-        if self.few_shot_from.is_some() && self.few_shot == 0 {
-            found.push(
-                "data.template.few_shot_from has no effect while data.template.few_shot is 0".to_string(),
-            );
-        }
-        found
-    }
-}
-
-/// What of a template rows have used, and the first rows that did without.
-#[derive(Default)]
-struct Uses {
-    prompts: usize,
-    completions: usize,
-    own_prompt: Option<String>,
-    own_completion: Option<String>,
 }
 
 type Rendered<T> = Result<T, String>;

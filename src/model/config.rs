@@ -1,7 +1,7 @@
 //! A model's shape, as Hugging Face's `config.json` says it.
 
 use super::family::{Bias, FAMILIES, Family, Window};
-use super::raw::Raw;
+use super::raw::{Raw, no_model};
 use super::rope::RopeScaling;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -272,24 +272,6 @@ impl Default for Config {
             original: Map::new(),
         }
     }
-}
-
-/// What a folder without a `config.json` is.
-fn no_model(dir: &Path) -> String {
-    let adapter = std::fs::read_to_string(dir.join("adapter_config.json"));
-    let Ok(adapter) = adapter else {
-        return format!(
-            "{}: no {FILE} here; a model's folder has one, as transformers' save_pretrained writes it",
-            dir.display()
-        );
-    };
-    let base = serde_json::from_str::<Value>(&adapter).unwrap_or_default();
-    let base = base["base_model_name_or_path"].as_str().map_or(String::new(), |base| format!(" of {base}"));
-    format!(
-        "{}: the folder holds an adapter{base}, not a model; merge them once with peft: \
-         AutoPeftModelForCausalLM.from_pretrained(…).merge_and_unload().save_pretrained(\"merged\"), and the tokenizer beside it",
-        dir.display()
-    )
 }
 
 fn dtype_name(kind: Kind) -> &'static str {
