@@ -68,9 +68,8 @@ impl TextRequest {
 
     /// A user's turn behind what the system says, if anything.
     pub fn user(system: Option<String>, text: String) -> Self {
-        let turn = |role: &str, content| Message { role: role.into(), content };
-        let system = system.map(|text| turn("system", text));
-        Self::new(Prompt::Chat(system.into_iter().chain([turn("user", text)]).collect()))
+        let system = system.map(|text| Message::new("system", text));
+        Self::new(Prompt::Chat(system.into_iter().chain([Message::new("user", text)]).collect()))
     }
 
     /// What a loaded model goes on from.
@@ -165,7 +164,7 @@ fn elsewhere(client: &Client, questions: &[TextRequest], max_tokens: Option<usiz
             return Err(Error::Endpoint(format!("{client:?} cannot go on from an answer that has begun")));
         }
         let messages = match &question.prompt {
-            Prompt::Text(text) => vec![Message { role: "user".into(), content: text.clone() }],
+            Prompt::Text(text) => vec![Message::new("user", text)],
             Prompt::Chat(turns) => turns.clone(),
         };
         let (n, attempt) = (question.samples.count(), question.attempt);

@@ -1,5 +1,7 @@
 //! What can go wrong, by who can fix it.
 
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 /// The error of every fallible function of this crate. The text names the file, line or key and the remedy.
@@ -63,4 +65,24 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { path, source }
     }
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `work` gives, or what it panicked with: for others' readers, which panic over damaged files. Nothing is printed.
+pub fn quietly<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    let before = QUIET.replace(true);
+    let done = catch_unwind(AssertUnwindSafe(work));
+    QUIET.set(before);
+    done.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_string()
+    })
+}
+
+/// Whether a panic of this thread is caught and becomes an error, so that a hook has nothing to say of it.
+pub fn is_quiet() -> bool {
+    QUIET.get()
 }

@@ -1,60 +1,120 @@
 //! Chat templates: the Jinja that a tokenizer brings, rendered as transformers renders it.
 
+mod bounded;
+
 use super::Message;
-use crate::error::{Error, Result};
+use super::conversation::REASONING;
+use crate::error::{Error, Result, quietly};
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 use regex::Regex;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Bytes of a template; those that models bring have up to 35 000.
+const LONGEST: usize = 1 << 16;
+/// Bytes of a text while a template makes it, or of all that it writes.
+const MOST: usize = 1 << 25;
+/// Instructions that one conversation may take.
+const FUEL: u64 = 2_000_000;
+/// A stack for templates that nest deep, of which only what is used is taken.
+const STACK: usize = 1 << 29;
+const NAME: &str = "chat";
+
 /// A chat template with the special tokens that it may name (`bos_token`, …).
 #[derive(Debug, Clone)]
 pub struct ChatTemplate {
-    source: String,
     tokens: BTreeMap<String, String>,
     environment: Environment<'static>,
+    /// Whether it keeps values beyond a loop, which it may nest into each other.
+    nests: bool,
 }
 
 impl ChatTemplate {
     /// Parses `source`.
     pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Self> {
-        let template = Self { source: without_generation(source), tokens, environment: environment() };
-        template
-            .environment
-            .template_from_str(&template.source)
-            .map_err(|e| refused("it does not parse", &e))?;
-        Ok(template)
+        if source.len() > LONGEST {
+            let (length, most) = (source.len(), LONGEST);
+            return Err(unusable(&format!("it has {length} bytes, and the most is {most}")));
+        }
+        let source = without_generation(source);
+        let nests = source.contains("namespace");
+        // What nests deep is parsed, and thrown away, with as deep a stack.
+        let environment = on_a_deep_stack(move || {
+            let source = bounded::source(&source)?;
+            let mut environment = environment();
+            // So many instructions cannot write the template's own text more often than fits.
+            let raw = (MOST * 32 / source.len().max(1)) as u64;
+            environment.set_fuel(Some(FUEL.min(raw.max(50_000))));
+            environment.add_template_owned(NAME, source).map(|()| environment)
+        })?
+        .map_err(|e| refused("it does not parse", &e))?;
+        Ok(Self { tokens, environment, nests })
     }
 
     /// The conversation as text; with `generate`, it ends where the assistant's next turn begins.
     pub fn render(&self, messages: &[Message], generate: bool) -> Result<String> {
-        #[derive(Serialize)]
-        struct Context<'a> {
-            messages: &'a [Message],
-            tools: (),
-            documents: (),
-            add_generation_prompt: bool,
-            #[serde(flatten)]
-            tokens: &'a BTreeMap<String, String>,
-        }
-        let (tools, documents) = ((), ());
-        let context =
-            Context { messages, tools, documents, add_generation_prompt: generate, tokens: &self.tokens };
-        self.environment
-            .render_str(&self.source, context)
-            .map_err(|e| refused("it refuses this conversation", &e))
+        self.render_with(messages, &Map::new(), generate)
+    }
+
+    /// The same with what the template may ask for by name (`enable_thinking`, `tools`, …).
+    pub fn render_with(
+        &self,
+        messages: &[Message],
+        variables: &Map<String, Json>,
+        generate: bool,
+    ) -> Result<String> {
+        let mut context: BTreeMap<&str, Value> = BTreeMap::new();
+        context.extend(["tools", "documents"].map(|name| (name, Value::from(()))));
+        context.extend(self.tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str()))));
+        context.extend(variables.iter().map(|(name, value)| (name.as_str(), Value::from_serialize(value))));
+        let messages: Vec<Message> = messages.iter().map(with_reasoning).collect();
+        context.insert("messages", Value::from_serialize(&messages));
+        context.insert("add_generation_prompt", Value::from(generate));
+        let render = || {
+            bounded::begin();
+            let template = self.environment.get_template(NAME)?;
+            template.render(&context)
+        };
+        let text = if self.nests { on_a_deep_stack(render)? } else { render() };
+        text.map_err(|e| refused("it refuses this conversation", &e))
     }
 }
 
-fn refused(what: &str, error: &minijinja::Error) -> Error {
+/// What a turn thinks, under both of the names that chat templates know.
+fn with_reasoning(turn: &Message) -> Message {
+    let mut turn = turn.clone();
+    if let Some(thought) = turn.reasoning().map(str::to_string) {
+        for name in &REASONING[..2] {
+            turn.more.entry(*name).or_insert_with(|| thought.clone().into());
+        }
+    }
+    turn
+}
+
+/// What `work` gives, with room for deep recursion.
+fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || quietly(work));
+        let joined = thread.map_err(|error| unusable(&error.to_string()))?.join();
+        joined.unwrap_or_else(|_| Err("it panics".to_string())).map_err(|panic| unusable(&panic))
+    })
+}
+
+fn unusable(what: &str) -> Error {
     Error::Data(format!(
-        "the model's chat template cannot be used, {what}: {error:#}. data.template.chat = false makes plain-text \
-         prompts instead"
+        "the model's chat template cannot be used, {what}. Where prompts are made of `question`s, data.template.chat = \
+         false makes them plain text; rows of `messages` need a template: a file chat_template.jinja in the model's folder \
+         stands in for its own"
     ))
+}
+
+fn refused(what: &str, error: &minijinja::Error) -> Error {
+    unusable(&format!("{what}: {error:#}"))
 }
 
 /// `{% generation %}` marks the assistant's text for transformers and renders as nothing; an `if` keeps the
@@ -70,12 +130,16 @@ fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Bool => Ok(out.write_str(if value.is_true() { "True" } else { "False" })?),
-        ValueKind::None => Ok(out.write_str("None")?),
-        _ => minijinja::escape_formatter(out, state, value),
+    environment.set_unknown_method_callback(bounded::method);
+    environment.set_formatter(|out, state, value| {
+        bounded::written(value)?;
+        match value.kind() {
+            ValueKind::Bool => Ok(out.write_str(if value.is_true() { "True" } else { "False" })?),
+            ValueKind::None => Ok(out.write_str("None")?),
+            _ => minijinja::escape_formatter(out, state, value),
+        }
     });
+    bounded::filters(&mut environment);
     environment.add_filter("tojson", tojson);
     environment.add_function("strftime_now", |format: String| strftime(&format, unix_days_and_seconds()));
     environment.add_function(
@@ -91,6 +155,9 @@ fn environment() -> Environment<'static> {
 fn tojson(value: Value, options: Kwargs) -> std::result::Result<Value, minijinja::Error> {
     let wrong = |e: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string());
     let indent: Option<usize> = options.get("indent")?;
+    if indent.is_some_and(|width| width > 64) {
+        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "an indent of more than 64"));
+    }
     let sorted: Option<bool> = options.get("sort_keys")?;
     let ascii: Option<bool> = options.get("ensure_ascii")?;
     options.assert_all_used()?;
@@ -224,7 +291,7 @@ mod tests {
     }
 
     fn render(source: &str) -> String {
-        let turn = Message { role: "user".to_string(), content: "naïve \"x\"".to_string() };
+        let turn = Message::new("user", "naïve \"x\"");
         ChatTemplate::new(source, BTreeMap::new())
             .expect("it parses")
             .render(&[turn], true)

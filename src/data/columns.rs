@@ -1,13 +1,14 @@
 //! A row's columns, typed: TRL's names (`prompt`, `completion`, `messages`, `text`, `chosen`, `rejected`, `label`) and
 //! ours (`id`, `question`, `rationale`, `answer`, `choices`, `completions`, `weight`, `margin`).
 
+use super::conversation::{Roles, messages};
 use super::preference::{self, Preference};
 use super::row::Row;
 use super::{Message, Prompt};
 use regex::Regex;
-use serde_json::Value;
-use std::collections::HashMap;
-use std::sync::LazyLock;
+use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock};
 
 /// What the known columns of a row say. Absent and null columns are `None` or empty.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,6 +23,10 @@ pub struct Columns {
     pub learned_turns: Vec<usize>,
     /// `completion`, the last assistant turn of `messages`, or `text`.
     pub completion: Option<String>,
+    /// The turn that the completion is the text of, where it has more than a text.
+    pub reply: Option<Arc<Message>>,
+    /// `chat_template_kwargs` and `tools`, for the chat template.
+    pub variables: Map<String, Value>,
     /// `completions`.
     pub completions: Vec<String>,
     /// `rationale`, or what stands before GSM8K's `#### ` in an `answer` that has one, calculator annotations left out.
@@ -32,7 +37,7 @@ pub struct Columns {
     pub choices: Vec<String>,
     /// `chosen` and `rejected`.
     pub preference: Option<Preference>,
-    /// `label`, where it is true or false.
+    /// `label`, where it says yes or no: true, 1, "True".
     pub label: Option<bool>,
 }
 
@@ -44,15 +49,34 @@ static CALCULATOR: LazyLock<Regex> =
 pub type Read<T> = Result<T, String>;
 
 /// Reads one row after another and sees to it that no id occurs twice.
-#[derive(Default)]
 pub struct Reader<'a> {
+    roles: &'a Roles,
     first: HashMap<String, &'a Row>,
+    /// Ids that rows of several files have: what the file is called tells them apart.
+    shared: HashSet<String>,
 }
 
 impl<'a> Reader<'a> {
+    /// For these rows.
+    pub fn new(rows: &'a [Row], roles: &'a Roles) -> Self {
+        let (mut files, mut shared) = (HashMap::new(), HashSet::new());
+        for row in rows {
+            let Ok(id) = id(row) else { continue };
+            if files.get(&id).is_some_and(|file| *file != &row.file) {
+                shared.insert(id);
+            } else {
+                files.insert(id, &row.file);
+            }
+        }
+        Self { roles, first: HashMap::new(), shared }
+    }
+
     /// The columns of the next row, or what is wrong with them.
     pub fn read(&mut self, row: &'a Row) -> Read<Columns> {
-        let columns = read(row)?;
+        let mut columns = read(row, self.roles)?;
+        if self.shared.contains(&columns.id) {
+            columns.id = format!("{}/{}", row.stem, columns.id);
+        }
         match self.first.insert(columns.id.clone(), row) {
             None => Ok(columns),
             Some(other) => {
@@ -66,26 +90,29 @@ impl<'a> Reader<'a> {
 }
 
 /// The columns of one row, or what is wrong with them.
-pub fn read(row: &Row) -> Read<Columns> {
+pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
     let mut columns = Columns {
         id: id(row)?,
         question: not_blank("question", text(row, "question")?)?,
-        prompt: prompt(row)?,
-        completion: completion(row)?,
+        prompt: prompt(row, roles)?,
         completions: texts(row, "completions")?.unwrap_or_default(),
         rationale: rationale(row)?,
-        label: row.fields.get("label").and_then(Value::as_bool),
+        variables: variables(row)?,
+        label: label(row),
         ..Columns::default()
     };
-    preference::read(row, &mut columns)?;
-    if let Some(messages) = messages(row, "messages")? {
-        let (prompt, completion) = split_conversation(messages)?;
-        if columns.prompt.is_none() && columns.completion.is_none() && completion.is_some() {
-            let earlier = turns(&prompt).iter().enumerate().filter(|(_, turn)| turn.role == "assistant");
+    completion(row, roles, &mut columns)?;
+    preference::read(row, roles, &mut columns)?;
+    if let Some(messages) = messages(row, "messages", roles)? {
+        let (prompt, last) = split_conversation(messages)?;
+        if columns.prompt.is_none() && columns.completion.is_none() && last.is_some() {
+            let earlier = prompt.iter().enumerate().filter(|(_, turn)| turn.role == "assistant");
             columns.learned_turns = earlier.map(|(at, _)| at).collect();
         }
-        columns.prompt = columns.prompt.or(Some(prompt));
-        columns.completion = columns.completion.or(completion);
+        columns.prompt = columns.prompt.or(Some(Prompt::Chat(prompt)));
+        if let (None, Some(last)) = (&columns.completion, last) {
+            columns.reply(last);
+        }
     }
     if let (None, None, Some(text)) =
         (&columns.prompt, &columns.question, not_blank("text", text(row, "text")?)?)
@@ -97,7 +124,19 @@ pub fn read(row: &Row) -> Read<Columns> {
     Ok(columns)
 }
 
-fn id(row: &Row) -> Read<String> {
+impl Columns {
+    /// Takes the assistant's last turn as the completion, and what it thinks as the rationale where the row has none.
+    fn reply(&mut self, turn: Message) {
+        self.completion = Some(turn.text());
+        if let (None, Some(thought)) = (&self.rationale, turn.reasoning()) {
+            self.rationale = Some(thought.trim().to_string());
+        }
+        self.reply = (!turn.more.is_empty()).then(|| Arc::new(turn));
+    }
+}
+
+/// `id`, or `stem:line`.
+pub(super) fn id(row: &Row) -> Read<String> {
     match row.fields.get("id") {
         None => Ok(format!("{}:{}", row.stem, row.line)),
         Some(Value::String(id)) if !id.trim().is_empty() => Ok(id.clone()),
@@ -106,62 +145,71 @@ fn id(row: &Row) -> Read<String> {
     }
 }
 
-fn prompt(row: &Row) -> Read<Option<Prompt>> {
+fn prompt(row: &Row, roles: &Roles) -> Read<Option<Prompt>> {
     match row.fields.get("prompt") {
         None => Ok(None),
         Some(Value::String(_)) => Ok(not_blank("prompt", text(row, "prompt")?)?.map(Prompt::Text)),
-        Some(_) => Ok(messages(row, "prompt")?.map(Prompt::Chat)),
+        Some(_) => Ok(messages(row, "prompt", roles)?.map(Prompt::Chat)),
     }
 }
 
-fn completion(row: &Row) -> Read<Option<String>> {
+fn completion(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
     if !matches!(row.fields.get("completion"), Some(Value::Array(_))) {
-        return text(row, "completion");
+        columns.completion = text(row, "completion")?;
+        return Ok(());
     }
-    match messages(row, "completion")?.as_deref() {
-        Some([only]) if only.role == "assistant" => Ok(Some(only.content.clone())),
-        _ => Err("`completion` must be a text or exactly one message of role assistant".to_string()),
+    let mut turns = messages(row, "completion", roles)?.unwrap_or_default();
+    match turns.pop() {
+        Some(only) if only.role == "assistant" && turns.is_empty() => columns.reply(only),
+        _ => return Err("`completion` must be a text or exactly one message of role assistant".to_string()),
     }
-}
-
-fn turns(prompt: &Prompt) -> &[Message] {
-    match prompt {
-        Prompt::Chat(turns) => turns,
-        Prompt::Text(_) => &[],
-    }
+    Ok(())
 }
 
 /// A conversation's last assistant turn is the completion, everything before it the prompt.
-fn split_conversation(mut messages: Vec<Message>) -> Read<(Prompt, Option<String>)> {
-    let completion = messages.pop_if(|last| last.role == "assistant").map(|last| last.content);
+fn split_conversation(mut messages: Vec<Message>) -> Read<(Vec<Message>, Option<Message>)> {
+    let last = messages.pop_if(|last| last.role == "assistant");
     if messages.is_empty() {
         return Err("`messages` has no turn before the assistant's; a prompt needs one".to_string());
     }
-    Ok((Prompt::Chat(messages), completion))
+    Ok((messages, last))
 }
 
-pub(super) fn messages(row: &Row, name: &str) -> Read<Option<Vec<Message>>> {
-    let Some(value) = row.fields.get(name) else { return Ok(None) };
-    let wrong = || {
-        format!(
-            "`{name}` must be a list of messages, each with a text `role` and a text `content`, not {}",
-            kind(value)
-        )
+/// What TRL's rows have for the chat template; `tools` may be written as a text of JSON, as columns of tables are.
+fn variables(row: &Row) -> Read<Map<String, Value>> {
+    let mut variables = match row.fields.get("chat_template_kwargs") {
+        None => Map::new(),
+        Some(Value::Object(variables)) => variables.clone(),
+        Some(other) => return Err(format!("`chat_template_kwargs` must be an object, not {}", kind(other))),
     };
-    let turns = value.as_array().ok_or_else(wrong)?;
-    if turns.is_empty() {
-        return Err(format!("`{name}` is an empty list; a conversation needs a turn"));
+    match row.fields.get("tools") {
+        Some(tools @ Value::Array(_)) => drop(variables.insert("tools".to_string(), tools.clone())),
+        Some(Value::String(text)) => {
+            if let Ok(tools @ Value::Array(_)) = serde_json::from_str(text) {
+                variables.insert("tools".to_string(), tools);
+            }
+        }
+        _ => {}
     }
-    let turn = |turn: &Value| {
-        let part = |key| turn.get(key).and_then(Value::as_str).map(str::to_string);
-        Some(Message { role: part("role")?, content: part("content")? })
-    };
-    turns
-        .iter()
-        .enumerate()
-        .map(|(i, value)| turn(value).ok_or_else(|| format!("{}; turn {} is not one", wrong(), i + 1)))
-        .collect::<Read<_>>()
-        .map(Some)
+    Ok(variables)
+}
+
+/// Yes or no, as datasets write it: true, 1, 1.0, "True".
+fn label(row: &Row) -> Option<bool> {
+    match row.fields.get("label")? {
+        Value::Bool(yes) => Some(*yes),
+        Value::Number(number) => match number.as_f64()? {
+            1.0 => Some(true),
+            0.0 => Some(false),
+            _ => None,
+        },
+        Value::String(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "1" => Some(true),
+            "false" | "0" => Some(false),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn rationale(row: &Row) -> Read<Option<String>> {

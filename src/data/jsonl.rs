@@ -1,46 +1,67 @@
 //! JSON Lines: one object a line, blank lines skipped; a line with a tree is as many rows as that has leaves.
 
-use super::row::{Problems, Row, renamed};
+use super::renaming::Renaming;
+use super::row::{Problems, Row};
 use super::tree;
 use crate::error::{Error, Result};
 use regex::Regex;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-/// At most `limit` rows of `path`; lines that are not JSON objects go to `problems`.
+/// Bytes in a line: what is read of one takes some sixteen times as much memory.
+const LONGEST: u64 = 64 << 20;
+/// What a packed file may come to, as a multiple of its size, and what any may.
+const UNPACKED: (u64, u64) = (200, 1 << 29);
+
+/// At most `limit` rows of `path`, which may be packed (`.gz`, `.zst`); lines that are not JSON objects go to `problems`.
 pub fn read(
     path: &Path,
     stem: Arc<str>,
-    columns: &BTreeMap<String, String>,
+    renaming: &mut Renaming,
     limit: usize,
     problems: &mut Problems,
 ) -> Result<Vec<Row>> {
-    let mut reader = BufReader::new(File::open(path).map_err(Error::io(path))?);
+    let (mut reader, most) = open(path)?;
     let file: Arc<str> = path.display().to_string().into();
-    let answer = Answers::new(columns.get("answer").map_or("answer", String::as_str));
-    let (mut rows, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
+    let written = [renaming.theirs("id"), renaming.theirs("answer")].map(Numbers::new);
+    let (mut rows, mut bytes, mut line, mut total) = (Vec::new(), Vec::new(), 0, 0);
     while rows.len() < limit {
         bytes.clear();
-        if reader.read_until(b'\n', &mut bytes).map_err(Error::io(path))? == 0 {
+        let length =
+            (&mut reader).take(LONGEST + 1).read_until(b'\n', &mut bytes).map_err(Error::io(path))?;
+        if length == 0 {
             break;
         }
         line += 1;
+        total += length as u64;
+        if length as u64 > LONGEST {
+            let most = LONGEST >> 20;
+            return Err(Error::Data(format!(
+                "{file}:{line}: the line is longer than {most} MB; a row is one line"
+            )));
+        }
+        if total > most {
+            return Err(Error::Data(format!(
+                "{file}: unpacked it has more than {} MB, {} times its size, or more; unpack it yourself to read it",
+                most >> 20,
+                UNPACKED.0
+            )));
+        }
         if bytes.trim_ascii().is_empty() {
             continue;
         }
-        match object(&bytes, &answer).and_then(tree::rows) {
+        match object(&bytes, &written).and_then(tree::rows) {
             Ok(all) => rows.extend(all.into_iter().map(|fields| Row {
                 file: file.clone(),
                 stem: stem.clone(),
                 line,
-                fields: renamed(fields, columns),
+                fields: renaming.apply(fields),
             })),
-            // An array over many lines would give one problem a line.
-            Err(what) if line == 1 && bytes.trim_ascii_start().starts_with(b"[") => {
+            // What goes on over many lines would give one problem a line.
+            Err(what) if line == 1 && begins_more(&bytes) => {
                 problems.line(&file, line, what);
                 break;
             }
@@ -51,17 +72,77 @@ pub fn read(
     Ok(rows)
 }
 
-fn object(bytes: &[u8], answer: &Answers) -> std::result::Result<Map<String, Value>, String> {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+/// The text of a file, and the most bytes that it may have.
+fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let size = file.metadata().map_err(Error::io(path))?.len();
+    let most = size.saturating_mul(UNPACKED.0).max(UNPACKED.1);
+    Ok(match path.extension().and_then(|ending| ending.to_str()) {
+        Some("gz") => (Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(file))), most),
+        Some("zst") => {
+            let unpacked = zstd::stream::read::Decoder::new(file).map_err(Error::io(path))?;
+            (Box::new(BufReader::new(unpacked)), most)
+        }
+        _ => (Box::new(BufReader::new(file)), u64::MAX),
+    })
+}
+
+/// Whether a first line begins what later lines go on with: an array, or an object that is not whole.
+fn begins_more(bytes: &[u8]) -> bool {
+    let text = without_mark(bytes).trim_ascii();
+    text.starts_with(b"[") || is_cut(text)
+}
+
+/// An object that ends before its end.
+fn is_cut(text: &[u8]) -> bool {
+    let whole = serde_json::from_slice::<serde::de::IgnoredAny>(text);
+    text.starts_with(b"{") && !text.ends_with(b"}") && whole.is_err_and(|error| error.is_eof())
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
+}
+
+fn object(bytes: &[u8], written: &[Numbers; 2]) -> std::result::Result<Map<String, Value>, String> {
+    let bytes = without_mark(bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 ({e}); save the file as UTF-8"))?;
     if text.trim_start().starts_with('[') {
         return Err("a JSON array; write one object a line (jq -c '.[]' old.json > new.jsonl)".to_string());
     }
     match serde_json::from_str(text) {
-        Ok(Value::Object(fields)) => Ok(answer.as_written(fields, text)),
+        Ok(Value::Object(fields)) => {
+            Ok(written.iter().fold(fields, |fields, numbers| numbers.as_written(fields, text)))
+        }
         Ok(_) => Err("not a JSON object; every line is one, as {\"question\": …, \"answer\": …}".to_string()),
-        Err(e) => Err(format!("not JSON: {}; every line must be one whole object", without_line(&e))),
+        Err(e) => Err(wrong(&e, text)),
     }
+}
+
+/// What is not JSON, in words that say what to do.
+fn wrong(error: &serde_json::Error, text: &str) -> String {
+    // Where serde_json stops within the line, counted in bytes.
+    let before = text.get(..error.column().saturating_sub(1)).unwrap_or_default();
+    let rest = text.get(before.len()..).unwrap_or_default();
+    let number = before.ends_with([':', ',', '[', ' ', '-']) || before.is_empty();
+    if let (true, Some(name)) =
+        (number, ["NaN", "Infinity", "-Infinity"].iter().find(|name| rest.starts_with(**name)))
+    {
+        return format!(
+            "not JSON: {name} at column {}; JSON has no such number: write null, or leave the row out",
+            error.column()
+        );
+    }
+    if before.ends_with('-') && rest.starts_with("Infinity") {
+        return "not JSON: -Infinity; JSON has no such number: write null, or leave the row out".to_string();
+    }
+    if is_cut(text.trim().as_bytes()) {
+        return format!(
+            "not JSON: the object goes on in later lines ({}); every line must be one whole object (jq -c . old.json > \
+             new.jsonl writes it so)",
+            without_line(error)
+        );
+    }
+    format!("not JSON: {}; every line must be one whole object", without_line(error))
 }
 
 /// serde_json counts lines within the text it was given, which is always line 1 here.
@@ -73,13 +154,13 @@ fn without_line(error: &serde_json::Error) -> String {
     }
 }
 
-/// Keeps a numeric answer as the file writes it: `72.50`, not `72.5`.
-struct Answers {
+/// Keeps a column's number as the file writes it: `72.50`, not `72.5`, and all digits of an id.
+struct Numbers {
     column: String,
     written: Regex,
 }
 
-impl Answers {
+impl Numbers {
     fn new(column: &str) -> Self {
         let key = regex::escape(column);
         let written =
@@ -96,5 +177,68 @@ impl Answers {
             *value = Value::String(found.map_or_else(|| value.to_string(), str::to_string));
         }
         fields
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn rows(name: &str, bytes: &[u8]) -> (Result<Vec<Row>>, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut problems = Problems::default();
+        let read =
+            read(&path, "rows".into(), &mut Renaming::new(&BTreeMap::new()), usize::MAX, &mut problems);
+        (read, problems.into_result().err().map_or(String::new(), |error| error.to_string()))
+    }
+
+    #[test]
+    fn what_is_no_json_is_said_so_that_it_can_be_mended() {
+        for (text, words) in [
+            (r#"{"a": NaN}"#, "rows.jsonl:1: not JSON: NaN at column 7; JSON has no such number"),
+            (r#"{"a": [1, Infinity]}"#, "Infinity at column 11; JSON has no such number"),
+            (r#"{"a": -Infinity}"#, "-Infinity; JSON has no such number"),
+            ("{\n  \"a\": 1\n}\n", "1 problem in the data"),
+            ("{\n  \"a\": 1\n}\n", "jq -c . old.json > new.jsonl"),
+            (r#"{"a": "NaN" NaN}"#, "every line must be one whole object"),
+        ] {
+            let (_, said) = rows("rows.jsonl", text.as_bytes());
+            assert!(said.contains(words), "{text}: {said}");
+        }
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(rows("rows.jsonl", deep.as_bytes()).1.contains("recursion limit exceeded"));
+    }
+
+    #[test]
+    fn ids_and_answers_keep_their_digits() {
+        let text = "{\"id\": 123456789012345678901, \"answer\": 72.50}\n{\"id\": 123456789012345678902, \"n\": 7.0}\n";
+        let read = rows("rows.jsonl", text.as_bytes()).0.unwrap();
+        assert_eq!(
+            (&read[0].fields["id"], &read[0].fields["answer"]),
+            (&"123456789012345678901".into(), &"72.50".into())
+        );
+        assert_eq!(read[1].fields["id"], "123456789012345678902");
+        assert_eq!(read[1].fields["n"], 7.0);
+    }
+
+    #[test]
+    fn packed_files_read_as_what_they_hold_and_bombs_do_not_go_off() {
+        use std::io::Write;
+        let text = b"{\"question\": \"a\"}\n{\"question\": \"b\"}\n";
+        let gz = |text: &[u8]| {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            packer.write_all(text).unwrap();
+            packer.finish().unwrap()
+        };
+        assert_eq!(rows("rows.jsonl.gz", &gz(text)).0.unwrap().len(), 2);
+        assert_eq!(rows("rows.jsonl.zst", &zstd::encode_all(&text[..], 1).unwrap()).0.unwrap().len(), 2);
+        let bomb = gz(&vec![b'x'; LONGEST as usize + 2]);
+        assert!(bomb.len() < 1 << 17);
+        let said = rows("rows.jsonl.gz", &bomb).0.unwrap_err().to_string();
+        assert!(said.contains("rows.jsonl.gz:1: the line is longer than 64 MB"), "{said}");
+        assert!(rows("rows.jsonl.gz", b"\x1f\x8b\x08 cut").0.is_err());
     }
 }

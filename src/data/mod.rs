@@ -2,13 +2,17 @@
 
 pub mod chat;
 pub mod columns;
+pub mod conversation;
 pub mod feedback;
 pub mod hub;
 pub mod jsonl;
+mod marked;
 pub mod order;
+mod pages;
 pub mod parquet;
 pub mod preference;
 pub mod questions;
+pub mod renaming;
 pub mod row;
 pub mod rubrics;
 pub mod source;
@@ -16,8 +20,10 @@ pub mod tasks;
 pub mod template;
 pub mod tokenizer;
 pub mod turns;
+mod uses;
 pub mod tree;
 
+pub use conversation::{Message, Prompt};
 pub use feedback::{Feedback, FeedbackCompletion};
 pub use hub::Hub;
 pub use questions::{Prompted, Questions};
@@ -26,12 +32,15 @@ pub use template::Template;
 pub use tokenizer::Tokenizer;
 
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 use crate::rationale::Format;
 use crate::section::{Misfit, under};
+use renaming::{KNOWN, Renaming};
 use row::{Problems, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use tasks::Task;
 
@@ -104,6 +113,14 @@ impl Split {
             Split::Eval => "eval",
         }
     }
+
+    /// What files of it are called, the usual name first.
+    pub fn names(self) -> &'static [&'static str] {
+        match self {
+            Split::Train => &["train", "training"],
+            Split::Eval => &["test", "validation", "valid", "val", "dev", "eval", "heldout", "testing"],
+        }
+    }
 }
 
 /// Examples in the order of their files.
@@ -127,10 +144,24 @@ impl Data {
             let remedy = "leave out `data.train` and `data.eval`";
             found.push(Misfit::new("task", "[data.task] makes its own rows", remedy));
         }
+        found.extend(self.columns.keys().filter_map(|ours| self.unread(ours)));
         found.extend(under("task", self.task.iter().flat_map(Task::check)));
         found.extend(under("template", self.template.check()));
         found.extend(under("format", self.format.check()));
         found
+    }
+
+    /// A name in `columns` that nothing reads.
+    fn unread(&self, ours: &str) -> Option<Misfit> {
+        if KNOWN.contains(&ours) || self.template.names(ours) {
+            return None;
+        }
+        let near = nearest(ours, KNOWN).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let message = format!("rows are read by no column of the name `{ours}`{near}");
+        let remedy = "known: id, question, prompt, messages, text, completion, completions, rationale, answer, choices, \
+            chosen, rejected, label, weight, margin and what loops read; a template, a reward or `eval.by` names a column \
+            as the files do";
+        Some(Misfit::new(format!("columns.{ours}"), message, remedy))
     }
 
     /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks only.
@@ -140,7 +171,8 @@ impl Data {
     /// where the set has no source, a source is missing, or there are no rows.
     pub fn load(&self, split: Split, hub: &Hub, seed: u64) -> Result<Dataset> {
         let mut problems = Problems::default();
-        let rows = self.rows(split, hub, seed, &mut problems)?;
+        let mut renaming = Renaming::new(&self.columns);
+        let rows = self.rows(split, hub, seed, &mut renaming, &mut problems)?;
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         let name = self.name(split);
         if rows.is_empty() && problems.is_empty() {
@@ -148,6 +180,10 @@ impl Data {
                 "{name} has no rows; `data.{}` needs at least one",
                 split.key()
             )));
+        }
+        // Held-out rows may lack what is only learned.
+        if problems.is_empty() && self.task.is_none() && (split == Split::Train || self.train.is_empty()) {
+            renaming.check(&name)?;
         }
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
         problems.into_result()?;
@@ -181,7 +217,14 @@ impl Data {
         limit.unwrap_or(usize::MAX)
     }
 
-    fn rows(&self, split: Split, hub: &Hub, seed: u64, problems: &mut Problems) -> Result<Vec<Row>> {
+    fn rows(
+        &self,
+        split: Split,
+        hub: &Hub,
+        seed: u64,
+        renaming: &mut Renaming,
+        problems: &mut Problems,
+    ) -> Result<Vec<Row>> {
         let key = split.key();
         match &self.task {
             Some(_) if !self.train.is_empty() || !self.eval.is_empty() => Err(Error::Recipe(
@@ -194,7 +237,7 @@ impl Data {
             None if self.sources(split).is_empty() => Err(Error::Recipe(format!(
                 "[data] has no `{key}`; name a file, a folder or `hub:owner/name`, or a task under [data.task]"
             ))),
-            None => self.sources(split).read(split, hub, &self.columns, self.limit(split), problems),
+            None => self.sources(split).read(split, hub, renaming, self.limit(split), problems),
         }
     }
 
@@ -207,74 +250,54 @@ impl Data {
         rows: &[Row],
         problems: &mut Problems,
     ) -> Result<Option<Vec<Row>>> {
-        let enough = self.template.few_shot + 1;
+        let enough = self.template.few_shot.saturating_add(1);
+        let renaming = &mut Renaming::new(&self.columns);
         let shots = match (&self.template.few_shot_from, split) {
             _ if self.template.few_shot == 0 => return Ok(None),
-            (Some(source), _) => source.read(Split::Train, hub, &self.columns, enough, problems)?,
+            (Some(source), _) => source.read(Split::Train, hub, renaming, enough, problems)?,
             (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
             (None, Split::Eval) => {
                 let first = Data { train_limit: Some(enough), ..self.clone() };
-                first.rows(Split::Train, hub, seed, problems)?
+                first.rows(Split::Train, hub, seed, renaming, problems)?
             }
         };
         Ok(Some(shots))
     }
 
     fn examples(&self, rows: &[Row], shots: &[Row], problems: &mut Problems) -> Vec<Arc<Example>> {
-        let writer = match template::Writer::new(&self.template, shots) {
+        let mut writer = match template::Writer::new(&self.template, shots) {
             Ok(writer) => writer,
             Err(what) => {
                 problems.everywhere(what);
                 return Vec::new();
             }
         };
-        let (mut reader, mut examples) = (columns::Reader::default(), Vec::new());
+        let (mut reader, mut examples) = (columns::Reader::new(rows, &self.template.roles), Vec::new());
         for row in rows {
             match reader.read(row).and_then(|columns| writer.example(row, columns, examples.len())) {
                 Ok(example) => examples.push(Arc::new(example)),
                 Err(what) => problems.at(row, what),
             }
         }
+        if problems.is_empty() {
+            writer.idle().iter().for_each(|told| tracing::warn!("{told}"));
+        }
         examples
     }
 }
 
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: String,
-    /// What is said.
-    pub content: String,
+/// Where an example was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The file, as errors name it.
+    pub file: Arc<str>,
+    /// Line of a text file or row of a table, from 1.
+    pub line: usize,
 }
 
-/// What the policy is asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Prompt {
-    /// Plain text, tokenised as it stands.
-    Text(String),
-    /// A conversation, rendered by the model's chat template with the generation prompt.
-    Chat(Vec<Message>),
-}
-
-impl Prompt {
-    /// The text of the last turn.
-    pub fn question(&self) -> &str {
-        match self {
-            Prompt::Text(text) => text,
-            Prompt::Chat(turns) => turns.last().map_or("", |turn| turn.content.as_str()),
-        }
-    }
-
-    /// What is asked as plain text: the messages' contents, a line each.
-    pub fn text(&self) -> String {
-        match self {
-            Prompt::Text(text) => text.clone(),
-            Prompt::Chat(messages) => {
-                messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n")
-            }
-        }
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
     }
 }
 
@@ -283,6 +306,8 @@ impl Prompt {
 pub struct Example {
     /// The row's `id` column, or its file's stem and its line as `stem:line`. Unique within its dataset; groups are keyed by it.
     pub id: String,
+    /// Where it was read, if it was: what its messages begin with.
+    pub origin: Option<Origin>,
     /// Position in its dataset, counted from 0. Seeds derive from it.
     pub index: usize,
     /// What the policy is asked.
@@ -290,8 +315,13 @@ pub struct Example {
     /// Turns of the prompt that supervised training learns beside the completion: the assistant's earlier ones, where the row
     /// is a conversation (`messages`).
     pub learned_turns: Vec<usize>,
+    /// What the chat template is given beside the turns: `data.template.variables`, and the row's `chat_template_kwargs`
+    /// and `tools`.
+    pub variables: Arc<Map<String, Value>>,
     /// The completion that supervised training learns, where the row or the template gives one.
     pub completion: Option<String>,
+    /// The turn that the completion is the text of, where it has more than a text: the chat template says how that is written.
+    pub reply: Option<Arc<Message>>,
     /// The row's own completions (`completions`, or the one `completion`), for `rollout.dataset`.
     pub completions: Vec<String>,
     /// Which of two completions is better, or whether one is good, where the row says so.
@@ -309,15 +339,28 @@ impl Example {
     pub fn text(id: impl Into<String>, prompt: impl Into<String>) -> Self {
         Self {
             id: id.into(),
+            origin: None,
             index: 0,
             prompt: Prompt::Text(prompt.into()),
             learned_turns: Vec::new(),
+            variables: Arc::default(),
             completion: None,
+            reply: None,
             completions: Vec::new(),
             feedback: None,
             answer: None,
             choices: Vec::new(),
             fields: Map::new(),
+        }
+    }
+}
+
+/// As messages name it: `file:line (example id)`.
+impl fmt::Display for Example {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Some(origin) => write!(f, "{origin} (example {})", self.id),
+            None => write!(f, "example {}", self.id),
         }
     }
 }

@@ -1,20 +1,37 @@
 //! Parquet tables, read row by row without Arrow.
 
-use super::row::{Problems, Row, renamed};
-use crate::error::{Error, Result};
+use super::renaming::{KNOWN, Renaming};
+use super::row::{Problems, Row};
+use crate::error::{Error, Result, quietly};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row as Record};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+
+/// Bytes that rows may take, as a multiple of the file's size, and what those of any file may: rows of one value
+/// repeated take next to nothing in a file.
+const UNPACKED: (u64, u64) = (100, 1 << 28);
 
 /// At most `limit` rows of `path`; their `line` is the row's number from 1.
 pub fn read(
     path: &Path,
     stem: Arc<str>,
-    columns: &BTreeMap<String, String>,
+    renaming: &mut Renaming,
+    limit: usize,
+    problems: &mut Problems,
+) -> Result<Vec<Row>> {
+    // A damaged file makes the reader of Parquet panic in many places.
+    quietly(|| rows(path, stem, renaming, limit, problems)).unwrap_or_else(|panic| {
+        Err(Error::Data(format!("{}: a damaged Parquet file ({panic})", path.display())))
+    })
+}
+
+fn rows(
+    path: &Path,
+    stem: Arc<str>,
+    renaming: &mut Renaming,
     limit: usize,
     problems: &mut Problems,
 ) -> Result<Vec<Row>> {
@@ -22,19 +39,50 @@ pub fn read(
     let broken = |e: ::parquet::errors::ParquetError| {
         Error::Data(format!("{}: not a Parquet file this program can read: {e}", path.display()))
     };
-    let reader = SerializedFileReader::new(File::open(path).map_err(Error::io(path))?).map_err(broken)?;
-    let mut rows = Vec::new();
-    for (index, record) in reader.get_row_iter(None).map_err(broken)?.enumerate().take(limit) {
-        let line = index + 1;
-        match fields(&record.map_err(broken)?) {
-            Ok(fields) => {
-                let fields = answer_as_text(renamed(fields, columns));
-                rows.push(Row { file: file.clone(), stem: stem.clone(), line, fields });
+    let source = File::open(path).map_err(Error::io(path))?;
+    let most = source.metadata().map_err(Error::io(path))?.len().saturating_mul(UNPACKED.0).max(UNPACKED.1);
+    let reader = SerializedFileReader::new(source).map_err(broken)?;
+    let (mut rows, mut index, mut bytes) = (Vec::new(), 0, 0);
+    for group in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(group).map_err(broken)?;
+        super::pages::check(path, &*group, most)?;
+        for record in group.get_row_iter(None).map_err(broken)? {
+            if index == limit {
+                return Ok(rows);
             }
-            Err(what) => problems.line(&file, line, what),
+            index += 1;
+            let known = |name: &str| KNOWN.contains(&name) || renaming.reads(name);
+            match fields(&record.map_err(broken)?, &known) {
+                Ok(fields) => {
+                    bytes +=
+                        fields.iter().map(|(name, value)| name.len() as u64 + size(value)).sum::<u64>() + 128;
+                    if bytes > most {
+                        return Err(Error::Data(format!(
+                            "{file}:{index}: the rows up to here take over {} MB, and the file is {} times smaller or \
+                             more; set data.train_limit, or write it anew",
+                            most >> 20,
+                            UNPACKED.0
+                        )));
+                    }
+                    let fields = answer_as_text(renaming.apply(fields));
+                    rows.push(Row { file: file.clone(), stem: stem.clone(), line: index, fields });
+                }
+                Err(what) => problems.line(&file, index, what),
+            }
         }
     }
     Ok(rows)
+}
+
+/// About what a value takes in memory.
+fn size(value: &Value) -> u64 {
+    let inner = match value {
+        Value::String(text) => text.len() as u64,
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(items) => items.iter().map(|(name, value)| name.len() as u64 + size(value) + 32).sum(),
+        _ => 0,
+    };
+    inner + 32
 }
 
 fn answer_as_text(mut fields: Map<String, Value>) -> Map<String, Value> {
@@ -44,8 +92,17 @@ fn answer_as_text(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields
 }
 
-fn fields(record: &Record) -> std::result::Result<Map<String, Value>, String> {
-    record.get_column_iter().map(|(name, field)| Ok((name.clone(), value(name, field)?))).collect()
+/// The columns; bytes that are not text are left out where nothing reads them.
+fn fields(record: &Record, known: &dyn Fn(&str) -> bool) -> std::result::Result<Map<String, Value>, String> {
+    let mut fields = Map::new();
+    for (name, field) in record.get_column_iter() {
+        match value(name, field) {
+            Ok(value) => drop(fields.insert(name.clone(), value)),
+            Err(what) if known(name) => return Err(what),
+            Err(_) => {}
+        }
+    }
+    Ok(fields)
 }
 
 fn value(name: &str, field: &Field) -> std::result::Result<Value, String> {
@@ -67,7 +124,13 @@ fn value(name: &str, field: &Field) -> std::result::Result<Value, String> {
         Field::Bytes(x) => Value::from(std::str::from_utf8(x.data()).map_err(|_| {
             format!("`{name}` holds bytes that are not text; leave the column out or write it as a string")
         })?),
-        Field::Group(record) => Value::Object(fields(record)?),
+        Field::Group(record) => {
+            let mut fields = Map::new();
+            for (name, field) in record.get_column_iter() {
+                fields.insert(name.clone(), value(name, field)?);
+            }
+            Value::Object(fields)
+        }
         Field::ListInternal(list) => Value::Array(
             list.elements().iter().map(|x| value(name, x)).collect::<std::result::Result<_, _>>()?,
         ),

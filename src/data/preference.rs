@@ -1,7 +1,8 @@
 //! The columns of a preference: `chosen`, `rejected`, `weight` and `margin`.
 
 use super::Prompt;
-use super::columns::{Columns, Read, kind, messages, text};
+use super::columns::{Columns, Read, kind, text};
+use super::conversation::{Roles, messages};
 use super::row::Row;
 use serde_json::Value;
 
@@ -20,12 +21,12 @@ pub struct Preference {
 
 /// Reads `chosen` and `rejected`, each a text or a conversation that ends with an assistant's turn. Where a conversation has
 /// turns before it, the turns that both begin with are the prompt (TRL's implicit prompt).
-pub fn read(row: &Row, columns: &mut Columns) -> Read<()> {
+pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
     let [chosen, rejected] = match (row.fields.get("chosen"), row.fields.get("rejected")) {
         (None, None) => return Ok(()),
         (Some(_), None) => return Err("`chosen` without a `rejected`; a preference needs both".to_string()),
         (None, Some(_)) => return Err("`rejected` without a `chosen`; a preference needs both".to_string()),
-        (Some(Value::Array(_)), Some(_)) => conversations(row, columns)?,
+        (Some(Value::Array(_)), Some(_)) => conversations(row, roles, columns)?,
         (Some(_), Some(_)) => [text(row, "chosen")?, text(row, "rejected")?].map(Option::unwrap_or_default),
     };
     if chosen == rejected {
@@ -36,9 +37,9 @@ pub fn read(row: &Row, columns: &mut Columns) -> Read<()> {
     Ok(())
 }
 
-fn conversations(row: &Row, columns: &mut Columns) -> Read<[String; 2]> {
+fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[String; 2]> {
     let [mut chosen, mut rejected] =
-        [messages(row, "chosen")?, messages(row, "rejected")?].map(Option::unwrap_or_default);
+        [messages(row, "chosen", roles)?, messages(row, "rejected", roles)?].map(Option::unwrap_or_default);
     let (Some(better), Some(worse)) = (chosen.pop(), rejected.pop()) else { return Ok(Default::default()) };
     if chosen != rejected || better.role != "assistant" || worse.role != "assistant" {
         return Err(
@@ -46,10 +47,18 @@ fn conversations(row: &Row, columns: &mut Columns) -> Read<[String; 2]> {
                 .to_string(),
         );
     }
+    if let Some(name) =
+        ["chosen", "rejected"].iter().zip([&better, &worse]).find(|(_, turn)| turn.tool_calls().is_some())
+    {
+        return Err(format!(
+            "`{}` calls tools, which are learned of `messages` alone; write the call as its text",
+            name.0
+        ));
+    }
     if !chosen.is_empty() {
         columns.prompt = Some(Prompt::Chat(chosen));
     }
-    Ok([better.content, worse.content])
+    Ok([better.text(), worse.text()])
 }
 
 fn number(row: &Row, name: &str, default: f64) -> Read<f64> {

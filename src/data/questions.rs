@@ -1,6 +1,8 @@
 //! The questions of a dataset, tokenised, and which of them a step asks: a pure function of a seed.
 
-use super::{Dataset, Example, Tokenizer, order};
+use super::row::Problems;
+use super::turns;
+use super::{Dataset, Example, Prompt, Tokenizer, order};
 use crate::error::{Error, Result};
 use crate::ranks::Ranks;
 use crate::seed;
@@ -50,18 +52,22 @@ impl Questions {
         shuffle: bool,
         seed: u64,
     ) -> Result<Self> {
-        let (mut all, mut dropped) = (Vec::new(), 0);
+        let (mut all, mut dropped, mut problems) = (Vec::new(), 0, Problems::default());
         for example in &dataset.examples {
-            let tokens = tokenizer.render(&example.prompt)?;
-            if tokens.is_empty() {
-                return Err(Error::Data(format!("example {}: its prompt has no tokens", example.id)));
-            }
-            if tokens.len() > limit {
-                dropped += 1;
-            } else {
-                all.push(Prompted::new(example.clone(), tokens));
+            match asked(example, tokenizer) {
+                Ok(prompted) if prompted.tokens.len() > limit => dropped += 1,
+                Ok(prompted) => all.push(prompted),
+                Err(Error::Data(what)) => match &example.origin {
+                    Some(origin) => {
+                        let row = format!("{example}: ");
+                        problems.line(&origin.file, origin.line, what.strip_prefix(&row).unwrap_or(&what));
+                    }
+                    None => problems.example(&example.id, what),
+                },
+                Err(other) => return Err(other),
             }
         }
+        problems.into_result()?;
         if all.is_empty() {
             return Err(Error::Data(format!(
                 "{}: every prompt is longer than {limit} tokens; raise data.max_prompt_tokens or use a model with a \
@@ -140,4 +146,26 @@ impl Questions {
     pub fn steps_per_epoch(&self) -> usize {
         self.all.len().div_ceil(self.per_step.max(1))
     }
+}
+
+/// An example with its prompt's tokens, and its completion as the chat template writes it.
+fn asked(example: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
+    let tokens = tokenizer.render_example(example)?;
+    // A text alone is learned from its second token on, where nothing begins it.
+    let text_alone =
+        matches!(&example.prompt, Prompt::Text(text) if text.is_empty()) && example.completion.is_some();
+    if tokens.is_empty() && !text_alone {
+        return Err(Error::Data("its prompt has no tokens".to_string()));
+    }
+    let example = match turns::reply(tokenizer, example)? {
+        None => example.clone(),
+        Some(written) => {
+            let completions = match example.completions.as_slice() {
+                [_] => vec![written.clone()],
+                others => others.to_vec(),
+            };
+            Arc::new(Example { completion: Some(written), completions, ..(**example).clone() })
+        }
+    };
+    Ok(Prompted::new(example, tokens))
 }

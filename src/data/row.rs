@@ -1,5 +1,6 @@
 //! One row as it was read, with the place it came from; what is wrong with rows is collected, then reported at once.
 
+use super::Origin;
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -18,9 +19,14 @@ pub struct Row {
 }
 
 impl Row {
+    /// Where it stands.
+    pub fn origin(&self) -> Origin {
+        Origin { file: self.file.clone(), line: self.line }
+    }
+
     /// `file:line`.
     pub fn place(&self) -> String {
-        format!("{}:{}", self.file, self.line)
+        self.origin().to_string()
     }
 
     /// The columns' names, for messages.
@@ -30,11 +36,22 @@ impl Row {
     }
 }
 
-/// What is wrong with rows: all are counted, the first ten are kept.
+/// What is wrong with rows: all are counted, and the first ten different things are said, each with the rows it is true of.
 #[derive(Debug, Default)]
 pub struct Problems {
-    shown: Vec<String>,
+    shown: Vec<Problem>,
     count: usize,
+    /// Rows whose problem is not among those shown.
+    unsaid: usize,
+}
+
+/// One thing that is wrong, the first row that it was found in, and how many further ones share it.
+#[derive(Debug)]
+struct Problem {
+    place: Option<String>,
+    what: String,
+    others: Vec<String>,
+    more: usize,
 }
 
 const SHOWN: usize = 10;
@@ -47,19 +64,33 @@ impl Problems {
 
     /// Notes what is wrong at a line that did not become a row.
     pub fn line(&mut self, file: &str, line: usize, what: impl AsRef<str>) {
-        self.everywhere(format!("{file}:{line}: {}", what.as_ref()));
+        self.note(Some(format!("{file}:{line}")), what.as_ref().to_string());
     }
 
     /// Notes what is wrong with an example.
     pub fn example(&mut self, id: &str, what: impl AsRef<str>) {
-        self.everywhere(format!("example {id}: {}", what.as_ref()));
+        self.note(None, format!("example {id}: {}", what.as_ref()));
     }
 
     /// Notes what is wrong with no one row.
     pub fn everywhere(&mut self, what: String) {
+        self.note(None, what);
+    }
+
+    fn note(&mut self, place: Option<String>, what: String) {
         self.count += 1;
-        if self.shown.len() < SHOWN {
-            self.shown.push(what);
+        // The same words again are one problem of several rows.
+        if let (Some(place), Some(same)) =
+            (&place, self.shown.iter_mut().find(|problem| problem.what == what))
+        {
+            match same.others.len() < SHOWN - 1 {
+                true => same.others.push(place.clone()),
+                false => same.more += 1,
+            }
+        } else if self.shown.len() < SHOWN {
+            self.shown.push(Problem { place, what, others: Vec::new(), more: 0 });
+        } else {
+            self.unsaid += 1;
         }
     }
 
@@ -75,14 +106,30 @@ impl Problems {
         }
         let noun = if self.count == 1 { "problem" } else { "problems" };
         let mut text = format!("{} {noun} in the data; nothing was started", self.count);
-        for line in &self.shown {
-            text.push_str("\n  ");
-            text.push_str(line);
+        for problem in &self.shown {
+            text.push_str(&format!("\n  {problem}"));
         }
-        if self.count > self.shown.len() {
-            text.push_str(&format!("\n  … and {} more", self.count - self.shown.len()));
+        if self.unsaid > 0 {
+            text.push_str(&format!("\n  … and {} more", self.unsaid));
         }
         Err(Error::Data(text))
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.what)?;
+        if self.others.is_empty() {
+            return Ok(());
+        }
+        write!(f, " (so too {}", self.others.join(", "))?;
+        if self.more > 0 {
+            write!(f, " and {} more", self.more)?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -98,18 +145,4 @@ pub fn named(ids: &[&str]) -> String {
     let shown = ids[..ids.len().min(SHOWN)].join(", ");
     let more = ids.len().saturating_sub(SHOWN);
     if more == 0 { format!("{noun} {shown}") } else { format!("{noun} {shown} and {more} more") }
-}
-
-/// Gives `columns`' names to what the file calls otherwise and drops null columns, so that null means absent.
-pub fn renamed(
-    mut fields: Map<String, Value>,
-    columns: &std::collections::BTreeMap<String, String>,
-) -> Map<String, Value> {
-    for (ours, theirs) in columns {
-        if let Some(value) = fields.shift_remove(theirs) {
-            fields.insert(ours.clone(), value);
-        }
-    }
-    fields.retain(|_, value| !value.is_null());
-    fields
 }

@@ -42,7 +42,7 @@ pub fn read(path: &Path) -> Result<Vec<Rubric>> {
 /// # Errors
 /// [`Error::Data`] where there is none, or it has faults.
 pub fn of(example: &Example, known: &[Rubric]) -> Result<Rubric> {
-    let wrong = |what: String| Error::Data(format!("example {}: {what}", example.id));
+    let wrong = |what: String| Error::Data(format!("{example}: {what}"));
     match (example.fields.get(COLUMN), known) {
         (Some(Value::String(name)), _) => {
             let found = known.iter().find(|rubric| rubric.name == *name).cloned();

@@ -1,6 +1,7 @@
 //! `data.train` and `data.eval`: files, folders and hub datasets, read into rows.
 
 use super::hub::{DatasetId, Hub};
+use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use super::{Split, jsonl, parquet};
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ impl Sources {
         &self,
         split: Split,
         hub: &Hub,
-        columns: &BTreeMap<String, String>,
+        renaming: &mut Renaming,
         limit: usize,
         problems: &mut Problems,
     ) -> Result<Vec<Row>> {
@@ -37,17 +38,38 @@ impl Sources {
         let mut rows = Vec::new();
         for (file, stem) in named(&files) {
             let left = limit - rows.len();
-            let reader = if has_ending(&file, &["parquet"]) { parquet::read } else { jsonl::read };
-            rows.extend(reader(&file, stem, columns, left, problems)?);
+            if left == 0 {
+                break;
+            }
+            let reader = if ending(&file) == Some("parquet") { parquet::read } else { jsonl::read };
+            rows.extend(reader(&file, stem, renaming, left, problems)?);
         }
         Ok(rows)
     }
 }
 
-const ENDINGS: [&str; 3] = ["jsonl", "json", "parquet"];
+const ENDINGS: [&str; 7] = ["jsonl", "json", "parquet", "jsonl.gz", "json.gz", "jsonl.zst", "json.zst"];
 
-fn has_ending(path: &Path, endings: &[&str]) -> bool {
-    path.extension().is_some_and(|e| endings.iter().any(|known| e.eq_ignore_ascii_case(known)))
+/// A remedy for the endings that people have, but this program does not read.
+const OTHERS: [(&str, &str); 4] = [
+    ("csv", "pandas.read_csv(...).to_json('rows.jsonl', orient='records', lines=True)"),
+    ("tsv", "pandas.read_csv(..., sep='\\t').to_json('rows.jsonl', orient='records', lines=True)"),
+    ("arrow", "datasets.load_from_disk(...).to_parquet('rows.parquet')"),
+    ("gz", "gunzip"),
+];
+
+/// Which of [`ENDINGS`] a file's name has.
+fn ending(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+    let has = |ending: &&&str| name.strip_suffix(**ending).is_some_and(|stem| stem.ends_with('.'));
+    ENDINGS.iter().filter(has).max_by_key(|ending| ending.len()).copied()
+}
+
+/// A file's name without folder and ending.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let cut = ending(path).map_or(0, |ending| ending.len() + 1);
+    name[..name.len().saturating_sub(cut)].to_string()
 }
 
 fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
@@ -56,7 +78,7 @@ fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
     }
     let path = Path::new(source);
     if path.is_dir() {
-        return folder(path);
+        return folder(path, split);
     }
     if !path.exists() {
         return Err(Error::Data(format!(
@@ -66,33 +88,116 @@ fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
             std::env::current_dir().unwrap_or_default().display()
         )));
     }
-    if !has_ending(path, &ENDINGS) {
-        return Err(Error::Data(format!("{source}: not a .jsonl, .json or .parquet file")));
+    if !path.is_file() {
+        return Err(Error::Data(format!(
+            "{source}: a pipe or a device (data.{}); rows are read from plain files, more than once: write them to one",
+            split.key()
+        )));
+    }
+    if ending(path).is_none() {
+        let remedy =
+            OTHERS.iter().find(|(ending, _)| source.to_ascii_lowercase().ends_with(&format!(".{ending}")));
+        let remedy = remedy.map_or(String::new(), |(_, remedy)| format!("; {remedy} makes one of it"));
+        return Err(Error::Data(format!(
+            "{source}: not a .jsonl, .json or .parquet file (.jsonl may be packed: .gz, .zst){remedy}"
+        )));
     }
     Ok(vec![path.to_path_buf()])
 }
 
-fn folder(path: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
+/// The files of a folder that make up a split; where none of them is named after a split, all. What is not read is said.
+fn folder(path: &Path, split: Split) -> Result<Vec<PathBuf>> {
+    let (mut files, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
         let file = entry.map_err(Error::io(path))?.path();
-        if file.is_file() && has_ending(&file, &ENDINGS) {
-            files.push(file);
+        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        match file.is_file() && ending(&file).is_some() && !is_description(&file) {
+            true => files.push(file),
+            false if hidden => {}
+            false => others.push(file),
         }
     }
-    if files.is_empty() {
-        return Err(Error::Data(format!(
-            "{}: no .jsonl, .json or .parquet file in this folder",
-            path.display()
-        )));
-    }
     files.sort();
+    if files.is_empty() {
+        return Err(Error::Data(nothing(path, others)));
+    }
+    let splits: Vec<Option<&str>> = files.iter().map(|file| split_of(&stem(file))).collect();
+    if splits.iter().any(Option::is_some) {
+        let Some(wanted) = split.names().iter().find(|name| splits.contains(&Some(**name))) else {
+            let there = files.iter().map(|file| name_of(file)).collect::<Vec<_>>().join(", ");
+            return Err(Error::Data(format!(
+                "{}: no file of the split {} in this folder (data.{}); it has {there}: name a file itself",
+                path.display(),
+                split.names()[0],
+                split.key()
+            )));
+        };
+        let (chosen, left): (Vec<_>, Vec<_>) =
+            files.into_iter().zip(splits).partition(|(_, name)| name.as_ref() == Some(wanted));
+        others.extend(left.into_iter().map(|(file, _)| file));
+        files = chosen.into_iter().map(|(file, _)| file).collect();
+    }
+    others.retain(|file| !name_of(file).to_ascii_lowercase().starts_with("readme") && !is_description(file));
+    if !others.is_empty() {
+        others.sort();
+        let names: Vec<String> = others.iter().take(10).map(|file| name_of(file)).collect();
+        let more = if others.len() > 10 { format!(" and {} more", others.len() - 10) } else { String::new() };
+        let read: Vec<String> = files.iter().take(10).map(|file| name_of(file)).collect();
+        tracing::warn!(
+            "data.{} = {:?} reads {}; not read: {}{more}",
+            split.key(),
+            path.display().to_string(),
+            read.join(", "),
+            names.join(", ")
+        );
+    }
     Ok(files)
+}
+
+/// Why a folder without rows has none.
+fn nothing(path: &Path, others: Vec<PathBuf>) -> String {
+    let place = path.display();
+    let has = |ending: &str| others.iter().any(|file| file.extension().is_some_and(|own| own == ending));
+    if has("arrow") {
+        return format!(
+            "{place}: a folder that datasets' save_to_disk wrote; write its rows as a file: \
+             datasets.load_from_disk({:?}).to_parquet(\"rows.parquet\")",
+            place.to_string()
+        );
+    }
+    let names: Vec<String> = others.iter().take(10).map(|file| name_of(file)).collect();
+    let there = if names.is_empty() { String::new() } else { format!("; it has {}", names.join(", ")) };
+    let inner = others.iter().find(|file| file.is_dir());
+    let inner = inner.map_or(String::new(), |inner| {
+        format!("; folders in it are not looked into: name {}", inner.display())
+    });
+    format!("{place}: no .jsonl, .json or .parquet file in this folder{there}{inner}")
+}
+
+/// What describes a dataset, and has no rows of it.
+fn is_description(file: &Path) -> bool {
+    matches!(
+        name_of(file).as_str(),
+        "dataset_info.json" | "dataset_infos.json" | "dataset_dict.json" | "state.json" | "metadata.json"
+    )
+}
+
+/// A file's name, and a `/` behind a folder's.
+fn name_of(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if file.is_dir() { format!("{name}/") } else { name.into_owned() }
+}
+
+/// The split that a file is named after, in one of the words of its name: `train`, `gsm8k_test`, `train-00000-of-00002`.
+fn split_of(stem: &str) -> Option<&'static str> {
+    let lower = stem.to_ascii_lowercase();
+    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let names = [Split::Train.names(), Split::Eval.names()].concat();
+    names.into_iter().find(|name| words.contains(name))
 }
 
 /// Each file with the name that ids are made from: its stem, or its whole path where files share a stem.
 fn named(files: &[PathBuf]) -> Vec<(PathBuf, Arc<str>)> {
-    let stem = |file: &PathBuf| file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut seen = BTreeMap::<String, usize>::new();
     for file in files {
         *seen.entry(stem(file)).or_default() += 1;
@@ -139,5 +244,62 @@ impl<'de> Deserialize<'de> for Sources {
             }
         }
         deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(names: &[&str], split: Split) -> std::result::Result<Vec<String>, String> {
+        let home = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = home.path().join(name);
+            if name.ends_with('/') {
+                std::fs::create_dir(path).unwrap()
+            } else {
+                std::fs::write(path, "").unwrap()
+            }
+        }
+        let files = folder(home.path(), split).map_err(|error| error.to_string())?;
+        Ok(files.iter().map(|file| name_of(file)).collect())
+    }
+
+    #[test]
+    fn a_folder_gives_the_split_that_is_asked_for() {
+        let gsm = ["train.jsonl", "test.jsonl", "README.md", "old/", "more.csv"];
+        assert_eq!(chosen(&gsm, Split::Train).unwrap(), ["train.jsonl"]);
+        assert_eq!(chosen(&gsm, Split::Eval).unwrap(), ["test.jsonl"]);
+        let parts = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "validation-0.parquet"];
+        assert_eq!(chosen(&parts, Split::Train).unwrap(), parts[..2]);
+        assert_eq!(chosen(&parts, Split::Eval).unwrap(), parts[2..]);
+        // `contest` and `pretrained` are no splits, so all is read.
+        assert_eq!(chosen(&["contest.jsonl", "pretrained.jsonl.gz"], Split::Train).unwrap().len(), 2);
+        let said = chosen(&["gsm8k_test.jsonl"], Split::Train).unwrap_err();
+        assert!(said.contains("no file of the split train") && said.contains("gsm8k_test.jsonl"), "{said}");
+    }
+
+    #[test]
+    fn a_folder_without_rows_says_what_it_has() {
+        let saved = ["state.json", "dataset_info.json", "data-00000-of-00001.arrow"];
+        assert!(chosen(&saved, Split::Train).unwrap_err().contains("load_from_disk"));
+        let said = chosen(&["rows.csv", "inner/"], Split::Train).unwrap_err();
+        assert!(
+            said.contains("it has inner/, rows.csv") || said.contains("it has rows.csv, inner/"),
+            "{said}"
+        );
+        assert!(said.contains("folders in it are not looked into"), "{said}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_and_devices_are_no_rows() {
+        let hub = Hub::from_env();
+        for source in ["/dev/zero", "/dev/random", "/dev/null"] {
+            let said = files_of(source, Split::Train, &hub).unwrap_err().to_string();
+            assert!(said.contains("a pipe or a device"), "{said}");
+        }
+        let said = files_of(file!(), Split::Train, &hub).unwrap_err().to_string();
+        assert!(said.contains("not a .jsonl, .json or .parquet file"), "{said}");
     }
 }

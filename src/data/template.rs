@@ -1,12 +1,15 @@
 //! `[data.template]`: from a row's columns to a prompt and the completion that supervised training learns.
 
 use super::columns::{self, Columns, letter};
+use super::conversation::Roles;
 use super::row::Row;
+use super::uses::Uses;
 use super::{Example, Feedback, Message, Prompt, Sources};
 use crate::section::Misfit;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 /// How a row becomes a prompt and a completion. The texts are Jinja templates over the row's columns, where
 /// `choices` is a list of texts and null columns are undefined. Rows that bring a ready `prompt`, `messages` or
@@ -30,6 +33,14 @@ pub struct Template {
     pub few_shot: usize,
     /// Where the solved rows come from; by default the first training rows, never the row itself.
     pub few_shot_from: Option<Sources>,
+    /// What the model's chat template may ask for by name: `variables.enable_thinking = false`. A row's own
+    /// `chat_template_kwargs` come first.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub variables: Map<String, Value>,
+    /// Roles of the rows' turns that chat templates do not know, and what they call them: `roles.narrator = "user"`.
+    /// ShareGPT's are known.
+    #[serde(skip_serializing_if = "Roles::is_empty")]
+    pub roles: Roles,
 }
 
 const QUESTION: &str = "{{ question }}";
@@ -47,6 +58,8 @@ impl Default for Template {
             chat: true,
             few_shot: 0,
             few_shot_from: None,
+            variables: Map::new(),
+            roles: Roles::new(),
         }
     }
 }
@@ -67,7 +80,30 @@ impl Template {
             let line = error.line().map_or(String::new(), |line| format!(" in line {line} of the text"));
             Some(Misfit::new(key, format!("{}{line}{detail}", error.kind()), ""))
         };
-        texts.into_iter().filter_map(wrong).collect()
+        let mut found: Vec<Misfit> = texts.into_iter().filter_map(wrong).collect();
+        let given = ["messages", "add_generation_prompt"]
+            .into_iter()
+            .filter(|name| self.variables.contains_key(*name));
+        found.extend(given.map(|name| {
+            Misfit::new(
+                format!("variables.{name}"),
+                "every conversation gives the chat template its own",
+                "leave it out",
+            )
+        }));
+        found
+    }
+
+    /// Whether one of the texts is written over the column `name`.
+    pub(super) fn names(&self, name: &str) -> bool {
+        let environment = environment();
+        let texts =
+            [self.system.as_deref(), Some(&self.user[..]), self.assistant.as_deref(), Some(&self.why[..])];
+        texts.into_iter().flatten().any(|text| {
+            environment
+                .template_from_str(text)
+                .is_ok_and(|template| template.undeclared_variables(false).contains(name))
+        })
     }
 }
 
@@ -101,6 +137,9 @@ pub struct Writer<'a> {
     template: &'a Template,
     environment: Environment<'static>,
     shots: Vec<Shot>,
+    variables: Arc<Map<String, Value>>,
+    rows: usize,
+    uses: Uses,
 }
 
 struct Shot {
@@ -113,7 +152,9 @@ struct Shot {
 impl<'a> Writer<'a> {
     /// Renders the solved rows among `candidates`, one more than is shown, so that a row never shows itself.
     pub fn new(template: &'a Template, candidates: &[Row]) -> Rendered<Self> {
-        let mut writer = Self { template, environment: environment(), shots: Vec::new() };
+        let variables = Arc::new(template.variables.clone());
+        let (environment, uses) = (environment(), Uses::default());
+        let mut writer = Self { template, environment, shots: Vec::new(), variables, rows: 0, uses };
         if template.few_shot > 0 {
             let candidates = candidates.iter().take(template.few_shot + 1);
             writer.shots = candidates.map(|row| writer.shot(row)).collect::<Rendered<_>>()?;
@@ -122,8 +163,9 @@ impl<'a> Writer<'a> {
     }
 
     /// The example of one row, or what is wrong with it.
-    pub fn example(&self, row: &Row, columns: Columns, index: usize) -> Rendered<Example> {
+    pub fn example(&mut self, row: &Row, columns: Columns, index: usize) -> Rendered<Example> {
         let fields = fields(row, &columns);
+        self.count(row, &columns);
         let prompt = match &columns.prompt {
             Some(prompt) => prompt.clone(),
             None => self.prompt(row, &columns, &fields)?,
@@ -135,12 +177,23 @@ impl<'a> Writer<'a> {
             false => columns.completions,
         };
         let (id, answer, choices) = (columns.id, columns.answer, columns.choices);
+        let variables = match columns.variables.is_empty() {
+            true => self.variables.clone(),
+            false => {
+                let mut variables = (*self.variables).clone();
+                variables.extend(columns.variables);
+                Arc::new(variables)
+            }
+        };
         Ok(Example {
             id,
+            origin: Some(row.origin()),
             index,
             prompt,
             learned_turns: columns.learned_turns,
+            variables,
             completion,
+            reply: columns.reply,
             completions,
             feedback,
             answer,
@@ -149,19 +202,36 @@ impl<'a> Writer<'a> {
         })
     }
 
+    /// Keys that some or all of the rows so far have not used.
+    pub fn idle(&self) -> Vec<String> {
+        self.template.idle(self.rows, &self.uses)
+    }
+
+    fn count(&mut self, row: &Row, columns: &Columns) {
+        self.rows += 1;
+        match columns.prompt {
+            None => self.uses.prompts += 1,
+            Some(_) if self.uses.own_prompt.is_none() => self.uses.own_prompt = Some(row.place()),
+            Some(_) => {}
+        }
+        match columns.completion {
+            None => self.uses.completions += 1,
+            Some(_) if self.uses.own_completion.is_none() => self.uses.own_completion = Some(row.place()),
+            Some(_) => {}
+        }
+    }
+
     fn prompt(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<Prompt> {
-        let shots = self.shots_for(row, &columns.id)?;
+        let shots = self.shots_for(row)?;
         let system = self.template.system.as_deref();
         let system = system.map(|text| self.render("system", text, row, fields)).transpose()?;
         let user = self.user(row, columns, fields)?;
         if self.template.chat {
-            let turn =
-                |role: &str, content: &str| Message { role: role.to_string(), content: content.to_string() };
-            let mut turns: Vec<_> = system.iter().map(|text| turn("system", text)).collect();
+            let mut turns: Vec<_> = system.iter().map(|text| Message::new("system", text)).collect();
             for shot in shots {
-                turns.extend([turn("user", &shot.user), turn("assistant", &shot.assistant)]);
+                turns.extend([Message::new("user", &shot.user), Message::new("assistant", &shot.assistant)]);
             }
-            turns.push(turn("user", &user));
+            turns.push(Message::new("user", user));
             return Ok(Prompt::Chat(turns));
         }
         let mut blocks: Vec<_> = system.into_iter().collect();
@@ -172,9 +242,10 @@ impl<'a> Writer<'a> {
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user == QUESTION && columns.question.is_none() {
+            let line = likely(row).map_or("data.columns.question = \"problem\"".to_string(), str::to_string);
             return Err(format!(
-                "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in \
-                 data.columns.question = \"problem\", or write data.template.user",
+                "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in {line}, or write \
+                 data.template.user",
                 row.names()
             ));
         }
@@ -228,9 +299,7 @@ impl<'a> Writer<'a> {
             let question = self.render("why", &self.template.why, row, &fields)?;
             let question = match prompt {
                 Prompt::Text(_) => Prompt::Text(question),
-                Prompt::Chat(_) => {
-                    Prompt::Chat(vec![Message { role: "user".to_string(), content: question }])
-                }
+                Prompt::Chat(_) => Prompt::Chat(vec![Message::new("user", question)]),
             };
             why = Some((question, rationale.clone()));
         }
@@ -243,8 +312,9 @@ impl<'a> Writer<'a> {
         }))
     }
 
-    fn shots_for(&self, row: &Row, id: &str) -> Rendered<Vec<&Shot>> {
-        let itself = |shot: &&Shot| shot.id == id && shot.place == row.place();
+    fn shots_for(&self, row: &Row) -> Rendered<Vec<&Shot>> {
+        let (id, place) = (columns::id(row)?, row.place());
+        let itself = |shot: &&Shot| shot.id == id && shot.place == place;
         let shots: Vec<_> =
             self.shots.iter().filter(|shot| !itself(shot)).take(self.template.few_shot).collect();
         if shots.len() == self.template.few_shot {
@@ -256,7 +326,7 @@ impl<'a> Writer<'a> {
 
     fn shot(&self, row: &Row) -> Rendered<Shot> {
         let wrong = |what: String| format!("{}: as a few-shot example: {what}", row.place());
-        let columns = columns::read(row).map_err(wrong)?;
+        let columns = columns::read(row, &self.template.roles).map_err(wrong)?;
         let fields = fields(row, &columns);
         let user = match &columns.prompt {
             None => self.user(row, &columns, &fields).map_err(wrong)?,
@@ -307,4 +377,17 @@ fn fields(row: &Row, columns: &Columns) -> Map<String, Value> {
         fields.insert("choices".to_string(), json!(columns.choices));
     }
     fields
+}
+
+/// The line of `[data.columns]` that reads the rows of a form that many datasets have.
+fn likely(row: &Row) -> Option<&'static str> {
+    let has = |name: &str| row.fields.contains_key(name);
+    match () {
+        () if has("conversations") => Some("data.columns.messages = \"conversations\""),
+        () if has("conversation") => Some("data.columns.messages = \"conversation\""),
+        () if has("instruction") && has("output") => {
+            Some("data.columns.prompt = \"instruction\" and data.columns.completion = \"output\"")
+        }
+        () => None,
+    }
 }

@@ -1,12 +1,15 @@
 //! Text ↔ token ids: a Hugging Face tokenizer, or a byte- or character-level one for a model made from scratch.
 
+mod encode;
+mod render;
+
 use super::chat::ChatTemplate;
-use super::{Message, Prompt};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quietly};
+use regex::Regex;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 /// A tokenizer with its special tokens and chat template.
 #[derive(Debug, Clone)]
@@ -19,6 +22,16 @@ pub struct Tokenizer {
     /// The beginning-of-sequence token that goes before plain text.
     bos: Option<(String, u32)>,
     chat: Option<ChatTemplate>,
+    /// Where it was read.
+    place: String,
+    /// The names of special tokens, the longest first.
+    special: Option<Regex>,
+    /// The same vocabulary to which special tokens are text; made when a text first has one.
+    plain: Arc<OnceLock<tokenizers::Tokenizer>>,
+    /// Whether a text gets a space before its first word, as SentencePiece's models do, so that it does not go on in a word.
+    begins_with_space: bool,
+    /// How the chat template writes an assistant's turn: the white space before what is said, and the token behind it.
+    turn: (String, Option<u32>),
 }
 
 /// Files of a model folder that belong to its tokenizer.
@@ -78,68 +91,6 @@ impl Tokenizer {
         Ok(Self::from_parts(model, split, json!({"type": "Fuse"}), count))
     }
 
-    /// The ids of a text, without a beginning or end token. A special token written in the text becomes its id.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        match self.inner.encode_fast(text, false) {
-            Ok(encoding) => Ok(encoding.get_ids().to_vec()),
-            Err(error) => Err(self.cannot_encode(text, &error.to_string())),
-        }
-    }
-
-    /// The ids of a text, each with the bytes of the text that it holds.
-    pub fn encode_with_places(&self, text: &str) -> Result<Vec<(u32, Range<usize>)>> {
-        match self.inner.encode(text, false) {
-            Ok(encoding) => {
-                let places = encoding.get_offsets().iter().map(|&(start, end)| start..end);
-                Ok(encoding.get_ids().iter().copied().zip(places).collect())
-            }
-            Err(error) => Err(self.cannot_encode(text, &error.to_string())),
-        }
-    }
-
-    /// The text of ids, special tokens left out.
-    pub fn decode(&self, ids: &[u32]) -> String {
-        // The only failure is a decoder that the file itself got wrong, which `load` tries out.
-        self.inner.decode(ids, true).unwrap_or_default()
-    }
-
-    /// The tokens of `ids` that hold the bytes `span` of [`decode`](Self::decode)`(ids)`, any part of them.
-    pub fn tokens_of(&self, ids: &[u32], span: Range<usize>) -> Range<usize> {
-        // A character cut between two tokens decodes to a stand-in, which is no text yet.
-        let length = |tokens: usize| self.decode(&ids[..tokens]).trim_end_matches('\u{FFFD}').len();
-        let counts: Vec<usize> = (0..ids.len()).collect();
-        let start = counts.partition_point(|&token| length(token + 1) <= span.start);
-        let end = counts.partition_point(|&token| length(token) < span.end);
-        start..end.max(start)
-    }
-
-    /// A prompt's ids: a conversation through the chat template, up to where the assistant begins; plain text as it
-    /// stands, after the beginning token if this tokenizer adds one.
-    pub fn render(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        self.encode(&self.render_text(prompt)?)
-    }
-
-    /// The text that [`Tokenizer::render`] encodes, special tokens written out.
-    pub fn render_text(&self, prompt: &Prompt) -> Result<String> {
-        match (prompt, &self.bos) {
-            (Prompt::Chat(messages), _) => self.render_chat(messages, true),
-            (Prompt::Text(text), Some((bos, _))) if !text.starts_with(bos) => Ok(format!("{bos}{text}")),
-            (Prompt::Text(text), _) => Ok(text.clone()),
-        }
-    }
-
-    /// A conversation as text; with `generate`, up to where the assistant's next turn begins.
-    pub fn render_chat(&self, messages: &[Message], generate: bool) -> Result<String> {
-        let chat = self.chat.as_ref().ok_or_else(|| {
-            Error::Data(
-                "this model has no chat template and the prompt is a conversation; set data.template.chat = false \
-                 for plain-text prompts, or use a model with a template"
-                    .to_string(),
-            )
-        })?;
-        chat.render(messages, generate)
-    }
-
     /// Whether there is a chat template.
     pub fn has_chat(&self) -> bool {
         self.chat.is_some()
@@ -184,9 +135,13 @@ impl Tokenizer {
                 "{place} has no tokenizer.json; save the tokenizer once with transformers (use_fast=True) to make it"
             )));
         };
-        let mut inner = tokenizers::Tokenizer::from_bytes(tokenizer).map_err(|e| {
+        let unreadable = |e: &str| {
             Error::Model(format!("{place}/tokenizer.json is not a tokenizer this program reads: {e}"))
-        })?;
+        };
+        grows_little(tokenizer).map_err(|why| unreadable(&why))?;
+        let mut inner = quietly(|| tokenizers::Tokenizer::from_bytes(tokenizer))
+            .map_err(|panic| unreadable(&panic))?
+            .map_err(|e| unreadable(&e.to_string()))?;
         // A saved truncation or padding would silently cut or fill prompts.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| Error::Model(format!("{place}/tokenizer.json: {e}")))?;
@@ -205,7 +160,14 @@ impl Tokenizer {
             Some(source) => Some(ChatTemplate::new(&source, tokens)?),
             None => None,
         };
-        Ok(Self { inner, files, eos, pad, bos, chat })
+        let (place, special) = (place.to_string(), special_tokens(&inner));
+        let (plain, turn) = (Arc::default(), Default::default());
+        let mut tokenizer =
+            Self { inner, files, eos, pad, bos, chat, place, special, plain, begins_with_space: false, turn };
+        tokenizer.begins_with_space =
+            tokenizer.encode("a").is_ok_and(|ids| tokenizer.decode(&[ids.clone(), ids].concat()) == "a a");
+        tokenizer.turn = tokenizer.turn_as_written();
+        Ok(tokenizer)
     }
 
     fn from_parts(model: Value, pre_tokenizer: Value, decoder: Value, first_special: usize) -> Self {
@@ -231,20 +193,45 @@ impl Tokenizer {
         let files = files.map(|(name, json)| (name.to_string(), format!("{json:#}\n").into_bytes()));
         Self::from_files(files.into(), "the built-in tokenizer").expect("its files are made above")
     }
+}
 
-    fn cannot_encode(&self, text: &str, error: &str) -> Error {
-        let mut plain = text.to_string();
-        for token in self.inner.get_added_tokens_decoder().values() {
-            plain = plain.replace(&token.content, "");
+/// The names of the special tokens as one pattern, the longest first.
+fn special_tokens(inner: &tokenizers::Tokenizer) -> Option<Regex> {
+    let added = inner.get_added_tokens_decoder();
+    let mut names: Vec<&str> = added
+        .values()
+        .filter(|token| token.special && !token.content.is_empty())
+        .map(|token| token.content.as_str())
+        .collect();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    let pattern = names.into_iter().map(regex::escape).collect::<Vec<_>>().join("|");
+    if pattern.is_empty() { None } else { Regex::new(&pattern).ok() }
+}
+
+/// Refuses a normaliser that makes a text many times longer, step by step.
+fn grows_little(file: &[u8]) -> std::result::Result<(), String> {
+    /// Times longer than a text may become.
+    const MOST: f64 = 64.0;
+    fn growth(normalizer: &Value) -> f64 {
+        match normalizer["type"].as_str() {
+            Some("Sequence") => {
+                normalizer["normalizers"].as_array().into_iter().flatten().map(growth).product()
+            }
+            Some("Replace") => {
+                let length = |value: &Value| value.as_str().map_or(0, str::len) as f64;
+                // A regular expression may match a single byte.
+                let pattern = length(&normalizer["pattern"]["String"]).max(1.0);
+                (length(&normalizer["content"]) / pattern).max(1.0)
+            }
+            _ => 1.0,
         }
-        match plain.chars().find(|c| self.inner.token_to_id(&c.to_string()).is_none()) {
-            Some(c) => Error::Data(format!(
-                "the tokenizer's alphabet has no {c:?}, which stands in {:?}; add it to the alphabet or use the byte \
-                 tokenizer",
-                plain.chars().take(60).collect::<String>()
-            )),
-            None => Error::Data(format!("the tokenizer refuses a text: {error}")),
-        }
+    }
+    let Ok(json) = serde_json::from_slice::<Value>(file) else { return Ok(()) };
+    let times = growth(&json["normalizer"]);
+    if times <= MOST {
+        Ok(())
+    } else {
+        Err(format!("its normalizer makes texts up to {times:.0} times longer"))
     }
 }
 
@@ -309,7 +296,10 @@ fn beginning(
     let bos = tokens.get("bos_token")?;
     let id = inner.token_to_id(bos)?;
     let adds = config.get("add_bos_token").and_then(Value::as_bool);
-    let processed = || inner.encode_fast("", true).is_ok_and(|empty| empty.get_ids().first() == Some(&id));
+    let processed = || {
+        let empty = quietly(|| inner.encode_fast("", true));
+        empty.is_ok_and(|done| done.is_ok_and(|empty| empty.get_ids().first() == Some(&id)))
+    };
     adds.unwrap_or_else(processed).then(|| (bos.clone(), id))
 }
 

@@ -7,6 +7,23 @@ use std::collections::HashMap;
 /// The column that holds the tree.
 pub const COLUMN: &str = "tree";
 
+/// Bytes that the leaves of one line may take.
+const MOST: usize = 1 << 29;
+/// What a node of a leaf takes besides its text and tokens, and what a number takes, in bytes.
+const FORK: usize = 768;
+const VALUE: usize = 32;
+
+/// About what a value takes in memory.
+fn size(value: &Value) -> usize {
+    let inner = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(items) => items.iter().map(|(name, value)| name.len() + size(value) + VALUE).sum(),
+        _ => 0,
+    };
+    inner + VALUE
+}
+
 #[derive(Deserialize)]
 struct Tree {
     nodes: Vec<Node>,
@@ -48,7 +65,24 @@ pub fn rows(mut line: Map<String, Value>) -> Result<Vec<Map<String, Value>>, Str
     let tree = line.remove(COLUMN).unwrap_or_default();
     let tree: Tree = serde_json::from_value(tree).map_err(|error| format!("`{COLUMN}`: {error}"))?;
     let nodes: HashMap<usize, &Node> = tree.nodes.iter().map(|node| (node.node, node)).collect();
-    tree.leaves.into_iter().map(|leaf| row(&line, &nodes, leaf)).collect()
+    let common: usize = line.values().map(size).sum();
+    let (mut rows, mut total) = (Vec::new(), 0usize);
+    for leaf in tree.leaves {
+        // Every leaf has all its nodes.
+        for node in path(&nodes, leaf.node)? {
+            total = total
+                .saturating_add(FORK + node.text.len() + (node.tokens.len() + node.logprobs.len()) * VALUE);
+        }
+        total = total.saturating_add(common);
+        if total > MOST {
+            return Err(format!(
+                "`{COLUMN}`: its leaves with all their nodes take more than {} MB; write such leaves one by one",
+                MOST >> 20
+            ));
+        }
+        rows.push(row(&line, &nodes, leaf)?);
+    }
+    Ok(rows)
 }
 
 fn row(
@@ -135,6 +169,10 @@ mod tests {
         assert_eq!(rows(plain.clone()).unwrap(), [plain]);
         let missing = json!([node(2, Some(1), "b", 6), node(3, None, "c", 7)]);
         assert_eq!(rows(line(missing)).unwrap_err(), "`tree`: there is no node 1");
+        let chain: Vec<Value> = (1..=6000).map(|at| node(at, (at > 1).then(|| at - 1), "a", 5)).collect();
+        let leaves: Vec<Value> = (1..=6000).map(|at| json!({"node": at, "steps": []})).collect();
+        let wide = json!({"tree": {"nodes": chain, "leaves": leaves}}).as_object().unwrap().clone();
+        assert!(rows(wide).unwrap_err().contains("take more than 512 MB"));
         let round = json!([node(2, Some(3), "b", 6), node(3, Some(2), "c", 7)]);
         assert!(rows(line(round)).unwrap_err().contains("comes after itself"));
     }

@@ -14,20 +14,43 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
     let (Prompt::Chat(messages), false) = (&example.prompt, example.learned_turns.is_empty()) else {
         return Ok(vec![]);
     };
-    let text = tokenizer.render_chat(messages, true)?;
-    let tokens = tokenizer.encode_with_places(&text)?;
+    let marked = tokenizer.conversation(messages, &example.variables, true)?;
+    let (text, tokens) = (&marked.text, tokenizer.places_of(&marked)?);
     let span = |&turn: &usize| -> Result<Range<usize>> {
-        let before = tokenizer.render_chat(&messages[..turn], true)?;
-        let said = text.strip_prefix(before.as_str()).map(|rest| rest.starts_with(&messages[turn].content));
-        if said != Some(true) {
-            return Err(Error::Data(format!(
-                "example {}: the model's chat template writes turn {} otherwise once other turns follow it, so that what is \
+        let before = tokenizer.conversation(&messages[..turn], &example.variables, true)?.text;
+        let wrong = |what: &str| {
+            Error::Data(format!(
+                "{example}: the model's chat template {what} turn {} {}, so that what is \
                  learned would not be what is sampled; give the last turn alone as `prompt` and `completion`",
-                example.id,
-                turn + 1
-            )));
-        }
-        let (from, to) = (before.len(), before.len() + messages[turn].content.len());
+                turn + 1,
+                if what == "writes" {
+                    "otherwise once other turns follow it"
+                } else {
+                    "once other turns follow it"
+                },
+            ))
+        };
+        let said = &messages[turn];
+        let rest = text.strip_prefix(before.as_str()).ok_or_else(|| wrong("writes"))?;
+        let written = match (said.reasoning(), said.tool_calls()) {
+            (None, None) => rest
+                .starts_with(&said.content)
+                .then_some(said.content.len())
+                .ok_or_else(|| wrong("writes"))?,
+            (thought, calls) => {
+                let upto = tokenizer.conversation(&messages[..=turn], &example.variables, false)?.text;
+                let turn = upto.strip_prefix(before.as_str()).filter(|turn| rest.starts_with(*turn));
+                let turn = tokenizer.without_end(turn.ok_or_else(|| wrong("writes"))?);
+                if thought.is_some_and(|thought| !turn.contains(thought.trim())) {
+                    return Err(wrong("leaves out the reasoning of"));
+                }
+                if calls.is_some_and(|calls| !has_names(turn, calls)) {
+                    return Err(wrong("leaves out the tool calls of"));
+                }
+                turn.len()
+            }
+        };
+        let (from, to) = (before.len(), before.len() + written);
         // A token that holds any part of what is said.
         let begin = tokens.partition_point(|(_, place)| place.end <= from);
         let end = tokens.partition_point(|(_, place)| place.start < to).max(begin);
@@ -35,4 +58,40 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
         Ok(begin..end + usize::from(ends))
     };
     example.learned_turns.iter().map(span).collect()
+}
+
+/// The text of the turn that an example learns, as the chat template writes it: with its reasoning and its calls. None where it
+/// is the completion as it stands.
+///
+/// # Errors
+/// [`Error::Data`] where the template leaves out calls of tools.
+pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<String>> {
+    let (Some(turn), Prompt::Chat(prompt)) = (&example.reply, &example.prompt) else { return Ok(None) };
+    if (turn.reasoning().is_none() && turn.tool_calls().is_none()) || !tokenizer.has_chat() {
+        return Ok(None);
+    }
+    let written = tokenizer.reply(prompt, turn, &example.variables)?;
+    let whole = |written: &String| {
+        turn.reasoning().is_none_or(|thought| written.contains(thought.trim()))
+            && turn.tool_calls().is_none_or(|calls| has_names(written, calls))
+            && written.contains(turn.content.trim())
+    };
+    match written.filter(whole) {
+        Some(written) => Ok(Some(written)),
+        // The reasoning stands in tags then, which need no template.
+        None if turn.tool_calls().is_none() => Ok(None),
+        None => Err(Error::Data(format!(
+            "{example}: the model's chat template leaves out the tool calls of its last turn; use a model whose template \
+             writes them, or write them as the turn's content"
+        ))),
+    }
+}
+
+/// Whether a turn names all the functions that are called.
+fn has_names(written: &str, calls: &serde_json::Value) -> bool {
+    let name = |call: &serde_json::Value| {
+        let name = call["function"]["name"].as_str().or(call["name"].as_str());
+        name.is_some_and(|name| written.contains(name))
+    };
+    calls.as_array().is_some_and(|calls| calls.iter().all(name))
 }

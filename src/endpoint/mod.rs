@@ -92,7 +92,7 @@ pub struct ChatRequest {
 impl ChatRequest {
     /// One answer to a user's turn.
     pub fn user(text: String) -> Self {
-        let messages = vec![Message { role: "user".into(), content: text }];
+        let messages = vec![Message::new("user", text)];
         Self { messages, n: 1, seed: None, max_tokens: None, attempt: 0 }
     }
 }

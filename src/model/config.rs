@@ -1,7 +1,7 @@
 //! A model's shape, as Hugging Face's `config.json` says it.
 
 use super::family::{Bias, FAMILIES, Family, Window};
-use super::raw::Raw;
+use super::raw::{Raw, no_model};
 use super::rope::RopeScaling;
 use crate::{Error, Result};
 use serde_json::{Map, Value, json};
@@ -65,6 +65,9 @@ impl Config {
     /// The same, of a model of one of these families.
     pub fn read_among(families: &'static [Family], dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
+        if !path.is_file() {
+            return Err(Error::Model(no_model(dir)));
+        }
         let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
         Self::parse(&text, families).map_err(|why| Error::Model(format!("{}: {why}", path.display())))
     }
@@ -165,6 +168,23 @@ impl Config {
         if sizes.contains(&0) {
             return Err(
                 "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
+            );
+        }
+        if self.max_position_embeddings == 0 {
+            return Err("max_position_embeddings = 0: no token has a place".into());
+        }
+        if self.num_hidden_layers > 10_000 || sizes.iter().any(|&size| size > 1 << 31) {
+            return Err(
+                "a size is beyond all models (vocab, hidden, intermediate, head_dim, heads or layers)".into(),
+            );
+        }
+        let wide = [self.vocab_size, self.intermediate_size, heads.saturating_mul(self.head_dim)];
+        let most =
+            wide.iter().map(|&width| width.checked_mul(self.hidden_size)).collect::<Option<Vec<usize>>>();
+        if most.is_none_or(|sizes| sizes.iter().any(|&numbers| numbers > 1 << 40)) {
+            return Err(
+                "a projection of more than 2^40 weights; check hidden_size, vocab_size and intermediate_size"
+                    .into(),
             );
         }
         if !heads.is_multiple_of(kv) {
@@ -307,6 +327,10 @@ mod tests {
             (json!({"quantization_config": {"quant_method": "awq"}}), "(awq) are not supported"),
             (json!({"hidden_act": "gelu"}), "hidden_act: `gelu`"),
             (json!({"vocab_size": "many"}), "vocab_size: invalid type"),
+            (json!({"max_position_embeddings": 0}), "no token has a place"),
+            (json!({"hidden_size": u64::MAX}), "beyond all models"),
+            (json!({"num_hidden_layers": u64::MAX}), "beyond all models"),
+            (json!({"hidden_size": 1 << 30, "vocab_size": 1 << 30}), "more than 2^40 weights"),
             (json!({"num_key_value_heads": 5}), "32 is not a multiple of num_key_value_heads = 5"),
         ];
         for (changes, words) in cases {

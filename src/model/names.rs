@@ -36,7 +36,7 @@ pub(super) fn assemble(
     })
 }
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
+pub(super) const EMBEDDING: &str = "model.embed_tokens.weight";
 const NORM: &str = "model.norm.weight";
 /// The output projection's name; a family's checkpoint may have another.
 pub(super) const HEAD: &str = "lm_head.weight";

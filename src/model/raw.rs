@@ -4,6 +4,7 @@ use super::family::{Family, Window};
 use super::rope::RopeScaling;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::path::Path;
 
 /// The keys that are read. Absent ones have transformers' defaults.
 #[derive(Deserialize)]
@@ -76,4 +77,22 @@ impl Raw {
             }
         }
     }
+}
+
+/// What a folder without a `config.json` is.
+pub(super) fn no_model(dir: &Path) -> String {
+    let adapter = std::fs::read_to_string(dir.join("adapter_config.json"));
+    let Ok(adapter) = adapter else {
+        return format!(
+            "{}: no config.json here; a model's folder has one, as transformers' save_pretrained writes it",
+            dir.display()
+        );
+    };
+    let base = serde_json::from_str::<Value>(&adapter).unwrap_or_default();
+    let base = base["base_model_name_or_path"].as_str().map_or(String::new(), |base| format!(" of {base}"));
+    format!(
+        "{}: the folder holds an adapter{base}, not a model; merge them once with peft: \
+         AutoPeftModelForCausalLM.from_pretrained(…).merge_and_unload().save_pretrained(\"merged\"), and the tokenizer beside it",
+        dir.display()
+    )
 }

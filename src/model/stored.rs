@@ -1,5 +1,6 @@
 //! The tensors in a folder's safetensors files, memory-mapped and handed out one by one.
 
+use super::{Config, names};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
@@ -80,6 +81,18 @@ impl Stored {
         Ok(Self { source, files, places })
     }
 
+    /// Whether there is an output projection that is not the embedding.
+    pub fn has_own_head(&self, config: &Config) -> Result<bool> {
+        let [head, embedding] = [names::HEAD, names::EMBEDDING].map(|name| config.family.name(name));
+        let (Some(&at), Some(&of)) = (self.places.get(&head), self.places.get(&embedding)) else {
+            return Ok(false);
+        };
+        let shape = [config.vocab_size as i64, config.hidden_size as i64];
+        let [head, embedding] =
+            [self.files[at].tensor(&head, &shape)?, self.files[of].tensor(&embedding, &shape)?];
+        Ok(head.kind() != embedding.kind() || !head.equal(&embedding))
+    }
+
     /// The tensor called `name`, which must have this `shape`, on the CPU and as stored.
     pub fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let place = self.places.remove(name).ok_or_else(|| {
@@ -136,7 +149,20 @@ impl Mapped {
             Dtype::F16 => Kind::Half,
             other => return refuse(format!("is stored as {other:?}; known: F32, BF16, F16")),
         };
-        Ok(Tensor::f_from_data_size(&self.bytes[self.start + from..self.start + to], shape, kind)?)
+        let bytes = self.start.checked_add(*from).zip(self.start.checked_add(*to));
+        let Some(bytes) = bytes.and_then(|(from, to)| self.bytes.get(from..to)) else {
+            return refuse("lies outside of the file".into());
+        };
+        let wanted = stored.iter().try_fold(kind.elt_size_in_bytes(), |bytes, &size| bytes.checked_mul(size));
+        if wanted != Some(bytes.len()) {
+            return refuse(format!("has {} bytes, which its shape {stored:?} does not", bytes.len()));
+        }
+        let tensor = Tensor::f_from_data_size(bytes, shape, kind)?;
+        // Half the size of a sum in f32 is overflow enough to tell finite numbers from others.
+        if !tensor.isfinite().all().f_int64_value(&[])?.is_positive() {
+            return refuse("has values that are no finite numbers: the weights have broken in training; take an earlier checkpoint".into());
+        }
+        Ok(tensor)
     }
 }
 

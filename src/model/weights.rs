@@ -22,8 +22,20 @@ impl Model {
 
     /// The same, of one of these families.
     pub fn load_among(families: &'static [Family], dir: &Path, kind: Kind, device: Device) -> Result<Self> {
-        let config = Config::read_among(families, dir)?;
+        let mut config = Config::read_among(families, dir)?;
         let mut stored = Stored::open(dir)?;
+        if config.tie_word_embeddings
+            && heads::described(&config.original).is_none()
+            && stored.has_own_head(&config)?
+        {
+            tracing::warn!(
+                "{}: config.json says tie_word_embeddings: true, and the weights have another {}; the model is computed with \
+                 the weights' own, untied",
+                dir.display(),
+                config.family.name(names::HEAD)
+            );
+            config.tie_word_embeddings = false;
+        }
         let (tied, hidden) = (config.tie_word_embeddings, config.hidden_size as i64);
         let head = config.family.name(names::HEAD);
         let classifier = heads::described(&config.original);
@@ -256,6 +268,51 @@ mod tests {
 
         std::fs::write(&path, b"no tensors").unwrap();
         assert!(refusal(dir.path()).contains("not a whole safetensors file"));
+    }
+
+    #[test]
+    fn a_head_of_its_own_is_used_whatever_the_file_says_of_ties() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = model();
+        assert!(model.config.tie_word_embeddings);
+        model.save(dir.path()).unwrap();
+        let whole = || model.tensors().into_iter().map(|(name, t)| (name, t.shallow_clone()));
+        let with = |head: Tensor| {
+            write_tensors(
+                &dir.path().join(SINGLE),
+                whole().chain([("lm_head.weight".into(), head)]).collect(),
+            )
+        };
+        let load = || Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
+        with(model.embedding.copy()).unwrap();
+        assert!(load().head.is_none(), "a copy of the embedding is the embedding");
+        with(&model.embedding * 2.0).unwrap();
+        let own = load();
+        assert!(!own.config.tie_word_embeddings);
+        assert!(own.head.unwrap().equal(&(&model.embedding * 2.0)));
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let model = model();
+        let _ = model.norm.shallow_clone().detach().fill_(f64::NAN);
+        model.save(dir.path()).unwrap();
+        let said = refusal(dir.path());
+        assert!(said.contains("tensor model.norm.weight has values that are no finite numbers"), "{said}");
+    }
+
+    #[test]
+    fn an_adapters_folder_is_told_from_a_models() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(refusal(dir.path()).contains("no config.json"));
+        write_json(
+            &dir.path().join("adapter_config.json"),
+            &json!({"base_model_name_or_path": "owner/base"}),
+        )
+        .unwrap();
+        let said = refusal(dir.path());
+        assert!(said.contains("holds an adapter") && said.contains("owner/base"), "{said}");
     }
 
     #[test]

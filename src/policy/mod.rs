@@ -12,6 +12,7 @@ pub use reward_model::RewardModel;
 use elsewhere::{Current, Elsewhere};
 
 use crate::batch::micro_batches;
+use crate::data::Prompt;
 use crate::data::hub::Hub;
 use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
@@ -150,6 +151,8 @@ impl Policy {
 
     /// Loads a Hugging Face folder.
     pub fn load(folder: &Path, kind: Kind, device: Device, slots: usize) -> Result<Self> {
+        // First, since it says what a folder is that is no model's.
+        crate::model::Config::read(folder)?;
         let tokenizer = Tokenizer::load(folder)?;
         let eos = tokenizer::generation_eos(folder)?;
         let model = Model::load(folder, kind, device)?;
@@ -167,6 +170,8 @@ impl Policy {
         if !eos.contains(&tokenizer.eos()) {
             eos.push(tokenizer.eos());
         }
+        // What ends an assistant's turn ends what is sampled, where that is another token.
+        eos.extend(tokenizer.turn_end().filter(|end| !eos.contains(end)));
         Ok(Self { model, tokenizer, eos, score_format: None, slots, version: 0, elsewhere: None })
     }
 
@@ -204,9 +209,14 @@ impl Policy {
 
     /// The ids of a completion given as text: its tokens and the end of sequence.
     pub fn completion(&self, text: &str) -> Result<Vec<u32>> {
-        let mut tokens = self.tokenizer.encode(text)?;
+        let mut tokens = self.tokenizer.encode_after(text, false)?;
         tokens.push(self.tokenizer.eos());
         Ok(tokens)
+    }
+
+    /// The same behind a prompt: in a conversation the turn ends as the chat template ends it.
+    pub fn completion_of(&self, prompt: &Prompt, text: &str) -> Result<Vec<u32>> {
+        self.tokenizer.completion(prompt, text)
     }
 
     /// The entropy in nats of the distribution of every learned token at `temperature`, as

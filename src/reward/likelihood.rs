@@ -158,7 +158,7 @@ struct LogprobModel<'a> {
 impl LogprobModel<'_> {
     /// Prompt, rationale and cue as tokens.
     fn context(&self, group: &Group, rationale: &str, cue: &str) -> anyhow::Result<Vec<u32>> {
-        let mut tokens = self.policy.tokenizer.render(&group.example.prompt)?;
+        let mut tokens = self.policy.tokenizer.render_example(&group.example)?;
         tokens.extend(self.policy.tokenizer.encode(rationale)?);
         tokens.extend(self.policy.tokenizer.encode(cue)?);
         Ok(tokens)

@@ -106,7 +106,7 @@ impl Reward for Scorer {
         let texts: Vec<Vec<&str>> = texts
             .map(|(spans, rollout)| spans.iter().map(|span| &rollout.text[span.clone()]).collect())
             .collect();
-        let prompt = judge.policy.tokenizer.render(&group.example.prompt)?;
+        let prompt = judge.policy.tokenizer.render_example(&group.example)?;
         let scores = judge.scores(&prompt, &texts, models.budget)?;
         let of_rollout = |((scores, spans), rollout): ((Vec<f64>, &Vec<Range<usize>>), &Rollout)| {
             let tokens = |span: &Range<usize>| policy.tokenizer.tokens_of(&rollout.tokens, span.clone());

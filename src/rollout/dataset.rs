@@ -50,13 +50,13 @@ pub fn read(
     for (group, prompted) in prompts.iter().enumerate() {
         if prompted.example.completions.is_empty() {
             return Err(Error::Data(format!(
-                "example {}: it has no completion of its own, which rollout.dataset scores; \
+                "{}: it has no completion of its own, which rollout.dataset scores; \
                  add a `completion` or `completions` column, or use [rollout.group]",
-                prompted.example.id
+                prompted.example
             )));
         }
         for text in &prompted.example.completions {
-            let mut tokens = policy.completion(text)?;
+            let mut tokens = policy.completion_of(&prompted.example.prompt, text)?;
             tokens.truncate(sampling.max_new_tokens);
             owners.push(group);
             sequences.push(Sequence::new(&prompted.tokens, &tokens));

@@ -52,7 +52,7 @@ pub fn sources() -> Kinds<dyn SourceSection> {
 /// the last turn.
 pub fn conversation(prompt: &Prompt, system: Option<&str>, user: Option<String>) -> Vec<Message> {
     let mut turns = match prompt {
-        Prompt::Text(text) => vec![Message { role: "user".into(), content: text.clone() }],
+        Prompt::Text(text) => vec![Message::new("user", text)],
         Prompt::Chat(turns) => turns.clone(),
     };
     if let (Some(user), Some(last)) = (user, turns.last_mut()) {
@@ -60,7 +60,7 @@ pub fn conversation(prompt: &Prompt, system: Option<&str>, user: Option<String>)
     }
     if let Some(system) = system {
         turns.retain(|turn| turn.role != "system");
-        turns.insert(0, Message { role: "system".into(), content: system.to_string() });
+        turns.insert(0, Message::new("system", system));
     }
     turns
 }

@@ -10,7 +10,7 @@ mod train;
 mod wants;
 
 use crate::data::hub::Hub;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_quiet};
 use crate::ranks::{Ranks, Single, agreed};
 use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use crate::reward::Rewards;
@@ -100,6 +100,9 @@ fn listen() {
         .try_init();
     let standard = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        if is_quiet() {
+            return;
+        }
         let payload = info.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");

@@ -14,7 +14,7 @@ fn group(texts: &[String]) -> Group {
     fields.insert("level".into(), serde_json::json!({ "hard": [1, 2] }));
     let example = Example {
         index: 3,
-        prompt: Prompt::Chat(vec![Message { role: "user".into(), content: "1+1?".into() }]),
+        prompt: Prompt::Chat(vec![Message::new("user", "1+1?")]),
         answer: Some("2".into()),
         choices: vec!["1".into(), "2".into()],
         fields,

@@ -99,6 +99,9 @@ fn a_template_that_rewrites_earlier_turns_is_refused_before_anything_is_learned(
     model(&program.out().parent().unwrap().join("model"), FORGETFUL);
     program.write("rows.jsonl", &text(&[json!({"messages": conversation(&["a", "hm|b", "c", "d"])})]));
     let said = program.train(&[]).code(2);
-    assert!(said.contains("example rows:1: the model's chat template writes turn 2 otherwise"), "{said}");
+    assert!(
+        said.contains("rows.jsonl:1 (example rows:1): the model's chat template writes turn 2 otherwise"),
+        "{said}"
+    );
     assert!(program.metrics().is_empty());
 }

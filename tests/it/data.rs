@@ -36,7 +36,7 @@ fn refused(text: &str, settings: &str) -> String {
 }
 
 fn turn(role: &str, content: &str) -> Message {
-    Message { role: role.to_string(), content: content.to_string() }
+    Message::new(role, content)
 }
 
 fn user(content: &str) -> Prompt {
@@ -100,18 +100,20 @@ fn all_bad_rows_are_counted_and_ten_are_shown() {
     let error = refused(&text, "");
     for part in [
         "12 problems",
-        "rows.jsonl:2: not JSON: EOF while parsing a value",
+        "rows.jsonl:2: not JSON: the object goes on in later lines (EOF while parsing a value",
         "rows.jsonl:3: a JSON array; write one object a line",
         "rows.jsonl:4: not a JSON object",
         "rows.jsonl:5: `question` is empty",
         "rows.jsonl:6: `question` must be a text, not a number",
         "rows.jsonl:7: no `question`, `prompt`, `messages` or `text`; the row has `q`. Name the column",
         "rows.jsonl:8: `id` \"a\" is already that of",
-        "… and 2 more",
+        "rows.jsonl:9: `choices` must be a list",
+        "(so too ",
     ] {
         assert!(error.contains(part), "{part:?} in\n{error}");
     }
-    assert_eq!(error.lines().count(), 12, "a head, ten rows and the rest:\n{error}");
+    // Five rows share a problem, which is said once.
+    assert_eq!(error.lines().count(), 1 + 7 + 1, "a head and eight different problems:\n{error}");
 }
 
 #[test]
@@ -323,4 +325,138 @@ fn a_preference_that_is_none_is_refused_with_its_line() {
         let said = refused(row, "");
         assert!(said.contains("rows.jsonl:1: ") && said.contains(what), "{said}");
     }
+}
+
+#[test]
+fn a_message_keeps_all_that_it_has() {
+    let rows = [
+        r#"{"messages":[{"role":"user","content":"2+3?"},{"role":"assistant","reasoning_content":"two and three","content":"5","tool_calls":null}]}"#,
+        r#"{"messages":[{"from":"human","value":"Hi"},{"from":"gpt","value":"Yo"}]}"#,
+        r#"{"messages":[{"role":"user","content":[{"type":"text","text":"H"},{"type":"text","text":"i"}]},{"role":"assistant","content":"Yo"}]}"#,
+        r#"{"messages":[{"role":"user","content":"t?"},{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{\"x\":1}"}}]},{"role":"tool","name":"f","content":"7"},{"role":"assistant","content":"7"}]}"#,
+        r#"{"messages":[{"role":"narrator","content":"once"},{"role":"assistant","content":"upon"}],"chat_template_kwargs":{"a":1}}"#,
+    ];
+    let settings =
+        "template.roles = { narrator = \"user\" }\ntemplate.variables = { enable_thinking = false }";
+    let data = load(&rows.join("\n"), settings).expect("five rows");
+    let [thinks, sharegpt, parts, calls, told] = data.examples.as_slice() else { panic!("five rows") };
+    assert_eq!(thinks.completion.as_deref(), Some("<think>\ntwo and three\n</think>\n\n5"));
+    assert_eq!(thinks.reply.as_ref().and_then(|turn| turn.reasoning()), Some("two and three"));
+    assert_eq!((&sharegpt.prompt, sharegpt.completion.as_deref()), (&user("Hi"), Some("Yo")));
+    assert_eq!((&parts.prompt, parts.reply.is_none()), (&user("Hi"), true));
+    let Prompt::Chat(turns) = &calls.prompt else { panic!("a conversation") };
+    assert_eq!(turns[1].more["tool_calls"][0]["function"]["arguments"]["x"], 1);
+    assert_eq!((turns[2].more["name"].as_str(), &calls.learned_turns), (Some("f"), &vec![1]));
+    assert_eq!((&told.prompt, &told.variables["a"]), (&user("once"), &serde_json::json!(1)));
+    assert_eq!((&told.variables["enable_thinking"], thinks.variables.len()), (&serde_json::json!(false), 1));
+    assert_eq!(told.origin.as_ref().map(|origin| origin.line), Some(5));
+}
+
+#[test]
+fn a_turn_that_is_none_is_named_with_its_row() {
+    for (turn, what) in [
+        (r#"{"role":"critic","content":"x"}"#, "turn 1 of `messages` has the role \"critic\""),
+        (r#"{"role":"asistant","content":"x"}"#, "did you mean `assistant`?; in [data.template], `roles ="),
+        (r#"{"role":"user"}"#, "has no `content`"),
+        (r#"{"content":"x"}"#, "has no `role`"),
+        (
+            r#"{"role":"user","content":[{"type":"image_url","image_url":{}}]}"#,
+            "a part 1 of type \"image_url\"",
+        ),
+        (r#"{"role":"user","content":7}"#, "has a `content` that is a number"),
+        (r#""hello""#, "must be an object with `role` and `content`, not a text"),
+    ] {
+        let row = format!(r#"{{"messages":[{turn},{{"role":"assistant","content":"y"}}]}}"#);
+        let said = refused(&row, "");
+        assert!(said.contains("rows.jsonl:1: ") && said.contains(what), "{said}");
+    }
+}
+
+#[test]
+fn labels_are_yes_or_no_as_datasets_write_it() {
+    for (label, good) in [("1", true), ("0", false), ("0.0", false), ("\"True\"", true), ("\"false\"", false)]
+    {
+        let data = load(&format!(r#"{{"prompt":"p","completion":"c","label":{label}}}"#), "").expect("a row");
+        assert_eq!(
+            data.examples[0].feedback,
+            Some(Feedback::Label { completion: "c".into(), good }),
+            "{label}"
+        );
+    }
+}
+
+#[test]
+fn ids_that_several_files_count_anew_are_told_apart() {
+    let folder = Folder::new();
+    let [a, b] = ["a.jsonl", "b.jsonl"].map(|name| folder.write(name, "{\"id\": 0, \"question\": \"q\"}\n"));
+    let recipe = format!("train = [{:?}, {:?}]", a.display().to_string(), b.display().to_string());
+    let data: Data = toml::from_str(&recipe).expect("a sound section");
+    let hub = Hub::at(PathBuf::from("nowhere"), "http://127.0.0.1:1", None, true);
+    let ids: Vec<String> =
+        data.load(Split::Train, &hub, 0).expect("two rows").examples.iter().map(|e| e.id.clone()).collect();
+    assert_eq!(ids, ["a/0", "b/0"]);
+}
+
+#[test]
+fn names_of_columns_that_nothing_reads_are_refused() {
+    let data: Data =
+        toml::from_str("columns = { qestion = 'x', level = 'y' }\ntemplate.user = '{{ level }}'").unwrap();
+    let found: Vec<String> =
+        data.check().iter().map(|misfit| format!("{}: {}", misfit.key, misfit.message)).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].starts_with("columns.qestion: ") && found[0].contains("did you mean `question`?"),
+        "{found:?}"
+    );
+    let nested = load(r#"{"q":{"text":"P"}}"#, "columns.question = 'q.text'").expect("a row");
+    assert_eq!(nested.examples[0].prompt, user("P"));
+}
+
+/// A byte tokenizer whose padding token is the end of a turn, with this chat template.
+fn speaker(template: &str) -> Tokenizer {
+    let folder = Folder::new();
+    Tokenizer::bytes().save(folder.0.path()).expect("saved");
+    for name in ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"] {
+        let text = std::fs::read_to_string(folder.0.path().join(name)).expect("saved");
+        folder.write(name, &text.replace("<pad>", "<|im_end|>"));
+    }
+    folder.write("chat_template.jinja", template);
+    Tokenizer::load(folder.0.path()).expect("loaded")
+}
+
+const CHATML: &str = "{% for m in messages %}@{{ m.role }}\n{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>\
+    {% endif %}{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}@assistant\n{% endif %}";
+
+#[test]
+fn what_is_said_has_no_special_tokens_and_a_turn_ends_as_the_template_ends_it() {
+    let tokenizer = speaker(CHATML);
+    assert_eq!((tokenizer.eos(), tokenizer.turn_end()), (256, Some(257)));
+    let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+    let ids = tokenizer.render(&user("a<|im_end|>\n@system")).expect("ids");
+    let expected = [bytes("@user\na<|im_end|>\n@system"), vec![257], bytes("\n@assistant\n")].concat();
+    assert_eq!(ids, expected);
+    let said = tokenizer.completion(&user("q"), "fine <|im_end|>").expect("ids");
+    assert_eq!(said, [bytes("fine <|im_end|>"), vec![257]].concat());
+    // A text that is no conversation stands as it is written.
+    let text = tokenizer.completion(&Prompt::Text("q".into()), "x<|im_end|>").expect("ids");
+    assert_eq!(text, [bytes("x"), vec![257, 256]].concat());
+    // A turn that has begun goes on.
+    let begun = Prompt::Chat(vec![turn("user", "q"), turn("assistant", "so ")]);
+    assert_eq!(tokenizer.render_text(&begun).expect("text"), "@user\nq<|im_end|>\n@assistant\nso ");
+}
+
+#[test]
+fn a_turn_is_learned_as_the_template_writes_it() {
+    let text =
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","thinking":"hm","content":"5"}]}"#;
+    let data = load(text, "").expect("a row");
+    let learned = |template: &str| {
+        let questions =
+            rationale::data::Questions::new(&data, &speaker(template), 512, 1, false, 0).expect("a question");
+        questions.all[0].example.completion.clone().expect("a completion")
+    };
+    assert_eq!(learned(CHATML), "<think>hm</think>5");
+    // A template that knows no reasoning leaves the tags that are usual.
+    let plain = CHATML.replace("m.reasoning_content", "m.nothing");
+    assert_eq!(learned(&plain), "<think>\nhm\n</think>\n\n5");
 }

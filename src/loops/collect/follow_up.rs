@@ -218,7 +218,7 @@ mod tests {
     fn the_follow_up_keeps_the_question() {
         let text = with(&Prompt::Text("Q? (A) x (B) y\n".into()), " Is (A) right?");
         assert_eq!(text, Prompt::Text("Q? (A) x (B) y Is (A) right?\n".into()));
-        let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let turn = |role: &str, content: &str| Message::new(role, content);
         let chat = Prompt::Chat(vec![turn("system", "s"), turn("user", "Q?")]);
         let expected = Prompt::Chat(vec![turn("system", "s"), turn("user", "Q? Is (A) right?")]);
         assert_eq!(with(&chat, " Is (A) right?"), expected);

@@ -24,7 +24,7 @@ type NotComparable = (&'static str, String);
 impl Contrast {
     /// What is learned from `original` and its counterfactual.
     pub(super) fn item(&self, worker: &Worker, original: &Example, altered: &Prompted) -> Result<PairItem> {
-        let own = worker.policy.tokenizer.render(&original.prompt)?;
+        let own = worker.policy.tokenizer.render_example(original)?;
         let options = match compared(original, &altered.example) {
             Ok(options) => options,
             Err(not_comparable) => return self.not_comparable(not_comparable),

@@ -2,7 +2,7 @@
 
 use super::answers::answers;
 use super::{About, Dpo, DpoMethod, Mask};
-use crate::data::{Feedback, FeedbackCompletion};
+use crate::data::{Feedback, FeedbackCompletion, Prompt};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::item::REF_LOGPROBS;
@@ -69,6 +69,7 @@ impl Dpo {
     pub(super) fn items(
         &self,
         worker: &Worker,
+        asked: &Prompt,
         prompt: &[u32],
         feedback: &Feedback,
         metrics: &mut Metrics,
@@ -80,7 +81,7 @@ impl Dpo {
             let ours = |ids: &&Vec<u32>| policy.tokenizer.decode(ids) == *text;
             match completion.tokens.as_ref().filter(ours) {
                 Some(ids) => Ok(Sequence::new(prompt, ids)),
-                None => Ok(Sequence::new(prompt, &policy.completion(text)?)),
+                None => Ok(Sequence::new(prompt, &policy.completion_of(asked, text)?)),
             }
         };
         let items = match feedback {
@@ -103,8 +104,8 @@ impl Dpo {
             Feedback::Pair { chosen, rejected, weight, margin, why } => {
                 let mut sequences = vec![completed(chosen)?, completed(rejected)?];
                 if let Some((question, rationale)) = why.as_ref().filter(|_| self.loss.rationale != 0.0) {
-                    let question = policy.tokenizer.render(question)?;
-                    sequences.push(Sequence::new(&question, &policy.completion(rationale)?));
+                    let ids = policy.tokenizer.render(question)?;
+                    sequences.push(Sequence::new(&ids, &policy.completion_of(question, rationale)?));
                 }
                 vec![item(sequences, *weight).with(MARGIN, *margin)]
             }

@@ -66,7 +66,7 @@ impl DpoMethod {
         let mut taken = Taken::default();
         for row in worker.questions.of_step(step) {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            let items = self.dpo.items(worker, &row.tokens, feedback, metrics)?;
+            let items = self.dpo.items(worker, &row.example.prompt, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
             taken.items.extend(items.into_iter().map(|item| item.with(PLACE, row.place as f64)));
         }
@@ -87,7 +87,7 @@ impl DpoMethod {
         let mut taken = Taken::default();
         for (group, all) in groups.iter().zip(&feedback) {
             for one in all {
-                let items = self.dpo.items(worker, &group.prompt, one, metrics)?;
+                let items = self.dpo.items(worker, &group.example.prompt, &group.prompt, one, metrics)?;
                 taken.rows.extend(std::iter::repeat_n(group.example.index, items.len()));
                 taken.items.extend(items.into_iter().map(|item| item.with(PLACE, group.place as f64)));
             }
@@ -222,7 +222,9 @@ impl Method for DpoMethod {
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
         for row in &worker.questions.all {
             let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
-            for item in self.dpo.items(worker, &row.tokens, feedback, &mut Metrics::default())? {
+            for item in
+                self.dpo.items(worker, &row.example.prompt, &row.tokens, feedback, &mut Metrics::default())?
+            {
                 rows.push(row.example.index);
                 sequences.extend_from_slice(compared(&item));
             }

@@ -56,9 +56,12 @@ impl Dpo {
             let row = if no.mixed { &rows.examples[no.row] } else { unstated().expect("not all are") };
             let columns =
                 if self.loss.unpaired() { "`completion` and `label`" } else { "`chosen` and `rejected`" };
+            if let (true, Some(label)) = (self.loss.unpaired(), row.fields.get("label")) {
+                return Error::Data(format!("{row}: `label` must be true or false (or 1 or 0), not {label}"));
+            }
             Error::Data(format!(
-                "example {}: it has no {columns}, and is no trace to build pairs from ({})",
-                row.id, no.lacks
+                "{row}: it has no {columns}, and is no trace to build pairs from ({})",
+                no.lacks
             ))
         })?;
         let (mut feedback, counts) = self.feedback(&groups, select);

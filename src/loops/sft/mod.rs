@@ -85,9 +85,9 @@ impl Sft {
     pub fn sequence(&self, worker: &Worker, row: &Prompted) -> Result<Option<Sequence>> {
         let text = row.example.completion.as_deref().ok_or_else(|| {
             Error::Data(format!(
-                "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`, \
+                "{}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`, \
                  or set data.template.assistant",
-                row.example.id
+                row.example
             ))
         })?;
         self.learning(worker, row, text)
@@ -95,9 +95,11 @@ impl Sft {
 
     /// The same with another completion; none if it is too long.
     fn learning(&self, worker: &Worker, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
-        let tokens = [row.tokens.as_slice(), &worker.policy.completion(text)?].concat();
+        let tokens =
+            [row.tokens.as_slice(), &worker.policy.completion_of(&row.example.prompt, text)?].concat();
         let mut spans = learned_turns(&worker.policy.tokenizer, &row.example)?;
-        spans.push(row.tokens.len()..tokens.len());
+        // A text that nothing begins is learned from its second token on.
+        spans.push(row.tokens.len().max(1)..tokens.len());
         let sequence = Sequence::of_spans(tokens, spans)?;
         let limit = self.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
         Ok((sequence.tokens.len() <= limit).then_some(sequence))

@@ -81,7 +81,7 @@ fn render(
     let examples = data.load(Split::Train, hub, seed)?.examples;
     let prompt = |question: &Prompted| {
         let example: Arc<Example> = examples[question.example.index].clone();
-        let tokens = policy.tokenizer.render(&example.prompt)?;
+        let tokens = policy.tokenizer.render_example(&example)?;
         Ok((example.id.clone(), Prompted::new(example, tokens)))
     };
     questions.iter().map(prompt).collect()

@@ -1,0 +1,186 @@
+//! What the pages of a Parquet file would come to in memory, found before they are unpacked.
+
+use crate::error::{Error, Result};
+use ::parquet::column::reader::ColumnReader;
+use ::parquet::file::metadata::ColumnChunkMetaData;
+use ::parquet::file::reader::RowGroupReader;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Bytes of one unpacked page; writers aim at 1 MB.
+const PAGE: u64 = 256 << 20;
+/// A value in memory, whatever it is.
+const VALUE: u64 = 32;
+/// Bytes that a page's header may have; statistics make it long.
+const HEADER: usize = 1 << 16;
+
+/// Refuses a row group that comes to more than `most` bytes.
+///
+/// # Errors
+/// [`Error::Data`] with the column.
+pub fn check(path: &Path, group: &dyn RowGroupReader, most: u64) -> Result<()> {
+    let mut source = File::open(path).map_err(Error::io(path))?;
+    let mut total = 0u64;
+    for (index, column) in group.metadata().columns().iter().enumerate() {
+        let refuse = |what: String| {
+            let name = column.column_path().string();
+            Err(Error::Data(format!("{}: column `{name}`: {what}", path.display())))
+        };
+        let Some(pages) = pages(&mut source, column) else {
+            return refuse("its pages are damaged".to_string());
+        };
+        if let Some(page) = pages.iter().find(|page| page.bytes > PAGE) {
+            return refuse(format!("a page of {} MB; the most is {} MB", page.bytes >> 20, PAGE >> 20));
+        }
+        let bytes: u64 = pages.iter().map(|page| page.bytes).sum();
+        let values: u64 = pages.iter().filter(|page| !page.dictionary).map(|page| page.values).sum();
+        total = total.saturating_add(bytes).saturating_add(values.saturating_mul(VALUE));
+        // Each value may be the dictionary's longest.
+        let dictionary: u64 = pages.iter().filter(|page| page.dictionary).map(|page| page.bytes).sum();
+        if values.saturating_mul(dictionary) > most {
+            total = total.saturating_add(texts(group, index, most).unwrap_or(0));
+        }
+        if total > most {
+            return refuse(format!(
+                "up to it a group of rows comes to {} MB or more, out of a file over a hundred times smaller; write the \
+                 file anew with smaller groups",
+                most >> 20
+            ));
+        }
+    }
+    Ok(())
+}
+
+struct Page {
+    bytes: u64,
+    values: u64,
+    dictionary: bool,
+}
+
+/// The pages of a column by their headers; none where these cannot be read.
+fn pages(source: &mut File, column: &ColumnChunkMetaData) -> Option<Vec<Page>> {
+    let (mut at, length) = column.byte_range();
+    let end = at.checked_add(length)?;
+    let (mut pages, mut buffer) = (Vec::new(), Vec::new());
+    while at < end {
+        buffer.clear();
+        source.seek(SeekFrom::Start(at)).ok()?;
+        source.take((HEADER as u64).min(end - at)).read_to_end(&mut buffer).ok()?;
+        let mut thrift = Thrift { bytes: &buffer, at: 0, found: [0; 4], depth: 0 };
+        thrift.structure(0)?;
+        let [kind, bytes, packed, values] = thrift.found;
+        let (bytes, packed) = (u64::try_from(bytes).ok()?, u64::try_from(packed).ok()?);
+        pages.push(Page { bytes, values: u64::try_from(values).ok()?, dictionary: kind == 2 });
+        at = at.checked_add(thrift.at as u64)?.checked_add(packed)?;
+    }
+    Some(pages)
+}
+
+/// Thrift's compact encoding, as far as a page's header needs it (parquet.thrift, `PageHeader`).
+struct Thrift<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// Type, bytes unpacked, bytes packed, and the values of the page.
+    found: [i64; 4],
+    depth: usize,
+}
+
+impl Thrift<'_> {
+    fn byte(&mut self) -> Option<u8> {
+        self.at += 1;
+        self.bytes.get(self.at - 1).copied()
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn integer(&mut self) -> Option<i64> {
+        let value = self.varint()?;
+        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// `within` is the field of the header that holds the structure, 0 for the header itself.
+    fn structure(&mut self, within: i64) -> Option<()> {
+        self.depth += 1;
+        if self.depth > 16 {
+            return None;
+        }
+        let mut field = 0i64;
+        loop {
+            let head = self.byte()?;
+            if head == 0 {
+                self.depth -= 1;
+                return Some(());
+            }
+            let delta = i64::from(head >> 4);
+            field = if delta == 0 { self.integer()? } else { field + delta };
+            match head & 15 {
+                4..=6 => {
+                    let value = self.integer()?;
+                    match (within, field) {
+                        (0, 1..=3) => self.found[field as usize - 1] = value,
+                        // The first field of each kind of page is its number of values.
+                        (5 | 7 | 8, 1) => self.found[3] = value,
+                        _ => {}
+                    }
+                }
+                12 => self.structure(if within == 0 { field } else { -1 })?,
+                kind => self.skip(kind)?,
+            }
+        }
+    }
+
+    fn skip(&mut self, kind: u8) -> Option<()> {
+        match kind {
+            1 | 2 => {}
+            3 => drop(self.byte()?),
+            4..=6 => drop(self.varint()?),
+            7 => self.at += 8,
+            8 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                self.at = self.at.checked_add(length)?;
+            }
+            9 | 10 => {
+                let head = self.byte()?;
+                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+                for _ in 0..count {
+                    match head & 15 {
+                        12 => self.structure(-1)?,
+                        1 | 2 => drop(self.byte()?),
+                        kind => self.skip(kind)?,
+                    }
+                }
+            }
+            12 => self.structure(-1)?,
+            _ => return None,
+        }
+        (self.at <= self.bytes.len()).then_some(())
+    }
+}
+
+/// Bytes of all values of a column of texts, none of them copied; stops beyond `most`.
+fn texts(group: &dyn RowGroupReader, index: usize, most: u64) -> Option<u64> {
+    let ColumnReader::ByteArrayColumnReader(mut reader) = group.get_column_reader(index).ok()? else {
+        return None;
+    };
+    let mut total = 0u64;
+    loop {
+        let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
+        let (_, read, levels) =
+            reader.read_records(1024, Some(&mut defined), Some(&mut repeated), &mut values).ok()?;
+        total = total.saturating_add(values.iter().map(|value| value.len() as u64).sum());
+        if total > most || (read == 0 && levels == 0) {
+            return Some(total);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Prompts as text and tokens: conversations by way of the chat template.
+
+use super::Tokenizer;
+use crate::data::marked::{Marked, mark, unmark};
+use crate::data::{Example, Message, Prompt};
+use crate::error::{Error, Result};
+use serde_json::{Map, Value};
+
+impl Tokenizer {
+    /// A prompt's ids: a conversation through the chat template, up to where the assistant begins; plain text as it
+    /// stands, after the beginning token if this tokenizer adds one.
+    pub fn render(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        self.render_with(prompt, &Map::new())
+    }
+
+    /// The same of an example, whose chat template may ask for variables.
+    pub fn render_example(&self, example: &Example) -> Result<Vec<u32>> {
+        self.render_with(&example.prompt, &example.variables)
+    }
+
+    fn render_with(&self, prompt: &Prompt, variables: &Map<String, Value>) -> Result<Vec<u32>> {
+        match prompt {
+            Prompt::Chat(messages) => self.ids_of(&self.conversation(messages, variables, true)?),
+            Prompt::Text(_) => self.encode(&self.render_text(prompt)?),
+        }
+    }
+
+    /// The text that [`Tokenizer::render`] encodes, special tokens written out.
+    pub fn render_text(&self, prompt: &Prompt) -> Result<String> {
+        match (prompt, &self.bos) {
+            (Prompt::Chat(messages), _) => self.render_chat(messages, true),
+            (Prompt::Text(text), Some((bos, _))) if !text.starts_with(bos) => Ok(format!("{bos}{text}")),
+            (Prompt::Text(text), _) => Ok(text.clone()),
+        }
+    }
+
+    /// A conversation as text; with `generate`, up to where the assistant's next turn begins, or goes on where the last turn is the
+    /// assistant's.
+    pub fn render_chat(&self, messages: &[Message], generate: bool) -> Result<String> {
+        self.conversation(messages, &Map::new(), generate).map(|marked| marked.text)
+    }
+
+    pub(in crate::data) fn conversation(
+        &self,
+        messages: &[Message],
+        variables: &Map<String, Value>,
+        generate: bool,
+    ) -> Result<Marked> {
+        let chat = self.chat.as_ref().ok_or_else(|| {
+            Error::Data(
+                "this model has no chat template and the prompt is a conversation; where it is made of `question`s, \
+                 data.template.chat = false makes plain-text prompts; rows of `messages` need a model with a template"
+                    .to_string(),
+            )
+        })?;
+        let marked = self.special.as_ref().and_then(|special| mark(messages, special));
+        let (turns, names) = match &marked {
+            Some((turns, names)) => (turns.as_slice(), names.as_slice()),
+            None => (messages, &[][..]),
+        };
+        let text = match turns.last() {
+            Some(last) if generate && last.role == "assistant" => {
+                begun(chat.render_with(turns, variables, false)?, &last.content)?
+            }
+            _ => chat.render_with(turns, variables, generate)?,
+        };
+        Ok(match names.is_empty() {
+            true => Marked { text, plain: Vec::new() },
+            false => unmark(&text, names),
+        })
+    }
+
+    /// What the chat template writes of an assistant's turn behind a prompt, the token that ends the turn left out; none where the
+    /// template writes the prompt otherwise once the turn follows.
+    ///
+    /// # Errors
+    /// The template refuses the conversation.
+    pub fn reply(
+        &self,
+        prompt: &[Message],
+        turn: &Message,
+        variables: &Map<String, Value>,
+    ) -> Result<Option<String>> {
+        let before = self.conversation(prompt, variables, true)?.text;
+        let whole = self.conversation(&[prompt, std::slice::from_ref(turn)].concat(), variables, false)?.text;
+        let Some(written) = whole.strip_prefix(before.as_str()) else { return Ok(None) };
+        Ok(Some(self.without_end(written).to_string()))
+    }
+
+    /// A turn without the white space and the special token at its end.
+    pub(in crate::data) fn without_end<'t>(&self, written: &'t str) -> &'t str {
+        let trimmed = written.trim_end();
+        let ends = self.special.as_ref().and_then(|special| special.find_iter(trimmed).last());
+        match ends.filter(|end| end.end() == trimmed.len()) {
+            Some(end) => trimmed[..end.start()].trim_end(),
+            None => trimmed,
+        }
+    }
+
+    /// How the chat template writes a turn, tried out on one; nothing where it refuses so short a conversation.
+    pub(super) fn turn_as_written(&self) -> (String, Option<u32>) {
+        const SAID: &str = "zq7";
+        let none = || (String::new(), None);
+        if self.chat.is_none() {
+            return none();
+        }
+        let turns = [Message::new("user", "a"), Message::new("assistant", SAID)];
+        let (Ok(before), Ok(whole)) = (self.render_chat(&turns[..1], true), self.render_chat(&turns, false))
+        else {
+            return none();
+        };
+        let written = whole.strip_prefix(before.as_str()).and_then(|rest| rest.split_once(SAID));
+        let Some((lead, tail)) = written else { return none() };
+        let ends = self.special.as_ref().and_then(|special| special.find(tail.trim_start()));
+        let end = ends.filter(|end| end.start() == 0).and_then(|end| self.token_to_id(end.as_str()));
+        let lead = if lead.trim().is_empty() { lead } else { "" };
+        (lead.to_string(), end)
+    }
+}
+
+/// A conversation up to the end of what its last turn, the assistant's, says, from where it goes on.
+fn begun(text: String, said: &str) -> Result<String> {
+    let core = said.trim();
+    let at = text.rfind(core).filter(|_| !core.is_empty()).ok_or_else(|| {
+        Error::Data(
+            "the prompt ends with an assistant's turn, and the model's chat template does not write what it says; end the \
+             prompt with the user's turn"
+                .to_string(),
+        )
+    })?;
+    // White space at its end stays where the template keeps it.
+    let whole = said.trim_start();
+    let length = if text[at..].starts_with(whole) { whole.len() } else { core.len() };
+    Ok(text[..at + length].to_string())
+}
