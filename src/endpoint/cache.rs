@@ -1,13 +1,15 @@
 //! Answers kept on disk, one file each, under a hash of all that was asked.
 
 use super::Answer;
-use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::path::{Path, PathBuf};
 
 /// A file of the cache: the request (it holds no key), so that people can read what was asked, and the answer.
@@ -36,14 +38,29 @@ pub(super) fn read(folder: &Path, key: &str, body: &Value) -> Option<Answer> {
     (kept.request == *body).then_some(kept.answer)
 }
 
-/// Keeps an answer.
+/// Keeps an answer, for its owner's eyes. Two processes may keep the same one at once.
 pub(super) fn write(folder: &Path, key: &str, body: &Value, answer: &Answer) -> Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let path = path(folder, key);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io(parent))?;
     }
     let kept = Kept { request: body.clone(), answer: answer.clone() };
-    write_atomic(&path, serde_json::to_string(&kept).expect("texts and numbers").as_bytes())
+    let text = serde_json::to_string(&kept).expect("texts and numbers");
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let unfinished = path.with_extension(format!("{process}-{number}.unfinished"));
+    let mut options = OpenOptions::new();
+    let written = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&unfinished, &path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&unfinished);
+        Error::io(&path)(error)
+    })
 }
 
 /// Folders by the first two digits, so that none grows too large.
@@ -55,6 +72,7 @@ fn path(folder: &Path, key: &str) -> PathBuf {
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn another_request_has_another_name() {
@@ -79,6 +97,8 @@ mod tests {
         assert_eq!(read(folder.path(), &name, &body), None);
         write(folder.path(), &name, &body, &answer).unwrap();
         assert_eq!(read(folder.path(), &name, &body), Some(answer));
+        let mode = fs::metadata(path(folder.path(), &name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "for its owner's eyes");
         assert_eq!(read(folder.path(), &name, &json!({"x": 2})), None);
         fs::write(path(folder.path(), &name), "{\"request\"").unwrap();
         assert_eq!(read(folder.path(), &name, &body), None);
