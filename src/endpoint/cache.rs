@@ -9,8 +9,8 @@ use std::fmt::Write;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file of the cache: the request (it holds no key), so that people can read what was asked, and the answer.
 #[derive(Serialize, Deserialize)]

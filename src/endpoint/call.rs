@@ -209,7 +209,9 @@ impl Caller {
     /// An answer that stands elsewhere.
     fn redirected(&self, status: u16, location: &str) -> Failed {
         let to = excerpt(&self.secrets.out_of(location));
-        let text = format!("status {status}: it sends on to {to:?}, where the question does not follow; set url to where it is answered");
+        let text = format!(
+            "status {status}: it sends on to {to:?}, where the question does not follow; set url to where it is answered"
+        );
         Failed { again: false, ..passing(text) }
     }
 
@@ -219,7 +221,10 @@ impl Caller {
             let Some(text) = self.secrets.out_of_answer(&choice.text) else { continue };
             choice.text = text;
             if !self.warned.swap(true, Ordering::Relaxed) {
-                tracing::warn!("{}: it repeats the key in its answers; it was taken out of them", self.address);
+                tracing::warn!(
+                    "{}: it repeats the key in its answers; it was taken out of them",
+                    self.address
+                );
             }
         }
         answer
@@ -270,14 +275,22 @@ mod tests {
         // The example of RFC 9110 is that very second.
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10.0));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:30 GMT"), Some(0.0));
-        assert_eq!([seconds(" 7"), seconds("0.5"), seconds("1e300"), seconds("soon"), seconds("-1")],
-            [Some(7.0), Some(0.5), Some(60.0), None, None]);
+        assert_eq!(
+            [seconds(" 7"), seconds("0.5"), seconds("1e300"), seconds("soon"), seconds("-1")],
+            [Some(7.0), Some(0.5), Some(60.0), None, None]
+        );
     }
 
     #[test]
     fn a_reply_is_as_long_as_its_tokens_can_be() {
         assert_eq!(longest_reply(&json!({"max_tokens": 1024})), (1 << 20) + (1 << 18));
-        assert_eq!(longest_reply(&json!({"max_tokens": 1000, "n": 2, "top_logprobs": 1})), (1 << 20) + 1_024_000);
-        assert_eq!([longest_reply(&json!({})), longest_reply(&json!({"max_tokens": u64::MAX, "n": 9}))], [1 << 26; 2]);
+        assert_eq!(
+            longest_reply(&json!({"max_tokens": 1000, "n": 2, "top_logprobs": 1})),
+            (1 << 20) + 1_024_000
+        );
+        assert_eq!(
+            [longest_reply(&json!({})), longest_reply(&json!({"max_tokens": u64::MAX, "n": 9}))],
+            [1 << 26; 2]
+        );
     }
 }

@@ -40,7 +40,9 @@ pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
     let is_none = |error: &Value| error.is_null() || *error == false || *error == "";
     if let Some(error) = said.get("error").filter(|error| !is_none(error)) {
         let message = format!("its reply is an error: {}", excerpt(&error.to_string()));
-        return Err(status(error).map_or(NoAnswer::Passing(message.clone()), |code| NoAnswer::Error(code, message)));
+        return Err(
+            status(error).map_or(NoAnswer::Passing(message.clone()), |code| NoAnswer::Error(code, message))
+        );
     }
     let all = said["choices"].as_array().ok_or_else(|| none("has no `choices`"))?;
     if all.is_empty() {
@@ -52,7 +54,9 @@ pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
             true => format!("set answers_per_request = {count}, so that each request asks for {count} only"),
             false => "take `n` or `best_of` out of extra".into(),
         };
-        return Err(NoAnswer::Count(format!("its reply has {count} choices, not the {n} asked for: {remedy}")));
+        return Err(NoAnswer::Count(format!(
+            "its reply has {count} choices, not the {n} asked for: {remedy}"
+        )));
     }
     let tokens = |name: &str| said["usage"][name].as_u64().unwrap_or(0);
     let mut reply = Reply {
@@ -82,35 +86,54 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
         (true, format!("the model refuses to answer{words}; leave that question out, or ask another model"))
     };
     let Some(message) = choice.get("message").filter(|message| message.is_object()) else {
-        return Err(none(format!("a choice of its reply has no `message`: {}", excerpt(&choice.to_string()))));
+        return Err(none(format!(
+            "a choice of its reply has no `message`: {}",
+            excerpt(&choice.to_string())
+        )));
     };
     let ended = choice["finish_reason"].as_str().unwrap_or_default();
     let content = &message["content"];
     let text = match content {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(part).collect::<Result<_, _>>().map_err(|part| match part {
-            Part::Refusal(words) => refused(&words),
-            Part::Other(kind) => none(format!("its reply's content has a part of type {kind:?}, which is no text")),
-        })?,
-        other => return Err(none(format!("its reply's content is no text: {}", excerpt(&other.to_string())))),
+        Value::Array(parts) => {
+            parts.iter().map(part).collect::<Result<_, _>>().map_err(|part| match part {
+                Part::Refusal(words) => refused(&words),
+                Part::Other(kind) => {
+                    none(format!("its reply's content has a part of type {kind:?}, which is no text"))
+                }
+            })?
+        }
+        other => {
+            return Err(none(format!("its reply's content is no text: {}", excerpt(&other.to_string()))));
+        }
     };
     if let Some(words) = message["refusal"].as_str().filter(|words| !words.is_empty()) {
         return Err(refused(words));
     }
     if ended == "content_filter" {
-        return Err((true, "a filter took the answer away (finish_reason is content_filter); leave that question out, or \
-                     ask another model".into()));
+        return Err((
+            true,
+            "a filter took the answer away (finish_reason is content_filter); leave that question out, or \
+                     ask another model"
+                .into(),
+        ));
     }
     if !text.trim().is_empty() {
         return Ok(Choice { text, truncated: ended == "length" });
     }
     let calls = message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
-    let thought = ["reasoning", "reasoning_content", "thinking"].iter().any(|name| message[*name].is_string());
+    let thought =
+        ["reasoning", "reasoning_content", "thinking"].iter().any(|name| message[*name].is_string());
     Err(none(match (ended, thought, calls) {
-        ("length", ..) => "the answer is empty: its token limit was spent before it said anything; raise max_tokens".into(),
+        ("length", ..) => {
+            "the answer is empty: its token limit was spent before it said anything; raise max_tokens".into()
+        }
         (.., true) => "the answer is empty: the model calls a tool, and none is offered".into(),
-        (_, true, _) => "the answer is empty: the model thought and said nothing; raise max_tokens, or have it think less".into(),
+        (_, true, _) => {
+            "the answer is empty: the model thought and said nothing; raise max_tokens, or have it think less"
+                .into()
+        }
         _ => format!("the answer is empty (finish_reason is {ended:?})"),
     }))
 }
@@ -190,11 +213,23 @@ mod tests {
     #[test]
     fn what_says_nothing_is_named() {
         for (choice, why, refusals) in [
-            (json!({"message": {"content": null, "reasoning": "so"}, "finish_reason": "stop"}), "thought and said nothing", 0),
+            (
+                json!({"message": {"content": null, "reasoning": "so"}, "finish_reason": "stop"}),
+                "thought and said nothing",
+                0,
+            ),
             (json!({"message": {"content": " \n"}, "finish_reason": "length"}), "raise max_tokens", 0),
             (json!({"message": {"content": null, "tool_calls": [{}]}}), "calls a tool", 0),
-            (json!({"message": {"content": null, "refusal": "I cannot"}}), "refuses to answer, and says: I cannot", 1),
-            (json!({"message": {"content": "half of"}, "finish_reason": "content_filter"}), "a filter took", 1),
+            (
+                json!({"message": {"content": null, "refusal": "I cannot"}}),
+                "refuses to answer, and says: I cannot",
+                1,
+            ),
+            (
+                json!({"message": {"content": "half of"}, "finish_reason": "content_filter"}),
+                "a filter took",
+                1,
+            ),
             (json!({"message": {"content": [{"type": "refusal", "refusal": "No."}]}}), "says: No.", 1),
             (json!({"message": {"content": [{"type": "image_url"}]}}), "type \"image_url\"", 0),
             (json!({"message": {"content": 4}}), "no text: 4", 0),
@@ -223,7 +258,11 @@ mod tests {
             NoAnswer::Error(code, _) => code,
             other => panic!("{other:?}"),
         };
-        let codes = [r#"{"error": {"code": 429}}"#, r#"{"error": {"code": "model_not_found"}}"#, r#"{"error": {"code": "503"}}"#];
+        let codes = [
+            r#"{"error": {"code": 429}}"#,
+            r#"{"error": {"code": "model_not_found"}}"#,
+            r#"{"error": {"code": "503"}}"#,
+        ];
         assert_eq!(codes.map(error), [429, 404, 503]);
         let two = r#"{"choices": [{"message": {"content": "a"}}]}"#;
         let NoAnswer::Count(said) = read(two, 4).unwrap_err() else { panic!("one of four") };

@@ -98,15 +98,19 @@ pub(super) fn held<'a>(path: String, value: &'a Value, found: &mut Vec<String>) 
 /// Whether something of this name is a secret.
 pub(super) fn names_a_secret(name: &str) -> bool {
     let name: String = name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
-    let parts = ["apikey", "secret", "passw", "authorization", "accesstoken", "authtoken", "bearer", "credential"];
+    let parts =
+        ["apikey", "secret", "passw", "authorization", "accesstoken", "authtoken", "bearer", "credential"];
     let whole = ["key", "token", "auth", "xapikey", "subscriptionkey", "sig", "signature", "pwd"];
     parts.iter().any(|part| name.contains(part)) || whole.contains(&name.as_str())
 }
 
 /// Whether a text looks as services write their keys.
 fn is_a_key(text: &str) -> bool {
-    let begins = ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
-    text.len() >= 20 && begins.iter().any(|begin| text.starts_with(begin)) && !text.chars().skip(7).any(char::is_whitespace)
+    let begins =
+        ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
+    text.len() >= 20
+        && begins.iter().any(|begin| text.starts_with(begin))
+        && !text.chars().skip(7).any(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -121,10 +125,22 @@ mod tests {
         let secrets = Secrets::of(Some(&format!("Bearer {KEY}")));
         // By `base64` of coreutils: of the key, and behind one and two further bytes.
         let encoded = ["c2stYS9iKyJjIj05WnFf", "eHNrLWEvYisiYyI9OVpxXw==", "eHhzay1hL2IrImMiPTlacV8="];
-        let others = ["sk-a/b+\\\"c\\\"=9Zq_", "sk-a\\/b+\\\"c\\\"=9Zq_", "sk-a%2Fb%2B%22c%22%3D9Zq_", "sk-a%2fb%2b%22c%22%3d9Zq_"];
-        for form in encoded.iter().chain(&others).chain([&KEY, &"736b2d612f622b226322 3d395a715f".replace(' ', "").as_str()]) {
+        let others = [
+            "sk-a/b+\\\"c\\\"=9Zq_",
+            "sk-a\\/b+\\\"c\\\"=9Zq_",
+            "sk-a%2Fb%2B%22c%22%3D9Zq_",
+            "sk-a%2fb%2b%22c%22%3d9Zq_",
+        ];
+        for form in encoded
+            .iter()
+            .chain(&others)
+            .chain([&KEY, &"736b2d612f622b226322 3d395a715f".replace(' ', "").as_str()])
+        {
             let said = secrets.out_of(&format!("wrong: {form}!"));
-            assert!(said.contains("(the key)") && said.len() <= "wrong: xxxx(the key)xxxx!".len(), "{form}: {said}");
+            assert!(
+                said.contains("(the key)") && said.len() <= "wrong: xxxx(the key)xxxx!".len(),
+                "{form}: {said}"
+            );
             assert_eq!(secrets.out_of_answer(form).is_some(), true);
         }
         assert_eq!(secrets.out_of("sk-a"), "sk-a");

@@ -105,7 +105,8 @@ impl Endpoint {
             ("answers_per_request", self.answers_per_request.unwrap_or(1), 1, 1024),
             ("retries", self.retries, 0, 100),
         ];
-        for (key, _, least, most) in counts.iter().filter(|(_, n, least, most)| !(least..=most).contains(&n)) {
+        for (key, _, least, most) in counts.iter().filter(|(_, n, least, most)| !(least..=most).contains(&n))
+        {
             wrong(key, &format!("it must be at least {least} and at most {most}"), "");
         }
         let numbers = [
@@ -134,9 +135,13 @@ impl Endpoint {
         let mut names = query.split('&').map(|field| field.split('=').next().unwrap_or_default());
         // Begun with the key, so that the value is not repeated.
         if host.contains('@') || names.any(secrets::names_a_secret) {
-            return Err(("url: it holds a password or a key, which would stand in the run's folder", BY_ENVIRONMENT));
+            return Err((
+                "url: it holds a password or a key, which would stand in the run's folder",
+                BY_ENVIRONMENT,
+            ));
         }
-        if self.address().parse::<ureq::http::Uri>().map_or(true, |url| url.host().is_none_or(str::is_empty)) {
+        if self.address().parse::<ureq::http::Uri>().map_or(true, |url| url.host().is_none_or(str::is_empty))
+        {
             return Err(("it must be an address", such_as));
         }
         Ok(())
@@ -144,7 +149,8 @@ impl Endpoint {
 
     /// Where questions are sent.
     pub(super) fn address(&self) -> String {
-        let (base, query) = self.url.split_once('?').map_or((&self.url[..], None), |(base, query)| (base, Some(query)));
+        let (base, query) =
+            self.url.split_once('?').map_or((&self.url[..], None), |(base, query)| (base, Some(query)));
         let query = query.map_or(String::new(), |query| format!("?{query}"));
         format!("{}/chat/completions{query}", base.trim_end_matches('/'))
     }
@@ -164,7 +170,10 @@ impl Endpoint {
     pub fn open(&self, section: &str) -> Result<Client> {
         self.validate(section)?;
         let unusable = |name: &String, what: &str| {
-            Error::Recipe(format!("{section}.api_key_env = {name:?}: that environment variable {what} of {}", self.url))
+            Error::Recipe(format!(
+                "{section}.api_key_env = {name:?}: that environment variable {what} of {}",
+                self.url
+            ))
         };
         let key = self.api_key_env.as_ref().map(|name| match std::env::var(name) {
             Ok(key) if key.trim().is_empty() => Err(unusable(name, "is empty; export it with the key")),

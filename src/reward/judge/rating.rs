@@ -1,0 +1,350 @@
+//! Reading the rating in what a judge says: which of its numbers is the score, and none where that is not clear.
+//!
+//! A number is what it stands for by what is written around it: the end of the scale ("/10", "out of 10", "from 0 to 10"), a count
+//! ("step 2", "3 errors"), or a rating. Of ratings those behind a name ("score", "rating") come first, then those over the scale's
+//! end ("7/10"), then any. Several that differ are none: it is asked again, and never guessed.
+
+use regex::Regex;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// What a number in the text is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Reading {
+    /// A number by itself.
+    Plain(f64),
+    /// A share of something: 7 of 10.
+    Of(f64, f64),
+    /// Something that is no single number of the scale: 7 to 8, or 70 %.
+    Unclear,
+}
+
+/// A number that may be the rating, and where it stands.
+struct Candidate {
+    at: Range<usize>,
+    reading: Reading,
+}
+
+const NUMBER: &str = r"[-+]?\d+(?:[.,]\d+)*";
+
+fn regex(text: &str) -> Regex {
+    Regex::new(&text.replace("NUMBER", NUMBER)).expect("it is one")
+}
+
+/// Numbers with what belongs to them.
+static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)
+        between \s+ (?P<a>NUMBER) \s+ and \s+ (?P<b>NUMBER)
+        | (?P<c>NUMBER) \s* (?: - | – | — | \bto\b | \bor\b ) \s* (?P<d>\d+(?:[.,]\d+)*)
+        | (?P<v>NUMBER) \s* (?: / | (?:points?\s+)? \(? \s* \b(?:out\s+)?of\b ) \s* (?:(?:a|the|maximum|max|possible|total|of)\s+)* (?P<w>\d+(?:[.,]\d+)*)
+        | (?P<n>NUMBER) (?P<percent>\s*%)?",
+    )
+});
+/// A name in front of a rating; the word before it may say that it is another's.
+static NAMES: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)(?:\b(\p{L}+)[ \t]+)?\b(?:(scores?|ratings?|grades?|verdict)|(gives?|rated?|assign|award|deserves?|merits?|earns?))\b",
+    )
+});
+/// What may stand between a name and its number, besides a sentence's few words.
+static END_OF_SENTENCE: LazyLock<Regex> = LazyLock::new(|| regex(r"[.!?;]\s|[.!?;]$|\n\s*\n|[^:=\s]\s*\n"));
+/// What stands in front of the end of a scale.
+static BEFORE_END: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)(?:/|\bout\s+of(?:\s+(?:a|the|possible|maximum|total|of))*|\bscale\s*(?:of|from|:|is)?|\bmax(?:imum)?(?:\s+(?:score|of|is))*\s*[:=]?|\b(?:best|worst|highest|lowest|perfect)\s*(?:is|[:=])?|\bup\s+to)\s*$",
+    )
+});
+/// What stands behind a number that explains the scale.
+static LEGEND: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)^\s*(?:=|:?\s*\b(?:means?|would|being|requires?|is\s+(?:the\s+)?(?:best|worst|perfect|reserved|maximum))\b|-?\s*point\s+scale)",
+    )
+});
+/// What is counted or numbered, in front of a number.
+static COUNTED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)(?:#|\b(?:steps?|lines?|criteri(?:on|a)|questions?|parts?|items?|equations?|eq\.?|problems?|attempts?|options?|choices?|sections?|pages?|paragraphs?|cases?|no\.|numbers?|version|deduct(?:ed|ing)?|minus|subtract(?:ed|ing)?|los(?:e|es|t|ing)|first|last|all|only))\s*$",
+    )
+});
+/// What does not make a count of the number before it.
+static NO_COUNT: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)^\s*(?:points?|pts|stars?|out|of|because|since|as|for|and|but|is|would|with|overall|here|given|on|it|the|in|so|too|seems?|from|to)\b",
+    )
+});
+static WORD: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s+\p{L}"));
+static LISTED: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^[ \t]*\d+[.)][ \t]+\S"));
+
+/// The rating that `said` gives on the scale between `scale`'s two ends, or none where it is not clear. It need not lie on the scale.
+pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
+    let text = plain(said);
+    let top = scale[0].max(scale[1]);
+    let candidates = candidates(&text, scale);
+    let value = |candidate: &Candidate| match candidate.reading {
+        Reading::Plain(value) => Some(value),
+        Reading::Of(value, whole) => (whole == top).then_some(value),
+        Reading::Unclear => None,
+    };
+    let named = named(&text, &candidates);
+    if !named.is_empty() {
+        let rank = named.iter().map(|(_, rank)| *rank).max()?;
+        return same(named.iter().filter(|(_, of)| *of == rank).map(|(candidate, _)| value(candidate)));
+    }
+    let over_top =
+        |candidate: &&Candidate| matches!(candidate.reading, Reading::Of(_, whole) if whole == top);
+    if candidates.iter().any(|candidate| over_top(&candidate)) {
+        return same(candidates.iter().filter(over_top).map(value));
+    }
+    let free: Vec<&Candidate> = candidates
+        .iter()
+        .filter(|candidate| !matches!(candidate.reading, Reading::Of(..)) && !is_count(&text, candidate))
+        .collect();
+    // A number that has the last line to itself.
+    let last_line = text.trim_end().rsplit('\n').next().unwrap_or_default().trim();
+    let alone = last_line.trim_matches(|c: char| !c.is_ascii_digit() && c != '-');
+    match free.last() {
+        Some(last) if &text[last.at.clone()] == alone && last_line.len() < alone.len() + 4 => value(last),
+        _ => same(free.into_iter().map(value)),
+    }
+}
+
+/// The last number that is not a share's whole: of a step, for example.
+pub(super) fn last_number(said: &str) -> Option<f64> {
+    let text = plain(said);
+    let mut numbers = candidates(&text, [f64::NAN; 2]);
+    match numbers.pop()?.reading {
+        Reading::Plain(value) | Reading::Of(value, _) => Some(value),
+        Reading::Unclear => None,
+    }
+}
+
+/// The text without emphasis and TeX around numbers.
+fn plain(said: &str) -> String {
+    static FRACTION: LazyLock<Regex> = LazyLock::new(|| regex(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"));
+    static COMMAND: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"\\(?:boxed|fbox|text|mathbf|mathrm)\s*\{([^{}]*)\}"));
+    let text = said.replace("__", "").replace(['*', '`', '$'], "").replace('：', ":").replace('−', "-");
+    let text = FRACTION.replace_all(&text, "$1/$2").into_owned();
+    COMMAND.replace_all(&text, "$1").into_owned()
+}
+
+/// The value of a number; none where its commas are neither a decimal's nor of thousands.
+fn value(number: &str) -> Option<f64> {
+    let thousands = |(at, part): (usize, &str)| if at == 0 { part.len() <= 4 } else { part.len() == 3 };
+    match number.matches([',']).count() {
+        0 => number.parse().ok(),
+        1 if number.split(',').nth(1).is_some_and(|part| part.len() <= 2) => {
+            number.replace(',', ".").parse().ok()
+        }
+        _ if number.split(',').enumerate().all(thousands) => number.replace(',', "").parse().ok(),
+        _ => None,
+    }
+}
+
+/// The numbers that are neither ends of the scale nor parts of words.
+fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
+    let listed = LISTED.find_iter(text).count() >= 2;
+    let ends = |a: f64, b: f64| [a, b] == scale || [b, a] == scale;
+    let mut found = Vec::new();
+    for part in NUMBERS.captures_iter(text) {
+        let at = part.get(0).expect("the whole").range();
+        let number = |name: &str| part.name(name).map(|number| value(number.as_str()).unwrap_or(f64::NAN));
+        let (before, behind) = (&text[..at.start], &text[at.end..]);
+        let in_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
+        let suffix = behind.starts_with(|c: char| c.is_alphabetic()) && part.name("percent").is_none();
+        let on_list = listed
+            && before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty())
+            && behind.starts_with(['.', ')']);
+        let reading =
+            match (number("a").or(number("c")), number("b").or(number("d")), number("v"), number("w")) {
+                (Some(from), Some(to), ..) if ends(from, to.abs()) || ends(from, to) => continue,
+                (Some(_), Some(_), ..) if behind_scale(before) => continue,
+                (Some(_), Some(_), ..) => Reading::Unclear,
+                (.., Some(share), Some(whole)) => Reading::Of(share, whole),
+                _ if part.name("percent").is_some() && !scale.contains(&100.0) => Reading::Unclear,
+                _ => number("n").filter(|value| !value.is_nan()).map_or(Reading::Unclear, Reading::Plain),
+            };
+        if in_word || suffix || on_list || BEFORE_END.is_match(before) || LEGEND.is_match(behind) {
+            continue;
+        }
+        found.push(Candidate { at, reading });
+    }
+    found
+}
+
+/// Whether a range of numbers is said to be the scale.
+fn behind_scale(before: &str) -> bool {
+    let before = before.trim_end().to_lowercase();
+    ["scale of", "scale from", "scale:", "scale", "range", "from"].iter().any(|word| before.ends_with(word))
+}
+
+/// The candidates behind a name, each with the rank of its name: final ones, those that begin a sentence, others.
+fn named<'a>(text: &str, candidates: &'a [Candidate]) -> Vec<(&'a Candidate, u8)> {
+    const OTHERS: [&str; 18] = [
+        "max", "maximum", "min", "minimum", "highest", "lowest", "best", "worst", "perfect", "possible",
+        "full", "top", "passing", "average", "previous", "initial", "old", "first",
+    ];
+    let mut found: Vec<(&Candidate, u8)> = Vec::new();
+    for name in NAMES.captures_iter(text) {
+        let whole = name.get(0).expect("the whole").range();
+        let qualifier = name.get(1).map_or(String::new(), |word| word.as_str().to_lowercase());
+        if OTHERS.contains(&qualifier.as_str()) {
+            continue;
+        }
+        let next = candidates.iter().find(|candidate| candidate.at.start >= whole.end);
+        let Some(candidate) = next.filter(|candidate| {
+            let between = without_brackets(&text[whole.end..candidate.at.start]);
+            between.chars().count() <= 60
+                && !END_OF_SENTENCE.is_match(&between)
+                && !COUNTED.is_match(&between)
+        }) else {
+            continue;
+        };
+        let before = text[..whole.start].trim_end_matches([' ', '\t', '"', '\'', '#', '-', '>', '{']);
+        let begins = before.is_empty() || before.ends_with(['\n', '.', '!', '?', ':', ',']);
+        let rank = match qualifier.as_str() {
+            "final" | "overall" | "total" => 3,
+            _ if name.get(2).is_some() && begins => 2,
+            _ => 1,
+        };
+        match found.iter_mut().find(|(known, _)| known.at == candidate.at) {
+            Some((_, known)) => *known = rank.max(*known),
+            None => found.push((candidate, rank)),
+        }
+    }
+    found
+}
+
+/// A text without what stands in brackets directly at its beginning: "Score (0 is worst): ".
+fn without_brackets(text: &str) -> String {
+    match text.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')')) {
+        Some((_, rest)) => rest.to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+/// Whether a number counts or numbers something, by its neighbours.
+fn is_count(text: &str, candidate: &Candidate) -> bool {
+    let behind = &text[candidate.at.end..];
+    COUNTED.is_match(&text[..candidate.at.start]) || (WORD.is_match(behind) && !NO_COUNT.is_match(behind))
+}
+
+/// What all of several readings say.
+fn same(mut values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let first = values.next()??;
+    values.all(|value| value == Some(first)).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_is_not_the_score() {
+        for said in [
+            "7",
+            "7.",
+            "**7**",
+            "Score: 7",
+            "Score: 7/10",
+            "**Score:** 7 / 10",
+            "Score: **7**/10.",
+            "score = 7",
+            "\"score\": 7",
+            "{\"score\": 7, \"max\": 10}",
+            "Score (0-10): 7",
+            "Score (out of 10): 7",
+            "Score (1 = worst, 10 = best): 7",
+            "Rating: 7 out of 10",
+            "Rating: 7 out of a possible 10",
+            "I'd rate this 7/10.",
+            "I give it a 7.",
+            "7 out of 10",
+            "7/10",
+            "7 of 10",
+            "On a scale of 1 to 10, I give this a 7.",
+            "On a scale from 0 to 10: 7",
+            "Out of 10, I would give it 7.",
+            "The score is 7.",
+            "The score I would give is 7",
+            "Score:\n7",
+            "Score:\n\\boxed{7}",
+            "\\boxed{7/10}",
+            "Score: 7 (of 10)",
+            "Step 1 is right. Step 2 is not. Score: 7",
+            "Score: 7. Step 3 has 2 errors.",
+            "Of 3 steps two hold. Score: 7",
+            "2 of 3 steps hold, so 7/10",
+            "A score of 10 needs every step. Score: 7",
+            "Clarity score: 9. Final score: 7",
+            "Maximum score: 10. Score: 7",
+            "1. The sum is right.\n2. The answer is not.\n\n7",
+            "Rating: 7/10\nScore: 7/10",
+            "I rate the rationale 7 points.",
+            "7 points",
+            "Step 1 holds.\nStep 2 fails.\n7",
+            "Overall score: 7/10 (70%)",
+            "# Score\n7",
+            "Score - 7",
+            "Score: 7,0",
+            "The overall rating is 7 out of 10 because 2 steps fail.",
+            "__Score__: 7",
+            "$\\frac{7}{10}$",
+            "Score: 7 - good, but long",
+            "7\n\nThe steps hold.",
+            "score: 7 points",
+            "Verdict: 7/10",
+        ] {
+            assert_eq!(rating(said, [0.0, 10.0]), Some(7.0), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_clear_is_not_guessed() {
+        for said in [
+            "",
+            "none",
+            "seven",
+            "Score: 4/5",
+            "Score: 7 or 8",
+            "Score: 7-8",
+            "between 7 and 8",
+            "Score: 70%",
+            "7 or 8",
+            "Score: 7. Score: 8.",
+            "Clarity: 7, depth: 4",
+            "3 steps, 2 errors",
+            "out of 10",
+            "/10",
+            "a scale from 0 to 10",
+            "Score: 7,8,9",
+            "Step 2 fails.",
+            "Score: n/a (out of 10)",
+        ] {
+            assert_eq!(rating(said, [0.0, 10.0]), None, "{said}");
+        }
+    }
+
+    #[test]
+    fn other_scales_have_other_ends() {
+        assert_eq!(rating("Score: 0.7/1", [0.0, 1.0]), Some(0.7));
+        assert_eq!(rating("Score: 7/10", [0.0, 1.0]), None);
+        assert_eq!(rating("4/5 stars", [1.0, 5.0]), Some(4.0));
+        assert_eq!(rating("From 1 to 5: 4", [5.0, 1.0]), Some(4.0));
+        assert_eq!([rating("70%", [0.0, 100.0]), rating("Score: 70/100", [0.0, 100.0])], [Some(70.0); 2]);
+        assert_eq!(rating("Score: -0.5", [-1.0, 1.0]), Some(-0.5));
+        assert_eq!(rating("Score: 1,200", [0.0, 2000.0]), Some(1200.0));
+        // Off the scale, which whoever asked sees.
+        assert_eq!([rating("Score: -7", [0.0, 10.0]), rating("11", [0.0, 10.0])], [Some(-7.0), Some(11.0)]);
+    }
+
+    #[test]
+    fn the_last_number_is_no_whole() {
+        assert_eq!(
+            ["Step 1 holds. First wrong: 2", "step 2 of 3", "0", "none"].map(last_number),
+            [Some(2.0), Some(2.0), Some(0.0), None]
+        );
+        assert_eq!(last_number("The first wrong step is step 2."), Some(2.0));
+    }
+}
