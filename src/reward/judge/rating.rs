@@ -25,7 +25,7 @@ struct Candidate {
     reading: Reading,
 }
 
-const NUMBER: &str = r"[-+]?\d+(?:[.,]\d+)*";
+const NUMBER: &str = r"[-+]?(?:\d+(?:[.,]\d+)*|\.\d+)";
 
 fn regex(text: &str) -> Regex {
     Regex::new(&text.replace("NUMBER", NUMBER)).expect("it is one")
@@ -36,7 +36,7 @@ static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?ix)
         between \s+ (?P<a>NUMBER) \s+ and \s+ (?P<b>NUMBER)
-        | (?P<c>NUMBER) \s* (?: - | – | — | \bto\b | \bor\b ) \s* (?P<d>\d+(?:[.,]\d+)*)
+        | (?P<c>NUMBER) \s* (?: - | – | — | \bto\b | \bor\b (?:\s+(?:an?|maybe|even|perhaps))? ) \s* (?P<d>\d+(?:[.,]\d+)*)
         | (?P<v>NUMBER) \s* (?: / | (?:points?\s+)? \(? \s* \b(?:out\s+)?of\b ) \s* (?:(?:a|the|maximum|max|possible|total|of)\s+)* (?P<w>\d+(?:[.,]\d+)*)
         | (?P<n>NUMBER) (?P<percent>\s*%)?",
     )
@@ -44,7 +44,18 @@ static NUMBERS: LazyLock<Regex> = LazyLock::new(|| {
 /// A name in front of a rating; the word before it may say that it is another's.
 static NAMES: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?i)(?:\b(\p{L}+)[ \t]+)?\b(?:(scores?|ratings?|grades?|verdict)|(gives?|rated?|assign|award|deserves?|merits?|earns?))\b",
+        r"(?ix) (?:\b(\p{L}+)[\x20\t]+)?
+        (?: \b(scores?|ratings?|grades?|verdict)\b
+          | \b(gives?|rated?|assign|award|deserves?|merits?|earns?)\b
+          | \boverall\s*[:=] )",
+    )
+});
+/// What may stand between a name and its number without making it the name of something else.
+static CONNECTED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)^ [\s\p{P}\p{S}]*
+        (?:\b(?:is|was|of|be|would|should|will|an?|at|as|to|it|this|the|its|overall|final|answer|response|rationale|solution
+            |reasoning|completion|explanation|give|i|my|out|points?|score|only|just|around|about)\b [\s\p{P}\p{S}]*)* $",
     )
 });
 /// What may stand between a name and its number, besides a sentence's few words.
@@ -52,7 +63,7 @@ static END_OF_SENTENCE: LazyLock<Regex> = LazyLock::new(|| regex(r"[.!?;]\s|[.!?
 /// What stands in front of the end of a scale.
 static BEFORE_END: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?i)(?:/|\bout\s+of(?:\s+(?:a|the|possible|maximum|total|of))*|\bscale\s*(?:of|from|:|is)?|\bmax(?:imum)?(?:\s+(?:score|of|is))*\s*[:=]?|\b(?:best|worst|highest|lowest|perfect)\s*(?:is|[:=])?|\bup\s+to)\s*$",
+        r"(?i)(?:/|\bout\s+of(?:\s+(?:a|the|possible|maximum|total|of))*|\bscale\s*(?:of|from|is)?|\bmax(?:imum)?(?:\s+(?:score|of|is))*\s*[:=]?|\b(?:best|worst|highest|lowest|perfect)\s*(?:is|[:=])?|\bup\s+to)\s*$",
     )
 });
 /// What stands behind a number that explains the scale.
@@ -81,15 +92,16 @@ pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
     let text = plain(said);
     let top = scale[0].max(scale[1]);
     let candidates = candidates(&text, scale);
-    let value = |candidate: &Candidate| match candidate.reading {
+    let read = |reading: Reading| match reading {
         Reading::Plain(value) => Some(value),
         Reading::Of(value, whole) => (whole == top).then_some(value),
         Reading::Unclear => None,
     };
+    let value = |candidate: &Candidate| read(candidate.reading);
     let named = named(&text, &candidates);
     if !named.is_empty() {
-        let rank = named.iter().map(|(_, rank)| *rank).max()?;
-        return same(named.iter().filter(|(_, of)| *of == rank).map(|(candidate, _)| value(candidate)));
+        let rank = named.iter().map(|name| name.rank).max()?;
+        return same(named.iter().filter(|name| name.rank == rank).map(|name| read(name.reading)));
     }
     let over_top =
         |candidate: &&Candidate| matches!(candidate.reading, Reading::Of(_, whole) if whole == top);
@@ -179,38 +191,51 @@ fn behind_scale(before: &str) -> bool {
     ["scale of", "scale from", "scale:", "scale", "range", "from"].iter().any(|word| before.ends_with(word))
 }
 
-/// The candidates behind a name, each with the rank of its name: final ones, those that begin a sentence, others.
-fn named<'a>(text: &str, candidates: &'a [Candidate]) -> Vec<(&'a Candidate, u8)> {
+/// A number behind a name.
+struct Named {
+    start: usize,
+    reading: Reading,
+    /// Final ones come first, then those that begin a sentence, then others.
+    rank: u8,
+}
+
+/// The candidates behind names.
+fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
     const OTHERS: [&str; 18] = [
         "max", "maximum", "min", "minimum", "highest", "lowest", "best", "worst", "perfect", "possible",
         "full", "top", "passing", "average", "previous", "initial", "old", "first",
     ];
-    let mut found: Vec<(&Candidate, u8)> = Vec::new();
+    let mut found: Vec<Named> = Vec::new();
     for name in NAMES.captures_iter(text) {
         let whole = name.get(0).expect("the whole").range();
         let qualifier = name.get(1).map_or(String::new(), |word| word.as_str().to_lowercase());
         if OTHERS.contains(&qualifier.as_str()) {
             continue;
         }
-        let next = candidates.iter().find(|candidate| candidate.at.start >= whole.end);
-        let Some(candidate) = next.filter(|candidate| {
-            let between = without_brackets(&text[whole.end..candidate.at.start]);
-            between.chars().count() <= 60
-                && !END_OF_SENTENCE.is_match(&between)
-                && !COUNTED.is_match(&between)
-        }) else {
+        let Some(at) = candidates.iter().position(|candidate| candidate.at.start >= whole.end) else {
             continue;
         };
+        let candidate = &candidates[at];
+        let between = without_brackets(&text[whole.end..candidate.at.start]);
+        if between.chars().count() > 60 || END_OF_SENTENCE.is_match(&between) || COUNTED.is_match(&between) {
+            continue;
+        }
+        // "Score for accuracy: 7, for depth: 8"
+        let goes_on = |next: &Candidate| !END_OF_SENTENCE.is_match(&text[candidate.at.end..next.at.start]);
+        let several = !CONNECTED.is_match(&between) && candidates.get(at + 1).is_some_and(goes_on);
+        let reading = if several { Reading::Unclear } else { candidate.reading };
         let before = text[..whole.start].trim_end_matches([' ', '\t', '"', '\'', '#', '-', '>', '{']);
         let begins = before.is_empty() || before.ends_with(['\n', '.', '!', '?', ':', ',']);
         let rank = match qualifier.as_str() {
             "final" | "overall" | "total" => 3,
-            _ if name.get(2).is_some() && begins => 2,
+            _ if whole.len() > 7 && text[whole.clone()].to_lowercase().contains("overall") => 3,
+            _ if name.get(2).is_some() && qualifier.is_empty() && begins => 2,
             _ => 1,
         };
-        match found.iter_mut().find(|(known, _)| known.at == candidate.at) {
-            Some((_, known)) => *known = rank.max(*known),
-            None => found.push((candidate, rank)),
+        match found.iter_mut().find(|known| known.start == candidate.at.start) {
+            Some(known) if known.rank >= rank => {}
+            Some(known) => (known.rank, known.reading) = (rank, reading),
+            None => found.push(Named { start: candidate.at.start, reading, rank }),
         }
     }
     found
@@ -292,6 +317,31 @@ mod tests {
             "__Score__: 7",
             "$\\frac{7}{10}$",
             "Score: 7 - good, but long",
+            "<score>7</score>",
+            "3 examples. Rating: [[7]]",
+            "Score (higher is better): 7",
+            "Score on a 10-point scale: 7",
+            "Score / 10: 7",
+            "Score: 7/10\nConfidence: 90%",
+            "Confidence: 90%. 7/10",
+            "7 points out of 10",
+            "The student says 42. Score: 7",
+            "42 is wrong.\n7",
+            "score of 7/10 since 2/3 steps are right",
+            "Score: 7 because 3 + 4 is 8",
+            "Correctness: 8/10\nClarity: 6/10\nOverall: 7/10",
+            "I rate step 2 as wrong; score 7",
+            "Score between 0 and 10: 7",
+            "{\"reason\": \"2 errors\", \"score\": 7}",
+            "My score for the explanation: 7",
+            "SCORE=7",
+            "Score:7",
+            "Score: +7",
+            "Score: 7 (max 10)",
+            "This would score 7/10",
+            "It deserves a 7.",
+            "score: 7\nscore: 7/10",
+            "Score: 7.0 / 10.0",
             "7\n\nThe steps hold.",
             "score: 7 points",
             "Verdict: 7/10",
@@ -319,6 +369,15 @@ mod tests {
             "/10",
             "a scale from 0 to 10",
             "Score: 7,8,9",
+            "Scores: accuracy 7, depth 8",
+            "Score for accuracy: 7, for depth: 8",
+            "8/10 for clarity, 6/10 for truth",
+            "2 + 2 = 4 is right, so 10",
+            "5 out of 5",
+            "Grade: B",
+            "Score: 7 to 8",
+            "I would give a 7 or an 8",
+            "He scored 3 of 4",
             "Step 2 fails.",
             "Score: n/a (out of 10)",
         ] {
@@ -329,6 +388,10 @@ mod tests {
     #[test]
     fn other_scales_have_other_ends() {
         assert_eq!(rating("Score: 0.7/1", [0.0, 1.0]), Some(0.7));
+        assert_eq!(
+            [rating(".8", [0.0, 1.0]), rating("Score: .8", [0.0, 1.0]), rating("1/1", [0.0, 1.0])],
+            [Some(0.8), Some(0.8), Some(1.0)]
+        );
         assert_eq!(rating("Score: 7/10", [0.0, 1.0]), None);
         assert_eq!(rating("4/5 stars", [1.0, 5.0]), Some(4.0));
         assert_eq!(rating("From 1 to 5: 4", [5.0, 1.0]), Some(4.0));
