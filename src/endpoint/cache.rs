@@ -32,10 +32,11 @@ pub(super) fn key(url: &str, body: &Value, attempt: usize) -> String {
     })
 }
 
-/// The kept answer. A file that cannot be read, or is of another request, counts as none.
+/// The kept answer. A file that cannot be read, is of another request, or has an answer that says nothing, counts as none.
 pub(super) fn read(folder: &Path, key: &str, body: &Value) -> Option<Answer> {
     let kept: Kept = serde_json::from_slice(&fs::read(path(folder, key)).ok()?).ok()?;
-    (kept.request == *body).then_some(kept.answer)
+    let says_something = kept.answer.choices.iter().all(|choice| !choice.text.trim().is_empty());
+    (kept.request == *body && says_something).then_some(kept.answer)
 }
 
 /// Keeps an answer, for its owner's eyes. Two processes may keep the same one at once.
@@ -70,6 +71,7 @@ fn path(folder: &Path, key: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Choice;
     use super::*;
     use serde_json::json;
     use std::os::unix::fs::PermissionsExt;
@@ -96,10 +98,14 @@ mod tests {
         let name = key("http://a", &body, 0);
         assert_eq!(read(folder.path(), &name, &body), None);
         write(folder.path(), &name, &body, &answer).unwrap();
-        assert_eq!(read(folder.path(), &name, &body), Some(answer));
+        assert_eq!(read(folder.path(), &name, &body).as_ref(), Some(&answer));
         let mode = fs::metadata(path(folder.path(), &name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "for its owner's eyes");
         assert_eq!(read(folder.path(), &name, &json!({"x": 2})), None);
+        let silent =
+            Answer { choices: vec![Choice { text: " ".into(), truncated: false }], ..answer.clone() };
+        write(folder.path(), &name, &body, &silent).unwrap();
+        assert_eq!(read(folder.path(), &name, &body), None);
         fs::write(path(folder.path(), &name), "{\"request\"").unwrap();
         assert_eq!(read(folder.path(), &name, &body), None);
     }

@@ -29,8 +29,8 @@ pub struct Hub {
     patience: Duration,
 }
 
-/// As huggingface_hub waits.
-const PATIENCE: f64 = 10.0;
+/// Seconds: a long listing takes some.
+const PATIENCE: f64 = 20.0;
 
 impl Hub {
     /// As the environment says: `HF_HUB_CACHE`, or else `HF_HOME`, or else `~/.cache/huggingface`; `HF_ENDPOINT`;

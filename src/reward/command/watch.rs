@@ -13,14 +13,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Waits until its input ends, then ends the group and all that have the mark, until there is none.
 const SCRIPT: &str = r#"
 read _
-kill -9 -- "-$2"
+kill -s KILL -- "-$2"
 n=0
 while [ $n -lt 200 ]; do
     files=$(grep -lsF "$1" /proc/[0-9]*/environ)
     [ -n "$files" ] || break
     for file in $files; do
         process=${file#/proc/}
-        kill -9 "${process%/environ}"
+        kill -s KILL "${process%/environ}"
     done
     n=$((n + 1))
 done
