@@ -202,7 +202,7 @@ fn a_killed_trainer_leaves_no_program() {
     std::thread::sleep(Duration::from_millis(100));
     trainer.kill().unwrap();
     trainer.wait().unwrap();
-    ["pid", "child"].map(|name| assert_ended(written(name).expect("it started").trim()));
+    ["pid", "child"].into_iter().for_each(|name| assert_ended(written(name).expect("it started").trim()));
 }
 
 #[test]
