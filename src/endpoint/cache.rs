@@ -1,14 +1,16 @@
 //! Answers kept on disk, one file each, under a hash of all that was asked.
 
 use super::Answer;
-use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file of the cache: the request (it holds no key), so that people can read what was asked, and the answer.
 #[derive(Serialize, Deserialize)]
@@ -30,20 +32,36 @@ pub(super) fn key(url: &str, body: &Value, attempt: usize) -> String {
     })
 }
 
-/// The kept answer. A file that cannot be read, or is of another request, counts as none.
+/// The kept answer. A file that cannot be read, is of another request, or has an answer that says nothing, counts as none.
 pub(super) fn read(folder: &Path, key: &str, body: &Value) -> Option<Answer> {
     let kept: Kept = serde_json::from_slice(&fs::read(path(folder, key)).ok()?).ok()?;
-    (kept.request == *body).then_some(kept.answer)
+    let says_something = kept.answer.choices.iter().all(|choice| !choice.text.trim().is_empty());
+    (kept.request == *body && says_something).then_some(kept.answer)
 }
 
-/// Keeps an answer.
+/// Keeps an answer, for its owner's eyes. Two processes may keep the same one at once.
 pub(super) fn write(folder: &Path, key: &str, body: &Value, answer: &Answer) -> Result<()> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let path = path(folder, key);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).map_err(Error::io(parent))?;
     }
     let kept = Kept { request: body.clone(), answer: answer.clone() };
-    write_atomic(&path, serde_json::to_string(&kept).expect("texts and numbers").as_bytes())
+    let text = serde_json::to_string(&kept).expect("texts and numbers");
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let unfinished = path.with_extension(format!("{process}-{number}.unfinished"));
+    let mut options = OpenOptions::new();
+    let written = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .and_then(|()| fs::rename(&unfinished, &path));
+    written.map_err(|error| {
+        let _ = fs::remove_file(&unfinished);
+        Error::io(&path)(error)
+    })
 }
 
 /// Folders by the first two digits, so that none grows too large.
@@ -53,8 +71,10 @@ fn path(folder: &Path, key: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Choice;
     use super::*;
     use serde_json::json;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn another_request_has_another_name() {
@@ -78,8 +98,14 @@ mod tests {
         let name = key("http://a", &body, 0);
         assert_eq!(read(folder.path(), &name, &body), None);
         write(folder.path(), &name, &body, &answer).unwrap();
-        assert_eq!(read(folder.path(), &name, &body), Some(answer));
+        assert_eq!(read(folder.path(), &name, &body).as_ref(), Some(&answer));
+        let mode = fs::metadata(path(folder.path(), &name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "for its owner's eyes");
         assert_eq!(read(folder.path(), &name, &json!({"x": 2})), None);
+        let silent =
+            Answer { choices: vec![Choice { text: " ".into(), truncated: false }], ..answer.clone() };
+        write(folder.path(), &name, &body, &silent).unwrap();
+        assert_eq!(read(folder.path(), &name, &body), None);
         fs::write(path(folder.path(), &name), "{\"request\"").unwrap();
         assert_eq!(read(folder.path(), &name, &body), None);
     }

@@ -1,21 +1,38 @@
 //! One request to an endpoint: sent, sent again where that may help, and read.
 
 use super::figures::Tally;
-use super::{Answer, Choice, Endpoint};
+use super::reply::{self, NoAnswer, Reply, excerpt};
+use super::secrets::Secrets;
+use super::{Answer, Endpoint};
 use crate::error::{Error, Result};
-use serde_json::Value;
-use std::time::{Duration, Instant};
+use serde_json::{Value, json};
+use std::io::{ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest that connecting may take.
+const CONNECTING: Duration = Duration::from_secs(20);
+/// Bytes of a reply beside its answers, of an answer's token (escaped, with what is told of it), and of all at most.
+const FRAME: usize = 1 << 20;
+const OF_A_TOKEN: usize = 256;
+const LONGEST_REPLY: usize = 1 << 26;
+/// Bytes of an error that are read.
+const LONGEST_ERROR: u64 = 1 << 16;
 
 /// Sends requests.
 pub(super) struct Caller {
     agent: ureq::Agent,
     address: String,
-    key: Option<String>,
+    /// The header with the key.
+    authorization: Option<String>,
+    secrets: Secrets,
+    /// Whether it was said that answers have the key.
+    warned: AtomicBool,
     /// What the recipe calls the key, for messages.
     key_name: Option<String>,
+    model: String,
     retries: usize,
     backoff: f64,
     timeout_s: f64,
@@ -37,73 +54,113 @@ pub(super) type Count<'a> = &'a dyn Fn(&dyn Fn(&mut Tally));
 impl Caller {
     pub fn new(endpoint: &Endpoint, key: Option<String>) -> Self {
         let timeout = Duration::try_from_secs_f64(endpoint.timeout_s).ok();
+        // A redirect is told, not followed: it would take the question to another server, or make another of it.
         let config = ureq::Agent::config_builder()
             .timeout_global(timeout)
+            .timeout_connect(timeout.map(|timeout| timeout.min(CONNECTING)))
+            .max_redirects(0)
+            .max_redirects_will_error(false)
             .http_status_as_error(false)
             .max_idle_connections_per_host(endpoint.concurrency);
+        let has_scheme = |key: &str| key.starts_with("Bearer ") || key.starts_with("Basic ");
+        let header = |key: &String| if has_scheme(key) { key.clone() } else { format!("Bearer {key}") };
         Self {
             agent: config.build().new_agent(),
-            address: format!("{}/chat/completions", endpoint.url.trim_end_matches('/')),
-            key,
+            address: endpoint.address(),
+            authorization: key.as_ref().map(header),
+            secrets: Secrets::of(key.as_deref()),
+            warned: AtomicBool::new(false),
             key_name: endpoint.api_key_env.clone(),
+            model: endpoint.model.clone(),
             retries: endpoint.retries,
             backoff: endpoint.backoff_s,
             timeout_s: endpoint.timeout_s,
         }
     }
 
-    /// The answer, after as many attempts as it takes and the recipe allows.
+    /// The answer, after as many attempts as it takes and the recipe allows. Choices that say something are kept, and only the
+    /// others asked for again.
     pub fn call(&self, body: &Value, n: usize, count: Count) -> Result<Answer> {
+        let mut body = body.clone();
+        let mut answer = Answer { choices: vec![], prompt_tokens: 0, completion_tokens: 0 };
         for attempt in 0.. {
             let start = Instant::now();
-            let failed = match self.attempt(body, n) {
-                Ok(answer) => {
+            let missing = n - answer.choices.len();
+            let failed = match self.attempt(&body, missing) {
+                Ok(reply) => {
                     let seconds = start.elapsed().as_secs_f64();
-                    count(&|tally| tally.seconds += seconds);
-                    return Ok(answer);
+                    count(&|tally| {
+                        tally.seconds += seconds;
+                        tally.refusals += reply.refusals;
+                    });
+                    answer.prompt_tokens += reply.prompt_tokens;
+                    answer.completion_tokens += reply.completion_tokens;
+                    answer.choices.extend(reply.choices);
+                    let Some(text) = reply.lacking else { return Ok(self.without_key(answer)) };
+                    count(&|tally| tally.empty += 1);
+                    if n > 1 {
+                        body["n"] = json!(n - answer.choices.len());
+                    }
+                    Failed { text, again: true, timed_out: false, wait: None }
                 }
                 Err(failed) => failed,
             };
             count(&|tally| tally.timeouts += u64::from(failed.timed_out));
+            let text = self.secrets.out_of(&format!("{}: {}", self.address, failed.text));
             if !failed.again || attempt == self.retries {
                 let tried =
                     if attempt > 0 { format!(" (after {} attempts)", attempt + 1) } else { String::new() };
-                return Err(Error::Endpoint(
-                    self.without_key(&format!("{}: {}{tried}", self.address, failed.text)),
-                ));
+                return Err(Error::Endpoint(format!("{text}{tried}")));
             }
             let wait = failed.wait.unwrap_or_else(|| doubled(self.backoff, attempt)).min(LONGEST_WAIT);
-            tracing::debug!(
-                "{}: {}; again in {:.1} s",
-                self.address,
-                self.without_key(&failed.text),
-                wait.as_secs_f64()
-            );
+            tracing::debug!("{text}; again in {:.1} s", wait.as_secs_f64());
             count(&|tally| tally.retries += 1);
             std::thread::sleep(wait);
         }
         unreachable!("the last attempt returns")
     }
 
-    fn attempt(&self, body: &Value, n: usize) -> std::result::Result<Answer, Failed> {
+    fn attempt(&self, body: &Value, n: usize) -> std::result::Result<Reply, Failed> {
         let mut request = self.agent.post(&self.address);
-        if let Some(key) = &self.key {
-            request = request.header("Authorization", format!("Bearer {key}"));
+        if let Some(authorization) = &self.authorization {
+            request = request.header("Authorization", authorization);
         }
         let mut response = request.send_json(body).map_err(|error| self.broken(&error))?;
         let status = response.status().as_u16();
-        let wait =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let text = response.body_mut().read_to_string().map_err(|error| self.broken(&error))?;
-        if !(200..300).contains(&status) {
-            return Err(self.refused(status, &text, wait.map(Duration::from_secs)));
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        if (300..400).contains(&status) {
+            return Err(self.redirected(status, header("location").unwrap_or_default()));
         }
-        read(&text, n).map_err(|text| Failed { text, again: false, timed_out: false, wait: None })
+        let wait = header("retry-after").and_then(|value| asked_wait(value, SystemTime::now()));
+        if !(200..300).contains(&status) {
+            let mut said = Vec::new();
+            // What could be read says enough.
+            let _ = response.body_mut().as_reader().take(LONGEST_ERROR).read_to_end(&mut said);
+            return Err(self.refused(status, &String::from_utf8_lossy(&said), wait));
+        }
+        let most = longest_reply(body);
+        let mut said = Vec::new();
+        let read = response.body_mut().as_reader().take(most as u64 + 1).read_to_end(&mut said);
+        read.map_err(|error| self.broken(&ureq::Error::Io(error)))?;
+        if said.len() > most {
+            return Err(passing(format!(
+                "its reply is longer than {most} bytes, which is more than max_tokens can be; it was not read"
+            )));
+        }
+        reply::read(&String::from_utf8_lossy(&said), n).map_err(|none| match none {
+            NoAnswer::Passing(text) => passing(text),
+            NoAnswer::Count(text) => Failed { again: false, ..passing(text) },
+            NoAnswer::Error(status, text) => self.refused(status, &text, wait),
+        })
     }
 
     /// No answer: a connection that failed, or one too slow.
     fn broken(&self, error: &ureq::Error) -> Failed {
-        let timed_out = matches!(error, ureq::Error::Timeout(_));
+        let timed_out = match error {
+            ureq::Error::Timeout(_) => true,
+            ureq::Error::Io(error) => error.kind() == ErrorKind::TimedOut,
+            _ => false,
+        };
         let again = timed_out
             || matches!(
                 error,
@@ -111,6 +168,7 @@ impl Caller {
                     | ureq::Error::ConnectionFailed
                     | ureq::Error::HostNotFound
                     | ureq::Error::Protocol(_)
+                    | ureq::Error::BodyStalled
             );
         let text = match timed_out {
             true => {
@@ -118,72 +176,86 @@ impl Caller {
             }
             false => format!("cannot be reached: {error}; check the url, and that the server runs"),
         };
-        Failed { text, again, timed_out, wait: None }
+        Failed { timed_out, again, ..passing(text) }
     }
 
     /// An answer that is an error.
     fn refused(&self, status: u16, body: &str, wait: Option<Duration>) -> Failed {
+        let spent = body.contains("insufficient_quota");
         let remedy = match (status, &self.key_name) {
             (401 | 403, Some(name)) => format!("; the key in {name} is not accepted: check it"),
             (401 | 403, None) => {
                 "; it wants a key: set api_key_env to the environment variable that has it".into()
             }
-            (404, _) => "; check the url (its end is often /v1) and the model's name".into(),
+            (402, _) => "; the account has no credit left".into(),
+            (429, _) if spent => "; the account has no credit left".into(),
+            (404, _) => {
+                format!("; check the url (its end is often /v1) and the model's name, {:?}", self.model)
+            }
             (400 | 422, _) => {
                 "; it does not understand the request: see `extra` for fields that it wants".into()
             }
+            (413, _) => "; the question is too long for it".into(),
             (429, _) => "; too many requests: lower concurrency, or raise retries and backoff_s".into(),
             (500.., _) => "; the server has trouble: try later, or raise retries".into(),
             _ => String::new(),
         };
-        let again = matches!(status, 408 | 409 | 425 | 429 | 500..);
-        Failed {
-            text: format!("status {status}{remedy}; it says: {}", excerpt(body)),
-            again,
-            timed_out: false,
-            wait,
-        }
+        // The whole is looked through for the key before any of it is cut off.
+        let said = excerpt(&self.secrets.out_of(body));
+        let again = matches!(status, 408 | 409 | 425 | 429 | 500..) && !spent;
+        Failed { again, wait, ..passing(format!("status {status}{remedy}; it says: {said}")) }
     }
 
-    /// Servers repeat keys in their complaints.
-    fn without_key(&self, text: &str) -> String {
-        self.key.as_ref().map_or_else(|| text.to_owned(), |key| text.replace(key.as_str(), "(the key)"))
+    /// An answer that stands elsewhere.
+    fn redirected(&self, status: u16, location: &str) -> Failed {
+        let to = excerpt(&self.secrets.out_of(location));
+        let text = format!(
+            "status {status}: it sends on to {to:?}, where the question does not follow; set url to where it is answered"
+        );
+        Failed { again: false, ..passing(text) }
+    }
+
+    /// Servers that repeat the key in an answer would have it in the cache, in traces, and in what is learned.
+    pub fn without_key(&self, mut answer: Answer) -> Answer {
+        for choice in &mut answer.choices {
+            let Some(text) = self.secrets.out_of_answer(&choice.text) else { continue };
+            choice.text = text;
+            if !self.warned.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "{}: it repeats the key in its answers; it was taken out of them",
+                    self.address
+                );
+            }
+        }
+        answer
+    }
+}
+
+fn passing(text: String) -> Failed {
+    Failed { text, again: true, timed_out: false, wait: None }
+}
+
+/// Bytes that the answers to a request can have.
+fn longest_reply(body: &Value) -> usize {
+    let number = |name: &str| body[name].as_u64().map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let tokens = number("max_completion_tokens").or_else(|| number("max_tokens")).unwrap_or(usize::MAX);
+    let (n, of_a_token) = (number("n").unwrap_or(1), number("top_logprobs").unwrap_or(0).saturating_add(1));
+    let answers = tokens.saturating_mul(n).saturating_mul(of_a_token.saturating_mul(OF_A_TOKEN));
+    answers.saturating_add(FRAME).min(LONGEST_REPLY)
+}
+
+/// The wait that a server asks for: seconds, or a date.
+fn asked_wait(value: &str, now: SystemTime) -> Option<Duration> {
+    let seconds = value.trim().parse::<f64>().ok().filter(|seconds| *seconds >= 0.0);
+    match seconds {
+        Some(seconds) => Some(Duration::try_from_secs_f64(seconds).unwrap_or(LONGEST_WAIT)),
+        None => Some(httpdate::parse_http_date(value.trim()).ok()?.duration_since(now).unwrap_or_default()),
     }
 }
 
 /// backoff · 2^attempt seconds.
 fn doubled(backoff: f64, attempt: usize) -> Duration {
     Duration::try_from_secs_f64(backoff * 2f64.powi(attempt.min(30) as i32)).unwrap_or(LONGEST_WAIT)
-}
-
-/// What a server says that answers as OpenAI's does.
-fn read(text: &str, n: usize) -> std::result::Result<Answer, String> {
-    let unreadable = |what: &str| {
-        format!("its answer {what}; is it an OpenAI-compatible chat endpoint? It says: {}", excerpt(text))
-    };
-    let said: Value = serde_json::from_str(text).map_err(|_| unreadable("is no JSON"))?;
-    let choices = said["choices"].as_array().ok_or_else(|| unreadable("has no `choices`"))?;
-    if choices.len() != n {
-        return Err(unreadable(&format!("has {} choices, not the {n} asked for", choices.len())));
-    }
-    let choice = |choice: &Value| {
-        let message = choice.get("message").ok_or_else(|| unreadable("has a choice without `message`"))?;
-        // A model that only thought until its limit has said nothing.
-        let text = message["content"].as_str().unwrap_or_default().to_owned();
-        Ok(Choice { text, truncated: choice["finish_reason"] == "length" })
-    };
-    let tokens = |name: &str| said["usage"][name].as_u64().unwrap_or(0);
-    Ok(Answer {
-        choices: choices.iter().map(choice).collect::<std::result::Result<_, String>>()?,
-        prompt_tokens: tokens("prompt_tokens"),
-        completion_tokens: tokens("completion_tokens"),
-    })
-}
-
-fn excerpt(text: &str) -> String {
-    let mut characters = text.trim().chars();
-    let start: String = characters.by_ref().take(300).collect();
-    if characters.next().is_some() { start + "…" } else { start }
 }
 
 #[cfg(test)]
@@ -197,14 +269,28 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_or_said_to_be_none() {
-        let said = r#"{"choices": [{"message": {"content": "a"}, "finish_reason": "length"},
-            {"message": {"content": null}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}"#;
-        let choice = |text: &str, truncated| Choice { text: text.into(), truncated };
-        let choices = vec![choice("a", true), choice("", false)];
-        assert_eq!(read(said, 2), Ok(Answer { choices, prompt_tokens: 3, completion_tokens: 4 }));
-        assert!(read(said, 1).unwrap_err().contains("has 2 choices, not the 1 asked for"));
-        assert!(read("<html>", 1).unwrap_err().contains("is no JSON"));
-        assert!(read("{}", 1).unwrap_err().contains("has no `choices`"));
+    fn a_server_asks_to_wait_in_seconds_or_until_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let seconds = |value: &str| asked_wait(value, now).map(|wait| wait.as_secs_f64());
+        // The example of RFC 9110 is that very second.
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:47 GMT"), Some(10.0));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:30 GMT"), Some(0.0));
+        assert_eq!(
+            [seconds(" 7"), seconds("0.5"), seconds("1e300"), seconds("soon"), seconds("-1")],
+            [Some(7.0), Some(0.5), Some(60.0), None, None]
+        );
+    }
+
+    #[test]
+    fn a_reply_is_as_long_as_its_tokens_can_be() {
+        assert_eq!(longest_reply(&json!({"max_tokens": 1024})), (1 << 20) + (1 << 18));
+        assert_eq!(
+            longest_reply(&json!({"max_tokens": 1000, "n": 2, "top_logprobs": 1})),
+            (1 << 20) + 1_024_000
+        );
+        assert_eq!(
+            [longest_reply(&json!({})), longest_reply(&json!({"max_tokens": u64::MAX, "n": 9}))],
+            [1 << 26; 2]
+        );
     }
 }

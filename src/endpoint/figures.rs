@@ -13,6 +13,10 @@ pub(super) struct Tally {
     pub retries: u64,
     /// Attempts that took too long.
     pub timeouts: u64,
+    /// Replies of which a choice said nothing.
+    pub empty: u64,
+    /// Choices that were refusals.
+    pub refusals: u64,
     /// Seconds of the attempts that were answered.
     pub seconds: f64,
     prompt_tokens: u64,
@@ -38,6 +42,8 @@ impl Tally {
             ("cache_hits", self.cache_hits as f64),
             ("retries", self.retries as f64),
             ("timeouts", self.timeouts as f64),
+            ("empty", self.empty as f64),
+            ("refusals", self.refusals as f64),
             ("latency_s", self.seconds / (self.requests as f64).max(1.0)),
             ("prompt_tokens", prompt),
             ("completion_tokens", completion),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
 
 mod child;
+mod watch;
 
 /// `[reward.command]`: scores by a program that is started once and lives as long as the run.
 ///
@@ -18,7 +19,8 @@ mod child;
 /// `0.5`; and flushes it. Its standard error is free for messages.
 ///
 /// The run stops with an error when the program ends, closes its output, writes anything else, or takes longer than
-/// `timeout_s` for a group; the error shows the last lines of its standard error.
+/// `timeout_s` for a group; the error shows the last lines of its standard error. With the run end all processes that the program
+/// started, however the run ends: they are known by their group and by the environment variable `RATIONALE_REWARD_PROGRAM`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -28,6 +30,8 @@ pub struct Command {
     #[serde(default = "one_minute")]
     pub timeout_s: f64,
 }
+
+const LONGEST_TIMEOUT: f64 = 604_800.0;
 
 fn one_minute() -> f64 {
     60.0
@@ -40,10 +44,12 @@ impl Command {
             self.command.first().is_some_and(|program| !program.is_empty()),
             "command = []: name a program, such as [\"python3\", \"score.py\"]"
         );
-        let timeout = Duration::try_from_secs_f64(self.timeout_s).ok().filter(|timeout| !timeout.is_zero());
-        let Some(timeout) = timeout else {
-            anyhow::bail!("timeout_s = {}: must be above 0, such as 60", self.timeout_s);
-        };
+        anyhow::ensure!(
+            (1e-3..=LONGEST_TIMEOUT).contains(&self.timeout_s),
+            "timeout_s = {}: must be above 0 and a week ({LONGEST_TIMEOUT}) at most, such as 60",
+            self.timeout_s
+        );
+        let timeout = Duration::from_secs_f64(self.timeout_s);
         Ok(Program { command: self.command, timeout, child: None })
     }
 }
@@ -94,7 +100,15 @@ fn ask(child: &mut Child, group: &Group, timeout: Duration) -> Result<Vec<Score>
             child::Said::Line(line) => line,
             child::Said::Ended(how) => return Err(format!("{how} before it answered {place}")),
             child::Said::Nothing => {
-                return Err(format!("did not answer {place} within timeout_s = {}", timeout.as_secs_f64()));
+                let limit = timeout.as_secs_f64();
+                // What stands in a buffer of the program's own looks as if nothing were said.
+                let hint = match number {
+                    1 => {
+                        ", and wrote nothing at all; it has to flush each line (in Python print(…, flush=True), or python3 -u)"
+                    }
+                    _ => "",
+                };
+                return Err(format!("did not answer {place} within timeout_s = {limit}{hint}"));
             }
         };
         score(&line).ok_or_else(|| {

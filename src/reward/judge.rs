@@ -1,6 +1,6 @@
 //! A reward given by a language model behind an OpenAI-compatible endpoint, asked by a template.
 
-use super::{Models, Part, Reward, Wants};
+use super::{Models, Part, Reward, SharedReward, Wants};
 use crate::ask::{TextModel, TextRequest};
 use crate::data::Tokenizer;
 use crate::data::template::environment;
@@ -11,8 +11,12 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::Value;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// `[reward.judge]`: one request a rollout, all of a group together as `endpoint.concurrency` allows. What the judge says
+mod rating;
+
+/// `[reward.judge]`: one request a rollout, those of all groups together as `endpoint.concurrency` allows. What the judge says
 /// is read as a number and brought from `scale` to the range from 0 to 1.
 ///
 /// The run stops with an error where the endpoint fails for good, or where no score can be read from `attempts` answers; it
@@ -27,8 +31,9 @@ pub struct Judge {
     pub prompt: String,
     /// The system turn; none by default.
     pub system: Option<String>,
-    /// A regular expression whose first group, or else whole match, is the score; the last match counts. By default the last
-    /// number.
+    /// A regular expression whose first group, or else whole match, is the score; the last match counts. By default the number
+    /// behind "score" or "rating", over the scale's end (7/10, 7 out of 10), or the only one; where several may be meant, it is asked
+    /// again. With `steps`, the last number.
     pub pattern: Option<Pattern>,
     /// In place of `pattern`: the key of the score in a JSON object, which is the answer or stands in it.
     pub key: Option<String>,
@@ -55,7 +60,9 @@ fn three() -> usize {
 
 /// What the templates are filled in with besides the row's columns.
 const FILLED_IN: [&str; 5] = ["gold", "completion", "rationale", "answer", "steps"];
-const NUMBER: &str = r"-?\d+(?:\.\d+)?";
+/// Askings at most, and characters of a text without a score that are shown.
+const MOST_ATTEMPTS: usize = 100;
+const SHOWN: usize = 300;
 
 impl Judge {
     /// The reward, its section checked. The key is read from the environment when there is first something to score.
@@ -66,7 +73,11 @@ impl Judge {
             worst.is_finite() && best.is_finite() && worst != best,
             "scale = [{worst}, {best}]: name the worst and the best score, such as [0, 10]"
         );
-        anyhow::ensure!(self.attempts > 0, "attempts = 0: must be at least 1");
+        anyhow::ensure!(
+            (1..=MOST_ATTEMPTS).contains(&self.attempts),
+            "attempts = {}: must be at least 1 and at most {MOST_ATTEMPTS}",
+            self.attempts
+        );
         anyhow::ensure!(
             self.pattern.is_none() || self.key.is_none(),
             "pattern and key exclude each other: keep the one that finds the score"
@@ -78,8 +89,8 @@ impl Judge {
         for text in [Some(&self.prompt), self.system.as_ref()].into_iter().flatten() {
             environment().template_from_str(text).context("its template cannot be read")?;
         }
-        let pattern = self.pattern.clone().unwrap_or_else(|| Pattern::new(NUMBER).expect("it is one"));
-        Ok(LoadedJudge { section: self, pattern, format: format.clone(), client: None, unread: 0 })
+        let (client, unread) = (Mutex::new(None), AtomicUsize::new(0));
+        Ok(LoadedJudge { section: self, format: format.clone(), client, unread })
     }
 
     /// What is asked for a rollout's score.
@@ -102,32 +113,32 @@ impl Judge {
         Ok(TextRequest::user(self.system.as_deref().map(write).transpose()?, text))
     }
 
-    /// The number that an answer gives.
-    fn number(&self, pattern: &Pattern, said: &str) -> Option<f64> {
-        match &self.key {
-            Some(key) => {
-                let object = &said[said.find('{')?..=said.rfind('}')?];
-                let value = serde_json::from_str::<Value>(object).ok()?.get(key)?.clone();
-                value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+    /// The number that an answer gives; without a pattern or key what `unnamed` finds.
+    fn number(&self, said: &str, unnamed: impl Fn(&str) -> Option<f64>) -> Option<f64> {
+        match (&self.key, &self.pattern) {
+            (Some(key), _) => {
+                let value = in_objects(said, key)?;
+                value.as_f64().or_else(|| unnamed(value.as_str()?))
             }
-            None => {
+            (None, Some(pattern)) => {
                 let found = pattern.regex().captures_iter(said).last()?;
                 found.get(1).or(found.get(0))?.as_str().trim().parse().ok()
             }
+            (None, None) => unnamed(said),
         }
     }
 
     /// The score that an answer gives, from 0 to 1.
-    fn read(&self, pattern: &Pattern, said: &str) -> Option<f64> {
-        let score = self.number(pattern, said)?;
+    fn read(&self, said: &str) -> Option<f64> {
+        let score = self.number(said, |said| rating::rating(said, self.scale))?;
         let [worst, best] = self.scale;
         let share = (score - worst) / (best - worst);
         (0.0..=1.0).contains(&share).then_some(share)
     }
 
     /// How many of `steps` steps stand before the first wrong one that an answer names.
-    fn right(&self, pattern: &Pattern, said: &str, steps: usize) -> Option<usize> {
-        let number = self.number(pattern, said).filter(|number| number.fract() == 0.0)?;
+    fn right(&self, said: &str, steps: usize) -> Option<usize> {
+        let number = self.number(said, rating::last_number).filter(|number| number.fract() == 0.0)?;
         match number {
             -1.0 | 0.0 => Some(steps),
             _ => (1.0..=steps as f64).contains(&number).then_some(number as usize - 1),
@@ -135,50 +146,70 @@ impl Judge {
     }
 }
 
+/// The value of `key` in the last JSON object of a text that has it.
+fn in_objects(said: &str, key: &str) -> Option<Value> {
+    let mut found = None;
+    let mut from = 0;
+    while let Some(at) = said[from..].find('{').map(|at| from + at) {
+        let mut objects = serde_json::Deserializer::from_str(&said[at..]).into_iter::<Value>();
+        match objects.next() {
+            Some(Ok(object)) => {
+                found = object.get(key).cloned().or(found);
+                from = at + objects.byte_offset();
+            }
+            _ => from = at + 1,
+        }
+    }
+    found
+}
+
 struct LoadedJudge {
     section: Judge,
-    pattern: Pattern,
     format: Format,
-    client: Option<Client>,
+    client: Mutex<Option<Arc<Client>>>,
     /// Answers without a score since figures were asked for.
-    unread: usize,
+    unread: AtomicUsize,
 }
 
 impl LoadedJudge {
+    fn client(&self) -> crate::Result<Arc<Client>> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(Arc::new(self.section.endpoint.open("endpoint")?)).clone()),
+        }
+    }
+
     /// What `read` finds of each rollout in the judge's answers, with the rollout's steps; `wanted` says what that is.
     fn asked<T>(
-        &mut self,
+        &self,
         group: &Group,
-        read: impl Fn(&Judge, &Pattern, &str, usize) -> Option<T>,
+        read: impl Fn(&Judge, &str, usize) -> Option<T>,
         wanted: &str,
     ) -> anyhow::Result<Vec<(T, Vec<Range<usize>>)>> {
-        let section = &self.section;
-        if self.client.is_none() {
-            self.client = Some(section.endpoint.open("endpoint")?);
-        }
-        let client = self.client.as_ref().expect("opened just above");
+        let (section, client) = (&self.section, self.client()?);
         let split = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
         let spans: Vec<Vec<Range<usize>>> = group.rollouts.iter().map(split).collect();
         let asked =
             |(rollout, spans): (&Rollout, &Vec<Range<usize>>)| section.question(group, rollout, spans);
         let questions: Vec<TextRequest> =
             group.rollouts.iter().zip(&spans).map(asked).collect::<anyhow::Result<_>>()?;
-        let read = |at: usize, said: &str| read(section, &self.pattern, said, spans[at].len());
-        let readings = TextModel::Endpoint(client).read(&questions, section.attempts, read)?;
-        self.unread += readings.unread;
+        let read = |at: usize, said: &str| read(section, said, spans[at].len());
+        let readings = TextModel::Endpoint(&client).read(&questions, section.attempts, read)?;
+        self.unread.fetch_add(readings.unread, Ordering::Relaxed);
         let all = readings.found.into_iter().zip(spans).map(|(found, spans)| Some((found?, spans)));
         all.collect::<Option<_>>().with_context(|| {
-            let start: String = readings.last_unread.chars().take(300).collect();
+            let start: String = readings.last_unread.chars().take(SHOWN).collect();
             format!(
-                "no {wanted} in {} answers of the judge; the last is `{start}`. Say in the prompt how the score is to be \
-                 written, and in pattern or key how it is found; endpoint.max_tokens may be too small",
+                "no {wanted} in {} answers of the judge, or several; the last is `{start}`. Say in the prompt how the score is to be \
+                 written (such as: end with `Score: N`), and in pattern or key how it is found; endpoint.max_tokens may be too small",
                 section.attempts
             )
         })
     }
 
     /// Scores by the number of the first wrong step.
-    fn score_steps(&mut self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
+    fn score_steps(&self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
         let found = self.asked(group, Judge::right, "number of a step, or 0,")?;
         let score = |((right, spans), rollout): ((usize, Vec<Range<usize>>), &Rollout)| {
             let value = right as f64 / spans.len().max(1) as f64;
@@ -202,13 +233,11 @@ impl Reward for LoadedJudge {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if self.section.steps {
-            return self.score_steps(group, models.tokenizer()?);
-        }
-        let [worst, best] = self.section.scale;
-        let wanted = format!("score between {worst} and {best}");
-        let scores = self.asked(group, |section, pattern, said, _| section.read(pattern, said), &wanted)?;
-        Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
+        SharedReward::score(self, group, models)
+    }
+
+    fn shared(&self) -> Option<&dyn SharedReward> {
+        Some(self)
     }
 
     fn independent(&self) -> bool {
@@ -216,11 +245,28 @@ impl Reward for LoadedJudge {
     }
 
     fn figures(&mut self) -> Vec<(String, f64)> {
-        let mut figures = self.client.as_ref().map_or_else(Vec::new, Client::figures);
+        let client = self.client.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut figures = client.as_ref().map_or_else(Vec::new, |client| client.figures());
         if !figures.is_empty() {
-            figures.push(("unread".into(), std::mem::take(&mut self.unread) as f64));
+            figures.push(("unread".into(), std::mem::take(self.unread.get_mut()) as f64));
         }
         figures
+    }
+}
+
+impl SharedReward for LoadedJudge {
+    fn score(&self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        if self.section.steps {
+            return self.score_steps(group, models.tokenizer()?);
+        }
+        let [worst, best] = self.section.scale;
+        let wanted = format!("score between {worst} and {best}");
+        let scores = self.asked(group, |section, said, _| section.read(said), &wanted)?;
+        Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
+    }
+
+    fn at_once(&self) -> usize {
+        self.section.endpoint.concurrency
     }
 }
 
@@ -239,14 +285,12 @@ mod tests {
     }
 
     fn read(keys: &str, said: &str) -> Option<f64> {
-        let judge = judge(keys);
-        let pattern = judge.pattern.clone().unwrap_or(Pattern::new(NUMBER).unwrap());
-        judge.read(&pattern, said)
+        judge(keys).read(said)
     }
 
     #[test]
     fn a_score_is_read_and_scaled_or_there_is_none() {
-        // (7 − 0) / 10; the last number counts.
+        // (7 − 0) / 10.
         assert_eq!(read("", "Of 3 steps two hold. Score: 7"), Some(0.7));
         assert_eq!(read("", "11"), None);
         assert_eq!(read("", "none"), None);
@@ -259,13 +303,14 @@ mod tests {
         );
         assert_eq!(read("key = 'score'", "{\"score\": \"5\"}"), Some(0.5));
         assert_eq!(read("key = 'score'", "{\"scor\": 5}"), None);
+        assert_eq!(read("key = 'score'", "} {x} {\"score\": 5} {"), Some(0.5));
+        assert_eq!(read("key = 'score'", "{\"score\": \"5/10\"} {\"why\": 1}"), Some(0.5));
     }
 
     #[test]
     fn the_first_wrong_step_is_read() {
         let judge = judge("steps = true");
-        let pattern = Pattern::new(NUMBER).unwrap();
-        let right = |said: &str| judge.right(&pattern, said, 3);
+        let right = |said: &str| judge.right(said, 3);
         // The second of three is wrong: one is right before it. Nothing wrong: all three.
         assert_eq!(
             [right("Step 1 holds. First wrong: 2"), right("0"), right("-1")],

@@ -68,10 +68,24 @@ pub trait Reward: Send {
         false
     }
 
+    /// Itself, where it is independent and several threads may ask it at once: groups then need not wait for each other.
+    fn shared(&self) -> Option<&dyn SharedReward> {
+        None
+    }
+
     /// Its statistics besides scores, by name, since this was last asked for: shares of gates, times, costs.
     fn figures(&mut self) -> Vec<(String, f64)> {
         vec![]
     }
+}
+
+/// A reward whose scores of a group depend on nothing but the group, and which spends its time waiting: for a server, for example.
+pub trait SharedReward: Sync {
+    /// As [`Reward::score`].
+    fn score(&self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>>;
+
+    /// Groups that it is asked about together, at most.
+    fn at_once(&self) -> usize;
 }
 
 /// What a reward may ask.

@@ -30,6 +30,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+/// Bytes of the longest token that a tokenizer may have.
+const LONGEST_TOKEN: usize = 512;
+
 /// The source of a stage that names none.
 pub const DEFAULT_SOURCE: &str = "group";
 
@@ -169,6 +172,10 @@ impl Rollout {
         room: usize,
         format: &Format,
     ) -> Result<Self> {
+        // What lies far behind the room is not tokenised: a text of megabytes would take minutes.
+        let most = room.saturating_add(8).saturating_mul(LONGEST_TOKEN).min(text.len());
+        let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        let text = &text[..end];
         let mut tokens = policy.completion(text)?;
         if truncated {
             tokens.pop();

@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
 
+/// Completions of a prompt, at most.
+const MOST: usize = 100_000;
 const ENDPOINT: &str = "rollout.remote.endpoint";
 
 /// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
@@ -65,6 +67,9 @@ impl RemoteRollout {
             |key: &str, message: &str, remedy: &str| found.push(Misfit::new(key, message, remedy));
         if self.size == 0 {
             wrong("size", "at least one completion of each prompt is needed", "");
+        }
+        if self.size > MOST {
+            wrong("size", "at most 100000 completions of each prompt can be asked for", "");
         }
         if self.size > 1 && self.endpoint.temperature == 0.0 {
             wrong(

@@ -1,5 +1,6 @@
 //! `[reward.command]` against real programs: what it is sent, what it may answer, and every way that it can fail.
 
+use crate::program::Program;
 use rationale::Error;
 use rationale::data::{Example, Message, Prompt};
 use rationale::engine::StopReason;
@@ -158,6 +159,74 @@ fn dropping_the_rewards_ends_the_program() {
     assert_ended(std::fs::read_to_string(file).unwrap().trim());
 }
 
+/// One that leaves its group and session, and one that stays, both when the program ends in good order and when it does not.
+#[test]
+fn what_a_program_started_ends_with_it() {
+    for end in ["", "time.sleep(300)"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pids");
+        let program = format!(
+            "import subprocess, sys, time\n\
+             new = lambda alone: subprocess.Popen(['sleep', '300'], start_new_session=alone, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)\n\
+             open({:?}, 'w').write(' '.join(str(new(alone).pid) for alone in (True, False)))\n\
+             for line in sys.stdin: print(1, flush=True)\n{end}",
+            file.display().to_string()
+        );
+        let mut rewards = rewards(&["python3", "-c", &program], 20.0);
+        assert_eq!(score(&mut rewards, &["a".to_owned()]), Ok(vec![1.0]));
+        drop(rewards);
+        std::fs::read_to_string(file).unwrap().split(' ').for_each(assert_ended);
+    }
+}
+
+/// Killed without a chance to say goodbye: a program that ignores the end of its input, and what it started, end all the same.
+#[test]
+fn a_killed_trainer_leaves_no_program() {
+    let program = "echo $$ > pid; setsid sleep 300 & echo $! > child; trap '' TERM HUP; echo 1; sleep 300";
+    let recipe = format!(
+        "{}\n[reward.command]\ncommand = [\"sh\", \"-c\", {program:?}]\n[loop.collect]\n",
+        crate::recipes::Tiny::BYTES.recipe(
+            "[data]\ntrain = 'rows.jsonl'\nprompts_per_step = 2\ntemplate.chat = false\n[rollout.dataset]"
+        )
+    );
+    let run = Program::new(&recipe);
+    run.write("rows.jsonl", "{\"prompt\": \"q\", \"completions\": [\"a\", \"b\"], \"answer\": \"1\"}\n");
+    let mut trainer = run.start(&["--quiet"]);
+    let folder = run.out().parent().unwrap().to_owned();
+    let start = Instant::now();
+    let written =
+        |name: &str| std::fs::read_to_string(folder.join(name)).ok().filter(|text| text.ends_with('\n'));
+    while written("child").is_none() && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    trainer.kill().unwrap();
+    trainer.wait().unwrap();
+    ["pid", "child"].into_iter().for_each(|name| assert_ended(written(name).expect("it started").trim()));
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, text: &str, mode: u32| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(path(name), text).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        path(name)
+    };
+    for (program, why) in [
+        (folder.path().display().to_string(), "it is a folder"),
+        (write("plain", "print(1)", 0o644), "it is not executable; chmod +x it"),
+        (write("lost", "#!/no/such/interpreter\n", 0o755), "what its first line (#!) names is not"),
+    ] {
+        let error = failure(&[&program], &["a"]);
+        assert!(error.contains(why), "{error}");
+    }
+    let error = score(&mut rewards(&["sh", "-c", "cat > /dev/null"], 0.3), &["a".to_owned()]).unwrap_err();
+    assert!(error.contains("has to flush each line"), "{error}");
+}
+
 #[test]
 fn the_section_is_checked() {
     let message = |recipe: &str| crate::groups::rewards(recipe).unwrap_err().to_string();
@@ -166,6 +235,7 @@ fn the_section_is_checked() {
     assert!(
         message("[command]\ncommand = [\"x\"]\ntimeout_s = 0").contains("timeout_s = 0: must be above 0")
     );
+    assert!(message("[command]\ncommand = [\"x\"]\ntimeout_s = 1e19").contains("a week (604800) at most"));
     assert!(message("[command]\ncommand = \"x\"").contains("command: invalid type"));
     assert!(message("[command]\ncommand = [\"x\"]\ntimeout = 3").contains("did you mean `timeout_s`?"));
 }

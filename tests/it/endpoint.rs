@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 fn section(url: &str, keys: &str) -> Endpoint {
-    toml::from_str(&format!("url = '{url}/v1'\nmodel = 'm'\nbackoff_s = 0.01\n{keys}")).unwrap()
+    toml::from_str(&format!("url = '{url}/v1'\nmodel = 'm'\nbackoff_s = 0.001\n{keys}")).unwrap()
 }
 
 fn client(url: &str, keys: &str) -> Client {
@@ -198,4 +198,195 @@ fn several_answers_to_one_request() {
         .unwrap_err()
         .to_string();
     assert!(deaf.contains("has 1 choices, not the 3 asked for"), "{deaf}");
+}
+
+/// A server that says these bodies in turn, the last one for ever; how often it was asked.
+fn says_in_turn(bodies: &[&str]) -> (String, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let (counted, bodies): (_, Vec<String>) =
+        (count.clone(), bodies.iter().map(|body| body.to_string()).collect());
+    let url = serve(move |_| {
+        let at = counted.fetch_add(1, Ordering::SeqCst).min(bodies.len() - 1);
+        server::json("200 OK", &bodies[at])
+    });
+    (url, count)
+}
+
+const GOOD: &str = r#"{"choices": [{"message": {"content": "good"}, "finish_reason": "stop"}]}"#;
+const EMPTY: &str =
+    r#"{"choices": [{"message": {"content": null, "reasoning": "so"}, "finish_reason": "stop"}]}"#;
+const REFUSED: &str =
+    r#"{"choices": [{"message": {"content": null, "refusal": "I will not"}, "finish_reason": "stop"}]}"#;
+
+#[test]
+fn what_is_no_answer_is_asked_again() {
+    let none = [
+        EMPTY,
+        r#"{"choices": [{"message": {"content": " "}, "finish_reason": "length"}]}"#,
+        r#"{"choices": []}"#,
+        r#"{"error": {"message": "overloaded"}}"#,
+        "<html>busy</html>",
+        r#"{"choices": [{"mess"#,
+        "",
+        REFUSED,
+        r#"{"choices": [{"message": {"content": "ha"}, "finish_reason": "content_filter"}]}"#,
+        GOOD,
+    ];
+    let (url, count) = says_in_turn(&none);
+    let client = client(&url, "retries = 9");
+    assert_eq!(texts(&client, &[user("x")]), ["good"]);
+    assert_eq!(count.load(Ordering::SeqCst), 10);
+    let figures = figures(&client);
+    assert_eq!([figures["retries"], figures["empty"], figures["refusals"]], [9.0, 4.0, 2.0]);
+}
+
+#[test]
+fn what_stays_no_answer_is_named() {
+    for (body, why) in [
+        (EMPTY, "thought and said nothing"),
+        (REFUSED, "the model refuses to answer, and says: I will not"),
+        ("<html>", "is no JSON"),
+        (r#"{"error": "busy"}"#, "its reply is an error: \"busy\""),
+    ] {
+        let (url, count) = says_in_turn(&[body]);
+        let error = client(&url, "retries = 1").ask(&[user("x")]).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("after 2 attempts"), "{error}");
+        assert_eq!(count.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+fn what_no_further_attempt_mends_is_named_at_once() {
+    for (status, body, why) in [
+        ("401 Unauthorized", "{}", "set api_key_env"),
+        ("404 Not Found", r#"{"error": {"code": "model_not_found"}}"#, "the model's name, \"m\""),
+        ("429 Too Many Requests", r#"{"error": {"code": "insufficient_quota"}}"#, "no credit left"),
+        ("200 OK", r#"{"error": {"code": 401, "message": "no"}}"#, "set api_key_env"),
+        ("200 OK", r#"{"error": {"code": "model_not_found"}}"#, "the model's name"),
+    ] {
+        let count = Arc::new(AtomicUsize::new(0));
+        let counted = count.clone();
+        let url = serve(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            server::json(status, body)
+        });
+        let error = client(&url, "retries = 3").ask(&[user("x")]).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+        assert_eq!(count.load(Ordering::SeqCst), 1, "{error}");
+    }
+}
+
+#[test]
+fn only_the_choices_that_lack_are_asked_for_again() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = asked.clone();
+    let url = serve(move |received| {
+        let n = serde_json::from_str::<Value>(&received.body).unwrap()["n"].as_u64().unwrap();
+        heard.lock().unwrap().push(n);
+        if n == 3 { says(&["a", "", "c"]) } else { says(&["b"]) }
+    });
+    let answers = client(&url, "retries = 1").ask(&[ChatRequest { n: 3, ..user("x") }]).unwrap();
+    let texts: Vec<&str> = answers[0].choices.iter().map(|choice| choice.text.as_str()).collect();
+    assert_eq!((texts, answers[0].prompt_tokens), (vec!["a", "c", "b"], 20));
+    assert_eq!(*asked.lock().unwrap(), [3, 1]);
+}
+
+#[test]
+fn a_question_does_not_follow_to_another_place() {
+    let (elsewhere, count) = echo();
+    for status in
+        ["301 Moved", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect"]
+    {
+        let to = format!("{elsewhere}/v1/chat/completions");
+        let url = serve(move |_| server::json(&format!("{status}\r\nLocation: {to}"), "{}"));
+        let error = client(&url, "retries = 3").ask(&[user("x")]).unwrap_err().to_string();
+        assert!(
+            error.contains(&status[..3]) && error.contains(&elsewhere) && error.contains("set url"),
+            "{error}"
+        );
+    }
+    assert_eq!(count.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_reply_that_no_limit_of_tokens_allows_is_not_read() {
+    let url = serve(|_| says(&["word ".repeat(2_000_000).as_str()]));
+    let start = Instant::now();
+    let error = client(&url, "retries = 0").ask(&[user("x")]).unwrap_err().to_string();
+    assert!(error.contains("its reply is longer than 1310720 bytes"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn sections_of_one_url_share_its_places() {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let url = serve(move |received| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(10));
+        now.fetch_sub(1, Ordering::SeqCst);
+        says(&[&asked(received)])
+    });
+    let clients = [client(&url, "concurrency = 3"), client(&url, "concurrency = 3\ntemperature = 0.5")];
+    let requests: Vec<ChatRequest> = (0..9).map(|i| user(&i.to_string())).collect();
+    std::thread::scope(|scope| {
+        clients.iter().for_each(|client| drop(scope.spawn(|| texts(client, &requests))));
+    });
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}
+
+/// 251 characters, then the key: what is shown of an error ends at 300.
+#[test]
+fn the_key_is_in_no_message_and_no_answer() {
+    let url = serve(|received| {
+        let key = received.header("authorization").unwrap().replace("Bearer ", "");
+        match &*asked(received) {
+            "late" => server::json("401 Unauthorized", "x".repeat(251) + &key),
+            "json" => server::json("400 Bad Request", json!({"key": format!("\"{key}\"")})),
+            _ => says(&[&format!("it is {key}.")]),
+        }
+    });
+    let key = std::env::var("PATH").unwrap().trim().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let client = client(&url, &format!("retries = 0\napi_key_env = 'PATH'\ncache = {:?}", folder.path()));
+    for text in ["late", "json"] {
+        let error = client.ask(&[user(text)]).unwrap_err().to_string();
+        assert!(error.contains("(the key)") && !error.contains(&key[..10]), "{error}");
+    }
+    assert_eq!(texts(&client, &[user("answer")]), ["it is (the key)."]);
+    assert!(kept(folder.path()).iter().all(|text| !text.contains(&key[..10])));
+}
+
+#[test]
+fn secrets_and_sizes_in_a_recipe_are_refused() {
+    let refused = |url: &str, keys: &str| {
+        let section: Endpoint = toml::from_str(&format!("url = '{url}'\nmodel = 'm'\n{keys}")).unwrap();
+        section.open("rollout.remote.endpoint").unwrap_err().to_string()
+    };
+    for (url, keys, key) in [
+        ("http://me:canary@x/v1", "", "endpoint.url: "),
+        ("http://x/v1?api_key=canary", "", "endpoint.url: "),
+        ("http://x/v1", "extra.api_key = 'canary'", "endpoint.extra.api_key: "),
+        (
+            "http://x/v1",
+            "extra.headers = { Authorization = 'canary' }",
+            "endpoint.extra.headers.Authorization: ",
+        ),
+    ] {
+        let error = refused(url, keys);
+        assert!(error.contains(key) && error.contains("api_key_env") && !error.contains("canary"), "{error}");
+    }
+    for keys in [
+        "timeout_s = 1e19",
+        "timeout_s = nan",
+        "retries = 101",
+        "backoff_s = 1e9",
+        "concurrency = 1025",
+        "max_tokens = 9223372036854775807",
+        "temperature = 1e300",
+        "answers_per_request = 100000",
+    ] {
+        let error = refused("http://x/v1", keys);
+        assert!(error.contains(keys.split(' ').next().unwrap()) && error.contains("at most"), "{error}");
+    }
 }

@@ -174,3 +174,135 @@ fn a_datasets_splits_are_read() {
     let error = hub.dataset(&id, Split::Eval).expect_err("no such split").to_string();
     assert!(error.contains("no .parquet, .jsonl or .json file of split dev"), "{error}");
 }
+
+/// A hub whose listing names one file `config.json` of `SIZE` bytes and weights, and whose files are answered by `answer`.
+fn hostile(answer: impl Fn(&Received) -> (String, String) + Send + Sync + 'static) -> String {
+    serve(move |received| match received.path.starts_with("/api/") {
+        true => {
+            let files = serde_json::json!([{"rfilename": "config.json", "size": 10}, {"rfilename": "model.safetensors", "size": 10}]);
+            let body = serde_json::json!({"sha": COMMIT, "siblings": files}).to_string();
+            (format!("200 OK\r\nContent-Length: {}", body.len()), body)
+        }
+        false => answer(received),
+    })
+}
+
+fn refused_by(endpoint: &str, cache: &Path) -> String {
+    let hub = Hub::at(cache.to_path_buf(), endpoint, Some("hf_secret".into()), false).patient(0.3);
+    let error = hub.model("tiny/model").expect_err("it is refused").to_string();
+    assert!(!error.contains("hf_secret") && !error.contains("internal"), "{error}");
+    error
+}
+
+/// All files below a folder.
+fn all_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn what_a_hub_says_names_no_file_outside_the_cache() {
+    let folder = cache();
+    let outside = folder.path().join("outside").display().to_string();
+    let absolute = format!("\"{outside}\"");
+    let headers = [
+        format!("ETag: {absolute}\r\nX-Repo-Commit: {COMMIT}"),
+        format!("ETag: \"../../../../outside\"\r\nX-Repo-Commit: {COMMIT}"),
+        format!("X-Linked-ETag: {absolute}\r\nETag: \"a\"\r\nX-Repo-Commit: {COMMIT}"),
+        format!("ETag: \"a\"\r\nX-Repo-Commit: {outside}"),
+        "ETag: \"a\"\r\nX-Repo-Commit: ../../../outside".to_owned(),
+        format!("X-Repo-Commit: {COMMIT}"),
+    ];
+    for header in headers {
+        let said = header.clone();
+        let endpoint =
+            hostile(move |_| (format!("200 OK\r\n{said}\r\nContent-Length: 10"), "0123456789".into()));
+        let error = refused_by(&endpoint, &folder.path().join("cache/hub"));
+        assert!(error.contains("config.json is not taken from"), "{header}: {error}");
+        assert_eq!(all_files(folder.path()), [""; 0].map(std::path::PathBuf::from), "{header}");
+    }
+    let listing = serve(|_| ("200 OK".into(), r#"{"sha": "../../outside", "siblings": []}"#.into()));
+    assert!(refused_by(&listing, &folder.path().join("cache/hub")).contains("which is none"));
+    assert_eq!(all_files(folder.path()), [""; 0].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn the_token_goes_to_the_hub_alone() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let store = serve(move |received| {
+        heard.lock().unwrap().push(received.header("authorization"));
+        ("200 OK\r\nETag: \"of-the-store\"\r\nContent-Length: 10".into(), "0123456789".into())
+    });
+    let (own, heard) = (Arc::new(Mutex::new(Vec::new())), seen.clone());
+    let asked = own.clone();
+    let endpoint = hostile(move |received| {
+        asked.lock().unwrap().push(received.header("authorization"));
+        let name = received.path.rsplit('/').next().unwrap();
+        let head = format!(
+            "302 Found\r\nX-Linked-ETag: \"tag-{name}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: 0"
+        );
+        (format!("{head}\r\nLocation: {store}/{name}?signature=1"), String::new())
+    });
+    let cache = cache();
+    let hub = Hub::at(cache.path().to_path_buf(), &endpoint, Some("hf_secret".into()), false);
+    let folder = hub.model("tiny/model").expect("it downloads");
+    assert_eq!(text(&folder.join("config.json")), "0123456789");
+    let blob = folder.join("config.json").canonicalize().unwrap();
+    assert!(blob.ends_with("models--tiny--model/blobs/tag-config.json"), "{blob:?}");
+    assert_eq!(*heard.lock().unwrap(), [None, None]);
+    assert!(own.lock().unwrap().iter().all(|header| header.as_deref() == Some("Bearer hf_secret")));
+}
+
+#[test]
+fn a_hub_has_limits() {
+    let cache = cache();
+    let start = std::time::Instant::now();
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = refused_by(&format!("http://{}", silent.local_addr().unwrap()), cache.path());
+    assert!(error.contains("it said nothing for 0.3 s"), "{error}");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let around = hostile(move |received| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        (format!("302 Found\r\nLocation: {}\r\nContent-Length: 0", received.path), String::new())
+    });
+    assert!(refused_by(&around, cache.path()).contains("sends on more than 10 times"));
+    assert_eq!(count.load(Ordering::SeqCst), 11);
+    let nowhere = hostile(|_| ("302 Found\r\nContent-Length: 0".into(), String::new()));
+    assert!(refused_by(&nowhere, cache.path()).contains("it sends on to \"\", which is no address"));
+    let file =
+        hostile(|_| ("302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0".into(), String::new()));
+    assert!(refused_by(&file, cache.path()).contains("which is no"));
+    let endless =
+        hostile(|_| (format!("200 OK\r\nETag: \"a\"\r\nX-Repo-Commit: {COMMIT}"), "0".repeat(1 << 20)));
+    assert!(refused_by(&endless, cache.path()).contains("sends more than its 10 bytes"));
+    let parts = all_files(cache.path()).into_iter().filter(|path| !path.to_string_lossy().ends_with(".lock"));
+    assert_eq!(parts.count(), 0);
+    assert!(start.elapsed() < std::time::Duration::from_secs(8));
+}
+
+#[test]
+fn a_download_goes_on_where_it_broke_off() {
+    let (server, cache) = (Server::start(), cache());
+    let blobs = cache.path().join("models--tiny--model/blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    // What there is of it is not asked for again, which the change in it shows; a part longer than the file is.
+    std::fs::write(blobs.join("etag-models-tiny-model-model.safetensors.part"), "WEIGHTS").unwrap();
+    std::fs::write(blobs.join("etag-models-tiny-model-config.json.part"), "x".repeat(99)).unwrap();
+    let folder = server.hub(cache.path(), false).model("tiny/model").expect("it downloads");
+    assert_eq!(text(&folder.join("model.safetensors")), "WEIGHTS, or so they say");
+    assert_eq!(text(&folder.join("config.json")), "{\"model_type\": \"llama\"}");
+}
+
+#[test]
+fn several_may_download_at_once() {
+    let (server, cache) = (Server::start(), cache());
+    std::thread::scope(|scope| {
+        let load = || server.hub(cache.path(), false).model("tiny/model").expect("it downloads");
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(load)).collect();
+        for thread in threads {
+            assert_eq!(text(&thread.join().unwrap().join("model.safetensors")), "weights, or so they say");
+        }
+    });
+}

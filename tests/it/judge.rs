@@ -9,7 +9,9 @@ use rationale::reward::{Models, Rewards};
 use rationale::rollout::Group;
 use serde_json::json;
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 fn asked_of(texts: &[&str]) -> Group {
     let fields = [("question".to_owned(), json!("2+2?"))].into_iter().collect();
@@ -18,9 +20,13 @@ fn asked_of(texts: &[&str]) -> Group {
 }
 
 fn judge(url: &str, keys: &str) -> Rewards {
+    judge_of(url, keys, "")
+}
+
+fn judge_of(url: &str, keys: &str, endpoint: &str) -> Rewards {
     let recipe = format!(
         "[judge]\nprompt = 'Q: {{{{ question }}}} R: {{{{ rationale }}}}'\n{keys}\n[judge.endpoint]\nurl = '{url}/v1'\nmodel = 'm'\n\
-         backoff_s = 0.0"
+         backoff_s = 0.0\n{endpoint}"
     );
     rewards(&recipe).unwrap()
 }
@@ -79,4 +85,34 @@ fn a_judge_without_a_score_stops_the_run_and_names_the_example() {
         assert!(error.contains(part), "{error}");
     }
     assert_eq!(asked.len(), 2);
+}
+
+/// Groups of two, of which one alone would never have more than two requests under way.
+#[test]
+fn groups_are_judged_together_and_keep_their_scores() {
+    let (now, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = most.clone();
+    let teacher = Teacher::says(move |_, prompt| {
+        seen.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let number: u64 = prompt.rsplit(' ').next().unwrap().parse().unwrap();
+        std::thread::sleep(Duration::from_millis(40 - number));
+        now.fetch_sub(1, Ordering::SeqCst);
+        vec![format!("Score: {}/10", number % 10)]
+    });
+    let mut rewards = judge_of(&teacher.url, "", "concurrency = 12");
+    let of = |number: usize| asked_of(&[&format!("{number}\n#### 4"), &format!("{}\n#### 4", number + 1)]);
+    let mut groups: Vec<Group> = (0..24).map(of).collect();
+    rewards.score(&mut groups, &Models::none()).unwrap();
+    let scores: Vec<Vec<f64>> = groups.iter().map(Group::rewards).collect();
+    let expected: Vec<Vec<f64>> =
+        (0..24).map(|n| vec![f64::from(n % 10) / 10.0, f64::from((n + 1) % 10) / 10.0]).collect();
+    assert_eq!(scores, expected);
+    assert!((6..=12).contains(&most.load(Ordering::SeqCst)), "{most:?}");
+}
+
+#[test]
+fn the_scale_is_not_the_score() {
+    let say = |_: &str, before| if before == 0 { "Score: 7 or 8" } else { "Score: 7/10" };
+    let (scores, asked, _) = judged("", &TEXTS[..1], say);
+    assert_eq!((scores.unwrap(), asked.len()), (vec![0.7], 2));
 }

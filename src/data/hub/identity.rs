@@ -2,7 +2,9 @@
 
 use crate::data::Split;
 use crate::error::{Error, Result};
+use regex::Regex;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// A repository at a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,11 +89,24 @@ impl DatasetId {
 
     /// The files of the split, those of the first of its possible names that there are.
     pub(super) fn choose(&self, files: &[String], split: Split) -> Result<Vec<String>> {
-        let readable =
-            |file: &&String| [".parquet", ".jsonl", ".json"].iter().any(|ending| file.ends_with(ending));
+        let readable = |file: &&String| ENDINGS.iter().any(|ending| file.ends_with(ending));
+        let own: Vec<&String> =
+            files.iter().filter(readable).filter(|file| self.is_of_config(file)).collect();
         for name in self.splits(split) {
-            let of_split = files.iter().filter(readable).filter(|file| is_of_split(file, name));
-            let mut chosen: Vec<String> = of_split.filter(|file| self.is_of_config(file)).cloned().collect();
+            let named = |file: &&&String| self.split_of(file) == name || in_folder(file, name);
+            let mut chosen: Vec<String> = own.iter().filter(named).map(|file| file.to_string()).collect();
+            if chosen.is_empty() {
+                // `gsm8k_train.jsonl`
+                let ends = |stem: &str| {
+                    stem.strip_suffix(name).is_some_and(|before| before.ends_with(['-', '_', '.']))
+                };
+                chosen = own
+                    .iter()
+                    .filter(|file| ends(self.split_of(file)))
+                    .map(|file| file.to_string())
+                    .collect();
+                self.check_one_split(&chosen)?;
+            }
             chosen.sort();
             self.check_one_config(&chosen)?;
             if !chosen.is_empty() {
@@ -101,11 +116,50 @@ impl DatasetId {
         Ok(Vec::new())
     }
 
+    /// The splits that there are, by the names of files and of the folders around parts.
+    pub(super) fn known_splits(&self, files: &[String]) -> Vec<String> {
+        let readable = |file: &&String| ENDINGS.iter().any(|ending| file.ends_with(ending));
+        let own = files.iter().filter(readable).filter(|file| self.is_of_config(file));
+        let name = |file: &String| match (self.split_of(file), file.rsplit('/').nth(1)) {
+            (part, Some(folder)) if part.chars().all(|c| c.is_ascii_digit()) => folder.to_owned(),
+            (split, _) => split.to_owned(),
+        };
+        let mut names: Vec<String> = own.map(name).collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The split that a file's name says: all of its stem but the number of the part, and the config in front.
+    fn split_of<'a>(&self, file: &'a str) -> &'a str {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        let stem = name.split('.').next().unwrap_or_default();
+        let stem = without_part(stem);
+        let config = self.config.as_deref().and_then(|config| stem.strip_prefix(config));
+        config.and_then(|rest| rest.strip_prefix(['-', '_'])).filter(|rest| !rest.is_empty()).unwrap_or(stem)
+    }
+
+    fn check_one_split(&self, chosen: &[String]) -> Result<()> {
+        let mut splits: Vec<&str> = chosen.iter().map(|file| self.split_of(file)).collect();
+        splits.sort_unstable();
+        splits.dedup();
+        if splits.len() < 2 {
+            return Ok(());
+        }
+        let (all, name) = (splits.join(", "), &self.repo.name);
+        Err(Error::Data(format!(
+            "{self}: several splits may be meant ({all}); name one, as in hub:{name}/{}",
+            splits[0]
+        )))
+    }
+
     fn is_of_config(&self, file: &str) -> bool {
         let Some(config) = &self.config else { return true };
         let mut parts = file.rsplit('/');
         let stem = parts.next().unwrap_or_default();
-        stem.starts_with(config.as_str()) || parts.any(|folder| folder == config)
+        let behind = stem.strip_prefix(config.as_str());
+        behind.is_some_and(|rest| rest.is_empty() || rest.starts_with(['-', '_', '.']))
+            || parts.any(|folder| folder == config)
     }
 
     /// Files in several folders are several configs, or one beside its copy in another form.
@@ -127,15 +181,19 @@ impl DatasetId {
     }
 }
 
-/// `train.jsonl`, `train-00000-of-00002.parquet`, `data/train-….parquet`, `config/train/0000.parquet`,
-/// `config-train.parquet`.
-fn is_of_split(file: &str, split: &str) -> bool {
-    let (folders, name) = file.rsplit_once('/').unwrap_or(("", file));
-    let stem = name.split('.').next().unwrap_or_default();
-    let named = |stem: &str| {
-        stem.split(['-', '_']).next() == Some(split) || stem.rsplit(['-', '_']).next() == Some(split)
-    };
-    named(stem) || folders.split('/').any(|folder| folder == split)
+/// What rows are read from.
+const ENDINGS: [&str; 3] = [".parquet", ".jsonl", ".json"];
+
+/// A stem without what numbers the parts of a split: `train-00000-of-00002`, the same with a hash behind it, `train-00001`.
+fn without_part(stem: &str) -> &str {
+    static PART: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"[-_](?:\d{3,}-of-\d{3,}(?:-[0-9a-f]{8,})?|\d+)$").expect("it is one"));
+    PART.find(stem).filter(|part| part.start() > 0).map_or(stem, |part| &stem[..part.start()])
+}
+
+/// `config/train/0000.parquet`
+fn in_folder(file: &str, split: &str) -> bool {
+    file.rsplit('/').skip(1).any(|folder| folder == split)
 }
 
 impl fmt::Display for DatasetId {
@@ -185,7 +243,43 @@ mod tests {
         assert_eq!(choose("hub:a/b", Split::Eval).expect("one config"), ["main/test-00000-of-00001.parquet"]);
         let error = choose("hub:a/b", Split::Train).expect_err("two configs").to_string();
         assert!(error.contains("hub:a/b:main"), "{error}");
-        assert!(is_of_split("train.jsonl", "train") && is_of_split("default/train/0000.parquet", "train"));
-        assert!(!is_of_split("constrain.jsonl", "train"));
+    }
+
+    #[test]
+    fn a_split_is_the_whole_name() {
+        let chosen = |text: &str, files: &[&str]| {
+            let files: Vec<String> = files.iter().map(|file| file.to_string()).collect();
+            DatasetId::parse(text)
+                .and_then(|id| id.choose(&files, Split::Train))
+                .map_err(|error| error.to_string())
+        };
+        let feedback = [
+            "data/train_prefs-00000-of-00001.parquet",
+            "data/train_sft-00000-of-00002-0123456789abcdef.parquet",
+            "data/train_sft-00001-of-00002-fedcba9876543210.parquet",
+            "data/test_prefs-00000-of-00001.parquet",
+        ];
+        assert_eq!(chosen("hub:a/b/train_prefs", &feedback).unwrap(), feedback[..1]);
+        assert_eq!(chosen("hub:a/b/train_sft", &feedback).unwrap(), feedback[1..3]);
+        assert_eq!(chosen("hub:a/b", &feedback).unwrap(), [""; 0]);
+        let splits = DatasetId::parse("hub:a/b").unwrap().known_splits(&feedback.map(str::to_string));
+        assert_eq!(splits, ["test_prefs", "train_prefs", "train_sft"]);
+        for (text, file) in [
+            ("hub:a/b", "train.jsonl"),
+            ("hub:a/b", "default/train/0000.parquet"),
+            ("hub:a/b", "train_00001.jsonl"),
+            ("hub:a/b:main", "main-train.parquet"),
+            ("hub:a/b:main", "main/train-00000-of-00001.parquet"),
+            ("hub:a/b", "gsm8k_train.jsonl"),
+        ] {
+            assert_eq!(chosen(text, &[file, "test.jsonl", "train_x.jsonl"]).unwrap(), [file], "{file}");
+        }
+        assert_eq!(
+            chosen("hub:a/b", &["constrain.jsonl", "train_gen.jsonl", "training.json"]).unwrap(),
+            [""; 0]
+        );
+        assert_eq!(chosen("hub:a/b:main", &["mainland-train.jsonl"]).unwrap(), [""; 0]);
+        let several = chosen("hub:a/b", &["easy_train.jsonl", "hard_train.jsonl"]).unwrap_err();
+        assert!(several.contains("several splits may be meant (easy_train, hard_train)"), "{several}");
     }
 }

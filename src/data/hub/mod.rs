@@ -1,45 +1,65 @@
 //! Models and datasets of the Hugging Face Hub, through its cache on disk.
 
+mod cache;
 mod identity;
 mod source;
+mod transfer;
 
 pub use identity::DatasetId;
 
 use super::Split;
 use crate::error::{Error, Result};
-use hf_hub::api::sync::{Api, ApiBuilder};
-use hf_hub::{Cache, RepoType};
+use cache::Kind;
 use identity::RepoId;
 use serde_json::Value;
 use source::Source;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use transfer::{Client, shown};
 
 /// Where models and datasets come from: the hub's cache, filled from the hub unless offline.
 #[derive(Clone)]
 pub struct Hub {
-    cache: Cache,
+    cache: PathBuf,
     endpoint: String,
     token: Option<String>,
     offline: bool,
+    /// How long it may say nothing.
+    patience: Duration,
 }
+
+/// Seconds: a long listing takes some.
+const PATIENCE: f64 = 20.0;
 
 impl Hub {
     /// As the environment says: `HF_HUB_CACHE`, or else `HF_HOME`, or else `~/.cache/huggingface`; `HF_ENDPOINT`;
-    /// `HF_TOKEN`, or else the file that `hf auth login` writes; `HF_HUB_OFFLINE=1`.
+    /// `HF_TOKEN`, or else the file that `hf auth login` writes; `HF_HUB_OFFLINE=1`; `HF_HUB_DOWNLOAD_TIMEOUT` (seconds).
     pub fn from_env() -> Self {
         let text = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
-        let home = Cache::from_env();
-        let token = text("HF_TOKEN").map(|token| token.trim().to_string()).or_else(|| home.token());
-        let cache = text("HF_HUB_CACHE").map_or(home, |folder| Cache::new(folder.into()));
+        let home = text("HF_HOME")
+            .map(PathBuf::from)
+            .unwrap_or_else(|| std::env::home_dir().unwrap_or_default().join(".cache").join("huggingface"));
+        let file = text("HF_TOKEN_PATH").map_or_else(|| home.join("token"), PathBuf::from);
+        let token = text("HF_TOKEN").or_else(|| std::fs::read_to_string(file).ok());
+        let token = token.map(|token| token.trim().to_string()).filter(|token| !token.is_empty());
+        let cache = text("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from);
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_string());
         let yes = |value: String| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on");
-        Self { cache, endpoint, token, offline: text("HF_HUB_OFFLINE").is_some_and(yes) }
+        let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.trim().parse().ok());
+        let offline = text("HF_HUB_OFFLINE").is_some_and(yes);
+        Self { patience: patience(seconds.unwrap_or(PATIENCE)), ..Self::at(cache, &endpoint, token, offline) }
     }
 
     /// A hub at `endpoint` with its cache in `folder`.
     pub fn at(folder: PathBuf, endpoint: &str, token: Option<String>, offline: bool) -> Self {
-        Self { cache: Cache::new(folder), endpoint: endpoint.to_string(), token, offline }
+        let endpoint = endpoint.trim().to_string();
+        Self { cache: folder, endpoint, token, offline, patience: patience(PATIENCE) }
+    }
+
+    /// The same, given up where it says nothing for so many seconds.
+    pub fn patient(self, seconds: f64) -> Self {
+        Self { patience: patience(seconds), ..self }
     }
 
     /// The folder of a model: `model` itself if it is one, or else the snapshot of the hub's
@@ -53,7 +73,7 @@ impl Hub {
                 "{model:?} is neither a folder here nor a model of the hub (owner/name): {what}"
             ))
         })?;
-        let source = self.source(&repo, RepoType::Model);
+        let source = self.source(&repo, Kind::Model);
         let folder = source.fetch(model_files)?;
         let names = source.present(&folder);
         if !names.iter().any(|name| name == "config.json")
@@ -76,8 +96,7 @@ impl Hub {
 
     /// The folder of a model that is here already: `model` itself, or its copy in the cache.
     pub fn at_hand(&self, model: &str) -> Option<PathBuf> {
-        let (cache, endpoint) = (self.cache.clone(), self.endpoint.clone());
-        Self { cache, endpoint, token: None, offline: true }.model(model).ok()
+        Self { token: None, offline: true, ..self.clone() }.model(model).ok()
     }
 
     /// Why a model cannot be had, as far as is known without asking the hub: a folder that lacks its description or weights, or a
@@ -106,17 +125,30 @@ impl Hub {
     /// The files of a dataset's split, sorted. Repositories without plain files are read from the hub's own Parquet
     /// conversion.
     pub fn dataset(&self, id: &DatasetId, split: Split) -> Result<Vec<PathBuf>> {
-        let own = self.source(&id.repo, RepoType::Dataset);
+        let own = self.source(&id.repo, Kind::Dataset);
         let converted = RepoId { revision: "refs/convert/parquet".to_string(), ..id.repo.clone() };
-        let mut chosen = own.fetch_chosen(|files| id.choose(files, split))?;
+        let mut known = Vec::new();
+        let mut choose = |files: &[String]| {
+            known.extend(id.known_splits(files));
+            id.choose(files, split)
+        };
+        let mut chosen = own.fetch_chosen(&mut choose)?;
         if chosen.is_empty() && id.repo.revision == "main" {
-            let source = self.source(&converted, RepoType::Dataset);
+            let source = self.source(&converted, Kind::Dataset);
             // Its absence says less than what the repository itself lacks.
-            chosen = source.fetch_chosen(|files| id.choose(files, split)).unwrap_or_default();
+            chosen = source.fetch_chosen(&mut choose).unwrap_or_default();
         }
         if chosen.is_empty() {
+            known.sort();
+            known.dedup();
+            let there = match known.first() {
+                Some(first) => {
+                    format!("; it has {}: name one, as in hub:{}/{first}", known.join(", "), id.repo.name)
+                }
+                None => String::new(),
+            };
             return Err(Error::Data(format!(
-                "{id}: no .parquet, .jsonl or .json file of split {}{}",
+                "{id}: no .parquet, .jsonl or .json file of split {}{}{there}",
                 id.splits(split).join(" or "),
                 if self.offline {
                     " in the cache, and HF_HUB_OFFLINE is set; unset it to download"
@@ -128,25 +160,25 @@ impl Hub {
         Ok(chosen)
     }
 
-    fn source<'a>(&'a self, repo: &'a RepoId, kind: RepoType) -> Source<'a> {
+    fn source<'a>(&'a self, repo: &'a RepoId, kind: Kind) -> Source<'a> {
         Source::new(self, repo, kind)
     }
 
-    fn api(&self) -> Result<Api> {
-        ApiBuilder::from_cache(self.cache.clone())
-            .with_endpoint(self.endpoint.trim_end_matches('/').to_string())
-            .with_token(self.token.clone())
-            .with_retries(2)
-            .build()
-            .map_err(|e| Error::Model(format!("the hub's client cannot start: {e}")))
+    fn client(&self) -> Client {
+        Client::new(&self.endpoint, self.token.clone(), self.patience)
     }
+}
+
+/// So many seconds, of a tenth to an hour.
+fn patience(seconds: f64) -> Duration {
+    Duration::from_secs_f64(if seconds.is_nan() { PATIENCE } else { seconds.clamp(0.1, 3600.0) })
 }
 
 impl fmt::Debug for Hub {
     /// Without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (folder, token) = (self.cache.path(), self.token.is_some());
-        write!(f, "Hub({} in {}, token: {token}, offline: {})", self.endpoint, folder.display(), self.offline)
+        let (folder, token, endpoint) = (self.cache.display(), self.token.is_some(), shown(&self.endpoint));
+        write!(f, "Hub({endpoint} in {folder}, token: {token}, offline: {})", self.offline)
     }
 }
 

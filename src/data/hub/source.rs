@@ -1,19 +1,27 @@
 //! One repository of the hub at one revision: what it lists, what is downloaded of it, what the cache has.
 
 use super::Hub;
+use super::cache::{Fetching, Kind, RepoCache, is_commit, is_plain, is_tag};
 use super::identity::RepoId;
+use super::transfer::{Client, Failure, Found, shown};
 use crate::error::{Error, Result};
-use hf_hub::api::sync::{ApiError, ApiRepo};
-use hf_hub::{Repo, RepoType};
 use serde_json::Value;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Attempts at a file that bring less than `PROGRESS` bytes.
+const ATTEMPTS: usize = 3;
+const PROGRESS: u64 = 1 << 20;
+/// The fewest bytes that have to come in six times the hub's patience.
+const TRICKLE: u64 = 1 << 16;
 
 /// One repository at one revision.
 pub(super) struct Source<'a> {
     hub: &'a Hub,
     id: &'a RepoId,
-    kind: RepoType,
-    repo: Repo,
+    kind: Kind,
+    cache: RepoCache,
 }
 
 /// A file of a repository, with its size where the hub tells it.
@@ -23,8 +31,8 @@ struct Remote {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(hub: &'a Hub, id: &'a RepoId, kind: RepoType) -> Self {
-        Self { hub, id, kind, repo: Repo::with_revision(id.name.clone(), kind, id.revision.clone()) }
+    pub(super) fn new(hub: &'a Hub, id: &'a RepoId, kind: Kind) -> Self {
+        Self { hub, id, kind, cache: RepoCache::new(&hub.cache, kind, &id.name) }
     }
 }
 
@@ -37,7 +45,7 @@ impl Source<'_> {
     /// The chosen files themselves.
     pub(super) fn fetch_chosen(
         &self,
-        choose: impl Fn(&[String]) -> Result<Vec<String>>,
+        mut choose: impl FnMut(&[String]) -> Result<Vec<String>>,
     ) -> Result<Vec<PathBuf>> {
         let mut wrong = None;
         let (folder, names) = self.fetch_named(|files| {
@@ -56,86 +64,167 @@ impl Source<'_> {
         &self,
         mut choose: impl FnMut(&[String]) -> Vec<String>,
     ) -> Result<(PathBuf, Vec<String>)> {
-        let (commit, remote) = match self.hub.offline {
-            true => return self.cached(choose, "HF_HUB_OFFLINE is set; unset it to download"),
-            false => {
-                let repo = self.hub.api()?.repo(self.repo.clone());
-                match self.listing(&repo) {
-                    Ok(listing) => listing,
-                    Err(error) if has_answered(&error) => return Err(self.refused(&error)),
-                    Err(error) => {
-                        return self
-                            .cached(choose, &format!("{} cannot be reached: {error}", self.hub.endpoint));
-                    }
-                }
+        if self.hub.offline {
+            return self.cached(choose, "HF_HUB_OFFLINE is set; unset it to download");
+        }
+        let client = self.hub.client();
+        let (commit, remote) = match self.listing(&client) {
+            Ok(listing) => listing,
+            // The hub was reached and said no, as against no connection or a server that is down.
+            Err(error @ (Failure::Refused(_) | Failure::Status(..500))) => return Err(self.refused(&error)),
+            Err(error) => {
+                let endpoint = shown(&self.hub.endpoint);
+                return self.cached(choose, &format!("{endpoint} cannot be reached: {error}"));
             }
         };
-        let folder = self.snapshot(&commit);
+        let folder = self.cache.snapshot(&commit);
         let names: Vec<String> = remote.iter().map(|file| file.name.clone()).collect();
         let chosen = choose(&names);
-        // Pinned to the commit that was listed, so that the files of one snapshot belong together.
-        let pinned = Repo::with_revision(self.id.name.clone(), self.kind, commit.clone());
-        let repo = self.hub.api()?.repo(pinned);
         for file in remote.iter().filter(|file| chosen.contains(&file.name)) {
-            self.download(&repo, file, &folder.join(&file.name))?;
+            self.download(&client, &commit, file)?;
         }
-        let cache = self.hub.cache.repo(self.repo.clone());
-        cache.create_ref(&commit).map_err(Error::io(self.hub.cache.path()))?;
+        self.cache.refer(&self.id.revision, &commit).map_err(Error::io(&self.hub.cache))?;
         Ok((folder, chosen))
     }
 
-    fn listing(&self, repo: &ApiRepo) -> std::result::Result<(String, Vec<Remote>), ApiError> {
-        let mut response = repo.info_request().query("blobs", "true").call().map_err(Box::new)?;
-        let info: Value = response.body_mut().read_json().map_err(Box::new)?;
+    fn listing(&self, client: &Client) -> std::result::Result<(String, Vec<Remote>), Failure> {
+        let kind = match self.kind {
+            Kind::Model => "models",
+            Kind::Dataset => "datasets",
+        };
+        let revision = self.id.revision.replace('/', "%2F");
+        let endpoint = self.hub.endpoint.trim_end_matches('/');
+        let text = client
+            .listing(&format!("{endpoint}/api/{kind}/{}/revision/{revision}?blobs=true", self.id.name))?;
+        let info: Value = serde_json::from_str(&text)
+            .map_err(|_| Failure::Broken("what it answers is no listing of a repository".into()))?;
         let commit = info["sha"].as_str().unwrap_or_default().to_string();
+        if !is_commit(&commit) {
+            return Err(Failure::Refused(format!("its listing names the commit {commit:?}, which is none")));
+        }
         let files = info["siblings"].as_array().into_iter().flatten().filter_map(|file| {
             let name = file["rfilename"].as_str()?.to_string();
             is_plain(&name).then(|| Remote { name, size: file["size"].as_u64() })
         });
-        let files = files.collect();
-        if commit.is_empty() || !is_plain(&commit) {
-            Err(ApiError::MissingHeader("sha"))
-        } else {
-            Ok((commit, files))
-        }
+        Ok((commit, files.collect()))
     }
 
-    /// One file, unless it is there whole. A download of the wrong size is taken away again.
-    fn download(&self, repo: &ApiRepo, file: &Remote, path: &Path) -> Result<()> {
-        let whole = |path: &Path| {
-            std::fs::metadata(path).is_ok_and(|there| file.size.is_none_or(|size| size == there.len()))
-        };
-        if whole(path) {
+    /// One file, unless it is there whole. Pinned to the commit that was listed, so that the files of one snapshot belong together.
+    fn download(&self, client: &Client, commit: &str, file: &Remote) -> Result<()> {
+        let path = self.cache.snapshot(commit).join(&file.name);
+        let whole = |size: u64| file.size.is_none_or(|stated| stated == size);
+        if std::fs::metadata(&path).is_ok_and(|there| whole(there.len())) {
             return Ok(());
         }
-        discard(path);
-        let downloaded = match repo.download(&file.name) {
-            // A part left by an earlier attempt does not fit the file: start it again.
-            Err(ApiError::InvalidResume) => {
-                self.discard_parts();
-                repo.download(&file.name)
+        let prefix = if self.kind == Kind::Dataset { "datasets/" } else { "" };
+        let (endpoint, repository) = (self.hub.endpoint.trim_end_matches('/'), &self.id.name);
+        let address = format!("{endpoint}/{prefix}{repository}/resolve/{commit}/{}", encoded(&file.name));
+        let mut attempts = 0;
+        loop {
+            let mut brought = 0;
+            let failure = match self.fetch_file(client, &address, commit, file, &mut brought) {
+                Ok(()) => return Ok(()),
+                Err(Stopped::Disk(error)) => return Err(error),
+                Err(Stopped::Hub(failure)) => failure,
+            };
+            attempts = if brought < PROGRESS { attempts + 1 } else { 0 };
+            let passes = matches!(failure, Failure::Broken(_) | Failure::Status(408 | 429 | 500..));
+            if !passes || attempts == ATTEMPTS {
+                return Err(self.broken(file, &failure));
             }
-            result => result,
-        };
-        let downloaded = downloaded.map_err(|error| self.broken(file, &error))?;
-        if whole(&downloaded) && downloaded == path {
-            return Ok(());
+            std::thread::sleep(Duration::from_millis(300 * attempts as u64));
         }
-        discard(&downloaded);
-        Err(self.error(format!(
-            "{}: the download of {} is not whole; run again to repeat it",
-            self.id, file.name
-        )))
     }
 
-    fn broken(&self, file: &Remote, error: &ApiError) -> Error {
-        if status(error).is_some() {
-            return self.refused(error);
+    /// An attempt at a file, from where the last one ended; how many bytes it brought.
+    fn fetch_file(
+        &self,
+        client: &Client,
+        address: &str,
+        commit: &str,
+        file: &Remote,
+        brought: &mut u64,
+    ) -> std::result::Result<(), Stopped> {
+        let found = client.get(address, None)?;
+        let tag = checked(&found, commit)?;
+        let disk = |path: &Path| {
+            let path = path.to_owned();
+            move |error| Stopped::Disk(Error::io(path)(error))
+        };
+        let fetching = self.cache.fetch(&tag).map_err(disk(&self.hub.cache))?;
+        match fetching.whole() {
+            Some(size) if file.size.is_none_or(|stated| stated == size) => {}
+            _ => {
+                fetching.discard_blob();
+                let (found, start) = continued(client, address, found, &fetching, &tag, commit, file.size)?;
+                *brought = self.receive(client, found, file, &fetching, start)?;
+                fetching.done().map_err(disk(&fetching.part))?;
+            }
         }
-        self.error(format!(
-            "{}: the download of {} broke off ({error}); run again to go on from there",
-            self.id, file.name
-        ))
+        self.cache.link(&fetching, commit, &file.name).map_err(disk(&self.hub.cache))?;
+        Ok(())
+    }
+
+    /// Writes what comes to the part, which ends `start` bytes behind the file's beginning; how many bytes came.
+    fn receive(
+        &self,
+        client: &Client,
+        mut found: Found,
+        file: &Remote,
+        fetching: &Fetching,
+        start: u64,
+    ) -> std::result::Result<u64, Stopped> {
+        let length = found.response.body().content_length().map(|rest| start + rest);
+        let size = file
+            .size
+            .or(length)
+            .ok_or_else(|| Failure::Refused("the hub does not say how long it is".into()))?;
+        let disk = |error| Stopped::Disk(Error::io(&fetching.part)(error));
+        let mut part = fetching.open(start).map_err(disk)?;
+        let mut reader = found.response.body_mut().as_reader();
+        let (mut came, mut buffer) = (0, vec![0; 1 << 16]);
+        let (mut since, mut before) = (Instant::now(), 0);
+        let broke_off = loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => break None,
+                Ok(count) => count,
+                Err(error) => break Some(client.broke_off(&error)),
+            };
+            came += count as u64;
+            if start + came > size {
+                fetching.discard();
+                return Err(Failure::Refused(format!("the hub sends more than its {size} bytes")).into());
+            }
+            part.write_all(&buffer[..count]).map_err(disk)?;
+            if since.elapsed() > 6 * self.hub.patience {
+                if came - before < TRICKLE {
+                    break Some(Failure::Broken("hardly anything came for a while".into()));
+                }
+                (since, before) = (Instant::now(), came);
+            }
+        };
+        if let Some(failure) = broke_off {
+            return Err(failure.into());
+        }
+        if start + came < size {
+            return Err(Failure::Broken(format!("it ended after {} of {size} bytes", start + came)).into());
+        }
+        part.sync_all().map_err(disk)?;
+        Ok(came)
+    }
+
+    fn broken(&self, file: &Remote, failure: &Failure) -> Error {
+        match failure {
+            Failure::Status(_) => self.refused(failure),
+            Failure::Refused(why) => {
+                let endpoint = shown(&self.hub.endpoint);
+                self.error(format!("{}: {} is not taken from {endpoint}: {why}", self.id, file.name))
+            }
+            Failure::Broken(why) => self.error(format!(
+                "{}: the download of {} broke off ({why}); run again to go on from there",
+                self.id, file.name
+            )),
+        }
     }
 
     fn cached(
@@ -144,21 +233,16 @@ impl Source<'_> {
         why: &str,
     ) -> Result<(PathBuf, Vec<String>)> {
         let folder = self.cached_folder().ok_or_else(|| {
-            self.error(format!(
-                "{} is not in the cache ({}), and {why}",
-                self.id,
-                self.hub.cache.path().display()
-            ))
+            self.error(format!("{} is not in the cache ({}), and {why}", self.id, self.hub.cache.display()))
         })?;
         let chosen = choose(&self.present(&folder));
         Ok((folder, chosen))
     }
 
     fn cached_folder(&self) -> Option<PathBuf> {
-        let reference = self.root().join("refs").join(&self.id.revision);
         // A revision that is a commit has no reference of its own.
-        let commit = std::fs::read_to_string(reference).unwrap_or_else(|_| self.id.revision.clone());
-        Some(self.snapshot(commit.trim())).filter(|folder| folder.is_dir())
+        let commit = self.cache.commit(&self.id.revision).unwrap_or_else(|| self.id.revision.clone());
+        Some(self.cache.snapshot(&commit)).filter(|folder| is_commit(&commit) && folder.is_dir())
     }
 
     /// The files of a snapshot, by their names in the repository, sorted.
@@ -179,69 +263,102 @@ impl Source<'_> {
         names
     }
 
-    fn root(&self) -> PathBuf {
-        self.hub.cache.path().join(self.repo.folder_name())
-    }
-
-    fn snapshot(&self, commit: &str) -> PathBuf {
-        self.root().join("snapshots").join(commit)
-    }
-
-    fn discard_parts(&self) {
-        for entry in std::fs::read_dir(self.root().join("blobs")).into_iter().flatten().flatten() {
-            if entry.path().extension().is_some_and(|ending| ending == "part") {
-                let _ = std::fs::remove_file(entry.path());
-            }
-        }
-    }
-
-    fn refused(&self, error: &ApiError) -> Error {
-        let (id, endpoint) = (self.id, &self.hub.endpoint);
+    fn refused(&self, failure: &Failure) -> Error {
+        let (id, endpoint) = (self.id, shown(&self.hub.endpoint));
         let token =
             if self.hub.token.is_some() { "HF_TOKEN gives no access to it" } else { "HF_TOKEN is not set" };
-        self.error(match status(error) {
-            Some(401 | 403) => format!(
+        self.error(match failure {
+            Failure::Status(401 | 403) => format!(
                 "{id}: {endpoint} refuses access. The name is wrong, or the repository is private or gated and \
                  {token}: accept its licence on the hub's page and set HF_TOKEN to a token that may read it"
             ),
-            Some(404) => format!("{id}: {endpoint} has no such repository or revision; check the spelling"),
-            _ => format!("{id}: {endpoint} answers: {error}"),
+            Failure::Status(404) => format!("{id}: {endpoint} has no such repository or revision; check the spelling"),
+            _ => format!("{id}: {endpoint} answers: {failure}"),
         })
     }
 
     fn error(&self, text: String) -> Error {
         match self.kind {
-            RepoType::Dataset => Error::Data(text),
-            _ => Error::Model(text),
+            Kind::Dataset => Error::Data(text),
+            Kind::Model => Error::Model(text),
         }
     }
 }
 
-/// Takes a file away, and what its link in the snapshot points to.
-fn discard(path: &Path) {
-    if let Ok(blob) = path.canonicalize() {
-        let _ = std::fs::remove_file(blob);
+/// Why an attempt at a file ended without it.
+enum Stopped {
+    Hub(Failure),
+    Disk(Error),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Hub(failure)
     }
-    let _ = std::fs::remove_file(path);
 }
 
-/// The status of an answer that is an error; hf-hub keeps it only inside its message.
-fn status(error: &ApiError) -> Option<u16> {
-    let text = error.to_string();
-    let (_, code) = text.rsplit_once("http status: ")?;
-    code.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+/// The tag of what was found, after what the hub says of it was looked at: nothing is written before.
+fn checked(found: &Found, commit: &str) -> std::result::Result<String, Failure> {
+    if let Some(other) = found.commit.as_ref().filter(|said| *said != commit) {
+        return Err(Failure::Refused(format!(
+            "the hub says that it is of commit {other:?}, not of {commit}"
+        )));
+    }
+    let tag = found.etag.as_deref().unwrap_or_default().trim();
+    let tag = tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"');
+    if !is_tag(tag) {
+        return Err(Failure::Refused(format!("the hub's ETag {tag:?} is none that can name a file")));
+    }
+    Ok(tag.to_owned())
 }
 
-/// Whether the hub was reached and said no, as against no connection or a server that is down.
-fn has_answered(error: &ApiError) -> bool {
-    status(error).is_some_and(|code| code < 500) || matches!(error, ApiError::MissingHeader(_))
+/// What was found, from the byte on where the part ends; and that byte.
+fn continued(
+    client: &Client,
+    address: &str,
+    found: Found,
+    fetching: &Fetching,
+    tag: &str,
+    commit: &str,
+    size: Option<u64>,
+) -> std::result::Result<(Found, u64), Failure> {
+    let there = std::fs::metadata(&fetching.part).map_or(0, |about| about.len());
+    if there == 0 || size.is_some_and(|size| there > size) {
+        return starting(found, 0);
+    }
+    drop(found);
+    match client.get(address, Some(there)) {
+        Ok(rest) if checked(&rest, commit)? == tag => starting(rest, there),
+        // It does not fit the file: from the beginning again.
+        Ok(_) | Err(Failure::Status(416)) => {
+            fetching.discard();
+            starting(client.get(address, None)?, 0)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
-/// A relative path that stays where it is put.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && !name.contains('\\')
-        && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+/// An answer that begins at `asked`, or else at the file's beginning; and where it begins.
+fn starting(found: Found, asked: u64) -> std::result::Result<(Found, u64), Failure> {
+    let range = found.response.headers().get("content-range").and_then(|range| range.to_str().ok());
+    let from = match (found.response.status().as_u16(), range) {
+        (206, Some(range)) => {
+            range.trim_start_matches("bytes").trim().split('-').next().and_then(|from| from.parse().ok())
+        }
+        (206, None) => Some(asked),
+        _ => Some(0),
+    };
+    match from {
+        Some(from) if from == asked || from == 0 => Ok((found, from)),
+        _ => Err(Failure::Refused("the hub sends another part of it than was asked for".into())),
+    }
+}
+
+/// A name as a part of an address.
+fn encoded(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
+    let written = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(written).collect()
 }
 
 #[cfg(test)]
@@ -249,7 +366,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_leave_the_cache_are_refused() {
-        assert!(!is_plain("../x") && !is_plain("/x") && !is_plain("a/../b") && is_plain("a/b.json"));
+    fn a_name_is_written_into_an_address() {
+        assert_eq!(encoded("data/a b#1?é.json"), "data/a%20b%231%3F%C3%A9.json");
     }
 }

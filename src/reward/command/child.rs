@@ -1,10 +1,12 @@
 //! A child process that is talked to line by line and cannot block its parent.
 
-use anyhow::Context;
+use super::watch::{MARK, Watch};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child as Process, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child as Process, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,9 +18,10 @@ const LONGEST_LINE: u64 = 1 << 16;
 const LAST_LINES: usize = 20;
 
 /// A running program. Its input, output and standard error each have a thread, so that neither side waits for the
-/// other however much is written; when it is dropped the process and those that it started are ended.
+/// other however much is written; when it is dropped, or whoever holds it dies, the process and those that it started are ended.
 pub struct Child {
     process: Process,
+    watch: Option<Watch>,
     input: Option<Sender<Vec<u8>>>,
     output: Receiver<String>,
     errors: Arc<Mutex<VecDeque<String>>>,
@@ -38,19 +41,25 @@ pub enum Said {
 impl Child {
     /// Starts `command`: a program and its arguments.
     pub fn start(command: &[String]) -> anyhow::Result<Self> {
+        let mark = Watch::mark();
         let mut building = Command::new(&command[0]);
-        building.args(&command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        building.args(&command[1..]).env(MARK, &mark);
+        building.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that what it starts can be ended with it.
-        #[cfg(unix)]
-        std::os::unix::process::CommandExt::process_group(&mut building, 0);
-        let mut process = building.spawn().with_context(|| {
-            format!("cannot start `{}` (relative paths begin at the working directory)", command[0])
+        building.process_group(0);
+        let mut process = building.spawn().map_err(|error| {
+            let why = why_not(&command[0], &error);
+            anyhow::anyhow!(
+                "cannot start `{}`: {why} (relative paths begin at the working directory)",
+                command[0]
+            )
         })?;
+        let watch = Some(Watch::over(&mark, process.id()));
         let taken = "its pipes were asked for just above";
         let input = write_to(process.stdin.take().expect(taken));
         let output = read_lines(process.stdout.take().expect(taken));
         let (errors, errors_ended) = keep_last(process.stderr.take().expect(taken));
-        Ok(Self { process, input: Some(input), output, errors, errors_ended })
+        Ok(Self { process, watch, input: Some(input), output, errors, errors_ended })
     }
 
     /// Has `lines` written to it, without waiting.
@@ -69,9 +78,9 @@ impl Child {
         match self.output.recv_deadline(deadline) {
             Ok(line) => Said::Line(line),
             Err(RecvTimeoutError::Timeout) => Said::Nothing,
-            Err(RecvTimeoutError::Disconnected) => Said::Ended(match self.wait(GRACE) {
-                Some(status) => format!("ended ({status})"),
-                None => "closed its output".to_owned(),
+            Err(RecvTimeoutError::Disconnected) => Said::Ended(match self.ends_within(GRACE) {
+                true => self.kill().map_or("ended".to_owned(), |status| format!("ended ({status})")),
+                false => "closed its output".to_owned(),
             }),
         }
     }
@@ -87,25 +96,32 @@ impl Child {
         lines.iter().fold("; the end of its standard error:".to_owned(), |text, line| text + "\n  " + line)
     }
 
-    fn wait(&mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+    /// Whether it has ended by then. It is not waited for, so that its number stays its group's.
+    fn ends_within(&self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
-                _ => return None,
+            if has_ended(self.process.id()) {
+                return true;
             }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn kill(&mut self) {
-        // Once waited for, its number may belong to another process.
-        if let Ok(None) = self.process.try_wait() {
-            #[cfg(unix)]
-            kill_group(self.process.id());
+    /// Ends it with all that it started, whether or not it lives itself; how it ended.
+    fn kill(&mut self) -> Option<ExitStatus> {
+        if let Some(watch) = self.watch.take() {
+            if let Ok(group) = i32::try_from(self.process.id()) {
+                // SAFETY: kill(2) touches no memory; the group is that of a child which has not been waited for.
+                unsafe { libc::kill(-group, libc::SIGKILL) };
+            }
             let _ = self.process.kill();
             let _ = self.process.wait();
+            watch.end();
         }
+        self.process.wait().ok()
     }
 }
 
@@ -113,21 +129,37 @@ impl Drop for Child {
     fn drop(&mut self) {
         // The end of its input tells a program that it is done.
         self.input = None;
-        if self.wait(GRACE).is_none() {
-            self.kill();
+        if self.watch.is_some() {
+            self.ends_within(GRACE);
         }
+        self.kill();
     }
 }
 
-#[cfg(unix)]
-fn kill_group(process: u32) {
-    unsafe extern "C" {
-        fn kill(process: i32, signal: i32) -> i32;
+/// Whether a child has ended, without waiting for it.
+fn has_ended(process: u32) -> bool {
+    // SAFETY: waitid(2) writes the one structure that it is given, which is plain numbers.
+    unsafe {
+        let mut about: libc::siginfo_t = std::mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        libc::waitid(libc::P_PID, process, &mut about, options) != 0 || about.si_pid() != 0
     }
-    const SIGKILL: i32 = 9;
-    if let Ok(group) = i32::try_from(process) {
-        // SAFETY: kill(2) touches no memory; the group is that of a child which has not been waited for.
-        unsafe { kill(-group, SIGKILL) };
+}
+
+/// Why a program could not be started, where the system's word misleads.
+fn why_not(program: &str, error: &std::io::Error) -> String {
+    let path = Path::new(program);
+    match error.kind() {
+        _ if path.is_dir() => "it is a folder, not a program".into(),
+        ErrorKind::NotFound if path.is_file() => {
+            "it is there, and what its first line (#!) names is not".into()
+        }
+        ErrorKind::PermissionDenied => format!("it is not executable; chmod +x it ({error})"),
+        _ if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            "it is nothing that this machine runs; a script needs a first line such as #!/usr/bin/env python3"
+                .into()
+        }
+        _ => error.to_string(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A recipe's `[reward]` table, built: every reward with its weight, checked and asked together.
 
+mod asked;
 mod weighted;
 
 use super::{Models, Registry};

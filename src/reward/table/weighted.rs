@@ -1,5 +1,6 @@
 //! One reward of a recipe with its weight: how it is built, asked, timed, and asked together with others.
 
+use super::asked::{LARGEST, checked, together};
 use crate::rationale::Format;
 use crate::reward::{Models, Registry, Reward};
 use crate::rollout::{Group, Score};
@@ -8,12 +9,8 @@ use crate::{Error, Result};
 use crossbeam::channel::unbounded;
 use crossbeam::thread;
 use std::borrow::Borrow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Squares of scores up to this one, and sums of many, are numbers that f32 has too.
-const LARGEST: f64 = 1e15;
 
 /// The scores of groups up to the first failure, and that failure.
 type PartialScores = (Vec<Vec<Score>>, Option<Error>);
@@ -82,11 +79,16 @@ impl Weighted {
     /// The scores of a group, one a rollout and all finite; how long they took is noted.
     pub fn score(&mut self, group: &Group, models: &Models) -> Result<Vec<Score>> {
         let start = Instant::now();
-        let scores = checked(self.reward.as_mut(), group, models).map_err(|error| {
-            let (name, id) = (&self.name, &group.example.id);
-            Error::Reward(format!("[reward.{name}] failed on example {id}: {error:#}"))
+        let scores = checked(group, || self.reward.score(group, models));
+        self.noted(scores, start.elapsed().as_secs_f64(), &group.example.id)
+    }
+
+    /// The scores of an example's group with how long they took, or the failure with whose it is.
+    fn noted(&mut self, scores: anyhow::Result<Vec<Score>>, seconds: f64, id: &str) -> Result<Vec<Score>> {
+        let scores = scores.map_err(|error| {
+            Error::Reward(format!("[reward.{}] failed on example {id}: {error:#}", self.name))
         })?;
-        self.took(start.elapsed().as_secs_f64(), &group.example.id);
+        self.took(seconds, id);
         Ok(scores)
     }
 
@@ -120,12 +122,21 @@ impl Weighted {
     }
 
     /// The scores of all groups, up to the first failure.
-    fn score_each<G: Borrow<Group>>(
+    fn score_each<G: Borrow<Group> + Send>(
         &mut self,
         groups: impl IntoIterator<Item = G>,
         models: &Models,
     ) -> PartialScores {
         let mut all = Vec::new();
+        if let Some(reward) = self.reward.shared() {
+            for (id, seconds, scores) in together(reward, groups, models) {
+                match self.noted(scores, seconds, &id) {
+                    Ok(scores) => all.push(scores),
+                    Err(error) => return (all, Some(error)),
+                }
+            }
+            return (all, None);
+        }
         for group in groups {
             match self.score(group.borrow(), models) {
                 Ok(scores) => all.push(scores),
@@ -192,42 +203,6 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
         groups.zip(scores).for_each(|(group, scores)| weighted.credit(group, scores));
     }
     Ok(gathered)
-}
-
-/// The scores, one a rollout and all finite, or why not.
-fn checked(reward: &mut dyn Reward, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-    let scores = catch_unwind(AssertUnwindSafe(|| reward.score(group, models)))
-        .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
-    anyhow::ensure!(
-        scores.len() == group.rollouts.len(),
-        "it gave {} scores for {} rollouts",
-        scores.len(),
-        group.rollouts.len()
-    );
-    if let Some(at) = scores.iter().position(|score| !score.value.is_finite()) {
-        anyhow::bail!("its score of rollout {at} is {}; a score must be a finite number", scores[at].value);
-    }
-    if let Some(at) = scores.iter().position(|score| score.value.abs() > LARGEST) {
-        anyhow::bail!(
-            "its score of rollout {at} is {:e}; beyond {LARGEST:e} the deviation of a group's rewards, by which \
-             advantages are divided, is lost",
-            scores[at].value
-        );
-    }
-    let broken = |score: &Score| score.steps.iter().flatten().position(|step| !step.value.is_finite());
-    if let Some((at, step)) = scores.iter().enumerate().find_map(|(at, score)| Some((at, broken(score)?))) {
-        anyhow::bail!(
-            "its score of step {step} of rollout {at} is not a finite number; where a model gave it, its weights have \
-             broken in training: take an earlier checkpoint"
-        );
-    }
-    Ok(scores)
-}
-
-/// The message of a panic.
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ impl MachineWant {
 fn program(name: &str) -> Result<(), &'static str> {
     if name.contains('/') {
         let path = Path::new(name);
+        if path.is_dir() {
+            return Err("it is a folder, not a program");
+        }
         return match (path.is_file(), executable(path)) {
             (true, true) => Ok(()),
             (true, false) => Err("it is not executable; chmod +x it"),
@@ -50,8 +53,13 @@ fn program(name: &str) -> Result<(), &'static str> {
         };
     }
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&folders).any(|folder| executable(&folder.join(name)));
-    if found { Ok(()) } else { Err("there is no such program on the PATH; install it, or name its path") }
+    let there =
+        |known: fn(&Path) -> bool| std::env::split_paths(&folders).any(|folder| known(&folder.join(name)));
+    match (there(executable), there(Path::is_file)) {
+        (true, _) => Ok(()),
+        (_, true) => Err("it is on the PATH, but not executable; chmod +x it"),
+        _ => Err("there is no such program on the PATH; install it, or name its path"),
+    }
 }
 
 fn executable(path: &Path) -> bool {
@@ -86,6 +94,7 @@ mod tests {
             command(&["no-such-program"])[0]
                 .contains("command: cannot start `no-such-program`: there is no such program")
         );
+        assert!(command(&[folder.path().to_str().unwrap()])[0].contains("it is a folder, not a program"));
         assert!(command(&[&path("none")])[0].contains("there is no such file"));
         assert!(command(&[&path("score.py")])[0].contains("it is not executable"));
         let scripts =

@@ -179,7 +179,7 @@ impl Schema {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let mut found = broken(&[
-            (self.votes > 0, "votes", "it must be at least 1"),
+            ((1..=10_000).contains(&self.votes), "votes", "it must be at least 1 and at most 10000"),
             (self.min_votes > 0, "min_votes", "it must be at least 1"),
             (self.paths > 0, "paths", "it must be at least 1"),
             (self.vote_tokens > 0, "vote_tokens", "it must be at least 1"),

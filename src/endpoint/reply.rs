@@ -1,0 +1,271 @@
+//! Reading what an OpenAI-compatible server replies: which of it is an answer, and what else it says where it is none.
+
+use super::Choice;
+use serde_json::Value;
+
+/// A reply that has choices.
+#[derive(Debug, PartialEq)]
+pub(super) struct Reply {
+    /// Those that say something.
+    pub choices: Vec<Choice>,
+    /// Why the others are no answers; the last of them.
+    pub lacking: Option<String>,
+    /// How many of the others are refusals.
+    pub refusals: u64,
+    pub prompt_tokens: u64,
+    pub completion_tokens: u64,
+}
+
+/// A reply that is no answer at all.
+#[derive(Debug, PartialEq)]
+pub(super) enum NoAnswer {
+    /// The server's trouble, which may pass.
+    Passing(String),
+    /// It does not answer so many at once, and will not.
+    Count(String),
+    /// An error in the place of an answer, with the status that it would have had.
+    Error(u16, String),
+}
+
+/// The `n` choices of a reply.
+pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
+    let none = |what: &str| {
+        let whose = "is it an OpenAI-compatible chat endpoint? It says";
+        NoAnswer::Passing(format!("its reply {what}; {whose}: {}", excerpt(text)))
+    };
+    if text.trim().is_empty() {
+        return Err(NoAnswer::Passing("its reply is empty".into()));
+    }
+    let said: Value = serde_json::from_str(text).map_err(|_| none("is no JSON"))?;
+    let is_none = |error: &Value| error.is_null() || *error == false || *error == "";
+    if let Some(error) = said.get("error").filter(|error| !is_none(error)) {
+        let message = format!("its reply is an error: {}", excerpt(&error.to_string()));
+        return Err(
+            status(error).map_or(NoAnswer::Passing(message.clone()), |code| NoAnswer::Error(code, message))
+        );
+    }
+    let all = said["choices"].as_array().ok_or_else(|| none("has no `choices`"))?;
+    if all.is_empty() {
+        return Err(none("has an empty list of `choices`"));
+    }
+    if all.len() != n {
+        let count = all.len();
+        let remedy = match count < n {
+            true => format!("set answers_per_request = {count}, so that each request asks for {count} only"),
+            false => "take `n` or `best_of` out of extra".into(),
+        };
+        return Err(NoAnswer::Count(format!(
+            "its reply has {count} choices, not the {n} asked for: {remedy}"
+        )));
+    }
+    let tokens = |name: &str| said["usage"][name].as_u64().unwrap_or(0);
+    let mut reply = Reply {
+        choices: vec![],
+        lacking: None,
+        refusals: 0,
+        prompt_tokens: tokens("prompt_tokens"),
+        completion_tokens: tokens("completion_tokens"),
+    };
+    for choice in all {
+        match read_choice(choice) {
+            Ok(choice) => reply.choices.push(choice),
+            Err((refused, why)) => {
+                reply.refusals += u64::from(refused);
+                reply.lacking = Some(why);
+            }
+        }
+    }
+    Ok(reply)
+}
+
+/// What a choice says; or why it says nothing, and whether that is a refusal.
+fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
+    let none = |why: String| (false, why);
+    let refused = |words: &str| {
+        let words = if words.is_empty() { String::new() } else { format!(", and says: {}", excerpt(words)) };
+        (true, format!("the model refuses to answer{words}; leave that question out, or ask another model"))
+    };
+    let Some(message) = choice.get("message").filter(|message| message.is_object()) else {
+        return Err(none(format!(
+            "a choice of its reply has no `message`: {}",
+            excerpt(&choice.to_string())
+        )));
+    };
+    let ended = choice["finish_reason"].as_str().unwrap_or_default();
+    let content = &message["content"];
+    let text = match content {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => {
+            parts.iter().map(part).collect::<Result<_, _>>().map_err(|part| match part {
+                Part::Refusal(words) => refused(&words),
+                Part::Other(kind) => {
+                    none(format!("its reply's content has a part of type {kind:?}, which is no text"))
+                }
+            })?
+        }
+        other => {
+            return Err(none(format!("its reply's content is no text: {}", excerpt(&other.to_string()))));
+        }
+    };
+    if let Some(words) = message["refusal"].as_str().filter(|words| !words.is_empty()) {
+        return Err(refused(words));
+    }
+    if ended == "content_filter" {
+        return Err((
+            true,
+            "a filter took the answer away (finish_reason is content_filter); leave that question out, or \
+                     ask another model"
+                .into(),
+        ));
+    }
+    if !text.trim().is_empty() {
+        return Ok(Choice { text, truncated: ended == "length" });
+    }
+    let calls = message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
+    let thought =
+        ["reasoning", "reasoning_content", "thinking"].iter().any(|name| message[*name].is_string());
+    Err(none(match (ended, thought, calls) {
+        ("length", ..) => {
+            "the answer is empty: its token limit was spent before it said anything; raise max_tokens".into()
+        }
+        (.., true) => "the answer is empty: the model calls a tool, and none is offered".into(),
+        (_, true, _) => {
+            "the answer is empty: the model thought and said nothing; raise max_tokens, or have it think less"
+                .into()
+        }
+        _ => format!("the answer is empty (finish_reason is {ended:?})"),
+    }))
+}
+
+/// A part of a content that is not its text.
+enum Part {
+    Refusal(String),
+    Other(String),
+}
+
+/// The text of a part; nothing of what the model thought.
+fn part(part: &Value) -> Result<String, Part> {
+    if let Some(text) = part.as_str() {
+        return Ok(text.to_owned());
+    }
+    match part["type"].as_str().unwrap_or_default() {
+        "text" | "output_text" if part["text"].is_string() => {
+            Ok(part["text"].as_str().unwrap_or_default().to_owned())
+        }
+        "thinking" | "reasoning" | "redacted_thinking" => Ok(String::new()),
+        "refusal" => Err(Part::Refusal(part["refusal"].as_str().unwrap_or_default().to_owned())),
+        other => Err(Part::Other(other.to_owned())),
+    }
+}
+
+/// The status that an error in place of an answer would have, where it says one that no further attempt mends.
+fn status(error: &Value) -> Option<u16> {
+    let code = [&error["code"], &error["status"], &error["type"]].into_iter().find(|code| !code.is_null())?;
+    let number = code.as_u64().or_else(|| code.as_str()?.parse().ok());
+    match (number, code.as_str()) {
+        (Some(number), _) => u16::try_from(number).ok().filter(|code| (400..600).contains(code)),
+        (_, Some("invalid_api_key" | "authentication_error")) => Some(401),
+        (_, Some("insufficient_quota")) => Some(402),
+        (_, Some("model_not_found")) => Some(404),
+        _ => None,
+    }
+}
+
+/// The beginning of a text, on one line and without signs that a terminal would obey.
+pub(super) fn excerpt(text: &str) -> String {
+    let mut shown = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let start: String = shown.by_ref().take(300).collect();
+    if shown.next().is_some() { start + "…" } else { start }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn one(choice: Value) -> Reply {
+        read(&json!({"choices": [choice]}).to_string(), 1).unwrap()
+    }
+
+    fn lacks(choice: Value) -> (String, u64) {
+        let reply = one(choice);
+        assert_eq!(reply.choices, []);
+        (reply.lacking.unwrap(), reply.refusals)
+    }
+
+    #[test]
+    fn choices_and_their_cost_are_read() {
+        let said = r#"{"choices": [{"message": {"content": "a"}, "finish_reason": "length"},
+            {"message": {"content": null}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}"#;
+        let reply = read(said, 2).unwrap();
+        assert_eq!(reply.choices, [Choice { text: "a".into(), truncated: true }]);
+        assert_eq!((reply.prompt_tokens, reply.completion_tokens, reply.refusals), (3, 4, 0));
+        assert!(reply.lacking.unwrap().contains("the answer is empty"));
+    }
+
+    #[test]
+    fn parts_are_joined() {
+        let parts = json!([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "2+2"}, " = ", {"type": "text", "text": "4"}]);
+        assert_eq!(one(json!({"message": {"content": parts}})).choices[0].text, "2+2 = 4");
+    }
+
+    #[test]
+    fn what_says_nothing_is_named() {
+        for (choice, why, refusals) in [
+            (
+                json!({"message": {"content": null, "reasoning": "so"}, "finish_reason": "stop"}),
+                "thought and said nothing",
+                0,
+            ),
+            (json!({"message": {"content": " \n"}, "finish_reason": "length"}), "raise max_tokens", 0),
+            (json!({"message": {"content": null, "tool_calls": [{}]}}), "calls a tool", 0),
+            (
+                json!({"message": {"content": null, "refusal": "I cannot"}}),
+                "refuses to answer, and says: I cannot",
+                1,
+            ),
+            (
+                json!({"message": {"content": "half of"}, "finish_reason": "content_filter"}),
+                "a filter took",
+                1,
+            ),
+            (json!({"message": {"content": [{"type": "refusal", "refusal": "No."}]}}), "says: No.", 1),
+            (json!({"message": {"content": [{"type": "image_url"}]}}), "type \"image_url\"", 0),
+            (json!({"message": {"content": 4}}), "no text: 4", 0),
+            (json!({"text": "a"}), "no `message`", 0),
+        ] {
+            let said = lacks(choice);
+            assert!(said.0.contains(why) && said.1 == refusals, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told_apart() {
+        let passing = |text: &str, what: &str| match read(text, 1).unwrap_err() {
+            NoAnswer::Passing(said) => assert!(said.contains(what), "{said}"),
+            other => panic!("{other:?}"),
+        };
+        passing("<html>\u{1b}[31m", "is no JSON");
+        assert!(!excerpt("a\u{1b}[31m").contains('\u{1b}'));
+        passing("", "is empty");
+        passing(r#"{"choices": [{"mess"#, "is no JSON");
+        passing("{}", "has no `choices`");
+        passing(r#"{"choices": []}"#, "an empty list");
+        passing(r#"{"error": {"message": "overloaded"}}"#, "its reply is an error");
+        passing(r#"{"error": "busy"}"#, "busy");
+        let error = |text: &str| match read(text, 1).unwrap_err() {
+            NoAnswer::Error(code, _) => code,
+            other => panic!("{other:?}"),
+        };
+        let codes = [
+            r#"{"error": {"code": 429}}"#,
+            r#"{"error": {"code": "model_not_found"}}"#,
+            r#"{"error": {"code": "503"}}"#,
+        ];
+        assert_eq!(codes.map(error), [429, 404, 503]);
+        let two = r#"{"choices": [{"message": {"content": "a"}}]}"#;
+        let NoAnswer::Count(said) = read(two, 4).unwrap_err() else { panic!("one of four") };
+        assert!(said.contains("has 1 choices, not the 4 asked for: set answers_per_request = 1"), "{said}");
+    }
+}

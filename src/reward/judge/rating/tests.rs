@@ -1,0 +1,149 @@
+//! Ratings as judges write them, and the scores that they are.
+
+use super::*;
+
+#[test]
+fn the_scale_is_not_the_score() {
+    for said in [
+        "7",
+        "7.",
+        "**7**",
+        "Score: 7",
+        "Score: 7/10",
+        "**Score:** 7 / 10",
+        "Score: **7**/10.",
+        "score = 7",
+        "\"score\": 7",
+        "{\"score\": 7, \"max\": 10}",
+        "Score (0-10): 7",
+        "Score (out of 10): 7",
+        "Score (1 = worst, 10 = best): 7",
+        "Rating: 7 out of 10",
+        "Rating: 7 out of a possible 10",
+        "I'd rate this 7/10.",
+        "I give it a 7.",
+        "7 out of 10",
+        "7/10",
+        "7 of 10",
+        "On a scale of 1 to 10, I give this a 7.",
+        "On a scale from 0 to 10: 7",
+        "Out of 10, I would give it 7.",
+        "The score is 7.",
+        "The score I would give is 7",
+        "Score:\n7",
+        "Score:\n\\boxed{7}",
+        "\\boxed{7/10}",
+        "Score: 7 (of 10)",
+        "Step 1 is right. Step 2 is not. Score: 7",
+        "Score: 7. Step 3 has 2 errors.",
+        "Of 3 steps two hold. Score: 7",
+        "2 of 3 steps hold, so 7/10",
+        "A score of 10 needs every step. Score: 7",
+        "Clarity score: 9. Final score: 7",
+        "Maximum score: 10. Score: 7",
+        "1. The sum is right.\n2. The answer is not.\n\n7",
+        "Rating: 7/10\nScore: 7/10",
+        "I rate the rationale 7 points.",
+        "7 points",
+        "Step 1 holds.\nStep 2 fails.\n7",
+        "Overall score: 7/10 (70%)",
+        "# Score\n7",
+        "Score - 7",
+        "Score: 7,0",
+        "The overall rating is 7 out of 10 because 2 steps fail.",
+        "__Score__: 7",
+        "$\\frac{7}{10}$",
+        "Score: 7 - good, but long",
+        "<score>7</score>",
+        "3 examples. Rating: [[7]]",
+        "Score (higher is better): 7",
+        "Score on a 10-point scale: 7",
+        "Score / 10: 7",
+        "Score: 7/10\nConfidence: 90%",
+        "Confidence: 90%. 7/10",
+        "7 points out of 10",
+        "The student says 42. Score: 7",
+        "42 is wrong.\n7",
+        "score of 7/10 since 2/3 steps are right",
+        "Score: 7 because 3 + 4 is 8",
+        "Correctness: 8/10\nClarity: 6/10\nOverall: 7/10",
+        "I rate step 2 as wrong; score 7",
+        "Score between 0 and 10: 7",
+        "{\"reason\": \"2 errors\", \"score\": 7}",
+        "My score for the explanation: 7",
+        "SCORE=7",
+        "Score:7",
+        "Score: +7",
+        "Score: 7 (max 10)",
+        "This would score 7/10",
+        "It deserves a 7.",
+        "score: 7\nscore: 7/10",
+        "Score: 7.0 / 10.0",
+        "7\n\nThe steps hold.",
+        "score: 7 points",
+        "Verdict: 7/10",
+    ] {
+        assert_eq!(rating(said, [0.0, 10.0]), Some(7.0), "{said}");
+    }
+}
+
+#[test]
+fn what_is_not_clear_is_not_guessed() {
+    for said in [
+        "",
+        "none",
+        "seven",
+        "Score: 4/5",
+        "Score: 7 or 8",
+        "Score: 7-8",
+        "between 7 and 8",
+        "Score: 70%",
+        "7 or 8",
+        "Score: 7. Score: 8.",
+        "Clarity: 7, depth: 4",
+        "3 steps, 2 errors",
+        "out of 10",
+        "/10",
+        "a scale from 0 to 10",
+        "Score: 7,8,9",
+        "Scores: accuracy 7, depth 8",
+        "Score for accuracy: 7, for depth: 8",
+        "8/10 for clarity, 6/10 for truth",
+        "2 + 2 = 4 is right, so 10",
+        "5 out of 5",
+        "Grade: B",
+        "Score: 7 to 8",
+        "I would give a 7 or an 8",
+        "He scored 3 of 4",
+        "Step 2 fails.",
+        "Score: n/a (out of 10)",
+    ] {
+        assert_eq!(rating(said, [0.0, 10.0]), None, "{said}");
+    }
+}
+
+#[test]
+fn other_scales_have_other_ends() {
+    assert_eq!(rating("Score: 0.7/1", [0.0, 1.0]), Some(0.7));
+    assert_eq!(
+        [rating(".8", [0.0, 1.0]), rating("Score: .8", [0.0, 1.0]), rating("1/1", [0.0, 1.0])],
+        [Some(0.8), Some(0.8), Some(1.0)]
+    );
+    assert_eq!(rating("Score: 7/10", [0.0, 1.0]), None);
+    assert_eq!(rating("4/5 stars", [1.0, 5.0]), Some(4.0));
+    assert_eq!(rating("From 1 to 5: 4", [5.0, 1.0]), Some(4.0));
+    assert_eq!([rating("70%", [0.0, 100.0]), rating("Score: 70/100", [0.0, 100.0])], [Some(70.0); 2]);
+    assert_eq!(rating("Score: -0.5", [-1.0, 1.0]), Some(-0.5));
+    assert_eq!(rating("Score: 1,200", [0.0, 2000.0]), Some(1200.0));
+    // Off the scale, which whoever asked sees.
+    assert_eq!([rating("Score: -7", [0.0, 10.0]), rating("11", [0.0, 10.0])], [Some(-7.0), Some(11.0)]);
+}
+
+#[test]
+fn the_last_number_is_no_whole() {
+    assert_eq!(
+        ["Step 1 holds. First wrong: 2", "step 2 of 3", "0", "none"].map(last_number),
+        [Some(2.0), Some(2.0), Some(0.0), None]
+    );
+    assert_eq!(last_number("The first wrong step is step 2."), Some(2.0));
+}
