@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 pub mod answer;
+pub mod equality;
 pub mod number;
 pub mod options;
 mod pattern;
@@ -36,7 +37,8 @@ impl Default for Format {
 }
 
 impl Format {
-    /// Reads a completion: its steps, and the answer by the first form that matches. `None` where no form does,
+    /// Reads a completion: its steps, and the answer by the first form that matches; a `####` line that other text follows gives way to the
+    /// forms behind it, since it may be a heading. `None` where no form does,
     /// or where tags are asked for and the closing one is missing.
     ///
     /// Without tags, steps are what stands before the answer's line (before its sentence, for
@@ -55,7 +57,9 @@ impl Format {
             Some([open, close]) => inside(text, open, close)?,
             None => (None, 0..text.len()),
         };
-        let found = self.answer.iter().find_map(|form| answer::find(form, &text[rest.clone()]))?;
+        let found: Vec<_> =
+            self.answer.iter().filter_map(|form| answer::find(form, &text[rest.clone()])).collect();
+        let found = found.iter().find(|found| !found.weak).or(found.first())?.clone();
         let found = found.shifted(rest.start);
         let reasoning =
             reasoning.unwrap_or_else(|| 0..steps::unit_start(self.steps, text, found.marked.start));
@@ -91,9 +95,9 @@ pub enum StepUnit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerForm {
-    /// `#### 42`, GSM8K's; to the end of the line.
+    /// `#### 42`, GSM8K's; to the end of the line. Headings that text follows (`#### Step 2: add`) are none.
     Hashes,
-    /// `\boxed{42}`, the last one, braces balanced.
+    /// `\boxed{42}` or `\fbox{42}`, the last one, braces balanced.
     Boxed,
     /// `the answer is 42` or `Answer: 42`, the last one, to the end of the sentence.
     AnswerIs,
