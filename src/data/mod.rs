@@ -5,6 +5,7 @@ pub mod columns;
 pub mod feedback;
 pub mod hub;
 pub mod jsonl;
+pub mod numbered;
 pub mod order;
 pub mod parquet;
 pub mod preference;
@@ -63,6 +64,10 @@ pub struct Data {
     pub max_prompt_tokens: Option<usize>,
     /// Columns that have another name in the files: `columns.question = "problem"` reads `problem` as `question`.
     pub columns: BTreeMap<String, String>,
+    /// What an integer `answer` beside `choices` is, where it is no label of theirs: `"from_0"` or `"from_1"`, the place of the choice, or `"text"`. By
+    /// default an integer that is written as the choices are, and is one of them, is that one; others count from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integer_answers: Option<numbered::IntegerAnswers>,
     /// From columns to prompt and completion.
     pub template: Template,
     /// How a rationale is written.
@@ -81,6 +86,7 @@ impl Default for Data {
             shuffle: true,
             max_prompt_tokens: None,
             columns: BTreeMap::new(),
+            integer_answers: None,
             template: Template::default(),
             format: Format::default(),
         }
@@ -194,8 +200,24 @@ impl Data {
             None if self.sources(split).is_empty() => Err(Error::Recipe(format!(
                 "[data] has no `{key}`; name a file, a folder or `hub:owner/name`, or a task under [data.task]"
             ))),
-            None => self.sources(split).read(split, hub, &self.columns, self.limit(split), problems),
+            None => {
+                let rows =
+                    self.sources(split).read(split, hub, &self.columns, self.limit(split), problems)?;
+                Ok(self.settled(rows, problems))
+            }
         }
+    }
+
+    /// The rows, integer answers beside choices as the letters that they count.
+    fn settled(&self, mut rows: Vec<Row>, problems: &mut Problems) -> Vec<Row> {
+        rows.retain_mut(|row| match numbered::settle(row, self.integer_answers) {
+            Ok(()) => true,
+            Err(what) => {
+                problems.at(row, what);
+                false
+            }
+        });
+        rows
     }
 
     /// The rows that few-shot examples come from, where they are not the split's own.
@@ -210,7 +232,10 @@ impl Data {
         let enough = self.template.few_shot + 1;
         let shots = match (&self.template.few_shot_from, split) {
             _ if self.template.few_shot == 0 => return Ok(None),
-            (Some(source), _) => source.read(Split::Train, hub, &self.columns, enough, problems)?,
+            (Some(source), _) => {
+                let rows = source.read(Split::Train, hub, &self.columns, enough, problems)?;
+                self.settled(rows, problems)
+            }
             (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
             (None, Split::Eval) => {
                 let first = Data { train_limit: Some(enough), ..self.clone() };

@@ -281,7 +281,6 @@ struct Asked {
     /// The place of the gold answer among `eval.labels`, where there are some.
     gold: Option<usize>,
     correct: Vec<Vec<bool>>,
-    /// Classes of equal answers.
     answers: Vec<Vec<Option<usize>>>,
     /// The places among `eval.labels` of the gold answer and of each completion's.
     labelled: Vec<(usize, Option<usize>)>,

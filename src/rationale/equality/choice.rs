@@ -109,10 +109,11 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
         }
         at += 1;
     }
-    let index = match &found.get(at)?.kind {
-        Kind::Letter(letter) | Kind::Word(letter) => place(letter, count)?,
-        _ => return behind_text(&found, count, choices),
+    let named = match &found.get(at)?.kind {
+        Kind::Letter(letter) | Kind::Word(letter) => place(letter, count),
+        _ => None,
     };
+    let Some(index) = named else { return behind_text(&found, count, choices) };
     let touched = found.get(at + 1).is_some_and(|next| {
         !next.spaced
             && matches!(
@@ -127,15 +128,13 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
         opened && found.get(at + 1).is_some_and(|next| matches!(next.kind, Kind::Op(')' | ']' | '⦄' | '}')));
     at += 1;
     let rest = &found[at..];
-    let separators = rest
-        .iter()
-        .take_while(|token| {
-            matches!(
-                token.kind,
-                Kind::Op(')' | ']' | '⦄' | '}' | '.' | ':' | ',' | ';' | '-' | '—' | '→' | '?')
-            )
-        })
-        .count();
+    // A dash that touches what follows is its sign.
+    let separates = |at: &usize| match &rest[*at].kind {
+        Kind::Op('-') => rest.get(at + 1).is_some_and(|next| next.spaced),
+        Kind::Op(op) => ")]⦄}.:,;—→?".contains(*op),
+        _ => false,
+    };
+    let separators = (0..rest.len()).take_while(separates).count();
     if touched
         || (rest.first().is_some_and(|next| next.is('-'))
             && rest.get(1).is_some_and(|next| !next.spaced && !rest[0].spaced))

@@ -3,10 +3,13 @@
 //! An answer is read once, in the way that its question's gold answer asks for: as a choice, a letter, a truth value, or as mathematics
 //! and text. Then it is compared. Whatever stands beside a value is part of it unless it is a unit, a label or an aside.
 
+mod atoms;
 mod choice;
 mod expression;
 mod parser;
 mod prose;
+mod relation;
+mod spellings;
 mod tokens;
 mod value;
 mod words;

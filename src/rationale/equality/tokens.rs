@@ -1,5 +1,9 @@
 //! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
 
+use super::spellings::{
+    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, TAGS, VULGAR, decimal_comma, dressing, greek,
+    half_width, separator_at,
+};
 use super::words;
 
 /// What stands in an answer.
@@ -54,148 +58,6 @@ pub fn tokens(text: &str) -> Vec<Token> {
     lexer.run(lexer.text.len(), false);
     lexer.found
 }
-
-/// Commands whose argument is prose.
-const PROSE: [&str; 13] = [
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textsf",
-    "texttt",
-    "textnormal",
-    "mathrm",
-    "mbox",
-    "hbox",
-    "emph",
-    "operatorname",
-    "textup",
-];
-/// Commands that change nothing but looks.
-const LOOKS: [&str; 36] = [
-    "left",
-    "right",
-    "big",
-    "Big",
-    "bigg",
-    "Bigg",
-    "bigl",
-    "bigr",
-    "Bigl",
-    "Bigr",
-    "biggl",
-    "biggr",
-    "mathbf",
-    "boldsymbol",
-    "bm",
-    "mathit",
-    "mathsf",
-    "mathcal",
-    "mathbb",
-    "displaystyle",
-    "textstyle",
-    "scriptstyle",
-    "limits",
-    "nolimits",
-    "boxed",
-    "fbox",
-    "framebox",
-    "bf",
-    "rm",
-    "it",
-    "bold",
-    "vec",
-    "unit",
-    "pmb",
-    "middle",
-    "tt",
-];
-const SPACES: [&str; 7] = ["quad", "qquad", "space", "enspace", "thinspace", "hspace", "par"];
-const MARKS: [(&str, char); 62] = [
-    ("times", '*'),
-    ("cdot", '*'),
-    ("ast", '*'),
-    ("div", '/'),
-    ("pm", '±'),
-    ("mp", '±'),
-    ("le", '≤'),
-    ("leq", '≤'),
-    ("leqslant", '≤'),
-    ("ge", '≥'),
-    ("geq", '≥'),
-    ("geqslant", '≥'),
-    ("lt", '<'),
-    ("gt", '>'),
-    ("ne", '≠'),
-    ("neq", '≠'),
-    ("approx", '≈'),
-    ("simeq", '≈'),
-    ("sim", '≈'),
-    ("equiv", '≡'),
-    ("in", '∈'),
-    ("cup", '∪'),
-    ("cap", '∩'),
-    ("infty", '∞'),
-    ("circ", '°'),
-    ("degree", '°'),
-    ("lvert", '|'),
-    ("rvert", '|'),
-    ("vert", '|'),
-    ("mid", '|'),
-    ("lbrace", '⦃'),
-    ("rbrace", '⦄'),
-    ("langle", '⟨'),
-    ("rangle", '⟩'),
-    ("colon", ':'),
-    ("prime", '\''),
-    ("lbrack", '['),
-    ("rbrack", ']'),
-    ("lparen", '('),
-    ("rparen", ')'),
-    ("ldots", '…'),
-    ("dots", '…'),
-    ("cdots", '…'),
-    ("neg", '¬'),
-    ("lnot", '¬'),
-    ("to", '→'),
-    ("rightarrow", '→'),
-    ("Rightarrow", '→'),
-    ("implies", '→'),
-    ("setminus", '∖'),
-    ("backslash", '∖'),
-    ("emptyset", '∅'),
-    ("varnothing", '∅'),
-    ("land", '∧'),
-    ("lor", '∨'),
-    ("wedge", '∧'),
-    ("vee", '∨'),
-    ("notin", '∉'),
-    ("nmid", '∤'),
-    ("subset", '⊂'),
-    ("propto", '∝'),
-    ("perp", '⊥'),
-];
-const SUPERSCRIPTS: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
-const SUBSCRIPTS: &str = "₀₁₂₃₄₅₆₇₈₉";
-const VULGAR: [(char, u8, u8); 15] = [
-    ('½', 1, 2),
-    ('⅓', 1, 3),
-    ('⅔', 2, 3),
-    ('¼', 1, 4),
-    ('¾', 3, 4),
-    ('⅕', 1, 5),
-    ('⅖', 2, 5),
-    ('⅗', 3, 5),
-    ('⅘', 4, 5),
-    ('⅙', 1, 6),
-    ('⅚', 5, 6),
-    ('⅛', 1, 8),
-    ('⅜', 3, 8),
-    ('⅝', 5, 8),
-    ('⅞', 7, 8),
-];
-const TAGS: [&str; 14] =
-    ["b", "i", "u", "em", "strong", "p", "br", "code", "span", "div", "mark", "answer", "tt", "center"];
 
 struct Lexer {
     text: Vec<char>,
@@ -268,7 +130,8 @@ impl Lexer {
                 // One period is a decimal point.
                 if found == ['.']
                     && separator.is_none()
-                    && self.text.get(next + 3) != Some(&'.')
+                    && !(self.text.get(next + 3) == Some(&'.')
+                        && self.text.get(next + 4).is_some_and(char::is_ascii_digit))
                     && !decimal_comma(&self.text[next + 3..end])
                 {
                     break;
@@ -413,6 +276,18 @@ impl Lexer {
             return self.op('*');
         }
         if count == 1 {
+            // a.m., D.C.: letters with periods between them are a word.
+            let mut word = run.clone();
+            let more = |lexer: &Self| {
+                lexer.peek(0) == '.' && lexer.peek(1).is_ascii_alphabetic() && !lexer.peek(2).is_alphabetic()
+            };
+            while self.at + 1 < end && more(self) {
+                word.push(self.peek(1));
+                self.at += 2;
+            }
+            if word.len() > run.len() {
+                return self.push(Kind::Word(word));
+            }
             return self.push(Kind::Letter(run));
         }
         let variables = if touching {
@@ -463,7 +338,11 @@ impl Lexer {
             }
         }
         match c {
-            '-' if self.found.is_empty() && self.peek(0) == ' ' && !self.peek(1).is_ascii_digit() => {
+            '-' if self.found.is_empty()
+                && self.peek(0) == ' '
+                && self.peek(1).is_alphabetic()
+                && self.peek(2).is_alphabetic() =>
+            {
                 self.spaced = true
             }
             '−' | '–' | '‐' | '‑' | '﹣' | '-' => self.op('-'),
@@ -533,53 +412,4 @@ impl Lexer {
             _ => self.op('<'),
         }
     }
-}
-
-/// A thousands separator at the start of `text`.
-fn separator_at(text: &[char]) -> Option<Vec<char>> {
-    let known: [&[char]; 14] = [
-        &['{', ',', '}'],
-        &[',', '\\', '!'],
-        &['\\', ',', '\\', '!'],
-        &['\\', ','],
-        &['\\', '!'],
-        &['\\', ';'],
-        &['{', ',', '}', '\\', '!'],
-        &[','],
-        &['.'],
-        &[' '],
-        &['\u{202f}'],
-        &['\u{2009}'],
-        &['\u{a0}'],
-        &['\''],
-    ];
-    let longest = known
-        .iter()
-        .filter(|separator| text.starts_with(separator))
-        .max_by_key(|separator| separator.len())?;
-    Some(longest.to_vec())
-}
-
-/// Whether a comma and digits follow, but not three: `,56` in `1.234,56`.
-fn decimal_comma(text: &[char]) -> bool {
-    let digits = text.iter().skip(1).take_while(|c| c.is_ascii_digit()).count();
-    text.first() == Some(&',') && digits > 0 && digits != 3
-}
-
-fn half_width(c: char) -> char {
-    match c {
-        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
-        _ => c,
-    }
-}
-
-/// Zero-width characters, variation selectors, emoji, dingbats, bullets.
-fn dressing(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' | '\u{ad}' | '•' | '●'
-        | '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b50}'..='\u{2b55}' | '\u{20e3}')
-}
-
-fn greek(c: char) -> Option<&'static str> {
-    let at = "αβγδεζηθικλμνξπρστυφχψω".chars().position(|known| known == c)?;
-    Some(words::GREEK[at])
 }

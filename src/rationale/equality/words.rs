@@ -219,6 +219,8 @@ pub fn measure(word: &str) -> Option<&'static str> {
         "week" | "weeks" => "week",
         "month" | "months" => "month",
         "year" | "years" => "year",
+        "am" => "am",
+        "pm" => "pm",
         "cent" | "cents" | "¢" => "cent",
         "dollar" | "dollars" | "usd" => "dollar",
         _ => return None,
