@@ -121,7 +121,7 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
                 Kind::Number(_)
                     | Kind::Letter(_)
                     | Kind::Word(_)
-                    | Kind::Op('^' | '_' | '\'' | '*' | '/' | '+' | '!')
+                    | Kind::Op('^' | '_' | '\'' | '*' | '/' | '+')
             )
     });
     let closed =
@@ -131,7 +131,7 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     // A dash that touches what follows is its sign.
     let separates = |at: &usize| match &rest[*at].kind {
         Kind::Op('-') => rest.get(at + 1).is_some_and(|next| next.spaced),
-        Kind::Op(op) => ")]⦄}.:,;—→?".contains(*op),
+        Kind::Op(op) => ")]⦄}.:,;—→?!".contains(*op),
         _ => false,
     };
     let separators = (0..rest.len()).take_while(separates).count();

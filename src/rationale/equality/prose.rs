@@ -20,13 +20,22 @@ pub struct Said {
 /// What `tokens` say, where they say one thing. `letters` are units where they may be: `5 m` is 5.
 pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
     let tokens = numbers_by_name(tokens);
-    let tokens = without_denied(&tokens)?;
+    let tokens = without_denied(without_reasons(&tokens))?;
     let (tokens, unit) = without_words(&tokens, letters)?;
     let tokens = without_asides(trimmed(&tokens));
     let tokens = trimmed(&tokens);
     let node = parse(tokens)?;
     let (label, node) = settled(node)?;
     Some(Said { node, unit, label })
+}
+
+/// What is said before reasons are given: "7 because 3 + 4 is 7".
+fn without_reasons(tokens: &[Token]) -> &[Token] {
+    let reason = |token: &Token| matches!(token.word().as_deref(), Some("because" | "since"));
+    match tokens.iter().position(reason) {
+        Some(at) if tokens[..at].iter().any(is_value) => &tokens[..at],
+        _ => tokens,
+    }
 }
 
 fn word_at(tokens: &[Token], at: usize) -> Option<String> {
@@ -212,6 +221,9 @@ fn without_words(tokens: &[Token], letters: bool) -> Option<(Vec<Token>, Option<
             word.as_str(),
             "more" | "less" | "fewer" | "greater" | "larger" | "smaller" | "higher" | "lower" | "other"
         );
+        if word == "up" && before.last().is_some_and(|word| word == "and") {
+            return None;
+        }
         let month = word == "may" && matches!(&token.kind, Kind::Word(text) if text == "May");
         if (words::spoils(&word) && !month)
             || (bigger && word_at(tokens, at).as_deref() == Some("than") && !found.iter().any(is_value))

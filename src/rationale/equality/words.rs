@@ -24,11 +24,12 @@ pub fn greek(name: &str) -> Option<&'static str> {
     GREEK.iter().find(|known| **known == name).copied()
 }
 
-const UNITS: [&str; 62] = [
-    "mm", "cm", "dm", "km", "nm", "mi", "ft", "in", "yd", "yds", "kg", "mg", "lb", "lbs", "oz", "ml", "cl",
-    "dl", "kl", "gal", "qt", "pt", "hr", "hrs", "min", "mins", "sec", "secs", "ms", "ns", "kj", "kw", "kwh",
-    "mw", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "pa", "kpa", "mph", "kph", "kmh", "rpm", "bps",
-    "usd", "eur", "gbp", "inr", "cad", "aud", "jpy", "cents", "km²", "am", "pm", "ha", "mol",
+const UNITS: [&str; 65] = [
+    "sq", "cu", "pc", "mm", "cm", "dm", "km", "nm", "mi", "ft", "in", "yd", "yds", "kg", "mg", "lb", "lbs",
+    "oz", "ml", "cl", "dl", "kl", "gal", "qt", "pt", "hr", "hrs", "min", "mins", "sec", "secs", "ms", "ns",
+    "kj", "kw", "kwh", "mw", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "pa", "kpa", "mph", "kph",
+    "kmh", "rpm", "bps", "usd", "eur", "gbp", "inr", "cad", "aud", "jpy", "cents", "km²", "am", "pm", "ha",
+    "mol",
 ];
 
 /// Letters that are units where they stand apart behind a number.
@@ -52,7 +53,11 @@ pub fn short(word: &str) -> bool {
 
 /// Words that leave nothing of a value, wherever they stand: doubt, denial, conditions, operations in words.
 pub fn spoils(word: &str) -> bool {
-    const WORDS: [&str; 59] = [
+    const WORDS: [&str; 63] = [
+        "unlike",
+        "upward",
+        "upwards",
+        "onwards",
         "not",
         "no",
         "never",
@@ -118,7 +123,8 @@ pub fn spoils(word: &str) -> bool {
 
 /// Words that make another value of the one that they stand right before.
 pub fn spoils_next(word: &str) -> bool {
-    const WORDS: [&str; 33] = [
+    const WORDS: [&str; 34] = [
+        "less",
         "over",
         "under",
         "above",
