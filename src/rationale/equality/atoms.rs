@@ -139,7 +139,7 @@ impl Parser<'_> {
                 let below = self.argument()?;
                 Some(Node::Call("binom".into(), vec![above, below]))
             }
-            _ if name.starts_with("begin ") => self.matrix(&name["begin ".len()..].to_string()),
+            _ if name.starts_with("begin ") => self.matrix(&name["begin ".len()..]),
             _ if name.starts_with("end ") => None,
             _ if words::FUNCTIONS.contains(&name) || matches!(name, "ln" | "lg") => self.call(name),
             // \angle ABC, \overline{AB}: part of a name.

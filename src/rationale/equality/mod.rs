@@ -5,6 +5,7 @@
 
 mod atoms;
 mod choice;
+mod digits;
 mod expression;
 mod parser;
 mod prose;
@@ -210,4 +211,106 @@ fn agree(gold: &Said, answer: &Said) -> bool {
 pub fn plain(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
     text.trim_matches(ends).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_said_is_the_same_as_itself_and_never_panics() {
+        let pieces = [
+            "7",
+            "8",
+            ".",
+            ",",
+            "1,234",
+            " ",
+            " ",
+            "x",
+            "A",
+            "(",
+            ")",
+            "{",
+            "}",
+            "\\{",
+            "\\frac",
+            "\\sqrt",
+            "[",
+            "]",
+            "^",
+            "_",
+            "!",
+            "%",
+            "°",
+            "\\text{",
+            "or",
+            "not",
+            "and",
+            "half",
+            "million",
+            "=",
+            "<",
+            "±",
+            "-",
+            "–",
+            "—",
+            "*",
+            "**",
+            "/",
+            "\\begin{pmatrix}",
+            "&",
+            "\\\\",
+            "\\end{pmatrix}",
+            "½",
+            "²",
+            "é",
+            "五",
+            "π",
+            "\\log",
+            "|",
+            "∞",
+            "∪",
+            ":",
+            ";",
+            "cm",
+            "$",
+            "'",
+            "e5",
+            "e",
+            "\\left",
+            "<b>",
+            "1.234.567",
+            "\u{200b}",
+        ];
+        let mut state = 7_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let choices = ["7".to_string(), "x or 8".to_string()];
+        for _ in 0..4000 {
+            let text: String = (0..1 + next(12)).map(|_| pieces[next(pieces.len())]).collect();
+            assert!(Equality::of(None, &[]).same(&text, &text), "{text}");
+            let _ = (Equality::of(None, &choices).read(&text), only_number(&text), choice::truth(&text));
+        }
+        // Deep, long and repeated ones end.
+        for deep in ["(", "{", "\\text{", "\\frac{", "-", "|", "7/", "!", "x^", "1,"] {
+            for times in [300, 100_000] {
+                let _ = Equality::of(None, &[]).read(&deep.repeat(times));
+            }
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_first_alike() {
+        let answers =
+            [Some("7 or 8"), Some("7"), None, Some("7 apples"), Some("8"), Some("7 or 8"), Some("x = 7")];
+        let classes = Equality::of(Some("7"), &[]).classes(&answers);
+        assert_eq!(classes, [Some(0), Some(1), None, Some(1), Some(4), Some(0), Some(1)]);
+        let capitals = ["Rome", "Paris"].map(String::from);
+        let answers = [Some("(B)"), Some("A or B"), Some("Paris"), Some("a or b"), Some("A")];
+        let classes = Equality::of(Some("B"), &capitals).classes(&answers);
+        assert_eq!(classes, [Some(0), Some(1), Some(0), Some(1), Some(4)]);
+    }
 }

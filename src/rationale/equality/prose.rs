@@ -146,10 +146,8 @@ fn without_denied(tokens: &[Token]) -> Option<Vec<Token>> {
     if denied.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word) && word != "or")) {
         return None;
     }
-    let mut kept = tokens[..start - 1.min(start)].to_vec();
-    if start < at {
-        kept = tokens[..start].to_vec();
-    }
+    let kept = if start < at { start } else { start - 1 };
+    let mut kept = tokens[..kept].to_vec();
     kept.extend(end.map_or(&[][..], |end| &tokens[end + 1..]).iter().cloned());
     Some(kept)
 }

@@ -1,10 +1,12 @@
 //! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
 
 use super::spellings::{
-    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, TAGS, VULGAR, decimal_comma, dressing, greek,
-    half_width, separator_at,
+    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, TAGS, VULGAR, dressing, greek, half_width,
 };
 use super::words;
+
+/// Bytes of an answer that is looked into.
+const LONGEST: usize = 2000;
 
 /// What stands in an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,16 +56,21 @@ impl Token {
 
 /// The tokens of `text`; what only dresses it (emphasis, quotes, spacing, emoji, `$`, `\left`) is left out.
 pub fn tokens(text: &str) -> Vec<Token> {
+    // No answer is that long; as one word it equals itself alone.
+    if text.len() > LONGEST {
+        return vec![Token::new(Kind::Word(text.split_whitespace().collect::<Vec<_>>().join(" ")))];
+    }
     let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, found: Vec::new() };
     lexer.run(lexer.text.len(), false);
     lexer.found
 }
 
-struct Lexer {
-    text: Vec<char>,
-    at: usize,
+/// Reads a text from left to right.
+pub struct Lexer {
+    pub text: Vec<char>,
+    pub at: usize,
     spaced: bool,
-    found: Vec<Token>,
+    pub found: Vec<Token>,
 }
 
 impl Lexer {
@@ -71,7 +78,7 @@ impl Lexer {
         self.text.get(self.at + ahead).copied().map_or('\0', half_width)
     }
 
-    fn push(&mut self, kind: Kind) {
+    pub fn push(&mut self, kind: Kind) {
         self.found.push(Token { kind, spaced: self.spaced, comma: false });
         self.spaced = false;
     }
@@ -96,7 +103,7 @@ impl Lexer {
                 self.number(end);
             } else if c == '\\' {
                 self.command(end);
-            } else if c.is_alphabetic() && !greek(c).is_some_and(|_| true) && c != 'ª' && c != 'º' {
+            } else if c.is_alphabetic() && greek(c).is_none() && c != 'ª' && c != 'º' {
                 self.letters(end, prose);
             } else {
                 self.at += 1;
@@ -107,64 +114,6 @@ impl Lexer {
 
     fn digit_before(&self) -> bool {
         self.at > 0 && self.text[self.at - 1].is_ascii_digit()
-    }
-
-    fn number(&mut self, end: usize) {
-        let digits = |at: usize| {
-            self.text[at.min(end)..end].iter().take_while(|c| half_width(**c).is_ascii_digit()).count()
-        };
-        let read = |at: usize, count: usize| {
-            self.text[at..at + count].iter().map(|c| half_width(*c)).collect::<String>()
-        };
-        let first = digits(self.at);
-        let mut text = read(self.at, first);
-        let (mut at, mut comma) = (self.at + first, false);
-        // Groups of three behind one kind of separator.
-        let mut separator: Option<Vec<char>> = None;
-        if (1..=3).contains(&first) && !text.starts_with('0') {
-            while let Some(found) = separator_at(&self.text[at..end]) {
-                let next = at + found.len();
-                if digits(next) != 3 || separator.as_ref().is_some_and(|known| *known != found) {
-                    break;
-                }
-                // One period is a decimal point.
-                if found == ['.']
-                    && separator.is_none()
-                    && !(self.text.get(next + 3) == Some(&'.')
-                        && self.text.get(next + 4).is_some_and(char::is_ascii_digit))
-                    && !decimal_comma(&self.text[next + 3..end])
-                {
-                    break;
-                }
-                text += &read(next, 3);
-                comma |= found == [','];
-                at = next + 3;
-                separator = Some(found);
-            }
-        }
-        let point = if separator.as_deref() == Some(&['.']) { ',' } else { '.' };
-        if self.text.get(at) == Some(&point) && at < end {
-            let count = digits(at + 1);
-            if count > 0 {
-                text += ".";
-                text += &read(at + 1, count);
-                at += 1 + count;
-            }
-        }
-        if self.text.get(at).is_some_and(|c| matches!(c, 'e' | 'E')) && at < end {
-            let signed = usize::from(self.text.get(at + 1).is_some_and(|c| matches!(c, '+' | '-' | '−')));
-            let count = digits(at + 1 + signed);
-            let touches = self.text.get(at + 1 + signed + count).is_some_and(|c| c.is_alphanumeric());
-            if count > 0 && !touches {
-                let minus = signed == 1 && self.text[at + 1] != '+';
-                text += if minus { "e-" } else { "e" };
-                text += &read(at + 1 + signed, count);
-                at += 1 + signed + count;
-            }
-        }
-        self.at = at;
-        self.push(Kind::Number(text));
-        self.found.last_mut().expect("pushed").comma = comma;
     }
 
     fn command(&mut self, end: usize) {
@@ -191,8 +140,8 @@ impl Lexer {
             "dbinom" | "tbinom" => "binom".to_string(),
             _ => name,
         };
-        if PROSE.contains(&name.as_str()) && self.argument().is_some_and(|_| true) {
-            let (from, to) = self.argument().expect("looked");
+        let argument = if PROSE.contains(&name.as_str()) { self.argument() } else { None };
+        if let Some((from, to)) = argument {
             self.at = from;
             self.run(to.min(end), true);
             self.at = (to + 1).min(end);
@@ -206,6 +155,7 @@ impl Lexer {
             // "\left." is an empty bracket.
             self.at += usize::from(self.peek(0) == '.');
         } else if LOOKS.contains(&name.as_str()) {
+            // It changes nothing.
         } else if SPACES.contains(&name.as_str()) {
             self.spaced = true;
         } else if let Some((_, mark)) = MARKS.iter().find(|(known, _)| *known == name) {
@@ -355,7 +305,6 @@ impl Lexer {
             '<' => self.tag(),
             '≦' | '⩽' => self.op('≤'),
             '≧' | '⩾' => self.op('≥'),
-            '~' if self.found.is_empty() || !self.after_value() => self.spaced = true,
             '~' => self.spaced = true,
             '≃' | '≅' => self.op('≈'),
             '❌' | '✗' | '✘' => self.push(Kind::Word("wrong".into())),

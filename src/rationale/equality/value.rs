@@ -149,8 +149,7 @@ fn proportional(gold: &Node, answer: &Node) -> bool {
             return false;
         }
         let ratio = gold.over(answer);
-        let ratio = *factor.get_or_insert(ratio) == ratio || near(factor.expect("set"), ratio);
-        ratio
+        near(*factor.get_or_insert(ratio), ratio)
     })
 }
 
