@@ -164,11 +164,13 @@ mod tests {
 
     #[test]
     fn the_first_form_that_matches_wins() {
-        let text = "#### 1\nso \\boxed{2}";
+        let text = "so \\boxed{2}\n#### 1";
         let boxed_first = Format { answer: vec![AnswerForm::Boxed, AnswerForm::Hashes], ..Format::default() };
         assert_eq!(read(&Format::default(), text).unwrap().1, "1");
         assert_eq!(read(&boxed_first, text).unwrap().1, "2");
-        assert_eq!(read(&Format::default(), "nothing of the kind"), None);
+        // A line of hashes that text follows may be a heading: another form goes before it, and it counts where there is none.
+        assert_eq!(read(&Format::default(), "#### 1\nso \\boxed{2}").unwrap().1, "2");
+        assert_eq!(read(&Format::default(), "#### 1\nso be it").unwrap().1, "1");
         assert_eq!(read(&Format::default(), ""), None);
     }
 

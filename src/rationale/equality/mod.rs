@@ -197,6 +197,10 @@ fn written(found: Vec<Token>) -> Vec<Kind> {
     {
         kinds.pop();
     }
+    // A letter that is all is no variable of an expression.
+    if let [Kind::Letter(letter)] = &mut kinds[..] {
+        *letter = letter.to_lowercase();
+    }
     kinds
 }
 
