@@ -254,7 +254,7 @@ pub fn letter(index: usize) -> String {
 }
 
 /// Labels (none for plain lists) and texts.
-fn choices(row: &Row) -> Read<(Vec<String>, Vec<String>)> {
+pub(super) fn choices(row: &Row) -> Read<(Vec<String>, Vec<String>)> {
     let wrong = || {
         "`choices` must be a list of texts, a list of {\"label\", \"text\"}, or {\"label\": […], \"text\": […]}"
             .to_string()

@@ -169,7 +169,10 @@ impl Numbers {
     }
 
     fn as_written(&self, mut fields: Map<String, Value>, text: &str) -> Map<String, Value> {
-        if let Some(value @ Value::Number(_)) = fields.get_mut(&self.column) {
+        // A whole number keeps its kind: beside choices it may count them.
+        if let Some(value @ Value::Number(_)) = fields.get_mut(&self.column)
+            && !value.is_u64()
+        {
             let number = value.as_f64();
             let same = |found: &&str| found.parse::<f64>().ok() == number;
             let found =

@@ -7,6 +7,7 @@ pub mod feedback;
 pub mod hub;
 pub mod jsonl;
 mod marked;
+pub mod numbered;
 pub mod order;
 mod pages;
 pub mod parquet;
@@ -72,6 +73,10 @@ pub struct Data {
     pub max_prompt_tokens: Option<usize>,
     /// Columns that have another name in the files: `columns.question = "problem"` reads `problem` as `question`.
     pub columns: BTreeMap<String, String>,
+    /// What an integer `answer` beside `choices` is, where it is no label of theirs: `"from_0"` or `"from_1"`, the place of the choice, or `"text"`. By
+    /// default an integer that is written as the choices are, and is one of them, is that one; others count from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub integer_answers: Option<numbered::IntegerAnswers>,
     /// From columns to prompt and completion.
     pub template: Template,
     /// How a rationale is written.
@@ -90,6 +95,7 @@ impl Default for Data {
             shuffle: true,
             max_prompt_tokens: None,
             columns: BTreeMap::new(),
+            integer_answers: None,
             template: Template::default(),
             format: Format::default(),
         }
@@ -237,8 +243,23 @@ impl Data {
             None if self.sources(split).is_empty() => Err(Error::Recipe(format!(
                 "[data] has no `{key}`; name a file, a folder or `hub:owner/name`, or a task under [data.task]"
             ))),
-            None => self.sources(split).read(split, hub, renaming, self.limit(split), problems),
+            None => {
+                let rows = self.sources(split).read(split, hub, renaming, self.limit(split), problems)?;
+                Ok(self.settled(rows, problems))
+            }
         }
+    }
+
+    /// The rows, integer answers beside choices as the letters that they count.
+    fn settled(&self, mut rows: Vec<Row>, problems: &mut Problems) -> Vec<Row> {
+        rows.retain_mut(|row| match numbered::settle(row, self.integer_answers) {
+            Ok(()) => true,
+            Err(what) => {
+                problems.at(row, what);
+                false
+            }
+        });
+        rows
     }
 
     /// The rows that few-shot examples come from, where they are not the split's own.
@@ -254,7 +275,10 @@ impl Data {
         let renaming = &mut Renaming::new(&self.columns);
         let shots = match (&self.template.few_shot_from, split) {
             _ if self.template.few_shot == 0 => return Ok(None),
-            (Some(source), _) => source.read(Split::Train, hub, renaming, enough, problems)?,
+            (Some(source), _) => {
+                let rows = source.read(Split::Train, hub, renaming, enough, problems)?;
+                self.settled(rows, problems)
+            }
             (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
             (None, Split::Eval) => {
                 let first = Data { train_limit: Some(enough), ..self.clone() };

@@ -86,7 +86,10 @@ fn size(value: &Value) -> u64 {
 }
 
 fn answer_as_text(mut fields: Map<String, Value>) -> Map<String, Value> {
-    if let Some(value @ Value::Number(_)) = fields.get_mut("answer") {
+    // A whole number keeps its kind: beside choices it may count them.
+    if let Some(value @ Value::Number(_)) = fields.get_mut("answer")
+        && !value.is_u64()
+    {
         *value = Value::String(value.to_string());
     }
     fields

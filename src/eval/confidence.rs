@@ -4,6 +4,7 @@ use super::calibration::Confidence;
 use super::statistics::majority;
 use crate::error::Result;
 use crate::policy::Policy;
+use crate::rationale::equality::choice;
 use crate::reward::answer;
 use crate::rollout::{Group, Rollout};
 
@@ -15,7 +16,8 @@ const TOGETHER: usize = 4096;
 pub fn points(kind: Confidence, policy: &Policy, group: &Group, right: &[bool]) -> Result<Vec<(f64, bool)>> {
     if kind == Confidence::Vote {
         let answers: Vec<Option<&str>> = group.rollouts.iter().map(Rollout::answer).collect();
-        return Ok(vote(&answers, right).into_iter().collect());
+        let classes = answer::equality(&group.example).classes(&answers);
+        return Ok(vote(&classes, right).into_iter().collect());
     }
     let mut points = Vec::new();
     for (rollout, right) in group.rollouts.iter().zip(right) {
@@ -29,7 +31,7 @@ pub fn points(kind: Confidence, policy: &Policy, group: &Group, right: &[bool]) 
 }
 
 /// The share of the most frequent answer among all completions, and whether it is right.
-fn vote(answers: &[Option<&str>], right: &[bool]) -> Option<(f64, bool)> {
+fn vote(answers: &[Option<usize>], right: &[bool]) -> Option<(f64, bool)> {
     let (first, votes) = majority(answers)?;
     Some((votes as f64 / answers.len() as f64, right[first]))
 }
@@ -47,7 +49,7 @@ fn of_choice(policy: &Policy, group: &Group, rollout: &Rollout) -> Result<Option
     let choices = &group.example.choices;
     let Some(span) = rollout.rationale.as_ref().map(|r| r.answer.clone()) else { return Ok(None) };
     let written = &rollout.text[span.clone()];
-    let Some(chosen) = answer::choice(written, choices) else { return Ok(None) };
+    let Some(chosen) = choice(written, choices) else { return Ok(None) };
     let by_letter = written.chars().filter(|c| c.is_alphanumeric()).count() == 1;
     let before = &rollout.text[..span.start];
     let options = choices.iter().enumerate().map(|(index, text)| {
@@ -74,8 +76,8 @@ mod tests {
 
     #[test]
     fn a_vote_counts_silent_completions_against_itself() {
-        // 7 twice (7 and 7.0), 8 once, one without an answer: 2 of 4, and the first 7 is right.
-        let answers = [Some("8"), Some("7"), None, Some("7.0")];
+        // 7 twice, 8 once, one without an answer: 2 of 4, and the first 7 is right.
+        let answers = [Some(8), Some(7), None, Some(7)];
         assert_eq!(vote(&answers, &[false, true, false, true]), Some((0.5, true)));
         assert_eq!(vote(&[None, None], &[false, false]), None);
     }

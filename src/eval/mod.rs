@@ -11,11 +11,12 @@ pub mod statistics;
 
 pub use answering::Answering;
 
+use crate::data::Example;
 use crate::engine::{Progress, Sampling};
 use crate::error::{Error, Result};
-use crate::rollout::{Group, Prompted};
+use crate::reward::{equality, gold};
+use crate::rollout::{Group, Prompted, Rollout};
 use crate::section::{Misfit, under};
-use crate::select::vote::same;
 use calibration::{Calibration, Reliability, reliability};
 use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
@@ -123,9 +124,11 @@ impl Eval {
         }
     }
 
-    /// The place of an answer among the labels.
-    fn label(&self, answer: &str) -> Option<usize> {
-        self.labels.iter().position(|label| same(label, answer))
+    /// The place among the labels of an answer to `example`, by the equality that grades it.
+    fn label(&self, example: &Example, answer: &str) -> Option<usize> {
+        let equality = equality(example);
+        let read = equality.read(answer);
+        self.labels.iter().position(|label| equality.right(&equality.read(label), &read))
     }
 
     fn sampling(&self, policy: &Sampling) -> Sampling {
@@ -255,7 +258,7 @@ pub fn evaluate(
         let (groups, search) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
         searches.extend(search);
         for (asked, group) in asked.iter_mut().zip(&groups) {
-            asked.add(group, repeat)?;
+            asked.add(group, repeat, config)?;
             if let Some(calibration) = &config.calibration {
                 let right = &asked.correct[repeat];
                 asked.confidences.extend(confidence::points(calibration.confidence, policy, group, right)?);
@@ -278,7 +281,9 @@ struct Asked {
     /// The place of the gold answer among `eval.labels`, where there are some.
     gold: Option<usize>,
     correct: Vec<Vec<bool>>,
-    answers: Vec<Vec<Option<String>>>,
+    answers: Vec<Vec<Option<usize>>>,
+    /// The places among `eval.labels` of the gold answer and of each completion's.
+    labelled: Vec<(usize, Option<usize>)>,
     lengths: Vec<(usize, bool)>,
     truncated: usize,
     first: String,
@@ -303,7 +308,7 @@ impl Asked {
                 }
             }),
         };
-        let gold = example.answer.as_deref().and_then(|gold| config.label(gold));
+        let gold = gold(example).and_then(|gold| config.label(example, gold));
         if gold.is_none() && !config.labels.is_empty() {
             return Err(Error::Data(format!(
                 "example {}: its answer {:?} is none of eval.labels = {:?}; add it there",
@@ -315,6 +320,7 @@ impl Asked {
             gold,
             correct: Vec::new(),
             answers: Vec::new(),
+            labelled: Vec::new(),
             lengths: Vec::new(),
             truncated: 0,
             first: String::new(),
@@ -322,7 +328,7 @@ impl Asked {
         })
     }
 
-    fn add(&mut self, group: &Group, repeat: usize) -> Result<()> {
+    fn add(&mut self, group: &Group, repeat: usize, config: &Eval) -> Result<()> {
         let mut correct = Vec::with_capacity(group.rollouts.len());
         for rollout in &group.rollouts {
             let right = search::right(group, rollout)?;
@@ -334,15 +340,13 @@ impl Asked {
             self.first.clone_from(&group.rollouts[0].text);
         }
         self.correct.push(correct);
-        self.answers.push(group.rollouts.iter().map(|r| r.answer().map(str::to_string)).collect());
+        let answers: Vec<Option<&str>> = group.rollouts.iter().map(Rollout::answer).collect();
+        self.answers.push(equality(&group.example).classes(&answers));
+        if let Some(gold) = self.gold {
+            let said = |answer: &Option<&str>| config.label(&group.example, (*answer)?);
+            self.labelled.extend(answers.iter().map(|answer| (gold, said(answer))));
+        }
         Ok(())
-    }
-
-    /// The places among `eval.labels` of the gold answer and of each completion's.
-    fn labelled<'a>(&'a self, config: &'a Eval) -> impl Iterator<Item = (usize, Option<usize>)> + 'a {
-        let said = |answer: &Option<String>| answer.as_deref().and_then(|answer| config.label(answer));
-        let answers = self.answers.iter().flatten();
-        answers.filter_map(move |answer| Some((self.gold?, said(answer))))
     }
 
     fn accuracy(&self) -> f64 {
@@ -373,7 +377,7 @@ fn report(asked: &[Asked], config: &Eval, run_seed: u64, shown: Vec<Shown>) -> R
     };
     let completions = lengths.len().max(1) as f64;
     let confidences: Vec<(f64, bool)> = asked.iter().flat_map(|a| a.confidences.iter().copied()).collect();
-    let labelled: Vec<_> = asked.iter().flat_map(|a| a.labelled(config)).collect();
+    let labelled: Vec<_> = asked.iter().flat_map(|a| a.labelled.iter().copied()).collect();
     let unanswered = asked.iter().flat_map(|a| a.answers.iter().flatten()).filter(|a| a.is_none()).count();
     Report {
         questions: asked.len(),

@@ -137,8 +137,8 @@ pub fn numbers(n: usize) -> Vec<usize> {
 /// The completions of one question, as a search sees them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoredSamples {
-    /// The answer of each.
-    pub answers: Vec<Option<String>>,
+    /// The answer of each, as a class of equal ones.
+    pub answers: Vec<Option<usize>>,
     /// Whether it is right.
     pub correct: Vec<bool>,
     /// What the judge says of it.
@@ -149,7 +149,8 @@ impl ScoredSamples {
     fn of(group: &Group, by: Option<&str>) -> Result<Self> {
         let right = |rollout| right(group, rollout);
         Ok(Self {
-            answers: group.rollouts.iter().map(|rollout| rollout.answer().map(str::to_string)).collect(),
+            answers: answer::equality(&group.example)
+                .classes(&group.rollouts.iter().map(Rollout::answer).collect::<Vec<_>>()),
             correct: group.rollouts.iter().map(right).collect::<Result<_>>()?,
             scores: scores(group, by)?,
         })
@@ -162,7 +163,7 @@ impl ScoredSamples {
         let choices = choices(self.correct.len(), k, seed);
         let voted = |weights: &dyn Fn(usize) -> f64| {
             let right = |choice: &Vec<usize>| {
-                let answers: Vec<Option<&str>> = choice.iter().map(|&i| self.answers[i].as_deref()).collect();
+                let answers: Vec<Option<usize>> = choice.iter().map(|&i| self.answers[i]).collect();
                 let weights: Vec<f64> = choice.iter().map(|&i| weights(i)).collect();
                 let right = vote(&answers, &weights).is_some_and(|(first, _)| self.correct[choice[first]]);
                 f64::from(u8::from(right))
@@ -243,7 +244,7 @@ mod tests {
 
     fn samples() -> ScoredSamples {
         ScoredSamples {
-            answers: ["7", "8", "7", "9"].map(|answer| Some(answer.to_string())).to_vec(),
+            answers: [7, 8, 7, 9].map(Some).to_vec(),
             correct: vec![true, false, true, false],
             scores: vec![0.2, 0.9, 0.5, 0.1],
         }

@@ -20,15 +20,14 @@ pub fn pass_at_k(samples: usize, correct: usize, k: usize) -> f64 {
     1.0 - (samples - correct + 1..=samples).map(|i| 1.0 - k as f64 / i as f64).product::<f64>()
 }
 
-/// Whether the most frequent answer is correct: maj@k over the first k samples, when given those. Answers that are
-/// equal as numbers, or as text but for case and white space, are one answer; of equally frequent answers the one
-/// seen first wins; samples without an answer do not vote. False where none has one.
-pub fn majority_correct(answers: &[Option<String>], correct: &[bool]) -> bool {
+/// Whether the most frequent answer is correct: maj@k over the first k samples, when given those. Answers come
+/// as classes; of equally frequent ones the one seen first wins; samples without an answer do not vote. False where none has one.
+pub fn majority_correct<A: PartialEq>(answers: &[Option<A>], correct: &[bool]) -> bool {
     majority(answers).is_some_and(|(first, _)| correct[first])
 }
 
 /// The index of the first sample that gives the most frequent answer, and how many give it.
-pub fn majority<A: AsRef<str>>(answers: &[Option<A>]) -> Option<(usize, usize)> {
+pub fn majority<A: PartialEq>(answers: &[Option<A>]) -> Option<(usize, usize)> {
     vote(answers, &vec![1.0; answers.len()]).map(|(first, votes)| (first, votes as usize))
 }
 
@@ -82,6 +81,7 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rationale::equality::Equality;
 
     fn assert_near(found: f64, expected: f64) {
         assert!((found - expected).abs() < 1e-9, "{found} {expected}");
@@ -109,8 +109,10 @@ mod tests {
 
     #[test]
     fn the_majority_is_of_equal_answers() {
-        let answers = |texts: &[&str]| -> Vec<Option<String>> {
-            texts.iter().map(|text| (!text.is_empty()).then(|| (*text).to_owned())).collect()
+        let answers = |texts: &[&str]| {
+            let texts: Vec<Option<&str>> =
+                texts.iter().map(|text| Some(*text).filter(|text| !text.is_empty())).collect();
+            Equality::of(None, &[]).classes(&texts)
         };
         // 7 twice in two spellings against 8 once; empty ones do not vote.
         assert_eq!(majority(&answers(&["8", "", "7", "", "7.0", ""])), Some((2, 2)));
@@ -119,7 +121,7 @@ mod tests {
         assert_eq!(majority(&answers(&["", ""])), None);
         assert!(majority_correct(&answers(&["8", "7", "7"]), &[false, true, true]));
         assert!(!majority_correct(&answers(&["8", "8", "7"]), &[false, false, true]));
-        assert!(!majority_correct(&[], &[]));
+        assert!(!majority_correct::<usize>(&[], &[]));
     }
 
     #[test]

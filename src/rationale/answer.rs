@@ -12,19 +12,30 @@ pub struct AnswerSpan {
     pub answer: Range<usize>,
     /// The answer with its marker.
     pub marked: Range<usize>,
+    /// Whether another form's answer goes before it: a `####` line that other text follows may be a heading.
+    pub weak: bool,
 }
 
 impl AnswerSpan {
     /// The same spans in a text that has `offset` more bytes before this one.
     pub fn shifted(self, offset: usize) -> Self {
         let shift = |span: Range<usize>| span.start + offset..span.end + offset;
-        Self { answer: shift(self.answer), marked: shift(self.marked) }
+        Self { answer: shift(self.answer), marked: shift(self.marked), weak: self.weak }
     }
 }
 
 /// The answer's byte range in `text` by one form, without its marker.
 pub fn extract(form: &AnswerForm, text: &str) -> Option<Range<usize>> {
     find(form, text).map(|found| found.answer)
+}
+
+/// What a gold answer comes to: of a whole solution, as GSM8K's own `answer` column has it (`… #### 72`) and MATH's `\boxed{…}`, its end; `None` of
+/// nothing.
+pub fn gold(whole: &str) -> Option<&str> {
+    let whole = Some(whole.trim()).filter(|gold| !gold.is_empty())?;
+    let marked = [AnswerForm::Hashes, AnswerForm::Boxed];
+    let span = marked.iter().find_map(|form| extract(form, whole));
+    Some(span.map_or(whole, |span| &whole[span]))
 }
 
 /// The answer with its marker, by one form: the last match that holds anything.
@@ -46,16 +57,43 @@ fn hashes(text: &str) -> Option<AnswerSpan> {
     text.rmatch_indices("####").find_map(|(at, _)| {
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
-        found(tidy(text, start..end), at..end)
+        let weak = !text[end..].trim().is_empty();
+        if weak && heading(&text[start..end]) {
+            return None;
+        }
+        Some(AnswerSpan { weak, ..found(tidy(text, start..end), at..end)? })
     })
 }
 
+/// Whether a line is Markdown's heading of what follows it, by its words: `Step 2: result`, `Solution`, `Why so:`.
+fn heading(line: &str) -> bool {
+    static HEADING: LazyLock<Regex> = LazyLock::new(|| {
+        let words = "step|part|case|phase|stage|section|method|approach|solution|conclusion|summary|explanation|analysis|reasoning|verification|check|\
+            calculation|calculations|answer|final|result|results|problem|question|given|setup|understanding|introduction|overview|proof|note|\
+            finding|find|let|now|first|second|third|next|then|therefore|recap|background|details|example|steps|identify|calculate|compute|\
+            determine|solve|add|subtract|multiply|divide|set|simplify|substitute";
+        Regex::new(&format!(r"(?i)^[\s*_]*(?:\d+[.)]\s+\D|(?:the\s+)?(?:{words})\b)|[:：][\s*_]*$"))
+            .expect("a literal")
+    });
+    HEADING.is_match(line)
+}
+
+/// `\boxed{…}`, `\fbox{…}`, `\framebox{…}`, and `\boxed 5` without braces.
 fn boxed(text: &str) -> Option<AnswerSpan> {
-    const MARKER: &str = "\\boxed{";
-    text.rmatch_indices(MARKER).find_map(|(at, _)| {
-        let start = at + MARKER.len();
-        let end = start + closing_brace(&text[start..])?;
-        found(steps::trimmed(text, start..end), at..end + 1)
+    static MARKER: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\\(?:boxed|fbox|framebox)\s*(?:(\{)|([^\s{}$\\]+|\\[a-zA-Z]+(?:\{[^{}]*\})*))")
+            .expect("a literal")
+    });
+    let matches: Vec<_> = MARKER.captures_iter(text).collect();
+    matches.into_iter().rev().find_map(|captures| {
+        let whole = captures.get(0).expect("the match");
+        match captures.get(2) {
+            Some(bare) => found(tidy(text, bare.range()), whole.range()),
+            None => {
+                let end = whole.end() + closing_brace(&text[whole.end()..])?;
+                found(steps::trimmed(text, whole.end()..end), whole.start()..end + 1)
+            }
+        }
     })
 }
 
@@ -79,16 +117,15 @@ fn closing_brace(text: &str) -> Option<usize> {
 
 fn answer_is(text: &str) -> Option<AnswerSpan> {
     static MARKER: LazyLock<Regex> = LazyLock::new(|| {
-        let marker =
-            r"(?i)\b(?:(?:the|my|so|final|correct)\s+)*answer(?:\s+to\b[^.\n]{0,80}?)?(?:\s+is\b|\**\s*[:=])";
-        Regex::new(marker).expect("a literal")
+        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b(?:\s+(?:therefore|thus|hence|then|so|simply|just|clearly))?|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
+        Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
     let matches: Vec<_> = MARKER.find_iter(text).collect();
     matches.into_iter().rev().find_map(|marker| {
         // "The answer is:" may put the answer on the next line.
         let rest = &text[marker.end()..];
         let start = marker.end()
-            + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*".contains(c)).len());
+            + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
         let end = match steps::sentence_end(text, marker.start()) {
             end if end > start => end,
             _ => steps::sentence_end(text, start),
@@ -132,7 +169,7 @@ fn by_pattern(pattern: &Pattern, text: &str) -> Option<AnswerSpan> {
 }
 
 fn found(answer: Range<usize>, marked: Range<usize>) -> Option<AnswerSpan> {
-    (!answer.is_empty()).then_some(AnswerSpan { answer, marked })
+    (!answer.is_empty()).then_some(AnswerSpan { answer, marked, weak: false })
 }
 
 /// The span without white space, emphasis, a closing period or comma, and a pair of `$` around it.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 pub mod answer;
+pub mod equality;
 pub mod number;
 pub mod options;
 mod pattern;
@@ -36,7 +37,8 @@ impl Default for Format {
 }
 
 impl Format {
-    /// Reads a completion: its steps, and the answer by the first form that matches. `None` where no form does,
+    /// Reads a completion: its steps, and the answer by the first form that matches; a `####` line that other text follows gives way to the
+    /// forms behind it, since it may be a heading. `None` where no form does,
     /// or where tags are asked for and the closing one is missing.
     ///
     /// Without tags, steps are what stands before the answer's line (before its sentence, for
@@ -55,7 +57,9 @@ impl Format {
             Some([open, close]) => inside(text, open, close)?,
             None => (None, 0..text.len()),
         };
-        let found = self.answer.iter().find_map(|form| answer::find(form, &text[rest.clone()]))?;
+        let found: Vec<_> =
+            self.answer.iter().filter_map(|form| answer::find(form, &text[rest.clone()])).collect();
+        let found = found.iter().find(|found| !found.weak).or(found.first())?.clone();
         let found = found.shifted(rest.start);
         let reasoning =
             reasoning.unwrap_or_else(|| 0..steps::unit_start(self.steps, text, found.marked.start));
@@ -91,9 +95,9 @@ pub enum StepUnit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerForm {
-    /// `#### 42`, GSM8K's; to the end of the line.
+    /// `#### 42`, GSM8K's; to the end of the line. Headings that text follows (`#### Step 2: add`) are none.
     Hashes,
-    /// `\boxed{42}`, the last one, braces balanced.
+    /// `\boxed{42}` or `\fbox{42}`, the last one, braces balanced.
     Boxed,
     /// `the answer is 42` or `Answer: 42`, the last one, to the end of the sentence.
     AnswerIs,
@@ -160,11 +164,13 @@ mod tests {
 
     #[test]
     fn the_first_form_that_matches_wins() {
-        let text = "#### 1\nso \\boxed{2}";
+        let text = "so \\boxed{2}\n#### 1";
         let boxed_first = Format { answer: vec![AnswerForm::Boxed, AnswerForm::Hashes], ..Format::default() };
         assert_eq!(read(&Format::default(), text).unwrap().1, "1");
         assert_eq!(read(&boxed_first, text).unwrap().1, "2");
-        assert_eq!(read(&Format::default(), "nothing of the kind"), None);
+        // A line of hashes that text follows may be a heading: another form goes before it, and it counts where there is none.
+        assert_eq!(read(&Format::default(), "#### 1\nso \\boxed{2}").unwrap().1, "2");
+        assert_eq!(read(&Format::default(), "#### 1\nso be it").unwrap().1, "1");
         assert_eq!(read(&Format::default(), ""), None);
     }
 

@@ -24,19 +24,90 @@ impl Number {
         Some(Self { numerator: sign * (numerator / divisor), denominator: sign * (denominator / divisor) })
     }
 
-    fn over(self, other: Self) -> Option<Self> {
+    /// The quotient; `None` by zero, and beyond 38 digits, as below.
+    pub fn over(self, other: Self) -> Option<Self> {
         let numerator = self.numerator.checked_mul(other.denominator)?;
         Self::new(numerator, self.denominator.checked_mul(other.numerator)?)
     }
 
-    fn plus(self, other: Self) -> Option<Self> {
+    /// The product.
+    pub fn times(self, other: Self) -> Option<Self> {
+        Self::new(
+            self.numerator.checked_mul(other.numerator)?,
+            self.denominator.checked_mul(other.denominator)?,
+        )
+    }
+
+    /// The sum.
+    pub fn plus(self, other: Self) -> Option<Self> {
         let left = self.numerator.checked_mul(other.denominator)?;
         let right = other.numerator.checked_mul(self.denominator)?;
         Self::new(left.checked_add(right)?, self.denominator.checked_mul(other.denominator)?)
     }
 
-    fn negated(self) -> Self {
+    /// The power, where it is rational: of whole exponents, and of those whose root comes out.
+    pub fn power(self, exponent: Self) -> Option<Self> {
+        let base = if exponent.whole() { self } else { self.root(exponent.denominator.into())? };
+        let times = u32::try_from(exponent.numerator.unsigned_abs()).ok().filter(|times| *times < 1024)?;
+        let raised = Self::new(base.numerator.checked_pow(times)?, base.denominator.checked_pow(times)?)?;
+        if exponent.numerator < 0 { Self::from(1).over(raised) } else { Some(raised) }
+    }
+
+    /// The real root, where it is rational.
+    pub fn root(self, index: Self) -> Option<Self> {
+        let index =
+            u32::try_from(index.numerator).ok().filter(|times| index.whole() && (2..128).contains(times))?;
+        let sign = if self.numerator < 0 { -1 } else { 1 };
+        if sign < 0 && index.is_multiple_of(2) {
+            return None;
+        }
+        let of = |value: i128| {
+            let near = (value as f64).powf(1.0 / f64::from(index)).round() as i128;
+            (near - 1..=near + 1).find(|root| root.checked_pow(index) == Some(value))
+        };
+        Self::new(sign * of(self.numerator.checked_abs()?)?, of(self.denominator)?)
+    }
+
+    /// n! of a whole number.
+    pub fn factorial(self) -> Option<Self> {
+        let n = u32::try_from(self.numerator).ok().filter(|_| self.whole())?;
+        (1..=n).try_fold(Self::from(1), |all, factor| all.times(i128::from(factor).into()))
+    }
+
+    /// n over k, of whole numbers.
+    pub fn choose(self, k: Self) -> Option<Self> {
+        let k = u32::try_from(k.numerator).ok().filter(|k| self.whole() && *k < 200)?;
+        let step = |all: Self, i: u32| {
+            let i = i128::from(i);
+            all.times(self.plus(Self::from(-i))?)?.over(Self::from(i + 1))
+        };
+        (0..k).try_fold(Self::from(1), step)
+    }
+
+    /// The number less its sign.
+    pub fn absolute(self) -> Self {
+        Self { numerator: self.numerator.abs(), ..self }
+    }
+
+    /// The number with the other sign.
+    pub fn negated(self) -> Self {
         Self { numerator: -self.numerator, ..self }
+    }
+
+    /// Whether it is a whole number.
+    pub fn whole(self) -> bool {
+        self.denominator == 1
+    }
+
+    /// The denominator in lowest terms.
+    pub fn denominator(self) -> i128 {
+        self.denominator
+    }
+}
+
+impl From<i128> for Number {
+    fn from(whole: i128) -> Self {
+        Self { numerator: whole, denominator: 1 }
     }
 }
 
@@ -65,14 +136,10 @@ pub fn equal(a: &str, b: &str) -> bool {
     parse(a).is_some_and(|a| parse(b) == Some(a))
 }
 
-/// The number of a text that holds exactly one, as `72 clips` or `x = 5` do; `None` for `5 or 6`.
+/// The number of a text that says one, as `72 clips`, `x = 5` and `5 million` do; `None` for `5 or 6`, `at least 5` and `\sqrt{5}`, whose
+/// words and operators are part of what they say.
 pub fn only(text: &str) -> Option<Number> {
-    if let Some(number) = parse(text) {
-        return Some(number);
-    }
-    let mut spans = spans(text);
-    let number = parse(&text[spans.next()?])?;
-    spans.next().is_none().then_some(number)
+    parse(text).or_else(|| super::equality::only_number(text))
 }
 
 /// The byte ranges of all numbers in a text, in order, sign and currency included.

@@ -33,8 +33,9 @@ mod scoring;
 mod table;
 mod wants;
 
-pub(crate) use answer::plain;
-pub use answer::{agrees, choice, correct, gold};
+pub use crate::rationale::equality::choice;
+pub(crate) use crate::rationale::equality::plain;
+pub use answer::{agrees, correct, equality, gold};
 pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;

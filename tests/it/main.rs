@@ -8,6 +8,7 @@ mod recipes;
 mod server;
 mod skip;
 
+mod answers;
 mod block;
 mod chat_templates;
 mod classifiers;

@@ -6,6 +6,7 @@ use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::Worker;
+use crate::rationale::equality::choice;
 use crate::reward::answer;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::{Misfit, broken};
@@ -179,7 +180,7 @@ fn right(group: &Group, rollout: &Rollout) -> bool {
 
 /// Which of its options is right.
 fn gold(group: &Group) -> Result<usize> {
-    let gold = answer::gold(&group.example).and_then(|gold| answer::choice(gold, &group.example.choices));
+    let gold = answer::gold(&group.example).and_then(|gold| choice(gold, &group.example.choices));
     gold.ok_or_else(|| {
         Error::Data(format!(
             "example {}: loop.collect.follow_up asks about each option, and it has no `choices` with its `answer` among \

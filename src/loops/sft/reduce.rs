@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::Worker;
-use crate::rationale::{Rationale, number};
+use crate::rationale::{Rationale, equality::Equality};
 use crate::rollout::Prompted;
 use crate::select::reduce::{Likelihood, Reduce, Walk, without};
 
@@ -100,7 +100,8 @@ fn likelihoods(
 fn wrong<'a>(answers: &[Option<&'a str>], row: usize, count: usize) -> Vec<&'a str> {
     let mut found: Vec<&str> = Vec::new();
     let others = (1..answers.len()).filter_map(|ahead| answers[(row + ahead) % answers.len()]);
-    let same = |a: &str, b: &str| a == b || number::equal(a, b);
+    let equality = Equality::of(None, &[]);
+    let same = |a: &str, b: &str| equality.same(a, b);
     for other in others {
         if found.len() < count
             && answers[row].is_some_and(|own| !same(own, other))

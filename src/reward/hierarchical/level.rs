@@ -264,7 +264,7 @@ mod tests {
             level("test = \"exact\"\nnot = true", r#"{"x": "red"}"#, &texts),
             [0.0, 1.0, 1.0, 1.0, 1.0]
         );
-        let numbers = [r#"{"x": 10.4}"#, r#"{"x": "10.6 kg"}"#, r#"{"x": "ten"}"#];
+        let numbers = [r#"{"x": 10.4}"#, r#"{"x": "10.6 kg"}"#, r#"{"x": "tan"}"#];
         assert_eq!(level("test = \"number\"\ntolerance = 0.5", r#"{"x": 10}"#, &numbers), [1.0, 0.0, 0.0]);
         assert_eq!(level("test = \"number\"\nrelative = 0.1", r#"{"x": 10}"#, &numbers), [1.0, 1.0, 0.0]);
         assert_eq!(level("test = \"number\"", r#"{"x": 10.4}"#, &numbers), [1.0, 0.0, 0.0]);

@@ -177,7 +177,7 @@ mod tests {
     fn each_reward_says_what_it_reads() {
         let all = rows(&[
             (Some("y"), json!({"hint": "a", "level": "easy", "size": 5, "hidden": "ab"})),
-            (Some("seven"), json!({"hint": "", "level": "odd", "size": "few"})),
+            (Some("lots"), json!({"hint": "", "level": "odd", "size": "few"})),
             (None, json!({"level": "hard"})),
         ]);
         let of = |recipe: &str| {
@@ -189,12 +189,12 @@ mod tests {
             (
                 "[answer]\nmatch = 'numeric'",
                 "answer.match",
-                "a gold answer that is a number and 3 of 3 rows have none: row:0 (`y`), row:1 (`seven`), row:2",
+                "a gold answer that is a number and 3 of 3 rows have none: row:0 (`y`), row:1 (`lots`), row:2",
             ),
             (
                 "[answer]\nmatch = 'choice'",
                 "answer.match",
-                "a gold answer that is one of the choices and 2 of 3 rows have none: row:1 (`seven`), row:2",
+                "a gold answer that is one of the choices and 2 of 3 rows have none: row:1 (`lots`), row:2",
             ),
             (
                 "[copying]\ncolumn = 'hint'",

@@ -1,0 +1,321 @@
+//! Which choice, letter or truth value an answer names; naming two names none.
+
+use super::tokens::{Kind, Token, tokens};
+use super::{alike, plain, words};
+
+/// Words before a choice's letter that say nothing of it.
+const LEADS: [&str; 24] = [
+    "option",
+    "options",
+    "choice",
+    "choices",
+    "answer",
+    "answers",
+    "letter",
+    "the",
+    "is",
+    "are",
+    "correct",
+    "right",
+    "final",
+    "best",
+    "that",
+    "therefore",
+    "thus",
+    "hence",
+    "so",
+    "it's",
+    "it",
+    "statement",
+    "definitely",
+    "clearly",
+];
+/// Words after which reasons follow.
+const REASONS: [&str; 8] = ["because", "since", "as", "which", "due", "for", "where", "with"];
+
+/// The choice that `text` names, by its text or by its letter.
+pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
+    if choices.is_empty() {
+        return None;
+    }
+    let own = plain(text);
+    let texts: Vec<(usize, String)> =
+        choices.iter().enumerate().map(|(index, choice)| (index, plain(bare(choice, index)))).collect();
+    let whole = choices.iter().position(|choice| plain(choice) == own);
+    if let Some(index) = whole.or_else(|| {
+        texts.iter().find(|(_, choice)| *choice == own && !choice.is_empty()).map(|(index, _)| *index)
+    }) {
+        return Some(index);
+    }
+    if let Some(index) = lettered(text, choices.len(), choices) {
+        return Some(index);
+    }
+    let mut named = (0..choices.len()).filter(|index| {
+        let choice = bare(&choices[*index], *index);
+        alike(choice, text) || without_article(&own) == without_article(&plain(choice))
+    });
+    let index = named.next()?;
+    named.next().is_none().then_some(index)
+}
+
+/// Several choices that `text` names by their letters: `A, C`, `A and C`, `AC`.
+pub fn choices(text: &str, count: usize) -> Option<Vec<usize>> {
+    let mut found = Vec::new();
+    for token in tokens(text) {
+        match &token.kind {
+            Kind::Letter(letter) | Kind::Word(letter) if letter.len() == 1 => {
+                found.push(place(letter, count)?)
+            }
+            Kind::Word(word) if word.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+                for letter in word.chars() {
+                    found.push(place(&letter.to_string(), count)?);
+                }
+            }
+            Kind::Word(word)
+                if word.eq_ignore_ascii_case("and")
+                    || word.eq_ignore_ascii_case("both")
+                    || LEADS.contains(&word.to_lowercase().as_str()) => {}
+            Kind::Op(',' | ';' | '&' | '(' | ')' | '[' | ']' | '.' | '⦃' | '⦄' | '{' | '}' | ':') => {}
+            _ => return None,
+        }
+    }
+    found.sort_unstable();
+    let several = found.len();
+    found.dedup();
+    (several > 1 && found.len() == several).then_some(found)
+}
+
+/// The letter that is all of a gold answer, bare or in brackets.
+pub fn letter(gold: &str) -> bool {
+    let kinds: Vec<Token> = tokens(gold)
+        .into_iter()
+        .filter(|token| !matches!(token.kind, Kind::Op('(' | ')' | '[' | ']' | '.' | ':')))
+        .collect();
+    matches!(&kinds[..], [Token { kind: Kind::Letter(letter) | Kind::Word(letter), .. }] if letter.len() == 1 && letter.is_ascii())
+}
+
+/// The place in the alphabet of the letter that `text` names, where it is one of `count`; what follows it may be the choice's text or a reason,
+/// and names no other.
+pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
+    let found = tokens(text);
+    let mut at = 0;
+    let mut opened = false;
+    while let Some(token) = found.get(at) {
+        match &token.kind {
+            Kind::Op('(' | '[' | '⦃' | '{') => opened = true,
+            Kind::Op(':' | '.' | '-' | '—' | ',' | '}') => opened = false,
+            Kind::Word(word) if LEADS.contains(&word.to_lowercase().as_str()) => opened = false,
+            _ => break,
+        }
+        at += 1;
+    }
+    let named = match &found.get(at)?.kind {
+        Kind::Letter(letter) | Kind::Word(letter) => place(letter, count),
+        _ => None,
+    };
+    let Some(index) = named else { return behind_text(&found, count, choices) };
+    let touched = found.get(at + 1).is_some_and(|next| {
+        !next.spaced
+            && matches!(
+                next.kind,
+                Kind::Number(_)
+                    | Kind::Letter(_)
+                    | Kind::Word(_)
+                    | Kind::Op('^' | '_' | '\'' | '*' | '/' | '+')
+            )
+    });
+    let closed =
+        opened && found.get(at + 1).is_some_and(|next| matches!(next.kind, Kind::Op(')' | ']' | '⦄' | '}')));
+    at += 1;
+    let rest = &found[at..];
+    // A dash that touches what follows is its sign.
+    let separates = |at: &usize| match &rest[*at].kind {
+        Kind::Op('-') => rest.get(at + 1).is_some_and(|next| next.spaced),
+        Kind::Op(op) => ")]⦄}.:,;—→?!".contains(*op),
+        _ => false,
+    };
+    let separators = (0..rest.len()).take_while(separates).count();
+    if touched
+        || (rest.first().is_some_and(|next| next.is('-'))
+            && rest.get(1).is_some_and(|next| !next.spaced && !rest[0].spaced))
+    {
+        return None;
+    }
+    let apart = separators > 0;
+    let rest = without_denied(&rest[separators..])?;
+    let says = texts(rest);
+    let own = choices.get(index).map(|choice| texts(&tokens(bare(choice, index)))).unwrap_or_default();
+    if rest.is_empty() || (!own.is_empty() && says == own) {
+        return Some(index);
+    }
+    let own_text = !own.is_empty() && starts_with(&says, &own);
+    let begins = rest[0].word();
+    let reason = begins
+        .as_deref()
+        .is_some_and(|word| REASONS.contains(&word) || matches!(word, "is" | "would" | "seems"));
+    let in_brackets = rest[0].is('(');
+    if !(apart || closed || own_text || reason || in_brackets) {
+        return None;
+    }
+    let clause = rest
+        .iter()
+        .take_while(|token| !token.word().is_some_and(|word| REASONS.contains(&word.as_str())))
+        .count();
+    let clause = &rest[..clause];
+    let skip = if own_text { own.len() } else { 0 };
+    let doubtful = |token: &Token| token.word().is_some_and(|word| words::spoils(&word));
+    let clause: Vec<Token> = clause.iter().skip(skip).cloned().collect();
+    let another = (0..clause.len()).any(|at| names_another(&clause, at, index, count));
+    let others = choices.iter().enumerate().filter(|(other, _)| *other != index);
+    let other_text = |(other, choice): (usize, &String)| {
+        let text = texts(&tokens(bare(choice, other)));
+        !text.is_empty() && text != own && !within(&own, &text) && within(&texts(&clause), &text)
+    };
+    let other_text = others.map(|(other, choice)| (other, choice)).any(other_text);
+    (!clause.iter().any(doubtful) && !another && !other_text).then_some(index)
+}
+
+/// "Paris (B)": the choice's text and then its letter.
+fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usize> {
+    let [text @ .., open, letter, close] = found else { return None };
+    let (Kind::Letter(letter), true, true) = (&letter.kind, open.is('('), close.is(')')) else { return None };
+    let index = place(letter, count)?;
+    let own = texts(&tokens(bare(choices.get(index)?, index)));
+    (!own.is_empty() && texts(text) == own).then_some(index)
+}
+
+/// Without what is said not to be it: "(B), not (A)". `None` where the letter itself is denied.
+fn without_denied(rest: &[Token]) -> Option<&[Token]> {
+    let reason = rest
+        .iter()
+        .position(|token| token.word().is_some_and(|word| REASONS.contains(&word.as_str())))
+        .unwrap_or(rest.len());
+    match rest[..reason].iter().position(|token| token.word().as_deref() == Some("not")) {
+        None => Some(rest),
+        Some(at)
+            if at == 0
+                || matches!(rest[at - 1].kind, Kind::Op(',' | ';' | '(' | '—' | '-' | '.'))
+                || rest[at - 1].word().as_deref() == Some("and") =>
+        {
+            let end =
+                if at > 0 && (rest[at - 1].is('(') || rest[at - 1].word().is_some()) { at - 1 } else { at };
+            let mut kept = &rest[..end];
+            while let [before @ .., last] = kept
+                && matches!(last.kind, Kind::Op(',' | ';' | '—' | '-' | '.'))
+            {
+                kept = before;
+            }
+            let sound = rest[at + 1..reason].iter().all(|token| {
+                !token.word().is_some_and(|word| {
+                    matches!(
+                        word.as_str(),
+                        "but" | "correct" | "right" | "sure" | "certain" | "only" | "or" | "rather"
+                    )
+                })
+            });
+            sound.then_some(kept)
+        }
+        Some(_) => None,
+    }
+}
+
+/// Whether the token names another choice: a capital or a letter in brackets, an article aside.
+fn names_another(found: &[Token], at: usize, own: usize, count: usize) -> bool {
+    let (Kind::Letter(letter) | Kind::Word(letter)) = &found[at].kind else { return false };
+    let bracketed = at > 0 && found[at - 1].is('(') && found.get(at + 1).is_some_and(|next| next.is(')'));
+    let article = matches!(letter.as_str(), "a" | "A" | "I")
+        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(_)));
+    let all = found.iter().all(|token| match &token.kind {
+        Kind::Letter(_) | Kind::Op(_) => true,
+        Kind::Word(word) => word.len() == 1 || matches!(word.as_str(), "and" | "or"),
+        _ => false,
+    });
+    let capital = letter.bytes().all(|byte| byte.is_ascii_uppercase());
+    letter.len() == 1
+        && (bracketed || all || (capital && !article))
+        && place(letter, count).is_some_and(|other| other != own)
+}
+
+fn place(letter: &str, count: usize) -> Option<usize> {
+    match letter.as_bytes() {
+        [byte] if byte.is_ascii_alphabetic() => {
+            Some(usize::from(byte.to_ascii_uppercase() - b'A')).filter(|index| *index < count)
+        }
+        _ => None,
+    }
+}
+
+/// A choice without the letter that it may bring: `B)21.5`.
+pub fn bare(choice: &str, index: usize) -> &str {
+    let text = choice.trim().trim_start_matches(['(', '[']);
+    let own = u8::try_from(index).ok().filter(|index| *index < 26).map(|index| char::from(b'A' + index));
+    match (text.chars().next(), own) {
+        (Some(first), Some(own)) if first.to_ascii_uppercase() == own => {
+            let rest = &text[first.len_utf8()..];
+            let after = rest.trim_start_matches([')', ']', '.', ':']);
+            if after.len() < rest.len() && !after.trim().is_empty() { after.trim() } else { choice }
+        }
+        _ => choice,
+    }
+}
+
+fn without_article(text: &str) -> &str {
+    ["a ", "an ", "the "].iter().find_map(|article| text.strip_prefix(article)).unwrap_or(text)
+}
+
+/// What tokens say: small letters, punctuation and brackets left out.
+fn texts(found: &[Token]) -> Vec<String> {
+    let text = |token: &Token| match &token.kind {
+        Kind::Number(text) | Kind::Letter(text) | Kind::Word(text) | Kind::Command(text) => {
+            Some(text.to_lowercase())
+        }
+        Kind::Op(op) if "+-*/^=<>≤≥%!√°|∪".contains(*op) => Some(op.to_string()),
+        Kind::Op(_) => None,
+    };
+    found.iter().filter_map(text).collect()
+}
+
+fn starts_with(all: &[String], start: &[String]) -> bool {
+    all.len() > start.len() && all[..start.len()] == *start
+}
+
+fn within(all: &[String], part: &[String]) -> bool {
+    !part.is_empty() && all.windows(part.len()).any(|window| window == part)
+}
+
+/// Whether `text` says yes or no, true or false.
+pub fn truth(text: &str) -> Option<bool> {
+    let found = tokens(text);
+    let is = |token: &Token| match token.word().as_deref() {
+        Some("yes" | "true") => Some(true),
+        Some("no" | "false") => Some(false),
+        _ => None,
+    };
+    let start = found.iter().position(|token| match &token.kind {
+        Kind::Word(word) => !LEADS.contains(&word.to_lowercase().as_str()),
+        Kind::Op(_) => false,
+        _ => true,
+    })?;
+    let said = is(&found[start])?;
+    let rest = &found[start + 1..];
+    let apart = rest.first().is_none_or(|next| match &next.kind {
+        Kind::Op(op) => ",.;:—-!)]}(".contains(*op),
+        Kind::Word(word) => REASONS.contains(&word.to_lowercase().as_str()),
+        _ => false,
+    });
+    let reason = rest
+        .iter()
+        .position(|token| token.word().is_some_and(|word| REASONS.contains(&word.as_str())))
+        .unwrap_or(rest.len());
+    let denied = |token: &Token| {
+        is(token).is_some_and(|other| other != said)
+            || token.word().is_some_and(|word| {
+                if said {
+                    words::spoils(&word)
+                } else {
+                    matches!(word.as_str(), "or" | "maybe" | "perhaps" | "but")
+                }
+            })
+    };
+    (apart && !rest[..reason].iter().any(denied)).then_some(said)
+}

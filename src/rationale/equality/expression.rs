@@ -1,0 +1,207 @@
+//! What a mathematical answer is made of: expressions, lists, intervals, relations.
+
+use crate::rationale::number::Number;
+
+/// A part of an answer. Parts that are written alike are equal; whether they have one value says [`super::value`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node {
+    /// A number as it is written, mixed ones and powers of ten included.
+    Number(Number),
+    /// A number of more digits than can be computed with.
+    Long(String),
+    /// A variable, with its index.
+    Variable(String),
+    /// π, e, i or ∞.
+    Constant(char),
+    /// a + b + …
+    Sum(Vec<Node>),
+    /// −a
+    Negative(Box<Node>),
+    /// a · b · …
+    Product(Vec<Node>),
+    /// a / b
+    Quotient(Box<Node>, Box<Node>),
+    /// a ^ b
+    Power(Box<Node>, Box<Node>),
+    /// The b-th root of a.
+    Root(Box<Node>, Box<Node>),
+    /// A function of its arguments.
+    Call(String, Vec<Node>),
+    /// a!
+    Factorial(Box<Node>),
+    /// |a|
+    Absolute(Box<Node>),
+    /// a %
+    Percent(Box<Node>),
+    /// a °
+    Degrees(Box<Node>),
+    /// ±a
+    PlusMinus(Box<Node>),
+    /// Digits in a base that is named.
+    Based(String, Box<Node>),
+    /// Several, between brackets: `(` tuple or open interval, `[`, `⦃` set, `∪` union, `:` ratio, `,` bare.
+    List(char, Vec<Node>, char),
+    /// a < b ≤ c …
+    Chain(Vec<Node>, Vec<char>),
+    /// Rows of a matrix.
+    Matrix(Vec<Vec<Node>>),
+}
+
+/// Work that an expression leaves to be done, as bits: what a gold answer does not leave, no answer may.
+pub mod work {
+    /// A sum or difference.
+    pub const SUM: u32 = 1;
+    /// Numbers that are multiplied.
+    pub const NUMBERS: u32 = 2;
+    /// A sum in brackets that is multiplied or raised.
+    pub const BRACKETS: u32 = 4;
+    /// Two such.
+    pub const FACTORS: u32 = 8;
+    /// A division of numbers that comes out whole, or of numbers that are no literals.
+    pub const DIVISION: u32 = 16;
+    /// A root.
+    pub const ROOT: u32 = 32;
+    /// A factorial or binomial.
+    pub const COUNTING: u32 = 64;
+    /// An absolute value.
+    pub const ABSOLUTE: u32 = 128;
+    /// The first of the functions.
+    pub const FUNCTION: u32 = 256;
+}
+
+impl Node {
+    /// The parts one level below.
+    pub fn parts(&self) -> Vec<&Node> {
+        match self {
+            Node::Number(_) | Node::Long(_) | Node::Variable(_) | Node::Constant(_) => vec![],
+            Node::Sum(parts)
+            | Node::Product(parts)
+            | Node::Call(_, parts)
+            | Node::List(_, parts, _)
+            | Node::Chain(parts, _) => parts.iter().collect(),
+            Node::Negative(a)
+            | Node::Factorial(a)
+            | Node::Absolute(a)
+            | Node::Percent(a)
+            | Node::Degrees(a)
+            | Node::PlusMinus(a)
+            | Node::Based(_, a) => vec![a],
+            Node::Quotient(a, b) | Node::Power(a, b) | Node::Root(a, b) => vec![a, b],
+            Node::Matrix(rows) => rows.iter().flatten().collect(),
+        }
+    }
+
+    /// Whether a part is so.
+    pub fn any(&self, is: &dyn Fn(&Node) -> bool) -> bool {
+        is(self) || self.parts().into_iter().any(|part| part.any(is))
+    }
+
+    /// Whether it has a variable.
+    pub fn varies(&self) -> bool {
+        self.any(&|node| matches!(node, Node::Variable(_)))
+    }
+
+    /// Whether it is a single value, not several and no relation.
+    pub fn scalar(&self) -> bool {
+        !self.any(&|node| matches!(node, Node::List(..) | Node::Chain(..) | Node::Matrix(_)))
+    }
+
+    /// The number that it is written as, sign and percent included; no operation is carried out.
+    pub fn literal(&self) -> Option<Number> {
+        match self {
+            Node::Number(number) => Some(*number),
+            Node::Negative(inner) => Some(inner.literal()?.negated()),
+            Node::Percent(inner) | Node::Degrees(inner) => inner.literal(),
+            Node::Quotient(above, below) => {
+                above.literal()?.over(below.literal()?).filter(|value| !value.whole())
+            }
+            Node::Power(base, exponent) => match (&**base, exponent.literal()) {
+                (Node::Number(base), Some(exponent)) => base.power(exponent),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The [`work`] that it leaves.
+    pub fn work(&self) -> u32 {
+        let below = self.parts().into_iter().fold(0, |all, part| all | part.work());
+        let sum = |node: &Node| matches!(node, Node::Sum(_));
+        let raised = |node: &Node| sum(node) || matches!(node, Node::Power(base, _) if sum(base));
+        below
+            | match self {
+                Node::Sum(_) => work::SUM,
+                Node::Product(parts) => {
+                    let numbers = parts.iter().filter(|part| part.constant()).count();
+                    let sums = parts.iter().filter(|part| raised(part)).count();
+                    let numbers = if numbers > 1 { work::NUMBERS } else { 0 };
+                    let factors = if sums > 1 { work::FACTORS } else { 0 };
+                    numbers | if sums > 0 { work::BRACKETS | factors } else { 0 }
+                }
+                Node::Power(base, _) if sum(base) => work::BRACKETS | work::FACTORS,
+                Node::Quotient(above, below) => match (above.rational(), below.rational()) {
+                    (true, true) if self.literal().is_none() => work::DIVISION,
+                    _ => 0,
+                },
+                Node::Root(..) => work::ROOT,
+                Node::Factorial(_) => work::COUNTING,
+                Node::Call(name, _) if name == "binom" => work::COUNTING,
+                Node::Call(name, _) => {
+                    let stem = name.split('_').next().unwrap_or(name);
+                    let place = super::words::FUNCTIONS.iter().position(|known| *known == stem).unwrap_or(7);
+                    work::FUNCTION << (place % 23)
+                }
+                Node::Absolute(_) => work::ABSOLUTE,
+                _ => 0,
+            }
+    }
+
+    /// A number or a power of one.
+    fn constant(&self) -> bool {
+        match self {
+            Node::Number(_) | Node::Long(_) => true,
+            Node::Power(base, exponent) => base.constant() && exponent.constant(),
+            Node::Negative(inner) => inner.constant(),
+            Node::Quotient(above, below) => above.constant() && below.constant(),
+            _ => false,
+        }
+    }
+
+    /// Made of numbers and the four operations alone.
+    fn rational(&self) -> bool {
+        !self.any(&|node| {
+            !matches!(
+                node,
+                Node::Number(_)
+                    | Node::Long(_)
+                    | Node::Sum(_)
+                    | Node::Negative(_)
+                    | Node::Product(_)
+                    | Node::Quotient(..)
+                    | Node::Power(..)
+            )
+        })
+    }
+
+    /// It with ± read as plus or as minus.
+    pub fn signed(&self, plus: bool) -> Node {
+        let all = |parts: &[Node]| parts.iter().map(|part| part.signed(plus)).collect::<Vec<_>>();
+        let one = |part: &Node| Box::new(part.signed(plus));
+        match self {
+            Node::PlusMinus(inner) if plus => inner.signed(plus),
+            Node::PlusMinus(inner) => Node::Negative(one(inner)),
+            Node::Sum(parts) => Node::Sum(all(parts)),
+            Node::Product(parts) => Node::Product(all(parts)),
+            Node::Call(name, parts) => Node::Call(name.clone(), all(parts)),
+            Node::List(open, parts, close) => Node::List(*open, all(parts), *close),
+            Node::Chain(parts, relations) => Node::Chain(all(parts), relations.clone()),
+            Node::Negative(inner) => Node::Negative(one(inner)),
+            Node::Percent(inner) => Node::Percent(one(inner)),
+            Node::Degrees(inner) => Node::Degrees(one(inner)),
+            Node::Quotient(above, below) => Node::Quotient(one(above), one(below)),
+            Node::Power(base, exponent) => Node::Power(one(base), one(exponent)),
+            Node::Root(inner, index) => Node::Root(one(inner), one(index)),
+            other => other.clone(),
+        }
+    }
+}

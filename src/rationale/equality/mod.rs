@@ -1,0 +1,320 @@
+//! Whether two answers are one: the equality that rewards, votes, calibration and marks share. docs/answers.md says what it takes for right.
+//!
+//! An answer is read once, in the way that its question's gold answer asks for: as a choice, a letter, a truth value, or as mathematics
+//! and text. Then it is compared. Whatever stands beside a value is part of it unless it is a unit, a label or an aside.
+
+mod atoms;
+mod choice;
+mod digits;
+mod expression;
+mod parser;
+mod prose;
+mod relation;
+mod spellings;
+mod tokens;
+mod value;
+mod words;
+
+pub use choice::choice;
+
+use super::number::Number;
+use prose::Said;
+use tokens::{Kind, Token};
+
+/// How the answers of one question are compared.
+#[derive(Debug, Clone, Copy)]
+pub struct Equality<'a> {
+    way: Way,
+    choices: &'a [String],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Choice,
+    Choices,
+    Letter,
+    Truth,
+    Value,
+}
+
+/// An answer as it is compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    plain: String,
+    kind: Read,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Read {
+    Choices(Vec<usize>),
+    Truth(bool),
+    Value {
+        said: Vec<Said>,
+        tokens: Vec<Kind>,
+    },
+    /// Nothing that the question can be answered with.
+    Nothing,
+}
+
+impl<'a> Equality<'a> {
+    /// As `gold` asks for: one of the choices, several, a letter, yes or no, or a value. Without it, one of the choices where there are some.
+    ///
+    /// ```
+    /// use rationale::rationale::equality::Equality;
+    /// let right = |gold, answer| Equality::of(Some(gold), &[]).same(gold, answer);
+    /// assert!(right("1200", "$1,200.00 in all") && right("2\\sqrt{5}", "\\sqrt{20}") && right("B", "(B)"));
+    /// assert!(!right("5", "5 or 6") && !right("5", "\\sqrt{5}") && !right("7", "3 + 4"));
+    /// ```
+    pub fn of(gold: Option<&str>, choices: &'a [String]) -> Self {
+        let way = match gold {
+            None if choices.is_empty() => Way::Value,
+            None => Way::Choice,
+            Some(gold) if choice(gold, choices).is_some() => Way::Choice,
+            Some(gold) if !choices.is_empty() && choice::choices(gold, choices.len()).is_some() => {
+                Way::Choices
+            }
+            Some(gold) if choices.is_empty() && choice::letter(gold) => Way::Letter,
+            Some(gold) if matches!(plain(gold).as_str(), "yes" | "no" | "true" | "false") => Way::Truth,
+            Some(_) => Way::Value,
+        };
+        Self { way, choices }
+    }
+
+    /// An answer, read once for many comparisons.
+    pub fn read(&self, text: &str) -> Reading {
+        let kind = match self.way {
+            Way::Choice => choice(text, self.choices).map(|index| Read::Choices(vec![index])),
+            Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
+            Way::Letter => choice::lettered(text, 26, &[]).map(|index| Read::Choices(vec![index])),
+            Way::Truth => choice::truth(text).map(Read::Truth),
+            Way::Value => Some(value(text)),
+        };
+        Reading { plain: plain(text), kind: kind.unwrap_or(Read::Nothing) }
+    }
+
+    /// Whether `answer` is right where `gold` is.
+    pub fn right(&self, gold: &Reading, answer: &Reading) -> bool {
+        match (&gold.kind, &answer.kind) {
+            (Read::Choices(gold), Read::Choices(answer)) => gold == answer,
+            (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
+            (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
+                // What is all dressing, as an emoji is, is compared as it is written.
+                (if tokens.is_empty() { gold.plain == answer.plain } else { tokens == own_tokens })
+                    || said.iter().any(|gold| own.iter().any(|own| agree(gold, own)))
+            }
+            _ => false,
+        }
+    }
+
+    /// [`right`](Self::right) of texts.
+    pub fn same(&self, gold: &str, answer: &str) -> bool {
+        self.right(&self.read(gold), &self.read(answer))
+    }
+
+    /// The answers by classes of one answer each: of each the first that is the same, either way round. What cannot be read is the same
+    /// as what is written alike.
+    pub fn classes<A: AsRef<str>>(&self, answers: &[Option<A>]) -> Vec<Option<usize>> {
+        let read: Vec<Option<Reading>> =
+            answers.iter().map(|answer| Some(self.read(answer.as_ref()?.as_ref()))).collect();
+        let one = |a: &Reading, b: &Reading| {
+            (a.kind == Read::Nothing && b.kind == Read::Nothing && a.plain == b.plain)
+                || (self.right(a, b) && self.right(b, a))
+        };
+        let mut firsts: Vec<usize> = Vec::new();
+        let class = |(at, reading): (usize, &Option<Reading>)| {
+            let reading = reading.as_ref()?;
+            let known =
+                firsts.iter().find(|first| read[**first].as_ref().is_some_and(|first| one(first, reading)));
+            Some(known.copied().unwrap_or_else(|| {
+                firsts.push(at);
+                at
+            }))
+        };
+        read.iter().enumerate().map(class).collect()
+    }
+}
+
+/// The number that a text says, units, labels and asides left out: `72 clips`, `x = 5`, `5 million`; `None` for `5 or 6`, `at least 5`, `\sqrt{5}`.
+pub fn only_number(text: &str) -> Option<Number> {
+    let tokens = tokens::tokens(text);
+    [false, true].into_iter().find_map(|letters| prose::said(&tokens, letters)?.node.literal())
+}
+
+/// Whether two texts are one value or text, neither being asked for.
+fn alike(a: &str, b: &str) -> bool {
+    if let (Some(a), Some(b)) = (choice::truth(a), choice::truth(b)) {
+        return a == b;
+    }
+    let of = Equality { way: Way::Value, choices: &[] };
+    of.same(a, b)
+}
+
+fn value(text: &str) -> Read {
+    let found = tokens::tokens(text);
+    let mut said: Vec<Said> = Vec::new();
+    for letters in [false, true] {
+        if let Some(one) = prose::said(&found, letters).filter(|one| !said.contains(one)) {
+            said.push(one);
+        }
+    }
+    said.extend(decimal_comma(&found));
+    Read::Value { said, tokens: written(found) }
+}
+
+/// `3,5` as three and a half, where it is all.
+fn decimal_comma(found: &[Token]) -> Option<Said> {
+    let (sign, rest) = match found {
+        [sign, rest @ ..] if sign.is('-') => ("-", rest),
+        rest => ("", rest),
+    };
+    let [
+        Token { kind: Kind::Number(whole), .. },
+        comma,
+        Token { kind: Kind::Number(part), spaced: false, .. },
+    ] = rest
+    else {
+        return None;
+    };
+    let plain = comma.is(',') && !comma.spaced && !part.contains(['.', 'e']) && !whole.contains(['.', 'e']);
+    let text = format!("{sign}{whole}.{part}");
+    let node = expression::Node::Number(super::number::parse(&text).filter(|_| plain && part.len() != 3)?);
+    Some(Said { node, unit: None, label: None })
+}
+
+/// The tokens by which texts are compared, without punctuation at the ends or between words.
+fn written(found: Vec<Token>) -> Vec<Kind> {
+    let mut kinds: Vec<Kind> = found
+        .into_iter()
+        .map(|token| match token.kind {
+            Kind::Word(word) => Kind::Word(word.to_lowercase()),
+            other => other,
+        })
+        .filter(|kind| !matches!(kind, Kind::Op('.' | '{' | '}')))
+        .collect();
+    while let [.., before, last] = &kinds[..]
+        && (matches!(last, Kind::Op(',' | ';' | ':' | '?'))
+            || (*last == Kind::Op('!') && matches!(before, Kind::Word(_))))
+    {
+        kinds.pop();
+    }
+    // A letter that is all is no variable of an expression.
+    if let [Kind::Letter(letter)] = &mut kinds[..] {
+        *letter = letter.to_lowercase();
+    }
+    kinds
+}
+
+fn agree(gold: &Said, answer: &Said) -> bool {
+    let clash = |a: &Option<&str>, b: &Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
+    !clash(&gold.unit, &answer.unit)
+        && !clash(&gold.label.as_deref(), &answer.label.as_deref())
+        && value::equal(&gold.node, &answer.node)
+}
+
+/// A text without letter case, white space and punctuation at its ends.
+pub fn plain(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
+    text.trim_matches(ends).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_said_is_the_same_as_itself_and_never_panics() {
+        let pieces = [
+            "7",
+            "8",
+            ".",
+            ",",
+            "1,234",
+            " ",
+            " ",
+            "x",
+            "A",
+            "(",
+            ")",
+            "{",
+            "}",
+            "\\{",
+            "\\frac",
+            "\\sqrt",
+            "[",
+            "]",
+            "^",
+            "_",
+            "!",
+            "%",
+            "°",
+            "\\text{",
+            "or",
+            "not",
+            "and",
+            "half",
+            "million",
+            "=",
+            "<",
+            "±",
+            "-",
+            "–",
+            "—",
+            "*",
+            "**",
+            "/",
+            "\\begin{pmatrix}",
+            "&",
+            "\\\\",
+            "\\end{pmatrix}",
+            "½",
+            "²",
+            "é",
+            "五",
+            "π",
+            "\\log",
+            "|",
+            "∞",
+            "∪",
+            ":",
+            ";",
+            "cm",
+            "$",
+            "'",
+            "e5",
+            "e",
+            "\\left",
+            "<b>",
+            "1.234.567",
+            "\u{200b}",
+        ];
+        let mut state = 7_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        let choices = ["7".to_string(), "x or 8".to_string()];
+        for _ in 0..4000 {
+            let text: String = (0..1 + next(12)).map(|_| pieces[next(pieces.len())]).collect();
+            assert!(Equality::of(None, &[]).same(&text, &text), "{text}");
+            let _ = (Equality::of(None, &choices).read(&text), only_number(&text), choice::truth(&text));
+        }
+        // Deep, long and repeated ones end.
+        for deep in ["(", "{", "\\text{", "\\frac{", "-", "|", "7/", "!", "x^", "1,"] {
+            for times in [300, 100_000] {
+                let _ = Equality::of(None, &[]).read(&deep.repeat(times));
+            }
+        }
+    }
+
+    #[test]
+    fn classes_are_those_of_the_first_alike() {
+        let answers =
+            [Some("7 or 8"), Some("7"), None, Some("7 apples"), Some("8"), Some("7 or 8"), Some("x = 7")];
+        let classes = Equality::of(Some("7"), &[]).classes(&answers);
+        assert_eq!(classes, [Some(0), Some(1), None, Some(1), Some(4), Some(0), Some(1)]);
+        let capitals = ["Rome", "Paris"].map(String::from);
+        let answers = [Some("(B)"), Some("A or B"), Some("Paris"), Some("a or b"), Some("A")];
+        let classes = Equality::of(Some("B"), &capitals).classes(&answers);
+        assert_eq!(classes, [Some(0), Some(1), Some(0), Some(1), Some(4)]);
+    }
+}

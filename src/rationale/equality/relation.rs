@@ -1,0 +1,136 @@
+//! What relations say: `x = 5` and `3 + 4 = 7` a value, `x > 5` an interval, others themselves.
+
+use super::expression::Node;
+use super::value;
+
+/// What a chain of equalities comes to: `x = 5` and `3 + 4 = 7` are 5 and 7; with the variable that it is of. `None` where it contradicts itself.
+pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
+    let (mut parts, relations) = match node {
+        Node::Chain(parts, relations) => (parts, relations),
+        Node::List(',', items, _) => {
+            // "x = 1 or x = 2": each for itself.
+            let items = items.into_iter().map(|item| Some(settled(item)?.1)).collect::<Option<Vec<_>>>()?;
+            let first = &items[0];
+            if items.iter().skip(1).all(|item| value::equal(first, item) && value::equal(item, first)) {
+                return Some((None, items.into_iter().next().expect("one")));
+            }
+            return Some((None, Node::List(',', items, ',')));
+        }
+        Node::Product(_) | Node::Sum(_) | Node::PlusMinus(_) | Node::Quotient(..) | Node::Negative(_)
+            if node.any(&|part| matches!(part, Node::PlusMinus(_))) && node.scalar() =>
+        {
+            return Some((None, Node::List(',', vec![node.signed(true), node.signed(false)], ',')));
+        }
+        other => return Some((None, other)),
+    };
+    if relations == ['∈'] && named(&parts[0]).is_some() {
+        return Some((named(&parts[0]), parts.remove(1)));
+    }
+    if !relations.iter().all(|relation| matches!(relation, '=' | '≈')) {
+        return Some((None, interval(parts, relations)));
+    }
+    let mut label = None;
+    let mut relations = relations;
+    while parts.len() > 1 && named(&parts[0]).is_some() {
+        label = label.or(named(&parts.remove(0)));
+        relations.remove(0);
+    }
+    if parts.len() > 1 && named(&parts[parts.len() - 1]).is_some() && !parts[0].varies() {
+        label = label.or(named(&parts.pop().expect("several")));
+        relations.pop();
+    }
+    if parts.len() == 1 {
+        let (_, node) = settled(parts.remove(0))?;
+        return Some((label.filter(|label| !label.contains(' ')), node));
+    }
+    if parts.iter().any(Node::varies) {
+        // An equation, unless one is worked out step by step from a variable.
+        return match label {
+            Some(_) => Some((label, parts.pop().expect("several"))),
+            None => Some((None, Node::Chain(parts, relations))),
+        };
+    }
+    // What is about equal is worth what it is of, unless that is a number itself.
+    if relations.last() == Some(&'≈') && parts[parts.len() - 2].literal().is_none() {
+        parts.pop();
+    }
+    let last = parts.pop().expect("several");
+    let (_, last) = settled(last)?;
+    for part in parts.iter().rev() {
+        match (part.literal(), last.literal()) {
+            (Some(a), Some(b)) if a != b => return None,
+            // "12 = 3 · 4" says 12.
+            (Some(_), None) => return value::same_number(part, &last).then(|| (label, part.clone())),
+            _ => {}
+        }
+    }
+    Some((label, last))
+}
+
+/// The name that a side of an equation is: a variable, f(x), P(A).
+fn named(node: &Node) -> Option<String> {
+    match node {
+        Node::Variable(name) => Some(name.clone()),
+        Node::Constant(name @ ('i' | 'e')) => Some(name.to_string()),
+        Node::List('(', parts, ')') => {
+            let names = parts.iter().map(named).collect::<Option<Vec<_>>>()?;
+            Some(names.join(" "))
+        }
+        Node::Product(parts) if matches!(&parts[..], [Node::Variable(of), Node::Number(_)] if "fghFGHP".contains(of.as_str())) => {
+            Some("f ( )".into())
+        }
+        Node::Product(parts) => {
+            let names = parts.iter().map(|part| match part {
+                Node::List('(', items, ')') => {
+                    items.iter().map(named).collect::<Option<Vec<_>>>().map(|names| names.join(" "))
+                }
+                other => named(other),
+            });
+            names.collect::<Option<Vec<_>>>().map(|names| names.join(" "))
+        }
+        _ => None,
+    }
+}
+
+/// A variable between bounds as the interval of its values.
+fn interval(parts: Vec<Node>, relations: Vec<char>) -> Node {
+    let infinite = |sign: bool| {
+        if sign { Node::Constant('∞') } else { Node::Negative(Box::new(Node::Constant('∞'))) }
+    };
+    let constant = |node: &Node| !node.varies();
+    let list = |low: Node, high: Node, open: bool, closed: bool| {
+        Node::List(if open { '(' } else { '[' }, vec![low, high], if closed { ')' } else { ']' })
+    };
+    match (&parts[..], &relations[..]) {
+        ([Node::Variable(_), bound], ['<']) if constant(bound) => {
+            list(infinite(false), bound.clone(), true, true)
+        }
+        ([Node::Variable(_), bound], ['≤']) if constant(bound) => {
+            list(infinite(false), bound.clone(), true, false)
+        }
+        ([Node::Variable(_), bound], ['>']) if constant(bound) => {
+            list(bound.clone(), infinite(true), true, true)
+        }
+        ([Node::Variable(_), bound], ['≥']) if constant(bound) => {
+            list(bound.clone(), infinite(true), false, true)
+        }
+        ([bound, Node::Variable(_)], ['>']) if constant(bound) => {
+            list(infinite(false), bound.clone(), true, true)
+        }
+        ([bound, Node::Variable(_)], ['≥']) if constant(bound) => {
+            list(infinite(false), bound.clone(), true, false)
+        }
+        ([bound, Node::Variable(_)], ['<']) if constant(bound) => {
+            list(bound.clone(), infinite(true), true, true)
+        }
+        ([bound, Node::Variable(_)], ['≤']) if constant(bound) => {
+            list(bound.clone(), infinite(true), false, true)
+        }
+        ([low, Node::Variable(_), high], [left @ ('<' | '≤'), right @ ('<' | '≤')])
+            if constant(low) && constant(high) =>
+        {
+            list(low.clone(), high.clone(), *left == '<', *right == '<')
+        }
+        _ => Node::Chain(parts, relations),
+    }
+}

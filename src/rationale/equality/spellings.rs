@@ -1,0 +1,194 @@
+//! How signs, digits and formatting are spelled in LaTeX, Markdown, HTML and Unicode.
+
+use super::words;
+
+/// Commands whose argument is prose.
+pub const PROSE: [&str; 13] = [
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "textsf",
+    "texttt",
+    "textnormal",
+    "mathrm",
+    "mbox",
+    "hbox",
+    "emph",
+    "operatorname",
+    "textup",
+];
+/// Commands that change nothing but looks.
+pub const LOOKS: [&str; 36] = [
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "mathbf",
+    "boldsymbol",
+    "bm",
+    "mathit",
+    "mathsf",
+    "mathcal",
+    "mathbb",
+    "displaystyle",
+    "textstyle",
+    "scriptstyle",
+    "limits",
+    "nolimits",
+    "boxed",
+    "fbox",
+    "framebox",
+    "bf",
+    "rm",
+    "it",
+    "bold",
+    "vec",
+    "unit",
+    "pmb",
+    "middle",
+    "tt",
+];
+pub const SPACES: [&str; 7] = ["quad", "qquad", "space", "enspace", "thinspace", "hspace", "par"];
+pub const MARKS: [(&str, char); 62] = [
+    ("times", '*'),
+    ("cdot", '*'),
+    ("ast", '*'),
+    ("div", '/'),
+    ("pm", '±'),
+    ("mp", '±'),
+    ("le", '≤'),
+    ("leq", '≤'),
+    ("leqslant", '≤'),
+    ("ge", '≥'),
+    ("geq", '≥'),
+    ("geqslant", '≥'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("ne", '≠'),
+    ("neq", '≠'),
+    ("approx", '≈'),
+    ("simeq", '≈'),
+    ("sim", '≈'),
+    ("equiv", '≡'),
+    ("in", '∈'),
+    ("cup", '∪'),
+    ("cap", '∩'),
+    ("infty", '∞'),
+    ("circ", '°'),
+    ("degree", '°'),
+    ("lvert", '|'),
+    ("rvert", '|'),
+    ("vert", '|'),
+    ("mid", '|'),
+    ("lbrace", '⦃'),
+    ("rbrace", '⦄'),
+    ("langle", '⟨'),
+    ("rangle", '⟩'),
+    ("colon", ':'),
+    ("prime", '\''),
+    ("lbrack", '['),
+    ("rbrack", ']'),
+    ("lparen", '('),
+    ("rparen", ')'),
+    ("ldots", '…'),
+    ("dots", '…'),
+    ("cdots", '…'),
+    ("neg", '¬'),
+    ("lnot", '¬'),
+    ("to", '→'),
+    ("rightarrow", '→'),
+    ("Rightarrow", '→'),
+    ("implies", '→'),
+    ("setminus", '∖'),
+    ("backslash", '∖'),
+    ("emptyset", '∅'),
+    ("varnothing", '∅'),
+    ("land", '∧'),
+    ("lor", '∨'),
+    ("wedge", '∧'),
+    ("vee", '∨'),
+    ("notin", '∉'),
+    ("nmid", '∤'),
+    ("subset", '⊂'),
+    ("propto", '∝'),
+    ("perp", '⊥'),
+];
+pub const SUPERSCRIPTS: &str = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+pub const SUBSCRIPTS: &str = "₀₁₂₃₄₅₆₇₈₉";
+pub const VULGAR: [(char, u8, u8); 15] = [
+    ('½', 1, 2),
+    ('⅓', 1, 3),
+    ('⅔', 2, 3),
+    ('¼', 1, 4),
+    ('¾', 3, 4),
+    ('⅕', 1, 5),
+    ('⅖', 2, 5),
+    ('⅗', 3, 5),
+    ('⅘', 4, 5),
+    ('⅙', 1, 6),
+    ('⅚', 5, 6),
+    ('⅛', 1, 8),
+    ('⅜', 3, 8),
+    ('⅝', 5, 8),
+    ('⅞', 7, 8),
+];
+pub const TAGS: [&str; 14] =
+    ["b", "i", "u", "em", "strong", "p", "br", "code", "span", "div", "mark", "answer", "tt", "center"];
+
+/// A thousands separator at the start of `text`.
+pub fn separator_at(text: &[char]) -> Option<Vec<char>> {
+    let known: [&[char]; 14] = [
+        &['{', ',', '}'],
+        &[',', '\\', '!'],
+        &['\\', ',', '\\', '!'],
+        &['\\', ','],
+        &['\\', '!'],
+        &['\\', ';'],
+        &['{', ',', '}', '\\', '!'],
+        &[','],
+        &['.'],
+        &[' '],
+        &['\u{202f}'],
+        &['\u{2009}'],
+        &['\u{a0}'],
+        &['\''],
+    ];
+    let longest = known
+        .iter()
+        .filter(|separator| text.starts_with(separator))
+        .max_by_key(|separator| separator.len())?;
+    Some(longest.to_vec())
+}
+
+/// Whether a comma and digits follow, but not three: `,56` in `1.234,56`.
+pub fn decimal_comma(text: &[char]) -> bool {
+    let digits = text.iter().skip(1).take_while(|c| c.is_ascii_digit()).count();
+    text.first() == Some(&',') && digits > 0 && digits != 3
+}
+
+pub fn half_width(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
+}
+
+/// Zero-width characters, variation selectors, emoji, dingbats, bullets.
+pub fn dressing(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}' | '\u{ad}' | '•' | '●'
+        | '\u{1f000}'..='\u{1faff}' | '\u{2600}'..='\u{27bf}' | '\u{2b50}'..='\u{2b55}' | '\u{20e3}')
+}
+
+pub fn greek(c: char) -> Option<&'static str> {
+    let at = "αβγδεζηθικλμνξπρστυφχψω".chars().position(|known| known == c)?;
+    Some(words::GREEK[at])
+}

@@ -1,0 +1,364 @@
+//! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
+
+use super::spellings::{
+    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, TAGS, VULGAR, dressing, greek, half_width,
+};
+use super::words;
+
+/// Bytes of an answer that is looked into.
+const LONGEST: usize = 2000;
+
+/// What stands in an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// An unsigned decimal, `1234.5` or `1.5e3`, thousands separators left out.
+    Number(String),
+    /// A letter, a Greek one by its name: a variable.
+    Letter(String),
+    /// A word of prose, or whatever stands in `\text{…}`.
+    Word(String),
+    /// A LaTeX command or a function's name, such as `frac` or `sin`.
+    Command(String),
+    /// An operator, a bracket or a sign. `⦃` and `⦄` are the braces of a set; `{` and `}` group.
+    Op(char),
+}
+
+/// A token and how it stands to its neighbours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// What it is.
+    pub kind: Kind,
+    /// Whether white space stands before it.
+    pub spaced: bool,
+    /// Of a number: where a comma stands as thousands separator, `1,234`, which in brackets may separate.
+    pub comma: bool,
+}
+
+impl Token {
+    /// A token without white space before it.
+    pub fn new(kind: Kind) -> Self {
+        Self { kind, spaced: false, comma: false }
+    }
+
+    /// Whether it is this operator.
+    pub fn is(&self, op: char) -> bool {
+        self.kind == Kind::Op(op)
+    }
+
+    /// The word, in small letters.
+    pub fn word(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Word(word) => Some(word.to_lowercase()),
+            _ => None,
+        }
+    }
+}
+
+/// The tokens of `text`; what only dresses it (emphasis, quotes, spacing, emoji, `$`, `\left`) is left out.
+pub fn tokens(text: &str) -> Vec<Token> {
+    // No answer is that long; as one word it equals itself alone.
+    if text.len() > LONGEST {
+        return vec![Token::new(Kind::Word(text.split_whitespace().collect::<Vec<_>>().join(" ")))];
+    }
+    let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, found: Vec::new() };
+    lexer.run(lexer.text.len(), false);
+    lexer.found
+}
+
+/// Reads a text from left to right.
+pub struct Lexer {
+    pub text: Vec<char>,
+    pub at: usize,
+    spaced: bool,
+    pub found: Vec<Token>,
+}
+
+impl Lexer {
+    fn peek(&self, ahead: usize) -> char {
+        self.text.get(self.at + ahead).copied().map_or('\0', half_width)
+    }
+
+    pub fn push(&mut self, kind: Kind) {
+        self.found.push(Token { kind, spaced: self.spaced, comma: false });
+        self.spaced = false;
+    }
+
+    fn op(&mut self, op: char) {
+        self.push(Kind::Op(op));
+    }
+
+    /// Whether the last token ends a value, so that a sign after it is an operation.
+    fn after_value(&self) -> bool {
+        self.found.last().is_some_and(|last| match &last.kind {
+            Kind::Op(op) => ")]}|⦄%°!⟩∞'".contains(*op),
+            Kind::Command(name) => name == "pi",
+            _ => true,
+        })
+    }
+
+    fn run(&mut self, end: usize, prose: bool) {
+        while self.at < end {
+            let c = self.peek(0);
+            if c.is_ascii_digit() || (c == '.' && self.peek(1).is_ascii_digit() && !self.digit_before()) {
+                self.number(end);
+            } else if c == '\\' {
+                self.command(end);
+            } else if c.is_alphabetic() && greek(c).is_none() && c != 'ª' && c != 'º' {
+                self.letters(end, prose);
+            } else {
+                self.at += 1;
+                self.sign(c);
+            }
+        }
+    }
+
+    fn digit_before(&self) -> bool {
+        self.at > 0 && self.text[self.at - 1].is_ascii_digit()
+    }
+
+    fn command(&mut self, end: usize) {
+        let start = self.at + 1;
+        let length = self.text[start.min(end)..end].iter().take_while(|c| c.is_ascii_alphabetic()).count();
+        if length == 0 {
+            let c = self.peek(1);
+            self.at = (self.at + 2).min(end);
+            match c {
+                '{' => self.op('⦃'),
+                '}' => self.op('⦄'),
+                '|' => self.op('|'),
+                '%' => self.op('%'),
+                '\\' => self.op('⏎'),
+                '&' => self.op('&'),
+                _ => self.spaced = true,
+            }
+            return;
+        }
+        let name: String = self.text[start..start + length].iter().collect();
+        self.at = start + length;
+        let name = match name.as_str() {
+            "dfrac" | "tfrac" | "cfrac" => "frac".to_string(),
+            "dbinom" | "tbinom" => "binom".to_string(),
+            _ => name,
+        };
+        let argument = if PROSE.contains(&name.as_str()) { self.argument() } else { None };
+        if let Some((from, to)) = argument {
+            self.at = from;
+            self.run(to.min(end), true);
+            self.at = (to + 1).min(end);
+        } else if matches!(name.as_str(), "begin" | "end") {
+            let environment = self.argument().map(|(from, to)| {
+                self.at = (to + 1).min(end);
+                self.text[from..to].iter().collect::<String>()
+            });
+            self.push(Kind::Command(format!("{name} {}", environment.unwrap_or_default())));
+        } else if name == "left" || name == "right" {
+            // "\left." is an empty bracket.
+            self.at += usize::from(self.peek(0) == '.');
+        } else if LOOKS.contains(&name.as_str()) {
+            // It changes nothing.
+        } else if SPACES.contains(&name.as_str()) {
+            self.spaced = true;
+        } else if let Some((_, mark)) = MARKS.iter().find(|(known, _)| *known == name) {
+            self.mark(*mark);
+        } else if matches!(name.as_str(), "and" | "or") {
+            self.push(Kind::Word(name));
+        } else if let Some(letter) = words::greek(&name) {
+            self.push(Kind::Letter(letter.to_string()));
+        } else {
+            self.push(Kind::Command(name));
+        }
+    }
+
+    /// The range inside the braces that follow.
+    fn argument(&self) -> Option<(usize, usize)> {
+        let start = self.at + self.text[self.at..].iter().take_while(|c| **c == ' ').count();
+        let mut depth = 0;
+        for at in start..self.text.len() {
+            match self.text[at] {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return (at > start).then_some((start + 1, at));
+            }
+        }
+        None
+    }
+
+    fn letters(&mut self, end: usize, prose: bool) {
+        let start = self.at;
+        let inner = |at: usize| {
+            let c = self.text[at];
+            let letter =
+                |at: usize| self.text.get(at).is_some_and(|c| c.is_alphabetic() && greek(*c).is_none());
+            letter(at) || ("'’".contains(c) && at > start && at + 1 < end && letter(at + 1))
+        };
+        while self.at < end && inner(self.at) {
+            self.at += 1;
+        }
+        let run: String = self.text[start..self.at]
+            .iter()
+            .map(|c| half_width(*c))
+            .map(|c| if c == '’' { '\'' } else { c })
+            .collect();
+        let lower = run.to_lowercase();
+        let touching =
+            !self.spaced && matches!(self.found.last().map(|last| &last.kind), Some(Kind::Number(_)));
+        if prose {
+            return self.push(Kind::Word(run));
+        }
+        let count = run.chars().count();
+        if lower == "pi"
+            || (words::FUNCTIONS.contains(&lower.as_str()) && count > 2)
+            || run == "ln"
+            || run == "lg"
+        {
+            return self.push(Kind::Command(lower));
+        }
+        if lower == "x"
+            && self.spaced
+            && self.after_value()
+            && matches!(self.found.last().map(|last| &last.kind), Some(Kind::Number(_)))
+            && self.peek(0) == ' '
+            && self.peek(1).is_ascii_digit()
+        {
+            return self.op('*');
+        }
+        if count == 1 {
+            // a.m., D.C.: letters with periods between them are a word.
+            let mut word = run.clone();
+            let more = |lexer: &Self| {
+                lexer.peek(0) == '.' && lexer.peek(1).is_ascii_alphabetic() && !lexer.peek(2).is_alphabetic()
+            };
+            while self.at + 1 < end && more(self) {
+                word.push(self.peek(1));
+                self.at += 2;
+            }
+            if word.len() > run.len() {
+                return self.push(Kind::Word(word));
+            }
+            return self.push(Kind::Letter(run));
+        }
+        let variables = if touching {
+            !words::after_digits(&lower)
+        } else {
+            count == 2 && !words::short(&lower) && run.is_ascii()
+        };
+        if variables {
+            run.chars().for_each(|c| self.push(Kind::Letter(c.to_string())));
+        } else {
+            self.push(Kind::Word(run));
+        }
+    }
+
+    fn mark(&mut self, mark: char) {
+        // 90^\circ: the hat is no power.
+        if mark == '°' {
+            let brace = self.found.last().is_some_and(|last| last.is('{')) && self.found.len() > 1;
+            if brace && self.found[self.found.len() - 2].is('^') {
+                self.found.truncate(self.found.len() - 2);
+                self.at += usize::from(self.peek(0) == '}');
+            } else if self.found.last().is_some_and(|last| last.is('^')) {
+                self.found.pop();
+            }
+        }
+        self.op(mark);
+    }
+
+    fn sign(&mut self, c: char) {
+        if let Some((_, above, below)) = VULGAR.iter().find(|(vulgar, ..)| *vulgar == c) {
+            // 5½ is 5 1/2.
+            self.spaced = true;
+            self.push(Kind::Number(above.to_string()));
+            self.op('/');
+            return self.push(Kind::Number(below.to_string()));
+        }
+        for (digits, op) in [(SUPERSCRIPTS, '^'), (SUBSCRIPTS, '_')] {
+            let digit =
+                |c: char| digits.chars().position(|known| known == c).map(|at| (b'0' + at as u8) as char);
+            if let Some(first) = digit(c) {
+                let mut number = String::from(first);
+                while let Some(next) = self.text.get(self.at).and_then(|c| digit(*c)) {
+                    number.push(next);
+                    self.at += 1;
+                }
+                self.op(op);
+                return self.push(Kind::Number(number));
+            }
+        }
+        match c {
+            '-' if self.found.is_empty()
+                && self.peek(0) == ' '
+                && self.peek(1).is_alphabetic()
+                && self.peek(2).is_alphabetic() =>
+            {
+                self.spaced = true
+            }
+            '−' | '–' | '‐' | '‑' | '﹣' | '-' => self.op('-'),
+            '—' if self.found.is_empty() && self.peek(0).is_ascii_digit() => self.op('-'),
+            '×' | '·' | '⋅' | '∙' | '✕' => self.op('*'),
+            '÷' | '∕' | '⁄' => self.op('/'),
+            '*' => self.star(),
+            '√' => self.push(Kind::Command("sqrt".into())),
+            'º' | '˚' | '∘' | '°' => self.mark('°'),
+            '<' => self.tag(),
+            '≦' | '⩽' => self.op('≤'),
+            '≧' | '⩾' => self.op('≥'),
+            '~' => self.spaced = true,
+            '≃' | '≅' => self.op('≈'),
+            '❌' | '✗' | '✘' => self.push(Kind::Word("wrong".into())),
+            '{' if self.peek(0) == ',' && self.peek(1) == '}' => {
+                self.at += 2;
+                self.op(',');
+            }
+            '€' | '£' | '¥' | '₹' | '₩' | '₽' | '¢' | '₦' | '₱' => {
+                self.spaced = true;
+                self.push(Kind::Word(c.to_string()));
+                self.spaced = true;
+            }
+            '$' => self.spaced = true,
+            '"' | '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`' | '#' => {}
+            '\'' if !matches!(self.found.last().map(|last| &last.kind), Some(Kind::Letter(_)))
+                || self.spaced => {}
+            c if c.is_whitespace() => self.spaced = true,
+            c if dressing(c) => {}
+            c => match greek(c) {
+                Some("pi") => self.push(Kind::Command("pi".into())),
+                Some(name) => self.push(Kind::Letter(name.to_string())),
+                None => self.op(c),
+            },
+        }
+    }
+
+    /// A star between values multiplies, two raise; others are emphasis or bullets.
+    fn star(&mut self) {
+        let stars = 1 + self.text[self.at..].iter().take_while(|c| **c == '*').count();
+        let next = self.text.get(self.at + stars - 1).copied().unwrap_or('\0');
+        let value = |c: char| c.is_ascii_alphanumeric() || "(\\.-{".contains(c);
+        let after = if next == ' ' { self.text.get(self.at + stars).copied().unwrap_or('\0') } else { next };
+        let even = self.spaced == (next == ' ');
+        self.at += stars - 1;
+        if self.after_value()
+            && even
+            && value(after)
+            && !matches!(self.found.last().map(|last| &last.kind), Some(Kind::Word(_)))
+        {
+            self.op(if stars == 1 { '*' } else { '^' });
+        }
+    }
+
+    fn tag(&mut self) {
+        let close = self.text[self.at..].iter().take(12).position(|c| *c == '>');
+        let name = close.map(|end| self.text[self.at..self.at + end].iter().collect::<String>());
+        let bare = name.as_ref().map(|name| name.trim_matches(|c| c == '/' || c == ' ').to_lowercase());
+        match (close, bare) {
+            (Some(end), Some(bare)) if TAGS.contains(&bare.as_str()) => self.at += end + 1,
+            _ if self.peek(0) == '=' => {
+                self.at += 1;
+                self.op('≤');
+            }
+            _ => self.op('<'),
+        }
+    }
+}

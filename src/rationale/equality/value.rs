@@ -1,0 +1,393 @@
+//! Whether two [`Node`]s have one value: exactly where both are rational, else at sample points, to nine digits.
+
+use super::expression::{Node, work};
+use crate::rationale::number::Number;
+
+/// Whether `answer` is the value `gold`, worked out as far.
+///
+/// A number is compared exactly. Elsewhere both are computed at four points, and differ if they do at one of them. An operation that the gold answer does
+/// not leave to be done is not left to be done by an answer: `3 \cdot 4` is no answer to "what is 3 · 4?". What cannot be computed
+/// (sums of parts that differ by nine digits, cancellation) equals what is written alike only.
+pub fn equal(gold: &Node, answer: &Node) -> bool {
+    match (gold, answer) {
+        (Node::Percent(gold), Node::Percent(answer)) => equal(gold, answer),
+        // 50 % is written as 50 and as 0.5.
+        (Node::Percent(share), other) | (other, Node::Percent(share)) if other.scalar() => {
+            let hundredth = |number: Number| number.over(Number::from(100));
+            match (share.literal(), other.literal()) {
+                (Some(share), Some(other)) => share == other || hundredth(share) == Some(other),
+                _ => equal(share, other),
+            }
+        }
+        (Node::Degrees(gold), answer) => equal(gold, answer),
+        (gold, Node::Degrees(answer)) => equal(gold, answer),
+        (Node::List(open, golds, close), Node::List(own_open, answers, own_close)) => {
+            let bare = |open: char| open == ',' || open == '⦃' || open == '∪';
+            let union = |open: char| open == '∪';
+            if bare(*open) {
+                bare(*own_open) && union(*open) == union(*own_open) && unordered(golds, answers)
+            } else {
+                (open, close) == (own_open, own_close)
+                    && golds.len() == answers.len()
+                    && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
+            }
+        }
+        (Node::List('⦃', golds, _), answer) if golds.len() == 1 && answer.scalar() => {
+            equal(&golds[0], answer)
+        }
+        (gold, Node::List('⦃', answers, _)) if answers.len() == 1 && gold.scalar() => {
+            equal(gold, &answers[0])
+        }
+        (Node::Matrix(golds), Node::Matrix(answers)) => {
+            let alike = |gold: &[Node], answer: &[Node]| {
+                gold.len() == answer.len()
+                    && gold.iter().zip(answer).all(|(gold, answer)| equal(gold, answer))
+            };
+            golds.len() == answers.len()
+                && golds.iter().zip(answers).all(|(gold, answer)| alike(gold, answer))
+        }
+        (Node::Chain(golds, relations), Node::Chain(answers, own)) => chains(golds, relations, answers, own),
+        _ if gold.scalar() && answer.scalar() => scalars(gold, answer),
+        _ => false,
+    }
+}
+
+fn unordered(golds: &[Node], answers: &[Node]) -> bool {
+    let distinct = |nodes: &[Node]| {
+        let mut kept: Vec<Node> = Vec::new();
+        for node in nodes {
+            if !kept.iter().any(|known| equal(known, node)) {
+                kept.push(node.clone());
+            }
+        }
+        kept
+    };
+    if golds.len() > 64 || answers.len() > 64 {
+        return golds == answers;
+    }
+    let (golds, mut answers) = (distinct(golds), distinct(answers));
+    golds.len() == answers.len()
+        && golds.iter().all(|gold| {
+            answers.iter().position(|answer| equal(gold, answer)).map(|at| answers.swap_remove(at)).is_some()
+        })
+}
+
+/// Chains of one length and the same relations, read forwards or backwards. An equation is its difference, up to a factor.
+fn chains(golds: &[Node], relations: &[char], answers: &[Node], own: &[char]) -> bool {
+    if let ([left, right], ['='], [own_left, own_right], ['=']) = (golds, relations, answers, own) {
+        let difference = |left: &Node, right: &Node| {
+            Node::Sum(vec![left.clone(), Node::Negative(Box::new(right.clone()))])
+        };
+        return proportional(&difference(left, right), &difference(own_left, own_right));
+    }
+    let flipped = |relation: &char| match relation {
+        '<' => '>',
+        '>' => '<',
+        '≤' => '≥',
+        '≥' => '≤',
+        other => *other,
+    };
+    let all = |answers: &[&Node]| {
+        golds.len() == answers.len() && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
+    };
+    let forwards: Vec<&Node> = answers.iter().collect();
+    let backwards: Vec<&Node> = answers.iter().rev().collect();
+    (relations == own && all(&forwards))
+        || (relations.iter().copied().eq(own.iter().rev().map(flipped)) && all(&backwards))
+}
+
+fn scalars(gold: &Node, answer: &Node) -> bool {
+    let infinity = |node: &Node| match node {
+        Node::Constant('∞') => Some(true),
+        Node::Negative(inner) if **inner == Node::Constant('∞') => Some(false),
+        _ => None,
+    };
+    if infinity(gold).is_some() || infinity(answer).is_some() {
+        return infinity(gold) == infinity(answer);
+    }
+    let unfinished = answer.work() & !gold.work();
+    // A radical may be written with other numbers under it.
+    let spared =
+        if gold.literal().is_none() && gold.any(&|node| matches!(node, Node::Root(..) | Node::Power(..))) {
+            work::ROOT
+        } else {
+            0
+        };
+    let unfinished = unfinished & !spared & !if gold.varies() { work::NUMBERS } else { 0 };
+    if unfinished != 0 || (gold.work() & !answer.work()) & work::FACTORS != 0 {
+        return false;
+    }
+    if let (Some(gold), Some(answer)) = (gold.literal(), answer.literal()) {
+        return gold == answer;
+    }
+    if gold == answer {
+        return true;
+    }
+    (0..POINTS).all(|point| match (compute(gold, point), compute(answer, point)) {
+        (Some(Value::Exact(gold)), Some(Value::Exact(answer))) => gold == answer,
+        // A decimal is no radical, however many digits it has.
+        (Some(gold), Some(answer)) => {
+            short(&gold) && short(&answer) && near(gold.complex(), answer.complex())
+        }
+        _ => false,
+    })
+}
+
+fn short(value: &Value) -> bool {
+    match value {
+        Value::Exact(number) => number.denominator() < 1_000_000,
+        Value::Near(_) => true,
+    }
+}
+
+fn proportional(gold: &Node, answer: &Node) -> bool {
+    let mut factor: Option<Complex> = None;
+    (0..POINTS).all(|point| {
+        let (Some(gold), Some(answer)) = (compute(gold, point), compute(answer, point)) else { return false };
+        let (gold, answer) = (gold.complex(), answer.complex());
+        if gold.norm() < 1e-6 || answer.norm() < 1e-6 {
+            return false;
+        }
+        let ratio = gold.over(answer);
+        near(*factor.get_or_insert(ratio), ratio)
+    })
+}
+
+const POINTS: usize = 4;
+
+fn near(a: Complex, b: Complex) -> bool {
+    a.plus(b.negated()).norm() <= 1e-9 * a.norm().max(b.norm())
+}
+
+/// A value at a sample point.
+#[derive(Debug, Clone, Copy)]
+enum Value {
+    Exact(Number),
+    Near(Complex),
+}
+
+impl Value {
+    fn complex(self) -> Complex {
+        match self {
+            Value::Exact(number) => Complex(number.to_f64(), 0.0),
+            Value::Near(value) => value,
+        }
+    }
+
+    fn both(
+        self,
+        other: Self,
+        exact: impl Fn(Number, Number) -> Option<Number>,
+        near: impl Fn(Complex, Complex) -> Option<Complex>,
+    ) -> Option<Self> {
+        if let (Value::Exact(a), Value::Exact(b)) = (self, other) {
+            return exact(a, b).map(Value::Exact);
+        }
+        near(self.complex(), other.complex()).filter(|value| value.norm().is_finite()).map(Value::Near)
+    }
+}
+
+/// The value at one of the points where variables have fixed values; `None` where it has none, or is too uncertain.
+fn compute(node: &Node, point: usize) -> Option<Value> {
+    let of = |node: &Node| compute(node, point);
+    match node {
+        Node::Number(number) => Some(Value::Exact(*number)),
+        Node::Variable(name) => Some(Value::Near(sample(name, point))),
+        Node::Constant('π') => Some(Value::Near(Complex(std::f64::consts::PI, 0.0))),
+        Node::Constant('e') => Some(Value::Near(Complex(std::f64::consts::E, 0.0))),
+        Node::Constant('i') => Some(Value::Near(Complex(0.0, 1.0))),
+        Node::Sum(parts) => {
+            let mut parts = parts.iter();
+            let first = of(parts.next()?)?;
+            parts.try_fold(first, |sum, part| sum.both(of(part)?, Number::plus, sound_sum))
+        }
+        Node::Negative(inner) => {
+            of(inner)?.both(Value::Exact(Number::from(-1)), Number::times, |a, b| Some(a.times(b)))
+        }
+        Node::Product(parts) => parts.iter().try_fold(Value::Exact(Number::from(1)), |all, part| {
+            all.both(of(part)?, Number::times, |a, b| Some(a.times(b)))
+        }),
+        Node::Quotient(above, below) => {
+            of(above)?.both(of(below)?, Number::over, |a, b| (b.norm() > 0.0).then(|| a.over(b)))
+        }
+        Node::Power(base, exponent) => of(base)?
+            .both(of(exponent)?, |a, b| a.power(b), |a, b| power(a, b))
+            .or_else(|| root_of(of(base)?, of(exponent)?)),
+        Node::Root(inner, index) => match (of(inner)?, of(index)?) {
+            (Value::Exact(inner), Value::Exact(index)) if index.whole() => match inner.root(index) {
+                Some(root) => Some(Value::Exact(root)),
+                None => real_root(inner.to_f64(), index.to_f64()).map(Value::Near),
+            },
+            (inner, index) => {
+                power(inner.complex(), Complex(1.0, 0.0).over(index.complex())).map(Value::Near)
+            }
+        },
+        Node::Factorial(inner) => match of(inner)? {
+            Value::Exact(number) => number.factorial().map(Value::Exact),
+            Value::Near(_) => None,
+        },
+        Node::Absolute(inner) => match of(inner)? {
+            Value::Exact(number) => Some(Value::Exact(number.absolute())),
+            Value::Near(value) => Some(Value::Near(Complex(value.norm(), 0.0))),
+        },
+        Node::Percent(inner) => {
+            of(inner)?.both(Value::Exact(Number::from(100)), Number::over, |a, b| Some(a.over(b)))
+        }
+        Node::Degrees(inner) => {
+            Some(Value::Near(of(inner)?.complex().times(Complex(std::f64::consts::PI / 180.0, 0.0))))
+        }
+        Node::Call(name, arguments) => {
+            let values = arguments.iter().map(of).collect::<Option<Vec<_>>>()?;
+            call(name, &values)
+        }
+        _ => None,
+    }
+}
+
+/// A rational power that is no rational number.
+fn root_of(base: Value, exponent: Value) -> Option<Value> {
+    match (base, exponent) {
+        (Value::Exact(base), Value::Exact(exponent)) if !exponent.whole() && base.to_f64() > 0.0 => {
+            Some(Value::Near(Complex(base.to_f64().powf(exponent.to_f64()), 0.0)))
+        }
+        _ => None,
+    }
+}
+
+fn real_root(inner: f64, index: f64) -> Option<Complex> {
+    if inner < 0.0 && index == 2.0 {
+        return Some(Complex(0.0, (-inner).sqrt()));
+    }
+    if inner < 0.0 && index % 2.0 == 1.0 {
+        return Some(Complex(-(-inner).powf(1.0 / index), 0.0));
+    }
+    power(Complex(inner, 0.0), Complex(1.0 / index, 0.0))
+}
+
+/// A sum whose digits are all known: neither part vanishes beside the other, nor do they cancel.
+fn sound_sum(a: Complex, b: Complex) -> Option<Complex> {
+    let (sum, most, least) = (a.plus(b), a.norm().max(b.norm()), a.norm().min(b.norm()));
+    let sound = least == 0.0 || (least > 1e-6 * most && sum.norm() > 1e-6 * most);
+    sound.then_some(sum)
+}
+
+fn power(base: Complex, exponent: Complex) -> Option<Complex> {
+    let whole = exponent.1 == 0.0 && exponent.0.fract() == 0.0 && exponent.0.abs() <= 64.0;
+    if whole {
+        let raised = (0..exponent.0.abs() as u32).fold(Complex(1.0, 0.0), |all, _| all.times(base));
+        return if exponent.0 >= 0.0 {
+            Some(raised)
+        } else {
+            (raised.norm() > 0.0).then(|| Complex(1.0, 0.0).over(raised))
+        };
+    }
+    if base.norm() == 0.0 {
+        return None;
+    }
+    let raised = base.ln().times(exponent).exp();
+    raised.norm().is_finite().then_some(raised)
+}
+
+fn call(name: &str, values: &[Value]) -> Option<Value> {
+    if let ("binom", [Value::Exact(n), Value::Exact(k)]) = (name, values) {
+        return n.choose(*k).map(Value::Exact);
+    }
+    let one = |of: &dyn Fn(Complex) -> Complex| match values {
+        [value] => Some(of(value.complex())),
+        _ => None,
+    };
+    let i = Complex(0.0, 1.0);
+    let (plus, minus) = (|z: Complex| i.times(z).exp(), |z: Complex| i.times(z).negated().exp());
+    let half = Complex(0.5, 0.0);
+    let sin = |z: Complex| plus(z).plus(minus(z).negated()).times(half).over(i);
+    let cos = |z: Complex| plus(z).plus(minus(z)).times(half);
+    let inverse = |z: Complex| Complex(1.0, 0.0).over(z);
+    let value = match name {
+        "sin" => one(&sin)?,
+        "cos" => one(&cos)?,
+        "tan" => one(&|z| sin(z).over(cos(z)))?,
+        "cot" => one(&|z| cos(z).over(sin(z)))?,
+        "sec" => one(&|z| inverse(cos(z)))?,
+        "csc" => one(&|z| inverse(sin(z)))?,
+        "exp" => one(&Complex::exp)?,
+        "ln" | "log" => one(&Complex::ln)?,
+        "log_b" | "ln_b" => match values {
+            [base, value] => value.complex().ln().over(base.complex().ln()),
+            _ => return None,
+        },
+        "arctan" => match values {
+            [Value::Exact(value)] => Complex(value.to_f64().atan(), 0.0),
+            [Value::Near(Complex(value, 0.0))] => Complex(value.atan(), 0.0),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let value = Complex(
+        if value.0.abs() < 1e-12 { 0.0 } else { value.0 },
+        if value.1.abs() < 1e-12 { 0.0 } else { value.1 },
+    );
+    value.norm().is_finite().then_some(Value::Near(value))
+}
+
+/// What a variable stands for at a point: two real numbers of either sign and complex ones, by its name.
+fn sample(name: &str, point: usize) -> Complex {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ (point as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    for byte in name.bytes() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash ^= hash >> 32;
+    let share = |bits: u64| (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
+    let size = 0.6 + 1.7 * share(hash);
+    match point {
+        0 => Complex(size, 0.0),
+        1 => Complex(-size, 0.0),
+        _ => Complex(size, (share(hash >> 32) - 0.5) * 2.0),
+    }
+}
+
+/// Re and Im.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Complex(f64, f64);
+
+impl Complex {
+    fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0, self.1 + other.1)
+    }
+
+    fn negated(self) -> Self {
+        Self(-self.0, -self.1)
+    }
+
+    fn times(self, other: Self) -> Self {
+        Self(self.0 * other.0 - self.1 * other.1, self.0 * other.1 + self.1 * other.0)
+    }
+
+    fn over(self, other: Self) -> Self {
+        let square = other.0 * other.0 + other.1 * other.1;
+        let above = self.times(Self(other.0, -other.1));
+        Self(above.0 / square, above.1 / square)
+    }
+
+    fn norm(self) -> f64 {
+        self.0.hypot(self.1)
+    }
+
+    fn ln(self) -> Self {
+        Self(self.norm().ln(), self.1.atan2(self.0))
+    }
+
+    fn exp(self) -> Self {
+        let size = self.0.exp();
+        Self(size * self.1.cos(), size * self.1.sin())
+    }
+}
+
+/// Whether both come to one number when they are worked out.
+pub fn same_number(a: &Node, b: &Node) -> bool {
+    match (compute(a, 0), compute(b, 0)) {
+        (Some(Value::Exact(a)), Some(Value::Exact(b))) => a == b,
+        (Some(a), Some(b)) => near(a.complex(), b.complex()),
+        _ => false,
+    }
+}
