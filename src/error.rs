@@ -29,6 +29,17 @@ pub enum Error {
     /// Another rank failed.
     #[error("ranks: {0}")]
     Ranks(String),
+    /// Training has come to numbers that are none.
+    #[error("training: {0}")]
+    Diverged(String),
+    /// The run was told to stop, by this signal, and what is said of it: where it stands, and how to go on.
+    #[error("{words}")]
+    Stopped {
+        /// The signal's number.
+        signal: i32,
+        /// What there is to say.
+        words: String,
+    },
     /// libtorch refused an operation.
     #[error("torch: {0}")]
     Torch(#[from] tch::TchError),
@@ -46,7 +57,8 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 2 where the user can fix it before the next run, 1 where the run failed while running.
+    /// 2 where the user can fix it before the next run, 1 where the run failed while running, 128 and the signal's number where
+    /// one stopped it.
     pub fn exit_code(&self) -> i32 {
         match self {
             Error::Recipe(_)
@@ -54,7 +66,9 @@ impl Error {
             | Error::Model(_)
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
-            Error::Reward(_) | Error::Endpoint(_) | Error::Ranks(_) | Error::Torch(_) | Error::Io { .. } => 1,
+            Error::Stopped { signal, .. } => 128 + signal,
+            Error::Diverged(_)
+            | Error::Reward(_) | Error::Endpoint(_) | Error::Ranks(_) | Error::Torch(_) | Error::Io { .. } => 1,
         }
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A chat template with the special tokens that it may name (`bos_token`, …).
@@ -142,8 +143,20 @@ impl Formatter for PythonFormatter {
     }
 }
 
+/// The moment that `strftime_now` tells, in seconds since 1970, UTC; the clock's where it is 0.
+static MOMENT: AtomicU64 = AtomicU64::new(0);
+
+/// Sets the moment that `strftime_now` tells from here on in this process: that of a run's start, so that a run gives the same tokens
+/// whenever it goes on.
+pub fn set_moment(seconds: u64) {
+    MOMENT.store(seconds, Ordering::Relaxed);
+}
+
 fn unix_days_and_seconds() -> (i64, i64) {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64);
+    let seconds = match MOMENT.load(Ordering::Relaxed) {
+        0 => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64),
+        moment => moment as i64,
+    };
     (seconds.div_euclid(86_400), seconds.rem_euclid(86_400))
 }
 
