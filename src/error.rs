@@ -1,5 +1,6 @@
 //! What can go wrong, by who can fix it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The error of every fallible function of this crate. The text names the file, line or key and the remedy.
@@ -67,8 +68,18 @@ impl Error {
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
             Error::Stopped { signal, .. } => 128 + signal,
+            // A file that is not there, or not ours: somebody can put it right. A full disk is none of these.
+            Error::Io { source, .. }
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+            {
+                2
+            }
             Error::Diverged(_)
-            | Error::Reward(_) | Error::Endpoint(_) | Error::Ranks(_) | Error::Torch(_) | Error::Io { .. } => 1,
+            | Error::Reward(_)
+            | Error::Endpoint(_)
+            | Error::Ranks(_)
+            | Error::Torch(_)
+            | Error::Io { .. } => 1,
         }
     }
 
@@ -76,5 +87,19 @@ impl Error {
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { path, source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_has_the_same_code_whatever_file_it_hits() {
+        let of = |number| Error::io("config.json")(std::io::Error::from_raw_os_error(number)).exit_code();
+        let [missing, forbidden, full, broken] =
+            [libc::ENOENT, libc::EACCES, libc::ENOSPC, libc::EIO].map(of);
+        assert_eq!([missing, forbidden, full, broken], [2, 2, 1, 1]);
+        assert_eq!(Error::Stopped { signal: libc::SIGTERM, words: String::new() }.exit_code(), 143);
     }
 }

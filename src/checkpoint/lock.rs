@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn a_file_alone_holds_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        for left in ["", "garbage", "{\"pid\":1,\"host\":\"elsewhere\"}", "{\"pid\":1,\"born\":\"a boot 1\"}"] {
+        for left in ["", "garbage", "{\"pid\":1,\"host\":\"elsewhere\"}", "{\"pid\":1,\"born\":\"a boot 1\"}"]
+        {
             fs::write(folder.path().join(LOCK), left).unwrap();
             drop(Lock::take(folder.path()).unwrap());
         }

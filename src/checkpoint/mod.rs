@@ -58,7 +58,14 @@ pub enum Better {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { every: 0, minutes: 15.0, keep_last: 2, best: None, best_mode: Better::Higher, save_optimizer: true }
+        Self {
+            every: 0,
+            minutes: 15.0,
+            keep_last: 2,
+            best: None,
+            best_mode: Better::Higher,
+            save_optimizer: true,
+        }
     }
 }
 

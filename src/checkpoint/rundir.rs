@@ -360,7 +360,8 @@ mod tests {
         run.prune(&Checkpoint { keep_last: 1, ..Checkpoint::default() }).unwrap();
         assert_eq!(names(&run), ["collect-r2-step-000004", "dpo-r2-step-000004"]);
         let ledger = run.ledger().unwrap();
-        let kept: Vec<bool> = ledger.stages.iter().map(|r| r.done.as_ref().unwrap().checkpoint.is_some()).collect();
+        let kept: Vec<bool> =
+            ledger.stages.iter().map(|r| r.done.as_ref().unwrap().checkpoint.is_some()).collect();
         assert_eq!(kept, [false, false, true, true]);
     }
 

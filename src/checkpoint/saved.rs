@@ -94,16 +94,16 @@ impl Saved {
         let file = path.join(STATE);
         let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
         let unusable = |what: String| Error::Checkpoint(format!("{} {what}", file.display()));
-        let value: Value =
-            serde_json::from_slice(&bytes).map_err(|error| unusable(format!("is not JSON: {error}; {DELETE}")))?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| unusable(format!("is not JSON: {error}; {DELETE}")))?;
         let format = &value["format"];
         if *format != FORMAT {
             return Err(unusable(format!(
                 "has format {format}, this version reads {FORMAT}; use the version that wrote it"
             )));
         }
-        let state =
-            serde_json::from_value(value).map_err(|error| unusable(format!("is incomplete: {error}; {DELETE}")))?;
+        let state = serde_json::from_value(value)
+            .map_err(|error| unusable(format!("is incomplete: {error}; {DELETE}")))?;
         Ok(Saved { path: path.to_path_buf(), state })
     }
 
@@ -121,9 +121,7 @@ impl Saved {
         let file = self.path.join(OPTIMIZER);
         match (file.exists(), self.state.optimizer) {
             (true, _) => load_tensors(file).map(Some),
-            (false, true) => {
-                Err(Error::Checkpoint(format!("{} was written and is gone", file.display())))
-            }
+            (false, true) => Err(Error::Checkpoint(format!("{} was written and is gone", file.display()))),
             (false, false) => Ok(None),
         }
     }
@@ -136,7 +134,8 @@ impl Saved {
 
 /// Whether a folder of a run may be a checkpoint, by its name: `<stage>-step-NNNNNN`, of round 2 `<stage>-r2-step-NNNNNN`.
 pub(super) fn is_named(name: &str) -> bool {
-    let step = name.rsplit_once("step-").map(|(before, step)| (before.is_empty() || before.ends_with('-'), step));
+    let step =
+        name.rsplit_once("step-").map(|(before, step)| (before.is_empty() || before.ends_with('-'), step));
     step.is_some_and(|(whole, step)| whole && step.len() >= 6 && step.bytes().all(|c| c.is_ascii_digit()))
 }
 

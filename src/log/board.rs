@@ -30,7 +30,8 @@ impl Board {
     /// stage begins `anew`.
     pub fn open(run: &Path, stage: &str, kept: &Extents, anew: bool) -> Self {
         let folder = format!("tensorboard/{stage}");
-        let known = kept.iter().find(|(name, _)| name.strip_prefix(&folder).is_some_and(|n| n.starts_with('/')));
+        let known =
+            kept.iter().find(|(name, _)| name.strip_prefix(&folder).is_some_and(|n| n.starts_with('/')));
         let new = || format!("{folder}/{EVENTS}{:010}.rationale", seconds() as u64);
         let (name, extent) = known.map_or_else(|| (new(), Extent::default()), |(n, e)| (n.clone(), *e));
         let (path, file) = (run.join(&name), None);

@@ -65,7 +65,11 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
         let notes: String = idle.iter().map(|told| format!("# note: {told}\n")).collect();
-        let text = format!("{}\n{}{notes}", recipe.resolved_toml(&resolved(&stages)?)?, plan::describe(&planned, &hub));
+        let text = format!(
+            "{}\n{}{notes}",
+            recipe.resolved_toml(&resolved(&stages)?)?,
+            plan::describe(&planned, &hub)
+        );
         return tell(&text).map_err(Error::io("standard output"));
     }
     idle.iter().for_each(|told| tracing::warn!("{told}"));
@@ -81,7 +85,9 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
         }
     }
     if idle && session.ranks.is_first() {
-        say("all stages are complete: there is nothing to resume; with more run.steps the last stage goes on");
+        say(
+            "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
+        );
     }
     session.finish()
 }

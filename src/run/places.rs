@@ -5,9 +5,7 @@ use super::session::Session;
 use super::stage::Opened;
 use super::stop;
 use super::summary::Evaluation;
-use crate::checkpoint::{
-    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, write_atomic,
-};
+use crate::checkpoint::{Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, write_atomic};
 use crate::data::Split;
 use crate::data::hub::DatasetId;
 use crate::error::{Error, Result};

@@ -57,9 +57,12 @@ pub(super) fn changes(old: &str, new: &str, plan: &[PlannedStage], ledger: &Ledg
     for change in differing(&old, &new) {
         let records: Vec<_> = ledger.stages.iter().filter(|record| record.stage == change.stage).collect();
         let under = |keys: &[&str]| {
-            keys.iter().any(|key| change.key == *key || change.key.strip_prefix(key).is_some_and(|k| k.starts_with('.')))
+            keys.iter().any(|key| {
+                change.key == *key || change.key.strip_prefix(key).is_some_and(|k| k.starts_with('.'))
+            })
         };
-        let length = under(&LENGTH[..2]) || (change.key.starts_with("loop.") && change.key.ends_with(LENGTH[2]));
+        let length =
+            under(&LENGTH[..2]) || (change.key.starts_with("loop.") && change.key.ends_with(LENGTH[2]));
         let words = change.words();
         let done = records.last().is_some_and(|record| record.done.is_some());
         let last = ledger.stages.last().is_some_and(|record| record.stage == change.stage);
@@ -72,7 +75,8 @@ pub(super) fn changes(old: &str, new: &str, plan: &[PlannedStage], ledger: &Ledg
             changes.words.push(words);
         } else if under(&FIXED) || change.another_loop() {
             refused.push(format!("{words}: stage `{}` has begun with what it was", change.stage));
-        } else if length && done && !last && change.is_more() && plan.iter().all(|planned| planned.round == 1) {
+        } else if length && done && !last && change.is_more() && plan.iter().all(|planned| planned.round == 1)
+        {
             refused.push(format!(
                 "{words}: stage `{}` is done, and the stages after it have begun from its result; more steps of it \
                  would not reach them",
@@ -81,7 +85,8 @@ pub(super) fn changes(old: &str, new: &str, plan: &[PlannedStage], ledger: &Ledg
         } else if length {
             changes.longer.insert(change.stage.clone());
             changes.words.push(words);
-        } else if done && plan.last().is_some_and(|planned| ledger.of(&change.stage, planned.round).is_some()) {
+        } else if done && plan.last().is_some_and(|planned| ledger.of(&change.stage, planned.round).is_some())
+        {
             changes.words.push(format!("{words} (without effect: stage `{}` is done)", change.stage));
         } else {
             changes.words.push(words);
@@ -112,7 +117,12 @@ fn differing(old: &Keys, new: &Keys) -> Vec<Change> {
     let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
     let change = |(stage, key): &(String, String)| {
         let at = (stage.clone(), key.clone());
-        Change { stage: stage.clone(), key: key.clone(), old: old.get(&at).cloned(), new: new.get(&at).cloned() }
+        Change {
+            stage: stage.clone(),
+            key: key.clone(),
+            old: old.get(&at).cloned(),
+            new: new.get(&at).cloned(),
+        }
     };
     all.into_iter().map(change).filter(|change| change.old != change.new).collect()
 }
@@ -148,8 +158,9 @@ type Keys = BTreeMap<(String, String), Value>;
 
 /// All keys of a resolved recipe; `only` is the name of its only stage where it lists none.
 fn keys(text: &str, only: &str) -> Result<Keys> {
-    let table: Table = toml::from_str(text)
-        .map_err(|error| Error::Checkpoint(format!("the recipe that this run had cannot be read: {error}")))?;
+    let table: Table = toml::from_str(text).map_err(|error| {
+        Error::Checkpoint(format!("the recipe that this run had cannot be read: {error}"))
+    })?;
     let mut keys = Keys::new();
     match table.get("stage").and_then(Value::as_array) {
         None => stage(only, &table, &mut keys),
@@ -242,14 +253,22 @@ mod tests {
         let changes = found(&last, true).unwrap();
         assert!(changes.longer.contains("rl") && changes.words == ["stage.rl.run.steps: 4 → 8"]);
         let refused = found(&OLD.replacen("steps = 4", "steps = 8", 1), true).unwrap_err();
-        assert!(refused.exit_code() == 2 && refused.to_string().contains("would not reach them"), "{refused}");
+        assert!(
+            refused.exit_code() == 2 && refused.to_string().contains("would not reach them"),
+            "{refused}"
+        );
     }
 
     #[test]
     fn what_cannot_change_is_refused_all_at_once() {
-        let new = OLD.replace("seed = 1", "seed = 2").replace("\"a\"", "\"b\"").replace("[stage.loop.sft]", "[stage.loop.dpo]");
+        let new = OLD
+            .replace("seed = 1", "seed = 2")
+            .replace("\"a\"", "\"b\"")
+            .replace("[stage.loop.sft]", "[stage.loop.dpo]");
         let refused = found(&new, false).unwrap_err().to_string();
-        for words in ["run.seed: 1 → 2", "stage.rl.data.train: \"a\" → \"b\"", "stage.sft.loop: \"sft\" → \"dpo\""] {
+        for words in
+            ["run.seed: 1 → 2", "stage.rl.data.train: \"a\" → \"b\"", "stage.sft.loop: \"sft\" → \"dpo\""]
+        {
             assert!(refused.contains(words), "{refused}");
         }
         let renamed = OLD.replace("\"rl\"", "\"later\"");

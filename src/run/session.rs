@@ -72,13 +72,20 @@ impl Session {
     }
 
     /// Runs a stage, or goes on with it, or passes over it if it is done; whether there was anything to do.
-    pub fn run_stage(&mut self, recipe: &Recipe, planned: &PlannedStage, registry: &Registry) -> Result<bool> {
+    pub fn run_stage(
+        &mut self,
+        recipe: &Recipe,
+        planned: &PlannedStage,
+        registry: &Registry,
+    ) -> Result<bool> {
         let (name, round) = (planned.stage.name.clone(), planned.round);
         let mut ledger = self.dir.ledger()?;
         if self.is_done(&ledger, &name, round) {
             return Ok(false);
         }
-        if let Some(folder) = ledger.of(&name, round).and_then(|record| record.done.as_ref()?.checkpoint.as_ref()) {
+        if let Some(folder) =
+            ledger.of(&name, round).and_then(|record| record.done.as_ref()?.checkpoint.as_ref())
+        {
             tracing::warn!("{folder} is gone: stage `{name}` goes on from what there is of it");
         }
         if self.asked()?.0 {
@@ -143,7 +150,8 @@ impl Session {
         }
         let before = ledger.stages.last().and_then(|record| record.done.clone()).map(|done| done.files);
         let shared = |name: &String| !name.contains('/');
-        let before: Extents = before.unwrap_or_default().into_iter().filter(|(name, _)| shared(name)).collect();
+        let before: Extents =
+            before.unwrap_or_default().into_iter().filter(|(name, _)| shared(name)).collect();
         let record = StageRecord { stage: name.into(), round, before, inputs, done: None };
         ledger.stages.push(record.clone());
         Ok(record)
@@ -196,9 +204,8 @@ impl Session {
         if !path.is_file() {
             return Ok(None);
         }
-        let found = load_tensors(&path).map_err(|error| {
-            Error::Checkpoint(format!("{error}; delete it to have it worked out anew"))
-        })?;
+        let found = load_tensors(&path)
+            .map_err(|error| Error::Checkpoint(format!("{error}; delete it to have it worked out anew")))?;
         Ok(found.into_iter().map(|(_, tensor)| tensor).next())
     }
 
@@ -255,7 +262,9 @@ impl Session {
         };
         let mut optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
         let fits = optim.load_state(state);
-        let named = |error| Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()));
+        let named = |error| {
+            Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()))
+        };
         fits.map_err(named).map_err(broken)?;
         Ok((progress.step, Some(optim)))
     }

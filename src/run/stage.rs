@@ -136,7 +136,8 @@ impl Opened {
         };
         let (name, state) = (name.to_string(), Value::Null);
         let (unsettled, without_optimizer) = (None, None);
-        let opened = Self { name, round, stage, worker, steps, tokens: 0, state, unsettled, without_optimizer };
+        let opened =
+            Self { name, round, stage, worker, steps, tokens: 0, state, unsettled, without_optimizer };
         Ok((opened, method))
     }
 

@@ -30,10 +30,11 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Listens from here on: to SIGINT, SIGTERM and SIGUSR1, and to SIGHUP, each unless this process was started so as to ignore it.
+/// Listens from here on: to SIGINT, SIGTERM and SIGUSR1, and to SIGHUP unless this process was started so as to ignore it (nohup).
 pub(super) fn listen() {
     state().commands = Some(commands(std::env::args().collect()));
-    let wanted = [SIGINT, SIGTERM, SIGUSR1, SIGHUP].into_iter().filter(|signal| !ignored(*signal));
+    let hangs_up = (!ignored(SIGHUP)).then_some(SIGHUP);
+    let wanted = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangs_up);
     let Ok(mut signals) = Signals::new(wanted) else { return };
     std::thread::spawn(move || signals.forever().for_each(received));
 }
@@ -61,7 +62,8 @@ pub(super) fn may_cut(doing: Option<&'static str>) {
 pub(super) fn stopped(done: &str) -> Error {
     let state = state();
     let signal = state.signal.unwrap_or(SIGTERM);
-    let next = state.commands.as_ref().map_or(String::new(), |[resume, _]| format!(". Go on with:\n  {resume}"));
+    let next =
+        state.commands.as_ref().map_or(String::new(), |[resume, _]| format!(". Go on with:\n  {resume}"));
     Error::Stopped { signal, words: format!("stopped by {}: {done}{next}", name(signal)) }
 }
 
@@ -157,7 +159,8 @@ mod tests {
     #[test]
     fn the_command_that_goes_on_is_one_to_be_typed() {
         let words = |text: &str| text.split('|').map(str::to_string).collect::<Vec<_>>();
-        let [resume, begin] = commands(words("./train|--recipe|my recipe.toml|--set|a.b=[\"x\"]|--overwrite"));
+        let [resume, begin] =
+            commands(words("./train|--recipe|my recipe.toml|--set|a.b=[\"x\"]|--overwrite"));
         assert_eq!(resume, r#"./train --recipe 'my recipe.toml' --set 'a.b=["x"]' --resume"#);
         assert_eq!(begin, r#"./train --recipe 'my recipe.toml' --set 'a.b=["x"]' --overwrite"#);
         assert_eq!(commands(words("train|--resume|it's"))[0], r"train --resume 'it'\''s'");

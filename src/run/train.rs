@@ -26,7 +26,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
     };
     let mut over = match opened.unsettled.take() {
-        Some(mut unsettled) => settle(method, opened, session, start, &mut unsettled, true)?,
+        Some(mut unsettled) => settle(method, opened, session, start, &mut unsettled)?,
         None => false,
     };
     if start == 0 && needs.trains && evaluates(0, opened) {
@@ -38,8 +38,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         Steps::Exactly(_) => method.over(start),
     };
     if opened.steps == 0 && start == 0 {
-        let unsettled = Unsettled { metrics: Metrics::default(), evaluates: false, of_round: false };
-        return session.save(opened, None, 0, &unsettled);
+        return session.save(opened, None, 0, None);
     }
     if over {
         return Ok(());
@@ -63,17 +62,17 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         let goes_on = !matches!(pace, Pace::Round { at, of, .. } if at == of);
         let of_round = pace != Pace::Step;
         let mut unsettled = Unsettled { metrics, evaluates: due, of_round };
+        // Without an evaluation nothing is left to do once it is saved.
+        let mut last = !due && settle(method, opened, session, step, &mut unsettled)?;
         opened.state = method.state_dict();
-        if saves {
-            session.save(opened, optim.as_ref().filter(|_| goes_on), step, &unsettled)?;
+        if saves || last {
+            let left = due.then_some(&unsettled);
+            session.save(opened, optim.as_ref().filter(|_| goes_on), step, left)?;
         }
-        if stop {
+        if stop && !last {
             return Err(stopped(opened, step, saves));
         }
-        let last = settle(method, opened, session, step, &mut unsettled, saves)?;
-        if last && !saves {
-            session.save(opened, optim.as_ref().filter(|_| goes_on), step, &unsettled)?;
-        }
+        last |= due && settle(method, opened, session, step, &mut unsettled)?;
         if last {
             break;
         }
@@ -91,21 +90,18 @@ fn stopped(opened: &Opened, step: usize, saved: bool) -> Error {
     })
 }
 
-/// What comes after a step and its checkpoint; whether the stage is over.
+/// What comes after a step: its evaluation, of which its checkpoint is told; whether the stage is over.
 fn settle(
     method: &mut dyn Method,
     opened: &mut Opened,
     session: &mut Session,
     step: usize,
     unsettled: &mut Unsettled,
-    saved: bool,
 ) -> Result<bool> {
     if unsettled.evaluates {
         unsettled.metrics.extend(session.evaluate(method, opened, step)?);
         unsettled.evaluates = false;
-        if saved {
-            session.note(opened, step, unsettled)?;
-        }
+        session.note(opened, step, unsettled)?;
     }
     let ranks = session.ranks.clone();
     let ended = agreed(&*ranks, method.after(&mut opened.worker, step, &unsettled.metrics))?;

@@ -35,11 +35,16 @@ pub(super) struct Files {
 impl Files {
     /// Opens the files of a stage behind what `kept` says that they held: lines beyond its checkpoint, which has `step` steps, will
     /// be written again.
-    pub fn open(session: &Session, opened: &Opened, kept: &Extents, step: usize, show: Show) -> Result<Files> {
+    pub fn open(
+        session: &Session,
+        opened: &Opened,
+        kept: &Extents,
+        step: usize,
+        show: Show,
+    ) -> Result<Files> {
         let dir = session.dir.path();
-        let resume = |name: &str| {
-            JsonLines::resume(&dir.join(name), kept.get(name).copied().unwrap_or_default())
-        };
+        let resume =
+            |name: &str| JsonLines::resume(&dir.join(name), kept.get(name).copied().unwrap_or_default());
         let named = |path: &Path| -> Result<(String, JsonLines)> {
             let name = path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
             let lines = resume(&name)?;
@@ -204,7 +209,7 @@ impl Session {
         opened: &Opened,
         optim: Option<&AdamW>,
         step: usize,
-        unsettled: &Unsettled,
+        unsettled: Option<&Unsettled>,
     ) -> Result<()> {
         let saved = self.save_here(opened, optim, step, unsettled);
         self.saved_at = Instant::now();
@@ -216,7 +221,7 @@ impl Session {
         opened: &Opened,
         optim: Option<&AdamW>,
         step: usize,
-        unsettled: &Unsettled,
+        unsettled: Option<&Unsettled>,
     ) -> Result<()> {
         let Some(files) = &mut self.files else { return Ok(()) };
         files.show.doing("saving");
@@ -248,12 +253,18 @@ impl Session {
     fn note_here(&mut self, opened: &Opened, step: usize, unsettled: &Unsettled) -> Result<()> {
         let Some(files) = &mut self.files else { return Ok(()) };
         let extents = files.extents()?;
-        let progress = self.progress(opened, step, unsettled, extents);
+        let progress = self.progress(opened, step, Some(unsettled), extents);
         let saved = self.saved(&opened.name, opened.round)?;
         saved.filter(|saved| saved.state.progress.step == step).map_or(Ok(()), |saved| saved.note(&progress))
     }
 
-    fn progress(&self, opened: &Opened, step: usize, unsettled: &Unsettled, files: Extents) -> Progress {
+    fn progress(
+        &self,
+        opened: &Opened,
+        step: usize,
+        unsettled: Option<&Unsettled>,
+        files: Extents,
+    ) -> Progress {
         Progress {
             stage: opened.name.clone(),
             round: opened.round,

@@ -45,6 +45,7 @@ mod quickstart;
 mod ranks;
 mod recipe;
 mod remote;
+mod resume;
 mod search;
 mod shared_prefixes;
 mod star;

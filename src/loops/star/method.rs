@@ -5,8 +5,8 @@
 
 use super::rounds::{self, Measure};
 use super::{Attempts, Prompts, Star, Start, attempts};
-use crate::data::Prompted;
 use crate::checkpoint::Extent;
+use crate::data::Prompted;
 use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
 use crate::log::{JsonLines, Metrics};
@@ -298,7 +298,8 @@ impl StarMethod {
         for (index, chunk) in chunks.iter().enumerate().skip(whole) {
             // What is sampled is kept chunk by chunk.
             if worker.stops()? {
-                return Err(worker.stopped(&format!("{index} of {} parts of round {round} are sampled", chunks.len())));
+                return Err(worker
+                    .stopped(&format!("{index} of {} parts of round {round} are sampled", chunks.len())));
             }
             (worker.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
             let mine = worker.questions.share(chunk.to_vec());
@@ -310,7 +311,10 @@ impl StarMethod {
             traces.sort_by_cached_key(|trace| (attempts::hinted(trace), place(trace)));
             // Those of all ranks together, so that they do not depend on who goes on with them.
             let mut all = Metrics::default();
-            gathered(&*worker.ranks, vec![seen])?.into_iter().flatten().for_each(|of_rank| all.merge(of_rank));
+            gathered(&*worker.ranks, vec![seen])?
+                .into_iter()
+                .flatten()
+                .for_each(|of_rank| all.merge(of_rank));
             let append = |(file, lines): &mut (JsonLines, JsonLines)| {
                 file.append(&traces)?;
                 lines.append(std::slice::from_ref(&all))
