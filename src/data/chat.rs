@@ -244,6 +244,15 @@ mod tests {
             .expect("it renders")
     }
 
+    /// The date is that of the run's start, whenever a template asks for it.
+    #[test]
+    fn a_run_has_one_date() {
+        set_moment(19_782 * 86_400);
+        assert_eq!(render("{{ strftime_now('%d %b %Y') }}"), "29 Feb 2024");
+        set_moment(0);
+        assert!(render("{{ strftime_now('%Y') }}").parse::<i32>().unwrap() > 2024);
+    }
+
     #[test]
     fn json_is_pythons() {
         assert_eq!(render("{{ messages | tojson }}"), r#"[{"role": "user", "content": "naïve \"x\""}]"#);

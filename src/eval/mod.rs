@@ -7,9 +7,11 @@ pub mod lengths;
 pub mod marks;
 pub mod process;
 pub mod search;
+mod shown;
 pub mod statistics;
 
 pub use answering::Answering;
+pub use shown::Shown;
 
 use crate::engine::{Progress, Sampling};
 use crate::error::{Error, Result};
@@ -186,19 +188,6 @@ pub struct Report {
     pub classes: BTreeMap<String, (f64, usize)>,
     /// The first questions, for reading.
     pub shown: Vec<Shown>,
-}
-
-/// A question with what the policy wrote.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shown {
-    /// The prompt as the model saw it.
-    pub prompt: String,
-    /// The first completion.
-    pub completion: String,
-    /// The gold answer.
-    pub answer: String,
-    /// Whether it is right.
-    pub correct: bool,
 }
 
 impl Report {

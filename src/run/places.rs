@@ -166,7 +166,7 @@ impl Session {
             files.push((model.clone(), self.hub.model(model)?));
         }
         // What is missing is named, with its key, by who opens it; what the run itself made goes where the run goes.
-        files.retain(|(_, path)| path.exists());
+        files.retain(|(_, path)| path.is_file() || path.is_dir());
         let own = format!("{}/", self.dir.path().display());
         for (name, _) in &mut files {
             *name = name.strip_prefix(&own).map_or(name.clone(), str::to_string);

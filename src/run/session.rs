@@ -180,6 +180,7 @@ impl Session {
             record.done = Some(done);
         }
         self.dir.note(&ledger)?;
+        self.dir.replace()?;
         self.dir.prune(&opened.stage.checkpoint)
     }
 
