@@ -1,6 +1,6 @@
 //! A run is never lost: it is stopped, killed, gone on with and extended, and comes to what an uninterrupted one comes to.
 
-use crate::program::{Program, fatal, rows};
+use crate::program::{Program, rows};
 use crate::recipes::{Tiny, on_rows};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -155,8 +155,16 @@ fn a_run_of_rounds_goes_on_in_the_round_in_which_it_was_killed() {
         .replace("[policy.x]\n", "[checkpoint]\nkeep_last = 1\nevery = 1\n")
         .replace("run.steps = 6", "run.steps = 2");
     let [whole, killed] = [Program::new(&recipe), Program::new(&recipe)];
-    // 32 completions a round: the 70th is one of round 3.
-    let sets = |nth: usize| format!("stage.rl.reward.fatal={}", fatal(nth));
+    // 32 completions a round: the 70th is one of round 3. A stage starts the program anew, so it counts in a file.
+    let sets = |nth: usize| {
+        let counts = format!(
+            "while read -r _; do echo >> count; if [ $(wc -l < count) = {nth} ] && [ ! -e killed ]; then : > killed; \
+             kill -9 $PPID; fi; echo 0; done"
+        );
+        format!(
+            "stage.rl.reward.fatal={{kind=\"command\", weight=0.0, command=[\"sh\", \"-c\", {counts:?}]}}"
+        )
+    };
     whole.train(&["-q", "--set", &sets(1000)]).success();
     killed.train(&["-q", "--set", &sets(70)]).killed();
     assert!(!killed.out().join("warmup-step-000003").exists(), "round 1's result is pruned");
@@ -289,5 +297,5 @@ fn nothing_in_the_data_is_obeyed_by_the_terminal() {
         json!({"question": "\u{1b}]0;title\u{7}1+1", "answer": "2", "completions": ["\u{1b}[2J#### 2"]});
     program.write("rows.jsonl", &rows(&[row]));
     let said = program.train(&[]).success();
-    assert!(said.contains("\\u{1b}[2J") && !said.contains('\u{1b}'), "{said}");
+    assert!(said.contains("[2J") && !said.contains(['\u{1b}', '\u{7}']), "{said}");
 }
