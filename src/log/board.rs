@@ -123,7 +123,7 @@ mod tests {
             let mut again = Vec::new();
             RecordWriter::new(&mut again).write(&bytes[at + 12..at + 12 + length]).unwrap();
             assert_eq!(again, bytes[at..at + 16 + length]);
-            let event: Event = protobuf::parse_from_bytes(&bytes[at + 12..at + 12 + length]).unwrap();
+            let event = Event::parse_from_bytes(&bytes[at + 12..at + 12 + length]).unwrap();
             for value in event.get_summary().get_value() {
                 points.push((event.get_step(), value.get_tag().to_string(), value.get_simple_value()));
             }
