@@ -54,7 +54,7 @@ fn two_stages() -> Program {
 /// What must not depend on how often a run was interrupted: figures but for times, evaluations, traces, TensorBoard's points, weights.
 fn came_to(program: &Program) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
-    let timed = |name: &str| name.contains("time") || name.contains("per_second");
+    let timed = |name: &str| name.contains("time") || name.contains("second");
     let mut lines = program.metrics();
     for line in lines.iter_mut().filter_map(Value::as_object_mut) {
         line.retain(|name, _| !timed(name));
