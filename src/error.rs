@@ -1,6 +1,7 @@
 //! What can go wrong, by who can fix it.
 
 use std::cell::Cell;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -31,6 +32,17 @@ pub enum Error {
     /// Another rank failed.
     #[error("ranks: {0}")]
     Ranks(String),
+    /// Training has come to numbers that are none.
+    #[error("training: {0}")]
+    Diverged(String),
+    /// The run was told to stop, by this signal, and what is said of it: where it stands, and how to go on.
+    #[error("{words}")]
+    Stopped {
+        /// The signal's number.
+        signal: i32,
+        /// What there is to say.
+        words: String,
+    },
     /// libtorch refused an operation.
     #[error("torch: {0}")]
     Torch(#[from] tch::TchError),
@@ -48,7 +60,8 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// 2 where the user can fix it before the next run, 1 where the run failed while running.
+    /// 2 where the user can fix it before the next run, 1 where the run failed while running, 128 and the signal's number where
+    /// one stopped it.
     pub fn exit_code(&self) -> i32 {
         match self {
             Error::Recipe(_)
@@ -56,7 +69,19 @@ impl Error {
             | Error::Model(_)
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
-            Error::Reward(_) | Error::Endpoint(_) | Error::Ranks(_) | Error::Torch(_) | Error::Io { .. } => 1,
+            Error::Stopped { signal, .. } => 128 + signal,
+            // A file that is not there, or not ours: somebody can put it right. A full disk is none of these.
+            Error::Io { source, .. }
+                if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
+            {
+                2
+            }
+            Error::Diverged(_)
+            | Error::Reward(_)
+            | Error::Endpoint(_)
+            | Error::Ranks(_)
+            | Error::Torch(_)
+            | Error::Io { .. } => 1,
         }
     }
 
@@ -85,4 +110,18 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
 /// Whether a panic of this thread is caught and becomes an error, so that a hook has nothing to say of it.
 pub fn is_quiet() -> bool {
     QUIET.get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_cause_has_the_same_code_whatever_file_it_hits() {
+        let of = |number| Error::io("config.json")(std::io::Error::from_raw_os_error(number)).exit_code();
+        let [missing, forbidden, full, broken] =
+            [libc::ENOENT, libc::EACCES, libc::ENOSPC, libc::EIO].map(of);
+        assert_eq!([missing, forbidden, full, broken], [2, 2, 1, 1]);
+        assert_eq!(Error::Stopped { signal: libc::SIGTERM, words: String::new() }.exit_code(), 143);
+    }
 }

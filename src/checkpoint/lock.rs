@@ -1,91 +1,106 @@
 //! The lock that keeps two processes out of one run directory.
+//!
+//! The system holds it for as long as this process lives and lets go of it whatever ends the process, on this machine, in other
+//! containers and, over NFS, on other nodes. What stands in the file is for the message alone.
 
-use super::atomic::write_atomic;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io::{ErrorKind, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The lock's file name in the run directory.
 pub(super) const LOCK: &str = ".lock";
 
-/// Held while it lives. A process that dies without letting go leaves the file behind; the next one takes it over.
+/// Held while it lives.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
+    _file: File,
 }
 
-/// A process, told apart from a later one that the system gave the same id.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Process {
+/// Who holds a lock, for who is refused.
+#[derive(Debug, Serialize, Deserialize)]
+struct Holder {
     pid: u32,
-    /// The boot it runs in and its start time there, where the system says.
-    born: Option<String>,
+    host: String,
 }
 
 impl Lock {
     /// Takes the lock of `folder`, which exists.
     pub fn take(folder: &Path) -> Result<Lock> {
         let path = folder.join(LOCK);
-        let own = serde_json::to_vec(&Process::own()).expect("a number and a string are JSON");
-        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(mut file) => file.write_all(&own).map_err(Error::io(&path))?,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                refuse_living_holder(&path)?;
-                tracing::warn!("{} was left by a process that is gone; taking it over", path.display());
-                write_atomic(&path, &own)?;
+        loop {
+            let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+            let mut file = opened.map_err(Error::io(&path))?;
+            match try_lock(&file) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(in_use(folder, &mut file)),
+                Err(error) => tracing::warn!(
+                    "{} cannot be locked here ({error}); see to it that no other process writes to this run",
+                    path.display()
+                ),
             }
-            Err(error) => return Err(Error::io(&path)(error)),
+            // Who held it before may have removed the file between our opening and locking it.
+            if is_at(&file, &path)? {
+                let own = Holder { pid: std::process::id(), host: host() };
+                let own = serde_json::to_vec(&own).expect("a number and a text are JSON");
+                file.set_len(0).and_then(|()| file.write_all(&own)).map_err(Error::io(&path))?;
+                return Ok(Lock { path, _file: file });
+            }
         }
-        Ok(Lock { path })
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-fn refuse_living_holder(path: &Path) -> Result<()> {
-    let text = fs::read(path).map_err(Error::io(path))?;
-    match serde_json::from_slice::<Process>(&text) {
-        Ok(holder) if holder.lives() => Err(Error::Checkpoint(format!(
-            "{} is in use by the process {}; wait for it, stop it, or choose another --out",
-            path.parent().unwrap_or(path).display(),
-            holder.pid
-        ))),
-        // Unreadable: its writer died between creating and filling it.
-        _ => Ok(()),
-    }
-}
-
-impl Process {
-    fn own() -> Process {
-        Process::with_id(std::process::id())
-    }
-
-    fn with_id(pid: u32) -> Process {
-        Process { pid, born: born(pid) }
-    }
-
-    fn lives(&self) -> bool {
-        if Path::new("/proc/self").exists() {
-            return self.born.is_some() && born(self.pid) == self.born;
+        // Removed while it is held: who opens it from now on makes a new one.
+        if let Ok(true) = is_at(&self._file, &self.path) {
+            let _ = fs::remove_file(&self.path);
         }
-        let pid = self.pid.to_string();
-        let signalled = std::process::Command::new("kill").args(["-0", &pid]).output();
-        signalled.is_ok_and(|output| output.status.success())
     }
 }
 
-fn born(pid: u32) -> Option<String> {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // proc(5): field 22 is the start time; the second, the name in parentheses, may hold blanks.
-    let start = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?;
-    Some(format!("{} {start}", boot.trim()))
+fn try_lock(file: &File) -> io::Result<()> {
+    loop {
+        // SAFETY: flock(2) touches no memory, and the descriptor is open.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> Result<bool> {
+    let own = file.metadata().map_err(Error::io(path))?;
+    match fs::symlink_metadata(path) {
+        Ok(there) => Ok((own.dev(), own.ino()) == (there.dev(), there.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+fn in_use(folder: &Path, file: &mut File) -> Error {
+    let mut text = String::new();
+    let _ = file.take(1 << 12).read_to_string(&mut text);
+    let who = match serde_json::from_str::<Holder>(&text) {
+        Ok(Holder { pid, host: there }) if there == host() => format!("the process {pid}"),
+        Ok(Holder { pid, host: there }) => format!("the process {pid} on {there}"),
+        Err(_) => "another process".to_string(),
+    };
+    Error::Checkpoint(format!(
+        "{} is in use by {who}; wait for it, stop it, or choose another --out",
+        folder.display()
+    ))
+}
+
+fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or(String::new(), |name| name.trim().to_string())
 }
 
 #[cfg(test)]
@@ -103,23 +118,34 @@ mod tests {
         Lock::take(folder.path()).unwrap();
     }
 
+    /// A file of whatever content that nobody holds open blocks nothing: not that of a dead process, a zombie, another boot or host.
     #[test]
-    fn the_lock_of_a_dead_process_is_taken_over() {
+    fn a_file_alone_holds_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        let dead = Process { pid: child.id(), born: Some("a boot 1".into()) };
-        child.wait().unwrap();
-        for left in [serde_json::to_vec(&dead).unwrap(), Vec::new()] {
+        for left in ["", "garbage", "{\"pid\":1,\"host\":\"elsewhere\"}", "{\"pid\":1,\"born\":\"a boot 1\"}"]
+        {
             fs::write(folder.path().join(LOCK), left).unwrap();
-            Lock::take(folder.path()).unwrap();
+            drop(Lock::take(folder.path()).unwrap());
         }
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn a_reused_process_id_does_not_hold_the_lock() {
-        // This process lives, but was not born in "another boot".
-        assert!(Process::own().lives());
-        assert!(!Process { born: Some("another boot 7".into()), ..Process::own() }.lives());
+    fn of_many_at_once_exactly_one_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let start = std::sync::Barrier::new(8);
+            let take = || {
+                start.wait();
+                let taken = Lock::take(folder.path());
+                // Nobody lets go before everybody has tried.
+                start.wait();
+                taken.is_ok()
+            };
+            let won = std::thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
+            });
+            assert_eq!(won, 1);
+        }
     }
 }

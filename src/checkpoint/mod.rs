@@ -1,27 +1,41 @@
 //! What a run leaves on disk to go on from: the run directory, and in it checkpoints that are complete or absent.
 
+use crate::section::Misfit;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 mod atomic;
+mod extent;
+mod fingerprint;
+mod ledger;
 mod lock;
 mod revision;
 mod rundir;
 mod saved;
+mod takeover;
 mod tensors;
 
 pub use atomic::write_atomic;
+pub use extent::{Extent, Extents};
+pub use fingerprint::{Fingerprint, differences};
+pub use ledger::{Done, Ledger, StageRecord};
 pub use revision::{Git, git};
-pub use rundir::{Mode, RunDir};
+pub use rundir::RunDir;
 pub use saved::{CheckpointState, Progress, Saved};
+pub use takeover::{Mode, abandon};
 pub use tensors::{load_tensors, save_tensors};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
-    /// Steps between checkpoints; 0 writes one at the end of the stage only.
+    /// Steps between checkpoints; 0 goes by time, `minutes`. One is written before every evaluation, at the end of the stage and
+    /// when the run is told to stop, too.
     pub every: usize,
-    /// How many of the newest are kept; 0 keeps all. The best and each stage's last are kept beside them.
+    /// Minutes between checkpoints where `every` is 0; 0 for none in between.
+    pub minutes: f64,
+    /// How many of the newest are kept, beside the one that is written next; 0 keeps all. The best and each stage's last are kept
+    /// beside them.
     pub keep_last: usize,
     /// The metric whose best checkpoint is kept too, such as `eval/accuracy`.
     pub best: Option<String>,
@@ -44,14 +58,34 @@ pub enum Better {
 
 impl Default for Checkpoint {
     fn default() -> Self {
-        Self { every: 0, keep_last: 2, best: None, best_mode: Better::Higher, save_optimizer: true }
+        Self {
+            every: 0,
+            minutes: 15.0,
+            keep_last: 2,
+            best: None,
+            best_mode: Better::Higher,
+            save_optimizer: true,
+        }
     }
 }
 
 impl Checkpoint {
+    /// What cannot be used as it is.
+    pub fn check(&self) -> Vec<Misfit> {
+        let usable = self.minutes >= 0.0 && self.minutes.is_finite();
+        let remedy = "give 0 for none in between";
+        let wrong = (!usable).then(|| Misfit::new("minutes", "it must be 0 or more minutes", remedy));
+        wrong.into_iter().collect()
+    }
+
     /// Whether a checkpoint is due once `done` of a stage's `steps` steps are done.
     pub fn due(&self, done: usize, steps: usize) -> bool {
         done == steps || (self.every > 0 && done > 0 && done.is_multiple_of(self.every))
+    }
+
+    /// Whether a checkpoint is due so long after the last one.
+    pub fn due_by_time(&self, since: Duration) -> bool {
+        self.every == 0 && self.minutes > 0.0 && since.as_secs_f64() >= 60.0 * self.minutes
     }
 }
 
@@ -77,5 +111,15 @@ mod tests {
         };
         assert_eq!(due(3), [3, 6, 7]);
         assert_eq!(due(0), [7]);
+    }
+
+    #[test]
+    fn due_by_time_where_no_number_of_steps_is_given() {
+        let keep = Checkpoint::default();
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert!(!keep.due_by_time(minutes(14)) && keep.due_by_time(minutes(15)));
+        assert!(!Checkpoint { every: 100, ..keep.clone() }.due_by_time(minutes(900)));
+        assert!(!Checkpoint { minutes: 0.0, ..keep }.due_by_time(minutes(900)));
+        assert_eq!(Checkpoint { minutes: f64::NAN, ..Checkpoint::default() }.check().len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A commit, and whether tracked files differed from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,14 +21,20 @@ pub fn git(folder: &Path) -> Option<Git> {
     Some(Git { revision, dirty })
 }
 
+/// When a run began, as `run.json` has it.
+pub(super) const STARTED: &str = "started";
+
 /// The content of `run.json`.
 pub(super) fn origin() -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let origin = serde_json::json!({
         "program": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
         "build": if cfg!(debug_assertions) { "debug" } else { "release" },
         "target": format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
         "git": git(Path::new(".")),
+        // Seconds since 1970, UTC: what a chat template that asks for the date is told, today and after a resume.
+        STARTED: now,
     });
     format!("{origin:#}\n").into_bytes()
 }

@@ -1,29 +1,18 @@
 //! The directory of a run: who may write to it, its checkpoints, and which of them are kept.
 
 use super::Checkpoint;
-use super::atomic::{UNFINISHED, remove, write_atomic, write_folder};
-use super::lock::{LOCK, Lock};
-use super::revision::origin;
+use super::atomic::{remove, write_folder};
+use super::ledger::Ledger;
+use super::lock::Lock;
+use super::revision::STARTED;
 use super::saved::{self, Progress, Saved};
+use super::takeover::{self, MARKER, Mode, entries};
 use crate::{Error, Result};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tch::Tensor;
-
-/// What makes a directory a run directory. Written first, removed last.
-const MARKER: &str = "run.json";
-
-/// What to do about a run directory that exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Refuse it.
-    Fresh,
-    /// Go on from its newest checkpoint (`--resume`).
-    Resume,
-    /// Remove it and start anew (`--overwrite`).
-    Overwrite,
-}
 
 /// A run directory that this process alone writes to.
 #[derive(Debug)]
@@ -39,20 +28,12 @@ impl RunDir {
     /// Makes or takes over the directory `path` and locks it until dropped.
     pub fn create(path: impl AsRef<Path>, mode: Mode) -> Result<RunDir> {
         let path = path.as_ref();
-        refuse(path, mode)?;
+        // Looked at before it is locked too: the lock is a file, and this may be nobody's run.
+        takeover::refuse(path, mode)?;
         let made = !path.exists();
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let lock = Lock::take(path)?;
-        match mode {
-            Mode::Fresh => {}
-            Mode::Resume => remove_entries(path, |name| name.starts_with(UNFINISHED))?,
-            Mode::Overwrite => {
-                remove_entries(path, |name| name != LOCK && name != MARKER)?;
-            }
-        }
-        if mode != Mode::Resume {
-            write_atomic(path.join(MARKER), &origin())?;
-        }
+        takeover::prepare(path, mode)?;
         Ok(RunDir { path: path.to_path_buf(), made, _lock: Some(lock) })
     }
 
@@ -66,12 +47,30 @@ impl RunDir {
         &self.path
     }
 
-    /// Removes the directory if it was not there before [`create`](Self::create): for a run that has not begun.
-    pub fn discard(&self) {
-        if self.made {
-            // What cannot be removed is in nobody's way: it holds no checkpoint.
-            let _ = fs::remove_dir_all(&self.path);
-        }
+    /// Whether it was not there before.
+    pub fn made(&self) -> bool {
+        self.made
+    }
+
+    /// When the run began, in seconds since 1970, UTC; nothing where its `run.json` does not say.
+    pub fn started(&self) -> Option<u64> {
+        let text = fs::read(self.path.join(MARKER)).ok()?;
+        serde_json::from_slice::<Value>(&text).ok()?.get(STARTED)?.as_u64()
+    }
+
+    /// Which stages have begun, and which are done.
+    pub fn ledger(&self) -> Result<Ledger> {
+        Ledger::read(&self.path)
+    }
+
+    /// Writes which stages have begun, and which are done.
+    pub fn note(&self, ledger: &Ledger) -> Result<()> {
+        ledger.write(&self.path)
+    }
+
+    /// Removes the run that this one replaces, if any, now that it has come to something.
+    pub fn replace(&self) -> Result<()> {
+        takeover::replace(&self.path)
     }
 
     /// Writes a checkpoint: complete under its name, or absent. `model` fills the folder it is given with the model;
@@ -103,8 +102,9 @@ impl RunDir {
         }
         let mut found = Vec::new();
         for (name, path) in entries(run)? {
-            if !name.starts_with(UNFINISHED) && saved::is_checkpoint(&path) {
-                found.push(Saved::open(path)?);
+            // What somebody copied or renamed is theirs: a checkpoint's name is what its state says.
+            if saved::is_named(&name) && saved::is_checkpoint(&path) {
+                found.extend(Some(Saved::open(path)?).filter(|saved| saved.state.progress.folder() == name));
             }
         }
         found.sort_by_key(|saved| saved.state.sequence);
@@ -121,28 +121,53 @@ impl RunDir {
         Ok(best(&self.checkpoints()?, keep).cloned())
     }
 
-    /// Removes the checkpoints that the section does not keep. Kept are the newest `keep_last`, the best, and of each
-    /// stage the newest that ended it, which `"@stage"` may refer to.
+    /// Removes the checkpoints that the section does not keep. Kept are the newest `keep_last`, the best, of each stage that is not
+    /// done its newest, and of each stage the newest that ended it, which `"@stage"` may refer to.
     pub fn prune(&self, keep: &Checkpoint) -> Result<()> {
-        let all = self.checkpoints()?;
         if keep.keep_last == 0 {
             return Ok(());
         }
+        let (all, mut ledger) = (self.checkpoints()?, self.ledger()?);
         let newest = all.iter().rev().take(keep.keep_last);
-        let ended: BTreeMap<&str, &Saved> = all
-            .iter()
-            .filter(|s| s.state.progress.last)
-            .map(|s| (s.state.progress.stage.as_str(), s))
-            .collect();
-        let kept: BTreeSet<&Path> = newest
-            .chain(best(&all, keep))
-            .chain(ended.into_values())
-            .map(|saved| saved.path.as_path())
-            .collect();
-        for saved in all.iter().filter(|saved| !kept.contains(saved.path.as_path())) {
-            remove(&saved.path)?;
+        let done = |saved: &&Saved| {
+            let progress = &saved.state.progress;
+            ledger.of(&progress.stage, progress.round).is_some_and(|record| record.done.is_some())
+        };
+        let unfinished: BTreeMap<(&str, usize), &Saved> =
+            all.iter().filter(|saved| !done(saved)).map(|saved| (saved.of(), saved)).collect();
+        let mut ended: BTreeMap<&str, &str> = BTreeMap::new();
+        for record in &ledger.stages {
+            let folder = record.done.as_ref().and_then(|done| done.checkpoint.as_deref());
+            ended.extend(folder.map(|folder| (record.stage.as_str(), folder)));
         }
-        Ok(())
+        let kept: BTreeSet<String> = newest
+            .chain(best(&all, keep))
+            .chain(unfinished.into_values())
+            .map(Saved::name)
+            .chain(ended.into_values().map(str::to_string))
+            .collect();
+        let doomed: Vec<&Saved> = all.iter().filter(|saved| !kept.contains(&saved.name())).collect();
+        // That a stage is done is noted without its checkpoint before that goes.
+        let gone: BTreeSet<String> = doomed.iter().map(|saved| saved.name()).collect();
+        let mut lost = false;
+        for done in ledger.stages.iter_mut().filter_map(|record| record.done.as_mut()) {
+            lost |= done.checkpoint.take_if(|folder| gone.contains(folder)).is_some();
+        }
+        if lost {
+            self.note(&ledger)?;
+        }
+        doomed.into_iter().try_for_each(|saved| remove(&saved.path))
+    }
+
+    /// What a user can do about a checkpoint that cannot be gone on from.
+    pub fn remedy(&self, broken: &Saved) -> String {
+        let shown = broken.path.display();
+        let older = self.checkpoints().unwrap_or_default().into_iter();
+        let older = older.filter(|saved| saved.of() == broken.of() && saved.path != broken.path);
+        match older.max_by_key(|saved| saved.state.progress.step) {
+            Some(older) => format!("delete {shown} to go on from {}", older.path.display()),
+            None => format!("delete {shown} to begin the stage anew"),
+        }
     }
 }
 
@@ -155,51 +180,10 @@ fn best<'a>(all: &'a [Saved], keep: &Checkpoint) -> Option<&'a Saved> {
     })
 }
 
-fn refuse(path: &Path, mode: Mode) -> Result<()> {
-    let shown = path.display();
-    let (used, is_run) = (path.exists() && !empty(path)?, path.join(MARKER).is_file());
-    let message = match mode {
-        Mode::Fresh if used && is_run => {
-            format!(
-                "{shown} holds a run already; --resume continues it, --overwrite removes it and starts anew"
-            )
-        }
-        Mode::Fresh if used => format!("{shown} holds something else; choose another folder with --out"),
-        Mode::Resume if !is_run => {
-            format!("{shown} holds no run to --resume; leave --resume out to start one")
-        }
-        Mode::Overwrite if used && !is_run => {
-            format!(
-                "{shown} holds no {MARKER}, so it is no run and --overwrite leaves it alone; choose another --out"
-            )
-        }
-        _ => return Ok(()),
-    };
-    Err(Error::Checkpoint(message))
-}
-
-/// A lock alone is what a start leaves that was stopped at once.
-fn empty(path: &Path) -> Result<bool> {
-    Ok(entries(path)?.iter().all(|(name, _)| name == LOCK))
-}
-
-fn remove_entries(folder: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
-    entries(folder)?.iter().filter(|(name, _)| which(name)).try_for_each(|(_, path)| remove(path))
-}
-
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
-    let list = fs::read_dir(folder).map_err(Error::io(folder))?;
-    let named = |entry: std::io::Result<fs::DirEntry>| {
-        let entry = entry.map_err(Error::io(folder))?;
-        Ok((entry.file_name().to_string_lossy().into_owned(), entry.path()))
-    };
-    list.map(named).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::Better;
+    use crate::checkpoint::{Better, Done, StageRecord, abandon};
     use serde_json::json;
 
     fn progress(stage: &str, step: usize, accuracy: f64) -> Progress {
@@ -223,7 +207,7 @@ mod tests {
     fn an_existing_run_is_refused_resumed_or_overwritten() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("run");
-        save(&RunDir::create(&path, Mode::Fresh).unwrap(), &progress("", 5, 0.0));
+        save(&RunDir::create(&path, Mode::Fresh).unwrap(), &progress("sft", 5, 0.0));
 
         let refused = RunDir::create(&path, Mode::Fresh).unwrap_err().to_string();
         assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
@@ -234,7 +218,39 @@ mod tests {
         assert!(!path.join(".tmp-step-000006-1-0").exists());
         drop(resumed);
 
-        assert!(RunDir::create(&path, Mode::Overwrite).unwrap().latest().unwrap().is_none());
+        // What is to be replaced is there until the new run has come to something, also where that is killed before.
+        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+        assert!(anew.latest().unwrap().is_none());
+        drop(anew);
+        let resumed = RunDir::create(&path, Mode::Resume).unwrap();
+        assert_eq!(names(&resumed), ["sft-step-000005"]);
+        drop(resumed);
+        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+        abandon(anew.path(), anew.made()).unwrap();
+        assert_eq!(names(&anew), ["sft-step-000005"]);
+        drop(anew);
+        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+        save(&anew, &progress("sft", 1, 0.0));
+        drop(anew);
+        let resumed = RunDir::create(&path, Mode::Resume).unwrap();
+        assert_eq!(names(&resumed), ["sft-step-000001"]);
+        assert!(!path.join(".replaced").exists());
+    }
+
+    /// A start that came to nothing leaves nothing in the way: its directory is as good as none.
+    #[test]
+    fn a_run_that_never_began_is_no_run() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("run");
+        drop(RunDir::create(&path, Mode::Fresh).unwrap());
+        fs::write(path.join("recipe.toml"), "").unwrap();
+        fs::create_dir(path.join("traces")).unwrap();
+        fs::write(path.join("metrics.jsonl"), "").unwrap();
+        let again = RunDir::create(&path, Mode::Fresh).unwrap();
+        assert!(!path.join("recipe.toml").exists() && !again.made());
+        fs::write(path.join("metrics.jsonl"), "{}\n").unwrap();
+        drop(again);
+        assert!(RunDir::create(&path, Mode::Fresh).is_err());
     }
 
     #[test]
@@ -287,12 +303,24 @@ mod tests {
         assert_eq!(names(&run), ["step-000001"]);
     }
 
+    /// Notes that a stage has begun and, with the step of its last checkpoint, that it is done.
+    fn note(run: &RunDir, stage: &str, round: usize, done: Option<usize>) {
+        let mut ledger = run.ledger().unwrap();
+        ledger.stages.retain(|record| (record.stage.as_str(), record.round) != (stage, round));
+        let folder = |step| Progress { stage: stage.into(), round, step, ..Progress::default() }.folder();
+        let done = done.map(|step| Done { step, checkpoint: Some(folder(step)), ..Done::default() });
+        ledger.stages.push(StageRecord { stage: stage.into(), round, done, ..StageRecord::default() });
+        run.note(&ledger).unwrap();
+    }
+
     #[test]
     fn prune_keeps_the_newest_the_best_and_each_stages_end() {
         let parent = tempfile::tempdir().unwrap();
         let run = RunDir::create(parent.path().join("run"), Mode::Fresh).unwrap();
         save(&run, &progress("sft", 1, 0.1));
-        save(&run, &Progress { last: true, ..progress("sft", 2, 0.2) });
+        save(&run, &progress("sft", 2, 0.2));
+        note(&run, "sft", 1, Some(2));
+        note(&run, "grpo", 1, None);
         for (step, accuracy) in [(1, 0.9), (2, 0.9), (3, 0.5), (10, 0.6)] {
             save(&run, &progress("grpo", step, accuracy));
         }
@@ -301,6 +329,40 @@ mod tests {
         assert_eq!(names(&run), ["sft-step-000002", "grpo-step-000001", "grpo-step-000010"]);
         let lower = Checkpoint { best_mode: Better::Lower, ..keep };
         assert_eq!(run.best(&lower).unwrap().unwrap().state.progress.stage, "sft");
+    }
+
+    #[test]
+    fn prune_leaves_what_others_made_and_what_a_stage_goes_on_from() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path().join("run"), Mode::Fresh).unwrap();
+        let first = save(&run, &progress("rl", 1, 0.1));
+        note(&run, "rl", 1, None);
+        let (copy, state) = (run.path().join("keep-this"), first.path.join("state.json"));
+        fs::create_dir(&copy).unwrap();
+        fs::copy(state, copy.join("state.json")).unwrap();
+        save(&run, &progress("star", 1, 0.1));
+        save(&run, &progress("star", 2, 0.1));
+        run.prune(&Checkpoint { keep_last: 1, ..Checkpoint::default() }).unwrap();
+        assert_eq!(names(&run), ["rl-step-000001", "star-step-000002"], "rl is not done");
+        assert!(copy.join("state.json").is_file());
+    }
+
+    #[test]
+    fn that_a_round_is_done_outlives_its_checkpoint() {
+        let parent = tempfile::tempdir().unwrap();
+        let run = RunDir::create(parent.path().join("run"), Mode::Fresh).unwrap();
+        for round in [1, 2] {
+            for stage in ["collect", "dpo"] {
+                save(&run, &Progress { round, ..progress(stage, 4, 0.1) });
+                note(&run, stage, round, Some(4));
+            }
+        }
+        run.prune(&Checkpoint { keep_last: 1, ..Checkpoint::default() }).unwrap();
+        assert_eq!(names(&run), ["collect-r2-step-000004", "dpo-r2-step-000004"]);
+        let ledger = run.ledger().unwrap();
+        let kept: Vec<bool> =
+            ledger.stages.iter().map(|r| r.done.as_ref().unwrap().checkpoint.is_some()).collect();
+        assert_eq!(kept, [false, false, true, true]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
 use super::atomic::write_atomic;
+use super::extent::Extents;
 use super::rundir::RunDir;
 use super::tensors::{load_tensors, save_tensors};
 use crate::{Error, Result};
@@ -14,6 +15,7 @@ use tch::Tensor;
 const FORMAT: u32 = 1;
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
+const DELETE: &str = "delete its folder to go on from an older checkpoint";
 
 /// How far a run has come, as the caller of [`RunDir::save`](super::RunDir::save) states it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,14 +26,15 @@ pub struct Progress {
     pub round: usize,
     /// Steps of the stage that are done.
     pub step: usize,
-    /// Whether these are all of the stage's steps.
-    pub last: bool,
     /// The run's seed, which all randomness and the order of the data derive from.
     pub seed: u64,
     /// The newest value of each metric.
     pub metrics: BTreeMap<String, f64>,
     /// Whatever else the loop needs to continue exactly.
     pub extra: Value,
+    /// How far the run's files had come, which reached the disk before this.
+    #[serde(default)]
+    pub files: Extents,
 }
 
 /// `state.json`.
@@ -43,6 +46,9 @@ pub struct CheckpointState {
     pub sequence: u64,
     /// The version of this program.
     pub version: String,
+    /// Whether the optimiser was written too.
+    #[serde(default)]
+    pub optimizer: bool,
     /// How far the run had come.
     #[serde(flatten)]
     pub progress: Progress,
@@ -72,22 +78,32 @@ impl Progress {
 }
 
 impl Saved {
+    /// The folder's name.
+    pub fn name(&self) -> String {
+        self.state.progress.folder()
+    }
+
+    /// The stage, and its round.
+    pub(super) fn of(&self) -> (&str, usize) {
+        (&self.state.progress.stage, self.state.progress.round)
+    }
+
     /// Reads the checkpoint in `path`.
     pub fn open(path: impl AsRef<Path>) -> Result<Saved> {
         let path = path.as_ref();
         let file = path.join(STATE);
         let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
         let unusable = |what: String| Error::Checkpoint(format!("{} {what}", file.display()));
-        let value: Value =
-            serde_json::from_slice(&bytes).map_err(|error| unusable(format!("is not JSON: {error}")))?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| unusable(format!("is not JSON: {error}; {DELETE}")))?;
         let format = &value["format"];
         if *format != FORMAT {
             return Err(unusable(format!(
                 "has format {format}, this version reads {FORMAT}; use the version that wrote it"
             )));
         }
-        let state =
-            serde_json::from_value(value).map_err(|error| unusable(format!("is incomplete: {error}")))?;
+        let state = serde_json::from_value(value)
+            .map_err(|error| unusable(format!("is incomplete: {error}; {DELETE}")))?;
         Ok(Saved { path: path.to_path_buf(), state })
     }
 
@@ -98,10 +114,29 @@ impl Saved {
     }
 
     /// The optimiser's tensors, or none where the recipe left them out.
+    ///
+    /// # Errors
+    /// A file that was written and is gone, or that is not whole.
     pub fn optimizer(&self) -> Result<Option<Vec<(String, Tensor)>>> {
         let file = self.path.join(OPTIMIZER);
-        if file.exists() { load_tensors(file).map(Some) } else { Ok(None) }
+        match (file.exists(), self.state.optimizer) {
+            (true, _) => load_tensors(file).map(Some),
+            (false, true) => Err(Error::Checkpoint(format!("{} was written and is gone", file.display()))),
+            (false, false) => Ok(None),
+        }
     }
+
+    /// Writes `progress` in the place of what the checkpoint says of it: the figures of an evaluation that came after it.
+    pub fn note(&self, progress: &Progress) -> Result<()> {
+        write_state(&self.path, &CheckpointState { progress: progress.clone(), ..self.state.clone() })
+    }
+}
+
+/// Whether a folder of a run may be a checkpoint, by its name: `<stage>-step-NNNNNN`, of round 2 `<stage>-r2-step-NNNNNN`.
+pub(super) fn is_named(name: &str) -> bool {
+    let step =
+        name.rsplit_once("step-").map(|(before, step)| (before.is_empty() || before.ends_with('-'), step));
+    step.is_some_and(|(whole, step)| whole && step.len() >= 6 && step.bytes().all(|c| c.is_ascii_digit()))
 }
 
 /// Whether `folder` is a checkpoint: state.json is the last that is written to one.
@@ -120,12 +155,56 @@ pub(super) fn write(
         save_tensors(folder.join(OPTIMIZER), tensors)?;
     }
     let version = env!("CARGO_PKG_VERSION").to_string();
-    let mut progress = progress.clone();
+    let (optimizer, progress) = (optimizer.is_some(), progress.clone());
+    write_state(folder, &CheckpointState { format: FORMAT, sequence, version, optimizer, progress })
+}
+
+fn write_state(folder: &Path, state: &CheckpointState) -> Result<()> {
+    let mut state = state.clone();
     // JSON has no other numbers; a metric that is not finite cannot be the best either.
-    progress.metrics.retain(|_, value| value.is_finite());
-    let state = CheckpointState { format: FORMAT, sequence, version, progress };
+    state.progress.metrics.retain(|_, value| value.is_finite());
     let text = serde_json::to_string_pretty(&state).map_err(|error| {
         Error::Checkpoint(format!("the state of {} is not JSON: {error}", folder.display()))
     })?;
     write_atomic(folder.join(STATE), text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a run goes on from is what it was, to the last bit: state → JSON → state.
+    #[test]
+    fn a_state_comes_back_bit_for_bit() {
+        // SplitMix64 over the bits of doubles, and the fractions that figures are made of.
+        let mut seed = 1_u64;
+        let mut next = || {
+            seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = seed;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            z ^ (z >> 31)
+        };
+        let fractions = (1..=64).flat_map(|n| (0..=n).map(move |k| f64::from(k) / f64::from(n)));
+        let random: Vec<f64> = std::iter::repeat_with(|| f64::from_bits(next())).take(100_000).collect();
+        let extremes = [f64::MIN_POSITIVE, f64::from_bits(1), f64::MAX, -0.0];
+        let all: Vec<f64> =
+            fractions.chain(random).chain(extremes).filter(|value| value.is_finite()).collect();
+        let progress = Progress {
+            seed: u64::MAX,
+            metrics: all.iter().enumerate().map(|(at, value)| (at.to_string(), *value)).collect(),
+            extra: serde_json::json!({ "rates": all }),
+            ..Progress::default()
+        };
+        let (format, sequence, version) = (FORMAT, 1, String::new());
+        let state = CheckpointState { format, sequence, version, optimizer: true, progress };
+        let told: CheckpointState =
+            serde_json::from_str(&serde_json::to_string_pretty(&state).unwrap()).unwrap();
+        let bits = |state: &CheckpointState| -> Vec<u64> {
+            let rates = state.progress.extra["rates"].as_array().unwrap().iter();
+            let rates = rates.map(|rate| rate.as_f64().unwrap());
+            state.progress.metrics.values().copied().chain(rates).map(f64::to_bits).collect()
+        };
+        assert!(bits(&told) == bits(&state) && told == state);
+    }
 }

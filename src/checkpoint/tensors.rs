@@ -1,6 +1,7 @@
 //! Named tensors as a safetensors file, every bit of them.
 
 use crate::{Error, Result};
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use std::borrow::Cow;
 use std::path::Path;
@@ -11,8 +12,10 @@ pub fn save_tensors(path: impl AsRef<Path>, tensors: &[(String, Tensor)]) -> Res
     let path = path.as_ref();
     let views = tensors.iter().map(|(name, tensor)| Ok((name, Stored::new(name, tensor)?)));
     let views = views.collect::<Result<Vec<_>>>()?;
-    safetensors::serialize_to_file(views, None, path)
-        .map_err(|error| Error::Checkpoint(format!("{} cannot be written: {error}", path.display())))
+    safetensors::serialize_to_file(views, None, path).map_err(|error| match error {
+        SafeTensorError::IoError(source) => Error::io(path)(source),
+        other => Error::Checkpoint(format!("{} cannot be written: {other}", path.display())),
+    })
 }
 
 /// Reads all tensors of a safetensors file to the CPU, in the order of their names.

@@ -13,6 +13,7 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Bytes of a template; those that models bring have up to 35 000.
@@ -209,8 +210,20 @@ impl Formatter for PythonFormatter {
     }
 }
 
+/// The moment that `strftime_now` tells, in seconds since 1970, UTC; the clock's where it is 0.
+static MOMENT: AtomicU64 = AtomicU64::new(0);
+
+/// Sets the moment that `strftime_now` tells from here on in this process: that of a run's start, so that a run gives the same tokens
+/// whenever it goes on.
+pub fn set_moment(seconds: u64) {
+    MOMENT.store(seconds, Ordering::Relaxed);
+}
+
 fn unix_days_and_seconds() -> (i64, i64) {
-    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64);
+    let seconds = match MOMENT.load(Ordering::Relaxed) {
+        0 => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs() as i64),
+        moment => moment as i64,
+    };
     (seconds.div_euclid(86_400), seconds.rem_euclid(86_400))
 }
 
@@ -296,6 +309,15 @@ mod tests {
             .expect("it parses")
             .render(&[turn], true)
             .expect("it renders")
+    }
+
+    /// The date is that of the run's start, whenever a template asks for it.
+    #[test]
+    fn a_run_has_one_date() {
+        set_moment(19_782 * 86_400);
+        assert_eq!(render("{{ strftime_now('%d %b %Y') }}"), "29 Feb 2024");
+        set_moment(0);
+        assert!(render("{{ strftime_now('%Y') }}").parse::<i32>().unwrap() > 2024);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The mean over labels of 2·TP / (2·TP + FP + FN); labels that occur neither as gold nor as answer are left out.
+    #[serde(deserialize_with = "super::statistics::figure")]
     pub macro_f1: f64,
     /// Quadratic weighted kappa; none where chance alone agrees wholly.
     pub kappa: Option<f64>,

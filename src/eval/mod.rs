@@ -7,9 +7,11 @@ pub mod lengths;
 pub mod marks;
 pub mod process;
 pub mod search;
+mod shown;
 pub mod statistics;
 
 pub use answering::Answering;
+pub use shown::Shown;
 
 use crate::data::Example;
 use crate::engine::{Progress, Sampling};
@@ -20,7 +22,9 @@ use crate::section::{Misfit, under};
 use calibration::{Calibration, Reliability, reliability};
 use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
-use statistics::{bootstrap_interval, by_class, majority_correct, mean, pass_at_k};
+use statistics::{
+    bootstrap_interval, by_class, counted, figure, figures, interval, majority_correct, mean, pass_at_k,
+};
 use std::collections::BTreeMap;
 
 /// When and how held-out questions are asked: `[eval]`.
@@ -146,22 +150,29 @@ pub struct Report {
     /// Questions asked.
     pub questions: usize,
     /// Share of completions whose answer is right, averaged over questions.
+    #[serde(deserialize_with = "figure")]
     pub accuracy: f64,
     /// Bootstrap interval (95 %, over questions) of the accuracy.
+    #[serde(deserialize_with = "interval")]
     pub interval: (f64, f64),
     /// Unbiased pass@k (Chen et al. 2021), by k.
+    #[serde(deserialize_with = "figures")]
     pub pass_at: BTreeMap<usize, f64>,
     /// Accuracy of the most frequent answer among k completions, by k.
+    #[serde(deserialize_with = "figures")]
     pub majority_at: BTreeMap<usize, f64>,
     /// Mean tokens of a completion.
+    #[serde(deserialize_with = "figure")]
     pub length: f64,
     /// Mean tokens of the right ones; none if none is right.
     pub length_correct: Option<f64>,
     /// Mean tokens of the wrong ones.
     pub length_wrong: Option<f64>,
     /// Share cut off by the token limit.
+    #[serde(deserialize_with = "figure")]
     pub truncated: f64,
     /// Share without an answer that could be read.
+    #[serde(deserialize_with = "figure")]
     pub unanswered: f64,
     /// Macro-F1 and quadratic weighted kappa, where `eval.labels` says which answers there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -176,22 +187,10 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<process::Process>,
     /// Accuracy and number of questions by the column `eval.by`.
+    #[serde(deserialize_with = "counted")]
     pub classes: BTreeMap<String, (f64, usize)>,
     /// The first questions, for reading.
     pub shown: Vec<Shown>,
-}
-
-/// A question with what the policy wrote.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Shown {
-    /// The prompt as the model saw it.
-    pub prompt: String,
-    /// The first completion.
-    pub completion: String,
-    /// The gold answer.
-    pub answer: String,
-    /// Whether it is right.
-    pub correct: bool,
 }
 
 impl Report {

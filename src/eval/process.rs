@@ -4,7 +4,7 @@
 use super::calibration::{Reliability, reliability};
 use super::lengths::Lengths;
 use super::statistics::mean;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A completion whose steps were scored.
@@ -26,12 +26,13 @@ pub struct Judged {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct FirstError {
     /// The harmonic mean of the two accuracies.
+    #[serde(deserialize_with = "super::statistics::figure")]
     pub f1: f64,
     /// The share of erroneous completions whose first wrong step was found; NaN where none is erroneous.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "super::statistics::figure")]
     pub erroneous: f64,
     /// The share of right completions in which none was found; NaN where none is right.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "super::statistics::figure")]
     pub correct: f64,
     /// A step below it counts as wrong.
     pub threshold: f64,
@@ -46,7 +47,7 @@ pub struct Process {
     pub steps: usize,
     /// The share of labelled steps on the right side of 1/2; of comparisons, the share in which the better one won. NaN of
     /// nothing.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "super::statistics::figure")]
     pub accuracy: f64,
     /// The chance that a right step scores above a wrong one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,12 +67,8 @@ pub struct Process {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length_only: Option<FirstError>,
     /// PRMBench's score, by class and of all (`""`).
+    #[serde(deserialize_with = "super::statistics::figures")]
     pub prm_score: BTreeMap<String, f64>,
-}
-
-/// A figure as it was written: JSON has no NaN, which stands there as null.
-fn figure<'de, D: Deserializer<'de>>(written: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(written)?.unwrap_or(f64::NAN))
 }
 
 impl Process {

@@ -4,7 +4,7 @@
 //! closed form, as pass@k is (Chen et al. 2021). Votes have none: they are counted over all choices of k where these are few,
 //! and over choices drawn at random where they are many, which leaves no bias either.
 
-use super::statistics::{mean, pass_at_k};
+use super::statistics::{figure, mean, pass_at_k};
 use crate::data::order::below;
 use crate::error::{Error, Result};
 use crate::reward::answer;
@@ -30,6 +30,7 @@ pub struct Search {
     /// Accuracy by kind (`best_of`, `weighted_vote`, `maj`, `pass`, `beam`, `guided`), then by number: 1, 2, 4, … n.
     pub accuracy: BTreeMap<String, BTreeMap<usize, f64>>,
     /// Tokens sampled for a question by a search among n.
+    #[serde(deserialize_with = "figure")]
     pub tokens: f64,
 }
 

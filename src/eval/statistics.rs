@@ -4,7 +4,35 @@ use crate::select::vote::vote;
 pub use crate::statistics::mean;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+
+/// Reads a figure as it was written: JSON has no NaN, the mean of nothing, which stands there as null.
+pub fn figure<'de, D: Deserializer<'de>>(written: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(written)?.unwrap_or(f64::NAN))
+}
+
+/// The same of figures by name or number.
+pub fn figures<'de, K, D>(written: D) -> Result<BTreeMap<K, f64>, D::Error>
+where
+    K: Deserialize<'de> + Ord,
+    D: Deserializer<'de>,
+{
+    let written: BTreeMap<K, Option<f64>> = BTreeMap::deserialize(written)?;
+    Ok(written.into_iter().map(|(key, figure)| (key, figure.unwrap_or(f64::NAN))).collect())
+}
+
+/// The same of an interval.
+pub fn interval<'de, D: Deserializer<'de>>(written: D) -> Result<(f64, f64), D::Error> {
+    let (low, high): (Option<f64>, Option<f64>) = Deserialize::deserialize(written)?;
+    Ok((low.unwrap_or(f64::NAN), high.unwrap_or(f64::NAN)))
+}
+
+/// The same of figures with a count, by name.
+pub fn counted<'de, D: Deserializer<'de>>(written: D) -> Result<BTreeMap<String, (f64, usize)>, D::Error> {
+    let written: BTreeMap<String, (Option<f64>, usize)> = BTreeMap::deserialize(written)?;
+    Ok(written.into_iter().map(|(key, (figure, n))| (key, (figure.unwrap_or(f64::NAN), n))).collect())
+}
 
 /// The probability that at least one of `k` samples is correct, estimated without bias from `samples` of which
 /// `correct` are: 1 − C(n − c, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374). The quotient of binomials is

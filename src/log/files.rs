@@ -1,6 +1,6 @@
-//! Files that grow line by line, and TensorBoard's.
+//! Files that grow line by line.
 
-use crate::checkpoint::write_atomic;
+use crate::checkpoint::{Extent, write_atomic};
 use crate::data::tree;
 use crate::error::{Error, Result};
 use serde::Serialize;
@@ -8,31 +8,52 @@ use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use tensorboard_rs::summary_writer::SummaryWriter;
 
 /// A file of JSON values, one a line, appended to.
 #[derive(Debug)]
 pub struct JsonLines {
     path: PathBuf,
     file: File,
+    extent: Extent,
 }
 
 impl JsonLines {
-    /// Opens `path` for appending, after dropping the lines that `keep` refuses and an unfinished last one: a run
-    /// that resumes takes back what it did after its last checkpoint.
+    /// Opens `path` for appending behind what it held when `kept` was noted: a run that resumes takes back what it did after its
+    /// last checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] where it does not hold that any more.
+    pub fn resume(path: &Path, kept: Extent) -> Result<Self> {
+        kept.check(path)?;
+        let file = Self::append_to(path)?;
+        file.set_len(kept.bytes).map_err(Error::io(path))?;
+        Ok(Self { path: path.to_path_buf(), file, extent: kept })
+    }
+
+    /// Opens `path` for appending, after dropping the lines that `keep` refuses and an unfinished last one.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with the line that is no JSON.
     pub fn open(path: &Path, keep: impl Fn(&Value) -> bool) -> Result<Self> {
-        if path.is_file() {
-            let text = fs::read_to_string(path).map_err(Error::io(path))?;
-            let kept: String =
-                text.split_inclusive('\n').filter(|line| whole(line).is_some_and(|v| keep(&v))).collect();
-            if kept.len() != text.len() {
-                write_atomic(path, kept.as_bytes())?;
+        let mut kept = Vec::new();
+        for (line, value) in lines(path)? {
+            if keep(&value) {
+                kept.extend(line.into_bytes());
             }
-        } else if let Some(folder) = path.parent() {
+        }
+        let mut extent = Extent::default();
+        extent.grow(&kept);
+        if Extent::of(path, u64::MAX)? != extent {
+            write_atomic(path, &kept)?;
+        }
+        Ok(Self { path: path.to_path_buf(), file: Self::append_to(path)?, extent })
+    }
+
+    fn append_to(path: &Path) -> Result<File> {
+        if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))?;
-        Ok(Self { path: path.to_path_buf(), file })
+        OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))
     }
 
     /// Appends values in one write.
@@ -43,18 +64,25 @@ impl JsonLines {
                 .map_err(|error| Error::Checkpoint(format!("{}: {error}", self.path.display())))?;
             text.push(b'\n');
         }
-        self.file.write_all(&text).and_then(|()| self.file.flush()).map_err(Error::io(&self.path))
+        self.file.write_all(&text).map_err(Error::io(&self.path))?;
+        self.extent.grow(&text);
+        Ok(())
     }
 
-    /// The values of a file, those of a tree's leaves one by one; none if it is not there.
+    /// Has what was appended reach the disk; how far the file has come.
+    pub fn sync(&mut self) -> Result<Extent> {
+        self.file.sync_data().map_err(Error::io(&self.path))?;
+        Ok(self.extent)
+    }
+
+    /// The values of a file, those of a tree's leaves one by one; none if it is not there. An unfinished last line is none.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with the line that is no JSON.
     pub fn read(path: &Path) -> Result<Vec<Value>> {
-        if !path.is_file() {
-            return Ok(Vec::new());
-        }
-        let text = fs::read_to_string(path).map_err(Error::io(path))?;
         let mut values = Vec::new();
-        for line in text.split_inclusive('\n').filter_map(whole) {
-            match line {
+        for (_, value) in lines(path)? {
+            match value {
                 Value::Object(line) => {
                     let rows = tree::rows(line)
                         .map_err(|what| Error::Checkpoint(format!("{}: {what}", path.display())))?;
@@ -76,29 +104,27 @@ impl JsonLines {
     }
 }
 
-fn whole(line: &str) -> Option<Value> {
-    line.ends_with('\n').then(|| serde_json::from_str(line).ok()).flatten()
-}
-
-/// TensorBoard event files of one stage.
-pub struct Board {
-    writer: SummaryWriter,
-}
-
-impl Board {
-    /// Writes into `folder`.
-    pub fn open(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        Ok(Self { writer: SummaryWriter::new(folder) })
+/// The lines of a file that is there or not, each with what it says. What a process was writing as it died is no line.
+fn lines(path: &Path) -> Result<Vec<(String, Value)>> {
+    if !path.is_file() {
+        return Ok(Vec::new());
     }
-
-    /// The figures of a step.
-    pub fn add<'a>(&mut self, figures: impl IntoIterator<Item = (&'a str, f64)>, step: usize) {
-        for (name, value) in figures {
-            self.writer.add_scalar(name, value as f32, step);
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let mut lines = Vec::new();
+    for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        if !line.ends_with(b"\n") {
+            break;
         }
-        self.writer.flush();
+        let value = serde_json::from_slice(line).map_err(|error| {
+            Error::Checkpoint(format!(
+                "{}:{}: this line is no JSON, and was when the run wrote it: {error}; put the file back as it was",
+                path.display(),
+                at + 1
+            ))
+        })?;
+        lines.push((String::from_utf8_lossy(line).into_owned(), value));
     }
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -110,23 +136,33 @@ mod tests {
     fn resuming_takes_back_what_came_after_and_what_is_unfinished() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metrics.jsonl");
-        fs::write(&path, "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st").unwrap();
-        let mut file = JsonLines::open(&path, |line| line["step"].as_u64() <= Some(2)).unwrap();
+        let mut file = JsonLines::resume(&path, Extent::default()).unwrap();
+        file.append(&[json!({"step": 1}), json!({"step": 2})]).unwrap();
+        let kept = file.sync().unwrap();
+        file.append(&[json!({"step": 3})]).unwrap();
+        file.file.write_all(b"{\"st").unwrap();
+        drop(file);
+        let mut file = JsonLines::resume(&path, kept).unwrap();
         file.append(&[json!({"step": 3, "again": true})]).unwrap();
-        assert_eq!(
-            fs::read_to_string(&path).unwrap(),
-            "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n"
-        );
+        let expected = "{\"step\":1}\n{\"step\":2}\n{\"step\":3,\"again\":true}\n";
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        assert_eq!(file.sync().unwrap(), Extent::of(&path, u64::MAX).unwrap());
+        let mut file = JsonLines::open(&path, |line| line["step"].as_u64() <= Some(1)).unwrap();
+        assert_eq!(file.sync().unwrap(), Extent::of(&path, 11).unwrap());
     }
 
     #[test]
-    fn events_are_written() {
+    fn only_an_unfinished_last_line_is_dropped_without_a_word() {
         let folder = tempfile::tempdir().unwrap();
-        let mut board = Board::open(&folder.path().join("rl")).unwrap();
-        board.add([("loss", 0.5)], 1);
-        // They are written from a thread that the board waits for when it is dropped.
-        drop(board);
-        let events = fs::read_dir(folder.path().join("rl")).unwrap().next().unwrap().unwrap();
-        assert!(events.metadata().unwrap().len() > 0);
+        let path = folder.path().join("metrics.jsonl");
+        fs::write(&path, "{\"step\":1}\n{\"st").unwrap();
+        assert_eq!(JsonLines::read(&path).unwrap().len(), 1);
+        for broken in [&b"{\"step\":1}\n\0\0\0\0\n{}\n"[..], b"{}\n{\"a\":\n{}\n", b"{}\n\"\xff\"\n"] {
+            fs::write(&path, broken).unwrap();
+            let refused = JsonLines::read(&path).unwrap_err();
+            assert!(refused.to_string().contains("metrics.jsonl:2:"), "{refused}");
+            assert!(JsonLines::open(&path, |_| true).is_err());
+            assert_eq!(fs::read(&path).unwrap(), broken, "nothing is repaired");
+        }
     }
 }

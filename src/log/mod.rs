@@ -1,14 +1,17 @@
 //! What a run shows while it works, and the figures that it leaves behind.
 
+pub mod board;
 pub mod files;
 pub mod metrics;
 pub mod plot;
 pub mod reliability;
 pub mod show;
 pub mod table;
+pub mod terminal;
 pub mod tree;
 
-pub use files::{Board, JsonLines};
+pub use board::Board;
+pub use files::JsonLines;
 pub use metrics::Metrics;
 pub use show::Show;
 pub use table::table;

@@ -2,6 +2,7 @@
 
 use super::Metrics;
 use super::table::{shortened, table};
+use super::terminal::{say, shown};
 use crate::engine::Progress;
 use crate::rollout::Trace;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -38,7 +39,7 @@ impl Show {
     /// What is being done within a step, for terminals only.
     pub fn doing(&self, what: &str) {
         if self.live {
-            self.bar.set_message(format!("{} {what}", self.stage));
+            self.bar.set_message(shown(&format!("{} {what}", self.stage)).into_owned());
             self.bar.tick();
         }
     }
@@ -48,7 +49,7 @@ impl Show {
         let (bar, live, stage) = (self.bar.clone(), self.live, self.stage.clone());
         Box::new(move |what| {
             if live {
-                bar.set_message(format!("{stage} {what}"));
+                bar.set_message(shown(&format!("{stage} {what}")).into_owned());
                 bar.tick();
             }
         })
@@ -82,7 +83,7 @@ impl Show {
         if self.quiet {
             return;
         }
-        if self.live { self.bar.suspend(|| eprintln!("{text}")) } else { eprintln!("{text}") }
+        if self.live { self.bar.suspend(|| say(text)) } else { say(text) }
     }
 
     /// A table of the first `count` rollouts that have credit, one from each group where there are enough.

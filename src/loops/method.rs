@@ -68,7 +68,12 @@ pub trait Method {
         Ok(false)
     }
 
-    /// What it has to remember beside its step; kept with every checkpoint.
+    /// Whether a stage that resumes after `step` is over, for methods that say themselves how many steps there are.
+    fn over(&self, _step: usize) -> bool {
+        false
+    }
+
+    /// What it has to remember beside its step, before [`after`](Self::after); kept with every checkpoint.
     fn state_dict(&self) -> Value {
         Value::Null
     }

@@ -62,6 +62,10 @@ pub struct Worker {
     pub progress: Box<dyn FnMut(&Progress)>,
     /// Called with what is being done within a step.
     pub doing: Box<dyn FnMut(&str)>,
+    /// Whether this rank is told to stop.
+    pub asked: Box<dyn Fn() -> bool>,
+    /// The error of a run that stops where it was told to, from what is saved.
+    pub stopped_at: Box<dyn Fn(&str) -> Error>,
 }
 
 impl Worker {
@@ -89,7 +93,18 @@ impl Worker {
             traces: Default::default(),
             progress: Box::new(|_| {}),
             doing: Box::new(|_| {}),
+            asked: Box::new(|| false),
+            stopped_at: Box::new(|saved| Error::Ranks(format!("another rank was told to stop: {saved}"))),
         }
+    }
+
+    /// Whether any rank is told to stop: asked by methods whose steps take long, between parts of one that need not be done again.
+    ///
+    /// # Errors
+    /// Ranks that do not reach each other.
+    pub fn stops(&self) -> Result<bool> {
+        let mut asked = [f64::from(u8::from((self.asked)()))];
+        self.ranks.max(&mut asked).map(|()| asked[0] > 0.0)
     }
 
     /// What `statistic` comes to where its sums are those of all ranks: it is handed what replaces sums by those of all, as
@@ -117,6 +132,17 @@ impl Worker {
     /// The file of everything that the stage sampled in a round of its method.
     pub fn traces_of_round(&self, round: usize) -> PathBuf {
         self.traces.0.join(format!("{}-round-{round}.jsonl", self.traces.1))
+    }
+
+    /// The error to end with where [`stops`](Self::stops) says so; `saved` is what need not be done again.
+    pub fn stopped(&self, saved: &str) -> Error {
+        (self.stopped_at)(saved)
+    }
+
+    /// The file of what is worth knowing of how a round's rollouts were sampled.
+    pub fn figures_of_round(&self, round: usize) -> PathBuf {
+        let run = self.traces.0.parent().unwrap_or(&self.traces.0);
+        run.join("figures").join(format!("{}-round-{round}.jsonl", self.traces.1))
     }
 
     /// The completions of `prompts`, scored: a group for each, in their order. `attempt` tells apart several samplings of one

@@ -3,6 +3,7 @@
 use super::stored::{INDEX, SINGLE, Stored};
 use super::{Config, FAMILIES, Family, Model, config, heads, names};
 use crate::{Error, Result};
+use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View};
 use serde_json::json;
 use std::borrow::Cow;
@@ -118,8 +119,10 @@ pub(super) fn write_tensors(path: &Path, tensors: Vec<(String, Tensor)>) -> Resu
     let views = tensors.into_iter().map(|(name, tensor)| (name, Stowed::new(tensor)));
     let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
     replace(path, |temporary| {
-        safetensors::serialize_to_file(views, Some(metadata), temporary)
-            .map_err(|e| Error::Model(format!("{}: cannot be written: {e}", path.display())))
+        safetensors::serialize_to_file(views, Some(metadata), temporary).map_err(|error| match error {
+            SafeTensorError::IoError(source) => Error::io(path)(source),
+            other => Error::Model(format!("{}: cannot be written: {other}", path.display())),
+        })
     })
 }
 

@@ -9,7 +9,7 @@ use super::Optim;
 use super::fused::{self, Constants, Lists};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The optimiser and its memory. All that it computes with is f32: a bf16 or f16 parameter is the rounded copy of
 /// a master weight, so that updates smaller than its spacing add up instead of being lost.
@@ -176,11 +176,11 @@ impl AdamW {
         let first = norms.iter().position(|norm| !norm.is_finite());
         let name = first.map_or("the sum over all parameters", |index| &self.slots[index].name);
         let message = format!(
-            "the gradient of {name} is not finite (update {} on {:?}); a lower optim.lr or policy dtype f32 may help",
+            "the gradient of {name} is not finite (update {} on {:?}); a lower optim.lr or policy.dtype = \"f32\", may help",
             self.steps() + 1,
             self.device
         );
-        Error::Torch(TchError::Torch(message))
+        Error::Diverged(message)
     }
 }
 

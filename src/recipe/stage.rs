@@ -227,6 +227,7 @@ impl Stage {
             under("select", self.select.check()),
             under(&format!("loop.{}", self.method.name()), self.method.check()),
             under("optim", self.optim.check()),
+            under("checkpoint", self.checkpoint.check()),
             under("devices", self.devices.check()),
             under("eval", self.eval.iter().flat_map(Eval::check)),
         ]

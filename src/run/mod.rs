@@ -3,14 +3,18 @@
 mod pictures;
 mod places;
 mod plan;
+mod resume;
 mod session;
 mod stage;
+mod stop;
 mod summary;
 mod train;
 mod wants;
+mod writing;
 
 use crate::data::hub::Hub;
 use crate::error::{Error, Result, is_quiet};
+use crate::log::terminal::{Stderr, say, tell};
 use crate::ranks::{Ranks, Single, agreed};
 use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
 use crate::reward::Rewards;
@@ -20,7 +24,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// The program `train`, with the rewards of `registry`: reads the command line, runs, and returns the exit code
-/// (0 done, 1 failed while running, 2 the user can fix it).
+/// (0 done, 1 failed while running, 2 the user can fix it, 130, 138 or 143 stopped by SIGINT, SIGUSR1 or SIGTERM).
 pub fn cli(registry: Registry) -> i32 {
     let args = match Args::try_parse() {
         Ok(args) => args,
@@ -30,10 +34,12 @@ pub fn cli(registry: Registry) -> i32 {
         }
     };
     listen();
+    stop::listen();
     match catch_unwind(AssertUnwindSafe(|| execute(&args, &registry))) {
         Ok(Ok(())) => 0,
         Ok(Err(error)) => {
-            eprintln!("error: {error}");
+            let mark = if matches!(error, Error::Stopped { .. }) { "" } else { "error: " };
+            say(&format!("{mark}{error}"));
             error.exit_code()
         }
         Err(_) => 1,
@@ -58,17 +64,30 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
             .iter()
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
-        print!("{}\n{}", recipe.resolved_toml(&resolved(&stages)?)?, plan::describe(&planned, &hub));
-        idle.iter().for_each(|told| println!("# note: {told}"));
-        return Ok(());
+        let notes: String = idle.iter().map(|told| format!("# note: {told}\n")).collect();
+        let text = format!(
+            "{}\n{}{notes}",
+            recipe.resolved_toml(&resolved(&stages)?)?,
+            plan::describe(&planned, &hub)
+        );
+        return tell(&text).map_err(Error::io("standard output"));
     }
     idle.iter().for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, &stages, hub, ranks)?;
+    let mut idle = args.resume;
     for planned in &plan {
-        if let Err(error) = session.run_stage(&recipe, planned, registry) {
-            session.abandon(&error);
-            return Err(error);
+        match session.run_stage(&recipe, planned, registry) {
+            Ok(worked) => idle &= !worked,
+            Err(error) => {
+                session.abandon();
+                return Err(error);
+            }
         }
+    }
+    if idle && session.ranks.is_first() {
+        say(
+            "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
+        );
     }
     session.finish()
 }
@@ -96,7 +115,8 @@ fn listen() {
         .with_env_filter(filter)
         .with_target(false)
         .without_time()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
+        .log_internal_errors(false)
         .try_init();
     let standard = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
@@ -106,7 +126,7 @@ fn listen() {
         let payload = info.payload();
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        eprintln!("error: internal: {text}");
+        say(&format!("error: internal: {text}"));
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             standard(info);
         }

@@ -59,3 +59,8 @@ fn write(path: &Path, svg: Option<std::result::Result<String, String>>) -> Resul
     let failed = |error| Error::Checkpoint(format!("{}: {error}", path.display()));
     svg.map_or(Ok(()), |svg| write_atomic(path, svg.map_err(failed)?.as_bytes()))
 }
+
+/// What was drawn; one that could not be is a warning, for no picture is worth a run.
+pub fn or_warn<T>(drawn: Result<T>) -> Option<T> {
+    drawn.map_err(|error| tracing::warn!("a picture is missing: {error}")).ok()
+}

@@ -1,12 +1,18 @@
-//! Where a run keeps what its stages left, and what a recipe's `"@stage"` stands for.
+//! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
 
+use super::resume::{body, changes, recipes};
 use super::session::Session;
 use super::stage::Opened;
+use super::stop;
 use super::summary::Evaluation;
-use crate::checkpoint::{Mode, RunDir, Saved, write_atomic};
+use crate::checkpoint::{Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, write_atomic};
+use crate::data::Split;
+use crate::data::hub::DatasetId;
 use crate::error::{Error, Result};
 use crate::log::JsonLines;
-use crate::recipe::{Args, Stage};
+use crate::log::terminal::say;
+use crate::recipe::{Args, PlannedStage, Stage};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What the name of a stage's file of pairs has beside that of its traces.
@@ -18,32 +24,55 @@ pub(super) fn label(name: &str, round: usize) -> String {
 }
 
 /// The run's directory, made or taken over, with the resolved recipe in it.
-pub(super) fn claim(path: &Path, args: &Args, resolved: &str) -> Result<RunDir> {
+pub(super) fn claim(path: &Path, args: &Args, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
     let mode = match (args.resume, args.overwrite) {
         (true, _) => Mode::Resume,
         (_, true) => Mode::Overwrite,
         _ => Mode::Fresh,
     };
     let dir = RunDir::create(path, mode)?;
-    let file = dir.path().join("recipe.toml");
-    if args.resume
-        && let Ok(before) = std::fs::read_to_string(&file)
-        && body(&before) != body(resolved)
-    {
-        tracing::warn!(
-            "the recipe is not the one that this run began with; what it says now holds from here on"
-        );
-    }
-    write_atomic(&file, resolved.as_bytes())?;
+    stop::of_run(dir.path().to_path_buf(), dir.made());
+    go_on(&dir, resolved, plan)?;
     if !args.quiet {
-        eprintln!("run: {}", dir.path().display());
+        say(&format!("run: {}", dir.path().display()));
     }
     Ok(dir)
 }
 
-/// A resolved recipe without the comments that say where it comes from.
-fn body(recipe: &str) -> String {
-    recipe.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+/// Writes the recipe beside those that the run has had, where it is another and can be.
+fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
+    let (had, next) = recipes(dir.path());
+    let Some(had) = had else { return write_atomic(&next, resolved.as_bytes()) };
+    let mut ledger = dir.ledger()?;
+    if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
+        return Err(Error::Checkpoint(format!(
+            "{} was begun by an older version of this program, which alone can resume it; its checkpoints can be used: \
+             start a new run with policy.model set to one",
+            dir.path().display()
+        )));
+    }
+    let before = std::fs::read_to_string(&had).map_err(Error::io(&had))?;
+    if body(&before) == body(resolved) {
+        return Ok(());
+    }
+    let found = changes(&before, resolved, plan, &ledger)?;
+    write_atomic(&next, resolved.as_bytes())?;
+    let (file, words) = (next.display(), found.words.join("\n  "));
+    if !found.words.is_empty() {
+        tracing::warn!("the recipe has changed, and holds from here on as it is in {file}:\n  {words}");
+    }
+    if let Some(record) = ledger.stages.last_mut().filter(|record| found.longer.contains(&record.stage))
+        && let Some(done) = record.done.take()
+    {
+        tracing::warn!(
+            "stage `{}` was done after step {} and goes on from there, if it now has more; its learning rate is that of a stage \
+             of the new length from here on",
+            record.stage,
+            done.step
+        );
+        dir.note(&ledger)?;
+    }
+    Ok(())
 }
 
 impl Session {
@@ -67,12 +96,18 @@ impl Session {
     pub(super) fn saved(&self, name: &str, round: usize) -> Result<Option<Saved>> {
         let of_stage =
             |saved: &Saved| saved.state.progress.stage == name && saved.state.progress.round == round;
-        Ok(self.dir.checkpoints()?.into_iter().rfind(of_stage))
+        let all = self.dir.checkpoints()?.into_iter().filter(of_stage);
+        Ok(all.max_by_key(|saved| saved.state.progress.step))
     }
 
-    /// What `"@target"` stands for at `path`: the stage's newest checkpoint, or its newest traces, or, of
-    /// `"@target/pairs"`, its newest pairs.
-    pub(super) fn product(&self, path: &str, target: &str) -> Result<String> {
+    /// What `"@target"` stands for at `path` in the stage `reader`: the result of the newest execution of that stage before it, a
+    /// checkpoint or traces, or, of `"@target/pairs"`, its pairs.
+    pub(super) fn product(
+        &self,
+        ledger: &Ledger,
+        (path, target): (&str, &str),
+        reader: (&str, usize),
+    ) -> Result<String> {
         let (target, what) = match target.split_once('/') {
             None => (target, ""),
             Some((target, "pairs")) if !path.ends_with(".model") => (target, PAIRS),
@@ -82,17 +117,22 @@ impl Session {
                 )));
             }
         };
-        // Not one under way: where a stage goes on from its own result of the round before, that is what is meant.
-        let of_stage = |saved: &Saved| saved.state.progress.stage == target && saved.state.progress.last;
-        let saved = self.dir.checkpoints()?.into_iter().rfind(of_stage).ok_or_else(|| {
-            Error::Checkpoint(format!("{path} = \"@{target}\": this run has no result of stage `{target}`"))
-        })?;
-        let found = if path.ends_with(".model") {
-            saved.path
-        } else {
-            self.traces_of(target, saved.state.progress.round, what)
-        };
-        Ok(found.to_string_lossy().into_owned())
+        let missing = |why: &str| Error::Checkpoint(format!("{path} = \"@{target}\": {why}"));
+        let (record, done) = ledger
+            .result(target, reader)
+            .ok_or_else(|| missing(&format!("this run has no result of stage `{target}`")))?;
+        if path.ends_with(".model") {
+            let folder = done.checkpoint.as_ref().map(|folder| self.dir.path().join(folder));
+            let folder = folder.filter(|folder| folder.exists()).ok_or_else(|| {
+                missing(&format!("the checkpoint of stage `{target}` in round {} is gone", record.round))
+            })?;
+            return Ok(folder.to_string_lossy().into_owned());
+        }
+        let file = self.traces_of(target, record.round, what);
+        // What is learned from has to be all that was written.
+        let name = file.strip_prefix(self.dir.path()).unwrap_or(&file).to_string_lossy();
+        done.files.get(name.as_ref()).map_or(Ok(()), |extent| extent.check(&file))?;
+        Ok(file.to_string_lossy().into_owned())
     }
 
     /// `policy.model` may name the directory of another run: its newest checkpoint is meant.
@@ -103,5 +143,52 @@ impl Session {
             stage.policy.model = Some(saved.path.to_string_lossy().into_owned());
         }
         Ok(())
+    }
+
+    /// The files that a stage learns from and begins with, as they are now, by what the recipe calls them.
+    pub(super) fn inputs(&self, stage: &Stage) -> Result<BTreeMap<String, Fingerprint>> {
+        let (data, mut files) = (&stage.data, Vec::new());
+        let sources = [(&data.train, Split::Train), (&data.eval, Split::Eval)];
+        let shots = data.template.few_shot_from.iter().map(|from| (from, Split::Train));
+        for (sources, split) in sources.into_iter().chain(shots) {
+            for source in &sources.0 {
+                if !source.starts_with("hub:") {
+                    files.push((source.clone(), PathBuf::from(source)));
+                    continue;
+                }
+                for file in self.hub.dataset(&DatasetId::parse(source)?, split)? {
+                    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    files.push((format!("{source}: {name}"), file));
+                }
+            }
+        }
+        if let Some(model) = &stage.policy.model {
+            files.push((model.clone(), self.hub.model(model)?));
+        }
+        // What is missing is named, with its key, by who opens it; what the run itself made goes where the run goes.
+        files.retain(|(_, path)| path.is_file() || path.is_dir());
+        let own = format!("{}/", self.dir.path().display());
+        for (name, _) in &mut files {
+            *name = name.strip_prefix(&own).map_or(name.clone(), str::to_string);
+        }
+        Fingerprint::of_all(&files)
+    }
+
+    /// Refuses a stage that has begun with other files than there are now.
+    pub(super) fn same_inputs(
+        &self,
+        record: &StageRecord,
+        now: &BTreeMap<String, Fingerprint>,
+    ) -> Result<()> {
+        let found = differences(&record.inputs, now);
+        if found.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Checkpoint(format!(
+            "stage `{}` has begun with other files:\n  {}\nput back what they were, or start a new run: another --out, and \
+             policy.model set to one of this run's checkpoints to go on from its weights",
+            record.stage,
+            found.join("\n  ")
+        )))
     }
 }

@@ -1,47 +1,38 @@
-//! A run: its directory, what has been done in it, what it shows.
+//! A run: its directory, what has been done in it, what is done next.
 
-use super::places::{PAIRS, claim, label};
+use super::places::{claim, label};
 use super::stage::Opened;
-use super::summary::Evaluation;
-use super::{pictures, resolved, run_name, summary, train};
-use crate::checkpoint::{Progress, RunDir, load_tensors, save_tensors};
+use super::writing::Files;
+use super::{pictures, resolved, run_name, stop, summary, train};
+use crate::checkpoint::{Done, Extents, Ledger, RunDir, StageRecord, abandon, load_tensors, save_tensors};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
-use crate::eval;
-use crate::log::{Board, JsonLines, Metrics, Show, table};
-use crate::loops::{Method, Steps};
+use crate::log::terminal::tell;
+use crate::log::{JsonLines, Show, table};
+use crate::loops::Steps;
 use crate::optim::AdamW;
-use crate::ranks::{Ranks, agreed, gathered};
+use crate::ranks::{Ranks, agreed};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
-use crate::rollout::{Trace, leaves};
-use crate::seed;
-use serde_json::{Map, Value, json};
+use crate::rollout::Trace;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 use tch::Tensor;
 
 /// A run under way.
 pub struct Session {
     pub(super) dir: RunDir,
-    hub: Hub,
-    seed: u64,
-    quiet: bool,
+    pub(super) hub: Hub,
+    pub(super) seed: u64,
+    pub(super) quiet: bool,
     /// The newest value of each figure, for the choice of the best checkpoint.
-    newest: BTreeMap<String, f64>,
+    pub(super) newest: BTreeMap<String, f64>,
     pub(super) ranks: Arc<dyn Ranks>,
     /// Of the first rank alone, which writes and shows what all of them do.
-    files: Option<Files>,
-}
-
-/// What the stage under way writes to.
-struct Files {
-    metrics: JsonLines,
-    evaluations: JsonLines,
-    traces: JsonLines,
-    pairs: Option<JsonLines>,
-    board: Option<Board>,
-    show: Show,
+    pub(super) files: Option<Files>,
+    /// When the stage under way began or was last saved.
+    pub(super) saved_at: Instant,
 }
 
 impl Session {
@@ -59,53 +50,153 @@ impl Session {
         let dir = agreed(
             &*ranks,
             match ranks.is_first() {
-                true => claim(&path, args, &resolved),
+                true => claim(&path, args, &resolved, &recipe.plan()),
                 false => Ok(RunDir::join(&path)),
             },
         )?;
+        // What a chat template is told of the date does not change with the day on which a run goes on.
+        dir.started().into_iter().for_each(crate::data::chat::set_moment);
         let seed = stages.first().map_or(0, |stage| stage.run.seed);
         let quiet = args.quiet || !ranks.is_first();
-        Ok(Self { dir, hub, seed, quiet, newest: BTreeMap::new(), ranks, files: None })
+        let (newest, files, saved_at) = (BTreeMap::new(), None, Instant::now());
+        Ok(Self { dir, hub, seed, quiet, newest, ranks, files, saved_at })
     }
 
-    /// Leaves nothing of a run that the user has to mend before it can begin: its directory goes, if it was made for it.
-    pub fn abandon(&self, error: &Error) {
-        let begun = self.dir.path().join("metrics.jsonl").exists();
-        if error.exit_code() == 2 && !begun {
-            self.dir.discard();
+    /// Leaves nothing of a run that never began: the next start finds what was there before this one.
+    pub fn abandon(mut self) {
+        self.files = None;
+        if self.ranks.is_first() {
+            // What cannot be removed is in nobody's way: it is no run that has begun.
+            let _ = abandon(self.dir.path(), self.dir.made());
         }
     }
 
-    /// Runs a stage, or goes on with it, or passes over it if it is done.
-    pub fn run_stage(&mut self, recipe: &Recipe, planned: &PlannedStage, registry: &Registry) -> Result<()> {
+    /// Runs a stage, or goes on with it, or passes over it if it is done; whether there was anything to do.
+    pub fn run_stage(
+        &mut self,
+        recipe: &Recipe,
+        planned: &PlannedStage,
+        registry: &Registry,
+    ) -> Result<bool> {
         let (name, round) = (planned.stage.name.clone(), planned.round);
-        let done = self.saved(&name, round)?;
-        if done.as_ref().is_some_and(|saved| saved.state.progress.last) {
-            return Ok(());
+        let mut ledger = self.dir.ledger()?;
+        if self.is_done(&ledger, &name, round) {
+            return Ok(false);
         }
-        let step = done.map_or(0, |saved| saved.state.progress.step);
+        if let Some(folder) =
+            ledger.of(&name, round).and_then(|record| record.done.as_ref()?.checkpoint.as_ref())
+        {
+            tracing::warn!("{folder} is gone: stage `{name}` goes on from what there is of it");
+        }
+        if self.asked()?.0 {
+            return Err(stop::stopped("it is between two stages"));
+        }
+        let alone = self.ranks.count() == 1;
+        stop::may_cut(alone.then_some("opening a stage"));
+        let saved = self.saved(&name, round)?;
+        let step = saved.as_ref().map_or(0, |saved| saved.state.progress.step);
         let mut table = planned.stage.clone();
-        substitute(&mut table.table, RULES.references, |path, target| self.product(path, target))?;
+        substitute(&mut table.table, RULES.references, |path, target| {
+            self.product(&ledger, (path, target), (&name, round))
+        })?;
         let mut stage = Stage::read(recipe, &table, registry)?;
         self.use_newest_checkpoint(&mut stage)?;
+        let begun = match self.ranks.is_first() {
+            true => self.begin(&mut ledger, &name, round, &stage),
+            false => Ok(StageRecord::default()),
+        };
+        let record = agreed(&*self.ranks, begun)?;
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        stop::may_cut(None);
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.worker.progress = show.sampling("sampling");
         opened.worker.doing = show.says();
         opened.worker.traces = (self.dir.path().join("traces"), label(&name, round));
-        let files = self.ranks.is_first().then(|| self.files(&opened, step, show)).transpose();
+        opened.worker.asked = Box::new(stop::asked);
+        opened.worker.stopped_at = Box::new(stop::stopped);
+        let kept = saved.map_or(record.before, |saved| saved.state.progress.files);
+        let open = || {
+            // That a stage has begun is noted once all that it needs was there.
+            self.dir.note(&ledger)?;
+            Files::open(self, &opened, &kept, step, show)
+        };
+        let files = self.ranks.is_first().then(open).transpose();
         self.files = agreed(&*self.ranks, files)?;
+        self.saved_at = Instant::now();
         train::train(method.as_mut(), &mut opened, self)?;
-        if opened.worker.loop_round.is_some() && self.ranks.is_first() {
+        let done = if self.ranks.is_first() { self.done(&opened, ledger) } else { Ok(()) };
+        agreed(&*self.ranks, done)?;
+        Ok(true)
+    }
+
+    /// Whether a stage is done; where somebody has removed its result since, it is not, unless stages after it have begun.
+    fn is_done(&self, ledger: &Ledger, name: &str, round: usize) -> bool {
+        let Some(record) = ledger.of(name, round) else { return false };
+        let Some(done) = &record.done else { return false };
+        let last = ledger.stages.last() == Some(record);
+        done.checkpoint.as_ref().is_none_or(|folder| !last || self.dir.path().join(folder).exists())
+    }
+
+    /// The stage's record in the ledger: a new one, or the one that it has, which the files that it reads have to be like.
+    fn begin(&self, ledger: &mut Ledger, name: &str, round: usize, stage: &Stage) -> Result<StageRecord> {
+        let inputs = self.inputs(stage)?;
+        let at = ledger.stages.iter().position(|r| (r.stage.as_str(), r.round) == (name, round));
+        if let Some(at) = at {
+            let record = &mut ledger.stages[at];
+            self.same_inputs(record, &inputs)?;
+            record.done = None;
+            return Ok(record.clone());
+        }
+        let before = ledger.stages.last().and_then(|record| record.done.clone()).map(|done| done.files);
+        let shared = |name: &String| !name.contains('/');
+        let before: Extents =
+            before.unwrap_or_default().into_iter().filter(|(name, _)| shared(name)).collect();
+        let record = StageRecord { stage: name.into(), round, before, inputs, done: None };
+        ledger.stages.push(record.clone());
+        Ok(record)
+    }
+
+    /// Draws what belongs to the whole stage, then notes that it is done.
+    fn done(&mut self, opened: &Opened, mut ledger: Ledger) -> Result<()> {
+        let (name, round) = (opened.name.as_str(), opened.round);
+        if opened.worker.loop_round.is_some() {
             let by = opened.worker.by.as_deref().unwrap_or("class");
-            let (file, of) = (label(&name, round), (opened.name.as_str(), round));
-            pictures::rounds(self.dir.path(), &file, &self.evaluations()?, of, by)?;
+            let evaluations = self.evaluations()?;
+            let file = label(name, round);
+            pictures::or_warn(pictures::rounds(self.dir.path(), &file, &evaluations, (name, round), by));
         }
-        if let Some(files) = self.files.take() {
-            files.show.finish();
+        let files = match self.files.take() {
+            Some(mut files) => {
+                files.finish();
+                files.extents()?
+            }
+            None => Extents::new(),
+        };
+        let saved = self.saved(name, round)?;
+        let step = saved.as_ref().map_or(0, |saved| saved.state.progress.step);
+        let done = Done { step, checkpoint: saved.map(|saved| saved.name()), files };
+        if let Some(record) = ledger.stages.last_mut() {
+            record.done = Some(done);
         }
-        Ok(())
+        self.dir.note(&ledger)?;
+        self.dir.replace()?;
+        self.dir.prune(&opened.stage.checkpoint)
+    }
+
+    /// Whether the run is told to stop, and whether a checkpoint is due by time: what all ranks go by.
+    pub fn asked(&self) -> Result<(bool, bool)> {
+        self.asked_of(None)
+    }
+
+    /// The same, with the stage whose checkpoints may be due.
+    pub fn asked_of(&self, opened: Option<&Opened>) -> Result<(bool, bool)> {
+        let since = self.saved_at.elapsed();
+        let due = opened.is_some_and(|opened| opened.stage.checkpoint.due_by_time(since));
+        let number = |yes: bool| f64::from(u8::from(yes));
+        let mut told = [number(stop::asked()), number(due && self.ranks.is_first())];
+        self.ranks.max(&mut told)?;
+        Ok((told[0] > 0.0, told[1] > 0.0))
     }
 
     /// What the stage's method has had kept in the run.
@@ -114,7 +205,9 @@ impl Session {
         if !path.is_file() {
             return Ok(None);
         }
-        Ok(load_tensors(&path)?.into_iter().map(|(_, tensor)| tensor).next())
+        let found = load_tensors(&path)
+            .map_err(|error| Error::Checkpoint(format!("{error}; delete it to have it worked out anew")))?;
+        Ok(found.into_iter().map(|(_, tensor)| tensor).next())
     }
 
     /// Keeps what the stage's method has worked out and will ask for when the run is resumed.
@@ -128,6 +221,7 @@ impl Session {
         }
         let unfinished = path.with_extension("unfinished");
         save_tensors(&unfinished, &[("logprobs".to_string(), found)])?;
+        std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(Error::io(&unfinished))?;
         std::fs::rename(&unfinished, &path).map_err(Error::io(&path))
     }
 
@@ -138,26 +232,41 @@ impl Session {
         let progress = &saved.state.progress;
         opened.tokens = progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
         opened.state = progress.extra["position"].clone();
+        let unsettled = &progress.extra["unsettled"];
+        opened.unsettled = serde_json::from_value(unsettled.clone()).map_err(|error| {
+            Error::Checkpoint(format!("{}: its state is incomplete: {error}", saved.path.display()))
+        })?;
+        self.newest.clone_from(&progress.metrics);
         if !trains {
             return Ok((progress.step, None));
         }
-        opened.restore(&saved.path)?;
-        self.newest.clone_from(&progress.metrics);
-        let Some(state) = saved.optimizer()? else {
+        // What a user can do about what is lost or broken is said with it.
+        let broken = |error: Error| match error {
+            Error::Io { .. } | Error::Model(_) | Error::Checkpoint(_) | Error::Torch(_) => {
+                Error::Checkpoint(format!("{error}; {}", self.dir.remedy(&saved)))
+            }
+            other => other,
+        };
+        opened.restore(&saved.path).map_err(broken)?;
+        let Some(state) = saved.optimizer().map_err(broken)? else {
             let why = format!(
                 "{}: it was written with checkpoint.save_optimizer = false, so --resume cannot continue exactly; \
                  start a new run with policy.model set to that folder",
                 saved.path.display()
             );
-            // A method with rounds saves the end of one without an optimiser.
-            if opened.stage.needs().steps == Steps::OfRun {
+            // A method with rounds saves the end of one without an optimiser, and what is over needs none.
+            if opened.stage.needs().steps == Steps::OfRun && progress.step < opened.steps {
                 return Err(Error::Checkpoint(why));
             }
             opened.without_optimizer = Some(why);
             return Ok((progress.step, None));
         };
         let mut optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
-        optim.load_state(state)?;
+        let fits = optim.load_state(state);
+        let named = |error| {
+            Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()))
+        };
+        fits.map_err(named).map_err(broken)?;
         Ok((progress.step, Some(optim)))
     }
 
@@ -166,160 +275,27 @@ impl Session {
         JsonLines::read_as(&self.traces_of(&opened.name, opened.round, ""))
     }
 
-    /// Writes and shows the figures and rollouts of a step, those of all ranks together: `groups` has this rank's traces, a list a
-    /// group behind its place. What the figures have come to.
-    pub fn report(
-        &mut self,
-        opened: &Opened,
-        step: usize,
-        groups: Vec<(usize, Vec<Trace>)>,
-        metrics: Metrics,
-    ) -> Result<Metrics> {
-        let mut groups = gathered(&*self.ranks, groups)?.concat();
-        groups.sort_by_key(|(place, _)| *place);
-        let traces: Vec<Trace> = groups.into_iter().flat_map(|(_, traces)| traces).collect();
-        let metrics = self.together(metrics)?;
-        let written = self.write_step(opened, step, &traces, &metrics);
-        agreed(&*self.ranks, written).map(|()| metrics)
-    }
-
-    fn write_step(
-        &mut self,
-        opened: &Opened,
-        step: usize,
-        traces: &[Trace],
-        metrics: &Metrics,
-    ) -> Result<()> {
-        let Some(files) = &mut self.files else { return Ok(()) };
-        files.metrics.append(&[line(opened, step, metrics.json())])?;
-        if opened.stage.log.traces || opened.stage.needs().traces {
-            files.traces.append(&leaves::lines(traces))?;
-        }
-        if let Some(board) = &mut files.board {
-            board.add(metrics.iter(), step);
-        }
-        files.show.step(step, metrics);
-        let log = &opened.stage.log;
-        if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
-            files.show.samples(traces, log.samples);
-            let name = format!("{}-{step:06}", label(&opened.name, opened.round));
-            if let Some(lines) = pictures::tree(self.dir.path(), &name, traces)? {
-                files.show.print(&lines);
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes pairs of rollouts where the stage makes some.
-    pub fn pairs(&mut self, pairs: Vec<Value>) -> Result<()> {
-        let pairs = gathered(&*self.ranks, pairs)?.concat();
-        match self.files.as_mut().and_then(|files| files.pairs.as_mut()) {
-            Some(file) => file.append(&pairs),
-            None => Ok(()),
-        }
-    }
-
-    /// Evaluates the policy after `step` steps, on the first rank; the figures.
-    pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
-        let found = self.evaluate_here(method, opened, step);
-        let metrics = agreed(&*self.ranks, found)?;
-        self.together(metrics)
-    }
-
-    /// The figures of all ranks as one, from which all of them go on.
-    fn together(&mut self, own: Metrics) -> Result<Metrics> {
-        let mut metrics = Metrics::default();
-        for of_rank in gathered(&*self.ranks, vec![own])?.into_iter().flatten() {
-            metrics.merge(of_rank);
-        }
-        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
-        Ok(metrics)
-    }
-
-    fn evaluate_here(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
-        let (Some(config), Some(files)) = (&opened.stage.eval, &mut self.files) else {
-            return Ok(Metrics::default());
-        };
-        let worker = &mut opened.worker;
-        let report = match method.evaluate(worker, &worker.held_out, config) {
-            Some(report) => report?,
-            None => eval::evaluate(
-                &mut eval::Answering {
-                    policy: &worker.policy,
-                    sampling: &worker.sampling,
-                    format: &worker.format,
-                    search: worker.source.search(),
-                    rewards: &mut worker.rewards,
-                    budget: worker.tokens_per_microbatch,
-                },
-                &worker.held_out,
-                config,
-                seed::derive(&[self.seed, seed::of_text("eval")]),
-                &mut files.show.sampling("evaluating"),
-            )?,
-        };
-        pictures::by_number(self.dir.path(), &label(&opened.name, opened.round), &report)?;
-        let mut metrics = Metrics::default();
-        for (name, value) in report.metrics() {
-            metrics.set(&name, value);
-        }
-        files.metrics.append(&[line(opened, step, metrics.json())])?;
-        if let Some(board) = &mut files.board {
-            board.add(metrics.iter(), step);
-        }
-        files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
-        pictures::reliability(self.dir.path(), &label(&opened.name, opened.round), &report)?;
-        files.evaluations.append(&[Evaluation {
-            stage: opened.name.clone(),
-            round: opened.round,
-            loop_round: opened.worker.loop_round,
-            step,
-            report,
-        }])?;
-        Ok(metrics)
-    }
-
-    /// Saves the policy, and the optimiser where it is needed to go on; `last` says that the stage is done.
-    pub fn save(&mut self, opened: &Opened, optim: Option<&AdamW>, step: usize, last: bool) -> Result<()> {
-        let saved = self.save_here(opened, optim, step, last);
-        agreed(&*self.ranks, saved)
-    }
-
-    fn save_here(&mut self, opened: &Opened, optim: Option<&AdamW>, step: usize, last: bool) -> Result<()> {
-        let Some(files) = &self.files else { return Ok(()) };
-        files.show.doing("saving");
-        let config = &opened.stage.checkpoint;
-        let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);
-        self.dir.save(&self.progress(opened, step, last), state.as_deref(), |folder| opened.save(folder))?;
-        self.dir.prune(config)
-    }
-
-    /// Notes how far a stage without training has come.
-    pub fn mark(&mut self, opened: &Opened, step: usize, last: bool) -> Result<()> {
-        let mark = || {
-            self.dir.save(&self.progress(opened, step, last), None, |_| Ok(()))?;
-            self.dir.prune(&opened.stage.checkpoint)
-        };
-        agreed(&*self.ranks, if self.ranks.is_first() { mark() } else { Ok(()) })
-    }
-
     /// Prints what the evaluations say, and where everything is.
     pub fn finish(self) -> Result<()> {
         if !self.ranks.is_first() {
             return Ok(());
         }
         let evaluations = self.evaluations()?;
+        let mut text = String::new();
         for stage in summary::by_round(&evaluations) {
             let (header, rows) = summary::rounds(&stage);
-            println!("{}", table(&header, &rows));
+            text += &format!("{}\n", table(&header, &rows));
         }
         let points = summary::points(&evaluations);
         if !points.is_empty() {
             let (header, rows) = summary::table(&points);
-            println!("{}", table(&header, &rows));
-            print!("{}", summary::rationales(&points));
+            text += &format!("{}\n{}", table(&header, &rows), summary::rationales(&points));
         }
-        println!("\n{}", self.dir.path().display());
+        text += &format!("\n{}\n", self.dir.path().display());
+        // All is done and saved: that it cannot be shown is no failure.
+        if let Err(error) = tell(&text) {
+            tracing::warn!("the figures of {} cannot be shown: {error}", self.dir.path().display());
+        }
         Ok(())
     }
 
@@ -330,52 +306,4 @@ impl Session {
             files.show.expect(steps);
         }
     }
-
-    fn progress(&self, opened: &Opened, step: usize, last: bool) -> Progress {
-        Progress {
-            stage: opened.name.clone(),
-            round: opened.round,
-            step,
-            last,
-            seed: self.seed,
-            metrics: self.newest.clone(),
-            extra: json!({ "tokens": opened.tokens, "position": opened.state }),
-        }
-    }
-
-    fn files(&self, opened: &Opened, step: usize, show: Show) -> Result<Files> {
-        let (dir, label) = (self.dir.path(), label(&opened.name, opened.round));
-        // Lines of this stage beyond its checkpoint will be written again.
-        let keep = |line: &Value| {
-            let ours = line["stage"] == opened.name.as_str() && line["round"] == opened.round;
-            let at = line["step"].as_u64().unwrap_or(0) as usize;
-            !ours || (at <= step && (step > 0 || at > 0))
-        };
-        let done = |line: &Value| line["step"].as_u64().is_some_and(|at| at as usize <= step);
-        Ok(Files {
-            metrics: JsonLines::open(&dir.join("metrics.jsonl"), keep)?,
-            evaluations: JsonLines::open(&dir.join("evaluations.jsonl"), keep)?,
-            traces: JsonLines::open(&self.traces_of(&opened.name, opened.round, ""), done)?,
-            pairs: match opened.stage.needs().pairs {
-                true => Some(JsonLines::open(&self.traces_of(&opened.name, opened.round, PAIRS), done)?),
-                false => None,
-            },
-            board: if opened.stage.log.tensorboard {
-                Some(Board::open(&dir.join("tensorboard").join(&label))?)
-            } else {
-                None
-            },
-            show,
-        })
-    }
-}
-
-fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
-    let mut line = Map::new();
-    line.insert("stage".into(), opened.name.clone().into());
-    line.insert("round".into(), opened.round.into());
-    line.extend(opened.worker.loop_round.map(|own| ("loop_round".to_string(), own.into())));
-    line.insert("step".into(), step.into());
-    line.extend(figures);
-    Value::Object(line)
 }

@@ -4,6 +4,7 @@ use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Questions, Split};
 use crate::error::{Error, Result};
+use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
 use crate::model::Model;
 use crate::policy::{Policy, Reference};
@@ -11,6 +12,7 @@ use crate::ranks::Ranks;
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,8 +37,21 @@ pub struct Opened {
     pub tokens: usize,
     /// What the method has to remember beside its step.
     pub state: Value,
+    /// What is left to do of the step that its checkpoint was written in.
+    pub unsettled: Option<Unsettled>,
     /// Why the checkpoint that it goes on from has no optimiser, where it has none.
     pub without_optimizer: Option<String>,
+}
+
+/// What comes after a step's checkpoint: its evaluation, where one is due, then what the method makes of the figures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Unsettled {
+    /// The step's figures.
+    pub metrics: Metrics,
+    /// Whether the evaluation is still to come.
+    pub evaluates: bool,
+    /// Whether it was a step of a round of the method's own, which alone says when these are over.
+    pub of_round: bool,
 }
 
 impl Opened {
@@ -120,7 +135,9 @@ impl Opened {
             ..Worker::new(policy, questions, rewards, data.format.clone())
         };
         let (name, state) = (name.to_string(), Value::Null);
-        let opened = Self { name, round, stage, worker, steps, tokens: 0, state, without_optimizer: None };
+        let (unsettled, without_optimizer) = (None, None);
+        let opened =
+            Self { name, round, stage, worker, steps, tokens: 0, state, unsettled, without_optimizer };
         Ok((opened, method))
     }
 
@@ -138,6 +155,16 @@ impl Opened {
             reference.save(&folder.join(REFERENCE))?;
         }
         Ok(())
+    }
+
+    /// The first of the trained weights that hold a number that is none, if any do.
+    pub fn not_finite(&self) -> Result<Option<String>> {
+        for (name, tensor) in self.worker.policy.model.parameters() {
+            if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Ok(Some(name));
+            }
+        }
+        Ok(None)
     }
 
     fn moves_reference(&self) -> bool {

@@ -192,5 +192,33 @@ pub fn rationales(points: &[&Evaluation]) -> String {
 }
 
 fn percent(share: f64) -> String {
+    // The share of nothing.
+    if share.is_nan() {
+        return "–".to_string();
+    }
     format!("{:.1} %", 100.0 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an evaluation of nothing found is read back as it was: JSON writes NaN as null.
+    #[test]
+    fn a_figure_of_nothing_comes_back_and_is_a_dash() {
+        let nan = f64::NAN;
+        let report = Report {
+            accuracy: nan,
+            interval: (nan, 0.5),
+            pass_at: [(1, nan)].into(),
+            classes: [("x".to_string(), (nan, 0))].into(),
+            length: nan,
+            ..Report::default()
+        };
+        let written = Evaluation { stage: "prm".into(), round: 1, loop_round: None, step: 4, report };
+        let told: Evaluation = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+        assert!(told.report.accuracy.is_nan() && told.report.classes["x"].0.is_nan());
+        let (_, rows) = table(&[&told]);
+        assert!(rows.contains(&vec!["accuracy".to_string(), "– [–, 50.0 %]".to_string()]), "{rows:?}");
+    }
 }

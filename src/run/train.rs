@@ -1,7 +1,8 @@
 //! The training loop: a method's batches, in micro-batches, into updates of the weights.
 
 use super::session::Session;
-use super::stage::Opened;
+use super::stage::{Opened, Unsettled};
+use super::stop;
 use crate::batch::{computed, micro_batches};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -14,7 +15,8 @@ use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-/// Takes the stage to its last step, from wherever its checkpoints have come.
+/// Takes the stage to its last step, from wherever its checkpoints have come. A step's checkpoint is written before its evaluation,
+/// which so can take long, fail or be cut short without a loss.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
     let ranks = session.ranks.clone();
@@ -23,54 +25,87 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
     };
+    let mut over = match opened.unsettled.take() {
+        Some(mut unsettled) => settle(method, opened, session, start, &mut unsettled)?,
+        None => false,
+    };
     if start == 0 && needs.trains && evaluates(0, opened) {
         session.evaluate(method, opened, 0)?;
     }
-    if opened.steps == 0 {
-        return session.mark(opened, 0, true);
-    }
-    if needs.steps == Steps::OfRun && start >= opened.steps {
+    over |= match needs.steps {
         // A run that is resumed with fewer steps than it has made ends with what is there.
-        return match needs.trains {
-            true => session.save(opened, optim.as_ref(), start, true),
-            false => session.mark(opened, start, true),
-        };
+        Steps::OfRun => start >= opened.steps,
+        Steps::Exactly(_) => method.over(start),
+    };
+    if opened.steps == 0 && start == 0 {
+        return session.save(opened, None, 0, None);
+    }
+    if over {
+        return Ok(());
     }
     for step in start + 1.. {
-        let (pace, mut metrics) = one(method, opened, session, &mut optim, step)?;
+        let (pace, metrics) = one(method, opened, session, &mut optim, step)?;
+        let (stop, by_time) = session.asked_of(Some(opened))?;
         let due = match pace {
             Pace::Step if needs.trains => evaluates(step, opened),
             Pace::Step => opened.stage.eval.is_some() && step == opened.steps,
             Pace::Sampling { .. } => false,
             Pace::Round { at, of, .. } => at == of && opened.stage.eval.is_some(),
         };
-        if due {
-            metrics.extend(session.evaluate(method, opened, step)?);
-        }
-        let ended = agreed(&*ranks, method.after(&mut opened.worker, step, &metrics))?;
-        opened.state = method.state_dict();
-        let last = match pace {
-            Pace::Step => step >= opened.steps || ended,
-            _ => ended,
-        };
         let checkpoint = &opened.stage.checkpoint;
         let saves = match pace {
-            Pace::Step => last || checkpoint.due(step, opened.steps),
+            Pace::Step => due || stop || by_time || checkpoint.due(step, opened.steps),
             Pace::Sampling { .. } => false,
-            Pace::Round { at, of, .. } => checkpoint.due(at, of),
+            Pace::Round { at, of, .. } => due || stop || by_time || checkpoint.due(at, of),
         };
-        if saves && needs.trains {
-            // What begins a round has an optimiser of its own.
-            let goes_on = !matches!(pace, Pace::Round { at, of, .. } if at == of);
-            session.save(opened, optim.as_ref().filter(|_| goes_on), step, last)?;
-        } else if saves {
-            session.mark(opened, step, last)?;
+        // What begins a round has an optimiser of its own.
+        let goes_on = !matches!(pace, Pace::Round { at, of, .. } if at == of);
+        let of_round = pace != Pace::Step;
+        let mut unsettled = Unsettled { metrics, evaluates: due, of_round };
+        // Without an evaluation nothing is left to do once it is saved.
+        let mut last = !due && settle(method, opened, session, step, &mut unsettled)?;
+        opened.state = method.state_dict();
+        if saves || last {
+            let left = due.then_some(&unsettled);
+            session.save(opened, optim.as_ref().filter(|_| goes_on), step, left)?;
         }
+        if stop && !last {
+            return Err(stopped(opened, step, saves));
+        }
+        last |= due && settle(method, opened, session, step, &mut unsettled)?;
         if last {
             break;
         }
+        if due && session.asked()?.0 {
+            return Err(stopped(opened, step, saves));
+        }
     }
     Ok(())
+}
+
+fn stopped(opened: &Opened, step: usize, saved: bool) -> Error {
+    stop::stopped(&match saved {
+        true => format!("stage `{}` is saved after step {step} of {}", opened.name, opened.steps),
+        false => format!("what stage `{}` has sampled for its next round is saved", opened.name),
+    })
+}
+
+/// What comes after a step: its evaluation, of which its checkpoint is told; whether the stage is over.
+fn settle(
+    method: &mut dyn Method,
+    opened: &mut Opened,
+    session: &mut Session,
+    step: usize,
+    unsettled: &mut Unsettled,
+) -> Result<bool> {
+    if unsettled.evaluates {
+        unsettled.metrics.extend(session.evaluate(method, opened, step)?);
+        unsettled.evaluates = false;
+        session.note(opened, step, unsettled)?;
+    }
+    let ranks = session.ranks.clone();
+    let ended = agreed(&*ranks, method.after(&mut opened.worker, step, &unsettled.metrics))?;
+    Ok(ended || (!unsettled.of_round && step >= opened.steps))
 }
 
 /// Begins the stage where its checkpoints have come to: the steps that are done, and the optimiser as it was then.
@@ -189,10 +224,11 @@ fn learn(
     let mut total = [agreed(&*ranks, own)?];
     ranks.sum(&mut total)?;
     if !total[0].is_finite() {
-        return Err(Error::Torch(tch::TchError::Torch(format!(
-            "the loss is {}; a lower optim.lr, or policy.dtype = \"f32\", may help",
+        return Err(Error::Diverged(format!(
+            "the loss is {}; a lower optim.lr, or policy.dtype = \"f32\", may help; to take back what led here, delete the stage's \
+             newest checkpoint and --resume from the one before",
             total[0]
-        ))));
+        )));
     }
     metrics.add("loss", total[0], 1.0);
     if ranks.count() > 1 {

@@ -191,7 +191,7 @@ fn a_killed_trainer_leaves_no_program() {
     );
     let run = Program::new(&recipe);
     run.write("rows.jsonl", "{\"prompt\": \"q\", \"completions\": [\"a\", \"b\"], \"answer\": \"1\"}\n");
-    let mut trainer = run.start(&["--quiet"]);
+    let mut trainer = run.start(&["--quiet"], |_| true);
     let folder = run.out().parent().unwrap().to_owned();
     let start = Instant::now();
     let written =

@@ -46,6 +46,7 @@ mod quickstart;
 mod ranks;
 mod recipe;
 mod remote;
+mod resume;
 mod search;
 mod shared_prefixes;
 mod star;

@@ -57,9 +57,25 @@ impl Program {
         Ended { code: output.status.code(), said }
     }
 
-    /// Starts it, to be ended by the test.
-    pub fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    /// Starts it, and comes back once `ready` says so; the process, whose standard error can be read.
+    pub fn start(&self, arguments: &[&str], ready: impl Fn(&Self) -> bool) -> Child {
+        let mut command = self.command(arguments);
+        let piped = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        while !ready(self) {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before it was ready");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child
+    }
+
+    /// Starts it, sends the signal once `ready` says so, and waits for its end.
+    pub fn signalled(&self, arguments: &[&str], signal: i32, ready: impl Fn(&Self) -> bool) -> Ended {
+        let child = self.start(arguments, ready);
+        // SAFETY: kill(2) touches no memory, and the child has not been waited for.
+        unsafe { libc::kill(child.id() as i32, signal) };
+        let output = child.wait_with_output().unwrap();
+        Ended { code: output.status.code(), said: String::from_utf8_lossy(&output.stderr).into_owned() }
     }
 
     /// Runs to the end, quietly, with `--set` before each of these.

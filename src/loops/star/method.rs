@@ -5,6 +5,7 @@
 
 use super::rounds::{self, Measure};
 use super::{Attempts, Prompts, Star, Start, attempts};
+use crate::checkpoint::Extent;
 use crate::data::Prompted;
 use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
@@ -122,6 +123,12 @@ struct StarState {
     trained: usize,
     /// The plateau's measure after each round.
     measures: Vec<f64>,
+    /// Of the round under way once it is sampled: the steps of its fine-tuning, and the share of the questions that were solved
+    /// without a hint.
+    steps: usize,
+    coverage: f64,
+    /// What each round's file of rollouts held once it was sampled, as the first rank wrote it.
+    sampled: Vec<Extent>,
 }
 
 /// The method at work.
@@ -143,10 +150,6 @@ struct StarMethod {
 struct Learning {
     /// Prompt without hint, completion as sampled.
     sequences: Vec<Sequence>,
-    /// The share of the questions that were solved without a hint.
-    coverage: f64,
-    /// Steps of its fine-tuning.
-    steps: usize,
     /// Steps that are expected of the stage.
     stage: usize,
 }
@@ -196,7 +199,7 @@ impl Method for StarMethod {
             // A run that resumes within a round has read back what it sampled, and goes on learning.
             return self.batch(worker, step, metrics);
         };
-        let (at, of, stage) = (self.state.trained + 1, learning.steps, learning.stage);
+        let (at, of, stage) = (self.state.trained + 1, self.state.steps, learning.stage);
         let fresh_optimizer = self.state.trained == 0;
         if fresh_optimizer && self.star.start == Start::Base && self.state.round > 1 {
             worker.reset_policy()?;
@@ -216,21 +219,30 @@ impl Method for StarMethod {
     }
 
     fn after(&mut self, _: &mut Worker, _: usize, metrics: &Metrics) -> Result<bool> {
-        let Some(learning) = self.learning.take_if(|learning| learning.steps == self.state.trained) else {
+        if self.state.trained == 0 || self.state.trained < self.state.steps {
             return Ok(false);
-        };
+        }
+        self.learning = None;
         self.state.measures.extend(match self.star.plateau.measure {
-            Measure::Coverage => Some(learning.coverage),
+            Measure::Coverage => Some(self.state.coverage),
             Measure::Accuracy => metrics.get("eval/accuracy"),
         });
-        let last = self.state.round >= self.star.rounds || self.star.plateau.reached(&self.state.measures);
         self.state.round += 1;
         self.state.trained = 0;
-        Ok(last)
+        Ok(self.is_over())
+    }
+
+    fn over(&self, _: usize) -> bool {
+        self.state.trained == 0 && self.is_over()
     }
 }
 
 impl StarMethod {
+    /// Whether the rounds before the one that would be next are enough.
+    fn is_over(&self) -> bool {
+        self.state.round > self.star.rounds || self.star.plateau.reached(&self.state.measures)
+    }
+
     /// Samples what is missing of the round, and works out what it learns.
     fn sample(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let round = self.state.round;
@@ -248,12 +260,9 @@ impl StarMethod {
         }
         let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
         let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
-        self.learning = Some(Learning {
-            sequences: training_traces.iter().map(sequence).collect(),
-            coverage: attempts.figures(&worker.select, None).0.coverage(),
-            steps,
-            stage,
-        });
+        self.state.steps = steps;
+        self.state.coverage = attempts.figures(&worker.select, None).0.coverage();
+        self.learning = Some(Learning { sequences: training_traces.iter().map(sequence).collect(), stage });
         let traces = training_traces.into_iter().filter(|trace| trace.step == sampling_step).collect();
         Ok(Batch { traces, pace: Pace::Sampling { stage }, ..Batch::default() })
     }
@@ -263,7 +272,7 @@ impl StarMethod {
     }
 
     /// Everything that the round samples, of which what is in its file already is read.
-    fn attempts(&self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
+    fn attempts(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
         let round = self.state.round;
         let questions = worker.questions.of_round(self.star.questions, round);
         let chunks: Vec<&[Prompted]> = questions.chunks(self.star.chunk).collect();
@@ -271,25 +280,62 @@ impl StarMethod {
         let ids: Vec<Vec<String>> = chunks.iter().map(|chunk| chunk.iter().map(id).collect()).collect();
         let traits = worker.source.traits();
         let (size, hinting) = (traits.size.unwrap_or(1), traits.hint.is_some());
-        let path = worker.traces_of_round(round);
+        let (path, described) = (worker.traces_of_round(round), worker.figures_of_round(round));
+        if let (true, Some(sampled)) = (self.state.trained > 0, self.state.sampled.get(round - 1)) {
+            sampled.check(&path)?;
+        }
         let mut attempts = Attempts { traces: JsonLines::read_as(&path)? };
-        let whole = attempts.whole(&ids, size, hinting, &worker.select);
+        let mut figures: Vec<Metrics> = JsonLines::read_as(&described)?;
+        let whole = attempts.whole(&ids, size, hinting, &worker.select).min(figures.len());
         let known: HashSet<&String> = ids[..whole].iter().flatten().collect();
         attempts.traces.retain(|trace| known.contains(&trace.example));
+        figures.truncate(whole);
         let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(&id.to_string()));
         // All ranks have read what is there before one goes on with it.
         agreed(&*worker.ranks, Ok(()))?;
-        let mut file = worker.ranks.is_first().then(|| JsonLines::open(&path, keep)).transpose()?;
+        let open = || -> Result<(JsonLines, JsonLines)> {
+            let mut lines = JsonLines::open(&described, |_| false)?;
+            lines.append(&figures)?;
+            Ok((JsonLines::open(&path, keep)?, lines))
+        };
+        let opened = worker.ranks.is_first().then(open).transpose();
+        let mut files = agreed(&*worker.ranks, opened)?;
         for (index, chunk) in chunks.iter().enumerate().skip(whole) {
+            // What is sampled is kept chunk by chunk.
+            if worker.stops()? {
+                return Err(worker
+                    .stopped(&format!("{index} of {} parts of round {round} are sampled", chunks.len())));
+            }
             (worker.doing)(&format!("round {round}, sampling {} of {}", index + 1, chunks.len()));
             let mine = worker.questions.share(chunk.to_vec());
-            let own = self.star.ask(worker, &mine, self.prompts(), (round, step), metrics);
+            let mut seen = Metrics::default();
+            let own = self.star.ask(worker, &mine, self.prompts(), (round, step), &mut seen);
             let own = agreed(&*worker.ranks, own)?;
             let mut traces = gathered(&*worker.ranks, own)?.concat();
             let place = |trace: &Trace| ids[index].iter().position(|id| *id == trace.example);
             traces.sort_by_cached_key(|trace| (attempts::hinted(trace), place(trace)));
-            file.as_mut().map_or(Ok(()), |file| file.append(&traces))?;
+            // Those of all ranks together, so that they do not depend on who goes on with them.
+            let mut all = Metrics::default();
+            gathered(&*worker.ranks, vec![seen])?
+                .into_iter()
+                .flatten()
+                .for_each(|of_rank| all.merge(of_rank));
+            let append = |(file, lines): &mut (JsonLines, JsonLines)| {
+                file.append(&traces)?;
+                lines.append(std::slice::from_ref(&all))
+            };
+            let written = files.as_mut().map_or(Ok(()), append);
+            agreed(&*worker.ranks, written)?;
             attempts.traces.extend(traces);
+            figures.push(all);
+        }
+        // They are those of all ranks already, and belong to the step in which the round was sampled.
+        if worker.ranks.is_first() && self.state.trained == 0 {
+            figures.into_iter().for_each(|of_chunk| metrics.merge(of_chunk));
+        }
+        if let Some((file, _)) = &mut files {
+            self.state.sampled.truncate(round - 1);
+            self.state.sampled.push(file.sync()?);
         }
         Ok(attempts)
     }
@@ -299,7 +345,9 @@ impl StarMethod {
         let training_traces = if self.star.accumulate && self.state.round > 1 {
             let mut all = Attempts::default();
             for round in 1..self.state.round {
-                all.traces.extend(JsonLines::read_as::<Trace>(&worker.traces_of_round(round))?);
+                let path = worker.traces_of_round(round);
+                self.state.sampled.get(round - 1).map_or(Ok(()), |sampled| sampled.check(&path))?;
+                all.traces.extend(JsonLines::read_as::<Trace>(&path)?);
             }
             all.traces.extend(attempts.traces.iter().cloned());
             all.training_traces(&worker.select, self.prompts())

@@ -1,0 +1,107 @@
+//! Whether a file that a run reads is still the one that it began with, told without reading all of it.
+
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Bytes of a block that is read, and how many blocks are read of a larger file, evenly spread over it.
+const BLOCK: u64 = 1 << 16;
+const BLOCKS: u64 = 64;
+
+/// A file's size, and the SHA-256 of its content; of a file of more than 4 MiB, of 64 blocks of it. The time of its last change is no part
+/// of it: who copies a folder changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Bytes.
+    pub bytes: u64,
+    /// The digest, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Fingerprint {
+    /// Of the file `path`.
+    pub fn of(path: &Path) -> Result<Fingerprint> {
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let bytes = file.metadata().map_err(Error::io(path))?.len();
+        let mut digest = Sha256::new();
+        let mut read = |from: u64, length: u64| -> std::io::Result<()> {
+            let mut block = Vec::new();
+            file.seek(SeekFrom::Start(from))?;
+            file.by_ref().take(length).read_to_end(&mut block)?;
+            digest.update(&block);
+            Ok(())
+        };
+        if bytes <= BLOCK * BLOCKS {
+            read(0, bytes).map_err(Error::io(path))?;
+        } else {
+            let apart = |block: u64| u128::from(bytes - BLOCK) * u128::from(block) / u128::from(BLOCKS - 1);
+            (0..BLOCKS).try_for_each(|block| read(apart(block) as u64, BLOCK)).map_err(Error::io(path))?;
+        }
+        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Fingerprint { bytes, sha256 })
+    }
+
+    /// Of each of these files, and of the files that lie in each of these folders, by what they are called.
+    pub fn of_all(named: &[(String, PathBuf)]) -> Result<BTreeMap<String, Fingerprint>> {
+        let mut all = BTreeMap::new();
+        for (name, path) in named {
+            if !path.is_dir() {
+                all.insert(name.clone(), Fingerprint::of(path)?);
+                continue;
+            }
+            for entry in fs::read_dir(path).map_err(Error::io(path))? {
+                let entry = entry.map_err(Error::io(path))?;
+                if entry.path().is_file() {
+                    let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+                    all.insert(name, Fingerprint::of(&entry.path())?);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// How what is read now differs from what was read before, a file a line.
+pub fn differences(
+    before: &BTreeMap<String, Fingerprint>,
+    now: &BTreeMap<String, Fingerprint>,
+) -> Vec<String> {
+    let gone = before.keys().filter(|path| !now.contains_key(*path)).map(|path| format!("{path} is gone"));
+    let other = now.iter().filter_map(|(path, found)| match before.get(path) {
+        None => Some(format!("{path} is new")),
+        Some(known) if known.bytes != found.bytes => {
+            Some(format!("{path} had {} bytes and has {}", known.bytes, found.bytes))
+        }
+        Some(known) => (known != found).then(|| format!("{path} has other content")),
+    });
+    gone.chain(other).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_byte_or_another_length_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        let of = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            Fingerprint::of_all(&[("data".into(), folder.path().to_path_buf())]).unwrap()
+        };
+        let small = of(b"abc");
+        // NIST's example.
+        assert!(small.values().all(|one| one.sha256.starts_with("ba7816bf8f01cfea414140de5dae2223")));
+        assert_eq!(small, of(b"abc"));
+        assert_eq!(differences(&small, &of(b"abd")), ["data/rows.jsonl has other content"]);
+        assert!(differences(&small, &of(b"abcd"))[0].ends_with("had 3 bytes and has 4"));
+        let mut large = vec![7; 5 << 20];
+        let before = of(&large);
+        *large.last_mut().unwrap() = 8;
+        assert_eq!(differences(&before, &of(&large)).len(), 1, "the last block is among those read");
+    }
+}

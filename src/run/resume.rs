@@ -1,0 +1,278 @@
+//! What a run that is gone on with may change: which keys of its recipe differ, and which of them cannot.
+
+use crate::checkpoint::Ledger;
+use crate::error::{Error, Result};
+use crate::recipe::PlannedStage;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Keys that say what a stage learns from, in which order, and what learns: with others it would not be that stage.
+const FIXED: [&str; 14] = [
+    "policy.model",
+    "policy.init",
+    "policy.dtype",
+    "policy.lora",
+    "data.train",
+    "data.task",
+    "data.train_limit",
+    "data.eval",
+    "data.eval_limit",
+    "data.prompts_per_step",
+    "data.shuffle",
+    "data.max_prompt_tokens",
+    "data.columns",
+    "data.template",
+];
+/// Keys that say how long a stage is.
+const LENGTH: [&str; 3] = ["run.steps", "run.epochs", "rounds"];
+
+/// What has changed of a recipe since the run last had one.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// `key: old → new`, with what comes of it.
+    pub words: Vec<String>,
+    /// Stages whose length has changed.
+    pub longer: BTreeSet<String>,
+}
+
+/// A key of a stage that differs.
+struct Change {
+    /// The stage; empty for what holds for the whole run.
+    stage: String,
+    key: String,
+    old: Option<Value>,
+    new: Option<Value>,
+}
+
+/// What differs between the recipe that the run had, and the one that it is to go on with, both resolved.
+///
+/// # Errors
+/// [`Error::Recipe`] with all that cannot change once it has begun.
+pub(super) fn changes(old: &str, new: &str, plan: &[PlannedStage], ledger: &Ledger) -> Result<Changes> {
+    let only = plan.first().map_or("", |planned| planned.stage.name.as_str());
+    let (old, new) = (keys(old, only)?, keys(new, only)?);
+    let mut refused = misplaced(plan, ledger);
+    let mut changes = Changes::default();
+    for change in differing(&old, &new) {
+        let records: Vec<_> = ledger.stages.iter().filter(|record| record.stage == change.stage).collect();
+        let under = |keys: &[&str]| {
+            keys.iter().any(|key| {
+                change.key == *key || change.key.strip_prefix(key).is_some_and(|k| k.starts_with('.'))
+            })
+        };
+        let length =
+            under(&LENGTH[..2]) || (change.key.starts_with("loop.") && change.key.ends_with(LENGTH[2]));
+        let words = change.words();
+        let done = records.last().is_some_and(|record| record.done.is_some());
+        let last = ledger.stages.last().is_some_and(|record| record.stage == change.stage);
+        if change.stage.is_empty() {
+            match change.key == "run.seed" && !ledger.stages.is_empty() {
+                true => refused.push(format!("{words}: the run has begun with the other seed")),
+                false => changes.words.push(words),
+            }
+        } else if records.is_empty() {
+            changes.words.push(words);
+        } else if under(&FIXED) || change.another_loop() {
+            refused.push(format!("{words}: stage `{}` has begun with what it was", change.stage));
+        } else if length && done && !last && change.is_more() && plan.iter().all(|planned| planned.round == 1)
+        {
+            refused.push(format!(
+                "{words}: stage `{}` is done, and the stages after it have begun from its result; more steps of it \
+                 would not reach them",
+                change.stage
+            ));
+        } else if length {
+            changes.longer.insert(change.stage.clone());
+            changes.words.push(words);
+        } else if done && plan.last().is_some_and(|planned| ledger.of(&change.stage, planned.round).is_some())
+        {
+            changes.words.push(format!("{words} (without effect: stage `{}` is done)", change.stage));
+        } else {
+            changes.words.push(words);
+        }
+    }
+    if refused.is_empty() {
+        return Ok(changes);
+    }
+    Err(Error::Recipe(format!(
+        "--resume cannot go on with another recipe in this:\n  {}\nput back what it was, or start a new run: another --out, and \
+         policy.model set to one of this run's checkpoints to go on from its weights",
+        refused.join("\n  ")
+    )))
+}
+
+/// Stages that have begun and are not where they were.
+fn misplaced(plan: &[PlannedStage], ledger: &Ledger) -> Vec<String> {
+    let planned = plan.iter().map(|planned| (planned.stage.name.as_str(), planned.round));
+    let begun = ledger.stages.iter().map(|record| (record.stage.as_str(), record.round));
+    let other = planned.clone().zip(begun).find(|(planned, begun)| planned != begun);
+    let words = |((planned, _), (begun, round)): ((&str, usize), (&str, usize))| {
+        format!("the stages: `{begun}` of round {round} has begun where `{planned}` stands now")
+    };
+    other.map(words).into_iter().collect()
+}
+
+fn differing(old: &Keys, new: &Keys) -> Vec<Change> {
+    let all: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let change = |(stage, key): &(String, String)| {
+        let at = (stage.clone(), key.clone());
+        Change {
+            stage: stage.clone(),
+            key: key.clone(),
+            old: old.get(&at).cloned(),
+            new: new.get(&at).cloned(),
+        }
+    };
+    all.into_iter().map(change).filter(|change| change.old != change.new).collect()
+}
+
+impl Change {
+    fn words(&self) -> String {
+        let value = |value: &Option<Value>| value.as_ref().map_or("nothing".to_string(), Value::to_string);
+        let place = if self.stage.is_empty() { String::new() } else { format!("stage.{}.", self.stage) };
+        format!("{place}{}: {} → {}", self.key, value(&self.old), value(&self.new))
+    }
+
+    fn is_more(&self) -> bool {
+        let number = |value: &Option<Value>| {
+            value.as_ref().and_then(|value| value.as_float().or(value.as_integer().map(|n| n as f64)))
+        };
+        match (number(&self.old), number(&self.new)) {
+            (Some(old), Some(new)) => new > old,
+            _ => true,
+        }
+    }
+
+    /// Whether it is the method itself that differs: a loop that was not there, or is no more.
+    fn another_loop(&self) -> bool {
+        self.key == METHOD
+    }
+}
+
+/// The key that the name of a stage's loop stands under here.
+const METHOD: &str = "loop";
+
+/// Values by stage and key.
+type Keys = BTreeMap<(String, String), Value>;
+
+/// All keys of a resolved recipe; `only` is the name of its only stage where it lists none.
+fn keys(text: &str, only: &str) -> Result<Keys> {
+    let table: Table = toml::from_str(text).map_err(|error| {
+        Error::Checkpoint(format!("the recipe that this run had cannot be read: {error}"))
+    })?;
+    let mut keys = Keys::new();
+    match table.get("stage").and_then(Value::as_array) {
+        None => stage(only, &table, &mut keys),
+        Some(stages) => {
+            for one in stages.iter().filter_map(Value::as_table) {
+                stage(one.get("name").and_then(Value::as_str).unwrap_or(""), one, &mut keys);
+            }
+            let mut whole = table.clone();
+            whole.remove("stage");
+            flatten("", "", &whole, &mut keys);
+        }
+    }
+    // What holds for the run as a whole is no stage's.
+    for key in ["run.seed", "run.rounds", "run.name"] {
+        if let Some(value) = keys.remove(&(only.to_string(), key.to_string())) {
+            keys.insert((String::new(), key.to_string()), value);
+        }
+    }
+    Ok(keys)
+}
+
+fn stage(name: &str, table: &Table, keys: &mut Keys) {
+    let mut table = table.clone();
+    table.remove("name");
+    flatten(name, "", &table, keys);
+    let methods = table.get(METHOD).and_then(Value::as_table).into_iter().flat_map(Table::keys);
+    let methods = methods.cloned().collect::<Vec<_>>().join(", ");
+    keys.insert((name.to_string(), METHOD.to_string()), Value::String(methods));
+}
+
+fn flatten(stage: &str, path: &str, table: &Table, keys: &mut Keys) {
+    for (key, value) in table {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Table(inside) => flatten(stage, &path, inside, keys),
+            value => drop(keys.insert((stage.to_string(), path), value.clone())),
+        }
+    }
+}
+
+/// The newest recipe that the run has had, and the file of the next: `recipe.toml`, `recipe-2.toml`, …
+pub(super) fn recipes(folder: &Path) -> (Option<PathBuf>, PathBuf) {
+    let file = |n: usize| folder.join(if n == 1 { "recipe.toml".into() } else { format!("recipe-{n}.toml") });
+    let there = (1..).map(file).take_while(|path| path.exists()).count();
+    ((there > 0).then(|| file(there)), file(there + 1))
+}
+
+/// A resolved recipe without the comments that say where it comes from.
+pub(super) fn body(recipe: &str) -> String {
+    recipe.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Done, StageRecord};
+    use crate::recipe::StageTable;
+
+    const OLD: &str = "[run]\nseed = 1\n[[stage]]\nname = \"sft\"\n[stage.run]\nsteps = 4\n[stage.optim]\nlr = 0.1\n\
+        [stage.loop.sft]\n[[stage]]\nname = \"rl\"\n[stage.run]\nsteps = 4\n[stage.data]\ntrain = \"a\"\n[stage.loop.grpo]\n";
+
+    /// `sft` is done and `rl` is under way, or done too.
+    fn found(new: &str, rl_done: bool) -> Result<Changes> {
+        let planned = |(index, name): (usize, &str)| PlannedStage {
+            round: 1,
+            stage: StageTable { index, name: name.into(), table: Table::new() },
+        };
+        let record = |stage: &str, done: bool| StageRecord {
+            stage: stage.into(),
+            round: 1,
+            done: done.then(Done::default),
+            ..StageRecord::default()
+        };
+        let ledger = Ledger { stages: vec![record("sft", true), record("rl", rl_done)] };
+        let plan: Vec<_> = ["sft", "rl"].into_iter().enumerate().map(planned).collect();
+        changes(OLD, new, &plan, &ledger)
+    }
+
+    #[test]
+    fn what_changed_is_said_with_what_it_was() {
+        assert!(found(OLD, true).unwrap().words.is_empty());
+        let changed = OLD.replacen("lr = 0.1", "lr = 0.2", 1);
+        let said = found(&changed, false).unwrap().words;
+        assert_eq!(said, ["stage.sft.optim.lr: 0.1 → 0.2 (without effect: stage `sft` is done)"]);
+    }
+
+    #[test]
+    fn the_last_stage_can_be_longer_and_an_earlier_one_cannot() {
+        let last = OLD.replace("\"rl\"\n[stage.run]\nsteps = 4", "\"rl\"\n[stage.run]\nsteps = 8");
+        let changes = found(&last, true).unwrap();
+        assert!(changes.longer.contains("rl") && changes.words == ["stage.rl.run.steps: 4 → 8"]);
+        let refused = found(&OLD.replacen("steps = 4", "steps = 8", 1), true).unwrap_err();
+        assert!(
+            refused.exit_code() == 2 && refused.to_string().contains("would not reach them"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn what_cannot_change_is_refused_all_at_once() {
+        let new = OLD
+            .replace("seed = 1", "seed = 2")
+            .replace("\"a\"", "\"b\"")
+            .replace("[stage.loop.sft]", "[stage.loop.dpo]");
+        let refused = found(&new, false).unwrap_err().to_string();
+        for words in
+            ["run.seed: 1 → 2", "stage.rl.data.train: \"a\" → \"b\"", "stage.sft.loop: \"sft\" → \"dpo\""]
+        {
+            assert!(refused.contains(words), "{refused}");
+        }
+        let renamed = OLD.replace("\"rl\"", "\"later\"");
+        let other = keys(&renamed, "").unwrap();
+        assert!(other.contains_key(&("later".to_string(), "run.steps".to_string())));
+    }
+}

@@ -1,0 +1,168 @@
+//! Signals: the first lets the step end and be saved, the second ends the process at once.
+//!
+//! A thread of its own waits for them. What is on disk is whole at any moment, so that it may end the process wherever that
+//! loses nothing but what was being computed.
+
+use crate::checkpoint::abandon;
+use crate::error::Error;
+use crate::log::terminal::say;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What the thread that waits for signals goes by.
+struct State {
+    /// The signal that came.
+    signal: Option<i32>,
+    /// What is being done, where ending now loses nothing but that.
+    cut: Option<&'static str>,
+    /// The run's directory, and whether it was made for this run.
+    folder: Option<(PathBuf, bool)>,
+    /// The command that goes on with the run, and the one that began it.
+    commands: Option<[String; 2]>,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { signal: None, cut: None, folder: None, commands: None });
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Listens from here on: to SIGINT, SIGTERM and SIGUSR1, and to SIGHUP unless this process was started so as to ignore it (nohup).
+pub(super) fn listen() {
+    state().commands = Some(commands(std::env::args().collect()));
+    let hangs_up = (!ignored(SIGHUP)).then_some(SIGHUP);
+    let wanted = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangs_up);
+    let Ok(mut signals) = Signals::new(wanted) else { return };
+    std::thread::spawn(move || signals.forever().for_each(received));
+}
+
+/// Whether a signal has asked the run to stop.
+pub(super) fn asked() -> bool {
+    state().signal.is_some()
+}
+
+/// The run's directory, for what ends the process while it opens.
+pub(super) fn of_run(folder: PathBuf, made: bool) {
+    state().folder = Some((folder, made));
+}
+
+/// Says that ending now would lose nothing but what `doing` says (none: that it would), and ends where that was asked for already.
+pub(super) fn may_cut(doing: Option<&'static str>) {
+    let mut state = state();
+    state.cut = doing;
+    if let (Some(signal), Some(doing)) = (state.signal, doing) {
+        end(&state, signal, doing);
+    }
+}
+
+/// The error of a run that was asked to stop and has saved what `done` says; nothing `begun` is nothing to go on from.
+pub(super) fn stopped(done: &str) -> Error {
+    let state = state();
+    let signal = state.signal.unwrap_or(SIGTERM);
+    let next =
+        state.commands.as_ref().map_or(String::new(), |[resume, _]| format!(". Go on with:\n  {resume}"));
+    Error::Stopped { signal, words: format!("stopped by {}: {done}{next}", name(signal)) }
+}
+
+fn received(signal: i32) {
+    let mut state = state();
+    if state.signal.is_some() {
+        say(&format!("{} again: ending at once", name(signal)));
+        leave(signal);
+    }
+    state.signal = Some(signal);
+    if let Some(doing) = state.cut {
+        end(&state, signal, doing);
+    }
+    say(&format!("{}: ending this step, then saving; once more ends at once", name(signal)));
+}
+
+fn end(state: &State, signal: i32, doing: &str) -> ! {
+    let mut there = false;
+    if let Some((folder, made)) = &state.folder {
+        let _ = abandon(folder, *made);
+        there = folder.join("metrics.jsonl").exists();
+    }
+    say(&format!("stopped by {} while {doing}: all that was done is saved", name(signal)));
+    if let Some([resume, begin]) = &state.commands {
+        say(&format!("Go on with:\n  {}", if there { resume } else { begin }));
+    }
+    leave(signal)
+}
+
+/// Ends this process with the programs that it started, without waiting for what it computes.
+fn leave(signal: i32) -> ! {
+    end_children();
+    // SAFETY: nothing of this process is needed any more; its destructors would wait for threads that compute.
+    unsafe { libc::_exit(128 + signal) }
+}
+
+/// Ends the processes that this one started, each with its group where it leads one.
+fn end_children() {
+    let own = std::process::id();
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    for pid in all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        // proc(5): behind the name in parentheses stand the state, the parent and the group.
+        let Some((_, rest)) = stat.rsplit_once(')') else { continue };
+        let mut fields = rest.split_whitespace().skip(1).map(|field| field.parse::<i64>().unwrap_or(0));
+        if fields.next() == Some(i64::from(own)) {
+            let whom = if fields.next() == Some(i64::from(pid)) { -pid } else { pid };
+            // SAFETY: kill(2) touches no memory.
+            unsafe { libc::kill(whom, libc::SIGKILL) };
+        }
+    }
+}
+
+fn ignored(signal: i32) -> bool {
+    // SAFETY: sigaction(2) without a new action only fills in the old one, which all zeros is a value of.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "SIGINT",
+        SIGTERM => "SIGTERM",
+        SIGUSR1 => "SIGUSR1",
+        _ => "SIGHUP",
+    }
+}
+
+/// The command that goes on with a run, and the one that begins it, as a shell reads them.
+fn commands(arguments: Vec<String>) -> [String; 2] {
+    let quote = |argument: &String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@+%".contains(c);
+        match !argument.is_empty() && argument.chars().all(plain) {
+            true => argument.clone(),
+            false => format!("'{}'", argument.replace('\'', r"'\''")),
+        }
+    };
+    let begin = arguments.iter().map(quote).collect::<Vec<_>>().join(" ");
+    let kept = arguments.iter().filter(|argument| *argument != "--overwrite");
+    let mut resume: Vec<String> = kept.map(quote).collect();
+    if !arguments.iter().any(|argument| argument == "--resume") {
+        resume.push("--resume".into());
+    }
+    [resume.join(" "), begin]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_goes_on_is_one_to_be_typed() {
+        let words = |text: &str| text.split('|').map(str::to_string).collect::<Vec<_>>();
+        let [resume, begin] =
+            commands(words("./train|--recipe|my recipe.toml|--set|a.b=[\"x\"]|--overwrite"));
+        assert_eq!(resume, r#"./train --recipe 'my recipe.toml' --set 'a.b=["x"]' --resume"#);
+        assert_eq!(begin, r#"./train --recipe 'my recipe.toml' --set 'a.b=["x"]' --overwrite"#);
+        assert_eq!(commands(words("train|--resume|it's"))[0], r"train --resume 'it'\''s'");
+    }
+}

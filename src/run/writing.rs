@@ -1,0 +1,310 @@
+//! What a stage under way writes and shows: figures, rollouts, evaluations, checkpoints.
+
+use super::places::{PAIRS, label};
+use super::session::Session;
+use super::stage::{Opened, Unsettled};
+use super::summary::Evaluation;
+use super::{pictures, stop};
+use crate::checkpoint::{Extent, Extents, Progress};
+use crate::error::{Error, Result};
+use crate::eval::{self, Eval, Report};
+use crate::log::{Board, JsonLines, Metrics, Show};
+use crate::loops::Method;
+use crate::optim::AdamW;
+use crate::ranks::{agreed, gathered};
+use crate::rollout::{Trace, leaves};
+use crate::seed;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+use std::time::Instant;
+
+const METRICS: &str = "metrics.jsonl";
+const EVALUATIONS: &str = "evaluations.jsonl";
+
+/// What the stage under way writes to.
+pub(super) struct Files {
+    /// Each by its path in the run.
+    metrics: JsonLines,
+    evaluations: JsonLines,
+    traces: (String, JsonLines),
+    pairs: Option<(String, JsonLines)>,
+    board: Option<Board>,
+    pub show: Show,
+}
+
+impl Files {
+    /// Opens the files of a stage behind what `kept` says that they held: lines beyond its checkpoint, which has `step` steps, will
+    /// be written again.
+    pub fn open(
+        session: &Session,
+        opened: &Opened,
+        kept: &Extents,
+        step: usize,
+        show: Show,
+    ) -> Result<Files> {
+        let dir = session.dir.path();
+        let resume =
+            |name: &str| JsonLines::resume(&dir.join(name), kept.get(name).copied().unwrap_or_default());
+        let named = |path: &Path| -> Result<(String, JsonLines)> {
+            let name = path.strip_prefix(dir).unwrap_or(path).to_string_lossy().into_owned();
+            let lines = resume(&name)?;
+            Ok((name, lines))
+        };
+        let traces = |what| named(&session.traces_of(&opened.name, opened.round, what));
+        let label = label(&opened.name, opened.round);
+        Ok(Files {
+            metrics: resume(METRICS)?,
+            evaluations: resume(EVALUATIONS)?,
+            traces: traces("")?,
+            pairs: opened.stage.needs().pairs.then(|| traces(PAIRS)).transpose()?,
+            board: opened.stage.log.tensorboard.then(|| Board::open(dir, &label, kept, step == 0)),
+            show,
+        })
+    }
+
+    /// Has all that was written reach the disk; how far each file has come.
+    pub fn extents(&mut self) -> Result<Extents> {
+        let mut all = Extents::new();
+        let mut add = |name: &str, extent: Extent| all.insert(name.to_string(), extent);
+        add(METRICS, self.metrics.sync()?);
+        add(EVALUATIONS, self.evaluations.sync()?);
+        for (name, lines) in std::iter::once(&mut self.traces).chain(&mut self.pairs) {
+            add(name, lines.sync()?);
+        }
+        all.extend(self.board.as_mut().and_then(Board::sync));
+        Ok(all)
+    }
+
+    /// Clears the live line.
+    pub fn finish(&self) {
+        self.show.finish();
+    }
+
+    fn figures(&mut self, opened: &Opened, step: usize, metrics: &Metrics) -> Result<()> {
+        self.metrics.append(&[line(opened, step, metrics.json())])?;
+        if let Some(board) = &mut self.board {
+            board.add(metrics.iter(), step);
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Writes and shows the figures and rollouts of a step, those of all ranks together: `groups` has this rank's traces, a list a
+    /// group behind its place. What the figures have come to.
+    pub fn report(
+        &mut self,
+        opened: &Opened,
+        step: usize,
+        groups: Vec<(usize, Vec<Trace>)>,
+        metrics: Metrics,
+    ) -> Result<Metrics> {
+        let mut groups = gathered(&*self.ranks, groups)?.concat();
+        groups.sort_by_key(|(place, _)| *place);
+        let traces: Vec<Trace> = groups.into_iter().flat_map(|(_, traces)| traces).collect();
+        let metrics = self.together(metrics)?;
+        let written = self.write_step(opened, step, &traces, &metrics);
+        agreed(&*self.ranks, written).map(|()| metrics)
+    }
+
+    fn write_step(
+        &mut self,
+        opened: &Opened,
+        step: usize,
+        traces: &[Trace],
+        metrics: &Metrics,
+    ) -> Result<()> {
+        let Some(files) = &mut self.files else { return Ok(()) };
+        files.figures(opened, step, metrics)?;
+        if opened.stage.log.traces || opened.stage.needs().traces {
+            files.traces.1.append(&leaves::lines(traces))?;
+        }
+        // With its first step a run has begun, and what it replaces goes.
+        self.dir.replace()?;
+        files.show.step(step, metrics);
+        let log = &opened.stage.log;
+        if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
+            files.show.samples(traces, log.samples);
+            let name = format!("{}-{step:06}", label(&opened.name, opened.round));
+            if let Some(lines) = pictures::or_warn(pictures::tree(self.dir.path(), &name, traces)).flatten() {
+                files.show.print(&lines);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes pairs of rollouts where the stage makes some.
+    pub fn pairs(&mut self, pairs: Vec<Value>) -> Result<()> {
+        let pairs = gathered(&*self.ranks, pairs)?.concat();
+        let written = match self.files.as_mut().and_then(|files| files.pairs.as_mut()) {
+            Some((_, file)) => file.append(&pairs),
+            None => Ok(()),
+        };
+        agreed(&*self.ranks, written)
+    }
+
+    /// The figures of all ranks as one, from which all of them go on.
+    fn together(&mut self, own: Metrics) -> Result<Metrics> {
+        let mut metrics = Metrics::default();
+        for of_rank in gathered(&*self.ranks, vec![own])?.into_iter().flatten() {
+            metrics.merge(of_rank);
+        }
+        self.newest.extend(metrics.iter().map(|(name, value)| (name.to_string(), value)));
+        Ok(metrics)
+    }
+
+    /// Evaluates the policy after `step` steps, on the first rank; the figures. One that fails takes nothing with it that was trained or
+    /// sampled: the figures say `eval/failed`.
+    pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
+        let found = self.evaluate_here(method, opened, step);
+        let metrics = agreed(&*self.ranks, found)?;
+        self.together(metrics)
+    }
+
+    fn evaluate_here(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
+        let (Some(config), Some(files)) = (opened.stage.eval.clone(), &mut self.files) else {
+            return Ok(Metrics::default());
+        };
+        // What was done is saved, so that a long evaluation need not be waited for.
+        stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
+        let found = ask(method, opened, &config, self.seed, &files.show);
+        stop::may_cut(None);
+        let needs = opened.stage.needs();
+        let mut metrics = Metrics::default();
+        let report = match found {
+            Ok(report) => report,
+            Err(error) if needs.trains || needs.rollouts => {
+                tracing::warn!(
+                    "the evaluation after step {step} of stage `{}` failed, and the stage goes on without it: {error}",
+                    opened.name
+                );
+                metrics.set("eval/failed", 1.0);
+                files.figures(opened, step, &metrics)?;
+                return Ok(metrics);
+            }
+            Err(error) => return Err(error),
+        };
+        let label = label(&opened.name, opened.round);
+        pictures::or_warn(pictures::by_number(self.dir.path(), &label, &report));
+        for (name, value) in report.metrics() {
+            metrics.set(&name, value);
+        }
+        files.figures(opened, step, &metrics)?;
+        files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
+        pictures::or_warn(pictures::reliability(self.dir.path(), &label, &report));
+        files.evaluations.append(&[Evaluation {
+            stage: opened.name.clone(),
+            round: opened.round,
+            loop_round: opened.worker.loop_round,
+            step,
+            report,
+        }])?;
+        Ok(metrics)
+    }
+
+    /// Saves the policy where the stage trains one, and the optimiser where it is needed to go on; `unsettled` is what is left to do
+    /// of the step.
+    pub fn save(
+        &mut self,
+        opened: &Opened,
+        optim: Option<&AdamW>,
+        step: usize,
+        unsettled: Option<&Unsettled>,
+    ) -> Result<()> {
+        let saved = self.save_here(opened, optim, step, unsettled);
+        self.saved_at = Instant::now();
+        agreed(&*self.ranks, saved)
+    }
+
+    fn save_here(
+        &mut self,
+        opened: &Opened,
+        optim: Option<&AdamW>,
+        step: usize,
+        unsettled: Option<&Unsettled>,
+    ) -> Result<()> {
+        let Some(files) = &mut self.files else { return Ok(()) };
+        files.show.doing("saving");
+        let (config, trains) = (&opened.stage.checkpoint, opened.stage.needs().trains);
+        // Those that are here have been gone on from, which the new one has not.
+        self.dir.prune(config)?;
+        let extents = files.extents()?;
+        let progress = self.progress(opened, step, unsettled, extents);
+        if !trains {
+            return self.dir.save(&progress, None, |_| Ok(())).map(drop);
+        }
+        if let Some(name) = opened.not_finite()? {
+            return Err(Error::Diverged(format!(
+                "after step {step} of stage `{}` the weights of {name} are not finite; nothing was saved of them. A lower \
+                 optim.lr, optim.max_grad_norm, or policy.dtype = \"f32\" may help",
+                opened.name
+            )));
+        }
+        let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);
+        self.dir.save(&progress, state.as_deref(), |folder| opened.save(folder)).map(drop)
+    }
+
+    /// Notes in the checkpoint of `step` what has come after it: the figures of its evaluation.
+    pub fn note(&mut self, opened: &Opened, step: usize, unsettled: &Unsettled) -> Result<()> {
+        let noted = self.note_here(opened, step, unsettled);
+        agreed(&*self.ranks, noted)
+    }
+
+    fn note_here(&mut self, opened: &Opened, step: usize, unsettled: &Unsettled) -> Result<()> {
+        let Some(files) = &mut self.files else { return Ok(()) };
+        let extents = files.extents()?;
+        let progress = self.progress(opened, step, Some(unsettled), extents);
+        let saved = self.saved(&opened.name, opened.round)?;
+        saved.filter(|saved| saved.state.progress.step == step).map_or(Ok(()), |saved| saved.note(&progress))
+    }
+
+    fn progress(
+        &self,
+        opened: &Opened,
+        step: usize,
+        unsettled: Option<&Unsettled>,
+        files: Extents,
+    ) -> Progress {
+        Progress {
+            stage: opened.name.clone(),
+            round: opened.round,
+            step,
+            seed: self.seed,
+            metrics: self.newest.clone(),
+            extra: json!({ "tokens": opened.tokens, "position": opened.state, "unsettled": unsettled }),
+            files,
+        }
+    }
+}
+
+/// What the policy answers to the held-out questions.
+fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show: &Show) -> Result<Report> {
+    let worker = &mut opened.worker;
+    if let Some(report) = method.evaluate(worker, &worker.held_out, config) {
+        return report;
+    }
+    eval::evaluate(
+        &mut eval::Answering {
+            policy: &worker.policy,
+            sampling: &worker.sampling,
+            format: &worker.format,
+            search: worker.source.search(),
+            rewards: &mut worker.rewards,
+            budget: worker.tokens_per_microbatch,
+        },
+        &worker.held_out,
+        config,
+        seed::derive(&[seed, seed::of_text("eval")]),
+        &mut show.sampling("evaluating"),
+    )
+}
+
+fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {
+    let mut line = Map::new();
+    line.insert("stage".into(), opened.name.clone().into());
+    line.insert("round".into(), opened.round.into());
+    line.extend(opened.worker.loop_round.map(|own| ("loop_round".to_string(), own.into())));
+    line.insert("step".into(), step.into());
+    line.extend(figures);
+    Value::Object(line)
+}

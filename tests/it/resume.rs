@@ -1,0 +1,301 @@
+//! A run is never lost: it is stopped, killed, gone on with and extended, and comes to what an uninterrupted one comes to.
+
+use crate::program::{Program, rows};
+use crate::recipes::{Tiny, on_rows};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
+
+/// Supervised, then by reinforcement with an evaluation in between.
+const STAGES: &str = r#"
+[data]
+prompts_per_step = 4
+template.chat = false
+[data.task.addition]
+digits = [1]
+train = 40
+eval = 6
+[policy.sampling]
+max_new_tokens = 12
+[[stage]]
+name = "warmup"
+run.steps = 3
+[stage.loop.sft]
+[stage.optim]
+lr = 1e-3
+[[stage]]
+name = "rl"
+run.steps = 6
+[stage.policy]
+model = "@warmup"
+[stage.rollout.group]
+size = 4
+[stage.reward.length]
+max_tokens = 12
+buffer = 11
+[stage.loop.grpo]
+reference.every = 2
+reference.mix = 0.5
+kl.coefficient = 0.01
+[stage.eval]
+every = 3
+[stage.optim]
+lr = 1e-3
+"#;
+
+fn two_stages() -> Program {
+    Program::new(&MODEL.recipe(STAGES))
+}
+
+/// What must not depend on how often a run was interrupted: figures but for times, evaluations, traces, TensorBoard's points, weights.
+fn came_to(program: &Program) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let timed = |name: &str| name.contains("time") || name.contains("second");
+    let mut lines = program.metrics();
+    for line in lines.iter_mut().filter_map(Value::as_object_mut) {
+        line.retain(|name, _| !timed(name));
+    }
+    found.insert("metrics".to_string(), rows(&lines).into_bytes());
+    found.insert("evaluations".to_string(), rows(&program.evaluations()).into_bytes());
+    for path in files(&program.out()) {
+        let name = path.strip_prefix(program.out()).unwrap().to_string_lossy().into_owned();
+        if name.starts_with("tensorboard/") {
+            let stage = path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+            found.entry(format!("points of {stage}")).or_insert_with(Vec::new).extend(points(&path, timed));
+        } else if name.starts_with("traces/") || name.ends_with("safetensors") || name.ends_with("svg") {
+            found.insert(name, fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+/// The records of an event file without their times and checksums: each an `Event`, whose first field is the time.
+fn points(path: &Path, timed: impl Fn(&str) -> bool) -> Vec<u8> {
+    let (bytes, mut at, mut points) = (fs::read(path).unwrap(), 0, Vec::new());
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+        let record = &bytes[at + 12 + 9..at + 12 + length];
+        if !timed(&String::from_utf8_lossy(record)) {
+            points.extend(record);
+        }
+        at += 16 + length;
+    }
+    points
+}
+
+fn assert_same(one: &Program, other: &Program) {
+    let (one, other) = (came_to(one), came_to(other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (name, bytes) in &one {
+        assert!(*bytes == other[name], "{name} differs");
+    }
+}
+
+fn steps(program: &Program, stage: &str) -> usize {
+    let text = fs::read_to_string(program.out().join("metrics.jsonl")).unwrap_or_default();
+    text.lines()
+        .filter(|line| line.contains(&format!("\"stage\":\"{stage}\"")) && line.contains("\"loss\""))
+        .count()
+}
+
+#[test]
+fn the_first_signal_saves_and_says_how_to_go_on() {
+    let [whole, stopped] = [two_stages(), two_stages()];
+    whole.train(&["--quiet"]).success();
+    let mut code = None;
+    for (signal, expected) in [(libc::SIGTERM, 143), (libc::SIGINT, 130), (libc::SIGUSR1, 138)] {
+        let before = steps(&stopped, "rl") + steps(&stopped, "warmup");
+        let arguments: &[&str] = if code.is_none() { &["-q"] } else { &["-q", "--resume"] };
+        let further = |program: &Program| steps(program, "rl") + steps(program, "warmup") > before;
+        let said = stopped.signalled(arguments, signal, further).code(expected);
+        assert!(said.contains("Go on with:") && said.contains("--resume"), "{said}");
+        code = Some(expected);
+    }
+    stopped.train(&["-q", "--resume"]).success();
+    assert_same(&whole, &stopped);
+    let said = stopped.train(&["-q", "--resume"]).success();
+    assert!(said.contains("all stages are complete"), "{said}");
+    assert_same(&whole, &stopped);
+}
+
+/// A thousand questions take a while; the checkpoint of the step is there before, and the evaluation is made up for.
+#[test]
+fn an_evaluation_can_be_cut_short() {
+    let recipe =
+        MODEL.recipe(STAGES).replace("eval = 6", "eval = 99\n").replace("digits = [1]", "digits = [2]");
+    let recipe = recipe.replace("run.steps = 6", "run.steps = 2");
+    let [whole, cut] = [Program::new(&recipe), Program::new(&recipe)];
+    whole.train(&["--quiet"]).success();
+    let saved = |program: &Program| program.out().join("rl-step-000002").exists();
+    let ended = cut.signalled(&["-q"], libc::SIGTERM, saved).code(143);
+    assert!(ended.contains("Go on with:"), "{ended}");
+    cut.train(&["-q", "--resume"]).success();
+    assert_same(&whole, &cut);
+}
+
+/// Both rounds' results but the newest are pruned: that round 1 is done does not depend on what is kept.
+#[test]
+fn a_run_of_rounds_goes_on_in_the_round_in_which_it_was_killed() {
+    let recipe = MODEL.recipe(STAGES).replacen("[data]", "[run]\nrounds = 3\n[policy.x]\n[data]", 1);
+    let recipe = recipe
+        .replace("[policy.x]\n", "[checkpoint]\nkeep_last = 1\nevery = 1\n")
+        .replace("run.steps = 6", "run.steps = 2");
+    let [whole, killed] = [Program::new(&recipe), Program::new(&recipe)];
+    // 32 completions a round: the 70th is one of round 3. A stage starts the program anew, so it counts in a file.
+    let sets = |nth: usize| {
+        let counts = format!(
+            "while read -r _; do echo >> count; if [ $(wc -l < count) = {nth} ] && [ ! -e killed ]; then : > killed; \
+             kill -9 $PPID; fi; echo 0; done"
+        );
+        format!(
+            "stage.rl.reward.fatal={{kind=\"command\", weight=0.0, command=[\"sh\", \"-c\", {counts:?}]}}"
+        )
+    };
+    whole.train(&["-q", "--set", &sets(1000)]).success();
+    killed.train(&["-q", "--set", &sets(70)]).killed();
+    assert!(!killed.out().join("warmup-step-000003").exists(), "round 1's result is pruned");
+    let before = fs::read(killed.out().join("traces/rl.jsonl")).unwrap();
+    killed.train(&["-q", "--set", &sets(70), "--resume"]).success();
+    assert!(fs::read(killed.out().join("traces/rl.jsonl")).unwrap() == before, "round 1 is not made anew");
+    assert_same(&whole, &killed);
+}
+
+#[test]
+fn a_finished_run_goes_on_with_more_steps() {
+    let [whole, extended] = [two_stages(), two_stages()];
+    // What an evaluation at the old end adds is left out of what is compared.
+    let never = ["-q", "--set", "stage.rl.eval.at_end=false", "--set", "stage.rl.eval.every=0"];
+    let with = |more: &[&'static str]| [&never[..], more].concat();
+    whole.train(&with(&["--set", "stage.rl.run.steps=6"])).success();
+    extended.train(&with(&["--set", "stage.rl.run.steps=4"])).success();
+    let said = extended.train(&with(&["--set", "stage.rl.run.steps=6", "--resume"])).success();
+    assert!(said.contains("stage.rl.run.steps: 4 → 6") && said.contains("goes on from there"), "{said}");
+    let weights =
+        |program: &Program| fs::read(program.out().join("rl-step-000006/model.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&extended));
+    let recipe = |name: &str| fs::read_to_string(extended.out().join(name)).unwrap();
+    assert!(recipe("recipe.toml").contains("steps = 4") && recipe("recipe-2.toml").contains("steps = 6"));
+
+    let refused = extended.train(&with(&[
+        "--resume",
+        "--set",
+        "run.seed=9",
+        "--set",
+        "stage.warmup.run.steps=8",
+        "--set",
+        "stage.rl.run.steps=6",
+    ]));
+    let refused = refused.code(2);
+    for words in ["run.seed: 0 → 9", "stage.warmup.run.steps: 3 → 8", "would not reach them"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert!(!extended.out().join("recipe-3.toml").exists() && steps(&extended, "rl") == 6);
+}
+
+#[test]
+fn what_was_lost_of_a_run_is_named() {
+    let program = two_stages();
+    program.train(&["-q", "--set", "stage.rl.checkpoint.every=2"]).success();
+    let path = program.out().join("metrics.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let garbage = [&lines[..2], &["\0\0\0\0\n"], &lines[3..]].concat().concat();
+    let twice = [&lines[..2], &lines[1..]].concat().concat();
+    for broken in [[&lines[..2], &lines[3..]].concat().concat(), garbage, twice, String::new()] {
+        fs::write(&path, &broken).unwrap();
+        let said = program.train(&["-q", "--resume", "--set", "stage.rl.run.steps=8"]).code(2);
+        assert!(said.contains("metrics.jsonl"), "{said}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), broken, "nothing is repaired");
+    }
+    fs::write(&path, &text).unwrap();
+    let optimizer = program.checkpoint("rl-step-000006").join("optimizer.safetensors");
+    let bytes = fs::read(&optimizer).unwrap();
+    let older = program.out().join(".kept");
+    let resume = || program.train(&["-q", "--resume", "--set", "stage.rl.run.steps=8"]);
+    fs::write(&optimizer, &bytes[..bytes.len() / 2]).unwrap();
+    let said = resume().code(2);
+    assert!(said.contains("optimizer.safetensors") && said.contains("to go on from"), "{said}");
+    fs::rename(&optimizer, &older).unwrap();
+    let said = resume().code(2);
+    assert!(said.contains("optimizer.safetensors was written and is gone"), "{said}");
+    fs::remove_file(&older).unwrap();
+    fs::write(&optimizer, bytes).unwrap();
+    resume().success();
+}
+
+#[test]
+fn other_rows_under_the_same_path_are_refused() {
+    let row = |at: usize| json!({"question": format!("{at}+1"), "answer": (at + 1).to_string()});
+    let program = Program::new(&on_rows("sft").replace("steps = 1", "steps = 2"));
+    program.write("rows.jsonl", &rows(&(0..4).map(row).collect::<Vec<_>>()));
+    program.train(&["-q"]).success();
+    program.write("rows.jsonl", &rows(&(1..5).map(row).collect::<Vec<_>>()));
+    let said = program.train(&["-q", "--resume", "--set", "run.steps=4"]).code(2);
+    assert!(said.contains("rows.jsonl has other content"), "{said}");
+}
+
+#[test]
+fn a_failed_start_leaves_what_was_there() {
+    let program = Program::new(&on_rows("sft"));
+    program.train(&["-q"]).code(2);
+    assert!(!program.out().exists());
+    program.write("rows.jsonl", "{\"question\": \"1+1\", \"answer\": \"2\"}\n");
+    program.train(&["-q"]).success();
+    let before: Vec<_> =
+        files(&program.out()).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    program.write("rows.jsonl", "no row\n");
+    program.train(&["-q", "--overwrite"]).code(2);
+    let after: Vec<_> =
+        files(&program.out()).into_iter().map(|path| (fs::read(&path).unwrap(), path)).collect();
+    assert!(before == after, "the finished run is where it was");
+    program.write("rows.jsonl", "{\"question\": \"1+2\", \"answer\": \"3\"}\n");
+    program.train(&["-q", "--overwrite"]).success();
+    assert!(!program.out().join(".replaced").exists());
+}
+
+#[test]
+fn weights_that_are_none_are_never_saved() {
+    let program = two_stages();
+    program.train(&["-q", "--set", "stage.rl.run.steps=1"]).success();
+    let good = fs::read(program.checkpoint("rl-step-000001").join("model.safetensors")).unwrap();
+    let hot = ["-q", "--resume", "--set", "stage.rl.run.steps=9", "--set", "stage.rl.optim.lr=1e38"];
+    let hot = [&hot[..], &["--set", "checkpoint.keep_last=1", "--set", "checkpoint.every=1"]].concat();
+    let said = program.train(&hot).code(1);
+    assert!(said.contains("finite") && !said.contains("Internal torch error"), "{said}");
+    assert!(fs::read(program.checkpoint("rl-step-000001").join("model.safetensors")).unwrap() == good);
+}
+
+/// A reader that goes away after the first line, and one that was never there.
+#[test]
+fn nobody_has_to_read_what_is_said() {
+    let program = two_stages();
+    let mut child = program.start(&[], |_| true);
+    let mut first = [0];
+    child.stderr.take().unwrap().read_exact(&mut first).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert_eq!((steps(&program, "warmup"), steps(&program, "rl")), (3, 6));
+}
+
+#[test]
+fn nothing_in_the_data_is_obeyed_by_the_terminal() {
+    let program = Program::new(&(on_rows("collect") + "[rollout.dataset]\n[reward.answer]\n"));
+    let row =
+        json!({"question": "\u{1b}]0;title\u{7}1+1", "answer": "2", "completions": ["\u{1b}[2J#### 2"]});
+    program.write("rows.jsonl", &rows(&[row]));
+    let said = program.train(&[]).success();
+    assert!(said.contains("[2J") && !said.contains(['\u{1b}', '\u{7}']), "{said}");
+}
