@@ -1,7 +1,7 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
-use super::refusal::Refusal;
+use super::refusal::{MOST_FOUND, Refusal};
 use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::{Chosen, Kinds, Unread, join, keys, read};
@@ -24,7 +24,10 @@ impl Recipe {
         table: Table,
     ) -> Result<T> {
         let known: Vec<String> = keys::<T>().iter().map(|key| join(path, key)).collect();
-        self.read_at(stage, path, table, &known, &read).map_err(|refusals| self.error(refusals))
+        match self.read_at(stage, path, table, &known, &read) {
+            (Some(read), refused) if refused.is_empty() => Ok(read),
+            (_, refused) => Err(self.error(refused)),
+        }
     }
 
     /// The same by a `reader`, with all that is wrong; `known` are the keys that the stage may have. After a complaint the key is
@@ -36,12 +39,12 @@ impl Recipe {
         mut table: Table,
         known: &[String],
         reader: &dyn Fn(Table) -> std::result::Result<T, Unread>,
-    ) -> std::result::Result<T, Vec<Refusal>> {
+    ) -> (Option<T>, Vec<Refusal>) {
         let (mut said, mut taken) = (Vec::new(), Vec::<String>::new());
         loop {
             let unread = match reader(table.clone()) {
-                Ok(read) if said.is_empty() => return Ok(read),
-                Ok(_) => return Err(said),
+                Ok(read) => return (Some(read), said),
+                Err(_) if said.len() >= MOST_FOUND => return (None, said),
                 Err(unread) => unread,
             };
             let place = unread.keys.iter().fold(path.to_owned(), |path, key| join(&path, key));
@@ -55,7 +58,7 @@ impl Recipe {
             let below = culprit.strip_prefix(path).map(|rest| rest.trim_start_matches('.'));
             match below.and_then(|keys| take(&mut table, keys)) {
                 Some(key) => taken.push(join(path, &key)),
-                None => return Err(said),
+                None => return (None, said),
             }
         }
     }
@@ -67,18 +70,18 @@ impl Recipe {
         path: &str,
         kinds: &Kinds<S>,
         known: &[String],
-    ) -> std::result::Result<Chosen<S>, Vec<Refusal>> {
+    ) -> (Option<Chosen<S>>, Vec<Refusal>) {
         let complaint = |place: String| Complaint { recipe: self, stage, place, known };
         let table = stage.table.get(path).and_then(Value::as_table).filter(|table| table.len() == 1);
         let Some((name, keys)) = table.and_then(|table| table.iter().next()) else {
-            return Err(vec![complaint(path.to_owned()).no_choice()]);
+            return (None, vec![complaint(path.to_owned()).no_choice()]);
         };
         let place = join(path, name);
         let Value::Table(keys) = keys else {
-            return Err(vec![complaint(place).wrong_type("invalid type, expected a map")]);
+            return (None, vec![complaint(place).wrong_type("invalid type, expected a map")]);
         };
         if !kinds.names().contains(&name.as_str()) {
-            return Err(vec![complaint(place).unknown_variant(name, &kinds.names())]);
+            return (None, vec![complaint(place).unknown_variant(name, &kinds.names())]);
         }
         let reader = |table: Table| kinds.read(name, table).expect("a known name");
         self.read_at(stage, &place, keys.clone(), known, &reader)
@@ -206,7 +209,7 @@ impl Complaint<'_> {
         let aliases =
             self.recipe.rules.aliases.iter().filter(|(alias, _)| *alias == typed).flat_map(|(_, keys)| *keys);
         let near = || nearest(key, siblings()).map(str::to_owned);
-        let one_off = siblings().find(|name| key.len() > 3 && strsim::damerau_levenshtein(key, name) == 1);
+        let one_off = siblings().find(|name| (4..200).contains(&key.len()) && strsim::damerau_levenshtein(key, name) == 1);
         let alias_here =
             aliases.clone().find(|key| siblings().any(|name| name == **key)).map(|key| (*key).to_owned());
         let alias = || aliases.clone().find_map(|alias| self.elsewhere(alias, parent));
