@@ -99,7 +99,12 @@ impl Recipe {
         self.place(stage, path).1
     }
 
-    /// The same, with the line alone.
+    /// The line of the file where it comes from; none for what the command line gives.
+    pub fn line(&self, stage: &StageTable, path: &str) -> Option<usize> {
+        self.place(stage, path).0
+    }
+
+    /// Line and origin.
     pub(super) fn place(&self, stage: &StageTable, path: &str) -> (Option<usize>, String) {
         let at = |line| (Some(line), format!("{}:{line}", self.source.file()));
         let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
@@ -145,7 +150,11 @@ impl Complaint<'_> {
             (m, _) if m.starts_with("wanted exactly 1") || m.contains("invalid type: unit variant") => {
                 self.no_choice()
             }
-            (m, _) if m.starts_with("invalid type") || m.starts_with("invalid value") => self.wrong_type(m),
+            (m, _)
+                if m.starts_with("invalid type") || m.starts_with("invalid value") || m.starts_with("invalid length") =>
+            {
+                self.wrong_type(m)
+            }
             _ => self.say(&self.place, &format!("{}: {message}", self.place)),
         }
     }
@@ -277,7 +286,12 @@ impl Complaint<'_> {
         // Of `loop = "grpo"`, serde's path is `loop.grpo`.
         let parent = self.place.rsplit_once('.').map_or("", |(parent, _)| parent);
         let place = if self.value(&self.place).is_some() { &self.place } else { parent };
-        let options = headers(place, &self.children(place));
+        let children = self.children(place);
+        if children.is_empty() {
+            // A value that is one of several words.
+            return self.wrong_type("invalid type, expected one of the words that name it, in quotes");
+        }
+        let options = headers(place, &children);
         let named = match self.value(place) {
             Some(Value::Table(table)) if table.is_empty() => format!("[{place}] is empty"),
             Some(Value::Table(table)) => format!("[{place}] has {}", list(table.keys().map(String::as_str))),
@@ -348,6 +362,9 @@ fn in_words(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "a list in [ ]",
         "a map" => "a table of keys",
+        "an array of length 1" => "a list of 1 in [ ]",
+        "an array of length 2" => "a list of 2 in [ ]",
+        "an array of length 3" => "a list of 3 in [ ]",
         other if other.starts_with("struct ") => "a table of keys",
         other => other,
     }

@@ -3,7 +3,7 @@
 use super::places::{PAIRS, claim, label};
 use super::stage::Opened;
 use super::summary::Evaluation;
-use super::{pictures, resolved, run_name, summary, train};
+use super::{pictures, preflight, resolved, run_folder, summary, train};
 use crate::checkpoint::{Progress, RunDir, load_tensors, save_tensors};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -17,7 +17,6 @@ use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use tch::Tensor;
 
@@ -53,8 +52,7 @@ impl Session {
         hub: Hub,
         ranks: Arc<dyn Ranks>,
     ) -> Result<Self> {
-        let name = run_name(args, stages)?;
-        let path = args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
+        let path = run_folder(args, stages)?;
         let resolved = recipe.resolved_toml(&resolved(stages)?)?;
         let dir = agreed(
             &*ranks,
@@ -90,6 +88,7 @@ impl Session {
         self.use_newest_checkpoint(&mut stage)?;
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        agreed(&*self.ranks, preflight::left_out(planned, &opened))?;
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.worker.progress = show.sampling("sampling");
         opened.worker.doing = show.says();
@@ -260,6 +259,9 @@ impl Session {
         };
         pictures::by_number(self.dir.path(), &label(&opened.name, opened.round), &report)?;
         let mut metrics = Metrics::default();
+        if worker.held_out_dropped > 0 {
+            metrics.set("eval/questions_too_long", worker.held_out_dropped as f64);
+        }
         for (name, value) in report.metrics() {
             metrics.set(&name, value);
         }

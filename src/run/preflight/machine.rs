@@ -4,7 +4,7 @@ use super::models::{Models, Sought};
 use super::{Found, Looking};
 use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest};
-use crate::recipe::{Args, Recipe, Refusal, Stage};
+use crate::recipe::{Recipe, Refusal, Stage};
 use crate::run::wants;
 use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -53,9 +53,8 @@ fn semicolon(near: Option<&str>) -> String {
 }
 
 /// Whether the checkpoints that a run keeps fit on its disk: those of its largest model, with the optimiser.
-pub(super) fn disk_space(args: &Args, stages: &[&Stage], models: &Models, found: &mut Found) {
-    let Some(folder) = super::super::run_folder(args, stages.first().and_then(|stage| stage.run.name.clone())) else { return };
-    let Some(free) = existing(&folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
+pub(super) fn disk_space(folder: &Path, stages: &[&Stage], models: &Models, found: &mut Found) {
+    let Some(free) = existing(folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
     let free = free.f_bavail.saturating_mul(free.f_frsize);
     let mut largest = 0;
     for stage in stages.iter().filter(|stage| stage.needs().trains) {
@@ -109,7 +108,7 @@ fn existing(path: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Checkpoint`] where a file is in its place, or where nothing can be written.
-pub(in crate::run) fn claimable(path: &Path) -> Result<()> {
+pub(super) fn claimable(path: &Path) -> Result<()> {
     let refuse = |why: String| Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())));
     let Some(around) = existing(path) else { return refuse("there is no such place".into()) };
     if !around.is_dir() {

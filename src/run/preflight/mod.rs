@@ -4,16 +4,17 @@ mod machine;
 mod models;
 mod rows;
 
-pub(super) use machine::claimable;
 pub(super) use rows::left_out;
 
 use crate::data::Example;
+use crate::checkpoint::RunDir;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, references};
 use crate::reward::Rewards;
 use models::Models;
 use std::collections::BTreeSet;
+use tracing::subscriber::{NoSubscriber, with_default};
 
 /// A recipe of which nothing is known to be wrong, and what has to be said of it.
 #[derive(Debug)]
@@ -71,13 +72,15 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
             found: &mut found,
         };
         // What is warned of here is warned of again when the stage opens.
-        let quiet = tracing::subscriber::NoSubscriber::default();
-        tracing::subscriber::with_default(quiet, || looking.look(&models));
+        with_default(NoSubscriber::default(), || looking.look(&models));
     }
     let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
     found.refused.extend(machine::best_figures(&recipe, &all));
     if found.refused.is_empty() && !args.dry_run {
-        machine::disk_space(args, &all, &models, &mut found);
+        let stages: Vec<Stage> = all.iter().map(|stage| (*stage).clone()).collect();
+        let folder = super::run_folder(args, &stages)?;
+        machine::claimable(&folder)?;
+        machine::disk_space(&folder, &all, &models, &mut found);
     }
     if !found.refused.is_empty() {
         return Err(found.error(&recipe));
@@ -87,17 +90,11 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
 
 /// Whether a run that is resumed has all rounds of the stage behind it, so that its files may be gone.
 fn done(args: &Args, stage: &Stage, recipe: &Recipe, table: &StageTable) -> bool {
-    let Some(out) = args.out.clone().filter(|_| args.resume).or_else(|| {
-        let name = stage.run.name.clone().filter(|_| args.resume)?;
-        Some(std::path::Path::new("checkpoints").join(name))
-    }) else {
-        return false;
-    };
-    let saved = crate::checkpoint::RunDir::look(&out).unwrap_or_default();
-    saved.iter().any(|saved| {
-        let progress = &saved.state.progress;
-        progress.stage == table.name && progress.last && progress.round >= recipe.rounds()
-            && stage.run.steps.is_none_or(|steps| progress.step >= steps)
+    let folder = super::run_folder(args, std::slice::from_ref(stage)).ok().filter(|_| args.resume);
+    let saved = folder.map(|folder| RunDir::look(&folder).unwrap_or_default()).unwrap_or_default();
+    saved.iter().map(|saved| &saved.state.progress).any(|progress| {
+        let complete = stage.run.steps.is_none_or(|steps| progress.step >= steps);
+        progress.stage == table.name && progress.last && progress.round >= recipe.rounds() && complete
     })
 }
 

@@ -6,12 +6,10 @@ use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::loops::Setup;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::recipe::Stage;
-use crate::reward::{Rewards, gold};
-use crate::rollout::Prompted as Question;
+use crate::recipe::{PlannedStage, RULES, Stage, references};
+use crate::reward::gold;
 use crate::run::stage::Opened;
 use crate::run::wants;
-use serde_json::Value;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +24,9 @@ impl Looking<'_> {
         let train = train.and_then(|rows| self.build(rows));
         let held_out = if self.stage.eval.is_some() { self.read(Split::Eval) } else { None };
         self.look_at_wants(train.as_ref(), held_out.as_ref());
+        if let Some(train) = train.as_ref().filter(|_| needs.rollouts && self.stage.select.correct) {
+            self.look_at_golds(train);
+        }
         if let Some(held_out) = &held_out {
             self.look_at_held_out(held_out);
         }
@@ -107,12 +108,28 @@ impl Looking<'_> {
         }
     }
 
+    /// Where the right ones are selected, a row without a gold answer gives nothing.
+    fn look_at_golds(&mut self, rows: &Dataset) {
+        let none: Vec<&Example> = rows.examples.iter().map(|row| &**row).filter(|row| gold(row).is_none()).collect();
+        let all = rows.examples.len();
+        let text = format!(
+            "select.correct keeps right answers, and {} of {all} rows have no gold answer to tell by: {}",
+            none.len(),
+            some(none.iter().copied())
+        );
+        match none.len() {
+            0 => {}
+            count if count == all => self.refuse("select.correct", &Error::Data(format!("{text}; add an `answer` column"))),
+            _ => self.note(&format!("{text}; nothing of them is kept")),
+        }
+    }
+
     /// What `[eval]` needs of the held-out rows.
     fn look_at_held_out(&mut self, rows: &Dataset) {
         let Some(eval) = self.stage.eval.as_ref().filter(|_| !self.is_wrong("eval") && !self.is_wrong("loop")) else {
             return;
         };
-        if self.stage.needs().head || !self.stage.method.asks_held_out() {
+        if self.stage.needs().head {
             return;
         }
         let rows = || rows.examples.iter().map(|row| &**row);
@@ -161,17 +178,21 @@ impl Looking<'_> {
     /// Prompts and what is learned of rows, tokenised: how many are too long.
     fn look_at_lengths(&mut self, rows: &Dataset, split: Split, model: &Known) {
         match lengths(self.stage, rows, split, &model.tokenizer, model.shape.max_position_embeddings) {
-            Ok(notes) => notes.iter().for_each(|note| self.note(note)),
+            Ok(notes) => {
+                // The first stage opens at once, and says by itself which prompts it leaves out.
+                let says_itself = self.table.index == 0 && split == Split::Train;
+                notes.iter().filter(|(prompts, _)| !(*prompts && says_itself)).for_each(|(_, note)| self.note(note));
+            }
             Err(error) => self.refuse(&format!("data.{}", split.key()), &error),
         }
     }
 }
 
-/// Which rows are too long, a line for each reason.
+/// Which rows are too long, a line for each reason; whether it is their prompts alone that are.
 ///
 /// # Errors
 /// Where none is left, and rows that cannot be rendered.
-fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, context: usize) -> Result<Vec<String>> {
+fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, context: usize) -> Result<Vec<(bool, String)>> {
     let data = &stage.data;
     let longest = data.max_prompt_tokens.unwrap_or(context - 1);
     let limited = if data.max_prompt_tokens.is_some() { "data.max_prompt_tokens" } else { "the model's context less one" };
@@ -188,7 +209,7 @@ fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, c
             prompts.push(&***row);
             continue;
         }
-        let question = Question::new((*row).clone(), tokens);
+        let question = Prompted::new((*row).clone(), tokens);
         let of_row = if split == Split::Train { stage.method.tokens_of(tokenizer, &question)? } else { None };
         match of_row {
             Some(tokens) if tokens > limit => learned.push(&***row),
@@ -205,27 +226,31 @@ fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, c
     };
     let mut notes = Vec::new();
     if !prompts.is_empty() {
-        notes.push(said(&prompts, "their prompts", limited, longest));
+        notes.push((true, said(&prompts, "their prompts", limited, longest)));
     }
     if !learned.is_empty() {
-        notes.push(said(&learned, "prompt and completion", &key, limit));
+        notes.push((false, said(&learned, "prompt and completion", &key, limit)));
     }
     if fitting == 0 && whole && count > 0 {
-        return Err(Error::Data(format!("no row is left to use: {}; raise the limit, or use a model with a longer context", notes.join("; "))));
+        let reasons: Vec<String> = notes.into_iter().map(|(_, note)| note).collect();
+        return Err(Error::Data(format!(
+            "no row is left to use: {}; raise the limit, or use a model with a longer context",
+            reasons.join("; ")
+        )));
     }
-    Ok(notes.into_iter().map(|note| format!("{note}; they are left out")).collect())
+    Ok(notes.into_iter().map(|(prompts, note)| (prompts, format!("{note}; they are left out"))).collect())
 }
 
 /// The same of a stage that is open and whose rows had to wait for an earlier one.
-pub(in crate::run) fn left_out(waited: bool, opened: &Opened) -> Result<()> {
-    let all = &opened.worker.questions.all;
-    let policy = &opened.worker.policy;
+pub(in crate::run) fn left_out(planned: &PlannedStage, opened: &Opened) -> Result<()> {
+    let waited = references(&planned.stage.table, RULES.references).iter().any(|(path, _)| path.starts_with("data.train"));
+    let (all, policy) = (&opened.worker.questions.all, &opened.worker.policy);
     if !waited || all.is_empty() {
         return Ok(());
     }
     let rows = Dataset { name: opened.name.clone(), examples: all.iter().map(|row: &Prompted| row.example.clone()).collect() };
     let notes = lengths(&opened.stage, &rows, Split::Train, &policy.tokenizer, policy.context())?;
-    notes.iter().for_each(|note| tracing::warn!("{}: {note}", opened.name));
+    notes.iter().for_each(|(_, note)| tracing::warn!("{}: {note}", opened.name));
     Ok(())
 }
 
