@@ -119,7 +119,8 @@ impl Eval {
         let report = Report {
             length_correct: Some(0.0),
             length_wrong: Some(0.0),
-            agreement: (!self.labels.is_empty()).then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
+            agreement: (!self.labels.is_empty())
+                .then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
             pass_at: self.at.iter().map(|&k| (k, 0.0)).collect(),
             majority_at: self.at.iter().filter(|&&k| k > 1).map(|&k| (k, 0.0)).collect(),
             ..Report::default()

@@ -68,7 +68,9 @@ fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
         return;
     }
     let number = match value {
-        Value::Table(table) => return table.iter().for_each(|(key, value)| look(&join(path, key), value, found)),
+        Value::Table(table) => {
+            return table.iter().for_each(|(key, value)| look(&join(path, key), value, found));
+        }
         Value::Array(list) => return list.iter().for_each(|value| look(path, value, found)),
         Value::Integer(whole) => *whole as f64,
         Value::Float(number) => *number,

@@ -151,7 +151,9 @@ impl Complaint<'_> {
                 self.no_choice()
             }
             (m, _)
-                if m.starts_with("invalid type") || m.starts_with("invalid value") || m.starts_with("invalid length") =>
+                if m.starts_with("invalid type")
+                    || m.starts_with("invalid value")
+                    || m.starts_with("invalid length") =>
             {
                 self.wrong_type(m)
             }
@@ -218,7 +220,8 @@ impl Complaint<'_> {
         let aliases =
             self.recipe.rules.aliases.iter().filter(|(alias, _)| *alias == typed).flat_map(|(_, keys)| *keys);
         let near = || nearest(key, siblings()).map(str::to_owned);
-        let one_off = siblings().find(|name| (4..200).contains(&key.len()) && strsim::damerau_levenshtein(key, name) == 1);
+        let one_off = siblings()
+            .find(|name| (4..200).contains(&key.len()) && strsim::damerau_levenshtein(key, name) == 1);
         let alias_here =
             aliases.clone().find(|key| siblings().any(|name| name == **key)).map(|key| (*key).to_owned());
         let alias = || aliases.clone().find_map(|alias| self.elsewhere(alias, parent));

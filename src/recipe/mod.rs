@@ -89,7 +89,10 @@ impl Recipe {
             Ok(rounds) => recipe.rounds = rounds,
             Err(refusal) => {
                 refused.push(refusal);
-                recipe.stages.iter_mut().for_each(|stage| drop(explain::take(&mut stage.table, "run.rounds")));
+                recipe
+                    .stages
+                    .iter_mut()
+                    .for_each(|stage| drop(explain::take(&mut stage.table, "run.rounds")));
             }
         }
         refused.extend(recipe.check_references());
@@ -138,7 +141,10 @@ impl Recipe {
             Some(value @ Value::Integer(rounds)) if *rounds >= 1 => {
                 match usize::try_from(*rounds).ok().filter(|rounds| rounds * self.stages.len() <= MOST_RUNS) {
                     Some(rounds) => Ok(rounds),
-                    None => Err(refused(value, &format!("a run has at most {MOST_RUNS} stages, each round's counted"))),
+                    None => Err(refused(
+                        value,
+                        &format!("a run has at most {MOST_RUNS} stages, each round's counted"),
+                    )),
                 }
             }
             Some(other) => Err(refused(other, "expected a whole number, 1 or more")),

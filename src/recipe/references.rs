@@ -3,8 +3,8 @@
 use super::Recipe;
 use super::refusal::Refusal;
 use super::stages::{StageTable, at, section};
-use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::Result;
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use toml::{Table, Value};
 
 /// The references in the `listed` keys of a stage's table: `(path, stage name)`, where the path of an array's

@@ -62,7 +62,8 @@ impl Recipe {
         let mut seen = HashSet::new();
         refusals.retain(|refusal| seen.insert(refusal.text.clone()));
         let count = refusals.len();
-        let mut texts: Vec<String> = refusals.iter().take(MOST_SAID).map(|refusal| cut(&refusal.text)).collect();
+        let mut texts: Vec<String> =
+            refusals.iter().take(MOST_SAID).map(|refusal| cut(&refusal.text)).collect();
         if count == 1 {
             return Error::Recipe(texts.remove(0));
         }

@@ -1,8 +1,8 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
 use super::explain::take;
-use super::{bounds, fits};
 use super::{Recipe, Refusal, Registry, StageTable};
+use super::{bounds, fits};
 use crate::checkpoint::Checkpoint;
 use crate::data::Data;
 use crate::devices::Devices;
@@ -164,7 +164,12 @@ impl Stage {
             misfits.extend(fits::misfits(stage));
         }
         let beyond = bounds::beyond(&table.table);
-        misfits.extend(beyond.into_iter().filter(|beyond| misfits.iter().all(|own| own.key != beyond.key)).collect::<Vec<_>>());
+        misfits.extend(
+            beyond
+                .into_iter()
+                .filter(|beyond| misfits.iter().all(|own| own.key != beyond.key))
+                .collect::<Vec<_>>(),
+        );
         // What is missed only because it could not be read is not said.
         misfits.retain(|misfit| !refused.iter().any(|refusal| refusal.explains(misfit)));
         let mut keys = HashSet::new();

@@ -88,9 +88,8 @@ pub fn section<'a>(table: &'a Table, path: &str) -> Option<&'a Table> {
 const MOST_STAGES: usize = 1000;
 
 fn take_stages(source: &Source, base: &mut Table, refused: &mut Vec<Refusal>) -> Vec<(usize, Table)> {
-    let wrong = || {
-        source.refusal(&["stage"], "stages are a list; write `[[stage]]`, with a `name`, for each")
-    };
+    let wrong =
+        || source.refusal(&["stage"], "stages are a list; write `[[stage]]`, with a `name`, for each");
     let list = match base.remove("stage") {
         None => return Vec::new(),
         Some(Value::Array(list)) if !list.is_empty() => list,

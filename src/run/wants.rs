@@ -15,7 +15,11 @@ pub fn check_stage(
     held_out: Option<&Dataset>,
 ) -> Result<()> {
     let lines: Vec<String> = of_rows(stage, rewards, train, held_out).iter().map(Misfit::sentence).collect();
-    if lines.is_empty() { Ok(()) } else { Err(Error::Data(format!("stage `{name}`: {}", lines.join("\n  ")))) }
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Data(format!("stage `{name}`: {}", lines.join("\n  "))))
+    }
 }
 
 /// What the rewards of a stage lack of the rows that they score, by the keys that ask for it.
@@ -33,7 +37,8 @@ pub(super) fn of_rows(
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
         let misfits = under("reward", rewards.check_rows(rows)).into_iter();
-        found.extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
+        found
+            .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
     found
 }

@@ -2,11 +2,11 @@
 
 use super::models::{Models, Sought};
 use super::{Found, Looking};
+use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest};
 use crate::recipe::{Recipe, Refusal, Stage};
 use crate::run::wants;
-use crate::error::{Error, Result};
 use std::path::{Path, PathBuf};
 
 impl Looking<'_> {
@@ -34,16 +34,28 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
         let of_eval = best.starts_with("eval/");
         let near = nearest(best, known.iter().map(String::as_str));
         let by = open && best.matches('/').count() > 1;
-        if known.contains(best) || by || ((open || searches) && of_eval && near.is_none()) || (!of_eval && near.is_none()) {
+        if known.contains(best)
+            || by
+            || ((open || searches) && of_eval && near.is_none())
+            || (!of_eval && near.is_none())
+        {
             continue;
         }
         let what = match evals.is_empty() {
             true => "is a figure of evaluations, and no stage has [eval]; add [eval]".to_owned(),
-            false => format!("is no figure that comes up{} known: {}", semicolon(near), list(known.iter().map(String::as_str))),
+            false => format!(
+                "is no figure that comes up{} known: {}",
+                semicolon(near),
+                list(known.iter().map(String::as_str))
+            ),
         };
         let message = format!("checkpoint.best = \"{best}\" {what}");
         let text = format!("{}: {message}", recipe.origin(table, "checkpoint.best"));
-        refused.push(Refusal { key: "checkpoint.best".into(), line: recipe.line(table, "checkpoint.best"), text });
+        refused.push(Refusal {
+            key: "checkpoint.best".into(),
+            line: recipe.line(table, "checkpoint.best"),
+            text,
+        });
     }
     refused
 }
@@ -109,7 +121,9 @@ fn existing(path: &Path) -> Option<PathBuf> {
 /// # Errors
 /// [`Error::Checkpoint`] where a file is in its place, or where nothing can be written.
 pub(super) fn claimable(path: &Path) -> Result<()> {
-    let refuse = |why: String| Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())));
+    let refuse = |why: String| {
+        Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())))
+    };
     let Some(around) = existing(path) else { return refuse("there is no such place".into()) };
     if !around.is_dir() {
         return refuse(format!("{} is a file, not a folder", around.display()));

@@ -6,8 +6,8 @@ mod rows;
 
 pub(super) use rows::left_out;
 
-use crate::data::Example;
 use crate::checkpoint::RunDir;
+use crate::data::Example;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, references};
@@ -51,14 +51,18 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
         let index = planned.stage.index;
         let (stage, wrong) = &stages[index];
         let Some(stage) = stage else { continue };
-        if !seen.insert((index, planned.stage.table.to_string())) || done(args, stage, &recipe, &planned.stage) {
+        if !seen.insert((index, planned.stage.table.to_string()))
+            || done(args, stage, &recipe, &planned.stage)
+        {
             continue;
         }
         let first = Stage::attempt(&recipe, &planned.stage, registry).0;
-        let stage = if planned.stage.table == recipe.stages()[index].table { Some(stage) } else { first.as_ref() };
+        let stage =
+            if planned.stage.table == recipe.stages()[index].table { Some(stage) } else { first.as_ref() };
         let Some(stage) = stage else { continue };
         let rewards = Rewards::build(&stage.reward, registry, &stage.data.format).ok();
-        let waits = references(&planned.stage.table, RULES.references).into_iter().map(|(path, _)| path).collect();
+        let waits =
+            references(&planned.stage.table, RULES.references).into_iter().map(|(path, _)| path).collect();
         let mut looking = Looking {
             recipe: &recipe,
             table: &planned.stage,
@@ -85,7 +89,11 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
     if !found.refused.is_empty() {
         return Err(found.error(&recipe));
     }
-    Ok(Looked { recipe, stages: stages.into_iter().filter_map(|(stage, _)| stage).collect(), notes: found.notes })
+    Ok(Looked {
+        recipe,
+        stages: stages.into_iter().filter_map(|(stage, _)| stage).collect(),
+        notes: found.notes,
+    })
 }
 
 /// Whether a run that is resumed has all rounds of the stage behind it, so that its files may be gone.
@@ -185,7 +193,11 @@ impl Looking<'_> {
             Error::Devices(text) => (text.clone(), Some(Error::Devices)),
             other => (other.to_string(), Some(Error::Model)),
         };
-        let of = if self.recipe.stages().len() > 1 { format!("stage `{}`: ", self.table.name) } else { String::new() };
+        let of = if self.recipe.stages().len() > 1 {
+            format!("stage `{}`: ", self.table.name)
+        } else {
+            String::new()
+        };
         self.refuse_as(path, &format!("{of}{text}"), kind);
     }
 

@@ -63,7 +63,8 @@ impl<'a> Models<'a> {
             (None, None) => return Sought::Unsaid,
         };
         if let Some(name) = policy.model.as_deref().and_then(|model| model.strip_prefix('@')) {
-            let target = self.policies.iter().find(|(known, _)| *known == name).and_then(|(_, policy)| *policy);
+            let target =
+                self.policies.iter().find(|(known, _)| *known == name).and_then(|(_, policy)| *policy);
             return match target {
                 Some(target) if further > 0 => self.follow(target, further - 1),
                 _ => Sought::Unsaid,

@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Rows that are tokenised before the run; of more, the first so many.
 const TOKENIZED: usize = 10_000;
 
+/// Rows of a task that are looked at.
+const MADE: usize = 1000;
+
 impl Looking<'_> {
     pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>) {
         let needs = self.stage.needs();
@@ -47,7 +50,11 @@ impl Looking<'_> {
             let known = |source: &&String| !source.starts_with('@');
             Sources(sources.0.iter().filter(known).cloned().collect())
         };
-        let mut data = Data { train: here(&self.stage.data.train), eval: here(&self.stage.data.eval), ..self.stage.data.clone() };
+        let mut data = Data {
+            train: here(&self.stage.data.train),
+            eval: here(&self.stage.data.eval),
+            ..self.stage.data.clone()
+        };
         // Examples are shown from the training rows.
         let shows = data.template.few_shot > 0 && data.template.few_shot_from.is_none();
         let waits = self.waits(&path) || (shows && self.waits("data.train"));
@@ -58,11 +65,16 @@ impl Looking<'_> {
         if data.task.is_none() && of.is_empty() {
             return None;
         }
-        let away: Vec<&String> = of.0.iter().filter(|source| !self.fetches && self.hub.lacks_dataset(source, split)).collect();
+        let away: Vec<&String> =
+            of.0.iter().filter(|source| !self.fetches && self.hub.lacks_dataset(source, split)).collect();
         if let Some(away) = away.first() {
             let text = format!("not looked at: {path} = \"{away}\", of which this machine has no copy yet");
             self.note(&text);
             return None;
+        }
+        // Rows that the program makes itself are alike.
+        if data.task.is_some() {
+            data.train_limit = Some(data.train_limit.map_or(MADE, |limit| limit.min(MADE)));
         }
         match data.load(split, self.hub, self.seed) {
             Ok(rows) => Some(rows).filter(|_| !waits),
@@ -110,7 +122,8 @@ impl Looking<'_> {
 
     /// Where the right ones are selected, a row without a gold answer gives nothing.
     fn look_at_golds(&mut self, rows: &Dataset) {
-        let none: Vec<&Example> = rows.examples.iter().map(|row| &**row).filter(|row| gold(row).is_none()).collect();
+        let none: Vec<&Example> =
+            rows.examples.iter().map(|row| &**row).filter(|row| gold(row).is_none()).collect();
         let all = rows.examples.len();
         let text = format!(
             "select.correct keeps right answers, and {} of {all} rows have no gold answer to tell by: {}",
@@ -119,14 +132,18 @@ impl Looking<'_> {
         );
         match none.len() {
             0 => {}
-            count if count == all => self.refuse("select.correct", &Error::Data(format!("{text}; add an `answer` column"))),
+            count if count == all => {
+                self.refuse("select.correct", &Error::Data(format!("{text}; add an `answer` column")))
+            }
             _ => self.note(&format!("{text}; nothing of them is kept")),
         }
     }
 
     /// What `[eval]` needs of the held-out rows.
     fn look_at_held_out(&mut self, rows: &Dataset) {
-        let Some(eval) = self.stage.eval.as_ref().filter(|_| !self.is_wrong("eval") && !self.is_wrong("loop")) else {
+        let Some(eval) =
+            self.stage.eval.as_ref().filter(|_| !self.is_wrong("eval") && !self.is_wrong("loop"))
+        else {
             return;
         };
         if self.stage.needs().head {
@@ -147,7 +164,8 @@ impl Looking<'_> {
         if let Some(by) = &eval.by {
             let lacking: Vec<&Example> = rows().filter(|row| !row.fields.contains_key(by)).collect();
             if !lacking.is_empty() {
-                let known: BTreeSet<&str> = rows().take(100).flat_map(|row| row.fields.keys().map(String::as_str)).collect();
+                let known: BTreeSet<&str> =
+                    rows().take(100).flat_map(|row| row.fields.keys().map(String::as_str)).collect();
                 let near = or_semicolon(did_you_mean(nearest(by, known.iter().copied())));
                 let text = format!(
                     "eval.by = \"{by}\" names a column that {} of {} held-out rows do not have: {}{near} known: {}",
@@ -160,7 +178,8 @@ impl Looking<'_> {
             }
         }
         if !eval.labels.is_empty() {
-            let outside: Vec<&Example> = rows().filter(|row| gold(row).is_some_and(|gold| eval.label(gold).is_none())).collect();
+            let outside: Vec<&Example> =
+                rows().filter(|row| gold(row).is_some_and(|gold| eval.label(gold).is_none())).collect();
             if let Some(first) = outside.first() {
                 let text = format!(
                     "the answers of {} of {} held-out rows are none of eval.labels = {:?}: {} (`{}`); add them there",
@@ -181,7 +200,10 @@ impl Looking<'_> {
             Ok(notes) => {
                 // The first stage opens at once, and says by itself which prompts it leaves out.
                 let says_itself = self.table.index == 0 && split == Split::Train;
-                notes.iter().filter(|(prompts, _)| !(*prompts && says_itself)).for_each(|(_, note)| self.note(note));
+                notes
+                    .iter()
+                    .filter(|(prompts, _)| !(*prompts && says_itself))
+                    .for_each(|(_, note)| self.note(note));
             }
             Err(error) => self.refuse(&format!("data.{}", split.key()), &error),
         }
@@ -192,10 +214,20 @@ impl Looking<'_> {
 ///
 /// # Errors
 /// Where none is left, and rows that cannot be rendered.
-fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, context: usize) -> Result<Vec<(bool, String)>> {
+fn lengths(
+    stage: &Stage,
+    rows: &Dataset,
+    split: Split,
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<Vec<(bool, String)>> {
     let data = &stage.data;
     let longest = data.max_prompt_tokens.unwrap_or(context - 1);
-    let limited = if data.max_prompt_tokens.is_some() { "data.max_prompt_tokens" } else { "the model's context less one" };
+    let limited = if data.max_prompt_tokens.is_some() {
+        "data.max_prompt_tokens"
+    } else {
+        "the model's context less one"
+    };
     let (mut prompts, mut learned, mut fitting) = (vec![], vec![], 0);
     let looked_at: Vec<&Arc<Example>> = rows.examples.iter().take(TOKENIZED).collect();
     let own = stage.method.longest();
@@ -219,10 +251,15 @@ fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, c
     let whole = rows.examples.len() <= TOKENIZED;
     let (count, held) = (looked_at.len(), if split == Split::Eval { "held-out " } else { "" });
     let of = if whole { format!("{count} {held}rows") } else { format!("the first {count} {held}rows") };
-    let key = own.map_or("the model's context".to_owned(), |(key, _)| format!("loop.{}.{key}", stage.method.name()));
+    let key = own
+        .map_or("the model's context".to_owned(), |(key, _)| format!("loop.{}.{key}", stage.method.name()));
     let said = |rows: &[&Example], what: &str, key: &str, limit: usize| {
         let are = if rows.len() == 1 { "is" } else { "are" };
-        format!("{} of {of} {are} longer ({what}) than {key} = {limit} tokens: {}", rows.len(), some(rows.iter().copied()))
+        format!(
+            "{} of {of} {are} longer ({what}) than {key} = {limit} tokens: {}",
+            rows.len(),
+            some(rows.iter().copied())
+        )
     };
     let mut notes = Vec::new();
     if !prompts.is_empty() {
@@ -243,14 +280,18 @@ fn lengths(stage: &Stage, rows: &Dataset, split: Split, tokenizer: &Tokenizer, c
 
 /// The same of a stage that is open and whose rows had to wait for an earlier one.
 pub(in crate::run) fn left_out(planned: &PlannedStage, opened: &Opened) -> Result<()> {
-    let waited = references(&planned.stage.table, RULES.references).iter().any(|(path, _)| path.starts_with("data.train"));
+    let waited = references(&planned.stage.table, RULES.references)
+        .iter()
+        .any(|(path, _)| path.starts_with("data.train"));
     let (all, policy) = (&opened.worker.questions.all, &opened.worker.policy);
     if !waited || all.is_empty() {
         return Ok(());
     }
-    let rows = Dataset { name: opened.name.clone(), examples: all.iter().map(|row: &Prompted| row.example.clone()).collect() };
+    let rows = Dataset {
+        name: opened.name.clone(),
+        examples: all.iter().map(|row: &Prompted| row.example.clone()).collect(),
+    };
     let notes = lengths(&opened.stage, &rows, Split::Train, &policy.tokenizer, policy.context())?;
     notes.iter().for_each(|(_, note)| tracing::warn!("{}: {note}", opened.name));
     Ok(())
 }
-
