@@ -165,7 +165,9 @@ impl Looking<'_> {
         }
         self.look_at_machine();
         let tokenized = if self.is_wrong("policy") { None } else { self.look_at_model(models) };
-        if !self.is_wrong("data") {
+        // How many a step asks changes nothing of what the rows are.
+        let how_many = ["data.prompts_per_step", "data.shuffle"];
+        if !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str())) {
             self.look_at_rows(tokenized.as_ref());
         }
     }
