@@ -3,12 +3,19 @@
 /// The nearest of `known` to `word`, if any is near enough to be worth offering: a third of its letters wrong at
 /// most (Damerau–Levenshtein), or one the beginning of the other. Case, `-` and `_` do not count.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // What is longer was not meant to be a name.
+    if word.len() > LONGEST {
+        return None;
+    }
     let typed = plain(word);
     let limit = (typed.chars().count() / 3).max(1);
     let near = |name: &&'a str| (distance(&typed, &plain(name)), *name);
     let best = known.into_iter().map(|name| near(&name)).min_by_key(|(distance, _)| *distance)?;
     (best.0 <= limit && best.0 < typed.chars().count()).then_some(best.1)
 }
+
+/// Bytes of the longest word that resembles another.
+const LONGEST: usize = 200;
 
 fn distance(typed: &str, known: &str) -> usize {
     let prefix = typed.len().min(known.len()) >= 3 && (known.starts_with(typed) || typed.starts_with(known));

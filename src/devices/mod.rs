@@ -42,21 +42,35 @@ impl Devices {
         if self.threads == Some(0) {
             found.push(Misfit::new("threads", "at least one thread is needed", ""));
         }
+        let most = MOST_THREADS.max(4 * std::thread::available_parallelism().map_or(1, usize::from));
+        if self.threads.is_some_and(|threads| threads > most) {
+            let message = format!("it must be at most {most} on this machine, which has fewer cores");
+            found.push(Misfit::new("threads", message, "more of them only wait for each other"));
+        }
         found
     }
 
     /// Finds the devices and sets the number of threads.
     pub fn open(&self) -> Result<DevicePair> {
-        all_fit("devices", self, self.check())?;
+        let found = self.find()?;
         if let Some(threads) = self.threads {
             tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
         }
+        Ok(found)
+    }
+
+    /// Finds the devices.
+    pub fn find(&self) -> Result<DevicePair> {
+        all_fit("devices", self, self.check())?;
         let policy = present("devices.policy", &self.policy)?;
         let reference =
             self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name))?;
         Ok(DevicePair { policy, reference })
     }
 }
+
+/// Threads that any machine may have.
+const MOST_THREADS: usize = 64;
 
 fn present(key: &str, name: &str) -> Result<Device> {
     let found = Cuda::device_count();

@@ -119,6 +119,24 @@ impl Eval {
         found
     }
 
+    /// The names of the figures that every evaluation of questions comes to.
+    pub fn figures(&self) -> Vec<String> {
+        let report = Report {
+            length_correct: Some(0.0),
+            length_wrong: Some(0.0),
+            agreement: (!self.labels.is_empty())
+                .then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
+            pass_at: self.at.iter().map(|&k| (k, 0.0)).collect(),
+            majority_at: self.at.iter().filter(|&&k| k > 1).map(|&k| (k, 0.0)).collect(),
+            ..Report::default()
+        };
+        let mut names: Vec<String> = report.metrics().into_iter().map(|(name, _)| name).collect();
+        if self.calibration.is_some() {
+            names.extend(["eval/ece", "eval/confidence"].map(str::to_owned));
+        }
+        names
+    }
+
     /// Whether an evaluation is due after `step` of `steps` (0 is before the first).
     pub fn due(&self, step: usize, steps: usize) -> bool {
         match step {
@@ -129,7 +147,7 @@ impl Eval {
     }
 
     /// The place among the labels of an answer to `example`, by the equality that grades it.
-    fn label(&self, example: &Example, answer: &str) -> Option<usize> {
+    pub(crate) fn label(&self, example: &Example, answer: &str) -> Option<usize> {
         let equality = equality(example);
         let read = equality.read(answer);
         self.labels.iter().position(|label| equality.right(&equality.read(label), &read))

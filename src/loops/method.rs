@@ -2,7 +2,7 @@
 
 use super::{Batch, Item, Worker};
 use crate::data::Prompted;
-use crate::data::{Data, Dataset, Hub};
+use crate::data::{Data, Dataset, Hub, Tokenizer};
 use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
@@ -24,6 +24,17 @@ pub trait Section: Debug + Send + Sync + 'static {
 
     /// What a stage has to have for it, and what the plan says of it.
     fn needs(&self, stage: &StageView) -> Needs;
+
+    /// The tokens of the longest sequence that it learns of a row as it stands, so that rows that are too long are said before the
+    /// run; none where it learns of what is sampled.
+    fn tokens_of(&self, _tokenizer: &Tokenizer, _row: &Prompted) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    /// Its key that bounds them, and the bound; the model's context alone where there is none.
+    fn longest(&self) -> Option<(&'static str, usize)> {
+        None
+    }
 
     /// What of the stage's other sections does not go with it, by their full paths.
     fn fits(&self, _stage: &StageView) -> Vec<Misfit> {
@@ -119,6 +130,8 @@ pub struct Needs {
     pub rollouts: bool,
     /// It learns from log-probabilities that were recorded while the policy sampled.
     pub own_samples: bool,
+    /// It takes the hint of a source that gives one out of what it learns from.
+    pub strips_hints: bool,
     /// It learns from rewards, so that there has to be one.
     pub rewards: bool,
     /// The reference policy, where one has to be there while it learns.

@@ -52,6 +52,8 @@ pub struct Worker {
     pub by: Option<String>,
     /// The held-out questions.
     pub held_out: Vec<Prompted>,
+    /// Held-out questions that are left out because their prompt is too long.
+    pub held_out_dropped: usize,
     /// The round that the method itself is in, where it has rounds; 0 is before the first.
     pub loop_round: Option<usize>,
     /// The policy as the stage began with it, loaded or made anew.
@@ -88,6 +90,7 @@ impl Worker {
             alarms: Alarms::default(),
             by: None,
             held_out: Vec::new(),
+            held_out_dropped: 0,
             loop_round: None,
             origin: Box::new(|| Err(Error::Model("it is not known where this policy came from".into()))),
             traces: Default::default(),

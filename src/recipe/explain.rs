@@ -1,7 +1,7 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
-use super::refusal::Refusal;
+use super::refusal::{MOST_FOUND, Refusal};
 use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::{Chosen, Kinds, Unread, join, keys, read};
@@ -24,7 +24,10 @@ impl Recipe {
         table: Table,
     ) -> Result<T> {
         let known: Vec<String> = keys::<T>().iter().map(|key| join(path, key)).collect();
-        self.read_at(stage, path, table, &known, &read).map_err(|refusals| self.error(refusals))
+        match self.read_at(stage, path, table, &known, &read) {
+            (Some(read), refused) if refused.is_empty() => Ok(read),
+            (_, refused) => Err(self.error(refused)),
+        }
     }
 
     /// The same by a `reader`, with all that is wrong; `known` are the keys that the stage may have. After a complaint the key is
@@ -36,12 +39,12 @@ impl Recipe {
         mut table: Table,
         known: &[String],
         reader: &dyn Fn(Table) -> std::result::Result<T, Unread>,
-    ) -> std::result::Result<T, Vec<Refusal>> {
+    ) -> (Option<T>, Vec<Refusal>) {
         let (mut said, mut taken) = (Vec::new(), Vec::<String>::new());
         loop {
             let unread = match reader(table.clone()) {
-                Ok(read) if said.is_empty() => return Ok(read),
-                Ok(_) => return Err(said),
+                Ok(read) => return (Some(read), said),
+                Err(_) if said.len() >= MOST_FOUND => return (None, said),
                 Err(unread) => unread,
             };
             let place = unread.keys.iter().fold(path.to_owned(), |path, key| join(&path, key));
@@ -55,7 +58,7 @@ impl Recipe {
             let below = culprit.strip_prefix(path).map(|rest| rest.trim_start_matches('.'));
             match below.and_then(|keys| take(&mut table, keys)) {
                 Some(key) => taken.push(join(path, &key)),
-                None => return Err(said),
+                None => return (None, said),
             }
         }
     }
@@ -67,18 +70,18 @@ impl Recipe {
         path: &str,
         kinds: &Kinds<S>,
         known: &[String],
-    ) -> std::result::Result<Chosen<S>, Vec<Refusal>> {
+    ) -> (Option<Chosen<S>>, Vec<Refusal>) {
         let complaint = |place: String| Complaint { recipe: self, stage, place, known };
         let table = stage.table.get(path).and_then(Value::as_table).filter(|table| table.len() == 1);
         let Some((name, keys)) = table.and_then(|table| table.iter().next()) else {
-            return Err(vec![complaint(path.to_owned()).no_choice()]);
+            return (None, vec![complaint(path.to_owned()).no_choice()]);
         };
         let place = join(path, name);
         let Value::Table(keys) = keys else {
-            return Err(vec![complaint(place).wrong_type("invalid type, expected a map")]);
+            return (None, vec![complaint(place).wrong_type("invalid type, expected a map")]);
         };
         if !kinds.names().contains(&name.as_str()) {
-            return Err(vec![complaint(place).unknown_variant(name, &kinds.names())]);
+            return (None, vec![complaint(place).unknown_variant(name, &kinds.names())]);
         }
         let reader = |table: Table| kinds.read(name, table).expect("a known name");
         self.read_at(stage, &place, keys.clone(), known, &reader)
@@ -96,7 +99,12 @@ impl Recipe {
         self.place(stage, path).1
     }
 
-    /// The same, with the line alone.
+    /// The line of the file where it comes from; none for what the command line gives.
+    pub fn line(&self, stage: &StageTable, path: &str) -> Option<usize> {
+        self.place(stage, path).0
+    }
+
+    /// Line and origin.
     pub(super) fn place(&self, stage: &StageTable, path: &str) -> (Option<usize>, String) {
         let at = |line| (Some(line), format!("{}:{line}", self.source.file()));
         let keys: Vec<String> = path.split('.').map(str::to_owned).collect();
@@ -142,7 +150,13 @@ impl Complaint<'_> {
             (m, _) if m.starts_with("wanted exactly 1") || m.contains("invalid type: unit variant") => {
                 self.no_choice()
             }
-            (m, _) if m.starts_with("invalid type") || m.starts_with("invalid value") => self.wrong_type(m),
+            (m, _)
+                if m.starts_with("invalid type")
+                    || m.starts_with("invalid value")
+                    || m.starts_with("invalid length") =>
+            {
+                self.wrong_type(m)
+            }
             _ => self.say(&self.place, &format!("{}: {message}", self.place)),
         }
     }
@@ -206,7 +220,8 @@ impl Complaint<'_> {
         let aliases =
             self.recipe.rules.aliases.iter().filter(|(alias, _)| *alias == typed).flat_map(|(_, keys)| *keys);
         let near = || nearest(key, siblings()).map(str::to_owned);
-        let one_off = siblings().find(|name| key.len() > 3 && strsim::damerau_levenshtein(key, name) == 1);
+        let one_off = siblings()
+            .find(|name| (4..200).contains(&key.len()) && strsim::damerau_levenshtein(key, name) == 1);
         let alias_here =
             aliases.clone().find(|key| siblings().any(|name| name == **key)).map(|key| (*key).to_owned());
         let alias = || aliases.clone().find_map(|alias| self.elsewhere(alias, parent));
@@ -274,7 +289,12 @@ impl Complaint<'_> {
         // Of `loop = "grpo"`, serde's path is `loop.grpo`.
         let parent = self.place.rsplit_once('.').map_or("", |(parent, _)| parent);
         let place = if self.value(&self.place).is_some() { &self.place } else { parent };
-        let options = headers(place, &self.children(place));
+        let children = self.children(place);
+        if children.is_empty() {
+            // A value that is one of several words.
+            return self.wrong_type("invalid type, expected one of the words that name it, in quotes");
+        }
+        let options = headers(place, &children);
         let named = match self.value(place) {
             Some(Value::Table(table)) if table.is_empty() => format!("[{place}] is empty"),
             Some(Value::Table(table)) => format!("[{place}] has {}", list(table.keys().map(String::as_str))),
@@ -345,6 +365,9 @@ fn in_words(expected: &str) -> &str {
         "a boolean" => "true or false",
         "a sequence" => "a list in [ ]",
         "a map" => "a table of keys",
+        "an array of length 1" => "a list of 1 in [ ]",
+        "an array of length 2" => "a list of 2 in [ ]",
+        "an array of length 3" => "a list of 3 in [ ]",
         other if other.starts_with("struct ") => "a table of keys",
         other => other,
     }

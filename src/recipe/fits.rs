@@ -132,8 +132,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
 
 /// Whoever learns from hinted samples has to take the hint out of their prompts.
 fn hint(stage: &Stage) -> Vec<Misfit> {
-    let rounds = matches!(stage.needs().steps, Steps::Exactly(_)) && stage.needs().rollouts;
-    if rounds || stage.rollout.traits().hint.is_none() {
+    if stage.needs().strips_hints || stage.rollout.traits().hint.is_none() {
         return vec![];
     }
     vec![Misfit::new(

@@ -4,6 +4,7 @@
 //! stage's table into whatever type the caller names, turning serde's errors into the user's words.
 
 mod args;
+mod bounds;
 mod effects;
 mod explain;
 mod fits;
@@ -58,18 +59,44 @@ impl Recipe {
     }
 
     /// Merges and checks what was read, after `rules`.
+    ///
+    /// # Errors
+    /// [`Error::Recipe`] with all that is wrong with how its stages are put together.
     pub fn new(source: Source, sets: &[String], rules: &'static Rules) -> Result<Self> {
-        let (mut base, mut stages) = stages::split(&source, rules)?;
-        let mut overrides = sets.iter().map(|set| Override::parse(set)).collect::<Result<Vec<_>>>()?;
-        overrides::apply(&mut overrides, &mut base, &mut stages, rules)?;
+        let (recipe, refused) = Self::merged(source, sets, rules);
+        if refused.is_empty() { Ok(recipe) } else { Err(recipe.error(refused)) }
+    }
+
+    /// The same for who says further things too: what is wrong is taken out, and stands beside the rest.
+    pub fn merged(source: Source, sets: &[String], rules: &'static Rules) -> (Self, Vec<Refusal>) {
+        let mut refused = Vec::new();
+        let (mut base, mut stages) = stages::split(&source, rules, &mut refused);
+        let mut overrides = Vec::new();
+        for set in sets {
+            match Override::parse(set) {
+                Ok(over) => overrides.push(over),
+                Err(Error::Recipe(text)) => refused.push(Refusal { key: String::new(), line: None, text }),
+                Err(_) => unreachable!("a `--set` is refused as a part of the recipe"),
+            }
+        }
+        refused.extend(overrides::apply(&mut overrides, &mut base, &mut stages, rules));
         let listed = source.table().contains_key("stage");
         if !listed {
             stages[0].name = stages::implicit_name(&stages[0].table);
         }
         let mut recipe = Self { source, rules, overrides, base, stages, listed, rounds: 1 };
-        recipe.rounds = recipe.read_rounds()?;
-        recipe.check_references()?;
-        Ok(recipe)
+        match recipe.read_rounds() {
+            Ok(rounds) => recipe.rounds = rounds,
+            Err(refusal) => {
+                refused.push(refusal);
+                recipe
+                    .stages
+                    .iter_mut()
+                    .for_each(|stage| drop(explain::take(&mut stage.table, "run.rounds")));
+            }
+        }
+        refused.extend(recipe.check_references());
+        (recipe, refused)
     }
 
     /// The file's name as the user gave it.
@@ -105,14 +132,25 @@ impl Recipe {
         &self.overrides
     }
 
-    fn read_rounds(&self) -> Result<usize> {
+    fn read_rounds(&self) -> std::result::Result<usize, Refusal> {
+        let refused = |value: &Value, what: &str| {
+            self.refusal(&self.stages[0], "run.rounds", &format!("run.rounds = {value}: {what}"))
+        };
         match stages::at(&self.stages[0].table, &["run", "rounds"]) {
             None => Ok(1),
-            Some(Value::Integer(rounds)) if *rounds >= 1 => Ok(*rounds as usize),
-            Some(other) => Err(Error::Recipe(format!(
-                "{}: run.rounds = {other}: expected a whole number, 1 or more",
-                self.origin(&self.stages[0], "run.rounds")
-            ))),
+            Some(value @ Value::Integer(rounds)) if *rounds >= 1 => {
+                match usize::try_from(*rounds).ok().filter(|rounds| rounds * self.stages.len() <= MOST_RUNS) {
+                    Some(rounds) => Ok(rounds),
+                    None => Err(refused(
+                        value,
+                        &format!("a run has at most {MOST_RUNS} stages, each round's counted"),
+                    )),
+                }
+            }
+            Some(other) => Err(refused(other, "expected a whole number, 1 or more")),
         }
     }
 }
+
+/// Executions of stages in the longest run: each is planned, named and kept.
+const MOST_RUNS: usize = 1000;

@@ -6,6 +6,7 @@
 //! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
 
 use super::references::named_by;
+use super::refusal::Refusal;
 use super::rules::Rules;
 use super::stages::{StageTable, at, merge, nothing_to_remove, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
@@ -73,20 +74,28 @@ impl Override {
     }
 }
 
-/// Applies the overrides to the merged stages and to the top level, and records which stages each reached.
+/// Applies the overrides to the merged stages and to the top level, and records which stages each reached; what is wrong with them.
 pub fn apply(
     overrides: &mut [Override],
     base: &mut Table,
     stages: &mut [StageTable],
     rules: &Rules,
-) -> Result<()> {
+) -> Vec<Refusal> {
+    let mut refused = Vec::new();
+    let mut note = |over: &Override, found: Result<()>| {
+        if let Err(Error::Recipe(text)) = found {
+            refused.push(Refusal { key: over.key(), line: None, text });
+        }
+    };
     for over in overrides.iter_mut().filter(|over| over.stage.is_none()) {
-        to_all(over, base, stages, rules)?;
+        let found = to_all(over, base, stages, rules);
+        note(over, found);
     }
     for over in overrides.iter_mut().filter(|over| over.stage.is_some()) {
-        to_one(over, stages, rules)?;
+        let found = to_one(over, stages, rules);
+        note(over, found);
     }
-    Ok(())
+    refused
 }
 
 fn value(text: &str) -> std::result::Result<Value, String> {

@@ -1,9 +1,10 @@
 //! `"@name"`: what an earlier stage produced, where a model or data is wanted.
 
 use super::Recipe;
+use super::refusal::Refusal;
 use super::stages::{StageTable, at, section};
+use crate::Result;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::{Error, Result};
 use toml::{Table, Value};
 
 /// The references in the `listed` keys of a stage's table: `(path, stage name)`, where the path of an array's
@@ -92,18 +93,16 @@ fn replace(
 impl Recipe {
     /// Every reference names a stage that has run by then: an earlier one, or, where `run.rounds` repeats the list,
     /// a later one of the round before, with a top-level value for the first round.
-    pub(super) fn check_references(&self) -> Result<()> {
-        for stage in self.stages() {
-            for (path, name) in references(&stage.table, self.rules.references) {
-                self.check_reference(stage, &path, &name)?;
-            }
-        }
-        Ok(())
+    pub(super) fn check_references(&self) -> Vec<Refusal> {
+        let of_stage = |stage: &StageTable| {
+            let found = references(&stage.table, self.rules.references).into_iter();
+            found.filter_map(|(path, name)| self.check_reference(stage, &path, &name)).collect::<Vec<_>>()
+        };
+        self.stages().iter().flat_map(of_stage).collect()
     }
 
-    fn check_reference(&self, stage: &StageTable, path: &str, name: &str) -> Result<()> {
-        let fail =
-            |message: String| Err(Error::Recipe(format!("{}: {path}: {message}", self.origin(stage, path))));
+    fn check_reference(&self, stage: &StageTable, path: &str, name: &str) -> Option<Refusal> {
+        let fail = |message: String| Some(self.refusal(stage, path, &format!("{path}: {message}")));
         let names = || self.stages().iter().map(|stage| stage.name.as_str());
         let Some(target) = names().position(|known| known == name) else {
             let near = nearest(name, names()).map(|near| format!("@{near}"));
@@ -114,7 +113,7 @@ impl Recipe {
             ));
         };
         if target < stage.index || (self.rounds() > 1 && self.first_value(path).is_some()) {
-            return Ok(());
+            return None;
         }
         if self.rounds() > 1 {
             let key = self.listed(path);

@@ -17,6 +17,28 @@ pub struct Refusal {
     pub text: String,
 }
 
+impl Refusal {
+    /// Whether `misfit` may be there only because what this refuses was taken out: it is about that key, or asks for the section that
+    /// is misspelt or cannot be read.
+    pub(super) fn explains(&self, misfit: &Misfit) -> bool {
+        let inside = |outer: &str, inner: &str| {
+            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        let asks = |section: &str| {
+            let sentence = misfit.sentence();
+            ["]", "."].iter().any(|close| sentence.contains(&format!("[{section}{close}")))
+        };
+        // A section that is misspelt is what the message means it to be.
+        let meant = self.text.split("did you mean `[").nth(1).and_then(|rest| rest.split(']').next());
+        let sections = [Some(self.key.as_str()).filter(|key| !key.contains('.')), meant];
+        (!self.key.is_empty() && (inside(&self.key, &misfit.key) || inside(&misfit.key, &self.key)))
+            || sections.into_iter().flatten().any(|section| {
+                let top = section.split('.').next().unwrap_or(section);
+                asks(top) || misfit.key == top
+            })
+    }
+}
+
 impl Recipe {
     /// Something wrong with the value at the dotted `path` of a stage.
     pub(super) fn refusal(&self, stage: &StageTable, path: &str, message: &str) -> Refusal {
@@ -33,18 +55,41 @@ impl Recipe {
         misfits.into_iter().map(located).collect()
     }
 
-    /// One error of all `refusals`, in the order of their lines: one alone as it is, several a line each below their number. What
-    /// several stages inherit is said once.
+    /// One error of all `refusals`, in the order of their lines: one alone as it is, several a line each below their number, of which
+    /// the first 20 are said. What several stages inherit is said once.
     pub fn error(&self, mut refusals: Vec<Refusal>) -> Error {
         refusals.sort_by_key(|refusal| refusal.line);
         let mut seen = HashSet::new();
         refusals.retain(|refusal| seen.insert(refusal.text.clone()));
-        let texts: Vec<String> = refusals.into_iter().map(|refusal| refusal.text).collect();
-        match &texts[..] {
-            [one] => Error::Recipe(one.clone()),
-            all => {
-                Error::Recipe(format!("{}: {} things are wrong:\n{}", self.file(), all.len(), all.join("\n")))
-            }
+        let count = refusals.len();
+        let mut texts: Vec<String> =
+            refusals.iter().take(MOST_SAID).map(|refusal| cut(&refusal.text)).collect();
+        if count == 1 {
+            return Error::Recipe(texts.remove(0));
         }
+        if count > MOST_SAID {
+            texts.push(format!("and {} more", count - MOST_SAID));
+        }
+        Error::Recipe(format!("{}: {count} things are wrong:\n{}", self.file(), texts.join("\n")))
     }
+}
+
+/// Refusals that are said one by one.
+const MOST_SAID: usize = 20;
+
+/// Refusals of one stage, beyond which nothing further is looked for.
+pub(super) const MOST_FOUND: usize = 100;
+
+/// Characters of the longest text that is said whole.
+const LONGEST: usize = 2000;
+
+/// A text, without its middle where it is very long.
+pub(super) fn cut(text: &str) -> String {
+    if text.len() <= LONGEST {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(LONGEST / 2).collect();
+    let mut end: Vec<char> = text.chars().rev().take(LONGEST / 2).collect();
+    end.reverse();
+    format!("{start} […] {}", end.into_iter().collect::<String>())
 }

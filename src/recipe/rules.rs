@@ -11,6 +11,8 @@ pub struct Rules {
     pub removable: &'static [&'static str],
     /// Keys that hold for the whole run and that a stage cannot set.
     pub run_wide: &'static [&'static str],
+    /// What a run calls so, of a stage's name that ends like a name of the run's own.
+    pub taken_ending: fn(&str) -> Option<&'static str>,
     /// Other programs' names for our keys: what is typed, what it may be here.
     pub aliases: &'static [(&'static str, &'static [&'static str])],
 }
@@ -50,8 +52,24 @@ pub const RULES: Rules = Rules {
     references: &["policy.model", "data.train", "data.eval", "reward.*.model"],
     removable: &["reward"],
     run_wide: &["run.name", "run.seed", "run.rounds"],
+    taken_ending,
     aliases: ALIASES,
 };
+
+/// A run adds these to a stage's name in the names of its files and folders.
+fn taken_ending(name: &str) -> Option<&'static str> {
+    let numbered = |before: &str| {
+        let number = name.rsplit_once(before).map(|(_, number)| number);
+        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let endings = [
+        (name.ends_with("-pairs"), "the pairs of a stage"),
+        (numbered("-r"), "a stage's later rounds"),
+        (numbered("-round-"), "what a round of a method sampled"),
+        (numbered("-step-") || numbered("step-") && name.starts_with("step-"), "a stage's checkpoints"),
+    ];
+    endings.into_iter().find(|(ends, _)| *ends).map(|(_, what)| what)
+}
 
 const ALIASES: &[(&str, &[&str])] = &[
     ("learning_rate", &["lr"]),

@@ -1,5 +1,6 @@
 //! A recipe file: its text, its table, and the line on which every key stands.
 
+use super::refusal::{Refusal, cut};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -33,8 +34,9 @@ impl Source {
         let document = toml_edit::Document::parse(text).map_err(|error| syntax(file, text, &error))?;
         let table = toml::from_str(text).map_err(|e| Error::Recipe(format!("{file}: {}", e.message())))?;
         let mut lines = BTreeMap::new();
+        let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
         walk(document.as_table(), &mut Vec::new(), &mut |path, span| {
-            lines.insert(path.to_vec(), line_of(text, span.start));
+            lines.insert(path.to_vec(), 1 + ends.partition_point(|&end| end < span.start));
         });
         Ok(Self { file: file.to_owned(), table, lines })
     }
@@ -56,9 +58,18 @@ impl Source {
 
     /// `file:line` of the longest part of `path` that the file has, or `file`.
     pub fn at(&self, path: &[&str]) -> String {
+        self.nearest_line(path).map_or(self.file.clone(), |line| format!("{}:{line}", self.file))
+    }
+
+    /// Something wrong at `path`.
+    pub(super) fn refusal(&self, path: &[&str], message: &str) -> Refusal {
+        let text = format!("{}: {message}", self.at(path));
+        Refusal { key: path.join("."), line: self.nearest_line(path), text }
+    }
+
+    fn nearest_line(&self, path: &[&str]) -> Option<usize> {
         let path: Vec<String> = path.iter().map(|&key| key.to_owned()).collect();
-        let line = (1..=path.len()).rev().find_map(|length| self.line(&path[..length]));
-        line.map_or(self.file.clone(), |line| format!("{}:{line}", self.file))
+        (1..=path.len()).rev().find_map(|length| self.line(&path[..length]))
     }
 }
 
@@ -124,8 +135,14 @@ fn syntax(file: &str, text: &str, error: &toml_edit::TomlError) -> Error {
     let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let (column, gutter) = (before.chars().count() + 1, " ".repeat(line.to_string().len()));
     let message = in_words(error.message(), text.get(span).unwrap_or(""), &text[start..], content);
+    if content.len() > LONGEST_LINE {
+        return Error::Recipe(cut(&format!("{file}:{line}:{column}: {message}")));
+    }
     Error::Recipe(format!("{file}:{line}:{column}: {message}\n  {line} | {content}\n  {gutter} | {indent}^"))
 }
+
+/// Bytes of the longest line that is shown.
+const LONGEST_LINE: usize = 400;
 
 fn in_words(message: &str, found: &str, rest: &str, line: &str) -> String {
     let message = message.lines().next().unwrap_or("not TOML");

@@ -1,8 +1,8 @@
 //! A stage's sections in their types, and the checks that need more than one of them.
 
 use super::explain::take;
-use super::fits::misfits;
 use super::{Recipe, Refusal, Registry, StageTable};
+use super::{bounds, fits};
 use crate::checkpoint::Checkpoint;
 use crate::data::Data;
 use crate::devices::Devices;
@@ -17,6 +17,7 @@ use crate::rollout::SourceSection;
 use crate::section::{Chosen, Misfit, keys, under};
 use crate::select::Select;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use toml::{Table, Value};
 
@@ -114,7 +115,10 @@ impl DerefMut for Stage {
 impl Stage {
     /// Reads and checks a stage.
     pub fn read(recipe: &Recipe, table: &StageTable, registry: &Registry) -> Result<Self> {
-        Self::attempt(recipe, table, registry).map_err(|refusals| recipe.error(refusals))
+        match Self::attempt(recipe, table, registry) {
+            (Some(stage), refused) if refused.is_empty() => Ok(stage),
+            (_, refused) => Err(recipe.error(refused)),
+        }
     }
 
     /// Reads and checks all stages of a recipe.
@@ -122,48 +126,64 @@ impl Stage {
     /// # Errors
     /// [`Error::Recipe`] with all that is wrong with all of them.
     pub fn read_all(recipe: &Recipe, registry: &Registry) -> Result<Vec<Self>> {
-        let (mut stages, mut refusals) = (vec![], vec![]);
+        let (mut stages, mut refused) = (vec![], vec![]);
         for table in recipe.stages() {
-            match Self::attempt(recipe, table, registry) {
-                Ok(stage) => stages.push(stage),
-                Err(found) => refusals.extend(found),
-            }
+            let (stage, found) = Self::attempt(recipe, table, registry);
+            stages.extend(stage);
+            refused.extend(found);
         }
-        if refusals.is_empty() { Ok(stages) } else { Err(recipe.error(refusals)) }
+        if refused.is_empty() { Ok(stages) } else { Err(recipe.error(refused)) }
     }
 
-    fn attempt(
-        recipe: &Recipe,
-        table: &StageTable,
-        registry: &Registry,
-    ) -> std::result::Result<Self, Vec<Refusal>> {
+    /// The stage as far as it can be read, what cannot be read taken out, and all that is wrong with it.
+    pub fn attempt(recipe: &Recipe, table: &StageTable, registry: &Registry) -> (Option<Self>, Vec<Refusal>) {
         let mut known = keys::<Sections>();
         known.extend(registry.methods.keys().iter().map(|key| format!("loop.{key}")));
         known.extend(registry.sources.keys().iter().map(|key| format!("rollout.{key}")));
-        let sections =
-            recipe.read_at(table, "", table.table.clone(), &known, &crate::section::read::<Sections>);
-        let chosen = table.table.contains_key("loop");
-        let method = chosen.then(|| recipe.choose(table, "loop", &registry.methods, &known));
-        let rollout = match table.table.contains_key("rollout") {
-            true => recipe.choose(table, "rollout", &registry.sources, &known),
-            false => Ok(registry.default_source()),
-        };
-        let stage = match (sections, method, rollout) {
-            (Ok(mut sections), Some(Ok(method)), Ok(rollout)) => {
-                sections.follow(&*method);
-                Self { sections, method, rollout }
-            }
-            (sections, method, rollout) => {
-                let rewards = sections.as_ref().map_or(vec![], |sections| sections.check_rewards(registry));
-                let rewards = recipe.located(table, rewards);
-                let unread = sections.err().into_iter().chain(method.and_then(std::result::Result::err));
-                return Err(unread.chain(rollout.err()).flatten().chain(rewards).collect());
-            }
-        };
-        let found =
-            [stage.check(), stage.check_unused(&table.table), misfits(&stage), stage.check_rewards(registry)];
-        let found = found.concat();
-        if found.is_empty() { Ok(stage) } else { Err(recipe.located(table, found)) }
+        let (sections, mut refused) = Sections::attempt(recipe, table, &known);
+        let mut method = None;
+        if table.table.contains_key("loop") {
+            let (chosen, found) = recipe.choose(table, "loop", &registry.methods, &known);
+            refused.extend(found);
+            method = chosen;
+        }
+        let mut rollout = Some(registry.default_source());
+        if table.table.contains_key("rollout") {
+            let (chosen, found) = recipe.choose(table, "rollout", &registry.sources, &known);
+            refused.extend(found);
+            rollout = chosen;
+        }
+        let Some(sections) = sections else { return (None, refused) };
+        let mut misfits = sections.check(registry);
+        if let Some(method) = &method {
+            misfits.extend(under(&format!("loop.{}", method.name()), method.check()));
+        }
+        if let Some(rollout) = &rollout {
+            misfits.extend(under(&format!("rollout.{}", rollout.name()), rollout.check()));
+        }
+        let stage = method.zip(rollout).map(|(method, rollout)| Self::of(sections, method, rollout));
+        if let Some(stage) = &stage {
+            misfits.extend(stage.check_unused(&table.table));
+            misfits.extend(fits::misfits(stage));
+        }
+        let beyond = bounds::beyond(&table.table);
+        misfits.extend(
+            beyond
+                .into_iter()
+                .filter(|beyond| misfits.iter().all(|own| own.key != beyond.key))
+                .collect::<Vec<_>>(),
+        );
+        // What is missed only because it could not be read is not said.
+        misfits.retain(|misfit| !refused.iter().any(|refusal| refusal.explains(misfit)));
+        let mut keys = HashSet::new();
+        misfits.retain(|misfit| keys.insert((misfit.key.clone(), misfit.message.clone())));
+        refused.extend(recipe.located(table, misfits));
+        (stage, refused)
+    }
+
+    fn of(mut sections: Sections, method: Chosen<dyn Section>, rollout: Chosen<dyn SourceSection>) -> Self {
+        sections.follow(&*method);
+        Self { sections, method, rollout }
     }
 
     /// Whether the stage would be the same without the key that is written at the dotted path.
@@ -218,22 +238,6 @@ impl Stage {
         Ok(table)
     }
 
-    /// What its sections find of themselves.
-    fn check(&self) -> Vec<Misfit> {
-        [
-            under("data", self.data.check()),
-            under("policy", self.policy.check()),
-            under(&format!("rollout.{}", self.rollout.name()), self.rollout.check()),
-            under("select", self.select.check()),
-            under(&format!("loop.{}", self.method.name()), self.method.check()),
-            under("optim", self.optim.check()),
-            under("checkpoint", self.checkpoint.check()),
-            under("devices", self.devices.check()),
-            under("eval", self.eval.iter().flat_map(Eval::check)),
-        ]
-        .concat()
-    }
-
     /// Sections that are written and mean nothing to the method.
     fn check_unused(&self, table: &Table) -> Vec<Misfit> {
         let named = |path: &&&str| {
@@ -255,9 +259,34 @@ impl Sections {
         self.optim.lr.get_or_insert(usual);
     }
 
-    fn check_rewards(&self, registry: &Registry) -> Vec<Misfit> {
-        let built = Rewards::try_build(&self.reward, registry, &self.data.format);
-        under("reward", built.err().unwrap_or_default())
+    /// The sections as far as they can be read; without `[loop]` too.
+    fn attempt(recipe: &Recipe, table: &StageTable, known: &[String]) -> (Option<Self>, Vec<Refusal>) {
+        let read = |table: Table| crate::section::read::<Self>(table);
+        let (sections, refused) = recipe.read_at(table, "", table.table.clone(), known, &read);
+        if sections.is_some() || table.table.contains_key("loop") {
+            return (sections, refused);
+        }
+        let mut with_loop = table.table.clone();
+        with_loop.insert("loop".into(), empty());
+        let (sections, further) = recipe.read_at(table, "", with_loop, known, &read);
+        let lacks = refused.into_iter().filter(|refusal| refusal.key == "loop");
+        (sections, lacks.chain(further).collect())
+    }
+
+    /// What they find of themselves.
+    fn check(&self, registry: &Registry) -> Vec<Misfit> {
+        let rewards = Rewards::try_build(&self.reward, registry, &self.data.format);
+        [
+            under("data", self.data.check()),
+            under("policy", self.policy.check()),
+            under("select", self.select.check()),
+            under("optim", self.optim.check()),
+            under("checkpoint", self.checkpoint.check()),
+            under("devices", self.devices.check()),
+            under("eval", self.eval.iter().flat_map(Eval::check)),
+            under("reward", rewards.err().unwrap_or_default()),
+        ]
+        .concat()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Stages: the `[[stage]]` tables of a recipe, each merged over its top-level sections.
 
+use super::explain::take;
+use super::refusal::Refusal;
 use super::rules::{Choice, Rules};
 use super::source::Source;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::join;
-use crate::{Error, Result};
+use std::collections::HashMap;
 use toml::{Table, Value};
 
 /// One stage's own recipe: every section that holds for it.
@@ -28,19 +30,21 @@ pub struct PlannedStage {
 }
 
 /// The top-level sections, and one merged table a stage. A recipe without `[[stage]]` is one stage, named after
-/// its loop.
-pub fn split(source: &Source, rules: &Rules) -> Result<(Table, Vec<StageTable>)> {
+/// its loop. What cannot stand is taken out and goes to `refused`, so that the rest is read.
+pub fn split(source: &Source, rules: &Rules, refused: &mut Vec<Refusal>) -> (Table, Vec<StageTable>) {
     let mut base = source.table().clone();
-    let own = take_stages(source, &mut base)?;
-    check_choices(source, &base, &[], rules)?;
-    let mut stages = Vec::new();
-    for (index, table) in own.iter().enumerate() {
-        stages.push(one(source, &base, index, table, &stages, rules)?);
+    let own = take_stages(source, &mut base, refused);
+    check_choices(source, &mut base, &[], rules, refused);
+    let mut stages: Vec<StageTable> = Vec::new();
+    let mut seen = HashMap::new();
+    for (index, own) in own {
+        let stage = one(source, &base, index, own, &mut seen, (rules, refused));
+        stages.push(stage);
     }
     if stages.is_empty() {
         stages.push(StageTable { index: 0, name: implicit_name(&base), table: base.clone() });
     }
-    Ok((base, stages))
+    (base, stages)
 }
 
 /// The name of a recipe's only stage: its loop's, or `main`.
@@ -80,70 +84,104 @@ pub fn section<'a>(table: &'a Table, path: &str) -> Option<&'a Table> {
     at(table, &path.split('.').collect::<Vec<_>>())?.as_table()
 }
 
-fn fail<T>(message: String) -> Result<T> {
-    Err(Error::Recipe(message))
-}
+/// Stages of the longest list that is read.
+const MOST_STAGES: usize = 1000;
 
-fn take_stages(source: &Source, base: &mut Table) -> Result<Vec<Table>> {
-    let wrong = || {
-        let at = source.at(&["stage"]);
-        Error::Recipe(format!("{at}: stages are a list; write `[[stage]]`, with a `name`, for each"))
-    };
-    match base.remove("stage") {
-        None => Ok(Vec::new()),
-        Some(Value::Array(list)) if !list.is_empty() => {
-            list.into_iter().map(|value| value.as_table().cloned().ok_or_else(wrong)).collect()
+fn take_stages(source: &Source, base: &mut Table, refused: &mut Vec<Refusal>) -> Vec<(usize, Table)> {
+    let wrong =
+        || source.refusal(&["stage"], "stages are a list; write `[[stage]]`, with a `name`, for each");
+    let list = match base.remove("stage") {
+        None => return Vec::new(),
+        Some(Value::Array(list)) if !list.is_empty() => list,
+        Some(_) => {
+            refused.push(wrong());
+            return Vec::new();
         }
-        Some(_) => Err(wrong()),
+    };
+    if list.iter().any(|value| !value.is_table()) {
+        refused.push(wrong());
     }
+    if list.len() > MOST_STAGES {
+        let message = format!("{} stages are more than the {MOST_STAGES} that a recipe may have", list.len());
+        refused.push(source.refusal(&["stage", "0"], &message));
+    }
+    let table = |(index, value): (usize, Value)| match value {
+        Value::Table(table) => Some((index, table)),
+        _ => None,
+    };
+    list.into_iter().take(MOST_STAGES).enumerate().filter_map(table).collect()
 }
 
 fn one(
     source: &Source,
     base: &Table,
     index: usize,
-    own: &Table,
-    before: &[StageTable],
-    rules: &Rules,
-) -> Result<StageTable> {
+    mut own: Table,
+    seen: &mut HashMap<String, usize>,
+    (rules, refused): (&Rules, &mut Vec<Refusal>),
+) -> StageTable {
     let number = index.to_string();
     let place = ["stage", &number];
-    let mut own = own.clone();
-    let name = stage_name(source, &place, own.remove("name"))?;
-    if let Some(other) = before.iter().find(|stage| stage.name == name) {
-        let first = source.at(&["stage", &other.index.to_string(), "name"]);
-        let at = source.at(&["stage", &number, "name"]);
-        return fail(format!("{at}: there is a stage `{name}` already ({first}); give each its own name"));
+    let name = stage_name(source, &place, own.remove("name"), rules).unwrap_or_else(|refusal| {
+        refused.push(refusal);
+        format!("stage-{index}")
+    });
+    match seen.get(&name) {
+        Some(other) => {
+            let first = source.at(&["stage", &other.to_string(), "name"]);
+            let message = format!("there is a stage `{name}` already ({first}); give each its own name");
+            refused.push(source.refusal(&["stage", &number, "name"], &message));
+        }
+        None => drop(seen.insert(name.clone(), index)),
     }
-    check_choices(source, &own, &place, rules)?;
-    check_run_wide(source, &own, &place, rules)?;
-    check_removals(source, base, &own, &place, rules)?;
+    check_choices(source, &mut own, &place, rules, refused);
+    check_run_wide(source, &mut own, &place, rules, refused);
+    check_removals(source, base, &mut own, &place, (rules, refused));
     let mut table = base.clone();
     merge(&mut table, &own, "", rules);
-    Ok(StageTable { index, name, table })
+    StageTable { index, name, table }
 }
 
-fn stage_name(source: &Source, place: &[&str], name: Option<Value>) -> Result<String> {
-    let at = source.at(&[place, &["name"]].concat());
+fn stage_name(
+    source: &Source,
+    place: &[&str],
+    name: Option<Value>,
+    rules: &Rules,
+) -> Result<String, Refusal> {
+    let fail = |message: String| Err(source.refusal(&[place, &["name"]].concat(), &message));
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     match name {
-        None => fail(format!("{at}: this stage has no name; add `name = \"…\"` below `[[stage]]`")),
-        Some(Value::String(name)) if !name.is_empty() && name.chars().all(allowed) => Ok(name),
-        Some(other) => {
-            fail(format!("{at}: name = {other}: a stage's name is text made of a-z, 0-9, `_` and `-`"))
+        None => fail("this stage has no name; add `name = \"…\"` below `[[stage]]`".to_owned()),
+        Some(Value::String(name)) if !name.is_empty() && name.chars().all(allowed) => {
+            match (rules.taken_ending)(&name) {
+                None => Ok(name),
+                Some(what) => fail(format!(
+                    "name = \"{name}\": the run calls {what} so; give the stage a name that does not end like that"
+                )),
+            }
         }
+        Some(other) => fail(format!("name = {other}: a stage's name is text made of a-z, 0-9, `_` and `-`")),
     }
 }
 
-/// Two alternatives written in the same place contradict each other.
-fn check_choices(source: &Source, table: &Table, place: &[&str], rules: &Rules) -> Result<()> {
+/// Two alternatives written in the same place contradict each other: the first stays.
+fn check_choices(
+    source: &Source,
+    table: &mut Table,
+    place: &[&str],
+    rules: &Rules,
+    refused: &mut Vec<Refusal>,
+) {
     for choice in rules.choices {
         let Some(section) = section(table, choice.section) else { continue };
-        if let [first, second, ..] = choice.named(section)[..] {
-            return both(source, place, choice, section, first, second);
+        let named: Vec<String> = choice.named(section).into_iter().map(str::to_owned).collect();
+        if let [first, second, ..] = &named[..] {
+            refused.push(both(source, place, choice, section, first, second));
+        }
+        for rival in named.iter().skip(1) {
+            take(table, &join(choice.section, rival));
         }
     }
-    Ok(())
 }
 
 fn both(
@@ -153,51 +191,60 @@ fn both(
     section: &Table,
     first: &str,
     second: &str,
-) -> Result<()> {
-    let line = |key: &str| {
-        let keys: Vec<&str> = place.iter().copied().chain(choice.section.split('.')).chain([key]).collect();
-        source.at(&keys)
+) -> Refusal {
+    let keys = |key: &str| -> Vec<String> {
+        let all = place.iter().copied().chain(choice.section.split('.')).chain([key]);
+        all.map(str::to_owned).collect()
     };
     let shown = |key: &str| {
         let path = join(choice.section, key);
         if section[key].is_table() { format!("[{path}]") } else { path }
     };
-    let (at, other, word) = (line(second), line(first), choice.word);
-    fail(format!(
-        "{at}: {} and {} ({other}): a stage has exactly one {word}; remove one",
-        shown(second),
-        shown(first)
-    ))
+    let (at, other) = (keys(second), keys(first));
+    let other = source.at(&other.iter().map(String::as_str).collect::<Vec<_>>());
+    let (shown, first, word) = (shown(second), shown(first), choice.word);
+    let message = format!("{shown} and {first} ({other}): a stage has exactly one {word}; remove one");
+    source.refusal(&at.iter().map(String::as_str).collect::<Vec<_>>(), &message)
 }
 
-fn check_run_wide(source: &Source, own: &Table, place: &[&str], rules: &Rules) -> Result<()> {
+fn check_run_wide(
+    source: &Source,
+    own: &mut Table,
+    place: &[&str],
+    rules: &Rules,
+    refused: &mut Vec<Refusal>,
+) {
     for path in rules.run_wide {
         let keys: Vec<&str> = path.split('.').collect();
         if at(own, &keys).is_some() {
-            let line = source.at(&[place, &keys].concat());
-            return fail(format!("{line}: {path} holds for the whole run; set it in the top-level [run]"));
+            let message = format!("{path} holds for the whole run; set it in the top-level [run]");
+            refused.push(source.refusal(&[place, &keys].concat(), &message));
+            take(own, path);
         }
     }
-    Ok(())
 }
 
-fn check_removals(source: &Source, base: &Table, own: &Table, place: &[&str], rules: &Rules) -> Result<()> {
+fn check_removals(
+    source: &Source,
+    base: &Table,
+    own: &mut Table,
+    place: &[&str],
+    (rules, refused): (&Rules, &mut Vec<Refusal>),
+) {
     for path in rules.removable {
         let Some(removals) = section(own, path) else { continue };
         let inherited: Vec<&str> =
             section(base, path).map(|t| t.keys().map(String::as_str).collect()).unwrap_or_default();
-        let absent = |key: &str| !inherited.contains(&key);
-        if let Some((key, _)) =
-            removals.iter().find(|(key, value)| **value == Value::Boolean(false) && absent(key))
-        {
-            let line = source.at(&[place, &[path, key]].concat());
-            return fail(format!(
-                "{line}: {path}.{key} = false: {}",
-                nothing_to_remove(path, key, &inherited)
-            ));
+        let absent = |(key, value): &(&String, &Value)| {
+            **value == Value::Boolean(false) && !inherited.contains(&key.as_str())
+        };
+        let absent: Vec<String> = removals.iter().filter(absent).map(|(key, _)| key.clone()).collect();
+        for key in absent {
+            let message = format!("{path}.{key} = false: {}", nothing_to_remove(path, &key, &inherited));
+            refused.push(source.refusal(&[place, &[path, key.as_str()]].concat(), &message));
+            take(own, &join(path, &key));
         }
     }
-    Ok(())
 }
 
 /// The message for a removal of what is not there.

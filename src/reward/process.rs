@@ -94,7 +94,7 @@ impl Scorer {
 
 impl Reward for Scorer {
     fn wants(&self) -> Wants {
-        Wants::default().model("model", &self.section.model)
+        Wants::default().reward_model("model", &self.section.model)
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {

@@ -3,6 +3,7 @@
 mod pictures;
 mod places;
 mod plan;
+mod preflight;
 mod resume;
 mod session;
 mod stage;
@@ -16,11 +17,12 @@ use crate::data::hub::Hub;
 use crate::error::{Error, Result, is_quiet};
 use crate::log::terminal::{Stderr, say, tell};
 use crate::ranks::{Ranks, Single, agreed};
-use crate::recipe::{Args, Recipe, Registry, Stage, without_effect};
-use crate::reward::Rewards;
+use crate::recipe::{Args, Registry, Stage, without_effect};
 use clap::Parser;
+use preflight::Looked;
 use session::Session;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The program `train`, with the rewards of `registry`: reads the command line, runs, and returns the exit code
@@ -54,17 +56,18 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
 /// Runs what `args` say as one of several ranks, each of which is called with the same arguments: the questions of a step are
 /// shared out among them, gradients are summed, and the first writes the run's files.
 pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<()> {
-    let read = read(args, registry);
-    let (recipe, stages) = if args.dry_run { read? } else { agreed(&*ranks, read)? };
-    let idle = without_effect(&recipe, &stages, registry);
-    let plan = recipe.plan();
     let hub = Hub::from_env();
+    let looked = preflight::look(args, registry, &hub);
+    let Looked { recipe, stages, notes } = if args.dry_run { looked? } else { agreed(&*ranks, looked)? };
+    let idle = without_effect(&recipe, &stages, registry);
+    let said = idle.iter().chain(&notes).filter(|_| !args.quiet);
+    let plan = recipe.plan();
     if args.dry_run {
         let planned: Vec<plan::Planned> = plan
             .iter()
             .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
             .collect();
-        let notes: String = idle.iter().map(|told| format!("# note: {told}\n")).collect();
+        let notes: String = said.map(|told| format!("# note: {told}\n")).collect();
         let text = format!(
             "{}\n{}{notes}",
             recipe.resolved_toml(&resolved(&stages)?)?,
@@ -72,7 +75,7 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
         );
         return tell(&text).map_err(Error::io("standard output"));
     }
-    idle.iter().for_each(|told| tracing::warn!("{told}"));
+    said.filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, &stages, hub, ranks)?;
     let mut idle = args.resume;
     for planned in &plan {
@@ -90,17 +93,6 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
         );
     }
     session.finish()
-}
-
-/// The recipe and its stages, where all that can be looked at before the run fits.
-fn read(args: &Args, registry: &Registry) -> Result<(Recipe, Vec<Stage>)> {
-    let recipe = Recipe::read(&args.recipe, &args.set)?;
-    let stages = Stage::read_all(&recipe, registry)?;
-    let build = |stage: &Stage| Rewards::build(&stage.reward, registry, &stage.data.format);
-    let rewards = stages.iter().map(build).collect::<Result<Vec<_>>>()?;
-    let sections = recipe.stages().iter().zip(&stages).zip(&rewards);
-    wants::check_machine(&recipe, sections.map(|((table, stage), rewards)| (table, stage, rewards)))?;
-    Ok((recipe, stages))
 }
 
 fn resolved(stages: &[Stage]) -> Result<Vec<toml::Table>> {
@@ -133,8 +125,8 @@ fn listen() {
     }));
 }
 
-/// The run's name: `run.name`, or the recipe file's.
-fn run_name(args: &Args, stages: &[Stage]) -> Result<String> {
+/// The run's directory: `--out`, or the one that `run.name`, or else the recipe's file, names.
+fn run_folder(args: &Args, stages: &[Stage]) -> Result<PathBuf> {
     let given = stages.first().and_then(|stage| stage.run.name.clone());
     let name = given.or_else(|| args.recipe.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     let safe = |name: &String| {
@@ -142,9 +134,10 @@ fn run_name(args: &Args, stages: &[Stage]) -> Result<String> {
             && !name.starts_with('.')
             && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
     };
-    name.filter(safe).ok_or_else(|| {
+    let name = name.filter(safe).ok_or_else(|| {
         Error::Recipe(
             "run.name must be made of letters, digits, `-`, `_` and `.`, because it names a folder".into(),
         )
-    })
+    })?;
+    Ok(args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name)))
 }

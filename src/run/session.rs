@@ -3,7 +3,7 @@
 use super::places::{claim, label};
 use super::stage::Opened;
 use super::writing::Files;
-use super::{pictures, resolved, run_name, stop, summary, train};
+use super::{pictures, preflight, resolved, run_folder, stop, summary, train};
 use crate::checkpoint::{Done, Extents, Ledger, RunDir, StageRecord, abandon, load_tensors, save_tensors};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ use crate::ranks::{Ranks, agreed};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
 use crate::rollout::Trace;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use tch::Tensor;
@@ -44,8 +43,7 @@ impl Session {
         hub: Hub,
         ranks: Arc<dyn Ranks>,
     ) -> Result<Self> {
-        let name = run_name(args, stages)?;
-        let path = args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name));
+        let path = run_folder(args, stages)?;
         let resolved = recipe.resolved_toml(&resolved(stages)?)?;
         let dir = agreed(
             &*ranks,
@@ -108,6 +106,7 @@ impl Session {
         let record = agreed(&*self.ranks, begun)?;
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        agreed(&*self.ranks, preflight::left_out(planned, &opened))?;
         stop::may_cut(None);
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.worker.progress = show.sampling("sampling");

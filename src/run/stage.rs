@@ -101,13 +101,14 @@ impl Opened {
             Questions::new(
                 dataset,
                 &policy.tokenizer,
-                data.max_prompt_tokens.unwrap_or(policy.context() - 1),
+                data.max_prompt_tokens.unwrap_or(policy.context().saturating_sub(1)),
                 data.prompts_per_step,
                 data.shuffle,
                 seed::derive(&[stage_seed, seed::of_text("order")]),
             )
         };
-        let held_out = eval.as_ref().map(&questions).transpose()?.map_or_else(Vec::new, |q| q.all);
+        let held_out = eval.as_ref().map(&questions).transpose()?.unwrap_or_default();
+        let (held_out, held_out_dropped) = (held_out.all, held_out.dropped);
         let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default().shared(ranks.clone());
         if questions.dropped > 0 {
             tracing::warn!(
@@ -131,6 +132,7 @@ impl Opened {
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
             by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),
             held_out,
+            held_out_dropped,
             origin: Box::new(origin),
             ..Worker::new(policy, questions, rewards, data.format.clone())
         };

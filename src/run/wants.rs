@@ -1,12 +1,12 @@
-//! What a stage's rewards need, looked at before it trains: of the rows, and of the machine.
+//! What a stage's rewards need of the rows, looked at before it trains.
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
-use crate::recipe::{Recipe, Stage, StageTable};
+use crate::recipe::Stage;
 use crate::reward::Rewards;
-use crate::section::Misfit;
+use crate::section::{Misfit, under};
 
-/// Refuses a stage called `name` whose rewards lack something of the rows that they score or of the machine; all of it is said.
+/// Refuses a stage called `name` whose rewards lack something of the rows that they score; all of it is said.
 pub fn check_stage(
     name: &str,
     stage: &Stage,
@@ -14,50 +14,37 @@ pub fn check_stage(
     train: Option<&Dataset>,
     held_out: Option<&Dataset>,
 ) -> Result<()> {
-    let mut lines = Vec::new();
+    let lines: Vec<String> = of_rows(stage, rewards, train, held_out).iter().map(Misfit::sentence).collect();
+    if lines.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Data(format!("stage `{name}`: {}", lines.join("\n  "))))
+    }
+}
+
+/// What the rewards of a stage lack of the rows that they score, by the keys that ask for it.
+pub(super) fn of_rows(
+    stage: &Stage,
+    rewards: &Rewards,
+    train: Option<&Dataset>,
+    held_out: Option<&Dataset>,
+) -> Vec<Misfit> {
     let scored = [
         (train.filter(|_| stage.needs().rollouts), ""),
         (held_out.filter(|_| scores_held_out(stage)), "of the held-out rows: "),
     ];
+    let mut found = Vec::new();
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
-        lines.extend(rewards.check_rows(rows).iter().map(|misfit| format!("{whose}{}", misfit.sentence())));
+        let misfits = under("reward", rewards.check_rows(rows)).into_iter();
+        found
+            .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
-    let machine = if scores(stage) { rewards.check_machine() } else { vec![] };
-    let of_rows = !lines.is_empty();
-    lines.extend(machine.iter().map(Misfit::sentence));
-    if lines.is_empty() {
-        return Ok(());
-    }
-    let text = format!("stage `{name}`: {}", lines.join("\n  "));
-    Err(if of_rows { Error::Data(text) } else { Error::Recipe(text) })
-}
-
-/// Refuses a recipe whose rewards lack something of the machine, as far as it has to be there before the run; all stages are
-/// looked at.
-pub fn check_machine<'a>(
-    recipe: &Recipe,
-    stages: impl Iterator<Item = (&'a StageTable, &'a Stage, &'a Rewards)>,
-) -> Result<()> {
-    let mut lines: Vec<String> = Vec::new();
-    for (table, _, rewards) in stages.filter(|(_, stage, _)| scores(stage)) {
-        for misfit in rewards.check_machine() {
-            let path = format!("reward.{}", misfit.key);
-            let text = match recipe.problem(table, &path, &misfit.message, &misfit.remedy) {
-                Error::Recipe(text) => text,
-                other => other.to_string(),
-            };
-            // What stages inherit is said once.
-            if !lines.contains(&text) {
-                lines.push(text);
-            }
-        }
-    }
-    if lines.is_empty() { Ok(()) } else { Err(Error::Recipe(lines.join("\n  "))) }
+    found
 }
 
 /// Whether the stage asks its rewards at all.
-fn scores(stage: &Stage) -> bool {
+pub(super) fn scores(stage: &Stage) -> bool {
     stage.needs().rollouts || scores_held_out(stage)
 }
 

@@ -184,6 +184,9 @@ impl Session {
             }
             Err(error) => return Err(error),
         };
+        if opened.worker.held_out_dropped > 0 {
+            metrics.set("eval/questions_too_long", opened.worker.held_out_dropped as f64);
+        }
         let label = label(&opened.name, opened.round);
         pictures::or_warn(pictures::by_number(self.dir.path(), &label, &report));
         for (name, value) in report.metrics() {

@@ -90,7 +90,7 @@ fn teacher() -> String {
 #[test]
 fn frodo_teaches_a_writer_and_a_reader() {
     let recipe = tiny("frodo", &BYTES, "")
-        .replace("rationales.jsonl", "rows.jsonl")
+        .replace("recipes/samples/rationales.jsonl", "rows.jsonl")
         .replace("http://127.0.0.1:8000", &teacher())
         .replace("lr = 5e-6", "lr = 1e-2");
     let program = Program::new(&recipe);
@@ -141,7 +141,7 @@ fn poda_contrasts_what_premises_turn_round() {
         vec![text; body["n"].as_u64().unwrap_or(1) as usize]
     });
     let recipe = tiny("poda-contrastive", &BYTES, "")
-        .replace("options.jsonl", "rows.jsonl")
+        .replace("recipes/samples/options.jsonl", "rows.jsonl")
         .replace("http://127.0.0.1:8000", &teacher.url)
         .replace("lr = 1e-6", "lr = 1e-2")
         .replace("context = 256", "context = 512");

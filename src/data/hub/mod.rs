@@ -99,6 +99,22 @@ impl Hub {
         Self { token: None, offline: true, ..self.clone() }.model(model).ok()
     }
 
+    /// The same, fetching nothing.
+    pub fn at_rest(&self) -> Self {
+        Self { token: None, offline: true, ..self.clone() }
+    }
+
+    /// Whether this is written as a model of the hub is.
+    pub fn names_model(model: &str) -> bool {
+        RepoId::parse(model).is_ok()
+    }
+
+    /// Whether a source of rows is a dataset of the hub of which there is no copy here.
+    pub fn lacks_dataset(&self, source: &str, split: Split) -> bool {
+        source.starts_with("hub:")
+            && DatasetId::parse(source).is_ok_and(|id| self.at_rest().dataset(&id, split).is_err())
+    }
+
     /// Why a model cannot be had, as far as is known without asking the hub: a folder that lacks its description or weights, or a
     /// name that is none of the hub's; offline also one whose copy is not in the cache.
     pub fn lacks_model(&self, model: &str) -> Option<Error> {

@@ -24,6 +24,7 @@ use super::{
     Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Worker, figures,
     without_credit,
 };
+use crate::data::{Feedback, FeedbackCompletion, Prompted, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
@@ -196,6 +197,26 @@ impl Section for Dpo {
             }),
         ];
         all.into_iter().flatten().collect()
+    }
+
+    fn tokens_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<usize>> {
+        let completions = match &row.example.feedback {
+            // What is learned of answers alone is shorter than what is written here.
+            Some(Feedback::Pair { .. }) if self.about == About::Answers => return Ok(None),
+            Some(Feedback::Pair { chosen, rejected, .. }) => vec![chosen, rejected],
+            Some(Feedback::Label { completion, .. }) => vec![completion],
+            None => return Ok(None),
+        };
+        // Of a pair neither is learned where the longer one does not fit.
+        let tokens = |completion: &FeedbackCompletion| match &completion.tokens {
+            Some(ids) => Ok(row.tokens.len() + ids.len()),
+            None => Ok(row.tokens.len() + tokenizer.encode(&completion.text)?.len() + 1),
+        };
+        Ok(completions.into_iter().map(tokens).collect::<Result<Vec<usize>>>()?.into_iter().max())
+    }
+
+    fn longest(&self) -> Option<(&'static str, usize)> {
+        self.max_tokens.map(|tokens| ("max_tokens", tokens))
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {

@@ -6,7 +6,7 @@ pub mod reduce;
 use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, candidate};
 use crate::data::row::Problems;
 use crate::data::turns::learned_turns;
-use crate::data::{Dataset, Example};
+use crate::data::{Dataset, Example, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::model::Sequence;
@@ -120,10 +120,37 @@ impl Section for Sft {
         2e-5
     }
 
+    fn tokens_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<usize>> {
+        let Some(text) = &row.example.completion else { return Ok(None) };
+        Ok(Some(row.tokens.len() + tokenizer.encode(text)?.len() + 1))
+    }
+
+    fn longest(&self) -> Option<(&'static str, usize)> {
+        self.max_tokens.map(|tokens| ("max_tokens", tokens))
+    }
+
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         setup.rows = self.prepare(std::mem::take(&mut setup.rows), setup.select, setup.format)?;
+        have_completions(&setup.rows)?;
         Ok(Box::new(SftMethod { sft: self.clone() }))
     }
+}
+
+/// All rows must have something to learn.
+fn have_completions(rows: &Dataset) -> Result<()> {
+    let mut lacking = rows.examples.iter().filter(|row| row.completion.is_none()).map(|row| row.id.as_str());
+    let first: Vec<&str> = lacking.by_ref().take(3).collect();
+    if first.is_empty() {
+        return Ok(());
+    }
+    let (shown, more) = (first.join(", "), lacking.count());
+    let more_words = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let (count, have) = (first.len() + more, if first.len() + more == 1 { "has" } else { "have" });
+    Err(Error::Data(format!(
+        "{count} of {} rows {have} no completion to learn: {shown}{more_words}; give them a `rationale` and `answer`, or a \
+         `completion`, or set data.template.assistant",
+        rows.examples.len()
+    )))
 }
 
 /// Fine-tuning at work.

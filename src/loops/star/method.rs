@@ -45,6 +45,7 @@ impl Section for Star {
             traces: true,
             selects: Selects::Rollouts,
             steps: Steps::Exactly(self.rounds),
+            strips_hints: true,
             together: Some(self.chunk),
             work: Some(format!("{} rounds of {questions} questions, then {learning}", self.rounds)),
             ..Needs::default()

@@ -2,6 +2,7 @@
 
 use super::MachineWant;
 use crate::data::Hub;
+use crate::policy::reward_model::FILE;
 use crate::section::Misfit;
 use std::path::Path;
 
@@ -30,13 +31,23 @@ impl MachineWant {
                 format!("there is no file `{}`", path.display()),
                 "relative paths begin at the working directory",
             ),
-            MachineWant::Model(name) if name.starts_with('@') => None,
-            MachineWant::Model(name) => {
+            MachineWant::Model(name) | MachineWant::RewardModel(name) if name.starts_with('@') => None,
+            MachineWant::RewardModel(name) if scores(name) == Some(false) => lacks(
+                format!("{key} = {name:?}: this model generates and scores nothing (it has no {FILE})"),
+                "name the checkpoint of a stage with [loop.prm], as a folder or \"@stage\"",
+            ),
+            MachineWant::Model(name) | MachineWant::RewardModel(name) => {
                 let error = Hub::from_env().lacks_model(name)?;
                 lacks(format!("{key} = {name:?}: {}", error.to_string().trim_start_matches("model: ")), "")
             }
         }
     }
+}
+
+/// Whether a folder is a reward model's; nothing of what is none, or is the hub's and not here.
+fn scores(name: &str) -> Option<bool> {
+    let folder = Hub::from_env().at_hand(name)?;
+    Some(folder.join(FILE).is_file())
 }
 
 /// Whether a program can be started, found as `std::process::Command` finds it.

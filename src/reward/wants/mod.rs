@@ -80,6 +80,8 @@ pub enum MachineWant {
     File(PathBuf),
     /// A model: a folder or a hub id.
     Model(String),
+    /// A model that scores, as a stage with `[loop.prm]` leaves it: a folder or a hub id.
+    RewardModel(String),
 }
 
 impl Wants {
@@ -131,6 +133,11 @@ impl Wants {
     /// A model, which `key` names.
     pub fn model(self, key: &str, name: &str) -> Self {
         self.machine(key, MachineWant::Model(name.to_owned()))
+    }
+
+    /// A reward model, which `key` names.
+    pub fn reward_model(self, key: &str, name: &str) -> Self {
+        self.machine(key, MachineWant::RewardModel(name.to_owned()))
     }
 
     /// `want` of the machine; `key` asks for it.

@@ -1,0 +1,123 @@
+//! How large the numbers of a recipe may be: beyond this a value is a slip, and would overflow, never end or take all memory.
+
+use crate::section::{Misfit, join};
+use toml::{Table, Value};
+
+/// The most that a key takes, by its name wherever it stands; the first that ends its path counts.
+const MOST: &[(&str, f64)] = &[
+    ("devices.threads", 1024.0),
+    ("prompts_per_step", 1e6),
+    ("decode_slots", 65_536.0),
+    ("optim.lr", 1e3),
+    ("weight", 1e6),
+    ("weights", 1e6),
+    ("timeout_s", 1e7),
+    ("backoff_s", 1e7),
+    ("limit_s", 1e7),
+    ("data.task.*.train", 1e7),
+    ("data.task.*.eval", 1e7),
+    ("data.task.*.digits", 1000.0),
+    ("size", 10_000.0),
+    ("samples", 10_000.0),
+    ("eval.at", 10_000.0),
+    ("seeds", 10_000.0),
+    ("n", 10_000.0),
+    ("branching", 1000.0),
+    ("depth", 1000.0),
+    ("chunks", 1000.0),
+    ("continuations", 10_000.0),
+    ("votes", 10_000.0),
+    ("best_of", 10_000.0),
+    ("attempts", 10_000.0),
+    ("few_shot", 1000.0),
+    ("concurrency", 1024.0),
+    ("answers_per_request", 1000.0),
+    ("retries", 1000.0),
+    ("bins", 1e5),
+    ("minibatches", 1e6),
+    ("epochs_per_batch", 1e6),
+    ("run.epochs", 1e6),
+    ("layers", 10_000.0),
+    ("heads", 4096.0),
+    ("kv_heads", 4096.0),
+    ("hidden_size", 131_072.0),
+    ("intermediate_size", 1_048_576.0),
+    ("lora.rank", 65_536.0),
+    ("context", 1e8),
+    ("chunk_tokens", 1e7),
+    ("max_new_tokens", 1e7),
+];
+
+/// The most that any other number comes to.
+const ANY: f64 = 1e9;
+
+/// Keys whose numbers stand for themselves: a seed, what a server or a template is given.
+const FREE: &[&str] = &["seed", "extra", "variables", "labels", "options"];
+
+/// The numbers of a stage that are too large, or no numbers at all, by their full paths.
+pub(super) fn beyond(stage: &Table) -> Vec<Misfit> {
+    let mut found = Vec::new();
+    for (key, value) in stage {
+        look(key, value, &mut found);
+    }
+    found
+}
+
+fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
+    if path.split('.').any(|name| FREE.contains(&name)) {
+        return;
+    }
+    let number = match value {
+        Value::Table(table) => {
+            return table.iter().for_each(|(key, value)| look(&join(path, key), value, found));
+        }
+        Value::Array(list) => return list.iter().for_each(|value| look(path, value, found)),
+        Value::Integer(whole) => *whole as f64,
+        Value::Float(number) => *number,
+        _ => return,
+    };
+    let most = MOST.iter().find(|(key, _)| ends(path, key)).map_or(ANY, |(_, most)| *most);
+    if number.is_nan() {
+        found.push(Misfit::new(path, "it must be a number", ""));
+    } else if number.abs() > most {
+        let most = if number < 0.0 { -most } else { most };
+        let side = if number < 0.0 { "least" } else { "most" };
+        found.push(Misfit::new(path, format!("it must be at {side} {}", shown(most)), ""));
+    }
+}
+
+/// Whether the dotted `path` ends in `key`, of which `*` stands for any one name.
+fn ends(path: &str, key: &str) -> bool {
+    let mut names = path.rsplit('.');
+    key.rsplit('.').all(|part| names.next().is_some_and(|name| part == "*" || part == name))
+}
+
+/// As a recipe would write it.
+fn shown(number: f64) -> String {
+    if number.abs() < 1e6 { format!("{number}") } else { format!("{number:e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_a_slip_are_named_and_seeds_are_free() {
+        let table: Table = toml::from_str(
+            "[run]\nseed = 9000000000000000000\nsteps = 9000000000000000000\n[optim]\nlr = 1e300\nbetas = [nan, 0.9]\n\
+             [reward.length]\nweight = -1e300\n[data.task.addition]\ntrain = 100000000\n[policy.sampling]\ntop_k = 50",
+        )
+        .unwrap();
+        let said: Vec<String> = beyond(&table).iter().map(|m| format!("{}: {}", m.key, m.message)).collect();
+        assert_eq!(
+            said,
+            [
+                "run.steps: it must be at most 1e9",
+                "optim.lr: it must be at most 1000",
+                "optim.betas: it must be a number",
+                "reward.length.weight: it must be at least -1e6",
+                "data.task.addition.train: it must be at most 1e7",
+            ]
+        );
+    }
+}

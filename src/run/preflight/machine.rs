@@ -1,0 +1,139 @@
+//! What a run needs of the machine: programs, keys, room on the disk, a place for its directory; and which figures it will have.
+
+use super::models::{Models, Sought};
+use super::{Found, Looking};
+use crate::error::{Error, Result};
+use crate::eval::Eval;
+use crate::nearest::{did_you_mean, list, nearest};
+use crate::recipe::{Recipe, Refusal, Stage};
+use crate::run::wants;
+use std::path::{Path, PathBuf};
+
+impl Looking<'_> {
+    /// What the rewards lack of the machine.
+    pub(super) fn look_at_machine(&mut self) {
+        let Some(rewards) = self.rewards.as_ref().filter(|_| wants::scores(self.stage)) else { return };
+        for misfit in rewards.check_machine() {
+            self.refuse_as(&format!("reward.{}", misfit.key), &misfit.sentence(), None);
+        }
+    }
+}
+
+/// `checkpoint.best` of stages that come to no figure of that name, as far as names are known: those of evaluations are.
+pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
+    if stages.len() != recipe.stages().len() {
+        return vec![];
+    }
+    let evals: Vec<&Eval> = stages.iter().filter_map(|stage| stage.eval.as_ref()).collect();
+    let known: Vec<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
+    let open = evals.iter().any(|eval| eval.by.is_some()) || stages.iter().any(|stage| stage.needs().head);
+    let searches = stages.iter().any(|stage| stage.rollout.search().is_some());
+    let mut refused = Vec::new();
+    for (table, stage) in recipe.stages().iter().zip(stages) {
+        let Some(best) = &stage.checkpoint.best else { continue };
+        let of_eval = best.starts_with("eval/");
+        let near = nearest(best, known.iter().map(String::as_str));
+        let by = open && best.matches('/').count() > 1;
+        if known.contains(best)
+            || by
+            || ((open || searches) && of_eval && near.is_none())
+            || (!of_eval && near.is_none())
+        {
+            continue;
+        }
+        let what = match evals.is_empty() {
+            true => "is a figure of evaluations, and no stage has [eval]; add [eval]".to_owned(),
+            false => format!(
+                "is no figure that comes up{} known: {}",
+                semicolon(near),
+                list(known.iter().map(String::as_str))
+            ),
+        };
+        let message = format!("checkpoint.best = \"{best}\" {what}");
+        let text = format!("{}: {message}", recipe.origin(table, "checkpoint.best"));
+        refused.push(Refusal {
+            key: "checkpoint.best".into(),
+            line: recipe.line(table, "checkpoint.best"),
+            text,
+        });
+    }
+    refused
+}
+
+fn semicolon(near: Option<&str>) -> String {
+    crate::nearest::or_semicolon(did_you_mean(near))
+}
+
+/// Whether the checkpoints that a run keeps fit on its disk: those of its largest model, with the optimiser.
+pub(super) fn disk_space(folder: &Path, stages: &[&Stage], models: &Models, found: &mut Found) {
+    let Some(free) = existing(folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
+    let free = free.f_bavail.saturating_mul(free.f_frsize);
+    let mut largest = 0;
+    for stage in stages.iter().filter(|stage| stage.needs().trains) {
+        let Sought::Known(known) = models.of(&stage.policy) else { continue };
+        let weights = known.shape.size() as u64;
+        let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
+        // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
+        let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
+        let optimizer = if stage.checkpoint.save_optimizer { 8 * trained } else { 0 };
+        let one = weights * width + optimizer;
+        // A new one is written before an old one goes.
+        let kept = stage.checkpoint.keep_last.max(1) as u64 + 1;
+        if one > free {
+            found.refused.push(Refusal {
+                key: "run".into(),
+                line: None,
+                text: format!(
+                    "{}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
+                    folder.display(),
+                    gigabytes(one),
+                    gigabytes(free)
+                ),
+            });
+            found.kind = Some(Error::Checkpoint);
+            return;
+        }
+        largest = largest.max(one * kept);
+    }
+    if largest > free {
+        found.note(format!(
+            "the checkpoints that are kept at once come to about {}, and the disk of {} has {} left; checkpoint.keep_last = 1, or \
+             checkpoint.save_optimizer = false, takes less",
+            gigabytes(largest),
+            folder.display(),
+            gigabytes(free)
+        ));
+    }
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
+}
+
+/// The nearest folder around `path` that is there.
+fn existing(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    path.ancestors().find(|path| path.exists()).map(Path::to_path_buf)
+}
+
+/// Whether a run's directory can be made at `path`; nothing of it is left.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where a file is in its place, or where nothing can be written.
+pub(super) fn claimable(path: &Path) -> Result<()> {
+    let refuse = |why: String| {
+        Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())))
+    };
+    let Some(around) = existing(path) else { return refuse("there is no such place".into()) };
+    if !around.is_dir() {
+        return refuse(format!("{} is a file, not a folder", around.display()));
+    }
+    let probe = around.join(format!(".rationale-{}", std::process::id()));
+    match std::fs::create_dir(&probe) {
+        Ok(()) => {
+            let _ = std::fs::remove_dir(&probe);
+            Ok(())
+        }
+        Err(error) => refuse(format!("nothing can be written in {} ({error})", around.display())),
+    }
+}

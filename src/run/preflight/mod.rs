@@ -1,0 +1,227 @@
+//! What is looked at before anything trains: the recipe, and all that is cheap to open, of all its stages. All that is wrong is said at once.
+
+mod machine;
+mod models;
+mod rows;
+
+pub(super) use rows::left_out;
+
+use crate::checkpoint::RunDir;
+use crate::data::Example;
+use crate::data::hub::Hub;
+use crate::error::{Error, Result};
+use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, references};
+use crate::reward::Rewards;
+use models::Models;
+use std::collections::BTreeSet;
+use tracing::subscriber::{NoSubscriber, with_default};
+
+/// A recipe of which nothing is known to be wrong, and what has to be said of it.
+#[derive(Debug)]
+pub struct Looked {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// Its stages.
+    pub stages: Vec<Stage>,
+    /// Rows that are left out, and what could not be looked at: a line each.
+    pub notes: Vec<String>,
+}
+
+/// Reads the recipe and looks at all that its stages need. A dry run fetches nothing; a run what it would fetch anyway, once nothing
+/// else is wrong.
+///
+/// # Errors
+/// All that is wrong, in the order of the recipe's lines.
+pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
+    let (recipe, refused) = Recipe::merged(Source::read(&args.recipe)?, &args.set, &RULES);
+    let mut found = Found { refused, ..Found::default() };
+    let mut stages = Vec::new();
+    for table in recipe.stages() {
+        let (stage, refused) = Stage::attempt(&recipe, table, registry);
+        stages.push((stage, refused.iter().map(|refusal| refusal.key.clone()).collect::<Vec<_>>()));
+        found.refused.extend(refused);
+    }
+    let at_rest = hub.at_rest();
+    let fetches = !args.dry_run && found.refused.is_empty();
+    let hub = if fetches { hub } else { &at_rest };
+    let seed = stages.iter().flat_map(|(stage, _)| stage).next().map_or(0, |stage| stage.run.seed);
+    let models = Models::new(&recipe, &stages, hub, fetches);
+    let mut seen = BTreeSet::new();
+    for planned in recipe.plan().into_iter().filter(|planned| planned.round <= 2) {
+        let index = planned.stage.index;
+        let (stage, wrong) = &stages[index];
+        let Some(stage) = stage else { continue };
+        if !seen.insert((index, planned.stage.table.to_string()))
+            || done(args, stage, &recipe, &planned.stage)
+        {
+            continue;
+        }
+        let first = Stage::attempt(&recipe, &planned.stage, registry).0;
+        let stage =
+            if planned.stage.table == recipe.stages()[index].table { Some(stage) } else { first.as_ref() };
+        let Some(stage) = stage else { continue };
+        let rewards = Rewards::build(&stage.reward, registry, &stage.data.format).ok();
+        let waits =
+            references(&planned.stage.table, RULES.references).into_iter().map(|(path, _)| path).collect();
+        let mut looking = Looking {
+            recipe: &recipe,
+            table: &planned.stage,
+            stage,
+            rewards,
+            wrong,
+            waits,
+            hub,
+            fetches,
+            seed,
+            found: &mut found,
+        };
+        // What is warned of here is warned of again when the stage opens.
+        with_default(NoSubscriber::default(), || looking.look(&models));
+    }
+    let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
+    found.refused.extend(machine::best_figures(&recipe, &all));
+    if found.refused.is_empty() && !args.dry_run {
+        let stages: Vec<Stage> = all.iter().map(|stage| (*stage).clone()).collect();
+        let folder = super::run_folder(args, &stages)?;
+        machine::claimable(&folder)?;
+        machine::disk_space(&folder, &all, &models, &mut found);
+    }
+    if !found.refused.is_empty() {
+        return Err(found.error(&recipe));
+    }
+    Ok(Looked {
+        recipe,
+        stages: stages.into_iter().filter_map(|(stage, _)| stage).collect(),
+        notes: found.notes,
+    })
+}
+
+/// Whether a run that is resumed has all rounds of the stage behind it, so that its files may be gone.
+fn done(args: &Args, stage: &Stage, recipe: &Recipe, table: &StageTable) -> bool {
+    let folder = super::run_folder(args, std::slice::from_ref(stage)).ok().filter(|_| args.resume);
+    let ledger = folder.and_then(|folder| RunDir::join(&folder).ledger().ok()).unwrap_or_default();
+    let last = ledger.of(&table.name, recipe.rounds()).and_then(|record| record.done.as_ref());
+    last.is_some_and(|done| stage.run.steps.is_none_or(|steps| done.step >= steps))
+}
+
+/// What has been found.
+#[derive(Default)]
+struct Found {
+    refused: Vec<Refusal>,
+    /// What the only one is an error of, where it is not one of the recipe.
+    kind: Option<fn(String) -> Error>,
+    notes: Vec<String>,
+}
+
+impl Found {
+    fn note(&mut self, text: String) {
+        if !self.notes.contains(&text) {
+            self.notes.push(text);
+        }
+    }
+
+    fn error(mut self, recipe: &Recipe) -> Error {
+        let mut seen = BTreeSet::new();
+        self.refused.retain(|refusal| seen.insert(refusal.text.clone()));
+        let kind = self.kind.filter(|_| self.refused.len() == 1);
+        match (recipe.error(self.refused), kind) {
+            (Error::Recipe(text), Some(kind)) => kind(text),
+            (error, _) => error,
+        }
+    }
+}
+
+/// A stage that is looked at.
+struct Looking<'a> {
+    recipe: &'a Recipe,
+    table: &'a StageTable,
+    stage: &'a Stage,
+    /// None where they cannot be built.
+    rewards: Option<Rewards>,
+    /// The keys that are refused already.
+    wrong: &'a [String],
+    /// The paths at which something of an earlier stage stands.
+    waits: BTreeSet<String>,
+    hub: &'a Hub,
+    fetches: bool,
+    seed: u64,
+    found: &'a mut Found,
+}
+
+impl Looking<'_> {
+    fn look(&mut self, models: &Models) {
+        if !self.is_wrong("devices")
+            && let Err(error) = self.stage.devices.find()
+        {
+            self.refuse("devices", &error);
+        }
+        if !self.is_wrong("rollout")
+            && self.samples()
+            && let Err(error) = self.stage.rollout.build()
+        {
+            self.refuse(&format!("rollout.{}", self.stage.rollout.name()), &error);
+        }
+        self.look_at_machine();
+        let tokenized = if self.is_wrong("policy") { None } else { self.look_at_model(models) };
+        // How many a step asks changes nothing of what the rows are.
+        let how_many = ["data.prompts_per_step", "data.shuffle"];
+        if !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str())) {
+            self.look_at_rows(tokenized.as_ref());
+        }
+    }
+
+    /// Whether something of a section is refused already, so that what hangs on it is not looked at.
+    fn is_wrong(&self, section: &str) -> bool {
+        self.wrong.iter().any(|key| key.split('.').next() == Some(section) || key.is_empty())
+    }
+
+    fn waits(&self, path: &str) -> bool {
+        self.waits.iter().any(|waits| waits == path || waits.starts_with(&format!("{path}.")))
+    }
+
+    /// Whether completions come to be in the stage.
+    fn samples(&self) -> bool {
+        self.stage.needs().rollouts || (self.stage.eval.is_some() && !self.stage.needs().head)
+    }
+
+    /// Notes an error that opening a part of the stage gave, about the key at `path`.
+    fn refuse(&mut self, path: &str, error: &Error) {
+        let (text, kind): (String, Option<fn(String) -> Error>) = match error {
+            Error::Recipe(text) => (text.clone(), None),
+            Error::Data(text) => (text.clone(), Some(Error::Data)),
+            Error::Model(text) => (text.clone(), Some(Error::Model)),
+            Error::Devices(text) => (text.clone(), Some(Error::Devices)),
+            other => (other.to_string(), Some(Error::Model)),
+        };
+        let of = if self.recipe.stages().len() > 1 {
+            format!("stage `{}`: ", self.table.name)
+        } else {
+            String::new()
+        };
+        self.refuse_as(path, &format!("{of}{text}"), kind);
+    }
+
+    fn refuse_as(&mut self, path: &str, text: &str, kind: Option<fn(String) -> Error>) {
+        let text = format!("{}: {text}", self.recipe.origin(self.table, path));
+        let line = self.recipe.line(self.table, path);
+        self.found.kind = kind;
+        self.found.refused.push(Refusal { key: path.to_owned(), line, text });
+    }
+
+    fn note(&mut self, text: &str) {
+        self.found.note(format!("stage `{}`: {text}", self.table.name));
+    }
+}
+
+/// How a row is called in what is said of it.
+fn which(row: &Example) -> &str {
+    &row.id
+}
+
+/// Up to three rows by name, and how many more there are.
+fn some<'a>(mut rows: impl Iterator<Item = &'a Example>) -> String {
+    let names: Vec<&str> = rows.by_ref().take(3).map(which).collect();
+    let more = rows.count();
+    let names = names.join(", ");
+    if more > 0 { format!("{names} and {more} more") } else { names }
+}

@@ -1,0 +1,137 @@
+//! The tokenizer and the shape of each stage's model, as far as they are at hand before anything trains.
+
+use super::Looking;
+use crate::checkpoint::Saved;
+use crate::data::Tokenizer;
+use crate::data::hub::Hub;
+use crate::error::{Error, Result};
+use crate::model::Config;
+use crate::policy::PolicyConfig;
+use crate::recipe::{Recipe, Stage};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What is known of a model before it is loaded.
+pub(super) struct Known {
+    pub tokenizer: Tokenizer,
+    pub shape: Config,
+}
+
+/// What came of looking for a model.
+#[derive(Clone)]
+pub(super) enum Sought {
+    Known(Rc<Known>),
+    /// It is not on this machine, and is not fetched now.
+    Elsewhere(String),
+    /// It is none, or cannot be used.
+    Refused(Rc<Error>),
+    /// Nothing says what it is: the section that names it is refused.
+    Unsaid,
+}
+
+/// The models of a recipe's stages; each is opened once.
+pub(super) struct Models<'a> {
+    policies: Vec<(&'a str, Option<&'a PolicyConfig>)>,
+    hub: &'a Hub,
+    fetches: bool,
+    opened: RefCell<BTreeMap<String, Sought>>,
+}
+
+impl<'a> Models<'a> {
+    pub(super) fn new(
+        recipe: &'a Recipe,
+        stages: &'a [(Option<Stage>, Vec<String>)],
+        hub: &'a Hub,
+        fetches: bool,
+    ) -> Self {
+        let names = recipe.stages().iter().map(|table| table.name.as_str());
+        let policy = |(stage, _): &'a (Option<Stage>, _)| stage.as_ref().map(|stage| &stage.policy);
+        let policies = names.zip(stages.iter().map(policy)).collect();
+        Self { policies, hub, fetches, opened: RefCell::default() }
+    }
+
+    /// The model of a policy; of an earlier stage's result, that which the stage began with.
+    pub(super) fn of(&self, policy: &PolicyConfig) -> Sought {
+        self.follow(policy, self.policies.len())
+    }
+
+    fn follow(&self, policy: &PolicyConfig, further: usize) -> Sought {
+        let key = match (&policy.model, &policy.init) {
+            (Some(model), _) => model.clone(),
+            (None, Some(init)) => format!("{init:?}"),
+            (None, None) => return Sought::Unsaid,
+        };
+        if let Some(name) = policy.model.as_deref().and_then(|model| model.strip_prefix('@')) {
+            let target =
+                self.policies.iter().find(|(known, _)| *known == name).and_then(|(_, policy)| *policy);
+            return match target {
+                Some(target) if further > 0 => self.follow(target, further - 1),
+                _ => Sought::Unsaid,
+            };
+        }
+        if let Some(sought) = self.opened.borrow().get(&key) {
+            return sought.clone();
+        }
+        let sought = match self.open(policy) {
+            Ok(Some(known)) => Sought::Known(Rc::new(known)),
+            Ok(None) => Sought::Elsewhere(key.clone()),
+            Err(error) => Sought::Refused(Rc::new(error)),
+        };
+        self.opened.borrow_mut().insert(key, sought.clone());
+        sought
+    }
+
+    fn open(&self, policy: &PolicyConfig) -> Result<Option<Known>> {
+        let Some(model) = &policy.model else {
+            let Some(init) = &policy.init else { return Ok(None) };
+            let tokenizer = init.tokenizer()?;
+            let shape = init.shape(tokenizer.vocab_size());
+            return Ok(Some(Known { tokenizer, shape }));
+        };
+        let newest = Saved::newest_model(model)?.map(|saved| saved.path.to_string_lossy().into_owned());
+        let model = newest.as_ref().unwrap_or(model);
+        if let Some(error) = self.hub.lacks_model(model) {
+            let on_hub = !std::path::Path::new(model).is_dir() && Hub::names_model(model);
+            return if on_hub && !self.fetches { Ok(None) } else { Err(error) };
+        }
+        let folder = self.hub.model(model)?;
+        let tokenizer = Tokenizer::load(&folder)?;
+        let shape = Config::read(&folder)
+            .map_err(|error| Error::Model(error.to_string().trim_start_matches("model: ").to_owned()))?;
+        if tokenizer.vocab_size() > shape.vocab_size {
+            return Err(Error::Model(format!(
+                "{model}: the tokenizer knows {} tokens and the model has {} embedding rows: they do not belong together",
+                tokenizer.vocab_size(),
+                shape.vocab_size
+            )));
+        }
+        if shape.max_position_embeddings < 2 {
+            return Err(Error::Model(format!(
+                "{model}: config.json says max_position_embeddings = {}, which leaves no room for a token",
+                shape.max_position_embeddings
+            )));
+        }
+        Ok(Some(Known { tokenizer, shape }))
+    }
+}
+
+impl Looking<'_> {
+    /// The stage's model, where it can be known; what is wrong with it is noted.
+    pub(super) fn look_at_model(&mut self, models: &Models) -> Option<Rc<Known>> {
+        match models.of(&self.stage.policy) {
+            Sought::Known(known) => return Some(known),
+            Sought::Elsewhere(name) => self.note(&format!(
+                "not looked at: policy.model = \"{name}\", of which this machine has no copy yet, and what hangs on its tokenizer"
+            )),
+            // A stage's result is refused where the stage is.
+            Sought::Refused(_) if self.waits("policy.model") => {}
+            Sought::Refused(error) => {
+                let key = if self.stage.policy.model.is_some() { "policy.model" } else { "policy.init" };
+                self.refuse(key, &error);
+            }
+            Sought::Unsaid => {}
+        }
+        None
+    }
+}

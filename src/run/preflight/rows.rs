@@ -1,0 +1,297 @@
+//! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
+
+use super::models::Known;
+use super::{Looking, some, which};
+use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
+use crate::error::{Error, Result};
+use crate::loops::Setup;
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
+use crate::recipe::{PlannedStage, RULES, Stage, references};
+use crate::reward::gold;
+use crate::run::stage::Opened;
+use crate::run::wants;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Rows that are tokenised before the run; of more, the first so many.
+const TOKENIZED: usize = 10_000;
+
+/// Rows of a task that are looked at.
+const MADE: usize = 1000;
+
+impl Looking<'_> {
+    pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>) {
+        let needs = self.stage.needs();
+        let train = if needs.rows { self.read(Split::Train) } else { None };
+        let train = train.and_then(|rows| self.build(rows));
+        let held_out = if self.stage.eval.is_some() { self.read(Split::Eval) } else { None };
+        self.look_at_wants(train.as_ref(), held_out.as_ref());
+        if let Some(train) = train.as_ref().filter(|_| needs.rollouts && self.stage.select.correct) {
+            self.look_at_golds(train);
+        }
+        if let Some(held_out) = &held_out {
+            self.look_at_held_out(held_out);
+        }
+        let Some(model) = model else { return };
+        for (rows, split) in [(&train, Split::Train), (&held_out, Split::Eval)] {
+            let Some(rows) = rows else { continue };
+            self.look_at_lengths(rows, split, model);
+        }
+    }
+
+    /// The rows of a split that need not wait for an earlier stage; none where some do, or where they cannot be read.
+    fn read(&mut self, split: Split) -> Option<Dataset> {
+        let path = format!("data.{}", split.key());
+        if !self.stage.data.has(split) {
+            return None;
+        }
+        let here = |sources: &Sources| -> Sources {
+            let known = |source: &&String| !source.starts_with('@');
+            Sources(sources.0.iter().filter(known).cloned().collect())
+        };
+        let mut data = Data {
+            train: here(&self.stage.data.train),
+            eval: here(&self.stage.data.eval),
+            ..self.stage.data.clone()
+        };
+        // Examples are shown from the training rows.
+        let shows = data.template.few_shot > 0 && data.template.few_shot_from.is_none();
+        let waits = self.waits(&path) || (shows && self.waits("data.train"));
+        if shows && self.waits("data.train") {
+            data.template.few_shot = 0;
+        }
+        let of = if split == Split::Train { &data.train } else { &data.eval };
+        if data.task.is_none() && of.is_empty() {
+            return None;
+        }
+        let away: Vec<&String> =
+            of.0.iter().filter(|source| !self.fetches && self.hub.lacks_dataset(source, split)).collect();
+        if let Some(away) = away.first() {
+            let text = format!("not looked at: {path} = \"{away}\", of which this machine has no copy yet");
+            self.note(&text);
+            return None;
+        }
+        // Rows that the program makes itself are alike.
+        if data.task.is_some() {
+            data.train_limit = Some(data.train_limit.map_or(MADE, |limit| limit.min(MADE)));
+        }
+        match data.load(split, self.hub, self.seed) {
+            Ok(rows) => Some(rows).filter(|_| !waits),
+            Err(error) => {
+                self.refuse(if data.task.is_some() { "data.task" } else { &path }, &error);
+                None
+            }
+        }
+    }
+
+    /// The rows that the method makes its steps of.
+    fn build(&mut self, rows: Dataset) -> Option<Dataset> {
+        if self.is_wrong("loop") || self.is_wrong("select") {
+            return None;
+        }
+        let (stage, hub) = (self.stage, self.hub);
+        let mut setup = Setup {
+            rows,
+            data: &stage.data,
+            hub,
+            run_seed: self.seed,
+            steps: stage.run.steps,
+            epochs: stage.run.epochs,
+            select: &stage.select,
+            format: &stage.data.format,
+        };
+        match stage.method.build(&mut setup) {
+            Ok(_) => Some(setup.rows),
+            Err(error) => {
+                self.refuse(&format!("loop.{}", stage.method.name()), &error);
+                None
+            }
+        }
+    }
+
+    fn look_at_wants(&mut self, train: Option<&Dataset>, held_out: Option<&Dataset>) {
+        if self.is_wrong("loop") || self.is_wrong("rollout") {
+            return;
+        }
+        let Some(rewards) = &self.rewards else { return };
+        for misfit in wants::of_rows(self.stage, rewards, train, held_out) {
+            self.refuse(&misfit.key, &Error::Data(misfit.sentence()));
+        }
+    }
+
+    /// Where the right ones are selected, a row without a gold answer gives nothing.
+    fn look_at_golds(&mut self, rows: &Dataset) {
+        let none: Vec<&Example> =
+            rows.examples.iter().map(|row| &**row).filter(|row| gold(row).is_none()).collect();
+        let all = rows.examples.len();
+        let text = format!(
+            "select.correct keeps right answers, and {} of {all} rows have no gold answer to tell by: {}",
+            none.len(),
+            some(none.iter().copied())
+        );
+        match none.len() {
+            0 => {}
+            count if count == all => {
+                self.refuse("select.correct", &Error::Data(format!("{text}; add an `answer` column")))
+            }
+            _ => self.note(&format!("{text}; nothing of them is kept")),
+        }
+    }
+
+    /// What `[eval]` needs of the held-out rows.
+    fn look_at_held_out(&mut self, rows: &Dataset) {
+        let Some(eval) =
+            self.stage.eval.as_ref().filter(|_| !self.is_wrong("eval") && !self.is_wrong("loop"))
+        else {
+            return;
+        };
+        if self.stage.needs().head {
+            return;
+        }
+        let rows = || rows.examples.iter().map(|row| &**row);
+        let none: Vec<&Example> = rows().filter(|row| gold(row).is_none()).collect();
+        if !none.is_empty() {
+            let text = format!(
+                "[eval] needs a gold answer of every held-out row, and {} of {} have none: {}; add an `answer` column, or one called \
+                 otherwise as data.columns.answer = \"…\"",
+                none.len(),
+                rows().count(),
+                some(none.iter().copied())
+            );
+            self.refuse("eval", &Error::Data(text));
+        }
+        if let Some(by) = &eval.by {
+            let lacking: Vec<&Example> = rows().filter(|row| !row.fields.contains_key(by)).collect();
+            if !lacking.is_empty() {
+                let known: BTreeSet<&str> =
+                    rows().take(100).flat_map(|row| row.fields.keys().map(String::as_str)).collect();
+                let near = or_semicolon(did_you_mean(nearest(by, known.iter().copied())));
+                let text = format!(
+                    "eval.by = \"{by}\" names a column that {} of {} held-out rows do not have: {}{near} known: {}",
+                    lacking.len(),
+                    rows().count(),
+                    some(lacking.iter().copied()),
+                    list(known)
+                );
+                self.refuse("eval.by", &Error::Data(text));
+            }
+        }
+        if !eval.labels.is_empty() {
+            let outside: Vec<&Example> =
+                rows().filter(|row| gold(row).is_some_and(|gold| eval.label(row, gold).is_none())).collect();
+            if let Some(first) = outside.first() {
+                let text = format!(
+                    "the answers of {} of {} held-out rows are none of eval.labels = {:?}: {} (`{}`); add them there",
+                    outside.len(),
+                    rows().count(),
+                    eval.labels,
+                    some(outside.iter().copied()),
+                    gold(first).unwrap_or_default()
+                );
+                self.refuse("eval.labels", &Error::Data(text));
+            }
+        }
+    }
+
+    /// Prompts and what is learned of rows, tokenised: how many are too long.
+    fn look_at_lengths(&mut self, rows: &Dataset, split: Split, model: &Known) {
+        match lengths(self.stage, rows, split, &model.tokenizer, model.shape.max_position_embeddings) {
+            Ok(notes) => {
+                // The first stage opens at once, and says by itself which prompts it leaves out.
+                let says_itself = self.table.index == 0 && split == Split::Train;
+                notes
+                    .iter()
+                    .filter(|(prompts, _)| !(*prompts && says_itself))
+                    .for_each(|(_, note)| self.note(note));
+            }
+            Err(error) => self.refuse(&format!("data.{}", split.key()), &error),
+        }
+    }
+}
+
+/// Which rows are too long, a line for each reason; whether it is their prompts alone that are.
+///
+/// # Errors
+/// Where none is left, and rows that cannot be rendered.
+fn lengths(
+    stage: &Stage,
+    rows: &Dataset,
+    split: Split,
+    tokenizer: &Tokenizer,
+    context: usize,
+) -> Result<Vec<(bool, String)>> {
+    let data = &stage.data;
+    let longest = data.max_prompt_tokens.unwrap_or(context - 1);
+    let limited = if data.max_prompt_tokens.is_some() {
+        "data.max_prompt_tokens"
+    } else {
+        "the model's context less one"
+    };
+    let (mut prompts, mut learned, mut fitting) = (vec![], vec![], 0);
+    let looked_at: Vec<&Arc<Example>> = rows.examples.iter().take(TOKENIZED).collect();
+    let own = stage.method.longest();
+    let limit = own.map_or(context, |(_, tokens)| tokens.min(context));
+    for row in &looked_at {
+        let tokens = tokenizer.render(&row.prompt)?;
+        if tokens.is_empty() && split == Split::Eval {
+            return Err(Error::Data(format!("example {}: its prompt has no tokens", which(row))));
+        }
+        if tokens.len() > longest {
+            prompts.push(&***row);
+            continue;
+        }
+        let question = Prompted::new((*row).clone(), tokens);
+        let of_row = if split == Split::Train { stage.method.tokens_of(tokenizer, &question)? } else { None };
+        match of_row {
+            Some(tokens) if tokens > limit => learned.push(&***row),
+            _ => fitting += 1,
+        }
+    }
+    let whole = rows.examples.len() <= TOKENIZED;
+    let (count, held) = (looked_at.len(), if split == Split::Eval { "held-out " } else { "" });
+    let of = if whole { format!("{count} {held}rows") } else { format!("the first {count} {held}rows") };
+    let key = own
+        .map_or("the model's context".to_owned(), |(key, _)| format!("loop.{}.{key}", stage.method.name()));
+    let said = |rows: &[&Example], what: &str, key: &str, limit: usize| {
+        let are = if rows.len() == 1 { "is" } else { "are" };
+        format!(
+            "{} of {of} {are} longer ({what}) than {key} = {limit} tokens: {}",
+            rows.len(),
+            some(rows.iter().copied())
+        )
+    };
+    let mut notes = Vec::new();
+    if !prompts.is_empty() {
+        notes.push((true, said(&prompts, "their prompts", limited, longest)));
+    }
+    if !learned.is_empty() {
+        notes.push((false, said(&learned, "prompt and completion", &key, limit)));
+    }
+    if fitting == 0 && whole && count > 0 {
+        let reasons: Vec<String> = notes.into_iter().map(|(_, note)| note).collect();
+        return Err(Error::Data(format!(
+            "no row is left to use: {}; raise the limit, or use a model with a longer context",
+            reasons.join("; ")
+        )));
+    }
+    Ok(notes.into_iter().map(|(prompts, note)| (prompts, format!("{note}; they are left out"))).collect())
+}
+
+/// The same of a stage that is open and whose rows had to wait for an earlier one.
+pub(in crate::run) fn left_out(planned: &PlannedStage, opened: &Opened) -> Result<()> {
+    let waited = references(&planned.stage.table, RULES.references)
+        .iter()
+        .any(|(path, _)| path.starts_with("data.train"));
+    let (all, policy) = (&opened.worker.questions.all, &opened.worker.policy);
+    if !waited || all.is_empty() {
+        return Ok(());
+    }
+    let rows = Dataset {
+        name: opened.name.clone(),
+        examples: all.iter().map(|row: &Prompted| row.example.clone()).collect(),
+    };
+    let notes = lengths(&opened.stage, &rows, Split::Train, &policy.tokenizer, policy.context())?;
+    notes.iter().for_each(|(_, note)| tracing::warn!("{}: {note}", opened.name));
+    Ok(())
+}
