@@ -25,6 +25,8 @@ mod dpo_learning;
 mod endpoint;
 mod engine;
 mod family;
+#[cfg(target_os = "linux")]
+mod faults;
 mod gpu;
 mod hierarchical_rewards;
 mod hub;
