@@ -27,6 +27,7 @@ mod engine;
 mod family;
 #[cfg(target_os = "linux")]
 mod faults;
+mod fuzz;
 mod gpu;
 mod hierarchical_rewards;
 mod hub;
