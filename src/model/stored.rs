@@ -136,7 +136,13 @@ impl Mapped {
             Dtype::F16 => Kind::Half,
             other => return refuse(format!("is stored as {other:?}; known: F32, BF16, F16")),
         };
-        Ok(Tensor::f_from_data_size(&self.bytes[self.start + from..self.start + to], shape, kind)?)
+        let tensor = Tensor::f_from_data_size(&self.bytes[self.start + from..self.start + to], shape, kind)?;
+        // All that is computed with one would be NaN, and the first sign of it a loss.
+        if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            let why = "has numbers that are not finite: the file is damaged, or its training diverged; take an earlier checkpoint";
+            return refuse(why.into());
+        }
+        Ok(tensor)
     }
 }
 

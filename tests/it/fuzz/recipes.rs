@@ -59,7 +59,11 @@ fn read(text: &str, sets: &[String]) -> Result<(), String> {
     let resolved = match resolve(text, sets) {
         Ok(resolved) => resolved,
         Err(error @ Error::Recipe(_)) => {
-            return refused(&error, &["recipe", "--set", "fuzzed.toml"], text.as_bytes());
+            return refused(
+                &error,
+                &["recipe", "--set", "fuzzed.toml"],
+                (text.to_string() + &sets.concat()).as_bytes(),
+            );
         }
         Err(other) => return Err(format!("another kind of error: {other}")),
     };
