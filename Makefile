@@ -45,7 +45,7 @@ fuzz: setup ## try hostile input: 10^6 mutated recipes, rows, tables, weights, t
 FAULTS ?= 60
 FAULT ?= faults::
 faults: setup ## kill, starve and damage runs, some hundred times, and compare them bit for bit (FAULTS=, FIRST=, FAULT=)
-	RATIONALE_FAULTS=$(FAULTS) RATIONALE_FIRST=$(FIRST) $(test) --test it $(FAULT) -- --nocapture
+	RATIONALE_FAULTS=$(FAULTS) RATIONALE_FIRST=$(FIRST) $(test) --test it $(FAULT) -- --include-ignored --nocapture
 
 check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe with --dry-run
 	cargo fmt --check

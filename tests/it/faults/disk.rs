@@ -20,6 +20,7 @@ fn a_disk_that_fails_under_rounds_is_named_and_nothing_is_lost() {
 }
 
 #[test]
+#[ignore = "long: a third recipe of `make faults`"]
 fn a_disk_that_fails_while_sampling_is_named_and_nothing_is_lost() {
     failing("bootstrapped");
 }
@@ -33,7 +34,7 @@ fn failing(name: &str) {
     }
     let mut kinds: Vec<Vec<usize>> = kinds.into_values().collect();
     kinds.shuffle(&mut draws(name, 0));
-    let (trials, mut wrong) = (trials(3), Vec::new());
+    let (trials, mut wrong) = (trials(2), Vec::new());
     for number in trials.clone() {
         let mut draw = draws("disk", number);
         let at = *kinds[number % kinds.len()].choose(&mut draw).expect("a call of each kind");

@@ -47,7 +47,7 @@ fn counterfactuals_and_adapters() {
 fn killed(name: &str) {
     let right = Right::of(name);
     let (mut kills, mut wrong) = (0, Vec::new());
-    let trials = trials(2);
+    let trials = trials(1);
     for number in trials.clone() {
         let (trial, mut said, mut log) = (Trial::new(&right.tried), Vec::new(), Vec::new());
         let mut draw = draws(name, number);
