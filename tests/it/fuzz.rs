@@ -21,7 +21,7 @@ use runner::{Tried, try_all};
 const KINDS: [(&str, u64); 17] = [
     ("fuzz::data::jsonl", 300),
     ("fuzz::data::traces", 300),
-    ("fuzz::parquet::parquet", 300),
+    ("fuzz::parquet::parquet", 800),
     ("fuzz::recipes::recipes", 100),
     ("fuzz::recipes::sets", 60),
     ("fuzz::runs::state", 300),

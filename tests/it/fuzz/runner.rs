@@ -161,7 +161,9 @@ pub fn try_all(mut tried: Vec<Tried>) -> Vec<String> {
 fn told(test: &str, found: &[(String, u64, String)]) -> Vec<String> {
     let mut alike: BTreeMap<String, Vec<(u64, &str)>> = BTreeMap::new();
     for (_, index, what) in found.iter().filter(|(name, ..)| name == self::name(test)) {
-        let kind = what.chars().filter(|c| !c.is_ascii_digit()).take(60).collect();
+        // Panics of one crate are told apart by their place in it.
+        let place = what.split_once("/registry/src/").map_or(&what[..], |(_, place)| place);
+        let kind = place.chars().filter(|c| !c.is_ascii_digit()).take(100).collect();
         alike.entry(kind).or_default().push((*index, what));
     }
     let mut lines = Vec::new();
