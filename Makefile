@@ -1,7 +1,7 @@
 # One profile throughout, release: dependencies are compiled once for every target here.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test slow-test check bench gpu-check
+.PHONY: help setup build quickstart test slow-test fuzz faults check bench gpu-check
 # Steps share one build folder, and their order is the order to read them in.
 .NOTPARALLEL:
 
@@ -33,6 +33,19 @@ test: setup ## run the tests
 
 slow-test: setup ## run the long tests as well: real learning over several seeds
 	$(test) -- --include-ignored
+
+# FUZZ inputs of each kind from number FIRST on; of one kind alone with KIND=fuzz::parquet. What fails lies in target/fuzz.
+FUZZ ?= 1000000
+FIRST ?= 0
+KIND ?= fuzz::
+fuzz: setup ## try hostile input: 10^6 mutated recipes, rows, tables, weights, templates, … (FUZZ=, FIRST=, KIND=)
+	RATIONALE_FUZZ=$(FUZZ) RATIONALE_FIRST=$(FIRST) $(cargo) test --profile thorough --test it $(KIND) -- --ignored --nocapture
+
+# FAULTS trials of each test from number FIRST on; of one alone with FAULT=faults::kills.
+FAULTS ?= 60
+FAULT ?= faults::
+faults: setup ## kill, starve and damage runs, some hundred times, and compare them bit for bit (FAULTS=, FIRST=, FAULT=)
+	RATIONALE_FAULTS=$(FAULTS) RATIONALE_FIRST=$(FIRST) $(test) --test it $(FAULT) -- --include-ignored --nocapture
 
 check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe with --dry-run
 	cargo fmt --check

@@ -158,9 +158,10 @@ impl Mapped {
             return refuse(format!("has {} bytes, which its shape {stored:?} does not", bytes.len()));
         }
         let tensor = Tensor::f_from_data_size(bytes, shape, kind)?;
-        // Half the size of a sum in f32 is overflow enough to tell finite numbers from others.
-        if !tensor.isfinite().all().f_int64_value(&[])?.is_positive() {
-            return refuse("has values that are no finite numbers: the weights have broken in training; take an earlier checkpoint".into());
+        // All that is computed with one would be NaN, and the first sign of it a loss.
+        if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            let why = "has numbers that are not finite: the file is damaged, or its training diverged; take an earlier checkpoint";
+            return refuse(why.into());
         }
         Ok(tensor)
     }

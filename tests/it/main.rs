@@ -26,6 +26,9 @@ mod dpo_learning;
 mod endpoint;
 mod engine;
 mod family;
+#[cfg(target_os = "linux")]
+mod faults;
+mod fuzz;
 mod gpu;
 mod hierarchical_rewards;
 mod hub;

@@ -138,6 +138,11 @@ impl Program {
 }
 
 impl Ended {
+    /// The exit code, if no signal ended it, and what was said.
+    pub fn parts(self) -> (Option<i32>, String) {
+        (self.code, self.said)
+    }
+
     /// Asserts that a signal ended it.
     pub fn killed(self) {
         assert_eq!(self.code, None, "it said:\n{}", self.said);

@@ -1,0 +1,133 @@
+//! Two folders of runs against each other: everything is the same but times.
+
+use super::events;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// What is different, a line a thing; nothing where the runs came to the same.
+pub fn differences(right: &Path, found: &Path) -> Vec<String> {
+    let (right, found) = (read(right), read(found));
+    let mut lines = Vec::new();
+    for (name, content) in &right {
+        match found.get(name) {
+            None => lines.push(format!("{name} is missing")),
+            Some(other) => lines.extend(content.against(other).map(|what| format!("{name}: {what}"))),
+        }
+    }
+    lines.extend(
+        found.keys().filter(|name| !right.contains_key(*name)).map(|name| format!("{name} is too much")),
+    );
+    lines
+}
+
+#[derive(PartialEq)]
+enum Content {
+    Bytes(Vec<u8>),
+    Lines(Vec<String>),
+}
+
+impl Content {
+    fn against(&self, other: &Content) -> Option<String> {
+        match (self, other) {
+            (a, b) if a == b => None,
+            (Content::Lines(a), Content::Lines(b)) => {
+                let at = a.iter().zip(b).position(|(a, b)| a != b).unwrap_or(a.len().min(b.len()));
+                let line = |lines: &[String]| lines.get(at).cloned().unwrap_or("nothing".into());
+                let short = |text: String| text.chars().take(300).collect::<String>();
+                Some(format!(
+                    "{} lines, {} are right; line {}: {} where {} is right",
+                    b.len(),
+                    a.len(),
+                    at + 1,
+                    short(line(b)),
+                    short(line(a))
+                ))
+            }
+            (Content::Bytes(a), Content::Bytes(b)) => {
+                let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+                Some(format!("{} bytes, {} are right; they differ from byte {same} on", b.len(), a.len()))
+            }
+            _ => Some("is another kind of file".into()),
+        }
+    }
+}
+
+/// What of a run's folder has to be the same, by name.
+fn read(run: &Path) -> BTreeMap<String, Content> {
+    let mut found = BTreeMap::new();
+    collect(run, run, &mut found);
+    let board = run.join("tensorboard");
+    if let Ok(stages) = fs::read_dir(&board) {
+        for stage in stages.map(|stage| stage.unwrap().path()) {
+            let name = format!("tensorboard/{}", stage.file_name().unwrap().to_string_lossy());
+            let points = events::points(&stage).into_iter().filter(|point| !is_time(&point.tag));
+            found.insert(name, Content::Lines(points.map(|point| point.to_string()).collect()));
+        }
+    }
+    found
+}
+
+fn collect(run: &Path, folder: &Path, found: &mut BTreeMap<String, Content>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.strip_prefix(run).unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            if name != "tensorboard" {
+                collect(run, &path, found);
+            }
+        } else if name != ".lock" {
+            found.insert(name.clone(), content(&name, &fs::read(&path).unwrap()));
+        }
+    }
+}
+
+fn content(name: &str, bytes: &[u8]) -> Content {
+    let Ok(text) = std::str::from_utf8(bytes) else { return Content::Bytes(bytes.to_vec()) };
+    let lines = text.split_inclusive('\n');
+    match name {
+        "metrics.jsonl" | "evaluations.jsonl" => Content::Lines(lines.map(timeless).collect()),
+        "recipe.toml" => {
+            Content::Lines(lines.filter(|line| !line.starts_with('#')).map(str::to_string).collect())
+        }
+        _ if name.ends_with("state.json") => Content::Lines(flat(text)),
+        _ if name.ends_with(".jsonl") => Content::Lines(lines.map(str::to_string).collect()),
+        _ => Content::Bytes(bytes.to_vec()),
+    }
+}
+
+/// A line without what it says of times, and without the lengths of files that say something of them.
+fn timeless(line: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(line) else { return line.to_string() };
+    strip(&mut value);
+    format!("{value}{}", if line.ends_with('\n') { "\n" } else { "" })
+}
+
+/// What a state says, a line a figure.
+fn flat(text: &str) -> Vec<String> {
+    let Ok(Value::Object(mut state)) = serde_json::from_str(text) else { return vec![text.to_string()] };
+    let metrics = state.shift_remove("metrics").unwrap_or_default();
+    let figures = metrics.as_object().into_iter().flatten().filter(|(name, _)| !is_time(name));
+    let figures: Vec<String> = figures.map(|(name, value)| format!("{name} {value}")).collect();
+    let mut rest = Value::Object(state);
+    strip(&mut rest);
+    let rest = rest.as_object().into_iter().flatten().map(|(name, value)| format!("{name} {value}"));
+    rest.chain(figures).collect()
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let kept = std::mem::take(map).into_iter().filter(|(name, _)| !is_time(name));
+            *map = kept.collect::<Map<String, Value>>();
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+fn is_time(name: &str) -> bool {
+    ["time", "seconds", "per_second"].iter().any(|part| name.contains(part))
+}
