@@ -85,7 +85,7 @@ mod tests {
         let fields = json!({"answer": answer, "choices": choices}).as_object().unwrap().clone();
         let mut row = Row { file: "a.jsonl".into(), stem: "a".into(), line: 1, fields };
         settle(&mut row, how)?;
-        Ok(super::super::columns::read(&row).unwrap().answer.unwrap())
+        Ok(super::super::columns::read(&row, &Default::default()).unwrap().answer.unwrap())
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn base64(bytes: &[u8], offset: usize) -> String {
 }
 
 /// What is wrong with further fields of requests that hold a secret: the path of each, from `extra` on.
-pub(super) fn held<'a>(path: String, value: &'a Value, found: &mut Vec<String>) {
+pub(super) fn held(path: String, value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
@@ -141,7 +141,7 @@ mod tests {
                 said.contains("(the key)") && said.len() <= "wrong: xxxx(the key)xxxx!".len(),
                 "{form}: {said}"
             );
-            assert_eq!(secrets.out_of_answer(form).is_some(), true);
+            assert!(secrets.out_of_answer(form).is_some());
         }
         assert_eq!(secrets.out_of("sk-a"), "sk-a");
     }

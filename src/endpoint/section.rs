@@ -131,7 +131,7 @@ impl Endpoint {
             return Err(("it must be an address", such_as));
         }
         let (rest, query) = self.url.split_once('?').unwrap_or((&self.url, ""));
-        let host = rest.splitn(4, '/').nth(2).unwrap_or_default();
+        let host = rest.split('/').nth(2).unwrap_or_default();
         let mut names = query.split('&').map(|field| field.split('=').next().unwrap_or_default());
         // Begun with the key, so that the value is not repeated.
         if host.contains('@') || names.any(secrets::names_a_secret) {

@@ -96,10 +96,10 @@ pub fn method(state: &State, value: &Value, name: &str, args: &[Value]) -> Resul
     match name {
         "replace" => replaces(value, args)?,
         "join" => joins(args.first().unwrap_or(value), value.as_str().unwrap_or_default())?,
-        "center" | "ljust" | "rjust" | "zfill" | "expandtabs" => {
-            if args.first().and_then(Value::as_i64).is_some_and(|width| width > WIDEST) {
-                return Err(too_much());
-            }
+        "center" | "ljust" | "rjust" | "zfill" | "expandtabs"
+            if args.first().and_then(Value::as_i64).is_some_and(|width| width > WIDEST) =>
+        {
+            return Err(too_much());
         }
         "format" => pads(value.as_str().unwrap_or_default())?,
         _ => {}
@@ -141,7 +141,7 @@ fn replaces(value: &Value, args: &[Value]) -> Result<(), Error> {
     let [from, to, ..] = args else { return Ok(()) };
     let (from, to) = (length(from).max(1), length(to));
     let times = length(value) / from + 1;
-    if to <= from { Ok(()) } else { fits(times.saturating_mul(to).min(usize::MAX)) }
+    if to <= from { Ok(()) } else { fits(times.saturating_mul(to)) }
 }
 
 fn joins(items: &Value, joiner: &str) -> Result<(), Error> {

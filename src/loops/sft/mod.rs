@@ -223,12 +223,7 @@ mod tests {
         let example = |(index, row): (usize, Value)| {
             let Value::Object(fields) = row else { panic!("an object") };
             let answer = fields.get("answer").and_then(Value::as_str).map(str::to_string);
-            Arc::new(Example {
-                answer,
-                fields,
-                index,
-                ..Example::text(&format!("row:{}", index + 1), "2+3?")
-            })
+            Arc::new(Example { answer, fields, index, ..Example::text(format!("row:{}", index + 1), "2+3?") })
         };
         let examples = rows.into_iter().enumerate().map(example).collect();
         let rows = Dataset { examples, name: "rows.jsonl".into() };

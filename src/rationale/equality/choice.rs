@@ -166,12 +166,12 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     let doubtful = |token: &Token| token.word().is_some_and(|word| words::spoils(&word));
     let clause: Vec<Token> = clause.iter().skip(skip).cloned().collect();
     let another = (0..clause.len()).any(|at| names_another(&clause, at, index, count));
-    let others = choices.iter().enumerate().filter(|(other, _)| *other != index);
+    let mut others = choices.iter().enumerate().filter(|(other, _)| *other != index);
     let other_text = |(other, choice): (usize, &String)| {
         let text = texts(&tokens(bare(choice, other)));
         !text.is_empty() && text != own && !within(&own, &text) && within(&texts(&clause), &text)
     };
-    let other_text = others.map(|(other, choice)| (other, choice)).any(other_text);
+    let other_text = others.any(other_text);
     (!clause.iter().any(doubtful) && !another && !other_text).then_some(index)
 }
 

@@ -273,9 +273,7 @@ fn after_unit(tokens: &[Token], mut at: usize) -> usize {
             at += 4;
         } else if op(at, '^') && op(at + 1, '-') && number(at + 2) {
             at += 3;
-        } else if op(at, '^') && number(at + 1) {
-            at += 2;
-        } else if (op(at, '/') || op(at, '*')) && name(at + 1) {
+        } else if (op(at, '^') && number(at + 1)) || ((op(at, '/') || op(at, '*')) && name(at + 1)) {
             at += 2;
         } else {
             return at;

@@ -211,7 +211,7 @@ fn compute(node: &Node, point: usize) -> Option<Value> {
             of(above)?.both(of(below)?, Number::over, |a, b| (b.norm() > 0.0).then(|| a.over(b)))
         }
         Node::Power(base, exponent) => of(base)?
-            .both(of(exponent)?, |a, b| a.power(b), |a, b| power(a, b))
+            .both(of(exponent)?, |a, b| a.power(b), power)
             .or_else(|| root_of(of(base)?, of(exponent)?)),
         Node::Root(inner, index) => match (of(inner)?, of(index)?) {
             (Value::Exact(inner), Value::Exact(index)) if index.whole() => match inner.root(index) {

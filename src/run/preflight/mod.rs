@@ -104,12 +104,15 @@ fn done(args: &Args, stage: &Stage, recipe: &Recipe, table: &StageTable) -> bool
     last.is_some_and(|done| stage.run.steps.is_none_or(|steps| done.step >= steps))
 }
 
+/// One of the errors that only have a text.
+type Kind = fn(String) -> Error;
+
 /// What has been found.
 #[derive(Default)]
 struct Found {
     refused: Vec<Refusal>,
     /// What the only one is an error of, where it is not one of the recipe.
-    kind: Option<fn(String) -> Error>,
+    kind: Option<Kind>,
     notes: Vec<String>,
 }
 
@@ -186,7 +189,7 @@ impl Looking<'_> {
 
     /// Notes an error that opening a part of the stage gave, about the key at `path`.
     fn refuse(&mut self, path: &str, error: &Error) {
-        let (text, kind): (String, Option<fn(String) -> Error>) = match error {
+        let (text, kind): (String, Option<Kind>) = match error {
             Error::Recipe(text) => (text.clone(), None),
             Error::Data(text) => (text.clone(), Some(Error::Data)),
             Error::Model(text) => (text.clone(), Some(Error::Model)),

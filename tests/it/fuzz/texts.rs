@@ -44,7 +44,7 @@ fn chat_templates() {
             Ok(template) => template,
             Err(error) => return refused(&error, &["template"], bytes),
         };
-        let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let turn = |role: &str, content: &str| Message::new(role, content);
         let messages = [turn("system", "be"), turn("user", "hi aa"), turn("assistant", "ho\n</think>x")];
         match template.render(&messages, true) {
             Ok(text) if text.len() > 64 << 20 => Err(format!("{} bytes", text.len())),

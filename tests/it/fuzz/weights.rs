@@ -167,7 +167,7 @@ fn tokenizer() {
             }
         }
         tokenizer.decode(&[0, 1, 2, 3, 4, 5, 6, 7, u32::MAX]);
-        let turn = Message { role: "user".into(), content: "ab".into() };
+        let turn = Message::new("user", "ab");
         match tokenizer.render(&Prompt::Chat(vec![turn])) {
             Ok(_) => Ok(()),
             Err(error) => refused(&error, &names, bytes),
