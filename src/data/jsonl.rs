@@ -120,20 +120,17 @@ fn object(bytes: &[u8], written: &[Numbers; 2]) -> std::result::Result<Map<Strin
 
 /// What is not JSON, in words that say what to do.
 fn wrong(error: &serde_json::Error, text: &str) -> String {
-    // Where serde_json stops within the line, counted in bytes.
-    let before = text.get(..error.column().saturating_sub(1)).unwrap_or_default();
+    // Where serde_json stops within the line, counted in bytes: behind the sign of a number that is none.
+    let stopped = text.get(..error.column().saturating_sub(1)).unwrap_or_default();
+    let before = stopped.strip_suffix('-').unwrap_or(stopped);
     let rest = text.get(before.len()..).unwrap_or_default();
-    let number = before.ends_with([':', ',', '[', ' ', '-']) || before.is_empty();
-    if let (true, Some(name)) =
-        (number, ["NaN", "Infinity", "-Infinity"].iter().find(|name| rest.starts_with(**name)))
-    {
+    let number = before.ends_with([':', ',', '[', ' ']) || before.is_empty();
+    let named = ["NaN", "Infinity", "-NaN", "-Infinity"].iter().find(|name| rest.starts_with(**name));
+    if let (true, Some(name)) = (number, named) {
         return format!(
             "not JSON: {name} at column {}; JSON has no such number: write null, or leave the row out",
-            error.column()
+            before.len() + 1
         );
-    }
-    if before.ends_with('-') && rest.starts_with("Infinity") {
-        return "not JSON: -Infinity; JSON has no such number: write null, or leave the row out".to_string();
     }
     if is_cut(text.trim().as_bytes()) {
         return format!(
@@ -203,7 +200,7 @@ mod tests {
         for (text, words) in [
             (r#"{"a": NaN}"#, "rows.jsonl:1: not JSON: NaN at column 7; JSON has no such number"),
             (r#"{"a": [1, Infinity]}"#, "Infinity at column 11; JSON has no such number"),
-            (r#"{"a": -Infinity}"#, "-Infinity; JSON has no such number"),
+            (r#"{"a": -Infinity}"#, "-Infinity at column 7; JSON has no such number"),
             ("{\n  \"a\": 1\n}\n", "1 problem in the data"),
             ("{\n  \"a\": 1\n}\n", "jq -c . old.json > new.jsonl"),
             (r#"{"a": "NaN" NaN}"#, "every line must be one whole object"),

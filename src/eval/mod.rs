@@ -7,10 +7,12 @@ pub mod lengths;
 pub mod marks;
 pub mod process;
 pub mod search;
+mod section;
 mod shown;
 pub mod statistics;
 
 pub use answering::Answering;
+pub use section::Eval;
 pub use shown::Shown;
 
 use crate::data::Example;
@@ -26,141 +28,6 @@ use statistics::{
     bootstrap_interval, by_class, counted, figure, figures, interval, majority_correct, mean, pass_at_k,
 };
 use std::collections::BTreeMap;
-
-/// When and how held-out questions are asked: `[eval]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Eval {
-    /// Steps between evaluations; 0 for none between start and end.
-    pub every: usize,
-    /// Whether to evaluate before the first step.
-    pub at_start: bool,
-    /// Whether to evaluate after the last step.
-    pub at_end: bool,
-    /// Completions of each question and seed; pass@k and maj@k need at least k.
-    pub samples: usize,
-    /// How often the whole evaluation is repeated with other randomness; 1 when `temperature` is 0.
-    pub seeds: usize,
-    /// Sampling temperature; 0 is greedy.
-    pub temperature: f64,
-    /// Longest completion; `policy.sampling.max_new_tokens` by default.
-    pub max_new_tokens: Option<usize>,
-    /// The k of pass@k and maj@k.
-    pub at: Vec<usize>,
-    /// A column of the data to report accuracy by.
-    pub by: Option<String>,
-    /// How many questions are printed with the policy's rationale.
-    pub show: usize,
-    /// The answers that there may be, such as `["0", "1", "2", "3"]`: marks in their order, or classes. With them macro-F1 and
-    /// quadratic weighted kappa are reported.
-    pub labels: Vec<String>,
-    /// Also report the expected calibration error.
-    pub calibration: Option<Calibration>,
-}
-
-impl Default for Eval {
-    fn default() -> Self {
-        Self {
-            every: 0,
-            at_start: true,
-            at_end: true,
-            samples: 1,
-            seeds: 1,
-            temperature: 0.0,
-            max_new_tokens: None,
-            at: vec![1],
-            by: None,
-            show: 0,
-            labels: Vec::new(),
-            calibration: None,
-        }
-    }
-}
-
-impl Eval {
-    /// What cannot be used as it is.
-    pub fn check(&self) -> Vec<Misfit> {
-        let mut found = Vec::new();
-        let mut wrong =
-            |key: &str, message: String, remedy: &str| found.push(Misfit::new(key, message, remedy));
-        for (key, count) in [("samples", self.samples), ("seeds", self.seeds)] {
-            if count == 0 {
-                wrong(key, "it must be at least 1".into(), "");
-            }
-        }
-        if let Some(k) = self.at.iter().find(|&&k| k == 0 || k > self.samples)
-            && self.samples > 0
-        {
-            let message = format!(
-                "pass@{k} needs between 1 and eval.samples = {} completions of each question",
-                self.samples
-            );
-            wrong("at", message, "raise eval.samples or drop it");
-        }
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            wrong("temperature", "it must be 0 (greedy) or positive".into(), "");
-        }
-        if self.temperature == 0.0 && self.samples * self.seeds > 1 {
-            let message = format!(
-                "temperature 0 gives the same completion every time, so eval.samples = {} and eval.seeds = {} would repeat it",
-                self.samples, self.seeds
-            );
-            wrong("temperature", message, "set eval.temperature, or 1 for both");
-        }
-        if self.labels.len() == 1 {
-            wrong(
-                "labels",
-                "one answer alone is no choice".into(),
-                "name at least two answers, or take it out",
-            );
-        }
-        let calibration = self.calibration.iter().flat_map(|calibration| calibration.check(self.samples));
-        found.extend(under("calibration", calibration));
-        found
-    }
-
-    /// The names of the figures that every evaluation of questions comes to.
-    pub fn figures(&self) -> Vec<String> {
-        let report = Report {
-            length_correct: Some(0.0),
-            length_wrong: Some(0.0),
-            agreement: (!self.labels.is_empty())
-                .then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
-            pass_at: self.at.iter().map(|&k| (k, 0.0)).collect(),
-            majority_at: self.at.iter().filter(|&&k| k > 1).map(|&k| (k, 0.0)).collect(),
-            ..Report::default()
-        };
-        let mut names: Vec<String> = report.metrics().into_iter().map(|(name, _)| name).collect();
-        if self.calibration.is_some() {
-            names.extend(["eval/ece", "eval/confidence"].map(str::to_owned));
-        }
-        names
-    }
-
-    /// Whether an evaluation is due after `step` of `steps` (0 is before the first).
-    pub fn due(&self, step: usize, steps: usize) -> bool {
-        match step {
-            0 => self.at_start,
-            _ if step == steps => self.at_end,
-            _ => self.every > 0 && step.is_multiple_of(self.every),
-        }
-    }
-
-    /// The place among the labels of an answer to `example`, by the equality that grades it.
-    pub(crate) fn label(&self, example: &Example, answer: &str) -> Option<usize> {
-        let equality = equality(example);
-        let read = equality.read(answer);
-        self.labels.iter().position(|label| equality.right(&equality.read(label), &read))
-    }
-
-    fn sampling(&self, policy: &Sampling) -> Sampling {
-        Sampling {
-            temperature: self.temperature,
-            max_new_tokens: self.max_new_tokens.unwrap_or(policy.max_new_tokens),
-            ..policy.clone()
-        }
-    }
-}
 
 /// What an evaluation found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

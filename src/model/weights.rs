@@ -302,7 +302,7 @@ mod tests {
         let _ = model.norm.shallow_clone().detach().fill_(f64::NAN);
         model.save(dir.path()).unwrap();
         let said = refusal(dir.path());
-        assert!(said.contains("tensor model.norm.weight has values that are no finite numbers"), "{said}");
+        assert!(said.contains("tensor model.norm.weight has numbers that are not finite"), "{said}");
     }
 
     #[test]

@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(of("rouge").1, "missing field `column`");
         assert!(of("list.column").1.starts_with("invalid type: integer"));
         assert_eq!(of("leak.steps").1, "at least the first step is looked at");
-        assert_eq!(of("answer.weight").1, "must be a finite number");
+        assert_eq!(of("answer.weight").1, "must be a finite number, of 1e15 at most");
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn chat_templates() {
 fn replies() {
     let choice = |content: serde_json::Value| json!({"message": {"role": "assistant", "content": content}, "finish_reason": "stop"});
     let usage = json!({"prompt_tokens": 3, "completion_tokens": 4});
-    let corpus = vec![
+    let corpus = [
         json!({"id": "x", "choices": [choice(json!("Score: 7")), choice(json!("no"))], "usage": usage}),
         json!({"choices": [choice(json!([{"type": "text", "text": "a"}])), choice(json!(null))], "usage": usage}),
         json!({"error": {"message": "the key sk-SECRET is not known", "code": 401}}),
