@@ -157,13 +157,14 @@ impl Data {
         found
     }
 
-    /// A name in `columns` that nothing reads.
+    /// A name in `columns` that nothing reads and that is nearly one that is read. Others are carried along in traces, and templates of
+    /// later stages may read them.
     fn unread(&self, ours: &str) -> Option<Misfit> {
         if KNOWN.contains(&ours) || self.template.names(ours) {
             return None;
         }
-        let near = nearest(ours, KNOWN).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        let message = format!("rows are read by no column of the name `{ours}`{near}");
+        let near = nearest(ours, KNOWN)?;
+        let message = format!("rows are read by no column of the name `{ours}`; did you mean `{near}`?");
         let remedy = "known: id, question, prompt, messages, text, completion, completions, rationale, answer, choices, \
             chosen, rejected, label, weight, margin and what loops read; a template, a reward or `eval.by` names a column \
             as the files do";

@@ -15,13 +15,11 @@ pub use answering::Answering;
 pub use section::Eval;
 pub use shown::Shown;
 
-use crate::data::Example;
-use crate::engine::{Progress, Sampling};
+use crate::engine::Progress;
 use crate::error::{Error, Result};
 use crate::reward::{equality, gold};
 use crate::rollout::{Group, Prompted, Rollout};
-use crate::section::{Misfit, under};
-use calibration::{Calibration, Reliability, reliability};
+use calibration::{Reliability, reliability};
 use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
 use statistics::{

@@ -1,6 +1,8 @@
 //! `[eval]`: when and how held-out questions are asked.
 
+use super::Report;
 use super::calibration::Calibration;
+use super::marks::Agreement;
 use crate::data::Example;
 use crate::engine::Sampling;
 use crate::reward::equality;

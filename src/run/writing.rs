@@ -173,7 +173,8 @@ impl Session {
         let mut metrics = Metrics::default();
         let report = match found {
             Ok(report) => report,
-            Err(error) if needs.trains || needs.rollouts => {
+            // Before the first step nothing is lost by ending.
+            Err(error) if step > 0 && (needs.trains || needs.rollouts) => {
                 tracing::warn!(
                     "the evaluation after step {step} of stage `{}` failed, and the stage goes on without it: {error}",
                     opened.name

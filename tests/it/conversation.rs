@@ -103,5 +103,5 @@ fn a_template_that_rewrites_earlier_turns_is_refused_before_anything_is_learned(
         said.contains("rows.jsonl:1 (example rows:1): the model's chat template writes turn 2 otherwise"),
         "{said}"
     );
-    assert!(program.metrics().is_empty());
+    assert!(!program.out().exists());
 }

@@ -279,7 +279,7 @@ fn labelled_completions_are_ktos() {
     let program = Program::new(&on_pairs(""));
     program.write("rows.jsonl", rows);
     let said = program.train(&[]).code(2);
-    assert!(said.contains("example rows:1: it has no `chosen` and `rejected`"), "{said}");
+    assert!(said.contains("rows.jsonl:1 (example rows:1): it has no `chosen` and `rejected`"), "{said}");
 }
 
 const SMALL: Tiny = Tiny { hidden_size: 16, layers: 1, context: Some(64), dtype: None, ..Tiny::SUMS };
@@ -369,7 +369,10 @@ fn what_cannot_be_learned_from_is_said() {
     let program = Program::new(&on_pairs(""));
     program.write("rows.jsonl", "{\"prompt\":\"q\",\"completion\":\"c\"}\n");
     let said = program.train(&[]).code(2);
-    assert!(said.contains("example rows:1: it has no `chosen` and `rejected`, and is no trace"), "{said}");
+    assert!(
+        said.contains("rows.jsonl:1 (example rows:1): it has no `chosen` and `rejected`, and is no trace"),
+        "{said}"
+    );
 
     for (more, expected) in [
         ("online = true\n[rollout.group]\nsize = 1\n", "a single completion of a question makes no pair"),
@@ -485,7 +488,9 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     // The plan names what it does, and what is resolved reads back.
     let said = program.train(&["--dry-run"]).success();
     assert!(said.contains("at most 3 chunks of 2 tokens") && !said.contains("[rollout"), "{said}");
-    Program::new(&said).train(&["--dry-run"]).success();
+    let resolved = Program::new(&said);
+    resolved.write("rows.jsonl", &rows);
+    resolved.train(&["--dry-run"]).success();
     let alone = Program::new(&flow().replace("[policy.lora]\nrank = 4\nalpha = 8.0\n", ""));
     alone.write("rows.jsonl", &rows);
     let said = alone.train(&[]).code(2);

@@ -333,7 +333,9 @@ fn ranks_come_to_what_one_comes_to() {
 /// One rank fails: all end, and say why.
 #[test]
 fn what_fails_on_one_rank_ends_all() {
-    let program = Program::new(&Tiny::SUMS.recipe("[data.task.addition]\ndigits = [1]\n[loop.sft]\n"));
+    let program = Program::new(
+        &Tiny::SUMS.recipe("[data]\ntemplate.chat = false\n[data.task.addition]\ndigits = [1]\n[loop.sft]\n"),
+    );
     let recipe = program.out().with_file_name("recipe.toml");
     let out = program.out();
     std::fs::create_dir(&out).unwrap();

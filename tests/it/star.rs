@@ -260,7 +260,7 @@ fn only_star_strips_hints() {
 fn rows_that_cannot_be_rationalized_are_named() {
     let recipe = on_rows("star") + "[rollout.hint]\n[select]\ncorrect = true\n";
     let rows = [
-        ("{\"id\": \"q1\", \"question\": \"1+1\"}\n", "example q1: it has no gold answer"),
+        ("{\"id\": \"q1\", \"question\": \"1+1\"}\n", "1 of 1 rows have no gold answer to tell by: q1"),
         (
             "{\"id\": \"q2\", \"prompt\": \"1+1\", \"answer\": \"2\"}\n",
             "example q2: it brings its prompt ready-made",
