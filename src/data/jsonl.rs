@@ -124,7 +124,7 @@ fn wrong(error: &serde_json::Error, text: &str) -> String {
     let stopped = text.get(..error.column().saturating_sub(1)).unwrap_or_default();
     let before = stopped.strip_suffix('-').unwrap_or(stopped);
     let rest = text.get(before.len()..).unwrap_or_default();
-    let number = before.ends_with([':', ',', '[', ' ']) || before.is_empty();
+    let number = before.trim_end().ends_with([':', ',', '[']) || before.trim_end().is_empty();
     let named = ["NaN", "Infinity", "-NaN", "-Infinity"].iter().find(|name| rest.starts_with(**name));
     if let (true, Some(name)) = (number, named) {
         return format!(

@@ -8,7 +8,7 @@ const MOST: &[(&str, f64)] = &[
     ("devices.threads", 1024.0),
     ("prompts_per_step", 1e6),
     ("decode_slots", 65_536.0),
-    ("optim.lr", 1e30),
+    ("optim.lr", 1e38),
     ("weight", 1e6),
     ("weights", 1e6),
     ("timeout_s", 1e7),
@@ -113,7 +113,7 @@ mod tests {
             said,
             [
                 "run.steps: it must be at most 1e9",
-                "optim.lr: it must be at most 1e30",
+                "optim.lr: it must be at most 1e38",
                 "optim.betas: it must be a number",
                 "reward.length.weight: it must be at least -1e6",
                 "data.task.addition.train: it must be at most 1e7",

@@ -22,10 +22,13 @@ use prose::Said;
 use tokens::{Kind, Token};
 
 /// How the answers of one question are compared.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Equality<'a> {
     way: Way,
     choices: &'a [String],
+    /// The measure and the variable of the gold answer.
+    unit: Option<&'static str>,
+    label: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,15 @@ impl<'a> Equality<'a> {
             Some(gold) if matches!(plain(gold).as_str(), "yes" | "no" | "true" | "false") => Way::Truth,
             Some(_) => Way::Value,
         };
-        Self { way, choices }
+        let measured = |gold: &str| gold.chars().any(char::is_alphabetic);
+        let asked = gold.filter(|gold| way == Way::Value && measured(gold)).map(value);
+        let (unit, label) = match asked {
+            Some(Read::Value { said, .. }) => {
+                said.into_iter().next().map_or((None, None), |said| (said.unit, said.label))
+            }
+            _ => (None, None),
+        };
+        Self { way, choices, unit, label }
     }
 
     /// An answer, read once for many comparisons.
@@ -111,11 +122,23 @@ impl<'a> Equality<'a> {
         self.right(&self.read(gold), &self.read(answer))
     }
 
+    /// The reading with the measure and the variable that were asked for where it names none: `12` is the same as `12 cm` and as
+    /// `12 m`, which are not the same as each other, and a class has to be one answer.
+    fn measured(&self, mut reading: Reading) -> Reading {
+        if let Read::Value { said, .. } = &mut reading.kind {
+            for said in said {
+                said.unit = said.unit.or(self.unit);
+                said.label = said.label.take().or_else(|| self.label.clone());
+            }
+        }
+        reading
+    }
+
     /// The answers by classes of one answer each: of each the first that is the same, either way round. What cannot be read is the same
     /// as what is written alike.
     pub fn classes<A: AsRef<str>>(&self, answers: &[Option<A>]) -> Vec<Option<usize>> {
         let read: Vec<Option<Reading>> =
-            answers.iter().map(|answer| Some(self.read(answer.as_ref()?.as_ref()))).collect();
+            answers.iter().map(|answer| Some(self.measured(self.read(answer.as_ref()?.as_ref())))).collect();
         let one = |a: &Reading, b: &Reading| {
             (a.kind == Read::Nothing && b.kind == Read::Nothing && a.plain == b.plain)
                 || (self.right(a, b) && self.right(b, a))
@@ -145,7 +168,7 @@ fn alike(a: &str, b: &str) -> bool {
     if let (Some(a), Some(b)) = (choice::truth(a), choice::truth(b)) {
         return a == b;
     }
-    let of = Equality { way: Way::Value, choices: &[] };
+    let of = Equality { way: Way::Value, choices: &[], unit: None, label: None };
     of.same(a, b)
 }
 
