@@ -126,6 +126,7 @@ impl Session {
             let folder = folder.filter(|folder| folder.exists()).ok_or_else(|| {
                 missing(&format!("the checkpoint of stage `{target}` in round {} is gone", record.round))
             })?;
+            Saved::open(&folder)?.check()?;
             return Ok(folder.to_string_lossy().into_owned());
         }
         let file = self.traces_of(target, record.round, what);
