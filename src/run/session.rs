@@ -275,9 +275,9 @@ impl Session {
         Ok((progress.step, Some(optim)))
     }
 
-    /// The rollouts that the stage has written.
-    pub fn traces(&self, opened: &Opened) -> Result<Vec<Trace>> {
-        JsonLines::read_as(&self.traces_of(&opened.name, opened.round, ""))
+    /// The rollouts that a stage has written.
+    pub fn traces(&self, name: &str, round: usize) -> Result<Vec<Trace>> {
+        JsonLines::read_as(&self.traces_of(name, round, ""))
     }
 
     /// Prints what the evaluations say, and where everything is.
