@@ -60,7 +60,7 @@ fn damaged(name: &str, checkpoint: &str) {
     assert!(killed.out().join(checkpoint).is_dir(), "it was killed too early");
     let mut files = files(&killed.out());
     files.shuffle(&mut draws(name, 0));
-    let (trials, mut wrong) = (trials(3), flipped(&right, &killed, checkpoint));
+    let (trials, mut wrong) = (trials(3), flipped(&right, at, checkpoint));
     for number in trials.clone() {
         let mut draw = draws("damage", number);
         // So many trials as there are files and damages try each on each.
@@ -77,10 +77,13 @@ fn damaged(name: &str, checkpoint: &str) {
 }
 
 /// A bit of the weights or of the optimiser that a run goes on from is never passed over.
-fn flipped(right: &Right, killed: &Trial, checkpoint: &str) -> Vec<String> {
+fn flipped(right: &Right, at: usize, checkpoint: &str) -> Vec<String> {
+    // Killed once it has its name: there is no newer one.
+    let killed = Trial::new(&right.tried);
+    killed.faulty(at + 1, Fault::Kill);
     let mut wrong = Vec::new();
     for name in ["model.safetensors", "optimizer.safetensors"] {
-        let trial = Trial::like(&right.tried, killed);
+        let trial = Trial::like(&right.tried, &killed);
         let path = trial.out().join(checkpoint).join(name);
         let mut bytes = fs::read(&path).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
