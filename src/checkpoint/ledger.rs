@@ -43,6 +43,9 @@ pub struct Done {
     pub checkpoint: Option<String>,
     /// What the files hold that it wrote for later stages.
     pub files: Extents,
+    /// The newest value of each metric then, which later stages go on from.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, f64>,
 }
 
 impl Ledger {

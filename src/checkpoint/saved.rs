@@ -1,8 +1,9 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
 use super::atomic::write_atomic;
-use super::extent::Extents;
+use super::extent::{Extent, Extents};
 use super::rundir::RunDir;
+use super::takeover::entries;
 use super::tensors::{load_tensors, save_tensors};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -49,6 +50,9 @@ pub struct CheckpointState {
     /// Whether the optimiser was written too.
     #[serde(default)]
     pub optimizer: bool,
+    /// What each file of the folder but this one held when it was written.
+    #[serde(default)]
+    pub contents: Extents,
     /// How far the run had come.
     #[serde(flatten)]
     pub progress: Progress,
@@ -113,6 +117,25 @@ impl Saved {
         Ok(all.into_iter().rfind(|saved| saved.path.join("config.json").is_file()))
     }
 
+    /// Refuses a checkpoint of which a bit is not what was written.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] that names the file.
+    pub fn check(&self) -> Result<()> {
+        for (name, written) in &self.state.contents {
+            let file = self.path.join(name);
+            if Extent::of(&file, written.bytes + 1)? != *written {
+                let what = if file.exists() {
+                    "is not any more what was written"
+                } else {
+                    "was written and is gone"
+                };
+                return Err(Error::Checkpoint(format!("{} {what}", file.display())));
+            }
+        }
+        Ok(())
+    }
+
     /// The optimiser's tensors, or none where the recipe left them out.
     ///
     /// # Errors
@@ -156,7 +179,23 @@ pub(super) fn write(
     }
     let version = env!("CARGO_PKG_VERSION").to_string();
     let (optimizer, progress) = (optimizer.is_some(), progress.clone());
-    write_state(folder, &CheckpointState { format: FORMAT, sequence, version, optimizer, progress })
+    let contents = contents(folder)?;
+    let state = CheckpointState { format: FORMAT, sequence, version, optimizer, contents, progress };
+    write_state(folder, &state)
+}
+
+/// What the files of a folder and of those in it hold.
+fn contents(folder: &Path) -> Result<Extents> {
+    let mut all = Extents::new();
+    for (name, path) in entries(folder)? {
+        match path.is_dir() {
+            true => {
+                all.extend(contents(&path)?.into_iter().map(|(file, held)| (format!("{name}/{file}"), held)))
+            }
+            false => drop(all.insert(name, Extent::of(&path, u64::MAX)?)),
+        }
+    }
+    Ok(all)
 }
 
 fn write_state(folder: &Path, state: &CheckpointState) -> Result<()> {
@@ -196,8 +235,8 @@ mod tests {
             extra: serde_json::json!({ "rates": all }),
             ..Progress::default()
         };
-        let (format, sequence, version) = (FORMAT, 1, String::new());
-        let state = CheckpointState { format, sequence, version, optimizer: true, progress };
+        let (format, sequence, version, contents) = (FORMAT, 1, String::new(), Extents::new());
+        let state = CheckpointState { format, sequence, version, optimizer: true, contents, progress };
         let told: CheckpointState =
             serde_json::from_str(&serde_json::to_string_pretty(&state).unwrap()).unwrap();
         let bits = |state: &CheckpointState| -> Vec<u64> {

@@ -57,7 +57,9 @@ pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
             format!("{shown} holds a run already; --resume continues it, --overwrite replaces it")
         }
         Mode::Fresh if used && !is_run => {
-            format!("{shown} holds something else; choose another folder with --out")
+            format!(
+                "{shown} holds something else than a run, since it has no {MARKER}; choose another folder with --out"
+            )
         }
         Mode::Resume if !is_run => {
             format!("{shown} holds no run to --resume; leave --resume out to start one")

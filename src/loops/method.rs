@@ -93,7 +93,7 @@ pub trait Method {
     /// stage's rollouts up to then.
     fn load_state_dict(
         &mut self,
-        _context: &Worker,
+        _context: &mut Worker,
         _state: &Value,
         _traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {

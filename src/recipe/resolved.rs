@@ -64,8 +64,14 @@ fn unwritable(error: toml::ser::Error) -> Error {
     Error::Recipe(format!("cannot be written as TOML: {error}; a number above 2^63 - 1 does that"))
 }
 
+/// As a comment may hold it, which ends with the line and has no control characters.
 fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r'], " ")
+    let shown = |c: char| match c {
+        '\n' | '\r' => " ".to_string(),
+        c if c.is_control() && c != '\t' => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 fn take(table: &mut Table, path: &str) -> Option<Value> {

@@ -46,7 +46,8 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     let mut ledger = dir.ledger()?;
     if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
         return Err(Error::Checkpoint(format!(
-            "{} was begun by an older version of this program, which alone can resume it; its checkpoints can be used: \
+            "{} has checkpoints and no stages.json: that is lost, or it was begun by an older version of this program, which \
+             alone can resume it; its checkpoints can be used: \
              start a new run with policy.model set to one",
             dir.path().display()
         )));
@@ -55,6 +56,12 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     if body(&before) == body(resolved) {
         return Ok(());
     }
+    toml::from_str::<toml::Table>(&before).map_err(|error| {
+        let shown = had.display();
+        Error::Checkpoint(format!(
+            "{shown} is not any more what this run wrote: {error}; put it back as it was"
+        ))
+    })?;
     let found = changes(&before, resolved, plan, &ledger)?;
     write_atomic(&next, resolved.as_bytes())?;
     let (file, words) = (next.display(), found.words.join("\n  "));
@@ -126,6 +133,7 @@ impl Session {
             let folder = folder.filter(|folder| folder.exists()).ok_or_else(|| {
                 missing(&format!("the checkpoint of stage `{target}` in round {} is gone", record.round))
             })?;
+            Saved::open(&folder)?.check()?;
             return Ok(folder.to_string_lossy().into_owned());
         }
         let file = self.traces_of(target, record.round, what);

@@ -79,6 +79,8 @@ impl Session {
         let (name, round) = (planned.stage.name.clone(), planned.round);
         let mut ledger = self.dir.ledger()?;
         if self.is_done(&ledger, &name, round) {
+            let done = ledger.of(&name, round).and_then(|record| record.done.as_ref());
+            self.newest.extend(done.into_iter().flat_map(|done| done.metrics.clone()));
             return Ok(false);
         }
         if let Some(folder) =
@@ -174,7 +176,10 @@ impl Session {
         };
         let saved = self.saved(name, round)?;
         let step = saved.as_ref().map_or(0, |saved| saved.state.progress.step);
-        let done = Done { step, checkpoint: saved.map(|saved| saved.name()), files };
+        let mut metrics = self.newest.clone();
+        // JSON has no other numbers.
+        metrics.retain(|_, value| value.is_finite());
+        let done = Done { step, checkpoint: saved.map(|saved| saved.name()), files, metrics };
         if let Some(record) = ledger.stages.last_mut() {
             record.done = Some(done);
         }
@@ -246,6 +251,7 @@ impl Session {
             }
             other => other,
         };
+        saved.check().map_err(broken)?;
         opened.restore(&saved.path).map_err(broken)?;
         let Some(state) = saved.optimizer().map_err(broken)? else {
             let why = format!(
@@ -269,9 +275,9 @@ impl Session {
         Ok((progress.step, Some(optim)))
     }
 
-    /// The rollouts that the stage has written.
-    pub fn traces(&self, opened: &Opened) -> Result<Vec<Trace>> {
-        JsonLines::read_as(&self.traces_of(&opened.name, opened.round, ""))
+    /// The rollouts that a stage has written.
+    pub fn traces(&self, name: &str, round: usize) -> Result<Vec<Trace>> {
+        JsonLines::read_as(&self.traces_of(name, round, ""))
     }
 
     /// Prints what the evaluations say, and where everything is.

@@ -121,8 +121,9 @@ fn begin(
     }
     let (start, optim) = session.restore(opened, trains)?;
     if start > 0 {
-        let opened = &*opened;
-        method.load_state_dict(&opened.worker, &opened.state, &mut || session.traces(opened))?;
+        let (name, round) = (&opened.name, opened.round);
+        let mut traces = || session.traces(name, round);
+        method.load_state_dict(&mut opened.worker, &opened.state, &mut traces)?;
     }
     Ok((start, optim))
 }

@@ -182,7 +182,7 @@ impl Method for GrpoMethod {
 
     fn load_state_dict(
         &mut self,
-        _: &Worker,
+        _: &mut Worker,
         state: &Value,
         _: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {

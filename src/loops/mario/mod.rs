@@ -204,7 +204,7 @@ impl Method for MarioMethod {
 
     fn load_state_dict(
         &mut self,
-        worker: &Worker,
+        worker: &mut Worker,
         _state: &Value,
         traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {

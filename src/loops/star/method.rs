@@ -173,7 +173,7 @@ impl Method for StarMethod {
 
     fn load_state_dict(
         &mut self,
-        worker: &Worker,
+        worker: &mut Worker,
         state: &Value,
         _: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
@@ -183,6 +183,8 @@ impl Method for StarMethod {
                 worker.name
             ))
         })?;
+        // What is left of its last step, its evaluation, is of this round.
+        worker.loop_round = Some(self.state.round);
         Ok(())
     }
 

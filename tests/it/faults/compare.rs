@@ -91,6 +91,8 @@ fn content(name: &str, bytes: &[u8]) -> Content {
         "recipe.toml" => {
             Content::Lines(lines.filter(|line| !line.starts_with('#')).map(str::to_string).collect())
         }
+        "run.json" | "stages.json" => Content::Lines(settled(text)),
+        _ if name.starts_with("figures/") => Content::Lines(lines.map(timeless).collect()),
         _ if name.ends_with("state.json") => Content::Lines(flat(text)),
         _ if name.ends_with(".jsonl") => Content::Lines(lines.map(str::to_string).collect()),
         _ => Content::Bytes(bytes.to_vec()),
@@ -102,6 +104,13 @@ fn timeless(line: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(line) else { return line.to_string() };
     strip(&mut value);
     format!("{value}{}", if line.ends_with('\n') { "\n" } else { "" })
+}
+
+/// A file of one value, a line a part of it.
+fn settled(text: &str) -> Vec<String> {
+    let Ok(mut value) = serde_json::from_str(text) else { return vec![text.to_string()] };
+    strip(&mut value);
+    serde_json::to_string_pretty(&value).unwrap().lines().map(str::to_string).collect()
 }
 
 /// What a state says, a line a figure.
@@ -119,7 +128,8 @@ fn flat(text: &str) -> Vec<String> {
 fn strip(value: &mut Value) {
     match value {
         Value::Object(map) => {
-            let kept = std::mem::take(map).into_iter().filter(|(name, _)| !is_time(name));
+            let kept =
+                std::mem::take(map).into_iter().filter(|(name, _)| !is_time(name) && !tells_times(name));
             *map = kept.collect::<Map<String, Value>>();
             map.values_mut().for_each(strip);
         }
@@ -129,5 +139,11 @@ fn strip(value: &mut Value) {
 }
 
 fn is_time(name: &str) -> bool {
-    ["time", "seconds", "per_second"].iter().any(|part| name.contains(part))
+    ["time", "seconds", "per_second"].iter().any(|part| name.contains(part)) || name == "started"
+}
+
+/// Whether this is the name of a file in which times stand, so that its length and checksum are others each time; what is in it is
+/// compared for itself.
+fn tells_times(name: &str) -> bool {
+    name == "metrics.jsonl" || name.starts_with("tensorboard/") || name.ends_with("state.json")
 }

@@ -60,7 +60,7 @@ fn damaged(name: &str, checkpoint: &str) {
     assert!(killed.out().join(checkpoint).is_dir(), "it was killed too early");
     let mut files = files(&killed.out());
     files.shuffle(&mut draws(name, 0));
-    let (trials, mut wrong) = (trials(3), Vec::new());
+    let (trials, mut wrong) = (trials(3), flipped(&right, at, checkpoint));
     for number in trials.clone() {
         let mut draw = draws("damage", number);
         // So many trials as there are files and damages try each on each.
@@ -74,6 +74,25 @@ fn damaged(name: &str, checkpoint: &str) {
         wrong.extend(said.map(|said| format!("{name} {number}, {damage:?} {}: {said}", file.display())));
     }
     report(&format!("{name}, {} files", files.len()), trials.len(), wrong);
+}
+
+/// A bit of the weights or of the optimiser that a run goes on from is never passed over.
+fn flipped(right: &Right, at: usize, checkpoint: &str) -> Vec<String> {
+    // Killed once it has its name: there is no newer one.
+    let killed = Trial::new(&right.tried);
+    killed.faulty(at + 1, Fault::Kill);
+    let mut wrong = Vec::new();
+    for name in ["model.safetensors", "optimizer.safetensors"] {
+        let trial = Trial::like(&right.tried, &killed);
+        let path = trial.out().join(checkpoint).join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let ended = trial.run();
+        let refused = matches!(ended.code, Some(1 | 2)) && ended.said.contains(name);
+        wrong.extend((!refused).then(|| format!("a bit of {name}: code {:?}: {}", ended.code, ended.said)));
+    }
+    wrong
 }
 
 /// What is wrong with how a run goes on that has this file damaged.
@@ -99,6 +118,10 @@ fn judge(right: &Right, trial: &Trial, file: &Path, damage: Damage) -> Option<St
     if untouched || log {
         let stem = shown.rsplit_once("/events").map_or(&*shown, |(folder, _)| folder);
         lines.retain(|line| !line.starts_with(stem));
+    }
+    // A recipe that says something else is said, and the one that is given holds.
+    if shown.starts_with("recipe") && ended.said.contains("the recipe has changed") {
+        lines.retain(|line| !line.starts_with("recipe"));
     }
     (!lines.is_empty()).then(|| format!("exit 0, and\n  {}\n  it said: {}", lines.join("\n  "), ended.said))
 }

@@ -6,9 +6,6 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeMap;
 
-/// Whether SIGINT and SIGTERM finish the step, save, and end with 130 and 143.
-const GRACEFUL: bool = false;
-
 const SIGINT: i32 = 2;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -112,9 +109,6 @@ fn twice(log: &[Call]) -> Vec<String> {
 /// SIGINT and SIGTERM: the step is finished, all is saved and the run says how to go on.
 #[test]
 fn a_run_that_is_asked_to_stop_saves_and_goes_on() {
-    if !GRACEFUL {
-        return;
-    }
     let right = Right::of("policy-gradient");
     let (trials, mut wrong) = (trials(2), Vec::new());
     for number in trials.clone() {
