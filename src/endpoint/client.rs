@@ -37,7 +37,7 @@ impl Client {
     /// good ends the rest.
     ///
     /// # Errors
-    /// [`Error::Endpoint`], naming url, status and remedy.
+    /// [`Error::Endpoint`](crate::Error::Endpoint), naming url, status and remedy.
     pub fn ask(&self, requests: &[ChatRequest]) -> Result<Vec<Answer>> {
         let parts: Vec<Vec<ChatRequest>> =
             requests.iter().map(|request| self.endpoint.parts(request)).collect();
