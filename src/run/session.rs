@@ -81,6 +81,11 @@ impl Session {
         if self.is_done(&ledger, &name, round) {
             let done = ledger.of(&name, round).and_then(|record| record.done.as_ref());
             self.newest.extend(done.into_iter().flat_map(|done| done.metrics.clone()));
+            // Killed while it removed its older checkpoints, it has some of them still.
+            let last = ledger.stages.last().is_some_and(|r| (r.stage.as_str(), r.round) == (&name, round));
+            if last && self.ranks.is_first() {
+                self.dir.prune(&Stage::read(recipe, &planned.stage, registry)?.checkpoint)?;
+            }
             return Ok(false);
         }
         if let Some(folder) =

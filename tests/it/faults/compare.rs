@@ -119,6 +119,8 @@ fn flat(text: &str) -> Vec<String> {
     let metrics = state.shift_remove("metrics").unwrap_or_default();
     let figures = metrics.as_object().into_iter().flatten().filter(|(name, _)| !is_time(name));
     let figures: Vec<String> = figures.map(|(name, value)| format!("{name} {value}")).collect();
+    // Which of two checkpoints is the newer: a stop adds one in between.
+    state.shift_remove("sequence");
     let mut rest = Value::Object(state);
     strip(&mut rest);
     let rest = rest.as_object().into_iter().flatten().map(|(name, value)| format!("{name} {value}"));
