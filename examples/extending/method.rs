@@ -100,7 +100,7 @@ impl Method for AwrMethod {
 
     fn load_state_dict(
         &mut self,
-        _: &Worker,
+        _: &mut Worker,
         state: &Value,
         _: &mut dyn FnMut() -> Result<Vec<rationale::rollout::Trace>>,
     ) -> Result<()> {

@@ -35,12 +35,27 @@ pub struct ChatTemplate {
     nests: bool,
 }
 
+/// Signs in a row, such as a rule of dashes; parsers take each for an operator on all that follows, and their time grows with its square.
+const MOST_IN_A_ROW: usize = 1000;
+
+/// A sign that stands too often in a row, white space aside.
+fn repeated(source: &str) -> Option<char> {
+    let (mut before, mut times) = (None, 0);
+    source.chars().filter(|sign| !sign.is_whitespace()).find(|sign| {
+        times = if before.replace(*sign) == Some(*sign) { times + 1 } else { 1 };
+        times > MOST_IN_A_ROW && !sign.is_alphanumeric()
+    })
+}
+
 impl ChatTemplate {
     /// Parses `source`.
     pub fn new(source: &str, tokens: BTreeMap<String, String>) -> Result<Self> {
         if source.len() > LONGEST {
             let (length, most) = (source.len(), LONGEST);
             return Err(unusable(&format!("it has {length} bytes, and the most is {most}")));
+        }
+        if let Some(sign) = repeated(source) {
+            return Err(unusable(&format!("it has `{sign}` more than {MOST_IN_A_ROW} times in a row")));
         }
         let source = without_generation(source);
         let nests = source.contains("namespace");

@@ -97,7 +97,7 @@ impl Init {
         config.num_hidden_layers = self.layers;
         config.num_attention_heads = self.heads;
         config.num_key_value_heads = self.kv_heads;
-        config.head_dim = self.hidden_size / self.heads;
+        config.head_dim = self.hidden_size / self.heads.max(1);
         config.max_position_embeddings = self.context;
         config.rope_theta = self.rope_theta;
         config.tie_word_embeddings = self.tie_word_embeddings;

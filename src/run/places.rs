@@ -63,6 +63,8 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
         ))
     })?;
     let found = changes(&before, resolved, plan, &ledger)?;
+    let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
+    ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
     write_atomic(&next, resolved.as_bytes())?;
     let (file, words) = (next.display(), found.words.join("\n  "));
     if !found.words.is_empty() {
@@ -181,22 +183,27 @@ impl Session {
         }
         Fingerprint::of_all(&files)
     }
+}
 
-    /// Refuses a stage that has begun with other files than there are now.
-    pub(super) fn same_inputs(
-        &self,
-        record: &StageRecord,
-        now: &BTreeMap<String, Fingerprint>,
-    ) -> Result<()> {
-        let found = differences(&record.inputs, now);
-        if found.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Checkpoint(format!(
-            "stage `{}` has begun with other files:\n  {}\nput back what they were, or start a new run: another --out, and \
-             policy.model set to one of this run's checkpoints to go on from its weights",
-            record.stage,
-            found.join("\n  ")
-        )))
+/// Refuses a stage that has begun with other files than there are now.
+pub(super) fn same_inputs(record: &StageRecord, now: &BTreeMap<String, Fingerprint>) -> Result<()> {
+    let found = differences(&record.inputs, now);
+    if found.is_empty() {
+        return Ok(());
     }
+    Err(Error::Checkpoint(format!(
+        "stage `{}` has begun with other files:\n  {}\nput back what they were, or start a new run: another --out, and \
+         policy.model set to one of this run's checkpoints to go on from its weights",
+        record.stage,
+        found.join("\n  ")
+    )))
+}
+
+/// The same as far as its files can be looked at before the stage opens: those that the recipe names by their paths.
+fn same_files(record: &StageRecord) -> Result<()> {
+    let there = record.inputs.keys().filter(|name| Path::new(name).exists());
+    let files: Vec<(String, PathBuf)> = there.map(|name| (name.clone(), PathBuf::from(name))).collect();
+    let mut known = record.clone();
+    known.inputs.retain(|name, _| files.iter().any(|(there, _)| there == name));
+    same_inputs(&known, &Fingerprint::of_all(&files)?)
 }

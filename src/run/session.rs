@@ -1,6 +1,6 @@
 //! A run: its directory, what has been done in it, what is done next.
 
-use super::places::{claim, label};
+use super::places::{claim, label, same_inputs};
 use super::stage::Opened;
 use super::writing::Files;
 use super::{pictures, preflight, resolved, run_folder, stop, summary, train};
@@ -150,7 +150,7 @@ impl Session {
         let at = ledger.stages.iter().position(|r| (r.stage.as_str(), r.round) == (name, round));
         if let Some(at) = at {
             let record = &mut ledger.stages[at];
-            self.same_inputs(record, &inputs)?;
+            same_inputs(record, &inputs)?;
             record.done = None;
             return Ok(record.clone());
         }

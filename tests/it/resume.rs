@@ -246,6 +246,8 @@ fn other_rows_under_the_same_path_are_refused() {
     program.write("rows.jsonl", &rows(&(1..5).map(row).collect::<Vec<_>>()));
     let said = program.train(&["-q", "--resume", "--set", "run.steps=4"]).code(2);
     assert!(said.contains("rows.jsonl has other content"), "{said}");
+    // What was refused leaves no trace of itself.
+    assert!(!program.out().join("recipe-2.toml").exists());
 }
 
 #[test]
