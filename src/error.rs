@@ -101,10 +101,13 @@ pub fn quietly<T>(work: impl FnOnce() -> T) -> std::result::Result<T, String> {
     let before = QUIET.replace(true);
     let done = catch_unwind(AssertUnwindSafe(work));
     QUIET.set(before);
-    done.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_string()
-    })
+    done.map_err(|panic| panic_message(panic.as_ref()).to_owned())
+}
+
+/// The message of a panic.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 /// Whether a panic of this thread is caught and becomes an error, so that a hook has nothing to say of it.

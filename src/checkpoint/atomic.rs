@@ -42,6 +42,17 @@ pub(super) fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) 
     })
 }
 
+/// Tries to write in a folder; nothing of it is left.
+///
+/// # Errors
+/// What the operating system says.
+pub fn try_to_write(folder: &Path) -> std::io::Result<()> {
+    let probe = unfinished(&folder.join("try")).map_err(std::io::Error::other)?;
+    fs::create_dir(&probe)?;
+    let _ = fs::remove_dir(&probe);
+    Ok(())
+}
+
 /// Removes a file, a link (never what it leads to), or a folder. A folder first loses its name, so that a crash
 /// halfway leaves no checkpoint that lacks files.
 pub(super) fn remove(path: &Path) -> Result<()> {

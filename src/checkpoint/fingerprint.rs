@@ -1,10 +1,11 @@
 //! Whether a file that a run reads is still the one that it began with, told without reading all of it.
 
+use super::takeover::entries;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
@@ -53,12 +54,8 @@ impl Fingerprint {
                 all.insert(name.clone(), Fingerprint::of(path)?);
                 continue;
             }
-            for entry in fs::read_dir(path).map_err(Error::io(path))? {
-                let entry = entry.map_err(Error::io(path))?;
-                if entry.path().is_file() {
-                    let name = format!("{name}/{}", entry.file_name().to_string_lossy());
-                    all.insert(name, Fingerprint::of(&entry.path())?);
-                }
+            for (file, path) in entries(path)?.into_iter().filter(|(_, path)| path.is_file()) {
+                all.insert(format!("{name}/{file}"), Fingerprint::of(&path)?);
             }
         }
         Ok(all)
@@ -90,7 +87,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         let of = |bytes: &[u8]| {
-            fs::write(&path, bytes).unwrap();
+            std::fs::write(&path, bytes).unwrap();
             Fingerprint::of_all(&[("data".into(), folder.path().to_path_buf())]).unwrap()
         };
         let small = of(b"abc");

@@ -15,7 +15,7 @@ mod saved;
 mod takeover;
 mod tensors;
 
-pub use atomic::write_atomic;
+pub use atomic::{try_to_write, write_atomic};
 pub use extent::{Extent, Extents};
 pub use fingerprint::{Fingerprint, differences};
 pub use ledger::{Done, Ledger, StageRecord};

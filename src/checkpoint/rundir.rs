@@ -80,14 +80,13 @@ impl RunDir {
         progress: &Progress,
         optimizer: Option<&[(String, Tensor)]>,
         model: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<Saved> {
+    ) -> Result<()> {
         let sequence = self.checkpoints()?.last().map_or(1, |newest| newest.state.sequence + 1);
         let path = self.path.join(progress.folder());
         write_folder(&path, |folder| {
             model(folder)?;
             saved::write(folder, sequence, progress, optimizer)
-        })?;
-        Saved::open(path)
+        })
     }
 
     /// All complete checkpoints, oldest first.
@@ -195,7 +194,8 @@ mod tests {
         run.save(progress, None, |folder| {
             fs::write(folder.join("config.json"), "{}").map_err(Error::io(folder))
         })
-        .unwrap()
+        .unwrap();
+        Saved::open(run.path().join(progress.folder())).unwrap()
     }
 
     fn names(run: &RunDir) -> Vec<String> {

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod columns;
 pub mod conversation;
 pub mod feedback;
+mod gold;
 pub mod hub;
 pub mod jsonl;
 mod marked;

@@ -15,19 +15,18 @@ const VALUE: u64 = 32;
 /// Bytes that a page's header may have; statistics make it long.
 const HEADER: usize = 1 << 16;
 
-/// Refuses a row group that comes to more than `most` bytes.
+/// Refuses a row group that comes to more than `most` bytes; `source` is its file, `path`.
 ///
 /// # Errors
 /// [`Error::Data`] with the column.
-pub fn check(path: &Path, group: &dyn RowGroupReader, most: u64) -> Result<()> {
-    let mut source = File::open(path).map_err(Error::io(path))?;
+pub fn check(path: &Path, source: &mut File, group: &dyn RowGroupReader, most: u64) -> Result<()> {
     let mut total = 0u64;
     for (index, column) in group.metadata().columns().iter().enumerate() {
         let refuse = |what: String| {
             let name = column.column_path().string();
             Err(Error::Data(format!("{}: column `{name}`: {what}", path.display())))
         };
-        let Some(pages) = pages(&mut source, column) else {
+        let Some(pages) = pages(source, column) else {
             return refuse("its pages are damaged".to_string());
         };
         if let Some(page) = pages.iter().find(|page| page.bytes > PAGE) {

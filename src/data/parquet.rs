@@ -1,7 +1,7 @@
 //! Parquet tables, read row by row without Arrow.
 
 use super::renaming::{KNOWN, Renaming};
-use super::row::{Problems, Row};
+use super::row::{Problems, Row, size};
 use crate::error::{Error, Result, quietly};
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::{Field, Row as Record};
@@ -42,10 +42,11 @@ fn rows(
     let source = File::open(path).map_err(Error::io(path))?;
     let most = source.metadata().map_err(Error::io(path))?.len().saturating_mul(UNPACKED.0).max(UNPACKED.1);
     let reader = SerializedFileReader::new(source).map_err(broken)?;
+    let mut headers = File::open(path).map_err(Error::io(path))?;
     let (mut rows, mut index, mut bytes) = (Vec::new(), 0, 0);
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(broken)?;
-        super::pages::check(path, &*group, most)?;
+        super::pages::check(path, &mut headers, &*group, most)?;
         for record in group.get_row_iter(None).map_err(broken)? {
             if index == limit {
                 return Ok(rows);
@@ -54,8 +55,8 @@ fn rows(
             let known = |name: &str| KNOWN.contains(&name) || renaming.reads(name);
             match fields(&record.map_err(broken)?, &known) {
                 Ok(fields) => {
-                    bytes +=
-                        fields.iter().map(|(name, value)| name.len() as u64 + size(value)).sum::<u64>() + 128;
+                    let sizes = fields.iter().map(|(name, value)| name.len() + size(value));
+                    bytes += sizes.sum::<usize>() as u64 + 128;
                     if bytes > most {
                         return Err(Error::Data(format!(
                             "{file}:{index}: the rows up to here take over {} MB, and the file is {} times smaller or \
@@ -72,17 +73,6 @@ fn rows(
         }
     }
     Ok(rows)
-}
-
-/// About what a value takes in memory.
-fn size(value: &Value) -> u64 {
-    let inner = match value {
-        Value::String(text) => text.len() as u64,
-        Value::Array(items) => items.iter().map(size).sum(),
-        Value::Object(items) => items.iter().map(|(name, value)| name.len() as u64 + size(value) + 32).sum(),
-        _ => 0,
-    };
-    inner + 32
 }
 
 fn answer_as_text(mut fields: Map<String, Value>) -> Map<String, Value> {

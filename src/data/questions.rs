@@ -27,6 +27,32 @@ impl Prompted {
     pub fn new(example: Arc<Example>, tokens: Vec<u32>) -> Self {
         Self { example, tokens, place: 0, occurrence: 0 }
     }
+
+    /// An example with its prompt's tokens, and its completion as the chat template writes it.
+    ///
+    /// # Errors
+    /// [`Error::Data`] of a prompt without tokens, and of what the model's chat template does not take; it does not say which
+    /// example.
+    pub fn of(example: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Self> {
+        let tokens = tokenizer.render_example(example)?;
+        // A text alone is learned from its second token on, where nothing begins it.
+        let text_alone =
+            matches!(&example.prompt, Prompt::Text(text) if text.is_empty()) && example.completion.is_some();
+        if tokens.is_empty() && !text_alone {
+            return Err(Error::Data("its prompt has no tokens".to_string()));
+        }
+        let example = match turns::reply(tokenizer, example)? {
+            None => example.clone(),
+            Some(written) => {
+                let completions = match example.completions.as_slice() {
+                    [_] => vec![written.clone()],
+                    others => others.to_vec(),
+                };
+                Arc::new(Example { completion: Some(written), completions, ..(**example).clone() })
+            }
+        };
+        Ok(Self::new(example, tokens))
+    }
 }
 
 /// The questions of a dataset, tokenised, in the order of a seed.
@@ -54,14 +80,11 @@ impl Questions {
     ) -> Result<Self> {
         let (mut all, mut dropped, mut problems) = (Vec::new(), 0, Problems::default());
         for example in &dataset.examples {
-            match asked(example, tokenizer) {
+            match Prompted::of(example, tokenizer) {
                 Ok(prompted) if prompted.tokens.len() > limit => dropped += 1,
                 Ok(prompted) => all.push(prompted),
                 Err(Error::Data(what)) => match &example.origin {
-                    Some(origin) => {
-                        let row = format!("{example}: ");
-                        problems.line(&origin.file, origin.line, what.strip_prefix(&row).unwrap_or(&what));
-                    }
+                    Some(origin) => problems.line(&origin.file, origin.line, what),
                     None => problems.example(&example.id, what),
                 },
                 Err(other) => return Err(other),
@@ -146,26 +169,4 @@ impl Questions {
     pub fn steps_per_epoch(&self) -> usize {
         self.all.len().div_ceil(self.per_step.max(1))
     }
-}
-
-/// An example with its prompt's tokens, and its completion as the chat template writes it.
-fn asked(example: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
-    let tokens = tokenizer.render_example(example)?;
-    // A text alone is learned from its second token on, where nothing begins it.
-    let text_alone =
-        matches!(&example.prompt, Prompt::Text(text) if text.is_empty()) && example.completion.is_some();
-    if tokens.is_empty() && !text_alone {
-        return Err(Error::Data("its prompt has no tokens".to_string()));
-    }
-    let example = match turns::reply(tokenizer, example)? {
-        None => example.clone(),
-        Some(written) => {
-            let completions = match example.completions.as_slice() {
-                [_] => vec![written.clone()],
-                others => others.to_vec(),
-            };
-            Arc::new(Example { completion: Some(written), completions, ..(**example).clone() })
-        }
-    };
-    Ok(Prompted::new(example, tokens))
 }

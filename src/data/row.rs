@@ -1,6 +1,6 @@
 //! One row as it was read, with the place it came from; what is wrong with rows is collected, then reported at once.
 
-use super::Origin;
+use super::{Example, Origin};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -145,4 +145,25 @@ pub fn named(ids: &[&str]) -> String {
     let shown = ids[..ids.len().min(SHOWN)].join(", ");
     let more = ids.len().saturating_sub(SHOWN);
     if more == 0 { format!("{noun} {shown}") } else { format!("{noun} {shown} and {more} more") }
+}
+
+/// Up to three rows by their ids, and how many more there are.
+pub fn some(rows: &[&Example]) -> String {
+    let first: Vec<&str> = rows.iter().take(3).map(|row| row.id.as_str()).collect();
+    let (first, more) = (first.join(", "), rows.len().saturating_sub(3));
+    if more == 0 { first } else { format!("{first} and {more} more") }
+}
+
+/// Bytes of a value in memory, beside what it holds.
+pub(super) const VALUE: usize = 32;
+
+/// About what a value takes in memory.
+pub(super) fn size(value: &Value) -> usize {
+    let inner = match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        Value::Object(items) => items.iter().map(|(name, value)| name.len() + size(value) + VALUE).sum(),
+        _ => 0,
+    };
+    inner + VALUE
 }

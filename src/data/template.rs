@@ -67,12 +67,6 @@ impl Default for Template {
 impl Template {
     /// Texts that are no templates.
     pub fn check(&self) -> Vec<Misfit> {
-        let texts = [
-            ("system", self.system.as_deref()),
-            ("user", Some(&self.user[..])),
-            ("assistant", self.assistant.as_deref()),
-            ("why", Some(&self.why[..])),
-        ];
         let environment = environment();
         let wrong = |(key, text): (&str, Option<&str>)| {
             let error = environment.template_from_str(text?).err()?;
@@ -80,7 +74,7 @@ impl Template {
             let line = error.line().map_or(String::new(), |line| format!(" in line {line} of the text"));
             Some(Misfit::new(key, format!("{}{line}{detail}", error.kind()), ""))
         };
-        let mut found: Vec<Misfit> = texts.into_iter().filter_map(wrong).collect();
+        let mut found: Vec<Misfit> = self.texts().into_iter().filter_map(wrong).collect();
         let given = ["messages", "add_generation_prompt"]
             .into_iter()
             .filter(|name| self.variables.contains_key(*name));
@@ -97,13 +91,21 @@ impl Template {
     /// Whether one of the texts is written over the column `name`.
     pub(super) fn names(&self, name: &str) -> bool {
         let environment = environment();
-        let texts =
-            [self.system.as_deref(), Some(&self.user[..]), self.assistant.as_deref(), Some(&self.why[..])];
-        texts.into_iter().flatten().any(|text| {
+        self.texts().into_iter().filter_map(|(_, text)| text).any(|text| {
             environment
                 .template_from_str(text)
                 .is_ok_and(|template| template.undeclared_variables(false).contains(name))
         })
+    }
+
+    /// Its Jinja texts, by their keys.
+    fn texts(&self) -> [(&'static str, Option<&str>); 4] {
+        [
+            ("system", self.system.as_deref()),
+            ("user", Some(&self.user)),
+            ("assistant", self.assistant.as_deref()),
+            ("why", Some(&self.why)),
+        ]
     }
 }
 

@@ -1,5 +1,6 @@
 //! A line that holds a tree of rollouts, each node once, read as the rows of its leaves.
 
+use super::row::{VALUE, size};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -11,18 +12,6 @@ pub const COLUMN: &str = "tree";
 const MOST: usize = 1 << 29;
 /// What a node of a leaf takes besides its text and tokens, and what a number takes, in bytes.
 const FORK: usize = 768;
-const VALUE: usize = 32;
-
-/// About what a value takes in memory.
-fn size(value: &Value) -> usize {
-    let inner = match value {
-        Value::String(text) => text.len(),
-        Value::Array(items) => items.iter().map(size).sum(),
-        Value::Object(items) => items.iter().map(|(name, value)| name.len() + size(value) + VALUE).sum(),
-        _ => 0,
-    };
-    inner + VALUE
-}
 
 #[derive(Deserialize)]
 struct Tree {

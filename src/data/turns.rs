@@ -1,6 +1,6 @@
 //! Where the assistant's turns stand in a conversation's tokens, so that supervised training can learn all of them.
 
-use super::{Example, Prompt, Tokenizer};
+use super::{Example, Message, Prompt, Tokenizer};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -18,34 +18,26 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
     let (text, tokens) = (&marked.text, tokenizer.places_of(&marked)?);
     let span = |&turn: &usize| -> Result<Range<usize>> {
         let before = tokenizer.conversation(&messages[..turn], &example.variables, true)?.text;
-        let wrong = |what: &str| {
+        let wrong = |does: &str, how: &str| {
             Error::Data(format!(
-                "{example}: the model's chat template {what} turn {} {}, so that what is \
+                "{example}: the model's chat template {does} turn {} {how}once other turns follow it, so that what is \
                  learned would not be what is sampled; give the last turn alone as `prompt` and `completion`",
                 turn + 1,
-                if what == "writes" {
-                    "otherwise once other turns follow it"
-                } else {
-                    "once other turns follow it"
-                },
             ))
         };
+        let otherwise = || wrong("writes", "otherwise ");
         let said = &messages[turn];
-        let rest = text.strip_prefix(before.as_str()).ok_or_else(|| wrong("writes"))?;
+        let rest = text.strip_prefix(before.as_str()).ok_or_else(otherwise)?;
         let written = match (said.reasoning(), said.tool_calls()) {
-            (None, None) => rest
-                .starts_with(&said.content)
-                .then_some(said.content.len())
-                .ok_or_else(|| wrong("writes"))?,
-            (thought, calls) => {
+            (None, None) => {
+                rest.starts_with(&said.content).then_some(said.content.len()).ok_or_else(otherwise)?
+            }
+            _ => {
                 let upto = tokenizer.conversation(&messages[..=turn], &example.variables, false)?.text;
                 let turn = upto.strip_prefix(before.as_str()).filter(|turn| rest.starts_with(*turn));
-                let turn = tokenizer.without_end(turn.ok_or_else(|| wrong("writes"))?);
-                if thought.is_some_and(|thought| !turn.contains(thought.trim())) {
-                    return Err(wrong("leaves out the reasoning of"));
-                }
-                if calls.is_some_and(|calls| !has_names(turn, calls)) {
-                    return Err(wrong("leaves out the tool calls of"));
+                let turn = tokenizer.without_end(turn.ok_or_else(otherwise)?);
+                if let Some(what) = lacks(turn, said) {
+                    return Err(wrong(&format!("leaves out the {what} of"), ""));
                 }
                 turn.len()
             }
@@ -71,20 +63,25 @@ pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<String>>
         return Ok(None);
     }
     let written = tokenizer.reply(prompt, turn, &example.variables)?;
-    let whole = |written: &String| {
-        turn.reasoning().is_none_or(|thought| written.contains(thought.trim()))
-            && turn.tool_calls().is_none_or(|calls| has_names(written, calls))
-            && written.contains(turn.content.trim())
-    };
+    let whole = |written: &String| lacks(written, turn).is_none() && written.contains(turn.content.trim());
     match written.filter(whole) {
         Some(written) => Ok(Some(written)),
         // The reasoning stands in tags then, which need no template.
         None if turn.tool_calls().is_none() => Ok(None),
-        None => Err(Error::Data(format!(
-            "{example}: the model's chat template leaves out the tool calls of its last turn; use a model whose template \
-             writes them, or write them as the turn's content"
-        ))),
+        None => Err(Error::Data(
+            "the model's chat template leaves out the tool calls of its last turn; use a model whose template writes them, \
+             or write them as the turn's content"
+                .to_string(),
+        )),
     }
+}
+
+/// What a turn has and leaves out as it is written.
+fn lacks(written: &str, turn: &Message) -> Option<&'static str> {
+    if turn.reasoning().is_some_and(|thought| !written.contains(thought.trim())) {
+        return Some("reasoning");
+    }
+    turn.tool_calls().is_some_and(|calls| !has_names(written, calls)).then_some("tool calls")
 }
 
 /// Whether a turn names all the functions that are called.

@@ -82,10 +82,13 @@ impl Caller {
     /// others asked for again.
     pub fn call(&self, body: &Value, n: usize, count: Count) -> Result<Answer> {
         let mut body = body.clone();
-        let mut answer = Answer { choices: vec![], prompt_tokens: 0, completion_tokens: 0 };
+        let mut answer = Answer::default();
         for attempt in 0.. {
-            let start = Instant::now();
             let missing = n - answer.choices.len();
+            if n > 1 {
+                body["n"] = json!(missing);
+            }
+            let start = Instant::now();
             let failed = match self.attempt(&body, missing) {
                 Ok(reply) => {
                     let seconds = start.elapsed().as_secs_f64();
@@ -98,10 +101,7 @@ impl Caller {
                     answer.choices.extend(reply.choices);
                     let Some(text) = reply.lacking else { return Ok(self.without_key(answer)) };
                     count(&|tally| tally.empty += 1);
-                    if n > 1 {
-                        body["n"] = json!(n - answer.choices.len());
-                    }
-                    Failed { text, again: true, timed_out: false, wait: None }
+                    passing(text)
                 }
                 Err(failed) => failed,
             };

@@ -39,7 +39,7 @@ impl ChatRequest {
 }
 
 /// What came back.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// As many answers as were asked for.
     pub choices: Vec<Choice>,
@@ -61,7 +61,7 @@ pub struct Choice {
 impl Answer {
     /// The answers to the parts of a request, as one.
     fn joined(parts: impl Iterator<Item = Answer>) -> Self {
-        let mut whole = Self { choices: vec![], prompt_tokens: 0, completion_tokens: 0 };
+        let mut whole = Self::default();
         for part in parts {
             whole.choices.extend(part.choices);
             whole.prompt_tokens += part.prompt_tokens;

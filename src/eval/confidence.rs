@@ -5,19 +5,22 @@ use super::statistics::majority;
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::equality::choice;
-use crate::reward::answer;
 use crate::rollout::{Group, Rollout};
 
 /// Tokens that go through the model together; without gradients they need little memory.
 const TOGETHER: usize = 4096;
 
 /// The `(confidence, right)` of a group's answers, as `kind` counts them; completions without an answer, and those
-/// that choose none of the options where options are asked about, give no point. `right` is one flag a rollout.
-pub fn points(kind: Confidence, policy: &Policy, group: &Group, right: &[bool]) -> Result<Vec<(f64, bool)>> {
+/// that choose none of the options where options are asked about, give no point. The answers' classes and whether each is right are
+/// one a rollout.
+pub fn points(
+    kind: Confidence,
+    policy: &Policy,
+    group: &Group,
+    (classes, right): (&[Option<usize>], &[bool]),
+) -> Result<Vec<(f64, bool)>> {
     if kind == Confidence::Vote {
-        let answers: Vec<Option<&str>> = group.rollouts.iter().map(Rollout::answer).collect();
-        let classes = answer::equality(&group.example).classes(&answers);
-        return Ok(vote(&classes, right).into_iter().collect());
+        return Ok(vote(classes, right).into_iter().collect());
     }
     let mut points = Vec::new();
     for (rollout, right) in group.rollouts.iter().zip(right) {

@@ -1,12 +1,13 @@
 //! How far marks or classes agree with the gold ones: macro-averaged F1, and quadratic weighted kappa (Cohen 1968).
 
+use crate::log::number_or_nan;
 use serde::{Deserialize, Serialize};
 
 /// Agreement over all completions.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The mean over labels of 2·TP / (2·TP + FP + FN); labels that occur neither as gold nor as answer are left out.
-    #[serde(deserialize_with = "super::statistics::figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub macro_f1: f64,
     /// Quadratic weighted kappa; none where chance alone agrees wholly.
     pub kappa: Option<f64>,

@@ -17,13 +17,13 @@ pub use shown::Shown;
 
 use crate::engine::Progress;
 use crate::error::{Error, Result};
-use crate::reward::{equality, gold};
-use crate::rollout::{Group, Prompted, Rollout};
+use crate::log::number_or_nan;
+use crate::rollout::{Group, Prompted};
 use calibration::{Reliability, reliability};
 use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
 use statistics::{
-    bootstrap_interval, by_class, counted, figure, figures, interval, majority_correct, mean, pass_at_k,
+    bootstrap_interval, by_class, counted, figures, interval, majority_correct, mean, pass_at_k,
 };
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct Report {
     /// Questions asked.
     pub questions: usize,
     /// Share of completions whose answer is right, averaged over questions.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
     /// Bootstrap interval (95 %, over questions) of the accuracy.
     #[serde(deserialize_with = "interval")]
@@ -45,17 +45,17 @@ pub struct Report {
     #[serde(deserialize_with = "figures")]
     pub majority_at: BTreeMap<usize, f64>,
     /// Mean tokens of a completion.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub length: f64,
     /// Mean tokens of the right ones; none if none is right.
     pub length_correct: Option<f64>,
     /// Mean tokens of the wrong ones.
     pub length_wrong: Option<f64>,
     /// Share cut off by the token limit.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub truncated: f64,
     /// Share without an answer that could be read.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub unanswered: f64,
     /// Macro-F1 and quadratic weighted kappa, where `eval.labels` says which answers there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,8 +142,8 @@ pub fn evaluate(
         for (asked, group) in asked.iter_mut().zip(&groups) {
             asked.add(group, repeat, config)?;
             if let Some(calibration) = &config.calibration {
-                let right = &asked.correct[repeat];
-                asked.confidences.extend(confidence::points(calibration.confidence, policy, group, right)?);
+                let answers = (&asked.answers[repeat][..], &asked.correct[repeat][..]);
+                asked.confidences.extend(confidence::points(calibration.confidence, policy, group, answers)?);
             }
         }
     }
@@ -190,7 +190,7 @@ impl Asked {
                 }
             }),
         };
-        let gold = gold(example).and_then(|gold| config.label(example, gold));
+        let gold = example.gold().and_then(config.labels_of(example));
         if gold.is_none() && !config.labels.is_empty() {
             return Err(Error::Data(format!(
                 "example {}: its answer {:?} is none of eval.labels = {:?}; add it there",
@@ -222,11 +222,11 @@ impl Asked {
             self.first.clone_from(&group.rollouts[0].text);
         }
         self.correct.push(correct);
-        let answers: Vec<Option<&str>> = group.rollouts.iter().map(Rollout::answer).collect();
-        self.answers.push(equality(&group.example).classes(&answers));
+        self.answers.push(group.classes());
         if let Some(gold) = self.gold {
-            let said = |answer: &Option<&str>| config.label(&group.example, (*answer)?);
-            self.labelled.extend(answers.iter().map(|answer| (gold, said(answer))));
+            let place = config.labels_of(&group.example);
+            self.labelled
+                .extend(group.rollouts.iter().map(|rollout| (gold, rollout.answer().and_then(&place))));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 use super::calibration::{Reliability, reliability};
 use super::lengths::Lengths;
 use super::statistics::mean;
+use crate::log::number_or_nan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,13 +27,13 @@ pub struct Judged {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct FirstError {
     /// The harmonic mean of the two accuracies.
-    #[serde(deserialize_with = "super::statistics::figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub f1: f64,
     /// The share of erroneous completions whose first wrong step was found; NaN where none is erroneous.
-    #[serde(deserialize_with = "super::statistics::figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub erroneous: f64,
     /// The share of right completions in which none was found; NaN where none is right.
-    #[serde(deserialize_with = "super::statistics::figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub correct: f64,
     /// A step below it counts as wrong.
     pub threshold: f64,
@@ -47,7 +48,7 @@ pub struct Process {
     pub steps: usize,
     /// The share of labelled steps on the right side of 1/2; of comparisons, the share in which the better one won. NaN of
     /// nothing.
-    #[serde(deserialize_with = "super::statistics::figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub accuracy: f64,
     /// The chance that a right step scores above a wrong one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

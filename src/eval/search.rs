@@ -4,9 +4,10 @@
 //! closed form, as pass@k is (Chen et al. 2021). Votes have none: they are counted over all choices of k where these are few,
 //! and over choices drawn at random where they are many, which leaves no bias either.
 
-use super::statistics::{figure, mean, pass_at_k};
+use super::statistics::{mean, pass_at_k};
 use crate::data::order::below;
 use crate::error::{Error, Result};
+use crate::log::number_or_nan;
 use crate::reward::answer;
 use crate::rollout::search::{SearchResult, scores};
 use crate::rollout::{Group, Prompted, Rollout, SamplingContext, Search as Searching, independent};
@@ -30,7 +31,7 @@ pub struct Search {
     /// Accuracy by kind (`best_of`, `weighted_vote`, `maj`, `pass`, `beam`, `guided`), then by number: 1, 2, 4, … n.
     pub accuracy: BTreeMap<String, BTreeMap<usize, f64>>,
     /// Tokens sampled for a question by a search among n.
-    #[serde(deserialize_with = "figure")]
+    #[serde(deserialize_with = "number_or_nan")]
     pub tokens: f64,
 }
 
@@ -150,8 +151,7 @@ impl ScoredSamples {
     fn of(group: &Group, by: Option<&str>) -> Result<Self> {
         let right = |rollout| right(group, rollout);
         Ok(Self {
-            answers: answer::equality(&group.example)
-                .classes(&group.rollouts.iter().map(Rollout::answer).collect::<Vec<_>>()),
+            answers: group.classes(),
             correct: group.rollouts.iter().map(right).collect::<Result<_>>()?,
             scores: scores(group, by)?,
         })

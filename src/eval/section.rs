@@ -5,7 +5,6 @@ use super::calibration::Calibration;
 use super::marks::Agreement;
 use crate::data::Example;
 use crate::engine::Sampling;
-use crate::reward::equality;
 use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 
@@ -129,10 +128,13 @@ impl Eval {
     }
 
     /// The place among the labels of an answer to `example`, by the equality that grades it.
-    pub(crate) fn label(&self, example: &Example, answer: &str) -> Option<usize> {
-        let equality = equality(example);
-        let read = equality.read(answer);
-        self.labels.iter().position(|label| equality.right(&equality.read(label), &read))
+    pub(crate) fn labels_of(&self, example: &Example) -> impl Fn(&str) -> Option<usize> {
+        let equality = example.equality();
+        let labels: Vec<_> = self.labels.iter().map(|label| equality.read(label)).collect();
+        move |answer| {
+            let answer = equality.read(answer);
+            labels.iter().position(|label| equality.right(label, &answer))
+        }
     }
 
     pub(super) fn sampling(&self, policy: &Sampling) -> Sampling {

@@ -7,12 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
-/// Reads a figure as it was written: JSON has no NaN, the mean of nothing, which stands there as null.
-pub fn figure<'de, D: Deserializer<'de>>(written: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(written)?.unwrap_or(f64::NAN))
-}
-
-/// The same of figures by name or number.
+/// Reads figures by name or number as they were written: JSON has no NaN, the mean of nothing, which stands there as null.
 pub fn figures<'de, K, D>(written: D) -> Result<BTreeMap<K, f64>, D::Error>
 where
     K: Deserialize<'de> + Ord,

@@ -1,11 +1,11 @@
 //! TensorBoard's event files: a record a figure, written by ourselves, so that a write that fails is an error with a name and
 //! no panic in a thread of somebody else's.
 
+use super::growing::Growing;
 use crate::checkpoint::{Extent, Extents};
 use crate::error::{Error, Result};
 use protobuf::Message;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tensorboard_proto::event::Event;
@@ -21,8 +21,7 @@ pub struct Board {
     /// Its path in the run.
     name: String,
     path: PathBuf,
-    file: Option<File>,
-    extent: Extent,
+    file: Option<Growing>,
 }
 
 impl Board {
@@ -33,19 +32,18 @@ impl Board {
         let known =
             kept.iter().find(|(name, _)| name.strip_prefix(&folder).is_some_and(|n| n.starts_with('/')));
         let new = || format!("{folder}/{EVENTS}{:010}.rationale", seconds() as u64);
-        let (name, extent) = known.map_or_else(|| (new(), Extent::default()), |(n, e)| (n.clone(), *e));
-        let (path, file) = (run.join(&name), None);
-        let mut board = Self { name, path, file, extent };
-        let opened = if known.is_some() { board.resume() } else { board.begin(&run.join(&folder), anew) };
+        let name = known.map_or_else(new, |(name, _)| name.clone());
+        let mut board = Self { path: run.join(&name), name, file: None };
+        let opened = match known {
+            Some((_, extent)) => board.resume(*extent),
+            None => board.begin(&run.join(&folder), anew),
+        };
         board.off(opened);
         board
     }
 
-    fn resume(&mut self) -> Result<()> {
-        self.extent.check(&self.path)?;
-        let file = OpenOptions::new().append(true).open(&self.path).map_err(Error::io(&self.path))?;
-        file.set_len(self.extent.bytes).map_err(Error::io(&self.path))?;
-        self.file = Some(file);
+    fn resume(&mut self, kept: Extent) -> Result<()> {
+        self.file = Some(Growing::resume(&self.path, kept)?);
         Ok(())
     }
 
@@ -58,8 +56,7 @@ impl Board {
                 fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
             }
         }
-        let open = OpenOptions::new().create(true).append(true).open(&self.path);
-        self.file = Some(open.map_err(Error::io(&self.path))?);
+        self.file = Some(Growing::open(&self.path, Extent::default())?);
         let mut event = Event::new();
         event.set_file_version("brain.Event:2".to_string());
         self.write(vec![event])
@@ -79,9 +76,13 @@ impl Board {
 
     /// Has what was written reach the disk; its path in the run, and how far it has come. None once it is off.
     pub fn sync(&mut self) -> Option<(String, Extent)> {
-        let synced = self.file.as_ref()?.sync_data().map_err(Error::io(&self.path));
-        self.off(synced);
-        self.file.as_ref().map(|_| (self.name.clone(), self.extent))
+        match self.file.as_ref()?.sync() {
+            Ok(extent) => Some((self.name.clone(), extent)),
+            Err(error) => {
+                self.off(Err(error));
+                None
+            }
+        }
     }
 
     fn write(&mut self, events: Vec<Event>) -> Result<()> {
@@ -93,9 +94,7 @@ impl Board {
             let record = record.map_err(|e| Error::Checkpoint(format!("{}: {e}", self.path.display())))?;
             RecordWriter::new(&mut bytes).write(&record).map_err(Error::io(&self.path))?;
         }
-        file.write_all(&bytes).map_err(Error::io(&self.path))?;
-        self.extent.grow(&bytes);
-        Ok(())
+        file.append(&bytes)
     }
 
     fn off(&mut self, outcome: Result<()>) {

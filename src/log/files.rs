@@ -1,20 +1,18 @@
 //! Files that grow line by line.
 
+use super::growing::Growing;
 use crate::checkpoint::{Extent, write_atomic};
 use crate::data::tree;
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 /// A file of JSON values, one a line, appended to.
 #[derive(Debug)]
 pub struct JsonLines {
-    path: PathBuf,
-    file: File,
-    extent: Extent,
+    file: Growing,
 }
 
 impl JsonLines {
@@ -24,10 +22,7 @@ impl JsonLines {
     /// # Errors
     /// [`Error::Checkpoint`] where it does not hold that any more.
     pub fn resume(path: &Path, kept: Extent) -> Result<Self> {
-        kept.check(path)?;
-        let file = Self::append_to(path)?;
-        file.set_len(kept.bytes).map_err(Error::io(path))?;
-        Ok(Self { path: path.to_path_buf(), file, extent: kept })
+        Growing::resume(path, kept).map(|file| Self { file })
     }
 
     /// Opens `path` for appending, after dropping the lines that `keep` refuses and an unfinished last one.
@@ -46,14 +41,7 @@ impl JsonLines {
         if Extent::of(path, u64::MAX)? != extent {
             write_atomic(path, &kept)?;
         }
-        Ok(Self { path: path.to_path_buf(), file: Self::append_to(path)?, extent })
-    }
-
-    fn append_to(path: &Path) -> Result<File> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        }
-        OpenOptions::new().create(true).append(true).open(path).map_err(Error::io(path))
+        Growing::open(path, extent).map(|file| Self { file })
     }
 
     /// Appends values in one write.
@@ -61,18 +49,15 @@ impl JsonLines {
         let mut text = Vec::new();
         for value in values {
             serde_json::to_writer(&mut text, value)
-                .map_err(|error| Error::Checkpoint(format!("{}: {error}", self.path.display())))?;
+                .map_err(|error| Error::Checkpoint(format!("{}: {error}", self.file.path().display())))?;
             text.push(b'\n');
         }
-        self.file.write_all(&text).map_err(Error::io(&self.path))?;
-        self.extent.grow(&text);
-        Ok(())
+        self.file.append(&text)
     }
 
     /// Has what was appended reach the disk; how far the file has come.
     pub fn sync(&mut self) -> Result<Extent> {
-        self.file.sync_data().map_err(Error::io(&self.path))?;
-        Ok(self.extent)
+        self.file.sync()
     }
 
     /// The values of a file, those of a tree's leaves one by one; none if it is not there. An unfinished last line is none.
@@ -140,7 +125,7 @@ mod tests {
         file.append(&[json!({"step": 1}), json!({"step": 2})]).unwrap();
         let kept = file.sync().unwrap();
         file.append(&[json!({"step": 3})]).unwrap();
-        file.file.write_all(b"{\"st").unwrap();
+        file.file.append(b"{\"st").unwrap();
         drop(file);
         let mut file = JsonLines::resume(&path, kept).unwrap();
         file.append(&[json!({"step": 3, "again": true})]).unwrap();

@@ -16,28 +16,28 @@ pub struct Metrics {
 enum Figure {
     /// Σ w x over Σ w.
     Mean {
-        #[serde(deserialize_with = "number")]
+        #[serde(deserialize_with = "number_or_nan")]
         sum: f64,
         weight: f64,
     },
     /// The same on all ranks, or of the first.
-    Value(#[serde(deserialize_with = "number")] f64),
+    Value(#[serde(deserialize_with = "number_or_nan")] f64),
     /// A count, of which each rank has a part.
-    Total(#[serde(deserialize_with = "number")] f64),
-    Least(#[serde(deserialize_with = "number")] f64),
-    Greatest(#[serde(deserialize_with = "number")] f64),
+    Total(#[serde(deserialize_with = "number_or_nan")] f64),
+    Least(#[serde(deserialize_with = "number_or_nan")] f64),
+    Greatest(#[serde(deserialize_with = "number_or_nan")] f64),
     /// The deviation (n − 1) of `count` values about their mean, of which `squares` is the sum of squares.
     Deviation {
         count: f64,
-        #[serde(deserialize_with = "number")]
+        #[serde(deserialize_with = "number_or_nan")]
         mean: f64,
-        #[serde(deserialize_with = "number")]
+        #[serde(deserialize_with = "number_or_nan")]
         squares: f64,
     },
 }
 
-/// Reads a number as JSON has it, which writes null for one that is not finite.
-fn number<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
+/// Reads a number as JSON has it, which writes null for one that is not finite, such as the mean of nothing.
+pub fn number_or_nan<'a, D: Deserializer<'a>>(from: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or(f64::NAN))
 }
 

@@ -2,6 +2,7 @@
 
 pub mod board;
 pub mod files;
+mod growing;
 pub mod metrics;
 pub mod plot;
 pub mod reliability;
@@ -12,7 +13,7 @@ pub mod tree;
 
 pub use board::Board;
 pub use files::JsonLines;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, number_or_nan};
 pub use show::Show;
 pub use table::table;
 

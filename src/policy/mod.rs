@@ -12,7 +12,6 @@ pub use reward_model::RewardModel;
 use elsewhere::{Current, Elsewhere};
 
 use crate::batch::micro_batches;
-use crate::data::Prompt;
 use crate::data::hub::Hub;
 use crate::data::tokenizer::{self, GENERATION, Tokenizer};
 use crate::devices::native_kind;
@@ -207,16 +206,12 @@ impl Policy {
         logprobs(&self.model, sequences, temperature, budget)
     }
 
-    /// The ids of a completion given as text: its tokens and the end of sequence.
+    /// The ids of a completion given as text: its tokens and the end of sequence. Behind a known prompt, where a chat template may
+    /// end a turn otherwise: [`Tokenizer::completion`].
     pub fn completion(&self, text: &str) -> Result<Vec<u32>> {
         let mut tokens = self.tokenizer.encode_after(text, false)?;
         tokens.push(self.tokenizer.eos());
         Ok(tokens)
-    }
-
-    /// The same behind a prompt: in a conversation the turn ends as the chat template ends it.
-    pub fn completion_of(&self, prompt: &Prompt, text: &str) -> Result<Vec<u32>> {
-        self.tokenizer.completion(prompt, text)
     }
 
     /// The entropy in nats of the distribution of every learned token at `temperature`, as

@@ -5,6 +5,7 @@ use super::{Recipe, Registry, Stage};
 use crate::loops::{Selects, Steps};
 use crate::optim::Schedule;
 use crate::rollout::Traits;
+use crate::section::covers;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -191,12 +192,6 @@ fn idle(stage: &Stage, key: &str) -> Option<String> {
         names(rule.keys) && !names(rule.but)
     };
     RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage))
-}
-
-/// Whether `key` is the listed one or lies in it.
-fn covers(listed: &str, key: &str) -> bool {
-    let mut keys = key.split('.');
-    listed.split('.').all(|name| keys.next().is_some_and(|key| name == "*" || name == key))
 }
 
 /// The dotted paths of all values, and of tables that have none.

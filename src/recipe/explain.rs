@@ -99,12 +99,7 @@ impl Recipe {
         self.place(stage, path).1
     }
 
-    /// The line of the file where it comes from; none for what the command line gives.
-    pub fn line(&self, stage: &StageTable, path: &str) -> Option<usize> {
-        self.place(stage, path).0
-    }
-
-    /// Line and origin.
+    /// The same, with the line alone.
     pub(super) fn place(&self, stage: &StageTable, path: &str) -> (Option<usize>, String) {
         let at = |line| (Some(line), format!("{}:{line}", self.source.file()));
         let keys: Vec<String> = path.split('.').map(str::to_owned).collect();

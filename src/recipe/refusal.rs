@@ -3,7 +3,7 @@
 use super::explain::value;
 use super::{Recipe, StageTable};
 use crate::error::Error;
-use crate::section::Misfit;
+use crate::section::{Misfit, covers};
 use std::collections::HashSet;
 
 /// One thing that is wrong, and where.
@@ -21,9 +21,6 @@ impl Refusal {
     /// Whether `misfit` may be there only because what this refuses was taken out: it is about that key, or asks for the section that
     /// is misspelt or cannot be read.
     pub(super) fn explains(&self, misfit: &Misfit) -> bool {
-        let inside = |outer: &str, inner: &str| {
-            inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
         let asks = |section: &str| {
             let sentence = misfit.sentence();
             ["]", "."].iter().any(|close| sentence.contains(&format!("[{section}{close}")))
@@ -31,7 +28,7 @@ impl Refusal {
         // A section that is misspelt is what the message means it to be.
         let meant = self.text.split("did you mean `[").nth(1).and_then(|rest| rest.split(']').next());
         let sections = [Some(self.key.as_str()).filter(|key| !key.contains('.')), meant];
-        (!self.key.is_empty() && (inside(&self.key, &misfit.key) || inside(&misfit.key, &self.key)))
+        (!self.key.is_empty() && (covers(&self.key, &misfit.key) || covers(&misfit.key, &self.key)))
             || sections.into_iter().flatten().any(|section| {
                 let top = section.split('.').next().unwrap_or(section);
                 asks(top) || misfit.key == top
@@ -41,7 +38,7 @@ impl Refusal {
 
 impl Recipe {
     /// Something wrong with the value at the dotted `path` of a stage.
-    pub(super) fn refusal(&self, stage: &StageTable, path: &str, message: &str) -> Refusal {
+    pub fn refusal(&self, stage: &StageTable, path: &str, message: &str) -> Refusal {
         let (line, place) = self.place(stage, path);
         Refusal { key: path.to_owned(), line, text: format!("{place}: {message}") }
     }

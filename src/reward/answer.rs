@@ -3,7 +3,7 @@
 use super::{OfRow, Reward, Wants, wanting};
 use crate::data::Example;
 use crate::rationale::equality::{Equality, choice, plain};
-use crate::rationale::{answer, number};
+use crate::rationale::number;
 use crate::rollout::Rollout;
 use anyhow::Context;
 use serde::Deserialize;
@@ -51,7 +51,7 @@ impl Answer {
             anyhow::ensure!(score.is_finite(), "{key} = {score}: must be a finite number");
         }
         Ok(wanting(self.wants(), move |example, rollout| {
-            let gold = gold(example).context(
+            let gold = example.gold().context(
                 "it has no gold answer to compare with; add an `answer` column, or take [reward.answer] out",
             )?;
             Ok(match rollout.answer() {
@@ -84,18 +84,8 @@ pub fn correct(example: &Example, rollout: &Rollout) -> Option<bool> {
 
 /// [`correct`] of an answer, where there is one.
 pub fn agrees(example: &Example, answer: Option<&str>) -> Option<bool> {
-    let gold = gold(example)?;
-    Some(answer.is_some_and(|answer| equality(example).same(gold, answer)))
-}
-
-/// The gold answer; where the row has a whole solution there, what it ends in.
-pub fn gold(example: &Example) -> Option<&str> {
-    answer::gold(example.answer.as_deref()?)
-}
-
-/// How answers to `example` are told apart: by the equality that grades them.
-pub fn equality(example: &Example) -> Equality<'_> {
-    Equality::of(gold(example), &example.choices)
+    let gold = example.gold()?;
+    Some(answer.is_some_and(|answer| example.equality().same(gold, answer)))
 }
 
 fn agree(how: Match, answer: &str, gold: &str, choices: &[String]) -> anyhow::Result<bool> {

@@ -3,7 +3,7 @@
 
 mod baselines;
 
-use super::{Holds, Models, Part, Reward, Wants, column, gold};
+use super::{Holds, Models, Part, Reward, Wants, column};
 use crate::data::Hub;
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -122,7 +122,7 @@ impl Scorer {
     fn target(&self, group: &Group) -> anyhow::Result<String> {
         let target = match &self.section.column {
             Some(name) => column::text(&group.example, name)?,
-            None => gold(&group.example).context("it has no gold answer; name a column")?.to_owned(),
+            None => group.example.gold().context("it has no gold answer; name a column")?.to_owned(),
         };
         anyhow::ensure!(!target.is_empty(), "the text that is to be likelier is empty");
         Ok(target)

@@ -56,7 +56,7 @@ pub fn read(
             )));
         }
         for text in &prompted.example.completions {
-            let mut tokens = policy.completion_of(&prompted.example.prompt, text)?;
+            let mut tokens = policy.tokenizer.completion(&prompted.example.prompt, text)?;
             tokens.truncate(sampling.max_new_tokens);
             owners.push(group);
             sequences.push(Sequence::new(&prompted.tokens, &tokens));

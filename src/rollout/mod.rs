@@ -307,6 +307,12 @@ impl Group {
         Self { example, prompt, rollouts, place }
     }
 
+    /// Its answers by classes of equal ones; none for a rollout without an answer.
+    pub fn classes(&self) -> Vec<Option<usize>> {
+        let answers: Vec<Option<&str>> = self.rollouts.iter().map(Rollout::answer).collect();
+        self.example.equality().classes(&answers)
+    }
+
     /// Of what the policy draws for the prompt, the share that each rollout stands for; together 1. Of n independent samples
     /// each has 1 / n. The leaf of a tree has Π copies / (copies of all children of the same parent) along its way, so that
     /// Σ share · f(rollout) is an unbiased estimate of the policy's mean of f, as [`tree::Value::MonteCarlo`] is of its

@@ -10,7 +10,7 @@ use crate::data::{Example, Prompt};
 use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::rationale::{Format, answer, equality::Equality};
+use crate::rationale::Format;
 use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -230,8 +230,7 @@ fn rewritten(groups: Vec<Group>, traces: Vec<Trace>) -> (Vec<Group>, f64) {
     let mut together: Vec<Group> = Vec::new();
     let (mut all, mut kept) = (0, 0);
     for (group, trace) in groups.into_iter().zip(traces) {
-        let gold = group.example.answer.as_deref().and_then(answer::gold);
-        let equality = Equality::of(gold, &group.example.choices);
+        let equality = group.example.equality();
         let same = |rollout: &Rollout| {
             let both = [rollout.answer(), trace.predicted.as_deref()];
             both[0].is_some() && equality.classes(&both)[1] == Some(0)

@@ -14,7 +14,7 @@ mod wants;
 mod writing;
 
 use crate::data::hub::Hub;
-use crate::error::{Error, Result, is_quiet};
+use crate::error::{Error, Result, is_quiet, panic_message};
 use crate::log::terminal::{Stderr, say, tell};
 use crate::ranks::{Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, without_effect};
@@ -76,7 +76,7 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
         return tell(&text).map_err(Error::io("standard output"));
     }
     said.filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
-    let mut session = Session::open(args, &recipe, &stages, hub, ranks)?;
+    let mut session = Session::open(args, &recipe, &stages, &plan, hub, ranks)?;
     let mut idle = args.resume;
     for planned in &plan {
         match session.run_stage(&recipe, planned, registry) {
@@ -115,19 +115,16 @@ fn listen() {
         if is_quiet() {
             return;
         }
-        let payload = info.payload();
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        say(&format!("error: internal: {text}"));
+        say(&format!("error: internal: {}", panic_message(info.payload())));
         if std::env::var_os("RUST_BACKTRACE").is_some() {
             standard(info);
         }
     }));
 }
 
-/// The run's directory: `--out`, or the one that `run.name`, or else the recipe's file, names.
-fn run_folder(args: &Args, stages: &[Stage]) -> Result<PathBuf> {
-    let given = stages.first().and_then(|stage| stage.run.name.clone());
+/// The run's directory: `--out`, or the one that `run.name` of its first stage, or else the recipe's file, names.
+fn run_folder(args: &Args, first: Option<&Stage>) -> Result<PathBuf> {
+    let given = first.and_then(|stage| stage.run.name.clone());
     let name = given.or_else(|| args.recipe.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     let safe = |name: &String| {
         !name.is_empty()

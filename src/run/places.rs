@@ -56,13 +56,15 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     if body(&before) == body(resolved) {
         return Ok(());
     }
-    toml::from_str::<toml::Table>(&before).map_err(|error| {
+    let old: toml::Table = toml::from_str(&before).map_err(|error| {
         let shown = had.display();
         Error::Checkpoint(format!(
             "{shown} is not any more what this run wrote: {error}; put it back as it was"
         ))
     })?;
-    let found = changes(&before, resolved, plan, &ledger)?;
+    let new = toml::from_str(resolved)
+        .map_err(|error| Error::Recipe(format!("what it resolves to is no TOML: {error}")))?;
+    let found = changes(&old, &new, plan, &ledger)?;
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
     ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
     write_atomic(&next, resolved.as_bytes())?;
@@ -186,24 +188,28 @@ impl Session {
 }
 
 /// Refuses a stage that has begun with other files than there are now.
-pub(super) fn same_inputs(record: &StageRecord, now: &BTreeMap<String, Fingerprint>) -> Result<()> {
-    let found = differences(&record.inputs, now);
+pub(super) fn same_inputs(
+    stage: &str,
+    begun: &BTreeMap<String, Fingerprint>,
+    now: &BTreeMap<String, Fingerprint>,
+) -> Result<()> {
+    let found = differences(begun, now);
     if found.is_empty() {
         return Ok(());
     }
     Err(Error::Checkpoint(format!(
-        "stage `{}` has begun with other files:\n  {}\nput back what they were, or start a new run: another --out, and \
+        "stage `{stage}` has begun with other files:\n  {}\nput back what they were, or start a new run: another --out, and \
          policy.model set to one of this run's checkpoints to go on from its weights",
-        record.stage,
         found.join("\n  ")
     )))
 }
 
 /// The same as far as its files can be looked at before the stage opens: those that the recipe names by their paths.
 fn same_files(record: &StageRecord) -> Result<()> {
-    let there = record.inputs.keys().filter(|name| Path::new(name).exists());
-    let files: Vec<(String, PathBuf)> = there.map(|name| (name.clone(), PathBuf::from(name))).collect();
-    let mut known = record.clone();
-    known.inputs.retain(|name, _| files.iter().any(|(there, _)| there == name));
-    same_inputs(&known, &Fingerprint::of_all(&files)?)
+    let there = |(name, _): &(&String, &Fingerprint)| Path::new(name).exists();
+    let begun: BTreeMap<String, Fingerprint> =
+        record.inputs.iter().filter(there).map(|(name, print)| (name.clone(), print.clone())).collect();
+    let files: Vec<(String, PathBuf)> =
+        begun.keys().map(|name| (name.clone(), PathBuf::from(name))).collect();
+    same_inputs(&record.stage, &begun, &Fingerprint::of_all(&files)?)
 }

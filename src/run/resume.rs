@@ -3,6 +3,7 @@
 use crate::checkpoint::Ledger;
 use crate::error::{Error, Result};
 use crate::recipe::PlannedStage;
+use crate::section::covers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -25,7 +26,9 @@ const FIXED: [&str; 14] = [
     "data.template",
 ];
 /// Keys that say how long a stage is.
-const LENGTH: [&str; 3] = ["run.steps", "run.epochs", "rounds"];
+const LENGTH: [&str; 2] = ["run.steps", "run.epochs"];
+/// What a method that has rounds of its own calls their number.
+const ROUNDS: &str = "rounds";
 
 /// What has changed of a recipe since the run last had one.
 #[derive(Debug, Default)]
@@ -49,20 +52,15 @@ struct Change {
 ///
 /// # Errors
 /// [`Error::Recipe`] with all that cannot change once it has begun.
-pub(super) fn changes(old: &str, new: &str, plan: &[PlannedStage], ledger: &Ledger) -> Result<Changes> {
+pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &Ledger) -> Result<Changes> {
     let only = plan.first().map_or("", |planned| planned.stage.name.as_str());
-    let (old, new) = (keys(old, only)?, keys(new, only)?);
+    let (old, new) = (keys(old, only), keys(new, only));
     let mut refused = misplaced(plan, ledger);
     let mut changes = Changes::default();
     for change in differing(&old, &new) {
         let records: Vec<_> = ledger.stages.iter().filter(|record| record.stage == change.stage).collect();
-        let under = |keys: &[&str]| {
-            keys.iter().any(|key| {
-                change.key == *key || change.key.strip_prefix(key).is_some_and(|k| k.starts_with('.'))
-            })
-        };
-        let length =
-            under(&LENGTH[..2]) || (change.key.starts_with("loop.") && change.key.ends_with(LENGTH[2]));
+        let is_of = |keys: &[&str]| keys.iter().any(|key| covers(key, &change.key));
+        let length = is_of(&LENGTH) || (change.key.starts_with("loop.") && change.key.ends_with(ROUNDS));
         let words = change.words();
         let done = records.last().is_some_and(|record| record.done.is_some());
         let last = ledger.stages.last().is_some_and(|record| record.stage == change.stage);
@@ -73,7 +71,7 @@ pub(super) fn changes(old: &str, new: &str, plan: &[PlannedStage], ledger: &Ledg
             }
         } else if records.is_empty() {
             changes.words.push(words);
-        } else if under(&FIXED) || change.another_loop() {
+        } else if is_of(&FIXED) || change.another_loop() {
             refused.push(format!("{words}: stage `{}` has begun with what it was", change.stage));
         } else if length && done && !last && change.is_more() && plan.iter().all(|planned| planned.round == 1)
         {
@@ -157,20 +155,16 @@ const METHOD: &str = "loop";
 type Keys = BTreeMap<(String, String), Value>;
 
 /// All keys of a resolved recipe; `only` is the name of its only stage where it lists none.
-fn keys(text: &str, only: &str) -> Result<Keys> {
-    let table: Table = toml::from_str(text).map_err(|error| {
-        Error::Checkpoint(format!("the recipe that this run had cannot be read: {error}"))
-    })?;
+fn keys(recipe: &Table, only: &str) -> Keys {
     let mut keys = Keys::new();
-    match table.get("stage").and_then(Value::as_array) {
-        None => stage(only, &table, &mut keys),
+    match recipe.get("stage").and_then(Value::as_array) {
+        None => stage(only, recipe, &mut keys),
         Some(stages) => {
             for one in stages.iter().filter_map(Value::as_table) {
                 stage(one.get("name").and_then(Value::as_str).unwrap_or(""), one, &mut keys);
             }
-            let mut whole = table.clone();
-            whole.remove("stage");
-            flatten("", "", &whole, &mut keys);
+            let whole = recipe.iter().filter(|(key, _)| *key != "stage");
+            flatten("", "", whole, &mut keys);
         }
     }
     // What holds for the run as a whole is no stage's.
@@ -179,19 +173,22 @@ fn keys(text: &str, only: &str) -> Result<Keys> {
             keys.insert((String::new(), key.to_string()), value);
         }
     }
-    Ok(keys)
+    keys
 }
 
 fn stage(name: &str, table: &Table, keys: &mut Keys) {
-    let mut table = table.clone();
-    table.remove("name");
-    flatten(name, "", &table, keys);
+    flatten(name, "", table.iter().filter(|(key, _)| *key != "name"), keys);
     let methods = table.get(METHOD).and_then(Value::as_table).into_iter().flat_map(Table::keys);
     let methods = methods.cloned().collect::<Vec<_>>().join(", ");
     keys.insert((name.to_string(), METHOD.to_string()), Value::String(methods));
 }
 
-fn flatten(stage: &str, path: &str, table: &Table, keys: &mut Keys) {
+fn flatten<'a>(
+    stage: &str,
+    path: &str,
+    table: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    keys: &mut Keys,
+) {
     for (key, value) in table {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         match value {
@@ -236,7 +233,8 @@ mod tests {
         };
         let ledger = Ledger { stages: vec![record("sft", true), record("rl", rl_done)] };
         let plan: Vec<_> = ["sft", "rl"].into_iter().enumerate().map(planned).collect();
-        changes(OLD, new, &plan, &ledger)
+        let read = |text: &str| toml::from_str(text).unwrap();
+        changes(&read(OLD), &read(new), &plan, &ledger)
     }
 
     #[test]
@@ -272,7 +270,7 @@ mod tests {
             assert!(refused.contains(words), "{refused}");
         }
         let renamed = OLD.replace("\"rl\"", "\"later\"");
-        let other = keys(&renamed, "").unwrap();
+        let other = keys(&toml::from_str(&renamed).unwrap(), "");
         assert!(other.contains_key(&("later".to_string(), "run.steps".to_string())));
     }
 }

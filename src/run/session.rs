@@ -40,15 +40,16 @@ impl Session {
         args: &Args,
         recipe: &Recipe,
         stages: &[Stage],
+        plan: &[PlannedStage],
         hub: Hub,
         ranks: Arc<dyn Ranks>,
     ) -> Result<Self> {
-        let path = run_folder(args, stages)?;
+        let path = run_folder(args, stages.first())?;
         let resolved = recipe.resolved_toml(&resolved(stages)?)?;
         let dir = agreed(
             &*ranks,
             match ranks.is_first() {
-                true => claim(&path, args, &resolved, &recipe.plan()),
+                true => claim(&path, args, &resolved, plan),
                 false => Ok(RunDir::join(&path)),
             },
         )?;
@@ -93,7 +94,7 @@ impl Session {
         {
             tracing::warn!("{folder} is gone: stage `{name}` goes on from what there is of it");
         }
-        if self.asked()?.0 {
+        if self.asked()? {
             return Err(stop::stopped("it is between two stages"));
         }
         let alone = self.ranks.count() == 1;
@@ -150,7 +151,7 @@ impl Session {
         let at = ledger.stages.iter().position(|r| (r.stage.as_str(), r.round) == (name, round));
         if let Some(at) = at {
             let record = &mut ledger.stages[at];
-            same_inputs(record, &inputs)?;
+            same_inputs(name, &record.inputs, &inputs)?;
             record.done = None;
             return Ok(record.clone());
         }
@@ -193,12 +194,12 @@ impl Session {
         self.dir.prune(&opened.stage.checkpoint)
     }
 
-    /// Whether the run is told to stop, and whether a checkpoint is due by time: what all ranks go by.
-    pub fn asked(&self) -> Result<(bool, bool)> {
-        self.asked_of(None)
+    /// Whether the run is told to stop: what all ranks go by.
+    pub fn asked(&self) -> Result<bool> {
+        self.asked_of(None).map(|(stop, _)| stop)
     }
 
-    /// The same, with the stage whose checkpoints may be due.
+    /// The same, and whether a checkpoint of the stage is due by time.
     pub fn asked_of(&self, opened: Option<&Opened>) -> Result<(bool, bool)> {
         let since = self.saved_at.elapsed();
         let due = opened.is_some_and(|opened| opened.stage.checkpoint.due_by_time(since));

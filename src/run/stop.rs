@@ -58,7 +58,7 @@ pub(super) fn may_cut(doing: Option<&'static str>) {
     }
 }
 
-/// The error of a run that was asked to stop and has saved what `done` says; nothing `begun` is nothing to go on from.
+/// The error of a run that was asked to stop and has saved what `done` says.
 pub(super) fn stopped(done: &str) -> Error {
     let state = state();
     let signal = state.signal.unwrap_or(SIGTERM);

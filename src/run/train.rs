@@ -64,8 +64,8 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         let mut unsettled = Unsettled { metrics, evaluates: due, of_round };
         // Without an evaluation nothing is left to do once it is saved.
         let mut last = !due && settle(method, opened, session, step, &mut unsettled)?;
-        opened.state = method.state_dict();
         if saves || last {
+            opened.state = method.state_dict();
             let left = due.then_some(&unsettled);
             session.save(opened, optim.as_ref().filter(|_| goes_on), step, left)?;
         }
@@ -76,7 +76,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         if last {
             break;
         }
-        if due && session.asked()?.0 {
+        if due && session.asked()? {
             return Err(stopped(opened, step, saves));
         }
     }

@@ -235,7 +235,7 @@ impl Session {
         let extents = files.extents()?;
         let progress = self.progress(opened, step, unsettled, extents);
         if !trains {
-            return self.dir.save(&progress, None, |_| Ok(())).map(drop);
+            return self.dir.save(&progress, None, |_| Ok(()));
         }
         if let Some(name) = opened.not_finite()? {
             return Err(Error::Diverged(format!(
@@ -245,7 +245,7 @@ impl Session {
             )));
         }
         let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);
-        self.dir.save(&progress, state.as_deref(), |folder| opened.save(folder)).map(drop)
+        self.dir.save(&progress, state.as_deref(), |folder| opened.save(folder))
     }
 
     /// Notes in the checkpoint of `step` what has come after it: the figures of its evaluation.

@@ -43,3 +43,15 @@ fn key_of(segment: &Segment) -> Option<String> {
 pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
+
+/// Whether the dotted `key` is the listed one or lies in it; `*` stands for any one name.
+///
+/// ```
+/// use rationale::section::covers;
+/// assert!(covers("data", "data.train") && covers("reward.*.weight", "reward.answer.weight"));
+/// assert!(!covers("data", "data2.train") && !covers("data.train", "data"));
+/// ```
+pub fn covers(listed: &str, key: &str) -> bool {
+    let mut keys = key.split('.');
+    listed.split('.').all(|name| keys.next().is_some_and(|key| name == "*" || name == key))
+}

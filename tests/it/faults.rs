@@ -4,16 +4,15 @@
 //! All is drawn from a seed. A test makes as many trials as RATIONALE_FAULTS says (`make faults`), from trial RATIONALE_FIRST on; the
 //! gate makes a few.
 
-mod compare;
 mod damage;
 mod disk;
-mod events;
 mod kills;
 mod numbers;
 mod recipes;
 mod runs;
 mod shim;
 
+use crate::compare;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use recipes::Tried;

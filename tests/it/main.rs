@@ -2,6 +2,7 @@
 //! What tests share comes first; then a file for each thing that is tested. They run side by side in one process, so
 //! none of them may change what the process shares (environment, folder, libtorch's threads).
 
+mod compare;
 mod groups;
 mod program;
 mod recipes;

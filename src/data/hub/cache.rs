@@ -27,13 +27,19 @@ pub(super) struct Fetching {
     _lock: Option<File>,
 }
 
+impl Kind {
+    /// What the hub, in its addresses, and the cache call many of them.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
 impl RepoCache {
     pub fn new(cache: &Path, kind: Kind, name: &str) -> Self {
-        let kind = match kind {
-            Kind::Model => "models",
-            Kind::Dataset => "datasets",
-        };
-        Self { root: cache.join(format!("{kind}--{}", name.replace('/', "--"))) }
+        Self { root: cache.join(format!("{}--{}", kind.plural(), name.replace('/', "--"))) }
     }
 
     pub fn snapshot(&self, commit: &str) -> PathBuf {

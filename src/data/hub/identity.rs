@@ -87,24 +87,26 @@ impl DatasetId {
         }
     }
 
+    /// The files that rows are read from, of the config where one is named.
+    fn own<'f>(&self, files: &'f [String]) -> Vec<&'f String> {
+        let readable = |file: &&String| ENDINGS.iter().any(|ending| file.ends_with(ending));
+        files.iter().filter(readable).filter(|file| self.is_of_config(file)).collect()
+    }
+
     /// The files of the split, those of the first of its possible names that there are.
     pub(super) fn choose(&self, files: &[String], split: Split) -> Result<Vec<String>> {
-        let readable = |file: &&String| ENDINGS.iter().any(|ending| file.ends_with(ending));
-        let own: Vec<&String> =
-            files.iter().filter(readable).filter(|file| self.is_of_config(file)).collect();
+        let own = self.own(files);
+        let those = |are: &dyn Fn(&str) -> bool| -> Vec<String> {
+            own.iter().filter(|file| are(file)).map(|file| file.to_string()).collect()
+        };
         for name in self.splits(split) {
-            let named = |file: &&&String| self.split_of(file) == name || in_folder(file, name);
-            let mut chosen: Vec<String> = own.iter().filter(named).map(|file| file.to_string()).collect();
+            let mut chosen = those(&|file| self.split_of(file) == name || in_folder(file, name));
             if chosen.is_empty() {
                 // `gsm8k_train.jsonl`
                 let ends = |stem: &str| {
                     stem.strip_suffix(name).is_some_and(|before| before.ends_with(['-', '_', '.']))
                 };
-                chosen = own
-                    .iter()
-                    .filter(|file| ends(self.split_of(file)))
-                    .map(|file| file.to_string())
-                    .collect();
+                chosen = those(&|file| ends(self.split_of(file)));
                 self.check_one_split(&chosen)?;
             }
             chosen.sort();
@@ -118,13 +120,11 @@ impl DatasetId {
 
     /// The splits that there are, by the names of files and of the folders around parts.
     pub(super) fn known_splits(&self, files: &[String]) -> Vec<String> {
-        let readable = |file: &&String| ENDINGS.iter().any(|ending| file.ends_with(ending));
-        let own = files.iter().filter(readable).filter(|file| self.is_of_config(file));
         let name = |file: &String| match (self.split_of(file), file.rsplit('/').nth(1)) {
             (part, Some(folder)) if part.chars().all(|c| c.is_ascii_digit()) => folder.to_owned(),
             (split, _) => split.to_owned(),
         };
-        let mut names: Vec<String> = own.map(name).collect();
+        let mut names: Vec<String> = self.own(files).into_iter().map(name).collect();
         names.sort();
         names.dedup();
         names

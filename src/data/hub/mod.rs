@@ -48,7 +48,7 @@ impl Hub {
         let yes = |value: String| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on");
         let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.trim().parse().ok());
         let offline = text("HF_HUB_OFFLINE").is_some_and(yes);
-        Self { patience: patience(seconds.unwrap_or(PATIENCE)), ..Self::at(cache, &endpoint, token, offline) }
+        Self::at(cache, &endpoint, token, offline).patient(seconds.unwrap_or(PATIENCE))
     }
 
     /// A hub at `endpoint` with its cache in `folder`.
@@ -96,10 +96,10 @@ impl Hub {
 
     /// The folder of a model that is here already: `model` itself, or its copy in the cache.
     pub fn at_hand(&self, model: &str) -> Option<PathBuf> {
-        Self { token: None, offline: true, ..self.clone() }.model(model).ok()
+        self.at_rest().model(model).ok()
     }
 
-    /// The same, fetching nothing.
+    /// This hub, fetching nothing.
     pub fn at_rest(&self) -> Self {
         Self { token: None, offline: true, ..self.clone() }
     }

@@ -10,9 +10,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Attempts at a file that bring less than `PROGRESS` bytes.
+/// Attempts at a file.
 const ATTEMPTS: usize = 3;
-const PROGRESS: u64 = 1 << 20;
 /// The fewest bytes that have to come in six times the hub's patience.
 const TRICKLE: u64 = 1 << 16;
 
@@ -28,6 +27,13 @@ pub(super) struct Source<'a> {
 struct Remote {
     name: String,
     size: Option<u64>,
+}
+
+impl Remote {
+    /// Whether so many bytes are all of it, as far as the hub says.
+    fn is_whole(&self, bytes: u64) -> bool {
+        self.size.is_none_or(|size| size == bytes)
+    }
 }
 
 impl<'a> Source<'a> {
@@ -88,12 +94,8 @@ impl Source<'_> {
     }
 
     fn listing(&self, client: &Client) -> std::result::Result<(String, Vec<Remote>), Failure> {
-        let kind = match self.kind {
-            Kind::Model => "models",
-            Kind::Dataset => "datasets",
-        };
         let revision = self.id.revision.replace('/', "%2F");
-        let endpoint = self.hub.endpoint.trim_end_matches('/');
+        let (endpoint, kind) = (self.hub.endpoint.trim_end_matches('/'), self.kind.plural());
         let text = client
             .listing(&format!("{endpoint}/api/{kind}/{}/revision/{revision}?blobs=true", self.id.name))?;
         let info: Value = serde_json::from_str(&text)
@@ -112,8 +114,7 @@ impl Source<'_> {
     /// One file, unless it is there whole. Pinned to the commit that was listed, so that the files of one snapshot belong together.
     fn download(&self, client: &Client, commit: &str, file: &Remote) -> Result<()> {
         let path = self.cache.snapshot(commit).join(&file.name);
-        let whole = |size: u64| file.size.is_none_or(|stated| stated == size);
-        if std::fs::metadata(&path).is_ok_and(|there| whole(there.len())) {
+        if std::fs::metadata(&path).is_ok_and(|there| file.is_whole(there.len())) {
             return Ok(());
         }
         let prefix = if self.kind == Kind::Dataset { "datasets/" } else { "" };
@@ -121,13 +122,12 @@ impl Source<'_> {
         let address = format!("{endpoint}/{prefix}{repository}/resolve/{commit}/{}", encoded(&file.name));
         let mut attempts = 0;
         loop {
-            let mut brought = 0;
-            let failure = match self.fetch_file(client, &address, commit, file, &mut brought) {
+            let failure = match self.fetch_file(client, &address, commit, file) {
                 Ok(()) => return Ok(()),
                 Err(Stopped::Disk(error)) => return Err(error),
                 Err(Stopped::Hub(failure)) => failure,
             };
-            attempts = if brought < PROGRESS { attempts + 1 } else { 0 };
+            attempts += 1;
             let passes = matches!(failure, Failure::Broken(_) | Failure::Status(408 | 429 | 500..));
             if !passes || attempts == ATTEMPTS {
                 return Err(self.broken(file, &failure));
@@ -136,14 +136,13 @@ impl Source<'_> {
         }
     }
 
-    /// An attempt at a file, from where the last one ended; how many bytes it brought.
+    /// An attempt at a file, from where the last one ended.
     fn fetch_file(
         &self,
         client: &Client,
         address: &str,
         commit: &str,
         file: &Remote,
-        brought: &mut u64,
     ) -> std::result::Result<(), Stopped> {
         let found = client.get(address, None)?;
         let tag = checked(&found, commit)?;
@@ -153,11 +152,11 @@ impl Source<'_> {
         };
         let fetching = self.cache.fetch(&tag).map_err(disk(&self.hub.cache))?;
         match fetching.whole() {
-            Some(size) if file.size.is_none_or(|stated| stated == size) => {}
+            Some(size) if file.is_whole(size) => {}
             _ => {
                 fetching.discard_blob();
                 let (found, start) = continued(client, address, found, &fetching, &tag, commit, file.size)?;
-                *brought = self.receive(client, found, file, &fetching, start)?;
+                self.receive(client, found, file, &fetching, start)?;
                 fetching.done().map_err(disk(&fetching.part))?;
             }
         }
@@ -165,7 +164,7 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// Writes what comes to the part, which ends `start` bytes behind the file's beginning; how many bytes came.
+    /// Writes what comes to the part, which ends `start` bytes behind the file's beginning.
     fn receive(
         &self,
         client: &Client,
@@ -173,7 +172,7 @@ impl Source<'_> {
         file: &Remote,
         fetching: &Fetching,
         start: u64,
-    ) -> std::result::Result<u64, Stopped> {
+    ) -> std::result::Result<(), Stopped> {
         let length = found.response.body().content_length().map(|rest| start + rest);
         let size = file
             .size
@@ -184,11 +183,11 @@ impl Source<'_> {
         let mut reader = found.response.body_mut().as_reader();
         let (mut came, mut buffer) = (0, vec![0; 1 << 16]);
         let (mut since, mut before) = (Instant::now(), 0);
-        let broke_off = loop {
+        loop {
             let count = match reader.read(&mut buffer) {
-                Ok(0) => break None,
+                Ok(0) => break,
                 Ok(count) => count,
-                Err(error) => break Some(client.broke_off(&error)),
+                Err(error) => return Err(client.broke_off(&error).into()),
             };
             came += count as u64;
             if start + came > size {
@@ -198,19 +197,16 @@ impl Source<'_> {
             part.write_all(&buffer[..count]).map_err(disk)?;
             if since.elapsed() > 6 * self.hub.patience {
                 if came - before < TRICKLE {
-                    break Some(Failure::Broken("hardly anything came for a while".into()));
+                    return Err(Failure::Broken("hardly anything came for a while".into()).into());
                 }
                 (since, before) = (Instant::now(), came);
             }
-        };
-        if let Some(failure) = broke_off {
-            return Err(failure.into());
         }
         if start + came < size {
             return Err(Failure::Broken(format!("it ended after {} of {size} bytes", start + came)).into());
         }
         part.sync_all().map_err(disk)?;
-        Ok(came)
+        Ok(())
     }
 
     fn broken(&self, file: &Remote, failure: &Failure) -> Error {

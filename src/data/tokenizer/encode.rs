@@ -5,6 +5,7 @@ use crate::data::Prompt;
 use crate::data::marked::Marked;
 use crate::error::{Error, Result, quietly};
 use std::ops::Range;
+use tokenizers::Encoding;
 
 impl Tokenizer {
     /// The ids of a text, without a beginning or end token. A special token written in the text becomes its id.
@@ -56,16 +57,23 @@ impl Tokenizer {
     }
 
     fn ids(&self, inner: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>> {
-        // Oniguruma's limits and faults of the file are panics.
-        match quietly(|| inner.encode_fast(text, false)) {
-            Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
-            Ok(Err(error)) => Err(self.cannot_encode(text, &error.to_string())),
-            Err(panic) => Err(self.fails(&panic)),
-        }
+        let encoding = self.encoding(text, || inner.encode_fast(text, false))?;
+        Ok(encoding.get_ids().to_vec())
     }
 
-    fn fails(&self, panic: &str) -> Error {
-        Error::Model(format!("{}/tokenizer.json fails on a text: {panic}", self.place))
+    fn encoding(
+        &self,
+        text: &str,
+        encode: impl FnOnce() -> tokenizers::Result<Encoding>,
+    ) -> Result<Encoding> {
+        // Oniguruma's limits and faults of the file are panics.
+        match quietly(encode) {
+            Ok(Ok(encoding)) => Ok(encoding),
+            Ok(Err(error)) => Err(self.cannot_encode(text, &error.to_string())),
+            Err(panic) => {
+                Err(Error::Model(format!("{}/tokenizer.json fails on a text: {panic}", self.place)))
+            }
+        }
     }
 
     fn plain(&self) -> &tokenizers::Tokenizer {
@@ -92,24 +100,26 @@ impl Tokenizer {
     }
 
     fn places(&self, inner: &tokenizers::Tokenizer, text: &str) -> Result<Vec<(u32, Range<usize>)>> {
-        match quietly(|| inner.encode(text, false)) {
-            Ok(Ok(encoding)) => {
-                let places = encoding.get_offsets().iter().map(|&(start, end)| start..end);
-                Ok(encoding.get_ids().iter().copied().zip(places).collect())
+        let encoding = self.encoding(text, || inner.encode(text, false))?;
+        let places = encoding.get_offsets().iter().map(|&(start, end)| start..end);
+        Ok(encoding.get_ids().iter().copied().zip(places).collect())
+    }
+
+    /// The stretches of a conversation, each with the vocabulary that it is encoded by.
+    fn stretches(&self, marked: &Marked) -> Vec<(Range<usize>, &tokenizers::Tokenizer)> {
+        match &self.special {
+            Some(special) if !marked.plain.is_empty() => {
+                let by = |plain: bool| if plain { self.plain() } else { &self.inner };
+                marked.stretches(special).into_iter().map(|(range, plain)| (range, by(plain))).collect()
             }
-            Ok(Err(error)) => Err(self.cannot_encode(text, &error.to_string())),
-            Err(panic) => Err(self.fails(&panic)),
+            _ => vec![(0..marked.text.len(), &self.inner)],
         }
     }
 
     /// The same of a conversation.
     pub(in crate::data) fn places_of(&self, marked: &Marked) -> Result<Vec<(u32, Range<usize>)>> {
-        let (Some(special), false) = (&self.special, marked.plain.is_empty()) else {
-            return self.encode_with_places(&marked.text);
-        };
         let mut all = Vec::new();
-        for (range, plain) in marked.stretches(special) {
-            let inner = if plain { self.plain() } else { &self.inner };
+        for (range, inner) in self.stretches(marked) {
             let places = self.places(inner, &marked.text[range.clone()])?;
             all.extend(places.into_iter().map(|(id, at)| (id, range.start + at.start..range.start + at.end)));
         }
@@ -117,12 +127,8 @@ impl Tokenizer {
     }
 
     pub(super) fn ids_of(&self, marked: &Marked) -> Result<Vec<u32>> {
-        let (Some(special), false) = (&self.special, marked.plain.is_empty()) else {
-            return self.encode(&marked.text);
-        };
         let mut ids = Vec::new();
-        for (range, plain) in marked.stretches(special) {
-            let inner = if plain { self.plain() } else { &self.inner };
+        for (range, inner) in self.stretches(marked) {
             ids.extend(self.ids(inner, &marked.text[range])?);
         }
         Ok(ids)

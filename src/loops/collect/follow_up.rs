@@ -180,7 +180,7 @@ fn right(group: &Group, rollout: &Rollout) -> bool {
 
 /// Which of its options is right.
 fn gold(group: &Group) -> Result<usize> {
-    let gold = answer::gold(&group.example).and_then(|gold| choice(gold, &group.example.choices));
+    let gold = group.example.gold().and_then(|gold| choice(gold, &group.example.choices));
     gold.ok_or_else(|| {
         Error::Data(format!(
             "example {}: loop.collect.follow_up asks about each option, and it has no `choices` with its `answer` among \

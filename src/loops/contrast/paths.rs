@@ -7,7 +7,6 @@ use crate::loops::{Item, Worker};
 use crate::model::Sequence;
 use crate::rationale::equality::choice;
 use crate::rationale::options::analyses;
-use crate::reward::answer;
 use crate::rollout::Prompted;
 use std::ops::Range;
 
@@ -116,7 +115,7 @@ fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<us
         );
         return Err(("other_choices", what));
     }
-    let right = |example: &Example| answer::gold(example).and_then(|gold| choice(gold, &example.choices));
+    let right = |example: &Example| example.gold().and_then(|gold| choice(gold, &example.choices));
     let of = |example: &Example| {
         let what = format!("example {}: it has no `choices` with its `answer` among them", example.id);
         right(example).ok_or(("ungraded", what))

@@ -81,7 +81,7 @@ impl Dpo {
             let ours = |ids: &&Vec<u32>| policy.tokenizer.decode(ids) == *text;
             match completion.tokens.as_ref().filter(ours) {
                 Some(ids) => Ok(Sequence::new(prompt, ids)),
-                None => Ok(Sequence::new(prompt, &policy.completion_of(asked, text)?)),
+                None => Ok(Sequence::new(prompt, &policy.tokenizer.completion(asked, text)?)),
             }
         };
         let items = match feedback {
@@ -105,7 +105,7 @@ impl Dpo {
                 let mut sequences = vec![completed(chosen)?, completed(rejected)?];
                 if let Some((question, rationale)) = why.as_ref().filter(|_| self.loss.rationale != 0.0) {
                     let ids = policy.tokenizer.render(question)?;
-                    sequences.push(Sequence::new(&ids, &policy.completion_of(question, rationale)?));
+                    sequences.push(Sequence::new(&ids, &policy.tokenizer.completion(question, rationale)?));
                 }
                 vec![item(sequences, *weight).with(MARGIN, *margin)]
             }

@@ -210,7 +210,10 @@ impl Section for Dpo {
         // Of a pair neither is learned where the longer one does not fit.
         let tokens = |completion: &FeedbackCompletion| match &completion.tokens {
             Some(ids) => Ok(row.tokens.len() + ids.len()),
-            None => Ok(row.tokens.len() + tokenizer.encode(&completion.text)?.len() + 1),
+            None => {
+                let ids = tokenizer.completion(&row.example.prompt, &completion.text)?;
+                Ok(row.tokens.len() + ids.len())
+            }
         };
         Ok(completions.into_iter().map(tokens).collect::<Result<Vec<usize>>>()?.into_iter().max())
     }

@@ -4,7 +4,7 @@
 pub mod reduce;
 
 use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, candidate};
-use crate::data::row::Problems;
+use crate::data::row::{Problems, some};
 use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example, Tokenizer};
 use crate::error::{Error, Result};
@@ -96,7 +96,7 @@ impl Sft {
     /// The same with another completion; none if it is too long.
     fn learning(&self, worker: &Worker, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
         let tokens =
-            [row.tokens.as_slice(), &worker.policy.completion_of(&row.example.prompt, text)?].concat();
+            [row.tokens.as_slice(), &worker.policy.tokenizer.completion(&row.example.prompt, text)?].concat();
         let mut spans = learned_turns(&worker.policy.tokenizer, &row.example)?;
         // A text that nothing begins is learned from its second token on.
         spans.push(row.tokens.len().max(1)..tokens.len());
@@ -122,7 +122,7 @@ impl Section for Sft {
 
     fn tokens_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<usize>> {
         let Some(text) = &row.example.completion else { return Ok(None) };
-        Ok(Some(row.tokens.len() + tokenizer.encode(text)?.len() + 1))
+        Ok(Some(row.tokens.len() + tokenizer.completion(&row.example.prompt, text)?.len()))
     }
 
     fn longest(&self) -> Option<(&'static str, usize)> {
@@ -138,18 +138,17 @@ impl Section for Sft {
 
 /// All rows must have something to learn.
 fn have_completions(rows: &Dataset) -> Result<()> {
-    let mut lacking = rows.examples.iter().filter(|row| row.completion.is_none()).map(|row| row.id.as_str());
-    let first: Vec<&str> = lacking.by_ref().take(3).collect();
-    if first.is_empty() {
+    let all = rows.examples.iter().map(|row| &**row);
+    let lacking: Vec<&Example> = all.filter(|row| row.completion.is_none()).collect();
+    if lacking.is_empty() {
         return Ok(());
     }
-    let (shown, more) = (first.join(", "), lacking.count());
-    let more_words = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let (count, have) = (first.len() + more, if first.len() + more == 1 { "has" } else { "have" });
+    let (count, have) = (lacking.len(), if lacking.len() == 1 { "has" } else { "have" });
     Err(Error::Data(format!(
-        "{count} of {} rows {have} no completion to learn: {shown}{more_words}; give them a `rationale` and `answer`, or a \
-         `completion`, or set data.template.assistant",
-        rows.examples.len()
+        "{count} of {} rows {have} no completion to learn: {}; give them a `rationale` and `answer`, or a `completion`, or \
+         set data.template.assistant",
+        rows.examples.len(),
+        some(&lacking)
     )))
 }
 

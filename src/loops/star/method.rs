@@ -21,6 +21,7 @@ use crate::seed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::HashSet;
+use std::path::Path;
 use tch::Tensor;
 
 impl Section for Star {
@@ -274,6 +275,11 @@ impl StarMethod {
         self.prompts.as_ref().expect("the method has begun")
     }
 
+    /// Refuses a round's file that is not as it was noted, where it was.
+    fn check_sampled(&self, round: usize, path: &Path) -> Result<()> {
+        self.state.sampled.get(round - 1).map_or(Ok(()), |sampled| sampled.check(path))
+    }
+
     /// Everything that the round samples, of which what is in its file already is read.
     fn attempts(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Attempts> {
         let round = self.state.round;
@@ -284,16 +290,16 @@ impl StarMethod {
         let traits = worker.source.traits();
         let (size, hinting) = (traits.size.unwrap_or(1), traits.hint.is_some());
         let (path, described) = (worker.traces_of_round(round), worker.figures_of_round(round));
-        if let (true, Some(sampled)) = (self.state.trained > 0, self.state.sampled.get(round - 1)) {
-            sampled.check(&path)?;
+        if self.state.trained > 0 {
+            self.check_sampled(round, &path)?;
         }
         let mut attempts = Attempts { traces: JsonLines::read_as(&path)? };
         let mut figures: Vec<Metrics> = JsonLines::read_as(&described)?;
         let whole = attempts.whole(&ids, size, hinting, &worker.select).min(figures.len());
-        let known: HashSet<&String> = ids[..whole].iter().flatten().collect();
-        attempts.traces.retain(|trace| known.contains(&trace.example));
+        let known: HashSet<&str> = ids[..whole].iter().flatten().map(String::as_str).collect();
+        attempts.traces.retain(|trace| known.contains(trace.example.as_str()));
         figures.truncate(whole);
-        let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(&id.to_string()));
+        let keep = |line: &Value| line["example"].as_str().is_some_and(|id| known.contains(id));
         // All ranks have read what is there before one goes on with it.
         agreed(&*worker.ranks, Ok(()))?;
         let open = || -> Result<(JsonLines, JsonLines)> {
@@ -349,7 +355,7 @@ impl StarMethod {
             let mut all = Attempts::default();
             for round in 1..self.state.round {
                 let path = worker.traces_of_round(round);
-                self.state.sampled.get(round - 1).map_or(Ok(()), |sampled| sampled.check(&path))?;
+                self.check_sampled(round, &path)?;
                 all.traces.extend(JsonLines::read_as::<Trace>(&path)?);
             }
             all.traces.extend(attempts.traces.iter().cloned());

@@ -4,7 +4,6 @@ use super::Star;
 use crate::data::{Data, Example, Hub, Split};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
-use crate::reward::answer::gold;
 use crate::rollout::Prompted;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ impl Prompts {
         policy: &Policy,
         questions: &[Prompted],
     ) -> Result<Self> {
-        if let Some(without) = questions.iter().find(|question| gold(&question.example).is_none()) {
+        if let Some(without) = questions.iter().find(|question| question.example.gold().is_none()) {
             return Err(Error::Data(format!(
                 "example {}: it has no gold answer, by which loop.star tells which rationales to learn; add an \
                  `answer` column",

@@ -157,22 +157,23 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     if !(apart || closed || own_text || reason || in_brackets) {
         return None;
     }
-    let clause = rest
-        .iter()
-        .take_while(|token| !token.word().is_some_and(|word| REASONS.contains(&word.as_str())))
-        .count();
-    let clause = &rest[..clause];
-    let skip = if own_text { own.len() } else { 0 };
+    let clause = before_reasons(rest);
+    let clause = &clause[if own_text { own.len().min(clause.len()) } else { 0 }..];
     let doubtful = |token: &Token| token.word().is_some_and(|word| words::spoils(&word));
-    let clause: Vec<Token> = clause.iter().skip(skip).cloned().collect();
-    let another = (0..clause.len()).any(|at| names_another(&clause, at, index, count));
+    let another = (0..clause.len()).any(|at| names_another(clause, at, index, count));
     let mut others = choices.iter().enumerate().filter(|(other, _)| *other != index);
     let other_text = |(other, choice): (usize, &String)| {
         let text = texts(&tokens(bare(choice, other)));
-        !text.is_empty() && text != own && !within(&own, &text) && within(&texts(&clause), &text)
+        !text.is_empty() && text != own && !within(&own, &text) && within(&texts(clause), &text)
     };
     let other_text = others.any(other_text);
     (!clause.iter().any(doubtful) && !another && !other_text).then_some(index)
+}
+
+/// What is said before reasons are given.
+fn before_reasons(found: &[Token]) -> &[Token] {
+    let reason = |token: &Token| token.word().is_some_and(|word| REASONS.contains(&word.as_str()));
+    &found[..found.iter().position(reason).unwrap_or(found.len())]
 }
 
 /// "Paris (B)": the choice's text and then its letter.
@@ -186,10 +187,7 @@ fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usiz
 
 /// Without what is said not to be it: "(B), not (A)". `None` where the letter itself is denied.
 fn without_denied(rest: &[Token]) -> Option<&[Token]> {
-    let reason = rest
-        .iter()
-        .position(|token| token.word().is_some_and(|word| REASONS.contains(&word.as_str())))
-        .unwrap_or(rest.len());
+    let reason = before_reasons(rest).len();
     match rest[..reason].iter().position(|token| token.word().as_deref() == Some("not")) {
         None => Some(rest),
         Some(at)
@@ -303,10 +301,6 @@ pub fn truth(text: &str) -> Option<bool> {
         Kind::Word(word) => REASONS.contains(&word.to_lowercase().as_str()),
         _ => false,
     });
-    let reason = rest
-        .iter()
-        .position(|token| token.word().is_some_and(|word| REASONS.contains(&word.as_str())))
-        .unwrap_or(rest.len());
     let denied = |token: &Token| {
         is(token).is_some_and(|other| other != said)
             || token.word().is_some_and(|word| {
@@ -317,5 +311,5 @@ pub fn truth(text: &str) -> Option<bool> {
                 }
             })
     };
-    (apart && !rest[..reason].iter().any(denied)).then_some(said)
+    (apart && !before_reasons(rest).iter().any(denied)).then_some(said)
 }

@@ -16,11 +16,11 @@ impl Lexer {
         let mut text = read(self.at, first);
         let (mut at, mut comma) = (self.at + first, false);
         // Groups of three behind one kind of separator.
-        let mut separator: Option<Vec<char>> = None;
+        let mut separator: Option<&[char]> = None;
         if (1..=3).contains(&first) && !text.starts_with('0') {
             while let Some(found) = separator_at(&self.text[at..end]) {
                 let next = at + found.len();
-                if digits(next) != 3 || separator.as_ref().is_some_and(|known| *known != found) {
+                if digits(next) != 3 || separator.is_some_and(|known| known != found) {
                     break;
                 }
                 // One period is a decimal point.
@@ -38,7 +38,7 @@ impl Lexer {
                 separator = Some(found);
             }
         }
-        let point = if separator.as_deref() == Some(&['.']) { ',' } else { '.' };
+        let point = if separator == Some(&['.']) { ',' } else { '.' };
         if self.text.get(at) == Some(&point) && at < end {
             let count = digits(at + 1);
             if count > 0 {

@@ -168,8 +168,7 @@ fn alike(a: &str, b: &str) -> bool {
     if let (Some(a), Some(b)) = (choice::truth(a), choice::truth(b)) {
         return a == b;
     }
-    let of = Equality { way: Way::Value, choices: &[], unit: None, label: None };
-    of.same(a, b)
+    Equality::of(None, &[]).same(a, b)
 }
 
 fn value(text: &str) -> Read {

@@ -191,9 +191,7 @@ impl Parser<'_> {
         if self.take('-') {
             return Some(Node::Negative(Box::new(self.atom()?)));
         }
-        if self.take('+') {
-            return self.atom();
-        }
+        self.take('+');
         self.atom()
     }
 

@@ -182,19 +182,9 @@ fn without_words(tokens: &[Token], letters: bool) -> Option<(Vec<Token>, Option<
                 at += 1;
                 continue;
             }
-            if gap && ends && (starts && !matches!(token.kind, Kind::Op('(' | '-'))) {
-                found.push(Token::new(Kind::Op('¦')));
-            }
-            if gap && ends && token.is('(') {
-                found.push(Token::new(Kind::Op('¦')));
-            }
             // After words a dash is a dash.
-            if gap
-                && ends
-                && token.is('-')
-                && tokens.get(at + 1).is_some_and(|next| !next.spaced)
-                && token.spaced
-            {
+            let dash = token.is('-') && token.spaced && tokens.get(at + 1).is_some_and(|next| !next.spaced);
+            if gap && ends && (dash || (starts && !token.is('-'))) {
                 found.push(Token::new(Kind::Op('¦')));
             }
             if !(token.is('-') && gap && tokens.get(at + 1).is_none_or(|next| next.word().is_some())) {

@@ -80,13 +80,8 @@ fn named(node: &Node) -> Option<String> {
             Some("f ( )".into())
         }
         Node::Product(parts) => {
-            let names = parts.iter().map(|part| match part {
-                Node::List('(', items, ')') => {
-                    items.iter().map(named).collect::<Option<Vec<_>>>().map(|names| names.join(" "))
-                }
-                other => named(other),
-            });
-            names.collect::<Option<Vec<_>>>().map(|names| names.join(" "))
+            let names = parts.iter().map(named).collect::<Option<Vec<_>>>()?;
+            Some(names.join(" "))
         }
         _ => None,
     }
@@ -101,36 +96,34 @@ fn interval(parts: Vec<Node>, relations: Vec<char>) -> Node {
     let list = |low: Node, high: Node, open: bool, closed: bool| {
         Node::List(if open { '(' } else { '[' }, vec![low, high], if closed { ')' } else { ']' })
     };
-    match (&parts[..], &relations[..]) {
-        ([Node::Variable(_), bound], ['<']) if constant(bound) => {
-            list(infinite(false), bound.clone(), true, true)
-        }
-        ([Node::Variable(_), bound], ['≤']) if constant(bound) => {
-            list(infinite(false), bound.clone(), true, false)
-        }
-        ([Node::Variable(_), bound], ['>']) if constant(bound) => {
-            list(bound.clone(), infinite(true), true, true)
-        }
-        ([Node::Variable(_), bound], ['≥']) if constant(bound) => {
-            list(bound.clone(), infinite(true), false, true)
-        }
-        ([bound, Node::Variable(_)], ['>']) if constant(bound) => {
-            list(infinite(false), bound.clone(), true, true)
-        }
-        ([bound, Node::Variable(_)], ['≥']) if constant(bound) => {
-            list(infinite(false), bound.clone(), true, false)
-        }
-        ([bound, Node::Variable(_)], ['<']) if constant(bound) => {
-            list(bound.clone(), infinite(true), true, true)
-        }
-        ([bound, Node::Variable(_)], ['≤']) if constant(bound) => {
-            list(bound.clone(), infinite(true), false, true)
-        }
+    // The variable stands on the left.
+    let half = |bound: &Node, relation: char| match relation {
+        '<' => Some(list(infinite(false), bound.clone(), true, true)),
+        '≤' => Some(list(infinite(false), bound.clone(), true, false)),
+        '>' => Some(list(bound.clone(), infinite(true), true, true)),
+        '≥' => Some(list(bound.clone(), infinite(true), false, true)),
+        _ => None,
+    };
+    let found = match (&parts[..], &relations[..]) {
+        ([Node::Variable(_), bound], [relation]) if constant(bound) => half(bound, *relation),
+        ([bound, Node::Variable(_)], [relation]) if constant(bound) => half(bound, flipped(*relation)),
         ([low, Node::Variable(_), high], [left @ ('<' | '≤'), right @ ('<' | '≤')])
             if constant(low) && constant(high) =>
         {
-            list(low.clone(), high.clone(), *left == '<', *right == '<')
+            Some(list(low.clone(), high.clone(), *left == '<', *right == '<'))
         }
-        _ => Node::Chain(parts, relations),
+        _ => None,
+    };
+    found.unwrap_or(Node::Chain(parts, relations))
+}
+
+/// The relation as it reads from the right.
+pub fn flipped(relation: char) -> char {
+    match relation {
+        '<' => '>',
+        '>' => '<',
+        '≤' => '≥',
+        '≥' => '≤',
+        other => other,
     }
 }

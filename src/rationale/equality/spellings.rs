@@ -19,9 +19,7 @@ pub const PROSE: [&str; 13] = [
     "textup",
 ];
 /// Commands that change nothing but looks.
-pub const LOOKS: [&str; 36] = [
-    "left",
-    "right",
+pub const LOOKS: [&str; 34] = [
     "big",
     "Big",
     "bigg",
@@ -145,8 +143,8 @@ pub const TAGS: [&str; 14] =
     ["b", "i", "u", "em", "strong", "p", "br", "code", "span", "div", "mark", "answer", "tt", "center"];
 
 /// A thousands separator at the start of `text`.
-pub fn separator_at(text: &[char]) -> Option<Vec<char>> {
-    let known: [&[char]; 14] = [
+pub fn separator_at(text: &[char]) -> Option<&'static [char]> {
+    const KNOWN: [&[char]; 14] = [
         &['{', ',', '}'],
         &[',', '\\', '!'],
         &['\\', ',', '\\', '!'],
@@ -162,11 +160,7 @@ pub fn separator_at(text: &[char]) -> Option<Vec<char>> {
         &['\u{a0}'],
         &['\''],
     ];
-    let longest = known
-        .iter()
-        .filter(|separator| text.starts_with(separator))
-        .max_by_key(|separator| separator.len())?;
-    Some(longest.to_vec())
+    KNOWN.into_iter().filter(|separator| text.starts_with(separator)).max_by_key(|separator| separator.len())
 }
 
 /// Whether a comma and digits follow, but not three: `,56` in `1.234,56`.

@@ -88,6 +88,10 @@ impl Lexer {
     }
 
     /// Whether the last token ends a value, so that a sign after it is an operation.
+    fn last(&self) -> Option<&Kind> {
+        self.found.last().map(|last| &last.kind)
+    }
+
     fn after_value(&self) -> bool {
         self.found.last().is_some_and(|last| match &last.kind {
             Kind::Op(op) => ")]}|⦄%°!⟩∞'".contains(*op),
@@ -203,8 +207,7 @@ impl Lexer {
             .map(|c| if c == '’' { '\'' } else { c })
             .collect();
         let lower = run.to_lowercase();
-        let touching =
-            !self.spaced && matches!(self.found.last().map(|last| &last.kind), Some(Kind::Number(_)));
+        let touching = !self.spaced && matches!(self.last(), Some(Kind::Number(_)));
         if prose {
             return self.push(Kind::Word(run));
         }
@@ -219,7 +222,7 @@ impl Lexer {
         if lower == "x"
             && self.spaced
             && self.after_value()
-            && matches!(self.found.last().map(|last| &last.kind), Some(Kind::Number(_)))
+            && matches!(self.last(), Some(Kind::Number(_)))
             && self.peek(0) == ' '
             && self.peek(1).is_ascii_digit()
         {
@@ -319,8 +322,7 @@ impl Lexer {
             }
             '$' => self.spaced = true,
             '"' | '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`' | '#' => {}
-            '\'' if !matches!(self.found.last().map(|last| &last.kind), Some(Kind::Letter(_)))
-                || self.spaced => {}
+            '\'' if !matches!(self.last(), Some(Kind::Letter(_))) || self.spaced => {}
             c if c.is_whitespace() => self.spaced = true,
             c if dressing(c) => {}
             c => match greek(c) {
@@ -339,11 +341,7 @@ impl Lexer {
         let after = if next == ' ' { self.text.get(self.at + stars).copied().unwrap_or('\0') } else { next };
         let even = self.spaced == (next == ' ');
         self.at += stars - 1;
-        if self.after_value()
-            && even
-            && value(after)
-            && !matches!(self.found.last().map(|last| &last.kind), Some(Kind::Word(_)))
-        {
+        if self.after_value() && even && value(after) && !matches!(self.last(), Some(Kind::Word(_))) {
             self.op(if stars == 1 { '*' } else { '^' });
         }
     }

@@ -1,6 +1,7 @@
 //! Whether two [`Node`]s have one value: exactly where both are rational, else at sample points, to nine digits.
 
 use super::expression::{Node, work};
+use super::relation::flipped;
 use crate::rationale::number::Number;
 
 /// Whether `answer` is the value `gold`, worked out as far.
@@ -27,9 +28,7 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
             if bare(*open) {
                 bare(*own_open) && union(*open) == union(*own_open) && unordered(golds, answers)
             } else {
-                (open, close) == (own_open, own_close)
-                    && golds.len() == answers.len()
-                    && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
+                (open, close) == (own_open, own_close) && pairwise(golds, answers.iter())
             }
         }
         (Node::List('⦃', golds, _), answer) if golds.len() == 1 && answer.scalar() => {
@@ -39,17 +38,18 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
             equal(gold, &answers[0])
         }
         (Node::Matrix(golds), Node::Matrix(answers)) => {
-            let alike = |gold: &[Node], answer: &[Node]| {
-                gold.len() == answer.len()
-                    && gold.iter().zip(answer).all(|(gold, answer)| equal(gold, answer))
-            };
             golds.len() == answers.len()
-                && golds.iter().zip(answers).all(|(gold, answer)| alike(gold, answer))
+                && golds.iter().zip(answers).all(|(gold, answer)| pairwise(gold, answer.iter()))
         }
         (Node::Chain(golds, relations), Node::Chain(answers, own)) => chains(golds, relations, answers, own),
         _ if gold.scalar() && answer.scalar() => scalars(gold, answer),
         _ => false,
     }
+}
+
+/// Whether each answer is the gold one in its place.
+fn pairwise<'a>(golds: &[Node], answers: impl ExactSizeIterator<Item = &'a Node>) -> bool {
+    golds.len() == answers.len() && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
 }
 
 fn unordered(golds: &[Node], answers: &[Node]) -> bool {
@@ -80,20 +80,9 @@ fn chains(golds: &[Node], relations: &[char], answers: &[Node], own: &[char]) ->
         };
         return proportional(&difference(left, right), &difference(own_left, own_right));
     }
-    let flipped = |relation: &char| match relation {
-        '<' => '>',
-        '>' => '<',
-        '≤' => '≥',
-        '≥' => '≤',
-        other => *other,
-    };
-    let all = |answers: &[&Node]| {
-        golds.len() == answers.len() && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
-    };
-    let forwards: Vec<&Node> = answers.iter().collect();
-    let backwards: Vec<&Node> = answers.iter().rev().collect();
-    (relations == own && all(&forwards))
-        || (relations.iter().copied().eq(own.iter().rev().map(flipped)) && all(&backwards))
+    let backwards = own.iter().rev().map(|relation| flipped(*relation));
+    (relations == own && pairwise(golds, answers.iter()))
+        || (relations.iter().copied().eq(backwards) && pairwise(golds, answers.iter().rev()))
 }
 
 fn scalars(gold: &Node, answer: &Node) -> bool {

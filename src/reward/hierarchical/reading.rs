@@ -2,7 +2,7 @@
 
 use super::Hierarchical;
 use crate::data::Example;
-use crate::reward::{Part, column, gold};
+use crate::reward::{Part, column};
 use crate::rollout::Rollout;
 use anyhow::Context;
 use serde::Deserialize;
@@ -65,7 +65,7 @@ impl<'a> CompletionView<'a> {
             (None, Read::Json, None) => column::value(self.example, &self.section.gold),
             (None, Read::Tags, Some(field)) => column::value(self.example, field),
             (None, _, _) => {
-                gold(self.example).map(Value::from).context("it has no gold answer; add an `answer` column")
+                self.example.gold().map(Value::from).context("it has no gold answer; add an `answer` column")
             }
         }
     }

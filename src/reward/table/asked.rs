@@ -1,6 +1,7 @@
 //! Asking a reward so that no failure becomes a number: about one group, or about several at once.
 
 use crate::data::Tokenizer;
+use crate::error::panic_message;
 use crate::reward::{Models, SharedReward};
 use crate::rollout::{Group, Score};
 use crossbeam::channel::unbounded;
@@ -75,7 +76,7 @@ pub(super) fn checked(
     score: impl FnOnce() -> anyhow::Result<Vec<Score>>,
 ) -> anyhow::Result<Vec<Score>> {
     let scores = catch_unwind(AssertUnwindSafe(score))
-        .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", said(panic.as_ref()))))?;
+        .unwrap_or_else(|panic| Err(anyhow::anyhow!("it panicked: {}", panic_message(panic.as_ref()))))?;
     anyhow::ensure!(
         scores.len() == group.rollouts.len(),
         "it gave {} scores for {} rollouts",
@@ -100,12 +101,6 @@ pub(super) fn checked(
         );
     }
     Ok(scores)
-}
-
-/// The message of a panic.
-fn said(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 #[cfg(test)]

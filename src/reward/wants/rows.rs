@@ -4,7 +4,7 @@ use super::{Holds, OfRow, RowWant};
 use crate::data::Example;
 use crate::data::template::environment;
 use crate::rationale::number;
-use crate::reward::{choice, column, gold, plain};
+use crate::reward::{choice, column, plain};
 use crate::section::Misfit;
 use serde_json::{Map, Value};
 
@@ -46,13 +46,13 @@ impl RowWant {
             return None;
         }
         let (found, fits) = match &self.of {
-            OfRow::Gold => (gold(row).map(str::to_owned), true),
+            OfRow::Gold => (row.gold().map(str::to_owned), true),
             OfRow::GoldNumber => {
-                let gold = gold(row);
+                let gold = row.gold();
                 (gold.map(str::to_owned), gold.is_some_and(|gold| number::only(gold).is_some()))
             }
             OfRow::GoldChoice => {
-                let gold = gold(row);
+                let gold = row.gold();
                 (gold.map(str::to_owned), gold.is_some_and(|gold| choice(gold, &row.choices).is_some()))
             }
             OfRow::Choices => ((!row.choices.is_empty()).then(String::new), true),

@@ -4,8 +4,7 @@
 
 use super::{Search, SearchResult};
 use crate::error::{Error, Result};
-use crate::rationale::{answer, equality::Equality};
-use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, independent};
+use crate::rollout::{Group, Picks, Prompted, SamplingContext, independent};
 use crate::section::Misfit;
 use crate::select::vote::vote;
 use serde::{Deserialize, Serialize};
@@ -115,12 +114,10 @@ impl Pick for WeightedVote {
                 group.example.id
             )));
         }
-        let answers: Vec<Option<&str>> = group.rollouts.iter().map(Rollout::answer).collect();
-        let gold = group.example.answer.as_deref().and_then(answer::gold);
-        let classes = Equality::of(gold, &group.example.choices).classes(&answers);
+        let classes = group.classes();
         let winner = vote(&classes, scores).and_then(|(first, _)| classes[first]);
         let speaks = |index: &usize| winner.is_none() || classes[*index] == winner;
-        let voices: Vec<usize> = (0..answers.len()).filter(speaks).collect();
+        let voices: Vec<usize> = (0..classes.len()).filter(speaks).collect();
         let of_voices: Vec<f64> = voices.iter().map(|&voice| scores[voice]).collect();
         Ok(voices[super::best(&of_voices)])
     }

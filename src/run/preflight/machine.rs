@@ -2,9 +2,10 @@
 
 use super::models::{Models, Sought};
 use super::{Found, Looking};
+use crate::checkpoint::try_to_write;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
-use crate::nearest::{did_you_mean, list, nearest};
+use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Stage};
 use crate::run::wants;
 use std::path::{Path, PathBuf};
@@ -31,37 +32,24 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
     let mut refused = Vec::new();
     for (table, stage) in recipe.stages().iter().zip(stages) {
         let Some(best) = &stage.checkpoint.best else { continue };
-        let of_eval = best.starts_with("eval/");
         let near = nearest(best, known.iter().map(String::as_str));
         let by = open && best.matches('/').count() > 1;
-        if known.contains(best)
-            || by
-            || ((open || searches) && of_eval && near.is_none())
-            || (!of_eval && near.is_none())
-        {
+        let unknowable = near.is_none() && (open || searches || !best.starts_with("eval/"));
+        if known.contains(best) || by || unknowable {
             continue;
         }
         let what = match evals.is_empty() {
             true => "is a figure of evaluations, and no stage has [eval]; add [eval]".to_owned(),
             false => format!(
                 "is no figure that comes up{} known: {}",
-                semicolon(near),
+                or_semicolon(did_you_mean(near)),
                 list(known.iter().map(String::as_str))
             ),
         };
         let message = format!("checkpoint.best = \"{best}\" {what}");
-        let text = format!("{}: {message}", recipe.origin(table, "checkpoint.best"));
-        refused.push(Refusal {
-            key: "checkpoint.best".into(),
-            line: recipe.line(table, "checkpoint.best"),
-            text,
-        });
+        refused.push(recipe.refusal(table, "checkpoint.best", &message));
     }
     refused
-}
-
-fn semicolon(near: Option<&str>) -> String {
-    crate::nearest::or_semicolon(did_you_mean(near))
 }
 
 /// Whether the checkpoints that a run keeps fit on its disk: those of its largest model, with the optimiser.
@@ -128,12 +116,6 @@ pub(super) fn claimable(path: &Path) -> Result<()> {
     if !around.is_dir() {
         return refuse(format!("{} is a file, not a folder", around.display()));
     }
-    let probe = around.join(format!(".rationale-{}", std::process::id()));
-    match std::fs::create_dir(&probe) {
-        Ok(()) => {
-            let _ = std::fs::remove_dir(&probe);
-            Ok(())
-        }
-        Err(error) => refuse(format!("nothing can be written in {} ({error})", around.display())),
-    }
+    try_to_write(&around)
+        .or_else(|error| refuse(format!("nothing can be written in {} ({error})", around.display())))
 }

@@ -6,12 +6,12 @@ mod rows;
 
 pub(super) use rows::left_out;
 
-use crate::checkpoint::RunDir;
-use crate::data::Example;
+use crate::checkpoint::{Ledger, RunDir};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, references};
 use crate::reward::Rewards;
+use crate::section::covers;
 use models::Models;
 use std::collections::BTreeSet;
 use tracing::subscriber::{NoSubscriber, with_default};
@@ -44,22 +44,24 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
     let at_rest = hub.at_rest();
     let fetches = !args.dry_run && found.refused.is_empty();
     let hub = if fetches { hub } else { &at_rest };
-    let seed = stages.iter().flat_map(|(stage, _)| stage).next().map_or(0, |stage| stage.run.seed);
     let models = Models::new(&recipe, &stages, hub, fetches);
+    let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
+    let seed = all.first().map_or(0, |stage| stage.run.seed);
+    let ledger = done_before(args, all.first().copied());
     let mut seen = BTreeSet::new();
     for planned in recipe.plan().into_iter().filter(|planned| planned.round <= 2) {
         let index = planned.stage.index;
         let (stage, wrong) = &stages[index];
         let Some(stage) = stage else { continue };
         if !seen.insert((index, planned.stage.table.to_string()))
-            || done(args, stage, &recipe, &planned.stage)
+            || is_done(&ledger, stage, &recipe, &planned.stage)
         {
             continue;
         }
-        let first = Stage::attempt(&recipe, &planned.stage, registry).0;
-        let stage =
-            if planned.stage.table == recipe.stages()[index].table { Some(stage) } else { first.as_ref() };
-        let Some(stage) = stage else { continue };
+        // In the first round a stage may be another than what is written.
+        let other = (planned.stage.table != recipe.stages()[index].table)
+            .then(|| Stage::attempt(&recipe, &planned.stage, registry).0);
+        let Some(stage) = other.as_ref().map_or(Some(stage), Option::as_ref) else { continue };
         let rewards = Rewards::build(&stage.reward, registry, &stage.data.format).ok();
         let waits =
             references(&planned.stage.table, RULES.references).into_iter().map(|(path, _)| path).collect();
@@ -78,11 +80,9 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
         // What is warned of here is warned of again when the stage opens.
         with_default(NoSubscriber::default(), || looking.look(&models));
     }
-    let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
     found.refused.extend(machine::best_figures(&recipe, &all));
     if found.refused.is_empty() && !args.dry_run {
-        let stages: Vec<Stage> = all.iter().map(|stage| (*stage).clone()).collect();
-        let folder = super::run_folder(args, &stages)?;
+        let folder = super::run_folder(args, all.first().copied())?;
         machine::claimable(&folder)?;
         machine::disk_space(&folder, &all, &models, &mut found);
     }
@@ -96,10 +96,14 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
     })
 }
 
-/// Whether a run that is resumed has all rounds of the stage behind it, so that its files may be gone.
-fn done(args: &Args, stage: &Stage, recipe: &Recipe, table: &StageTable) -> bool {
-    let folder = super::run_folder(args, std::slice::from_ref(stage)).ok().filter(|_| args.resume);
-    let ledger = folder.and_then(|folder| RunDir::join(&folder).ledger().ok()).unwrap_or_default();
+/// What a run that is resumed has done; nothing where none is.
+fn done_before(args: &Args, first: Option<&Stage>) -> Ledger {
+    let folder = super::run_folder(args, first).ok().filter(|_| args.resume);
+    folder.and_then(|folder| RunDir::join(&folder).ledger().ok()).unwrap_or_default()
+}
+
+/// Whether all rounds of the stage are done, so that its files may be gone.
+fn is_done(ledger: &Ledger, stage: &Stage, recipe: &Recipe, table: &StageTable) -> bool {
     let last = ledger.of(&table.name, recipe.rounds()).and_then(|record| record.done.as_ref());
     last.is_some_and(|done| stage.run.steps.is_none_or(|steps| done.step >= steps))
 }
@@ -179,7 +183,7 @@ impl Looking<'_> {
     }
 
     fn waits(&self, path: &str) -> bool {
-        self.waits.iter().any(|waits| waits == path || waits.starts_with(&format!("{path}.")))
+        self.waits.iter().any(|waits| covers(path, waits))
     }
 
     /// Whether completions come to be in the stage.
@@ -204,27 +208,12 @@ impl Looking<'_> {
         self.refuse_as(path, &format!("{of}{text}"), kind);
     }
 
-    fn refuse_as(&mut self, path: &str, text: &str, kind: Option<fn(String) -> Error>) {
-        let text = format!("{}: {text}", self.recipe.origin(self.table, path));
-        let line = self.recipe.line(self.table, path);
+    fn refuse_as(&mut self, path: &str, text: &str, kind: Option<Kind>) {
         self.found.kind = kind;
-        self.found.refused.push(Refusal { key: path.to_owned(), line, text });
+        self.found.refused.push(self.recipe.refusal(self.table, path, text));
     }
 
     fn note(&mut self, text: &str) {
         self.found.note(format!("stage `{}`: {text}", self.table.name));
     }
-}
-
-/// How a row is called in what is said of it.
-fn which(row: &Example) -> &str {
-    &row.id
-}
-
-/// Up to three rows by name, and how many more there are.
-fn some<'a>(mut rows: impl Iterator<Item = &'a Example>) -> String {
-    let names: Vec<&str> = rows.by_ref().take(3).map(which).collect();
-    let more = rows.count();
-    let names = names.join(", ");
-    if more > 0 { format!("{names} and {more} more") } else { names }
 }

@@ -97,8 +97,7 @@ impl<'a> Models<'a> {
         }
         let folder = self.hub.model(model)?;
         let tokenizer = Tokenizer::load(&folder)?;
-        let shape = Config::read(&folder)
-            .map_err(|error| Error::Model(error.to_string().trim_start_matches("model: ").to_owned()))?;
+        let shape = Config::read(&folder)?;
         if tokenizer.vocab_size() > shape.vocab_size {
             return Err(Error::Model(format!(
                 "{model}: the tokenizer knows {} tokens and the model has {} embedding rows: they do not belong together",

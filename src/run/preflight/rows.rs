@@ -1,13 +1,13 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
+use super::Looking;
 use super::models::Known;
-use super::{Looking, some, which};
+use crate::data::row::some;
 use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::loops::Setup;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{PlannedStage, RULES, Stage, references};
-use crate::reward::gold;
 use crate::run::stage::Opened;
 use crate::run::wants;
 use std::collections::BTreeSet;
@@ -123,12 +123,12 @@ impl Looking<'_> {
     /// Where the right ones are selected, a row without a gold answer gives nothing.
     fn look_at_golds(&mut self, rows: &Dataset) {
         let none: Vec<&Example> =
-            rows.examples.iter().map(|row| &**row).filter(|row| gold(row).is_none()).collect();
+            rows.examples.iter().map(|row| &**row).filter(|row| row.gold().is_none()).collect();
         let all = rows.examples.len();
         let text = format!(
             "select.correct keeps right answers, and {} of {all} rows have no gold answer to tell by: {}",
             none.len(),
-            some(none.iter().copied())
+            some(&none)
         );
         match none.len() {
             0 => {}
@@ -150,14 +150,14 @@ impl Looking<'_> {
             return;
         }
         let rows = || rows.examples.iter().map(|row| &**row);
-        let none: Vec<&Example> = rows().filter(|row| gold(row).is_none()).collect();
+        let none: Vec<&Example> = rows().filter(|row| row.gold().is_none()).collect();
         if !none.is_empty() {
             let text = format!(
                 "[eval] needs a gold answer of every held-out row, and {} of {} have none: {}; add an `answer` column, or one called \
                  otherwise as data.columns.answer = \"…\"",
                 none.len(),
                 rows().count(),
-                some(none.iter().copied())
+                some(&none)
             );
             self.refuse("eval", &Error::Data(text));
         }
@@ -171,23 +171,24 @@ impl Looking<'_> {
                     "eval.by = \"{by}\" names a column that {} of {} held-out rows do not have: {}{near} known: {}",
                     lacking.len(),
                     rows().count(),
-                    some(lacking.iter().copied()),
+                    some(&lacking),
                     list(known)
                 );
                 self.refuse("eval.by", &Error::Data(text));
             }
         }
         if !eval.labels.is_empty() {
-            let outside: Vec<&Example> =
-                rows().filter(|row| gold(row).is_some_and(|gold| eval.label(row, gold).is_none())).collect();
+            let outside: Vec<&Example> = rows()
+                .filter(|row| row.gold().is_some_and(|gold| eval.labels_of(row)(gold).is_none()))
+                .collect();
             if let Some(first) = outside.first() {
                 let text = format!(
                     "the answers of {} of {} held-out rows are none of eval.labels = {:?}: {} (`{}`); add them there",
                     outside.len(),
                     rows().count(),
                     eval.labels,
-                    some(outside.iter().copied()),
-                    gold(first).unwrap_or_default()
+                    some(&outside),
+                    first.gold().unwrap_or_default()
                 );
                 self.refuse("eval.labels", &Error::Data(text));
             }
@@ -196,7 +197,13 @@ impl Looking<'_> {
 
     /// Prompts and what is learned of rows, tokenised: how many are too long.
     fn look_at_lengths(&mut self, rows: &Dataset, split: Split, model: &Known) {
-        match lengths(self.stage, rows, split, &model.tokenizer, model.shape.max_position_embeddings) {
+        let questions: Result<Vec<Prompted>> =
+            rows.examples.iter().take(TOKENIZED).map(|row| asked(row, &model.tokenizer)).collect();
+        let context = model.shape.max_position_embeddings;
+        let found = questions.and_then(|questions| {
+            lengths(self.stage, &questions, rows.examples.len(), split, (&model.tokenizer, context))
+        });
+        match found {
             Ok(notes) => {
                 // The first stage opens at once, and says by itself which prompts it leaves out.
                 let says_itself = self.table.index == 0 && split == Split::Train;
@@ -210,16 +217,24 @@ impl Looking<'_> {
     }
 }
 
-/// Which rows are too long, a line for each reason; whether it is their prompts alone that are.
+/// The row as a question.
+fn asked(row: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
+    Prompted::of(row, tokenizer).map_err(|error| match error {
+        Error::Data(what) => Error::Data(format!("{row}: {what}")),
+        other => other,
+    })
+}
+
+/// Which of `questions`, the first of `all` rows, are too long, a line for each reason; whether it is their prompts alone that are.
 ///
 /// # Errors
-/// Where none is left, and rows that cannot be rendered.
+/// Where none is left, and rows that cannot be tokenised.
 fn lengths(
     stage: &Stage,
-    rows: &Dataset,
+    questions: &[Prompted],
+    all: usize,
     split: Split,
-    tokenizer: &Tokenizer,
-    context: usize,
+    (tokenizer, context): (&Tokenizer, usize),
 ) -> Result<Vec<(bool, String)>> {
     let data = &stage.data;
     let longest = data.max_prompt_tokens.unwrap_or(context - 1);
@@ -229,37 +244,27 @@ fn lengths(
         "the model's context less one"
     };
     let (mut prompts, mut learned, mut fitting) = (vec![], vec![], 0);
-    let looked_at: Vec<&Arc<Example>> = rows.examples.iter().take(TOKENIZED).collect();
     let own = stage.method.longest();
     let limit = own.map_or(context, |(_, tokens)| tokens.min(context));
-    for row in &looked_at {
-        let tokens = tokenizer.render(&row.prompt)?;
-        if tokens.is_empty() && split == Split::Eval {
-            return Err(Error::Data(format!("example {}: its prompt has no tokens", which(row))));
-        }
-        if tokens.len() > longest {
-            prompts.push(&***row);
+    for question in questions {
+        if question.tokens.len() > longest {
+            prompts.push(&*question.example);
             continue;
         }
-        let question = Prompted::new((*row).clone(), tokens);
-        let of_row = if split == Split::Train { stage.method.tokens_of(tokenizer, &question)? } else { None };
+        let of_row = if split == Split::Train { stage.method.tokens_of(tokenizer, question)? } else { None };
         match of_row {
-            Some(tokens) if tokens > limit => learned.push(&***row),
+            Some(tokens) if tokens > limit => learned.push(&*question.example),
             _ => fitting += 1,
         }
     }
-    let whole = rows.examples.len() <= TOKENIZED;
-    let (count, held) = (looked_at.len(), if split == Split::Eval { "held-out " } else { "" });
+    let whole = all == questions.len();
+    let (count, held) = (questions.len(), if split == Split::Eval { "held-out " } else { "" });
     let of = if whole { format!("{count} {held}rows") } else { format!("the first {count} {held}rows") };
     let key = own
         .map_or("the model's context".to_owned(), |(key, _)| format!("loop.{}.{key}", stage.method.name()));
     let said = |rows: &[&Example], what: &str, key: &str, limit: usize| {
         let are = if rows.len() == 1 { "is" } else { "are" };
-        format!(
-            "{} of {of} {are} longer ({what}) than {key} = {limit} tokens: {}",
-            rows.len(),
-            some(rows.iter().copied())
-        )
+        format!("{} of {of} {are} longer ({what}) than {key} = {limit} tokens: {}", rows.len(), some(rows))
     };
     let mut notes = Vec::new();
     if !prompts.is_empty() {
@@ -287,11 +292,9 @@ pub(in crate::run) fn left_out(planned: &PlannedStage, opened: &Opened) -> Resul
     if !waited || all.is_empty() {
         return Ok(());
     }
-    let rows = Dataset {
-        name: opened.name.clone(),
-        examples: all.iter().map(|row: &Prompted| row.example.clone()).collect(),
-    };
-    let notes = lengths(&opened.stage, &rows, Split::Train, &policy.tokenizer, policy.context())?;
+    let model = (&policy.tokenizer, policy.context());
+    let looked_at = &all[..all.len().min(TOKENIZED)];
+    let notes = lengths(&opened.stage, looked_at, all.len(), Split::Train, model)?;
     notes.iter().for_each(|(_, note)| tracing::warn!("{}: {note}", opened.name));
     Ok(())
 }

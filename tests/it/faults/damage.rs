@@ -2,6 +2,7 @@
 
 use super::shim::Fault;
 use super::{Right, Trial, draws, report, trials};
+use crate::compare::files;
 use rand::Rng;
 use rand::seq::SliceRandom;
 use std::fs;
@@ -58,7 +59,8 @@ fn damaged(name: &str, checkpoint: &str) {
     let killed = Trial::new(&right.tried);
     killed.faulty(at + 60, Fault::Kill);
     assert!(killed.out().join(checkpoint).is_dir(), "it was killed too early");
-    let mut files = files(&killed.out());
+    let from_it = |path: PathBuf| path.strip_prefix(killed.out()).unwrap().to_path_buf();
+    let mut files: Vec<PathBuf> = files(&killed.out()).into_iter().map(from_it).collect();
     files.shuffle(&mut draws(name, 0));
     let (trials, mut wrong) = (trials(3), flipped(&right, at, checkpoint));
     for number in trials.clone() {
@@ -161,21 +163,4 @@ fn apply(damage: Damage, path: &Path, draw: &mut impl Rng) -> bool {
     }
     fs::write(path, &bytes).unwrap();
     bytes != before
-}
-
-/// The files of a folder, seen from it.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(&next).unwrap() {
-            let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => folders.push(path),
-                false => found.push(path.strip_prefix(folder).unwrap().to_path_buf()),
-            }
-        }
-    }
-    found.sort();
-    found
 }

@@ -1,10 +1,9 @@
 //! Disks that are full from a call on, and disks that fail at one.
 
-use super::shim::{Call, Fault};
+use super::shim::{Call, Fault, kinds};
 use super::{Right, Trial, draws, report, trials};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
-use std::collections::BTreeMap;
 
 /// What a run can do without: it says that it could not write it.
 const SPARED: [&str; 4] = ["/tensorboard", ".svg", "/trees", "/.lock"];
@@ -28,11 +27,7 @@ fn a_disk_that_fails_while_sampling_is_named_and_nothing_is_lost() {
 /// Each trial fails at one kind of call; as many trials as there are kinds try all of them.
 fn failing(name: &str) {
     let right = Right::of(name);
-    let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for call in &right.calls {
-        kinds.entry(call.kind()).or_default().push(call.number);
-    }
-    let mut kinds: Vec<Vec<usize>> = kinds.into_values().collect();
+    let mut kinds = kinds(&right.calls);
     kinds.shuffle(&mut draws(name, 0));
     let (trials, mut wrong) = (trials(2), Vec::new());
     for number in trials.clone() {

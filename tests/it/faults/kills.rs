@@ -1,6 +1,6 @@
 //! Runs that are killed, several times over, at random moments and at calls that change their folder.
 
-use super::shim::{Call, Fault};
+use super::shim::{Call, Fault, kinds};
 use super::{Right, Trial, draws, report, trials};
 use rand::Rng;
 use rand::seq::IndexedRandom;
@@ -85,12 +85,7 @@ fn killed(name: &str) {
 
 /// A call of a run: any of its kinds as often as another, so that rare ones come too.
 fn call(calls: &[Call], draw: &mut impl Rng) -> usize {
-    let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for call in calls {
-        kinds.entry(call.kind()).or_default().push(call.number);
-    }
-    let kinds: Vec<Vec<usize>> = kinds.into_values().collect();
-    *kinds.choose(draw).and_then(|kind| kind.choose(draw)).expect("a run that writes")
+    *kinds(calls).choose(draw).and_then(|kind| kind.choose(draw)).expect("a run that writes")
 }
 
 /// Checkpoints that were written twice: steps that a run has done and does again.

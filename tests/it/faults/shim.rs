@@ -1,5 +1,6 @@
 //! What makes a run's calls to the file system fail: `shim.c`, compiled once and preloaded.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -24,6 +25,15 @@ pub struct Call {
     pub name: String,
     /// What it was about, seen from the run's folder.
     pub path: String,
+}
+
+/// The numbers of calls that are alike.
+pub fn kinds(calls: &[Call]) -> Vec<Vec<usize>> {
+    let mut kinds: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for call in calls {
+        kinds.entry(call.kind()).or_default().push(call.number);
+    }
+    kinds.into_values().collect()
 }
 
 impl Call {

@@ -25,7 +25,7 @@ fn recipes() {
     });
 }
 
-/// Sets of what a command line sets: all at once are refused for the first that is wrong.
+/// What command lines set.
 const SETS: [&str; 10] = [
     "optim.lr=1e-6",
     "run.steps = 7\nrun.rounds=2",

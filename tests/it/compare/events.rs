@@ -1,5 +1,4 @@
-//! TensorBoard's event files, read as TensorBoard reads them: in the order of their names, where the start of a session takes back
-//! the points from its step on.
+//! TensorBoard's event files, read in the order of their names.
 
 use std::fmt;
 use std::fs;
@@ -39,9 +38,8 @@ pub fn points(folder: &Path) -> Vec<Point> {
     points
 }
 
-/// `Event`: 2 is its step, 5 its summary, 7 what a session does.
+/// `Event`: 2 is its step, 5 its summary.
 fn take(event: &[u8], points: &mut Vec<Point>) {
-    const STARTS: u64 = 1;
     let step = fields(event).iter().find_map(|field| field.number(2)).unwrap_or(0);
     for field in fields(event) {
         if let Some(summary) = field.message(5) {
@@ -53,11 +51,6 @@ fn take(event: &[u8], points: &mut Vec<Point>) {
                 let value = value.iter().find_map(|field| field.fixed(2)).unwrap_or(0.0);
                 points.push(Point { tag, step, value });
             }
-        }
-        if let Some(session) = field.message(7)
-            && fields(session).iter().any(|field| field.number(1) == Some(STARTS))
-        {
-            points.retain(|point| point.step < step);
         }
     }
 }

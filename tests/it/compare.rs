@@ -1,10 +1,11 @@
 //! Two folders of runs against each other: everything is the same but times.
 
-use super::events;
+mod events;
+
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is different, a line a thing; nothing where the runs came to the same.
 pub fn differences(right: &Path, found: &Path) -> Vec<String> {
@@ -54,10 +55,28 @@ impl Content {
     }
 }
 
+/// All files in a folder and in those within it, by their paths.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_path_buf()]);
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}
+
 /// What of a run's folder has to be the same, by name.
 fn read(run: &Path) -> BTreeMap<String, Content> {
     let mut found = BTreeMap::new();
-    collect(run, run, &mut found);
+    for path in files(run) {
+        let name = path.strip_prefix(run).unwrap().to_string_lossy().into_owned();
+        if name != ".lock" && !name.starts_with("tensorboard/") {
+            found.insert(name.clone(), content(&name, &fs::read(&path).unwrap()));
+        }
+    }
     let board = run.join("tensorboard");
     if let Ok(stages) = fs::read_dir(&board) {
         for stage in stages.map(|stage| stage.unwrap().path()) {
@@ -67,20 +86,6 @@ fn read(run: &Path) -> BTreeMap<String, Content> {
         }
     }
     found
-}
-
-fn collect(run: &Path, folder: &Path, found: &mut BTreeMap<String, Content>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.strip_prefix(run).unwrap().to_string_lossy().into_owned();
-        if path.is_dir() {
-            if name != "tensorboard" {
-                collect(run, &path, found);
-            }
-        } else if name != ".lock" {
-            found.insert(name.clone(), content(&name, &fs::read(&path).unwrap()));
-        }
-    }
 }
 
 fn content(name: &str, bytes: &[u8]) -> Content {
