@@ -1,4 +1,4 @@
-"""Writes one-unknown word problems as questions with a rationale of steps, for benches/preference/smollm2.toml: first the
+"""Writes one-unknown word problems as questions with a rationale of steps, for benches/preference/smollm2.py: first the
 expression, then one operation a line. Rows whose equation is not `x = expression`, or whose numbers are not those of the
 answer, are left out and counted.
 

@@ -1,8 +1,8 @@
 //! Which stages of a run have begun and which are done: `stages.json`, whatever checkpoints are kept.
 
-use super::atomic::write_atomic;
 use super::extent::Extents;
 use super::fingerprint::Fingerprint;
+use super::sealed::{unsealed, write_sealed};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,9 +57,12 @@ impl Ledger {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Ledger::default()),
             Err(error) => return Err(Error::io(&path)(error)),
         };
-        serde_json::from_slice(&text).map_err(|error| {
+        let read = unsealed(&text).and_then(|value| {
+            serde_json::from_value(value).map_err(|error| format!("is incomplete: {error}"))
+        });
+        read.map_err(|what| {
             Error::Checkpoint(format!(
-                "{} does not say which stages are done: {error}; put it back as it was, or start another run with \
+                "{} {what}, so it does not say which stages are done; put it back as it was, or start another run with \
                  policy.model set to one of this run's checkpoints",
                 path.display()
             ))
@@ -67,8 +70,7 @@ impl Ledger {
     }
 
     pub(super) fn write(&self, folder: &Path) -> Result<()> {
-        let text = serde_json::to_string_pretty(self).expect("names and numbers are JSON");
-        write_atomic(folder.join(LEDGER), text.as_bytes())
+        write_sealed(&folder.join(LEDGER), self)
     }
 
     /// The record of a stage in a round.

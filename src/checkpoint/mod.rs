@@ -12,6 +12,7 @@ mod lock;
 mod revision;
 mod rundir;
 mod saved;
+mod sealed;
 mod takeover;
 mod tensors;
 
@@ -22,6 +23,7 @@ pub use ledger::{Done, Ledger, StageRecord};
 pub use revision::{Git, git};
 pub use rundir::RunDir;
 pub use saved::{CheckpointState, Progress, Saved};
+pub use sealed::sealed;
 pub use takeover::{Mode, abandon};
 pub use tensors::{load_tensors, save_tensors};
 

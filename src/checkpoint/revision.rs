@@ -1,6 +1,7 @@
 //! Which code a run was made with: this program's version, the git revision of the directory it was started in.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,9 +26,9 @@ pub fn git(folder: &Path) -> Option<Git> {
 pub(super) const STARTED: &str = "started";
 
 /// The content of `run.json`.
-pub(super) fn origin() -> Vec<u8> {
+pub(super) fn origin() -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let origin = serde_json::json!({
+    serde_json::json!({
         "program": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
         "build": if cfg!(debug_assertions) { "debug" } else { "release" },
@@ -35,8 +36,7 @@ pub(super) fn origin() -> Vec<u8> {
         "git": git(Path::new(".")),
         // Seconds since 1970, UTC: what a chat template that asks for the date is told, today and after a resume.
         STARTED: now,
-    });
-    format!("{origin:#}\n").into_bytes()
+    })
 }
 
 fn say(folder: &Path, arguments: &[&str]) -> Option<String> {
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_origin_names_the_version() {
-        let origin: serde_json::Value = serde_json::from_slice(&origin()).unwrap();
+        let origin = origin();
         assert_eq!(origin["version"], env!("CARGO_PKG_VERSION"));
         assert!(origin["git"].is_null() || origin["git"]["revision"].is_string());
     }

@@ -6,9 +6,9 @@ use super::ledger::Ledger;
 use super::lock::Lock;
 use super::revision::STARTED;
 use super::saved::{self, Progress, Saved};
+use super::sealed::unsealed;
 use super::takeover::{self, MARKER, Mode, entries};
 use crate::{Error, Result};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ impl RunDir {
     /// When the run began, in seconds since 1970, UTC; nothing where its `run.json` does not say.
     pub fn started(&self) -> Option<u64> {
         let text = fs::read(self.path.join(MARKER)).ok()?;
-        serde_json::from_slice::<Value>(&text).ok()?.get(STARTED)?.as_u64()
+        unsealed(&text).ok()?.get(STARTED)?.as_u64()
     }
 
     /// Which stages have begun, and which are done.
@@ -68,9 +68,14 @@ impl RunDir {
         ledger.write(&self.path)
     }
 
-    /// Removes the run that this one replaces, if any, now that it has come to something.
+    /// Removes the run that this one replaces, if any, now that it has come to something: a checkpoint, or the end of a stage.
     pub fn replace(&self) -> Result<()> {
         takeover::replace(&self.path)
+    }
+
+    /// Where the run lies that this one is to replace, while it is there.
+    pub fn set_aside(&self) -> Option<PathBuf> {
+        takeover::aside(&self.path)
     }
 
     /// Writes a checkpoint: complete under its name, or absent. `model` fills the folder it is given with the model;
@@ -86,7 +91,8 @@ impl RunDir {
         write_folder(&path, |folder| {
             model(folder)?;
             saved::write(folder, sequence, progress, optimizer)
-        })
+        })?;
+        self.replace()
     }
 
     /// All complete checkpoints, oldest first.
@@ -218,7 +224,7 @@ mod tests {
         assert!(!path.join(".tmp-step-000006-1-0").exists());
         drop(resumed);
 
-        // What is to be replaced is there until the new run has come to something, also where that is killed before.
+        // What is to be replaced is there until the new run has a checkpoint, also where that is killed before.
         let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
         assert!(anew.latest().unwrap().is_none());
         drop(anew);
@@ -229,6 +235,18 @@ mod tests {
         abandon(anew.path(), anew.made()).unwrap();
         assert_eq!(names(&anew), ["sft-step-000005"]);
         drop(anew);
+        for _ in 0..2 {
+            let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+            fs::write(path.join("metrics.jsonl"), "{}\n").unwrap();
+            abandon(anew.path(), anew.made()).unwrap();
+            drop(anew);
+            // It has begun, so that it can be looked at; and the old run is whole.
+            let resumed = RunDir::create(&path, Mode::Resume).unwrap();
+            assert!(names(&resumed).is_empty() && path.join("metrics.jsonl").is_file());
+            let aside = resumed.set_aside().unwrap();
+            assert_eq!(RunDir::look(&aside).unwrap()[0].state.progress.step, 5);
+            assert!(RunDir::create(&path, Mode::Fresh).is_err());
+        }
         let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
         save(&anew, &progress("sft", 1, 0.0));
         drop(anew);
@@ -370,7 +388,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let run = RunDir::create(parent.path().join("run"), Mode::Fresh).unwrap();
         let file = save(&run, &progress("", 1, 0.0)).path.join("state.json");
-        let text = fs::read_to_string(&file).unwrap().replace("\"format\": 1", "\"format\": 99");
+        let text = fs::read_to_string(&file).unwrap().replace("\"format\": 2", "\"format\": 99");
         fs::write(&file, text).unwrap();
         let refused = run.latest().unwrap_err().to_string();
         assert!(refused.contains("format 99") && refused.contains("state.json"), "{refused}");

@@ -1,8 +1,8 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
-use super::atomic::write_atomic;
 use super::extent::{Extent, Extents};
 use super::rundir::RunDir;
+use super::sealed::{unsealed, write_sealed};
 use super::takeover::entries;
 use super::tensors::{load_tensors, save_tensors};
 use crate::{Error, Result};
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use tch::Tensor;
 
 /// The layout of a checkpoint folder. A reader refuses any other.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const STATE: &str = "state.json";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const DELETE: &str = "delete its folder to go on from an older checkpoint";
@@ -98,14 +98,14 @@ impl Saved {
         let file = path.join(STATE);
         let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
         let unusable = |what: String| Error::Checkpoint(format!("{} {what}", file.display()));
-        let value: Value = serde_json::from_slice(&bytes)
-            .map_err(|error| unusable(format!("is not JSON: {error}; {DELETE}")))?;
-        let format = &value["format"];
-        if *format != FORMAT {
+        let format =
+            serde_json::from_slice::<Value>(&bytes).map_or(Value::Null, |value| value["format"].clone());
+        if format.is_u64() && format != FORMAT {
             return Err(unusable(format!(
                 "has format {format}, this version reads {FORMAT}; use the version that wrote it"
             )));
         }
+        let value = unsealed(&bytes).map_err(|what| unusable(format!("{what}; {DELETE}")))?;
         let state = serde_json::from_value(value)
             .map_err(|error| unusable(format!("is incomplete: {error}; {DELETE}")))?;
         Ok(Saved { path: path.to_path_buf(), state })
@@ -202,10 +202,7 @@ fn write_state(folder: &Path, state: &CheckpointState) -> Result<()> {
     let mut state = state.clone();
     // JSON has no other numbers; a metric that is not finite cannot be the best either.
     state.progress.metrics.retain(|_, value| value.is_finite());
-    let text = serde_json::to_string_pretty(&state).map_err(|error| {
-        Error::Checkpoint(format!("the state of {} is not JSON: {error}", folder.display()))
-    })?;
-    write_atomic(folder.join(STATE), text.as_bytes())
+    write_sealed(&folder.join(STATE), &state)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
-//! How a run comes by its directory: made, gone on with, or in place of a run that is set aside until the new one has begun.
+//! How a run comes by its directory: made, gone on with, or in place of a run that is set aside until the new one has a checkpoint.
 
-use super::atomic::{UNFINISHED, remove, write_atomic};
+use super::atomic::{UNFINISHED, remove};
 use super::ledger::{LEDGER, Ledger};
 use super::lock::LOCK;
 use super::revision::origin;
+use super::saved;
+use super::sealed::write_sealed;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,10 +42,13 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
                 return Ok(());
             }
         }
+        Mode::Overwrite if aside(path).is_some() => {
+            remove_entries(path, |name| ![LOCK, REPLACED].contains(&name))?
+        }
         Mode::Overwrite if begun(path)? => set_aside(path)?,
         Mode::Fresh | Mode::Overwrite => remove_entries(path, |name| name != LOCK)?,
     }
-    write_atomic(path.join(MARKER), &origin())?;
+    write_sealed(&path.join(MARKER), &origin())?;
     Ledger::default().write(path)
 }
 
@@ -99,10 +104,9 @@ fn holds(file: &Path) -> bool {
 /// Leaves nothing of a run that never began: its directory goes, if it was `made` for it, and what it was to replace is
 /// where it was. A run that has begun stays as it is. Whoever calls this holds the lock.
 pub fn abandon(path: &Path, made: bool) -> Result<()> {
-    let aside = path.join(REPLACED).is_dir();
     match begun(path)? {
         true => Ok(()),
-        false if aside => recover(path),
+        false if path.join(REPLACED).is_dir() => recover(path),
         false if made => fs::remove_dir_all(path).map_err(Error::io(path)),
         false => remove_entries(path, |name| name != LOCK),
     }
@@ -117,16 +121,19 @@ fn set_aside(path: &Path) -> Result<()> {
     move_entries(path, &aside, |name| name == MARKER)
 }
 
-/// Finishes what a process that was killed had left half done: the run that it was to replace goes once the new one has begun, and
-/// comes back otherwise.
+/// Finishes what a process that was killed had left half done: the run that it was to replace goes once the new one has a
+/// checkpoint, stays beside it once that has begun, and comes back otherwise.
 fn recover(path: &Path) -> Result<()> {
     let aside = path.join(REPLACED);
     if !aside.is_dir() {
         return Ok(());
     }
     if aside.join(MARKER).is_file() {
-        if begun(path)? {
+        if has_checkpoint(path)? {
             return remove(&aside);
+        }
+        if begun(path)? {
+            return Ok(());
         }
         remove_entries(path, |name| ![LOCK, REPLACED].contains(&name))?;
         // From here on all that is here is the old run's.
@@ -136,7 +143,16 @@ fn recover(path: &Path) -> Result<()> {
     fs::remove_dir(&aside).map_err(Error::io(&aside))
 }
 
-/// Removes the run that was set aside, if any: the new one has begun.
+/// Where a whole run is set aside.
+pub(super) fn aside(path: &Path) -> Option<PathBuf> {
+    Some(path.join(REPLACED)).filter(|aside| aside.join(MARKER).is_file())
+}
+
+fn has_checkpoint(path: &Path) -> Result<bool> {
+    Ok(entries(path)?.iter().any(|(name, path)| saved::is_named(name) && saved::is_checkpoint(path)))
+}
+
+/// Removes the run that was set aside, if any.
 pub(super) fn replace(path: &Path) -> Result<()> {
     let aside = path.join(REPLACED);
     if aside.is_dir() { remove(&aside) } else { Ok(()) }

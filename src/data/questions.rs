@@ -60,8 +60,8 @@ impl Prompted {
 pub struct Questions {
     /// All that fit, by position in the dataset.
     pub all: Vec<Prompted>,
-    /// Questions left out because their prompt is longer than the limit.
-    pub dropped: usize,
+    /// Rows left out because their prompt is longer than the limit.
+    pub dropped: Vec<Arc<Example>>,
     seed: u64,
     per_step: usize,
     shuffle: bool,
@@ -78,10 +78,10 @@ impl Questions {
         shuffle: bool,
         seed: u64,
     ) -> Result<Self> {
-        let (mut all, mut dropped, mut problems) = (Vec::new(), 0, Problems::default());
+        let (mut all, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for example in &dataset.examples {
             match Prompted::of(example, tokenizer) {
-                Ok(prompted) if prompted.tokens.len() > limit => dropped += 1,
+                Ok(prompted) if prompted.tokens.len() > limit => dropped.push(example.clone()),
                 Ok(prompted) => all.push(prompted),
                 Err(Error::Data(what)) => match &example.origin {
                     Some(origin) => problems.line(&origin.file, origin.line, what),
@@ -99,6 +99,16 @@ impl Questions {
             )));
         }
         Ok(Self { all, dropped, seed, per_step, shuffle, ranks: None })
+    }
+
+    /// Leaves out the rows that do not fit, and gives them.
+    pub fn leave_out(&mut self, fits: impl Fn(&Prompted) -> Result<bool>) -> Result<Vec<Prompted>> {
+        let (mut kept, mut left) = (Vec::with_capacity(self.all.len()), Vec::new());
+        for row in std::mem::take(&mut self.all) {
+            if fits(&row)? { kept.push(row) } else { left.push(row) }
+        }
+        self.all = kept;
+        Ok(left)
     }
 
     /// The same questions, of which each of several ranks asks its share.

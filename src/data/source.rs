@@ -59,7 +59,7 @@ const OTHERS: [(&str, &str); 4] = [
 ];
 
 /// Which of [`ENDINGS`] a file's name has.
-fn ending(path: &Path) -> Option<&'static str> {
+pub(super) fn ending(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
     let has = |ending: &&&str| name.strip_suffix(**ending).is_some_and(|stem| stem.ends_with('.'));
     ENDINGS.iter().filter(has).max_by_key(|ending| ending.len()).copied()

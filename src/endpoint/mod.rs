@@ -5,6 +5,7 @@ mod call;
 mod client;
 mod figures;
 mod lane;
+mod reachable;
 mod reply;
 mod secrets;
 mod section;
@@ -13,6 +14,7 @@ use crate::data::Message;
 use serde::{Deserialize, Serialize};
 
 pub use client::Client;
+pub use reachable::reachable;
 pub use section::Endpoint;
 
 /// What is asked.

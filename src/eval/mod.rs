@@ -183,8 +183,8 @@ impl Asked {
                 None => {
                     let known: Vec<&str> = example.fields.keys().map(String::as_str).collect();
                     return Err(Error::Data(format!(
-                        "example {}: eval.by = \"{column}\" names a column it does not have; known: {}",
-                        example.id,
+                        "{}: eval.by = \"{column}\" names a column it does not have; known: {}",
+                        example,
                         known.join(", ")
                     )));
                 }
@@ -193,8 +193,8 @@ impl Asked {
         let gold = example.gold().and_then(config.labels_of(example));
         if gold.is_none() && !config.labels.is_empty() {
             return Err(Error::Data(format!(
-                "example {}: its answer {:?} is none of eval.labels = {:?}; add it there",
-                example.id, example.answer, config.labels
+                "{}: its answer {:?} is none of eval.labels = {:?}; add it there",
+                example, example.answer, config.labels
             )));
         }
         Ok(Self {

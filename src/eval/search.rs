@@ -117,8 +117,8 @@ pub fn search(
 pub(super) fn right(group: &Group, rollout: &Rollout) -> Result<bool> {
     answer::correct(&group.example, rollout).ok_or_else(|| {
         Error::Data(format!(
-            "example {}: it has no gold answer to evaluate against; add an `answer` column",
-            group.example.id
+            "{}: it has no gold answer to evaluate against; add an `answer` column",
+            group.example
         ))
     })
 }

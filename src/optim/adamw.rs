@@ -5,8 +5,8 @@
 //! w ← w − lr · λ · w − lr · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
 //! ```
 
-use super::Optim;
 use super::fused::{self, Constants, Lists};
+use super::{Optim, steadier};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
@@ -176,9 +176,10 @@ impl AdamW {
         let first = norms.iter().position(|norm| !norm.is_finite());
         let name = first.map_or("the sum over all parameters", |index| &self.slots[index].name);
         let message = format!(
-            "the gradient of {name} is not finite (update {} on {:?}); a lower optim.lr or policy.dtype = \"f32\", may help",
+            "the gradient of {name} is not finite (update {} on {:?}); {}",
             self.steps() + 1,
-            self.device
+            self.device,
+            steadier(self.slots.first().map_or(Kind::Float, |slot| slot.parameter.kind()))
         );
         Error::Diverged(message)
     }

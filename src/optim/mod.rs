@@ -2,6 +2,7 @@
 
 use crate::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
+use tch::Kind;
 
 mod adamw;
 mod fused;
@@ -9,6 +10,14 @@ mod schedule;
 
 pub use adamw::AdamW;
 pub use schedule::Schedule;
+
+/// What may help where numbers overflow, of weights of this kind.
+pub fn steadier(weights: Kind) -> &'static str {
+    match weights {
+        Kind::Float => "a lower optim.lr may help",
+        _ => "a lower optim.lr, or policy.dtype = \"f32\", may help",
+    }
+}
 
 /// The optimiser of a stage: AdamW under a learning-rate schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -202,10 +202,11 @@ impl Complaint<'_> {
                 .say(key, &format!("`{key}` stands in no section{meant} sections: {}", list(sections)));
         }
         let headed = |path: &str| if path == "stage" { "[[stage]]".to_owned() } else { format!("[{path}]") };
-        let meant = or_semicolon(did_you_mean(meant.as_deref().map(headed).as_deref()));
+        let near = or_semicolon(did_you_mean(meant.as_deref().map(headed).as_deref()));
         let shown =
             if value.is_some_and(Value::is_array) { format!("[[{key}]]") } else { format!("[{key}]") };
-        self.say(key, &format!("unknown section `{shown}`{meant} known: {}", list(sections)))
+        let text = format!("unknown section `{shown}`{near} known: {}", list(sections));
+        Refusal { meant, ..self.say(key, &text) }
     }
 
     /// What an unknown key was meant to be: a sibling, or a key of another section, by its path.
@@ -303,7 +304,8 @@ impl Complaint<'_> {
         let expected = message.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
         let shown = self.value(&self.place).map_or(String::new(), |value| format!(" = {}", short(value)));
         let origin = self.recipe.origin(self.stage, &self.place);
-        let quote = match origin.strip_prefix("--set ").filter(|_| expected.ends_with("string")) {
+        let is_list = self.value(&self.place).is_some_and(Value::is_array);
+        let quote = match origin.strip_prefix("--set ").filter(|_| expected.ends_with("string") && !is_list) {
             Some(set) => {
                 set.split_once('=').map(|(key, value)| format!("; write --set '{key}=\"{}\"'", value.trim()))
             }

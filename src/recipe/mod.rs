@@ -75,7 +75,7 @@ impl Recipe {
         for set in sets {
             match Override::parse(set) {
                 Ok(over) => overrides.push(over),
-                Err(Error::Recipe(text)) => refused.push(Refusal { key: String::new(), line: None, text }),
+                Err(Error::Recipe(text)) => refused.push(Refusal::new("", text)),
                 Err(_) => unreachable!("a `--set` is refused as a part of the recipe"),
             }
         }

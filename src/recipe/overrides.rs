@@ -56,11 +56,14 @@ impl Override {
         format!("--set {}", self.text)
     }
 
-    /// Whether it set the key at `path`, itself or inside a table that it gave.
+    /// Whether it set the key at `path`, itself or inside a table or list that it gave.
     pub fn gives(&self, path: &[String]) -> bool {
         match path.strip_prefix(self.path.as_slice()) {
             Some([]) => true,
-            Some(rest) => self.value.as_table().is_some_and(|table| at(table, rest).is_some()),
+            Some(rest) => match &self.value {
+                Value::Array(list) => rest[0].parse().is_ok_and(|index: usize| index < list.len()),
+                value => value.as_table().is_some_and(|table| at(table, rest).is_some()),
+            },
             None => false,
         }
     }
@@ -84,7 +87,7 @@ pub fn apply(
     let mut refused = Vec::new();
     let mut note = |over: &Override, found: Result<()>| {
         if let Err(Error::Recipe(text)) = found {
-            refused.push(Refusal { key: over.key(), line: None, text });
+            refused.push(Refusal::new(over.key(), text));
         }
     };
     for over in overrides.iter_mut().filter(|over| over.stage.is_none()) {

@@ -4,7 +4,7 @@ use super::explain::value;
 use super::{Recipe, StageTable};
 use crate::error::Error;
 use crate::section::{Misfit, covers};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +15,18 @@ pub struct Refusal {
     pub line: Option<usize>,
     /// `file:line: what is wrong; what to do about it`.
     pub text: String,
+    /// The section that a misspelt one is taken to be.
+    pub meant: Option<String>,
+    /// The stage that it was found in, where others with the same value may be well.
+    pub stage: Option<String>,
 }
 
 impl Refusal {
+    /// One of no line.
+    pub fn new(key: impl Into<String>, text: String) -> Self {
+        Self { key: key.into(), line: None, text, meant: None, stage: None }
+    }
+
     /// Whether `misfit` may be there only because what this refuses was taken out: it is about that key, or asks for the section that
     /// is misspelt or cannot be read.
     pub(super) fn explains(&self, misfit: &Misfit) -> bool {
@@ -25,9 +34,7 @@ impl Refusal {
             let sentence = misfit.sentence();
             ["]", "."].iter().any(|close| sentence.contains(&format!("[{section}{close}")))
         };
-        // A section that is misspelt is what the message means it to be.
-        let meant = self.text.split("did you mean `[").nth(1).and_then(|rest| rest.split(']').next());
-        let sections = [Some(self.key.as_str()).filter(|key| !key.contains('.')), meant];
+        let sections = [Some(self.key.as_str()).filter(|key| !key.contains('.')), self.meant.as_deref()];
         (!self.key.is_empty() && (covers(&self.key, &misfit.key) || covers(&misfit.key, &self.key)))
             || sections.into_iter().flatten().any(|section| {
                 let top = section.split('.').next().unwrap_or(section);
@@ -40,7 +47,7 @@ impl Recipe {
     /// Something wrong with the value at the dotted `path` of a stage.
     pub fn refusal(&self, stage: &StageTable, path: &str, message: &str) -> Refusal {
         let (line, place) = self.place(stage, path);
-        Refusal { key: path.to_owned(), line, text: format!("{place}: {message}") }
+        Refusal { line, ..Refusal::new(path, format!("{place}: {message}")) }
     }
 
     /// What the sections of a stage find of themselves, by their full paths.
@@ -53,14 +60,26 @@ impl Recipe {
     }
 
     /// One error of all `refusals`, in the order of their lines: one alone as it is, several a line each below their number, of which
-    /// the first 20 are said. What several stages inherit is said once.
+    /// the first 20 are said. What holds of several stages is said once.
     pub fn error(&self, mut refusals: Vec<Refusal>) -> Error {
         refusals.sort_by_key(|refusal| refusal.line);
-        let mut seen = HashSet::new();
-        refusals.retain(|refusal| seen.insert(refusal.text.clone()));
-        let count = refusals.len();
-        let mut texts: Vec<String> =
-            refusals.iter().take(MOST_SAID).map(|refusal| cut(&refusal.text)).collect();
+        let mut said: Vec<(String, BTreeSet<String>)> = Vec::new();
+        for Refusal { text, stage, .. } in refusals {
+            match said.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, stages)) => stages.extend(stage),
+                None => said.push((text, stage.into_iter().collect())),
+            }
+        }
+        let count = said.len();
+        let of = |(text, stages): &(String, BTreeSet<String>)| {
+            let names: Vec<String> = stages.iter().map(|name| format!("`{name}`")).collect();
+            match names.len() {
+                0 => cut(text),
+                1 => format!("{} (in stage {})", cut(text), names[0]),
+                _ => format!("{} (in stages {})", cut(text), names.join(", ")),
+            }
+        };
+        let mut texts: Vec<String> = said.iter().take(MOST_SAID).map(of).collect();
         if count == 1 {
             return Error::Recipe(texts.remove(0));
         }

@@ -64,7 +64,7 @@ impl Source {
     /// Something wrong at `path`.
     pub(super) fn refusal(&self, path: &[&str], message: &str) -> Refusal {
         let text = format!("{}: {message}", self.at(path));
-        Refusal { key: path.join("."), line: self.nearest_line(path), text }
+        Refusal { line: self.nearest_line(path), ..Refusal::new(path.join("."), text) }
     }
 
     fn nearest_line(&self, path: &[&str]) -> Option<usize> {

@@ -108,8 +108,8 @@ impl RemoteRollout {
         }
         if example.choices.is_empty() {
             return Err(Error::Data(format!(
-                "example {}: rollout.remote.each_choice asks about each of its `choices`, and it has none",
-                example.id
+                "{}: rollout.remote.each_choice asks about each of its `choices`, and it has none",
+                example
             )));
         }
         let about = (0..example.choices.len()).map(|choice| self.filled(prompted, Some(choice)));
@@ -129,7 +129,7 @@ impl RemoteRollout {
         }
         let user = self.user.as_ref().map(|user| environment().render_str(user, known));
         user.transpose().map_err(|error| {
-            Error::Data(format!("example {}: rollout.remote.user cannot be filled in: {error}", example.id))
+            Error::Data(format!("{}: rollout.remote.user cannot be filled in: {error}", example))
         })
     }
 
@@ -200,8 +200,8 @@ fn ask(
         let rollouts: Result<Vec<Rollout>> = choices.map(|choice| written(&choice)).collect();
         let rollouts = rollouts.map_err(|error| {
             Error::Data(format!(
-                "example {}: a completion of {} cannot be tokenised: {error}",
-                prompted.example.id, section.endpoint.model
+                "{}: a completion of {} cannot be tokenised: {error}",
+                prompted.example, section.endpoint.model
             ))
         })?;
         Ok(Group::of(prompted, rollouts))
@@ -218,8 +218,8 @@ fn ask(
 fn trace(row: &Prompted) -> Result<Trace> {
     serde_json::from_value(Value::Object(row.example.fields.clone())).map_err(|missing| {
         Error::Data(format!(
-            "example {}: rollout.remote.rewrite takes traces, as data.train = \"@stage\", and it is none ({missing})",
-            row.example.id
+            "{}: rollout.remote.rewrite takes traces, as data.train = \"@stage\", and it is none ({missing})",
+            row.example
         ))
     })
 }

@@ -1,5 +1,6 @@
 //! From a recipe to a trained policy: the command line, the stages in their order, the training loop.
 
+mod lengths;
 mod pictures;
 mod places;
 mod plan;

@@ -3,7 +3,7 @@
 use super::places::{claim, label, same_inputs};
 use super::stage::Opened;
 use super::writing::Files;
-use super::{pictures, preflight, resolved, run_folder, stop, summary, train};
+use super::{pictures, resolved, run_folder, stop, summary, train};
 use crate::checkpoint::{Done, Extents, Ledger, RunDir, StageRecord, abandon, load_tensors, save_tensors};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -67,6 +67,12 @@ impl Session {
         if self.ranks.is_first() {
             // What cannot be removed is in nobody's way: it is no run that has begun.
             let _ = abandon(self.dir.path(), self.dir.made());
+            if let Some(aside) = self.dir.set_aside() {
+                tracing::warn!(
+                    "the run that was to be replaced is whole in {}; it goes with the first checkpoint of the next run here",
+                    aside.display()
+                );
+            }
         }
     }
 
@@ -114,7 +120,6 @@ impl Session {
         let record = agreed(&*self.ranks, begun)?;
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
-        agreed(&*self.ranks, preflight::left_out(planned, &opened))?;
         stop::may_cut(None);
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.worker.progress = show.sampling("sampling");

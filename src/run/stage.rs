@@ -1,8 +1,9 @@
 //! A stage opened: its data read, its policy loaded, its rewards built.
 
+use super::lengths::{Lengths, TooLong, none_is_left};
 use super::wants;
 use crate::data::hub::Hub;
-use crate::data::{Dataset, Questions, Split};
+use crate::data::{Dataset, Example, Questions, Split};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
@@ -97,25 +98,22 @@ impl Opened {
                  [reward.process], or under [loop.prm] to go on training it"
             )));
         }
+        let lengths = Lengths::of(&stage, policy.context());
         let questions = |dataset: &Dataset| {
             Questions::new(
                 dataset,
                 &policy.tokenizer,
-                data.max_prompt_tokens.unwrap_or(policy.context().saturating_sub(1)),
+                lengths.longest_prompt(),
                 data.prompts_per_step,
                 data.shuffle,
                 seed::derive(&[stage_seed, seed::of_text("order")]),
             )
         };
         let held_out = eval.as_ref().map(&questions).transpose()?.unwrap_or_default();
-        let (held_out, held_out_dropped) = (held_out.all, held_out.dropped);
-        let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default().shared(ranks.clone());
-        if questions.dropped > 0 {
-            tracing::warn!(
-                "{name}: {} prompts are longer than data.max_prompt_tokens and are left out",
-                questions.dropped
-            );
-        }
+        let (held_out, held_out_dropped) = (held_out.all, held_out.dropped.len());
+        let mut questions =
+            train.as_ref().map(&questions).transpose()?.unwrap_or_default().shared(ranks.clone());
+        leave_out(name, &mut questions, &lengths, &policy)?;
         let steps = steps(&stage, &questions);
         let reference = needs
             .reference
@@ -196,6 +194,27 @@ impl Opened {
         }
         Ok(())
     }
+}
+
+/// Leaves out the rows that are too long, and says which.
+fn leave_out(name: &str, questions: &mut Questions, lengths: &Lengths, policy: &Policy) -> Result<()> {
+    let learned = questions.leave_out(|row| lengths.fits(&policy.tokenizer, row))?;
+    let prompts: Vec<&Example> = questions.dropped.iter().map(|row| &**row).collect();
+    let learned: Vec<&Example> = learned.iter().map(|row| &*row.example).collect();
+    let of = format!("{} rows", questions.all.len() + prompts.len() + learned.len());
+    let found = [(TooLong::Prompt, prompts), (TooLong::Learned, learned)];
+    let sentences: Vec<String> = found
+        .iter()
+        .filter(|(_, rows)| !rows.is_empty())
+        .map(|(why, rows)| lengths.sentence(rows, *why, &of))
+        .collect();
+    if questions.all.is_empty() && !sentences.is_empty() {
+        return Err(Error::Data(none_is_left(&sentences)));
+    }
+    for sentence in sentences {
+        tracing::warn!("{name}: {sentence}; they are left out");
+    }
+    Ok(())
 }
 
 fn steps(stage: &Stage, questions: &Questions) -> usize {

@@ -9,7 +9,7 @@ use crate::log::Metrics;
 use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Sequence};
-use crate::optim::AdamW;
+use crate::optim::{AdamW, steadier};
 use crate::ranks::agreed;
 use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
@@ -226,9 +226,9 @@ fn learn(
     ranks.sum(&mut total)?;
     if !total[0].is_finite() {
         return Err(Error::Diverged(format!(
-            "the loss is {}; a lower optim.lr, or policy.dtype = \"f32\", may help; to take back what led here, delete the stage's \
-             newest checkpoint and --resume from the one before",
-            total[0]
+            "the loss is {}; {}; to take back what led here, delete the stage's newest checkpoint and --resume from the one before",
+            total[0],
+            steadier(opened.worker.policy.model.kind())
         )));
     }
     metrics.add("loss", total[0], 1.0);

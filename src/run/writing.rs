@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::eval::{self, Eval, Report};
 use crate::log::{Board, JsonLines, Metrics, Show};
 use crate::loops::Method;
-use crate::optim::AdamW;
+use crate::optim::{AdamW, steadier};
 use crate::ranks::{agreed, gathered};
 use crate::rollout::{Trace, leaves};
 use crate::seed;
@@ -119,8 +119,6 @@ impl Session {
         if opened.stage.log.traces || opened.stage.needs().traces {
             files.traces.1.append(&leaves::lines(traces))?;
         }
-        // With its first step a run has begun, and what it replaces goes.
-        self.dir.replace()?;
         files.show.step(step, metrics);
         let log = &opened.stage.log;
         if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
@@ -239,9 +237,10 @@ impl Session {
         }
         if let Some(name) = opened.not_finite()? {
             return Err(Error::Diverged(format!(
-                "after step {step} of stage `{}` the weights of {name} are not finite; nothing was saved of them. A lower \
-                 optim.lr, optim.max_grad_norm, or policy.dtype = \"f32\" may help",
-                opened.name
+                "after step {step} of stage `{}` the weights of {name} are not finite; nothing was saved of them; {}, and so may a \
+                 lower optim.max_grad_norm",
+                opened.name,
+                steadier(opened.worker.policy.model.kind())
             )));
         }
         let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);

@@ -104,7 +104,7 @@ fn content(name: &str, bytes: &[u8]) -> Content {
     }
 }
 
-/// A line without what it says of times, and without the lengths of files that say something of them.
+/// A line without what it says of times (and the checksum of that), and without the lengths of files that say something of them.
 fn timeless(line: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(line) else { return line.to_string() };
     strip(&mut value);
@@ -146,7 +146,8 @@ fn strip(value: &mut Value) {
 }
 
 fn is_time(name: &str) -> bool {
-    ["time", "seconds", "per_second"].iter().any(|part| name.contains(part)) || name == "started"
+    ["time", "seconds", "per_second"].iter().any(|part| name.contains(part))
+        || ["started", "checksum"].contains(&name)
 }
 
 /// Whether this is the name of a file in which times stand, so that its length and checksum are others each time; what is in it is

@@ -171,14 +171,17 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
         (vec![own()], "no row has a column `counterfactual_of`"),
         (
             vec![own(), row(12, 'B', Some(12))],
-            "example 12B: its `counterfactual_of` is \"12A\", and no other row",
+            "(example 12B): its `counterfactual_of` is \"12A\", and no other row",
         ),
         (
             vec![own(), unanalysed.clone()],
-            "example 11B: none of the 3 steps of its rationale begins with \"(C)\"",
+            "(example 11B): none of the 3 steps of its rationale begins with \"(C)\"",
         ),
         (vec![own(), changed("answer", json!("A"))], "example 11B: its answer is that of 11A"),
-        (vec![own(), changed("answer", json!("none"))], "example 11B: it has no `choices` with its `answer`"),
+        (
+            vec![own(), changed("answer", json!("none"))],
+            "(example 11B): it has no `choices` with its `answer`",
+        ),
         (
             vec![own(), changed("choices", json!(["w", "x", "y", "v"]))],
             "example 11B: its `choices` are not those of 11A",

@@ -132,8 +132,9 @@ fn logprobs_are_those_of_a_full_pass() {
     };
     for sampling in [truncated, greedy(24), Sampling { max_new_tokens: 24, ..Sampling::default() }] {
         let worst = largest_logprob_error(&model, &model, &sampling);
-        // Two summation orders of f32: log-probabilities of up to 16 nats are 1e-6 apart from their neighbours.
-        assert!(worst < 3e-5, "{sampling:?}: off by {worst}");
+        // Two summation orders of f32, which a CPU's kernels choose by where the memory lies: up to 2.6e-5 was seen of
+        // log-probabilities of up to 16 nats, which are 1e-6 apart. What is wrong in a position or a cache moves them by 0.01 and more.
+        assert!(worst < 1e-4, "{sampling:?}: off by {worst}");
     }
 }
 

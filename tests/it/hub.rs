@@ -9,13 +9,21 @@ use std::sync::{Arc, Mutex};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 10] = [
     ("models/tiny/model/config.json", "{\"model_type\": \"llama\"}"),
     ("models/tiny/model/model.safetensors", "weights, or so they say"),
     ("models/tiny/model/tokenizer.json", "{}"),
     ("models/tiny/model/onnx/model.onnx", "not wanted"),
     ("datasets/tiny/data/main/train-00000-of-00001.jsonl", "{\"question\": \"1+1\", \"answer\": \"2\"}\n"),
     ("datasets/tiny/data/main/test-00000-of-00001.jsonl", "{\"question\": \"2+2\", \"answer\": \"4\"}\n"),
+    (
+        "datasets/tiny/carded/README.md",
+        "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: rows/a-*\n  - split: test\n    \
+         path: rows/b-*\n---\n",
+    ),
+    ("datasets/tiny/carded/rows/a-0.jsonl", "{\"question\": \"3+3\", \"answer\": \"6\"}\n"),
+    ("datasets/tiny/carded/rows/b-0.jsonl", "{\"question\": \"4+4\", \"answer\": \"8\"}\n"),
+    ("datasets/tiny/carded/other/train.jsonl", "{\"question\": \"5+5\", \"answer\": \"10\"}\n"),
 ];
 
 struct Server {
@@ -173,6 +181,32 @@ fn a_datasets_splits_are_read() {
     let id = DatasetId::parse("hub:tiny/data/dev").expect("a name");
     let error = hub.dataset(&id, Split::Eval).expect_err("no such split").to_string();
     assert!(error.contains("no .parquet, .jsonl or .json file of split dev"), "{error}");
+}
+
+#[test]
+fn a_datasets_card_says_which_files_are_a_splits() {
+    let (server, cache) = (Server::start(), cache());
+    for offline in [false, true] {
+        let hub = server.hub(cache.path(), offline);
+        let rows = |source: &str| {
+            let files = hub.dataset(&DatasetId::parse(source)?, Split::Train)?;
+            Ok::<_, rationale::Error>(files.iter().map(|file| text(file)).collect::<String>())
+        };
+        for source in ["hub:tiny/carded", "hub:tiny/carded:default", "hub:tiny/carded:default/train"] {
+            assert!(rows(source).expect(source).contains("3+3"), "{source}");
+        }
+        assert!(rows("hub:tiny/carded:default/test").expect("another split").contains("4+4"));
+        let error = rows("hub:tiny/carded:default/dev").expect_err("no such split").to_string();
+        assert!(
+            error.contains("it has test, train: name one, as in hub:tiny/carded:default/test"),
+            "{error}"
+        );
+        let error = rows("hub:tiny/carded:hard").expect_err("no such config").to_string();
+        assert!(
+            error.contains("its configs are default: name one, as in hub:tiny/carded:default"),
+            "{error}"
+        );
+    }
 }
 
 /// A hub whose listing names one file `config.json` of `SIZE` bytes and weights, and whose files are answered by `answer`.

@@ -259,7 +259,7 @@ fn prompts_that_are_too_long_are_left_out() {
     let row = |question: &str| json!({"id": question, "question": question, "gives": "varied"});
     program.write("rows.jsonl", &rows(&["aa", "aaaaa", "bbb", "bbbb"].map(row)));
     let said = program.train(&["--quiet", "--set", "data.max_prompt_tokens=3"]).success();
-    let told = "grpo: 2 prompts are longer than data.max_prompt_tokens and are left out";
+    let told = "grpo: 2 of 4 rows are longer (their prompts) than data.max_prompt_tokens = 3 tokens: aaaaa, bbbb; they are left out";
     assert!(said.contains(told), "{said}");
     let asked: Vec<Value> =
         program.traces("grpo").iter().step_by(6).map(|t| t["prompt_ids"].clone()).collect();
@@ -326,7 +326,7 @@ fn a_variable_says_how_much_is_told() {
         );
         program.train_with(&["--quiet", "--set", "data.max_prompt_tokens=3"], environment).success()
     };
-    let told = "1 prompts are longer than data.max_prompt_tokens and are left out";
+    let told = "1 of 2 rows is longer (their prompts) than data.max_prompt_tokens = 3 tokens";
     assert!(said(&[]).contains(told));
     assert!(!said(&[("RATIONALE_LOG", "error")]).contains(told));
     // What is no filter is as if it were not there.

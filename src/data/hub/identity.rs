@@ -1,9 +1,12 @@
 //! Which repository of the hub, at which revision, and which of a dataset's files make up a split.
 
+use super::card::Card;
 use crate::data::Split;
+use crate::data::source::ending;
 use crate::error::{Error, Result};
 use regex::Regex;
 use std::fmt;
+use std::path::Path;
 use std::sync::LazyLock;
 
 /// A repository at a revision.
@@ -89,12 +92,19 @@ impl DatasetId {
 
     /// The files that rows are read from, of the config where one is named.
     fn own<'f>(&self, files: &'f [String]) -> Vec<&'f String> {
-        let readable = |file: &&String| ENDINGS.iter().any(|ending| file.ends_with(ending));
-        files.iter().filter(readable).filter(|file| self.is_of_config(file)).collect()
+        let readable: Vec<&String> = files.iter().filter(|file| ending(Path::new(file)).is_some()).collect();
+        let own: Vec<&String> = readable.iter().copied().filter(|file| self.is_of_config(file)).collect();
+        // So the hub calls the only config of a repository that names none.
+        if own.is_empty() && self.config.as_deref() == Some("default") { readable } else { own }
     }
 
-    /// The files of the split, those of the first of its possible names that there are.
-    pub(super) fn choose(&self, files: &[String], split: Split) -> Result<Vec<String>> {
+    /// The files of the split, those of the first of its possible names that there are: as the card says, or else by their names.
+    pub(super) fn choose(&self, files: &[String], card: &Card, split: Split) -> Result<Vec<String>> {
+        let mut said = card.choose(files, self.config.as_deref(), &self.splits(split));
+        said.retain(|file| ending(Path::new(file)).is_some());
+        if !said.is_empty() {
+            return Ok(said);
+        }
         let own = self.own(files);
         let those = |are: &dyn Fn(&str) -> bool| -> Vec<String> {
             own.iter().filter(|file| are(file)).map(|file| file.to_string()).collect()
@@ -118,8 +128,29 @@ impl DatasetId {
         Ok(Vec::new())
     }
 
-    /// The splits that there are, by the names of files and of the folders around parts.
-    pub(super) fn known_splits(&self, files: &[String]) -> Vec<String> {
+    /// What there is instead of what is asked for, and how it is written.
+    pub(super) fn instead(&self, splits: &[String], configs: &[String]) -> Option<String> {
+        let name = &self.repo.name;
+        match &self.config {
+            Some(config) if !configs.is_empty() && !configs.contains(config) => Some(format!(
+                "; its configs are {}: name one, as in hub:{name}:{}",
+                configs.join(", "),
+                configs[0]
+            )),
+            config => {
+                let config = config.as_ref().map_or(String::new(), |config| format!(":{config}"));
+                let first = splits.first()?;
+                Some(format!("; it has {}: name one, as in hub:{name}{config}/{first}", splits.join(", ")))
+            }
+        }
+    }
+
+    /// The splits that there are: those of the card, or else by the names of files and of the folders around parts.
+    pub(super) fn known_splits(&self, files: &[String], card: &Card) -> Vec<String> {
+        let said = card.splits(self.config.as_deref());
+        if !said.is_empty() {
+            return said;
+        }
         let name = |file: &String| match (self.split_of(file), file.rsplit('/').nth(1)) {
             (part, Some(folder)) if part.chars().all(|c| c.is_ascii_digit()) => folder.to_owned(),
             (split, _) => split.to_owned(),
@@ -181,9 +212,6 @@ impl DatasetId {
     }
 }
 
-/// What rows are read from.
-const ENDINGS: [&str; 3] = [".parquet", ".jsonl", ".json"];
-
 /// A stem without what numbers the parts of a split: `train-00000-of-00002`, the same with a hash behind it, `train-00001`.
 fn without_part(stem: &str) -> &str {
     static PART: LazyLock<Regex> =
@@ -235,7 +263,8 @@ mod tests {
             "socratic/train-00000-of-00001.parquet",
         ]
         .map(str::to_string);
-        let choose = |text, split| DatasetId::parse(text).and_then(|id| id.choose(&files, split));
+        let choose =
+            |text, split| DatasetId::parse(text).and_then(|id| id.choose(&files, &Card::default(), split));
         assert_eq!(
             choose("hub:a/b:main", Split::Train).expect("one config"),
             ["main/train-00000-of-00001.parquet"]
@@ -250,7 +279,7 @@ mod tests {
         let chosen = |text: &str, files: &[&str]| {
             let files: Vec<String> = files.iter().map(|file| file.to_string()).collect();
             DatasetId::parse(text)
-                .and_then(|id| id.choose(&files, Split::Train))
+                .and_then(|id| id.choose(&files, &Card::default(), Split::Train))
                 .map_err(|error| error.to_string())
         };
         let feedback = [
@@ -262,7 +291,9 @@ mod tests {
         assert_eq!(chosen("hub:a/b/train_prefs", &feedback).unwrap(), feedback[..1]);
         assert_eq!(chosen("hub:a/b/train_sft", &feedback).unwrap(), feedback[1..3]);
         assert_eq!(chosen("hub:a/b", &feedback).unwrap(), [""; 0]);
-        let splits = DatasetId::parse("hub:a/b").unwrap().known_splits(&feedback.map(str::to_string));
+        let splits = DatasetId::parse("hub:a/b")
+            .unwrap()
+            .known_splits(&feedback.map(str::to_string), &Card::default());
         assert_eq!(splits, ["test_prefs", "train_prefs", "train_sft"]);
         for (text, file) in [
             ("hub:a/b", "train.jsonl"),
@@ -271,6 +302,8 @@ mod tests {
             ("hub:a/b:main", "main-train.parquet"),
             ("hub:a/b:main", "main/train-00000-of-00001.parquet"),
             ("hub:a/b", "gsm8k_train.jsonl"),
+            ("hub:a/b", "data/train.jsonl.gz"),
+            ("hub:a/b:default", "data/train-00000-of-00001.parquet"),
         ] {
             assert_eq!(chosen(text, &[file, "test.jsonl", "train_x.jsonl"]).unwrap(), [file], "{file}");
         }

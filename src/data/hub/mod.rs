@@ -1,6 +1,7 @@
 //! Models and datasets of the Hugging Face Hub, through its cache on disk.
 
 mod cache;
+mod card;
 mod identity;
 mod source;
 mod transfer;
@@ -10,6 +11,7 @@ pub use identity::DatasetId;
 use super::Split;
 use crate::error::{Error, Result};
 use cache::Kind;
+use card::Card;
 use identity::RepoId;
 use serde_json::Value;
 use source::Source;
@@ -143,10 +145,11 @@ impl Hub {
     pub fn dataset(&self, id: &DatasetId, split: Split) -> Result<Vec<PathBuf>> {
         let own = self.source(&id.repo, Kind::Dataset);
         let converted = RepoId { revision: "refs/convert/parquet".to_string(), ..id.repo.clone() };
-        let mut known = Vec::new();
-        let mut choose = |files: &[String]| {
-            known.extend(id.known_splits(files));
-            id.choose(files, split)
+        let (mut known, mut configs) = (Vec::new(), Vec::new());
+        let mut choose = |files: &[String], card: &Card| {
+            known.extend(id.known_splits(files, card));
+            configs.extend(card.configs().into_iter().map(str::to_owned));
+            id.choose(files, card, split)
         };
         let mut chosen = own.fetch_chosen(&mut choose)?;
         if chosen.is_empty() && id.repo.revision == "main" {
@@ -157,20 +160,14 @@ impl Hub {
         if chosen.is_empty() {
             known.sort();
             known.dedup();
-            let there = match known.first() {
-                Some(first) => {
-                    format!("; it has {}: name one, as in hub:{}/{first}", known.join(", "), id.repo.name)
-                }
-                None => String::new(),
-            };
+            configs.dedup();
+            let offline = if self.offline { " in the cache, and HF_HUB_OFFLINE is set" } else { "" };
             return Err(Error::Data(format!(
-                "{id}: no .parquet, .jsonl or .json file of split {}{}{there}",
+                "{id}: no .parquet, .jsonl or .json file of split {}{offline}{}",
                 id.splits(split).join(" or "),
-                if self.offline {
-                    " in the cache, and HF_HUB_OFFLINE is set; unset it to download"
-                } else {
-                    ""
-                }
+                id.instead(&known, &configs).unwrap_or_else(|| {
+                    if self.offline { "; unset it to download".to_owned() } else { String::new() }
+                })
             )));
         }
         Ok(chosen)

@@ -2,6 +2,7 @@
 
 use super::Hub;
 use super::cache::{Fetching, Kind, RepoCache, is_commit, is_plain, is_tag};
+use super::card::Card;
 use super::identity::RepoId;
 use super::transfer::{Client, Failure, Found, shown};
 use crate::error::{Error, Result};
@@ -14,6 +15,10 @@ use std::time::{Duration, Instant};
 const ATTEMPTS: usize = 3;
 /// The fewest bytes that have to come in six times the hub's patience.
 const TRICKLE: u64 = 1 << 16;
+
+/// The file that describes a dataset, and the bytes of the largest that is read.
+const CARD: &str = "README.md";
+const LARGEST_CARD: u64 = 1 << 20;
 
 /// One repository at one revision.
 pub(super) struct Source<'a> {
@@ -45,17 +50,17 @@ impl<'a> Source<'a> {
 impl Source<'_> {
     /// The snapshot's folder after the files that `choose` names are in it.
     pub(super) fn fetch(&self, choose: impl Fn(&[String]) -> Vec<String>) -> Result<PathBuf> {
-        self.fetch_named(choose).map(|(folder, _)| folder)
+        self.fetch_named(|files, _| choose(files)).map(|(folder, _)| folder)
     }
 
     /// The chosen files themselves.
     pub(super) fn fetch_chosen(
         &self,
-        mut choose: impl FnMut(&[String]) -> Result<Vec<String>>,
+        mut choose: impl FnMut(&[String], &Card) -> Result<Vec<String>>,
     ) -> Result<Vec<PathBuf>> {
         let mut wrong = None;
-        let (folder, names) = self.fetch_named(|files| {
-            choose(files).unwrap_or_else(|error| {
+        let (folder, names) = self.fetch_named(|files, card| {
+            choose(files, card).unwrap_or_else(|error| {
                 wrong.replace(error);
                 Vec::new()
             })
@@ -68,7 +73,7 @@ impl Source<'_> {
 
     fn fetch_named(
         &self,
-        mut choose: impl FnMut(&[String]) -> Vec<String>,
+        mut choose: impl FnMut(&[String], &Card) -> Vec<String>,
     ) -> Result<(PathBuf, Vec<String>)> {
         if self.hub.offline {
             return self.cached(choose, "HF_HUB_OFFLINE is set; unset it to download");
@@ -85,7 +90,12 @@ impl Source<'_> {
         };
         let folder = self.cache.snapshot(&commit);
         let names: Vec<String> = remote.iter().map(|file| file.name.clone()).collect();
-        let chosen = choose(&names);
+        let is_card =
+            |file: &&Remote| file.name == CARD && file.size.is_some_and(|size| size <= LARGEST_CARD);
+        if let Some(file) = remote.iter().find(is_card).filter(|_| self.kind == Kind::Dataset) {
+            self.download(&client, &commit, file)?;
+        }
+        let chosen = choose(&names, &card(&folder));
         for file in remote.iter().filter(|file| chosen.contains(&file.name)) {
             self.download(&client, &commit, file)?;
         }
@@ -225,13 +235,13 @@ impl Source<'_> {
 
     fn cached(
         &self,
-        mut choose: impl FnMut(&[String]) -> Vec<String>,
+        mut choose: impl FnMut(&[String], &Card) -> Vec<String>,
         why: &str,
     ) -> Result<(PathBuf, Vec<String>)> {
         let folder = self.cached_folder().ok_or_else(|| {
             self.error(format!("{} is not in the cache ({}), and {why}", self.id, self.hub.cache.display()))
         })?;
-        let chosen = choose(&self.present(&folder));
+        let chosen = choose(&self.present(&folder), &card(&folder));
         Ok((folder, chosen))
     }
 
@@ -279,6 +289,11 @@ impl Source<'_> {
             Kind::Model => Error::Model(text),
         }
     }
+}
+
+/// The card of a dataset whose snapshot this is; one that says nothing where there is none.
+fn card(folder: &Path) -> Card {
+    Card::read(&std::fs::read_to_string(folder.join(CARD)).unwrap_or_default())
 }
 
 /// Why an attempt at a file ended without it.

@@ -183,9 +183,9 @@ fn gold(group: &Group) -> Result<usize> {
     let gold = group.example.gold().and_then(|gold| choice(gold, &group.example.choices));
     gold.ok_or_else(|| {
         Error::Data(format!(
-            "example {}: loop.collect.follow_up asks about each option, and it has no `choices` with its `answer` among \
+            "{}: loop.collect.follow_up asks about each option, and it has no `choices` with its `answer` among \
              them",
-            group.example.id
+            group.example
         ))
     })
 }

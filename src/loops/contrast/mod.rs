@@ -59,9 +59,9 @@ impl Contrast {
             let of = text(example, COLUMN).unwrap_or_default();
             let Some(original) = known.get(&of) else {
                 return Err(Error::Data(format!(
-                    "example {}: its `{COLUMN}` is {of:?}, and no other row of data.train has that id; add the row that it \
+                    "{}: its `{COLUMN}` is {of:?}, and no other row of data.train has that id; add the row that it \
                      alters, or leave this one out",
-                    example.id
+                    example
                 )));
             };
             let index = examples.len();

@@ -35,8 +35,8 @@ impl Contrast {
         for (example, prompt) in sides {
             let text = example.completion.as_deref().ok_or_else(|| {
                 Error::Data(format!(
-                    "example {}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`",
-                    example.id
+                    "{}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`",
+                    example
                 ))
             })?;
             let completion = worker.policy.completion(text)?;
@@ -92,9 +92,9 @@ impl Contrast {
             return Err((
                 "not_analysed",
                 format!(
-                    "example {}: none of the {} steps of its rationale begins with {:?}, which is to analyse that option (see \
+                    "{}: none of the {} steps of its rationale begins with {:?}, which is to analyse that option (see \
                      loop.contrast.label and data.format)",
-                    example.id,
+                    example,
                     steps.len(),
                     labels[at]
                 ),
@@ -117,7 +117,7 @@ fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<us
     }
     let right = |example: &Example| example.gold().and_then(|gold| choice(gold, &example.choices));
     let of = |example: &Example| {
-        let what = format!("example {}: it has no `choices` with its `answer` among them", example.id);
+        let what = format!("{}: it has no `choices` with its `answer` among them", example);
         right(example).ok_or(("ungraded", what))
     };
     let (own, other) = (of(original)?, of(altered)?);

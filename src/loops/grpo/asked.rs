@@ -53,7 +53,7 @@ impl GrpoMethod {
                 order.retain(|&at| match column::text(&questions.all[at].example, column) {
                     Ok(value) => value == pool,
                     Err(error) => {
-                        problem.get_or_insert(format!("example {}: {error}", questions.all[at].example.id));
+                        problem.get_or_insert(format!("{}: {error}", questions.all[at].example));
                         false
                     }
                 });
@@ -91,8 +91,8 @@ impl GrpoMethod {
         for group in groups {
             let rate = pass_rate(group).ok_or_else(|| {
                 Error::Data(format!(
-                    "example {}: loop.grpo.curriculum.pass_rate needs a gold answer; add an `answer` column",
-                    group.example.id
+                    "{}: loop.grpo.curriculum.pass_rate needs a gold answer; add an `answer` column",
+                    group.example
                 ))
             })?;
             self.recent.note(group.example.index, rate, curriculum.window);

@@ -135,10 +135,7 @@ impl Grpo {
         };
         let key = |group: &Group| {
             column::text(&group.example, by).map_err(|problem| {
-                Error::Data(format!(
-                    "example {}: loop.grpo.advantage.compare_by: {problem}",
-                    group.example.id
-                ))
+                Error::Data(format!("{}: loop.grpo.advantage.compare_by: {problem}", group.example))
             })
         };
         let keyed = groups.iter().map(key).collect::<Result<Vec<String>>>()?;

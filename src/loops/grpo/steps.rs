@@ -91,9 +91,9 @@ fn scored(group: &Group, reward: &str) -> Result<Vec<Scored>> {
 fn steps_of(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
     let steps = rollout.scores.get(reward).and_then(|score| score.steps.as_ref()).ok_or_else(|| {
         Error::Reward(format!(
-            "example {}: loop.grpo.steps credits steps, and [reward.{reward}] says nothing of them; it has to be a \
+            "{}: loop.grpo.steps credits steps, and [reward.{reward}] says nothing of them; it has to be a \
              reward.process whose model was trained with loop.prm.learns = \"steps\"",
-            group.example.id
+            group.example
         ))
     })?;
     Ok(Scored {

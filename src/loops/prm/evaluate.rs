@@ -63,9 +63,10 @@ impl PrmMethod {
                 problems.example(&row.example.id, what);
             }
             let class = match &eval.by {
-                Some(by) => Some(column::text(&row.example, by).map_err(|problem| {
-                    Error::Data(format!("example {}: eval.by: {problem}", row.example.id))
-                })?),
+                Some(by) => Some(
+                    column::text(&row.example, by)
+                        .map_err(|problem| Error::Data(format!("{}: eval.by: {problem}", row.example)))?,
+                ),
                 None => None,
             };
             let labels: Vec<Option<bool>> =
@@ -149,7 +150,7 @@ pub(super) fn not_finite<'a>(scored: impl Iterator<Item = (&'a str, f64)>) -> Op
     (!ids.is_empty()).then(|| {
         Error::Model(format!(
             "{}: the reward model's score is not a finite number; its weights have broken in training: take an earlier \
-             checkpoint, and a lower optim.lr or policy.dtype = \"f32\"",
+             checkpoint, and a lower optim.lr",
             named(&ids)
         ))
     })

@@ -45,8 +45,8 @@ impl Sft {
             Ok(groups) => groups,
             Err(no) if no.mixed => {
                 return Err(Error::Data(format!(
-                    "example {}: it is no trace of a rollout ({}), though other rows are; take it out, or mend the line",
-                    rows.examples[no.row].id, no.lacks
+                    "{}: it is no trace of a rollout ({}), though other rows are; take it out, or mend the line",
+                    rows.examples[no.row], no.lacks
                 )));
             }
             Err(_) if *select != (Select { pairs: select.pairs.clone(), ..Select::default() }) => {
@@ -78,11 +78,11 @@ impl Sft {
         Ok(Dataset { examples: kept.into_iter().enumerate().map(renumbered).collect(), name: rows.name })
     }
 
-    /// The row as a training sequence: prompt, completion, end of sequence; none if it is too long.
+    /// The row as a training sequence: prompt, completion, end of sequence.
     ///
     /// # Errors
     /// [`Error::Data`] if the row has no completion.
-    pub fn sequence(&self, worker: &Worker, row: &Prompted) -> Result<Option<Sequence>> {
+    pub fn sequence(worker: &Worker, row: &Prompted) -> Result<Sequence> {
         let text = row.example.completion.as_deref().ok_or_else(|| {
             Error::Data(format!(
                 "{}: it has no completion to learn; give it a `rationale` and `answer`, or a `completion`, \
@@ -90,19 +90,17 @@ impl Sft {
                 row.example
             ))
         })?;
-        self.learning(worker, row, text)
+        Self::learning(worker, row, text)
     }
 
-    /// The same with another completion; none if it is too long.
-    fn learning(&self, worker: &Worker, row: &Prompted, text: &str) -> Result<Option<Sequence>> {
+    /// The same with another completion.
+    fn learning(worker: &Worker, row: &Prompted, text: &str) -> Result<Sequence> {
         let tokens =
             [row.tokens.as_slice(), &worker.policy.tokenizer.completion(&row.example.prompt, text)?].concat();
         let mut spans = learned_turns(&worker.policy.tokenizer, &row.example)?;
         // A text that nothing begins is learned from its second token on.
         spans.push(row.tokens.len().max(1)..tokens.len());
-        let sequence = Sequence::of_spans(tokens, spans)?;
-        let limit = self.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
-        Ok((sequence.tokens.len() <= limit).then_some(sequence))
+        Sequence::of_spans(tokens, spans)
     }
 }
 
@@ -171,20 +169,14 @@ impl Method for SftMethod {
     }
 
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let (mut sequences, mut rows) = (Vec::new(), Vec::new());
-        for row in worker.questions.of_step(step) {
-            let sequence = self.sft.sequence(worker, &row)?;
-            metrics.add("rows_too_long", f64::from(u8::from(sequence.is_none())), 1.0);
-            if let Some(sequence) = sequence {
-                sequences.push(sequence);
-                rows.push(row);
-            }
-        }
+        let rows = worker.questions.of_step(step);
+        let mut sequences =
+            rows.iter().map(|row| Sft::sequence(worker, row)).collect::<Result<Vec<Sequence>>>()?;
         let mut fresh_optimizer = false;
         if let Some(reduce) = &self.sft.reduce {
             let texts = reduce::shortened(reduce, worker, &rows, step, metrics)?;
             for ((whole, row), text) in sequences.iter_mut().zip(&rows).zip(texts) {
-                let shorter = self.sft.learning(worker, row, &text)?.unwrap_or_else(|| whole.clone());
+                let shorter = Sft::learning(worker, row, &text)?;
                 let (kept, all) = (shorter.learned() as f64, whole.learned() as f64);
                 metrics.add("select/tokens_kept", kept / all, all);
                 *whole = shorter;

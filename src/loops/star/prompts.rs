@@ -33,9 +33,9 @@ impl Prompts {
     ) -> Result<Self> {
         if let Some(without) = questions.iter().find(|question| question.example.gold().is_none()) {
             return Err(Error::Data(format!(
-                "example {}: it has no gold answer, by which loop.star tells which rationales to learn; add an \
+                "{}: it has no gold answer, by which loop.star tells which rationales to learn; add an \
                  `answer` column",
-                without.example.id
+                without.example
             )));
         }
         let hinted = match hint {
@@ -88,7 +88,7 @@ fn render(
 
 fn check(question: &Prompted, hinted: &HashMap<String, Prompted>, policy: &Policy) -> Result<()> {
     let hinted = &hinted[&question.example.id];
-    let problem = |what: &str| Err(Error::Data(format!("example {}: {what}", question.example.id)));
+    let problem = |what: &str| Err(Error::Data(format!("{}: {what}", question.example)));
     if hinted.example.prompt == question.example.prompt {
         return problem(
             "it brings its prompt ready-made, so rollout.hint.hint cannot put the answer into it; give the row \

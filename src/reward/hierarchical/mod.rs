@@ -64,7 +64,7 @@ impl Default for Hierarchical {
 impl Hierarchical {
     /// The reward, its section checked.
     pub fn checked(self) -> anyhow::Result<impl Reward> {
-        anyhow::ensure!(!self.level.is_empty(), "it has no levels; add [[reward.hierarchical.level]]");
+        anyhow::ensure!(!self.level.is_empty(), "no levels; add [[reward.hierarchical.level]]");
         let mut names = HashSet::new();
         for level in &self.level {
             level.check(self.read).map_err(|problem| anyhow::anyhow!("level `{}`: {problem}", level.name))?;
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn the_section_is_checked() {
         let message = |recipe: &str| scores(recipe, group(None, &[], &[])).unwrap_err();
-        assert!(message("[hierarchical]").contains("it has no levels"));
+        assert!(message("[hierarchical]").contains("no levels"));
         let level = |keys: &str| message(&format!("[[hierarchical.level]]\nname = \"a\"\n{keys}"));
         assert!(level("test = \"exact\"\nfield = \"x\"").contains("level `a`: field needs read"));
         assert!(level("test = \"pattern\"").contains("name the regular expression as `pattern`"));

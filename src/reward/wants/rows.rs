@@ -3,10 +3,12 @@
 use super::{Holds, OfRow, RowWant};
 use crate::data::Example;
 use crate::data::template::environment;
+use crate::nearest::{list, nearest};
 use crate::rationale::number;
 use crate::reward::{choice, column, plain};
 use crate::section::Misfit;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// The variables of a template, those `given` aside, without which it cannot be filled in.
 pub(super) fn needed(template: &str, given: &[&str]) -> Vec<String> {
@@ -83,12 +85,13 @@ impl RowWant {
 
     /// Which of `rows` lack it, as one misfit: their number and the first three.
     pub(in crate::reward) fn misfit<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<Misfit> {
-        let (mut total, mut count, mut shown) = (0, 0, Vec::new());
+        let (mut total, mut count, mut shown, mut columns) = (0, 0, Vec::new(), BTreeSet::new());
         for row in rows {
             total += 1;
             let Some(found) = self.lacks(row) else { continue };
             count += 1;
             if shown.len() < SHOWN {
+                columns.extend(row.fields.keys());
                 let found = found.filter(|found| !found.is_empty());
                 shown.push(found.map_or(row.id.clone(), |found| format!("{} (`{}`)", row.id, cut(&found))));
             }
@@ -103,9 +106,17 @@ impl RowWant {
         let usual = match &self.of {
             OfRow::Column(path, _) => {
                 let column = path.split('.').next().unwrap_or(path);
-                format!(
-                    "add it to the data, or name the column that has it, as in data.columns.{column} = \"…\""
-                )
+                match nearest(column, columns.iter().map(|name| name.as_str())) {
+                    Some(near) if near != column => {
+                        format!(
+                            "did you mean the column `{near}`? known: {}",
+                            list(columns.iter().map(|name| name.as_str()))
+                        )
+                    }
+                    _ => format!(
+                        "add it to the data, or name the column that has it, as in data.columns.{column} = \"…\""
+                    ),
+                }
             }
             _ => "add an `answer` column, or one called otherwise as data.columns.answer = \"…\"".into(),
         };

@@ -109,9 +109,9 @@ impl Pick for WeightedVote {
     fn pick(group: &Group, scores: &[f64]) -> Result<usize> {
         if let Some(score) = scores.iter().find(|score| **score < 0.0) {
             return Err(Error::Reward(format!(
-                "example {}: rollout.weighted_vote adds up scores, and one is {score}: a negative vote would speak against its \
+                "{}: rollout.weighted_vote adds up scores, and one is {score}: a negative vote would speak against its \
                  own answer; name a reward whose scores are shares or probabilities in rollout.weighted_vote.by",
-                group.example.id
+                group.example
             )));
         }
         let classes = group.classes();

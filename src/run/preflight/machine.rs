@@ -3,11 +3,13 @@
 use super::models::{Models, Sought};
 use super::{Found, Looking};
 use crate::checkpoint::try_to_write;
+use crate::endpoint;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Stage};
 use crate::run::wants;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 impl Looking<'_> {
@@ -18,6 +20,28 @@ impl Looking<'_> {
             self.refuse_as(&format!("reward.{}", misfit.key), &misfit.sentence(), None);
         }
     }
+
+    /// Servers that take no connection. They may be up by the time that they are asked, so this is no refusal.
+    pub(super) fn look_at_servers(&mut self) {
+        let mut urls = Vec::new();
+        servers(&self.table.table, &mut urls);
+        for url in urls {
+            if let Err(why) = endpoint::reachable(&url) {
+                self.found.note(format!("{url} cannot be reached now ({why}), and the run will ask it"));
+            }
+        }
+    }
+}
+
+/// The urls of all endpoints in a table.
+fn servers(table: &toml::Table, urls: &mut Vec<String>) {
+    for (key, value) in table {
+        let toml::Value::Table(inner) = value else { continue };
+        match inner.get("url").and_then(toml::Value::as_str) {
+            Some(url) if key == "endpoint" => urls.push(url.to_owned()),
+            _ => servers(inner, urls),
+        }
+    }
 }
 
 /// `checkpoint.best` of stages that come to no figure of that name, as far as names are known: those of evaluations are.
@@ -26,7 +50,7 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
         return vec![];
     }
     let evals: Vec<&Eval> = stages.iter().filter_map(|stage| stage.eval.as_ref()).collect();
-    let known: Vec<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
+    let known: BTreeSet<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
     let open = evals.iter().any(|eval| eval.by.is_some()) || stages.iter().any(|stage| stage.needs().head);
     let searches = stages.iter().any(|stage| stage.rollout.search().is_some());
     let mut refused = Vec::new();
@@ -68,16 +92,15 @@ pub(super) fn disk_space(folder: &Path, stages: &[&Stage], models: &Models, foun
         // A new one is written before an old one goes.
         let kept = stage.checkpoint.keep_last.max(1) as u64 + 1;
         if one > free {
-            found.refused.push(Refusal {
-                key: "run".into(),
-                line: None,
-                text: format!(
+            found.refused.push(Refusal::new(
+                "run",
+                format!(
                     "{}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
                     folder.display(),
                     gigabytes(one),
                     gigabytes(free)
                 ),
-            });
+            ));
             found.kind = Some(Error::Checkpoint);
             return;
         }
@@ -104,6 +127,9 @@ fn existing(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(|path| path.exists()).map(Path::to_path_buf)
 }
 
+/// Bytes of a file's name, at most.
+const LONGEST_NAME: usize = 255;
+
 /// Whether a run's directory can be made at `path`; nothing of it is left.
 ///
 /// # Errors
@@ -112,6 +138,15 @@ pub(super) fn claimable(path: &Path) -> Result<()> {
     let refuse = |why: String| {
         Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())))
     };
+    if let Some(name) = path.iter().find(|name| name.len() > LONGEST_NAME) {
+        return refuse(format!(
+            "a name of {} bytes is longer than the {LONGEST_NAME} that disks take",
+            name.len()
+        ));
+    }
+    if let Some(link) = path.ancestors().find(|path| path.is_symlink() && !path.exists()) {
+        return refuse(format!("{} is a link to what is not there", link.display()));
+    }
     let Some(around) = existing(path) else { return refuse("there is no such place".into()) };
     if !around.is_dir() {
         return refuse(format!("{} is a file, not a folder", around.display()));

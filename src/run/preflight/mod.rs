@@ -4,8 +4,6 @@ mod machine;
 mod models;
 mod rows;
 
-pub(super) use rows::left_out;
-
 use crate::checkpoint::{Ledger, RunDir};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -127,10 +125,9 @@ impl Found {
         }
     }
 
-    fn error(mut self, recipe: &Recipe) -> Error {
-        let mut seen = BTreeSet::new();
-        self.refused.retain(|refusal| seen.insert(refusal.text.clone()));
-        let kind = self.kind.filter(|_| self.refused.len() == 1);
+    fn error(self, recipe: &Recipe) -> Error {
+        let texts: BTreeSet<&String> = self.refused.iter().map(|refusal| &refusal.text).collect();
+        let kind = self.kind.filter(|_| texts.len() == 1);
         match (recipe.error(self.refused), kind) {
             (Error::Recipe(text), Some(kind)) => kind(text),
             (error, _) => error,
@@ -169,6 +166,9 @@ impl Looking<'_> {
             self.refuse(&format!("rollout.{}", self.stage.rollout.name()), &error);
         }
         self.look_at_machine();
+        if self.fetches {
+            self.look_at_servers();
+        }
         let tokenized = if self.is_wrong("policy") { None } else { self.look_at_model(models) };
         // How many a step asks changes nothing of what the rows are.
         let how_many = ["data.prompts_per_step", "data.shuffle"];
@@ -200,17 +200,13 @@ impl Looking<'_> {
             Error::Devices(text) => (text.clone(), Some(Error::Devices)),
             other => (other.to_string(), Some(Error::Model)),
         };
-        let of = if self.recipe.stages().len() > 1 {
-            format!("stage `{}`: ", self.table.name)
-        } else {
-            String::new()
-        };
-        self.refuse_as(path, &format!("{of}{text}"), kind);
+        self.refuse_as(path, &text, kind);
     }
 
     fn refuse_as(&mut self, path: &str, text: &str, kind: Option<Kind>) {
         self.found.kind = kind;
-        self.found.refused.push(self.recipe.refusal(self.table, path, text));
+        let stage = Some(self.table.name.clone()).filter(|_| self.recipe.stages().len() > 1);
+        self.found.refused.push(Refusal { stage, ..self.recipe.refusal(self.table, path, text) });
     }
 
     fn note(&mut self, text: &str) {

@@ -7,8 +7,7 @@ use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::loops::Setup;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::recipe::{PlannedStage, RULES, Stage, references};
-use crate::run::stage::Opened;
+use crate::run::lengths::{Lengths, TooLong, none_is_left};
 use crate::run::wants;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -199,18 +198,15 @@ impl Looking<'_> {
     fn look_at_lengths(&mut self, rows: &Dataset, split: Split, model: &Known) {
         let questions: Result<Vec<Prompted>> =
             rows.examples.iter().take(TOKENIZED).map(|row| asked(row, &model.tokenizer)).collect();
-        let context = model.shape.max_position_embeddings;
+        let lengths = Lengths::of(self.stage, model.shape.max_position_embeddings);
         let found = questions.and_then(|questions| {
-            lengths(self.stage, &questions, rows.examples.len(), split, (&model.tokenizer, context))
+            too_long(&lengths, &questions, rows.examples.len(), split, &model.tokenizer)
         });
         match found {
-            Ok(notes) => {
-                // The first stage opens at once, and says by itself which prompts it leaves out.
-                let says_itself = self.table.index == 0 && split == Split::Train;
-                notes
-                    .iter()
-                    .filter(|(prompts, _)| !(*prompts && says_itself))
-                    .for_each(|(_, note)| self.note(note));
+            // The first stage of a run opens next, and says by itself which rows it leaves out.
+            Ok(_) if self.table.index == 0 && split == Split::Train && self.fetches => {}
+            Ok(sentences) => {
+                sentences.iter().for_each(|sentence| self.note(&format!("{sentence}; they are left out")));
             }
             Err(error) => self.refuse(&format!("data.{}", split.key()), &error),
         }
@@ -225,76 +221,34 @@ fn asked(row: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
     })
 }
 
-/// Which of `questions`, the first of `all` rows, are too long, a line for each reason; whether it is their prompts alone that are.
+/// Which of `questions`, the first of `all` rows, are too long, a sentence for each reason.
 ///
 /// # Errors
 /// Where none is left, and rows that cannot be tokenised.
-fn lengths(
-    stage: &Stage,
+fn too_long(
+    lengths: &Lengths,
     questions: &[Prompted],
     all: usize,
     split: Split,
-    (tokenizer, context): (&Tokenizer, usize),
-) -> Result<Vec<(bool, String)>> {
-    let data = &stage.data;
-    let longest = data.max_prompt_tokens.unwrap_or(context - 1);
-    let limited = if data.max_prompt_tokens.is_some() {
-        "data.max_prompt_tokens"
-    } else {
-        "the model's context less one"
-    };
-    let (mut prompts, mut learned, mut fitting) = (vec![], vec![], 0);
-    let own = stage.method.longest();
-    let limit = own.map_or(context, |(_, tokens)| tokens.min(context));
+    tokenizer: &Tokenizer,
+) -> Result<Vec<String>> {
+    let (mut prompts, mut learned) = (vec![], vec![]);
     for question in questions {
-        if question.tokens.len() > longest {
+        if question.tokens.len() > lengths.longest_prompt() {
             prompts.push(&*question.example);
-            continue;
-        }
-        let of_row = if split == Split::Train { stage.method.tokens_of(tokenizer, question)? } else { None };
-        match of_row {
-            Some(tokens) if tokens > limit => learned.push(&*question.example),
-            _ => fitting += 1,
+        } else if split == Split::Train && !lengths.fits(tokenizer, question)? {
+            learned.push(&*question.example);
         }
     }
     let whole = all == questions.len();
     let (count, held) = (questions.len(), if split == Split::Eval { "held-out " } else { "" });
     let of = if whole { format!("{count} {held}rows") } else { format!("the first {count} {held}rows") };
-    let key = own
-        .map_or("the model's context".to_owned(), |(key, _)| format!("loop.{}.{key}", stage.method.name()));
-    let said = |rows: &[&Example], what: &str, key: &str, limit: usize| {
-        let are = if rows.len() == 1 { "is" } else { "are" };
-        format!("{} of {of} {are} longer ({what}) than {key} = {limit} tokens: {}", rows.len(), some(rows))
-    };
-    let mut notes = Vec::new();
-    if !prompts.is_empty() {
-        notes.push((true, said(&prompts, "their prompts", limited, longest)));
-    }
-    if !learned.is_empty() {
-        notes.push((false, said(&learned, "prompt and completion", &key, limit)));
-    }
+    let fitting = count - prompts.len() - learned.len();
+    let found = [(TooLong::Prompt, prompts), (TooLong::Learned, learned)];
+    let found = found.into_iter().filter(|(_, rows)| !rows.is_empty());
+    let sentences: Vec<String> = found.map(|(why, rows)| lengths.sentence(&rows, why, &of)).collect();
     if fitting == 0 && whole && count > 0 {
-        let reasons: Vec<String> = notes.into_iter().map(|(_, note)| note).collect();
-        return Err(Error::Data(format!(
-            "no row is left to use: {}; raise the limit, or use a model with a longer context",
-            reasons.join("; ")
-        )));
+        return Err(Error::Data(none_is_left(&sentences)));
     }
-    Ok(notes.into_iter().map(|(prompts, note)| (prompts, format!("{note}; they are left out"))).collect())
-}
-
-/// The same of a stage that is open and whose rows had to wait for an earlier one.
-pub(in crate::run) fn left_out(planned: &PlannedStage, opened: &Opened) -> Result<()> {
-    let waited = references(&planned.stage.table, RULES.references)
-        .iter()
-        .any(|(path, _)| path.starts_with("data.train"));
-    let (all, policy) = (&opened.worker.questions.all, &opened.worker.policy);
-    if !waited || all.is_empty() {
-        return Ok(());
-    }
-    let model = (&policy.tokenizer, policy.context());
-    let looked_at = &all[..all.len().min(TOKENIZED)];
-    let notes = lengths(&opened.stage, looked_at, all.len(), Split::Train, model)?;
-    notes.iter().for_each(|(_, note)| tracing::warn!("{}: {note}", opened.name));
-    Ok(())
+    Ok(sentences)
 }

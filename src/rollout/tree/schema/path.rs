@@ -109,7 +109,7 @@ impl Path {
         policy: &Policy,
         format: &Format,
     ) -> Result<Rollout> {
-        let data = |what: String| Error::Data(format!("example {}: {what}", prompted.example.id));
+        let data = |what: String| Error::Data(format!("{}: {what}", prompted.example));
         let mark = rubric.mark(&self.replies).map_err(data)?;
         let mut known = values(&prompted.example);
         known.insert("history".into(), json!(self.history));

@@ -77,7 +77,7 @@ impl Trees<'_> {
     /// the mark is not known.
     fn turned<'p>(&self, tree: usize, paths: &'p [Path], nodes: usize) -> Result<Option<Turned<'p>>> {
         let (example, rubric) = (&self.prompts[tree].example, &self.rubrics[tree]);
-        let wrong = |what: String| Error::Data(format!("example {}: {what}", example.id));
+        let wrong = |what: String| Error::Data(format!("{}: {what}", example));
         let (Some(gold), of_tree) = (&example.answer, paths.iter().filter(|path| path.tree == tree)) else {
             return Ok(None);
         };
