@@ -56,6 +56,10 @@ pub mod recipe;
 
 pub mod run;
 
+pub mod cli;
+
+pub use cli::cli;
 pub use error::{Error, Result};
 pub use recipe::Registry;
-pub use run::cli;
+/// Derives what sections of one's own are described by: see `docs/extending.md`.
+pub use schemars;

@@ -5,6 +5,7 @@ use rationale::log::Metrics;
 use rationale::loops::item::{WEIGHTS, stacked};
 use rationale::loops::{Batch, Item, Method, Needs, Output, Section, Setup, StageView, Worker, figures};
 use rationale::model::Sequence;
+use rationale::schemars::{self, JsonSchema};
 use rationale::section::{Misfit, broken};
 use rationale::statistics::mean_of_all;
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
 /// Imitates completions, each by the weight exp((reward − baseline) / beta).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Awr {
     /// The difference in reward that counts e times as much.

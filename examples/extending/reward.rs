@@ -3,10 +3,11 @@
 use anyhow::ensure;
 use rationale::reward::{Holds, Models, Reward, Wants, column};
 use rationale::rollout::{Group, Score};
+use rationale::schemars::{self, JsonSchema};
 use serde::Deserialize;
 
 /// 0 for a completion within its row's budget, else −`slope` · (tokens over it / budget).
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
     /// The column that says how many tokens a completion may have.

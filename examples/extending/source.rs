@@ -3,11 +3,12 @@
 use rationale::Result;
 use rationale::engine::{Request, Sampling};
 use rationale::rollout::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+use rationale::schemars::{self, JsonSchema};
 use rationale::section::{Misfit, broken};
 use serde::{Deserialize, Serialize};
 
 /// Groups that differ by how boldly they were sampled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tempered {
     /// The temperatures, one for each completion of a prompt; 0 is greedy.

@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::section::{Misfit, all_fit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[loop.grpo.step_rewards]`: what each step adds to the advantage of all of its tokens.
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// difference that a later step makes counts, times `decay` for each step between. The released code puts a step's reward on
 /// the token where it begins, and overwrites it by the outcome at the end; here it is on every token of the step, and the outcome's
 /// advantage is added to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StepRewards {
     /// What the rewards of steps are multiplied by.

@@ -13,6 +13,7 @@ pub use whiten::Whiten;
 use crate::Result;
 use crate::section::{Misfit, all_fit};
 use crate::statistics::{self, Moments, Sum, deviation, mean};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Rewards → advantages: `[loop.grpo.advantage]`.
@@ -38,7 +39,7 @@ use serde::{Deserialize, Serialize};
 /// | OPO (arXiv 2505.23585) | `length_weighted` | `none` | |
 /// | verl's pass@k | `second_best` | `group` | 1e-6 |
 /// | prime-rl's hierarchical GRPO, with `compare_by` | `mean` | `none` | |
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Advantage {
     /// What is taken from each reward: the group's `mean`, the mean of the others (`leave_one_out`), or `none`.
@@ -59,7 +60,7 @@ pub struct Advantage {
 }
 
 /// What is taken from each reward.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Baseline {
     /// The mean of the group.
@@ -76,7 +77,7 @@ pub enum Baseline {
 }
 
 /// What the difference from the baseline is divided by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     /// The sample standard deviation (n − 1) of the group's rewards.

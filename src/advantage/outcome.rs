@@ -1,9 +1,10 @@
 //! What a group's advantages are computed from: its rewards one by one, and the completions' lengths.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The rewards of one group's rollouts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Outcome {
     /// Of each reward its weight and its scores, one a rollout.
     pub parts: Vec<(f64, Vec<f64>)>,

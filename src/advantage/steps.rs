@@ -3,11 +3,12 @@
 
 use crate::Result;
 use crate::section::{Misfit, all_fit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// `[loop.grpo.steps]`: added, token by token, to the advantage that the rewards' values give.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StepCredit {
     /// The reward whose step scores are credited; give it `weight = 0` to keep its value out of the outcome.
@@ -30,7 +31,7 @@ pub struct StepCredit {
 
 /// What a step of score p earns. Of all but `progress` a token's credit is the return: what its step and the later ones
 /// earn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
     /// p: hacked by writing more steps.
@@ -48,7 +49,7 @@ pub enum Form {
 }
 
 /// What is taken from what a step earns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepBaseline {
     /// For each of the step's tokens, what the group's other rollouts earn a token of theirs (PURE): leave-one-out by tokens.

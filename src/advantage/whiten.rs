@@ -1,10 +1,11 @@
 //! Advantages with mean 0 and deviation 1 over a whole step.
 
 use crate::statistics::{Moments, Sum};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Over what they are whitened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Whiten {
     /// Nothing.

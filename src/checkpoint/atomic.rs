@@ -26,7 +26,10 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 
 /// Fills the folder `path` through `fill`: it appears under its name, in place of an older one, once all in it has
 /// reached the disk.
-pub(super) fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+///
+/// # Errors
+/// What `fill` or the operating system says; nothing is left then.
+pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let unfinished = unfinished(path)?;
     let write = || -> Result<()> {
         fs::create_dir(&unfinished).map_err(Error::io(&unfinished))?;

@@ -1,6 +1,7 @@
 //! What a run leaves on disk to go on from: the run directory, and in it checkpoints that are complete or absent.
 
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ mod sealed;
 mod takeover;
 mod tensors;
 
-pub use atomic::{try_to_write, write_atomic};
+pub use atomic::{try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
 pub use fingerprint::{Fingerprint, differences};
 pub use ledger::{Done, Ledger, StageRecord};
@@ -28,7 +29,7 @@ pub use takeover::{Mode, abandon};
 pub use tensors::{load_tensors, save_tensors};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Checkpoint {
     /// Steps between checkpoints; 0 goes by time, `minutes`. One is written before every evaluation, at the end of the stage and
@@ -48,7 +49,7 @@ pub struct Checkpoint {
 }
 
 /// Which of two values of a metric is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     /// The larger.

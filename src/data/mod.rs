@@ -39,6 +39,7 @@ use crate::rationale::Format;
 use crate::section::{Misfit, under};
 use renaming::{KNOWN, Renaming};
 use row::{Problems, Row};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -47,7 +48,7 @@ use std::sync::Arc;
 use tasks::Task;
 
 /// What the model learns from: `[data]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Data {
     /// Training rows: a `.jsonl`, `.json` (one object a line) or `.parquet` file, a folder of such, or a dataset of
@@ -196,6 +197,23 @@ impl Data {
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
         problems.into_result()?;
         Ok(Dataset { name, examples })
+    }
+
+    /// Questions that stand in no file, rendered as rows with nothing but the column `question` are.
+    ///
+    /// # Errors
+    /// A template that needs more than that; few-shot rows that cannot be read.
+    pub fn of_questions(&self, questions: &[String], hub: &Hub, seed: u64) -> Result<Vec<Arc<Example>>> {
+        let row = |(at, question): (usize, &String)| {
+            let fields = Map::from_iter([("question".to_string(), Value::String(question.clone()))]);
+            Row { file: "prompt".into(), stem: "prompt".into(), line: at + 1, fields }
+        };
+        let rows: Vec<Row> = questions.iter().enumerate().map(row).collect();
+        let mut problems = Problems::default();
+        let shots = self.shot_rows(Split::Eval, hub, seed, &rows, &mut problems)?;
+        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
+        problems.into_result()?;
+        Ok(examples)
     }
 
     /// Whether the recipe gives rows for `split`.

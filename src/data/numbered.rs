@@ -2,11 +2,12 @@
 
 use super::columns::{Read, choices, letter};
 use super::row::Row;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What an integer in the column `answer` of a row with `choices` is, where it is no label of theirs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IntegerAnswers {
     /// The place of the choice, the first being 0.

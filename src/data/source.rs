@@ -5,8 +5,10 @@ use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use super::{Split, jsonl, parquet};
 use crate::error::{Error, Result};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -221,6 +223,17 @@ impl Serialize for Sources {
             [one] => one.serialize(serializer),
             all => all.serialize(serializer),
         }
+    }
+}
+
+impl JsonSchema for Sources {
+    fn schema_name() -> Cow<'static, str> {
+        "Sources".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = json_schema!({ "type": "string" });
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one }] })
     }
 }
 

@@ -7,6 +7,7 @@ use super::uses::Uses;
 use super::{Example, Feedback, Message, Prompt, Sources};
 use crate::section::Misfit;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 /// How a row becomes a prompt and a completion. The texts are Jinja templates over the row's columns, where
 /// `choices` is a list of texts and null columns are undefined. Rows that bring a ready `prompt`, `messages` or
 /// `text` keep it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Template {
     /// The system turn, or the first block of a plain-text prompt.

@@ -116,6 +116,17 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
+    /// The exact name of a token, special ones' too; its number where it has none.
+    pub fn name_of(&self, id: u32) -> String {
+        self.inner.id_to_token(id).unwrap_or_else(|| format!("<{id}>"))
+    }
+
+    /// A token as it is written: its text, or the name of one that has none.
+    pub fn written(&self, id: u32) -> String {
+        let text = self.decode(&[id]);
+        if text.is_empty() { self.name_of(id) } else { text }
+    }
+
     /// Writes the tokenizer's files into `dir` as transformers reads them; files that were loaded are written byte
     /// for byte as they were.
     pub fn save(&self, dir: &Path) -> Result<()> {

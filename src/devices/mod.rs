@@ -2,11 +2,12 @@
 
 use crate::error::{Error, Result};
 use crate::section::{Misfit, all_fit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device, Kind};
 
 /// The layout of a run: `[devices]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
     /// Where the policy trains and samples: `auto` (the first CUDA device, else the CPU), `cpu` or `cuda:N`.

@@ -4,6 +4,7 @@ use super::client::Client;
 use super::{ChatRequest, secrets};
 use crate::error::{Error, Result};
 use crate::section::{Misfit, all_fit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ const IN_THE_OPEN: &str = "a secret in a recipe would stand in the run's folder,
 const BY_ENVIRONMENT: &str = "put it into an environment variable and name that in api_key_env (`Basic …` and `Bearer …` are sent as they are)";
 
 /// A model behind an endpoint, and how it is asked.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Endpoint {
     /// Its base, such as `https://api.openai.com/v1` or `http://localhost:8000/v1`; `/chat/completions` is added. It holds no secret.

@@ -3,6 +3,7 @@
 
 use crate::Result;
 use crate::section::{Misfit, all_fit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
@@ -10,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 const HEAD: i64 = 1024;
 
 /// How tokens are drawn, and when a completion is long enough.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampling {
     /// Longest completion, in tokens.

@@ -2,10 +2,11 @@
 
 use super::statistics::mean;
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How calibration is measured: `[eval.calibration]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Calibration {
     /// Bins of equal width between 0 and 1.
@@ -15,7 +16,7 @@ pub struct Calibration {
 }
 
 /// The policy's confidence in an answer that it gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
     /// The probability of the answer's tokens after what it wrote before them: exp Σ log p, at the evaluation's

@@ -6,10 +6,11 @@ use super::marks::Agreement;
 use crate::data::Example;
 use crate::engine::Sampling;
 use crate::section::{Misfit, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When and how held-out questions are asked: `[eval]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Eval {
     /// Steps between evaluations; 0 for none between start and end.

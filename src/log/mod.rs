@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod plot;
 pub mod reliability;
 pub mod show;
+pub mod described;
 pub mod table;
 pub mod terminal;
 pub mod tree;
@@ -17,10 +18,11 @@ pub use metrics::{Metrics, number_or_nan};
 pub use show::Show;
 pub use table::table;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is shown: `[log]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// Steps between tables of sample rollouts; 0 for none.

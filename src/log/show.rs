@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::table::{shortened, table};
-use super::terminal::{say, shown};
+use super::terminal::{say, says_json, shown, tell_event};
 use crate::engine::Progress;
 use crate::rollout::Trace;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -23,7 +23,7 @@ pub struct Show {
 impl Show {
     /// Of `stage`, which has `done` of `steps` steps behind it.
     pub fn new(stage: &str, done: usize, steps: usize, quiet: bool) -> Self {
-        let live = !quiet && console::Term::stderr().is_term();
+        let live = !quiet && !says_json() && console::Term::stderr().is_term();
         let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is constant"));
@@ -69,6 +69,15 @@ impl Show {
 
     /// The line of a step. Where standard error is no terminal, one a second at most, the first and the last always.
     pub fn step(&mut self, step: usize, metrics: &Metrics) {
+        if says_json() && !self.quiet {
+            let mut figures = serde_json::Map::from_iter([
+                ("stage".to_string(), self.stage.clone().into()),
+                ("step".to_string(), step.into()),
+                ("steps".to_string(), self.steps.into()),
+            ]);
+            figures.extend(metrics.json());
+            return tell_event("step", figures);
+        }
         let recent = self.last_line.is_some_and(|last| last.elapsed() < Duration::from_secs(1));
         if self.quiet || (!self.live && recent && step != self.steps) {
             return;

@@ -4,11 +4,12 @@ use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageVi
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// `[loop.evaluate]`: asks the evaluation questions once, as `[eval]` says.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Evaluate {}
 

@@ -6,7 +6,7 @@ use crate::data::{Data, Dataset, Hub, Tokenizer};
 use crate::error::Result;
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
-use crate::model::{Model, ScoredTokens};
+use crate::model::{Model, ScoredTokens, Sequence};
 use crate::optim::SMALL_LR;
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
@@ -25,10 +25,15 @@ pub trait Section: Debug + Send + Sync + 'static {
     /// What a stage has to have for it, and what the plan says of it.
     fn needs(&self, stage: &StageView) -> Needs;
 
-    /// The tokens of the longest sequence that it learns of a row as it stands, so that rows that are too long are said before the
-    /// run; none where it learns of what is sampled.
-    fn tokens_of(&self, _tokenizer: &Tokenizer, _row: &Prompted) -> Result<Option<usize>> {
-        Ok(None)
+    /// The sequences that it learns of a row as it stands, for previews and so that rows that are too long are said before the run;
+    /// none where it learns of what is sampled.
+    fn learned_of(&self, _tokenizer: &Tokenizer, _row: &Prompted) -> Result<Vec<LearnedOf>> {
+        Ok(vec![])
+    }
+
+    /// What it reads in a row beside sequences, a line each, for previews.
+    fn read_of(&self, _row: &Prompted, _format: &Format) -> Vec<String> {
+        vec![]
     }
 
     /// Its key that bounds them, and the bound; the model's context alone where there is none.
@@ -51,6 +56,15 @@ pub trait Section: Debug + Send + Sync + 'static {
     /// # Errors
     /// Rows that it cannot learn from ([`Error::Data`](crate::Error::Data), naming them).
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>>;
+}
+
+/// A sequence that is learned of a row, and what it is there: `completion`, `chosen`, `rejected`, …
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnedOf {
+    /// What it is.
+    pub called: &'static str,
+    /// Its tokens, and which of them are learned.
+    pub sequence: Sequence,
 }
 
 /// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and

@@ -24,7 +24,9 @@ pub use item::Item;
 pub use selection::candidate;
 pub use worker::Worker;
 
-pub use method::{Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps};
+pub use method::{
+    LearnedOf, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps,
+};
 
 use crate::log::Metrics;
 use crate::loss;

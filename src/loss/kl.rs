@@ -1,11 +1,12 @@
 //! Estimators of KL(policy ‖ reference) from sampled tokens (J. Schulman, "Approximating KL divergence", 2020).
 
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// Where a penalty for leaving the reference acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// + β · KL, token by token, with the loss's own weights.
@@ -20,7 +21,7 @@ pub enum Place {
 /// gradient counts, and the three differ. In the **reward** an estimate k weighs the gradient of log π, and E[k · ∇ log π] is
 /// ∇KL(policy ‖ reference) for K1 alone: the other two charge a token for being rare under the policy and common under the
 /// reference, and make it rarer still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Estimator {
     /// −d. Unbiased, of high variance, may be negative. Its gradient is ∇log π, whose expectation under the policy

@@ -1,7 +1,9 @@
 //! Kinds of losses as rows of a table: found by name, written by name, each with the keys that it takes.
 
 use crate::section::Misfit;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 
 /// One kind of a family of losses.
 pub trait Row: Sized + 'static {
@@ -60,6 +62,21 @@ impl<'de, R: Row> Deserialize<'de> for Named<R> {
         Self::of(&name).ok_or_else(|| {
             serde::de::Error::custom(format!("unknown variant `{name}`, expected one of {}", known()))
         })
+    }
+}
+
+impl<R: Row> JsonSchema for Named<R> {
+    fn schema_name() -> Cow<'static, str> {
+        std::any::type_name::<R>().into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = R::ROWS.iter().map(Row::name).collect();
+        json_schema!({ "type": "string", "enum": names })
     }
 }
 

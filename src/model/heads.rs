@@ -5,6 +5,7 @@ use super::logprobs::Grad;
 use super::trunk::Trunk;
 use super::{Model, init};
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
@@ -31,7 +32,7 @@ impl Projection {
 }
 
 /// How a state becomes a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Head {
     /// So many ordered classes, 0 the worst; the score is the expected class over the highest, in [0, 1]. Of two classes

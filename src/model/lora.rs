@@ -6,6 +6,7 @@ use super::{Adapter, Config, Family, Linear, Model, Rope, family, init};
 use crate::section::{Misfit, all_fit, broken};
 use crate::{Error, Result};
 use rand::Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -15,7 +16,7 @@ const WEIGHTS: &str = "adapter_model.safetensors";
 const CONFIG: &str = "adapter_config.json";
 
 /// `[policy.lora]`: train small adapters beside frozen weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Lora {
     /// Width of the adapters.

@@ -1,6 +1,7 @@
 //! From gradients to better weights: the `[optim]` section, the learning-rate schedule and AdamW.
 
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
@@ -20,7 +21,7 @@ pub fn steadier(weights: Kind) -> &'static str {
 }
 
 /// The optimiser of a stage: AdamW under a learning-rate schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optim {
     /// The highest learning rate, reached when the warm-up ends. Default: what is usual for the method (2e-5 for sft, star

@@ -5,11 +5,12 @@ use crate::data::tokenizer::Tokenizer;
 use crate::error::Result;
 use crate::model::{Config, Model};
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 
 /// The shape of a new model (Llama's architecture) and its tokenizer.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Init {
     /// One token a byte, or one a character of `alphabet`.
@@ -35,7 +36,7 @@ pub struct Init {
 }
 
 /// What a token is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// A byte of UTF-8.

@@ -21,13 +21,14 @@ use crate::model::layout::sizes;
 use crate::model::lora::Lora;
 use crate::model::{Grad, Model, ScoredTokens, Sequence};
 use crate::section::{Misfit, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// What is trained: `[policy]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PolicyConfig {
     /// A Hugging Face folder, a hub id (`owner/name` or `owner/name@revision`), or `@stage` for an earlier stage's
@@ -63,7 +64,7 @@ impl Default for PolicyConfig {
 }
 
 /// Number format of the weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
     /// bf16 where the device multiplies it natively, f32 elsewhere.

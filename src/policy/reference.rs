@@ -4,12 +4,13 @@ use super::Policy;
 use crate::error::Result;
 use crate::model::{Model, Sequence};
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// How the reference policy follows the policy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Refresh {
     /// Steps between refreshes; 0 keeps the reference as it was at the start.

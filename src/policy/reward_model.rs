@@ -5,6 +5,7 @@ use crate::batch::{micro_batches, sizes};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::model::{Grad, Head, Model};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
@@ -13,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 pub const FILE: &str = "reward_model.json";
 
 /// How a reward model reads a completion: what its folder keeps beside the weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ScoreFormat {
     /// What it judges.
     pub judges: Judges,
@@ -24,7 +25,7 @@ pub struct ScoreFormat {
 }
 
 /// What is judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Judges {
     /// Each step, at the last token of the separator behind it.
@@ -63,6 +64,11 @@ impl ScoreFormat {
             places = places.pop().into_iter().collect();
         }
         Ok(TokenizedSteps { tokens, places, prompt: prompt.len() })
+    }
+
+    /// Whether a folder is that of a reward model.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(FILE).is_file()
     }
 
     /// Reads the file in a model's folder.

@@ -1,6 +1,7 @@
 //! Completion text ↔ steps, spans, answer. Pure: no files, devices, randomness or clocks.
 
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -15,7 +16,7 @@ pub mod steps;
 pub use pattern::Pattern;
 
 /// How a rationale is written: `[data.format]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Format {
     /// What separates steps.
@@ -80,7 +81,7 @@ impl Format {
 }
 
 /// What separates one step from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepUnit {
     /// One step a line; blank lines are not steps.
@@ -92,7 +93,7 @@ pub enum StepUnit {
 }
 
 /// The written forms of an answer. Of several matches of one form, the last counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AnswerForm {
     /// `#### 42`, GSM8K's; to the end of the line. Headings that text follows (`#### Step 2: add`) are none.

@@ -1,10 +1,11 @@
 //! A regular expression in a recipe: compiled once, refused where it is read.
 
 use regex::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A compiled regular expression that reads and writes as its source (syntax of the `regex` crate, linear time).
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(Regex);
 

@@ -1,10 +1,10 @@
 //! The command line of `train`.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
 /// Trains a language model that explains before it answers, as one TOML file says.
-#[derive(Debug, Clone, PartialEq, Parser)]
+#[derive(Debug, Clone, Default, PartialEq, Parser)]
 #[command(name = "train", version, about, after_help = EXAMPLES)]
 pub struct Args {
     /// The recipe file.
@@ -25,9 +25,22 @@ pub struct Args {
     /// The run's directory [default: checkpoints/<run.name>].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// How progress and messages are written to standard error: text, or a JSON object a line, for programs.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
     /// No progress lines and no samples; errors and the final table still show.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// What a run's log looks like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -37,7 +50,8 @@ const EXAMPLES: &str = "Examples:
   train --recipe recipes/quickstart.toml --set stage.warmup.run.steps=50 --out checkpoints/short
   train --recipe recipes/gsm8k-grpo.toml --set policy.sampling.stop='[\"\\n\\n\"]' --resume
 
-Exit codes: 0 done, 1 failed while running, 2 something for you to fix.";
+Exit codes: 0 done, 1 failed while running, 2 something for you to fix, 130, 138 or 143 stopped by a signal after saving.
+RATIONALE_LOG=info also says what is opened and saved, RATIONALE_LOG=debug the time of each part of a step.";
 
 #[cfg(test)]
 mod tests {
@@ -53,7 +67,8 @@ mod tests {
         let args = parse("train --recipe a.toml --set optim.lr=1 --set optim.lr=2 -q --out runs/x").unwrap();
         assert_eq!(args.set, ["optim.lr=1", "optim.lr=2"]);
         assert_eq!((args.quiet, args.dry_run, args.resume, args.overwrite), (true, false, false, false));
-        assert_eq!(args.out, Some(PathBuf::from("runs/x")));
+        assert_eq!((args.out, args.log_format), (Some(PathBuf::from("runs/x")), LogFormat::Text));
+        assert_eq!(parse("train --recipe a.toml --log-format json").unwrap().log_format, LogFormat::Json);
     }
 
     #[test]

@@ -63,10 +63,14 @@ pub(super) fn beyond(stage: &Table) -> Vec<Misfit> {
     found
 }
 
+/// The most that a number at the dotted path may be; none where it stands for itself.
+pub(super) fn most(path: &str) -> Option<f64> {
+    let free = path.split('.').any(|name| FREE.contains(&name));
+    (!free).then(|| MOST.iter().find(|(key, _)| ends(path, key)).map_or(ANY, |(_, most)| *most))
+}
+
 fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
-    if path.split('.').any(|name| FREE.contains(&name)) {
-        return;
-    }
+    let Some(most) = most(path) else { return };
     let number = match value {
         Value::Table(table) => {
             return table.iter().for_each(|(key, value)| look(&join(path, key), value, found));
@@ -76,7 +80,6 @@ fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
         Value::Float(number) => *number,
         _ => return,
     };
-    let most = MOST.iter().find(|(key, _)| ends(path, key)).map_or(ANY, |(_, most)| *most);
     if number.is_nan() {
         found.push(Misfit::new(path, "it must be a number", ""));
     } else if number.abs() > most {

@@ -1,29 +1,31 @@
 //! What serde says of a section, in the user's words: the line, the key, what is known, what was probably meant.
 
 use super::Recipe;
+use super::meant::{Meant, Name};
 use super::refusal::{MOST_FOUND, Refusal};
-use super::stages::{StageTable, section};
+use super::stages::StageTable;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::section::{Chosen, Kinds, Unread, join, keys, read};
+use crate::section::{Chosen, Kinds, Unread, join, keys, read, schema};
 use crate::{Error, Result};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 impl Recipe {
     /// Reads a stage's sections into their types.
-    pub fn deserialize<T: DeserializeOwned>(&self, stage: &StageTable) -> Result<T> {
+    pub fn deserialize<T: DeserializeOwned + JsonSchema>(&self, stage: &StageTable) -> Result<T> {
         self.deserialize_at(stage, "", stage.table.clone())
     }
 
     /// Reads one table of a stage, found at the dotted `path`, into its type: for open sets, such as one reward's
     /// table with its `weight` taken out.
-    pub fn deserialize_at<T: DeserializeOwned>(
+    pub fn deserialize_at<T: DeserializeOwned + JsonSchema>(
         &self,
         stage: &StageTable,
         path: &str,
         table: Table,
     ) -> Result<T> {
-        let known: Vec<String> = keys::<T>().iter().map(|key| join(path, key)).collect();
+        let known: Vec<String> = keys(&schema::<T>()).iter().map(|key| join(path, &key.path)).collect();
         match self.read_at(stage, path, table, &known, &read) {
             (Some(read), refused) if refused.is_empty() => Ok(read),
             (_, refused) => Err(self.error(refused)),
@@ -78,7 +80,16 @@ impl Recipe {
         };
         let place = join(path, name);
         let Value::Table(keys) = keys else {
-            return (None, vec![complaint(place).wrong_type("invalid type, expected a map")]);
+            let complaint = complaint(place);
+            let known = kinds.names().contains(&name.as_str());
+            let called = complaint.name(name, path).called().filter(|_| !known);
+            let refusal = match called {
+                Some(key) => {
+                    complaint.say(&complaint.place, &format!("`{}` is `{key}` here", complaint.place))
+                }
+                None => complaint.wrong_type("invalid type, expected a map"),
+            };
+            return (None, vec![refusal]);
         };
         if !kinds.names().contains(&name.as_str()) {
             return (None, vec![complaint(place).unknown_variant(name, &kinds.names())]);
@@ -182,7 +193,7 @@ impl Complaint<'_> {
         }
         // A type that has others flattened into it does not list its fields itself.
         let siblings = if siblings.is_empty() { &self.children(parent)[..] } else { siblings };
-        let meant = or_semicolon(did_you_mean(self.meant(key, parent, siblings).as_deref()));
+        let meant = Meant::shown(self.name(key, parent).meant(siblings), key);
         let known = match siblings {
             [] => "it takes no keys".to_owned(),
             _ => format!("known: {}", list(siblings.iter().copied())),
@@ -193,15 +204,21 @@ impl Complaint<'_> {
     fn unknown_section(&self, key: &str, siblings: &[&str]) -> Refusal {
         let sections: Vec<&str> = siblings.iter().copied().chain(["stage"]).collect();
         let value = self.value(key);
-        let meant = self.meant(key, "", &sections);
+        let meant = self.name(key, "").meant(&sections);
         if value
             .is_some_and(|value| !value.is_table() && value.as_array().is_none_or(|list| !is_tables(list)))
         {
-            let meant = or_semicolon(did_you_mean(meant.as_deref()));
+            let meant = Meant::shown(meant, key);
             return self
                 .say(key, &format!("`{key}` stands in no section{meant} sections: {}", list(sections)));
         }
+        if let Some(called) =
+            value.and_then(Value::as_table).map(|table| self.called(key, table)).filter(|c| !c.is_empty())
+        {
+            return self.say(key, &format!("unknown section `[{key}]`; {}", called.join(", ")));
+        }
         let headed = |path: &str| if path == "stage" { "[[stage]]".to_owned() } else { format!("[{path}]") };
+        let meant = meant.map(Meant::name);
         let near = or_semicolon(did_you_mean(meant.as_deref().map(headed).as_deref()));
         let shown =
             if value.is_some_and(Value::is_array) { format!("[[{key}]]") } else { format!("[{key}]") };
@@ -209,38 +226,23 @@ impl Complaint<'_> {
         Refusal { meant, ..self.say(key, &text) }
     }
 
-    /// What an unknown key was meant to be: a sibling, or a key of another section, by its path.
-    fn meant(&self, key: &str, parent: &str, siblings: &[&str]) -> Option<String> {
-        let siblings = || siblings.iter().copied();
-        let typed = key.to_lowercase().replace('-', "_");
-        let aliases =
-            self.recipe.rules.aliases.iter().filter(|(alias, _)| *alias == typed).flat_map(|(_, keys)| *keys);
-        let near = || nearest(key, siblings()).map(str::to_owned);
-        let one_off = siblings()
-            .find(|name| (4..200).contains(&key.len()) && strsim::damerau_levenshtein(key, name) == 1);
-        let alias_here =
-            aliases.clone().find(|key| siblings().any(|name| name == **key)).map(|key| (*key).to_owned());
-        let alias = || aliases.clone().find_map(|alias| self.elsewhere(alias, parent));
-        alias_here
-            .or(one_off.map(str::to_owned))
-            .or_else(|| self.elsewhere(key, parent))
-            .or_else(near)
-            .or_else(alias)
+    /// Of another program's section: which key here each of its keys is.
+    fn called(&self, section: &str, table: &Table) -> Vec<String> {
+        let of = |(key, value): (&String, &Value)| match value {
+            Value::Table(inside) => self.called(&join(section, key), inside),
+            _ => {
+                let called = self.name(key, section).called();
+                let shown = |called| format!("`{}` is `{called}` here", join(section, key));
+                called.map(shown).into_iter().collect()
+            }
+        };
+        table.iter().flat_map(of).collect()
     }
 
-    /// A known path that ends in `key`; one that this stage's choices reach goes before the others.
-    fn elsewhere(&self, key: &str, parent: &str) -> Option<String> {
-        let ends = |path: &&String| {
-            path.strip_suffix(key).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-        };
-        let mut paths: Vec<&String> =
-            self.known.iter().filter(ends).filter(|path| **path != join(parent, key)).collect();
-        let distance = |path: &str| {
-            let around = path.rsplit_once('.').map_or("", |(around, _)| around);
-            (section(&self.stage.table, around).is_none(), path.matches('.').count())
-        };
-        paths.sort_by_key(|path| distance(path));
-        paths.first().map(|path| (*path).clone())
+    /// A name that is not known, in the table at `parent`.
+    fn name<'n>(&'n self, typed: &'n str, parent: &'n str) -> Name<'n> {
+        let Self { recipe, stage, known, .. } = *self;
+        Name { typed, parent, stage, known, aliases: recipe.rules.aliases }
     }
 
     fn unknown_variant(&self, name: &str, known: &[&str]) -> Refusal {

@@ -3,22 +3,27 @@
 //! [`Recipe`] knows nothing of what the sections mean. It merges, checks stages and their references, and reads each
 //! stage's table into whatever type the caller names, turning serde's errors into the user's words.
 
+mod aliases;
 mod args;
 mod bounds;
 mod effects;
 mod explain;
 mod fits;
+mod meant;
 mod overrides;
 mod references;
 mod refusal;
 mod registry;
 mod resolved;
 mod rules;
+mod schema;
 mod source;
 mod stage;
 mod stages;
+mod unset;
 
-pub use args::Args;
+pub use aliases::{Alias, names_of};
+pub use args::{Args, LogFormat};
 pub use effects::without_effect;
 pub use overrides::Override;
 pub use references::{references, substitute};

@@ -5,6 +5,7 @@ use crate::loops::{self, Section};
 use crate::reward::{self, Reward};
 use crate::rollout::{self, Group, Rollout, SourceSection};
 use crate::section::{Chosen, Kinds};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -47,13 +48,16 @@ impl std::ops::Deref for Registry {
 impl Registry {
     /// Adds `[loop.NAME]`, whose keys are `T`'s, each with the default that `T` gives it; give that `#[serde(deny_unknown_fields)]` so that a misspelt key is an error.
     /// A name that is there already is replaced.
-    pub fn method<T: Section + Serialize + DeserializeOwned>(mut self, name: &str) -> Self {
+    pub fn method<T: Section + Serialize + DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
         self.methods = self.methods.with::<T>(name, |section| Arc::new(section));
         self
     }
 
     /// Adds `[rollout.NAME]`, as [`method`](Self::method) adds a method.
-    pub fn source<T: SourceSection + Serialize + DeserializeOwned>(mut self, name: &str) -> Self {
+    pub fn source<T: SourceSection + Serialize + DeserializeOwned + JsonSchema>(
+        mut self,
+        name: &str,
+    ) -> Self {
         self.sources = self.sources.with::<T>(name, |section| Arc::new(section));
         self
     }
@@ -67,7 +71,7 @@ impl Registry {
     /// Adds `[reward.NAME]`: see [`reward::Registry::reward`].
     pub fn reward<Config, R, F>(self, name: &str, factory: F) -> Self
     where
-        Config: DeserializeOwned,
+        Config: DeserializeOwned + JsonSchema,
         R: Reward + 'static,
         F: Fn(Config) -> anyhow::Result<R> + Send + Sync + 'static,
     {

@@ -1,15 +1,25 @@
 //! The resolved recipe: every stage with every default written out, which reads back to the same run.
 
-use super::Recipe;
 use super::stages::{StageTable, at};
+use super::unset::commented;
+use super::{Recipe, Registry};
 use crate::{Error, Result};
 use serde::Serialize;
 use toml::{Table, Value};
 
 impl Recipe {
-    /// The recipe as TOML with every default, from the stages' typed sections in the order of
-    /// [`stages`](Recipe::stages). Keys that are off (`None`) are left out. Reading the text back gives the same
-    /// stages. It opens with comments that say where it comes from.
+    /// The recipe as TOML with every key, from the stages' typed sections in the order of [`stages`](Recipe::stages): what is off is a
+    /// comment, as far as `registry` knows it. Reading the text back gives the same stages. It opens with comments that say where it
+    /// comes from.
+    pub fn resolved_with_all_keys<T: Serialize>(
+        &self,
+        sections: &[T],
+        registry: &Registry,
+    ) -> Result<String> {
+        Ok(commented(&self.resolved_toml(sections)?, &registry.sections_schema(), self.rules.run_wide))
+    }
+
+    /// The same without comments on what is off.
     pub fn resolved_toml<T: Serialize>(&self, sections: &[T]) -> Result<String> {
         let mut tables = sections.iter().map(table_of).collect::<Result<Vec<_>>>()?;
         let body = if self.listed { self.several(&mut tables) } else { tables.swap_remove(0) };

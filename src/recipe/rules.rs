@@ -1,5 +1,7 @@
 //! What the recipe machinery has to know about sections: choices, references, run-wide keys, other tools' words.
 
+use super::aliases::{ALIASES, Alias};
+
 /// The facts about a recipe's sections that its types alone do not say.
 #[derive(Debug)]
 pub struct Rules {
@@ -14,7 +16,7 @@ pub struct Rules {
     /// What a run calls so, of a stage's name that ends like a name of the run's own.
     pub taken_ending: fn(&str) -> Option<&'static str>,
     /// Other programs' names for our keys: what is typed, what it may be here.
-    pub aliases: &'static [(&'static str, &'static [&'static str])],
+    pub aliases: &'static [Alias],
 }
 
 /// Alternatives that exclude each other: a stage that names one replaces what it inherits.
@@ -70,35 +72,3 @@ fn taken_ending(name: &str) -> Option<&'static str> {
     ];
     endings.into_iter().find(|(ends, _)| *ends).map(|(_, what)| what)
 }
-
-const ALIASES: &[(&str, &[&str])] = &[
-    ("learning_rate", &["lr"]),
-    ("batch_size", &["prompts_per_step"]),
-    ("per_device_train_batch_size", &["prompts_per_step"]),
-    ("train_batch_size", &["prompts_per_step"]),
-    ("gradient_accumulation_steps", &["tokens_per_microbatch"]),
-    ("num_generations", &["rollout.group.size"]),
-    ("group_size", &["rollout.group.size"]),
-    ("max_tokens", &["max_new_tokens"]),
-    ("max_completion_length", &["max_new_tokens"]),
-    ("max_length", &["max_new_tokens"]),
-    ("stop_strings", &["stop"]),
-    ("max_steps", &["run.steps"]),
-    ("num_steps", &["run.steps"]),
-    ("num_train_epochs", &["run.epochs"]),
-    ("num_epochs", &["run.epochs"]),
-    ("lr_scheduler_type", &["schedule"]),
-    ("lr_scheduler", &["schedule"]),
-    ("max_grad_norm", &["clip", "clip_norm", "grad_clip"]),
-    ("model_name_or_path", &["policy.model"]),
-    ("model_name", &["policy.model"]),
-    ("model", &["policy.model"]),
-    ("dataset", &["data.train"]),
-    ("dataset_name", &["data.train"]),
-    ("epsilon", &["clip_low"]),
-    ("loss_type", &["loss.kind"]),
-    ("scale_rewards", &["advantage.scale"]),
-    ("lora_alpha", &["lora.alpha"]),
-    ("lora_r", &["lora.rank"]),
-    ("rollouts", &["rollout"]),
-];

@@ -14,15 +14,16 @@ use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::reward::Rewards;
 use crate::rollout::SourceSection;
-use crate::section::{Chosen, Misfit, keys, under};
+use crate::section::{Chosen, Misfit, under};
 use crate::select::Select;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::{Deref, DerefMut};
 use toml::{Table, Value};
 
 /// What is to be done: `[run]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Run {
     /// The run's directory is `checkpoints/<name>`; the recipe file's name by default.
@@ -45,31 +46,36 @@ impl Default for Run {
 }
 
 /// A stage's sections: one field a section of the recipe.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sections {
-    /// What is to be done.
+    /// How long a stage is, and the run's name and seed.
     #[serde(default)]
     pub run: Run,
-    /// The questions.
+    /// What is learned from: rows, and how they become prompts and completions.
     #[serde(default)]
     pub data: Data,
-    /// What is trained.
+    /// The model that is trained, and how it samples.
     #[serde(default)]
     pub policy: PolicyConfig,
-    /// Where completions come from, as it is written: [`Stage::rollout`] is it read.
+    /// How completions come to be: one table `[rollout.NAME]`; `[rollout.group]` where there is none.
+    // As it is written: `Stage::rollout` is it read.
     #[serde(rename = "rollout", default = "empty")]
+    #[schemars(with = "Open")]
     rollout_written: Value,
-    /// What they are worth; each with its `weight`.
+    /// What completions are worth: any number of tables `[reward.NAME]`, each with its `weight`.
     #[serde(default)]
+    #[schemars(with = "Open")]
     pub reward: Table,
-    /// Which of them are learned.
+    /// Which completions are learned, and which of them make pairs.
     #[serde(default)]
     pub select: Select,
-    /// What is learned, as it is written: [`Stage::method`] is it read.
+    /// How the policy learns: exactly one table `[loop.NAME]`.
+    // As it is written: `Stage::method` is it read.
     #[serde(rename = "loop")]
+    #[schemars(with = "Open")]
     written: Value,
-    /// How the weights move.
+    /// How the weights move: AdamW under a learning-rate schedule.
     #[serde(default)]
     pub optim: Optim,
     /// Which device holds what.
@@ -77,13 +83,16 @@ pub struct Sections {
     pub devices: Devices,
     /// Held-out questions; none without this section.
     pub eval: Option<Eval>,
-    /// What is kept.
+    /// Which checkpoints are kept, and how often they are written.
     #[serde(default)]
     pub checkpoint: Checkpoint,
-    /// What is shown.
+    /// What is shown while a run works, and what is written beside its figures.
     #[serde(default)]
     pub log: Log,
 }
+
+/// An open section: which tables there are, the registry knows.
+type Open = BTreeMap<String, serde_json::Value>;
 
 /// Adapters learn at ten times the rate of whole weights.
 const ADAPTER_LR: f64 = 10.0;
@@ -137,9 +146,7 @@ impl Stage {
 
     /// The stage as far as it can be read, what cannot be read taken out, and all that is wrong with it.
     pub fn attempt(recipe: &Recipe, table: &StageTable, registry: &Registry) -> (Option<Self>, Vec<Refusal>) {
-        let mut known = keys::<Sections>();
-        known.extend(registry.methods.keys().iter().map(|key| format!("loop.{key}")));
-        known.extend(registry.sources.keys().iter().map(|key| format!("rollout.{key}")));
+        let known: Vec<String> = registry.keys().into_iter().map(|key| key.path).collect();
         let (sections, mut refused) = Sections::attempt(recipe, table, &known);
         let mut method = None;
         if table.table.contains_key("loop") {
@@ -226,12 +233,13 @@ impl Stage {
         self.method.needs(&self.view())
     }
 
-    /// Its sections with every default, but for those that mean nothing to it.
-    pub fn resolved(&self) -> Result<Table> {
+    /// Its sections with every default, the rewards' as `registry` knows them, but for those that mean nothing to it.
+    pub fn resolved(&self, registry: &Registry) -> Result<Table> {
         let unwritable = |error: String| Error::Recipe(format!("cannot be written as TOML: {error}"));
         let mut sections = self.sections.clone();
         sections.written = self.method.written().map_err(unwritable)?;
         sections.rollout_written = self.rollout.written().map_err(unwritable)?;
+        registry.fill_rewards(&mut sections.reward);
         let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
         let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
         unused.iter().for_each(|section| drop(table.remove(*section)));

@@ -6,10 +6,11 @@ use crate::rationale::equality::{Equality, choice, plain};
 use crate::rationale::number;
 use crate::rollout::Rollout;
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.answer]`: compares the answer that the rationale ends in with the example's gold answer.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Answer {
     /// How answers are compared: `auto`, `numeric`, `exact` or `choice`.
@@ -24,7 +25,7 @@ pub struct Answer {
 }
 
 /// How an answer is compared with the gold one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     /// As the gold answer asks for: as a choice where it is one of the example's choices, as a letter, as yes or no, as a number, an expression,

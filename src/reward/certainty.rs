@@ -4,6 +4,7 @@ use super::{Models, Reward};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 
@@ -13,7 +14,7 @@ use std::ops::Range;
 /// log |V| − H is Σ p log(p |V|), the divergence of the policy from the uniform distribution U, KL(p ‖ U): Shop-R1's
 /// self-certainty, not that of arXiv 2502.18581, which is KL(U ‖ p). What is printed there also divides by |V|, which the weight can
 /// do here. It pays for being sure, right or wrong: keep its weight small.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub struct Certainty {

@@ -4,6 +4,7 @@ use super::{Models, Reward, Wants};
 use crate::data::Example;
 use crate::rollout::{Group, Rollout, Score};
 use child::Child;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ mod watch;
 /// The run stops with an error when the program ends, closes its output, writes anything else, or takes longer than
 /// `timeout_s` for a group; the error shows the last lines of its standard error. With the run end all processes that the program
 /// started, however the run ends: they are known by their group and by the environment variable `RATIONALE_REWARD_PROGRAM`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
     /// The program and its arguments, such as `["python3", "score.py"]`; no shell reads them.

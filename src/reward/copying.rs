@@ -2,11 +2,12 @@
 
 use super::{Holds, Part, Reward, Wants, column, wanting};
 use crate::text::rouge::words;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::HashSet;
 
 /// `[reward.copying]`: −(share of the n-grams of words that stand in the prompt), 0 up to `free`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Copying {
     /// Words of an n-gram.

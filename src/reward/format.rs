@@ -3,11 +3,12 @@
 use super::{Reward, of_rollouts};
 use crate::rationale::{Format, Pattern};
 use crate::rollout::Rollout;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.format]`: `right` where all that is asked holds, else `wrong`. With no keys: the completion must parse as a
 /// rationale by `[data.format]` (with its tags once, where it has any) with at least one step.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// The whole completion must match it, white space at its ends aside; `.` matches line breaks too.

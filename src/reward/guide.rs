@@ -8,13 +8,14 @@ use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// `[reward.guide]`: the guide writes a rationale behind the prompt and the steps before a completion's last; the score is the mean log
 /// p that the policy gives a token of that last step behind prompt, earlier steps and rationale. For `[rollout.guided]` and
 /// `[rollout.beam]`, which ask about every step as it is the last.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guide {
     /// The model that writes rationales: a folder, a hub id, or `"@stage"`.

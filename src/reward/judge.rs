@@ -8,6 +8,7 @@ use crate::endpoint::{Client, Endpoint};
 use crate::rationale::{Format, Pattern, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::ops::Range;
@@ -21,7 +22,7 @@ mod rating;
 ///
 /// The run stops with an error where the endpoint fails for good, or where no score can be read from `attempts` answers; it
 /// is never taken for 0.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Judge {
     /// Which model is asked, and where: `[reward.judge.endpoint]`.

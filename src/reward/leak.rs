@@ -5,11 +5,12 @@ use crate::data::Prompt;
 use crate::rationale::number;
 use crate::rollout::Rollout;
 use crate::text::rouge::words;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.leak]`: −1 where the completion's answer stands in its first steps already, else 0. An answer that the prompt
 /// mentions, such as a choice, says nothing and is let pass; so is a rationale of no more than `steps` steps.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leak {
     /// How many of the first steps are looked at.

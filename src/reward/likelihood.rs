@@ -10,12 +10,13 @@ use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
 use baselines::{Baselines, Key, identity};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
 
 /// `[reward.likelihood]`: by log p of a target text after prompt, rationale and `cue`, and after prompt and `cue` alone.
 /// Texts are tokenised anew, each piece by itself, so that the target's tokens are the same both times.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Likelihood {
     /// The column that holds the target text; the gold answer without this.
@@ -40,7 +41,7 @@ pub struct Likelihood {
 }
 
 /// What the likelihood reward's score is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// The mean log p of the target's tokens with the rationale.

@@ -1,10 +1,11 @@
 //! The part of a completion that a reward reads.
 
 use crate::rollout::Rollout;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `of` in the sections of rewards that read a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// The whole completion.

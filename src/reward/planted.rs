@@ -8,11 +8,12 @@
 
 use super::{Holds, Models, OfRow, Reward, Wants, column};
 use crate::rollout::{Group, Rollout, Score, StepScore};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.planted]` for `[data.task.planted]`: 1 where the completion contains the row's `hidden` sequence, else 0; and of every
 /// token, as a step of its own, the prover's chance after it. Credit these with `loop.grpo.steps`, `form = "progress"`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Planted {
     /// Letters of a whole completion; make it `policy.sampling.max_new_tokens`.

@@ -5,12 +5,13 @@ use crate::data::Hub;
 use crate::policy::RewardModel;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// `[reward.process]`: a completion is split into steps as `data.format.steps` says, the line of its answer included, and
 /// read by the reward model as it was trained. `[loop.grpo.steps]` credits the steps' own scores.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {
     /// The checkpoint of a stage with `[loop.prm]`: a folder, a hub id, or `"@stage"`.
@@ -20,7 +21,7 @@ pub struct Process {
 }
 
 /// How the scores of steps become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Aggregate {
     /// The last step's: for labels of Monte-Carlo continuations, which are values.

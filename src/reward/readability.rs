@@ -2,11 +2,12 @@
 
 use super::{Part, Reward, of_rollouts};
 use crate::text::readability::TextCounts;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.readability]`: 1 at `easy` and beyond, 0 at `hard` and beyond, a line between; 0 where there are no words.
 /// Syllables are counted by a rule of thumb.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Readability {
     /// `flesch` (reading ease), `fog` or `coleman_liau` (both years of school).
@@ -20,7 +21,7 @@ pub struct Readability {
 }
 
 /// The formula.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Formula {
     /// Flesch's reading ease; high is easy.

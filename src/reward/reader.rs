@@ -8,11 +8,12 @@ use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.reader]`: 1 where the reader, having read the prompt, the rationale without its answer, and `cue`, goes on to
 /// the right answer; else 0.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reader {
     /// The frozen model: a folder, a hub id, or `"@stage"`.

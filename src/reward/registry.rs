@@ -5,7 +5,8 @@ use crate::data::Example;
 use crate::nearest::{list, nearest};
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
-use crate::section::Misfit;
+use crate::section::{Misfit, schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
@@ -22,18 +23,40 @@ type Factory = Box<dyn Fn(toml::Table, &Format) -> Built + Send + Sync>;
 /// std::process::exit(rationale::cli(registry));
 /// ```
 pub struct Registry {
-    factories: BTreeMap<String, Factory>,
+    rows: BTreeMap<String, Row>,
+}
+
+struct Row {
+    factory: Factory,
+    schema: fn() -> serde_json::Value,
+}
+
+/// What every `[reward.NAME]` takes beside its own keys.
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "its schema is all that is read of it")]
+struct Common {
+    /// What its score counts in the sum; 0 only logs it.
+    #[schemars(default = "one")]
+    weight: f64,
+    /// The reward that this is, where NAME is another: so that one reward can stand in a recipe twice.
+    kind: Option<String>,
+    /// Seconds that scoring a group should take; what takes longer is counted in the metrics.
+    limit_s: Option<f64>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// The section of a reward that has no keys of its own.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct NoKeys {}
+pub(in crate::reward) struct NoKeys {}
 
 impl Registry {
     /// No rewards at all; [`Registry::default`] has the built-in ones.
     pub fn empty() -> Self {
-        Self { factories: BTreeMap::new() }
+        Self { rows: BTreeMap::new() }
     }
 
     /// Adds `[reward.NAME]`. `factory` gets the section, `weight` and `kind` taken out, as its own type; give that
@@ -41,7 +64,7 @@ impl Registry {
     /// replaced.
     pub fn reward<Config, R, F>(self, name: &str, factory: F) -> Self
     where
-        Config: DeserializeOwned,
+        Config: DeserializeOwned + JsonSchema,
         R: Reward + 'static,
         F: Fn(Config) -> anyhow::Result<R> + Send + Sync + 'static,
     {
@@ -74,12 +97,22 @@ impl Registry {
 
     /// The names known, in alphabetical order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.factories.keys().map(String::as_str)
+        self.rows.keys().map(String::as_str)
+    }
+
+    /// The schema of each, in the same order, without what all have in common.
+    pub fn schemas(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
+        self.rows.iter().map(|(name, row)| (name.as_str(), (row.schema)()))
+    }
+
+    /// The schema of the keys that every reward takes.
+    pub fn common_schema() -> serde_json::Value {
+        schema::<Common>()
     }
 
     /// The reward registered as `kind`, from its section; or all that is wrong there, with keys relative to the section.
     pub(super) fn build(&self, kind: &str, table: toml::Table, format: &Format) -> Built {
-        let Some(factory) = self.factories.get(kind) else {
+        let Some(row) = self.rows.get(kind) else {
             let known = list(self.names());
             return Err(vec![Misfit::new(
                 "",
@@ -87,13 +120,13 @@ impl Registry {
                 meant(kind, self.names()),
             )]);
         };
-        factory(table, format)
+        (row.factory)(table, format)
     }
 
     /// [`reward`](Self::reward) for one that also asks how rationales are written.
     pub(super) fn with_format<Config, R, F>(mut self, name: &str, factory: F) -> Self
     where
-        Config: DeserializeOwned,
+        Config: DeserializeOwned + JsonSchema,
         R: Reward + 'static,
         F: Fn(Config, &Format) -> anyhow::Result<R> + Send + Sync + 'static,
     {
@@ -102,7 +135,8 @@ impl Registry {
             let section = toml::Value::Table(table);
             Ok(Box::new(reward.map_err(|error| vec![located(&section, format!("{error:#}"))])?))
         };
-        self.factories.insert(name.to_owned(), Box::new(build));
+        let row = Row { factory: Box::new(build), schema: schema::<Config> };
+        self.rows.insert(name.to_owned(), row);
         self
     }
 }
@@ -233,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_factory_of_ones_own_points_at_its_key_too() {
-        #[derive(Deserialize)]
+        #[derive(Deserialize, JsonSchema)]
         struct Section {
             most: usize,
         }

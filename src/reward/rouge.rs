@@ -2,11 +2,12 @@
 
 use super::{Holds, Part, Reward, Wants, column, wanting};
 use crate::text::rouge::rouge_l;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.rouge]`: the F measure of ROUGE-L, as the `rouge-score` package computes it without its stemmer; 0 below
 /// `at_least`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rouge {
     /// The column that holds the reference text, such as `rationale`.

@@ -6,10 +6,11 @@ use crate::error::{Error, Result};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rationale::Format;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Every completion that a row brings (`completions`, or `completion`), scored under the policy.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatasetRollout {}
 

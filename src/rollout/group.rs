@@ -3,10 +3,11 @@
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
 use crate::error::Result;
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A number of independent completions of each prompt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GroupRollout {
     /// Completions of each prompt.

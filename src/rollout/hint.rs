@@ -5,11 +5,12 @@ use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, ind
 use crate::error::Result;
 use crate::section::{Misfit, broken};
 use minijinja::Environment;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Independent completions of each prompt; a question that none of them answers rightly is asked again with a hint.
 /// The hint is left out of what is trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HintRollout {
     /// Completions of each prompt, and of each prompt with the hint.

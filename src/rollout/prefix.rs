@@ -21,12 +21,13 @@ use crate::policy::Policy;
 use crate::rationale::{Format, steps};
 use crate::section::{Misfit, broken, under};
 use crate::seed;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Completions of each prompt, and continuations of them from cuts between their steps. Each rollout's `cuts` then say how
 /// good the continuations from there were.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrefixRollout {
     /// Completions of each prompt.
@@ -46,7 +47,7 @@ pub struct PrefixRollout {
 }
 
 /// Which cuts of a completion are continued.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cuts {
     /// After every step.

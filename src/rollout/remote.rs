@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::section::{Misfit, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ const ENDPOINT: &str = "rollout.remote.endpoint";
 /// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
 /// with the policy's tokenizer; there are no log-probabilities of their sampling, so that `loop.sft` and `loop.dpo` learn from them but
 /// not `loop.grpo`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RemoteRollout {
     /// Which model is asked, and where: `[rollout.remote.endpoint]`. Its `temperature` and `max_tokens` hold, not those of

@@ -14,11 +14,12 @@ use crate::policy::Policy;
 use crate::rationale::Format;
 use crate::section::{Misfit, broken, under};
 use crate::seed::derive;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Completions of each prompt as the leaves of a tree, each with the values of the nodes on its path.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct TreeRollout {
     /// Where it branches.
@@ -39,7 +40,7 @@ pub struct TreeRollout {
 }
 
 /// What ends a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum At {
     /// The end of a line.
@@ -56,7 +57,7 @@ pub enum At {
 }
 
 /// What an inner node is worth, by the rewards of the leaves below it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Value {
     /// Their mean.

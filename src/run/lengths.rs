@@ -54,8 +54,9 @@ impl<'a> Lengths<'a> {
 
     /// Whether what is learned of a row fits, as far as it is known before rollouts.
     pub(super) fn fits(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<bool> {
-        let tokens = self.stage.method.tokens_of(tokenizer, row)?;
-        Ok(tokens.is_none_or(|tokens| tokens <= self.learned.tokens))
+        // Of a pair neither is learned where the longer one does not fit.
+        let learned = self.stage.method.learned_of(tokenizer, row)?;
+        Ok(learned.iter().all(|learned| learned.sequence.tokens.len() <= self.learned.tokens))
     }
 
     /// That `rows`, of so many, are too long.

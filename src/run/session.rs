@@ -4,13 +4,16 @@ use super::places::{claim, label, same_inputs};
 use super::stage::Opened;
 use super::writing::Files;
 use super::{pictures, resolved, run_folder, stop, summary, train};
-use crate::checkpoint::{Done, Extents, Ledger, RunDir, StageRecord, abandon, load_tensors, save_tensors};
+use crate::checkpoint::{
+    Done, Extents, Ledger, RunDir, Saved, StageRecord, abandon, load_tensors, save_tensors,
+};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
 use crate::optim::AdamW;
+use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
 use crate::rollout::Trace;
@@ -39,13 +42,13 @@ impl Session {
     pub fn open(
         args: &Args,
         recipe: &Recipe,
-        stages: &[Stage],
+        (stages, registry): (&[Stage], &Registry),
         plan: &[PlannedStage],
         hub: Hub,
         ranks: Arc<dyn Ranks>,
     ) -> Result<Self> {
         let path = run_folder(args, stages.first())?;
-        let resolved = recipe.resolved_toml(&resolved(stages)?)?;
+        let resolved = recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
         let dir = agreed(
             &*ranks,
             match ranks.is_first() {
@@ -136,8 +139,14 @@ impl Session {
         let files = self.ranks.is_first().then(open).transpose();
         self.files = agreed(&*self.ranks, files)?;
         self.saved_at = Instant::now();
+        tracing::info!(
+            "stage `{name}`: loop.{}, from step {step} to {}",
+            opened.stage.method.name(),
+            opened.steps
+        );
         train::train(method.as_mut(), &mut opened, self)?;
         let done = if self.ranks.is_first() { self.done(&opened, ledger) } else { Ok(()) };
+        tracing::info!("stage `{name}` is done");
         agreed(&*self.ranks, done)?;
         Ok(true)
     }
@@ -308,11 +317,26 @@ impl Session {
             text += &format!("{}\n{}", table(&header, &rows), summary::rationales(&points));
         }
         text += &format!("\n{}\n", self.dir.path().display());
+        if !self.quiet {
+            text += &self.next()?;
+        }
         // All is done and saved: that it cannot be shown is no failure.
         if let Err(error) = tell(&text) {
             tracing::warn!("the figures of {} cannot be shown: {error}", self.dir.path().display());
         }
         Ok(())
+    }
+
+    /// What there is to do with the model that the run has made.
+    fn next(&self) -> Result<String> {
+        let folder = self.dir.path();
+        let Some(saved) = Saved::newest_model(folder)? else { return Ok(String::new()) };
+        let (run, program) = (folder.display(), stop::program());
+        let mut text = format!("model: {}\n", saved.path.display());
+        if !ScoreFormat::is_in(&saved.path) {
+            text += &format!("  {program} chat {run}\n");
+        }
+        Ok(text + &format!("  {program} export {run} DIR\n"))
     }
 
     /// Tells the display how many steps the stage is now expected to have.

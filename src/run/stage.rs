@@ -18,6 +18,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 const ADAPTER: &str = "adapter";
 const REFERENCE: &str = "reference";
@@ -79,6 +80,7 @@ impl Opened {
             format: &data.format,
         };
         let method = stage.method.build(&mut setup)?;
+        tracing::info!("{name}: {} rows of {}", setup.rows.examples.len(), setup.rows.name);
         let train = needs.rows.then_some(setup.rows);
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
@@ -91,7 +93,15 @@ impl Opened {
             let (config, hub, device) = (stage.policy.clone(), hub.clone(), layout.policy);
             move || Policy::open(&config, &hub, device, init_seed(stage_seed))
         };
+        let began = Instant::now();
         let policy = origin()?;
+        tracing::info!(
+            "{name}: a model of {} parameters, {:?} on {:?}, opened in {:.1} s",
+            policy.model.config.size(),
+            policy.model.kind(),
+            policy.model.device(),
+            began.elapsed().as_secs_f64()
+        );
         if policy.model.score.is_some() && !needs.head {
             return Err(Error::Model(format!(
                 "stage `{name}`: policy.model is a reward model, which generates nothing; it belongs in \

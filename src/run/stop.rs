@@ -134,6 +134,11 @@ fn name(signal: i32) -> &'static str {
     }
 }
 
+/// This program as it was called.
+pub(super) fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "train".into())
+}
+
 /// The command that goes on with a run, and the one that begins it, as a shell reads them.
 fn commands(arguments: Vec<String>) -> [String; 2] {
     let quote = |argument: &String| {

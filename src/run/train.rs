@@ -195,6 +195,11 @@ fn one(
             metrics.set("time/sampling_and_scoring", sampled);
         }
         metrics.set("time/learning", seconds - sampled);
+        tracing::debug!(
+            "{}, step {step}: sampled and scored in {sampled:.2} s, learned in {:.2} s",
+            opened.name,
+            seconds - sampled
+        );
         metrics.set("tokens_per_second", tokens[0] / seconds);
     }
     let metrics = session.report(opened, step, traces(&batch, step, ranks.is_first()), metrics)?;

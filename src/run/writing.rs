@@ -227,6 +227,7 @@ impl Session {
     ) -> Result<()> {
         let Some(files) = &mut self.files else { return Ok(()) };
         files.show.doing("saving");
+        tracing::info!("{}: a checkpoint of step {step}", opened.name);
         let (config, trains) = (&opened.stage.checkpoint, opened.stage.needs().trains);
         // Those that are here have been gone on from, which the new one has not.
         self.dir.prune(config)?;

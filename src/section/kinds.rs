@@ -1,6 +1,7 @@
 //! The alternatives of an open section, such as the methods of `[loop]`: a row a name.
 
-use super::{Unread, join, keys, read};
+use super::{Unread, read, schema};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -16,7 +17,7 @@ pub struct Kinds<S: ?Sized> {
 struct Row<S: ?Sized> {
     name: String,
     read: Box<dyn Fn(Table) -> Result<Chosen<S>, Unread> + Send + Sync>,
-    keys: fn() -> Vec<String>,
+    schema: fn() -> serde_json::Value,
 }
 
 /// One alternative as the recipe wrote it; used as what it is a kind of.
@@ -36,7 +37,7 @@ impl<S: ?Sized + 'static> Kinds<S> {
     /// Adds `NAME`, read into a `T`; a name that is there already is replaced.
     pub fn with<T>(mut self, name: &str, shared: fn(T) -> Arc<S>) -> Self
     where
-        T: Serialize + DeserializeOwned + 'static,
+        T: Serialize + DeserializeOwned + JsonSchema + 'static,
     {
         let named = name.to_owned();
         let read = move |table: Table| {
@@ -44,7 +45,7 @@ impl<S: ?Sized + 'static> Kinds<S> {
             let written = Table::try_from(&section).map_err(|error| error.to_string());
             Ok(Chosen { name: named.clone(), written, section: shared(section) })
         };
-        let row = Row { name: name.to_owned(), read: Box::new(read), keys: keys::<T> };
+        let row = Row { name: name.to_owned(), read: Box::new(read), schema: schema::<T> };
         match self.rows.iter_mut().find(|known| known.name == name) {
             Some(known) => *known = row,
             None => self.rows.push(row),
@@ -57,13 +58,9 @@ impl<S: ?Sized + 'static> Kinds<S> {
         self.rows.iter().map(|row| row.name.as_str()).collect()
     }
 
-    /// The names and all keys below them: `grpo`, `grpo.loss`, …
-    pub fn keys(&self) -> Vec<String> {
-        let of = |row: &Row<S>| {
-            let below = (row.keys)().into_iter().map(|key| join(&row.name, &key));
-            std::iter::once(row.name.clone()).chain(below).collect::<Vec<_>>()
-        };
-        self.rows.iter().flat_map(of).collect()
+    /// The schema of each, in the same order.
+    pub fn schemas(&self) -> impl Iterator<Item = (&str, serde_json::Value)> {
+        self.rows.iter().map(|row| (row.name.as_str(), (row.schema)()))
     }
 
     /// Reads `[SECTION.NAME]`; none where there is no such name.
@@ -129,7 +126,7 @@ mod tests {
         fn area(&self) -> f64;
     }
 
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(default, deny_unknown_fields)]
     struct Square {
         side: f64,
@@ -156,7 +153,11 @@ mod tests {
         let square = shapes().read("square", Table::new()).unwrap().unwrap();
         assert_eq!((square.name(), square.area()), ("square", 4.0));
         assert_eq!(square.written().unwrap().to_string(), "{ square = { side = 2.0 } }");
-        assert_eq!(shapes().keys(), ["square", "square.side"]);
+        let schemas: Vec<_> = shapes().schemas().map(|(name, schema)| (name.to_owned(), schema)).collect();
+        assert_eq!(
+            (schemas[0].0.as_str(), &schemas[0].1["properties"]["side"]["default"]),
+            ("square", &2.0.into())
+        );
         assert!(shapes().read("circle", Table::new()).is_none());
     }
 

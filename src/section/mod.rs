@@ -1,13 +1,15 @@
-//! Sections of a recipe: how one is read, what it says of itself where its values cannot be used, and the tables of names from
+//! Sections of a recipe: how one is read, which keys it has, what it says of itself where its values cannot be used, and the tables of names from
 //! which the open sections (`[loop.NAME]`, `[rollout.NAME]`) are chosen.
 
+mod keys;
 mod kinds;
-mod known;
 mod misfit;
+mod schema;
 
+pub use keys::{Key, keys, toml};
 pub use kinds::{Chosen, Kinds};
-pub use known::keys;
 pub use misfit::{Misfit, all_fit, broken, under};
+pub use schema::schema;
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;

@@ -1,12 +1,13 @@
 //! Which questions are asked next: by how often they were answered right of late, by pools of difficulty, by stages.
 
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Chooses a step's questions. Without it the steps walk through the questions epoch after epoch; with it each step takes, in a
 /// random order of its own, the questions that the pools ask for and whose recent pass rate lies in the window.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Curriculum {
     /// The least and the greatest recent pass rate of questions that are trained on; those not sampled yet always are.
@@ -22,7 +23,7 @@ pub struct Curriculum {
 }
 
 /// `[[loop.grpo.curriculum.stages]]`: pools and their shares of a step, until the next of the stages begins.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pools {
     /// The first step.

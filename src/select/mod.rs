@@ -11,6 +11,7 @@ pub mod reduce;
 pub mod vote;
 
 use crate::section::{Misfit, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
@@ -18,7 +19,7 @@ use std::collections::HashSet;
 ///
 /// They work in the order of the keys below: first on the group as a whole, then on each rollout by itself, then on
 /// what is left of the group.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Select {
     /// Keep a group only if its share of correct rollouts lies in this window, ends included: `[0.1, 0.9]` leaves

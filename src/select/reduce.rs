@@ -2,6 +2,7 @@
 
 use crate::rationale::Rationale;
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ use std::ops::Range;
 /// The steps of `[data.format]` are the sentences. At each visit of a row the walk begins anew from its whole
 /// rationale, front to back: a sentence goes if the gold answer is at least as likely without it, and the next is
 /// weighed in the rationale that is left.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Reduce {
     /// The first share of the steps learns whole rationales: early likelihoods say little.

@@ -1,10 +1,14 @@
 //! Runs `train` in a temporary folder. Each test file uses a part of this.
 
+use rationale::log::described::described;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+
+/// What a line of `metrics.jsonl` says of where it stands.
+const PLACE: [&str; 4] = ["stage", "round", "step", "time"];
 
 /// A folder with a recipe in it.
 pub struct Program {
@@ -51,10 +55,24 @@ impl Program {
 
     /// Runs to the end, with these variables in its environment.
     pub fn train_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
-        let output = self.command(arguments).envs(environment.iter().copied()).output().unwrap();
-        let said =
-            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        Ended { code: output.status.code(), said }
+        ended(self.command(arguments).envs(environment.iter().copied()))
+    }
+
+    /// Runs a verb to its end.
+    pub fn verb(&self, arguments: &[&str]) -> Ended {
+        self.verb_with(arguments, &[])
+    }
+
+    /// The same, with these variables in its environment.
+    pub fn verb_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        ended(self.command_of(arguments).stdin(Stdio::null()).envs(environment.iter().copied()))
+    }
+
+    /// The program with these arguments and no others.
+    pub fn command_of(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(self.folder.path()).args(arguments);
+        command
     }
 
     /// Starts it, and comes back once `ready` says so; the process, whose standard error can be read.
@@ -85,8 +103,19 @@ impl Program {
     }
 
     /// The lines of `metrics.jsonl`.
+    ///
+    /// # Panics
+    /// Where a figure is none that docs/metrics.md describes, but for those of examples/extending.
     pub fn metrics(&self) -> Vec<Value> {
-        lines(&self.out().join("metrics.jsonl"))
+        let lines = lines(&self.out().join("metrics.jsonl"));
+        let figures =
+            lines.iter().filter_map(Value::as_object).flatten().filter(|(_, value)| !value.is_string());
+        for (name, _) in
+            figures.filter(|(name, _)| !PLACE.contains(&name.as_str()) && !name.starts_with("awr/"))
+        {
+            assert!(described(name).is_some(), "{name} has no row in log/described.rs");
+        }
+        lines
     }
 
     /// Those of a stage.
@@ -128,13 +157,15 @@ impl Program {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command
-            .current_dir(self.folder.path())
-            .args(["--recipe", "recipe.toml", "--out", "out"])
-            .args(arguments);
-        command
+        self.command_of(&[&["--recipe", "recipe.toml", "--out", "out"], arguments].concat())
     }
+}
+
+fn ended(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    Ended { code: output.status.code(), said }
 }
 
 impl Ended {

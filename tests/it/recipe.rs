@@ -2,11 +2,12 @@
 
 use rationale::recipe::{PlannedStage, Recipe, StageTable, references, substitute, without_effect};
 use rationale::section::{Misfit, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Stage {
     #[serde(default)]
@@ -17,13 +18,14 @@ struct Stage {
     policy: Policy,
     rollout: Option<Rollout>,
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     reward: BTreeMap<String, toml::Table>,
     r#loop: Loop,
     #[serde(default)]
     optim: Optim,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Run {
     name: Option<String>,
@@ -32,7 +34,7 @@ struct Run {
     steps: Option<usize>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Data {
     train: Option<String>,
@@ -40,14 +42,14 @@ struct Data {
     prompts_per_step: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Task {
     Addition { digits: Vec<u32> },
     Copy { length: u32 },
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Policy {
     model: Option<String>,
@@ -55,7 +57,7 @@ struct Policy {
     sampling: Sampling,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Init {
     layers: u32,
@@ -63,7 +65,7 @@ struct Init {
     heads: Option<u32>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Sampling {
     max_new_tokens: usize,
@@ -77,20 +79,20 @@ impl Default for Sampling {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Rollout {
     Group(Group),
     Tree { width: u32 },
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Group {
     size: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Loop {
     Sft(Sft),
@@ -98,27 +100,27 @@ enum Loop {
     Collect(Sft),
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Sft {
     epochs: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Grpo {
     updates: u32,
     loss: Loss,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Loss {
     kind: Kind,
     clip_low: f64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Kind {
     #[default]
@@ -127,7 +129,7 @@ enum Kind {
     Cispo,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Optim {
     lr: f64,
@@ -141,7 +143,7 @@ impl Default for Optim {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Schedule {
     Constant,
@@ -371,7 +373,7 @@ fn what_a_user_gets_wrong_in_a_section() {
     let cases = [
         (
             "[loop.grpo]\n[optim]\nlearning_rate = 1",
-            "quick.toml:3: [optim] unknown key `learning_rate`; did you mean `lr`? known: lr, schedule, warmup",
+            "quick.toml:3: [optim] unknown key `learning_rate`; `learning_rate` is `lr` here; known: lr, schedule, warmup",
         ),
         (
             "[loop.grpo]\n[optim]\nschedul = 1",
@@ -653,7 +655,7 @@ fn all_that_cannot_be_read_is_said_at_once() {
     assert_eq!(
         mistake("[optim]\nlearning_rate = 1\n[loop.grpo]\n[run]\nsteps = \"x\"\nlr = 1\n[sampling]\n", &[]),
         "quick.toml: 4 things are wrong:\n\
-         quick.toml:2: [optim] unknown key `learning_rate`; did you mean `lr`? known: lr, schedule, warmup\n\
+         quick.toml:2: [optim] unknown key `learning_rate`; `learning_rate` is `lr` here; known: lr, schedule, warmup\n\
          quick.toml:5: run.steps = \"x\": expected a whole number, 0 or more\n\
          quick.toml:6: [run] unknown key `lr`; did you mean `optim.lr`? known: name, seed, rounds, steps\n\
          quick.toml:7: unknown section `[sampling]`; did you mean `[policy.sampling]`? known: run, data, policy, rollout, \

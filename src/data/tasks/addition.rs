@@ -9,6 +9,7 @@ use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -18,7 +19,7 @@ pub const ALPHABET: &str = "0123456789+=:# \n";
 
 /// Sums of two n-digit numbers: `[data.task.addition]`. A fifth of all pairs, chosen by the seed, is held out: only
 /// those are evaluated on, and none of them is trained on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Addition {
     /// Numbers of digits, in equal shares. One digit has 100 pairs only (0+0 to 9+9), two have 8100: training rows
@@ -38,7 +39,7 @@ pub struct Addition {
 }
 
 /// How a sum is worked out on paper, digit by digit from the right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scratchpad {
     /// The two digits and the carry, their sum, the answer so far: [`scratchpad`].

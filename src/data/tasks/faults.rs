@@ -5,11 +5,12 @@ use crate::data::order::below;
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[data.task.addition.faults]`: rows have `steps` (the scratchpad's lines and the answer's), `labels` (whether each is
 /// right), `first_error` and `fault`, the kind of fault.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
     /// The share of rows with a fault; the kinds take turns.
@@ -24,7 +25,7 @@ pub struct Faults {
 }
 
 /// Who labels the lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Labels {
     /// The truth: a line is right if it is the one that comes there in the right scratchpad.

@@ -10,6 +10,7 @@ use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use std::collections::HashSet;
@@ -24,7 +25,7 @@ const MOST_ROWS: usize = 10_000;
 /// 3: four credited elements give 3, three give 2, two give 1, but for some noise. `rationale` and `assessed` are a careless
 /// assessor's: each element's reply with the word that it rests on, and the mark that these come to; what is vague is taken
 /// either way. `rubric` is the rubric itself, `set` its name.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Marking {
     /// Training rows.

@@ -10,10 +10,11 @@ use super::Split;
 use super::row::Row;
 use crate::error::Result;
 use crate::section::{Misfit, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[data.task.<name>]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `[data.task.NAME]`: rows that the program makes itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// n-digit addition with a scratchpad.

@@ -8,6 +8,7 @@ use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
@@ -16,7 +17,7 @@ pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz?";
 
 /// One question, over and over: write letters, the hidden sequence among them. `[data.task.planted]`; which one it is, the run's
 /// seed decides, and the column `hidden` says. `[reward.planted]` knows what a half-written sequence is worth.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Planted {
     /// Letters to choose from, the first of the alphabet.

@@ -8,6 +8,7 @@ use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::HashSet;
@@ -22,7 +23,7 @@ const MOST_ROWS: usize = 100_000;
 /// into the search box; on a page of results the first such thing that the money buys is clicked, and where there is none the session
 /// ends. The gold answer is a JSON object of `type` (`terminate`, `click` or `type_and_submit`), `name` and `text`; `class` is
 /// its type. To terminate takes no name and no text: the easy class.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shop {
     /// Training rows.

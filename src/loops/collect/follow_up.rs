@@ -12,6 +12,7 @@ use crate::rollout::{Group, Rollout, Score};
 use crate::section::{Misfit, broken};
 use crate::seed;
 use crate::select::consistency::{Judged, Preferred, Reason, denies, is_trained_on, mixed, pairs};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 /// were judged as the gold answer has it; those whose rationale fails more than `tolerance` options are left out, and
 /// pairs are written for a preference loop. Answers are those that the rollouts end in, as `[data.format]` reads them; the
 /// released program asks for them in a call of its own. Pairs are mixed within each step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FollowUp {
     /// What follows the question in its own turn; `{letter}` and `{choice}` are filled in. The question itself stays:

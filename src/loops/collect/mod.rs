@@ -11,12 +11,13 @@ use crate::log::Metrics;
 use crate::rollout::Group;
 use crate::section::{Misfit, under};
 use follow_up::FollowUp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tch::Tensor;
 
-/// `[loop.collect]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// `[loop.collect]`: completions and scores written as traces; nothing is trained.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Collect {
     /// Ask the policy about each option of a question after its rationales, keep those that pass, and write pairs (CREST).

@@ -1,11 +1,12 @@
 //! `[loop.contrast]`: its keys, their defaults and which values they may have.
 
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[loop.contrast]`: rows with `choices`, of which some have altered premises and name in `counterfactual_of` the row that they
+/// `[loop.contrast]`: answers that depend on their rationales, by counterfactual ones. Rows with `choices`, of which some have altered premises and name in `counterfactual_of` the row that they
 /// alter; the rationales say something of each option.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Contrast {
     /// What differences of cosines are divided by.
@@ -23,7 +24,7 @@ pub struct Contrast {
 }
 
 /// What becomes of pairs that cannot be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Irregular {
     /// The run stops and names the row.

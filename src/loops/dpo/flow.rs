@@ -11,6 +11,7 @@ use crate::reward::answer;
 use crate::rollout::{Group, Prompted, Rollout};
 use crate::section::{Misfit, broken};
 use crate::seed;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,7 +22,7 @@ pub(super) const JUDGE: &str = "judge";
 
 /// `[loop.dpo.flow]`: at every chunk and at every decision of a completion one other way is taken to its end, at random; where the
 /// two ends differ in being right, the chunk (or the decision) that led to the right one is preferred by its own adapter.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Flow {
     /// Tokens of a chunk, at most.

@@ -21,8 +21,8 @@ use source::weigh_questions;
 
 use super::item::{REF_LOGPROBS, stacked};
 use super::{
-    Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Worker, figures,
-    without_credit,
+    Batch, Item, LearnedOf, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Worker,
+    figures, without_credit,
 };
 use crate::data::{Feedback, FeedbackCompletion, Prompted, Tokenizer};
 use crate::error::{Error, Result};
@@ -199,23 +199,23 @@ impl Section for Dpo {
         all.into_iter().flatten().collect()
     }
 
-    fn tokens_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<usize>> {
+    fn learned_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Vec<LearnedOf>> {
         let completions = match &row.example.feedback {
             // What is learned of answers alone is shorter than what is written here.
-            Some(Feedback::Pair { .. }) if self.about == About::Answers => return Ok(None),
-            Some(Feedback::Pair { chosen, rejected, .. }) => vec![chosen, rejected],
-            Some(Feedback::Label { completion, .. }) => vec![completion],
-            None => return Ok(None),
+            Some(Feedback::Pair { .. }) if self.about == About::Answers => vec![],
+            Some(Feedback::Pair { chosen, rejected, .. }) => vec![("chosen", chosen), ("rejected", rejected)],
+            Some(Feedback::Label { completion, good: true }) => vec![("good", completion)],
+            Some(Feedback::Label { completion, good: false }) => vec![("bad", completion)],
+            None => vec![],
         };
-        // Of a pair neither is learned where the longer one does not fit.
-        let tokens = |completion: &FeedbackCompletion| match &completion.tokens {
-            Some(ids) => Ok(row.tokens.len() + ids.len()),
-            None => {
-                let ids = tokenizer.completion(&row.example.prompt, &completion.text)?;
-                Ok(row.tokens.len() + ids.len())
-            }
+        let learned = |(called, completion): (&'static str, &FeedbackCompletion)| {
+            let ids = match &completion.tokens {
+                Some(ids) => ids.clone(),
+                None => tokenizer.completion(&row.example.prompt, &completion.text)?,
+            };
+            Ok(LearnedOf { called, sequence: Sequence::new(&row.tokens, &ids) })
         };
-        Ok(completions.into_iter().map(tokens).collect::<Result<Vec<usize>>>()?.into_iter().max())
+        completions.into_iter().map(learned).collect()
     }
 
     fn longest(&self) -> Option<(&'static str, usize)> {

@@ -4,10 +4,11 @@ use super::flow::Flow;
 use crate::loss::PreferenceLoss;
 use crate::policy::Refresh;
 use crate::section::{Misfit, broken, under};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[loop.dpo]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `[loop.dpo]`: preferences, of rows or of the policy's own completions (DPO and its relatives).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dpo {
     /// What is minimised.
@@ -60,7 +61,7 @@ impl Default for Dpo {
 }
 
 /// Which tokens of a pair count in the preference.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mask {
     /// All of both completions.
@@ -71,7 +72,7 @@ pub enum Mask {
 }
 
 /// What the preference is about.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum About {
     /// Completions of one prompt.
@@ -84,7 +85,7 @@ pub enum About {
 }
 
 /// How much each pair counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Weigh {
     /// All pairs alike.

@@ -8,10 +8,11 @@ use crate::loss::policy::PolicyLoss;
 use crate::policy::Refresh;
 use crate::section::{Misfit, broken, under};
 use crate::select::curriculum::Curriculum;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[loop.grpo]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `[loop.grpo]`: policy gradients over groups of completions (GRPO and its relatives).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Grpo {
     /// How rewards become advantages.
@@ -48,23 +49,26 @@ pub struct Grpo {
 }
 
 /// The penalty for leaving the reference policy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "KlKeys")]
 pub struct Kl {
-    /// β; 0 needs no reference policy.
+    /// β.
     pub coefficient: f64,
-    /// Schulman's k1, k2 or k3. Default: `k3` in the loss, `k1` in the reward, where the others push away from the reference.
+    /// Schulman's k1, k2 or k3: the recipe's, or what follows from the place.
     pub estimator: Estimator,
-    /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion).
+    /// In the loss or in the reward.
     pub place: KlPlace,
 }
 
-/// [`Kl`] as a recipe has it: an estimator that is not named follows from the place.
-#[derive(Deserialize)]
+/// [`Kl`] as a recipe has it.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct KlKeys {
+    /// β; 0 needs no reference policy.
     coefficient: f64,
+    /// Schulman's k1, k2 or k3. Default: `k3` in the loss, `k1` in the reward, where the others push away from the reference.
     estimator: Option<Estimator>,
+    /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion).
     place: KlPlace,
 }
 
@@ -81,7 +85,7 @@ impl From<KlKeys> for Kl {
 }
 
 /// What becomes of truncated completions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Truncated {
     /// They teach like any other.
@@ -91,7 +95,7 @@ pub enum Truncated {
 }
 
 /// What becomes of groups without differences.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ZeroVariance {
     /// They stay, with advantage 0: their tokens count in the loss's divisor.

@@ -2,11 +2,12 @@
 
 use crate::loss::kl::Estimator;
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// `[loop.mario]`. The rewards are those of `[reward]`, one control token each; their weights do not count.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `[loop.mario]`: several rewards by control tokens, a pool of the policy's own completions learned by how good they are (MaRio). The rewards are those of `[reward]`, one control token each; their weights do not count.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Mario {
     /// Quantiles that the pool is cut into by each reward, and so control tokens a reward.

@@ -234,6 +234,20 @@ impl Section for Prm {
         Prm::check(self)
     }
 
+    fn read_of(&self, row: &Prompted, format: &Format) -> Vec<String> {
+        if matches!(self.learns, Learns::Pairs | Learns::Lists) {
+            return row.example.completions.clone();
+        }
+        let label = |label: Option<f64>| label.map_or("no label".to_owned(), |label| format!("{label}"));
+        match rows::read(&row.example, self, format).map(|steps| steps.learned(self)) {
+            Ok(steps) => {
+                let all = steps.texts.iter().zip(&steps.labels);
+                all.map(|(text, of)| format!("[{}] {}", label(*of), text.trim())).collect()
+            }
+            Err(what) => vec![format!("nothing can be learned of it: {what}")],
+        }
+    }
+
     fn needs(&self, _: &StageView) -> Needs {
         Needs { trains: true, rows: true, head: true, selects: Selects::Nothing, ..Needs::default() }
     }

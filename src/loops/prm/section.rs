@@ -2,10 +2,11 @@
 
 use crate::policy::reward_model::Judges;
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[loop.prm]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// `[loop.prm]`: a reward model of steps, outcomes or comparisons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Prm {
     /// What is learned from the rows.
@@ -51,7 +52,7 @@ pub struct Prm {
 }
 
 /// What is learned from a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Learns {
     /// A label for each step: columns `completions` or `steps` with `labels`, `step_labels`, `ratings` or `first_error`; or
@@ -66,7 +67,7 @@ pub enum Learns {
 }
 
 /// How a state becomes a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HeadKind {
     /// Ordered classes, cross-entropy.
@@ -78,7 +79,7 @@ pub enum HeadKind {
 }
 
 /// What becomes of rows that are longer than `max_tokens`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TooLong {
     /// The run stops and names the row.
@@ -90,7 +91,7 @@ pub enum TooLong {
 }
 
 /// What trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Train {
     /// Backbone (or its adapters) and head.
@@ -100,7 +101,7 @@ pub enum Train {
 }
 
 /// What a neutral rating means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Neutral {
     /// Right, as Qwen's models take PRM800K.
@@ -112,7 +113,7 @@ pub enum Neutral {
 }
 
 /// Who says which steps of a trace are right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Labeller {
     /// The continuations of `[rollout.prefix]`.
@@ -124,7 +125,7 @@ pub enum Labeller {
 }
 
 /// What n continuations of a step, m of them good, say of it (Math-Shepherd).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Continuations {
     /// Right if any is good: m > 0.
@@ -134,7 +135,7 @@ pub enum Continuations {
 }
 
 /// How classes are weighed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Balance {
     /// As they come.

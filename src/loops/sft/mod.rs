@@ -3,7 +3,9 @@
 
 pub mod reduce;
 
-use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, candidate};
+use super::{
+    Batch, Item, LearnedOf, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, candidate,
+};
 use crate::data::row::{Problems, some};
 use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example, Tokenizer};
@@ -15,12 +17,13 @@ use crate::rollout::{Prompted, trace};
 use crate::section::{Misfit, broken, under};
 use crate::select::reduce::Reduce;
 use crate::select::{Candidate, Select};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use tch::Tensor;
 
-/// `[loop.sft]`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// `[loop.sft]`: supervised fine-tuning on the rows' completions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sft {
     /// Rows whose prompt and completion together are longer are left out, and counted; the model's context by
@@ -95,12 +98,7 @@ impl Sft {
 
     /// The same with another completion.
     fn learning(worker: &Worker, row: &Prompted, text: &str) -> Result<Sequence> {
-        let tokens =
-            [row.tokens.as_slice(), &worker.policy.tokenizer.completion(&row.example.prompt, text)?].concat();
-        let mut spans = learned_turns(&worker.policy.tokenizer, &row.example)?;
-        // A text that nothing begins is learned from its second token on.
-        spans.push(row.tokens.len().max(1)..tokens.len());
-        Sequence::of_spans(tokens, spans)
+        with_completion(&worker.policy.tokenizer, row, text)
     }
 }
 
@@ -118,9 +116,10 @@ impl Section for Sft {
         2e-5
     }
 
-    fn tokens_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<usize>> {
-        let Some(text) = &row.example.completion else { return Ok(None) };
-        Ok(Some(row.tokens.len() + tokenizer.completion(&row.example.prompt, text)?.len()))
+    fn learned_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Vec<LearnedOf>> {
+        let Some(text) = &row.example.completion else { return Ok(vec![]) };
+        let sequence = with_completion(tokenizer, row, text)?;
+        Ok(vec![LearnedOf { called: "completion", sequence }])
     }
 
     fn longest(&self) -> Option<(&'static str, usize)> {
@@ -132,6 +131,15 @@ impl Section for Sft {
         have_completions(&setup.rows)?;
         Ok(Box::new(SftMethod { sft: self.clone() }))
     }
+}
+
+/// The row's prompt and then `text`, which is learned, as are the turns before it that the row says.
+fn with_completion(tokenizer: &Tokenizer, row: &Prompted, text: &str) -> Result<Sequence> {
+    let tokens = [row.tokens.as_slice(), &tokenizer.completion(&row.example.prompt, text)?].concat();
+    let mut spans = learned_turns(tokenizer, &row.example)?;
+    // A text that nothing begins is learned from its second token on.
+    spans.push(row.tokens.len().max(1)..tokens.len());
+    Sequence::of_spans(tokens, spans)
 }
 
 /// All rows must have something to learn.

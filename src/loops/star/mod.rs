@@ -18,11 +18,12 @@ use crate::log::Metrics;
 use crate::rollout::{Prompted, Trace};
 use crate::section::{Misfit, broken, under};
 use rounds::{Measure, Plateau};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// `[loop.star]`. A round fine-tunes for `run.steps` steps (`growth` times as many in each further round), or, without
+/// `[loop.star]`: rounds of sampling rationales, keeping those whose answer is right, and learning them (STaR). A round fine-tunes for `run.steps` steps (`growth` times as many in each further round), or, without
 /// `run.steps`, for `run.epochs` passes over the rationales that it learns.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Star {
     /// Rounds, if there is no plateau before.
@@ -47,7 +48,7 @@ pub struct Star {
 }
 
 /// The weights that a round's fine-tuning starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Start {
     /// Those that the stage began with, as in the paper.

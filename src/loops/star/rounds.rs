@@ -1,6 +1,7 @@
 //! How long a round of STaR trains, and when there are enough rounds.
 
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The steps of `round` (counted from 1): `first` · `growth`^(round − 1), rounded down, at most `most`.
@@ -29,7 +30,7 @@ pub fn passes(rationales: usize, per_step: usize, epochs: f64) -> usize {
 }
 
 /// When rounds no longer help.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plateau {
     /// What has to rise.
@@ -41,7 +42,7 @@ pub struct Plateau {
 }
 
 /// What tells whether rounds help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// The share of the training questions that are solved without a hint.

@@ -9,6 +9,7 @@ use super::row::{self, Named};
 use crate::Result;
 use crate::section::{Misfit, all_fit};
 use kinds::Counts;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -17,36 +18,42 @@ const LOG_RATIO_LIMIT: f64 = 20.0;
 
 /// The policy loss: `[loop.grpo.loss]`. With ratio r = π / π_old and advantage A, a token's loss is
 /// −min(r·A, clip(r, 1 − clip_low, 1 + clip_high)·A), for `cispo` −sg(min(r, cap))·A·log π.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "PolicyLossKeys")]
 pub struct PolicyLoss {
-    /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is: one of [`KINDS`].
+    /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is.
     pub kind: Named<PolicyLossKind>,
-    /// The ratio is of each `token`, or the geometric mean over its `sequence`. Default: `sequence` for `gspo`, else `token`.
+    /// What the ratio is of; none: what is usual for the kind.
     pub ratio: Option<Ratio>,
-    /// How far below 1 the ratio may count for a negative advantage. Default: 0.2; for `gspo`, whose ratio is a mean over tokens,
-    /// its authors' 3e-4 (TRL keeps 0.2 there, at which nothing is ever clipped).
+    /// How far below 1 the ratio may count for a negative advantage.
     pub clip_low: f64,
-    /// How far above 1 the ratio may count for a positive advantage; default `clip_low`, 0.28 in DAPO; for `gspo` without
-    /// a `clip_low` 4e-4. For `cispo`
-    /// it replaces `cap`: the ratio is then kept within [1 − clip_low, 1 + clip_high], as in verl and NeMo-RL.
+    /// How far above 1 the ratio may count for a positive advantage; none: as far as below.
     pub clip_high: Option<f64>,
-    /// The most that the ratio counts for a negative advantage, where the clip above does not hold it: verl's
-    /// `clip_ratio_c` (3.0 there), TRL's `delta`. Default: no limit.
+    /// The most that the ratio counts for a negative advantage, where the clip above does not hold it.
     pub dual_clip: Option<f64>,
-    /// The most that `cispo` lets the ratio weigh; default 5.0 (TRL's `epsilon_high` for CISPO).
+    /// The most that `cispo` lets the ratio weigh.
     pub cap: Option<f64>,
 }
 
 /// [`PolicyLoss`] as a recipe has it: a clip that is not given follows from the kind.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct PolicyLossKeys {
+    /// How tokens are averaged, and for `cispo` and `gspo` also what a token's loss is.
     kind: Named<PolicyLossKind>,
+    /// The ratio is of each `token`, or the geometric mean over its `sequence`. Default: `sequence` for `gspo`, else `token`.
     ratio: Option<Ratio>,
+    /// How far below 1 the ratio may count for a negative advantage. Default: 0.2; for `gspo`, whose ratio is a mean over tokens,
+    /// its authors' 3e-4 (TRL keeps 0.2 there, at which nothing is ever clipped).
     clip_low: Option<f64>,
+    /// How far above 1 the ratio may count for a positive advantage; default `clip_low`, 0.28 in DAPO; for `gspo` without
+    /// a `clip_low` 4e-4. For `cispo`
+    /// it replaces `cap`: the ratio is then kept within [1 − clip_low, 1 + clip_high], as in verl and NeMo-RL.
     clip_high: Option<f64>,
+    /// The most that the ratio counts for a negative advantage, where the clip above does not hold it: verl's
+    /// `clip_ratio_c` (3.0 there), TRL's `delta`. Default: no limit.
     dual_clip: Option<f64>,
+    /// The most that `cispo` lets the ratio weigh; default 5.0 (TRL's `epsilon_high` for CISPO).
     cap: Option<f64>,
 }
 
@@ -67,7 +74,7 @@ impl From<PolicyLossKeys> for PolicyLoss {
 }
 
 /// What the ratio π / π_old is taken over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ratio {
     /// Each token has its own.

@@ -4,13 +4,14 @@ use super::kinds::{Learns, PreferenceKind};
 use crate::Result;
 use crate::loss::row::{self, Named};
 use crate::section::{Misfit, all_fit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The preference loss: `[loop.dpo.loss]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreferenceLoss {
-    /// The loss of a pair, or of a completion: one of [`KINDS`](super::KINDS).
+    /// The loss of a pair, or of a completion.
     pub kind: Named<PreferenceKind>,
     /// β: how much a difference of log-probabilities counts. Default 2 for `simpo`, whose log-probabilities are means and whose
     /// authors use 2 to 10, else 0.1.
@@ -44,7 +45,7 @@ pub struct PreferenceLoss {
 }
 
 /// What becomes of the log-ratio t = log π − log π_ref of a completion: f′ of the divergence (arXiv 2309.16240).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Divergence {
     /// t.
@@ -58,7 +59,7 @@ pub enum Divergence {
 }
 
 /// What −log p of the chosen completions is averaged over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NllMean {
     /// All chosen tokens of the update, as in TRL.
@@ -68,7 +69,7 @@ pub enum NllMean {
 }
 
 /// The loss of a rationale with log-probability p (summed over its tokens).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RationaleForm {
     /// −γ·p: the paper's.

@@ -6,12 +6,13 @@ use crate::rationale::{Pattern, number};
 use crate::reward::{Holds, OfRow, Part, column, correct, plain};
 use crate::text::rouge::rouge_l;
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// `[[reward.hierarchical.level]]`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Level {
     /// What it is called in the metrics.
@@ -63,7 +64,7 @@ pub struct Level {
 }
 
 /// What a level asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Test {
     /// Whether it can be read at all: valid JSON, an answer that parses, a field that is there.

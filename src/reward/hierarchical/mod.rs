@@ -11,6 +11,7 @@ use super::{Holds, Models, OfRow, Part, Reward, RowWant, Wants, column};
 use crate::data::Example;
 use crate::rollout::{Group, Rollout, Score};
 use reading::CompletionView;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, HashSet};
 /// Levels are tried in order. One that holds gives `right` (times its value, where the test is graded), one that does
 /// not gives `wrong`. After a gate that does not hold, and after a level that is `enough` and holds, no further level
 /// counts. Logged for each level: how many of the completions that came to it hold, as `rewards/NAME/LEVEL/mean`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Hierarchical {
     /// How fields are found in a completion: `text` (no fields), `json` or `tags`.
@@ -37,7 +38,7 @@ pub struct Hierarchical {
 }
 
 /// A weight by a column of the row.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Difficulty {
     /// The column.

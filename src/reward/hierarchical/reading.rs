@@ -5,11 +5,12 @@ use crate::data::Example;
 use crate::reward::{Part, column};
 use crate::rollout::Rollout;
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 /// How fields are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Read {
     /// There are no fields: the text as it stands, against the gold answer.

@@ -3,12 +3,13 @@
 use crate::data::Example;
 use crate::reward::column;
 use anyhow::Context;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
 /// `[reward.length.linear]`: −tokens / `max_tokens`, and −1 beyond.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Linear {
     /// Where the penalty is full; mostly `policy.sampling.max_new_tokens`.
@@ -25,7 +26,7 @@ impl Linear {
 /// `[reward.length.cosine]`: half a cosine from a score for the shortest completion to one for the longest, right ones
 /// from `right_short` down to `right_long`, wrong ones from `wrong_short` up to `wrong_long`. Open-R1's
 /// `cosine_scaled_reward` with its defaults, except that beyond `max_tokens` the cosine stays at its end.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cosine {
     /// Where the cosine ends.
@@ -73,7 +74,7 @@ impl Cosine {
 }
 
 /// `[reward.length.budget]`: 0 up to the example's budget b, then −(tokens − b) / b, and −1 from 2 b on.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
     /// The column of the data that says the budget in tokens, or, with `tokens`, the difficulty.

@@ -10,11 +10,12 @@ pub use relative::{Lengths, Power, Relative, Shortest};
 
 use super::{Holds, Models, Reward, Right, Wants};
 use crate::rollout::{Group, Score};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// `[reward.length]`: `max_tokens` and `buffer` for the soft overlong penalty, or one of the tables. Lengths are in
 /// tokens.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[derive(Default)]
 pub struct Length {

@@ -1,10 +1,11 @@
 //! A penalty for completions that come near the token limit: DAPO's soft overlong punishment (arXiv 2503.14476).
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// The keys of `[reward.length]` itself: 0 up to `max_tokens − buffer` tokens, from there down in a line to −1 at
 /// `max_tokens`, and −1 beyond (TRL's `get_soft_overlong_punishment`).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Overlong {
     /// Where the penalty is full; mostly `policy.sampling.max_new_tokens`.

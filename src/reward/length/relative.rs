@@ -1,5 +1,6 @@
 //! Scores of a completion by its length among the others of its group.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 /// A group as the length rewards see it, one entry a rollout.
@@ -26,7 +27,7 @@ impl Lengths<'_> {
 /// `[reward.length.relative]`: −mean · tokens / most, with the mean of the group's rewards so far and the tokens of its
 /// longest completion (prime-rl's `length_penalty = "linear"`, there with weight 0.25). It is in the units of the
 /// reward, and a group that is all wrong gets none. A negative mean counts as 0: it would pay for length.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Relative {}
 
@@ -45,7 +46,7 @@ impl Relative {
 /// The form of the Powered Length Penalty (arXiv 2506.10446), beside a reward of 1 for a right answer. Its exact formula
 /// and constants are not known to us: all three numbers are ours to tune, and the defaults are a plain choice, not the
 /// paper's.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Power {
     /// How fast it falls with length; above 0.
@@ -76,7 +77,7 @@ impl Power {
 /// `[reward.length.shortest]`: (longest − tokens) / (longest − shortest) for a right completion, with the longest and
 /// shortest of the group's right ones; 0 for a wrong one and where the right ones are equally long. The policy's own
 /// samples are the budget (Self-Rewarded Efficiency, arXiv 2506.15647; its coefficients are not known to us).
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shortest {
     /// The share of the group that must be right: below it a short answer may be right by luck, and all get 0.

@@ -217,6 +217,7 @@ fn sentence(table: &toml::Table, misfit: &Misfit) -> String {
 mod tests {
     use super::super::tests::{group, rewards, score, scores};
     use super::*;
+    use crate::reward::registry::NoKeys;
     use crate::rollout::Score;
 
     #[test]
@@ -251,7 +252,7 @@ mod tests {
             .group_fn("huge", |_| vec![1.0, -1e200])
             .reward_fn("panics", |_, _| panic!("no {}", "luck"))
             .group_fn("few", |_| vec![1.0])
-            .reward("fails", |_: toml::Table| {
+            .reward("fails", |_: NoKeys| {
                 Ok(|_: &Group| -> anyhow::Result<Vec<Score>> {
                     Err(anyhow::anyhow!("connection refused").context("asking the judge"))
                 })

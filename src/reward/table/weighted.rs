@@ -208,6 +208,7 @@ pub(super) fn score_while<G: AsMut<[Group]>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reward::registry::NoKeys;
     use crate::reward::tests::{group, rewards};
     use std::sync::Mutex;
     use std::time::Duration;
@@ -230,7 +231,7 @@ mod tests {
     }
 
     fn registry(independent: bool) -> Registry {
-        let tokens = |factor: f64| move |_: toml::Table| Ok(Tokens(independent, factor));
+        let tokens = |factor: f64| move |_: NoKeys| Ok(Tokens(independent, factor));
         Registry::default().reward("a", tokens(0.1)).reward("b", tokens(-0.7)).reward("c", tokens(1.3))
     }
 
@@ -283,7 +284,7 @@ mod tests {
         let ((to_a, of_a), (to_b, of_b)) = (unbounded(), unbounded());
         let once = |meeting: Meeting| {
             let meeting = Mutex::new(Some(meeting));
-            move |_: toml::Table| Ok(meeting.lock().unwrap().take().expect("built once"))
+            move |_: NoKeys| Ok(meeting.lock().unwrap().take().expect("built once"))
         };
         let registry = Registry::empty()
             .reward("a", once(Meeting { here: to_b, partner: of_a }))
@@ -310,8 +311,8 @@ mod tests {
             Ok(group.rollouts.iter().map(|_| Score::from(2.0)).collect())
         };
         let registry = Registry::default()
-            .reward("sends", move |_: toml::Table| Ok(reward.clone()))
-            .reward("here", |_: toml::Table| Ok(Tokens(false, 3.0)));
+            .reward("sends", move |_: NoKeys| Ok(reward.clone()))
+            .reward("here", |_: NoKeys| Ok(Tokens(false, 3.0)));
         let mut rewards = rewards(&registry, "[sends]\n[here]").unwrap();
         let mut sampled = [group(Some("7"), &[], &["abc"]), group(Some("8"), &[], &["d"])];
         sampled.iter_mut().for_each(|group| group.rollouts[0].reward = 0.0);

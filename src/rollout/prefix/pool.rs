@@ -1,12 +1,13 @@
 //! Which wrong rollout of a tree of prefixes is searched next: OmegaPRM's priorities (Luo et al. 2024, arXiv 2406.06592).
 
 use crate::section::{Misfit, broken};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `[rollout.prefix.tree]`, for `cuts = "tree"`. A state s is a prefix with its Monte-Carlo value MC(s), the share of its k
 /// continuations that are good; a wrong continuation r of a state with 0 < MC(s) < 1 is searched in the order of
 /// α^(1 − MC(s)) · β^(len(r) / L) + c · √ΣN / (1 + N(s)), where N(s) counts the searches that began at s.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrefixTree {
     /// Searches of a question at most.

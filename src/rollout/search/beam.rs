@@ -5,12 +5,13 @@ use super::{Search, SearchResult, paths, score};
 use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Of `n` ways to go on, the n / `branching` of highest score go on at each step, each in `branching` ways. Paths that have
 /// ended keep their place as long as none is better; the best of the last ones is the answer. The reward is asked about
 /// half-written completions: take one that has something to say of them, such as `process`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Beam {
     /// Ways to go on at each step, of all paths together.

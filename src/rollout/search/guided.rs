@@ -9,11 +9,12 @@ use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
 use crate::seed;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A completion whose every step is one of `n` that the policy draws, taken by its score. The reward is asked about half-written
 /// completions: take one that has something to say of them, such as `process`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guided {
     /// Ways to go on at each step.

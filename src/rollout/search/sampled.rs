@@ -7,10 +7,11 @@ use crate::error::{Error, Result};
 use crate::rollout::{Group, Picks, Prompted, SamplingContext, independent};
 use crate::section::Misfit;
 use crate::select::vote::vote;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Among which independent completions one is picked, and by what.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sampled {
     /// Completions of each prompt.
@@ -20,13 +21,13 @@ pub struct Sampled {
 }
 
 /// The completion of highest score among `n` independent ones.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct BestOf(pub Sampled);
 
 /// The completion of highest score among those with the answer whose scores are most together; where none has an answer, among
 /// all. Scores must not be negative.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct WeightedVote(pub Sampled);
 

@@ -21,6 +21,7 @@ use crate::rollout::{Group, Prompted, SamplingContext, Seeds, Source, SourceSect
 use crate::section::{Misfit, broken, under};
 use crate::seed::derive;
 use path::{Path, fill, most_voted};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ pub(super) const ENDPOINT: &str = "rollout.tree.schema.endpoint";
 /// `question` (`name`, `ask`, `options`), `history` (the replies before, each with `name`, `ask`, `decision`, `rationale`),
 /// `path` (the text so far), and where it is known `decision`, `rationale` or `mark`. What `ask` and `justify` give takes the
 /// place of the prompt's last turn.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Schema {
     /// A `.toml` or `.jsonl` file of rubrics, which rows name in their column `rubric`; none where rows bring theirs.

@@ -2,7 +2,10 @@
 
 mod machine;
 mod models;
+mod preview;
 mod rows;
+
+pub use preview::{Preview, preview};
 
 use crate::checkpoint::{Ledger, RunDir};
 use crate::data::hub::Hub;
@@ -10,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, references};
 use crate::reward::Rewards;
 use crate::section::covers;
-use models::Models;
+use models::{Known, Models};
 use std::collections::BTreeSet;
 use tracing::subscriber::{NoSubscriber, with_default};
 

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows that are tokenised before the run; of more, the first so many.
-const TOKENIZED: usize = 10_000;
+pub(super) const TOKENIZED: usize = 10_000;
 
 /// Rows of a task that are looked at.
 const MADE: usize = 1000;
@@ -214,7 +214,7 @@ impl Looking<'_> {
 }
 
 /// The row as a question.
-fn asked(row: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
+pub(super) fn asked(row: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
     Prompted::of(row, tokenizer).map_err(|error| match error {
         Error::Data(what) => Error::Data(format!("{row}: {what}")),
         other => other,
@@ -225,7 +225,7 @@ fn asked(row: &Arc<Example>, tokenizer: &Tokenizer) -> Result<Prompted> {
 ///
 /// # Errors
 /// Where none is left, and rows that cannot be tokenised.
-fn too_long(
+pub(super) fn too_long(
     lengths: &Lengths,
     questions: &[Prompted],
     all: usize,

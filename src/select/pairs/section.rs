@@ -1,11 +1,12 @@
 //! `[select.pairs]`: its keys, their defaults and which values they may have.
 
 use crate::section::Misfit;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the rollouts of one example become pairs: `[select.pairs]`. Every pair that `kind` allows is looked at in the
 /// order of `matching` and taken while the caps allow.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Pairs {
     /// Who is better than whom.
@@ -24,7 +25,7 @@ pub struct Pairs {
 }
 
 /// Who is better than whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PairKind {
     /// A correct answer is better than a wrong one.
@@ -56,7 +57,7 @@ pub enum PairKind {
 }
 
 /// Which pairs come first; of equals, those of earlier rollouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Matching {
     /// In the order of the rollouts.

@@ -87,6 +87,7 @@ fn resolve(text: &str, sets: &[String]) -> rationale::Result<String> {
     let stages = Stage::read_all(&recipe, &registry)?;
     without_effect(&recipe, &stages, &registry);
     recipe.plan();
-    let sections = stages.iter().map(Stage::resolved).collect::<rationale::Result<Vec<_>>>()?;
-    recipe.resolved_toml(&sections)
+    let sections =
+        stages.iter().map(|stage| stage.resolved(&registry)).collect::<rationale::Result<Vec<_>>>()?;
+    recipe.resolved_with_all_keys(&sections, &registry)
 }

@@ -1,0 +1,139 @@
+//! `train chat`: a conversation with a model.
+
+use super::named::{Asking, Found, Model};
+use super::verb::Verb;
+use crate::data::{Message, Prompt};
+use crate::engine::{Request, Sampling, StopReason};
+use crate::error::{Error, Result};
+use crate::log::terminal::{say, shown, tell};
+use crate::policy::Policy;
+use crate::recipe::Registry;
+use crate::seed;
+use clap::Parser;
+use std::io::{BufRead, IsTerminal, Write};
+
+/// Talk to a model: a line is a turn, and its answer is written as it comes.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Chat {
+    #[command(flatten)]
+    model: Model,
+    #[command(flatten)]
+    asking: Asking,
+}
+
+const EXAMPLES: &str = "Each line from standard input is a turn. /new begins anew, /system TEXT changes the system turn and begins anew, /quit or
+the end of the input ends. A model without a chat template has no memory: each line is put to it as the run's rows were.
+
+Examples:
+  train chat checkpoints/mine
+  train chat HuggingFaceTB/SmolLM2-135M-Instruct --system 'Answer in one sentence.'
+  echo 'What is 2+3?' | train chat checkpoints/mine --temperature 0";
+
+/// Tokens between two looks at what has been written.
+const PIECE: usize = 8;
+
+impl Verb for Chat {
+    fn run(self, registry: &Registry) -> Result<()> {
+        let mut found = self.model.find(registry)?;
+        let policy = self.model.load(&found, 1)?;
+        self.asking.apply(&mut found, &policy)?;
+        let input = std::io::stdin();
+        let live = input.is_terminal();
+        if live {
+            say(&format!("{}; /new begins anew, /quit ends", found.folder.display()));
+        }
+        let mut talk = Talk { policy: &policy, found, turns: vec![], asked: 0, seed: self.asking.seed };
+        loop {
+            if live {
+                let _ = write!(std::io::stderr(), "> ");
+            }
+            let mut line = String::new();
+            if input.lock().read_line(&mut line).map_err(Error::io("standard input"))? == 0 {
+                return Ok(());
+            }
+            match line.trim() {
+                "" => {}
+                "/quit" | "/exit" => return Ok(()),
+                "/new" => talk.turns.clear(),
+                line => match line.strip_prefix("/system") {
+                    Some(text) => talk.system(text.trim()),
+                    None => match talk.turn(line) {
+                        // What a question is too long for, another may not be.
+                        Err(Error::Data(what)) if live => say(&format!("error: {what}")),
+                        other => other?,
+                    },
+                },
+            }
+        }
+    }
+}
+
+/// A conversation so far.
+struct Talk<'a> {
+    policy: &'a Policy,
+    found: Found,
+    turns: Vec<Message>,
+    asked: u64,
+    seed: u64,
+}
+
+impl Talk<'_> {
+    fn system(&mut self, text: &str) {
+        self.found.data.template.system = (!text.is_empty()).then(|| text.to_owned());
+        self.turns.clear();
+    }
+
+    fn turn(&mut self, text: &str) -> Result<()> {
+        let prompt = self.prompt(text)?;
+        self.asked += 1;
+        let tokens = self.policy.tokenizer.render(&prompt)?;
+        let answer = self.answer(tokens)?;
+        if let Prompt::Chat(turns) = prompt {
+            self.turns = turns;
+            self.turns.push(Message::new("assistant", answer));
+        }
+        Ok(())
+    }
+
+    /// The first turn is put as the run's rows were; those after it as they stand.
+    fn prompt(&self, text: &str) -> Result<Prompt> {
+        if !self.turns.is_empty() {
+            let turns = self.turns.iter().cloned().chain([Message::new("user", text)]);
+            return Ok(Prompt::Chat(turns.collect()));
+        }
+        let asked = self.found.data.of_questions(&[text.to_owned()], &self.found.hub, 0)?;
+        Ok(asked[0].prompt.clone())
+    }
+
+    /// Writes the answer to `prompt`, piece by piece.
+    fn answer(&self, prompt: Vec<u32>) -> Result<String> {
+        let mut sampler = self.policy.sampler();
+        sampler.keep_cache(true);
+        let (mut written, mut text) = (Vec::new(), String::new());
+        // A text that ends a completion may lie across two pieces.
+        let piece = if self.found.sampling.stop.is_empty() { PIECE } else { usize::MAX };
+        let room = self.policy.context().saturating_sub(prompt.len()).min(self.found.sampling.max_new_tokens);
+        while written.is_empty() || written.len() < room {
+            let left = room.saturating_sub(written.len()).max(1);
+            let sampling = Sampling { max_new_tokens: left.min(piece), ..self.found.sampling.clone() };
+            let seeds = vec![seed::derive(&[self.seed, self.asked, written.len() as u64])];
+            let request = Request { prompt: [prompt.as_slice(), &written].concat(), seeds };
+            let mut generated = sampler.generate(&[request], &sampling, &mut |_| {})?;
+            let Some(completion) = generated.completions.pop().and_then(|mut all| all.pop()) else { break };
+            written.extend(completion.tokens);
+            let whole = self.policy.tokenizer.decode(&written);
+            // A character may lie across two tokens: it is written once it is whole.
+            let sure = whole.trim_end_matches('\u{fffd}');
+            if let Some(new) = sure.strip_prefix(text.as_str()) {
+                tell(new).map_err(Error::io("standard output"))?;
+                text = sure.to_owned();
+            }
+            if completion.stop != StopReason::Length {
+                break;
+            }
+        }
+        tell("\n").map_err(Error::io("standard output"))?;
+        Ok(shown(&text).trim_end().to_owned())
+    }
+}

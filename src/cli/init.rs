@@ -1,0 +1,279 @@
+//! `train init`: a recipe for rows of one's own, or a crate for rewards of one's own.
+
+use super::starter;
+use super::verb::Verb;
+use crate::checkpoint::write_atomic;
+use crate::error::{Error, Result};
+use crate::log::terminal::{say, tell};
+use crate::recipe::{Recipe, Registry, Stage};
+use clap::{Parser, ValueEnum};
+use serde_json::{Map, Value};
+use std::fs;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+
+/// Write a recipe for rows of your own, or a crate for rewards of your own.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Init {
+    /// Training rows: a .jsonl or .parquet file, a folder of such, or hub:owner/name. Asked for where it is not given.
+    #[arg(long, value_name = "FILE")]
+    data: Option<String>,
+    /// Held-out rows, to measure accuracy by.
+    #[arg(long, value_name = "FILE")]
+    held_out: Option<String>,
+    /// The model to begin with: a folder or a hub id.
+    #[arg(long, default_value = MODEL)]
+    model: String,
+    /// How it learns [default: by the columns of the first row].
+    #[arg(long)]
+    method: Option<Method>,
+    /// The recipe to write.
+    #[arg(long, value_name = "FILE", default_value = "recipe.toml")]
+    out: PathBuf,
+    /// Write a crate with a reward, a recipe and a test into this folder, in place of a recipe alone.
+    #[arg(long = "crate", value_name = "DIR", conflicts_with_all = ["data", "held_out", "method"])]
+    folder: Option<PathBuf>,
+    /// With --crate: where the source of rationale is [default: where this program was built].
+    #[arg(long, value_name = "DIR", requires = "folder")]
+    source: Option<PathBuf>,
+}
+
+const MODEL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
+
+const EXAMPLES: &str = "Examples:
+  train init --data train.jsonl --held-out test.jsonl
+  train init --data pairs.jsonl --method dpo --out dpo.toml
+  train init --crate my-rewards";
+
+/// What the recipe does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// Learn the rows' rationales.
+    Sft,
+    /// Reinforcement learning on answers.
+    Grpo,
+    /// The rows' rationales first, then reinforcement learning on answers.
+    SftGrpo,
+    /// Learn from pairs: `chosen` and `rejected`.
+    Dpo,
+    /// Rationales bootstrapped from answers alone.
+    Star,
+    /// A reward model of steps.
+    Prm,
+}
+
+impl Verb for Init {
+    fn run(self, registry: &Registry) -> Result<()> {
+        if let Some(folder) = &self.folder {
+            let told = starter::write(folder, self.source.as_deref())?;
+            return tell(&told).map_err(Error::io("standard output"));
+        }
+        if self.out.exists() {
+            let out = self.out.display();
+            return Err(Error::Recipe(format!("{out} is there already; name another file with --out")));
+        }
+        let data = match &self.data {
+            Some(data) => data.clone(),
+            None => ask("training rows (a .jsonl or .parquet file, a folder, or hub:owner/name)")?,
+        };
+        let row = first_row(Path::new(&data))?;
+        let method = match (self.method, &row) {
+            (Some(method), _) => method,
+            (None, Some(row)) => guess(row).ok_or_else(|| unknown(&data, row))?,
+            (None, None) => Method::SftGrpo,
+        };
+        let text = recipe(&data, self.held_out.as_deref(), &self.model, method, &renamed(row.as_ref()));
+        let shown = self.out.display().to_string();
+        let read = Recipe::parse(&shown, &text, &[])?;
+        Stage::read_all(&read, registry)?;
+        write_atomic(&self.out, text.as_bytes())?;
+        let name = method.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+        let told = format!(
+            "{shown}: {name} on {data}\n\nNext:\n  train preview --recipe {shown}\n  train --recipe {shown} --dry-run\n  train --recipe {shown}\n"
+        );
+        tell(&told).map_err(Error::io("standard output"))
+    }
+}
+
+fn ask(what: &str) -> Result<String> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Recipe(format!("--data is missing: {what}")));
+    }
+    say(&format!("{what}:"));
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(Error::io("standard input"))?;
+    match line.trim() {
+        "" => Err(Error::Recipe(format!("--data is missing: {what}"))),
+        line => Ok(line.to_owned()),
+    }
+}
+
+/// The first row of a JSONL file; none of what is read otherwise.
+fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
+    let named = path.to_string_lossy();
+    if named.starts_with("hub:") {
+        return Ok(None);
+    }
+    if !path.exists() {
+        return Err(Error::Data(format!("{named}: there is no such file")));
+    }
+    if !path.is_file() || !path.extension().is_some_and(|ending| ending == "jsonl" || ending == "json") {
+        return Ok(None);
+    }
+    let file = fs::File::open(path).map_err(Error::io(path))?;
+    let line =
+        BufReader::new(file).lines().map_while(std::result::Result::ok).find(|line| !line.trim().is_empty());
+    let line = line.ok_or_else(|| Error::Data(format!("{named} has no rows")))?;
+    match serde_json::from_str(&line) {
+        Ok(Value::Object(row)) => Ok(Some(row)),
+        _ => Err(Error::Data(format!("{named}:1: a row is one JSON object on a line of its own"))),
+    }
+}
+
+/// What other data sets call our columns.
+const OTHERS: [(&str, &[&str]); 3] = [
+    ("question", &["problem", "query", "instruction", "input"]),
+    ("answer", &["final_answer", "target", "gold", "ground_truth"]),
+    ("rationale", &["explanation", "reasoning", "solution", "chain_of_thought", "cot"]),
+];
+
+/// Columns that a row has under another name.
+fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &'static str)> {
+    let Some(row) = row else { return vec![] };
+    let asked = ["prompt", "messages", "text"].iter().any(|name| row.contains_key(*name));
+    let lacking =
+        OTHERS.iter().filter(|(ours, _)| !row.contains_key(*ours) && !(asked && *ours == "question"));
+    lacking
+        .filter_map(|(ours, theirs)| Some((*ours, *theirs.iter().find(|name| row.contains_key(**name))?)))
+        .collect()
+}
+
+/// What a row is made for.
+fn guess(row: &Map<String, Value>) -> Option<Method> {
+    let renamed = renamed(Some(row));
+    let has = |name: &str| row.contains_key(name) || renamed.iter().any(|(ours, _)| *ours == name);
+    let any = |names: &[&str]| names.iter().any(|name| has(name));
+    if has("chosen") && has("rejected") || has("label") && has("completion") {
+        return Some(Method::Dpo);
+    }
+    if any(&["step_labels", "ratings", "first_error"]) {
+        return Some(Method::Prm);
+    }
+    // A solution that ends in `#### answer` is a rationale.
+    let solved = row.get("answer").and_then(Value::as_str).is_some_and(|answer| answer.contains("####"));
+    match (any(&["rationale", "completion", "messages", "text"]) || solved, has("answer")) {
+        (true, true) => Some(Method::SftGrpo),
+        (true, false) => Some(Method::Sft),
+        (false, true) => Some(Method::Grpo),
+        (false, false) => None,
+    }
+}
+
+fn unknown(data: &str, row: &Map<String, Value>) -> Error {
+    let names = row.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Error::Data(format!(
+        "{data}: its columns ({names}) do not say what is to be learned; say it with --method, and name columns as docs/data.md does, \
+         such as data.columns.question = \"…\""
+    ))
+}
+
+fn recipe(
+    data: &str,
+    held_out: Option<&str>,
+    model: &str,
+    method: Method,
+    renamed: &[(&str, &str)],
+) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut text = format!(
+        "# {}\n# Keys: `train keys WORD`. What rows become: `train preview --recipe THIS`. For completion in an editor: \
+         `train keys --schema > schema.json`,\n# and `#:schema ./schema.json` as the first line.\n\n[data]\ntrain = {}\n",
+        about(method),
+        quoted(data)
+    );
+    if let Some(held_out) = held_out {
+        text += &format!("eval = {}\n", quoted(held_out));
+    }
+    for (ours, theirs) in renamed {
+        text += &format!("columns.{ours} = {}\n", quoted(theirs));
+    }
+    text += &format!("\n[policy]\nmodel = {}\n", quoted(model));
+    text += body(method);
+    if held_out.is_some() && method != Method::Dpo {
+        text += "\n[eval]\nshow = 2\n";
+    }
+    text
+}
+
+fn about(method: Method) -> &'static str {
+    match method {
+        Method::Sft => "Learns the rows' rationales.",
+        Method::Grpo => {
+            "Improves by the answers alone: several completions of a question, scored and compared."
+        }
+        Method::SftGrpo => "Learns the rows' rationales, then improves by the answers alone.",
+        Method::Dpo => "Learns which of two completions is better.",
+        Method::Star => "Bootstraps rationales from answers: keeps what is right, learns it, again.",
+        Method::Prm => "Learns to tell right steps from wrong ones.",
+    }
+}
+
+fn body(method: Method) -> &'static str {
+    match method {
+        Method::Sft => "\n[run]\nepochs = 1\n\n[loop.sft]\n",
+        Method::Grpo => concat!(
+            "\n[run]\nsteps = 100\n",
+            "\n[policy.sampling]\nmax_new_tokens = 256\n",
+            "\n[reward.answer]\n",
+            "\n[loop.grpo]\nzero_variance = \"drop\"    # questions that teach nothing are passed over\n"
+        ),
+        Method::SftGrpo => concat!(
+            "\n[policy.sampling]\nmax_new_tokens = 256\n",
+            "\n[[stage]]\nname = \"sft\"\nrun.epochs = 1\nloop.sft = {}\n",
+            "\n[[stage]]\nname = \"rl\"\nrun.steps = 100\npolicy.model = \"@sft\"    # what the stage before made\nreward.answer = {}\n",
+            "loop.grpo.zero_variance = \"drop\"    # questions that teach nothing are passed over\n"
+        ),
+        Method::Dpo => "\n[run]\nepochs = 1\n\n[loop.dpo]\nloss.beta = 0.1\n",
+        Method::Star => concat!(
+            "\n[run]\nsteps = 40\n",
+            "\n[policy.sampling]\nmax_new_tokens = 256\ntemperature = 0.0\n",
+            "\n[rollout.hint]\nsize = 1\nhint = \"{{ question }} (the answer is {{ answer.split('####')[-1] | trim }})\"\n",
+            "\n[select]\ncorrect = true\n",
+            "\n[loop.star]\nrounds = 3\n"
+        ),
+        Method::Prm => "\n[run]\nepochs = 1\n\n[loop.prm]\nseparator = \"\\n\"\nbalance = \"labels\"\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_says_what_it_is_for() {
+        let of = |row: Value| guess(row.as_object().unwrap());
+        assert_eq!(of(json!({"prompt": "a", "chosen": "b", "rejected": "c"})), Some(Method::Dpo));
+        assert_eq!(of(json!({"question": "a", "steps": [], "step_labels": []})), Some(Method::Prm));
+        assert_eq!(of(json!({"problem": "a", "solution": "b", "answer": "c"})), Some(Method::SftGrpo));
+        assert_eq!(of(json!({"question": "a", "answer": "b\n#### 3"})), Some(Method::SftGrpo));
+        assert_eq!(of(json!({"question": "a", "answer": "3"})), Some(Method::Grpo));
+        assert_eq!(of(json!({"messages": []})), Some(Method::Sft));
+        assert_eq!(of(json!({"title": "a"})), None);
+    }
+
+    #[test]
+    fn every_method_makes_a_recipe_that_is_one() {
+        let registry = Registry::default();
+        for method in Method::value_variants() {
+            for held_out in [None, Some("test.jsonl")] {
+                let text = recipe("a \"b\".jsonl", held_out, "m", *method, &[("question", "problem")]);
+                let read = Recipe::parse("recipe.toml", &text, &[]).unwrap();
+                let stages = Stage::read_all(&read, &registry)
+                    .unwrap_or_else(|error| panic!("{method:?}: {error}\n{text}"));
+                assert_eq!(stages[0].data.columns["question"], "problem");
+            }
+        }
+    }
+}

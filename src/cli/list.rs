@@ -1,0 +1,171 @@
+//! `train list`: recipes, and runs with where they stand.
+
+use super::verb::Verb;
+use crate::checkpoint::{Ledger, RunDir};
+use crate::error::{Error, Result};
+use crate::log::terminal::tell;
+use crate::log::{JsonLines, table};
+use crate::recipe::{Recipe, Registry};
+use crate::run;
+use clap::Parser;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// List recipes with what they are for, and runs with where they stand.
+#[derive(Debug, Parser)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct List {
+    /// Folders with recipes or runs [default: recipes and checkpoints].
+    dir: Vec<PathBuf>,
+}
+
+const EXAMPLES: &str = "Examples:
+  train list
+  train list recipes
+  train list checkpoints /data/runs";
+
+impl Verb for List {
+    fn run(self, _: &Registry) -> Result<()> {
+        let given = !self.dir.is_empty();
+        let dirs = if given { self.dir } else { vec!["recipes".into(), "checkpoints".into()] };
+        let mut text = String::new();
+        for dir in &dirs {
+            let Ok(entries) = fs::read_dir(dir) else {
+                if given {
+                    return Err(Error::Recipe(format!("{}: there is no such folder", dir.display())));
+                }
+                continue;
+            };
+            let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+            paths.sort();
+            if RunDir::is_one(dir) {
+                paths = vec![dir.clone()];
+            }
+            text += &recipes(dir, &paths);
+            text += &runs(dir, &paths)?;
+        }
+        if text.is_empty() {
+            let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+            text = format!("no recipes and no runs in {}\n", dirs.join(" and "));
+        }
+        tell(&text).map_err(Error::io("standard output"))
+    }
+}
+
+/// The recipes among `paths`: what each is for, by its first lines, and how long it takes, by the folder's README.
+fn recipes(dir: &Path, paths: &[PathBuf]) -> String {
+    let readme = fs::read_to_string(dir.join("README.md")).unwrap_or_default();
+    let mut rows = Vec::new();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
+        let Ok(text) = fs::read_to_string(path) else { continue };
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let [needs, minutes] = columns(&readme, &name);
+        let minutes = if minutes.is_empty() { minutes } else { format!("; minutes: {minutes}") };
+        let needs = if needs.is_empty() { needs } else { format!("needs {needs}{minutes}") };
+        rows.push(format!("{name:<26} {needs}\n    {}\n", why(&text)));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("Recipes in {}\n\n{}\n", dir.display(), rows.concat())
+}
+
+/// The first sentence of the comment that a recipe begins with.
+fn why(recipe: &str) -> String {
+    let lines =
+        recipe.lines().skip_while(|line| line.starts_with("#:")).take_while(|line| line.starts_with('#'));
+    let text = lines.map(|line| line.trim_start_matches('#').trim()).collect::<Vec<_>>().join(" ");
+    let text = text.strip_prefix("Why: ").unwrap_or(&text);
+    text.find(". ").map_or(text, |end| &text[..end]).trim_end_matches('.').to_owned()
+}
+
+/// The last two columns of a recipe's row in a README's table.
+fn columns(readme: &str, name: &str) -> [String; 2] {
+    let row = readme.lines().find(|line| line.contains(&format!("[`{name}`]")));
+    let cells: Vec<&str> = row.unwrap_or_default().trim_matches('|').split('|').map(str::trim).collect();
+    match cells[..] {
+        [_, _, needs, minutes] => [needs.to_owned(), minutes.to_owned()],
+        _ => Default::default(),
+    }
+}
+
+/// The runs among `paths`.
+fn runs(dir: &Path, paths: &[PathBuf]) -> Result<String> {
+    let mut rows = Vec::new();
+    for path in paths.iter().filter(|path| RunDir::is_one(path)) {
+        rows.push(run_row(path)?);
+    }
+    if rows.is_empty() {
+        return Ok(String::new());
+    }
+    let header = ["run", "state", "stage", "step", "figures"].map(str::to_string);
+    Ok(format!("Runs in {}\n{}\n\n", dir.display(), table(&header, &rows)))
+}
+
+fn run_row(path: &Path) -> Result<Vec<String>> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let ledger = match RunDir::join(path).ledger() {
+        Ok(ledger) => ledger,
+        // One broken run is no reason to say nothing of the others.
+        Err(error) => {
+            return Ok(vec![name, "unreadable".into(), String::new(), String::new(), error.to_string()]);
+        }
+    };
+    let planned = run::recipe_of(path)
+        .and_then(|recipe| Recipe::read(&recipe, &[]).ok())
+        .map(|recipe| recipe.plan().len());
+    let last = last_line(&path.join("metrics.jsonl"))?;
+    let stage = ledger.stages.last().map_or(String::new(), |record| match record.round {
+        1 => record.stage.clone(),
+        round => format!("{}, round {round}", record.stage),
+    });
+    let step =
+        last.as_ref().and_then(|line| line["step"].as_u64()).map_or(String::new(), |step| step.to_string());
+    let figures = last.map_or(String::new(), |line| figures(&line));
+    Ok(vec![name, state(path, &ledger, planned).to_owned(), stage, step, figures])
+}
+
+fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
+    let done = ledger.stages.iter().filter(|record| record.done.is_some()).count();
+    match (RunDir::is_in_use(path), planned) {
+        (true, _) => "running",
+        (false, Some(planned)) if done >= planned => "done",
+        _ => "stopped",
+    }
+}
+
+/// The last whole line of a file of figures, with the newest value of what only some lines have.
+fn last_line(path: &Path) -> Result<Option<Value>> {
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let lines: Vec<Value> = JsonLines::read_as(path)?;
+    let accuracy = lines.iter().rev().find_map(|line| line["eval/accuracy"].as_f64());
+    let mut last = lines.into_iter().last();
+    if let (Some(Value::Object(last)), Some(accuracy)) = (&mut last, accuracy) {
+        last.entry("eval/accuracy").or_insert(accuracy.into());
+    }
+    Ok(last)
+}
+
+fn figures(line: &Value) -> String {
+    let of = |(name, key): (&str, &str)| Some(format!("{name} {:.3}", line[key].as_f64()?));
+    let all =
+        [("accuracy", "eval/accuracy"), ("reward", "reward"), ("loss", "loss")].into_iter().filter_map(of);
+    all.collect::<Vec<_>>().join("  ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipe_says_why_in_its_first_sentence() {
+        let text = "#:schema ./schema.json\n# Why: the engine in\n# five minutes. A model learns.\n\n[run]\n# not this.";
+        assert_eq!(why(text), "the engine in five minutes");
+        let readme = "| recipe | why | needs | minutes |\n| [`quickstart`](quickstart.toml) | The engine | nothing | 3 to 5 |";
+        assert_eq!(columns(readme, "quickstart"), ["nothing", "3 to 5"]);
+        assert_eq!(columns(readme, "other"), ["", ""]);
+    }
+}

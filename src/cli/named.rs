@@ -1,0 +1,132 @@
+//! A model as a command line names it: a run, a checkpoint, a folder, a hub id; with what the run's recipe says of its questions.
+
+use crate::checkpoint::{RunDir, Saved};
+use crate::data::{Data, Hub};
+use crate::devices::Devices;
+use crate::engine::Sampling;
+use crate::error::{Error, Result};
+use crate::policy::{Dtype, Policy};
+use crate::recipe::{Recipe, Registry, Stage};
+use crate::run;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Which model, and where it runs.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Model {
+    /// A run's folder (its newest checkpoint), a checkpoint's or another model's folder, or a hub id (owner/name).
+    #[arg(value_name = "RUN|MODEL")]
+    model: String,
+    /// Where it runs: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// CPU threads [default: all cores].
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// How it is asked, over what the run's recipe says.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Asking {
+    /// What the system turn says [default: as in the run's recipe].
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// Sampling temperature; 0 takes the most likely token [default: as in the run's recipe, or else 1].
+    #[arg(long)]
+    temperature: Option<f64>,
+    /// Draw from the fewest tokens that hold this much probability.
+    #[arg(long)]
+    top_p: Option<f64>,
+    /// The longest answer, in tokens [default: as in the run's recipe, or else 512].
+    #[arg(long, value_name = "TOKENS")]
+    max_new_tokens: Option<usize>,
+    /// What the answers are drawn from.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// The folder of a model, and what is known of how it was trained.
+pub(super) struct Found {
+    /// Where its weights are.
+    pub folder: PathBuf,
+    /// How its questions were rendered.
+    pub data: Data,
+    /// How it was sampled.
+    pub sampling: Sampling,
+    /// What reads more.
+    pub hub: Hub,
+}
+
+impl Model {
+    /// Finds it; a hub model is fetched.
+    ///
+    /// # Errors
+    /// That there is none of that name.
+    pub fn find(&self, registry: &Registry) -> Result<Found> {
+        let hub = Hub::from_env();
+        let path = Path::new(&self.model);
+        if path.is_dir() && RunDir::is_one(path) && Saved::newest_model(path)?.is_none() {
+            return Err(Error::Checkpoint(format!("{} has no checkpoint with a model yet", path.display())));
+        }
+        let saved = match Saved::newest_model(path).ok().flatten() {
+            Some(newest) => Some(newest),
+            None => Saved::open(path).ok(),
+        };
+        let (mut data, mut sampling) = (Data::default(), Sampling::default());
+        if let Some(saved) = &saved
+            && let Some(stage) = stage_of(saved, registry)
+        {
+            (data, sampling) = (stage.data.clone(), stage.policy.sampling.clone());
+        }
+        let folder = match saved {
+            Some(saved) => saved.path,
+            None => hub.model(&self.model)?,
+        };
+        Ok(Found { folder, data, sampling, hub })
+    }
+
+    /// Loads it, for `slots` answers at once.
+    ///
+    /// # Errors
+    /// A device that there is not; a folder that is no model's, or that of a reward model, which writes nothing.
+    pub fn load(&self, found: &Found, slots: usize) -> Result<Policy> {
+        let devices = Devices { policy: self.device.clone(), threads: self.threads, ..Devices::default() };
+        let device = devices.open()?.policy;
+        let policy = Policy::load(&found.folder, Dtype::Auto.kind(device), device, slots)?;
+        if policy.model.score.is_some() {
+            let folder = found.folder.display();
+            return Err(Error::Model(format!("{folder} is a reward model: it scores texts and writes none")));
+        }
+        Ok(policy)
+    }
+}
+
+impl Asking {
+    /// Puts what is asked for over what the recipe says; a model without a chat template is asked in plain text.
+    ///
+    /// # Errors
+    /// Values that cannot be used.
+    pub fn apply(&self, found: &mut Found, policy: &Policy) -> Result<()> {
+        if let Some(system) = &self.system {
+            found.data.template.system = Some(system.clone());
+        }
+        found.data.template.chat &= policy.tokenizer.has_chat();
+        let sampling = &mut found.sampling;
+        sampling.temperature = self.temperature.unwrap_or(sampling.temperature);
+        sampling.top_p = self.top_p.unwrap_or(sampling.top_p);
+        // A short context leaves room for a question all the same.
+        let most = (policy.context() / 2).max(1);
+        let given = self.max_new_tokens.unwrap_or(sampling.max_new_tokens.min(most));
+        sampling.max_new_tokens = given;
+        sampling.validate()
+    }
+}
+
+/// The stage of its run that made a checkpoint, where the recipe there can be read.
+fn stage_of(saved: &Saved, registry: &Registry) -> Option<Stage> {
+    let recipe = run::recipe_of(saved.path.parent()?)?;
+    let recipe = Recipe::read(&recipe, &[]).ok()?;
+    let table = recipe.stages().iter().find(|table| table.name == saved.state.progress.stage)?;
+    // Rewards that this program does not know, or files that are gone, are nothing to a question.
+    Stage::attempt(&recipe, table, registry).0
+}

@@ -1,0 +1,279 @@
+//! What other programs call our keys: TRL, verl, OpenRLHF, LLaMA-Factory, axolotl and transformers' trainer.
+
+/// Their name, alone or with what it stands in, and the keys that it may be here, the likeliest first.
+pub type Alias = (&'static str, &'static [&'static str]);
+
+const BATCH: &[&str] = &["data.prompts_per_step"];
+const MEMORY: &[&str] = &["optim.tokens_per_microbatch"];
+const GROUP: &[&str] = &["rollout.group.size"];
+const LENGTH: &[&str] = &["policy.sampling.max_new_tokens"];
+const PROMPT: &[&str] = &["data.max_prompt_tokens"];
+const WHOLE: &[&str] = &["loop.sft.max_tokens", "loop.dpo.max_tokens", "loop.prm.max_tokens"];
+const MODEL: &[&str] = &["policy.model"];
+const ROWS: &[&str] = &["data.train"];
+const HELD_OUT: &[&str] = &["data.eval"];
+const COLUMNS: &[&str] = &["data.columns"];
+const BETA: &[&str] = &["loop.grpo.kl.coefficient", "loop.dpo.loss.beta"];
+const KL: &[&str] = &["loop.grpo.kl.coefficient"];
+const LOW: &[&str] = &["loop.grpo.loss.clip_low"];
+const HIGH: &[&str] = &["loop.grpo.loss.clip_high"];
+const DUAL: &[&str] = &["loop.grpo.loss.dual_clip"];
+const KIND: &[&str] = &["loop.grpo.loss.kind", "loop.dpo.loss.kind"];
+const SCALE: &[&str] = &["loop.grpo.advantage.scale"];
+const BASELINE: &[&str] = &["loop.grpo.advantage.baseline"];
+const PASSES: &[&str] = &["loop.grpo.epochs_per_batch"];
+const UPDATES: &[&str] = &["loop.grpo.minibatches"];
+const EQUAL: &[&str] = &["loop.grpo.zero_variance"];
+const ENTROPY: &[&str] = &["loop.grpo.entropy_coefficient"];
+const FOLLOWS: &[&str] = &["loop.grpo.reference.every", "loop.dpo.reference.every"];
+const MIX: &[&str] = &["loop.grpo.reference.mix", "loop.dpo.reference.mix"];
+const RATE: &[&str] = &["optim.lr"];
+const SCHEDULE: &[&str] = &["optim.schedule"];
+const RISE: &[&str] = &["optim.warmup_ratio"];
+const NORM: &[&str] = &["optim.max_grad_norm"];
+const STEPS: &[&str] = &["run.steps"];
+const EPOCHS: &[&str] = &["run.epochs"];
+const NAME: &[&str] = &["run.name"];
+const SAVES: &[&str] = &["checkpoint.every"];
+const KEPT: &[&str] = &["checkpoint.keep_last"];
+const BEST: &[&str] = &["checkpoint.best"];
+const TESTS: &[&str] = &["eval.every"];
+const DTYPE: &[&str] = &["policy.dtype"];
+const RANK: &[&str] = &["policy.lora.rank"];
+const ALPHA: &[&str] = &["policy.lora.alpha"];
+const TARGETS: &[&str] = &["policy.lora.targets"];
+const RECOMPUTE: &[&str] = &["policy.gradient_checkpointing"];
+const PROGRAM: &[&str] = &["reward.command.command"];
+
+/// All of them.
+pub const ALIASES: &[Alias] = &[
+    // What a step is.
+    ("batch_size", BATCH),
+    ("train_batch_size", BATCH),
+    ("per_device_train_batch_size", BATCH),
+    ("per_device_batch_size", BATCH),
+    ("generation_batch_size", BATCH),
+    ("rollout_batch_size", BATCH),
+    ("gradient_accumulation_steps", MEMORY),
+    ("micro_batch_size", MEMORY),
+    ("micro_train_batch_size", MEMORY),
+    ("ppo_micro_batch_size", MEMORY),
+    ("ppo_micro_batch_size_per_gpu", MEMORY),
+    ("ppo_max_token_len_per_gpu", MEMORY),
+    ("log_prob_micro_batch_size_per_gpu", MEMORY),
+    ("micro_rollout_batch_size", &["policy.decode_slots"]),
+    ("per_device_eval_batch_size", &["policy.decode_slots"]),
+    ("max_num_seqs", &["policy.decode_slots"]),
+    ("num_generations", GROUP),
+    ("n_samples_per_prompt", GROUP),
+    ("group_size", GROUP),
+    ("rollout.n", GROUP),
+    ("rollouts", &["rollout"]),
+    ("max_steps", STEPS),
+    ("num_steps", STEPS),
+    ("total_training_steps", STEPS),
+    ("num_train_epochs", EPOCHS),
+    ("num_epochs", EPOCHS),
+    ("num_episodes", EPOCHS),
+    ("max_epochs", EPOCHS),
+    ("total_epochs", EPOCHS),
+    ("output_dir", NAME),
+    ("run_name", NAME),
+    ("experiment_name", NAME),
+    ("project_name", NAME),
+    ("default_local_dir", NAME),
+    ("save_path", NAME),
+    // What completions are.
+    ("max_tokens", &["policy.sampling.max_new_tokens", "loop.sft.max_tokens", "loop.dpo.max_tokens"]),
+    ("max_completion_length", LENGTH),
+    ("max_response_length", LENGTH),
+    ("response_length", LENGTH),
+    ("generate_max_len", LENGTH),
+    ("max_length", &["loop.sft.max_tokens", "loop.dpo.max_tokens", "policy.sampling.max_new_tokens"]),
+    ("max_seq_length", WHOLE),
+    ("max_seq_len", WHOLE),
+    ("max_len", WHOLE),
+    ("cutoff_len", WHOLE),
+    ("sequence_len", WHOLE),
+    ("max_prompt_length", PROMPT),
+    ("prompt_max_len", PROMPT),
+    ("temperature", &["policy.sampling.temperature", "eval.temperature"]),
+    ("top_p", &["policy.sampling.top_p"]),
+    ("top_k", &["policy.sampling.top_k"]),
+    ("min_p", &["policy.sampling.min_p"]),
+    ("repetition_penalty", &["policy.sampling.repetition_penalty"]),
+    ("stop_strings", &["policy.sampling.stop"]),
+    ("val_kwargs.n", &["eval.samples"]),
+    ("val_kwargs.temperature", &["eval.temperature"]),
+    ("num_completions_to_print", &["log.samples"]),
+    ("log_completions", &["log.samples_every"]),
+    // What is minimised.
+    ("beta", BETA),
+    ("pref_beta", &["loop.dpo.loss.beta"]),
+    ("kl_loss_coef", KL),
+    ("kl_coef", KL),
+    ("kl_coeff", KL),
+    ("init_kl_coef", KL),
+    ("use_kl_loss", KL),
+    ("kl_loss_type", &["loop.grpo.kl.estimator"]),
+    ("kl_estimator", &["loop.grpo.kl.estimator"]),
+    ("kl_penalty", &["loop.grpo.kl.estimator"]),
+    ("use_kl_in_reward", &["loop.grpo.kl.place"]),
+    ("epsilon", LOW),
+    ("clip_ratio", LOW),
+    ("clip_ratio_low", LOW),
+    ("eps_clip", LOW),
+    ("cliprange", LOW),
+    ("epsilon_high", HIGH),
+    ("clip_ratio_high", HIGH),
+    ("eps_clip_low_high", HIGH),
+    ("clip_ratio_c", DUAL),
+    ("delta", DUAL),
+    ("dual_clip", DUAL),
+    ("loss_type", KIND),
+    ("loss_agg_mode", KIND),
+    ("loss_mode", KIND),
+    ("policy_loss_type", KIND),
+    ("pref_loss", &["loop.dpo.loss.kind"]),
+    ("importance_sampling_level", &["loop.grpo.loss.ratio"]),
+    ("scale_rewards", SCALE),
+    ("norm_adv_by_std_in_grpo", SCALE),
+    ("no_advantage_std_norm", SCALE),
+    ("adv_estimator", BASELINE),
+    ("advantage_estimator", BASELINE),
+    ("whiten_rewards", &["loop.grpo.advantage.whiten"]),
+    ("num_iterations", PASSES),
+    ("num_ppo_epochs", PASSES),
+    ("ppo_epochs", PASSES),
+    ("ppo_mini_batch_size", UPDATES),
+    ("num_mini_batches", UPDATES),
+    ("steps_per_generation", UPDATES),
+    ("mask_truncated_completions", &["loop.grpo.truncated"]),
+    ("dynamic_filtering", EQUAL),
+    ("dynamic_sampling", EQUAL),
+    ("filter_groups.enable", EQUAL),
+    ("max_num_gen_batches", &["loop.grpo.resample_limit"]),
+    ("overlong_buffer_len", &["reward.length.buffer"]),
+    ("overlong_buffer.len", &["reward.length.buffer"]),
+    ("entropy_coeff", ENTROPY),
+    ("entropy_coef", ENTROPY),
+    ("entropy_loss_coef", ENTROPY),
+    ("sync_ref_model", FOLLOWS),
+    ("ref_model_sync_steps", FOLLOWS),
+    ("ref_model_mixup_alpha", MIX),
+    ("precompute_ref_log_probs", &["loop.dpo.precompute_reference"]),
+    ("rpo_alpha", &["loop.dpo.loss.nll"]),
+    ("cpo_alpha", &["loop.dpo.loss.nll"]),
+    ("pref_ftx", &["loop.dpo.loss.nll"]),
+    ("nll_loss_coef", &["loop.dpo.loss.nll"]),
+    ("simpo_gamma", &["loop.dpo.loss.margin"]),
+    ("f_divergence_type", &["loop.dpo.loss.divergence"]),
+    ("desirable_weight", &["loop.dpo.loss.desirable_weight"]),
+    ("undesirable_weight", &["loop.dpo.loss.undesirable_weight"]),
+    ("center_rewards_coefficient", &["loop.prm.centring"]),
+    ("step_separator", &["loop.prm.separator"]),
+    ("train_on_last_step_only", &["loop.prm.last_step_only"]),
+    // How weights move.
+    ("learning_rate", RATE),
+    ("actor_learning_rate", RATE),
+    ("optim.lr", RATE),
+    ("lr_scheduler_type", SCHEDULE),
+    ("lr_scheduler", SCHEDULE),
+    ("warmup_style", SCHEDULE),
+    ("warmup_ratio", RISE),
+    ("lr_warmup_ratio", RISE),
+    ("lr_warmup_steps_ratio", RISE),
+    ("warmup_steps", &["optim.warmup_steps"]),
+    ("lr_warmup_steps", &["optim.warmup_steps"]),
+    ("adam_beta1", &["optim.betas"]),
+    ("adam_beta2", &["optim.betas"]),
+    ("adam_betas", &["optim.betas"]),
+    ("adam_epsilon", &["optim.eps"]),
+    ("l2", &["optim.weight_decay"]),
+    ("max_grad_norm", NORM),
+    ("grad_clip", NORM),
+    ("clip_norm", NORM),
+    ("max_norm", NORM),
+    // The model.
+    ("model", MODEL),
+    ("model_name", MODEL),
+    ("model_name_or_path", MODEL),
+    ("base_model", MODEL),
+    ("pretrain", MODEL),
+    ("model.path", MODEL),
+    ("bf16", DTYPE),
+    ("fp16", DTYPE),
+    ("torch_dtype", DTYPE),
+    ("param_dtype", DTYPE),
+    ("use_peft", RANK),
+    ("lora_r", RANK),
+    ("lora_rank", RANK),
+    ("lora_alpha", ALPHA),
+    ("lora_target", TARGETS),
+    ("lora_target_modules", TARGETS),
+    ("target_modules", TARGETS),
+    ("enable_gradient_checkpointing", RECOMPUTE),
+    ("gradient_checkpointing", RECOMPUTE),
+    ("n_gpus_per_node", &["devices.policy"]),
+    ("ref_device", &["devices.reference"]),
+    // The data.
+    ("dataset", ROWS),
+    ("dataset_name", ROWS),
+    ("datasets", ROWS),
+    ("prompt_data", ROWS),
+    ("train_files", ROWS),
+    ("dataset_train_split", ROWS),
+    ("eval_dataset", HELD_OUT),
+    ("val_files", HELD_OUT),
+    ("dataset_test_split", HELD_OUT),
+    ("shuffle_dataset", &["data.shuffle"]),
+    ("max_samples", &["data.train_limit"]),
+    ("prompt_key", COLUMNS),
+    ("input_key", COLUMNS),
+    ("label_key", COLUMNS),
+    ("apply_chat_template", &["data.template.chat"]),
+    ("input_template", &["data.template.user"]),
+    ("chat_template_kwargs", &["data.template.variables"]),
+    ("reward_funcs", &["reward"]),
+    ("remote_rm_url", PROGRAM),
+    ("custom_reward_function.path", PROGRAM),
+    // What is kept.
+    ("save_steps", SAVES),
+    ("save_freq", SAVES),
+    ("save_total_limit", KEPT),
+    ("max_ckpt_num", KEPT),
+    ("max_actor_ckpt_to_keep", KEPT),
+    ("load_best_model_at_end", BEST),
+    ("metric_for_best_model", BEST),
+    ("greater_is_better", &["checkpoint.best_mode"]),
+    ("eval_steps", TESTS),
+    ("test_freq", TESTS),
+    ("val_before_train", &["eval.at_start"]),
+    ("eval_on_start", &["eval.at_start"]),
+    ("data_seed", &["run.seed"]),
+];
+
+/// The other programs' names for `key`.
+pub fn names_of(key: &str) -> impl Iterator<Item = &'static str> {
+    ALIASES.iter().filter(move |(_, keys)| keys.contains(&key)).map(|(name, _)| *name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Registry;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_alias_names_keys_that_there_are_and_stands_once() {
+        let known: HashSet<String> = Registry::default().keys().into_iter().map(|key| key.path).collect();
+        let mut names = HashSet::new();
+        for (name, keys) in ALIASES {
+            assert!(names.insert(name), "{name} stands twice");
+            assert!(!keys.is_empty());
+            for key in *keys {
+                assert!(known.contains(*key), "{name}: there is no {key}");
+            }
+        }
+    }
+}

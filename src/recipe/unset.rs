@@ -1,0 +1,120 @@
+//! Keys that a resolved recipe does not set: rewards' defaults are written out, and what is off stands there as a comment.
+
+use serde_json::Value;
+use toml_edit::{DocumentMut, Item, Table};
+
+/// Sections whose tables are chosen by name.
+const OPEN: [&str; 3] = ["loop", "rollout", "reward"];
+
+/// Writes the defaults that a table's schema knows and the table lacks, into the tables in it too.
+pub(super) fn fill(table: &mut toml::Table, schema: &Value) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    for (name, schema) in properties {
+        match table.get_mut(name) {
+            Some(toml::Value::Table(inside)) => fill(inside, schema),
+            Some(toml::Value::Array(all)) => {
+                let tables = all.iter_mut().filter_map(toml::Value::as_table_mut);
+                let items = schema.get("items").unwrap_or(&Value::Null);
+                tables.for_each(|inside| fill(inside, items));
+            }
+            Some(_) => {}
+            None => {
+                let default = schema.get("default").filter(|default| !default.is_null());
+                let default = default.and_then(|default| toml::Value::try_from(default).ok());
+                default.into_iter().for_each(|default| drop(table.insert(name.clone(), default)));
+            }
+        }
+    }
+}
+
+/// The text of a resolved recipe with a comment for each key that is off, in the table that it belongs to. `sections` is the schema of a
+/// stage's sections, of which a stage in a list has all but the `run_wide` keys.
+pub(super) fn commented(text: &str, sections: &Value, run_wide: &[&str]) -> String {
+    let Ok(mut document) = text.parse::<DocumentMut>() else { return text.to_owned() };
+    match document.get_mut("stage").and_then(Item::as_array_of_tables_mut) {
+        None => within(document.as_table_mut(), sections),
+        Some(stages) => {
+            let mut sections = sections.clone();
+            for (section, key) in run_wide.iter().filter_map(|path| path.split_once('.')) {
+                let keys = sections["properties"][section]["properties"].as_object_mut();
+                keys.map(|keys| keys.shift_remove(key));
+            }
+            stages.iter_mut().for_each(|stage| within(stage, &sections));
+        }
+    }
+    document.to_string()
+}
+
+/// The same for the tables in `table`, whose own keys are sections or choices.
+fn within(table: &mut Table, schema: &Value) {
+    for (name, item) in table.iter_mut() {
+        let Some(schema) = child(schema, name.get()) else { continue };
+        match item {
+            // Of an open section's tables there is one, or as many as are wanted.
+            Item::Table(inside) if OPEN.contains(&name.get()) => within(inside, schema),
+            Item::Table(inside) => of_table(inside, schema),
+            Item::ArrayOfTables(all) => all.iter_mut().for_each(|inside| of_table(inside, &schema["items"])),
+            _ => {}
+        }
+    }
+}
+
+/// What a name of a table is, where it may be one of several.
+fn child<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
+    let alternatives = ["oneOf", "anyOf"].into_iter().filter_map(|of| schema.get(of)?.as_array()).flatten();
+    schema
+        .get("properties")
+        .and_then(|all| all.get(name))
+        .or_else(|| alternatives.filter_map(|one| child(one, name)).next())
+}
+
+fn of_table(table: &mut Table, schema: &Value) {
+    let off: Vec<String> = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !table.contains_key(name))
+        .map(|(name, _)| format!("# {name} ="))
+        .collect();
+    if !off.is_empty() {
+        // What follows a header stands in front of the table's keys, whether it has any or none.
+        table.set_implicit(false);
+        table.decor_mut().set_suffix(format!("\n{}", off.join("\n")));
+    }
+    within(table, schema);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn sections() -> Value {
+        let loops = json!({ "properties": { "sft": { "properties": { "max_tokens": {}, "reduce": {} } } } });
+        let run = json!({ "properties": { "name": {}, "steps": {}, "seed": {} } });
+        let answer = json!({ "properties": { "weight": { "default": 1.0 }, "limit": {}, "level": {
+            "items": { "properties": { "right": { "default": 1.0 } } },
+        } } });
+        json!({ "properties": { "run": run, "loop": loops, "reward": { "properties": { "answer": answer } } } })
+    }
+
+    #[test]
+    fn what_is_off_stands_in_its_table_as_a_comment() {
+        let text = "[run]\nseed = 1\n\n[loop.sft]\n\n[reward.answer]\nweight = 2.0\n";
+        let expected = "[run]\n# name =\n# steps =\nseed = 1\n\n[loop.sft]\n# max_tokens =\n# reduce =\n\n[reward.answer]\n# limit =\n\
+                        # level =\nweight = 2.0\n";
+        assert_eq!(commented(text, &sections(), &["run.seed"]), expected);
+        let listed = "[run]\nseed = 1\n\n[[stage]]\nname = \"a\"\n\n[stage.run]\nsteps = 3\n";
+        let expected = listed.replace("[stage.run]\n", "[stage.run]\n# name =\n");
+        assert_eq!(commented(listed, &sections(), &["run.seed"]), expected);
+    }
+
+    #[test]
+    fn defaults_are_written_into_what_is_there() {
+        let mut table = toml::from_str("weight = 2.0\n[[level]]\n[[level]]\nright = 0.5").unwrap();
+        fill(&mut table, &sections()["properties"]["reward"]["properties"]["answer"]);
+        let expected: toml::Table =
+            toml::from_str("weight = 2.0\n[[level]]\nright = 1.0\n[[level]]\nright = 0.5").unwrap();
+        assert_eq!(table, expected);
+    }
+}
