@@ -16,7 +16,7 @@ const REPLACED: &str = ".replaced";
 
 /// What a run has written to by the time that it has begun.
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
-const FOLDERS: [&str; 4] = ["traces", "reference", "figures", "trees"];
+const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
 
 /// What to do about a run directory that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -32,6 +32,8 @@ pub struct Eval {
     pub by: Option<String>,
     /// How many questions are printed with the policy's rationale.
     pub show: usize,
+    /// Whether `evaluations/` keeps the text of each completion, which is most of its size, beside its verdict.
+    pub keep_text: bool,
     /// The answers that there may be, such as `["0", "1", "2", "3"]`: marks in their order, or classes. With them macro-F1 and
     /// quadratic weighted kappa are reported.
     pub labels: Vec<String>,
@@ -52,6 +54,7 @@ impl Default for Eval {
             at: vec![1],
             by: None,
             show: 0,
+            keep_text: true,
             labels: Vec::new(),
             calibration: None,
         }

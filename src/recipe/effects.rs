@@ -120,7 +120,7 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },
     Rule {
-        keys: &["eval.show", "eval.labels", "eval.calibration"],
+        keys: &["eval.show", "eval.keep_text", "eval.labels", "eval.calibration"],
         but: &[],
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },

@@ -8,6 +8,7 @@ mod bounds;
 mod effects;
 mod explain;
 mod fits;
+pub mod flat;
 mod overrides;
 mod references;
 mod refusal;

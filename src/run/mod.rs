@@ -10,6 +10,7 @@ mod stage;
 mod stop;
 mod summary;
 mod train;
+mod verdicts;
 mod wants;
 mod writing;
 

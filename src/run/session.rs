@@ -1,10 +1,12 @@
 //! A run: its directory, what has been done in it, what is done next.
 
-use super::places::{claim, label, same_inputs};
+use super::places::{claim, same_inputs};
 use super::stage::Opened;
 use super::writing::Files;
 use super::{pictures, preflight, resolved, run_folder, stop, summary, train};
-use crate::checkpoint::{Done, Extents, Ledger, RunDir, StageRecord, abandon, load_tensors, save_tensors};
+use crate::checkpoint::{
+    Done, Extents, Ledger, RunDir, StageRecord, abandon, label, load_tensors, save_tensors,
+};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
