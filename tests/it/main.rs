@@ -56,4 +56,5 @@ mod shared_prefixes;
 mod star;
 mod text;
 mod thought_tree;
+mod verdicts;
 mod wants;
