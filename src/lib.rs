@@ -58,6 +58,8 @@ pub mod compare;
 
 pub mod run;
 
+pub mod cli;
+
+pub use cli::cli;
 pub use error::{Error, Result};
 pub use recipe::Registry;
-pub use run::cli;

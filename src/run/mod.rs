@@ -1,4 +1,4 @@
-//! From a recipe to a trained policy: the command line, the stages in their order, the training loop.
+//! From a recipe to a trained policy: the stages in their order, the training loop.
 
 mod pictures;
 mod places;
@@ -15,38 +15,18 @@ mod wants;
 mod writing;
 
 use crate::data::hub::Hub;
-use crate::error::{Error, Result, is_quiet, panic_message};
-use crate::log::terminal::{Stderr, say, tell};
+use crate::error::{Error, Result};
+use crate::log::terminal::{say, tell};
 use crate::ranks::{Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, without_effect};
-use clap::Parser;
 use preflight::Looked;
 use session::Session;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The program `train`, with the rewards of `registry`: reads the command line, runs, and returns the exit code
-/// (0 done, 1 failed while running, 2 the user can fix it, 130, 138 or 143 stopped by SIGINT, SIGUSR1 or SIGTERM).
-pub fn cli(registry: Registry) -> i32 {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            let _ = error.print();
-            return error.exit_code();
-        }
-    };
-    listen();
+/// From here on the first signal (SIGINT, SIGTERM, SIGUSR1, SIGHUP) lets the step end and be saved, and the second ends the process.
+pub fn heed_signals() {
     stop::listen();
-    match catch_unwind(AssertUnwindSafe(|| execute(&args, &registry))) {
-        Ok(Ok(())) => 0,
-        Ok(Err(error)) => {
-            let mark = if matches!(error, Error::Stopped { .. }) { "" } else { "error: " };
-            say(&format!("{mark}{error}"));
-            error.exit_code()
-        }
-        Err(_) => 1,
-    }
 }
 
 /// Runs what `args` say; for programs that want the result instead of an exit code.
@@ -98,29 +78,6 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
 
 fn resolved(stages: &[Stage]) -> Result<Vec<toml::Table>> {
     stages.iter().map(Stage::resolved).collect()
-}
-
-/// Warnings go to standard error; `RATIONALE_LOG` (such as `debug`) asks for more.
-fn listen() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RATIONALE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .without_time()
-        .with_writer(|| Stderr)
-        .log_internal_errors(false)
-        .try_init();
-    let standard = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        if is_quiet() {
-            return;
-        }
-        say(&format!("error: internal: {}", panic_message(info.payload())));
-        if std::env::var_os("RUST_BACKTRACE").is_some() {
-            standard(info);
-        }
-    }));
 }
 
 /// The run's directory: `--out`, or the one that `run.name` of its first stage, or else the recipe's file, names.

@@ -1,0 +1,138 @@
+//! The command line of `train`: a recipe to run, or one of the verbs, each a file of this folder and a row of [`VERBS`].
+
+mod completions;
+mod verb;
+
+use crate::error::{Error, Result, is_quiet, panic_message};
+use crate::log::terminal::{Stderr, say};
+use crate::recipe::{Args, Registry};
+use crate::run;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use std::ffi::OsString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use verb::{Row, row};
+
+/// All verbs, in the order of `train --help`.
+const VERBS: &[Row] = &[row::<completions::Completions>("completions")];
+
+/// The program `train`, with what `registry` knows: reads the command line, does what it says, and returns the exit code
+/// (0 done, 1 failed while running, 2 the user can fix it, 130, 138 or 143 stopped by SIGINT, SIGUSR1 or SIGTERM).
+pub fn cli(registry: Registry) -> i32 {
+    let asked = match Asked::of(std::env::args_os()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    listen();
+    match catch_unwind(AssertUnwindSafe(|| asked.answer(&registry))) {
+        Ok(Ok(())) => 0,
+        Ok(Err(error)) => {
+            let mark = if matches!(error, Error::Stopped { .. }) { "" } else { "error: " };
+            say(&format!("{mark}{error}"));
+            error.exit_code()
+        }
+        Err(_) => 1,
+    }
+}
+
+/// What a command line asks for.
+enum Asked {
+    Train(Args),
+    Verb(&'static Row, ArgMatches),
+}
+
+impl Asked {
+    fn of(words: impl IntoIterator<Item = OsString>) -> std::result::Result<Self, clap::Error> {
+        let mut matches = command().try_get_matches_from(words)?;
+        if let Some((name, inner)) = matches.remove_subcommand() {
+            let verb = VERBS.iter().find(|verb| verb.name == name).expect("the command is made of the rows");
+            return verb.check(&inner).map(|()| Self::Verb(verb, inner));
+        }
+        Args::from_arg_matches_mut(&mut matches).map(Self::Train)
+    }
+
+    fn answer(&self, registry: &Registry) -> Result<()> {
+        match self {
+            Self::Train(args) => {
+                run::heed_signals();
+                run::execute(args, registry)
+            }
+            Self::Verb(verb, matches) => verb.run(matches, registry),
+        }
+    }
+}
+
+/// The whole command line: `train --recipe FILE …`, and the verbs.
+fn command() -> Command {
+    Args::command()
+        .args_conflicts_with_subcommands(true)
+        .subcommand_negates_reqs(true)
+        .disable_help_subcommand(true)
+        .subcommand_value_name("VERB")
+        .subcommand_help_heading("Verbs")
+        .subcommands(VERBS.iter().map(Row::command))
+}
+
+/// Warnings go to standard error; `RATIONALE_LOG` (such as `debug`) asks for more.
+fn listen() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RATIONALE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .without_time()
+        .with_writer(|| Stderr)
+        .log_internal_errors(false)
+        .try_init();
+    let standard = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if is_quiet() {
+            return;
+        }
+        say(&format!("error: internal: {}", panic_message(info.payload())));
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            standard(info);
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::error::ErrorKind;
+
+    fn ask(line: &str) -> std::result::Result<Asked, clap::Error> {
+        Asked::of(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_one_that_clap_accepts() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_recipe_or_a_verb_and_not_both() {
+        assert!(matches!(ask("train --recipe a.toml --dry-run"), Ok(Asked::Train(args)) if args.dry_run));
+        assert!(
+            matches!(ask("train completions bash"), Ok(Asked::Verb(row, _)) if row.name == "completions")
+        );
+        let both = ask("train --recipe a.toml completions bash").err().unwrap();
+        assert_eq!((both.kind(), both.exit_code()), (ErrorKind::ArgumentConflict, 2));
+        let neither = ask("train").err().unwrap();
+        assert_eq!((neither.kind(), neither.exit_code()), (ErrorKind::MissingRequiredArgument, 2));
+        let misspelt = ask("train completion bash").err().unwrap();
+        assert_eq!(misspelt.exit_code(), 2);
+        assert!(misspelt.to_string().contains("completions"), "{misspelt}");
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does_and_gives_an_example() {
+        for verb in VERBS {
+            let help = verb.command().render_long_help().to_string();
+            assert!(verb.command().get_about().is_some(), "{}", verb.name);
+            assert!(help.contains(&format!("train {}", verb.name)), "{help}");
+        }
+    }
+}
