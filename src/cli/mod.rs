@@ -1,5 +1,6 @@
 //! The command line of `train`: a recipe to run, or one of the verbs, each a file of this folder and a row of [`VERBS`].
 
+mod compare;
 mod completions;
 mod verb;
 
@@ -13,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use verb::{Row, row};
 
 /// All verbs, in the order of `train --help`.
-const VERBS: &[Row] = &[row::<completions::Completions>("completions")];
+const VERBS: &[Row] = &[row::<compare::Compare>("compare"), row::<completions::Completions>("completions")];
 
 /// The program `train`, with what `registry` knows: reads the command line, does what it says, and returns the exit code
 /// (0 done, 1 failed while running, 2 the user can fix it, 130, 138 or 143 stopped by SIGINT, SIGUSR1 or SIGTERM).

@@ -56,6 +56,8 @@ pub struct ArmFigures {
     pub cut_off: f64,
     /// Share without an answer that could be read.
     pub unanswered: f64,
+    /// Means of what `[eval.measures]` says, where all its runs have it.
+    pub measures: BTreeMap<String, f64>,
 }
 
 /// An arm against the base.
@@ -83,8 +85,19 @@ pub struct Against {
     pub e3: f64,
     /// Of E3, the ratio of the odds of being right, and of tokens.
     pub e3_parts: (f64, f64),
+    /// Of each measure that both have, the difference.
+    pub measures: BTreeMap<String, Gain>,
     /// Whether the difference is more than noise.
     pub verdict: Noise,
+}
+
+/// A measure less the base's, on the questions that both were asked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gain {
+    /// The mean difference.
+    pub difference: f64,
+    /// Paired bootstrap by question.
+    pub bootstrap: Bootstrap,
 }
 
 /// A difference of means over seeds.
@@ -157,8 +170,28 @@ pub fn of_arm(arm: &Arm, resamples: usize) -> ArmFigures {
         tokens_wrong: length(false),
         cut_off: over_runs(&|run| run.cut_off),
         unanswered: mean(arm.runs.iter().map(|run| share(run, |verdict| verdict.answer.is_none()))),
+        measures: measures(arm)
+            .into_iter()
+            .map(|(name, values)| (name, mean(values.into_values())))
+            .collect(),
         runs,
     }
+}
+
+/// By measure and question, the mean over the arm's runs.
+fn measures(arm: &Arm) -> BTreeMap<String, BTreeMap<Question, f64>> {
+    let has = |run: &Measured, name: &String| {
+        run.verdicts.iter().all(|verdict| verdict.measures.contains_key(name))
+    };
+    let names = arm.runs[0]
+        .evaluation
+        .report
+        .measures
+        .keys()
+        .filter(|name| arm.runs.iter().all(|run| has(run, name)));
+    names
+        .map(|name| (name.clone(), arm.by_question(|run| run.by_question(|verdict| verdict.measures[name]))))
+        .collect()
 }
 
 fn of_run(run: &Measured) -> RunFigures {
@@ -204,6 +237,13 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
     };
     let (first, second) = (outcome(|pair| pair.0), outcome(|pair| pair.1));
     let e3 = efficiency(second, first);
+    let (own, theirs) = (measures(arm), measures(base));
+    let gain = |(name, values): (&String, &BTreeMap<Question, f64>)| {
+        let pairs = in_both(theirs.get(name)?, values);
+        let differences: Vec<f64> = pairs.iter().map(|(base, arm)| arm - base).collect();
+        let bootstrap = bootstrap_of_differences(&differences, resamples, 0);
+        Some((name.clone(), Gain { difference: mean(differences), bootstrap }))
+    };
     let by_questions = bootstrap.interval.0 > 0.0 || bootstrap.interval.1 < 0.0;
     let by_seeds = seeds.map(|seeds| seeds.interval.0 > 0.0 || seeds.interval.1 < 0.0);
     let verdict = match (by_questions, by_seeds) {
@@ -225,6 +265,7 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
         tokens: second.tokens / first.tokens,
         e3: e3.score,
         e3_parts: (e3.odds, e3.brevity),
+        measures: own.iter().filter_map(gain).collect(),
         verdict,
     }
 }

@@ -15,7 +15,7 @@ mod tests;
 mod warnings;
 
 pub use arm::{Arm, arms};
-pub use figures::{Against, ArmFigures, Noise, RunFigures, SeedNoise};
+pub use figures::{Against, ArmFigures, Gain, Noise, RunFigures, SeedNoise};
 pub use measured::Measured;
 pub use picture::picture;
 pub use settings::Setting;
@@ -26,7 +26,7 @@ use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use serde::Serialize;
 
 /// Resamples of a bootstrap.
-pub const RESAMPLES: usize = 10_000;
+pub const RESAMPLES: u32 = 10_000;
 
 /// Several arms, and each against one of them.
 #[derive(Debug, Clone, PartialEq, Serialize)]

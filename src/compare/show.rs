@@ -115,6 +115,7 @@ fn sheets(found: &Comparison) -> Vec<Sheet> {
         sheets.push(of_questions(found));
         sheets.push(of_seeds_and_lengths(found));
     }
+    sheets.extend(Some(of_measures(found)).filter(|sheet| !sheet.rows.is_empty()));
     sheets.push(of_settings("Decoding", found, &found.decoding));
     if !found.recipes.is_empty() {
         sheets.push(of_settings("Where the recipes differ", found, &found.recipes));
@@ -229,6 +230,24 @@ fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
         header: header.map(String::from).to_vec(),
         rows: found.against.iter().map(row).collect(),
     }
+}
+
+fn of_measures(found: &Comparison) -> Sheet {
+    let mut rows = Vec::new();
+    for arm in &found.arms {
+        let against = found.against.iter().find(|against| against.arm == arm.name);
+        for (name, mean) in &arm.measures {
+            let gain = against.and_then(|against| against.measures.get(name));
+            let cells = gain.map_or(["–".to_string(), "–".to_string()], |gain| {
+                let (low, high) = gain.bootstrap.interval;
+                [format!("{:+.4} [{low:+.4}, {high:+.4}]", gain.difference), probability(gain.bootstrap.p)]
+            });
+            rows.push([vec![name.clone(), arm.name.clone(), format!("{mean:.4}")], cells.to_vec()].concat());
+        }
+    }
+    rows.sort_by(|a, b| a[0].cmp(&b[0]));
+    let header = ["measure", "arm", "mean", "difference [95 %]", "p"];
+    Sheet { title: "Measures".to_string(), header: header.map(String::from).to_vec(), rows }
 }
 
 fn probability(p: f64) -> String {

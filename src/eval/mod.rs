@@ -16,7 +16,7 @@ mod verdict;
 
 pub use answering::Answering;
 pub use evaluation::{EVALUATIONS, Evaluation, VERDICTS};
-pub use report::Report;
+pub use report::{Measure, Report};
 pub use section::Eval;
 pub use shown::Shown;
 pub use verdict::{Decoding, Verdict};
@@ -73,7 +73,8 @@ pub fn evaluate(
         seeds: config.seeds,
         search: answering.search.map(|search| search.name().to_string()),
     };
-    let found = report::report(&asked, config, run_seed);
+    let mut found = report::report(&asked, config, run_seed);
+    found.tell(&answering.measures.figures());
     let (shown, search) = (shown.collect(), search::Search::mean(&searches));
     let report = Report { search, shown, decoding: Some(decoding), ..found };
     let mut verdicts: Vec<Verdict> = asked.into_iter().flat_map(|asked| asked.verdicts).collect();
@@ -139,7 +140,8 @@ impl Asked {
             None => vec![None; right.len()],
         };
         let judged: Vec<(bool, Option<f64>)> = right.iter().copied().zip(sure).collect();
-        self.verdicts.extend(Verdict::of(group, question, repeat, &self.class, &judged));
+        let measures: Vec<String> = config.measures.keys().cloned().collect();
+        self.verdicts.extend(Verdict::of(group, question, repeat, &self.class, &judged, &measures));
         self.correct.push(right);
         self.answers.push(classes);
         if let Some(gold) = self.gold {

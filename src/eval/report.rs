@@ -55,6 +55,9 @@ pub struct Report {
     /// Accuracy and number of questions by the column `eval.by`.
     #[serde(deserialize_with = "counted")]
     pub classes: BTreeMap<String, (f64, usize)>,
+    /// What `[eval.measures]` says of the completions, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, Measure>,
     /// How the completions were sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoding: Option<Decoding>,
@@ -62,7 +65,36 @@ pub struct Report {
     pub shown: Vec<Shown>,
 }
 
+/// A measure over all questions.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    /// The mean over questions of the mean of their completions.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub mean: f64,
+    /// Bootstrap interval of it (95 %, over questions).
+    #[serde(deserialize_with = "interval")]
+    pub interval: (f64, f64),
+    /// The mean by the column `eval.by`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, f64>,
+    /// Means of its statistics besides scores: shares of gates, times, costs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
+}
+
 impl Report {
+    /// Takes in what measures say besides scores, each as `NAME/FIGURE`: the mean of what is said under one name.
+    pub(super) fn tell(&mut self, figures: &[(String, f64)]) {
+        let named = figures.iter().filter_map(|(name, value)| Some((name.split_once('/')?, *value)));
+        let mut all: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+        named.for_each(|(name, value)| all.entry(name).or_default().push(value));
+        for ((name, figure), values) in all {
+            if let Some(measure) = self.measures.get_mut(name) {
+                measure.figures.insert(figure.to_string(), mean(values));
+            }
+        }
+    }
+
     /// The most important figures in words.
     pub fn sentence(&self) -> String {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
@@ -105,6 +137,11 @@ impl Report {
         }
         out.extend(self.pass_at.iter().map(|(k, v)| (format!("eval/pass@{k}"), *v)));
         out.extend(self.majority_at.iter().map(|(k, v)| (format!("eval/maj@{k}"), *v)));
+        for (name, measure) in &self.measures {
+            out.push((format!("eval/measures/{name}"), measure.mean));
+            let figures = measure.figures.iter();
+            out.extend(figures.map(|(figure, value)| (format!("eval/measures/{name}/{figure}"), *value)));
+        }
         out.extend(self.search.iter().flat_map(search::Search::metrics));
         out.extend(self.classes.iter().map(|(class, (v, _))| (format!("eval/accuracy/{class}"), *v)));
         out
@@ -155,7 +192,23 @@ pub(super) fn report(asked: &[Asked], config: &Eval, run_seed: u64) -> Report {
         classes: by_class(
             asked.iter().flat_map(|a| a.class.values().map(|class| (class.as_str(), a.accuracy()))),
         ),
+        measures: config.measures.keys().map(|name| (name.clone(), measure(asked, name, run_seed))).collect(),
         decoding: None,
         shown: Vec::new(),
+    }
+}
+
+fn measure(asked: &[Asked], name: &str, run_seed: u64) -> Measure {
+    let of = |a: &Asked| mean(a.verdicts.iter().filter_map(|verdict| verdict.measures.get(name).copied()));
+    let values: Vec<f64> = asked.iter().map(of).collect();
+    let classes = asked
+        .iter()
+        .zip(&values)
+        .flat_map(|(a, value)| a.class.values().map(|class| (class.as_str(), *value)));
+    Measure {
+        mean: mean(values.iter().copied()),
+        interval: bootstrap_interval(&values, 0.95, 2000, run_seed),
+        classes: by_class(classes).into_iter().map(|(class, (mean, _))| (class, mean)).collect(),
+        figures: BTreeMap::new(),
     }
 }

@@ -1,12 +1,13 @@
 //! `[eval]`: when and how held-out questions are asked.
 
-use super::Report;
 use super::calibration::Calibration;
 use super::marks::Agreement;
+use super::{Measure, Report};
 use crate::data::Example;
 use crate::engine::Sampling;
 use crate::section::{Misfit, under};
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 /// When and how held-out questions are asked: `[eval]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,10 @@ pub struct Eval {
     pub labels: Vec<String>,
     /// Also report the expected calibration error.
     pub calibration: Option<Calibration>,
+    /// Further figures of each completion: `[eval.measures.NAME]` has the keys of `[reward.NAME]`, with its `kind` and `limit_s`. Means are
+    /// reported, the score of each completion is kept with its verdict, and nothing is learned from them.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    pub measures: Table,
 }
 
 impl Default for Eval {
@@ -57,6 +62,7 @@ impl Default for Eval {
             keep_text: true,
             labels: Vec::new(),
             calibration: None,
+            measures: Table::new(),
         }
     }
 }
@@ -112,6 +118,7 @@ impl Eval {
                 .then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
             pass_at: self.at.iter().map(|&k| (k, 0.0)).collect(),
             majority_at: self.at.iter().filter(|&&k| k > 1).map(|&k| (k, 0.0)).collect(),
+            measures: self.measures.keys().map(|name| (name.clone(), Measure::default())).collect(),
             ..Report::default()
         };
         let mut names: Vec<String> = report.metrics().into_iter().map(|(name, _)| name).collect();

@@ -4,7 +4,7 @@ use super::Eval;
 use crate::data::Example;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
-use crate::rollout::{Group, Prompted, Rollout};
+use crate::rollout::{Group, Prompted, Rollout, Score};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,12 @@ pub struct Verdict {
     /// The policy's confidence in the answer, where `[eval.calibration]` measures it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confidence: Option<f64>,
+    /// What `[eval.measures]` says of it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, f64>,
+    /// What measures that score steps say of each, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub step_measures: BTreeMap<String, Vec<f64>>,
     /// The question's class, where `eval.by` names a column: its name and what stands there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by: BTreeMap<String, String>,
@@ -48,6 +54,7 @@ impl Verdict {
         repeat: usize,
         class: &BTreeMap<String, String>,
         judged: &[(bool, Option<f64>)],
+        measures: &[String],
     ) -> Vec<Self> {
         let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
         let prompt = format!("{:08x}", crc32fast::hash(&bytes));
@@ -63,11 +70,22 @@ impl Verdict {
                 tokens: rollout.tokens.len(),
                 truncated: rollout.truncated(),
                 confidence,
+                measures: scores(rollout, measures).map(|(name, score)| (name, score.value)).collect(),
+                step_measures: scores(rollout, measures).filter_map(of_steps).collect(),
                 by: class.clone(),
                 completion: Some(rollout.text.clone()),
             };
         group.rollouts.iter().zip(judged).enumerate().map(of).collect()
     }
+}
+
+/// What each of these measures says of a completion.
+fn scores<'a>(rollout: &'a Rollout, measures: &'a [String]) -> impl Iterator<Item = (String, &'a Score)> {
+    measures.iter().filter_map(|name| Some((name.clone(), rollout.scores.get(name)?)))
+}
+
+fn of_steps((name, score): (String, &Score)) -> Option<(String, Vec<f64>)> {
+    Some((name, score.steps.as_ref()?.iter().map(|step| step.value).collect()))
 }
 
 /// How the completions of an evaluation were sampled: what a comparison has to have alike.

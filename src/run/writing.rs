@@ -295,6 +295,7 @@ fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show:
             format: &worker.format,
             search: worker.source.search(),
             rewards: &mut worker.rewards,
+            measures: &mut worker.measures,
             budget: worker.tokens_per_microbatch,
         },
         &worker.held_out,

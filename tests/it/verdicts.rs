@@ -118,3 +118,51 @@ fn runs_are_compared_by_their_verdicts() {
     let seeds = arms(&[], &[given(&one), given(&other)]).unwrap();
     assert_eq!(seeds.len(), 1);
 }
+
+#[test]
+fn what_is_measured_is_kept_and_changes_nothing() {
+    let [plain, measured] = [taught(), taught()];
+    plain.train_set(&["eval.seeds=1"]).success();
+    let half =
+        r#"eval.measures.half={kind="command", command=["sh", "-c", "while read -r _; do echo 0.5; done"]}"#;
+    measured.train_set(&["eval.seeds=1", half, "eval.measures.entropy.whole=true"]).success();
+    let losses =
+        |program: &Program| -> Vec<f64> { program.steps("sft").iter().map(|s| number(s, "loss")).collect() };
+    assert_eq!(losses(&plain), losses(&measured));
+    let all = verdicts(&measured, "sft-000024.jsonl");
+    let found = &measured.evaluations()[1]["report"]["measures"];
+    let mut classes = [(0.0, 0.0); 2];
+    for verdict in &all {
+        assert_eq!(verdict["measures"]["half"], 0.5);
+        let class = &mut classes[usize::from(verdict["by"]["digits"] == "2")];
+        *class = (class.0 + number(&verdict["measures"], "entropy"), class.1 + 1.0);
+    }
+    let near = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    let [one, two] = classes.map(|(sum, count)| sum / count);
+    near(number(&found["entropy"]["classes"], "1"), one);
+    near(number(&found["entropy"]["classes"], "2"), two);
+    // As many questions of each number of digits.
+    near(number(&found["entropy"], "mean"), (one + two) / 2.0);
+    assert!(one > 0.0 && number(&found["half"], "mean") == 0.5);
+    // How long the program took is told too.
+    assert!(number(&found["half"]["figures"], "seconds") >= 0.0);
+    let line = measured.metrics().into_iter().find(|line| line["eval/measures/entropy"].is_number()).unwrap();
+    assert!(line["eval/measures/half/seconds"].is_number() && line["eval/accuracy"].is_number());
+}
+
+#[test]
+fn a_measure_is_refused_as_a_reward_is() {
+    let program = taught();
+    let refused = |set: &str| program.train_set(&[set]).code(2);
+    let unknown = refused("eval.measures.lenght.max_tokens=5");
+    assert!(
+        unknown.contains("eval.measures.lenght: no such reward") && unknown.contains("`length`?"),
+        "{unknown}"
+    );
+    let column = refused("eval.measures.rouge.column=\"model_answer\"");
+    assert!(column.contains("[eval.measures.rouge] needs a column `model_answer`"), "{column}");
+    let program_missing = refused("eval.measures.mine={kind=\"command\", command=[\"/no/such/program\"]}");
+    assert!(program_missing.contains("[eval.measures.mine]: cannot start"), "{program_missing}");
+    let dry = program.train(&["--dry-run", "--set", "eval.measures.answer.weight=2.0"]).success();
+    assert!(dry.contains("eval.measures.answer.weight has no effect"), "{dry}");
+}
