@@ -4,6 +4,7 @@ use super::calibration::Confidence;
 use super::statistics::majority;
 use crate::error::Result;
 use crate::policy::Policy;
+use crate::policy::belief::{Context, Norm};
 use crate::rationale::equality::choice;
 use crate::rollout::{Group, Rollout};
 
@@ -62,22 +63,14 @@ fn of_choice(policy: &Policy, group: &Group, rollout: &Rollout) -> Result<Option
     let Some(chosen) = choice(written, choices) else { return Ok(None) };
     let by_letter = written.chars().filter(|c| c.is_alphanumeric()).count() == 1;
     let before = &rollout.text[..span.start];
-    let options = choices.iter().enumerate().map(|(index, text)| {
-        let option = if by_letter { crate::data::columns::letter(index) } else { text.clone() };
-        policy.after(&group.prompt, before, &option)
-    });
-    let options = options.collect::<Result<Vec<_>>>()?;
-    let logprobs = policy.logprobs(&options, 1.0, TOGETHER)?;
-    let means: Vec<f64> =
-        logprobs.iter().map(|l| super::statistics::mean(l.iter().map(|&l| f64::from(l)))).collect();
-    Ok(Some(softmax(&means)[chosen]))
-}
-
-fn softmax(values: &[f64]) -> Vec<f64> {
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = values.iter().map(|value| (value - most).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
+    let option = |(index, text): (usize, &String)| match by_letter {
+        true => crate::data::columns::letter(index),
+        false => text.clone(),
+    };
+    let options: Vec<String> = choices.iter().enumerate().map(option).collect();
+    let context = Context { prompt: &group.prompt, before: before.to_string() };
+    let belief = policy.beliefs(&[context], &options, Norm::Mean, TOGETHER)?;
+    Ok(Some(belief[0][chosen]))
 }
 
 #[cfg(test)]
@@ -95,14 +88,5 @@ mod tests {
         assert_eq!(super::points(Confidence::Vote, &[None, None], &[None, None], &[false, false]), []);
         let each = super::points(Confidence::Answer, &[Some(0.9), None], &[Some(1), None], &[true, false]);
         assert_eq!(each, [(0.9, true)]);
-    }
-
-    #[test]
-    fn a_softmax_is_a_distribution() {
-        // e^0 : e^−ln 3 = 3 : 1, however large the values are.
-        for shift in [0.0, 1000.0] {
-            let found = softmax(&[shift, shift - 3.0_f64.ln()]);
-            assert!((found[0] - 0.75).abs() < 1e-9 && (found[1] - 0.25).abs() < 1e-9, "{found:?}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
 
 pub mod answer;
+pub mod belief;
 pub mod certainty;
 pub mod column;
 pub mod command;
@@ -159,6 +160,7 @@ impl Default for Registry {
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
+            .with_format("belief", belief::Belief::checked)
             .with_format("critic", critic::Critic::checked)
             .with_format("format", format::Config::build)
             .with_format("guide", guide::Guide::checked)

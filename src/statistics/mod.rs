@@ -4,6 +4,7 @@
 //! ranks, and every rank goes on from the same numbers. All ranks call `sum` equally often, those without values too.
 
 pub mod difference;
+pub mod distribution;
 pub mod efficiency;
 
 /// Replaces each number by its sum over the ranks; [`alone`] where there is one.
