@@ -17,6 +17,7 @@ pub mod critic;
 pub mod format;
 pub mod guide;
 pub mod hierarchical;
+pub mod instruction;
 pub mod judge;
 pub mod leak;
 pub mod length;
@@ -152,6 +153,7 @@ impl Default for Registry {
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
+            .reward("instruction", instruction::Instruction::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
