@@ -35,7 +35,10 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
     refuse(path, mode)?;
     match mode {
         Mode::Resume => {
-            remove_entries(path, |name| name.starts_with(UNFINISHED))?;
+            let folders = FOLDERS.iter().map(|name| path.join(name)).filter(|folder| folder.is_dir());
+            for folder in std::iter::once(path.to_path_buf()).chain(folders) {
+                remove_entries(&folder, |name| name.starts_with(UNFINISHED))?;
+            }
             if path.join(MARKER).is_file() {
                 return Ok(());
             }

@@ -5,6 +5,7 @@ use crate::recipes::Tiny;
 use rationale::compare::{arms, compare};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::process::Command;
 
 /// Half taught, so that some sums come out and some do not.
 const TAUGHT: &str = r#"
@@ -114,6 +115,26 @@ fn runs_are_compared_by_their_verdicts() {
     let keys: Vec<&str> = found.recipes.iter().map(|setting| setting.key.as_str()).collect();
     assert_eq!(keys, ["stage.sft.eval.every", "stage.sft.run.steps"]);
     assert!(found.against[0].questions >= 12 && found.decoding.iter().all(|setting| !setting.differs()));
+    // The same by the program.
+    let picture = one.out().join("compared.svg");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_train"));
+    program.args([
+        "compare",
+        &given(&longer),
+        "--group",
+        &groups[0],
+        "--base",
+        "out",
+        "--resamples",
+        "500",
+        "--json",
+    ]);
+    let output = program.arg("--picture").arg(&picture).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&printed["base"], &printed["arms"][0]["name"]), (&"out".into(), &"short".into()));
+    let turned = number(&printed["against"][0], "difference") + found.against[0].difference;
+    assert!(turned.abs() < 1e-9 && std::fs::read_to_string(&picture).unwrap().starts_with("<svg"));
     // The two seeds alone are one arm: they differ in nothing else.
     let seeds = arms(&[], &[given(&one), given(&other)]).unwrap();
     assert_eq!(seeds.len(), 1);
