@@ -54,6 +54,8 @@ pub mod loops;
 
 pub mod recipe;
 
+pub mod compare;
+
 pub mod run;
 
 pub mod cli;

@@ -18,7 +18,7 @@ const REPLACED: &str = ".replaced";
 
 /// What a run has written to by the time that it has begun.
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
-const FOLDERS: [&str; 4] = ["traces", "reference", "figures", "trees"];
+const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
 
 /// What to do about a run directory that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,10 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
     refuse(path, mode)?;
     match mode {
         Mode::Resume => {
-            remove_entries(path, |name| name.starts_with(UNFINISHED))?;
+            let folders = FOLDERS.iter().map(|name| path.join(name)).filter(|folder| folder.is_dir());
+            for folder in std::iter::once(path.to_path_buf()).chain(folders) {
+                remove_entries(&folder, |name| name.starts_with(UNFINISHED))?;
+            }
             if path.join(MARKER).is_file() {
                 return Ok(());
             }

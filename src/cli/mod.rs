@@ -1,6 +1,7 @@
 //! The command line of `train`: a recipe to run, or one of the verbs, each a file of this folder and a row of [`VERBS`].
 
 mod chat;
+mod compare;
 mod completions;
 mod env;
 mod export;
@@ -35,6 +36,7 @@ const VERBS: &[Row] = &[
     row::<sample::Sample>("sample"),
     row::<chat::Chat>("chat"),
     row::<serve::Serve>("serve"),
+    row::<compare::Compare>("compare"),
     row::<export::Export>("export"),
     row::<env::Env>("env"),
     row::<completions::Completions>("completions"),

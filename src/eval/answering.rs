@@ -22,13 +22,29 @@ pub struct Answering<'a> {
     pub search: Option<&'a dyn Search>,
     /// What judges them.
     pub rewards: &'a mut Rewards,
+    /// What measures them besides, where `[eval.measures]` names something.
+    pub measures: &'a mut Rewards,
     /// Tokens that go through a model together.
     pub budget: usize,
 }
 
 impl Answering<'_> {
-    /// The answers of one repeat; with a search, one to each question.
+    /// The answers of one repeat, measured; with a search, one to each question.
     pub(super) fn groups(
+        &mut self,
+        questions: &[Prompted],
+        config: &Eval,
+        of: [u64; 2],
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(Vec<Group>, Option<search::Search>)> {
+        let (mut groups, search) = self.answers(questions, config, of, progress)?;
+        if !self.measures.is_empty() {
+            self.measures.score(&mut groups, &Models::of(self.policy, self.budget))?;
+        }
+        Ok((groups, search))
+    }
+
+    fn answers(
         &mut self,
         questions: &[Prompted],
         config: &Eval,

@@ -4,39 +4,47 @@ use super::calibration::Confidence;
 use super::statistics::majority;
 use crate::error::Result;
 use crate::policy::Policy;
+use crate::policy::belief::{Context, Norm};
 use crate::rationale::equality::choice;
 use crate::rollout::{Group, Rollout};
 
 /// Tokens that go through the model together; without gradients they need little memory.
 const TOGETHER: usize = 4096;
 
-/// The `(confidence, right)` of a group's answers, as `kind` counts them; completions without an answer, and those
-/// that choose none of the options where options are asked about, give no point. The answers' classes and whether each is right are
-/// one a rollout.
-pub fn points(
-    kind: Confidence,
-    policy: &Policy,
-    group: &Group,
-    (classes, right): (&[Option<usize>], &[bool]),
-) -> Result<Vec<(f64, bool)>> {
-    if kind == Confidence::Vote {
-        return Ok(vote(classes, right).into_iter().collect());
+/// How sure the policy is of each completion's answer, as `kind` counts it: none for completions without an answer, and for those that
+/// choose none of the options where options are asked about.
+pub fn of(kind: Confidence, policy: &Policy, group: &Group) -> Result<Vec<Option<f64>>> {
+    match kind {
+        Confidence::Vote => Ok(shares(&group.classes())),
+        Confidence::Answer => Ok(group.rollouts.iter().map(|rollout| of_answer(policy, rollout)).collect()),
+        Confidence::Choice => {
+            group.rollouts.iter().map(|rollout| of_choice(policy, group, rollout)).collect()
+        }
     }
-    let mut points = Vec::new();
-    for (rollout, right) in group.rollouts.iter().zip(right) {
-        let confidence = match kind {
-            Confidence::Choice => of_choice(policy, group, rollout)?,
-            _ => of_answer(policy, rollout),
-        };
-        points.extend(confidence.map(|confidence| (confidence, *right)));
-    }
-    Ok(points)
 }
 
-/// The share of the most frequent answer among all completions, and whether it is right.
-fn vote(answers: &[Option<usize>], right: &[bool]) -> Option<(f64, bool)> {
-    let (first, votes) = majority(answers)?;
-    Some((votes as f64 / answers.len() as f64, right[first]))
+/// The `(confidence, right)` of a group's answers: one a completion, and of votes that of the most frequent answer. The answers'
+/// classes and whether each is right are one a rollout too.
+pub fn points(
+    kind: Confidence,
+    sure: &[Option<f64>],
+    classes: &[Option<usize>],
+    right: &[bool],
+) -> Vec<(f64, bool)> {
+    let point = |at: usize| Some((sure[at]?, right[at]));
+    match kind {
+        Confidence::Vote => majority(classes).and_then(|(first, _)| point(first)).into_iter().collect(),
+        _ => (0..sure.len()).filter_map(point).collect(),
+    }
+}
+
+/// The share of all completions that gives the same answer as each.
+fn shares(answers: &[Option<usize>]) -> Vec<Option<f64>> {
+    let of = |answer: &Option<usize>| {
+        let alike = answers.iter().filter(|other| *other == answer).count();
+        answer.map(|_| alike as f64 / answers.len() as f64)
+    };
+    answers.iter().map(of).collect()
 }
 
 /// exp Σ log p over the tokens that hold the answer, as recorded while sampling.
@@ -55,22 +63,14 @@ fn of_choice(policy: &Policy, group: &Group, rollout: &Rollout) -> Result<Option
     let Some(chosen) = choice(written, choices) else { return Ok(None) };
     let by_letter = written.chars().filter(|c| c.is_alphanumeric()).count() == 1;
     let before = &rollout.text[..span.start];
-    let options = choices.iter().enumerate().map(|(index, text)| {
-        let option = if by_letter { crate::data::columns::letter(index) } else { text.clone() };
-        policy.after(&group.prompt, before, &option)
-    });
-    let options = options.collect::<Result<Vec<_>>>()?;
-    let logprobs = policy.logprobs(&options, 1.0, TOGETHER)?;
-    let means: Vec<f64> =
-        logprobs.iter().map(|l| super::statistics::mean(l.iter().map(|&l| f64::from(l)))).collect();
-    Ok(Some(softmax(&means)[chosen]))
-}
-
-fn softmax(values: &[f64]) -> Vec<f64> {
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = values.iter().map(|value| (value - most).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.iter().map(|power| power / sum).collect()
+    let option = |(index, text): (usize, &String)| match by_letter {
+        true => crate::data::columns::letter(index),
+        false => text.clone(),
+    };
+    let options: Vec<String> = choices.iter().enumerate().map(option).collect();
+    let context = Context { prompt: &group.prompt, before: before.to_string() };
+    let belief = policy.beliefs(&[context], &options, Norm::Mean, TOGETHER)?;
+    Ok(Some(belief[0][chosen]))
 }
 
 #[cfg(test)]
@@ -81,16 +81,12 @@ mod tests {
     fn a_vote_counts_silent_completions_against_itself() {
         // 7 twice, 8 once, one without an answer: 2 of 4, and the first 7 is right.
         let answers = [Some(8), Some(7), None, Some(7)];
-        assert_eq!(vote(&answers, &[false, true, false, true]), Some((0.5, true)));
-        assert_eq!(vote(&[None, None], &[false, false]), None);
-    }
-
-    #[test]
-    fn a_softmax_is_a_distribution() {
-        // e^0 : e^−ln 3 = 3 : 1, however large the values are.
-        for shift in [0.0, 1000.0] {
-            let found = softmax(&[shift, shift - 3.0_f64.ln()]);
-            assert!((found[0] - 0.75).abs() < 1e-9 && (found[1] - 0.25).abs() < 1e-9, "{found:?}");
-        }
+        let sure = shares(&answers);
+        assert_eq!(sure, [Some(0.25), Some(0.5), None, Some(0.5)]);
+        let points = |right: &[bool]| points(Confidence::Vote, &sure, &answers, right);
+        assert_eq!(points(&[false, true, false, true]), [(0.5, true)]);
+        assert_eq!(super::points(Confidence::Vote, &[None, None], &[None, None], &[false, false]), []);
+        let each = super::points(Confidence::Answer, &[Some(0.9), None], &[Some(1), None], &[true, false]);
+        assert_eq!(each, [(0.9, true)]);
     }
 }

@@ -1,13 +1,15 @@
 //! `[eval]`: when and how held-out questions are asked.
 
-use super::Report;
 use super::calibration::Calibration;
 use super::marks::Agreement;
+use super::{Measure, Report};
 use crate::data::Example;
 use crate::engine::Sampling;
 use crate::section::{Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use toml::Table;
 
 /// When and how held-out questions are asked: `[eval]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,11 +35,18 @@ pub struct Eval {
     pub by: Option<String>,
     /// How many questions are printed with the policy's rationale.
     pub show: usize,
+    /// Whether `evaluations/` keeps the text of each completion, which is most of its size, beside its verdict.
+    pub keep_text: bool,
     /// The answers that there may be, such as `["0", "1", "2", "3"]`: marks in their order, or classes. With them macro-F1 and
     /// quadratic weighted kappa are reported.
     pub labels: Vec<String>,
     /// Also report the expected calibration error.
     pub calibration: Option<Calibration>,
+    /// Further figures of each completion: `[eval.measures.NAME]` has the keys of `[reward.NAME]`, with its `kind` and `limit_s`. Means are
+    /// reported, the score of each completion is kept with its verdict, and nothing is learned from them.
+    #[serde(skip_serializing_if = "Table::is_empty")]
+    #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]
+    pub measures: Table,
 }
 
 impl Default for Eval {
@@ -53,8 +62,10 @@ impl Default for Eval {
             at: vec![1],
             by: None,
             show: 0,
+            keep_text: true,
             labels: Vec::new(),
             calibration: None,
+            measures: Table::new(),
         }
     }
 }
@@ -110,6 +121,7 @@ impl Eval {
                 .then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
             pass_at: self.at.iter().map(|&k| (k, 0.0)).collect(),
             majority_at: self.at.iter().filter(|&&k| k > 1).map(|&k| (k, 0.0)).collect(),
+            measures: self.measures.keys().map(|name| (name.clone(), Measure::default())).collect(),
             ..Report::default()
         };
         let mut names: Vec<String> = report.metrics().into_iter().map(|(name, _)| name).collect();

@@ -3,6 +3,7 @@
 pub mod board;
 pub mod files;
 mod growing;
+pub mod intervals;
 pub mod metrics;
 pub mod plot;
 pub mod reliability;

@@ -50,6 +50,8 @@ pub struct Worker {
     pub alarms: Alarms,
     /// A column of the data to report training accuracy by.
     pub by: Option<String>,
+    /// What measures the answers to the held-out questions, beside whether they are right.
+    pub measures: Rewards,
     /// The held-out questions.
     pub held_out: Vec<Prompted>,
     /// Held-out questions that are left out because their prompt is too long.
@@ -89,6 +91,7 @@ impl Worker {
             tokens_per_microbatch: 4096,
             alarms: Alarms::default(),
             by: None,
+            measures: Rewards::none(),
             held_out: Vec::new(),
             held_out_dropped: 0,
             loop_round: None,

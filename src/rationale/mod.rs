@@ -67,6 +67,28 @@ impl Format {
         Some(Rationale { steps: steps::split(self.steps, text, reasoning), answer: found.answer })
     }
 
+    /// What stands between reasoning and answer: the end of the tags, and the beginning of the first of the forms, each on a line of its
+    /// own. `None` where that form has no beginning.
+    ///
+    /// ```
+    /// use rationale::rationale::{AnswerForm, Format};
+    /// assert_eq!(Format::default().cue().unwrap(), "\n#### ");
+    /// let tags = Some(["<think>".to_string(), "</think>".to_string()]);
+    /// let tagged = Format { tags, answer: vec![AnswerForm::AnswerTag], ..Format::default() };
+    /// assert_eq!(tagged.cue().unwrap(), "\n</think>\n<answer>");
+    /// ```
+    pub fn cue(&self) -> Option<String> {
+        let begins = match self.answer.first()? {
+            AnswerForm::Hashes => "#### ",
+            AnswerForm::Boxed => "\\boxed{",
+            AnswerForm::AnswerIs => "The answer is ",
+            AnswerForm::AnswerTag => "<answer>",
+            _ => return None,
+        };
+        let end = self.tags.as_ref().map_or(String::new(), |[_, close]| format!("\n{close}"));
+        Some(format!("{end}\n{begins}"))
+    }
+
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let mut found = Vec::new();

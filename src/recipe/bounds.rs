@@ -24,6 +24,7 @@ const MOST: &[(&str, f64)] = &[
     ("n", 10_000.0),
     ("branching", 1000.0),
     ("depth", 1000.0),
+    ("width", 1000.0),
     ("chunks", 1000.0),
     ("continuations", 10_000.0),
     ("votes", 10_000.0),

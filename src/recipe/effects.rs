@@ -120,9 +120,14 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },
     Rule {
-        keys: &["eval.show", "eval.labels", "eval.calibration"],
+        keys: &["eval.show", "eval.keep_text", "eval.labels", "eval.calibration", "eval.measures"],
         but: &[],
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
+    },
+    Rule {
+        keys: &["eval.measures.*.weight"],
+        but: &[],
+        idle: |_| Some("on what is reported by itself and never summed".into()),
     },
     Rule {
         keys: &["devices.reference"],

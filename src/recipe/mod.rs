@@ -9,6 +9,7 @@ mod bounds;
 mod effects;
 mod explain;
 mod fits;
+pub mod flat;
 mod meant;
 mod overrides;
 mod references;

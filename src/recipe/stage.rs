@@ -284,6 +284,9 @@ impl Sections {
     /// What they find of themselves.
     fn check(&self, registry: &Registry) -> Vec<Misfit> {
         let rewards = Rewards::try_build(&self.reward, registry, &self.data.format);
+        let measures = self.eval.iter().flat_map(|eval| {
+            Rewards::try_measures(&eval.measures, registry, &self.data.format).err().unwrap_or_default()
+        });
         [
             under("data", self.data.check()),
             under("policy", self.policy.check()),
@@ -292,6 +295,7 @@ impl Sections {
             under("checkpoint", self.checkpoint.check()),
             under("devices", self.devices.check()),
             under("eval", self.eval.iter().flat_map(Eval::check)),
+            under("eval.measures", measures),
             under("reward", rewards.err().unwrap_or_default()),
         ]
         .concat()

@@ -8,6 +8,7 @@ use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
 
 pub mod answer;
+pub mod belief;
 pub mod certainty;
 pub mod column;
 pub mod command;
@@ -16,6 +17,7 @@ pub mod critic;
 pub mod format;
 pub mod guide;
 pub mod hierarchical;
+pub mod instruction;
 pub mod judge;
 pub mod leak;
 pub mod length;
@@ -151,6 +153,7 @@ impl Default for Registry {
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
+            .reward("instruction", instruction::Instruction::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
@@ -159,6 +162,7 @@ impl Default for Registry {
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
+            .with_format("belief", belief::Belief::checked)
             .with_format("critic", critic::Critic::checked)
             .with_format("format", format::Config::build)
             .with_format("guide", guide::Guide::checked)

@@ -1,12 +1,15 @@
 //! How easy the rationale is to read, by a classical formula for English.
 
-use super::{Part, Reward, of_rollouts};
+use super::{Holds, Part, Reward, Wants, column, wanting};
+use crate::data::Example;
 use crate::text::readability::TextCounts;
+use anyhow::Context;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 
-/// `[reward.readability]`: 1 at `easy` and beyond, 0 at `hard` and beyond, a line between; 0 where there are no words.
-/// Syllables are counted by a rule of thumb.
+/// `[reward.readability]`: 1 at `easy` and beyond, 0 at `hard` and beyond, a line between; or 1 within a band and less outside of it;
+/// 0 where there are no words. Syllables are counted by a rule of thumb.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Readability {
@@ -16,8 +19,27 @@ pub struct Readability {
     pub easy: Option<f64>,
     /// The formula's value for a score of 0; by default 30 for `flesch`, 16 for the others.
     pub hard: Option<f64>,
+    /// Values between which the score is 1, in place of `easy` and `hard`: `[60, 70]` for all rows, or by what stands in `column`,
+    /// such as `{ school = [60, 80], college = [20, 50] }`.
+    pub band: Option<Band>,
+    /// The column that names a row's band.
+    pub column: Option<String>,
+    /// For `band`: so far outside of it the score is 0, with a line between; by default 30 for `flesch`, 5 for the others.
+    pub reach: Option<f64>,
+    /// The formula's value itself in place of a score: to be measured, not learned from.
+    pub plain: bool,
     /// `text`, `rationale` or `answer`.
     pub of: Part,
+}
+
+/// Which values are wanted.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "two numbers such as [60, 70], or several such by name")]
+pub enum Band {
+    /// Of all rows.
+    One([f64; 2]),
+    /// By name.
+    Named(BTreeMap<String, [f64; 2]>),
 }
 
 /// The formula.
@@ -34,7 +56,16 @@ pub enum Formula {
 
 impl Default for Readability {
     fn default() -> Self {
-        Self { formula: Formula::Flesch, easy: None, hard: None, of: Part::Rationale }
+        Self {
+            formula: Formula::Flesch,
+            easy: None,
+            hard: None,
+            band: None,
+            column: None,
+            reach: None,
+            plain: false,
+            of: Part::Rationale,
+        }
     }
 }
 
@@ -47,15 +78,65 @@ impl Readability {
             (easy - hard).is_finite() && easy != hard,
             "easy = {easy}, hard = {hard}: must be two different numbers"
         );
-        Ok(of_rollouts(move |_, rollout| {
+        let reach = self.reach.unwrap_or(if self.formula == Formula::Flesch { 30.0 } else { 5.0 });
+        let wants = self.check(reach)?;
+        Ok(wanting(wants, move |example, rollout| {
             let Some(counts) = TextCounts::of(self.of.of(rollout)) else { return Ok(0.0) };
-            let value = match self.formula {
-                Formula::Flesch => counts.flesch(),
-                Formula::Fog => counts.fog(),
-                Formula::ColemanLiau => counts.coleman_liau(),
-            };
-            Ok(((value - hard) / (easy - hard)).clamp(0.0, 1.0))
+            let value = self.formula.of(&counts);
+            Ok(match self.band_of(example)? {
+                _ if self.plain => value,
+                Some([low, high]) => 1.0 - ((low - value).max(value - high).max(0.0) / reach).min(1.0),
+                None => ((value - hard) / (easy - hard)).clamp(0.0, 1.0),
+            })
         }))
+    }
+
+    /// Refuses what does not go together; what it needs of rows.
+    fn check(&self, reach: f64) -> anyhow::Result<Wants> {
+        anyhow::ensure!(reach > 0.0 && reach.is_finite(), "reach = {reach}: it must be above 0");
+        let ordered = |[low, high]: &[f64; 2]| low <= high;
+        let names = match (&self.band, &self.column) {
+            (Some(Band::One(band)), None) => {
+                anyhow::ensure!(ordered(band), "band = {band:?}: the lower end comes first");
+                return Ok(Wants::default());
+            }
+            (None, None) => return Ok(Wants::default()),
+            (Some(Band::Named(bands)), Some(_)) => {
+                let wrong = bands.iter().find(|(_, band)| !ordered(band));
+                anyhow::ensure!(wrong.is_none(), "band = {wrong:?}: the lower end comes first");
+                bands.keys().cloned().collect()
+            }
+            _ => anyhow::bail!(
+                "band: several by name go with the column that names them, as in column = \"level\"; one goes without"
+            ),
+        };
+        anyhow::ensure!(!self.plain, "plain = true: the value itself has no band; take band and column out");
+        Ok(Wants::default().column("column", self.column.as_deref().unwrap_or_default(), Holds::OneOf(names)))
+    }
+
+    fn band_of(&self, example: &Example) -> anyhow::Result<Option<[f64; 2]>> {
+        match (&self.band, &self.column) {
+            (Some(Band::One(band)), _) => Ok(Some(*band)),
+            (Some(Band::Named(bands)), Some(column)) => {
+                let name = column::text(example, column)?;
+                let band = bands
+                    .get(&name)
+                    .with_context(|| format!("there is no band for its `{column}`, `{name}`"))?;
+                Ok(Some(*band))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Formula {
+    /// Its value of a text.
+    fn of(self, counts: &TextCounts) -> f64 {
+        match self {
+            Formula::Flesch => counts.flesch(),
+            Formula::Fog => counts.fog(),
+            Formula::ColemanLiau => counts.coleman_liau(),
+        }
     }
 }
 
@@ -76,5 +157,36 @@ mod tests {
         let fog = scores("[readability]\nformula = \"fog\"\neasy = 0\nhard = 12.0", asked()).unwrap();
         assert!((fog[0] - 0.8).abs() < 1e-12 && fog[1..] == [0.0, 0.0]);
         assert!(scores("[readability]\neasy = 5\nhard = 5", asked()).unwrap_err().contains("two different"));
+    }
+
+    #[test]
+    fn a_band_is_asked_for_by_name() {
+        let asked = |level: &str| {
+            let mut asked = group(None, &[], &["The cat sat on the mat.\n#### 1", "#### 1"]);
+            let example = std::sync::Arc::get_mut(&mut asked.example).unwrap();
+            example.fields.insert("level".into(), level.into());
+            asked
+        };
+        let by_level =
+            "[readability]\ncolumn = \"level\"\nband = { school = [100, 120], college = [20, 101.145] }";
+        // Flesch 116.145: within the first, 15 above the other, half of the reach of 30.
+        assert_eq!(scores(by_level, asked("school")), Ok(vec![1.0, 0.0]));
+        let college = scores(by_level, asked("college")).unwrap();
+        assert!((college[0] - 0.5).abs() < 1e-9, "{college:?}");
+        let far = scores("[readability]\nband = [0, 10]", asked("")).unwrap();
+        assert_eq!(far, [0.0, 0.0]);
+        let plain = scores("[readability]\nplain = true", asked("")).unwrap();
+        assert!((plain[0] - 116.145).abs() < 1e-9, "{plain:?}");
+        assert!(
+            scores(by_level, asked("nursery")).unwrap_err().contains("no band for its `level`, `nursery`")
+        );
+        for (wrong, words) in [
+            ("band = [9, 1]", "the lower end comes first"),
+            ("band = { a = [1, 2] }", "the column that names them"),
+            ("reach = 0", "above 0"),
+        ] {
+            let said = scores(&format!("[readability]\n{wrong}"), asked("")).unwrap_err();
+            assert!(said.contains(words), "{said}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod stage;
 mod stop;
 mod summary;
 mod train;
+mod verdicts;
 mod wants;
 mod writing;
 
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 /// The newest recipe of the run in `folder`, resolved; none where there is none.
 pub fn recipe_of(folder: &Path) -> Option<PathBuf> {
-    resume::recipes(folder).0
+    crate::checkpoint::recipes(folder).0
 }
 
 /// From here on the first signal (SIGINT, SIGTERM, SIGUSR1, SIGHUP) lets the step end and be saved, and the second ends the process.

@@ -1,9 +1,9 @@
 //! The pictures that a run draws beside its figures.
 
-use super::summary::{self, Evaluation};
+use super::summary;
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use crate::eval::Report;
+use crate::eval::{Evaluation, Report};
 use crate::log::reliability::{Bin, diagram};
 use crate::log::{plot, tree};
 use crate::rollout::Trace;

@@ -1,15 +1,16 @@
 //! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
 
-use super::resume::{body, changes, recipes};
+use super::resume::{body, changes};
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
-use super::summary::Evaluation;
-use crate::checkpoint::{Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, write_atomic};
+use crate::checkpoint::{
+    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, label, recipes, write_atomic,
+};
 use crate::data::Split;
 use crate::data::hub::DatasetId;
 use crate::error::{Error, Result};
-use crate::log::JsonLines;
+use crate::eval::Evaluation;
 use crate::log::terminal::say;
 use crate::recipe::{Args, PlannedStage, Stage};
 use std::collections::BTreeMap;
@@ -17,11 +18,6 @@ use std::path::{Path, PathBuf};
 
 /// What the name of a stage's file of pairs has beside that of its traces.
 pub(super) const PAIRS: &str = "-pairs";
-
-/// A stage's name in file names: with its round where there are several.
-pub(super) fn label(name: &str, round: usize) -> String {
-    if round == 1 { name.to_string() } else { format!("{name}-r{round}") }
-}
 
 /// The run's directory, made or taken over, with the resolved recipe in it.
 pub(super) fn claim(path: &Path, args: &Args, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
@@ -100,7 +96,7 @@ impl Session {
 
     /// The run's evaluations so far.
     pub(super) fn evaluations(&self) -> Result<Vec<Evaluation>> {
-        JsonLines::read_as(&self.dir.path().join("evaluations.jsonl"))
+        Evaluation::all(self.dir.path())
     }
 
     /// The newest checkpoint of a stage in a round.

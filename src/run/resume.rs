@@ -3,9 +3,9 @@
 use crate::checkpoint::Ledger;
 use crate::error::{Error, Result};
 use crate::recipe::PlannedStage;
+use crate::recipe::flat::{Keys, METHOD, keys};
 use crate::section::covers;
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 /// Keys that say what a stage learns from, in which order, and what learns: with others it would not be that stage.
@@ -146,63 +146,6 @@ impl Change {
     fn another_loop(&self) -> bool {
         self.key == METHOD
     }
-}
-
-/// The key that the name of a stage's loop stands under here.
-const METHOD: &str = "loop";
-
-/// Values by stage and key.
-type Keys = BTreeMap<(String, String), Value>;
-
-/// All keys of a resolved recipe; `only` is the name of its only stage where it lists none.
-fn keys(recipe: &Table, only: &str) -> Keys {
-    let mut keys = Keys::new();
-    match recipe.get("stage").and_then(Value::as_array) {
-        None => stage(only, recipe, &mut keys),
-        Some(stages) => {
-            for one in stages.iter().filter_map(Value::as_table) {
-                stage(one.get("name").and_then(Value::as_str).unwrap_or(""), one, &mut keys);
-            }
-            let whole = recipe.iter().filter(|(key, _)| *key != "stage");
-            flatten("", "", whole, &mut keys);
-        }
-    }
-    // What holds for the run as a whole is no stage's.
-    for key in ["run.seed", "run.rounds", "run.name"] {
-        if let Some(value) = keys.remove(&(only.to_string(), key.to_string())) {
-            keys.insert((String::new(), key.to_string()), value);
-        }
-    }
-    keys
-}
-
-fn stage(name: &str, table: &Table, keys: &mut Keys) {
-    flatten(name, "", table.iter().filter(|(key, _)| *key != "name"), keys);
-    let methods = table.get(METHOD).and_then(Value::as_table).into_iter().flat_map(Table::keys);
-    let methods = methods.cloned().collect::<Vec<_>>().join(", ");
-    keys.insert((name.to_string(), METHOD.to_string()), Value::String(methods));
-}
-
-fn flatten<'a>(
-    stage: &str,
-    path: &str,
-    table: impl IntoIterator<Item = (&'a String, &'a Value)>,
-    keys: &mut Keys,
-) {
-    for (key, value) in table {
-        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        match value {
-            Value::Table(inside) => flatten(stage, &path, inside, keys),
-            value => drop(keys.insert((stage.to_string(), path), value.clone())),
-        }
-    }
-}
-
-/// The newest recipe that the run has had, and the file of the next: `recipe.toml`, `recipe-2.toml`, …
-pub(super) fn recipes(folder: &Path) -> (Option<PathBuf>, PathBuf) {
-    let file = |n: usize| folder.join(if n == 1 { "recipe.toml".into() } else { format!("recipe-{n}.toml") });
-    let there = (1..).map(file).take_while(|path| path.exists()).count();
-    ((there > 0).then(|| file(there)), file(there + 1))
 }
 
 /// A resolved recipe without the comments that say where it comes from.

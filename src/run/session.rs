@@ -1,11 +1,11 @@
 //! A run: its directory, what has been done in it, what is done next.
 
-use super::places::{claim, label, same_inputs};
+use super::places::{claim, same_inputs};
 use super::stage::Opened;
 use super::writing::Files;
 use super::{pictures, resolved, run_folder, stop, summary, train};
 use crate::checkpoint::{
-    Done, Extents, Ledger, RunDir, Saved, StageRecord, abandon, load_tensors, save_tensors,
+    Done, Extents, Ledger, RunDir, Saved, StageRecord, abandon, label, load_tensors, save_tensors,
 };
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};

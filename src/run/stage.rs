@@ -84,7 +84,11 @@ impl Opened {
         let train = needs.rows.then_some(setup.rows);
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        wants::check_stage(name, &stage, &rewards, train.as_ref(), eval.as_ref())?;
+        let measures = match &stage.eval {
+            Some(eval) => Rewards::measures(&eval.measures, registry, &data.format)?,
+            None => Rewards::none(),
+        };
+        wants::check_stage(name, &stage, [&rewards, &measures], train.as_ref(), eval.as_ref())?;
         let source = stage.rollout.build()?;
         let layout = stage.devices.open()?;
 
@@ -139,6 +143,7 @@ impl Opened {
             steps,
             tokens_per_microbatch: stage.optim.tokens_per_microbatch,
             by: stage.eval.as_ref().and_then(|eval| eval.by.clone()),
+            measures,
             held_out,
             held_out_dropped,
             origin: Box::new(origin),

@@ -1,37 +1,9 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
-use crate::eval::Report;
+use crate::eval::Evaluation;
 use crate::eval::search::Search;
 use crate::log::plot::{Curve, Panel};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// An evaluation: a line of `evaluations.jsonl`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// The stage that evaluated.
-    pub stage: String,
-    /// The pass over the list of stages, counted from 1.
-    pub round: usize,
-    /// The round of the loop itself, where it has rounds; 0 is before the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loop_round: Option<usize>,
-    /// Steps done; 0 is before the first.
-    pub step: usize,
-    /// What was found.
-    pub report: Report,
-}
-
-impl Evaluation {
-    /// `warmup, step 150`.
-    pub fn title(&self) -> String {
-        let round = if self.round > 1 { format!(", round {}", self.round) } else { String::new() };
-        match self.loop_round {
-            Some(own) => format!("{}{round}, loop round {own}", self.stage),
-            None => format!("{}{round}, step {}", self.stage, self.step),
-        }
-    }
-}
 
 /// The first evaluation and the last of each stage: a title and a report each, in order.
 pub fn points(evaluations: &[Evaluation]) -> Vec<&Evaluation> {
@@ -202,6 +174,7 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::eval::Report;
 
     /// What an evaluation of nothing found is read back as it was: JSON writes NaN as null.
     #[test]

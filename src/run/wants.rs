@@ -6,15 +6,16 @@ use crate::recipe::Stage;
 use crate::reward::Rewards;
 use crate::section::{Misfit, under};
 
-/// Refuses a stage called `name` whose rewards lack something of the rows that they score; all of it is said.
+/// Refuses a stage called `name` whose rewards or measures lack something of the rows that they score; all of it is said.
 pub fn check_stage(
     name: &str,
     stage: &Stage,
-    rewards: &Rewards,
+    rewards: [&Rewards; 2],
     train: Option<&Dataset>,
     held_out: Option<&Dataset>,
 ) -> Result<()> {
-    let lines: Vec<String> = of_rows(stage, rewards, train, held_out).iter().map(Misfit::sentence).collect();
+    let found = rewards.map(|rewards| of_rows(stage, rewards, train, held_out)).concat();
+    let lines: Vec<String> = found.iter().map(Misfit::sentence).collect();
     if lines.is_empty() {
         Ok(())
     } else {
@@ -22,21 +23,21 @@ pub fn check_stage(
     }
 }
 
-/// What the rewards of a stage lack of the rows that they score, by the keys that ask for it.
+/// What the rewards of a stage, or its measures, lack of the rows that they score, by the keys that ask for it.
 pub(super) fn of_rows(
     stage: &Stage,
     rewards: &Rewards,
     train: Option<&Dataset>,
     held_out: Option<&Dataset>,
 ) -> Vec<Misfit> {
-    let scored = [
-        (train.filter(|_| stage.needs().rollouts), ""),
-        (held_out.filter(|_| scores_held_out(stage)), "of the held-out rows: "),
-    ];
+    let learned = rewards.section() == Rewards::none().section();
+    let held_out = held_out.filter(|_| if learned { scores_held_out(stage) } else { asks_held_out(stage) });
+    let scored =
+        [(train.filter(|_| learned && stage.needs().rollouts), ""), (held_out, "of the held-out rows: ")];
     let mut found = Vec::new();
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
-        let misfits = under("reward", rewards.check_rows(rows)).into_iter();
+        let misfits = under(rewards.section(), rewards.check_rows(rows)).into_iter();
         found
             .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
@@ -50,6 +51,10 @@ pub(super) fn scores(stage: &Stage) -> bool {
 
 /// Whether answers to held-out questions are searched for by their scores.
 fn scores_held_out(stage: &Stage) -> bool {
-    let asks = stage.eval.is_some() && !stage.needs().head;
-    asks && stage.rollout.search().is_some()
+    asks_held_out(stage) && stage.rollout.search().is_some()
+}
+
+/// Whether held-out questions are asked at all, so that measures score the answers.
+pub(super) fn asks_held_out(stage: &Stage) -> bool {
+    stage.eval.is_some() && !stage.needs().head
 }

@@ -1,13 +1,12 @@
 //! What a stage under way writes and shows: figures, rollouts, evaluations, checkpoints.
 
-use super::places::{PAIRS, label};
+use super::places::PAIRS;
 use super::session::Session;
 use super::stage::{Opened, Unsettled};
-use super::summary::Evaluation;
-use super::{pictures, stop};
-use crate::checkpoint::{Extent, Extents, Progress};
+use super::{pictures, stop, verdicts};
+use crate::checkpoint::{Extent, Extents, Progress, label};
 use crate::error::{Error, Result};
-use crate::eval::{self, Eval, Report};
+use crate::eval::{self, EVALUATIONS, Eval, Evaluated, Evaluation};
 use crate::log::{Board, JsonLines, Metrics, Show};
 use crate::loops::Method;
 use crate::optim::{AdamW, steadier};
@@ -19,7 +18,6 @@ use std::path::Path;
 use std::time::Instant;
 
 const METRICS: &str = "metrics.jsonl";
-const EVALUATIONS: &str = "evaluations.jsonl";
 
 /// What the stage under way writes to.
 pub(super) struct Files {
@@ -52,6 +50,7 @@ impl Files {
         };
         let traces = |what| named(&session.traces_of(&opened.name, opened.round, what));
         let label = label(&opened.name, opened.round);
+        verdicts::take_back(dir, &label, step)?;
         Ok(Files {
             metrics: resume(METRICS)?,
             evaluations: resume(EVALUATIONS)?,
@@ -169,8 +168,8 @@ impl Session {
         stop::may_cut(None);
         let needs = opened.stage.needs();
         let mut metrics = Metrics::default();
-        let report = match found {
-            Ok(report) => report,
+        let Evaluated { report, verdicts } = match found {
+            Ok(found) => found,
             // Before the first step nothing is lost by ending.
             Err(error) if step > 0 && (needs.trains || needs.rollouts) => {
                 tracing::warn!(
@@ -194,13 +193,15 @@ impl Session {
         files.figures(opened, step, &metrics)?;
         files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
         pictures::or_warn(pictures::reliability(self.dir.path(), &label, &report));
-        files.evaluations.append(&[Evaluation {
+        let evaluation = Evaluation {
             stage: opened.name.clone(),
             round: opened.round,
             loop_round: opened.worker.loop_round,
             step,
             report,
-        }])?;
+        };
+        verdicts::write(&self.dir.path().join(evaluation.verdicts()), &verdicts)?;
+        files.evaluations.append(&[evaluation])?;
         Ok(metrics)
     }
 
@@ -282,10 +283,10 @@ impl Session {
 }
 
 /// What the policy answers to the held-out questions.
-fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show: &Show) -> Result<Report> {
+fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show: &Show) -> Result<Evaluated> {
     let worker = &mut opened.worker;
     if let Some(report) = method.evaluate(worker, &worker.held_out, config) {
-        return report;
+        return report.map(|report| Evaluated { report, verdicts: vec![] });
     }
     eval::evaluate(
         &mut eval::Answering {
@@ -294,6 +295,7 @@ fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show:
             format: &worker.format,
             search: worker.source.search(),
             rewards: &mut worker.rewards,
+            measures: &mut worker.measures,
             budget: worker.tokens_per_microbatch,
         },
         &worker.held_out,

@@ -1,5 +1,6 @@
-//! What can be measured of a text: overlap with another, repetition, readability. Pure: no files, devices or clocks.
+//! What can be measured of a text: overlap with another, repetition, readability, instructions followed. Pure: no files, devices or clocks.
 
+pub mod instruction;
 pub mod readability;
 pub mod repetition;
 pub mod rouge;

@@ -59,4 +59,5 @@ mod star;
 mod text;
 mod thought_tree;
 mod verbs;
+mod verdicts;
 mod wants;

@@ -12,10 +12,17 @@ use crate::section::Misfit;
 use crate::{Error, Result};
 use weighted::Weighted;
 
-/// The rewards of a recipe with their weights: its `[reward]` table, built.
+/// The rewards of a recipe with their weights: its `[reward]` table, built; or what it measures by, `[eval.measures]`.
 pub struct Rewards {
     weighted: Vec<Weighted>,
+    /// The section that they are written in.
+    section: &'static str,
 }
+
+/// Where what is learned from stands.
+const LEARNED: &str = "reward";
+/// Where what is only measured stands.
+const MEASURED: &str = "eval.measures";
 
 impl Rewards {
     /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0), `kind`
@@ -29,8 +36,21 @@ impl Rewards {
     /// assert!(error.contains("[reward.lenght]: no such reward") && error.ends_with("did you mean `length`?"));
     /// ```
     pub fn build(table: &toml::Table, registry: &Registry, format: &Format) -> Result<Self> {
-        Self::try_build(table, registry, format).map_err(|misfits| {
-            let lines: Vec<String> = misfits.iter().map(|misfit| sentence(table, misfit)).collect();
+        Self::or_error(LEARNED, table, Self::try_build(table, registry, format))
+    }
+
+    /// The same of `[eval.measures]`: the tables are those of `[reward]`, and nothing is learned from their scores.
+    pub fn measures(table: &toml::Table, registry: &Registry, format: &Format) -> Result<Self> {
+        Self::or_error(MEASURED, table, Self::try_measures(table, registry, format))
+    }
+
+    fn or_error(
+        section: &str,
+        table: &toml::Table,
+        built: std::result::Result<Self, Vec<Misfit>>,
+    ) -> Result<Self> {
+        built.map_err(|misfits| {
+            let lines: Vec<String> = misfits.iter().map(|misfit| sentence(section, table, misfit)).collect();
             Error::Recipe(lines.join("\n  "))
         })
     }
@@ -41,21 +61,39 @@ impl Rewards {
         registry: &Registry,
         format: &Format,
     ) -> std::result::Result<Self, Vec<Misfit>> {
+        Self::try_build_in(LEARNED, table, registry, format)
+    }
+
+    /// [`measures`](Self::measures) that says all that is wrong, with keys relative to `[eval.measures]`.
+    pub fn try_measures(
+        table: &toml::Table,
+        registry: &Registry,
+        format: &Format,
+    ) -> std::result::Result<Self, Vec<Misfit>> {
+        Self::try_build_in(MEASURED, table, registry, format)
+    }
+
+    fn try_build_in(
+        section: &'static str,
+        table: &toml::Table,
+        registry: &Registry,
+        format: &Format,
+    ) -> std::result::Result<Self, Vec<Misfit>> {
         let (mut weighted, mut misfits) = (Vec::with_capacity(table.len()), Vec::new());
-        for (name, section) in table {
-            match Weighted::build(name, section, registry, format) {
+        for (name, written) in table {
+            match Weighted::build((section, name), written, registry, format) {
                 Ok(built) => weighted.push(built),
                 Err(found) => misfits.extend(found.into_iter().map(|misfit| misfit.under(name))),
             }
         }
-        let rewards = Self { weighted };
+        let rewards = Self { weighted, section };
         misfits.extend(rewards.check_order(table));
         if misfits.is_empty() { Ok(rewards) } else { Err(misfits) }
     }
 
     /// A reward whose score another one reads has to be there, and scored before.
     fn check_order(&self, table: &toml::Table) -> Vec<Misfit> {
-        let mut misfits = Vec::new();
+        let (mut misfits, section) = (Vec::new(), self.section);
         for (at, reader) in self.weighted.iter().enumerate() {
             for (key, name) in reader.reward.wants().rewards {
                 let later = |(place, read): (usize, &Weighted)| {
@@ -66,13 +104,13 @@ impl Rewards {
                     let known = list(others());
                     let meant = nearest(&name, others());
                     (
-                        format!("there is no [reward.{name}]; known: {known}"),
+                        format!("there is no [{section}.{name}]; known: {known}"),
                         meant.map_or(String::new(), |meant| format!("did you mean `{meant}`?")),
                     )
                 } else if self.weighted.iter().enumerate().any(later) {
                     let remedy =
-                        format!("put [reward.{name}] first, or name a reward that waits for no other");
-                    (format!("[reward.{name}] is scored after it"), remedy)
+                        format!("put [{section}.{name}] first, or name a reward that waits for no other");
+                    (format!("[{section}.{name}] is scored after it"), remedy)
                 } else {
                     continue;
                 };
@@ -83,14 +121,14 @@ impl Rewards {
     }
 
     /// What the rewards need of rows and these lack, a misfit for each need: how many rows, and the first three by their ids. Keys
-    /// are relative to `[reward]`.
+    /// are relative to [`section`](Self::section).
     pub fn check_rows<'a>(&self, rows: impl Iterator<Item = &'a Example> + Clone) -> Vec<Misfit> {
         let mut misfits: Vec<Misfit> = Vec::new();
         for weighted in &self.weighted {
             let wants = weighted.reward.wants().rows;
             let lacking = wants.iter().filter_map(|want| want.misfit(rows.clone()));
             let named = lacking.map(|misfit| Misfit {
-                message: format!("[reward.{}] {}", weighted.name, misfit.message),
+                message: format!("[{}.{}] {}", self.section, weighted.name, misfit.message),
                 ..misfit.under(&weighted.name)
             });
             for misfit in named {
@@ -103,15 +141,15 @@ impl Rewards {
         misfits
     }
 
-    /// What the rewards need of the machine and it lacks: environment variables, programs, files, models. Keys are relative to
-    /// `[reward]`.
+    /// What the rewards need of the machine and it lacks: environment variables, programs, files, models. Keys are relative
+    /// to [`section`](Self::section).
     pub fn check_machine(&self) -> Vec<Misfit> {
         let lacking = |weighted: &Weighted| {
             let wants = weighted.reward.wants().machine.into_iter();
             let misfits = wants.filter_map(|(key, want)| want.misfit(&key));
             misfits
                 .map(|misfit| Misfit {
-                    message: format!("[reward.{}]: {}", weighted.name, misfit.message),
+                    message: format!("[{}.{}]: {}", self.section, weighted.name, misfit.message),
                     ..misfit.under(&weighted.name)
                 })
                 .collect::<Vec<_>>()
@@ -184,6 +222,21 @@ impl Rewards {
         self.weighted.iter_mut().flat_map(named).collect()
     }
 
+    /// No rewards.
+    pub fn none() -> Self {
+        Self { weighted: vec![], section: LEARNED }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.weighted.is_empty()
+    }
+
+    /// The section that they are written in: `reward` or `eval.measures`.
+    pub fn section(&self) -> &'static str {
+        self.section
+    }
+
     /// Names and weights, in the recipe's order.
     pub fn weights(&self) -> impl Iterator<Item = (&str, f64)> {
         self.weighted.iter().map(|weighted| (weighted.name.as_str(), weighted.weight))
@@ -196,9 +249,9 @@ impl std::fmt::Debug for Rewards {
     }
 }
 
-/// A misfit of `[reward]`, which is `table`, as a sentence: `[reward.NAME]: key = value: message; remedy`. What the message says
-/// itself is left out.
-fn sentence(table: &toml::Table, misfit: &Misfit) -> String {
+/// A misfit of `[reward]` or another section, which is `table`, as a sentence: `[reward.NAME]: key = value: message; remedy`. What the
+/// message says itself is left out.
+fn sentence(section: &str, table: &toml::Table, misfit: &Misfit) -> String {
     let (name, key) = misfit.key.split_once('.').unwrap_or((&misfit.key, ""));
     let message = &misfit.message;
     let value = key.split('.').try_fold(table.get(name), |value, key| Some(value?.as_table()?.get(key)));
@@ -210,7 +263,7 @@ fn sentence(table: &toml::Table, misfit: &Misfit) -> String {
         Some(value) if !value.is_table() && !message.starts_with("invalid ") => format!("{key} = {value}: "),
         _ => format!("{key}: "),
     };
-    format!("[reward.{name}]: {key}{}", misfit.sentence())
+    format!("[{section}.{name}]: {key}{}", misfit.sentence())
 }
 
 #[cfg(test)]
@@ -279,7 +332,7 @@ mod tests {
     fn the_table_is_checked() {
         let message = |recipe: &str| rewards(&Registry::default(), recipe).unwrap_err().to_string();
         let unknown = message("[lenght]");
-        let known = "recipe: [reward.lenght]: no such reward; known: answer, command, copying, ";
+        let known = "recipe: [reward.lenght]: no such reward; known: answer, belief, command, copying, ";
         assert!(unknown.starts_with(known) && unknown.ends_with("; did you mean `length`?"), "{unknown}");
         assert!(!message("[zzzzzzzz]").contains("did you mean"));
         assert!(message("[answer]\nweight = nan").contains("[reward.answer]: weight = nan"));

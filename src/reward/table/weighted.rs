@@ -18,6 +18,8 @@ type PartialScores = (Vec<Vec<Score>>, Option<Error>);
 /// A reward under its name in the recipe.
 pub(super) struct Weighted {
     pub name: String,
+    /// The section that it is written in.
+    section: &'static str,
     pub weight: f64,
     pub reward: Box<dyn Reward>,
     /// Seconds that scoring a group should take.
@@ -26,18 +28,18 @@ pub(super) struct Weighted {
 }
 
 impl Weighted {
-    /// Builds `[reward.NAME]`, or says all that is wrong there, with keys relative to the section.
+    /// Builds `[reward.NAME]`, or NAME of another section, or says all that is wrong there, with keys relative to that table.
     pub fn build(
-        name: &str,
-        section: &toml::Value,
+        (section, name): (&'static str, &str),
+        written: &toml::Value,
         registry: &Registry,
         format: &Format,
     ) -> std::result::Result<Self, Vec<Misfit>> {
-        let toml::Value::Table(section) = section else {
-            let message = format!("must be a section with keys of its own, not `{name} = {section}`");
+        let toml::Value::Table(table) = written else {
+            let message = format!("must be a section with keys of its own, not `{name} = {written}`");
             return Err(vec![Misfit::new("", message, "")]);
         };
-        let (mut own, mut misfits) = (section.clone(), Vec::new());
+        let (mut own, mut misfits) = (table.clone(), Vec::new());
         let mut refuse =
             |key: &str, wanted: &str| misfits.push(Misfit::new(key, format!("must be {wanted}"), ""));
         let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
@@ -66,7 +68,7 @@ impl Weighted {
             Some((_, Ok(reward))) if misfits.is_empty() => {
                 let (weight, limit) =
                     (weight.as_ref().and_then(number).unwrap_or(1.0), limit.as_ref().and_then(number));
-                Ok(Self { name: name.to_owned(), weight, reward, limit, figures: vec![] })
+                Ok(Self { name: name.to_owned(), section, weight, reward, limit, figures: vec![] })
             }
             Some((kind, Err(found))) => {
                 misfits.extend(found.into_iter().map(|misfit| named(kind, misfit)));
@@ -86,7 +88,7 @@ impl Weighted {
     /// The scores of an example's group with how long they took, or the failure with whose it is.
     fn noted(&mut self, scores: anyhow::Result<Vec<Score>>, seconds: f64, id: &str) -> Result<Vec<Score>> {
         let scores = scores.map_err(|error| {
-            Error::Reward(format!("[reward.{}] failed on example {id}: {error:#}", self.name))
+            Error::Reward(format!("[{}.{}] failed on example {id}: {error:#}", self.section, self.name))
         })?;
         self.took(seconds, id);
         Ok(scores)
@@ -100,7 +102,8 @@ impl Weighted {
         self.figures.push(("over_limit".into(), f64::from(u8::from(seconds > limit))));
         if seconds > limit {
             tracing::warn!(
-                "[reward.{}] took {seconds:.1} s for example {example}, over limit_s = {limit}",
+                "[{}.{}] took {seconds:.1} s for example {example}, over limit_s = {limit}",
+                self.section,
                 self.name
             );
         }

@@ -8,16 +8,21 @@ use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Stage};
+use crate::reward::Rewards;
 use crate::run::wants;
+use crate::section::{Misfit, under};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 impl Looking<'_> {
-    /// What the rewards lack of the machine.
+    /// What the rewards and the measures lack of the machine.
     pub(super) fn look_at_machine(&mut self) {
-        let Some(rewards) = self.rewards.as_ref().filter(|_| wants::scores(self.stage)) else { return };
-        for misfit in rewards.check_machine() {
-            self.refuse_as(&format!("reward.{}", misfit.key), &misfit.sentence(), None);
+        let learned = self.rewards.as_ref().filter(|_| wants::scores(self.stage));
+        let measured = self.measures.as_ref().filter(|_| wants::asks_held_out(self.stage));
+        let lacking = |rewards: &Rewards| under(rewards.section(), rewards.check_machine());
+        let found: Vec<Misfit> = learned.into_iter().chain(measured).flat_map(lacking).collect();
+        for misfit in found {
+            self.refuse_as(&misfit.key, &misfit.sentence(), None);
         }
     }
 

@@ -64,6 +64,8 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
             .then(|| Stage::attempt(&recipe, &planned.stage, registry).0);
         let Some(stage) = other.as_ref().map_or(Some(stage), Option::as_ref) else { continue };
         let rewards = Rewards::build(&stage.reward, registry, &stage.data.format).ok();
+        let measures = stage.eval.as_ref().map(|eval| &eval.measures);
+        let measures = measures.and_then(|table| Rewards::measures(table, registry, &stage.data.format).ok());
         let waits =
             references(&planned.stage.table, RULES.references).into_iter().map(|(path, _)| path).collect();
         let mut looking = Looking {
@@ -71,6 +73,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
             table: &planned.stage,
             stage,
             rewards,
+            measures,
             wrong,
             waits,
             hub,
@@ -145,6 +148,8 @@ struct Looking<'a> {
     stage: &'a Stage,
     /// None where they cannot be built.
     rewards: Option<Rewards>,
+    /// The same of `[eval.measures]`.
+    measures: Option<Rewards>,
     /// The keys that are refused already.
     wrong: &'a [String],
     /// The paths at which something of an earlier stage stands.

@@ -113,8 +113,10 @@ impl Looking<'_> {
         if self.is_wrong("loop") || self.is_wrong("rollout") {
             return;
         }
-        let Some(rewards) = &self.rewards else { return };
-        for misfit in wants::of_rows(self.stage, rewards, train, held_out) {
+        let all = self.rewards.iter().chain(&self.measures);
+        let of = |rewards| wants::of_rows(self.stage, rewards, train, held_out);
+        let found: Vec<_> = all.flat_map(of).collect();
+        for misfit in found {
             self.refuse(&misfit.key, &Error::Data(misfit.sentence()));
         }
     }

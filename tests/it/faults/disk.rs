@@ -73,8 +73,9 @@ fn trial(right: &Right, at: usize, fault: Fault) -> Vec<String> {
     lines
 }
 
-/// Whether what was said names the file that failed, or the folder that is only to become something.
+/// Whether what was said names the file that failed, or the folder that is only to become something or is going.
 fn names(said: &str, failed: &Call) -> bool {
     let file = failed.path.rsplit('/').next().unwrap_or_default();
-    said.contains("out") && (file.starts_with(".tmp-") || said.contains(file))
+    let around = failed.path.split('/').any(|part| part.starts_with(".tmp-removed-") && said.contains(part));
+    said.contains("out") && (file.starts_with(".tmp-") || said.contains(file) || around)
 }

@@ -1,0 +1,121 @@
+//! Arms of a comparison: runs that differ in their seed alone.
+
+use super::measured::{Measured, Question};
+use crate::error::{Error, Result};
+use crate::statistics::mean;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Runs that are looked at as one.
+#[derive(Debug, Clone)]
+pub struct Arm {
+    /// What it is called.
+    pub name: String,
+    /// Its runs; at least one.
+    pub runs: Vec<Measured>,
+}
+
+impl Arm {
+    /// By question, the mean of what its runs come to.
+    pub fn by_question(&self, of: impl Fn(&Measured) -> BTreeMap<Question, f64>) -> BTreeMap<Question, f64> {
+        let mut all: BTreeMap<Question, Vec<f64>> = BTreeMap::new();
+        for (question, value) in self.runs.iter().flat_map(of) {
+            all.entry(question).or_default().push(value);
+        }
+        all.into_iter().map(|(question, values)| (question, mean(values))).collect()
+    }
+
+    /// The seeds of its runs.
+    pub fn seeds(&self) -> Vec<i64> {
+        self.runs.iter().map(|run| run.seed).collect()
+    }
+}
+
+/// The arms: the `named` ones, each `NAME=RUN,RUN`, then of `runs` those together whose recipes differ in `run.seed` alone. In the
+/// order in which they are given.
+///
+/// # Errors
+/// What is wrong with a run or a name.
+pub fn arms(named: &[String], runs: &[String]) -> Result<Vec<Arm>> {
+    let mut arms: Vec<Arm> = Vec::new();
+    for group in named {
+        let Some((name, list)) =
+            group.split_once('=').filter(|(name, list)| !name.is_empty() && !list.is_empty())
+        else {
+            return Err(Error::Checkpoint(format!(
+                "--group {group}: write NAME=RUN,RUN, such as grpo=runs/a,runs/b"
+            )));
+        };
+        let runs = list.split(',').map(|run| Measured::read(run.trim())).collect::<Result<_>>()?;
+        arms.push(Arm { name: name.trim().to_string(), runs });
+    }
+    let mut found: Vec<Vec<Measured>> = Vec::new();
+    for run in runs {
+        let run = Measured::read(run)?;
+        let at = |run: &Measured| (run.recipe.clone(), run.evaluation.stage.clone(), run.evaluation.step);
+        let alike = found
+            .iter_mut()
+            .find(|known| at(&known[0]) == at(&run) && known.iter().all(|other| other.seed != run.seed));
+        match alike {
+            Some(known) => known.push(run),
+            None => found.push(vec![run]),
+        }
+    }
+    for runs in found {
+        let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+        arms.push(Arm { name: common(&names), runs });
+    }
+    same_twice(&mut arms)?;
+    if arms.len() < 2 && arms.iter().all(|arm| arm.runs.len() < 2) {
+        return Err(Error::Checkpoint(
+            "one run alone is compared with nothing; give two or more, or one at two of its stages as RUN@STAGE".to_string(),
+        ));
+    }
+    Ok(arms)
+}
+
+/// Refuses a run that is given twice, and numbers arms of one name.
+fn same_twice(arms: &mut [Arm]) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for run in arms.iter().flat_map(|arm| &arm.runs) {
+        if !seen.insert(run.given.clone()) {
+            return Err(Error::Checkpoint(format!("{} is given twice", run.given)));
+        }
+    }
+    let mut names = BTreeSet::new();
+    for arm in arms {
+        let name = arm.name.clone();
+        let mut others = (2..).map(|n| format!("{name} ({n})"));
+        while !names.insert(arm.name.clone()) {
+            arm.name = others.next().unwrap_or_default();
+        }
+    }
+    Ok(())
+}
+
+/// What several names begin with, or else the first; of one, itself.
+fn common(names: &[&str]) -> String {
+    let first = names[0];
+    let end = first
+        .char_indices()
+        .map(|(at, c)| at + c.len_utf8())
+        .take_while(|&end| names.iter().all(|name| name.starts_with(&first[..end])))
+        .last();
+    let joint =
+        first[..end.unwrap_or(0)].trim_end_matches(|c: char| "-_. ".contains(c) || c.is_ascii_digit());
+    let joint = joint.strip_suffix("seed").unwrap_or(joint).trim_end_matches(['-', '_', '.', ' ']);
+    if names.len() == 1 || joint.is_empty() { first.to_string() } else { joint.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_of_one_recipe_are_called_by_what_they_share() {
+        assert_eq!(common(&["shorter-0", "shorter-1", "shorter-12"]), "shorter");
+        assert_eq!(common(&["rl_seed10", "rl_seed11"]), "rl");
+        assert_eq!(common(&["gsm8k-1b"]), "gsm8k-1b");
+        assert_eq!(common(&["a", "b"]), "a");
+        assert_eq!(common(&["été-1", "étude"]), "ét");
+    }
+}

@@ -1,0 +1,269 @@
+//! A comparison as text, as Markdown, as CSV.
+
+use super::settings::Setting;
+use super::{Against, ArmFigures, Comparison};
+use crate::log::table;
+
+/// Keys of recipes that are shown.
+const KEYS: usize = 20;
+
+/// A table of a comparison, with what stands above it.
+struct Sheet {
+    title: String,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+/// As tables for a terminal.
+pub fn text(found: &Comparison) -> String {
+    let shown = |sheet: &Sheet| format!("{}\n{}\n", sheet.title, table(&sheet.header, &sheet.rows));
+    let said: String = sentences(found).iter().map(|line| format!("{line}\n")).collect();
+    let mut out = said + "\n" + &sheets(found).iter().map(shown).collect::<Vec<_>>().join("\n");
+    if !found.warnings.is_empty() {
+        out += "\nTo be wary of:\n";
+        found.warnings.iter().for_each(|warning| out += &format!("  * {warning}\n"));
+    }
+    out
+}
+
+/// As tables of Markdown.
+pub fn markdown(found: &Comparison) -> String {
+    let mut out = sentences(found).join("\n\n") + "\n\n";
+    for sheet in sheets(found) {
+        let row = |cells: &[String]| {
+            let cells: Vec<String> =
+                cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
+            format!("| {} |\n", cells.join(" | "))
+        };
+        out += &format!(
+            "**{}**\n\n{}|{}\n",
+            sheet.title,
+            row(&sheet.header),
+            " --- |".repeat(sheet.header.len())
+        );
+        sheet.rows.iter().for_each(|cells| out += &row(cells));
+        out.push('\n');
+    }
+    found.warnings.iter().for_each(|warning| out += &format!("* {warning}\n"));
+    out
+}
+
+/// A line an arm, with its figures and those against the base; numbers as they are. Nothing stands where there is nothing.
+pub fn csv(found: &Comparison) -> String {
+    let header = "arm,runs,questions,accuracy,low,high,seed_deviation,worst_seed,tokens,tokens_right,tokens_wrong,cut_off,unanswered,\
+        base,paired_questions,difference,difference_low,difference_high,p,p_of_all,better,worse,sign_p,seed_difference,seed_low,\
+        seed_high,seed_p,effect,tokens_ratio,e3,e3_odds,e3_brevity";
+    let mut lines = vec![header.to_string()];
+    for arm in &found.arms {
+        let number = |value: f64| if value.is_finite() { value.to_string() } else { String::new() };
+        let maybe = |value: Option<f64>| value.map_or(String::new(), number);
+        let mut cells = vec![quoted(&arm.name), arm.runs.len().to_string(), arm.questions.to_string()];
+        cells.extend([arm.accuracy, arm.interval.0, arm.interval.1].map(number));
+        cells.extend([maybe(arm.deviation), number(arm.worst), number(arm.tokens)]);
+        cells.extend([
+            maybe(arm.tokens_right),
+            maybe(arm.tokens_wrong),
+            number(arm.cut_off),
+            number(arm.unanswered),
+        ]);
+        match found.against.iter().find(|against| against.arm == arm.name) {
+            None => cells.extend(std::iter::repeat_n(String::new(), header.split(',').count() - cells.len())),
+            Some(one) => {
+                cells.extend([quoted(&found.base), one.questions.to_string(), number(one.difference)]);
+                let bootstrap =
+                    [one.bootstrap.interval.0, one.bootstrap.interval.1, one.bootstrap.p, one.p_of_all];
+                cells.extend(bootstrap.map(number));
+                cells.extend([
+                    one.better_worse.0.to_string(),
+                    one.better_worse.1.to_string(),
+                    number(one.sign_p),
+                ]);
+                cells.extend([
+                    maybe(one.seeds.map(|seeds| seeds.difference)),
+                    maybe(one.seeds.map(|seeds| seeds.interval.0)),
+                    maybe(one.seeds.map(|seeds| seeds.interval.1)),
+                    maybe(one.seeds.map(|seeds| seeds.p)),
+                    maybe(one.seeds.and_then(|seeds| seeds.effect)),
+                ]);
+                cells.extend([one.tokens, one.e3, one.e3_parts.0, one.e3_parts.1].map(number));
+            }
+        }
+        lines.push(cells.join(","));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// As RFC 4180 has it.
+fn quoted(text: &str) -> String {
+    let plain = !text.contains([',', '"', '\n', '\r']);
+    if plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
+/// What each arm is against the base, in a sentence.
+fn sentences(found: &Comparison) -> Vec<String> {
+    let of = |one: &Against| {
+        let side = if one.difference < 0.0 { "below" } else { "above" };
+        let points = 100.0 * one.difference.abs();
+        format!("{} is {points:.1} points {side} {}: {}.", one.arm, found.base, one.verdict.words())
+    };
+    found.against.iter().map(of).collect()
+}
+
+fn sheets(found: &Comparison) -> Vec<Sheet> {
+    let mut sheets = vec![of_arms(&found.arms)];
+    if !found.against.is_empty() {
+        sheets.push(of_questions(found));
+        sheets.push(of_seeds_and_lengths(found));
+    }
+    sheets.extend(Some(of_measures(found)).filter(|sheet| !sheet.rows.is_empty()));
+    sheets.push(of_settings("Decoding", found, &found.decoding));
+    if !found.recipes.is_empty() {
+        sheets.push(of_settings("Where the recipes differ", found, &found.recipes));
+    }
+    sheets
+}
+
+fn of_arms(arms: &[ArmFigures]) -> Sheet {
+    let row = |arm: &ArmFigures| {
+        let by_seed: Vec<String> =
+            arm.runs.iter().map(|run| format!("{:.1}", 100.0 * run.accuracy)).collect();
+        vec![
+            arm.name.clone(),
+            format!(
+                "{:.1} [{:.1}, {:.1}]",
+                100.0 * arm.accuracy,
+                100.0 * arm.interval.0,
+                100.0 * arm.interval.1
+            ),
+            arm.deviation.map_or("–".to_string(), |deviation| format!("{:.1}", 100.0 * deviation)),
+            by_seed.join(" "),
+            arm.questions.to_string(),
+            format!("{:.1}", arm.tokens),
+            format!("{} / {}", length(arm.tokens_right), length(arm.tokens_wrong)),
+            format!("{:.1}", 100.0 * arm.cut_off),
+            format!("{:.1}", 100.0 * arm.unanswered),
+        ]
+    };
+    let header = [
+        "arm",
+        "accuracy, % [95 % over questions]",
+        "sd of seeds",
+        "each run",
+        "questions",
+        "tokens",
+        "right / wrong",
+        "cut off, %",
+        "no answer, %",
+    ];
+    Sheet {
+        title: "Accuracy and length".to_string(),
+        header: header.map(String::from).to_vec(),
+        rows: arms.iter().map(row).collect(),
+    }
+}
+
+fn length(tokens: Option<f64>) -> String {
+    tokens.map_or("–".to_string(), |tokens| format!("{tokens:.1}"))
+}
+
+fn of_questions(found: &Comparison) -> Sheet {
+    let row = |one: &Against| {
+        let (low, high) = one.bootstrap.interval;
+        vec![
+            one.arm.clone(),
+            format!("{:+.1} [{:+.1}, {:+.1}]", 100.0 * one.difference, 100.0 * low, 100.0 * high),
+            probability(one.bootstrap.p),
+            probability(one.p_of_all),
+            format!("{} / {}", one.better_worse.0, one.better_worse.1),
+            probability(one.sign_p),
+            one.questions.to_string(),
+        ]
+    };
+    let header = [
+        "arm",
+        "difference, points [95 %]",
+        "p",
+        "p of all (Holm)",
+        "questions better / worse",
+        "p of signs",
+        "in both",
+    ];
+    Sheet {
+        title: format!("Against {}: paired bootstrap over questions", found.base),
+        header: header.map(String::from).to_vec(),
+        rows: found.against.iter().map(row).collect(),
+    }
+}
+
+fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
+    let row = |one: &Against| {
+        let seeds = one.seeds.map_or(vec!["–".to_string(); 4], |seeds| {
+            vec![
+                format!(
+                    "{:+.1} [{:+.1}, {:+.1}]",
+                    100.0 * seeds.difference,
+                    100.0 * seeds.interval.0,
+                    100.0 * seeds.interval.1
+                ),
+                if seeds.paired { "paired" } else { "Welch" }.to_string(),
+                probability(seeds.p),
+                seeds.effect.map_or("–".to_string(), |effect| format!("{effect:+.2}")),
+            ]
+        });
+        let (odds, brevity) = one.e3_parts;
+        let rest =
+            [format!("{:.2}", one.tokens), format!("{:.2}", one.e3), format!("{odds:.2}, {brevity:.2}")];
+        std::iter::once(one.arm.clone()).chain(seeds).chain(rest).collect()
+    };
+    let header = [
+        "arm",
+        "over seeds, points [95 %]",
+        "test",
+        "p",
+        "in sd of a seed",
+        "tokens, ×",
+        "E3",
+        "of it odds, brevity",
+    ];
+    Sheet {
+        title: format!("Against {}: seeds and lengths", found.base),
+        header: header.map(String::from).to_vec(),
+        rows: found.against.iter().map(row).collect(),
+    }
+}
+
+fn of_measures(found: &Comparison) -> Sheet {
+    let mut rows = Vec::new();
+    for arm in &found.arms {
+        let against = found.against.iter().find(|against| against.arm == arm.name);
+        for (name, mean) in &arm.measures {
+            let gain = against.and_then(|against| against.measures.get(name));
+            let cells = gain.map_or(["–".to_string(), "–".to_string()], |gain| {
+                let (low, high) = gain.bootstrap.interval;
+                [format!("{:+.4} [{low:+.4}, {high:+.4}]", gain.difference), probability(gain.bootstrap.p)]
+            });
+            rows.push([vec![name.clone(), arm.name.clone(), format!("{mean:.4}")], cells.to_vec()].concat());
+        }
+    }
+    rows.sort_by(|a, b| a[0].cmp(&b[0]));
+    let header = ["measure", "arm", "mean", "difference [95 %]", "p"];
+    Sheet { title: "Measures".to_string(), header: header.map(String::from).to_vec(), rows }
+}
+
+fn probability(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_string() } else { format!("{p:.3}") }
+}
+
+fn of_settings(title: &str, found: &Comparison, settings: &[Setting]) -> Sheet {
+    let header = std::iter::once(String::new()).chain(found.arms.iter().map(|arm| arm.name.clone()));
+    let row = |setting: &Setting| {
+        std::iter::once(setting.key.clone()).chain(setting.values.iter().cloned()).collect::<Vec<String>>()
+    };
+    let mut rows: Vec<Vec<String>> = settings.iter().take(KEYS).map(row).collect();
+    if settings.len() > KEYS {
+        let mut more = vec![format!("and {} more", settings.len() - KEYS)];
+        more.resize(found.arms.len() + 1, String::new());
+        rows.push(more);
+    }
+    Sheet { title: title.to_string(), header: header.collect(), rows }
+}

@@ -1,0 +1,204 @@
+//! Comparisons of runs that are made of nothing but their files.
+
+use super::*;
+use crate::eval::{Decoding, Evaluation, Report, Verdict};
+use std::path::Path;
+
+/// A run in `folder`: the answers to questions, right or wrong, each of so many tokens, at a temperature.
+struct Made<'a> {
+    folder: &'a Path,
+    name: &'a str,
+    seed: i64,
+    lr: f64,
+    right: &'a [bool],
+    tokens: usize,
+    temperature: f64,
+    /// What stands before the questions.
+    prompt: &'a str,
+}
+
+impl Made<'_> {
+    /// Its path.
+    fn write(&self) -> String {
+        let run = self.folder.join(self.name);
+        std::fs::create_dir_all(run.join("evaluations")).unwrap();
+        std::fs::write(run.join("run.json"), "{}").unwrap();
+        let recipe = format!(
+            "[run]\nseed = {}\nname = \"{}\"\n[optim]\nlr = {}\n[loop.sft]\n",
+            self.seed, self.name, self.lr
+        );
+        std::fs::write(run.join("recipe.toml"), recipe).unwrap();
+        let of = |(at, right): (usize, &bool)| Verdict {
+            question: format!("q{at}"),
+            prompt: format!("{}{at}", self.prompt),
+            right: *right,
+            gold: "7".into(),
+            answer: right.then(|| "7".to_string()),
+            tokens: self.tokens,
+            truncated: !right,
+            ..Verdict::default()
+        };
+        let verdicts: Vec<Verdict> = self.right.iter().enumerate().map(of).collect();
+        let mut decoding = Decoding { samples: 1, seeds: 1, ..Decoding::default() };
+        decoding.sampling.temperature = self.temperature;
+        let right = self.right.iter().filter(|right| **right).count();
+        let report = Report {
+            questions: self.right.len(),
+            accuracy: right as f64 / self.right.len() as f64,
+            decoding: Some(decoding),
+            ..Report::default()
+        };
+        let evaluation = Evaluation { stage: "sft".into(), round: 1, loop_round: None, step: 4, report };
+        let lines: Vec<String> = verdicts.iter().map(|v| serde_json::to_string(v).unwrap()).collect();
+        std::fs::write(run.join(evaluation.verdicts()), lines.join("\n") + "\n").unwrap();
+        let line = serde_json::to_string(&evaluation).unwrap() + "\n";
+        std::fs::write(run.join("evaluations.jsonl"), line).unwrap();
+        run.to_string_lossy().into_owned()
+    }
+}
+
+fn made<'a>(
+    folder: &'a Path,
+    name: &'a str,
+    seed: i64,
+    lr: f64,
+    right: &'a [bool],
+    tokens: usize,
+) -> Made<'a> {
+    Made { folder, name, seed, lr, right, tokens, temperature: 0.0, prompt: "p" }
+}
+
+const T: bool = true;
+const F: bool = false;
+
+/// Two seeds of a base and two of an arm of half the length.
+fn two_by_two(folder: &Path) -> Vec<String> {
+    vec![
+        made(folder, "base-0", 0, 0.1, &[T, F, F, F], 20).write(),
+        made(folder, "base-1", 1, 0.1, &[T, T, F, F], 20).write(),
+        made(folder, "arm-0", 0, 0.2, &[T, T, T, F], 10).write(),
+        made(folder, "arm-1", 1, 0.2, &[T, T, T, T], 10).write(),
+    ]
+}
+
+fn near(found: f64, expected: f64) {
+    assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+}
+
+#[test]
+fn seeds_of_one_recipe_are_an_arm_and_questions_are_paired() {
+    let folder = tempfile::tempdir().unwrap();
+    let arms = arms(&[], &two_by_two(folder.path())).unwrap();
+    let found = compare(&arms, None, 999).unwrap();
+    let [base, arm] = &found.arms[..] else { panic!("{:?}", found.arms) };
+    assert_eq!((base.name.as_str(), arm.name.as_str(), found.base.as_str()), ("base", "arm", "base"));
+    near(base.accuracy, 0.375);
+    near(base.deviation.unwrap(), 0.125 * 2.0_f64.sqrt());
+    assert_eq!((base.worst, arm.worst, base.questions, base.cut_off), (0.25, 0.75, 4, 0.625));
+    let one = &found.against[0];
+    // By question 0, 1/2, 1 and 1/2 more: three better, none worse, 2 · 1/8.
+    near(one.difference, 0.5);
+    assert_eq!((one.better_worse, one.questions), ((3, 0), 4));
+    near(one.sign_p, 0.25);
+    assert!(one.bootstrap.interval.0 > 0.0 && one.bootstrap.p < 0.05, "{:?}", one.bootstrap);
+    // Both seeds gain a half, so that nothing varies; the deviation of either arm's seeds is 0.125 √2.
+    let seeds = one.seeds.unwrap();
+    assert!(seeds.paired && seeds.p == 0.0);
+    near(seeds.effect.unwrap(), 0.5 / (0.125 * 2.0_f64.sqrt()));
+    assert_eq!(one.verdict, Noise::Beyond);
+    // Shares (1.5 + 1/2)/5 and (3.5 + 1/2)/5: odds 2/3 and 4. E3 = 1/(0.4/6 + 0.6/2).
+    near(one.e3_parts.0, 6.0);
+    near(one.e3_parts.1, 2.0);
+    near(one.e3, 30.0 / 11.0);
+    near(one.tokens, 0.5);
+}
+
+#[test]
+fn what_cannot_be_believed_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = two_by_two(folder.path());
+    let said = |base: Made, arm: Made| {
+        let arms = arms(&[], &[base.write(), arm.write()]).unwrap();
+        compare(&arms, None, 99).unwrap().warnings.join("\n")
+    };
+    let of = |name, lr, right| made(folder.path(), name, 5, lr, right, 20);
+    let both = said(
+        of("a", 0.1, &[T, T, T]),
+        Made { temperature: 0.7, prompt: "other", ..of("b", 0.2, &[T, T, T, F]) },
+    );
+    for words in [
+        "decoding differs in temperature",
+        "0 and 1 questions are in one alone",
+        "read other prompts for 3 of 3 questions",
+        "b: one completion a question at a temperature above 0",
+        "b: 25.0 % of the completions are cut off",
+        "fewer than 3 seeds (a has 1, b has 1)",
+    ] {
+        assert!(both.contains(words), "{words}: {both}");
+    }
+    // A run of another seed of the same recipe is no other arm, and a named group may hold anything.
+    let named = arms(&[format!("all={},{}", runs[0], runs[2])], &runs[1..2]).unwrap();
+    assert_eq!(named.iter().map(|arm| arm.runs.len()).collect::<Vec<_>>(), [2, 1]);
+    let found = compare(&named, Some("base-1"), 99).unwrap();
+    assert_eq!((found.base.as_str(), found.against[0].arm.as_str()), ("base-1", "all"));
+    // One run a side is held against nothing of seeds.
+    assert_eq!(found.against[0].seeds, None);
+    let lr = found.recipes.iter().find(|setting| setting.key == "stage.sft.optim.lr").unwrap();
+    assert_eq!(lr.values, ["0.1 | 0.2", "0.1"]);
+}
+
+#[test]
+fn a_run_that_cannot_be_compared_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = two_by_two(folder.path());
+    let refused = |runs: &[String]| {
+        let error = arms(&[], runs).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.to_string()
+    };
+    assert!(refused(&runs[..1]).contains("give two or more"));
+    assert!(refused(&[runs[0].clone(), runs[0].clone()]).contains("is given twice"));
+    assert!(refused(&[runs[0].clone() + "-none"]).contains("holds no run"));
+    assert!(refused(&[runs[0].clone() + "@rl"]).contains("known: @sft:4"));
+    assert!(
+        compare(&arms(&[], &runs).unwrap(), Some("bose"), 9).unwrap_err().to_string().contains("`base`?")
+    );
+    let file = Path::new(&runs[1]).join("evaluations/sft-000004.jsonl");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, lines.replacen("true", "false", 1)).unwrap();
+    assert!(refused(&runs[..2]).contains("sft-000004.jsonl holds other verdicts"));
+    std::fs::remove_file(&file).unwrap();
+    assert!(refused(&runs[..2]).contains("evaluate again"));
+}
+
+#[test]
+fn it_is_shown_as_tables_lines_and_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let found = compare(&arms(&[], &two_by_two(folder.path())).unwrap(), None, 999).unwrap();
+    let shown = text(&found);
+    for words in [
+        "+50.0",
+        "3 / 0",
+        "arm is 50.0 points above base: beyond the noise of questions and of seeds.",
+        "max_new_tokens",
+        "stage.sft.optim.lr",
+        "To be wary of:",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    let tables = markdown(&found);
+    assert!(tables.contains("| arm | 87.5 [") && tables.contains("0.1 | 0.2"), "{tables}");
+    let lines: Vec<Vec<String>> =
+        csv(&found).lines().map(|line| line.split(',').map(str::to_string).collect()).collect();
+    assert!(lines.len() == 3 && lines.iter().all(|line| line.len() == lines[0].len()), "{lines:?}");
+    let at = |name: &str| lines[0].iter().position(|column| column == name).unwrap();
+    assert_eq!((lines[2][at("accuracy")].as_str(), lines[2][at("better")].as_str()), ("0.875", "3"));
+    assert_eq!((lines[1][at("base")].as_str(), lines[2][at("base")].as_str()), ("", "base"));
+    let json = serde_json::to_value(&found).unwrap();
+    assert_eq!(
+        (&json["against"][0]["verdict"], &json["arms"][0]["runs"][1]["seed"]),
+        (&"beyond".into(), &1.into())
+    );
+    let svg = picture(&found).unwrap();
+    assert_eq!(svg.matches("<circle").count(), 2 + 4);
+}

@@ -1,0 +1,124 @@
+//! What became of one held-out completion: a line of `evaluations/<stage>-<step>.jsonl`.
+
+use super::Eval;
+use crate::data::Example;
+use crate::engine::Sampling;
+use crate::error::{Error, Result};
+use crate::rollout::{Group, Prompted, Rollout, Score};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One completion of one question, judged. Lines stand in the order of question, repeat, sample.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The question: its example's id.
+    pub question: String,
+    /// CRC-32 of the prompt's token ids, eight hex digits: what was asked alike is alike.
+    pub prompt: String,
+    /// Which repetition of the evaluation (`eval.seeds`), counted from 0.
+    pub repeat: usize,
+    /// Which of its completions (`eval.samples`), counted from 0.
+    pub sample: usize,
+    /// Whether the answer is the gold one.
+    pub right: bool,
+    /// The answer as it was written; none where none could be read.
+    pub answer: Option<String>,
+    /// The gold answer.
+    pub gold: String,
+    /// Tokens of the completion.
+    pub tokens: usize,
+    /// Whether the token limit cut it off.
+    pub truncated: bool,
+    /// The policy's confidence in the answer, where `[eval.calibration]` measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f64>,
+    /// What `[eval.measures]` says of it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measures: BTreeMap<String, f64>,
+    /// What measures that score steps say of each, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub step_measures: BTreeMap<String, Vec<f64>>,
+    /// The question's class, where `eval.by` names a column: its name and what stands there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by: BTreeMap<String, String>,
+    /// The completion, unless `eval.keep_text` is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion: Option<String>,
+}
+
+impl Verdict {
+    /// Those of a question's completions in one repetition, each with whether it is right and how sure it is.
+    pub(super) fn of(
+        group: &Group,
+        question: &Prompted,
+        repeat: usize,
+        class: &BTreeMap<String, String>,
+        judged: &[(bool, Option<f64>)],
+        measures: &[String],
+    ) -> Vec<Self> {
+        let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
+        let prompt = format!("{:08x}", crc32fast::hash(&bytes));
+        let of =
+            |(sample, (rollout, &(right, confidence))): (usize, (&Rollout, &(bool, Option<f64>)))| Self {
+                question: question.example.id.clone(),
+                prompt: prompt.clone(),
+                repeat,
+                sample,
+                right,
+                answer: rollout.answer().map(str::to_string),
+                gold: question.example.answer.clone().unwrap_or_default(),
+                tokens: rollout.tokens.len(),
+                truncated: rollout.truncated(),
+                confidence,
+                measures: scores(rollout, measures).map(|(name, score)| (name, score.value)).collect(),
+                step_measures: scores(rollout, measures).filter_map(of_steps).collect(),
+                by: class.clone(),
+                completion: Some(rollout.text.clone()),
+            };
+        group.rollouts.iter().zip(judged).enumerate().map(of).collect()
+    }
+}
+
+/// What each of these measures says of a completion.
+fn scores<'a>(rollout: &'a Rollout, measures: &'a [String]) -> impl Iterator<Item = (String, &'a Score)> {
+    measures.iter().filter_map(|name| Some((name.clone(), rollout.scores.get(name)?)))
+}
+
+fn of_steps((name, score): (String, &Score)) -> Option<(String, Vec<f64>)> {
+    Some((name, score.steps.as_ref()?.iter().map(|step| step.value).collect()))
+}
+
+/// How the completions of an evaluation were sampled: what a comparison has to have alike.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decoding {
+    /// Temperature, cuts and lengths.
+    pub sampling: Sampling,
+    /// Completions of a question and repetition.
+    pub samples: usize,
+    /// Repetitions.
+    pub seeds: usize,
+    /// The search that picked the answers, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+}
+
+/// The class of a question by the column `eval.by`: the column and what stands there.
+///
+/// # Errors
+/// [`Error::Data`] where the row has no such column.
+pub(super) fn class(example: &Example, config: &Eval) -> Result<BTreeMap<String, String>> {
+    let Some(column) = &config.by else { return Ok(BTreeMap::new()) };
+    let class = match example.fields.get(column) {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => {
+            let known: Vec<&str> = example.fields.keys().map(String::as_str).collect();
+            return Err(Error::Data(format!(
+                "example {}: eval.by = \"{column}\" names a column it does not have; known: {}",
+                example.id,
+                known.join(", ")
+            )));
+        }
+    };
+    Ok(BTreeMap::from([(column.clone(), class)]))
+}

@@ -1,0 +1,81 @@
+//! Values with their intervals, a row each, as SVG.
+
+use plotters::prelude::*;
+
+/// A row of the picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What stands above it.
+    pub name: String,
+    /// The value, drawn as a dot.
+    pub value: f64,
+    /// Its interval, drawn as a line.
+    pub interval: (f64, f64),
+    /// The values that it is the mean of, drawn as rings.
+    pub points: Vec<f64>,
+}
+
+const COLOUR: RGBColor = RGBColor(0, 114, 178);
+const SINGLE: RGBColor = RGBColor(213, 94, 0);
+const HEIGHT: u32 = 46;
+
+/// The rows from top to bottom over one scale, as the text of an SVG file.
+pub fn intervals(title: &str, rows: &[Row]) -> Result<String, String> {
+    let mut svg = String::new();
+    draw(&mut svg, title, rows).map_err(|error| error.to_string())?;
+    Ok(svg)
+}
+
+fn draw(svg: &mut String, title: &str, rows: &[Row]) -> Result<(), Box<dyn std::error::Error>> {
+    let size = (520, 90 + HEIGHT * rows.len().max(1) as u32);
+    let root = SVGBackend::with_string(svg, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let all =
+        rows.iter().flat_map(|row| row.points.iter().chain([&row.interval.0, &row.interval.1, &row.value]));
+    let finite = all.copied().filter(|value| value.is_finite());
+    let (low, high) =
+        finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+    let margin = ((high - low) * 0.08).max(0.01);
+    let count = rows.len() as f64;
+    let mut chart = ChartBuilder::on(&root)
+        .caption(title, ("sans-serif", 15))
+        .margin(10)
+        .x_label_area_size(28)
+        .build_cartesian_2d(low - margin..high + margin, 0.0..count.max(1.0))?;
+    chart.configure_mesh().disable_y_mesh().disable_y_axis().light_line_style(TRANSPARENT).draw()?;
+    for (place, row) in rows.iter().enumerate() {
+        let at = count - place as f64 - 0.62;
+        let (from, to) = row.interval;
+        chart.draw_series([PathElement::new([(from, at), (to, at)], COLOUR.stroke_width(2))])?;
+        chart.draw_series(
+            row.points.iter().map(|point| Circle::new((*point, at), 4, SINGLE.stroke_width(1))),
+        )?;
+        chart.draw_series([Circle::new((row.value, at), 4, COLOUR.filled())])?;
+        let name = Text::new(row.name.clone(), (low - margin, at + 0.42), ("sans-serif", 13));
+        chart.draw_series([name])?;
+    }
+    root.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_its_name_its_line_and_its_dots() {
+        let row = |name: &str, value: f64| Row {
+            name: name.into(),
+            value,
+            interval: (value - 0.1, value + 0.1),
+            points: vec![value - 0.02, value + 0.02],
+        };
+        let svg = intervals("accuracy", &[row("base", 0.4), row("a <b>", 0.7)]).unwrap();
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        assert!(svg.contains("base") && svg.contains("a &lt;b&gt;") && svg.contains("accuracy"));
+        // A dot and two rings a row.
+        assert_eq!(svg.matches("<circle").count(), 6);
+        assert!(intervals("nothing", &[]).is_ok());
+    }
+}
