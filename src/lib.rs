@@ -56,6 +56,10 @@ pub mod recipe;
 
 pub mod run;
 
+pub mod scale;
+
+pub mod selftest;
+
 pub use error::{Error, Result};
 pub use recipe::Registry;
 pub use run::cli;

@@ -15,6 +15,7 @@ mod wants;
 mod writing;
 
 use crate::data::hub::Hub;
+use crate::devices::cuda;
 use crate::error::{Error, Result, is_quiet, panic_message};
 use crate::log::terminal::{Stderr, say, tell};
 use crate::ranks::{Ranks, Single, agreed};
@@ -37,6 +38,7 @@ pub fn cli(registry: Registry) -> i32 {
         }
     };
     listen();
+    cuda::load();
     stop::listen();
     match catch_unwind(AssertUnwindSafe(|| execute(&args, &registry))) {
         Ok(Ok(())) => 0,
