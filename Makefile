@@ -1,7 +1,7 @@
 # One profile throughout, release: dependencies are compiled once for every target here.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test slow-test fuzz faults check bench gpu-check
+.PHONY: help setup build quickstart test slow-test fuzz faults check bench bundle selftest
 # Steps share one build folder, and their order is the order to read them in.
 .NOTPARALLEL:
 
@@ -60,5 +60,8 @@ check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe wit
 bench: setup ## measure: decoding, a training step, the pure mathematics
 	$(cargo) bench
 
-gpu-check: ## on a machine with an NVIDIA GPU: one line per check
-	@scripts/gpu-check.sh
+bundle: build ## one folder and archive in target/bundle that runs wherever libtorch 2.11 is
+	scripts/bundle/make.sh target/release/train target/bundle
+
+selftest: build ## is all well on this machine? a line a check, on its GPU where it has one
+	$(cargo) run --release --quiet -- selftest

@@ -1,5 +1,5 @@
-//! Compiles csrc/ against the libtorch that torch-sys found, and lets every binary find it, CUDA included, at run
-//! time.
+//! Compiles csrc/ against the libtorch that torch-sys found, and lets every binary find it at run time. Nothing is linked against
+//! its CUDA half, which `devices::cuda` loads where it is there.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ fn main() {
     let lib = std::env::var("DEP_TCH_LIBTORCH_LIB").expect("torch-sys names libtorch's folder");
     let root = Path::new(&lib).parent().expect("libtorch's libraries lie in libtorch/lib");
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=csrc/optim.cpp");
+    println!("cargo:rerun-if-changed=csrc");
     println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
     let abi = std::env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".into());
     cc::Build::new()
@@ -19,11 +19,9 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", abi.as_str())
         .include(root.join("include"))
         .include(root.join("include/torch/csrc/api/include"))
+        .include("csrc")
         .file("csrc/optim.cpp")
-        .compile("rationale_optim");
+        .file("csrc/devices.cpp")
+        .compile("rationale_torch");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-    if Path::new(&lib).join("libtorch_cuda.so").exists() {
-        // No symbol of it is used by name (it registers its kernels when loaded), so the linker may drop it.
-        println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");
-    }
 }

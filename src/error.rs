@@ -1,6 +1,7 @@
 //! What can go wrong, by who can fix it.
 
 use std::cell::Cell;
+use std::ffi::{CStr, c_char};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -35,6 +36,9 @@ pub enum Error {
     /// Training has come to numbers that are none.
     #[error("training: {0}")]
     Diverged(String),
+    /// Checks of `train selftest` that failed.
+    #[error("selftest: {0}")]
+    Checks(String),
     /// The run was told to stop, by this signal, and what is said of it: where it stands, and how to go on.
     #[error("{words}")]
     Stopped {
@@ -76,7 +80,8 @@ impl Error {
             {
                 2
             }
-            Error::Diverged(_)
+            Error::Checks(_)
+            | Error::Diverged(_)
             | Error::Reward(_)
             | Error::Endpoint(_)
             | Error::Ranks(_)
@@ -90,6 +95,24 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { path, source }
     }
+}
+
+/// What a function of csrc/ returned: null, or what libtorch threw.
+///
+/// # Safety
+/// A message is a C string that the function allocated and hands over.
+pub(crate) unsafe fn thrown(message: *mut c_char) -> std::result::Result<(), String> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: by the above, and it is freed by who allocated it.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    unsafe { rationale_free(message) };
+    Err(text)
+}
+
+unsafe extern "C" {
+    pub(crate) fn rationale_free(message: *mut c_char);
 }
 
 thread_local! {

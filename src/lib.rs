@@ -58,6 +58,10 @@ pub mod compare;
 
 pub mod run;
 
+pub mod scale;
+
+pub mod selftest;
+
 pub mod cli;
 
 pub use cli::cli;

@@ -17,13 +17,9 @@ pub const NEW_TOKENS: usize = 64;
 /// Calls `measure` for each number format that the command line names (both, if none).
 pub fn formats(mut measure: impl FnMut(&str, &Model)) {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let device = match std::env::var("RATIONALE_DEVICE") {
-        Ok(name) => {
-            let devices = rationale::devices::Devices { policy: name, ..Default::default() };
-            devices.open().unwrap_or_else(|error| panic!("{error}")).policy
-        }
-        Err(_) => Device::cuda_if_available(),
-    };
+    let policy = std::env::var("RATIONALE_DEVICE").unwrap_or_else(|_| "auto".into());
+    let devices = rationale::devices::Devices { policy, ..Default::default() };
+    let device = devices.open().unwrap_or_else(|error| panic!("{error}")).policy;
     for (name, kind) in [("f32", Kind::Float), ("bf16", Kind::BFloat16)] {
         if asked.is_empty() || asked.iter().any(|a| a == name) {
             measure(name, &model(kind, device));

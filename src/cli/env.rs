@@ -101,6 +101,7 @@ fn memory() -> String {
 }
 
 fn gpus() -> String {
+    crate::devices::cuda::load();
     let count = Cuda::device_count();
     if count == 0 {
         let built = if Cuda::is_available() { "" } else { " that libtorch can use" };

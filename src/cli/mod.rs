@@ -8,6 +8,7 @@ mod export;
 mod init;
 mod keys;
 mod list;
+mod machines;
 mod metrics;
 mod named;
 mod preview;
@@ -20,6 +21,8 @@ use crate::error::{Error, Result, is_quiet, panic_message};
 use crate::log::terminal::{Stderr, say, say_json, says_json};
 use crate::recipe::{Args, LogFormat, Registry};
 use crate::run;
+use crate::scale::Options as Scale;
+use crate::selftest::Options as Selftest;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -38,6 +41,8 @@ const VERBS: &[Row] = &[
     row::<serve::Serve>("serve"),
     row::<compare::Compare>("compare"),
     row::<export::Export>("export"),
+    row::<Selftest>("selftest"),
+    row::<Scale>("scale"),
     row::<env::Env>("env"),
     row::<completions::Completions>("completions"),
 ];

@@ -1,5 +1,8 @@
 //! Which device holds what: the `[devices]` section.
 
+pub mod cuda;
+pub mod torch;
+
 use crate::error::{Error, Result};
 use crate::section::{Misfit, all_fit};
 use schemars::JsonSchema;
@@ -74,6 +77,7 @@ impl Devices {
 const MOST_THREADS: usize = 64;
 
 fn present(key: &str, name: &str) -> Result<Device> {
+    cuda::load();
     let found = Cuda::device_count();
     match parse(name).flatten() {
         None => Ok(Device::cuda_if_available()),

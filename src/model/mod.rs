@@ -16,6 +16,7 @@ pub mod layout;
 mod linear;
 pub mod logprobs;
 pub mod lora;
+pub mod memory;
 mod names;
 mod raw;
 pub mod rope;

@@ -42,7 +42,7 @@ const NORM: &str = "model.norm.weight";
 pub(super) const HEAD: &str = "lm_head.weight";
 
 /// Logits held at once: 256 MB in f32.
-const CHUNK: usize = 1 << 26;
+pub(super) const CHUNK: usize = 1 << 26;
 
 impl Config {
     /// The checkpoint's name of what is called `name` within layer `index`.

@@ -3,6 +3,7 @@
 use crate::data::hub::Hub;
 use crate::loops::ReferenceKind;
 use crate::model::Config;
+use crate::model::memory::{PerParameter, activations, cached, logits};
 use crate::policy::PolicyConfig;
 use crate::recipe::Stage;
 use std::fmt::Write;
@@ -99,39 +100,31 @@ fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
     }
 }
 
-/// Bytes by what holds them. Activations are an estimate: 34 · hidden + 6 · intermediate bytes a token and layer in
-/// 16-bit numbers, twice that in f32; with checkpointing, one layer's and every layer's input.
+/// Bytes by what holds them.
 fn memory(stage: &Stage, shape: &Config) -> String {
     let kind = stage.policy.dtype.kind(Device::Cpu);
-    let width = kind.elt_size_in_bytes();
+    let each = PerParameter::of(kind);
     let parameters = shape.size();
     let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.size(shape));
-    let masters = if kind == Kind::Float { 0 } else { 4 * trained };
-    let mut parts = vec![("weights", parameters * width)];
+    let mut parts = vec![("weights", parameters * each.weight)];
     if stage.needs().trains {
-        parts.push(("gradients and optimiser", trained * (4 + 8) + masters));
-        let layer = (34 * shape.hidden_size + 6 * shape.intermediate_size) * width / 2;
-        let layers = shape.num_hidden_layers;
-        let per_token = if stage.policy.gradient_checkpointing {
-            layer + layers * shape.hidden_size * width
-        } else {
-            layer * layers
-        };
-        parts.push(("activations", per_token * stage.optim.tokens_per_microbatch));
+        parts.push(("gradients and optimiser", trained * each.training()));
+        let per_token = activations(shape, kind, stage.policy.gradient_checkpointing);
+        let tokens = stage.optim.tokens_per_microbatch;
+        parts.push(("activations", per_token * tokens + logits(shape, kind, tokens)));
     }
     let needs = stage.needs();
     let fixed = needs.reference == Some(ReferenceKind::Fixed);
     if needs.reference.is_some() && (!fixed || stage.policy.lora.is_none()) {
-        let mixed = needs.reference == Some(ReferenceKind::Mixes) && kind != Kind::Float;
-        parts.push(("reference policy", parameters * (width + if mixed { 4 } else { 0 })));
+        let master = if needs.reference == Some(ReferenceKind::Mixes) { each.master } else { 0 };
+        parts.push(("reference policy", parameters * (each.weight + master)));
     }
     let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
     if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
         let slots = stage.policy.decode_slots.min(completions);
         let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
         let length = (prompt + longest).min(shape.max_position_embeddings);
-        let per_token = 2 * shape.attention_layers() * shape.num_key_value_heads * shape.head_dim * width;
-        parts.push(("KV cache", slots * length * per_token));
+        parts.push(("KV cache", slots * length * cached(shape, kind)));
     }
     let total: usize = parts.iter().map(|(_, bytes)| bytes).sum();
     let listed: Vec<String> = parts.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes))).collect();

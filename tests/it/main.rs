@@ -11,6 +11,7 @@ mod skip;
 
 mod answers;
 mod block;
+mod bundle;
 mod chat_templates;
 mod classifiers;
 mod cli;
@@ -30,7 +31,6 @@ mod family;
 #[cfg(target_os = "linux")]
 mod faults;
 mod fuzz;
-mod gpu;
 mod hierarchical_rewards;
 mod hub;
 mod judge;

@@ -358,8 +358,15 @@ impl Complex {
         Self(above.0 / square, above.1 / square)
     }
 
+    /// √(a² + b²) without overflow. `f64::hypot` asks for a newer C library than all else in the program.
     fn norm(self) -> f64 {
-        self.0.hypot(self.1)
+        let (a, b) = (self.0.abs(), self.1.abs());
+        let (large, small) = if a < b { (b, a) } else { (a, b) };
+        match large {
+            0.0 => small,
+            _ if large.is_infinite() => large,
+            _ => large * (1.0 + (small / large).powi(2)).sqrt(),
+        }
     }
 
     fn ln(self) -> Self {
