@@ -29,13 +29,16 @@ pub(super) fn scores(
         }
     };
     let sequence = |text: &str| -> anyhow::Result<Sequence> {
-        let (written, spans) = match text.split_once(between) {
-            Some((before, _)) => {
-                let problem = before.len() + between.len();
-                (text.to_string(), vec![0..before.len(), problem..text.len()])
+        // The rationale's end, and where the problem begins.
+        let (written, end, start) = match text.find(between) {
+            Some(at) => (text.to_string(), at, at + between.len()),
+            None => {
+                let written = format!("{text}{between}");
+                let end = written.len();
+                (written, end, end)
             }
-            None => (format!("{text}{between}"), vec![0..text.len() + between.len()]),
         };
+        let spans = [0..end, start..written.len()];
         let ids = model.tokenizer.encode(&written)?;
         let scored = spans.into_iter().map(|span| model.tokenizer.tokens_of(&ids, span));
         let scored = scored.filter(|tokens| !tokens.is_empty());
