@@ -1,4 +1,4 @@
-//! The command line of `train`: a recipe to run, or one of the verbs, each a file of this folder and a row of [`VERBS`].
+//! The command line of `train`: a recipe to run, or one of the verbs, each a file of this folder and a row of `VERBS`.
 
 mod chat;
 mod compare;
