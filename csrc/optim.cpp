@@ -7,11 +7,10 @@
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/stack.h>
-#include <c10/core/GradMode.h>
+
+#include "guarded.h"
 
 #include <cstdlib>
-#include <cstring>
-#include <exception>
 #include <vector>
 
 namespace {
@@ -21,18 +20,6 @@ std::vector<at::Tensor> list(at::Tensor *const *tensors, size_t n) {
   out.reserve(n);
   for (size_t i = 0; i < n; i++) out.push_back(*tensors[i]);
   return out;
-}
-
-template <typename Body> char *guarded(Body body) {
-  try {
-    c10::AutoGradMode no_grad(false);
-    body();
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  } catch (...) {
-    return strdup("an exception that is not a std::exception");
-  }
 }
 
 } // namespace

@@ -1,6 +1,7 @@
 //! What can go wrong, by who can fix it.
 
 use std::cell::Cell;
+use std::ffi::{CStr, c_char};
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,9 +30,19 @@ pub enum Error {
     /// The layout asks for devices that this machine does not have.
     #[error("devices: {0}")]
     Devices(String),
-    /// Another rank failed.
+    /// Ranks do not reach each other.
     #[error("ranks: {0}")]
     Ranks(String),
+    /// Another rank failed, and this is what it said.
+    #[error("rank {rank} failed: {words}")]
+    Elsewhere {
+        /// Which one.
+        rank: usize,
+        /// Its exit code.
+        code: i32,
+        /// Its own sentence.
+        words: String,
+    },
     /// Training has come to numbers that are none.
     #[error("training: {0}")]
     Diverged(String),
@@ -70,6 +81,7 @@ impl Error {
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
             Error::Stopped { signal, .. } => 128 + signal,
+            Error::Elsewhere { code, .. } => *code,
             // A file that is not there, or not ours: somebody can put it right. A full disk is none of these.
             Error::Io { source, .. }
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>
@@ -90,6 +102,24 @@ impl Error {
         let path = path.as_ref().to_path_buf();
         move |source| Error::Io { path, source }
     }
+}
+
+/// What a function of csrc/ returned: null, or what libtorch threw.
+///
+/// # Safety
+/// A message is a C string that the function allocated and hands over.
+pub(crate) unsafe fn thrown(message: *mut c_char) -> std::result::Result<(), String> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: by the above, and it is freed by who allocated it.
+    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
+    unsafe { rationale_free(message) };
+    Err(text)
+}
+
+unsafe extern "C" {
+    pub(crate) fn rationale_free(message: *mut c_char);
 }
 
 thread_local! {

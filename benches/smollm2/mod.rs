@@ -20,7 +20,7 @@ pub fn formats(mut measure: impl FnMut(&str, &Model)) {
     let device = match std::env::var("RATIONALE_DEVICE") {
         Ok(name) => {
             let devices = rationale::devices::Devices { policy: name, ..Default::default() };
-            devices.open().unwrap_or_else(|error| panic!("{error}")).policy
+            devices.open(rationale::ranks::Local::ALONE).unwrap_or_else(|error| panic!("{error}")).policy
         }
         Err(_) => Device::cuda_if_available(),
     };

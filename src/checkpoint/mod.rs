@@ -21,7 +21,7 @@ pub use fingerprint::{Fingerprint, differences};
 pub use ledger::{Done, Ledger, StageRecord};
 pub use revision::{Git, git};
 pub use rundir::RunDir;
-pub use saved::{CheckpointState, Progress, Saved};
+pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
 pub use takeover::{Mode, abandon};
 pub use tensors::{load_tensors, save_tensors};
 

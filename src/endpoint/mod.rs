@@ -13,6 +13,7 @@ use crate::data::Message;
 use serde::{Deserialize, Serialize};
 
 pub use client::Client;
+pub use lane::shared_by;
 pub use section::Endpoint;
 
 /// What is asked.

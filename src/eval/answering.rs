@@ -5,6 +5,7 @@ use crate::engine::{Progress, Sampling};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::policy::Policy;
+use crate::ranks::Ranks;
 use crate::rationale::Format;
 use crate::reward::{Models, Rewards, Scoring};
 use crate::rollout::{Group, Prompted, SamplingContext, Search, Seeds, Unscored, independent};
@@ -24,6 +25,8 @@ pub struct Answering<'a> {
     pub rewards: &'a mut Rewards,
     /// Tokens that go through a model together.
     pub budget: usize,
+    /// Who shares the questions.
+    pub ranks: &'a dyn Ranks,
 }
 
 impl Answering<'_> {
@@ -34,7 +37,7 @@ impl Answering<'_> {
         config: &Eval,
         of: [u64; 2],
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<(Vec<Group>, Option<search::Search>)> {
+    ) -> Result<(Vec<Group>, Vec<search::Searched>)> {
         let models = Models::of(self.policy, self.budget);
         let mut context = SamplingContext {
             policy: self.policy,
@@ -49,11 +52,10 @@ impl Answering<'_> {
             tokens: 0,
         };
         let Some(search) = self.search else {
-            return Ok((independent::sample(questions, config.samples, &mut context)?.0, None));
+            return Ok((independent::sample(questions, config.samples, &mut context)?.0, vec![]));
         };
         let mut scoring = Scoring { rewards: self.rewards, models };
         context.scorer = &mut scoring;
-        let (groups, report) = search::search(search, questions, &mut context, seed::derive(&of))?;
-        Ok((groups, Some(report)))
+        search::search(search, questions, &mut context, seed::derive(&of))
     }
 }

@@ -18,7 +18,8 @@ pub use shown::Shown;
 use crate::engine::Progress;
 use crate::error::{Error, Result};
 use crate::log::number_or_nan;
-use crate::rollout::{Group, Prompted};
+use crate::ranks::{agreed, gathered, in_turn};
+use crate::rollout::{Group, Prompted, Search as Searching};
 use calibration::{Reliability, reliability};
 use marks::{Agreement, agreement};
 use serde::{Deserialize, Serialize};
@@ -125,7 +126,7 @@ impl Report {
     }
 }
 
-/// Asks every question.
+/// Asks every question, of several ranks each its share; the same on all of them.
 pub fn evaluate(
     answering: &mut Answering,
     questions: &[Prompted],
@@ -133,12 +134,40 @@ pub fn evaluate(
     run_seed: u64,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report> {
+    let ranks = answering.ranks;
+    let own: Vec<Prompted> = questions.iter().skip(ranks.rank()).step_by(ranks.count()).cloned().collect();
+    let own = agreed(ranks, ask(answering, &own, config, run_seed, progress))?;
+    let asked = in_turn(gathered(ranks, own)?);
+    let tokenizer = &answering.policy.tokenizer;
+    let shown = asked.iter().zip(questions).take(config.show).map(|(asked, question)| Shown {
+        prompt: tokenizer.decode(&question.tokens),
+        completion: asked.first.clone(),
+        answer: question.example.answer.clone().unwrap_or_default(),
+        correct: asked.correct[0][0],
+    });
+    let of_repeat = |(search, repeat): (&dyn Searching, usize)| {
+        let searched: Vec<_> = asked.iter().map(|asked| asked.searched[repeat].clone()).collect();
+        search::Search::of(search.name(), search.picks().n, &searched)
+    };
+    let repeats =
+        answering.search.into_iter().flat_map(|search| (0..config.seeds).map(move |at| (search, at)));
+    let search = search::Search::mean(&repeats.map(of_repeat).collect::<Vec<_>>());
+    Ok(Report { search, ..report(&asked, config, run_seed, shown.collect()) })
+}
+
+fn ask(
+    answering: &mut Answering,
+    questions: &[Prompted],
+    config: &Eval,
+    run_seed: u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Asked>> {
     let policy = answering.policy;
     let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
-    let mut searches = Vec::new();
-    for repeat in 0..config.seeds {
-        let (groups, search) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
-        searches.extend(search);
+    // Of more ranks than questions some have none.
+    for repeat in (0..config.seeds).filter(|_| !questions.is_empty()) {
+        let (groups, searched) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
+        asked.iter_mut().zip(searched).for_each(|(asked, searched)| asked.searched.push(searched));
         for (asked, group) in asked.iter_mut().zip(&groups) {
             asked.add(group, repeat, config)?;
             if let Some(calibration) = &config.calibration {
@@ -147,17 +176,11 @@ pub fn evaluate(
             }
         }
     }
-    let shown = asked.iter().zip(questions).take(config.show).map(|(asked, question)| Shown {
-        prompt: policy.tokenizer.decode(&question.tokens),
-        completion: asked.first.clone(),
-        answer: question.example.answer.clone().unwrap_or_default(),
-        correct: asked.correct[0][0],
-    });
-    let search = search::Search::mean(&searches);
-    Ok(Report { search, ..report(&asked, config, run_seed, shown.collect()) })
+    Ok(asked)
 }
 
 /// What became of one question: by repeat, then by sample.
+#[derive(Serialize, Deserialize)]
 struct Asked {
     class: Option<String>,
     /// The place of the gold answer among `eval.labels`, where there are some.
@@ -170,6 +193,8 @@ struct Asked {
     truncated: usize,
     first: String,
     confidences: Vec<(f64, bool)>,
+    /// What a search found, by repeat, where there is one.
+    searched: Vec<search::Searched>,
 }
 
 impl Asked {
@@ -207,6 +232,7 @@ impl Asked {
             truncated: 0,
             first: String::new(),
             confidences: Vec::new(),
+            searched: Vec::new(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! Operations on lists of tensors that tch does not bind (csrc/optim.cpp), made safe.
 
-use crate::{Error, Result};
-use std::ffi::{CStr, c_char, c_void};
+use crate::error::{Error, Result, thrown};
+use std::ffi::{c_char, c_void};
 use tch::{TchError, Tensor};
 
 /// A C++ `at::Tensor *`.
@@ -82,17 +82,11 @@ fn pointers(tensors: &[Tensor]) -> Vec<Pointer> {
 }
 
 fn check(message: *mut c_char) -> Result<()> {
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a C string that the shim allocated and hands over.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-    unsafe { rationale_free(message) };
-    Err(Error::Torch(TchError::Torch(text)))
+    // SAFETY: it comes from csrc/optim.cpp.
+    unsafe { thrown(message) }.map_err(|text| Error::Torch(TchError::Torch(text)))
 }
 
 unsafe extern "C" {
-    fn rationale_free(message: *mut c_char);
     fn rationale_fused_adamw(
         parameters: *const Pointer,
         gradients: *const Pointer,

@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 mod adamw;
 mod fused;
 mod schedule;
+mod share;
 
 pub use adamw::AdamW;
 pub use schedule::Schedule;
+pub use share::{Share, joined};
 
 /// The optimiser of a stage: AdamW under a learning-rate schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -51,7 +51,7 @@ pub const RULES: Rules = Rules {
     ],
     references: &["policy.model", "data.train", "data.eval", "reward.*.model"],
     removable: &["reward"],
-    run_wide: &["run.name", "run.seed", "run.rounds"],
+    run_wide: &["run.name", "run.seed", "run.rounds", "devices.ranks", "devices.shard", "devices.timeout_s"],
     taken_ending,
     aliases: ALIASES,
 };

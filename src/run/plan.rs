@@ -1,6 +1,7 @@
 //! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need. Nothing heavy is loaded.
 
 use crate::data::hub::Hub;
+use crate::devices::Shard;
 use crate::loops::ReferenceKind;
 use crate::model::Config;
 use crate::policy::PolicyConfig;
@@ -19,9 +20,12 @@ pub struct Planned<'a> {
     pub stage: &'a Stage,
 }
 
-/// The plan as text.
-pub fn describe(plan: &[Planned], hub: &Hub) -> String {
+/// The plan as text, for so many ranks.
+pub fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
     let mut out = String::from("# Plan\n");
+    if ranks > 1 {
+        let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
+    }
     for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
         let _ = writeln!(
             out,
@@ -34,7 +38,7 @@ pub fn describe(plan: &[Planned], hub: &Hub) -> String {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
         let shape = shape(plan, index, hub);
-        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape)));
+        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape, ranks)));
     }
     out
 }
@@ -101,7 +105,7 @@ fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
 
 /// Bytes by what holds them. Activations are an estimate: 34 · hidden + 6 · intermediate bytes a token and layer in
 /// 16-bit numbers, twice that in f32; with checkpointing, one layer's and every layer's input.
-fn memory(stage: &Stage, shape: &Config) -> String {
+fn memory(stage: &Stage, shape: &Config, ranks: usize) -> String {
     let kind = stage.policy.dtype.kind(Device::Cpu);
     let width = kind.elt_size_in_bytes();
     let parameters = shape.size();
@@ -109,7 +113,11 @@ fn memory(stage: &Stage, shape: &Config) -> String {
     let masters = if kind == Kind::Float { 0 } else { 4 * trained };
     let mut parts = vec![("weights", parameters * width)];
     if stage.needs().trains {
-        parts.push(("gradients and optimiser", trained * (4 + 8) + masters));
+        let parts_of_optimizer = match stage.devices.shard {
+            Shard::None => 1,
+            Shard::Optimizer => ranks,
+        };
+        parts.push(("gradients and optimiser", trained * 4 + (trained * 8 + masters) / parts_of_optimizer));
         let layer = (34 * shape.hidden_size + 6 * shape.intermediate_size) * width / 2;
         let layers = shape.num_hidden_layers;
         let per_token = if stage.policy.gradient_checkpointing {

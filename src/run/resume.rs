@@ -2,7 +2,7 @@
 
 use crate::checkpoint::Ledger;
 use crate::error::{Error, Result};
-use crate::recipe::PlannedStage;
+use crate::recipe::{PlannedStage, RULES};
 use crate::section::covers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -168,7 +168,7 @@ fn keys(recipe: &Table, only: &str) -> Keys {
         }
     }
     // What holds for the run as a whole is no stage's.
-    for key in ["run.seed", "run.rounds", "run.name"] {
+    for key in RULES.run_wide {
         if let Some(value) = keys.remove(&(only.to_string(), key.to_string())) {
             keys.insert((String::new(), key.to_string()), value);
         }

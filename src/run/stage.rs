@@ -3,10 +3,12 @@
 use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Questions, Split};
+use crate::devices::Shard;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
 use crate::model::Model;
+use crate::optim::{AdamW, Share};
 use crate::policy::{Policy, Reference};
 use crate::ranks::Ranks;
 use crate::recipe::{Registry, Stage};
@@ -83,7 +85,7 @@ impl Opened {
         let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
         wants::check_stage(name, &stage, &rewards, train.as_ref(), eval.as_ref())?;
         let source = stage.rollout.build()?;
-        let layout = stage.devices.open()?;
+        let layout = stage.devices.open(ranks.local())?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
         let origin = {
@@ -108,7 +110,8 @@ impl Opened {
             )
         };
         let held_out = eval.as_ref().map(&questions).transpose()?.unwrap_or_default();
-        let (held_out, held_out_dropped) = (held_out.all, held_out.dropped);
+        let (mut held_out, held_out_dropped) = (held_out.all, held_out.dropped);
+        held_out.iter_mut().enumerate().for_each(|(place, question)| question.place = place);
         let questions = train.as_ref().map(&questions).transpose()?.unwrap_or_default().shared(ranks.clone());
         if questions.dropped > 0 {
             tracing::warn!(
@@ -141,6 +144,20 @@ impl Opened {
         let opened =
             Self { name, round, stage, worker, steps, tokens: 0, state, unsettled, without_optimizer };
         Ok((opened, method))
+    }
+
+    /// This rank's optimiser of what is trained now, with nothing remembered.
+    pub fn optimizer(&self) -> Result<AdamW> {
+        let share = match self.stage.devices.shard {
+            Shard::None => Share::WHOLE,
+            Shard::Optimizer => Share::of(&*self.worker.ranks),
+        };
+        AdamW::of_share(self.worker.policy.model.parameters(), &self.stage.optim, share)
+    }
+
+    /// Whether a checkpoint of it has what the optimiser remembers.
+    pub fn needs_optimizer(&self) -> bool {
+        self.stage.needs().trains && self.stage.checkpoint.save_optimizer
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 /// The device to test; where there is none, the test of this name is skipped.
 fn gpu(test: &str) -> Option<Device> {
     let name = std::env::var("RATIONALE_DEVICE").unwrap_or_else(|_| "cuda:0".into());
-    match (Devices { policy: name, ..Devices::default() }).open() {
+    match (Devices { policy: name, ..Devices::default() }).open(rationale::ranks::Local::ALONE) {
         Ok(layout) if layout.policy.is_cuda() => Some(layout.policy),
         other => {
             let reason =

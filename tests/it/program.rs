@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A folder with a recipe in it.
@@ -49,12 +49,16 @@ impl Program {
         self.train_with(arguments, &[])
     }
 
+    /// Runs another recipe of its folder to the end, into another folder.
+    pub fn train_into(&self, recipe: &str, out: &Path, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(self.folder.path()).args(["--recipe", recipe, "--out"]).arg(out).args(arguments);
+        Ended::of(&command.output().unwrap())
+    }
+
     /// Runs to the end, with these variables in its environment.
     pub fn train_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
-        let output = self.command(arguments).envs(environment.iter().copied()).output().unwrap();
-        let said =
-            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-        Ended { code: output.status.code(), said }
+        Ended::of(&self.command(arguments).envs(environment.iter().copied()).output().unwrap())
     }
 
     /// Starts it, and comes back once `ready` says so; the process, whose standard error can be read.
@@ -138,6 +142,11 @@ impl Program {
 }
 
 impl Ended {
+    fn of(output: &Output) -> Self {
+        let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Self { code: output.status.code(), said: said.concat() }
+    }
+
     /// The exit code, if no signal ended it, and what was said.
     pub fn parts(self) -> (Option<i32>, String) {
         (self.code, self.said)
