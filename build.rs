@@ -22,6 +22,7 @@ fn main() {
         .include("csrc")
         .file("csrc/optim.cpp")
         .file("csrc/devices.cpp")
+        .file("csrc/c10d.cpp")
         .compile("rationale_torch");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
 }

@@ -30,9 +30,19 @@ pub enum Error {
     /// The layout asks for devices that this machine does not have.
     #[error("devices: {0}")]
     Devices(String),
-    /// Another rank failed.
+    /// Ranks do not reach each other.
     #[error("ranks: {0}")]
     Ranks(String),
+    /// Another rank failed, and this is what it said.
+    #[error("rank {rank} failed: {words}")]
+    Elsewhere {
+        /// Which one.
+        rank: usize,
+        /// Its exit code.
+        code: i32,
+        /// Its own sentence.
+        words: String,
+    },
     /// Training has come to numbers that are none.
     #[error("training: {0}")]
     Diverged(String),
@@ -74,6 +84,7 @@ impl Error {
             | Error::Checkpoint(_)
             | Error::Devices(_) => 2,
             Error::Stopped { signal, .. } => 128 + signal,
+            Error::Elsewhere { code, .. } => *code,
             // A file that is not there, or not ours: somebody can put it right. A full disk is none of these.
             Error::Io { source, .. }
                 if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) =>

@@ -19,7 +19,8 @@ pub fn formats(mut measure: impl FnMut(&str, &Model)) {
     let asked: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let policy = std::env::var("RATIONALE_DEVICE").unwrap_or_else(|_| "auto".into());
     let devices = rationale::devices::Devices { policy, ..Default::default() };
-    let device = devices.open().unwrap_or_else(|error| panic!("{error}")).policy;
+    let device =
+        devices.open(rationale::ranks::Local::ALONE).unwrap_or_else(|error| panic!("{error}")).policy;
     for (name, kind) in [("f32", Kind::Float), ("bf16", Kind::BFloat16)] {
         if asked.is_empty() || asked.iter().any(|a| a == name) {
             measure(name, &model(kind, device));

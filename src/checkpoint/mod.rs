@@ -25,7 +25,7 @@ pub use ledger::{Done, Ledger, StageRecord};
 pub use names::{label, recipes};
 pub use revision::{Git, git};
 pub use rundir::RunDir;
-pub use saved::{CheckpointState, Progress, Saved};
+pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
 pub use sealed::sealed;
 pub use takeover::{Mode, abandon};
 pub use tensors::{load_tensors, save_tensors};

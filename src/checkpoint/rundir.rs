@@ -5,14 +5,13 @@ use super::atomic::{remove, write_folder};
 use super::ledger::Ledger;
 use super::lock::{self, Lock};
 use super::revision::STARTED;
-use super::saved::{self, Progress, Saved};
+use super::saved::{self, OptimizerPart, Progress, Saved};
 use super::sealed::unsealed;
 use super::takeover::{self, MARKER, Mode, entries};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tch::Tensor;
 
 /// A run directory that this process alone writes to.
 #[derive(Debug)]
@@ -88,12 +87,12 @@ impl RunDir {
         takeover::aside(&self.path)
     }
 
-    /// Writes a checkpoint: complete under its name, or absent. `model` fills the folder it is given with the model;
-    /// the optimiser's tensors and the state come beside it. One of the same name is replaced.
+    /// Writes a checkpoint: complete under its name, or absent. `model` fills the folder it is given with the model
+    /// and what other ranks hold of the optimiser; this one's part and the state come beside it. One of the same name is replaced.
     pub fn save(
         &self,
         progress: &Progress,
-        optimizer: Option<&[(String, Tensor)]>,
+        optimizer: Option<OptimizerPart>,
         model: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
         let sequence = self.checkpoints()?.last().map_or(1, |newest| newest.state.sequence + 1);
@@ -200,6 +199,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::{Better, Done, StageRecord, abandon};
     use serde_json::json;
+    use tch::Tensor;
 
     fn progress(stage: &str, step: usize, accuracy: f64) -> Progress {
         let metrics = [("eval/accuracy".to_string(), accuracy)].into();
@@ -316,7 +316,8 @@ mod tests {
             ..progress("grpo", 50, 0.1 + 0.2)
         };
         let tensors = vec![("w.exp_avg".to_string(), Tensor::from_slice(&[0.1f32, -0.0]))];
-        run.save(&progress, Some(&tensors), |_| Ok(())).unwrap();
+        let whole = OptimizerPart { rank: 0, count: 1, tensors: &tensors };
+        run.save(&progress, Some(whole), |_| Ok(())).unwrap();
 
         let saved = run.latest().unwrap().unwrap();
         assert!(saved.path.ends_with("grpo-r2-step-000050"));

@@ -136,22 +136,69 @@ impl Saved {
         Ok(())
     }
 
-    /// The optimiser's tensors, or none where the recipe left them out.
+    /// The optimiser's tensors, those of all ranks' parts, or none where the recipe left them out.
     ///
     /// # Errors
     /// A file that was written and is gone, or that is not whole.
     pub fn optimizer(&self) -> Result<Option<Vec<(String, Tensor)>>> {
-        let file = self.path.join(OPTIMIZER);
-        match (file.exists(), self.state.optimizer) {
-            (true, _) => load_tensors(file).map(Some),
-            (false, true) => Err(Error::Checkpoint(format!("{} was written and is gone", file.display()))),
-            (false, false) => Ok(None),
+        let mut files = OptimizerPart::files(&self.path)?;
+        if files.is_empty() && self.state.optimizer {
+            files.push(self.path.join(OPTIMIZER));
         }
+        let gone = files.iter().find(|file| !file.exists());
+        if let Some(gone) = gone {
+            return Err(Error::Checkpoint(format!("{} was written and is gone", gone.display())));
+        }
+        let mut all = Vec::new();
+        for file in &files {
+            all.extend(load_tensors(file)?);
+        }
+        Ok((!files.is_empty()).then_some(all))
     }
 
     /// Writes `progress` in the place of what the checkpoint says of it: the figures of an evaluation that came after it.
     pub fn note(&self, progress: &Progress) -> Result<()> {
         write_state(&self.path, &CheckpointState { progress: progress.clone(), ..self.state.clone() })
+    }
+}
+
+/// What a rank holds of the optimiser: all of it, where it is the only one.
+#[derive(Debug, Clone, Copy)]
+pub struct OptimizerPart<'a> {
+    /// The rank.
+    pub rank: usize,
+    /// How many parts there are.
+    pub count: usize,
+    /// Its tensors.
+    pub tensors: &'a [(String, Tensor)],
+}
+
+impl OptimizerPart<'_> {
+    /// Writes the part into a checkpoint's folder; it has reached the disk then.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let file = folder.join(Self::file(self.rank, self.count));
+        save_tensors(&file, self.tensors)?;
+        std::fs::File::open(&file).and_then(|file| file.sync_all()).map_err(Error::io(&file))
+    }
+
+    fn file(rank: usize, count: usize) -> String {
+        match count {
+            1 => OPTIMIZER.to_string(),
+            _ => format!("optimizer-{:05}-of-{count:05}.safetensors", rank + 1),
+        }
+    }
+
+    /// The files of all parts that a folder has, or should have beside those that it has.
+    fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+        let names = entries(folder)?.into_iter().map(|(name, _)| name);
+        let of = |name: String| -> Option<usize> {
+            if name == OPTIMIZER {
+                return Some(1);
+            }
+            name.strip_prefix("optimizer-")?.strip_suffix(".safetensors")?.split_once("-of-")?.1.parse().ok()
+        };
+        let count = names.filter_map(of).max().unwrap_or(0);
+        Ok((0..count).map(|rank| folder.join(Self::file(rank, count))).collect())
     }
 }
 
@@ -172,11 +219,9 @@ pub(super) fn write(
     folder: &Path,
     sequence: u64,
     progress: &Progress,
-    optimizer: Option<&[(String, Tensor)]>,
+    optimizer: Option<OptimizerPart>,
 ) -> Result<()> {
-    if let Some(tensors) = optimizer {
-        save_tensors(folder.join(OPTIMIZER), tensors)?;
-    }
+    optimizer.map_or(Ok(()), |part| part.write(folder))?;
     let version = env!("CARGO_PKG_VERSION").to_string();
     let (optimizer, progress) = (optimizer.is_some(), progress.clone());
     let contents = contents(folder)?;

@@ -19,6 +19,7 @@ mod verb;
 
 use crate::error::{Error, Result, is_quiet, panic_message};
 use crate::log::terminal::{Stderr, say, say_json, says_json};
+use crate::ranks::Place;
 use crate::recipe::{Args, LogFormat, Registry};
 use crate::run;
 use crate::scale::Options as Scale;
@@ -60,9 +61,10 @@ pub fn cli(registry: Registry) -> i32 {
     if asked.in_json() {
         say_json();
     }
-    listen();
-    match catch_unwind(AssertUnwindSafe(|| asked.answer(&registry))) {
-        Ok(Ok(())) => 0,
+    let place = Place::from_env().map(|place| place.filter(|place| place.count > 1));
+    listen(!matches!(&place, Ok(Some(place)) if place.rank > 0));
+    match catch_unwind(AssertUnwindSafe(|| asked.answer(&registry, place))) {
+        Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             let mark = if matches!(error, Error::Stopped { .. }) { "" } else { "error: " };
             say(&format!("{mark}{error}"));
@@ -92,13 +94,14 @@ impl Asked {
         matches!(self, Self::Train(args) if args.log_format == LogFormat::Json)
     }
 
-    fn answer(&self, registry: &Registry) -> Result<()> {
+    /// Does it, in the `place` that this process has among ranks; the exit code.
+    fn answer(&self, registry: &Registry, place: Result<Option<Place>>) -> Result<i32> {
         match self {
             Self::Train(args) => {
                 run::heed_signals();
-                run::execute(args, registry)
+                run::start(args, registry, place?)
             }
-            Self::Verb(verb, matches) => verb.run(matches, registry),
+            Self::Verb(verb, matches) => verb.run(matches, registry).map(|()| 0),
         }
     }
 }
@@ -114,10 +117,10 @@ fn command() -> Command {
         .subcommands(VERBS.iter().map(Row::command))
 }
 
-/// Warnings go to standard error; `RATIONALE_LOG` (such as `debug`) asks for more.
-fn listen() {
+/// Warnings go to standard error, of several ranks those of the `first`; `RATIONALE_LOG` (such as `debug`) asks for more.
+fn listen(first: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RATIONALE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(if first { "warn" } else { "error" }));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

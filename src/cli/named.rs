@@ -6,6 +6,7 @@ use crate::devices::Devices;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::policy::{Dtype, Policy};
+use crate::ranks::Local;
 use crate::recipe::{Recipe, Registry, Stage};
 use crate::run;
 use clap::Args;
@@ -91,7 +92,7 @@ impl Model {
     /// A device that there is not; a folder that is no model's, or that of a reward model, which writes nothing.
     pub fn load(&self, found: &Found, slots: usize) -> Result<Policy> {
         let devices = Devices { policy: self.device.clone(), threads: self.threads, ..Devices::default() };
-        let device = devices.open()?.policy;
+        let device = devices.open(Local::ALONE)?.policy;
         let policy = Policy::load(&found.folder, Dtype::Auto.kind(device), device, slots)?;
         if policy.model.score.is_some() {
             let folder = found.folder.display();

@@ -4,27 +4,57 @@ pub mod cuda;
 pub mod torch;
 
 use crate::error::{Error, Result};
+use crate::ranks::Local;
 use crate::section::{Misfit, all_fit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use tch::{Cuda, Device, Kind};
 
 /// The layout of a run: `[devices]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Devices {
-    /// Where the policy trains and samples: `auto` (the first CUDA device, else the CPU), `cpu` or `cuda:N`.
+    /// Where the policy trains and samples: `auto` (a CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`. Of several ranks on a
+    /// machine each takes its own CUDA device, unless `cuda:N` names one for all.
     pub policy: String,
     /// Where the reference policy lives; the policy's device by default.
     pub reference: Option<String>,
-    /// CPU threads of libtorch; all cores by default. Results on the CPU are bit-for-bit the same only for the
-    /// same number.
+    /// CPU threads of libtorch; all cores by default. Ranks on one machine have equal parts of them. Results on the CPU are
+    /// bit-for-bit the same only for the same number.
     pub threads: Option<usize>,
+    /// Processes that train the policy together on this machine, each on its share of a step's questions: started by this
+    /// program. Without it the run is one process, or as many as torchrun or srun has started.
+    pub ranks: Option<usize>,
+    /// What of the policy each rank holds a part of: `none` (each holds all), or `optimizer` (its part of the f32 master weights and
+    /// of the optimiser's two moments; weights and gradients whole).
+    pub shard: Shard,
+    /// Seconds that a rank waits for the others before the run ends, with the name of the one that did not come. It has to be longer
+    /// than what one does while others wait: a slow reward, an evaluation.
+    pub timeout_s: f64,
+}
+
+/// What is divided among ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Shard {
+    /// Nothing.
+    #[default]
+    None,
+    /// What the optimiser remembers: ZeRO's first stage (Rajbhandari et al. 2019, arXiv 1910.02054).
+    Optimizer,
 }
 
 impl Default for Devices {
     fn default() -> Self {
-        Self { policy: "auto".into(), reference: None, threads: None }
+        Self {
+            policy: "auto".into(),
+            reference: None,
+            threads: None,
+            ranks: None,
+            shard: Shard::None,
+            timeout_s: 1800.0,
+        }
     }
 }
 
@@ -51,55 +81,96 @@ impl Devices {
             let message = format!("it must be at most {most} on this machine, which has fewer cores");
             found.push(Misfit::new("threads", message, "more of them only wait for each other"));
         }
+        if self.ranks == Some(0) {
+            found.push(Misfit::new("ranks", "at least one rank is needed", ""));
+        }
+        if !(self.timeout_s.is_finite() && self.timeout_s >= 1.0) {
+            found.push(Misfit::new(
+                "timeout_s",
+                "it must be 1 or larger",
+                "ranks never arrive at the same moment",
+            ));
+        }
         found
     }
 
-    /// Finds the devices and sets the number of threads.
-    pub fn open(&self) -> Result<DevicePair> {
-        let found = self.find()?;
-        if let Some(threads) = self.threads {
-            tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX));
+    /// Finds the devices of one of the ranks on this machine, and sets its number of threads.
+    pub fn open(&self, local: Local) -> Result<DevicePair> {
+        let found = self.find(local)?;
+        // torchrun sets OMP_NUM_THREADS=1 where nobody has set it, so several ranks have their number said.
+        let all = self.threads.or_else(|| (local.count > 1).then(cores));
+        if let Some(all) = all {
+            tch::set_num_threads(i32::try_from((all / local.count).max(1)).unwrap_or(i32::MAX));
         }
         Ok(found)
     }
 
-    /// Finds the devices.
-    pub fn find(&self) -> Result<DevicePair> {
+    /// Finds the devices of one of the ranks on this machine.
+    pub fn find(&self, local: Local) -> Result<DevicePair> {
         all_fit("devices", self, self.check())?;
-        let policy = present("devices.policy", &self.policy)?;
+        let policy = present("devices.policy", &self.policy, local)?;
         let reference =
-            self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name))?;
+            self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name, local))?;
         Ok(DevicePair { policy, reference })
     }
+
+    /// How long a rank waits for the others.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.timeout_s)
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Threads that any machine may have.
 const MOST_THREADS: usize = 64;
 
-fn present(key: &str, name: &str) -> Result<Device> {
+fn present(key: &str, name: &str, local: Local) -> Result<Device> {
     cuda::load();
-    let found = Cuda::device_count();
-    match parse(name).flatten() {
-        None => Ok(Device::cuda_if_available()),
-        Some(Device::Cuda(index)) if index as i64 >= found => Err(Error::Devices(format!(
-            "{key} = \"{name}\": this machine has {found} CUDA device(s) that libtorch can use; \
-             name another, or \"cpu\" or \"auto\""
-        ))),
-        Some(device) => Ok(device),
+    let found = usize::try_from(Cuda::device_count()).unwrap_or(0);
+    // Where each process is shown one device only, as srun does, that one is its own.
+    let own = if found == 1 { 0 } else { local.rank };
+    let index = match parse(name) {
+        Some(Named::Cpu) => return Ok(Device::Cpu),
+        Some(Named::Cuda(Some(index))) => index,
+        Some(Named::Cuda(None)) => own,
+        _ if found == 0 || !Cuda::is_available() => return Ok(Device::Cpu),
+        _ => own,
+    };
+    if index < found {
+        return Ok(Device::Cuda(index));
     }
+    let what = match local.count {
+        1 => "name another, or \"cpu\" or \"auto\"".to_string(),
+        many => format!(
+            "{many} ranks run here: start as many as there are devices, or name one that they share, or \"cpu\""
+        ),
+    };
+    Err(Error::Devices(format!(
+        "{key} = \"{name}\": this machine has {found} CUDA device(s) that libtorch can use; {what}"
+    )))
 }
 
 fn no_such(key: &str) -> Misfit {
-    Misfit::new(key, "no such device", "known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …")
+    Misfit::new(key, "no such device", "known: \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", …")
 }
 
-/// `Some(None)` is `auto`; `None` is no device's name.
-fn parse(name: &str) -> Option<Option<Device>> {
+/// What a device is called in recipes.
+enum Named {
+    Auto,
+    Cpu,
+    /// Of this number, or each rank's own.
+    Cuda(Option<usize>),
+}
+
+fn parse(name: &str) -> Option<Named> {
     match name {
-        "auto" => Some(None),
-        "cpu" => Some(Some(Device::Cpu)),
-        "cuda" => Some(Some(Device::Cuda(0))),
-        _ => Some(Some(Device::Cuda(name.strip_prefix("cuda:")?.parse().ok()?))),
+        "auto" => Some(Named::Auto),
+        "cpu" => Some(Named::Cpu),
+        "cuda" => Some(Named::Cuda(None)),
+        _ => Some(Named::Cuda(Some(name.strip_prefix("cuda:")?.parse().ok()?))),
     }
 }
 
@@ -138,7 +209,7 @@ mod tests {
     #[test]
     fn a_device_that_is_not_there_is_named_with_the_remedy() {
         let devices = Devices { policy: "cuda:99".into(), ..Devices::default() };
-        let error = devices.open().unwrap_err();
+        let error = devices.open(Local::ALONE).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("devices.policy = \"cuda:99\""), "{error}");
     }
@@ -146,10 +217,10 @@ mod tests {
     #[test]
     fn unknown_names_are_refused_before_anything_is_opened() {
         let devices = Devices { reference: Some("gpu".into()), threads: Some(0), ..Devices::default() };
-        let error = devices.open().unwrap_err().to_string();
+        let error = devices.open(Local::ALONE).unwrap_err().to_string();
         assert_eq!(
             error,
-            "recipe: devices.reference = \"gpu\": no such device; known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …\n\
+            "recipe: devices.reference = \"gpu\": no such device; known: \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", …\n\
              devices.threads = 0: at least one thread is needed"
         );
     }
@@ -157,6 +228,9 @@ mod tests {
     #[test]
     fn the_cpu_is_always_there() {
         let devices = Devices { policy: "cpu".into(), ..Devices::default() };
-        assert_eq!(devices.open().unwrap(), DevicePair { policy: Device::Cpu, reference: Device::Cpu });
+        assert_eq!(
+            devices.open(Local::ALONE).unwrap(),
+            DevicePair { policy: Device::Cpu, reference: Device::Cpu }
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! How many requests are under way at one address, over all sections and threads of the process.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Those who ask one address. A server's load is what all of them ask together, whoever they are.
@@ -18,6 +19,14 @@ struct State {
     serving: u64,
 }
 
+/// Processes that ask the same servers.
+static PROCESSES: AtomicUsize = AtomicUsize::new(1);
+
+/// Says that so many processes ask the same servers from here on: each has its part of what is allowed, and one request at least.
+pub fn shared_by(processes: usize) {
+    PROCESSES.store(processes.max(1), Ordering::Relaxed);
+}
+
 /// A request under way; its place is free again when this is dropped.
 pub(super) struct Pass<'a>(&'a Lane);
 
@@ -29,8 +38,9 @@ impl Lane {
         lanes.entry(address.to_owned()).or_default().clone()
     }
 
-    /// Waits until fewer than `most` are under way.
+    /// Waits until fewer than this process's part of `most` are under way.
     pub fn enter(&self, most: usize) -> Pass<'_> {
+        let most = part(most, PROCESSES.load(Ordering::Relaxed));
         let mut state = self.state();
         let mine = state.next;
         state.next += 1;
@@ -49,6 +59,10 @@ impl Lane {
     }
 }
 
+fn part(most: usize, processes: usize) -> usize {
+    (most / processes).max(1)
+}
+
 impl Drop for Pass<'_> {
     fn drop(&mut self) {
         self.0.state().under_way -= 1;
@@ -61,6 +75,11 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
+
+    #[test]
+    fn what_is_allowed_is_divided_among_processes() {
+        assert_eq!([(8, 1), (8, 3), (2, 8)].map(|(most, processes)| part(most, processes)), [8, 2, 1]);
+    }
 
     /// Twelve who allow three: never more than three.
     #[test]

@@ -14,6 +14,7 @@ use crate::data::Message;
 use serde::{Deserialize, Serialize};
 
 pub use client::Client;
+pub use lane::shared_by;
 pub use reachable::reachable;
 pub use section::Endpoint;
 

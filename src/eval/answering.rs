@@ -5,6 +5,7 @@ use crate::engine::{Progress, Sampling};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::policy::Policy;
+use crate::ranks::Ranks;
 use crate::rationale::Format;
 use crate::reward::{Models, Rewards, Scoring};
 use crate::rollout::{Group, Prompted, SamplingContext, Search, Seeds, Unscored, independent};
@@ -26,6 +27,8 @@ pub struct Answering<'a> {
     pub measures: &'a mut Rewards,
     /// Tokens that go through a model together.
     pub budget: usize,
+    /// Who shares the questions.
+    pub ranks: &'a dyn Ranks,
 }
 
 impl Answering<'_> {
@@ -36,7 +39,7 @@ impl Answering<'_> {
         config: &Eval,
         of: [u64; 2],
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<(Vec<Group>, Option<search::Search>)> {
+    ) -> Result<(Vec<Group>, Vec<search::Searched>)> {
         let (mut groups, search) = self.answers(questions, config, of, progress)?;
         if !self.measures.is_empty() {
             self.measures.score(&mut groups, &Models::of(self.policy, self.budget))?;
@@ -50,7 +53,7 @@ impl Answering<'_> {
         config: &Eval,
         of: [u64; 2],
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<(Vec<Group>, Option<search::Search>)> {
+    ) -> Result<(Vec<Group>, Vec<search::Searched>)> {
         let models = Models::of(self.policy, self.budget);
         let mut context = SamplingContext {
             policy: self.policy,
@@ -65,11 +68,10 @@ impl Answering<'_> {
             tokens: 0,
         };
         let Some(search) = self.search else {
-            return Ok((independent::sample(questions, config.samples, &mut context)?.0, None));
+            return Ok((independent::sample(questions, config.samples, &mut context)?.0, vec![]));
         };
         let mut scoring = Scoring { rewards: self.rewards, models };
         context.scorer = &mut scoring;
-        let (groups, report) = search::search(search, questions, &mut context, seed::derive(&of))?;
-        Ok((groups, Some(report)))
+        search::search(search, questions, &mut context, seed::derive(&of))
     }
 }

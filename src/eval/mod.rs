@@ -23,8 +23,10 @@ pub use verdict::{Decoding, Verdict};
 
 use crate::engine::Progress;
 use crate::error::{Error, Result};
-use crate::rollout::{Group, Prompted};
+use crate::ranks::{agreed, gathered, in_turn};
+use crate::rollout::{Group, Prompted, Search as Searching};
 use calibration::Confidence;
+use serde::{Deserialize, Serialize};
 use statistics::mean;
 use std::collections::BTreeMap;
 
@@ -37,7 +39,7 @@ pub struct Evaluated {
     pub verdicts: Vec<Verdict>,
 }
 
-/// Asks every question.
+/// Asks every question, of several ranks each its share; the same on all of them.
 pub fn evaluate(
     answering: &mut Answering,
     questions: &[Prompted],
@@ -45,24 +47,13 @@ pub fn evaluate(
     run_seed: u64,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Evaluated> {
-    let policy = answering.policy;
-    let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
-    let mut searches = Vec::new();
-    for repeat in 0..config.seeds {
-        let (groups, search) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
-        searches.extend(search);
-        for ((asked, question), group) in asked.iter_mut().zip(questions).zip(&groups) {
-            let confidences = match &config.calibration {
-                Some(calibration) => {
-                    Some((calibration.confidence, confidence::of(calibration.confidence, policy, group)?))
-                }
-                None => None,
-            };
-            asked.add(group, question, repeat, confidences, config)?;
-        }
-    }
+    let ranks = answering.ranks;
+    let own: Vec<Prompted> = questions.iter().skip(ranks.rank()).step_by(ranks.count()).cloned().collect();
+    let own = agreed(ranks, ask(answering, &own, config, run_seed, progress))?;
+    let asked = in_turn(gathered(ranks, own)?);
+    let tokenizer = &answering.policy.tokenizer;
     let shown = asked.iter().zip(questions).take(config.show).map(|(asked, question)| Shown {
-        prompt: policy.tokenizer.decode(&question.tokens),
+        prompt: tokenizer.decode(&question.tokens),
         completion: asked.verdicts[0].completion.clone().unwrap_or_default(),
         answer: question.example.answer.clone().unwrap_or_default(),
         correct: asked.verdicts[0].right,
@@ -73,10 +64,16 @@ pub fn evaluate(
         seeds: config.seeds,
         search: answering.search.map(|search| search.name().to_string()),
     };
+    let of_repeat = |(search, repeat): (&dyn Searching, usize)| {
+        let searched: Vec<_> = asked.iter().map(|asked| asked.searched[repeat].clone()).collect();
+        search::Search::of(search.name(), search.picks().n, &searched)
+    };
+    let repeats =
+        answering.search.into_iter().flat_map(|search| (0..config.seeds).map(move |at| (search, at)));
+    let search = search::Search::mean(&repeats.map(of_repeat).collect::<Vec<_>>());
     let mut found = report::report(&asked, config, run_seed);
-    found.tell(&answering.measures.figures());
-    let (shown, search) = (shown.collect(), search::Search::mean(&searches));
-    let report = Report { search, shown, decoding: Some(decoding), ..found };
+    found.tell(&gathered(ranks, answering.measures.figures())?.concat());
+    let report = Report { search, shown: shown.collect(), decoding: Some(decoding), ..found };
     let mut verdicts: Vec<Verdict> = asked.into_iter().flat_map(|asked| asked.verdicts).collect();
     if !config.keep_text {
         verdicts.iter_mut().for_each(|verdict| verdict.completion = None);
@@ -84,7 +81,34 @@ pub fn evaluate(
     Ok(Evaluated { report, verdicts })
 }
 
+fn ask(
+    answering: &mut Answering,
+    questions: &[Prompted],
+    config: &Eval,
+    run_seed: u64,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Asked>> {
+    let policy = answering.policy;
+    let mut asked: Vec<Asked> = questions.iter().map(|q| Asked::new(q, config)).collect::<Result<_>>()?;
+    // Of more ranks than questions some have none.
+    for repeat in (0..config.seeds).filter(|_| !questions.is_empty()) {
+        let (groups, searched) = answering.groups(questions, config, [run_seed, repeat as u64], progress)?;
+        asked.iter_mut().zip(searched).for_each(|(asked, searched)| asked.searched.push(searched));
+        for ((asked, question), group) in asked.iter_mut().zip(questions).zip(&groups) {
+            let confidences = match &config.calibration {
+                Some(calibration) => {
+                    Some((calibration.confidence, confidence::of(calibration.confidence, policy, group)?))
+                }
+                None => None,
+            };
+            asked.add(group, question, repeat, confidences, config)?;
+        }
+    }
+    Ok(asked)
+}
+
 /// What became of one question.
+#[derive(Serialize, Deserialize)]
 struct Asked {
     class: BTreeMap<String, String>,
     /// The place of the gold answer among `eval.labels`, where there are some.
@@ -97,6 +121,8 @@ struct Asked {
     /// The places among `eval.labels` of the gold answer and of each completion's.
     labelled: Vec<(usize, Option<usize>)>,
     confidences: Vec<(f64, bool)>,
+    /// What a search found, by repetition, where there is one.
+    searched: Vec<search::Searched>,
 }
 
 impl Asked {
@@ -118,6 +144,7 @@ impl Asked {
             answers: Vec::new(),
             labelled: Vec::new(),
             confidences: Vec::new(),
+            searched: Vec::new(),
         })
     }
 

@@ -5,11 +5,11 @@ use super::calibration::{Reliability, reliability};
 use super::lengths::Lengths;
 use super::statistics::mean;
 use crate::log::number_or_nan;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// A completion whose steps were scored.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
     /// The score of each step.
     pub scores: Vec<f64>,
@@ -18,9 +18,15 @@ pub struct Judged {
     /// Whether each step is right, where that is known.
     pub labels: Vec<Option<bool>>,
     /// The first wrong step, or that there is none; `None` where neither is known.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
     pub first_error: Option<Option<usize>>,
     /// What it is counted under besides.
     pub class: Option<String>,
+}
+
+/// That there is no wrong step is written too, and is something else than nothing.
+fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<usize>>, D::Error> {
+    Option::deserialize(from).map(Some)
 }
 
 /// ProcessBench's figures at a threshold.
@@ -257,6 +263,20 @@ mod tests {
             labels: (0..scores.len()).map(label).collect(),
             first_error: Some(first_error),
             class: None,
+        }
+    }
+
+    #[test]
+    fn what_was_judged_comes_back_from_json() {
+        for first_error in [None, Some(None), Some(Some(2))] {
+            let judged = Judged {
+                scores: vec![0.5],
+                labels: vec![None, Some(true)],
+                first_error,
+                ..Judged::default()
+            };
+            let told = serde_json::to_string(&judged).unwrap();
+            assert_eq!(serde_json::from_str::<Judged>(&told).unwrap(), judged);
         }
     }
 

@@ -35,7 +35,35 @@ pub struct Search {
     pub tokens: f64,
 }
 
+/// What a search found of one question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Searched {
+    /// Accuracy by kind, then by number.
+    pub accuracy: BTreeMap<String, BTreeMap<usize, f64>>,
+    /// Tokens sampled, on average over the questions that were asked together.
+    pub tokens: f64,
+}
+
 impl Search {
+    /// The figures of all questions, by a search of this name among `n`. A kind that one question refuses has no accuracy.
+    pub fn of(kind: &str, n: usize, questions: &[Searched]) -> Self {
+        let mut accuracy = questions.first().map(|one| one.accuracy.clone()).unwrap_or_default();
+        accuracy.retain(|kind, points| {
+            points.retain(|k, _| {
+                questions
+                    .iter()
+                    .all(|one| one.accuracy.get(kind).is_some_and(|points| points.contains_key(k)))
+            });
+            !points.is_empty()
+        });
+        for (kind, points) in &mut accuracy {
+            points
+                .iter_mut()
+                .for_each(|(k, share)| *share = mean(questions.iter().map(|one| one.accuracy[kind][k])));
+        }
+        Self { kind: kind.to_string(), n, accuracy, tokens: mean(questions.iter().map(|one| one.tokens)) }
+    }
+
     /// The mean of several repeats.
     pub fn mean(repeats: &[Self]) -> Option<Self> {
         let mut found = repeats.first()?.clone();
@@ -74,11 +102,10 @@ pub fn search(
     questions: &[Prompted],
     context: &mut SamplingContext,
     seed: u64,
-) -> Result<(Vec<Group>, Search)> {
+) -> Result<(Vec<Group>, Vec<Searched>)> {
     let before = context.tokens;
     let found = search.find(questions, context)?;
     let tokens = (context.tokens - before) as f64 / questions.len() as f64;
-    let mut accuracy: BTreeMap<String, BTreeMap<usize, f64>> = BTreeMap::new();
     let picks = search.picks();
     let beside = match picks.independent {
         true => found.iter().map(|found| found.group.clone()).collect(),
@@ -86,15 +113,14 @@ pub fn search(
     };
     let samples =
         beside.iter().map(|group| ScoredSamples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
+    let mut searched = vec![Searched { accuracy: BTreeMap::new(), tokens }; questions.len()];
+    let mut note = |question: usize, kind: &str, k: usize, share: f64| {
+        searched[question].accuracy.entry(kind.to_string()).or_default().insert(k, share);
+    };
     for k in numbers(picks.n) {
-        let of_question = |(index, samples): (usize, &ScoredSamples)| {
-            samples.accuracy(k, seed::derive(&[seed, index as u64]))
-        };
-        let all: Vec<BTreeMap<&str, f64>> = samples.iter().enumerate().map(of_question).collect();
-        // A kind that one question refuses has no accuracy.
-        for kind in all[0].keys().filter(|kind| all.iter().all(|one| one.contains_key(*kind))) {
-            let share = mean(all.iter().map(|one| one[kind]));
-            accuracy.entry(kind.to_string()).or_default().insert(k, share);
+        for (question, samples) in samples.iter().enumerate() {
+            let of_question = samples.accuracy(k, seed::derive(&[seed, questions[question].place as u64]));
+            of_question.into_iter().for_each(|(kind, share)| note(question, kind, k, share));
         }
         if !picks.independent {
             let groups: Vec<Group> = match k == picks.n {
@@ -103,14 +129,13 @@ pub fn search(
                     search.with(k).find(questions, context)?.into_iter().map(SearchResult::answer).collect()
                 }
             };
-            let right =
-                groups.iter().map(|group| right(group, &group.rollouts[0])).collect::<Result<Vec<_>>>()?;
-            let share = mean(right.into_iter().map(|right| f64::from(u8::from(right))));
-            accuracy.entry(search.name().to_string()).or_default().insert(k, share);
+            for (question, group) in groups.iter().enumerate() {
+                let right = right(group, &group.rollouts[0])?;
+                note(question, search.name(), k, f64::from(u8::from(right)));
+            }
         }
     }
-    let report = Search { kind: search.name().to_string(), n: picks.n, accuracy, tokens };
-    Ok((found.into_iter().map(SearchResult::answer).collect(), report))
+    Ok((found.into_iter().map(SearchResult::answer).collect(), searched))
 }
 
 /// Whether a rollout's answer is the gold one.

@@ -66,8 +66,8 @@ pub struct Worker {
     pub progress: Box<dyn FnMut(&Progress)>,
     /// Called with what is being done within a step.
     pub doing: Box<dyn FnMut(&str)>,
-    /// Whether this rank is told to stop.
-    pub asked: Box<dyn Fn() -> bool>,
+    /// Whether any rank is told to stop.
+    pub asked: Box<dyn Fn() -> Result<bool>>,
     /// The error of a run that stops where it was told to, from what is saved.
     pub stopped_at: Box<dyn Fn(&str) -> Error>,
 }
@@ -99,7 +99,7 @@ impl Worker {
             traces: Default::default(),
             progress: Box::new(|_| {}),
             doing: Box::new(|_| {}),
-            asked: Box::new(|| false),
+            asked: Box::new(|| Ok(false)),
             stopped_at: Box::new(|saved| Error::Ranks(format!("another rank was told to stop: {saved}"))),
         }
     }
@@ -109,8 +109,7 @@ impl Worker {
     /// # Errors
     /// Ranks that do not reach each other.
     pub fn stops(&self) -> Result<bool> {
-        let mut asked = [f64::from(u8::from((self.asked)()))];
-        self.ranks.max(&mut asked).map(|()| asked[0] > 0.0)
+        (self.asked)()
     }
 
     /// What `statistic` comes to where its sums are those of all ranks: it is handed what replaces sums by those of all, as

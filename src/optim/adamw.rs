@@ -6,12 +6,14 @@
 //! ```
 
 use super::fused::{self, Constants, Lists};
+use super::share::{Share, name_of};
 use super::{Optim, steadier};
+use crate::ranks::Ranks;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use tch::{Device, Kind, Tensor};
 
-/// The optimiser and its memory. All that it computes with is f32: a bf16 or f16 parameter is the rounded copy of
+/// The optimiser and its memory, of all parameters or of a rank's [`Share`] of each. All that it computes with is f32: a bf16 or f16 parameter is the rounded copy of
 /// a master weight, so that updates smaller than its spacing add up instead of being lost.
 ///
 /// A step is: `backward` on each micro-batch, [`accumulate`](Self::accumulate) after each, [`clip`](Self::clip),
@@ -19,6 +21,7 @@ use tch::{Device, Kind, Tensor};
 #[derive(Debug)]
 pub struct AdamW {
     slots: Vec<Slot>,
+    share: Share,
     /// Steps taken, as one f32 on the parameters' device: the fused kernel reads it there.
     steps: Tensor,
     device: Device,
@@ -32,7 +35,7 @@ pub struct AdamW {
 struct Slot {
     name: String,
     parameter: Tensor,
-    /// Shares the parameter's memory where that is f32 already.
+    /// Of the share; the parameter's own memory where that is f32 already.
     master: Tensor,
     average: Tensor,
     square: Tensor,
@@ -44,6 +47,11 @@ impl AdamW {
     /// An optimiser over `parameters`, which take gradients and lie on one device, with nothing remembered yet.
     /// Only `betas`, `eps` and `weight_decay` of `optim` matter here.
     pub fn new(parameters: Vec<(String, Tensor)>, optim: &Optim) -> Result<Self> {
+        Self::of_share(parameters, optim, Share::WHOLE)
+    }
+
+    /// The same of a rank that holds and updates a part of each parameter; [`spread`](Self::spread) then gives all ranks all parts.
+    pub fn of_share(parameters: Vec<(String, Tensor)>, optim: &Optim, share: Share) -> Result<Self> {
         let Some(device) = parameters.first().map(|(_, tensor)| tensor.device()) else {
             return Err(Error::Model("there is nothing to train: no parameter takes gradients".into()));
         };
@@ -55,9 +63,15 @@ impl AdamW {
             if !tensor.requires_grad() {
                 return Err(Error::Model(format!("{name} is to be trained, but takes no gradient")));
             }
+            if !share.is_whole() && !tensor.is_contiguous() {
+                return Err(Error::Model(format!(
+                    "{name} cannot be divided among ranks: devices.shard = \"none\" can"
+                )));
+            }
         }
         Ok(Self {
-            slots: parameters.into_iter().map(Slot::new).collect(),
+            slots: parameters.into_iter().map(|named| Slot::new(named, share)).collect(),
+            share,
             steps: Tensor::zeros([], (Kind::Float, device)),
             device,
             betas: optim.betas,
@@ -109,6 +123,15 @@ impl AdamW {
         self.round()
     }
 
+    /// Gives all ranks what each has updated of its share.
+    pub fn spread(&self, ranks: &dyn Ranks) -> Result<()> {
+        if self.share.is_whole() {
+            return Ok(());
+        }
+        let parameters: Vec<Tensor> = self.slots.iter().map(|slot| slot.parameter.detach()).collect();
+        self.share.gather(&parameters, ranks)
+    }
+
     /// Forgets the gradients and frees their memory.
     pub fn zero_grad(&mut self) -> Result<()> {
         for slot in &mut self.slots {
@@ -124,38 +147,55 @@ impl AdamW {
     }
 
     /// All that the next step depends on, all f32: `step`, and for each parameter `NAME.exp_avg`, `NAME.exp_avg_sq`
-    /// and, where the parameter itself is not f32, `NAME.master`. The tensors share memory with the optimiser's.
+    /// and, where the parameter itself is not f32, `NAME.master`. The tensors share memory with the optimiser's. Those of a share are
+    /// flat, and their names end with `@` and the place where the part begins.
     pub fn state(&self) -> Vec<(String, Tensor)> {
+        let name = |slot: &Slot, name: String| match self.share.is_whole() {
+            true => name,
+            false => name_of(&name, self.share.part(slot.parameter.numel() as i64).0),
+        };
+        let of = |slot: &Slot| {
+            let named = slot.state().into_iter().map(|(part, tensor)| (name(slot, part), tensor));
+            named.collect::<Vec<_>>()
+        };
         let step = ("step".to_string(), self.steps.shallow_clone());
-        std::iter::once(step).chain(self.slots.iter().flat_map(Slot::state)).collect()
+        std::iter::once(step).chain(self.slots.iter().flat_map(of)).collect()
     }
 
-    /// Takes up a state that [`state`](Self::state) gave. Refuses names that are missing or too many and other
-    /// shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
+    /// Takes up a state that [`state`](Self::state) gave, of all shares [`joined`](super::joined): this share's part of it. Refuses names
+    /// that are missing or too many and other shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
     pub fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()> {
-        let mine = self.state();
         let mut theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
-        let mut found = Vec::with_capacity(mine.len());
-        for (name, tensor) in &mine {
+        let mut take = |name: &str, size: &[i64]| {
             let loaded = theirs.remove(name).ok_or_else(|| mismatch(format!("{name} is missing")))?;
-            if loaded.size() != tensor.size() || loaded.kind() != Kind::Float {
-                let (size, kind) = (loaded.size(), loaded.kind());
-                return Err(mismatch(format!("{name} is {size:?} {kind:?}, not {:?} Float", tensor.size())));
+            // What was divided has no shape any more.
+            let fits = loaded.size() == size || loaded.size() == [size.iter().product::<i64>()];
+            if !fits || loaded.kind() != Kind::Float {
+                let (found, kind) = (loaded.size(), loaded.kind());
+                return Err(mismatch(format!("{name} is {found:?} {kind:?}, not {size:?} Float")));
             }
-            found.push(loaded);
+            Ok(loaded.f_reshape(size)?)
+        };
+        let (mut mine, mut found) = (vec![self.steps.shallow_clone()], vec![take("step", &[])?]);
+        for slot in &self.slots {
+            for (name, tensor) in slot.state() {
+                mine.push(tensor);
+                found.push(self.share.slice(&take(&name, &slot.parameter.size())?));
+            }
         }
         if let Some(name) = theirs.keys().next() {
             return Err(mismatch(format!("{name} belongs to no parameter of this model")));
         }
-        let mine: Vec<Tensor> = mine.into_iter().map(|(_, tensor)| tensor).collect();
         fused::copy(&mine, &found)?;
         self.round()
     }
 
     fn lists(&mut self, decays: bool) -> Lists {
         let mut lists = Lists::default();
-        for slot in self.slots.iter_mut().filter(|slot| slot.decays() == decays) {
-            lists.gradients.push(slot.gradient());
+        let share = self.share;
+        let own = |slot: &&mut Slot| slot.decays() == decays && slot.master.numel() > 0;
+        for slot in self.slots.iter_mut().filter(own) {
+            lists.gradients.push(share.slice(&slot.gradient()));
             lists.parameters.push(slot.master.shallow_clone());
             lists.averages.push(slot.average.shallow_clone());
             lists.squares.push(slot.square.shallow_clone());
@@ -163,10 +203,11 @@ impl AdamW {
         lists
     }
 
-    /// parameter ← master, rounded.
+    /// parameter ← master, rounded, as far as this share goes.
     fn round(&self) -> Result<()> {
         let rounded = self.slots.iter().filter(|slot| slot.has_master());
-        let pairs = rounded.map(|slot| (slot.parameter.shallow_clone(), slot.master.shallow_clone()));
+        let pairs =
+            rounded.map(|slot| (self.share.slice(&slot.parameter.detach()), slot.master.shallow_clone()));
         let (parameters, masters): (Vec<_>, Vec<_>) = pairs.unzip();
         if parameters.is_empty() { Ok(()) } else { fused::copy(&parameters, &masters) }
     }
@@ -186,8 +227,8 @@ impl AdamW {
 }
 
 impl Slot {
-    fn new((name, parameter): (String, Tensor)) -> Self {
-        let master = parameter.detach().to_kind(Kind::Float);
+    fn new((name, parameter): (String, Tensor), share: Share) -> Self {
+        let master = share.slice(&parameter.detach()).to_kind(Kind::Float);
         let (average, square) = (master.zeros_like(), master.zeros_like());
         Self { name, parameter, master, average, square, gradient: None }
     }
@@ -216,7 +257,8 @@ impl Slot {
     }
 
     fn gradient(&mut self) -> Tensor {
-        self.gradient.get_or_insert_with(|| self.master.zeros_like()).shallow_clone()
+        let zeros = || self.parameter.detach().zeros_like().to_kind(Kind::Float);
+        self.gradient.get_or_insert_with(zeros).shallow_clone()
     }
 
     fn state(&self) -> Vec<(String, Tensor)> {

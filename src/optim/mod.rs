@@ -8,9 +8,11 @@ use tch::Kind;
 mod adamw;
 mod fused;
 mod schedule;
+mod share;
 
 pub use adamw::AdamW;
 pub use schedule::Schedule;
+pub use share::{Share, joined};
 
 /// What may help where numbers overflow, of weights of this kind.
 pub fn steadier(weights: Kind) -> &'static str {

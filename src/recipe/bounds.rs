@@ -6,6 +6,7 @@ use toml::{Table, Value};
 /// The most that a key takes, by its name wherever it stands; the first that ends its path counts.
 const MOST: &[(&str, f64)] = &[
     ("devices.threads", 1024.0),
+    ("devices.ranks", 1024.0),
     ("prompts_per_step", 1e6),
     ("decode_slots", 65_536.0),
     ("optim.lr", 1e38),

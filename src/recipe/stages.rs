@@ -217,7 +217,7 @@ fn check_run_wide(
     for path in rules.run_wide {
         let keys: Vec<&str> = path.split('.').collect();
         if at(own, &keys).is_some() {
-            let message = format!("{path} holds for the whole run; set it in the top-level [run]");
+            let message = format!("{path} holds for the whole run; set it in the top-level [{}]", keys[0]);
             refused.push(source.refusal(&[place, &keys].concat(), &message));
             take(own, path);
         }

@@ -1,7 +1,9 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
+mod launch;
 mod lengths;
 mod pictures;
+mod placed;
 mod places;
 mod plan;
 mod preflight;
@@ -18,7 +20,7 @@ mod writing;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
-use crate::ranks::{Ranks, Single, agreed};
+use crate::ranks::{Place, Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, without_effect};
 use preflight::Looked;
 pub use preflight::{Preview, preview};
@@ -36,6 +38,23 @@ pub fn heed_signals() {
     stop::listen();
 }
 
+/// Runs as the rank that this process is, or alone, or as many ranks as the recipe says; the exit code.
+///
+/// # Errors
+/// As [`execute`] has them, and environments that contradict the recipe.
+pub fn start(args: &Args, registry: &Registry, place: Option<Place>) -> Result<i32> {
+    match place {
+        // A plan needs nobody else.
+        Some(place) if args.dry_run && place.rank > 0 => return Ok(0),
+        Some(place) if !args.dry_run => return placed::run(args, registry, place).map(|()| 0),
+        _ => {}
+    }
+    match look_and_run(args, registry, Arc::new(Single))? {
+        Some(count) => launch::launch(count),
+        None => Ok(0),
+    }
+}
+
 /// Runs what `args` say; for programs that want the result instead of an exit code.
 pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
     execute_on(args, registry, Arc::new(Single))
@@ -44,9 +63,36 @@ pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
 /// Runs what `args` say as one of several ranks, each of which is called with the same arguments: the questions of a step are
 /// shared out among them, gradients are summed, and the first writes the run's files.
 pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<()> {
+    match look_and_run(args, registry, ranks)? {
+        None => Ok(()),
+        Some(count) => Err(Error::Devices(format!(
+            "devices.ranks = {count}: here it is the program `train`, or one like it, that starts ranks"
+        ))),
+    }
+}
+
+/// Looks at everything, then runs, or says how many ranks there have to be for that.
+fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Option<usize>> {
     let hub = Hub::from_env();
-    let looked = preflight::look(args, registry, &hub);
-    let Looked { recipe, stages, notes } = if args.dry_run { looked? } else { agreed(&*ranks, looked)? };
+    // The first looks first: what is wrong is found once, and what it fetches the others find.
+    let mut looked = None;
+    for first in [true, false] {
+        let own = (ranks.is_first() == first).then(|| preflight::look(args, registry, &hub, ranks.local()));
+        let own = agreed(&*ranks, own.transpose())?;
+        looked = looked.or(own);
+        if ranks.count() == 1 {
+            break;
+        }
+    }
+    let Looked { recipe, stages, notes } = looked.expect("every rank is the first or not");
+    let devices = stages.first().map(|stage| stage.devices.clone()).unwrap_or_default();
+    let place = Place::from_env()?.filter(|place| place.count > 1);
+    let count = place.as_ref().map_or(ranks.count(), |place| place.count);
+    if count > 1 {
+        placed::same_count(devices.ranks, count, place.as_ref())?;
+    }
+    ranks.wait_at_most(devices.timeout())?;
+    let planned_ranks = devices.ranks.unwrap_or(count);
     let idle = without_effect(&recipe, &stages, registry);
     let said = idle.iter().chain(&notes).filter(|_| !args.quiet);
     let plan = recipe.plan();
@@ -59,9 +105,12 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
         let text = format!(
             "{}\n{}{notes}",
             recipe.resolved_with_all_keys(&resolved(&stages, registry)?, registry)?,
-            plan::describe(&planned, &hub)
+            plan::describe(&planned, &hub, planned_ranks)
         );
-        return tell(&text).map_err(Error::io("standard output"));
+        return tell(&text).map(|()| None).map_err(Error::io("standard output"));
+    }
+    if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
+        return Ok(Some(count));
     }
     said.filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
     let mut session = Session::open(args, &recipe, (&stages, registry), &plan, hub, ranks)?;
@@ -80,7 +129,7 @@ pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Re
             "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
         );
     }
-    session.finish()
+    session.finish().map(|()| None)
 }
 
 fn resolved(stages: &[Stage], registry: &Registry) -> Result<Vec<toml::Table>> {

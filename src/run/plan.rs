@@ -1,6 +1,7 @@
 //! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need. Nothing heavy is loaded.
 
 use crate::data::hub::Hub;
+use crate::devices::Shard;
 use crate::loops::ReferenceKind;
 use crate::model::Config;
 use crate::model::memory::{PerParameter, activations, cached, logits};
@@ -20,9 +21,12 @@ pub struct Planned<'a> {
     pub stage: &'a Stage,
 }
 
-/// The plan as text.
-pub fn describe(plan: &[Planned], hub: &Hub) -> String {
+/// The plan as text, for so many ranks.
+pub fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
     let mut out = String::from("# Plan\n");
+    if ranks > 1 {
+        let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
+    }
     for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
         let _ = writeln!(
             out,
@@ -35,7 +39,7 @@ pub fn describe(plan: &[Planned], hub: &Hub) -> String {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
         let shape = shape(plan, index, hub);
-        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape)));
+        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape, ranks)));
     }
     out
 }
@@ -100,15 +104,22 @@ fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
     }
 }
 
-/// Bytes by what holds them.
-fn memory(stage: &Stage, shape: &Config) -> String {
+/// Bytes by what holds them, on one of so many ranks.
+fn memory(stage: &Stage, shape: &Config, ranks: usize) -> String {
     let kind = stage.policy.dtype.kind(Device::Cpu);
     let each = PerParameter::of(kind);
     let parameters = shape.size();
     let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.size(shape));
     let mut parts = vec![("weights", parameters * each.weight)];
     if stage.needs().trains {
-        parts.push(("gradients and optimiser", trained * each.training()));
+        let among = match stage.devices.shard {
+            Shard::None => 1,
+            Shard::Optimizer => ranks,
+        };
+        parts.push((
+            "gradients and optimiser",
+            trained * each.gradient + trained * (each.training() - each.gradient) / among,
+        ));
         let per_token = activations(shape, kind, stage.policy.gradient_checkpointing);
         let tokens = stage.optim.tokens_per_microbatch;
         parts.push(("activations", per_token * tokens + logits(shape, kind, tokens)));

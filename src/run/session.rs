@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
-use crate::optim::AdamW;
+use crate::optim::{AdamW, joined};
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
@@ -128,7 +128,8 @@ impl Session {
         opened.worker.progress = show.sampling("sampling");
         opened.worker.doing = show.says();
         opened.worker.traces = (self.dir.path().join("traces"), label(&name, round));
-        opened.worker.asked = Box::new(stop::asked);
+        let ranks = self.ranks.clone();
+        opened.worker.asked = Box::new(move || stop::asked(&*ranks));
         opened.worker.stopped_at = Box::new(stop::stopped);
         let kept = saved.map_or(record.before, |saved| saved.state.progress.files);
         let open = || {
@@ -217,10 +218,9 @@ impl Session {
     pub fn asked_of(&self, opened: Option<&Opened>) -> Result<(bool, bool)> {
         let since = self.saved_at.elapsed();
         let due = opened.is_some_and(|opened| opened.stage.checkpoint.due_by_time(since));
-        let number = |yes: bool| f64::from(u8::from(yes));
-        let mut told = [number(stop::asked()), number(due && self.ranks.is_first())];
-        self.ranks.max(&mut told)?;
-        Ok((told[0] > 0.0, told[1] > 0.0))
+        let mut saves = [f64::from(u8::from(due && self.ranks.is_first()))];
+        self.ranks.max(&mut saves)?;
+        Ok((stop::asked(&*self.ranks)?, saves[0] > 0.0))
     }
 
     /// What the stage's method has had kept in the run.
@@ -286,8 +286,8 @@ impl Session {
             opened.without_optimizer = Some(why);
             return Ok((progress.step, None));
         };
-        let mut optim = AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?;
-        let fits = optim.load_state(state);
+        let mut optim = opened.optimizer()?;
+        let fits = joined(state).and_then(|state| optim.load_state(state));
         let named = |error| {
             Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()))
         };

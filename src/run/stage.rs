@@ -4,10 +4,12 @@ use super::lengths::{Lengths, TooLong, none_is_left};
 use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Example, Questions, Split};
+use crate::devices::Shard;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
 use crate::model::Model;
+use crate::optim::{AdamW, Share};
 use crate::policy::{Policy, Reference};
 use crate::ranks::Ranks;
 use crate::recipe::{Registry, Stage};
@@ -90,7 +92,7 @@ impl Opened {
         };
         wants::check_stage(name, &stage, [&rewards, &measures], train.as_ref(), eval.as_ref())?;
         let source = stage.rollout.build()?;
-        let layout = stage.devices.open()?;
+        let layout = stage.devices.open(ranks.local())?;
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
         let origin = {
@@ -124,7 +126,8 @@ impl Opened {
             )
         };
         let held_out = eval.as_ref().map(&questions).transpose()?.unwrap_or_default();
-        let (held_out, held_out_dropped) = (held_out.all, held_out.dropped.len());
+        let (mut held_out, held_out_dropped) = (held_out.all, held_out.dropped.len());
+        held_out.iter_mut().enumerate().for_each(|(place, question)| question.place = place);
         let mut questions =
             train.as_ref().map(&questions).transpose()?.unwrap_or_default().shared(ranks.clone());
         leave_out(name, &mut questions, &lengths, &policy)?;
@@ -154,6 +157,20 @@ impl Opened {
         let opened =
             Self { name, round, stage, worker, steps, tokens: 0, state, unsettled, without_optimizer };
         Ok((opened, method))
+    }
+
+    /// This rank's optimiser of what is trained now, with nothing remembered.
+    pub fn optimizer(&self) -> Result<AdamW> {
+        let share = match self.stage.devices.shard {
+            Shard::None => Share::WHOLE,
+            Shard::Optimizer => Share::of(&*self.worker.ranks),
+        };
+        AdamW::of_share(self.worker.policy.model.parameters(), &self.stage.optim, share)
+    }
+
+    /// Whether a checkpoint of it has what the optimiser remembers.
+    pub fn needs_optimizer(&self) -> bool {
+        self.stage.needs().trains && self.stage.checkpoint.save_optimizer
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters

@@ -4,8 +4,9 @@
 //! loses nothing but what was being computed.
 
 use crate::checkpoint::abandon;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::log::terminal::say;
+use crate::ranks::Ranks;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fs;
@@ -22,9 +23,20 @@ struct State {
     folder: Option<(PathBuf, bool)>,
     /// The command that goes on with the run, and the one that began it.
     commands: Option<[String; 2]>,
+    /// The processes that do the work, where this one only starts them: what comes is theirs.
+    ranks: Vec<i32>,
+    /// Whether nothing is said, because another rank says it.
+    silent: bool,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { signal: None, cut: None, folder: None, commands: None });
+static STATE: Mutex<State> = Mutex::new(State {
+    signal: None,
+    cut: None,
+    folder: None,
+    commands: None,
+    ranks: Vec::new(),
+    silent: false,
+});
 
 fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
@@ -34,14 +46,59 @@ fn state() -> MutexGuard<'static, State> {
 pub(super) fn listen() {
     state().commands = Some(commands(std::env::args().collect()));
     let hangs_up = (!ignored(SIGHUP)).then_some(SIGHUP);
-    let wanted = [SIGINT, SIGTERM, SIGUSR1].into_iter().chain(hangs_up);
-    let Ok(mut signals) = Signals::new(wanted) else { return };
+    let wanted = SIGNALS.into_iter().chain(hangs_up);
+    let signals = Signals::new(wanted);
+    // A rank that was started here has them kept for it until somebody listens.
+    mask(libc::SIG_UNBLOCK);
+    let Ok(mut signals) = signals else { return };
     std::thread::spawn(move || signals.forever().for_each(received));
 }
 
-/// Whether a signal has asked the run to stop.
-pub(super) fn asked() -> bool {
-    state().signal.is_some()
+const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGUSR1];
+
+/// Has the signals that are listened to kept for later, or has those come that were kept. It may be called between fork and exec.
+pub(super) fn mask(how: i32) {
+    // SAFETY: a set of signals is any bits; the calls touch nothing else.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in SIGNALS {
+            libc::sigaddset(&mut set, signal);
+        }
+        libc::pthread_sigmask(how, &set, std::ptr::null_mut());
+    }
+}
+
+/// Whether a signal has asked any of the ranks to stop, all of which go by the same one then.
+pub(super) fn asked(ranks: &dyn Ranks) -> Result<bool> {
+    let mut signal = [f64::from(state().signal.unwrap_or(0))];
+    ranks.max(&mut signal)?;
+    let asked = signal[0] > 0.0;
+    if asked {
+        state().signal = Some(signal[0] as i32);
+    }
+    Ok(asked)
+}
+
+/// Says nothing of signals from here on: another rank does.
+pub(super) fn silence() {
+    state().silent = true;
+}
+
+/// Hands on what comes from here on, and what has come, to these processes, which do the work.
+pub(super) fn hand_on(ranks: Vec<i32>) {
+    let mut state = state();
+    state.ranks = ranks;
+    if let Some(signal) = state.signal {
+        send(&state.ranks, signal);
+    }
+}
+
+fn send(ranks: &[i32], signal: i32) {
+    for &rank in ranks {
+        // SAFETY: kill(2) touches no memory. Who has ended and has not been waited for is a zombie, which it does nothing to.
+        unsafe { libc::kill(rank, signal) };
+    }
 }
 
 /// The run's directory, for what ends the process while it opens.
@@ -58,6 +115,18 @@ pub(super) fn may_cut(doing: Option<&'static str>) {
     }
 }
 
+/// A signal's name, where it is one that this program knows.
+pub(super) fn name_of(signal: i32) -> String {
+    match signal {
+        libc::SIGKILL => "SIGKILL".into(),
+        libc::SIGSEGV => "SIGSEGV".into(),
+        libc::SIGABRT => "SIGABRT".into(),
+        libc::SIGBUS => "SIGBUS".into(),
+        SIGINT | SIGTERM | SIGUSR1 | SIGHUP => name(signal).into(),
+        other => format!("signal {other}"),
+    }
+}
+
 /// The error of a run that was asked to stop and has saved what `done` says.
 pub(super) fn stopped(done: &str) -> Error {
     let state = state();
@@ -69,15 +138,26 @@ pub(super) fn stopped(done: &str) -> Error {
 
 fn received(signal: i32) {
     let mut state = state();
-    if state.signal.is_some() {
-        say(&format!("{} again: ending at once", name(signal)));
-        leave(signal);
+    if !state.ranks.is_empty() {
+        send(&state.ranks, signal);
+        return;
     }
-    state.signal = Some(signal);
+    let silent = state.silent;
+    let words = |text: &str| {
+        if !silent {
+            say(&format!("{}{text}", name(signal)));
+        }
+    };
+    if state.signal.is_some() {
+        words(" again: ending at once");
+        leave(128 + signal);
+    }
     if let Some(doing) = state.cut {
+        state.signal = Some(signal);
         end(&state, signal, doing);
     }
-    say(&format!("{}: ending this step, then saving; once more ends at once", name(signal)));
+    words(": ending this step, then saving; once more ends at once");
+    state.signal = Some(signal);
 }
 
 fn end(state: &State, signal: i32, doing: &str) -> ! {
@@ -90,14 +170,14 @@ fn end(state: &State, signal: i32, doing: &str) -> ! {
     if let Some([resume, begin]) = &state.commands {
         say(&format!("Go on with:\n  {}", if there { resume } else { begin }));
     }
-    leave(signal)
+    leave(128 + signal)
 }
 
 /// Ends this process with the programs that it started, without waiting for what it computes.
-fn leave(signal: i32) -> ! {
+pub(super) fn leave(code: i32) -> ! {
     end_children();
     // SAFETY: nothing of this process is needed any more; its destructors would wait for threads that compute.
-    unsafe { libc::_exit(128 + signal) }
+    unsafe { libc::_exit(code) }
 }
 
 /// Ends the processes that this one started, each with its group where it leads one.

@@ -163,7 +163,7 @@ fn one(
             return Err(Error::Checkpoint(why.clone()));
         }
         if batch.fresh_optimizer || optim.is_none() {
-            *optim = Some(AdamW::new(opened.worker.policy.model.parameters(), &opened.stage.optim)?);
+            *optim = Some(opened.optimizer()?);
         }
         let optim = optim.as_mut().expect("made above");
         let lr = opened.stage.optim.lr(done, of);
@@ -242,6 +242,7 @@ fn learn(
     }
     metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
     optim.step(lr)?;
+    optim.spread(&*ranks)?;
     optim.zero_grad()?;
     opened.worker.policy.weights_changed();
     Ok(true)

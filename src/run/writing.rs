@@ -4,16 +4,18 @@ use super::places::PAIRS;
 use super::session::Session;
 use super::stage::{Opened, Unsettled};
 use super::{pictures, stop, verdicts};
-use crate::checkpoint::{Extent, Extents, Progress, label};
+use crate::checkpoint::{Extent, Extents, OptimizerPart, Progress, label};
+use crate::devices::Shard;
 use crate::error::{Error, Result};
 use crate::eval::{self, EVALUATIONS, Eval, Evaluated, Evaluation};
 use crate::log::{Board, JsonLines, Metrics, Show};
 use crate::loops::Method;
 use crate::optim::{AdamW, steadier};
-use crate::ranks::{agreed, gathered};
+use crate::ranks::{Ranks, agreed, gathered};
 use crate::rollout::{Trace, leaves};
 use crate::seed;
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 use std::path::Path;
 use std::time::Instant;
 
@@ -150,28 +152,35 @@ impl Session {
         Ok(metrics)
     }
 
-    /// Evaluates the policy after `step` steps, on the first rank; the figures. One that fails takes nothing with it that was trained or
-    /// sampled: the figures say `eval/failed`.
+    /// Evaluates the policy after `step` steps; the figures. One that fails takes nothing with it that was trained or sampled: the
+    /// figures say `eval/failed`.
     pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
-        let found = self.evaluate_here(method, opened, step);
-        let metrics = agreed(&*self.ranks, found)?;
+        let Some(config) = opened.stage.eval.clone() else { return Ok(Metrics::default()) };
+        // What was done is saved, so that a long evaluation need not be waited for.
+        stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
+        let found = ask(method, opened, &config, self.seed, self.files.as_ref().map(|files| &files.show));
+        stop::may_cut(None);
+        let needs = opened.stage.needs();
+        let found = agreed(&*self.ranks, found);
+        // Before the first step nothing is lost by ending.
+        let goes_on = step > 0 && (needs.trains || needs.rollouts);
+        let found = if goes_on { found } else { Ok(found?) };
+        let written = self.write_evaluation(opened, step, found);
+        let metrics = agreed(&*self.ranks, written)?;
         self.together(metrics)
     }
 
-    fn evaluate_here(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
-        let (Some(config), Some(files)) = (opened.stage.eval.clone(), &mut self.files) else {
-            return Ok(Metrics::default());
-        };
-        // What was done is saved, so that a long evaluation need not be waited for.
-        stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
-        let found = ask(method, opened, &config, self.seed, &files.show);
-        stop::may_cut(None);
-        let needs = opened.stage.needs();
+    fn write_evaluation(
+        &mut self,
+        opened: &Opened,
+        step: usize,
+        found: Result<Evaluated>,
+    ) -> Result<Metrics> {
         let mut metrics = Metrics::default();
+        let Some(files) = &mut self.files else { return Ok(metrics) };
         let Evaluated { report, verdicts } = match found {
             Ok(found) => found,
-            // Before the first step nothing is lost by ending.
-            Err(error) if step > 0 && (needs.trains || needs.rollouts) => {
+            Err(error) => {
                 tracing::warn!(
                     "the evaluation after step {step} of stage `{}` failed, and the stage goes on without it: {error}",
                     opened.name
@@ -180,7 +189,6 @@ impl Session {
                 files.figures(opened, step, &metrics)?;
                 return Ok(metrics);
             }
-            Err(error) => return Err(error),
         };
         if opened.worker.held_out_dropped > 0 {
             metrics.set("eval/questions_too_long", opened.worker.held_out_dropped as f64);
@@ -205,8 +213,8 @@ impl Session {
         Ok(metrics)
     }
 
-    /// Saves the policy where the stage trains one, and the optimiser where it is needed to go on; `unsettled` is what is left to do
-    /// of the step.
+    /// Saves the policy where the stage trains one, and the optimiser where it is needed to go on, each rank its part of it; `unsettled`
+    /// is what is left to do of the step.
     pub fn save(
         &mut self,
         opened: &Opened,
@@ -214,7 +222,36 @@ impl Session {
         step: usize,
         unsettled: Option<&Unsettled>,
     ) -> Result<()> {
-        let saved = self.save_here(opened, optim, step, unsettled);
+        let writes = opened.needs_optimizer();
+        let state = optim.filter(|_| writes).map(AdamW::state);
+        let (rank, count) = match opened.stage.devices.shard {
+            Shard::None => (0, 1),
+            Shard::Optimizer => (self.ranks.rank(), self.ranks.count()),
+        };
+        let part = state.as_deref().map(|tensors| OptimizerPart { rank, count, tensors });
+        let others = part.is_some_and(|part| part.count > 1);
+        let ranks = self.ranks.clone();
+        let saved = match self.ranks.is_first() {
+            true => {
+                let told = Cell::new(false);
+                // Those who write to the folder of the first are told of it, and it waits for them.
+                let fill = |folder: &Path| -> Result<()> {
+                    if !others {
+                        return opened.save(folder);
+                    }
+                    told.set(true);
+                    ranks.gather(folder.to_string_lossy().into_owned())?;
+                    agreed(&*ranks, opened.save(folder))
+                };
+                let saved = self.save_here(opened, part, step, unsettled, fill);
+                if others && !told.get() {
+                    ranks.gather(String::new())?;
+                }
+                saved
+            }
+            false if others => write_part(&*ranks, part),
+            false => Ok(()),
+        };
         self.saved_at = Instant::now();
         agreed(&*self.ranks, saved)
     }
@@ -222,19 +259,19 @@ impl Session {
     fn save_here(
         &mut self,
         opened: &Opened,
-        optim: Option<&AdamW>,
+        optim: Option<OptimizerPart>,
         step: usize,
         unsettled: Option<&Unsettled>,
+        fill: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
         let Some(files) = &mut self.files else { return Ok(()) };
         files.show.doing("saving");
         tracing::info!("{}: a checkpoint of step {step}", opened.name);
-        let (config, trains) = (&opened.stage.checkpoint, opened.stage.needs().trains);
         // Those that are here have been gone on from, which the new one has not.
-        self.dir.prune(config)?;
+        self.dir.prune(&opened.stage.checkpoint)?;
         let extents = files.extents()?;
         let progress = self.progress(opened, step, unsettled, extents);
-        if !trains {
+        if !opened.stage.needs().trains {
             return self.dir.save(&progress, None, |_| Ok(()));
         }
         if let Some(name) = opened.not_finite()? {
@@ -245,8 +282,7 @@ impl Session {
                 steadier(opened.worker.policy.model.kind())
             )));
         }
-        let state = optim.filter(|_| config.save_optimizer).map(AdamW::state);
-        self.dir.save(&progress, state.as_deref(), |folder| opened.save(folder))
+        self.dir.save(&progress, optim, fill)
     }
 
     /// Notes in the checkpoint of `step` what has come after it: the figures of its evaluation.
@@ -282,8 +318,27 @@ impl Session {
     }
 }
 
-/// What the policy answers to the held-out questions.
-fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show: &Show) -> Result<Evaluated> {
+/// Writes this rank's part into the folder that the first has made; nothing where that could not.
+fn write_part(ranks: &dyn Ranks, part: Option<OptimizerPart>) -> Result<()> {
+    let folder = ranks.gather(String::new())?.swap_remove(0);
+    match part.filter(|_| !folder.is_empty()) {
+        Some(part) => agreed(ranks, part.write(Path::new(&folder))),
+        None => Ok(()),
+    }
+}
+
+/// What the policy answers to the held-out questions, the same on all ranks.
+fn ask(
+    method: &dyn Method,
+    opened: &mut Opened,
+    config: &Eval,
+    seed: u64,
+    show: Option<&Show>,
+) -> Result<Evaluated> {
+    let mut shown = match show {
+        Some(show) => show.sampling("evaluating"),
+        None => Box::new(|_: &_| {}),
+    };
     let worker = &mut opened.worker;
     if let Some(report) = method.evaluate(worker, &worker.held_out, config) {
         return report.map(|report| Evaluated { report, verdicts: vec![] });
@@ -297,11 +352,12 @@ fn ask(method: &dyn Method, opened: &mut Opened, config: &Eval, seed: u64, show:
             rewards: &mut worker.rewards,
             measures: &mut worker.measures,
             budget: worker.tokens_per_microbatch,
+            ranks: &*worker.ranks,
         },
         &worker.held_out,
         config,
         seed::derive(&[seed, seed::of_text("eval")]),
-        &mut show.sampling("evaluating"),
+        &mut shown,
     )
 }
 

@@ -25,6 +25,7 @@ pub use figure::{Bound, Figure, Side};
 use crate::devices::Devices;
 use crate::error::{Error, Result, quietly};
 use crate::log::terminal::tell;
+use crate::ranks::Local;
 use report::{Outcome, Report};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -93,7 +94,7 @@ const CHECKS: [Check; 11] = [
 /// [`Error::Checks`] names those that failed. A device that is not there, a check of no known name, a file that cannot be written.
 pub fn run(options: &Options) -> Result<()> {
     let checks = chosen(&options.only)?;
-    let device = Devices { policy: options.device.clone(), ..Devices::default() }.open()?.policy;
+    let device = Devices { policy: options.device.clone(), ..Devices::default() }.open(Local::ALONE)?.policy;
     let bench = Bench { device };
     let print = |text: String| tell(&text).map_err(Error::io("standard output"));
     let machine = machine::described(device)?;

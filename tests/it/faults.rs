@@ -8,6 +8,7 @@ mod damage;
 mod disk;
 mod kills;
 mod numbers;
+mod ranks;
 mod recipes;
 mod runs;
 mod shim;

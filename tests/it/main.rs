@@ -36,6 +36,8 @@ mod hub;
 mod judge;
 mod keys;
 mod labels;
+#[cfg(target_os = "linux")]
+mod launch;
 mod loss_parity;
 mod misfits;
 mod model_parity;

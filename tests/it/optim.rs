@@ -223,6 +223,6 @@ fn a_state_of_another_model_is_refused() {
     );
 
     let reshaped =
-        adamw.state().into_iter().map(|(n, t)| if n == "step" { (n, t) } else { (n, t.reshape([4])) });
-    assert!(adamw.load_state(reshaped.collect()).unwrap_err().to_string().contains("[4]"));
+        adamw.state().into_iter().map(|(n, t)| if n == "step" { (n, t) } else { (n, t.reshape([4, 1])) });
+    assert!(adamw.load_state(reshaped.collect()).unwrap_err().to_string().contains("[4, 1]"));
 }

@@ -4,7 +4,7 @@ use rationale::log::described::described;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What a line of `metrics.jsonl` says of where it stands.
@@ -53,9 +53,16 @@ impl Program {
         self.train_with(arguments, &[])
     }
 
+    /// Runs another recipe of its folder to the end, into another folder.
+    pub fn train_into(&self, recipe: &str, out: &Path, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(&self.binary);
+        command.current_dir(self.folder.path()).args(["--recipe", recipe, "--out"]).arg(out).args(arguments);
+        Ended::of(&command.output().unwrap())
+    }
+
     /// Runs to the end, with these variables in its environment.
     pub fn train_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
-        ended(self.command(arguments).envs(environment.iter().copied()))
+        Ended::of(&self.command(arguments).envs(environment.iter().copied()).output().unwrap())
     }
 
     /// Runs a verb to its end.
@@ -65,7 +72,14 @@ impl Program {
 
     /// The same, with these variables in its environment.
     pub fn verb_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
-        ended(self.command_of(arguments).stdin(Stdio::null()).envs(environment.iter().copied()))
+        Ended::of(
+            &self
+                .command_of(arguments)
+                .stdin(Stdio::null())
+                .envs(environment.iter().copied())
+                .output()
+                .unwrap(),
+        )
     }
 
     /// The program with these arguments and no others.
@@ -161,14 +175,12 @@ impl Program {
     }
 }
 
-fn ended(command: &mut Command) -> Ended {
-    let output = command.output().unwrap();
-    let said =
-        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
-    Ended { code: output.status.code(), said }
-}
-
 impl Ended {
+    fn of(output: &Output) -> Self {
+        let said = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Self { code: output.status.code(), said: said.concat() }
+    }
+
     /// The exit code, if no signal ended it, and what was said.
     pub fn parts(self) -> (Option<i32>, String) {
         (self.code, self.said)

@@ -720,7 +720,7 @@ fn the_misfits_of_all_sections_are_said_at_once() {
          quick.toml:9: eval.at = [1, 8]: pass@8 needs between 1 and eval.samples = 4 completions of each question; raise \
          eval.samples or drop it\n\
          quick.toml:10: eval.calibration.bins = 0: at least one is needed; 10 is usual\n\
-         quick.toml:12: devices.policy = \"gpu\": no such device; known: \"auto\", \"cpu\", \"cuda:0\", \"cuda:1\", …"
+         quick.toml:12: devices.policy = \"gpu\": no such device; known: \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", …"
     );
 }
 

@@ -221,6 +221,10 @@ impl Ranks for OfFive {
         unreachable!("updates are dealt by what is greatest")
     }
 
+    fn gather_tensor(&self, _: &Tensor) -> Result<Tensor> {
+        unreachable!("no optimiser")
+    }
+
     fn gather(&self, _text: String) -> Result<Vec<String>> {
         unreachable!("updates are dealt by what is greatest")
     }

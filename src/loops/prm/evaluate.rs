@@ -6,26 +6,34 @@ use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
 use crate::eval::{Eval, Report};
+use crate::loops::Item;
 use crate::policy::Policy;
 use crate::policy::reward_model::TokenizedSteps;
+use crate::ranks::{Ranks, agreed, gathered, in_turn};
 use crate::rationale::Format;
 use crate::reward::column;
 use crate::rollout::Prompted;
 
 impl PrmMethod {
-    /// Scores the steps of `held_out`, in micro-batches of `budget` tokens, and compares them with their labels.
+    /// Scores the steps of `held_out`, each rank those of its share, in micro-batches of `budget` tokens, and compares them with their
+    /// labels.
     pub(super) fn report(
         &self,
         policy: &Policy,
         held_out: &[Prompted],
         eval: &Eval,
         format: &Format,
-        budget: usize,
+        (budget, ranks): (usize, &dyn Ranks),
     ) -> Result<Report> {
+        let own: Vec<Prompted> = held_out.iter().skip(ranks.rank()).step_by(ranks.count()).cloned().collect();
         let process = if self.prm.compares() {
-            self.compare(policy, held_out, format, budget)?
+            let won = agreed(ranks, self.compare(policy, &own, format, budget))?;
+            let won = in_turn(gathered(ranks, won)?);
+            let (all, won) = (won.len(), won.into_iter().filter(|won| *won).count());
+            Process { steps: all, accuracy: won as f64 / all.max(1) as f64, ..Process::default() }
         } else {
-            Process::of(&self.judge(policy, held_out, eval, format, budget)?, self.prm.threshold)
+            let judged = agreed(ranks, self.judge(policy, &own, eval, format, budget))?;
+            Process::of(&in_turn(gathered(ranks, judged)?), self.prm.threshold)
         };
         Ok(Report {
             questions: held_out.len(),
@@ -88,15 +96,15 @@ impl PrmMethod {
         Ok(judged)
     }
 
-    /// The share of comparisons that the better one wins; of lists, those whose best is scored best. A tie is not won, as in
-    /// RewardBench (arXiv 2403.13787) and TRL.
+    /// Which comparisons the better one wins; of lists, those whose best is scored best. A tie is not won, as in RewardBench
+    /// (arXiv 2403.13787) and TRL.
     fn compare(
         &self,
         policy: &Policy,
         held_out: &[Prompted],
         format: &Format,
         budget: usize,
-    ) -> Result<Process> {
+    ) -> Result<Vec<bool>> {
         let (mut rows, mut items, mut problems) = (Vec::new(), Vec::new(), Problems::default());
         for row in held_out {
             match self.item(policy, row, format, &mut SeenSteps::default())? {
@@ -123,13 +131,8 @@ impl PrmMethod {
             scores.push(self.score_format().scores(&policy.model, &tokenized, budget)?.concat());
         }
         finite(rows.into_iter(), &scores)?;
-        let won = scores
-            .iter()
-            .zip(&items)
-            .filter(|(scores, item)| best(scores) == best(item.list(TARGETS)))
-            .count();
-        let all = items.len();
-        Ok(Process { steps: all, accuracy: won as f64 / all.max(1) as f64, ..Process::default() })
+        let won = |(scores, item): (&Vec<f64>, &Item)| best(scores) == best(item.list(TARGETS));
+        Ok(scores.iter().zip(&items).map(won).collect())
     }
 }
 

@@ -353,6 +353,6 @@ impl Method for PrmMethod {
 
     fn evaluate(&self, worker: &Worker, held_out: &[Prompted], eval: &Eval) -> Option<Result<Report>> {
         let (format, budget) = (&worker.format, worker.tokens_per_microbatch);
-        Some(self.report(&worker.policy, held_out, eval, format, budget))
+        Some(self.report(&worker.policy, held_out, eval, format, (budget, &*worker.ranks)))
     }
 }

@@ -10,6 +10,7 @@ pub use preview::{Preview, preview};
 use crate::checkpoint::{Ledger, RunDir};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
+use crate::ranks::Local;
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, references};
 use crate::reward::Rewards;
 use crate::section::covers;
@@ -33,7 +34,7 @@ pub struct Looked {
 ///
 /// # Errors
 /// All that is wrong, in the order of the recipe's lines.
-pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
+pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result<Looked> {
     let (recipe, refused) = Recipe::merged(Source::read(&args.recipe)?, &args.set, &RULES);
     let mut found = Found { refused, ..Found::default() };
     let mut stages = Vec::new();
@@ -79,6 +80,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub) -> Result<Looked> {
             hub,
             fetches,
             seed,
+            local,
             found: &mut found,
         };
         // What is warned of here is warned of again when the stage opens.
@@ -157,13 +159,14 @@ struct Looking<'a> {
     hub: &'a Hub,
     fetches: bool,
     seed: u64,
+    local: Local,
     found: &'a mut Found,
 }
 
 impl Looking<'_> {
     fn look(&mut self, models: &Models) {
         if !self.is_wrong("devices")
-            && let Err(error) = self.stage.devices.find()
+            && let Err(error) = self.stage.devices.find(self.local)
         {
             self.refuse("devices", &error);
         }

@@ -10,6 +10,7 @@ use crate::log::terminal::shown;
 use crate::loops::Setup;
 use crate::model::Sequence;
 use crate::nearest::{did_you_mean, list, nearest};
+use crate::ranks::Local;
 use crate::recipe::{Args, RULES, Recipe, Registry, Stage, references};
 use crate::run::lengths::Lengths;
 use std::fmt::Write;
@@ -34,7 +35,7 @@ pub struct Preview {
 pub fn preview(args: &Args, registry: &Registry, asked_for: &Preview) -> Result<String> {
     let hub = Hub::from_env();
     let args = Args { dry_run: true, ..args.clone() };
-    let Looked { recipe, stages, notes } = look(&args, registry, &hub)?;
+    let Looked { recipe, stages, notes } = look(&args, registry, &hub, Local::ALONE)?;
     let at_rest = hub.at_rest();
     let named: Vec<(Option<Stage>, Vec<String>)> =
         stages.iter().map(|stage| (Some(stage.clone()), vec![])).collect();

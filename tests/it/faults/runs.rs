@@ -93,6 +93,17 @@ impl Trial {
         (self.wait(self.start(&mut command), signal), shim::calls(&log))
     }
 
+    /// Starts a run, or goes on with the one that is there, with these keys set.
+    pub fn begin(&self, sets: &[&str]) -> Child {
+        let mut command = self.command();
+        self.start(command.args(sets.iter().flat_map(|set| ["--set", set])))
+    }
+
+    /// Waits for one that was begun.
+    pub fn end(&self, child: Child) -> Ended {
+        self.wait(child, None)
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_train"));
         command.current_dir(self.folder.path()).args(["--quiet", "--recipe", "recipe.toml", "--out", "out"]);

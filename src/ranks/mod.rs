@@ -3,10 +3,22 @@
 //! A rank is one of several processes (or, in tests, threads) that train one policy together, each on its share of the
 //! questions. Whoever computes something of a whole step asks [`Ranks`]; with [`Single`], which is the default, it costs nothing.
 
+mod c10d;
+mod host;
+mod place;
+mod processes;
+mod watch;
+
+pub use host::Host;
+pub use place::{Launcher, OWN, Place};
+pub use processes::Processes;
+pub use watch::GRACE;
+
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::time::Duration;
 use tch::Tensor;
 
 /// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none. Errors
@@ -27,13 +39,40 @@ pub trait Ranks: Debug + Send + Sync {
     /// Adds up tensors over all ranks, in place: the same shapes on each.
     fn sum_tensors(&self, tensors: &mut [Tensor]) -> Result<()>;
 
+    /// The tensors of all ranks, of one shape, end to end in their first dimension.
+    fn gather_tensor(&self, own: &Tensor) -> Result<Tensor>;
+
     /// What each rank gives, in their order, on every rank.
     fn gather(&self, text: String) -> Result<Vec<String>>;
+
+    /// Where it stands among those on its machine.
+    fn local(&self) -> Local {
+        Local::ALONE
+    }
+
+    /// How long a call waits for the other ranks from here on.
+    fn wait_at_most(&self, _limit: Duration) -> Result<()> {
+        Ok(())
+    }
 
     /// Whether this is the rank that writes files and shows what is going on.
     fn is_first(&self) -> bool {
         self.rank() == 0
     }
+}
+
+/// A rank among those on its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Local {
+    /// Which one, from 0.
+    pub rank: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl Local {
+    /// The only one on its machine.
+    pub const ALONE: Local = Local { rank: 0, count: 1 };
 }
 
 /// What each rank has, in their order.
@@ -67,17 +106,17 @@ pub fn in_turn<T>(shares: Vec<Vec<T>>) -> Vec<T> {
     }
 }
 
-/// Waits for all ranks: what went well on each goes on, and what failed on one fails on all, in the words of the first that
-/// failed.
+/// Waits for all ranks: what went well on each goes on, and what failed on one fails on all, with its exit code and in the words of
+/// the first that failed.
 pub fn agreed<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
     if ranks.count() == 1 {
         return outcome;
     }
-    let said = outcome.as_ref().err().map_or(String::new(), ToString::to_string);
-    let all = ranks.gather(said)?;
+    let own = outcome.as_ref().err().map(|error| watch::Failure::of(ranks.rank(), error));
+    let all = gathered(ranks, own.into_iter().collect());
     let outcome = outcome?;
-    match all.iter().position(|said| !said.is_empty()) {
-        Some(rank) => Err(Error::Ranks(format!("rank {rank} failed: {}", all[rank]))),
+    match all?.into_iter().flatten().next() {
+        Some(failure) => Err(failure.error()),
         None => Ok(outcome),
     }
 }
@@ -105,6 +144,10 @@ impl Ranks for Single {
 
     fn sum_tensors(&self, _tensors: &mut [Tensor]) -> Result<()> {
         Ok(())
+    }
+
+    fn gather_tensor(&self, own: &Tensor) -> Result<Tensor> {
+        Ok(own.shallow_clone())
     }
 
     fn gather(&self, text: String) -> Result<Vec<String>> {

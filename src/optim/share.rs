@@ -1,0 +1,171 @@
+//! Which part of a parameter the optimiser of one of several ranks holds and updates.
+
+use super::fused;
+use crate::error::{Error, Result};
+use crate::ranks::Ranks;
+use tch::Tensor;
+
+/// The part of a rank: of a parameter's n elements, in their order, those in `[rank · k, rank · k + k)`, k = ⌈n / count⌉.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    rank: i64,
+    count: i64,
+}
+
+/// Elements that travel together at most, unless a parameter alone has more.
+const TOGETHER: i64 = 16 << 20;
+
+impl Share {
+    /// All of it.
+    pub const WHOLE: Share = Share { rank: 0, count: 1 };
+
+    /// That of a rank.
+    pub fn of(ranks: &dyn Ranks) -> Self {
+        Self { rank: ranks.rank() as i64, count: ranks.count() as i64 }
+    }
+
+    /// Whether it is all of it.
+    pub fn is_whole(self) -> bool {
+        self.count == 1
+    }
+
+    /// The largest part of `n` elements.
+    fn most(self, n: i64) -> i64 {
+        (n + self.count - 1) / self.count
+    }
+
+    /// Where the part of `n` elements begins, and how many it has: none where others have them all.
+    ///
+    /// ```
+    /// # use rationale::optim::Share;
+    /// assert_eq!(Share::WHOLE.part(7), (0, 7));
+    /// ```
+    pub fn part(self, n: i64) -> (i64, i64) {
+        let most = self.most(n);
+        let start = (self.rank * most).min(n);
+        (start, most.min(n - start))
+    }
+
+    /// The part of a tensor, which shares its memory: the tensor itself where that is all of it, else flat.
+    pub fn slice(self, tensor: &Tensor) -> Tensor {
+        if self.is_whole() {
+            return tensor.shallow_clone();
+        }
+        let (start, len) = self.part(tensor.numel() as i64);
+        tensor.view(-1).narrow(0, start, len)
+    }
+
+    /// Gives every rank of what the others have updated: of each tensor this rank's part is right, and all of it is afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Ranks`] of ranks that do not reach each other.
+    pub fn gather(self, tensors: &[Tensor], ranks: &dyn Ranks) -> Result<()> {
+        let mut rest = tensors;
+        while !rest.is_empty() {
+            let mut elements = 0;
+            let fits = |tensor: &&Tensor| {
+                elements += tensor.numel() as i64;
+                elements <= TOGETHER
+            };
+            let together = rest.iter().take_while(fits).count().max(1);
+            let (now, later) = rest.split_at(together);
+            self.gather_together(now, ranks)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn gather_together(self, tensors: &[Tensor], ranks: &dyn Ranks) -> Result<()> {
+        let padded = |tensor: &Tensor| -> Result<Tensor> {
+            let own = self.slice(tensor);
+            let missing = self.most(tensor.numel() as i64) - own.numel() as i64;
+            Ok(own.f_constant_pad_nd([0, missing])?)
+        };
+        let own = tensors.iter().map(padded).collect::<Result<Vec<_>>>()?;
+        let all = ranks.gather_tensor(&Tensor::f_cat(&own, 0)?)?.f_view([self.count, -1])?;
+        let (mut at, mut to, mut from) = (0, Vec::new(), Vec::new());
+        for tensor in tensors {
+            let (n, most) = (tensor.numel() as i64, self.most(tensor.numel() as i64));
+            from.push(all.f_narrow(1, at, most)?.f_reshape([-1])?.f_narrow(0, 0, n)?);
+            to.push(tensor.f_view([-1])?);
+            at += most;
+        }
+        fused::copy(&to, &from)
+    }
+}
+
+/// What is kept of a part, by name: its tensor's name, and where the part begins.
+pub(super) fn name_of(name: &str, start: i64) -> String {
+    format!("{name}@{start}")
+}
+
+/// Puts parts of tensors together that are named as those of [`AdamW::state`](super::AdamW::state) are; what has another name stays as it is.
+///
+/// # Errors
+/// [`Error::Checkpoint`] where parts are missing between those that are there.
+pub fn joined(parts: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
+    let mut whole: Vec<(String, Tensor)> = Vec::new();
+    let mut split: std::collections::BTreeMap<String, Vec<(i64, Tensor)>> = Default::default();
+    for (name, tensor) in parts {
+        match name.rsplit_once('@').and_then(|(name, start)| Some((name.to_string(), start.parse().ok()?))) {
+            Some((name, start)) => split.entry(name).or_default().push((start, tensor)),
+            // What all have alike is there once for each.
+            None if whole.iter().any(|(known, _)| *known == name) => {}
+            None => whole.push((name, tensor)),
+        }
+    }
+    for (name, mut parts) in split {
+        // A part of no elements begins where another one does.
+        parts.retain(|(_, tensor)| tensor.numel() > 0);
+        parts.sort_by_key(|(start, _)| *start);
+        let mut next = 0;
+        for (start, tensor) in &parts {
+            if *start != next {
+                return Err(Error::Checkpoint(format!(
+                    "the optimiser state has no part of {name} from its element {next} on"
+                )));
+            }
+            next += tensor.numel() as i64;
+        }
+        let parts: Vec<Tensor> = parts.into_iter().map(|(_, tensor)| tensor).collect();
+        whole.push((name, Tensor::f_cat(&parts, 0)?));
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rank: i64, count: i64) -> Share {
+        Share { rank, count }
+    }
+
+    #[test]
+    fn parts_cover_everything_once() {
+        for (n, count) in [(10, 3), (1, 4), (0, 2), (12, 4), (5, 8)] {
+            let mut next = 0;
+            for rank in 0..count {
+                let (start, len) = of(rank, count).part(n);
+                assert_eq!(start, next, "{n} elements, rank {rank} of {count}");
+                next += len;
+            }
+            assert_eq!(next, n);
+        }
+    }
+
+    #[test]
+    fn parts_come_back_as_one_and_a_missing_one_is_named() {
+        let whole = Tensor::arange(7, (tch::Kind::Float, tch::Device::Cpu));
+        let part = |rank: i64| {
+            let share = of(rank, 3);
+            (name_of("w.exp_avg", share.part(7).0), share.slice(&whole))
+        };
+        let step = || ("step".to_string(), Tensor::from(4.0f32));
+        let found = joined(vec![step(), part(2), step(), part(0), part(1)]).unwrap();
+        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["step", "w.exp_avg"]);
+        assert!(found[1].1.equal(&whole));
+        let error = joined(vec![part(0), part(2)]).unwrap_err().to_string();
+        assert!(error.contains("no part of w.exp_avg from its element 3 on"), "{error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! Ranks that are processes, of one machine or of several: they meet in a store, and speak through Gloo.
+
+use super::c10d::{Group, Reached, Store};
+use super::place::{Launcher, Place};
+use super::watch::{Failure, Watch};
+use super::{Local, Ranks};
+use crate::error::{Error, Result};
+use std::net::{IpAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tch::{Device, Kind, Tensor};
+
+/// How long ranks wait for each other before they have met: until the slowest machine has started.
+const MEETING: Duration = Duration::from_secs(600);
+/// How long the words of the rank that failed first are waited for where the connection is lost.
+const WORDS: Duration = Duration::from_secs(4);
+
+/// This process as one of the ranks of a run.
+#[derive(Debug)]
+pub struct Processes {
+    place: Place,
+    local: Local,
+    group: Mutex<Group>,
+    store: Mutex<Store>,
+    // On the rank that serves it is the store itself: the others need it for as long as this is here.
+    _root: Mutex<Store>,
+    limit: Mutex<Duration>,
+    /// Calls begun, which every rank makes in the same order.
+    calls: Arc<AtomicU64>,
+    watch: Watch,
+}
+
+impl Processes {
+    /// Meets the others. When another one fails and this one has not ended some seconds later, `end` is called, by another thread,
+    /// and does not return.
+    ///
+    /// # Errors
+    /// [`Error::Ranks`] where they do not come, or cannot be reached.
+    pub fn meet(place: Place, end: impl Fn(&Error) + Send + 'static) -> Result<Self> {
+        let failed = |what: String| Error::Ranks(format!("{}: {what}", unmet(&place)));
+        let (root, _) = Store::open(&place.address, place.port, place.serves, MEETING).map_err(failed)?;
+        let start = root.under(&format!("rationale/{}", place.start)).map_err(failed)?;
+        // One store may outlive several starts, one after the other: torchrun's does.
+        let arrived = start.add("arrived", 1).map_err(failed)?;
+        let here = format!("{}", (arrived - 1) / place.count as i64);
+        let (store, watched) = (start.under(&here).map_err(failed)?, start.under(&here).map_err(failed)?);
+        let calls = Arc::new(AtomicU64::new(0));
+        // Before the others are waited for, one of which may end before it has come.
+        let watch = Watch::start(watched, place.rank, calls.clone(), end);
+        let reached = reached(&place);
+        let group = Group::open(&store, place.rank, place.count, &reached, MEETING).map_err(failed)?;
+        let local = Local { rank: place.local_rank, count: place.local_count.unwrap_or(1) };
+        let (group, store, limit) = (Mutex::new(group), Mutex::new(store), Mutex::new(MEETING));
+        let mut ranks = Self { place, local, group, store, _root: Mutex::new(root), limit, calls, watch };
+        if ranks.place.local_count.is_none() {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            let hosts = ranks.gather(host)?;
+            ranks.local.count = hosts.iter().filter(|host| **host == hosts[ranks.place.rank]).count();
+        }
+        Ok(ranks)
+    }
+
+    /// Who started them, and with which place.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Ends together with the others, none of which needs this one any more when it returns.
+    pub fn finish(&self) -> Result<()> {
+        let met = self.max(&mut [0.0]);
+        self.watch.stop();
+        if self.place.serves {
+            self.outlast();
+        } else {
+            let _ = locked(&self.store).add("left", 1);
+        }
+        met
+    }
+
+    /// Tells the others, and torchrun, of an error that is this rank's own; of others' they know.
+    pub fn fail(&self, error: &Error) {
+        let failure = Failure::of(self.place.rank, error);
+        let own = !matches!(error, Error::Elsewhere { .. });
+        if own {
+            let _ = locked(&self.store).claim(super::watch::FAILED, &failure.told());
+            if let Some(path) = &self.place.error_file {
+                let _ = std::fs::write(path, failure.error_file());
+            }
+        }
+        self.watch.stop();
+        if self.place.serves {
+            self.outlast();
+        } else {
+            let _ = locked(&self.store).add("left", 1);
+        }
+    }
+
+    /// Keeps the store for the others until they have left it.
+    fn outlast(&self) {
+        let began = Instant::now();
+        let others = self.place.count as i64 - 1;
+        while began.elapsed() < WORDS && locked(&self.store).add("left", 0).is_ok_and(|left| left < others) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes a call that all ranks make.
+    fn call<T>(&self, make: impl FnOnce(&Group) -> std::result::Result<T, String>) -> Result<T> {
+        let began = Instant::now();
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let made = make(&locked(&self.group));
+        made.map_err(|what| self.lost(&what, began.elapsed()))
+    }
+
+    /// Why a call failed: in the words of the rank that failed first, where it had any.
+    fn lost(&self, what: &str, waited: Duration) -> Error {
+        let limit = *locked(&self.limit);
+        let late = waited + Duration::from_millis(500) >= limit;
+        let began = Instant::now();
+        loop {
+            let told = locked(&self.store).look(super::watch::FAILED);
+            match told {
+                Ok(Some(told)) => return Failure::read(&told).error(),
+                Ok(None) if !late && began.elapsed() < WORDS => {}
+                Ok(None) if late => return self.late(limit),
+                _ => break,
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let rank = self.place.rank;
+        Error::Ranks(format!("rank {rank} does not reach the others any more: {what}"))
+    }
+
+    /// The first of the ranks that have not come to where this one has waited for them.
+    fn late(&self, limit: Duration) -> Error {
+        let own = self.calls.load(Ordering::SeqCst);
+        let store = locked(&self.store);
+        let of = |rank: usize| -> u64 {
+            let told = store.look(&super::watch::calls_of(rank)).ok().flatten();
+            told.and_then(|told| told.parse().ok()).unwrap_or(0)
+        };
+        let rank = (0..self.place.count).filter(|rank| *rank != self.place.rank).min_by_key(|rank| of(*rank));
+        let late = rank.filter(|rank| of(*rank) < own);
+        let seconds = limit.as_secs();
+        let Some(rank) = late else {
+            return Error::Ranks(format!(
+                "no answer from the other ranks within {seconds} s (devices.timeout_s)"
+            ));
+        };
+        let words = format!(
+            "it did not come to where the others waited for it, for {seconds} s (devices.timeout_s): it hangs, or has more to do \
+             than they have"
+        );
+        let failure = Failure { rank, code: 1, words };
+        let _ = store.claim(super::watch::FAILED, &failure.told());
+        failure.error()
+    }
+}
+
+impl Ranks for Processes {
+    fn rank(&self) -> usize {
+        self.place.rank
+    }
+
+    fn count(&self) -> usize {
+        self.place.count
+    }
+
+    fn local(&self) -> Local {
+        self.local
+    }
+
+    fn wait_at_most(&self, limit: Duration) -> Result<()> {
+        *locked(&self.limit) = limit;
+        locked(&self.group).limit(limit).map_err(Error::Ranks)
+    }
+
+    fn sum(&self, values: &mut [f64]) -> Result<()> {
+        self.numbers(values, false)
+    }
+
+    fn max(&self, values: &mut [f64]) -> Result<()> {
+        self.numbers(values, true)
+    }
+
+    fn sum_tensors(&self, tensors: &mut [Tensor]) -> Result<()> {
+        self.call(|group| group.reduce(tensors, false))
+    }
+
+    fn gather_tensor(&self, own: &Tensor) -> Result<Tensor> {
+        let device = own.device();
+        let all = self.call(|group| group.gather(&own.to_device(Device::Cpu)))?;
+        Ok(all.to_device(device))
+    }
+
+    fn gather(&self, text: String) -> Result<Vec<String>> {
+        let length = Tensor::from_slice(&[text.len() as i64]);
+        let lengths = self.call(|group| group.gather(&length))?;
+        let lengths = Vec::<i64>::try_from(&lengths).map_err(Error::Torch)?;
+        let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
+        if longest == 0 {
+            return Ok(vec![String::new(); self.count()]);
+        }
+        let mut bytes = text.into_bytes();
+        bytes.resize(longest, 0);
+        let all = self.call(|group| group.gather(&Tensor::from_slice(&bytes)))?;
+        let all = Vec::<u8>::try_from(&all).map_err(Error::Torch)?;
+        let said = all.chunks(longest).zip(lengths);
+        Ok(said.map(|(bytes, n)| String::from_utf8_lossy(&bytes[..n as usize]).into_owned()).collect())
+    }
+}
+
+impl Processes {
+    fn numbers(&self, values: &mut [f64], maximum: bool) -> Result<()> {
+        let tensor = Tensor::from_slice(values).to_kind(Kind::Double);
+        self.call(|group| group.reduce(&[tensor.shallow_clone()], maximum))?;
+        values.copy_from_slice(&Vec::<f64>::try_from(&tensor).map_err(Error::Torch)?);
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unmet(place: &Place) -> String {
+    let Place { rank, count, address, port, launcher, .. } = place;
+    format!("rank {rank} of {count}, which {launcher} started, does not meet the others at {address}:{port}")
+}
+
+/// How the others reach this machine: by the address from which it reaches the store.
+fn reached(place: &Place) -> Reached {
+    if let Ok(interface) = std::env::var("GLOO_SOCKET_IFNAME")
+        && !interface.is_empty()
+    {
+        return Reached::Through(interface);
+    }
+    // Nothing is sent: connecting such a socket only chooses the way.
+    let own = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect((place.address.as_str(), place.port.max(1)))?;
+        socket.local_addr()
+    });
+    match own.map(|address| address.ip()) {
+        Ok(IpAddr::V4(ip)) if !ip.is_loopback() => Reached::At(ip.to_string()),
+        _ if place.launcher == Launcher::Own || place.local_count == Some(place.count) => {
+            Reached::At("127.0.0.1".into())
+        }
+        _ => Reached::ByName,
+    }
+}
