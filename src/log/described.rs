@@ -457,6 +457,8 @@ pub const GROUPS: &[(&str, &[Described])] = &[
                 "Above `eval/maj@n`.",
             ),
             row("eval/*_gain", "share", "What picking by scores gives over the majority.", "Above 0."),
+            row("eval/measures/*", "", "The mean of a measure (`[eval.measures]`) over the held-out completions.", ""),
+            row("eval/measures/*/*", "", "A further figure of it: shares, times, costs.", ""),
             row("eval/search_tokens", "tokens", "Tokens that the search took for a question.", ""),
             row("eval/completions/*", "tokens, share", "Lengths and the share cut off, as in training.", ""),
             row("eval/unanswered", "share", "Completions without a readable answer.", "Near 0."),
