@@ -63,8 +63,8 @@ impl Drop for Lock {
     }
 }
 
-/// Whether a process holds the lock of `folder` now.
-pub(super) fn is_held(folder: &Path) -> bool {
+/// Whether a process writes to the run in `folder` now.
+pub fn is_in_use(folder: &Path) -> bool {
     let held = |file: File| try_lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     File::open(folder.join(LOCK)).is_ok_and(held)
 }
@@ -119,9 +119,9 @@ mod tests {
         let held = Lock::take(folder.path()).unwrap();
         let refused = Lock::take(folder.path()).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
-        assert!(is_held(folder.path()));
+        assert!(is_in_use(folder.path()));
         drop(held);
-        assert!(!is_held(folder.path()));
+        assert!(!is_in_use(folder.path()));
         assert!(!folder.path().join(LOCK).exists());
         Lock::take(folder.path()).unwrap();
     }

@@ -22,12 +22,13 @@ pub use atomic::{try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
 pub use fingerprint::{Fingerprint, differences};
 pub use ledger::{Done, Ledger, StageRecord};
+pub use lock::is_in_use;
 pub use names::{label, recipes};
 pub use revision::{Git, git};
 pub use rundir::RunDir;
 pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
 pub use sealed::sealed;
-pub use takeover::{Mode, abandon};
+pub use takeover::{Mode, abandon, is_run};
 pub use tensors::{load_tensors, save_tensors};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.

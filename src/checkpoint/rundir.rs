@@ -3,7 +3,7 @@
 use super::Checkpoint;
 use super::atomic::{remove, write_folder};
 use super::ledger::Ledger;
-use super::lock::{self, Lock};
+use super::lock::Lock;
 use super::revision::STARTED;
 use super::saved::{self, OptimizerPart, Progress, Saved};
 use super::sealed::unsealed;
@@ -39,16 +39,6 @@ impl RunDir {
     /// Looks into the directory of a run that another process writes to: that of its first rank.
     pub fn join(path: impl AsRef<Path>) -> RunDir {
         RunDir { path: path.as_ref().to_path_buf(), made: false, _lock: None }
-    }
-
-    /// Whether a process writes to the run in `path` now.
-    pub fn is_in_use(path: &Path) -> bool {
-        lock::is_held(path)
-    }
-
-    /// Whether `path` is the directory of a run.
-    pub fn is_one(path: &Path) -> bool {
-        path.join(MARKER).is_file()
     }
 
     /// The directory.

@@ -20,6 +20,11 @@ const REPLACED: &str = ".replaced";
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
 const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
 
+/// Whether `path` is the directory of a run.
+pub fn is_run(path: &Path) -> bool {
+    path.join(MARKER).is_file()
+}
+
 /// What to do about a run directory that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {

@@ -1,7 +1,7 @@
 //! `train list`: recipes, and runs with where they stand.
 
 use super::verb::Verb;
-use crate::checkpoint::{Ledger, RunDir};
+use crate::checkpoint::{Ledger, RunDir, is_in_use, is_run};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
@@ -39,7 +39,7 @@ impl Verb for List {
             };
             let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
             paths.sort();
-            if RunDir::is_one(dir) {
+            if is_run(dir) {
                 paths = vec![dir.clone()];
             }
             text += &recipes(dir, &paths);
@@ -63,7 +63,10 @@ fn recipes(dir: &Path, paths: &[PathBuf]) -> String {
         let [needs, minutes] = columns(&readme, &name);
         let minutes = if minutes.is_empty() { minutes } else { format!("; minutes: {minutes}") };
         let needs = if needs.is_empty() { needs } else { format!("needs {needs}{minutes}") };
-        rows.push(format!("{name:<26} {needs}\n    {}\n", why(&text)));
+        let why = Some(why(&text))
+            .filter(|why| !why.is_empty())
+            .map_or(String::new(), |why| format!("    {why}\n"));
+        rows.push(format!("{}\n{why}", format!("{name:<26} {needs}").trim_end()));
     }
     if rows.is_empty() {
         return String::new();
@@ -93,7 +96,7 @@ fn columns(readme: &str, name: &str) -> [String; 2] {
 /// The runs among `paths`.
 fn runs(dir: &Path, paths: &[PathBuf]) -> Result<String> {
     let mut rows = Vec::new();
-    for path in paths.iter().filter(|path| RunDir::is_one(path)) {
+    for path in paths.iter().filter(|path| is_run(path)) {
         rows.push(run_row(path)?);
     }
     if rows.is_empty() {
@@ -128,7 +131,7 @@ fn run_row(path: &Path) -> Result<Vec<String>> {
 
 fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
     let done = ledger.stages.iter().filter(|record| record.done.is_some()).count();
-    match (RunDir::is_in_use(path), planned) {
+    match (is_in_use(path), planned) {
         (true, _) => "running",
         (false, Some(planned)) if done >= planned => "done",
         _ => "stopped",

@@ -1,6 +1,6 @@
 //! A model as a command line names it: a run, a checkpoint, a folder, a hub id; with what the run's recipe says of its questions.
 
-use crate::checkpoint::{RunDir, Saved};
+use crate::checkpoint::{Saved, is_run};
 use crate::data::{Data, Hub};
 use crate::devices::Devices;
 use crate::engine::Sampling;
@@ -66,7 +66,7 @@ impl Model {
     pub fn find(&self, registry: &Registry) -> Result<Found> {
         let hub = Hub::from_env();
         let path = Path::new(&self.model);
-        if path.is_dir() && RunDir::is_one(path) && Saved::newest_model(path)?.is_none() {
+        if path.is_dir() && is_run(path) && Saved::newest_model(path)?.is_none() {
             return Err(Error::Checkpoint(format!("{} has no checkpoint with a model yet", path.display())));
         }
         let saved = match Saved::newest_model(path).ok().flatten() {

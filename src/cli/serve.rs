@@ -1,5 +1,6 @@
 //! `train serve`: a model behind OpenAI's interface, on this machine.
 
+mod http;
 mod wire;
 
 use super::named::{Asking, Model};
@@ -10,13 +11,12 @@ use crate::log::terminal::say;
 use crate::policy::Policy;
 use crate::recipe::Registry;
 use clap::Parser;
-use serde_json::{Value, json};
-use std::io::Read;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use http::{Received, Reply, listen};
+use serde_json::json;
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tiny_http::{Header, Method, Response, Server};
-use wire::{Asked, Refused};
+use wire::Asked;
 
 /// Serve a model as OpenAI does: /v1/completions, /v1/chat/completions, /v1/models, with log-probabilities and token ids.
 #[derive(Debug, Parser)]
@@ -48,15 +48,6 @@ Examples:
   curl localhost:8000/v1/completions -d '{\"prompt\": \"12+34\\n\", \"temperature\": 0, \"logprobs\": 1}'
   lm_eval --model local-completions --tasks gsm8k --model_args model=mine,base_url=http://localhost:8000/v1/completions";
 
-/// Bytes of the largest body that is read.
-const LARGEST: u64 = 4 << 20;
-
-/// A request with its body, read by a thread of its own.
-struct Received {
-    request: tiny_http::Request,
-    body: Vec<u8>,
-}
-
 impl Verb for Serve {
     fn run(self, registry: &Registry) -> Result<()> {
         let mut found = self.model.find(registry)?;
@@ -65,38 +56,21 @@ impl Verb for Serve {
         let folder =
             found.folder.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
         let name = self.name.clone().unwrap_or(folder);
-        let server = Server::http((self.host.as_str(), self.port)).map_err(|error| {
-            Error::Recipe(format!(
-                "{}:{} cannot be listened on: {error}; choose another --port",
-                self.host, self.port
-            ))
+        let (host, port) = (self.host.as_str(), self.port);
+        let listener = TcpListener::bind((host, port)).map_err(|error| {
+            Error::Recipe(format!("{host}:{port} cannot be listened on: {error}; choose another --port"))
         })?;
-        say(&format!("serving {name} at http://{}/v1", server.server_addr()));
+        let address = listener.local_addr().map_err(Error::io("the socket"))?;
+        say(&format!("serving {name} at http://{address}/v1"));
         let (sender, receiver) = channel();
-        let server = Arc::new(server);
-        std::thread::spawn(move || server.incoming_requests().for_each(|request| receive(request, &sender)));
+        let heard = move |received| drop(sender.send(received));
+        std::thread::spawn(move || listen(&listener, heard));
         let mut serving = Serving { name, policy: &policy, usual: found.sampling, count: 0 };
         while let Some(waiting) = waiting(&receiver) {
             serving.answer(waiting);
         }
         Ok(())
     }
-}
-
-/// Reads a request's body aside, so that who sends slowly keeps nobody else waiting.
-fn receive(mut request: tiny_http::Request, sender: &Sender<Received>) {
-    let sender = sender.clone();
-    std::thread::spawn(move || {
-        let mut body = Vec::new();
-        let read = request.as_reader().take(LARGEST + 1).read_to_end(&mut body);
-        match read {
-            Ok(_) if body.len() as u64 > LARGEST => {
-                refuse(request, (413, format!("a body has at most {LARGEST} bytes")))
-            }
-            Ok(_) => drop(sender.send(Received { request, body })),
-            Err(_) => {}
-        }
-    });
 }
 
 /// All requests that wait, at least one; none once nobody listens any more.
@@ -117,26 +91,25 @@ struct Serving<'a> {
 impl Serving<'_> {
     fn answer(&mut self, waiting: Vec<Received>) {
         let mut asked = Vec::new();
-        for Received { request, body } in waiting {
+        for Received { method, path, body, to } in waiting {
             self.count += 1;
-            let path = request.url().split('?').next().unwrap_or_default().trim_end_matches('/').to_owned();
-            let chat = path == "/v1/chat/completions";
-            match (request.method(), path.as_str()) {
-                (Method::Post, "/v1/completions" | "/v1/chat/completions") => {
-                    match Asked::read(&body, chat, (&self.name, self.policy), &self.usual, self.count) {
-                        Ok(one) => asked.push((request, one, self.count)),
-                        Err(refused) => refuse(request, refused),
+            let path = path.trim_end_matches('/');
+            match (method.as_str(), path) {
+                ("POST", "/v1/completions" | "/v1/chat/completions") => {
+                    let (chat, of) = (path == "/v1/chat/completions", (self.name.as_str(), self.policy));
+                    match Asked::read(&body, chat, of, &self.usual, self.count) {
+                        Ok(one) => asked.push((to, one, self.count)),
+                        Err(refused) => to.refuse(refused),
                     }
                 }
-                (Method::Get, "/v1/models") => {
+                ("GET", "/v1/models") => {
                     let model = json!({ "id": self.name, "object": "model", "created": now(), "owned_by": "rationale" });
-                    respond(request, 200, &json!({ "object": "list", "data": [model] }));
+                    to.send(200, &json!({ "object": "list", "data": [model] }));
                 }
-                (Method::Get, "/health") => respond(request, 200, &json!({ "status": "ok" })),
+                ("GET", "/health") => to.send(200, &json!({ "status": "ok" })),
                 (method, path) => {
                     let known = "POST /v1/completions, POST /v1/chat/completions, GET /v1/models";
-                    let what = format!("there is no {method} {path} here; there is {known}");
-                    refuse(request, (404, what));
+                    to.refuse((404, format!("there is no {method} {path} here; there is {known}")));
                 }
             }
         }
@@ -149,41 +122,20 @@ impl Serving<'_> {
         }
     }
 
-    fn write(&self, asked: Vec<(tiny_http::Request, Asked, u64)>, sampling: &Sampling) {
+    fn write(&self, asked: Vec<(Reply, Asked, u64)>, sampling: &Sampling) {
         let requests: Vec<Request> = asked.iter().flat_map(|(_, one, _)| one.requests.clone()).collect();
         match self.policy.sampler().generate(&requests, sampling, &mut |_| {}) {
             Ok(generated) => {
                 let mut written = generated.completions.as_slice();
-                for (request, one, number) in asked {
+                for (to, one, number) in asked {
                     let (own, rest) = written.split_at(one.requests.len());
                     written = rest;
-                    respond(request, 200, &one.answer(own, self.policy, number, now()));
+                    to.send(200, &one.answer(own, self.policy, number, now()));
                 }
             }
-            Err(error) => {
-                asked.into_iter().for_each(|(request, ..)| refuse(request, (500, error.to_string())))
-            }
+            Err(error) => asked.into_iter().for_each(|(to, ..)| to.refuse((500, error.to_string()))),
         }
     }
-}
-
-fn refuse(request: tiny_http::Request, (status, what): Refused) {
-    let kind = if status < 500 { "invalid_request_error" } else { "server_error" };
-    respond(
-        request,
-        status,
-        &json!({ "error": { "message": what, "type": kind, "param": null, "code": status } }),
-    );
-}
-
-/// Answers aside, so that who reads slowly keeps nobody else waiting.
-fn respond(request: tiny_http::Request, status: u16, body: &Value) {
-    let json = Header::from_bytes("Content-Type", "application/json").expect("it is a header");
-    let response = Response::from_string(body.to_string()).with_status_code(status).with_header(json);
-    std::thread::spawn(move || {
-        // Who asked may have gone.
-        let _ = request.respond(response);
-    });
 }
 
 fn now() -> u64 {

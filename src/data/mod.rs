@@ -22,6 +22,7 @@ pub mod tasks;
 pub mod template;
 pub mod tokenizer;
 pub mod turns;
+mod typed;
 mod uses;
 pub mod tree;
 
@@ -197,23 +198,6 @@ impl Data {
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
         problems.into_result()?;
         Ok(Dataset { name, examples })
-    }
-
-    /// Questions that stand in no file, rendered as rows with nothing but the column `question` are.
-    ///
-    /// # Errors
-    /// A template that needs more than that; few-shot rows that cannot be read.
-    pub fn of_questions(&self, questions: &[String], hub: &Hub, seed: u64) -> Result<Vec<Arc<Example>>> {
-        let row = |(at, question): (usize, &String)| {
-            let fields = Map::from_iter([("question".to_string(), Value::String(question.clone()))]);
-            Row { file: "prompt".into(), stem: "prompt".into(), line: at + 1, fields }
-        };
-        let rows: Vec<Row> = questions.iter().enumerate().map(row).collect();
-        let mut problems = Problems::default();
-        let shots = self.shot_rows(Split::Eval, hub, seed, &rows, &mut problems)?;
-        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
-        problems.into_result()?;
-        Ok(examples)
     }
 
     /// Whether the recipe gives rows for `split`.

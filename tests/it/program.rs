@@ -127,7 +127,7 @@ impl Program {
         for (name, _) in
             figures.filter(|(name, _)| !PLACE.contains(&name.as_str()) && !name.starts_with("awr/"))
         {
-            assert!(described(name).is_some(), "{name} has no row in log/described.rs");
+            assert!(described(name).is_some(), "{name} has no row in log/described/");
         }
         lines
     }

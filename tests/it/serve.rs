@@ -144,6 +144,19 @@ fn a_model_answers_as_openai_does() {
         &json!({"messages": [{"role": "user", "content": "1+2"}]}).to_string(),
     );
     assert!(status == 400 && chat.to_string().contains("chat template"), "{chat}");
+    // Many at once, each its own answer; one that says nothing keeps nobody waiting.
+    let silent = TcpStream::connect(&served.address).unwrap();
+    let of = |prompt: &str| {
+        served.complete(&json!({"prompt": prompt, "temperature": 0})).1["choices"][0]["text"].clone()
+    };
+    let prompts: Vec<String> = (0..40).map(|at| format!("{}+{}", at % 10, at / 10)).collect();
+    let alone: Vec<Value> = prompts.iter().map(|prompt| of(prompt)).collect();
+    let together: Vec<Value> = std::thread::scope(|scope| {
+        let asked: Vec<_> = prompts.iter().map(|prompt| scope.spawn(|| of(prompt))).collect();
+        asked.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(alone, together);
+    drop(silent);
     // It goes on answering.
     assert_eq!(served.complete(&greedy).1["choices"], said["choices"]);
 }

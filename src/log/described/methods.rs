@@ -1,0 +1,105 @@
+//! Figures of what single methods add: pairs, rounds, reward models.
+
+use super::{Described, row};
+
+pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
+    row(
+        "logps/*",
+        "nats",
+        "log p of the chosen, rejected, good or bad completion under the policy, summed over its tokens.",
+        "That of the chosen one should not fall for long.",
+    ),
+    row("pairs", "pairs", "Pairs of the step.", "Above 0."),
+    row(
+        "pairs/built",
+        "pairs",
+        "Pairs that were made of rollouts or traces.",
+        "Above 0; otherwise see `pairs/dropped/*`.",
+    ),
+    row("pairs/synthetic", "pairs", "Pairs with a completion that was put together, not sampled.", ""),
+    row(
+        "pairs/*",
+        "pairs",
+        "Pairs by what they are about, such as a chunk (`chunks`) or the decision to stop of loop.dpo.flow.",
+        "",
+    ),
+    row("pairs/dropped/*", "pairs", "What made no pair, by the reason.", ""),
+    row(
+        "rows_too_long",
+        "share",
+        "Rows left out since they are longer than the loop's `max_tokens` or the model's context.",
+        "0, or known: `train preview` says which.",
+    ),
+    row("rows_*", "share", "Rows of the step that were left out, by the reason.", "0, or known."),
+    row("rows/*", "rows", "Rows that were cut or left out; the line names them.", "0, or known."),
+    row("select/kept", "share", "Rollouts that `[select]` keeps.", "Above 0."),
+    row(
+        "select/*",
+        "",
+        "What a selection removed or found: sentences, pairs by their kind, answers that lacked.",
+        "",
+    ),
+    row(
+        "cosine/*",
+        "",
+        "Of loop.contrast: likeness of states where the answer should flip (`flipped`) and stay (`unchanged`), and their difference.",
+        "`cosine/margins` rises.",
+    ),
+    row("spans/*", "tokens", "Of loop.contrast: tokens of the spans that are compared.", ""),
+    row(
+        "pool/*",
+        "",
+        "Of loop.mario: completions kept (`size`), their mean age in steps, and the share of the best class among what is learned.",
+        "`pool/best` rises.",
+    ),
+    row("flow/*", "", "Of loop.dpo.flow: chunks of a completion, and the share of right ones.", ""),
+];
+
+pub(super) const STAR: &[Described] = &[
+    row(
+        "star/coverage",
+        "share",
+        "Questions with a right rationale, hinted ones included.",
+        "Rises from round to round.",
+    ),
+    row("star/coverage/*", "share", "The same by the class that `eval.by` names.", ""),
+    row(
+        "star/rationalized",
+        "share",
+        "Questions that were right with the hint alone.",
+        "Falls as the policy learns.",
+    ),
+    row("star/rationalized/*", "share", "The same by class.", ""),
+    row("star/sampled_accuracy", "share", "Right completions without a hint.", "Rises."),
+    row("star/hinted_accuracy", "share", "Right completions with a hint.", "Above that without one."),
+    row(
+        "star/*",
+        "",
+        "Questions of the round, rationales learned, and the share of these that came of hints.",
+        "",
+    ),
+];
+
+pub(super) const REWARD_MODELS: &[Described] = &[
+    row("accuracy", "share", "Labels of the step that the model tells.", "Rises."),
+    row("scores/*", "", "Scores of the step.", ""),
+    row(
+        "labels/right",
+        "share",
+        "Labels that say right.",
+        "Far from 0 and 1; otherwise `loop.prm.balance = \"labels\"`.",
+    ),
+    row("labels/agreeing", "share", "Steps on which both labellers agree.", ""),
+    row(
+        "labels/*",
+        "tokens",
+        "What a label took: tokens computed and written, beside what labelling each step alone would take.",
+        "",
+    ),
+    row(
+        "prefix/*",
+        "",
+        "Of rollout.prefix: cuts, searches, values of prefixes, and where the first failing one is.",
+        "",
+    ),
+];
