@@ -143,7 +143,7 @@ fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &'static str)
     let Some(row) = row else { return vec![] };
     let asked = ["prompt", "messages", "text"].iter().any(|name| row.contains_key(*name));
     let lacking =
-        OTHERS.iter().filter(|(ours, _)| !row.contains_key(*ours) && !(asked && *ours == "question"));
+        OTHERS.iter().filter(|(ours, _)| !(row.contains_key(*ours) || asked && *ours == "question"));
     lacking
         .filter_map(|(ours, theirs)| Some((*ours, *theirs.iter().find(|name| row.contains_key(**name))?)))
         .collect()

@@ -212,8 +212,11 @@ impl Complaint<'_> {
             return self
                 .say(key, &format!("`{key}` stands in no section{meant} sections: {}", list(sections)));
         }
-        if let Some(called) =
-            value.and_then(Value::as_table).map(|table| self.called(key, table)).filter(|c| !c.is_empty())
+        // A section that looks like one of ours is taken for that; another program's is told key by key.
+        if !matches!(meant, Some(Meant::Like(_)))
+            && let Some(table) = value.and_then(Value::as_table)
+            && let called = self.called(key, table)
+            && !called.is_empty()
         {
             return self.say(key, &format!("unknown section `[{key}]`; {}", called.join(", ")));
         }

@@ -46,9 +46,16 @@ pub fn keys(schema: &Value) -> Vec<Key> {
 fn inside(schema: &Value, path: &str, found: &mut Vec<Key>) {
     let required =
         |name: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|one| one == name));
-    for (name, schema) in properties(schema) {
+    for (name, property) in properties(schema) {
         let path = join(path, name);
-        found.push(Key { required: required(name), ..key(&path, schema) });
+        let mut key = Key { required: required(name), ..key(&path, property) };
+        // Of a word that takes a value, the word says what it means.
+        if key.meaning.is_empty() {
+            let holds = |one: &&Value| properties(one).iter().any(|(held, _)| *held == name);
+            key.meaning = alternatives(schema).find(holds).map_or(String::new(), |one| text(one).to_owned());
+        }
+        found.push(key);
+        let schema = property;
         inside(schema, &path, found);
         if let Some(items) = schema.get("items").filter(|items| is_table(items)) {
             inside(items, &format!("{path}[]"), found);
@@ -147,7 +154,8 @@ pub fn toml(value: &Value) -> String {
         object.iter().filter(|(_, value)| !value.is_null()).map(of).collect::<Vec<_>>().join(", ")
     };
     match value {
-        Value::String(text) => ::toml::Value::String(text.clone()).to_string(),
+        // On one line: TOML escapes as JSON does.
+        Value::String(text) => Value::String(text.clone()).to_string(),
         Value::Array(list) => format!("[{}]", list.iter().map(toml).collect::<Vec<_>>().join(", ")),
         Value::Object(object) if object.is_empty() => "{}".to_owned(),
         Value::Object(object) => format!("{{ {} }}", inside(object)),

@@ -51,7 +51,7 @@ fn a_key_is_found_by_its_path_its_table_its_name_and_other_programs_names() {
     }
     let table = keys(&["optim"]);
     assert!(
-        table.contains("optim.lr") && table.contains("optim.betas") && !table.contains("policy."),
+        table.contains("optim.lr") && table.contains("optim.betas") && !table.contains("policy.sampling"),
         "{table}"
     );
     assert!(keys(&["num_generations"]).contains("rollout.group.size  whole number  default 8"));

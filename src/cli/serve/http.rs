@@ -95,8 +95,11 @@ impl Reply {
     }
 }
 
-/// Method, path and body of the request that a connection brings.
-fn read(stream: &mut TcpStream) -> io::Result<Result<(String, String, Vec<u8>), Refused>> {
+/// Method, path and body of a request.
+type Request = (String, String, Vec<u8>);
+
+/// The request that a connection brings.
+fn read(stream: &mut TcpStream) -> io::Result<Result<Request, Refused>> {
     let mut bytes = Vec::new();
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];

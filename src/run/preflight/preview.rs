@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_learned_is_marked_and_special_tokens_are_named() {
         let tokenizer = Tokenizer::characters("ab").unwrap();
-        let sequence = Sequence::of_spans(vec![0, 1, 0, tokenizer.eos()], [2..4]).unwrap();
+        let sequence = Sequence::of_spans(vec![0, 1, 0, tokenizer.eos()], std::iter::once(2..4)).unwrap();
         assert_eq!(marked(&tokenizer, &sequence), "ab⟦a<eos>⟧");
         assert_eq!(tokens(&tokenizer, &sequence), "0:\"a\" 1:\"b\" ⟦0:\"a\"⟧ ⟦2:\"<eos>\"⟧");
     }
