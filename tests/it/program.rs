@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// What a line of `metrics.jsonl` says of where it stands.
-const PLACE: [&str; 4] = ["stage", "round", "step", "time"];
+const PLACE: [&str; 5] = ["stage", "round", "loop_round", "step", "time"];
 
 /// A folder with a recipe in it.
 pub struct Program {

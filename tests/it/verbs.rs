@@ -83,6 +83,7 @@ fn a_model_is_sampled_talked_to_listed_and_exported() {
             "config.json",
             "generation_config.json",
             "model.safetensors",
+            "special_tokens_map.json",
             "tokenizer.json",
             "tokenizer_config.json"
         ]
