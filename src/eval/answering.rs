@@ -40,21 +40,6 @@ impl Answering<'_> {
         of: [u64; 2],
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<(Vec<Group>, Vec<search::Searched>)> {
-        let (mut groups, search) = self.answers(questions, config, of, progress)?;
-        if !self.measures.is_empty() {
-            self.measures.score(&mut groups, &Models::of(self.policy, self.budget))?;
-        }
-        Ok((groups, search))
-    }
-
-    fn answers(
-        &mut self,
-        questions: &[Prompted],
-        config: &Eval,
-        of: [u64; 2],
-        progress: &mut dyn FnMut(&Progress),
-    ) -> Result<(Vec<Group>, Vec<search::Searched>)> {
-        let models = Models::of(self.policy, self.budget);
         let mut context = SamplingContext {
             policy: self.policy,
             sampling: &config.sampling(self.sampling),
@@ -67,11 +52,18 @@ impl Answering<'_> {
             progress,
             tokens: 0,
         };
-        let Some(search) = self.search else {
-            return Ok((independent::sample(questions, config.samples, &mut context)?.0, vec![]));
+        let models = || Models::of(self.policy, self.budget);
+        let (mut groups, searched) = match self.search {
+            None => (independent::sample(questions, config.samples, &mut context)?.0, vec![]),
+            Some(search) => {
+                let mut scoring = Scoring { rewards: self.rewards, models: models() };
+                context.scorer = &mut scoring;
+                search::search(search, questions, &mut context, seed::derive(&of))?
+            }
         };
-        let mut scoring = Scoring { rewards: self.rewards, models };
-        context.scorer = &mut scoring;
-        search::search(search, questions, &mut context, seed::derive(&of))
+        if !self.measures.is_empty() {
+            self.measures.score(&mut groups, &models())?;
+        }
+        Ok((groups, searched))
     }
 }

@@ -114,8 +114,7 @@ pub(super) fn class(example: &Example, config: &Eval) -> Result<BTreeMap<String,
         None => {
             let known: Vec<&str> = example.fields.keys().map(String::as_str).collect();
             return Err(Error::Data(format!(
-                "example {}: eval.by = \"{column}\" names a column it does not have; known: {}",
-                example.id,
+                "{example}: eval.by = \"{column}\" names a column it does not have; known: {}",
                 known.join(", ")
             )));
         }

@@ -4,12 +4,13 @@ use super::explain::take;
 use super::{Recipe, Refusal, Registry, StageTable};
 use super::{bounds, fits};
 use crate::checkpoint::Checkpoint;
-use crate::data::Data;
+use crate::data::hub::Hub;
+use crate::data::{Data, Dataset};
 use crate::devices::Devices;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::log::Log;
-use crate::loops::{Needs, Section, StageView};
+use crate::loops::{Needs, Section, Setup, StageView};
 use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::reward::Rewards;
@@ -225,6 +226,20 @@ impl Stage {
             rewards: self.reward.keys().map(String::as_str).collect(),
             select: &self.select,
             eval: self.eval.as_ref(),
+        }
+    }
+
+    /// What its method is built from, with these rows.
+    pub fn setup<'a>(&'a self, rows: Dataset, hub: &'a Hub, run_seed: u64) -> Setup<'a> {
+        Setup {
+            rows,
+            data: &self.data,
+            hub,
+            run_seed,
+            steps: self.run.steps,
+            epochs: self.run.epochs,
+            select: &self.select,
+            format: &self.data.format,
         }
     }
 

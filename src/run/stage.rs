@@ -7,7 +7,7 @@ use crate::data::{Dataset, Example, Questions, Split};
 use crate::devices::Shard;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Method, ReferenceKind, Setup, Steps, Worker};
+use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
 use crate::optim::{AdamW, Share};
 use crate::policy::{Policy, Reference};
@@ -71,16 +71,7 @@ impl Opened {
     ) -> Result<(Self, Box<dyn Method>)> {
         let (data, needs) = (&stage.data, stage.needs());
         let rows = if needs.rows { data.load(Split::Train, hub, run_seed)? } else { Dataset::default() };
-        let mut setup = Setup {
-            rows,
-            data,
-            hub,
-            run_seed,
-            steps: stage.run.steps,
-            epochs: stage.run.epochs,
-            select: &stage.select,
-            format: &data.format,
-        };
+        let mut setup = stage.setup(rows, hub, run_seed);
         let method = stage.method.build(&mut setup)?;
         tracing::info!("{name}: {} rows of {}", setup.rows.examples.len(), setup.rows.name);
         let train = needs.rows.then_some(setup.rows);

@@ -25,26 +25,24 @@ impl Looking<'_> {
             self.refuse_as(&misfit.key, &misfit.sentence(), None);
         }
     }
+}
 
-    /// Servers that take no connection. They may be up by the time that they are asked, so this is no refusal.
-    pub(super) fn look_at_servers(&mut self) {
-        let mut urls = Vec::new();
-        servers(&self.table.table, &mut urls);
-        for url in urls {
-            if let Err(why) = endpoint::reachable(&url) {
-                self.found.note(format!("{url} cannot be reached now ({why}), and the run will ask it"));
-            }
+/// Servers that take no connection. They may be up by the time that they are asked, so this is no refusal.
+pub(super) fn servers(urls: &BTreeSet<String>, found: &mut Found) {
+    for url in urls {
+        if let Err(why) = endpoint::reachable(url) {
+            found.note(format!("{url} cannot be reached now ({why}), and the run will ask it"));
         }
     }
 }
 
 /// The urls of all endpoints in a table.
-fn servers(table: &toml::Table, urls: &mut Vec<String>) {
+pub(super) fn endpoints(table: &toml::Table, urls: &mut BTreeSet<String>) {
     for (key, value) in table {
         let toml::Value::Table(inner) = value else { continue };
         match inner.get("url").and_then(toml::Value::as_str) {
-            Some(url) if key == "endpoint" => urls.push(url.to_owned()),
-            _ => servers(inner, urls),
+            Some(url) if key == "endpoint" => drop(urls.insert(url.to_owned())),
+            _ => endpoints(inner, urls),
         }
     }
 }

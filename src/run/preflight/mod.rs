@@ -50,7 +50,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
     let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
     let seed = all.first().map_or(0, |stage| stage.run.seed);
     let ledger = done_before(args, all.first().copied());
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut urls) = (BTreeSet::new(), BTreeSet::new());
     for planned in recipe.plan().into_iter().filter(|planned| planned.round <= 2) {
         let index = planned.stage.index;
         let (stage, wrong) = &stages[index];
@@ -64,6 +64,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
         let other = (planned.stage.table != recipe.stages()[index].table)
             .then(|| Stage::attempt(&recipe, &planned.stage, registry).0);
         let Some(stage) = other.as_ref().map_or(Some(stage), Option::as_ref) else { continue };
+        machine::endpoints(&planned.stage.table, &mut urls);
         let rewards = Rewards::build(&stage.reward, registry, &stage.data.format).ok();
         let measures = stage.eval.as_ref().map(|eval| &eval.measures);
         let measures = measures.and_then(|table| Rewards::measures(table, registry, &stage.data.format).ok());
@@ -85,6 +86,9 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
         };
         // What is warned of here is warned of again when the stage opens.
         with_default(NoSubscriber::default(), || looking.look(&models));
+    }
+    if fetches {
+        machine::servers(&urls, &mut found);
     }
     found.refused.extend(machine::best_figures(&recipe, &all));
     if found.refused.is_empty() && !args.dry_run {
@@ -177,9 +181,6 @@ impl Looking<'_> {
             self.refuse(&format!("rollout.{}", self.stage.rollout.name()), &error);
         }
         self.look_at_machine();
-        if self.fetches {
-            self.look_at_servers();
-        }
         let tokenized = if self.is_wrong("policy") { None } else { self.look_at_model(models) };
         // How many a step asks changes nothing of what the rows are.
         let how_many = ["data.prompts_per_step", "data.shuffle"];

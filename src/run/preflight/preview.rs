@@ -7,7 +7,6 @@ use crate::data::hub::Hub;
 use crate::data::{Prompted, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::terminal::shown;
-use crate::loops::Setup;
 use crate::model::Sequence;
 use crate::nearest::{did_you_mean, list, nearest};
 use crate::ranks::Local;
@@ -128,18 +127,8 @@ impl Of<'_> {
 
     /// The rows that the method makes its steps of.
     fn learned(&self, rows: crate::data::Dataset) -> Result<crate::data::Dataset> {
-        let stage = self.stage;
-        let mut setup = Setup {
-            rows,
-            data: &stage.data,
-            hub: self.hub,
-            run_seed: self.seed,
-            steps: stage.run.steps,
-            epochs: stage.run.epochs,
-            select: &stage.select,
-            format: &stage.data.format,
-        };
-        stage.method.build(&mut setup)?;
+        let mut setup = self.stage.setup(rows, self.hub, self.seed);
+        self.stage.method.build(&mut setup)?;
         Ok(setup.rows)
     }
 

@@ -5,7 +5,6 @@ use super::models::Known;
 use crate::data::row::some;
 use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
-use crate::loops::Setup;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::run::lengths::{Lengths, TooLong, none_is_left};
 use crate::run::wants;
@@ -89,17 +88,8 @@ impl Looking<'_> {
         if self.is_wrong("loop") || self.is_wrong("select") {
             return None;
         }
-        let (stage, hub) = (self.stage, self.hub);
-        let mut setup = Setup {
-            rows,
-            data: &stage.data,
-            hub,
-            run_seed: self.seed,
-            steps: stage.run.steps,
-            epochs: stage.run.epochs,
-            select: &stage.select,
-            format: &stage.data.format,
-        };
+        let stage = self.stage;
+        let mut setup = stage.setup(rows, self.hub, self.seed);
         match stage.method.build(&mut setup) {
             Ok(_) => Some(setup.rows),
             Err(error) => {
