@@ -83,10 +83,7 @@ impl Questions {
             match Prompted::of(example, tokenizer) {
                 Ok(prompted) if prompted.tokens.len() > limit => dropped.push(example.clone()),
                 Ok(prompted) => all.push(prompted),
-                Err(Error::Data(what)) => match &example.origin {
-                    Some(origin) => problems.line(&origin.file, origin.line, what),
-                    None => problems.example(&example.id, what),
-                },
+                Err(Error::Data(what)) => problems.example(example, what),
                 Err(other) => return Err(other),
             }
         }

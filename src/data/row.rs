@@ -68,8 +68,11 @@ impl Problems {
     }
 
     /// Notes what is wrong with an example.
-    pub fn example(&mut self, id: &str, what: impl AsRef<str>) {
-        self.note(None, format!("example {id}: {}", what.as_ref()));
+    pub fn example(&mut self, example: &Example, what: impl AsRef<str>) {
+        match &example.origin {
+            Some(origin) => self.line(&origin.file, origin.line, what),
+            None => self.note(None, format!("{example}: {}", what.as_ref())),
+        }
     }
 
     /// Notes what is wrong with no one row.

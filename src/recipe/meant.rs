@@ -70,8 +70,14 @@ impl Name<'_> {
         let ends =
             |alias: &str| typed == alias || typed.strip_suffix(alias).is_some_and(|rest| rest.ends_with('.'));
         let keys = self.aliases.iter().filter(|(alias, _)| ends(alias)).max_by_key(|(alias, _)| alias.len());
-        let paths = keys?.1.iter().filter_map(|key| self.elsewhere(key));
+        let paths = keys?.1.iter().filter_map(|key| self.elsewhere(key).or_else(|| self.in_open_table(key)));
         paths.min_by_key(|path| (self.below(path).is_none(), self.apart(path)))
+    }
+
+    /// A key of a table that takes any name.
+    fn in_open_table(&self, key: &str) -> Option<String> {
+        let (table, name) = key.rsplit_once('.')?;
+        self.elsewhere(table).map(|table| join(&table, name))
     }
 
     /// A path from the table that the name stands in, where it lies in it.

@@ -8,7 +8,8 @@ use crate::section::{Chosen, Kinds};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
+use serde_json::Value;
+use std::sync::{Arc, OnceLock};
 
 /// The methods, sources and rewards that a recipe can name: the built-in ones (the default) and the user's own.
 ///
@@ -27,12 +28,23 @@ pub struct Registry {
     pub sources: Kinds<dyn SourceSection>,
     /// `[reward.NAME]`.
     pub rewards: reward::Registry,
+    /// What the three come to, once it was asked for.
+    pub(super) described: OnceLock<Described>,
+}
+
+/// What a stage may have.
+#[derive(Debug)]
+pub(super) struct Described {
+    /// The schema of its sections.
+    pub schema: Value,
+    /// The paths of its keys.
+    pub paths: Vec<String>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
         let (methods, sources) = (loops::methods(), rollout::sources());
-        Self { methods, sources, rewards: reward::Registry::default() }
+        Self { methods, sources, rewards: reward::Registry::default(), described: OnceLock::new() }
     }
 }
 
@@ -50,7 +62,7 @@ impl Registry {
     /// A name that is there already is replaced.
     pub fn method<T: Section + Serialize + DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
         self.methods = self.methods.with::<T>(name, |section| Arc::new(section));
-        self
+        self.changed()
     }
 
     /// Adds `[rollout.NAME]`, as [`method`](Self::method) adds a method.
@@ -59,6 +71,12 @@ impl Registry {
         name: &str,
     ) -> Self {
         self.sources = self.sources.with::<T>(name, |section| Arc::new(section));
+        self.changed()
+    }
+
+    /// The same, of which nothing is known yet.
+    fn changed(mut self) -> Self {
+        self.described = OnceLock::new();
         self
     }
 
@@ -75,7 +93,7 @@ impl Registry {
         R: Reward + 'static,
         F: Fn(Config) -> anyhow::Result<R> + Send + Sync + 'static,
     {
-        Self { rewards: self.rewards.reward(name, factory), ..self }
+        Self { rewards: self.rewards.reward(name, factory), ..self }.changed()
     }
 
     /// Adds `[reward.NAME]`, a function of an example and one of its rollouts.
@@ -83,7 +101,7 @@ impl Registry {
     where
         F: Fn(&Example, &Rollout) -> f64 + Send + Sync + 'static,
     {
-        Self { rewards: self.rewards.reward_fn(name, function), ..self }
+        Self { rewards: self.rewards.reward_fn(name, function), ..self }.changed()
     }
 
     /// Adds `[reward.NAME]`, a function of a whole group that gives one score a rollout.
@@ -91,6 +109,6 @@ impl Registry {
     where
         F: Fn(&Group) -> Vec<f64> + Send + Sync + 'static,
     {
-        Self { rewards: self.rewards.group_fn(name, function), ..self }
+        Self { rewards: self.rewards.group_fn(name, function), ..self }.changed()
     }
 }

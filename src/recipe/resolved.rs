@@ -16,7 +16,7 @@ impl Recipe {
         sections: &[T],
         registry: &Registry,
     ) -> Result<String> {
-        Ok(commented(&self.resolved_toml(sections)?, &registry.sections_schema(), self.rules.run_wide))
+        Ok(commented(&self.resolved_toml(sections)?, registry.sections_schema(), self.rules.run_wide))
     }
 
     /// The same without comments on what is off.

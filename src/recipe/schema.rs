@@ -2,6 +2,7 @@
 
 use super::stage::Sections;
 use super::unset::fill as fill_defaults;
+use super::registry::Described;
 use super::{Registry, bounds};
 use crate::reward;
 use crate::section::{Key, join, keys, schema};
@@ -10,12 +11,12 @@ use serde_json::{Map, Value, json};
 impl Registry {
     /// Every key that a stage may have, in the order of the sections.
     pub fn keys(&self) -> Vec<Key> {
-        keys(&self.sections_schema())
+        keys(self.sections_schema())
     }
 
     /// The schema of a recipe file, for editors.
     pub fn schema(&self) -> Value {
-        let mut sections = self.sections_schema();
+        let mut sections = self.sections_schema().clone();
         let rewards = open(&mut sections);
         let mut stage = json!({ "name": {
             "description": "What other stages, `--set` and files call it: a-z, 0-9, `_` and `-`.",
@@ -60,7 +61,23 @@ impl Registry {
     }
 
     /// The schema of a stage's sections.
-    pub(super) fn sections_schema(&self) -> Value {
+    pub(super) fn sections_schema(&self) -> &Value {
+        &self.described().schema
+    }
+
+    /// The paths of all keys that a stage may have.
+    pub(super) fn known(&self) -> &[String] {
+        &self.described().paths
+    }
+
+    fn described(&self) -> &Described {
+        self.described.get_or_init(|| {
+            let schema = self.make_schema();
+            Described { paths: keys(&schema).into_iter().map(|key| key.path).collect(), schema }
+        })
+    }
+
+    fn make_schema(&self) -> Value {
         let mut all = schema::<Sections>();
         let properties = &mut all["properties"];
         fill(&mut properties["loop"], self.methods.schemas());

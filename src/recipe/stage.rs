@@ -46,6 +46,20 @@ impl Default for Run {
     }
 }
 
+impl Run {
+    fn check(&self) -> Option<Misfit> {
+        let unfit = self.name.as_ref().filter(|name| !names_folder(name));
+        unfit.map(|_| Misfit::new("name", "it names a folder", "use letters, digits, `-`, `_` and `.`, which it must not begin with"))
+    }
+}
+
+/// Whether a run's directory may be called so.
+pub fn names_folder(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+}
+
 /// A stage's sections: one field a section of the recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -147,17 +161,17 @@ impl Stage {
 
     /// The stage as far as it can be read, what cannot be read taken out, and all that is wrong with it.
     pub fn attempt(recipe: &Recipe, table: &StageTable, registry: &Registry) -> (Option<Self>, Vec<Refusal>) {
-        let known: Vec<String> = registry.keys().into_iter().map(|key| key.path).collect();
-        let (sections, mut refused) = Sections::attempt(recipe, table, &known);
+        let known = registry.known();
+        let (sections, mut refused) = Sections::attempt(recipe, table, known);
         let mut method = None;
         if table.table.contains_key("loop") {
-            let (chosen, found) = recipe.choose(table, "loop", &registry.methods, &known);
+            let (chosen, found) = recipe.choose(table, "loop", &registry.methods, known);
             refused.extend(found);
             method = chosen;
         }
         let mut rollout = Some(registry.default_source());
         if table.table.contains_key("rollout") {
-            let (chosen, found) = recipe.choose(table, "rollout", &registry.sources, &known);
+            let (chosen, found) = recipe.choose(table, "rollout", &registry.sources, known);
             refused.extend(found);
             rollout = chosen;
         }
@@ -303,6 +317,7 @@ impl Sections {
             Rewards::try_measures(&eval.measures, registry, &self.data.format).err().unwrap_or_default()
         });
         [
+            under("run", self.run.check()),
             under("data", self.data.check()),
             under("policy", self.policy.check()),
             under("select", self.select.check()),

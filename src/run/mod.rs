@@ -21,7 +21,7 @@ use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Place, Ranks, Single, agreed};
-use crate::recipe::{Args, Registry, Stage, without_effect};
+use crate::recipe::{Args, Registry, Stage, names_folder, without_effect};
 use preflight::Looked;
 pub use preflight::{Preview, preview};
 use session::Session;
@@ -138,17 +138,17 @@ fn resolved(stages: &[Stage], registry: &Registry) -> Result<Vec<toml::Table>> {
 
 /// The run's directory: `--out`, or the one that `run.name` of its first stage, or else the recipe's file, names.
 fn run_folder(args: &Args, first: Option<&Stage>) -> Result<PathBuf> {
+    if let Some(out) = &args.out {
+        return Ok(out.clone());
+    }
     let given = first.and_then(|stage| stage.run.name.clone());
-    let name = given.or_else(|| args.recipe.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
-    let safe = |name: &String| {
-        !name.is_empty()
-            && !name.starts_with('.')
-            && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
-    };
-    let name = name.filter(safe).ok_or_else(|| {
-        Error::Recipe(
-            "run.name must be made of letters, digits, `-`, `_` and `.`, because it names a folder".into(),
-        )
-    })?;
-    Ok(args.out.clone().unwrap_or_else(|| PathBuf::from("checkpoints").join(name)))
+    let file = || args.recipe.file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+    let name = given.unwrap_or_else(file);
+    if !names_folder(&name) {
+        return Err(Error::Recipe(format!(
+            "{}: no folder of a run can be called `{name}`; give run.name, of letters, digits, `-`, `_` and `.`, or --out",
+            args.recipe.display()
+        )));
+    }
+    Ok(PathBuf::from("checkpoints").join(name))
 }

@@ -6,6 +6,7 @@
 
 mod damage;
 mod disk;
+mod extremes;
 mod kills;
 mod numbers;
 mod ranks;

@@ -26,6 +26,7 @@ mod data;
 mod dpo;
 mod dpo_learning;
 mod endpoint;
+mod extremes;
 mod engine;
 mod family;
 #[cfg(target_os = "linux")]
@@ -47,6 +48,7 @@ mod outside;
 mod preference_parity;
 mod preference_recipes;
 mod prefix;
+mod preflight;
 mod prm;
 mod quickstart;
 mod ranks;

@@ -24,7 +24,7 @@ use super::{
     Batch, Item, LearnedOf, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Worker,
     figures, without_credit,
 };
-use crate::data::{Feedback, FeedbackCompletion, Prompted, Tokenizer};
+use crate::data::{Example, Feedback, FeedbackCompletion, Prompted, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
@@ -66,7 +66,7 @@ impl DpoMethod {
     fn offline(&self, worker: &Worker, step: usize, metrics: &mut Metrics) -> Result<Taken> {
         let mut taken = Taken::default();
         for row in worker.questions.of_step(step) {
-            let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
+            let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example))?;
             let items = self.dpo.items(worker, &row.example.prompt, &row.tokens, feedback, metrics)?;
             taken.rows.extend(std::iter::repeat_n(row.example.index, items.len()));
             taken.items.extend(items.into_iter().map(|item| item.with(PLACE, row.place as f64)));
@@ -120,8 +120,8 @@ impl DpoMethod {
     }
 }
 
-fn no_feedback(id: &str) -> Error {
-    Error::Data(format!("example {id}: it has no `chosen` and `rejected`, or `completion` and `label`"))
+fn no_feedback(example: &Example) -> Error {
+    Error::Data(format!("{example}: it has no `chosen` and `rejected`, or `completion` and `label`"))
 }
 
 /// Reports counts by `tell`: those of the whole data are the same on all ranks, those of a step's rollouts add up.
@@ -245,7 +245,7 @@ impl Method for DpoMethod {
         }
         let (mut rows, mut sequences) = (Vec::new(), Vec::new());
         for row in &worker.questions.all {
-            let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example.id))?;
+            let feedback = row.example.feedback.as_ref().ok_or_else(|| no_feedback(&row.example))?;
             for item in
                 self.dpo.items(worker, &row.example.prompt, &row.tokens, feedback, &mut Metrics::default())?
             {

@@ -57,7 +57,7 @@ impl PrmMethod {
             let steps = match rows::read(&row.example, &self.prm, format) {
                 Ok(steps) => steps,
                 Err(what) => {
-                    problems.example(&row.example.id, what);
+                    problems.example(&row.example, what);
                     continue;
                 }
             };
@@ -68,7 +68,7 @@ impl PrmMethod {
                     one.tokens.len(),
                     policy.context()
                 );
-                problems.example(&row.example.id, what);
+                problems.example(&row.example, what);
             }
             let class = match &eval.by {
                 Some(by) => Some(
@@ -112,7 +112,7 @@ impl PrmMethod {
                     rows.push(row);
                     items.push(item);
                 }
-                RowItem::Bad(what) => problems.example(&row.example.id, what),
+                RowItem::Bad(what) => problems.example(&row.example, what),
                 RowItem::TooLong | RowItem::Cut(_) | RowItem::Unlabelled => {}
             }
         }

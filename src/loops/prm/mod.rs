@@ -56,7 +56,7 @@ impl Prm {
             if labelled {
                 match rows::read(&example, self, format) {
                     Ok(steps) => key.extend(steps.texts),
-                    Err(what) => problems.example(&example.id, what),
+                    Err(what) => problems.example(&example, what),
                 }
             } else {
                 key.extend(example.completions.iter().cloned());
@@ -80,7 +80,7 @@ impl Prm {
         for example in rows.examples {
             match traces::agree(&example, self, format) {
                 Ok(agree) => kept.extend(agree.then_some(example)),
-                Err(what) => problems.example(&example.id, what),
+                Err(what) => problems.example(&example, what),
             }
         }
         problems.into_result()?;
@@ -293,7 +293,7 @@ impl Method for PrmMethod {
                 }
                 RowItem::Unlabelled => continue,
                 RowItem::Bad(what) => {
-                    problems.example(id, what);
+                    problems.example(&row.example, what);
                     continue;
                 }
             };

@@ -1,6 +1,6 @@
 //! Asking a reward so that no failure becomes a number: about one group, or about several at once.
 
-use crate::data::Tokenizer;
+use crate::data::{Example, Tokenizer};
 use crate::error::panic_message;
 use crate::reward::{Models, SharedReward};
 use crate::rollout::{Group, Score};
@@ -9,14 +9,14 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// Squares of scores and weights up to this one, and sums of many, are numbers that f32 has too.
 pub(super) const LARGEST: f64 = 1e15;
 
-/// What came of a group: its example's id, the seconds that it took, and its scores or why there are none.
-pub(super) type Outcome = (String, f64, anyhow::Result<Vec<Score>>);
+/// What came of a group: its example, the seconds that it took, and its scores or why there are none.
+pub(super) type Outcome = (Arc<Example>, f64, anyhow::Result<Vec<Score>>);
 
 /// The scores of groups, in order, up to the first failure. As many are asked about at once as the reward allows; after a failure
 /// nobody asks about later ones, while those before it are asked about, so that the failure that is told is always the same.
@@ -65,7 +65,7 @@ fn work<G: Borrow<Group>>(
         if scores.is_err() {
             failed.fetch_min(place, Ordering::SeqCst);
         }
-        let outcome = (group.example.id.clone(), start.elapsed().as_secs_f64(), scores);
+        let outcome = (group.example.clone(), start.elapsed().as_secs_f64(), scores);
         outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(place, outcome);
     }
 }

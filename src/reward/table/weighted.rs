@@ -1,6 +1,7 @@
 //! One reward of a recipe with its weight: how it is built, asked, timed, and asked together with others.
 
 use super::asked::{LARGEST, checked, together};
+use crate::data::Example;
 use crate::rationale::Format;
 use crate::reward::{Models, Registry, Reward};
 use crate::rollout::{Group, Score};
@@ -82,19 +83,19 @@ impl Weighted {
     pub fn score(&mut self, group: &Group, models: &Models) -> Result<Vec<Score>> {
         let start = Instant::now();
         let scores = checked(group, || self.reward.score(group, models));
-        self.noted(scores, start.elapsed().as_secs_f64(), &group.example.id)
+        self.noted(scores, start.elapsed().as_secs_f64(), &group.example)
     }
 
     /// The scores of an example's group with how long they took, or the failure with whose it is.
-    fn noted(&mut self, scores: anyhow::Result<Vec<Score>>, seconds: f64, id: &str) -> Result<Vec<Score>> {
+    fn noted(&mut self, scores: anyhow::Result<Vec<Score>>, seconds: f64, example: &Example) -> Result<Vec<Score>> {
         let scores = scores.map_err(|error| {
-            Error::Reward(format!("[{}.{}] failed on example {id}: {error:#}", self.section, self.name))
+            Error::Reward(format!("[{}.{}] failed on {example}: {error:#}", self.section, self.name))
         })?;
-        self.took(seconds, id);
+        self.took(seconds, example);
         Ok(scores)
     }
 
-    fn took(&mut self, seconds: f64, example: &str) {
+    fn took(&mut self, seconds: f64, example: &Example) {
         if self.reward.independent() || self.limit.is_some() {
             self.figures.push(("seconds".into(), seconds));
         }
@@ -102,7 +103,7 @@ impl Weighted {
         self.figures.push(("over_limit".into(), f64::from(u8::from(seconds > limit))));
         if seconds > limit {
             tracing::warn!(
-                "[{}.{}] took {seconds:.1} s for example {example}, over limit_s = {limit}",
+                "[{}.{}] took {seconds:.1} s for {example}, over limit_s = {limit}",
                 self.section,
                 self.name
             );
@@ -132,8 +133,8 @@ impl Weighted {
     ) -> PartialScores {
         let mut all = Vec::new();
         if let Some(reward) = self.reward.shared() {
-            for (id, seconds, scores) in together(reward, groups, models) {
-                match self.noted(scores, seconds, &id) {
+            for (example, seconds, scores) in together(reward, groups, models) {
+                match self.noted(scores, seconds, &example) {
                     Ok(scores) => all.push(scores),
                     Err(error) => return (all, Some(error)),
                 }

@@ -79,42 +79,40 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
     refused
 }
 
-/// Whether the checkpoints that a run keeps fit on its disk: those of its largest model, with the optimiser.
-pub(super) fn disk_space(folder: &Path, stages: &[&Stage], models: &Models, found: &mut Found) {
+/// Whether a run's directory can be made, and its checkpoints fit on its disk: those of the largest model, with the optimiser. A dry
+/// run tries to write nothing.
+pub(super) fn room(folder: &Path, dry_run: bool, stages: &[&Stage], models: &Models, found: &mut Found) {
+    if !dry_run && let Err(error) = claimable(folder) {
+        return found.refuse("--out", &error);
+    }
     let Some(free) = existing(folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
     let free = free.f_bavail.saturating_mul(free.f_frsize);
-    let mut largest = 0;
+    let (mut one, mut kept) = (0, 0);
     for stage in stages.iter().filter(|stage| stage.needs().trains) {
         let Sought::Known(known) = models.of(&stage.policy) else { continue };
         let weights = known.shape.size() as u64;
         let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
         // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
         let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
-        let optimizer = if stage.checkpoint.save_optimizer { 8 * trained } else { 0 };
-        let one = weights * width + optimizer;
+        let optimizer = if stage.checkpoint.save_optimizer { trained.saturating_mul(8) } else { 0 };
+        let checkpoint = weights.saturating_mul(width).saturating_add(optimizer);
+        one = one.max(checkpoint);
         // A new one is written before an old one goes.
-        let kept = stage.checkpoint.keep_last.max(1) as u64 + 1;
-        if one > free {
-            found.refused.push(Refusal::new(
-                "run",
-                format!(
-                    "{}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
-                    folder.display(),
-                    gigabytes(one),
-                    gigabytes(free)
-                ),
-            ));
-            found.kind = Some(Error::Checkpoint);
-            return;
-        }
-        largest = largest.max(one * kept);
+        kept = kept.max(checkpoint.saturating_mul(stage.checkpoint.keep_last.max(1) as u64 + 1));
     }
-    if largest > free {
+    let folder = folder.display();
+    if one > free {
+        let text = format!(
+            "{folder}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
+            gigabytes(one),
+            gigabytes(free)
+        );
+        found.refuse("--out", &Error::Checkpoint(text));
+    } else if kept > free {
         found.note(format!(
-            "the checkpoints that are kept at once come to about {}, and the disk of {} has {} left; checkpoint.keep_last = 1, or \
+            "the checkpoints that are kept at once come to about {}, and the disk of {folder} has {} left; checkpoint.keep_last = 1, or \
              checkpoint.save_optimizer = false, takes less",
-            gigabytes(largest),
-            folder.display(),
+            gigabytes(kept),
             gigabytes(free)
         ));
     }
@@ -137,7 +135,7 @@ const LONGEST_NAME: usize = 255;
 ///
 /// # Errors
 /// [`Error::Checkpoint`] where a file is in its place, or where nothing can be written.
-pub(super) fn claimable(path: &Path) -> Result<()> {
+fn claimable(path: &Path) -> Result<()> {
     let refuse = |why: String| {
         Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())))
     };

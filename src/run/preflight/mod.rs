@@ -91,10 +91,11 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
         machine::servers(&urls, &mut found);
     }
     found.refused.extend(machine::best_figures(&recipe, &all));
-    if found.refused.is_empty() && !args.dry_run {
-        let folder = super::run_folder(args, all.first().copied())?;
-        machine::claimable(&folder)?;
-        machine::disk_space(&folder, &all, &models, &mut found);
+    match super::run_folder(args, all.first().copied()) {
+        Ok(folder) => machine::room(&folder, args.dry_run, &all, &models, &mut found),
+        // A name that is refused where it stands.
+        Err(_) if found.refused.iter().any(|refusal| refusal.key == "run.name") => {}
+        Err(error) => found.refuse("--out", &error),
     }
     if !found.refused.is_empty() {
         return Err(found.error(&recipe));
@@ -137,6 +138,13 @@ impl Found {
         }
     }
 
+    /// What is no key's of a stage.
+    fn refuse(&mut self, key: &str, error: &Error) {
+        let (text, kind) = of_kind(error);
+        self.kind = kind;
+        self.refused.push(Refusal::new(key, text));
+    }
+
     fn error(self, recipe: &Recipe) -> Error {
         let texts: BTreeSet<&String> = self.refused.iter().map(|refusal| &refusal.text).collect();
         let kind = self.kind.filter(|_| texts.len() == 1);
@@ -144,6 +152,18 @@ impl Found {
             (Error::Recipe(text), Some(kind)) => kind(text),
             (error, _) => error,
         }
+    }
+}
+
+/// What an error says, and of which kind it is, where not of the recipe.
+fn of_kind(error: &Error) -> (String, Option<Kind>) {
+    match error {
+        Error::Recipe(text) => (text.clone(), None),
+        Error::Data(text) => (text.clone(), Some(Error::Data)),
+        Error::Model(text) => (text.clone(), Some(Error::Model)),
+        Error::Devices(text) => (text.clone(), Some(Error::Devices)),
+        Error::Checkpoint(text) => (text.clone(), Some(Error::Checkpoint)),
+        other => (other.to_string(), Some(Error::Model)),
     }
 }
 
@@ -205,13 +225,7 @@ impl Looking<'_> {
 
     /// Notes an error that opening a part of the stage gave, about the key at `path`.
     fn refuse(&mut self, path: &str, error: &Error) {
-        let (text, kind): (String, Option<Kind>) = match error {
-            Error::Recipe(text) => (text.clone(), None),
-            Error::Data(text) => (text.clone(), Some(Error::Data)),
-            Error::Model(text) => (text.clone(), Some(Error::Model)),
-            Error::Devices(text) => (text.clone(), Some(Error::Devices)),
-            other => (other.to_string(), Some(Error::Model)),
-        };
+        let (text, kind) = of_kind(error);
         self.refuse_as(path, &text, kind);
     }
 

@@ -4,6 +4,7 @@ use crate::recipes::Tiny;
 use serde_json::json;
 
 /// A recipe, the rows that it reads, and its name in messages.
+#[derive(Clone)]
 pub struct Tried {
     pub name: &'static str,
     pub recipe: String,

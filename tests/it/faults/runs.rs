@@ -3,7 +3,7 @@
 use super::recipes::Tried;
 use super::shim::{self, Call, Fault};
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -97,6 +97,22 @@ impl Trial {
     pub fn begin(&self, sets: &[&str]) -> Child {
         let mut command = self.command();
         self.start(command.args(sets.iter().flat_map(|set| ["--set", set])))
+    }
+
+    /// Runs with these keys set and 6 GB of addresses; one that takes longer than a while is asked to stop.
+    pub fn limited(&self, sets: &[&str]) -> Ended {
+        let mut command = self.command();
+        command.args(sets.iter().flat_map(|set| ["--set", set]));
+        // SAFETY: setrlimit(2) may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                let most = libc::rlimit { rlim_cur: 6 << 30, rlim_max: 6 << 30 };
+                libc::setrlimit(libc::RLIMIT_AS, &raw const most);
+                Ok(())
+            });
+        }
+        let (child, began) = (self.start(&mut command), Instant::now());
+        self.wait(child, Some((&|_| began.elapsed() > Duration::from_secs(10), libc::SIGTERM)))
     }
 
     /// Waits for one that was begun.

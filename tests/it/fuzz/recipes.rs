@@ -5,6 +5,7 @@ use super::runner::{fuzz, refused};
 use rationale::recipe::{Recipe, Stage, without_effect};
 use rationale::{Error, Registry};
 use std::path::Path;
+use std::sync::LazyLock;
 
 /// All recipes that come with the program.
 fn shipped() -> Vec<Vec<u8>> {
@@ -82,12 +83,14 @@ fn read(text: &str, sets: &[String]) -> Result<(), String> {
 }
 
 fn resolve(text: &str, sets: &[String]) -> rationale::Result<String> {
-    let registry = Registry::default();
+    // Whether a recipe is taken hangs on nothing that was asked of the registry before.
+    static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
+    let registry = &*REGISTRY;
     let recipe = Recipe::parse("fuzzed.toml", text, sets)?;
-    let stages = Stage::read_all(&recipe, &registry)?;
-    without_effect(&recipe, &stages, &registry);
+    let stages = Stage::read_all(&recipe, registry)?;
+    without_effect(&recipe, &stages, registry);
     recipe.plan();
     let sections =
-        stages.iter().map(|stage| stage.resolved(&registry)).collect::<rationale::Result<Vec<_>>>()?;
-    recipe.resolved_with_all_keys(&sections, &registry)
+        stages.iter().map(|stage| stage.resolved(registry)).collect::<rationale::Result<Vec<_>>>()?;
+    recipe.resolved_with_all_keys(&sections, registry)
 }

@@ -155,7 +155,7 @@ pub(super) fn fill(
     known: &Map<String, Value>,
 ) -> Result<String> {
     environment().render_str(source, known).map_err(|error| {
-        let id = &prompted.example.id;
-        Error::Data(format!("example {id}: rollout.tree.schema.{key} cannot be filled in: {error:#}"))
+        let example = &prompted.example;
+        Error::Data(format!("{example}: rollout.tree.schema.{key} cannot be filled in: {error:#}"))
     })
 }

@@ -1,0 +1,164 @@
+//! All that is cheap is opened before anything trains: a misfit of any stage ends the run and its dry run with exit code 2, all of them
+//! are said at once, and nothing is left behind.
+
+use crate::program::Program;
+use crate::recipes::Tiny;
+use std::collections::BTreeMap;
+use std::fs;
+
+/// Two stages that are well; the second is given what is wrong.
+const STAGES: &str = r#"
+[data]
+train = "rows.jsonl"
+eval = "held.jsonl"
+prompts_per_step = 2
+template.chat = false
+[run]
+steps = 1
+[policy.sampling]
+max_new_tokens = 4
+[[stage]]
+name = "first"
+[stage.loop.sft]
+[[stage]]
+name = "second"
+[stage.rollout.group]
+size = 2
+[stage.reward.answer]
+[stage.eval]
+[stage.loop.grpo]
+"#;
+
+const ROWS: &str = "{\"id\": \"r\", \"prompt\": \"q\", \"completion\": \"c\", \"answer\": \"1\", \"class\": \"a\"}\n";
+
+fn program() -> Program {
+    let program = Program::new(&Tiny::BYTES.recipe(STAGES));
+    program.write("rows.jsonl", &ROWS.repeat(3));
+    program.write("held.jsonl", ROWS);
+    program.write("broken.jsonl", &format!("{ROWS}{{\"prompt\": \n"));
+    program.write("lacking.jsonl", "{\"prompt\": \"q\", \"completion\": \"c\"}\n");
+    program.write("long.jsonl", &format!("{{\"prompt\": \"{}\", \"completion\": \"c\", \"answer\": \"1\"}}\n", "q".repeat(5000)));
+    program.write("empty.jsonl", "");
+    model(&program, "strange", "{\"model_type\": \"strange\", \"architectures\": [\"StrangeForCausalLM\"]}", "{}");
+    model(&program, "no-tokenizer", "{\"model_type\": \"llama\"}", "{");
+    program
+}
+
+/// A folder that says that it is a model.
+fn model(program: &Program, name: &str, config: &str, tokenizer: &str) {
+    let folder = program.out().with_file_name(name);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("config.json"), config).unwrap();
+    fs::write(folder.join("tokenizer.json"), tokenizer).unwrap();
+    fs::write(folder.join("model.safetensors"), "").unwrap();
+}
+
+/// What is set, and what has to be said of it: the key, and a part of the sentence.
+const MISFITS: &[(&str, &[&str])] = &[
+    ("stage.second.data.train=\"none.jsonl\"", &["data.train", "none.jsonl"]),
+    ("stage.second.data.train=\"broken.jsonl\"", &["broken.jsonl:2"]),
+    ("stage.second.data.train=\"empty.jsonl\"", &["empty.jsonl"]),
+    ("stage.second.data.train=\"long.jsonl\"", &["data.train", "long.jsonl:1", "context"]),
+    ("stage.second.data.eval=\"lacking.jsonl\"", &["gold answer", "lacking.jsonl"]),
+    ("stage.second.data.train=\"lacking.jsonl\"", &["[reward.answer]", "gold answer"]),
+    ("stage.second.data.columns={answer=\"anwser\"}", &["anwser"]),
+    ("stage.second.data.template.user=\"{{ nothing_there }}\"", &["nothing_there"]),
+    ("stage.second.data.template.user=\"{{ prompt\"", &["template"]),
+    ("stage.second.data.template.few_shot_from=\"none.jsonl\"", &["none.jsonl"]),
+    ("stage.second.policy.model=\"strange\"", &["policy.model", "strange"]),
+    ("stage.second.policy.model=\"no-tokenizer\"", &["policy.model", "no-tokenizer"]),
+    ("stage.second.policy.model=\"not-there/at-all-x\"", &["policy.model", "not-there"]),
+    ("stage.second.policy.model=\"@third\"", &["@third"]),
+    ("stage.second.devices.policy=\"cuda:63\"", &["devices", "cuda:63"]),
+    ("stage.second.eval.by=\"clas\"", &["eval.by", "did you mean `class`"]),
+    ("stage.second.checkpoint.best=\"eval/acuracy\"", &["checkpoint.best", "eval/acuracy"]),
+    ("stage.second.reward.program={kind=\"command\", command=[\"no-such-program\"]}", &["[reward.program]", "no-such-program"]),
+    (
+        "stage.second.reward.judge={prompt=\"{{ completion }}\", endpoint={url=\"http://localhost:1/v1\", model=\"m\", api_key_env=\"RATIONALE_NO_KEY\"}}",
+        &["RATIONALE_NO_KEY"],
+    ),
+    ("stage.second.reward.rouge={column=\"hint\"}", &["[reward.rouge]", "hint"]),
+    ("stage.second.reward.process={model=\"none/of/these\"}", &["[reward.process]", "none/of/these"]),
+    ("stage.second.policy.init.intermediate_size=1048576\npolicy.init.layers=10000\nstage.second.policy.init.hidden_size=65536", &["disk has", "--out"]),
+    ("run.name=\"../elsewhere\"", &["run.name", "folder"]),
+    ("stage.second.reward.answr={}", &["answr", "answer"]),
+    ("stage.second.optim.lr=-1", &["optim.lr"]),
+];
+
+/// The files around a recipe, with what is in them.
+fn around(program: &Program) -> BTreeMap<String, u64> {
+    let folder = program.out().parent().unwrap().to_owned();
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            match entry.path().is_dir() {
+                true => open.push(entry.path()),
+                false => drop(found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len())),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn each_misfit_of_a_later_stage_is_named_before_the_first_trains() {
+    let (program, mut wrong) = (program(), Vec::new());
+    let before = around(&program);
+    for (sets, parts) in MISFITS {
+        for dry_run in [true, false] {
+            let sets: Vec<&str> = sets.lines().flat_map(|set| ["--set", set]).collect();
+            let (code, said) = program.train(&[if dry_run { &["--dry-run"][..] } else { &[] }, &sets].concat()).parts();
+            if code != Some(2) || !parts.iter().all(|part| said.contains(part)) {
+                wrong.push(format!("{sets:?}, dry run {dry_run}: {code:?}: {said}"));
+            }
+            if around(&program) != before || program.out().exists() {
+                wrong.push(format!("{sets:?}, dry run {dry_run}: something is left behind"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // What they are set over is well.
+    program.train(&["--dry-run"]).success();
+    program.train(&[]).success();
+}
+
+/// One phase: the recipe's own misfits, and those of files, models, devices, programs and keys, in one list.
+#[test]
+fn all_misfits_are_said_at_once() {
+    let program = program();
+    let one_each = [
+        "stage.first.data.train=\"broken.jsonl\"",
+        "stage.first.devices.policy=\"cuda:63\"",
+        "stage.first.optim.lr=-1",
+        "stage.second.policy.model=\"strange\"",
+        "stage.second.data.train=\"none.jsonl\"",
+        "stage.second.checkpoint.best=\"eval/acuracy\"",
+        "stage.second.eval.by=\"clas\"",
+        "stage.second.reward.program={kind=\"command\", command=[\"no-such-program\"]}",
+    ];
+    let sets: Vec<&str> = one_each.into_iter().flat_map(|set| ["--set", set]).collect();
+    for arguments in [sets.clone(), [&["--dry-run"], &sets[..]].concat()] {
+        let said = program.train(&arguments).code(2);
+        let lacking: Vec<&str> =
+            ["broken.jsonl:2", "cuda:63", "optim.lr", "strange", "none.jsonl", "eval/acuracy", "clas", "no-such-program"]
+                .into_iter()
+                .filter(|part| !said.contains(part))
+                .collect();
+        assert!(lacking.is_empty(), "{lacking:?} are not said: {said}");
+        assert!(said.contains("8 things are wrong"), "{said}");
+    }
+    assert!(!program.out().exists());
+}
+
+/// What has no effect, is left out or is not read is said in one line, with a count and examples.
+#[test]
+fn what_is_left_out_is_counted() {
+    let program = program();
+    program.write("rows.jsonl", &(ROWS.repeat(3) + &fs::read_to_string(program.out().with_file_name("long.jsonl")).unwrap()));
+    let sets = ["--set", "stage.first.rollout.group.size=4", "--set", "run.steps=1"];
+    let said = program.train(&[&["--dry-run"], &sets[..]].concat()).success();
+    for part in ["rollout", "no effect", "1 of 4", "rows.jsonl:4"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
