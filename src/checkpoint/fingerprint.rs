@@ -1,4 +1,4 @@
-//! Whether a file that a run reads is still the one that it began with, told without reading all of it.
+//! Whether a file that a run reads is still the one that it began with, or others.
 
 use super::takeover::entries;
 use crate::{Error, Result};
@@ -9,12 +9,12 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// Bytes of a block that is read, and how many blocks are read of a larger file, evenly spread over it.
+/// Bytes of a block that is read, and how many blocks are read of large weights, evenly spread over them.
 const BLOCK: u64 = 1 << 16;
 const BLOCKS: u64 = 64;
 
-/// A file's size, and the SHA-256 of its content; of a file of more than 4 MiB, of 64 blocks of it. The time of its last change is no part
-/// of it: who copies a folder changes nothing.
+/// A file's size, and the SHA-256 of its content; of weights of more than 4 MiB, of 64 blocks of it: what was trained on differs
+/// everywhere. The time of its last change is no part of it: who copies a folder changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// Bytes.
@@ -29,21 +29,26 @@ impl Fingerprint {
         let mut file = File::open(path).map_err(Error::io(path))?;
         let bytes = file.metadata().map_err(Error::io(path))?.len();
         let mut digest = Sha256::new();
-        let mut read = |from: u64, length: u64| -> std::io::Result<()> {
-            let mut block = Vec::new();
-            file.seek(SeekFrom::Start(from))?;
-            file.by_ref().take(length).read_to_end(&mut block)?;
-            digest.update(&block);
-            Ok(())
-        };
-        if bytes <= BLOCK * BLOCKS {
-            read(0, bytes).map_err(Error::io(path))?;
-        } else {
+        let weights = path.extension().is_some_and(|end| end == "safetensors");
+        if weights && bytes > BLOCK * BLOCKS {
             let apart = |block: u64| u128::from(bytes - BLOCK) * u128::from(block) / u128::from(BLOCKS - 1);
-            (0..BLOCKS).try_for_each(|block| read(apart(block) as u64, BLOCK)).map_err(Error::io(path))?;
+            let mut read = |from: u64| -> std::io::Result<()> {
+                file.seek(SeekFrom::Start(from))?;
+                std::io::copy(&mut file.by_ref().take(BLOCK), &mut digest).map(drop)
+            };
+            (0..BLOCKS).try_for_each(|block| read(apart(block) as u64)).map_err(Error::io(path))?;
+        } else {
+            return Self::whole(path);
         }
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Fingerprint { bytes, sha256 })
+        Ok(Fingerprint { bytes, sha256: hexadecimal(digest) })
+    }
+
+    /// Of all bytes of the file `path`.
+    pub fn whole(path: &Path) -> Result<Fingerprint> {
+        let mut digest = Sha256::new();
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let bytes = std::io::copy(&mut file, &mut digest).map_err(Error::io(path))?;
+        Ok(Fingerprint { bytes, sha256: hexadecimal(digest) })
     }
 
     /// Of each of these files, and of the files that lie in each of these folders, by what they are called.
@@ -60,6 +65,10 @@ impl Fingerprint {
         }
         Ok(all)
     }
+}
+
+fn hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How what is read now differs from what was read before, a file a line.
@@ -97,8 +106,18 @@ mod tests {
         assert_eq!(differences(&small, &of(b"abd")), ["data/rows.jsonl has other content"]);
         assert!(differences(&small, &of(b"abcd"))[0].ends_with("had 3 bytes and has 4"));
         let mut large = vec![7; 5 << 20];
+        for at in [1 << 20, (5 << 20) - 1, 3_333_333] {
+            let before = of(&large);
+            large[at] = 8;
+            assert_eq!(differences(&before, &of(&large)).len(), 1, "byte {at}");
+        }
+        let weights = folder.path().join("model.safetensors");
+        let of = |bytes: &[u8]| {
+            std::fs::write(&weights, bytes).unwrap();
+            Fingerprint::of(&weights).unwrap()
+        };
         let before = of(&large);
-        *large.last_mut().unwrap() = 8;
-        assert_eq!(differences(&before, &of(&large)).len(), 1, "the last block is among those read");
+        *large.last_mut().unwrap() = 9;
+        assert_ne!(before, of(&large), "the last block is among those read");
     }
 }

@@ -60,10 +60,38 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
     Ledger::default().write(path)
 }
 
+/// Refuses a folder of a run or a model in which a pipe or a device has a file's place: to read or write it would never end.
+pub fn only_files(folder: &Path) -> Result<()> {
+    for (_, path) in entries(folder)? {
+        let Ok(found) = fs::metadata(&path) else { continue };
+        if found.is_dir() {
+            let inside = entries(&path)?.into_iter().map(|(_, path)| path);
+            inside
+                .filter(|path| fs::metadata(path).is_ok_and(|found| !found.is_dir()))
+                .try_for_each(|path| only_file(&path))?;
+        } else {
+            only_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn only_file(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(Error::Checkpoint(format!(
+            "{}: a pipe or a device, where a file should be; take it away",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses a directory that `mode` does not fit.
 pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
     let shown = path.display();
-    let used = path.exists() && entries(path)?.iter().any(|(name, _)| name != LOCK);
+    // What a process that was killed had begun to write is nothing.
+    let used =
+        path.exists() && entries(path)?.iter().any(|(name, _)| name != LOCK && !name.starts_with(UNFINISHED));
     let is_run = path.join(MARKER).is_file() || path.join(REPLACED).is_dir();
     let message = match mode {
         Mode::Fresh if used && is_run && (path.join(REPLACED).is_dir() || begun(path)?) => {
@@ -173,7 +201,10 @@ fn move_entries(from: &Path, to: &Path, which: impl Fn(&str) -> bool) -> Result<
 }
 
 fn remove_entries(folder: &Path, which: impl Fn(&str) -> bool) -> Result<()> {
-    entries(folder)?.iter().filter(|(name, _)| which(name)).try_for_each(|(_, path)| remove(path))
+    let mut all = entries(folder)?;
+    // What makes a run of it goes last.
+    all.sort_by_key(|(name, _)| name == MARKER);
+    all.iter().filter(|(name, _)| which(name)).try_for_each(|(_, path)| remove(path))
 }
 
 /// Names and paths of what lies in `folder`.

@@ -1,6 +1,6 @@
 //! A model as a command line names it: a run, a checkpoint, a folder, a hub id; with what the run's recipe says of its questions.
 
-use crate::checkpoint::{Saved, is_run};
+use crate::checkpoint::{Saved, is_run, only_files};
 use crate::data::{Data, Hub};
 use crate::devices::Devices;
 use crate::engine::Sampling;
@@ -66,6 +66,10 @@ impl Model {
     pub fn find(&self, registry: &Registry) -> Result<Found> {
         let hub = Hub::from_env();
         let path = Path::new(&self.model);
+        if path.is_dir() {
+            only_files(path)?;
+            path.parent().filter(|run| is_run(run)).map_or(Ok(()), only_files)?;
+        }
         if path.is_dir() && is_run(path) && Saved::newest_model(path)?.is_none() {
             return Err(Error::Checkpoint(format!("{} has no checkpoint with a model yet", path.display())));
         }
@@ -75,7 +79,7 @@ impl Model {
         };
         let (mut data, mut sampling) = (Data::default(), Sampling::default());
         if let Some(saved) = &saved
-            && let Some(stage) = stage_of(saved, registry)
+            && let Some(stage) = stage_of(saved, registry)?
         {
             (data, sampling) = (stage.data.clone(), stage.policy.sampling.clone());
         }
@@ -123,11 +127,21 @@ impl Asking {
     }
 }
 
-/// The stage of its run that made a checkpoint, where the recipe there can be read.
-fn stage_of(saved: &Saved, registry: &Registry) -> Option<Stage> {
-    let recipe = run::recipe_of(saved.path.parent()?)?;
-    let recipe = Recipe::read(&recipe, &[]).ok()?;
-    let table = recipe.stages().iter().find(|table| table.name == saved.state.progress.stage)?;
+/// The stage of its run that made a checkpoint; none where it lies in no run.
+///
+/// # Errors
+/// The run's recipe is gone or damaged, so that nobody knows how its questions were put.
+fn stage_of(saved: &Saved, registry: &Registry) -> Result<Option<Stage>> {
+    let Some(run) = saved.path.parent().filter(|run| is_run(run)) else { return Ok(None) };
+    let recipe = run::recipe_of(run).ok_or_else(|| {
+        Error::Checkpoint(format!(
+            "{}/recipe.toml is gone, which says how this run's questions were put; copy the checkpoint out of the run to ask it in its own \
+             chat template alone",
+            run.display()
+        ))
+    })?;
+    let recipe = Recipe::read(&recipe, &[])?;
+    let table = recipe.stages().iter().find(|table| table.name == saved.state.progress.stage);
     // Rewards that this program does not know, or files that are gone, are nothing to a question.
-    Stage::attempt(&recipe, table, registry).0
+    Ok(table.and_then(|table| Stage::attempt(&recipe, table, registry).0))
 }

@@ -38,6 +38,9 @@ pub(super) struct Sample {
     json: bool,
 }
 
+/// Completions of a question, at most.
+const MOST: usize = 10_000;
+
 const EXAMPLES: &str = "Examples:
   train sample checkpoints/quickstart --prompt '12+34' --temperature 0
   train sample checkpoints/mine/sft-step-000200 --file test.jsonl -n 4 --json > samples.jsonl
@@ -45,8 +48,11 @@ const EXAMPLES: &str = "Examples:
 
 impl Verb for Sample {
     fn run(self, registry: &Registry) -> Result<()> {
-        if self.n == 0 {
-            return Err(Error::Recipe("-n 0: at least one completion is asked for".into()));
+        if !(1..=MOST).contains(&self.n) {
+            return Err(Error::Recipe(format!(
+                "-n {}: between 1 and {MOST} completions of each question can be asked for",
+                self.n
+            )));
         }
         let mut found = self.model.find(registry)?;
         let slots = 64;

@@ -72,6 +72,12 @@ impl ChatTemplate {
         Ok(Self { tokens, environment, nests })
     }
 
+    /// Whether it asks for something by this name.
+    pub fn asks(&self, name: &str) -> bool {
+        let template = self.environment.get_template(NAME);
+        template.is_ok_and(|template| template.undeclared_variables(false).contains(name))
+    }
+
     /// The conversation as text; with `generate`, it ends where the assistant's next turn begins.
     pub fn render(&self, messages: &[Message], generate: bool) -> Result<String> {
         self.render_with(messages, &Map::new(), generate)

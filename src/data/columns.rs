@@ -104,6 +104,12 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
     completion(row, roles, &mut columns)?;
     preference::read(row, roles, &mut columns)?;
     if let Some(messages) = messages(row, "messages", roles)? {
+        columns.prompt = columns.prompt.take().filter(|prompt| !opens(prompt, &messages));
+        if columns.prompt.is_some() {
+            return Err(
+                "it has `prompt` and `messages`, and the messages do not begin with the prompt; take one of the two out".to_string()
+            );
+        }
         let (prompt, last) = split_conversation(messages)?;
         if columns.prompt.is_none() && columns.completion.is_none() && last.is_some() {
             let earlier = prompt.iter().enumerate().filter(|(_, turn)| turn.role == "assistant");
@@ -166,9 +172,44 @@ fn completion(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
     Ok(())
 }
 
+/// Whether a conversation begins with what a row has as its prompt, as UltraChat's rows do.
+fn opens(prompt: &Prompt, messages: &[Message]) -> bool {
+    let same = |(one, other): (&Message, &Message)| {
+        one.role == other.role && one.content.trim() == other.content.trim()
+    };
+    match prompt {
+        Prompt::Text(text) => messages
+            .iter()
+            .find(|turn| turn.role == "user")
+            .is_some_and(|turn| turn.content.trim() == text.trim()),
+        Prompt::Chat(turns) => turns.len() <= messages.len() && turns.iter().zip(messages).all(same),
+    }
+}
+
 /// A conversation's last assistant turn is the completion, everything before it the prompt.
 fn split_conversation(mut messages: Vec<Message>) -> Read<(Vec<Message>, Option<Message>)> {
-    let last = messages.pop_if(|last| last.role == "assistant");
+    let is_reply = |turn: &Message| turn.role == "assistant";
+    if let Some(at) = messages.windows(2).position(|turns| turns.iter().all(is_reply)) {
+        return Err(format!(
+            "turns {} and {} of `messages` are both the assistant's, and a template would write two replies to one question; make them \
+             one turn",
+            at + 1,
+            at + 2
+        ));
+    }
+    let says_nothing = |turn: &Message| {
+        is_reply(turn)
+            && turn.content.trim().is_empty()
+            && turn.tool_calls().is_none()
+            && turn.reasoning().is_none()
+    };
+    if let Some(at) = messages.iter().position(says_nothing) {
+        return Err(format!(
+            "turn {} of `messages` is the assistant's and says nothing; leave the row out",
+            at + 1
+        ));
+    }
+    let last = messages.pop_if(|last| is_reply(last));
     if messages.is_empty() {
         return Err("`messages` has no turn before the assistant's; a prompt needs one".to_string());
     }

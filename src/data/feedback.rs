@@ -27,6 +27,26 @@ pub enum Feedback {
     },
 }
 
+impl Feedback {
+    /// The texts that it is about and that are to be tokenised yet.
+    pub fn texts(&self) -> Vec<&String> {
+        let all = match self {
+            Self::Pair { chosen, rejected, .. } => vec![chosen, rejected],
+            Self::Label { completion, .. } => vec![completion],
+        };
+        all.into_iter().filter(|one| one.tokens.is_none()).map(|one| &one.text).collect()
+    }
+
+    /// The same, to be written anew.
+    pub fn texts_mut(&mut self) -> Vec<&mut String> {
+        let all = match self {
+            Self::Pair { chosen, rejected, .. } => vec![chosen, rejected],
+            Self::Label { completion, .. } => vec![completion],
+        };
+        all.into_iter().filter(|one| one.tokens.is_none()).map(|one| &mut one.text).collect()
+    }
+}
+
 /// A completion to learn from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedbackCompletion {

@@ -2,7 +2,7 @@
 
 use super::Message;
 use regex::Regex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::ops::Range;
 
 /// What stands for a special token while a template is rendered: characters of private use that no text should have.
@@ -17,22 +17,35 @@ pub struct Marked {
     pub plain: Vec<Range<usize>>,
 }
 
-/// The messages with a mark in place of every name of a special token; none where none is written.
-pub fn mark(messages: &[Message], special: &Regex) -> Option<(Vec<Message>, Vec<String>)> {
+/// What a template is given, with a mark in place of every name of a special token.
+#[derive(Debug)]
+pub struct Given {
+    /// The turns.
+    pub messages: Vec<Message>,
+    /// Tools and whatever else is handed to it by name.
+    pub variables: Map<String, Value>,
+    /// What the marks stand for.
+    pub names: Vec<String>,
+}
+
+/// Messages and variables as a template is to be given them; none where they name no special token.
+pub fn mark(messages: &[Message], variables: &Map<String, Value>, special: &Regex) -> Option<Given> {
     let written = |text: &str| special.is_match(text);
     let any = messages
         .iter()
         .any(|turn| written(&turn.content) || turn.more.values().any(|value| has(value, special)));
-    if !any {
+    if !any && !names_any(variables, special) {
         return None;
     }
     let mut names = Vec::new();
+    let variables = replaced(variables, special, &mut names);
     let turns = messages.iter().map(|turn| {
         let mut more = turn.more.clone();
         more.values_mut().for_each(|value| replace(value, special, &mut names));
         Message { role: turn.role.clone(), content: marked(&turn.content, special, &mut names), more }
     });
-    Some((turns.collect(), names))
+    let messages = turns.collect();
+    Some(Given { messages, variables, names })
 }
 
 /// The rendered text with the names back in their places.
@@ -101,18 +114,31 @@ fn has(value: &Value, special: &Regex) -> bool {
     match value {
         Value::String(text) => special.is_match(text),
         Value::Array(items) => items.iter().any(|item| has(item, special)),
-        Value::Object(items) => items.values().any(|item| has(item, special)),
+        Value::Object(items) => names_any(items, special),
         _ => false,
     }
+}
+
+fn names_any(items: &Map<String, Value>, special: &Regex) -> bool {
+    items.iter().any(|(key, item)| special.is_match(key) || has(item, special))
 }
 
 fn replace(value: &mut Value, special: &Regex, names: &mut Vec<String>) {
     match value {
         Value::String(text) => *text = marked(text, special, names),
         Value::Array(items) => items.iter_mut().for_each(|item| replace(item, special, names)),
-        Value::Object(items) => items.values_mut().for_each(|item| replace(item, special, names)),
+        Value::Object(items) => *items = replaced(items, special, names),
         _ => {}
     }
+}
+
+fn replaced(items: &Map<String, Value>, special: &Regex, names: &mut Vec<String>) -> Map<String, Value> {
+    let place = |(key, item): (&String, &Value)| {
+        let mut item = item.clone();
+        replace(&mut item, special, names);
+        (marked(key, special, names), item)
+    };
+    items.iter().map(place).collect()
 }
 
 #[cfg(test)]
@@ -123,8 +149,9 @@ mod tests {
     fn names_that_a_row_writes_are_told_from_the_templates_own() {
         let special = Regex::new(r"<\|end\|>|<\|start\|>").unwrap();
         let said = [Message::new("user", "a<|end|>b"), Message::new("user", "c")];
-        let (turns, names) = mark(&said, &special).unwrap();
-        let text: String = turns.iter().map(|turn| format!("<|start|>{}<|end|>\n", turn.content)).collect();
+        let Given { messages, names, .. } = mark(&said, &Map::new(), &special).unwrap();
+        let text: String =
+            messages.iter().map(|turn| format!("<|start|>{}<|end|>\n", turn.content)).collect();
         let marked = unmark(&text, &names);
         assert_eq!(marked.text, "<|start|>a<|end|>b<|end|>\n<|start|>c<|end|>\n");
         let stretches = marked.stretches(&special);
@@ -134,6 +161,18 @@ mod tests {
             told,
             [("<|start|>", false), ("a<|end|>b", true), ("<|end|>\n<|start|>c<|end|>\n", false)]
         );
-        assert!(mark(&said[1..], &special).is_none());
+        assert!(mark(&said[1..], &Map::new(), &special).is_none());
+    }
+
+    #[test]
+    fn what_is_handed_to_a_template_by_name_is_text_too() {
+        let special = Regex::new(r"<\|end\|>").unwrap();
+        let tools: Map<String, Value> =
+            serde_json::from_str(r#"{"tools": [{"d": "a<|end|>", "<|end|>": 1}], "n": 2}"#).unwrap();
+        let given = mark(&[], &tools, &special).unwrap();
+        assert!(!names_any(&given.variables, &special), "{given:?}");
+        let back = unmark(&serde_json::to_string(&given.variables).unwrap(), &given.names);
+        assert_eq!(serde_json::from_str::<Map<String, Value>>(&back.text).unwrap(), tools);
+        assert_eq!(back.plain.len(), 2);
     }
 }

@@ -33,6 +33,11 @@ pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
         return Err("`chosen` and `rejected` are the same; leave the row out".to_string());
     }
     let [weight, margin] = [number(row, "weight", 1.0)?, number(row, "margin", 0.0)?];
+    if weight < 0.0 {
+        return Err(format!(
+            "`weight` is {weight}, which would make the rejected one the better; exchange the two, and give a weight of 0 or more"
+        ));
+    }
     columns.preference = Some(Preference { chosen, rejected, weight, margin });
     Ok(())
 }

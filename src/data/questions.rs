@@ -51,6 +51,7 @@ impl Prompted {
                 Arc::new(Example { completion: Some(written), completions, ..(**example).clone() })
             }
         };
+        let example = turns::thinking_once(tokenizer, &example)?.map_or(example, Arc::new);
         Ok(Self::new(example, tokens))
     }
 }

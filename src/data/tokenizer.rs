@@ -96,6 +96,11 @@ impl Tokenizer {
         self.chat.is_some()
     }
 
+    /// Whether the chat template asks for something by this name, where there is one.
+    pub fn chat_asks(&self, name: &str) -> bool {
+        self.chat.as_ref().is_some_and(|chat| chat.asks(name))
+    }
+
     /// The end-of-sequence token's id.
     pub fn eos(&self) -> u32 {
         self.eos

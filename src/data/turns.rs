@@ -1,6 +1,6 @@
 //! Where the assistant's turns stand in a conversation's tokens, so that supervised training can learn all of them.
 
-use super::{Example, Message, Prompt, Tokenizer};
+use super::{Example, Feedback, Message, Prompt, Tokenizer};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -30,7 +30,9 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
         let rest = text.strip_prefix(before.as_str()).ok_or_else(otherwise)?;
         let written = match (said.reasoning(), said.tool_calls()) {
             (None, None) => {
-                rest.starts_with(&said.content).then_some(said.content.len()).ok_or_else(otherwise)?
+                // Templates that trim what is said do so wherever the turn stands.
+                let forms = [said.content.as_str(), said.content.trim_end(), said.content.trim()];
+                forms.into_iter().find(|said| rest.starts_with(said)).ok_or_else(otherwise)?.len()
             }
             _ => {
                 let upto = tokenizer.conversation(&messages[..=turn], &example.variables, false)?.text;
@@ -74,6 +76,54 @@ pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<String>>
                 .to_string(),
         )),
     }
+}
+
+/// How thinking models write that they begin to think, and that they have thought.
+const THINKS: [&str; 2] = ["<think>", "</think>"];
+
+/// The example without the tag that its completions begin with, where the chat template has opened it already; none where nothing
+/// changes.
+///
+/// # Errors
+/// [`Error::Data`] where the template has closed it, and a completion thinks all the same.
+pub fn thinking_once(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Example>> {
+    let [open, close] = THINKS;
+    let thinks = |text: &str| text.trim_start().starts_with(open);
+    let all = || {
+        example
+            .completion
+            .iter()
+            .chain(&example.completions)
+            .chain(example.feedback.iter().flat_map(Feedback::texts))
+    };
+    let Prompt::Chat(messages) = &example.prompt else { return Ok(None) };
+    if !tokenizer.has_chat() || !all().any(|text| thinks(text)) {
+        return Ok(None);
+    }
+    let asked = tokenizer.conversation(messages, &example.variables, true)?.text;
+    let begun = asked.trim_end();
+    if begun.ends_with(close) {
+        return Err(Error::Data(format!(
+            "the model's chat template ends the prompt with `{close}`, so that nothing is thought, and the row's completion thinks; take \
+             enable_thinking = false out of data.template.variables, or the reasoning out of the row"
+        )));
+    }
+    if !begun.ends_with(open) {
+        return Ok(None);
+    }
+    let spaced = begun.len() < asked.len();
+    let rest = |text: &str| match text.trim_start().strip_prefix(open) {
+        Some(rest) if spaced => rest.trim_start_matches(['\n', ' ']).to_owned(),
+        Some(rest) => rest.to_owned(),
+        None => text.to_owned(),
+    };
+    let mut example = example.clone();
+    example.completion = example.completion.as_deref().map(rest);
+    example.completions = example.completions.iter().map(|text| rest(text)).collect();
+    for text in example.feedback.iter_mut().flat_map(Feedback::texts_mut) {
+        *text = rest(text);
+    }
+    Ok(Some(example))
 }
 
 /// What a turn has and leaves out as it is written.

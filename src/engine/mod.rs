@@ -29,7 +29,7 @@ mod view;
 
 pub use boundary::Boundary;
 pub use sampler::{Completion, Event, Generated, Progress, Request, Sampler, Statistics, StopReason};
-pub use sampling::Sampling;
+pub use sampling::{Sampling, is_temperature};
 pub use scripted::{Line, Scripted};
 
 use crate::model::{Config, Model};

@@ -66,9 +66,9 @@ impl Sampling {
         broken(&[
             (self.max_new_tokens > 0, "max_new_tokens", "it must be at least 1"),
             (
-                self.temperature.is_finite() && self.temperature >= 0.0,
+                is_temperature(self.temperature),
                 "temperature",
-                "it must be 0 (greedy) or a positive number",
+                "it must be 0 (greedy), or a number of at least 0.001",
             ),
             (
                 self.top_p > 0.0 && self.top_p <= 1.0,
@@ -199,6 +199,11 @@ impl Sampling {
         }
         scores.sort(-1, true).0
     }
+}
+
+/// Whether something can be sampled at it: logits that are divided by less are no numbers in f32.
+pub fn is_temperature(temperature: f64) -> bool {
+    temperature == 0.0 || (temperature >= 1e-3 && temperature.is_finite())
 }
 
 #[cfg(test)]

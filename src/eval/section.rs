@@ -4,7 +4,7 @@ use super::calibration::Calibration;
 use super::marks::Agreement;
 use super::{Measure, Report};
 use crate::data::Example;
-use crate::engine::Sampling;
+use crate::engine::{Sampling, is_temperature};
 use crate::section::{Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -90,8 +90,8 @@ impl Eval {
             );
             wrong("at", message, "raise eval.samples or drop it");
         }
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            wrong("temperature", "it must be 0 (greedy) or positive".into(), "");
+        if !is_temperature(self.temperature) {
+            wrong("temperature", "it must be 0 (greedy), or at least 0.001".into(), "");
         }
         if self.temperature == 0.0 && self.samples * self.seeds > 1 {
             let message = format!(

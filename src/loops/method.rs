@@ -41,6 +41,11 @@ pub trait Section: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Those of its own keys that are without effect beside the others, each with why: `("resample_limit", "without …")`.
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        vec![]
+    }
+
     /// What of the stage's other sections does not go with it, by their full paths.
     fn fits(&self, _stage: &StageView) -> Vec<Misfit> {
         vec![]

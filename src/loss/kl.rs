@@ -5,6 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
+/// What is said of a coefficient that would be a reward for leaving the reference.
+pub const NO_PENALTY: &str =
+    "it must be a number of at least 0; below, it would push away from the reference";
+
 /// Where a penalty for leaving the reference acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -100,7 +100,8 @@ impl Optim {
                 "betas",
                 "they must be two numbers in [0, 1)",
             ),
-            (self.eps.is_finite() && self.eps > 0.0, "eps", "it must be larger than 0"),
+            // Below the least number of f32 it would be 0, and a gradient of 0 be divided by 0.
+            (self.eps.is_finite() && self.eps >= 1e-30, "eps", "it must be at least 1e-30"),
             (
                 self.weight_decay.is_finite() && self.weight_decay >= 0.0,
                 "weight_decay",

@@ -82,6 +82,9 @@ impl Init {
             );
             found.push(Misfit::new("hidden_size", message, ""));
         }
+        if !(self.rope_theta >= 1.0 && self.rope_theta.is_finite()) {
+            found.push(Misfit::new("rope_theta", "it must be a number of at least 1", "10000 is usual"));
+        }
         if !self.heads.is_multiple_of(self.kv_heads) && self.kv_heads > 0 {
             let message = format!("it must be a multiple of kv_heads = {}", self.kv_heads);
             found.push(Misfit::new("heads", message, ""));

@@ -72,7 +72,7 @@ pub(super) fn most(path: &str) -> Option<f64> {
 }
 
 fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
-    let Some(most) = most(path) else { return };
+    let most = most(path).unwrap_or(f64::MAX);
     let number = match value {
         Value::Table(table) => {
             return table.iter().for_each(|(key, value)| look(&join(path, key), value, found));
@@ -82,7 +82,7 @@ fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
         Value::Float(number) => *number,
         _ => return,
     };
-    if number.is_nan() {
+    if number.is_nan() || (most == f64::MAX && number.is_infinite()) {
         found.push(Misfit::new(path, "it must be a number", ""));
     } else if number.abs() > most {
         let most = if number < 0.0 { -most } else { most };

@@ -67,7 +67,7 @@ const RULES: &[Rule] = &[
         but: &[],
         idle: |stage| {
             let own = stage.eval.as_ref().is_some_and(|eval| eval.max_new_tokens.is_some());
-            unless(samples(stage) || reads_rows(stage) || (asks(stage) && !own), without_samples(stage))
+            unless(samples(stage) || (asks(stage) && !own), without_samples(stage))
         },
     },
     Rule {
@@ -196,7 +196,12 @@ fn idle(stage: &Stage, key: &str) -> Option<String> {
         let names = |keys: &[&str]| keys.iter().any(|listed| covers(listed, key));
         names(rule.keys) && !names(rule.but)
     };
-    RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage))
+    let own = || {
+        let below = key.strip_prefix("loop.")?.strip_prefix(stage.method.name())?.strip_prefix('.')?;
+        let found = stage.method.idle().into_iter().find(|(path, _)| covers(path, below));
+        found.map(|(_, why)| why.to_owned())
+    };
+    RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage)).or_else(own)
 }
 
 /// The dotted paths of all values, and of tables that have none.

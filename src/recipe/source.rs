@@ -17,12 +17,26 @@ pub struct Source {
     lines: BTreeMap<Vec<String>, usize>,
 }
 
+/// Bytes of the largest recipe that is read.
+const LARGEST: u64 = 1 << 20;
+
 impl Source {
     /// Reads and parses `path`; an error says what is wrong with the file and what to do.
     pub fn read(path: &Path) -> Result<Self> {
         let file = path.display().to_string();
         if path.is_dir() {
             return fail(format!("{file}: is a folder; {}", name_a_recipe(path)));
+        }
+        let about = std::fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+        if !about.is_file() {
+            return fail(format!("{file}: a pipe or a device; write the recipe to a file"));
+        }
+        if about.len() > LARGEST {
+            return fail(format!(
+                "{file}: a recipe has {} MB at most, and this has {} bytes",
+                LARGEST >> 20,
+                about.len()
+            ));
         }
         let bytes = std::fs::read(path).map_err(|error| unreadable(path, &error))?;
         Self::parse(&file, &decode(&file, bytes)?)

@@ -85,7 +85,7 @@ pub fn section<'a>(table: &'a Table, path: &str) -> Option<&'a Table> {
 }
 
 /// Stages of the longest list that is read.
-const MOST_STAGES: usize = 1000;
+const MOST_STAGES: usize = 300;
 
 fn take_stages(source: &Source, base: &mut Table, refused: &mut Vec<Refusal>) -> Vec<(usize, Table)> {
     let wrong =
@@ -109,7 +109,9 @@ fn take_stages(source: &Source, base: &mut Table, refused: &mut Vec<Refusal>) ->
         Value::Table(table) => Some((index, table)),
         _ => None,
     };
-    list.into_iter().take(MOST_STAGES).enumerate().filter_map(table).collect()
+    // Of more, the first alone is looked at.
+    let read = if list.len() > MOST_STAGES { 1 } else { list.len() };
+    list.into_iter().take(read).enumerate().filter_map(table).collect()
 }
 
 fn one(

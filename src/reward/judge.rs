@@ -131,6 +131,7 @@ impl Judge {
 
     /// The score that an answer gives, from 0 to 1.
     fn read(&self, said: &str) -> Option<f64> {
+        let said = concluded(said)?;
         let score = self.number(said, |said| rating::rating(said, self.scale))?;
         let [worst, best] = self.scale;
         let share = (score - worst) / (best - worst);
@@ -139,11 +140,20 @@ impl Judge {
 
     /// How many of `steps` steps stand before the first wrong one that an answer names.
     fn right(&self, said: &str, steps: usize) -> Option<usize> {
+        let said = concluded(said)?;
         let number = self.number(said, rating::last_number).filter(|number| number.fract() == 0.0)?;
         match number {
             -1.0 | 0.0 => Some(steps),
             _ => (1.0..=steps as f64).contains(&number).then_some(number as usize - 1),
         }
+    }
+}
+
+/// What a judge says once it has thought; none where it has not come to an end of that.
+fn concluded(said: &str) -> Option<&str> {
+    match said.rsplit_once("</think>") {
+        Some((_, said)) => Some(said),
+        None => (!said.contains("<think>")).then_some(said),
     }
 }
 

@@ -37,8 +37,8 @@ impl Source for DatasetRollout {
     }
 }
 
-/// The rows' completions with the policy's log-probabilities at the sampling temperature. A completion longer than
-/// `max_new_tokens` is cut there and counts as truncated; any other ends with the tokenizer's end-of-sequence id.
+/// The rows' completions with the policy's log-probabilities at the sampling temperature. One that the model's context
+/// has no room for is cut there and counts as truncated; any other ends with the tokenizer's end-of-sequence id.
 pub fn read(
     policy: &Policy,
     prompts: &[Prompted],
@@ -58,7 +58,7 @@ pub fn read(
         }
         for text in &prompted.example.completions {
             let mut tokens = policy.tokenizer.completion(&prompted.example.prompt, text)?;
-            tokens.truncate(sampling.max_new_tokens);
+            tokens.truncate(policy.context().saturating_sub(prompted.tokens.len()));
             owners.push(group);
             sequences.push(Sequence::new(&prompted.tokens, &tokens));
         }

@@ -38,8 +38,17 @@ pub(super) fn claim(path: &Path, args: &Args, resolved: &str, plan: &[PlannedSta
 /// Writes the recipe beside those that the run has had, where it is another and can be.
 fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     let (had, next) = recipes(dir.path());
-    let Some(had) = had else { return write_atomic(&next, resolved.as_bytes()) };
     let mut ledger = dir.ledger()?;
+    let Some(had) = had else {
+        if ledger.stages.is_empty() {
+            return write_atomic(&next, resolved.as_bytes());
+        }
+        return Err(Error::Checkpoint(format!(
+            "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
+             checkpoints",
+            next.display()
+        )));
+    };
     if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
         return Err(Error::Checkpoint(format!(
             "{} has checkpoints and no stages.json: that is lost, or it was begun by an older version of this program, which \

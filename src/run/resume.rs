@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 /// Keys that say what a stage learns from, in which order, and what learns: with others it would not be that stage.
-const FIXED: [&str; 14] = [
+const FIXED: [&str; 15] = [
     "policy.model",
     "policy.init",
     "policy.dtype",
@@ -23,6 +23,7 @@ const FIXED: [&str; 14] = [
     "data.shuffle",
     "data.max_prompt_tokens",
     "data.columns",
+    "data.integer_answers",
     "data.template",
 ];
 /// Keys that say how long a stage is.
@@ -57,10 +58,20 @@ pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &
     let (old, new) = (keys(old, only), keys(new, only));
     let mut refused = misplaced(plan, ledger);
     let mut changes = Changes::default();
-    for change in differing(&old, &new) {
+    let of_length = |change: &Change| {
+        LENGTH.iter().any(|key| covers(key, &change.key))
+            || (change.key.starts_with("loop.") && change.key.ends_with(ROUNDS))
+    };
+    let changed = differing(&old, &new);
+    let longer: BTreeSet<String> = changed
+        .iter()
+        .filter(|change| of_length(change) && change.is_more())
+        .map(|change| change.stage.clone())
+        .collect();
+    for change in changed {
         let records: Vec<_> = ledger.stages.iter().filter(|record| record.stage == change.stage).collect();
         let is_of = |keys: &[&str]| keys.iter().any(|key| covers(key, &change.key));
-        let length = is_of(&LENGTH) || (change.key.starts_with("loop.") && change.key.ends_with(ROUNDS));
+        let length = of_length(&change);
         let words = change.words();
         let done = records.last().is_some_and(|record| record.done.is_some());
         let last = ledger.stages.last().is_some_and(|record| record.stage == change.stage);
@@ -80,10 +91,12 @@ pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &
                  would not reach them",
                 change.stage
             ));
-        } else if length {
+        } else if length && !(done && !change.is_more()) {
             changes.longer.insert(change.stage.clone());
             changes.words.push(words);
-        } else if done && plan.last().is_some_and(|planned| ledger.of(&change.stage, planned.round).is_some())
+        } else if done
+            && !(last && longer.contains(&change.stage))
+            && plan.last().is_some_and(|planned| ledger.of(&change.stage, planned.round).is_some())
         {
             changes.words.push(format!("{words} (without effect: stage `{}` is done)", change.stage));
         } else {

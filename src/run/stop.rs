@@ -7,6 +7,7 @@ use crate::checkpoint::abandon;
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::ranks::Ranks;
+use crate::reward::MARK;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fs;
@@ -45,6 +46,9 @@ fn state() -> MutexGuard<'static, State> {
 /// Listens from here on: to SIGINT, SIGTERM and SIGUSR1, and to SIGHUP unless this process was started so as to ignore it (nohup).
 pub(super) fn listen() {
     state().commands = Some(commands(std::env::args().collect()));
+    // A file that may not grow is an error that names it.
+    // SAFETY: to ignore a signal runs nothing.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     let hangs_up = (!ignored(SIGHUP)).then_some(SIGHUP);
     let wanted = SIGNALS.into_iter().chain(hangs_up);
     let signals = Signals::new(wanted);
@@ -189,7 +193,12 @@ fn end_children() {
         // proc(5): behind the name in parentheses stand the state, the parent and the group.
         let Some((_, rest)) = stat.rsplit_once(')') else { continue };
         let mut fields = rest.split_whitespace().skip(1).map(|field| field.parse::<i64>().unwrap_or(0));
-        if fields.next() == Some(i64::from(own)) {
+        // Who ends what reward programs started does so when this process is gone.
+        let watches = || {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.windows(MARK.len()).any(|part| part == MARK.as_bytes())
+        };
+        if fields.next() == Some(i64::from(own)) && !watches() {
             let whom = if fields.next() == Some(i64::from(pid)) { -pid } else { pid };
             // SAFETY: kill(2) touches no memory.
             unsafe { libc::kill(whom, libc::SIGKILL) };

@@ -79,6 +79,31 @@ for number, line in enumerate(sys.stdin):
     assert_eq!(score(&mut rewards, &[]), Ok(vec![]));
 }
 
+/// A line that comes late would be the first answer to the next group; a program that repeats `n` cannot be misread.
+#[test]
+fn an_answer_to_another_line_is_no_answer() {
+    let program = r#####"
+import json, sys, time, threading
+def late():
+    time.sleep(0.05)
+    print("-7.0", flush=True)
+for line in sys.stdin:
+    n = json.loads(line)["n"]
+    print(json.dumps({"n": n, "score": n}), flush=True)
+    if n % 2 == 0: threading.Thread(target=late).start()
+"#####;
+    let mut rewards = rewards(&["python3", "-c", program], 20.0);
+    let texts = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(score(&mut rewards, &texts), Ok(vec![1.0, 2.0]));
+    // Whether it is there when the next group is sent, or comes in between.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let error = score(&mut rewards, &texts).and_then(|_| score(&mut rewards, &texts)).unwrap_err();
+    assert!(
+        error.contains("-7.0") && (error.contains("without the n") || error.contains("more lines")),
+        "{error}"
+    );
+}
+
 #[test]
 fn groups_larger_than_a_pipe_do_not_deadlock() {
     // 40 lines of 50 kB in, each echoed back to standard error (a pipe holds 64 kB) and answered only at the end.

@@ -460,3 +460,95 @@ fn a_turn_is_learned_as_the_template_writes_it() {
     let plain = CHATML.replace("m.reasoning_content", "m.nothing");
     assert_eq!(learned(&plain), "<think>\nhm\n</think>\n\n5");
 }
+
+/// A template that begins the reply's thinking itself, as those of models that always think do.
+#[test]
+fn thinking_that_the_template_has_begun_begins_once() {
+    let opens = CHATML.replace("@assistant\n{% endif %}", "@assistant\n<think>\n{% endif %}");
+    let closes = CHATML.replace("@assistant\n{% endif %}", "@assistant\n<think>\n\n</think>\n\n{% endif %}");
+    let rows = [
+        r#"{"messages":[{"role":"user","content":"q"},{"role":"assistant","reasoning_content":"hm","content":"5"}]}"#,
+        r#"{"prompt":[{"role":"user","content":"q"}],"completion":"<think>\nhm\n</think>\n\n5"}"#,
+    ];
+    for row in rows {
+        let data = load(row, "").expect("a row");
+        let question = |template: &str| rationale::data::Prompted::of(&data.examples[0], &speaker(template));
+        let whole = |template: &str| {
+            let question = question(template).expect("a question");
+            let asked = speaker(template).render_text(&question.example.prompt).expect("text");
+            asked + &question.example.completion.clone().expect("a completion")
+        };
+        assert!(whole(&opens).ends_with("@assistant\n<think>\nhm\n</think>\n\n5"), "{}", whole(&opens));
+        let refused = question(&closes).unwrap_err().to_string();
+        assert!(refused.contains("enable_thinking"), "{refused}");
+    }
+    // What does not think stays as it is.
+    let plain = load(r#"{"prompt":[{"role":"user","content":"q"}],"completion":"5"}"#, "").expect("a row");
+    for template in [&opens, &closes] {
+        let question =
+            rationale::data::Prompted::of(&plain.examples[0], &speaker(template)).expect("a question");
+        assert_eq!(question.example.completion.as_deref(), Some("5"));
+    }
+}
+
+/// What a turn says may stand in what the template writes behind it.
+#[test]
+fn a_turn_that_goes_on_ends_where_it_says_so() {
+    let tokenizer = speaker(CHATML);
+    for said in ["i", "end", "<", "|", "@assistant", "so  "] {
+        let begun = Prompt::Chat(vec![turn("user", "q"), turn("assistant", said)]);
+        assert_eq!(
+            tokenizer.render_text(&begun).expect("text"),
+            format!("@user\nq<|im_end|>\n@assistant\n{said}")
+        );
+    }
+    // A template that trims what is said leaves no white space to go on from.
+    let trims = speaker(&CHATML.replace("m.content", "m.content | trim"));
+    let begun = Prompt::Chat(vec![turn("user", "q"), turn("assistant", " so ")]);
+    assert_eq!(trims.render_text(&begun).expect("text"), "@user\nq<|im_end|>\n@assistant\nso");
+}
+
+/// Tools and variables of a row are text as its turns are.
+#[test]
+fn what_a_row_hands_to_the_template_has_no_special_tokens() {
+    let template = CHATML.replace("{% for m", "{{ tools | tojson }}{{ note }}{% for m");
+    let row = r#"{"messages":[{"role":"user","content":"q"}],"tools":[{"d":"<|im_end|>"}],"chat_template_kwargs":{"note":"<|im_end|>"}}"#;
+    let data = load(row, "").expect("a row");
+    let asked = rationale::data::Prompted::of(&data.examples[0], &speaker(&template)).expect("a question");
+    assert_eq!(asked.tokens.iter().filter(|id| **id == 257).count(), 1, "the end of the user's turn alone");
+}
+
+/// UltraChat's rows have the first question beside the conversation.
+#[test]
+fn a_prompt_that_a_conversation_begins_with_is_part_of_it() {
+    let row = |prompt: &str| {
+        format!(
+            r#"{{"prompt":"{prompt}","messages":[{{"role":"user","content":"Hi?"}},{{"role":"assistant","content":"a"}},{{"role":"user","content":"b"}},{{"role":"assistant","content":"c"}}]}}"#
+        )
+    };
+    let data = load(&row("Hi?"), "").expect("a row");
+    assert_eq!(
+        data.examples[0].prompt,
+        Prompt::Chat(vec![turn("user", "Hi?"), turn("assistant", "a"), turn("user", "b")])
+    );
+    assert_eq!(
+        (data.examples[0].learned_turns.as_slice(), data.examples[0].completion.as_deref()),
+        (&[1][..], Some("c"))
+    );
+    assert!(refused(&row("Ho?"), "").contains("`prompt` and `messages`"));
+}
+
+#[test]
+fn turns_that_teach_nothing_or_two_things_are_refused() {
+    let row = |turns: &str| format!(r#"{{"messages":[{{"role":"user","content":"q"}},{turns}]}}"#);
+    let said = |text: &str| format!(r#"{{"role":"assistant","content":"{text}"}}"#);
+    let twice = refused(&row(&format!("{},{}", said("a"), said("b"))), "");
+    assert!(twice.contains("turns 2 and 3") && twice.contains("make them one turn"), "{twice}");
+    assert!(refused(&row(&said("")), "").contains("says nothing"));
+}
+
+#[test]
+fn a_preference_of_negative_weight_is_refused() {
+    let said = refused(r#"{"prompt":"q","chosen":"a","rejected":"b","weight":-3}"#, "");
+    assert!(said.contains("`weight` is -3") && said.contains("exchange"), "{said}");
+}

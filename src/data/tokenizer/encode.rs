@@ -7,6 +7,9 @@ use crate::error::{Error, Result, quietly};
 use std::ops::Range;
 use tokenizers::Encoding;
 
+/// Bytes of the longest text that is tokenised: a tokenizer takes some 150 bytes of memory and a microsecond for each.
+const LONGEST: usize = 8 << 20;
+
 impl Tokenizer {
     /// The ids of a text, without a beginning or end token. A special token written in the text becomes its id.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
@@ -47,7 +50,10 @@ impl Tokenizer {
                 (self.encode_after(&format!("{lead}{text}"), true)?, self.turn.1)
             }
         };
-        ids.push(end.unwrap_or(self.eos));
+        // A text may be written with what ends it.
+        if !ids.last().is_some_and(|last| [Some(self.eos), end].contains(&Some(*last))) {
+            ids.push(end.unwrap_or(self.eos));
+        }
         Ok(ids)
     }
 
@@ -66,6 +72,14 @@ impl Tokenizer {
         text: &str,
         encode: impl FnOnce() -> tokenizers::Result<Encoding>,
     ) -> Result<Encoding> {
+        if text.len() > LONGEST {
+            return Err(Error::Data(format!(
+                "a text of {:.1} MB is longer than the {} MB that are tokenised at once; divide it, or leave it out: it begins {:?}",
+                text.len() as f64 / f64::from(1 << 20),
+                LONGEST >> 20,
+                text.chars().take(60).collect::<String>()
+            )));
+        }
         // Oniguruma's limits and faults of the file are panics.
         match quietly(encode) {
             Ok(Ok(encoding)) => Ok(encoding),

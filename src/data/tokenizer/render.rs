@@ -40,7 +40,8 @@ impl Tokenizer {
         self.conversation(messages, &Map::new(), generate).map(|marked| marked.text)
     }
 
-    pub(in crate::data) fn conversation(
+    /// A conversation as text, with what rows write of special tokens marked.
+    pub(crate) fn conversation(
         &self,
         messages: &[Message],
         variables: &Map<String, Value>,
@@ -53,14 +54,18 @@ impl Tokenizer {
                     .to_string(),
             )
         })?;
-        let marked = self.special.as_ref().and_then(|special| mark(messages, special));
-        let (turns, names) = match &marked {
-            Some((turns, names)) => (turns.as_slice(), names.as_slice()),
-            None => (messages, &[][..]),
+        let given = self.special.as_ref().and_then(|special| mark(messages, variables, special));
+        let (turns, variables, names) = match &given {
+            Some(given) => (given.messages.as_slice(), &given.variables, given.names.as_slice()),
+            None => (messages, variables, &[][..]),
         };
-        let text = match turns.last() {
-            Some(last) if generate && last.role == "assistant" => {
-                begun(chat.render_with(turns, variables, false)?, &last.content)?
+        let text = match turns.split_last() {
+            Some((last, before)) if generate && last.role == "assistant" => {
+                let (last, space) = up_to_here(last);
+                begun(
+                    &chat.render_with(&[before, std::slice::from_ref(&last)].concat(), variables, false)?,
+                    &space,
+                )?
             }
             _ => chat.render_with(turns, variables, generate)?,
         };
@@ -118,10 +123,19 @@ impl Tokenizer {
     }
 }
 
+/// Stands behind what the last turn says while it is rendered: a character of private use that no text should have.
+const HERE: char = '\u{E0F2}';
+
+/// The turn with that mark behind what it says, and the white space that follows the mark.
+fn up_to_here(turn: &Message) -> (Message, String) {
+    let (core, space) = turn.content.split_at(turn.content.trim_end().len());
+    let content = if core.is_empty() { String::new() } else { format!("{core}{HERE}{space}") };
+    (Message { content, ..turn.clone() }, space.to_owned())
+}
+
 /// A conversation up to the end of what its last turn, the assistant's, says, from where it goes on.
-fn begun(text: String, said: &str) -> Result<String> {
-    let core = said.trim();
-    let at = text.rfind(core).filter(|_| !core.is_empty()).ok_or_else(|| {
+fn begun(text: &str, space: &str) -> Result<String> {
+    let (said, behind) = text.rsplit_once(HERE).ok_or_else(|| {
         Error::Data(
             "the prompt ends with an assistant's turn, and the model's chat template does not write what it says; end the \
              prompt with the user's turn"
@@ -129,7 +143,6 @@ fn begun(text: String, said: &str) -> Result<String> {
         )
     })?;
     // White space at its end stays where the template keeps it.
-    let whole = said.trim_start();
-    let length = if text[at..].starts_with(whole) { whole.len() } else { core.len() };
-    Ok(text[..at + length].to_string())
+    let kept = if behind.starts_with(space) { space } else { "" };
+    Ok(said.replace(HERE, "") + kept)
 }

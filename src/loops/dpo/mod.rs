@@ -167,6 +167,11 @@ impl Section for Dpo {
         }
     }
 
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        let still = self.reference.every == 0;
+        still.then_some(("reference.mix", "without reference.every")).into_iter().collect()
+    }
+
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         if !self.online {
             return vec![];

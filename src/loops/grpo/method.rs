@@ -20,6 +20,23 @@ impl Section for Grpo {
         }
     }
 
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        let mut idle = Vec::new();
+        if !self.needs_reference() {
+            let why = "with kl.coefficient = 0";
+            idle.extend([("kl.estimator", why), ("kl.place", why), ("reference", why)]);
+        } else if self.kl.place == KlPlace::Reward && self.zero_variance != ZeroVariance::Keep {
+            idle.push(("zero_variance", "with kl.place = \"reward\", by which rewards of a group differ"));
+        }
+        if self.reference.every == 0 {
+            idle.push(("reference.mix", "without reference.every"));
+        }
+        if self.zero_variance != ZeroVariance::Resample {
+            idle.push(("resample_limit", "without zero_variance = \"resample\""));
+        }
+        idle
+    }
+
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         let steps = self.steps.as_ref().filter(|steps| !stage.rewards.contains(&steps.reward.as_str()));
         let compares = self.advantage.baseline != Baseline::None && self.advantage.compare_by.is_none();

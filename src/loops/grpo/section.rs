@@ -2,8 +2,8 @@
 
 use crate::advantage::steps::{Form, StepBaseline};
 use crate::advantage::{Advantage, StepCredit, StepRewards};
-use crate::loss::kl::Estimator;
 pub use crate::loss::kl::Place as KlPlace;
+use crate::loss::kl::{Estimator, NO_PENALTY};
 use crate::loss::policy::PolicyLoss;
 use crate::policy::Refresh;
 use crate::section::{Misfit, broken, under};
@@ -140,7 +140,7 @@ impl Grpo {
         let mut found = broken(&[
             (self.epochs_per_batch > 0, "epochs_per_batch", "it must be at least 1"),
             (self.minibatches > 0, "minibatches", "it must be at least 1"),
-            (finite(self.kl.coefficient), "kl.coefficient", "it must be a finite number"),
+            (finite(self.kl.coefficient) && self.kl.coefficient >= 0.0, "kl.coefficient", NO_PENALTY),
             (finite(self.truncated_reward), "truncated_reward", "it must be a finite number"),
             (finite(self.entropy_coefficient), "entropy_coefficient", "it must be a finite number"),
         ]);

@@ -1,6 +1,6 @@
 //! `[loop.mario]`: its keys, their defaults and which values they may have.
 
-use crate::loss::kl::Estimator;
+use crate::loss::kl::{Estimator, NO_PENALTY};
 use crate::section::{Misfit, broken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,8 @@ impl Mario {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let finite = |value: f64| (value.is_finite(), "it must be a finite number");
-        let ((kl, number), (entropy, _)) = (finite(self.kl_coefficient), finite(self.entropy_coefficient));
+        let (entropy, number) = finite(self.entropy_coefficient);
+        let kl = self.kl_coefficient.is_finite() && self.kl_coefficient >= 0.0;
         let named = self.control.contains("{reward}") && self.control.contains("{quantile}");
         let mut found = broken(&[
             (self.quantiles > 0, "quantiles", "it must be at least 1"),
@@ -66,7 +67,7 @@ impl Mario {
                 "it must be at least 1; leave it out for all",
             ),
             (named, "control", "it must contain {reward} and {quantile}"),
-            (kl, "kl_coefficient", number),
+            (kl, "kl_coefficient", NO_PENALTY),
             (entropy, "entropy_coefficient", number),
         ]);
         let rising = |borders: &Vec<f64>| borders.is_sorted() && borders.iter().all(|b| b.is_finite());

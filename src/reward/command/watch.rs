@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The environment variable by which a program's processes are known, those too that have left its group and session.
-pub(super) const MARK: &str = "RATIONALE_REWARD_PROGRAM";
+pub const MARK: &str = "RATIONALE_REWARD_PROGRAM";
 
 /// How long ending all of them may take.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -5,6 +5,7 @@
 //! then comes with the policy's probability times that factor: sampling-importance-resampling.
 
 use super::{Search, SearchResult, paths, scores};
+use crate::engine::is_temperature;
 use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::Misfit;
@@ -48,8 +49,8 @@ impl Search for Guided {
 
     fn check(&self) -> Vec<Misfit> {
         let mut found = super::at_least_one(&[("n", self.n)]);
-        if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            found.push(Misfit::new("temperature", "it must be 0 (take the best) or positive", ""));
+        if !is_temperature(self.temperature) {
+            found.push(Misfit::new("temperature", "it must be 0 (take the best), or at least 0.001", ""));
         }
         found
     }

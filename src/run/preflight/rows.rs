@@ -3,12 +3,13 @@
 use super::Looking;
 use super::models::Known;
 use crate::data::row::some;
-use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
+use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
+use crate::reward::agrees;
 use crate::run::lengths::{Lengths, TooLong, none_is_left};
 use crate::run::wants;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -31,7 +32,13 @@ impl Looking<'_> {
         if let Some(held_out) = &held_out {
             self.look_at_held_out(held_out);
         }
+        if let Some(train) = train.as_ref().filter(|_| needs.trains && !needs.rollouts && !needs.head) {
+            self.look_at_what_is_taught(train);
+        }
         let Some(model) = model else { return };
+        for rows in [&train, &held_out].into_iter().flatten() {
+            self.look_at_what_a_template_drops(rows, &model.tokenizer);
+        }
         for (rows, split) in [(&train, Split::Train), (&held_out, Split::Eval)] {
             let Some(rows) = rows else { continue };
             self.look_at_lengths(rows, split, model);
@@ -186,6 +193,66 @@ impl Looking<'_> {
         }
     }
 
+    /// Where the held-out questions are asked, what the rows teach has to be read as their gold answer too.
+    fn look_at_what_is_taught(&mut self, rows: &Dataset) {
+        if self.stage.eval.is_none() || self.is_wrong("eval") {
+            return;
+        }
+        let format = &self.stage.data.format;
+        let unread = |row: &&Example| {
+            let Some(text) = &row.completion else { return false };
+            let said = format.parse(text).map(|rationale| text[rationale.answer].to_owned());
+            agrees(row, said.as_deref()) == Some(false)
+        };
+        let (all, rows) = (rows.examples.len(), rows.examples.iter().map(|row| &**row).take(MADE));
+        let unread: Vec<&Example> = rows.filter(unread).collect();
+        if let Some(first) = unread.first() {
+            let end: String = first.completion.iter().flat_map(|text| text.lines().last()).take(1).collect();
+            let end: String = end.chars().take(80).collect();
+            self.note(&format!(
+                "the completions of {} of {} rows are not read as their gold answer: {} (it ends in {end:?}); what is learned so, [eval] calls \
+                 wrong; see data.format.answer, or write data.template.assistant = \"#### {{{{ answer }}}}\"",
+                unread.len(),
+                all.min(MADE),
+                some(&unread)
+            ));
+        }
+    }
+
+    /// Turns and variables that the model's chat template leaves out.
+    fn look_at_what_a_template_drops(&mut self, rows: &Dataset, tokenizer: &Tokenizer) {
+        if !tokenizer.has_chat() {
+            return;
+        }
+        let rows = || rows.examples.iter().map(|row| &**row).take(MADE);
+        let mut dropped: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
+        let mut unasked: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
+        for row in rows() {
+            let Prompt::Chat(turns) = &row.prompt else { continue };
+            for name in row.variables.keys().filter(|name| !tokenizer.chat_asks(name)) {
+                unasked.entry(name).or_default().push(row);
+            }
+            let Ok(text) = tokenizer.conversation(turns, &row.variables, true) else { continue };
+            let gone = turns.iter().find(|turn| !text.text.contains(turn.content.trim()));
+            gone.into_iter().for_each(|turn| dropped.entry(&turn.role).or_default().push(row));
+        }
+        let count = rows().count();
+        for (role, rows) in dropped {
+            self.note(&format!(
+                "the model's chat template does not write what the {role} turn of {} of {count} rows says: {}",
+                rows.len(),
+                some(&rows)
+            ));
+        }
+        for (name, rows) in unasked {
+            self.note(&format!(
+                "the model's chat template does not ask for `{name}`, which {} of {count} rows hand to it: {}",
+                rows.len(),
+                some(&rows)
+            ));
+        }
+    }
+
     /// Prompts and what is learned of rows, tokenised: how many are too long.
     fn look_at_lengths(&mut self, rows: &Dataset, split: Split, model: &Known) {
         let questions: Result<Vec<Prompted>> =
@@ -194,6 +261,13 @@ impl Looking<'_> {
         let found = questions.and_then(|questions| {
             too_long(&lengths, &questions, rows.examples.len(), split, &model.tokenizer)
         });
+        let most = self.stage.policy.sampling.max_new_tokens;
+        if split == Split::Train && self.samples() && most >= model.shape.max_position_embeddings {
+            self.note(&format!(
+                "policy.sampling.max_new_tokens = {most} has no effect: the model's context ends completions at {} tokens, with their prompt",
+                model.shape.max_position_embeddings
+            ));
+        }
         match found {
             // The first stage of a run opens next, and says by itself which rows it leaves out.
             Ok(_) if self.table.index == 0 && split == Split::Train && self.fetches => {}
