@@ -9,7 +9,7 @@ mod disk;
 mod kills;
 mod numbers;
 mod ranks;
-mod recipes;
+pub mod recipes;
 mod runs;
 mod shim;
 

@@ -1,0 +1,213 @@
+//! Rollouts of a run for its report: whole groups, spread evenly over each stage, as many as a page can hold.
+
+use super::picked::{Lines, spread};
+use super::pieces::{Pieces, runs, shades, utf16};
+use super::stages::Stage;
+use super::{figures::short, trees};
+use crate::data::{Example, tree};
+use crate::error::Result;
+use crate::reward::agrees;
+use crate::rollout::Trace;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What all stages together may have here.
+const MOST: usize = 1500;
+/// Bytes of text of all stages together.
+const BYTES: usize = 2 << 20;
+/// The rollouts of a group that are shown.
+const OF_GROUP: usize = 64;
+/// The trees of all stages together.
+const TREES: usize = 12;
+
+/// What is shown of a run's rollouts.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Rollouts {
+    /// Each prompt once.
+    prompts: Vec<String>,
+    all: Vec<Shown>,
+    trees: Vec<trees::Tree>,
+    /// What of each file is not here.
+    files: Vec<Part>,
+}
+
+/// How much of a file is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct Part {
+    pub file: String,
+    pub lines: usize,
+    pub shown: usize,
+}
+
+/// A rollout.
+#[derive(Debug, Default, Serialize)]
+struct Shown {
+    /// The place of its stage.
+    stage: usize,
+    step: usize,
+    example: String,
+    /// The place of its prompt.
+    prompt: usize,
+    text: String,
+    answer: Option<String>,
+    gold: Option<String>,
+    right: Option<bool>,
+    reward: f64,
+    advantage: Option<f64>,
+    scores: BTreeMap<String, f64>,
+    /// Where each step begins and ends, in UTF-16 units.
+    steps: Vec<(usize, usize)>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    step_scores: BTreeMap<String, Vec<f64>>,
+    stop: Value,
+    tokens: usize,
+    /// The units of each token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lengths: Option<Vec<usize>>,
+    /// A letter a token.
+    shades: String,
+    /// How many tokens each of the advantages has, where they differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    advantages: Vec<(usize, f64)>,
+}
+
+/// What says to which group a line belongs.
+#[derive(Deserialize, PartialEq)]
+struct Head {
+    example: String,
+    step: usize,
+}
+
+/// Picks them.
+pub(super) fn pick(folder: &Path, stages: &[Stage], pieces: &Pieces) -> Result<Rollouts> {
+    let mut found = Rollouts::default();
+    let mut places = BTreeMap::new();
+    let file = |stage: &Stage| format!("traces/{}.jsonl", stage.label);
+    let mut files = Vec::new();
+    for (place, stage) in stages.iter().enumerate() {
+        if let Some(lines) = Lines::open(&folder.join(file(stage)))?.filter(|lines| lines.count() > 0) {
+            files.push((place, lines));
+        }
+    }
+    let share = files.len().max(1);
+    let limits = (MOST.div_ceil(share), BYTES / share, TREES.div_ceil(share));
+    for (place, mut lines) in files {
+        let (groups, of_file) = groups(&mut lines, limits.0, limits.1)?;
+        found.files.push(Part { file: file(&stages[place]), lines: lines.count(), shown: of_file });
+        for (number, group) in groups.iter().enumerate() {
+            if number < limits.2 {
+                found.trees.extend(trees::Tree::of(place, group));
+            }
+            for trace in group.iter().take(OF_GROUP) {
+                let prompt = trace.prompt.text();
+                let next = places.len();
+                let at = *places.entry(prompt).or_insert(next);
+                found.all.push(shown(place, at, trace, pieces));
+            }
+        }
+    }
+    found.prompts = vec![String::new(); places.len()];
+    places.into_iter().for_each(|(prompt, at)| found.prompts[at] = prompt);
+    Ok(found)
+}
+
+/// Whole groups in the order of the file, and how many of its lines they are.
+fn groups(lines: &mut Lines, most: usize, bytes: usize) -> Result<(Vec<Vec<Trace>>, usize)> {
+    let mut picked: BTreeMap<usize, Vec<Trace>> = BTreeMap::new();
+    let mut taken = vec![false; lines.count()];
+    let (mut rollouts, mut room, mut tried, mut shown) = (0, bytes, 0, 0);
+    for anchor in spread(lines.count()) {
+        if rollouts >= most || tried >= 4 * most {
+            break;
+        }
+        tried += 1;
+        if taken[anchor] {
+            continue;
+        }
+        let range = together(lines, anchor)?;
+        let mut group = Vec::new();
+        for line in range.clone() {
+            let Some(value) = lines.read::<Map<String, Value>>(line)? else { continue };
+            let rows = tree::rows(value).unwrap_or_default();
+            let trace = |row| serde_json::from_value::<Trace>(Value::Object(row)).ok();
+            group.extend(rows.into_iter().filter_map(trace));
+        }
+        taken[range.clone()].fill(true);
+        let size: usize = group.iter().take(OF_GROUP).map(size).sum();
+        // Of what is long there is one at least.
+        if size > room && !picked.is_empty() {
+            continue;
+        }
+        room = room.saturating_sub(size);
+        rollouts += group.len().min(OF_GROUP);
+        shown += range.len();
+        picked.insert(range.start, group);
+    }
+    Ok((picked.into_values().collect(), shown))
+}
+
+fn size(trace: &Trace) -> usize {
+    200 + trace.completion.len() + 3 * trace.completion_ids.len() + trace.prompt.question().len() / 4
+}
+
+/// The lines around one that are of its group.
+fn together(lines: &mut Lines, anchor: usize) -> Result<std::ops::Range<usize>> {
+    let own: Option<Head> = lines.read(anchor)?;
+    let mut range = anchor..anchor + 1;
+    if own.is_none() {
+        return Ok(range);
+    }
+    while range.start > 0 && range.len() < OF_GROUP && lines.read::<Head>(range.start - 1)? == own {
+        range.start -= 1;
+    }
+    while range.end < lines.count() && range.len() < OF_GROUP && lines.read::<Head>(range.end)? == own {
+        range.end += 1;
+    }
+    Ok(range)
+}
+
+fn shown(stage: usize, prompt: usize, trace: &Trace, pieces: &Pieces) -> Shown {
+    let example = Example {
+        answer: trace.answer.clone(),
+        choices: trace.choices.clone(),
+        ..Example::text(trace.example.as_str(), "")
+    };
+    let rounded = |values: &[f64]| values.iter().map(|value| short(*value)).collect();
+    Shown {
+        stage,
+        step: trace.step,
+        example: trace.example.clone(),
+        prompt,
+        text: trace.completion.clone(),
+        answer: trace.predicted.clone(),
+        gold: trace.answer.clone(),
+        right: agrees(&example, trace.predicted.as_deref()),
+        reward: short(trace.reward),
+        advantage: trace.advantage.map(short),
+        scores: trace.scores.iter().map(|(name, score)| (name.clone(), short(*score))).collect(),
+        steps: steps(trace),
+        step_scores: trace.step_scores.iter().map(|(name, all)| (name.clone(), rounded(all))).collect(),
+        stop: serde_json::to_value(&trace.stop).unwrap_or_default(),
+        tokens: trace.completion_ids.len(),
+        lengths: pieces.lengths(&trace.completion_ids, &trace.completion),
+        shades: shades(&trace.logprobs),
+        advantages: runs(&trace.advantages),
+    }
+}
+
+/// Where the steps stand in the completion, one after the other.
+fn steps(trace: &Trace) -> Vec<(usize, usize)> {
+    let text = &trace.completion;
+    let (mut from, mut units) = (0, 0);
+    let mut found = Vec::new();
+    for step in &trace.steps {
+        let Some(at) = text[from..].find(step.as_str()) else { break };
+        let start = units + utf16(&text[from..from + at]);
+        let end = start + utf16(step);
+        found.push((start, end));
+        (from, units) = (from + at + step.len(), end);
+    }
+    found
+}
