@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::path::{Path, PathBuf};
 use tch::Cuda;
 
 /// What a processor has to have for the fast ways.
@@ -30,23 +29,9 @@ impl Machine {
     }
 }
 
-/// The version of the libtorch that this process has loaded.
 fn libtorch() -> String {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let path = maps
-        .lines()
-        .find(|line| line.contains("libtorch_cpu.so"))
-        .and_then(|line| line.find('/').map(|at| &line[at..]));
-    let version = |path: &str| -> Option<String> {
-        let root = Path::new(path).parent()?.parent()?;
-        let of = |file: PathBuf| fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
-        // PyTorch's wheels say it in a Python file.
-        of(root.join("build-version")).or_else(|| {
-            let text = of(root.join("version.py"))?;
-            Some(text.split('\'').nth(1)?.to_owned())
-        })
-    };
-    path.and_then(version).unwrap_or_else(|| "of unknown version".into())
+    let said = [super::torch::version(), super::torch::cpu_capability().map(|kernels| format!("{kernels} kernels"))];
+    said.map(|said| said.unwrap_or_else(|error| error.to_string())).join(", ")
 }
 
 fn system() -> String {

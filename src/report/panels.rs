@@ -66,6 +66,7 @@ pub const PANELS: &[Panel] = &[
     ),
     panel("Training accuracy", &[("accuracy", "accuracy"), ("accuracy/*", "")]),
     panel("Gradient norm", &[("grad_norm", "norm")]),
+    panel("Most memory on a GPU, GB", &[("memory/gpu_peak", "peak")]),
     panel("Learning rate", &[("learning_rate", "learning rate")]),
 ];
 

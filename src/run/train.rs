@@ -4,6 +4,7 @@ use super::session::Session;
 use super::stage::{Opened, Unsettled};
 use super::stop;
 use crate::batch::{computed, micro_batches};
+use crate::devices::torch::peak_since;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
@@ -191,6 +192,9 @@ fn one(
     }
     metrics.set("num_tokens", opened.tokens as f64);
     metrics.set("step_time", seconds);
+    if let Some(peak) = peak_since(opened.worker.policy.model.device())? {
+        metrics.max("memory/gpu_peak", peak as f64 / 1e9);
+    }
     if learns {
         if batch.sampled_tokens > 0 {
             metrics.set("time/sampling_and_scoring", sampled);
