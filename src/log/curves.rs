@@ -78,6 +78,7 @@ fn draw_panel(area: &DrawingArea<SVGBackend, plotters::coord::Shift>, panel: &Pa
         .x_label_formatter(&|step| format!("{step:.0}"))
         .y_label_formatter(&number)
         .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
         .draw()?;
     for (index, line) in panel.lines.iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
@@ -128,7 +129,7 @@ fn number(value: &f64) -> String {
         () if size >= 1e5 || (size > 0.0 && size < 1e-3) => format!("{value:.0e}"),
         () if size >= 100.0 => format!("{value:.0}"),
         () if size >= 1.0 => format!("{value:.1}"),
-        () => format!("{value:.3}"),
+        () => format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_string(),
     }
 }
 

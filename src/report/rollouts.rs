@@ -7,7 +7,7 @@ use super::{figures::short, trees};
 use crate::data::{Example, tree};
 use crate::error::Result;
 use crate::reward::agrees;
-use crate::rollout::Trace;
+use crate::rollout::{CutValue, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -61,6 +61,9 @@ struct Shown {
     steps: Vec<(usize, usize)>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     step_scores: BTreeMap<String, Vec<f64>>,
+    /// Where continuations were sampled from, how many of them came out right, and how many there were.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cuts: Vec<(usize, usize, usize)>,
     stop: Value,
     tokens: usize,
     /// The units of each token.
@@ -174,6 +177,10 @@ fn shown(stage: usize, prompt: usize, trace: &Trace, pieces: &Pieces) -> Shown {
         choices: trace.choices.clone(),
         ..Example::text(trace.example.as_str(), "")
     };
+    let cut = |cut: &CutValue| {
+        let before = trace.completion.get(..cut.bytes)?;
+        Some((utf16(before), cut.good, cut.continuations))
+    };
     let rounded = |values: &[f64]| values.iter().map(|value| short(*value)).collect();
     Shown {
         stage,
@@ -189,6 +196,7 @@ fn shown(stage: usize, prompt: usize, trace: &Trace, pieces: &Pieces) -> Shown {
         scores: trace.scores.iter().map(|(name, score)| (name.clone(), short(*score))).collect(),
         steps: steps(trace),
         step_scores: trace.step_scores.iter().map(|(name, all)| (name.clone(), rounded(all))).collect(),
+        cuts: trace.cuts.iter().filter_map(cut).collect(),
         stop: serde_json::to_value(&trace.stop).unwrap_or_default(),
         tokens: trace.completion_ids.len(),
         lengths: pieces.lengths(&trace.completion_ids, &trace.completion),

@@ -1,5 +1,5 @@
 // Figures over steps: lines with their intervals, drawn as wide as there is room.
-const HEIGHT = 190, LEFT = 46, RIGHT = 8, TOP = 8, BOTTOM = 22;
+const HEIGHT = 190, LEFT = 46, RIGHT = 12, TOP = 8, BOTTOM = 22;
 
 function ticks(low, high, about) {
   const rough = (high - low) / about, power = Math.pow(10, Math.floor(Math.log10(rough)));
@@ -67,7 +67,11 @@ function plot(svg, legend, lines, width, words, plain) {
     svg.append(drawn("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, number(tick)));
   }
   for (const tick of ticks(left, end, Math.max(2, width / 90)).filter((tick) => Number.isInteger(tick))) {
-    svg.append(drawn("text", { x: x(tick), y: HEIGHT - 6, "text-anchor": "middle" }, words ? "" : number(tick)));
+    if (!words) svg.append(drawn("text", { x: x(tick), y: HEIGHT - 6, "text-anchor": "middle" }, number(tick)));
+  }
+  if (words && words.length > 1) {
+    const ends = [[0, LEFT, "start"], [words.length - 1, width - RIGHT, "end"]];
+    for (const [at, place, anchor] of ends) svg.append(drawn("text", { x: place, y: HEIGHT - 6, "text-anchor": anchor }, words[at]));
   }
   const path = (points) => points.map(([a, b], at) => (at ? "L" : "M") + x(a).toFixed(1) + " " + y(b).toFixed(1)).join("");
   lines.forEach((line, at) => {

@@ -16,7 +16,7 @@ function samples() {
   const left = el("p", { class: "muted small" });
   const again = (key, value) => { state[key] = value; if (key !== "page") state.page = 0; show(); };
   const bound = (key) => el("input", {
-    type: "number", step: "any",
+    type: "number", step: "any", placeholder: { from: "first", to: "last", low: "least", high: "most" }[key],
     "aria-label": { from: "first step", to: "last step", low: "least reward", high: "greatest reward" }[key],
     oninput: (e) => again(key, e.target.value === "" ? null : Number(e.target.value)),
   });
@@ -75,8 +75,8 @@ function sample(one, state) {
   const stage = data.stages[one.stage];
   const head = el("summary", {},
     right(one.right),
-    el("span", {}, one.held ? one.tokens + " tok" : "r " + number(one.reward)),
-    el("span", {}, one.held ? (known(one.confidence) ? "sure " + number(one.confidence) : "") : one.advantage === null ? "not learned" : "A " + signed(one.advantage)),
+    el("span", { title: one.held ? "tokens" : "reward" }, one.held ? one.tokens + " tok" : "r " + number(one.reward)),
+    el("span", {}, one.held ? (known(one.confidence) ? "sure " + number(one.confidence) : "") : one.advantage === null ? "" : "A " + signed(one.advantage)),
     el("span", { class: "from small" }, stageName(stage) + ", step " + one.step),
     el("span", { class: "first" }, one.text.slice(0, 160).replace(/\s+/g, " ")));
   const made = el("details", { class: "sample" }, head);
@@ -92,8 +92,9 @@ function inside(one, state) {
   return el("div", { class: "inside" },
     el("div", { class: "facts" },
       el("span", { class: "chip" }, one.example), el("span", { class: "chip" }, one.tokens + " tokens"),
+      !one.held && el("span", { class: "chip" }, known(one.advantage) ? "advantage " + signed(one.advantage) : "not learned from"),
       stop && el("span", { class: "chip" }, "ended by " + stop.replace(/_/g, " ")), one.truncated && el("span", { class: "chip warn" }, "cut off"), scores),
-    one.prompt !== null && [el("div", { class: "small muted" }, "Prompt"), el("div", { class: "text" }, one.prompt)],
+    one.prompt !== null && [el("div", { class: "small muted" }, "Prompt"), el("div", { class: "text" }, folded(one.prompt))],
     el("div", { class: "small muted" }, "Completion", explained(one, state)), completion(one, state),
     el("div", { class: "small" }, "answer ", el("code", {}, one.answer ?? "none"), one.gold !== null && [", gold ", el("code", {}, one.gold)]));
 }
@@ -111,8 +112,9 @@ function completion(one, state) {
   const box = el("div", { class: "text" });
   const steps = one.steps || [], scores = Object.entries(one.step_scores || {});
   const marks = new Map(steps.map(([, end], at) => [end, scores.map(([name, all]) => name + " " + number(all[at]))]));
+  for (const [end, good, of] of one.cuts || []) marks.set(end, (marks.get(end) || []).concat([good + " of " + of + " go on right"]));
   const shaded = state.shade && one.lengths;
-  const cuts = new Set([0, one.text.length].concat(steps.flat()));
+  const cuts = new Set(Array.from(marks.keys()).concat([0, one.text.length], steps.flat()));
   const levels = [];
   if (shaded) {
     let at = 0;
@@ -126,7 +128,7 @@ function completion(one, state) {
   let token;
   for (let at = 0; at + 1 < places.length; at += 1) {
     token = of.has(places[at]) ? of.get(places[at]) : token;
-    const piece = el("span", {}, one.text.slice(places[at], places[at + 1]));
+    const piece = el("span", {}, folded(one.text.slice(places[at], places[at + 1])));
     if (shaded && token !== undefined) shade(piece, one, state, token, credit, most);
     box.append(piece);
     const mark = marks.get(places[at + 1]);

@@ -2,7 +2,7 @@
 function header() {
   const { state, run } = data;
   const words = { running: ["running", "warn"], done: ["done", "good"], stopped: ["stopped", "warn"], failed: ["failed", "bad"] }[state.is];
-  const version = run && [run.version && "rationale " + run.version, run.git && "commit " + run.git.revision.slice(0, 10) + (run.git.dirty ? ", changed" : "")]
+  const version = run && [run.version && "rationale " + run.version, run.git && "commit " + run.git.revision.slice(0, 10) + (run.git.dirty ? " with changes" : "")]
     .filter(Boolean).join(", ");
   const first = data.evaluations[0], last = data.evaluations[data.evaluations.length - 1];
   return el("section", {},
@@ -81,9 +81,9 @@ function table() {
 function beforeAfter() {
   if (!data.before_after.length) return null;
   return part("before-after", "Before and after", data.before_after.map((one) => el("div", {},
-    el("div", { class: "text" }, one.prompt.trimEnd()),
+    el("div", { class: "text" }, folded(one.prompt.trimEnd())),
     el("div", { class: "sides" }, one.points.map((point) => el("div", {},
-      el("div", { class: "small" }, point.title, " ", right(point.right)), el("div", { class: "text" }, point.text)))),
+      el("div", { class: "small" }, point.title, " ", right(point.right)), el("div", { class: "text" }, folded(point.text))))),
     el("p", { class: "small" }, "gold answer ", el("code", {}, one.gold)))));
 }
 
@@ -120,12 +120,22 @@ function trees() {
 }
 
 function recipe() {
-  const rows = data.recipe.rows;
+  const names = Array.from(new Set(data.stages.map((stage) => stage.name)));
+  const rows = [], known = new Map();
+  for (const stage of [""].concat(names)) {
+    for (const row of data.recipe.rows.filter((row) => row.stage === stage)) {
+      // What several stages have alike is one row.
+      const same = JSON.stringify([row.key, row.value]);
+      if (known.has(same)) known.get(same).stages.push(stage);
+      else { const made = { ...row, stages: [stage] }; known.set(same, made); rows.push(made); }
+    }
+  }
   if (!rows.length) return null;
+  const whose = (row) => (row.stages[0] === "" ? "run" : row.stages.length === names.length ? "all" : row.stages.join(", "));
   const body = el("tbody"), state = { all: false, words: "" };
-  const stages = new Set(rows.map((row) => row.stage)).size > 2;
-  const show = () => body.replaceChildren(...rows.filter((row) => (state.all || row.changed) && (row.stage + " " + row.key).includes(state.words)).map((row) =>
-    el("tr", {}, stages && el("td", {}, row.stage || "run"), el("td", {}, el("code", { title: row.meaning }, row.key)),
+  const stages = names.length > 1;
+  const show = () => body.replaceChildren(...rows.filter((row) => (state.all || row.changed) && (whose(row) + " " + row.key).includes(state.words)).map((row) =>
+    el("tr", {}, stages && el("td", {}, whose(row)), el("td", {}, el("code", { title: row.meaning }, row.key)),
       el("td", { class: "value" }, el("code", {}, row.value)), el("td", { class: "value muted" }, row.default === null ? "" : el("code", {}, row.default)))));
   show();
   return part("recipe", "Recipe against its defaults",

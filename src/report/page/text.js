@@ -48,9 +48,12 @@ function number(value) {
   const size = Math.abs(value);
   if (value === 0) return "0";
   if (Number.isInteger(value) && size < 1e7) return String(value);
-  if (size >= 1e5 || size < 1e-3) return value.toExponential(2);
+  if (size >= 1e5 || size < 1e-3) return value.toExponential(2).replace(/\.?0+e/, "e");
   return String(Number(value.toPrecision(size >= 1 ? 4 : 3)));
 }
+
+// A text without its many empty lines, of which it says how many there were.
+const folded = (text) => text.replace(/\n{4,}/g, (all) => "\n⟨" + all.length + " line ends⟩\n");
 
 const signed = (value) => (known(value) && value > 0 ? "+" : "") + number(value);
 const percent = (share) => (known(share) ? (100 * share).toFixed(1) + " %" : "–");
