@@ -30,7 +30,8 @@ impl Machine {
 }
 
 fn libtorch() -> String {
-    let said = [super::torch::version(), super::torch::cpu_capability().map(|kernels| format!("{kernels} kernels"))];
+    let said =
+        [super::torch::version(), super::torch::cpu_capability().map(|kernels| format!("{kernels} kernels"))];
     said.map(|said| said.unwrap_or_else(|error| error.to_string())).join(", ")
 }
 

@@ -103,7 +103,8 @@ impl Alarms {
                 sentences.push(format!("step {step}: {sentence}"));
             }
         }
-        if self.lengths.len() < START {
+        // Of a step without rollouts there is no mean, and what is kept has to be a number.
+        if self.lengths.len() < START && signs.length.is_finite() && signs.mean_nll.is_finite() {
             self.lengths.push(signs.length);
             self.mean_nlls.push(signs.mean_nll);
         }
@@ -198,6 +199,23 @@ mod tests {
         assert!(alarms.check(&bad, 55).is_empty());
         assert_eq!(alarms.check(&bad, 56).len(), 5);
         assert!(Alarms::default().check(&quiet(), 1).is_empty());
+    }
+
+    /// What a run that resumes says is what it would have said.
+    #[test]
+    fn alarms_that_are_kept_go_on_as_they_were() {
+        let (mut alarms, mut kept) = (Alarms::default(), Alarms::default());
+        let nothing = Signs { length: f64::NAN, ..quiet() };
+        for step in 1..=60 {
+            let signs = match step {
+                1 => nothing.clone(),
+                2..20 => quiet(),
+                _ => Signs { length: 30.0, equal: 1.0, ..quiet() },
+            };
+            kept = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+            assert_eq!(kept.check(&signs, step), alarms.check(&signs, step));
+        }
+        assert_eq!((kept.lengths.len(), kept == alarms), (START, true));
     }
 
     #[test]

@@ -55,11 +55,11 @@ pub(super) fn pick(folder: &Path, stages: &[Stage], evaluations: &[Evaluation]) 
         let of = |stage: &Stage| (stage.name.as_str(), stage.round) == (&evaluation.stage, evaluation.round);
         let Some(stage) = stages.iter().position(of) else { continue };
         let file = evaluation.verdicts();
-        let Some(mut lines) = Lines::open(&folder.join(&file))? else { continue };
+        let Some(lines) = Lines::open(&folder.join(&file))? else { continue };
         let asked: Vec<Question> = JsonLines::read_as(&folder.join(evaluation.questions()))?;
         let texts: BTreeMap<&str, &str> =
             asked.iter().map(|one| (one.question.as_str(), one.text.as_str())).collect();
-        let (verdicts, shown) = verdicts(&mut lines, MOST.div_ceil(share), BYTES / share)?;
+        let (verdicts, shown) = verdicts(&lines, MOST.div_ceil(share), BYTES / share)?;
         found.files.push(Part { file, lines: lines.count(), shown });
         for verdict in verdicts {
             let text = texts.get(verdict.question.as_str());
@@ -74,7 +74,7 @@ pub(super) fn pick(folder: &Path, stages: &[Stage], evaluations: &[Evaluation]) 
 }
 
 /// The verdicts of whole questions in the order of the file, and how many of its lines they are.
-fn verdicts(lines: &mut Lines, most: usize, bytes: usize) -> Result<(Vec<Verdict>, usize)> {
+fn verdicts(lines: &Lines, most: usize, bytes: usize) -> Result<(Vec<Verdict>, usize)> {
     let questions = questions(lines)?;
     let mut picked: BTreeMap<usize, Vec<Verdict>> = BTreeMap::new();
     let (mut room, mut shown) = (bytes as u64, 0);
@@ -96,7 +96,7 @@ fn verdicts(lines: &mut Lines, most: usize, bytes: usize) -> Result<(Vec<Verdict
 }
 
 /// The lines of each question.
-fn questions(lines: &mut Lines) -> Result<Vec<Range<usize>>> {
+fn questions(lines: &Lines) -> Result<Vec<Range<usize>>> {
     let mut found: Vec<Range<usize>> = Vec::new();
     let mut last = None;
     for line in 0..lines.count() {

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A file of lines, each found by its number.
@@ -47,13 +48,11 @@ impl Lines {
     }
 
     /// What one of them says; none where it is no JSON.
-    pub fn read<T: serde::de::DeserializeOwned>(&mut self, line: usize) -> Result<Option<T>> {
+    pub fn read<T: serde::de::DeserializeOwned>(&self, line: usize) -> Result<Option<T>> {
         let mut bytes = vec![0; self.length(line) as usize];
-        let mut read = || {
-            self.file.seek(SeekFrom::Start(self.starts[line]))?;
-            self.file.read_exact(&mut bytes)
-        };
-        read().map_err(|error| Error::io(&self.path)(error))?;
+        self.file
+            .read_exact_at(&mut bytes, self.starts[line])
+            .map_err(|error| Error::io(&self.path)(error))?;
         Ok(serde_json::from_slice(&bytes).ok())
     }
 }
@@ -90,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         std::fs::write(&path, "[1]\n[2, 2]\n{\"unfin").unwrap();
-        let mut lines = Lines::open(&path).unwrap().unwrap();
+        let lines = Lines::open(&path).unwrap().unwrap();
         assert_eq!(lines.count(), 2);
         assert_eq!(lines.read::<Vec<u8>>(1).unwrap(), Some(vec![2, 2]));
         assert!(Lines::open(&folder.path().join("none")).unwrap().is_none());

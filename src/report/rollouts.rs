@@ -96,8 +96,8 @@ pub(super) fn pick(folder: &Path, stages: &[Stage], pieces: &Pieces) -> Result<R
     }
     let share = files.len().max(1);
     let limits = (MOST.div_ceil(share), BYTES / share, TREES.div_ceil(share));
-    for (place, mut lines) in files {
-        let (groups, of_file) = groups(&mut lines, limits.0, limits.1)?;
+    for (place, lines) in files {
+        let (groups, of_file) = groups(&lines, limits.0, limits.1)?;
         found.files.push(Part { file: file(&stages[place]), lines: lines.count(), shown: of_file });
         for (number, group) in groups.iter().enumerate() {
             if number < limits.2 {
@@ -117,7 +117,7 @@ pub(super) fn pick(folder: &Path, stages: &[Stage], pieces: &Pieces) -> Result<R
 }
 
 /// Whole groups in the order of the file, and how many of its lines they are.
-fn groups(lines: &mut Lines, most: usize, bytes: usize) -> Result<(Vec<Vec<Trace>>, usize)> {
+fn groups(lines: &Lines, most: usize, bytes: usize) -> Result<(Vec<Vec<Trace>>, usize)> {
     let mut picked: BTreeMap<usize, Vec<Trace>> = BTreeMap::new();
     let mut taken = vec![false; lines.count()];
     let (mut rollouts, mut room, mut tried, mut shown) = (0, bytes, 0, 0);
@@ -156,7 +156,7 @@ fn size(trace: &Trace) -> usize {
 }
 
 /// The lines around one that are of its group.
-fn together(lines: &mut Lines, anchor: usize) -> Result<std::ops::Range<usize>> {
+fn together(lines: &Lines, anchor: usize) -> Result<std::ops::Range<usize>> {
     let own: Option<Head> = lines.read(anchor)?;
     let mut range = anchor..anchor + 1;
     if own.is_none() {

@@ -17,7 +17,7 @@ use crate::optim::{AdamW, joined};
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
-use crate::report::{State, summary};
+use crate::report::{REPORT, State, summary};
 use crate::rollout::Trace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -335,6 +335,10 @@ impl Session {
             text += &format!("{}\n{}", table(&header, &rows), summary::rationales(&points));
         }
         text += &format!("\n{}\n", self.dir.path().display());
+        let page = self.dir.path().join(REPORT);
+        if !self.quiet && page.is_file() {
+            text += &format!("report: {}\n", page.display());
+        }
         if !self.quiet {
             text += &self.next()?;
         }
