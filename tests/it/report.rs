@@ -135,7 +135,7 @@ const HOSTILE: &str = "</script><script>alert('x')</script><img src=x onerror=al
 fn what_rows_say_is_text_and_never_markup() {
     let recipe = Tiny::BYTES.recipe(
         "[run]\nsteps = 2\n[data]\ntrain = \"rows.jsonl\"\neval = \"rows.jsonl\"\nprompts_per_step = 2\ntemplate.chat = false\n\
-         template.user = \"{{ question }}\"\n[policy.sampling]\nmax_new_tokens = 4\n[eval]\nby = \"kind\"\n[loop.sft]\n",
+         template.user = \"{{ question }}\"\n[policy.sampling]\nmax_new_tokens = 4\n[eval]\nby = \"kind\"\nshow = 1\n[loop.sft]\n",
     );
     let program = Program::new(&recipe);
     let row = |id: usize| json!({ "id": format!("{id}{HOSTILE}"), "question": HOSTILE, "completion": HOSTILE, "answer": HOSTILE, "kind": HOSTILE });
