@@ -1,13 +1,12 @@
 //! `train env`: what a bug report should say of the machine.
 
 use super::verb::Verb;
-use crate::devices::machine::Machine;
+use crate::devices::machine::{Machine, memory};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::policy::Dtype;
 use crate::recipe::Registry;
 use clap::Parser;
-use std::fs;
 use tch::{Cuda, Device, Kind};
 
 /// Print versions, devices, threads and memory, for bug reports; no secrets are shown.
@@ -29,7 +28,10 @@ impl Verb for Env {
         };
         let mut lines = vec![("rationale".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
         lines.extend(Machine::here().rows);
-        let mut own = vec![("memory that is free", free()), ("weights on the CPU", weights(Device::Cpu))];
+        let mut own = vec![
+            ("memory that is free", memory("MemAvailable")),
+            ("weights on the CPU", weights(Device::Cpu)),
+        ];
         if Cuda::device_count() > 0 {
             own.push(("weights on GPUs", weights(Device::Cuda(0))));
         }
@@ -38,14 +40,6 @@ impl Verb for Env {
         let text: String = lines.iter().map(|(name, value)| format!("{name:<19} {value}\n")).collect();
         tell(&text).map_err(Error::io("standard output"))
     }
-}
-
-/// Memory that is free now.
-fn free() -> String {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().find_map(|word| word.parse::<f64>().ok()));
-    kilobytes.map_or("unknown".into(), |kilobytes| format!("{:.1} GB", kilobytes / 1e6))
 }
 
 fn variables() -> String {

@@ -22,7 +22,7 @@ impl Machine {
             ("system", format!("{}, Linux {}, {}", system(), kernel(), std::env::consts::ARCH)),
             ("processor", processor()),
             ("cores", format!("{}; libtorch uses {} threads", cores(), tch::get_num_threads())),
-            ("memory", memory()),
+            ("memory", memory("MemTotal")),
             ("GPUs", gpus()),
         ];
         Self { rows: rows.map(|(name, value)| (name.to_string(), value)).to_vec() }
@@ -60,9 +60,10 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn memory() -> String {
+/// What the kernel says of memory under this name, such as `MemTotal`.
+pub fn memory(name: &str) -> String {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     let kilobytes = line.and_then(|line| line.split_whitespace().find_map(|word| word.parse::<f64>().ok()));
     kilobytes.map_or("unknown".into(), |kilobytes| format!("{:.1} GB", kilobytes / 1e6))
 }

@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// The points of a series; of more, several are one.
 const POINTS: usize = 300;
+/// The points of all series together, where that leaves each a few.
+const ALL: usize = 400_000;
 /// The alarms that a page shows.
 const ALARMS: usize = 200;
 /// What a line has besides figures.
@@ -59,14 +61,16 @@ pub(super) fn by_stage(lines: &[Value]) -> BTreeMap<Of<'_>, BTreeMap<String, Ser
             series.values.push(value);
         }
     }
-    all.values_mut().flat_map(BTreeMap::values_mut).for_each(Series::shorten);
+    let count: usize = all.values().map(BTreeMap::len).sum();
+    let most = (ALL / count.max(1)).clamp(10, POINTS);
+    all.values_mut().flat_map(BTreeMap::values_mut).for_each(|series| series.shorten(most));
     all
 }
 
 impl Series {
-    /// Makes several points one where there are too many, and its numbers short.
-    fn shorten(&mut self) {
-        let size = self.steps.len().div_ceil(POINTS).max(1);
+    /// Makes several points one where there are more than `most`, and its numbers short.
+    fn shorten(&mut self, most: usize) {
+        let size = self.steps.len().div_ceil(most).max(1);
         let mean = |values: &[Option<f64>]| {
             let known: Vec<f64> = values.iter().copied().flatten().collect();
             (!known.is_empty()).then(|| short(known.iter().sum::<f64>() / known.len() as f64))

@@ -22,16 +22,19 @@ pub use tables::{tables, write_tables};
 
 use crate::checkpoint::{RunDir, is_in_use, write_atomic};
 use crate::error::{Error, Result};
+use crate::eval::{Evaluation, Shown};
 use crate::log::described::{Described, described};
 use crate::section::Key;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file in a run's folder.
 pub const REPORT: &str = "report.html";
+/// Evaluations of which the shown questions stand side by side.
+const SIDES: usize = 8;
 
 /// How it goes with a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -90,7 +93,7 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
     let recipe = against::Resolved::read(folder);
     let stages = stages::stages(&ledger, recipe.recipe.as_ref(), &lines);
     let state = state.unwrap_or_else(|| State::of(folder, &stages));
-    let evaluations = crate::eval::Evaluation::all(folder)?;
+    let evaluations = Evaluation::all(folder)?;
     let pieces = pieces::Pieces::of(folder);
     let rollouts = rollouts::pick(folder, &stages, &pieces)?;
     let held_out = held_out::pick(folder, &stages, &evaluations)?;
@@ -112,7 +115,7 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
         "written_time": now,
         "run": run,
         "machine": read(crate::checkpoint::MACHINE),
-        "stages": told(&stages, figures.iter().map(|(of, all)| (*of, all)))?,
+        "stages": told(&stages, &figures)?,
         "evaluations": evaluations.iter().map(evaluation).collect::<Vec<_>>(),
         "panels": panels::PANELS,
         "described": meanings(figures.values().flat_map(|all| all.keys())),
@@ -126,11 +129,10 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
 }
 
 /// The stages, each with its figures.
-fn told<'a>(
+fn told(
     stages: &[stages::Stage],
-    figures: impl Iterator<Item = ((&'a str, usize), &'a BTreeMap<String, figures::Series>)>,
+    figures: &BTreeMap<figures::Of, BTreeMap<String, figures::Series>>,
 ) -> Result<Vec<Value>> {
-    let figures: BTreeMap<_, _> = figures.collect();
     let one = |stage: &stages::Stage| {
         let mut told = serde_json::to_value(stage).map_err(no_json)?;
         told["figures"] =
@@ -145,7 +147,7 @@ fn no_json(error: serde_json::Error) -> Error {
 }
 
 /// An evaluation as the curve of all stages shows it.
-fn evaluation(one: &crate::eval::Evaluation) -> Value {
+fn evaluation(one: &Evaluation) -> Value {
     let report = &one.report;
     json!({
         "title": one.title(),
@@ -162,18 +164,21 @@ fn meanings<'a>(names: impl Iterator<Item = &'a String>) -> Map<String, Value> {
         let Described { unit, meaning, healthy, .. } = *described(name)?;
         Some((name.clone(), json!({ "unit": unit, "meaning": meaning, "healthy": healthy })))
     };
-    let names: std::collections::BTreeSet<&String> = names.collect();
+    let names: BTreeSet<&String> = names.collect();
     names.into_iter().filter_map(of).collect()
 }
 
-/// The shown questions, each with what every one of these evaluations has of it.
-fn before_after(points: &[&crate::eval::Evaluation]) -> Vec<Value> {
+/// The shown questions, each with what these evaluations have of it; of many, some have.
+fn before_after(points: &[&Evaluation]) -> Vec<Value> {
+    let mut places: Vec<usize> = picked::spread(points.len()).take(SIDES).collect();
+    places.sort_unstable();
+    let points: Vec<&Evaluation> = places.into_iter().map(|place| points[place]).collect();
     let Some(first) = points.first() else { return vec![] };
-    let one = |(place, shown): (usize, &crate::eval::Shown)| {
-        let same = |point: &&&crate::eval::Evaluation| {
+    let one = |(place, shown): (usize, &Shown)| {
+        let same = |point: &&&Evaluation| {
             point.report.shown.get(place).is_some_and(|other| other.prompt == shown.prompt)
         };
-        let of = |point: &&crate::eval::Evaluation| {
+        let of = |point: &&Evaluation| {
             let found = &point.report.shown[place];
             json!({ "title": point.title(), "text": found.completion, "right": found.correct })
         };

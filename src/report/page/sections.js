@@ -10,7 +10,7 @@ function header() {
       first && known(last.accuracy) && el("span", { class: "chip" }, "held-out accuracy " + percent(first.accuracy)
         + (last === first ? "" : " → " + percent(last.accuracy)))),
     state.why && el("p", {}, state.why),
-    el("p", { class: "muted small" }, [version, run && "begun " + when(run.started_time), "this page " + when(data.written_time)].filter(Boolean).join(" · ")),
+    el("p", { class: "muted small" }, [version, run && "begun " + when(run.started_time), "this page " + when(data.written_time) + (state.is === "running" ? ", reload it for news" : "")].filter(Boolean).join(" · ")),
     el("div", { class: "stages" }, data.stages.map((stage) => {
       const steps = stage.steps, share = stage.done ? 1 : steps ? Math.min(1, stage.step / steps) : stage.begun ? 0.5 : 0;
       const fill = el("div", { class: stage.done ? "done" : "" });
@@ -79,12 +79,31 @@ function table() {
 }
 
 function beforeAfter() {
-  if (!data.before_after.length) return null;
-  return part("before-after", "Before and after", data.before_after.map((one) => el("div", {},
+  const all = data.before_after.concat(changed());
+  if (!all.length) return null;
+  return part("before-after", "Before and after", all.map((one) => el("div", {},
+    one.why && el("p", { class: "small muted" }, one.why),
     el("div", { class: "text" }, folded(one.prompt.trimEnd())),
     el("div", { class: "sides" }, one.points.map((point) => el("div", {},
       el("div", { class: "small" }, point.title, " ", right(point.right)), el("div", { class: "text" }, folded(point.text))))),
     el("p", { class: "small" }, "gold answer ", el("code", {}, one.gold)))));
+}
+
+// Held-out questions that the first evaluation had wrong and the last has right, and one the other way about.
+function changed() {
+  const asked = new Map(), shown = new Set(data.before_after.map((one) => one.prompt));
+  for (const one of data.held_out.all) {
+    if (one.repeat || one.sample || typeof one.completion !== "string" || one.at === null) continue;
+    asked.set(one.question, (asked.get(one.question) || []).concat([one]));
+  }
+  const pairs = Array.from(asked.values()).map((all) => [all[0], all[all.length - 1]])
+    .filter(([first, last]) => first !== last && first.right !== last.right && !shown.has(data.held_out.prompts[first.at]));
+  const better = pairs.filter(([, last]) => last.right).slice(0, 2), worse = pairs.filter(([, last]) => !last.right).slice(0, 1);
+  const point = (one) => ({ title: stageName(data.stages[one.stage]) + ", step " + one.step, text: one.completion, right: one.right });
+  return better.concat(worse).map(([first, last]) => ({
+    why: last.right ? "wrong before, right after" : "right before, wrong after",
+    prompt: data.held_out.prompts[first.at], gold: first.gold, points: [point(first), point(last)],
+  }));
 }
 
 function trees() {
