@@ -3,7 +3,7 @@ const HEIGHT = 190, LEFT = 46, RIGHT = 12, TOP = 8, BOTTOM = 22;
 
 function ticks(low, high, about) {
   const rough = (high - low) / about, power = Math.pow(10, Math.floor(Math.log10(rough)));
-  const size = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) || rough;
+  const size = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= 0.7 * rough) || rough;
   const found = [];
   for (let at = Math.ceil(low / size); at * size <= high + size * 1e-9; at += 1) found.push(at * size);
   return found.map((value) => Number(value.toPrecision(12)));
