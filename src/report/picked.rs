@@ -6,6 +6,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+/// Bytes of the longest line that is read.
+const LONGEST: u64 = 1 << 25;
+
 /// A file of lines, each found by its number.
 pub(super) struct Lines {
     file: File,
@@ -47,8 +50,11 @@ impl Lines {
         self.starts[line + 1] - self.starts[line]
     }
 
-    /// What one of them says; none where it is no JSON.
+    /// What one of them says; none where it is no JSON, or longer than a page could show.
     pub fn read<T: serde::de::DeserializeOwned>(&self, line: usize) -> Result<Option<T>> {
+        if self.length(line) > LONGEST {
+            return Ok(None);
+        }
         let mut bytes = vec![0; self.length(line) as usize];
         self.file
             .read_exact_at(&mut bytes, self.starts[line])

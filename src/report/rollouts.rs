@@ -5,12 +5,13 @@ use super::pieces::{Pieces, runs, shades, utf16};
 use super::stages::Stage;
 use super::{figures::short, trees};
 use crate::data::{Example, tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::reward::agrees;
 use crate::rollout::{CutValue, Trace};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::Path;
 
 /// What all stages together may have here.
@@ -99,8 +100,9 @@ pub(super) fn pick(folder: &Path, stages: &[Stage], pieces: &Pieces) -> Result<R
     for (place, lines) in files {
         let (groups, of_file) = groups(&lines, limits.0, limits.1)?;
         found.files.push(Part { file: file(&stages[place]), lines: lines.count(), shown: of_file });
+        let with_tree: BTreeSet<usize> = spread(groups.len()).take(limits.2).collect();
         for (number, group) in groups.iter().enumerate() {
-            if number < limits.2 {
+            if with_tree.contains(&number) {
                 found.trees.extend(trees::Tree::of(place, group));
             }
             for trace in group.iter().take(OF_GROUP) {
@@ -129,7 +131,7 @@ fn groups(lines: &Lines, most: usize, bytes: usize) -> Result<(Vec<Vec<Trace>>, 
         if taken[anchor] {
             continue;
         }
-        let range = together(lines, anchor)?;
+        let range = together(lines, anchor, &taken)?;
         let mut group = Vec::new();
         for line in range.clone() {
             let Some(value) = lines.read::<Map<String, Value>>(line)? else { continue };
@@ -155,17 +157,18 @@ fn size(trace: &Trace) -> usize {
     200 + trace.completion.len() + 3 * trace.completion_ids.len() + trace.prompt.question().len() / 4
 }
 
-/// The lines around one that are of its group.
-fn together(lines: &Lines, anchor: usize) -> Result<std::ops::Range<usize>> {
+/// The lines around one that are of its group and not taken yet.
+fn together(lines: &Lines, anchor: usize, taken: &[bool]) -> Result<Range<usize>> {
     let own: Option<Head> = lines.read(anchor)?;
     let mut range = anchor..anchor + 1;
     if own.is_none() {
         return Ok(range);
     }
-    while range.start > 0 && range.len() < OF_GROUP && lines.read::<Head>(range.start - 1)? == own {
+    let alike = |line: usize| Ok::<_, Error>(!taken[line] && lines.read::<Head>(line)? == own);
+    while range.start > 0 && range.len() < OF_GROUP && alike(range.start - 1)? {
         range.start -= 1;
     }
-    while range.end < lines.count() && range.len() < OF_GROUP && lines.read::<Head>(range.end)? == own {
+    while range.end < lines.count() && range.len() < OF_GROUP && alike(range.end)? {
         range.end += 1;
     }
     Ok(range)
@@ -218,4 +221,51 @@ fn steps(trace: &Trace) -> Vec<(usize, usize)> {
         (from, units) = (from + at + step.len(), end);
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn trace(example: usize, sample: usize, text: &str) -> Value {
+        json!({
+            "id": format!("q{example}/1-{sample}"), "example": format!("q{example}"), "step": 1, "prompt": "q?",
+            "completion": text, "answer": "7", "steps": [], "predicted": "7.0", "stop": "length", "scores": {},
+            "reward": 0.123456789, "advantage": null, "prompt_ids": [], "completion_ids": [1], "logprobs": [-0.5]
+        })
+    }
+
+    /// Of groups that are longer than what is shown at once no rollout comes twice, and what is long leaves room for one.
+    #[test]
+    fn groups_are_whole_and_come_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("traces.jsonl");
+        let lines: String =
+            (0..400).map(|at| format!("{}\n", trace(at / 100, at % 100, &at.to_string()))).collect();
+        std::fs::write(&path, lines).unwrap();
+        let lines = Lines::open(&path).unwrap().unwrap();
+        let (found, shown) = groups(&lines, 1000, 1 << 20).unwrap();
+        let mut texts: Vec<usize> =
+            found.concat().iter().map(|one| one.completion.parse().unwrap()).collect();
+        assert_eq!(shown, 400);
+        assert!(
+            texts.is_sorted() && {
+                texts.dedup();
+                texts.len() == 400
+            }
+        );
+        let (found, _) = groups(&lines, 1000, 10).unwrap();
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn a_rollout_is_shown_with_its_verdict() {
+        let mut one: Trace = serde_json::from_value(trace(1, 0, "é\nb\nb")).unwrap();
+        one.steps = vec!["é".into(), "b".into(), "b".into()];
+        let found = shown(0, 3, &one, &Pieces::of(Path::new("nowhere")));
+        assert_eq!((found.right, found.prompt, found.reward), (Some(true), 3, 0.12346));
+        assert_eq!(found.steps, [(0, 1), (2, 3), (4, 5)]);
+        assert_eq!((found.lengths, found.shades.as_str()), (None, "E"));
+    }
 }
