@@ -74,7 +74,7 @@ function table() {
   if (!data.table.rows.length) return null;
   return part("table", "Evaluations", el("div", { class: "wide" }, el("table", {},
     el("thead", {}, el("tr", {}, data.table.header.map((text) => el("th", { class: "nowrap" }, text)))),
-    el("tbody", {}, data.table.rows.map((row) => el("tr", {}, row.map((text, at) => el(at ? "td" : "th", { class: "nowrap" }, text))))))),
+    el("tbody", {}, data.table.rows.map((row) => el("tr", {}, row.map((text, at) => el(at ? "td" : "th", { class: at ? "nowrap" : "name" }, text))))))),
   el("p", { class: "muted small" }, "The same as table.md and, with all figures of every evaluation, as table.csv, once the run has ended."));
 }
 
