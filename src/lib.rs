@@ -56,6 +56,8 @@ pub mod recipe;
 
 pub mod compare;
 
+pub mod report;
+
 pub mod run;
 
 pub mod scale;

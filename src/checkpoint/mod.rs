@@ -28,7 +28,7 @@ pub use revision::{Git, git};
 pub use rundir::RunDir;
 pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
 pub use sealed::sealed;
-pub use takeover::{Mode, abandon, is_run, only_files};
+pub use takeover::{MACHINE, Mode, abandon, is_run, only_files};
 pub use tensors::{load_tensors, save_tensors};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// What makes a directory a run directory. Written first, removed last.
 pub(super) const MARKER: &str = "run.json";
 
+/// What a run says of the machine that it was last on.
+pub const MACHINE: &str = "machine.json";
+
 /// Where the run lies that is to be replaced.
 const REPLACED: &str = ".replaced";
 
@@ -119,7 +122,7 @@ pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
 fn begun(path: &Path) -> Result<bool> {
     for (name, path) in entries(path)? {
         let holds = match &name[..] {
-            LOCK | MARKER | LEDGER | REPLACED => false,
+            LOCK | MARKER | LEDGER | REPLACED | MACHINE => false,
             name if FILES.contains(&name) => holds(&path),
             name if FOLDERS.contains(&name) => entries(&path)?.iter().any(|(_, file)| holds(file)),
             name if name.starts_with("recipe") || name.starts_with(UNFINISHED) => false,

@@ -12,6 +12,7 @@ mod machines;
 mod metrics;
 mod named;
 mod preview;
+mod report;
 mod sample;
 mod serve;
 mod starter;
@@ -40,6 +41,7 @@ const VERBS: &[Row] = &[
     row::<sample::Sample>("sample"),
     row::<chat::Chat>("chat"),
     row::<serve::Serve>("serve"),
+    row::<report::Report>("report"),
     row::<compare::Compare>("compare"),
     row::<export::Export>("export"),
     row::<Selftest>("selftest"),

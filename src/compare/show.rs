@@ -2,7 +2,7 @@
 
 use super::settings::Setting;
 use super::{Against, ArmFigures, Comparison};
-use crate::log::table;
+use crate::log::table::{csv_cell, markdown as markdown_of, table};
 
 /// Keys of recipes that are shown.
 const KEYS: usize = 20;
@@ -30,18 +30,7 @@ pub fn text(found: &Comparison) -> String {
 pub fn markdown(found: &Comparison) -> String {
     let mut out = sentences(found).join("\n\n") + "\n\n";
     for sheet in sheets(found) {
-        let row = |cells: &[String]| {
-            let cells: Vec<String> =
-                cells.iter().map(|cell| cell.replace('|', "\\|").replace('\n', " ")).collect();
-            format!("| {} |\n", cells.join(" | "))
-        };
-        out += &format!(
-            "**{}**\n\n{}|{}\n",
-            sheet.title,
-            row(&sheet.header),
-            " --- |".repeat(sheet.header.len())
-        );
-        sheet.rows.iter().for_each(|cells| out += &row(cells));
+        out += &format!("**{}**\n\n{}", sheet.title, markdown_of(&sheet.header, &sheet.rows));
         out.push('\n');
     }
     found.warnings.iter().for_each(|warning| out += &format!("* {warning}\n"));
@@ -57,7 +46,7 @@ pub fn csv(found: &Comparison) -> String {
     for arm in &found.arms {
         let number = |value: f64| if value.is_finite() { value.to_string() } else { String::new() };
         let maybe = |value: Option<f64>| value.map_or(String::new(), number);
-        let mut cells = vec![quoted(&arm.name), arm.runs.len().to_string(), arm.questions.to_string()];
+        let mut cells = vec![csv_cell(&arm.name), arm.runs.len().to_string(), arm.questions.to_string()];
         cells.extend([arm.accuracy, arm.interval.0, arm.interval.1].map(number));
         cells.extend([maybe(arm.deviation), number(arm.worst), number(arm.tokens)]);
         cells.extend([
@@ -69,7 +58,7 @@ pub fn csv(found: &Comparison) -> String {
         match found.against.iter().find(|against| against.arm == arm.name) {
             None => cells.extend(std::iter::repeat_n(String::new(), header.split(',').count() - cells.len())),
             Some(one) => {
-                cells.extend([quoted(&found.base), one.questions.to_string(), number(one.difference)]);
+                cells.extend([csv_cell(&found.base), one.questions.to_string(), number(one.difference)]);
                 let bootstrap =
                     [one.bootstrap.interval.0, one.bootstrap.interval.1, one.bootstrap.p, one.p_of_all];
                 cells.extend(bootstrap.map(number));
@@ -91,12 +80,6 @@ pub fn csv(found: &Comparison) -> String {
         lines.push(cells.join(","));
     }
     lines.join("\n") + "\n"
-}
-
-/// As RFC 4180 has it.
-fn quoted(text: &str) -> String {
-    let plain = !text.contains([',', '"', '\n', '\r']);
-    if plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
 /// What each arm is against the base, in a sentence.

@@ -1,6 +1,7 @@
 //! Which device holds what: the `[devices]` section.
 
 pub mod cuda;
+pub mod machine;
 pub mod torch;
 
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result, rationale_free, thrown};
 use std::ffi::{CStr, c_char};
-use tch::TchError;
+use tch::{Device, TchError};
 
 /// The version of the libtorch that this process runs on, such as `2.11.0`.
 pub fn version() -> Result<String> {
@@ -29,6 +29,14 @@ pub fn cuda_bytes(index: usize) -> Result<(u64, u64)> {
 pub fn forget_peak(index: usize) -> Result<()> {
     // SAFETY: no pointers.
     outcome(unsafe { rationale_forget_peak(index as i32) })
+}
+
+/// The most bytes of tensors on a device since this was asked last; none of a CPU.
+pub fn peak_since(device: Device) -> Result<Option<u64>> {
+    let Device::Cuda(index) = device else { return Ok(None) };
+    let (_, peak) = cuda_bytes(index)?;
+    forget_peak(index)?;
+    Ok(Some(peak))
 }
 
 /// Whether f32 matrices may be multiplied as TF32 on CUDA devices.

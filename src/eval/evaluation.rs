@@ -11,6 +11,8 @@ use std::path::Path;
 pub const EVALUATIONS: &str = "evaluations.jsonl";
 /// The folder of their verdicts.
 pub const VERDICTS: &str = "evaluations";
+/// What the name of a stage's file of questions has behind the stage's.
+pub const QUESTIONS: &str = "-questions";
 
 /// An evaluation: a line of `evaluations.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,11 @@ impl Evaluation {
     /// The file of its verdicts, by its path in the run.
     pub fn verdicts(&self) -> String {
         format!("{VERDICTS}/{}-{:06}.jsonl", label(&self.stage, self.round), self.step)
+    }
+
+    /// The file of what its questions are, by its path in the run.
+    pub fn questions(&self) -> String {
+        format!("{VERDICTS}/{}{QUESTIONS}.jsonl", label(&self.stage, self.round))
     }
 
     /// All evaluations of the run in `folder`, in order; none where there is none.

@@ -15,11 +15,11 @@ pub mod statistics;
 mod verdict;
 
 pub use answering::Answering;
-pub use evaluation::{EVALUATIONS, Evaluation, VERDICTS};
+pub use evaluation::{EVALUATIONS, Evaluation, QUESTIONS, VERDICTS};
 pub use report::{Measure, Report};
 pub use section::Eval;
 pub use shown::Shown;
-pub use verdict::{Decoding, Verdict};
+pub use verdict::{Decoding, Question, Verdict};
 
 use crate::engine::Progress;
 use crate::error::{Error, Result};
@@ -37,6 +37,8 @@ pub struct Evaluated {
     pub report: Report,
     /// Each completion with what became of it; none where no questions are asked, as of a reward model.
     pub verdicts: Vec<Verdict>,
+    /// What was asked, where completions are kept as text (`eval.keep_text`).
+    pub questions: Vec<Question>,
 }
 
 /// Asks every question, of several ranks each its share; the same on all of them.
@@ -78,7 +80,9 @@ pub fn evaluate(
     if !config.keep_text {
         verdicts.iter_mut().for_each(|verdict| verdict.completion = None);
     }
-    Ok(Evaluated { report, verdicts })
+    let texts = questions.iter().filter(|_| config.keep_text);
+    let questions = texts.map(|question| Question::of(question, tokenizer)).collect();
+    Ok(Evaluated { report, verdicts, questions })
 }
 
 fn ask(

@@ -1,7 +1,7 @@
 //! What became of one held-out completion: a line of `evaluations/<stage>-<step>.jsonl`.
 
 use super::Eval;
-use crate::data::Example;
+use crate::data::{Example, Tokenizer};
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::rollout::{Group, Prompted, Rollout, Score};
@@ -46,6 +46,29 @@ pub struct Verdict {
     pub completion: Option<String>,
 }
 
+/// What a held-out question is: a line of `evaluations/<stage>-questions.jsonl`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Question {
+    /// Its example's id.
+    pub question: String,
+    /// CRC-32 of the prompt's token ids, as in [`Verdict::prompt`].
+    pub prompt: String,
+    /// The prompt as the model sees it.
+    pub text: String,
+}
+
+impl Question {
+    pub(super) fn of(question: &Prompted, tokenizer: &Tokenizer) -> Self {
+        let text = tokenizer.decode(&question.tokens);
+        Self { question: question.example.id.clone(), prompt: fingerprint(question), text }
+    }
+}
+
+fn fingerprint(question: &Prompted) -> String {
+    let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
+    format!("{:08x}", crc32fast::hash(&bytes))
+}
+
 impl Verdict {
     /// Those of a question's completions in one repetition, each with whether it is right and how sure it is.
     pub(super) fn of(
@@ -56,8 +79,7 @@ impl Verdict {
         judged: &[(bool, Option<f64>)],
         measures: &[String],
     ) -> Vec<Self> {
-        let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
-        let prompt = format!("{:08x}", crc32fast::hash(&bytes));
+        let prompt = fingerprint(question);
         let of =
             |(sample, (rollout, &(right, confidence))): (usize, (&Rollout, &(bool, Option<f64>)))| Self {
                 question: question.example.id.clone(),

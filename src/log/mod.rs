@@ -1,6 +1,7 @@
 //! What a run shows while it works, and the figures that it leaves behind.
 
 pub mod board;
+pub mod curves;
 pub mod files;
 mod growing;
 pub mod intervals;
@@ -21,6 +22,9 @@ pub use table::table;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// What a line of `metrics.jsonl` calls the sentences of a step's alarms.
+pub const ALARMS: &str = "alarms";
 
 /// What is shown: `[log]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -14,6 +14,26 @@ pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
     table.to_string()
 }
 
+/// The same as a table of Markdown.
+///
+/// ```
+/// use rationale::log::table::markdown;
+/// let cells = |cells: [&str; 2]| cells.map(String::from).to_vec();
+/// assert_eq!(markdown(&cells(["", "a|b"]), &[cells(["x", "<i>"])]), "|  | a\\|b |\n| --- | --- |\n| x | &lt;i> |\n");
+/// ```
+pub fn markdown(header: &[String], rows: &[Vec<String>]) -> String {
+    let cell = |cell: &String| readable(cell).replace('|', "\\|").replace('\n', " ").replace('<', "&lt;");
+    let row = |cells: &[String]| format!("| {} |\n", cells.iter().map(cell).collect::<Vec<_>>().join(" | "));
+    let lines: String = rows.iter().map(|cells| row(cells)).collect();
+    format!("{}|{}\n{lines}", row(header), " --- |".repeat(header.len()))
+}
+
+/// A cell of a file of comma-separated values, as RFC 4180 has it.
+pub fn csv_cell(text: &str) -> String {
+    let plain = !text.contains([',', '"', '\n', '\r']);
+    if plain { text.to_string() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
 /// At most `limit` characters of `text`, its middle left out with a count.
 ///
 /// ```

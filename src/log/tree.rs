@@ -3,23 +3,29 @@
 use super::table::shortened;
 use crate::rollout::{Fork, Trace, Vote};
 use plotters::prelude::*;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// A node as it is drawn, in the order of a walk down from the root.
-#[derive(Debug, Clone, PartialEq)]
-struct Drawn {
+/// A node of a tree, as it is drawn.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Node {
     /// 0 below the root.
-    depth: usize,
-    parent: Option<usize>,
-    value: f64,
-    copies: usize,
-    vote: Option<Vote>,
-    text: String,
-    /// The number of the leaf, where it is one.
-    leaf: bool,
+    pub depth: usize,
+    /// The place of its parent in the list.
+    pub parent: Option<usize>,
+    /// What it is worth, by the leaves below it.
+    pub value: f64,
+    /// How often it was drawn.
+    pub copies: usize,
+    /// How it was voted for, where it is a reply to a rubric's question.
+    pub vote: Option<Vote>,
+    /// Its own text.
+    pub text: String,
+    /// Whether nothing comes after it.
+    pub leaf: bool,
 }
 
-impl Drawn {
+impl Node {
     /// What it is worth, and how it was drawn: `0.50 ×2`, or of a vote `0.50 7/10 +1`, where the reply has 7 of 10 votes and
     /// is worth one mark.
     fn label(&self) -> String {
@@ -34,8 +40,8 @@ impl Drawn {
 /// The tree whose leaves the traces are, one node a line: what it is worth, how often it was drawn where that is more than
 /// once (of a rubric's reply its votes and marks), its text. `None` where they have no forks.
 pub fn lines(traces: &[&Trace]) -> Option<String> {
-    let nodes = walk(traces);
-    let line = |node: &Drawn| {
+    let nodes = nodes(traces);
+    let line = |node: &Node| {
         let text = shortened(node.text.trim(), 100).replace('\n', "⏎");
         format!("{}{}  {text}", "│  ".repeat(node.depth), node.label())
     };
@@ -55,7 +61,7 @@ const TITLE: i32 = 34;
 /// # Errors
 /// What the drawing library says.
 pub fn picture(traces: &[&Trace]) -> Result<Option<String>, String> {
-    let nodes = walk(traces);
+    let nodes = nodes(traces);
     let Some(deepest) = nodes.iter().map(|node| node.depth).max() else { return Ok(None) };
     let rows = heights(&nodes);
     let leaves = nodes.iter().filter(|node| node.leaf).count() as i32;
@@ -71,7 +77,7 @@ pub fn picture(traces: &[&Trace]) -> Result<Option<String>, String> {
 fn draw(
     root: &DrawingArea<SVGBackend, plotters::coord::Shift>,
     traces: &[&Trace],
-    nodes: &[Drawn],
+    nodes: &[Node],
     rows: &[f64],
 ) -> Result<(), Box<dyn std::error::Error>> {
     root.fill(&WHITE)?;
@@ -109,7 +115,7 @@ fn draw(
 }
 
 /// Each node's row: a leaf's is its place among the leaves, another's the middle of its children's.
-fn heights(nodes: &[Drawn]) -> Vec<f64> {
+fn heights(nodes: &[Node]) -> Vec<f64> {
     let mut rows = vec![0.0; nodes.len()];
     let mut leaves = 0.0;
     for (index, node) in nodes.iter().enumerate() {
@@ -126,8 +132,8 @@ fn heights(nodes: &[Drawn]) -> Vec<f64> {
     rows
 }
 
-/// The nodes below the root, parents before children.
-fn walk(traces: &[&Trace]) -> Vec<Drawn> {
+/// The nodes below the root of the tree whose leaves the traces are, parents before children.
+pub fn nodes(traces: &[&Trace]) -> Vec<Node> {
     let mut children = Children::new();
     for trace in traces {
         let (mut parent, mut start) = (None, 0);
@@ -150,13 +156,13 @@ fn descend(
     parent: Option<usize>,
     depth: usize,
     children: &Children,
-    drawn: &mut Vec<Drawn>,
+    drawn: &mut Vec<Node>,
 ) {
     for (&child, (fork, text)) in children.get(&node).into_iter().flatten() {
         let leaf = !children.contains_key(&Some(child));
         let own = drawn.len();
         let Fork { value, copies, vote, .. } = *fork;
-        drawn.push(Drawn { depth, parent, value, copies, vote, text: text.clone(), leaf });
+        drawn.push(Node { depth, parent, value, copies, vote, text: text.clone(), leaf });
         descend(Some(child), Some(own), depth + 1, children, drawn);
     }
 }
@@ -219,7 +225,7 @@ mod tests {
         }
         assert_eq!(svg.matches("<circle").count(), 4);
         // The leaves stand in rows 0 to 2, and the node above the first two between them.
-        assert_eq!(heights(&walk(&traces)), [0.5, 0.0, 1.0, 2.0]);
+        assert_eq!(heights(&nodes(&traces)), [0.5, 0.0, 1.0, 2.0]);
         assert_eq!(picture(&[]).unwrap(), None);
     }
 }

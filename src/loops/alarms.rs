@@ -1,9 +1,10 @@
 //! Signs that a policy is gaming its rewards or falling apart, each said in one sentence.
 
 use crate::advantage::zero_variance;
-use crate::log::Metrics;
+use crate::log::{ALARMS, Metrics};
 use crate::rollout::{Group, Rollout};
 use crate::statistics::{deviation, mean};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 
 /// Steps for which an alarm that has sounded is silent.
@@ -11,12 +12,13 @@ const SILENCE: usize = 50;
 /// Steps whose mean is what later ones are compared with.
 const START: usize = 5;
 
-/// What the alarms remember of the steps before.
-#[derive(Debug, Clone, Default)]
+/// What the alarms remember of the steps before: kept with every checkpoint, so that a run that resumes says what it would have said.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Alarms {
     lengths: Vec<f64>,
     mean_nlls: Vec<f64>,
-    last: BTreeMap<&'static str, usize>,
+    last: BTreeMap<String, usize>,
 }
 
 /// What the alarms look at in a step's rollouts.
@@ -71,12 +73,13 @@ fn largest<'a>(
 }
 
 impl Alarms {
-    /// Warns of what the rollouts of `step` call for, under the rewards' weights by name.
+    /// Warns of what the rollouts of `step` call for, under the rewards' weights by name; the `first` of several ranks says it in the
+    /// figures too.
     pub fn watch<'a>(
         &mut self,
         groups: &[Group],
         weights: impl Iterator<Item = (&'a str, f64)>,
-        step: usize,
+        (step, first): (usize, bool),
         metrics: &mut Metrics,
     ) {
         let signs = Signs::of(groups, weights);
@@ -84,8 +87,10 @@ impl Alarms {
             let compared = groups.iter().filter(|group| group.rollouts.len() >= 4).count();
             metrics.add("completions/unique_ratio", unique, compared as f64);
         }
-        for sentence in self.check(&signs, step) {
-            tracing::warn!("{sentence}");
+        let sentences = self.check(&signs, step);
+        sentences.iter().for_each(|sentence| tracing::warn!("{sentence}"));
+        if first && !sentences.is_empty() {
+            metrics.name(ALARMS, sentences);
         }
     }
 
@@ -94,11 +99,12 @@ impl Alarms {
         let mut sentences = Vec::new();
         for (kind, sentence) in self.sentences(signs) {
             if self.last.get(kind).is_none_or(|&last| step >= last + SILENCE) {
-                self.last.insert(kind, step);
+                self.last.insert(kind.to_string(), step);
                 sentences.push(format!("step {step}: {sentence}"));
             }
         }
-        if self.lengths.len() < START {
+        // Of a step without rollouts there is no mean, and what is kept has to be a number.
+        if self.lengths.len() < START && signs.length.is_finite() && signs.mean_nll.is_finite() {
             self.lengths.push(signs.length);
             self.mean_nlls.push(signs.mean_nll);
         }
@@ -193,6 +199,23 @@ mod tests {
         assert!(alarms.check(&bad, 55).is_empty());
         assert_eq!(alarms.check(&bad, 56).len(), 5);
         assert!(Alarms::default().check(&quiet(), 1).is_empty());
+    }
+
+    /// What a run that resumes says is what it would have said.
+    #[test]
+    fn alarms_that_are_kept_go_on_as_they_were() {
+        let (mut alarms, mut kept) = (Alarms::default(), Alarms::default());
+        let nothing = Signs { length: f64::NAN, ..quiet() };
+        for step in 1..=60 {
+            let signs = match step {
+                1 => nothing.clone(),
+                2..20 => quiet(),
+                _ => Signs { length: 30.0, equal: 1.0, ..quiet() },
+            };
+            kept = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+            assert_eq!(kept.check(&signs, step), alarms.check(&signs, step));
+        }
+        assert_eq!((kept.lengths.len(), kept == alarms), (START, true));
     }
 
     #[test]

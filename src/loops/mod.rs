@@ -60,6 +60,8 @@ pub struct Batch {
     pub updates: Vec<Update>,
     /// The rollouts behind the items, for traces and tables, with the advantage of each; none for those that are not learned.
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
+    /// Of each of `groups`, the advantages of every rollout's tokens, where those of one differ; nothing for the others.
+    pub by_token: Vec<Vec<Vec<f32>>>,
     /// Traces that are no groups any more.
     pub traces: Vec<Trace>,
     /// Pairs to be written beside the traces.
@@ -80,6 +82,7 @@ impl Default for Batch {
             items: vec![],
             updates: vec![],
             groups: vec![],
+            by_token: vec![],
             traces: vec![],
             pairs: vec![],
             sampled_tokens: 0,

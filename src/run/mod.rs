@@ -7,11 +7,11 @@ mod placed;
 mod places;
 mod plan;
 mod preflight;
+mod reporting;
 mod resume;
 mod session;
 mod stage;
 mod stop;
-mod summary;
 mod train;
 mod verdicts;
 mod wants;
@@ -119,7 +119,7 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
         match session.run_stage(&recipe, planned, registry) {
             Ok(worked) => idle &= !worked,
             Err(error) => {
-                session.abandon();
+                session.abandon(&error);
                 return Err(error);
             }
         }

@@ -1,11 +1,11 @@
 //! The pictures that a run draws beside its figures.
 
-use super::summary;
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, Report};
 use crate::log::reliability::{Bin, diagram};
 use crate::log::{plot, tree};
+use crate::report::{self, summary};
 use crate::rollout::Trace;
 use std::path::Path;
 
@@ -32,6 +32,11 @@ pub fn rounds(
     let stages = summary::by_round(evaluations);
     let svg = stages.iter().find(ours).map(|stage| plot::accuracy(&[summary::panel(stage, by)], "round"));
     write(&folder.join(format!("{name}-accuracy.svg")), svg)
+}
+
+/// Draws the figures of a stage (its name and round) over its steps, where it has some: `<name>-curves.svg`.
+pub fn curves(folder: &Path, name: &str, (stage, round): (&str, usize)) -> Result<()> {
+    write(&folder.join(format!("{name}-curves.svg")), report::curves(folder, stage, round)?)
 }
 
 /// Draws the accuracy against the number of completions, where an evaluation searched among several: `<name>-by-n.svg`.

@@ -1,11 +1,12 @@
 //! A run: its directory, what has been done in it, what is done next.
 
 use super::places::{claim, same_inputs};
+use super::reporting::Reporting;
 use super::stage::Opened;
 use super::writing::Files;
-use super::{pictures, resolved, run_folder, stop, summary, train};
+use super::{pictures, resolved, run_folder, stop, train};
 use crate::checkpoint::{
-    Done, Extents, Ledger, RunDir, Saved, StageRecord, abandon, label, load_tensors, save_tensors,
+    Done, Extents, Ledger, RunDir, Saved, StageRecord, abandon, is_run, label, load_tensors, save_tensors,
 };
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -16,6 +17,7 @@ use crate::optim::{AdamW, joined};
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
+use crate::report::{REPORT, State, summary};
 use crate::rollout::Trace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +37,7 @@ pub struct Session {
     pub(super) files: Option<Files>,
     /// When the stage under way began or was last saved.
     pub(super) saved_at: Instant,
+    pub(super) reporting: Reporting,
 }
 
 impl Session {
@@ -61,15 +64,23 @@ impl Session {
         let seed = stages.first().map_or(0, |stage| stage.run.seed);
         let quiet = args.quiet || !ranks.is_first();
         let (newest, files, saved_at) = (BTreeMap::new(), None, Instant::now());
-        Ok(Self { dir, hub, seed, quiet, newest, ranks, files, saved_at })
+        let reporting = Reporting::new(registry.keys());
+        Ok(Self { dir, hub, seed, quiet, newest, ranks, files, saved_at, reporting })
     }
 
-    /// Leaves nothing of a run that never began: the next start finds what was there before this one.
-    pub fn abandon(mut self) {
+    /// Leaves nothing of a run that never began, so that the next start finds what was there before this one; one that has begun has
+    /// a report that says how it ended.
+    pub fn abandon(mut self, error: &Error) {
         self.files = None;
         if self.ranks.is_first() {
             // What cannot be removed is in nobody's way: it is no run that has begun.
             let _ = abandon(self.dir.path(), self.dir.made());
+            if is_run(self.dir.path()) {
+                self.write_report(match error {
+                    Error::Stopped { .. } => State::Stopped(Some(error.to_string())),
+                    error => State::Failed(error.to_string()),
+                });
+            }
             if let Some(aside) = self.dir.set_aside() {
                 tracing::warn!(
                     "the run that was to be replaced is whole in {}; it goes with the first checkpoint of the next run here",
@@ -123,6 +134,7 @@ impl Session {
         let record = agreed(&*self.ranks, begun)?;
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        self.note_machine();
         stop::may_cut(None);
         let show = Show::new(&name, step, opened.steps, self.quiet);
         opened.worker.progress = show.sampling("sampling");
@@ -188,6 +200,7 @@ impl Session {
             let file = label(name, round);
             pictures::or_warn(pictures::rounds(self.dir.path(), &file, &evaluations, (name, round), by));
         }
+        pictures::or_warn(pictures::curves(self.dir.path(), &label(name, round), (name, round)));
         let files = match self.files.take() {
             Some(mut files) => {
                 files.finish();
@@ -206,7 +219,10 @@ impl Session {
         }
         self.dir.note(&ledger)?;
         self.dir.replace()?;
-        self.dir.prune(&opened.stage.checkpoint)
+        self.dir.prune(&opened.stage.checkpoint)?;
+        self.has_news();
+        self.report_where_due();
+        Ok(())
     }
 
     /// Whether the run is told to stop: what all ranks go by.
@@ -260,6 +276,7 @@ impl Session {
         opened.unsettled = serde_json::from_value(unsettled.clone()).map_err(|error| {
             Error::Checkpoint(format!("{}: its state is incomplete: {error}", saved.path.display()))
         })?;
+        opened.worker.alarms = serde_json::from_value(progress.extra["alarms"].clone()).unwrap_or_default();
         self.newest.clone_from(&progress.metrics);
         if !trains {
             return Ok((progress.step, None));
@@ -301,10 +318,11 @@ impl Session {
     }
 
     /// Prints what the evaluations say, and where everything is.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(mut self) -> Result<()> {
         if !self.ranks.is_first() {
             return Ok(());
         }
+        self.write_end();
         let evaluations = self.evaluations()?;
         let mut text = String::new();
         for stage in summary::by_round(&evaluations) {
@@ -317,6 +335,10 @@ impl Session {
             text += &format!("{}\n{}", table(&header, &rows), summary::rationales(&points));
         }
         text += &format!("\n{}\n", self.dir.path().display());
+        let page = self.dir.path().join(REPORT);
+        if !self.quiet && page.is_file() {
+            text += &format!("report: {}\n", page.display());
+        }
         if !self.quiet {
             text += &self.next()?;
         }

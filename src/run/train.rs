@@ -4,6 +4,7 @@ use super::session::Session;
 use super::stage::{Opened, Unsettled};
 use super::stop;
 use crate::batch::{computed, micro_batches};
+use crate::devices::torch::peak_since;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
@@ -76,6 +77,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         if last {
             break;
         }
+        session.report_where_due();
         if due && session.asked()? {
             return Err(stopped(opened, step, saves));
         }
@@ -190,6 +192,9 @@ fn one(
     }
     metrics.set("num_tokens", opened.tokens as f64);
     metrics.set("step_time", seconds);
+    if let Some(peak) = peak_since(opened.worker.policy.model.device())? {
+        metrics.max("memory/gpu_peak", peak as f64 / 1e9);
+    }
     if learns {
         if batch.sampled_tokens > 0 {
             metrics.set("time/sampling_and_scoring", sampled);
@@ -290,10 +295,15 @@ fn places(item: &Item) -> impl Iterator<Item = &[usize]> {
 
 /// This rank's traces, a list a group behind its place. What a method says of no group it says alike on all ranks, so the `first` one writes it.
 fn traces(batch: &Batch, step: usize, first: bool) -> Vec<(usize, Vec<Trace>)> {
-    let of_group = |(group, credit): &(Group, Vec<Option<f64>>)| {
-        let of = |(i, advantage): (usize, &Option<f64>)| Trace::of(group, i, step, *advantage);
+    let of_group = |(number, (group, credit)): (usize, &(Group, Vec<Option<f64>>))| {
+        let tokens =
+            |i: usize| batch.by_token.get(number).and_then(|of| of.get(i)).cloned().unwrap_or_default();
+        let of = |(i, advantage): (usize, &Option<f64>)| Trace {
+            advantages: tokens(i),
+            ..Trace::of(group, i, step, *advantage)
+        };
         (group.place, credit.iter().enumerate().map(of).collect())
     };
     let alike = if first { batch.traces.clone() } else { vec![] };
-    batch.groups.iter().map(of_group).chain([(usize::MAX, alike)]).collect()
+    batch.groups.iter().enumerate().map(of_group).chain([(usize::MAX, alike)]).collect()
 }

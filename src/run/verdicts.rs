@@ -1,22 +1,23 @@
-//! The files of verdicts: `evaluations/<stage>-<step>.jsonl`, one an evaluation, whole or not there.
+//! The files of verdicts, `evaluations/<stage>-<step>.jsonl`, one an evaluation, and of their questions, one a stage: whole or not there.
 
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use crate::eval::{VERDICTS, Verdict};
+use crate::eval::VERDICTS;
+use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// Writes the verdicts of an evaluation to `path`, where there are some.
-pub(super) fn write(path: &Path, verdicts: &[Verdict]) -> Result<()> {
-    if verdicts.is_empty() {
+/// Writes the verdicts of an evaluation to `path`, or what its questions are, where there are some.
+pub(super) fn write<T: Serialize>(path: &Path, all: &[T]) -> Result<()> {
+    if all.is_empty() {
         return Ok(());
     }
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
     }
     let mut lines = Vec::new();
-    for verdict in verdicts {
-        serde_json::to_writer(&mut lines, verdict)
+    for one in all {
+        serde_json::to_writer(&mut lines, one)
             .map_err(|error| Error::Checkpoint(format!("{}: {error}", path.display())))?;
         lines.push(b'\n');
     }
@@ -41,8 +42,7 @@ pub(super) fn take_back(run: &Path, label: &str, step: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Evaluation;
-    use crate::eval::Report;
+    use crate::eval::{Evaluation, Report, Verdict};
 
     #[test]
     fn what_comes_after_a_checkpoint_is_taken_back() {
@@ -59,7 +59,7 @@ mod tests {
         {
             write(&file(stage, round, step), std::slice::from_ref(&verdict)).unwrap();
         }
-        write(&file("rl", 1, 60), &[]).unwrap();
+        write::<Verdict>(&file("rl", 1, 60), &[]).unwrap();
         take_back(run.path(), "rl", 20).unwrap();
         let left = |stage, round, step| file(stage, round, step).is_file();
         assert!(left("rl", 1, 0) && left("rl", 1, 20) && left("rl", 2, 40) && left("sft", 1, 40));

@@ -178,7 +178,7 @@ impl Session {
     ) -> Result<Metrics> {
         let mut metrics = Metrics::default();
         let Some(files) = &mut self.files else { return Ok(metrics) };
-        let Evaluated { report, verdicts } = match found {
+        let Evaluated { report, verdicts, questions } = match found {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(
@@ -209,7 +209,12 @@ impl Session {
             report,
         };
         verdicts::write(&self.dir.path().join(evaluation.verdicts()), &verdicts)?;
+        let asked = self.dir.path().join(evaluation.questions());
+        if !asked.exists() {
+            verdicts::write(&asked, &questions)?;
+        }
         files.evaluations.append(&[evaluation])?;
+        self.has_news();
         Ok(metrics)
     }
 
@@ -253,6 +258,7 @@ impl Session {
             false => Ok(()),
         };
         self.saved_at = Instant::now();
+        self.has_news();
         agreed(&*self.ranks, saved)
     }
 
@@ -312,7 +318,12 @@ impl Session {
             step,
             seed: self.seed,
             metrics: self.newest.clone(),
-            extra: json!({ "tokens": opened.tokens, "position": opened.state, "unsettled": unsettled }),
+            extra: json!({
+                "tokens": opened.tokens,
+                "position": opened.state,
+                "unsettled": unsettled,
+                "alarms": opened.worker.alarms,
+            }),
             files,
         }
     }
@@ -341,7 +352,7 @@ fn ask(
     };
     let worker = &mut opened.worker;
     if let Some(report) = method.evaluate(worker, &worker.held_out, config) {
-        return report.map(|report| Evaluated { report, verdicts: vec![] });
+        return report.map(|report| Evaluated { report, ..Evaluated::default() });
     }
     eval::evaluate(
         &mut eval::Answering {

@@ -96,12 +96,22 @@ fn content(name: &str, bytes: &[u8]) -> Content {
         "recipe.toml" => {
             Content::Lines(lines.filter(|line| !line.starts_with('#')).map(str::to_string).collect())
         }
-        "run.json" | "stages.json" => Content::Lines(settled(text)),
+        "run.json" | "stages.json" | "machine.json" => Content::Lines(settled(text)),
+        "report.html" => match shown(text) {
+            Some(shown) => Content::Lines(settled(&shown.to_string())),
+            None => Content::Bytes(bytes.to_vec()),
+        },
         _ if name.starts_with("figures/") => Content::Lines(lines.map(timeless).collect()),
         _ if name.ends_with("state.json") => Content::Lines(flat(text)),
         _ if name.ends_with(".jsonl") => Content::Lines(lines.map(str::to_string).collect()),
         _ => Content::Bytes(bytes.to_vec()),
     }
+}
+
+/// What a report shows.
+pub fn shown(html: &str) -> Option<Value> {
+    let json = html.split_once("id=\"content\">")?.1.split_once("</script>")?.0;
+    serde_json::from_str(json).ok()
 }
 
 /// A line without what it says of times (and the checksum of that), and without the lengths of files that say something of them.

@@ -55,6 +55,8 @@ mod ranks;
 mod recipe;
 mod reference;
 mod remote;
+#[cfg(target_os = "linux")]
+mod report;
 mod resume;
 mod search;
 mod serve;

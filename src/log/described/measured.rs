@@ -36,6 +36,12 @@ pub(super) const SAMPLING_AND_TIME: &[Described] = &[
         "Of rollout.tree.schema: the share of votes that could not be read and of questions whose votes split, and paths that were lost, cut away or put together.",
         "`tree/invalid_votes` near 0.",
     ),
+    row(
+        "memory/gpu_peak",
+        "GB",
+        "The most that tensors took on the policy's GPU since the step before, on the fullest of several ranks.",
+        "Some GB below what the GPU has: less `optim.tokens_per_microbatch` or fewer `policy.decode_slots` lower it.",
+    ),
     row("time/sampling_and_scoring", "s", "Of the step, until what is learned is there.", ""),
     row("time/learning", "s", "The rest of the step.", ""),
     row("step_time", "s", "The whole step.", ""),

@@ -4,6 +4,12 @@ use super::{Described, row};
 
 pub(super) const LEARNING: &[Described] = &[
     row(
+        "alarms",
+        "",
+        "Sentences, where something in the step's rollouts calls for a look.",
+        "Not there. Each is said once in 50 steps.",
+    ),
+    row(
         "loss",
         "",
         "What is minimised, over the step's last update.",

@@ -31,6 +31,14 @@ impl Falling {
     }
 }
 
+/// What is said once they have fallen over so many steps.
+pub fn sentence(step: u64, window: usize) -> String {
+    format!(
+        "step {step}: chosen and rejected completions have both become less likely over the last {window} steps, so the loss is \
+         won by unlearning; a lower optim.lr, a higher loop.dpo.loss.beta or loop.dpo.loss.nll = 1.0 helps"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! [`PreferenceLoss`]: crate::loss::PreferenceLoss
 //! [`Pairs`]: crate::select::Pairs
 
-mod alarm;
+pub mod alarm;
 mod answers;
 mod chain;
 mod first_error;
@@ -322,12 +322,7 @@ impl Method for DpoMethod {
             (metrics.get("rewards/chosen"), metrics.get("rewards/rejected"))
             && self.falling.push(chosen, rejected, self.dpo.alarm_after)
         {
-            tracing::warn!(
-                "step {step}: chosen and rejected completions have both become less likely over the last {} steps, so \
-                 the loss is won by unlearning; a lower optim.lr, a higher loop.dpo.loss.beta or loop.dpo.loss.nll = 1.0 \
-                 helps",
-                self.dpo.alarm_after
-            );
+            tracing::warn!("{}", alarm::sentence(step as u64, self.dpo.alarm_after));
         }
         Ok(false)
     }

@@ -110,6 +110,7 @@ impl Method for GrpoMethod {
         let numbers = numbers(&sampled, &*worker.ranks)?;
         let (mut items, mut dealt) = (Vec::new(), Vec::new());
         let mut credited = Vec::with_capacity(groups.len());
+        let mut of_tokens = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
             let by_token = self.grpo.by_token(group, &advantages, metrics)?;
             let kept = selected(&worker.select, &sampled[number], metrics);
@@ -126,18 +127,28 @@ impl Method for GrpoMethod {
                 let masked = cut_off || !kept.contains(&places[number][i]);
                 dealt.push(Dealt { group: numbers[number], masked });
             }
-            let credit = (0..sampled[number].rollouts.len()).map(|at| {
-                let first = places[number].iter().position(|place| *place == at)?;
-                kept.contains(&at).then_some(advantages[first])
-            });
+            let first_of = |at: usize| places[number].iter().position(|place| *place == at);
+            let all = 0..sampled[number].rollouts.len();
+            let credit = all.clone().map(|at| kept.contains(&at).then_some(advantages[first_of(at)?]));
             credited.push(credit.collect());
+            let tokens = |at| Some(by_token.as_ref()?[first_of(at)?].clone());
+            let differ = |of: &Vec<f32>| of.windows(2).any(|pair| pair[0] != pair[1]);
+            of_tokens.push(all.map(|at| tokens(at).filter(differ).unwrap_or_default()).collect());
         }
         let sampled_tokens = items.iter().map(Item::learned).sum();
         let seed = seed::derive(&[worker.seed, step as u64]);
         let longest = worker.sampling.max_new_tokens;
         let updates = self.grpo.updates(&items, &dealt, longest, seed, &*worker.ranks)?;
         let groups = sampled.into_iter().zip(credited).collect();
-        Ok(Batch { items, updates, groups, sampled_tokens, temperature, ..Batch::default() })
+        Ok(Batch {
+            items,
+            updates,
+            groups,
+            by_token: of_tokens,
+            sampled_tokens,
+            temperature,
+            ..Batch::default()
+        })
     }
 
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {

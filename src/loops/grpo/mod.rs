@@ -57,7 +57,8 @@ impl GrpoMethod {
         let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
         figures::describe(&groups, metrics);
-        worker.alarms.watch(&groups, worker.rewards.weights(), step, metrics);
+        let first = worker.ranks.is_first();
+        worker.alarms.watch(&groups, worker.rewards.weights(), (step, first), metrics);
         if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }

@@ -11,14 +11,8 @@ pub fn points(evaluations: &[Evaluation]) -> Vec<&Evaluation> {
         let this = &evaluations[index];
         evaluations.get(index + 1).is_none_or(|next| (&next.stage, next.round) != (&this.stage, this.round))
     };
-    let mut picked: Vec<&Evaluation> = Vec::new();
-    for (index, evaluation) in evaluations.iter().enumerate() {
-        let seen_before = picked.last().is_some_and(|last| last.report == evaluation.report);
-        if index == 0 || (last_of_stage(index) && !seen_before) {
-            picked.push(evaluation);
-        }
-    }
-    picked
+    let picked = (0..evaluations.len()).filter(|&index| index == 0 || last_of_stage(index));
+    picked.map(|index| &evaluations[index]).collect()
 }
 
 /// The evaluations of each stage whose loop has rounds, round by round.

@@ -1,0 +1,122 @@
+//! When a run's report is written anew: after evaluations and checkpoints, by time, and at the end.
+
+use super::session::Session;
+use crate::checkpoint::{MACHINE, write_atomic};
+use crate::devices::machine::Machine;
+use crate::error::{Error, Result, quietly};
+use crate::report::{self, State};
+use crate::section::Key;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How old a report may become while a run works.
+const OLDEST: Duration = Duration::from_secs(60);
+/// A report is not written again before so many times as long have passed as writing it took: 5 % of a run at most.
+const SELDOM: u32 = 20;
+
+/// What the first rank knows of its report.
+pub(super) struct Reporting {
+    /// What recipes can say.
+    keys: Vec<Key>,
+    /// When it was written last, and how long that took.
+    written: Option<(Instant, Duration)>,
+    /// When the run began, for one that was never written.
+    began: Instant,
+    /// Whether there is something new of which there is not much: an evaluation, a checkpoint.
+    news: bool,
+    /// Whether it has been said that it cannot be written.
+    failed: bool,
+    /// Whether the machine has been noted.
+    noted: bool,
+}
+
+impl Reporting {
+    pub fn new(keys: Vec<Key>) -> Self {
+        Self { keys, written: None, began: Instant::now(), news: false, failed: false, noted: false }
+    }
+
+    fn is_due(&self) -> bool {
+        match self.written {
+            None => self.news || self.began.elapsed() >= OLDEST,
+            Some((at, took)) => at.elapsed() >= took * SELDOM && (self.news || at.elapsed() >= OLDEST),
+        }
+    }
+}
+
+impl Session {
+    /// There is an evaluation or a checkpoint more.
+    pub(super) fn has_news(&mut self) {
+        self.reporting.news = true;
+    }
+
+    /// Writes the report where it is time to.
+    pub(super) fn report_where_due(&mut self) {
+        if self.ranks.is_first() && self.reporting.is_due() {
+            self.write_report(State::Running);
+        }
+    }
+
+    /// Writes the report. One that cannot be written is a warning, once: no report is worth a run.
+    pub(super) fn write_report(&mut self, state: State) {
+        let began = Instant::now();
+        let (folder, keys) = (self.dir.path(), &self.reporting.keys);
+        let written = quietly(|| report::write(folder, Some(state), keys));
+        let written =
+            written.unwrap_or_else(|panic| Err(Error::Checkpoint(format!("it has a fault: {panic}"))));
+        if let Err(error) = written
+            && !self.reporting.failed
+        {
+            tracing::warn!("{} cannot be written, and the run goes on: {error}", report::REPORT);
+            self.reporting.failed = true;
+        }
+        self.reporting.written = Some((Instant::now(), began.elapsed()));
+        self.reporting.news = false;
+    }
+
+    /// Writes what the run found at its end: the table of its evaluations, and the report.
+    pub(super) fn write_end(&mut self) {
+        if let Err(error) = report::write_tables(self.dir.path()) {
+            tracing::warn!("the table of evaluations cannot be written: {error}");
+        }
+        self.write_report(State::Done);
+    }
+
+    /// Notes once which machine this is, beside when the run was started.
+    pub(super) fn note_machine(&mut self) {
+        if !self.ranks.is_first() || std::mem::replace(&mut self.reporting.noted, true) {
+            return;
+        }
+        if let Err(error) = self.write_machine() {
+            tracing::warn!("what machine this is cannot be noted: {error}");
+        }
+    }
+
+    fn write_machine(&self) -> Result<()> {
+        let path = self.dir.path().join(MACHINE);
+        let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let mut starts =
+            before.and_then(|before| before["start_times"].as_array().cloned()).unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        starts.push(now.into());
+        let note = json!({ "rows": Machine::here().rows, "start_times": starts });
+        write_atomic(path, format!("{note:#}\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_written_when_there_is_news_and_never_often() {
+        let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+        let of = |news, written| Reporting { news, written, ..Reporting::new(vec![]) };
+        assert!(!of(false, None).is_due() && of(true, None).is_due());
+        let took = Duration::from_secs(1);
+        // 19 times as long as it took is too early, whatever there is.
+        assert!(!of(true, Some((ago(19), took))).is_due());
+        assert!(of(true, Some((ago(21), took))).is_due() && !of(false, Some((ago(21), took))).is_due());
+        assert!(of(false, Some((ago(61), took))).is_due());
+        assert!(!of(false, Some((ago(61), 4 * took))).is_due());
+    }
+}
