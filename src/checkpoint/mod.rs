@@ -8,6 +8,7 @@ use std::time::Duration;
 mod atomic;
 mod extent;
 mod fingerprint;
+mod fork;
 mod ledger;
 mod lock;
 mod names;
@@ -17,10 +18,12 @@ mod saved;
 mod sealed;
 mod takeover;
 mod tensors;
+mod trials;
 
 pub use atomic::{try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
 pub use fingerprint::{Fingerprint, differences};
+pub use fork::fork;
 pub use ledger::{Done, Ledger, StageRecord};
 pub use lock::is_in_use;
 pub use names::{label, recipes};
@@ -30,6 +33,7 @@ pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
 pub use sealed::sealed;
 pub use takeover::{Mode, abandon, is_run};
 pub use tensors::{load_tensors, save_tensors};
+pub use trials::{TrialRecord, Trials};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -103,7 +103,7 @@ impl Measured {
 }
 
 /// `FOLDER[@STAGE[:STEP]]`; a folder of the whole name comes first.
-fn split(given: &str) -> Result<(&str, Option<&str>, Option<usize>)> {
+pub(super) fn split(given: &str) -> Result<(&str, Option<&str>, Option<usize>)> {
     let Some((folder, of)) = given.rsplit_once('@').filter(|_| !Path::new(given).is_dir()) else {
         return Ok((given, None, None));
     };

@@ -10,7 +10,9 @@ use serde_json::{Map, Value, json};
 impl Registry {
     /// Every key that a stage may have, in the order of the sections.
     pub fn keys(&self) -> Vec<Key> {
-        keys(&self.sections_schema())
+        let mut all = self.sections_schema();
+        all["properties"]["sweep"] = sweep();
+        keys(&all)
     }
 
     /// The schema of a recipe file, for editors.
@@ -38,6 +40,7 @@ impl Registry {
             "items": { "type": "object", "properties": stage, "required": ["name"], "additionalProperties": false },
         });
         whole.insert("stage".into(), list);
+        whole.insert("sweep".into(), sweep());
         json!({
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": "A recipe of rationale",
@@ -69,6 +72,16 @@ impl Registry {
         bound(&mut all, "");
         all
     }
+}
+
+/// `[sweep]`, which stands at the top of a file alone.
+fn sweep() -> Value {
+    json!({
+        "description": "Keys with a list of values each, as `--set` writes keys (`optim.lr`, `stage.rl.optim.lr`): all stages run once at each point \
+            of their product, with each of `run.seeds`. A point has a folder of the run for each seed (`lr=1e-5_seed=0`), and the end of the run \
+            holds all points against the first.",
+        "type": "object",
+    })
 }
 
 /// Puts the tables that an open section may have into its schema.

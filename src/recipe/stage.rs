@@ -31,6 +31,10 @@ pub struct Run {
     pub name: Option<String>,
     /// Everything random derives from it.
     pub seed: u64,
+    /// Seeds in place of the one: all stages run once with each, in a folder of the run each (`seed=0`), and the end of the run holds
+    /// them against each other. With `[sweep]`, at each of its points.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Steps of a stage; of `loop.star`, of its first round. With `loop.prm`, 0 measures a reward model that is there, as
     /// `[eval]` says, and trains nothing.
     pub steps: Option<usize>,
@@ -42,7 +46,7 @@ pub struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        Self { name: None, seed: 0, steps: None, epochs: 1.0, rounds: 1 }
+        Self { name: None, seed: 0, seeds: Vec::new(), steps: None, epochs: 1.0, rounds: 1 }
     }
 }
 

@@ -13,6 +13,7 @@ mod stage;
 mod stop;
 mod summary;
 mod train;
+mod trials;
 mod verdicts;
 mod wants;
 mod writing;
@@ -22,9 +23,11 @@ use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Place, Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, without_effect};
-use preflight::Looked;
+use places::Claim;
+use preflight::{Looked, Ready};
 pub use preflight::{Preview, preview};
 use session::Session;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,8 +87,9 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
             break;
         }
     }
-    let Looked { recipe, stages, notes } = looked.expect("every rank is the first or not");
-    let devices = stages.first().map(|stage| stage.devices.clone()).unwrap_or_default();
+    let Looked { recipe, trials, notes } = looked.expect("every rank is the first or not");
+    let first = trials[0].stages.first();
+    let devices = first.map(|stage| stage.devices.clone()).unwrap_or_default();
     let place = Place::from_env()?.filter(|place| place.count > 1);
     let count = place.as_ref().map_or(ranks.count(), |place| place.count);
     if count > 1 {
@@ -93,43 +97,65 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
     }
     ranks.wait_at_most(devices.timeout())?;
     let planned_ranks = devices.ranks.unwrap_or(count);
-    let idle = without_effect(&recipe, &stages, registry);
-    let said = idle.iter().chain(&notes).filter(|_| !args.quiet);
-    let plan = recipe.plan();
+    let mut said: Vec<String> = Vec::new();
+    for Ready { trial, stages, .. } in &trials {
+        let idle = without_effect(&trial.recipe, stages, registry);
+        said.extend(idle.into_iter().filter(|_| !args.quiet));
+    }
+    said.extend(notes.into_iter().filter(|_| !args.quiet));
+    let mut seen = BTreeSet::new();
+    said.retain(|told| seen.insert(told.clone()));
     if args.dry_run {
-        let planned: Vec<plan::Planned> = plan
-            .iter()
-            .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
-            .collect();
-        let notes: String = said.map(|told| format!("# note: {told}\n")).collect();
+        let notes: String = said.iter().map(|told| format!("# note: {told}\n")).collect();
         let text = format!(
             "{}\n{}{notes}",
-            recipe.resolved_with_all_keys(&resolved(&stages, registry)?, registry)?,
-            plan::describe(&planned, &hub, planned_ranks)
+            recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?,
+            plan::of_trials(&trials, &hub, planned_ranks)
         );
         return tell(&text).map(|()| None).map_err(Error::io("standard output"));
     }
     if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
         return Ok(Some(count));
     }
-    said.filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
-    let mut session = Session::open(args, &recipe, (&stages, registry), &plan, hub, ranks)?;
-    let mut idle = args.resume;
-    for planned in &plan {
-        match session.run_stage(&recipe, planned, registry) {
-            Ok(worked) => idle &= !worked,
+    said.iter().filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
+    let folder = run_folder(args, first)?;
+    if recipe.sweeps() {
+        return trials::run(args, (&recipe, &trials), &folder, registry, hub, ranks).map(|()| None);
+    }
+    let (session, worked) =
+        work(&Claim::of_run(&folder, args), &trials[0], registry, hub, ranks, &mut |_, _| Ok(()))?;
+    if args.resume && !worked && session.ranks.is_first() {
+        say(
+            "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
+        );
+    }
+    session.finish().map(|()| None)
+}
+
+/// Runs the stages of a trial in its directory, or what is left of them, and calls `after` with how many are done. The session, and whether
+/// there was anything to do. Nothing is left of one that never began.
+fn work(
+    place: &Claim,
+    Ready { trial, stages, .. }: &Ready,
+    registry: &Registry,
+    hub: Hub,
+    ranks: Arc<dyn Ranks>,
+    after: &mut dyn FnMut(&Session, usize) -> Result<()>,
+) -> Result<(Session, bool)> {
+    let (recipe, plan) = (&trial.recipe, trial.recipe.plan());
+    let mut session = Session::open(place, recipe, (stages, registry), &plan, hub, ranks)?;
+    let mut any = false;
+    for (at, planned) in plan.iter().enumerate() {
+        let worked = session.run_stage(recipe, planned, registry);
+        match worked.and_then(|worked| after(&session, at + 1).map(|()| worked)) {
+            Ok(worked) => any |= worked,
             Err(error) => {
                 session.abandon();
                 return Err(error);
             }
         }
     }
-    if idle && session.ranks.is_first() {
-        say(
-            "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
-        );
-    }
-    session.finish().map(|()| None)
+    Ok((session, any))
 }
 
 fn resolved(stages: &[Stage], registry: &Registry) -> Result<Vec<toml::Table>> {

@@ -1,6 +1,6 @@
 //! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
 
-use super::resume::{body, changes};
+use super::resume::{Changes, body, changes};
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
@@ -19,27 +19,53 @@ use std::path::{Path, PathBuf};
 /// What the name of a stage's file of pairs has beside that of its traces.
 pub(super) const PAIRS: &str = "-pairs";
 
-/// The run's directory, made or taken over, with the resolved recipe in it.
-pub(super) fn claim(path: &Path, args: &Args, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
-    let mode = match (args.resume, args.overwrite) {
+/// The directory that a run, or one of its trials, is to have.
+pub(super) struct Claim<'a> {
+    pub path: &'a Path,
+    pub mode: Mode,
+    pub quiet: bool,
+    /// What the trial is called, and how it stands among the others; empty where the run has one alone.
+    pub trial: &'a str,
+    pub said: String,
+    /// When the run began that it is a trial of.
+    pub moment: Option<u64>,
+}
+
+impl<'a> Claim<'a> {
+    /// That of an ordinary run.
+    pub fn of_run(path: &'a Path, args: &Args) -> Self {
+        let said = format!("run: {}", path.display());
+        Self { path, mode: mode(args), quiet: args.quiet, trial: "", said, moment: None }
+    }
+}
+
+/// What the command line says of a directory that is there.
+pub(super) fn mode(args: &Args) -> Mode {
+    match (args.resume, args.overwrite) {
         (true, _) => Mode::Resume,
         (_, true) => Mode::Overwrite,
         _ => Mode::Fresh,
-    };
-    let dir = RunDir::create(path, mode)?;
+    }
+}
+
+/// The directory, made or taken over, with the resolved recipe in it.
+pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
+    let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     go_on(&dir, resolved, plan)?;
-    if !args.quiet {
-        say(&format!("run: {}", dir.path().display()));
+    if !place.quiet {
+        say(&place.said);
     }
     Ok(dir)
 }
 
-/// Writes the recipe beside those that the run has had, where it is another and can be.
-fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
-    let (had, next) = recipes(dir.path());
-    let Some(had) = had else { return write_atomic(&next, resolved.as_bytes()) };
-    let mut ledger = dir.ledger()?;
+/// What has changed of the recipe since the run in `dir` last had one; none where nothing has, or where it has had none.
+///
+/// # Errors
+/// What cannot change.
+pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<Option<Changes>> {
+    let Some(had) = recipes(dir.path()).0 else { return Ok(None) };
+    let ledger = dir.ledger()?;
     if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
         return Err(Error::Checkpoint(format!(
             "{} has checkpoints and no stages.json: that is lost, or it was begun by an older version of this program, which \
@@ -50,7 +76,7 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     }
     let before = std::fs::read_to_string(&had).map_err(Error::io(&had))?;
     if body(&before) == body(resolved) {
-        return Ok(());
+        return Ok(None);
     }
     let old: toml::Table = toml::from_str(&before).map_err(|error| {
         let shown = had.display();
@@ -63,11 +89,23 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     let found = changes(&old, &new, plan, &ledger)?;
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
     ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
+    Ok(Some(found))
+}
+
+/// Writes the recipe beside those that the run has had, where it is another and can be.
+fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
+    let (had, next) = recipes(dir.path());
+    let found = changed(dir, resolved, plan)?;
+    if had.is_none() {
+        return write_atomic(&next, resolved.as_bytes());
+    }
+    let Some(found) = found else { return Ok(()) };
     write_atomic(&next, resolved.as_bytes())?;
     let (file, words) = (next.display(), found.words.join("\n  "));
     if !found.words.is_empty() {
         tracing::warn!("the recipe has changed, and holds from here on as it is in {file}:\n  {words}");
     }
+    let mut ledger = dir.ledger()?;
     if let Some(record) = ledger.stages.last_mut().filter(|record| found.longer.contains(&record.stage))
         && let Some(done) = record.done.take()
     {

@@ -79,45 +79,54 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
     refused
 }
 
-/// Whether the checkpoints that a run keeps fit on its disk: those of its largest model, with the optimiser.
-pub(super) fn disk_space(folder: &Path, stages: &[&Stage], models: &Models, found: &mut Found) {
+/// Whether the checkpoints that a run keeps fit on its disk: of each trial those of its largest model, with the optimiser.
+pub(super) fn disk_space(folder: &Path, trials: &[(Vec<Stage>, &Models)], found: &mut Found) {
     let Some(free) = existing(folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
     let free = free.f_bavail.saturating_mul(free.f_frsize);
-    let mut largest = 0;
-    for stage in stages.iter().filter(|stage| stage.needs().trains) {
-        let Sought::Known(known) = models.of(&stage.policy) else { continue };
-        let weights = known.shape.size() as u64;
-        let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
-        // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
-        let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
-        let optimizer = if stage.checkpoint.save_optimizer { 8 * trained } else { 0 };
-        let one = weights * width + optimizer;
-        // A new one is written before an old one goes.
-        let kept = stage.checkpoint.keep_last.max(1) as u64 + 1;
-        if one > free {
-            found.refused.push(Refusal::new(
-                "run",
-                format!(
-                    "{}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
-                    folder.display(),
-                    gigabytes(one),
-                    gigabytes(free)
-                ),
-            ));
-            found.kind = Some(Error::Checkpoint);
-            return;
+    let mut all = 0;
+    for (stages, models) in trials {
+        let mut largest = 0;
+        for stage in stages.iter().filter(|stage| stage.needs().trains) {
+            let Some((one, kept)) = checkpoints(stage, models) else { continue };
+            if one > free {
+                found.refused.push(Refusal::new(
+                    "run",
+                    format!(
+                        "{}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
+                        folder.display(),
+                        gigabytes(one),
+                        gigabytes(free)
+                    ),
+                ));
+                found.kind = Some(Error::Checkpoint);
+                return;
+            }
+            largest = largest.max(one * kept);
         }
-        largest = largest.max(one * kept);
+        all += largest;
     }
-    if largest > free {
+    if all > free {
+        let of = if trials.len() > 1 { format!(" of {} trials", trials.len()) } else { String::new() };
         found.note(format!(
-            "the checkpoints that are kept at once come to about {}, and the disk of {} has {} left; checkpoint.keep_last = 1, or \
+            "the checkpoints{of} that are kept at once come to about {}, and the disk of {} has {} left; checkpoint.keep_last = 1, or \
              checkpoint.save_optimizer = false, takes less",
-            gigabytes(largest),
+            gigabytes(all),
             folder.display(),
             gigabytes(free)
         ));
     }
+}
+
+/// The bytes of a checkpoint of the stage, and how many there are at once; none where its model is not known.
+fn checkpoints(stage: &Stage, models: &Models) -> Option<(u64, u64)> {
+    let Sought::Known(known) = models.of(&stage.policy) else { return None };
+    let weights = known.shape.size() as u64;
+    let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
+    // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
+    let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
+    let optimizer = if stage.checkpoint.save_optimizer { 8 * trained } else { 0 };
+    // A new one is written before an old one goes.
+    Some((weights * width + optimizer, stage.checkpoint.keep_last.max(1) as u64 + 1))
 }
 
 fn gigabytes(bytes: u64) -> String {

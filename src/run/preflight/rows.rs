@@ -1,6 +1,6 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
-use super::Looking;
+use super::{Looking, Rows};
 use super::models::Known;
 use crate::data::row::some;
 use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
@@ -8,12 +8,16 @@ use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::run::lengths::{Lengths, TooLong, none_is_left};
 use crate::run::wants;
+use crate::statistics::mean;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows that are tokenised before the run; of more, the first so many.
 pub(super) const TOKENIZED: usize = 10_000;
+
+/// Rows that say how long rows are.
+const MEASURED: usize = 200;
 
 /// Rows of a task that are looked at.
 const MADE: usize = 1000;
@@ -31,6 +35,13 @@ impl Looking<'_> {
         if let Some(held_out) = &held_out {
             self.look_at_held_out(held_out);
         }
+        if let Some(train) = &train {
+            let tokens = model.and_then(|model| self.mean_tokens(train, &model.tokenizer));
+            let count = train.examples.len();
+            let whole = self.stage.data.task.is_none() || count < MADE;
+            self.rows = Rows { count: whole.then_some(count), tokens, held_out: 0 };
+        }
+        self.rows.held_out = held_out.as_ref().map_or(0, |rows| rows.examples.len());
         let Some(model) = model else { return };
         for (rows, split) in [(&train, Split::Train), (&held_out, Split::Eval)] {
             let Some(rows) = rows else { continue };
@@ -81,6 +92,19 @@ impl Looking<'_> {
                 None
             }
         }
+    }
+
+    /// Tokens of a row as it is learned, or of its prompt, over some of them; none where they cannot be tokenised.
+    fn mean_tokens(&self, rows: &Dataset, tokenizer: &Tokenizer) -> Option<f64> {
+        let of = |row: &Arc<Example>| -> Result<f64> {
+            let question = asked(row, tokenizer)?;
+            let learned = self.stage.method.learned_of(tokenizer, &question)?;
+            let all: usize = learned.iter().map(|learned| learned.sequence.tokens.len()).sum();
+            Ok(if learned.is_empty() { question.tokens.len() } else { all } as f64)
+        };
+        let some = rows.examples.iter().step_by(rows.examples.len().div_ceil(MEASURED).max(1));
+        let sizes: Vec<f64> = some.map(of).collect::<Result<_>>().ok()?;
+        (!sizes.is_empty()).then(|| mean(sizes))
     }
 
     /// The rows that the method makes its steps of.
