@@ -425,3 +425,57 @@ impl Recipe {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    fn trials(head: &str) -> Vec<Trial> {
+        let recipe = Recipe::parse("r.toml", &format!("{head}\n[[stage]]\nname = \"a\"\n[[stage]]\nname = \"b\""), &[]).unwrap();
+        recipe.trials().into_iter().map(|(trial, _)| trial).collect()
+    }
+
+    fn names(head: &str) -> Vec<String> {
+        trials(head).into_iter().map(|trial| trial.name).collect()
+    }
+
+    /// The last key's values change first, and all points of a seed come before those of the next.
+    #[test]
+    fn trials_are_the_product_in_the_order_written() {
+        let found = names("[run]\nseeds = [0, 7]\n[sweep]\noptim.lr = [1e-5, 0.05]\n\"data.shuffle\" = [true, false]");
+        let expected = ["lr=1e-5_shuffle=true", "lr=1e-5_shuffle=false", "lr=0.05_shuffle=true", "lr=0.05_shuffle=false"];
+        assert_eq!(found[..4], expected.map(|point| format!("{point}_seed=0")));
+        assert_eq!(found[4..], expected.map(|point| format!("{point}_seed=7")));
+        assert_eq!(names("[run]\nseeds = [2]"), ["seed=2"]);
+        assert_eq!(names("[run]\nseed = 2"), [""]);
+    }
+
+    /// A name hangs on the value alone, so that it stays where others are added.
+    #[test]
+    fn names_are_short_and_stable() {
+        let of = |values: &str| names(&format!("[sweep]\npolicy.model = {values}"));
+        let one = of("[\"owner/SmolLM2-135M\"]");
+        assert_eq!(one, ["model=SmolLM2-135M_seed=0"]);
+        let two = of("[\"x y/ü\", \"owner/SmolLM2-135M\", \"other/SmolLM2-135M\"]");
+        assert_eq!(two[1], one[0]);
+        // Values of one name are told apart by a checksum, and so is what has no letter that a name takes.
+        assert!(two[2].starts_with("model=SmolLM2-135M-") && two[2] != two[1] && two[0] != two[1], "{two:?}");
+        let long = of(&format!("[\"{}\"]", "a".repeat(300)));
+        assert!(long[0].len() < 48, "{long:?}");
+        // The shortest ends that tell keys apart; a stage's own key is its own.
+        let keys = "[sweep]\nstage.a.optim.lr = [1.0]\nstage.b.optim.lr = [2.0]\nloop = [{sft = {}}, {dpo = {beta = 0.1}}]";
+        assert_eq!(names(keys), ["a.optim.lr=1_b.optim.lr=2_loop=sft_seed=0", "a.optim.lr=1_b.optim.lr=2_loop=dpo-beta-0.1_seed=0"]);
+    }
+
+    #[test]
+    fn a_trial_has_its_values_and_an_unswept_recipe() {
+        let all = trials("[run]\nseeds = [3]\n[optim]\nlr = 9.0\n[sweep]\nstage.b.optim.lr = [1.0]\nrun.steps = [5]");
+        let [trial] = &all[..] else { panic!("one trial") };
+        let lr = |stage: usize| trial.recipe.stages()[stage].table["optim"]["lr"].as_float();
+        assert_eq!((lr(0), lr(1)), (Some(9.0), Some(1.0)));
+        let run = &trial.recipe.stages()[0].table["run"];
+        assert_eq!((run["seed"].as_integer(), run["steps"].as_integer(), run.get("seeds")), (Some(3), Some(5), None));
+        assert!(!trial.recipe.sweeps() && trial.recipe.trials().len() == 1);
+    }
+}

@@ -58,6 +58,7 @@ mod search;
 mod serve;
 mod shared_prefixes;
 mod star;
+mod sweep;
 mod text;
 mod thought_tree;
 mod verbs;
