@@ -85,7 +85,11 @@ impl Checkpoint {
         let usable = self.minutes >= 0.0 && self.minutes.is_finite();
         let remedy = "give 0 for none in between";
         let wrong = (!usable).then(|| Misfit::new("minutes", "it must be 0 or more minutes", remedy));
-        wrong.into_iter().collect()
+        let loss = |metric: &str| metric.ends_with("loss") || metric.ends_with("perplexity");
+        let upside_down = self.best.as_deref().is_some_and(loss) && self.best_mode == Better::Higher;
+        let lower = "set best_mode = \"lower\"";
+        let mode = upside_down.then(|| Misfit::new("best_mode", "of a loss the lower value is the better one", lower));
+        wrong.into_iter().chain(mode).collect()
     }
 
     /// Whether a checkpoint is due once `done` of a stage's `steps` steps are done.

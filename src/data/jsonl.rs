@@ -54,7 +54,7 @@ pub fn read(
             continue;
         }
         match object(&bytes, &written).and_then(tree::rows) {
-            Ok(all) => rows.extend(all.into_iter().map(|fields| Row {
+            Ok(all) => rows.extend(all.into_iter().filter(|fields| !is_dropped(fields)).map(|fields| Row {
                 file: file.clone(),
                 stem: stem.clone(),
                 line,
@@ -70,6 +70,11 @@ pub fn read(
     }
     rows.truncate(limit);
     Ok(rows)
+}
+
+/// Whether it is a trace of a rollout that nothing was learned of.
+fn is_dropped(fields: &Map<String, Value>) -> bool {
+    fields.get("dropped").is_some_and(Value::is_string) && fields.contains_key("completion_ids")
 }
 
 /// The text of a file, and the most bytes that it may have.

@@ -43,6 +43,11 @@ impl Evaluation {
         format!("{VERDICTS}/{}-{:06}.jsonl", label(&self.stage, self.round), self.step)
     }
 
+    /// The file of what the method's own loss says of each held-out row.
+    pub fn rows(&self) -> String {
+        format!("{VERDICTS}/{}-{:06}-rows.jsonl", label(&self.stage, self.round), self.step)
+    }
+
     /// All evaluations of the run in `folder`, in order; none where there is none.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ pub mod lengths;
 pub mod marks;
 pub mod process;
 mod report;
+mod rows;
 pub mod search;
 mod section;
 mod shown;
@@ -17,6 +18,7 @@ mod verdict;
 pub use answering::Answering;
 pub use evaluation::{EVALUATIONS, Evaluation, VERDICTS};
 pub use report::{Measure, Report};
+pub use rows::{HeldOut, PERPLEXITY, RowFigures, RowMean, Weighed};
 pub use section::Eval;
 pub use shown::Shown;
 pub use verdict::{Decoding, Verdict};
@@ -37,6 +39,8 @@ pub struct Evaluated {
     pub report: Report,
     /// Each completion with what became of it; none where no questions are asked, as of a reward model.
     pub verdicts: Vec<Verdict>,
+    /// Each held-out row with what the method's own loss says of it, where it says something.
+    pub rows: Vec<RowFigures>,
 }
 
 /// Asks every question, of several ranks each its share; the same on all of them.
@@ -78,7 +82,7 @@ pub fn evaluate(
     if !config.keep_text {
         verdicts.iter_mut().for_each(|verdict| verdict.completion = None);
     }
-    Ok(Evaluated { report, verdicts })
+    Ok(Evaluated { report, verdicts, rows: vec![] })
 }
 
 fn ask(

@@ -5,7 +5,7 @@ use super::marks::{Agreement, agreement};
 use super::statistics::{
     bootstrap_interval, by_class, counted, figures, interval, majority_correct, mean, pass_at_k,
 };
-use super::{Asked, Decoding, Eval, Shown, process, search};
+use super::{Asked, Decoding, Eval, HeldOut, Shown, process, search};
 use crate::log::number_or_nan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,6 +52,9 @@ pub struct Report {
     /// Of a reward model: how it judges steps. The accuracy is then that of its judgements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<process::Process>,
+    /// What the method's own loss comes to on held-out rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// Accuracy and number of questions by the column `eval.by`.
     #[serde(deserialize_with = "counted")]
     pub classes: BTreeMap<String, (f64, usize)>,
@@ -83,6 +86,13 @@ pub struct Measure {
 }
 
 impl Report {
+    /// That of an evaluation that asked nothing: none of its figures is one.
+    pub fn unasked() -> Self {
+        let nan = f64::NAN;
+        let (accuracy, interval, length, truncated, unanswered) = (nan, (nan, nan), nan, nan, nan);
+        Self { accuracy, interval, length, truncated, unanswered, ..Self::default() }
+    }
+
     /// Takes in what measures say besides scores, each as `NAME/FIGURE`: the mean of what is said under one name.
     pub(super) fn tell(&mut self, figures: &[(String, f64)]) {
         let named = figures.iter().filter_map(|(name, value)| Some((name.split_once('/')?, *value)));
@@ -98,16 +108,19 @@ impl Report {
     /// The most important figures in words.
     pub fn sentence(&self) -> String {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        match &self.process {
-            Some(process) => process.sentence(),
-            None => format!(
-                "accuracy {} [{:.1}, {:.1}] of {} questions, {}mean length {:.1}",
+        let held_out = self.held_out.as_ref().map(HeldOut::sentence);
+        match (&self.process, held_out) {
+            (Some(process), _) => process.sentence(),
+            (None, Some(held_out)) if self.questions == 0 => held_out,
+            (None, held_out) => format!(
+                "accuracy {} [{:.1}, {:.1}] of {} questions, {}mean length {:.1}{}",
                 percent(self.accuracy),
                 100.0 * self.interval.0,
                 100.0 * self.interval.1,
                 self.questions,
                 self.agreement.map_or_else(String::new, |agreement| agreement.words()),
-                self.length
+                self.length,
+                held_out.map_or(String::new(), |held_out| format!("; {held_out}"))
             ),
         }
     }
@@ -117,6 +130,11 @@ impl Report {
         if let Some(process) = &self.process {
             return process.metrics();
         }
+        let held_out = self.held_out.iter().flat_map(|held_out| &held_out.figures);
+        let held_out = held_out.map(|(name, figure)| (format!("eval/{name}"), figure.mean));
+        if self.held_out.is_some() && self.questions == 0 {
+            return held_out.collect();
+        }
         let mut out = vec![
             ("eval/accuracy".to_string(), self.accuracy),
             ("eval/accuracy_low".to_string(), self.interval.0),
@@ -125,6 +143,7 @@ impl Report {
             ("eval/completions/clipped_ratio".to_string(), self.truncated),
             ("eval/unanswered".to_string(), self.unanswered),
         ];
+        out.extend(held_out);
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
         if let Some(agreement) = &self.agreement {
@@ -189,6 +208,7 @@ pub(super) fn report(asked: &[Asked], config: &Eval, run_seed: u64) -> Report {
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
         search: None,
         process: None,
+        held_out: None,
         classes: by_class(
             asked.iter().flat_map(|a| a.class.values().map(|class| (class.as_str(), a.accuracy()))),
         ),

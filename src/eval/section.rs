@@ -21,6 +21,9 @@ pub struct Eval {
     pub at_start: bool,
     /// Whether to evaluate after the last step.
     pub at_end: bool,
+    /// Whether the questions are asked. Where no held-out row has a gold answer and the method can tell its own loss on them, as `loop.dpo`
+    /// on pairs, none is asked anyway.
+    pub ask: bool,
     /// Completions of each question and seed; pass@k and maj@k need at least k.
     pub samples: usize,
     /// How often the whole evaluation is repeated with other randomness; 1 when `temperature` is 0.
@@ -55,6 +58,7 @@ impl Default for Eval {
             every: 0,
             at_start: true,
             at_end: true,
+            ask: true,
             samples: 1,
             seeds: 1,
             temperature: 0.0,

@@ -47,6 +47,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether it is one of this question, asked in these very tokens.
+    pub fn is_of(&self, question: &Prompted) -> bool {
+        self.question == question.example.id
+            && self.gold == question.example.answer.clone().unwrap_or_default()
+            && self.prompt == checksum(question)
+    }
+
     /// Those of a question's completions in one repetition, each with whether it is right and how sure it is.
     pub(super) fn of(
         group: &Group,
@@ -56,8 +63,7 @@ impl Verdict {
         judged: &[(bool, Option<f64>)],
         measures: &[String],
     ) -> Vec<Self> {
-        let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
-        let prompt = format!("{:08x}", crc32fast::hash(&bytes));
+        let prompt = checksum(question);
         let of =
             |(sample, (rollout, &(right, confidence))): (usize, (&Rollout, &(bool, Option<f64>)))| Self {
                 question: question.example.id.clone(),
@@ -77,6 +83,11 @@ impl Verdict {
             };
         group.rollouts.iter().zip(judged).enumerate().map(of).collect()
     }
+}
+
+fn checksum(question: &Prompted) -> String {
+    let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
+    format!("{:08x}", crc32fast::hash(&bytes))
 }
 
 /// What each of these measures says of a completion.

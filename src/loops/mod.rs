@@ -60,6 +60,8 @@ pub struct Batch {
     pub updates: Vec<Update>,
     /// The rollouts behind the items, for traces and tables, with the advantage of each; none for those that are not learned.
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
+    /// Rollouts that nothing is learned of, for traces alone.
+    pub dropped: Vec<DroppedGroup>,
     /// Traces that are no groups any more.
     pub traces: Vec<Trace>,
     /// Pairs to be written beside the traces.
@@ -80,6 +82,7 @@ impl Default for Batch {
             items: vec![],
             updates: vec![],
             groups: vec![],
+            dropped: vec![],
             traces: vec![],
             pairs: vec![],
             sampled_tokens: 0,
@@ -88,6 +91,17 @@ impl Default for Batch {
             pace: Pace::Step,
         }
     }
+}
+
+/// A group that was sampled and left out.
+#[derive(Debug)]
+pub struct DroppedGroup {
+    /// The group.
+    pub group: Group,
+    /// Why.
+    pub why: &'static str,
+    /// The sampling of the step that it comes from, counted from 0.
+    pub attempt: usize,
 }
 
 /// What kind of step a batch is.

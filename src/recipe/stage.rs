@@ -5,7 +5,7 @@ use super::{Recipe, Refusal, Registry, StageTable};
 use super::{bounds, fits};
 use crate::checkpoint::Checkpoint;
 use crate::data::hub::Hub;
-use crate::data::{Data, Dataset};
+use crate::data::{Data, Dataset, Example};
 use crate::devices::Devices;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
@@ -245,6 +245,18 @@ impl Stage {
             select: &self.select,
             format: &self.data.format,
         }
+    }
+
+    /// Whether the held-out questions are asked of the policy: where `[eval]` says so and a row has a gold answer, and where nothing else can
+    /// be told of the rows.
+    pub fn asks<'r>(&self, rows: impl IntoIterator<Item = &'r Example>) -> bool {
+        let Some(eval) = &self.eval else { return false };
+        let (mut gold, mut measured) = (false, false);
+        for row in rows {
+            gold |= row.gold().is_some();
+            measured |= self.method.measures(row);
+        }
+        eval.ask && (gold || !measured)
     }
 
     /// What the stage has to have for its method.

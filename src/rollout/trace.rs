@@ -45,6 +45,9 @@ pub struct Trace {
     pub reward: f64,
     /// The credit it got, where it was trained on.
     pub advantage: Option<f64>,
+    /// Why nothing of its group was learned, where the group was dropped: `zero_variance`, `surplus`. Stages that learn from traces pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
     /// The prompt's token ids.
     pub prompt_ids: Vec<u32>,
     /// The completion's token ids.
@@ -66,7 +69,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 23] = [
+const OWN: [&str; 24] = [
     "id",
     "example",
     "step",
@@ -84,6 +87,7 @@ const OWN: [&str; 23] = [
     "step_scores",
     "reward",
     "advantage",
+    "dropped",
     "prompt_ids",
     "completion_ids",
     "logprobs",
@@ -117,6 +121,7 @@ impl Trace {
             step_scores: rollout.scores.iter().filter_map(of_steps).collect(),
             reward: rollout.reward,
             advantage,
+            dropped: None,
             prompt_ids: group.prompt.clone(),
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),

@@ -30,6 +30,8 @@ pub struct Session {
     pub(super) quiet: bool,
     /// The trial that it is, where the run has several.
     pub(super) trial: String,
+    /// The stages by their names; none of a recipe whose list is repeated, of which a stage may differ between rounds.
+    pub(super) stages: BTreeMap<String, Stage>,
     /// The newest value of each figure, for the choice of the best checkpoint.
     pub(super) newest: BTreeMap<String, f64>,
     pub(super) ranks: Arc<dyn Ranks>,
@@ -63,7 +65,10 @@ impl Session {
         let seed = stages.first().map_or(0, |stage| stage.run.seed);
         let quiet = place.quiet || !ranks.is_first();
         let (newest, files, saved_at) = (BTreeMap::new(), None, Instant::now());
-        Ok(Self { dir, hub, seed, quiet, trial: place.trial.to_owned(), newest, ranks, files, saved_at })
+        let named = recipe.stages().iter().map(|table| table.name.clone()).zip(stages.iter().cloned());
+        let stages = if recipe.rounds() == 1 { named.collect() } else { BTreeMap::new() };
+        let trial = place.trial.to_owned();
+        Ok(Self { dir, hub, seed, quiet, trial, stages, newest, ranks, files, saved_at })
     }
 
     /// Leaves nothing of a run that never began: the next start finds what was there before this one.

@@ -1,7 +1,7 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
-use crate::eval::Evaluation;
 use crate::eval::search::Search;
+use crate::eval::{Evaluation, RowMean};
 use crate::log::plot::{Curve, Panel};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,6 +104,22 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         rows.push(row("mean confidence", &|p| {
             p.report.calibration.as_ref().map_or("–".to_string(), |c| percent(c.confidence))
         }));
+    }
+    let held_out = [
+        ("loss", "held-out loss"),
+        ("perplexity", "held-out perplexity"),
+        ("rewards/accuracies", "preference accuracy"),
+        ("rewards/margins", "preference margin"),
+    ];
+    for (name, title) in held_out {
+        let of = |p: &Evaluation| p.report.held_out.as_ref().and_then(|held_out| held_out.figures.get(name).copied());
+        if points.iter().any(|p| of(p).is_some()) {
+            let show = |f: RowMean| format!("{:.4} [{:.4}, {:.4}]", f.mean, f.interval.0, f.interval.1);
+            rows.push(row(title, &|p| of(p).map_or("–".to_string(), show)));
+        }
+    }
+    if points.iter().all(|p| p.report.questions == 0) {
+        return (header, rows);
     }
     let length = |l: Option<f64>| l.map_or("–".to_string(), |l| format!("{l:.1}"));
     rows.push(row("accuracy", &|p| {

@@ -2,12 +2,13 @@
 
 use crate::checkpoint::write_atomic;
 use crate::error::{Error, Result};
-use crate::eval::{VERDICTS, Verdict};
+use crate::eval::VERDICTS;
+use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// Writes the verdicts of an evaluation to `path`, where there are some.
-pub(super) fn write(path: &Path, verdicts: &[Verdict]) -> Result<()> {
+/// Writes what an evaluation says of each completion, or of each row, to `path`, where there is something.
+pub(super) fn write<T: Serialize>(path: &Path, verdicts: &[T]) -> Result<()> {
     if verdicts.is_empty() {
         return Ok(());
     }
@@ -30,7 +31,7 @@ pub(super) fn take_back(run: &Path, label: &str, step: usize) -> Result<()> {
         let path = entry.map_err(Error::io(run))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let of_stage = name.strip_prefix(label).and_then(|rest| rest.strip_prefix('-'));
-        let at = of_stage.and_then(|rest| rest.strip_suffix(".jsonl")?.parse::<usize>().ok());
+        let at = of_stage.and_then(|rest| rest.strip_suffix(".jsonl")?.trim_end_matches("-rows").parse::<usize>().ok());
         if at.is_some_and(|at| at > step) {
             fs::remove_file(&path).map_err(Error::io(&path))?;
         }
@@ -41,8 +42,7 @@ pub(super) fn take_back(run: &Path, label: &str, step: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Evaluation;
-    use crate::eval::Report;
+    use crate::eval::{Evaluation, Report, Verdict};
 
     #[test]
     fn what_comes_after_a_checkpoint_is_taken_back() {
@@ -59,10 +59,12 @@ mod tests {
         {
             write(&file(stage, round, step), std::slice::from_ref(&verdict)).unwrap();
         }
-        write(&file("rl", 1, 60), &[]).unwrap();
+        write::<Verdict>(&file("rl", 1, 60), &[]).unwrap();
+        let rows = run.path().join("evaluations/rl-000040-rows.jsonl");
+        write(&rows, &[1]).unwrap();
         take_back(run.path(), "rl", 20).unwrap();
         let left = |stage, round, step| file(stage, round, step).is_file();
         assert!(left("rl", 1, 0) && left("rl", 1, 20) && left("rl", 2, 40) && left("sft", 1, 40));
-        assert!(!left("rl", 1, 40) && !left("rl", 1, 60));
+        assert!(!left("rl", 1, 40) && !left("rl", 1, 60) && !rows.exists());
     }
 }

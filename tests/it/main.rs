@@ -31,6 +31,7 @@ mod family;
 #[cfg(target_os = "linux")]
 mod faults;
 mod fuzz;
+mod held_out;
 mod hierarchical_rewards;
 mod hub;
 mod judge;

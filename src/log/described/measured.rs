@@ -51,6 +51,22 @@ pub(super) const EVALUATION: &[Described] = &[
     ),
     row("eval/accuracy_low", "share", "Lower end of its 95 % interval, by bootstrap over questions.", ""),
     row("eval/accuracy_high", "share", "Upper end.", ""),
+    row(
+        "eval/loss",
+        "nats",
+        "The method's own loss on held-out rows: of loop.sft −log p of a learned token, over all tokens; of loop.dpo that of a pair.",
+        "Falls with `loss`; rising while that falls, the policy learns the rows by heart.",
+    ),
+    row("eval/perplexity", "", "Of loop.sft, e to the held-out loss.", "Falls."),
+    row(
+        "eval/rewards/accuracies",
+        "share",
+        "Held-out pairs whose chosen completion has the higher implicit reward.",
+        "Above 0.5, and near `rewards/accuracies`.",
+    ),
+    row("eval/rewards/margins", "", "Implicit reward of the chosen less that of the rejected completion, held out.", "Rises."),
+    row("eval/rewards/*", "", "Implicit rewards of held-out chosen and rejected completions.", ""),
+    row("eval/logps/*", "nats", "log π of held-out chosen and rejected completions.", "That of the chosen does not fall far."),
     row("eval/accuracy/*", "share", "The same by the class that `eval.by` names.", ""),
     row(
         "eval/pass@*",

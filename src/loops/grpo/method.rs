@@ -80,7 +80,7 @@ impl Section for Grpo {
 impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let ranks = worker.ranks.clone();
-        let (sampled, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        let (sampled, dropped, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
         self.share_notes(&*ranks, noted)?;
         let draws = worker.source.section().traits().size.unwrap_or(1);
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =
@@ -120,7 +120,7 @@ impl Method for GrpoMethod {
         let longest = worker.sampling.max_new_tokens;
         let updates = self.grpo.updates(&items, &dealt, longest, seed, &*worker.ranks)?;
         let groups = sampled.into_iter().zip(credited).collect();
-        Ok(Batch { items, updates, groups, sampled_tokens, temperature, ..Batch::default() })
+        Ok(Batch { items, updates, groups, dropped, sampled_tokens, temperature, ..Batch::default() })
     }
 
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {

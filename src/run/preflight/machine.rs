@@ -53,7 +53,10 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
         return vec![];
     }
     let evals: Vec<&Eval> = stages.iter().filter_map(|stage| stage.eval.as_ref()).collect();
-    let known: BTreeSet<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
+    let mut known: BTreeSet<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
+    for stage in stages.iter().filter(|stage| stage.eval.is_some()) {
+        known.extend(stage.method.figures().iter().map(|name| format!("eval/{name}")));
+    }
     let open = evals.iter().any(|eval| eval.by.is_some()) || stages.iter().any(|stage| stage.needs().head);
     let searches = stages.iter().any(|stage| stage.rollout.search().is_some());
     let mut refused = Vec::new();

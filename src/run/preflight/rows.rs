@@ -165,14 +165,19 @@ impl Looking<'_> {
             return;
         }
         let rows = || rows.examples.iter().map(|row| &**row);
+        let measured = rows().any(|row| self.stage.method.measures(row));
+        if !self.stage.asks(rows()) {
+            return self.look_at_measured(&rows().collect::<Vec<_>>());
+        }
         let none: Vec<&Example> = rows().filter(|row| row.gold().is_none()).collect();
         if !none.is_empty() {
             let text = format!(
                 "[eval] needs a gold answer of every held-out row, and {} of {} have none: {}; add an `answer` column, or one called \
-                 otherwise as data.columns.answer = \"…\"",
+                 otherwise as data.columns.answer = \"…\"{}",
                 none.len(),
                 rows().count(),
-                some(&none)
+                some(&none),
+                if measured { "; eval.ask = false measures the loss of the rows and asks nothing" } else { "" }
             );
             self.refuse("eval", &Error::Data(text));
         }
@@ -207,6 +212,28 @@ impl Looking<'_> {
                 );
                 self.refuse("eval.labels", &Error::Data(text));
             }
+        }
+    }
+
+    /// Held-out rows of which nothing is asked: the method's loss has to say something of them.
+    fn look_at_measured(&mut self, rows: &[&Example]) {
+        let none: Vec<&Example> = rows.iter().copied().filter(|row| !self.stage.method.measures(row)).collect();
+        let method = self.stage.method.name();
+        match none.len() {
+            0 => {}
+            count if count == rows.len() => {
+                let text = format!(
+                    "eval.ask = false leaves the loss of loop.{method} on held-out rows, which it has of none of them: {}; leave ask out, or \
+                     take [eval] out",
+                    some(&none)
+                );
+                self.refuse("eval.ask", &Error::Data(text));
+            }
+            count => self.note(&format!(
+                "loop.{method} has no loss on {count} of {} held-out rows: {}; they are left out",
+                rows.len(),
+                some(&none)
+            )),
         }
     }
 
