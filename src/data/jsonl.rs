@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes in a line: what is read of one takes some sixteen times as much memory.
-const LONGEST: u64 = 64 << 20;
+pub(super) const LONGEST: u64 = 64 << 20;
 /// What a packed file may come to, as a multiple of its size, and what any may.
 const UNPACKED: (u64, u64) = (200, 1 << 29);
 
@@ -78,7 +78,7 @@ fn is_dropped(fields: &Map<String, Value>) -> bool {
 }
 
 /// The text of a file, and the most bytes that it may have.
-fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
+pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let most = size.saturating_mul(UNPACKED.0).max(UNPACKED.1);

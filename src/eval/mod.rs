@@ -6,6 +6,7 @@ mod confidence;
 mod evaluation;
 pub mod lengths;
 pub mod marks;
+mod metric;
 pub mod process;
 mod report;
 mod rows;
@@ -17,6 +18,7 @@ mod verdict;
 
 pub use answering::Answering;
 pub use evaluation::{EVALUATIONS, Evaluation, VERDICTS};
+pub use metric::Metric;
 pub use report::{Measure, Report};
 pub use rows::{HeldOut, PERPLEXITY, RowFigures, RowMean, Weighed};
 pub use section::Eval;

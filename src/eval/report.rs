@@ -61,6 +61,9 @@ pub struct Report {
     /// What `[eval.measures]` says of the completions, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measures: BTreeMap<String, Measure>,
+    /// What metrics of the program's own come to (`Registry::metric`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "figures")]
+    pub metrics: BTreeMap<String, f64>,
     /// How the completions were sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoding: Option<Decoding>,
@@ -144,6 +147,7 @@ impl Report {
             ("eval/unanswered".to_string(), self.unanswered),
         ];
         out.extend(held_out);
+        out.extend(self.metrics.iter().map(|(name, value)| (format!("eval/{name}"), *value)));
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
         if let Some(agreement) = &self.agreement {
@@ -212,6 +216,7 @@ pub(super) fn report(asked: &[Asked], config: &Eval, run_seed: u64) -> Report {
         classes: by_class(
             asked.iter().flat_map(|a| a.class.values().map(|class| (class.as_str(), a.accuracy()))),
         ),
+        metrics: BTreeMap::new(),
         measures: config.measures.keys().map(|name| (name.clone(), measure(asked, name, run_seed))).collect(),
         decoding: None,
         shown: Vec::new(),

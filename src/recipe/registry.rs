@@ -1,6 +1,8 @@
-//! What a recipe can name: methods, sources and rewards, the built-in ones and a program's own.
+//! What a recipe can name: methods, sources, rewards, tasks and metrics, the built-in ones and a program's own.
 
 use crate::data::Example;
+use crate::data::tasks::OwnTask;
+use crate::eval::{Metric, Verdict};
 use crate::loops::{self, Section};
 use crate::reward::{self, Reward};
 use crate::rollout::{self, Group, Rollout, SourceSection};
@@ -10,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
-/// The methods, sources and rewards that a recipe can name: the built-in ones (the default) and the user's own.
+/// The methods, sources, rewards, tasks and metrics that a recipe can name: the built-in ones (the default) and the user's own.
 ///
 /// ```no_run
 /// use rationale::Registry;
@@ -27,12 +29,17 @@ pub struct Registry {
     pub sources: Kinds<dyn SourceSection>,
     /// `[reward.NAME]`.
     pub rewards: reward::Registry,
+    /// `[data.task.NAME]` beside the built-in ones.
+    pub tasks: Kinds<dyn OwnTask>,
+    /// Figures of evaluations beside the built-in ones.
+    pub metrics: Vec<Metric>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
         let (methods, sources) = (loops::methods(), rollout::sources());
-        Self { methods, sources, rewards: reward::Registry::default() }
+        let (rewards, tasks, metrics) = (reward::Registry::default(), Kinds::empty(), Vec::new());
+        Self { methods, sources, rewards, tasks, metrics }
     }
 }
 
@@ -59,6 +66,19 @@ impl Registry {
         name: &str,
     ) -> Self {
         self.sources = self.sources.with::<T>(name, |section| Arc::new(section));
+        self
+    }
+
+    /// Adds `[data.task.NAME]`, rows that the program makes, as [`method`](Self::method) adds a method. Built-in names stay what they are.
+    pub fn task<T: OwnTask + Serialize + DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
+        self.tasks = self.tasks.with::<T>(name, |task| Arc::new(task));
+        self
+    }
+
+    /// Adds a figure of every evaluation that asks questions, `eval/NAME`: a function of the verdicts, one a completion. What judges each
+    /// completion by itself is a reward, which `[eval.measures.NAME]` reports with its interval.
+    pub fn metric(mut self, name: &str, of: impl Fn(&[Verdict]) -> f64 + Send + Sync + 'static) -> Self {
+        self.metrics.push(Metric::new(name, of));
         self
     }
 

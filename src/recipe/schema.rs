@@ -66,6 +66,7 @@ impl Registry {
     pub(super) fn sections_schema(&self) -> Value {
         let mut all = schema::<Sections>();
         let properties = &mut all["properties"];
+        add_tasks(&mut properties["data"]["properties"]["task"], self.tasks.schemas());
         fill(&mut properties["loop"], self.methods.schemas());
         fill(&mut properties["rollout"], self.sources.schemas());
         fill(&mut properties["reward"], self.rewards.schemas().map(|(name, own)| (name, rewarding(own))));
@@ -89,6 +90,24 @@ fn fill<'a>(section: &mut Value, tables: impl Iterator<Item = (&'a str, Value)>)
     section["properties"] =
         tables.map(|(name, table)| (name.to_owned(), table)).collect::<Map<_, _>>().into();
     section["additionalProperties"] = false.into();
+}
+
+/// Puts the program's own tasks beside the alternatives that there are.
+fn add_tasks<'a>(task: &mut Value, tables: impl Iterator<Item = (&'a str, Value)>) {
+    for (name, table) in tables {
+        let own = json!({
+            "description": table["description"],
+            "type": "object",
+            "properties": { name: table },
+            "required": [name],
+            "additionalProperties": false,
+        });
+        for of in ["oneOf", "anyOf"] {
+            if let Some(all) = task.get_mut(of).and_then(Value::as_array_mut) {
+                all.push(own.clone());
+            }
+        }
+    }
 }
 
 /// A reward's own keys behind those that all have.

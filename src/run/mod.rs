@@ -2,6 +2,7 @@
 
 mod launch;
 mod lengths;
+mod outcome;
 mod pictures;
 mod placed;
 mod places;
@@ -25,6 +26,7 @@ use crate::ranks::{Place, Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, without_effect};
 use places::Claim;
 use preflight::{Looked, Ready};
+pub use outcome::{Outcome, StageOutcome, TrialOutcome};
 pub use preflight::{Preview, preview};
 use session::Session;
 use std::collections::BTreeSet;
@@ -53,29 +55,52 @@ pub fn start(args: &Args, registry: &Registry, place: Option<Place>) -> Result<i
         _ => {}
     }
     match look_and_run(args, registry, Arc::new(Single))? {
-        Some(count) => launch::launch(count),
-        None => Ok(0),
+        Ended::Needs(count) => launch::launch(count),
+        Ended::Done(_) => Ok(0),
     }
 }
 
-/// Runs what `args` say; for programs that want the result instead of an exit code.
-pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
+/// Runs what `args` say, and says what came of it: for programs that want the result instead of an exit code.
+///
+/// ```no_run
+/// use rationale::{Registry, recipe::Args, run};
+/// let args = Args { recipe: "recipes/quickstart.toml".into(), overwrite: true, quiet: true, ..Args::default() };
+/// let outcome = run::execute(&args, &Registry::default())?;
+/// let last = outcome.last().expect("the recipe has a stage");
+/// println!("{}: accuracy {:?} in {:?}", last.name, last.metrics.get("eval/accuracy"), last.checkpoint);
+/// # Ok::<(), rationale::Error>(())
+/// ```
+///
+/// # Errors
+/// What is wrong with the recipe, what failed while it ran, and [`Error::Stopped`] where a signal stopped it after saving.
+pub fn execute(args: &Args, registry: &Registry) -> Result<Outcome> {
     execute_on(args, registry, Arc::new(Single))
 }
 
 /// Runs what `args` say as one of several ranks, each of which is called with the same arguments: the questions of a step are
 /// shared out among them, gradients are summed, and the first writes the run's files.
-pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<()> {
+///
+/// # Errors
+/// As [`execute`], and what failed on another rank.
+pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Outcome> {
     match look_and_run(args, registry, ranks)? {
-        None => Ok(()),
-        Some(count) => Err(Error::Devices(format!(
+        Ended::Done(outcome) => Ok(outcome),
+        Ended::Needs(count) => Err(Error::Devices(format!(
             "devices.ranks = {count}: here it is the program `train`, or one like it, that starts ranks"
         ))),
     }
 }
 
+/// What came of a call.
+enum Ended {
+    /// It ran, or said what would run.
+    Done(Outcome),
+    /// So many ranks have to be started for it.
+    Needs(usize),
+}
+
 /// Looks at everything, then runs, or says how many ranks there have to be for that.
-fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Option<usize>> {
+fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Ended> {
     let hub = Hub::from_env();
     // The first looks first: what is wrong is found once, and what it fetches the others find.
     let mut looked = None;
@@ -112,15 +137,17 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
             recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?,
             plan::of_trials(&trials, &hub, planned_ranks)
         );
-        return tell(&text).map(|()| None).map_err(Error::io("standard output"));
+        let told = tell(&text).map_err(Error::io("standard output"));
+        return told.map(|()| Ended::Done(Outcome::default()));
     }
     if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
-        return Ok(Some(count));
+        return Ok(Ended::Needs(count));
     }
     said.iter().filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
     let folder = run_folder(args, first)?;
     if recipe.sweeps() {
-        return trials::run(args, (&recipe, &trials), &folder, registry, hub, ranks).map(|()| None);
+        trials::run(args, (&recipe, &trials), &folder, registry, hub, ranks)?;
+        return Outcome::of(&folder).map(Ended::Done);
     }
     let (session, worked) =
         work(&Claim::of_run(&folder, args), &trials[0], registry, hub, ranks, &mut |_, _| Ok(()))?;
@@ -129,7 +156,8 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
             "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
         );
     }
-    session.finish().map(|()| None)
+    session.finish()?;
+    Outcome::of(&folder).map(Ended::Done)
 }
 
 /// Runs the stages of a trial in its directory, or what is left of them, and calls `after` with how many are done. The session, and whether

@@ -9,6 +9,7 @@ use crate::checkpoint::{
 };
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
+use crate::eval::Metric;
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
@@ -32,6 +33,8 @@ pub struct Session {
     pub(super) trial: String,
     /// The stages by their names; none of a recipe whose list is repeated, of which a stage may differ between rounds.
     pub(super) stages: BTreeMap<String, Stage>,
+    /// Figures of evaluations that the program adds.
+    pub(super) metrics: Vec<Metric>,
     /// The newest value of each figure, for the choice of the best checkpoint.
     pub(super) newest: BTreeMap<String, f64>,
     pub(super) ranks: Arc<dyn Ranks>,
@@ -68,7 +71,8 @@ impl Session {
         let named = recipe.stages().iter().map(|table| table.name.clone()).zip(stages.iter().cloned());
         let stages = if recipe.rounds() == 1 { named.collect() } else { BTreeMap::new() };
         let trial = place.trial.to_owned();
-        Ok(Self { dir, hub, seed, quiet, trial, stages, newest, ranks, files, saved_at })
+        let metrics = registry.metrics.clone();
+        Ok(Self { dir, hub, seed, quiet, trial, stages, metrics, newest, ranks, files, saved_at })
     }
 
     /// Leaves nothing of a run that never began: the next start finds what was there before this one.
@@ -132,7 +136,10 @@ impl Session {
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         stop::may_cut(None);
         let titled = format!("{} {name}", self.trial);
-        let show = Show::new(titled.trim_start(), step, opened.steps, self.quiet);
+        let mut show = Show::new(titled.trim_start(), opened.steps, self.quiet);
+        if let Some(eval) = &opened.stage.eval {
+            show.evaluates(eval.every, eval.at_end);
+        }
         opened.worker.progress = show.sampling("sampling");
         opened.worker.doing = show.says();
         opened.worker.traces = (self.dir.path().join("traces"), label(&name, round));

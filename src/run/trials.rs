@@ -29,12 +29,6 @@ const COMPARISON: &str = "comparison";
 /// The stages are the same where all that they are made of is: their tables as merged, the seed in them, their names and their places. What
 /// a stage reads of earlier ones is then the same too, since these come before it in the list, unless the list is repeated.
 pub(super) fn shared(trials: &[Ready]) -> Vec<Option<(usize, usize)>> {
-    let alike = |a: &Ready, b: &Ready| {
-        let (a, b) = (&a.trial.recipe, &b.trial.recipe);
-        let once = a.rounds() == 1 && b.rounds() == 1;
-        let pairs = a.stages().iter().zip(b.stages());
-        if once { pairs.take_while(|(a, b)| a == b).count() } else { 0 }
-    };
     let of = |at: usize| {
         let all = (0..at).map(|other| (other, alike(&trials[other], &trials[at])));
         // Of equals the first.
@@ -42,6 +36,14 @@ pub(super) fn shared(trials: &[Ready]) -> Vec<Option<(usize, usize)>> {
         best.filter(|(_, stages)| *stages > 0)
     };
     (0..trials.len()).map(of).collect()
+}
+
+/// How many stages two trials begin with that are the same.
+fn alike(a: &Ready, b: &Ready) -> usize {
+    let (a, b) = (&a.trial.recipe, &b.trial.recipe);
+    let once = a.rounds() == 1 && b.rounds() == 1;
+    let pairs = a.stages().iter().zip(b.stages());
+    if once { pairs.take_while(|(a, b)| a == b).count() } else { 0 }
 }
 
 /// Runs all trials, or what is left of them, and says how they compare.
@@ -69,7 +71,7 @@ pub(super) fn run(
             }
             continue;
         }
-        let begun = if first { begin(folder, trials, &shared, at) } else { Ok(()) };
+        let begun = if first { begin(folder, trials, at) } else { Ok(()) };
         agreed(&*ranks, begun)?;
         let place = Claim {
             path: &path,
@@ -215,20 +217,30 @@ fn note(folder: &Path, trials: &[Ready], shared: &[Option<(usize, usize)>], fail
     Trials { trials: trials.iter().enumerate().map(of).collect() }.write(folder)
 }
 
-/// Gives a trial that has not begun what it shares with an earlier one, if that has it.
-fn begin(folder: &Path, trials: &[Ready], shared: &[Option<(usize, usize)>], at: usize) -> Result<()> {
+/// Gives a trial that has not begun what it shares with another one that has it: one before it, or, where values were added, after it.
+fn begin(folder: &Path, trials: &[Ready], at: usize) -> Result<()> {
     let to = folder.join(&trials[at].trial.name);
-    let Some((from, stages)) = shared[at].filter(|_| !is_run(&to)) else { return Ok(()) };
-    let from = folder.join(&trials[from].trial.name);
-    // The other one may have failed.
-    let done = RunDir::join(&from).ledger()?.stages.iter().take_while(|record| record.done.is_some()).count();
-    if done < stages { Ok(()) } else { fork(&from, &to, stages) }
+    if is_run(&to) {
+        return Ok(());
+    }
+    let mut best: Option<(usize, PathBuf)> = None;
+    for other in trials {
+        let (stages, from) = (alike(other, &trials[at]), folder.join(&other.trial.name));
+        if stages <= best.as_ref().map_or(0, |(most, _)| *most) || from == to {
+            continue;
+        }
+        let done = RunDir::join(&from).ledger()?.stages.iter().take_while(|record| record.done.is_some()).count();
+        if done >= stages {
+            best = Some((stages, from));
+        }
+    }
+    best.map_or(Ok(()), |(stages, from)| fork(&from, &to, stages))
 }
 
 /// Gives what the trial `at` has come to after its first `done` stages to all that share so much with it.
 fn hand_on(folder: &Path, trials: &[Ready], shared: &[Option<(usize, usize)>], (at, done): (usize, usize)) -> Result<()> {
     let others = (0..trials.len()).filter(|other| shared[*other] == Some((at, done)));
-    others.into_iter().try_for_each(|other| begin(folder, trials, shared, other))
+    others.into_iter().try_for_each(|other| begin(folder, trials, other))
 }
 
 /// How long the trials that are left will take, if they take as long as those before.

@@ -163,10 +163,19 @@ impl Session {
         let Some(config) = opened.stage.eval.clone() else { return Ok(Metrics::default()) };
         // What was done is saved, so that a long evaluation need not be waited for.
         stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
+        let began = Instant::now();
         let show = self.files.as_ref().map(|files| &files.show);
         let before = self.evaluated_before(opened, &config, step);
         let found = before.and_then(|before| measure(method, opened, &config, self.seed, show, before));
+        let found = found.map(|mut found| {
+            let own = self.metrics.iter().filter(|_| !found.verdicts.is_empty());
+            found.report.metrics = own.map(|metric| (metric.name.clone(), metric.of(&found.verdicts))).collect();
+            found
+        });
         stop::may_cut(None);
+        if let Some(files) = &mut self.files {
+            files.show.evaluated(began.elapsed());
+        }
         let needs = opened.stage.needs();
         let found = agreed(&*self.ranks, found);
         // Before the first step nothing is lost by ending.

@@ -163,7 +163,7 @@ fn order_padding_micro_batches_and_ranks_change_nothing() {
     for (loss, make) in [
         ("[loop.sft]\n", on_completions as fn(&str) -> Program),
         ("[loop.dpo]\nloss.nll = 0.5\nloss.average = true\nloss.nll_mean = \"sequences\"\n", on_pairs),
-        ("[loop.dpo]\nloss.kind = \"orpo\"\n", on_pairs),
+        ("[loop.dpo]\nloss.kind = \"orpo\"\nloss.nll_mean = \"sequences\"\n", on_pairs),
     ] {
         let stage = if loss.contains("sft") { "sft" } else { "dpo" };
         let file = format!("{stage}-000001-rows.jsonl");
@@ -289,7 +289,7 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
     assert!(!said.contains("are not asked again"), "{said}");
     assert!(fs::read(anew.out().join("evaluations/rl-000000.jsonl")).unwrap() == verdicts("rl-000000.jsonl"));
     // Asked otherwise, they are asked.
-    for set in ["stage.rl.eval.temperature=0.5", "stage.rl.data.template.prompt={{ question }}:", "stage.rl.policy.sampling.max_new_tokens=11"] {
+    for set in ["stage.rl.eval.temperature=0.5", "stage.rl.data.template.prompt=# {{ question }}", "stage.rl.policy.sampling.max_new_tokens=11"] {
         let other = Program::new(&SUMS.recipe(STAGES));
         let said = other.train(&["--set", set]).success();
         assert!(!said.contains("are not asked again"), "{set}: {said}");
@@ -300,8 +300,9 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
 /// stage that learns from traces does not learn from them.
 #[test]
 fn dropped_groups_are_traces_with_a_mark() {
-    let collect = "[[stage]]\nname = \"imitate\"\n[stage.data]\ntrain = \"@rl\"\n[stage.loop.sft]\n[stage.eval]\nat_start = false\nat_end = false\n[stage.run]\nsteps = 1\n";
+    let collect = "[[stage]]\nname = \"imitate\"\n[stage.data]\ntrain = \"@rl\"\n[stage.loop.sft]\n[stage.run]\nsteps = 1\n";
     let reward = STAGES.replace("[stage.reward.answer]", "[stage.reward.length]\nmax_tokens = 12\nbuffer = 2");
+    let reward = reward.replace("[eval]\nsamples = 2\ntemperature = 1.0\n", "");
     let program = Program::new(&SUMS.recipe(&format!("{reward}{collect}")));
     program.train(&["-q", "--set", "stage.rl.run.steps=6"]).success();
     let traces = program.traces("rl");

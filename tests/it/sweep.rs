@@ -197,7 +197,7 @@ fn a_dry_run_looks_at_every_point() {
     ] {
         assert!(refused.contains(words), "{refused}");
     }
-    assert!(refused.contains("(at lr=-1_size=4_temperature=1"), "{refused}");
+    assert!(refused.contains("(at lr=-1_size=0_temperature=1, lr=-1_size=4_temperature=1)"), "{refused}");
     // What holds at every point is said once, without one.
     let of_all = all.train(&["--dry-run", "--set", "policy.init.layers=0"]).code(2);
     assert!(of_all.contains("policy.init.layers = 0: it must be at least 1\n"), "{of_all}");

@@ -7,7 +7,7 @@ use crate::endpoint;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::recipe::{Recipe, Refusal, Stage};
+use crate::recipe::{Recipe, Refusal, Registry, Stage};
 use crate::reward::Rewards;
 use crate::run::wants;
 use crate::section::{Misfit, under};
@@ -48,7 +48,7 @@ pub(super) fn endpoints(table: &toml::Table, urls: &mut BTreeSet<String>) {
 }
 
 /// `checkpoint.best` of stages that come to no figure of that name, as far as names are known: those of evaluations are.
-pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
+pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage], registry: &Registry) -> Vec<Refusal> {
     if stages.len() != recipe.stages().len() {
         return vec![];
     }
@@ -57,6 +57,7 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
     for stage in stages.iter().filter(|stage| stage.eval.is_some()) {
         known.extend(stage.method.figures().iter().map(|name| format!("eval/{name}")));
     }
+    known.extend(registry.metrics.iter().map(|metric| format!("eval/{}", metric.name)));
     let open = evals.iter().any(|eval| eval.by.is_some()) || stages.iter().any(|stage| stage.needs().head);
     let searches = stages.iter().any(|stage| stage.rollout.search().is_some());
     let mut refused = Vec::new();

@@ -90,7 +90,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
     };
     for (trial, stages) in &trials {
         let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
-        found.refused.extend(machine::best_figures(&trial.recipe, &all));
+        found.refused.extend(machine::best_figures(&trial.recipe, &all, registry));
     }
     if found.refused.is_empty() && !args.dry_run {
         let folder = folder?;
