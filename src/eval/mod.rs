@@ -19,7 +19,7 @@ mod verdict;
 pub use answering::Answering;
 pub use evaluation::{EVALUATIONS, Evaluation, VERDICTS};
 pub use metric::Metric;
-pub use report::{Measure, Report};
+pub use report::{Measure, OwnSteps, Report};
 pub use rows::{HeldOut, PERPLEXITY, RowFigures, RowMean, Weighed};
 pub use section::Eval;
 pub use shown::Shown;
@@ -27,6 +27,7 @@ pub use verdict::{Decoding, Verdict};
 
 use crate::engine::Progress;
 use crate::error::{Error, Result};
+use crate::rationale::Format;
 use crate::ranks::{agreed, gathered, in_turn};
 use crate::rollout::{Group, Prompted, Search as Searching};
 use calibration::Confidence;
@@ -63,6 +64,7 @@ pub fn evaluate(
         completion: asked.verdicts[0].completion.clone().unwrap_or_default(),
         answer: question.example.answer.clone().unwrap_or_default(),
         correct: asked.verdicts[0].right,
+        wrong_step: asked.verdicts[0].wrong_step,
     });
     let decoding = Decoding {
         sampling: config.sampling(answering.sampling),
@@ -107,7 +109,7 @@ fn ask(
                 }
                 None => None,
             };
-            asked.add(group, question, repeat, confidences, config)?;
+            asked.add(group, question, repeat, confidences, config, answering.format)?;
         }
     }
     Ok(asked)
@@ -161,6 +163,7 @@ impl Asked {
         repeat: usize,
         confidences: Option<(Confidence, Vec<Option<f64>>)>,
         config: &Eval,
+        format: &Format,
     ) -> Result<()> {
         let right = group.rollouts.iter().map(|rollout| search::right(group, rollout));
         let right: Vec<bool> = right.collect::<Result<_>>()?;
@@ -174,7 +177,11 @@ impl Asked {
         };
         let judged: Vec<(bool, Option<f64>)> = right.iter().copied().zip(sure).collect();
         let measures: Vec<String> = config.measures.keys().cloned().collect();
-        self.verdicts.extend(Verdict::of(group, question, repeat, &self.class, &judged, &measures));
+        let mut verdicts = Verdict::of(group, question, repeat, &self.class, &judged, &measures);
+        if config.own_steps {
+            verdict::hold_against_own(&mut verdicts, group, &question.example, format)?;
+        }
+        self.verdicts.extend(verdicts);
         self.correct.push(right);
         self.answers.push(classes);
         if let Some(gold) = self.gold {

@@ -61,6 +61,9 @@ pub struct Report {
     /// What `[eval.measures]` says of the completions, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measures: BTreeMap<String, Measure>,
+    /// How many completions follow the row's own rationale, where `eval.own_steps` looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_steps: Option<OwnSteps>,
     /// What metrics of the program's own come to (`Registry::metric`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "figures")]
     pub metrics: BTreeMap<String, f64>,
@@ -69,6 +72,17 @@ pub struct Report {
     pub decoding: Option<Decoding>,
     /// The first questions, for reading.
     pub shown: Vec<Shown>,
+}
+
+/// Completions held against the row's own rationale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnSteps {
+    /// Share of completions whose steps are those of the rationale.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub followed: f64,
+    /// Share of the right answers that have a wrong step above them.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub right_by_wrong_steps: f64,
 }
 
 /// A measure over all questions.
@@ -147,6 +161,10 @@ impl Report {
             ("eval/unanswered".to_string(), self.unanswered),
         ];
         out.extend(held_out);
+        if let Some(own) = &self.own_steps {
+            out.push(("eval/own_steps".to_string(), own.followed));
+            out.push(("eval/right_by_wrong_steps".to_string(), own.right_by_wrong_steps));
+        }
         out.extend(self.metrics.iter().map(|(name, value)| (format!("eval/{name}"), *value)));
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
@@ -216,6 +234,14 @@ pub(super) fn report(asked: &[Asked], config: &Eval, run_seed: u64) -> Report {
         classes: by_class(
             asked.iter().flat_map(|a| a.class.values().map(|class| (class.as_str(), a.accuracy()))),
         ),
+        own_steps: config.own_steps.then(|| OwnSteps {
+            followed: verdicts().filter(|verdict| verdict.wrong_step.is_none()).count() as f64 / completions,
+            right_by_wrong_steps: mean(
+                verdicts()
+                    .filter(|verdict| verdict.right)
+                    .map(|verdict| f64::from(u8::from(verdict.wrong_step.is_some()))),
+            ),
+        }),
         metrics: BTreeMap::new(),
         measures: config.measures.keys().map(|name| (name.clone(), measure(asked, name, run_seed))).collect(),
         decoding: None,

@@ -325,6 +325,32 @@ fn dropped_groups_are_traces_with_a_mark() {
     assert!(rows.contains(&format!("{} rows of", learned.len())), "{rows}");
 }
 
+/// A scratchpad is the only right one of its sum: what follows it is counted, and a right answer under a wrong step is said.
+#[test]
+fn a_wrong_step_under_a_right_answer_is_said() {
+    let recipe = STAGES.replace("[eval]\n", "[eval]\nshow = 1\nown_steps = true\n").replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.eval]\nevery = 1");
+    let program = Program::new(&SUMS.recipe(&recipe));
+    let said = program.train(&["--set", "stage.warmup.run.steps=60"]).success();
+    assert!(said.contains("all steps right") && said.contains("right answers with a wrong step"), "{said}");
+    for evaluation in program.evaluations() {
+        let verdicts = lines(&program.out().join(format!("evaluations/{}-{:06}.jsonl", evaluation["stage"].as_str().unwrap(), evaluation["step"].as_u64().unwrap())));
+        let followed = verdicts.iter().filter(|verdict| verdict["wrong_step"].is_null()).count() as f64 / verdicts.len() as f64;
+        near(number(&evaluation["report"]["own_steps"], "followed"), followed, 1e-9, "followed");
+        // One digit each: the rationale is `a+b+0=s: s`, and nothing else follows it.
+        for verdict in &verdicts {
+            let (a, b) = verdict["question"].as_str().unwrap().split_once('+').unwrap();
+            let (a, b): (u64, u64) = (a.parse().unwrap(), b.parse().unwrap());
+            let written = verdict["completion"].as_str().unwrap();
+            let line = written.lines().next().unwrap_or_default();
+            let fits = line.starts_with(&format!("{a}+{b}+0={}", a + b));
+            assert!(fits || verdict["wrong_step"] == 1, "{verdict}");
+        }
+    }
+    let none = STAGES.replace("eval = 6\n", "eval = 6\nrationale = false\n").replace("[eval]\n", "[eval]\nown_steps = true\n");
+    let refused = Program::new(&SUMS.recipe(&none)).train(&["--dry-run"]).code(2);
+    assert!(refused.contains("eval.own_steps holds completions against each held-out row's own rationale"), "{refused}");
+}
+
 /// A sweep of a method that asks nothing is compared by its loss on the same rows, over rows and over seeds.
 #[test]
 fn a_sweep_is_compared_by_its_held_out_loss() {

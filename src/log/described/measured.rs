@@ -67,6 +67,13 @@ pub(super) const EVALUATION: &[Described] = &[
     row("eval/rewards/margins", "", "Implicit reward of the chosen less that of the rejected completion, held out.", "Rises."),
     row("eval/rewards/*", "", "Implicit rewards of held-out chosen and rejected completions.", ""),
     row("eval/logps/*", "nats", "log π of held-out chosen and rejected completions.", "That of the chosen does not fall far."),
+    row("eval/own_steps", "share", "With `eval.own_steps`: completions whose steps are those of the row's own rationale.", "Rises with accuracy."),
+    row(
+        "eval/right_by_wrong_steps",
+        "share",
+        "Of the right answers, those with a wrong step above them.",
+        "Near 0: otherwise answers do not come of the rationales.",
+    ),
     row("eval/accuracy/*", "share", "The same by the class that `eval.by` names.", ""),
     row(
         "eval/pass@*",

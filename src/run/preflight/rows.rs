@@ -181,6 +181,24 @@ impl Looking<'_> {
             );
             self.refuse("eval", &Error::Data(text));
         }
+        if eval.own_steps {
+            let format = &self.stage.data.format;
+            let has = |row: &&Example| {
+                let rationale = row.completion.as_deref().and_then(|text| format.parse(text));
+                rationale.is_some_and(|rationale| !rationale.steps.is_empty())
+            };
+            let none: Vec<&Example> = rows().filter(|row| !has(row)).collect();
+            if !none.is_empty() {
+                let text = format!(
+                    "eval.own_steps holds completions against each held-out row's own rationale, and {} of {} have none: {}; give them a \
+                     `rationale`, or take the key out",
+                    none.len(),
+                    rows().count(),
+                    some(&none)
+                );
+                self.refuse("eval.own_steps", &Error::Data(text));
+            }
+        }
         if let Some(by) = &eval.by {
             let lacking: Vec<&Example> = rows().filter(|row| !row.fields.contains_key(by)).collect();
             if !lacking.is_empty() {
