@@ -106,7 +106,10 @@ fn of_sweep(given: &str) -> Result<Option<Vec<Arm>>> {
                 None => points.push(Arm { name, runs: vec![run] }),
             },
             // It has not come to that yet.
-            Err(error) => left_out.push(error),
+            Err(error) => {
+                tracing::warn!("trial {} is left out: {error}", trial.name);
+                left_out.push(error);
+            }
         }
     }
     match (points.is_empty(), left_out.into_iter().next()) {

@@ -5,7 +5,7 @@ use super::session::Session;
 use super::stage::Opened;
 use super::stop;
 use crate::checkpoint::{
-    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, label, recipes, write_atomic,
+    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, differences, label, recipes, write_atomic,
 };
 use crate::data::Split;
 use crate::data::hub::DatasetId;
@@ -50,6 +50,13 @@ pub(super) fn mode(args: &Args) -> Mode {
 
 /// The directory, made or taken over, with the resolved recipe in it.
 pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
+    if place.mode == Mode::Resume && Trials::read(place.path)?.is_some() {
+        return Err(Error::Checkpoint(format!(
+            "{} holds a run that sweeps, and the recipe sweeps nothing; start another with --out, or go on with one of its trials by a recipe of \
+             its own",
+            place.path.display()
+        )));
+    }
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     go_on(&dir, resolved, plan)?;

@@ -158,7 +158,7 @@ fn a_sweep_grows() {
     let refused = all.train(&[&["-q", "--resume", "--set", "data.prompts_per_step=5"][..], &more].concat()).code(2);
     assert!(refused.contains("trial lr=0.01_seed=3:") && !all.out().join("lr=1e-3_seed=3").exists(), "{refused}");
     let said = all.train(&[&["--resume"][..], &more].concat()).success();
-    // Both stages of the new seed, and the second one of the new value: the first is shared.
+    // Of the new seed one stage that both points share, and the second stage of each trial but the one that is done.
     assert_eq!((said.matches("warmup 3/3").count(), said.matches("rl 4/4").count()), (1, 3), "{said}");
     assert!(weights(&all.out().join("lr=0.01_seed=3")) == before);
     let other = sweep("[run]\nseeds = [3, 4]\n[sweep]\nstage.rl.optim.lr = [1e-3, 1e-2]\n");
@@ -166,6 +166,9 @@ fn a_sweep_grows() {
     for name in ["lr=1e-3_seed=3", "lr=0.01_seed=4"] {
         assert!(weights(&all.out().join(name)) == weights(&other.out().join(name)), "{name}");
     }
+    all.write("plain.toml", &MODEL.recipe(STAGES));
+    let refused = all.train_into("plain.toml", &all.out(), &["--resume"]).code(2);
+    assert!(refused.contains("holds a run that sweeps, and the recipe sweeps nothing"), "{refused}");
     // A trial that the recipe has no more stays where it is.
     let said = all.train(&["--resume"]).success();
     assert!(said.contains("trial lr=1e-3_seed=4 is no more among those of the recipe"), "{said}");
