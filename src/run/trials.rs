@@ -90,11 +90,13 @@ pub(super) fn run(
             agreed(&*session.ranks, forked.and_then(|()| dir.as_ref().map_or(Ok(()), RunDir::replace)))
         };
         let worked = work(&place, ready, registry, hub.clone(), ranks.clone(), &mut after);
-        let diverged = matches!(worked, Err(Error::Diverged(_)));
         // All ranks have failed, of which one may know why.
         let diverged = match &worked {
             Ok(_) => false,
-            Err(_) => gathered(&*ranks, vec![diverged])?.concat().contains(&true),
+            Err(error) => {
+                let own = vec![matches!(error, Error::Diverged(_))];
+                gathered(&*ranks, own).is_ok_and(|all| all.concat().contains(&true))
+            }
         };
         match worked {
             Ok((session, worked)) => {
@@ -144,7 +146,8 @@ fn open(
     folder: &Path,
     registry: &Registry,
 ) -> Result<Option<RunDir>> {
-    let is_other = args.resume && is_run(folder) && Trials::read(folder)?.is_none() && !RunDir::look(folder)?.is_empty();
+    let begun = is_run(folder) && !RunDir::join(folder).ledger()?.stages.is_empty();
+    let is_other = args.resume && begun && Trials::read(folder)?.is_none();
     if is_other {
         return Err(Error::Checkpoint(format!(
             "{} holds a run that sweeps nothing, and the recipe sweeps; start another with --out",
