@@ -8,6 +8,7 @@ use std::time::Duration;
 mod atomic;
 mod extent;
 mod fingerprint;
+mod fork;
 mod ledger;
 mod lock;
 mod names;
@@ -17,10 +18,12 @@ mod saved;
 mod sealed;
 mod takeover;
 mod tensors;
+mod trials;
 
 pub use atomic::{try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
 pub use fingerprint::{Fingerprint, differences};
+pub use fork::fork;
 pub use ledger::{Done, Ledger, StageRecord};
 pub use lock::is_in_use;
 pub use names::{label, recipes};
@@ -30,6 +33,7 @@ pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
 pub use sealed::sealed;
 pub use takeover::{MACHINE, Mode, abandon, is_run, only_files};
 pub use tensors::{load_tensors, save_tensors};
+pub use trials::{TrialRecord, Trials};
 
 /// Which checkpoints are written and kept: `[checkpoint]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +85,12 @@ impl Checkpoint {
         let usable = self.minutes >= 0.0 && self.minutes.is_finite();
         let remedy = "give 0 for none in between";
         let wrong = (!usable).then(|| Misfit::new("minutes", "it must be 0 or more minutes", remedy));
-        wrong.into_iter().collect()
+        let loss = |metric: &str| metric.ends_with("loss") || metric.ends_with("perplexity");
+        let upside_down = self.best.as_deref().is_some_and(loss) && self.best_mode == Better::Higher;
+        let lower = "set best_mode = \"lower\"";
+        let mode = upside_down
+            .then(|| Misfit::new("best_mode", "of a loss the lower value is the better one", lower));
+        wrong.into_iter().chain(mode).collect()
     }
 
     /// Whether a checkpoint is due once `done` of a stage's `steps` steps are done.

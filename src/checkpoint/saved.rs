@@ -5,6 +5,7 @@ use super::rundir::RunDir;
 use super::sealed::{unsealed, write_sealed};
 use super::takeover::entries;
 use super::tensors::{load_tensors, save_tensors};
+use super::trials::Trials;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -112,7 +113,20 @@ impl Saved {
     }
 
     /// The newest checkpoint with a model in the run directory `path`; none if it is no run directory.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be read; a run of several trials, of which one has to be named.
     pub fn newest_model(path: impl AsRef<Path>) -> Result<Option<Saved>> {
+        if let Some(trials) = Trials::read(path.as_ref())?
+            && let Some(first) = trials.trials.first()
+        {
+            return Err(Error::Checkpoint(format!(
+                "{} is a run of {} trials; name one of them, such as {}",
+                path.as_ref().display(),
+                trials.trials.len(),
+                path.as_ref().join(&first.name).display()
+            )));
+        }
         let all = RunDir::look(path.as_ref())?;
         Ok(all.into_iter().rfind(|saved| saved.path.join("config.json").is_file()))
     }

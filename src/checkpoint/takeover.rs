@@ -6,6 +6,7 @@ use super::lock::LOCK;
 use super::revision::origin;
 use super::saved;
 use super::sealed::write_sealed;
+use super::trials::TRIALS;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ const REPLACED: &str = ".replaced";
 
 /// What a run has written to by the time that it has begun.
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
-const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
+pub(super) const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
 
 /// Whether `path` is the directory of a run.
 pub fn is_run(path: &Path) -> bool {
@@ -127,6 +128,9 @@ fn begun(path: &Path) -> Result<bool> {
             name if FOLDERS.contains(&name) => entries(&path)?.iter().any(|(_, file)| holds(file)),
             name if name.starts_with("recipe") || name.starts_with(UNFINISHED) => false,
             "tensorboard" => false,
+            // A trial of this run.
+            _ if is_run(&path) => begun(&path)?,
+            TRIALS => false,
             _ => !path.is_dir() || !entries(&path)?.is_empty(),
         };
         if holds {
@@ -188,7 +192,13 @@ pub(super) fn aside(path: &Path) -> Option<PathBuf> {
 }
 
 fn has_checkpoint(path: &Path) -> Result<bool> {
-    Ok(entries(path)?.iter().any(|(name, path)| saved::is_named(name) && saved::is_checkpoint(path)))
+    for (name, path) in entries(path)? {
+        let of_trial = name != REPLACED && is_run(&path) && has_checkpoint(&path)?;
+        if of_trial || (saved::is_named(&name) && saved::is_checkpoint(&path)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the run that was set aside, if any.

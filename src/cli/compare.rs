@@ -14,7 +14,7 @@ use std::path::PathBuf;
 #[command(after_help = EXAMPLES)]
 pub(super) struct Compare {
     /// A run's folder, at its last evaluation; FOLDER@STAGE or FOLDER@STAGE:STEP at another. Those whose recipes differ in run.seed
-    /// alone are one arm.
+    /// alone are one arm; a run that sweeps has an arm a point.
     #[arg(value_name = "RUN", required_unless_present = "group")]
     runs: Vec<String>,
     /// Runs that are one arm whatever their recipes say; repeatable.

@@ -1,7 +1,7 @@
 //! `train list`: recipes, and runs with where they stand.
 
 use super::verb::Verb;
-use crate::checkpoint::{Ledger, RunDir, is_in_use, is_run};
+use crate::checkpoint::{Ledger, RunDir, Trials, is_in_use, is_run};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
@@ -97,13 +97,51 @@ fn columns(readme: &str, name: &str) -> [String; 2] {
 fn runs(dir: &Path, paths: &[PathBuf]) -> Result<String> {
     let mut rows = Vec::new();
     for path in paths.iter().filter(|path| is_run(path)) {
-        rows.push(run_row(path)?);
+        match Trials::read(path) {
+            Ok(Some(trials)) => rows.extend(sweep_rows(path, &trials, paths.len() == 1)?),
+            _ => rows.push(run_row(path)?),
+        }
     }
     if rows.is_empty() {
         return Ok(String::new());
     }
     let header = ["run", "state", "stage", "step", "figures"].map(str::to_string);
     Ok(format!("Runs in {}\n{}\n\n", dir.display(), table(&header, &rows)))
+}
+
+/// A row of all trials together and, where they are `listed`, one of each.
+fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<String>>> {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let mut rows = Vec::new();
+    for trial in &trials.trials {
+        let folder = path.join(&trial.name);
+        let mut row = match (&trial.failed, is_run(&folder)) {
+            (_, false) => {
+                let (blank, state) = (String::new(), "not begun".to_owned());
+                vec![trial.name.clone(), state, blank.clone(), blank.clone(), blank]
+            }
+            (None, true) => run_row(&folder)?,
+            (Some(why), true) => {
+                let mut row = run_row(&folder)?;
+                (row[1], row[4]) = ("failed".to_owned(), why.clone());
+                row
+            }
+        };
+        row[0] = format!("  {}", trial.name);
+        rows.push(row);
+    }
+    let count = |state: &str| rows.iter().filter(|row| row[1] == state).count();
+    let (all, done, failed) = (rows.len(), count("done"), count("failed"));
+    let state = match (is_in_use(path), done + failed == all) {
+        (true, _) => "running",
+        (false, true) => "done",
+        _ => "stopped",
+    };
+    let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    let last = rows.iter().rfind(|row| !["not begun"].contains(&row[1].as_str()));
+    let [stage, step] = [2, 3].map(|at| last.map_or(String::new(), |row| row[at].clone()));
+    let whole = vec![name, state.to_owned(), stage, step, format!("{done} of {all} trials done{failed}")];
+    Ok(std::iter::once(whole).chain(rows.into_iter().filter(|_| listed)).collect())
 }
 
 fn run_row(path: &Path) -> Result<Vec<String>> {

@@ -1,9 +1,11 @@
 //! Arms of a comparison: runs that differ in their seed alone.
 
-use super::measured::{Measured, Question};
+use super::measured::{Measured, Question, split};
+use crate::checkpoint::Trials;
 use crate::error::{Error, Result};
 use crate::statistics::mean;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Runs that are looked at as one.
 #[derive(Debug, Clone)]
@@ -31,7 +33,7 @@ impl Arm {
 }
 
 /// The arms: the `named` ones, each `NAME=RUN,RUN`, then of `runs` those together whose recipes differ in `run.seed` alone. In the
-/// order in which they are given.
+/// order in which they are given. A run that sweeps is its trials: an arm a point, those that are not evaluated yet left out.
 ///
 /// # Errors
 /// What is wrong with a run or a name.
@@ -45,11 +47,26 @@ pub fn arms(named: &[String], runs: &[String]) -> Result<Vec<Arm>> {
                 "--group {group}: write NAME=RUN,RUN, such as grpo=runs/a,runs/b"
             )));
         };
-        let runs = list.split(',').map(|run| Measured::read(run.trim())).collect::<Result<_>>()?;
-        arms.push(Arm { name: name.trim().to_string(), runs });
+        let mut all = Vec::new();
+        for run in list.split(',').map(str::trim) {
+            match of_sweep(run)? {
+                Some(points) => all.extend(points.into_iter().flat_map(|point| point.runs)),
+                None => all.push(Measured::read(run)?),
+            }
+        }
+        arms.push(Arm { name: name.trim().to_string(), runs: all });
     }
     let mut found: Vec<Vec<Measured>> = Vec::new();
+    let alone = named.is_empty() && runs.len() == 1;
     for run in runs {
+        if let Some(points) = of_sweep(run)? {
+            let title = |point: Arm| match alone {
+                true => point,
+                false => Arm { name: format!("{run} {}", point.name), ..point },
+            };
+            arms.extend(points.into_iter().map(title));
+            continue;
+        }
         let run = Measured::read(run)?;
         let at = |run: &Measured| (run.recipe.clone(), run.evaluation.stage.clone(), run.evaluation.step);
         let alike = found
@@ -71,6 +88,40 @@ pub fn arms(named: &[String], runs: &[String]) -> Result<Vec<Arm>> {
         ));
     }
     Ok(arms)
+}
+
+/// The points of a run that sweeps, `FOLDER[@STAGE[:STEP]]`; none of an ordinary one.
+fn of_sweep(given: &str) -> Result<Option<Vec<Arm>>> {
+    let (folder, _, _) = split(given)?;
+    let Some(trials) = Trials::read(Path::new(folder))? else { return Ok(None) };
+    let at = &given[folder.len()..];
+    let (mut points, mut left_out): (Vec<Arm>, Vec<Error>) = (Vec::new(), Vec::new());
+    for trial in trials.trials {
+        let run = Path::new(folder).join(&trial.name);
+        let read = Measured::read(&format!("{}{at}", run.display()));
+        let name = if trial.point.is_empty() { name_of(folder) } else { trial.point };
+        match read {
+            Ok(run) => match points.iter_mut().find(|point| point.name == name) {
+                Some(point) => point.runs.push(run),
+                None => points.push(Arm { name, runs: vec![run] }),
+            },
+            // It has not come to that yet.
+            Err(error) => {
+                tracing::warn!("trial {} is left out: {error}", trial.name);
+                left_out.push(error);
+            }
+        }
+    }
+    match (points.is_empty(), left_out.into_iter().next()) {
+        (true, Some(why)) => Err(why),
+        _ => Ok(Some(points)),
+    }
+}
+
+fn name_of(folder: &str) -> String {
+    let path = Path::new(folder).canonicalize().ok();
+    path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| folder.to_string())
 }
 
 /// Refuses a run that is given twice, and numbers arms of one name.

@@ -2,8 +2,11 @@
 
 use super::arm::Arm;
 use super::measured::{Measured, Question};
-use crate::eval::Verdict;
-use crate::eval::statistics::{Bootstrap, bootstrap_interval, bootstrap_of_differences};
+use crate::eval::statistics::{
+    Bootstrap, bootstrap_interval, bootstrap_of_differences, weighted_bootstrap, weighted_interval,
+    weighted_mean,
+};
+use crate::eval::{Verdict, Weighed};
 use crate::statistics::difference::{holm, paired, sign_test, welch};
 use crate::statistics::efficiency::{Outcome, efficiency};
 use crate::statistics::{deviation, mean};
@@ -56,8 +59,21 @@ pub struct ArmFigures {
     pub cut_off: f64,
     /// Share without an answer that could be read.
     pub unanswered: f64,
-    /// Means of what `[eval.measures]` says, where all its runs have it.
-    pub measures: BTreeMap<String, f64>,
+    /// Means of what `[eval.measures]` says and of the method's own figures on held-out rows, where all its runs have them.
+    pub measures: BTreeMap<String, MeasureFigures>,
+}
+
+/// A measure of an arm.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MeasureFigures {
+    /// The mean over runs of each run's mean.
+    pub mean: f64,
+    /// Bootstrap interval of it (95 %), over questions or rows.
+    pub interval: (f64, f64),
+    /// Standard deviation of the runs' means (n − 1); none of one run.
+    pub deviation: Option<f64>,
+    /// Each run's mean.
+    pub runs: Vec<f64>,
 }
 
 /// An arm against the base.
@@ -96,8 +112,10 @@ pub struct Against {
 pub struct Gain {
     /// The mean difference.
     pub difference: f64,
-    /// Paired bootstrap by question.
+    /// Paired bootstrap by question or row.
     pub bootstrap: Bootstrap,
+    /// The difference over seeds, where both have several.
+    pub seeds: Option<SeedNoise>,
 }
 
 /// A difference of means over seeds.
@@ -170,28 +188,62 @@ pub fn of_arm(arm: &Arm, resamples: usize) -> ArmFigures {
         tokens_wrong: length(false),
         cut_off: over_runs(&|run| run.cut_off),
         unanswered: mean(arm.runs.iter().map(|run| share(run, |verdict| verdict.answer.is_none()))),
-        measures: measures(arm)
+        measures: measured(arm)
             .into_iter()
-            .map(|(name, values)| (name, mean(values.into_values())))
+            .map(|name| (name.clone(), measure(arm, &name, resamples)))
             .collect(),
         runs,
     }
 }
 
-/// By measure and question, the mean over the arm's runs.
-fn measures(arm: &Arm) -> BTreeMap<String, BTreeMap<Question, f64>> {
-    let has = |run: &Measured, name: &String| {
-        run.verdicts.iter().all(|verdict| verdict.measures.contains_key(name))
-    };
-    let names = arm.runs[0]
-        .evaluation
-        .report
-        .measures
-        .keys()
-        .filter(|name| arm.runs.iter().all(|run| has(run, name)));
-    names
-        .map(|name| (name.clone(), arm.by_question(|run| run.by_question(|verdict| verdict.measures[name]))))
-        .collect()
+/// The names of what all of the arm's runs have measured.
+fn measured(arm: &Arm) -> Vec<String> {
+    let names = arm.runs[0].measured();
+    names.into_iter().filter(|name| arm.runs[1..].iter().all(|run| run.measured().contains(name))).collect()
+}
+
+fn measure(arm: &Arm, name: &str, resamples: usize) -> MeasureFigures {
+    let runs: Vec<f64> = arm.runs.iter().map(|run| weighted_mean(&values(&run.measure(name)))).collect();
+    MeasureFigures {
+        mean: mean(runs.iter().copied()),
+        interval: weighted_interval(&values(&of_arm_by_question(arm, name)), 0.95, resamples, 0),
+        deviation: (runs.len() > 1).then(|| deviation(&runs)),
+        runs,
+    }
+}
+
+/// By question, the mean over the arm's runs of a measure and of its weight.
+fn of_arm_by_question(arm: &Arm, name: &str) -> BTreeMap<Question, Weighed> {
+    let (value, weight) = (
+        arm.by_question(|run| run.measure(name).into_iter().map(|(at, (value, _))| (at, value)).collect()),
+        arm.by_question(|run| run.measure(name).into_iter().map(|(at, (_, weight))| (at, weight)).collect()),
+    );
+    value.into_iter().map(|(at, value)| (at.clone(), (value, weight[&at]))).collect()
+}
+
+fn values(of: &BTreeMap<Question, Weighed>) -> Vec<Weighed> {
+    of.values().copied().collect()
+}
+
+/// A measure less the base's, by questions and by seeds; none where they have no question in common.
+fn gain(base: &Arm, arm: &Arm, name: &str, resamples: usize) -> Option<Gain> {
+    let (theirs, own) = (of_arm_by_question(base, name), of_arm_by_question(arm, name));
+    // A row weighs as much on both sides, unless it became other tokens.
+    let differences: Vec<Weighed> = theirs
+        .iter()
+        .filter_map(|(at, (first, weight))| {
+            own.get(at).map(|(second, other)| (second - first, (weight + other) / 2.0))
+        })
+        .collect();
+    if differences.is_empty() {
+        return None;
+    }
+    let of_run = |run: &Measured| weighted_mean(&values(&run.measure(name)));
+    Some(Gain {
+        difference: weighted_mean(&differences),
+        bootstrap: weighted_bootstrap(&differences, resamples, 0),
+        seeds: seed_noise(base, arm, &of_run),
+    })
 }
 
 fn of_run(run: &Measured) -> RunFigures {
@@ -226,7 +278,8 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
     // Means over runs may differ in their last digits where the questions were answered alike.
     let count = |sign: f64| differences.iter().filter(|difference| sign * **difference > 1e-9).count();
     let (better, worse) = (count(1.0), count(-1.0));
-    let seeds = seed_noise(base, arm);
+    let right = |run: &Measured| share(run, |verdict| verdict.right);
+    let seeds = seed_noise(base, arm, &right);
     let tokens = |run: &Measured| run.by_question(|verdict| verdict.tokens as f64);
     let lengths = in_both(&base.by_question(tokens), &arm.by_question(tokens));
     let of = |side: fn(&(f64, f64)) -> f64, pairs: &[(f64, f64)]| mean(pairs.iter().map(side));
@@ -237,13 +290,12 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
     };
     let (first, second) = (outcome(|pair| pair.0), outcome(|pair| pair.1));
     let e3 = efficiency(second, first);
-    let (own, theirs) = (measures(arm), measures(base));
-    let gain = |(name, values): (&String, &BTreeMap<Question, f64>)| {
-        let pairs = in_both(theirs.get(name)?, values);
-        let differences: Vec<f64> = pairs.iter().map(|(base, arm)| arm - base).collect();
-        let bootstrap = bootstrap_of_differences(&differences, resamples, 0);
-        Some((name.clone(), Gain { difference: mean(differences), bootstrap }))
-    };
+    let known = measured(base);
+    let gains = measured(arm)
+        .into_iter()
+        .filter(|name| known.contains(name))
+        .filter_map(|name| Some((name.clone(), gain(base, arm, &name, resamples)?)))
+        .collect();
     let by_questions = bootstrap.interval.0 > 0.0 || bootstrap.interval.1 < 0.0;
     let by_seeds = seeds.map(|seeds| seeds.interval.0 > 0.0 || seeds.interval.1 < 0.0);
     let verdict = match (by_questions, by_seeds) {
@@ -265,7 +317,7 @@ fn of_pair(base: &Arm, arm: &Arm, resamples: usize) -> Against {
         tokens: second.tokens / first.tokens,
         e3: e3.score,
         e3_parts: (e3.odds, e3.brevity),
-        measures: own.iter().filter_map(gain).collect(),
+        measures: gains,
         verdict,
     }
 }
@@ -275,10 +327,10 @@ fn in_both(base: &BTreeMap<Question, f64>, arm: &BTreeMap<Question, f64>) -> Vec
     base.iter().filter_map(|(question, first)| Some((*first, *arm.get(question)?))).collect()
 }
 
-fn seed_noise(base: &Arm, arm: &Arm) -> Option<SeedNoise> {
+/// What the seeds say of a figure of the runs.
+fn seed_noise(base: &Arm, arm: &Arm, of: &dyn Fn(&Measured) -> f64) -> Option<SeedNoise> {
     let by_seed = |arm: &Arm| {
-        let mut runs: Vec<(i64, f64)> =
-            arm.runs.iter().map(|run| (run.seed, share(run, |verdict| verdict.right))).collect();
+        let mut runs: Vec<(i64, f64)> = arm.runs.iter().map(|run| (run.seed, of(run))).collect();
         runs.sort_by_key(|(seed, _)| *seed);
         let (seeds, accuracies): (Vec<i64>, Vec<f64>) = runs.into_iter().unzip();
         (seeds, accuracies)
@@ -286,6 +338,9 @@ fn seed_noise(base: &Arm, arm: &Arm) -> Option<SeedNoise> {
     let ((seeds, first), (others, second)) = (by_seed(base), by_seed(arm));
     let distinct = seeds.windows(2).all(|pair| pair[0] != pair[1]);
     let pairs = seeds == others && distinct;
+    if first.iter().chain(&second).any(|value| value.is_nan()) {
+        return None;
+    }
     let found = match pairs {
         true => paired(&first.iter().zip(&second).map(|(first, second)| second - first).collect::<Vec<_>>()),
         false => welch(&first, &second),

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::recipes;
 use crate::error::{Error, Result};
-use crate::eval::{Evaluation, Verdict};
+use crate::eval::{Evaluation, RowFigures, Verdict, Weighed};
 use crate::log::JsonLines;
 use crate::nearest::list;
 use crate::recipe::flat::{Keys, keys};
@@ -26,8 +26,10 @@ pub struct Measured {
     pub recipe: Keys,
     /// The evaluation.
     pub evaluation: Evaluation,
-    /// Its verdicts.
+    /// Its verdicts; none where nothing was asked.
     pub verdicts: Vec<Verdict>,
+    /// What the method's own loss says of each held-out row, where it says something.
+    pub rows: Vec<RowFigures>,
 }
 
 impl Measured {
@@ -63,16 +65,29 @@ impl Measured {
             };
             return Err(wrong(path, &what));
         };
+        let rows: Vec<RowFigures> = match &evaluation.report.held_out {
+            Some(_) => JsonLines::read_as(&path.join(evaluation.rows()))?,
+            None => vec![],
+        };
         let file = path.join(evaluation.verdicts());
-        if !file.is_file() {
+        if let Some(held_out) = &evaluation.report.held_out
+            && rows.len() != held_out.rows
+        {
+            return Err(wrong(
+                &path.join(evaluation.rows()),
+                "holds other rows than those that the run's evaluation counted; put it back as it was",
+            ));
+        }
+        let asked = evaluation.report.questions > 0;
+        if asked && !file.is_file() {
             return Err(wrong(
                 &file,
                 "is not there: the run was evaluated by an earlier version, or it was removed; evaluate again, by a recipe with \
                  [loop.evaluate] and policy.model set to the run's folder",
             ));
         }
-        let verdicts: Vec<Verdict> = JsonLines::read_as(&file)?;
-        if !is_of(&verdicts, &evaluation) {
+        let verdicts: Vec<Verdict> = if asked { JsonLines::read_as(&file)? } else { vec![] };
+        if asked && !is_of(&verdicts, &evaluation) {
             return Err(wrong(
                 &file,
                 "holds other verdicts than those that the run's evaluation counted; put it back as it was",
@@ -83,12 +98,31 @@ impl Measured {
             path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         let mut name = name.unwrap_or_else(|| folder.to_string());
         name += given.strip_prefix(folder).unwrap_or_default();
-        Ok(Self { given: given.to_string(), name, seed, recipe, evaluation, verdicts })
+        Ok(Self { given: given.to_string(), name, seed, recipe, evaluation, verdicts, rows })
     }
 
     /// By question, the share of its completions that is right.
     pub fn accuracies(&self) -> BTreeMap<Question, f64> {
         self.by_question(|verdict| f64::from(u8::from(verdict.right)))
+    }
+
+    /// The names of what was measured beside right and wrong.
+    pub fn measured(&self) -> BTreeSet<String> {
+        let all = |name: &&String| self.verdicts.iter().all(|verdict| verdict.measures.contains_key(*name));
+        let asked = self.evaluation.report.measures.keys().filter(all);
+        let of_rows = self.rows.iter().flat_map(|row| row.figures.keys());
+        asked.chain(of_rows).cloned().collect()
+    }
+
+    /// A measure by question, or by held-out row, with what it weighs.
+    pub fn measure(&self, name: &str) -> BTreeMap<Question, Weighed> {
+        let of_row = |row: &RowFigures| Some(((row.row.clone(), String::new()), *row.figures.get(name)?));
+        let of_rows: BTreeMap<Question, Weighed> = self.rows.iter().filter_map(of_row).collect();
+        if !of_rows.is_empty() {
+            return of_rows;
+        }
+        let of = |verdict: &Verdict| verdict.measures.get(name).copied().unwrap_or(f64::NAN);
+        self.by_question(of).into_iter().map(|(question, value)| (question, (value, 1.0))).collect()
     }
 
     /// By question, the mean of `value`.
@@ -103,7 +137,7 @@ impl Measured {
 }
 
 /// `FOLDER[@STAGE[:STEP]]`; a folder of the whole name comes first.
-fn split(given: &str) -> Result<(&str, Option<&str>, Option<usize>)> {
+pub(super) fn split(given: &str) -> Result<(&str, Option<&str>, Option<usize>)> {
     let Some((folder, of)) = given.rsplit_once('@').filter(|_| !Path::new(given).is_dir()) else {
         return Ok((given, None, None));
     };

@@ -11,6 +11,7 @@ pub fn picture(found: &Comparison) -> Result<String, String> {
     let rows: Vec<Row> = found
         .arms
         .iter()
+        .filter(|arm| arm.questions > 0)
         .map(|arm| Row {
             name: arm.name.clone(),
             value: arm.accuracy,
@@ -18,5 +19,8 @@ pub fn picture(found: &Comparison) -> Result<String, String> {
             points: arm.runs.iter().map(|run| run.accuracy).collect(),
         })
         .collect();
+    if rows.is_empty() {
+        return Err("nothing was asked, so that there are no accuracies".to_string());
+    }
     intervals("accuracy: mean, 95 % over questions, each run", &rows)
 }

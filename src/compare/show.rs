@@ -89,17 +89,21 @@ fn sentences(found: &Comparison) -> Vec<String> {
         let points = 100.0 * one.difference.abs();
         format!("{} is {points:.1} points {side} {}: {}.", one.arm, found.base, one.verdict.words())
     };
-    found.against.iter().map(of).collect()
+    found.against.iter().filter(|one| one.questions > 0).map(of).collect()
 }
 
 fn sheets(found: &Comparison) -> Vec<Sheet> {
-    let mut sheets = vec![of_arms(&found.arms)];
-    if !found.against.is_empty() {
+    // Where nothing was asked, nothing is right or wrong.
+    let asked = found.arms.iter().any(|arm| arm.questions > 0);
+    let mut sheets = if asked { vec![of_arms(&found.arms)] } else { vec![] };
+    if asked && !found.against.is_empty() {
         sheets.push(of_questions(found));
         sheets.push(of_seeds_and_lengths(found));
     }
     sheets.extend(Some(of_measures(found)).filter(|sheet| !sheet.rows.is_empty()));
-    sheets.push(of_settings("Decoding", found, &found.decoding));
+    if asked {
+        sheets.push(of_settings("Decoding", found, &found.decoding));
+    }
     if !found.recipes.is_empty() {
         sheets.push(of_settings("Where the recipes differ", found, &found.recipes));
     }
@@ -217,20 +221,38 @@ fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
 
 fn of_measures(found: &Comparison) -> Sheet {
     let mut rows = Vec::new();
+    let around = |mean: f64, (low, high): (f64, f64)| format!("{mean:+.4} [{low:+.4}, {high:+.4}]");
+    let nothing = || "–".to_string();
     for arm in &found.arms {
         let against = found.against.iter().find(|against| against.arm == arm.name);
-        for (name, mean) in &arm.measures {
+        for (name, of) in &arm.measures {
+            let (low, high) = of.interval;
             let gain = against.and_then(|against| against.measures.get(name));
-            let cells = gain.map_or(["–".to_string(), "–".to_string()], |gain| {
-                let (low, high) = gain.bootstrap.interval;
-                [format!("{:+.4} [{low:+.4}, {high:+.4}]", gain.difference), probability(gain.bootstrap.p)]
-            });
-            rows.push([vec![name.clone(), arm.name.clone(), format!("{mean:.4}")], cells.to_vec()].concat());
+            let seeds = gain.and_then(|gain| gain.seeds);
+            rows.push(vec![
+                name.clone(),
+                arm.name.clone(),
+                format!("{:.4} [{low:.4}, {high:.4}]", of.mean),
+                of.deviation.map_or_else(nothing, |deviation| format!("{deviation:.4}")),
+                gain.map_or_else(nothing, |gain| around(gain.difference, gain.bootstrap.interval)),
+                gain.map_or_else(nothing, |gain| probability(gain.bootstrap.p)),
+                seeds.map_or_else(nothing, |seeds| around(seeds.difference, seeds.interval)),
+                seeds.map_or_else(nothing, |seeds| probability(seeds.p)),
+            ]);
         }
     }
     rows.sort_by(|a, b| a[0].cmp(&b[0]));
-    let header = ["measure", "arm", "mean", "difference [95 %]", "p"];
-    Sheet { title: "Measures".to_string(), header: header.map(String::from).to_vec(), rows }
+    let header = [
+        "measure",
+        "arm",
+        "mean [95 %]",
+        "sd of seeds",
+        "difference [95 %]",
+        "p",
+        "over seeds [95 %]",
+        "p over seeds",
+    ];
+    Sheet { title: "Measures and held-out rows".to_string(), header: header.map(String::from).to_vec(), rows }
 }
 
 fn probability(p: f64) -> String {

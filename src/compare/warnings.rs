@@ -87,6 +87,9 @@ fn of_questions(base: &Arm, arm: &Arm, against: &Against) -> Vec<String> {
     };
     let (ours, theirs) = (only(&first, &second), only(&second, &first));
     let pair = format!("{} and {}", base.name, arm.name);
+    if first.is_empty() && second.is_empty() {
+        return said;
+    }
     if against.questions == 0 {
         let advice = "give both the same data.eval";
         return vec![format!("{pair} were asked no question in common: nothing is paired; {advice}")];

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes in a line: what is read of one takes some sixteen times as much memory.
-const LONGEST: u64 = 64 << 20;
+pub(super) const LONGEST: u64 = 64 << 20;
 /// What a packed file may come to, as a multiple of its size, and what any may.
 const UNPACKED: (u64, u64) = (200, 1 << 29);
 
@@ -54,7 +54,7 @@ pub fn read(
             continue;
         }
         match object(&bytes, &written).and_then(tree::rows) {
-            Ok(all) => rows.extend(all.into_iter().map(|fields| Row {
+            Ok(all) => rows.extend(all.into_iter().filter(|fields| !is_dropped(fields)).map(|fields| Row {
                 file: file.clone(),
                 stem: stem.clone(),
                 line,
@@ -72,8 +72,13 @@ pub fn read(
     Ok(rows)
 }
 
+/// Whether it is a trace of a rollout that nothing was learned of.
+fn is_dropped(fields: &Map<String, Value>) -> bool {
+    fields.get("dropped").is_some_and(Value::is_string) && fields.contains_key("completion_ids")
+}
+
 /// The text of a file, and the most bytes that it may have.
-fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
+pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
     let file = File::open(path).map_err(Error::io(path))?;
     let size = file.metadata().map_err(Error::io(path))?.len();
     let most = size.saturating_mul(UNPACKED.0).max(UNPACKED.1);

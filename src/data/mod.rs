@@ -3,6 +3,8 @@
 pub mod chat;
 pub mod columns;
 pub mod conversation;
+mod csv;
+mod dialects;
 pub mod feedback;
 mod gold;
 pub mod hub;

@@ -19,6 +19,11 @@ pub struct Row {
 }
 
 impl Row {
+    /// Row `line` (from 1) of what the program makes under `name`.
+    pub fn made(name: &str, line: usize, fields: Map<String, Value>) -> Self {
+        Self { file: name.into(), stem: name.into(), line, fields }
+    }
+
     /// Where it stands.
     pub fn origin(&self) -> Origin {
         Origin { file: self.file.clone(), line: self.line }

@@ -3,7 +3,7 @@
 use super::hub::{DatasetId, Hub};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
-use super::{Split, jsonl, parquet};
+use super::{Split, csv, dialects, jsonl, parquet};
 use crate::error::{Error, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, SeqAccess, Visitor};
@@ -43,22 +43,38 @@ impl Sources {
             if left == 0 {
                 break;
             }
-            let reader = if ending(&file) == Some("parquet") { parquet::read } else { jsonl::read };
-            rows.extend(reader(&file, stem, renaming, left, problems)?);
+            let reader = match ending(&file) {
+                Some("parquet") => parquet::read,
+                Some(ending) if ending.starts_with("csv") || ending.starts_with("tsv") => csv::read,
+                _ => jsonl::read,
+            };
+            let mut read = reader(&file, stem, renaming, left, problems)?;
+            read.iter_mut().for_each(|row| dialects::recognize(&mut row.fields));
+            rows.extend(read);
         }
         Ok(rows)
     }
 }
 
-const ENDINGS: [&str; 7] = ["jsonl", "json", "parquet", "jsonl.gz", "json.gz", "jsonl.zst", "json.zst"];
+const ENDINGS: [&str; 13] = [
+    "jsonl",
+    "json",
+    "parquet",
+    "csv",
+    "tsv",
+    "jsonl.gz",
+    "json.gz",
+    "jsonl.zst",
+    "json.zst",
+    "csv.gz",
+    "csv.zst",
+    "tsv.gz",
+    "tsv.zst",
+];
 
 /// A remedy for the endings that people have, but this program does not read.
-const OTHERS: [(&str, &str); 4] = [
-    ("csv", "pandas.read_csv(...).to_json('rows.jsonl', orient='records', lines=True)"),
-    ("tsv", "pandas.read_csv(..., sep='\\t').to_json('rows.jsonl', orient='records', lines=True)"),
-    ("arrow", "datasets.load_from_disk(...).to_parquet('rows.parquet')"),
-    ("gz", "gunzip"),
-];
+const OTHERS: [(&str, &str); 2] =
+    [("arrow", "datasets.load_from_disk(...).to_parquet('rows.parquet')"), ("gz", "gunzip")];
 
 /// Which of [`ENDINGS`] a file's name has.
 pub(super) fn ending(path: &Path) -> Option<&'static str> {
@@ -101,7 +117,7 @@ fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
             OTHERS.iter().find(|(ending, _)| source.to_ascii_lowercase().ends_with(&format!(".{ending}")));
         let remedy = remedy.map_or(String::new(), |(_, remedy)| format!("; {remedy} makes one of it"));
         return Err(Error::Data(format!(
-            "{source}: not a .jsonl, .json or .parquet file (.jsonl may be packed: .gz, .zst){remedy}"
+            "{source}: not a .jsonl, .json, .csv, .tsv or .parquet file (text may be packed: .gz, .zst){remedy}"
         )));
     }
     Ok(vec![path.to_path_buf()])
@@ -173,7 +189,7 @@ fn nothing(path: &Path, others: Vec<PathBuf>) -> String {
     let inner = inner.map_or(String::new(), |inner| {
         format!("; folders in it are not looked into: name {}", inner.display())
     });
-    format!("{place}: no .jsonl, .json or .parquet file in this folder{there}{inner}")
+    format!("{place}: no .jsonl, .json, .csv, .tsv or .parquet file in this folder{there}{inner}")
 }
 
 /// What describes a dataset, and has no rows of it.
@@ -280,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_folder_gives_the_split_that_is_asked_for() {
-        let gsm = ["train.jsonl", "test.jsonl", "README.md", "old/", "more.csv"];
+        let gsm = ["train.jsonl", "test.jsonl", "README.md", "old/", "more.txt"];
         assert_eq!(chosen(&gsm, Split::Train).unwrap(), ["train.jsonl"]);
         assert_eq!(chosen(&gsm, Split::Eval).unwrap(), ["test.jsonl"]);
         let parts = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "validation-0.parquet"];
@@ -296,9 +312,9 @@ mod tests {
     fn a_folder_without_rows_says_what_it_has() {
         let saved = ["state.json", "dataset_info.json", "data-00000-of-00001.arrow"];
         assert!(chosen(&saved, Split::Train).unwrap_err().contains("load_from_disk"));
-        let said = chosen(&["rows.csv", "inner/"], Split::Train).unwrap_err();
+        let said = chosen(&["rows.xlsx", "inner/"], Split::Train).unwrap_err();
         assert!(
-            said.contains("it has inner/, rows.csv") || said.contains("it has rows.csv, inner/"),
+            said.contains("it has inner/, rows.xlsx") || said.contains("it has rows.xlsx, inner/"),
             "{said}"
         );
         assert!(said.contains("folders in it are not looked into"), "{said}");
@@ -313,6 +329,6 @@ mod tests {
             assert!(said.contains("a pipe or a device"), "{said}");
         }
         let said = files_of(file!(), Split::Train, &hub).unwrap_err().to_string();
-        assert!(said.contains("not a .jsonl, .json or .parquet file"), "{said}");
+        assert!(said.contains("not a .jsonl, .json, .csv, .tsv or .parquet file"), "{said}");
     }
 }

@@ -245,7 +245,7 @@ impl<'a> Writer<'a> {
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user == QUESTION && columns.question.is_none() {
-            let line = likely(row).map_or("data.columns.question = \"problem\"".to_string(), str::to_string);
+            let line = likely(row).unwrap_or_else(|| "data.columns.question = \"problem\"".to_string());
             return Err(format!(
                 "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in {line}, or write \
                  data.template.user",
@@ -382,15 +382,20 @@ fn fields(row: &Row, columns: &Columns) -> Map<String, Value> {
     fields
 }
 
-/// The line of `[data.columns]` that reads the rows of a form that many datasets have.
-fn likely(row: &Row) -> Option<&'static str> {
-    let has = |name: &str| row.fields.contains_key(name);
-    match () {
-        () if has("conversations") => Some("data.columns.messages = \"conversations\""),
-        () if has("conversation") => Some("data.columns.messages = \"conversation\""),
-        () if has("instruction") && has("output") => {
-            Some("data.columns.prompt = \"instruction\" and data.columns.completion = \"output\"")
-        }
-        () => None,
+/// What datasets call the question, and the completion.
+const QUESTIONS: [&str; 7] =
+    ["problem", "instruction", "query", "input", "Question", "Problem", "question_text"];
+const COMPLETIONS: [&str; 6] = ["response", "output", "solution", "target", "Response", "generation"];
+
+/// The lines of `[data.columns]` that read the rows of a form that many datasets have.
+fn likely(row: &Row) -> Option<String> {
+    let has = |name: &&&str| row.fields.contains_key(**name);
+    if let Some(name) = ["conversations", "conversation", "dialogue"].iter().find(has) {
+        return Some(format!("data.columns.messages = \"{name}\""));
     }
+    let question = QUESTIONS.iter().find(has)?;
+    let completion = COMPLETIONS.iter().find(has);
+    let completion =
+        completion.map_or(String::new(), |name| format!(" and data.columns.completion = \"{name}\""));
+    Some(format!("data.columns.question = \"{question}\"{completion}"))
 }

@@ -50,6 +50,11 @@ impl Evaluation {
         format!("{VERDICTS}/{}{QUESTIONS}.jsonl", label(&self.stage, self.round))
     }
 
+    /// The file of what the method's own loss says of each held-out row.
+    pub fn rows(&self) -> String {
+        format!("{VERDICTS}/{}-{:06}-rows.jsonl", label(&self.stage, self.round), self.step)
+    }
+
     /// All evaluations of the run in `folder`, in order; none where there is none.
     ///
     /// # Errors

@@ -6,8 +6,10 @@ mod confidence;
 mod evaluation;
 pub mod lengths;
 pub mod marks;
+mod metric;
 pub mod process;
 mod report;
+mod rows;
 pub mod search;
 mod section;
 mod shown;
@@ -16,7 +18,9 @@ mod verdict;
 
 pub use answering::Answering;
 pub use evaluation::{EVALUATIONS, Evaluation, QUESTIONS, VERDICTS};
-pub use report::{Measure, Report};
+pub use metric::Metric;
+pub use report::{Measure, OwnSteps, Report};
+pub use rows::{HeldOut, PERPLEXITY, RowFigures, RowMean, Weighed};
 pub use section::Eval;
 pub use shown::Shown;
 pub use verdict::{Decoding, Question, Verdict};
@@ -24,6 +28,7 @@ pub use verdict::{Decoding, Question, Verdict};
 use crate::engine::Progress;
 use crate::error::{Error, Result};
 use crate::ranks::{agreed, gathered, in_turn};
+use crate::rationale::Format;
 use crate::rollout::{Group, Prompted, Search as Searching};
 use calibration::Confidence;
 use serde::{Deserialize, Serialize};
@@ -39,6 +44,8 @@ pub struct Evaluated {
     pub verdicts: Vec<Verdict>,
     /// What was asked, where completions are kept as text (`eval.keep_text`).
     pub questions: Vec<Question>,
+    /// Each held-out row with what the method's own loss says of it, where it says something.
+    pub rows: Vec<RowFigures>,
 }
 
 /// Asks every question, of several ranks each its share; the same on all of them.
@@ -59,6 +66,7 @@ pub fn evaluate(
         completion: asked.verdicts[0].completion.clone().unwrap_or_default(),
         answer: question.example.answer.clone().unwrap_or_default(),
         correct: asked.verdicts[0].right,
+        wrong_step: asked.verdicts[0].wrong_step,
     });
     let decoding = Decoding {
         sampling: config.sampling(answering.sampling),
@@ -82,7 +90,7 @@ pub fn evaluate(
     }
     let texts = questions.iter().filter(|_| config.keep_text);
     let questions = texts.map(|question| Question::of(question, tokenizer)).collect();
-    Ok(Evaluated { report, verdicts, questions })
+    Ok(Evaluated { report, verdicts, questions, rows: vec![] })
 }
 
 fn ask(
@@ -105,7 +113,7 @@ fn ask(
                 }
                 None => None,
             };
-            asked.add(group, question, repeat, confidences, config)?;
+            asked.add(group, question, repeat, confidences, config, answering.format)?;
         }
     }
     Ok(asked)
@@ -159,6 +167,7 @@ impl Asked {
         repeat: usize,
         confidences: Option<(Confidence, Vec<Option<f64>>)>,
         config: &Eval,
+        format: &Format,
     ) -> Result<()> {
         let right = group.rollouts.iter().map(|rollout| search::right(group, rollout));
         let right: Vec<bool> = right.collect::<Result<_>>()?;
@@ -172,7 +181,11 @@ impl Asked {
         };
         let judged: Vec<(bool, Option<f64>)> = right.iter().copied().zip(sure).collect();
         let measures: Vec<String> = config.measures.keys().cloned().collect();
-        self.verdicts.extend(Verdict::of(group, question, repeat, &self.class, &judged, &measures));
+        let mut verdicts = Verdict::of(group, question, repeat, &self.class, &judged, &measures);
+        if config.own_steps {
+            verdict::hold_against_own(&mut verdicts, group, &question.example, format)?;
+        }
+        self.verdicts.extend(verdicts);
         self.correct.push(right);
         self.answers.push(classes);
         if let Some(gold) = self.gold {

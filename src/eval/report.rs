@@ -5,7 +5,7 @@ use super::marks::{Agreement, agreement};
 use super::statistics::{
     bootstrap_interval, by_class, counted, figures, interval, majority_correct, mean, pass_at_k,
 };
-use super::{Asked, Decoding, Eval, Shown, process, search};
+use super::{Asked, Decoding, Eval, HeldOut, Shown, process, search};
 use crate::log::number_or_nan;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -52,17 +52,37 @@ pub struct Report {
     /// Of a reward model: how it judges steps. The accuracy is then that of its judgements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<process::Process>,
+    /// What the method's own loss comes to on held-out rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// Accuracy and number of questions by the column `eval.by`.
     #[serde(deserialize_with = "counted")]
     pub classes: BTreeMap<String, (f64, usize)>,
     /// What `[eval.measures]` says of the completions, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub measures: BTreeMap<String, Measure>,
+    /// How many completions follow the row's own rationale, where `eval.own_steps` looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_steps: Option<OwnSteps>,
+    /// What metrics of the program's own come to (`Registry::metric`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "figures")]
+    pub metrics: BTreeMap<String, f64>,
     /// How the completions were sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoding: Option<Decoding>,
     /// The first questions, for reading.
     pub shown: Vec<Shown>,
+}
+
+/// Completions held against the row's own rationale.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnSteps {
+    /// Share of completions whose steps are those of the rationale.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub followed: f64,
+    /// Share of the right answers that have a wrong step above them.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub right_by_wrong_steps: f64,
 }
 
 /// A measure over all questions.
@@ -83,6 +103,13 @@ pub struct Measure {
 }
 
 impl Report {
+    /// That of an evaluation that asked nothing: none of its figures is one.
+    pub fn unasked() -> Self {
+        let nan = f64::NAN;
+        let (accuracy, interval, length, truncated, unanswered) = (nan, (nan, nan), nan, nan, nan);
+        Self { accuracy, interval, length, truncated, unanswered, ..Self::default() }
+    }
+
     /// Takes in what measures say besides scores, each as `NAME/FIGURE`: the mean of what is said under one name.
     pub(super) fn tell(&mut self, figures: &[(String, f64)]) {
         let named = figures.iter().filter_map(|(name, value)| Some((name.split_once('/')?, *value)));
@@ -98,16 +125,19 @@ impl Report {
     /// The most important figures in words.
     pub fn sentence(&self) -> String {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        match &self.process {
-            Some(process) => process.sentence(),
-            None => format!(
-                "accuracy {} [{:.1}, {:.1}] of {} questions, {}mean length {:.1}",
+        let held_out = self.held_out.as_ref().map(HeldOut::sentence);
+        match (&self.process, held_out) {
+            (Some(process), _) => process.sentence(),
+            (None, Some(held_out)) if self.questions == 0 => held_out,
+            (None, held_out) => format!(
+                "accuracy {} [{:.1}, {:.1}] of {} questions, {}mean length {:.1}{}",
                 percent(self.accuracy),
                 100.0 * self.interval.0,
                 100.0 * self.interval.1,
                 self.questions,
                 self.agreement.map_or_else(String::new, |agreement| agreement.words()),
-                self.length
+                self.length,
+                held_out.map_or(String::new(), |held_out| format!("; {held_out}"))
             ),
         }
     }
@@ -117,6 +147,11 @@ impl Report {
         if let Some(process) = &self.process {
             return process.metrics();
         }
+        let held_out = self.held_out.iter().flat_map(|held_out| &held_out.figures);
+        let held_out = held_out.map(|(name, figure)| (format!("eval/{name}"), figure.mean));
+        if self.held_out.is_some() && self.questions == 0 {
+            return held_out.collect();
+        }
         let mut out = vec![
             ("eval/accuracy".to_string(), self.accuracy),
             ("eval/accuracy_low".to_string(), self.interval.0),
@@ -125,6 +160,12 @@ impl Report {
             ("eval/completions/clipped_ratio".to_string(), self.truncated),
             ("eval/unanswered".to_string(), self.unanswered),
         ];
+        out.extend(held_out);
+        if let Some(own) = &self.own_steps {
+            out.push(("eval/own_steps".to_string(), own.followed));
+            out.push(("eval/right_by_wrong_steps".to_string(), own.right_by_wrong_steps));
+        }
+        out.extend(self.metrics.iter().map(|(name, value)| (format!("eval/{name}"), *value)));
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
         out.extend(self.length_wrong.map(|l| ("eval/completions/mean_length_wrong".to_string(), l)));
         if let Some(agreement) = &self.agreement {
@@ -189,9 +230,19 @@ pub(super) fn report(asked: &[Asked], config: &Eval, run_seed: u64) -> Report {
         calibration: config.calibration.as_ref().and_then(|c| reliability(&confidences, c.bins)),
         search: None,
         process: None,
+        held_out: None,
         classes: by_class(
             asked.iter().flat_map(|a| a.class.values().map(|class| (class.as_str(), a.accuracy()))),
         ),
+        own_steps: config.own_steps.then(|| OwnSteps {
+            followed: verdicts().filter(|verdict| verdict.wrong_step.is_none()).count() as f64 / completions,
+            right_by_wrong_steps: mean(
+                verdicts()
+                    .filter(|verdict| verdict.right)
+                    .map(|verdict| f64::from(u8::from(verdict.wrong_step.is_some()))),
+            ),
+        }),
+        metrics: BTreeMap::new(),
         measures: config.measures.keys().map(|name| (name.clone(), measure(asked, name, run_seed))).collect(),
         decoding: None,
         shown: Vec::new(),

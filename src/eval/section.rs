@@ -2,7 +2,7 @@
 
 use super::calibration::Calibration;
 use super::marks::Agreement;
-use super::{Measure, Report};
+use super::{Measure, OwnSteps, Report};
 use crate::data::Example;
 use crate::engine::{Sampling, is_temperature};
 use crate::section::{Misfit, under};
@@ -21,6 +21,9 @@ pub struct Eval {
     pub at_start: bool,
     /// Whether to evaluate after the last step.
     pub at_end: bool,
+    /// Whether the questions are asked. Where no held-out row has a gold answer and the method can tell its own loss on them, as `loop.dpo`
+    /// on pairs, none is asked anyway.
+    pub ask: bool,
     /// Completions of each question and seed; pass@k and maj@k need at least k.
     pub samples: usize,
     /// How often the whole evaluation is repeated with other randomness; 1 when `temperature` is 0.
@@ -37,6 +40,9 @@ pub struct Eval {
     pub show: usize,
     /// Whether `evaluations/` keeps the text of each completion, which is most of its size, beside its verdict.
     pub keep_text: bool,
+    /// Whether a completion's steps are held against those of the row's own rationale, which so has to be the only right one, as that of
+    /// `[data.task.addition]` is: the share of completions that follow it is reported, and a wrong step under a right answer is said.
+    pub own_steps: bool,
     /// The answers that there may be, such as `["0", "1", "2", "3"]`: marks in their order, or classes. With them macro-F1 and
     /// quadratic weighted kappa are reported.
     pub labels: Vec<String>,
@@ -55,6 +61,7 @@ impl Default for Eval {
             every: 0,
             at_start: true,
             at_end: true,
+            ask: true,
             samples: 1,
             seeds: 1,
             temperature: 0.0,
@@ -63,6 +70,7 @@ impl Default for Eval {
             by: None,
             show: 0,
             keep_text: true,
+            own_steps: false,
             labels: Vec::new(),
             calibration: None,
             measures: Table::new(),
@@ -121,6 +129,7 @@ impl Eval {
                 .then(|| Agreement { kappa: Some(0.0), ..Agreement::default() }),
             pass_at: self.at.iter().map(|&k| (k, 0.0)).collect(),
             majority_at: self.at.iter().filter(|&&k| k > 1).map(|&k| (k, 0.0)).collect(),
+            own_steps: self.own_steps.then(OwnSteps::default),
             measures: self.measures.keys().map(|name| (name.clone(), Measure::default())).collect(),
             ..Report::default()
         };

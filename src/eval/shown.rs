@@ -13,4 +13,7 @@ pub struct Shown {
     pub answer: String,
     /// Whether it is right.
     pub correct: bool,
+    /// The first step that is not that of the row's own rationale, where `eval.own_steps` looks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_step: Option<usize>,
 }

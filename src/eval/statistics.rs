@@ -58,7 +58,12 @@ pub fn majority<A: PartialEq>(answers: &[Option<A>]) -> Option<(usize, usize)> {
 /// with replacement, and the quantiles that leave (1 − `level`)/2 on either side. `values` are one a question, so that
 /// questions are resampled and not single samples, whose errors hang together. NaN without values.
 pub fn bootstrap_interval(values: &[f64], level: f64, resamples: usize, seed: u64) -> (f64, f64) {
-    central(&resampled_means(values, resamples, seed), level)
+    central(&resampled(&alike(values), resamples, seed), level)
+}
+
+/// The same of a weighted mean, Σ w x / Σ w, whose pairs (x, w) are drawn together.
+pub fn weighted_interval(weighted: &[(f64, f64)], level: f64, resamples: usize, seed: u64) -> (f64, f64) {
+    central(&resampled(weighted, resamples, seed), level)
 }
 
 /// What resampling says of a mean that would be 0 by chance.
@@ -72,7 +77,12 @@ pub struct Bootstrap {
 
 /// The bootstrap of a mean of differences, one a question: a paired test where both sides answered the same questions.
 pub fn bootstrap_of_differences(differences: &[f64], resamples: usize, seed: u64) -> Bootstrap {
-    let means = resampled_means(differences, resamples, seed);
+    weighted_bootstrap(&alike(differences), resamples, seed)
+}
+
+/// The same of a weighted mean of differences, each with its weight.
+pub fn weighted_bootstrap(differences: &[(f64, f64)], resamples: usize, seed: u64) -> Bootstrap {
+    let means = resampled(differences, resamples, seed);
     let share = |fits: &dyn Fn(f64) -> bool| {
         (means.iter().filter(|mean| fits(**mean)).count() + 1) as f64 / (means.len() + 1) as f64
     };
@@ -80,13 +90,28 @@ pub fn bootstrap_of_differences(differences: &[f64], resamples: usize, seed: u64
     Bootstrap { interval: central(&means, 0.95), p }
 }
 
-/// The means of as many values drawn with replacement, sorted; none without values.
-fn resampled_means(values: &[f64], resamples: usize, seed: u64) -> Vec<f64> {
-    if values.is_empty() {
+/// Σ w x / Σ w; NaN of nothing.
+pub fn weighted_mean(weighted: &[(f64, f64)]) -> f64 {
+    let (sum, weight) =
+        weighted.iter().fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + value * weight, all + weight));
+    sum / weight
+}
+
+fn alike(values: &[f64]) -> Vec<(f64, f64)> {
+    values.iter().map(|value| (*value, 1.0)).collect()
+}
+
+/// The weighted means of as many values drawn with replacement, sorted; none without values.
+fn resampled(weighted: &[(f64, f64)], resamples: usize, seed: u64) -> Vec<f64> {
+    if weighted.is_empty() {
         return Vec::new();
     }
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut draw = || mean((0..values.len()).map(|_| values[random.random_range(0..values.len())]));
+    let mut draw = || {
+        let drawn: Vec<(f64, f64)> =
+            (0..weighted.len()).map(|_| weighted[random.random_range(0..weighted.len())]).collect();
+        weighted_mean(&drawn)
+    };
     let mut means: Vec<f64> = (0..resamples).map(|_| draw()).collect();
     means.sort_by(f64::total_cmp);
     means
@@ -210,6 +235,19 @@ mod tests {
         // Values that are all equal have no spread.
         assert_eq!(bootstrap_interval(&[1.0; 9], 0.95, 100, 0), (1.0, 1.0));
         assert!(bootstrap_interval(&[], 0.95, 100, 0).0.is_nan());
+    }
+
+    /// Weights are multiplicities: (1, 2) counts as 1 twice. Of equal weights it is the plain bootstrap.
+    #[test]
+    fn a_weighted_mean_is_that_of_what_it_weighs() {
+        assert_near(weighted_mean(&[(1.0, 2.0), (4.0, 1.0)]), 2.0);
+        assert!(weighted_mean(&[]).is_nan());
+        let values = [0.5, -1.0, 2.0, 0.25];
+        let plain = bootstrap_of_differences(&values, 500, 3);
+        assert_eq!(weighted_bootstrap(&values.map(|value| (value, 7.0)), 500, 3), plain);
+        // All the weight on one value, but for where it is not drawn at all.
+        let (low, high) = weighted_interval(&[(3.0, 1e12), (9.0, 1e-12)], 0.4, 2000, 1);
+        assert!((low - 3.0).abs() < 1e-9 && (high - 3.0).abs() < 1e-9, "{low} {high}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::Eval;
 use crate::data::{Example, Tokenizer};
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
+use crate::rationale::{Format, Rationale};
 use crate::rollout::{Group, Prompted, Rollout, Score};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +39,9 @@ pub struct Verdict {
     /// What measures that score steps say of each, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub step_measures: BTreeMap<String, Vec<f64>>,
+    /// The first step that is not that of the row's own rationale, counted from 1, where `eval.own_steps` looks and one is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrong_step: Option<usize>,
     /// The question's class, where `eval.by` names a column: its name and what stands there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by: BTreeMap<String, String>,
@@ -60,16 +64,18 @@ pub struct Question {
 impl Question {
     pub(super) fn of(question: &Prompted, tokenizer: &Tokenizer) -> Self {
         let text = tokenizer.decode(&question.tokens);
-        Self { question: question.example.id.clone(), prompt: fingerprint(question), text }
+        Self { question: question.example.id.clone(), prompt: checksum(question), text }
     }
 }
 
-fn fingerprint(question: &Prompted) -> String {
-    let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
-    format!("{:08x}", crc32fast::hash(&bytes))
-}
-
 impl Verdict {
+    /// Whether it is one of this question, asked in these very tokens.
+    pub fn is_of(&self, question: &Prompted) -> bool {
+        self.question == question.example.id
+            && self.gold == question.example.answer.clone().unwrap_or_default()
+            && self.prompt == checksum(question)
+    }
+
     /// Those of a question's completions in one repetition, each with whether it is right and how sure it is.
     pub(super) fn of(
         group: &Group,
@@ -79,7 +85,7 @@ impl Verdict {
         judged: &[(bool, Option<f64>)],
         measures: &[String],
     ) -> Vec<Self> {
-        let prompt = fingerprint(question);
+        let prompt = checksum(question);
         let of =
             |(sample, (rollout, &(right, confidence))): (usize, (&Rollout, &(bool, Option<f64>)))| Self {
                 question: question.example.id.clone(),
@@ -94,11 +100,51 @@ impl Verdict {
                 confidence,
                 measures: scores(rollout, measures).map(|(name, score)| (name, score.value)).collect(),
                 step_measures: scores(rollout, measures).filter_map(of_steps).collect(),
+                wrong_step: None,
                 by: class.clone(),
                 completion: Some(rollout.text.clone()),
             };
         group.rollouts.iter().zip(judged).enumerate().map(of).collect()
     }
+}
+
+fn checksum(question: &Prompted) -> String {
+    let bytes: Vec<u8> = question.tokens.iter().flat_map(|id| id.to_le_bytes()).collect();
+    format!("{:08x}", crc32fast::hash(&bytes))
+}
+
+/// Notes in the verdicts of a question's completions the first step of each that is not that of the row's own rationale.
+///
+/// # Errors
+/// [`Error::Data`] where the row has none.
+pub(super) fn hold_against_own(
+    verdicts: &mut [Verdict],
+    group: &Group,
+    example: &Example,
+    format: &Format,
+) -> Result<()> {
+    let own = example.completion.as_deref().and_then(|text| Some(steps(text, &format.parse(text)?)));
+    let own = own.filter(|own| !own.is_empty()).ok_or_else(|| {
+        Error::Data(format!(
+            "{example}: eval.own_steps holds completions against the row's own rationale, and it has none; give it a `rationale`, or take \
+             the key out"
+        ))
+    })?;
+    for (verdict, rollout) in verdicts.iter_mut().zip(&group.rollouts) {
+        let written = rollout.rationale.as_ref().map_or(vec![], |rationale| steps(&rollout.text, rationale));
+        verdict.wrong_step = first_difference(&written, &own);
+    }
+    Ok(())
+}
+
+fn steps<'t>(text: &'t str, rationale: &Rationale) -> Vec<&'t str> {
+    rationale.steps.iter().map(|span| text[span.clone()].trim()).collect()
+}
+
+/// The first place, from 1, at which two lists are not the same; a list that ends early differs behind its end.
+fn first_difference(written: &[&str], own: &[&str]) -> Option<usize> {
+    let longest = written.len().max(own.len());
+    (0..longest).find(|&at| written.get(at) != own.get(at)).map(|at| at + 1)
 }
 
 /// What each of these measures says of a completion.
@@ -142,4 +188,19 @@ pub(super) fn class(example: &Example, config: &Eval) -> Result<BTreeMap<String,
         }
     };
     Ok(BTreeMap::from([(column.clone(), class)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_wrong_where_it_is_another_or_none() {
+        let own = ["3+4+0=7: 7", "1+2+0=3: 37"];
+        assert_eq!(first_difference(&own, &own), None);
+        assert_eq!(first_difference(&["3+4+0=7: 7", "1+2+0=3: 73"], &own), Some(2));
+        assert_eq!(first_difference(&own[..1], &own), Some(2));
+        assert_eq!(first_difference(&["3+4+0=7: 7", own[1], "0"], &own), Some(3));
+        assert_eq!(first_difference(&[], &own), Some(1));
+    }
 }

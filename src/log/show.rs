@@ -6,6 +6,7 @@ use super::terminal::{say, says_json, shown, tell_event};
 use crate::engine::Progress;
 use crate::rollout::Trace;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// The live display of one stage, on standard error.
@@ -15,20 +16,70 @@ pub struct Show {
     quiet: bool,
     stage: String,
     steps: usize,
-    began: Instant,
-    first: usize,
+    pace: Pace,
     last_line: Option<Instant>,
 }
 
+/// How long steps and evaluations take, and how many of these are to come.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Seconds of the newest steps, of which the first is left out once there are others: what is done once is done in it.
+    steps: VecDeque<f64>,
+    /// Steps so far.
+    seen: usize,
+    /// Seconds of the newest evaluation.
+    evaluation: f64,
+    /// Steps between evaluations, 0 for none, and whether one comes at the end.
+    every: usize,
+    at_end: bool,
+}
+
+/// Steps that say how long one takes.
+const RECENT: usize = 20;
+
+impl Pace {
+    fn stepped(&mut self, seconds: f64) {
+        self.seen += 1;
+        if self.seen == 2 {
+            self.steps.clear();
+        }
+        self.steps.push_back(seconds);
+        if self.steps.len() > RECENT {
+            self.steps.pop_front();
+        }
+    }
+
+    /// Seconds from after `step` to the end of `steps`.
+    fn left(&self, step: usize, steps: usize) -> f64 {
+        let mean = self.steps.iter().sum::<f64>() / self.steps.len().max(1) as f64;
+        // The one at the end is not one of those in between.
+        let before_end = steps.saturating_sub(1).max(step);
+        let between =
+            before_end.checked_div(self.every).unwrap_or(0) - step.checked_div(self.every).unwrap_or(0);
+        let evaluations = between + usize::from(self.at_end && step < steps);
+        mean * steps.saturating_sub(step) as f64 + self.evaluation * evaluations as f64
+    }
+}
+
 impl Show {
-    /// Of `stage`, which has `done` of `steps` steps behind it.
-    pub fn new(stage: &str, done: usize, steps: usize, quiet: bool) -> Self {
+    /// Of `stage`, which has so many `steps`.
+    pub fn new(stage: &str, steps: usize, quiet: bool) -> Self {
         let live = !quiet && !says_json() && console::Term::stderr().is_term();
         let target = if live { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is constant"));
         let stage = stage.to_string();
-        Self { bar, live, quiet, stage, steps, began: Instant::now(), first: done, last_line: None }
+        Self { bar, live, quiet, stage, steps, pace: Pace::default(), last_line: None }
+    }
+
+    /// When it is evaluated: every so many steps (0 for none), and at the end.
+    pub fn evaluates(&mut self, every: usize, at_end: bool) {
+        (self.pace.every, self.pace.at_end) = (every, at_end);
+    }
+
+    /// An evaluation took so long.
+    pub fn evaluated(&mut self, took: Duration) {
+        self.pace.evaluation = took.as_secs_f64();
     }
 
     /// How many steps there will be, where that is known late.
@@ -69,6 +120,7 @@ impl Show {
 
     /// The line of a step. Where standard error is no terminal, one a second at most, the first and the last always.
     pub fn step(&mut self, step: usize, metrics: &Metrics) {
+        metrics.get("step_time").into_iter().for_each(|seconds| self.pace.stepped(seconds));
         if says_json() && !self.quiet {
             let mut figures = serde_json::Map::from_iter([
                 ("stage".to_string(), self.stage.clone().into()),
@@ -134,9 +186,7 @@ impl Show {
     }
 
     fn eta(&self, step: usize) -> String {
-        let done = step.saturating_sub(self.first).max(1);
-        let left = self.began.elapsed().as_secs_f64() / done as f64 * self.steps.saturating_sub(step) as f64;
-        clock(left)
+        clock(self.pace.left(step, self.steps))
     }
 }
 
@@ -168,9 +218,39 @@ mod tests {
         let mut metrics = Metrics::default();
         metrics.set("loss", 0.25);
         metrics.set("tokens_per_second", 1240.4);
-        let show = Show::new("warmup", 0, 4, true);
+        let show = Show::new("warmup", 4, true);
         // Nothing is left after the last step.
         assert_eq!(show.line(4, &metrics), "warmup 4/4  loss 0.2500  tok/s 1240  eta 0:00");
+    }
+
+    /// A first step that takes long, as it does, and an evaluation before it change nothing once there are others: after three of ten steps
+    /// seven of 2 s are left, an evaluation of 10 s after the sixth and one at the end; after the sixth step, whose evaluation is to come or
+    /// just done, four steps and the last evaluation.
+    #[test]
+    fn what_is_left_is_right_after_three_steps() {
+        let mut show = Show::new("rl", 10, true);
+        show.evaluates(6, true);
+        show.evaluated(Duration::from_secs(10));
+        let mut metrics = Metrics::default();
+        for (step, seconds, left) in [
+            (1, 30.0, 290.0),
+            (2, 2.0, 36.0),
+            (3, 2.0, 34.0),
+            (4, 2.0, 32.0),
+            (5, 2.0, 30.0),
+            (6, 2.0, 18.0),
+            (9, 2.0, 12.0),
+            (10, 2.0, 0.0),
+        ] {
+            metrics.set("step_time", seconds);
+            show.step(step, &metrics);
+            assert_eq!(show.pace.left(step, show.steps), left, "step {step}");
+        }
+        // No evaluation at all, and a stage that goes on from step 8.
+        let mut resumed = Show::new("rl", 10, true);
+        metrics.set("step_time", 3.0);
+        resumed.step(9, &metrics);
+        assert_eq!(resumed.eta(9), "0:03");
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! A training method: the section that says how, and the object that does it.
 
 use super::{Batch, Item, Worker};
-use crate::data::Prompted;
-use crate::data::{Data, Dataset, Hub, Tokenizer};
+use crate::data::{Data, Dataset, Example, Hub, Prompted, Tokenizer};
 use crate::error::Result;
-use crate::eval::{Eval, Report};
+use crate::eval::{Eval, Report, RowFigures};
 use crate::log::Metrics;
 use crate::model::{Model, ScoredTokens, Sequence};
 use crate::optim::SMALL_LR;
@@ -34,6 +33,17 @@ pub trait Section: Debug + Send + Sync + 'static {
     /// What it reads in a row beside sequences, a line each, for previews.
     fn read_of(&self, _row: &Prompted, _format: &Format) -> Vec<String> {
         vec![]
+    }
+
+    /// The figures that its loss comes to on held-out rows ([`Method::held_out`]), which are read and not answered; none of methods that tell
+    /// nothing of them.
+    fn figures(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether it tells them of this row.
+    fn measures(&self, _row: &Example) -> bool {
+        false
     }
 
     /// Its key that bounds them, and the bound; the model's context alone where there is none.
@@ -117,6 +127,16 @@ pub trait Method {
         _traces: &mut dyn FnMut() -> Result<Vec<Trace>>,
     ) -> Result<()> {
         Ok(())
+    }
+
+    /// What its loss says of those of this rank's held-out `rows` that it [`measures`](Section::measures): each with the row's place, and
+    /// how many were too long. All ranks call it equally often.
+    fn held_out(
+        &self,
+        _context: &mut Worker,
+        _rows: &[Prompted],
+    ) -> Result<(Vec<(usize, RowFigures)>, usize)> {
+        Ok(Default::default())
     }
 
     /// How good the policy is on the held-out rows, for methods whose policies are not asked questions.

@@ -62,6 +62,8 @@ pub struct Batch {
     pub groups: Vec<(Group, Vec<Option<f64>>)>,
     /// Of each of `groups`, the advantages of every rollout's tokens, where those of one differ; nothing for the others.
     pub by_token: Vec<Vec<Vec<f32>>>,
+    /// Rollouts that nothing is learned of, for traces alone.
+    pub dropped: Vec<DroppedGroup>,
     /// Traces that are no groups any more.
     pub traces: Vec<Trace>,
     /// Pairs to be written beside the traces.
@@ -83,6 +85,7 @@ impl Default for Batch {
             updates: vec![],
             groups: vec![],
             by_token: vec![],
+            dropped: vec![],
             traces: vec![],
             pairs: vec![],
             sampled_tokens: 0,
@@ -91,6 +94,17 @@ impl Default for Batch {
             pace: Pace::Step,
         }
     }
+}
+
+/// A group that was sampled and left out.
+#[derive(Debug)]
+pub struct DroppedGroup {
+    /// The group.
+    pub group: Group,
+    /// Why.
+    pub why: &'static str,
+    /// The sampling of the step that it comes from, counted from 0.
+    pub attempt: usize,
 }
 
 /// What kind of step a batch is.

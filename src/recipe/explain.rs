@@ -123,13 +123,13 @@ impl Recipe {
         for length in (1..=keys.len()).rev() {
             let keys = &keys[..length];
             if let Some(over) = sets.iter().find(|over| over.gives(keys)) {
-                return (None, over.shown());
+                return (over.line(), over.shown());
             }
             if let Some(line) = self.source.line(&own(keys)).or_else(|| self.source.line(keys)) {
                 return at(line);
             }
             if let Some(over) = sets.iter().find(|over| over.path.starts_with(keys)) {
-                return (None, over.shown());
+                return (over.line(), over.shown());
             }
         }
         self.source.line(&own(&[])).map_or_else(|| (None, self.source.file().to_owned()), at)
@@ -202,7 +202,7 @@ impl Complaint<'_> {
     }
 
     fn unknown_section(&self, key: &str, siblings: &[&str]) -> Refusal {
-        let sections: Vec<&str> = siblings.iter().copied().chain(["stage"]).collect();
+        let sections: Vec<&str> = siblings.iter().copied().chain(["stage", "sweep"]).collect();
         let value = self.value(key);
         let meant = self.name(key, "").meant(&sections);
         if value

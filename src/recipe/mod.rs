@@ -21,6 +21,7 @@ mod schema;
 mod source;
 mod stage;
 mod stages;
+mod sweep;
 mod unset;
 
 pub use aliases::{Alias, names_of};
@@ -34,9 +35,11 @@ pub use rules::{Choice, RULES, Rules};
 pub use source::Source;
 pub use stage::{Run, Stage, names_folder};
 pub use stages::{PlannedStage, StageTable};
+pub use sweep::Trial;
 
 use crate::{Error, Result};
 use std::path::Path;
+use sweep::Sweep;
 use toml::{Table, Value};
 
 /// A recipe as read, its stages merged.
@@ -45,6 +48,10 @@ pub struct Recipe {
     source: Source,
     rules: &'static Rules,
     overrides: Vec<Override>,
+    /// Those of them that were typed.
+    typed: Vec<Override>,
+    /// What differs between its trials, of which this is the first.
+    sweep: Sweep,
     /// The top level, with the overrides that reach it.
     base: Table,
     stages: Vec<StageTable>,
@@ -73,24 +80,47 @@ impl Recipe {
         if refused.is_empty() { Ok(recipe) } else { Err(recipe.error(refused)) }
     }
 
-    /// The same for who says further things too: what is wrong is taken out, and stands beside the rest.
-    pub fn merged(source: Source, sets: &[String], rules: &'static Rules) -> (Self, Vec<Refusal>) {
+    /// The same for who says further things too: what is wrong is taken out, and stands beside the rest. A recipe that sweeps is here as
+    /// its first trial; [`trials`](Self::trials) has all of them.
+    pub fn merged(mut source: Source, sets: &[String], rules: &'static Rules) -> (Self, Vec<Refusal>) {
         let mut refused = Vec::new();
-        let (mut base, mut stages) = stages::split(&source, rules, &mut refused);
-        let mut overrides = Vec::new();
+        let mut typed = Vec::new();
         for set in sets {
             match Override::parse(set) {
-                Ok(over) => overrides.push(over),
+                Ok(over) => typed.push(over),
                 Err(Error::Recipe(text)) => refused.push(Refusal::new("", text)),
                 Err(_) => unreachable!("a `--set` is refused as a part of the recipe"),
             }
         }
+        let sweep = Sweep::take(&mut source, &mut typed, &mut refused);
+        let overrides = [sweep.overrides(0, source.file()), typed.clone()].concat();
+        let (recipe, found) = Self::put_together(source, overrides, rules);
+        refused.extend(found);
+        let recipe = Self { typed, sweep, ..recipe };
+        match recipe.too_many_trials(MOST_RUNS) {
+            None => (recipe, refused),
+            Some(refusal) => {
+                refused.push(refusal);
+                (Self { sweep: Sweep::default(), ..recipe }, refused)
+            }
+        }
+    }
+
+    /// The stages of a source with the overrides over them.
+    fn put_together(
+        source: Source,
+        mut overrides: Vec<Override>,
+        rules: &'static Rules,
+    ) -> (Self, Vec<Refusal>) {
+        let mut refused = Vec::new();
+        let (mut base, mut stages) = stages::split(&source, rules, &mut refused);
         refused.extend(overrides::apply(&mut overrides, &mut base, &mut stages, rules));
         let listed = source.table().contains_key("stage");
         if !listed {
             stages[0].name = stages::implicit_name(&stages[0].table);
         }
-        let mut recipe = Self { source, rules, overrides, base, stages, listed, rounds: 1 };
+        let (typed, sweep) = (Vec::new(), Sweep::default());
+        let mut recipe = Self { source, rules, overrides, typed, sweep, base, stages, listed, rounds: 1 };
         match recipe.read_rounds() {
             Ok(rounds) => recipe.rounds = rounds,
             Err(refusal) => {

@@ -29,6 +29,8 @@ pub struct Override {
     pub value: Value,
     /// The stages that took it, by index.
     pub reached: Vec<usize>,
+    /// The line on which it stands and its file with it, where `[sweep]` gives it.
+    pub written: Option<(usize, String)>,
 }
 
 impl Override {
@@ -48,12 +50,20 @@ impl Override {
             stage = Some(path.drain(..2).nth(1).unwrap_or_default());
         }
         let value = value(right.trim()).map_err(|why| malformed(&why))?;
-        Ok(Self { text: text.to_owned(), stage, path, value, reached: Vec::new() })
+        Ok(Self { text: text.to_owned(), stage, path, value, reached: Vec::new(), written: None })
     }
 
-    /// `--set …` as typed.
+    /// `--set …` as typed, or the line of the file.
     pub fn shown(&self) -> String {
-        format!("--set {}", self.text)
+        match &self.written {
+            Some((_, place)) => place.clone(),
+            None => format!("--set {}", self.text),
+        }
+    }
+
+    /// The line of the file, where it stands in one.
+    pub fn line(&self) -> Option<usize> {
+        self.written.as_ref().map(|(line, _)| *line)
     }
 
     /// Whether it set the key at `path`, itself or inside a table or list that it gave.
@@ -73,7 +83,8 @@ impl Override {
     }
 
     fn fail<T>(&self, message: impl std::fmt::Display) -> Result<T> {
-        Err(Error::Recipe(format!("{}: {message}", self.shown())))
+        let swept = if self.written.is_some() { format!("sweep.{}: ", self.text) } else { String::new() };
+        Err(Error::Recipe(format!("{}: {swept}{message}", self.shown())))
     }
 }
 

@@ -1,6 +1,8 @@
-//! What a recipe can name: methods, sources and rewards, the built-in ones and a program's own.
+//! What a recipe can name: methods, sources, rewards, tasks and metrics, the built-in ones and a program's own.
 
 use crate::data::Example;
+use crate::data::tasks::OwnTask;
+use crate::eval::{Metric, Verdict};
 use crate::loops::{self, Section};
 use crate::reward::{self, Reward};
 use crate::rollout::{self, Group, Rollout, SourceSection};
@@ -11,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::sync::{Arc, OnceLock};
 
-/// The methods, sources and rewards that a recipe can name: the built-in ones (the default) and the user's own.
+/// The methods, sources, rewards, tasks and metrics that a recipe can name: the built-in ones (the default) and the user's own.
 ///
 /// ```no_run
 /// use rationale::Registry;
@@ -28,7 +30,11 @@ pub struct Registry {
     pub sources: Kinds<dyn SourceSection>,
     /// `[reward.NAME]`.
     pub rewards: reward::Registry,
-    /// What the three come to, once it was asked for.
+    /// `[data.task.NAME]` beside the built-in ones.
+    pub tasks: Kinds<dyn OwnTask>,
+    /// Figures of evaluations beside the built-in ones.
+    pub metrics: Vec<Metric>,
+    /// What they come to, once it was asked for.
     pub(super) described: OnceLock<Described>,
 }
 
@@ -44,7 +50,8 @@ pub(super) struct Described {
 impl Default for Registry {
     fn default() -> Self {
         let (methods, sources) = (loops::methods(), rollout::sources());
-        Self { methods, sources, rewards: reward::Registry::default(), described: OnceLock::new() }
+        let (rewards, tasks, metrics) = (reward::Registry::default(), Kinds::empty(), Vec::new());
+        Self { methods, sources, rewards, tasks, metrics, described: OnceLock::new() }
     }
 }
 
@@ -77,6 +84,19 @@ impl Registry {
     /// The same, of which nothing is known yet.
     fn changed(mut self) -> Self {
         self.described = OnceLock::new();
+        self
+    }
+
+    /// Adds `[data.task.NAME]`, rows that the program makes, as [`method`](Self::method) adds a method. Built-in names stay what they are.
+    pub fn task<T: OwnTask + Serialize + DeserializeOwned + JsonSchema>(mut self, name: &str) -> Self {
+        self.tasks = self.tasks.with::<T>(name, |task| Arc::new(task));
+        self
+    }
+
+    /// Adds a figure of every evaluation that asks questions, `eval/NAME`: a function of the verdicts, one a completion. What judges each
+    /// completion by itself is a reward, which `[eval.measures.NAME]` reports with its interval.
+    pub fn metric(mut self, name: &str, of: impl Fn(&[Verdict]) -> f64 + Send + Sync + 'static) -> Self {
+        self.metrics.push(Metric::new(name, of));
         self
     }
 

@@ -22,7 +22,8 @@ impl Recipe {
     /// The same without comments on what is off.
     pub fn resolved_toml<T: Serialize>(&self, sections: &[T]) -> Result<String> {
         let mut tables = sections.iter().map(table_of).collect::<Result<Vec<_>>>()?;
-        let body = if self.listed { self.several(&mut tables) } else { tables.swap_remove(0) };
+        let mut body = if self.listed { self.several(&mut tables) } else { tables.swap_remove(0) };
+        self.sweep.write(&mut body);
         let text = toml::to_string(&body).map_err(unwritable)?;
         Ok(format!("{}\n{text}", self.provenance()))
     }
@@ -34,8 +35,10 @@ impl Recipe {
             env!("CARGO_PKG_NAME"),
             env!("CARGO_PKG_VERSION")
         );
-        for over in &self.overrides {
-            lines += &format!("# {}\n", one_line(&over.shown()));
+        let sets = if self.sweeps() { &self.typed } else { &self.overrides };
+        for over in sets {
+            let word = if over.written.is_some() { "sweep" } else { "--set" };
+            lines += &format!("# {word} {}\n", one_line(&over.text));
         }
         lines
     }

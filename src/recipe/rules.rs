@@ -61,7 +61,15 @@ pub const RULES: Rules = Rules {
         "eval.measures.*.model_without",
     ],
     removable: &["reward", "eval.measures"],
-    run_wide: &["run.name", "run.seed", "run.rounds", "devices.ranks", "devices.shard", "devices.timeout_s"],
+    run_wide: &[
+        "run.name",
+        "run.seed",
+        "run.seeds",
+        "run.rounds",
+        "devices.ranks",
+        "devices.shard",
+        "devices.timeout_s",
+    ],
     taken_ending,
     aliases: ALIASES,
 };

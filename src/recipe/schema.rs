@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 impl Registry {
     /// Every key that a stage may have, in the order of the sections.
     pub fn keys(&self) -> Vec<Key> {
-        keys(self.sections_schema())
+        let mut all = self.sections_schema().clone();
+        all["properties"]["sweep"] = sweep();
+        keys(&all)
     }
 
     /// The schema of a recipe file, for editors.
@@ -39,6 +41,7 @@ impl Registry {
             "items": { "type": "object", "properties": stage, "required": ["name"], "additionalProperties": false },
         });
         whole.insert("stage".into(), list);
+        whole.insert("sweep".into(), sweep());
         json!({
             "$schema": "http://json-schema.org/draft-07/schema#",
             "title": "A recipe of rationale",
@@ -80,6 +83,7 @@ impl Registry {
     fn make_schema(&self) -> Value {
         let mut all = schema::<Sections>();
         let properties = &mut all["properties"];
+        add_tasks(&mut properties["data"]["properties"]["task"], self.tasks.schemas());
         fill(&mut properties["loop"], self.methods.schemas());
         fill(&mut properties["rollout"], self.sources.schemas());
         fill(&mut properties["reward"], self.rewards.schemas().map(|(name, own)| (name, rewarding(own))));
@@ -88,11 +92,39 @@ impl Registry {
     }
 }
 
+/// `[sweep]`, which stands at the top of a file alone.
+fn sweep() -> Value {
+    json!({
+        "description": "Keys with a list of values each, as `--set` writes keys (`optim.lr`, `stage.rl.optim.lr`): all stages run once at each point \
+            of their product, with each of `run.seeds`. A point has a folder of the run for each seed (`lr=1e-5_seed=0`), and the end of the run \
+            holds all points against the first.",
+        "type": "object",
+    })
+}
+
 /// Puts the tables that an open section may have into its schema.
 fn fill<'a>(section: &mut Value, tables: impl Iterator<Item = (&'a str, Value)>) {
     section["properties"] =
         tables.map(|(name, table)| (name.to_owned(), table)).collect::<Map<_, _>>().into();
     section["additionalProperties"] = false.into();
+}
+
+/// Puts the program's own tasks beside the alternatives that there are.
+fn add_tasks<'a>(task: &mut Value, tables: impl Iterator<Item = (&'a str, Value)>) {
+    for (name, table) in tables {
+        let own = json!({
+            "description": table["description"],
+            "type": "object",
+            "properties": { name: table },
+            "required": [name],
+            "additionalProperties": false,
+        });
+        for of in ["oneOf", "anyOf"] {
+            if let Some(all) = task.get_mut(of).and_then(Value::as_array_mut) {
+                all.push(own.clone());
+            }
+        }
+    }
 }
 
 /// A reward's own keys behind those that all have.

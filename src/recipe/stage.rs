@@ -5,7 +5,8 @@ use super::{Recipe, Refusal, Registry, StageTable};
 use super::{bounds, fits};
 use crate::checkpoint::Checkpoint;
 use crate::data::hub::Hub;
-use crate::data::{Data, Dataset};
+use crate::data::tasks::{OwnTask, Task};
+use crate::data::{Data, Dataset, Example};
 use crate::devices::Devices;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
@@ -31,6 +32,10 @@ pub struct Run {
     pub name: Option<String>,
     /// Everything random derives from it.
     pub seed: u64,
+    /// Seeds in place of the one: all stages run once with each, in a folder of the run each (`seed=0`), and the end of the run holds
+    /// them against each other. With `[sweep]`, at each of its points.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<u64>,
     /// Steps of a stage; of `loop.star`, of its first round. With `loop.prm`, 0 measures a reward model that is there, as
     /// `[eval]` says, and trains nothing.
     pub steps: Option<usize>,
@@ -42,7 +47,7 @@ pub struct Run {
 
 impl Default for Run {
     fn default() -> Self {
-        Self { name: None, seed: 0, steps: None, epochs: 1.0, rounds: 1 }
+        Self { name: None, seed: 0, seeds: Vec::new(), steps: None, epochs: 1.0, rounds: 1 }
     }
 }
 
@@ -115,6 +120,9 @@ pub struct Sections {
 /// An open section: which tables there are, the registry knows.
 type Open = BTreeMap<String, serde_json::Value>;
 
+/// A task of the program's own as far as it can be read, and what is wrong with it.
+type OwnRead = (Option<Chosen<dyn OwnTask>>, Vec<Refusal>);
+
 /// Adapters learn at ten times the rate of whole weights.
 const ADAPTER_LR: f64 = 10.0;
 
@@ -168,7 +176,14 @@ impl Stage {
     /// The stage as far as it can be read, what cannot be read taken out, and all that is wrong with it.
     pub fn attempt(recipe: &Recipe, table: &StageTable, registry: &Registry) -> (Option<Self>, Vec<Refusal>) {
         let known = registry.known();
-        let (sections, mut refused) = Sections::attempt(recipe, table, known);
+        let (own_task, without) = Self::own_task(recipe, table, registry, known);
+        let (mut sections, mut refused) = Sections::attempt(recipe, &without, known);
+        if let Some((task, found)) = own_task {
+            refused.extend(found);
+            if let (Some(sections), Some(task)) = (&mut sections, task) {
+                sections.data.task = Some(Task::Own(task));
+            }
+        }
         let mut method = None;
         if table.table.contains_key("loop") {
             let (chosen, found) = recipe.choose(table, "loop", &registry.methods, known);
@@ -207,6 +222,32 @@ impl Stage {
         misfits.retain(|misfit| keys.insert((misfit.key.clone(), misfit.message.clone())));
         refused.extend(recipe.located(table, misfits));
         (stage, refused)
+    }
+
+    /// `[data.task.NAME]` where the name is one of the program's own, and the stage without it.
+    fn own_task(
+        recipe: &Recipe,
+        table: &StageTable,
+        registry: &Registry,
+        known: &[String],
+    ) -> (Option<OwnRead>, StageTable) {
+        let mut without = table.clone();
+        let tasks =
+            without.table.get_mut("data").and_then(|data| data.get_mut("task")).and_then(Value::as_table_mut);
+        let names = registry.tasks.names();
+        let Some((tasks, name)) = tasks.and_then(|tasks| {
+            let name = tasks.keys().find(|name| names.contains(&name.as_str()))?.clone();
+            Some((tasks, name))
+        }) else {
+            return (None, without);
+        };
+        let keys = tasks.remove(&name).and_then(|keys| keys.as_table().cloned()).unwrap_or_default();
+        if tasks.is_empty() {
+            drop(take(&mut without.table, "data.task"));
+        }
+        let reader = |keys: Table| registry.tasks.read(&name, keys).expect("a known name");
+        let read = recipe.read_at(table, &format!("data.task.{name}"), keys, known, &reader);
+        (Some(read), without)
     }
 
     fn of(mut sections: Sections, method: Chosen<dyn Section>, rollout: Chosen<dyn SourceSection>) -> Self {
@@ -263,6 +304,18 @@ impl Stage {
         }
     }
 
+    /// Whether the held-out questions are asked of the policy: where `[eval]` says so and a row has a gold answer, and where nothing else can
+    /// be told of the rows.
+    pub fn asks<'r>(&self, rows: impl IntoIterator<Item = &'r Example>) -> bool {
+        let Some(eval) = &self.eval else { return false };
+        let (mut gold, mut measured) = (false, false);
+        for row in rows {
+            gold |= row.gold().is_some();
+            measured |= self.method.measures(row);
+        }
+        eval.ask && (gold || !measured)
+    }
+
     /// What the stage has to have for its method.
     pub fn needs(&self) -> Needs {
         self.method.needs(&self.view())
@@ -275,7 +328,17 @@ impl Stage {
         sections.written = self.method.written().map_err(unwritable)?;
         sections.rollout_written = self.rollout.written().map_err(unwritable)?;
         registry.fill_rewards(&mut sections.reward);
+        let own_task = match sections.data.task.take() {
+            Some(Task::Own(task)) => Some(task.written().map_err(unwritable)?),
+            other => {
+                sections.data.task = other;
+                None
+            }
+        };
         let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
+        if let (Some(task), Some(Value::Table(data))) = (own_task, table.get_mut("data")) {
+            data.insert("task".into(), task);
+        }
         let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
         unused.iter().for_each(|section| drop(table.remove(*section)));
         Ok(table)

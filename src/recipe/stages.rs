@@ -4,6 +4,7 @@ use super::explain::take;
 use super::refusal::Refusal;
 use super::rules::{Choice, Rules};
 use super::source::Source;
+use super::sweep::SWEEP;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::join;
 use std::collections::HashMap;
@@ -135,6 +136,12 @@ fn one(
             refused.push(source.refusal(&["stage", &number, "name"], &message));
         }
         None => drop(seen.insert(name.clone(), index)),
+    }
+    if own.remove(SWEEP).is_some() {
+        let message = format!(
+            "[sweep] stands at the top of the file; of this stage alone it is sweep.stage.{name}.optim.lr = […]"
+        );
+        refused.push(source.refusal(&[&place[..], &[SWEEP]].concat(), &message));
     }
     check_choices(source, &mut own, &place, rules, refused);
     check_run_wide(source, &mut own, &place, rules, refused);

@@ -1,7 +1,7 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
-use crate::eval::Evaluation;
 use crate::eval::search::Search;
+use crate::eval::{Evaluation, OwnSteps, RowMean};
 use crate::log::plot::{Curve, Panel};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,6 +99,33 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
             p.report.calibration.as_ref().map_or("–".to_string(), |c| percent(c.confidence))
         }));
     }
+    let held_out = [
+        ("loss", "held-out loss"),
+        ("perplexity", "held-out perplexity"),
+        ("rewards/accuracies", "preference accuracy"),
+        ("rewards/margins", "preference margin"),
+    ];
+    for (name, title) in held_out {
+        let of = |p: &Evaluation| {
+            p.report.held_out.as_ref().and_then(|held_out| held_out.figures.get(name).copied())
+        };
+        if points.iter().any(|p| of(p).is_some()) {
+            let show = |f: RowMean| format!("{:.4} [{:.4}, {:.4}]", f.mean, f.interval.0, f.interval.1);
+            rows.push(row(title, &|p| of(p).map_or("–".to_string(), show)));
+        }
+    }
+    if points.iter().all(|p| p.report.questions == 0) {
+        return (header, rows);
+    }
+    if points.iter().any(|p| p.report.own_steps.is_some()) {
+        let of = |share: fn(&OwnSteps) -> f64| {
+            move |p: &Evaluation| {
+                p.report.own_steps.as_ref().map_or("–".to_string(), |own| percent(share(own)))
+            }
+        };
+        rows.push(row("all steps right", &of(|own| own.followed)));
+        rows.push(row("right answers with a wrong step", &of(|own| own.right_by_wrong_steps)));
+    }
     let length = |l: Option<f64>| l.map_or("–".to_string(), |l| format!("{l:.1}"));
     rows.push(row("accuracy", &|p| {
         let r = &p.report;
@@ -139,18 +166,23 @@ pub fn rationales(points: &[&Evaluation]) -> String {
     let mut out = String::new();
     for (index, before) in first.report.shown.iter().enumerate() {
         out += &format!("\n{}\n", before.prompt.trim_end());
-        let mut add = |title: String, text: &str, correct: bool| {
-            let verdict = if correct { "right" } else { "wrong" };
+        let mut add = |title: String, text: &str, correct: bool, wrong_step: Option<usize>| {
+            let verdict = match (correct, wrong_step) {
+                (true, None) => "right".to_string(),
+                (true, Some(step)) => format!("right, but step {step} is wrong"),
+                (false, None) => "wrong".to_string(),
+                (false, Some(step)) => format!("wrong, from step {step} on"),
+            };
             out += &format!("  {title} ({verdict}):\n");
             for line in text.trim_end().lines() {
                 out += &format!("    {line}\n");
             }
         };
-        add(first.title(), &before.completion, before.correct);
+        add(first.title(), &before.completion, before.correct, before.wrong_step);
         if points.len() > 1
             && let Some(after) = last.report.shown.get(index)
         {
-            add(last.title(), &after.completion, after.correct);
+            add(last.title(), &after.completion, after.correct, after.wrong_step);
         }
         out += &format!("  answer: {}\n", before.answer);
     }

@@ -48,6 +48,9 @@ pub struct Trace {
     /// The credit of each of its tokens, where steps have credit of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advantages: Vec<f32>,
+    /// Why nothing of its group was learned, where the group was dropped: `zero_variance`, `surplus`. Stages that learn from traces pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
     /// The prompt's token ids.
     pub prompt_ids: Vec<u32>,
     /// The completion's token ids.
@@ -69,7 +72,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 24] = [
+const OWN: [&str; 25] = [
     "id",
     "example",
     "step",
@@ -88,6 +91,7 @@ const OWN: [&str; 24] = [
     "reward",
     "advantage",
     "advantages",
+    "dropped",
     "prompt_ids",
     "completion_ids",
     "logprobs",
@@ -122,6 +126,7 @@ impl Trace {
             reward: rollout.reward,
             advantage,
             advantages: Vec::new(),
+            dropped: None,
             prompt_ids: group.prompt.clone(),
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),

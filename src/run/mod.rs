@@ -2,6 +2,7 @@
 
 mod launch;
 mod lengths;
+mod outcome;
 mod pictures;
 mod placed;
 mod places;
@@ -13,6 +14,7 @@ mod session;
 mod stage;
 mod stop;
 mod train;
+mod trials;
 mod verdicts;
 mod wants;
 mod writing;
@@ -22,9 +24,12 @@ use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Place, Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, names_folder, without_effect};
-use preflight::Looked;
+pub use outcome::{Outcome, StageOutcome, TrialOutcome};
+use places::Claim;
+use preflight::{Looked, Ready};
 pub use preflight::{Preview, preview};
 use session::Session;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,29 +55,52 @@ pub fn start(args: &Args, registry: &Registry, place: Option<Place>) -> Result<i
         _ => {}
     }
     match look_and_run(args, registry, Arc::new(Single))? {
-        Some(count) => launch::launch(count),
-        None => Ok(0),
+        Ended::Needs(count) => launch::launch(count),
+        Ended::Done(_) => Ok(0),
     }
 }
 
-/// Runs what `args` say; for programs that want the result instead of an exit code.
-pub fn execute(args: &Args, registry: &Registry) -> Result<()> {
+/// Runs what `args` say, and says what came of it: for programs that want the result instead of an exit code.
+///
+/// ```no_run
+/// use rationale::{Registry, recipe::Args, run};
+/// let args = Args { recipe: "recipes/quickstart.toml".into(), overwrite: true, quiet: true, ..Args::default() };
+/// let outcome = run::execute(&args, &Registry::default())?;
+/// let last = outcome.last().expect("the recipe has a stage");
+/// println!("{}: accuracy {:?} in {:?}", last.name, last.metrics.get("eval/accuracy"), last.checkpoint);
+/// # Ok::<(), rationale::Error>(())
+/// ```
+///
+/// # Errors
+/// What is wrong with the recipe, what failed while it ran, and [`Error::Stopped`] where a signal stopped it after saving.
+pub fn execute(args: &Args, registry: &Registry) -> Result<Outcome> {
     execute_on(args, registry, Arc::new(Single))
 }
 
 /// Runs what `args` say as one of several ranks, each of which is called with the same arguments: the questions of a step are
 /// shared out among them, gradients are summed, and the first writes the run's files.
-pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<()> {
+///
+/// # Errors
+/// As [`execute`], and what failed on another rank.
+pub fn execute_on(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Outcome> {
     match look_and_run(args, registry, ranks)? {
-        None => Ok(()),
-        Some(count) => Err(Error::Devices(format!(
+        Ended::Done(outcome) => Ok(outcome),
+        Ended::Needs(count) => Err(Error::Devices(format!(
             "devices.ranks = {count}: here it is the program `train`, or one like it, that starts ranks"
         ))),
     }
 }
 
+/// What came of a call.
+enum Ended {
+    /// It ran, or said what would run.
+    Done(Outcome),
+    /// So many ranks have to be started for it.
+    Needs(usize),
+}
+
 /// Looks at everything, then runs, or says how many ranks there have to be for that.
-fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Option<usize>> {
+fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Result<Ended> {
     let hub = Hub::from_env();
     // The first looks first: what is wrong is found once, and what it fetches the others find.
     let mut looked = None;
@@ -84,8 +112,9 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
             break;
         }
     }
-    let Looked { recipe, stages, notes } = looked.expect("every rank is the first or not");
-    let devices = stages.first().map(|stage| stage.devices.clone()).unwrap_or_default();
+    let Looked { recipe, trials, notes } = looked.expect("every rank is the first or not");
+    let first = trials[0].stages.first();
+    let devices = first.map(|stage| stage.devices.clone()).unwrap_or_default();
     let place = Place::from_env()?.filter(|place| place.count > 1);
     let count = place.as_ref().map_or(ranks.count(), |place| place.count);
     if count > 1 {
@@ -93,43 +122,68 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
     }
     ranks.wait_at_most(devices.timeout())?;
     let planned_ranks = devices.ranks.unwrap_or(count);
-    let idle = without_effect(&recipe, &stages, registry);
-    let said = idle.iter().chain(&notes).filter(|_| !args.quiet);
-    let plan = recipe.plan();
+    let mut said: Vec<String> = Vec::new();
+    for Ready { trial, stages, .. } in &trials {
+        let idle = without_effect(&trial.recipe, stages, registry);
+        said.extend(idle.into_iter().filter(|_| !args.quiet));
+    }
+    said.extend(notes.into_iter().filter(|_| !args.quiet));
+    let mut seen = BTreeSet::new();
+    said.retain(|told| seen.insert(told.clone()));
     if args.dry_run {
-        let planned: Vec<plan::Planned> = plan
-            .iter()
-            .map(|p| plan::Planned { round: p.round, name: &p.stage.name, stage: &stages[p.stage.index] })
-            .collect();
-        let notes: String = said.map(|told| format!("# note: {told}\n")).collect();
+        let notes: String = said.iter().map(|told| format!("# note: {told}\n")).collect();
         let text = format!(
             "{}\n{}{notes}",
-            recipe.resolved_with_all_keys(&resolved(&stages, registry)?, registry)?,
-            plan::describe(&planned, &hub, planned_ranks)
+            recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?,
+            plan::of_trials(&trials, &hub, planned_ranks)
         );
-        return tell(&text).map(|()| None).map_err(Error::io("standard output"));
+        let told = tell(&text).map_err(Error::io("standard output"));
+        return told.map(|()| Ended::Done(Outcome::default()));
     }
     if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
-        return Ok(Some(count));
+        return Ok(Ended::Needs(count));
     }
-    said.filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
-    let mut session = Session::open(args, &recipe, (&stages, registry), &plan, hub, ranks)?;
-    let mut idle = args.resume;
-    for planned in &plan {
-        match session.run_stage(&recipe, planned, registry) {
-            Ok(worked) => idle &= !worked,
+    said.iter().filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
+    let folder = run_folder(args, first)?;
+    if recipe.sweeps() {
+        trials::run(args, (&recipe, &trials), &folder, registry, hub, ranks)?;
+        return Outcome::of(&folder).map(Ended::Done);
+    }
+    let (session, worked) =
+        work(&Claim::of_run(&folder, args), &trials[0], registry, hub, ranks, &mut |_, _| Ok(()))?;
+    if args.resume && !worked && session.ranks.is_first() {
+        say(
+            "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
+        );
+    }
+    session.finish()?;
+    Outcome::of(&folder).map(Ended::Done)
+}
+
+/// Runs the stages of a trial in its directory, or what is left of them, and calls `after` with how many are done. The session, and whether
+/// there was anything to do. Nothing is left of one that never began.
+fn work(
+    place: &Claim,
+    Ready { trial, stages, .. }: &Ready,
+    registry: &Registry,
+    hub: Hub,
+    ranks: Arc<dyn Ranks>,
+    after: &mut dyn FnMut(&Session, usize) -> Result<()>,
+) -> Result<(Session, bool)> {
+    let (recipe, plan) = (&trial.recipe, trial.recipe.plan());
+    let mut session = Session::open(place, recipe, (stages, registry), &plan, hub, ranks)?;
+    let mut any = false;
+    for (at, planned) in plan.iter().enumerate() {
+        let worked = session.run_stage(recipe, planned, registry);
+        match worked.and_then(|worked| after(&session, at + 1).map(|()| worked)) {
+            Ok(worked) => any |= worked,
             Err(error) => {
                 session.abandon(&error);
                 return Err(error);
             }
         }
     }
-    if idle && session.ranks.is_first() {
-        say(
-            "all stages are complete: there is nothing to resume; with more run.steps the last stage goes on",
-        );
-    }
-    session.finish().map(|()| None)
+    Ok((session, any))
 }
 
 fn resolved(stages: &[Stage], registry: &Registry) -> Result<Vec<toml::Table>> {

@@ -25,7 +25,7 @@ pub(super) fn run(args: &Args, registry: &Registry, place: Place) -> Result<()> 
     let ranks = Arc::new(Processes::meet(place, end)?);
     let done = catch_unwind(AssertUnwindSafe(|| execute_on(args, registry, ranks.clone())));
     let error = match done {
-        Ok(Ok(())) => return ranks.finish(),
+        Ok(Ok(_)) => return ranks.finish(),
         Ok(Err(error @ Error::Stopped { .. })) => {
             let _ = ranks.finish();
             if !speaks {

@@ -1,11 +1,11 @@
 //! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
 
-use super::resume::{body, changes};
+use super::resume::{Changes, body, changes};
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
 use crate::checkpoint::{
-    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, differences, label, recipes, write_atomic,
+    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, differences, label, recipes, write_atomic,
 };
 use crate::data::Split;
 use crate::data::hub::DatasetId;
@@ -19,29 +19,63 @@ use std::path::{Path, PathBuf};
 /// What the name of a stage's file of pairs has beside that of its traces.
 pub(super) const PAIRS: &str = "-pairs";
 
-/// The run's directory, made or taken over, with the resolved recipe in it.
-pub(super) fn claim(path: &Path, args: &Args, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
-    let mode = match (args.resume, args.overwrite) {
+/// The directory that a run, or one of its trials, is to have.
+pub(super) struct Claim<'a> {
+    pub path: &'a Path,
+    pub mode: Mode,
+    pub quiet: bool,
+    /// What the trial is called, and how it stands among the others; empty where the run has one alone.
+    pub trial: &'a str,
+    pub said: String,
+    /// When the run began that it is a trial of.
+    pub moment: Option<u64>,
+}
+
+impl<'a> Claim<'a> {
+    /// That of an ordinary run.
+    pub fn of_run(path: &'a Path, args: &Args) -> Self {
+        let said = format!("run: {}", path.display());
+        Self { path, mode: mode(args), quiet: args.quiet, trial: "", said, moment: None }
+    }
+}
+
+/// What the command line says of a directory that is there.
+pub(super) fn mode(args: &Args) -> Mode {
+    match (args.resume, args.overwrite) {
         (true, _) => Mode::Resume,
         (_, true) => Mode::Overwrite,
         _ => Mode::Fresh,
-    };
-    let dir = RunDir::create(path, mode)?;
+    }
+}
+
+/// The directory, made or taken over, with the resolved recipe in it.
+pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
+    if place.mode == Mode::Resume && Trials::read(place.path)?.is_some() {
+        return Err(Error::Checkpoint(format!(
+            "{} holds a run that sweeps, and the recipe sweeps nothing; start another with --out, or go on with one of its trials by a recipe of \
+             its own",
+            place.path.display()
+        )));
+    }
+    let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     go_on(&dir, resolved, plan)?;
-    if !args.quiet {
-        say(&format!("run: {}", dir.path().display()));
+    if !place.quiet {
+        say(&place.said);
     }
     Ok(dir)
 }
 
-/// Writes the recipe beside those that the run has had, where it is another and can be.
-fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
+/// What has changed of the recipe since the run in `dir` last had one; none where nothing has, or where it has had none.
+///
+/// # Errors
+/// What cannot change; that a run has begun whose recipe is gone.
+pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<Option<Changes>> {
     let (had, next) = recipes(dir.path());
-    let mut ledger = dir.ledger()?;
+    let ledger = dir.ledger()?;
     let Some(had) = had else {
         if ledger.stages.is_empty() {
-            return write_atomic(&next, resolved.as_bytes());
+            return Ok(None);
         }
         return Err(Error::Checkpoint(format!(
             "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
@@ -59,7 +93,7 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     }
     let before = std::fs::read_to_string(&had).map_err(Error::io(&had))?;
     if body(&before) == body(resolved) {
-        return Ok(());
+        return Ok(None);
     }
     let old: toml::Table = toml::from_str(&before).map_err(|error| {
         let shown = had.display();
@@ -72,11 +106,23 @@ fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     let found = changes(&old, &new, plan, &ledger)?;
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
     ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
+    Ok(Some(found))
+}
+
+/// Writes the recipe beside those that the run has had, where it is another and can be.
+fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
+    let (had, next) = recipes(dir.path());
+    let found = changed(dir, resolved, plan)?;
+    if had.is_none() {
+        return write_atomic(&next, resolved.as_bytes());
+    }
+    let Some(found) = found else { return Ok(()) };
     write_atomic(&next, resolved.as_bytes())?;
     let (file, words) = (next.display(), found.words.join("\n  "));
     if !found.words.is_empty() {
         tracing::warn!("the recipe has changed, and holds from here on as it is in {file}:\n  {words}");
     }
+    let mut ledger = dir.ledger()?;
     if let Some(record) = ledger.stages.last_mut().filter(|record| found.longer.contains(&record.stage))
         && let Some(done) = record.done.take()
     {

@@ -1,28 +1,193 @@
-//! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need. Nothing heavy is loaded.
+//! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need; of a recipe that sweeps, what all trials come
+//! to. Nothing heavy is loaded.
 
+use super::preflight::Ready;
+use super::trials::shared;
 use crate::data::hub::Hub;
 use crate::devices::Shard;
-use crate::loops::ReferenceKind;
+use crate::loops::{ReferenceKind, Steps};
 use crate::model::Config;
 use crate::model::memory::{PerParameter, activations, cached, logits};
 use crate::policy::PolicyConfig;
+use crate::ranks::Local;
 use crate::recipe::Stage;
+use std::collections::BTreeSet;
 use std::fmt::Write;
-use tch::{Device, Kind};
+use std::time::{Duration, Instant};
+use tch::{Device, Kind, Tensor};
 
 /// One stage of the plan.
 #[derive(Debug)]
-pub struct Planned<'a> {
+struct Planned<'a> {
     /// The pass over the list of stages, counted from 1.
-    pub round: usize,
+    round: usize,
     /// The stage's name.
-    pub name: &'a str,
+    name: &'a str,
     /// Its sections.
-    pub stage: &'a Stage,
+    stage: &'a Stage,
+}
+
+/// The plan of all trials as text, for so many ranks.
+pub fn of_trials(trials: &[Ready], hub: &Hub, ranks: usize) -> String {
+    let described = |ready: &Ready| {
+        let plan = ready.trial.recipe.plan();
+        let planned: Vec<Planned> = plan
+            .iter()
+            .map(|p| Planned { round: p.round, name: &p.stage.name, stage: &ready.stages[p.stage.index] })
+            .collect();
+        describe(&planned, hub, ranks)
+    };
+    let [only] = trials else {
+        let mut out = sweep(trials, hub);
+        let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+        for ready in trials {
+            let text = described(ready);
+            match told.iter_mut().find(|(other, _)| *other == text) {
+                Some((_, names)) => names.push(&ready.trial.name),
+                None => told.push((text, vec![&ready.trial.name])),
+            }
+        }
+        for (text, names) in &told {
+            let of = if told.len() == 1 { "each trial".to_owned() } else { names.join(", ") };
+            out += &text.replacen("# Plan\n", &format!("# Plan of {of}\n"), 1);
+        }
+        return out;
+    };
+    described(only)
+}
+
+/// The trials, what they share, and what all of it comes to.
+fn sweep(trials: &[Ready], hub: &Hub) -> String {
+    let mut out = String::from("# Sweep\n#\n");
+    let (points, seeds) = shape(trials);
+    let shared = shared(trials);
+    let stages: usize = trials.iter().map(|ready| ready.trial.recipe.plan().len()).sum();
+    let saved: usize = shared.iter().flatten().map(|(_, stages)| stages).sum();
+    let _ = writeln!(
+        out,
+        "# {points} points × {seeds} seeds = {} trials; {} stages are run, and {saved} that are the same at two points of a seed are shared",
+        trials.len(),
+        stages - saved
+    );
+    let mut cost = Cost::default();
+    for (ready, shared) in trials.iter().zip(&shared) {
+        let _ = match shared {
+            None => writeln!(out, "#   {}", ready.trial.name),
+            Some((from, stages)) => {
+                writeln!(out, "#   {} (the first {stages} of {})", ready.trial.name, trials[*from].trial.name)
+            }
+        };
+        cost.add(ready, shared.map_or(0, |(_, stages)| stages), hub);
+    }
+    out + &cost.words(trials) + "#\n"
+}
+
+fn shape(trials: &[Ready]) -> (usize, usize) {
+    let points: BTreeSet<&str> = trials.iter().map(|ready| ready.trial.point.as_str()).collect();
+    (points.len(), trials.len() / points.len())
+}
+
+/// What trials come to in all.
+#[derive(Default)]
+struct Cost {
+    steps: usize,
+    sampled: f64,
+    learned: f64,
+    /// Multiplications and additions: twice the parameters for each token that is read or sampled, six times for each that is learned.
+    operations: f64,
+    /// Stages of which something is not known before they run.
+    unknown: usize,
+}
+
+impl Cost {
+    /// Adds the stages of a trial behind those that it shares.
+    fn add(&mut self, ready: &Ready, shared: usize, hub: &Hub) {
+        let plan = ready.trial.recipe.plan();
+        let planned: Vec<Planned> = plan
+            .iter()
+            .map(|p| Planned { round: p.round, name: &p.stage.name, stage: &ready.stages[p.stage.index] })
+            .collect();
+        for (at, one) in plan.iter().enumerate().skip(shared) {
+            let (stage, rows) = (planned[at].stage, ready.rows[one.stage.index].unwrap_or_default());
+            let size = shape_of(&planned, at, hub).map(|shape| shape.size() as f64);
+            let needs = stage.needs();
+            let prompts = stage.data.prompts_per_step as f64;
+            let steps = match needs.steps {
+                Steps::Exactly(steps) => Some(steps),
+                Steps::OfRun => stage.run.steps.or_else(|| {
+                    let passes = rows.count? as f64 / prompts;
+                    Some(((passes.ceil() * stage.run.epochs).ceil() as usize).max(1))
+                }),
+            };
+            let tokens = if needs.rows { rows.tokens } else { Some(0.0) };
+            let (Some(steps), Some(tokens), Some(size)) = (steps, tokens, size) else {
+                self.unknown += 1;
+                continue;
+            };
+            self.steps += steps;
+            let (all, mut sampled) = (steps as f64 * prompts, 0.0);
+            let mut learned = if needs.trains { all * tokens } else { 0.0 };
+            if let (true, Some(group)) = (needs.rollouts, stage.rollout.traits().size) {
+                sampled += all * (group * stage.policy.sampling.max_new_tokens) as f64;
+                learned = if needs.trains { learned + sampled } else { 0.0 };
+            }
+            if let Some(eval) = stage.eval.as_ref().filter(|_| !needs.head) {
+                let times = (0..=steps).filter(|step| eval.due(*step, steps)).count();
+                let longest = eval.max_new_tokens.unwrap_or(stage.policy.sampling.max_new_tokens);
+                sampled += (times * rows.held_out * eval.samples * eval.seeds * longest) as f64;
+            }
+            self.sampled += sampled;
+            self.learned += learned;
+            self.operations += size * (2.0 * sampled + 6.0 * learned);
+        }
+    }
+
+    fn words(&self, trials: &[Ready]) -> String {
+        let more = match self.unknown {
+            0 => String::new(),
+            n => format!(" (without {n} stages of which the model or the rows are not known yet)"),
+        };
+        let mut out = format!(
+            "#\n# in all {} steps; at most {} sampled and {} learned tokens, about {:.1e} operations{more}\n",
+            self.steps,
+            count(self.sampled as usize),
+            count(self.learned as usize),
+            self.operations
+        );
+        let device = trials[0].stages.first().and_then(|stage| stage.devices.find(Local::ALONE).ok());
+        if let Some(rate) = device.and_then(|layout| products_a_second(layout.policy).ok()) {
+            let hours = self.operations / rate / 3600.0;
+            let time = if hours < 1.0 {
+                format!("{:.1} minutes", 60.0 * hours)
+            } else {
+                format!("{hours:.1} hours")
+            };
+            let _ = writeln!(
+                out,
+                "# that is {time} at the {:.0} GFLOP/s which a large matrix product has here; small models and single rows take longer",
+                rate / 1e9
+            );
+        }
+        out
+    }
+}
+
+/// Operations a second of a matrix product on the device.
+fn products_a_second(device: Device) -> crate::Result<f64> {
+    const SIDE: i64 = 768;
+    let factor = Tensor::f_ones([SIDE, SIDE], (Kind::Float, device))?;
+    let product = || factor.f_matmul(&factor)?.f_get(0)?.f_double_value(&[0]);
+    product()?;
+    let (began, mut times) = (Instant::now(), 0);
+    while began.elapsed() < Duration::from_millis(100) {
+        product()?;
+        times += 1;
+    }
+    Ok(f64::from(times) * 2.0 * (SIDE as f64).powi(3) / began.elapsed().as_secs_f64())
 }
 
 /// The plan as text, for so many ranks.
-pub fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
+fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
     let mut out = String::from("# Plan\n");
     if ranks > 1 {
         let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
@@ -38,7 +203,7 @@ pub fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
         if stage.needs().trains || stage.needs().rollouts {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
-        let shape = shape(plan, index, hub);
+        let shape = shape_of(plan, index, hub);
         let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape, ranks)));
     }
     out
@@ -88,7 +253,7 @@ fn unknown() -> String {
 }
 
 /// The model's shape where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up.
-fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
+fn shape_of(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
     let config: &PolicyConfig = &plan[index].stage.policy;
     if let Some(init) = &config.init {
         let tokenizer = init.tokenizer().ok()?;
@@ -98,7 +263,7 @@ fn shape(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
     match model.strip_prefix('@') {
         Some(name) => {
             let earlier = plan[..index].iter().rposition(|planned| planned.name == name)?;
-            shape(plan, earlier, hub)
+            shape_of(plan, earlier, hub)
         }
         None => Config::read(&hub.at_hand(model)?).ok(),
     }

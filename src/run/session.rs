@@ -1,22 +1,23 @@
 //! A run: its directory, what has been done in it, what is done next.
 
-use super::places::{claim, same_inputs};
+use super::places::{Claim, claim, same_inputs};
 use super::reporting::Reporting;
 use super::stage::Opened;
 use super::writing::Files;
-use super::{pictures, resolved, run_folder, stop, train};
+use super::{pictures, resolved, stop, train};
 use crate::checkpoint::{
     Done, Extents, Ledger, RunDir, Saved, StageRecord, abandon, is_run, label, load_tensors, save_tensors,
 };
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
+use crate::eval::Metric;
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
 use crate::optim::{AdamW, joined};
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
-use crate::recipe::{Args, PlannedStage, RULES, Recipe, Registry, Stage, substitute};
+use crate::recipe::{PlannedStage, RULES, Recipe, Registry, Stage, substitute};
 use crate::report::{REPORT, State, summary};
 use crate::rollout::Trace;
 use std::collections::BTreeMap;
@@ -30,6 +31,12 @@ pub struct Session {
     pub(super) hub: Hub,
     pub(super) seed: u64,
     pub(super) quiet: bool,
+    /// The trial that it is, where the run has several.
+    pub(super) trial: String,
+    /// The stages by their names; none of a recipe whose list is repeated, of which a stage may differ between rounds.
+    pub(super) stages: BTreeMap<String, Stage>,
+    /// Figures of evaluations that the program adds.
+    pub(super) metrics: Vec<Metric>,
     /// The newest value of each figure, for the choice of the best checkpoint.
     pub(super) newest: BTreeMap<String, f64>,
     pub(super) ranks: Arc<dyn Ranks>,
@@ -41,31 +48,35 @@ pub struct Session {
 }
 
 impl Session {
-    /// Makes or takes over the run's directory and writes the resolved recipe there: the first rank does, the others look on.
+    /// Makes or takes over the directory of a run, or of one of its trials, and writes the resolved recipe there: the first rank does, the
+    /// others look on.
     pub fn open(
-        args: &Args,
+        place: &Claim,
         recipe: &Recipe,
         (stages, registry): (&[Stage], &Registry),
         plan: &[PlannedStage],
         hub: Hub,
         ranks: Arc<dyn Ranks>,
     ) -> Result<Self> {
-        let path = run_folder(args, stages.first())?;
         let resolved = recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
         let dir = agreed(
             &*ranks,
             match ranks.is_first() {
-                true => claim(&path, args, &resolved, plan),
-                false => Ok(RunDir::join(&path)),
+                true => claim(place, &resolved, plan),
+                false => Ok(RunDir::join(place.path)),
             },
         )?;
         // What a chat template is told of the date does not change with the day on which a run goes on.
-        dir.started().into_iter().for_each(crate::data::chat::set_moment);
+        place.moment.or(dir.started()).into_iter().for_each(crate::data::chat::set_moment);
         let seed = stages.first().map_or(0, |stage| stage.run.seed);
-        let quiet = args.quiet || !ranks.is_first();
+        let quiet = place.quiet || !ranks.is_first();
         let (newest, files, saved_at) = (BTreeMap::new(), None, Instant::now());
+        let named = recipe.stages().iter().map(|table| table.name.clone()).zip(stages.iter().cloned());
+        let stages = if recipe.rounds() == 1 { named.collect() } else { BTreeMap::new() };
+        let trial = place.trial.to_owned();
+        let metrics = registry.metrics.clone();
         let reporting = Reporting::new(registry.keys());
-        Ok(Self { dir, hub, seed, quiet, newest, ranks, files, saved_at, reporting })
+        Ok(Self { dir, hub, seed, quiet, trial, stages, metrics, newest, ranks, files, saved_at, reporting })
     }
 
     /// Leaves nothing of a run that never began, so that the next start finds what was there before this one; one that has begun has
@@ -136,7 +147,11 @@ impl Session {
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         self.note_machine();
         stop::may_cut(None);
-        let show = Show::new(&name, step, opened.steps, self.quiet);
+        let titled = format!("{} {name}", self.trial);
+        let mut show = Show::new(titled.trim_start(), opened.steps, self.quiet);
+        if let Some(eval) = &opened.stage.eval {
+            show.evaluates(eval.every, eval.at_end);
+        }
         opened.worker.progress = show.sampling("sampling");
         opened.worker.doing = show.says();
         opened.worker.traces = (self.dir.path().join("traces"), label(&name, round));

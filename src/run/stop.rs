@@ -3,7 +3,7 @@
 //! A thread of its own waits for them. What is on disk is whole at any moment, so that it may end the process wherever that
 //! loses nothing but what was being computed.
 
-use crate::checkpoint::abandon;
+use crate::checkpoint::{abandon, is_run};
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::ranks::Ranks;
@@ -20,8 +20,8 @@ struct State {
     signal: Option<i32>,
     /// What is being done, where ending now loses nothing but that.
     cut: Option<&'static str>,
-    /// The run's directory, and whether it was made for this run.
-    folder: Option<(PathBuf, bool)>,
+    /// The run's directory, behind it that of the trial under way, and of each whether it was made for this run.
+    folders: Vec<(PathBuf, bool)>,
     /// The command that goes on with the run, and the one that began it.
     commands: Option<[String; 2]>,
     /// The processes that do the work, where this one only starts them: what comes is theirs.
@@ -33,7 +33,7 @@ struct State {
 static STATE: Mutex<State> = Mutex::new(State {
     signal: None,
     cut: None,
-    folder: None,
+    folders: Vec::new(),
     commands: None,
     ranks: Vec::new(),
     silent: false,
@@ -105,9 +105,11 @@ fn send(ranks: &[i32], signal: i32) {
     }
 }
 
-/// The run's directory, for what ends the process while it opens.
+/// The run's directory, or one in it, for what ends the process while it opens.
 pub(super) fn of_run(folder: PathBuf, made: bool) {
-    state().folder = Some((folder, made));
+    let mut state = state();
+    state.folders.retain(|(around, _)| folder.starts_with(around) && folder != *around);
+    state.folders.push((folder, made));
 }
 
 /// Says that ending now would lose nothing but what `doing` says (none: that it would), and ends where that was asked for already.
@@ -165,11 +167,10 @@ fn received(signal: i32) {
 }
 
 fn end(state: &State, signal: i32, doing: &str) -> ! {
-    let mut there = false;
-    if let Some((folder, made)) = &state.folder {
+    for (folder, made) in state.folders.iter().rev() {
         let _ = abandon(folder, *made);
-        there = folder.join("metrics.jsonl").exists();
     }
+    let there = state.folders.first().is_some_and(|(folder, _)| is_run(folder));
     say(&format!("stopped by {} while {doing}: all that was done is saved", name(signal)));
     if let Some([resume, begin]) = &state.commands {
         say(&format!("Go on with:\n  {}", if there { resume } else { begin }));

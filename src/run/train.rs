@@ -7,7 +7,7 @@ use crate::batch::{computed, micro_batches};
 use crate::devices::torch::peak_since;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
+use crate::loops::{Batch, DroppedGroup, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Sequence};
 use crate::optim::{AdamW, steadier};
@@ -304,6 +304,15 @@ fn traces(batch: &Batch, step: usize, first: bool) -> Vec<(usize, Vec<Trace>)> {
         };
         (group.place, credit.iter().enumerate().map(of).collect())
     };
+    let of_dropped = |DroppedGroup { group, why, attempt }: &DroppedGroup| {
+        let of = |sample: usize| {
+            let trace = Trace::of(group, sample, step, None);
+            // The same question may be asked again, and kept.
+            Trace { id: format!("{}-dropped-{attempt}", trace.id), dropped: Some(why.to_string()), ..trace }
+        };
+        (group.place, (0..group.rollouts.len()).map(of).collect())
+    };
     let alike = if first { batch.traces.clone() } else { vec![] };
-    batch.groups.iter().enumerate().map(of_group).chain([(usize::MAX, alike)]).collect()
+    let dropped = batch.dropped.iter().map(of_dropped);
+    batch.groups.iter().enumerate().map(of_group).chain(dropped).chain([(usize::MAX, alike)]).collect()
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::fs;
 use std::path::Path;
 
-/// Writes the verdicts of an evaluation to `path`, or what its questions are, where there are some.
+/// Writes what an evaluation says of each completion or row, or what its questions are, to `path`, where there is something.
 pub(super) fn write<T: Serialize>(path: &Path, all: &[T]) -> Result<()> {
     if all.is_empty() {
         return Ok(());
@@ -31,7 +31,8 @@ pub(super) fn take_back(run: &Path, label: &str, step: usize) -> Result<()> {
         let path = entry.map_err(Error::io(run))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let of_stage = name.strip_prefix(label).and_then(|rest| rest.strip_prefix('-'));
-        let at = of_stage.and_then(|rest| rest.strip_suffix(".jsonl")?.parse::<usize>().ok());
+        let at = of_stage
+            .and_then(|rest| rest.strip_suffix(".jsonl")?.trim_end_matches("-rows").parse::<usize>().ok());
         if at.is_some_and(|at| at > step) {
             fs::remove_file(&path).map_err(Error::io(&path))?;
         }
@@ -60,9 +61,11 @@ mod tests {
             write(&file(stage, round, step), std::slice::from_ref(&verdict)).unwrap();
         }
         write::<Verdict>(&file("rl", 1, 60), &[]).unwrap();
+        let rows = run.path().join("evaluations/rl-000040-rows.jsonl");
+        write(&rows, &[1]).unwrap();
         take_back(run.path(), "rl", 20).unwrap();
         let left = |stage, round, step| file(stage, round, step).is_file();
         assert!(left("rl", 1, 0) && left("rl", 1, 20) && left("rl", 2, 40) && left("sft", 1, 40));
-        assert!(!left("rl", 1, 40) && !left("rl", 1, 60));
+        assert!(!left("rl", 1, 40) && !left("rl", 1, 60) && !rows.exists());
     }
 }

@@ -32,6 +32,7 @@ mod family;
 #[cfg(target_os = "linux")]
 mod faults;
 mod fuzz;
+mod held_out;
 mod hierarchical_rewards;
 mod hub;
 mod judge;
@@ -62,6 +63,7 @@ mod search;
 mod serve;
 mod shared_prefixes;
 mod star;
+mod sweep;
 mod text;
 mod thought_tree;
 mod verbs;

@@ -232,3 +232,32 @@ fn the_how_to_shows_the_example() {
     ];
     assert_eq!(blocks, files);
 }
+
+/// Rows of a task of the program's own, with its keys, checks and held-out rows; and a figure of its own in each evaluation.
+#[test]
+fn a_recipe_names_a_task_and_has_a_metric_from_outside() {
+    const RECIPE: &str = "[run]\nsteps = 2\n[data]\nprompts_per_step = 4\ntemplate.chat = false\n[data.task.doubling]\nmost = 11\n[policy.sampling]\n\
+        max_new_tokens = 8\n[eval]\n[loop.sft]\n";
+    let program = Program::of_example("extending", &MODEL.recipe(RECIPE));
+    program.train(&["-q"]).success();
+    // 5 and 10 are held out of 1 to 11.
+    let report = &program.evaluations()[1]["report"];
+    assert_eq!((report["questions"].as_u64(), report["held_out"]["rows"].as_u64()), (Some(2), Some(2)));
+    let longest = number(&report["metrics"], "longest_right");
+    let lines = crate::program::lines(&program.out().join("metrics.jsonl"));
+    assert!(lines.iter().any(|line| line["eval/longest_right"].as_f64() == Some(longest)), "{lines:?}");
+    let verdicts = crate::program::lines(&program.out().join("evaluations/sft-000002.jsonl"));
+    let right = verdicts.iter().filter(|verdict| verdict["right"] == true).map(|verdict| number(verdict, "tokens"));
+    assert_eq!(longest, right.fold(0.0, f64::max));
+    assert_eq!(verdicts.iter().map(|verdict| verdict["question"].as_str().unwrap()).collect::<Vec<_>>(), ["2*5", "2*10"]);
+    // The resolved recipe has its keys, reads back, and a wrong one is named.
+    let resolved = fs::read_to_string(program.out().join("recipe.toml")).unwrap();
+    assert!(resolved.contains("[data.task.doubling]\nmost = 11"), "{resolved}");
+    Program::of_example("extending", &resolved).train(&["--dry-run"]).success();
+    let refused = program.train(&["--dry-run", "--set", "data.task.doubling.most=3"]).code(2);
+    assert!(refused.contains("data.task.doubling.most = 3: it must be at least 5"), "{refused}");
+    let unknown = program.train(&["--dry-run", "--set", "data.task.doubling.mots=9"]).code(2);
+    assert!(unknown.contains("unknown key `mots`") && unknown.contains("`most`"), "{unknown}");
+    let keys = program.verb(&["keys", "doubling"]).success();
+    assert!(keys.contains("data.task.doubling.most") && keys.contains("The largest number"), "{keys}");
+}

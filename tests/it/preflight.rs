@@ -106,11 +106,11 @@ fn around(program: &Program) -> BTreeMap<String, u64> {
     let mut open = vec![folder];
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-            match entry.path().is_dir() {
-                true => open.push(entry.path()),
-                false => {
-                    drop(found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len()))
-                }
+            if entry.path().is_dir() {
+                open.push(entry.path());
+            } else {
+                found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len());
+            }
             }
         }
     }

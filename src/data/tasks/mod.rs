@@ -9,9 +9,10 @@ pub mod shop;
 use super::Split;
 use super::row::Row;
 use crate::error::Result;
-use crate::section::{Misfit, under};
+use crate::section::{Chosen, Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
 /// `[data.task.NAME]`: rows that the program makes itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,16 +26,37 @@ pub enum Task {
     Planted(planted::Planted),
     /// A shopper's next action.
     Shop(shop::Shop),
+    /// One of the program's own.
+    #[serde(skip)]
+    Own(Chosen<dyn OwnTask>),
+}
+
+/// `[data.task.NAME]` of a program's own (`Registry::task`): plain data with documented keys, from which rows are made.
+pub trait OwnTask: Debug + Send + Sync + 'static {
+    /// Those of its own keys whose values cannot be used, by their paths from here.
+    fn check(&self) -> Vec<Misfit>;
+
+    /// The rows of a split, each the columns that a file's row would have ([`Row::made`]); a pure function of the task's settings and the seed.
+    ///
+    /// # Errors
+    /// What keeps it from making them.
+    fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>>;
+
+    /// The characters its texts are made of, for a character tokenizer.
+    fn alphabet(&self) -> &'static str {
+        ""
+    }
 }
 
 impl Task {
     /// Its name in the recipe.
-    pub fn name(&self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Task::Addition(_) => "addition",
             Task::Marking(_) => "marking",
             Task::Planted(_) => "planted",
             Task::Shop(_) => "shop",
+            Task::Own(own) => own.name(),
         }
     }
 
@@ -45,6 +67,7 @@ impl Task {
             Task::Marking(_) => marking::ALPHABET,
             Task::Planted(_) => planted::ALPHABET,
             Task::Shop(_) => shop::ALPHABET,
+            Task::Own(own) => own.alphabet(),
         }
     }
 
@@ -55,6 +78,7 @@ impl Task {
             Task::Marking(marking) => marking.check(),
             Task::Planted(planted) => planted.check(),
             Task::Shop(shop) => shop.check(),
+            Task::Own(own) => own.check(),
         };
         under(self.name(), found)
     }
@@ -66,6 +90,7 @@ impl Task {
             Task::Marking(marking) => marking.rows(split, seed),
             Task::Planted(planted) => planted.rows(split, seed),
             Task::Shop(shop) => shop.rows(split, seed),
+            Task::Own(own) => own.rows(split, seed),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::loops::{Item, Worker};
 use crate::loss::preference::{PairShape, shared_prefix};
 use crate::model::Sequence;
 use crate::policy::Policy;
+use std::collections::HashMap;
 
 /// Of an item: how much it counts.
 pub(super) const WEIGHT: &str = "weight";
@@ -132,19 +133,20 @@ impl Dpo {
 }
 
 impl DpoMethod {
-    /// The items with the reference policy's log-probabilities, which stand at `rows` of the data.
+    /// The items with the reference policy's log-probabilities, which are `precomputed` at `rows` of the data where the recipe says so.
     pub(super) fn refer(
         &self,
         worker: &mut Worker,
         items: Vec<Item>,
         rows: &[usize],
+        precomputed: &HashMap<usize, Vec<Vec<f32>>>,
         temperature: f64,
     ) -> Result<Vec<Item>> {
         if !self.dpo.loss.needs_reference() {
             return Ok(items);
         }
         if self.dpo.precompute_reference {
-            let known = |(item, row): (Item, &usize)| match self.reference.get(row) {
+            let known = |(item, row): (Item, &usize)| match precomputed.get(row) {
                 Some(logprobs) => Ok(referred(item, logprobs.clone())),
                 None => Err(Error::Data(format!(
                     "row {row} was not there when reference log-probabilities were computed"

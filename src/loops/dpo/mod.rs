@@ -9,6 +9,7 @@ mod answers;
 mod chain;
 mod first_error;
 mod flow;
+mod held_out;
 mod item;
 mod kto;
 mod section;
@@ -26,6 +27,7 @@ use super::{
 };
 use crate::data::{Example, Feedback, FeedbackCompletion, Prompted, Tokenizer};
 use crate::error::{Error, Result};
+use crate::eval::RowFigures;
 use crate::log::Metrics;
 use crate::loss::preference::{PairShape, PairTokens};
 use crate::model::Sequence;
@@ -46,6 +48,8 @@ struct DpoMethod {
     counts: Counts,
     /// Reference log-probabilities of the chosen and the rejected completion of each row, where they are precomputed.
     reference: HashMap<usize, Vec<Vec<f32>>>,
+    /// The same of held-out rows, by their place.
+    held_out_reference: HashMap<usize, Vec<Vec<f32>>>,
     /// KTO's baseline in this step.
     kl: f64,
     falling: Falling,
@@ -223,6 +227,18 @@ impl Section for Dpo {
         completions.into_iter().map(learned).collect()
     }
 
+    fn figures(&self) -> &'static [&'static str] {
+        match (&self.flow, self.loss.unpaired()) {
+            (Some(_), _) => &[],
+            (None, false) => held_out::OF_PAIRS,
+            (None, true) => held_out::OF_LABELS,
+        }
+    }
+
+    fn measures(&self, row: &Example) -> bool {
+        self.flow.is_none() && self.states(row)
+    }
+
     fn longest(&self) -> Option<(&'static str, usize)> {
         self.max_tokens.map(|tokens| ("max_tokens", tokens))
     }
@@ -233,8 +249,9 @@ impl Section for Dpo {
             let rows = std::mem::take(&mut setup.rows);
             (setup.rows, counts) = self.prepare(rows, setup.select, setup.format)?;
         }
-        let (reference, falling) = (HashMap::new(), Falling::default());
-        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, reference, kl: 0.0, falling }))
+        let (reference, held_out_reference) = (HashMap::new(), HashMap::new());
+        let falling = Falling::default();
+        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, reference, held_out_reference, kl: 0.0, falling }))
     }
 }
 
@@ -258,6 +275,9 @@ impl Method for DpoMethod {
                 sequences.extend_from_slice(compared(&item));
             }
         }
+        let held_out = self.held_out_compared(worker)?;
+        let own = sequences.len();
+        sequences.extend(held_out.iter().flat_map(|(_, sequences)| sequences).cloned());
         let total: usize = sequences.iter().map(Sequence::learned).sum();
         let kept = kept.and_then(|kept| Vec::<f32>::try_from(kept).ok()).filter(|kept| kept.len() == total);
         let known = kept.is_some();
@@ -266,13 +286,16 @@ impl Method for DpoMethod {
             None => worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?.concat(),
         };
         let mut rest = flat.as_slice();
-        for (row, pair) in rows.into_iter().zip(sequences.chunks(2)) {
-            let mut cut = |sequence: &Sequence| {
-                let (own, others) = rest.split_at(sequence.learned());
-                rest = others;
-                own.to_vec()
-            };
+        let mut cut = |sequence: &Sequence| {
+            let (own, others) = rest.split_at(sequence.learned());
+            rest = others;
+            own.to_vec()
+        };
+        for (row, pair) in rows.into_iter().zip(sequences[..own].chunks(2)) {
             self.reference.insert(row, pair.iter().map(&mut cut).collect());
+        }
+        for (place, pair) in held_out {
+            self.held_out_reference.insert(place, pair.iter().map(&mut cut).collect());
         }
         Ok((!known).then(|| Tensor::from_slice(&flat)))
     }
@@ -293,7 +316,7 @@ impl Method for DpoMethod {
             report_counts(&self.counts, |name, count| metrics.set(name, count));
         }
         metrics.count("pairs", items.len() as f64);
-        let items = self.refer(worker, items, &rows, temperature)?;
+        let items = self.refer(worker, items, &rows, &self.reference, temperature)?;
         self.kl = self.baseline(worker, &items, temperature)?;
         if self.dpo.loss.unpaired() {
             metrics.set("kl", self.kl);
@@ -314,6 +337,13 @@ impl Method for DpoMethod {
         } else {
             self.pair_loss(items, logprobs, metrics)
         })
+    }
+
+    fn held_out(&self, worker: &mut Worker, rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {
+        if self.dpo.flow.is_some() {
+            return Ok(Default::default());
+        }
+        self.of_held_out(worker, rows)
     }
 
     fn after(&mut self, worker: &mut Worker, step: usize, metrics: &Metrics) -> Result<bool> {

@@ -43,11 +43,7 @@ impl Dpo {
         select: &Select,
         format: &Format,
     ) -> Result<(Dataset, Counts)> {
-        let stated = |example: &Arc<Example>| match &example.feedback {
-            Some(Feedback::Pair { .. }) => true,
-            Some(Feedback::Label { .. }) => self.loss.unpaired(),
-            None => false,
-        };
+        let stated = |example: &Arc<Example>| self.states(example);
         if rows.examples.iter().all(stated) {
             return Ok((rows, Counts::default()));
         }
@@ -90,6 +86,15 @@ impl Dpo {
             )));
         }
         Ok((Dataset { name: rows.name, examples }, counts))
+    }
+
+    /// Whether a row says itself what is to be preferred.
+    pub(super) fn states(&self, example: &Example) -> bool {
+        match &example.feedback {
+            Some(Feedback::Pair { .. }) => true,
+            Some(Feedback::Label { .. }) => self.loss.unpaired(),
+            None => false,
+        }
     }
 
     /// What is learned from each group, with counts over all of them.

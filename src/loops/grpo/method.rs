@@ -97,7 +97,7 @@ impl Section for Grpo {
 impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let ranks = worker.ranks.clone();
-        let (sampled, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        let (sampled, dropped, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
         self.share_notes(&*ranks, noted)?;
         let draws = worker.source.section().traits().size.unwrap_or(1);
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =
@@ -144,6 +144,7 @@ impl Method for GrpoMethod {
             items,
             updates,
             groups,
+            dropped,
             by_token: of_tokens,
             sampled_tokens,
             temperature,

@@ -16,8 +16,8 @@ pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
 use super::selection::selected;
 use super::{
-    Batch, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Update, Worker,
-    figures,
+    Batch, DroppedGroup, Item, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView,
+    Update, Worker, figures,
 };
 use crate::advantage::{Advantage, Baseline, Outcome, Whiten};
 use crate::data::order;
@@ -46,15 +46,15 @@ struct GrpoMethod {
 }
 
 impl GrpoMethod {
-    /// Samples the step's groups, without those that are not trained on where the recipe says so.
+    /// Samples the step's groups, and says which of them are not trained on where the recipe says so.
     fn groups(
         &mut self,
         worker: &mut Worker,
         step: usize,
         metrics: &mut Metrics,
-    ) -> Result<(Vec<Group>, Notes)> {
+    ) -> Result<(Vec<Group>, Vec<DroppedGroup>, Notes)> {
         let prompts = self.asked(worker, step, 0, metrics)?;
-        let mut groups = worker.roll_out(&prompts, step, 0, metrics)?;
+        let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
         figures::describe(&groups, metrics);
         let first = worker.ranks.is_first();
@@ -63,11 +63,12 @@ impl GrpoMethod {
             figures::by_class(&groups, by, metrics);
         }
         if self.grpo.zero_variance == ZeroVariance::Keep {
-            return Ok((groups, noted));
+            return Ok((groups, vec![], noted));
         }
         let weights: Vec<(String, f64)> = weights(worker);
-        groups.retain(|group| self.grpo.trains_on(group, &weights));
+        let mut dropped = Vec::new();
         let mut attempts = 0;
+        let mut groups = self.trained_on(groups, &weights, attempts, &mut dropped);
         while self.grpo.zero_variance == ZeroVariance::Resample
             && groups.len() < prompts.len()
             && attempts < self.grpo.resample_limit
@@ -78,12 +79,12 @@ impl GrpoMethod {
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
             let sampled = worker.roll_out(&spare, step, attempts, metrics)?;
             noted.extend(self.note(&sampled)?);
-            let mut kept =
-                sampled.into_iter().filter(|group| self.grpo.trains_on(group, &weights)).collect::<Vec<_>>();
+            let mut kept = self.trained_on(sampled, &weights, attempts, &mut dropped);
             kept.iter_mut().for_each(|group| group.place += attempts * worker.questions.per_step());
             groups.extend(kept);
         }
-        groups.truncate(prompts.len());
+        let surplus = groups.split_off(prompts.len().min(groups.len())).into_iter();
+        dropped.extend(surplus.map(|group| DroppedGroup { group, why: "surplus", attempt: attempts }));
         metrics.count("groups_kept", groups.len() as f64);
         metrics.set("resamplings", attempts as f64);
         if groups.len() < prompts.len() && self.grpo.zero_variance == ZeroVariance::Resample {
@@ -93,7 +94,21 @@ impl GrpoMethod {
                 prompts.len()
             );
         }
-        Ok((groups, noted))
+        Ok((groups, dropped, noted))
+    }
+
+    /// Those of an attempt's groups that are trained on; the others go to `dropped`.
+    fn trained_on(
+        &self,
+        sampled: Vec<Group>,
+        weights: &[(String, f64)],
+        attempt: usize,
+        dropped: &mut Vec<DroppedGroup>,
+    ) -> Vec<Group> {
+        let (kept, others): (Vec<_>, Vec<_>) =
+            sampled.into_iter().partition(|group| self.grpo.trains_on(group, weights));
+        dropped.extend(others.into_iter().map(|group| DroppedGroup { group, why: "zero_variance", attempt }));
+        kept
     }
 }
 

@@ -10,6 +10,7 @@ use crate::data::row::{Problems, some};
 use crate::data::turns::learned_turns;
 use crate::data::{Dataset, Example, Tokenizer};
 use crate::error::{Error, Result};
+use crate::eval::RowFigures;
 use crate::log::Metrics;
 use crate::model::Sequence;
 use crate::rationale::Format;
@@ -122,6 +123,14 @@ impl Section for Sft {
         Ok(vec![LearnedOf { called: "completion", sequence }])
     }
 
+    fn figures(&self) -> &'static [&'static str] {
+        &["loss", "perplexity"]
+    }
+
+    fn measures(&self, row: &Example) -> bool {
+        row.completion.is_some()
+    }
+
     fn longest(&self) -> Option<(&'static str, usize)> {
         self.max_tokens.map(|tokens| ("max_tokens", tokens))
     }
@@ -194,6 +203,30 @@ impl Method for SftMethod {
         }
         let items = sequences.into_iter().map(|sequence| Item::of(vec![sequence])).collect();
         Ok(Batch { fresh_optimizer, ..Batch::of_completions(items) })
+    }
+
+    /// −log p of a row's learned tokens, the mean of which it weighs by their number: over all rows it is Σ −log p / Σ tokens.
+    fn held_out(&self, worker: &mut Worker, rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {
+        let limit = self.sft.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
+        let (mut kept, mut sequences, mut too_long) = (Vec::new(), Vec::new(), 0);
+        for row in rows.iter().filter(|row| self.sft.measures(&row.example)) {
+            let sequence = Sft::sequence(worker, row)?;
+            match sequence.tokens.len() > limit {
+                true => too_long += 1,
+                false => {
+                    kept.push(row);
+                    sequences.push(sequence);
+                }
+            }
+        }
+        let logprobs = worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?;
+        let of = |(row, logprobs): (&&Prompted, &Vec<f32>)| {
+            let tokens = logprobs.len() as f64;
+            let loss = -logprobs.iter().copied().map(f64::from).sum::<f64>() / tokens;
+            let figures = [("loss".to_string(), (loss, tokens))].into();
+            (row.place, RowFigures { row: row.example.id.clone(), figures })
+        };
+        Ok((kept.iter().zip(&logprobs).map(of).collect(), too_long))
     }
 
     fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {

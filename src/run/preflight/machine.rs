@@ -7,7 +7,7 @@ use crate::endpoint;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::recipe::{Recipe, Refusal, Stage};
+use crate::recipe::{Recipe, Refusal, Registry, Stage};
 use crate::reward::Rewards;
 use crate::run::wants;
 use crate::section::{Misfit, under};
@@ -48,12 +48,16 @@ pub(super) fn endpoints(table: &toml::Table, urls: &mut BTreeSet<String>) {
 }
 
 /// `checkpoint.best` of stages that come to no figure of that name, as far as names are known: those of evaluations are.
-pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
+pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage], registry: &Registry) -> Vec<Refusal> {
     if stages.len() != recipe.stages().len() {
         return vec![];
     }
     let evals: Vec<&Eval> = stages.iter().filter_map(|stage| stage.eval.as_ref()).collect();
-    let known: BTreeSet<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
+    let mut known: BTreeSet<String> = evals.iter().flat_map(|eval| eval.figures()).collect();
+    for stage in stages.iter().filter(|stage| stage.eval.is_some()) {
+        known.extend(stage.method.figures().iter().map(|name| format!("eval/{name}")));
+    }
+    known.extend(registry.metrics.iter().map(|metric| format!("eval/{}", metric.name)));
     let open = evals.iter().any(|eval| eval.by.is_some()) || stages.iter().any(|stage| stage.needs().head);
     let searches = stages.iter().any(|stage| stage.rollout.search().is_some());
     let mut refused = Vec::new();
@@ -79,43 +83,55 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage]) -> Vec<Refusal> {
     refused
 }
 
-/// Whether a run's directory can be made, and its checkpoints fit on its disk: those of the largest model, with the optimiser. A dry
-/// run tries to write nothing.
-pub(super) fn room(folder: &Path, dry_run: bool, stages: &[&Stage], models: &Models, found: &mut Found) {
+/// Whether a run's directory can be made, and its checkpoints fit on its disk: of each trial those of its largest model, with the
+/// optimiser. A dry run tries to write nothing.
+pub(super) fn room(folder: &Path, dry_run: bool, trials: &[(Vec<Stage>, &Models)], found: &mut Found) {
     if !dry_run && let Err(error) = claimable(folder) {
         return found.refuse("--out", &error);
     }
     let Some(free) = existing(folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
     let free = free.f_bavail.saturating_mul(free.f_frsize);
-    let (mut one, mut kept) = (0, 0);
-    for stage in stages.iter().filter(|stage| stage.needs().trains) {
-        let Sought::Known(known) = models.of(&stage.policy) else { continue };
-        let weights = known.shape.size() as u64;
-        let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
-        // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
-        let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
-        let optimizer = if stage.checkpoint.save_optimizer { trained.saturating_mul(8) } else { 0 };
-        let checkpoint = weights.saturating_mul(width).saturating_add(optimizer);
-        one = one.max(checkpoint);
-        // A new one is written before an old one goes.
-        kept = kept.max(checkpoint.saturating_mul(stage.checkpoint.keep_last.max(1) as u64 + 1));
-    }
     let folder = folder.display();
-    if one > free {
-        let text = format!(
-            "{folder}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
-            gigabytes(one),
-            gigabytes(free)
-        );
-        found.refuse("--out", &Error::Checkpoint(text));
-    } else if kept > free {
+    let mut all: u64 = 0;
+    for (stages, models) in trials {
+        let training = stages.iter().filter(|stage| stage.needs().trains);
+        let sizes: Vec<(u64, u64)> = training.filter_map(|stage| checkpoints(stage, models)).collect();
+        let one = sizes.iter().map(|(one, _)| *one).max().unwrap_or(0);
+        if one > free {
+            let text = format!(
+                "{folder}: a checkpoint has about {}, and its disk has {} left; make room, or choose another with --out",
+                gigabytes(one),
+                gigabytes(free)
+            );
+            return found.refuse("--out", &Error::Checkpoint(text));
+        }
+        all =
+            all.saturating_add(sizes.iter().map(|(one, kept)| one.saturating_mul(*kept)).max().unwrap_or(0));
+    }
+    if all > free {
+        let of = if trials.len() > 1 { format!(" of {} trials", trials.len()) } else { String::new() };
         found.note(format!(
-            "the checkpoints that are kept at once come to about {}, and the disk of {folder} has {} left; checkpoint.keep_last = 1, or \
+            "the checkpoints{of} that are kept at once come to about {}, and the disk of {folder} has {} left; checkpoint.keep_last = 1, or \
              checkpoint.save_optimizer = false, takes less",
-            gigabytes(kept),
+            gigabytes(all),
             gigabytes(free)
         ));
     }
+}
+
+/// The bytes of a checkpoint of the stage, and how many there are at once; none where its model is not known.
+fn checkpoints(stage: &Stage, models: &Models) -> Option<(u64, u64)> {
+    let Sought::Known(known) = models.of(&stage.policy) else { return None };
+    let weights = known.shape.size() as u64;
+    let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
+    // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
+    let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
+    let optimizer = if stage.checkpoint.save_optimizer { trained.saturating_mul(8) } else { 0 };
+    // A new one is written before an old one goes.
+    Some((
+        weights.saturating_mul(width).saturating_add(optimizer),
+        stage.checkpoint.keep_last.max(1) as u64 + 1,
+    ))
 }
 
 fn gigabytes(bytes: u64) -> String {

@@ -2,7 +2,7 @@
 
 use super::models::{Models, Sought};
 use super::rows::{TOKENIZED, asked, too_long};
-use super::{Known, Looked, look};
+use super::{Known, Looked, Ready, look};
 use crate::data::hub::Hub;
 use crate::data::{Prompted, Split, Tokenizer};
 use crate::error::{Error, Result};
@@ -34,7 +34,8 @@ pub struct Preview {
 pub fn preview(args: &Args, registry: &Registry, asked_for: &Preview) -> Result<String> {
     let hub = Hub::from_env();
     let args = Args { dry_run: true, ..args.clone() };
-    let Looked { recipe, stages, notes } = look(&args, registry, &hub, Local::ALONE)?;
+    let Looked { recipe, mut trials, notes } = look(&args, registry, &hub, Local::ALONE)?;
+    let Ready { stages, .. } = trials.swap_remove(0);
     let at_rest = hub.at_rest();
     let named: Vec<(Option<Stage>, Vec<String>)> =
         stages.iter().map(|stage| (Some(stage.clone()), vec![])).collect();

@@ -1,7 +1,7 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
-use super::Looking;
 use super::models::Known;
+use super::{Looking, Rows};
 use crate::data::row::some;
 use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
@@ -9,12 +9,16 @@ use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::reward::agrees;
 use crate::run::lengths::{Lengths, TooLong, none_is_left};
 use crate::run::wants;
+use crate::statistics::mean;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Rows that are tokenised before the run; of more, the first so many.
 pub(super) const TOKENIZED: usize = 10_000;
+
+/// Rows that say how long rows are.
+const MEASURED: usize = 200;
 
 /// Rows of a task that are looked at.
 const MADE: usize = 1000;
@@ -35,6 +39,13 @@ impl Looking<'_> {
         if let Some(train) = train.as_ref().filter(|_| needs.trains && !needs.rollouts && !needs.head) {
             self.look_at_what_is_taught(train);
         }
+        if let Some(train) = &train {
+            let tokens = model.and_then(|model| self.mean_tokens(train, &model.tokenizer));
+            let count = train.examples.len();
+            let whole = self.stage.data.task.is_none() || count < MADE;
+            self.rows = Rows { count: whole.then_some(count), tokens, held_out: 0 };
+        }
+        self.rows.held_out = held_out.as_ref().map_or(0, |rows| rows.examples.len());
         let Some(model) = model else { return };
         for rows in [&train, &held_out].into_iter().flatten() {
             self.look_at_what_a_template_drops(rows, &model.tokenizer);
@@ -88,6 +99,19 @@ impl Looking<'_> {
                 None
             }
         }
+    }
+
+    /// Tokens of a row as it is learned, or of its prompt, over some of them; none where they cannot be tokenised.
+    fn mean_tokens(&self, rows: &Dataset, tokenizer: &Tokenizer) -> Option<f64> {
+        let of = |row: &Arc<Example>| -> Result<f64> {
+            let question = asked(row, tokenizer)?;
+            let learned = self.stage.method.learned_of(tokenizer, &question)?;
+            let all: usize = learned.iter().map(|learned| learned.sequence.tokens.len()).sum();
+            Ok(if learned.is_empty() { question.tokens.len() } else { all } as f64)
+        };
+        let some = rows.examples.iter().step_by(rows.examples.len().div_ceil(MEASURED).max(1));
+        let sizes: Vec<f64> = some.map(of).collect::<Result<_>>().ok()?;
+        (!sizes.is_empty()).then(|| mean(sizes))
     }
 
     /// The rows that the method makes its steps of.
@@ -148,16 +172,43 @@ impl Looking<'_> {
             return;
         }
         let rows = || rows.examples.iter().map(|row| &**row);
+        let measured = rows().any(|row| self.stage.method.measures(row));
+        if !self.stage.asks(rows()) {
+            return self.look_at_measured(&rows().collect::<Vec<_>>());
+        }
         let none: Vec<&Example> = rows().filter(|row| row.gold().is_none()).collect();
         if !none.is_empty() {
             let text = format!(
                 "[eval] needs a gold answer of every held-out row, and {} of {} have none: {}; add an `answer` column, or one called \
-                 otherwise as data.columns.answer = \"…\"",
+                 otherwise as data.columns.answer = \"…\"{}",
                 none.len(),
                 rows().count(),
-                some(&none)
+                some(&none),
+                if measured {
+                    "; eval.ask = false measures the loss of the rows and asks nothing"
+                } else {
+                    ""
+                }
             );
             self.refuse("eval", &Error::Data(text));
+        }
+        if eval.own_steps {
+            let format = &self.stage.data.format;
+            let has = |row: &&Example| {
+                let rationale = row.completion.as_deref().and_then(|text| format.parse(text));
+                rationale.is_some_and(|rationale| !rationale.steps.is_empty())
+            };
+            let none: Vec<&Example> = rows().filter(|row| !has(row)).collect();
+            if !none.is_empty() {
+                let text = format!(
+                    "eval.own_steps holds completions against each held-out row's own rationale, and {} of {} have none: {}; give them a \
+                     `rationale`, or take the key out",
+                    none.len(),
+                    rows().count(),
+                    some(&none)
+                );
+                self.refuse("eval.own_steps", &Error::Data(text));
+            }
         }
         if let Some(by) = &eval.by {
             let lacking: Vec<&Example> = rows().filter(|row| !row.fields.contains_key(by)).collect();
@@ -250,6 +301,29 @@ impl Looking<'_> {
                 rows.len(),
                 some(&rows)
             ));
+        }
+    }
+
+    /// Held-out rows of which nothing is asked: the method's loss has to say something of them.
+    fn look_at_measured(&mut self, rows: &[&Example]) {
+        let none: Vec<&Example> =
+            rows.iter().copied().filter(|row| !self.stage.method.measures(row)).collect();
+        let method = self.stage.method.name();
+        match none.len() {
+            0 => {}
+            count if count == rows.len() => {
+                let text = format!(
+                    "eval.ask = false leaves the loss of loop.{method} on held-out rows, which it has of none of them: {}; leave ask out, or \
+                     take [eval] out",
+                    some(&none)
+                );
+                self.refuse("eval.ask", &Error::Data(text));
+            }
+            count => self.note(&format!(
+                "loop.{method} has no loss on {count} of {} held-out rows: {}; they are left out",
+                rows.len(),
+                some(&none)
+            )),
         }
     }
 

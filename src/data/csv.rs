@@ -1,0 +1,292 @@
+//! CSV and TSV: a line of column names, then a record a row (RFC 4180).
+//!
+//! Cells are text. Where a column holds a list or an object (`choices`, `messages`, …) a cell is JSON; where it holds a number, a number.
+//! An empty cell is no value.
+
+use super::jsonl::{LONGEST, open};
+use super::renaming::Renaming;
+use super::row::{Problems, Row};
+use crate::error::{Error, Result};
+use csv::{ByteRecord, ReaderBuilder};
+use serde_json::{Map, Value};
+use std::cell::Cell;
+use std::io::Read;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Columns whose cells are JSON.
+const JSON: [&str; 14] = [
+    "choices",
+    "messages",
+    "conversations",
+    "completions",
+    "tools",
+    "chat_template_kwargs",
+    "ratings",
+    "labels",
+    "step_labels",
+    "scores",
+    "step_scores",
+    "steps",
+    "history",
+    "rubric",
+];
+/// Columns whose cells are numbers, or text where they are none.
+const NUMBERS: [&str; 4] = ["weight", "margin", "label", "first_error"];
+
+/// At most `limit` rows of `path`, which may be packed (`.csv.gz`, `.tsv.zst`); records that are none go to `problems`.
+pub fn read(
+    path: &Path,
+    stem: Arc<str>,
+    renaming: &mut Renaming,
+    limit: usize,
+    problems: &mut Problems,
+) -> Result<Vec<Row>> {
+    let file: Arc<str> = path.display().to_string().into();
+    let (reader, most) = open(path)?;
+    let left = Rc::new(Cell::new(LONGEST));
+    let bounded = Bounded { inner: reader.take(most.saturating_add(1)), left: left.clone() };
+    let tabs = file.to_ascii_lowercase().contains(".tsv");
+    let mut records = Records { bounded, left, file: file.clone(), most };
+    let first = records.first_line()?;
+    let delimiter = match tabs {
+        true => b'\t',
+        // What a spreadsheet writes where a comma is part of numbers.
+        false if !first.contains(&b',') && first.contains(&b';') => b';',
+        false => b',',
+    };
+    let source = std::io::Cursor::new(first).chain(&mut records.bounded);
+    let mut csv =
+        ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(source);
+    let (left, mut record, mut rows) = (records.left, ByteRecord::new(), Vec::new());
+    let mut names: Option<Vec<String>> = None;
+    while rows.len() < limit {
+        left.set(LONGEST);
+        let more = csv.read_byte_record(&mut record).map_err(|error| broken(path, &file, &error))?;
+        let line = record.position().map_or(1, csv::Position::line) as usize;
+        if csv.position().byte() > most {
+            return Err(Error::Data(format!(
+                "{file}: unpacked it has more than {} MB; unpack it yourself to read it",
+                most >> 20
+            )));
+        }
+        if !more {
+            break;
+        }
+        let cells: std::result::Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
+        let Ok(cells) = cells else {
+            problems.line(&file, line, "not UTF-8; save the file as UTF-8");
+            continue;
+        };
+        let Some(names) = &names else {
+            names = Some(header(&file, line, &cells)?);
+            continue;
+        };
+        match fields(names, &cells, renaming) {
+            Ok(fields) => rows.push(Row {
+                file: file.clone(),
+                stem: stem.clone(),
+                line,
+                fields: renaming.apply(fields),
+            }),
+            Err(what) => problems.line(&file, line, what),
+        }
+    }
+    Ok(rows)
+}
+
+/// A file that is read record by record.
+struct Records<R> {
+    bounded: Bounded<R>,
+    left: Rc<Cell<u64>>,
+    file: Arc<str>,
+    most: u64,
+}
+
+impl<R: Read> Records<R> {
+    /// The bytes up to the first line's end, without a mark of UTF-8.
+    fn first_line(&mut self) -> Result<Vec<u8>> {
+        let (mut line, mut byte) = (Vec::new(), [0]);
+        let limit = LONGEST.min(self.most);
+        while (line.len() as u64) < limit {
+            match self.bounded.read(&mut byte) {
+                Ok(0) => break,
+                Ok(_) => line.push(byte[0]),
+                Err(error) => return Err(Error::io(Path::new(self.file.as_ref()))(error)),
+            }
+            if byte[0] == b'\n' {
+                break;
+            }
+        }
+        if line.starts_with(&[0xef, 0xbb, 0xbf]) {
+            line.drain(..3);
+        }
+        Ok(line)
+    }
+}
+
+/// Bytes of which no more than is `left` are read at a time: a quote that nothing closes does not take in the rest of a large file.
+struct Bounded<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(std::io::Error::other(TOO_LONG));
+        }
+        let most = usize::try_from(self.left.get()).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.inner.read(&mut buffer[..most])?;
+        self.left.set(self.left.get() - read as u64);
+        Ok(read)
+    }
+}
+
+const TOO_LONG: &str = "a record is longer than 64 MB; a quote may not be closed";
+
+fn broken(path: &Path, file: &str, error: &csv::Error) -> Error {
+    let line = error.position().map_or(String::new(), |at| format!(":{}", at.line()));
+    match error.kind() {
+        csv::ErrorKind::Io(io) if io.to_string() == TOO_LONG => {
+            Error::Data(format!("{file}{line}: {TOO_LONG}"))
+        }
+        csv::ErrorKind::Io(io) => Error::io(path)(std::io::Error::new(io.kind(), io.to_string())),
+        _ => Error::Data(format!("{file}{line}: not CSV: {error}")),
+    }
+}
+
+/// The names of the columns.
+fn header(file: &str, line: usize, cells: &[&str]) -> Result<Vec<String>> {
+    let names: Vec<String> = cells.iter().map(|cell| cell.trim().to_string()).collect();
+    let wrong = |what: String| Err(Error::Data(format!("{file}:{line}: {what}")));
+    if let Some(at) = names.iter().position(String::is_empty) {
+        return wrong(format!(
+            "column {} has no name; the first line names the columns, such as question,answer",
+            at + 1
+        ));
+    }
+    if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        return wrong(format!("two columns are called `{}`; give each its own name", twice.1));
+    }
+    Ok(names)
+}
+
+fn fields(
+    names: &[String],
+    cells: &[&str],
+    renaming: &Renaming,
+) -> std::result::Result<Map<String, Value>, String> {
+    if cells.len() != names.len() {
+        return Err(format!(
+            "{} cells where the first line names {} columns; a cell with a comma or a line's end stands in quotes (\"…\"), a quote in it \
+             is written twice",
+            cells.len(),
+            names.len()
+        ));
+    }
+    let mut fields = Map::new();
+    for (name, cell) in names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
+        let is = |listed: &[&str]| listed.iter().any(|ours| renaming.theirs(ours) == name);
+        let value = if is(&JSON) {
+            serde_json::from_str(cell).map_err(|error| {
+                format!("`{name}` holds JSON in a cell, such as [\"a\", \"b\"], and this is none: {error}")
+            })?
+        } else if is(&NUMBERS) {
+            serde_json::from_str::<Value>(cell)
+                .ok()
+                .filter(Value::is_number)
+                .unwrap_or_else(|| (*cell).into())
+        } else {
+            (*cell).into()
+        };
+        fields.insert(name.clone(), value);
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::io::Write;
+
+    fn rows(name: &str, bytes: &[u8]) -> Result<Vec<Row>> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let mut problems = Problems::default();
+        let rows = read(&path, "x".into(), &mut Renaming::default(), 100, &mut problems)?;
+        problems.into_result().map(|()| rows)
+    }
+
+    fn values(name: &str, text: &str) -> Vec<Value> {
+        rows(name, text.as_bytes()).unwrap().into_iter().map(|row| Value::Object(row.fields)).collect()
+    }
+
+    /// RFC 4180: quotes, doubled quotes, line ends in quotes, CRLF; lines are counted as an editor shows them.
+    #[test]
+    fn cells_are_what_was_written() {
+        let text = "\u{feff}question,answer,choices,weight\r\n\"a, \"\"b\"\"\nc\",7,\"[\"\"x\"\",\"\"y\"\"]\",0.5\r\nd,,,\r\n";
+        let found = rows("rows.csv", text.as_bytes()).unwrap();
+        let expected =
+            json!({"question": "a, \"b\"\nc", "answer": "7", "choices": ["x", "y"], "weight": 0.5});
+        assert_eq!(Value::Object(found[0].fields.clone()), expected);
+        assert_eq!(Value::Object(found[1].fields.clone()), json!({"question": "d"}));
+        assert_eq!((found[0].line, found[1].line), (2, 4));
+        let other = json!({"question": "a,b", "answer": "1"});
+        assert_eq!(values("rows.tsv", "question\tanswer\na,b\t1\n"), std::slice::from_ref(&other));
+        assert_eq!(values("rows.csv", "question;answer\na,b;1\n"), [other]);
+        assert!(values("rows.csv", "").is_empty() && values("rows.csv", "question\n").is_empty());
+    }
+
+    #[test]
+    fn packed_files_are_read_as_they_are() {
+        let text = b"question,answer\n1+1,2\n";
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gz.write_all(text).unwrap();
+        let plain = rows("rows.csv", text).unwrap();
+        assert_eq!(rows("rows.csv.gz", &gz.finish().unwrap()).unwrap()[0].fields, plain[0].fields);
+        assert_eq!(
+            rows("rows.csv.zst", &zstd::encode_all(&text[..], 0).unwrap()).unwrap()[0].fields,
+            plain[0].fields
+        );
+    }
+
+    #[test]
+    fn what_is_no_record_is_named_by_line() {
+        let told = |text: &[u8]| rows("rows.csv", text).unwrap_err().to_string();
+        assert!(
+            told(b"question,answer\n\"a\nb\",1\nc\n")
+                .contains("rows.csv:4: 1 cells where the first line names 2 columns")
+        );
+        assert!(told(b"question,,answer\n").contains("rows.csv:1: column 2 has no name"));
+        assert!(told(b"a,b,a\n").contains("two columns are called `a`"));
+        assert!(told(b"question,choices\nq,\"[1\"\n").contains("rows.csv:2: `choices` holds JSON in a cell"));
+        assert!(told(b"question\n\xff\xfe\n").contains("rows.csv:2: not UTF-8"));
+    }
+
+    /// A megabyte of zeros packs to a kilobyte: what unpacks beyond the limit of its size, and 512 MB, is refused; so is a quote without end.
+    #[test]
+    fn a_bomb_does_not_go_off() {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(b"question\n").unwrap();
+        let line = [b"a".repeat((1 << 20) - 1), b"\n".to_vec()].concat();
+        for _ in 0..600 {
+            gz.write_all(&line).unwrap();
+        }
+        let packed = gz.finish().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv.gz");
+        std::fs::write(&path, packed).unwrap();
+        let mut renaming = Renaming::default();
+        let told = read(&path, "x".into(), &mut renaming, 1_000_000, &mut Problems::default())
+            .unwrap_err()
+            .to_string();
+        assert!(told.contains("rows.csv.gz: unpacked it has more than"), "{told}");
+        let open = [b"question\n\"".to_vec(), b"a".repeat(65 << 20)].concat();
+        let told = rows("rows.csv", &open).unwrap_err().to_string();
+        assert!(told.contains("a record is longer than 64 MB; a quote may not be closed"), "{told}");
+    }
+}

@@ -1,0 +1,111 @@
+//! Rows as other programs' files have them: ShareGPT's conversations, Alpaca's instructions.
+
+use serde_json::{Map, Value, json};
+
+/// Columns that say what a row is; one that has any of them is taken as it stands.
+const OURS: [&str; 8] =
+    ["question", "prompt", "messages", "text", "completion", "completions", "chosen", "rationale"];
+
+/// Gives a row of another program's columns those that are read here, where nothing of it is read otherwise:
+///
+/// * ShareGPT: `conversations`, a list of turns (`from` and `value`), and perhaps `system`, becomes `messages`;
+/// * Alpaca: `instruction`, perhaps `input`, and `output` become `question` and `completion`; with turns before it (`history`) or a
+///   `system`, `messages`.
+pub fn recognize(fields: &mut Map<String, Value>) {
+    if OURS.iter().any(|name| fields.contains_key(*name)) {
+        return;
+    }
+    if fields.get("conversations").is_some_and(is_conversation) {
+        let mut turns = system(fields);
+        if let Some(Value::Array(said)) = fields.shift_remove("conversations") {
+            turns.extend(said);
+        }
+        fields.insert("messages".into(), Value::Array(turns));
+        return;
+    }
+    let has_text = |fields: &Map<String, Value>, name: &str| fields.get(name).is_some_and(Value::is_string);
+    if !has_text(fields, "instruction") || !(has_text(fields, "output") || has_text(fields, "answer")) {
+        return;
+    }
+    let take = |fields: &mut Map<String, Value>, name: &str| match fields.shift_remove(name) {
+        Some(Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let (instruction, input) = (take(fields, "instruction"), take(fields, "input"));
+    let question = if input.trim().is_empty() { instruction } else { format!("{instruction}\n\n{input}") };
+    let output = fields.shift_remove("output");
+    let mut turns = system(fields);
+    for pair in
+        fields.shift_remove("history").and_then(|history| history.as_array().cloned()).into_iter().flatten()
+    {
+        if let Some([said, answered]) = pair.as_array().map(Vec::as_slice) {
+            turns.push(json!({"role": "user", "content": said}));
+            turns.push(json!({"role": "assistant", "content": answered}));
+        }
+    }
+    if turns.is_empty() {
+        fields.insert("question".into(), question.into());
+        fields.extend(output.map(|output| ("completion".to_string(), output)));
+        return;
+    }
+    turns.push(json!({"role": "user", "content": question}));
+    turns.extend(output.map(|output| json!({"role": "assistant", "content": output})));
+    fields.insert("messages".into(), Value::Array(turns));
+}
+
+fn is_conversation(turns: &Value) -> bool {
+    let is_turn = |turn: &Value| turn.get("from").is_some() || turn.get("role").is_some();
+    turns.as_array().is_some_and(|turns| turns.first().is_some_and(is_turn))
+}
+
+/// The turn that says what a `system` column says.
+fn system(fields: &mut Map<String, Value>) -> Vec<Value> {
+    match fields.get("system") {
+        Some(Value::String(text)) if !text.trim().is_empty() => {
+            let turn = json!({"role": "system", "content": text});
+            fields.shift_remove("system");
+            vec![turn]
+        }
+        _ => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(row: Value) -> Value {
+        let Value::Object(mut fields) = row else { panic!("a row") };
+        recognize(&mut fields);
+        Value::Object(fields)
+    }
+
+    #[test]
+    fn a_conversation_of_sharegpt_is_one() {
+        let turns = json!([{"from": "human", "value": "1+1"}, {"from": "gpt", "value": "2"}]);
+        assert_eq!(read(json!({"id": "a", "conversations": turns})), json!({"id": "a", "messages": turns}));
+        let with_system = read(json!({"conversations": turns, "system": "Be brief."}));
+        assert_eq!(with_system["messages"][0], json!({"role": "system", "content": "Be brief."}));
+        assert_eq!(with_system["messages"].as_array().unwrap().len(), 3);
+        // A column that only happens to be called so.
+        let other = json!({"conversations": 3, "question": "?"});
+        assert_eq!(read(other.clone()), other);
+    }
+
+    #[test]
+    fn an_instruction_of_alpaca_is_a_question_and_its_completion() {
+        let plain = json!({"instruction": "Add.", "input": "", "output": "2"});
+        assert_eq!(read(plain), json!({"question": "Add.", "completion": "2"}));
+        let with_input = json!({"instruction": "Add.", "input": "1+1", "output": "2", "source": "x"});
+        assert_eq!(read(with_input), json!({"source": "x", "question": "Add.\n\n1+1", "completion": "2"}));
+        let told = read(
+            json!({"instruction": "And 2+2?", "output": "4", "system": "Be brief.", "history": [["1+1?", "2"]]}),
+        );
+        let roles: Vec<&str> =
+            told["messages"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+        assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"]);
+        // A row that says itself what is asked is left alone.
+        let own = json!({"question": "?", "instruction": "Be kind.", "output": "x"});
+        assert_eq!(read(own.clone()), own);
+    }
+}

@@ -1,0 +1,108 @@
+//! What a method's own loss comes to on held-out rows, which are read and not answered.
+
+use super::statistics::{weighted_interval, weighted_mean};
+use crate::log::number_or_nan;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A figure of a row: its value, and how much it weighs in the mean.
+pub type Weighed = (f64, f64);
+
+/// One held-out row: a line of `evaluations/<stage>-<step>-rows.jsonl`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowFigures {
+    /// Its example's id.
+    pub row: String,
+    /// Its figures by name: `loss`, `rewards/margins`. The loss of fine-tuning is a mean over the row's tokens, of which it weighs as many.
+    pub figures: BTreeMap<String, Weighed>,
+}
+
+/// A figure over all rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct RowMean {
+    /// Σ w x / Σ w.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub mean: f64,
+    /// Bootstrap interval of it (95 %, over rows).
+    #[serde(deserialize_with = "super::statistics::interval")]
+    pub interval: (f64, f64),
+}
+
+/// The figures of all rows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// Rows that could be measured.
+    pub rows: usize,
+    /// Rows with what is learned that are too long.
+    pub too_long: usize,
+    /// Means, by name.
+    pub figures: BTreeMap<String, RowMean>,
+}
+
+/// Of the loss of fine-tuning, e to it.
+pub const PERPLEXITY: &str = "perplexity";
+/// The loss.
+pub const LOSS: &str = "loss";
+
+impl HeldOut {
+    /// Those of `rows`; with the perplexity where the loss is one of tokens. Bootstrap by `seed`.
+    pub fn of(rows: &[RowFigures], too_long: usize, of_tokens: bool, seed: u64) -> Self {
+        let mut all: BTreeMap<&str, Vec<Weighed>> = BTreeMap::new();
+        for (name, figure) in rows.iter().flat_map(|row| &row.figures) {
+            all.entry(name).or_default().push(*figure);
+        }
+        let mean = |weighed: &Vec<Weighed>| RowMean {
+            mean: weighted_mean(weighed),
+            interval: weighted_interval(weighed, 0.95, 2000, seed),
+        };
+        let mut figures: BTreeMap<String, RowMean> =
+            all.iter().map(|(name, weighed)| (name.to_string(), mean(weighed))).collect();
+        if let Some(loss) = figures.get(LOSS).copied().filter(|_| of_tokens) {
+            let (low, high) = loss.interval;
+            figures.insert(
+                PERPLEXITY.into(),
+                RowMean { mean: loss.mean.exp(), interval: (low.exp(), high.exp()) },
+            );
+        }
+        Self { rows: rows.len(), too_long, figures }
+    }
+
+    /// In words.
+    pub fn sentence(&self) -> String {
+        let names = [
+            (LOSS, "loss"),
+            (PERPLEXITY, "perplexity"),
+            ("rewards/accuracies", "preference accuracy"),
+            ("rewards/margins", "margin"),
+        ];
+        let of = |(name, word): (&str, &str)| {
+            let RowMean { mean, interval: (low, high) } = self.figures.get(name)?;
+            Some(format!("{word} {mean:.4} [{low:.4}, {high:.4}]"))
+        };
+        format!(
+            "held-out {} of {} rows",
+            names.into_iter().filter_map(of).collect::<Vec<_>>().join(", "),
+            self.rows
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(loss: f64, tokens: f64) -> RowFigures {
+        RowFigures { row: String::new(), figures: [(LOSS.to_string(), (loss, tokens))].into() }
+    }
+
+    /// 3 nats over one token and 1 over each of three: 6 nats of 4 tokens, whatever the rows' own means are.
+    #[test]
+    fn a_loss_is_over_tokens_and_a_perplexity_is_its_power() {
+        let found = HeldOut::of(&[row(3.0, 1.0), row(1.0, 3.0)], 1, true, 0);
+        assert_eq!((found.figures[LOSS].mean, found.rows, found.too_long), (1.5, 2, 1));
+        assert!((found.figures[PERPLEXITY].mean - 1.5_f64.exp()).abs() < 1e-12);
+        assert_eq!(found.figures[LOSS].interval, (1.0, 3.0));
+        assert!(!HeldOut::of(&[row(3.0, 1.0)], 0, false, 0).figures.contains_key(PERPLEXITY));
+        assert!(HeldOut::of(&[], 0, true, 0).figures.is_empty());
+    }
+}

@@ -1,0 +1,339 @@
+//! A run that sweeps: its trials one after the other, each in a folder of its own in the run's, and what they come to side by side.
+//!
+//! A trial is run as its recipe alone would be, so that its folder is that of an ordinary run. All points of a seed come before those of
+//! the next, so that what is cut short can be compared. Stages at the beginning that are the same for two points of one seed are run once:
+//! the other trial begins as the first was after them (`checkpoint::fork`). Other seeds share nothing, because all that a stage does
+//! derives from its seed.
+
+use super::places::{Claim, changed, mode};
+use super::preflight::Ready;
+use super::session::Session;
+use super::{resolved, stop, work};
+use crate::checkpoint::{Mode, RunDir, TrialRecord, Trials, abandon, fork, is_run, recipes, write_atomic};
+use crate::compare::{self, RESAMPLES};
+use crate::data::hub::Hub;
+use crate::error::{Error, Result};
+use crate::log::table;
+use crate::log::terminal::{say, tell};
+use crate::ranks::{Ranks, agreed, gathered};
+use crate::recipe::{Args, Recipe, Registry};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What the files of the comparison are called.
+const COMPARISON: &str = "comparison";
+
+/// For each trial, the one before it that it can begin as, and after how many of its stages; none where it has to begin anew.
+///
+/// The stages are the same where all that they are made of is: their tables as merged, the seed in them, their names and their places. What
+/// a stage reads of earlier ones is then the same too, since these come before it in the list, unless the list is repeated.
+pub(super) fn shared(trials: &[Ready]) -> Vec<Option<(usize, usize)>> {
+    let of = |at: usize| {
+        let all = (0..at).map(|other| (other, alike(&trials[other], &trials[at])));
+        // Of equals the first.
+        let best = all.rev().max_by_key(|(_, stages)| *stages);
+        best.filter(|(_, stages)| *stages > 0)
+    };
+    (0..trials.len()).map(of).collect()
+}
+
+/// How many stages two trials begin with that are the same.
+fn alike(a: &Ready, b: &Ready) -> usize {
+    let (a, b) = (&a.trial.recipe, &b.trial.recipe);
+    let once = a.rounds() == 1 && b.rounds() == 1;
+    let pairs = a.stages().iter().zip(b.stages());
+    if once { pairs.take_while(|(a, b)| a == b).count() } else { 0 }
+}
+
+/// Runs all trials, or what is left of them, and says how they compare.
+pub(super) fn run(
+    args: &Args,
+    (recipe, trials): (&Recipe, &[Ready]),
+    folder: &Path,
+    registry: &Registry,
+    hub: Hub,
+    ranks: Arc<dyn Ranks>,
+) -> Result<()> {
+    let first = ranks.is_first();
+    let shared = shared(trials);
+    let opened = if first { open(args, (recipe, trials), &shared, folder, registry) } else { Ok(None) };
+    let dir = agreed(&*ranks, opened)?;
+    let moment = RunDir::join(folder).started();
+    let mut failed: Vec<Option<String>> = noted(folder, trials)?;
+    let (mut times, mut any) = (Vec::new(), false);
+    for (at, ready) in trials.iter().enumerate() {
+        let name = &ready.trial.name;
+        let path = folder.join(name);
+        if let Some(why) = &failed[at] {
+            if first {
+                tracing::warn!(
+                    "trial {name} has failed ({why}) and is passed over; delete {} to have it run anew",
+                    path.display()
+                );
+            }
+            continue;
+        }
+        let begun = if first { begin(folder, trials, at) } else { Ok(()) };
+        agreed(&*ranks, begun)?;
+        let place = Claim {
+            path: &path,
+            mode: if is_run(&path) { Mode::Resume } else { Mode::Fresh },
+            quiet: args.quiet,
+            trial: name,
+            said: format!("trial {} of {}: {name}{}", at + 1, trials.len(), left(&times, trials.len() - at)),
+            moment,
+        };
+        let began = Instant::now();
+        let mut after = |session: &Session, done: usize| {
+            if !session.ranks.is_first() {
+                return agreed(&*session.ranks, Ok(()));
+            }
+            let forked = hand_on(folder, trials, &shared, (at, done));
+            agreed(&*session.ranks, forked.and_then(|()| dir.as_ref().map_or(Ok(()), RunDir::replace)))
+        };
+        let worked = work(&place, ready, registry, hub.clone(), ranks.clone(), &mut after);
+        // All ranks have failed, of which one may know why.
+        let diverged = match &worked {
+            Ok(_) => false,
+            Err(error) => {
+                let own = vec![matches!(error, Error::Diverged(_))];
+                gathered(&*ranks, own).is_ok_and(|all| all.concat().contains(&true))
+            }
+        };
+        match worked {
+            Ok((session, worked)) => {
+                any |= worked;
+                times.extend(worked.then(|| began.elapsed()));
+                drop(session);
+            }
+            Err(error) if diverged => {
+                let why = error.to_string();
+                if first {
+                    tracing::warn!("trial {name} has failed, and the run goes on with the others: {why}");
+                }
+                failed[at] = Some(why);
+                let written = if first { note(folder, trials, &shared, &failed) } else { Ok(()) };
+                agreed(&*ranks, written)?;
+            }
+            Err(error) => {
+                if let Some(dir) = &dir {
+                    let _ = abandon(dir.path(), dir.made());
+                }
+                return Err(error);
+            }
+        }
+    }
+    if args.resume && !any && first {
+        say(
+            "all trials are complete: there is nothing to resume; with more run.steps, seeds or values there is",
+        );
+    }
+    let told = if first { finish(folder, args.quiet) } else { Ok(()) };
+    agreed(&*ranks, told)?;
+    let gone: Vec<&str> = trials
+        .iter()
+        .zip(&failed)
+        .filter(|(_, why)| why.is_some())
+        .map(|(t, _)| t.trial.name.as_str())
+        .collect();
+    match gone.len() {
+        0 => Ok(()),
+        n => Err(Error::Diverged(format!(
+            "{n} of {} trials have failed: {}; the others are complete and compared above",
+            trials.len(),
+            gone.join(", ")
+        ))),
+    }
+}
+
+/// The run's directory, with the recipe of all trials and their list in it.
+fn open(
+    args: &Args,
+    (recipe, trials): (&Recipe, &[Ready]),
+    shared: &[Option<(usize, usize)>],
+    folder: &Path,
+    registry: &Registry,
+) -> Result<Option<RunDir>> {
+    let begun = is_run(folder) && !RunDir::join(folder).ledger()?.stages.is_empty();
+    let is_other = args.resume && begun && Trials::read(folder)?.is_none();
+    if is_other {
+        return Err(Error::Checkpoint(format!(
+            "{} holds a run that sweeps nothing, and the recipe sweeps; start another with --out",
+            folder.display()
+        )));
+    }
+    let dir = RunDir::create(folder, mode(args))?;
+    stop::of_run(dir.path().to_path_buf(), dir.made());
+    // What cannot go on is said of all trials before any of them does.
+    let mut refused: Vec<String> = Vec::new();
+    for Ready { trial, stages, .. } in trials {
+        let path = folder.join(&trial.name);
+        if is_run(&path) {
+            let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
+            match changed(&RunDir::join(&path), &text, &trial.recipe.plan()) {
+                Err(Error::Recipe(why) | Error::Checkpoint(why)) => {
+                    refused.push(format!("trial {}: {why}", trial.name))
+                }
+                other => drop(other?),
+            }
+        }
+    }
+    if !refused.is_empty() {
+        return Err(Error::Recipe(refused.join("\n")));
+    }
+    if let Some(before) = Trials::read(folder)? {
+        let now = |name: &String| trials.iter().any(|ready| ready.trial.name == *name);
+        for gone in
+            before.trials.iter().filter(|record| !now(&record.name) && is_run(&folder.join(&record.name)))
+        {
+            tracing::warn!(
+                "trial {} is no more among those of the recipe; its folder stays as it is",
+                gone.name
+            );
+        }
+    }
+    let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
+    let (had, next) = recipes(folder);
+    let same = had.and_then(|had| std::fs::read_to_string(had).ok()).is_some_and(|had| had == text);
+    if !same {
+        write_atomic(next, text.as_bytes())?;
+    }
+    let failed = noted(folder, trials)?;
+    note(folder, trials, shared, &failed)?;
+    if !args.quiet {
+        let (points, seeds) = recipe.sweep_shape();
+        say(&format!(
+            "run: {} ({points} points × {seeds} seeds = {} trials)",
+            folder.display(),
+            trials.len()
+        ));
+    }
+    Ok(Some(dir))
+}
+
+/// Of each trial, why it has failed, where it has and its folder is still there.
+fn noted(folder: &Path, trials: &[Ready]) -> Result<Vec<Option<String>>> {
+    let before = Trials::read(folder)?.unwrap_or_default();
+    let of = |ready: &Ready| {
+        let record = before.trials.iter().find(|record| record.name == ready.trial.name)?;
+        record.failed.clone().filter(|_| is_run(&folder.join(&record.name)))
+    };
+    Ok(trials.iter().map(of).collect())
+}
+
+/// Writes which trials there are.
+fn note(
+    folder: &Path,
+    trials: &[Ready],
+    shared: &[Option<(usize, usize)>],
+    failed: &[Option<String>],
+) -> Result<()> {
+    let of = |(at, ready): (usize, &Ready)| TrialRecord {
+        name: ready.trial.name.clone(),
+        point: ready.trial.point.clone(),
+        seed: ready.stages.first().map_or(0, |stage| stage.run.seed),
+        values: ready
+            .trial
+            .values
+            .iter()
+            .map(|(key, value)| (key.clone(), serde_json::to_value(value).unwrap_or_default()))
+            .collect(),
+        shares: shared[at].map(|(from, stages)| (trials[from].trial.name.clone(), stages)),
+        failed: failed[at].clone(),
+    };
+    Trials { trials: trials.iter().enumerate().map(of).collect() }.write(folder)
+}
+
+/// Gives a trial that has not begun what it shares with another one that has it: one before it, or, where values were added, after it.
+fn begin(folder: &Path, trials: &[Ready], at: usize) -> Result<()> {
+    let to = folder.join(&trials[at].trial.name);
+    if is_run(&to) {
+        return Ok(());
+    }
+    let mut best: Option<(usize, PathBuf)> = None;
+    for other in trials {
+        let (stages, from) = (alike(other, &trials[at]), folder.join(&other.trial.name));
+        if stages <= best.as_ref().map_or(0, |(most, _)| *most) || from == to {
+            continue;
+        }
+        let done =
+            RunDir::join(&from).ledger()?.stages.iter().take_while(|record| record.done.is_some()).count();
+        if done >= stages {
+            best = Some((stages, from));
+        }
+    }
+    best.map_or(Ok(()), |(stages, from)| fork(&from, &to, stages))
+}
+
+/// Gives what the trial `at` has come to after its first `done` stages to all that share so much with it.
+fn hand_on(
+    folder: &Path,
+    trials: &[Ready],
+    shared: &[Option<(usize, usize)>],
+    (at, done): (usize, usize),
+) -> Result<()> {
+    let others = (0..trials.len()).filter(|other| shared[*other] == Some((at, done)));
+    others.into_iter().try_for_each(|other| begin(folder, trials, other))
+}
+
+/// How long the trials that are left will take, if they take as long as those before.
+fn left(times: &[Duration], trials: usize) -> String {
+    let Some(count) = u32::try_from(times.len()).ok().filter(|count| *count > 0) else {
+        return String::new();
+    };
+    let mean = times.iter().sum::<Duration>() / count;
+    let minutes = (mean * u32::try_from(trials).unwrap_or(u32::MAX)).as_secs_f64() / 60.0;
+    format!(", about {minutes:.1} minutes are left")
+}
+
+/// Compares the trials, and keeps the comparison beside them.
+fn finish(folder: &Path, quiet: bool) -> Result<()> {
+    let given = folder.to_string_lossy().into_owned();
+    let compared = compare::arms(&[], std::slice::from_ref(&given))
+        .and_then(|arms| compare::compare(&arms, None, RESAMPLES as usize));
+    let text = match compared {
+        Ok(found) => {
+            let json = serde_json::to_string_pretty(&found).map_err(|error| {
+                Error::Checkpoint(format!("the comparison cannot be written as JSON: {error}"))
+            })?;
+            let text = compare::text(&found);
+            let files = [("txt", text.clone()), ("md", compare::markdown(&found)), ("json", json + "\n")];
+            for (ending, text) in files {
+                write_atomic(folder.join(format!("{COMPARISON}.{ending}")), text.as_bytes())?;
+            }
+            if let Ok(svg) = compare::picture(&found) {
+                write_atomic(folder.join(format!("{COMPARISON}.svg")), svg.as_bytes())?;
+            }
+            text
+        }
+        // Where nothing was evaluated, there are the figures of training alone.
+        Err(error) => format!("{}\nThe trials cannot be compared: {error}\n", last_figures(folder)?),
+    };
+    let mut text = format!("{text}\n{}\n", folder.display());
+    if !quiet {
+        text += &format!("  {} compare {}\n", stop::program(), folder.display());
+    }
+    if let Err(error) = tell(&text) {
+        tracing::warn!("the figures of {} cannot be shown: {error}", folder.display());
+    }
+    Ok(())
+}
+
+/// A row a trial, with the figures of its last step.
+fn last_figures(folder: &Path) -> Result<String> {
+    let names = ["loss", "reward", "completions/mean_length"];
+    let mut rows = Vec::new();
+    let begun: Vec<PathBuf> = Trials::read(folder)?.unwrap_or_default().begun(folder);
+    for path in begun {
+        let ledger = RunDir::join(&path).ledger()?;
+        let done = ledger.stages.last().and_then(|record| record.done.as_ref());
+        let figure = |name: &&str| {
+            done.and_then(|done| done.metrics.get(*name)).map_or("–".into(), |value| format!("{value:.4}"))
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        rows.push(std::iter::once(name).chain(names.iter().map(figure)).collect::<Vec<_>>());
+    }
+    let header: Vec<String> = std::iter::once("trial").chain(names).map(String::from).collect();
+    Ok(table(&header, &rows))
+}
