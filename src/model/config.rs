@@ -48,7 +48,7 @@ pub struct Config {
     pub output_bias: bool,
     /// Whether the MLP's projections have one.
     pub mlp_bias: bool,
-    /// Tokens a query may look back, where the checkpoint limits it.
+    /// Tokens that one sees, itself among them, in the layers that slide; none where the checkpoint does not limit it.
     pub sliding_window: Option<usize>,
     /// Standard deviation of a new model's weights.
     pub initializer_range: f64,
@@ -107,19 +107,50 @@ impl Config {
         heads * self.vocab_size * self.hidden_size + layers + self.hidden_size
     }
 
+    /// The number of weights that `tokens` tokens pass through together, where experts are chosen evenly; all of a model without experts.
+    ///
+    /// # Panics
+    /// As [`Config::size`].
+    pub fn size_for(&self, tokens: f64) -> f64 {
+        let form = self.form().expect("a shape that the block can be built of");
+        let Some(experts) = form.experts else { return self.size() as f64 };
+        let sparse = form.layers.iter().filter(|layer| layer.sparse).count();
+        let all = 3 * sparse * experts.count * experts.width * self.hidden_size;
+        let missed = (1.0 - experts.per_token as f64 / experts.count as f64).powf(tokens);
+        self.size() as f64 - missed * all as f64
+    }
+
+    /// Width of what a token passes through in a layer's MLP, mean over layers.
+    ///
+    /// # Panics
+    /// As [`Config::size`].
+    pub fn mlp_width(&self) -> f64 {
+        let form = self.form().expect("a shape that the block can be built of");
+        let sparse = form.experts.map_or(0, |experts| experts.per_token * experts.width);
+        let of = |sparse_layer: bool| if sparse_layer { sparse } else { self.intermediate_size } as f64;
+        form.layers.iter().map(|layer| of(layer.sparse)).sum::<f64>() / form.layers.len().max(1) as f64
+    }
+
     /// Refuses a sequence of `tokens` tokens where the model was not made for that many.
     pub fn check_length(&self, tokens: usize) -> Result<()> {
-        let (limit, key) = match self.sliding_window {
-            Some(window) if window < self.max_position_embeddings => (window, "sliding_window"),
-            _ => (self.max_position_embeddings, "max_position_embeddings"),
-        };
+        let limit = self.context();
         if tokens <= limit {
             return Ok(());
         }
+        let key = match limit < self.max_position_embeddings {
+            true => "original_max_position_embeddings",
+            false => "max_position_embeddings",
+        };
         Err(Error::Model(format!(
             "a sequence of {tokens} tokens is longer than the model's {key} = {limit}; \
              shorten the prompts or max_new_tokens"
         )))
+    }
+
+    /// Tokens that a sequence may have.
+    pub fn context(&self) -> usize {
+        let limit = self.rope_scaling.as_ref().and_then(RopeScaling::limit);
+        limit.unwrap_or(usize::MAX).min(self.max_position_embeddings)
     }
 
     fn parse(text: &str, families: &'static [Family]) -> std::result::Result<Self, String> {
@@ -134,7 +165,7 @@ impl Config {
         let raw: Raw = serde_path_to_error::deserialize(Value::Object(original.clone()))
             .map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
         raw.supported(family)?;
-        let (rope_theta, rope_scaling) = raw.rope(family)?;
+        let (rope_theta, rope_scaling) = raw.rope(family, &original)?;
         let config = Self {
             family,
             num_key_value_heads: raw.kv_heads(family),
@@ -169,6 +200,9 @@ impl Config {
             return Err(
                 "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
             );
+        }
+        if self.sliding_window == Some(0) {
+            return Err("sliding_window = 0: no token sees any; null lifts the window".into());
         }
         if self.max_position_embeddings == 0 {
             return Err("max_position_embeddings = 0: no token has a place".into());
@@ -350,9 +384,19 @@ mod tests {
         assert_eq!(window("mistral", json!({"sliding_window": null})), None);
         assert_eq!(window("qwen2", json!({"sliding_window": 4096})), None);
         assert_eq!(window("qwen2", json!({"sliding_window": 64, "use_sliding_window": true})), Some(64));
-        let config = Config { sliding_window: Some(64), ..Config::default() };
-        assert!(config.check_length(64).is_ok());
-        assert!(config.check_length(65).unwrap_err().to_string().contains("sliding_window = 64"));
+    }
+
+    /// Beyond the context before stretching transformers turns whole sequences otherwise.
+    #[test]
+    fn sequences_end_where_their_rotation_would_change() {
+        let longrope =
+            json!({"type": "longrope", "short_factor": vec![1.0; 32], "long_factor": vec![2.0; 32]});
+        let keys = json!({"model_type": "phi3", "max_position_embeddings": 131_072, "rope_scaling": longrope,
+            "original_max_position_embeddings": 4096});
+        let config = with(keys).unwrap();
+        assert_eq!(config.context(), 4096);
+        let why = config.check_length(4097).unwrap_err().to_string();
+        assert!(why.contains("original_max_position_embeddings = 4096"), "{why}");
     }
 
     #[test]

@@ -93,8 +93,13 @@ impl Stored {
         Ok(head.kind() != embedding.kind() || !head.equal(&embedding))
     }
 
-    /// The tensor called `name`, which must have this `shape`, on the CPU and as stored.
+    /// The tensor called `name`, which must have this `shape`, on the CPU and as stored. One of a name with `*` is put together of those
+    /// that have a number there.
     pub fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        if let Some(parts) = names::parts(name, shape[0]) {
+            let parts = parts.into_iter().map(|part| self.take(&part, &shape[1..]));
+            return Ok(Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0));
+        }
         let place = self.places.remove(name).ok_or_else(|| {
             let remedy = match name {
                 "lm_head.weight" => {

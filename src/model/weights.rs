@@ -86,7 +86,7 @@ impl Model {
             return self.merged().save_sharded(dir, limit);
         }
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let shards = shards(self.tensors(), limit);
+        let shards = shards(self.stored_tensors(), limit);
         let count = shards.len();
         let mut files = BTreeMap::new();
         let mut total = 0;

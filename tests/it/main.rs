@@ -27,6 +27,7 @@ mod dpo;
 mod dpo_learning;
 mod endpoint;
 mod engine;
+mod families;
 mod family;
 #[cfg(target_os = "linux")]
 mod faults;
