@@ -1,5 +1,6 @@
 //! A model's shape, as Hugging Face's `config.json` says it.
 
+use super::composite;
 use super::family::{Bias, FAMILIES, Family, Window};
 use super::raw::{Raw, no_model};
 use super::rope::RopeScaling;
@@ -154,7 +155,8 @@ impl Config {
     }
 
     fn parse(text: &str, families: &'static [Family]) -> std::result::Result<Self, String> {
-        Self::from_map(serde_json::from_str(text).map_err(|e| e.to_string())?, families)
+        let map = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        Self::from_map(composite::language_model(map)?, families)
     }
 
     fn from_map(
@@ -355,8 +357,9 @@ mod tests {
     #[test]
     fn what_would_be_computed_wrongly_is_refused_by_name() {
         let cases = [
-            (json!({"model_type": "gemma3"}), "model_type: `gemma3` is not supported; known: llama, mistral"),
-            (json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}), "rope_type `yarn` is not supported"),
+            (json!({"model_type": "mamba"}), "model_type: `mamba` is not supported; known: llama, mistral"),
+            (json!({"rope_scaling": {"type": "mrope"}}), "rope_type `mrope` is not supported"),
+            (json!({"rope_scaling": {"type": "yarn", "factor": -2.0}}), "rope_scaling.factor: a positive"),
             (json!({"rope_scaling": {"type": "linear"}}), "rope_scaling.factor: a positive number"),
             (json!({"quantization_config": {"quant_method": "awq"}}), "(awq) are not supported"),
             (json!({"hidden_act": "gelu"}), "hidden_act: `gelu`"),

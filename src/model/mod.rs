@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod block;
+mod composite;
 pub mod config;
 mod copy;
 mod experts;

@@ -6,7 +6,7 @@ use crate::program::{Program, number};
 use rationale::data::Tokenizer;
 use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
 use rationale::model::attention::Packed;
-use rationale::model::{Config, FAMILIES, Family, Grad, Lora, Model, Sequence};
+use rationale::model::{Config, FAMILIES, Family, Grad, Lora, Model, Rope, Sequence};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> =
         models.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert!(names.len() >= 19);
+    assert!(names.len() >= 21);
     names
 }
 
@@ -156,7 +156,12 @@ fn refusal(changes: Value) -> String {
 #[test]
 fn what_cannot_be_loaded_is_named_with_what_can() {
     for (changes, words) in [
-        (json!({"model_type": "gemma3"}), "the nearest that is: gemma3_text (models without images"),
+        (json!({"model_type": "gemma3n"}), "the nearest that is: gemma3_text (Gemma 3)"),
+        (json!({"model_type": "gemma3"}), "text_config is missing"),
+        (
+            json!({"model_type": "mistral3", "text_config": {"model_type": "ministral3"}}),
+            "\"ministral3\" is not supported within mistral3",
+        ),
         (json!({"model_type": "gpt_oss"}), "the nearest that is: qwen3_moe"),
         (json!({"model_type": "olmoo3"}), "`olmoo3` is not supported; did you mean `olmo3`? known: llama"),
         (json!({"model_type": "mamba"}), "`mamba` is not supported; known: llama"),
@@ -188,6 +193,65 @@ fn what_cannot_be_loaded_is_named_with_what_can() {
         let why = refusal(changes);
         assert!(why.contains(words), "{why}");
     }
+}
+
+/// docs/families.md: the long factors throughout.
+#[test]
+fn long_factors_can_be_made_the_only_ones() {
+    let (short, long) = ([1.0; 4], [2.0, 3.0, 4.0, 5.0]);
+    let read = |short: [f64; 4], more: Value| {
+        let mut table = json!({"type": "longrope", "short_factor": short, "long_factor": long});
+        let mut map = json!({"model_type": "phi3", "vocab_size": 64, "hidden_size": 32, "intermediate_size": 24,
+            "num_hidden_layers": 1, "num_attention_heads": 4, "max_position_embeddings": 131_072});
+        for (key, value) in more.as_object().unwrap() {
+            let place = if key == "attention_factor" { &mut table } else { &mut map };
+            place[key] = value.clone();
+        }
+        map["rope_scaling"] = table;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.json"), map.to_string()).unwrap();
+        Config::read(dir.path()).unwrap()
+    };
+    let before = read(short, json!({"original_max_position_embeddings": 4096}));
+    let factor = (1.0 + 32f64.ln() / 4096f64.ln()).sqrt();
+    let after = read(long, json!({"original_max_position_embeddings": 131_072, "attention_factor": factor}));
+    assert_eq!((before.context(), after.context()), (4096, 131_072));
+    let turned = |config: &Config| {
+        let positions = Tensor::from_slice(&[0i64, 7]);
+        let rotation = Rope::new(&config.form().unwrap().ropes, Device::Cpu).at(&positions, Kind::Float);
+        rotation.apply(0, &Tensor::ones([2, 1, 8], (Kind::Float, Device::Cpu)))
+    };
+    let numbers = |t: Tensor| Vec::<f64>::try_from(t.to_kind(Kind::Double).reshape([-1])).unwrap();
+    let (before, after) = (numbers(turned(&before)), numbers(turned(&after)));
+    // At position 0 both are the factor alone; at 7 pair i turns by 7 · 10000^(−i / 4) over its long factor.
+    assert!((before[0] - factor).abs() < 1e-6 && (after[0] - factor).abs() < 1e-6);
+    for i in 0..4 {
+        let angle = 7.0 * 10_000f64.powf(-(i as f64) / 4.0) / long[i];
+        assert!((after[8 + i] - factor * (angle.cos() - angle.sin())).abs() < 1e-5);
+    }
+}
+
+/// What the hub's Gemma 3 of 4B says of its language model, and what it leaves to transformers' defaults.
+#[test]
+fn a_language_model_beside_others_is_loaded_alone() {
+    let text = json!({"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+        "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024});
+    let map = json!({"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3", "text_config": text,
+        "eos_token_id": [1, 106], "torch_dtype": "bfloat16", "vision_config": {}});
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config.json"), map.to_string()).unwrap();
+    let config = Config::read(dir.path()).unwrap();
+    assert_eq!(config.family.model_type, "gemma3_text");
+    // "3 880 263 168 weights" of google/gemma-3-4b-pt are the language model's.
+    assert_eq!(config.size(), 3_880_263_168);
+    let saved = config.to_json(Kind::BFloat16);
+    assert_eq!(saved["architectures"], json!(["Gemma3ForCausalLM"]));
+    assert_eq!((&saved["eos_token_id"], &saved["vocab_size"]), (&json!([1, 106]), &json!(262_208)));
+    let form = config.form().unwrap();
+    assert_eq!(form.layers.iter().filter(|layer| !layer.slides).count(), 5);
+
+    let model = load("gemma3_images");
+    assert!(model.tensors().iter().all(|(name, _)| name.starts_with("model.") && !name.contains("vision")));
 }
 
 /// What the hub's older files say is what transformers 5 writes of them.

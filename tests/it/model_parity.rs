@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 19] = [
+const MODELS: [&str; 21] = [
     "llama",
     "llama3",
     "mistral",
@@ -23,6 +23,8 @@ const MODELS: [&str; 19] = [
     "smollm3_window",
     "gemma2",
     "gemma3",
+    "gemma3_images",
+    "mistral3",
     "phi3",
     "olmo2",
     "olmo3",
@@ -176,7 +178,7 @@ fn greedy_tokens_are_transformers_tokens() {
 
 /// What `fixtures/models/bf16.py` prints: transformers' own bf16 against its f32, medians for logits, log-
 /// probabilities and gradients.
-const MEASURED: [(&str, [f64; 3]); 19] = [
+const MEASURED: [(&str, [f64; 3]); 21] = [
     ("llama", [0.0264, 0.0058, 0.0500]),
     ("llama3", [0.0204, 0.0080, 0.0389]),
     ("mistral", [0.0250, 0.0081, 0.0519]),
@@ -190,6 +192,8 @@ const MEASURED: [(&str, [f64; 3]); 19] = [
     ("smollm3_window", [0.0206, 0.0072, 0.0498]),
     ("gemma2", [0.0147, 0.0042, 0.0361]),
     ("gemma3", [0.0150, 0.0045, 0.0399]),
+    ("gemma3_images", [0.0161, 0.0038, 0.0492]),
+    ("mistral3", [0.0267, 0.0073, 0.0614]),
     ("phi3", [0.0252, 0.0089, 0.0573]),
     ("olmo2", [0.0150, 0.0052, 0.0390]),
     ("olmo3", [0.0166, 0.0058, 0.0411]),
