@@ -80,7 +80,11 @@ impl Config {
         match Self::from_map(map.clone(), std::slice::from_ref(self.family)) {
             // Keys that were absent stay so unless their value was changed since.
             Ok(read) => keys.retain(|key, value| read.shape_keys().get(key) != Some(value)),
-            Err(_) => map.extend(self.new_keys()),
+            Err(_) => {
+                map.extend(self.new_keys());
+                // Absent, some families have an id that a small vocabulary has not.
+                map.entry("pad_token_id").or_insert(Value::Null);
+            }
         }
         map.extend(keys);
         // transformers 5 writes `dtype` and reads both; older releases know only `torch_dtype`.

@@ -83,6 +83,11 @@ impl Stored {
         Ok(Self { source, files, places })
     }
 
+    /// Whether the files hold other parts too, which are left out.
+    pub fn leaves_parts_out(&self) -> bool {
+        self.places.iter().any(|(name, (_, stored))| name != stored)
+    }
+
     /// Whether there is an output projection that is not the embedding.
     pub fn has_own_head(&self, config: &Config) -> Result<bool> {
         let [head, embedding] = [names::HEAD, names::EMBEDDING].map(|name| config.family.name(name));

@@ -25,6 +25,13 @@ impl Model {
     pub fn load_among(families: &'static [Family], dir: &Path, kind: Kind, device: Device) -> Result<Self> {
         let mut config = Config::read_among(families, dir)?;
         let mut stored = Stored::open(dir)?;
+        if stored.leaves_parts_out() {
+            tracing::warn!(
+                "{}: of this checkpoint the language model alone is loaded; what is saved is a {:?} model",
+                dir.display(),
+                config.family
+            );
+        }
         if config.tie_word_embeddings
             && heads::described(&config.original).is_none()
             && stored.has_own_head(&config)?
