@@ -63,7 +63,8 @@ struct Run {
     spread: Option<(Tensor, Tensor)>,
 }
 
-/// Queries that are masked at once where scores are held: so that these grow with a sequence, not with its square.
+/// Queries that are masked at once: a window's keys are then few, and capped scores grow with a sequence and not with its square, where
+/// nothing is differentiated.
 const MASKED_QUERIES: i64 = 512;
 
 /// A sequence joins a run if it fills at least this share of the run's longest.

@@ -101,41 +101,6 @@ impl Config {
         }
     }
 
-    /// The number of weights.
-    ///
-    /// # Panics
-    /// Where the family's block cannot be built of this shape, which a configuration that was read can.
-    pub fn size(&self) -> usize {
-        let layers = self.outline().expect("a shape that the block can be built of");
-        let layers: usize = layers.iter().flat_map(|layer| layer.tensors()).map(|(_, t)| t.numel()).sum();
-        let heads = if self.tie_word_embeddings { 1 } else { 2 };
-        heads * self.vocab_size * self.hidden_size + layers + self.hidden_size
-    }
-
-    /// The number of weights that `tokens` tokens pass through together, where experts are chosen evenly; all of a model without experts.
-    ///
-    /// # Panics
-    /// As [`Config::size`].
-    pub fn size_for(&self, tokens: f64) -> f64 {
-        let form = self.form().expect("a shape that the block can be built of");
-        let Some(experts) = form.experts else { return self.size() as f64 };
-        let sparse = form.layers.iter().filter(|layer| layer.sparse).count();
-        let all = 3 * sparse * experts.count * experts.width * self.hidden_size;
-        let missed = (1.0 - experts.per_token as f64 / experts.count as f64).powf(tokens);
-        self.size() as f64 - missed * all as f64
-    }
-
-    /// Width of what a token passes through in a layer's MLP, mean over layers.
-    ///
-    /// # Panics
-    /// As [`Config::size`].
-    pub fn mlp_width(&self) -> f64 {
-        let form = self.form().expect("a shape that the block can be built of");
-        let sparse = form.experts.map_or(0, |experts| experts.per_token * experts.width);
-        let of = |sparse_layer: bool| if sparse_layer { sparse } else { self.intermediate_size } as f64;
-        form.layers.iter().map(|layer| of(layer.sparse)).sum::<f64>() / form.layers.len().max(1) as f64
-    }
-
     /// Refuses a sequence of `tokens` tokens where the model was not made for that many.
     pub fn check_length(&self, tokens: usize) -> Result<()> {
         let limit = self.context();
@@ -196,46 +161,6 @@ impl Config {
         config.consistent()?;
         config.outline().map_err(|why| why.to_string())?;
         Ok(config)
-    }
-
-    /// What the forward pass takes for granted.
-    pub(super) fn consistent(&self) -> std::result::Result<(), String> {
-        let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
-        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.head_dim, heads, kv];
-        if sizes.contains(&0) {
-            return Err(
-                "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
-            );
-        }
-        if self.sliding_window == Some(0) {
-            return Err("sliding_window = 0: no token sees any; null lifts the window".into());
-        }
-        if self.max_position_embeddings == 0 {
-            return Err("max_position_embeddings = 0: no token has a place".into());
-        }
-        if self.num_hidden_layers > 10_000 || sizes.iter().any(|&size| size > 1 << 31) {
-            return Err(
-                "a size is beyond all models (vocab, hidden, intermediate, head_dim, heads or layers)".into(),
-            );
-        }
-        let wide = [self.vocab_size, self.intermediate_size, heads.saturating_mul(self.head_dim)];
-        let most =
-            wide.iter().map(|&width| width.checked_mul(self.hidden_size)).collect::<Option<Vec<usize>>>();
-        if most.is_none_or(|sizes| sizes.iter().any(|&numbers| numbers > 1 << 40)) {
-            return Err(
-                "a projection of more than 2^40 weights; check hidden_size, vocab_size and intermediate_size"
-                    .into(),
-            );
-        }
-        if !heads.is_multiple_of(kv) {
-            return Err(format!(
-                "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv}"
-            ));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return Err(format!("head_dim = {} is odd; rotary positions need it even", self.head_dim));
-        }
-        Ok(())
     }
 
     /// Keys that hold this struct's own sizes, under the names that all families share.

@@ -46,7 +46,7 @@ impl Experts {
         let (weights, chosen) = self.route(h);
         // The places of the choices `[tokens · per_token]`, those of the first expert first.
         let chosen = chosen.reshape([-1]);
-        let order = chosen.argsort(0, false);
+        let order = chosen.argsort_stable(true, 0, false);
         let counts = chosen.bincount::<&Tensor>(None, self.router.tensor.size()[0]);
         self.note(&counts);
         let sizes: Vec<i64> = Vec::try_from(&counts).expect("counts are whole numbers");

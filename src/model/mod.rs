@@ -6,6 +6,7 @@
 
 pub mod attention;
 pub mod block;
+mod bounds;
 mod composite;
 pub mod config;
 mod copy;
@@ -26,6 +27,7 @@ mod norm;
 mod raw;
 pub mod rope;
 pub mod self_attention;
+mod size;
 mod stored;
 pub mod transformer;
 mod trunk;
