@@ -171,7 +171,7 @@ pub fn step(
         places,
         mask,
         own,
-        positions: positions.copy(),
+        positions: positions.shallow_clone(),
         seen,
         windows,
     };

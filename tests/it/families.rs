@@ -124,6 +124,8 @@ fn adapters_of_every_family_merge_and_are_kept() {
         let mut again = load(&name);
         again.load_adapters(&adapters).unwrap();
         assert_eq!(off(&logprobs(&again, &tokens)), 0.0, "{name}");
+        let copy = model.copy(Kind::Float, Device::Cpu);
+        assert!(off(&logprobs(&copy, &tokens)) < 1e-4 && copy.adapters().is_empty(), "{name}");
         let size: usize = model.parameters().iter().map(|(_, t)| t.numel()).sum();
         assert_eq!(model.lora.as_ref().unwrap().size(&model.config), size, "{name}");
     }

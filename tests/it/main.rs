@@ -61,6 +61,7 @@ mod shared_prefixes;
 mod star;
 mod text;
 mod thought_tree;
+mod tokenizers;
 mod verbs;
 mod verdicts;
 mod wants;
