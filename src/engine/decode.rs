@@ -4,7 +4,7 @@ use super::cache::Cache;
 use super::store::Store;
 use super::view::{Partial, View, merged};
 use crate::model::attention::{Branches, Packed};
-use crate::model::{Attend, Model};
+use crate::model::{Attend, AttentionSpec, Model};
 use std::collections::HashMap;
 use std::ops::Range;
 use tch::{Kind, Tensor};
@@ -120,16 +120,23 @@ struct Recorder<'a> {
 }
 
 impl Attend for Recorder<'_> {
-    fn attend(&mut self, layer: usize, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
+    fn attend(
+        &mut self,
+        layer: usize,
+        spec: &AttentionSpec,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+    ) -> Tensor {
         self.layers.push((key.shallow_clone(), value.contiguous()));
         if self.context.is_empty() {
-            return self.packed.attend(layer, query, key, value);
+            return self.packed.attend(layer, spec, query, key, value);
         }
         let (mut keys, mut values): (Vec<Tensor>, Vec<Tensor>) =
             self.context.iter().map(|&at| self.store.read(at, layer)).unzip();
         keys.push(key.shallow_clone());
         values.push(value.shallow_clone());
-        self.packed.attend(layer, query, &Tensor::cat(&keys, 0), &Tensor::cat(&values, 0))
+        self.packed.attend(layer, spec, query, &Tensor::cat(&keys, 0), &Tensor::cat(&values, 0))
     }
 }
 
@@ -148,11 +155,27 @@ pub fn step(
     cache.reserve(longest);
     let span = cache.span(longest);
     let upload = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-    let mask = visible(&upload(own), span, model.kind());
     let places = upload(&cache.places(own));
     let positions: Vec<i64> = own.iter().zip(&view.prompts).map(|(own, prompt)| own + prompt).collect();
-    let mut attend = Cached { store, view, cache, rows: tokens.len() as i64, span, places, mask };
-    let hidden = model.hidden(&upload(tokens), &upload(&positions), &mut attend);
+    let seen = positions.iter().max().map_or(0, |position| position + 1);
+    let (own, positions) = (upload(own), upload(&positions));
+    let mask = visible(&own, span, model.kind());
+    let rows = tokens.len() as i64;
+    let windows = HashMap::new();
+    let mut attend = Cached {
+        store,
+        view,
+        cache,
+        rows,
+        span,
+        places,
+        mask,
+        own,
+        positions: positions.shallow_clone(),
+        seen,
+        windows,
+    };
+    let hidden = model.hidden(&upload(tokens), &positions, &mut attend);
     model.logits(&hidden)
 }
 
@@ -173,19 +196,69 @@ struct Cached<'a> {
     span: i64,
     places: Tensor,
     mask: Tensor,
+    /// Where each row's token stands in its slot, and in its sequence, `[rows]`.
+    own: Tensor,
+    positions: Tensor,
+    /// The most tokens that a row sees without a window.
+    seen: i64,
+    /// The masks of layers with a window, by its length: of the slots, and of each level.
+    windows: HashMap<usize, (Tensor, Vec<Tensor>)>,
+}
+
+impl Cached<'_> {
+    /// The masks of a window that some row's sequence has grown out of, for `groups` query heads a key head.
+    fn within(&mut self, window: usize, groups: i64) -> &(Tensor, Vec<Tensor>) {
+        let (own, positions, view) = (&self.own, &self.positions, self.view);
+        let (whole, span) = (&self.mask, self.span);
+        self.windows.entry(window).or_insert_with(|| {
+            let columns = Tensor::arange(span, (Kind::Int64, own.device())).unsqueeze(0);
+            let passed = columns.le_tensor(&(own - window as i64).unsqueeze(1)).view([-1, 1, 1, span]);
+            let slots = whole.masked_fill(&passed, f64::NEG_INFINITY);
+            (
+                slots,
+                view.levels
+                    .iter()
+                    .map(|level| level.within(positions, window, groups, whole.kind()))
+                    .collect(),
+            )
+        })
+    }
 }
 
 impl Attend for Cached<'_> {
-    fn attend(&mut self, layer: usize, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
+    fn attend(
+        &mut self,
+        layer: usize,
+        spec: &AttentionSpec,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+    ) -> Tensor {
         self.cache.write(layer, &self.places, key, value);
         let (keys, values) = self.cache.read(layer, self.rows, self.span);
         let size = query.size();
         let kv_heads = keys.size()[1];
+        let groups = size[1] / kv_heads;
         // The query heads that share a key head stand where a sequence's queries would, so that keys and values are
         // read once for all of them and never repeated in memory.
-        let query = query.reshape([self.rows, kv_heads, size[1] / kv_heads, size[2]]);
-        let mut parts = vec![Partial::of(&query, &keys, &values, &self.mask)];
-        parts.extend(self.view.levels.iter().map(|level| level.attend(&query, self.store, layer)));
+        let query = query.reshape([self.rows, kv_heads, groups, size[2]]);
+        let (store, view) = (self.store, self.view);
+        let passed = spec.window.filter(|&window| self.seen > window as i64);
+        let parts: Vec<Partial> = match passed {
+            None => {
+                let own = Partial::of(spec, &query, &keys, &values, &self.mask);
+                let levels =
+                    view.levels.iter().map(|level| level.attend(spec, &query, store, layer, level.mask()));
+                std::iter::once(own).chain(levels).collect()
+            }
+            Some(window) => {
+                let (slots, masks) = self.within(window, groups);
+                let own = Partial::of(spec, &query, &keys, &values, slots);
+                let levels = view.levels.iter().zip(masks);
+                let levels = levels.map(|(level, mask)| level.attend(spec, &query, store, layer, mask));
+                std::iter::once(own).chain(levels).collect()
+            }
+        };
         merged(&parts, key.kind()).reshape([self.rows, size[1] * size[2]])
     }
 }

@@ -32,7 +32,7 @@ pub use sampler::{Completion, Event, Generated, Progress, Request, Sampler, Stat
 pub use sampling::{Sampling, is_temperature};
 pub use scripted::{Line, Scripted};
 
-use crate::model::{Config, Model};
+use crate::model::Model;
 use crate::{Error, Result};
 use stop::Watch;
 use store::Store;
@@ -146,7 +146,7 @@ fn ended(
 }
 
 fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
-    let (length, context) = (request.prompt.len(), context(&model.config));
+    let (length, context) = (request.prompt.len(), model.config.context());
     if length == 0 {
         return Err(Error::Data(format!("request {index}: the prompt is empty; give it at least one token")));
     }
@@ -163,9 +163,4 @@ fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-/// Tokens that a sequence may have. Where attention slides, sequences end with the window, as they do in training.
-fn context(config: &Config) -> usize {
-    config.sliding_window.unwrap_or(usize::MAX).min(config.max_position_embeddings)
 }

@@ -27,7 +27,7 @@ pub trait Sampler {
     fn keep_cache(&mut self, keep: bool);
 
     /// Samples with `weights` from the next call on, which are of `version`; what was kept of older ones is forgotten. An engine
-    /// elsewhere is sent the [`tensors`](Model::tensors) of [`Model::merged`] (whole, by Hugging Face's names), or its adapters alone; one
+    /// elsewhere is sent the [`stored_tensors`](Model::stored_tensors) of [`Model::merged`] (whole, by Hugging Face's names), or its adapters alone; one
     /// that is split over devices takes its parts of each; a sampler that reads the model itself takes note of the version.
     ///
     /// # Errors

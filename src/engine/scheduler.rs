@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
         let (config, kind, device) = (&model.config, model.kind(), model.device());
         let total = requests.iter().map(|request| request.seeds.len()).sum();
         let slots = slots.min(total);
-        let limit = sampling.max_new_tokens.min(super::context(config));
+        let limit = sampling.max_new_tokens.min(config.context());
         let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt.as_slice()).collect();
         let seen = (sampling.repetition_penalty != 1.0)
             .then(|| Tensor::zeros([slots as i64, config.vocab_size as i64], (Kind::Bool, device)));
@@ -197,7 +197,7 @@ impl<'a> Batch<'a> {
             let _ = rows.fill_(0.0).index_fill_(1, &Tensor::from_slice(&ids).to_device(rows.device()), 1.0);
         }
         logits.push(self.store.logits(self.ends[index]).unsqueeze(0).expand([count as i64, -1], false));
-        let limit = self.sampling.max_new_tokens.min(super::context(&self.model.config) - length);
+        let limit = self.sampling.max_new_tokens.min(self.model.config.context() - length);
         let samples = *started..*started + count;
         self.live.extend(samples.map(|sample| Live::new(index, sample, request, limit)));
         *started += count;

@@ -176,7 +176,7 @@ impl Store {
         let (config, kind, device) = (&self.config, self.kind, self.device);
         let segment = self.segments[at].as_mut().expect("a segment in use");
         while self.levels.len() <= segment.level {
-            let cache = Cache::new(config, 0, config.max_position_embeddings, kind, device);
+            let cache = Cache::new(config, 0, config.context(), kind, device);
             self.levels.push(Level { cache, taken: Vec::new() });
         }
         let level = &mut self.levels[segment.level];

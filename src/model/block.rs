@@ -4,7 +4,9 @@
 //! latter. Loading, starting, saving, copying, merging and adapting go through what is here; training and decoding differ in
 //! the [`Attend`] alone that stands behind [`Rows::attend`].
 
+use super::attention::AttentionSpec;
 use super::family::Family;
+use super::form::Form;
 use super::rope::Rotation;
 use super::{Attend, Config, Linear, Model};
 use crate::{Error, Result};
@@ -22,6 +24,11 @@ pub trait Block: Debug + Send {
 
     /// The linear maps among them in the same order, to be changed.
     fn linears_mut(&mut self) -> Vec<&mut Linear>;
+
+    /// How many tokens each of its experts has had since this was last asked, `[experts]`; none in a layer without experts.
+    fn expert_load(&self) -> Option<Tensor> {
+        None
+    }
 
     /// The linear maps among the parts: what adapters can be added to.
     fn linears(&self) -> Vec<&Linear> {
@@ -99,7 +106,13 @@ impl Parts<'_> {
         Ok(Linear { name, weight, bias, adapter: None })
     }
 
-    /// The tensor `name` of any other kind. A new model starts those of one dimension with 1, those called `….bias` with 0.
+    /// Whether the family's layers have a linear map `name`.
+    pub fn names(&self, name: &str) -> bool {
+        self.family.block.linears.contains(&name)
+    }
+
+    /// The tensor `name` of any other kind. A new model starts those of one dimension with 1, those called `….bias` with 0. One whose name
+    /// has a part `*` is as many tensors of the checkpoint as its first dimension counts, whose names have a number there.
     pub fn weight(&mut self, name: &str, shape: &[usize]) -> Result<Weight> {
         let name = self.family.name(name);
         let shape: Vec<i64> = shape.iter().map(|&n| n as i64).collect();
@@ -127,9 +140,9 @@ impl Rows<'_> {
         linear.forward(x, self.adapted)
     }
 
-    /// `x [tokens, heads, head_dim]`, each row turned by its position.
-    pub fn rotated(&self, x: &Tensor) -> Tensor {
-        self.rotation.apply(x)
+    /// `x [tokens, heads, head_dim]`, each row turned by its position, by the rotation of this number ([`Form::ropes`]).
+    pub fn rotated(&self, rope: usize, x: &Tensor) -> Tensor {
+        self.rotation.apply(rope, x)
     }
 
     /// What `query [tokens, heads, head_dim]` finds in `key` and `value [tokens, kv_heads, head_dim]` of the tokens that it may
@@ -138,13 +151,21 @@ impl Rows<'_> {
     /// # Panics
     /// In a layer that does not attend by its blueprint, and the second time in a layer: there is one place a layer for keys and
     /// values.
-    pub fn attend(&mut self, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
+    pub fn attend(&mut self, spec: &AttentionSpec, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
         let layer = self.layer.take().expect("a layer attends once, if its blueprint says that it does");
-        self.attend.attend(layer, query, key, value)
+        self.attend.attend(layer, spec, query, key, value)
     }
 }
 
 impl Config {
+    /// What its family reads of the keys that are its own.
+    ///
+    /// # Errors
+    /// Keys that cannot be meant so.
+    pub fn form(&self) -> Result<Form> {
+        (self.family.form)(self).map_err(Error::Model)
+    }
+
     /// Layers that look at other tokens, each of which needs keys and values of them.
     pub fn attention_layers(&self) -> usize {
         self.attention_layers_before(self.num_hidden_layers)

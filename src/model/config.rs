@@ -1,5 +1,6 @@
 //! A model's shape, as Hugging Face's `config.json` says it.
 
+use super::composite;
 use super::family::{Bias, FAMILIES, Family, Window};
 use super::raw::{Raw, no_model};
 use super::rope::RopeScaling;
@@ -48,7 +49,7 @@ pub struct Config {
     pub output_bias: bool,
     /// Whether the MLP's projections have one.
     pub mlp_bias: bool,
-    /// Tokens a query may look back, where the checkpoint limits it.
+    /// Tokens that one sees, itself among them, in the layers that slide; none where the checkpoint does not limit it.
     pub sliding_window: Option<usize>,
     /// Standard deviation of a new model's weights.
     pub initializer_range: f64,
@@ -79,7 +80,11 @@ impl Config {
         match Self::from_map(map.clone(), std::slice::from_ref(self.family)) {
             // Keys that were absent stay so unless their value was changed since.
             Ok(read) => keys.retain(|key, value| read.shape_keys().get(key) != Some(value)),
-            Err(_) => map.extend(self.new_keys()),
+            Err(_) => {
+                map.extend(self.new_keys());
+                // Absent, some families have an id that a small vocabulary has not.
+                map.entry("pad_token_id").or_insert(Value::Null);
+            }
         }
         map.extend(keys);
         // transformers 5 writes `dtype` and reads both; older releases know only `torch_dtype`.
@@ -96,34 +101,31 @@ impl Config {
         }
     }
 
-    /// The number of weights.
-    ///
-    /// # Panics
-    /// Where the family's block cannot be built of this shape, which a configuration that was read can.
-    pub fn size(&self) -> usize {
-        let layers = self.outline().expect("a shape that the block can be built of");
-        let layers: usize = layers.iter().flat_map(|layer| layer.tensors()).map(|(_, t)| t.numel()).sum();
-        let heads = if self.tie_word_embeddings { 1 } else { 2 };
-        heads * self.vocab_size * self.hidden_size + layers + self.hidden_size
-    }
-
     /// Refuses a sequence of `tokens` tokens where the model was not made for that many.
     pub fn check_length(&self, tokens: usize) -> Result<()> {
-        let (limit, key) = match self.sliding_window {
-            Some(window) if window < self.max_position_embeddings => (window, "sliding_window"),
-            _ => (self.max_position_embeddings, "max_position_embeddings"),
-        };
+        let limit = self.context();
         if tokens <= limit {
             return Ok(());
         }
+        let key = match limit < self.max_position_embeddings {
+            true => "original_max_position_embeddings",
+            false => "max_position_embeddings",
+        };
         Err(Error::Model(format!(
             "a sequence of {tokens} tokens is longer than the model's {key} = {limit}; \
              shorten the prompts or max_new_tokens"
         )))
     }
 
+    /// Tokens that a sequence may have.
+    pub fn context(&self) -> usize {
+        let limit = self.rope_scaling.as_ref().and_then(RopeScaling::limit);
+        limit.unwrap_or(usize::MAX).min(self.max_position_embeddings)
+    }
+
     fn parse(text: &str, families: &'static [Family]) -> std::result::Result<Self, String> {
-        Self::from_map(serde_json::from_str(text).map_err(|e| e.to_string())?, families)
+        let map = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        Self::from_map(composite::language_model(map)?, families)
     }
 
     fn from_map(
@@ -134,7 +136,7 @@ impl Config {
         let raw: Raw = serde_path_to_error::deserialize(Value::Object(original.clone()))
             .map_err(|e| format!("{}: {}", e.path(), e.inner()))?;
         raw.supported(family)?;
-        let (rope_theta, rope_scaling) = raw.rope(family)?;
+        let (rope_theta, rope_scaling) = raw.rope(family, &original)?;
         let config = Self {
             family,
             num_key_value_heads: raw.kv_heads(family),
@@ -159,43 +161,6 @@ impl Config {
         config.consistent()?;
         config.outline().map_err(|why| why.to_string())?;
         Ok(config)
-    }
-
-    /// What the forward pass takes for granted.
-    pub(super) fn consistent(&self) -> std::result::Result<(), String> {
-        let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
-        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.head_dim, heads, kv];
-        if sizes.contains(&0) {
-            return Err(
-                "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
-            );
-        }
-        if self.max_position_embeddings == 0 {
-            return Err("max_position_embeddings = 0: no token has a place".into());
-        }
-        if self.num_hidden_layers > 10_000 || sizes.iter().any(|&size| size > 1 << 31) {
-            return Err(
-                "a size is beyond all models (vocab, hidden, intermediate, head_dim, heads or layers)".into(),
-            );
-        }
-        let wide = [self.vocab_size, self.intermediate_size, heads.saturating_mul(self.head_dim)];
-        let most =
-            wide.iter().map(|&width| width.checked_mul(self.hidden_size)).collect::<Option<Vec<usize>>>();
-        if most.is_none_or(|sizes| sizes.iter().any(|&numbers| numbers > 1 << 40)) {
-            return Err(
-                "a projection of more than 2^40 weights; check hidden_size, vocab_size and intermediate_size"
-                    .into(),
-            );
-        }
-        if !heads.is_multiple_of(kv) {
-            return Err(format!(
-                "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv}"
-            ));
-        }
-        if !self.head_dim.is_multiple_of(2) {
-            return Err(format!("head_dim = {} is odd; rotary positions need it even", self.head_dim));
-        }
-        Ok(())
     }
 
     /// Keys that hold this struct's own sizes, under the names that all families share.
@@ -321,8 +286,9 @@ mod tests {
     #[test]
     fn what_would_be_computed_wrongly_is_refused_by_name() {
         let cases = [
-            (json!({"model_type": "gemma3"}), "model_type: `gemma3` is not supported; known: llama, mistral"),
-            (json!({"rope_scaling": {"type": "yarn", "factor": 2.0}}), "rope_type `yarn` is not supported"),
+            (json!({"model_type": "mamba"}), "model_type: `mamba` is not supported; known: llama, mistral"),
+            (json!({"rope_scaling": {"type": "mrope"}}), "rope_type `mrope` is not supported"),
+            (json!({"rope_scaling": {"type": "yarn", "factor": -2.0}}), "rope_scaling.factor: a positive"),
             (json!({"rope_scaling": {"type": "linear"}}), "rope_scaling.factor: a positive number"),
             (json!({"quantization_config": {"quant_method": "awq"}}), "(awq) are not supported"),
             (json!({"hidden_act": "gelu"}), "hidden_act: `gelu`"),
@@ -350,9 +316,19 @@ mod tests {
         assert_eq!(window("mistral", json!({"sliding_window": null})), None);
         assert_eq!(window("qwen2", json!({"sliding_window": 4096})), None);
         assert_eq!(window("qwen2", json!({"sliding_window": 64, "use_sliding_window": true})), Some(64));
-        let config = Config { sliding_window: Some(64), ..Config::default() };
-        assert!(config.check_length(64).is_ok());
-        assert!(config.check_length(65).unwrap_err().to_string().contains("sliding_window = 64"));
+    }
+
+    /// Beyond the context before stretching transformers turns whole sequences otherwise.
+    #[test]
+    fn sequences_end_where_their_rotation_would_change() {
+        let longrope =
+            json!({"type": "longrope", "short_factor": vec![1.0; 32], "long_factor": vec![2.0; 32]});
+        let keys = json!({"model_type": "phi3", "max_position_embeddings": 131_072, "rope_scaling": longrope,
+            "original_max_position_embeddings": 4096});
+        let config = with(keys).unwrap();
+        assert_eq!(config.context(), 4096);
+        let why = config.check_length(4097).unwrap_err().to_string();
+        assert!(why.contains("original_max_position_embeddings = 4096"), "{why}");
     }
 
     #[test]

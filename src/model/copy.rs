@@ -11,12 +11,13 @@ impl Model {
         let source = if self.adapted { &self.merged() } else { self };
         Model {
             config: source.config.clone(),
+            form: source.form.clone(),
             embedding: copy(&source.embedding),
             layers: source.rebuilt(|linear| copy(&linear.weight), copy),
             norm: copy(&source.norm),
             head: source.head.as_ref().map(copy),
             score: source.score.as_ref().map(|score| score.map(copy)),
-            rope: Rope::new(&source.config, device),
+            rope: Rope::new(&source.form.ropes, device),
             lora: None,
             inactive: Vec::new(),
             ..*source

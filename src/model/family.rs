@@ -1,8 +1,12 @@
 //! The model families that can be loaded, one row each: what `config.json` calls a family, what its keys mean where they are
 //! absent, and which block its layers are.
 
+use super::Config;
 use super::block::Blueprint;
-use super::transformer::TRANSFORMER;
+use super::form::{Form, Sliding};
+use super::self_attention::QueryNorms;
+use super::transformer::{FUSED_TRANSFORMER, GELU_TRANSFORMER, Norms, TRANSFORMER};
+use crate::nearest::{did_you_mean, nearest};
 use serde_json::{Map, Value};
 
 /// What sets the models of one family apart.
@@ -19,10 +23,20 @@ pub struct Family {
     pub output_bias: Bias,
     /// Whether the MLP's projections have one.
     pub mlp_bias: Bias,
-    /// Whether each head of the query and of the key has an RMS norm of its own.
-    pub head_norms: bool,
-    /// How far a query looks back.
+    /// Which RMS norms queries and keys have.
+    pub query_norms: QueryNorms,
+    /// Where the RMS norms of a layer stand.
+    pub norms: Norms,
+    /// What is added to the weights of RMS norms: 1 where checkpoints keep how far they are from 1.
+    pub norm_offset: f64,
+    /// How far a query looks back in the layers that slide.
     pub window: Window,
+    /// Which layers slide where there is a window.
+    pub sliding: fn(&Config, usize) -> Sliding,
+    /// Whether `partial_rotary_factor` is heeded; in other families anything but 1 is refused.
+    pub partial_rotary: bool,
+    /// What its models compute beside the plain pass.
+    pub form: fn(&Config) -> Result<Form, String>,
     /// `num_key_value_heads` where it is absent; `None` is as many as query heads.
     pub num_key_value_heads: Option<usize>,
     /// `head_dim` where it is absent; `None` is the hidden size shared out among the heads.
@@ -57,9 +71,9 @@ pub enum Window {
     /// There is none, whatever the file says.
     None,
     /// It holds as it is given, `null` lifts it; this is its length where the key is absent.
-    Given(usize),
+    Given(Option<usize>),
     /// It holds where `use_sliding_window` is true; this is its length where the key is absent.
-    Switched(usize),
+    Switched(Option<usize>),
 }
 
 /// The families that [`Model::load`](super::Model::load) knows.
@@ -76,7 +90,7 @@ pub static FAMILIES: &[Family] = &[
     Family {
         model_type: "mistral",
         class: "Mistral",
-        window: Window::Given(4096),
+        window: Window::Given(Some(4096)),
         num_key_value_heads: Some(8),
         max_position_embeddings: 4096 * 32,
         ..Family::PLAIN
@@ -86,7 +100,8 @@ pub static FAMILIES: &[Family] = &[
         model_type: "qwen2",
         class: "Qwen2",
         qkv_bias: Bias::Always,
-        window: Window::Switched(4096),
+        window: Window::Switched(Some(4096)),
+        sliding: from_max_window_layers,
         max_position_embeddings: 32_768,
         ..Family::PLAIN
     },
@@ -95,13 +110,128 @@ pub static FAMILIES: &[Family] = &[
         class: "Qwen3",
         qkv_bias: Bias::Key("attention_bias"),
         output_bias: Bias::Key("attention_bias"),
-        head_norms: true,
-        window: Window::Switched(4096),
+        query_norms: QueryNorms::Head,
+        window: Window::Switched(Some(4096)),
+        sliding: from_max_window_layers,
         head_dim: Some(128),
         max_position_embeddings: 32_768,
         ..Family::PLAIN
     },
+    Family {
+        model_type: "qwen3_moe",
+        class: "Qwen3Moe",
+        qkv_bias: Bias::Key("attention_bias"),
+        output_bias: Bias::Key("attention_bias"),
+        query_norms: QueryNorms::Head,
+        window: Window::Switched(Some(4096)),
+        num_key_value_heads: Some(4),
+        max_position_embeddings: 32_768,
+        form: Form::qwen3_moe,
+        ..Family::PLAIN
+    },
+    Family {
+        model_type: "mixtral",
+        class: "Mixtral",
+        window: Window::Given(None),
+        num_key_value_heads: Some(8),
+        max_position_embeddings: 4096 * 32,
+        rms_norm_eps: 1e-5,
+        rope_theta: 1e6,
+        form: Form::mixtral,
+        names: &[
+            ("mlp.gate", "block_sparse_moe.gate"),
+            ("mlp.experts.*.gate_proj", "block_sparse_moe.experts.*.w1"),
+            ("mlp.experts.*.up_proj", "block_sparse_moe.experts.*.w3"),
+            ("mlp.experts.*.down_proj", "block_sparse_moe.experts.*.w2"),
+        ],
+        ..Family::PLAIN
+    },
+    Family {
+        model_type: "smollm3",
+        class: "SmolLM3",
+        qkv_bias: Bias::Key("attention_bias"),
+        output_bias: Bias::Key("attention_bias"),
+        mlp_bias: Bias::Key("mlp_bias"),
+        window: Window::Switched(None),
+        sliding: where_nothing_turns,
+        num_key_value_heads: Some(4),
+        max_position_embeddings: 32_768,
+        rope_theta: 2e6,
+        tie_word_embeddings: true,
+        form: Form::smollm3,
+        ..Family::PLAIN
+    },
+    Family {
+        model_type: "gemma2",
+        class: "Gemma2",
+        sliding: |_, index| Sliding::ByType(index % 2 == 0),
+        max_position_embeddings: 8192,
+        form: Form::gemma,
+        ..Family::GEMMA
+    },
+    // Gemma 3 without images: 270M and 1B, and others saved so.
+    Family {
+        model_type: "gemma3_text",
+        class: "Gemma3",
+        query_norms: QueryNorms::Head,
+        sliding: all_but_each_sixth,
+        max_position_embeddings: 131_072,
+        rope_theta: 1e6,
+        form: Form::gemma3,
+        ..Family::GEMMA
+    },
+    // Phi-3, Phi-3.5, Phi-4 and Phi-4-mini.
+    Family {
+        model_type: "phi3",
+        class: "Phi3",
+        block: &FUSED_TRANSFORMER,
+        window: Window::Given(None),
+        max_position_embeddings: 4096,
+        rms_norm_eps: 1e-5,
+        partial_rotary: true,
+        form: Form::phi3,
+        ..Family::PLAIN
+    },
+    Family { model_type: "olmo2", class: "Olmo2", ..Family::OLMO },
+    Family {
+        model_type: "olmo3",
+        class: "Olmo3",
+        window: Window::Given(Some(4096)),
+        sliding: |_, index| Sliding::ByType((index + 1) % 4 != 0),
+        rope_theta: 5e5,
+        form: Form::olmo3,
+        ..Family::OLMO
+    },
+    // Granite 3 and 4 without experts or Mamba.
+    Family {
+        model_type: "granite",
+        class: "Granite",
+        qkv_bias: Bias::Key("attention_bias"),
+        output_bias: Bias::Key("attention_bias"),
+        mlp_bias: Bias::Key("mlp_bias"),
+        form: Form::granite,
+        ..Family::PLAIN
+    },
 ];
+
+/// The layers from `max_window_layers` on.
+fn from_max_window_layers(config: &Config, index: usize) -> Sliding {
+    let from = config.original.get("max_window_layers").and_then(Value::as_u64).unwrap_or(28);
+    Sliding::ByType(index as u64 >= from)
+}
+
+/// The layers without rotary positions.
+fn where_nothing_turns(config: &Config, index: usize) -> Sliding {
+    let key = |name: &str| config.original.get(name);
+    let turned = key("no_rope_layers").and_then(|list| list.get(index)).and_then(Value::as_u64);
+    let every = key("no_rope_layer_interval").and_then(Value::as_u64).unwrap_or(4).max(1);
+    Sliding::ByType(turned.map_or((index as u64 + 1).is_multiple_of(every), |turned| turned == 0))
+}
+
+fn all_but_each_sixth(config: &Config, index: usize) -> Sliding {
+    let each = config.original.get("sliding_window_pattern").and_then(Value::as_u64).unwrap_or(6).max(1);
+    Sliding::ByType(!(index as u64 + 1).is_multiple_of(each))
+}
 
 impl Family {
     /// What a row leaves out: the plain transformer without biases, with transformers' usual defaults. It is no family itself.
@@ -112,8 +242,13 @@ impl Family {
         qkv_bias: Bias::Never,
         output_bias: Bias::Never,
         mlp_bias: Bias::Never,
-        head_norms: false,
+        query_norms: QueryNorms::None,
+        norms: Norms::Before,
+        norm_offset: 0.0,
         window: Window::None,
+        sliding: |_, _| Sliding::Always,
+        partial_rotary: false,
+        form: Form::plain,
         num_key_value_heads: None,
         head_dim: None,
         max_position_embeddings: 2048,
@@ -121,6 +256,30 @@ impl Family {
         rope_theta: 10_000.0,
         tie_word_embeddings: false,
         names: &[],
+    };
+
+    /// What the rows of Gemma share.
+    const GEMMA: Family = Family {
+        block: &GELU_TRANSFORMER,
+        qkv_bias: Bias::Key("attention_bias"),
+        output_bias: Bias::Key("attention_bias"),
+        norms: Norms::Around,
+        norm_offset: 1.0,
+        window: Window::Given(Some(4096)),
+        num_key_value_heads: Some(4),
+        head_dim: Some(256),
+        tie_word_embeddings: true,
+        ..Family::PLAIN
+    };
+
+    /// What the rows of OLMo share.
+    const OLMO: Family = Family {
+        qkv_bias: Bias::Key("attention_bias"),
+        output_bias: Bias::Key("attention_bias"),
+        query_norms: QueryNorms::Whole,
+        norms: Norms::Behind,
+        rms_norm_eps: 1e-5,
+        ..Family::PLAIN
     };
 
     /// The family called `model_type` among those that [`Model::load`](super::Model::load) knows.
@@ -139,7 +298,15 @@ impl Family {
         let name = map.get("model_type").and_then(Value::as_str);
         let name = name.ok_or_else(|| format!("model_type is missing; {known}"))?;
         let found = families.iter().find(|family| family.model_type == name);
-        found.ok_or_else(|| format!("model_type: `{name}` is not supported; {known}"))
+        found.ok_or_else(|| match kin(name).filter(|kin| all.contains(&kin.0)) {
+            Some((near, how)) => {
+                format!("model_type: `{name}` is not supported; the nearest that is: {near} ({how}); {known}")
+            }
+            None => {
+                let near = did_you_mean(nearest(name, all.iter().copied()));
+                format!("model_type: `{name}` is not supported{near}; {known}").replace("?;", "?")
+            }
+        })
     }
 
     /// The checkpoint's name of what the block or the model calls `name`, with or without `.weight` or `.bias` behind it.
@@ -157,6 +324,30 @@ impl Family {
         let last = |name: String| name.rsplit('.').next().unwrap_or_default().to_owned();
         self.block.linears.iter().map(move |name| last(self.name(name)))
     }
+}
+
+/// The family that is nearest to a known one that is not among them, and which models of it stand in.
+fn kin(model_type: &str) -> Option<(&'static str, &'static str)> {
+    let near = match model_type {
+        "gemma3n" | "gemma3n_text" | "gemma4" | "gemma4_text" => ("gemma3_text", "Gemma 3"),
+        "gemma" => ("gemma2", "its successor"),
+        "llama4" | "llama4_text" | "mllama" => ("llama", "Llama 3 without images"),
+        "qwen3_next" | "qwen3_5" | "qwen3_5_text" | "qwen2_vl" | "qwen2_5_vl" | "qwen3_vl" => {
+            ("qwen3", "Qwen3 with attention in all layers and without images")
+        }
+        "qwen2_moe" | "qwen3_5_moe" | "gpt_oss" | "deepseek_v2" | "deepseek_v3" | "olmoe" | "glm4_moe" => {
+            ("qwen3_moe", "such as Qwen3-30B-A3B")
+        }
+        "granitemoe" | "granitemoehybrid" => ("granite", "Granite without experts or Mamba"),
+        "ministral" | "ministral3" => ("mistral", "Mistral and Mistral Small"),
+        "phi" | "phimoe" | "phi4_multimodal" => ("phi3", "Phi-3 and Phi-4 without experts or images"),
+        "olmo" => ("olmo2", "its successor"),
+        "glm" | "glm4" | "cohere" | "cohere2" | "exaone4" | "hunyuan_v1_dense" | "seed_oss" | "lfm2" => {
+            ("qwen3", "a dense model of the same sizes")
+        }
+        _ => return None,
+    };
+    Some(near)
 }
 
 /// What an adapter can target in models of some family.

@@ -68,7 +68,7 @@ impl Head {
         if let Head::Vocabulary { positive, negative } = self {
             let ids = Tensor::from_slice(&[i64::from(negative), i64::from(positive)]);
             let rows = model.output().index_select(0, &ids.to_device(model.device()));
-            return Ok(float(states).linear(&float(&rows), None::<&Tensor>));
+            return Ok(model.logits_of(float(states).linear(&float(&rows), None::<&Tensor>)));
         }
         let projection = model.score.as_ref().filter(|p| p.weight.size()[0] == self.labels() as i64);
         let Some(Projection { weight, bias }) = projection else {

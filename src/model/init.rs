@@ -8,7 +8,8 @@ use tch::{Device, Kind, Tensor};
 
 impl Model {
     /// A new model. Matrices are normal(0, σ = `initializer_range`), those that write into the residual stream
-    /// (`o_proj`, `down_proj`; what the block's [`Blueprint`](super::block::Blueprint) says) scaled by 1/√(2 · layers) as in GPT-2, norms 1, biases 0. Every tensor draws from
+    /// (`o_proj`, `down_proj`; what the block's [`Blueprint`](super::block::Blueprint) says) scaled by 1/√(2 · layers) as in GPT-2, norms such that they
+    /// multiply by 1, biases 0. Every tensor draws from
     /// its own stream, derived from `seed` and its name: equal seeds give equal weights on every device.
     pub fn init(config: Config, kind: Kind, device: Device, seed: u64) -> Result<Self> {
         let sigma = config.initializer_range;
@@ -20,7 +21,7 @@ impl Model {
             let values = if name.ends_with(".bias") {
                 Tensor::zeros(shape, (Kind::Float, Device::Cpu))
             } else if shape.len() == 1 {
-                Tensor::ones(shape, (Kind::Float, Device::Cpu))
+                Tensor::full(shape, 1.0 - family.norm_offset, (Kind::Float, Device::Cpu))
             } else if into_residual.iter().any(|end| name.ends_with(end)) {
                 normal(shape, residual, stream(seed, name))
             } else {

@@ -323,7 +323,8 @@ impl OutputHead<'_> {
             let targets = self.targets.narrow(0, start, length).unsqueeze(1);
             let by_logits = self.grad_of_logits(&all, &targets, &grad_output.narrow(start, length));
             drop(all);
-            let by_logits = by_logits.to_kind(weight.kind());
+            let logits = || self.model.logits(&states).to_kind(Kind::Float);
+            let by_logits = self.model.grad_of_products(by_logits, logits).to_kind(weight.kind());
             by_states.push(by_logits.mm(weight));
             if weight.requires_grad() {
                 accumulate(&mut by_weight, &by_logits, &states, chunks.len());

@@ -2,7 +2,7 @@
 
 use super::stored::Stored;
 use super::weights;
-use super::{Adapter, Config, Family, Linear, Model, Rope, family, init};
+use super::{Adapter, Config, Linear, Model, Rope, family, init};
 use crate::section::{Misfit, all_fit, broken};
 use crate::{Error, Result};
 use rand::Rng;
@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
+/// peft's word for all linear maps of the layers.
+const ALL: &str = "all-linear";
 const WEIGHTS: &str = "adapter_model.safetensors";
 const CONFIG: &str = "adapter_config.json";
 
@@ -23,13 +25,14 @@ pub struct Lora {
     pub rank: usize,
     /// Their output is scaled by alpha / rank.
     pub alpha: f64,
-    /// Which linear maps get one: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
+    /// Which linear maps get one: all-linear for all of the model's, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj
+    /// (qkv_proj and gate_up_proj in Phi). Experts get none.
     pub targets: Vec<String>,
 }
 
 impl Default for Lora {
     fn default() -> Self {
-        Self { rank: 16, alpha: 32.0, targets: Family::PLAIN.targets().collect() }
+        Self { rank: 16, alpha: 32.0, targets: vec![ALL.into()] }
     }
 }
 
@@ -49,9 +52,9 @@ impl Lora {
         if self.targets.is_empty() {
             found.push(Misfit::new("targets", format!("name at least one of {names}"), ""));
         }
-        if let Some(other) = self.targets.iter().find(|target| !known.contains(target)) {
+        if let Some(other) = self.targets.iter().find(|target| *target != ALL && !known.contains(target)) {
             let message = format!("no such linear map: {other}");
-            found.push(Misfit::new("targets", message, format!("known: {names}")));
+            found.push(Misfit::new("targets", message, format!("known: {ALL}, {names}")));
         }
         found
     }
@@ -65,7 +68,8 @@ impl Lora {
     }
 
     fn aims_at(&self, name: &str) -> bool {
-        self.targets.iter().any(|target| name.ends_with(target.as_str()))
+        let last = name.rsplit('.').next().unwrap_or_default();
+        self.targets.iter().any(|target| target == ALL || target == last)
     }
 
     fn scale(&self) -> f64 {
@@ -177,8 +181,11 @@ impl Model {
         };
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         weights::write_tensors(&dir.join(WEIGHTS), adapters)?;
+        // By name: what peft adapts under the word differs between its releases.
+        let targets =
+            if lora.targets.iter().any(|target| target == ALL) { &self.targets() } else { &lora.targets };
         let base = self.config.original.get("_name_or_path").cloned().unwrap_or(Value::Null);
-        weights::write_json(&dir.join(CONFIG), &config_json(lora, base))
+        weights::write_json(&dir.join(CONFIG), &config_json(lora, targets, base))
     }
 
     /// The same function without adapters: W + scale · B A, summed in f32. Other weights are shared.
@@ -186,12 +193,13 @@ impl Model {
         let share = |t: &Tensor| t.shallow_clone();
         Model {
             config: self.config.clone(),
+            form: self.form.clone(),
             embedding: share(&self.embedding),
             layers: self.rebuilt(Linear::merged, share),
             norm: share(&self.norm),
             head: self.head.as_ref().map(share),
             score: self.score.as_ref().map(|score| score.map(share)),
-            rope: Rope::new(&self.config, self.device()),
+            rope: Rope::new(&self.form.ropes, self.device()),
             lora: None,
             inactive: Vec::new(),
             ..*self
@@ -211,7 +219,7 @@ fn kaiming(shape: &[i64; 2], seed: u64, name: &str) -> Tensor {
     Tensor::from_slice(&values).view(*shape)
 }
 
-fn config_json(lora: &Lora, base: Value) -> Value {
+fn config_json(lora: &Lora, targets: &[String], base: Value) -> Value {
     let whole = lora.alpha.fract() == 0.0;
     json!({
         "peft_type": "LORA",
@@ -219,7 +227,7 @@ fn config_json(lora: &Lora, base: Value) -> Value {
         "base_model_name_or_path": base,
         "r": lora.rank,
         "lora_alpha": if whole { json!(lora.alpha as i64) } else { json!(lora.alpha) },
-        "target_modules": lora.targets,
+        "target_modules": targets,
         "lora_dropout": 0.0,
         "bias": "none",
         "fan_in_fan_out": false,
@@ -252,8 +260,11 @@ fn read_config(path: &Path, known: &[String]) -> Result<Lora> {
     if config["bias"].as_str().is_some_and(|bias| bias != "none") {
         return Err(refuse(format!("bias = {} is not supported; known: none", config["bias"])));
     }
-    let lora =
-        json!({"rank": config["r"], "alpha": config["lora_alpha"], "targets": config["target_modules"]});
+    let targets = match &config["target_modules"] {
+        Value::String(word) if word == ALL => json!([ALL]),
+        other => other.clone(),
+    };
+    let lora = json!({"rank": config["r"], "alpha": config["lora_alpha"], "targets": targets});
     let lora: Lora = serde_json::from_value(lora)
         .map_err(|e| refuse(format!("r, lora_alpha and target_modules (a list) are needed: {e}")))?;
     if let Some(misfit) = lora.check_for(known).first() {
@@ -270,7 +281,7 @@ mod tests {
     fn a_target_that_is_none_is_told_what_is() {
         let lora = Lora { targets: vec!["q_proj".into(), "lm_head".into()], ..Lora::default() };
         let why = lora.check()[0].said(None);
-        assert!(why.contains("no such linear map: lm_head; known: q_proj, k_proj"), "{why}");
+        assert!(why.contains("no such linear map: lm_head; known: all-linear, q_proj, k_proj"), "{why}");
         let keys = |lora: Lora| lora.check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>();
         assert_eq!(keys(Lora { rank: 0, alpha: -1.0, targets: vec![] }), ["rank", "alpha", "targets"]);
         assert_eq!(Lora::default().check(), []);
@@ -280,7 +291,7 @@ mod tests {
     fn peft_options_beyond_plain_lora_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(CONFIG);
-        let mut config = config_json(&Lora::default(), Value::Null);
+        let mut config = config_json(&Lora::default(), &[ALL.into()], Value::Null);
         weights::write_json(&path, &config).unwrap();
         assert_eq!(read_config(&path, &family::targets()).unwrap(), Lora::default());
         config["use_dora"] = json!(true);

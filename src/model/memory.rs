@@ -31,10 +31,12 @@ impl PerParameter {
 }
 
 /// Bytes of a token that a backward pass goes back over: an estimate of 34 · hidden + 6 · intermediate a layer in 16-bit numbers,
-/// twice that in f32; with checkpointing one layer's, and every layer's input.
+/// twice that in f32, where the experts that a token passes through count together, and the f32 results of each; with checkpointing one layer's, and every layer's input.
 pub fn activations(shape: &Config, kind: Kind, checkpointing: bool) -> usize {
     let width = kind.elt_size_in_bytes();
-    let layer = (34 * shape.hidden_size + 6 * shape.intermediate_size) * width / 2;
+    let mlp = (6.0 * shape.mlp_width()) as usize;
+    let experts = shape.form().ok().and_then(|form| form.experts).map_or(0, |experts| experts.per_token);
+    let layer = (34 * shape.hidden_size + mlp) * width / 2 + experts * 2 * shape.hidden_size * (width + 4);
     let layers = shape.num_hidden_layers;
     if checkpointing { layer + layers * shape.hidden_size * width } else { layer * layers }
 }

@@ -6,9 +6,13 @@
 
 pub mod attention;
 pub mod block;
+mod bounds;
+mod composite;
 pub mod config;
 mod copy;
+mod experts;
 pub mod family;
+pub mod form;
 pub mod heads;
 mod inactive;
 mod init;
@@ -17,17 +21,23 @@ mod linear;
 pub mod logprobs;
 pub mod lora;
 pub mod memory;
+mod mlp;
 mod names;
+mod norm;
 mod raw;
 pub mod rope;
+pub mod self_attention;
+mod size;
 mod stored;
-mod transformer;
+pub mod transformer;
 mod trunk;
 mod weights;
 
+pub use attention::AttentionSpec;
 pub use block::Block;
 pub use config::Config;
 pub use family::{FAMILIES, Family};
+pub use form::Form;
 pub use heads::Head;
 pub use inactive::InactiveAdapters;
 pub use linear::{Adapter, Linear};
@@ -39,9 +49,16 @@ use tch::{Device, Kind, Tensor};
 
 /// How a token's query meets the keys and values of the tokens it may see.
 pub trait Attend {
-    /// `layer` counts those that attend, from 0 on; `query [tokens, heads, head_dim]`, `key` and `value [tokens, kv_heads,
+    /// `layer` counts those that attend, from 0 on, and `spec` says how; `query [tokens, heads, head_dim]`, `key` and `value [tokens, kv_heads,
     /// head_dim]`, rotated already; returns `[tokens, heads · head_dim]`.
-    fn attend(&mut self, layer: usize, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor;
+    fn attend(
+        &mut self,
+        layer: usize,
+        spec: &AttentionSpec,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+    ) -> Tensor;
 }
 
 /// A causal language model.
@@ -49,6 +66,8 @@ pub trait Attend {
 pub struct Model {
     /// Its shape.
     pub config: Config,
+    /// What its family reads of the shape's own keys.
+    pub form: Form,
     /// Token embedding, `[vocab, hidden]`.
     pub embedding: Tensor,
     /// The layers, first to last.
@@ -115,17 +134,47 @@ impl Model {
 
     /// The first layer's input `[tokens, hidden]`.
     pub fn embed(&self, tokens: &Tensor) -> Tensor {
-        Tensor::embedding(&self.embedding, tokens, -1, false, false)
+        let x = Tensor::embedding(&self.embedding, tokens, -1, false, false);
+        match self.form.embedding_scale {
+            1.0 => x,
+            scale => x * Tensor::from(scale).to_kind(self.kind()).double_value(&[]),
+        }
     }
 
     /// The last norm over the last layer's output.
     pub fn normalised(&self, x: &Tensor) -> Tensor {
-        rms_norm(x, &self.norm, self.config.rms_norm_eps)
+        norm::offset_norm(x, &self.norm, self.config.rms_norm_eps, self.config.family.norm_offset)
     }
 
     /// Unnormalised log-probabilities `[tokens, vocab]` of `hidden [tokens, hidden]`.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        linear::product(hidden, self.output(), None)
+        self.logits_of(linear::product(hidden, self.output(), None))
+    }
+
+    /// Logits of what the output projection gives: scaled and capped.
+    pub(crate) fn logits_of(&self, products: Tensor) -> Tensor {
+        let scaled = match self.form.logit_scale {
+            1.0 => products,
+            scale => products * scale,
+        };
+        match self.form.logit_softcap {
+            None => scaled,
+            Some(cap) => (scaled / cap).tanh() * cap,
+        }
+    }
+
+    /// From the gradient of `logits` to that of the output projection's products, in place: times scale · (1 − (logits / cap)²).
+    pub(super) fn grad_of_products(&self, by_logits: Tensor, logits: impl FnOnce() -> Tensor) -> Tensor {
+        let by_logits = match self.form.logit_softcap {
+            None => by_logits,
+            Some(cap) => by_logits * ((logits() / cap).square().neg() + 1.0),
+        };
+        if self.form.logit_scale == 1.0 { by_logits } else { by_logits * self.form.logit_scale }
+    }
+
+    /// How many tokens each layer's experts have had since this was last asked, `[experts]` each; nothing for a model without experts.
+    pub fn expert_loads(&self) -> Vec<Tensor> {
+        self.layers.iter().filter_map(|layer| layer.expert_load()).collect()
     }
 
     /// The output projection `[vocab, hidden]`: the head, or the embedding where the two are tied.

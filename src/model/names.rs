@@ -19,9 +19,11 @@ pub(super) fn assemble(
     let norm = get(&family.name(NORM), &[hidden])?;
     let tied = config.tie_word_embeddings;
     let head = if tied { None } else { Some(get(&family.name(HEAD), &[vocab, hidden])?) };
-    let rope = Rope::new(&config, device);
+    let form = config.form()?;
+    let rope = Rope::new(&form.ropes, device);
     Ok(Model {
         config,
+        form,
         embedding,
         layers,
         norm,
@@ -44,6 +46,12 @@ pub(super) const HEAD: &str = "lm_head.weight";
 /// Logits held at once: 256 MB in f32.
 pub(super) const CHUNK: usize = 1 << 26;
 
+/// The names of the `count` tensors that a checkpoint has in place of the one called `name`, if its name has a part `*`.
+pub(super) fn parts(name: &str, count: i64) -> Option<Vec<String>> {
+    let (before, behind) = name.split_once(".*.")?;
+    Some((0..count).map(|number| format!("{before}.{number}.{behind}")).collect())
+}
+
 impl Config {
     /// The checkpoint's name of what is called `name` within layer `index`.
     pub(super) fn layer_name(&self, index: usize, name: &str) -> String {
@@ -52,7 +60,8 @@ impl Config {
 }
 
 impl Model {
-    /// The base weights, shared, by their Hugging Face names; a tied head is not among them.
+    /// The base weights, shared, by their Hugging Face names; a tied head is not among them. Those of all of a layer's experts are one
+    /// tensor, with `*` for the expert's number.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let Config { family, .. } = self.config;
         let mut all = vec![(family.name(EMBEDDING), self.embedding.shallow_clone())];
@@ -64,6 +73,15 @@ impl Model {
         all.extend(self.head.as_ref().map(|head| (family.name(HEAD), head.shallow_clone())));
         all.extend(self.score.iter().flat_map(heads::tensors));
         all
+    }
+
+    /// The base weights as a checkpoint has them: one tensor an expert.
+    pub fn stored_tensors(&self) -> Vec<(String, Tensor)> {
+        let apart = |(name, tensor): (String, Tensor)| match parts(&name, tensor.size()[0]) {
+            Some(names) => names.into_iter().zip(tensor.unbind(0)).collect(),
+            None => vec![(name, tensor)],
+        };
+        self.tensors().into_iter().flat_map(apart).collect()
     }
 
     /// The base weights' number of elements.

@@ -19,6 +19,8 @@ pub(super) struct Raw {
     pub(super) max_position_embeddings: Option<usize>,
     pub(super) rms_norm_eps: Option<f64>,
     hidden_act: Option<String>,
+    /// Gemma's name for it, which counts where both are there.
+    hidden_activation: Option<String>,
     pub(super) tie_word_embeddings: Option<bool>,
     use_sliding_window: Option<bool>,
     sliding_window: Option<usize>,
@@ -39,21 +41,44 @@ impl Raw {
             ));
         }
         let known = family.block.activations;
-        match self.hidden_act.as_deref().filter(|name| !known.contains(name)) {
+        let (key, said) = match &self.hidden_activation {
+            Some(said) => ("hidden_activation", Some(said)),
+            None => ("hidden_act", self.hidden_act.as_ref()),
+        };
+        // Gemma's first files said `gelu` and meant its approximation.
+        let meant =
+            |name: &str| known.contains(&name) || (name == "gelu" && known.contains(&"gelu_pytorch_tanh"));
+        match said.filter(|name| !meant(name)) {
             None => Ok(()),
-            Some(other) => Err(format!("hidden_act: `{other}` is not supported; known: {}", known[0])),
+            Some(other) => Err(format!("{key}: `{other}` is not supported; known: {}", known[0])),
         }
     }
 
-    /// Base and stretch, from transformers 5's `rope_parameters` or the older two keys.
-    pub(super) fn rope(&self, family: &Family) -> std::result::Result<(f64, Option<RopeScaling>), String> {
+    /// Base and stretch, from transformers 5's `rope_parameters` or the older two keys; of the layers that do not slide, where they differ.
+    /// `model` is the whole file.
+    pub(super) fn rope(
+        &self,
+        family: &Family,
+        model: &Map<String, Value>,
+    ) -> std::result::Result<(f64, Option<RopeScaling>), String> {
         let (key, table) = match (&self.rope_parameters, &self.rope_scaling) {
-            (Some(table), _) => ("rope_parameters", Some(table)),
+            (Some(table), _) => match table.get("full_attention").and_then(Value::as_object) {
+                Some(inner) => ("rope_parameters.full_attention", Some(inner)),
+                None => ("rope_parameters", Some(table)),
+            },
             (None, table) => ("rope_scaling", table.as_ref()),
         };
         let inside = table.and_then(|t| t.get("rope_theta")).and_then(Value::as_f64);
         let theta = inside.or(self.rope_theta).unwrap_or(family.rope_theta);
-        let scaling = table.map(|t| RopeScaling::parse(key, t)).transpose()?.flatten();
+        if !(theta > 1.0 && theta.is_finite()) {
+            return Err(format!("rope_theta = {theta}: the base of the rotary frequencies is above 1"));
+        }
+        let part = table.and_then(|t| t.get("partial_rotary_factor")).and_then(Value::as_f64);
+        if !family.partial_rotary && part.is_some_and(|factor| factor != 1.0) {
+            return Err(format!("{key}.partial_rotary_factor: only 1.0 is supported in this family"));
+        }
+        let context = self.max_position_embeddings.unwrap_or(family.max_position_embeddings);
+        let scaling = table.map(|t| RopeScaling::parse(key, t, model, context)).transpose()?.flatten();
         Ok((theta, scaling))
     }
 
@@ -68,14 +93,13 @@ impl Raw {
 
     /// `given`: whether the file has the key, which may be `null`.
     pub(super) fn window(&self, family: &Family, given: bool) -> Option<usize> {
-        match family.window {
-            Window::None => None,
-            Window::Given(length) if !given => Some(length),
-            Window::Given(_) => self.sliding_window,
-            Window::Switched(length) => {
-                self.use_sliding_window.unwrap_or(false).then(|| self.sliding_window.unwrap_or(length))
-            }
-        }
+        let (default, holds) = match family.window {
+            Window::None => (None, false),
+            Window::Given(default) => (default, true),
+            Window::Switched(default) => (default, self.use_sliding_window.unwrap_or(false)),
+        };
+        let window = if given { self.sliding_window } else { default };
+        window.filter(|_| holds)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tensors in a folder's safetensors files, memory-mapped and handed out one by one.
 
-use super::{Config, names};
+use super::{Config, composite, names};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
@@ -21,8 +21,8 @@ pub(super) struct Stored {
     /// What an error points at: the single file, or the index.
     source: PathBuf,
     files: Vec<Mapped>,
-    /// Name to file.
-    places: HashMap<String, usize>,
+    /// Name to file, and to the name there.
+    places: HashMap<String, (usize, String)>,
 }
 
 /// One safetensors file, mapped.
@@ -62,7 +62,8 @@ impl Stored {
     /// The tensors of one file.
     pub fn one(path: PathBuf) -> Result<Self> {
         let file = Mapped::open(path.clone())?;
-        let places = file.metadata.tensors().into_keys().map(|name| (name, 0)).collect();
+        let names = file.metadata.tensors().into_keys().map(|name| (name, 0));
+        let places = places(names.collect());
         Ok(Self { source: path, files: vec![file], places })
     }
 
@@ -77,25 +78,37 @@ impl Stored {
             numbers.insert(name.clone(), files.len());
             files.push(Mapped::open(dir.join(inside(name, &source)?))?);
         }
-        let places = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), numbers[file])).collect();
+        let names = index.weight_map.iter().map(|(tensor, file)| (tensor.clone(), numbers[file]));
+        let places = places(names.collect());
         Ok(Self { source, files, places })
+    }
+
+    /// Whether the files hold other parts too, which are left out.
+    pub fn leaves_parts_out(&self) -> bool {
+        self.places.iter().any(|(name, (_, stored))| name != stored)
     }
 
     /// Whether there is an output projection that is not the embedding.
     pub fn has_own_head(&self, config: &Config) -> Result<bool> {
         let [head, embedding] = [names::HEAD, names::EMBEDDING].map(|name| config.family.name(name));
-        let (Some(&at), Some(&of)) = (self.places.get(&head), self.places.get(&embedding)) else {
+        let (Some((at, head)), Some((of, embedding))) = (self.places.get(&head), self.places.get(&embedding))
+        else {
             return Ok(false);
         };
         let shape = [config.vocab_size as i64, config.hidden_size as i64];
         let [head, embedding] =
-            [self.files[at].tensor(&head, &shape)?, self.files[of].tensor(&embedding, &shape)?];
+            [self.files[*at].tensor(head, &shape)?, self.files[*of].tensor(embedding, &shape)?];
         Ok(head.kind() != embedding.kind() || !head.equal(&embedding))
     }
 
-    /// The tensor called `name`, which must have this `shape`, on the CPU and as stored.
+    /// The tensor called `name`, which must have this `shape`, on the CPU and as stored. One of a name with `*` is put together of those
+    /// that have a number there.
     pub fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        let place = self.places.remove(name).ok_or_else(|| {
+        if let Some(parts) = names::parts(name, shape[0]) {
+            let parts = parts.into_iter().map(|part| self.take(&part, &shape[1..]));
+            return Ok(Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0));
+        }
+        let (place, name) = self.places.remove(name).ok_or_else(|| {
             let remedy = match name {
                 "lm_head.weight" => {
                     "; where the head is the embedding, config.json says tie_word_embeddings: true"
@@ -104,7 +117,7 @@ impl Stored {
             };
             Error::Model(format!("{}: tensor {name} is missing{remedy}", self.source.display()))
         })?;
-        self.files[place].tensor(name, shape)
+        self.files[place].tensor(&name, shape)
     }
 
     /// Refuses weights that the model has no place for, which would be lost without a word. A `head` that the model does
@@ -121,6 +134,16 @@ impl Stored {
             self.source.display()
         )))
     }
+}
+
+/// Where the tensors are that a model has: of a language model beside other parts, its own alone.
+fn places(names: Vec<(String, usize)>) -> HashMap<String, (usize, String)> {
+    let composite = names.iter().any(|(name, _)| composite::alone(name).is_some());
+    let place = |(name, file): (String, usize)| {
+        let own = if composite { composite::alone(&name)? } else { name.clone() };
+        Some((own, (file, name)))
+    };
+    names.into_iter().filter_map(place).collect()
 }
 
 impl Mapped {

@@ -1,8 +1,12 @@
-//! The decoder layer of Llama and its kin: grouped-query attention with rotary positions, then a SwiGLU MLP, each behind an
-//! RMS norm (Touvron et al. 2023).
+//! The decoder layer of Llama and its kin: grouped-query attention with rotary positions, then a gated MLP or experts (Touvron et al. 2023;
+//! Jiang et al. 2024). Families differ in where its norms stand and in what [`Form`](super::form::Form) says.
 
-use super::block::{Block, Blueprint, Part, Parts, Rows, Weight};
-use super::{Config, Linear, rms_norm};
+use super::block::{Block, Blueprint, Part, Parts, Rows};
+use super::experts::Experts;
+use super::mlp::Mlp;
+use super::norm::Norm;
+use super::self_attention::SelfAttention;
+use super::{Config, Linear};
 use crate::Result;
 use tch::Tensor;
 
@@ -17,92 +21,128 @@ pub static TRANSFORMER: Blueprint = Blueprint {
         "mlp.up_proj",
         "mlp.down_proj",
     ],
-    residual: &["self_attn.o_proj", "mlp.down_proj"],
+    residual: &["self_attn.o_proj", "mlp.down_proj", "mlp.experts.*.down_proj"],
     activations: &["silu", "swish"],
     attends: |_, _| true,
-    build: |config, _, parts| Ok(Box::new(Transformer::new(config, parts)?)),
+    build: |config, index, parts| Ok(Box::new(Transformer::new(config, index, parts)?)),
 };
+
+/// The same with a GELU in the MLP.
+pub static GELU_TRANSFORMER: Blueprint = Blueprint { activations: &["gelu_pytorch_tanh"], ..TRANSFORMER };
+
+/// The same with one matrix for query, key and value, and one for the MLP's first two.
+pub static FUSED_TRANSFORMER: Blueprint = Blueprint {
+    linears: &["self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"],
+    ..TRANSFORMER
+};
+
+/// Where the norms of a layer stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norms {
+    /// Before attention and before the MLP.
+    Before,
+    /// Behind both, before the residual sum.
+    Behind,
+    /// Before and behind both.
+    Around,
+}
+
+impl Norms {
+    /// The checkpoint's names of the norms before attention, before the MLP, behind attention and behind the MLP.
+    fn names(self) -> [Option<&'static str>; 4] {
+        match self {
+            Self::Before => [Some("input_layernorm"), Some("post_attention_layernorm"), None, None],
+            Self::Behind => {
+                [None, None, Some("post_attention_layernorm"), Some("post_feedforward_layernorm")]
+            }
+            Self::Around => [
+                Some("input_layernorm"),
+                Some("pre_feedforward_layernorm"),
+                Some("post_attention_layernorm"),
+                Some("post_feedforward_layernorm"),
+            ],
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Transformer {
-    heads: i64,
-    kv_heads: i64,
-    head_dim: i64,
-    eps: f64,
-    /// RMS weight before attention, `[hidden]`.
-    input_norm: Weight,
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
-    /// RMS weights over each head of the query and the key, `[head_dim]` each, where the family has them.
-    head_norms: Option<[Weight; 2]>,
-    /// RMS weight before the MLP, `[hidden]`.
-    mlp_norm: Weight,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
+    /// Before attention, before the MLP, behind attention, behind the MLP.
+    norms: [Option<Norm>; 4],
+    attention: SelfAttention,
+    feed_forward: FeedForward,
+    residual_scale: f64,
+}
+
+#[derive(Debug)]
+enum FeedForward {
+    Dense(Mlp),
+    Sparse(Experts),
 }
 
 impl Transformer {
-    fn new(config: &Config, parts: &mut Parts<'_>) -> Result<Self> {
-        let (hidden, middle, head_dim) = (config.hidden_size, config.intermediate_size, config.head_dim);
-        let heads = config.num_attention_heads * head_dim;
-        let kv = config.num_key_value_heads * head_dim;
-        let head_norm = |parts: &mut Parts<'_>, which: &str| {
-            parts.weight(&format!("self_attn.{which}_norm.weight"), &[head_dim])
+    fn new(config: &Config, index: usize, parts: &mut Parts<'_>) -> Result<Self> {
+        let form = config.form()?;
+        let layer = &form.layers[index];
+        let mut norms = [const { None }; 4];
+        for (norm, name) in norms.iter_mut().zip(config.family.norms.names()) {
+            *norm = name.map(|name| Norm::new(config, parts, name, config.hidden_size)).transpose()?;
+        }
+        let attention = SelfAttention::new(config, layer, parts)?;
+        let feed_forward = match form.experts.as_ref().filter(|_| layer.sparse) {
+            Some(experts) => FeedForward::Sparse(Experts::new(config, experts, parts)?),
+            None => FeedForward::Dense(Mlp::new(config, parts)?),
         };
-        Ok(Self {
-            heads: config.num_attention_heads as i64,
-            kv_heads: config.num_key_value_heads as i64,
-            head_dim: head_dim as i64,
-            eps: config.rms_norm_eps,
-            input_norm: parts.weight("input_layernorm.weight", &[hidden])?,
-            query: parts.linear("self_attn.q_proj", heads, hidden, config.qkv_bias)?,
-            key: parts.linear("self_attn.k_proj", kv, hidden, config.qkv_bias)?,
-            value: parts.linear("self_attn.v_proj", kv, hidden, config.qkv_bias)?,
-            output: parts.linear("self_attn.o_proj", hidden, heads, config.output_bias)?,
-            gate: parts.linear("mlp.gate_proj", middle, hidden, config.mlp_bias)?,
-            up: parts.linear("mlp.up_proj", middle, hidden, config.mlp_bias)?,
-            down: parts.linear("mlp.down_proj", hidden, middle, config.mlp_bias)?,
-            head_norms: match config.family.head_norms {
-                true => Some([head_norm(parts, "q")?, head_norm(parts, "k")?]),
-                false => None,
-            },
-            mlp_norm: parts.weight("post_attention_layernorm.weight", &[hidden])?,
-        })
+        Ok(Self { norms, attention, feed_forward, residual_scale: form.residual_scale })
+    }
+
+    /// x + scale · behind(f(before(x))).
+    fn added(&self, x: &Tensor, at: usize, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+        let [before, behind] = [&self.norms[at], &self.norms[at + 2]];
+        let y = match before {
+            Some(norm) => f(&norm.of(x)),
+            None => f(x),
+        };
+        let y = match behind {
+            Some(norm) => norm.of(&y),
+            None => y,
+        };
+        if self.residual_scale == 1.0 { x + y } else { x + y * self.residual_scale }
     }
 }
 
 impl Block for Transformer {
     fn forward(&self, x: &Tensor, rows: &mut Rows<'_>) -> Tensor {
-        let heads = |t: Tensor, n: i64| t.view([-1, n, self.head_dim]);
-        let h = rms_norm(x, &self.input_norm.tensor, self.eps);
-        let mut query = heads(rows.linear(&self.query, &h), self.heads);
-        let mut key = heads(rows.linear(&self.key, &h), self.kv_heads);
-        let value = heads(rows.linear(&self.value, &h), self.kv_heads);
-        if let Some([query_norm, key_norm]) = &self.head_norms {
-            query = rms_norm(&query, &query_norm.tensor, self.eps);
-            key = rms_norm(&key, &key_norm.tensor, self.eps);
-        }
-        let attended = rows.attend(&rows.rotated(&query), &rows.rotated(&key), &value);
-        let x = x + rows.linear(&self.output, &attended);
-
-        let h = rms_norm(&x, &self.mlp_norm.tensor, self.eps);
-        let gated = rows.linear(&self.gate, &h).silu() * rows.linear(&self.up, &h);
-        &x + rows.linear(&self.down, &gated)
+        let x = self.added(x, 0, |h| self.attention.forward(h, rows));
+        self.added(&x, 1, |h| match &self.feed_forward {
+            FeedForward::Dense(mlp) => mlp.forward(h, rows),
+            FeedForward::Sparse(experts) => experts.forward(h),
+        })
     }
 
     fn parts(&self) -> Vec<Part<'_>> {
-        let linears = [&self.query, &self.key, &self.value, &self.output, &self.gate, &self.up, &self.down]
-            .map(Part::Linear);
-        let norms = [&self.input_norm, &self.mlp_norm].map(Part::Weight);
-        let head_norms = self.head_norms.iter().flatten().map(Part::Weight);
-        norms.into_iter().chain(linears).chain(head_norms).collect()
+        let mut all: Vec<Part<'_>> = self.norms.iter().flatten().map(Norm::part).collect();
+        all.extend(self.attention.linears().into_iter().map(Part::Linear));
+        match &self.feed_forward {
+            FeedForward::Dense(mlp) => all.extend(mlp.linears().into_iter().map(Part::Linear)),
+            FeedForward::Sparse(experts) => all.extend(experts.parts()),
+        }
+        all.extend(self.attention.norms().map(Norm::part));
+        all
     }
 
     fn linears_mut(&mut self) -> Vec<&mut Linear> {
-        let Self { query, key, value, output, gate, up, down, .. } = self;
-        vec![query, key, value, output, gate, up, down]
+        let mut all = self.attention.linears_mut();
+        if let FeedForward::Dense(mlp) = &mut self.feed_forward {
+            all.extend(mlp.linears_mut());
+        }
+        all
+    }
+
+    fn expert_load(&self) -> Option<Tensor> {
+        match &self.feed_forward {
+            FeedForward::Sparse(experts) => Some(experts.take_load()),
+            FeedForward::Dense(_) => None,
+        }
     }
 }

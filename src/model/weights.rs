@@ -25,6 +25,13 @@ impl Model {
     pub fn load_among(families: &'static [Family], dir: &Path, kind: Kind, device: Device) -> Result<Self> {
         let mut config = Config::read_among(families, dir)?;
         let mut stored = Stored::open(dir)?;
+        if stored.leaves_parts_out() {
+            tracing::warn!(
+                "{}: of this checkpoint the language model alone is loaded; what is saved is a {:?} model",
+                dir.display(),
+                config.family
+            );
+        }
         if config.tie_word_embeddings
             && heads::described(&config.original).is_none()
             && stored.has_own_head(&config)?
@@ -86,7 +93,7 @@ impl Model {
             return self.merged().save_sharded(dir, limit);
         }
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
-        let shards = shards(self.tensors(), limit);
+        let shards = shards(self.stored_tensors(), limit);
         let count = shards.len();
         let mut files = BTreeMap::new();
         let mut total = 0;

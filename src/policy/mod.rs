@@ -257,7 +257,7 @@ impl Policy {
 
     /// Tokens that fit: the model's context.
     pub fn context(&self) -> usize {
-        self.model.config.max_position_embeddings
+        self.model.config.context()
     }
 }
 

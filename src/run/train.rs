@@ -15,6 +15,7 @@ use crate::ranks::agreed;
 use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
+use tch::{Kind, Tensor};
 
 /// Takes the stage to its last step, from wherever its checkpoints have come. A step's checkpoint is written before its evaluation,
 /// which so can take long, fail or be cut short without a loss.
@@ -168,6 +169,8 @@ fn one(
             *optim = Some(opened.optimizer()?);
         }
         let optim = optim.as_mut().expect("made above");
+        // Those of what was sampled are not the step's.
+        let _ = opened.worker.policy.model.expert_loads();
         let lr = opened.stage.optim.lr(done, of);
         // A rank that has fewer updates than others, or none, makes empty ones.
         let mut most = [batch.updates.len() as f64];
@@ -178,6 +181,9 @@ fn one(
             let learned = learn(method, &batch, update, opened, optim, lr, &mut metrics);
             made += usize::from(agreed(&*ranks, learned)?);
         }
+        let mut loads = opened.worker.policy.model.expert_loads();
+        ranks.sum_tensors(&mut loads)?;
+        figures_of_experts(&loads, &mut metrics);
         items_tokens = batch.items.iter().map(Item::size).sum();
         metrics.set("learning_rate", lr);
         metrics.set("updates", made as f64);
@@ -210,6 +216,19 @@ fn one(
     let metrics = session.report(opened, step, traces(&batch, step, ranks.is_first()), metrics)?;
     session.pairs(batch.pairs)?;
     Ok((pace, metrics))
+}
+
+/// How evenly the tokens of a step are spread over experts, given how many each expert of each layer has had: the most over the mean, and
+/// the share that had none, mean over layers.
+fn figures_of_experts(loads: &[Tensor], metrics: &mut Metrics) {
+    for load in loads {
+        let mean = load.mean(Kind::Float).double_value(&[]);
+        if mean > 0.0 {
+            metrics.add("experts/load_max", load.max().double_value(&[]) / mean, 1.0);
+            let idle = load.le(0.0).to_kind(Kind::Float).mean(Kind::Float).double_value(&[]);
+            metrics.add("experts/idle", idle, 1.0);
+        }
+    }
 }
 
 /// One update: the gradient of Σ loss / weight, whatever micro-batches and ranks it came in; none where no rank has anything to

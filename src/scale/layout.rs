@@ -144,12 +144,12 @@ impl Layout {
         work.tokens() * 4.0 * forward(shape, work.length() as f64 / 2.0)
     }
 
-    /// A decoding step reads weights and cache once and computes a token of each sequence, whichever takes longer, and waits for two sums a layer
+    /// A decoding step reads weights, those of the experts that some sequence passes through, and cache once and computes a token of each sequence, whichever takes longer, and waits for two sums a layer
     /// where matrices are split (Pope et al. 2022, arXiv 2211.05102). Sequences come in as many rounds as slots make them.
     fn sampling_seconds(&self, shape: &Config, cluster: &Cluster, work: &Work) -> f64 {
         let (t, batch) = (self.tensor as f64, self.in_flight(work));
         let seen = (work.prompt + work.completion / 2) as f64;
-        let read = 2.0 * shape.size() as f64 + batch * seen * cached(shape, Kind::BFloat16) as f64;
+        let read = 2.0 * shape.size_for(batch) + batch * seen * cached(shape, Kind::BFloat16) as f64;
         let reading = read / t / (cluster.memory_bandwidth * cluster.utilisation);
         let computing = batch * forward(shape, seen) / t / (cluster.flops * cluster.utilisation);
         let waiting =
@@ -179,7 +179,7 @@ impl Layout {
 /// Floating-point operations of a token that meets `seen` others.
 fn forward(shape: &Config, seen: f64) -> f64 {
     let attended = shape.attention_layers() * shape.num_attention_heads * shape.head_dim;
-    2.0 * shape.size() as f64 + 4.0 * seen * attended as f64
+    2.0 * shape.size_for(1.0) + 4.0 * seen * attended as f64
 }
 
 #[cfg(test)]

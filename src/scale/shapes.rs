@@ -6,8 +6,13 @@ use crate::model::{Config, Family};
 type Shape = fn() -> Config;
 
 /// What a model is called here, and its shape.
-pub const MODELS: [(&str, Shape); 4] =
-    [("0.6B", qwen3_600m), ("8B", llama_8b), ("32B", qwen3_32b), ("70B", llama_70b)];
+pub const MODELS: [(&str, Shape); 5] = [
+    ("0.6B", qwen3_600m),
+    ("8B", llama_8b),
+    ("32B", qwen3_32b),
+    ("70B", llama_70b),
+    ("30B-A3B", qwen3_30b_a3b),
+];
 
 /// Qwen3-0.6B.
 pub fn qwen3_600m() -> Config {
@@ -27,6 +32,21 @@ fn qwen3_32b() -> Config {
         intermediate_size: 25_600,
         num_hidden_layers: 64,
         num_attention_heads: 64,
+        tie_word_embeddings: false,
+        ..qwen3()
+    }
+}
+
+/// Qwen3-30B-A3B: 8 of 128 experts of width 768, as the family has it by default.
+fn qwen3_30b_a3b() -> Config {
+    let family = Family::named("qwen3_moe").expect("a row of the families");
+    Config {
+        family,
+        hidden_size: 2048,
+        intermediate_size: 6144,
+        num_hidden_layers: 48,
+        num_attention_heads: 32,
+        num_key_value_heads: 4,
         tie_word_embeddings: false,
         ..qwen3()
     }
@@ -82,6 +102,8 @@ mod tests {
     #[test]
     fn shapes_are_those_that_they_are_called_after() {
         let sizes = MODELS.map(|(_, shape)| shape().size());
-        assert_eq!(sizes, [596_049_920, 8_030_261_248, 32_762_123_264, 70_553_706_496]);
+        assert_eq!(sizes, [596_049_920, 8_030_261_248, 32_762_123_264, 70_553_706_496, 30_532_122_624]);
+        // "3.3B activated" by its card.
+        assert_eq!((qwen3_30b_a3b().size_for(1.0) / 1e8).floor(), 33.0);
     }
 }

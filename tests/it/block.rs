@@ -207,8 +207,8 @@ fn adapted() -> Model {
 #[test]
 fn adapters_find_the_linear_maps_of_a_new_block() {
     let mut plain = model();
-    let why = plain.add_lora(&Lora::default(), 1).unwrap_err().to_string();
-    let known = "no such linear map: o_proj; known: q_proj, k_proj, v_proj, out_proj, w1, fall";
+    let why = plain.add_lora(&Lora { targets: vec!["o_proj".into()], ..lora() }, 1).unwrap_err().to_string();
+    let known = "no such linear map: o_proj; known: all-linear, q_proj, k_proj, v_proj, out_proj, w1, fall";
     assert!(why.contains(known), "{why}");
 
     let tokens = [3, 1, 4, 1, 5, 9];

@@ -3,6 +3,7 @@
 use rationale::data::Message;
 use rationale::data::chat::ChatTemplate;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -13,7 +14,10 @@ struct Case {
     messages: Vec<Message>,
     add_generation_prompt: bool,
     tokens: BTreeMap<String, String>,
-    text: String,
+    #[serde(default)]
+    variables: Map<String, Value>,
+    /// None where the template refuses the conversation.
+    text: Option<String>,
 }
 
 #[test]
@@ -26,11 +30,13 @@ fn every_conversation_renders_as_in_transformers() {
     for case in &cases {
         let source = read(format!("templates/{}.jinja", case.template));
         let template = ChatTemplate::new(&source, case.tokens.clone()).expect("it parses");
-        let text = template.render(&case.messages, case.add_generation_prompt).expect("it renders");
+        let text = template.render_with(&case.messages, &case.variables, case.add_generation_prompt).ok();
         let name = format!("{} / {} / {}", case.template, case.conversation, case.add_generation_prompt);
         assert_eq!(text, case.text, "{name}");
         templates.insert(&case.template);
     }
-    // 6 templates × 5 conversations × with and without the generation prompt.
-    assert_eq!((templates.len(), cases.len()), (6, 60));
+    // 11 templates × 5 conversations × with and without the generation prompt, one of them with and without thinking.
+    assert_eq!((templates.len(), cases.len()), (11, 120));
+    let refused = cases.iter().filter(|case| case.text.is_none());
+    assert!(refused.clone().count() == 4 && refused.clone().all(|case| case.template == "gemma"));
 }

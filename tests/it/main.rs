@@ -28,6 +28,7 @@ mod dpo_learning;
 mod endpoint;
 mod extremes;
 mod engine;
+mod families;
 mod family;
 #[cfg(target_os = "linux")]
 mod faults;
@@ -66,6 +67,7 @@ mod star;
 mod sweep;
 mod text;
 mod thought_tree;
+mod tokenizers;
 mod verbs;
 mod verdicts;
 mod wants;

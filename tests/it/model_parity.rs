@@ -3,12 +3,35 @@
 
 use crate::skip::python_for;
 use rationale::model::attention::Packed;
-use rationale::model::{Grad, Lora, Model, Sequence};
+use rationale::model::family::{Bias, Window};
+use rationale::model::{Config, FAMILIES, Grad, Lora, Model, Sequence};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 6] = ["llama", "llama3", "mistral", "qwen2", "qwen3", "sharded"];
+const MODELS: [&str; 21] = [
+    "llama",
+    "llama3",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "sharded",
+    "dynamic",
+    "mistral_window",
+    "qwen2_window",
+    "smollm3",
+    "smollm3_window",
+    "gemma2",
+    "gemma3",
+    "gemma3_images",
+    "mistral3",
+    "phi3",
+    "olmo2",
+    "olmo3",
+    "granite",
+    "mixtral",
+    "qwen3_moe",
+];
 const PROMPT: usize = 5;
 const TEMPERATURE: f64 = 0.7;
 
@@ -81,6 +104,18 @@ fn gradients(model: &Model, sequences: &[Sequence], weights: &Tensor) -> HashMap
     model.parameters().into_iter().map(|(name, p)| (name, p.grad().copy())).collect()
 }
 
+/// The same by the checkpoint's names: experts one by one.
+fn by_checkpoint(grads: HashMap<String, Tensor>) -> HashMap<String, Tensor> {
+    let experts = |(name, grad): (String, Tensor)| match name.split_once(".*.") {
+        Some((before, behind)) => {
+            let each = grad.unbind(0).into_iter().enumerate();
+            each.map(|(number, grad)| (format!("{before}.{number}.{behind}"), grad)).collect()
+        }
+        None => vec![(name, grad)],
+    };
+    grads.into_iter().flat_map(experts).collect()
+}
+
 fn close(name: &str, ours: &Tensor, theirs: &Tensor, tolerance: f64) {
     let (norm, element) = (error(ours, theirs), worst(ours, theirs));
     assert!(norm <= tolerance && element <= tolerance, "{name}: {norm:.1e}, worst element {element:.1e}");
@@ -119,7 +154,7 @@ fn gradients_are_autograds() {
             [(usize::MAX, false), (4 * 64, false), (usize::MAX, true), (4 * 64, true)]
         {
             (model.chunk, model.checkpointing) = (chunk, checkpointing);
-            let ours = gradients(&model, &[expected.sequence()], expected.get("weights"));
+            let ours = by_checkpoint(gradients(&model, &[expected.sequence()], expected.get("weights")));
             for (parameter, theirs) in expected.gradients() {
                 close(&format!("{name} {parameter}"), &ours[parameter], theirs, 1e-4);
             }
@@ -143,18 +178,33 @@ fn greedy_tokens_are_transformers_tokens() {
 
 /// What `fixtures/models/bf16.py` prints: transformers' own bf16 against its f32, medians for logits, log-
 /// probabilities and gradients.
-const MEASURED: [(&str, [f64; 3]); 6] = [
+const MEASURED: [(&str, [f64; 3]); 21] = [
     ("llama", [0.0264, 0.0058, 0.0500]),
     ("llama3", [0.0204, 0.0080, 0.0389]),
     ("mistral", [0.0250, 0.0081, 0.0519]),
     ("qwen2", [0.0233, 0.0060, 0.0447]),
     ("qwen3", [0.0202, 0.0070, 0.0373]),
     ("sharded", [0.0182, 0.0074, 0.0305]),
+    ("dynamic", [0.0208, 0.0072, 0.0487]),
+    ("mistral_window", [0.0247, 0.0089, 0.0601]),
+    ("qwen2_window", [0.0319, 0.0099, 0.0687]),
+    ("smollm3", [0.0228, 0.0062, 0.0432]),
+    ("smollm3_window", [0.0206, 0.0072, 0.0498]),
+    ("gemma2", [0.0147, 0.0042, 0.0361]),
+    ("gemma3", [0.0150, 0.0045, 0.0399]),
+    ("gemma3_images", [0.0161, 0.0038, 0.0492]),
+    ("mistral3", [0.0267, 0.0073, 0.0614]),
+    ("phi3", [0.0252, 0.0089, 0.0573]),
+    ("olmo2", [0.0150, 0.0052, 0.0390]),
+    ("olmo3", [0.0166, 0.0058, 0.0411]),
+    ("granite", [0.0169, 0.0035, 0.0256]),
+    ("mixtral", [0.0289, 0.0089, 0.0567]),
+    ("qwen3_moe", [0.0267, 0.0081, 0.0374]),
 ];
 
 /// bf16 rounds to 8 bits, 2⁻⁹ = 0.2 % at a time; these weights, chosen large, amplify it. The measure is transformers
 /// itself: how far its bf16 is off its f32 on the same 8 sequences, as the median over all of them (and, for
-/// gradients, over all parameters; single ones are off by up to 39 %). Ours, off the f32 that the tests above hold
+/// gradients, over all parameters; single ones are off by up to 39 %), and as the lower quartile for models with experts. Ours, off the f32 that the tests above hold
 /// to transformers, may be 1.5 times that: the same rounding in another order.
 #[test]
 fn bf16_is_as_exact_as_transformers_is() {
@@ -181,8 +231,11 @@ fn bf16_is_as_exact_as_transformers_is() {
         for ((what, distances), limit) in ["logits", "logprobs", "gradients"].iter().zip(&mut off).zip(limits)
         {
             distances.sort_by(f64::total_cmp);
-            let median = distances[distances.len() / 2];
-            assert!(median < 1.5 * limit, "{name} {what}: {median:.4}, transformers {limit}");
+            // Where rounding lets a token pass through another expert, which it does in about half of the sequences, distances are those of
+            // another function.
+            let part = if full.form.experts.is_some() { 4 } else { 2 };
+            let typical = distances[distances.len() / part];
+            assert!(typical < 1.5 * limit, "{name} {what}: {typical:.4}, transformers {limit}");
         }
     }
 }
@@ -191,7 +244,7 @@ fn bf16_is_as_exact_as_transformers_is() {
 /// sum of the gradients.
 #[test]
 fn batches_change_nothing() {
-    for name in ["llama", "qwen3"] {
+    for name in MODELS {
         let (model, expected) = (load(name, Kind::Float), Expected::of(name));
         model.train_all();
         let tokens = expected.tokens();
@@ -225,7 +278,7 @@ fn batches_change_nothing() {
 /// A prompt that sequences share is computed once; what each scores, and the gradient, are those of the sequence alone.
 #[test]
 fn a_shared_prompt_changes_nothing() {
-    for name in ["llama", "qwen2", "qwen3"] {
+    for name in MODELS {
         let (mut model, expected) = (load(name, Kind::Float), Expected::of(name));
         model.train_all();
         let tokens = expected.tokens();
@@ -274,7 +327,7 @@ fn what_is_saved_loads_bit_for_bit() {
             for ((a, ours), (b, theirs)) in model.tensors().iter().zip(&again.tensors()) {
                 assert!(a == b && ours.equal(theirs), "{name} {a}");
             }
-            let without = |mut config: rationale::model::Config| {
+            let without = |mut config: Config| {
                 // The one key that saving may change: the weights' kind.
                 config.original.retain(|key, _| key != "dtype" && key != "torch_dtype");
                 config
@@ -286,14 +339,21 @@ fn what_is_saved_loads_bit_for_bit() {
 
 #[test]
 fn adapters_train_alone_and_merge() {
-    let (mut model, expected) = (load("qwen2", Kind::Float), Expected::of("qwen2"));
+    for (name, maps) in [("qwen2", 7 + 7), ("phi3", 4 + 4), ("gemma3", 7 + 7), ("qwen3_moe", 7 + 4)] {
+        trains_alone_and_merges(name, maps);
+    }
+}
+
+/// `maps`: the linear maps of its two layers.
+fn trains_alone_and_merges(name: &str, maps: usize) {
+    let (mut model, expected) = (load(name, Kind::Float), Expected::of(name));
     let lora = Lora { rank: 4, alpha: 8.0, ..Lora::default() };
     model.add_lora(&lora, 1).unwrap();
     let tokens = expected.tokens();
     close("B = 0 changes nothing", &logits(&model, &tokens), expected.get("logits"), 1e-4);
 
-    // 2 layers of 7 maps, A and B each.
-    assert_eq!(model.parameters().len(), 2 * 7 * 2);
+    // A and B of each.
+    assert_eq!(model.parameters().len(), maps * 2);
     for (_, mut tensor) in model.parameters() {
         let _ = tch::no_grad(|| tensor.g_add_(&(Tensor::randn_like(&tensor) * 0.1)));
     }
@@ -345,19 +405,26 @@ fn transformers_loads_what_is_saved() {
     for name in MODELS {
         load(name, Kind::Float).save(&dir.path().join(name)).unwrap();
     }
-    let fresh = rationale::model::Config { vocab_size: 64, ..Default::default() };
-    let fresh = Model::init(fresh, Kind::Float, Device::Cpu, 1).unwrap();
-    fresh.save(&dir.path().join("fresh")).unwrap();
+    // New models too, with the keys that we write.
     let tokens = Expected::of("llama").tokens();
-    let ours = [("ours".to_string(), logits(&fresh, &tokens))];
-    Tensor::write_safetensors(&ours, dir.path().join("fresh.safetensors")).unwrap();
+    for family in FAMILIES {
+        let name = format!("fresh-{}", family.model_type);
+        let qkv_bias = family.qkv_bias == Bias::Always;
+        // transformers takes no `null` for those that have a window by default.
+        let sliding_window = matches!(family.window, Window::Given(Some(_))).then_some(8);
+        let fresh = Config { family, qkv_bias, sliding_window, vocab_size: 64, ..Config::default() };
+        let fresh = Model::init(fresh, Kind::Float, Device::Cpu, 1).unwrap();
+        fresh.save(&dir.path().join(&name)).unwrap();
+        let ours = [("ours".to_string(), logits(&fresh, &tokens))];
+        Tensor::write_safetensors(&ours, dir.path().join(format!("{name}.safetensors"))).unwrap();
+    }
 
     let output = std::process::Command::new(python)
         .args([folder("load.py").as_os_str(), dir.path().as_os_str(), folder("").as_os_str()])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), MODELS.len() + 1);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), MODELS.len() + FAMILIES.len());
 }
 
 fn learned_from(tokens: Vec<u32>, prompt: usize) -> Sequence {

@@ -111,7 +111,6 @@ fn around(program: &Program) -> BTreeMap<String, u64> {
             } else {
                 found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len());
             }
-            }
         }
     }
     found

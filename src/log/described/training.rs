@@ -48,6 +48,18 @@ pub(super) const LEARNING: &[Described] = &[
         "Tokens that went through the model in the step; what sequences share counts once.",
         "",
     ),
+    row(
+        "experts/load_max",
+        "",
+        "Tokens learned from that the busiest expert of a layer had, over the mean of its experts; mean over layers. Models with experts alone.",
+        "1 is even. A rise while training says that the router comes to prefer few experts: a lower `optim.lr`.",
+    ),
+    row(
+        "experts/idle",
+        "",
+        "Share of a layer's experts that had no token, mean over layers.",
+        "Falls with the tokens of a step; a rise at the same number is a router that collapses.",
+    ),
 ];
 
 pub(super) const REWARDS: &[Described] = &[

@@ -106,7 +106,7 @@ impl Of<'_> {
         };
         let questions: Vec<Prompted> =
             rows.examples.iter().take(TOKENIZED).map(|row| asked(row, tokenizer)).collect::<Result<_>>()?;
-        let lengths = Lengths::of(stage, shape.max_position_embeddings);
+        let lengths = Lengths::of(stage, shape.context());
         for sentence in too_long(&lengths, &questions, count, split, tokenizer)? {
             let _ = writeln!(out, "  {sentence}; left out");
         }

@@ -4,7 +4,7 @@
 use rationale::Result;
 use rationale::model::block::{Block, Blueprint, Part, Parts, Rows, Weight};
 use rationale::model::family::Bias;
-use rationale::model::{Config, Family, Linear, rms_norm};
+use rationale::model::{AttentionSpec, Config, Family, Linear, rms_norm};
 use serde_json::Value;
 use tch::Tensor;
 
@@ -66,7 +66,8 @@ impl Block for Parallel {
         let [heads, kv, head] = self.shape;
         let of = |linear: &Linear, n: i64| rows.linear(linear, &h).view([-1, n, head]);
         let (query, key, value) = (of(query, heads), of(key, kv), of(value, kv));
-        let found = rows.attend(&rows.rotated(&query), &rows.rotated(&key), &value);
+        let found =
+            rows.attend(&AttentionSpec::default(), &rows.rotated(0, &query), &rows.rotated(0, &key), &value);
         x + rows.linear(out, &found)
     }
 

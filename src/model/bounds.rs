@@ -1,0 +1,45 @@
+//! Shapes that no model has, refused before memory is asked for.
+
+use super::Config;
+
+impl Config {
+    /// What the forward pass takes for granted.
+    pub(super) fn consistent(&self) -> std::result::Result<(), String> {
+        let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
+        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.head_dim, heads, kv];
+        if sizes.contains(&0) {
+            return Err(
+                "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
+            );
+        }
+        if self.sliding_window == Some(0) {
+            return Err("sliding_window = 0: no token sees any; null lifts the window".into());
+        }
+        if self.max_position_embeddings == 0 {
+            return Err("max_position_embeddings = 0: no token has a place".into());
+        }
+        if self.num_hidden_layers > 10_000 || sizes.iter().any(|&size| size > 1 << 31) {
+            return Err(
+                "a size is beyond all models (vocab, hidden, intermediate, head_dim, heads or layers)".into(),
+            );
+        }
+        let wide = [self.vocab_size, self.intermediate_size, heads.saturating_mul(self.head_dim)];
+        let most =
+            wide.iter().map(|&width| width.checked_mul(self.hidden_size)).collect::<Option<Vec<usize>>>();
+        if most.is_none_or(|sizes| sizes.iter().any(|&numbers| numbers > 1 << 40)) {
+            return Err(
+                "a projection of more than 2^40 weights; check hidden_size, vocab_size and intermediate_size"
+                    .into(),
+            );
+        }
+        if !heads.is_multiple_of(kv) {
+            return Err(format!(
+                "num_attention_heads = {heads} is not a multiple of num_key_value_heads = {kv}"
+            ));
+        }
+        if !self.head_dim.is_multiple_of(2) {
+            return Err(format!("head_dim = {} is odd; rotary positions need it even", self.head_dim));
+        }
+        Ok(())
+    }
+}
