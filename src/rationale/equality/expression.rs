@@ -135,7 +135,8 @@ impl Node {
                 above.literal()?.over(below.literal()?).filter(|value| !value.whole())
             }
             Node::Power(base, exponent) if base.is_ten() => {
-                Number::from(10).power(exponent.literal().filter(|exponent| exponent.whole())?)
+                let exponent = exponent.literal().filter(|exponent| exponent.whole() && *exponent != Number::from(1))?;
+                Number::from(10).power(exponent)
             }
             _ => None,
         }

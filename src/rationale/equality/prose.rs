@@ -66,7 +66,16 @@ fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
             at += 1;
             continue;
         };
-        let named = cardinal(tokens, at).filter(|_| {
+        let with_digits = tokens.iter().any(|token| matches!(token.kind, Kind::Number(_)));
+        let named = cardinal(tokens, at).filter(|(_, end)| {
+            // Beside a number in digits, "the two of them" and "in two days" say of whom and when.
+            let says_of = at > 0
+                && word_at(tokens, at - 1).is_some_and(|word| {
+                    matches!(word.to_lowercase().as_str(), "the" | "all" | "these" | "those" | "other" | "in" | "for" | "each" | "every" | "after" | "first" | "last" | "next")
+                });
+            if with_digits && says_of && word_at(tokens, *end).is_some() {
+                return false;
+            }
             // "One of them" is no number, nor is "no one".
             word != "one" || (found.is_empty() && word_at(tokens, at + 1).as_deref() != Some("of"))
                 || share_at(tokens, at + 1).is_some() || cardinal(tokens, at).is_some_and(|(_, end)| end > at + 1)

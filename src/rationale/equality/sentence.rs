@@ -44,6 +44,12 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
             return None;
         }
         if reader.word(at).is_none() && !(after_value && reader.is_temperature(at)) {
+            // "$2/hour".
+            let paid = said.unit.as_ref().is_some_and(Unit::is_money);
+            if token.is('/') && after_value && paid && reader.word(at + 1).is_some_and(|word| !words::spoils(&word)) {
+                (at, gap) = (at + 2, true);
+                continue;
+            }
             if matches!(token.kind, Kind::Op('.' | '—')) {
                 let behind = reader.clauses(at, found.iter().any(is_value))?;
                 (at, gap) = (behind.max(at + 1), gap || !found.is_empty());
@@ -335,7 +341,6 @@ impl Reader<'_> {
             if (words::plural(&word) || words::sign(&word) || singular) && last && !words::trails(&word, false) {
                 return Some((word, name, end + 1));
             }
-            // Words that are hyphened together.
             if self.is(end + 1, '-') {
                 return None;
             }
@@ -346,6 +351,10 @@ impl Reader<'_> {
     /// Reads what may follow a counted thing, or a bare number.
     fn trail(&self, mut at: usize, bare: bool, more: bool) -> Option<usize> {
         loop {
+            if !bare && self.is(at, '/') && self.word(at + 1).is_some() {
+                at += 2;
+                continue;
+            }
             let Some(word) = self.word(at) else { return self.clauses(at, true) };
             if matches!(word.as_str(), "and" | "or") && self.value_follows(at) {
                 return Some(at);
@@ -356,10 +365,29 @@ impl Reader<'_> {
             if words::spoils(&word) {
                 return None;
             }
-            if words::trails(&word, bare) {
-                at += 1;
-            } else if word == "than" && more && !bare {
+            let next = self.word(at + 1);
+            let comparison = word.ends_with("er") || matches!(word.as_str(), "more" | "less");
+            if word == "than" && more && !bare {
                 at = self.phrase(at + 1)?;
+            } else if !bare && comparison && next.as_deref() == Some("than") {
+                at = self.phrase(at + 2)?;
+            } else if matches!(word.as_str(), "each" | "every") && next.as_ref().is_some_and(|next| !words::trails(next, false)) {
+                if words::preposition(next.as_deref().unwrap_or_default(), true) {
+                    at += 1;
+                } else if self.completes(&word, at + 1, bare) {
+                    at = self.phrase(at + 1)?;
+                } else {
+                    return None;
+                }
+            } else if words::trails(&word, bare) {
+                at += 1;
+                // "left unwashed", "remaining uneaten".
+                let stays = matches!(word.as_str(), "left" | "remaining");
+                if !bare && stays && next.as_ref().is_some_and(|next| next.starts_with("un") && !words::spoils(next)) {
+                    at += 1;
+                }
+            } else if !bare && word.ends_with("ing") {
+                at = self.phrase(at)?;
             } else if words::preposition(&word, bare) && self.completes(&word, at + 1, bare) {
                 at = self.phrase(at + 1)?;
             } else {
@@ -387,13 +415,21 @@ impl Reader<'_> {
         let mut end = at;
         while let Some(word) = self.word(end) {
             let month = matches!(&self.tokens[end].kind, Kind::Word(written) if written == "May");
-            if words::spoils(&word) && !month {
+            // "5 eggs that he did not eat", but not "that are not correct".
+            let denied = matches!(word.as_str(), "not" | "without") || word.ends_with("n't");
+            let of_things = denied && end > at && !self.word(end + 1).is_some_and(|next| words::harmless(&next) && !matches!(next.as_str(), "be" | "the" | "in"))
+                && !matches!(self.word(end + 1).as_deref(), None | Some("true" | "so" | "really" | "valid" | "quite"));
+            if words::spoils(&word) && !month && !of_things {
                 return None;
             }
             if matches!(word.as_str(), "and" | "or") && self.value_follows(end) {
                 break;
             }
             end += 1;
+            // Words that are hyphened together.
+            if self.is(end, '-') && !self.tokens[end].spaced && self.word(end + 1).is_some() {
+                end += 1;
+            }
         }
         if end == at {
             return None;
@@ -484,14 +520,21 @@ impl Reader<'_> {
             }
             end += 1;
         }
-        if words_before.iter().any(|word| words::spoils(word) || matches!(word.as_str(), "another" | "different" | "else" | "every" | "any" | "than")) {
-            return None;
-        }
         // Digits that a word ends in belong to it.
         let touches = self.tokens.get(end).is_some_and(|next| !next.spaced && matches!(next.kind, Kind::Number(_)));
         let own: Vec<String> = (clause..end).filter_map(|at| self.word(at)).filter(|word| !words::currency(word)).collect();
         let last_is_currency = self.word(end - 1).is_some_and(|word| words::currency(&word));
         if touches && !last_is_currency && clause < end {
+            return None;
+        }
+        // What an earlier clause says of something else: "Twice as far as he did, she ran 5 miles".
+        let earlier = words_before.len() - own.len().min(words_before.len());
+        let says = own.iter().any(|word| words::verb(word) || words::copula(word));
+        let spoilt = |(at, word): (usize, &String)| {
+            (words::spoils(word) || matches!(word.as_str(), "different" | "else" | "any"))
+                && !(says && at < earlier && words::of_its_clause(word))
+        };
+        if words_before.iter().enumerate().any(spoilt) {
             return None;
         }
         let content = |word: &&String| !words::harmless(word) && !words::verb(word) && !words::copula(word) && !words::near_number(word) && !words::leads(word);
@@ -505,6 +548,14 @@ impl Reader<'_> {
         }
         self.leads_to(&own, end)?;
         Some((end, unit, own.iter().filter(content).cloned().collect()))
+    }
+
+    /// Whether things are counted by the number at `at`.
+    fn counted(&self, at: usize) -> bool {
+        let end = (at..self.tokens.len()).find(|at| self.word(*at).is_some());
+        let end = end.filter(|end| self.tokens[at..*end].iter().all(|token| matches!(token.kind, Kind::Number(_) | Kind::Op('/' | '.' | ','))));
+        let more = |at: usize| matches!(self.word(at).as_deref(), Some("more" | "fewer" | "additional" | "extra"));
+        end.is_some_and(|end| self.unit(end).is_some() || self.noun(end + usize::from(more(end)), Amount::Many).is_some())
     }
 
     /// Whether the words before a value lead to it.
@@ -523,17 +574,21 @@ impl Reader<'_> {
             let money = self.word(end - 1).is_some_and(|word| words::currency(&word));
             money || behind.is_some_and(|at| self.unit(at).is_some())
         };
+        // What is counted is no number that a word before it could change, where a sentence says it of someone.
+        let counted = before.len() + own.len() - rest.len() > 0 && (measured() || self.counted(end));
         let fits = match last.as_str() {
             "of" => words::sizes(previous),
-            "to" => matches!(previous, "equal" | "amounts" | "amount" | "comes" | "came" | "simplifies" | "evaluates" | "reduces" | "equals")
-                || (previous == "up" && before.len() > 1 && matches!(before[before.len() - 2].as_str(), "adds" | "add" | "comes" | "sums")),
-            "by" => matches!(previous, "increased" | "increases" | "decreased" | "decreases" | "grew" | "rose" | "fell"),
-            "with" => matches!(previous, "left" | "up"),
-            "for" | "in" | "at" => measured(),
-            word => words::verb(word) || words::copula(word) || words::leads(word),
+            "to" => matches!(previous, "equal" | "amounts" | "amount" | "down" | "comes" | "came" | "simplifies" | "evaluates" | "reduces" | "equals")
+                || (previous == "up" && before.len() > 1 && matches!(before[before.len() - 2].as_str(), "adds" | "add" | "comes" | "sums"))
+                || (counted && !words::bounds(previous) && !matches!(previous, "close" | "up" | "prior" | "next" | "equivalent")),
+            "by" => matches!(previous, "increased" | "increases" | "decreased" | "decreases" | "grew" | "rose" | "fell")
+                || (counted && !words::bounds(previous) && !matches!(previous, "divided" | "multiplied" | "divisible" | "raised" | "scaled")),
+            "with" => counted || matches!(previous, "left" | "up" | "remained" | "remains" | "leaves" | "ends" | "ended" | "home"),
+            "for" | "in" | "at" | "on" => measured() || counted,
+            word => words::verb(word) || words::copula(word) || words::leads(word) || (counted && !words::bounds(word)),
         };
         // "fails to be 5", "hopes to have 5".
-        let infinitive = rest.windows(3).all(|three| {
+        let infinitive = rest.windows(3).next_back().is_none_or(|three| {
             three[1] != "to"
                 || !(words::verb(&three[2]) || words::copula(&three[2]))
                 || words::verb(&three[0])

@@ -225,7 +225,7 @@ impl Lexer {
         }
         let count = run.chars().count();
         if lower == "pi"
-            || (words::FUNCTIONS.contains(&lower.as_str()) && count > 2)
+            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2)
             || run == "ln"
             || run == "lg"
         {

@@ -99,11 +99,20 @@ pub fn denies(word: &str) -> bool {
     WORDS.contains(&word) || word.ends_with("n't") || word.ends_with("n’t")
 }
 
+/// Operations and conditions that are about what their own clause says alone.
+pub fn of_its_clause(word: &str) -> bool {
+    matches!(
+        word,
+        "twice" | "half" | "double" | "triple" | "quarter" | "opposite" | "if" | "could" | "might" | "may" | "most" | "least" | "but" | "however" | "although"
+            | "though" | "instead" | "no" | "not" | "without" | "some" | "power" | "negative" | "rather" | "yet"
+    ) || word.ends_with("n't")
+}
+
 /// Nouns that, counted, make another amount of a number (5 quarters, 5 pairs) or speak of its digits.
 pub fn is_amount(word: &str) -> bool {
     const WORDS: &[&str] = &[
         "tens", "pairs", "couples", "trios", "scores", "quarters", "percentages", "percents", "digits", "zeros", "zeroes", "decimals",
-        "figures", "places", "squares", "cubes", "powers", "exponents", "logs", "radicals", "bars", "times", "minus", "plus", "divides", "equals",
+        "figures", "places", "squares", "cubes", "powers", "exponents", "logs", "radicals", "bars", "minus", "plus", "divides", "equals",
         "means", "multiplies", "seems", "looks", "becomes", "works", "loses", "contradicts", "misses", "diverges", "converges", "vanishes", "differs", "exists", "holds", "follows", "applies", "counts", "wins", "breaks", "errs", "less", "versus", "permilles", "basis",
     ];
     WORDS.contains(&word) || spoils(word)
@@ -137,7 +146,7 @@ pub fn near_number(word: &str) -> bool {
         word,
         "about" | "approximately" | "approx" | "around" | "roughly" | "exactly" | "precisely" | "only" | "just" | "the" | "a" | "an" | "these" | "those"
             | "his" | "her" | "their" | "its" | "our" | "my" | "your" | "us" | "now" | "also" | "still" | "therefore" | "thus" | "simply" | "indeed"
-            | "altogether" | "another"
+            | "altogether" | "another" | "all" | "both" | "him" | "them" | "me" | "you" | "it" | "each"
     )
 }
 
@@ -147,7 +156,18 @@ pub fn sizes(word: &str) -> bool {
         word,
         "total" | "totals" | "cost" | "costs" | "price" | "profit" | "amount" | "value" | "distance" | "length" | "height" | "width" | "weight" | "area"
             | "volume" | "age" | "speed" | "rate" | "salary" | "income" | "revenue" | "bill" | "discount" | "change" | "answer" | "result" | "population"
-            | "temperature" | "perimeter" | "probability" | "loss" | "wage" | "budget" | "balance" | "savings" | "debt"
+            | "temperature" | "perimeter" | "probability" | "loss" | "wage" | "budget" | "balance" | "savings" | "debt" | "average" | "capital" | "runtime" | "duration" | "score" | "gain" | "size" | "depth" | "fee" | "deposit"
+    )
+}
+
+/// Words that, before a number, make it a bound, a part or another: no verbs and no names.
+pub fn bounds(word: &str) -> bool {
+    matches!(
+        word,
+        "than" | "of" | "from" | "by" | "over" | "under" | "above" | "below" | "beyond" | "within" | "nearly" | "almost" | "past" | "less" | "more" | "fewer"
+            | "up" | "near" | "until" | "till" | "minimum" | "maximum" | "max" | "min" | "number" | "besides" | "outside" | "between" | "against" | "versus"
+            | "minus" | "plus" | "times" | "every" | "other" | "save" | "sub" | "super" | "as" | "like" | "only" | "mere" | "per" | "after" | "before"
+            | "and" | "root" | "square" | "cube" | "log" | "add" | "subtract" | "multiply" | "divide" | "step" | "part" | "first" | "last" | "next"
     )
 }
 
@@ -194,7 +214,7 @@ pub fn trails(word: &str, bare: bool) -> bool {
     let always = matches!(
         word,
         "left" | "remaining" | "remain" | "remains" | "total" | "altogether" | "overall" | "each" | "daily" | "weekly" | "monthly" | "yearly" | "annually"
-            | "exactly" | "approximately" | "combined" | "only" | "now" | "today" | "also"
+            | "exactly" | "approximately" | "combined" | "all" | "only" | "now" | "today" | "also" | "profit" | "change"
     );
     let counted = matches!(
         word,
@@ -208,7 +228,7 @@ pub fn trails(word: &str, bare: bool) -> bool {
 pub fn preposition(word: &str, bare: bool) -> bool {
     let always = matches!(word, "of" | "in" | "for" | "on" | "per" | "during" | "every" | "each" | "a" | "an");
     let counted =
-        matches!(word, "at" | "to" | "from" | "with" | "by" | "after" | "before" | "between" | "among" | "into" | "throughout" | "until" | "that" | "who" | "around");
+        matches!(word, "at" | "to" | "from" | "with" | "by" | "after" | "before" | "between" | "among" | "into" | "without" | "while" | "when" | "which" | "because" | "throughout" | "until" | "that" | "who" | "around");
     always || (counted && !bare)
 }
 
