@@ -281,9 +281,16 @@ fn answer_and_choices(row: &Row, columns: &mut Columns) -> Read<()> {
 /// Questions show their choices as (A), (B) …, so a gold label such as `1` becomes the letter shown in its place.
 fn lettered(answer: String, labels: &[String], choices: &[String]) -> String {
     match labels.iter().position(|label| *label == answer) {
-        Some(at) if choices[at] != answer => letter(at),
+        Some(at) if choices[at] != answer => named(at, choices),
         _ => answer,
     }
+}
+
+/// The letter of a choice; in brackets where it is the text of another, as of O, A, B and AB, which names that one.
+pub fn named(index: usize, choices: &[String]) -> String {
+    let letter = letter(index);
+    let other = |(at, choice): (usize, &String)| at != index && choice.trim().eq_ignore_ascii_case(&letter);
+    if choices.iter().enumerate().any(other) { format!("({letter})") } else { letter }
 }
 
 /// `A` for 0, `B` for 1, …; numbers from 27 on for those who offer more choices than letters.

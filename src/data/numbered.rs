@@ -1,6 +1,8 @@
 //! Integer answers beside choices: which choice a row's `"answer": 1` is (MMLU and HellaSwag count from 0, KMMLU from 1).
 
-use super::columns::{Read, choices, letter};
+use super::columns::{Read, choices, named};
+use crate::rationale::answer;
+use crate::rationale::equality::is_choice;
 use super::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -33,12 +35,19 @@ pub fn settle(row: &mut Row, how: Option<IntegerAnswers>) -> Read<()> {
         _ => return Ok(()),
     };
     let digits = written.strip_prefix('-').unwrap_or(&written);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(());
-    }
     let (labels, texts) = choices(row)?;
     if texts.is_empty() || labels.contains(&written) {
         return Ok(());
+    }
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let gold = answer::gold(&written);
+        return match gold.filter(|gold| !is_choice(gold, &texts)) {
+            None => Ok(()),
+            Some(gold) => Err(format!(
+                "`answer` {gold:?} is none of the {} choices, by letter, label or text; mend the row, or take `choices` out",
+                texts.len()
+            )),
+        };
     }
     let same = texts.iter().any(|choice| crate::rationale::number::equal(choice, &written));
     let numbers = row.fields["choices"].as_array().is_some_and(|items| items.iter().all(Value::is_number));
@@ -72,7 +81,7 @@ pub fn settle(row: &mut Row, how: Option<IntegerAnswers>) -> Read<()> {
         };
         return Err(format!("`answer` {written} {said}, which are {count}; {remedy}"));
     };
-    row.fields.insert("answer".to_string(), Value::String(letter(index)));
+    row.fields.insert("answer".to_string(), Value::String(named(index, &texts)));
     Ok(())
 }
 

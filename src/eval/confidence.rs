@@ -5,7 +5,7 @@ use super::statistics::majority;
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::policy::belief::{Context, Norm};
-use crate::rationale::equality::choice;
+use crate::rationale::equality::answered;
 use crate::rollout::{Group, Rollout};
 
 /// Tokens that go through the model together; without gradients they need little memory.
@@ -60,7 +60,7 @@ fn of_choice(policy: &Policy, group: &Group, rollout: &Rollout) -> Result<Option
     let choices = &group.example.choices;
     let Some(span) = rollout.rationale.as_ref().map(|r| r.answer.clone()) else { return Ok(None) };
     let written = &rollout.text[span.clone()];
-    let Some(chosen) = choice(written, choices) else { return Ok(None) };
+    let Some(chosen) = answered(written, choices) else { return Ok(None) };
     let by_letter = written.chars().filter(|c| c.is_alphanumeric()).count() == 1;
     let before = &rollout.text[..span.start];
     let option = |(index, text): (usize, &String)| match by_letter {

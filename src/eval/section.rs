@@ -152,7 +152,7 @@ impl Eval {
     /// The place among the labels of an answer to `example`, by the equality that grades it.
     pub(crate) fn labels_of(&self, example: &Example) -> impl Fn(&str) -> Option<usize> {
         let equality = example.equality();
-        let labels: Vec<_> = self.labels.iter().map(|label| equality.read(label)).collect();
+        let labels: Vec<_> = self.labels.iter().map(|label| equality.gold(label)).collect();
         move |answer| {
             let answer = equality.read(answer);
             labels.iter().position(|label| equality.right(label, &answer))

@@ -1,5 +1,6 @@
 //! Where the answer stands in a text, form by form.
 
+use super::equality::denies;
 use super::{AnswerForm, Pattern, number, steps};
 use regex::Regex;
 use std::ops::Range;
@@ -120,8 +121,8 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
         let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b(?:\s+(?:therefore|thus|hence|then|so|simply|just|clearly))?|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
         Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
-    let matches: Vec<_> = MARKER.find_iter(text).collect();
-    matches.into_iter().rev().find_map(|marker| {
+    let matches: Vec<_> = MARKER.find_iter(text).filter(|marker| is_meant(text, marker.start())).collect();
+    let answers: Vec<AnswerSpan> = matches.into_iter().rev().filter_map(|marker| {
         // "The answer is:" may put the answer on the next line.
         let rest = &text[marker.end()..];
         let start = marker.end()
@@ -130,8 +131,48 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
             end if end > start => end,
             _ => steps::sentence_end(text, start),
         };
-        found(tidy(text, start..end), marker.start()..end)
-    })
+        let answer = found(tidy(text, start..end), marker.start()..end)?;
+        Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
+    }).collect();
+    answers.iter().find(|answer| !answer.weak).or(answers.first()).cloned()
+}
+
+/// Whether what the marker at `at` announces is meant to be the answer: not "this answer is right", "a wrong answer is 5",
+/// "I doubt that the answer is 5".
+fn is_meant(text: &str, at: usize) -> bool {
+    let ends = |c: char| ".!?,;:—()\n".contains(c);
+    let clause = text[..at].rfind(ends).map_or(&text[..at], |end| &text[end..at]).to_lowercase();
+    let words: Vec<&str> = clause.split(|c: char| !(c.is_alphanumeric() || "'’".contains(c))).filter(|word| !word.is_empty()).collect();
+    let begins = text[at..].to_lowercase();
+    let of_another = |word: &&str| {
+        denies(word)
+            || word.ends_with("'s")
+            || word.ends_with("’s")
+            || matches!(
+                *word,
+                "this" | "that" | "a" | "an" | "another" | "his" | "her" | "their" | "your" | "its" | "whose" | "first" | "initial" | "previous" | "original"
+                    | "earlier" | "old" | "other" | "possible" | "tempting" | "obvious" | "common" | "naive" | "no" | "any" | "such" | "every" | "each"
+            )
+    };
+    if begins.starts_with("answer") && words.last().is_some_and(of_another) {
+        return false;
+    }
+    // What is concluded does not depend on what was denied before.
+    let concludes = |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
+    let start = words.iter().rposition(|word| concludes(&word)).map_or(0, |at| at + 1);
+    let own = &words[start..];
+    !(0..own.len()).any(|at| denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only")))
+}
+
+/// Whether it says how good an answer is, and none.
+fn is_judgement(answer: &str) -> bool {
+    let first: String = answer.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
+    matches!(
+        first.as_str(),
+        "correct" | "right" | "wrong" | "incorrect" | "consistent" | "verified" | "obtained" | "found" | "given" | "valid" | "reasonable" | "confirmed" | "checked"
+            | "final" | "derived" | "determined" | "calculated" | "computed" | "reached" | "based" | "supported" | "accurate" | "unchanged" | "sound"
+            | "plausible" | "complete" | "clear" | "expected" | "wrapped" | "shown"
+    )
 }
 
 fn answer_tag(text: &str) -> Option<AnswerSpan> {

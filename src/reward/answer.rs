@@ -2,7 +2,7 @@
 
 use super::{OfRow, Reward, Wants, wanting};
 use crate::data::Example;
-use crate::rationale::equality::{Equality, choice, plain};
+use crate::rationale::equality::{Equality, answered, choice, plain};
 use crate::rationale::number;
 use crate::rollout::Rollout;
 use anyhow::Context;
@@ -106,7 +106,7 @@ fn agree(how: Match, answer: &str, gold: &str, choices: &[String]) -> anyhow::Re
                     choices.len()
                 )
             })?;
-            Ok(choice(answer, choices) == Some(gold))
+            Ok(answered(answer, choices) == Some(gold))
         }
     }
 }

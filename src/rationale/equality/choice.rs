@@ -31,11 +31,31 @@ const LEADS: [&str; 24] = [
     "clearly",
 ];
 /// Words after which reasons follow.
-const REASONS: [&str; 8] = ["because", "since", "as", "which", "due", "for", "where", "with"];
+const REASONS: [&str; 5] = ["because", "since", "as", "due", "for"];
+/// Words that commend a choice.
+const PRAISE: [&str; 16] = [
+    "is", "would", "be", "seems", "correct", "right", "best", "true", "answer", "option", "choice", "the", "most", "appropriate", "one", "statement",
+];
 
-/// The choice that `text` names, by its text or by its letter.
+/// The choice that an answer names. A letter alone that is another choice's text names neither: of O, A, B and AB, `B` is the second and the third.
+pub fn answered(text: &str, choices: &[String]) -> Option<usize> {
+    let own = plain(text);
+    let place = place(&own, choices.len());
+    let other = |(index, choice): (usize, &String)| Some(index) != place && plain(choice) == own;
+    if place.is_some() && choices.iter().enumerate().any(other) {
+        return None;
+    }
+    choice(text, choices)
+}
+
+/// The choice that `text` names, by its text or by its letter; the text goes first.
 pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     if choices.is_empty() {
+        return None;
+    }
+    // "15!" is not 15, nor is "15 %".
+    let excited = text.trim_end().strip_suffix('!').is_some_and(|text| text.ends_with(|c: char| c.is_ascii_digit()));
+    if excited && !choices.iter().any(|choice| choice.contains('!')) {
         return None;
     }
     let own = plain(text);
@@ -52,7 +72,8 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     }
     let mut named = (0..choices.len()).filter(|index| {
         let choice = bare(&choices[*index], *index);
-        alike(choice, text) || without_article(&own) == without_article(&plain(choice))
+        let percent = |text: &str| tokens(text).iter().any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"));
+        (alike(choice, text) && (percent(choice) || !percent(text))) || without_article(&own) == without_article(&plain(choice))
     });
     let index = named.next()?;
     named.next().is_none().then_some(index)
@@ -131,7 +152,7 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     // A dash that touches what follows is its sign.
     let separates = |at: &usize| match &rest[*at].kind {
         Kind::Op('-') => rest.get(at + 1).is_some_and(|next| next.spaced),
-        Kind::Op(op) => ")]⦄}.:,;—→?!".contains(*op),
+        Kind::Op(op) => ")]⦄}.:,;—→!".contains(*op),
         _ => false,
     };
     let separators = (0..rest.len()).take_while(separates).count();
@@ -153,11 +174,26 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     let reason = begins
         .as_deref()
         .is_some_and(|word| REASONS.contains(&word) || matches!(word, "is" | "would" | "seems"));
+    let commended = rest.iter().all(|token| match token.word() {
+        Some(word) => PRAISE.contains(&word.as_str()),
+        None => matches!(token.kind, Kind::Op('.' | ',' | '!' | ')' | '('))
+    });
+    let because = begins.as_deref().is_some_and(|word| REASONS.contains(&word));
+    // Where the choices are known, what stands beside a letter is its text, a reason, or praise.
+    let near = !own.is_empty() && (within(&says, &own) || starts_with(&own, &says) || says == own);
+    if !choices.is_empty() && !(near || because || commended) {
+        return None;
+    }
     let in_brackets = rest[0].is('(');
     if !(apart || closed || own_text || reason || in_brackets) {
         return None;
     }
     let clause = before_reasons(rest);
+    let reasons = &rest[clause.len()..];
+    let against = reasons.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word)));
+    if !against && (0..reasons.len()).any(|at| names_another(reasons, at, index, count)) {
+        return None;
+    }
     let clause = &clause[if own_text { own.len().min(clause.len()) } else { 0 }..];
     let doubtful = |token: &Token| token.word().is_some_and(|word| words::spoils(&word));
     let another = (0..clause.len()).any(|at| names_another(clause, at, index, count));
@@ -264,6 +300,7 @@ fn without_article(text: &str) -> &str {
 /// What tokens say: small letters, punctuation and brackets left out.
 fn texts(found: &[Token]) -> Vec<String> {
     let text = |token: &Token| match &token.kind {
+        Kind::Word(text) if text == "$" => None,
         Kind::Number(text) | Kind::Letter(text) | Kind::Word(text) | Kind::Command(text) => {
             Some(text.to_lowercase())
         }

@@ -1,6 +1,7 @@
 //! What a mathematical answer is made of: expressions, lists, intervals, relations.
 
 use crate::rationale::number::Number;
+use std::collections::BTreeMap;
 
 /// A part of an answer. Parts that are written alike are equal; whether they have one value says [`super::value`].
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,8 @@ pub enum Node {
     Based(String, Box<Node>),
     /// Several, between brackets: `(` tuple or open interval, `[`, `⦃` set, `∪` union, `:` ratio, `,` bare.
     List(char, Vec<Node>, char),
+    /// What a variable is, among several that are named: x = 2, y = 3.
+    Named(String, Box<Node>),
     /// a < b ≤ c …
     Chain(Vec<Node>, Vec<char>),
     /// Rows of a matrix.
@@ -65,8 +68,18 @@ pub mod work {
     pub const COUNTING: u32 = 64;
     /// An absolute value.
     pub const ABSOLUTE: u32 = 128;
+    /// A power of a number, unless of ten.
+    pub const POWER: u32 = 256;
+    /// Terms of a sum that can be added: 3x + 4x, 5 + 2.
+    pub const LIKE: u32 = 512;
+    /// A whole factor above and below a line, or nothing but 1 below it.
+    pub const REDUCE: u32 = 1024;
+    /// A power of a product, a power or a quotient, the first power, a sign before a sign, a fraction in a fraction.
+    pub const NESTED: u32 = 2048;
+    /// A root below a line.
+    pub const BELOW: u32 = 4096;
     /// The first of the functions.
-    pub const FUNCTION: u32 = 256;
+    pub const FUNCTION: u32 = 8192;
 }
 
 impl Node {
@@ -85,6 +98,7 @@ impl Node {
             | Node::Percent(a)
             | Node::Degrees(a)
             | Node::PlusMinus(a)
+            | Node::Named(_, a)
             | Node::Based(_, a) => vec![a],
             Node::Quotient(a, b) | Node::Power(a, b) | Node::Root(a, b) => vec![a, b],
             Node::Matrix(rows) => rows.iter().flatten().collect(),
@@ -103,22 +117,27 @@ impl Node {
 
     /// Whether it is a single value, not several and no relation.
     pub fn scalar(&self) -> bool {
-        !self.any(&|node| matches!(node, Node::List(..) | Node::Chain(..) | Node::Matrix(_)))
+        !self.any(&|node| matches!(node, Node::List(..) | Node::Named(..) | Node::Chain(..) | Node::Matrix(_)))
     }
 
     /// The number that it is written as, sign and percent included; no operation is carried out.
     pub fn literal(&self) -> Option<Number> {
         match self {
             Node::Number(number) => Some(*number),
-            Node::Negative(inner) => Some(inner.literal()?.negated()),
+            Node::Negative(inner) if !matches!(**inner, Node::Negative(_)) => Some(inner.literal()?.negated()),
             Node::Percent(inner) | Node::Degrees(inner) => inner.literal(),
             Node::Quotient(above, below) => {
+                let whole = |node: &Node| matches!(node, Node::Number(number) if number.whole());
+                let signed = |node: &Node| matches!(node, Node::Negative(inner) if whole(inner));
+                if !whole(below) || !(whole(above) || signed(above)) {
+                    return None;
+                }
                 above.literal()?.over(below.literal()?).filter(|value| !value.whole())
             }
-            Node::Power(base, exponent) => match (&**base, exponent.literal()) {
-                (Node::Number(base), Some(exponent)) => base.power(exponent),
-                _ => None,
-            },
+            Node::Power(base, exponent) if base.is_ten() => {
+                let exponent = exponent.literal().filter(|exponent| exponent.whole() && *exponent != Number::from(1))?;
+                Number::from(10).power(exponent)
+            }
             _ => None,
         }
     }
@@ -130,7 +149,12 @@ impl Node {
         let raised = |node: &Node| sum(node) || matches!(node, Node::Power(base, _) if sum(base));
         below
             | match self {
-                Node::Sum(_) => work::SUM,
+                Node::Sum(parts) => {
+                    let kinds: Vec<Option<String>> = parts.iter().map(Node::likeness).collect();
+                    let alike = (1..kinds.len()).any(|at| kinds[at].is_some() && kinds[..at].contains(&kinds[at]));
+                    work::SUM | if alike { work::LIKE } else { 0 }
+                }
+                Node::Negative(inner) if matches!(**inner, Node::Negative(_)) => work::NESTED,
                 Node::Product(parts) => {
                     let numbers = parts.iter().filter(|part| part.constant()).count();
                     let sums = parts.iter().filter(|part| raised(part)).count();
@@ -139,21 +163,101 @@ impl Node {
                     numbers | if sums > 0 { work::BRACKETS | factors } else { 0 }
                 }
                 Node::Power(base, _) if sum(base) => work::BRACKETS | work::FACTORS,
-                Node::Quotient(above, below) => match (above.rational(), below.rational()) {
-                    (true, true) if self.literal().is_none() => work::DIVISION,
-                    _ => 0,
-                },
+                Node::Power(base, exponent) if base.rational() && exponent.rational() => {
+                    if self.literal().is_none() { work::POWER } else { 0 }
+                }
+                Node::Power(base, exponent)
+                    if matches!(**base, Node::Product(_) | Node::Power(..) | Node::Quotient(..))
+                        || exponent.literal() == Some(Number::from(1)) =>
+                {
+                    work::NESTED
+                }
+                Node::Quotient(above, below) => {
+                    let nested = |node: &Node| matches!(node, Node::Quotient(..) | Node::Negative(_));
+                    let division = if above.rational() && below.rational() {
+                        if self.literal().is_none() { work::DIVISION } else { 0 }
+                    } else if above.content() != 1 && greatest_common_divisor(above.content(), below.content()) > 1
+                        || below.literal() == Some(Number::from(1))
+                    {
+                        work::REDUCE
+                    } else {
+                        0
+                    };
+                    let root = |node: &Node| matches!(node, Node::Root(..));
+                    division
+                        | if nested(below) || matches!(**above, Node::Quotient(..)) { work::NESTED } else { 0 }
+                        | if below.any(&root) { work::BELOW } else { 0 }
+                }
                 Node::Root(..) => work::ROOT,
                 Node::Factorial(_) => work::COUNTING,
                 Node::Call(name, _) if name == "binom" => work::COUNTING,
                 Node::Call(name, _) => {
                     let stem = name.split('_').next().unwrap_or(name);
                     let place = super::words::FUNCTIONS.iter().position(|known| *known == stem).unwrap_or(7);
-                    work::FUNCTION << (place % 23)
+                    work::FUNCTION << (place % 18)
                 }
                 Node::Absolute(_) => work::ABSOLUTE,
                 _ => 0,
             }
+    }
+
+    fn is_ten(&self) -> bool {
+        *self == Node::Number(Number::from(10))
+    }
+
+    /// What terms of a sum have in common that can be added: all but their numbers. `None` of sums.
+    fn likeness(&self) -> Option<String> {
+        let mut factors = Vec::new();
+        self.other_factors(&mut factors).then(|| {
+            factors.sort_unstable();
+            factors.join("·")
+        })
+    }
+
+    /// Its factors but numbers, as they are written; whether it has no sum in it.
+    fn other_factors(&self, factors: &mut Vec<String>) -> bool {
+        match self {
+            Node::Negative(inner) => inner.other_factors(factors),
+            Node::Product(parts) => parts.iter().all(|part| part.other_factors(factors)),
+            Node::Quotient(above, below) if below.constant() => above.other_factors(factors),
+            Node::Sum(_) | Node::PlusMinus(_) => false,
+            _ if self.constant() => true,
+            _ => {
+                factors.push(format!("{self:?}"));
+                true
+            }
+        }
+    }
+
+    /// The greatest whole number that divides all its terms, as they are written.
+    fn content(&self) -> u64 {
+        match self {
+            Node::Number(number) if number.whole() => number.to_f64().abs() as u64,
+            Node::Negative(inner) => inner.content(),
+            Node::Product(parts) => parts.iter().map(Node::content).fold(1, u64::saturating_mul),
+            Node::Sum(parts) => parts.iter().map(Node::content).fold(0, greatest_common_divisor),
+            _ => 1,
+        }
+    }
+
+    /// How often each variable, constant and root stands in it.
+    pub fn occurrences(&self) -> BTreeMap<String, usize> {
+        let mut found = BTreeMap::new();
+        self.count(&mut found);
+        found
+    }
+
+    fn count(&self, found: &mut BTreeMap<String, usize>) {
+        let name = match self {
+            Node::Variable(name) => Some(name.clone()),
+            Node::Constant(name) => Some(name.to_string()),
+            Node::Root(..) => Some("√".to_string()),
+            _ => None,
+        };
+        if let Some(name) = name {
+            *found.entry(name).or_default() += 1;
+        }
+        self.parts().into_iter().for_each(|part| part.count(found));
     }
 
     /// A number or a power of one.
@@ -204,4 +308,11 @@ impl Node {
             other => other.clone(),
         }
     }
+}
+
+fn greatest_common_divisor(mut a: u64, mut b: u64) -> u64 {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
 }

@@ -10,25 +10,32 @@ mod expression;
 mod parser;
 mod prose;
 mod relation;
+mod sentence;
 mod spellings;
 mod tokens;
+mod units;
 mod value;
 mod words;
 
-pub use choice::choice;
+pub use choice::{answered, choice};
+pub use words::denies;
 
 use super::number::Number;
+use expression::Node;
 use prose::Said;
 use tokens::{Kind, Token};
+use units::Unit;
 
 /// How the answers of one question are compared.
 #[derive(Debug, Clone)]
 pub struct Equality<'a> {
     way: Way,
     choices: &'a [String],
-    /// The measure and the variable of the gold answer.
-    unit: Option<&'static str>,
+    /// The unit and the variable of the gold answer.
+    unit: Option<Unit>,
     label: Option<String>,
+    /// Whether it is several values, so that a comma between digits separates two.
+    several: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,27 +87,34 @@ impl<'a> Equality<'a> {
             Some(gold) if matches!(plain(gold).as_str(), "yes" | "no" | "true" | "false") => Way::Truth,
             Some(_) => Way::Value,
         };
-        let measured = |gold: &str| gold.chars().any(char::is_alphabetic);
-        let asked = gold.filter(|gold| way == Way::Value && measured(gold)).map(value);
-        let (unit, label) = match asked {
-            Some(Read::Value { said, .. }) => {
-                said.into_iter().next().map_or((None, None), |said| (said.unit, said.label))
-            }
-            _ => (None, None),
+        let asked = gold.filter(|_| way == Way::Value).map(|gold| value(gold, true));
+        let asked = match asked {
+            Some(Read::Value { said, .. }) => said.into_iter().next(),
+            _ => None,
         };
-        Self { way, choices, unit, label }
+        let several = asked.as_ref().is_some_and(|asked| matches!(asked.node, Node::List(',', ..)));
+        let (unit, label) = asked.map_or((None, None), |asked| (asked.unit, asked.label));
+        Self { way, choices, unit, label, several }
     }
 
     /// An answer, read once for many comparisons.
     pub fn read(&self, text: &str) -> Reading {
         let kind = match self.way {
-            Way::Choice => choice(text, self.choices).map(|index| Read::Choices(vec![index])),
+            Way::Choice => choice::answered(text, self.choices).map(|index| Read::Choices(vec![index])),
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
             Way::Letter => choice::lettered(text, 26, &[]).map(|index| Read::Choices(vec![index])),
             Way::Truth => choice::truth(text).map(Read::Truth),
-            Way::Value => Some(value(text)),
+            Way::Value => Some(value(text, self.several)),
         };
         Reading { plain: plain(text), kind: kind.unwrap_or(Read::Nothing) }
+    }
+
+    /// A gold answer or a label, read once: where it is the text of a choice it is that one, though it be the letter of another.
+    pub fn gold(&self, text: &str) -> Reading {
+        match choice(text, self.choices).filter(|_| self.way == Way::Choice) {
+            Some(index) => Reading { plain: plain(text), kind: Read::Choices(vec![index]) },
+            None => self.read(text),
+        }
     }
 
     /// Whether `answer` is right where `gold` is.
@@ -110,7 +124,7 @@ impl<'a> Equality<'a> {
             (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
             (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
                 // What is all dressing, as an emoji is, is compared as it is written.
-                (if tokens.is_empty() { gold.plain == answer.plain } else { tokens == own_tokens })
+                (if tokens.is_empty() { gold.plain == answer.plain } else { tokens == own_tokens || same_items(tokens, own_tokens) })
                     || said.iter().any(|gold| own.iter().any(|own| agree(gold, own)))
             }
             _ => false,
@@ -119,7 +133,7 @@ impl<'a> Equality<'a> {
 
     /// [`right`](Self::right) of texts.
     pub fn same(&self, gold: &str, answer: &str) -> bool {
-        self.right(&self.read(gold), &self.read(answer))
+        self.right(&self.gold(gold), &self.read(answer))
     }
 
     /// The reading with the measure and the variable that were asked for where it names none: `12` is the same as `12 cm` and as
@@ -127,7 +141,7 @@ impl<'a> Equality<'a> {
     fn measured(&self, mut reading: Reading) -> Reading {
         if let Read::Value { said, .. } = &mut reading.kind {
             for said in said {
-                said.unit = said.unit.or(self.unit);
+                said.unit = said.unit.take().or_else(|| self.unit.clone());
                 said.label = said.label.take().or_else(|| self.label.clone());
             }
         }
@@ -157,6 +171,11 @@ impl<'a> Equality<'a> {
     }
 }
 
+/// Whether a gold answer is one of the choices or several, by letter or text.
+pub fn is_choice(gold: &str, choices: &[String]) -> bool {
+    choice(gold, choices).is_some() || choice::choices(gold, choices.len()).is_some()
+}
+
 /// The number that a text says, units, labels and asides left out: `72 clips`, `x = 5`, `5 million`; `None` for `5 or 6`, `at least 5`, `\sqrt{5}`.
 pub fn only_number(text: &str) -> Option<Number> {
     let tokens = tokens::tokens(text);
@@ -171,7 +190,8 @@ fn alike(a: &str, b: &str) -> bool {
     Equality::of(None, &[]).same(a, b)
 }
 
-fn value(text: &str) -> Read {
+/// A text as mathematics and as a text; of `several` values, commas separate alone.
+fn value(text: &str, several: bool) -> Read {
     let found = tokens::tokens(text);
     let mut said: Vec<Said> = Vec::new();
     for letters in [false, true] {
@@ -179,7 +199,14 @@ fn value(text: &str) -> Read {
             said.push(one);
         }
     }
-    said.extend(decimal_comma(&found));
+    let decimal = decimal_comma(&found);
+    // No list of numbers begins with a lone zero that the next touches.
+    if found.first().is_some_and(|first| first.kind == Kind::Number("0".into())) && decimal.is_some() {
+        said.clear();
+    }
+    if !several || said.is_empty() {
+        said.extend(decimal);
+    }
     Read::Value { said, tokens: written(found) }
 }
 
@@ -199,8 +226,8 @@ fn decimal_comma(found: &[Token]) -> Option<Said> {
     };
     let plain = comma.is(',') && !comma.spaced && !part.contains(['.', 'e']) && !whole.contains(['.', 'e']);
     let text = format!("{sign}{whole}.{part}");
-    let node = expression::Node::Number(super::number::parse(&text).filter(|_| plain && part.len() != 3)?);
-    Some(Said { node, unit: None, label: None })
+    let node = Node::Number(super::number::parse(&text).filter(|_| plain && part.len() != 3)?);
+    Some(Said { node, unit: None, label: None, noun: None, name: false })
 }
 
 /// The tokens by which texts are compared, without punctuation at the ends or between words.
@@ -211,7 +238,7 @@ fn written(found: Vec<Token>) -> Vec<Kind> {
             Kind::Word(word) => Kind::Word(word.to_lowercase()),
             other => other,
         })
-        .filter(|kind| !matches!(kind, Kind::Op('.' | '{' | '}')))
+        .filter(|kind| !matches!(kind, Kind::Op('.' | '{' | '}')) && *kind != Kind::Word("$".into()))
         .collect();
     while let [.., before, last] = &kinds[..]
         && (matches!(last, Kind::Op(',' | ';' | ':' | '?'))
@@ -226,11 +253,39 @@ fn written(found: Vec<Token>) -> Vec<Kind> {
     kinds
 }
 
+/// Whether two texts list the same items, each a number with the words that say of what, in any order.
+fn same_items(gold: &[Kind], answer: &[Kind]) -> bool {
+    let items = |kinds: &[Kind]| {
+        let separates = |kind: &Kind| matches!(kind, Kind::Op(',' | ';')) || *kind == Kind::Word("and".into());
+        let mut items: Vec<Vec<Kind>> =
+            kinds.split(separates).filter(|item| !item.is_empty()).map(<[Kind]>::to_vec).collect();
+        let counted = |item: &Vec<Kind>| {
+            item.iter().any(|kind| matches!(kind, Kind::Number(_))) && item.iter().any(|kind| matches!(kind, Kind::Word(_)))
+        };
+        let list = items.len() > 1 && items.iter().all(counted) && !kinds.iter().any(|kind| matches!(kind, Kind::Op(op) if "([⦃".contains(*op)));
+        items.sort_by_key(|item| format!("{item:?}"));
+        list.then_some(items)
+    };
+    items(gold).is_some_and(|gold| Some(gold) == items(answer))
+}
+
 fn agree(gold: &Said, answer: &Said) -> bool {
-    let clash = |a: &Option<&str>, b: &Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
-    !clash(&gold.unit, &answer.unit)
-        && !clash(&gold.label.as_deref(), &answer.label.as_deref())
-        && value::equal(&gold.node, &answer.node)
+    let stem = |noun: &String| noun.trim_end_matches('s').trim_end_matches('e').to_string();
+    let clash = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if stem(a) != stem(b));
+    let labels = matches!((&gold.label, &answer.label), (Some(gold), Some(answer)) if gold != answer);
+    if gold.name || labels || clash(&gold.noun, &answer.noun) {
+        return false;
+    }
+    match (&gold.unit, &answer.unit) {
+        (Some(unit), Some(own)) if unit != own => {
+            let amounts = gold.node.literal().zip(answer.node.literal()).zip(own.over(unit));
+            amounts.is_some_and(|((gold, answer), size)| answer.times(size) == Some(gold))
+        }
+        (Some(unit), None) if unit.is_half_of_day() => false,
+        (Some(_), None) if answer.noun.is_some() => false,
+        (None, Some(_)) if gold.noun.is_some() => false,
+        _ => value::equal(&gold.node, &answer.node),
+    }
 }
 
 /// A text without letter case, white space and punctuation at its ends.

@@ -4,29 +4,35 @@ use super::expression::Node;
 use super::parser::parse;
 use super::relation::settled;
 use super::tokens::{Kind, Token};
-use super::{value, words};
+use super::units::Unit;
+use super::{sentence, value, words};
 
-/// The mathematics of a sentence, and the unit behind it.
+/// The mathematics of a sentence, and what it is of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Said {
     /// Its value as written.
     pub node: Node,
-    /// The measure, where it is a known one.
-    pub unit: Option<&'static str>,
+    /// The unit, where it is a known one.
+    pub unit: Option<Unit>,
     /// The variable that it is said to be of.
     pub label: Option<String>,
+    /// What is counted, its last word.
+    pub noun: Option<String>,
+    /// Whether what is counted is written as a name is, "2 Chronicles": a gold answer that is so is a text.
+    pub name: bool,
 }
 
 /// What `tokens` say, where they say one thing. `letters` are units where they may be: `5 m` is 5.
 pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
     let tokens = numbers_by_name(tokens);
     let tokens = without_denied(without_reasons(&tokens))?;
-    let (tokens, unit) = without_words(&tokens, letters)?;
-    let tokens = without_asides(trimmed(&tokens));
+    let mut plain = sentence::plain(&tokens, letters)?;
+    let tokens = without_asides(trimmed(&plain.tokens));
     let tokens = trimmed(&tokens);
     let node = parse(tokens)?;
     let (label, node) = settled(node)?;
-    Some(Said { node, unit, label })
+    let unit = plain.unit.take();
+    Some(Said { node, unit, label, noun: plain.noun, name: plain.name })
 }
 
 /// What is said before reasons are given: "7 because 3 + 4 is 7".
@@ -39,46 +45,85 @@ fn without_reasons(tokens: &[Token]) -> &[Token] {
 }
 
 fn word_at(tokens: &[Token], at: usize) -> Option<String> {
-    tokens.get(at)?.word()
+    match &tokens.get(at)?.kind {
+        Kind::Letter(letter) if letter == "a" && matches!(tokens.get(at + 1)?.kind, Kind::Word(_)) => Some(letter.clone()),
+        _ => tokens[at].word(),
+    }
 }
 
 fn number_token(text: String, like: &Token) -> Token {
     Token { kind: Kind::Number(text), spaced: like.spaced, comma: false }
 }
 
-/// "twenty-five" as 25, "minus" before a number as its sign, "5 million" as 5e6, "percent" and "degrees" as their signs.
+/// "twenty-five" as 25, "two thirds" as 2/3, "minus" before a number as its sign, "5 million" as 5e6, "percent" and "degrees" as their signs.
 fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
     let mut found: Vec<Token> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
         let token = &tokens[at];
-        at += 1;
-        let Some(word) = token.word() else {
+        let Some(word) = word_at(tokens, at) else {
             found.push(token.clone());
+            at += 1;
             continue;
         };
+        let with_digits = tokens.iter().any(|token| matches!(token.kind, Kind::Number(_)));
+        let named = cardinal(tokens, at).filter(|(_, end)| {
+            // Beside a number in digits, "the two of them" and "in two days" say of whom and when.
+            let says_of = at > 0
+                && word_at(tokens, at - 1).is_some_and(|word| {
+                    matches!(word.to_lowercase().as_str(), "the" | "all" | "these" | "those" | "other" | "in" | "for" | "each" | "every" | "after" | "first" | "last" | "next")
+                });
+            if with_digits && says_of && word_at(tokens, *end).is_some() {
+                return false;
+            }
+            // "One of them" is no number, nor is "no one".
+            word != "one" || (found.is_empty() && word_at(tokens, at + 1).as_deref() != Some("of"))
+                || share_at(tokens, at + 1).is_some() || cardinal(tokens, at).is_some_and(|(_, end)| end > at + 1)
+        });
+        if let Some((value, end)) = named {
+            at = end;
+            if let Some((below, end)) = share_at(tokens, end).filter(|(below, after)| value < *below && (value > 1) == plural_share(tokens, *after)) {
+                at = end;
+                found.extend(fraction(value, below, token));
+            } else {
+                found.push(number_token(value.to_string(), token));
+            }
+            continue;
+        }
+        // "a third of a cup", "5 and a quarter".
+        let article = matches!(word.as_str(), "a" | "one");
+        if let Some((below, end)) = share_at(tokens, at + 1).filter(|(_, end)| article && !plural_share(tokens, *end)) {
+            found.extend(fraction(1, below, token));
+            at = end;
+            continue;
+        }
+        if word == "and" && matches!(found.last().map(|last| &last.kind), Some(Kind::Number(_))) {
+            let part = cardinal(tokens, at + 1).or_else(|| (word_at(tokens, at + 1).as_deref() == Some("a")).then_some((1, at + 2)));
+            let share = part.and_then(|(value, end)| Some((value, share_at(tokens, end)?)));
+            if let Some((value, (below, end))) = share.filter(|(value, (below, end))| value < below && (*value > 1) == plural_share(tokens, *end)) {
+                found.extend(fraction(value, below, &Token { spaced: true, ..token.clone() }));
+                at = end;
+                continue;
+            }
+            // "3 hundred and 45".
+            let hundreds = match (found.last().map(|last| &last.kind), tokens.get(at + 1).map(|next| &next.kind)) {
+                (Some(Kind::Number(whole)), Some(Kind::Number(rest))) if rest.len() < 3 => {
+                    whole.strip_suffix("e2").and_then(|whole| Some(whole.parse::<u64>().ok()? * 100 + rest.parse::<u64>().ok()?))
+                }
+                _ => None,
+            };
+            if let Some(value) = hundreds {
+                found.last_mut().expect("a number").kind = Kind::Number(value.to_string());
+                at += 2;
+                continue;
+            }
+        }
+        at += 1;
         let after_number = match found.last() {
             Some(Token { kind: Kind::Number(text), .. }) if !text.contains('e') => Some(text.clone()),
             _ => None,
         };
-        if let Some(mut value) = words::number(&word) {
-            // "One of them" is no number, nor is "no one".
-            let hyphen = usize::from(tokens.get(at).is_some_and(|token| token.is('-')));
-            if value >= 20
-                && let Some(ones) = word_at(tokens, at + hyphen)
-                    .and_then(|word| words::number(&word))
-                    .filter(|ones| (1..10).contains(ones))
-            {
-                value += ones;
-                at += hyphen + 1;
-            }
-            let ends = tokens.get(at).is_none_or(|next| !matches!(next.word().as_deref(), Some("of")));
-            if word != "one" || (ends && found.is_empty()) {
-                found.push(number_token(value.to_string(), token));
-            } else {
-                found.push(token.clone());
-            }
-        } else if let (Some(power), Some(number)) = (words::scale(&word), after_number) {
+        if let (Some(power), Some(number)) = (words::scale(&word), after_number) {
             let last = found.last_mut().expect("a number");
             last.kind = Kind::Number(format!("{number}e{power}"));
             last.comma = false;
@@ -92,11 +137,9 @@ fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
             found.push(Token { kind: Kind::Op('%'), ..token.clone() });
         } else if matches!(word.as_str(), "degree" | "degrees") {
             found.push(Token { kind: Kind::Op('°'), ..token.clone() });
-            // Celsius, Fahrenheit are units.
         } else if matches!(word.as_str(), "minus" | "negative")
             && tokens.get(at).is_some_and(|next| {
-                !matches!(next.kind, Kind::Op('-'))
-                    && (next.word().is_none() || words::number(&next.word().unwrap_or_default()).is_some())
+                !matches!(next.kind, Kind::Op('-')) && (next.word().is_none() || cardinal(tokens, at).is_some())
             })
         {
             found.push(Token { kind: Kind::Op('-'), ..token.clone() });
@@ -111,6 +154,58 @@ fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
         }
     }
     found
+}
+
+/// The whole number whose name begins at `at`, and where it ends: "two thousand five hundred and six".
+fn cardinal(tokens: &[Token], at: usize) -> Option<(u64, usize)> {
+    let (mut total, mut part, mut last): (u64, Option<u64>, u32) = (0, None, u32::MAX);
+    let mut end = at;
+    loop {
+        let hyphen = usize::from(end > at && tokens.get(end).is_some_and(|token| token.is('-')));
+        let and = usize::from(end > at && word_at(tokens, end).as_deref() == Some("and"));
+        let next = end + hyphen + and;
+        let Some(word) = word_at(tokens, next) else { break };
+        let article = end == at && word == "a" && word_at(tokens, at + 1).and_then(|word| words::scale(&word)).is_some_and(|scale| scale < 7);
+        if article {
+            (part, end) = (Some(1), at + 1);
+        } else if let Some(value) = words::number(&word) {
+            let (sum, fits) = match part {
+                None => (value, and == 0 || total > 0),
+                Some(known) if value < 10 && known % 100 >= 20 && known % 10 == 0 => (known + value, value > 0 && and == 0),
+                Some(known) => (known + value, known >= 100 && known % 100 == 0 && value > 0 && hyphen == 0),
+            };
+            if !fits {
+                break;
+            }
+            (part, end) = (Some(sum), next + 1);
+        } else if let (Some(scale), Some(known), 0) = (words::scale(&word), part, and) {
+            if scale == 2 && known < 100 {
+                part = Some(known * 100);
+            } else if scale > 2 && scale < last && scale < 16 {
+                (total, part, last) = (total.checked_add(known.checked_mul(10_u64.pow(scale))?)?, None, scale);
+            } else {
+                return None;
+            }
+            end = next + 1;
+        } else {
+            break;
+        }
+    }
+    (end > at && (part.is_some() || total > 0)).then(|| (total + part.unwrap_or(0), end))
+}
+
+/// The denominator that a word at `at` names, a hyphen before it or not, and where it ends.
+fn share_at(tokens: &[Token], at: usize) -> Option<(u64, usize)> {
+    let at = at + usize::from(tokens.get(at).is_some_and(|token| token.is('-')));
+    Some((words::share(&word_at(tokens, at)?)?, at + 1))
+}
+
+fn plural_share(tokens: &[Token], end: usize) -> bool {
+    word_at(tokens, end - 1).is_some_and(|word| word.ends_with('s') || word == "halves")
+}
+
+fn fraction(above: u64, below: u64, like: &Token) -> [Token; 3] {
+    [number_token(above.to_string(), like), Token::new(Kind::Op('/')), Token::new(Kind::Number(below.to_string()))]
 }
 
 fn after_number_is_whole(found: &[Token]) -> bool {
@@ -143,132 +238,14 @@ fn without_denied(tokens: &[Token]) -> Option<Vec<Token>> {
         None
     };
     let denied = &tokens[at + 1..end.unwrap_or(tokens.len())];
-    if denied.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word) && word != "or")) {
+    // It is another value that is denied: "5, not correct" denies its own.
+    if !denied.iter().any(is_value) || denied.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word) && word != "or")) {
         return None;
     }
     let kept = if start < at { start } else { start - 1 };
     let mut kept = tokens[..kept].to_vec();
     kept.extend(end.map_or(&[][..], |end| &tokens[end + 1..]).iter().cloned());
     Some(kept)
-}
-
-/// Mathematics alone: units and other words dropped, "and" and "or" between values as commas. `None` where a word spoils what is said.
-fn without_words(tokens: &[Token], letters: bool) -> Option<(Vec<Token>, Option<&'static str>)> {
-    let mut found: Vec<Token> = Vec::new();
-    let mut unit = None;
-    let mut gap = false;
-    let mut before: Vec<String> = Vec::new();
-    let mut at = 0;
-    while at < tokens.len() {
-        let token = &tokens[at];
-        let word = token.word().or_else(|| letter_as_word(tokens, at, letters));
-        let Some(word) = word else {
-            let starts = is_value(token)
-                || matches!(token.kind, Kind::Op('(' | '{' | '[' | '⦃' | '-' | '±' | '|' | '∞'));
-            if starts && before.iter().rev().take(2).any(|word| words::spoils_next(word)) && gap {
-                return None;
-            }
-            let ends = found.last().is_some_and(|last| {
-                is_value(last) || matches!(last.kind, Kind::Op(')' | '}' | ']' | '⦄' | '%' | '°' | '!'))
-            });
-            // A full stop or a dash between clauses is a gap, as a word is.
-            if matches!(token.kind, Kind::Op('.' | '?' | '—' | '…')) {
-                gap = true;
-                at += 1;
-                continue;
-            }
-            if token.is(':') && (found.is_empty() || gap) {
-                gap = true;
-                at += 1;
-                continue;
-            }
-            // After words a dash is a dash.
-            let dash = token.is('-') && token.spaced && tokens.get(at + 1).is_some_and(|next| !next.spaced);
-            if gap && ends && (dash || (starts && !token.is('-'))) {
-                found.push(Token::new(Kind::Op('¦')));
-            }
-            if !(token.is('-') && gap && tokens.get(at + 1).is_none_or(|next| next.word().is_some())) {
-                found.push(token.clone());
-            }
-            gap = false;
-            before.clear();
-            at += 1;
-            continue;
-        };
-        at += 1;
-        let joins = matches!(word.as_str(), "and" | "or");
-        if joins && found.iter().any(is_value) && tokens[at..].iter().any(is_value) {
-            if !found.last().is_some_and(|last| last.is(',')) {
-                found.push(Token::new(Kind::Op(',')));
-            }
-            gap = false;
-            before.clear();
-            continue;
-        }
-        let bigger = matches!(
-            word.as_str(),
-            "more" | "less" | "fewer" | "greater" | "larger" | "smaller" | "higher" | "lower" | "other"
-        );
-        if word == "up" && before.last().is_some_and(|word| word == "and") {
-            return None;
-        }
-        let month = word == "may" && matches!(&token.kind, Kind::Word(text) if text == "May");
-        if (words::spoils(&word) && !month)
-            || (bigger && word_at(tokens, at).as_deref() == Some("than") && !found.iter().any(is_value))
-        {
-            return None;
-        }
-        // Digits that a word ends in belong to it.
-        if tokens.get(at).is_some_and(|next| !next.spaced && matches!(next.kind, Kind::Number(_)))
-            && !words::currency(&word)
-        {
-            return None;
-        }
-        if found.last().is_some_and(is_value)
-            || found.last().is_some_and(|last| matches!(last.kind, Kind::Op('}' | ')' | '⦄')))
-        {
-            unit = unit.or(words::measure(&word));
-            at = after_unit(tokens, at);
-        }
-        before.push(word);
-        gap = true;
-    }
-    Some((found, unit))
-}
-
-/// A letter that is a word: an article, "I", or a unit that stands apart behind a number.
-fn letter_as_word(tokens: &[Token], at: usize, letters: bool) -> Option<String> {
-    let Kind::Letter(letter) = &tokens[at].kind else { return None };
-    let is_word = |token: Option<&Token>| token.is_some_and(|token| matches!(token.kind, Kind::Word(_)));
-    let alone = tokens
-        .get(at + 1)
-        .is_none_or(|next| next.spaced || matches!(next.kind, Kind::Op('^' | '/' | '.' | ',')));
-    let behind_number = at > 0 && matches!(tokens[at - 1].kind, Kind::Number(_) | Kind::Op('}'));
-    if matches!(letter.as_str(), "a" | "A" | "I") && is_word(tokens.get(at + 1)) {
-        return Some(letter.to_lowercase());
-    }
-    let unit = letters && words::LETTER_UNITS.contains(&letter.as_str());
-    (unit && tokens[at].spaced && alone && behind_number).then(|| letter.clone())
-}
-
-/// Where a unit ends that goes on behind a word: `^2`, `²`, `/h`, `per hour`.
-fn after_unit(tokens: &[Token], mut at: usize) -> usize {
-    loop {
-        let number = |at: usize| matches!(tokens.get(at).map(|token| &token.kind), Some(Kind::Number(_)));
-        let op = |at: usize, op: char| tokens.get(at).is_some_and(|token| token.is(op));
-        let name = |at: usize| {
-            matches!(tokens.get(at).map(|token| &token.kind), Some(Kind::Word(_) | Kind::Letter(_)))
-        };
-        if op(at, '^') && op(at + 1, '{') && number(at + 2) && op(at + 3, '}') {
-            at += 4;
-        } else if op(at, '^') && op(at + 1, '-') && number(at + 2) {
-            at += 3;
-        } else if (op(at, '^') && number(at + 1)) || ((op(at, '/') || op(at, '*')) && name(at + 1)) {
-            at += 2;
-        } else {
-            return at;
-        }
-    }
 }
 
 /// Without punctuation, gaps and braces that nothing opened or closed, at both ends.

@@ -8,13 +8,20 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
     let (mut parts, relations) = match node {
         Node::Chain(parts, relations) => (parts, relations),
         Node::List(',', items, _) => {
-            // "x = 1 or x = 2": each for itself.
-            let items = items.into_iter().map(|item| Some(settled(item)?.1)).collect::<Option<Vec<_>>>()?;
+            // "x = 1 or x = 2": each for itself; of several variables each is named.
+            let items = items.into_iter().map(settled).collect::<Option<Vec<_>>>()?;
+            let of = items[0].0.clone();
+            let one = items.iter().all(|(label, _)| *label == of);
+            let named = |(label, node)| match label {
+                Some(label) if !one => Node::Named(label, Box::new(node)),
+                _ => node,
+            };
+            let items: Vec<Node> = items.into_iter().map(named).collect();
             let first = &items[0];
             if items.iter().skip(1).all(|item| value::equal(first, item) && value::equal(item, first)) {
-                return Some((None, items.into_iter().next().expect("one")));
+                return Some((of, items.into_iter().next().expect("one")));
             }
-            return Some((None, Node::List(',', items, ',')));
+            return Some((of.filter(|_| one), Node::List(',', items, ',')));
         }
         Node::Product(_) | Node::Sum(_) | Node::PlusMinus(_) | Node::Quotient(..) | Node::Negative(_)
             if node.any(&|part| matches!(part, Node::PlusMinus(_))) && node.scalar() =>
@@ -61,6 +68,7 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
             (Some(a), Some(b)) if a != b => return None,
             // "12 = 3 · 4" says 12.
             (Some(_), None) => return value::same_number(part, &last).then(|| (label, part.clone())),
+            _ if part.scalar() && last.scalar() && value::contradict(part, &last) => return None,
             _ => {}
         }
     }

@@ -19,7 +19,7 @@ pub const PROSE: [&str; 13] = [
     "textup",
 ];
 /// Commands that change nothing but looks.
-pub const LOOKS: [&str; 34] = [
+pub const LOOKS: [&str; 35] = [
     "big",
     "Big",
     "bigg",
@@ -54,6 +54,7 @@ pub const LOOKS: [&str; 34] = [
     "pmb",
     "middle",
     "tt",
+    "underline",
 ];
 pub const SPACES: [&str; 7] = ["quad", "qquad", "space", "enspace", "thinspace", "hspace", "par"];
 pub const MARKS: [(&str, char); 62] = [

@@ -60,7 +60,9 @@ pub fn tokens(text: &str) -> Vec<Token> {
     if text.len() > LONGEST {
         return vec![Token::new(Kind::Word(text.split_whitespace().collect::<Vec<_>>().join(" ")))];
     }
-    let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, found: Vec::new() };
+    let dollars = text.matches('$').count() - text.matches("\\$").count();
+    let pairs = dollars % 2 == 0;
+    let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, pairs, found: Vec::new() };
     lexer.run(lexer.text.len(), false);
     lexer.found
 }
@@ -70,6 +72,8 @@ pub struct Lexer {
     pub text: Vec<char>,
     pub at: usize,
     spaced: bool,
+    /// Whether `$` stands in pairs, around mathematics; elsewhere it is money.
+    pairs: bool,
     pub found: Vec<Token>,
 }
 
@@ -133,6 +137,11 @@ impl Lexer {
                 '%' => self.op('%'),
                 '\\' => self.op('⏎'),
                 '&' => self.op('&'),
+                '$' => self.money('$'),
+                _ if c.is_alphanumeric() => {
+                    self.at -= 1;
+                    self.op('∖');
+                }
                 _ => self.spaced = true,
             }
             return;
@@ -149,6 +158,9 @@ impl Lexer {
             self.at = from;
             self.run(to.min(end), true);
             self.at = (to + 1).min(end);
+        } else if matches!(name.as_str(), "color" | "textcolor" | "colorbox") {
+            // The colour's name; what it is given to follows.
+            self.at = self.argument().map_or(self.at, |(_, to)| (to + 1).min(end));
         } else if matches!(name.as_str(), "begin" | "end") {
             let environment = self.argument().map(|(from, to)| {
                 self.at = (to + 1).min(end);
@@ -213,7 +225,7 @@ impl Lexer {
         }
         let count = run.chars().count();
         if lower == "pi"
-            || (words::FUNCTIONS.contains(&lower.as_str()) && count > 2)
+            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2)
             || run == "ln"
             || run == "lg"
         {
@@ -308,18 +320,27 @@ impl Lexer {
             '<' => self.tag(),
             '≦' | '⩽' => self.op('≤'),
             '≧' | '⩾' => self.op('≥'),
+            '.' if self.peek(0) == '.' => {
+                while self.peek(0) == '.' {
+                    self.at += 1;
+                }
+                self.op('…');
+            }
+            // Two strike out.
+            '~' if self.peek(0) == '~' => self.op('~'),
             '~' => self.spaced = true,
+            '➖' => self.op('-'),
+            '➕' => self.op('+'),
+            '✖' => self.op('*'),
+            '➗' => self.op('/'),
             '≃' | '≅' => self.op('≈'),
             '❌' | '✗' | '✘' => self.push(Kind::Word("wrong".into())),
             '{' if self.peek(0) == ',' && self.peek(1) == '}' => {
                 self.at += 2;
                 self.op(',');
             }
-            '€' | '£' | '¥' | '₹' | '₩' | '₽' | '¢' | '₦' | '₱' => {
-                self.spaced = true;
-                self.push(Kind::Word(c.to_string()));
-                self.spaced = true;
-            }
+            '€' | '£' | '¥' | '₹' | '₩' | '₽' | '¢' | '₦' | '₱' => self.money(c),
+            '$' if !self.pairs && (self.after_number() || self.amount_follows()) => self.money('$'),
             '$' => self.spaced = true,
             '"' | '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`' | '#' => {}
             '\'' if !matches!(self.last(), Some(Kind::Letter(_))) || self.spaced => {}
@@ -333,6 +354,21 @@ impl Lexer {
         }
     }
 
+    fn money(&mut self, sign: char) {
+        self.spaced = true;
+        self.push(Kind::Word(sign.to_string()));
+        self.spaced = true;
+    }
+
+    fn after_number(&self) -> bool {
+        matches!(self.last(), Some(Kind::Number(_)))
+    }
+
+    fn amount_follows(&self) -> bool {
+        let signed = usize::from(matches!(self.peek(0), '-' | '−' | ' '));
+        self.peek(signed).is_ascii_digit() || (self.peek(signed) == '.' && self.peek(signed + 1).is_ascii_digit())
+    }
+
     /// A star between values multiplies, two raise; others are emphasis or bullets.
     fn star(&mut self) {
         let stars = 1 + self.text[self.at..].iter().take_while(|c| **c == '*').count();
@@ -341,6 +377,10 @@ impl Lexer {
         let after = if next == ' ' { self.text.get(self.at + stars).copied().unwrap_or('\0') } else { next };
         let even = self.spaced == (next == ' ');
         self.at += stars - 1;
+        let odd = self.text.iter().filter(|c| **c == '*').count() % 2 == 1;
+        if odd && stars == 1 && next == '\0' && self.after_value() && !self.spaced {
+            return self.op('*');
+        }
         if self.after_value() && even && value(after) && !matches!(self.last(), Some(Kind::Word(_))) {
             self.op(if stars == 1 { '*' } else { '^' });
         }

@@ -1,4 +1,4 @@
-//! Whether two [`Node`]s have one value: exactly where both are rational, else at sample points, to nine digits.
+//! Whether two [`Node`]s have one value: exactly where both are rational, else at sample points, to eleven digits.
 
 use super::expression::{Node, work};
 use super::relation::flipped;
@@ -20,6 +20,7 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
                 _ => equal(share, other),
             }
         }
+        (Node::Named(name, gold), Node::Named(own, answer)) => name == own && equal(gold, answer),
         (Node::Degrees(gold), answer) => equal(gold, answer),
         (gold, Node::Degrees(answer)) => equal(gold, answer),
         (Node::List(open, golds, close), Node::List(own_open, answers, own_close)) => {
@@ -78,7 +79,13 @@ fn chains(golds: &[Node], relations: &[char], answers: &[Node], own: &[char]) ->
         let difference = |left: &Node, right: &Node| {
             Node::Sum(vec![left.clone(), Node::Negative(Box::new(right.clone()))])
         };
-        return proportional(&difference(left, right), &difference(own_left, own_right));
+        let work = |left: &Node, right: &Node| (left.work() | right.work()) & !(work::SUM | work::DIVISION);
+        let (gold, own) = (work(left, right), work(own_left, own_right));
+        let (gold_all, all) = (difference(left, right), difference(own_left, own_right));
+        return own & !gold == 0
+            && gold & !own & work::FACTORS == 0
+            && !oftener(&gold_all, &all)
+            && proportional(&gold_all, &all);
     }
     let backwards = own.iter().rev().map(|relation| flipped(*relation));
     (relations == own && pairwise(golds, answers.iter()))
@@ -102,8 +109,7 @@ fn scalars(gold: &Node, answer: &Node) -> bool {
         } else {
             0
         };
-    let unfinished = unfinished & !spared & !if gold.varies() { work::NUMBERS } else { 0 };
-    if unfinished != 0 || (gold.work() & !answer.work()) & work::FACTORS != 0 {
+    if unfinished & !spared != 0 || (gold.work() & !answer.work()) & work::FACTORS != 0 || oftener(gold, answer) {
         return false;
     }
     if let (Some(gold), Some(answer)) = (gold.literal(), answer.literal()) {
@@ -112,9 +118,11 @@ fn scalars(gold: &Node, answer: &Node) -> bool {
     if gold == answer {
         return true;
     }
+    if long_decimal(answer) && !long_decimal(gold) {
+        return false;
+    }
     (0..POINTS).all(|point| match (compute(gold, point), compute(answer, point)) {
         (Some(Value::Exact(gold)), Some(Value::Exact(answer))) => gold == answer,
-        // A decimal is no radical, however many digits it has.
         (Some(gold), Some(answer)) => {
             short(&gold) && short(&answer) && near(gold.complex(), answer.complex())
         }
@@ -122,11 +130,23 @@ fn scalars(gold: &Node, answer: &Node) -> bool {
     })
 }
 
+/// Whether the answer has a variable, a constant or a root oftener than the gold answer: something is left to be put together.
+fn oftener(gold: &Node, answer: &Node) -> bool {
+    let golds = gold.occurrences();
+    answer.occurrences().iter().any(|(name, count)| golds.get(name).copied().unwrap_or(0) < *count)
+}
+
+/// Whether a number may be a value that is not worked out in fractions: no fraction and no decimal is a radical, however many digits it has.
 fn short(value: &Value) -> bool {
     match value {
-        Value::Exact(number) => number.denominator() < 1_000_000,
+        Value::Exact(number) => number.denominator() <= 1000 && number.to_f64() != 0.0,
         Value::Near(_) => true,
     }
+}
+
+/// Whether it has a decimal of many digits.
+fn long_decimal(node: &Node) -> bool {
+    node.any(&|part| matches!(part, Node::Number(number) if number.denominator() >= 1_000_000))
 }
 
 fn proportional(gold: &Node, answer: &Node) -> bool {
@@ -145,7 +165,7 @@ fn proportional(gold: &Node, answer: &Node) -> bool {
 const POINTS: usize = 4;
 
 fn near(a: Complex, b: Complex) -> bool {
-    a.plus(b.negated()).norm() <= 1e-9 * a.norm().max(b.norm())
+    a.plus(b.negated()).norm() <= 1e-11 * a.norm().max(b.norm())
 }
 
 /// A value at a sample point.
@@ -176,8 +196,15 @@ impl Value {
     }
 }
 
-/// The value at one of the points where variables have fixed values; `None` where it has none, or is too uncertain.
+/// The value at one of the points where variables have fixed values; `None` where it has none, is too uncertain, or beyond all numbers.
 fn compute(node: &Node, point: usize) -> Option<Value> {
+    worked_out(node, point).filter(|value| {
+        let Complex(real, imaginary) = value.complex();
+        real.is_finite() && imaginary.is_finite()
+    })
+}
+
+fn worked_out(node: &Node, point: usize) -> Option<Value> {
     let of = |node: &Node| compute(node, point);
     match node {
         Node::Number(number) => Some(Value::Exact(*number)),
@@ -376,6 +403,17 @@ impl Complex {
     fn exp(self) -> Self {
         let size = self.0.exp();
         Self(size * self.1.cos(), size * self.1.sin())
+    }
+}
+
+/// Whether both are numbers that are farther apart than rounding puts them.
+pub fn contradict(a: &Node, b: &Node) -> bool {
+    match (compute(a, 0), compute(b, 0)) {
+        (Some(a), Some(b)) => {
+            let (a, b) = (a.complex(), b.complex());
+            a.plus(b.negated()).norm() > 0.01 * a.norm().max(b.norm())
+        }
+        _ => false,
     }
 }
 

@@ -166,8 +166,8 @@ impl Reader {
             Over::Labels(labels) => {
                 let equality = example.equality();
                 let place = example.gold().and_then(|gold| {
-                    let gold = equality.read(gold);
-                    labels.iter().position(|label| equality.right(&gold, &equality.read(label)))
+                    let gold = equality.gold(gold);
+                    labels.iter().position(|label| equality.right(&gold, &equality.gold(label)))
                 });
                 Ok((labels.clone(), place))
             }

@@ -2,7 +2,8 @@
 //!
 //! A number is what it stands for by what is written around it: the end of the scale ("/10", "out of 10", "from 0 to 10"), a count
 //! ("step 2", "3 errors"), or a rating. Of ratings those behind a name ("score", "rating") come first, then those over the scale's
-//! end ("7/10"), then any. Several that differ are none: it is asked again, and never guessed.
+//! end ("7/10"), then any that stands by itself. What is quoted is another's and is left out; what is denied, compared, doubted or taken back is
+//! no score. Several that differ are none: it is asked again, and never guessed.
 
 use regex::Regex;
 use std::ops::Range;
@@ -47,7 +48,7 @@ static NAMES: LazyLock<Regex> = LazyLock::new(|| {
         r"(?ix) (?:\b(\p{L}+)[\x20\t]+)?
         (?: \b(scores?|ratings?|grades?|verdict)\b
           | \b(gives?|rated?|assign|award|deserves?|merits?|earns?)\b
-          | \boverall\s*[:=] )",
+          | \b(?:overall|total|points)\s*[:=] )",
     )
 });
 /// What may stand between a name and its number without making it the name of something else.
@@ -84,12 +85,47 @@ static NO_COUNT: LazyLock<Regex> = LazyLock::new(|| {
         r"(?i)^\s*(?:points?|pts|stars?|out|of|because|since|as|for|and|but|is|would|with|overall|here|given|on|it|the|in|so|too|seems?|from|to)\b",
     )
 });
+/// What is said to be no score: in front of it, in its clause.
+static DENIED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"(?i)\b(?:not|never|cannot|no|neither|nor|nobody|hardly|refus\w+|without|were)\b|n['’]t\b")
+});
+/// What makes a bound or a guess of the number behind it, in its clause.
+static BOUNDED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)[<>≤≥]|\b(?:less|more|fewer|higher|lower|better|worse|greater)\s+than\b|\b(?:at\s+(?:most|least|best|worst)|up\s+to|no\s+more|maybe|perhaps|possibly|might|could|if|between|under|below|above|over|almost|nearly|beyond|exceed\w*|unless)\b",
+    )
+});
+/// What takes a number back, or makes an operand of it, behind it.
+static TAKEN_BACK: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)^\s*[+?] | ^\s*(?:[+×*^]|minus|times)\s*\d | ^\s+x\s+\d | ^\s*(?:\(\s*)?(?:if|unless|maybe|perhaps|or)\b
+        | \b(?:actually|on\s+(?:reflection|second\s+thought)|reconsider\w*|lower(?:ed|ing)?\s+(?:it|this|that|my)|rais(?:e|ed|ing)\s+(?:it|this|that|my)|revis\w+
+            |chang(?:e|ed|ing)\s+(?:it|this|that|my)|correction|scratch\s+that|or\s+rather|maybe|perhaps|,\s*no\s*,|no\s*,)[^\d\n]{0,40}\d",
+    )
+});
+/// A sum that the number behind its sign says.
+static ADDED_UP: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"(?i)^\s*(?:[-+×*]|x|plus|minus|times)\s*\d+(?:[.,]\d+)?\s*=\s*\d"));
+/// What stands in front of a number that is a rating by itself.
+static BY_ITSELF: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)(?:^|\n)[\s\p{P}\p{S}]*$|\b(?:scale|from|range)\b[^.!?\n]*[:,]\s*$|\b(?:this|it|that|that's|so|overall|hence|therefore|i'd\s+say|i\s+say)\s*(?:is|gets|would\s+be|'s|worth|:|,)?\s*(?:an?|only|just)?\s*$",
+    )
+});
+/// An answer's number, which is no score's.
+static ANSWERED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"(?i)\b(?:answers?|results?|reference|equals|gold|solution|says|said|got|gets\s+the\s+answer)\b[^.!?\n\d]{0,20}$")
+});
+/// Quotations.
+static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r#"(?m)"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|`[^`\n]*`|(?:^|[\s(])'[^'\n]*\d[^'\n]*'|(?:^|[\s(])‘[^’\n]*’|^[ \t]*>[^\n]*$"#)
+});
 static WORD: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s+\p{L}"));
 static LISTED: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^[ \t]*\d+[.)][ \t]+\S"));
 
 /// The rating that `said` gives on the scale between `scale`'s two ends, or none where it is not clear. It need not lie on the scale.
 pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
-    let text = plain(said);
+    let text = plain(&unquoted(said));
     let top = scale[0].max(scale[1]);
     let candidates = candidates(&text, scale);
     let read = |reading: Reading| match reading {
@@ -99,14 +135,22 @@ pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
     };
     let value = |candidate: &Candidate| read(candidate.reading);
     let named = named(&text, &candidates);
-    if !named.is_empty() {
-        let rank = named.iter().map(|name| name.rank).max()?;
-        return same(named.iter().filter(|name| name.rank == rank).map(|name| read(name.reading)));
+    if named.iter().all(|name| name.rank == 0) && !named.is_empty() {
+        return None;
     }
+    if !named.is_empty() {
+        // Those that are given as the score have to agree; a final one and another are no exception.
+        let rank = named.iter().map(|name| name.rank).max()?.min(2);
+        return same(named.iter().filter(|name| name.rank >= rank).map(|name| read(name.reading)));
+    }
+    let denied = |candidate: &Candidate| {
+        let clause = clause_before(&text, candidate.at.start);
+        DENIED.is_match(clause) || BOUNDED.is_match(clause) || TAKEN_BACK.is_match(&text[candidate.at.end..])
+    };
     let over_top =
         |candidate: &&Candidate| matches!(candidate.reading, Reading::Of(_, whole) if whole == top);
     if candidates.iter().any(|candidate| over_top(&candidate)) {
-        return same(candidates.iter().filter(over_top).map(value));
+        return same(candidates.iter().filter(over_top).map(|one| value(one).filter(|_| !denied(one))));
     }
     let free: Vec<&Candidate> = candidates
         .iter()
@@ -117,8 +161,40 @@ pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
     let alone = last_line.trim_matches(|c: char| !c.is_ascii_digit() && c != '-');
     match free.last() {
         Some(last) if &text[last.at.clone()] == alone && last_line.len() < alone.len() + 4 => value(last),
-        _ => same(free.into_iter().map(value)),
+        _ => {
+            let stands = |one: &Candidate| BY_ITSELF.is_match(&text[..one.at.start]) && !denied(one);
+            same(free.into_iter().map(|one| value(one).filter(|_| stands(one))))
+        }
     }
+}
+
+/// The text without what it quotes.
+fn unquoted(said: &str) -> String {
+    // What has no number, and what a JSON value is, stays.
+    let bare = |quote: &str| {
+        let inner = quote.trim().trim_matches(['"', '“', '”', '`', '«', '»', '\'', '‘', '’']).trim();
+        inner.chars().all(|c| c.is_ascii_digit() || ".,/*[]- ".contains(c))
+    };
+    let kept = |captures: &regex::Captures| {
+        let quote = captures.get(0).expect("the whole");
+        let before = said[..quote.start()].trim_end();
+        let json = before.ends_with(':') && before[..before.len() - 1].trim_end().ends_with('"');
+        let alone = said.trim() == quote.as_str().trim() || quote.as_str().trim_start().starts_with('`');
+        let numbered = quote.as_str().contains(|c: char| c.is_ascii_digit());
+        if !numbered || (bare(quote.as_str()) && (json || alone)) { quote.as_str().to_owned() } else { " ".to_owned() }
+    };
+    // All of it in quotes is no quotation.
+    let whole = said.trim();
+    if whole.len() > 1 && whole.starts_with('"') && whole.ends_with('"') && whole.matches('"').count() == 2 {
+        return whole.trim_matches('"').to_owned();
+    }
+    QUOTED.replace_all(said, kept).into_owned()
+}
+
+/// The text of a clause up to `at`.
+fn clause_before(text: &str, at: usize) -> &str {
+    let end = text[..at].rfind(['.', '!', '?', ';', '\n', ':']).map_or(0, |end| end + 1);
+    &text[end..at]
 }
 
 /// The last number that is not a share's whole: of a step, for example.
@@ -136,9 +212,12 @@ fn plain(said: &str) -> String {
     static FRACTION: LazyLock<Regex> = LazyLock::new(|| regex(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}"));
     static COMMAND: LazyLock<Regex> =
         LazyLock::new(|| regex(r"\\(?:boxed|fbox|text|mathbf|mathrm)\s*\{([^{}]*)\}"));
-    let text = said.replace("__", "").replace(['*', '`', '$'], "").replace('：', ":").replace('−', "-");
+    static PRODUCT: LazyLock<Regex> = LazyLock::new(|| regex(r"(\d)\s?\*\s?(\d)"));
+    let text = PRODUCT.replace_all(said, "$1×$2").replace("__", "").replace(['*', '`', '$'], "");
+    let text = text.replace('：', ":").replace('−', "-");
     let text = FRACTION.replace_all(&text, "$1/$2").into_owned();
-    COMMAND.replace_all(&text, "$1").into_owned()
+    static TAG: LazyLock<Regex> = LazyLock::new(|| regex(r"</?[\p{L}_]+>"));
+    TAG.replace_all(&COMMAND.replace_all(&text, "$1"), " ").into_owned()
 }
 
 /// The value of a number; none where its commas are neither a decimal's nor of thousands.
@@ -164,7 +243,8 @@ fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
         let number = |name: &str| part.name(name).map(|number| value(number.as_str()).unwrap_or(f64::NAN));
         let (before, behind) = (&text[..at.start], &text[at.end..]);
         let in_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
-        let suffix = behind.starts_with(|c: char| c.is_alphabetic()) && part.name("percent").is_none();
+        static POINTS: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?:pts|points?|stars?)\b"));
+        let suffix = behind.starts_with(|c: char| c.is_alphabetic()) && !POINTS.is_match(behind) && part.name("percent").is_none();
         let on_list = listed
             && before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty())
             && behind.starts_with(['.', ')']);
@@ -172,11 +252,20 @@ fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
             match (number("a").or(number("c")), number("b").or(number("d")), number("v"), number("w")) {
                 (Some(from), Some(to), ..) if ends(from, to.abs()) || ends(from, to) => continue,
                 (Some(_), Some(_), ..) if behind_scale(before) => continue,
+                // "Score (1 to 10): 6".
+                (Some(_), Some(_), ..)
+                    if behind.trim_start_matches([')', ']', ' ']).starts_with([':', '=']) && behind.contains(|c: char| c.is_ascii_digit()) =>
+                {
+                    continue;
+                }
                 (Some(_), Some(_), ..) => Reading::Unclear,
                 (.., Some(share), Some(whole)) => Reading::Of(share, whole),
                 _ if part.name("percent").is_some() && !scale.contains(&100.0) => Reading::Unclear,
                 _ => number("n").filter(|value| !value.is_nan()).map_or(Reading::Unclear, Reading::Plain),
             };
+        if ADDED_UP.is_match(behind) {
+            continue;
+        }
         if in_word || suffix || on_list || BEFORE_END.is_match(before) || LEGEND.is_match(behind) {
             continue;
         }
@@ -223,17 +312,28 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         // "Score for accuracy: 7, for depth: 8"
         let goes_on = |next: &Candidate| !END_OF_SENTENCE.is_match(&text[candidate.at.end..next.at.start]);
         let several = !CONNECTED.is_match(&between) && candidates.get(at + 1).is_some_and(goes_on);
-        let reading = if several { Reading::Unclear } else { candidate.reading };
+        let clause = format!("{}{between}", clause_before(text, whole.start));
+        let name_text = text[whole.clone()].to_lowercase();
+        let final_one = matches!(qualifier.as_str(), "final" | "overall" | "total");
+        let near = clause_before(text, candidate.at.start);
+        let near = &near[near.len().saturating_sub(candidate.at.start - whole.end)..];
+        let bounded = BOUNDED.is_match(near) || DENIED.is_match(near) || TAKEN_BACK.is_match(&text[candidate.at.end..]);
+        // "The final score of the match is 3" may be about another.
+        let elsewhere = final_one && !CONNECTED.is_match(&between);
+        let reading = if several || bounded || elsewhere { Reading::Unclear } else { candidate.reading };
         let before = text[..whole.start].trim_end_matches([' ', '\t', '"', '\'', '#', '-', '>', '{']);
         let begins = before.is_empty() || before.ends_with(['\n', '.', '!', '?', ':', ',']);
         let rank = match qualifier.as_str() {
+            // "I won't give it a 10" gives none.
+            _ if DENIED.is_match(&clause) || DENIED.is_match(&name_text) || BOUNDED.is_match(clause_before(text, whole.start)) => 0,
             "final" | "overall" | "total" => 3,
             _ if whole.len() > 7 && text[whole.clone()].to_lowercase().contains("overall") => 3,
+            _ if several => 1,
             _ if name.get(2).is_some() && qualifier.is_empty() && begins => 2,
             _ => 1,
         };
         match found.iter_mut().find(|known| known.start == candidate.at.start) {
-            Some(known) if known.rank >= rank => {}
+            Some(known) if known.rank >= rank || rank == 0 => {}
             Some(known) => (known.rank, known.reading) = (rank, reading),
             None => found.push(Named { start: candidate.at.start, reading, rank }),
         }
@@ -252,7 +352,10 @@ fn without_brackets(text: &str) -> String {
 /// Whether a number counts or numbers something, by its neighbours.
 fn is_count(text: &str, candidate: &Candidate) -> bool {
     let behind = &text[candidate.at.end..];
-    COUNTED.is_match(&text[..candidate.at.start]) || (WORD.is_match(behind) && !NO_COUNT.is_match(behind))
+    let before = &text[..candidate.at.start];
+    COUNTED.is_match(before)
+        || ANSWERED.is_match(before)
+        || (WORD.is_match(behind) && !NO_COUNT.is_match(behind))
 }
 
 /// What all of several readings say.
