@@ -100,7 +100,9 @@ fn content(name: &str, bytes: &[u8]) -> Content {
         "report.html" => match shown(text) {
             Some(mut shown) => {
                 // The folder's name; and what recipe.toml has.
-                ["name", "recipe"].map(|part| shown[part].take());
+                for part in ["name", "recipe"] {
+                    shown[part].take();
+                }
                 Content::Lines(settled(&shown.to_string()))
             }
             None => Content::Bytes(bytes.to_vec()),
