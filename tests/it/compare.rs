@@ -98,7 +98,13 @@ fn content(name: &str, bytes: &[u8]) -> Content {
         }
         "run.json" | "stages.json" | "machine.json" => Content::Lines(settled(text)),
         "report.html" => match shown(text) {
-            Some(shown) => Content::Lines(settled(&shown.to_string())),
+            Some(mut shown) => {
+                // The folder's name; and what recipe.toml has.
+                for part in ["name", "recipe"] {
+                    shown[part].take();
+                }
+                Content::Lines(settled(&shown.to_string()))
+            }
             None => Content::Bytes(bytes.to_vec()),
         },
         _ if name.starts_with("figures/") => Content::Lines(lines.map(timeless).collect()),

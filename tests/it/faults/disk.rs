@@ -77,6 +77,6 @@ fn trial(right: &Right, at: usize, fault: Fault) -> Vec<String> {
 /// Whether what was said names the file that failed, or the folder that is only to become something or is going.
 fn names(said: &str, failed: &Call) -> bool {
     let file = failed.path.rsplit('/').next().unwrap_or_default();
-    let around = failed.path.split('/').any(|part| part.starts_with(".tmp-removed-") && said.contains(part));
+    let around = failed.path.split('/').any(|part| part.starts_with(".tmp-") && said.contains(part));
     said.contains("out") && (file.starts_with(".tmp-") || said.contains(file) || around)
 }
