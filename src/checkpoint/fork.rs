@@ -25,7 +25,8 @@ pub fn fork(from: &Path, to: &Path, stages: usize) -> Result<()> {
         return Err(Error::Checkpoint(format!("{}: its first {stages} stages are not done", from.display())));
     }
     let labels: BTreeSet<String> = own.iter().map(|record| label(&record.stage, record.round)).collect();
-    let known: BTreeSet<String> = all.stages.iter().map(|record| label(&record.stage, record.round)).collect();
+    let known: BTreeSet<String> =
+        all.stages.iter().map(|record| label(&record.stage, record.round)).collect();
     let mut files = Extents::new();
     own.iter().filter_map(|record| record.done.as_ref()).for_each(|done| files.extend(done.files.clone()));
     let saved: Vec<Saved> = RunDir::look(from)?
@@ -55,9 +56,8 @@ pub fn fork(from: &Path, to: &Path, stages: usize) -> Result<()> {
 
 /// Whether a file is that of one of the stages called `labels`, by the longest of all `known` ones that its name begins with.
 fn is_of(name: &str, labels: &BTreeSet<String>, known: &BTreeSet<String>) -> bool {
-    let begins = |label: &&String| {
-        name.strip_prefix(label.as_str()).is_some_and(|rest| rest.starts_with(['-', '.']))
-    };
+    let begins =
+        |label: &&String| name.strip_prefix(label.as_str()).is_some_and(|rest| rest.starts_with(['-', '.']));
     known.iter().filter(begins).max_by_key(|label| label.len()).is_some_and(|label| labels.contains(label))
 }
 
@@ -103,7 +103,10 @@ mod tests {
     fn a_file_belongs_to_the_longest_name_that_it_begins_with() {
         let known = labels(&["rl", "rl-2", "sft"]);
         assert!(is_of("rl-000040.jsonl", &labels(&["rl"]), &known));
-        assert!(!is_of("rl-2-000040.jsonl", &labels(&["rl"]), &known) && is_of("rl-2.jsonl", &labels(&["rl-2"]), &known));
+        assert!(
+            !is_of("rl-2-000040.jsonl", &labels(&["rl"]), &known)
+                && is_of("rl-2.jsonl", &labels(&["rl-2"]), &known)
+        );
         assert!(!is_of("rlx.jsonl", &labels(&["rl"]), &known));
     }
 
@@ -127,7 +130,8 @@ mod tests {
         let checkpoint = Some(save("sft", 2));
         let files = [("metrics.jsonl".to_string(), metrics)].into();
         let done = Done { step: 2, checkpoint, files, ..Done::default() };
-        let record = |stage: &str, done| StageRecord { stage: stage.into(), round: 1, done, ..StageRecord::default() };
+        let record =
+            |stage: &str, done| StageRecord { stage: stage.into(), round: 1, done, ..StageRecord::default() };
         run.note(&Ledger { stages: vec![record("sft", Some(done.clone())), record("rl", None)] }).unwrap();
         fs::write(from.join("metrics.jsonl"), "one\ntwo\n").unwrap();
         for file in ["sft-000002.jsonl", "rl-000001.jsonl"] {
@@ -141,7 +145,10 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!(names(&to), ["evaluations", "metrics.jsonl", "run.json", "sft-step-000002", "stages.json"]);
+        assert_eq!(
+            names(&to),
+            ["evaluations", "metrics.jsonl", "run.json", "sft-step-000002", "stages.json"]
+        );
         assert_eq!(names(&to.join("evaluations")), ["sft-000002.jsonl"]);
         assert_eq!(fs::read_to_string(to.join("metrics.jsonl")).unwrap(), "one\n");
         assert_eq!(Ledger::read(&to).unwrap().stages, [record("sft", Some(done))]);

@@ -88,7 +88,8 @@ impl Checkpoint {
         let loss = |metric: &str| metric.ends_with("loss") || metric.ends_with("perplexity");
         let upside_down = self.best.as_deref().is_some_and(loss) && self.best_mode == Better::Higher;
         let lower = "set best_mode = \"lower\"";
-        let mode = upside_down.then(|| Misfit::new("best_mode", "of a loss the lower value is the better one", lower));
+        let mode = upside_down
+            .then(|| Misfit::new("best_mode", "of a loss the lower value is the better one", lower));
         wrong.into_iter().chain(mode).collect()
     }
 

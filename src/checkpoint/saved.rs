@@ -3,9 +3,9 @@
 use super::extent::{Extent, Extents};
 use super::rundir::RunDir;
 use super::sealed::{unsealed, write_sealed};
-use super::trials::Trials;
 use super::takeover::entries;
 use super::tensors::{load_tensors, save_tensors};
+use super::trials::Trials;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

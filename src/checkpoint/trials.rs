@@ -45,13 +45,19 @@ impl Trials {
         let path = folder.join(TRIALS);
         let text = match std::fs::read(&path) {
             Ok(text) => text,
-            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => return Ok(None),
+            Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
+                return Ok(None);
+            }
             Err(error) => return Err(Error::io(&path)(error)),
         };
-        let read = unsealed(&text)
-            .and_then(|value| serde_json::from_value(value).map_err(|error| format!("is incomplete: {error}")));
+        let read = unsealed(&text).and_then(|value| {
+            serde_json::from_value(value).map_err(|error| format!("is incomplete: {error}"))
+        });
         read.map(Some).map_err(|what| {
-            Error::Checkpoint(format!("{} {what}; put it back as it was, or --resume the run, which writes it anew", path.display()))
+            Error::Checkpoint(format!(
+                "{} {what}; put it back as it was, or --resume the run, which writes it anew",
+                path.display()
+            ))
         })
     }
 

@@ -120,7 +120,8 @@ fn of_sweep(given: &str) -> Result<Option<Vec<Arm>>> {
 
 fn name_of(folder: &str) -> String {
     let path = Path::new(folder).canonicalize().ok();
-    path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned())).unwrap_or_else(|| folder.to_string())
+    path.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .unwrap_or_else(|| folder.to_string())
 }
 
 /// Refuses a run that is given twice, and numbers arms of one name.

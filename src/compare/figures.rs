@@ -3,7 +3,8 @@
 use super::arm::Arm;
 use super::measured::{Measured, Question};
 use crate::eval::statistics::{
-    Bootstrap, bootstrap_interval, bootstrap_of_differences, weighted_bootstrap, weighted_interval, weighted_mean,
+    Bootstrap, bootstrap_interval, bootstrap_of_differences, weighted_bootstrap, weighted_interval,
+    weighted_mean,
 };
 use crate::eval::{Verdict, Weighed};
 use crate::statistics::difference::{holm, paired, sign_test, welch};
@@ -230,7 +231,9 @@ fn gain(base: &Arm, arm: &Arm, name: &str, resamples: usize) -> Option<Gain> {
     // A row weighs as much on both sides, unless it became other tokens.
     let differences: Vec<Weighed> = theirs
         .iter()
-        .filter_map(|(at, (first, weight))| own.get(at).map(|(second, other)| (second - first, (weight + other) / 2.0)))
+        .filter_map(|(at, (first, weight))| {
+            own.get(at).map(|(second, other)| (second - first, (weight + other) / 2.0))
+        })
         .collect();
     if differences.is_empty() {
         return None;
@@ -327,8 +330,7 @@ fn in_both(base: &BTreeMap<Question, f64>, arm: &BTreeMap<Question, f64>) -> Vec
 /// What the seeds say of a figure of the runs.
 fn seed_noise(base: &Arm, arm: &Arm, of: &dyn Fn(&Measured) -> f64) -> Option<SeedNoise> {
     let by_seed = |arm: &Arm| {
-        let mut runs: Vec<(i64, f64)> =
-            arm.runs.iter().map(|run| (run.seed, of(run))).collect();
+        let mut runs: Vec<(i64, f64)> = arm.runs.iter().map(|run| (run.seed, of(run))).collect();
         runs.sort_by_key(|(seed, _)| *seed);
         let (seeds, accuracies): (Vec<i64>, Vec<f64>) = runs.into_iter().unzip();
         (seeds, accuracies)

@@ -259,8 +259,16 @@ fn of_measures(found: &Comparison) -> Sheet {
         }
     }
     rows.sort_by(|a, b| a[0].cmp(&b[0]));
-    let header =
-        ["measure", "arm", "mean [95 %]", "sd of seeds", "difference [95 %]", "p", "over seeds [95 %]", "p over seeds"];
+    let header = [
+        "measure",
+        "arm",
+        "mean [95 %]",
+        "sd of seeds",
+        "difference [95 %]",
+        "p",
+        "over seeds [95 %]",
+        "p over seeds",
+    ];
     Sheet { title: "Measures and held-out rows".to_string(), header: header.map(String::from).to_vec(), rows }
 }
 

@@ -7,7 +7,7 @@ use super::jsonl::{LONGEST, open};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use crate::error::{Error, Result};
-use csv::{ByteRecord, ReaderBuilder};
+use csv::{ByteRecord, ReaderBuilder, Terminator};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::io::Read;
@@ -56,8 +56,15 @@ pub fn read(
         false if !first.contains(&b',') && first.contains(&b';') => b';',
         false => b',',
     };
+    // Lines are counted where they end: behind `\r\n` only once more is read, so that `\n` alone ends one, and `\r` is taken off.
+    let terminator = if first.ends_with(b"\n") { Terminator::Any(b'\n') } else { Terminator::CRLF };
     let source = std::io::Cursor::new(first).chain(&mut records.bounded);
-    let mut csv = ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(source);
+    let mut csv = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .terminator(terminator)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(source);
     let (left, mut record, mut rows) = (records.left, ByteRecord::new(), Vec::new());
     let mut names: Option<Vec<String>> = None;
     while rows.len() < limit {
@@ -74,16 +81,27 @@ pub fn read(
             break;
         }
         let cells: std::result::Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
-        let Ok(cells) = cells else {
+        let Ok(mut cells) = cells else {
             problems.line(&file, line, "not UTF-8; save the file as UTF-8");
             continue;
         };
+        if let Some(last) = cells.last_mut() {
+            *last = last.strip_suffix('\r').unwrap_or(last);
+        }
+        if cells.iter().all(|cell| cell.is_empty()) {
+            continue;
+        }
         let Some(names) = &names else {
             names = Some(header(&file, line, &cells)?);
             continue;
         };
         match fields(names, &cells, renaming) {
-            Ok(fields) => rows.push(Row { file: file.clone(), stem: stem.clone(), line, fields: renaming.apply(fields) }),
+            Ok(fields) => rows.push(Row {
+                file: file.clone(),
+                stem: stem.clone(),
+                line,
+                fields: renaming.apply(fields),
+            }),
             Err(what) => problems.line(&file, line, what),
         }
     }
@@ -143,7 +161,9 @@ const TOO_LONG: &str = "a record is longer than 64 MB; a quote may not be closed
 fn broken(path: &Path, file: &str, error: &csv::Error) -> Error {
     let line = error.position().map_or(String::new(), |at| format!(":{}", at.line()));
     match error.kind() {
-        csv::ErrorKind::Io(io) if io.to_string() == TOO_LONG => Error::Data(format!("{file}{line}: {TOO_LONG}")),
+        csv::ErrorKind::Io(io) if io.to_string() == TOO_LONG => {
+            Error::Data(format!("{file}{line}: {TOO_LONG}"))
+        }
         csv::ErrorKind::Io(io) => Error::io(path)(std::io::Error::new(io.kind(), io.to_string())),
         _ => Error::Data(format!("{file}{line}: not CSV: {error}")),
     }
@@ -154,7 +174,10 @@ fn header(file: &str, line: usize, cells: &[&str]) -> Result<Vec<String>> {
     let names: Vec<String> = cells.iter().map(|cell| cell.trim().to_string()).collect();
     let wrong = |what: String| Err(Error::Data(format!("{file}:{line}: {what}")));
     if let Some(at) = names.iter().position(String::is_empty) {
-        return wrong(format!("column {} has no name; the first line names the columns, such as question,answer", at + 1));
+        return wrong(format!(
+            "column {} has no name; the first line names the columns, such as question,answer",
+            at + 1
+        ));
     }
     if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
         return wrong(format!("two columns are called `{}`; give each its own name", twice.1));
@@ -162,7 +185,11 @@ fn header(file: &str, line: usize, cells: &[&str]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn fields(names: &[String], cells: &[&str], renaming: &Renaming) -> std::result::Result<Map<String, Value>, String> {
+fn fields(
+    names: &[String],
+    cells: &[&str],
+    renaming: &Renaming,
+) -> std::result::Result<Map<String, Value>, String> {
     if cells.len() != names.len() {
         return Err(format!(
             "{} cells where the first line names {} columns; a cell with a comma or a line's end stands in quotes (\"…\"), a quote in it \
@@ -175,10 +202,14 @@ fn fields(names: &[String], cells: &[&str], renaming: &Renaming) -> std::result:
     for (name, cell) in names.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()) {
         let is = |listed: &[&str]| listed.iter().any(|ours| renaming.theirs(ours) == name);
         let value = if is(&JSON) {
-            serde_json::from_str(cell)
-                .map_err(|error| format!("`{name}` holds JSON in a cell, such as [\"a\", \"b\"], and this is none: {error}"))?
+            serde_json::from_str(cell).map_err(|error| {
+                format!("`{name}` holds JSON in a cell, such as [\"a\", \"b\"], and this is none: {error}")
+            })?
         } else if is(&NUMBERS) {
-            serde_json::from_str::<Value>(cell).ok().filter(Value::is_number).unwrap_or_else(|| (*cell).into())
+            serde_json::from_str::<Value>(cell)
+                .ok()
+                .filter(Value::is_number)
+                .unwrap_or_else(|| (*cell).into())
         } else {
             (*cell).into()
         };
@@ -211,7 +242,8 @@ mod tests {
     fn cells_are_what_was_written() {
         let text = "\u{feff}question,answer,choices,weight\r\n\"a, \"\"b\"\"\nc\",7,\"[\"\"x\"\",\"\"y\"\"]\",0.5\r\nd,,,\r\n";
         let found = rows("rows.csv", text.as_bytes()).unwrap();
-        let expected = json!({"question": "a, \"b\"\nc", "answer": "7", "choices": ["x", "y"], "weight": 0.5});
+        let expected =
+            json!({"question": "a, \"b\"\nc", "answer": "7", "choices": ["x", "y"], "weight": 0.5});
         assert_eq!(Value::Object(found[0].fields.clone()), expected);
         assert_eq!(Value::Object(found[1].fields.clone()), json!({"question": "d"}));
         assert_eq!((found[0].line, found[1].line), (2, 4));
@@ -228,13 +260,19 @@ mod tests {
         gz.write_all(text).unwrap();
         let plain = rows("rows.csv", text).unwrap();
         assert_eq!(rows("rows.csv.gz", &gz.finish().unwrap()).unwrap()[0].fields, plain[0].fields);
-        assert_eq!(rows("rows.csv.zst", &zstd::encode_all(&text[..], 0).unwrap()).unwrap()[0].fields, plain[0].fields);
+        assert_eq!(
+            rows("rows.csv.zst", &zstd::encode_all(&text[..], 0).unwrap()).unwrap()[0].fields,
+            plain[0].fields
+        );
     }
 
     #[test]
     fn what_is_no_record_is_named_by_line() {
         let told = |text: &[u8]| rows("rows.csv", text).unwrap_err().to_string();
-        assert!(told(b"question,answer\n\"a\nb\",1\nc\n").contains("rows.csv:4: 1 cells where the first line names 2 columns"));
+        assert!(
+            told(b"question,answer\n\"a\nb\",1\nc\n")
+                .contains("rows.csv:4: 1 cells where the first line names 2 columns")
+        );
         assert!(told(b"question,,answer\n").contains("rows.csv:1: column 2 has no name"));
         assert!(told(b"a,b,a\n").contains("two columns are called `a`"));
         assert!(told(b"question,choices\nq,\"[1\"\n").contains("rows.csv:2: `choices` holds JSON in a cell"));
@@ -255,7 +293,9 @@ mod tests {
         let path = folder.path().join("rows.csv.gz");
         std::fs::write(&path, packed).unwrap();
         let mut renaming = Renaming::default();
-        let told = read(&path, "x".into(), &mut renaming, 1_000_000, &mut Problems::default()).unwrap_err().to_string();
+        let told = read(&path, "x".into(), &mut renaming, 1_000_000, &mut Problems::default())
+            .unwrap_err()
+            .to_string();
         assert!(told.contains("rows.csv.gz: unpacked it has more than"), "{told}");
         let open = [b"question\n\"".to_vec(), b"a".repeat(65 << 20)].concat();
         let told = rows("rows.csv", &open).unwrap_err().to_string();

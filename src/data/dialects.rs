@@ -1,9 +1,11 @@
 //! Rows as other programs' files have them: ShareGPT's conversations, Alpaca's instructions.
 
+use super::row::Row;
 use serde_json::{Map, Value, json};
 
 /// Columns that say what a row is; one that has any of them is taken as it stands.
-const OURS: [&str; 8] = ["question", "prompt", "messages", "text", "completion", "completions", "chosen", "rationale"];
+const OURS: [&str; 8] =
+    ["question", "prompt", "messages", "text", "completion", "completions", "chosen", "rationale"];
 
 /// Gives a row of another program's columns those that are read here, where nothing of it is read otherwise:
 ///
@@ -34,7 +36,9 @@ pub fn recognize(fields: &mut Map<String, Value>) {
     let question = if input.trim().is_empty() { instruction } else { format!("{instruction}\n\n{input}") };
     let output = fields.shift_remove("output");
     let mut turns = system(fields);
-    for pair in fields.shift_remove("history").and_then(|history| history.as_array().cloned()).into_iter().flatten() {
+    for pair in
+        fields.shift_remove("history").and_then(|history| history.as_array().cloned()).into_iter().flatten()
+    {
         if let Some([said, answered]) = pair.as_array().map(Vec::as_slice) {
             turns.push(json!({"role": "user", "content": said}));
             turns.push(json!({"role": "assistant", "content": answered}));
@@ -67,6 +71,24 @@ fn system(fields: &mut Map<String, Value>) -> Vec<Value> {
     }
 }
 
+/// What datasets call the question, and the completion.
+const QUESTIONS: [&str; 7] =
+    ["problem", "instruction", "query", "input", "Question", "Problem", "question_text"];
+const COMPLETIONS: [&str; 6] = ["response", "output", "solution", "target", "Response", "generation"];
+
+/// The lines of `[data.columns]` that read the rows of a form that many datasets have.
+pub fn likely(row: &Row) -> Option<String> {
+    let has = |name: &&&str| row.fields.contains_key(**name);
+    if let Some(name) = ["conversations", "conversation", "dialogue"].iter().find(has) {
+        return Some(format!("data.columns.messages = \"{name}\""));
+    }
+    let question = QUESTIONS.iter().find(has)?;
+    let completion = COMPLETIONS.iter().find(has);
+    let completion =
+        completion.map_or(String::new(), |name| format!(" and data.columns.completion = \"{name}\""));
+    Some(format!("data.columns.question = \"{question}\"{completion}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,8 +117,11 @@ mod tests {
         assert_eq!(read(plain), json!({"question": "Add.", "completion": "2"}));
         let with_input = json!({"instruction": "Add.", "input": "1+1", "output": "2", "source": "x"});
         assert_eq!(read(with_input), json!({"source": "x", "question": "Add.\n\n1+1", "completion": "2"}));
-        let told = read(json!({"instruction": "And 2+2?", "output": "4", "system": "Be brief.", "history": [["1+1?", "2"]]}));
-        let roles: Vec<&str> = told["messages"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+        let told = read(
+            json!({"instruction": "And 2+2?", "output": "4", "system": "Be brief.", "history": [["1+1?", "2"]]}),
+        );
+        let roles: Vec<&str> =
+            told["messages"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
         assert_eq!(roles, ["system", "user", "assistant", "user", "assistant"]);
         // A row that says itself what is asked is left alone.
         let own = json!({"question": "?", "instruction": "Be kind.", "output": "x"});

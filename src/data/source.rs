@@ -73,10 +73,8 @@ const ENDINGS: [&str; 13] = [
 ];
 
 /// A remedy for the endings that people have, but this program does not read.
-const OTHERS: [(&str, &str); 2] = [
-    ("arrow", "datasets.load_from_disk(...).to_parquet('rows.parquet')"),
-    ("gz", "gunzip"),
-];
+const OTHERS: [(&str, &str); 2] =
+    [("arrow", "datasets.load_from_disk(...).to_parquet('rows.parquet')"), ("gz", "gunzip")];
 
 /// Which of [`ENDINGS`] a file's name has.
 pub(super) fn ending(path: &Path) -> Option<&'static str> {

@@ -27,8 +27,8 @@ pub use verdict::{Decoding, Verdict};
 
 use crate::engine::Progress;
 use crate::error::{Error, Result};
-use crate::rationale::Format;
 use crate::ranks::{agreed, gathered, in_turn};
+use crate::rationale::Format;
 use crate::rollout::{Group, Prompted, Search as Searching};
 use calibration::Confidence;
 use serde::{Deserialize, Serialize};

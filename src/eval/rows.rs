@@ -59,19 +59,31 @@ impl HeldOut {
             all.iter().map(|(name, weighed)| (name.to_string(), mean(weighed))).collect();
         if let Some(loss) = figures.get(LOSS).copied().filter(|_| of_tokens) {
             let (low, high) = loss.interval;
-            figures.insert(PERPLEXITY.into(), RowMean { mean: loss.mean.exp(), interval: (low.exp(), high.exp()) });
+            figures.insert(
+                PERPLEXITY.into(),
+                RowMean { mean: loss.mean.exp(), interval: (low.exp(), high.exp()) },
+            );
         }
         Self { rows: rows.len(), too_long, figures }
     }
 
     /// In words.
     pub fn sentence(&self) -> String {
-        let names = [(LOSS, "loss"), (PERPLEXITY, "perplexity"), ("rewards/accuracies", "preference accuracy"), ("rewards/margins", "margin")];
+        let names = [
+            (LOSS, "loss"),
+            (PERPLEXITY, "perplexity"),
+            ("rewards/accuracies", "preference accuracy"),
+            ("rewards/margins", "margin"),
+        ];
         let of = |(name, word): (&str, &str)| {
             let RowMean { mean, interval: (low, high) } = self.figures.get(name)?;
             Some(format!("{word} {mean:.4} [{low:.4}, {high:.4}]"))
         };
-        format!("held-out {} of {} rows", names.into_iter().filter_map(of).collect::<Vec<_>>().join(", "), self.rows)
+        format!(
+            "held-out {} of {} rows",
+            names.into_iter().filter_map(of).collect::<Vec<_>>().join(", "),
+            self.rows
+        )
     }
 }
 

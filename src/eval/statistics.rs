@@ -92,7 +92,8 @@ pub fn weighted_bootstrap(differences: &[(f64, f64)], resamples: usize, seed: u6
 
 /// Σ w x / Σ w; NaN of nothing.
 pub fn weighted_mean(weighted: &[(f64, f64)]) -> f64 {
-    let (sum, weight) = weighted.iter().fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + value * weight, all + weight));
+    let (sum, weight) =
+        weighted.iter().fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + value * weight, all + weight));
     sum / weight
 }
 

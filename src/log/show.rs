@@ -54,7 +54,8 @@ impl Pace {
         let mean = self.steps.iter().sum::<f64>() / self.steps.len().max(1) as f64;
         // The one at the end is not one of those in between.
         let before_end = steps.saturating_sub(1).max(step);
-        let between = before_end.checked_div(self.every).unwrap_or(0) - step.checked_div(self.every).unwrap_or(0);
+        let between =
+            before_end.checked_div(self.every).unwrap_or(0) - step.checked_div(self.every).unwrap_or(0);
         let evaluations = between + usize::from(self.at_end && step < steps);
         mean * steps.saturating_sub(step) as f64 + self.evaluation * evaluations as f64
     }
@@ -231,7 +232,16 @@ mod tests {
         show.evaluates(6, true);
         show.evaluated(Duration::from_secs(10));
         let mut metrics = Metrics::default();
-        for (step, seconds, left) in [(1, 30.0, 290.0), (2, 2.0, 36.0), (3, 2.0, 34.0), (4, 2.0, 32.0), (5, 2.0, 30.0), (6, 2.0, 18.0), (9, 2.0, 12.0), (10, 2.0, 0.0)] {
+        for (step, seconds, left) in [
+            (1, 30.0, 290.0),
+            (2, 2.0, 36.0),
+            (3, 2.0, 34.0),
+            (4, 2.0, 32.0),
+            (5, 2.0, 30.0),
+            (6, 2.0, 18.0),
+            (9, 2.0, 12.0),
+            (10, 2.0, 0.0),
+        ] {
             metrics.set("step_time", seconds);
             show.step(step, &metrics);
             assert_eq!(show.pace.left(step, show.steps), left, "step {step}");

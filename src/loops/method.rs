@@ -126,7 +126,11 @@ pub trait Method {
 
     /// What its loss says of those of this rank's held-out `rows` that it [`measures`](Section::measures): each with the row's place, and
     /// how many were too long. All ranks call it equally often.
-    fn held_out(&self, _context: &mut Worker, _rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {
+    fn held_out(
+        &self,
+        _context: &mut Worker,
+        _rows: &[Prompted],
+    ) -> Result<(Vec<(usize, RowFigures)>, usize)> {
         Ok(Default::default())
     }
 

@@ -54,7 +54,10 @@ impl Source {
     /// Takes a value out of what the file says; its line is still known.
     pub(super) fn take(&mut self, path: &[&str]) -> Option<toml::Value> {
         let (last, sections) = path.split_last()?;
-        sections.iter().try_fold(&mut self.table, |table, key| table.get_mut(*key)?.as_table_mut())?.remove(*last)
+        sections
+            .iter()
+            .try_fold(&mut self.table, |table, key| table.get_mut(*key)?.as_table_mut())?
+            .remove(*last)
     }
 
     /// The line of a key; array elements are named by their index (`["stage", "0", "optim"]`).

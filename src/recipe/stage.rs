@@ -205,9 +205,15 @@ impl Stage {
     }
 
     /// `[data.task.NAME]` where the name is one of the program's own, and the stage without it.
-    fn own_task(recipe: &Recipe, table: &StageTable, registry: &Registry, known: &[String]) -> (Option<OwnRead>, StageTable) {
+    fn own_task(
+        recipe: &Recipe,
+        table: &StageTable,
+        registry: &Registry,
+        known: &[String],
+    ) -> (Option<OwnRead>, StageTable) {
         let mut without = table.clone();
-        let tasks = without.table.get_mut("data").and_then(|data| data.get_mut("task")).and_then(Value::as_table_mut);
+        let tasks =
+            without.table.get_mut("data").and_then(|data| data.get_mut("task")).and_then(Value::as_table_mut);
         let names = registry.tasks.names();
         let Some((tasks, name)) = tasks.and_then(|tasks| {
             let name = tasks.keys().find(|name| names.contains(&name.as_str()))?.clone();
@@ -302,17 +308,7 @@ impl Stage {
         sections.written = self.method.written().map_err(unwritable)?;
         sections.rollout_written = self.rollout.written().map_err(unwritable)?;
         registry.fill_rewards(&mut sections.reward);
-        let own_task = match sections.data.task.take() {
-            Some(Task::Own(task)) => Some(task.written().map_err(unwritable)?),
-            other => {
-                sections.data.task = other;
-                None
-            }
-        };
         let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
-        if let (Some(task), Some(Value::Table(data))) = (own_task, table.get_mut("data")) {
-            data.insert("task".into(), task);
-        }
         let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
         unused.iter().for_each(|section| drop(table.remove(*section)));
         Ok(table)

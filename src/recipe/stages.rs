@@ -136,7 +136,9 @@ fn one(
         None => drop(seen.insert(name.clone(), index)),
     }
     if own.remove(SWEEP).is_some() {
-        let message = format!("[sweep] stands at the top of the file; of this stage alone it is sweep.stage.{name}.optim.lr = […]");
+        let message = format!(
+            "[sweep] stands at the top of the file; of this stage alone it is sweep.stage.{name}.optim.lr = […]"
+        );
         refused.push(source.refusal(&[&place[..], &[SWEEP]].concat(), &message));
     }
     check_choices(source, &mut own, &place, rules, refused);

@@ -1,5 +1,6 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
+mod evaluating;
 mod launch;
 mod lengths;
 mod outcome;
@@ -24,9 +25,9 @@ use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Place, Ranks, Single, agreed};
 use crate::recipe::{Args, Registry, Stage, without_effect};
+pub use outcome::{Outcome, StageOutcome, TrialOutcome};
 use places::Claim;
 use preflight::{Looked, Ready};
-pub use outcome::{Outcome, StageOutcome, TrialOutcome};
 pub use preflight::{Preview, preview};
 use session::Session;
 use std::collections::BTreeSet;

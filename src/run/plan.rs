@@ -157,7 +157,11 @@ impl Cost {
         let device = trials[0].stages.first().and_then(|stage| stage.devices.find(Local::ALONE).ok());
         if let Some(rate) = device.and_then(|layout| products_a_second(layout.policy).ok()) {
             let hours = self.operations / rate / 3600.0;
-            let time = if hours < 1.0 { format!("{:.1} minutes", 60.0 * hours) } else { format!("{hours:.1} hours") };
+            let time = if hours < 1.0 {
+                format!("{:.1} minutes", 60.0 * hours)
+            } else {
+                format!("{hours:.1} hours")
+            };
             let _ = writeln!(
                 out,
                 "# that is {time} at the {:.0} GFLOP/s which a large matrix product has here; small models and single rows take longer",

@@ -112,18 +112,22 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         ("rewards/margins", "preference margin"),
     ];
     for (name, title) in held_out {
-        let of = |p: &Evaluation| p.report.held_out.as_ref().and_then(|held_out| held_out.figures.get(name).copied());
+        let of = |p: &Evaluation| {
+            p.report.held_out.as_ref().and_then(|held_out| held_out.figures.get(name).copied())
+        };
         if points.iter().any(|p| of(p).is_some()) {
             let show = |f: RowMean| format!("{:.4} [{:.4}, {:.4}]", f.mean, f.interval.0, f.interval.1);
             rows.push(row(title, &|p| of(p).map_or("–".to_string(), show)));
         }
     }
-    if points.iter().all(|p| p.report.questions == 0) {
+    if points.iter().all(|p| p.report.questions == 0 && p.report.held_out.is_some()) {
         return (header, rows);
     }
     if points.iter().any(|p| p.report.own_steps.is_some()) {
         let of = |share: fn(&OwnSteps) -> f64| {
-            move |p: &Evaluation| p.report.own_steps.as_ref().map_or("–".to_string(), |own| percent(share(own)))
+            move |p: &Evaluation| {
+                p.report.own_steps.as_ref().map_or("–".to_string(), |own| percent(share(own)))
+            }
         };
         rows.push(row("all steps right", &of(|own| own.followed)));
         rows.push(row("right answers with a wrong step", &of(|own| own.right_by_wrong_steps)));

@@ -67,7 +67,10 @@ pub(super) fn run(
         let path = folder.join(name);
         if let Some(why) = &failed[at] {
             if first {
-                tracing::warn!("trial {name} has failed ({why}) and is passed over; delete {} to have it run anew", path.display());
+                tracing::warn!(
+                    "trial {name} has failed ({why}) and is passed over; delete {} to have it run anew",
+                    path.display()
+                );
             }
             continue;
         }
@@ -122,12 +125,18 @@ pub(super) fn run(
         }
     }
     if args.resume && !any && first {
-        say("all trials are complete: there is nothing to resume; with more run.steps, seeds or values there is");
+        say(
+            "all trials are complete: there is nothing to resume; with more run.steps, seeds or values there is",
+        );
     }
     let told = if first { finish(folder, args.quiet) } else { Ok(()) };
     agreed(&*ranks, told)?;
-    let gone: Vec<&str> =
-        trials.iter().zip(&failed).filter(|(_, why)| why.is_some()).map(|(t, _)| t.trial.name.as_str()).collect();
+    let gone: Vec<&str> = trials
+        .iter()
+        .zip(&failed)
+        .filter(|(_, why)| why.is_some())
+        .map(|(t, _)| t.trial.name.as_str())
+        .collect();
     match gone.len() {
         0 => Ok(()),
         n => Err(Error::Diverged(format!(
@@ -163,7 +172,9 @@ fn open(
         if is_run(&path) {
             let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
             match changed(&RunDir::join(&path), &text, &trial.recipe.plan()) {
-                Err(Error::Recipe(why) | Error::Checkpoint(why)) => refused.push(format!("trial {}: {why}", trial.name)),
+                Err(Error::Recipe(why) | Error::Checkpoint(why)) => {
+                    refused.push(format!("trial {}: {why}", trial.name))
+                }
                 other => drop(other?),
             }
         }
@@ -173,8 +184,13 @@ fn open(
     }
     if let Some(before) = Trials::read(folder)? {
         let now = |name: &String| trials.iter().any(|ready| ready.trial.name == *name);
-        for gone in before.trials.iter().filter(|record| !now(&record.name) && is_run(&folder.join(&record.name))) {
-            tracing::warn!("trial {} is no more among those of the recipe; its folder stays as it is", gone.name);
+        for gone in
+            before.trials.iter().filter(|record| !now(&record.name) && is_run(&folder.join(&record.name)))
+        {
+            tracing::warn!(
+                "trial {} is no more among those of the recipe; its folder stays as it is",
+                gone.name
+            );
         }
     }
     let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
@@ -187,7 +203,11 @@ fn open(
     note(folder, trials, shared, &failed)?;
     if !args.quiet {
         let (points, seeds) = recipe.sweep_shape();
-        say(&format!("run: {} ({points} points × {seeds} seeds = {} trials)", folder.display(), trials.len()));
+        say(&format!(
+            "run: {} ({points} points × {seeds} seeds = {} trials)",
+            folder.display(),
+            trials.len()
+        ));
     }
     Ok(Some(dir))
 }
@@ -203,7 +223,12 @@ fn noted(folder: &Path, trials: &[Ready]) -> Result<Vec<Option<String>>> {
 }
 
 /// Writes which trials there are.
-fn note(folder: &Path, trials: &[Ready], shared: &[Option<(usize, usize)>], failed: &[Option<String>]) -> Result<()> {
+fn note(
+    folder: &Path,
+    trials: &[Ready],
+    shared: &[Option<(usize, usize)>],
+    failed: &[Option<String>],
+) -> Result<()> {
     let of = |(at, ready): (usize, &Ready)| TrialRecord {
         name: ready.trial.name.clone(),
         point: ready.trial.point.clone(),
@@ -232,7 +257,8 @@ fn begin(folder: &Path, trials: &[Ready], at: usize) -> Result<()> {
         if stages <= best.as_ref().map_or(0, |(most, _)| *most) || from == to {
             continue;
         }
-        let done = RunDir::join(&from).ledger()?.stages.iter().take_while(|record| record.done.is_some()).count();
+        let done =
+            RunDir::join(&from).ledger()?.stages.iter().take_while(|record| record.done.is_some()).count();
         if done >= stages {
             best = Some((stages, from));
         }
@@ -241,14 +267,21 @@ fn begin(folder: &Path, trials: &[Ready], at: usize) -> Result<()> {
 }
 
 /// Gives what the trial `at` has come to after its first `done` stages to all that share so much with it.
-fn hand_on(folder: &Path, trials: &[Ready], shared: &[Option<(usize, usize)>], (at, done): (usize, usize)) -> Result<()> {
+fn hand_on(
+    folder: &Path,
+    trials: &[Ready],
+    shared: &[Option<(usize, usize)>],
+    (at, done): (usize, usize),
+) -> Result<()> {
     let others = (0..trials.len()).filter(|other| shared[*other] == Some((at, done)));
     others.into_iter().try_for_each(|other| begin(folder, trials, other))
 }
 
 /// How long the trials that are left will take, if they take as long as those before.
 fn left(times: &[Duration], trials: usize) -> String {
-    let Some(count) = u32::try_from(times.len()).ok().filter(|count| *count > 0) else { return String::new() };
+    let Some(count) = u32::try_from(times.len()).ok().filter(|count| *count > 0) else {
+        return String::new();
+    };
     let mean = times.iter().sum::<Duration>() / count;
     let minutes = (mean * u32::try_from(trials).unwrap_or(u32::MAX)).as_secs_f64() / 60.0;
     format!(", about {minutes:.1} minutes are left")
@@ -261,8 +294,9 @@ fn finish(folder: &Path, quiet: bool) -> Result<()> {
         .and_then(|arms| compare::compare(&arms, None, RESAMPLES as usize));
     let text = match compared {
         Ok(found) => {
-            let json = serde_json::to_string_pretty(&found)
-                .map_err(|error| Error::Checkpoint(format!("the comparison cannot be written as JSON: {error}")))?;
+            let json = serde_json::to_string_pretty(&found).map_err(|error| {
+                Error::Checkpoint(format!("the comparison cannot be written as JSON: {error}"))
+            })?;
             let text = compare::text(&found);
             let files = [("txt", text.clone()), ("md", compare::markdown(&found)), ("json", json + "\n")];
             for (ending, text) in files {
@@ -294,7 +328,9 @@ fn last_figures(folder: &Path) -> Result<String> {
     for path in begun {
         let ledger = RunDir::join(&path).ledger()?;
         let done = ledger.stages.last().and_then(|record| record.done.as_ref());
-        let figure = |name: &&str| done.and_then(|done| done.metrics.get(*name)).map_or("–".into(), |value| format!("{value:.4}"));
+        let figure = |name: &&str| {
+            done.and_then(|done| done.metrics.get(*name)).map_or("–".into(), |value| format!("{value:.4}"))
+        };
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         rows.push(std::iter::once(name).chain(names.iter().map(figure)).collect::<Vec<_>>());
     }

@@ -31,7 +31,8 @@ pub(super) fn take_back(run: &Path, label: &str, step: usize) -> Result<()> {
         let path = entry.map_err(Error::io(run))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let of_stage = name.strip_prefix(label).and_then(|rest| rest.strip_prefix('-'));
-        let at = of_stage.and_then(|rest| rest.strip_suffix(".jsonl")?.trim_end_matches("-rows").parse::<usize>().ok());
+        let at = of_stage
+            .and_then(|rest| rest.strip_suffix(".jsonl")?.trim_end_matches("-rows").parse::<usize>().ok());
         if at.is_some_and(|at| at > step) {
             fs::remove_file(&path).map_err(Error::io(&path))?;
         }

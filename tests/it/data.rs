@@ -468,20 +468,34 @@ fn other_programs_files_are_read_as_they_are() {
     let csv = folder.write("rows.csv", "question,rationale,answer\n1+1,\"one, two\",2\n\"x, y\",,\"1,5\"\n");
     let data = load_with(&csv, "").expect("two rows");
     let [first, second] = data.examples.as_slice() else { panic!("two rows") };
-    assert_eq!((first.id.as_str(), second.id.as_str()), ("rows:2", "rows:3"), "lines as an editor counts them");
+    assert_eq!(
+        (first.id.as_str(), second.id.as_str()),
+        ("rows:2", "rows:3"),
+        "lines as an editor counts them"
+    );
     assert_eq!((first.prompt.clone(), first.completion.as_deref()), (user("1+1"), Some("one, two\n#### 2")));
     assert_eq!((second.prompt.clone(), second.completion.as_deref()), (user("x, y"), Some("1,5")));
     let mapped = folder.write("mapped.csv", "problem,solution\n2+2,4\n");
-    let data = load_with(&mapped, "columns = { question = \"problem\", answer = \"solution\" }").expect("a row");
-    assert_eq!((data.examples[0].prompt.clone(), data.examples[0].answer.as_deref()), (user("2+2"), Some("4")));
+    let data =
+        load_with(&mapped, "columns = { question = \"problem\", answer = \"solution\" }").expect("a row");
+    assert_eq!(
+        (data.examples[0].prompt.clone(), data.examples[0].answer.as_deref()),
+        (user("2+2"), Some("4"))
+    );
 
     let sharegpt = r#"{"conversations":[{"from":"human","value":"1+1?"},{"from":"gpt","value":"2"}],"system":"Be brief."}"#;
     let data = load(sharegpt, "").expect("a conversation");
     let turns = vec![turn("system", "Be brief."), turn("user", "1+1?")];
-    assert_eq!((data.examples[0].prompt.clone(), data.examples[0].completion.as_deref()), (Prompt::Chat(turns), Some("2")));
+    assert_eq!(
+        (data.examples[0].prompt.clone(), data.examples[0].completion.as_deref()),
+        (Prompt::Chat(turns), Some("2"))
+    );
     let alpaca = r#"{"instruction":"Add.","input":"1+1","output":"2"}"#;
     let data = load(alpaca, "").expect("an instruction");
-    assert_eq!((data.examples[0].prompt.clone(), data.examples[0].completion.as_deref()), (user("Add.\n\n1+1"), Some("2")));
+    assert_eq!(
+        (data.examples[0].prompt.clone(), data.examples[0].completion.as_deref()),
+        (user("Add.\n\n1+1"), Some("2"))
+    );
     // Columns that the recipe names are read as it says.
     let data = load(alpaca, "columns = { question = \"input\", completion = \"output\" }").expect("a row");
     assert_eq!(data.examples[0].prompt, user("1+1"));
@@ -490,5 +504,9 @@ fn other_programs_files_are_read_as_they_are() {
     let said = load_with(&broken, "").expect_err("three cells").to_string();
     assert!(said.contains("broken.csv:2: 3 cells where the first line names 2 columns"), "{said}");
     let named = refused(r#"{"instruction":"Add.","response":"2"}"#, "");
-    assert!(named.contains("columns.completion = \"response\"") && named.contains("columns.question = \"instruction\""), "{named}");
+    assert!(
+        named.contains("columns.completion = \"response\"")
+            && named.contains("columns.question = \"instruction\""),
+        "{named}"
+    );
 }

@@ -103,14 +103,34 @@ fn preferences_of_held_out_pairs_are_trls() {
         let said = program.train(&[]).success();
         assert!(said.contains("held-out loss") && said.contains("preference accuracy"), "{said}");
         let evaluations = program.evaluations();
-        for (evaluation, when, tolerance) in [(&evaluations[0], "before", 1e-5), (&evaluations[1], "after", 2e-4)] {
+        for (evaluation, when, tolerance) in
+            [(&evaluations[0], "before", 1e-5), (&evaluations[1], "after", 2e-4)]
+        {
             let theirs = &trl["dpo"][case][when];
-            for name in ["loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "logps/chosen", "logps/rejected"] {
-                near(figure(evaluation, name), number(theirs, name), tolerance, &format!("{case} {when} {name}"));
+            for name in [
+                "loss",
+                "rewards/chosen",
+                "rewards/rejected",
+                "rewards/margins",
+                "logps/chosen",
+                "logps/rejected",
+            ] {
+                near(
+                    figure(evaluation, name),
+                    number(theirs, name),
+                    tolerance,
+                    &format!("{case} {when} {name}"),
+                );
             }
             // Shares of eleven rows.
             near(figure(evaluation, "rewards/accuracies"), number(theirs, "rewards/accuracies"), 1e-5, case);
-            assert_eq!((evaluation["report"]["questions"].as_u64(), evaluation["report"]["held_out"]["rows"].as_u64()), (Some(0), Some(11)));
+            assert_eq!(
+                (
+                    evaluation["report"]["questions"].as_u64(),
+                    evaluation["report"]["held_out"]["rows"].as_u64()
+                ),
+                (Some(0), Some(11))
+            );
         }
         let line = program.of_stage("dpo").into_iter().rfind(|line| line["eval/loss"].is_number()).unwrap();
         assert_eq!(number(&line, "eval/loss"), figure(&evaluations[1], "loss"));
@@ -150,7 +170,8 @@ fn a_held_out_loss_is_transformers() {
         assert_eq!(loss[1].as_f64(), theirs["tokens"][at].as_f64());
     }
     // What was learned is learned of these rows alone: the weights are what they are without an evaluation.
-    let weights = |program: &Program| fs::read(program.out().join("sft-step-000002/model.safetensors")).unwrap();
+    let weights =
+        |program: &Program| fs::read(program.out().join("sft-step-000002/model.safetensors")).unwrap();
     let unseen = on_completions("[run]\nsteps = 2\n[loop.sft]\n");
     unseen.train_set(&["eval.at_start=false", "eval.at_end=false"]).success();
     assert!(weights(&program) == weights(&unseen));
@@ -173,8 +194,11 @@ fn order_padding_micro_batches_and_ranks_change_nothing() {
             let held_out = program.out().with_file_name("held_out.jsonl");
             // Rows keep their names wherever they stand.
             let text = fs::read_to_string(&held_out).unwrap();
-            let named: String =
-                text.lines().enumerate().map(|(at, line)| line.replacen('{', &format!("{{\"id\": \"r{at:02}\", "), 1) + "\n").collect();
+            let named: String = text
+                .lines()
+                .enumerate()
+                .map(|(at, line)| line.replacen('{', &format!("{{\"id\": \"r{at:02}\", "), 1) + "\n")
+                .collect();
             program.write("held_out.jsonl", &rows(&named));
             program.train_set(sets).success();
             of_rows(&program, &file)
@@ -183,7 +207,9 @@ fn order_padding_micro_batches_and_ranks_change_nothing() {
         let whole = found(&as_is, &[]);
         assert_eq!(whole.len(), 11);
         let same = |others: &[(String, f64, f64)], what: &str| {
-            for (one, other) in whole.iter().filter_map(|one| Some((one, others.iter().find(|other| other.0 == one.0)?))) {
+            for (one, other) in
+                whole.iter().filter_map(|one| Some((one, others.iter().find(|other| other.0 == one.0)?)))
+            {
                 near(other.1, one.1, 2e-5, &format!("{stage}, {what}: {}", one.0));
                 assert_eq!(one.2, other.2);
             }
@@ -216,18 +242,34 @@ fn what_is_asked_and_what_is_measured() {
     let said = measured.train(&["--set", "eval.ask=false"]).success();
     let report = &measured.evaluations()[0]["report"];
     assert_eq!((report["questions"].as_u64(), report["accuracy"].is_null()), (Some(0), true));
-    assert!(!measured.out().join("evaluations/sft-000000.jsonl").exists() && !said.contains("accuracy"), "{said}");
+    assert!(
+        !measured.out().join("evaluations/sft-000000.jsonl").exists() && !said.contains("accuracy"),
+        "{said}"
+    );
     // The loss can choose the best checkpoint, of which less is better.
     let best = ["--set", "eval.ask=false", "--set", "checkpoint.best=eval/loss"];
     let refused = measured.train(&[&best[..], &["--dry-run"]].concat()).code(2);
-    assert!(refused.contains("of a loss the lower value is the better one; set best_mode = \"lower\""), "{refused}");
-    measured.train(&[&best[..], &["-q", "--overwrite", "--set", "checkpoint.best_mode=lower"]].concat()).success();
+    assert!(
+        refused.contains("of a loss the lower value is the better one; set best_mode = \"lower\""),
+        "{refused}"
+    );
+    measured
+        .train(&[&best[..], &["-q", "--overwrite", "--set", "checkpoint.best_mode=lower"]].concat())
+        .success();
 
     let none = "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\neval = \"rows.jsonl\"\ntemplate.chat = false\n[eval]\n[rollout.group]\nsize = 2\n[reward.length]\nmax_tokens = 4\nbuffer = 2\n[loop.grpo]\n";
     let program = Program::new(&MODEL.recipe(none));
-    program.write("rows.jsonl", &rows(&[json!({"prompt": "1+1", "answer": "2"}), json!({"prompt": "1+2", "answer": "3"})]));
+    program.write(
+        "rows.jsonl",
+        &rows(&[json!({"prompt": "1+1", "answer": "2"}), json!({"prompt": "1+2", "answer": "3"})]),
+    );
     let refused = program.train(&["--dry-run", "--set", "eval.ask=false"]).code(2);
-    assert!(refused.contains("eval.ask = false leaves the loss of loop.grpo on held-out rows, which it has of none of them"), "{refused}");
+    assert!(
+        refused.contains(
+            "eval.ask = false leaves the loss of loop.grpo on held-out rows, which it has of none of them"
+        ),
+        "{refused}"
+    );
 }
 
 /// Supervised, then by reinforcement from there.
@@ -270,7 +312,12 @@ const SUMS: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), ..Tin
 fn what_was_just_evaluated_is_not_evaluated_again() {
     let program = Program::new(&SUMS.recipe(STAGES));
     let said = program.train(&[]).success();
-    assert!(said.contains("rl: the questions were asked of these weights after step 3 of warmup, and are not asked again"), "{said}");
+    assert!(
+        said.contains(
+            "rl: the questions were asked of these weights after step 3 of warmup, and are not asked again"
+        ),
+        "{said}"
+    );
     let verdicts = |file: &str| fs::read(program.out().join("evaluations").join(file)).unwrap();
     assert!(verdicts("warmup-000003.jsonl") == verdicts("rl-000000.jsonl"));
     let evaluations = program.evaluations();
@@ -284,12 +331,18 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
     last.as_object_mut().unwrap().remove("held_out");
     assert_eq!(last, first);
     let weights = program.out().join("warmup-step-000003");
-    let anew = Program::new(&SUMS.recipe(&STAGES.replace("\"@warmup\"", &format!("{:?}", weights.to_string_lossy()))));
+    let anew = Program::new(
+        &SUMS.recipe(&STAGES.replace("\"@warmup\"", &format!("{:?}", weights.to_string_lossy()))),
+    );
     let said = anew.train(&[]).success();
     assert!(!said.contains("are not asked again"), "{said}");
     assert!(fs::read(anew.out().join("evaluations/rl-000000.jsonl")).unwrap() == verdicts("rl-000000.jsonl"));
     // Asked otherwise, they are asked.
-    for set in ["stage.rl.eval.temperature=0.5", "stage.rl.data.template.prompt=# {{ question }}", "stage.rl.policy.sampling.max_new_tokens=11"] {
+    for set in [
+        "stage.rl.eval.temperature=0.5",
+        "stage.rl.data.template.prompt=# {{ question }}",
+        "stage.rl.policy.sampling.max_new_tokens=11",
+    ] {
         let other = Program::new(&SUMS.recipe(STAGES));
         let said = other.train(&["--set", set]).success();
         assert!(!said.contains("are not asked again"), "{set}: {said}");
@@ -301,17 +354,20 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
 #[test]
 fn dropped_groups_are_traces_with_a_mark() {
     let collect = "[[stage]]\nname = \"imitate\"\n[stage.data]\ntrain = \"@rl\"\n[stage.loop.sft]\n[stage.run]\nsteps = 1\n";
-    let reward = STAGES.replace("[stage.reward.answer]", "[stage.reward.length]\nmax_tokens = 12\nbuffer = 2");
+    let reward =
+        STAGES.replace("[stage.reward.answer]", "[stage.reward.length]\nmax_tokens = 12\nbuffer = 2");
     let reward = reward.replace("[eval]\nsamples = 2\ntemperature = 1.0\n", "");
     let program = Program::new(&SUMS.recipe(&format!("{reward}{collect}")));
     program.train(&["-q", "--set", "stage.rl.run.steps=6"]).success();
     let traces = program.traces("rl");
-    let (dropped, learned): (Vec<&Value>, Vec<&Value>) = traces.iter().partition(|trace| trace["dropped"].is_string());
+    let (dropped, learned): (Vec<&Value>, Vec<&Value>) =
+        traces.iter().partition(|trace| trace["dropped"].is_string());
     assert!(!dropped.is_empty() && !learned.is_empty(), "{} {}", dropped.len(), learned.len());
     assert!(dropped.iter().all(|trace| trace["dropped"] == "zero_variance" && trace["advantage"].is_null()));
     assert!(learned.iter().all(|trace| trace["advantage"].is_number()));
     assert_eq!(traces.len(), 6 * 4 * 4);
-    let ids: std::collections::BTreeSet<&str> = traces.iter().map(|trace| trace["id"].as_str().unwrap()).collect();
+    let ids: std::collections::BTreeSet<&str> =
+        traces.iter().map(|trace| trace["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), traces.len());
     for step in program.steps("rl") {
         let of_step = traces.iter().filter(|trace| trace["step"] == step["step"]);
@@ -321,20 +377,37 @@ fn dropped_groups_are_traces_with_a_mark() {
     let previewed = program.verb(&["preview", "--recipe", "recipe.toml"]).success();
     assert!(previewed.contains("imitate"), "{previewed}");
     // The rows of the last stage are what was learned.
-    let rows = program.verb(&["preview", "--recipe", "recipe.toml", "--set", &format!("stage.imitate.data.train={}", program.out().join("traces/rl.jsonl").display()), "--stage", "imitate"]).success();
+    let rows = program
+        .verb(&[
+            "preview",
+            "--recipe",
+            "recipe.toml",
+            "--set",
+            &format!("stage.imitate.data.train={}", program.out().join("traces/rl.jsonl").display()),
+            "--stage",
+            "imitate",
+        ])
+        .success();
     assert!(rows.contains(&format!("{} rows of", learned.len())), "{rows}");
 }
 
 /// A scratchpad is the only right one of its sum: what follows it is counted, and a right answer under a wrong step is said.
 #[test]
 fn a_wrong_step_under_a_right_answer_is_said() {
-    let recipe = STAGES.replace("[eval]\n", "[eval]\nshow = 1\nown_steps = true\n").replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.eval]\nevery = 1");
+    let recipe = STAGES
+        .replace("[eval]\n", "[eval]\nshow = 1\nown_steps = true\n")
+        .replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.eval]\nevery = 1");
     let program = Program::new(&SUMS.recipe(&recipe));
     let said = program.train(&["--set", "stage.warmup.run.steps=60"]).success();
     assert!(said.contains("all steps right") && said.contains("right answers with a wrong step"), "{said}");
     for evaluation in program.evaluations() {
-        let verdicts = lines(&program.out().join(format!("evaluations/{}-{:06}.jsonl", evaluation["stage"].as_str().unwrap(), evaluation["step"].as_u64().unwrap())));
-        let followed = verdicts.iter().filter(|verdict| verdict["wrong_step"].is_null()).count() as f64 / verdicts.len() as f64;
+        let verdicts = lines(&program.out().join(format!(
+            "evaluations/{}-{:06}.jsonl",
+            evaluation["stage"].as_str().unwrap(),
+            evaluation["step"].as_u64().unwrap()
+        )));
+        let followed = verdicts.iter().filter(|verdict| verdict["wrong_step"].is_null()).count() as f64
+            / verdicts.len() as f64;
         near(number(&evaluation["report"]["own_steps"], "followed"), followed, 1e-9, "followed");
         // One digit each: the rationale is `a+b+0=s: s`, and nothing else follows it.
         for verdict in &verdicts {
@@ -346,26 +419,35 @@ fn a_wrong_step_under_a_right_answer_is_said() {
             assert!(fits || verdict["wrong_step"] == 1, "{verdict}");
         }
     }
-    let none = STAGES.replace("eval = 6\n", "eval = 6\nrationale = false\n").replace("[eval]\n", "[eval]\nown_steps = true\n");
+    let none = STAGES
+        .replace("eval = 6\n", "eval = 6\nrationale = false\n")
+        .replace("[eval]\n", "[eval]\nown_steps = true\n");
     let refused = Program::new(&SUMS.recipe(&none)).train(&["--dry-run"]).code(2);
-    assert!(refused.contains("eval.own_steps holds completions against each held-out row's own rationale"), "{refused}");
+    assert!(
+        refused.contains("eval.own_steps holds completions against each held-out row's own rationale"),
+        "{refused}"
+    );
 }
 
 /// A sweep of a method that asks nothing is compared by its loss on the same rows, over rows and over seeds.
 #[test]
 fn a_sweep_is_compared_by_its_held_out_loss() {
-    let program = on_completions("[run]\nsteps = 3\nseeds = [0, 1, 2]\n[sweep]\noptim.lr = [1e-3, 1e-2]\n[loop.sft]\n");
+    let program =
+        on_completions("[run]\nsteps = 3\nseeds = [0, 1, 2]\n[sweep]\noptim.lr = [1e-3, 1e-2]\n[loop.sft]\n");
     // Another order of rows a seed.
     let said = program.train(&["-q", "--set", "data.shuffle=true"]).success();
     assert!(said.contains("Measures and held-out rows") && !said.contains("Accuracy and length"), "{said}");
-    let found: Value = serde_json::from_slice(&fs::read(program.out().join("comparison.json")).unwrap()).unwrap();
+    let found: Value =
+        serde_json::from_slice(&fs::read(program.out().join("comparison.json")).unwrap()).unwrap();
     let arm = &found["arms"][1]["measures"]["loss"];
     assert_eq!(arm["runs"].as_array().unwrap().len(), 3);
     let gain = &found["against"][0]["measures"]["loss"];
     // Means over seeds of what each run's last evaluation says.
     let losses = |lr: &str| -> Vec<f64> {
         (0..3)
-            .map(|seed| lines(&program.out().join(format!("lr={lr}_seed={seed}/evaluations.jsonl"))).pop().unwrap())
+            .map(|seed| {
+                lines(&program.out().join(format!("lr={lr}_seed={seed}/evaluations.jsonl"))).pop().unwrap()
+            })
             .map(|last| figure(&last, "loss"))
             .collect()
     };

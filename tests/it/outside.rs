@@ -247,9 +247,13 @@ fn a_recipe_names_a_task_and_has_a_metric_from_outside() {
     let lines = crate::program::lines(&program.out().join("metrics.jsonl"));
     assert!(lines.iter().any(|line| line["eval/longest_right"].as_f64() == Some(longest)), "{lines:?}");
     let verdicts = crate::program::lines(&program.out().join("evaluations/sft-000002.jsonl"));
-    let right = verdicts.iter().filter(|verdict| verdict["right"] == true).map(|verdict| number(verdict, "tokens"));
+    let right =
+        verdicts.iter().filter(|verdict| verdict["right"] == true).map(|verdict| number(verdict, "tokens"));
     assert_eq!(longest, right.fold(0.0, f64::max));
-    assert_eq!(verdicts.iter().map(|verdict| verdict["question"].as_str().unwrap()).collect::<Vec<_>>(), ["2*5", "2*10"]);
+    assert_eq!(
+        verdicts.iter().map(|verdict| verdict["question"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["2*5", "2*10"]
+    );
     // The resolved recipe has its keys, reads back, and a wrong one is named.
     let resolved = fs::read_to_string(program.out().join("recipe.toml")).unwrap();
     assert!(resolved.contains("[data.task.doubling]\nmost = 11"), "{resolved}");

@@ -63,8 +63,13 @@ fn weights(run: &Path) -> Vec<u8> {
 fn a_trial_is_the_run_of_its_recipe_alone() {
     let all = sweep(SWEEP);
     let said = all.train(&[]).success();
-    assert!(said.contains("2 points × 2 seeds = 4 trials") && said.contains("trial 4 of 4: lr=0.01_seed=4"), "{said}");
-    for (seed, lr, name) in [(3, "1e-3", "lr=1e-3_seed=3"), (4, "1e-3", "lr=1e-3_seed=4"), (4, "1e-2", "lr=0.01_seed=4")] {
+    assert!(
+        said.contains("2 points × 2 seeds = 4 trials") && said.contains("trial 4 of 4: lr=0.01_seed=4"),
+        "{said}"
+    );
+    for (seed, lr, name) in
+        [(3, "1e-3", "lr=1e-3_seed=3"), (4, "1e-3", "lr=1e-3_seed=4"), (4, "1e-2", "lr=0.01_seed=4")]
+    {
         let alone = sweep("");
         alone.train_set(&[&format!("run.seed={seed}"), &format!("stage.rl.optim.lr={lr}")]).success();
         let trial = all.out().join(name);
@@ -77,7 +82,11 @@ fn a_trial_is_the_run_of_its_recipe_alone() {
     }
     // Run once a seed: the second point of a seed has the first one's file itself, and another one's weights.
     let [first, second] = ["lr=1e-3_seed=3", "lr=0.01_seed=3"].map(|name| all.out().join(name));
-    let file = |run: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(run.join("warmup-step-000003/model.safetensors")).unwrap());
+    let file = |run: &Path| {
+        std::os::unix::fs::MetadataExt::ino(
+            &fs::metadata(run.join("warmup-step-000003/model.safetensors")).unwrap(),
+        )
+    };
     assert_eq!(file(&first), file(&second));
     assert!(weights(&first) != weights(&second));
     assert_eq!(said.matches("warmup 3/3").count(), 2, "{said}");
@@ -113,7 +122,8 @@ fn a_killed_sweep_resumes_bit_for_bit() {
     killed.train(&["-q", "--resume", "--set", &set(100_000)]).success();
     for name in ["lr=1e-3_seed=3", "lr=0.01_seed=3", "lr=1e-3_seed=4", "lr=0.01_seed=4"] {
         assert!(weights(&whole.out().join(name)) == weights(&killed.out().join(name)), "{name}");
-        let verdicts = |of: &Program| fs::read(of.out().join(name).join("evaluations/rl-000004.jsonl")).unwrap();
+        let verdicts =
+            |of: &Program| fs::read(of.out().join(name).join("evaluations/rl-000004.jsonl")).unwrap();
         assert!(verdicts(&whole) == verdicts(&killed), "{name}");
         let steps = lines(&killed.out().join(name).join("metrics.jsonl"));
         assert_eq!(steps.iter().filter(|line| line["loss"].is_number()).count(), 7, "{name}");
@@ -145,7 +155,10 @@ fn a_sweep_ends_in_a_comparison_which_compare_understands() {
     assert!(listed.contains("4 of 4 trials done") && listed.contains("lr=0.01_seed=4"), "{listed}");
     // What wants one model says that there are several.
     let refused = all.verb(&["sample", "out", "--prompt", "1+1"]).code(2);
-    assert!(refused.contains("out is a run of 4 trials; name one of them, such as out/lr=1e-3_seed=3"), "{refused}");
+    assert!(
+        refused.contains("out is a run of 4 trials; name one of them, such as out/lr=1e-3_seed=3"),
+        "{refused}"
+    );
 }
 
 /// Values and seeds may be added; what is done stays, and what has begun with another recipe is refused before anything runs.
@@ -155,8 +168,12 @@ fn a_sweep_grows() {
     all.train(&["-q"]).success();
     let before = weights(&all.out().join("lr=0.01_seed=3"));
     let more = ["--set", "run.seeds=[3,4]", "--set", "sweep.stage.rl.optim.lr=[1e-3,1e-2]"];
-    let refused = all.train(&[&["-q", "--resume", "--set", "data.prompts_per_step=5"][..], &more].concat()).code(2);
-    assert!(refused.contains("trial lr=0.01_seed=3:") && !all.out().join("lr=1e-3_seed=3").exists(), "{refused}");
+    let refused =
+        all.train(&[&["-q", "--resume", "--set", "data.prompts_per_step=5"][..], &more].concat()).code(2);
+    assert!(
+        refused.contains("trial lr=0.01_seed=3:") && !all.out().join("lr=1e-3_seed=3").exists(),
+        "{refused}"
+    );
     let said = all.train(&[&["--resume"][..], &more].concat()).success();
     // Of the new seed one stage that both points share, and the second stage of each trial but the one that is done.
     assert_eq!((said.matches("warmup 3/3").count(), said.matches("rl 4/4").count()), (1, 3), "{said}");
@@ -191,7 +208,9 @@ fn a_trial_that_diverges_is_told_and_the_others_go_on() {
 /// All that is wrong with all points is said at once, with the line of the value, before anything is made.
 #[test]
 fn a_dry_run_looks_at_every_point() {
-    let all = sweep("[sweep]\noptim.lr = [1e-3, -1.0, -2.0]\nstage.rl.rollout.group.size = [4, 0]\npolicy.sampling.temperature = [1.0]\n");
+    let all = sweep(
+        "[sweep]\noptim.lr = [1e-3, -1.0, -2.0]\nstage.rl.rollout.group.size = [4, 0]\npolicy.sampling.temperature = [1.0]\n",
+    );
     let refused = all.train(&["--dry-run"]).code(2);
     for words in [
         "recipe.toml:2: optim.lr = -1.0",
@@ -208,14 +227,19 @@ fn a_dry_run_looks_at_every_point() {
 
     let well = sweep(SWEEP);
     let plan = well.train(&["--dry-run"]).success();
-    assert!(plan.contains("# 2 points × 2 seeds = 4 trials; 6 stages are run, and 2 that are the same"), "{plan}");
+    assert!(
+        plan.contains("# 2 points × 2 seeds = 4 trials; 6 stages are run, and 2 that are the same"),
+        "{plan}"
+    );
     // 2 seeds of 3 steps, and 4 trials of 4.
     assert!(plan.contains("# in all 22 steps; at most"), "{plan}");
     assert!(!well.out().exists() && !all.out().exists());
     // What a run resolves to is the same sweep.
     let text: String = plan.split("# Sweep").next().unwrap().to_string();
     let again = Program::new(&text).train(&["--dry-run"]).success();
-    let points = |plan: &str| plan.lines().filter(|line| line.starts_with("#   ")).map(str::to_string).collect::<Vec<_>>();
+    let points = |plan: &str| {
+        plan.lines().filter(|line| line.starts_with("#   ")).map(str::to_string).collect::<Vec<_>>()
+    };
     assert_eq!(points(&plan), points(&again));
 }
 
@@ -227,13 +251,21 @@ fn what_cannot_be_swept_is_refused_with_a_remedy() {
     };
     let lr = "[sweep]\noptim.lr = [1e-3, 1e-2]\n";
     for (head, sets, words) in [
-        ("[sweep]\noptim.lr = 1e-3\n", &[][..], "recipe.toml:2: sweep.optim.lr = 0.001: a swept key has a list of values; write optim.lr = [0.001]"),
+        (
+            "[sweep]\noptim.lr = 1e-3\n",
+            &[][..],
+            "recipe.toml:2: sweep.optim.lr = 0.001: a swept key has a list of values; write optim.lr = [0.001]",
+        ),
         ("[sweep]\noptim.lr = []\n", &[], "sweep.optim.lr has no value"),
         ("[sweep]\noptim.lr = [1.0, 1.0]\n", &[], "sweep.optim.lr has 1.0 twice"),
         ("[sweep]\nrun.seed = [1, 2]\n", &[], "run.seeds = [0, 1, 2]"),
         ("[sweep]\nrun.name = [\"a\"]\n", &[], "it is the name of the run"),
         ("[sweep]\noptim.lr = [1.0]\noptim.\"lr\".x = [1]\n", &[], "recipe.toml"),
-        ("[sweep]\nstage.nope.optim.lr = [1e-3]\n", &[], "recipe.toml:2: sweep.stage.nope.optim.lr=0.001: no stage `nope`"),
+        (
+            "[sweep]\nstage.nope.optim.lr = [1e-3]\n",
+            &[],
+            "recipe.toml:2: sweep.stage.nope.optim.lr=0.001: no stage `nope`",
+        ),
         ("[sweep]\nstage.rl = [1]\n", &[], "a stage's key is stage.NAME.section.key"),
         (lr, &["optim.lr=1"], "--set optim.lr=1: sweep.optim.lr gives it several values"),
         ("[run]\nseeds = [0, 0]\n", &[], "run.seeds has 0 twice"),
@@ -247,10 +279,19 @@ fn what_cannot_be_swept_is_refused_with_a_remedy() {
         assert!(said.contains(words), "{head}{sets:?}:\n{said}");
     }
     let many = format!("[sweep]\noptim.lr = {:?}\n", (1..400).map(|n| n as f64).collect::<Vec<_>>());
-    assert!(told(&many, &["run.seeds=[0,1]"]).contains("399 points (399 of optim.lr) × 2 seeds × 2 stages are 1596"));
-    let in_stage = MODEL.recipe(STAGES).replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.sweep]\noptim.lr = [1]");
+    assert!(
+        told(&many, &["run.seeds=[0,1]"])
+            .contains("399 points (399 of optim.lr) × 2 seeds × 2 stages are 1596")
+    );
+    let in_stage =
+        MODEL.recipe(STAGES).replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.sweep]\noptim.lr = [1]");
     let said = Program::new(&in_stage).train(&["--dry-run"]).code(2);
-    assert!(said.contains("[sweep] stands at the top of the file; of this stage alone it is sweep.stage.rl.optim.lr"), "{said}");
+    assert!(
+        said.contains(
+            "[sweep] stands at the top of the file; of this stage alone it is sweep.stage.rl.optim.lr"
+        ),
+        "{said}"
+    );
 }
 
 /// Several ranks work on the same trial and come to one table.

@@ -64,10 +64,25 @@ pub(super) const EVALUATION: &[Described] = &[
         "Held-out pairs whose chosen completion has the higher implicit reward.",
         "Above 0.5, and near `rewards/accuracies`.",
     ),
-    row("eval/rewards/margins", "", "Implicit reward of the chosen less that of the rejected completion, held out.", "Rises."),
+    row(
+        "eval/rewards/margins",
+        "",
+        "Implicit reward of the chosen less that of the rejected completion, held out.",
+        "Rises.",
+    ),
     row("eval/rewards/*", "", "Implicit rewards of held-out chosen and rejected completions.", ""),
-    row("eval/logps/*", "nats", "log π of held-out chosen and rejected completions.", "That of the chosen does not fall far."),
-    row("eval/own_steps", "share", "With `eval.own_steps`: completions whose steps are those of the row's own rationale.", "Rises with accuracy."),
+    row(
+        "eval/logps/*",
+        "nats",
+        "log π of held-out chosen and rejected completions.",
+        "That of the chosen does not fall far.",
+    ),
+    row(
+        "eval/own_steps",
+        "share",
+        "With `eval.own_steps`: completions whose steps are those of the row's own rationale.",
+        "Rises with accuracy.",
+    ),
     row(
         "eval/right_by_wrong_steps",
         "share",

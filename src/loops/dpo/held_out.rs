@@ -25,12 +25,17 @@ pub(super) const OF_PAIRS: &[&str] = &[
     "logps/rejected",
 ];
 /// Of single completions, which nothing is compared with.
-pub(super) const OF_LABELS: &[&str] = &["loss", "rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected"];
+pub(super) const OF_LABELS: &[&str] =
+    &["loss", "rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected"];
 
 impl DpoMethod {
     /// The same figures as of training rows, all held-out rows of all ranks being one update: by the place of each row, and how many were
     /// too long.
-    pub(super) fn of_held_out(&self, worker: &mut Worker, rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {
+    pub(super) fn of_held_out(
+        &self,
+        worker: &mut Worker,
+        rows: &[Prompted],
+    ) -> Result<(Vec<(usize, RowFigures)>, usize)> {
         let ranks = worker.ranks.clone();
         let made = self.held_out_items(worker, rows);
         let (items, of, too_long) = agreed(&*ranks, made)?;

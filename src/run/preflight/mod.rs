@@ -11,9 +11,7 @@ use crate::checkpoint::{Ledger, RunDir};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::ranks::Local;
-use crate::recipe::{
-    Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, Trial, references,
-};
+use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, Trial, references};
 use crate::reward::Rewards;
 use crate::section::covers;
 use models::{Known, Models};
@@ -72,10 +70,12 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
         trials.iter().map(|(trial, stages)| Models::new(&trial.recipe, stages, hub, fetches)).collect();
     let first = trials[0].1.iter().find_map(|(stage, _)| stage.as_ref());
     let folder = super::run_folder(args, first);
-    let mut looking_at = LookingAt { registry, hub, fetches, local, seen: BTreeSet::new(), sizes: BTreeMap::new() };
+    let mut looking_at =
+        LookingAt { registry, hub, fetches, local, seen: BTreeSet::new(), sizes: BTreeMap::new() };
     let mut urls = BTreeSet::new();
     for ((trial, stages), models) in trials.iter().zip(&models) {
-        let done = folder.as_ref().map_or(Ledger::default(), |folder| done_before(args, &folder.join(&trial.name)));
+        let done =
+            folder.as_ref().map_or(Ledger::default(), |folder| done_before(args, &folder.join(&trial.name)));
         let before = found.refused.len();
         looking_at.look_at(trial, stages, models, &done, &mut urls, &mut found);
         if trial.name != trials[0].0.name && !trial.point.is_empty() {
@@ -165,7 +165,9 @@ fn without_seed(table: &StageTable) -> toml::Table {
 /// The stage, and what its rows hang on.
 fn rows_of(table: &StageTable) -> (usize, String) {
     let mut sections = without_seed(table);
-    ["run", "optim", "checkpoint", "log", "devices"].iter().for_each(|section| drop(sections.remove(*section)));
+    ["run", "optim", "checkpoint", "log", "devices"]
+        .iter()
+        .for_each(|section| drop(sections.remove(*section)));
     (table.index, sections.to_string())
 }
 
@@ -209,8 +211,10 @@ impl LookingAt<'_> {
             let measures = stage.eval.as_ref().map(|eval| &eval.measures);
             let measures =
                 measures.and_then(|table| Rewards::measures(table, self.registry, &stage.data.format).ok());
-            let waits =
-                references(&planned.stage.table, RULES.references).into_iter().map(|(path, _)| path).collect();
+            let waits = references(&planned.stage.table, RULES.references)
+                .into_iter()
+                .map(|(path, _)| path)
+                .collect();
             let rows = rows_of(&planned.stage);
             let mut looking = Looking {
                 recipe,
@@ -320,7 +324,9 @@ impl Looking<'_> {
         let tokenized = if self.is_wrong("policy") { None } else { self.look_at_model(models) };
         // How many a step asks changes nothing of what the rows are.
         let how_many = ["data.prompts_per_step", "data.shuffle"];
-        if self.reads_rows && !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str())) {
+        if self.reads_rows
+            && !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str()))
+        {
             self.look_at_rows(tokenized.as_ref());
         }
     }

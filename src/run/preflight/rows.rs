@@ -1,7 +1,7 @@
 //! The rows of a stage, looked at before it trains: whether they can be read, whether they have what is asked of them, and which are too long.
 
-use super::{Looking, Rows};
 use super::models::Known;
+use super::{Looking, Rows};
 use crate::data::row::some;
 use crate::data::{Data, Dataset, Example, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
@@ -177,7 +177,11 @@ impl Looking<'_> {
                 none.len(),
                 rows().count(),
                 some(&none),
-                if measured { "; eval.ask = false measures the loss of the rows and asks nothing" } else { "" }
+                if measured {
+                    "; eval.ask = false measures the loss of the rows and asks nothing"
+                } else {
+                    ""
+                }
             );
             self.refuse("eval", &Error::Data(text));
         }
@@ -235,7 +239,8 @@ impl Looking<'_> {
 
     /// Held-out rows of which nothing is asked: the method's loss has to say something of them.
     fn look_at_measured(&mut self, rows: &[&Example]) {
-        let none: Vec<&Example> = rows.iter().copied().filter(|row| !self.stage.method.measures(row)).collect();
+        let none: Vec<&Example> =
+            rows.iter().copied().filter(|row| !self.stage.method.measures(row)).collect();
         let method = self.stage.method.name();
         match none.len() {
             0 => {}
