@@ -7,7 +7,7 @@ use super::jsonl::{LONGEST, open};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use crate::error::{Error, Result};
-use csv::{ByteRecord, ReaderBuilder};
+use csv::{ByteRecord, ReaderBuilder, Terminator};
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::io::Read;
@@ -56,9 +56,15 @@ pub fn read(
         false if !first.contains(&b',') && first.contains(&b';') => b';',
         false => b',',
     };
+    // Lines are counted where they end: behind `\r\n` only once more is read, so that `\n` alone ends one, and `\r` is taken off.
+    let terminator = if first.ends_with(b"\n") { Terminator::Any(b'\n') } else { Terminator::CRLF };
     let source = std::io::Cursor::new(first).chain(&mut records.bounded);
-    let mut csv =
-        ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(source);
+    let mut csv = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .terminator(terminator)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(source);
     let (left, mut record, mut rows) = (records.left, ByteRecord::new(), Vec::new());
     let mut names: Option<Vec<String>> = None;
     while rows.len() < limit {
@@ -75,10 +81,16 @@ pub fn read(
             break;
         }
         let cells: std::result::Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
-        let Ok(cells) = cells else {
+        let Ok(mut cells) = cells else {
             problems.line(&file, line, "not UTF-8; save the file as UTF-8");
             continue;
         };
+        if let Some(last) = cells.last_mut() {
+            *last = last.strip_suffix('\r').unwrap_or(last);
+        }
+        if cells.iter().all(|cell| cell.is_empty()) {
+            continue;
+        }
         let Some(names) = &names else {
             names = Some(header(&file, line, &cells)?);
             continue;

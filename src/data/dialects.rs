@@ -1,5 +1,6 @@
 //! Rows as other programs' files have them: ShareGPT's conversations, Alpaca's instructions.
 
+use super::row::Row;
 use serde_json::{Map, Value, json};
 
 /// Columns that say what a row is; one that has any of them is taken as it stands.
@@ -68,6 +69,24 @@ fn system(fields: &mut Map<String, Value>) -> Vec<Value> {
         }
         _ => vec![],
     }
+}
+
+/// What datasets call the question, and the completion.
+const QUESTIONS: [&str; 7] =
+    ["problem", "instruction", "query", "input", "Question", "Problem", "question_text"];
+const COMPLETIONS: [&str; 6] = ["response", "output", "solution", "target", "Response", "generation"];
+
+/// The lines of `[data.columns]` that read the rows of a form that many datasets have.
+pub fn likely(row: &Row) -> Option<String> {
+    let has = |name: &&&str| row.fields.contains_key(**name);
+    if let Some(name) = ["conversations", "conversation", "dialogue"].iter().find(has) {
+        return Some(format!("data.columns.messages = \"{name}\""));
+    }
+    let question = QUESTIONS.iter().find(has)?;
+    let completion = COMPLETIONS.iter().find(has);
+    let completion =
+        completion.map_or(String::new(), |name| format!(" and data.columns.completion = \"{name}\""));
+    Some(format!("data.columns.question = \"{question}\"{completion}"))
 }
 
 #[cfg(test)]

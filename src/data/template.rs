@@ -4,7 +4,7 @@ use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
 use super::row::Row;
 use super::uses::Uses;
-use super::{Example, Feedback, Message, Prompt, Sources};
+use super::{Example, Feedback, Message, Prompt, Sources, dialects};
 use crate::section::Misfit;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use schemars::JsonSchema;
@@ -245,7 +245,8 @@ impl<'a> Writer<'a> {
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
         if self.template.user == QUESTION && columns.question.is_none() {
-            let line = likely(row).unwrap_or_else(|| "data.columns.question = \"problem\"".to_string());
+            let line =
+                dialects::likely(row).unwrap_or_else(|| "data.columns.question = \"problem\"".to_string());
             return Err(format!(
                 "no `question`, `prompt`, `messages` or `text`; the row has {}. Name the column, as in {line}, or write \
                  data.template.user",
@@ -380,22 +381,4 @@ fn fields(row: &Row, columns: &Columns) -> Map<String, Value> {
         fields.insert("choices".to_string(), json!(columns.choices));
     }
     fields
-}
-
-/// What datasets call the question, and the completion.
-const QUESTIONS: [&str; 7] =
-    ["problem", "instruction", "query", "input", "Question", "Problem", "question_text"];
-const COMPLETIONS: [&str; 6] = ["response", "output", "solution", "target", "Response", "generation"];
-
-/// The lines of `[data.columns]` that read the rows of a form that many datasets have.
-fn likely(row: &Row) -> Option<String> {
-    let has = |name: &&&str| row.fields.contains_key(**name);
-    if let Some(name) = ["conversations", "conversation", "dialogue"].iter().find(has) {
-        return Some(format!("data.columns.messages = \"{name}\""));
-    }
-    let question = QUESTIONS.iter().find(has)?;
-    let completion = COMPLETIONS.iter().find(has);
-    let completion =
-        completion.map_or(String::new(), |name| format!(" and data.columns.completion = \"{name}\""));
-    Some(format!("data.columns.question = \"{question}\"{completion}"))
 }

@@ -4,12 +4,15 @@ use super::Verdict;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+/// A function of an evaluation's verdicts.
+type OfVerdicts = dyn Fn(&[Verdict]) -> f64 + Send + Sync;
+
 /// A figure of every evaluation that asks questions: `eval/NAME`, and in `evaluations.jsonl`.
 #[derive(Clone)]
 pub struct Metric {
     /// Its name behind `eval/`.
     pub name: String,
-    of: Arc<dyn Fn(&[Verdict]) -> f64 + Send + Sync>,
+    of: Arc<OfVerdicts>,
 }
 
 impl Metric {

@@ -328,17 +328,7 @@ impl Stage {
         sections.written = self.method.written().map_err(unwritable)?;
         sections.rollout_written = self.rollout.written().map_err(unwritable)?;
         registry.fill_rewards(&mut sections.reward);
-        let own_task = match sections.data.task.take() {
-            Some(Task::Own(task)) => Some(task.written().map_err(unwritable)?),
-            other => {
-                sections.data.task = other;
-                None
-            }
-        };
         let mut table = Table::try_from(&sections).map_err(|error| unwritable(error.to_string()))?;
-        if let (Some(task), Some(Value::Table(data))) = (own_task, table.get_mut("data")) {
-            data.insert("task".into(), task);
-        }
         let unused = self.needs().unused.map_or(&[][..], |(sections, _)| sections);
         unused.iter().for_each(|section| drop(table.remove(*section)));
         Ok(table)

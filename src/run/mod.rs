@@ -1,5 +1,6 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
+mod evaluating;
 mod launch;
 mod lengths;
 mod outcome;

@@ -340,7 +340,7 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
     // Asked otherwise, they are asked.
     for set in [
         "stage.rl.eval.temperature=0.5",
-        "stage.rl.data.template.prompt=# {{ question }}",
+        "stage.rl.data.template.user=# {{ question }}",
         "stage.rl.policy.sampling.max_new_tokens=11",
     ] {
         let other = Program::new(&SUMS.recipe(STAGES));
@@ -396,7 +396,7 @@ fn dropped_groups_are_traces_with_a_mark() {
 fn a_wrong_step_under_a_right_answer_is_said() {
     let recipe = STAGES
         .replace("[eval]\n", "[eval]\nshow = 1\nown_steps = true\n")
-        .replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.eval]\nevery = 1");
+        .replace("[stage.loop.grpo]", "[stage.eval]\nevery = 1\n[stage.loop.grpo]");
     let program = Program::new(&SUMS.recipe(&recipe));
     let said = program.train(&["--set", "stage.warmup.run.steps=60"]).success();
     assert!(said.contains("all steps right") && said.contains("right answers with a wrong step"), "{said}");

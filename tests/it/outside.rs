@@ -229,6 +229,7 @@ fn the_how_to_shows_the_example() {
         include_str!("../../examples/extending/method.rs"),
         include_str!("../../examples/extending/source.rs"),
         include_str!("../../examples/extending/reward.rs"),
+        include_str!("../../examples/extending/task.rs"),
     ];
     assert_eq!(blocks, files);
 }

@@ -456,7 +456,7 @@ fn what_a_user_gets_wrong_in_a_section() {
 
 #[test]
 fn what_a_user_gets_wrong_in_places() {
-    let known = "known: run, data, policy, rollout, reward, loop, optim, stage";
+    let known = "known: run, data, policy, rollout, reward, loop, optim, stage, sweep";
     let cases = [
         ("[loop.grpo]\n[sampling]\ntemperature = 1", format!("quick.toml:2: unknown section `[sampling]`; did you mean `[policy.sampling]`? {known}")),
         ("[loop.grpo]\n[rewards.answer]\nweight = 1", format!("quick.toml:2: unknown section `[rewards]`; did you mean `[reward]`? {known}")),
@@ -659,7 +659,7 @@ fn all_that_cannot_be_read_is_said_at_once() {
          quick.toml:5: run.steps = \"x\": expected a whole number, 0 or more\n\
          quick.toml:6: [run] unknown key `lr`; did you mean `optim.lr`? known: name, seed, rounds, steps\n\
          quick.toml:7: unknown section `[sampling]`; did you mean `[policy.sampling]`? known: run, data, policy, rollout, \
-         reward, loop, optim, stage"
+         reward, loop, optim, stage, sweep"
     );
     // The size that cannot be read is not missing, and neither is the loop that is none.
     assert_eq!(

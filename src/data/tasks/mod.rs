@@ -10,14 +10,24 @@ use super::Split;
 use super::row::Row;
 use crate::error::Result;
 use crate::section::{Chosen, Misfit, under};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 /// `[data.task.NAME]`: rows that the program makes itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Task {
+    /// One that is built in.
+    BuiltIn(BuiltIn),
+    /// One of the program's own.
+    Own(Chosen<dyn OwnTask>),
+}
+
+/// The tasks that are built in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
+pub enum BuiltIn {
     /// n-digit addition with a scratchpad.
     Addition(addition::Addition),
     /// Short answers marked by a rubric.
@@ -26,9 +36,6 @@ pub enum Task {
     Planted(planted::Planted),
     /// A shopper's next action.
     Shop(shop::Shop),
-    /// One of the program's own.
-    #[serde(skip)]
-    Own(Chosen<dyn OwnTask>),
 }
 
 /// `[data.task.NAME]` of a program's own (`Registry::task`): plain data with documented keys, from which rows are made.
@@ -52,33 +59,24 @@ impl Task {
     /// Its name in the recipe.
     pub fn name(&self) -> &str {
         match self {
-            Task::Addition(_) => "addition",
-            Task::Marking(_) => "marking",
-            Task::Planted(_) => "planted",
-            Task::Shop(_) => "shop",
-            Task::Own(own) => own.name(),
+            Task::BuiltIn(task) => task.name(),
+            Task::Own(task) => task.name(),
         }
     }
 
     /// The characters its texts are made of, for a character tokenizer.
     pub fn alphabet(&self) -> &'static str {
         match self {
-            Task::Addition(_) => addition::ALPHABET,
-            Task::Marking(_) => marking::ALPHABET,
-            Task::Planted(_) => planted::ALPHABET,
-            Task::Shop(_) => shop::ALPHABET,
-            Task::Own(own) => own.alphabet(),
+            Task::BuiltIn(task) => task.alphabet(),
+            Task::Own(task) => task.alphabet(),
         }
     }
 
     /// What cannot be used as it is, by keys that begin with the task's name.
     pub fn check(&self) -> Vec<Misfit> {
         let found = match self {
-            Task::Addition(addition) => addition.check(),
-            Task::Marking(marking) => marking.check(),
-            Task::Planted(planted) => planted.check(),
-            Task::Shop(shop) => shop.check(),
-            Task::Own(own) => own.check(),
+            Task::BuiltIn(task) => task.check(),
+            Task::Own(task) => task.check(),
         };
         under(self.name(), found)
     }
@@ -86,11 +84,77 @@ impl Task {
     /// The rows of a split; a pure function of the task's settings and the seed.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         match self {
-            Task::Addition(addition) => addition.rows(split, seed),
-            Task::Marking(marking) => marking.rows(split, seed),
-            Task::Planted(planted) => planted.rows(split, seed),
-            Task::Shop(shop) => shop.rows(split, seed),
-            Task::Own(own) => own.rows(split, seed),
+            Task::BuiltIn(task) => task.rows(split, seed),
+            Task::Own(task) => task.rows(split, seed),
+        }
+    }
+}
+
+/// As the recipe has it: `NAME` with its keys.
+impl Serialize for Task {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self {
+            Task::BuiltIn(task) => task.serialize(serializer),
+            Task::Own(task) => task.written().map_err(serde::ser::Error::custom)?.serialize(serializer),
+        }
+    }
+}
+
+/// Those of the program's own are read where their names are known: with the stage.
+impl<'de> Deserialize<'de> for Task {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        BuiltIn::deserialize(deserializer).map(Task::BuiltIn)
+    }
+}
+
+impl JsonSchema for Task {
+    fn schema_name() -> Cow<'static, str> {
+        BuiltIn::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BuiltIn::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        BuiltIn::inline_schema()
+    }
+}
+
+impl BuiltIn {
+    fn name(&self) -> &'static str {
+        match self {
+            BuiltIn::Addition(_) => "addition",
+            BuiltIn::Marking(_) => "marking",
+            BuiltIn::Planted(_) => "planted",
+            BuiltIn::Shop(_) => "shop",
+        }
+    }
+
+    fn alphabet(&self) -> &'static str {
+        match self {
+            BuiltIn::Addition(_) => addition::ALPHABET,
+            BuiltIn::Marking(_) => marking::ALPHABET,
+            BuiltIn::Planted(_) => planted::ALPHABET,
+            BuiltIn::Shop(_) => shop::ALPHABET,
+        }
+    }
+
+    fn check(&self) -> Vec<Misfit> {
+        match self {
+            BuiltIn::Addition(addition) => addition.check(),
+            BuiltIn::Marking(marking) => marking.check(),
+            BuiltIn::Planted(planted) => planted.check(),
+            BuiltIn::Shop(shop) => shop.check(),
+        }
+    }
+
+    fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
+        match self {
+            BuiltIn::Addition(addition) => addition.rows(split, seed),
+            BuiltIn::Marking(marking) => marking.rows(split, seed),
+            BuiltIn::Planted(planted) => planted.rows(split, seed),
+            BuiltIn::Shop(shop) => shop.rows(split, seed),
         }
     }
 }

@@ -77,11 +77,10 @@ impl GrpoMethod {
             let taken: std::collections::HashSet<usize> = groups.iter().map(|g| g.example.index).collect();
             let mut spare = self.asked(worker, step, attempts, metrics)?;
             spare.retain(|prompted| !taken.contains(&prompted.example.index));
-            let sampled = worker.roll_out(&spare, step, attempts, metrics)?;
+            let mut sampled = worker.roll_out(&spare, step, attempts, metrics)?;
             noted.extend(self.note(&sampled)?);
-            let mut kept = self.trained_on(sampled, &weights, attempts, &mut dropped);
-            kept.iter_mut().for_each(|group| group.place += attempts * worker.questions.per_step());
-            groups.extend(kept);
+            sampled.iter_mut().for_each(|group| group.place += attempts * worker.questions.per_step());
+            groups.extend(self.trained_on(sampled, &weights, attempts, &mut dropped));
         }
         let surplus = groups.split_off(prompts.len().min(groups.len())).into_iter();
         dropped.extend(surplus.map(|group| DroppedGroup { group, why: "surplus", attempt: attempts }));

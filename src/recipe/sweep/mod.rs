@@ -4,11 +4,14 @@
 //! the order in which they are written, of which the last key's change first. A point is called by its values
 //! (`lr=1e-5_beta=0.1`), so that its name stays where values are added.
 
+mod names;
+mod read;
+
+use super::Recipe;
 use super::overrides::Override;
 use super::refusal::Refusal;
-use super::{Recipe, Source};
 use crate::nearest::list;
-use crate::section::{covers, join};
+use names::shortened;
 use toml::{Table, Value};
 
 /// The key of the seeds.
@@ -16,17 +19,6 @@ pub(super) const SEEDS: [&str; 2] = ["run", "seeds"];
 /// The section.
 pub(super) const SWEEP: &str = "sweep";
 
-/// What cannot differ between the trials of a run, and why.
-const NOT_SWEPT: [(&str, &str); 5] = [
-    ("run.seed", "seeds are a list of their own: run.seeds = [0, 1, 2]"),
-    ("run.seeds", "seeds are a list of their own, beside [sweep]: run.seeds = [0, 1, 2]"),
-    ("run.name", "it is the name of the run, which all trials are in"),
-    ("devices.ranks", "the ranks of a run work on all of its trials"),
-    ("devices.timeout_s", "the ranks of a run work on all of its trials"),
-];
-
-/// Characters of a value in the name of a point.
-const VALUE: usize = 24;
 /// Characters of the name of a point.
 const NAME: usize = 120;
 
@@ -72,44 +64,6 @@ pub struct Trial {
 }
 
 impl Sweep {
-    /// Takes out of the file and of the command line what is swept. What cannot be goes to `refused`.
-    pub(super) fn take(source: &mut Source, sets: &mut Vec<Override>, refused: &mut Vec<Refusal>) -> Self {
-        let mut written = source.take(&[SWEEP]).unwrap_or_else(|| Value::Table(Table::new()));
-        let mut seeds = source.take(&SEEDS);
-        let mut typed = Vec::new();
-        sets.retain(|set| {
-            let own = set.stage.is_none() && (set.path[0] == SWEEP || set.path == SEEDS);
-            if own {
-                typed.push(set.clone());
-            }
-            !own
-        });
-        for set in typed {
-            if set.path == SEEDS {
-                seeds = Some(set.value);
-            } else if let (Some(key), Value::Table(table)) = (key_of(&set.path[1..]), &mut written) {
-                // The same key may be written in other tables.
-                drop_key(table, "", &key);
-                table.insert(key, set.value);
-            } else {
-                refused.push(Refusal::new(
-                    SWEEP,
-                    format!("{}: name a key, such as --set sweep.optim.lr=[1e-5,1e-4]", set.shown()),
-                ));
-            }
-        }
-        let mut found = Reading { source, refused, keys: Vec::new() };
-        match written {
-            Value::Table(table) => found.read(&table, &mut vec![SWEEP.to_owned()], ""),
-            _ => found.refuse(&[SWEEP], "`sweep` is a table of keys, each with a list of values: [sweep], then optim.lr = [1e-5, 1e-4]"),
-        }
-        let mut keys = found.keys;
-        conflicts(source, &mut keys, sets, refused);
-        let seeds = seeds.map_or(Vec::new(), |value| read_seeds(source, &value, sets, refused));
-        let line = source.line(&SEEDS.map(str::to_owned)).filter(|_| !seeds.is_empty());
-        Self { keys, seeds, line }
-    }
-
     /// Whether there is one trial alone.
     pub(super) fn is_none(&self) -> bool {
         self.keys.is_empty() && self.seeds.is_empty()
@@ -210,211 +164,6 @@ impl Sweep {
         };
         all.iter().map(short).collect()
     }
-}
-
-/// What has been read of `[sweep]` so far.
-struct Reading<'a> {
-    source: &'a Source,
-    refused: &'a mut Vec<Refusal>,
-    keys: Vec<Swept>,
-}
-
-impl Reading<'_> {
-    fn refuse(&mut self, place: &[&str], message: &str) {
-        self.refused.push(self.source.refusal(place, message));
-    }
-
-    /// Reads a table below `[sweep]`, at `place` in the file, of keys that stand below `above`.
-    fn read(&mut self, table: &Table, place: &mut Vec<String>, above: &str) {
-        for (name, value) in table {
-            place.push(name.clone());
-            match (value, toml_edit::Key::parse(name)) {
-                (Value::Table(inside), Ok(parsed)) => {
-                    let above = parsed.iter().fold(above.to_owned(), |above, key| join(&above, key.get()));
-                    self.read(inside, place, &above);
-                }
-                (_, Ok(parsed)) => {
-                    let key = parsed.iter().fold(above.to_owned(), |above, key| join(&above, key.get()));
-                    self.read_key(&key, value, place);
-                }
-                (_, Err(_)) => self.refuse(&refs(place), &format!("sweep.\"{name}\" is no key")),
-            }
-            place.pop();
-        }
-    }
-
-    fn read_key(&mut self, key: &str, value: &Value, place: &[String]) {
-        let place = refs(place);
-        let mut path: Vec<String> = key.split('.').map(str::to_owned).collect();
-        let mut stage = None;
-        if path[0] == "stage" {
-            if path.len() < 4 {
-                return self.refuse(
-                    &place,
-                    &format!(
-                        "sweep.{key}: a stage's key is stage.NAME.section.key, such as stage.warmup.optim.lr"
-                    ),
-                );
-            }
-            stage = path.drain(..2).nth(1);
-        }
-        let inside = path.join(".");
-        if let Some((_, why)) = NOT_SWEPT.iter().find(|(not, _)| covers(not, &inside) || covers(&inside, not))
-        {
-            return self.refuse(&place, &format!("sweep.{key}: {why}"));
-        }
-        let Value::Array(list) = value else {
-            return self.refuse(
-                &place,
-                &format!("sweep.{key} = {value}: a swept key has a list of values; write {key} = [{value}]"),
-            );
-        };
-        if list.is_empty() {
-            return self.refuse(&place, &format!("sweep.{key} has no value; list some, or take it out"));
-        }
-        let mut values: Vec<Valued> = Vec::new();
-        for (index, value) in list.iter().enumerate() {
-            let at: Vec<String> =
-                place.iter().map(|key| (*key).to_owned()).chain([index.to_string()]).collect();
-            if values.iter().any(|other| other.value == *value) {
-                self.refuse(&refs(&at), &format!("sweep.{key} has {value} twice; keep one"));
-                continue;
-            }
-            let mut name = named(value);
-            if values.iter().any(|other| other.name == name) {
-                name = format!("{name}-{}", hash(&value.to_string()));
-            }
-            let line = self.source.line(&at).or_else(|| self.source.line(&at[..at.len() - 1]));
-            values.push(Valued { value: value.clone(), name, line });
-        }
-        self.keys.push(Swept { key: key.to_owned(), stage, path, values });
-    }
-}
-
-/// Keys that two values are given to: those that are swept twice, and those that the command line sets.
-fn conflicts(source: &Source, keys: &mut Vec<Swept>, sets: &[Override], refused: &mut Vec<Refusal>) {
-    let overlap = |a: &[String], b: &[String]| a.starts_with(b) || b.starts_with(a);
-    let mut kept: Vec<Swept> = Vec::new();
-    for key in keys.drain(..) {
-        let same = |other: &&Swept| other.stage == key.stage && overlap(&other.path, &key.path);
-        if let Some(other) = kept.iter().find(same) {
-            refused.push(source.refusal(
-                &[SWEEP],
-                &format!("sweep.{} and sweep.{}: one holds the other; keep one", other.key, key.key),
-            ));
-            continue;
-        }
-        if let Some(set) = sets.iter().find(|set| set.stage == key.stage && overlap(&set.path, &key.path)) {
-            let message = format!(
-                "{}: sweep.{} gives it several values; write --set 'sweep.{}=[…]' to sweep others",
-                set.shown(),
-                key.key,
-                key.key
-            );
-            refused.push(Refusal::new(set.path.join("."), message));
-            continue;
-        }
-        kept.push(key);
-    }
-    *keys = kept;
-}
-
-fn read_seeds(source: &Source, value: &Value, sets: &[Override], refused: &mut Vec<Refusal>) -> Vec<i64> {
-    let whole = |value: &Value| value.as_integer().filter(|seed| *seed >= 0);
-    let seeds: Option<Vec<i64>> = value.as_array().map(|list| list.iter().filter_map(whole).collect());
-    let all = value.as_array().map_or(0, Vec::len);
-    let (Some(seeds), true) = (seeds.filter(|seeds| seeds.len() == all), all > 0) else {
-        refused.push(source.refusal(
-            &SEEDS,
-            &format!("run.seeds = {value}: a list of whole numbers, 0 or more, such as [0, 1, 2]"),
-        ));
-        return Vec::new();
-    };
-    if let Some(twice) = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed)) {
-        refused.push(source.refusal(&SEEDS, &format!("run.seeds has {} twice; keep one", twice.1)));
-        return Vec::new();
-    }
-    let seed = ["run".to_owned(), "seed".to_owned()];
-    if source.line(&seed).is_some() {
-        refused.push(source.refusal(
-            &["run", "seed"],
-            "run.seed beside run.seeds: the seeds are those of the list; remove one",
-        ));
-    }
-    if let Some(set) = sets.iter().find(|set| set.path == seed) {
-        refused.push(Refusal::new(
-            "run.seed",
-            format!("{}: the recipe has run.seeds; write --set 'run.seeds=[{}]'", set.shown(), set.value),
-        ));
-    }
-    seeds
-}
-
-/// What a value is called in the name of a point: short, and made of what file names and shells take as it is.
-fn named(value: &Value) -> String {
-    match value {
-        Value::Integer(whole) => whole.to_string(),
-        Value::Float(number) => number_name(*number),
-        Value::Boolean(is) => is.to_string(),
-        // Of a path, its last part.
-        Value::String(text) => safe(text.trim_end_matches('/').rsplit('/').next().unwrap_or_default()),
-        Value::Datetime(date) => safe(&date.to_string()),
-        Value::Array(list) => shortened(&list.iter().map(named).collect::<Vec<_>>().join("-"), VALUE),
-        Value::Table(table) => {
-            let inner = |(key, value): (&String, &Value)| match named(value) {
-                name if name.is_empty() => key.clone(),
-                name => format!("{key}-{name}"),
-            };
-            safe(&table.iter().map(inner).collect::<Vec<_>>().join("-"))
-        }
-    }
-}
-
-/// The shorter of `0.05` and `5e-2`.
-fn number_name(number: f64) -> String {
-    let (plain, power) = (format!("{number}"), format!("{number:e}"));
-    if power.len() < plain.len() { power } else { plain }
-}
-
-fn safe(text: &str) -> String {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || "._-+".contains(c) { c } else { '-' };
-    let name: String = text.trim().chars().map(allowed).collect();
-    match name.trim_matches(['-', '.']) {
-        "" if text.is_empty() => String::new(),
-        "" => hash(text),
-        name => shortened(name, VALUE),
-    }
-}
-
-/// As it is, or its beginning with a checksum of all of it.
-fn shortened(name: &str, most: usize) -> String {
-    match name.char_indices().nth(most) {
-        None => name.to_owned(),
-        Some(_) => format!("{}-{}", name.chars().take(most - 5).collect::<String>(), hash(name)),
-    }
-}
-
-fn hash(text: &str) -> String {
-    format!("{:04x}", crc32fast::hash(text.as_bytes()) & 0xffff)
-}
-
-fn refs(place: &[String]) -> Vec<&str> {
-    place.iter().map(String::as_str).collect()
-}
-
-fn key_of(path: &[String]) -> Option<String> {
-    (!path.is_empty()).then(|| path.join("."))
-}
-
-/// Takes a swept key out of where it is written, in one table or in several.
-fn drop_key(table: &mut Table, above: &str, key: &str) {
-    table.retain(|name, value| {
-        let path = join(above, name);
-        if let Value::Table(inside) = value {
-            drop_key(inside, &path, key);
-        }
-        path != key
-    });
 }
 
 impl Recipe {
