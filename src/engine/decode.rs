@@ -127,16 +127,17 @@ impl Attend for Recorder<'_> {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
+        sinks: Option<&Tensor>,
     ) -> Tensor {
         self.layers.push((key.shallow_clone(), value.contiguous()));
         if self.context.is_empty() {
-            return self.packed.attend(layer, spec, query, key, value);
+            return self.packed.attend(layer, spec, query, key, value, sinks);
         }
         let (mut keys, mut values): (Vec<Tensor>, Vec<Tensor>) =
             self.context.iter().map(|&at| self.store.read(at, layer)).unzip();
         keys.push(key.shallow_clone());
         values.push(value.shallow_clone());
-        self.packed.attend(layer, spec, query, &Tensor::cat(&keys, 0), &Tensor::cat(&values, 0))
+        self.packed.attend(layer, spec, query, &Tensor::cat(&keys, 0), &Tensor::cat(&values, 0), sinks)
     }
 }
 
@@ -233,6 +234,7 @@ impl Attend for Cached<'_> {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
+        sinks: Option<&Tensor>,
     ) -> Tensor {
         self.cache.write(layer, &self.places, key, value);
         let (keys, values) = self.cache.read(layer, self.rows, self.span);
@@ -244,7 +246,7 @@ impl Attend for Cached<'_> {
         let query = query.reshape([self.rows, kv_heads, groups, size[2]]);
         let (store, view) = (self.store, self.view);
         let passed = spec.window.filter(|&window| self.seen > window as i64);
-        let parts: Vec<Partial> = match passed {
+        let mut parts: Vec<Partial> = match passed {
             None => {
                 let own = Partial::of(spec, &query, &keys, &values, &self.mask);
                 let levels =
@@ -259,6 +261,7 @@ impl Attend for Cached<'_> {
                 std::iter::once(own).chain(levels).collect()
             }
         };
+        parts.extend(sinks.map(|sinks| Partial::of_sinks(sinks, &query)));
         merged(&parts, key.kind()).reshape([self.rows, size[1] * size[2]])
     }
 }

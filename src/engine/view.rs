@@ -149,6 +149,13 @@ impl LevelView {
 }
 
 impl Partial {
+    /// What the queries `[rows, kv_heads, heads / kv_heads, head_dim]` find in `sinks [heads]`: nothing, of their weight.
+    pub fn of_sinks(sinks: &Tensor, query: &Tensor) -> Self {
+        let size = query.size();
+        let weight = sinks.to_kind(Kind::Float).view([1, size[1], size[2]]).expand([size[0], -1, -1], false);
+        Self { out: query.zeros_like(), weight }
+    }
+
     /// Queries `[batch, kv_heads, queries, head_dim]` against keys and values `[batch, kv_heads, span, head_dim]` under a
     /// mask that is added, `[batch, 1, 1 or queries, span]`.
     pub fn of(spec: &AttentionSpec, query: &Tensor, keys: &Tensor, values: &Tensor, mask: &Tensor) -> Self {

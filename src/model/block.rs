@@ -151,9 +151,16 @@ impl Rows<'_> {
     /// # Panics
     /// In a layer that does not attend by its blueprint, and the second time in a layer: there is one place a layer for keys and
     /// values.
-    pub fn attend(&mut self, spec: &AttentionSpec, query: &Tensor, key: &Tensor, value: &Tensor) -> Tensor {
+    pub fn attend(
+        &mut self,
+        spec: &AttentionSpec,
+        query: &Tensor,
+        key: &Tensor,
+        value: &Tensor,
+        sinks: Option<&Tensor>,
+    ) -> Tensor {
         let layer = self.layer.take().expect("a layer attends once, if its blueprint says that it does");
-        self.attend.attend(layer, spec, query, key, value)
+        self.attend.attend(layer, spec, query, key, value, sinks)
     }
 }
 

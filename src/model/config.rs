@@ -2,6 +2,7 @@
 
 use super::composite;
 use super::family::{Bias, FAMILIES, Family, Window};
+use super::mxfp4;
 use super::raw::{Raw, no_model};
 use super::rope::RopeScaling;
 use crate::{Error, Result};
@@ -125,7 +126,7 @@ impl Config {
 
     fn parse(text: &str, families: &'static [Family]) -> std::result::Result<Self, String> {
         let map = serde_json::from_str(text).map_err(|e| e.to_string())?;
-        Self::from_map(composite::language_model(map)?, families)
+        Self::from_map(mxfp4::unquantised(composite::language_model(map)?), families)
     }
 
     fn from_map(
@@ -198,7 +199,7 @@ impl Config {
             (family.mlp_bias, self.mlp_bias),
         ];
         for (bias, is) in biases {
-            if let Bias::Key(key) = bias {
+            if let Bias::Key(key) | Bias::KeyOr(key, _) = bias {
                 keys.insert(key.into(), json!(is));
             }
         }
@@ -357,7 +358,8 @@ mod tests {
     fn a_new_models_file_reads_back() {
         for family in FAMILIES {
             let qkv_bias = family.qkv_bias == Bias::Always;
-            let config = Config { family, qkv_bias, ..Config::default() };
+            let rope_scaling = (family.rope_scaling)();
+            let config = Config { family, qkv_bias, rope_scaling, ..Config::default() };
             let mut again = Config::from_map(into_map(config.to_json(Kind::Float)), FAMILIES).unwrap();
             again.original.clear();
             assert_eq!(again, config);

@@ -1,8 +1,8 @@
 //! Experts: a router sends each token through some of many small MLPs, whose results are summed by the router's weights (Shazeer et al.
 //! 2017; Jiang et al. 2024). Tokens are sorted by expert, so that each expert is one product over its tokens.
 
-use super::block::{Part, Parts, Weight};
-use super::form::ExpertsForm;
+use super::block::{Parts, Weight};
+use super::form::{ClampedGate, ExpertsForm};
 use super::mlp::Activation;
 use super::{Config, linear};
 use crate::Result;
@@ -14,31 +14,87 @@ use tch::{Kind, Tensor};
 pub(super) struct Experts {
     per_token: i64,
     normalised: bool,
-    activation: Activation,
     /// `[experts, hidden]`.
     router: Weight,
-    /// `[experts, width, hidden]` each, and the last `[experts, hidden, width]`.
-    gate: Weight,
-    up: Weight,
-    down: Weight,
+    /// `[experts]`, where the router has one.
+    router_bias: Option<Weight>,
+    stacks: Stacks,
     /// Tokens that each expert has had since this was last asked for, `[experts]` in f32.
     load: RefCell<Option<Tensor>>,
 }
 
+/// The matrices of all experts, one tensor a kind.
+#[derive(Debug)]
+enum Stacks {
+    /// Gate, up `[experts, width, hidden]` each and down `[experts, hidden, width]`.
+    Gated(Activation, [Weight; 3]),
+    /// gpt-oss's: gate and up in turn as columns `[experts, hidden, 2 · width]` with a bias `[experts, 2 · width]`, and down `[experts, width,
+    /// hidden]` with a bias `[experts, hidden]`.
+    Clamped(ClampedGate, [Weight; 4]),
+}
+
+impl Stacks {
+    fn new(config: &Config, form: &ExpertsForm, parts: &mut Parts<'_>) -> Result<Self> {
+        let (count, width, hidden) = (form.count, form.width, config.hidden_size);
+        let mut stack = |name: &str, shape: &[usize]| {
+            parts.weight(&format!("mlp.experts.{name}"), &[&[count], shape].concat())
+        };
+        Ok(match form.clamped {
+            None => Self::Gated(
+                Activation::of(config),
+                [
+                    stack("*.gate_proj.weight", &[width, hidden])?,
+                    stack("*.up_proj.weight", &[width, hidden])?,
+                    stack("*.down_proj.weight", &[hidden, width])?,
+                ],
+            ),
+            Some(clamped) => Self::Clamped(
+                clamped,
+                [
+                    stack("gate_up_proj", &[hidden, 2 * width])?,
+                    stack("gate_up_proj_bias", &[2 * width])?,
+                    stack("down_proj", &[width, hidden])?,
+                    stack("down_proj_bias", &[hidden])?,
+                ],
+            ),
+        })
+    }
+
+    fn weights(&self) -> &[Weight] {
+        match self {
+            Self::Gated(_, weights) => weights,
+            Self::Clamped(_, weights) => weights,
+        }
+    }
+
+    /// What the expert of `weights`, one of each stack, makes of `h [tokens, hidden]`.
+    fn expert(&self, h: &Tensor, weights: &[Tensor]) -> Tensor {
+        match self {
+            Self::Gated(activation, _) => {
+                let [gate, up] = [0, 1].map(|which| linear::product(h, &weights[which], None));
+                linear::product(&(activation.apply(&gate) * up), &weights[2], None)
+            }
+            Self::Clamped(ClampedGate { alpha, limit }, _) => {
+                let both = h.matmul(&weights[0]) + &weights[1];
+                let [gate, up] = [0, 1].map(|first| both.slice(1, first, None, 2));
+                let gate = gate.clamp_max(*limit);
+                let gated = (up.clamp(-limit, *limit) + 1.0) * (&gate * (&gate * *alpha).sigmoid());
+                gated.matmul(&weights[2]) + &weights[3]
+            }
+        }
+    }
+}
+
 impl Experts {
     pub fn new(config: &Config, form: &ExpertsForm, parts: &mut Parts<'_>) -> Result<Self> {
-        let ExpertsForm { count, width, .. } = *form;
-        let hidden = config.hidden_size;
-        Ok(Self {
-            per_token: form.per_token as i64,
-            normalised: form.normalised,
-            activation: Activation::of(config),
-            router: parts.weight("mlp.gate.weight", &[count, hidden])?,
-            gate: parts.weight("mlp.experts.*.gate_proj.weight", &[count, width, hidden])?,
-            up: parts.weight("mlp.experts.*.up_proj.weight", &[count, width, hidden])?,
-            down: parts.weight("mlp.experts.*.down_proj.weight", &[count, hidden, width])?,
-            load: RefCell::default(),
-        })
+        let router = parts.weight("mlp.gate.weight", &[form.count, config.hidden_size])?;
+        let router_bias = match form.clamped {
+            Some(_) => Some(parts.weight("mlp.gate.bias", &[form.count])?),
+            None => None,
+        };
+        let stacks = Stacks::new(config, form, parts)?;
+        let (per_token, normalised) = (form.per_token as i64, form.normalised);
+        Ok(Self { per_token, normalised, router, router_bias, stacks, load: RefCell::default() })
     }
 
     /// `h [tokens, hidden]` to `[tokens, hidden]`.
@@ -51,18 +107,16 @@ impl Experts {
         self.note(&counts);
         let sizes: Vec<i64> = Vec::try_from(&counts).expect("counts are whole numbers");
         let token = order.divide_scalar_mode(self.per_token, "floor");
-        let [gate, up, down] = [&self.gate, &self.up, &self.down].map(|stack| stack.tensor.unbind(0));
+        let stacks: Vec<Vec<Tensor>> =
+            self.stacks.weights().iter().map(|stack| stack.tensor.unbind(0)).collect();
+        let of = |expert: usize| stacks.iter().map(|stack| stack[expert].shallow_clone()).collect::<Vec<_>>();
         let found: Vec<Tensor> = h
             .index_select(0, &token)
             .split_with_sizes(&sizes, 0)
             .iter()
-            .zip(gate.iter().zip(&up).zip(&down))
-            .filter(|(own, _)| own.size()[0] > 0)
-            .map(|(own, ((gate, up), down))| {
-                let gated =
-                    self.activation.apply(&linear::product(own, gate, None)) * linear::product(own, up, None);
-                linear::product(&gated, down, None)
-            })
+            .enumerate()
+            .filter(|(_, own)| own.size()[0] > 0)
+            .map(|(expert, own)| self.stacks.expert(own, &of(expert)))
             .collect();
         if found.is_empty() {
             return h.zeros_like();
@@ -78,7 +132,9 @@ impl Experts {
 
     /// The weights `[tokens, per_token]` of the experts that each token passes through, and which these are.
     fn route(&self, h: &Tensor) -> (Tensor, Tensor) {
-        let shares = linear::product(h, &self.router.tensor, None).softmax(-1, Kind::Float);
+        let shares =
+            linear::product(h, &self.router.tensor, self.router_bias.as_ref().map(|bias| &bias.tensor))
+                .softmax(-1, Kind::Float);
         let (weights, chosen) = shares.topk(self.per_token, -1, true, true);
         let weights = match self.normalised {
             true => &weights / weights.sum_dim_intlist(-1, true, Kind::Float),
@@ -100,7 +156,7 @@ impl Experts {
         self.load.borrow_mut().take().unwrap_or_else(none)
     }
 
-    pub fn parts(&self) -> [Part<'_>; 4] {
-        [&self.router, &self.gate, &self.up, &self.down].map(Part::Weight)
+    pub fn weights(&self) -> Vec<&Weight> {
+        [&self.router].into_iter().chain(&self.router_bias).chain(self.stacks.weights()).collect()
     }
 }

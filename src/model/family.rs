@@ -1,13 +1,19 @@
 //! The model families that can be loaded, one row each: what `config.json` calls a family, what its keys mean where they are
 //! absent, and which block its layers are.
 
+mod kin;
+mod sliding;
+
 use super::Config;
 use super::block::Blueprint;
 use super::form::{Form, Sliding};
+use super::rope::RopeScaling;
 use super::self_attention::QueryNorms;
 use super::transformer::{FUSED_TRANSFORMER, GELU_TRANSFORMER, Norms, TRANSFORMER};
 use crate::nearest::{did_you_mean, nearest};
+use kin::kin;
 use serde_json::{Map, Value};
+use sliding::{all_but_each_sixth, from_max_window_layers, where_nothing_turns};
 
 /// What sets the models of one family apart.
 pub struct Family {
@@ -29,6 +35,8 @@ pub struct Family {
     pub norms: Norms,
     /// What is added to the weights of RMS norms: 1 where checkpoints keep how far they are from 1.
     pub norm_offset: f64,
+    /// Whether each query head has an attention sink.
+    pub sinks: bool,
     /// How far a query looks back in the layers that slide.
     pub window: Window,
     /// Which layers slide where there is a window.
@@ -47,6 +55,8 @@ pub struct Family {
     pub rms_norm_eps: f64,
     /// `rope_theta` where it is absent.
     pub rope_theta: f64,
+    /// How rotary frequencies are stretched where nothing is said of them.
+    pub rope_scaling: fn() -> Option<RopeScaling>,
     /// `tie_word_embeddings` where it is absent.
     pub tie_word_embeddings: bool,
     /// Where the checkpoint has another name than the block (within the layer, such as `mlp.gate_proj`) or the model
@@ -63,6 +73,8 @@ pub enum Bias {
     Never,
     /// Where this key of `config.json` says so; absent, they have none.
     Key(&'static str),
+    /// Where this key says so; absent, so.
+    KeyOr(&'static str, bool),
 }
 
 /// How a family's `sliding_window` is meant.
@@ -147,6 +159,24 @@ pub static FAMILIES: &[Family] = &[
         ..Family::PLAIN
     },
     Family {
+        model_type: "gpt_oss",
+        class: "GptOss",
+        qkv_bias: Bias::KeyOr("attention_bias", true),
+        output_bias: Bias::KeyOr("attention_bias", true),
+        sinks: true,
+        window: Window::Given(Some(128)),
+        sliding: |_, index| Sliding::ByType(index % 2 == 0),
+        num_key_value_heads: Some(8),
+        head_dim: Some(64),
+        max_position_embeddings: 131_072,
+        rms_norm_eps: 1e-5,
+        rope_theta: 150_000.0,
+        rope_scaling: gpt_oss_scaling,
+        form: Form::gpt_oss,
+        names: &[("mlp.gate", "mlp.router")],
+        ..Family::PLAIN
+    },
+    Family {
         model_type: "smollm3",
         class: "SmolLM3",
         qkv_bias: Bias::Key("attention_bias"),
@@ -214,23 +244,15 @@ pub static FAMILIES: &[Family] = &[
     },
 ];
 
-/// The layers from `max_window_layers` on.
-fn from_max_window_layers(config: &Config, index: usize) -> Sliding {
-    let from = config.original.get("max_window_layers").and_then(Value::as_u64).unwrap_or(28);
-    Sliding::ByType(index as u64 >= from)
-}
-
-/// The layers without rotary positions.
-fn where_nothing_turns(config: &Config, index: usize) -> Sliding {
-    let key = |name: &str| config.original.get(name);
-    let turned = key("no_rope_layers").and_then(|list| list.get(index)).and_then(Value::as_u64);
-    let every = key("no_rope_layer_interval").and_then(Value::as_u64).unwrap_or(4).max(1);
-    Sliding::ByType(turned.map_or((index as u64 + 1).is_multiple_of(every), |turned| turned == 0))
-}
-
-fn all_but_each_sixth(config: &Config, index: usize) -> Sliding {
-    let each = config.original.get("sliding_window_pattern").and_then(Value::as_u64).unwrap_or(6).max(1);
-    Sliding::ByType(!(index as u64 + 1).is_multiple_of(each))
+fn gpt_oss_scaling() -> Option<RopeScaling> {
+    Some(RopeScaling::Yarn {
+        factor: 32.0,
+        original_max_position_embeddings: 4096,
+        beta_fast: 32.0,
+        beta_slow: 1.0,
+        truncate: false,
+        attention_factor: 0.1 * 32f64.ln() + 1.0,
+    })
 }
 
 impl Family {
@@ -245,6 +267,7 @@ impl Family {
         query_norms: QueryNorms::None,
         norms: Norms::Before,
         norm_offset: 0.0,
+        sinks: false,
         window: Window::None,
         sliding: |_, _| Sliding::Always,
         partial_rotary: false,
@@ -254,6 +277,7 @@ impl Family {
         max_position_embeddings: 2048,
         rms_norm_eps: 1e-6,
         rope_theta: 10_000.0,
+        rope_scaling: || None,
         tie_word_embeddings: false,
         names: &[],
     };
@@ -326,30 +350,6 @@ impl Family {
     }
 }
 
-/// The family that is nearest to a known one that is not among them, and which models of it stand in.
-fn kin(model_type: &str) -> Option<(&'static str, &'static str)> {
-    let near = match model_type {
-        "gemma3n" | "gemma3n_text" | "gemma4" | "gemma4_text" => ("gemma3_text", "Gemma 3"),
-        "gemma" => ("gemma2", "its successor"),
-        "llama4" | "llama4_text" | "mllama" => ("llama", "Llama 3 without images"),
-        "qwen3_next" | "qwen3_5" | "qwen3_5_text" | "qwen2_vl" | "qwen2_5_vl" | "qwen3_vl" => {
-            ("qwen3", "Qwen3 with attention in all layers and without images")
-        }
-        "qwen2_moe" | "qwen3_5_moe" | "gpt_oss" | "deepseek_v2" | "deepseek_v3" | "olmoe" | "glm4_moe" => {
-            ("qwen3_moe", "such as Qwen3-30B-A3B")
-        }
-        "granitemoe" | "granitemoehybrid" => ("granite", "Granite without experts or Mamba"),
-        "ministral" | "ministral3" => ("mistral", "Mistral and Mistral Small"),
-        "phi" | "phimoe" | "phi4_multimodal" => ("phi3", "Phi-3 and Phi-4 without experts or images"),
-        "olmo" => ("olmo2", "its successor"),
-        "glm" | "glm4" | "cohere" | "cohere2" | "exaone4" | "hunyuan_v1_dense" | "seed_oss" | "lfm2" => {
-            ("qwen3", "a dense model of the same sizes")
-        }
-        _ => return None,
-    };
-    Some(near)
-}
-
 /// What an adapter can target in models of some family.
 pub fn targets() -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
@@ -367,10 +367,11 @@ impl Bias {
         match self {
             Bias::Always => Ok(true),
             Bias::Never => Ok(false),
-            Bias::Key(key) => {
+            Bias::Key(key) => Bias::KeyOr(key, false).read(map),
+            Bias::KeyOr(key, default) => {
                 let value = map.get(key).cloned().unwrap_or(Value::Null);
                 let set: Option<bool> = serde_json::from_value(value).map_err(|e| format!("{key}: {e}"))?;
-                Ok(set.unwrap_or(false))
+                Ok(set.unwrap_or(default))
             }
         }
     }

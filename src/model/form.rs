@@ -6,7 +6,7 @@ use super::attention::AttentionSpec;
 use super::rope::{RopeScaling, RopeSpec};
 use serde_json::{Map, Value};
 
-/// What sets the computation of one model apart from [`Form::plain`].
+/// What sets the computation of one model apart from the plain pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Form {
     /// Embeddings are multiplied by this, rounded to the weights' format.
@@ -49,6 +49,17 @@ pub struct ExpertsForm {
     pub width: usize,
     /// Whether a token's weights are divided by their sum.
     pub normalised: bool,
+    /// gpt-oss's gate, where the experts are of its kind, with biases throughout.
+    pub clamped: Option<ClampedGate>,
+}
+
+/// (min(max(u, −limit), limit) + 1) · g σ(α g) with g = min(gate, limit).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClampedGate {
+    /// α.
+    pub alpha: f64,
+    /// The most that gates, and what they gate, come to.
+    pub limit: f64,
 }
 
 impl Form {
@@ -201,6 +212,24 @@ impl Form {
             per_token: of("num_experts_per_tok", 2)?,
             width: config.intermediate_size,
             normalised: true,
+            clamped: None,
+        };
+        Self::plain(config)?.sparse(experts, |_| true)
+    }
+
+    /// gpt-oss: experts with biases and a clamped gate in every layer.
+    pub(super) fn gpt_oss(config: &Config) -> Result<Self, String> {
+        let keys = Keys(&config.original);
+        let clamped = ClampedGate {
+            alpha: keys.number("swiglu_alpha")?.unwrap_or(1.702),
+            limit: keys.number("swiglu_limit")?.unwrap_or(7.0),
+        };
+        let experts = ExpertsForm {
+            count: keys.whole("num_local_experts")?.or(keys.whole("num_experts")?).unwrap_or(128),
+            per_token: keys.whole("num_experts_per_tok")?.or(keys.whole("experts_per_token")?).unwrap_or(4),
+            width: config.intermediate_size,
+            normalised: true,
+            clamped: Some(clamped),
         };
         Self::plain(config)?.sparse(experts, |_| true)
     }
@@ -217,6 +246,7 @@ impl Form {
             per_token: keys.whole("num_experts_per_tok")?.unwrap_or(8),
             width: keys.whole("moe_intermediate_size")?.unwrap_or(768),
             normalised: keys.read("norm_topk_prob")?.unwrap_or(false),
+            clamped: None,
         };
         Self::plain(config)?.sparse(experts, |index| (index + 1) % step == 0 && !dense.contains(&index))
     }

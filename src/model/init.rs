@@ -18,7 +18,7 @@ impl Model {
         let into_residual: Vec<String> =
             family.block.residual.iter().map(|name| format!(".{}.weight", family.name(name))).collect();
         names::assemble(config, device, |name, shape| {
-            let values = if name.ends_with(".bias") {
+            let values = if name.ends_with(".bias") || name.ends_with("_bias") {
                 Tensor::zeros(shape, (Kind::Float, Device::Cpu))
             } else if shape.len() == 1 {
                 Tensor::full(shape, 1.0 - family.norm_offset, (Kind::Float, Device::Cpu))

@@ -22,6 +22,7 @@ pub mod logprobs;
 pub mod lora;
 pub mod memory;
 mod mlp;
+mod mxfp4;
 mod names;
 mod norm;
 mod raw;
@@ -50,7 +51,7 @@ use tch::{Device, Kind, Tensor};
 /// How a token's query meets the keys and values of the tokens it may see.
 pub trait Attend {
     /// `layer` counts those that attend, from 0 on, and `spec` says how; `query [tokens, heads, head_dim]`, `key` and `value [tokens, kv_heads,
-    /// head_dim]`, rotated already; returns `[tokens, heads · head_dim]`.
+    /// head_dim]`, rotated already; `sinks [heads]` are scores that take their share of each softmax and give nothing; returns `[tokens, heads · head_dim]`.
     fn attend(
         &mut self,
         layer: usize,
@@ -58,6 +59,7 @@ pub trait Attend {
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
+        sinks: Option<&Tensor>,
     ) -> Tensor;
 }
 

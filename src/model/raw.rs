@@ -78,7 +78,10 @@ impl Raw {
             return Err(format!("{key}.partial_rotary_factor: only 1.0 is supported in this family"));
         }
         let context = self.max_position_embeddings.unwrap_or(family.max_position_embeddings);
-        let scaling = table.map(|t| RopeScaling::parse(key, t, model, context)).transpose()?.flatten();
+        let scaling = match table {
+            Some(table) => RopeScaling::parse(key, table, model, context)?,
+            None => (family.rope_scaling)(),
+        };
         Ok((theta, scaling))
     }
 

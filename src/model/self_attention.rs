@@ -1,7 +1,7 @@
 //! Grouped-query attention (Ainslie et al. 2023) with rotary positions: the projections, and what is done to queries and keys.
 
 use super::attention::AttentionSpec;
-use super::block::{Parts, Rows};
+use super::block::{Parts, Rows, Weight};
 use super::form::LayerForm;
 use super::norm::Norm;
 use super::{Config, Linear};
@@ -29,6 +29,8 @@ pub(super) struct SelfAttention {
     rope: Option<usize>,
     projections: Projections,
     output: Linear,
+    /// `[heads]`, where the family has them.
+    sinks: Option<Weight>,
     /// Of the query and of the key.
     norms: Option<(QueryNorms, [Norm; 2])>,
 }
@@ -55,6 +57,10 @@ impl SelfAttention {
             ]),
         };
         let output = parts.linear("self_attn.o_proj", hidden, heads, config.output_bias)?;
+        let sinks = match config.family.sinks {
+            true => Some(parts.weight("self_attn.sinks", &[config.num_attention_heads])?),
+            false => None,
+        };
         let mut norms = |kind, widths: [usize; 2]| -> Result<_> {
             let query = Norm::new(config, parts, "self_attn.q_norm", widths[0])?;
             let key = Norm::new(config, parts, "self_attn.k_norm", widths[1])?;
@@ -73,6 +79,7 @@ impl SelfAttention {
             rope: layer.rope,
             projections,
             output,
+            sinks,
             norms,
         })
     }
@@ -100,7 +107,13 @@ impl SelfAttention {
             };
             self.rope.map_or_else(|| t.shallow_clone(), |rope| rows.rotated(rope, &t))
         });
-        let attended = rows.attend(&self.spec, &query, &key, &split(value, self.kv_heads));
+        let attended = rows.attend(
+            &self.spec,
+            &query,
+            &key,
+            &split(value, self.kv_heads),
+            self.sinks.as_ref().map(|sinks| &sinks.tensor),
+        );
         rows.linear(&self.output, &attended)
     }
 
@@ -118,6 +131,10 @@ impl SelfAttention {
             Projections::Fused(linear) => std::slice::from_mut(linear),
         };
         projections.iter_mut().chain([&mut self.output]).collect()
+    }
+
+    pub fn sinks(&self) -> Option<&Weight> {
+        self.sinks.as_ref()
     }
 
     pub fn norms(&self) -> impl Iterator<Item = &Norm> {

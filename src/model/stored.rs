@@ -1,6 +1,6 @@
 //! The tensors in a folder's safetensors files, memory-mapped and handed out one by one.
 
-use super::{Config, composite, names};
+use super::{Config, composite, mxfp4, names};
 use crate::{Error, Result};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
@@ -108,6 +108,16 @@ impl Stored {
             let parts = parts.into_iter().map(|part| self.take(&part, &shape[1..]));
             return Ok(Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0));
         }
+        let quantised = [format!("{name}_blocks"), format!("{name}_scales")];
+        if let (&[experts, input, out], true) = (shape, self.places.contains_key(&quantised[0])) {
+            // Stored the other way round, a row of blocks an output.
+            let groups = input / mxfp4::BLOCK;
+            let [blocks, scales] = [vec![experts, out, groups, mxfp4::BLOCK / 2], vec![experts, out, groups]];
+            let [blocks, scales] = [self.bytes(&quantised[0], &blocks)?, self.bytes(&quantised[1], &scales)?];
+            let each = blocks.unbind(0).into_iter().zip(scales.unbind(0));
+            let each = each.map(|(blocks, scales)| mxfp4::dequantised(&blocks, &scales).tr());
+            return Ok(Tensor::stack(&each.collect::<Vec<_>>(), 0));
+        }
         let (place, name) = self.places.remove(name).ok_or_else(|| {
             let remedy = match name {
                 "lm_head.weight" => {
@@ -118,6 +128,13 @@ impl Stored {
             Error::Model(format!("{}: tensor {name} is missing{remedy}", self.source.display()))
         })?;
         self.files[place].tensor(&name, shape)
+    }
+
+    /// The bytes called `name`, of this `shape`.
+    fn bytes(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        let missing = || Error::Model(format!("{}: tensor {name} is missing", self.source.display()));
+        let (place, name) = self.places.remove(name).ok_or_else(missing)?;
+        self.files[place].stored(&name, shape, Some(Kind::Uint8))
     }
 
     /// Refuses weights that the model has no place for, which would be lost without a word. A `head` that the model does
@@ -158,6 +175,11 @@ impl Mapped {
     }
 
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.stored(name, shape, None)
+    }
+
+    /// A tensor of numbers, or of another `kind`.
+    fn stored(&self, name: &str, shape: &[i64], other: Option<Kind>) -> Result<Tensor> {
         let refuse = |why: String| Err(Error::Model(format!("{}: tensor {name} {why}", self.path.display())));
         let Some(info) = self.metadata.info(name) else {
             return refuse("is not in this file, though the index says so".into());
@@ -170,8 +192,12 @@ impl Mapped {
             Dtype::F32 => Kind::Float,
             Dtype::BF16 => Kind::BFloat16,
             Dtype::F16 => Kind::Half,
+            Dtype::U8 if other == Some(Kind::Uint8) => Kind::Uint8,
             other => return refuse(format!("is stored as {other:?}; known: F32, BF16, F16")),
         };
+        if let Some(other) = other.filter(|other| *other != kind) {
+            return refuse(format!("is stored as {dtype:?}, not as {other:?}"));
+        }
         let bytes = self.start.checked_add(*from).zip(self.start.checked_add(*to));
         let Some(bytes) = bytes.and_then(|(from, to)| self.bytes.get(from..to)) else {
             return refuse("lies outside of the file".into());

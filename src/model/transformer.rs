@@ -125,9 +125,10 @@ impl Block for Transformer {
         all.extend(self.attention.linears().into_iter().map(Part::Linear));
         match &self.feed_forward {
             FeedForward::Dense(mlp) => all.extend(mlp.linears().into_iter().map(Part::Linear)),
-            FeedForward::Sparse(experts) => all.extend(experts.parts()),
+            FeedForward::Sparse(experts) => all.extend(experts.weights().into_iter().map(Part::Weight)),
         }
         all.extend(self.attention.norms().map(Norm::part));
+        all.extend(self.attention.sinks().map(Part::Weight));
         all
     }
 

@@ -441,8 +441,8 @@ fn what_is_said_has_no_special_tokens_and_a_turn_ends_as_the_template_ends_it() 
     let text = tokenizer.completion(&Prompt::Text("q".into()), "x<|im_end|>").expect("ids");
     assert_eq!(text, [bytes("x"), vec![257, 256]].concat());
     // A turn that has begun goes on.
-    let begun = Prompt::Chat(vec![turn("user", "q"), turn("assistant", "so ")]);
-    assert_eq!(tokenizer.render_text(&begun).expect("text"), "@user\nq<|im_end|>\n@assistant\nso ");
+    let begun = [turn("user", "q"), turn("assistant", "so ")];
+    assert_eq!(tokenizer.render_chat(&begun, true).expect("text"), "@user\nq<|im_end|>\n@assistant\nso ");
 }
 
 #[test]

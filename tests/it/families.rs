@@ -23,7 +23,7 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> =
         models.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert!(names.len() >= 21);
+    assert!(names.len() >= 22);
     names
 }
 
@@ -164,7 +164,7 @@ fn what_cannot_be_loaded_is_named_with_what_can() {
             json!({"model_type": "mistral3", "text_config": {"model_type": "ministral3"}}),
             "\"ministral3\" is not supported within mistral3",
         ),
-        (json!({"model_type": "gpt_oss"}), "the nearest that is: qwen3_moe"),
+        (json!({"model_type": "qwen2_moe"}), "the nearest that is: qwen3_moe"),
         (json!({"model_type": "olmoo3"}), "`olmoo3` is not supported; did you mean `olmo3`? known: llama"),
         (json!({"model_type": "mamba"}), "`mamba` is not supported; known: llama"),
         (json!({"model_type": "gemma3_text", "use_bidirectional_attention": true}), "only causal attention"),
@@ -281,6 +281,75 @@ fn older_files_mean_the_same() {
     let slides: Vec<bool> = plain.layers.iter().map(|layer| layer.slides).collect();
     assert_eq!(slides, [true, true, true, true, true, false, true]);
     assert_eq!(plain.ropes.iter().map(|rope| rope.theta).collect::<Vec<_>>(), [1e6, 1e4]);
+}
+
+/// gpt-oss's own files: bytes of two numbers, an exponent for 32 of them, a row for each output.
+#[test]
+fn experts_in_mxfp4_are_read_as_what_they_mean() {
+    let family = Family::named("gpt_oss").unwrap();
+    let original = json!({"num_local_experts": 3, "num_experts_per_tok": 2}).as_object().unwrap().clone();
+    let config = Config {
+        family,
+        original,
+        hidden_size: 64,
+        intermediate_size: 32,
+        num_hidden_layers: 1,
+        ..Config::default()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    Model::init(config, Kind::Float, Device::Cpu, 1).unwrap().save(dir.path()).unwrap();
+    let (file, keys) = (dir.path().join("model.safetensors"), dir.path().join("config.json"));
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    let mut packed = Vec::new();
+    tch::manual_seed(5);
+    tensors.retain(|(name, tensor)| {
+        let experts = name.ends_with("experts.gate_up_proj") || name.ends_with("experts.down_proj");
+        if experts {
+            let (input, out) = (tensor.size()[1], tensor.size()[2]);
+            let random = |size: &[i64], most: i64| Tensor::randint(most, size, (Kind::Int64, Device::Cpu));
+            let blocks = random(&[3, out, input / 32, 16], 256).to_kind(Kind::Uint8);
+            let scales = (random(&[3, out, input / 32], 9) + 120).to_kind(Kind::Uint8);
+            packed.push((name.clone(), blocks, scales));
+        }
+        !experts
+    });
+    assert_eq!(packed.len(), 2);
+    for (name, blocks, scales) in &packed {
+        tensors.push((format!("{name}_blocks"), blocks.shallow_clone()));
+        tensors.push((format!("{name}_scales"), scales.shallow_clone()));
+    }
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let mut map: Value = serde_json::from_str(&std::fs::read_to_string(&keys).unwrap()).unwrap();
+    map["quantization_config"] = json!({"quant_method": "mxfp4", "modules_to_not_convert": []});
+    std::fs::write(&keys, map.to_string()).unwrap();
+
+    let model = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
+    let loaded = model.tensors();
+    for (name, blocks, scales) in &packed {
+        let ours = &loaded.iter().find(|(known, _)| known == name).unwrap().1;
+        let [experts, out, groups, _] = blocks.size()[..] else { panic!("four dimensions") };
+        for (expert, row, group, place) in (0..experts).flat_map(|e| {
+            (0..out).flat_map(move |r| (0..groups).flat_map(move |g| (0..32).map(move |p| (e, r, g, p))))
+        }) {
+            let byte = blocks.int64_value(&[expert, row, group, place / 2]);
+            let code = if place % 2 == 0 { byte & 15 } else { byte >> 4 };
+            // A sign, two bits of exponent, one of mantissa; without an exponent the mantissa is a half.
+            let (sign, exponent, mantissa) =
+                (1.0 - (code >> 3) as f64 * 2.0, code >> 1 & 3, (code & 1) as f64 / 2.0);
+            let number =
+                if exponent == 0 { mantissa } else { (1.0 + mantissa) * 2f64.powi(exponent as i32 - 1) };
+            let power = 2f64.powi(scales.int64_value(&[expert, row, group]) as i32 - 127);
+            assert_eq!(ours.double_value(&[expert, group * 32 + place, row]), sign * number * power);
+        }
+    }
+    // It is saved as what was read.
+    let again = tempfile::tempdir().unwrap();
+    model.save(again.path()).unwrap();
+    let same = Model::load(again.path(), Kind::Float, Device::Cpu).unwrap();
+    assert!(same.tensors().iter().zip(&loaded).all(|((a, x), (b, y))| a == b && x.equal(y)));
+    assert!(
+        !std::fs::read_to_string(again.path().join("config.json")).unwrap().contains("quantization_config")
+    );
 }
 
 const ALPHABET: &str = "0123456789+=:# \nabcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST";

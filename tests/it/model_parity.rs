@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 21] = [
+const MODELS: [&str; 22] = [
     "llama",
     "llama3",
     "mistral",
@@ -31,6 +31,7 @@ const MODELS: [&str; 21] = [
     "granite",
     "mixtral",
     "qwen3_moe",
+    "gpt_oss",
 ];
 const PROMPT: usize = 5;
 const TEMPERATURE: f64 = 0.7;
@@ -178,7 +179,7 @@ fn greedy_tokens_are_transformers_tokens() {
 
 /// What `fixtures/models/bf16.py` prints: transformers' own bf16 against its f32, medians for logits, log-
 /// probabilities and gradients.
-const MEASURED: [(&str, [f64; 3]); 21] = [
+const MEASURED: [(&str, [f64; 3]); 22] = [
     ("llama", [0.0264, 0.0058, 0.0500]),
     ("llama3", [0.0204, 0.0080, 0.0389]),
     ("mistral", [0.0250, 0.0081, 0.0519]),
@@ -200,6 +201,7 @@ const MEASURED: [(&str, [f64; 3]); 21] = [
     ("granite", [0.0169, 0.0035, 0.0256]),
     ("mixtral", [0.0289, 0.0089, 0.0567]),
     ("qwen3_moe", [0.0267, 0.0081, 0.0374]),
+    ("gpt_oss", [0.0198, 0.0059, 0.0539]),
 ];
 
 /// bf16 rounds to 8 bits, 2⁻⁹ = 0.2 % at a time; these weights, chosen large, amplify it. The measure is transformers
@@ -339,7 +341,9 @@ fn what_is_saved_loads_bit_for_bit() {
 
 #[test]
 fn adapters_train_alone_and_merge() {
-    for (name, maps) in [("qwen2", 7 + 7), ("phi3", 4 + 4), ("gemma3", 7 + 7), ("qwen3_moe", 7 + 4)] {
+    for (name, maps) in
+        [("qwen2", 7 + 7), ("phi3", 4 + 4), ("gemma3", 7 + 7), ("qwen3_moe", 7 + 4), ("gpt_oss", 4 + 4)]
+    {
         trains_alone_and_merges(name, maps);
     }
 }
@@ -412,7 +416,17 @@ fn transformers_loads_what_is_saved() {
         let qkv_bias = family.qkv_bias == Bias::Always;
         // transformers takes no `null` for those that have a window by default.
         let sliding_window = matches!(family.window, Window::Given(Some(_))).then_some(8);
-        let fresh = Config { family, qkv_bias, sliding_window, vocab_size: 64, ..Config::default() };
+        let (qkv_bias, output_bias) = (qkv_bias || family.sinks, family.sinks);
+        let rope_scaling = (family.rope_scaling)();
+        let fresh = Config {
+            family,
+            qkv_bias,
+            output_bias,
+            sliding_window,
+            rope_scaling,
+            vocab_size: 64,
+            ..Config::default()
+        };
         let fresh = Model::init(fresh, Kind::Float, Device::Cpu, 1).unwrap();
         fresh.save(&dir.path().join(&name)).unwrap();
         let ours = [("ours".to_string(), logits(&fresh, &tokens))];

@@ -21,16 +21,11 @@ impl Tokenizer {
     fn render_with(&self, prompt: &Prompt, variables: &Map<String, Value>) -> Result<Vec<u32>> {
         match prompt {
             Prompt::Chat(messages) => self.ids_of(&self.conversation(messages, variables, true)?),
-            Prompt::Text(_) => self.encode(&self.render_text(prompt)?),
-        }
-    }
-
-    /// The text that [`Tokenizer::render`] encodes, special tokens written out.
-    pub fn render_text(&self, prompt: &Prompt) -> Result<String> {
-        match (prompt, &self.bos) {
-            (Prompt::Chat(messages), _) => self.render_chat(messages, true),
-            (Prompt::Text(text), Some((bos, _))) if !text.starts_with(bos) => Ok(format!("{bos}{text}")),
-            (Prompt::Text(text), _) => Ok(text.clone()),
+            // The token stands beside the text: written before it, it would take the space that some tokenizers put before a first word.
+            Prompt::Text(text) => match &self.bos {
+                Some((bos, id)) if !text.starts_with(bos) => Ok([vec![*id], self.encode(text)?].concat()),
+                _ => self.encode(text),
+            },
         }
     }
 
@@ -92,14 +87,21 @@ impl Tokenizer {
         Ok(Some(self.without_end(written).to_string()))
     }
 
-    /// A turn without the white space and the special token at its end.
+    /// A turn without the white space and the special token at its end, and without the end of sequence that some templates write behind that.
     pub(in crate::data) fn without_end<'t>(&self, written: &'t str) -> &'t str {
         let trimmed = written.trim_end();
-        let ends = self.special.as_ref().and_then(|special| special.find_iter(trimmed).last());
-        match ends.filter(|end| end.end() == trimmed.len()) {
-            Some(end) => trimmed[..end.start()].trim_end(),
-            None => trimmed,
+        let Some((rest, last)) = self.before_special(trimmed) else { return trimmed };
+        let id = |token: &str| self.token_to_id(token);
+        match self.before_special(rest) {
+            Some((turn, own)) if id(last) == Some(self.eos) && own != last && id(own) == self.turn.1 => turn,
+            _ => rest,
         }
+    }
+
+    /// A text that ends with a special token without it and the white space before it, and the token.
+    fn before_special<'t>(&self, text: &'t str) -> Option<(&'t str, &'t str)> {
+        let last = self.special.as_ref()?.find_iter(text).last().filter(|last| last.end() == text.len())?;
+        Some((text[..last.start()].trim_end(), last.as_str()))
     }
 
     /// How the chat template writes a turn, tried out on one; nothing where it refuses so short a conversation.

@@ -66,8 +66,13 @@ impl Block for Parallel {
         let [heads, kv, head] = self.shape;
         let of = |linear: &Linear, n: i64| rows.linear(linear, &h).view([-1, n, head]);
         let (query, key, value) = (of(query, heads), of(key, kv), of(value, kv));
-        let found =
-            rows.attend(&AttentionSpec::default(), &rows.rotated(0, &query), &rows.rotated(0, &key), &value);
+        let found = rows.attend(
+            &AttentionSpec::default(),
+            &rows.rotated(0, &query),
+            &rows.rotated(0, &key),
+            &value,
+            None,
+        );
         x + rows.linear(out, &found)
     }
 
