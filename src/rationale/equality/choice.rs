@@ -258,7 +258,7 @@ fn names_another(found: &[Token], at: usize, own: usize, count: usize) -> bool {
     let (Kind::Letter(letter) | Kind::Word(letter)) = &found[at].kind else { return false };
     let bracketed = at > 0 && found[at - 1].is('(') && found.get(at + 1).is_some_and(|next| next.is(')'));
     let article = matches!(letter.as_str(), "a" | "A" | "I")
-        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(_)));
+        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(next)) if !words::copula(next));
     let all = found.iter().all(|token| match &token.kind {
         Kind::Letter(_) | Kind::Op(_) => true,
         Kind::Word(word) => word.len() == 1 || matches!(word.as_str(), "and" | "or"),

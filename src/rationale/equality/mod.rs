@@ -241,7 +241,7 @@ fn written(found: Vec<Token>) -> Vec<Kind> {
         .filter(|kind| !matches!(kind, Kind::Op('.' | '{' | '}')) && *kind != Kind::Word("$".into()))
         .collect();
     while let [.., before, last] = &kinds[..]
-        && (matches!(last, Kind::Op(',' | ';' | ':' | '?'))
+        && (matches!(last, Kind::Op(',' | ';' | ':'))
             || (*last == Kind::Op('!') && matches!(before, Kind::Word(_))))
     {
         kinds.pop();

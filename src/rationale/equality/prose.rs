@@ -230,7 +230,7 @@ fn without_denied(tokens: &[Token]) -> Option<Vec<Token>> {
         && (tokens[start - 1].is(',') || tokens[start - 1].is(';') || tokens[start - 1].is('—') || opened)
         || start < at;
     if !apart || !tokens[..start].iter().any(is_value) {
-        return None;
+        return Some(tokens.to_vec());
     }
     let end = if opened {
         tokens[at..].iter().position(|token| token.is(')')).map(|close| at + close)

@@ -92,7 +92,12 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
         }
         let joins = matches!(reader.word(at).as_deref(), Some("and" | "or"));
         if joins && found.iter().any(is_value) && reader.value_follows(at) {
-            if !found.last().is_some_and(|last| last.is(',')) {
+            let either = reader.word(at).as_deref() == Some("or");
+            let bounds = |token: &Token| matches!(token.kind, Kind::Op('<' | '>' | '≤' | '≥'));
+            if either && tokens.iter().any(bounds) && !tokens.iter().any(|token| token.is(',')) {
+                found.push(Token::new(Kind::Op('∨')));
+                items.push(vec![]);
+            } else if !found.last().is_some_and(|last| last.is(',')) {
                 found.push(Token::new(Kind::Op(',')));
                 items.push(vec![]);
             }
@@ -116,6 +121,10 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
             said.unit = said.unit.take().or(behind.unit);
             said.noun = behind.noun.or(said.noun.take());
             said.name |= behind.name;
+            // Nothing was read: what joins no value.
+            if behind.end == at {
+                return None;
+            }
             at = behind.end;
             gap = true;
             continue;
@@ -308,7 +317,7 @@ impl Reader<'_> {
         } else if let Some((noun, name, end)) = self.noun(at, amount) {
             (behind.noun, behind.name) = (Some(noun), name);
             at = end;
-        } else if more {
+        } else if more && !money {
             return None;
         }
         // "12 cm apples": no.
@@ -320,10 +329,13 @@ impl Reader<'_> {
     /// What is counted: an unknown plural, up to three others before it.
     fn noun(&self, at: usize, amount: Amount) -> Option<(String, bool, usize)> {
         let mut name = false;
-        for end in at..at + 4 {
+        let mut end = at;
+        for _ in 0..4 {
             let Some(Token { kind: Kind::Word(written), .. }) = self.tokens.get(end) else { return None };
             let word = written.to_lowercase();
-            if words::is_amount(&word) || words::preposition(&word, false) || words::copula(&word) || matches!(word.as_str(), "the" | "and" | "than" | "as") {
+            // "5 pairs of shoes" are five.
+            let of = self.word(end + 1).as_deref() == Some("of") && !words::spoils(&word) && words::share(&word).is_none();
+            if (words::is_amount(&word) && !of) || words::preposition(&word, false) || words::copula(&word) || matches!(word.as_str(), "the" | "and" | "than" | "as") {
                 return None;
             }
             name |= written.starts_with(|c: char| c.is_uppercase());
@@ -334,16 +346,19 @@ impl Reader<'_> {
             let next = self.tokens.get(end + 1);
             // In a row of words the last plural is what is counted: "5 business days".
             let goes_on = |next: &Token| {
-                matches!(&next.kind, Kind::Word(next) if words::plural(&next.to_lowercase()) && !words::trails(&next.to_lowercase(), false)
+                let unknown = |next: &str| {
+                    !words::trails(next, false) && !words::preposition(next, false) && !words::copula(next) && !words::verb(next) && !words::is_amount(next)
+                        && !matches!(next, "and" | "or" | "than" | "as")
+                };
+                (singular && matches!(&next.kind, Kind::Word(next) if unknown(&next.to_lowercase()))) || matches!(&next.kind, Kind::Word(next) if words::plural(&next.to_lowercase()) && !words::trails(&next.to_lowercase(), false)
                     && !words::verb(&next.to_lowercase()))
             };
             let last = !next.is_some_and(goes_on);
             if (words::plural(&word) || words::sign(&word) || singular) && last && !words::trails(&word, false) {
                 return Some((word, name, end + 1));
             }
-            if self.is(end + 1, '-') {
-                return None;
-            }
+            let hyphened = self.is(end + 1, '-') && !self.tokens[end + 1].spaced;
+            end += 1 + usize::from(hyphened);
         }
         None
     }
@@ -383,9 +398,16 @@ impl Reader<'_> {
                 at += 1;
                 // "left unwashed", "remaining uneaten".
                 let stays = matches!(word.as_str(), "left" | "remaining");
-                if !bare && stays && next.as_ref().is_some_and(|next| next.starts_with("un") && !words::spoils(next)) {
+                if !bare && stays && next.as_ref().is_some_and(|next| (next == "over" || next.starts_with("un")) && !words::spoils(next)) {
                     at += 1;
                 }
+            } else if !bare && (matches!(word.as_str(), "last" | "next" | "this" | "that" | "can" | "will" | "have" | "had" | "has") || words::verb(&word) || word.ends_with("ed")) {
+                at = match next {
+                    Some(_) if word != "total" => self.phrase(at + 1)?,
+                    _ => at + 1,
+                };
+            } else if !bare && (word.ends_with("ly") || (comparison && word.len() > 4)) {
+                at += 1;
             } else if !bare && word.ends_with("ing") {
                 at = self.phrase(at)?;
             } else if words::preposition(&word, bare) && self.completes(&word, at + 1, bare) {
@@ -507,8 +529,13 @@ impl Reader<'_> {
                     if words::currency(&word) {
                         unit = Unit::named(&word);
                     }
-                    words_before.push(word);
+                    if matches!(word.as_str(), "so" | "therefore" | "thus" | "hence") && self.word(end + 1).is_some() {
+                        clause = end + 1;
+                    }
+                    let month = matches!(&self.tokens[end].kind, Kind::Word(written) if written == "May");
+                    words_before.push(if month { "month".into() } else { word });
                 }
+                None if self.is(end, '-') && !self.tokens[end].spaced && end > start && self.word(end + 1).is_some() => {}
                 // A comma, a dash or a period that words follow, or a value: "In all, 5".
                 None if self.is(end, ',') || self.is(end, '.') || self.is(end, '—') => {
                     clause = end + 1;
@@ -583,8 +610,9 @@ impl Reader<'_> {
                 || (counted && !words::bounds(previous) && !matches!(previous, "close" | "up" | "prior" | "next" | "equivalent")),
             "by" => matches!(previous, "increased" | "increases" | "decreased" | "decreases" | "grew" | "rose" | "fell")
                 || (counted && !words::bounds(previous) && !matches!(previous, "divided" | "multiplied" | "divisible" | "raised" | "scaled")),
-            "with" => counted || matches!(previous, "left" | "up" | "remained" | "remains" | "leaves" | "ends" | "ended" | "home"),
+            "with" => counted || matches!(previous, "left" | "up" | "remained" | "remains" | "leaves" | "ends" | "ended" | "home" | "started" | "starts" | "began" | "begins"),
             "for" | "in" | "at" | "on" => measured() || counted,
+            "save" => matches!(previous, "will" | "would" | "can" | "could" | "to" | "they" | "we" | "i" | "you"),
             word => words::verb(word) || words::copula(word) || words::leads(word) || (counted && !words::bounds(word)),
         };
         // "fails to be 5", "hopes to have 5".

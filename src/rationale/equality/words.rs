@@ -63,7 +63,7 @@ pub fn spoils(word: &str) -> bool {
         "not", "no", "never", "neither", "nor", "none", "nobody", "nothing", "nowhere", "noone", "cannot", "without", "except", "excepting",
         "excluding", "besides", "non", "unlike", "hardly", "barely", "scarcely", "seldom", "rarely", "deny", "denies", "denied", "reject", "rejects",
         "rejected", "exclude", "excludes", "excluded", "discard", "discarded", "disregard", "ignore", "ignores", "ignoring", "forget", "avoid",
-        "avoids", "eliminate", "eliminated", "ruled", "refuse", "refuses", "fail", "fails", "failed", "lacks", "isnt", "arent",
+        "avoids", "eliminate", "eliminated", "ruled", "refuse", "refuses", "fail", "fails", "failed", "isnt", "arent",
         // Doubt and alternatives.
         "either", "or", "maybe", "perhaps", "possibly", "probably", "presumably", "supposedly", "allegedly", "seemingly", "might", "could", "may",
         "guess", "guessed", "guessing", "unsure", "uncertain", "unclear", "unlikely", "doubt", "doubts", "doubtful", "doubtfully", "questionable", "dubious", "debatable", "disputed", "disputable", "arguable", "arguably", "contested", "unknown",
@@ -104,7 +104,7 @@ pub fn of_its_clause(word: &str) -> bool {
     matches!(
         word,
         "twice" | "half" | "double" | "triple" | "quarter" | "opposite" | "if" | "could" | "might" | "may" | "most" | "least" | "but" | "however" | "although"
-            | "though" | "instead" | "no" | "not" | "without" | "some" | "power" | "negative" | "rather" | "yet"
+            | "though" | "instead" | "no" | "not" | "without" | "some" | "power" | "negative" | "doubled" | "tripled" | "halved" | "thrice" | "quadrupled" | "excluding" | "except" | "rather" | "yet"
     ) || word.ends_with("n't")
 }
 
@@ -112,7 +112,7 @@ pub fn of_its_clause(word: &str) -> bool {
 pub fn is_amount(word: &str) -> bool {
     const WORDS: &[&str] = &[
         "tens", "pairs", "couples", "trios", "scores", "quarters", "percentages", "percents", "digits", "zeros", "zeroes", "decimals",
-        "figures", "places", "squares", "cubes", "powers", "exponents", "logs", "radicals", "bars", "minus", "plus", "divides", "equals",
+        "figures", "places", "squares", "cubes", "powers", "exponents", "logs", "radicals", "minus", "plus", "divides", "equals",
         "means", "multiplies", "seems", "looks", "becomes", "works", "loses", "contradicts", "misses", "diverges", "converges", "vanishes", "differs", "exists", "holds", "follows", "applies", "counts", "wins", "breaks", "errs", "less", "versus", "permilles", "basis",
     ];
     WORDS.contains(&word) || spoils(word)
@@ -156,7 +156,7 @@ pub fn sizes(word: &str) -> bool {
         word,
         "total" | "totals" | "cost" | "costs" | "price" | "profit" | "amount" | "value" | "distance" | "length" | "height" | "width" | "weight" | "area"
             | "volume" | "age" | "speed" | "rate" | "salary" | "income" | "revenue" | "bill" | "discount" | "change" | "answer" | "result" | "population"
-            | "temperature" | "perimeter" | "probability" | "loss" | "wage" | "budget" | "balance" | "savings" | "debt" | "average" | "capital" | "runtime" | "duration" | "score" | "gain" | "size" | "depth" | "fee" | "deposit"
+            | "temperature" | "perimeter" | "probability" | "loss" | "wage" | "budget" | "balance" | "savings" | "debt" | "average" | "capital" | "runtime" | "duration" | "score" | "gain" | "size" | "depth" | "fee" | "deposit" | "commission" | "count" | "expenditure" | "tax" | "tip" | "refund" | "payment"
     )
 }
 
@@ -167,7 +167,7 @@ pub fn bounds(word: &str) -> bool {
         "than" | "of" | "from" | "by" | "over" | "under" | "above" | "below" | "beyond" | "within" | "nearly" | "almost" | "past" | "less" | "more" | "fewer"
             | "up" | "near" | "until" | "till" | "minimum" | "maximum" | "max" | "min" | "number" | "besides" | "outside" | "between" | "against" | "versus"
             | "minus" | "plus" | "times" | "every" | "other" | "save" | "sub" | "super" | "as" | "like" | "only" | "mere" | "per" | "after" | "before"
-            | "and" | "root" | "square" | "cube" | "log" | "add" | "subtract" | "multiply" | "divide" | "step" | "part" | "first" | "last" | "next"
+            | "and" | "root" | "square" | "cube" | "log" | "subtract" | "multiply" | "divide" | "step" | "part" | "first" | "last" | "next"
     )
 }
 
@@ -187,7 +187,7 @@ pub fn verb(word: &str) -> bool {
         "send", "share", "consume", "burn", "spend", "sleep", "last", "yield", "become", "reach", "gain", "attend", "serve", "feed", "pack", "ship",
         "print", "type", "count", "hire", "employ", "obtain", "show", "gather", "harvest", "sew", "knit", "wash", "clean", "repair", "fix", "rent",
         "stay", "wait", "live", "climb", "hike", "bike", "have", "do", "put", "lay", "hit", "throw", "pass", "mow", "dig", "study", "include", "expect",
-        "average", "split", "feature", "house", "enroll", "ship", "store", "stack", "place", "return", "lift", "milk", "fold", "iron", "bill", "go",
+        "average", "remove", "exercise", "start", "publish", "split", "feature", "house", "enroll", "ship", "store", "stack", "place", "return", "lift", "milk", "fold", "iron", "bill", "go",
     ];
     const IRREGULAR: &[&str] = &[
         "has", "had", "having", "paid", "sold", "bought", "made", "making", "got", "gotten", "gave", "given", "took", "taken", "ate", "eaten", "drank",
