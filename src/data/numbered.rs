@@ -1,9 +1,9 @@
 //! Integer answers beside choices: which choice a row's `"answer": 1` is (MMLU and HellaSwag count from 0, KMMLU from 1).
 
 use super::columns::{Read, choices, named};
+use super::row::Row;
 use crate::rationale::answer;
 use crate::rationale::equality::is_choice;
-use super::row::Row;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

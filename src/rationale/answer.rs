@@ -122,18 +122,23 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
         Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
     let matches: Vec<_> = MARKER.find_iter(text).filter(|marker| is_meant(text, marker.start())).collect();
-    let answers: Vec<AnswerSpan> = matches.into_iter().rev().filter_map(|marker| {
-        // "The answer is:" may put the answer on the next line.
-        let rest = &text[marker.end()..];
-        let start = marker.end()
-            + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
-        let end = match steps::sentence_end(text, marker.start()) {
-            end if end > start => end,
-            _ => steps::sentence_end(text, start),
-        };
-        let answer = found(tidy(text, start..end), marker.start()..end)?;
-        Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
-    }).collect();
+    let answers: Vec<AnswerSpan> = matches
+        .into_iter()
+        .rev()
+        .filter_map(|marker| {
+            // "The answer is:" may put the answer on the next line.
+            let rest = &text[marker.end()..];
+            let start = marker.end()
+                + (rest.len()
+                    - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
+            let end = match steps::sentence_end(text, marker.start()) {
+                end if end > start => end,
+                _ => steps::sentence_end(text, start),
+            };
+            let answer = found(tidy(text, start..end), marker.start()..end)?;
+            Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
+        })
+        .collect();
     answers.iter().find(|answer| !answer.weak).or(answers.first()).cloned()
 }
 
@@ -142,7 +147,10 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
 fn is_meant(text: &str, at: usize) -> bool {
     let ends = |c: char| ".!?,;:—()\n".contains(c);
     let clause = text[..at].rfind(ends).map_or(&text[..at], |end| &text[end..at]).to_lowercase();
-    let words: Vec<&str> = clause.split(|c: char| !(c.is_alphanumeric() || "'’".contains(c))).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> = clause
+        .split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
+        .filter(|word| !word.is_empty())
+        .collect();
     let begins = text[at..].to_lowercase();
     let of_another = |word: &&str| {
         denies(word)
@@ -150,28 +158,85 @@ fn is_meant(text: &str, at: usize) -> bool {
             || word.ends_with("’s")
             || matches!(
                 *word,
-                "this" | "that" | "a" | "an" | "another" | "his" | "her" | "their" | "your" | "its" | "whose" | "first" | "initial" | "previous" | "original"
-                    | "earlier" | "old" | "other" | "possible" | "tempting" | "obvious" | "common" | "naive" | "no" | "any" | "such" | "every" | "each"
+                "this"
+                    | "that"
+                    | "a"
+                    | "an"
+                    | "another"
+                    | "his"
+                    | "her"
+                    | "their"
+                    | "your"
+                    | "its"
+                    | "whose"
+                    | "first"
+                    | "initial"
+                    | "previous"
+                    | "original"
+                    | "earlier"
+                    | "old"
+                    | "other"
+                    | "possible"
+                    | "tempting"
+                    | "obvious"
+                    | "common"
+                    | "naive"
+                    | "no"
+                    | "any"
+                    | "such"
+                    | "every"
+                    | "each"
             )
     };
     if begins.starts_with("answer") && words.last().is_some_and(of_another) {
         return false;
     }
     // What is concluded does not depend on what was denied before.
-    let concludes = |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
+    let concludes =
+        |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
     let start = words.iter().rposition(|word| concludes(&word)).map_or(0, |at| at + 1);
     let own = &words[start..];
-    !(0..own.len()).any(|at| denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only")))
+    !(0..own.len()).any(|at| {
+        denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only"))
+    })
 }
 
 /// Whether it says how good an answer is, and none.
 fn is_judgement(answer: &str) -> bool {
-    let first: String = answer.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
+    let first: String =
+        answer.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
     matches!(
         first.as_str(),
-        "correct" | "right" | "wrong" | "incorrect" | "consistent" | "verified" | "obtained" | "found" | "given" | "valid" | "reasonable" | "confirmed" | "checked"
-            | "final" | "derived" | "determined" | "calculated" | "computed" | "reached" | "based" | "supported" | "accurate" | "unchanged" | "sound"
-            | "plausible" | "complete" | "clear" | "expected" | "wrapped" | "shown"
+        "correct"
+            | "right"
+            | "wrong"
+            | "incorrect"
+            | "consistent"
+            | "verified"
+            | "obtained"
+            | "found"
+            | "given"
+            | "valid"
+            | "reasonable"
+            | "confirmed"
+            | "checked"
+            | "final"
+            | "derived"
+            | "determined"
+            | "calculated"
+            | "computed"
+            | "reached"
+            | "based"
+            | "supported"
+            | "accurate"
+            | "unchanged"
+            | "sound"
+            | "plausible"
+            | "complete"
+            | "clear"
+            | "expected"
+            | "wrapped"
+            | "shown"
     )
 }
 

@@ -1,8 +1,8 @@
 //! What a recipe may say, as a JSON Schema and key by key: the sections' own, and what the registry knows below the open ones.
 
+use super::registry::Described;
 use super::stage::Sections;
 use super::unset::fill as fill_defaults;
-use super::registry::Described;
 use super::{Registry, bounds};
 use crate::reward;
 use crate::section::{Key, join, keys, schema};

@@ -49,7 +49,13 @@ impl Default for Run {
 impl Run {
     fn check(&self) -> Option<Misfit> {
         let unfit = self.name.as_ref().filter(|name| !names_folder(name));
-        unfit.map(|_| Misfit::new("name", "it names a folder", "use letters, digits, `-`, `_` and `.`, which it must not begin with"))
+        unfit.map(|_| {
+            Misfit::new(
+                "name",
+                "it names a folder",
+                "use letters, digits, `-`, `_` and `.`, which it must not begin with",
+            )
+        })
     }
 }
 

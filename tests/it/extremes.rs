@@ -102,7 +102,10 @@ fn every_key_takes_or_refuses_every_value_by_its_name() {
     for (file, text) in shipped() {
         for Written { path, value } in written(&registry, &file, &text) {
             // A key means the same in every recipe, whatever its stage or reward is called.
-            let bare = path.strip_prefix("stage.").and_then(|path| path.split_once('.')).map_or(&path[..], |(_, path)| path);
+            let bare = path
+                .strip_prefix("stage.")
+                .and_then(|path| path.split_once('.'))
+                .map_or(&path[..], |(_, path)| path);
             if !seen.insert((bare.to_owned(), value.type_str())) {
                 continue;
             }

@@ -29,7 +29,8 @@ size = 2
 [stage.loop.grpo]
 "#;
 
-const ROWS: &str = "{\"id\": \"r\", \"prompt\": \"q\", \"completion\": \"c\", \"answer\": \"1\", \"class\": \"a\"}\n";
+const ROWS: &str =
+    "{\"id\": \"r\", \"prompt\": \"q\", \"completion\": \"c\", \"answer\": \"1\", \"class\": \"a\"}\n";
 
 fn program() -> Program {
     let program = Program::new(&Tiny::BYTES.recipe(STAGES));
@@ -37,9 +38,17 @@ fn program() -> Program {
     program.write("held.jsonl", ROWS);
     program.write("broken.jsonl", &format!("{ROWS}{{\"prompt\": \n"));
     program.write("lacking.jsonl", "{\"prompt\": \"q\", \"completion\": \"c\"}\n");
-    program.write("long.jsonl", &format!("{{\"prompt\": \"{}\", \"completion\": \"c\", \"answer\": \"1\"}}\n", "q".repeat(5000)));
+    program.write(
+        "long.jsonl",
+        &format!("{{\"prompt\": \"{}\", \"completion\": \"c\", \"answer\": \"1\"}}\n", "q".repeat(5000)),
+    );
     program.write("empty.jsonl", "");
-    model(&program, "strange", "{\"model_type\": \"strange\", \"architectures\": [\"StrangeForCausalLM\"]}", "{}");
+    model(
+        &program,
+        "strange",
+        "{\"model_type\": \"strange\", \"architectures\": [\"StrangeForCausalLM\"]}",
+        "{}",
+    );
     model(&program, "no-tokenizer", "{\"model_type\": \"llama\"}", "{");
     program
 }
@@ -72,14 +81,20 @@ const MISFITS: &[(&str, &[&str])] = &[
     ("stage.second.devices.policy=\"cuda:63\"", &["devices", "cuda:63"]),
     ("stage.second.eval.by=\"clas\"", &["eval.by", "did you mean `class`"]),
     ("stage.second.checkpoint.best=\"eval/acuracy\"", &["checkpoint.best", "eval/acuracy"]),
-    ("stage.second.reward.program={kind=\"command\", command=[\"no-such-program\"]}", &["[reward.program]", "no-such-program"]),
+    (
+        "stage.second.reward.program={kind=\"command\", command=[\"no-such-program\"]}",
+        &["[reward.program]", "no-such-program"],
+    ),
     (
         "stage.second.reward.judge={prompt=\"{{ completion }}\", endpoint={url=\"http://localhost:1/v1\", model=\"m\", api_key_env=\"RATIONALE_NO_KEY\"}}",
         &["RATIONALE_NO_KEY"],
     ),
     ("stage.second.reward.rouge={column=\"hint\"}", &["[reward.rouge]", "hint"]),
     ("stage.second.reward.process={model=\"none/of/these\"}", &["[reward.process]", "none/of/these"]),
-    ("stage.second.policy.init.intermediate_size=1048576\npolicy.init.layers=10000\nstage.second.policy.init.hidden_size=65536", &["disk has", "--out"]),
+    (
+        "stage.second.policy.init.intermediate_size=1048576\npolicy.init.layers=10000\nstage.second.policy.init.hidden_size=65536",
+        &["disk has", "--out"],
+    ),
     ("run.name=\"../elsewhere\"", &["run.name", "folder"]),
     ("stage.second.reward.answr={}", &["answr", "answer"]),
     ("stage.second.optim.lr=-1", &["optim.lr"]),
@@ -94,7 +109,9 @@ fn around(program: &Program) -> BTreeMap<String, u64> {
         for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
             match entry.path().is_dir() {
                 true => open.push(entry.path()),
-                false => drop(found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len())),
+                false => {
+                    drop(found.insert(entry.path().display().to_string(), entry.metadata().unwrap().len()))
+                }
             }
         }
     }
@@ -108,7 +125,8 @@ fn each_misfit_of_a_later_stage_is_named_before_the_first_trains() {
     for (sets, parts) in MISFITS {
         for dry_run in [true, false] {
             let sets: Vec<&str> = sets.lines().flat_map(|set| ["--set", set]).collect();
-            let (code, said) = program.train(&[if dry_run { &["--dry-run"][..] } else { &[] }, &sets].concat()).parts();
+            let (code, said) =
+                program.train(&[if dry_run { &["--dry-run"][..] } else { &[] }, &sets].concat()).parts();
             if code != Some(2) || !parts.iter().all(|part| said.contains(part)) {
                 wrong.push(format!("{sets:?}, dry run {dry_run}: {code:?}: {said}"));
             }
@@ -140,11 +158,19 @@ fn all_misfits_are_said_at_once() {
     let sets: Vec<&str> = one_each.into_iter().flat_map(|set| ["--set", set]).collect();
     for arguments in [sets.clone(), [&["--dry-run"], &sets[..]].concat()] {
         let said = program.train(&arguments).code(2);
-        let lacking: Vec<&str> =
-            ["broken.jsonl:2", "cuda:63", "optim.lr", "strange", "none.jsonl", "eval/acuracy", "clas", "no-such-program"]
-                .into_iter()
-                .filter(|part| !said.contains(part))
-                .collect();
+        let lacking: Vec<&str> = [
+            "broken.jsonl:2",
+            "cuda:63",
+            "optim.lr",
+            "strange",
+            "none.jsonl",
+            "eval/acuracy",
+            "clas",
+            "no-such-program",
+        ]
+        .into_iter()
+        .filter(|part| !said.contains(part))
+        .collect();
         assert!(lacking.is_empty(), "{lacking:?} are not said: {said}");
         assert!(said.contains("8 things are wrong"), "{said}");
     }
@@ -155,7 +181,10 @@ fn all_misfits_are_said_at_once() {
 #[test]
 fn what_is_left_out_is_counted() {
     let program = program();
-    program.write("rows.jsonl", &(ROWS.repeat(3) + &fs::read_to_string(program.out().with_file_name("long.jsonl")).unwrap()));
+    program.write(
+        "rows.jsonl",
+        &(ROWS.repeat(3) + &fs::read_to_string(program.out().with_file_name("long.jsonl")).unwrap()),
+    );
     let sets = ["--set", "stage.first.rollout.group.size=4", "--set", "run.steps=1"];
     let said = program.train(&[&["--dry-run"], &sets[..]].concat()).success();
     for part in ["rollout", "no effect", "1 of 4", "rows.jsonl:4"] {

@@ -108,10 +108,8 @@ impl Contrast {
 /// The options that are compared: the right ones of both contexts, whose truth flips, then those that are wrong in both.
 fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<usize>, NotComparable> {
     if original.choices != altered.choices {
-        let what = format!(
-            "{altered}: its `choices` are not those of {}, which its `{COLUMN}` names",
-            original.id
-        );
+        let what =
+            format!("{altered}: its `choices` are not those of {}, which its `{COLUMN}` names", original.id);
         return Err(("other_choices", what));
     }
     let right = |example: &Example| example.gold().and_then(|gold| choice(gold, &example.choices));
@@ -121,15 +119,13 @@ fn compared(original: &Example, altered: &Example) -> std::result::Result<Vec<us
     };
     let (own, other) = (of(original)?, of(altered)?);
     if own == other {
-        let what =
-            format!("{altered}: its answer is that of {}, and no option's truth flips", original.id);
+        let what = format!("{altered}: its answer is that of {}, and no option's truth flips", original.id);
         return Err(("same_answer", what));
     }
     let unchanged = (0..original.choices.len()).filter(|option| ![own, other].contains(option));
     let all: Vec<usize> = [own, other].into_iter().chain(unchanged).collect();
     if all.len() == 2 {
-        let what =
-            format!("{altered}: it has no option that is wrong in both contexts, as a third would be");
+        let what = format!("{altered}: it has no option that is wrong in both contexts, as a third would be");
         return Err(("none_unchanged", what));
     }
     Ok(all)

@@ -34,7 +34,22 @@ const LEADS: [&str; 24] = [
 const REASONS: [&str; 5] = ["because", "since", "as", "due", "for"];
 /// Words that commend a choice.
 const PRAISE: [&str; 16] = [
-    "is", "would", "be", "seems", "correct", "right", "best", "true", "answer", "option", "choice", "the", "most", "appropriate", "one", "statement",
+    "is",
+    "would",
+    "be",
+    "seems",
+    "correct",
+    "right",
+    "best",
+    "true",
+    "answer",
+    "option",
+    "choice",
+    "the",
+    "most",
+    "appropriate",
+    "one",
+    "statement",
 ];
 
 /// The choice that an answer names. A letter alone that is another choice's text names neither: of O, A, B and AB, `B` is the second and the third.
@@ -54,7 +69,8 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
         return None;
     }
     // "15!" is not 15, nor is "15 %".
-    let excited = text.trim_end().strip_suffix('!').is_some_and(|text| text.ends_with(|c: char| c.is_ascii_digit()));
+    let excited =
+        text.trim_end().strip_suffix('!').is_some_and(|text| text.ends_with(|c: char| c.is_ascii_digit()));
     if excited && !choices.iter().any(|choice| choice.contains('!')) {
         return None;
     }
@@ -72,8 +88,13 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     }
     let mut named = (0..choices.len()).filter(|index| {
         let choice = bare(&choices[*index], *index);
-        let percent = |text: &str| tokens(text).iter().any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"));
-        (alike(choice, text) && (percent(choice) || !percent(text))) || without_article(&own) == without_article(&plain(choice))
+        let percent = |text: &str| {
+            tokens(text)
+                .iter()
+                .any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"))
+        };
+        (alike(choice, text) && (percent(choice) || !percent(text)))
+            || without_article(&own) == without_article(&plain(choice))
     });
     let index = named.next()?;
     named.next().is_none().then_some(index)
@@ -176,7 +197,7 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
         .is_some_and(|word| REASONS.contains(&word) || matches!(word, "is" | "would" | "seems"));
     let commended = rest.iter().all(|token| match token.word() {
         Some(word) => PRAISE.contains(&word.as_str()),
-        None => matches!(token.kind, Kind::Op('.' | ',' | '!' | ')' | '('))
+        None => matches!(token.kind, Kind::Op('.' | ',' | '!' | ')' | '(')),
     });
     let because = begins.as_deref().is_some_and(|word| REASONS.contains(&word));
     // Where the choices are known, what stands beside a letter is its text, a reason, or praise.

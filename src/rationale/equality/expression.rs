@@ -117,14 +117,17 @@ impl Node {
 
     /// Whether it is a single value, not several and no relation.
     pub fn scalar(&self) -> bool {
-        !self.any(&|node| matches!(node, Node::List(..) | Node::Named(..) | Node::Chain(..) | Node::Matrix(_)))
+        !self
+            .any(&|node| matches!(node, Node::List(..) | Node::Named(..) | Node::Chain(..) | Node::Matrix(_)))
     }
 
     /// The number that it is written as, sign and percent included; no operation is carried out.
     pub fn literal(&self) -> Option<Number> {
         match self {
             Node::Number(number) => Some(*number),
-            Node::Negative(inner) if !matches!(**inner, Node::Negative(_)) => Some(inner.literal()?.negated()),
+            Node::Negative(inner) if !matches!(**inner, Node::Negative(_)) => {
+                Some(inner.literal()?.negated())
+            }
             Node::Percent(inner) | Node::Degrees(inner) => inner.literal(),
             Node::Quotient(above, below) => {
                 let whole = |node: &Node| matches!(node, Node::Number(number) if number.whole());
@@ -135,7 +138,8 @@ impl Node {
                 above.literal()?.over(below.literal()?).filter(|value| !value.whole())
             }
             Node::Power(base, exponent) if base.is_ten() => {
-                let exponent = exponent.literal().filter(|exponent| exponent.whole() && *exponent != Number::from(1))?;
+                let exponent =
+                    exponent.literal().filter(|exponent| exponent.whole() && *exponent != Number::from(1))?;
                 Number::from(10).power(exponent)
             }
             _ => None,
@@ -151,7 +155,8 @@ impl Node {
             | match self {
                 Node::Sum(parts) => {
                     let kinds: Vec<Option<String>> = parts.iter().map(Node::likeness).collect();
-                    let alike = (1..kinds.len()).any(|at| kinds[at].is_some() && kinds[..at].contains(&kinds[at]));
+                    let alike =
+                        (1..kinds.len()).any(|at| kinds[at].is_some() && kinds[..at].contains(&kinds[at]));
                     work::SUM | if alike { work::LIKE } else { 0 }
                 }
                 Node::Negative(inner) if matches!(**inner, Node::Negative(_)) => work::NESTED,
@@ -176,7 +181,8 @@ impl Node {
                     let nested = |node: &Node| matches!(node, Node::Quotient(..) | Node::Negative(_));
                     let division = if above.rational() && below.rational() {
                         if self.literal().is_none() { work::DIVISION } else { 0 }
-                    } else if above.content() != 1 && greatest_common_divisor(above.content(), below.content()) > 1
+                    } else if above.content() != 1
+                        && greatest_common_divisor(above.content(), below.content()) > 1
                         || below.literal() == Some(Number::from(1))
                     {
                         work::REDUCE
@@ -185,7 +191,11 @@ impl Node {
                     };
                     let root = |node: &Node| matches!(node, Node::Root(..));
                     division
-                        | if nested(below) || matches!(**above, Node::Quotient(..)) { work::NESTED } else { 0 }
+                        | if nested(below) || matches!(**above, Node::Quotient(..)) {
+                            work::NESTED
+                        } else {
+                            0
+                        }
                         | if below.any(&root) { work::BELOW } else { 0 }
                 }
                 Node::Root(..) => work::ROOT,

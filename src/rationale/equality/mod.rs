@@ -124,8 +124,11 @@ impl<'a> Equality<'a> {
             (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
             (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
                 // What is all dressing, as an emoji is, is compared as it is written.
-                (if tokens.is_empty() { gold.plain == answer.plain } else { tokens == own_tokens || same_items(tokens, own_tokens) })
-                    || said.iter().any(|gold| own.iter().any(|own| agree(gold, own)))
+                (if tokens.is_empty() {
+                    gold.plain == answer.plain
+                } else {
+                    tokens == own_tokens || same_items(tokens, own_tokens)
+                }) || said.iter().any(|gold| own.iter().any(|own| agree(gold, own)))
             }
             _ => false,
         }
@@ -256,13 +259,17 @@ fn written(found: Vec<Token>) -> Vec<Kind> {
 /// Whether two texts list the same items, each a number with the words that say of what, in any order.
 fn same_items(gold: &[Kind], answer: &[Kind]) -> bool {
     let items = |kinds: &[Kind]| {
-        let separates = |kind: &Kind| matches!(kind, Kind::Op(',' | ';')) || *kind == Kind::Word("and".into());
+        let separates =
+            |kind: &Kind| matches!(kind, Kind::Op(',' | ';')) || *kind == Kind::Word("and".into());
         let mut items: Vec<Vec<Kind>> =
             kinds.split(separates).filter(|item| !item.is_empty()).map(<[Kind]>::to_vec).collect();
         let counted = |item: &Vec<Kind>| {
-            item.iter().any(|kind| matches!(kind, Kind::Number(_))) && item.iter().any(|kind| matches!(kind, Kind::Word(_)))
+            item.iter().any(|kind| matches!(kind, Kind::Number(_)))
+                && item.iter().any(|kind| matches!(kind, Kind::Word(_)))
         };
-        let list = items.len() > 1 && items.iter().all(counted) && !kinds.iter().any(|kind| matches!(kind, Kind::Op(op) if "([⦃".contains(*op)));
+        let list = items.len() > 1
+            && items.iter().all(counted)
+            && !kinds.iter().any(|kind| matches!(kind, Kind::Op(op) if "([⦃".contains(*op)));
         items.sort_by_key(|item| format!("{item:?}"));
         list.then_some(items)
     };
@@ -271,7 +278,8 @@ fn same_items(gold: &[Kind], answer: &[Kind]) -> bool {
 
 fn agree(gold: &Said, answer: &Said) -> bool {
     let stem = |noun: &String| noun.trim_end_matches('s').trim_end_matches('e').to_string();
-    let clash = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if stem(a) != stem(b));
+    let clash =
+        |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if stem(a) != stem(b));
     let labels = matches!((&gold.label, &answer.label), (Some(gold), Some(answer)) if gold != answer);
     if gold.name || labels || clash(&gold.noun, &answer.noun) {
         return false;

@@ -46,7 +46,9 @@ fn without_reasons(tokens: &[Token]) -> &[Token] {
 
 fn word_at(tokens: &[Token], at: usize) -> Option<String> {
     match &tokens.get(at)?.kind {
-        Kind::Letter(letter) if letter == "a" && matches!(tokens.get(at + 1)?.kind, Kind::Word(_)) => Some(letter.clone()),
+        Kind::Letter(letter) if letter == "a" && matches!(tokens.get(at + 1)?.kind, Kind::Word(_)) => {
+            Some(letter.clone())
+        }
         _ => tokens[at].word(),
     }
 }
@@ -71,18 +73,37 @@ fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
             // Beside a number in digits, "the two of them" and "in two days" say of whom and when.
             let says_of = at > 0
                 && word_at(tokens, at - 1).is_some_and(|word| {
-                    matches!(word.to_lowercase().as_str(), "the" | "all" | "these" | "those" | "other" | "in" | "for" | "each" | "every" | "after" | "first" | "last" | "next")
+                    matches!(
+                        word.to_lowercase().as_str(),
+                        "the"
+                            | "all"
+                            | "these"
+                            | "those"
+                            | "other"
+                            | "in"
+                            | "for"
+                            | "each"
+                            | "every"
+                            | "after"
+                            | "first"
+                            | "last"
+                            | "next"
+                    )
                 });
             if with_digits && says_of && word_at(tokens, *end).is_some() {
                 return false;
             }
             // "One of them" is no number, nor is "no one".
-            word != "one" || (found.is_empty() && word_at(tokens, at + 1).as_deref() != Some("of"))
-                || share_at(tokens, at + 1).is_some() || cardinal(tokens, at).is_some_and(|(_, end)| end > at + 1)
+            word != "one"
+                || (found.is_empty() && word_at(tokens, at + 1).as_deref() != Some("of"))
+                || share_at(tokens, at + 1).is_some()
+                || cardinal(tokens, at).is_some_and(|(_, end)| end > at + 1)
         });
         if let Some((value, end)) = named {
             at = end;
-            if let Some((below, end)) = share_at(tokens, end).filter(|(below, after)| value < *below && (value > 1) == plural_share(tokens, *after)) {
+            if let Some((below, end)) = share_at(tokens, end)
+                .filter(|(below, after)| value < *below && (value > 1) == plural_share(tokens, *after))
+            {
                 at = end;
                 found.extend(fraction(value, below, token));
             } else {
@@ -92,26 +113,32 @@ fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
         }
         // "a third of a cup", "5 and a quarter".
         let article = matches!(word.as_str(), "a" | "one");
-        if let Some((below, end)) = share_at(tokens, at + 1).filter(|(_, end)| article && !plural_share(tokens, *end)) {
+        if let Some((below, end)) =
+            share_at(tokens, at + 1).filter(|(_, end)| article && !plural_share(tokens, *end))
+        {
             found.extend(fraction(1, below, token));
             at = end;
             continue;
         }
         if word == "and" && matches!(found.last().map(|last| &last.kind), Some(Kind::Number(_))) {
-            let part = cardinal(tokens, at + 1).or_else(|| (word_at(tokens, at + 1).as_deref() == Some("a")).then_some((1, at + 2)));
+            let part = cardinal(tokens, at + 1)
+                .or_else(|| (word_at(tokens, at + 1).as_deref() == Some("a")).then_some((1, at + 2)));
             let share = part.and_then(|(value, end)| Some((value, share_at(tokens, end)?)));
-            if let Some((value, (below, end))) = share.filter(|(value, (below, end))| value < below && (*value > 1) == plural_share(tokens, *end)) {
+            if let Some((value, (below, end))) = share
+                .filter(|(value, (below, end))| value < below && (*value > 1) == plural_share(tokens, *end))
+            {
                 found.extend(fraction(value, below, &Token { spaced: true, ..token.clone() }));
                 at = end;
                 continue;
             }
             // "3 hundred and 45".
-            let hundreds = match (found.last().map(|last| &last.kind), tokens.get(at + 1).map(|next| &next.kind)) {
-                (Some(Kind::Number(whole)), Some(Kind::Number(rest))) if rest.len() < 3 => {
-                    whole.strip_suffix("e2").and_then(|whole| Some(whole.parse::<u64>().ok()? * 100 + rest.parse::<u64>().ok()?))
-                }
-                _ => None,
-            };
+            let hundreds =
+                match (found.last().map(|last| &last.kind), tokens.get(at + 1).map(|next| &next.kind)) {
+                    (Some(Kind::Number(whole)), Some(Kind::Number(rest))) if rest.len() < 3 => whole
+                        .strip_suffix("e2")
+                        .and_then(|whole| Some(whole.parse::<u64>().ok()? * 100 + rest.parse::<u64>().ok()?)),
+                    _ => None,
+                };
             if let Some(value) = hundreds {
                 found.last_mut().expect("a number").kind = Kind::Number(value.to_string());
                 at += 2;
@@ -139,7 +166,8 @@ fn numbers_by_name(tokens: &[Token]) -> Vec<Token> {
             found.push(Token { kind: Kind::Op('°'), ..token.clone() });
         } else if matches!(word.as_str(), "minus" | "negative")
             && tokens.get(at).is_some_and(|next| {
-                !matches!(next.kind, Kind::Op('-')) && (next.word().is_none() || cardinal(tokens, at).is_some())
+                !matches!(next.kind, Kind::Op('-'))
+                    && (next.word().is_none() || cardinal(tokens, at).is_some())
             })
         {
             found.push(Token { kind: Kind::Op('-'), ..token.clone() });
@@ -165,13 +193,17 @@ fn cardinal(tokens: &[Token], at: usize) -> Option<(u64, usize)> {
         let and = usize::from(end > at && word_at(tokens, end).as_deref() == Some("and"));
         let next = end + hyphen + and;
         let Some(word) = word_at(tokens, next) else { break };
-        let article = end == at && word == "a" && word_at(tokens, at + 1).and_then(|word| words::scale(&word)).is_some_and(|scale| scale < 7);
+        let article = end == at
+            && word == "a"
+            && word_at(tokens, at + 1).and_then(|word| words::scale(&word)).is_some_and(|scale| scale < 7);
         if article {
             (part, end) = (Some(1), at + 1);
         } else if let Some(value) = words::number(&word) {
             let (sum, fits) = match part {
                 None => (value, and == 0 || total > 0),
-                Some(known) if value < 10 && known % 100 >= 20 && known % 10 == 0 => (known + value, value > 0 && and == 0),
+                Some(known) if value < 10 && known % 100 >= 20 && known % 10 == 0 => {
+                    (known + value, value > 0 && and == 0)
+                }
                 Some(known) => (known + value, known >= 100 && known % 100 == 0 && value > 0 && hyphen == 0),
             };
             if !fits {
@@ -182,7 +214,8 @@ fn cardinal(tokens: &[Token], at: usize) -> Option<(u64, usize)> {
             if scale == 2 && known < 100 {
                 part = Some(known * 100);
             } else if scale > 2 && scale < last && scale < 16 {
-                (total, part, last) = (total.checked_add(known.checked_mul(10_u64.pow(scale))?)?, None, scale);
+                (total, part, last) =
+                    (total.checked_add(known.checked_mul(10_u64.pow(scale))?)?, None, scale);
             } else {
                 return None;
             }
@@ -205,7 +238,11 @@ fn plural_share(tokens: &[Token], end: usize) -> bool {
 }
 
 fn fraction(above: u64, below: u64, like: &Token) -> [Token; 3] {
-    [number_token(above.to_string(), like), Token::new(Kind::Op('/')), Token::new(Kind::Number(below.to_string()))]
+    [
+        number_token(above.to_string(), like),
+        Token::new(Kind::Op('/')),
+        Token::new(Kind::Number(below.to_string())),
+    ]
 }
 
 fn after_number_is_whole(found: &[Token]) -> bool {
@@ -239,7 +276,9 @@ fn without_denied(tokens: &[Token]) -> Option<Vec<Token>> {
     };
     let denied = &tokens[at + 1..end.unwrap_or(tokens.len())];
     // It is another value that is denied: "5, not correct" denies its own.
-    if !denied.iter().any(is_value) || denied.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word) && word != "or")) {
+    if !denied.iter().any(is_value)
+        || denied.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word) && word != "or"))
+    {
         return None;
     }
     let kept = if start < at { start } else { start - 1 };

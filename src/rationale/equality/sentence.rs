@@ -46,7 +46,11 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
         if reader.word(at).is_none() && !(after_value && reader.is_temperature(at)) {
             // "$2/hour".
             let paid = said.unit.as_ref().is_some_and(Unit::is_money);
-            if token.is('/') && after_value && paid && reader.word(at + 1).is_some_and(|word| !words::spoils(&word)) {
+            if token.is('/')
+                && after_value
+                && paid
+                && reader.word(at + 1).is_some_and(|word| !words::spoils(&word))
+            {
                 (at, gap) = (at + 2, true);
                 continue;
             }
@@ -113,7 +117,10 @@ pub fn plain(tokens: &[Token], letters: bool) -> Option<Plain> {
                 continue;
             }
             let money = said.unit.as_ref().is_some_and(Unit::is_money);
-            let start = found.iter().rposition(|token| matches!(token.kind, Kind::Op(',' | ';' | '='))).map_or(0, |at| at + 1);
+            let start = found
+                .iter()
+                .rposition(|token| matches!(token.kind, Kind::Op(',' | ';' | '=')))
+                .map_or(0, |at| at + 1);
             let behind = reader.behind(at, money, Amount::of(&found[start..]))?;
             let item = items.last_mut().expect("one");
             item.extend(behind.noun.clone());
@@ -191,9 +198,9 @@ impl Reader<'_> {
         if matches!(letter.as_str(), "a" | "A" | "I") && is_word(tokens.get(at + 1)) {
             return Some(letter.to_lowercase());
         }
-        let alone = tokens
-            .get(at + 1)
-            .is_none_or(|next| next.spaced || matches!(next.kind, Kind::Op('^' | '/' | '.' | ',' | '*' | ')')));
+        let alone = tokens.get(at + 1).is_none_or(|next| {
+            next.spaced || matches!(next.kind, Kind::Op('^' | '/' | '.' | ',' | '*' | ')'))
+        });
         let behind_number = at > 0 && matches!(tokens[at - 1].kind, Kind::Number(_) | Kind::Op('}'));
         let unit = self.letters && words::LETTER_UNITS.contains(&letter.as_str());
         (unit && tokens[at].spaced && alone && behind_number).then(|| letter.clone())
@@ -212,7 +219,9 @@ impl Reader<'_> {
     fn is_temperature(&self, at: usize) -> bool {
         let scale = match self.tokens.get(at + 1).map(|token| &token.kind) {
             Some(Kind::Letter(letter)) => matches!(letter.as_str(), "C" | "F" | "K"),
-            Some(Kind::Word(word)) => matches!(word.to_lowercase().as_str(), "celsius" | "fahrenheit" | "c" | "f"),
+            Some(Kind::Word(word)) => {
+                matches!(word.to_lowercase().as_str(), "celsius" | "fahrenheit" | "c" | "f")
+            }
             _ => false,
         };
         self.is(at, '°') && scale
@@ -304,10 +313,14 @@ impl Reader<'_> {
         let mut behind = Behind { end: at, ..Behind::default() };
         let mut more = false;
         let mut at = at;
-        if self.word(at).as_deref() == Some("th") || self.word(at).is_some_and(|word| matches!(word.as_str(), "st" | "nd" | "rd")) {
+        if self.word(at).as_deref() == Some("th")
+            || self.word(at).is_some_and(|word| matches!(word.as_str(), "st" | "nd" | "rd"))
+        {
             at += 1;
         }
-        if let Some("more" | "less" | "fewer" | "additional" | "extra" | "whole" | "full") = self.word(at).as_deref() {
+        if let Some("more" | "less" | "fewer" | "additional" | "extra" | "whole" | "full") =
+            self.word(at).as_deref()
+        {
             more = true;
             at += 1;
         }
@@ -334,8 +347,14 @@ impl Reader<'_> {
             let Some(Token { kind: Kind::Word(written), .. }) = self.tokens.get(end) else { return None };
             let word = written.to_lowercase();
             // "5 pairs of shoes" are five.
-            let of = self.word(end + 1).as_deref() == Some("of") && !words::spoils(&word) && words::share(&word).is_none();
-            if (words::is_amount(&word) && !of) || words::preposition(&word, false) || words::copula(&word) || matches!(word.as_str(), "the" | "and" | "than" | "as") {
+            let of = self.word(end + 1).as_deref() == Some("of")
+                && !words::spoils(&word)
+                && words::share(&word).is_none();
+            if (words::is_amount(&word) && !of)
+                || words::preposition(&word, false)
+                || words::copula(&word)
+                || matches!(word.as_str(), "the" | "and" | "than" | "as")
+            {
                 return None;
             }
             name |= written.starts_with(|c: char| c.is_uppercase());
@@ -347,14 +366,22 @@ impl Reader<'_> {
             // In a row of words the last plural is what is counted: "5 business days".
             let goes_on = |next: &Token| {
                 let unknown = |next: &str| {
-                    !words::trails(next, false) && !words::preposition(next, false) && !words::copula(next) && !words::verb(next) && !words::is_amount(next)
+                    !words::trails(next, false)
+                        && !words::preposition(next, false)
+                        && !words::copula(next)
+                        && !words::verb(next)
+                        && !words::is_amount(next)
                         && !matches!(next, "and" | "or" | "than" | "as")
                 };
-                (singular && matches!(&next.kind, Kind::Word(next) if unknown(&next.to_lowercase()))) || matches!(&next.kind, Kind::Word(next) if words::plural(&next.to_lowercase()) && !words::trails(&next.to_lowercase(), false)
+                (singular && matches!(&next.kind, Kind::Word(next) if unknown(&next.to_lowercase())))
+                    || matches!(&next.kind, Kind::Word(next) if words::plural(&next.to_lowercase()) && !words::trails(&next.to_lowercase(), false)
                     && !words::verb(&next.to_lowercase()))
             };
             let last = !next.is_some_and(goes_on);
-            if (words::plural(&word) || words::sign(&word) || singular) && last && !words::trails(&word, false) {
+            if (words::plural(&word) || words::sign(&word) || singular)
+                && last
+                && !words::trails(&word, false)
+            {
                 return Some((word, name, end + 1));
             }
             let hyphened = self.is(end + 1, '-') && !self.tokens[end + 1].spaced;
@@ -386,7 +413,9 @@ impl Reader<'_> {
                 at = self.phrase(at + 1)?;
             } else if !bare && comparison && next.as_deref() == Some("than") {
                 at = self.phrase(at + 2)?;
-            } else if matches!(word.as_str(), "each" | "every") && next.as_ref().is_some_and(|next| !words::trails(next, false)) {
+            } else if matches!(word.as_str(), "each" | "every")
+                && next.as_ref().is_some_and(|next| !words::trails(next, false))
+            {
                 if words::preposition(next.as_deref().unwrap_or_default(), true) {
                     at += 1;
                 } else if self.completes(&word, at + 1, bare) {
@@ -398,10 +427,21 @@ impl Reader<'_> {
                 at += 1;
                 // "left unwashed", "remaining uneaten".
                 let stays = matches!(word.as_str(), "left" | "remaining");
-                if !bare && stays && next.as_ref().is_some_and(|next| (next == "over" || next.starts_with("un")) && !words::spoils(next)) {
+                if !bare
+                    && stays
+                    && next.as_ref().is_some_and(|next| {
+                        (next == "over" || next.starts_with("un")) && !words::spoils(next)
+                    })
+                {
                     at += 1;
                 }
-            } else if !bare && (matches!(word.as_str(), "last" | "next" | "this" | "that" | "can" | "will" | "have" | "had" | "has") || words::verb(&word) || word.ends_with("ed")) {
+            } else if !bare
+                && (matches!(
+                    word.as_str(),
+                    "last" | "next" | "this" | "that" | "can" | "will" | "have" | "had" | "has"
+                ) || words::verb(&word)
+                    || word.ends_with("ed"))
+            {
                 at = match next {
                     Some(_) if word != "total" => self.phrase(at + 1)?,
                     _ => at + 1,
@@ -421,13 +461,48 @@ impl Reader<'_> {
     /// Whether what follows a preposition leaves a bare number what it is.
     fn completes(&self, preposition: &str, at: usize, bare: bool) -> bool {
         let Some(next) = self.word(at) else { return false };
-        let determined =
-            |word: &str| matches!(word, "the" | "his" | "her" | "their" | "its" | "our" | "my" | "each" | "every" | "this" | "that" | "all" | "total");
+        let determined = |word: &str| {
+            matches!(
+                word,
+                "the"
+                    | "his"
+                    | "her"
+                    | "their"
+                    | "its"
+                    | "our"
+                    | "my"
+                    | "each"
+                    | "every"
+                    | "this"
+                    | "that"
+                    | "all"
+                    | "total"
+            )
+        };
         match preposition {
             _ if !bare => true,
-            "of" => determined(&next) || matches!(next.as_str(), "them" | "these" | "those" | "it" | "a" | "us"),
-            "in" => determined(&next) || matches!(next.as_str(), "sum" | "profit" | "change" | "cash" | "tips" | "savings" | "interest" | "stock" | "one" | "a"),
-            "per" | "a" | "an" | "each" | "every" => words::share(&next).is_none() && words::scale(&next).is_none(),
+            "of" => {
+                determined(&next) || matches!(next.as_str(), "them" | "these" | "those" | "it" | "a" | "us")
+            }
+            "in" => {
+                determined(&next)
+                    || matches!(
+                        next.as_str(),
+                        "sum"
+                            | "profit"
+                            | "change"
+                            | "cash"
+                            | "tips"
+                            | "savings"
+                            | "interest"
+                            | "stock"
+                            | "one"
+                            | "a"
+                    )
+            }
+            "per" | "a" | "an" | "each" | "every" => {
+                words::share(&next).is_none() && words::scale(&next).is_none()
+            }
             _ => true,
         }
     }
@@ -439,8 +514,15 @@ impl Reader<'_> {
             let month = matches!(&self.tokens[end].kind, Kind::Word(written) if written == "May");
             // "5 eggs that he did not eat", but not "that are not correct".
             let denied = matches!(word.as_str(), "not" | "without") || word.ends_with("n't");
-            let of_things = denied && end > at && !self.word(end + 1).is_some_and(|next| words::harmless(&next) && !matches!(next.as_str(), "be" | "the" | "in"))
-                && !matches!(self.word(end + 1).as_deref(), None | Some("true" | "so" | "really" | "valid" | "quite"));
+            let of_things = denied
+                && end > at
+                && !self.word(end + 1).is_some_and(|next| {
+                    words::harmless(&next) && !matches!(next.as_str(), "be" | "the" | "in")
+                })
+                && !matches!(
+                    self.word(end + 1).as_deref(),
+                    None | Some("true" | "so" | "really" | "valid" | "quite")
+                );
             if words::spoils(&word) && !month && !of_things {
                 return None;
             }
@@ -482,8 +564,12 @@ impl Reader<'_> {
     fn clauses(&self, at: usize, after_value: bool) -> Option<usize> {
         let mut at = at;
         loop {
-            let breaks = matches!(self.tokens.get(at).map(|token| &token.kind), Some(Kind::Op(',' | ';' | '.' | '—' | '!')))
-                || (self.is(at, '-') && self.tokens[at].spaced && self.tokens.get(at + 1).is_some_and(|next| next.spaced));
+            let breaks = matches!(
+                self.tokens.get(at).map(|token| &token.kind),
+                Some(Kind::Op(',' | ';' | '.' | '—' | '!'))
+            ) || (self.is(at, '-')
+                && self.tokens[at].spaced
+                && self.tokens.get(at + 1).is_some_and(|next| next.spaced));
             if self.is_open(at) {
                 return None;
             }
@@ -494,7 +580,9 @@ impl Reader<'_> {
                 None if at + 1 == self.tokens.len() && !self.is(at, '-') => return Some(at + 1),
                 None if self.is(at, '.') || self.is(at, '—') => at += 1,
                 None => return Some(at),
-                Some(word) if matches!(word.as_str(), "and" | "or") || self.item_follows(at + 1) => return Some(at),
+                Some(word) if matches!(word.as_str(), "and" | "or") || self.item_follows(at + 1) => {
+                    return Some(at);
+                }
                 Some(_) => {
                     let mut end = at + 1;
                     while let Some(word) = self.word(end) {
@@ -502,11 +590,17 @@ impl Reader<'_> {
                         if words::spoils(&word) {
                             return None;
                         }
-                        if words::preposition(&word, true) && next.is_some() && self.completes(&word, end + 1, true) {
+                        if words::preposition(&word, true)
+                            && next.is_some()
+                            && self.completes(&word, end + 1, true)
+                        {
                             end = self.phrase(end + 1)?;
                             break;
                         }
-                        if !(words::harmless(&word) || words::trails(&word, false) || Unit::named(&word).is_some()) {
+                        if !(words::harmless(&word)
+                            || words::trails(&word, false)
+                            || Unit::named(&word).is_some())
+                        {
                             return None;
                         }
                         end += 1;
@@ -529,13 +623,18 @@ impl Reader<'_> {
                     if words::currency(&word) {
                         unit = Unit::named(&word);
                     }
-                    if matches!(word.as_str(), "so" | "therefore" | "thus" | "hence") && self.word(end + 1).is_some() {
+                    if matches!(word.as_str(), "so" | "therefore" | "thus" | "hence")
+                        && self.word(end + 1).is_some()
+                    {
                         clause = end + 1;
                     }
                     let month = matches!(&self.tokens[end].kind, Kind::Word(written) if written == "May");
                     words_before.push(if month { "month".into() } else { word });
                 }
-                None if self.is(end, '-') && !self.tokens[end].spaced && end > start && self.word(end + 1).is_some() => {}
+                None if self.is(end, '-')
+                    && !self.tokens[end].spaced
+                    && end > start
+                    && self.word(end + 1).is_some() => {}
                 // A comma, a dash or a period that words follow, or a value: "In all, 5".
                 None if self.is(end, ',') || self.is(end, '.') || self.is(end, '—') => {
                     clause = end + 1;
@@ -548,8 +647,10 @@ impl Reader<'_> {
             end += 1;
         }
         // Digits that a word ends in belong to it.
-        let touches = self.tokens.get(end).is_some_and(|next| !next.spaced && matches!(next.kind, Kind::Number(_)));
-        let own: Vec<String> = (clause..end).filter_map(|at| self.word(at)).filter(|word| !words::currency(word)).collect();
+        let touches =
+            self.tokens.get(end).is_some_and(|next| !next.spaced && matches!(next.kind, Kind::Number(_)));
+        let own: Vec<String> =
+            (clause..end).filter_map(|at| self.word(at)).filter(|word| !words::currency(word)).collect();
         let last_is_currency = self.word(end - 1).is_some_and(|word| words::currency(&word));
         if touches && !last_is_currency && clause < end {
             return None;
@@ -564,13 +665,24 @@ impl Reader<'_> {
         if words_before.iter().enumerate().any(spoilt) {
             return None;
         }
-        let content = |word: &&String| !words::harmless(word) && !words::verb(word) && !words::copula(word) && !words::near_number(word) && !words::leads(word);
+        let content = |word: &&String| {
+            !words::harmless(word)
+                && !words::verb(word)
+                && !words::copula(word)
+                && !words::near_number(word)
+                && !words::leads(word)
+        };
         let labelled = self.is(end, ':') || self.is(end, '=') || self.is(end, '≈');
         if labelled || self.tokens.get(end).is_none() {
             return Some((end, unit, own.iter().filter(content).cloned().collect()));
         }
         // A hyphen joins the word to the number.
-        if self.is(end, '-') && !own.is_empty() && !self.tokens[end].spaced && clause < end && !last_is_currency {
+        if self.is(end, '-')
+            && !own.is_empty()
+            && !self.tokens[end].spaced
+            && clause < end
+            && !last_is_currency
+        {
             return None;
         }
         self.leads_to(&own, end)?;
@@ -580,9 +692,16 @@ impl Reader<'_> {
     /// Whether things are counted by the number at `at`.
     fn counted(&self, at: usize) -> bool {
         let end = (at..self.tokens.len()).find(|at| self.word(*at).is_some());
-        let end = end.filter(|end| self.tokens[at..*end].iter().all(|token| matches!(token.kind, Kind::Number(_) | Kind::Op('/' | '.' | ','))));
-        let more = |at: usize| matches!(self.word(at).as_deref(), Some("more" | "fewer" | "additional" | "extra"));
-        end.is_some_and(|end| self.unit(end).is_some() || self.noun(end + usize::from(more(end)), Amount::Many).is_some())
+        let end = end.filter(|end| {
+            self.tokens[at..*end]
+                .iter()
+                .all(|token| matches!(token.kind, Kind::Number(_) | Kind::Op('/' | '.' | ',')))
+        });
+        let more =
+            |at: usize| matches!(self.word(at).as_deref(), Some("more" | "fewer" | "additional" | "extra"));
+        end.is_some_and(|end| {
+            self.unit(end).is_some() || self.noun(end + usize::from(more(end)), Amount::Many).is_some()
+        })
     }
 
     /// Whether the words before a value lead to it.
@@ -605,15 +724,62 @@ impl Reader<'_> {
         let counted = before.len() + own.len() - rest.len() > 0 && (measured() || self.counted(end));
         let fits = match last.as_str() {
             "of" => words::sizes(previous),
-            "to" => matches!(previous, "equal" | "amounts" | "amount" | "down" | "comes" | "came" | "simplifies" | "evaluates" | "reduces" | "equals")
-                || (previous == "up" && before.len() > 1 && matches!(before[before.len() - 2].as_str(), "adds" | "add" | "comes" | "sums"))
-                || (counted && !words::bounds(previous) && !matches!(previous, "close" | "up" | "prior" | "next" | "equivalent")),
-            "by" => matches!(previous, "increased" | "increases" | "decreased" | "decreases" | "grew" | "rose" | "fell")
-                || (counted && !words::bounds(previous) && !matches!(previous, "divided" | "multiplied" | "divisible" | "raised" | "scaled")),
-            "with" => counted || matches!(previous, "left" | "up" | "remained" | "remains" | "leaves" | "ends" | "ended" | "home" | "started" | "starts" | "began" | "begins"),
+            "to" => {
+                matches!(
+                    previous,
+                    "equal"
+                        | "amounts"
+                        | "amount"
+                        | "down"
+                        | "comes"
+                        | "came"
+                        | "simplifies"
+                        | "evaluates"
+                        | "reduces"
+                        | "equals"
+                ) || (previous == "up"
+                    && before.len() > 1
+                    && matches!(before[before.len() - 2].as_str(), "adds" | "add" | "comes" | "sums"))
+                    || (counted
+                        && !words::bounds(previous)
+                        && !matches!(previous, "close" | "up" | "prior" | "next" | "equivalent"))
+            }
+            "by" => {
+                matches!(
+                    previous,
+                    "increased" | "increases" | "decreased" | "decreases" | "grew" | "rose" | "fell"
+                ) || (counted
+                    && !words::bounds(previous)
+                    && !matches!(previous, "divided" | "multiplied" | "divisible" | "raised" | "scaled"))
+            }
+            "with" => {
+                counted
+                    || matches!(
+                        previous,
+                        "left"
+                            | "up"
+                            | "remained"
+                            | "remains"
+                            | "leaves"
+                            | "ends"
+                            | "ended"
+                            | "home"
+                            | "started"
+                            | "starts"
+                            | "began"
+                            | "begins"
+                    )
+            }
             "for" | "in" | "at" | "on" => measured() || counted,
-            "save" => matches!(previous, "will" | "would" | "can" | "could" | "to" | "they" | "we" | "i" | "you"),
-            word => words::verb(word) || words::copula(word) || words::leads(word) || (counted && !words::bounds(word)),
+            "save" => {
+                matches!(previous, "will" | "would" | "can" | "could" | "to" | "they" | "we" | "i" | "you")
+            }
+            word => {
+                words::verb(word)
+                    || words::copula(word)
+                    || words::leads(word)
+                    || (counted && !words::bounds(word))
+            }
         };
         // "fails to be 5", "hopes to have 5".
         let infinitive = rest.windows(3).next_back().is_none_or(|three| {
@@ -628,7 +794,8 @@ impl Reader<'_> {
 }
 
 fn aside(word: &str) -> bool {
-    !words::spoils(word) && (words::harmless(word) || words::trails(word, false) || Unit::named(word).is_some())
+    !words::spoils(word)
+        && (words::harmless(word) || words::trails(word, false) || Unit::named(word).is_some())
 }
 
 fn is_value(token: &Token) -> bool {

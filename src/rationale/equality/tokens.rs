@@ -366,7 +366,8 @@ impl Lexer {
 
     fn amount_follows(&self) -> bool {
         let signed = usize::from(matches!(self.peek(0), '-' | '−' | ' '));
-        self.peek(signed).is_ascii_digit() || (self.peek(signed) == '.' && self.peek(signed + 1).is_ascii_digit())
+        self.peek(signed).is_ascii_digit()
+            || (self.peek(signed) == '.' && self.peek(signed + 1).is_ascii_digit())
     }
 
     /// A star between values multiplies, two raise; others are emphasis or bullets.

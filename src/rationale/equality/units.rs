@@ -68,8 +68,7 @@ impl Unit {
     }
 }
 
-const MONEY: [&str; 9] =
-    ["dollar", "euro", "sterling", "yen", "rupee", "won", "rouble", "naira", "peso"];
+const MONEY: [&str; 9] = ["dollar", "euro", "sterling", "yen", "rupee", "won", "rouble", "naira", "peso"];
 
 /// Signs, letter case told apart: how many, of how many, of what base, at what power.
 const SIGNS: [(&str, i128, i128, &str, i32); 21] = [
@@ -274,14 +273,18 @@ fn prefixed(name: &str) -> Option<Unit> {
             scaled(&Unit::named(unit)?, *power)
         })
     };
-    if let Some((_, unit)) = PREFIXED.iter().find(|(known, _)| *known == name ) {
+    if let Some((_, unit)) = PREFIXED.iter().find(|(known, _)| *known == name) {
         return Unit::named(unit);
     }
     of(name, true).or_else(|| {
         let lower = name.to_lowercase();
         // "mb" and "gb" are megabytes and gigabytes.
         let upper = lower.len() == 2 && lower.ends_with('b') || lower.ends_with("hz");
-        let prefix = if upper { lower[..1].to_uppercase() } else { lower[..lower.chars().next()?.len_utf8()].to_string() };
+        let prefix = if upper {
+            lower[..1].to_uppercase()
+        } else {
+            lower[..lower.chars().next()?.len_utf8()].to_string()
+        };
         of(&(prefix + &lower[lower.chars().next()?.len_utf8()..]), false)
     })
 }

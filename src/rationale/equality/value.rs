@@ -109,7 +109,10 @@ fn scalars(gold: &Node, answer: &Node) -> bool {
         } else {
             0
         };
-    if unfinished & !spared != 0 || (gold.work() & !answer.work()) & work::FACTORS != 0 || oftener(gold, answer) {
+    if unfinished & !spared != 0
+        || (gold.work() & !answer.work()) & work::FACTORS != 0
+        || oftener(gold, answer)
+    {
         return false;
     }
     if let (Some(gold), Some(answer)) = (gold.literal(), answer.literal()) {

@@ -114,11 +114,15 @@ static BY_ITSELF: LazyLock<Regex> = LazyLock::new(|| {
 });
 /// An answer's number, which is no score's.
 static ANSWERED: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"(?i)\b(?:answers?|results?|reference|equals|gold|solution|says|said|got|gets\s+the\s+answer)\b[^.!?\n\d]{0,20}$")
+    regex(
+        r"(?i)\b(?:answers?|results?|reference|equals|gold|solution|says|said|got|gets\s+the\s+answer)\b[^.!?\n\d]{0,20}$",
+    )
 });
 /// Quotations.
 static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r#"(?m)"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|`[^`\n]*`|(?:^|[\s(])'[^'\n]*\d[^'\n]*'|(?:^|[\s(])‘[^’\n]*’|^[ \t]*>[^\n]*$"#)
+    regex(
+        r#"(?m)"[^"\n]*"|“[^”\n]*”|«[^»\n]*»|`[^`\n]*`|(?:^|[\s(])'[^'\n]*\d[^'\n]*'|(?:^|[\s(])‘[^’\n]*’|^[ \t]*>[^\n]*$"#,
+    )
 });
 static WORD: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s+\p{L}"));
 static LISTED: LazyLock<Regex> = LazyLock::new(|| regex(r"(?m)^[ \t]*\d+[.)][ \t]+\S"));
@@ -181,7 +185,11 @@ fn unquoted(said: &str) -> String {
         let json = before.ends_with(':') && before[..before.len() - 1].trim_end().ends_with('"');
         let alone = said.trim() == quote.as_str().trim() || quote.as_str().trim_start().starts_with('`');
         let numbered = quote.as_str().contains(|c: char| c.is_ascii_digit());
-        if !numbered || (bare(quote.as_str()) && (json || alone)) { quote.as_str().to_owned() } else { " ".to_owned() }
+        if !numbered || (bare(quote.as_str()) && (json || alone)) {
+            quote.as_str().to_owned()
+        } else {
+            " ".to_owned()
+        }
     };
     // All of it in quotes is no quotation.
     let whole = said.trim();
@@ -244,7 +252,9 @@ fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
         let (before, behind) = (&text[..at.start], &text[at.end..]);
         let in_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '.');
         static POINTS: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?:pts|points?|stars?)\b"));
-        let suffix = behind.starts_with(|c: char| c.is_alphabetic()) && !POINTS.is_match(behind) && part.name("percent").is_none();
+        let suffix = behind.starts_with(|c: char| c.is_alphabetic())
+            && !POINTS.is_match(behind)
+            && part.name("percent").is_none();
         let on_list = listed
             && before.rsplit('\n').next().is_some_and(|line| line.trim().is_empty())
             && behind.starts_with(['.', ')']);
@@ -254,7 +264,8 @@ fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
                 (Some(_), Some(_), ..) if behind_scale(before) => continue,
                 // "Score (1 to 10): 6".
                 (Some(_), Some(_), ..)
-                    if behind.trim_start_matches([')', ']', ' ']).starts_with([':', '=']) && behind.contains(|c: char| c.is_ascii_digit()) =>
+                    if behind.trim_start_matches([')', ']', ' ']).starts_with([':', '='])
+                        && behind.contains(|c: char| c.is_ascii_digit()) =>
                 {
                     continue;
                 }
@@ -317,7 +328,8 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         let final_one = matches!(qualifier.as_str(), "final" | "overall" | "total");
         let near = clause_before(text, candidate.at.start);
         let near = &near[near.len().saturating_sub(candidate.at.start - whole.end)..];
-        let bounded = BOUNDED.is_match(near) || DENIED.is_match(near) || TAKEN_BACK.is_match(&text[candidate.at.end..]);
+        let bounded =
+            BOUNDED.is_match(near) || DENIED.is_match(near) || TAKEN_BACK.is_match(&text[candidate.at.end..]);
         // "The final score of the match is 3" may be about another.
         let elsewhere = final_one && !CONNECTED.is_match(&between);
         let reading = if several || bounded || elsewhere { Reading::Unclear } else { candidate.reading };
@@ -325,7 +337,12 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         let begins = before.is_empty() || before.ends_with(['\n', '.', '!', '?', ':', ',']);
         let rank = match qualifier.as_str() {
             // "I won't give it a 10" gives none.
-            _ if DENIED.is_match(&clause) || DENIED.is_match(&name_text) || BOUNDED.is_match(clause_before(text, whole.start)) => 0,
+            _ if DENIED.is_match(&clause)
+                || DENIED.is_match(&name_text)
+                || BOUNDED.is_match(clause_before(text, whole.start)) =>
+            {
+                0
+            }
             "final" | "overall" | "total" => 3,
             _ if whole.len() > 7 && text[whole.clone()].to_lowercase().contains("overall") => 3,
             _ if several => 1,

@@ -87,7 +87,12 @@ impl Weighted {
     }
 
     /// The scores of an example's group with how long they took, or the failure with whose it is.
-    fn noted(&mut self, scores: anyhow::Result<Vec<Score>>, seconds: f64, example: &Example) -> Result<Vec<Score>> {
+    fn noted(
+        &mut self,
+        scores: anyhow::Result<Vec<Score>>,
+        seconds: f64,
+        example: &Example,
+    ) -> Result<Vec<Score>> {
         let scores = scores.map_err(|error| {
             Error::Reward(format!("[{}.{}] failed on {example}: {error:#}", self.section, self.name))
         })?;

@@ -35,7 +35,10 @@ fn a_value_that_is_taken_ends_no_run_without_a_word() {
         let fine = matches!(ended.code, Some(0..=2 | 143)) && !ended.panicked();
         let told = matches!(ended.code, Some(0 | 143)) || ended.said.contains("error: ");
         if !fine || !told {
-            wrong.push(format!("{} --set '{set}': {:?} {:?}: {}", tried.name, ended.code, ended.signal, ended.said));
+            wrong.push(format!(
+                "{} --set '{set}': {:?} {:?}: {}",
+                tried.name, ended.code, ended.signal, ended.said
+            ));
         }
     }
     report(&format!("extremes, {} that are taken", all.len()), trials.len(), wrong);
