@@ -180,7 +180,7 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
         (vec![own(), changed("answer", json!("A"))], "example 11B: its answer is that of 11A"),
         (
             vec![own(), changed("answer", json!("none"))],
-            "(example 11B): it has no `choices` with its `answer`",
+            "`answer` \"none\" is none of the 4 choices",
         ),
         (
             vec![own(), changed("choices", json!(["w", "x", "y", "v"]))],
