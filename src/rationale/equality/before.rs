@@ -54,8 +54,16 @@ impl Reader<'_> {
         // What an earlier clause says of something else: "Twice as far as he did, she ran 5 miles".
         let earlier = words_before.len() - own.len().min(words_before.len());
         let says = own.iter().any(|word| roles::verb(word) || roles::copula(word));
+        // "The least common multiple", "the most expensive one": what is said to be so, and no bound.
+        let superlative = |at: usize| {
+            matches!(words_before[at].as_str(), "least" | "most")
+                && at > 0
+                && words_before[at - 1] == "the"
+                && words_before.get(at + 1).is_some_and(|next| !roles::copula(next))
+        };
         let spoilt = |(at, word): (usize, &String)| {
-            (roles::spoils(word) || matches!(word.as_str(), "different" | "else" | "any"))
+            !superlative(at)
+                && (roles::spoils(word) || matches!(word.as_str(), "different" | "else" | "any"))
                 && !(says && at < earlier && roles::of_its_clause(word))
         };
         if words_before.iter().enumerate().any(spoilt) {

@@ -135,6 +135,14 @@ impl Reader<'_> {
             if matches!(word.as_str(), "and" | "or") && self.value_follows(at) {
                 return Some(at);
             }
+            // "18 boys and girls".
+            if word == "and"
+                && !bare
+                && let Some((.., end)) = self.noun(at + 1, Amount::Many)
+            {
+                at = end;
+                continue;
+            }
             if roles::copula(&word) {
                 return self.predicate(at + 1, bare);
             }

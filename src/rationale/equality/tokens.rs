@@ -224,8 +224,10 @@ impl Lexer {
             return self.push(Kind::Word(run));
         }
         let count = run.chars().count();
+        // "18 min" has no minimum.
+        let minutes = run == "min" && self.after_number() && !matches!(self.peek(0), '(' | '{' | '_');
         if lower == "pi"
-            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2)
+            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2 && !minutes)
             || run == "ln"
             || run == "lg"
         {
