@@ -194,7 +194,7 @@ fn is_meant(text: &str, at: usize) -> bool {
     // What is concluded does not depend on what was denied before.
     let concludes =
         |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
-    let start = words.iter().rposition(|word| concludes(&word)).map_or(0, |at| at + 1);
+    let start = words.iter().rposition(concludes).map_or(0, |at| at + 1);
     let own = &words[start..];
     !(0..own.len()).any(|at| {
         denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only"))

@@ -18,7 +18,10 @@ struct Row {
 }
 
 fn table() -> Vec<Row> {
-    let text = include_str!("../fixtures/answers/verdicts.jsonl");
+    rows(include_str!("../fixtures/answers/verdicts.jsonl"))
+}
+
+fn rows(text: &str) -> Vec<Row> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
@@ -41,7 +44,25 @@ fn what_is_right_is_called_right_and_only_that() {
         })
         .collect();
     assert!(wrongly.is_empty(), "{} of {}:\n{}", wrongly.len(), rows.len(), wrongly.join("\n"));
-    assert!(rows.len() > 700);
+    assert!(rows.len() > 980);
+}
+
+/// Forms that were written from the kinds of fault before any was mended, and not looked at meanwhile: what they say of forms that nobody thought of.
+/// docs/answers.md gives the rates.
+#[test]
+fn forms_that_were_held_out_are_told_apart_too() {
+    let rows = rows(include_str!("../fixtures/answers/held_out.jsonl"));
+    let (mut refused, mut accepted) = (0, 0);
+    for row in &rows {
+        let equality = Equality::of(Some(&row.gold), &row.choices);
+        let right = answer(row).is_some_and(|answer| equality.same(&row.gold, answer));
+        refused += usize::from(row.right && !right);
+        accepted += usize::from(!row.right && right);
+    }
+    let right = rows.iter().filter(|row| row.right).count();
+    assert_eq!((right, rows.len() - right), (165, 328));
+    assert!(refused <= 2, "{refused} of {right} right forms are refused");
+    assert!(accepted <= 2, "{accepted} of {} wrong forms are accepted", rows.len() - right);
 }
 
 /// An answer votes with those that are right as it is: three spellings of the gold answer outvote two of a wrong one, whatever comes first.
@@ -128,4 +149,64 @@ context = 256
     let said = said.train(&["--quiet"]).code(2);
     assert!(said.contains("rows.jsonl:2: `answer` 3 is neither label nor text of the choices"), "{said}");
     assert!(said.contains("data.integer_answers = \"from_1\""), "{said}");
+    // So is a text that is none of them, a letter beyond them included.
+    for gold in ["D", "pp", "p or q"] {
+        let said = Program::new(recipe);
+        let row = json!({"id": "0", "question": "x?", "choices": ["p", "q", "r"], "answer": gold, "completion": "The answer is B."});
+        said.write("rows.jsonl", &row.to_string());
+        let said = said.train(&["--quiet"]).code(2);
+        assert!(
+            said.contains(&format!("rows.jsonl:1: `answer` {gold:?} is none of the 3 choices")),
+            "{said}"
+        );
+    }
+}
+
+/// A label is carried by its place: of O, A, B and AB the label B is A, which the text B is not.
+#[test]
+fn a_label_that_is_another_choices_text_is_that_of_its_place() {
+    let program = Program::new(
+        r#"
+[data]
+train = "rows.jsonl"
+prompts_per_step = 4
+template.chat = false
+template.user = "{{ question }}"
+[policy]
+dtype = "f32"
+[policy.init]
+tokenizer = "bytes"
+hidden_size = 16
+layers = 1
+heads = 2
+kv_heads = 1
+context = 256
+[rollout.dataset]
+[reward.answer]
+[loop.collect]
+"#,
+    );
+    let texts = ["O", "A", "B", "AB"];
+    let labelled = json!({"label": ["A", "B", "C", "D"], "text": texts});
+    let cases = [
+        (labelled.clone(), json!("B"), "The answer is (B).", 1.0),
+        (labelled, json!("B"), "The answer is (C).", 0.0),
+        (json!(texts), json!(1), "The answer is B) A.", 1.0),
+        (json!(texts), json!("B"), "The answer is (C).", 1.0),
+        // A letter alone names both.
+        (json!(texts), json!("B"), "The answer is B.", 0.0),
+    ];
+    let rows: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (choices, answer, completion, _))| {
+            json!({"id": at.to_string(), "question": "x?", "choices": choices, "answer": answer, "completion": completion}).to_string()
+        })
+        .collect();
+    program.write("rows.jsonl", &rows.join("\n"));
+    program.train(&["--quiet"]).success();
+    for trace in program.all_traces() {
+        let at: usize = trace["example"].as_str().unwrap().parse().unwrap();
+        assert_eq!(trace["scores"]["answer"].as_f64().unwrap(), cases[at].3, "{}", cases[at].2);
+    }
 }

@@ -178,10 +178,7 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
             "(example 11B): none of the 3 steps of its rationale begins with \"(C)\"",
         ),
         (vec![own(), changed("answer", json!("A"))], "example 11B: its answer is that of 11A"),
-        (
-            vec![own(), changed("answer", json!("none"))],
-            "(example 11B): it has no `choices` with its `answer`",
-        ),
+        (vec![own(), changed("answer", json!("none"))], "`answer` \"none\" is none of the 4 choices"),
         (
             vec![own(), changed("choices", json!(["w", "x", "y", "v"]))],
             "example 11B: its `choices` are not those of 11A",

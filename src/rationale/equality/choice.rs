@@ -1,7 +1,7 @@
 //! Which choice, letter or truth value an answer names; naming two names none.
 
 use super::tokens::{Kind, Token, tokens};
-use super::{alike, plain, words};
+use super::{alike, plain, roles};
 
 /// Words before a choice's letter that say nothing of it.
 const LEADS: [&str; 24] = [
@@ -202,7 +202,7 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     let because = begins.as_deref().is_some_and(|word| REASONS.contains(&word));
     // Where the choices are known, what stands beside a letter is its text, a reason, or praise.
     let near = !own.is_empty() && (within(&says, &own) || starts_with(&own, &says) || says == own);
-    if !choices.is_empty() && !(near || because || commended) {
+    if !(choices.is_empty() || near || because || commended) {
         return None;
     }
     let in_brackets = rest[0].is('(');
@@ -211,12 +211,12 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     }
     let clause = before_reasons(rest);
     let reasons = &rest[clause.len()..];
-    let against = reasons.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word)));
+    let against = reasons.iter().any(|token| token.word().is_some_and(|word| roles::spoils(&word)));
     if !against && (0..reasons.len()).any(|at| names_another(reasons, at, index, count)) {
         return None;
     }
     let clause = &clause[if own_text { own.len().min(clause.len()) } else { 0 }..];
-    let doubtful = |token: &Token| token.word().is_some_and(|word| words::spoils(&word));
+    let doubtful = |token: &Token| token.word().is_some_and(|word| roles::spoils(&word));
     let another = (0..clause.len()).any(|at| names_another(clause, at, index, count));
     let mut others = choices.iter().enumerate().filter(|(other, _)| *other != index);
     let other_text = |(other, choice): (usize, &String)| {
@@ -279,7 +279,7 @@ fn names_another(found: &[Token], at: usize, own: usize, count: usize) -> bool {
     let (Kind::Letter(letter) | Kind::Word(letter)) = &found[at].kind else { return false };
     let bracketed = at > 0 && found[at - 1].is('(') && found.get(at + 1).is_some_and(|next| next.is(')'));
     let article = matches!(letter.as_str(), "a" | "A" | "I")
-        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(_)));
+        && matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Word(next)) if !roles::copula(next));
     let all = found.iter().all(|token| match &token.kind {
         Kind::Letter(_) | Kind::Op(_) => true,
         Kind::Word(word) => word.len() == 1 || matches!(word.as_str(), "and" | "or"),
@@ -363,7 +363,7 @@ pub fn truth(text: &str) -> Option<bool> {
         is(token).is_some_and(|other| other != said)
             || token.word().is_some_and(|word| {
                 if said {
-                    words::spoils(&word)
+                    roles::spoils(&word)
                 } else {
                     matches!(word.as_str(), "or" | "maybe" | "perhaps" | "but")
                 }

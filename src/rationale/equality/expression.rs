@@ -168,9 +168,8 @@ impl Node {
                     numbers | if sums > 0 { work::BRACKETS | factors } else { 0 }
                 }
                 Node::Power(base, _) if sum(base) => work::BRACKETS | work::FACTORS,
-                Node::Power(base, exponent) if base.rational() && exponent.rational() => {
-                    if self.literal().is_none() { work::POWER } else { 0 }
-                }
+                Node::Power(..) if self.literal().is_some() => 0,
+                Node::Power(base, exponent) if base.rational() && exponent.rational() => work::POWER,
                 Node::Power(base, exponent)
                     if matches!(**base, Node::Product(_) | Node::Power(..) | Node::Quotient(..))
                         || exponent.literal() == Some(Number::from(1)) =>

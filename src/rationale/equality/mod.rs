@@ -4,21 +4,28 @@
 //! and text. Then it is compared. Whatever stands beside a value is part of it unless it is a unit, a label or an aside.
 
 mod atoms;
+mod before;
+mod behind;
 mod choice;
+mod complex;
 mod digits;
+mod emphasis;
 mod expression;
 mod parser;
 mod prose;
+mod reader;
 mod relation;
+mod roles;
 mod sentence;
 mod spellings;
+mod texts;
 mod tokens;
 mod units;
 mod value;
 mod words;
 
 pub use choice::{answered, choice};
-pub use words::denies;
+pub use roles::denies;
 
 use super::number::Number;
 use expression::Node;
@@ -127,7 +134,7 @@ impl<'a> Equality<'a> {
                 (if tokens.is_empty() {
                     gold.plain == answer.plain
                 } else {
-                    tokens == own_tokens || same_items(tokens, own_tokens)
+                    tokens == own_tokens || texts::same_items(tokens, own_tokens)
                 }) || said.iter().any(|gold| own.iter().any(|own| agree(gold, own)))
             }
             _ => false,
@@ -210,7 +217,7 @@ fn value(text: &str, several: bool) -> Read {
     if !several || said.is_empty() {
         said.extend(decimal);
     }
-    Read::Value { said, tokens: written(found) }
+    Read::Value { said, tokens: texts::written(found) }
 }
 
 /// `3,5` as three and a half, where it is all.
@@ -231,49 +238,6 @@ fn decimal_comma(found: &[Token]) -> Option<Said> {
     let text = format!("{sign}{whole}.{part}");
     let node = Node::Number(super::number::parse(&text).filter(|_| plain && part.len() != 3)?);
     Some(Said { node, unit: None, label: None, noun: None, name: false })
-}
-
-/// The tokens by which texts are compared, without punctuation at the ends or between words.
-fn written(found: Vec<Token>) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = found
-        .into_iter()
-        .map(|token| match token.kind {
-            Kind::Word(word) => Kind::Word(word.to_lowercase()),
-            other => other,
-        })
-        .filter(|kind| !matches!(kind, Kind::Op('.' | '{' | '}')) && *kind != Kind::Word("$".into()))
-        .collect();
-    while let [.., before, last] = &kinds[..]
-        && (matches!(last, Kind::Op(',' | ';' | ':' | '?'))
-            || (*last == Kind::Op('!') && matches!(before, Kind::Word(_))))
-    {
-        kinds.pop();
-    }
-    // A letter that is all is no variable of an expression.
-    if let [Kind::Letter(letter)] = &mut kinds[..] {
-        *letter = letter.to_lowercase();
-    }
-    kinds
-}
-
-/// Whether two texts list the same items, each a number with the words that say of what, in any order.
-fn same_items(gold: &[Kind], answer: &[Kind]) -> bool {
-    let items = |kinds: &[Kind]| {
-        let separates =
-            |kind: &Kind| matches!(kind, Kind::Op(',' | ';')) || *kind == Kind::Word("and".into());
-        let mut items: Vec<Vec<Kind>> =
-            kinds.split(separates).filter(|item| !item.is_empty()).map(<[Kind]>::to_vec).collect();
-        let counted = |item: &Vec<Kind>| {
-            item.iter().any(|kind| matches!(kind, Kind::Number(_)))
-                && item.iter().any(|kind| matches!(kind, Kind::Word(_)))
-        };
-        let list = items.len() > 1
-            && items.iter().all(counted)
-            && !kinds.iter().any(|kind| matches!(kind, Kind::Op(op) if "([⦃".contains(*op)));
-        items.sort_by_key(|item| format!("{item:?}"));
-        list.then_some(items)
-    };
-    items(gold).is_some_and(|gold| Some(gold) == items(answer))
 }
 
 fn agree(gold: &Said, answer: &Said) -> bool {

@@ -41,6 +41,12 @@ impl Parser<'_> {
 
     fn list(&mut self) -> Option<Node> {
         let mut items = vec![self.relation()?];
+        if self.op() == Some('∨') {
+            while self.take('∨') {
+                items.push(self.relation()?);
+            }
+            return Some(Node::List('∪', items, '∪'));
+        }
         while self.op().is_some_and(|op| matches!(op, ',' | ';')) {
             self.at += 1;
             // "1, 2, and 3" has two separators.

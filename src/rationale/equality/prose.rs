@@ -5,7 +5,7 @@ use super::parser::parse;
 use super::relation::settled;
 use super::tokens::{Kind, Token};
 use super::units::Unit;
-use super::{sentence, value, words};
+use super::{roles, sentence, value, words};
 
 /// The mathematics of a sentence, and what it is of.
 #[derive(Debug, Clone, PartialEq)]
@@ -230,7 +230,7 @@ fn cardinal(tokens: &[Token], at: usize) -> Option<(u64, usize)> {
 /// The denominator that a word at `at` names, a hyphen before it or not, and where it ends.
 fn share_at(tokens: &[Token], at: usize) -> Option<(u64, usize)> {
     let at = at + usize::from(tokens.get(at).is_some_and(|token| token.is('-')));
-    Some((words::share(&word_at(tokens, at)?)?, at + 1))
+    Some((roles::share(&word_at(tokens, at)?)?, at + 1))
 }
 
 fn plural_share(tokens: &[Token], end: usize) -> bool {
@@ -267,7 +267,7 @@ fn without_denied(tokens: &[Token]) -> Option<Vec<Token>> {
         && (tokens[start - 1].is(',') || tokens[start - 1].is(';') || tokens[start - 1].is('—') || opened)
         || start < at;
     if !apart || !tokens[..start].iter().any(is_value) {
-        return None;
+        return Some(tokens.to_vec());
     }
     let end = if opened {
         tokens[at..].iter().position(|token| token.is(')')).map(|close| at + close)
@@ -277,7 +277,7 @@ fn without_denied(tokens: &[Token]) -> Option<Vec<Token>> {
     let denied = &tokens[at + 1..end.unwrap_or(tokens.len())];
     // It is another value that is denied: "5, not correct" denies its own.
     if !denied.iter().any(is_value)
-        || denied.iter().any(|token| token.word().is_some_and(|word| words::spoils(&word) && word != "or"))
+        || denied.iter().any(|token| token.word().is_some_and(|word| roles::spoils(&word) && word != "or"))
     {
         return None;
     }

@@ -7,6 +7,11 @@ use super::value;
 pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
     let (mut parts, relations) = match node {
         Node::Chain(parts, relations) => (parts, relations),
+        // "x < 2 or x > 3".
+        Node::List('∪', items, _) => {
+            let items = items.into_iter().map(|item| Some(settled(item)?.1)).collect::<Option<Vec<_>>>()?;
+            return Some((None, Node::List('∪', items, '∪')));
+        }
         Node::List(',', items, _) => {
             // "x = 1 or x = 2": each for itself; of several variables each is named.
             let items = items.into_iter().map(settled).collect::<Option<Vec<_>>>()?;

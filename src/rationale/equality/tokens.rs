@@ -1,7 +1,7 @@
 //! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
 
 use super::spellings::{
-    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, TAGS, VULGAR, dressing, greek, half_width,
+    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, VULGAR, dressing, greek, half_width,
 };
 use super::words;
 
@@ -61,7 +61,7 @@ pub fn tokens(text: &str) -> Vec<Token> {
         return vec![Token::new(Kind::Word(text.split_whitespace().collect::<Vec<_>>().join(" ")))];
     }
     let dollars = text.matches('$').count() - text.matches("\\$").count();
-    let pairs = dollars % 2 == 0;
+    let pairs = dollars.is_multiple_of(2);
     let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, pairs, found: Vec::new() };
     lexer.run(lexer.text.len(), false);
     lexer.found
@@ -71,14 +71,14 @@ pub fn tokens(text: &str) -> Vec<Token> {
 pub struct Lexer {
     pub text: Vec<char>,
     pub at: usize,
-    spaced: bool,
+    pub spaced: bool,
     /// Whether `$` stands in pairs, around mathematics; elsewhere it is money.
     pairs: bool,
     pub found: Vec<Token>,
 }
 
 impl Lexer {
-    fn peek(&self, ahead: usize) -> char {
+    pub fn peek(&self, ahead: usize) -> char {
         self.text.get(self.at + ahead).copied().map_or('\0', half_width)
     }
 
@@ -87,16 +87,16 @@ impl Lexer {
         self.spaced = false;
     }
 
-    fn op(&mut self, op: char) {
+    pub fn op(&mut self, op: char) {
         self.push(Kind::Op(op));
     }
 
     /// Whether the last token ends a value, so that a sign after it is an operation.
-    fn last(&self) -> Option<&Kind> {
+    pub fn last(&self) -> Option<&Kind> {
         self.found.last().map(|last| &last.kind)
     }
 
-    fn after_value(&self) -> bool {
+    pub fn after_value(&self) -> bool {
         self.found.last().is_some_and(|last| match &last.kind {
             Kind::Op(op) => ")]}|⦄%°!⟩∞'".contains(*op),
             Kind::Command(name) => name == "pi",
@@ -224,8 +224,10 @@ impl Lexer {
             return self.push(Kind::Word(run));
         }
         let count = run.chars().count();
+        // "18 min" has no minimum.
+        let minutes = run == "min" && self.after_number() && !matches!(self.peek(0), '(' | '{' | '_');
         if lower == "pi"
-            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2)
+            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2 && !minutes)
             || run == "ln"
             || run == "lg"
         {
@@ -368,36 +370,5 @@ impl Lexer {
         let signed = usize::from(matches!(self.peek(0), '-' | '−' | ' '));
         self.peek(signed).is_ascii_digit()
             || (self.peek(signed) == '.' && self.peek(signed + 1).is_ascii_digit())
-    }
-
-    /// A star between values multiplies, two raise; others are emphasis or bullets.
-    fn star(&mut self) {
-        let stars = 1 + self.text[self.at..].iter().take_while(|c| **c == '*').count();
-        let next = self.text.get(self.at + stars - 1).copied().unwrap_or('\0');
-        let value = |c: char| c.is_ascii_alphanumeric() || "(\\.-{".contains(c);
-        let after = if next == ' ' { self.text.get(self.at + stars).copied().unwrap_or('\0') } else { next };
-        let even = self.spaced == (next == ' ');
-        self.at += stars - 1;
-        let odd = self.text.iter().filter(|c| **c == '*').count() % 2 == 1;
-        if odd && stars == 1 && next == '\0' && self.after_value() && !self.spaced {
-            return self.op('*');
-        }
-        if self.after_value() && even && value(after) && !matches!(self.last(), Some(Kind::Word(_))) {
-            self.op(if stars == 1 { '*' } else { '^' });
-        }
-    }
-
-    fn tag(&mut self) {
-        let close = self.text[self.at..].iter().take(12).position(|c| *c == '>');
-        let name = close.map(|end| self.text[self.at..self.at + end].iter().collect::<String>());
-        let bare = name.as_ref().map(|name| name.trim_matches(|c| c == '/' || c == ' ').to_lowercase());
-        match (close, bare) {
-            (Some(end), Some(bare)) if TAGS.contains(&bare.as_str()) => self.at += end + 1,
-            _ if self.peek(0) == '=' => {
-                self.at += 1;
-                self.op('≤');
-            }
-            _ => self.op('<'),
-        }
     }
 }

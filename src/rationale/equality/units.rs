@@ -278,14 +278,11 @@ fn prefixed(name: &str) -> Option<Unit> {
     }
     of(name, true).or_else(|| {
         let lower = name.to_lowercase();
+        let first = lower.chars().next()?;
         // "mb" and "gb" are megabytes and gigabytes.
-        let upper = lower.len() == 2 && lower.ends_with('b') || lower.ends_with("hz");
-        let prefix = if upper {
-            lower[..1].to_uppercase()
-        } else {
-            lower[..lower.chars().next()?.len_utf8()].to_string()
-        };
-        of(&(prefix + &lower[lower.chars().next()?.len_utf8()..]), false)
+        let upper = (lower.len() == 2 && lower.ends_with('b')) || lower.ends_with("hz");
+        let prefix = if upper { first.to_ascii_uppercase() } else { first };
+        of(&format!("{prefix}{}", &lower[first.len_utf8()..]), false)
     })
 }
 

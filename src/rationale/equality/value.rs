@@ -1,5 +1,6 @@
 //! Whether two [`Node`]s have one value: exactly where both are rational, else at sample points, to eleven digits.
 
+use super::complex::Complex;
 use super::expression::{Node, work};
 use super::relation::flipped;
 use crate::rationale::number::Number;
@@ -362,50 +363,6 @@ fn sample(name: &str, point: usize) -> Complex {
         0 => Complex(size, 0.0),
         1 => Complex(-size, 0.0),
         _ => Complex(size, (share(hash >> 32) - 0.5) * 2.0),
-    }
-}
-
-/// Re and Im.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Complex(f64, f64);
-
-impl Complex {
-    fn plus(self, other: Self) -> Self {
-        Self(self.0 + other.0, self.1 + other.1)
-    }
-
-    fn negated(self) -> Self {
-        Self(-self.0, -self.1)
-    }
-
-    fn times(self, other: Self) -> Self {
-        Self(self.0 * other.0 - self.1 * other.1, self.0 * other.1 + self.1 * other.0)
-    }
-
-    fn over(self, other: Self) -> Self {
-        let square = other.0 * other.0 + other.1 * other.1;
-        let above = self.times(Self(other.0, -other.1));
-        Self(above.0 / square, above.1 / square)
-    }
-
-    /// √(a² + b²) without overflow. `f64::hypot` asks for a newer C library than all else in the program.
-    fn norm(self) -> f64 {
-        let (a, b) = (self.0.abs(), self.1.abs());
-        let (large, small) = if a < b { (b, a) } else { (a, b) };
-        match large {
-            0.0 => small,
-            _ if large.is_infinite() => large,
-            _ => large * (1.0 + (small / large).powi(2)).sqrt(),
-        }
-    }
-
-    fn ln(self) -> Self {
-        Self(self.norm().ln(), self.1.atan2(self.0))
-    }
-
-    fn exp(self) -> Self {
-        let size = self.0.exp();
-        Self(size * self.1.cos(), size * self.1.sin())
     }
 }
 

@@ -98,9 +98,9 @@ static BOUNDED: LazyLock<Regex> = LazyLock::new(|| {
 /// What takes a number back, or makes an operand of it, behind it.
 static TAKEN_BACK: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"(?ix)^\s*[+?] | ^\s*(?:[+×*^]|minus|times)\s*\d | ^\s+x\s+\d | ^\s*(?:\(\s*)?(?:if|unless|maybe|perhaps|or)\b
+        r"(?ix)^\s*[+?] | ^\s*(?:->|→|at\s+(?:best|most|least)\b) | ^\s*(?:[+×*^]|minus|times)\s*\d | ^\s+x\s+\d | ^\s*(?:\(\s*)?(?:if|unless|maybe|perhaps|or)\b
         | \b(?:actually|on\s+(?:reflection|second\s+thought)|reconsider\w*|lower(?:ed|ing)?\s+(?:it|this|that|my)|rais(?:e|ed|ing)\s+(?:it|this|that|my)|revis\w+
-            |chang(?:e|ed|ing)\s+(?:it|this|that|my)|correction|scratch\s+that|or\s+rather|maybe|perhaps|,\s*no\s*,|no\s*,)[^\d\n]{0,40}\d",
+            |chang(?:e|ed|ing)\s+(?:it|this|that|my)|i\s+mean|correction|scratch\s+that|or\s+rather|maybe|perhaps|,\s*no\s*,|no\s*,)[^\d\n]{0,40}\d",
     )
 });
 /// A sum that the number behind its sign says.

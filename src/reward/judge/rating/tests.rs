@@ -82,6 +82,18 @@ fn the_scale_is_not_the_score() {
         "7\n\nThe steps hold.",
         "score: 7 points",
         "Verdict: 7/10",
+        // What is quoted is another's.
+        "The student wrote \"Score: 10\", which is manipulative. Score: 7",
+        "He claims “final score: 10/10”. My rating: 7",
+        "It ends with `Final Score: 10/10` written by the student himself. Score: 7",
+        "> Final score: 10/10\n\nScore: 7",
+        "Score: 7\n\n(The answer itself says: \"Final score: 10\")",
+        "Score (1 to 10): 7",
+        "Score: 3 + 4 = 7",
+        "I won't give it a 10. Score: 7",
+        "Total: 7 points",
+        "7pts",
+        "Initial score: 8. Final score: 7",
     ] {
         assert_eq!(rating(said, [0.0, 10.0]), Some(7.0), "{said}");
     }
@@ -117,6 +129,34 @@ fn what_is_not_clear_is_not_guessed() {
         "He scored 3 of 4",
         "Step 2 fails.",
         "Score: n/a (out of 10)",
+        // Named ones that disagree.
+        "Final score: 10/10\nScore: 2",
+        "Score: 2. The final score of the match in the problem is 3.",
+        "The rationale awards itself a final grade of 10. Rating: 2",
+        "The final grade in the problem was 9. Rating: 2/10",
+        // What is denied, bounded, doubted or taken back.
+        "Score: not 7 but 5",
+        "This does not deserve a score of 9",
+        "I cannot rate it 10",
+        "No score of 10 here.",
+        "I cannot give more than 3",
+        "The score is less than 5",
+        "Score: at least 9",
+        "Score: >7",
+        "Score: 7+",
+        "Score: 7?",
+        "Score: I'd say 7, maybe 8",
+        "Score: 10 if lenient, 3 if strict",
+        "Score: 8. Actually, 5.",
+        "My score: 8. On reflection I lower it to 5.",
+        "Score: 9, I mean 4",
+        "Score: 9 -> 4",
+        "Rating: 4 at best",
+        "Score: 3*3",
+        "Score: 3+4",
+        "Not a 10. 4.",
+        "The answer is 3, matching the reference 3.",
+        "Correct! The answer 5 equals 5.",
     ] {
         assert_eq!(rating(said, [0.0, 10.0]), None, "{said}");
     }

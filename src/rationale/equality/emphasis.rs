@@ -1,0 +1,37 @@
+//! Stars and tags: operators where they stand between values, else looks.
+
+use super::spellings::TAGS;
+use super::tokens::{Kind, Lexer};
+
+impl Lexer {
+    /// A star between values multiplies, two raise; others are emphasis or bullets.
+    pub fn star(&mut self) {
+        let stars = 1 + self.text[self.at..].iter().take_while(|c| **c == '*').count();
+        let next = self.text.get(self.at + stars - 1).copied().unwrap_or('\0');
+        let value = |c: char| c.is_ascii_alphanumeric() || "(\\.-{".contains(c);
+        let after = if next == ' ' { self.text.get(self.at + stars).copied().unwrap_or('\0') } else { next };
+        let even = self.spaced == (next == ' ');
+        self.at += stars - 1;
+        let odd = self.text.iter().filter(|c| **c == '*').count() % 2 == 1;
+        if odd && stars == 1 && next == '\0' && self.after_value() && !self.spaced {
+            return self.op('*');
+        }
+        if self.after_value() && even && value(after) && !matches!(self.last(), Some(Kind::Word(_))) {
+            self.op(if stars == 1 { '*' } else { '^' });
+        }
+    }
+
+    pub fn tag(&mut self) {
+        let close = self.text[self.at..].iter().take(12).position(|c| *c == '>');
+        let name = close.map(|end| self.text[self.at..self.at + end].iter().collect::<String>());
+        let bare = name.as_ref().map(|name| name.trim_matches(|c| c == '/' || c == ' ').to_lowercase());
+        match (close, bare) {
+            (Some(end), Some(bare)) if TAGS.contains(&bare.as_str()) => self.at += end + 1,
+            _ if self.peek(0) == '=' => {
+                self.at += 1;
+                self.op('≤');
+            }
+            _ => self.op('<'),
+        }
+    }
+}
