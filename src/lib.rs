@@ -171,6 +171,7 @@
 //! ```
 
 pub mod error;
+pub mod digest;
 pub mod nearest;
 pub mod section;
 pub mod seed;

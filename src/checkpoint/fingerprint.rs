@@ -1,6 +1,7 @@
 //! Whether a file that a run reads is still the one that it began with, or others.
 
 use super::takeover::entries;
+use crate::digest::{hexadecimal, of_file};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -38,17 +39,10 @@ impl Fingerprint {
             };
             (0..BLOCKS).try_for_each(|block| read(apart(block) as u64)).map_err(Error::io(path))?;
         } else {
-            return Self::whole(path);
+            let (bytes, sha256) = of_file(path)?;
+            return Ok(Fingerprint { bytes, sha256 });
         }
-        Ok(Fingerprint { bytes, sha256: hexadecimal(digest) })
-    }
-
-    /// Of all bytes of the file `path`.
-    pub fn whole(path: &Path) -> Result<Fingerprint> {
-        let mut digest = Sha256::new();
-        let mut file = File::open(path).map_err(Error::io(path))?;
-        let bytes = std::io::copy(&mut file, &mut digest).map_err(Error::io(path))?;
-        Ok(Fingerprint { bytes, sha256: hexadecimal(digest) })
+        Ok(Fingerprint { bytes, sha256: hexadecimal(&digest.finalize()) })
     }
 
     /// Of each of these files, and of the files that lie in each of these folders, by what they are called.
@@ -65,10 +59,6 @@ impl Fingerprint {
         }
         Ok(all)
     }
-}
-
-fn hexadecimal(digest: Sha256) -> String {
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How what is read now differs from what was read before, a file a line.

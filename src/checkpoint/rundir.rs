@@ -30,9 +30,6 @@ impl RunDir {
         // Looked at before it is locked too: the lock is a file, and this may be nobody's run.
         takeover::refuse(path, mode)?;
         let made = !path.exists();
-        if !made {
-            takeover::only_files(path)?;
-        }
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let lock = Lock::take(path)?;
         takeover::prepare(path, mode)?;

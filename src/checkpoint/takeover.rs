@@ -93,6 +93,9 @@ fn only_file(path: &Path) -> Result<()> {
 /// Refuses a directory that `mode` does not fit.
 pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
     let shown = path.display();
+    if path.is_dir() {
+        only_files(path)?;
+    }
     // What a process that was killed had begun to write is nothing.
     let used =
         path.exists() && entries(path)?.iter().any(|(name, _)| name != LOCK && !name.starts_with(UNFINISHED));

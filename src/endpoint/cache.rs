@@ -1,11 +1,11 @@
 //! Answers kept on disk, one file each, under a hash of all that was asked.
 
 use super::Answer;
+use crate::digest::hexadecimal;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,10 +26,7 @@ pub(super) fn key(url: &str, body: &Value, attempt: usize) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hexadecimal(&hash.finalize())
 }
 
 /// The kept answer. A file that cannot be read, is of another request, or has an answer that says nothing, counts as none.

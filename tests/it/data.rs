@@ -475,7 +475,7 @@ fn thinking_that_the_template_has_begun_begins_once() {
         let question = |template: &str| rationale::data::Prompted::of(&data.examples[0], &speaker(template));
         let whole = |template: &str| {
             let question = question(template).expect("a question");
-            let asked = speaker(template).render_text(&question.example.prompt).expect("text");
+            let asked = speaker(template).render_chat(&[turn("user", "q")], true).expect("text");
             asked + &question.example.completion.clone().expect("a completion")
         };
         assert!(whole(&opens).ends_with("@assistant\n<think>\nhm\n</think>\n\n5"), "{}", whole(&opens));
@@ -496,16 +496,16 @@ fn thinking_that_the_template_has_begun_begins_once() {
 fn a_turn_that_goes_on_ends_where_it_says_so() {
     let tokenizer = speaker(CHATML);
     for said in ["i", "end", "<", "|", "@assistant", "so  "] {
-        let begun = Prompt::Chat(vec![turn("user", "q"), turn("assistant", said)]);
+        let begun = [turn("user", "q"), turn("assistant", said)];
         assert_eq!(
-            tokenizer.render_text(&begun).expect("text"),
+            tokenizer.render_chat(&begun, true).expect("text"),
             format!("@user\nq<|im_end|>\n@assistant\n{said}")
         );
     }
     // A template that trims what is said leaves no white space to go on from.
     let trims = speaker(&CHATML.replace("m.content", "m.content | trim"));
-    let begun = Prompt::Chat(vec![turn("user", "q"), turn("assistant", " so ")]);
-    assert_eq!(trims.render_text(&begun).expect("text"), "@user\nq<|im_end|>\n@assistant\nso");
+    let begun = [turn("user", "q"), turn("assistant", " so ")];
+    assert_eq!(trims.render_chat(&begun, true).expect("text"), "@user\nq<|im_end|>\n@assistant\nso");
 }
 
 /// Tools and variables of a row are text as its turns are.

@@ -5,7 +5,7 @@ use super::cache::{Fetching, Kind, RepoCache, is_commit, is_plain, is_tag};
 use super::card::Card;
 use super::identity::RepoId;
 use super::transfer::{Client, Failure, Found, shown};
-use crate::checkpoint::Fingerprint;
+use crate::digest::of_file;
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -170,8 +170,7 @@ impl Source<'_> {
                 self.receive(client, found, file, &fetching, start)?;
                 // The tag of a large file is what it hashes to.
                 let named = tag.len() == 64 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
-                let came = Fingerprint::whole(&fetching.part).map_err(Stopped::Disk)?;
-                if named && came.sha256 != tag.to_ascii_lowercase() {
+                if named && of_file(&fetching.part).map_err(Stopped::Disk)?.1 != tag.to_ascii_lowercase() {
                     fetching.discard();
                     return Err(
                         Failure::Broken("what came has another SHA-256 than the hub says".into()).into()

@@ -2,10 +2,10 @@
 //! disk.
 
 use crate::checkpoint::write_atomic;
+use crate::digest::hexadecimal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -78,10 +78,7 @@ impl Baselines {
 
 fn file(folder: &Path, key: &Key) -> PathBuf {
     let text = serde_json::to_string(key).expect("texts and numbers");
-    let name = Sha256::digest(text).iter().fold(String::new(), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
-    });
+    let name = hexadecimal(&Sha256::digest(text));
     folder.join(format!("{name}.json"))
 }
 
