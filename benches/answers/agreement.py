@@ -139,6 +139,7 @@ def program(train, rows):
     verdicts = {}
     for with_choices in (False, True):
         part = [(i, row) for i, row in enumerate(rows) if bool(row[5]) == with_choices]
+        if not part: continue
         folder = pathlib.Path(tempfile.mkdtemp())
         with open(folder / "rows.jsonl", "w") as out:
             for i, (_, _, _, completion, gold, choices) in part:

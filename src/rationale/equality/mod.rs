@@ -41,6 +41,8 @@ pub struct Equality<'a> {
     /// The unit and the variable of the gold answer.
     unit: Option<Unit>,
     label: Option<String>,
+    /// Whether it says what is counted.
+    counted: bool,
     /// Whether it is several values, so that a comma between digits separates two.
     several: bool,
 }
@@ -100,8 +102,9 @@ impl<'a> Equality<'a> {
             _ => None,
         };
         let several = asked.as_ref().is_some_and(|asked| matches!(asked.node, Node::List(',', ..)));
+        let counted = asked.as_ref().is_some_and(|asked| asked.noun.is_some());
         let (unit, label) = asked.map_or((None, None), |asked| (asked.unit, asked.label));
-        Self { way, choices, unit, label, several }
+        Self { way, choices, unit, label, counted, several }
     }
 
     /// An answer, read once for many comparisons.
@@ -153,6 +156,8 @@ impl<'a> Equality<'a> {
             for said in said {
                 said.unit = said.unit.take().or_else(|| self.unit.clone());
                 said.label = said.label.take().or_else(|| self.label.clone());
+                // Where it is not asked of what, all that is counted is one.
+                said.noun = said.noun.take().filter(|_| self.counted);
             }
         }
         reading
