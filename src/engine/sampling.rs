@@ -275,7 +275,7 @@ mod tests {
             ("min_p = 1.5", "policy.sampling.min_p = 1.5: it must be between 0 (off) and 1"),
             (
                 "temperature = -1.0",
-                "policy.sampling.temperature = -1.0: it must be 0 (greedy) or a positive number",
+                "policy.sampling.temperature = -1.0: it must be 0 (greedy), or a number of at least 0.001",
             ),
             (
                 "repetition_penalty = 0.0",
