@@ -128,11 +128,13 @@ function completion(one, state) {
   let token;
   for (let at = 0; at + 1 < places.length; at += 1) {
     token = of.has(places[at]) ? of.get(places[at]) : token;
-    const piece = el("span", {}, folded(one.text.slice(places[at], places[at + 1])));
+    // What is said of a step stands behind it, before the line ends.
+    const mark = marks.get(places[at + 1]) || [], whole = one.text.slice(places[at], places[at + 1]);
+    const ends = mark.length ? /\s*$/.exec(whole)[0] : "";
+    const piece = el("span", {}, folded(whole.slice(0, whole.length - ends.length)));
     if (shaded && token !== undefined) shade(piece, one, state, token, credit, most);
     box.append(piece);
-    const mark = marks.get(places[at + 1]);
-    if (mark && mark.length) box.append(el("span", { class: "mark" }, mark.join(", ")));
+    if (mark.length) add(box, [el("span", { class: "mark" }, mark.join(", ")), ends]);
   }
   if (!one.text) box.append(el("span", { class: "muted" }, one.held && one.tokens ? "not kept: eval.keep_text is off" : "empty"));
   return box;
