@@ -62,7 +62,8 @@ pub struct Question {
 }
 
 impl Question {
-    pub(super) fn of(question: &Prompted, tokenizer: &Tokenizer) -> Self {
+    /// The question as a model with this tokenizer sees it.
+    pub fn of(question: &Prompted, tokenizer: &Tokenizer) -> Self {
         let text = tokenizer.decode(&question.tokens);
         Self { question: question.example.id.clone(), prompt: checksum(question), text }
     }

@@ -276,7 +276,8 @@ mod tests {
             assert!(!keys.is_empty());
             for key in *keys {
                 // Variables of a template are whatever it asks for.
-                let open = key.strip_prefix("data.template.").is_some_and(|key| key.starts_with("variables."));
+                let open =
+                    key.strip_prefix("data.template.").is_some_and(|key| key.starts_with("variables."));
                 assert!(open || known.contains(*key), "{name}: there is no {key}");
             }
         }

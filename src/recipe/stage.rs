@@ -270,10 +270,17 @@ impl Stage {
                 Some(registry.default_source())
             }
         };
+        let method = table.get("loop").and_then(Value::as_table).and_then(|kinds| kinds.iter().next());
+        let method = method.and_then(|(name, keys)| {
+            registry.methods.read(name, keys.as_table()?.clone()).and_then(std::result::Result::ok)
+        });
         let Ok(mut sections) = crate::section::read::<Sections>(table) else { return false };
         sections.follow(&*self.method);
         sections.rollout_written = self.sections.rollout_written.clone();
-        sections == self.sections && rollout.as_ref() == Some(&self.rollout)
+        sections.written = self.sections.written.clone();
+        sections == self.sections
+            && rollout.as_ref() == Some(&self.rollout)
+            && method.as_ref() == Some(&self.method)
     }
 
     /// The sections as the method looks at them.

@@ -123,9 +123,7 @@ impl Program {
                 _ => Ok(Score::from(reply.score)),
             }
         });
-        let scores = scores.collect::<Result<_, _>>()?;
-        surplus(child)?;
-        Ok(scores)
+        scores.collect()
     }
 }
 

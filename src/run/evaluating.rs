@@ -6,7 +6,7 @@ use super::{pictures, stop, verdicts};
 use crate::checkpoint::label;
 use crate::data::Prompted;
 use crate::error::Result;
-use crate::eval::{self, Eval, Evaluated, Evaluation, HeldOut, Report, RowFigures, Verdict};
+use crate::eval::{self, Eval, Evaluated, Evaluation, HeldOut, Question, Report, RowFigures, Verdict};
 use crate::log::{JsonLines, Metrics, Show};
 use crate::loops::Method;
 use crate::policy::PolicyConfig;
@@ -53,7 +53,15 @@ impl Session {
         let own = if self.ranks.is_first() { self.look_up(opened, config, step) } else { Ok(None) };
         let found: Vec<(Report, Vec<Verdict>)> = agreed(&*ranks, own)?.into_iter().collect();
         let told = gathered(&*ranks, found)?.concat().pop();
-        Ok(told.map(|(report, verdicts)| Evaluated { report, verdicts, questions: vec![], rows: vec![] }))
+        let tokenizer = &opened.worker.policy.tokenizer;
+        let asked = opened.worker.held_out.iter().filter(|_| config.keep_text);
+        let questions = || asked.map(|question| Question::of(question, tokenizer)).collect();
+        Ok(told.map(|(report, verdicts)| Evaluated {
+            report,
+            verdicts,
+            questions: questions(),
+            rows: vec![],
+        }))
     }
 
     fn look_up(&self, opened: &Opened, config: &Eval, step: usize) -> Result<Option<(Report, Vec<Verdict>)>> {

@@ -59,6 +59,15 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
     }
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
+    // A trial begins with stages that it shares, before it has a recipe.
+    let (had, first) = recipes(dir.path());
+    if place.trial.is_empty() && had.is_none() && !dir.ledger()?.stages.is_empty() {
+        return Err(Error::Checkpoint(format!(
+            "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
+             checkpoints",
+            first.display()
+        )));
+    }
     go_on(&dir, resolved, plan)?;
     if !place.quiet {
         say(&place.said);
@@ -69,20 +78,11 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
 /// What has changed of the recipe since the run in `dir` last had one; none where nothing has, or where it has had none.
 ///
 /// # Errors
-/// What cannot change; that a run has begun whose recipe is gone.
+/// What cannot change.
 pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<Option<Changes>> {
-    let (had, next) = recipes(dir.path());
+    let had = recipes(dir.path()).0;
     let ledger = dir.ledger()?;
-    let Some(had) = had else {
-        if ledger.stages.is_empty() {
-            return Ok(None);
-        }
-        return Err(Error::Checkpoint(format!(
-            "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
-             checkpoints",
-            next.display()
-        )));
-    };
+    let Some(had) = had else { return Ok(None) };
     if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
         return Err(Error::Checkpoint(format!(
             "{} has checkpoints and no stages.json: that is lost, or it was begun by an older version of this program, which \

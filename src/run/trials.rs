@@ -102,10 +102,12 @@ pub(super) fn run(
             }
         };
         match worked {
-            Ok((session, worked)) => {
+            Ok((mut session, worked)) => {
                 any |= worked;
                 times.extend(worked.then(|| began.elapsed()));
-                drop(session);
+                if first {
+                    session.write_end();
+                }
             }
             Err(error) if diverged => {
                 let why = error.to_string();

@@ -177,15 +177,15 @@ fn rows_that_cannot_be_compared_are_named_or_counted() {
             vec![own(), unanalysed.clone()],
             "(example 11B): none of the 3 steps of its rationale begins with \"(C)\"",
         ),
-        (vec![own(), changed("answer", json!("A"))], "example 11B: its answer is that of 11A"),
+        (vec![own(), changed("answer", json!("A"))], "(example 11B): its answer is that of 11A"),
         (vec![own(), changed("answer", json!("none"))], "`answer` \"none\" is none of the 4 choices"),
         (
             vec![own(), changed("choices", json!(["w", "x", "y", "v"]))],
-            "example 11B: its `choices` are not those of 11A",
+            "(example 11B): its `choices` are not those of 11A",
         ),
         (
             vec![two(own()), two(row(11, 'B', Some(11)))],
-            "example 11B: it has no option that is wrong in both",
+            "(example 11B): it has no option that is wrong in both",
         ),
     ] {
         let (said, _) = said(&data, &[], 2);

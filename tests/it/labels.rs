@@ -154,7 +154,7 @@ fn labels_are_kept_where_two_agree() {
     assert!(none.contains("agree on the first error of none of 1 rows"), "{none}");
     program.write("rows.jsonl", &row("w", [0, 0], json!([1, 1])));
     let counts = program.train(&["--quiet", "--overwrite"]).code(2);
-    assert!(counts.contains("example w: [reward.judge] judged 2 steps and it has 3"), "{counts}");
+    assert!(counts.contains("rows.jsonl:1: [reward.judge] judged 2 steps and it has 3"), "{counts}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ size = 2
 [stage.loop.grpo]
 "#;
 
-const ROWS: &str = "{\"prompt\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\", \"class\": \"a\"}\n";
+const ROWS: &str = "{\"question\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\", \"class\": \"a\"}\n";
 
 fn program() -> Program {
     let program = Program::new(&Tiny::BYTES.recipe(STAGES));
@@ -66,13 +66,16 @@ const MISFITS: &[(&str, &[&str])] = &[
     ("stage.second.data.train=\"none.jsonl\"", &["data.train", "none.jsonl"]),
     ("stage.second.data.train=\"broken.jsonl\"", &["broken.jsonl:2"]),
     ("stage.second.data.train=\"empty.jsonl\"", &["empty.jsonl"]),
-    ("stage.second.data.train=\"long.jsonl\"", &["data.train", "long.jsonl:1", "context"]),
-    ("stage.second.data.eval=\"lacking.jsonl\"", &["gold answer", "lacking.jsonl"]),
+    ("stage.second.data.train=\"long.jsonl\"", &["data.train", "long:1", "context"]),
+    ("stage.second.data.eval=\"lacking.jsonl\"", &["gold answer", "lacking:1"]),
     ("stage.second.data.train=\"lacking.jsonl\"", &["[reward.answer]", "gold answer"]),
     ("stage.second.data.columns={answer=\"anwser\"}", &["anwser"]),
     ("stage.second.data.template.user=\"{{ nothing_there }}\"", &["nothing_there"]),
     ("stage.second.data.template.user=\"{{ prompt\"", &["template"]),
-    ("stage.second.data.template.few_shot_from=\"none.jsonl\"", &["none.jsonl"]),
+    (
+        "stage.second.data.template.few_shot_from=\"none.jsonl\"\nstage.second.data.template.few_shot=1",
+        &["none.jsonl"],
+    ),
     ("stage.second.policy.model=\"strange\"", &["policy.model", "strange"]),
     ("stage.second.policy.model=\"no-tokenizer\"", &["policy.model", "no-tokenizer"]),
     ("stage.second.policy.model=\"not-there/at-all-x\"", &["policy.model", "not-there"]),
@@ -185,7 +188,7 @@ fn what_is_left_out_is_counted() {
     );
     let sets = ["--set", "stage.first.rollout.group.size=4", "--set", "run.steps=1"];
     let said = program.train(&[&["--dry-run"], &sets[..]].concat()).success();
-    for part in ["rollout", "no effect", "1 of 4", "rows.jsonl:4"] {
+    for part in ["rollout", "no effect", "1 of 4", "rows:4"] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }

@@ -203,13 +203,13 @@ fn bad_rows_are_named_with_the_remedy() {
     let said = |keys: &str, data: &[Value]| on_rows(keys, data).train(&["--quiet"]).code(2);
     let row = |labels: Value| json!({"id": "x7", "prompt": "p", "completions": ["a", "b"], "labels": labels});
     let counts = said("", &[row(json!([true]))]);
-    assert!(counts.contains("example x7: it has 1 labels for 2 steps"), "{counts}");
+    assert!(counts.contains("rows.jsonl:1: it has 1 labels for 2 steps"), "{counts}");
     let other = json!({"id": "x8", "prompt": "p", "completions": ["a", "c"], "labels": [true, true]});
     let one = said("", &[row(json!([true, true])), other]);
     assert!(one.contains("examples x7, x8, which are all: every label is right"), "{one}");
     let lost = said("max_tokens = 4", &[row(json!([true, false]))]);
     assert!(
-        lost.contains("example x7: its 5 tokens are more than 4, and 1 of its labels would be lost")
+        lost.contains("rows.jsonl:1: its 5 tokens are more than 4, and 1 of its labels would be lost")
             && lost.contains("too_long = \"cut\""),
         "{lost}"
     );
@@ -238,9 +238,9 @@ fn all_bad_rows_are_named_at_once() {
     let good = json!({"id": "good", "prompt": "p", "completions": ["a", "b"], "labels": [true, false]});
     let named = |said: &str| {
         assert!(said.contains("12 problems in the data; nothing was started"), "{said}");
-        assert!(said.contains("example x0: it has 1 labels for 2 steps; give each step one"), "{said}");
-        assert!(said.contains("example x9: its `completion` has no separator"), "{said}");
-        assert!(said.contains("… and 2 more") && !said.contains("x10"), "{said}");
+        assert!(said.contains("jsonl:1: it has 1 labels for 2 steps; give each step one"), "{said}");
+        assert!(said.contains("jsonl:2: its `completion` has no separator"), "{said}");
+        assert!(said.contains("jsonl:11") && said.contains("jsonl:12"), "{said}");
     };
     named(&on_rows("", &bad).train(&["--quiet"]).code(2));
     let recipe = ON_ROWS.replace("[data]\n", "[data]\neval = \"held.jsonl\"\n");

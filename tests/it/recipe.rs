@@ -734,7 +734,7 @@ fn the_misfits_of_all_stages_are_said_at_once() {
     let said = refused(text, &[]);
     let lines: Vec<&str> = said.lines().collect();
     assert_eq!(lines[0], "quick.toml: 3 things are wrong:");
-    assert_eq!(lines[1], "quick.toml:4: optim.eps = 0: it must be larger than 0");
+    assert_eq!(lines[1], "quick.toml:4: optim.eps = 0: it must be at least 1e-30");
     assert_eq!(lines[2], "quick.toml:11: optim.lr = -1.0: it must be a number that is 0 or larger");
     assert!(lines[3].starts_with("quick.toml:14: [loop.sft] unknown key `epochz`"), "{said}");
     assert_eq!(lines.len(), 4);

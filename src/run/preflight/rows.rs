@@ -336,7 +336,9 @@ impl Looking<'_> {
             too_long(&lengths, &questions, rows.examples.len(), split, &model.tokenizer)
         });
         let most = self.stage.policy.sampling.max_new_tokens;
-        if split == Split::Train && self.samples() && most >= model.shape.max_position_embeddings {
+        let sampling = self.table.table.get("policy").and_then(|policy| policy.get("sampling"));
+        let written = sampling.is_some_and(|sampling| sampling.get("max_new_tokens").is_some());
+        if written && split == Split::Train && self.samples() && most >= model.shape.max_position_embeddings {
             self.note(&format!(
                 "policy.sampling.max_new_tokens = {most} has no effect: the model's context ends completions at {} tokens, with their prompt",
                 model.shape.max_position_embeddings
