@@ -26,7 +26,7 @@ pub use fingerprint::{Fingerprint, differences};
 pub use fork::fork;
 pub use ledger::{Done, Ledger, StageRecord};
 pub use lock::is_in_use;
-pub use names::{label, recipes};
+pub use names::{label, names_folder, recipes};
 pub use revision::{Git, git};
 pub use rundir::RunDir;
 pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};

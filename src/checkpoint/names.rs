@@ -13,3 +13,10 @@ pub fn recipes(folder: &Path) -> (Option<PathBuf>, PathBuf) {
     let there = (1..).map(file).take_while(|path| path.exists()).count();
     ((there > 0).then(|| file(there)), file(there + 1))
 }
+
+/// Whether a run's directory may be called so.
+pub fn names_folder(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
+}

@@ -33,7 +33,7 @@ pub use refusal::Refusal;
 pub use registry::Registry;
 pub use rules::{Choice, RULES, Rules};
 pub use source::Source;
-pub use stage::{Run, Stage, names_folder};
+pub use stage::{Run, Stage};
 pub use stages::{PlannedStage, StageTable};
 pub use sweep::Trial;
 

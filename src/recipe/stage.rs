@@ -3,7 +3,7 @@
 use super::explain::take;
 use super::{Recipe, Refusal, Registry, StageTable};
 use super::{bounds, fits};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, names_folder};
 use crate::data::hub::Hub;
 use crate::data::tasks::{OwnTask, Task};
 use crate::data::{Data, Dataset, Example};
@@ -62,13 +62,6 @@ impl Run {
             )
         })
     }
-}
-
-/// Whether a run's directory may be called so.
-pub fn names_folder(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with('.')
-        && name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c))
 }
 
 /// A stage's sections: one field a section of the recipe.

@@ -20,11 +20,12 @@ mod verdicts;
 mod wants;
 mod writing;
 
+use crate::checkpoint::names_folder;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Place, Ranks, Single, agreed};
-use crate::recipe::{Args, Registry, Stage, names_folder, without_effect};
+use crate::recipe::{Args, Registry, Stage, without_effect};
 pub use outcome::{Outcome, StageOutcome, TrialOutcome};
 use places::Claim;
 use preflight::{Looked, Ready};

@@ -91,7 +91,7 @@ pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &
                  would not reach them",
                 change.stage
             ));
-        } else if length && !(done && !change.is_more()) {
+        } else if length && (!done || change.is_more()) {
             changes.longer.insert(change.stage.clone());
             changes.words.push(words);
         } else if done

@@ -214,10 +214,10 @@ fn bad_rows_are_named_with_the_remedy() {
         "{lost}"
     );
     let separator = said("", &[json!({"id": "x7", "prompt": "p", "completion": "a. b.", "labels": [1, 0]})]);
-    assert!(separator.contains("example x7: its `completion` has no separator"), "{separator}");
+    assert!(separator.contains("rows.jsonl:1: its `completion` has no separator"), "{separator}");
     let first = said("", &[json!({"id": "x7", "prompt": "p", "completion": "a. b.", "first_error": 1})]);
     assert!(
-        first.contains("example x7: `first_error` = 1 and it has 1 steps")
+        first.contains("rows.jsonl:1: `first_error` = 1 and it has 1 steps")
             && first.contains("\"\\n\" stands between steps (loop.prm.separator)"),
         "{first}"
     );
