@@ -67,27 +67,17 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
 /// Refuses a folder of a run or a model in which a pipe or a device has a file's place: to read or write it would never end.
 pub fn only_files(folder: &Path) -> Result<()> {
     for (_, path) in entries(folder)? {
-        let Ok(found) = fs::metadata(&path) else { continue };
-        if found.is_dir() {
-            let inside = entries(&path)?.into_iter().map(|(_, path)| path);
-            inside
-                .filter(|path| fs::metadata(path).is_ok_and(|found| !found.is_dir()))
-                .try_for_each(|path| only_file(&path))?;
-        } else {
-            only_file(&path)?;
+        let inside = if path.is_dir() { entries(&path)? } else { vec![] };
+        for path in std::iter::once(path).chain(inside.into_iter().map(|(_, path)| path)) {
+            if fs::metadata(&path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+                return Err(Error::Checkpoint(format!(
+                    "{}: a pipe or a device, where a file should be; take it away",
+                    path.display()
+                )));
+            }
         }
     }
     Ok(())
-}
-
-fn only_file(path: &Path) -> Result<()> {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(Error::Checkpoint(format!(
-            "{}: a pipe or a device, where a file should be; take it away",
-            path.display()
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses a directory that `mode` does not fit.

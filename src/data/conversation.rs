@@ -40,7 +40,8 @@ impl Message {
     pub fn text(&self) -> String {
         match self.reasoning() {
             Some(thought) => {
-                format!("<think>\n{}\n</think>\n\n{}", thought.trim(), self.content.trim_start())
+                let [open, close] = THINKING;
+                format!("{open}\n{}\n{close}\n\n{}", thought.trim(), self.content.trim_start())
             }
             None => self.content.clone(),
         }
@@ -77,6 +78,9 @@ impl Prompt {
         }
     }
 }
+
+/// How models write that they begin to think, and that they have thought.
+pub const THINKING: [&str; 2] = ["<think>", "</think>"];
 
 /// The names under which datasets keep what a turn thinks.
 pub const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];

@@ -28,7 +28,7 @@ mod typed;
 mod uses;
 pub mod tree;
 
-pub use conversation::{Message, Prompt};
+pub use conversation::{Message, Prompt, THINKING};
 pub use feedback::{Feedback, FeedbackCompletion};
 pub use hub::Hub;
 pub use questions::{Prompted, Questions};

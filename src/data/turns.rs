@@ -1,6 +1,6 @@
 //! Where the assistant's turns stand in a conversation's tokens, so that supervised training can learn all of them.
 
-use super::{Example, Feedback, Message, Prompt, Tokenizer};
+use super::{Example, Feedback, Message, Prompt, THINKING, Tokenizer};
 use crate::error::{Error, Result};
 use std::ops::Range;
 
@@ -78,16 +78,13 @@ pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<String>>
     }
 }
 
-/// How thinking models write that they begin to think, and that they have thought.
-const THINKS: [&str; 2] = ["<think>", "</think>"];
-
 /// The example without the tag that its completions begin with, where the chat template has opened it already; none where nothing
 /// changes.
 ///
 /// # Errors
 /// [`Error::Data`] where the template has closed it, and a completion thinks all the same.
 pub fn thinking_once(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Example>> {
-    let [open, close] = THINKS;
+    let [open, close] = THINKING;
     let thinks = |text: &str| text.trim_start().starts_with(open);
     let all = || {
         example

@@ -42,8 +42,6 @@ pub struct Evaluated {
     pub report: Report,
     /// Each completion with what became of it; none where no questions are asked, as of a reward model.
     pub verdicts: Vec<Verdict>,
-    /// What was asked, where completions are kept as text (`eval.keep_text`).
-    pub questions: Vec<Question>,
     /// Each held-out row with what the method's own loss says of it, where it says something.
     pub rows: Vec<RowFigures>,
 }
@@ -88,9 +86,7 @@ pub fn evaluate(
     if !config.keep_text {
         verdicts.iter_mut().for_each(|verdict| verdict.completion = None);
     }
-    let texts = questions.iter().filter(|_| config.keep_text);
-    let questions = texts.map(|question| Question::of(question, tokenizer)).collect();
-    Ok(Evaluated { report, verdicts, questions, rows: vec![] })
+    Ok(Evaluated { report, verdicts, rows: vec![] })
 }
 
 fn ask(

@@ -16,7 +16,7 @@ use crate::optim::Optim;
 use crate::policy::PolicyConfig;
 use crate::reward::Rewards;
 use crate::rollout::SourceSection;
-use crate::section::{Chosen, Misfit, under};
+use crate::section::{Chosen, Kinds, Misfit, under};
 use crate::select::Select;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -252,21 +252,14 @@ impl Stage {
     pub(super) fn reads_alike_without(&self, table: &StageTable, key: &str, registry: &Registry) -> bool {
         let mut table = table.table.clone();
         drop(take(&mut table, key));
-        let rollout = table.get("rollout").and_then(Value::as_table).and_then(|kinds| kinds.iter().next());
-        let rollout = match rollout {
-            Some((name, Value::Table(keys))) => {
-                registry.sources.read(name, keys.clone()).and_then(std::result::Result::ok)
-            }
-            Some(_) => None,
-            None => {
+        let method = chosen(&table, "loop", &registry.methods);
+        let rollout = match table.get("rollout").and_then(Value::as_table).is_none_or(Table::is_empty) {
+            true => {
                 table.remove("rollout");
                 Some(registry.default_source())
             }
+            false => chosen(&table, "rollout", &registry.sources),
         };
-        let method = table.get("loop").and_then(Value::as_table).and_then(|kinds| kinds.iter().next());
-        let method = method.and_then(|(name, keys)| {
-            registry.methods.read(name, keys.as_table()?.clone()).and_then(std::result::Result::ok)
-        });
         let Ok(mut sections) = crate::section::read::<Sections>(table) else { return false };
         sections.follow(&*self.method);
         sections.rollout_written = self.sections.rollout_written.clone();
@@ -389,6 +382,12 @@ impl Sections {
         ]
         .concat()
     }
+}
+
+/// The kind that an open section names, where it can be read.
+fn chosen<T: ?Sized + 'static>(table: &Table, section: &str, kinds: &Kinds<T>) -> Option<Chosen<T>> {
+    let (name, keys) = table.get(section)?.as_table()?.iter().next()?;
+    kinds.read(name, keys.as_table()?.clone())?.ok()
 }
 
 fn empty() -> Value {

@@ -2,8 +2,8 @@
 
 use super::{Models, Part, Reward, SharedReward, Wants};
 use crate::ask::{TextModel, TextRequest};
-use crate::data::Tokenizer;
 use crate::data::template::environment;
+use crate::data::{THINKING, Tokenizer};
 use crate::endpoint::{Client, Endpoint};
 use crate::rationale::{Format, Pattern, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
@@ -151,9 +151,10 @@ impl Judge {
 
 /// What a judge says once it has thought; none where it has not come to an end of that.
 fn concluded(said: &str) -> Option<&str> {
-    match said.rsplit_once("</think>") {
+    let [open, close] = THINKING;
+    match said.rsplit_once(close) {
         Some((_, said)) => Some(said),
-        None => (!said.contains("<think>")).then_some(said),
+        None => (!said.contains(open)).then_some(said),
     }
 }
 

@@ -53,15 +53,7 @@ impl Session {
         let own = if self.ranks.is_first() { self.look_up(opened, config, step) } else { Ok(None) };
         let found: Vec<(Report, Vec<Verdict>)> = agreed(&*ranks, own)?.into_iter().collect();
         let told = gathered(&*ranks, found)?.concat().pop();
-        let tokenizer = &opened.worker.policy.tokenizer;
-        let asked = opened.worker.held_out.iter().filter(|_| config.keep_text);
-        let questions = || asked.map(|question| Question::of(question, tokenizer)).collect();
-        Ok(told.map(|(report, verdicts)| Evaluated {
-            report,
-            verdicts,
-            questions: questions(),
-            rows: vec![],
-        }))
+        Ok(told.map(|(report, verdicts)| Evaluated { report, verdicts, rows: vec![] }))
     }
 
     fn look_up(&self, opened: &Opened, config: &Eval, step: usize) -> Result<Option<(Report, Vec<Verdict>)>> {
@@ -116,7 +108,7 @@ impl Session {
     ) -> Result<Metrics> {
         let mut metrics = Metrics::default();
         let Some(files) = &mut self.files else { return Ok(metrics) };
-        let Evaluated { report, verdicts, questions, rows } = match found {
+        let Evaluated { report, verdicts, rows } = match found {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(
@@ -149,8 +141,12 @@ impl Session {
         verdicts::write(&self.dir.path().join(evaluation.verdicts()), &verdicts)?;
         verdicts::write(&self.dir.path().join(evaluation.rows()), &rows)?;
         let asked = self.dir.path().join(evaluation.questions());
-        if !asked.exists() {
-            verdicts::write(&asked, &questions)?;
+        let keeps_text = opened.stage.eval.as_ref().is_some_and(|config| config.keep_text);
+        // They are a stage's, and the same at each of its evaluations.
+        if keeps_text && !verdicts.is_empty() && !asked.exists() {
+            let tokenizer = &opened.worker.policy.tokenizer;
+            let questions = opened.worker.held_out.iter().map(|question| Question::of(question, tokenizer));
+            verdicts::write(&asked, &questions.collect::<Vec<_>>())?;
         }
         files.evaluations.append(&[evaluation])?;
         self.has_news();

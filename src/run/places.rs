@@ -59,16 +59,7 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
     }
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
-    // A trial begins with stages that it shares, before it has a recipe.
-    let (had, first) = recipes(dir.path());
-    if place.trial.is_empty() && had.is_none() && !dir.ledger()?.stages.is_empty() {
-        return Err(Error::Checkpoint(format!(
-            "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
-             checkpoints",
-            first.display()
-        )));
-    }
-    go_on(&dir, resolved, plan)?;
+    go_on(&dir, place, resolved, plan)?;
     if !place.quiet {
         say(&place.said);
     }
@@ -80,9 +71,8 @@ pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Res
 /// # Errors
 /// What cannot change.
 pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<Option<Changes>> {
-    let had = recipes(dir.path()).0;
+    let Some(had) = recipes(dir.path()).0 else { return Ok(None) };
     let ledger = dir.ledger()?;
-    let Some(had) = had else { return Ok(None) };
     if ledger.stages.is_empty() && !dir.checkpoints()?.is_empty() {
         return Err(Error::Checkpoint(format!(
             "{} has checkpoints and no stages.json: that is lost, or it was begun by an older version of this program, which \
@@ -110,10 +100,18 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
 }
 
 /// Writes the recipe beside those that the run has had, where it is another and can be.
-fn go_on(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
+fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<()> {
     let (had, next) = recipes(dir.path());
     let found = changed(dir, resolved, plan)?;
     if had.is_none() {
+        // A trial begins with stages that it shares, before it has a recipe.
+        if place.trial.is_empty() && !dir.ledger()?.stages.is_empty() {
+            return Err(Error::Checkpoint(format!(
+                "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
+                 checkpoints",
+                next.display()
+            )));
+        }
         return write_atomic(&next, resolved.as_bytes());
     }
     let Some(found) = found else { return Ok(()) };

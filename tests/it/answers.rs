@@ -104,9 +104,8 @@ fn votes_go_by_what_grading_goes_by() {
     assert!(kinds > 30, "{kinds}");
 }
 
-#[test]
-fn integers_beside_choices_count_them_or_are_refused() {
-    let recipe = r#"
+/// Completions of the rows themselves, graded.
+const GRADED: &str = r#"
 [data]
 train = "rows.jsonl"
 prompts_per_step = 4
@@ -125,6 +124,9 @@ context = 256
 [reward.answer]
 [loop.collect]
 "#;
+
+#[test]
+fn integers_beside_choices_count_them_or_are_refused() {
     let rows = |answers: &[i64]| {
         let row = |(at, answer): (usize, &i64)| {
             json!({"id": at.to_string(), "question": "x?", "choices": ["p", "q", "r"], "answer": answer, "completion": "The answer is B."})
@@ -132,7 +134,7 @@ context = 256
         };
         answers.iter().enumerate().map(row).collect::<Vec<_>>().join("\n")
     };
-    let program = Program::new(recipe);
+    let program = Program::new(GRADED);
     program.write("rows.jsonl", &rows(&[1, 0, 2]));
     program.train(&["--quiet"]).success();
     let mut scores: Vec<(String, f64)> = program
@@ -144,14 +146,14 @@ context = 256
         .collect();
     scores.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(scores.iter().map(|(_, score)| *score).collect::<Vec<_>>(), [1.0, 0.0, 0.0]);
-    let said = Program::new(recipe);
+    let said = Program::new(GRADED);
     said.write("rows.jsonl", &rows(&[1, 3]));
     let said = said.train(&["--quiet"]).code(2);
     assert!(said.contains("rows.jsonl:2: `answer` 3 is neither label nor text of the choices"), "{said}");
     assert!(said.contains("data.integer_answers = \"from_1\""), "{said}");
     // So is a text that is none of them, a letter beyond them included.
     for gold in ["D", "pp", "p or q"] {
-        let said = Program::new(recipe);
+        let said = Program::new(GRADED);
         let row = json!({"id": "0", "question": "x?", "choices": ["p", "q", "r"], "answer": gold, "completion": "The answer is B."});
         said.write("rows.jsonl", &row.to_string());
         let said = said.train(&["--quiet"]).code(2);
@@ -165,27 +167,7 @@ context = 256
 /// A label is carried by its place: of O, A, B and AB the label B is A, which the text B is not.
 #[test]
 fn a_label_that_is_another_choices_text_is_that_of_its_place() {
-    let program = Program::new(
-        r#"
-[data]
-train = "rows.jsonl"
-prompts_per_step = 4
-template.chat = false
-template.user = "{{ question }}"
-[policy]
-dtype = "f32"
-[policy.init]
-tokenizer = "bytes"
-hidden_size = 16
-layers = 1
-heads = 2
-kv_heads = 1
-context = 256
-[rollout.dataset]
-[reward.answer]
-[loop.collect]
-"#,
-    );
+    let program = Program::new(GRADED);
     let texts = ["O", "A", "B", "AB"];
     let labelled = json!({"label": ["A", "B", "C", "D"], "text": texts});
     let cases = [

@@ -1,38 +1,17 @@
 //! The program as its user meets it: runs in temporary folders, read back from the files that they leave.
 
 use crate::program::{Program, fatal, number};
-use crate::recipes::{Tiny, on_rows};
+use crate::recipes::{Tiny, on_rows, warmed_up};
 use std::fs;
 
 const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
 
 /// Two stages on the addition task with a model of a few thousand weights: seconds, not minutes.
-const STAGES: &str = r#"
-[data]
-prompts_per_step = 4
-template.chat = false
-[data.task.addition]
-digits = [1]
-train = 40
-eval = 6
-[policy.sampling]
-max_new_tokens = 12
-[eval]
-by = "digits"
-[[stage]]
-name = "warmup"
-run.steps = 4
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-3
-[[stage]]
-name = "rl"
-run.steps = 10
-[stage.policy]
-model = "@warmup"
-[stage.rollout.group]
-size = 4
-[stage.reward.length]
+fn stages() -> String {
+    warmed_up(
+        "[eval]\nby = \"digits\"\n",
+        [4, 10],
+        r#"[stage.reward.length]
 max_tokens = 12
 buffer = 11
 [stage.loop.grpo]
@@ -42,10 +21,12 @@ reference.every = 3
 lr = 1e-3
 [stage.checkpoint]
 every = 5
-"#;
+"#,
+    )
+}
 
 fn tiny() -> String {
-    MODEL.recipe(STAGES)
+    MODEL.recipe(&stages())
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! together; what was evaluated once and is not again; rollouts that nothing is learned of.
 
 use crate::program::{Program, lines, number, rows};
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, warmed_up};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -273,36 +273,16 @@ fn what_is_asked_and_what_is_measured() {
 }
 
 /// Supervised, then by reinforcement from there.
-const STAGES: &str = r#"
-[data]
-prompts_per_step = 4
-template.chat = false
-[data.task.addition]
-digits = [1]
-train = 40
-eval = 6
-[policy.sampling]
-max_new_tokens = 12
-[eval]
-samples = 2
-temperature = 1.0
-[[stage]]
-name = "warmup"
-run.steps = 3
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-3
-[[stage]]
-name = "rl"
-run.steps = 2
-[stage.policy]
-model = "@warmup"
-[stage.rollout.group]
-size = 4
-[stage.reward.answer]
+fn stages() -> String {
+    warmed_up(
+        "[eval]\nsamples = 2\ntemperature = 1.0\n",
+        [3, 2],
+        r#"[stage.reward.answer]
 [stage.loop.grpo]
 zero_variance = "drop"
-"#;
+"#,
+    )
+}
 
 const SUMS: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), ..Tiny::SUMS };
 
@@ -310,7 +290,7 @@ const SUMS: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), ..Tin
 /// them again comes to.
 #[test]
 fn what_was_just_evaluated_is_not_evaluated_again() {
-    let program = Program::new(&SUMS.recipe(STAGES));
+    let program = Program::new(&SUMS.recipe(&stages()));
     let said = program.train(&[]).success();
     assert!(
         said.contains(
@@ -332,7 +312,7 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
     assert_eq!(last, first);
     let weights = program.out().join("warmup-step-000003");
     let anew = Program::new(
-        &SUMS.recipe(&STAGES.replace("\"@warmup\"", &format!("{:?}", weights.to_string_lossy()))),
+        &SUMS.recipe(&stages().replace("\"@warmup\"", &format!("{:?}", weights.to_string_lossy()))),
     );
     let said = anew.train(&[]).success();
     assert!(!said.contains("are not asked again"), "{said}");
@@ -343,7 +323,7 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
         "stage.rl.data.template.user=# {{ question }}",
         "stage.rl.policy.sampling.max_new_tokens=11",
     ] {
-        let other = Program::new(&SUMS.recipe(STAGES));
+        let other = Program::new(&SUMS.recipe(&stages()));
         let said = other.train(&["--set", set]).success();
         assert!(!said.contains("are not asked again"), "{set}: {said}");
     }
@@ -355,7 +335,7 @@ fn what_was_just_evaluated_is_not_evaluated_again() {
 fn dropped_groups_are_traces_with_a_mark() {
     let collect = "[[stage]]\nname = \"imitate\"\n[stage.data]\ntrain = \"@rl\"\n[stage.loop.sft]\n[stage.run]\nsteps = 1\n";
     let reward =
-        STAGES.replace("[stage.reward.answer]", "[stage.reward.length]\nmax_tokens = 12\nbuffer = 2");
+        stages().replace("[stage.reward.answer]", "[stage.reward.length]\nmax_tokens = 12\nbuffer = 2");
     let reward = reward.replace("[eval]\nsamples = 2\ntemperature = 1.0\n", "");
     let program = Program::new(&SUMS.recipe(&format!("{reward}{collect}")));
     program.train(&["-q", "--set", "stage.rl.run.steps=6"]).success();
@@ -394,7 +374,7 @@ fn dropped_groups_are_traces_with_a_mark() {
 /// A scratchpad is the only right one of its sum: what follows it is counted, and a right answer under a wrong step is said.
 #[test]
 fn a_wrong_step_under_a_right_answer_is_said() {
-    let recipe = STAGES
+    let recipe = stages()
         .replace("[eval]\n", "[eval]\nshow = 1\nown_steps = true\n")
         .replace("[stage.loop.grpo]", "[stage.eval]\nevery = 1\n[stage.loop.grpo]");
     let program = Program::new(&SUMS.recipe(&recipe));
@@ -419,7 +399,7 @@ fn a_wrong_step_under_a_right_answer_is_said() {
             assert!(fits || verdict["wrong_step"] == 1, "{verdict}");
         }
     }
-    let none = STAGES
+    let none = stages()
         .replace("eval = 6\n", "eval = 6\nrationale = false\n")
         .replace("[eval]\n", "[eval]\nown_steps = true\n");
     let refused = Program::new(&SUMS.recipe(&none)).train(&["--dry-run"]).code(2);

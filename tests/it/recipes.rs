@@ -95,3 +95,34 @@ run.steps = 120
 lr = 1e-2
 schedule = "cosine"
 "#;
+
+/// Additions of one digit in two stages, some steps each: `warmup`, supervised, and from its weights `rl`, whose method and rewards are `rest`.
+/// `sections` are those of both. Seconds, not minutes, on a model of a few thousand weights.
+pub fn warmed_up(sections: &str, [warmup, rl]: [usize; 2], rest: &str) -> String {
+    format!(
+        r#"
+[data]
+prompts_per_step = 4
+template.chat = false
+[data.task.addition]
+digits = [1]
+train = 40
+eval = 6
+[policy.sampling]
+max_new_tokens = 12
+{sections}[[stage]]
+name = "warmup"
+run.steps = {warmup}
+[stage.loop.sft]
+[stage.optim]
+lr = 1e-3
+[[stage]]
+name = "rl"
+run.steps = {rl}
+[stage.policy]
+model = "@warmup"
+[stage.rollout.group]
+size = 4
+{rest}"#
+    )
+}

@@ -2,7 +2,7 @@
 
 use crate::compare::{differences, files};
 use crate::program::{Program, rows};
-use crate::recipes::{Tiny, on_rows};
+use crate::recipes::{Tiny, on_rows, warmed_up};
 use serde_json::json;
 use std::fs;
 use std::io::Read;
@@ -10,30 +10,11 @@ use std::io::Read;
 const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
 
 /// Supervised, then by reinforcement with an evaluation in between.
-const STAGES: &str = r#"
-[data]
-prompts_per_step = 4
-template.chat = false
-[data.task.addition]
-digits = [1]
-train = 40
-eval = 6
-[policy.sampling]
-max_new_tokens = 12
-[[stage]]
-name = "warmup"
-run.steps = 3
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-3
-[[stage]]
-name = "rl"
-run.steps = 6
-[stage.policy]
-model = "@warmup"
-[stage.rollout.group]
-size = 4
-[stage.reward.length]
+fn stages() -> String {
+    warmed_up(
+        "",
+        [3, 6],
+        r#"[stage.reward.length]
 max_tokens = 12
 buffer = 11
 [stage.loop.grpo]
@@ -44,10 +25,12 @@ kl.coefficient = 0.01
 every = 3
 [stage.optim]
 lr = 1e-3
-"#;
+"#,
+    )
+}
 
 fn two_stages() -> Program {
-    Program::new(&MODEL.recipe(STAGES))
+    Program::new(&MODEL.recipe(&stages()))
 }
 
 fn assert_same(one: &Program, other: &Program) {
@@ -85,7 +68,7 @@ fn the_first_signal_saves_and_says_how_to_go_on() {
 #[test]
 fn an_evaluation_can_be_cut_short() {
     let recipe =
-        MODEL.recipe(STAGES).replace("eval = 6", "eval = 99\n").replace("digits = [1]", "digits = [2]");
+        MODEL.recipe(&stages()).replace("eval = 6", "eval = 99\n").replace("digits = [1]", "digits = [2]");
     let recipe = recipe.replace("run.steps = 6", "run.steps = 2");
     let [whole, cut] = [Program::new(&recipe), Program::new(&recipe)];
     whole.train(&["--quiet"]).success();
@@ -99,7 +82,7 @@ fn an_evaluation_can_be_cut_short() {
 /// Both rounds' results but the newest are pruned: that round 1 is done does not depend on what is kept.
 #[test]
 fn a_run_of_rounds_goes_on_in_the_round_in_which_it_was_killed() {
-    let recipe = MODEL.recipe(STAGES).replace("run.steps = 6", "run.steps = 2");
+    let recipe = MODEL.recipe(&stages()).replace("run.steps = 6", "run.steps = 2");
     let rounds = "[run]\nrounds = 3\n[checkpoint]\nkeep_last = 1\nevery = 1\n[data]";
     let recipe = recipe.replacen("[data]", rounds, 1);
     let [whole, killed] = [Program::new(&recipe), Program::new(&recipe)];

@@ -2,7 +2,7 @@
 
 use crate::compare::differences;
 use crate::program::{Program, fatal, lines};
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, warmed_up};
 use rationale::checkpoint::{Ledger, RunDir};
 use serde_json::Value;
 use std::fs;
@@ -11,41 +11,24 @@ use std::path::Path;
 const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), ..Tiny::SUMS };
 
 /// Supervised, then by reinforcement: what is swept is the second stage's.
-const STAGES: &str = r#"
-[data]
-prompts_per_step = 4
-template.chat = false
-[data.task.addition]
-digits = [1]
-train = 40
-eval = 6
-[policy.sampling]
-max_new_tokens = 12
-[[stage]]
-name = "warmup"
-run.steps = 3
-[stage.loop.sft]
-[stage.optim]
-lr = 1e-3
-[[stage]]
-name = "rl"
-run.steps = 4
-[stage.policy]
-model = "@warmup"
-[stage.rollout.group]
-size = 4
-[stage.reward.length]
+fn stages() -> String {
+    warmed_up(
+        "",
+        [3, 4],
+        r#"[stage.reward.length]
 max_tokens = 12
 buffer = 11
 [stage.loop.grpo]
 [stage.eval]
 every = 2
-"#;
+"#,
+    )
+}
 
 const SWEEP: &str = "[run]\nseeds = [3, 4]\n[sweep]\nstage.rl.optim.lr = [1e-3, 1e-2]\n";
 
 fn sweep(head: &str) -> Program {
-    Program::new(&format!("{head}{}", MODEL.recipe(STAGES)))
+    Program::new(&format!("{head}{}", MODEL.recipe(&stages())))
 }
 
 fn ledger(run: &Path) -> Ledger {
@@ -183,7 +166,7 @@ fn a_sweep_grows() {
     for name in ["lr=1e-3_seed=3", "lr=0.01_seed=4"] {
         assert!(weights(&all.out().join(name)) == weights(&other.out().join(name)), "{name}");
     }
-    all.write("plain.toml", &MODEL.recipe(STAGES));
+    all.write("plain.toml", &MODEL.recipe(&stages()));
     let refused = all.train_into("plain.toml", &all.out(), &["--resume"]).code(2);
     assert!(refused.contains("holds a run that sweeps, and the recipe sweeps nothing"), "{refused}");
     // A trial that the recipe has no more stays where it is.
@@ -283,8 +266,9 @@ fn what_cannot_be_swept_is_refused_with_a_remedy() {
         told(&many, &["run.seeds=[0,1]"])
             .contains("399 points (399 of optim.lr) × 2 seeds × 2 stages are 1596")
     );
-    let in_stage =
-        MODEL.recipe(STAGES).replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.sweep]\noptim.lr = [1]");
+    let in_stage = MODEL
+        .recipe(&stages())
+        .replace("[stage.loop.grpo]", "[stage.loop.grpo]\n[stage.sweep]\noptim.lr = [1]");
     let said = Program::new(&in_stage).train(&["--dry-run"]).code(2);
     assert!(
         said.contains(

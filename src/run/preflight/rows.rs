@@ -277,12 +277,10 @@ impl Looking<'_> {
         }
         let rows = || rows.examples.iter().map(|row| &**row).take(MADE);
         let mut dropped: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
-        let mut unasked: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
+        let mut handed: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
         for row in rows() {
             let Prompt::Chat(turns) = &row.prompt else { continue };
-            for name in row.variables.keys().filter(|name| !tokenizer.chat_asks(name)) {
-                unasked.entry(name).or_default().push(row);
-            }
+            row.variables.keys().for_each(|name| handed.entry(name).or_default().push(row));
             let Ok(text) = tokenizer.conversation(turns, &row.variables, true) else { continue };
             let gone = turns.iter().find(|turn| !text.text.contains(turn.content.trim()));
             gone.into_iter().for_each(|turn| dropped.entry(&turn.role).or_default().push(row));
@@ -295,7 +293,7 @@ impl Looking<'_> {
                 some(&rows)
             ));
         }
-        for (name, rows) in unasked {
+        for (name, rows) in handed.into_iter().filter(|(name, _)| !tokenizer.chat_asks(name)) {
             self.note(&format!(
                 "the model's chat template does not ask for `{name}`, which {} of {count} rows hand to it: {}",
                 rows.len(),
