@@ -1,6 +1,5 @@
 //! Files of a run that was killed, cut, emptied, flipped, filled with zeros or gone when it goes on.
 
-use super::shim::Fault;
 use super::{Right, Trial, draws, report, trials};
 use crate::compare::files;
 use rand::Rng;
@@ -53,16 +52,13 @@ fn a_damaged_run_of_bootstrapped_rationales_is_right_or_refused() {
 /// Each trial damages one file of a run that was killed behind this checkpoint.
 fn damaged(name: &str, checkpoint: &str) {
     let right = Right::of(name);
-    let published = |call: &&super::Call| call.name == "rename" && call.path == format!("/{checkpoint}");
-    let at =
-        right.calls.iter().find(published).unwrap_or_else(|| panic!("no checkpoint {checkpoint}")).number;
     let killed = Trial::new(&right.tried);
-    killed.faulty(at + 60, Fault::Kill);
+    killed.killed_behind(&format!("rename /{checkpoint}"), 60);
     assert!(killed.out().join(checkpoint).is_dir(), "it was killed too early");
     let from_it = |path: PathBuf| path.strip_prefix(killed.out()).unwrap().to_path_buf();
     let mut files: Vec<PathBuf> = files(&killed.out()).into_iter().map(from_it).collect();
     files.shuffle(&mut draws(name, 0));
-    let (trials, mut wrong) = (trials(3), flipped(&right, at, checkpoint));
+    let (trials, mut wrong) = (trials(3), flipped(&right, checkpoint));
     for number in trials.clone() {
         let mut draw = draws("damage", number);
         // So many trials as there are files and damages try each on each.
@@ -79,10 +75,10 @@ fn damaged(name: &str, checkpoint: &str) {
 }
 
 /// A bit of the weights or of the optimiser that a run goes on from is never passed over.
-fn flipped(right: &Right, at: usize, checkpoint: &str) -> Vec<String> {
+fn flipped(right: &Right, checkpoint: &str) -> Vec<String> {
     // Killed once it has its name: there is no newer one.
     let killed = Trial::new(&right.tried);
-    killed.faulty(at + 1, Fault::Kill);
+    killed.killed_behind(&format!("rename /{checkpoint}"), 1);
     let mut wrong = Vec::new();
     for name in ["model.safetensors", "optimizer.safetensors"] {
         let trial = Trial::like(&right.tried, &killed);

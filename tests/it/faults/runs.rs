@@ -77,18 +77,31 @@ impl Trial {
         self.under(None, Some((seen, signal)))
     }
 
+    /// Runs until some calls behind this one, `rename /rl-step-000004`, and is killed there: reports are written by the clock, so that
+    /// a call's number is not the same in every run.
+    pub fn killed_behind(&self, call: &str, further: usize) -> Ended {
+        let mut command = self.command();
+        self.preload(&mut command, further, Fault::Kill).env("FAULT_BEHIND", call);
+        self.wait(self.start(&mut command), None)
+    }
+
+    fn preload<'a>(&self, command: &'a mut Command, at: usize, fault: Fault) -> &'a mut Command {
+        let how = match fault {
+            Fault::Kill => "kill",
+            Fault::Full => "full",
+            Fault::Broken => "eio",
+        };
+        command.env("LD_PRELOAD", shim::library()).env("FAULT_UNDER", self.out());
+        command.env("FAULT_AT", at.to_string()).env("FAULT_HOW", how)
+    }
+
     fn under(&self, fault: Option<(usize, Fault)>, signal: Signal) -> (Ended, Vec<Call>) {
         let log = self.folder.path().join("calls");
         let _ = fs::remove_file(&log);
         let mut command = self.command();
         command.env("LD_PRELOAD", shim::library()).env("FAULT_UNDER", self.out()).env("FAULT_LOG", &log);
         if let Some((at, fault)) = fault {
-            let how = match fault {
-                Fault::Kill => "kill",
-                Fault::Full => "full",
-                Fault::Broken => "eio",
-            };
-            command.env("FAULT_AT", at.to_string()).env("FAULT_HOW", how);
+            self.preload(&mut command, at, fault);
         }
         (self.wait(self.start(&mut command), signal), shim::calls(&log))
     }

@@ -3,6 +3,7 @@
  * FAULT_UNDER  the folder, absolute
  * FAULT_LOG    where each call is noted as "n call path", if anywhere
  * FAULT_AT     the call, counted from 1; 0 for none
+ * FAULT_BEHIND "call path" behind which they are counted for that, where what comes before depends on the time
  * FAULT_HOW    kill: SIGKILL (in the middle of a write); full: no space from there on; eio: that call alone
  */
 #define _GNU_SOURCE
@@ -21,8 +22,8 @@
 #include <unistd.h>
 
 enum how { NONE, KILL, FULL, EIO_ONCE };
-static char under[PATH_MAX];
-static long at, calls;
+static char under[PATH_MAX], behind[PATH_MAX + 16];
+static long at, calls, since;
 static int note = -1;
 static enum how how;
 
@@ -31,6 +32,7 @@ __attribute__((constructor)) static void begin(void) {
     if (!folder) return;
     snprintf(under, sizeof under, "%s", folder);
     at = number ? atol(number) : 0;
+    if (getenv("FAULT_BEHIND")) snprintf(behind, sizeof behind, "%s", getenv("FAULT_BEHIND")), since = -1;
     if (kind) how = !strcmp(kind, "kill") ? KILL : !strcmp(kind, "full") ? FULL : !strcmp(kind, "eio") ? EIO_ONCE : NONE;
     if (log) note = syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     /* Programs that the run starts are no part of it. */
@@ -64,9 +66,16 @@ static int fault(const char *call, const char *path, int writes) {
     if (!is_under(path)) return 0;
     long n = __atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST);
     if (note >= 0) dprintf(note, "%ld %s %s\n", n, call, path + strlen(under));
-    if (how == KILL && n == at) return -1;
-    if (how == EIO_ONCE && n == at) return EIO;
-    if (how == FULL && at && (n == at || (n > at && writes))) return ENOSPC;
+    if (since < 0) {
+        char this[PATH_MAX + 16];
+        snprintf(this, sizeof this, "%s %s", call, path + strlen(under));
+        if (!strcmp(this, behind)) since = n;
+        return 0;
+    }
+    long when = at ? since + at : 0;
+    if (how == KILL && n == when) return -1;
+    if (how == EIO_ONCE && n == when) return EIO;
+    if (how == FULL && when && (n == when || (n > when && writes))) return ENOSPC;
     return 0;
 }
 
