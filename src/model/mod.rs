@@ -29,6 +29,7 @@ mod raw;
 pub mod rope;
 pub mod self_attention;
 mod size;
+pub mod states;
 mod stored;
 pub mod transformer;
 mod trunk;
