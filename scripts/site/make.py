@@ -64,7 +64,7 @@ def lay_out(source: pathlib.Path) -> list[pathlib.Path]:
 
 def links(page: pathlib.Path, text: str) -> list[tuple[pathlib.Path, str]]:
     """The files that a page links to, from the root, with the link as it is written; what stands in code is none."""
-    text = re.sub(r"^```.*?^```|`[^`\n]*`(?!\])", "", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.DOTALL | re.MULTILINE)
     found = (match[2] for match in LINK.finditer(text))
     return [inside(page, link) for link in found if not ELSEWHERE.match(link) and not link.startswith("#")]
 
