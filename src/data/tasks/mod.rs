@@ -4,6 +4,7 @@ pub mod addition;
 pub mod faults;
 pub mod marking;
 pub mod planted;
+pub mod report;
 pub mod shop;
 
 use super::Split;
@@ -34,6 +35,8 @@ pub enum BuiltIn {
     Marking(marking::Marking),
     /// A sequence with a hidden one in it.
     Planted(planted::Planted),
+    /// Reports of findings, and the condition that they come to.
+    Report(report::Report),
     /// A shopper's next action.
     Shop(shop::Shop),
 }
@@ -127,6 +130,7 @@ impl BuiltIn {
             BuiltIn::Addition(_) => "addition",
             BuiltIn::Marking(_) => "marking",
             BuiltIn::Planted(_) => "planted",
+            BuiltIn::Report(_) => "report",
             BuiltIn::Shop(_) => "shop",
         }
     }
@@ -136,6 +140,7 @@ impl BuiltIn {
             BuiltIn::Addition(_) => addition::ALPHABET,
             BuiltIn::Marking(_) => marking::ALPHABET,
             BuiltIn::Planted(_) => planted::ALPHABET,
+            BuiltIn::Report(_) => report::ALPHABET,
             BuiltIn::Shop(_) => shop::ALPHABET,
         }
     }
@@ -145,6 +150,7 @@ impl BuiltIn {
             BuiltIn::Addition(addition) => addition.check(),
             BuiltIn::Marking(marking) => marking.check(),
             BuiltIn::Planted(planted) => planted.check(),
+            BuiltIn::Report(report) => report.check(),
             BuiltIn::Shop(shop) => shop.check(),
         }
     }
@@ -154,6 +160,7 @@ impl BuiltIn {
             BuiltIn::Addition(addition) => addition.rows(split, seed),
             BuiltIn::Marking(marking) => marking.rows(split, seed),
             BuiltIn::Planted(planted) => planted.rows(split, seed),
+            BuiltIn::Report(report) => report.rows(split, seed),
             BuiltIn::Shop(shop) => shop.rows(split, seed),
         }
     }
