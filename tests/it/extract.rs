@@ -1,6 +1,6 @@
 //! `loop.extract` and `loop.think` as programs: what is learned, refused, saved and shown.
 
-use crate::program::{Program, number, rows};
+use crate::program::{Program, lines, number};
 use crate::recipes::{Tiny, sums};
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ fn what_decides_is_selected_where_it_is_marked() {
     assert!(of("eval/rationale/accuracy") > 0.9);
     assert!(of("eval/rationale/token_f1") > 0.8, "{}", of("eval/rationale/token_f1"));
     assert!(of("eval/rationale/auprc") > 0.8);
-    let shown = rows(&program.out().join("evaluations/extract-000150-rows.jsonl"));
+    let shown = lines(&program.out().join("evaluations/extract-000150-rows.jsonl"));
     assert_eq!(shown.len(), 40);
     let first = &shown[0]["extracted"];
     assert_eq!(first["units"].as_array().unwrap().iter().filter(|unit| unit["selected"] == true).count(), 1);
