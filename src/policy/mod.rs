@@ -3,10 +3,12 @@
 pub mod belief;
 mod elsewhere;
 pub mod init;
+mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
 
 pub use init::Init;
+pub use prompt_logprobs::Told;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
 
@@ -181,9 +183,14 @@ impl Policy {
         if let Some(elsewhere) = &self.elsewhere {
             return Box::new(Current { elsewhere, weights: &self.model, version: self.version });
         }
+        Box::new(self.decoder())
+    }
+
+    /// A decoder over this policy's own weights.
+    pub fn decoder(&self) -> Decoder<'_> {
         let decode = Box::new(|ids: &[u32]| self.tokenizer.decode(ids));
         let decoder = Decoder::new(&self.model, Stops { eos: &self.eos, decode }, self.slots);
-        Box::new(decoder.of_version(self.version))
+        decoder.of_version(self.version)
     }
 
     /// What writes thoughts: nothing ends one but its length.

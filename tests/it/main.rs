@@ -48,6 +48,7 @@ mod model_parity;
 mod model_rewards;
 mod optim;
 mod outside;
+mod pages;
 mod preference_parity;
 mod preference_recipes;
 mod prefix;
