@@ -82,7 +82,7 @@ impl Model {
     pub(super) fn check_places(&self, sequences: &[&[u32]], places: &[&[usize]]) -> Result<()> {
         for (tokens, places) in sequences.iter().zip(places) {
             self.config.check_length(tokens.len())?;
-            let outside = tokens.iter().find(|&&token| token as usize >= self.config.vocab_size);
+            let outside = tokens.iter().find(|&&token| token as usize >= self.readable());
             if let Some(token) = outside {
                 return Err(Error::Model(format!("token id {token} is outside the model's vocabulary")));
             }
