@@ -7,8 +7,8 @@ pub mod alignment;
 pub mod difference;
 pub mod distribution;
 pub mod efficiency;
-pub mod trajectory;
 pub mod spans;
+pub mod trajectory;
 
 /// Replaces each number by its sum over the ranks; [`alone`] where there is one.
 pub type Sum<'a> = dyn FnMut(&mut [f64]) + 'a;
