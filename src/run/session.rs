@@ -144,12 +144,14 @@ impl Session {
             false => Ok(StageRecord::default()),
         };
         let record = agreed(&*self.ranks, begun)?;
+        let titled = format!("{} {name}", self.trial);
+        let mut show = Show::new(titled.trim_start(), 0, self.quiet);
+        show.doing("opening: models and rows are read");
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         self.note_machine();
         stop::may_cut(None);
-        let titled = format!("{} {name}", self.trial);
-        let mut show = Show::new(titled.trim_start(), opened.steps, self.quiet);
+        show.expect(opened.steps);
         if let Some(eval) = &opened.stage.eval {
             show.evaluates(eval.every, eval.at_end);
         }
