@@ -190,13 +190,12 @@ impl Data {
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         let name = self.name(split);
         if rows.is_empty() && problems.is_empty() {
-            return Err(Error::Data(format!(
-                "{name} has no rows; `data.{}` needs at least one",
-                split.key()
-            )));
+            let key = split.key();
+            return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
         }
         // Held-out rows may lack what is only learned.
-        if problems.is_empty() && self.task.is_none() && (split == Split::Train || self.train.is_empty()) {
+        let own = self.task.is_none() && self.train.is_empty();
+        if problems.is_empty() && (split == Split::Train || own) {
             renaming.check(&name)?;
         }
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
@@ -244,10 +243,10 @@ impl Data {
             Some(_) if !self.train.is_empty() || !self.eval.is_empty() => Err(Error::Recipe(
                 "[data.task] makes its own rows; leave out `data.train` and `data.eval`".to_string(),
             )),
-            Some(task) => task.rows(split, seed).map(|mut rows| {
-                rows.truncate(self.limit(split));
-                rows
-            }),
+            Some(task) => {
+                let rows = task.rows(split, seed)?.into_iter().take(self.limit(split));
+                Ok(rows.map(|row| Row { fields: renaming.apply(row.fields), ..row }).collect())
+            }
             None if self.sources(split).is_empty() => Err(Error::Recipe(format!(
                 "[data] has no `{key}`; name a file, a folder or `hub:owner/name`, or a task under [data.task]"
             ))),
