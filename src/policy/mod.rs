@@ -1,7 +1,9 @@
 //! The policy: a model with its tokenizer, its end-of-sequence ids and its way of sampling.
 
 pub mod belief;
+pub mod candidates;
 mod elsewhere;
+pub mod embedding;
 pub mod init;
 mod prompt_logprobs;
 pub mod reference;
@@ -191,6 +193,11 @@ impl Policy {
         let decode = Box::new(|ids: &[u32]| self.tokenizer.decode(ids));
         let decoder = Decoder::new(&self.model, Stops { eos: &self.eos, decode }, self.slots);
         decoder.of_version(self.version)
+    }
+
+    /// What writes thoughts: nothing ends one but its length.
+    pub fn thinker(&self) -> Box<dyn Sampler + '_> {
+        Box::new(Decoder::new(&self.model, Stops::at(&[]), self.slots).of_version(self.version))
     }
 
     /// Takes on the weights of `other`, as a new version of this policy's, which whoever writes for it is told of.

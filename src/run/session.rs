@@ -14,6 +14,7 @@ use crate::eval::Metric;
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
+use crate::model::extractor;
 use crate::optim::{AdamW, joined};
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
@@ -372,7 +373,7 @@ impl Session {
         let Some(saved) = Saved::newest_model(folder)? else { return Ok(String::new()) };
         let (run, program) = (folder.display(), stop::program());
         let mut text = format!("model: {}\n", saved.path.display());
-        if !ScoreFormat::is_in(&saved.path) {
+        if !ScoreFormat::is_in(&saved.path) && !saved.path.join(extractor::NOTES).is_file() {
             text += &format!("  {program} chat {run}\n");
         }
         Ok(text + &format!("  {program} export {run} DIR\n"))
