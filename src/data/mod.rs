@@ -8,6 +8,7 @@ mod dialects;
 pub mod feedback;
 mod gold;
 pub mod hub;
+mod jinja;
 pub mod jsonl;
 mod marked;
 pub mod numbered;
@@ -19,6 +20,7 @@ pub mod questions;
 pub mod renaming;
 pub mod row;
 pub mod rubrics;
+pub mod shots;
 pub mod source;
 pub mod tasks;
 pub mod template;
@@ -277,7 +279,7 @@ impl Data {
         rows: &[Row],
         problems: &mut Problems,
     ) -> Result<Option<Vec<Row>>> {
-        let enough = self.template.few_shot.saturating_add(1);
+        let enough = self.template.few_shot_pick.enough(self.template.few_shot);
         let renaming = &mut Renaming::new(&self.columns);
         let shots = match (&self.template.few_shot_from, split) {
             _ if self.template.few_shot == 0 => return Ok(None),
@@ -342,11 +344,12 @@ pub struct Example {
     pub index: usize,
     /// What the policy is asked.
     pub prompt: Prompt,
+    /// The solved rows that the prompt shows first.
+    pub shots: Vec<Arc<shots::Shot>>,
     /// Turns of the prompt that supervised training learns beside the completion: the assistant's earlier ones, where the row
     /// is a conversation (`messages`).
     pub learned_turns: Vec<usize>,
-    /// What the chat template is given beside the turns: `data.template.variables`, and the row's `chat_template_kwargs`
-    /// and `tools`.
+    /// What the chat template is given beside the turns: `data.template.variables`, the row's `chat_template_kwargs` and `tools`.
     pub variables: Arc<Map<String, Value>>,
     /// The completion that supervised training learns, where the row or the template gives one.
     pub completion: Option<String>,
@@ -360,7 +363,7 @@ pub struct Example {
     pub answer: Option<String>,
     /// The options of a multiple-choice question, in order.
     pub choices: Vec<String>,
-    /// Every column of the row, for rewards and templates.
+    /// Every column of the row.
     pub fields: Map<String, Value>,
 }
 
@@ -372,6 +375,7 @@ impl Example {
             origin: None,
             index: 0,
             prompt: Prompt::Text(prompt.into()),
+            shots: Vec::new(),
             learned_turns: Vec::new(),
             variables: Arc::default(),
             completion: None,

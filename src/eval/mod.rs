@@ -14,6 +14,7 @@ pub mod search;
 mod section;
 mod shown;
 pub mod statistics;
+pub mod stopping;
 mod verdict;
 
 pub use answering::Answering;

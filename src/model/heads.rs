@@ -111,16 +111,7 @@ impl Read<'_> {
 impl Model {
     /// The last layer's normalised states of each of `sequences` at its `places`, which count from its first token.
     pub fn read(&self, sequences: &[&[u32]], places: &[&[usize]], grad: Grad) -> Result<Read<'_>> {
-        for (tokens, places) in sequences.iter().zip(places) {
-            self.config.check_length(tokens.len())?;
-            let outside = tokens.iter().find(|&&token| token as usize >= self.readable());
-            if let Some(token) = outside {
-                return Err(Error::Model(format!("token id {token} is outside the model's vocabulary")));
-            }
-            if places.iter().any(|&place| place >= tokens.len()) {
-                return Err(Error::Model("a place to read lies behind its sequence".into()));
-            }
-        }
+        self.check_places(sequences, places)?;
         let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad);
         let states = trunk.states.detach().set_requires_grad(grad == Grad::Yes);
         Ok(Read { states, trunk })

@@ -30,6 +30,7 @@ mod raw;
 pub mod rope;
 pub mod self_attention;
 mod size;
+pub mod states;
 mod stored;
 pub mod thoughts;
 pub mod transformer;

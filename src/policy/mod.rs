@@ -1,7 +1,9 @@
 //! The policy: a model with its tokenizer, its end-of-sequence ids and its way of sampling.
 
 pub mod belief;
+pub mod candidates;
 mod elsewhere;
+pub mod embedding;
 pub mod init;
 mod prompt_logprobs;
 pub mod reference;

@@ -91,7 +91,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
             "use [rollout.group]; a search serves loop.collect, loop.evaluate and [eval]",
         ));
     }
-    if stage.reward.is_empty() {
+    if stage.reward.is_empty() && search.judged {
         found.push(Misfit::new(
             "rollout",
             format!("nothing judges what rollout.{name} is to choose among"),
@@ -106,7 +106,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
         ));
     }
     let greedy = |key: &str, temperature: f64| {
-        (temperature <= 0.0 && search.n > 1).then(|| {
+        (temperature <= 0.0 && search.n > 1 && search.judged).then(|| {
             Misfit::new(
                 key,
                 format!("greedy samples are all the same, and leave rollout.{name} no choice"),

@@ -55,6 +55,7 @@ pub const RULES: Rules = Rules {
         "policy.model",
         "data.train",
         "data.eval",
+        "data.template.few_shot_from",
         "reward.*.model",
         "reward.*.model_without",
         "eval.measures.*.model",

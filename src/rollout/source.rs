@@ -111,6 +111,8 @@ pub struct Picks<'a> {
     pub by: Option<&'a str>,
     /// Whether it looks among independent completions, so that those of one search say what a smaller one finds.
     pub independent: bool,
+    /// Whether it picks by rewards.
+    pub judged: bool,
 }
 
 /// What completions are worth. Rewards implement it; who samples asks it.

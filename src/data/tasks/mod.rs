@@ -2,10 +2,12 @@
 
 pub mod addition;
 pub mod faults;
+pub mod graph;
 pub mod marking;
 pub mod planted;
 pub mod report;
 pub mod shop;
+pub mod tables;
 
 use super::Split;
 use super::row::Row;
@@ -31,6 +33,8 @@ pub enum Task {
 pub enum BuiltIn {
     /// n-digit addition with a scratchpad.
     Addition(addition::Addition),
+    /// Small graphs in words: routes, workflows, calls, games.
+    Graph(graph::Graph),
     /// Short answers marked by a rubric.
     Marking(marking::Marking),
     /// A sequence with a hidden one in it.
@@ -39,6 +43,8 @@ pub enum BuiltIn {
     Report(report::Report),
     /// A shopper's next action.
     Shop(shop::Shop),
+    /// Questions about small tables, answered by queries.
+    Tables(tables::Tables),
 }
 
 /// `[data.task.NAME]` of a program's own (`Registry::task`): plain data with documented keys, from which rows are made.
@@ -128,40 +134,48 @@ impl BuiltIn {
     fn name(&self) -> &'static str {
         match self {
             BuiltIn::Addition(_) => "addition",
+            BuiltIn::Graph(_) => "graph",
             BuiltIn::Marking(_) => "marking",
             BuiltIn::Planted(_) => "planted",
             BuiltIn::Report(_) => "report",
             BuiltIn::Shop(_) => "shop",
+            BuiltIn::Tables(_) => "tables",
         }
     }
 
     fn alphabet(&self) -> &'static str {
         match self {
             BuiltIn::Addition(_) => addition::ALPHABET,
+            BuiltIn::Graph(_) => graph::ALPHABET,
             BuiltIn::Marking(_) => marking::ALPHABET,
             BuiltIn::Planted(_) => planted::ALPHABET,
             BuiltIn::Report(_) => report::ALPHABET,
             BuiltIn::Shop(_) => shop::ALPHABET,
+            BuiltIn::Tables(_) => tables::ALPHABET,
         }
     }
 
     fn check(&self) -> Vec<Misfit> {
         match self {
             BuiltIn::Addition(addition) => addition.check(),
+            BuiltIn::Graph(graph) => graph.check(),
             BuiltIn::Marking(marking) => marking.check(),
             BuiltIn::Planted(planted) => planted.check(),
             BuiltIn::Report(report) => report.check(),
             BuiltIn::Shop(shop) => shop.check(),
+            BuiltIn::Tables(tables) => tables.check(),
         }
     }
 
     fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         match self {
             BuiltIn::Addition(addition) => addition.rows(split, seed),
+            BuiltIn::Graph(graph) => graph.rows(split, seed),
             BuiltIn::Marking(marking) => marking.rows(split, seed),
             BuiltIn::Planted(planted) => planted.rows(split, seed),
             BuiltIn::Report(report) => report.rows(split, seed),
             BuiltIn::Shop(shop) => shop.rows(split, seed),
+            BuiltIn::Tables(tables) => tables.rows(split, seed),
         }
     }
 }

@@ -154,6 +154,7 @@ pub(super) const EVALUATION: &[Described] = &[
         "Questions whose answer of the highest sum of scores is right.",
         "Above `eval/maj@n`.",
     ),
+    row("eval/variant_*@1", "share", "Right samples of a variant (`[rollout.variants]`).", ""),
     row("eval/*_gain", "share", "What picking by scores gives over the majority.", "Above 0."),
     row(
         "eval/measures/*",
@@ -162,6 +163,12 @@ pub(super) const EVALUATION: &[Described] = &[
         "",
     ),
     row("eval/measures/*/*", "", "A further figure of it: shares, times, costs.", ""),
+    row(
+        "eval/stopping/*/*",
+        "share, tokens",
+        "By what ends reasoning (`[rollout.adaptive]`): accuracy, tokens, the share that it ended, and fixed cuts of as many tokens.",
+        "`accuracy` above `fixed`.",
+    ),
     row("eval/search_tokens", "tokens", "Tokens that the search took for a question.", ""),
     row("eval/completions/*", "tokens, share", "Lengths and the share cut off, as in training.", ""),
     row("eval/unanswered", "share", "Completions without a readable answer.", "Near 0."),

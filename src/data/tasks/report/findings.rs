@@ -70,7 +70,11 @@ pub(super) fn of_split(split: Split, seed: u64) -> Vec<Findings> {
     let ours = alike.into_values().flat_map(|mut all| {
         all.sort_unstable();
         let held_out = (all.len() + 2) / 5;
-        if split == Split::Eval { all.truncate(held_out) } else { drop(all.drain(..held_out)) }
+        if split == Split::Eval {
+            all.truncate(held_out)
+        } else {
+            drop(all.drain(..held_out))
+        }
         all.into_iter().map(|(_, findings)| findings)
     });
     ours.collect()

@@ -118,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_complied_rationale_follows_its_instruction() {
-        let rationale = "(A) ash: hip low yes, tem low no: no\n(B) bur: hip ok yes, fro low yes: yes\n(C) is no";
+        let rationale =
+            "(A) ash: hip low yes, tem low no: no\n(B) bur: hip ok yes, fro low yes: yes\n(C) is no";
         for index in 0..5 {
             let (_, written) = instruction(index);
             let rule: Instruction = serde_json::from_value(written.clone()).unwrap();

@@ -175,13 +175,7 @@ impl Report {
     }
 
     /// `passages` and `relevant`.
-    fn add_passages(
-        &self,
-        case: &Case,
-        right: usize,
-        rng: &mut ChaCha8Rng,
-        fields: &mut Map<String, Value>,
-    ) {
+    fn add_passages(&self, case: &Case, right: usize, rng: &mut ChaCha8Rng, fields: &mut Map<String, Value>) {
         let mut others: Vec<String> = Vec::new();
         for (at, condition) in CONDITIONS.iter().enumerate() {
             let name = condition.name;

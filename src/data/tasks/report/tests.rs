@@ -28,7 +28,8 @@ fn a_report_has_its_columns() {
     let rng = &mut ChaCha8Rng::seed_from_u64(0);
     let altered = |condition, findings| (condition, Case { findings: Findings(findings), ..case.clone() });
     // One finding more makes hip ok and bur of it, or ven high and, with hip ok, cor.
-    let towards = [altered(2, [1, 0, 2, 2, 1, 2]), altered(3, [0, 1, 0, 0, 1, 2]), altered(1, [1, 0, 0, 2, 1, 1])];
+    let towards =
+        [altered(2, [1, 0, 2, 2, 1, 2]), altered(3, [0, 1, 0, 0, 1, 2]), altered(1, [1, 0, 0, 2, 1, 1])];
     let fields = task.fields(0, &case, &towards, rng);
     let question = "age 71. tem low. fro low. site q3. hip low. par high. occ ok. ven ok.";
     assert_eq!(fields["question"], question);
@@ -119,9 +120,8 @@ fn counterfactual_rows_alter_the_least() {
         for row in &four[1..] {
             assert_eq!(row.fields["counterfactual_of"], own.fields["id"]);
             assert_eq!(row.fields["choices"], own.fields["choices"]);
-            let words = |row: &Row| -> Vec<String> {
-                text(row, "question").split(". ").map(String::from).collect()
-            };
+            let words =
+                |row: &Row| -> Vec<String> { text(row, "question").split(". ").map(String::from).collect() };
             let altered = words(own).iter().zip(&words(row)).filter(|(own, other)| own != other).count();
             // Two findings are enough to make a condition; another two at most are to go for others not to hold.
             assert!((1..=4).contains(&altered), "{own:?} {row:?}");
@@ -142,7 +142,8 @@ fn a_shortcut_is_there_in_training_only() {
     let agree = |split| {
         let rows = rows(&Report { shortcut: 0.8, ..Report::default() }, split);
         let own = |row: &&Row| {
-            let at = ["ash", "bur", "cor", "dal"].iter().position(|name| text(row, "answer") == *name).unwrap();
+            let at =
+                ["ash", "bur", "cor", "dal"].iter().position(|name| text(row, "answer") == *name).unwrap();
             text(row, "site") == format!("q{}", at + 1)
         };
         rows.iter().filter(own).count() as f64 / rows.len() as f64
