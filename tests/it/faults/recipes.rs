@@ -246,8 +246,6 @@ mask.kind = "top_k"
 plausible = 1.0
 shortcut = 0.1
 noise = 0.2
-[stage.eval]
-every = 2
 "#;
 
 /// All of them.
@@ -268,8 +266,8 @@ pub fn all() -> Vec<Tried> {
 /// Texts of four words whose label is the second one, which is marked.
 fn labelled() -> String {
     let row = |n: usize| {
-        let word = ["yes", "no"][n % 2];
-        let question = format!("{n} {word} {} ok", 20 - n);
+        let word = ["y", "n"][n % 2];
+        let question = format!("{n} {word} {} A", 28 - n);
         let row =
             json!({"question": question, "answer": word, "completion": word, "spans": [[3, 3 + word.len()]]});
         format!("{row}\n")
