@@ -104,7 +104,7 @@ impl Read<'_> {
     pub fn backward(self, loss: &Tensor) -> Result<()> {
         loss.f_backward()?;
         let grad = self.states.grad();
-        if grad.defined() { self.trunk.backward(grad) } else { Ok(()) }
+        self.trunk.backward(if grad.defined() { grad } else { self.states.zeros_like() })
     }
 }
 
@@ -121,7 +121,7 @@ impl Model {
                 return Err(Error::Model("a place to read lies behind its sequence".into()));
             }
         }
-        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad);
+        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad)?;
         let states = trunk.states.detach().set_requires_grad(grad == Grad::Yes);
         Ok(Read { states, trunk })
     }

@@ -28,8 +28,11 @@ mod norm;
 mod raw;
 pub mod rope;
 pub mod self_attention;
+pub mod shards;
 mod size;
+mod storage;
 mod stored;
+mod together;
 pub mod transformer;
 mod trunk;
 mod weights;
@@ -45,6 +48,8 @@ pub use linear::{Adapter, Linear};
 pub use logprobs::{Grad, ScoredTokens, Sequence};
 pub use lora::Lora;
 pub use rope::Rope;
+pub use shards::{Shards, Slice};
+pub(crate) use storage::drop_grad;
 
 use tch::{Device, Kind, Tensor};
 
@@ -86,6 +91,8 @@ pub struct Model {
     pub lora: Option<Lora>,
     /// Further adapters of the same base, which take no part until [`Model::set_active_adapter`] names them.
     pub inactive: Vec<InactiveAdapters>,
+    /// How it is divided among ranks, where it is.
+    pub shards: Option<Shards>,
     /// Whether adapters take part; off, the model is its own base (the reference policy under LoRA).
     pub adapted: bool,
     /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.
