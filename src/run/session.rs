@@ -15,7 +15,7 @@ use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
 use crate::model::extractor;
-use crate::optim::{AdamW, joined};
+use crate::optim::AdamW;
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{PlannedStage, RULES, Recipe, Registry, Stage, substitute};
@@ -149,6 +149,7 @@ impl Session {
         show.doing("opening: models and rows are read");
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        opened.group()?;
         self.note_machine();
         stop::may_cut(None);
         show.expect(opened.steps);
@@ -322,7 +323,7 @@ impl Session {
             return Ok((progress.step, None));
         };
         let mut optim = opened.optimizer()?;
-        let fits = joined(state).and_then(|state| optim.load_state(state));
+        let fits = optim.load_ranges(&state);
         let named = |error| {
             Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()))
         };

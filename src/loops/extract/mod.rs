@@ -43,7 +43,15 @@ impl Section for Extract {
 
     fn needs(&self, _: &StageView) -> Needs {
         let step = Some("texts, each read whole and with units left out".into());
-        Needs { trains: true, rows: true, head: true, selects: Selects::Nothing, step, ..Needs::default() }
+        Needs {
+            trains: true,
+            rows: true,
+            undivided: true,
+            head: true,
+            selects: Selects::Nothing,
+            step,
+            ..Needs::default()
+        }
     }
 
     fn read_of(&self, row: &Prompted, _format: &Format) -> Vec<String> {

@@ -109,7 +109,7 @@ impl Section for Sft {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, selects: Selects::Rollouts, ..Needs::default() }
+        Needs { trains: true, rows: true, rows_alone: true, selects: Selects::Rollouts, ..Needs::default() }
     }
 
     /// TRL's for SFT.

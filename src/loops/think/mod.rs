@@ -38,7 +38,14 @@ impl Section for Think {
                 ))
             }
         };
-        Needs { trains: true, rows: true, selects: Selects::Nothing, step, ..Needs::default() }
+        Needs {
+            trains: true,
+            rows: true,
+            undivided: true,
+            selects: Selects::Nothing,
+            step,
+            ..Needs::default()
+        }
     }
 
     fn learned_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Vec<LearnedOf>> {
