@@ -143,7 +143,7 @@ impl ThinkMethod {
             metrics.add(name, values.mean(Kind::Float).double_value(&[]), count)
         };
         add("thoughts/reward", &rewards);
-        add("thoughts/helpful", &rewards.gt(0.0).to_kind(Kind::Float));
+        add("thoughts/helpful", &rewards.gt(1e-4).to_kind(Kind::Float));
         add("thoughts/nll_without", &all.base);
         add("thoughts/nll", &all.mixed);
         add("thoughts/share", share);
