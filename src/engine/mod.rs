@@ -167,7 +167,7 @@ fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
              shorten the prompt or take a model with a longer context"
         )));
     }
-    match request.prompt.iter().find(|&&id| id as usize >= model.config.vocab_size) {
+    match request.prompt.iter().find(|&&id| id as usize >= model.readable()) {
         Some(id) => Err(Error::Data(format!(
             "request {index}: token {id} is outside the model's vocabulary of {}; is the tokenizer the model's own?",
             model.config.vocab_size

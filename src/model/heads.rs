@@ -150,16 +150,17 @@ pub(super) fn described(config: &Map<String, Value>) -> Option<(usize, bool)> {
     Some((named.or(counted).unwrap_or(2), bias))
 }
 
-/// Makes a causal model's `config.json` that of a classifier; `class` is what the family's classes begin with where the file
-/// names none.
-pub(super) fn describe(score: &Projection, class: &str, config: &mut Value) {
+/// Makes a causal model's `config.json` that of a classifier, with the `names` of its labels where they have any; `class` is what the family's
+/// classes begin with where the file names none.
+pub(super) fn describe(score: &Projection, names: Option<&Value>, class: &str, config: &mut Value) {
     let causal = config["architectures"][0].as_str().unwrap_or(class).to_owned();
     let family = causal.split("For").next().unwrap_or(class);
     let kind = if score.bias.is_some() { "Token" } else { "Sequence" };
-    let labels = 0..score.weight.size()[0];
-    let id2label: Map<String, Value> =
-        labels.clone().map(|i| (i.to_string(), json!(format!("LABEL_{i}")))).collect();
-    let label2id: Map<String, Value> = labels.map(|i| (format!("LABEL_{i}"), json!(i))).collect();
+    let labels = 0..score.weight.size()[0] as usize;
+    let named =
+        |i: usize| names.and_then(|names| names[i].as_str()).map_or(format!("LABEL_{i}"), str::to_string);
+    let id2label: Map<String, Value> = labels.clone().map(|i| (i.to_string(), json!(named(i)))).collect();
+    let label2id: Map<String, Value> = labels.map(|i| (named(i), json!(i))).collect();
     config["architectures"] = json!([format!("{family}For{kind}Classification")]);
     config["id2label"] = Value::Object(id2label);
     config["label2id"] = Value::Object(label2id);

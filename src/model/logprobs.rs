@@ -178,7 +178,7 @@ impl Model {
                 )));
             }
             self.config.check_length(all)?;
-            if let Some(token) = sequence.tokens.iter().find(|&&t| t as usize >= self.config.vocab_size) {
+            if let Some(token) = sequence.tokens.iter().find(|&&t| t as usize >= self.readable()) {
                 return Err(Error::Model(format!(
                     "token id {token} is outside the model's vocabulary of {}; does the tokenizer belong to it?",
                     self.config.vocab_size

@@ -5,7 +5,6 @@ use super::weights;
 use super::{Adapter, Config, Linear, Model, Rope, family, init};
 use crate::section::{Misfit, all_fit, broken};
 use crate::{Error, Result};
-use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -199,6 +198,8 @@ impl Model {
             norm: share(&self.norm),
             head: self.head.as_ref().map(share),
             score: self.score.as_ref().map(|score| score.map(share)),
+            extractor: self.extractor.as_ref().map(|extractor| extractor.map(share)),
+            thoughts: self.thoughts.as_ref().map(|thoughts| thoughts.map(share)),
             rope: Rope::new(&self.form.ropes, self.device()),
             lora: None,
             inactive: Vec::new(),
@@ -213,10 +214,7 @@ fn full_name(config: &Config, layer: usize, name: &str) -> String {
 
 /// torch's kaiming_uniform with a = √5, as peft starts A: uniform in ±1/√in.
 fn kaiming(shape: &[i64; 2], seed: u64, name: &str) -> Tensor {
-    let bound = 1.0 / (shape[1] as f32).sqrt();
-    let mut rng = init::stream(seed, name);
-    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(-bound..bound)).collect();
-    Tensor::from_slice(&values).view(*shape)
+    init::uniform(shape, 1.0 / (shape[1] as f32).sqrt(), init::stream(seed, name))
 }
 
 fn config_json(lora: &Lora, targets: &[String], base: Value) -> Value {

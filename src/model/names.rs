@@ -29,6 +29,8 @@ pub(super) fn assemble(
         norm,
         head,
         score: None,
+        extractor: None,
+        thoughts: None,
         rope,
         lora: None,
         inactive: Vec::new(),

@@ -95,7 +95,8 @@ impl Again<'_> {
             let (rotation, packed) = (&self.rotation, &mut self.packed);
             grad = through(&input, &grad, |x| model.layer(index, x, rotation, packed))?;
         }
-        if model.embedding.requires_grad() {
+        let marks = model.thoughts.as_ref().is_some_and(|thoughts| thoughts.marks.requires_grad());
+        if model.embedding.requires_grad() || marks {
             surrogate(&model.embed(&self.tokens), &grad).f_backward()?;
         }
         Ok(())

@@ -1,7 +1,9 @@
 //! Model folders: safetensors in, safetensors out, as Hugging Face lays them out.
 
 use super::stored::{INDEX, SINGLE, Stored};
-use super::{Config, FAMILIES, Family, Model, config, heads, names};
+use super::{
+    Config, Extractor, FAMILIES, Family, Model, Thoughts, config, extractor, heads, names, thoughts,
+};
 use crate::{Error, Result};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View};
@@ -47,6 +49,7 @@ impl Model {
         let (tied, hidden) = (config.tie_word_embeddings, config.hidden_size as i64);
         let head = config.family.name(names::HEAD);
         let classifier = heads::described(&config.original);
+        let thoughts = Thoughts::load(dir, config.hidden_size, kind, device)?;
         let mut take = |name: &str, shape: &[i64]| {
             let tensor = stored.take(name, shape)?;
             Ok(tensor.to_device(device).to_kind(kind))
@@ -54,7 +57,7 @@ impl Model {
         let Some((labels, bias)) = classifier else {
             let model = names::assemble(config, device, take)?;
             stored.nothing_left(tied.then_some(&head))?;
-            return Ok(model);
+            return Ok(Self { thoughts, ..model });
         };
         // A classifier's file has no output projection.
         let headless = Config { tie_word_embeddings: true, ..config };
@@ -64,6 +67,8 @@ impl Model {
         let bias = if bias { Some(take(heads::BIAS, &[labels as i64])?) } else { None };
         model.score = Some(heads::Projection { weight, bias });
         stored.nothing_left(Some(&head))?;
+        let sizes = (model.config.hidden_size, labels);
+        model.extractor = Extractor::load(dir, sizes, kind, device)?;
         Ok(model)
     }
 
@@ -115,7 +120,18 @@ impl Model {
         }
         let mut config = self.config.to_json(self.kind());
         if let Some(score) = &self.score {
-            heads::describe(score, self.config.family.class, &mut config);
+            let names = self.extractor.as_ref().map(|extractor| &extractor.notes["labels"]);
+            heads::describe(score, names, self.config.family.class, &mut config);
+        }
+        match &self.thoughts {
+            Some(thoughts) => thoughts.save(dir)?,
+            None => remove(&dir.join(thoughts::FILE))?,
+        }
+        match &self.extractor {
+            Some(extractor) => extractor.save(dir)?,
+            None => {
+                [extractor::FILE, extractor::NOTES].iter().try_for_each(|file| remove(&dir.join(file)))?
+            }
         }
         write_json(&dir.join(config::FILE), &config)
     }

@@ -195,6 +195,11 @@ impl Policy {
         decoder.of_version(self.version)
     }
 
+    /// What writes thoughts: nothing ends one but its length.
+    pub fn thinker(&self) -> Box<dyn Sampler + '_> {
+        Box::new(Decoder::new(&self.model, Stops::at(&[]), self.slots).of_version(self.version))
+    }
+
     /// Takes on the weights of `other`, as a new version of this policy's, which whoever writes for it is told of.
     pub fn become_new(&mut self, other: Policy) {
         let (version, elsewhere) = (self.version, self.elsewhere.take());

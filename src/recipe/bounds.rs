@@ -35,6 +35,8 @@ const MOST: &[(&str, f64)] = &[
     ("concurrency", 1024.0),
     ("answers_per_request", 1000.0),
     ("retries", 1000.0),
+    ("passes", 1000.0),
+    ("others", 1000.0),
     ("bins", 1e5),
     ("minibatches", 1e6),
     ("epochs_per_batch", 1e6),

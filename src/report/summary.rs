@@ -124,6 +124,18 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         ("perplexity", "held-out perplexity"),
         ("rewards/accuracies", "preference accuracy"),
         ("rewards/margins", "preference margin"),
+        ("loss/hard", "of the hardest quarter of tokens"),
+        ("loss/answer", "of answers"),
+        ("thoughts/loss", "held-out loss with thoughts"),
+        ("thoughts/loss/hard", "of the hardest quarter, with thoughts"),
+        ("thoughts/loss/answer", "of answers, with thoughts"),
+        ("accuracy", "label accuracy"),
+        ("rationale/accuracy", "accuracy from rationales alone"),
+        ("rationale/token_f1", "token F1 of rationales"),
+        ("rationale/iou_f1", "IOU F1 of rationales"),
+        ("rationale/auprc", "AUPRC of rationales"),
+        ("rationale/comprehensiveness", "comprehensiveness"),
+        ("rationale/sufficiency", "sufficiency"),
     ];
     for (name, title) in held_out {
         let of = |p: &Evaluation| {

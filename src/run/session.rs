@@ -14,6 +14,7 @@ use crate::eval::Metric;
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
+use crate::model::extractor;
 use crate::optim::{AdamW, joined};
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
@@ -143,12 +144,14 @@ impl Session {
             false => Ok(StageRecord::default()),
         };
         let record = agreed(&*self.ranks, begun)?;
+        let titled = format!("{} {name}", self.trial);
+        let mut show = Show::new(titled.trim_start(), 0, self.quiet);
+        show.doing("opening: models and rows are read");
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
         self.note_machine();
         stop::may_cut(None);
-        let titled = format!("{} {name}", self.trial);
-        let mut show = Show::new(titled.trim_start(), opened.steps, self.quiet);
+        show.expect(opened.steps);
         if let Some(eval) = &opened.stage.eval {
             show.evaluates(eval.every, eval.at_end);
         }
@@ -370,7 +373,7 @@ impl Session {
         let Some(saved) = Saved::newest_model(folder)? else { return Ok(String::new()) };
         let (run, program) = (folder.display(), stop::program());
         let mut text = format!("model: {}\n", saved.path.display());
-        if !ScoreFormat::is_in(&saved.path) {
+        if !ScoreFormat::is_in(&saved.path) && !saved.path.join(extractor::NOTES).is_file() {
             text += &format!("  {program} chat {run}\n");
         }
         Ok(text + &format!("  {program} export {run} DIR\n"))

@@ -201,6 +201,8 @@ impl Opened {
         if model.lora.is_some() {
             model.load_adapters(&folder.join(ADAPTER))?;
             model.load_score(folder)?;
+            model.load_thoughts(folder)?;
+            model.load_extractor(folder)?;
         } else {
             let restored = Model::load(folder, model.kind(), model.device())?;
             let before = std::mem::replace(model, restored);

@@ -7,6 +7,7 @@ pub mod alignment;
 pub mod difference;
 pub mod distribution;
 pub mod efficiency;
+pub mod spans;
 pub mod trajectory;
 
 /// Replaces each number by its sum over the ranks; [`alone`] where there is one.

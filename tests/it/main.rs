@@ -26,6 +26,7 @@ mod data;
 mod dpo;
 mod dpo_learning;
 mod endpoint;
+mod extract;
 mod extremes;
 mod engine;
 mod families;

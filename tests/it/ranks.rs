@@ -115,7 +115,43 @@ size = 2
 [stage.reward.answer]
 [stage.reward.length]
 relative = {}
+[[stage]]
+name = "think"
+run.steps = 2
+[stage.loop.think]
+window = 10
+thought = 5
+ahead = 2
+positions = 4
+[stage.eval]
+[[stage]]
+name = "extract"
+data = { train = "labelled.jsonl", eval = "labelled.jsonl" }
+run.steps = 3
+[stage.loop.extract]
+comprehensive = { weight = 1.0, margin = 1.0 }
+sufficient = { weight = 1.0, margin = 0.1 }
+singular = { weight = 0.5, margin = 0.1 }
+plausible = 1.0
+couple = 0.1
+noise = 0.3
+every = 2
+[stage.eval]
 "##;
+
+/// Texts of five numbers whose label is the last one's parity; it is marked in every other text.
+fn labelled() -> String {
+    let row = |n: usize| {
+        let text = format!("{} {} {} {} {}", n % 10, n * 7 % 10, n * 3 % 10, n * n % 10, n % 7);
+        let answer = ["even", "odd"][n % 7 % 2];
+        let mut row = serde_json::json!({"question": text, "answer": answer});
+        if n % 2 == 0 {
+            row["spans"] = serde_json::json!([[8, 9]]);
+        }
+        format!("{row}\n")
+    };
+    (1..14).map(row).collect()
+}
 
 /// Figures that are no matter of what is learned.
 fn is_time(name: &str) -> bool {
@@ -147,6 +183,7 @@ fn program(stages: &str) -> Program {
     program.train(&["--quiet"]).success();
     let begun = format!("[policy]\nmodel = {:?}\ndtype = \"f32\"\n", program.checkpoint("000060"));
     let devices = "[devices]\npolicy = \"cpu\"\nthreads = 1\n[log]\ntensorboard = false\n";
+    program.write("labelled.jsonl", &labelled());
     program.write("stages.toml", &format!("{begun}{devices}{stages}"));
     program
 }
@@ -201,9 +238,18 @@ fn ranks_agree(seed: u64) {
             "dpo-step-000002",
             "prm-step-000002",
             "mario-step-000003",
+            "think-step-000002",
+            "extract-step-000003",
         ] {
-            let weights =
-                |count: usize| load_tensors(folder(count).join(stage).join("model.safetensors")).unwrap();
+            let weights = |count: usize| {
+                let beside = ["thoughts.safetensors", "extractor.safetensors"];
+                let files = beside
+                    .into_iter()
+                    .map(|file| folder(count).join(stage).join(file))
+                    .filter(|file| file.is_file());
+                let model = folder(count).join(stage).join("model.safetensors");
+                files.chain([model]).flat_map(|file| load_tensors(file).unwrap()).collect::<Vec<_>>()
+            };
             let (alone, together) = (weights(1), weights(count));
             assert_eq!(alone.len(), together.len());
             for ((name, one), (_, other)) in alone.iter().zip(&together) {

@@ -155,10 +155,10 @@ fn a_model_answers_as_openai_does() {
         (json!({"prompt": "1", "temperatur": 1}), 400, "`temperatur` is not served"),
         (json!({"prompt": "1", "best_of": 2}), 400, "`best_of` beyond `n`"),
         (json!({"prompt": "1", "logprobs": 21}), 400, "`logprobs` has to be a number from 0 to 20"),
-        (json!({"prompt": "1", "max_tokens": 0}), 400, "at least one token is written"),
+        (json!({"prompt": "1", "max_tokens": 0}), 400, "`max_tokens` has to be at least 1"),
         (json!({"prompt": "1", "max_tokens": "many"}), 400, "`max_tokens` has to be a number of tokens"),
         (json!({"prompt": "1", "stream_options": {}}), 400, "`stream_options` goes with `stream`"),
-        (json!({"prompt": "1", "stop": vec!["1"; 17]}), 400, "at most 16 texts"),
+        (json!({"prompt": "1", "stop": vec!["1"; 17]}), 400, "`stop` has at most 16 texts"),
         (json!({"prompt": "1", "model": "other"}), 404, "there is no model `other`"),
         (json!({"prompt": "1", "temperature": -1}), 400, "temperature"),
         (json!({"prompt": "1", "n": 100_000}), 400, "completions are written for a request"),
@@ -235,7 +235,8 @@ fn an_answer_comes_in_pieces() {
                 .map(|event| &event["choices"][0])
                 .filter(|one| one["index"] == at)
                 .collect();
-            assert!(own.len() > 1 || choice["text"] == "", "in pieces: {own:?}");
+            let pieces = if body["stop"] == json!([]) && choice["text"] != "" { 2 } else { 1 };
+            assert!(own.len() >= pieces, "in pieces: {own:?}");
             let text: String = own.iter().map(|one| one["text"].as_str().unwrap()).collect();
             assert_eq!(text, choice["text"].as_str().unwrap());
             let joined = |of: &dyn Fn(&Value) -> &Value| -> Vec<Value> {
@@ -415,11 +416,11 @@ fn requests_come_and_go_while_others_are_decoded() {
 #[test]
 fn an_answer_that_takes_too_long_is_ended() {
     let (program, mut long) = long_winded();
-    let served = Served::with(&program, "out", &["--timeout", "1"]);
+    let served = Served::with(&program, "out", &["--timeout", "2"]);
     long["n"] = 1000.into();
     let (status, said) = served.complete(&long);
     let told = said["error"]["message"].as_str().unwrap();
-    assert!(status == 504 && told.contains("more than 1 s (--timeout)"), "{status} {told}");
+    assert!(status == 504 && told.contains("more than 2 s (--timeout)"), "{status} {told}");
     assert_eq!(said["error"]["type"], "server_error");
     long["stream"] = true.into();
     let mut text = String::new();

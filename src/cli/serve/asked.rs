@@ -260,7 +260,7 @@ fn sampling(
     let older = body.take("max_tokens", tokens)?;
     let limit = body.take("max_completion_tokens", tokens)?.or(older).unwrap_or(sampling.max_new_tokens);
     if limit == 0 && !echo {
-        return Err(Refused::key("max_tokens", "at least one token is written, but where `echo` is set"));
+        return Err(Refused::key("max_tokens", "`max_tokens` has to be at least 1, or 0 with `echo`"));
     }
     sampling.max_new_tokens = limit.clamp(1, context);
     sampling.temperature = body.take("temperature", "a number")?.unwrap_or(sampling.temperature);
@@ -277,7 +277,7 @@ fn sampling(
         Some(OneOrMany::Many(all)) => sampling.stop = all,
     }
     if sampling.stop.len() > STOPS {
-        return Err(Refused::key("stop", format!("at most {STOPS} texts end a completion")));
+        return Err(Refused::key("stop", format!("`stop` has at most {STOPS} texts")));
     }
     match sampling.check().first() {
         Some(misfit) => Err(Refused::key(&misfit.key, format!("`{}`: {}", misfit.key, misfit.sentence()))),

@@ -48,6 +48,41 @@ pub enum BuiltIn {
 }
 
 /// `[data.task.NAME]` of a program's own (`Registry::task`): plain data with documented keys, from which rows are made.
+///
+/// ```
+/// use rationale::data::{Split, row::Row, tasks::OwnTask};
+/// use rationale::schemars::{self, JsonSchema};
+/// use rationale::section::Misfit;
+/// use rationale::{Registry, Result};
+/// use serde::{Deserialize, Serialize};
+/// use serde_json::{Map, Value};
+///
+/// /// Squares of small numbers.
+/// #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields, default)]
+/// struct Squares {}
+///
+/// impl OwnTask for Squares {
+///     fn check(&self) -> Vec<Misfit> {
+///         vec![]
+///     }
+///
+///     fn rows(&self, split: Split, _seed: u64) -> Result<Vec<Row>> {
+///         let numbers = if split == Split::Train { 1..90_u32 } else { 90..100 };
+///         let row = |n: u32| {
+///             let columns = [("question", format!("{n}*{n}")), ("answer", (n * n).to_string())];
+///             let fields: Map<String, Value> = columns.map(|(name, text)| (name.into(), text.into())).into_iter().collect();
+///             Row::made("squares", n as usize, fields)
+///         };
+///         Ok(numbers.map(row).collect())
+///     }
+/// }
+///
+/// let registry = Registry::default().task::<Squares>("squares");
+/// assert!(registry.keys().iter().any(|key| key.path == "data.task.squares"));
+/// ```
+///
+/// `examples/extending/task.rs` has one with keys of its own.
 pub trait OwnTask: Debug + Send + Sync + 'static {
     /// Those of its own keys whose values cannot be used, by their paths from here.
     fn check(&self) -> Vec<Misfit>;

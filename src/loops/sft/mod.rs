@@ -224,7 +224,7 @@ impl Method for SftMethod {
             let tokens = logprobs.len() as f64;
             let loss = -logprobs.iter().copied().map(f64::from).sum::<f64>() / tokens;
             let figures = [("loss".to_string(), (loss, tokens))].into();
-            (row.place, RowFigures { row: row.example.id.clone(), figures })
+            (row.place, RowFigures { row: row.example.id.clone(), figures, ..RowFigures::default() })
         };
         Ok((kept.iter().zip(&logprobs).map(of).collect(), too_long))
     }
