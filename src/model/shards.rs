@@ -297,6 +297,7 @@ impl Model {
         for (name, tensor) in self.all_tensors() {
             units[self.unit_of(&name)].push((name, tensor));
         }
+        storage::keep_nothing();
         self.shards = Some(Shards::new(units, ranks));
     }
 
@@ -336,16 +337,17 @@ impl Model {
         }
     }
 
-    /// What this rank holds of each parameter that trains, in the order of [`parameters`](Self::parameters); none of a model that is not
-    /// divided.
+    /// What this rank holds of each parameter that trains, by the names that they had when the model was divided: which of several adapters is active
+    /// changes theirs. None of a model that is not divided.
     pub fn slices(&self) -> Option<Vec<Slice>> {
-        let shards = self.shards.as_ref()?;
-        let weights = || shards.units.iter().flat_map(|unit| &unit.flats).flat_map(|flat| &flat.weights);
-        let of = |(name, _): (String, Tensor)| {
-            let weight = weights().find(|weight| weight.name == name).expect("every tensor has its unit");
-            let (tensor, shape) = (weight.slice.shallow_clone(), weight.tensor.size());
-            Slice { name, tensor, start: weight.from, shape }
+        let units = &self.shards.as_ref()?.units;
+        let trained = units.iter().flat_map(|unit| &unit.flats).filter(|flat| flat.trained);
+        let of = |weight: &Weight| Slice {
+            name: weight.name.clone(),
+            tensor: weight.slice.shallow_clone(),
+            start: weight.from,
+            shape: weight.tensor.size(),
         };
-        Some(self.parameters().into_iter().map(of).collect())
+        Some(trained.flat_map(|flat| &flat.weights).map(of).collect())
     }
 }

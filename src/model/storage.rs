@@ -17,6 +17,16 @@ pub(super) fn reserve(tensor: &Tensor) -> Result<()> {
     check(unsafe { rationale_storage_reserve(tensor.as_ptr() as *const c_void) })
 }
 
+/// Has the C library give memory of a megabyte and more back as soon as it is free: by itself it keeps what is smaller than the largest that
+/// was ever freed, and layers that come and go leave holes.
+pub(super) fn keep_nothing() {
+    // SAFETY: it changes how later allocations are made and touches none that are there.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
+    }
+}
+
 /// Adds `gradient` to what `tensor` has as its gradient, in whatever number format it has.
 pub(super) fn add_grad(tensor: &Tensor, gradient: &Tensor) -> Result<()> {
     // SAFETY: two live tensors.

@@ -33,8 +33,6 @@ mod families;
 mod family;
 #[cfg(target_os = "linux")]
 mod faults;
-#[cfg(target_os = "linux")]
-mod footprint;
 mod fuzz;
 mod held_out;
 mod hierarchical_rewards;

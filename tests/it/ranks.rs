@@ -114,7 +114,7 @@ policy.lora = { rank = 2, alpha = 4.0 }
 run.steps = 2
 [stage.loop.dpo]
 online = true
-flow = { chunk_tokens = 4, chunks = 2, question = "?", yes = "y", no = "n" }
+flow = { chunk_tokens = 4, chunks = 2, question = "=", yes = "a", no = "n" }
 [[stage]]
 name = "star"
 run.steps = 2
@@ -201,7 +201,11 @@ fn compare(one: &Value, other: &Value, what: &str) {
     assert_eq!(names(one), names(other), "{what}");
     for name in names(one) {
         match (one[&name].as_f64(), other[&name].as_f64()) {
-            (Some(a), Some(b)) => assert!((a - b).abs() <= 1e-6 * (1.0 + a.abs()), "{what}: {name}: {a} {b}"),
+            (Some(a), Some(b)) => {
+                // Others are differences of numbers near to each other, too, and norms of sums that cancel.
+                let most = if name == "loss" { 1e-6 } else { 1e-5 };
+                assert!((a - b).abs() <= most * (1.0 + a.abs()), "{what}: {name}: {a} {b}");
+            }
             _ => assert_eq!(one[&name], other[&name], "{what}: {name}"),
         }
     }
@@ -209,7 +213,7 @@ fn compare(one: &Value, other: &Value, what: &str) {
 
 /// A model that knows some sums, and a recipe of `stages` that all begin with it.
 fn program(stages: &str) -> Program {
-    let model = Tiny { alphabet: Some("0123456789+=:# \nanswerlgthy?"), ..Tiny::SUMS };
+    let model = Tiny { alphabet: Some("0123456789+=:# \nanswerlgth"), ..Tiny::SUMS };
     let warm = "[data.task.addition]\ndigits = [1]\n[data]\ntemplate.chat = false\nprompts_per_step = 16\n\
         template.user = \"{{ question }}\\n\"\n[optim]\nlr = 1e-2\n[run]\nsteps = 60\n[loop.sft]\n";
     let program = Program::new(&model.recipe(warm));
