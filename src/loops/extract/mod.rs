@@ -179,7 +179,7 @@ impl ExtractMethod {
                 )));
             }
             _ => {
-                if !model.score.as_ref().is_some_and(|score| score.weight.size()[0] == count as i64) {
+                if model.score.as_ref().is_none_or(|score| score.weight.size()[0] != count as i64) {
                     model.add_score(count, false, seed);
                 }
                 model.add_extractor(count, self.extract.two(), seed, notes);
