@@ -1,7 +1,7 @@
 # One profile throughout, release: dependencies are compiled once for every target here.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test slow-test fuzz faults check bench bundle selftest
+.PHONY: help setup build quickstart test slow-test fuzz faults check bench bundle selftest site
 # Steps share one build folder, and their order is the order to read them in.
 .NOTPARALLEL:
 
@@ -54,7 +54,7 @@ check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe wit
 	$(gate) $(test)
 	@for recipe in recipes/*.toml; do \
 		echo "train --recipe $$recipe --dry-run"; \
-		$(cargo) run --release --quiet -- --recipe "$$recipe" --dry-run $(yours) >/dev/null || exit 1; \
+		$(cargo) run --release --quiet -- --recipe "$$recipe" --dry-run --out target/unused $(yours) >/dev/null || exit 1; \
 	done
 
 bench: setup ## measure: decoding, a training step, the pure mathematics
@@ -62,6 +62,9 @@ bench: setup ## measure: decoding, a training step, the pure mathematics
 
 bundle: build ## one folder and archive in target/bundle that runs wherever libtorch 2.11 is
 	scripts/bundle/make.sh target/release/train target/bundle
+
+site: ## the pages of docs/ as a site in target/site, by mdBook (of the PATH, or compiled into target/mdbook once)
+	python3 scripts/site/make.py
 
 selftest: build ## is all well on this machine? a line a check, on its GPU where it has one
 	$(cargo) run --release --quiet -- selftest

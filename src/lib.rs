@@ -1,11 +1,26 @@
 //! `rationale` trains language models that explain before they answer.
 //!
-//! The modules below stand in dependency order: a module uses only those above it
-//! (`tests/architecture.rs` holds the code to that). Data passes through them in the order
+//! It is a program, `train --recipe mine.toml`, and this crate, which is the same program in parts. What a recipe says, and what there is to say, is in the
+//! project's `README.md` and `docs/`; here is what Rust can do with it.
 //!
-//! ```text
-//! recipe → data → rollout → reward → select → advantage → batch → loss → optim → checkpoint → log
-//! ```
+//! # Where to look
+//!
+//! | I want to | look at |
+//! | --- | --- |
+//! | run a recipe from a program and read what came of it | [`run::execute`], and below |
+//! | score completions by a function or a type of mine | [`reward`], the whole how-to |
+//! | train by a method of mine, `[loop.NAME]` | [`loops::Method`] |
+//! | have completions come about otherwise, `[rollout.NAME]` | [`rollout::Source`] |
+//! | make rows in a program, `[data.task.NAME]` | [`data::tasks::OwnTask`] |
+//! | measure held-out completions, `eval/NAME` | [`Registry::metric`] |
+//! | give all of these their names, and run the command line with them | [`Registry`], [`cli`](fn@cli) |
+//! | let an engine of mine write the tokens | [`engine::Sampler`], [`policy::Policy::sample_with`] |
+//! | decode requests as they come, token by token | [`engine::Decoder::serve`], [`engine::Desk`] |
+//! | load a model, score texts, sample | [`policy::Policy`] |
+//! | read a model family that is not there yet | [`model::Family`] |
+//! | mathematics alone: losses, advantages, equality of answers | [`loss`], [`advantage`], [`rationale`](mod@crate::rationale) |
+//!
+//! `docs/extending.md` walks through a program with one of each, `examples/extending`; `train init --crate my-rewards` writes a crate to begin with.
 //!
 //! # A run from a program
 //!
@@ -17,11 +32,9 @@
 //! # Ok::<(), rationale::Error>(())
 //! ```
 //!
-//! # What a program can add
+//! # A trainer with more in it
 //!
-//! Recipes name it as they name what is built in, with keys, defaults, checks and documentation by its type; `docs/extending.md` has a file of each, and
-//! `examples/extending` is that program. A **reward** is a function or a [`reward::Reward`], and a measure of evaluations too (`[eval.measures.short]`); a **metric** is a
-//! function of an evaluation's verdicts:
+//! Recipes name what a program adds as they name what is built in, with keys, defaults, checks and documentation by its type.
 //!
 //! ```no_run
 //! use rationale::Registry;
@@ -31,144 +44,40 @@
 //! std::process::exit(rationale::cli(registry));
 //! ```
 //!
-//! A **task** makes rows, `[data.task.squares]`:
-//!
-//! ```
-//! use rationale::data::{Split, row::Row, tasks::OwnTask};
-//! use rationale::schemars::{self, JsonSchema};
-//! use rationale::section::Misfit;
-//! use rationale::{Registry, Result};
-//! use serde::{Deserialize, Serialize};
-//! use serde_json::{Map, Value};
-//!
-//! /// Squares of small numbers.
-//! #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-//! #[serde(deny_unknown_fields, default)]
-//! struct Squares {}
-//!
-//! impl OwnTask for Squares {
-//!     fn check(&self) -> Vec<Misfit> {
-//!         vec![]
-//!     }
-//!
-//!     fn rows(&self, split: Split, _seed: u64) -> Result<Vec<Row>> {
-//!         let numbers = if split == Split::Train { 1..90_u32 } else { 90..100 };
-//!         let row = |n: u32| {
-//!             let columns = [("question", format!("{n}*{n}")), ("answer", (n * n).to_string())];
-//!             let fields: Map<String, Value> = columns.map(|(name, text)| (name.into(), text.into())).into_iter().collect();
-//!             Row::made("squares", n as usize, fields)
-//!         };
-//!         Ok(numbers.map(row).collect())
-//!     }
-//! }
-//!
-//! let registry = Registry::default().task::<Squares>("squares");
-//! assert!(registry.keys().iter().any(|key| key.path == "data.task.squares"));
-//! ```
-//!
-//! A **source** of completions, `[rollout.twice]`:
+//! # A model from a program
 //!
 //! ```
 //! use rationale::engine::{Request, Sampling};
-//! use rationale::rollout::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
-//! use rationale::schemars::{self, JsonSchema};
-//! use rationale::section::Misfit;
-//! use rationale::{Registry, Result};
-//! use serde::{Deserialize, Serialize};
+//! use rationale::policy::Init;
+//! use tch::{Device, Kind};
 //!
-//! /// A careful completion of each prompt and a bold one.
-//! #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-//! #[serde(deny_unknown_fields, default)]
-//! struct Twice {}
-//!
-//! impl SourceSection for Twice {
-//!     fn traits(&self) -> Traits<'_> {
-//!         Traits::written("twice", Some(2))
-//!     }
-//!
-//!     fn check(&self) -> Vec<Misfit> {
-//!         vec![]
-//!     }
-//!
-//!     fn build(&self) -> Result<Box<dyn Source>> {
-//!         Ok(Box::new(self.clone()))
-//!     }
-//! }
-//!
-//! impl Source for Twice {
-//!     fn section(&self) -> &dyn SourceSection {
-//!         self
-//!     }
-//!
-//!     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
-//!         let mut groups: Vec<Group> = prompts.iter().map(|prompted| Group::of(prompted, vec![])).collect();
-//!         for (draw, temperature) in [0.5, 1.5].into_iter().enumerate() {
-//!             let request = |(place, prompted): (usize, &Prompted)| Request {
-//!                 prompt: prompted.tokens.clone(),
-//!                 seeds: vec![context.seeds.draw(place, &[draw as u64])],
-//!             };
-//!             let requests: Vec<Request> = prompts.iter().enumerate().map(request).collect();
-//!             let sampling = Sampling { temperature, ..context.sampling.clone() };
-//!             let sampled = context.policy.sampler().generate(&requests, &sampling, context.progress)?;
-//!             for (group, completions) in groups.iter_mut().zip(sampled.completions) {
-//!                 let tokenizer = &context.policy.tokenizer;
-//!                 group.rollouts.extend(completions.into_iter().map(|one| Rollout::of(one, tokenizer, context.format)));
-//!             }
-//!         }
-//!         context.scorer.score(&mut groups)?;
-//!         Ok(groups)
-//!     }
-//! }
-//!
-//! let registry = Registry::default().source::<Twice>("twice");
-//! assert!(registry.sources.names().contains(&"twice"));
+//! // A new model of a few thousand weights; `Policy::load` reads a Hugging Face folder.
+//! let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+//! let policy = init.make(Kind::Float, Device::Cpu, 0, 8)?;
+//! let prompt = policy.tokenizer.encode("1+2=")?;
+//! let sampling = Sampling { max_new_tokens: 4, ..Sampling::default() };
+//! let requests = [Request { prompt: prompt.clone(), seeds: vec![1, 2] }];
+//! let written = policy.sampler().generate(&requests, &sampling, &mut |_| {})?.completions;
+//! assert_eq!(written[0].len(), 2);
+//! // What the model makes of a text: log p of each token behind those before it, and the two likeliest in its place.
+//! let told = policy.prompt_logprobs(&[&prompt], 1.0, 2, 1024)?;
+//! assert_eq!((told[0].tokens.len(), told[0].tokens[0].top.len()), (3, 2));
+//! # Ok::<(), rationale::Error>(())
 //! ```
 //!
-//! A **method**, `[loop.imitate]`:
+//! # How it is made
 //!
+//! The modules stand in dependency order: a module uses only those above it (`tests/architecture.rs` holds the code to that). Data passes through them in the order
+//!
+//! ```text
+//! recipe → data → rollout → reward → select → advantage → batch → loss → optim → checkpoint → log
 //! ```
-//! use rationale::log::Metrics;
-//! use rationale::loops::{Batch, Item, Method, Needs, Output, Section, Setup, StageView, Worker, sft::Sft};
-//! use rationale::schemars::{self, JsonSchema};
-//! use rationale::section::Misfit;
-//! use rationale::{Registry, Result};
-//! use serde::{Deserialize, Serialize};
-//! use tch::{Kind, Tensor};
 //!
-//! /// Learns the rows' completions.
-//! #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-//! #[serde(deny_unknown_fields, default)]
-//! struct Imitate {}
-//!
-//! impl Section for Imitate {
-//!     fn check(&self) -> Vec<Misfit> {
-//!         vec![]
-//!     }
-//!
-//!     fn needs(&self, _: &StageView) -> Needs {
-//!         Needs { trains: true, rows: true, ..Needs::default() }
-//!     }
-//!
-//!     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
-//!         Ok(Box::new(self.clone()))
-//!     }
-//! }
-//!
-//! impl Method for Imitate {
-//!     fn batch(&mut self, worker: &mut Worker, step: usize, _: &mut Metrics) -> Result<Batch> {
-//!         let rows = worker.questions.of_step(step);
-//!         let items = rows.iter().map(|row| Ok(Item::of(vec![Sft::sequence(worker, row)?])));
-//!         Ok(Batch::of_completions(items.collect::<Result<_>>()?))
-//!     }
-//!
-//!     fn loss(&self, _: &[&Item], output: &Output, _: &mut Metrics) -> Result<Tensor> {
-//!         Ok(-output.scored.logprobs.sum(Kind::Float))
-//!     }
-//! }
-//!
-//! let registry = Registry::default().method::<Imitate>("imitate");
-//! assert!(registry.methods.names().contains(&"imitate"));
-//! ```
+//! Errors are one type, [`Error`], whose variants say whose they are and with what code the program ends. Tensors are `tch`'s: depend on the same version.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub mod error;
 pub mod digest;

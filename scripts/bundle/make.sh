@@ -35,7 +35,7 @@ fill() {
     cp -r recipes docs CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$1"
     # What is for whoever builds stays behind.
     mkdir "$1/scripts"
-    find scripts -mindepth 1 -maxdepth 1 ! -name bundle ! -name setup-libtorch.sh -exec cp -r {} "$1/scripts" \;
+    find scripts -mindepth 1 -maxdepth 1 ! -name bundle ! -name site ! -name setup-libtorch.sh -exec cp -r {} "$1/scripts" \;
     rmdir --ignore-fail-on-non-empty "$1/scripts"
     python3 scripts/bundle/licences.py >"$1/LICENSES-OF-DEPENDENCIES"
 }

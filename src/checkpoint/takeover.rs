@@ -22,7 +22,7 @@ const REPLACED: &str = ".replaced";
 
 /// What a run has written to by the time that it has begun.
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
-pub(super) const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
+pub(super) const FOLDERS: [&str; 6] = ["traces", "evaluations", "reference", "figures", "trees", "timeline"];
 
 /// Whether `path` is the directory of a run.
 pub fn is_run(path: &Path) -> bool {

@@ -60,11 +60,14 @@ pub enum Prompt {
 }
 
 impl Prompt {
-    /// The text of the last turn.
+    /// The text of the last turn, but for one of the assistant's that is to be gone on with.
     pub fn question(&self) -> &str {
         match self {
             Prompt::Text(text) => text,
-            Prompt::Chat(turns) => turns.last().map_or("", |turn| turn.content.as_str()),
+            Prompt::Chat(turns) => {
+                let asked = turns.iter().rev().find(|turn| turn.role != "assistant").or(turns.last());
+                asked.map_or("", |turn| turn.content.as_str())
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod dialects;
 pub mod feedback;
 mod gold;
 pub mod hub;
+mod jinja;
 pub mod jsonl;
 mod marked;
 pub mod numbered;
@@ -20,6 +21,7 @@ pub mod questions;
 pub mod renaming;
 pub mod row;
 pub mod rubrics;
+pub mod shots;
 pub mod source;
 pub mod tasks;
 pub mod template;
@@ -189,13 +191,12 @@ impl Data {
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         let name = self.name(split);
         if rows.is_empty() && problems.is_empty() {
-            return Err(Error::Data(format!(
-                "{name} has no rows; `data.{}` needs at least one",
-                split.key()
-            )));
+            let key = split.key();
+            return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
         }
         // Held-out rows may lack what is only learned.
-        if problems.is_empty() && self.task.is_none() && (split == Split::Train || self.train.is_empty()) {
+        let own = self.task.is_none() && self.train.is_empty();
+        if problems.is_empty() && (split == Split::Train || own) {
             renaming.check(&name)?;
         }
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
@@ -243,10 +244,10 @@ impl Data {
             Some(_) if !self.train.is_empty() || !self.eval.is_empty() => Err(Error::Recipe(
                 "[data.task] makes its own rows; leave out `data.train` and `data.eval`".to_string(),
             )),
-            Some(task) => task.rows(split, seed).map(|mut rows| {
-                rows.truncate(self.limit(split));
-                rows
-            }),
+            Some(task) => {
+                let rows = task.rows(split, seed)?.into_iter().take(self.limit(split));
+                Ok(rows.map(|row| Row { fields: renaming.apply(row.fields), ..row }).collect())
+            }
             None if self.sources(split).is_empty() => Err(Error::Recipe(format!(
                 "[data] has no `{key}`; name a file, a folder or `hub:owner/name`, or a task under [data.task]"
             ))),
@@ -278,7 +279,7 @@ impl Data {
         rows: &[Row],
         problems: &mut Problems,
     ) -> Result<Option<Vec<Row>>> {
-        let enough = self.template.few_shot.saturating_add(1);
+        let enough = self.template.few_shot_pick.enough(self.template.few_shot);
         let renaming = &mut Renaming::new(&self.columns);
         let shots = match (&self.template.few_shot_from, split) {
             _ if self.template.few_shot == 0 => return Ok(None),
@@ -343,11 +344,12 @@ pub struct Example {
     pub index: usize,
     /// What the policy is asked.
     pub prompt: Prompt,
+    /// The solved rows that the prompt shows first.
+    pub shots: Vec<Arc<shots::Shot>>,
     /// Turns of the prompt that supervised training learns beside the completion: the assistant's earlier ones, where the row
     /// is a conversation (`messages`).
     pub learned_turns: Vec<usize>,
-    /// What the chat template is given beside the turns: `data.template.variables`, and the row's `chat_template_kwargs`
-    /// and `tools`.
+    /// What the chat template is given beside the turns: `data.template.variables`, the row's `chat_template_kwargs` and `tools`.
     pub variables: Arc<Map<String, Value>>,
     /// The completion that supervised training learns, where the row or the template gives one.
     pub completion: Option<String>,
@@ -361,7 +363,7 @@ pub struct Example {
     pub answer: Option<String>,
     /// The options of a multiple-choice question, in order.
     pub choices: Vec<String>,
-    /// Every column of the row, for rewards and templates.
+    /// Every column of the row.
     pub fields: Map<String, Value>,
 }
 
@@ -373,6 +375,7 @@ impl Example {
             origin: None,
             index: 0,
             prompt: Prompt::Text(prompt.into()),
+            shots: Vec::new(),
             learned_turns: Vec::new(),
             variables: Arc::default(),
             completion: None,

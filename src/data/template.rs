@@ -1,12 +1,15 @@
 //! `[data.template]`: from a row's columns to a prompt and the completion that supervised training learns.
 
+pub use super::jinja::{environment, values};
+
 use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
 use super::row::Row;
+use super::shots::{Pick, Shot, Solved};
 use super::uses::Uses;
 use super::{Example, Feedback, Message, Prompt, Sources, dialects};
 use crate::section::Misfit;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -32,8 +35,16 @@ pub struct Template {
     pub chat: bool,
     /// Show so many solved rows first: turns of the conversation, or blocks of the text separated by blank lines.
     pub few_shot: usize,
-    /// Where the solved rows come from; by default the first training rows, never the row itself.
+    /// Where the solved rows come from; by default the training rows, never the row itself. `"@stage"` shows what an earlier stage
+    /// collected.
     pub few_shot_from: Option<Sources>,
+    /// Which of them are shown: the `first`, `random` ones for each row, or those most `similar` to its question, by words. Of more than
+    /// 2000 the first 2000 are looked at.
+    pub few_shot_pick: Pick,
+    /// How a solved row is answered, over its columns; as `assistant` by default, or its completion.
+    pub few_shot_show: Option<String>,
+    /// What every completion begins with, over the row's columns: it is written as the end of the prompt, and neither sampled nor learned.
+    pub begin: Option<String>,
     /// What the model's chat template may ask for by name: `variables.enable_thinking = false`. A row's own
     /// `chat_template_kwargs` come first.
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -59,6 +70,9 @@ impl Default for Template {
             chat: true,
             few_shot: 0,
             few_shot_from: None,
+            few_shot_pick: Pick::First,
+            few_shot_show: None,
+            begin: None,
             variables: Map::new(),
             roles: Roles::new(),
         }
@@ -100,66 +114,38 @@ impl Template {
     }
 
     /// Its Jinja texts, by their keys.
-    fn texts(&self) -> [(&'static str, Option<&str>); 4] {
+    fn texts(&self) -> [(&'static str, Option<&str>); 6] {
         [
             ("system", self.system.as_deref()),
             ("user", Some(&self.user)),
             ("assistant", self.assistant.as_deref()),
             ("why", Some(&self.why)),
+            ("few_shot_show", self.few_shot_show.as_deref()),
+            ("begin", self.begin.as_deref()),
         ]
     }
 }
 
 type Rendered<T> = Result<T, String>;
 
-/// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts.
-pub fn environment() -> Environment<'static> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    environment.set_keep_trailing_newline(true);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment
-}
-
-/// What a template over an example is filled in with: `prompt` is the text of its last turn, the others are its row's columns, with
-/// `answer` and `choices` as they are read.
-pub fn values(example: &Example) -> Map<String, Value> {
-    let mut values = example.fields.clone();
-    values.insert("prompt".to_string(), json!(example.prompt.question()));
-    if let Some(answer) = &example.answer {
-        values.insert("answer".to_string(), json!(answer));
-    }
-    if !example.choices.is_empty() {
-        values.insert("choices".to_string(), json!(example.choices));
-    }
-    values
-}
-
 /// A template ready to write examples: its solved rows are rendered.
 pub struct Writer<'a> {
     template: &'a Template,
     environment: Environment<'static>,
-    shots: Vec<Shot>,
+    shots: Vec<Solved>,
     variables: Arc<Map<String, Value>>,
     rows: usize,
     uses: Uses,
 }
 
-struct Shot {
-    id: String,
-    place: String,
-    user: String,
-    assistant: String,
-}
-
 impl<'a> Writer<'a> {
-    /// Renders the solved rows among `candidates`, one more than is shown, so that a row never shows itself.
+    /// Renders the solved rows among `candidates`, of the first ones one more than is shown, so that a row never shows itself.
     pub fn new(template: &'a Template, candidates: &[Row]) -> Rendered<Self> {
         let variables = Arc::new(template.variables.clone());
         let (environment, uses) = (environment(), Uses::default());
         let mut writer = Self { template, environment, shots: Vec::new(), variables, rows: 0, uses };
         if template.few_shot > 0 {
-            let candidates = candidates.iter().take(template.few_shot + 1);
+            let candidates = candidates.iter().take(template.few_shot_pick.enough(template.few_shot));
             writer.shots = candidates.map(|row| writer.shot(row)).collect::<Rendered<_>>()?;
         }
         Ok(writer)
@@ -169,11 +155,15 @@ impl<'a> Writer<'a> {
     pub fn example(&mut self, row: &Row, columns: Columns, index: usize) -> Rendered<Example> {
         let fields = fields(row, &columns);
         self.count(row, &columns);
-        let prompt = match &columns.prompt {
-            Some(prompt) => prompt.clone(),
+        let (prompt, shots) = match &columns.prompt {
+            Some(prompt) => (prompt.clone(), vec![]),
             None => self.prompt(row, &columns, &fields)?,
         };
         let completion = self.completion(row, &columns, &fields)?;
+        let completion = match (completion, &columns.prompt) {
+            (Some(text), None) => Some(self.behind_begin(row, &fields, text)?),
+            (completion, _) => completion,
+        };
         let feedback = self.feedback(row, &columns, &fields, &prompt)?;
         let completions = match columns.completions.is_empty() {
             true => columns.completion.into_iter().collect(),
@@ -193,6 +183,7 @@ impl<'a> Writer<'a> {
             origin: Some(row.origin()),
             index,
             prompt,
+            shots,
             learned_turns: columns.learned_turns,
             variables,
             completion,
@@ -224,23 +215,41 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn prompt(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<Prompt> {
-        let shots = self.shots_for(row)?;
+    fn prompt(
+        &self,
+        row: &Row,
+        columns: &Columns,
+        fields: &Map<String, Value>,
+    ) -> Rendered<(Prompt, Vec<Arc<Shot>>)> {
         let system = self.template.system.as_deref();
         let system = system.map(|text| self.render("system", text, row, fields)).transpose()?;
         let user = self.user(row, columns, fields)?;
+        let shots = self.shots_for(row, &user)?;
+        let begin = self.begin(row, fields)?;
         if self.template.chat {
             let mut turns: Vec<_> = system.iter().map(|text| Message::new("system", text)).collect();
-            for shot in shots {
+            for shot in &shots {
                 turns.extend([Message::new("user", &shot.user), Message::new("assistant", &shot.assistant)]);
             }
             turns.push(Message::new("user", user));
-            return Ok(Prompt::Chat(turns));
+            turns.extend(begin.map(|begin| Message::new("assistant", begin)));
+            return Ok((Prompt::Chat(turns), shots));
         }
         let mut blocks: Vec<_> = system.into_iter().collect();
         blocks.extend(shots.iter().map(|shot| format!("{}{}", shot.user, shot.assistant)));
-        blocks.push(user);
-        Ok(Prompt::Text(blocks.join("\n\n")))
+        blocks.push(user + &begin.unwrap_or_default());
+        Ok((Prompt::Text(blocks.join("\n\n")), shots))
+    }
+
+    fn begin(&self, row: &Row, fields: &Map<String, Value>) -> Rendered<Option<String>> {
+        let begin = self.template.begin.as_deref();
+        begin.map(|text| self.render("begin", text, row, fields)).transpose()
+    }
+
+    /// What is left of a completion behind what the prompt has begun of it.
+    fn behind_begin(&self, row: &Row, fields: &Map<String, Value>, text: String) -> Rendered<String> {
+        let begin = self.begin(row, fields)?.unwrap_or_default();
+        Ok(text.strip_prefix(&begin).map_or(text.clone(), str::to_string))
     }
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
@@ -320,19 +329,18 @@ impl<'a> Writer<'a> {
         }))
     }
 
-    fn shots_for(&self, row: &Row) -> Rendered<Vec<&Shot>> {
+    fn shots_for(&self, row: &Row, question: &str) -> Rendered<Vec<Arc<Shot>>> {
         let (id, place) = (columns::id(row)?, row.place());
-        let itself = |shot: &&Shot| shot.id == id && shot.place == place;
-        let shots: Vec<_> =
-            self.shots.iter().filter(|shot| !itself(shot)).take(self.template.few_shot).collect();
-        if shots.len() == self.template.few_shot {
-            return Ok(shots);
+        let (wanted, pick) = (self.template.few_shot, self.template.few_shot_pick);
+        let shots = pick.of(&self.shots, (&id, &place), question, wanted);
+        let got = shots.len();
+        if got == wanted {
+            return Ok(shots.into_iter().map(|one| one.shot.clone()).collect());
         }
-        let (wanted, got) = (self.template.few_shot, shots.len());
         Err(format!("data.template.few_shot = {wanted}, but there are only {got} other rows to show"))
     }
 
-    fn shot(&self, row: &Row) -> Rendered<Shot> {
+    fn shot(&self, row: &Row) -> Rendered<Solved> {
         let wrong = |what: String| format!("{}: as a few-shot example: {what}", row.place());
         let columns = columns::read(row, &self.template.roles).map_err(wrong)?;
         let fields = fields(row, &columns);
@@ -340,10 +348,13 @@ impl<'a> Writer<'a> {
             None => self.user(row, &columns, &fields).map_err(wrong)?,
             Some(prompt) => prompt.question().to_string(),
         };
-        let assistant = self.completion(row, &columns, &fields).map_err(wrong)?;
+        let assistant = match &self.template.few_shot_show {
+            Some(show) => Some(self.render("few_shot_show", show, row, &fields).map_err(wrong)?),
+            None => self.completion(row, &columns, &fields).map_err(wrong)?,
+        };
         let assistant =
             assistant.ok_or_else(|| wrong("it has no completion, rationale or answer".to_string()))?;
-        Ok(Shot { id: columns.id, place: row.place(), user, assistant })
+        Ok(Solved::new(columns.id, row.place(), Shot { user, assistant }))
     }
 
     fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {

@@ -29,12 +29,16 @@ impl Template {
         let default = Self::default();
         note(self.system.is_some(), "system", prompts, own, &uses.own_prompt);
         note(self.few_shot > 0, "few_shot", prompts, own, &uses.own_prompt);
+        note(self.begin.is_some(), "begin", prompts, own, &uses.own_prompt);
         note(self.user != default.user, "user", prompts, own, &uses.own_prompt);
         note(self.assistant.is_some(), "assistant", completions, "a completion", &uses.own_completion);
-        if self.few_shot_from.is_some() && self.few_shot == 0 {
-            found.push(
-                "data.template.few_shot_from has no effect while data.template.few_shot is 0".to_string(),
-            );
+        let shots = [
+            (self.few_shot_from.is_some(), "few_shot_from"),
+            (self.few_shot_pick != default.few_shot_pick, "few_shot_pick"),
+            (self.few_shot_show.is_some(), "few_shot_show"),
+        ];
+        for (_, key) in shots.into_iter().filter(|(set, _)| *set && self.few_shot == 0) {
+            found.push(format!("data.template.{key} has no effect while data.template.few_shot is 0"));
         }
         found
     }

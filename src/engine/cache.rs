@@ -23,6 +23,14 @@ impl Cache {
         Self { layers, slots, kv_heads, head_dim, capacity: 0, limit: padded(limit) }
     }
 
+    /// From here on there are at least `slots` sequences, of which none will hold more than `limit` tokens, or what was said before.
+    pub fn allow(&mut self, slots: usize, limit: usize) {
+        self.limit = self.limit.max(padded(limit));
+        if slots as i64 > self.slots {
+            self.grow(slots as i64, self.capacity);
+        }
+    }
+
     /// Makes room for `length` tokens a slot, doubling so that the copies add up to no more than the cache itself.
     pub fn reserve(&mut self, length: usize) {
         if length as i64 > self.capacity {

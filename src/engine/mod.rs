@@ -18,6 +18,8 @@
 mod boundary;
 mod cache;
 mod decode;
+mod desk;
+mod live;
 mod precision;
 mod sampler;
 mod sampling;
@@ -28,12 +30,16 @@ mod store;
 mod view;
 
 pub use boundary::Boundary;
+pub use desk::{Desk, Job, Token};
 pub use sampler::{Completion, Event, Generated, Progress, Request, Sampler, Statistics, StopReason};
+pub(crate) use sampling::likeliest;
 pub use sampling::{Sampling, is_temperature};
 pub use scripted::{Line, Scripted};
 
 use crate::model::Model;
 use crate::{Error, Result};
+use desk::Call;
+use std::sync::Arc;
 use stop::Watch;
 use store::Store;
 
@@ -84,6 +90,18 @@ impl<'a> Decoder<'a> {
     pub fn held(&self) -> usize {
         self.store.tokens()
     }
+
+    /// Decodes what `desk` gives until it gives nothing more. Jobs are taken in between two steps, each with settings of its
+    /// own, and told of token by token; their tokens are those of a call that has them alone.
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`], for all jobs that have not ended.
+    pub fn serve(&mut self, desk: &mut dyn Desk) -> Result<Statistics> {
+        if self.slots == 0 {
+            return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
+        }
+        tch::no_grad(|| scheduler::run(self, desk))
+    }
 }
 
 impl Sampler for Decoder<'_> {
@@ -99,14 +117,7 @@ impl Sampler for Decoder<'_> {
         sampling: &Sampling,
         listen: &mut dyn FnMut(Event),
     ) -> Result<Statistics> {
-        sampling.validate()?;
-        if self.slots == 0 {
-            return Err(Error::Recipe("the number of sequences decoded at once must be at least 1".into()));
-        }
-        for (index, request) in requests.iter().enumerate() {
-            check(index, request, self.model)?;
-        }
-        tch::no_grad(|| scheduler::run(self, requests, sampling, listen))
+        self.serve(&mut Call { requests, sampling: Some(Arc::new(sampling.clone())), listen })
     }
 
     fn keep_cache(&mut self, keep: bool) {
@@ -156,7 +167,7 @@ fn check(index: usize, request: &Request, model: &Model) -> Result<()> {
              shorten the prompt or take a model with a longer context"
         )));
     }
-    match request.prompt.iter().find(|&&id| id as usize >= model.config.vocab_size) {
+    match request.prompt.iter().find(|&&id| id as usize >= model.readable()) {
         Some(id) => Err(Error::Data(format!(
             "request {index}: token {id} is outside the model's vocabulary of {}; is the tokenizer the model's own?",
             model.config.vocab_size

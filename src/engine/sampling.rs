@@ -52,6 +52,33 @@ pub struct Drawn {
     pub logprobs: Vec<f32>,
     /// Probability that truncation left standing.
     pub kept: Vec<f64>,
+    /// The likeliest tokens with their log-probabilities of the same kind; empty where none are asked for.
+    pub top: Vec<Vec<(u32, f32)>>,
+}
+
+impl Drawn {
+    /// What was drawn for `groups` of rows as one, by row.
+    pub(super) fn together(mut drawn: Vec<Drawn>, groups: &[Vec<i64>]) -> Drawn {
+        if drawn.len() == 1 {
+            return drawn.remove(0);
+        }
+        let rows = groups.iter().map(Vec::len).sum();
+        let mut all = Drawn {
+            tokens: vec![0; rows],
+            logprobs: vec![0.0; rows],
+            kept: vec![0.0; rows],
+            top: vec![vec![]; rows],
+        };
+        for (mut one, group) in drawn.into_iter().zip(groups) {
+            for (at, &row) in group.iter().enumerate() {
+                let row = row as usize;
+                (all.tokens[row], all.logprobs[row], all.kept[row]) =
+                    (one.tokens[at], one.logprobs[at], one.kept[at]);
+                all.top[row] = one.top.get_mut(at).map(std::mem::take).unwrap_or_default();
+            }
+        }
+        all
+    }
 }
 
 impl Sampling {
@@ -95,8 +122,14 @@ impl Sampling {
     }
 
     /// Draws a token for each row of `logits [rows, vocab]` with its uniform in [0, 1). `seen [rows, vocab]` marks the
-    /// tokens under the repetition penalty. All on the logits' device; one copy brings the three numbers a row back.
-    pub(super) fn draw(&self, logits: &Tensor, uniforms: &[f64], seen: Option<&Tensor>) -> Result<Drawn> {
+    /// tokens under the repetition penalty; the `top` likeliest tokens are told beside it. All on the logits' device; one copy brings the three numbers a row back.
+    pub(super) fn draw(
+        &self,
+        logits: &Tensor,
+        uniforms: &[f64],
+        seen: Option<&Tensor>,
+        top: usize,
+    ) -> Result<Drawn> {
         let logits = logits.to_kind(Kind::Float);
         let logprobs = self.tempered(&logits).log_softmax(-1, Kind::Float);
         let penalised = seen.map(|seen| self.penalised(&logits, seen));
@@ -115,6 +148,7 @@ impl Sampling {
             tokens: rows[0].iter().map(|&token| token as i64).collect(),
             logprobs: rows[1].iter().map(|&logprob| logprob as f32).collect(),
             kept: rows[2].clone(),
+            top: likeliest(&logprobs, top)?,
         })
     }
 
@@ -201,6 +235,19 @@ impl Sampling {
     }
 }
 
+/// The `count` likeliest tokens of each row of `logprobs [rows, vocab]` with their log-probabilities, the likeliest first; no rows
+/// where `count` is 0.
+pub(crate) fn likeliest(logprobs: &Tensor, count: usize) -> Result<Vec<Vec<(u32, f32)>>> {
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let (values, ids) = logprobs.topk((count as i64).min(logprobs.size()[1]), -1, true, true);
+    let values: Vec<Vec<f32>> = values.to_kind(Kind::Float).to_device(Device::Cpu).try_into()?;
+    let ids: Vec<Vec<i64>> = ids.to_device(Device::Cpu).try_into()?;
+    let row = |(ids, values): (Vec<i64>, Vec<f32>)| ids.into_iter().map(|id| id as u32).zip(values).collect();
+    Ok(ids.into_iter().zip(values).map(row).collect())
+}
+
 /// Whether something can be sampled at it: logits that are divided by less are no numbers in f32.
 pub fn is_temperature(temperature: f64) -> bool {
     temperature == 0.0 || (temperature >= 1e-3 && temperature.is_finite())
@@ -241,11 +288,15 @@ mod tests {
     fn the_ends_of_the_unit_interval_pick_possible_tokens() {
         let sampling = Sampling { top_k: 2, ..Sampling::default() };
         let logits = Tensor::from_slice(&[0f32, 3.0, 2.0, 1.0]).repeat([2, 1]);
-        let drawn = sampling.draw(&logits, &[0.0, 1.0 - f64::EPSILON / 2.0], None).unwrap();
+        let drawn = sampling.draw(&logits, &[0.0, 1.0 - f64::EPSILON / 2.0], None, 2).unwrap();
         assert_eq!(drawn.tokens, [1, 2]);
         // (e³ + e²) / (1 + e³ + e² + e) = 0.8808; log p(1) = 3 − ln(1 + e³ + e² + e) = −0.4402.
         assert!((drawn.kept[0] - 0.8808).abs() < 1e-4, "{}", drawn.kept[0]);
         assert!((drawn.logprobs[0] + 0.4402).abs() < 1e-4, "{}", drawn.logprobs[0]);
+        // The two likeliest are told with the number that the drawn one has: tokens 1 and 2, one nat apart.
+        let top = &drawn.top[0];
+        assert_eq!((top[0], top[1].0), ((1, drawn.logprobs[0]), 2));
+        assert!((top[0].1 - top[1].1 - 1.0).abs() < 1e-5, "{top:?}");
     }
 
     /// Over 4096 tokens, top-p draws from the same ones whether the likeliest 1024 hold the mass (a steep distribution) or the

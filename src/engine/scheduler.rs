@@ -2,16 +2,15 @@
 
 use super::cache::Cache;
 use super::decode;
+use super::live::{Live, drawn_alike};
 use super::sampling::Drawn;
-use super::stop::Watch;
 use super::store::Store;
 use super::view::View;
-use super::{Completion, Decoder, Event, Progress, Request, Sampling, Statistics, StopReason, Stops, ended};
+use super::{Completion, Decoder, Desk, Job, Progress, Statistics, StopReason, Stops, Token, check};
 use crate::model::Model;
 use crate::{Error, Result};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use std::collections::{HashSet, VecDeque};
+use rand::Rng;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Instant;
 use tch::{Kind, Tensor};
 
@@ -19,31 +18,30 @@ use tch::{Kind, Tensor};
 /// longer prompt is a pass of its own.
 const PREFILL_TOKENS: usize = 2048;
 
-/// Decodes every sample of `requests`; see [`Sampler::sample`](super::Sampler::sample).
-pub fn run(
-    decoder: &mut Decoder,
-    requests: &[Request],
-    sampling: &Sampling,
-    listen: &mut dyn FnMut(Event),
-) -> Result<Statistics> {
-    let mut batch = Batch::new(decoder, requests, sampling);
-    while batch.finished < batch.total {
-        batch.admit()?;
-        batch.report(listen);
+/// Decodes what `desk` gives until it gives nothing more; what comes under way is taken in between two steps.
+pub fn run(decoder: &mut Decoder, desk: &mut dyn Desk) -> Result<Statistics> {
+    let mut batch = Batch::new(decoder);
+    loop {
+        batch.take_in(desk)?;
+        if batch.jobs.is_empty() {
+            return Ok(batch.statistics);
+        }
+        batch.admit(desk)?;
+        batch.report(desk);
         if !batch.live.is_empty() {
-            batch.step()?;
-            batch.report(listen);
+            batch.step(desk)?;
+            batch.report(desk);
         }
     }
-    Ok(batch.statistics)
 }
 
 /// The state between two steps. Row r of every tensor, slot r of the cache and `live[r]` are the same sequence.
 struct Batch<'a> {
     model: &'a Model,
-    requests: &'a [Request],
-    sampling: &'a Sampling,
     stops: &'a Stops<'a>,
+    /// The most sequences that are in flight at once.
+    most: usize,
+    /// Those that there is room for.
     slots: usize,
     /// Of the weights.
     version: u64,
@@ -51,8 +49,6 @@ struct Batch<'a> {
     finished: usize,
     /// What prompts have computed.
     store: &'a mut Store,
-    /// The last segment of each request's prompt.
-    ends: Vec<usize>,
     /// How the sequences in flight see the store; none where it has to be found out.
     view: Option<View>,
     /// The tokens that the sequences in flight have behind their prompts.
@@ -60,66 +56,121 @@ struct Batch<'a> {
     /// Which tokens each sequence has, `[slots, vocab]`; kept only for the repetition penalty.
     seen: Option<Tensor>,
     live: Vec<Live>,
-    /// Requests whose prompt is computed and that have samples waiting, with how many samples have started.
+    /// The jobs that are not done, by number.
+    jobs: BTreeMap<usize, Open>,
+    /// Jobs that were given.
+    given: usize,
+    /// Jobs whose prompt is not computed.
+    waiting: VecDeque<usize>,
+    /// Jobs whose prompt is computed and that have samples waiting, with how many samples have started.
     ready: VecDeque<(usize, usize)>,
-    /// The first request whose prompt is not computed.
-    next: usize,
-    completions: Vec<Vec<Option<Completion>>>,
-    /// Requests whose last sample has ended since they were last handed over.
+    /// Jobs whose last sample has ended since they were last handed over.
     done: Vec<usize>,
     statistics: Statistics,
 }
 
-/// A sequence in flight.
-struct Live {
-    request: usize,
-    sample: usize,
-    /// Tokens it may have.
-    limit: usize,
-    random: ChaCha8Rng,
-    watch: Watch,
-    tokens: Vec<u32>,
-    logprobs: Vec<f32>,
-    stop: Option<StopReason>,
+/// A job that is not done.
+struct Open {
+    job: Job,
+    /// The last segment of its prompt.
+    end: usize,
+    completions: Vec<Option<Completion>>,
 }
 
 impl<'a> Batch<'a> {
-    fn new(decoder: &'a mut Decoder, requests: &'a [Request], sampling: &'a Sampling) -> Self {
+    fn new(decoder: &'a mut Decoder) -> Self {
         let model = decoder.faster.as_ref().unwrap_or(decoder.model);
-        let (slots, version) = (decoder.slots, decoder.version);
-        let (store, stops) = (&mut decoder.store, &decoder.stops);
-        let (config, kind, device) = (&model.config, model.kind(), model.device());
-        let total = requests.iter().map(|request| request.seeds.len()).sum();
-        let slots = slots.min(total);
-        let limit = sampling.max_new_tokens.min(config.context());
-        let prompts: Vec<&[u32]> = requests.iter().map(|request| request.prompt.as_slice()).collect();
-        let seen = (sampling.repetition_penalty != 1.0)
-            .then(|| Tensor::zeros([slots as i64, config.vocab_size as i64], (Kind::Bool, device)));
         Self {
             model,
-            requests,
-            sampling,
-            stops,
-            slots,
-            version,
-            total,
+            stops: &decoder.stops,
+            most: decoder.slots,
+            slots: 0,
+            version: decoder.version,
+            total: 0,
             finished: 0,
-            ends: store.begin(&prompts),
-            store,
+            store: &mut decoder.store,
             view: None,
-            cache: Cache::new(config, slots, limit, kind, device),
-            seen,
-            live: Vec::with_capacity(slots),
+            cache: Cache::new(&model.config, 0, 0, model.kind(), model.device()),
+            seen: None,
+            live: Vec::new(),
+            jobs: BTreeMap::new(),
+            given: 0,
+            waiting: VecDeque::new(),
             ready: VecDeque::new(),
-            next: 0,
-            completions: requests.iter().map(|request| vec![None; request.seeds.len()]).collect(),
             done: Vec::new(),
             statistics: Statistics::default(),
         }
     }
 
+    /// Takes in what has come, and lets go what is no longer wanted.
+    fn take_in(&mut self, desk: &mut dyn Desk) -> Result<()> {
+        let gone: Vec<usize> = self.jobs.keys().copied().filter(|&job| !desk.wants(job)).collect();
+        gone.into_iter().for_each(|job| self.forget(job));
+        let jobs = desk.next(self.jobs.is_empty());
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        for (index, job) in jobs.iter().enumerate() {
+            job.sampling.validate()?;
+            check(self.given + index, &job.request, self.model)?;
+        }
+        let prompts: Vec<&[u32]> = jobs.iter().map(|job| job.request.prompt.as_slice()).collect();
+        let ends = if self.given == 0 { self.store.begin(&prompts) } else { self.store.join(&prompts) };
+        let (mut limit, mut penalties) = (0, false);
+        for (job, end) in jobs.into_iter().zip(ends) {
+            let samples = job.request.seeds.len();
+            if samples == 0 {
+                self.store.release(end);
+            } else {
+                self.total += samples;
+                limit = limit.max(job.sampling.max_new_tokens);
+                penalties |= job.sampling.repetition_penalty != 1.0;
+                self.waiting.push_back(self.given);
+                self.jobs.insert(self.given, Open { job, end, completions: vec![None; samples] });
+            }
+            self.given += 1;
+        }
+        self.make_room(limit, penalties);
+        Ok(())
+    }
+
+    /// Makes room for the samples of all jobs, of `limit` tokens each, with or without `penalties`.
+    fn make_room(&mut self, limit: usize, penalties: bool) {
+        let wanted = self.total - self.finished;
+        // A few more than are wanted, where they come one by one: each growth copies what is there.
+        let slots = if wanted > self.slots { self.most.min(wanted.max(self.slots * 2)) } else { self.slots };
+        self.cache.allow(slots, limit.min(self.model.config.context()));
+        let (vocab, device) = (self.model.config.vocab_size as i64, self.model.device());
+        let have = self.seen.as_ref().map_or(0, |seen| seen.size()[0]);
+        if (penalties || have > 0) && have < slots as i64 {
+            let more = Tensor::zeros([slots as i64 - have, vocab], (Kind::Bool, device));
+            self.seen = Some(match self.seen.take() {
+                Some(seen) => Tensor::cat(&[seen, more], 0),
+                None => more,
+            });
+        }
+        self.slots = slots;
+    }
+
+    /// Lets go a job that nobody wants any more.
+    fn forget(&mut self, job: usize) {
+        let Some(open) = self.jobs.remove(&job) else { return };
+        let waiting = open.completions.iter().filter(|one| one.is_none()).count();
+        self.finished += waiting;
+        self.waiting.retain(|other| *other != job);
+        self.ready.retain(|(other, _)| *other != job);
+        let mut slots: Vec<usize> = (0..self.live.len()).collect();
+        for row in (0..self.live.len()).rev().filter(|&row| self.live[row].job == job).collect::<Vec<_>>() {
+            self.live.swap_remove(row);
+            slots.swap_remove(row);
+            self.view = None;
+        }
+        self.close_up(&slots);
+        self.store.release(open.end);
+    }
+
     /// Fills the free slots with waiting samples, each with its first token.
-    fn admit(&mut self) -> Result<()> {
+    fn admit(&mut self, desk: &mut dyn Desk) -> Result<()> {
         let start = Instant::now();
         let first = self.live.len();
         let mut logits = Vec::new();
@@ -127,32 +178,35 @@ impl<'a> Batch<'a> {
             self.seat(&mut logits);
         }
         if !logits.is_empty() {
-            self.sample(first, &Tensor::cat(&logits, 0))?;
+            self.sample(first, &Tensor::cat(&logits, 0), desk)?;
         }
         self.statistics.prefill_seconds += start.elapsed().as_secs_f64();
         Ok(())
     }
 
     /// One new token for every sequence in flight.
-    fn step(&mut self) -> Result<()> {
+    fn step(&mut self, desk: &mut dyn Desk) -> Result<()> {
         let start = Instant::now();
         let tokens: Vec<i64> =
             self.live.iter().map(|live| i64::from(live.tokens[live.tokens.len() - 1])).collect();
         let own: Vec<i64> = self.live.iter().map(|live| live.tokens.len() as i64 - 1).collect();
         self.statistics.steps += 1;
         self.statistics.rows += tokens.len();
-        let ends = || self.live.iter().map(|live| self.ends[live.request]).collect::<Vec<_>>();
+        let ends = || self.live.iter().map(|live| self.jobs[&live.job].end).collect::<Vec<_>>();
         let (store, model) = (&*self.store, self.model);
         let view = self.view.get_or_insert_with(|| View::new(store, &ends(), model.kind(), model.device()));
         let logits = decode::step(model, store, view, &mut self.cache, &tokens, &own);
-        self.sample(0, &logits)?;
+        self.sample(0, &logits, desk)?;
         self.statistics.decode_seconds += start.elapsed().as_secs_f64();
         Ok(())
     }
 
     /// Makes sure that a computed prompt has samples waiting; false where none are left.
     fn prepare(&mut self) -> bool {
-        while self.ready.front().is_some_and(|(request, started)| *started == self.samples(*request)) {
+        let all_started = |(job, started): &(usize, usize)| {
+            self.jobs.get(job).is_none_or(|open| open.completions.len() == *started)
+        };
+        while self.ready.front().is_some_and(all_started) {
             self.ready.pop_front();
         }
         if self.ready.is_empty() {
@@ -164,73 +218,86 @@ impl<'a> Batch<'a> {
     /// Computes what is new in the next prompts, as many as one pass holds.
     fn prefill(&mut self) {
         let (mut chunk, mut tokens, mut counted) = (Vec::new(), 0, HashSet::new());
-        while self.next < self.requests.len() {
-            let end = self.ends[self.next];
+        while let Some(&next) = self.waiting.front() {
+            let end = self.jobs[&next].end;
             let new: Vec<usize> = decode::pending(self.store, &[end]);
             let uncounted = new.iter().filter(|at| !counted.contains(*at)).map(|&at| self.store.at(at));
             tokens += uncounted.map(|segment| segment.tokens.len() - segment.known).sum::<usize>();
             if !chunk.is_empty() && tokens > PREFILL_TOKENS {
                 break;
             }
-            if self.samples(self.next) == 0 {
-                self.store.release(end);
-            } else {
-                counted.extend(new);
-                chunk.push(self.next);
-            }
-            self.next += 1;
+            counted.extend(new);
+            chunk.push(next);
+            self.waiting.pop_front();
         }
-        let ends: Vec<usize> = chunk.iter().map(|&request| self.ends[request]).collect();
+        let ends: Vec<usize> = chunk.iter().map(|job| self.jobs[job].end).collect();
         self.statistics.prefill_tokens += decode::prefill(self.model, self.store, &ends);
-        self.ready.extend(chunk.into_iter().map(|request| (request, 0)));
+        self.ready.extend(chunk.into_iter().map(|job| (job, 0)));
     }
 
-    /// Puts samples of the first ready request into the free slots, and their first logits behind `logits`.
+    /// Puts samples of the first ready job into the free slots, and their first logits behind `logits`.
     fn seat(&mut self, logits: &mut Vec<Tensor>) {
-        let Some((index, started)) = self.ready.front_mut() else { return };
-        let (index, request) = (*index, &self.requests[*index]);
-        let (row, length) = (self.live.len(), request.prompt.len());
-        let count = (request.seeds.len() - *started).min(self.slots - row);
+        let Some((number, started)) = self.ready.front_mut() else { return };
+        let Open { job, end, .. } = &self.jobs[&*number];
+        let (row, length) = (self.live.len(), job.request.prompt.len());
+        let count = (job.request.seeds.len() - *started).min(self.slots - row);
         if let Some(seen) = &self.seen {
-            let ids: Vec<i64> = request.prompt.iter().map(|&id| i64::from(id)).collect();
+            let ids: Vec<i64> = job.request.prompt.iter().map(|&id| i64::from(id)).collect();
             let mut rows = seen.narrow(0, row as i64, count as i64);
             let _ = rows.fill_(0.0).index_fill_(1, &Tensor::from_slice(&ids).to_device(rows.device()), 1.0);
         }
-        logits.push(self.store.logits(self.ends[index]).unsqueeze(0).expand([count as i64, -1], false));
-        let limit = self.sampling.max_new_tokens.min(self.model.config.context() - length);
+        logits.push(self.store.logits(*end).unsqueeze(0).expand([count as i64, -1], false));
+        let limit = job.sampling.max_new_tokens.min(self.model.config.context() - length);
         let samples = *started..*started + count;
-        self.live.extend(samples.map(|sample| Live::new(index, sample, request, limit)));
+        self.live.extend(samples.map(|sample| Live::new(*number, sample, job, limit)));
         *started += count;
         self.view = None;
     }
 
     /// Draws a token for the sequences from row `first` on, and lets those go that it ends.
-    fn sample(&mut self, first: usize, logits: &Tensor) -> Result<()> {
+    fn sample(&mut self, first: usize, logits: &Tensor, desk: &mut dyn Desk) -> Result<()> {
         let uniforms: Vec<f64> = self.live[first..].iter_mut().map(|live| live.random.random()).collect();
         let rows = uniforms.len() as i64;
         let mut seen = self.seen.as_ref().map(|seen| seen.narrow(0, first as i64, rows));
-        let drawn = self.sampling.draw(logits, &uniforms, seen.as_ref())?;
+        let groups = drawn_alike(&self.live[first..]);
+        let mut drawn = Vec::new();
+        for group in &groups {
+            let of = &self.live[first + group[0] as usize];
+            let (sampling, top) = (&of.sampling, of.top);
+            let seen = seen.as_ref().filter(|_| sampling.repetition_penalty != 1.0);
+            drawn.push(if groups.len() == 1 {
+                sampling.draw(logits, &uniforms, seen, top)?
+            } else {
+                let places = Tensor::from_slice(group).to_device(logits.device());
+                let own: Vec<f64> = group.iter().map(|&place| uniforms[place as usize]).collect();
+                let seen = seen.map(|seen| seen.index_select(0, &places));
+                sampling.draw(&logits.index_select(0, &places), &own, seen.as_ref(), top)?
+            });
+        }
+        let drawn = Drawn::together(drawn, &groups);
         if let Some(seen) = &mut seen {
             let tokens = Tensor::from_slice(&drawn.tokens).to_device(seen.device()).unsqueeze(1);
             let _ = seen.scatter_value_(1, &tokens, 1.0);
         }
-        self.take(first, &drawn)?;
+        self.take(first, drawn, desk)?;
         self.retire();
         Ok(())
     }
 
-    fn take(&mut self, first: usize, drawn: &Drawn) -> Result<()> {
+    fn take(&mut self, first: usize, mut drawn: Drawn, desk: &mut dyn Desk) -> Result<()> {
         for (row, live) in self.live[first..].iter_mut().enumerate() {
-            let (token, logprob) = (drawn.tokens[row] as u32, drawn.logprobs[row]);
+            let (id, logprob) = (drawn.tokens[row] as u32, drawn.logprobs[row]);
             if !logprob.is_finite() {
                 return Err(Error::Model(format!(
                     "request {}: the logits of token {} are not finite; the weights may have diverged, or 16 bits \
                      may be too few for this model",
-                    live.request,
+                    live.job,
                     live.tokens.len()
                 )));
             }
-            live.take(token, logprob, self.sampling, self.stops);
+            live.take(id, logprob, self.stops);
+            let top = drawn.top.get_mut(row).map(std::mem::take).unwrap_or_default();
+            desk.token(live.job, live.sample, Token { id, logprob, top });
             let seen = self.statistics.decoded_tokens as f64;
             self.statistics.kept_mass = (self.statistics.kept_mass * seen + drawn.kept[row]) / (seen + 1.0);
             self.statistics.decoded_tokens += 1;
@@ -247,15 +314,20 @@ impl<'a> Batch<'a> {
             self.cache_finished(&done, &stop, slots.swap_remove(row));
             let completion =
                 Completion { tokens: done.tokens, logprobs: done.logprobs, stop, version: self.version };
-            let completions = &mut self.completions[done.request];
-            completions[done.sample] = Some(completion);
-            if completions.iter().all(Option::is_some) {
-                self.done.push(done.request);
-                self.store.release(self.ends[done.request]);
+            let open = self.jobs.get_mut(&done.job).expect("its job is open");
+            open.completions[done.sample] = Some(completion);
+            if open.completions.iter().all(Option::is_some) {
+                self.done.push(done.job);
+                self.store.release(open.end);
             }
             self.finished += 1;
             self.view = None;
         }
+        self.close_up(&slots);
+    }
+
+    /// Moves the sequences in flight, which stand in `slots`, to the first ones.
+    fn close_up(&mut self, slots: &[usize]) {
         let (from, to): (Vec<i64>, Vec<i64>) = slots
             .iter()
             .enumerate()
@@ -271,7 +343,7 @@ impl<'a> Batch<'a> {
     fn cache_finished(&mut self, done: &Live, stop: &StopReason, slot: usize) {
         if self.store.keep_cache && !matches!(stop, StopReason::Eos(_)) && done.tokens.len() > 1 {
             let fed = done.tokens.len() - 1;
-            self.store.insert(self.ends[done.request], &done.tokens[..fed], &self.cache.slot(slot, fed));
+            self.store.insert(self.jobs[&done.job].end, &done.tokens[..fed], &self.cache.slot(slot, fed));
         }
     }
 
@@ -286,42 +358,17 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn samples(&self, request: usize) -> usize {
-        self.requests[request].seeds.len()
-    }
-
     /// Reports what has been completed since the last report, and how far the call is.
-    fn report(&mut self, listen: &mut dyn FnMut(Event)) {
-        for request in self.done.drain(..) {
-            let completions = std::mem::take(&mut self.completions[request]).into_iter().flatten().collect();
-            listen(Event::Completed { request, completions });
+    fn report(&mut self, desk: &mut dyn Desk) {
+        for job in std::mem::take(&mut self.done) {
+            let Some(open) = self.jobs.remove(&job) else { continue };
+            desk.ended(job, open.completions.into_iter().flatten().collect());
         }
-        listen(Event::Progress(Progress {
+        desk.progress(Progress {
             finished: self.finished,
             total: self.total,
             live: self.live.len(),
             tokens: self.statistics.decoded_tokens,
-        }));
-    }
-}
-
-impl Live {
-    fn new(index: usize, sample: usize, request: &Request, limit: usize) -> Self {
-        Self {
-            request: index,
-            sample,
-            limit,
-            random: ChaCha8Rng::seed_from_u64(request.seeds[sample]),
-            watch: Watch::default(),
-            tokens: Vec::new(),
-            logprobs: Vec::new(),
-            stop: None,
-        }
-    }
-
-    fn take(&mut self, token: u32, logprob: f32, sampling: &Sampling, stops: &Stops) {
-        self.tokens.push(token);
-        self.logprobs.push(logprob);
-        self.stop = ended(&self.tokens, self.limit, &mut self.watch, sampling, stops);
+        });
     }
 }

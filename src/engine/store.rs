@@ -69,6 +69,21 @@ impl Store {
         for segment in self.segments.iter_mut().flatten() {
             (segment.users, segment.ends_a_prompt) = (0, false);
         }
+        if self.segments.iter().all(Option::is_none) {
+            self.levels.clear();
+        }
+        self.take(prompts, &known)
+    }
+
+    /// Takes in further prompts of a call that is under way, and returns the last segment of each. They share what is computed and what
+    /// they have in common with each other; with a prompt that is not computed yet they share nothing.
+    pub(super) fn join(&mut self, prompts: &[&[u32]]) -> Vec<usize> {
+        let known: Vec<Option<usize>> = prompts.iter().map(|prompt| self.longest(prompt)).collect();
+        self.take(prompts, &known)
+    }
+
+    /// Segments for prompts of which `known` is computed.
+    fn take(&mut self, prompts: &[&[u32]], known: &[Option<usize>]) -> Vec<usize> {
         let mut behind: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
         for (index, end) in known.iter().enumerate() {
             behind.entry(*end).or_default().push(index);
@@ -97,8 +112,9 @@ impl Store {
         let mut first = (0..forest.segments.len()).filter(|&at| begins(at));
         let only = (first.next(), first.next()) == (Some(0), None);
         // Where there is one way on, a segment is made longer: fewer segments are faster to attend to.
-        let grows =
-            after.filter(|&end| only && !rests.iter().any(|rest| rest.is_empty()) && self.is_leaf(end));
+        // Not one that others see as it is.
+        let free = |&end: &usize| self.at(end).users == 0 && self.is_leaf(end);
+        let grows = after.filter(|end| only && !rests.iter().any(|rest| rest.is_empty()) && free(end));
         let mut numbers: Vec<usize> = Vec::with_capacity(forest.segments.len());
         for segment in &forest.segments {
             let tokens = &rests[segment.of][segment.tokens.clone()];

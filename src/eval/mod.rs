@@ -14,13 +14,14 @@ pub mod search;
 mod section;
 mod shown;
 pub mod statistics;
+pub mod stopping;
 mod verdict;
 
 pub use answering::Answering;
 pub use evaluation::{EVALUATIONS, Evaluation, QUESTIONS, VERDICTS};
 pub use metric::Metric;
 pub use report::{Measure, OwnSteps, Report};
-pub use rows::{HeldOut, PERPLEXITY, RowFigures, RowMean, Weighed};
+pub use rows::{Extracted, ExtractedUnit, HeldOut, PERPLEXITY, RowFigures, RowMean, Weighed};
 pub use section::Eval;
 pub use shown::Shown;
 pub use verdict::{Decoding, Question, Verdict};

@@ -15,6 +15,35 @@ pub struct RowFigures {
     pub row: String,
     /// Its figures by name: `loss`, `rewards/margins`. The loss of fine-tuning is a mean over the row's tokens, of which it weighs as many.
     pub figures: BTreeMap<String, Weighed>,
+    /// The parts of its text that its label is told by, where the method selects some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extracted: Option<Extracted>,
+}
+
+/// A text's label and rationale as a model tells them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Extracted {
+    /// The labels that it tells.
+    pub predicted: Vec<String>,
+    /// Those that the row has.
+    pub gold: Vec<String>,
+    /// The text, unit by unit.
+    pub units: Vec<ExtractedUnit>,
+}
+
+/// A unit of a text: a word, a sentence, a paragraph.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtractedUnit {
+    /// What it says.
+    pub text: String,
+    /// How much the label rests on it; the greater, the more.
+    #[serde(deserialize_with = "number_or_nan")]
+    pub score: f64,
+    /// Whether it is of the rationale.
+    pub selected: bool,
+    /// Whether people marked it, where the row says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marked: Option<bool>,
 }
 
 /// A figure over all rows.
@@ -74,6 +103,10 @@ impl HeldOut {
             (PERPLEXITY, "perplexity"),
             ("rewards/accuracies", "preference accuracy"),
             ("rewards/margins", "margin"),
+            ("accuracy", "accuracy"),
+            ("rationale/accuracy", "accuracy from rationales"),
+            ("rationale/token_f1", "token F1"),
+            ("thoughts/loss", "loss with thoughts"),
         ];
         let of = |(name, word): (&str, &str)| {
             let RowMean { mean, interval: (low, high) } = self.figures.get(name)?;
@@ -92,7 +125,8 @@ mod tests {
     use super::*;
 
     fn row(loss: f64, tokens: f64) -> RowFigures {
-        RowFigures { row: String::new(), figures: [(LOSS.to_string(), (loss, tokens))].into() }
+        let figures = [(LOSS.to_string(), (loss, tokens))].into();
+        RowFigures { figures, ..RowFigures::default() }
     }
 
     /// 3 nats over one token and 1 over each of three: 6 nats of 4 tokens, whatever the rows' own means are.

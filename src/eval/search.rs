@@ -5,11 +5,12 @@
 //! and over choices drawn at random where they are many, which leaves no bias either.
 
 use super::statistics::{mean, pass_at_k};
+use super::stopping::{Ended, Stopping};
 use crate::data::order::below;
 use crate::error::{Error, Result};
 use crate::log::number_or_nan;
 use crate::reward::answer;
-use crate::rollout::search::{SearchResult, scores};
+use crate::rollout::search::{Ending, Rule, SearchResult, scores};
 use crate::rollout::{Group, Prompted, Rollout, SamplingContext, Search as Searching, independent};
 use crate::seed;
 use crate::select::vote::vote;
@@ -33,6 +34,9 @@ pub struct Search {
     /// Tokens sampled for a question by a search among n.
     #[serde(deserialize_with = "number_or_nan")]
     pub tokens: f64,
+    /// Accuracy over tokens, of a search that ends reasoning early.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stopping: Vec<Stopping>,
 }
 
 /// What a search found of one question.
@@ -42,6 +46,8 @@ pub struct Searched {
     pub accuracy: BTreeMap<String, BTreeMap<usize, f64>>,
     /// Tokens sampled, on average over the questions that were asked together.
     pub tokens: f64,
+    /// How it ended by each rule of a search that ends reasoning.
+    pub ended: Vec<Ended>,
 }
 
 impl Search {
@@ -61,7 +67,9 @@ impl Search {
                 .iter_mut()
                 .for_each(|(k, share)| *share = mean(questions.iter().map(|one| one.accuracy[kind][k])));
         }
-        Self { kind: kind.to_string(), n, accuracy, tokens: mean(questions.iter().map(|one| one.tokens)) }
+        let tokens = mean(questions.iter().map(|one| one.tokens));
+        let stopping = Stopping::of(&questions.iter().map(|one| one.ended.as_slice()).collect::<Vec<_>>());
+        Self { kind: kind.to_string(), n, accuracy, tokens, stopping }
     }
 
     /// The mean of several repeats.
@@ -69,6 +77,8 @@ impl Search {
         let mut found = repeats.first()?.clone();
         let all = |of: &dyn Fn(&Self) -> f64| mean(repeats.iter().map(of));
         found.tokens = all(&|one| one.tokens);
+        found.stopping =
+            Stopping::mean(&repeats.iter().map(|one| one.stopping.as_slice()).collect::<Vec<_>>());
         found.accuracy.retain(|kind, _| repeats.iter().all(|one| one.accuracy.contains_key(kind)));
         for (kind, points) in &mut found.accuracy {
             points.iter_mut().for_each(|(n, share)| *share = all(&|one| one.accuracy[kind][n]));
@@ -87,9 +97,10 @@ impl Search {
         let mut out: Vec<(String, f64)> = Vec::new();
         for (kind, points) in &self.accuracy {
             out.extend(points.iter().map(|(n, share)| (format!("eval/{kind}@{n}"), *share)));
-            let gain = self.gain(kind).filter(|_| kind != "maj" && kind != "pass");
+            let gain = self.gain(kind).filter(|_| !["maj", "pass"].contains(&kind.as_str()));
             out.extend(gain.map(|gain| (format!("eval/{kind}_gain"), gain)));
         }
+        out.extend(self.stopping.iter().flat_map(Stopping::metrics));
         out.push(("eval/search_tokens".to_string(), self.tokens));
         out
     }
@@ -104,6 +115,10 @@ pub fn search(
     seed: u64,
 ) -> Result<(Vec<Group>, Vec<Searched>)> {
     let before = context.tokens;
+    if let Some(endings) = search.endings(questions, context)? {
+        let tokens = (context.tokens - before) as f64 / questions.len() as f64;
+        return ended(questions, endings, tokens);
+    }
     let found = search.find(questions, context)?;
     let tokens = (context.tokens - before) as f64 / questions.len() as f64;
     let picks = search.picks();
@@ -113,14 +128,22 @@ pub fn search(
     };
     let samples =
         beside.iter().map(|group| ScoredSamples::of(group, picks.by)).collect::<Result<Vec<_>>>()?;
-    let mut searched = vec![Searched { accuracy: BTreeMap::new(), tokens }; questions.len()];
+    let mut searched = vec![Searched { accuracy: BTreeMap::new(), tokens, ended: vec![] }; questions.len()];
     let mut note = |question: usize, kind: &str, k: usize, share: f64| {
         searched[question].accuracy.entry(kind.to_string()).or_default().insert(k, share);
     };
     for k in numbers(picks.n) {
         for (question, samples) in samples.iter().enumerate() {
             let of_question = samples.accuracy(k, seed::derive(&[seed, questions[question].place as u64]));
-            of_question.into_iter().for_each(|(kind, share)| note(question, kind, k, share));
+            let by_scores = |kind: &str| ["best_of", "weighted_vote"].contains(&kind);
+            let found = of_question.into_iter().filter(|(kind, _)| picks.judged || !by_scores(kind));
+            found.for_each(|(kind, share)| note(question, kind, k, share));
+        }
+        if k == 1 {
+            for (question, samples) in samples.iter().enumerate() {
+                let of_variants = by_variant(search, &samples.correct);
+                of_variants.into_iter().for_each(|(variant, share)| note(question, &variant, 1, share));
+            }
         }
         if !picks.independent {
             let groups: Vec<Group> = match k == picks.n {
@@ -136,6 +159,40 @@ pub fn search(
         }
     }
     Ok((found.into_iter().map(SearchResult::answer).collect(), searched))
+}
+
+/// The share of right samples of each variant, where samples have some.
+fn by_variant(search: &dyn Searching, correct: &[bool]) -> BTreeMap<String, f64> {
+    let mut shares: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for (sample, right) in correct.iter().enumerate() {
+        let Some(name) = search.variant(sample) else { continue };
+        shares.entry(format!("variant_{name}")).or_default().push(f64::from(u8::from(*right)));
+    }
+    shares.into_iter().map(|(name, shares)| (name, mean(shares))).collect()
+}
+
+/// The completions that a search which ends reasoning finds, and how they end by its rules.
+fn ended(
+    questions: &[Prompted],
+    endings: Vec<Vec<Ending>>,
+    tokens: f64,
+) -> Result<(Vec<Group>, Vec<Searched>)> {
+    let (mut groups, mut searched) = (Vec::new(), Vec::new());
+    for (question, endings) in questions.iter().zip(endings) {
+        let all = Group::of(question, vec![]);
+        let of = |ending: &Ending| {
+            let (rule, stopped, tokens) = (ending.rule, ending.stopped, ending.rollout.tokens.len());
+            Ok(Ended { rule, right: right(&all, &ending.rollout)?, tokens, stopped })
+        };
+        let ended = endings.iter().map(of).collect::<Result<Vec<_>>>()?;
+        let found = endings.into_iter().find(|ending| ending.rule != Rule::Whole);
+        groups.push(Group {
+            rollouts: found.into_iter().map(|ending| ending.rollout).collect(),
+            ..all.clone()
+        });
+        searched.push(Searched { accuracy: BTreeMap::new(), tokens, ended });
+    }
+    Ok((groups, searched))
 }
 
 /// Whether a rollout's answer is the gold one.
@@ -326,7 +383,7 @@ mod tests {
         let by_n = |share: f64| BTreeMap::from([(1, 0.5), (4, share)]);
         let accuracy = [("best_of", 0.9), ("maj", 0.6), ("pass", 1.0)];
         let accuracy = accuracy.map(|(kind, share)| (kind.to_string(), by_n(share))).into();
-        let search = Search { kind: "best_of".into(), n: 4, accuracy, tokens: 40.0 };
+        let search = Search { kind: "best_of".into(), n: 4, accuracy, tokens: 40.0, stopping: vec![] };
         near(search.gain("best_of").unwrap(), 0.3);
         let metrics: BTreeMap<String, f64> = search.metrics().into_iter().collect();
         near(metrics["eval/best_of_gain"], 0.3);

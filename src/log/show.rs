@@ -34,6 +34,31 @@ struct Pace {
     at_end: bool,
 }
 
+/// How long nothing was said while tokens are sampled.
+struct Silence {
+    since: Instant,
+    /// Tokens of the call under way.
+    tokens: usize,
+}
+
+/// So long one waits without a word.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Silence {
+    /// Whether something is to be said at `now`, when the call under way has `tokens`; if so, it is.
+    fn is_long(&mut self, now: Instant, tokens: usize) -> bool {
+        if tokens < self.tokens {
+            self.since = now;
+        }
+        self.tokens = tokens;
+        let long = now.duration_since(self.since) >= PATIENCE;
+        if long {
+            self.since = now;
+        }
+        long
+    }
+}
+
 /// Steps that say how long one takes.
 const RECENT: usize = 20;
 
@@ -106,14 +131,25 @@ impl Show {
         })
     }
 
-    /// A callback that shows how sampling goes.
+    /// A callback that shows how sampling goes; where standard error is no terminal, by a line (or an event) now and then, if it takes long.
     pub fn sampling(&self, what: &'static str) -> Box<dyn FnMut(&Progress)> {
-        let (bar, live, stage) = (self.bar.clone(), self.live, self.stage.clone());
+        let (bar, live, quiet, stage) = (self.bar.clone(), self.live, self.quiet, self.stage.clone());
+        let mut silence = Silence { since: Instant::now(), tokens: 0 };
         Box::new(move |progress| {
+            let Progress { finished, total, tokens, .. } = *progress;
+            let text = || format!("{stage} {what} {finished}/{total}, {tokens} tokens");
             if live {
-                let Progress { finished, total, tokens, .. } = progress;
-                bar.set_message(format!("{stage} {what} {finished}/{total}, {tokens} tokens"));
+                bar.set_message(text());
                 bar.tick();
+            } else if !quiet && silence.is_long(Instant::now(), tokens) {
+                if says_json() {
+                    let figures = [("finished", finished), ("total", total), ("tokens", tokens)];
+                    let figures = figures.map(|(name, value)| (name.to_string(), value.into()));
+                    let stage = ("stage".to_string(), stage.clone().into());
+                    tell_event(what, figures.into_iter().chain([stage]).collect());
+                } else {
+                    say(&text());
+                }
             }
         })
     }
@@ -251,6 +287,17 @@ mod tests {
         metrics.set("step_time", 3.0);
         resumed.step(9, &metrics);
         assert_eq!(resumed.eta(9), "0:03");
+    }
+
+    /// A call that takes 50 s is spoken of twice; one of 15 s that follows it not at all.
+    #[test]
+    fn who_waits_is_told_now_and_then() {
+        let start = Instant::now();
+        let mut silence = Silence { since: start, tokens: 0 };
+        let mut said = |seconds: u64, tokens| silence.is_long(start + Duration::from_secs(seconds), tokens);
+        let long: Vec<u64> = (0..=50).filter(|&second| said(second, second as usize)).collect();
+        assert_eq!(long, [20, 40]);
+        assert!((51..=66).all(|second| !said(second, second as usize - 51)));
     }
 
     #[test]

@@ -84,7 +84,53 @@ pub struct LearnedOf {
 
 /// A training method at work: what it learns from, and by what loss. Micro-batches, the optimiser, checkpoints, devices and
 /// ranks are the training loop's affair (`run`), and a method never sees them. An error from any of these ends the run, with
-/// its message and exit code.
+/// its message and exit code. `Registry::method` gives one a name, `[loop.NAME]`:
+///
+/// ```
+/// use rationale::log::Metrics;
+/// use rationale::loops::{Batch, Item, Method, Needs, Output, Section, Setup, StageView, Worker, sft::Sft};
+/// use rationale::schemars::{self, JsonSchema};
+/// use rationale::section::Misfit;
+/// use rationale::{Registry, Result};
+/// use serde::{Deserialize, Serialize};
+/// use tch::{Kind, Tensor};
+///
+/// /// Learns the rows' completions.
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields, default)]
+/// struct Imitate {}
+///
+/// impl Section for Imitate {
+///     fn check(&self) -> Vec<Misfit> {
+///         vec![]
+///     }
+///
+///     fn needs(&self, _: &StageView) -> Needs {
+///         Needs { trains: true, rows: true, ..Needs::default() }
+///     }
+///
+///     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
+///         Ok(Box::new(self.clone()))
+///     }
+/// }
+///
+/// impl Method for Imitate {
+///     fn batch(&mut self, worker: &mut Worker, step: usize, _: &mut Metrics) -> Result<Batch> {
+///         let rows = worker.questions.of_step(step);
+///         let items = rows.iter().map(|row| Ok(Item::of(vec![Sft::sequence(worker, row)?])));
+///         Ok(Batch::of_completions(items.collect::<Result<_>>()?))
+///     }
+///
+///     fn loss(&self, _: &[&Item], output: &Output, _: &mut Metrics) -> Result<Tensor> {
+///         Ok(-output.scored.logprobs.sum(Kind::Float))
+///     }
+/// }
+///
+/// let registry = Registry::default().method::<Imitate>("imitate");
+/// assert!(registry.methods.names().contains(&"imitate"));
+/// ```
+///
+/// `examples/extending/method.rs` has one that samples, weighs and remembers.
 pub trait Method {
     /// Called once, before the first step and before a resumed run's weights are restored: the policy is as the stage found
     /// it, and gets what it needs beside the model. `kept` is what an earlier call returned; what this one returns is kept in
@@ -165,6 +211,11 @@ pub struct Needs {
     pub trains: bool,
     /// It reads the training rows.
     pub rows: bool,
+    /// It makes batches of rows alone: neither before an update nor after it does it look at the policy or its reference, whose weights
+    /// may be divided among ranks then.
+    pub rows_alone: bool,
+    /// It runs layers in an order of its own, so that their weights have to be whole on every rank.
+    pub undivided: bool,
     /// It samples and scores completions of the training questions.
     pub rollouts: bool,
     /// It learns from log-probabilities that were recorded while the policy sampled.

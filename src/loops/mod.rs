@@ -8,6 +8,7 @@ pub mod collect;
 pub mod contrast;
 pub mod dpo;
 pub mod evaluate;
+pub mod extract;
 pub mod figures;
 pub mod grpo;
 pub mod item;
@@ -17,6 +18,7 @@ pub mod prm;
 pub mod selection;
 pub mod sft;
 pub mod star;
+pub mod think;
 pub mod worker;
 
 pub use alarms::{Alarms, Signs};
@@ -48,6 +50,8 @@ pub fn methods() -> Kinds<dyn Section> {
         .with::<mario::Mario>("mario", |section| Arc::new(section))
         .with::<collect::Collect>("collect", |section| Arc::new(section))
         .with::<star::Star>("star", |section| Arc::new(section))
+        .with::<think::Think>("think", |section| Arc::new(section))
+        .with::<extract::Extract>("extract", |section| Arc::new(section))
         .with::<evaluate::Evaluate>("evaluate", |section| Arc::new(section))
 }
 

@@ -8,10 +8,12 @@ use tch::Tensor;
 pub mod clips;
 pub mod contrast;
 pub mod kl;
+pub mod mask;
 pub mod policy;
 pub mod preference;
 pub mod reward_model;
 pub mod row;
+pub mod thought;
 
 pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};

@@ -17,9 +17,12 @@ impl Model {
             norm: copy(&source.norm),
             head: source.head.as_ref().map(copy),
             score: source.score.as_ref().map(|score| score.map(copy)),
+            extractor: source.extractor.as_ref().map(|extractor| extractor.map(copy)),
+            thoughts: source.thoughts.as_ref().map(|thoughts| thoughts.map(copy)),
             rope: Rope::new(&source.form.ropes, device),
             lora: None,
             inactive: Vec::new(),
+            shards: None,
             ..*source
         }
     }

@@ -104,24 +104,15 @@ impl Read<'_> {
     pub fn backward(self, loss: &Tensor) -> Result<()> {
         loss.f_backward()?;
         let grad = self.states.grad();
-        if grad.defined() { self.trunk.backward(grad) } else { Ok(()) }
+        self.trunk.backward(if grad.defined() { grad } else { self.states.zeros_like() })
     }
 }
 
 impl Model {
     /// The last layer's normalised states of each of `sequences` at its `places`, which count from its first token.
     pub fn read(&self, sequences: &[&[u32]], places: &[&[usize]], grad: Grad) -> Result<Read<'_>> {
-        for (tokens, places) in sequences.iter().zip(places) {
-            self.config.check_length(tokens.len())?;
-            let outside = tokens.iter().find(|&&token| token as usize >= self.config.vocab_size);
-            if let Some(token) = outside {
-                return Err(Error::Model(format!("token id {token} is outside the model's vocabulary")));
-            }
-            if places.iter().any(|&place| place >= tokens.len()) {
-                return Err(Error::Model("a place to read lies behind its sequence".into()));
-            }
-        }
-        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad);
+        self.check_places(sequences, places)?;
+        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad)?;
         let states = trunk.states.detach().set_requires_grad(grad == Grad::Yes);
         Ok(Read { states, trunk })
     }
@@ -159,16 +150,17 @@ pub(super) fn described(config: &Map<String, Value>) -> Option<(usize, bool)> {
     Some((named.or(counted).unwrap_or(2), bias))
 }
 
-/// Makes a causal model's `config.json` that of a classifier; `class` is what the family's classes begin with where the file
-/// names none.
-pub(super) fn describe(score: &Projection, class: &str, config: &mut Value) {
+/// Makes a causal model's `config.json` that of a classifier, with the `names` of its labels where they have any; `class` is what the family's
+/// classes begin with where the file names none.
+pub(super) fn describe(score: &Projection, names: Option<&Value>, class: &str, config: &mut Value) {
     let causal = config["architectures"][0].as_str().unwrap_or(class).to_owned();
     let family = causal.split("For").next().unwrap_or(class);
     let kind = if score.bias.is_some() { "Token" } else { "Sequence" };
-    let labels = 0..score.weight.size()[0];
-    let id2label: Map<String, Value> =
-        labels.clone().map(|i| (i.to_string(), json!(format!("LABEL_{i}")))).collect();
-    let label2id: Map<String, Value> = labels.map(|i| (format!("LABEL_{i}"), json!(i))).collect();
+    let labels = 0..score.weight.size()[0] as usize;
+    let named =
+        |i: usize| names.and_then(|names| names[i].as_str()).map_or(format!("LABEL_{i}"), str::to_string);
+    let id2label: Map<String, Value> = labels.clone().map(|i| (i.to_string(), json!(named(i)))).collect();
+    let label2id: Map<String, Value> = labels.map(|i| (named(i), json!(i))).collect();
     config["architectures"] = json!([format!("{family}For{kind}Classification")]);
     config["id2label"] = Value::Object(id2label);
     config["label2id"] = Value::Object(label2id);

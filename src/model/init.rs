@@ -51,6 +51,13 @@ pub(super) fn normal(shape: &[i64], sigma: f64, mut rng: ChaCha8Rng) -> Tensor {
     Tensor::from_slice(&values).view(shape)
 }
 
+/// Independent values, uniform in ±`bound`.
+pub(super) fn uniform(shape: &[i64], bound: f32, mut rng: ChaCha8Rng) -> Tensor {
+    let count = shape.iter().product::<i64>();
+    let values: Vec<f32> = (0..count).map(|_| rng.random_range(-bound..bound)).collect();
+    Tensor::from_slice(&values).view(shape)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,10 +5,10 @@ use super::weights;
 use super::{Adapter, Config, Linear, Model, Rope, family, init};
 use crate::section::{Misfit, all_fit, broken};
 use crate::{Error, Result};
-use rand::Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -169,10 +169,19 @@ impl Model {
     }
 
     /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`; of inactive ones,
-    /// each into the folder beside it that has their name behind its own.
+    /// each into the folder beside it that has their name behind its own. Those of a divided model all ranks save together.
     pub fn save_adapters(&self, dir: &Path) -> Result<()> {
-        self.save_inactive(dir)?;
-        self.write_adapters(dir, self.adapters())
+        let all = self.adapters().into_iter().chain(self.inactive_adapters());
+        let mut whole: HashMap<String, Tensor> = self.collected(all.collect())?.into_iter().collect();
+        if !self.is_first() {
+            return Ok(());
+        }
+        let mut of = |named: Vec<(String, Tensor)>, before: &str| {
+            let taken = |(name, _)| Some((whole.remove(&format!("{before}{name}"))?, name));
+            named.into_iter().filter_map(taken).map(|(tensor, name)| (name, tensor)).collect::<Vec<_>>()
+        };
+        self.save_inactive(dir, &mut of)?;
+        self.write_adapters(dir, of(self.adapters(), ""))
     }
 
     pub(super) fn write_adapters(&self, dir: &Path, adapters: Vec<(String, Tensor)>) -> Result<()> {
@@ -199,9 +208,12 @@ impl Model {
             norm: share(&self.norm),
             head: self.head.as_ref().map(share),
             score: self.score.as_ref().map(|score| score.map(share)),
+            extractor: self.extractor.as_ref().map(|extractor| extractor.map(share)),
+            thoughts: self.thoughts.as_ref().map(|thoughts| thoughts.map(share)),
             rope: Rope::new(&self.form.ropes, self.device()),
             lora: None,
             inactive: Vec::new(),
+            shards: None,
             ..*self
         }
     }
@@ -213,10 +225,7 @@ fn full_name(config: &Config, layer: usize, name: &str) -> String {
 
 /// torch's kaiming_uniform with a = √5, as peft starts A: uniform in ±1/√in.
 fn kaiming(shape: &[i64; 2], seed: u64, name: &str) -> Tensor {
-    let bound = 1.0 / (shape[1] as f32).sqrt();
-    let mut rng = init::stream(seed, name);
-    let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| rng.random_range(-bound..bound)).collect();
-    Tensor::from_slice(&values).view(*shape)
+    init::uniform(shape, 1.0 / (shape[1] as f32).sqrt(), init::stream(seed, name))
 }
 
 fn config_json(lora: &Lora, targets: &[String], base: Value) -> Value {

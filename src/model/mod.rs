@@ -11,6 +11,7 @@ mod composite;
 pub mod config;
 mod copy;
 mod experts;
+pub mod extractor;
 pub mod family;
 pub mod form;
 pub mod heads;
@@ -28,8 +29,13 @@ mod norm;
 mod raw;
 pub mod rope;
 pub mod self_attention;
+pub mod shards;
 mod size;
+pub mod states;
+mod storage;
 mod stored;
+pub mod thoughts;
+mod together;
 pub mod transformer;
 mod trunk;
 mod weights;
@@ -37,6 +43,7 @@ mod weights;
 pub use attention::AttentionSpec;
 pub use block::Block;
 pub use config::Config;
+pub use extractor::Extractor;
 pub use family::{FAMILIES, Family};
 pub use form::Form;
 pub use heads::Head;
@@ -45,6 +52,9 @@ pub use linear::{Adapter, Linear};
 pub use logprobs::{Grad, ScoredTokens, Sequence};
 pub use lora::Lora;
 pub use rope::Rope;
+pub use shards::{Shards, Slice};
+pub(crate) use storage::drop_grad;
+pub use thoughts::Thoughts;
 
 use tch::{Device, Kind, Tensor};
 
@@ -80,12 +90,18 @@ pub struct Model {
     pub head: Option<Tensor>,
     /// What reads a score off the states, where the model is a reward or value model.
     pub score: Option<heads::Projection>,
+    /// What selects rationales, where the model is a classifier that does.
+    pub extractor: Option<Extractor>,
+    /// What thinks before tokens, where the model does.
+    pub thoughts: Option<Thoughts>,
     /// Rotary frequencies on the model's device.
     pub rope: Rope,
     /// What the adapters are, where there are any.
     pub lora: Option<Lora>,
     /// Further adapters of the same base, which take no part until [`Model::set_active_adapter`] names them.
     pub inactive: Vec<InactiveAdapters>,
+    /// How it is divided among ranks, where it is.
+    pub shards: Option<Shards>,
     /// Whether adapters take part; off, the model is its own base (the reference policy under LoRA).
     pub adapted: bool,
     /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.
@@ -119,9 +135,16 @@ impl Model {
         all.filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 
-    /// All tensors by name: those of a checkpoint, and the adapters'.
+    /// All tensors by name: those of a checkpoint, the adapters', the thoughts' and the extractor's.
     pub fn all_tensors(&self) -> Vec<(String, Tensor)> {
-        self.tensors().into_iter().chain(self.adapters()).chain(self.inactive_adapters()).collect()
+        let beside = self.thoughts.iter().flat_map(Thoughts::tensors);
+        let beside = beside.chain(self.extractor.iter().flat_map(Extractor::tensors));
+        self.tensors()
+            .into_iter()
+            .chain(self.adapters())
+            .chain(self.inactive_adapters())
+            .chain(beside)
+            .collect()
     }
 
     /// The last layer's normalised states `[tokens, hidden]` of `tokens [n]` (int64) at `positions [n]` (int64).
@@ -136,7 +159,10 @@ impl Model {
 
     /// The first layer's input `[tokens, hidden]`.
     pub fn embed(&self, tokens: &Tensor) -> Tensor {
-        let x = Tensor::embedding(&self.embedding, tokens, -1, false, false);
+        let x = match &self.thoughts {
+            None => Tensor::embedding(&self.embedding, tokens, -1, false, false),
+            Some(thoughts) => thoughts.embed(&self.embedding, tokens),
+        };
         match self.form.embedding_scale {
             1.0 => x,
             scale => x * Tensor::from(scale).to_kind(self.kind()).double_value(&[]),

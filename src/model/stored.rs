@@ -137,6 +137,11 @@ impl Stored {
         self.files[place].stored(&name, shape, Some(Kind::Uint8))
     }
 
+    /// Whether a tensor of this name is there and not taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
+    }
+
     /// Refuses weights that the model has no place for, which would be lost without a word. A `head` that the model does
     /// without may be there.
     pub fn nothing_left(&self, head: Option<&String>) -> Result<()> {

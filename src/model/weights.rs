@@ -1,7 +1,9 @@
 //! Model folders: safetensors in, safetensors out, as Hugging Face lays them out.
 
 use super::stored::{INDEX, SINGLE, Stored};
-use super::{Config, FAMILIES, Family, Model, config, heads, names};
+use super::{
+    Config, Extractor, FAMILIES, Family, Model, Thoughts, config, extractor, heads, names, thoughts,
+};
 use crate::{Error, Result};
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, View};
@@ -47,6 +49,7 @@ impl Model {
         let (tied, hidden) = (config.tie_word_embeddings, config.hidden_size as i64);
         let head = config.family.name(names::HEAD);
         let classifier = heads::described(&config.original);
+        let thoughts = Thoughts::load(dir, config.hidden_size, kind, device)?;
         let mut take = |name: &str, shape: &[i64]| {
             let tensor = stored.take(name, shape)?;
             Ok(tensor.to_device(device).to_kind(kind))
@@ -54,7 +57,7 @@ impl Model {
         let Some((labels, bias)) = classifier else {
             let model = names::assemble(config, device, take)?;
             stored.nothing_left(tied.then_some(&head))?;
-            return Ok(model);
+            return Ok(Self { thoughts, ..model });
         };
         // A classifier's file has no output projection.
         let headless = Config { tie_word_embeddings: true, ..config };
@@ -64,6 +67,8 @@ impl Model {
         let bias = if bias { Some(take(heads::BIAS, &[labels as i64])?) } else { None };
         model.score = Some(heads::Projection { weight, bias });
         stored.nothing_left(Some(&head))?;
+        let sizes = (model.config.hidden_size, labels);
+        model.extractor = Extractor::load(dir, sizes, kind, device)?;
         Ok(model)
     }
 
@@ -83,9 +88,12 @@ impl Model {
     }
 
     /// Writes `config.json` and the weights into the folder `dir`, made where it is missing. Adapters are merged:
-    /// what is saved is what the model computes, in plain files that transformers loads.
+    /// what is saved is what the model computes, in plain files that transformers loads. One that is divided all ranks save together.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        self.save_sharded(dir, SHARD)
+        match &self.shards {
+            Some(shards) => self.save_together(shards, dir),
+            None => self.save_sharded(dir, SHARD),
+        }
     }
 
     fn save_sharded(&self, dir: &Path, limit: usize) -> Result<()> {
@@ -113,9 +121,24 @@ impl Model {
             write_json(&dir.join(INDEX), &json!({"metadata": {"total_size": total}, "weight_map": files}))?;
             remove(&dir.join(SINGLE))?;
         }
+        self.save_config(dir)
+    }
+
+    pub(super) fn save_config(&self, dir: &Path) -> Result<()> {
         let mut config = self.config.to_json(self.kind());
         if let Some(score) = &self.score {
-            heads::describe(score, self.config.family.class, &mut config);
+            let names = self.extractor.as_ref().map(|extractor| &extractor.notes["labels"]);
+            heads::describe(score, names, self.config.family.class, &mut config);
+        }
+        match &self.thoughts {
+            Some(thoughts) => thoughts.save(dir)?,
+            None => remove(&dir.join(thoughts::FILE))?,
+        }
+        match &self.extractor {
+            Some(extractor) => extractor.save(dir)?,
+            None => {
+                [extractor::FILE, extractor::NOTES].iter().try_for_each(|file| remove(&dir.join(file)))?
+            }
         }
         write_json(&dir.join(config::FILE), &config)
     }
@@ -153,7 +176,7 @@ fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     written
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(e)),
         _ => Ok(()),
@@ -178,7 +201,7 @@ fn shards(tensors: Vec<(String, Tensor)>, limit: usize) -> Vec<Vec<(String, Tens
     shards
 }
 
-fn bytes_of(tensor: &Tensor) -> usize {
+pub(super) fn bytes_of(tensor: &Tensor) -> usize {
     tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 

@@ -10,9 +10,9 @@ mod fused;
 mod schedule;
 mod share;
 
-pub use adamw::AdamW;
+pub use adamw::{AdamW, Sliced};
 pub use schedule::Schedule;
-pub use share::{Share, joined};
+pub use share::Share;
 
 /// What may help where numbers overflow, of weights of this kind.
 pub fn steadier(weights: Kind) -> &'static str {
@@ -27,7 +27,7 @@ pub fn steadier(weights: Kind) -> &'static str {
 #[serde(deny_unknown_fields, default)]
 pub struct Optim {
     /// The highest learning rate, reached when the warm-up ends. Default: what is usual for the method (2e-5 for sft, star
-    /// and contrast, 1e-5 for prm and mario, 1e-6 for dpo and grpo), ten times that with `[policy.lora]`.
+    /// contrast and think, 1e-5 for prm, extract and mario, 1e-6 for dpo and grpo), ten times that with `[policy.lora]`.
     pub lr: Option<f64>,
     /// Decay rates of the running means of the gradient and of its square.
     pub betas: [f64; 2],

@@ -1,12 +1,16 @@
 //! The policy: a model with its tokenizer, its end-of-sequence ids and its way of sampling.
 
 pub mod belief;
+pub mod candidates;
 mod elsewhere;
+pub mod embedding;
 pub mod init;
+mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
 
 pub use init::Init;
+pub use prompt_logprobs::Told;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
 
@@ -181,9 +185,19 @@ impl Policy {
         if let Some(elsewhere) = &self.elsewhere {
             return Box::new(Current { elsewhere, weights: &self.model, version: self.version });
         }
+        Box::new(self.decoder())
+    }
+
+    /// A decoder over this policy's own weights.
+    pub fn decoder(&self) -> Decoder<'_> {
         let decode = Box::new(|ids: &[u32]| self.tokenizer.decode(ids));
         let decoder = Decoder::new(&self.model, Stops { eos: &self.eos, decode }, self.slots);
-        Box::new(decoder.of_version(self.version))
+        decoder.of_version(self.version)
+    }
+
+    /// What writes thoughts: nothing ends one but its length.
+    pub fn thinker(&self) -> Box<dyn Sampler + '_> {
+        Box::new(Decoder::new(&self.model, Stops::at(&[]), self.slots).of_version(self.version))
     }
 
     /// Takes on the weights of `other`, as a new version of this policy's, which whoever writes for it is told of.
@@ -238,9 +252,13 @@ impl Policy {
     }
 
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
-    /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added.
+    /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added. Of a model that is divided all
+    /// ranks save the weights together, and the first the rest.
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
+        if !self.model.is_first() {
+            return Ok(());
+        }
         self.tokenizer.save(folder)?;
         self.score_format.as_ref().map_or(Ok(()), |score_format| score_format.save(folder))?;
         let known = tokenizer::generation_eos(folder)?;

@@ -25,6 +25,10 @@ pub struct Format {
     pub answer: Vec<AnswerForm>,
     /// Tags around the reasoning, such as `["<think>", "</think>"]`; the answer is looked for after the closing one.
     pub tags: Option<[String; 2]>,
+    /// What ends reasoning where an answer is forced, up to where the answer begins: `"\n</think>\n#### "`. By default the end of `tags` and
+    /// the beginning of the first of `answer`'s forms, each on a line of its own, such as `"\n#### "`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close: Option<String>,
 }
 
 impl Default for Format {
@@ -33,6 +37,7 @@ impl Default for Format {
             steps: StepUnit::Line,
             answer: vec![AnswerForm::Hashes, AnswerForm::Boxed, AnswerForm::AnswerIs],
             tags: None,
+            close: None,
         }
     }
 }
@@ -67,8 +72,8 @@ impl Format {
         Some(Rationale { steps: steps::split(self.steps, text, reasoning), answer: found.answer })
     }
 
-    /// What stands between reasoning and answer: the end of the tags, and the beginning of the first of the forms, each on a line of its
-    /// own. `None` where that form has no beginning.
+    /// What stands between reasoning and answer: `close`, or the end of the tags and the beginning of the first of the forms, each on a
+    /// line of its own. `None` where that form has no beginning.
     ///
     /// ```
     /// use rationale::rationale::{AnswerForm, Format};
@@ -78,6 +83,9 @@ impl Format {
     /// assert_eq!(tagged.cue().unwrap(), "\n</think>\n<answer>");
     /// ```
     pub fn cue(&self) -> Option<String> {
+        if self.close.is_some() {
+            return self.close.clone();
+        }
         let begins = match self.answer.first()? {
             AnswerForm::Hashes => "#### ",
             AnswerForm::Boxed => "\\boxed{",
@@ -89,9 +97,29 @@ impl Format {
         Some(format!("{end}\n{begins}"))
     }
 
+    /// A text of reasoning, ended: with `cue` behind it, which begins no line where there is none to end.
+    ///
+    /// ```
+    /// use rationale::rationale::Format;
+    /// assert_eq!(Format::ended("1+1=2\n", "\n#### "), "1+1=2\n#### ");
+    /// assert_eq!(Format::ended("", "\n#### "), "#### ");
+    /// ```
+    pub fn ended(reasoning: &str, cue: &str) -> String {
+        let reasoning = reasoning.trim_end_matches('\n');
+        let cue = if reasoning.is_empty() { cue.trim_start_matches('\n') } else { cue };
+        format!("{reasoning}{cue}")
+    }
+
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         let mut found = Vec::new();
+        if self.close.as_ref().is_some_and(String::is_empty) {
+            found.push(Misfit::new(
+                "close",
+                "it is empty",
+                "leave it out, or write what ends reasoning, such as \"\\n#### \"",
+            ));
+        }
         if self.answer.is_empty() {
             found.push(Misfit::new("answer", "it is empty", "name at least one form, such as \"hashes\""));
         }
@@ -244,7 +272,7 @@ mod tests {
             for (form, steps) in
                 forms.iter().zip([StepUnit::Line, StepUnit::Sentence, StepUnit::Paragraph].iter().cycle())
             {
-                let format = Format { steps: *steps, answer: vec![form.clone()], tags: None };
+                let format = Format { steps: *steps, answer: vec![form.clone()], tags: None, close: None };
                 // Slicing panics where a span is no boundary or leaves the text.
                 if let Some((steps, answer)) = read(&format, text) {
                     assert!(!answer.is_empty() && steps.iter().all(|step| !step.trim().is_empty()));
@@ -264,7 +292,13 @@ mod tests {
         let error = toml::from_str::<Format>("answer = [{ regex = '(' }]").unwrap_err().to_string();
         assert!(error.contains("line 1") && error.contains("unclosed group"), "{error}");
         let tags = Some(["<think>".to_owned(), String::new()]);
-        let found = Format { answer: vec![], tags, ..Format::default() }.check();
-        assert_eq!(found.iter().map(|misfit| &misfit.key[..]).collect::<Vec<_>>(), ["answer", "tags"]);
+        let close = Some("\nDone: ".to_owned());
+        let closed = Format { close: close.clone(), tags: tags.clone(), ..Format::default() };
+        assert_eq!(closed.cue(), close);
+        let found = Format { answer: vec![], tags, close: Some(String::new()), ..Format::default() }.check();
+        assert_eq!(
+            found.iter().map(|misfit| &misfit.key[..]).collect::<Vec<_>>(),
+            ["close", "answer", "tags"]
+        );
     }
 }

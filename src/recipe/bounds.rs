@@ -7,6 +7,7 @@ use toml::{Table, Value};
 const MOST: &[(&str, f64)] = &[
     ("devices.threads", 1024.0),
     ("devices.ranks", 1024.0),
+    ("devices.replicas", 1024.0),
     ("prompts_per_step", 1e6),
     ("decode_slots", 65_536.0),
     ("optim.lr", 1e38),
@@ -36,6 +37,8 @@ const MOST: &[(&str, f64)] = &[
     ("concurrency", 1024.0),
     ("answers_per_request", 1000.0),
     ("retries", 100.0),
+    ("passes", 1000.0),
+    ("others", 1000.0),
     ("bins", 1e5),
     ("minibatches", 1e6),
     ("epochs_per_batch", 1e6),

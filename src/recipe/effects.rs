@@ -94,7 +94,7 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(stage.eval.is_some(), "without [eval]".into()),
     },
     Rule {
-        keys: &["data.template.few_shot_from"],
+        keys: &["data.template.few_shot_from", "data.template.few_shot_pick", "data.template.few_shot_show"],
         but: &[],
         idle: |stage| unless(stage.data.template.few_shot > 0, "without data.template.few_shot".into()),
     },

@@ -2,6 +2,7 @@
 
 use super::stage::Stage;
 use crate::data::Split;
+use crate::devices::Shard;
 use crate::loops::Steps;
 use crate::rollout::Traits;
 use crate::section::Misfit;
@@ -63,6 +64,13 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
             "use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",
         ));
     }
+    if needs.undivided && stage.devices.shard == Shard::Parameters {
+        found.push(Misfit::new(
+            "devices.shard",
+            format!("{} needs all weights on every rank", loop_key(stage)),
+            "\"optimizer\" divides the rest",
+        ));
+    }
     found
 }
 
@@ -91,7 +99,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
             "use [rollout.group]; a search serves loop.collect, loop.evaluate and [eval]",
         ));
     }
-    if stage.reward.is_empty() {
+    if stage.reward.is_empty() && search.judged {
         found.push(Misfit::new(
             "rollout",
             format!("nothing judges what rollout.{name} is to choose among"),
@@ -106,7 +114,7 @@ fn search(stage: &Stage) -> Vec<Misfit> {
         ));
     }
     let greedy = |key: &str, temperature: f64| {
-        (temperature <= 0.0 && search.n > 1).then(|| {
+        (temperature <= 0.0 && search.n > 1 && search.judged).then(|| {
             Misfit::new(
                 key,
                 format!("greedy samples are all the same, and leave rollout.{name} no choice"),

@@ -98,6 +98,18 @@ impl Registry {
 
     /// Adds a figure of every evaluation that asks questions, `eval/NAME`: a function of the verdicts, one a completion. What judges each
     /// completion by itself is a reward, which `[eval.measures.NAME]` reports with its interval.
+    ///
+    /// ```
+    /// use rationale::Registry;
+    /// use rationale::eval::Verdict;
+    ///
+    /// /// The share of completions that have an answer.
+    /// fn answered(verdicts: &[Verdict]) -> f64 {
+    ///     let with = verdicts.iter().filter(|verdict| verdict.answer.is_some()).count();
+    ///     with as f64 / verdicts.len().max(1) as f64
+    /// }
+    /// let registry = Registry::default().metric("answered", answered);
+    /// ```
     pub fn metric(mut self, name: &str, of: impl Fn(&[Verdict]) -> f64 + Send + Sync + 'static) -> Self {
         self.metrics.push(Metric::new(name, of));
         self

@@ -9,6 +9,7 @@ mod held_out;
 mod page;
 pub mod panels;
 mod pieces;
+mod rationales;
 mod picked;
 mod rollouts;
 mod stages;
@@ -97,6 +98,7 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
     let pieces = pieces::Pieces::of(folder);
     let rollouts = rollouts::pick(folder, &stages, &pieces)?;
     let held_out = held_out::pick(folder, &stages, &evaluations)?;
+    let rationales = rationales::pick(folder, &stages, &evaluations)?;
     let points = summary::points(&evaluations);
     let (header, rows) = summary::table(&points);
     let figures = figures::by_stage(&lines);
@@ -124,6 +126,7 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
         "alarms": figures::alarms(&lines, &recipe.falling_windows()),
         "rollouts": rollouts,
         "held_out": held_out,
+        "rationales": rationales,
         "recipe": recipe.against(keys),
     }))
 }

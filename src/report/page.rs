@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("page/style.css");
 /// In the order in which they are run.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("page/text.js"),
     include_str!("page/curves.js"),
     include_str!("page/samples.js"),
+    include_str!("page/rationales.js"),
     include_str!("page/sections.js"),
     include_str!("page/start.js"),
 ];

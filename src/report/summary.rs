@@ -3,6 +3,7 @@
 use crate::eval::search::Search;
 use crate::eval::{Evaluation, OwnSteps, RowMean};
 use crate::log::plot::{Curve, Panel};
+use crate::rollout::search::Rule;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The first evaluation and the last of each stage: a title and a report each, in order.
@@ -65,6 +66,25 @@ pub fn panel(stage: &[&Evaluation], by: &str) -> Panel {
     Panel { title, curves: curves.into_values().collect() }
 }
 
+/// Accuracy over tokens as a picture, where a search ends reasoning: a curve of fixed cuts, one of stops by belief, and the whole.
+pub fn by_tokens(title: &str, search: &Search) -> Panel {
+    let curve = |name: &str, of: &dyn Fn(&Rule) -> bool| Curve {
+        name: name.to_string(),
+        points: search
+            .stopping
+            .iter()
+            .filter(|one| of(&one.rule))
+            .map(|one| (one.tokens.round() as usize, (one.accuracy, one.accuracy, one.accuracy)))
+            .collect(),
+    };
+    let curves = vec![
+        curve("fixed cut", &|rule| matches!(rule, Rule::Tokens(_))),
+        curve("belief", &|rule| matches!(rule, Rule::Alpha(_))),
+        curve("whole", &|rule| *rule == Rule::Whole),
+    ];
+    Panel { title: title.to_string(), curves }
+}
+
 /// Accuracy against the number of completions as a picture: a curve a kind of search.
 pub fn by_number(title: &str, search: &Search) -> Panel {
     let curve = |(name, points): (&String, &BTreeMap<usize, f64>)| Curve {
@@ -104,6 +124,18 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         ("perplexity", "held-out perplexity"),
         ("rewards/accuracies", "preference accuracy"),
         ("rewards/margins", "preference margin"),
+        ("loss/hard", "of the hardest quarter of tokens"),
+        ("loss/answer", "of answers"),
+        ("thoughts/loss", "held-out loss with thoughts"),
+        ("thoughts/loss/hard", "of the hardest quarter, with thoughts"),
+        ("thoughts/loss/answer", "of answers, with thoughts"),
+        ("accuracy", "label accuracy"),
+        ("rationale/accuracy", "accuracy from rationales alone"),
+        ("rationale/token_f1", "token F1 of rationales"),
+        ("rationale/iou_f1", "IOU F1 of rationales"),
+        ("rationale/auprc", "AUPRC of rationales"),
+        ("rationale/comprehensiveness", "comprehensiveness"),
+        ("rationale/sufficiency", "sufficiency"),
     ];
     for (name, title) in held_out {
         let of = |p: &Evaluation| {

@@ -14,15 +14,18 @@ pub mod column;
 pub mod command;
 pub mod copying;
 pub mod critic;
+pub mod execute;
 pub mod format;
 pub mod guide;
 pub mod hierarchical;
 pub mod instruction;
+pub mod internal_consistency;
 pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
 mod part;
+pub mod perplexity;
 pub mod planted;
 pub mod process;
 pub mod readability;
@@ -30,9 +33,12 @@ pub mod reader;
 mod registry;
 pub mod repetition;
 mod right;
+pub mod roscoe;
 pub mod rouge;
 mod scoring;
+pub mod similarity;
 mod table;
+pub mod trajectory;
 mod wants;
 
 pub use crate::rationale::equality::choice;
@@ -153,23 +159,29 @@ impl Default for Registry {
             .reward("command", command::Command::checked)
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
+            .reward("execute", execute::Execute::checked)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
             .reward("instruction", instruction::Instruction::checked)
             .reward("leak", leak::Leak::checked)
             .reward("length", length::Length::checked)
             .reward("likelihood", likelihood::Likelihood::checked)
+            .reward("perplexity", perplexity::Perplexity::checked)
             .reward("planted", planted::Planted::checked)
             .reward("readability", readability::Readability::checked)
             .reward("repetition", repetition::Repetition::checked)
             .reward("rouge", rouge::Rouge::checked)
+            .reward("similarity", similarity::Similarity::checked)
+            .reward("trajectory", trajectory::Trajectory::checked)
             .reward("self_certainty", certainty::Certainty::certainty)
             .with_format("belief", belief::Belief::checked)
             .with_format("critic", critic::Critic::checked)
             .with_format("format", format::Config::build)
             .with_format("guide", guide::Guide::checked)
+            .with_format("internal_consistency", internal_consistency::InternalConsistency::checked)
             .with_format("judge", judge::Judge::checked)
             .with_format("process", process::Process::build)
             .with_format("reader", reader::Reader::checked)
+            .with_format("roscoe", roscoe::Roscoe::checked)
     }
 }
 

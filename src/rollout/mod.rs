@@ -1,5 +1,6 @@
 //! How completions come to be, and what is known of each: groups of scored rollouts.
 
+pub mod closing;
 pub mod dataset;
 pub mod group;
 pub mod hint;
@@ -48,6 +49,8 @@ pub fn sources() -> Kinds<dyn SourceSection> {
         .with::<search::WeightedVote>("weighted_vote", |section| Arc::new(section))
         .with::<search::Beam>("beam", |section| Arc::new(section))
         .with::<search::Guided>("guided", |section| Arc::new(section))
+        .with::<search::Adaptive>("adaptive", |section| Arc::new(section))
+        .with::<search::Variants>("variants", |section| Arc::new(section))
         .with::<remote::RemoteRollout>("remote", |section| Arc::new(section))
         .with::<dataset::DatasetRollout>("dataset", |section| Arc::new(section))
 }
@@ -249,7 +252,8 @@ impl Rollout {
 /// What the continuations from a cut say of the steps before it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CutValue {
-    /// How many steps stand before the cut: the label is that of step `step`, counted from 1.
+    /// How many steps stand before the cut: the label is that of step `step`, counted from 1. 0 is before the first, where answers are
+    /// forced.
     pub step: usize,
     /// How many of the completion's tokens stand before the cut.
     pub tokens: usize,

@@ -44,6 +44,12 @@ pub struct PrefixRollout {
     pub only_wrong: bool,
     /// How the tree grows, for `cuts = "tree"`.
     pub tree: PrefixTree,
+    /// Force an answer at each cut, in place of reasoning on: a continuation is what stands before the cut, `data.format.close` and then
+    /// `answer_tokens` at most (VSRM, arXiv 2508.10293). There is a cut before the first step too. So a step's value is
+    /// what is known by then.
+    pub close: bool,
+    /// Tokens of a forced answer, at most.
+    pub answer_tokens: usize,
 }
 
 /// Which cuts of a completion are continued.
@@ -71,6 +77,8 @@ impl Default for PrefixRollout {
             stop_at_failure: false,
             only_wrong: false,
             tree: PrefixTree::default(),
+            close: false,
+            answer_tokens: 16,
         }
     }
 }
@@ -101,6 +109,12 @@ impl PrefixRollout {
                 "it searches wrong completions by halves; take out stop_at_failure and only_wrong, and set size to at \
                  least 2, of which some must be right and some wrong",
             ),
+            (
+                !self.close || (self.cuts == Cuts::Every && !stops),
+                "close",
+                "forced answers value every step; use cuts = \"every\" without stop_at_failure",
+            ),
+            (self.answer_tokens > 0, "answer_tokens", "at least one is needed"),
         ]);
         found.extend(under("tree", self.tree.check()));
         found
@@ -171,7 +185,7 @@ impl Source for PrefixRollout {
 /// Where a completion may be cut: after `step` of its steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// How many steps stand before the cut, at least 1.
+    /// How many steps stand before the cut; at least 1, but where an answer is forced before the first.
     pub step: usize,
     /// How many of the completion's tokens stand before it.
     pub tokens: usize,

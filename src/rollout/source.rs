@@ -9,7 +9,66 @@ use crate::rationale::Format;
 use crate::section::Misfit;
 use std::fmt::Debug;
 
-/// A way that completions come to be.
+/// A way that completions come to be, `[rollout.NAME]`: a [`SourceSection`] says what its recipe's keys are and what its completions will be like, and builds
+/// what makes them. `Registry::source` gives it a name:
+///
+/// ```
+/// use rationale::engine::{Request, Sampling};
+/// use rationale::rollout::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+/// use rationale::schemars::{self, JsonSchema};
+/// use rationale::section::Misfit;
+/// use rationale::{Registry, Result};
+/// use serde::{Deserialize, Serialize};
+///
+/// /// A careful completion of each prompt and a bold one.
+/// #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields, default)]
+/// struct Twice {}
+///
+/// impl SourceSection for Twice {
+///     fn traits(&self) -> Traits<'_> {
+///         Traits::written("twice", Some(2))
+///     }
+///
+///     fn check(&self) -> Vec<Misfit> {
+///         vec![]
+///     }
+///
+///     fn build(&self) -> Result<Box<dyn Source>> {
+///         Ok(Box::new(self.clone()))
+///     }
+/// }
+///
+/// impl Source for Twice {
+///     fn section(&self) -> &dyn SourceSection {
+///         self
+///     }
+///
+///     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+///         let mut groups: Vec<Group> = prompts.iter().map(|prompted| Group::of(prompted, vec![])).collect();
+///         for (draw, temperature) in [0.5, 1.5].into_iter().enumerate() {
+///             let request = |(place, prompted): (usize, &Prompted)| Request {
+///                 prompt: prompted.tokens.clone(),
+///                 seeds: vec![context.seeds.draw(place, &[draw as u64])],
+///             };
+///             let requests: Vec<Request> = prompts.iter().enumerate().map(request).collect();
+///             let sampling = Sampling { temperature, ..context.sampling.clone() };
+///             let sampled = context.policy.sampler().generate(&requests, &sampling, context.progress)?;
+///             for (group, completions) in groups.iter_mut().zip(sampled.completions) {
+///                 let tokenizer = &context.policy.tokenizer;
+///                 group.rollouts.extend(completions.into_iter().map(|one| Rollout::of(one, tokenizer, context.format)));
+///             }
+///         }
+///         context.scorer.score(&mut groups)?;
+///         Ok(groups)
+///     }
+/// }
+///
+/// let registry = Registry::default().source::<Twice>("twice");
+/// assert!(registry.sources.names().contains(&"twice"));
+/// ```
+///
+/// `examples/extending/source.rs` has one with keys of its own.
 pub trait Source {
     /// The section that it was built from, which says what it is like.
     fn section(&self) -> &dyn SourceSection;
@@ -111,6 +170,8 @@ pub struct Picks<'a> {
     pub by: Option<&'a str>,
     /// Whether it looks among independent completions, so that those of one search say what a smaller one finds.
     pub independent: bool,
+    /// Whether it picks by rewards.
+    pub judged: bool,
 }
 
 /// What completions are worth. Rewards implement it; who samples asks it.

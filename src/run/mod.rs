@@ -1,6 +1,7 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
 mod evaluating;
+mod footprint;
 mod launch;
 mod lengths;
 mod outcome;

@@ -39,8 +39,13 @@ pub fn curves(folder: &Path, name: &str, (stage, round): (&str, usize)) -> Resul
     write(&folder.join(format!("{name}-curves.svg")), report::curves(folder, stage, round)?)
 }
 
-/// Draws the accuracy against the number of completions, where an evaluation searched among several: `<name>-by-n.svg`.
+/// Draws the accuracy against the number of completions, where an evaluation searched among several: `<name>-by-n.svg`; where it ended
+/// reasoning early, over tokens: `<name>-by-tokens.svg`.
 pub fn by_number(folder: &Path, name: &str, report: &Report) -> Result<()> {
+    if let Some(search) = report.search.as_ref().filter(|search| !search.stopping.is_empty()) {
+        let svg = plot::accuracy(&[summary::by_tokens(name, search)], "tokens");
+        return write(&folder.join(format!("{name}-by-tokens.svg")), Some(svg));
+    }
     let panel = report.search.as_ref().map(|search| summary::by_number(name, search));
     let svg = panel.map(|panel| plot::accuracy(&[panel], "completions"));
     write(&folder.join(format!("{name}-by-n.svg")), svg)

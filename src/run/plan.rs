@@ -1,13 +1,12 @@
 //! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need; of a recipe that sweeps, what all trials come
 //! to. Nothing heavy is loaded.
 
+use super::footprint;
 use super::preflight::Ready;
 use super::trials::shared;
 use crate::data::hub::Hub;
-use crate::devices::Shard;
-use crate::loops::{ReferenceKind, Steps};
+use crate::loops::Steps;
 use crate::model::Config;
-use crate::model::memory::{PerParameter, activations, cached, logits};
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
 use crate::recipe::Stage;
@@ -206,7 +205,8 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
         let shape = shapes[index].as_ref();
-        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, shape, ranks)));
+        let memory = shape.map_or_else(|| vec![unknown()], |shape| footprint::words(stage, shape, ranks));
+        memory.iter().for_each(|line| out += &format!("#    {line}\n"));
     }
     out
 }
@@ -240,7 +240,7 @@ fn tokens(stage: &Stage) -> String {
 }
 
 /// Completions that may be under way together, and the tokens of the longest.
-fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
+pub(super) fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
     let of_rollout = || Some((stage.rollout.traits().size?, stage.policy.sampling.max_new_tokens));
     let (each, longest) = stage.needs().in_flight.or_else(of_rollout)?;
     Some((sampled_together(stage) * each, longest))
@@ -281,51 +281,7 @@ fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
     found
 }
 
-/// Bytes by what holds them, on one of so many ranks.
-fn memory(stage: &Stage, shape: &Config, ranks: usize) -> String {
-    let kind = stage.policy.dtype.kind(Device::Cpu);
-    let each = PerParameter::of(kind);
-    let parameters = shape.size();
-    let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.size(shape));
-    let mut parts = vec![("weights", parameters * each.weight)];
-    if stage.needs().trains {
-        let among = match stage.devices.shard {
-            Shard::None => 1,
-            Shard::Optimizer => ranks,
-        };
-        parts.push((
-            "gradients and optimiser",
-            trained * each.gradient + trained * (each.training() - each.gradient) / among,
-        ));
-        let per_token = activations(shape, kind, stage.policy.gradient_checkpointing);
-        let tokens = stage.optim.tokens_per_microbatch;
-        parts.push(("activations", per_token * tokens + logits(shape, kind, tokens)));
-    }
-    let needs = stage.needs();
-    let fixed = needs.reference == Some(ReferenceKind::Fixed);
-    if needs.reference.is_some() && (!fixed || stage.policy.lora.is_none()) {
-        let master = if needs.reference == Some(ReferenceKind::Mixes) { each.master } else { 0 };
-        parts.push(("reference policy", parameters * (each.weight + master)));
-    }
-    let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
-    if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
-        let slots = stage.policy.decode_slots.min(completions);
-        let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
-        let length = (prompt + longest).min(shape.max_position_embeddings);
-        parts.push(("KV cache", slots * length * cached(shape, kind)));
-    }
-    let total: usize = parts.iter().map(|(_, bytes)| bytes).sum();
-    let listed: Vec<String> = parts.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes))).collect();
-    format!(
-        "memory: about {} for {} parameters in {}: {}",
-        size(total),
-        count(parameters),
-        if kind == Kind::Float { "f32" } else { "bf16" },
-        listed.join(", ")
-    )
-}
-
-fn size(bytes: usize) -> String {
+pub(super) fn size(bytes: usize) -> String {
     match bytes as f64 {
         b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
         b if b >= 1e6 => format!("{:.0} MB", b / 1e6),
@@ -333,7 +289,7 @@ fn size(bytes: usize) -> String {
     }
 }
 
-fn count(parameters: usize) -> String {
+pub(super) fn count(parameters: usize) -> String {
     match parameters as f64 {
         n if n >= 1e9 => format!("{:.1}B", n / 1e9),
         n if n >= 1e6 => format!("{:.1}M", n / 1e6),

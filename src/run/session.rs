@@ -14,7 +14,8 @@ use crate::eval::Metric;
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
-use crate::optim::{AdamW, joined};
+use crate::model::extractor;
+use crate::optim::AdamW;
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{PlannedStage, RULES, Recipe, Registry, Stage, substitute};
@@ -143,12 +144,15 @@ impl Session {
             false => Ok(StageRecord::default()),
         };
         let record = agreed(&*self.ranks, begun)?;
+        let titled = format!("{} {name}", self.trial);
+        let mut show = Show::new(titled.trim_start(), 0, self.quiet);
+        show.doing("opening: models and rows are read");
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        opened.group()?;
         self.note_machine();
         stop::may_cut(None);
-        let titled = format!("{} {name}", self.trial);
-        let mut show = Show::new(titled.trim_start(), opened.steps, self.quiet);
+        show.expect(opened.steps);
         if let Some(eval) = &opened.stage.eval {
             show.evaluates(eval.every, eval.at_end);
         }
@@ -320,7 +324,7 @@ impl Session {
             return Ok((progress.step, None));
         };
         let mut optim = opened.optimizer()?;
-        let fits = joined(state).and_then(|state| optim.load_state(state));
+        let fits = optim.load_ranges(&state);
         let named = |error| {
             Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()))
         };
@@ -371,7 +375,7 @@ impl Session {
         let Some(saved) = Saved::newest_model(folder)? else { return Ok(String::new()) };
         let (run, program) = (folder.display(), stop::program());
         let mut text = format!("model: {}\n", saved.path.display());
-        if !ScoreFormat::is_in(&saved.path) {
+        if !ScoreFormat::is_in(&saved.path) && !saved.path.join(extractor::NOTES).is_file() {
             text += &format!("  {program} chat {run}\n");
         }
         Ok(text + &format!("  {program} export {run} DIR\n"))

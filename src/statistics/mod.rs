@@ -3,9 +3,12 @@
 //! What spans the ranks is computed from sums: each rank puts its own sums into a slice, `sum` replaces them by those of all
 //! ranks, and every rank goes on from the same numbers. All ranks call `sum` equally often, those without values too.
 
+pub mod alignment;
 pub mod difference;
 pub mod distribution;
 pub mod efficiency;
+pub mod spans;
+pub mod trajectory;
 
 /// Replaces each number by its sum over the ranks; [`alone`] where there is one.
 pub type Sum<'a> = dyn FnMut(&mut [f64]) + 'a;

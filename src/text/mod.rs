@@ -4,3 +4,4 @@ pub mod instruction;
 pub mod readability;
 pub mod repetition;
 pub mod rouge;
+pub mod sql;

@@ -183,6 +183,30 @@ fn limits_and_the_task_are_read_from_the_section() {
 }
 
 #[test]
+fn columns_of_a_task_have_other_names_and_completions_are_begun() {
+    let read = |columns: &str| -> Result<_, _> {
+        let text = format!(
+            "columns = {{ answer = '{columns}' }}\ntemplate = {{ chat = false, begin = '(A) ' }}\n[task.report]\ntrain = 5\neval = 2"
+        );
+        toml::from_str::<Data>(&text).expect("a sound section").load(Split::Train, &Hub::from_env(), 1)
+    };
+    for example in &read("wrong").expect("five rows").examples {
+        let Prompt::Text(prompt) = &example.prompt else { panic!("a text") };
+        let (completion, answer) = (example.completion.as_deref(), example.answer.as_deref());
+        let (completion, answer) = (completion.expect("a rationale"), answer.expect("an answer"));
+        // The answer is the nearest wrong choice now, and the completion goes on behind what the prompt has begun of it.
+        assert!(completion.ends_with(&format!("\n#### {answer}")) && !example.fields.contains_key("wrong"));
+        assert!(prompt.ends_with("(A) ") && !completion.starts_with("(A) "), "{prompt:?} {completion:?}");
+        assert!(example.choices.contains(&answer.to_string()));
+    }
+    let error = read("wrnog").expect_err("there is no such column").to_string();
+    assert!(
+        error.contains("data.columns.answer = \"wrnog\"") && error.contains("did you mean `wrong`?"),
+        "{error}"
+    );
+}
+
+#[test]
 fn the_byte_tokenizer_round_trips_any_text() {
     let tokenizer = Tokenizer::bytes();
     assert_eq!((tokenizer.vocab_size(), tokenizer.eos()), (258, 256));

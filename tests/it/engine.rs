@@ -1,9 +1,12 @@
 //! What decoding promises: the same tokens as a full forward pass, the same tokens in any batch, and its ends.
 
-use rationale::engine::{Completion, Decoder, Generated, Request, Sampler, Sampling, StopReason, Stops};
+use rationale::engine::{
+    Completion, Decoder, Desk, Generated, Job, Request, Sampler, Sampling, StopReason, Stops, Token,
+};
 use rationale::model::attention::Packed;
 use rationale::model::{Adapter, Config, Model};
 use std::collections::HashSet;
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 const VOCAB: i64 = 29;
@@ -379,6 +382,108 @@ fn what_all_prompts_begin_with_is_computed_once() {
             assert_eq!(alone.statistics.prefill_tokens, 36);
             let tokens = |group: &[Completion]| group.iter().map(|c| c.tokens.clone()).collect::<Vec<_>>();
             assert_eq!(tokens(group), tokens(&alone.completions[0]));
+        }
+    }
+}
+
+/// Gives each job once so many tokens were written, and wants one of them for so many tokens only.
+struct Coming {
+    jobs: Vec<(usize, Job)>,
+    given: usize,
+    written: usize,
+    told: Vec<Vec<Vec<Token>>>,
+    ended: Vec<Option<Vec<Completion>>>,
+    given_up: Option<(usize, usize)>,
+}
+
+impl Coming {
+    fn new(jobs: Vec<(usize, Job)>, given_up: Option<(usize, usize)>) -> Self {
+        let told = jobs.iter().map(|(_, job)| vec![Vec::new(); job.request.seeds.len()]).collect();
+        Self { ended: vec![None; jobs.len()], jobs, given: 0, written: 0, told, given_up }
+    }
+}
+
+impl Desk for Coming {
+    fn next(&mut self, idle: bool) -> Vec<Job> {
+        let now = |(after, _): &&(usize, Job)| *after <= self.written || idle;
+        let new: Vec<Job> =
+            self.jobs[self.given..].iter().take_while(now).map(|(_, job)| job.clone()).collect();
+        self.given += new.len();
+        new
+    }
+
+    fn wants(&mut self, job: usize) -> bool {
+        self.given_up.is_none_or(|(other, tokens)| other != job || self.told[job][0].len() < tokens)
+    }
+
+    fn token(&mut self, job: usize, sample: usize, token: Token) {
+        self.written += 1;
+        self.told[job][sample].push(token);
+    }
+
+    fn ended(&mut self, job: usize, completions: Vec<Completion>) {
+        self.ended[job] = Some(completions);
+    }
+}
+
+/// Jobs that come while others are decoded, each with settings of its own, are written as in calls of their own, token by
+/// token, whether their prompts go on from those in flight or are the same; one that is given up is not heard of again, and
+/// leaves its place to the others.
+#[test]
+fn jobs_join_and_leave_what_is_decoded() {
+    let model = random_model(Kind::Float);
+    let sampling = |change: &dyn Fn(&mut Sampling)| {
+        let mut sampling = Sampling { max_new_tokens: 12, ..Sampling::default() };
+        change(&mut sampling);
+        Arc::new(sampling)
+    };
+    let drawn = sampling(&|_| {});
+    let greedy = sampling(&|s| s.temperature = 0.0);
+    let penalised = sampling(&|s| (s.repetition_penalty, s.temperature) = (1.8, 0.0));
+    let cut = sampling(&|s| (s.top_k, s.temperature, s.max_new_tokens) = (4, 1.7, 20));
+    let long = [3; 20];
+    let longer = [&long[..], &[4; 9]].concat();
+    let job = |after, prompt: &[u32], seeds: &[u64], sampling: &Arc<Sampling>, top| {
+        (after, Job { request: request(prompt, seeds), sampling: sampling.clone(), top })
+    };
+    let jobs = vec![
+        job(0, &long, &[1, 2], &cut, 0),
+        job(3, &longer, &[3], &greedy, 3),
+        job(5, &long, &[4], &drawn, 0),
+        job(9, &[7, 8], &[5, 6, 7, 8], &penalised, 0),
+        job(20, &longer, &[9], &cut, 2),
+        job(60, &[1, 2, 3], &[10, 11], &drawn, 1),
+    ];
+    for (slots, given_up) in [(3, None), (16, None), (1, Some((0, 4))), (3, Some((1, 2))), (3, Some((3, 1)))]
+    {
+        let mut desk = Coming::new(jobs.clone(), given_up);
+        // One that is to be given up must not end before.
+        let eos: &[u32] = if given_up.is_none() { &[5] } else { &[] };
+        let mut decoder = Decoder::new(&model, Stops::at(eos), slots);
+        decoder.serve(&mut desk).unwrap();
+        assert_eq!(decoder.held(), 0);
+        for (number, (_, job)) in jobs.iter().enumerate() {
+            if given_up.is_some_and(|(other, _)| other == number) {
+                assert_eq!(desk.ended[number], None);
+                continue;
+            }
+            let alone = decode(&model, std::slice::from_ref(&job.request), &job.sampling, eos, slots);
+            let written = desk.ended[number].as_ref().unwrap_or_else(|| panic!("job {number} on {slots}"));
+            for ((one, told), alone) in written.iter().zip(&desk.told[number]).zip(&alone.completions[0]) {
+                assert_eq!((&one.tokens, &one.stop), (&alone.tokens, &alone.stop), "job {number} on {slots}");
+                let ids: Vec<u32> = told.iter().map(|token| token.id).collect();
+                let logprobs: Vec<f32> = told.iter().map(|token| token.logprob).collect();
+                assert_eq!((&ids, &logprobs), (&one.tokens, &one.logprobs));
+                for (token, alone) in told.iter().zip(&alone.logprobs) {
+                    assert!((token.logprob - alone).abs() < 1e-4);
+                    assert_eq!(token.top.len(), job.top);
+                    let likeliest = token.top.first().is_none_or(|top| match job.sampling.temperature {
+                        0.0 => *top == (token.id, token.logprob),
+                        _ => top.1 >= token.logprob,
+                    });
+                    assert!(likeliest, "{token:?}");
+                }
+            }
         }
     }
 }

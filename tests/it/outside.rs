@@ -222,6 +222,11 @@ fn a_killed_run_of_it_comes_to_the_same_bits() {
 #[test]
 fn the_how_to_shows_the_example() {
     let text = include_str!("../../docs/extending.md");
+    assert_eq!(
+        text.matches("```rust").count(),
+        text.matches("```rust\n").count(),
+        "each is one of these files"
+    );
     let blocks: Vec<&str> =
         text.split("```rust\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
     let files = [
@@ -230,8 +235,29 @@ fn the_how_to_shows_the_example() {
         include_str!("../../examples/extending/source.rs"),
         include_str!("../../examples/extending/reward.rs"),
         include_str!("../../examples/extending/task.rs"),
+        include_str!("../../examples/run_recipe.rs"),
     ];
     assert_eq!(blocks, files);
+}
+
+/// A program that runs a recipe is told what came of it: its stages in order, with steps, figures and checkpoints that are there.
+#[test]
+fn a_program_is_told_what_a_run_came_to() {
+    const RECIPE: &str = "[data]\nprompts_per_step = 4\ntemplate.chat = false\n[data.task.addition]\ndigits = [1]\ntrain = 20\neval = 4\n\
+        [policy.sampling]\nmax_new_tokens = 8\n[eval]\n[[stage]]\nname = \"one\"\nrun.steps = 2\nloop.sft = {}\n[[stage]]\nname = \"two\"\n\
+        run.steps = 1\npolicy.model = \"@one\"\nloop.sft = {}\n";
+    let program = Program::of_example("run_recipe", &MODEL.recipe(RECIPE));
+    let output = program.command_of(&["recipe.toml"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let stages: Vec<&str> = said.lines().filter(|line| line.contains(" steps, accuracy Some(")).collect();
+    assert_eq!(stages.len(), 2, "{said}");
+    for (line, (name, steps)) in stages.iter().zip([("one", 2), ("two", 1)]) {
+        assert!(line.starts_with(&format!("{name}: {steps} steps")), "{line}");
+        let folder = line.split('"').nth(1).unwrap_or_else(|| panic!("{line}"));
+        let folder = program.out().parent().unwrap().join(folder);
+        assert!(folder.join("model.safetensors").exists(), "{}", folder.display());
+    }
 }
 
 /// Rows of a task of the program's own, with its keys, checks and held-out rows; and a figure of its own in each evaluation.

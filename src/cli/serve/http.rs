@@ -1,20 +1,23 @@
 //! HTTP as far as a server of JSON needs it: one request a connection, read and answered by a thread of its own.
 
-use super::wire::Refused;
-use serde_json::Value;
-use std::io::{self, Read, Write};
+use super::refused::Refused;
+use serde_json::{Value, json};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
 /// Bytes of the longest head, and of the largest body.
 const HEAD: usize = 64 << 10;
-const BODY: usize = 4 << 20;
+pub(super) const BODY: usize = 8 << 20;
 /// Connections that are read or wait at once, at most.
 const MOST: usize = 512;
-/// How long a request may take to arrive, and an answer to be taken.
+/// How long a request may take to arrive, and a piece of an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether who asked is still there.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// A request.
 pub(super) struct Received {
@@ -24,14 +27,82 @@ pub(super) struct Received {
     pub path: String,
     /// What was sent.
     pub body: Vec<u8>,
+    /// When it was there.
+    pub at: Instant,
     /// Where the answer goes.
     pub to: Reply,
 }
 
-/// Where an answer goes: the connection, which ends with it.
+/// Where an answer goes: what is said here is written by the connection's own thread, so that who reads slowly keeps nobody else
+/// waiting. The connection ends with it.
 pub(super) struct Reply {
-    stream: TcpStream,
-    _place: Place,
+    said: Sender<String>,
+    gone: Arc<AtomicBool>,
+}
+
+impl Reply {
+    /// Whether who asked has gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// The whole answer.
+    pub fn send(self, status: u16, body: &Value) {
+        self.say(answer(status, &body.to_string()));
+    }
+
+    /// Says why there is no answer.
+    pub fn refuse(self, refused: &Refused) {
+        self.say(refusal(refused));
+    }
+
+    /// Begins an answer that comes in events.
+    pub fn begin_events(&self) {
+        self.say(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nConnection: close\r\n\r\n".into(),
+        );
+    }
+
+    /// The next event.
+    pub fn event(&self, data: &Value) {
+        self.say(format!("data: {data}\n\n"));
+    }
+
+    /// The last one.
+    pub fn end_events(self) {
+        self.say("data: [DONE]\n\n".into());
+    }
+
+    fn say(&self, text: String) {
+        // Who asked may have gone.
+        let _ = self.said.send(text);
+    }
+}
+
+fn answer(status: u16, body: &str) -> String {
+    let reason = match status {
+        200 => "OK",
+        404 => "Not Found",
+        413 => "Content Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        _ => "Bad Request",
+    };
+    // Another attempt at what took too long would take as long.
+    let retry = match status {
+        503 => "Retry-After: 1\r\n",
+        504 => "x-should-retry: false\r\n",
+        _ => "",
+    };
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{retry}Connection: close\r\n\r\n{body}"
+    )
+}
+
+fn refusal(refused: &Refused) -> String {
+    answer(refused.status, &json!({ "error": refused.to_json() }).to_string())
 }
 
 /// One of the connections that there may be.
@@ -54,52 +125,77 @@ impl Drop for Place {
 /// Reads requests for ever, each by a thread of its own, so that who sends slowly keeps nobody else waiting.
 pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + Send + 'static) {
     let open = Arc::new(AtomicUsize::new(0));
-    for stream in listener.incoming().flatten() {
-        let Some(place) = Place::among(&open) else { continue };
+    for mut stream in listener.incoming().flatten() {
+        let Some(place) = Place::among(&open) else {
+            let busy =
+                Refused::new(503, format!("{MOST} requests are being answered; ask again in a moment"));
+            let _ = stream.set_write_timeout(Some(GLANCE));
+            let _ = stream.write_all(refusal(&busy).as_bytes());
+            continue;
+        };
         let heard = heard.clone();
         std::thread::spawn(move || {
-            let _ = stream.set_read_timeout(Some(PATIENCE));
-            let _ = stream.set_write_timeout(Some(PATIENCE));
-            let mut to = Reply { stream, _place: place };
-            match read(&mut to.stream) {
-                Ok(Ok((method, path, body))) => heard(Received { method, path, body, to }),
-                Ok(Err(refused)) => to.refuse(refused),
-                // Nobody is there any more.
-                Err(_) => {}
-            }
+            serve(&mut stream, heard);
+            drop(place);
         });
     }
 }
 
-impl Reply {
-    /// Answers, aside: who reads slowly keeps nobody else waiting.
-    pub fn send(mut self, status: u16, body: &Value) {
-        let body = body.to_string();
-        std::thread::spawn(move || {
-            let head = format!(
-                "HTTP/1.1 {status} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                if status == 200 { "OK" } else { "Refused" },
-                body.len()
-            );
-            // Who asked may have gone.
-            let _ =
-                self.stream.write_all(head.as_bytes()).and_then(|()| self.stream.write_all(body.as_bytes()));
-        });
+fn serve(stream: &mut TcpStream, heard: impl Fn(Received)) {
+    let _ = stream.set_write_timeout(Some(PATIENCE));
+    let _ = stream.set_nodelay(true);
+    match read(stream, Instant::now() + PATIENCE) {
+        Ok(Ok((method, path, body))) => {
+            let (said, written) = channel();
+            let gone = Arc::new(AtomicBool::new(false));
+            let to = Reply { said, gone: gone.clone() };
+            heard(Received { method, path, body, at: Instant::now(), to });
+            write(stream, &written);
+            gone.store(true, Ordering::Relaxed);
+        }
+        Ok(Err(refused)) => drop(stream.write_all(refusal(&refused).as_bytes())),
+        // Nobody is there any more.
+        Err(_) => {}
     }
+}
 
-    /// Says why there is no answer.
-    pub fn refuse(self, (status, what): Refused) {
-        let kind = if status < 500 { "invalid_request_error" } else { "server_error" };
-        let error = serde_json::json!({ "message": what, "type": kind, "param": null, "code": status });
-        self.send(status, &serde_json::json!({ "error": error }));
+/// Writes what is said until nobody says more, or nobody listens any more.
+fn write(stream: &mut TcpStream, said: &Receiver<String>) {
+    loop {
+        match said.recv_timeout(GLANCE) {
+            Ok(text) => {
+                if stream.write_all(text.as_bytes()).is_err() {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                if has_left(stream) {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Whether the other end has closed the connection.
+fn has_left(stream: &TcpStream) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return true;
+    }
+    let found = stream.peek(&mut [0]);
+    let _ = stream.set_nonblocking(false);
+    match found {
+        Ok(count) => count == 0,
+        Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
 }
 
 /// Method, path and body of a request.
 type Request = (String, String, Vec<u8>);
 
-/// The request that a connection brings.
-fn read(stream: &mut TcpStream) -> io::Result<Result<Request, Refused>> {
+/// The request that a connection brings until `end`.
+fn read(stream: &mut TcpStream, end: Instant) -> io::Result<Result<Request, Refused>> {
     let mut bytes = Vec::new();
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -114,36 +210,49 @@ fn read(stream: &mut TcpStream) -> io::Result<Result<Request, Refused>> {
                     std::str::from_utf8(found.value).ok().map(str::trim)
                 };
                 if header("transfer-encoding").is_some() {
-                    return Ok(Err((411, "a body needs a Content-Length".into())));
+                    return Ok(Err(Refused::new(411, "a body needs a Content-Length")));
                 }
                 let Ok(length) = header("content-length").unwrap_or("0").parse::<usize>() else {
-                    return Ok(Err((400, "Content-Length is no number".into())));
+                    return Ok(Err(Refused::new(400, "Content-Length is no number")));
                 };
                 if length > BODY {
-                    return Ok(Err((413, format!("a body has at most {BODY} bytes"))));
+                    let what =
+                        format!("a body has at most {BODY} bytes, and this one {length}; divide the request");
+                    return Ok(Err(Refused::new(413, what)));
                 }
                 if header("expect").is_some_and(|expected| expected.eq_ignore_ascii_case("100-continue")) {
                     stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
                 }
                 let mut body = bytes.split_off(begin);
-                let missing = length.saturating_sub(body.len());
-                body.truncate(length);
-                stream.take(missing as u64).read_to_end(&mut body)?;
-                if body.len() < length {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                while body.len() < length {
+                    more(stream, &mut body, end)?;
                 }
+                body.truncate(length);
                 return Ok(Ok((method, path, body)));
             }
             Ok(httparse::Status::Partial) if bytes.len() < HEAD => {}
             Ok(httparse::Status::Partial) => {
-                return Ok(Err((431, format!("a head has at most {HEAD} bytes"))));
+                return Ok(Err(Refused::new(431, format!("a head has at most {HEAD} bytes"))));
             }
-            Err(error) => return Ok(Err((400, format!("this is no HTTP request: {error}")))),
+            Err(error) => return Ok(Err(Refused::new(400, format!("this is no HTTP request: {error}")))),
         }
-        let mut piece = [0; 8192];
-        match stream.read(&mut piece)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            count => bytes.extend_from_slice(&piece[..count]),
+        more(stream, &mut bytes, end)?;
+    }
+}
+
+/// Reads on, behind `bytes`, until `end` at the latest.
+fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, end: Instant) -> io::Result<()> {
+    let left = end.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    stream.set_read_timeout(Some(left))?;
+    let mut piece = [0; 8192];
+    match stream.read(&mut piece)? {
+        0 => Err(ErrorKind::UnexpectedEof.into()),
+        count => {
+            bytes.extend_from_slice(&piece[..count]);
+            Ok(())
         }
     }
 }

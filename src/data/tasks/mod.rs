@@ -2,9 +2,12 @@
 
 pub mod addition;
 pub mod faults;
+pub mod graph;
 pub mod marking;
 pub mod planted;
+pub mod report;
 pub mod shop;
+pub mod tables;
 
 use super::Split;
 use super::row::Row;
@@ -30,15 +33,56 @@ pub enum Task {
 pub enum BuiltIn {
     /// n-digit addition with a scratchpad.
     Addition(addition::Addition),
+    /// Small graphs in words: routes, workflows, calls, games.
+    Graph(graph::Graph),
     /// Short answers marked by a rubric.
     Marking(marking::Marking),
     /// A sequence with a hidden one in it.
     Planted(planted::Planted),
+    /// Reports of findings, and the condition that they come to.
+    Report(report::Report),
     /// A shopper's next action.
     Shop(shop::Shop),
+    /// Questions about small tables, answered by queries.
+    Tables(tables::Tables),
 }
 
 /// `[data.task.NAME]` of a program's own (`Registry::task`): plain data with documented keys, from which rows are made.
+///
+/// ```
+/// use rationale::data::{Split, row::Row, tasks::OwnTask};
+/// use rationale::schemars::{self, JsonSchema};
+/// use rationale::section::Misfit;
+/// use rationale::{Registry, Result};
+/// use serde::{Deserialize, Serialize};
+/// use serde_json::{Map, Value};
+///
+/// /// Squares of small numbers.
+/// #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// #[serde(deny_unknown_fields, default)]
+/// struct Squares {}
+///
+/// impl OwnTask for Squares {
+///     fn check(&self) -> Vec<Misfit> {
+///         vec![]
+///     }
+///
+///     fn rows(&self, split: Split, _seed: u64) -> Result<Vec<Row>> {
+///         let numbers = if split == Split::Train { 1..90_u32 } else { 90..100 };
+///         let row = |n: u32| {
+///             let columns = [("question", format!("{n}*{n}")), ("answer", (n * n).to_string())];
+///             let fields: Map<String, Value> = columns.map(|(name, text)| (name.into(), text.into())).into_iter().collect();
+///             Row::made("squares", n as usize, fields)
+///         };
+///         Ok(numbers.map(row).collect())
+///     }
+/// }
+///
+/// let registry = Registry::default().task::<Squares>("squares");
+/// assert!(registry.keys().iter().any(|key| key.path == "data.task.squares"));
+/// ```
+///
+/// `examples/extending/task.rs` has one with keys of its own.
 pub trait OwnTask: Debug + Send + Sync + 'static {
     /// Those of its own keys whose values cannot be used, by their paths from here.
     fn check(&self) -> Vec<Misfit>;
@@ -125,36 +169,48 @@ impl BuiltIn {
     fn name(&self) -> &'static str {
         match self {
             BuiltIn::Addition(_) => "addition",
+            BuiltIn::Graph(_) => "graph",
             BuiltIn::Marking(_) => "marking",
             BuiltIn::Planted(_) => "planted",
+            BuiltIn::Report(_) => "report",
             BuiltIn::Shop(_) => "shop",
+            BuiltIn::Tables(_) => "tables",
         }
     }
 
     fn alphabet(&self) -> &'static str {
         match self {
             BuiltIn::Addition(_) => addition::ALPHABET,
+            BuiltIn::Graph(_) => graph::ALPHABET,
             BuiltIn::Marking(_) => marking::ALPHABET,
             BuiltIn::Planted(_) => planted::ALPHABET,
+            BuiltIn::Report(_) => report::ALPHABET,
             BuiltIn::Shop(_) => shop::ALPHABET,
+            BuiltIn::Tables(_) => tables::ALPHABET,
         }
     }
 
     fn check(&self) -> Vec<Misfit> {
         match self {
             BuiltIn::Addition(addition) => addition.check(),
+            BuiltIn::Graph(graph) => graph.check(),
             BuiltIn::Marking(marking) => marking.check(),
             BuiltIn::Planted(planted) => planted.check(),
+            BuiltIn::Report(report) => report.check(),
             BuiltIn::Shop(shop) => shop.check(),
+            BuiltIn::Tables(tables) => tables.check(),
         }
     }
 
     fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         match self {
             BuiltIn::Addition(addition) => addition.rows(split, seed),
+            BuiltIn::Graph(graph) => graph.rows(split, seed),
             BuiltIn::Marking(marking) => marking.rows(split, seed),
             BuiltIn::Planted(planted) => planted.rows(split, seed),
+            BuiltIn::Report(report) => report.rows(split, seed),
             BuiltIn::Shop(shop) => shop.rows(split, seed),
+            BuiltIn::Tables(tables) => tables.rows(split, seed),
         }
     }
 }

@@ -63,7 +63,46 @@ pub(super) const EVALUATION: &[Described] = &[
         "The method's own loss on held-out rows: of loop.sft −log p of a learned token, over all tokens; of loop.dpo that of a pair.",
         "Falls with `loss`; rising while that falls, the policy learns the rows by heart.",
     ),
-    row("eval/perplexity", "", "Of loop.sft, e to the held-out loss.", "Falls."),
+    row("eval/perplexity", "", "Of loop.sft and loop.think, e to the held-out loss.", "Falls."),
+    row(
+        "eval/loss/*",
+        "nats",
+        "Of loop.think, the loss without thoughts of the hardest quarter of all held-out tokens (`hard`) and of answers (`answer`).",
+        "",
+    ),
+    row("eval/thoughts/loss", "nats", "−log p of a held-out token after a thought.", "Below `eval/loss`."),
+    row(
+        "eval/thoughts/loss/*",
+        "nats",
+        "The same of the hardest quarter and of answers.",
+        "Below `eval/loss/*`.",
+    ),
+    row(
+        "eval/rationale/accuracy",
+        "share",
+        "Labels told rightly from the selected units alone.",
+        "Near `eval/accuracy`.",
+    ),
+    row("eval/rationale/share", "share", "Units that are selected.", "Near `loop.extract.share`."),
+    row(
+        "eval/rationale/*comprehensiveness",
+        "share",
+        "What the predicted label's probability loses without the selected units; of `aopc` without the best 1 to 50 %.",
+        "High.",
+    ),
+    row(
+        "eval/rationale/*sufficiency",
+        "share",
+        "What the predicted label's probability loses with the selected units alone; of `aopc` with the best 1 to 50 %.",
+        "Low.",
+    ),
+    row(
+        "eval/rationale/*",
+        "",
+        "Agreement of the selected words with those that people marked, a mean over texts: by words (`token_*`), by spans that cover half of each other (`iou_f1`), of \
+         scores (`auprc`, the area under precision over recall).",
+        "High.",
+    ),
     row(
         "eval/rewards/accuracies",
         "share",
@@ -115,6 +154,7 @@ pub(super) const EVALUATION: &[Described] = &[
         "Questions whose answer of the highest sum of scores is right.",
         "Above `eval/maj@n`.",
     ),
+    row("eval/variant_*@1", "share", "Right samples of a variant (`[rollout.variants]`).", ""),
     row("eval/*_gain", "share", "What picking by scores gives over the majority.", "Above 0."),
     row(
         "eval/measures/*",
@@ -123,6 +163,12 @@ pub(super) const EVALUATION: &[Described] = &[
         "",
     ),
     row("eval/measures/*/*", "", "A further figure of it: shares, times, costs.", ""),
+    row(
+        "eval/stopping/*/*",
+        "share, tokens",
+        "By what ends reasoning (`[rollout.adaptive]`): accuracy, tokens, the share that it ended, and fixed cuts of as many tokens.",
+        "`accuracy` above `fixed`.",
+    ),
     row("eval/search_tokens", "tokens", "Tokens that the search took for a question.", ""),
     row("eval/completions/*", "tokens, share", "Lengths and the share cut off, as in training.", ""),
     row("eval/unanswered", "share", "Completions without a readable answer.", "Near 0."),

@@ -55,6 +55,61 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
     row("flow/*", "", "Of loop.dpo.flow: chunks of a completion, and the share of right ones.", ""),
 ];
 
+pub(super) const THOUGHTS_AND_RATIONALES: &[Described] = &[
+    row("thoughts", "thoughts", "Thoughts that were sampled for the step, by loop.think.", "Above 0."),
+    row(
+        "thoughts/reward",
+        "nats",
+        "What a thought takes off −log p of the tokens behind it, together.",
+        "Rises above 0; far below it thoughts do harm: lower `optim.lr`.",
+    ),
+    row("thoughts/helpful", "share", "Thoughts whose reward is above 0.0001.", "Rises."),
+    row(
+        "thoughts/share",
+        "",
+        "How much of the state with a thought the mixing head takes: 0 none, 1 all.",
+        "Leaves 0; where it stays there, thoughts change nothing.",
+    ),
+    row(
+        "thoughts/nll",
+        "nats",
+        "−log p of a token behind a thought, with it.",
+        "Falls below `thoughts/nll_without`.",
+    ),
+    row("thoughts/nll_without", "nats", "The same without thoughts.", ""),
+    row(
+        "thoughts/logprob",
+        "nats",
+        "log p of a thought's token, at the temperature that it is learned at.",
+        "Near 0 all thoughts are the same.",
+    ),
+    row(
+        "mask/share",
+        "share",
+        "Units of a text that the mask of loop.extract keeps.",
+        "Near `loop.extract.share`.",
+    ),
+    row(
+        "mask/moved",
+        "units",
+        "Units of a text that the estimated gradient of a `top_k` mask reaches.",
+        "About 1; at 0 the selector learns nothing of the labels.",
+    ),
+    row("mask/beta", "", "β of AIMLE, which follows `mask/moved`.", ""),
+    row(
+        "extract/*",
+        "",
+        "The terms of loop.extract's loss before their weights; `whole` and `rationale` are cross-entropies in nats.",
+        "`whole` and `rationale` fall.",
+    ),
+    row(
+        "masked_tokens",
+        "tokens",
+        "Tokens of texts with units left out, read beside the texts themselves.",
+        "",
+    ),
+];
+
 pub(super) const STAR: &[Described] = &[
     row(
         "star/coverage",

@@ -34,6 +34,7 @@ pub const GROUPS: &[(&str, &[Described])] = &[
     ("Clipping", training::CLIPPING),
     ("Preferences and selection", methods::PREFERENCES_AND_SELECTION),
     ("STaR", methods::STAR),
+    ("Thoughts and extractive rationales", methods::THOUGHTS_AND_RATIONALES),
     ("Reward models", methods::REWARD_MODELS),
     ("Sampling and time", measured::SAMPLING_AND_TIME),
     ("Evaluation", measured::EVALUATION),

@@ -13,7 +13,7 @@ pub(super) const LEARNING: &[Described] = &[
         "loss",
         "",
         "What is minimised, over the step's last update.",
-        "Falls for sft, prm and contrast. For grpo it hovers about 0 and says little: look at `reward`.",
+        "Falls for sft, prm, contrast, think and extract. For grpo it hovers about 0 and says little: look at `reward`.",
     ),
     row(
         "grad_norm",

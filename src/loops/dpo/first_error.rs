@@ -9,7 +9,7 @@ use crate::select::pairs::{Dropped, StepPair, Unpaired, first_error};
 
 /// One pair of each wrong rollout of `kept`, at most `most`: what both sides begin with, then the shortest good
 /// continuation against the steps up to the first cut that no continuation is good from. Fresh attempts are the rollouts
-/// of the group.
+/// of the group. Answers that were forced at cuts are no ways on.
 pub fn pairs(group: &Group, kept: &[usize], most: usize) -> (Vec<Feedback>, Dropped) {
     let (mut pairs, mut dropped) = (Vec::new(), Dropped::default());
     let right = |rollout: &Rollout| answer::correct(&group.example, rollout);

@@ -52,7 +52,14 @@ impl DpoMethod {
             let own: Vec<f32> = logprobs.by_ref().take(item.sequences.len()).flatten().collect();
             let figures = self.figures(&item, &own, kl);
             let weighed = figures.into_iter().map(|(name, value)| (name.to_string(), (value, 1.0)));
-            found.push((row.place, RowFigures { row: row.example.id.clone(), figures: weighed.collect() }));
+            found.push((
+                row.place,
+                RowFigures {
+                    row: row.example.id.clone(),
+                    figures: weighed.collect(),
+                    ..RowFigures::default()
+                },
+            ));
         }
         Ok((found, too_long))
     }

@@ -5,7 +5,7 @@ use super::asked::pass_rate;
 use crate::advantage::steps::Scored;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::rollout::{Group, Rollout};
+use crate::rollout::{CutValue, Group, Rollout};
 
 impl Grpo {
     /// The advantage of every token of the group's rollouts, where steps are credited.
@@ -56,8 +56,8 @@ impl Grpo {
             })
     }
 
-    /// The advantage of a rollout's tokens with the rewards of their steps. The value before the first step is the share of
-    /// the group that is right.
+    /// The advantage of a rollout's tokens with the rewards of their steps. The value before the first step is what the cut there is worth,
+    /// or else the share of the group that is right.
     fn with_differences(
         &self,
         group: &Group,
@@ -70,7 +70,7 @@ impl Grpo {
             return vec![advantage as f32; length];
         };
         let values = values(group, rollout);
-        let ends: Vec<usize> = rollout.cuts.iter().map(|cut| cut.tokens).collect();
+        let ends: Vec<usize> = behind_steps(rollout).map(|cut| cut.tokens).collect();
         let rewards = steps.of(&values);
         metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
         steps.on_tokens(&values, &ends, length).into_iter().map(|step| (advantage + step) as f32).collect()
@@ -79,8 +79,14 @@ impl Grpo {
 
 /// The accuracy of continuations before a rollout's first step, and after each.
 fn values(group: &Group, rollout: &Rollout) -> Vec<f64> {
-    let before = pass_rate(group).unwrap_or(0.0);
-    std::iter::once(before).chain(rollout.cuts.iter().map(|cut| cut.soft())).collect()
+    let first = rollout.cuts.iter().find(|cut| cut.step == 0).map(CutValue::soft);
+    let before = first.or_else(|| pass_rate(group)).unwrap_or(0.0);
+    std::iter::once(before).chain(behind_steps(rollout).map(CutValue::soft)).collect()
+}
+
+/// The cuts behind a step; there may be one before the first.
+fn behind_steps(rollout: &Rollout) -> impl Iterator<Item = &CutValue> {
+    rollout.cuts.iter().filter(|cut| cut.step > 0)
 }
 
 /// What `[reward.NAME]` says of the steps of each rollout.
@@ -109,7 +115,7 @@ mod tests {
     use crate::advantage::steps::{Form, StepBaseline};
     use crate::advantage::{StepCredit, StepRewards};
     use crate::reward::tests::group;
-    use crate::rollout::{CutValue, Score, StepScore};
+    use crate::rollout::{Score, StepScore};
 
     /// Two steps of two tokens, a separator behind each, then the end of sequence.
     fn scored_group(scores: [f64; 2]) -> Group {
@@ -174,5 +180,8 @@ mod tests {
         right.rollouts[0].cuts = vec![cut(3)];
         assert!(grpo.trains_on(&right, &[]));
         assert!(!Grpo::default().trains_on(&right, &[]));
+        // An answer forced before the first step is what that one is held against, and no step of its own.
+        right.rollouts[0].cuts = vec![CutValue { step: 0, tokens: 0, bytes: 0, ..cut(1) }, cut(3)];
+        assert_eq!(values(&right, &right.rollouts[0]), [0.25, 0.75]);
     }
 }

@@ -113,7 +113,7 @@ impl Section for Sft {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, selects: Selects::Rollouts, ..Needs::default() }
+        Needs { trains: true, rows: true, rows_alone: true, selects: Selects::Rollouts, ..Needs::default() }
     }
 
     /// TRL's for SFT.
@@ -228,7 +228,7 @@ impl Method for SftMethod {
             let tokens = logprobs.len() as f64;
             let loss = -logprobs.iter().copied().map(f64::from).sum::<f64>() / tokens;
             let figures = [("loss".to_string(), (loss, tokens))].into();
-            (row.place, RowFigures { row: row.example.id.clone(), figures })
+            (row.place, RowFigures { row: row.example.id.clone(), figures, ..RowFigures::default() })
         };
         Ok((kept.iter().zip(&logprobs).map(of).collect(), too_long))
     }

@@ -7,11 +7,12 @@ mod section;
 use super::{Models, OfRow, Reward, Wants, choice};
 use crate::policy::Policy;
 use crate::policy::belief::Context;
+use crate::policy::candidates::Over;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use crate::statistics::distribution::{entropy, slope, softmax};
 use anyhow::Context as _;
-pub use section::{Belief, Measure, Over, Written};
+pub use section::{Belief, Measure};
 use std::ops::Range;
 
 impl Belief {
@@ -134,44 +135,36 @@ impl Reader {
         Context { prompt, before: self.cued(&rollout.text[..end]) }
     }
 
-    /// A text with the cue behind it, which does not begin with the end of a line where there is no line.
     fn cued(&self, text: &str) -> String {
-        let cue = if text.is_empty() { self.cue.trim_start_matches('\n') } else { &self.cue };
-        format!("{text}{cue}")
+        Format::ended(text, &self.cue)
     }
 
     /// The candidates and the place of the gold answer among them.
     fn candidates(&self, group: &Group) -> anyhow::Result<(Vec<String>, Option<usize>)> {
         let example = &group.example;
-        let gold = || example.gold().context("it has no gold answer; add an `answer` column");
-        match &self.section.over {
-            Over::Gold => Ok((vec![gold()?.to_string()], Some(0))),
-            Over::Enumerate => Ok((vec![], None)),
+        let candidates = self.section.over.texts(example, self.section.written);
+        let place = match &self.section.over {
+            Over::Gold => {
+                anyhow::ensure!(!candidates.is_empty(), "it has no gold answer; add an `answer` column");
+                Some(0)
+            }
+            Over::Enumerate => None,
             Over::Choices => {
                 anyhow::ensure!(
-                    !example.choices.is_empty(),
+                    !candidates.is_empty(),
                     "it has no choices to be sure of; name labels as `over`, or \"gold\""
                 );
-                let place = example.gold().and_then(|gold| choice(gold, &example.choices));
-                let by_letter = match self.section.written {
-                    Some(written) => written == Written::Letter,
-                    None => example.answer.as_deref().is_some_and(|gold| gold.trim().chars().count() == 1),
-                };
-                let text = |(at, text): (usize, &String)| match by_letter {
-                    true => crate::data::columns::letter(at),
-                    false => text.clone(),
-                };
-                Ok((example.choices.iter().enumerate().map(text).collect(), place))
+                example.gold().and_then(|gold| choice(gold, &example.choices))
             }
             Over::Labels(labels) => {
                 let equality = example.equality();
-                let place = example.gold().and_then(|gold| {
+                example.gold().and_then(|gold| {
                     let gold = equality.gold(gold);
                     labels.iter().position(|label| equality.right(&gold, &equality.gold(label)))
-                });
-                Ok((labels.clone(), place))
+                })
             }
-        }
+        };
+        Ok((candidates, place))
     }
 
     /// What is measured behind each context, before it is compared.

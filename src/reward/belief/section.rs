@@ -2,11 +2,10 @@
 
 use crate::data::template::environment;
 use crate::policy::belief::Norm;
+use crate::policy::candidates::{Over, Written};
 use anyhow::Context;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use std::borrow::Cow;
-use toml::Value;
 
 /// `[reward.belief]`: a model is asked for its answer behind the rationale, or behind each of its steps, by the probabilities of
 /// candidates; nothing is sampled. Behind step k stands the completion up to that step's end, then `cue`. A completion without an
@@ -23,8 +22,7 @@ pub struct Belief {
     pub measure: Measure,
     /// Also score each step by what it adds to `prob` or `logprob`, for `[loop.grpo.steps]` and searches; `reduction` always does.
     pub steps: bool,
-    /// What stands between the rationale and an answer; by default the end of `data.format.tags` and the beginning of the first of
-    /// `data.format.answer`'s forms, such as `"\n#### "`.
+    /// What stands between the rationale and an answer; `data.format.close` by default.
     pub cue: Option<String>,
     /// Whether a candidate's weight is the `"mean"` or the `"sum"` of its tokens' log p.
     pub norm: Norm,
@@ -50,53 +48,6 @@ pub struct Belief {
     pub between: Option<String>,
 }
 
-/// Which answers are candidates.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Value")]
-pub enum Over {
-    /// The row's choices.
-    Choices,
-    /// The gold answer alone.
-    Gold,
-    /// What the model finds likeliest.
-    Enumerate,
-    /// These.
-    Labels(Vec<String>),
-}
-
-impl JsonSchema for Over {
-    fn schema_name() -> Cow<'static, str> {
-        "Over".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "type": "string", "enum": ["choices", "gold", "enumerate"] },
-            { "type": "array", "items": { "type": "string" }, "minItems": 2 },
-        ] })
-    }
-}
-
-impl TryFrom<Value> for Over {
-    type Error = String;
-
-    fn try_from(value: Value) -> Result<Self, String> {
-        let wanted = "it must be \"choices\", \"gold\", \"enumerate\" or a list of at least two labels, such as [\"yes\", \"no\"]";
-        match &value {
-            Value::String(word) if word == "choices" => Ok(Over::Choices),
-            Value::String(word) if word == "gold" => Ok(Over::Gold),
-            Value::String(word) if word == "enumerate" => Ok(Over::Enumerate),
-            Value::Array(labels) if labels.len() > 1 => {
-                let text =
-                    |label: &Value| label.as_str().filter(|label| !label.is_empty()).map(str::to_string);
-                let labels: Option<Vec<String>> = labels.iter().map(text).collect();
-                labels.map(Over::Labels).ok_or_else(|| wanted.to_string())
-            }
-            _ => Err(wanted.to_string()),
-        }
-    }
-}
-
 /// What the score is; H is the entropy of p, or over `gold` the mean over the answer's tokens of the entropy of what the model would
 /// write there (conditional-entropy utility).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -117,16 +68,6 @@ pub enum Measure {
     /// Σ log p of the rationale and of the problem behind it, under `prompt` (PromptCoT, arXiv 2503.02324). A completion without
     /// `between` is charged that text's log p.
     Joint,
-}
-
-/// How a choice is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Written {
-    /// As its letter.
-    Letter,
-    /// As its text.
-    Text,
 }
 
 impl Default for Belief {

@@ -6,6 +6,7 @@ use crate::data::Tokenizer;
 use crate::engine::Statistics;
 use crate::error::Result;
 use crate::rationale::Format;
+use crate::rollout::closing::{self, Reasoning};
 use crate::rollout::{Group, Rollout, SamplingContext};
 use std::collections::BTreeMap;
 
@@ -56,7 +57,7 @@ pub(super) fn explore(
             return Ok(cost);
         }
         let from: Vec<Origin> = open.iter().map(|(_, from)| *from).collect();
-        let (continued, statistics) = scored_continuations(groups, &from, section.continuations, context)?;
+        let (continued, statistics) = scored_continuations(groups, &from, section, context)?;
         cost.spent(&statistics);
         for ((index, from), rollouts) in open.into_iter().zip(continued) {
             let good: Vec<bool> =
@@ -68,18 +69,19 @@ pub(super) fn explore(
     }
 }
 
-/// `count` continuations of each place, scored by the rewards of any weight as a group of its own; and what that took.
+/// The continuations of each place, or the answers forced there, scored by the rewards of any weight as a group of its own; and what
+/// that took.
 fn scored_continuations(
     groups: &[Group],
     from: &[Origin],
-    count: usize,
+    section: &PrefixRollout,
     context: &mut SamplingContext,
 ) -> Result<(Vec<Vec<Rollout>>, Statistics)> {
     let seeds = |from: &Origin| -> Vec<u64> {
         let seed = |sample: usize| {
             context.seeds.draw(from.group, &[from.rollout, from.place.step, sample].map(|part| part as u64))
         };
-        (0..count).map(seed).collect()
+        (0..section.continuations).map(seed).collect()
     };
     let cuts: Vec<Cut> = from
         .iter()
@@ -90,8 +92,10 @@ fn scored_continuations(
             seeds: seeds(at),
         })
         .collect();
-    let (continued, statistics) =
-        continuations(context.policy, &cuts, context.sampling, context.format, context.progress)?;
+    let (continued, statistics) = match section.close {
+        false => continuations(context.policy, &cuts, context.sampling, context.format, context.progress)?,
+        true => forced(&cuts, section.answer_tokens, context)?,
+    };
     context.tokens += statistics.decoded_tokens;
     context.figures.add("prefix/prefill_tokens", statistics.prefill_tokens as f64, 1.0);
     context.figures.add("prefix/decoded_tokens", statistics.decoded_tokens as f64, 1.0);
@@ -104,6 +108,23 @@ fn scored_continuations(
     Ok((continued.into_iter().map(|group| group.rollouts).collect(), statistics))
 }
 
+/// Answers forced at each cut.
+fn forced(
+    cuts: &[Cut],
+    most: usize,
+    context: &mut SamplingContext,
+) -> Result<(Vec<Vec<Rollout>>, Statistics)> {
+    let ended = cuts.iter().map(|cut| Reasoning {
+        prompt: cut.prompt,
+        tokens: &cut.rollout.tokens[..cut.tokens],
+        seeds: cut.seeds.clone(),
+    });
+    let ended: Vec<Reasoning> = ended.collect();
+    let SamplingContext { policy, sampling, format, progress, .. } = context;
+    let cue = closing::cue(format, "rollout.prefix.close")?;
+    closing::forced(policy, &ended, &cue, sampling, most, format, progress)
+}
+
 /// A rollout whose steps are looked at: its places and what is known of them.
 struct Steps {
     group: usize,
@@ -111,6 +132,17 @@ struct Steps {
     seed: u64,
     places: Vec<Place>,
     known: BTreeMap<usize, CutValue>,
+    /// Whether answers are forced.
+    closed: bool,
+}
+
+impl PrefixRollout {
+    /// The cuts of a rollout, one before its first step where answers are forced.
+    fn places(&self, rollout: &Rollout, context: &SamplingContext) -> Vec<Place> {
+        let start = self.close.then_some(Place { step: 0, tokens: 0, bytes: 0 });
+        let others = places(rollout, context.format, &context.policy.tokenizer);
+        start.into_iter().chain(others).collect()
+    }
 }
 
 /// Cuts each of the rollouts of `groups` as the section says, and notes in it what its continuations are worth.
@@ -130,15 +162,16 @@ pub(super) fn each(
                 rollout: number,
                 // Which share of the steps is looked at is the same whenever the question is asked.
                 seed: context.seeds.of_stage(at, &[number as u64]),
-                places: places(rollout, context.format, &context.policy.tokenizer),
+                places: section.places(rollout, context),
                 known: BTreeMap::new(),
+                closed: section.close,
             });
         }
     }
     let mut cost = explore(section, &mut all, groups, context)?;
     for steps in all {
         context.figures.add("prefix/cuts", steps.known.len() as f64, 1.0);
-        let failed = steps.known.values().find(|value| !value.hard());
+        let failed = steps.known.values().find(|value| value.step > 0 && !value.hard());
         context.figures.add("prefix/with_failure", f64::from(u8::from(failed.is_some())), 1.0);
         if let Some(first) = failed {
             context.figures.add("prefix/first_failure", first.step as f64, 1.0);
@@ -170,7 +203,11 @@ impl Exploration for Steps {
     }
 
     fn learn(&mut self, _groups: &[Group], from: Origin, rollouts: Vec<Rollout>, good: &[bool]) -> CutValue {
-        let value = CutValue::of(from.place, &rollouts, good);
+        let mut value = CutValue::of(from.place, &rollouts, good);
+        if self.closed {
+            // A forced answer is no way on, and no loop is to learn it.
+            (value.shortest, value.best) = (None, None);
+        }
         self.known.insert(from.place.step, value.clone());
         value
     }

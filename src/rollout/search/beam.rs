@@ -43,7 +43,7 @@ impl Search for Beam {
     }
 
     fn picks(&self) -> Picks<'_> {
-        Picks { n: self.n, by: self.by.as_deref(), independent: false }
+        Picks { n: self.n, by: self.by.as_deref(), independent: false, judged: true }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {

@@ -40,7 +40,7 @@ impl Search for Guided {
     }
 
     fn picks(&self) -> Picks<'_> {
-        Picks { n: self.n, by: self.by.as_deref(), independent: false }
+        Picks { n: self.n, by: self.by.as_deref(), independent: false, judged: true }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {

@@ -1,20 +1,25 @@
-//! Answers found at test time by looking among several completions with the recipe's scores: best of n, weighted vote,
-//! step-wise beam search and guided sampling.
+//! Answers found at test time by looking among several completions with the recipe's scores, best of n, weighted vote,
+//! step-wise beam search and guided sampling; or within one, by ending it when the answer is known.
 
+mod adaptive;
 mod beam;
 mod guided;
 mod paths;
 mod sampled;
+mod variants;
 
+pub use adaptive::Adaptive;
 pub use beam::Beam;
 pub use guided::Guided;
 pub use sampled::{BestOf, Pick, Sampled, WeightedVote};
+pub use variants::{Variant, Variants, Vary};
 
 use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
 use crate::engine::Boundary;
 use crate::error::{Error, Result};
 use crate::rationale::{Format, StepUnit};
 use crate::section::Misfit;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 /// A way to find one answer to each question: `[rollout.best_of]` and its like. It is a source, and its own section.
@@ -31,13 +36,57 @@ pub trait Search {
     /// What cannot be used as it is.
     fn check(&self) -> Vec<Misfit>;
 
+    /// Whether all that it finds was sampled token by token.
+    fn writes_itself(&self) -> bool {
+        true
+    }
+
+    /// The name of what is peculiar to a sample, where samples differ by more than chance.
+    fn variant(&self, _sample: usize) -> Option<&str> {
+        None
+    }
+
     /// Searches for an answer to each of `prompts`.
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>>;
+
+    /// For a search that ends reasoning: how each of `prompts` ends by each of its rules, the same ones in the same order. The first that
+    /// is no [`Rule::Whole`] is what it finds.
+    fn endings(
+        &self,
+        _prompts: &[Prompted],
+        _context: &mut SamplingContext,
+    ) -> Result<Option<Vec<Vec<Ending>>>> {
+        Ok(None)
+    }
+}
+
+/// What ends a completion's reasoning.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Nothing but itself.
+    Whole,
+    /// That the answer is as sure as this.
+    Alpha(f64),
+    /// So many tokens.
+    Tokens(usize),
+}
+
+/// A completion as a rule ends it.
+#[derive(Debug, Clone)]
+pub struct Ending {
+    /// What ends it.
+    pub rule: Rule,
+    /// The completion.
+    pub rollout: Rollout,
+    /// Whether it was ended before it ended itself.
+    pub stopped: bool,
 }
 
 impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
     fn traits(&self) -> Traits<'_> {
-        Traits { picks: Some(self.picks()), ..Traits::sampled(self.name(), 1) }
+        let sampled = self.writes_itself();
+        Traits { picks: Some(self.picks()), sampled, ..Traits::sampled(self.name(), 1) }
     }
 
     fn check(&self) -> Vec<Misfit> {

@@ -59,7 +59,7 @@ impl<P: Pick> Search for P {
 
     fn picks(&self) -> Picks<'_> {
         let Sampled { n, by } = self.sampled();
-        Picks { n: *n, by: by.as_deref(), independent: true }
+        Picks { n: *n, by: by.as_deref(), independent: true, judged: true }
     }
 
     fn with(&self, n: usize) -> Box<dyn Search> {

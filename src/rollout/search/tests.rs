@@ -153,3 +153,59 @@ fn a_step_has_to_have_an_end() {
     assert_eq!(step_end("beam", None, &Format::default()).unwrap(), Boundary::Texts(&["\n"]));
     assert!(step_end("guided", Some(0), &format).is_err());
 }
+
+/// What a policy of no training writes greedily, asked after every four tokens whether it is "a", "b" or "c".
+#[test]
+fn reasoning_stops_where_the_answer_is_sure_and_never_later() {
+    let of = |alpha: f64| Adaptive {
+        alpha: vec![alpha],
+        over: crate::policy::candidates::Over::Labels(["a", "b", "c"].map(String::from).to_vec()),
+        min_chars: 1,
+        step_tokens: Some(4),
+        answer_tokens: 3,
+        cuts: 2,
+        ..Adaptive::default()
+    };
+    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+    let policy = init.make(Kind::Float, Device::Cpu, 3, 16).unwrap();
+    let prompts = prompted(&policy, &["ab", "c"]);
+    let in_context = |act: &mut dyn FnMut(&mut SamplingContext)| {
+        act(&mut SamplingContext {
+            policy: &policy,
+            sampling: &Sampling { max_new_tokens: 12, temperature: 0.0, ..Sampling::default() },
+            format: &Format::default(),
+            seeds: Seeds::new(&[7], &prompts),
+            tokens_per_microbatch: 1024,
+            nonce: 0,
+            scorer: &mut Judge(small),
+            figures: &mut Metrics::default(),
+            progress: &mut |_| {},
+            tokens: 0,
+        });
+    };
+    // Nothing is sure enough for 0; anything is for 1, since H/C of three labels is 0.528 bits at most and 0.5307 the bound.
+    for (alpha, stops) in [(0.0, false), (1.0, true)] {
+        let (mut searched, mut ended) = (vec![], vec![]);
+        in_context(&mut |context| searched = of(alpha).find(&prompts, context).unwrap());
+        in_context(&mut |context| ended = of(alpha).endings(&prompts, context).unwrap().unwrap());
+        for (found, endings) in searched.iter().zip(&ended) {
+            let rules: Vec<Rule> = endings.iter().map(|ending| ending.rule).collect();
+            let cuts = [0, 6, 12].map(Rule::Tokens);
+            assert_eq!(rules, [&[Rule::Whole, Rule::Alpha(alpha)][..], &cuts].concat());
+            // Step by step it writes what the whole begins with, stops at the same place and answers alike.
+            let (own, whole) = (&found.group.rollouts[0], &endings[0].rollout);
+            assert_eq!((&own.tokens, endings[1].stopped), (&endings[1].rollout.tokens, stops));
+            let cue = policy.tokenizer.encode("\n#### ").unwrap();
+            if stops {
+                let begins = own.tokens.iter().zip(&whole.tokens).take_while(|(a, b)| a == b).count();
+                assert!((4..12).contains(&begins), "{begins}");
+                assert!(own.tokens.windows(5).any(|window| window == &cue[1..]) && own.logprobs.is_empty());
+            } else {
+                assert_eq!(own.tokens, whole.tokens);
+            }
+            // Behind no reasoning the cue begins no line.
+            assert_eq!(endings[2].rollout.tokens[..5], cue[1..]);
+            assert_eq!(endings[3].rollout.tokens[..6], whole.tokens[..6]);
+        }
+    }
+}

@@ -40,6 +40,11 @@ fn counterfactuals_and_adapters() {
     killed("contrasted");
 }
 
+#[test]
+fn thoughts_and_extractive_rationales() {
+    killed("reading");
+}
+
 /// Each trial kills a run of this recipe one to three times and goes on.
 fn killed(name: &str) {
     let right = Right::of(name);

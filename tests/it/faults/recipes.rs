@@ -222,6 +222,32 @@ run.steps = 4
 [stage.loop.sft]
 "#;
 
+/// Thoughts, and rationales whose shortcuts an earlier selector says.
+const READING: &str = r#"
+[[stage]]
+name = "thoughts"
+run.steps = 4
+[stage.loop.think]
+window = 8
+thought = 4
+ahead = 2
+positions = 2
+[[stage]]
+name = "vanilla"
+run.steps = 3
+[stage.loop.extract]
+mask = { kind = "gumbel", temperature = [1.0, 0.5] }
+[[stage]]
+name = "repaired"
+policy.model = "@vanilla"
+run.steps = 4
+[stage.loop.extract]
+mask.kind = "top_k"
+plausible = 1.0
+shortcut = 0.1
+noise = 0.2
+"#;
+
 /// All of them.
 pub fn all() -> Vec<Tried> {
     let once = Shared::default;
@@ -233,7 +259,20 @@ pub fn all() -> Vec<Tried> {
         once().with("trees", TREES),
         twice().with("adapted", ADAPTED),
         Shared { rows: contrasted(), ..once() }.with("contrasted", CONTRASTED),
+        Shared { rows: labelled(), ..once() }.with("reading", READING),
     ]
+}
+
+/// Texts of four words whose label is the second one, which is marked.
+fn labelled() -> String {
+    let row = |n: usize| {
+        let word = ["y", "n"][n % 2];
+        let question = format!("{n} {word} {} A", 28 - n);
+        let row =
+            json!({"question": question, "answer": word, "completion": word, "spans": [[3, 3 + word.len()]]});
+        format!("{row}\n")
+    };
+    (10..18).map(row).collect()
 }
 
 /// Cases of four options, each with a counterfactual that makes another option right.

@@ -1,0 +1,340 @@
+//! Where requests come in and answers go out, while a decoder is at work.
+
+use super::answer::{Answer, Choice};
+use super::asked::Asked;
+use super::http::{Received, Reply};
+use super::refused::Refused;
+use crate::engine::{Completion, Desk, Job, Sampling, StopReason, Token};
+use crate::error::Error;
+use crate::policy::{Policy, Told};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Prompt tokens that are scored between two steps of what is decoded, at least one prompt's: what one prefill pass may take too.
+const SCORED: usize = 2048;
+
+/// A model that is asked.
+pub(super) struct Counter<'a> {
+    name: String,
+    policy: &'a Policy,
+    usual: Sampling,
+    timeout: Duration,
+    received: Receiver<Received>,
+    /// What has come while there was nothing to do.
+    first: Option<Received>,
+    /// Requests that were received.
+    count: u64,
+    /// What is being answered, by the request's number.
+    open: BTreeMap<u64, Open>,
+    /// The request of each job of the decoder, and the place of its prompt there.
+    jobs: HashMap<usize, (u64, usize)>,
+    /// Jobs that the decoder was given.
+    given: usize,
+    /// Prompts to be scored: the request, and the place of the prompt there.
+    unscored: VecDeque<(u64, usize)>,
+}
+
+/// A request that is being answered.
+struct Open {
+    asked: Asked,
+    to: Reply,
+    created: u64,
+    deadline: Instant,
+    told: Vec<Option<Told>>,
+    /// Prompt by prompt, the completions of each in order.
+    choices: Vec<Choice>,
+    /// Prompts of which something is to come.
+    left: usize,
+}
+
+impl<'a> Counter<'a> {
+    /// For requests to `name`, which have `usual` settings and `timeout` to be answered.
+    pub fn new(
+        name: String,
+        policy: &'a Policy,
+        usual: Sampling,
+        timeout: Duration,
+        received: Receiver<Received>,
+    ) -> Self {
+        Self {
+            name,
+            policy,
+            usual,
+            timeout,
+            received,
+            first: None,
+            count: 0,
+            open: BTreeMap::new(),
+            jobs: HashMap::new(),
+            given: 0,
+            unscored: VecDeque::new(),
+        }
+    }
+
+    /// Waits for the next request; false once none can come.
+    pub fn wait(&mut self) -> bool {
+        self.jobs.clear();
+        self.given = 0;
+        self.first = self.received.recv().ok();
+        self.first.is_some()
+    }
+
+    /// Says to all who wait that there will be no answer.
+    pub fn fail(&mut self, error: &Error) {
+        let refused = Refused::new(500, error.to_string());
+        self.unscored.clear();
+        let numbers: Vec<u64> = self.open.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.refuse(number, &refused));
+    }
+
+    fn receive(&mut self, received: Received, jobs: &mut Vec<Job>) {
+        self.count += 1;
+        let Received { method, path, body, at, to } = received;
+        let path = path.trim_end_matches('/');
+        match (method.as_str(), path) {
+            ("POST", "/v1/completions" | "/v1/chat/completions") => {
+                let (chat, of) = (path == "/v1/chat/completions", (self.name.as_str(), self.policy));
+                match Asked::read(&body, chat, of, &self.usual, self.count) {
+                    Ok(asked) => self.take_on(asked, to, at, jobs),
+                    Err(refused) => to.refuse(&refused),
+                }
+            }
+            ("GET", "/v1/models") => to.send(200, &json!({ "object": "list", "data": [self.model()] })),
+            ("GET", path) if path.strip_prefix("/v1/models/") == Some(&self.name) => {
+                to.send(200, &self.model());
+            }
+            ("GET", "/health") => to.send(200, &json!({ "status": "ok" })),
+            (method, path) => {
+                let known = "POST /v1/completions, POST /v1/chat/completions, GET /v1/models, GET /health";
+                to.refuse(&Refused::new(404, format!("there is no {method} {path} here; there is {known}")));
+            }
+        }
+    }
+
+    fn model(&self) -> serde_json::Value {
+        json!({ "id": self.name, "object": "model", "created": now(), "owned_by": "rationale",
+            "max_model_len": self.policy.context() })
+    }
+
+    fn take_on(&mut self, asked: Asked, to: Reply, at: Instant, jobs: &mut Vec<Job>) {
+        let prompts = asked.prompts.len();
+        let choices = (0..prompts * asked.n).map(|place| Choice::of(place / asked.n)).collect();
+        let (number, created) = (self.count, now());
+        let told = (0..prompts).map(|_| None).collect();
+        let deadline = at + self.timeout;
+        let scored = asked.tells_prompts();
+        self.open.insert(number, Open { asked, to, created, deadline, told, choices, left: prompts });
+        if scored {
+            self.unscored.extend((0..prompts).map(|place| (number, place)));
+        } else {
+            self.begin(number, jobs);
+        }
+    }
+
+    /// All is known of a request's prompts that it asks about: its completions are written.
+    fn begin(&mut self, number: u64, jobs: &mut Vec<Job>) {
+        let policy = self.policy;
+        let Some(open) = self.open.get_mut(&number) else { return };
+        if open.asked.stream {
+            open.to.begin_events();
+            for event in open.answer(number, policy).first(&open.choices) {
+                open.to.event(&event);
+            }
+        }
+        let asked = &open.asked;
+        if asked.limit > 0 && !asked.is_read_off() {
+            for place in 0..asked.prompts.len() {
+                self.jobs.insert(self.given + jobs.len(), (number, place));
+                jobs.push(asked.job(place));
+            }
+            return;
+        }
+        (0..asked.prompts.len()).for_each(|place| self.read_off(number, place));
+    }
+
+    /// Nothing is to be decoded behind a prompt: nothing at all, or the one token that is known with it.
+    fn read_off(&mut self, number: u64, place: usize) {
+        let policy = self.policy;
+        let Some(open) = self.open.get_mut(&number) else { return };
+        let Open { asked, told, choices, .. } = open;
+        for choice in &mut choices[place * asked.n..(place + 1) * asked.n] {
+            let mut stop = StopReason::Length;
+            if asked.limit > 0
+                && let Some(told) = &told[place]
+            {
+                let text = policy.tokenizer.decode(&[told.next.id]);
+                let stopped = asked.sampling.stop.iter().find(|stop| text.contains(stop.as_str()));
+                stop = match stopped {
+                    _ if policy.eos.contains(&told.next.id) => StopReason::Eos(told.next.id),
+                    Some(stop) => StopReason::StopString(stop.clone()),
+                    None => StopReason::Length,
+                };
+                choice.push(told.next.clone(), &policy.tokenizer);
+            }
+            choice.end(stop);
+        }
+        self.prompt_is_done(number, place);
+    }
+
+    /// Tells what is new of a prompt's completions, all of which have ended, and ends the answer with the last of them.
+    fn prompt_is_done(&mut self, number: u64, place: usize) {
+        let policy = self.policy;
+        let Some(open) = self.open.get_mut(&number) else { return };
+        let n = open.asked.n;
+        open.left -= 1;
+        let ended = open.left == 0;
+        if open.asked.stream {
+            (place * n..(place + 1) * n).for_each(|at| open.tell(number, at, policy));
+        }
+        if !ended {
+            return;
+        }
+        let Some(open) = self.open.remove(&number) else { return };
+        let answer = open.answer(number, policy);
+        if !open.asked.stream {
+            let whole = answer.whole(&open.choices);
+            return open.to.send(200, &whole);
+        }
+        if open.asked.usage {
+            open.to.event(&answer.last(&open.choices));
+        }
+        open.to.end_events();
+    }
+
+    /// Scores prompts that wait for it, as many as may be between two steps, and takes on the completions of requests that are whole.
+    fn score(&mut self, jobs: &mut Vec<Job>) {
+        let here = |open: &BTreeMap<u64, Open>, (number, place): (u64, usize)| {
+            open.get(&number).map(|open| {
+                let top = open.asked.logprobs.unwrap_or(0);
+                (open.asked.sampling.scoring_temperature(), top, open.asked.prompts[place].ids.len())
+            })
+        };
+        let (mut batch, mut tokens, mut alike) = (Vec::new(), 0, None);
+        while let Some(&next) = self.unscored.front() {
+            if let Some((temperature, top, length)) = here(&self.open, next) {
+                let fits = tokens == 0 || tokens + length <= SCORED;
+                if !fits || alike.is_some_and(|alike| alike != (temperature, top)) {
+                    break;
+                }
+                alike = Some((temperature, top));
+                tokens += length;
+                batch.push(next);
+            }
+            self.unscored.pop_front();
+        }
+        let Some((temperature, top)) = alike else { return };
+        let text = |(number, place): &(u64, usize)| self.open[number].asked.prompts[*place].ids.as_slice();
+        let texts: Vec<&[u32]> = batch.iter().map(text).collect();
+        let told = self.policy.prompt_logprobs(&texts, temperature, top, SCORED);
+        let told = match told {
+            Ok(told) => told,
+            Err(error) => {
+                let refused = Refused::new(500, error.to_string());
+                return batch.into_iter().for_each(|(number, _)| self.refuse(number, &refused));
+            }
+        };
+        for ((number, place), told) in batch.into_iter().zip(told) {
+            let Some(open) = self.open.get_mut(&number) else { continue };
+            open.told[place] = Some(told);
+            if open.told.iter().all(Option::is_some) {
+                self.begin(number, jobs);
+            }
+        }
+    }
+
+    fn refuse(&mut self, number: u64, refused: &Refused) {
+        let Some(open) = self.open.remove(&number) else { return };
+        // An answer that has begun cannot become another.
+        let begun =
+            open.asked.stream && (!open.asked.tells_prompts() || open.told.iter().all(Option::is_some));
+        if begun {
+            open.to.event(&json!({ "error": refused.to_json() }));
+        } else {
+            open.to.refuse(refused);
+        }
+    }
+
+    /// Lets go what nobody waits for any more, or what has taken too long.
+    fn look_around(&mut self) {
+        let now = Instant::now();
+        let gone: Vec<u64> =
+            self.open.iter().filter(|(_, open)| open.to.is_gone()).map(|(number, _)| *number).collect();
+        gone.iter().for_each(|number| drop(self.open.remove(number)));
+        let late: Vec<u64> =
+            self.open.iter().filter(|(_, open)| open.deadline <= now).map(|(number, _)| *number).collect();
+        let seconds = self.timeout.as_secs();
+        let refused = Refused::new(
+            504,
+            format!("the answer took more than {seconds} s (--timeout); ask for fewer tokens or completions"),
+        );
+        late.into_iter().for_each(|number| self.refuse(number, &refused));
+    }
+}
+
+impl Open {
+    fn answer<'o>(&'o self, number: u64, policy: &'o Policy) -> Answer<'o> {
+        let (asked, created, told) = (&self.asked, self.created, self.told.as_slice());
+        Answer { asked, tokenizer: &policy.tokenizer, number, created, told }
+    }
+
+    /// Sends what is new of a completion.
+    fn tell(&mut self, number: u64, at: usize, policy: &Policy) {
+        let (asked, created, told) = (&self.asked, self.created, self.told.as_slice());
+        let answer = Answer { asked, tokenizer: &policy.tokenizer, number, created, told };
+        if let Some(event) = answer.next(at, &mut self.choices[at]) {
+            self.to.event(&event);
+        }
+    }
+}
+
+impl Desk for Counter<'_> {
+    fn next(&mut self, idle: bool) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        loop {
+            while let Some(received) = self.first.take().or_else(|| self.received.try_recv().ok()) {
+                self.receive(received, &mut jobs);
+            }
+            self.look_around();
+            self.score(&mut jobs);
+            if !idle || !jobs.is_empty() || self.unscored.is_empty() {
+                self.given += jobs.len();
+                return jobs;
+            }
+        }
+    }
+
+    fn wants(&mut self, job: usize) -> bool {
+        let wanted = self.jobs.get(&job).is_some_and(|(number, _)| self.open.contains_key(number));
+        if !wanted {
+            self.jobs.remove(&job);
+        }
+        wanted
+    }
+
+    fn token(&mut self, job: usize, sample: usize, token: Token) {
+        let policy = self.policy;
+        let Some(&(number, place)) = self.jobs.get(&job) else { return };
+        let Some(open) = self.open.get_mut(&number) else { return };
+        let at = place * open.asked.n + sample;
+        open.choices[at].push(token, &policy.tokenizer);
+        if open.asked.stream {
+            open.tell(number, at, policy);
+        }
+    }
+
+    fn ended(&mut self, job: usize, completions: Vec<Completion>) {
+        let Some((number, place)) = self.jobs.remove(&job) else { return };
+        let Some(open) = self.open.get_mut(&number) else { return };
+        let first = place * open.asked.n;
+        for (choice, completion) in open.choices[first..].iter_mut().zip(completions) {
+            choice.end(completion.stop);
+        }
+        self.prompt_is_done(number, place);
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

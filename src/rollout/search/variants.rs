@@ -1,0 +1,273 @@
+//! The answer of most votes among samples whose prompts differ: `[rollout.variants]` (rationale-augmented ensembles, Wang et al. 2022, arXiv
+//! 2207.00747; other wordings and levels of one prompt).
+
+use super::{Search, SearchResult};
+use crate::data::template::{environment, values};
+use crate::data::{Example, Message, Prompt, order};
+use crate::engine::Request;
+use crate::error::{Error, Result};
+use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
+use crate::section::{Misfit, broken};
+use crate::select::vote::vote;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+
+/// `n` samples of each prompt, of which each has a prompt of its own; the answer of most votes is the answer. Evaluations give accuracy by variant,
+/// and that of votes among 1, 2, 4, … n. The group keeps the prompt as it is, and completions have no log-probabilities.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Variants {
+    /// Samples of each prompt; sample i, from 0, has variant i mod their number.
+    pub n: usize,
+    /// What differs.
+    pub vary: Vary,
+    /// For `templates`: the prompts, `[[rollout.variants.template]]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub template: Vec<Variant>,
+    /// The reward whose scores the votes are weighed by; all votes count alike by default.
+    pub by: Option<String>,
+}
+
+/// What differs between the prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Vary {
+    /// Nothing: self-consistency.
+    None,
+    /// The order of the solved rows that the prompt shows (`data.template.few_shot`), drawn for each sample.
+    Order,
+    /// The wording, by `template`.
+    Templates,
+}
+
+/// A wording of the prompt. What it leaves out stays as `[data.template]` has it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Variant {
+    /// Its name in figures.
+    pub name: String,
+    /// The user's last turn, a Jinja template over the row's columns and `prompt`, the turn as it is.
+    pub user: Option<String>,
+    /// The system turn, likewise; of a plain-text prompt it is the first block.
+    pub system: Option<String>,
+    /// What the completion begins with, likewise; it is part of the prompt.
+    pub begin: Option<String>,
+}
+
+impl Default for Variants {
+    fn default() -> Self {
+        Self { n: 8, vary: Vary::None, template: vec![], by: None }
+    }
+}
+
+impl Variant {
+    fn texts(&self) -> [(&'static str, Option<&String>); 3] {
+        [("user", self.user.as_ref()), ("system", self.system.as_ref()), ("begin", self.begin.as_ref())]
+    }
+
+    /// A row's prompt in this wording.
+    fn of(&self, example: &Example) -> Result<Prompt> {
+        let (environment, values) = (environment(), values(example));
+        let render = |(key, text): (&str, Option<&String>)| {
+            let rendered = text.map(|text| environment.render_str(text, &values)).transpose();
+            rendered.map_err(|error| {
+                Error::Data(format!("{example}: rollout.variants.template {:?}: {key}: {error:#}", self.name))
+            })
+        };
+        let [user, system, begin] = self.texts();
+        let (user, system, begin) = (render(user)?, render(system)?, render(begin)?);
+        Ok(match &example.prompt {
+            Prompt::Text(text) => {
+                let asked = text.rsplit_once("\n\n").filter(|_| !example.shots.is_empty());
+                let (before, last) =
+                    asked.map_or((None, text.as_str()), |(before, last)| (Some(before), last));
+                let last = user.as_deref().unwrap_or(last);
+                let blocks = [system.as_deref(), before, Some(last)].into_iter().flatten();
+                Prompt::Text(blocks.collect::<Vec<_>>().join("\n\n") + &begin.unwrap_or_default())
+            }
+            Prompt::Chat(_) => {
+                let mut turns = crate::rollout::conversation(&example.prompt, system.as_deref(), None);
+                let asked = turns.iter().rposition(|turn| turn.role != "assistant");
+                if let (Some(user), Some(at)) = (user, asked) {
+                    turns[at].content = user;
+                }
+                if let Some(begin) = begin {
+                    turns.truncate(asked.map_or(0, |at| at + 1));
+                    turns.push(Message::new("assistant", begin));
+                }
+                Prompt::Chat(turns)
+            }
+        })
+    }
+}
+
+impl Search for Variants {
+    fn name(&self) -> &'static str {
+        "variants"
+    }
+
+    fn picks(&self) -> Picks<'_> {
+        Picks { n: self.n, by: self.by.as_deref(), independent: true, judged: self.by.is_some() }
+    }
+
+    fn with(&self, n: usize) -> Box<dyn Search> {
+        Box::new(Self { n, ..self.clone() })
+    }
+
+    fn writes_itself(&self) -> bool {
+        false
+    }
+
+    fn variant(&self, sample: usize) -> Option<&str> {
+        let named = self.template.get(sample % self.template.len().max(1));
+        named.filter(|_| self.vary == Vary::Templates).map(|variant| variant.name.as_str())
+    }
+
+    fn check(&self) -> Vec<Misfit> {
+        let names: HashSet<&str> = self.template.iter().map(|variant| variant.name.as_str()).collect();
+        let templates = self.vary == Vary::Templates;
+        let mut found = broken(&[
+            (self.n > 0, "n", "at least one is needed"),
+            (
+                templates != self.template.is_empty(),
+                "template",
+                "vary = \"templates\" takes at least one [[rollout.variants.template]], and nothing else does",
+            ),
+            (
+                names.len() == self.template.len() && !names.contains(""),
+                "template",
+                "each needs a name of its own",
+            ),
+            (
+                !templates || self.n >= self.template.len(),
+                "n",
+                "so many samples have no place for every template; set it to a multiple of their number",
+            ),
+        ]);
+        let environment = environment();
+        for (at, variant) in self.template.iter().enumerate() {
+            for (key, text) in variant.texts() {
+                let wrong = text.and_then(|text| environment.template_from_str(text).err());
+                found.extend(
+                    wrong.map(|error| Misfit::new(format!("template.{at}.{key}"), format!("{error:#}"), "")),
+                );
+            }
+        }
+        found
+    }
+
+    fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
+        let mut requests = Vec::new();
+        for (place, prompted) in prompts.iter().enumerate() {
+            for sample in 0..self.n {
+                let seed = context.seeds.draw(place, &[sample as u64]);
+                let drawn = context.seeds.of_stage(place, &[sample as u64, 1]);
+                let prompt = self.prompt(prompted, sample, drawn, context)?;
+                requests.push(Request { prompt, seeds: vec![seed] });
+            }
+        }
+        let (policy, format) = (context.policy, context.format);
+        let generated = policy.sampler().generate(&requests, context.sampling, context.progress)?;
+        context.tokens += generated.statistics.decoded_tokens;
+        let mut sampled = generated.completions.into_iter().flatten();
+        let mut groups = Vec::new();
+        for prompted in prompts {
+            let rollouts = sampled.by_ref().take(self.n).map(|completion| {
+                Rollout::decoded(completion.tokens, vec![], completion.stop, &policy.tokenizer, format)
+            });
+            groups.push(Group::of(prompted, rollouts.collect()));
+        }
+        context.scorer.score(&mut groups)?;
+        let found = groups.into_iter().map(|group| {
+            let scores = match &self.by {
+                Some(by) => super::scores(&group, Some(by))?,
+                None => vec![1.0; group.rollouts.len()],
+            };
+            let chosen = vote(&group.classes(), &scores).map_or(0, |(first, _)| first);
+            Ok(SearchResult { group, chosen })
+        });
+        found.collect()
+    }
+}
+
+impl Variants {
+    /// The prompt of a sample as token ids; `drawn` draws the order of what it shows.
+    fn prompt(
+        &self,
+        prompted: &Prompted,
+        sample: usize,
+        drawn: u64,
+        context: &SamplingContext,
+    ) -> Result<Vec<u32>> {
+        let example = &prompted.example;
+        let own = match self.vary {
+            Vary::None => return Ok(prompted.tokens.clone()),
+            Vary::Order => {
+                let mut places: Vec<usize> = (0..example.shots.len()).collect();
+                order::shuffle(&mut places, drawn);
+                let shown = (places.len() > 1).then(|| example.reordered(&places)).flatten();
+                shown.ok_or_else(|| {
+                    Error::Data(format!(
+                        "{example}: its prompt shows {} solved rows, of which there is no other order; set data.template.few_shot to 2 or more",
+                        example.shots.len()
+                    ))
+                })?
+            }
+            Vary::Templates => {
+                let variant = &self.template[sample % self.template.len()];
+                Example { prompt: variant.of(example)?, ..(**example).clone() }
+            }
+        };
+        let tokens = context.policy.tokenizer.render_example(&own)?;
+        if tokens.len() >= context.policy.context() {
+            return Err(Error::Data(format!(
+                "{example}: a variant of its prompt has {} tokens and leaves no room for an answer; shorten it, or lower data.max_prompt_tokens",
+                tokens.len()
+            )));
+        }
+        Ok(tokens)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_prompt_is_written_in_other_words() {
+        let variants: Variants = toml::from_str(
+            "vary = \"templates\"\nn = 4\n[[template]]\nname = \"short\"\nuser = \"{{ x }}?\"\n\
+             [[template]]\nname = \"long\"\nsystem = \"be brief\"\nbegin = \"so \"",
+        )
+        .unwrap();
+        assert_eq!(Search::check(&variants), []);
+        assert_eq!([0, 1, 2].map(|sample| variants.variant(sample).unwrap()), ["short", "long", "short"]);
+        let mut example = Example::text("x", "what is 3");
+        example.fields.insert("x".into(), json!("3"));
+        let of = |at: usize, example: &Example| variants.template[at].of(example).unwrap();
+        assert_eq!(of(0, &example), Prompt::Text("3?".into()));
+        assert_eq!(of(1, &example), Prompt::Text("be brief\n\nwhat is 3so ".into()));
+        example.prompt = Prompt::Chat(vec![Message::new("user", "what is 3")]);
+        assert_eq!(of(0, &example), Prompt::Chat(vec![Message::new("user", "3?")]));
+        let turns = [("system", "be brief"), ("user", "what is 3"), ("assistant", "so ")];
+        assert_eq!(
+            of(1, &example),
+            Prompt::Chat(turns.map(|(role, text)| Message::new(role, text)).to_vec())
+        );
+    }
+
+    #[test]
+    fn the_section_is_checked() {
+        let keys = |text: &str| -> Vec<String> {
+            let variants: Variants = toml::from_str(text).unwrap();
+            Search::check(&variants).into_iter().map(|misfit| misfit.key).collect()
+        };
+        assert_eq!(keys("vary = \"templates\""), ["template"]);
+        assert_eq!(keys("[[template]]\nname = \"a\""), ["template"]);
+        let two = "vary = \"templates\"\nn = 1\n[[template]]\nname = \"a\"\nuser = \"{{ x\"\n[[template]]\nname = \"a\"";
+        assert_eq!(keys(two), ["template", "n", "template.0.user"]);
+        assert!(keys("vary = \"order\"").is_empty());
+    }
+}
