@@ -2,7 +2,7 @@
 
 use super::atomic::{UNFINISHED, remove};
 use super::ledger::{LEDGER, Ledger};
-use super::lock::LOCK;
+use super::lock::{self, LOCK};
 use super::revision::origin;
 use super::saved;
 use super::sealed::write_sealed;
@@ -78,6 +78,15 @@ pub fn only_files(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says what [`RunDir::create`](super::RunDir::create) would refuse, and writes nothing.
+///
+/// # Errors
+/// As it.
+pub fn could_create(path: &Path, mode: Mode) -> Result<()> {
+    refuse(path, mode)?;
+    lock::look(path)
 }
 
 /// Refuses a directory that `mode` does not fit.

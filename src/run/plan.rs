@@ -10,7 +10,7 @@ use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
 use crate::recipe::Stage;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -106,9 +106,10 @@ impl Cost {
             .iter()
             .map(|p| Planned { round: p.round, name: &p.stage.name, stage: &ready.stages[p.stage.index] })
             .collect();
+        let shapes = shapes(&planned, hub);
         for (at, one) in plan.iter().enumerate().skip(shared) {
             let (stage, rows) = (planned[at].stage, ready.rows[one.stage.index].unwrap_or_default());
-            let size = shape_of(&planned, at, hub).map(|shape| shape.size() as f64);
+            let size = shapes[at].as_ref().map(|shape| shape.size() as f64);
             let needs = stage.needs();
             let prompts = stage.data.prompts_per_step as f64;
             let steps = match needs.steps {
@@ -191,6 +192,7 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
     if ranks > 1 {
         let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
     }
+    let shapes = shapes(plan, hub);
     for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
         let _ = writeln!(
             out,
@@ -202,8 +204,8 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
         if stage.needs().trains || stage.needs().rollouts {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
-        let shape = shape_of(plan, index, hub);
-        let memory = shape.map_or_else(|| vec![unknown()], |shape| footprint::words(stage, &shape, ranks));
+        let shape = shapes[index].as_ref();
+        let memory = shape.map_or_else(|| vec![unknown()], |shape| footprint::words(stage, shape, ranks));
         memory.iter().for_each(|line| out += &format!("#    {line}\n"));
     }
     out
@@ -252,21 +254,31 @@ fn unknown() -> String {
     "memory: not known before the model is there (an earlier stage makes it, or the hub has it)".into()
 }
 
-/// The model's shape where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up.
-fn shape_of(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
-    let config: &PolicyConfig = &plan[index].stage.policy;
-    if let Some(init) = &config.init {
-        let tokenizer = init.tokenizer().ok()?;
-        return Some(init.shape(tokenizer.vocab_size()));
+/// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up. What several
+/// stages have is worked out once.
+fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
+    let (mut found, mut newest, mut known) =
+        (Vec::with_capacity(plan.len()), HashMap::new(), HashMap::<String, Option<Config>>::new());
+    for (at, planned) in plan.iter().enumerate() {
+        let PolicyConfig { init, model, .. } = &planned.stage.policy;
+        let shape: Option<Config> = match (init, model.as_deref()) {
+            (Some(init), _) => known
+                .entry(format!("{init:?}"))
+                .or_insert_with(|| Some(init.shape(init.tokenizer().ok()?.vocab_size())))
+                .clone(),
+            (None, Some(model)) => match model.strip_prefix('@') {
+                Some(name) => newest.get(name).and_then(|&at: &usize| found.get(at).cloned().flatten()),
+                None => known
+                    .entry(model.to_owned())
+                    .or_insert_with(|| Config::read(&hub.at_hand(model)?).ok())
+                    .clone(),
+            },
+            (None, None) => None,
+        };
+        found.push(shape);
+        newest.insert(planned.name, at);
     }
-    let model = config.model.as_deref()?;
-    match model.strip_prefix('@') {
-        Some(name) => {
-            let earlier = plan[..index].iter().rposition(|planned| planned.name == name)?;
-            shape_of(plan, earlier, hub)
-        }
-        None => Config::read(&hub.at_hand(model)?).ok(),
-    }
+    found
 }
 
 pub(super) fn size(bytes: usize) -> String {

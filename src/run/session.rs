@@ -264,8 +264,9 @@ impl Session {
         if !path.is_file() {
             return Ok(None);
         }
-        let found = load_tensors(&path)
-            .map_err(|error| Error::Checkpoint(format!("{error}; delete it to have it worked out anew")))?;
+        let found = load_tensors(&path).map_err(|error| {
+            Error::Checkpoint(format!("{}; delete it to have it worked out anew", error.what()))
+        })?;
         Ok(found.into_iter().map(|(_, tensor)| tensor).next())
     }
 
@@ -303,7 +304,7 @@ impl Session {
         // What a user can do about what is lost or broken is said with it.
         let broken = |error: Error| match error {
             Error::Io { .. } | Error::Model(_) | Error::Checkpoint(_) | Error::Torch(_) => {
-                Error::Checkpoint(format!("{error}; {}", self.dir.remedy(&saved)))
+                Error::Checkpoint(format!("{}; {}", error.what(), self.dir.remedy(&saved)))
             }
             other => other,
         };

@@ -102,7 +102,7 @@ impl Section for Think {
 /// The tokens of the row, prompt and completion.
 fn text(tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<Vec<u32>>> {
     let Some(completion) = &row.example.completion else { return Ok(None) };
-    Ok(Some([&row.tokens[..], &tokenizer.completion(&row.example.prompt, completion)?].concat()))
+    Ok(Some([&row.tokens[..], &row.completion(tokenizer, completion)?].concat()))
 }
 
 /// The method at work.
