@@ -54,7 +54,7 @@ check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe wit
 	$(gate) $(test)
 	@for recipe in recipes/*.toml; do \
 		echo "train --recipe $$recipe --dry-run"; \
-		$(cargo) run --release --quiet -- --recipe "$$recipe" --dry-run $(yours) >/dev/null || exit 1; \
+		$(cargo) run --release --quiet -- --recipe "$$recipe" --dry-run --out target/unused $(yours) >/dev/null || exit 1; \
 	done
 
 bench: setup ## measure: decoding, a training step, the pure mathematics

@@ -23,6 +23,7 @@ fn main() {
         .file("csrc/optim.cpp")
         .file("csrc/devices.cpp")
         .file("csrc/c10d.cpp")
+        .file("csrc/storage.cpp")
         .compile("rationale_torch");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
 }

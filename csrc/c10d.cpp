@@ -8,6 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
 #include <c10/util/Logging.h>
@@ -17,6 +18,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,6 +41,17 @@ struct Group {
 constexpr int64_t BUCKET = 32 << 20;
 // Buckets on their way at once, so that one is packed while another travels.
 constexpr size_t UNDER_WAY = 2;
+
+// A call under way, with the tensors that it reads and writes; those of a device travel by way of the CPU.
+struct Pending {
+  c10::intrusive_ptr<c10d::Work> work;
+  at::Tensor sent, received, target;
+};
+
+Pending *pending(const at::Tensor &sent, const at::Tensor &target) {
+  auto received = target.is_cpu() ? target : at::empty(target.sizes(), target.options().device(at::kCPU));
+  return new Pending{{}, sent.contiguous().cpu(), received, target};
+}
 
 struct Bucket {
   std::vector<at::Tensor> parts;
@@ -195,6 +208,39 @@ char *rationale_group_gather(Group *group, at::Tensor *own, at::Tensor **out) {
     *out = new at::Tensor(at::cat(all[0]));
   });
 }
+
+// Begins to gather the flat tensors of all ranks, which are of one size, into `all`, end to end.
+char *rationale_group_begin_gather(Group *group, at::Tensor *own, at::Tensor *all, Pending **out) {
+  return guarded([&] {
+    std::unique_ptr<Pending> call(pending(*own, *all));
+    c10d::AllgatherOptions options;
+    options.timeout = group->limit;
+    call->work = group->cpu->_allgather_base(call->received, call->sent, options);
+    *out = call.release();
+  });
+}
+
+// Begins to send each rank its one of `parts`, equal parts of a flat tensor, and to receive the others' for this one.
+char *rationale_group_begin_exchange(Group *group, at::Tensor *parts, at::Tensor *received, Pending **out) {
+  return guarded([&] {
+    std::unique_ptr<Pending> call(pending(*parts, *received));
+    std::vector<int64_t> equal;
+    c10d::AllToAllOptions options;
+    options.timeout = group->limit;
+    call->work = group->cpu->alltoall_base(call->received, call->sent, equal, equal, options);
+    *out = call.release();
+  });
+}
+
+// Waits until what was begun is done.
+char *rationale_pending_finish(Pending *call) {
+  return guarded([&] {
+    call->work->wait();
+    if (!call->received.is_same(call->target)) call->target.copy_(call->received);
+  });
+}
+
+void rationale_pending_close(Pending *call) { delete call; }
 
 void rationale_group_close(Group *group) { delete group; }
 }

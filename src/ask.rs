@@ -187,9 +187,8 @@ fn local(
     };
     let requests: Vec<engine::Request> = questions.iter().map(request).collect::<Result<_>>()?;
     let generated = policy.sampler().generate(&requests, sampling, progress)?;
-    let choice = |said: Completion| Choice {
-        text: policy.tokenizer.decode(&said.tokens),
-        truncated: said.stop == StopReason::Length,
+    let choice = |said: Completion| {
+        Choice::new(policy.tokenizer.decode(&said.tokens), said.stop == StopReason::Length)
     };
     let choices = generated.completions.into_iter().map(|all| all.into_iter().map(choice).collect());
     Ok(Answers { choices: choices.collect(), statistics: generated.statistics })
@@ -221,9 +220,9 @@ mod tests {
         };
         let questions = [of("q", " a", Samples::Seeds(vec![3, 4])), of("r", "", Samples::Seeds(vec![5]))];
         let said = |most| model.ask(&questions, most, &mut |_| {}).unwrap().choices;
-        let whole = |text: &str| Choice { text: text.into(), truncated: false };
+        let whole = |text: &str| Choice::new(text, false);
         assert_eq!(said(None), [vec![whole("<q a>3"), whole("<q a>4")], vec![whole("<r>5")]]);
-        let cut = |text: &str| Choice { text: text.into(), truncated: true };
+        let cut = |text: &str| Choice::new(text, true);
         assert_eq!(said(Some(2)), [vec![cut("<q"), cut("<q")], vec![cut("<r")]]);
     }
 

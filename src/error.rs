@@ -101,6 +101,23 @@ impl Error {
         }
     }
 
+    /// What it says without the word for whose it is, for a sentence that says that already.
+    pub fn what(&self) -> String {
+        match self {
+            Error::Recipe(what)
+            | Error::Data(what)
+            | Error::Reward(what)
+            | Error::Endpoint(what)
+            | Error::Model(what)
+            | Error::Checkpoint(what)
+            | Error::Devices(what)
+            | Error::Ranks(what)
+            | Error::Diverged(what)
+            | Error::Checks(what) => what.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Adapter for `map_err`: an I/O error that names its file.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.as_ref().to_path_buf();

@@ -63,6 +63,18 @@ impl Drop for Lock {
     }
 }
 
+/// Refuses a folder that a process writes to now; leaves nothing.
+///
+/// # Errors
+/// [`Error::Checkpoint`] with who it is, as [`Lock::take`].
+pub(super) fn look(folder: &Path) -> Result<()> {
+    let Ok(mut file) = File::open(folder.join(LOCK)) else { return Ok(()) };
+    match try_lock(&file) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(in_use(folder, &mut file)),
+        _ => Ok(()),
+    }
+}
+
 /// Whether a process writes to the run in `folder` now.
 pub fn is_in_use(folder: &Path) -> bool {
     let held = |file: File| try_lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
@@ -120,6 +132,7 @@ mod tests {
         let refused = Lock::take(folder.path()).unwrap_err().to_string();
         assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
         assert!(is_in_use(folder.path()));
+        assert_eq!(look(folder.path()).unwrap_err().to_string(), refused);
         drop(held);
         assert!(!is_in_use(folder.path()));
         assert!(!folder.path().join(LOCK).exists());

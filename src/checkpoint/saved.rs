@@ -1,10 +1,11 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
 use super::extent::{Extent, Extents};
+use super::ranges::Ranges;
 use super::rundir::RunDir;
 use super::sealed::{unsealed, write_sealed};
 use super::takeover::entries;
-use super::tensors::{load_tensors, save_tensors};
+use super::tensors::save_tensors;
 use super::trials::Trials;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,7 @@ impl Saved {
     ///
     /// # Errors
     /// A file that was written and is gone, or that is not whole.
-    pub fn optimizer(&self) -> Result<Option<Vec<(String, Tensor)>>> {
+    pub fn optimizer(&self) -> Result<Option<Ranges>> {
         let mut files = OptimizerPart::files(&self.path)?;
         if files.is_empty() && self.state.optimizer {
             files.push(self.path.join(OPTIMIZER));
@@ -163,11 +164,7 @@ impl Saved {
         if let Some(gone) = gone {
             return Err(Error::Checkpoint(format!("{} was written and is gone", gone.display())));
         }
-        let mut all = Vec::new();
-        for file in &files {
-            all.extend(load_tensors(file)?);
-        }
-        Ok((!files.is_empty()).then_some(all))
+        (!files.is_empty()).then(|| Ranges::open(&files)).transpose()
     }
 
     /// Writes `progress` in the place of what the checkpoint says of it: the figures of an evaluation that came after it.

@@ -2,7 +2,7 @@
 
 use super::atomic::{UNFINISHED, remove};
 use super::ledger::{LEDGER, Ledger};
-use super::lock::LOCK;
+use super::lock::{self, LOCK};
 use super::revision::origin;
 use super::saved;
 use super::sealed::write_sealed;
@@ -22,7 +22,7 @@ const REPLACED: &str = ".replaced";
 
 /// What a run has written to by the time that it has begun.
 const FILES: [&str; 2] = ["metrics.jsonl", "evaluations.jsonl"];
-pub(super) const FOLDERS: [&str; 5] = ["traces", "evaluations", "reference", "figures", "trees"];
+pub(super) const FOLDERS: [&str; 6] = ["traces", "evaluations", "reference", "figures", "trees", "timeline"];
 
 /// Whether `path` is the directory of a run.
 pub fn is_run(path: &Path) -> bool {
@@ -78,6 +78,15 @@ pub fn only_files(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Says what [`RunDir::create`](super::RunDir::create) would refuse, and writes nothing.
+///
+/// # Errors
+/// As it.
+pub fn could_create(path: &Path, mode: Mode) -> Result<()> {
+    refuse(path, mode)?;
+    lock::look(path)
 }
 
 /// Refuses a directory that `mode` does not fit.

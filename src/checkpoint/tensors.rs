@@ -82,7 +82,7 @@ const KINDS: [(Kind, Dtype); 5] = [
     (Kind::Int64, Dtype::I64),
 ];
 
-fn kind(dtype: Dtype) -> Option<Kind> {
+pub(super) fn kind(dtype: Dtype) -> Option<Kind> {
     KINDS.into_iter().find(|(_, known)| *known == dtype).map(|(kind, _)| kind)
 }
 

@@ -3,13 +3,16 @@
 use super::starter;
 use super::verb::Verb;
 use crate::checkpoint::write_atomic;
+use crate::data::renaming::{Renaming, inside};
+use crate::data::row::Problems;
+use crate::data::{Hub, Sources, Split};
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::recipe::{Recipe, Registry, Stage};
 use clap::{Parser, ValueEnum};
 use serde_json::{Map, Value};
-use std::fs;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 /// Write a recipe for rows of your own, or a crate for rewards of your own.
@@ -57,6 +60,8 @@ enum Method {
     SftGrpo,
     /// Learn from pairs: `chosen` and `rejected`.
     Dpo,
+    /// Learn from completions that are good or bad: `label`.
+    Kto,
     /// Rationales bootstrapped from answers alone.
     Star,
     /// A reward model of steps.
@@ -109,7 +114,7 @@ fn ask(what: &str) -> Result<String> {
     }
 }
 
-/// The first row of a JSONL file; none of what is read otherwise.
+/// The first row; none of a data set of the hub.
 fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
     let named = path.to_string_lossy();
     if named.starts_with("hub:") {
@@ -118,23 +123,31 @@ fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
     if !path.exists() {
         return Err(Error::Data(format!("{named}: there is no such file")));
     }
-    if !path.is_file() || !path.extension().is_some_and(|ending| ending == "jsonl" || ending == "json") {
-        return Ok(None);
-    }
-    let file = fs::File::open(path).map_err(Error::io(path))?;
-    let line =
-        BufReader::new(file).lines().map_while(std::result::Result::ok).find(|line| !line.trim().is_empty());
-    let line = line.ok_or_else(|| Error::Data(format!("{named} has no rows")))?;
-    match serde_json::from_str(&line) {
-        Ok(Value::Object(row)) => Ok(Some(row)),
-        _ => Err(Error::Data(format!("{named}:1: a row is one JSON object on a line of its own"))),
-    }
+    let (hub, mut problems) = (Hub::from_env().at_rest(), Problems::default());
+    let mut renaming = Renaming::new(&BTreeMap::new());
+    let rows = Sources(vec![named.into_owned()]).read(Split::Train, &hub, &mut renaming, 1, &mut problems)?;
+    problems.into_result()?;
+    let row = rows.into_iter().next();
+    row.map(|row| Some(row.fields)).ok_or_else(|| Error::Data(format!("{} has no rows", path.display())))
 }
 
 /// What other data sets call our columns.
-const OTHERS: [(&str, &[&str]); 3] = [
+const OTHERS: [(&str, &[&str]); 4] = [
     ("question", &["problem", "query", "instruction", "input"]),
-    ("answer", &["final_answer", "target", "gold", "ground_truth"]),
+    (
+        "answer",
+        &[
+            "final_answer",
+            "target",
+            "gold",
+            "ground_truth",
+            "correct_answer",
+            "answerKey",
+            "correct",
+            "reward_model.ground_truth",
+        ],
+    ),
+    ("choices", &["options"]),
     ("rationale", &["explanation", "reasoning", "solution", "chain_of_thought", "cot"]),
 ];
 
@@ -145,8 +158,18 @@ fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &'static str)
     let lacking =
         OTHERS.iter().filter(|(ours, _)| !(row.contains_key(*ours) || asked && *ours == "question"));
     lacking
-        .filter_map(|(ours, theirs)| Some((*ours, *theirs.iter().find(|name| row.contains_key(**name))?)))
+        .filter_map(|(ours, theirs)| Some((*ours, *theirs.iter().find(|name| says(row, ours, name))?)))
         .collect()
+}
+
+/// Whether the column `theirs` can be what we call `ours`.
+fn says(row: &Map<String, Value>, ours: &str, theirs: &str) -> bool {
+    match (ours, inside(row, theirs)) {
+        (_, None | Some(Value::Null)) => false,
+        ("choices", Some(value)) => value.is_array() || value.is_object(),
+        ("answer", Some(value)) => value.is_string() || value.is_number() || value.is_boolean(),
+        _ => true,
+    }
 }
 
 /// What a row is made for.
@@ -154,8 +177,11 @@ fn guess(row: &Map<String, Value>) -> Option<Method> {
     let renamed = renamed(Some(row));
     let has = |name: &str| row.contains_key(name) || renamed.iter().any(|(ours, _)| *ours == name);
     let any = |names: &[&str]| names.iter().any(|name| has(name));
-    if has("chosen") && has("rejected") || has("label") && has("completion") {
+    if has("chosen") && has("rejected") {
         return Some(Method::Dpo);
+    }
+    if has("label") && has("completion") {
+        return Some(Method::Kto);
     }
     if any(&["step_labels", "ratings", "first_error"]) {
         return Some(Method::Prm);
@@ -200,7 +226,7 @@ fn recipe(
     }
     text += &format!("\n[policy]\nmodel = {}\n", quoted(model));
     text += body(method);
-    if held_out.is_some() && method != Method::Dpo {
+    if held_out.is_some() && !matches!(method, Method::Dpo | Method::Kto) {
         text += "\n[eval]\nshow = 2\n";
     }
     text
@@ -214,6 +240,7 @@ fn about(method: Method) -> &'static str {
         }
         Method::SftGrpo => "Learns the rows' rationales, then improves by the answers alone.",
         Method::Dpo => "Learns which of two completions is better.",
+        Method::Kto => "Learns from completions of which each is called good or bad.",
         Method::Star => "Bootstraps rationales from answers: keeps what is right, learns it, again.",
         Method::Prm => "Learns to tell right steps from wrong ones.",
     }
@@ -235,6 +262,7 @@ fn body(method: Method) -> &'static str {
             "loop.grpo.zero_variance = \"drop\"    # questions that teach nothing are passed over\n"
         ),
         Method::Dpo => "\n[run]\nepochs = 1\n\n[loop.dpo]\nloss.beta = 0.1\n",
+        Method::Kto => "\n[run]\nepochs = 1\n\n[loop.dpo]\nloss.kind = \"kto\"\nloss.beta = 0.1\n",
         Method::Star => concat!(
             "\n[run]\nsteps = 40\n",
             "\n[policy.sampling]\nmax_new_tokens = 256\ntemperature = 0.0\n",
@@ -261,6 +289,14 @@ mod tests {
         assert_eq!(of(json!({"question": "a", "answer": "3"})), Some(Method::Grpo));
         assert_eq!(of(json!({"messages": []})), Some(Method::Sft));
         assert_eq!(of(json!({"title": "a"})), None);
+        assert_eq!(of(json!({"prompt": "a", "completion": "b", "label": true})), Some(Method::Kto));
+        let aqua = json!({"question": "q", "options": ["A)1", "B)2"], "rationale": "r", "correct": "B"});
+        assert_eq!(of(aqua.clone()), Some(Method::SftGrpo));
+        assert_eq!(renamed(aqua.as_object()), [("answer", "correct"), ("choices", "options")]);
+        let verl =
+            json!({"prompt": [{"role": "user", "content": "q"}], "reward_model": {"ground_truth": "3"}});
+        assert_eq!(of(verl.clone()), Some(Method::Grpo));
+        assert_eq!(renamed(verl.as_object()), [("answer", "reward_model.ground_truth")]);
     }
 
     #[test]

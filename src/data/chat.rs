@@ -1,18 +1,16 @@
 //! Chat templates: the Jinja that a tokenizer brings, rendered as transformers renders it.
 
 mod bounded;
+mod python;
 
 use super::Message;
 use super::conversation::REASONING;
 use crate::error::{Error, Result, quietly};
-use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 use regex::Regex;
-use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -95,14 +93,28 @@ impl ChatTemplate {
         context.extend(self.tokens.iter().map(|(name, token)| (name.as_str(), Value::from(token.as_str()))));
         context.extend(variables.iter().map(|(name, value)| (name.as_str(), Value::from_serialize(value))));
         let messages: Vec<Message> = messages.iter().map(with_reasoning).collect();
-        context.insert("messages", Value::from_serialize(&messages));
         context.insert("add_generation_prompt", Value::from(generate));
-        let render = || {
-            bounded::begin();
-            let template = self.environment.get_template(NAME)?;
-            template.render(&context)
+        let written = |messages: &[Message]| -> Result<std::result::Result<String, minijinja::Error>> {
+            let context = Value::from_iter(
+                context
+                    .iter()
+                    .map(|(name, value)| (*name, value.clone()))
+                    .chain([("messages", Value::from_serialize(messages))]),
+            );
+            let render = || {
+                bounded::begin();
+                self.environment.get_template(NAME)?.render(&context)
+            };
+            if self.nests { on_a_deep_stack(render) } else { Ok(render()) }
         };
-        let text = if self.nests { on_a_deep_stack(render)? } else { render() };
+        // Some join a call's arguments to texts, as OpenAI writes them.
+        let text = match written(&messages)? {
+            Err(error) => match python::with_text_arguments(&messages) {
+                Some(messages) => written(&messages)?.map_err(|_| error),
+                None => Err(error),
+            },
+            text => text,
+        };
         text.map_err(|e| refused("it refuses this conversation", &e))
     }
 }
@@ -158,11 +170,13 @@ fn environment() -> Environment<'static> {
         match value.kind() {
             ValueKind::Bool => Ok(out.write_str(if value.is_true() { "True" } else { "False" })?),
             ValueKind::None => Ok(out.write_str("None")?),
+            ValueKind::Seq | ValueKind::Map => Ok(out.write_str(&python::repr(value))?),
             _ => minijinja::escape_formatter(out, state, value),
         }
     });
     bounded::filters(&mut environment);
-    environment.add_filter("tojson", tojson);
+    environment.add_filter("tojson", python::tojson);
+    environment.add_filter("string", python::string);
     environment.add_function("strftime_now", |format: String| strftime(&format, unix_days_and_seconds()));
     environment.add_function(
         "raise_exception",
@@ -171,64 +185,6 @@ fn environment() -> Environment<'static> {
         },
     );
     environment
-}
-
-/// Python's `json.dumps(value, ensure_ascii=False)`: `", "` and `": "` between things, `indent` as given.
-fn tojson(value: Value, options: Kwargs) -> std::result::Result<Value, minijinja::Error> {
-    let wrong = |e: serde_json::Error| minijinja::Error::new(ErrorKind::BadSerialization, e.to_string());
-    let indent: Option<usize> = options.get("indent")?;
-    if indent.is_some_and(|width| width > 64) {
-        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, "an indent of more than 64"));
-    }
-    let sorted: Option<bool> = options.get("sort_keys")?;
-    let ascii: Option<bool> = options.get("ensure_ascii")?;
-    options.assert_all_used()?;
-    let mut json = serde_json::to_value(&value).map_err(wrong)?;
-    if sorted == Some(true) {
-        json.sort_all_objects();
-    }
-    let mut bytes = Vec::new();
-    match indent {
-        None => json.serialize(&mut Serializer::with_formatter(&mut bytes, PythonFormatter)),
-        Some(width) => {
-            let spaces = " ".repeat(width);
-            let pretty = PrettyFormatter::with_indent(spaces.as_bytes());
-            json.serialize(&mut Serializer::with_formatter(&mut bytes, pretty))
-        }
-    }
-    .map_err(wrong)?;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Value::from_safe_string(if ascii == Some(true) { escaped(&text) } else { text }))
-}
-
-/// `ensure_ascii=True`: everything beyond ASCII as UTF-16 escapes.
-fn escaped(text: &str) -> String {
-    let mut ascii = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_ascii() {
-            true => ascii.push(c),
-            false => {
-                c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| ascii.push_str(&format!("\\u{unit:04x}")))
-            }
-        }
-    }
-    ascii
-}
-
-struct PythonFormatter;
-
-impl Formatter for PythonFormatter {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { out.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { out.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, out: &mut W) -> io::Result<()> {
-        out.write_all(b": ")
-    }
 }
 
 /// The moment that `strftime_now` tells, in seconds since 1970, UTC; the clock's where it is 0.

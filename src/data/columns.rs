@@ -1,6 +1,7 @@
 //! A row's columns, typed: TRL's names (`prompt`, `completion`, `messages`, `text`, `chosen`, `rejected`, `label`) and
 //! ours (`id`, `question`, `rationale`, `answer`, `choices`, `completions`, `weight`, `margin`).
 
+use super::choices;
 use super::conversation::{Roles, messages};
 use super::preference::{self, Preference};
 use super::row::Row;
@@ -39,6 +40,8 @@ pub struct Columns {
     pub preference: Option<Preference>,
     /// `label`, where it says yes or no: true, 1, "True".
     pub label: Option<bool>,
+    /// How much that weighs.
+    pub weight: f64,
 }
 
 /// GSM8K's calculator annotations, `<<48/2=24>>`, which are not part of what a person would write.
@@ -99,10 +102,14 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
         rationale: rationale(row)?,
         variables: variables(row)?,
         label: label(row),
+        weight: 1.0,
         ..Columns::default()
     };
     completion(row, roles, &mut columns)?;
     preference::read(row, roles, &mut columns)?;
+    if columns.label.is_some() && columns.preference.is_none() {
+        columns.weight = preference::weight_of_label(row)?;
+    }
     if let Some(messages) = messages(row, "messages", roles)? {
         columns.prompt = columns.prompt.take().filter(|prompt| !opens(prompt, &messages));
         if columns.prompt.is_some() {
@@ -137,7 +144,7 @@ impl Columns {
         if let (None, Some(thought)) = (&self.rationale, turn.reasoning()) {
             self.rationale = Some(thought.trim().to_string());
         }
-        self.reply = (!turn.more.is_empty()).then(|| Arc::new(turn));
+        self.reply = Some(Arc::new(turn));
     }
 }
 
@@ -266,7 +273,7 @@ fn answer_and_choices(row: &Row, columns: &mut Columns) -> Read<()> {
         Some(Value::Number(number)) => Some(number.to_string()),
         _ => not_blank("answer", text(row, "answer")?)?,
     };
-    let (labels, choices) = choices(row)?;
+    let (labels, choices) = choices::read(row)?;
     columns.answer = answer.map(|answer| lettered(answer, &labels, &choices));
     columns.choices = choices;
     if let (None, Some(answer)) = (&columns.rationale, &columns.answer)
@@ -298,41 +305,6 @@ pub fn letter(index: usize) -> String {
     match u8::try_from(index) {
         Ok(small) if small < 26 => char::from(b'A' + small).to_string(),
         _ => (index + 1).to_string(),
-    }
-}
-
-/// Labels (none for plain lists) and texts.
-pub(super) fn choices(row: &Row) -> Read<(Vec<String>, Vec<String>)> {
-    let wrong = || {
-        "`choices` must be a list of texts, a list of {\"label\", \"text\"}, or {\"label\": […], \"text\": […]}"
-            .to_string()
-    };
-    let list =
-        |value: Option<&Value>| -> Option<Vec<String>> { value?.as_array()?.iter().map(plain).collect() };
-    let (labels, texts) = match row.fields.get("choices") {
-        None => return Ok(Default::default()),
-        Some(value @ Value::Array(items)) if items.iter().all(|item| !item.is_object()) => {
-            (Vec::new(), list(Some(value)).ok_or_else(wrong)?)
-        }
-        Some(Value::Array(items)) => {
-            let column = |key| items.iter().map(|item| plain(item.get(key)?)).collect::<Option<Vec<_>>>();
-            (column("label").ok_or_else(wrong)?, column("text").ok_or_else(wrong)?)
-        }
-        Some(value) => {
-            (list(value.get("label")).ok_or_else(wrong)?, list(value.get("text")).ok_or_else(wrong)?)
-        }
-    };
-    if !labels.is_empty() && labels.len() != texts.len() {
-        return Err(format!("`choices` has {} labels for {} texts", labels.len(), texts.len()));
-    }
-    Ok((labels, texts))
-}
-
-fn plain(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
     }
 }
 

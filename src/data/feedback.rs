@@ -24,6 +24,8 @@ pub enum Feedback {
         completion: FeedbackCompletion,
         /// Whether it is good.
         good: bool,
+        /// Factor of its loss.
+        weight: f64,
     },
 }
 

@@ -72,6 +72,13 @@ pub fn unmark(text: &str, names: &[String]) -> Marked {
 }
 
 impl Marked {
+    /// The bytes `range` of it, by themselves.
+    pub fn part(&self, range: Range<usize>) -> Self {
+        let within = self.plain.iter().filter(|plain| range.start <= plain.start && plain.end <= range.end);
+        let plain = within.map(|plain| plain.start - range.start..plain.end - range.start).collect();
+        Self { text: self.text[range].to_string(), plain }
+    }
+
     /// The stretches between the special tokens of the text, each with whether it holds names that are none: `true` ones are to
     /// be encoded without special tokens. Together they are the text; special tokens belong to the `false` ones.
     pub fn stretches(&self, special: &Regex) -> Vec<(Range<usize>, bool)> {

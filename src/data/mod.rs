@@ -1,6 +1,7 @@
 //! Examples: the rows of a dataset as the rest of the engine sees them, from `[data]`'s files, hub or task.
 
 pub mod chat;
+mod choices;
 pub mod columns;
 pub mod conversation;
 mod csv;

@@ -1,6 +1,7 @@
 //! Integer answers beside choices: which choice a row's `"answer": 1` is (MMLU and HellaSwag count from 0, KMMLU from 1).
 
-use super::columns::{Read, choices, named};
+use super::choices;
+use super::columns::{Read, named};
 use super::row::Row;
 use crate::rationale::answer;
 use crate::rationale::equality::is_choice;
@@ -35,7 +36,7 @@ pub fn settle(row: &mut Row, how: Option<IntegerAnswers>) -> Read<()> {
         _ => return Ok(()),
     };
     let digits = written.strip_prefix('-').unwrap_or(&written);
-    let (labels, texts) = choices(row)?;
+    let (labels, texts) = choices::read(row)?;
     if texts.is_empty() || labels.contains(&written) {
         return Ok(());
     }

@@ -5,15 +5,34 @@ use rand::RngCore;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// The examples' indices of one step out of `len` examples. The steps walk through epoch after epoch; within an
-/// epoch no example comes twice, and the rest of an epoch that does not fill a step is filled up from the next.
-/// `seed` shuffles each epoch anew; without one they come in order.
+/// The examples' indices of one step, counted from 0, out of `len` examples. An epoch takes each example exactly once, its last step
+/// those that are left, as data loaders do that drop none. `seed` shuffles each epoch anew; without one they come in order.
 ///
 /// ```
 /// use rationale::data::order::of_step;
-/// assert_eq!(of_step(5, 2, 2, None), [4, 0]);
+/// let steps: Vec<_> = (0..4).map(|step| of_step(5, 2, step, None)).collect();
+/// assert_eq!(steps, [vec![0, 1], vec![2, 3], vec![4], vec![0, 1]]);
 /// ```
 pub fn of_step(len: usize, per_step: usize, step: usize, seed: Option<u64>) -> Vec<usize> {
+    assert!(len > 0, "a dataset has at least one example");
+    let steps = steps_per_epoch(len, per_step);
+    let from = step % steps * per_step;
+    of_epoch(len, step / steps, seed)[from..len.min(from + per_step)].to_vec()
+}
+
+/// Steps in one pass over `len` examples.
+pub fn steps_per_epoch(len: usize, per_step: usize) -> usize {
+    len.div_ceil(per_step.max(1)).max(1)
+}
+
+/// The indices of the `step`-th `per_step` of an endless row of epochs: as many each time, where the rest of an epoch that does not fill
+/// a step is filled up from the next.
+///
+/// ```
+/// use rationale::data::order::endless;
+/// assert_eq!(endless(5, 2, 2, None), [4, 0]);
+/// ```
+pub fn endless(len: usize, per_step: usize, step: usize, seed: Option<u64>) -> Vec<usize> {
     assert!(len > 0, "a dataset has at least one example");
     let (mut at, end) = (step * per_step, (step + 1) * per_step);
     let mut indices = Vec::with_capacity(per_step);
@@ -54,9 +73,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_epoch_has_every_example_once_and_flows_into_the_next() {
-        // 10 examples in steps of 4: steps 0, 1 and half of step 2 are epoch 0; the other half opens epoch 1.
-        let steps: Vec<usize> = (0..5).flat_map(|step| of_step(10, 4, step, Some(7))).collect();
+    fn an_epoch_has_every_example_once() {
+        // 10 examples in steps of 4: an epoch is steps of 4, 4 and 2; endless, half of step 2 opens epoch 1.
+        let steps: Vec<usize> = (0..6).flat_map(|step| of_step(10, 4, step, Some(7))).collect();
+        assert_eq!(steps, (0..5).flat_map(|step| endless(10, 4, step, Some(7))).collect::<Vec<_>>());
+        assert_eq!([0, 1, 2, 3, 4, 5].map(|step| of_step(10, 4, step, Some(7)).len()), [4, 4, 2, 4, 4, 2]);
         for epoch in steps.chunks(10) {
             let mut sorted = epoch.to_vec();
             sorted.sort_unstable();
@@ -68,7 +89,8 @@ mod tests {
 
     #[test]
     fn a_step_may_be_larger_than_the_dataset() {
-        assert_eq!(of_step(2, 5, 1, None), [1, 0, 1, 0, 1]);
+        assert_eq!(of_step(2, 5, 1, None), [0, 1]);
+        assert_eq!(endless(2, 5, 1, None), [1, 0, 1, 0, 1]);
     }
 
     #[test]

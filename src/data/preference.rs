@@ -66,6 +66,16 @@ fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[Strin
     Ok([better.text(), worse.text()])
 }
 
+/// The `weight` of a completion that is judged good or bad, or 1.
+pub fn weight_of_label(row: &Row) -> Read<f64> {
+    match number(row, "weight", 1.0)? {
+        weight if weight < 0.0 => Err(format!(
+            "`weight` is {weight}, which would turn its `label` about; give the other label, and a weight of 0 or more"
+        )),
+        weight => Ok(weight),
+    }
+}
+
 fn number(row: &Row, name: &str, default: f64) -> Read<f64> {
     match row.fields.get(name) {
         None => Ok(default),

@@ -1,6 +1,7 @@
 //! The questions of a dataset, tokenised, and which of them a step asks: a pure function of a seed.
 
 use super::row::Problems;
+use super::tokenizer::Reply;
 use super::turns;
 use super::{Dataset, Example, Prompt, Tokenizer, order};
 use crate::error::{Error, Result};
@@ -16,6 +17,8 @@ pub struct Prompted {
     pub example: Arc<Example>,
     /// Its prompt, rendered and tokenised once.
     pub tokens: Vec<u32>,
+    /// Its completion's ids where the chat template writes them: the turn with the token that ends it.
+    pub reply: Option<Vec<u32>>,
     /// Where it stands among the questions that are asked together, on whatever rank.
     pub place: usize,
     /// How often the same example stands before it there.
@@ -25,7 +28,7 @@ pub struct Prompted {
 impl Prompted {
     /// An example that is asked alone.
     pub fn new(example: Arc<Example>, tokens: Vec<u32>) -> Self {
-        Self { example, tokens, place: 0, occurrence: 0 }
+        Self { example, tokens, reply: None, place: 0, occurrence: 0 }
     }
 
     /// An example with its prompt's tokens, and its completion as the chat template writes it.
@@ -41,18 +44,32 @@ impl Prompted {
         if tokens.is_empty() && !text_alone {
             return Err(Error::Data("its prompt has no tokens".to_string()));
         }
-        let example = match turns::reply(tokenizer, example)? {
-            None => example.clone(),
-            Some(written) => {
+        let (example, reply) = match turns::reply(tokenizer, example)? {
+            None => (example.clone(), None),
+            Some(Reply { text, ids }) => {
                 let completions = match example.completions.as_slice() {
-                    [_] => vec![written.clone()],
+                    [_] => vec![text.clone()],
                     others => others.to_vec(),
                 };
-                Arc::new(Example { completion: Some(written), completions, ..(**example).clone() })
+                let example = Example { completion: Some(text), completions, ..(**example).clone() };
+                (Arc::new(example), Some(ids))
             }
         };
-        let example = turns::thinking_once(tokenizer, &example)?.map_or(example, Arc::new);
-        Ok(Self::new(example, tokens))
+        Ok(match turns::thinking_once(tokenizer, &example)? {
+            None => Self { reply, ..Self::new(example, tokens) },
+            Some(example) => Self::new(Arc::new(example), tokens),
+        })
+    }
+
+    /// The ids of `text` behind the prompt, and of what ends it: as the chat template writes them where it is the row's own turn.
+    ///
+    /// # Errors
+    /// A text that the tokenizer refuses.
+    pub fn completion(&self, tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
+        match &self.reply {
+            Some(ids) if self.example.completion.as_deref() == Some(text) => Ok(ids.clone()),
+            _ => tokenizer.completion(&self.example.prompt, text),
+        }
     }
 }
 
@@ -114,16 +131,17 @@ impl Questions {
         Self { ranks: Some(ranks), ..self }
     }
 
-    /// This rank's questions of `step`, counted from 1.
+    /// This rank's questions of `step`, counted from 1: each of the dataset's comes once in a pass, whose last step has what is left.
     pub fn of_step(&self, step: usize) -> Vec<Prompted> {
-        self.pick(self.shuffle.then_some(self.seed), step)
+        let seed = self.shuffle.then_some(self.seed);
+        self.mine(&order::of_step(self.all.len(), self.per_step, step - 1, seed))
     }
 
     /// The `count` questions (all, where none is said) of `round`, counted from 1, of all ranks: each once, and the rounds take
     /// turns with them.
     pub fn of_round(&self, count: Option<usize>, round: usize) -> Vec<Prompted> {
         let count = count.unwrap_or(self.all.len()).min(self.all.len());
-        let mut order = order::of_step(self.all.len(), count, round - 1, self.shuffle.then_some(self.seed));
+        let mut order = order::endless(self.all.len(), count, round - 1, self.shuffle.then_some(self.seed));
         let mut seen = HashSet::new();
         order.retain(|index| seen.insert(*index));
         order.into_iter().map(|index| self.all[index].clone()).collect()
@@ -132,17 +150,14 @@ impl Questions {
     /// Further questions, for the `attempt`-th resampling of `step`: another order, so that they differ, where the steps keep to the
     /// data's order too.
     pub fn resample(&self, step: usize, attempt: usize) -> Vec<Prompted> {
-        self.pick(Some(seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64])), step)
+        let seed = seed::derive(&[self.seed, seed::of_text("spare"), attempt as u64]);
+        self.mine(&order::endless(self.all.len(), self.per_step, step - 1, Some(seed)))
     }
 
     /// All questions, by their place in `all`, in an order of `step`'s (and `attempt`'s) own.
     pub fn shuffled(&self, step: usize, attempt: usize) -> Vec<usize> {
         let seed = seed::derive(&[self.seed, seed::of_text("curriculum"), attempt as u64]);
         order::of_epoch(self.all.len(), step, Some(seed))
-    }
-
-    fn pick(&self, seed: Option<u64>, step: usize) -> Vec<Prompted> {
-        self.mine(&order::of_step(self.all.len(), self.per_step, step - 1, seed))
     }
 
     /// This rank's share of the questions at `places` of `all`, which are asked together.
@@ -164,7 +179,7 @@ impl Questions {
     /// A number for the prompts of a `step` and its `attempt`-th sampling, by which an endpoint's cache tells several
     /// requests for one prompt apart: 0 throughout the first pass, whatever the order, so that another run finds what it asked.
     pub fn nonce(&self, step: usize, attempt: usize) -> usize {
-        let first_pass = attempt == 0 && step * self.per_step <= self.all.len();
+        let first_pass = attempt == 0 && step <= self.steps_per_epoch();
         if first_pass { 0 } else { step * 1024 + attempt }
     }
 
@@ -175,6 +190,6 @@ impl Questions {
 
     /// Steps in one pass over the questions.
     pub fn steps_per_epoch(&self) -> usize {
-        self.all.len().div_ceil(self.per_step.max(1))
+        order::steps_per_epoch(self.all.len(), self.per_step)
     }
 }

@@ -115,7 +115,11 @@ impl Renaming {
     }
 }
 
-fn inside<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+/// The value of a column, or inside of one.
+pub fn inside<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
+    if let Some(value) = fields.get(path) {
+        return Some(value);
+    }
     let mut parts = path.split('.');
     let mut value = fields.get(parts.next()?)?;
     for part in parts {
@@ -125,7 +129,7 @@ fn inside<'a>(fields: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
             _ => return None,
         };
     }
-    path.contains('.').then_some(value)
+    Some(value)
 }
 
 #[cfg(test)]

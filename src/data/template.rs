@@ -299,7 +299,11 @@ impl<'a> Writer<'a> {
     ) -> Rendered<Option<Feedback>> {
         let Some(preference) = &columns.preference else {
             let labelled = columns.label.zip(columns.completion.as_deref());
-            return Ok(labelled.map(|(good, text)| Feedback::Label { completion: text.into(), good }));
+            return Ok(labelled.map(|(good, text)| Feedback::Label {
+                completion: text.into(),
+                good,
+                weight: columns.weight,
+            }));
         };
         let (chosen, rejected) = (preference.chosen.as_str(), preference.rejected.as_str());
         let mut why = None;

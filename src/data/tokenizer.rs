@@ -1,10 +1,14 @@
 //! Text ↔ token ids: a Hugging Face tokenizer, or a byte- or character-level one for a model made from scratch.
 
 mod encode;
+mod growth;
 mod render;
+
+pub use render::Reply;
 
 use super::chat::ChatTemplate;
 use crate::error::{Error, Result, quietly};
+use growth::Growth;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -26,12 +30,14 @@ pub struct Tokenizer {
     place: String,
     /// The names of special tokens, the longest first.
     special: Option<Regex>,
+    /// How much longer its normaliser makes a text.
+    growth: Growth,
     /// The same vocabulary to which special tokens are text; made when a text first has one.
     plain: Arc<OnceLock<tokenizers::Tokenizer>>,
     /// Whether a text gets a space before its first word, as SentencePiece's models do, so that it does not go on in a word.
     begins_with_space: bool,
-    /// How the chat template writes an assistant's turn: the white space before what is said, and the token behind it.
-    turn: (String, Option<u32>),
+    /// How the chat template writes an assistant's turn.
+    turn: render::Turn,
 }
 
 /// Files of a model folder that belong to its tokenizer.
@@ -154,7 +160,7 @@ impl Tokenizer {
         let unreadable = |e: &str| {
             Error::Model(format!("{place}/tokenizer.json is not a tokenizer this program reads: {e}"))
         };
-        grows_little(tokenizer).map_err(|why| unreadable(&why))?;
+        let growth = Growth::of(tokenizer).map_err(|why| unreadable(&why))?;
         let mut inner = quietly(|| tokenizers::Tokenizer::from_bytes(tokenizer))
             .map_err(|panic| unreadable(&panic))?
             .map_err(|e| unreadable(&e.to_string()))?;
@@ -178,8 +184,20 @@ impl Tokenizer {
         };
         let (place, special) = (place.to_string(), special_tokens(&inner));
         let (plain, turn) = (Arc::default(), Default::default());
-        let mut tokenizer =
-            Self { inner, files, eos, pad, bos, chat, place, special, plain, begins_with_space: false, turn };
+        let mut tokenizer = Self {
+            inner,
+            files,
+            eos,
+            pad,
+            bos,
+            chat,
+            place,
+            special,
+            growth,
+            plain,
+            begins_with_space: false,
+            turn,
+        };
         tokenizer.begins_with_space =
             tokenizer.encode("a").is_ok_and(|ids| tokenizer.decode(&[ids.clone(), ids].concat()) == "a a");
         tokenizer.turn = tokenizer.turn_as_written();
@@ -222,33 +240,6 @@ fn special_tokens(inner: &tokenizers::Tokenizer) -> Option<Regex> {
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     let pattern = names.into_iter().map(regex::escape).collect::<Vec<_>>().join("|");
     if pattern.is_empty() { None } else { Regex::new(&pattern).ok() }
-}
-
-/// Refuses a normaliser that makes a text many times longer, step by step.
-fn grows_little(file: &[u8]) -> std::result::Result<(), String> {
-    /// Times longer than a text may become.
-    const MOST: f64 = 64.0;
-    fn growth(normalizer: &Value) -> f64 {
-        match normalizer["type"].as_str() {
-            Some("Sequence") => {
-                normalizer["normalizers"].as_array().into_iter().flatten().map(growth).product()
-            }
-            Some("Replace") => {
-                let length = |value: &Value| value.as_str().map_or(0, str::len) as f64;
-                // A regular expression may match a single byte.
-                let pattern = length(&normalizer["pattern"]["String"]).max(1.0);
-                (length(&normalizer["content"]) / pattern).max(1.0)
-            }
-            _ => 1.0,
-        }
-    }
-    let Ok(json) = serde_json::from_slice::<Value>(file) else { return Ok(()) };
-    let times = growth(&json["normalizer"]);
-    if times <= MOST {
-        Ok(())
-    } else {
-        Err(format!("its normalizer makes texts up to {times:.0} times longer"))
-    }
 }
 
 /// The file of a model folder that says how to generate.

@@ -1,5 +1,6 @@
 //! Where the assistant's turns stand in a conversation's tokens, so that supervised training can learn all of them.
 
+use super::tokenizer::Reply;
 use super::{Example, Feedback, Message, Prompt, THINKING, Tokenizer};
 use crate::error::{Error, Result};
 use std::ops::Range;
@@ -8,8 +9,8 @@ use std::ops::Range;
 /// where the template writes one.
 ///
 /// # Errors
-/// [`Error::Data`] where the template writes an earlier turn otherwise than it wrote it when it was the last: what would be
-/// learned is then not what is sampled.
+/// [`Error::Data`] where the template does not write what a turn says once others follow it, or then writes otherwise what stands before
+/// it: what would be learned is then not what is sampled.
 pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Range<usize>>> {
     let (Prompt::Chat(messages), false) = (&example.prompt, example.learned_turns.is_empty()) else {
         return Ok(vec![]);
@@ -25,47 +26,54 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
                 turn + 1,
             ))
         };
-        let otherwise = || wrong("writes", "otherwise ");
         let said = &messages[turn];
-        let rest = text.strip_prefix(before.as_str()).ok_or_else(otherwise)?;
-        let written = match (said.reasoning(), said.tool_calls()) {
-            (None, None) => {
-                // Templates that trim what is said do so wherever the turn stands.
+        let rest = text
+            .strip_prefix(before.as_str())
+            .ok_or_else(|| wrong("writes what stands before", "otherwise "))?;
+        let alone = tokenizer.conversation(&messages[..=turn], &example.variables, false);
+        let alone = alone.ok().and_then(|alone| alone.text.strip_prefix(before.as_str()).map(str::to_owned));
+        let alone =
+            alone.as_deref().map(|alone| tokenizer.without_end(alone)).filter(|alone| !alone.is_empty());
+        let length = match alone.filter(|alone| rest.starts_with(alone)) {
+            Some(alone) => alone.len(),
+            // Written otherwise than where it is the last: it goes up to the token that ends it, or is what is said.
+            None => {
+                let ends = tokenizer.turn_ends(&marked, before.len()).map(|end| end - before.len());
                 let forms = [said.content.as_str(), said.content.trim_end(), said.content.trim()];
-                forms.into_iter().find(|said| rest.starts_with(said)).ok_or_else(otherwise)?.len()
-            }
-            _ => {
-                let upto = tokenizer.conversation(&messages[..=turn], &example.variables, false)?.text;
-                let turn = upto.strip_prefix(before.as_str()).filter(|turn| rest.starts_with(*turn));
-                let turn = tokenizer.without_end(turn.ok_or_else(otherwise)?);
-                if let Some(what) = lacks(turn, said) {
-                    return Err(wrong(&format!("leaves out the {what} of"), ""));
-                }
-                turn.len()
+                let forms = || forms.into_iter().find(|said| rest.starts_with(said)).map(str::len);
+                ends.or_else(forms).ok_or_else(|| wrong("writes", "otherwise "))?
             }
         };
-        let (from, to) = (before.len(), before.len() + written);
+        let written = &rest[..length];
+        if !written.contains(said.content.trim()) {
+            return Err(wrong("writes", "otherwise "));
+        }
+        if let Some(what) = lacks(written, said) {
+            return Err(wrong(&format!("leaves out the {what} of"), ""));
+        }
+        let (from, to) = (before.len(), before.len() + length);
         // A token that holds any part of what is said.
         let begin = tokens.partition_point(|(_, place)| place.end <= from);
         let end = tokens.partition_point(|(_, place)| place.start < to).max(begin);
-        let ends = tokens.get(end).is_some_and(|(id, _)| tokenizer.decode(&[*id]).is_empty());
+        let ends = tokens.get(end).is_some_and(|(id, _)| tokenizer.ends_turn(*id));
         Ok(begin..end + usize::from(ends))
     };
     example.learned_turns.iter().map(span).collect()
 }
 
-/// The text of the turn that an example learns, as the chat template writes it: with its reasoning and its calls. None where it
-/// is the completion as it stands.
+/// The turn that an example learns, as the chat template writes it: with its reasoning and its calls. None where it is the
+/// completion as it stands.
 ///
 /// # Errors
 /// [`Error::Data`] where the template leaves out calls of tools.
-pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<String>> {
+pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Reply>> {
     let (Some(turn), Prompt::Chat(prompt)) = (&example.reply, &example.prompt) else { return Ok(None) };
-    if (turn.reasoning().is_none() && turn.tool_calls().is_none()) || !tokenizer.has_chat() {
+    if !tokenizer.has_chat() {
         return Ok(None);
     }
     let written = tokenizer.reply(prompt, turn, &example.variables)?;
-    let whole = |written: &String| lacks(written, turn).is_none() && written.contains(turn.content.trim());
+    let whole =
+        |Reply { text, .. }: &Reply| lacks(text, turn).is_none() && text.contains(turn.content.trim());
     match written.filter(whole) {
         Some(written) => Ok(Some(written)),
         // The reasoning stands in tags then, which need no template.

@@ -62,10 +62,14 @@ fn cores() -> usize {
 
 /// What the kernel says of memory under this name, such as `MemTotal`.
 pub fn memory(name: &str) -> String {
+    bytes(name).map_or("unknown".into(), |bytes| format!("{:.1} GB", bytes as f64 / 1024e6))
+}
+
+/// The same in bytes.
+pub fn bytes(name: &str) -> Option<usize> {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kilobytes = line.and_then(|line| line.split_whitespace().find_map(|word| word.parse::<f64>().ok()));
-    kilobytes.map_or("unknown".into(), |kilobytes| format!("{:.1} GB", kilobytes / 1e6))
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    line.split_whitespace().find_map(|word| word.parse::<usize>().ok()).map(|kilobytes| kilobytes * 1024)
 }
 
 fn gpus() -> String {

@@ -27,9 +27,16 @@ pub struct Devices {
     /// Processes that train the policy together on this machine, each on its share of a step's questions: started by this
     /// program. Without it the run is one process, or as many as torchrun or srun has started.
     pub ranks: Option<usize>,
-    /// What of the policy each rank holds a part of: `none` (each holds all), or `optimizer` (its part of the f32 master weights and
-    /// of the optimiser's two moments; weights and gradients whole).
+    /// What of the policy each rank holds a part of: `none` (each holds all), `optimizer` (its part of the f32 master weights and of the
+    /// optimiser's two moments; weights and gradients whole), or `parameters` (its part of all of these, and of the reference policy: a layer is
+    /// gathered when it computes, and all weights while the policy samples).
     pub shard: Shard,
+    /// Copies of what is divided: so many groups of neighbouring ranks each hold all of it, and gradients are summed between groups. One a
+    /// machine, so that weights are gathered inside of it; a divisor of the number of ranks.
+    pub replicas: usize,
+    /// Whether each rank writes when it did what to `timeline/rank-N.json` in the run's folder, which chrome://tracing and ui.perfetto.dev show:
+    /// sampling, layers forward and backward, and what is under way between ranks meanwhile.
+    pub trace: bool,
     /// Seconds that a rank waits for the others before the run ends, with the name of the one that did not come. It has to be longer
     /// than what one does while others wait: a slow reward, an evaluation.
     pub timeout_s: f64,
@@ -44,6 +51,22 @@ pub enum Shard {
     None,
     /// What the optimiser remembers: ZeRO's first stage (Rajbhandari et al. 2019, arXiv 1910.02054).
     Optimizer,
+    /// Weights and gradients too: its third stage.
+    Parameters,
+}
+
+impl Shard {
+    /// All of them, what needs most memory first.
+    pub const ALL: [Shard; 3] = [Shard::None, Shard::Optimizer, Shard::Parameters];
+
+    /// As recipes have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Optimizer => "optimizer",
+            Self::Parameters => "parameters",
+        }
+    }
 }
 
 impl Default for Devices {
@@ -54,6 +77,8 @@ impl Default for Devices {
             threads: None,
             ranks: None,
             shard: Shard::None,
+            replicas: 1,
+            trace: false,
             timeout_s: 1800.0,
         }
     }
@@ -84,6 +109,18 @@ impl Devices {
         }
         if self.ranks == Some(0) {
             found.push(Misfit::new("ranks", "at least one rank is needed", ""));
+        }
+        if self.replicas == 0 {
+            found.push(Misfit::new("replicas", "there is at least one copy", ""));
+        } else if self.replicas > 1 && self.shard == Shard::None {
+            let remedy = "take it out, or set devices.shard to \"optimizer\" or \"parameters\"";
+            found.push(Misfit::new("replicas", "nothing is divided, so that every rank has a copy", remedy));
+        } else if let Some(ranks) = self.ranks.filter(|ranks| !ranks.is_multiple_of(self.replicas)) {
+            found.push(Misfit::new(
+                "replicas",
+                format!("it does not divide the {ranks} ranks into equal groups"),
+                "",
+            ));
         }
         if !(self.timeout_s.is_finite() && self.timeout_s >= 1.0) {
             found.push(Misfit::new(

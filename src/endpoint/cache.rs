@@ -99,8 +99,7 @@ mod tests {
         let mode = fs::metadata(path(folder.path(), &name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "for its owner's eyes");
         assert_eq!(read(folder.path(), &name, &json!({"x": 2})), None);
-        let silent =
-            Answer { choices: vec![Choice { text: " ".into(), truncated: false }], ..answer.clone() };
+        let silent = Answer { choices: vec![Choice::new(" ", false)], ..answer.clone() };
         write(folder.path(), &name, &body, &silent).unwrap();
         assert_eq!(read(folder.path(), &name, &body), None);
         fs::write(path(folder.path(), &name), "{\"request\"").unwrap();

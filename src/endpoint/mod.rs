@@ -59,6 +59,16 @@ pub struct Choice {
     pub text: String,
     /// Whether the token limit cut it off.
     pub truncated: bool,
+    /// What the model thought before, where the server says it apart from the text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning: Option<String>,
+}
+
+impl Choice {
+    /// A text without reasoning.
+    pub fn new(text: impl Into<String>, truncated: bool) -> Self {
+        Self { text: text.into(), truncated, reasoning: None }
+    }
 }
 
 impl Answer {

@@ -120,12 +120,11 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
         ));
     }
     if !text.trim().is_empty() {
-        return Ok(Choice { text, truncated: ended == "length" });
+        let reasoning = thought(message).filter(|thought| !thought.trim().is_empty());
+        return Ok(Choice { text, truncated: ended == "length", reasoning });
     }
     let calls = message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
-    let thought =
-        ["reasoning", "reasoning_content", "thinking"].iter().any(|name| message[*name].is_string());
-    Err(none(match (ended, thought, calls) {
+    Err(none(match (ended, thought(message).is_some(), calls) {
         ("length", ..) => {
             "the answer is empty: its token limit was spent before it said anything; raise max_tokens".into()
         }
@@ -136,6 +135,21 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
         }
         _ => format!("the answer is empty (finish_reason is {ended:?})"),
     }))
+}
+
+/// What a message says that the model thought: beside its content, or as parts of it.
+fn thought(message: &Value) -> Option<String> {
+    let names = ["reasoning_content", "reasoning", "thinking"];
+    let beside = |name: &&str| message[*name].as_str().filter(|text| !text.trim().is_empty());
+    if let Some(text) = names.iter().find_map(beside) {
+        return Some(text.to_owned());
+    }
+    let thinks = |part: &&Value| matches!(part["type"].as_str(), Some("thinking" | "reasoning"));
+    let parts = message["content"].as_array()?.iter().filter(thinks);
+    let text: String = parts
+        .filter_map(|part| ["thinking", "reasoning", "text"].iter().find_map(|name| part[*name].as_str()))
+        .collect();
+    (!text.is_empty()).then_some(text)
 }
 
 /// A part of a content that is not its text.
@@ -199,7 +213,7 @@ mod tests {
         let said = r#"{"choices": [{"message": {"content": "a"}, "finish_reason": "length"},
             {"message": {"content": null}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 4}}"#;
         let reply = read(said, 2).unwrap();
-        assert_eq!(reply.choices, [Choice { text: "a".into(), truncated: true }]);
+        assert_eq!(reply.choices, [Choice::new("a", true)]);
         assert_eq!((reply.prompt_tokens, reply.completion_tokens, reply.refusals), (3, 4, 0));
         assert!(reply.lacking.unwrap().contains("the answer is empty"));
     }
@@ -207,7 +221,17 @@ mod tests {
     #[test]
     fn parts_are_joined() {
         let parts = json!([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "2+2"}, " = ", {"type": "text", "text": "4"}]);
-        assert_eq!(one(json!({"message": {"content": parts}})).choices[0].text, "2+2 = 4");
+        let choice = one(json!({"message": {"content": parts}})).choices[0].clone();
+        assert_eq!((choice.text.as_str(), choice.reasoning.as_deref()), ("2+2 = 4", Some("hm")));
+    }
+
+    #[test]
+    fn what_was_thought_is_kept_apart() {
+        for name in ["reasoning", "reasoning_content", "thinking"] {
+            let choice = one(json!({"message": {"content": "4", name: "two and two"}})).choices[0].clone();
+            assert_eq!((choice.text.as_str(), choice.reasoning.as_deref()), ("4", Some("two and two")));
+        }
+        assert_eq!(one(json!({"message": {"content": "4", "reasoning": " "}})).choices[0].reasoning, None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Endpoint {
         let counts = [
             ("max_tokens", self.max_tokens, 1, 10_000_000),
             ("concurrency", self.concurrency, 1, 1024),
-            ("answers_per_request", self.answers_per_request.unwrap_or(1), 1, 1024),
+            ("answers_per_request", self.answers_per_request.unwrap_or(1), 1, 1000),
             ("retries", self.retries, 0, 100),
         ];
         for (key, _, least, most) in counts.iter().filter(|(_, n, least, most)| !(least..=most).contains(&n))

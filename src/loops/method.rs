@@ -211,6 +211,11 @@ pub struct Needs {
     pub trains: bool,
     /// It reads the training rows.
     pub rows: bool,
+    /// It makes batches of rows alone: neither before an update nor after it does it look at the policy or its reference, whose weights
+    /// may be divided among ranks then.
+    pub rows_alone: bool,
+    /// It runs layers in an order of its own, so that their weights have to be whole on every rank.
+    pub undivided: bool,
     /// It samples and scores completions of the training questions.
     pub rollouts: bool,
     /// It learns from log-probabilities that were recorded while the policy sampled.

@@ -6,11 +6,30 @@ impl Config {
     /// What the forward pass takes for granted.
     pub(super) fn consistent(&self) -> std::result::Result<(), String> {
         let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
+        let named = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("head_dim", self.head_dim),
+            ("num_attention_heads", heads),
+            ("num_key_value_heads", kv),
+            ("num_hidden_layers", self.num_hidden_layers),
+        ];
+        if let Some((key, _)) = named.iter().find(|(_, size)| *size == 0) {
+            return Err(format!("{key} = 0: at least 1 is needed"));
+        }
         let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.head_dim, heads, kv];
-        if sizes.contains(&0) {
-            return Err(
-                "a size is 0 (vocab, hidden, intermediate, head_dim, heads or key-value heads)".into()
-            );
+        if !(0.0..1.0).contains(&self.rms_norm_eps) {
+            return Err(format!(
+                "rms_norm_eps = {}: a number from 0 to below 1 is needed",
+                self.rms_norm_eps
+            ));
+        }
+        if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
+            return Err(format!(
+                "initializer_range = {}: a number of at least 0 is needed",
+                self.initializer_range
+            ));
         }
         if self.sliding_window == Some(0) {
             return Err("sliding_window = 0: no token sees any; null lifts the window".into());

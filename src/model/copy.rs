@@ -22,6 +22,7 @@ impl Model {
             rope: Rope::new(&source.form.ropes, device),
             lora: None,
             inactive: Vec::new(),
+            shards: None,
             ..*source
         }
     }

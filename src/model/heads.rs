@@ -104,7 +104,7 @@ impl Read<'_> {
     pub fn backward(self, loss: &Tensor) -> Result<()> {
         loss.f_backward()?;
         let grad = self.states.grad();
-        if grad.defined() { self.trunk.backward(grad) } else { Ok(()) }
+        self.trunk.backward(if grad.defined() { grad } else { self.states.zeros_like() })
     }
 }
 
@@ -112,7 +112,7 @@ impl Model {
     /// The last layer's normalised states of each of `sequences` at its `places`, which count from its first token.
     pub fn read(&self, sequences: &[&[u32]], places: &[&[usize]], grad: Grad) -> Result<Read<'_>> {
         self.check_places(sequences, places)?;
-        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad);
+        let trunk = Trunk::run(self, PackedInputs::whole(sequences, places, self.device()), grad)?;
         let states = trunk.states.detach().set_requires_grad(grad == Grad::Yes);
         Ok(Read { states, trunk })
     }

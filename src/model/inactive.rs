@@ -15,6 +15,9 @@ pub struct InactiveAdapters {
     adapters: Vec<Option<Adapter>>,
 }
 
+/// Gives tensors whole by their names, behind what stands before these.
+type Whole<'a> = dyn FnMut(Vec<(String, Tensor)>, &str) -> Vec<(String, Tensor)> + 'a;
+
 /// The folder of adapters called `name` beside that of the others.
 fn beside(dir: &Path, name: &str) -> PathBuf {
     let own = dir.file_name().unwrap_or_default().to_string_lossy();
@@ -84,10 +87,11 @@ impl Model {
         Ok(())
     }
 
-    /// Writes the inactive adapters, each into a folder beside `dir`.
-    pub(super) fn save_inactive(&self, dir: &Path) -> Result<()> {
+    /// Writes the inactive adapters, each into a folder beside `dir`: what `whole` has of them by name, behind what stands before it.
+    pub(super) fn save_inactive(&self, dir: &Path, whole: &mut Whole) -> Result<()> {
         self.inactive.iter().try_for_each(|inactive| {
             let tensors = self.named(inactive.adapters.iter().map(Option::as_ref));
+            let tensors = whole(tensors, &format!("{}.", inactive.name));
             self.write_adapters(&beside(dir, &inactive.name), tensors)
         })
     }

@@ -151,13 +151,16 @@ impl Model {
         let (live, read): (Vec<&Sequence>, Vec<&[usize]>) =
             all.filter(|(s, places)| s.fed(places) > 0).unzip();
         if live.is_empty() {
+            if grad == Grad::Yes {
+                self.pass_idle()?;
+            }
             let nothing = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, self.device()));
             let leaf = |shape: &[i64]| nothing(shape).set_requires_grad(grad == Grad::Yes);
             let states = leaf(&[0, self.config.hidden_size as i64]);
             return Ok(ScoredTokens { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
         }
         let Predicting { layout, targets, row_of } = Predicting::new(&live, &read, self.device());
-        let trunk = Trunk::run(self, layout, grad);
+        let trunk = Trunk::run(self, layout, grad)?;
         let head = OutputHead { model: self, targets, temperature };
         Ok(tch::no_grad(|| ScoredTokens::new(trunk, head, row_of, grad)))
     }

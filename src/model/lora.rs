@@ -8,6 +8,7 @@ use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -168,10 +169,19 @@ impl Model {
     }
 
     /// Writes the adapters into the folder `dir` as peft does, for `PeftModel.from_pretrained(base, dir)`; of inactive ones,
-    /// each into the folder beside it that has their name behind its own.
+    /// each into the folder beside it that has their name behind its own. Those of a divided model all ranks save together.
     pub fn save_adapters(&self, dir: &Path) -> Result<()> {
-        self.save_inactive(dir)?;
-        self.write_adapters(dir, self.adapters())
+        let all = self.adapters().into_iter().chain(self.inactive_adapters());
+        let mut whole: HashMap<String, Tensor> = self.collected(all.collect())?.into_iter().collect();
+        if !self.is_first() {
+            return Ok(());
+        }
+        let mut of = |named: Vec<(String, Tensor)>, before: &str| {
+            let taken = |(name, _)| Some((whole.remove(&format!("{before}{name}"))?, name));
+            named.into_iter().filter_map(taken).map(|(tensor, name)| (name, tensor)).collect::<Vec<_>>()
+        };
+        self.save_inactive(dir, &mut of)?;
+        self.write_adapters(dir, of(self.adapters(), ""))
     }
 
     pub(super) fn write_adapters(&self, dir: &Path, adapters: Vec<(String, Tensor)>) -> Result<()> {
@@ -203,6 +213,7 @@ impl Model {
             rope: Rope::new(&self.form.ropes, self.device()),
             lora: None,
             inactive: Vec::new(),
+            shards: None,
             ..*self
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Config;
 use super::names::CHUNK;
+use crate::devices::Shard;
 use tch::Kind;
 
 /// Bytes of one parameter.
@@ -28,6 +29,87 @@ impl PerParameter {
     pub fn training(self) -> usize {
         self.gradient + self.master + self.moments
     }
+}
+
+/// How a model in training is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Division {
+    /// What is divided.
+    pub shard: Shard,
+    /// Among how many ranks.
+    pub ranks: usize,
+}
+
+/// Bytes of a model in training, on one rank.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct State {
+    /// Weights that are there at any time.
+    pub weights: usize,
+    /// Sums of gradients, from the first micro-batch of an update to its end.
+    pub gradients: usize,
+    /// Masters and running means.
+    pub optimizer: usize,
+    /// What is there of others' parts while a layer goes backward, beside activations.
+    pub passing: usize,
+    /// The same once all layers have, and no activations are there any more.
+    pub ending: usize,
+    /// Weights that are there besides while the model is whole: it samples, or is evaluated.
+    pub whole: usize,
+}
+
+impl State {
+    /// Of weights of `kind`, so many of which train: all, or adapters of the layers.
+    pub fn of(shape: &Config, kind: Kind, trained: usize, division: Division) -> Self {
+        let (each, all) = (PerParameter::of(kind), shape.size());
+        let rest = each.master + each.moments;
+        let Division { shard, ranks } = division;
+        let whole = State {
+            weights: all * each.weight,
+            gradients: trained * each.gradient,
+            optimizer: trained * rest,
+            ..Self::default()
+        };
+        match shard {
+            _ if ranks == 1 => whole,
+            Shard::None => whole,
+            Shard::Optimizer => State { optimizer: whole.optimizer / ranks, ..whole },
+            Shard::Parameters => {
+                let [passing, ending] = gathered(shape, kind, trained);
+                State {
+                    weights: whole.weights / ranks,
+                    gradients: whole.gradients / ranks,
+                    optimizer: whole.optimizer / ranks,
+                    whole: whole.weights,
+                    passing,
+                    ending,
+                }
+            }
+        }
+    }
+
+    /// The most while learning, with so many bytes of activations and logits.
+    pub fn learning(&self, activations: usize) -> usize {
+        self.weights + self.gradients + self.optimizer + (self.passing + activations).max(self.ending)
+    }
+
+    /// The most while sampling, with so many bytes of keys and values.
+    pub fn sampling(&self, cached: usize) -> usize {
+        self.weights + self.optimizer + self.whole + cached
+    }
+}
+
+/// What a rank has of all ranks' weights and gradients while a layer goes backward, and at the end. What stands outside of the layers is there
+/// all along, with its gradient: the output projection's comes first. Of layers there are the one that computes and the next, of
+/// which libtorch has a second copy while it arrives, and a gradient: as the layer leaves it, then in f32, sent and received.
+fn gathered(shape: &Config, kind: Kind, trained: usize) -> [usize; 2] {
+    let (width, all) = (kind.elt_size_in_bytes(), shape.size());
+    let heads = if shape.tie_word_embeddings { 1 } else { 2 };
+    let outside = heads * shape.vocab_size * shape.hidden_size + shape.hidden_size;
+    let layers = shape.num_hidden_layers.max(1);
+    let (layer, of_layer) = ((all - outside) / layers, trained.min(all - outside) / layers);
+    let of_outside = if trained == all { outside } else { 0 };
+    let kept = (outside + of_outside) * width;
+    [kept + 3 * layer * width + of_layer * (width + 8), kept + 8 * of_outside]
 }
 
 /// Bytes of a token that a backward pass goes back over: an estimate of 34 · hidden + 6 · intermediate a layer in 16-bit numbers,

@@ -29,10 +29,13 @@ mod norm;
 mod raw;
 pub mod rope;
 pub mod self_attention;
+pub mod shards;
 mod size;
 pub mod states;
+mod storage;
 mod stored;
 pub mod thoughts;
+mod together;
 pub mod transformer;
 mod trunk;
 mod weights;
@@ -49,6 +52,8 @@ pub use linear::{Adapter, Linear};
 pub use logprobs::{Grad, ScoredTokens, Sequence};
 pub use lora::Lora;
 pub use rope::Rope;
+pub use shards::{Shards, Slice};
+pub(crate) use storage::drop_grad;
 pub use thoughts::Thoughts;
 
 use tch::{Device, Kind, Tensor};
@@ -95,6 +100,8 @@ pub struct Model {
     pub lora: Option<Lora>,
     /// Further adapters of the same base, which take no part until [`Model::set_active_adapter`] names them.
     pub inactive: Vec<InactiveAdapters>,
+    /// How it is divided among ranks, where it is.
+    pub shards: Option<Shards>,
     /// Whether adapters take part; off, the model is its own base (the reference policy under LoRA).
     pub adapted: bool,
     /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.

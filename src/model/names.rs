@@ -34,6 +34,7 @@ pub(super) fn assemble(
         rope,
         lora: None,
         inactive: Vec::new(),
+        shards: None,
         adapted: true,
         checkpointing: false,
         chunk: CHUNK,

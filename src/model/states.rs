@@ -133,7 +133,7 @@ mod tests {
     fn means_are_those_of_the_states() {
         let model = model();
         let (a, b) = ([3u32, 5, 7, 9], [2u32, 4]);
-        let means = model.segment_means(&[&a, &b], &[&[0..2, 1..4, 2..2], &[1..2]]).unwrap();
+        let means = model.segment_means(&[&a, &b], &[&[0..2, 1..4, 2..2], &[1..2, 0..2]]).unwrap();
         let all = model.read_layers(&[&a, &b], &[&[0, 1, 2, 3], &[0, 1]]).unwrap();
         let mean = |from: i64, count: i64| {
             all.narrow(1, from, count).mean_dim([1i64].as_slice(), false, Kind::Float)

@@ -1,10 +1,13 @@
-//! Everything of a model below its output projection, run forward over packed sequences and later backward.
+//! Everything of a model below its output projection, run forward over packed sequences and later backward, a layer at a time: what of a
+//! divided model a layer needs is here while it computes.
 
 use super::attention::Packed;
 use super::layout::PackedInputs;
 use super::logprobs::Grad;
-use super::{Model, rope::Rotation};
-use crate::Result;
+use super::shards::OUTSIDE;
+use super::{Model, Shards, rope::Rotation};
+use crate::ranks::timeline::span;
+use crate::{Error, Result};
 use tch::Tensor;
 
 /// The states that some positions' predictions are read from.
@@ -12,102 +15,130 @@ use tch::Tensor;
 pub(super) struct Trunk<'m> {
     /// `[rows, hidden]`, apart from any graph.
     pub states: Tensor,
-    backward_state: Option<BackwardState<'m>>,
+    backward: Option<Box<Backward<'m>>>,
 }
 
-/// How the gradient of the states gets to the parameters.
+/// How the gradient of the states gets to the parameters: through each layer in turn, computed a second time from its input where that
+/// alone was kept.
 #[derive(Debug)]
-enum BackwardState<'m> {
-    /// Through libtorch's graph, which these states end.
-    Graph(Tensor),
-    /// Through each layer, computed a second time from its input.
-    Again(Box<Again<'m>>),
-}
-
-#[derive(Debug)]
-struct Again<'m> {
+struct Backward<'m> {
     model: &'m Model,
     tokens: Tensor,
     rotation: Rotation,
     packed: Packed,
     rows: Tensor,
-    /// Each layer's input, then the last layer's output.
-    inputs: Vec<Tensor>,
+    layers: Vec<Kept>,
+    last: Kept,
+}
+
+/// What is kept of a layer.
+#[derive(Debug)]
+struct Kept {
+    /// Its input, a leaf, which takes a gradient where something below it trains.
+    input: Tensor,
+    /// Its output, which ends its graph; none where it is to be computed again.
+    output: Option<Tensor>,
+}
+
+impl Kept {
+    /// Runs `f` over the output of what is below: all of it is kept, or with `checkpointing` the input alone. With the output.
+    fn run(below: &Tensor, checkpointing: bool, f: impl FnOnce(&Tensor) -> Tensor) -> (Self, Tensor) {
+        if checkpointing {
+            let input = below.detach().set_requires_grad(true);
+            let output = tch::no_grad(|| f(&input));
+            return (Self { input, output: None }, output);
+        }
+        let input = below.detach().set_requires_grad(below.requires_grad());
+        let output = tch::with_grad(|| f(&input));
+        (Self { input, output: Some(output.shallow_clone()) }, output)
+    }
+
+    /// The gradient of the input under that of the output; parameters on the way get theirs. None where nothing below trains.
+    fn through(self, grad: &Tensor, again: impl FnOnce(&Tensor) -> Tensor) -> Result<Option<Tensor>> {
+        let output = self.output.unwrap_or_else(|| again(&self.input));
+        if output.requires_grad() {
+            surrogate(&output, grad).f_backward()?;
+        }
+        let grad = self.input.grad();
+        Ok(grad.defined().then_some(grad))
+    }
 }
 
 impl<'m> Trunk<'m> {
     /// Runs what is packed, keeping the states at its rows.
-    pub fn run(model: &'m Model, layout: PackedInputs, grad: Grad) -> Self {
+    pub fn run(model: &'m Model, layout: PackedInputs, grad: Grad) -> Result<Self> {
         let PackedInputs { inputs: tokens, rows, mut packed } = layout;
         let rotation = model.rope.at(&packed.positions(), model.kind());
-        let mut inputs = Vec::new();
-        let mut forward = || {
-            let mut x = model.embed(&tokens);
-            for index in 0..model.layers.len() {
-                if grad == Grad::Yes && model.checkpointing {
-                    inputs.push(x.shallow_clone());
+        if grad == Grad::No {
+            if !model.is_whole() {
+                return Err(Error::Model("weights that are divided among ranks are to be read alone".into()));
+            }
+            let forward = || {
+                let mut x = model.embed(&tokens);
+                for index in 0..model.layers.len() {
+                    x = model.layer(index, &x, &rotation, &mut packed);
                 }
-                x = model.layer(index, &x, &rotation, &mut packed);
-            }
-            x
-        };
-        match grad {
-            Grad::No => {
-                let states = tch::no_grad(|| last(model, &forward(), &rows));
-                Self { states, backward_state: None }
-            }
-            Grad::Yes if model.checkpointing => {
-                let output = tch::no_grad(forward);
-                let states = tch::no_grad(|| last(model, &output, &rows));
-                inputs.push(output);
-                let again = Again { model, tokens, rotation, packed, rows, inputs };
-                Self { states, backward_state: Some(BackwardState::Again(Box::new(again))) }
-            }
-            Grad::Yes => {
-                let states = tch::with_grad(|| last(model, &forward(), &rows));
-                Self { states: states.detach(), backward_state: Some(BackwardState::Graph(states)) }
-            }
+                last(model, &x, &rows)
+            };
+            return Ok(Self { states: tch::no_grad(forward), backward: None });
         }
+        let (shards, checkpointing) = (model.shards.as_ref(), model.checkpointing);
+        let at =
+            |index: usize, f: &dyn Fn(&Shards, usize) -> Result<()>| shards.map_or(Ok(()), |s| f(s, index));
+        at(OUTSIDE, &Shards::forward)?;
+        let mut x = if checkpointing {
+            tch::no_grad(|| model.embed(&tokens))
+        } else {
+            tch::with_grad(|| model.embed(&tokens))
+        };
+        let mut layers = Vec::new();
+        for index in 0..model.layers.len() {
+            at(index + 1, &Shards::forward)?;
+            let computes = span("forward", Some(index + 1));
+            let (kept, output) =
+                Kept::run(&x, checkpointing, |x| model.layer(index, x, &rotation, &mut packed));
+            drop(computes);
+            at(index + 1, &Shards::computed)?;
+            layers.push(kept);
+            x = output;
+        }
+        let (kept, states) = Kept::run(&x, checkpointing, |x| last(model, x, &rows));
+        let backward = Backward { model, tokens, rotation, packed, rows, layers, last: kept };
+        Ok(Self { states: states.detach(), backward: Some(Box::new(backward)) })
     }
 
     /// Adds to the parameters' gradients what `grad`, that of the states, gives them.
     pub fn backward(self, grad: Tensor) -> Result<()> {
-        tch::with_grad(|| match self.backward_state {
-            None => Ok(()),
-            Some(BackwardState::Graph(states)) if states.requires_grad() => {
-                Ok(surrogate(&states, &grad).f_backward()?)
-            }
-            Some(BackwardState::Graph(_)) => Ok(()),
-            Some(BackwardState::Again(again)) => again.backward(grad),
-        })
+        tch::with_grad(|| self.backward.map_or(Ok(()), |backward| backward.run(grad)))
     }
 }
 
-impl Again<'_> {
-    /// From the last layer to the first. An input is freed as soon as its layer is done.
-    fn backward(mut self, mut grad: Tensor) -> Result<()> {
-        let (model, rows) = (self.model, &self.rows);
-        if let Some(output) = self.inputs.pop() {
-            grad = through(&output, &grad, |x| last(model, x, rows))?;
-        }
+impl Backward<'_> {
+    /// From the last layer to the first. What is kept of a layer is freed as soon as it is done.
+    fn run(mut self, grad: Tensor) -> Result<()> {
+        let (model, rows, shards) = (self.model, &self.rows, self.model.shards.as_ref());
+        let mut grad = self.last.through(&grad, |x| last(model, x, rows))?;
         for index in (0..model.layers.len()).rev() {
-            let Some(input) = self.inputs.pop() else { break };
-            let (rotation, packed) = (&self.rotation, &mut self.packed);
-            grad = through(&input, &grad, |x| model.layer(index, x, rotation, packed))?;
+            shards.map_or(Ok(()), |shards| shards.backward(index + 1))?;
+            let computes = span("backward", Some(index + 1));
+            if let (Some(kept), Some(by_output)) = (self.layers.pop(), &grad) {
+                let (rotation, packed) = (&self.rotation, &mut self.packed);
+                grad = kept.through(by_output, |x| model.layer(index, x, rotation, packed))?;
+            }
+            drop(computes);
+            if let Some(shards) = shards {
+                shards.scatter(index + 1)?;
+                shards.computed(index + 1)?;
+            }
         }
         let marks = model.thoughts.as_ref().is_some_and(|thoughts| thoughts.marks.requires_grad());
-        if model.embedding.requires_grad() || marks {
+        if let Some(grad) = grad.filter(|_| model.embedding.requires_grad() || marks) {
             surrogate(&model.embed(&self.tokens), &grad).f_backward()?;
         }
-        Ok(())
+        let Some(shards) = shards else { return Ok(()) };
+        shards.scatter(OUTSIDE)?;
+        shards.receive()
     }
-}
-
-/// The gradient of `input` under that of `f(input)`; the parameters inside `f` get theirs on the way.
-fn through(input: &Tensor, grad: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Result<Tensor> {
-    let input = input.detach().set_requires_grad(true);
-    surrogate(&f(&input), grad).f_backward()?;
-    Ok(input.grad())
 }
 
 /// The normalised states at `rows` of the last layer's output `x`.

@@ -88,9 +88,12 @@ impl Model {
     }
 
     /// Writes `config.json` and the weights into the folder `dir`, made where it is missing. Adapters are merged:
-    /// what is saved is what the model computes, in plain files that transformers loads.
+    /// what is saved is what the model computes, in plain files that transformers loads. One that is divided all ranks save together.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        self.save_sharded(dir, SHARD)
+        match &self.shards {
+            Some(shards) => self.save_together(shards, dir),
+            None => self.save_sharded(dir, SHARD),
+        }
     }
 
     fn save_sharded(&self, dir: &Path, limit: usize) -> Result<()> {
@@ -118,6 +121,10 @@ impl Model {
             write_json(&dir.join(INDEX), &json!({"metadata": {"total_size": total}, "weight_map": files}))?;
             remove(&dir.join(SINGLE))?;
         }
+        self.save_config(dir)
+    }
+
+    pub(super) fn save_config(&self, dir: &Path) -> Result<()> {
         let mut config = self.config.to_json(self.kind());
         if let Some(score) = &self.score {
             let names = self.extractor.as_ref().map(|extractor| &extractor.notes["labels"]);
@@ -169,7 +176,7 @@ fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     written
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(e)),
         _ => Ok(()),
@@ -194,7 +201,7 @@ fn shards(tensors: Vec<(String, Tensor)>, limit: usize) -> Vec<Vec<(String, Tens
     shards
 }
 
-fn bytes_of(tensor: &Tensor) -> usize {
+pub(super) fn bytes_of(tensor: &Tensor) -> usize {
     tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 

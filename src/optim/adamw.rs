@@ -6,11 +6,14 @@
 //! ```
 
 use super::fused::{self, Constants, Lists};
-use super::share::{Share, name_of};
+use super::share::Share;
 use super::{Optim, steadier};
+use crate::checkpoint::{Ranges, part_name};
+use crate::model::{Slice, drop_grad};
 use crate::ranks::Ranks;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 /// The optimiser and its memory, of all parameters or of a rank's [`Share`] of each. All that it computes with is f32: a bf16 or f16 parameter is the rounded copy of
@@ -22,6 +25,7 @@ use tch::{Device, Kind, Tensor};
 pub struct AdamW {
     slots: Vec<Slot>,
     share: Share,
+    sliced: Option<Sliced>,
     /// Steps taken, as one f32 on the parameters' device: the fused kernel reads it there.
     steps: Tensor,
     device: Device,
@@ -30,17 +34,38 @@ pub struct AdamW {
     weight_decay: f64,
 }
 
+/// Who has what of parameters of which each rank holds slices.
+#[derive(Debug, Clone)]
+pub struct Sliced {
+    /// Those that hold all of them together.
+    pub within: Arc<dyn Ranks>,
+    /// Those that hold the same slices, where there are several.
+    pub across: Option<Arc<dyn Ranks>>,
+}
+
 /// A parameter and all that is remembered of it.
 #[derive(Debug)]
 struct Slot {
     name: String,
     parameter: Tensor,
+    /// Its shape.
+    size: Vec<i64>,
+    part: Part,
     /// Of the share; the parameter's own memory where that is f32 already.
     master: Tensor,
     average: Tensor,
     square: Tensor,
     /// The step's gradient so far, f32.
     gradient: Option<Tensor>,
+}
+
+/// What of a parameter's elements is updated here.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    /// So much of the parameter, which is whole.
+    Of(Share),
+    /// `parameter` is a slice of it that begins with this element, whose gradient is the sum over ranks.
+    From(i64),
 }
 
 impl AdamW {
@@ -69,48 +94,78 @@ impl AdamW {
                 )));
             }
         }
-        Ok(Self {
-            slots: parameters.into_iter().map(|named| Slot::new(named, share)).collect(),
-            share,
-            steps: Tensor::zeros([], (Kind::Float, device)),
-            device,
-            betas: optim.betas,
-            eps: optim.eps,
-            weight_decay: optim.weight_decay,
-        })
+        let slot = |(name, tensor): (String, Tensor)| {
+            let size = tensor.size();
+            Slot::new(name, tensor, size, Part::Of(share))
+        };
+        Ok(Self::over(parameters.into_iter().map(slot).collect(), share, device, optim))
+    }
+
+    /// The same of a rank that holds slices of parameters and of their gradients.
+    ///
+    /// # Errors
+    /// [`Error::Model`] without any.
+    pub fn of_slices(slices: Vec<Slice>, sliced: Sliced, optim: &Optim) -> Result<Self> {
+        let Some(device) = slices.first().map(|slice| slice.tensor.device()) else {
+            return Err(Error::Model("there is nothing to train: no parameter takes gradients".into()));
+        };
+        let slot = |Slice { name, tensor, start, shape }| Slot::new(name, tensor, shape, Part::From(start));
+        let whole = Self::over(slices.into_iter().map(slot).collect(), Share::WHOLE, device, optim);
+        Ok(Self { sliced: Some(sliced), ..whole })
+    }
+
+    fn over(slots: Vec<Slot>, share: Share, device: Device, optim: &Optim) -> Self {
+        let steps = Tensor::zeros([], (Kind::Float, device));
+        let Optim { betas, eps, weight_decay, .. } = *optim;
+        Self { slots, share, sliced: None, steps, device, betas, eps, weight_decay }
     }
 
     /// Moves the gradients that `backward` left at the parameters into f32 sums, and frees them there. After every
     /// micro-batch: a sum in bf16 would lose the small ones.
     pub fn accumulate(&mut self) -> Result<()> {
-        self.slots.iter_mut().try_for_each(Slot::accumulate)
+        self.slots.iter_mut().filter(|slot| slot.is_whole()).try_for_each(Slot::accumulate)
+    }
+
+    /// Sums the gradients over all `ranks`; those of slices are sums already over the ranks that hold slices together.
+    pub fn sum_over(&mut self, ranks: &Arc<dyn Ranks>) -> Result<()> {
+        let over = match &self.sliced {
+            Some(sliced) => sliced.across.clone(),
+            None => Some(ranks.clone()),
+        };
+        match over.filter(|ranks| ranks.count() > 1) {
+            Some(ranks) => ranks.sum_tensors(&mut self.gradients()?),
+            None => Ok(()),
+        }
     }
 
     /// The step's gradients, f32, in the parameters' order, for whoever sums them over ranks in place. A parameter
     /// that the loss did not reach has gradient zero, on every rank alike.
     pub fn gradients(&mut self) -> Result<Vec<Tensor>> {
-        self.accumulate()?;
+        self.slots.iter_mut().try_for_each(Slot::accumulate)?;
         Ok(self.slots.iter_mut().map(Slot::gradient).collect())
     }
 
     /// Scales the gradients down to the norm `max_norm` where they are larger (0: never) and returns the norm they
-    /// had: √ Σ g² over all parameters. Waits for the device once. A norm that is not finite is an error.
+    /// had: √ Σ g² over all parameters, those of slices over all ranks. Waits for the device once. A norm that is not finite is an error.
     pub fn clip(&mut self, max_norm: f64) -> Result<f64> {
         let gradients = self.gradients()?;
-        let norms = fused::norms(&gradients)?;
-        let total = norms.to_kind(Kind::Double).square().sum(Kind::Double).sqrt();
+        let mut squares = fused::norms(&gradients)?.to_kind(Kind::Double).square();
+        if let Some(Sliced { within, .. }) = &self.sliced {
+            within.sum_tensors(std::slice::from_mut(&mut squares))?;
+        }
+        let total = squares.sum(Kind::Double).sqrt();
         if max_norm > 0.0 {
             // torch.nn.utils.clip_grad_norm_ divides by the norm plus 1e-6 too.
             let factor = (max_norm / (&total + 1e-6)).clamp_max(1.0).to_kind(Kind::Float);
             fused::scale(&gradients, &factor)?;
         }
         let norm = total.double_value(&[]);
-        if norm.is_finite() { Ok(norm) } else { Err(self.not_finite(&norms)) }
+        if norm.is_finite() { Ok(norm) } else { Err(self.not_finite(&squares)) }
     }
 
     /// One update at the learning rate `lr`, from the gradients as they stand.
     pub fn step(&mut self, lr: f64) -> Result<()> {
-        self.accumulate()?;
+        self.slots.iter_mut().try_for_each(Slot::accumulate)?;
         let _ = self.steps.g_add_scalar_(1.0);
         for decays in [true, false] {
             let lists = self.lists(decays);
@@ -136,7 +191,7 @@ impl AdamW {
     pub fn zero_grad(&mut self) -> Result<()> {
         for slot in &mut self.slots {
             slot.gradient = None;
-            fused::drop_grad(&slot.parameter)?;
+            drop_grad(&slot.parameter)?;
         }
         Ok(())
     }
@@ -150,40 +205,59 @@ impl AdamW {
     /// and, where the parameter itself is not f32, `NAME.master`. The tensors share memory with the optimiser's. Those of a share are
     /// flat, and their names end with `@` and the place where the part begins.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        let name = |slot: &Slot, name: String| match self.share.is_whole() {
-            true => name,
-            false => name_of(&name, self.share.part(slot.parameter.numel() as i64).0),
-        };
         let of = |slot: &Slot| {
-            let named = slot.state().into_iter().map(|(part, tensor)| (name(slot, part), tensor));
-            named.collect::<Vec<_>>()
+            let name = |name: String| slot.start().map_or(name.clone(), |start| part_name(&name, start));
+            slot.state().into_iter().map(|(part, tensor)| (name(part), tensor)).collect::<Vec<_>>()
         };
         let step = ("step".to_string(), self.steps.shallow_clone());
         std::iter::once(step).chain(self.slots.iter().flat_map(of)).collect()
     }
 
-    /// Takes up a state that [`state`](Self::state) gave, of all shares [`joined`](super::joined): this share's part of it. Refuses names
-    /// that are missing or too many and other shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
+    /// Takes up a state that [`state`](Self::state) gave of all there is: this share's part of it. Refuses names that are missing or too many
+    /// and other shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
     pub fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()> {
-        let mut theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
-        let mut take = |name: &str, size: &[i64]| {
-            let loaded = theirs.remove(name).ok_or_else(|| mismatch(format!("{name} is missing")))?;
-            // What was divided has no shape any more.
-            let fits = loaded.size() == size || loaded.size() == [size.iter().product::<i64>()];
-            if !fits || loaded.kind() != Kind::Float {
-                let (found, kind) = (loaded.size(), loaded.kind());
-                return Err(mismatch(format!("{name} is {found:?} {kind:?}, not {size:?} Float")));
+        let theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
+        self.take_up(theirs.keys().map(String::as_str), |name, size, start, len| {
+            let Some(loaded) = theirs.get(name) else { return Ok(None) };
+            fits(name, &loaded.size(), size)?;
+            Ok(Some(loaded.f_reshape([-1])?.f_narrow(0, start, len)?))
+        })
+    }
+
+    /// The same of what lies in files, of which this share's part alone is read.
+    pub fn load_ranges(&mut self, state: &Ranges) -> Result<()> {
+        self.take_up(state.names(), |name, size, start, len| {
+            let Some(shape) = state.shape(name) else { return Ok(None) };
+            fits(name, &shape, size)?;
+            state.read(name, start, len).map(Some)
+        })
+    }
+
+    /// `read` gives elements of a tensor by its name, the shape that it has to have, the first and their number.
+    fn take_up<'n>(
+        &mut self,
+        names: impl Iterator<Item = &'n str>,
+        read: impl Fn(&str, &[i64], i64, i64) -> Result<Option<Tensor>>,
+    ) -> Result<()> {
+        let mut known = BTreeSet::from(["step".to_string()]);
+        let (mut mine, mut found) = (vec![self.steps.shallow_clone()], Vec::new());
+        let take = |name: &str, size: &[i64], start: i64, own: &Tensor| {
+            let loaded = read(name, size, start, own.numel() as i64)?;
+            let loaded = loaded.ok_or_else(|| mismatch(format!("{name} is missing")))?;
+            match loaded.kind() {
+                Kind::Float => Ok(loaded.f_reshape(own.size())?),
+                kind => Err(mismatch(format!("{name} is {kind:?}, not Float"))),
             }
-            Ok(loaded.f_reshape(size)?)
         };
-        let (mut mine, mut found) = (vec![self.steps.shallow_clone()], vec![take("step", &[])?]);
+        found.push(take("step", &[], 0, &self.steps)?);
         for slot in &self.slots {
             for (name, tensor) in slot.state() {
+                found.push(take(&name, &slot.size, slot.start().unwrap_or(0), &tensor)?);
                 mine.push(tensor);
-                found.push(self.share.slice(&take(&name, &slot.parameter.size())?));
+                known.insert(name);
             }
         }
-        if let Some(name) = theirs.keys().next() {
+        if let Some(name) = names.into_iter().find(|name| !known.contains(*name)) {
             return Err(mismatch(format!("{name} belongs to no parameter of this model")));
         }
         fused::copy(&mine, &found)?;
@@ -192,10 +266,10 @@ impl AdamW {
 
     fn lists(&mut self, decays: bool) -> Lists {
         let mut lists = Lists::default();
-        let share = self.share;
         let own = |slot: &&mut Slot| slot.decays() == decays && slot.master.numel() > 0;
         for slot in self.slots.iter_mut().filter(own) {
-            lists.gradients.push(share.slice(&slot.gradient()));
+            let gradient = slot.gradient();
+            lists.gradients.push(slot.own(&gradient));
             lists.parameters.push(slot.master.shallow_clone());
             lists.averages.push(slot.average.shallow_clone());
             lists.squares.push(slot.square.shallow_clone());
@@ -205,16 +279,15 @@ impl AdamW {
 
     /// parameter ← master, rounded, as far as this share goes.
     fn round(&self) -> Result<()> {
-        let rounded = self.slots.iter().filter(|slot| slot.has_master());
-        let pairs =
-            rounded.map(|slot| (self.share.slice(&slot.parameter.detach()), slot.master.shallow_clone()));
+        let rounded = self.slots.iter().filter(|slot| slot.has_master() && slot.master.numel() > 0);
+        let pairs = rounded.map(|slot| (slot.own(&slot.parameter.detach()), slot.master.shallow_clone()));
         let (parameters, masters): (Vec<_>, Vec<_>) = pairs.unzip();
         if parameters.is_empty() { Ok(()) } else { fused::copy(&parameters, &masters) }
     }
 
-    fn not_finite(&self, norms: &Tensor) -> Error {
-        let norms = Vec::<f32>::try_from(norms.to_device(Device::Cpu)).unwrap_or_default();
-        let first = norms.iter().position(|norm| !norm.is_finite());
+    fn not_finite(&self, squares: &Tensor) -> Error {
+        let squares = Vec::<f64>::try_from(squares.to_device(Device::Cpu)).unwrap_or_default();
+        let first = squares.iter().position(|square| !square.is_finite());
         let name = first.map_or("the sum over all parameters", |index| &self.slots[index].name);
         let message = format!(
             "the gradient of {name} is not finite (update {} on {:?}); {}",
@@ -227,10 +300,36 @@ impl AdamW {
 }
 
 impl Slot {
-    fn new((name, parameter): (String, Tensor), share: Share) -> Self {
-        let master = share.slice(&parameter.detach()).to_kind(Kind::Float);
+    fn new(name: String, parameter: Tensor, size: Vec<i64>, part: Part) -> Self {
+        let own = match part {
+            Part::Of(share) => share.slice(&parameter.detach()),
+            Part::From(_) => parameter.detach(),
+        };
+        let master = own.to_kind(Kind::Float);
         let (average, square) = (master.zeros_like(), master.zeros_like());
-        Self { name, parameter, master, average, square, gradient: None }
+        Self { name, parameter, size, part, master, average, square, gradient: None }
+    }
+
+    /// Whether the parameter is here as a whole, and so is its gradient.
+    fn is_whole(&self) -> bool {
+        matches!(self.part, Part::Of(_))
+    }
+
+    /// Where the part begins that is updated here; none where it is all.
+    fn start(&self) -> Option<i64> {
+        match self.part {
+            Part::Of(share) if share.is_whole() => None,
+            Part::Of(share) => Some(share.part(self.parameter.numel() as i64).0),
+            Part::From(start) => Some(start),
+        }
+    }
+
+    /// The part of what is as large as the parameter that is here.
+    fn own(&self, tensor: &Tensor) -> Tensor {
+        match self.part {
+            Part::Of(share) => share.slice(tensor),
+            Part::From(_) => tensor.shallow_clone(),
+        }
     }
 
     fn has_master(&self) -> bool {
@@ -239,7 +338,7 @@ impl Slot {
 
     /// Norms and biases do not, as in transformers' and TRL's trainers.
     fn decays(&self) -> bool {
-        self.parameter.dim() >= 2
+        self.size.len() >= 2
     }
 
     fn accumulate(&mut self) -> Result<()> {
@@ -253,7 +352,7 @@ impl Slot {
             }
             None => self.gradient = Some(fresh.detach().to_kind(Kind::Float)),
         }
-        fused::drop_grad(&self.parameter)
+        drop_grad(&self.parameter)
     }
 
     fn gradient(&mut self) -> Tensor {
@@ -266,6 +365,14 @@ impl Slot {
         let mut parts = vec![part("exp_avg", &self.average), part("exp_avg_sq", &self.square)];
         parts.extend(self.has_master().then(|| part("master", &self.master)));
         parts
+    }
+}
+
+/// Refuses another shape; what was divided has none any more.
+fn fits(name: &str, found: &[i64], size: &[i64]) -> Result<()> {
+    match found == size || found == [size.iter().product::<i64>()] {
+        true => Ok(()),
+        false => Err(mismatch(format!("{name} is {found:?}, not {size:?}"))),
     }
 }
 

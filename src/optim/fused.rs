@@ -71,12 +71,6 @@ pub(super) fn copy(to: &[Tensor], from: &[Tensor]) -> Result<()> {
     check(unsafe { rationale_copy(pointers(to).as_ptr(), pointers(from).as_ptr(), to.len()) })
 }
 
-/// Lets go of the tensor's gradient.
-pub(super) fn drop_grad(tensor: &Tensor) -> Result<()> {
-    // SAFETY: a live tensor.
-    check(unsafe { rationale_drop_grad(tensor.as_ptr() as Pointer) })
-}
-
 fn pointers(tensors: &[Tensor]) -> Vec<Pointer> {
     tensors.iter().map(|tensor| tensor.as_ptr() as Pointer).collect()
 }
@@ -103,5 +97,4 @@ unsafe extern "C" {
     fn rationale_norms(tensors: *const Pointer, n: usize, out: *mut *mut c_void) -> *mut c_char;
     fn rationale_scale(tensors: *const Pointer, n: usize, factor: Pointer) -> *mut c_char;
     fn rationale_copy(to: *const Pointer, from: *const Pointer, n: usize) -> *mut c_char;
-    fn rationale_drop_grad(tensor: Pointer) -> *mut c_char;
 }

@@ -10,9 +10,9 @@ mod fused;
 mod schedule;
 mod share;
 
-pub use adamw::AdamW;
+pub use adamw::{AdamW, Sliced};
 pub use schedule::Schedule;
-pub use share::{Share, joined};
+pub use share::Share;
 
 /// What may help where numbers overflow, of weights of this kind.
 pub fn steadier(weights: Kind) -> &'static str {

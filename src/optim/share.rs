@@ -1,7 +1,7 @@
 //! Which part of a parameter the optimiser of one of several ranks holds and updates.
 
 use super::fused;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ranks::Ranks;
 use tch::Tensor;
 
@@ -94,45 +94,6 @@ impl Share {
     }
 }
 
-/// What is kept of a part, by name: its tensor's name, and where the part begins.
-pub(super) fn name_of(name: &str, start: i64) -> String {
-    format!("{name}@{start}")
-}
-
-/// Puts parts of tensors together that are named as those of [`AdamW::state`](super::AdamW::state) are; what has another name stays as it is.
-///
-/// # Errors
-/// [`Error::Checkpoint`] where parts are missing between those that are there.
-pub fn joined(parts: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>> {
-    let mut whole: Vec<(String, Tensor)> = Vec::new();
-    let mut split: std::collections::BTreeMap<String, Vec<(i64, Tensor)>> = Default::default();
-    for (name, tensor) in parts {
-        match name.rsplit_once('@').and_then(|(name, start)| Some((name.to_string(), start.parse().ok()?))) {
-            Some((name, start)) => split.entry(name).or_default().push((start, tensor)),
-            // What all have alike is there once for each.
-            None if whole.iter().any(|(known, _)| *known == name) => {}
-            None => whole.push((name, tensor)),
-        }
-    }
-    for (name, mut parts) in split {
-        // A part of no elements begins where another one does.
-        parts.retain(|(_, tensor)| tensor.numel() > 0);
-        parts.sort_by_key(|(start, _)| *start);
-        let mut next = 0;
-        for (start, tensor) in &parts {
-            if *start != next {
-                return Err(Error::Checkpoint(format!(
-                    "the optimiser state has no part of {name} from its element {next} on"
-                )));
-            }
-            next += tensor.numel() as i64;
-        }
-        let parts: Vec<Tensor> = parts.into_iter().map(|(_, tensor)| tensor).collect();
-        whole.push((name, Tensor::f_cat(&parts, 0)?));
-    }
-    Ok(whole)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,20 +113,5 @@ mod tests {
             }
             assert_eq!(next, n);
         }
-    }
-
-    #[test]
-    fn parts_come_back_as_one_and_a_missing_one_is_named() {
-        let whole = Tensor::arange(7, (tch::Kind::Float, tch::Device::Cpu));
-        let part = |rank: i64| {
-            let share = of(rank, 3);
-            (name_of("w.exp_avg", share.part(7).0), share.slice(&whole))
-        };
-        let step = || ("step".to_string(), Tensor::from(4.0f32));
-        let found = joined(vec![step(), part(2), step(), part(0), part(1)]).unwrap();
-        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["step", "w.exp_avg"]);
-        assert!(found[1].1.equal(&whole));
-        let error = joined(vec![part(0), part(2)]).unwrap_err().to_string();
-        assert!(error.contains("no part of w.exp_avg from its element 3 on"), "{error}");
     }
 }

@@ -252,9 +252,13 @@ impl Policy {
     }
 
     /// Writes a Hugging Face folder: weights (adapters merged into them), config, tokenizer and generation config. What
-    /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added.
+    /// the generation config said when it was loaded stays; end-of-sequence ids that it lacks are added. Of a model that is divided all
+    /// ranks save the weights together, and the first the rest.
     pub fn save(&self, folder: &Path) -> Result<()> {
         self.model.save(folder)?;
+        if !self.model.is_first() {
+            return Ok(());
+        }
         self.tokenizer.save(folder)?;
         self.score_format.as_ref().map_or(Ok(()), |score_format| score_format.save(folder))?;
         let known = tokenizer::generation_eos(folder)?;

@@ -75,7 +75,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Request, Sampler, Sampling};
+    use crate::engine::{Request, Sampling};
     use crate::model::Sequence;
     use crate::policy::Init;
 

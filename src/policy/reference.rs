@@ -64,6 +64,16 @@ impl Reference {
         }
     }
 
+    /// The models of its own that it has.
+    pub fn models(&mut self) -> Vec<&mut Model> {
+        match self {
+            Self::Base => vec![],
+            Self::Copy { model, masters } => {
+                [Some(model), masters.as_mut()].into_iter().flatten().map(|model| &mut **model).collect()
+            }
+        }
+    }
+
     /// log p of every learned token at `temperature`, sequence by sequence, in micro-batches of `budget` tokens.
     pub fn logprobs(
         &self,
@@ -102,6 +112,7 @@ impl Reference {
                 rounded.copy_(&master);
             }
         });
+        self.models().into_iter().for_each(|model| model.weights_written());
     }
 
     /// Writes weights of its own into the model folder `dir`, every bit that its further way depends on: in f32 where it has

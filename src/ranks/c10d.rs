@@ -17,9 +17,14 @@ pub(super) struct Store(*mut c_void);
 #[derive(Debug)]
 pub(super) struct Group(*mut c_void);
 
-// SAFETY: both are reference-counted C++ objects that belong to no thread.
+/// A call of a group that is under way.
+#[derive(Debug)]
+pub(super) struct Pending(*mut c_void);
+
+// SAFETY: all are reference-counted C++ objects that belong to no thread.
 unsafe impl Send for Store {}
 unsafe impl Send for Group {}
+unsafe impl Send for Pending {}
 
 impl Store {
     /// Reaches the store at `host` within `limit`, or holds it there where it `serves`; with its port, which is any that is free for 0.
@@ -147,6 +152,43 @@ impl Group {
     }
 }
 
+impl Group {
+    /// Begins to gather the flat tensors of all ranks, which are of one size, into `all`, end to end.
+    pub fn begin_gather(&self, own: &Tensor, all: &Tensor) -> Result<Pending> {
+        self.begin(rationale_group_begin_gather, own, all)
+    }
+
+    /// Begins to send each rank its one of `parts`, equal parts of a flat tensor, and to receive the others' for this one.
+    pub fn begin_exchange(&self, parts: &Tensor, received: &Tensor) -> Result<Pending> {
+        self.begin(rationale_group_begin_exchange, parts, received)
+    }
+
+    fn begin(&self, call: Begin, sent: &Tensor, received: &Tensor) -> Result<Pending> {
+        let mut out = null_mut();
+        let [sent, received] = [sent, received].map(|tensor| tensor.as_ptr() as *const c_void);
+        // SAFETY: two live tensors, of which the C++ side keeps handles; `out` is set when no message comes back.
+        check(unsafe { call(self.0, sent, received, &mut out) })?;
+        Ok(Pending(out))
+    }
+}
+
+impl Pending {
+    /// Waits until it is done.
+    pub fn finish(self) -> Result<()> {
+        // SAFETY: it was made by `begin` and is alive.
+        check(unsafe { rationale_pending_finish(self.0) })
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // SAFETY: it was made by `begin` and is used no more.
+        unsafe { rationale_pending_close(self.0) }
+    }
+}
+
+type Begin = unsafe extern "C" fn(*mut c_void, *const c_void, *const c_void, *mut *mut c_void) -> *mut c_char;
+
 impl Drop for Group {
     fn drop(&mut self) {
         // SAFETY: it was made by `open` and is used no more.
@@ -200,5 +242,19 @@ unsafe extern "C" {
         maximum: bool,
     ) -> *mut c_char;
     fn rationale_group_gather(group: *mut c_void, own: *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn rationale_group_begin_gather(
+        group: *mut c_void,
+        own: *const c_void,
+        all: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn rationale_group_begin_exchange(
+        group: *mut c_void,
+        parts: *const c_void,
+        received: *const c_void,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
+    fn rationale_pending_finish(call: *mut c_void) -> *mut c_char;
+    fn rationale_pending_close(call: *mut c_void);
     fn rationale_group_close(group: *mut c_void);
 }

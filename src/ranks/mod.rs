@@ -7,6 +7,7 @@ mod c10d;
 mod host;
 mod place;
 mod processes;
+pub mod timeline;
 mod watch;
 
 pub use host::Host;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 use tch::Tensor;
 
@@ -45,6 +47,36 @@ pub trait Ranks: Debug + Send + Sync {
     /// What each rank gives, in their order, on every rank.
     fn gather(&self, text: String) -> Result<Vec<String>>;
 
+    /// Begins to gather the flat tensors `own` of all ranks, which are of one size, into `all`, end to end; [`finish`](Self::finish) waits
+    /// for it. Calls that are under way are finished in any order, and begun in the same on every rank.
+    fn begin_gather(&self, own: &Tensor, all: &Tensor) -> Result<Pending> {
+        all.shallow_clone().f_copy_(&self.gather_tensor(own)?)?;
+        Ok(Pending::done())
+    }
+
+    /// Begins to give each rank its one of `parts`, as many equal parts of a flat tensor as there are ranks, in their order: `received`, of the
+    /// same size, then has what each of them gives this one.
+    fn begin_exchange(&self, parts: &Tensor, received: &Tensor) -> Result<Pending> {
+        let (count, each) = (self.count() as i64, parts.numel() as i64 / self.count() as i64);
+        let all = self.gather_tensor(parts)?.f_view([count, count, each])?;
+        received.shallow_clone().f_copy_(&all.f_select(1, self.rank() as i64)?.f_reshape([-1])?)?;
+        Ok(Pending::done())
+    }
+
+    /// Waits until what was begun is done.
+    fn finish(&self, _pending: Pending) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes no call any more, because of an error between two calls that others wait in: they are told of it and end, and whatever is
+    /// called on this one fails.
+    fn give_up(&self, _error: &Error) {}
+
+    /// Two groups that this rank is in: its `size` neighbours, and those that stand at its place among theirs. All ranks call it.
+    fn split(&self, size: usize) -> Result<[Arc<dyn Ranks>; 2]> {
+        Err(Error::Ranks(format!("these ranks cannot be split into groups of {size}")))
+    }
+
     /// Where it stands among those on its machine.
     fn local(&self) -> Local {
         Local::ALONE
@@ -58,6 +90,17 @@ pub trait Ranks: Debug + Send + Sync {
     /// Whether this is the rank that writes files and shows what is going on.
     fn is_first(&self) -> bool {
         self.rank() == 0
+    }
+}
+
+/// What was begun with [`Ranks::begin_gather`] or [`Ranks::begin_exchange`] and goes on beside what this rank does.
+#[derive(Debug)]
+pub struct Pending(Option<c10d::Pending>);
+
+impl Pending {
+    /// What was done at once.
+    pub fn done() -> Self {
+        Self(None)
     }
 }
 

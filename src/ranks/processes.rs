@@ -3,10 +3,10 @@
 use super::c10d::{Group, Reached, Store};
 use super::place::{Launcher, Place};
 use super::watch::{Failure, Watch};
-use super::{Local, Ranks};
+use super::{Local, Pending, Ranks};
 use crate::error::{Error, Result};
 use std::net::{IpAddr, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -16,12 +16,20 @@ const MEETING: Duration = Duration::from_secs(600);
 /// How long the words of the rank that failed first are waited for where the connection is lost.
 const WORDS: Duration = Duration::from_secs(4);
 
-/// This process as one of the ranks of a run.
+/// This process as one of the ranks of a run, or of some of them.
 #[derive(Debug)]
 pub struct Processes {
+    run: Arc<Run>,
+    rank: usize,
+    count: usize,
+    group: Mutex<Group>,
+}
+
+/// What a process knows of the run that it is a rank of.
+#[derive(Debug)]
+struct Run {
     place: Place,
     local: Local,
-    group: Mutex<Group>,
     store: Mutex<Store>,
     // On the rank that serves it is the store itself: the others need it for as long as this is here.
     _root: Mutex<Store>,
@@ -29,6 +37,10 @@ pub struct Processes {
     /// Calls begun, which every rank makes in the same order.
     calls: Arc<AtomicU64>,
     watch: Watch,
+    /// Whether it has said that it makes no calls any more.
+    gave_up: AtomicBool,
+    /// Calls of `split`, which every rank makes in the same order.
+    splits: AtomicU64,
 }
 
 impl Processes {
@@ -52,48 +64,90 @@ impl Processes {
         let group = Group::open(&store, place.rank, place.count, &reached, MEETING).map_err(failed)?;
         let local = Local { rank: place.local_rank, count: place.local_count.unwrap_or(1) };
         let (group, store, limit) = (Mutex::new(group), Mutex::new(store), Mutex::new(MEETING));
-        let mut ranks = Self { place, local, group, store, _root: Mutex::new(root), limit, calls, watch };
-        if ranks.place.local_count.is_none() {
+        let (root, gave_up) = (Mutex::new(root), AtomicBool::new(false));
+        let (rank, count) = (place.rank, place.count);
+        let counted = place.local_count.is_some();
+        let splits = AtomicU64::new(0);
+        let run = Run { place, local, store, _root: root, limit, calls, watch, gave_up, splits };
+        let mut ranks = Self { run: Arc::new(run), rank, count, group };
+        if !counted {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             let hosts = ranks.gather(host)?;
-            ranks.local.count = hosts.iter().filter(|host| **host == hosts[ranks.place.rank]).count();
+            let here = hosts.iter().filter(|host| **host == hosts[rank]).count();
+            Arc::get_mut(&mut ranks.run).expect("nobody else has it yet").local.count = here;
         }
         Ok(ranks)
     }
 
     /// Who started them, and with which place.
     pub fn place(&self) -> &Place {
-        &self.place
+        &self.run.place
+    }
+
+    /// Those ranks of the run that give the same `name`, of which this one is the `rank`th of so many.
+    fn among(&self, name: &str, rank: usize, count: usize) -> Result<Arc<dyn Ranks>> {
+        let run = self.run.clone();
+        let limit = *locked(&run.limit);
+        let meet = || {
+            let store = locked(&run.store).under(name)?;
+            Group::open(&store, rank, count, &reached(&run.place), limit)
+        };
+        let group = meet().map_err(|what| run.lost(&what, Duration::ZERO))?;
+        Ok(Arc::new(Self { run, rank, count, group: Mutex::new(group) }))
     }
 
     /// Ends together with the others, none of which needs this one any more when it returns.
     pub fn finish(&self) -> Result<()> {
         let met = self.max(&mut [0.0]);
-        self.watch.stop();
-        if self.place.serves {
-            self.outlast();
-        } else {
-            let _ = locked(&self.store).add("left", 1);
-        }
+        self.run.leave();
         met
     }
 
     /// Tells the others, and torchrun, of an error that is this rank's own; of others' they know.
     pub fn fail(&self, error: &Error) {
-        let failure = Failure::of(self.place.rank, error);
-        let own = !matches!(error, Error::Elsewhere { .. });
-        if own {
-            let _ = locked(&self.store).claim(super::watch::FAILED, &failure.told());
-            if let Some(path) = &self.place.error_file {
-                let _ = std::fs::write(path, failure.error_file());
-            }
+        if let (Some(failure), Some(path)) = (self.run.claim(error), &self.run.place.error_file) {
+            let _ = std::fs::write(path, failure.error_file());
         }
+        self.run.leave();
+    }
+
+    /// Makes a call that all ranks make.
+    fn call<T>(&self, make: impl FnOnce(&Group) -> std::result::Result<T, String>) -> Result<T> {
+        let run = &self.run;
+        if run.gave_up.load(Ordering::SeqCst) {
+            return Err(Error::Ranks(format!("rank {} has failed between two calls", run.place.rank)));
+        }
+        let began = Instant::now();
+        run.calls.fetch_add(1, Ordering::SeqCst);
+        let made = make(&locked(&self.group));
+        made.map_err(|what| run.lost(&what, began.elapsed()))
+    }
+
+    fn numbers(&self, values: &mut [f64], maximum: bool) -> Result<()> {
+        let tensor = Tensor::from_slice(values).to_kind(Kind::Double);
+        self.call(|group| group.reduce(&[tensor.shallow_clone()], maximum))?;
+        values.copy_from_slice(&Vec::<f64>::try_from(&tensor).map_err(Error::Torch)?);
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Ends what this process does for the others.
+    fn leave(&self) {
         self.watch.stop();
         if self.place.serves {
             self.outlast();
         } else {
             let _ = locked(&self.store).add("left", 1);
         }
+    }
+
+    /// Tells the others of an error that is this rank's own.
+    fn claim(&self, error: &Error) -> Option<Failure> {
+        let own = !matches!(error, Error::Elsewhere { .. });
+        let failure = own.then(|| Failure::of(self.place.rank, error))?;
+        let _ = locked(&self.store).claim(super::watch::FAILED, &failure.told());
+        Some(failure)
     }
 
     /// Keeps the store for the others until they have left it.
@@ -103,14 +157,6 @@ impl Processes {
         while began.elapsed() < WORDS && locked(&self.store).add("left", 0).is_ok_and(|left| left < others) {
             std::thread::sleep(Duration::from_millis(10));
         }
-    }
-
-    /// Makes a call that all ranks make.
-    fn call<T>(&self, make: impl FnOnce(&Group) -> std::result::Result<T, String>) -> Result<T> {
-        let began = Instant::now();
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let made = make(&locked(&self.group));
-        made.map_err(|what| self.lost(&what, began.elapsed()))
     }
 
     /// Why a call failed: in the words of the rank that failed first, where it had any.
@@ -160,19 +206,19 @@ impl Processes {
 
 impl Ranks for Processes {
     fn rank(&self) -> usize {
-        self.place.rank
+        self.rank
     }
 
     fn count(&self) -> usize {
-        self.place.count
+        self.count
     }
 
     fn local(&self) -> Local {
-        self.local
+        self.run.local
     }
 
     fn wait_at_most(&self, limit: Duration) -> Result<()> {
-        *locked(&self.limit) = limit;
+        *locked(&self.run.limit) = limit;
         locked(&self.group).limit(limit).map_err(Error::Ranks)
     }
 
@@ -194,6 +240,34 @@ impl Ranks for Processes {
         Ok(all.to_device(device))
     }
 
+    fn begin_gather(&self, own: &Tensor, all: &Tensor) -> Result<Pending> {
+        self.call(|group| group.begin_gather(own, all)).map(|call| Pending(Some(call)))
+    }
+
+    fn begin_exchange(&self, parts: &Tensor, received: &Tensor) -> Result<Pending> {
+        self.call(|group| group.begin_exchange(parts, received)).map(|call| Pending(Some(call)))
+    }
+
+    fn finish(&self, pending: Pending) -> Result<()> {
+        let began = Instant::now();
+        let finished = pending.0.map_or(Ok(()), |call| call.finish());
+        finished.map_err(|what| self.run.lost(&what, began.elapsed()))
+    }
+
+    fn split(&self, size: usize) -> Result<[Arc<dyn Ranks>; 2]> {
+        let (group, place) = (self.rank / size, self.rank % size);
+        // What is met under one name twice would find what the first left there.
+        let number = self.run.splits.fetch_add(1, Ordering::SeqCst);
+        let within = self.among(&format!("{number}/within/{group}"), place, size)?;
+        let across = self.among(&format!("{number}/across/{place}"), group, self.count / size)?;
+        Ok([within, across])
+    }
+
+    fn give_up(&self, error: &Error) {
+        self.run.gave_up.store(true, Ordering::SeqCst);
+        self.run.claim(error);
+    }
+
     fn gather(&self, text: String) -> Result<Vec<String>> {
         let length = Tensor::from_slice(&[text.len() as i64]);
         let lengths = self.call(|group| group.gather(&length))?;
@@ -208,15 +282,6 @@ impl Ranks for Processes {
         let all = Vec::<u8>::try_from(&all).map_err(Error::Torch)?;
         let said = all.chunks(longest).zip(lengths);
         Ok(said.map(|(bytes, n)| String::from_utf8_lossy(&bytes[..n as usize]).into_owned()).collect())
-    }
-}
-
-impl Processes {
-    fn numbers(&self, values: &mut [f64], maximum: bool) -> Result<()> {
-        let tensor = Tensor::from_slice(values).to_kind(Kind::Double);
-        self.call(|group| group.reduce(&[tensor.shallow_clone()], maximum))?;
-        values.copy_from_slice(&Vec::<f64>::try_from(&tensor).map_err(Error::Torch)?);
-        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::stage::Stage;
 use crate::data::Split;
+use crate::devices::Shard;
 use crate::loops::Steps;
 use crate::rollout::Traits;
 use crate::section::Misfit;
@@ -61,6 +62,13 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
             "it learns from the policy's own samples and their log-probabilities, and the completions of this \
              rollout have none",
             "use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",
+        ));
+    }
+    if needs.undivided && stage.devices.shard == Shard::Parameters {
+        found.push(Misfit::new(
+            "devices.shard",
+            format!("{} needs all weights on every rank", loop_key(stage)),
+            "\"optimizer\" divides the rest",
         ));
     }
     found

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// The methods, sources, rewards, tasks and metrics that a recipe can name: the built-in ones (the default) and the user's own.
@@ -45,6 +46,8 @@ pub(super) struct Described {
     pub schema: Value,
     /// The paths of its keys.
     pub paths: Vec<String>,
+    /// The schemas of rewards by their kinds, with the keys that all have.
+    pub rewards: BTreeMap<String, Value>,
 }
 
 impl Default for Registry {

@@ -69,6 +69,8 @@ pub const RULES: Rules = Rules {
         "run.rounds",
         "devices.ranks",
         "devices.shard",
+        "devices.replicas",
+        "devices.trace",
         "devices.timeout_s",
     ],
     taken_ending,

@@ -57,8 +57,8 @@ impl Registry {
         for (name, table) in rewards.iter_mut() {
             let Some(table) = table.as_table_mut() else { continue };
             let kind = table.get("kind").and_then(toml::Value::as_str).unwrap_or(name).to_owned();
-            if let Some((_, own)) = self.rewards.schemas().find(|(name, _)| *name == kind) {
-                fill_defaults(table, &rewarding(own));
+            if let Some(schema) = self.described().rewards.get(&kind) {
+                fill_defaults(table, schema);
             }
         }
     }
@@ -76,7 +76,9 @@ impl Registry {
     fn described(&self) -> &Described {
         self.described.get_or_init(|| {
             let schema = self.make_schema();
-            Described { paths: keys(&schema).into_iter().map(|key| key.path).collect(), schema }
+            let rewards = self.rewards.schemas().map(|(name, own)| (name.to_owned(), rewarding(own)));
+            let rewards = rewards.collect();
+            Described { paths: keys(&schema).into_iter().map(|key| key.path).collect(), schema, rewards }
         })
     }
 

@@ -57,7 +57,7 @@ pub fn read(
             )));
         }
         for text in &prompted.example.completions {
-            let mut tokens = policy.tokenizer.completion(&prompted.example.prompt, text)?;
+            let mut tokens = prompted.completion(&policy.tokenizer, text)?;
             tokens.truncate(policy.context().saturating_sub(prompted.tokens.len()));
             owners.push(group);
             sequences.push(Sequence::new(&prompted.tokens, &tokens));

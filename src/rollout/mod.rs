@@ -20,6 +20,7 @@ pub use seeds::Seeds;
 pub use source::{Figures, Picks, Sample, SamplingContext, Scorer, Source, SourceSection, Traits, Unscored};
 pub use trace::Trace;
 
+use crate::data::conversation::REASONING;
 use crate::data::{Example, Message, Prompt, Tokenizer};
 use crate::engine::{Completion, StopReason};
 use crate::error::Result;
@@ -167,19 +168,38 @@ impl Rollout {
     }
 
     /// A completion that was not sampled token by token from the policy: its text is tokenised here, and there are no
-    /// log-probabilities. What is more than `room` tokens is cut off.
+    /// log-probabilities. What it thought stands before what it says, as the policy's chat template writes it. What is more than the
+    /// model has room for is cut off.
     pub fn written(
         policy: &Policy,
-        text: &str,
+        prompted: &Prompted,
+        said: &Message,
         truncated: bool,
-        room: usize,
         format: &Format,
     ) -> Result<Self> {
+        let room = policy.context().saturating_sub(prompted.tokens.len());
         // What lies far behind the room is not tokenised: a text of megabytes would take minutes.
-        let most = room.saturating_add(8).saturating_mul(LONGEST_TOKEN).min(text.len());
-        let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-        let text = &text[..end];
-        let mut tokens = policy.completion(text)?;
+        let most = room.saturating_add(8).saturating_mul(LONGEST_TOKEN);
+        let mut said = said.clone();
+        let cut = |text: &str| {
+            let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+            text[..end].to_owned()
+        };
+        let thought = said.reasoning().map(cut);
+        said.content = cut(&said.content);
+        said.more = thought.map(|thought| (REASONING[0].to_owned(), thought.into())).into_iter().collect();
+        let mut tokens = match said.reasoning() {
+            None => policy.tokenizer.completion(&prompted.example.prompt, &said.content)?,
+            // As a row that has both would be learned.
+            Some(_) => {
+                let (completion, completions) = (said.text(), vec![]);
+                let example = Example { reply: Some(Arc::new(said)), ..(*prompted.example).clone() };
+                let example =
+                    Example { completion: Some(completion), completions, learned_turns: vec![], ..example };
+                let row = Prompted::of(&Arc::new(example), &policy.tokenizer)?;
+                row.completion(&policy.tokenizer, row.example.completion.as_deref().unwrap_or_default())?
+            }
+        };
         if truncated {
             tokens.pop();
         }

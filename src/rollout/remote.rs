@@ -5,8 +5,9 @@ use super::{
 };
 use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::columns::letter;
+use crate::data::conversation::REASONING;
 use crate::data::template::{environment, values};
-use crate::data::{Example, Prompt};
+use crate::data::{Example, Message, Prompt};
 use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 const MOST: usize = 100_000;
 const ENDPOINT: &str = "rollout.remote.endpoint";
 
-/// A number of completions of each prompt by another model. They are scored and filtered as the policy's own, and tokenised
+/// A number of completions of each prompt by another model, each with the reasoning that the server says apart from it
+/// (`reasoning_content`, `reasoning`) before it, as the policy's chat template writes reasoning. They are scored and filtered as the policy's own, and tokenised
 /// with the policy's tokenizer; there are no log-probabilities of their sampling, so that `loop.sft` and `loop.dpo` learn from them but
 /// not `loop.grpo`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -194,15 +196,20 @@ fn ask(
     let answers = TextModel::Endpoint(client).ask(&questions.concat(), None, &mut |_| {})?;
     let mut answers = answers.choices.into_iter();
     let group = |(prompted, count): (&Prompted, usize)| {
-        let room = policy.context().saturating_sub(prompted.tokens.len());
-        let written =
-            |choice: &Choice| Rollout::written(policy, &choice.text, choice.truncated, room, format);
+        let written = |choice: &Choice| {
+            let mut said = Message::new("assistant", choice.text.as_str());
+            said.more
+                .extend(choice.reasoning.clone().map(|thought| (REASONING[0].to_owned(), thought.into())));
+            Rollout::written(policy, prompted, &said, choice.truncated, format)
+        };
         let choices = answers.by_ref().take(count).flatten();
         let rollouts: Result<Vec<Rollout>> = choices.map(|choice| written(&choice)).collect();
         let rollouts = rollouts.map_err(|error| {
             Error::Data(format!(
-                "{}: a completion of {} cannot be tokenised: {error}",
-                prompted.example, section.endpoint.model
+                "{}: a completion of {} cannot be tokenised: {}",
+                prompted.example,
+                section.endpoint.model,
+                error.what()
             ))
         })?;
         Ok(Group::of(prompted, rollouts))

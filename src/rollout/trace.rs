@@ -145,11 +145,9 @@ fn of_steps((name, score): (&String, &Score)) -> Option<(String, Vec<f64>)> {
 /// Rows that are not all traces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoTraces {
-    /// The first that is none.
-    pub row: usize,
-    /// What it lacks.
-    pub lacks: String,
-    /// Others are traces, or it has been one: token ids are no column of ordinary rows.
+    /// Those that are none, by their places, each with what it lacks.
+    pub rows: Vec<(usize, String)>,
+    /// Others are traces, or have been: token ids are no column of ordinary rows.
     pub mixed: bool,
 }
 
@@ -157,16 +155,19 @@ pub struct NoTraces {
 /// step sampled them.
 ///
 /// # Errors
-/// [`NoTraces`], where a row is none.
+/// [`NoTraces`], where some row is none.
 pub fn groups(rows: &[Arc<Example>], format: &Format) -> Result<Vec<Group>, NoTraces> {
     let read = |row: &Arc<Example>| serde_json::from_value::<Trace>(Value::Object(row.fields.clone()));
-    let mut traces = Vec::with_capacity(rows.len());
+    let (mut traces, mut none) = (Vec::with_capacity(rows.len()), Vec::new());
     for (row, example) in rows.iter().enumerate() {
-        traces.push(Some(read(example).map_err(|error| {
-            let was_one = |row: &Arc<Example>| row.fields.contains_key("completion_ids");
-            let mixed = row > 0 || rows.iter().any(was_one) || rows[1..].iter().any(|row| read(row).is_ok());
-            NoTraces { row, lacks: error.to_string(), mixed }
-        })?));
+        match read(example) {
+            Ok(trace) => traces.push(Some(trace)),
+            Err(error) => none.push((row, error.to_string())),
+        }
+    }
+    if !none.is_empty() {
+        let was_one = |row: &Arc<Example>| row.fields.contains_key("completion_ids");
+        return Err(NoTraces { rows: none, mixed: !traces.is_empty() || rows.iter().any(was_one) });
     }
     let group = |(index, places): (usize, Vec<usize>)| {
         let own: Vec<Trace> = places.iter().filter_map(|&at| traces[at].take()).collect();

@@ -21,6 +21,7 @@ impl Session {
     /// figures say `eval/failed`.
     pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
         let Some(config) = opened.stage.eval.clone() else { return Ok(Metrics::default()) };
+        opened.gather()?;
         // What was done is saved, so that a long evaluation need not be waited for.
         stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
         let began = Instant::now();

@@ -1,6 +1,7 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
 mod evaluating;
+mod footprint;
 mod launch;
 mod lengths;
 mod outcome;
@@ -133,14 +134,18 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
     let mut seen = BTreeSet::new();
     said.retain(|told| seen.insert(told.clone()));
     if args.dry_run {
+        let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
+        let folder = run_folder(args, first)?;
+        let opening = match recipe.sweeps() {
+            true => trials::look(args, &trials, &folder, registry),
+            false => places::look(&folder, places::mode(args), &text, &trials[0].trial.recipe.plan()),
+        };
+        said.extend(opening.iter().flatten().cloned());
         let notes: String = said.iter().map(|told| format!("# note: {told}\n")).collect();
-        let text = format!(
-            "{}\n{}{notes}",
-            recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?,
-            plan::of_trials(&trials, &hub, planned_ranks)
-        );
-        let told = tell(&text).map_err(Error::io("standard output"));
-        return told.map(|()| Ended::Done(Outcome::default()));
+        let plan = plan::of_trials(&trials, &hub, planned_ranks);
+        tell(&format!("{text}\n{plan}{notes}")).map_err(Error::io("standard output"))?;
+        // The plan is of use also where the folder is another run's.
+        return opening.map(|_| Ended::Done(Outcome::default()));
     }
     if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
         return Ok(Ended::Needs(count));

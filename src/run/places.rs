@@ -5,7 +5,8 @@ use super::session::Session;
 use super::stage::Opened;
 use super::stop;
 use crate::checkpoint::{
-    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, differences, label, recipes, write_atomic,
+    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, differences, label, recipes,
+    write_atomic,
 };
 use crate::data::Split;
 use crate::data::hub::DatasetId;
@@ -48,15 +49,85 @@ pub(super) fn mode(args: &Args) -> Mode {
     }
 }
 
-/// The directory, made or taken over, with the resolved recipe in it.
-pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
-    if place.mode == Mode::Resume && Trials::read(place.path)?.is_some() {
-        return Err(Error::Checkpoint(format!(
+/// Refuses to go on with a run that sweeps by a recipe that does not.
+fn sweeps_nothing(path: &Path, mode: Mode) -> Result<()> {
+    match mode == Mode::Resume && Trials::read(path)?.is_some() {
+        false => Ok(()),
+        true => Err(Error::Checkpoint(format!(
             "{} holds a run that sweeps, and the recipe sweeps nothing; start another with --out, or go on with one of its trials by a recipe of \
              its own",
-            place.path.display()
-        )));
+            path.display()
+        ))),
     }
+}
+
+/// What [`claim`] would say of the directory and of what is done in it, and what the stage under way would refuse to go on from; writes nothing.
+///
+/// # Errors
+/// What it would refuse.
+pub(super) fn look(path: &Path, mode: Mode, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
+    sweeps_nothing(path, mode)?;
+    could_create(path, mode)?;
+    if mode == Mode::Resume { resumed(path, resolved, plan) } else { Ok(vec![]) }
+}
+
+/// What would be said of a run that is gone on with.
+pub(super) fn resumed(path: &Path, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
+    let dir = RunDir::join(path);
+    let found = changed(&dir, resolved, plan)?;
+    let ledger = dir.ledger()?;
+    let had = recipes(path).0.is_some();
+    if !had && !ledger.stages.is_empty() {
+        return Err(lost_recipe(path));
+    }
+    let mut said: Vec<String> = Vec::new();
+    let longer = found.as_ref().map(|found| found.longer.clone()).unwrap_or_default();
+    if let Some(Changes { words, .. }) = found.filter(|found| !found.words.is_empty()) {
+        said.push(format!("the recipe has changed: {}", words.join("; ")));
+    }
+    let under_way =
+        ledger.stages.last().filter(|record| record.done.is_none() || longer.contains(&record.stage));
+    let Some(record) = under_way else {
+        let done = |planned: &PlannedStage| {
+            ledger.of(&planned.stage.name, planned.round).is_some_and(|record| record.done.is_some())
+        };
+        if plan.iter().all(done) {
+            said.push("all stages are complete: there is nothing to resume".to_owned());
+        }
+        return Ok(said);
+    };
+    same_files(record)?;
+    let of_stage = |saved: &Saved| {
+        let progress = &saved.state.progress;
+        (&progress.stage, progress.round) == (&record.stage, record.round)
+    };
+    let newest =
+        dir.checkpoints()?.into_iter().filter(of_stage).max_by_key(|saved| saved.state.progress.step);
+    match newest {
+        None => said.push(format!("stage `{}` goes on from its beginning", record.stage)),
+        Some(saved) => {
+            saved
+                .check()
+                .map_err(|error| Error::Checkpoint(format!("{}; {}", error.what(), dir.remedy(&saved))))?;
+            let step = saved.state.progress.step;
+            said.push(format!("stage `{}` goes on from step {step}: {}", record.stage, saved.path.display()));
+        }
+    }
+    Ok(said)
+}
+
+/// A run whose recipe is gone.
+fn lost_recipe(path: &Path) -> Error {
+    Error::Checkpoint(format!(
+        "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
+         checkpoints",
+        recipes(path).1.display()
+    ))
+}
+
+/// The directory, made or taken over, with the resolved recipe in it.
+pub(super) fn claim(place: &Claim, resolved: &str, plan: &[PlannedStage]) -> Result<RunDir> {
+    sweeps_nothing(place.path, place.mode)?;
     let dir = RunDir::create(place.path, place.mode)?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     go_on(&dir, place, resolved, plan)?;
@@ -106,11 +177,7 @@ fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> 
     if had.is_none() {
         // A trial begins with stages that it shares, before it has a recipe.
         if place.trial.is_empty() && !dir.ledger()?.stages.is_empty() {
-            return Err(Error::Checkpoint(format!(
-                "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
-                 checkpoints",
-                next.display()
-            )));
+            return Err(lost_recipe(dir.path()));
         }
         return write_atomic(&next, resolved.as_bytes());
     }

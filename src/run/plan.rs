@@ -1,17 +1,16 @@
 //! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need; of a recipe that sweeps, what all trials come
 //! to. Nothing heavy is loaded.
 
+use super::footprint;
 use super::preflight::Ready;
 use super::trials::shared;
 use crate::data::hub::Hub;
-use crate::devices::Shard;
-use crate::loops::{ReferenceKind, Steps};
+use crate::loops::Steps;
 use crate::model::Config;
-use crate::model::memory::{PerParameter, activations, cached, logits};
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
 use crate::recipe::Stage;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
@@ -107,9 +106,10 @@ impl Cost {
             .iter()
             .map(|p| Planned { round: p.round, name: &p.stage.name, stage: &ready.stages[p.stage.index] })
             .collect();
+        let shapes = shapes(&planned, hub);
         for (at, one) in plan.iter().enumerate().skip(shared) {
             let (stage, rows) = (planned[at].stage, ready.rows[one.stage.index].unwrap_or_default());
-            let size = shape_of(&planned, at, hub).map(|shape| shape.size() as f64);
+            let size = shapes[at].as_ref().map(|shape| shape.size() as f64);
             let needs = stage.needs();
             let prompts = stage.data.prompts_per_step as f64;
             let steps = match needs.steps {
@@ -192,6 +192,7 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
     if ranks > 1 {
         let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
     }
+    let shapes = shapes(plan, hub);
     for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
         let _ = writeln!(
             out,
@@ -203,8 +204,9 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
         if stage.needs().trains || stage.needs().rollouts {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
-        let shape = shape_of(plan, index, hub);
-        let _ = writeln!(out, "#    {}", shape.map_or_else(unknown, |shape| memory(stage, &shape, ranks)));
+        let shape = shapes[index].as_ref();
+        let memory = shape.map_or_else(|| vec![unknown()], |shape| footprint::words(stage, shape, ranks));
+        memory.iter().for_each(|line| out += &format!("#    {line}\n"));
     }
     out
 }
@@ -238,7 +240,7 @@ fn tokens(stage: &Stage) -> String {
 }
 
 /// Completions that may be under way together, and the tokens of the longest.
-fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
+pub(super) fn in_flight(stage: &Stage) -> Option<(usize, usize)> {
     let of_rollout = || Some((stage.rollout.traits().size?, stage.policy.sampling.max_new_tokens));
     let (each, longest) = stage.needs().in_flight.or_else(of_rollout)?;
     Some((sampled_together(stage) * each, longest))
@@ -252,68 +254,34 @@ fn unknown() -> String {
     "memory: not known before the model is there (an earlier stage makes it, or the hub has it)".into()
 }
 
-/// The model's shape where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up.
-fn shape_of(plan: &[Planned], index: usize, hub: &Hub) -> Option<Config> {
-    let config: &PolicyConfig = &plan[index].stage.policy;
-    if let Some(init) = &config.init {
-        let tokenizer = init.tokenizer().ok()?;
-        return Some(init.shape(tokenizer.vocab_size()));
-    }
-    let model = config.model.as_deref()?;
-    match model.strip_prefix('@') {
-        Some(name) => {
-            let earlier = plan[..index].iter().rposition(|planned| planned.name == name)?;
-            shape_of(plan, earlier, hub)
-        }
-        None => Config::read(&hub.at_hand(model)?).ok(),
-    }
-}
-
-/// Bytes by what holds them, on one of so many ranks.
-fn memory(stage: &Stage, shape: &Config, ranks: usize) -> String {
-    let kind = stage.policy.dtype.kind(Device::Cpu);
-    let each = PerParameter::of(kind);
-    let parameters = shape.size();
-    let trained = stage.policy.lora.as_ref().map_or(parameters, |lora| lora.size(shape));
-    let mut parts = vec![("weights", parameters * each.weight)];
-    if stage.needs().trains {
-        let among = match stage.devices.shard {
-            Shard::None => 1,
-            Shard::Optimizer => ranks,
+/// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up. What several
+/// stages have is worked out once.
+fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
+    let (mut found, mut newest, mut known) =
+        (Vec::with_capacity(plan.len()), HashMap::new(), HashMap::<String, Option<Config>>::new());
+    for (at, planned) in plan.iter().enumerate() {
+        let PolicyConfig { init, model, .. } = &planned.stage.policy;
+        let shape: Option<Config> = match (init, model.as_deref()) {
+            (Some(init), _) => known
+                .entry(format!("{init:?}"))
+                .or_insert_with(|| Some(init.shape(init.tokenizer().ok()?.vocab_size())))
+                .clone(),
+            (None, Some(model)) => match model.strip_prefix('@') {
+                Some(name) => newest.get(name).and_then(|&at: &usize| found.get(at).cloned().flatten()),
+                None => known
+                    .entry(model.to_owned())
+                    .or_insert_with(|| Config::read(&hub.at_hand(model)?).ok())
+                    .clone(),
+            },
+            (None, None) => None,
         };
-        parts.push((
-            "gradients and optimiser",
-            trained * each.gradient + trained * (each.training() - each.gradient) / among,
-        ));
-        let per_token = activations(shape, kind, stage.policy.gradient_checkpointing);
-        let tokens = stage.optim.tokens_per_microbatch;
-        parts.push(("activations", per_token * tokens + logits(shape, kind, tokens)));
+        found.push(shape);
+        newest.insert(planned.name, at);
     }
-    let needs = stage.needs();
-    let fixed = needs.reference == Some(ReferenceKind::Fixed);
-    if needs.reference.is_some() && (!fixed || stage.policy.lora.is_none()) {
-        let master = if needs.reference == Some(ReferenceKind::Mixes) { each.master } else { 0 };
-        parts.push(("reference policy", parameters * (each.weight + master)));
-    }
-    let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
-    if let (true, Some((completions, longest))) = (samples, in_flight(stage)) {
-        let slots = stage.policy.decode_slots.min(completions);
-        let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
-        let length = (prompt + longest).min(shape.max_position_embeddings);
-        parts.push(("KV cache", slots * length * cached(shape, kind)));
-    }
-    let total: usize = parts.iter().map(|(_, bytes)| bytes).sum();
-    let listed: Vec<String> = parts.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes))).collect();
-    format!(
-        "memory: about {} for {} parameters in {}: {}",
-        size(total),
-        count(parameters),
-        if kind == Kind::Float { "f32" } else { "bf16" },
-        listed.join(", ")
-    )
+    found
 }
 
-fn size(bytes: usize) -> String {
+pub(super) fn size(bytes: usize) -> String {
     match bytes as f64 {
         b if b >= 1e9 => format!("{:.1} GB", b / 1e9),
         b if b >= 1e6 => format!("{:.0} MB", b / 1e6),
@@ -321,7 +289,7 @@ fn size(bytes: usize) -> String {
     }
 }
 
-fn count(parameters: usize) -> String {
+pub(super) fn count(parameters: usize) -> String {
     match parameters as f64 {
         n if n >= 1e9 => format!("{:.1}B", n / 1e9),
         n if n >= 1e6 => format!("{:.1}M", n / 1e6),

@@ -15,7 +15,7 @@ use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
 use crate::model::extractor;
-use crate::optim::{AdamW, joined};
+use crate::optim::AdamW;
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{PlannedStage, RULES, Recipe, Registry, Stage, substitute};
@@ -149,6 +149,7 @@ impl Session {
         show.doing("opening: models and rows are read");
         let opened = Opened::open(&name, round, stage, self.seed, &self.hub, registry, &self.ranks);
         let (mut opened, mut method) = agreed(&*self.ranks, opened)?;
+        opened.group()?;
         self.note_machine();
         stop::may_cut(None);
         show.expect(opened.steps);
@@ -263,8 +264,9 @@ impl Session {
         if !path.is_file() {
             return Ok(None);
         }
-        let found = load_tensors(&path)
-            .map_err(|error| Error::Checkpoint(format!("{error}; delete it to have it worked out anew")))?;
+        let found = load_tensors(&path).map_err(|error| {
+            Error::Checkpoint(format!("{}; delete it to have it worked out anew", error.what()))
+        })?;
         Ok(found.into_iter().map(|(_, tensor)| tensor).next())
     }
 
@@ -302,7 +304,7 @@ impl Session {
         // What a user can do about what is lost or broken is said with it.
         let broken = |error: Error| match error {
             Error::Io { .. } | Error::Model(_) | Error::Checkpoint(_) | Error::Torch(_) => {
-                Error::Checkpoint(format!("{error}; {}", self.dir.remedy(&saved)))
+                Error::Checkpoint(format!("{}; {}", error.what(), self.dir.remedy(&saved)))
             }
             other => other,
         };
@@ -322,7 +324,7 @@ impl Session {
             return Ok((progress.step, None));
         };
         let mut optim = opened.optimizer()?;
-        let fits = joined(state).and_then(|state| optim.load_state(state));
+        let fits = optim.load_ranges(&state);
         let named = |error| {
             Error::Checkpoint(format!("{}: {error}", saved.path.join("optimizer.safetensors").display()))
         };

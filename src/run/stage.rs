@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
-use crate::optim::{AdamW, Share};
+use crate::optim::{AdamW, Share, Sliced};
 use crate::policy::{Policy, Reference};
 use crate::ranks::Ranks;
 use crate::recipe::{Registry, Stage};
@@ -35,6 +35,10 @@ pub struct Opened {
     pub stage: Stage,
     /// What its method works with.
     pub worker: Worker,
+    /// The ranks among which what is divided is divided.
+    pub within: Arc<dyn Ranks>,
+    /// Those that hold the same of it, where there are several.
+    pub across: Option<Arc<dyn Ranks>>,
     /// Steps in all.
     pub steps: usize,
     /// Tokens learned from so far.
@@ -145,18 +149,74 @@ impl Opened {
         };
         let (name, state) = (name.to_string(), Value::Null);
         let (unsettled, without_optimizer) = (None, None);
-        let opened =
-            Self { name, round, stage, worker, steps, tokens: 0, state, unsettled, without_optimizer };
+        let (within, across, tokens) = (ranks.clone(), None, 0);
+        let opened = Self {
+            name,
+            round,
+            stage,
+            worker,
+            within,
+            across,
+            steps,
+            tokens,
+            state,
+            unsettled,
+            without_optimizer,
+        };
         Ok((opened, method))
     }
 
+    /// Finds the groups of ranks that hold what is divided, of which there may be several copies. All ranks call it.
+    pub fn group(&mut self) -> Result<()> {
+        let (ranks, replicas) = (&self.worker.ranks, self.stage.devices.replicas);
+        if replicas == 1 {
+            return Ok(());
+        }
+        if !ranks.count().is_multiple_of(replicas) {
+            let count = ranks.count();
+            return Err(Error::Recipe(format!(
+                "devices.replicas = {replicas}: it does not divide the {count} rank(s) into equal groups"
+            )));
+        }
+        let [within, across] = ranks.split(ranks.count() / replicas)?;
+        (self.within, self.across) = (within, Some(across));
+        Ok(())
+    }
+
     /// This rank's optimiser of what is trained now, with nothing remembered.
-    pub fn optimizer(&self) -> Result<AdamW> {
-        let share = match self.stage.devices.shard {
-            Shard::None => Share::WHOLE,
-            Shard::Optimizer => Share::of(&*self.worker.ranks),
-        };
-        AdamW::of_share(self.worker.policy.model.parameters(), &self.stage.optim, share)
+    pub fn optimizer(&mut self) -> Result<AdamW> {
+        self.shard();
+        let (model, optim) = (&self.worker.policy.model, &self.stage.optim);
+        let sliced = Sliced { within: self.within.clone(), across: self.across.clone() };
+        match (self.stage.devices.shard, model.slices()) {
+            (_, Some(slices)) => AdamW::of_slices(slices, sliced, optim),
+            (Shard::Optimizer, None) => AdamW::of_share(model.parameters(), optim, Share::of(&*self.within)),
+            (Shard::None | Shard::Parameters, None) => AdamW::new(model.parameters(), optim),
+        }
+    }
+
+    /// Divides the policy and its reference among ranks, where the recipe says so.
+    fn shard(&mut self) {
+        if self.stage.devices.shard == Shard::Parameters && self.stage.needs().trains {
+            let reference = self.worker.reference.iter_mut().flat_map(Reference::models);
+            self.worker.policy.model.shard(&self.within);
+            reference.into_iter().for_each(|model| model.shard(&self.within));
+        }
+    }
+
+    /// Has the policy and its reference whole on every rank, where they are divided. All ranks call it.
+    pub fn gather(&mut self) -> Result<()> {
+        let reference = self.worker.reference.iter_mut().flat_map(Reference::models);
+        self.worker.policy.model.gather()?;
+        reference.into_iter().try_for_each(|model| model.gather())
+    }
+
+    /// Leaves each rank its part of the policy and its reference, where they are divided.
+    pub fn release(&mut self) -> Result<()> {
+        self.shard();
+        let reference = self.worker.reference.iter_mut().flat_map(Reference::models);
+        self.worker.policy.model.release()?;
+        reference.into_iter().try_for_each(|model| model.release())
     }
 
     /// Whether a checkpoint of it has what the optimiser remembers.
@@ -165,24 +225,33 @@ impl Opened {
     }
 
     /// Writes the policy into a checkpoint's folder: the model whole, as others load it; under LoRA the adapters
-    /// beside it; and the reference policy where it has moved from where it began.
+    /// beside it; and the reference policy where it has moved from where it began. Where they are divided, all ranks together.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let policy = &self.worker.policy;
-        policy.save(folder)?;
-        if policy.model.lora.is_some() {
-            let adapter = folder.join(ADAPTER);
-            std::fs::create_dir(&adapter).map_err(Error::io(&adapter))?;
-            policy.model.save_adapters(&adapter)?;
-        }
-        if let (Some(reference), true) = (&self.worker.reference, self.moves_reference()) {
-            reference.save(&folder.join(REFERENCE))?;
-        }
-        Ok(())
+        let moved = self.worker.reference.as_ref().filter(|_| self.moves_reference());
+        // What fails of one is said once no other rank waits any more.
+        let saved = policy.save(folder);
+        let adapters = policy.model.lora.is_some().then(|| policy.model.save_adapters(&folder.join(ADAPTER)));
+        let reference = moved.map(|reference| reference.save(&folder.join(REFERENCE)));
+        saved.and(adapters.unwrap_or(Ok(()))).and(reference.unwrap_or(Ok(())))
     }
 
-    /// The first of the trained weights that hold a number that is none, if any do.
+    /// Whether several ranks save the policy together.
+    pub fn saves_together(&self) -> bool {
+        self.worker.policy.model.shards.is_some()
+    }
+
+    /// Whether this rank is one of those that save: of several that hold the same the first.
+    pub fn saves(&self) -> bool {
+        self.across.as_ref().is_none_or(|across| across.is_first())
+    }
+
+    /// The first of the trained weights that hold a number that is none, if any of those that this rank holds do.
     pub fn not_finite(&self) -> Result<Option<String>> {
-        for (name, tensor) in self.worker.policy.model.parameters() {
+        let model = &self.worker.policy.model;
+        let slices =
+            model.slices().map(|slices| slices.into_iter().map(|slice| (slice.name, slice.tensor)).collect());
+        for (name, tensor) in slices.unwrap_or_else(|| model.parameters()) {
             if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Ok(Some(name));
             }

@@ -9,9 +9,9 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Batch, DroppedGroup, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
-use crate::model::{Grad, Sequence};
+use crate::model::{Grad, Model, Sequence};
 use crate::optim::{AdamW, steadier};
-use crate::ranks::agreed;
+use crate::ranks::{agreed, timeline};
 use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -22,6 +22,9 @@ use tch::{Kind, Tensor};
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
     let ranks = session.ranks.clone();
+    if opened.stage.devices.trace {
+        timeline::begin();
+    }
     let begun = begin(method, opened, session, needs.trains);
     let (start, mut optim) = agreed(&*ranks, begun)?;
     let evaluates = |step: usize, opened: &Opened| {
@@ -47,6 +50,10 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     }
     for step in start + 1.. {
         let (pace, metrics) = one(method, opened, session, &mut optim, step)?;
+        if opened.stage.devices.trace {
+            let traced = timeline::write(&session.dir.path().join("timeline"), ranks.rank());
+            agreed(&*ranks, traced)?;
+        }
         let (stop, by_time) = session.asked_of(Some(opened))?;
         let due = match pace {
             Pace::Step if needs.trains => evaluates(step, opened),
@@ -107,6 +114,9 @@ fn settle(
         session.note(opened, step, unsettled)?;
     }
     let ranks = session.ranks.clone();
+    if !opened.stage.needs().rows_alone {
+        opened.gather()?;
+    }
     let ended = agreed(&*ranks, method.after(&mut opened.worker, step, &unsettled.metrics))?;
     Ok(ended || (!unsettled.of_round && step >= opened.steps))
 }
@@ -145,7 +155,12 @@ fn one(
     let ranks = session.ranks.clone();
     // What samples and is saved is active between steps, whichever adapters a step turns to.
     let adapter = opened.worker.policy.model.active_adapter();
+    if !needs.rows_alone {
+        opened.gather()?;
+    }
+    let made = timeline::span("batch", None);
     let batch = agreed(&*ranks, method.batch(&mut opened.worker, step, &mut metrics))?;
+    drop(made);
     let sampled = began.elapsed().as_secs_f64();
     let pace = batch.pace;
     let (done, of) = match pace {
@@ -169,6 +184,7 @@ fn one(
             *optim = Some(opened.optimizer()?);
         }
         let optim = optim.as_mut().expect("made above");
+        opened.release()?;
         // Those of what was sampled are not the step's.
         let _ = opened.worker.policy.model.expert_loads();
         let lr = opened.stage.optim.lr(done, of);
@@ -178,6 +194,7 @@ fn one(
         let (mut made, empty) = (0, Update { items: vec![], weight: 0.0 });
         for at in 0..most[0] as usize {
             let update = batch.updates.get(at).unwrap_or(&empty);
+            let _learns = timeline::span("update", Some(at));
             let learned = learn(method, &batch, update, opened, optim, lr, &mut metrics);
             made += usize::from(agreed(&*ranks, learned)?);
         }
@@ -261,12 +278,11 @@ fn learn(
         )));
     }
     metrics.add("loss", total[0], 1.0);
-    if ranks.count() > 1 {
-        ranks.sum_tensors(&mut optim.gradients()?)?;
-    }
+    opened.release()?;
+    optim.sum_over(&ranks)?;
     metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
     optim.step(lr)?;
-    optim.spread(&*ranks)?;
+    optim.spread(&*opened.within)?;
     optim.zero_grad()?;
     opened.worker.policy.weights_changed();
     Ok(true)
@@ -277,7 +293,7 @@ fn differentiate(
     method: &dyn Method,
     batch: &Batch,
     update: &Update,
-    (weight, tokens): (f64, usize),
+    of: (f64, usize),
     opened: &mut Opened,
     optim: &mut AdamW,
     metrics: &mut Metrics,
@@ -286,25 +302,56 @@ fn differentiate(
     for item in update.items.iter().map(|&index| &batch.items[index]) {
         by_adapter.entry(item.adapter).or_default().push(item);
     }
-    let mut total = 0.0;
+    let mut passes: Vec<(Option<&str>, Vec<&Item>)> = Vec::new();
     for (adapter, items) in by_adapter {
-        adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(name))?;
-        let model = &opened.worker.policy.model;
         let sizes = sizes(items.iter().map(|item| (&item.sequences[..], &item.places[..])));
         for indices in micro_batches(&sizes, opened.worker.tokens_per_microbatch) {
-            let picked: Vec<&Item> = indices.iter().map(|&index| items[index]).collect();
             metrics.count("computed_tokens", computed(&sizes, &indices) as f64);
-            let sequences: Vec<Sequence> = picked.iter().flat_map(|item| &item.sequences).cloned().collect();
-            let places: Vec<&[usize]> = picked.iter().flat_map(|item| places(item)).collect();
-            let scored = model.score_and_read(&sequences, &places, batch.temperature, Grad::Yes)?;
-            let output = Output { model, scored: &scored, weight, tokens };
-            let loss = method.loss(&picked, &output, metrics)? / weight;
-            total += loss.double_value(&[]);
-            scored.backward(&loss)?;
-            optim.accumulate()?;
+            passes.push((adapter, indices.iter().map(|&index| items[index]).collect()));
         }
     }
-    Ok(total)
+    // Through a model that is divided all ranks go equally often.
+    let (ranks, divided) = (opened.worker.ranks.clone(), !opened.worker.policy.model.is_whole());
+    let mut most = [passes.len() as f64];
+    if divided {
+        ranks.max(&mut most)?;
+    }
+    let mut own = || -> Result<f64> {
+        let mut total = 0.0;
+        for (adapter, items) in &passes {
+            let model = &mut opened.worker.policy.model;
+            adapter.map_or(Ok(()), |name| model.set_active_adapter(name))?;
+            total += pass(method, items, batch.temperature, of, model, metrics)?;
+            optim.accumulate()?;
+        }
+        (passes.len()..most[0] as usize).try_for_each(|_| opened.worker.policy.model.pass_idle())?;
+        Ok(total)
+    };
+    // The others wait in the middle of a pass, where they cannot be told.
+    own().inspect_err(|error| {
+        if divided {
+            ranks.give_up(error)
+        }
+    })
+}
+
+/// A micro-batch forward and backward, its loss over the weight of the update.
+fn pass(
+    method: &dyn Method,
+    items: &[&Item],
+    temperature: f64,
+    (weight, tokens): (f64, usize),
+    model: &Model,
+    metrics: &mut Metrics,
+) -> Result<f64> {
+    let sequences: Vec<Sequence> = items.iter().flat_map(|item| &item.sequences).cloned().collect();
+    let places: Vec<&[usize]> = items.iter().flat_map(|item| places(item)).collect();
+    let scored = model.score_and_read(&sequences, &places, temperature, Grad::Yes)?;
+    let output = Output { model, scored: &scored, weight, tokens };
+    let loss = method.loss(items, &output, metrics)? / weight;
+    let value = loss.double_value(&[]);
+    scored.backward(&loss)?;
+    Ok(value)
 }
 
 /// The places that are read of each of an item's sequences.

@@ -5,11 +5,13 @@
 //! the other trial begins as the first was after them (`checkpoint::fork`). Other seeds share nothing, because all that a stage does
 //! derives from its seed.
 
-use super::places::{Claim, changed, mode};
+use super::places::{Claim, changed, mode, resumed};
 use super::preflight::Ready;
 use super::session::Session;
 use super::{resolved, stop, work};
-use crate::checkpoint::{Mode, RunDir, TrialRecord, Trials, abandon, fork, is_run, recipes, write_atomic};
+use crate::checkpoint::{
+    Mode, RunDir, TrialRecord, Trials, abandon, could_create, fork, is_run, recipes, write_atomic,
+};
 use crate::compare::{self, RESAMPLES};
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -149,6 +151,42 @@ pub(super) fn run(
     }
 }
 
+/// What [`open`] would say of the run's directory and of the trials in it; writes nothing.
+///
+/// # Errors
+/// What it would refuse.
+pub(super) fn look(args: &Args, trials: &[Ready], folder: &Path, registry: &Registry) -> Result<Vec<String>> {
+    sweeps(args, folder)?;
+    could_create(folder, mode(args))?;
+    if !args.resume {
+        return Ok(vec![]);
+    }
+    let (mut said, mut refused) = (Vec::new(), Vec::new());
+    for Ready { trial, stages, .. } in trials {
+        let path = folder.join(&trial.name);
+        if is_run(&path) {
+            let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
+            match resumed(&path, &text, &trial.recipe.plan()) {
+                Ok(words) => said.extend(words.iter().map(|word| format!("trial {}: {word}", trial.name))),
+                Err(error) => refused.push(format!("trial {}: {}", trial.name, error.what())),
+            }
+        }
+    }
+    if refused.is_empty() { Ok(said) } else { Err(Error::Recipe(refused.join("\n"))) }
+}
+
+/// Refuses to go on with a run that does not sweep by a recipe that does.
+fn sweeps(args: &Args, folder: &Path) -> Result<()> {
+    let begun = is_run(folder) && !RunDir::join(folder).ledger()?.stages.is_empty();
+    match args.resume && begun && Trials::read(folder)?.is_none() {
+        false => Ok(()),
+        true => Err(Error::Checkpoint(format!(
+            "{} holds a run that sweeps nothing, and the recipe sweeps; start another with --out",
+            folder.display()
+        ))),
+    }
+}
+
 /// The run's directory, with the recipe of all trials and their list in it.
 fn open(
     args: &Args,
@@ -157,14 +195,7 @@ fn open(
     folder: &Path,
     registry: &Registry,
 ) -> Result<Option<RunDir>> {
-    let begun = is_run(folder) && !RunDir::join(folder).ledger()?.stages.is_empty();
-    let is_other = args.resume && begun && Trials::read(folder)?.is_none();
-    if is_other {
-        return Err(Error::Checkpoint(format!(
-            "{} holds a run that sweeps nothing, and the recipe sweeps; start another with --out",
-            folder.display()
-        )));
-    }
+    sweeps(args, folder)?;
     let dir = RunDir::create(folder, mode(args))?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     // What cannot go on is said of all trials before any of them does.

@@ -161,14 +161,18 @@ impl Session {
         step: usize,
         unsettled: Option<&Unsettled>,
     ) -> Result<()> {
+        let trains = opened.stage.needs().trains;
+        let finite = if trains { finite(opened, step) } else { Ok(()) };
+        agreed(&*self.ranks, finite)?;
         let writes = opened.needs_optimizer();
         let state = optim.filter(|_| writes).map(AdamW::state);
         let (rank, count) = match opened.stage.devices.shard {
             Shard::None => (0, 1),
-            Shard::Optimizer => (self.ranks.rank(), self.ranks.count()),
+            Shard::Optimizer | Shard::Parameters => (opened.within.rank(), opened.within.count()),
         };
         let part = state.as_deref().map(|tensors| OptimizerPart { rank, count, tensors });
-        let others = part.is_some_and(|part| part.count > 1);
+        let others = part.is_some_and(|part| part.count > 1) || (trains && opened.saves_together());
+        let part = part.filter(|_| opened.saves());
         let ranks = self.ranks.clone();
         let saved = match self.ranks.is_first() {
             true => {
@@ -188,7 +192,7 @@ impl Session {
                 }
                 saved
             }
-            false if others => write_part(&*ranks, part),
+            false if others => write_share(&*ranks, opened, part),
             false => Ok(()),
         };
         self.saved_at = Instant::now();
@@ -213,14 +217,6 @@ impl Session {
         let progress = self.progress(opened, step, unsettled, extents);
         if !opened.stage.needs().trains {
             return self.dir.save(&progress, None, |_| Ok(()));
-        }
-        if let Some(name) = opened.not_finite()? {
-            return Err(Error::Diverged(format!(
-                "after step {step} of stage `{}` the weights of {name} are not finite; nothing was saved of them; {}, and so may a \
-                 lower optim.max_grad_norm",
-                opened.name,
-                steadier(opened.worker.policy.model.kind())
-            )));
         }
         self.dir.save(&progress, optim, fill)
     }
@@ -263,13 +259,26 @@ impl Session {
     }
 }
 
-/// Writes this rank's part into the folder that the first has made; nothing where that could not.
-fn write_part(ranks: &dyn Ranks, part: Option<OptimizerPart>) -> Result<()> {
+/// Refuses to save weights of which some are no numbers.
+fn finite(opened: &Opened, step: usize) -> Result<()> {
+    let Some(name) = opened.not_finite()? else { return Ok(()) };
+    Err(Error::Diverged(format!(
+        "after step {step} of stage `{}` the weights of {name} are not finite; nothing was saved of them; {}, and so may a \
+         lower optim.max_grad_norm",
+        opened.name,
+        steadier(opened.worker.policy.model.kind())
+    )))
+}
+
+/// Writes this rank's share into the folder that the first has made; nothing where that could not.
+fn write_share(ranks: &dyn Ranks, opened: &Opened, part: Option<OptimizerPart>) -> Result<()> {
     let folder = ranks.gather(String::new())?.swap_remove(0);
-    match part.filter(|_| !folder.is_empty()) {
-        Some(part) => agreed(ranks, part.write(Path::new(&folder))),
-        None => Ok(()),
+    if folder.is_empty() {
+        return Ok(());
     }
+    let folder = Path::new(&folder);
+    let model = if opened.saves_together() && opened.saves() { opened.save(folder) } else { Ok(()) };
+    agreed(ranks, model.and_then(|()| part.map_or(Ok(()), |part| part.write(folder))))
 }
 
 fn line(opened: &Opened, step: usize, figures: Map<String, Value>) -> Value {

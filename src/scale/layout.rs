@@ -2,20 +2,10 @@
 //! many of the others the training state is cut, R how many copies of that there are: N = T · S · R GPUs.
 
 use super::{Cluster, Work};
+use crate::devices::Shard;
 use crate::model::Config;
-use crate::model::memory::{PerParameter, activations, cached, logits};
+use crate::model::memory::{Division, PerParameter, State, activations, cached, logits};
 use tch::Kind;
-
-/// What of the training state is cut into slices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shard {
-    /// Nothing: every rank has all of it.
-    None,
-    /// The optimiser's: masters and moments (stage 1 of ZeRO, arXiv 1910.02054).
-    Optimizer,
-    /// The weights and their gradients too (stage 3).
-    Parameters,
-}
 
 /// How GPUs are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,11 +92,10 @@ impl Layout {
         }
     }
 
-    /// Two layers' weights, the one that computes and the next, and one layer's f32 gradient.
+    /// What of others' parts is there while a layer goes backward.
     fn gathered(&self, shape: &Config) -> f64 {
-        let outside = shape.vocab_size * shape.hidden_size * if shape.tie_word_embeddings { 1 } else { 2 };
-        let layer = (shape.size() - outside) as f64 / shape.num_hidden_layers as f64;
-        if self.shard == Shard::Parameters { (2.0 * 2.0 + 4.0) * layer } else { 0.0 }
+        let division = Division { shard: self.shard, ranks: self.slices() };
+        State::of(shape, Kind::BFloat16, shape.size(), division).passing as f64
     }
 
     /// What sampling adds, weights that are cut otherwise, and what it does without, gradients; of `p` parameters.

@@ -5,7 +5,8 @@
 mod layout;
 mod shapes;
 
-pub use layout::{Layout, Paper, Shard};
+pub use crate::devices::Shard;
+pub use layout::{Layout, Paper};
 pub use shapes::{MODELS, qwen3_600m};
 
 use crate::error::{Error, Result};
@@ -178,11 +179,7 @@ fn table(cluster: &Cluster, work: &Work, all: bool) -> String {
 }
 
 fn row(name: &str, layout: &Layout, paper: &Paper, cluster: &Cluster) -> String {
-    let shard = match layout.shard {
-        Shard::None => "none",
-        Shard::Optimizer => "optimizer",
-        Shard::Parameters => "parameters",
-    };
+    let shard = layout.shard.name();
     let over = |bytes: f64| if bytes > cluster.memory { " (over)" } else { "" };
     let [sampling, computing, sending] = paper.seconds;
     format!(

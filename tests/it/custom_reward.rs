@@ -60,8 +60,9 @@ fn the_python_program_of_the_how_to_scores() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("hedging.py");
     std::fs::write(&program, block("python")).unwrap();
-    let recipe =
-        block("toml added recipes/quickstart.toml").replace("hedging.py", program.to_str().unwrap()).replace("reward.hedging", "hedging");
+    let recipe = block("toml added recipes/quickstart.toml")
+        .replace("hedging.py", program.to_str().unwrap())
+        .replace("reward.hedging", "hedging");
     let mut rewards = rewards(&recipe).unwrap();
     let texts = ["Perhaps so, maybe.", "It is so."];
     let mut group = group(Example::text("x", "?"), &texts, &Format::default());

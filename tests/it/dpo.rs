@@ -279,7 +279,34 @@ fn labelled_completions_are_ktos() {
     let program = Program::new(&on_pairs(""));
     program.write("rows.jsonl", rows);
     let said = program.train(&[]).code(2);
-    assert!(said.contains("rows.jsonl:1 (example rows:1): it has no `chosen` and `rejected`"), "{said}");
+    // All rows at once, by what is wrong with them.
+    assert!(said.contains("4 problems in the data"), "{said}");
+    assert!(said.contains("rows.jsonl:1: it has no `chosen` and `rejected`"), "{said}");
+    assert!(said.contains("(so too rows.jsonl:2, rows.jsonl:3, rows.jsonl:4)"), "{said}");
+
+    let mixed = rows.replacen("true", "\"good\"", 1).replacen("false", "3", 1);
+    let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
+    program.write("rows.jsonl", &mixed);
+    let said = program.train(&[]).code(2);
+    assert!(said.contains("`label` must be true or false (or 1 or 0), not \"good\""), "{said}");
+    assert!(said.contains("rows.jsonl:2: `label` must be true or false (or 1 or 0), not 3"), "{said}");
+}
+
+/// A label's weight is a factor of its loss, and counts in what the step is divided by: of two rows with one loss the weights show in the
+/// gradient, and a row of weight 0 teaches nothing.
+#[test]
+fn a_label_may_have_a_weight() {
+    let row = |completion: &str, weight: f64| {
+        format!("{{\"prompt\":\"a\",\"completion\":\"{completion}\",\"label\":true,\"weight\":{weight}}}\n")
+    };
+    let kto = "loss.kind = \"kto\"\nloss.beta = 0.5\n";
+    let rewards = |rows: &str| number(run(kto, rows).last().unwrap(), "rewards/chosen");
+    let (both, first) =
+        (rewards(&(row("yes", 1.0) + &row("no", 1.0))), rewards(&(row("yes", 1.0) + &row("no", 0.0))));
+    assert!((both - first).abs() > 1e-6, "{both} {first}");
+    let program = Program::new(&on_pairs(kto));
+    program.write("rows.jsonl", &row("yes", -1.0));
+    assert!(program.train(&[]).code(2).contains("`weight` is -1, which would turn its `label` about"));
 }
 
 const SMALL: Tiny = Tiny { hidden_size: 16, layers: 1, context: Some(64), dtype: None, ..Tiny::SUMS };

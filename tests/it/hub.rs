@@ -340,3 +340,26 @@ fn several_may_download_at_once() {
         }
     });
 }
+
+/// A listing of which a byte comes now and then is given up as a whole.
+#[test]
+fn a_listing_that_drips_is_given_up() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+            while stream.write_all(b" ").is_ok() {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+    });
+    let cache = tempfile::tempdir().unwrap();
+    let hub = Hub::at(cache.path().to_path_buf(), &format!("http://{address}"), None, false).patient(0.2);
+    let began = std::time::Instant::now();
+    let said = hub.model("owner/name").unwrap_err().to_string();
+    assert!(said.contains("its listing was not whole after 1.2"), "{said}");
+    assert!(began.elapsed().as_secs() < 20);
+}

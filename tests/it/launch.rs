@@ -1,9 +1,8 @@
 //! Ranks and who starts them: this program, torchrun, srun; and what becomes of all when one fails, hangs or is told to stop.
 
 use crate::compare::differences;
-use crate::program::Program;
+use crate::program::{Program, apart};
 use crate::recipes::Tiny;
-use rationale::checkpoint::load_tensors;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -273,12 +272,19 @@ fn nothing_is_left_of_a_killed_launcher() {
     }
 }
 
-/// What two ranks began one goes on with, and three end, whatever each holds of the optimiser.
+/// What two ranks began others go on with, as many as there are and whatever each holds of the model.
 #[test]
 fn a_run_goes_on_with_another_number_of_ranks() {
     let (right, program) = (program(), program());
     right.train(&["--quiet"]).success();
-    for (steps, ranks, shard) in [(2, 2, "optimizer"), (4, 1, "none"), (6, 3, "optimizer")] {
+    let parts = [
+        (1, 2, "parameters"),
+        (2, 3, "optimizer"),
+        (3, 1, "none"),
+        (5, 3, "parameters"),
+        (6, 2, "parameters"),
+    ];
+    for (steps, ranks, shard) in parts {
         let sets = [
             format!("run.steps={steps}"),
             format!("devices.ranks={ranks}"),
@@ -287,28 +293,78 @@ fn a_run_goes_on_with_another_number_of_ranks() {
         ];
         let mut arguments = vec!["--quiet"];
         arguments.extend(sets.iter().flat_map(|set| ["--set", set.as_str()]));
-        if steps > 2 {
+        if steps > 1 {
             arguments.push("--resume");
         }
         program.train(&arguments).success();
     }
     let (one, other) = (right.checkpoint("000006"), program.checkpoint("000006"));
-    assert!(!other.join("optimizer.safetensors").exists());
-    for rank in 1..=3 {
-        assert!(other.join(format!("optimizer-{rank:05}-of-00003.safetensors")).is_file());
+    assert!(!other.join("optimizer.safetensors").exists() && !other.join("model.safetensors").exists());
+    for rank in 1..=2 {
+        assert!(other.join(format!("optimizer-{rank:05}-of-00002.safetensors")).is_file());
     }
-    near(&one, &other);
+    // Two layers, and what stands outside of them.
+    for unit in 1..=3 {
+        assert!(other.join(format!("model-{unit:05}-of-00003.safetensors")).is_file());
+    }
+    let far = apart(&one, &other);
+    assert!(far < 1e-4, "a weight is {far} away");
     let tokens = |program: &Program| -> Vec<serde_json::Value> {
         program.all_traces().into_iter().map(|trace| trace["completion_ids"].clone()).collect()
     };
     assert_eq!(tokens(&right), tokens(&program));
 }
 
-fn near(one: &Path, other: &Path) {
-    let weights = |folder: &Path| load_tensors(folder.join("model.safetensors")).unwrap();
-    for ((name, one), (_, other)) in weights(one).iter().zip(&weights(other)) {
-        let far = (one - other).norm().double_value(&[]) / one.norm().double_value(&[]).max(1e-9);
-        assert!(far < 1e-4, "{name} is {far} away");
+/// Weights of 16 bits, their masters and the layers' inputs alone kept: what is divided comes to what is whole, and goes on where it stopped, bit for bit.
+#[test]
+fn divided_weights_of_16_bits_go_on_where_they_stopped() {
+    let model = Tiny { dtype: Some("bf16"), ..Tiny::SUMS };
+    let [whole, divided, resumed] = [0; 3].map(|_| Program::new(&model.recipe(STAGE)));
+    let again = "policy.gradient_checkpointing=true";
+    let parameters = [&TWO[..], &["--set", "devices.shard=parameters", "--set", again]].concat();
+    whole.train(&[&TWO[..], &["--set", again]].concat()).success();
+    divided.train(&parameters).success();
+    resumed.train(&[&parameters[..], &["--set", "run.steps=4"]].concat()).success();
+    resumed.train(&[&parameters[..], &["--resume"]].concat()).success();
+    // Gradients are added up by micro-batches first or by ranks: now and then a weight is rounded to its neighbour, 2⁻⁸ of it away.
+    let far = apart(&whole.checkpoint("000006"), &divided.checkpoint("000006"));
+    assert!(far < 4e-3, "a weight is {far} away");
+    let [one, other] = [&divided, &resumed].map(|program| program.checkpoint("000006"));
+    assert_eq!(apart(&one, &other), 0.0);
+    for rank in 1..=2 {
+        let part = |folder: &Path| {
+            fs::read(folder.join(format!("optimizer-{rank:05}-of-00002.safetensors"))).unwrap()
+        };
+        assert!(part(&one) == part(&other));
+    }
+}
+
+/// What fails while others wait in the middle of a pass ends all, in its words; and whenever a rank dies, the checkpoints there are are whole.
+#[test]
+fn a_rank_that_dies_leaves_whole_checkpoints() {
+    let stage = STAGE.replace("steps = 6", "steps = 100000").replace("every = 2", "every = 1");
+    let program = Program::new(&Tiny::SUMS.recipe(&stage));
+    let sharded = [&TWO[..], &["--set", "devices.shard=parameters"]].concat();
+    for (rank, after) in [(1, 1), (0, 2), (1, 3)] {
+        let resumed = if after > 1 { vec!["--resume"] } else { vec![] };
+        let written = |program: &Program| {
+            fs::read_to_string(program.out().join("metrics.jsonl")).map_or(0, |text| text.lines().count())
+        };
+        let before = written(&program);
+        let child =
+            program.start(&[&sharded[..], &resumed].concat(), |program| written(program) >= before + after);
+        kill(rank_of(&child, rank), libc::SIGKILL);
+        let (code, said) = ended(child);
+        assert!(code != Some(0), "{said}");
+        for folder in fs::read_dir(program.out()).unwrap().map(|entry| entry.unwrap().path()) {
+            if folder.join("state.json").is_file() {
+                rationale::checkpoint::Saved::open(&folder).unwrap().check().unwrap();
+                let weights = crate::program::weights(&folder);
+                let model =
+                    rationale::model::Model::load(&folder, tch::Kind::Float, tch::Device::Cpu).unwrap();
+                assert_eq!(weights.len(), model.tensors().len());
+            }
+        }
     }
 }
 

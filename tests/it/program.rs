@@ -213,6 +213,28 @@ pub fn fatal(nth: usize) -> String {
 }
 
 /// The lines of a JSONL file that are whole.
+/// The weights in a model's folder, of one file or of several, by name.
+pub fn weights(folder: &Path) -> std::collections::BTreeMap<String, tch::Tensor> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let of_model = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        ["model", "thoughts", "extractor"].iter().any(|of| name.starts_with(of))
+            && name.ends_with(".safetensors")
+    };
+    files.filter(of_model).flat_map(|path| rationale::checkpoint::load_tensors(path).unwrap()).collect()
+}
+
+/// How far two lists of weights are apart at most: the norm of the difference over that of the first, of one of them.
+pub fn apart(one: &Path, other: &Path) -> f64 {
+    let (one, other) = (weights(one), weights(other));
+    assert!(!one.is_empty() && one.keys().eq(other.keys()));
+    let far = |(name, tensor): (&String, &tch::Tensor)| {
+        let norm = tensor.norm().double_value(&[]).max(1e-9);
+        (tensor - &other[name]).norm().double_value(&[]) / norm
+    };
+    one.iter().map(far).fold(0.0, f64::max)
+}
+
 pub fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.split_inclusive('\n')

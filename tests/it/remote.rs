@@ -105,6 +105,22 @@ fn a_teachers_completions_are_scored_and_learned_from() {
     assert_eq!(number(&of("dpo"), "pairs/built"), 2.0);
 }
 
+/// What a reasoning model thought stands before what it says.
+#[test]
+fn what_a_teacher_thought_is_learned() {
+    let teacher = Teacher::replies(|_, _| {
+        let mut said = completion([("#### 4", "stop"), ("#### 5", "stop")]);
+        said["choices"][0]["message"]["reasoning_content"] = json!("two pairs");
+        said
+    });
+    let program = Program::new(&recipe(&teacher.url).replace("size = 3", "size = 2"));
+    program.write("rows.jsonl", ROWS);
+    program.train(&["--quiet"]).success();
+    let said = |at: usize| program.traces("teach")[at]["completion"].clone();
+    assert_eq!(said(0), json!("<think>\ntwo pairs\n</think>\n\n#### 4"));
+    assert_eq!(said(1), json!("#### 5"));
+}
+
 #[test]
 fn an_answer_is_paid_for_once() {
     let teacher = teacher();

@@ -219,6 +219,29 @@ fn a_recipe_is_made_of_ones_rows_and_never_written_over() {
     assert!(
         program.verb(&["init", "--data", "no.jsonl", "--out", "b.toml"]).code(2).contains("no such file")
     );
+    // Rows of other data sets and programs are read by what is written.
+    for (name, row, words) in [
+        ("kto", r#"{"prompt": "a", "completion": "b", "label": true}"#, "loss.kind = \"kto\""),
+        (
+            "aqua",
+            r#"{"question": "1+1?", "options": ["A)1", "B)2"], "rationale": "easy", "correct": "B"}"#,
+            "columns.choices = \"options\"",
+        ),
+        (
+            "verl",
+            r#"{"prompt": [{"role": "user", "content": "1+1?"}], "reward_model": {"ground_truth": "2", "style": "rule"}}"#,
+            "columns.answer = \"reward_model.ground_truth\"",
+        ),
+    ] {
+        program.write(&format!("{name}.jsonl"), &format!("{row}\n{row}\n"));
+        let out = format!("{name}.toml");
+        program.verb(&["init", "--data", &format!("{name}.jsonl"), "--out", &out]).success();
+        assert!(fs::read_to_string(program.path(&out)).unwrap().contains(words), "{name}");
+        let offline = [("HF_HUB_OFFLINE", "1"), ("HF_HOME", "none")];
+        program.verb_with(&["preview", "--recipe", &out], &offline).success();
+        let said = program.verb_with(&["--recipe", &out, "--dry-run"], &[("HF_HOME", "none")]);
+        assert!(said.success().contains("# Plan"), "{name}");
+    }
     program.write("odd.jsonl", "{\"title\": 1}\n");
     let odd = program.verb(&["init", "--data", "odd.jsonl", "--out", "b.toml"]).code(2);
     assert!(odd.contains("title") && odd.contains("--method"), "{odd}");

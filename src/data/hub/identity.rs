@@ -145,6 +145,11 @@ impl DatasetId {
         }
     }
 
+    /// Whether the card says which splits there are.
+    pub(super) fn is_described(&self, card: &Card) -> bool {
+        !card.splits(self.config.as_deref()).is_empty()
+    }
+
     /// The splits that there are: those of the card, or else by the names of files and of the folders around parts.
     pub(super) fn known_splits(&self, files: &[String], card: &Card) -> Vec<String> {
         let said = card.splits(self.config.as_deref());

@@ -111,10 +111,29 @@ impl Hub {
         RepoId::parse(model).is_ok()
     }
 
-    /// Whether a source of rows is a dataset of the hub of which there is no copy here.
-    pub fn lacks_dataset(&self, source: &str, split: Split) -> bool {
-        source.starts_with("hub:")
-            && DatasetId::parse(source).is_ok_and(|id| self.at_rest().dataset(&id, split).is_err())
+    /// What keeps a source of rows from being read here without asking the hub, where it is a dataset of the hub.
+    pub fn lacks_dataset(&self, source: &str, split: Split) -> Option<Lack> {
+        let id = source.starts_with("hub:").then(|| DatasetId::parse(source).ok()).flatten()?;
+        self.at_rest().dataset(&id, split).err()?;
+        let converted = RepoId { revision: "refs/convert/parquet".to_string(), ..id.repo.clone() };
+        let copy = |repo: &RepoId| self.source(repo, Kind::Dataset).copy();
+        let Some((files, card)) = copy(&id.repo).or_else(|| copy(&converted)) else {
+            return Some(Lack::Copy("of which this machine has no copy yet".to_owned()));
+        };
+        let (wanted, known) = (id.splits(split), id.known_splits(&files, &card));
+        let configs: Vec<String> = card.configs().into_iter().map(str::to_owned).collect();
+        let instead = id.instead(&known, &configs).unwrap_or_default();
+        let wanted = wanted.join(" or ");
+        // What its card names is all there is; of files, a copy may have some.
+        let certain = self.offline || id.is_described(&card);
+        let never = certain
+            && !(id.is_described(&card) && id.splits(split).iter().any(|one| known.iter().any(|k| k == one)));
+        Some(match never || self.offline {
+            true => Lack::Split(format!(
+                "{id}: there is no file of split {wanted} in this machine's copy{instead}"
+            )),
+            false => Lack::Copy(format!("of which this machine's copy has no split {wanted} yet")),
+        })
     }
 
     /// Why a model cannot be had, as far as is known without asking the hub: a folder that lacks its description or weights, or a
@@ -185,6 +204,15 @@ impl Hub {
 /// So many seconds, of a tenth to an hour.
 fn patience(seconds: f64) -> Duration {
     Duration::from_secs_f64(if seconds.is_nan() { PATIENCE } else { seconds.clamp(0.1, 3600.0) })
+}
+
+/// Why rows of the hub are not read here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lack {
+    /// They have not been fetched, and how far they have.
+    Copy(String),
+    /// There are none: what is said of that.
+    Split(String),
 }
 
 impl fmt::Debug for Hub {

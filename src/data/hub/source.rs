@@ -254,6 +254,12 @@ impl Source<'_> {
         Ok((folder, chosen))
     }
 
+    /// The files of the copy that is here, and what its card says.
+    pub(super) fn copy(&self) -> Option<(Vec<String>, Card)> {
+        let folder = self.cached_folder()?;
+        Some((self.present(&folder), card(&folder)))
+    }
+
     fn cached_folder(&self) -> Option<PathBuf> {
         // A revision that is a commit has no reference of its own.
         let commit = self.cache.commit(&self.id.revision).unwrap_or_else(|| self.id.revision.clone());

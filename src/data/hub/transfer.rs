@@ -1,13 +1,15 @@
 //! Asking a hub over HTTP: with limits of time, redirects and size, and the token for the hub alone.
 
 use std::io::{ErrorKind, Read};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ureq::http::{Response, Uri};
 use ureq::{Agent, Body};
 
 /// Redirects from a file's address to where it lies.
 const MOST_REDIRECTS: usize = 10;
 const CONNECTING: Duration = Duration::from_secs(10);
+/// How often the patience for one word all of a listing may take.
+const LISTINGS_PATIENCE: u32 = 6;
 /// Bytes of the longest listing.
 const LONGEST_LISTING: u64 = 1 << 26;
 
@@ -69,11 +71,24 @@ impl Client {
     /// What a listing says.
     pub fn listing(&self, address: &str) -> Result<String, Failure> {
         let mut found = self.get(address, None)?;
-        let mut text = Vec::new();
+        let (mut text, began) = (Vec::new(), Instant::now());
         let body = found.response.body_mut();
-        let config = body.with_config().limit(LONGEST_LISTING);
-        config.reader().read_to_end(&mut text).map_err(|error| self.broke_off(&error))?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        let mut reader = body.with_config().limit(LONGEST_LISTING).reader();
+        let mut part = vec![0; 1 << 16];
+        loop {
+            match reader.read(&mut part).map_err(|error| self.broke_off(&error))? {
+                0 => return Ok(String::from_utf8_lossy(&text).into_owned()),
+                bytes => text.extend_from_slice(&part[..bytes]),
+            }
+            // Each read may be quick and say a byte: all of them together have a time too.
+            let most = self.patience.saturating_mul(LISTINGS_PATIENCE);
+            if began.elapsed() > most {
+                return Err(Failure::Broken(format!(
+                    "its listing was not whole after {} s; HF_HUB_DOWNLOAD_TIMEOUT, a sixth of that, sets how long is waited",
+                    most.as_secs_f64()
+                )));
+            }
+        }
     }
 
     /// A file from its byte `from` on, wherever redirects lead.

@@ -10,6 +10,9 @@ use tokenizers::Encoding;
 /// Bytes of the longest text that is tokenised: a tokenizer takes some 150 bytes of memory and a microsecond for each.
 const LONGEST: usize = 8 << 20;
 
+/// Bytes that a text may have once it is normalised: those of the longest whose spaces become three bytes each, and some.
+const LONGEST_NORMALISED: f64 = 32.0 * 1048576.0;
+
 impl Tokenizer {
     /// The ids of a text, without a beginning or end token. A special token written in the text becomes its id.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
@@ -46,8 +49,7 @@ impl Tokenizer {
             Prompt::Text(_) => (self.encode_after(text, false)?, None),
             Prompt::Chat(turns) => {
                 let begun = turns.last().is_some_and(|last| last.role == "assistant");
-                let lead = if self.begins_with_space && !begun { self.turn.0.as_str() } else { "" };
-                (self.encode_after(&format!("{lead}{text}"), true)?, self.turn.1)
+                (self.encode_after(&self.turn.written(text, begun), true)?, self.turn.end)
             }
         };
         // A text may be written with what ends it.
@@ -59,7 +61,7 @@ impl Tokenizer {
 
     /// The token that the chat template writes behind an assistant's turn, where it is a special one.
     pub fn turn_end(&self) -> Option<u32> {
-        self.turn.1
+        self.turn.end
     }
 
     fn ids(&self, inner: &tokenizers::Tokenizer, text: &str) -> Result<Vec<u32>> {
@@ -72,6 +74,17 @@ impl Tokenizer {
         text: &str,
         encode: impl FnOnce() -> tokenizers::Result<Encoding>,
     ) -> Result<Encoding> {
+        let stretches = 1 + self.special.as_ref().map_or(0, |special| special.find_iter(text).count());
+        let normalised = self.growth.after(text.len(), stretches);
+        if normalised > LONGEST_NORMALISED {
+            return Err(Error::Data(format!(
+                "the tokenizer's normalizer makes up to {:.1} MB of a text of {:.1} MB, and the most is {:.0} MB: {:?}",
+                normalised / f64::from(1 << 20),
+                text.len() as f64 / f64::from(1 << 20),
+                LONGEST_NORMALISED / f64::from(1 << 20),
+                text.chars().take(60).collect::<String>()
+            )));
+        }
         if text.len() > LONGEST {
             return Err(Error::Data(format!(
                 "a text of {:.1} MB is longer than the {} MB that are tokenised at once; divide it, or leave it out: it begins {:?}",
@@ -138,6 +151,19 @@ impl Tokenizer {
             all.extend(places.into_iter().map(|(id, at)| (id, range.start + at.start..range.start + at.end)));
         }
         Ok(all)
+    }
+
+    /// The ids of a part of a conversation that goes on where another one ends.
+    pub(super) fn ids_after(&self, marked: &Marked) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for (at, (range, inner)) in self.stretches(marked).into_iter().enumerate() {
+            let text = &marked.text[range];
+            ids.extend(match at {
+                0 => self.encode_after(text, !std::ptr::eq(inner, &self.inner))?,
+                _ => self.ids(inner, text)?,
+            });
+        }
+        Ok(ids)
     }
 
     pub(super) fn ids_of(&self, marked: &Marked) -> Result<Vec<u32>> {

@@ -70,8 +70,8 @@ impl Tokenizer {
         })
     }
 
-    /// What the chat template writes of an assistant's turn behind a prompt, the token that ends the turn left out; none where the
-    /// template writes the prompt otherwise once the turn follows.
+    /// What the chat template writes of an assistant's turn behind a prompt; none where it writes the prompt otherwise once the turn
+    /// follows.
     ///
     /// # Errors
     /// The template refuses the conversation.
@@ -80,48 +80,116 @@ impl Tokenizer {
         prompt: &[Message],
         turn: &Message,
         variables: &Map<String, Value>,
-    ) -> Result<Option<String>> {
+    ) -> Result<Option<Reply>> {
         let before = self.conversation(prompt, variables, true)?.text;
-        let whole = self.conversation(&[prompt, std::slice::from_ref(turn)].concat(), variables, false)?.text;
-        let Some(written) = whole.strip_prefix(before.as_str()) else { return Ok(None) };
-        Ok(Some(self.without_end(written).to_string()))
+        let whole = self.conversation(&[prompt, std::slice::from_ref(turn)].concat(), variables, false)?;
+        let Some(written) = whole.text.strip_prefix(before.as_str()) else { return Ok(None) };
+        let (turn, from) = (self.without_end(written), before.len());
+        let end = self.special.as_ref().and_then(|special| special.find(&written[turn.len()..]));
+        let end = end.filter(|end| end.start() == 0).and_then(|end| self.token_to_id(end.as_str()));
+        let mut ids = self.ids_after(&whole.part(from..from + turn.len()))?;
+        ids.push(end.or(self.turn.end).unwrap_or(self.eos));
+        let said = turn.strip_prefix(self.turn.lead.as_str()).unwrap_or(turn);
+        let said = said.strip_suffix(self.turn.tail.as_str()).unwrap_or(said);
+        Ok(Some(Reply { text: said.to_string(), ids }))
     }
 
-    /// A turn without the white space and the special token at its end, and without the end of sequence that some templates write behind that.
+    /// A turn without the special token at its end, and without the end of sequence that some templates write behind that; where no
+    /// token ends it, without the white space at its end.
     pub(in crate::data) fn without_end<'t>(&self, written: &'t str) -> &'t str {
         let trimmed = written.trim_end();
         let Some((rest, last)) = self.before_special(trimmed) else { return trimmed };
         let id = |token: &str| self.token_to_id(token);
-        match self.before_special(rest) {
-            Some((turn, own)) if id(last) == Some(self.eos) && own != last && id(own) == self.turn.1 => turn,
+        match self.before_special(rest.trim_end()) {
+            Some((turn, own)) if id(last) == Some(self.eos) && own != last && id(own) == self.turn.end => {
+                turn
+            }
             _ => rest,
         }
     }
 
-    /// A text that ends with a special token without it and the white space before it, and the token.
+    /// A text that ends with a special token without it, and the token.
     fn before_special<'t>(&self, text: &'t str) -> Option<(&'t str, &'t str)> {
         let last = self.special.as_ref()?.find_iter(text).last().filter(|last| last.end() == text.len())?;
-        Some((text[..last.start()].trim_end(), last.as_str()))
+        Some((&text[..last.start()], last.as_str()))
     }
 
-    /// How the chat template writes a turn, tried out on one; nothing where it refuses so short a conversation.
-    pub(super) fn turn_as_written(&self) -> (String, Option<u32>) {
+    /// Where the first token behind `from` stands that ends a turn, and that the template wrote.
+    pub(in crate::data) fn turn_ends(&self, conversation: &Marked, from: usize) -> Option<usize> {
+        let Marked { text, plain } = conversation;
+        let said = |at: usize| plain.iter().any(|range| range.contains(&at));
+        let all = self.special.as_ref()?.find_iter(&text[from..]);
+        all.filter(|found| self.token_to_id(found.as_str()).is_some_and(|id| self.ends_turn(id)))
+            .map(|found| from + found.start())
+            .find(|at| !said(*at))
+    }
+
+    /// Whether a token ends what the assistant says: the one behind a turn, or the end of sequence.
+    pub(in crate::data) fn ends_turn(&self, id: u32) -> bool {
+        id == self.eos || Some(id) == self.turn.end
+    }
+
+    /// How the chat template writes a turn, tried out on some; nothing where it refuses so short a conversation.
+    pub(super) fn turn_as_written(&self) -> Turn {
         const SAID: &str = "zq7";
-        let none = || (String::new(), None);
         if self.chat.is_none() {
-            return none();
+            return Turn::default();
         }
-        let turns = [Message::new("user", "a"), Message::new("assistant", SAID)];
-        let (Ok(before), Ok(whole)) = (self.render_chat(&turns[..1], true), self.render_chat(&turns, false))
-        else {
-            return none();
+        let asked = Message::new("user", "a");
+        let Ok(before) = self.render_chat(std::slice::from_ref(&asked), true) else { return Turn::default() };
+        let around = |said: &str| {
+            let turns = [asked.clone(), Message::new("assistant", said)];
+            let whole = self.render_chat(&turns, false).ok()?;
+            let (lead, tail) = whole.strip_prefix(before.as_str())?.split_once(SAID)?;
+            Some((lead.to_owned(), tail.to_owned()))
         };
-        let written = whole.strip_prefix(before.as_str()).and_then(|rest| rest.split_once(SAID));
-        let Some((lead, tail)) = written else { return none() };
-        let ends = self.special.as_ref().and_then(|special| special.find(tail.trim_start()));
-        let end = ends.filter(|end| end.start() == 0).and_then(|end| self.token_to_id(end.as_str()));
-        let lead = if lead.trim().is_empty() { lead } else { "" };
-        (lead.to_string(), end)
+        let Some((lead, tail)) = around(SAID) else { return Turn::default() };
+        let mut turn = Turn::default();
+        for space in [' ', '\n', '\t'] {
+            let Some(spaced) = around(&format!("{space}{SAID}{space}")) else { continue };
+            turn.trims[0].extend((spaced.0 == lead).then_some(space));
+            turn.trims[1].extend((spaced.1 == tail).then_some(space));
+        }
+        let ends = self.special.as_ref().and_then(|special| special.find(&tail));
+        let ends = ends.filter(|end| tail[..end.start()].trim().is_empty());
+        turn.end = ends.and_then(|end| self.token_to_id(end.as_str()));
+        turn.tail = ends.map_or_else(String::new, |end| tail[..end.start()].to_owned());
+        turn.lead = if lead.trim().is_empty() { lead } else { String::new() };
+        turn
+    }
+}
+
+/// A turn of the assistant as the chat template writes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reply {
+    /// What stands there, but for what stands around every turn.
+    pub text: String,
+    /// The ids of all of it, with the token that ends the turn.
+    pub ids: Vec<u32>,
+}
+
+/// How the chat template writes an assistant's turn around what it says.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turn {
+    /// The white space that it writes before that.
+    pub lead: String,
+    /// The white space that it writes between that and the token that ends the turn.
+    pub tail: String,
+    /// The special token that ends the turn.
+    pub end: Option<u32>,
+    /// Characters of white space that it takes off the beginning and the end of what is said.
+    pub trims: [Vec<char>; 2],
+}
+
+impl Turn {
+    /// What is said as the template writes it; `begun` where it goes on in a turn that stands there already.
+    pub fn written(&self, text: &str, begun: bool) -> String {
+        let [start, end] = &self.trims;
+        let text = text.trim_end_matches(end.as_slice());
+        match begun {
+            true => format!("{text}{}", self.tail),
+            false => format!("{}{}{}", self.lead, text.trim_start_matches(start.as_slice()), self.tail),
+        }
     }
 }
 

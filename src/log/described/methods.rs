@@ -63,7 +63,7 @@ pub(super) const THOUGHTS_AND_RATIONALES: &[Described] = &[
         "What a thought takes off −log p of the tokens behind it, together.",
         "Rises above 0; far below it thoughts do harm: lower `optim.lr`.",
     ),
-    row("thoughts/helpful", "share", "Thoughts whose reward is above 0.", "Rises."),
+    row("thoughts/helpful", "share", "Thoughts whose reward is above 0.0001.", "Rises."),
     row(
         "thoughts/share",
         "",

@@ -122,7 +122,7 @@ impl Section for Contrast {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, selects: Selects::Nothing, ..Needs::default() }
+        Needs { trains: true, rows: true, rows_alone: true, selects: Selects::Nothing, ..Needs::default() }
     }
 
     /// As for fine-tuning.

@@ -86,8 +86,8 @@ impl Dpo {
             }
         };
         let items = match feedback {
-            Feedback::Label { completion, good } => {
-                vec![item(vec![completed(completion)?], 1.0).with(GOOD, f64::from(u8::from(*good)))]
+            Feedback::Label { completion, good, weight } => {
+                vec![item(vec![completed(completion)?], *weight).with(GOOD, f64::from(u8::from(*good)))]
             }
             Feedback::Pair { chosen, rejected, weight, .. } if self.loss.unpaired() => vec![
                 item(vec![completed(chosen)?], *weight),

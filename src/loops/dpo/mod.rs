@@ -213,14 +213,14 @@ impl Section for Dpo {
             // What is learned of answers alone is shorter than what is written here.
             Some(Feedback::Pair { .. }) if self.about == About::Answers => vec![],
             Some(Feedback::Pair { chosen, rejected, .. }) => vec![("chosen", chosen), ("rejected", rejected)],
-            Some(Feedback::Label { completion, good: true }) => vec![("good", completion)],
-            Some(Feedback::Label { completion, good: false }) => vec![("bad", completion)],
+            Some(Feedback::Label { completion, good: true, .. }) => vec![("good", completion)],
+            Some(Feedback::Label { completion, good: false, .. }) => vec![("bad", completion)],
             None => vec![],
         };
         let learned = |(called, completion): (&'static str, &FeedbackCompletion)| {
             let ids = match &completion.tokens {
                 Some(ids) => ids.clone(),
-                None => tokenizer.completion(&row.example.prompt, &completion.text)?,
+                None => row.completion(tokenizer, &completion.text)?,
             };
             Ok(LearnedOf { called, sequence: Sequence::new(&row.tokens, &ids) })
         };

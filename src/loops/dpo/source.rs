@@ -1,11 +1,13 @@
 //! Where preferences come from: rows that state them, traces of an earlier stage, or fresh rollouts.
 
 use super::{Dpo, Weigh, first_error};
+use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::loops::candidate;
 use crate::rationale::Format;
-use crate::rollout::{Group, Rollout, trace};
+use crate::rollout::trace::{self, NoTraces};
+use crate::rollout::{Group, Rollout};
 use crate::select::pairs::{Built, Dropped, PairKind, TreePath};
 use crate::select::{Candidate, Select};
 use crate::statistics::{Sum, alone};
@@ -47,19 +49,10 @@ impl Dpo {
         if rows.examples.iter().all(stated) {
             return Ok((rows, Counts::default()));
         }
-        let groups = trace::groups(&rows.examples, format).map_err(|no| {
-            let unstated = || rows.examples.iter().find(|example| !stated(example));
-            let row = if no.mixed { &rows.examples[no.row] } else { unstated().expect("not all are") };
-            let columns =
-                if self.loss.unpaired() { "`completion` and `label`" } else { "`chosen` and `rejected`" };
-            if let (true, Some(label)) = (self.loss.unpaired(), row.fields.get("label")) {
-                return Error::Data(format!("{row}: `label` must be true or false (or 1 or 0), not {label}"));
-            }
-            Error::Data(format!(
-                "{row}: it has no {columns}, and is no trace to build pairs from ({})",
-                no.lacks
-            ))
-        })?;
+        let groups = match trace::groups(&rows.examples, format) {
+            Ok(groups) => groups,
+            Err(no) => return self.unstated(&rows, no).into_result().map(|()| (rows, Counts::default())),
+        };
         let (mut feedback, counts) = self.feedback(&groups, select);
         if self.weigh == Weigh::Questions {
             weigh_questions(&mut feedback, &mut alone);
@@ -86,6 +79,30 @@ impl Dpo {
             )));
         }
         Ok((Dataset { name: rows.name, examples }, counts))
+    }
+
+    /// What is wrong with each row that neither states a preference nor is a trace to build some from.
+    fn unstated(&self, rows: &Dataset, no: NoTraces) -> Problems {
+        let mut problems = Problems::default();
+        let columns =
+            if self.loss.unpaired() { "`completion` and `label`" } else { "`chosen` and `rejected`" };
+        for (row, lacks) in no.rows {
+            let row = &rows.examples[row];
+            if self.states(row) && !no.mixed {
+                continue;
+            }
+            problems.example(
+                row,
+                match row.fields.get("label").filter(|_| self.loss.unpaired() && !self.states(row)) {
+                    Some(label) => format!("`label` must be true or false (or 1 or 0), not {label}"),
+                    None if self.states(row) => {
+                        format!("it has {columns}, and others are traces to build pairs from; learn from them apart")
+                    }
+                    None => format!("it has no {columns}, and is no trace to build pairs from ({lacks})"),
+                },
+            );
+        }
+        problems
     }
 
     /// Whether a row says itself what is to be preferred.
@@ -170,7 +187,7 @@ fn gold(group: &Group) -> Option<Candidate<'_>> {
 /// Every rollout whose answer can be told right from wrong, as good or bad.
 fn labels(candidates: &[Candidate]) -> (Vec<Feedback>, Dropped) {
     let label = |candidate: &Candidate| {
-        Some(Feedback::Label { completion: completion(candidate), good: candidate.correct? })
+        Some(Feedback::Label { completion: completion(candidate), good: candidate.correct?, weight: 1.0 })
     };
     let labels: Vec<Feedback> = candidates.iter().filter_map(label).collect();
     let ungraded = candidates.len() - labels.len();
@@ -193,9 +210,8 @@ pub(super) fn weigh_questions(all: &mut [Vec<Feedback>], sum: &mut Sum) {
     for feedback in all {
         let even = built / (questions * feedback.len().max(1) as f64);
         for one in feedback {
-            if let Feedback::Pair { weight, .. } = one {
-                *weight *= even;
-            }
+            let (Feedback::Pair { weight, .. } | Feedback::Label { weight, .. }) = one;
+            *weight *= even;
         }
     }
 }

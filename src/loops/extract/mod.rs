@@ -43,7 +43,15 @@ impl Section for Extract {
 
     fn needs(&self, _: &StageView) -> Needs {
         let step = Some("texts, each read whole and with units left out".into());
-        Needs { trains: true, rows: true, head: true, selects: Selects::Nothing, step, ..Needs::default() }
+        Needs {
+            trains: true,
+            rows: true,
+            undivided: true,
+            head: true,
+            selects: Selects::Nothing,
+            step,
+            ..Needs::default()
+        }
     }
 
     fn read_of(&self, row: &Prompted, _format: &Format) -> Vec<String> {
@@ -171,7 +179,7 @@ impl ExtractMethod {
                 )));
             }
             _ => {
-                if !model.score.as_ref().is_some_and(|score| score.weight.size()[0] == count as i64) {
+                if model.score.as_ref().is_none_or(|score| score.weight.size()[0] != count as i64) {
                     model.add_score(count, false, seed);
                 }
                 model.add_extractor(count, self.extract.two(), seed, notes);

@@ -61,7 +61,7 @@ impl MarioMethod {
             return worker.questions.mine(&(0..all.len()).collect::<Vec<_>>());
         }
         let seed = seed::derive(&[worker.seed, seed::of_text("explore")]);
-        let mut picked = order::of_step(all.len(), count, step / self.mario.sample_every - 1, Some(seed));
+        let mut picked = order::endless(all.len(), count, step / self.mario.sample_every - 1, Some(seed));
         picked.sort_unstable();
         picked.dedup();
         worker.questions.mine(&picked)
@@ -86,7 +86,7 @@ impl MarioMethod {
         let phase = (step - 1) / self.mario.sample_every;
         let seed = seed::derive(&[worker.seed, seed::of_text("pool"), phase as u64]);
         let within = (step - 1) % self.mario.sample_every;
-        order::of_step(self.pool.entries.len(), worker.questions.per_step(), within, Some(seed))
+        order::endless(self.pool.entries.len(), worker.questions.per_step(), within, Some(seed))
     }
 
     fn items(&self, worker: &mut Worker, drawn: &[usize]) -> Result<Vec<Item>> {

@@ -249,7 +249,14 @@ impl Section for Prm {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, head: true, selects: Selects::Nothing, ..Needs::default() }
+        Needs {
+            trains: true,
+            rows: true,
+            rows_alone: true,
+            head: true,
+            selects: Selects::Nothing,
+            ..Needs::default()
+        }
     }
 
     /// TRL's for process reward models.

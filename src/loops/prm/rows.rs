@@ -110,7 +110,7 @@ pub fn read(example: &Example, section: &Prm, format: &Format) -> Read<LabelledS
 /// A whole completion with its label: stated, or whether its answer is the gold one.
 fn outcome(example: &Example, format: &Format) -> Option<(String, f64)> {
     let number = |good: bool| f64::from(u8::from(good));
-    if let Some(Feedback::Label { completion, good }) = &example.feedback {
+    if let Some(Feedback::Label { completion, good, .. }) = &example.feedback {
         return Some((completion.text.clone(), number(*good)));
     }
     let [text] = example.completions.as_slice() else { return None };

@@ -48,10 +48,14 @@ impl Sft {
         let groups = match trace::groups(&rows.examples, format) {
             Ok(groups) => groups,
             Err(no) if no.mixed => {
-                return Err(Error::Data(format!(
-                    "{}: it is no trace of a rollout ({}), though other rows are; take it out, or mend the line",
-                    rows.examples[no.row], no.lacks
-                )));
+                let mut problems = Problems::default();
+                for (row, lacks) in no.rows {
+                    let what = format!(
+                        "it is no trace of a rollout ({lacks}), though other rows are; take it out, or mend the line"
+                    );
+                    problems.example(&rows.examples[row], what);
+                }
+                return problems.into_result().map(|()| rows);
             }
             Err(_) if *select != (Select { pairs: select.pairs.clone(), ..Select::default() }) => {
                 return Err(Error::Data(format!(
@@ -109,7 +113,7 @@ impl Section for Sft {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, selects: Selects::Rollouts, ..Needs::default() }
+        Needs { trains: true, rows: true, rows_alone: true, selects: Selects::Rollouts, ..Needs::default() }
     }
 
     /// TRL's for SFT.
@@ -144,7 +148,7 @@ impl Section for Sft {
 
 /// The row's prompt and then `text`, which is learned, as are the turns before it that the row says.
 fn with_completion(tokenizer: &Tokenizer, row: &Prompted, text: &str) -> Result<Sequence> {
-    let tokens = [row.tokens.as_slice(), &tokenizer.completion(&row.example.prompt, text)?].concat();
+    let tokens = [row.tokens.as_slice(), &row.completion(tokenizer, text)?].concat();
     let mut spans = learned_turns(tokenizer, &row.example)?;
     // A text that nothing begins is learned from its second token on.
     spans.push(row.tokens.len().max(1)..tokens.len());

@@ -1,5 +1,6 @@
 //! How long a round of STaR trains, and when there are enough rounds.
 
+use crate::data::order;
 use crate::section::{Misfit, broken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,11 +23,11 @@ pub fn steps(first: usize, growth: f64, most: Option<usize>, round: usize) -> us
 ///
 /// ```
 /// use rationale::loops::star::rounds::passes;
-/// // 2 · 100 / 32 = 6.25.
-/// assert_eq!(passes(100, 32, 2.0), 7);
+/// // A pass over 100 has 3 steps of 32 and one of 4.
+/// assert_eq!(passes(100, 32, 2.0), 8);
 /// ```
 pub fn passes(rationales: usize, per_step: usize, epochs: f64) -> usize {
-    ((rationales as f64 * epochs / per_step as f64).ceil() as usize).max(1)
+    ((order::steps_per_epoch(rationales, per_step) as f64 * epochs).ceil() as usize).max(1)
 }
 
 /// When rounds no longer help.

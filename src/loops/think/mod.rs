@@ -38,13 +38,20 @@ impl Section for Think {
                 ))
             }
         };
-        Needs { trains: true, rows: true, selects: Selects::Nothing, step, ..Needs::default() }
+        Needs {
+            trains: true,
+            rows: true,
+            undivided: true,
+            selects: Selects::Nothing,
+            step,
+            ..Needs::default()
+        }
     }
 
     fn learned_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Vec<LearnedOf>> {
         let Some(mut tokens) = text(tokenizer, row)? else { return Ok(vec![]) };
         tokens.truncate(self.window);
-        let sequence = Sequence::of_spans(tokens.clone(), [1..tokens.len().max(1)])?;
+        let sequence = Sequence::of_spans(tokens.clone(), std::iter::once(1..tokens.len().max(1)))?;
         Ok(vec![LearnedOf { called: "text", sequence }])
     }
 
@@ -95,7 +102,7 @@ impl Section for Think {
 /// The tokens of the row, prompt and completion.
 fn text(tokenizer: &Tokenizer, row: &Prompted) -> Result<Option<Vec<u32>>> {
     let Some(completion) = &row.example.completion else { return Ok(None) };
-    Ok(Some([&row.tokens[..], &tokenizer.completion(&row.example.prompt, completion)?].concat()))
+    Ok(Some([&row.tokens[..], &row.completion(tokenizer, completion)?].concat()))
 }
 
 /// The method at work.
@@ -136,7 +143,7 @@ impl ThinkMethod {
             metrics.add(name, values.mean(Kind::Float).double_value(&[]), count)
         };
         add("thoughts/reward", &rewards);
-        add("thoughts/helpful", &rewards.gt(0.0).to_kind(Kind::Float));
+        add("thoughts/helpful", &rewards.gt(1e-4).to_kind(Kind::Float));
         add("thoughts/nll_without", &all.base);
         add("thoughts/nll", &all.mixed);
         add("thoughts/share", share);
@@ -180,10 +187,10 @@ impl Method for ThinkMethod {
         let sampled =
             self.thoughts(worker, &windows, passes, |at, place, pass| seeds.draw(at, &[place, pass]))?;
         let marks = worker.policy.model.marks();
-        let item = |((window, thoughts), row): ((&Window, &Vec<Vec<Vec<u32>>>), &Prompted)| {
-            window.item(&row.example.id, thoughts, marks, self.think.ahead)
-        };
-        let items: Vec<Item> = windows.iter().zip(&sampled).zip(&rows).map(item).collect();
+        let thought = windows.iter().zip(&sampled).zip(&rows);
+        let items: Vec<Item> = thought
+            .map(|((window, thoughts), row)| window.item(&row.example.id, thoughts, marks, self.think.ahead))
+            .collect();
         let count: usize = items.iter().map(thoughts).sum();
         metrics.count("thoughts", count as f64);
         let batch = match self.think.positions {

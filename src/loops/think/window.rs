@@ -62,8 +62,8 @@ impl Window {
     /// What is read and learned of it: the text, of which all tokens but the first are learned, and behind each place each of its
     /// thoughts, as many of as many tokens, then the text as far as `ahead` tokens are predicted.
     pub fn item(&self, id: &str, thoughts: &[Vec<Vec<u32>>], marks: [u32; 2], ahead: usize) -> Item {
-        let text =
-            Sequence::of_spans(self.tokens.clone(), [1..self.tokens.len()]).expect("one span, in the text");
+        let text = Sequence::of_spans(self.tokens.clone(), std::iter::once(1..self.tokens.len()))
+            .expect("one span, in the text");
         let mut read =
             vec![self.places.iter().flat_map(|place| *place..place + ahead).collect::<Vec<usize>>()];
         let mut sequences = vec![text];

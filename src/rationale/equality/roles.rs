@@ -274,7 +274,27 @@ pub fn plural(word: &str) -> bool {
         )
     });
     let ends = word.strip_suffix('s').is_some_and(|stem| stem.len() > 1 && !stem.ends_with(['s', 'u', 'i']));
-    IRREGULAR.contains(word) || ends
+    IRREGULAR.contains(word) || (ends && !verb_alone(word))
+}
+
+/// Verbs in the third person that name nothing that is counted, though they end as plurals do: "5 collapses" is no five of something.
+fn verb_alone(word: &str) -> bool {
+    static FORMS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+        set(
+            "equals becomes remains seems appears fails collapses goes does has gives takes makes gets comes keeps says tells knows \
+            thinks believes contains consists includes involves exceeds surpasses satisfies divides multiplies subtracts adds differs \
+            agrees disagrees depends follows proves implies means requires loses earns pays eats buys sells sends spends brings begins \
+            finishes continues ceases vanishes disappears diverges converges shrinks grows explodes crumbles decays dies exists occurs \
+            happens arises produces describes denotes represents refers belongs sits sleeps sings speaks writes sees hears feels \
+            arrives departs enters enjoys hates prefers helps lets allows prevents avoids ignores forgets remembers suggests assumes \
+            supposes argues asserts denies refutes contradicts explains solves asks applies provides receives accepts rejects refuses \
+            obtains achieves tends varies oscillates cancels evaluates simplifies reduces expands suffices persists survives dominates \
+            governs lacks misses deserves seeks waits expects hopes wonders decides chooses compares corresponds \
+            coincides overflows exaggerates overestimates underestimates approximates violates \
+            destroys spoils invalidates disproves misleads deceives disappoints confuses",
+        )
+    });
+    FORMS.contains(word) || word.ends_with("ifies")
 }
 
 /// The denominator that a fraction's noun names: thirds, quarters.

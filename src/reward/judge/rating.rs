@@ -5,9 +5,12 @@
 //! end ("7/10"), then any that stands by itself. What is quoted is another's and is left out; what is denied, compared, doubted or taken back is
 //! no score. Several that differ are none: it is asked again, and never guessed.
 
+mod words;
+
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
+use words::{GOES_ON, LEADS_ON, LISTED_ON};
 
 /// What a number in the text is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -322,7 +325,17 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         }
         // "Score for accuracy: 7, for depth: 8"
         let goes_on = |next: &Candidate| !END_OF_SENTENCE.is_match(&text[candidate.at.end..next.at.start]);
-        let several = !CONNECTED.is_match(&between) && candidates.get(at + 1).is_some_and(goes_on);
+        let several = match candidates.get(at + 1).filter(|next| goes_on(next)) {
+            None => false,
+            Some(next) => {
+                !CONNECTED.is_match(&between)
+                    || (LISTED_ON.is_match(&text[candidate.at.end..next.at.start]) && !is_count(text, next))
+            }
+        };
+        // What is not known to belong to a score may be its denial in another language: "Score: nicht 8", "Score: 8 wäre zu viel".
+        let behind = &text[candidate.at.end..];
+        let foreign = !(CONNECTED.is_match(&between) || LEADS_ON.is_match(&between))
+            || (WORD.is_match(behind) && !GOES_ON.is_match(behind));
         let clause = format!("{}{between}", clause_before(text, whole.start));
         let name_text = text[whole.clone()].to_lowercase();
         let final_one = matches!(qualifier.as_str(), "final" | "overall" | "total");
@@ -332,7 +345,8 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
             BOUNDED.is_match(near) || DENIED.is_match(near) || TAKEN_BACK.is_match(&text[candidate.at.end..]);
         // "The final score of the match is 3" may be about another.
         let elsewhere = final_one && !CONNECTED.is_match(&between);
-        let reading = if several || bounded || elsewhere { Reading::Unclear } else { candidate.reading };
+        let reading =
+            if several || bounded || elsewhere || foreign { Reading::Unclear } else { candidate.reading };
         let before = text[..whole.start].trim_end_matches([' ', '\t', '"', '\'', '#', '-', '>', '{']);
         let begins = before.is_empty() || before.ends_with(['\n', '.', '!', '?', ':', ',']);
         let rank = match qualifier.as_str() {

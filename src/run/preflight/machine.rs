@@ -84,14 +84,25 @@ pub(super) fn best_figures(recipe: &Recipe, stages: &[&Stage], registry: &Regist
 }
 
 /// Whether a run's directory can be made, and its checkpoints fit on its disk: of each trial those of its largest model, with the
-/// optimiser. A dry run tries to write nothing.
+/// optimiser. A dry run asks the system whether it may write, and writes nothing.
 pub(super) fn room(folder: &Path, dry_run: bool, trials: &[(Vec<Stage>, &Models)], found: &mut Found) {
-    if !dry_run && let Err(error) = claimable(folder) {
+    if let Err(error) = claimable(folder, dry_run) {
         return found.refuse("--out", &error);
     }
     let Some(free) = existing(folder).and_then(|folder| rustix::fs::statvfs(folder).ok()) else { return };
+    // Some file systems say nothing of their size.
+    if free.f_blocks == 0 {
+        return;
+    }
     let free = free.f_bavail.saturating_mul(free.f_frsize);
     let folder = folder.display();
+    if free < LEAST {
+        let text = format!(
+            "{folder}: its disk has {} kB left, too little for a run's own files; make room, or choose another with --out",
+            free >> 10
+        );
+        return found.refuse("--out", &Error::Checkpoint(text));
+    }
     let mut all: u64 = 0;
     for (stages, models) in trials {
         let training = stages.iter().filter(|stage| stage.needs().trains);
@@ -144,14 +155,17 @@ fn existing(path: &Path) -> Option<PathBuf> {
     path.ancestors().find(|path| path.exists()).map(Path::to_path_buf)
 }
 
+/// Bytes that a run without checkpoints takes at least: its recipe, its lines, its report.
+const LEAST: u64 = 1 << 20;
+
 /// Bytes of a file's name, at most.
 const LONGEST_NAME: usize = 255;
 
-/// Whether a run's directory can be made at `path`; nothing of it is left.
+/// Whether a run's directory can be made at `path`; nothing of it is left, and a dry run makes nothing.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] where a file is in its place, or where nothing can be written.
-fn claimable(path: &Path) -> Result<()> {
+fn claimable(path: &Path, dry_run: bool) -> Result<()> {
     let refuse = |why: String| {
         Err(Error::Checkpoint(format!("{}: {why}; choose another folder with --out", path.display())))
     };
@@ -168,6 +182,10 @@ fn claimable(path: &Path) -> Result<()> {
     if !around.is_dir() {
         return refuse(format!("{} is a file, not a folder", around.display()));
     }
-    try_to_write(&around)
-        .or_else(|error| refuse(format!("nothing can be written in {} ({error})", around.display())))
+    let may = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    let written = match dry_run {
+        true => rustix::fs::access(&around, may).map_err(std::io::Error::from),
+        false => try_to_write(&around),
+    };
+    written.or_else(|error| refuse(format!("nothing can be written in {} ({error})", around.display())))
 }

@@ -1,5 +1,8 @@
 //! What is looked at before anything trains: the recipe, and all that is cheap to open, of all its stages. All that is wrong is said at once.
 
+mod found;
+mod heard;
+mod loaded;
 mod machine;
 mod models;
 mod preview;
@@ -14,9 +17,12 @@ use crate::ranks::Local;
 use crate::recipe::{Args, RULES, Recipe, Refusal, Registry, Source, Stage, StageTable, Trial, references};
 use crate::reward::Rewards;
 use crate::section::covers;
+use found::{Found, Kind, of_kind};
+use heard::Heard;
+use loaded::Loaded;
 use models::{Known, Models};
 use std::collections::{BTreeMap, BTreeSet};
-use tracing::subscriber::{NoSubscriber, with_default};
+use tracing::subscriber::with_default;
 
 /// A recipe of which nothing is known to be wrong, and what has to be said of it.
 #[derive(Debug)]
@@ -70,8 +76,15 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
         trials.iter().map(|(trial, stages)| Models::new(&trial.recipe, stages, hub, fetches)).collect();
     let first = trials[0].1.iter().find_map(|(stage, _)| stage.as_ref());
     let folder = super::run_folder(args, first);
-    let mut looking_at =
-        LookingAt { registry, hub, fetches, local, seen: BTreeSet::new(), sizes: BTreeMap::new() };
+    let mut looking_at = LookingAt {
+        registry,
+        hub,
+        fetches,
+        local,
+        seen: BTreeSet::new(),
+        sizes: BTreeMap::new(),
+        loaded: Loaded::default(),
+    };
     let mut urls = BTreeSet::new();
     for ((trial, stages), models) in trials.iter().zip(&models) {
         let done =
@@ -182,6 +195,7 @@ struct LookingAt<'a> {
     local: Local,
     seen: BTreeSet<(usize, String)>,
     sizes: BTreeMap<(usize, String), Rows>,
+    loaded: Loaded,
 }
 
 impl LookingAt<'_> {
@@ -233,11 +247,18 @@ impl LookingAt<'_> {
                 local: self.local,
                 reads_rows: !self.sizes.contains_key(&rows),
                 rows: Rows::default(),
+                loaded: &mut self.loaded,
                 found,
             };
-            // What is warned of here is warned of again when the stage opens.
-            with_default(NoSubscriber::default(), || looking.look(models));
+            // What is warned of here is warned of again when the stage opens; a dry run opens none.
+            let heard = Heard::default();
+            let said = heard.said.clone();
+            with_default(heard, || looking.look(models));
             let seen = looking.rows;
+            if !looking.fetches {
+                let said = said.lock().map(|said| said.clone()).unwrap_or_default();
+                said.iter().for_each(|told| looking.note(told));
+            }
             self.sizes.entry(rows).or_insert(seen);
         }
     }
@@ -255,54 +276,6 @@ fn done_before(args: &Args, folder: &std::path::Path) -> Ledger {
 fn is_done(ledger: &Ledger, stage: &Stage, recipe: &Recipe, table: &StageTable) -> bool {
     let last = ledger.of(&table.name, recipe.rounds()).and_then(|record| record.done.as_ref());
     last.is_some_and(|done| stage.run.steps.is_none_or(|steps| done.step >= steps))
-}
-
-/// One of the errors that only have a text.
-type Kind = fn(String) -> Error;
-
-/// What has been found.
-#[derive(Default)]
-struct Found {
-    refused: Vec<Refusal>,
-    /// What the only one is an error of, where it is not one of the recipe.
-    kind: Option<Kind>,
-    notes: Vec<String>,
-}
-
-impl Found {
-    fn note(&mut self, text: String) {
-        if !self.notes.contains(&text) {
-            self.notes.push(text);
-        }
-    }
-
-    /// What is no key's of a stage.
-    fn refuse(&mut self, key: &str, error: &Error) {
-        let (text, kind) = of_kind(error);
-        self.kind = kind;
-        self.refused.push(Refusal::new(key, text));
-    }
-
-    fn error(self, recipe: &Recipe) -> Error {
-        let texts: BTreeSet<&String> = self.refused.iter().map(|refusal| &refusal.text).collect();
-        let kind = self.kind.filter(|_| texts.len() == 1);
-        match (recipe.error(self.refused), kind) {
-            (Error::Recipe(text), Some(kind)) => kind(text),
-            (error, _) => error,
-        }
-    }
-}
-
-/// What an error says, and of which kind it is, where not of the recipe.
-fn of_kind(error: &Error) -> (String, Option<Kind>) {
-    match error {
-        Error::Recipe(text) => (text.clone(), None),
-        Error::Data(text) => (text.clone(), Some(Error::Data)),
-        Error::Model(text) => (text.clone(), Some(Error::Model)),
-        Error::Devices(text) => (text.clone(), Some(Error::Devices)),
-        Error::Checkpoint(text) => (text.clone(), Some(Error::Checkpoint)),
-        other => (other.to_string(), Some(Error::Model)),
-    }
 }
 
 /// A stage that is looked at.
@@ -326,6 +299,7 @@ struct Looking<'a> {
     reads_rows: bool,
     /// The training rows.
     rows: Rows,
+    loaded: &'a mut Loaded,
     found: &'a mut Found,
 }
 

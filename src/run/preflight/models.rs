@@ -62,16 +62,19 @@ impl<'a> Models<'a> {
             (None, Some(init)) => format!("{init:?}"),
             (None, None) => return Sought::Unsaid,
         };
+        if let Some(sought) = self.opened.borrow().get(&key) {
+            return sought.clone();
+        }
         if let Some(name) = policy.model.as_deref().and_then(|model| model.strip_prefix('@')) {
             let target =
                 self.policies.iter().find(|(known, _)| *known == name).and_then(|(_, policy)| *policy);
-            return match target {
+            let sought = match target {
                 Some(target) if further > 0 => self.follow(target, further - 1),
-                _ => Sought::Unsaid,
+                _ => return Sought::Unsaid,
             };
-        }
-        if let Some(sought) = self.opened.borrow().get(&key) {
-            return sought.clone();
+            // A long list of stages that each go on from the one before is followed once, not from each of them to its beginning.
+            self.opened.borrow_mut().insert(key, sought.clone());
+            return sought;
         }
         let sought = match self.open(policy) {
             Ok(Some(known)) => Sought::Known(Rc::new(known)),

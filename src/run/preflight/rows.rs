@@ -2,6 +2,7 @@
 
 use super::models::Known;
 use super::{Looking, Rows};
+use crate::data::hub::Lack;
 use crate::data::row::some;
 use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
@@ -81,18 +82,23 @@ impl Looking<'_> {
         if data.task.is_none() && of.is_empty() {
             return None;
         }
-        let away: Vec<&String> =
-            of.0.iter().filter(|source| !self.fetches && self.hub.lacks_dataset(source, split)).collect();
-        if let Some(away) = away.first() {
-            let text = format!("not looked at: {path} = \"{away}\", of which this machine has no copy yet");
-            self.note(&text);
+        let of = if self.fetches { &[][..] } else { of.0.as_slice() };
+        let away: Vec<(&String, Lack)> =
+            of.iter().filter_map(|source| Some((source, self.hub.lacks_dataset(source, split)?))).collect();
+        for (source, lack) in &away {
+            match lack {
+                Lack::Copy(how) => self.note(&format!("not looked at: {path} = \"{source}\", {how}")),
+                Lack::Split(why) => self.refuse(&path, &Error::Data(why.clone())),
+            }
+        }
+        if !away.is_empty() {
             return None;
         }
         // Rows that the program makes itself are alike.
         if data.task.is_some() {
             data.train_limit = Some(data.train_limit.map_or(MADE, |limit| limit.min(MADE)));
         }
-        match data.load(split, self.hub, self.seed) {
+        match self.loaded.load(&data, split, self.hub, self.seed) {
             Ok(rows) => Some(rows).filter(|_| !waits),
             Err(error) => {
                 self.refuse(if data.task.is_some() { "data.task" } else { &path }, &error);

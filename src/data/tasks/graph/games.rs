@@ -31,7 +31,7 @@ fn equilibria(game: &Payoffs) -> Vec<(usize, usize)> {
 pub(super) fn asked(index: usize, rng: &mut ChaCha8Rng) -> Option<Asked> {
     let mut cell = || (below(rng, 10), below(rng, 10));
     let game: Payoffs = [[cell(), cell()], [cell(), cell()]];
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         let column = below(rng, 2) as usize;
         let [up, down] = [game[0][column].0, game[1][column].0];
         if up == down {

@@ -134,7 +134,7 @@ pub(super) fn asked(index: usize, rng: &mut ChaCha8Rng) -> Option<Asked> {
             lines.iter().map(|(colour, stations)| (*colour, stations.iter().collect())).collect();
         vec![("map", json!(shown)), ("transfers", json!(transfers))]
     };
-    if index % 3 == 0 {
+    if index.is_multiple_of(3) {
         let station = char::from(b'a' + below(rng, 8) as u8);
         let answer = if line.1.contains(&station) { "yes" } else { "no" };
         return Some(Asked {

@@ -1,6 +1,7 @@
 //! A path through a rubric's questions: what was replied, why, and what that comes to.
 
 use super::VoteCounts;
+use crate::data::Message;
 use crate::data::template::{environment, values};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -116,9 +117,9 @@ impl Path {
         known.insert("path".into(), json!(self.text));
         known.insert("mark".into(), json!(mark.to_string()));
         self.text += &fill("end", end, prompted, &known)?;
-        let room = policy.context().saturating_sub(prompted.tokens.len());
-        let mut rollout = Rollout::written(policy, &self.text, false, room, format)
-            .map_err(|error| data(format!("its path cannot be tokenised: {error}")))?;
+        let said = Message::new("assistant", self.text.as_str());
+        let mut rollout = Rollout::written(policy, prompted, &said, false, format)
+            .map_err(|error| data(format!("its path cannot be tokenised: {}", error.what())))?;
         let (bytes, tokens) = (rollout.text.len(), rollout.tokens.len());
         for fork in &mut self.forks {
             fork.bytes = fork.bytes.min(bytes);

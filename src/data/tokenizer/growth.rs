@@ -1,0 +1,100 @@
+//! How much longer a tokenizer's normaliser makes a text, which a hostile one would without bounds.
+
+use serde_json::Value;
+
+/// Times longer than a text may become.
+const MOST_TIMES: f64 = 64.0;
+/// Bytes that may come to each stretch of a text.
+const MOST_BYTES: f64 = 4096.0;
+/// Normalisers in a row.
+const MOST_STEPS: usize = 100;
+
+/// A stretch of n bytes becomes at most `times` · n + `bytes`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Growth {
+    times: f64,
+    bytes: f64,
+}
+
+impl Growth {
+    const NONE: Self = Self { times: 1.0, bytes: 0.0 };
+
+    /// Of the tokenizer in this file.
+    ///
+    /// # Errors
+    /// Where it is more than any tokenizer needs.
+    pub fn of(file: &[u8]) -> Result<Self, String> {
+        let Ok(json) = serde_json::from_slice::<Value>(file) else { return Ok(Self::NONE) };
+        let mut steps = Vec::new();
+        listed(&json["normalizer"], &mut steps);
+        if steps.len() > MOST_STEPS {
+            return Err(format!("it has {} normalizers, and the most is {MOST_STEPS}", steps.len()));
+        }
+        let whole = steps.into_iter().fold(Self::NONE, Self::then);
+        match whole {
+            Self { times, .. } if times > MOST_TIMES => {
+                Err(format!("its normalizer makes texts up to {times:.0} times longer"))
+            }
+            Self { bytes, .. } if bytes > MOST_BYTES => {
+                Err(format!("its normalizer puts up to {bytes:.0} bytes before a text"))
+            }
+            whole => Ok(whole),
+        }
+    }
+
+    /// Bytes that a text of so many comes to, if it is no more than so many stretches between special tokens.
+    pub fn after(self, length: usize, stretches: usize) -> f64 {
+        self.times * length as f64 + self.bytes * stretches as f64
+    }
+
+    fn then(self, step: &Value) -> Self {
+        let length = |value: &Value| value.as_str().map_or(0, str::len) as f64;
+        match step["type"].as_str() {
+            Some("Prepend") => Self { bytes: self.bytes + length(&step["prepend"]), ..self },
+            Some("Replace") => {
+                // A regular expression may match a single byte.
+                let pattern = length(&step["pattern"]["String"]).max(1.0);
+                let times = (length(&step["content"]) / pattern).max(1.0);
+                Self { times: self.times * times, bytes: self.bytes * times }
+            }
+            _ => self,
+        }
+    }
+}
+
+/// The normalisers of a sequence and of those in it, in their order; not many more than there may be.
+fn listed<'v>(normalizer: &'v Value, steps: &mut Vec<&'v Value>) {
+    match normalizer["normalizers"].as_array().filter(|_| normalizer["type"] == "Sequence") {
+        Some(inner) => inner.iter().take(MOST_STEPS + 1).for_each(|step| listed(step, steps)),
+        None if !normalizer.is_null() => steps.push(normalizer),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn of(normalizer: Value) -> Result<Growth, String> {
+        Growth::of(json!({"normalizer": normalizer}).to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_grows_is_bounded() {
+        let prepend = |text: &str| json!({"type": "Prepend", "prepend": text});
+        let replace =
+            |from: &str, to: &str| json!({"type": "Replace", "pattern": {"String": from}, "content": to});
+        let all = |steps: Vec<Value>| json!({"type": "Sequence", "normalizers": steps});
+        // Llama's: a space becomes three bytes, of those put before the text too.
+        let llama = of(all(vec![prepend("▁"), replace(" ", "▁")])).unwrap();
+        assert_eq!(llama.after(1000, 1), 3000.0 + 9.0);
+        assert_eq!(of(Value::Null).unwrap(), Growth::NONE);
+        assert!(of(replace("a", &"b".repeat(65))).unwrap_err().contains("up to 65 times longer"));
+        assert!(of(all(vec![replace("a", "aaaaaaaa"); 3])).unwrap_err().contains("up to 512 times longer"));
+        assert!(of(prepend(&"b".repeat(5000))).unwrap_err().contains("puts up to 5000 bytes"));
+        let compounded = all(vec![prepend(&"b".repeat(1000)), replace("b", "bbbbbbbb")]);
+        assert!(of(compounded).unwrap_err().contains("puts up to 8000 bytes"));
+        assert!(of(all(vec![json!({"type": "Lowercase"}); 101])).unwrap_err().contains("101 normalizers"));
+    }
+}

@@ -1,0 +1,29 @@
+//! What stands around a number that a judge names its score. The lists are English: what they lack makes a score unclear, never another one.
+
+use super::regex;
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// How what stands between a name and its number ends.
+pub static LEADS_ON: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)(?:^|[\p{P}\p{S}]|\b(?:is|was|of|be|an?|at|as|to|it|this|that|the|its|only|just|around|about|out|points?|score|here|and|get|gets
+            |solid|clear|full|perfect|low|high|strong|weak|fair|good|bad|generous|me|you))\s*$",
+    )
+});
+/// What stands between two numbers of which each is a score of something: "8 for style, 3 for depth"; "8, depth: 3".
+pub static LISTED_ON: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)^ \s* (?: (?:\(|\b(?:for|on|in)\b) [\p{L}\s]{1,40} \)? )? \s* (?:[,;&|]|\band\b) \s*
+            (?:(?:and|for|on|in)\b\s*)? (?:[\p{L}]+\s*){0,3} (?:\b(?:is|gets)\b|[:=(-])? \s* $",
+    )
+});
+/// What a sentence goes on with behind a score: words that are known to leave it what it is.
+pub static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?ix)^\s*(?:points?|pts|stars?|out|of|because|since|as|for|and|but|or|if|is|was|would|with|overall|here|given|on|it|the|in|so|too
+            |seems?|from|to|at|by|due|although|though|while|which|when|where|even|despite|that|this|all|my|we|i|they|he|she|not|no|after
+            |before|a|an|its|their|his|her|only|unless|maybe|perhaps|minus|plus|times|x|max|maximum|total|rather|without|owing|thanks
+            |reflecting|based|considering|has|have|had|instead|then|there|now|until|than)\b",
+    )
+});
