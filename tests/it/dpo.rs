@@ -396,10 +396,7 @@ fn what_cannot_be_learned_from_is_said() {
     let program = Program::new(&on_pairs(""));
     program.write("rows.jsonl", "{\"prompt\":\"q\",\"completion\":\"c\"}\n");
     let said = program.train(&[]).code(2);
-    assert!(
-        said.contains("rows.jsonl:1 (example rows:1): it has no `chosen` and `rejected`, and is no trace"),
-        "{said}"
-    );
+    assert!(said.contains("rows.jsonl:1: it has no `chosen` and `rejected`, and is no trace"), "{said}");
 
     for (more, expected) in [
         ("online = true\n[rollout.group]\nsize = 1\n", "a single completion of a question makes no pair"),

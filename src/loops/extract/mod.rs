@@ -259,7 +259,7 @@ impl ExtractMethod {
             selected * Tensor::from_slice(&unmarked).to_device(worker.policy.model.device())
         };
         let all: Vec<Tensor> = rows.iter().zip(&readings).map(of).collect();
-        Ok(Tensor::cat(&all, 0).to_device(tch::Device::Cpu))
+        Ok(Tensor::from_slice(&Vec::<f32>::try_from(Tensor::cat(&all, 0))?))
     }
 
     fn in_order<'a>(&'a self, worker: &'a Worker) -> impl Iterator<Item = &'a Prepared> {

@@ -7,7 +7,7 @@ use crate::loops::Item;
 use crate::loss::thought::ThoughtTokens;
 use crate::model::{Model, ScoredTokens, Sequence};
 use crate::seed;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// A window of a text and the places `j` in it, of which thoughts stand behind token `j`.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,6 +161,5 @@ fn below(seed: u64, most: usize) -> usize {
 
 /// The numbers of a tensor, in order.
 pub fn numbers(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]))
-        .unwrap_or_default()
+    Vec::try_from(tensor.to_kind(Kind::Float).contiguous().view([-1])).unwrap_or_default()
 }
