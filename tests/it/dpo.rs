@@ -510,7 +510,7 @@ fn two_adapters_take_turns_and_survive_a_resume() {
         assert!(said.contains(&format!("reads no [{name}]; take it out")), "{section}: {said}");
     }
     // The plan names what it does, and what is resolved reads back.
-    let said = program.train(&["--dry-run"]).success();
+    let said = program.train(&["--dry-run", "--overwrite"]).success();
     assert!(said.contains("at most 3 chunks of 2 tokens") && !said.contains("[rollout"), "{said}");
     let resolved = Program::new(&said);
     resolved.write("rows.jsonl", &rows);
