@@ -13,7 +13,6 @@ impl Config {
             ("head_dim", self.head_dim),
             ("num_attention_heads", heads),
             ("num_key_value_heads", kv),
-            ("num_hidden_layers", self.num_hidden_layers),
         ];
         if let Some((key, _)) = named.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{key} = 0: at least 1 is needed"));

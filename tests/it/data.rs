@@ -326,7 +326,7 @@ fn preferences_are_read_in_trls_forms() {
     assert_eq!(seen[0], (Prompt::Text("p".into()), pair(1.0, 0.0, None)));
     assert_eq!(seen[1], (user("q"), pair(0.5, 2.0, None)));
     assert_eq!(seen[2], (user("q"), pair(1.0, 0.0, None)));
-    assert_eq!(seen[3].1, Some(Feedback::Label { completion: "c".into(), good: false }));
+    assert_eq!(seen[3].1, Some(Feedback::Label { completion: "c".into(), good: false, weight: 1.0 }));
     let why = (Prompt::Text("Why a over b for p?".into()), "since b is shorter".to_string());
     assert_eq!(seen[4].1, pair(1.0, 0.0, Some(why)));
     // A label of another kind is a column like any other.
@@ -367,7 +367,7 @@ fn a_message_keeps_all_that_it_has() {
     assert_eq!(thinks.completion.as_deref(), Some("<think>\ntwo and three\n</think>\n\n5"));
     assert_eq!(thinks.reply.as_ref().and_then(|turn| turn.reasoning()), Some("two and three"));
     assert_eq!((&sharegpt.prompt, sharegpt.completion.as_deref()), (&user("Hi"), Some("Yo")));
-    assert_eq!((&parts.prompt, parts.reply.is_none()), (&user("Hi"), true));
+    assert_eq!((&parts.prompt, parts.reply.as_ref().unwrap().more.len()), (&user("Hi"), 0));
     let Prompt::Chat(turns) = &calls.prompt else { panic!("a conversation") };
     assert_eq!(turns[1].more["tool_calls"][0]["function"]["arguments"]["x"], 1);
     assert_eq!((turns[2].more["name"].as_str(), &calls.learned_turns), (Some("f"), &vec![1]));
@@ -403,7 +403,7 @@ fn labels_are_yes_or_no_as_datasets_write_it() {
         let data = load(&format!(r#"{{"prompt":"p","completion":"c","label":{label}}}"#), "").expect("a row");
         assert_eq!(
             data.examples[0].feedback,
-            Some(Feedback::Label { completion: "c".into(), good }),
+            Some(Feedback::Label { completion: "c".into(), good, weight: 1.0 }),
             "{label}"
         );
     }

@@ -59,11 +59,13 @@ fn conversations_have_transformers_ids() {
             let asked = Prompt::Chat(before.to_vec());
             assert_eq!(&tokenizer.render(&asked).unwrap(), prompt, "{name}");
             let written = tokenizer.reply(before, last, &Map::new()).unwrap().unwrap();
-            let all = [prompt.clone(), tokenizer.completion(&asked, &written).unwrap()].concat();
+            // As a text of its own, too.
+            assert_eq!(tokenizer.completion(&asked, &written.text).unwrap(), written.ids, "{name}");
+            let all = [prompt.clone(), written.ids.clone()].concat();
             assert_eq!(whole[..all.len()], all, "{name}: {written:?}");
             // What follows is a line's end, and Phi's end of the text.
             assert!(whole.len() - all.len() <= 2, "{name}");
-            assert_eq!(tokenizer.decode(&all[prompt.len()..]), written, "{name}");
+            assert_eq!(tokenizer.decode(&all[prompt.len()..]), written.text, "{name}");
         }
     });
 }

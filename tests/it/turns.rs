@@ -77,7 +77,7 @@ fn row(messages: &[Message], tools: bool) -> Example {
         prompt: Prompt::Chat(prompt.to_vec()),
         completion: Some(last.text()),
         reply: Some(Arc::new(last.clone())),
-        variables: variables(tools),
+        variables: variables(tools).into(),
         ..Example::text("x", "")
     }
 }

@@ -184,6 +184,7 @@ fn a_measure_is_refused_as_a_reward_is() {
     assert!(column.contains("[eval.measures.rouge] needs a column `model_answer`"), "{column}");
     let program_missing = refused("eval.measures.mine={kind=\"command\", command=[\"/no/such/program\"]}");
     assert!(program_missing.contains("[eval.measures.mine]: cannot start"), "{program_missing}");
-    let dry = program.train(&["--dry-run", "--set", "eval.measures.answer.weight=2.0"]).success();
+    let dry =
+        program.train(&["--dry-run", "--overwrite", "--set", "eval.measures.answer.weight=2.0"]).success();
     assert!(dry.contains("eval.measures.answer.weight has no effect"), "{dry}");
 }

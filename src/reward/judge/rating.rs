@@ -10,7 +10,7 @@ mod words;
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
-use words::{GOES_ON, LEADS_ON, LISTED_ON};
+use words::{FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON};
 
 /// What a number in the text is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -335,7 +335,7 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         // What is not known to belong to a score may be its denial in another language: "Score: nicht 8", "Score: 8 wäre zu viel".
         let behind = &text[candidate.at.end..];
         let foreign = !(CONNECTED.is_match(&between) || LEADS_ON.is_match(&between))
-            || (WORD.is_match(behind) && !GOES_ON.is_match(behind));
+            || (FOLLOWED.is_match(behind) && !GOES_ON.is_match(behind));
         let clause = format!("{}{between}", clause_before(text, whole.start));
         let name_text = text[whole.clone()].to_lowercase();
         let final_one = matches!(qualifier.as_str(), "final" | "overall" | "total");

@@ -27,3 +27,5 @@ pub static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
             |reflecting|based|considering|has|have|had|instead|then|there|now|until|than)\b",
     )
 });
+/// A word behind a number, on its line.
+pub static FOLLOWED: LazyLock<Regex> = LazyLock::new(|| regex(r"^[\x20\t]+\p{L}"));
