@@ -44,7 +44,7 @@ fn plain(value: &Value) -> Option<String> {
 
 /// Choices without the letters that all of them begin with in their order, as AQuA's do: `A)21`, `B)21.5`.
 fn unmarked(texts: Vec<String>) -> Vec<String> {
-    fn rest<'t>((index, text): (usize, &'t String)) -> Option<&'t str> {
+    fn rest((index, text): (usize, &String)) -> Option<&str> {
         let (letter, text) = (letter(index), text.trim());
         let bare = text.strip_prefix('(').unwrap_or(text).strip_prefix(letter.as_str())?;
         let rest = bare.strip_prefix([')', '.', ':']).map(str::trim).filter(|rest| !rest.is_empty())?;

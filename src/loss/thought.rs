@@ -78,7 +78,7 @@ mod tests {
             loss.backward();
             assert_eq!(numbers(&all.mixed.grad()), [0.25; 4]);
             let by = |a: f32| -a;
-            let [first, second] = advantages.map(|a| by(a));
+            let [first, second] = advantages.map(by);
             assert_eq!(numbers(&all.logprobs.grad()), [first, first, second, second]);
         }
     }

@@ -159,6 +159,9 @@ impl Config {
             initializer_range: raw.initializer_range.unwrap_or(0.02),
             original,
         };
+        if config.num_hidden_layers == 0 {
+            return Err("num_hidden_layers = 0: at least 1 is needed".into());
+        }
         config.consistent()?;
         config.outline().map_err(|why| why.to_string())?;
         Ok(config)

@@ -140,15 +140,18 @@ impl Flat {
 
 impl Unit {
     fn of(named: Vec<(String, Tensor)>, ranks: &dyn Ranks) -> Self {
-        let mut kinds: Vec<(bool, Kind, Vec<(String, Tensor)>)> = Vec::new();
+        let like = |tensor: &Tensor| (tensor.requires_grad(), tensor.kind());
+        let mut kinds: Vec<Vec<(String, Tensor)>> = Vec::new();
         for (name, tensor) in named {
-            let (trained, kind) = (tensor.requires_grad(), tensor.kind());
-            match kinds.iter_mut().find(|(t, k, _)| (*t, *k) == (trained, kind)) {
-                Some((_, _, same)) => same.push((name, tensor)),
-                None => kinds.push((trained, kind, vec![(name, tensor)])),
+            match kinds.iter_mut().find(|same| like(&same[0].1) == like(&tensor)) {
+                Some(same) => same.push((name, tensor)),
+                None => kinds.push(vec![(name, tensor)]),
             }
         }
-        let flats = kinds.into_iter().map(|(trained, _, named)| Flat::new(named, trained, ranks));
+        let flats = kinds.into_iter().map(|named| {
+            let trained = named[0].1.requires_grad();
+            Flat::new(named, trained, ranks)
+        });
         Self { flats: flats.collect(), here: Cell::new(true) }
     }
 

@@ -185,8 +185,8 @@ impl Rollout {
             let end = (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
             text[..end].to_owned()
         };
-        said.content = cut(&said.content);
         let thought = said.reasoning().map(cut);
+        said.content = cut(&said.content);
         said.more = thought.map(|thought| (REASONING[0].to_owned(), thought.into())).into_iter().collect();
         let mut tokens = match said.reasoning() {
             None => policy.tokenizer.completion(&prompted.example.prompt, &said.content)?,

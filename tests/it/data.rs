@@ -367,7 +367,10 @@ fn a_message_keeps_all_that_it_has() {
     assert_eq!(thinks.completion.as_deref(), Some("<think>\ntwo and three\n</think>\n\n5"));
     assert_eq!(thinks.reply.as_ref().and_then(|turn| turn.reasoning()), Some("two and three"));
     assert_eq!((&sharegpt.prompt, sharegpt.completion.as_deref()), (&user("Hi"), Some("Yo")));
-    assert_eq!((&parts.prompt, parts.reply.as_ref().unwrap().more.len()), (&user("Hi"), 0));
+    assert_eq!(
+        (&parts.prompt, parts.reply.as_ref().map(|turn| turn.text())),
+        (&user("Hi"), Some("Yo".into()))
+    );
     let Prompt::Chat(turns) = &calls.prompt else { panic!("a conversation") };
     assert_eq!(turns[1].more["tool_calls"][0]["function"]["arguments"]["x"], 1);
     assert_eq!((turns[2].more["name"].as_str(), &calls.learned_turns), (Some("f"), &vec![1]));

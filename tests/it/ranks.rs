@@ -178,7 +178,7 @@ fn labelled() -> String {
         let text = format!("{} {} {} {} {}", n % 10, n * 7 % 10, n * 3 % 10, n * n % 10, n % 7);
         let answer = ["even", "odd"][n % 7 % 2];
         let mut row = serde_json::json!({"question": text, "answer": answer});
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             row["spans"] = serde_json::json!([[8, 9]]);
         }
         format!("{row}\n")

@@ -15,7 +15,7 @@ use crate::model::{Grad, Model};
 use crate::rollout::Prompted;
 use crate::statistics::spans::{area, places, spans};
 use std::collections::BTreeMap;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// What is told of held-out rows.
 pub const FIGURES: &[&str] = &[
@@ -132,7 +132,7 @@ impl ExtractMethod {
         add("rationale/comprehensiveness", lost(1));
         add("rationale/aopc_sufficiency", area_over(2));
         add("rationale/aopc_comprehensiveness", area_over(3));
-        let numbers = |t: &Tensor| Vec::<f32>::try_from(t.to_device(Device::Cpu));
+        let numbers = |t: &Tensor| Vec::<f32>::try_from(t);
         let (scores, selected) = (numbers(&scores)?, numbers(&selected)?);
         let selected: Vec<bool> = selected.into_iter().map(|kept| kept == 1.0).collect();
         if let Some(marked) = row.document.marked_words().filter(|marked| marked.contains(&true)) {

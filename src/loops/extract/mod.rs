@@ -179,7 +179,7 @@ impl ExtractMethod {
                 )));
             }
             _ => {
-                if !model.score.as_ref().is_some_and(|score| score.weight.size()[0] == count as i64) {
+                if model.score.as_ref().is_none_or(|score| score.weight.size()[0] != count as i64) {
                     model.add_score(count, false, seed);
                 }
                 model.add_extractor(count, self.extract.two(), seed, notes);
@@ -259,7 +259,7 @@ impl ExtractMethod {
             selected * Tensor::from_slice(&unmarked).to_device(worker.policy.model.device())
         };
         let all: Vec<Tensor> = rows.iter().zip(&readings).map(of).collect();
-        Ok(Tensor::cat(&all, 0).to_device(tch::Device::Cpu))
+        Ok(Tensor::from_slice(&Vec::<f32>::try_from(Tensor::cat(&all, 0))?))
     }
 
     fn in_order<'a>(&'a self, worker: &'a Worker) -> impl Iterator<Item = &'a Prepared> {

@@ -55,7 +55,7 @@ impl Objective<'_> {
             let gradients = Tensor::run_backward(&[&total], &masks, true, false);
             for ((item, reading, mask, _), by_mask) in rows.iter().zip(gradients) {
                 let by_mask = if by_mask.defined() { by_mask } else { mask.zeros_like() };
-                let noise = noise(item, &list(item, DRAWS, mask.device()));
+                let noise = noise(item, &list(item, DRAWS, mask));
                 let by_scores =
                     implicit(&reading.scores, &noise, &by_mask, reading.count(extract), self.beta);
                 let moved = by_scores.ne(0.0).to_kind(Kind::Float).sum(Kind::Float).double_value(&[]);
@@ -83,7 +83,6 @@ impl Objective<'_> {
             || weighs(extract.singular.weight)
             || weighs(extract.couple)
             || (against && weighs(extract.comprehensive.weight));
-        let device = mask.device();
         let mut passes = Passes::default();
         if needs_rationale {
             passes.rationale = Some(push(noised.unwrap_or(text), mask));
@@ -93,19 +92,19 @@ impl Objective<'_> {
         }
         if weighs(extract.singular.weight) {
             let count = mask.detach().sum(Kind::Float).round().int64_value(&[]);
-            let random = top(&list(item, RANDOM, device), count);
+            let random = top(&list(item, RANDOM, mask), count);
             passes.random = Some((push(text, &random), random));
         }
-        let shortcut = list(item, SHORTCUT, device);
+        let shortcut = list(item, SHORTCUT, mask);
         if weighs(extract.shortcut) && item.list(SHORTCUT).contains(&1.0) {
             passes.shortcut = Some(push(text, &shortcut));
         }
         let marks = item.list(MARKED);
         let (some, all) = (marks.iter().filter(|mark| **mark == 1.0).count(), marks.len());
         if weighs(extract.contrast.weight) && some > 0 && some < all {
-            let marked = list(item, MARKED, device);
+            let marked = list(item, MARKED, mask);
             passes.marked = Some(push(text, &marked));
-            let draws = list(item, OTHERS, device).view([-1, all as i64]);
+            let draws = list(item, OTHERS, mask).view([-1, all as i64]);
             for other in 0..draws.size()[0] {
                 // Marked units come last, and so are drawn where there are no others left, of which there is one at least.
                 let order = draws.get(other) - &marked * 2.0;
@@ -126,7 +125,7 @@ impl Objective<'_> {
     ) -> Tensor {
         let extract = self.extract;
         let device = mask.device();
-        let targets = list(item, TARGETS, device);
+        let targets = list(item, TARGETS, mask);
         let labelling = labelling(extract);
         let of = |pass: usize| logits.expect("what is asked for was read").get(pass as i64);
         let loss_of = |logits: &Tensor| labelling.cross_entropy(logits, &targets);
@@ -142,7 +141,7 @@ impl Objective<'_> {
                 parts.push((
                     "plausible",
                     extract.plausible,
-                    plausibility(&reading.scores, &list(item, MARKED, device)),
+                    plausibility(&reading.scores, &list(item, MARKED, mask)),
                 ));
             }
         }

@@ -7,7 +7,7 @@ use crate::loops::Item;
 use crate::loss::mask::{straight_through, top};
 use crate::model::heads::Projection;
 use crate::model::{Extractor, Model};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// A text's units as they were read, with the label of the whole of it.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Reading {
     /// The mask to learn by, with the draws of `item`: of AIMLE a leaf, whose gradient [`implicit`](crate::loss::mask::implicit) brings to
     /// the scores.
     pub fn mask(&self, extract: &Extract, item: &Item) -> Tensor {
-        let draws = list(item, DRAWS, self.scores.device());
+        let draws = list(item, DRAWS, &self.scores);
         let temperature = item.number(TEMPERATURE);
         match extract.mask.kind {
             MaskKind::Gumbel => {
@@ -75,10 +75,10 @@ pub fn noise(item: &Item, draws: &Tensor) -> Tensor {
     draws.log().neg().log().neg() * item.number(TEMPERATURE)
 }
 
-/// A list of an item's, in f32.
-pub fn list(item: &Item, name: &str, device: Device) -> Tensor {
+/// A list of an item's, in f32, where `beside` is.
+pub fn list(item: &Item, name: &str, beside: &Tensor) -> Tensor {
     let values: Vec<f32> = item.list(name).iter().map(|&value| value as f32).collect();
-    Tensor::from_slice(&values).to_device(device)
+    Tensor::from_slice(&values).to_device(beside.device())
 }
 
 /// The states of each of `items`, `[1 + units, hidden]`.

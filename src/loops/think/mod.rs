@@ -51,7 +51,7 @@ impl Section for Think {
     fn learned_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Vec<LearnedOf>> {
         let Some(mut tokens) = text(tokenizer, row)? else { return Ok(vec![]) };
         tokens.truncate(self.window);
-        let sequence = Sequence::of_spans(tokens.clone(), [1..tokens.len().max(1)])?;
+        let sequence = Sequence::of_spans(tokens.clone(), std::iter::once(1..tokens.len().max(1)))?;
         Ok(vec![LearnedOf { called: "text", sequence }])
     }
 
@@ -187,10 +187,10 @@ impl Method for ThinkMethod {
         let sampled =
             self.thoughts(worker, &windows, passes, |at, place, pass| seeds.draw(at, &[place, pass]))?;
         let marks = worker.policy.model.marks();
-        let item = |((window, thoughts), row): ((&Window, &Vec<Vec<Vec<u32>>>), &Prompted)| {
-            window.item(&row.example.id, thoughts, marks, self.think.ahead)
-        };
-        let items: Vec<Item> = windows.iter().zip(&sampled).zip(&rows).map(item).collect();
+        let thought = windows.iter().zip(&sampled).zip(&rows);
+        let items: Vec<Item> = thought
+            .map(|((window, thoughts), row)| window.item(&row.example.id, thoughts, marks, self.think.ahead))
+            .collect();
         let count: usize = items.iter().map(thoughts).sum();
         metrics.count("thoughts", count as f64);
         let batch = match self.think.positions {

@@ -7,7 +7,7 @@ use crate::loops::Item;
 use crate::loss::thought::ThoughtTokens;
 use crate::model::{Model, ScoredTokens, Sequence};
 use crate::seed;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// A window of a text and the places `j` in it, of which thoughts stand behind token `j`.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,8 +62,8 @@ impl Window {
     /// What is read and learned of it: the text, of which all tokens but the first are learned, and behind each place each of its
     /// thoughts, as many of as many tokens, then the text as far as `ahead` tokens are predicted.
     pub fn item(&self, id: &str, thoughts: &[Vec<Vec<u32>>], marks: [u32; 2], ahead: usize) -> Item {
-        let text =
-            Sequence::of_spans(self.tokens.clone(), [1..self.tokens.len()]).expect("one span, in the text");
+        let text = Sequence::of_spans(self.tokens.clone(), std::iter::once(1..self.tokens.len()))
+            .expect("one span, in the text");
         let mut read =
             vec![self.places.iter().flat_map(|place| *place..place + ahead).collect::<Vec<usize>>()];
         let mut sequences = vec![text];
@@ -161,6 +161,5 @@ fn below(seed: u64, most: usize) -> usize {
 
 /// The numbers of a tensor, in order.
 pub fn numbers(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view([-1]))
-        .unwrap_or_default()
+    Vec::try_from(tensor.to_kind(Kind::Float).contiguous().view([-1])).unwrap_or_default()
 }
