@@ -58,7 +58,7 @@ impl Share {
     /// Gives every rank of what the others have updated: of each tensor this rank's part is right, and all of it is afterwards.
     ///
     /// # Errors
-    /// [`Error::Ranks`] of ranks that do not reach each other.
+    /// [`Error::Ranks`](crate::Error::Ranks) of ranks that do not reach each other.
     pub fn gather(self, tensors: &[Tensor], ranks: &dyn Ranks) -> Result<()> {
         let mut rest = tensors;
         while !rest.is_empty() {
