@@ -86,17 +86,12 @@ impl Reward for Layers {
             }
         };
         let mut texts: Vec<String> = group.rollouts.iter().map(reasoning).collect();
-        texts.push(String::new());
-        let beliefs = self.beliefs(policy, group, &texts, &candidates, models.budget)?;
-        let (without, of) = beliefs.split_last().context("nothing was asked")?;
-        let share = |layers: &Vec<Vec<f64>>| {
-            let against = match self.section.against {
-                Against::None => None,
-                Against::Prompt => Some(without.as_slice()),
-            };
-            Score::from(consistency(layers, against))
-        };
-        Ok(of.iter().map(share).collect())
+        let compared = self.section.against == Against::Prompt;
+        texts.extend(compared.then(String::new));
+        let mut beliefs = self.beliefs(policy, group, &texts, &candidates, models.budget)?;
+        let without = if compared { beliefs.pop() } else { None };
+        let share = |layers: &Vec<Vec<f64>>| Score::from(consistency(layers, without.as_deref()));
+        Ok(beliefs.iter().map(share).collect())
     }
 }
 
