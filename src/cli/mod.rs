@@ -51,7 +51,7 @@ const VERBS: &[Row] = &[
 ];
 
 /// The program `train`, with what `registry` knows: reads the command line, does what it says, and returns the exit code
-/// (0 done, 1 failed while running, 2 the user can fix it, 130, 138 or 143 stopped by SIGINT, SIGUSR1 or SIGTERM).
+/// (0 done, 1 failed while running, 2 the user can fix it, 129, 130, 138 or 143 stopped by SIGHUP, SIGINT, SIGUSR1 or SIGTERM).
 pub fn cli(registry: Registry) -> i32 {
     let asked = match Asked::of(std::env::args_os()) {
         Ok(asked) => asked,

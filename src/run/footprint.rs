@@ -41,7 +41,8 @@ impl Footprint {
             learning.push(("gradients and optimiser", state.gradients + state.optimizer));
             learning.push(("activations", activations));
             let parts = sum(&learning);
-            learning.push(("layers gathered", state.learning(activations) - parts));
+            let beyond = if state.whole > 0 { "layers gathered" } else { "gradients beyond activations" };
+            learning.push((beyond, state.learning(activations) - parts));
         }
         learning.push(("reference policy", reference.weights));
         let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
@@ -112,7 +113,10 @@ fn misfit(stage: &Stage, shape: &Config, own: Division, peak: usize, there: usiz
         return None;
     }
     let more = std::iter::successors(Some(own.ranks), |ranks| Some(2 * ranks)).take_while(|n| *n <= MOST);
-    let layouts = more.flat_map(|ranks| Shard::ALL.map(|shard| Division { shard, ranks }));
+    let undivided = stage.needs().undivided;
+    let shards: Vec<Shard> =
+        Shard::ALL.into_iter().filter(|shard| !(undivided && *shard == Shard::Parameters)).collect();
+    let layouts = more.flat_map(|ranks| shards.iter().map(move |&shard| Division { shard, ranks }));
     let mut fitting = layouts.map(|layout| (layout, Footprint::of(stage, shape, layout).peak()));
     let nearest = match fitting.find(|(_, peak)| *peak <= there) {
         Some((Division { shard, ranks }, peak)) => format!(

@@ -50,10 +50,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     }
     for step in start + 1.. {
         let (pace, metrics) = one(method, opened, session, &mut optim, step)?;
-        if opened.stage.devices.trace {
-            let traced = timeline::write(&session.dir.path().join("timeline"), ranks.rank());
-            agreed(&*ranks, traced)?;
-        }
+        write_timeline(opened, session)?;
         let (stop, by_time) = session.asked_of(Some(opened))?;
         let due = match pace {
             Pace::Step if needs.trains => evaluates(step, opened),
@@ -90,7 +87,16 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
             return Err(stopped(opened, step, saves));
         }
     }
-    Ok(())
+    write_timeline(opened, session)
+}
+
+/// Writes what this rank has done since it last did, where the recipe has it traced.
+fn write_timeline(opened: &Opened, session: &Session) -> Result<()> {
+    if !opened.stage.devices.trace {
+        return Ok(());
+    }
+    let written = timeline::write(&session.dir.path().join("timeline"), session.ranks.rank());
+    agreed(&*session.ranks, written)
 }
 
 fn stopped(opened: &Opened, step: usize, saved: bool) -> Error {
