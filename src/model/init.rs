@@ -59,6 +59,24 @@ pub(super) fn uniform(shape: &[i64], bound: f32, mut rng: ChaCha8Rng) -> Tensor 
 }
 
 #[cfg(test)]
+impl Model {
+    /// A new model of 20 tokens and states of 16 numbers, for tests.
+    pub(super) fn tiny(layers: usize) -> Self {
+        let config = Config {
+            vocab_size: 20,
+            hidden_size: 16,
+            intermediate_size: 32,
+            num_hidden_layers: layers,
+            num_attention_heads: 2,
+            num_key_value_heads: 2,
+            head_dim: 8,
+            ..Config::default()
+        };
+        Self::init(config, Kind::Float, Device::Cpu, 1).unwrap()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::Family;

@@ -51,7 +51,8 @@ pub struct State {
     pub optimizer: usize,
     /// What is there of others' parts while a layer goes backward, beside activations.
     pub passing: usize,
-    /// The same once all layers have, and no activations are there any more.
+    /// The same once all layers have, and no activations are there any more; of what is whole, a micro-batch's own gradients, which are not yet
+    /// added to the sums.
     pub ending: usize,
     /// Weights that are there besides while the model is whole: it samples, or is evaluated.
     pub whole: usize,
@@ -67,6 +68,7 @@ impl State {
             weights: all * each.weight,
             gradients: trained * each.gradient,
             optimizer: trained * rest,
+            ending: trained * each.weight,
             ..Self::default()
         };
         match shard {
@@ -133,4 +135,25 @@ pub fn logits(shape: &Config, kind: Kind, tokens: usize) -> usize {
 /// Bytes of a token's keys and values.
 pub fn cached(shape: &Config, kind: Kind) -> usize {
     2 * shape.attention_layers() * shape.num_key_value_heads * shape.head_dim * kind.elt_size_in_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of P weights: 4 + 4 + 8 bytes each in f32, 2 + 4 + 12 in bf16; and where activations are fewer bytes than a micro-batch's own
+    /// gradients, which have the weights' format, these.
+    #[test]
+    fn gradients_of_a_micro_batch_count_once_activations_are_gone() {
+        let shape = Config::default();
+        let all = shape.size();
+        for (kind, each, own) in [(Kind::Float, 16, 4), (Kind::BFloat16, 18, 2)] {
+            let state = State::of(&shape, kind, all, Division { shard: Shard::None, ranks: 2 });
+            assert_eq!(state.learning(0), (each + own) * all);
+            assert_eq!(state.learning(5 * all), (each + 5) * all);
+        }
+        // Ten weights of adapters: gradients, their sums, and half of the running means.
+        let state = State::of(&shape, Kind::Float, 10, Division { shard: Shard::Optimizer, ranks: 2 });
+        assert_eq!(state.learning(0), 4 * all + 10 * (4 + 4 + 4));
+    }
 }

@@ -102,11 +102,8 @@ impl Flat {
         let each = ((end + count - 1) / count + ALIGNED - 1) / ALIGNED * ALIGNED;
         let like = &named[0].1;
         let all = Tensor::zeros([count * each], (like.kind(), like.device()));
-        let places = |(tensor, start): (&Tensor, i64)| {
-            all.narrow(0, start, tensor.numel() as i64).view(&tensor.size()[..])
-        };
         for ((_, tensor), start) in named.iter().zip(&starts) {
-            let place = places((tensor, *start));
+            let place = all.narrow(0, *start, tensor.numel() as i64).view(&tensor.size()[..]);
             place.shallow_clone().copy_(&tensor.detach());
             tensor.shallow_clone().set_data(&place);
         }
@@ -333,10 +330,11 @@ impl Model {
 
     /// Whoever has written into the weights of a model that is whole says so, alike on all ranks: each takes its part of them.
     pub fn weights_written(&self) {
-        for flat in self.shards.iter().flat_map(|shards| &shards.units).flat_map(|unit| &unit.flats) {
-            let each = flat.own.numel() as i64;
-            let rank = self.shards.as_ref().map_or(0, |shards| shards.ranks.rank()) as i64;
-            tch::no_grad(|| flat.own.shallow_clone().copy_(&flat.all.narrow(0, rank * each, each)));
+        let Some(shards) = &self.shards else { return };
+        let rank = shards.ranks.rank() as i64;
+        for Flat { all, own, .. } in shards.units.iter().flat_map(|unit| &unit.flats) {
+            let each = own.numel() as i64;
+            tch::no_grad(|| own.shallow_clone().copy_(&all.narrow(0, rank * each, each)));
         }
     }
 

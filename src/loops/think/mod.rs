@@ -64,24 +64,15 @@ impl Section for Think {
     }
 
     fn idle(&self) -> Vec<(&'static str, &'static str)> {
-        let (none, unlearned) =
-            ("with positions = 0 there is no thought", "with policy_weight = 0 no thought is learned");
-        let usual = Think::default();
-        let said = |key, changed: bool, why| changed.then_some((key, why));
-        let found = match (self.positions, self.policy_weight) {
-            (Some(0), _) => vec![
-                said("thought", self.thought != usual.thought, none),
-                said("passes", self.passes != usual.passes, none),
-                said("policy_weight", self.policy_weight != usual.policy_weight, none),
-            ],
-            (_, 0.0) => vec![said(
-                "policy_temperature",
-                self.policy_temperature != usual.policy_temperature,
-                unlearned,
-            )],
+        let learned = ["positive_only", "policy_temperature"];
+        let thoughts = ["thought", "passes", "policy_weight", "temperature"];
+        match (self.positions, self.policy_weight) {
+            (Some(0), _) => {
+                thoughts.into_iter().chain(learned).map(|key| (key, "with positions = 0")).collect()
+            }
+            (_, 0.0) => learned.map(|key| (key, "with policy_weight = 0")).into(),
             _ => vec![],
-        };
-        found.into_iter().flatten().collect()
+        }
     }
 
     /// As for fine-tuning; the released code goes on with a pretrained model at 1e-6.

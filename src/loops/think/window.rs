@@ -104,14 +104,13 @@ pub fn said(
     scored: &ScoredTokens,
     temperature: f64,
 ) -> Option<(ThoughtTokens, Tensor)> {
-    let items: Vec<&&Item> = items.iter().collect();
     let first = items.iter().find(|item| thoughts(item) > 0)?;
     let (ahead, passes) = (first.number(AHEAD) as i64, first.number(PASSES) as i64);
     let sampled = (first.list(THOUGHTS).len() / thoughts(first)) as i64;
     let hidden = model.config.hidden_size as i64;
     let (mut base, mut with, mut predicting, mut at) = (vec![], vec![], vec![], vec![]);
     let (mut row, mut learned) = (0, 0);
-    for item in &items {
+    for item in items {
         let places = item.list(PLACES).len() as i64;
         let mut take = |shape: &[i64]| {
             let rows = shape.iter().product::<i64>();
