@@ -97,7 +97,8 @@ impl Section for Grpo {
 impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let ranks = worker.ranks.clone();
-        let (sampled, dropped, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        let (sampled, dropped, noted, seen) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        worker.alarms.watch(seen, worker.rewards.weights(), step, &*ranks, metrics)?;
         self.share_notes(&*ranks, noted)?;
         let draws = worker.source.section().traits().size.unwrap_or(1);
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =
