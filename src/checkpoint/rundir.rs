@@ -219,11 +219,13 @@ mod tests {
         assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
 
         fs::create_dir(path.join(".tmp-step-000006-1-0")).unwrap();
+        fs::write(path.join("sft-step-000005/.tmp-state.json-1-0"), "half").unwrap();
         fs::create_dir(path.join("evaluations")).unwrap();
         fs::write(path.join("evaluations/.tmp-sft-000005.jsonl-1-0"), "half").unwrap();
         let resumed = RunDir::create(&path, Mode::Resume).unwrap();
         assert_eq!(resumed.latest().unwrap().unwrap().state.progress.step, 5);
         assert!(!path.join(".tmp-step-000006-1-0").exists());
+        assert!(!path.join("sft-step-000005/.tmp-state.json-1-0").exists());
         assert!(fs::read_dir(path.join("evaluations")).unwrap().next().is_none());
         drop(resumed);
 

@@ -3,8 +3,8 @@
 
 use crate::error::{Error, Result};
 use std::cell::RefCell;
-use std::fs::{OpenOptions, create_dir_all};
-use std::io::Write;
+use std::fs::{File, OpenOptions, create_dir_all};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,9 +71,10 @@ pub fn write(folder: &Path, rank: usize) -> Result<()> {
     };
     create_dir_all(folder).map_err(Error::io(folder))?;
     let path = folder.join(format!("rank-{rank}.json"));
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
-    let new = file.metadata().is_ok_and(|data| data.len() == 0);
-    let mut text = String::from(if new { "[" } else { "" });
+    let mut file =
+        OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(Error::io(&path))?;
+    let before = cut_back(&mut file).map_err(Error::io(&path))?;
+    let mut text = String::from(if before == 0 { "[" } else { "" });
     for Span { name, row, began, ended } in spans {
         let event = serde_json::json!({
             "name": name, "ph": "X", "pid": rank, "tid": row as usize, "ts": began, "dur": ended - began,
@@ -81,6 +82,21 @@ pub fn write(folder: &Path, rank: usize) -> Result<()> {
         text += &format!("{event},\n");
     }
     file.write_all(text.as_bytes()).map_err(Error::io(&path))
+}
+
+/// Takes away a line that a process which was killed had begun; how much is there then.
+fn cut_back(file: &mut File) -> std::io::Result<u64> {
+    let mut last = *b"\n";
+    if file.seek(SeekFrom::End(-1)).is_ok() {
+        file.read_exact(&mut last)?;
+    }
+    if last != *b"\n" {
+        let mut all = Vec::new();
+        file.rewind()?;
+        file.read_to_end(&mut all)?;
+        file.set_len(all.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at as u64 + 1))?;
+    }
+    Ok(file.metadata()?.len())
 }
 
 fn now() -> u64 {
@@ -101,9 +117,13 @@ mod tests {
             let _gather = under_way("gather", Some(3));
         }
         write(folder.path(), 2).unwrap();
+        // A process that was killed had begun a line.
+        let path = folder.path().join("rank-2.json");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, whole + "{\"name\":\"hal").unwrap();
         drop(span("again", None));
         write(folder.path(), 2).unwrap();
-        let text = std::fs::read_to_string(folder.path().join("rank-2.json")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
         let events: Vec<serde_json::Value> =
             serde_json::from_str(&format!("{}]", text.trim_end().trim_end_matches(','))).unwrap();
         let named: Vec<_> =
