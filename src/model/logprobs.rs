@@ -243,9 +243,9 @@ impl<'m> ScoredTokens<'m> {
 }
 
 /// ∂loss / ∂logprobs, and ∂loss / ∂entropy beside the entropy itself where the loss looks at it.
-struct OutputGrad {
-    logprobs: Tensor,
-    entropy: Option<(Tensor, Tensor)>,
+pub(super) struct OutputGrad {
+    pub logprobs: Tensor,
+    pub entropy: Option<(Tensor, Tensor)>,
 }
 
 impl OutputGrad {
@@ -281,16 +281,16 @@ impl Trace<'_> {
 
 /// The output projection over the positions that are scored.
 #[derive(Debug)]
-struct OutputHead<'m> {
-    model: &'m Model,
+pub(super) struct OutputHead<'m> {
+    pub model: &'m Model,
     /// `[rows]`.
-    targets: Tensor,
-    temperature: f64,
+    pub targets: Tensor,
+    pub temperature: f64,
 }
 
 impl OutputHead<'_> {
     /// Start and length of each chunk of positions, as equal as they come.
-    fn chunks(&self) -> Vec<(i64, i64)> {
+    pub fn chunks(&self) -> Vec<(i64, i64)> {
         let total = self.targets.size()[0];
         if total == 0 {
             return vec![];
@@ -301,7 +301,7 @@ impl OutputHead<'_> {
     }
 
     /// log softmax(logits / T) in f32, `[positions, vocab]`.
-    fn log_softmax(&self, states: &Tensor) -> Tensor {
+    pub fn log_softmax(&self, states: &Tensor) -> Tensor {
         let mut logits = self.model.logits(states).to_kind(Kind::Float);
         if self.temperature != 1.0 {
             let _ = logits.g_div_scalar_(self.temperature);
@@ -310,7 +310,7 @@ impl OutputHead<'_> {
     }
 
     /// Gradients of the states, `[rows, hidden]`, and of the projection where it trains.
-    fn backward(
+    pub fn backward(
         &self,
         states: &Tensor,
         mut kept: Option<Tensor>,

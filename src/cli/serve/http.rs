@@ -127,7 +127,12 @@ impl Drop for Place {
 /// Reads requests for ever, each by a thread of its own, so that who sends slowly keeps nobody else waiting.
 pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + Send + 'static) {
     let open = Arc::new(AtomicUsize::new(0));
-    for mut stream in listener.incoming().flatten() {
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else {
+            // Out of files, say: there will be some once an answer has gone out.
+            std::thread::sleep(GLANCE);
+            continue;
+        };
         let Some(place) = Place::among(&open) else {
             let busy =
                 Refused::new(503, format!("{MOST} requests are being answered; ask again in a moment"));
@@ -136,7 +141,8 @@ pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + 
             continue;
         };
         let heard = heard.clone();
-        std::thread::spawn(move || {
+        // Where there is no thread to be had, this connection ends and the next is listened to.
+        let _ = std::thread::Builder::new().spawn(move || {
             serve(&mut stream, heard);
             drop(place);
         });

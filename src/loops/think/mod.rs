@@ -200,16 +200,17 @@ impl Method for ThinkMethod {
         }
         let text = scored.logprobs.sum(Kind::Float).neg();
         let base = text * (think.base_weight * output.weight / output.tokens.max(1) as f64);
-        let Some((all, share)) = said(output.model, items, scored, think.policy_temperature) else {
+        let Some(said) = said(output.model, items, scored, think.policy_temperature) else {
             return Ok(base);
         };
-        self.figures(&all, &share, metrics);
+        let all = said.tokens();
+        self.figures(&all, &said.share, metrics);
         let weights = ThoughtWeights {
             mixed: 1.0 - think.base_weight,
             policy: think.policy_weight,
             positive: think.positive_only,
         };
-        Ok(base + all.loss(&weights))
+        Ok(base + said.loss(&all, &weights))
     }
 
     fn held_out(&self, worker: &mut Worker, rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {
