@@ -251,7 +251,13 @@ fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usiz
 /// Without what is said not to be it: "(B), not (A)". `None` where the letter itself is denied.
 fn without_denied(rest: &[Token]) -> Option<&[Token]> {
     let reason = before_reasons(rest).len();
-    match rest[..reason].iter().position(|token| token.word().as_deref() == Some("not")) {
+    let says = |at: usize, word: &str| rest.get(at).and_then(Token::word).is_some_and(|said| said == word);
+    let denies = |at: &usize| {
+        says(*at, "not")
+            || (says(*at, "rather") && says(at + 1, "than"))
+            || (says(*at, "instead") && says(at + 1, "of"))
+    };
+    match (0..reason).find(denies) {
         None => Some(rest),
         Some(at)
             if at == 0
