@@ -101,7 +101,7 @@ fn all_bad_rows_are_counted_and_ten_are_shown() {
     for part in [
         "12 problems",
         "rows.jsonl:2: not JSON: the object goes on in later lines (EOF while parsing a value",
-        "rows.jsonl:3: a JSON array; write one object a line",
+        "rows.jsonl:3: an array, and no object",
         "rows.jsonl:4: not a JSON object",
         "rows.jsonl:5: `question` is empty",
         "rows.jsonl:6: `question` must be a text, not a number",
