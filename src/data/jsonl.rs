@@ -35,12 +35,12 @@ pub fn read(
         let length = pieces.next(&mut bytes).map_err(Error::io(path))?;
         if length == 0 {
             if pieces.cut {
-                problems.line(&file, line, "the array has no end: the file is cut off".into());
+                problems.line(&file, line, "the array has no end: the file is cut off");
             } else if pieces.behind().map_err(Error::io(path))?.is_some() {
                 problems.line(
                     &file,
                     line,
-                    "something stands behind the array, which is all that a file may hold".into(),
+                    "something stands behind the array, which is all that a file may hold",
                 );
             }
             break;
