@@ -230,9 +230,7 @@ mod tests {
         drop(resumed);
 
         // What is to be replaced is there until the new run has a checkpoint, also where that is killed before.
-        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
-        assert!(anew.latest().unwrap().is_none());
-        drop(anew);
+        assert!(RunDir::create(&path, Mode::Overwrite).unwrap().latest().unwrap().is_none());
         let resumed = RunDir::create(&path, Mode::Resume).unwrap();
         assert_eq!(names(&resumed), ["sft-step-000005"]);
         drop(resumed);
@@ -252,9 +250,7 @@ mod tests {
             assert_eq!(RunDir::look(&aside).unwrap()[0].state.progress.step, 5);
             assert!(RunDir::create(&path, Mode::Fresh).is_err());
         }
-        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
-        save(&anew, &progress("sft", 1, 0.0));
-        drop(anew);
+        save(&RunDir::create(&path, Mode::Overwrite).unwrap(), &progress("sft", 1, 0.0));
         let resumed = RunDir::create(&path, Mode::Resume).unwrap();
         assert_eq!(names(&resumed), ["sft-step-000001"]);
         assert!(!path.join(".replaced").exists());

@@ -202,6 +202,9 @@ impl Data {
         }
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
         problems.into_result()?;
+        if split == Split::Eval {
+            self.say_what_both_read();
+        }
         Ok(Dataset { name, examples })
     }
 
@@ -225,10 +228,7 @@ impl Data {
     }
 
     fn limit(&self, split: Split) -> usize {
-        let limit = match split {
-            Split::Train => self.train_limit,
-            Split::Eval => self.eval_limit,
-        };
+        let limit = if split == Split::Train { self.train_limit } else { self.eval_limit };
         limit.unwrap_or(usize::MAX)
     }
 

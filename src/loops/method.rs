@@ -61,6 +61,12 @@ pub trait Section: Debug + Send + Sync + 'static {
         vec![]
     }
 
+    /// What some of the training rows lack of what its keys name, by their paths from here; each message goes on from its key, as
+    /// `needs a column …`. `whole` where these are all rows, and not the first of many. Looked at when a run opens.
+    fn check_rows(&self, _rows: &[&Example], _whole: bool) -> Vec<Misfit> {
+        vec![]
+    }
+
     /// `optim.lr` where the recipe does not say, for the weights themselves: adapters take ten times as much.
     fn learning_rate(&self) -> f64 {
         SMALL_LR

@@ -30,6 +30,8 @@ pub struct InternalConsistency {
     pub against: Against,
 }
 
+const LACKS_CHOICES: &str = "add a `choices` column, or name labels as over = [\"yes\", \"no\"]";
+
 /// What is taken from each layer's probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -68,7 +70,7 @@ struct Layers {
 impl Reward for Layers {
     fn wants(&self) -> Wants {
         match self.section.over {
-            Over::Choices => Wants::default().row("over", OfRow::Choices, ""),
+            Over::Choices => Wants::default().row("over", OfRow::Choices, LACKS_CHOICES),
             _ => Wants::default(),
         }
     }

@@ -11,6 +11,7 @@ mod places;
 mod plan;
 mod preflight;
 mod reporting;
+mod rescue;
 mod resume;
 mod session;
 mod stage;

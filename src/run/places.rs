@@ -1,6 +1,6 @@
 //! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
 
-use super::resume::{Changes, body, changes};
+use super::resume::{Changes, body, changes, holding, is_over};
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
@@ -85,7 +85,7 @@ pub(super) fn resumed(
     let mut said: Vec<String> = Vec::new();
     // Where the recipe has changed, `changed` has looked at the files.
     let looked = found.is_some();
-    let Changes { words, longer } = found.unwrap_or_default();
+    let Changes { words, longer, .. } = found.unwrap_or_default();
     if !words.is_empty() {
         said.push(format!("the recipe has changed: {}", words.join("; ")));
     }
@@ -174,7 +174,9 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
     })?;
     let new = toml::from_str(resolved)
         .map_err(|error| Error::Recipe(format!("what it resolves to is no TOML: {error}")))?;
-    let found = changes(&old, &new, plan, &ledger)?;
+    let mut found = changes(&old, &new, plan, &ledger)?;
+    let is_over = |only: Option<&str>| is_over(dir.path(), plan, &ledger, &found.longer, only);
+    found.holds = holding(&old, new, is_over);
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
     ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
     Ok(Some(found))
@@ -189,10 +191,21 @@ fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> 
         return write_atomic(&next, resolved.as_bytes());
     }
     let Some(found) = found else { return Ok(()) };
-    write_atomic(&next, resolved.as_bytes())?;
-    let (file, words) = (next.display(), found.words.join("\n  "));
-    if !found.words.is_empty() {
-        tracing::warn!("the recipe has changed, and holds from here on as it is in {file}:\n  {words}");
+    let words = found.words.join("\n  ");
+    match &found.holds {
+        None if !words.is_empty() => tracing::warn!(
+            "the recipe has changed, and none of it has an effect on what this run still does:\n  {words}"
+        ),
+        None => {}
+        Some(held) => {
+            write_atomic(&next, recipe_text(held, resolved)?.as_bytes())?;
+            let file = next.display();
+            if !words.is_empty() {
+                tracing::warn!(
+                    "the recipe has changed, and holds from here on as it is in {file}:\n  {words}"
+                );
+            }
+        }
     }
     let mut ledger = dir.ledger()?;
     if let Some(record) = ledger.stages.last_mut().filter(|record| found.longer.contains(&record.stage))
@@ -207,6 +220,18 @@ fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> 
         dir.note(&ledger)?;
     }
     Ok(())
+}
+
+/// The recipe that `holds`: what it resolved to, where it is that, and else anew behind where that comes from.
+fn recipe_text(holds: &toml::Table, resolved: &str) -> Result<String> {
+    if toml::from_str::<toml::Table>(resolved).is_ok_and(|table| table == *holds) {
+        return Ok(resolved.to_owned());
+    }
+    let head = resolved.lines().take_while(|line| line.starts_with('#'));
+    let text = toml::to_string(holds)
+        .map_err(|error| Error::Recipe(format!("it cannot be written as TOML: {error}")))?;
+    let kept = "# Stages that were complete have the values with which they ran.";
+    Ok(head.chain([kept, ""]).map(|line| format!("{line}\n")).collect::<String>() + &text)
 }
 
 impl Session {

@@ -1,5 +1,6 @@
 //! The training loop: a method's batches, in micro-batches, into updates of the weights.
 
+use super::rescue::{Before, Reached, made_or_saved};
 use super::session::Session;
 use super::stage::{Opened, Unsettled};
 use super::stop;
@@ -48,8 +49,9 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     if over {
         return Ok(());
     }
+    let mut reached = Reached::saved(start);
     for step in start + 1.. {
-        let (pace, metrics) = one(method, opened, session, &mut optim, step)?;
+        let (pace, metrics) = one(method, opened, session, &mut optim, (step, reached))?;
         write_timeline(opened, session)?;
         let (stop, by_time) = session.asked_of(Some(opened))?;
         let due = match pace {
@@ -74,11 +76,16 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
             opened.state = method.state_dict();
             let left = due.then_some(&unsettled);
             session.save(opened, optim.as_ref().filter(|_| goes_on), step, left)?;
+            reached = Reached::saved(step);
+        } else {
+            reached = reached.unsaved(step, !matches!(pace, Pace::Sampling { .. }));
         }
         if stop && !last {
             return Err(stopped(opened, step, saves));
         }
-        last |= due && settle(method, opened, session, step, &mut unsettled)?;
+        last |= due
+            && settle(method, opened, session, step, &mut unsettled)
+                .inspect_err(|error| reached.tell(error, opened, session))?;
         if last {
             break;
         }
@@ -147,13 +154,13 @@ fn begin(
     Ok((start, optim))
 }
 
-/// One step, written and shown.
+/// One step, written and shown. Where it fails before its update, the one before it is saved.
 fn one(
     method: &mut dyn Method,
     opened: &mut Opened,
     session: &mut Session,
     optim: &mut Option<AdamW>,
-    step: usize,
+    (step, reached): (usize, Reached),
 ) -> Result<(Pace, Metrics)> {
     let needs = opened.stage.needs();
     let mut metrics = Metrics::default();
@@ -164,9 +171,11 @@ fn one(
     if !needs.rows_alone {
         opened.gather()?;
     }
-    let made = timeline::span("batch", None);
-    let batch = agreed(&*ranks, method.batch(&mut opened.worker, step, &mut metrics))?;
-    drop(made);
+    let before = Before::of(method, opened);
+    let spanned = timeline::span("batch", None);
+    let made = method.batch(&mut opened.worker, step, &mut metrics);
+    let batch = made_or_saved(made, before, reached, opened, session, optim.as_ref())?;
+    drop(spanned);
     let sampled = began.elapsed().as_secs_f64();
     let pace = batch.pace;
     let (done, of) = match pace {

@@ -1,12 +1,12 @@
-//! What a stage's rewards need of the rows, looked at before it trains.
+//! What a stage's rewards, its method and its source need of the rows, looked at before it trains.
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::recipe::Stage;
 use crate::reward::Rewards;
 use crate::section::{Misfit, under};
 
-/// Refuses a stage called `name` whose rewards or measures lack something of the rows that they score; all of it is said.
+/// Refuses a stage called `name` whose rewards, measures, method or source lack something of the rows; all of it is said.
 pub fn check_stage(
     name: &str,
     stage: &Stage,
@@ -14,7 +14,7 @@ pub fn check_stage(
     train: Option<&Dataset>,
     held_out: Option<&Dataset>,
 ) -> Result<()> {
-    let found = rewards.map(|rewards| of_rows(stage, rewards, train, held_out)).concat();
+    let found = of_stage(stage, &rewards, train, held_out, true);
     let lines: Vec<String> = found.iter().map(Misfit::sentence).collect();
     if lines.is_empty() {
         Ok(())
@@ -23,8 +23,30 @@ pub fn check_stage(
     }
 }
 
-/// What the rewards of a stage, or its measures, lack of the rows that they score, by the keys that ask for it.
-pub(super) fn of_rows(
+/// All that a stage lacks of its rows, by the keys that ask for it. `whole` where these are all of the training rows.
+pub(super) fn of_stage(
+    stage: &Stage,
+    rewards: &[&Rewards],
+    train: Option<&Dataset>,
+    held_out: Option<&Dataset>,
+    whole: bool,
+) -> Vec<Misfit> {
+    let scored = rewards.iter().flat_map(|rewards| of_rewards(stage, rewards, train, held_out));
+    scored.chain(train.into_iter().flat_map(|train| of_sections(stage, train, whole))).collect()
+}
+
+/// What the method lacks of the training rows, and the source of the questions that it is asked.
+fn of_sections(stage: &Stage, train: &Dataset, whole: bool) -> Vec<Misfit> {
+    let rows: Vec<&Example> = train.examples.iter().map(|row| &**row).collect();
+    let asked = if stage.needs().rollouts { stage.rollout.check_rows(&rows) } else { vec![] };
+    let mut found = under(&format!("loop.{}", stage.method.name()), stage.method.check_rows(&rows, whole));
+    found.extend(under(&format!("rollout.{}", stage.rollout.name()), asked));
+    let named = |misfit: Misfit| Misfit { message: format!("{} {}", misfit.key, misfit.message), ..misfit };
+    found.into_iter().map(named).collect()
+}
+
+/// What the rewards of a stage, or its measures, lack of the rows that they score.
+fn of_rewards(
     stage: &Stage,
     rewards: &Rewards,
     train: Option<&Dataset>,

@@ -62,6 +62,7 @@ mod reference;
 mod remote;
 #[cfg(target_os = "linux")]
 mod report;
+mod rescue;
 mod resume;
 mod search;
 mod serve;

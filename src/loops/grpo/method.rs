@@ -1,6 +1,7 @@
 //! GRPO at work: a step's groups become items, and items a loss.
 
 use super::*;
+use crate::data::Example;
 
 impl Section for Grpo {
     fn check(&self) -> Vec<Misfit> {
@@ -86,6 +87,10 @@ impl Section for Grpo {
             }),
         ];
         all.into_iter().flatten().collect()
+    }
+
+    fn check_rows(&self, rows: &[&Example], whole: bool) -> Vec<Misfit> {
+        self.lacking(rows, whole)
     }
 
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {

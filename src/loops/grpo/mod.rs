@@ -6,6 +6,7 @@
 
 mod asked;
 mod method;
+mod rows;
 mod section;
 mod steps;
 #[cfg(test)]
