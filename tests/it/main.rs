@@ -68,6 +68,7 @@ mod serve;
 mod shared_prefixes;
 mod star;
 mod sweep;
+mod teaching;
 mod text;
 mod thought_tree;
 mod tokenizers;

@@ -53,7 +53,7 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
         "`pool/best` rises.",
     ),
     row(
-        "views/*",
+        "views/*/loss",
         "nats",
         "Of loop.sft.view: the mean −log p of a token of each view.",
         "Each falls; one that does not has nothing to be told by, or too little weight.",
