@@ -210,7 +210,7 @@ const WORDS: Tiny<'static> = Tiny {
 fn row(n: usize) -> Value {
     let choices = ["ash", "bur"];
     json!({
-        "question": format!("is it {n}? "), "choices": choices, "answer": choices[n % 2], "kept": n % 3 == 0,
+        "question": format!("is it {n}? "), "choices": choices, "answer": choices[n % 2], "kept": n.is_multiple_of(3),
         "rationale": format!("n={n} so"), "rationales": [format!("{n} is even"), format!("{n} is odd")],
     })
 }
@@ -267,11 +267,14 @@ fn each_kind_of_teaching_runs_and_tells_its_figures() {
     }
 }
 
+/// What `[loop.sft]` and `[eval]` say, what becomes of each row, and what is told.
+type Case<'a> = (&'a str, &'a str, fn(&mut Value), &'a str);
+
 /// Rows that lack what is asked of them, and sections that do not fit, end a dry run with code 2, in words that name the key or the row.
 #[test]
 fn what_is_lacking_is_refused_before_anything_trains() {
     let choices = "choices.rationale = '{{ rationales[at] }}'";
-    let cases: [(&str, &str, fn(&mut Value), &str); 12] = [
+    let cases: [Case; 12] = [
         (
             "[[loop.sft.view]]\nname = 'v'\ntemplate.assistant = '{{ nothing }}'",
             "",

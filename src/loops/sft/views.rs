@@ -31,8 +31,8 @@ pub struct View {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ViewTemplate {
-    /// The user turn, over the row's columns; the row's own prompt by default. Turns before it stay; of a prompt that is plain text it takes the
-    /// place whole.
+    /// The user turn, over the row's columns; the row's own prompt by default. Turns before it stay, and solved rows that are shown; of any other
+    /// prompt of plain text it takes the place whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// The completion that is learned; the row's own by default.
@@ -91,7 +91,7 @@ impl View {
         );
         let mut example = row.clone();
         if let Some(user) = user {
-            asks(&mut example.prompt, user);
+            asks(&mut example.prompt, user, !row.shots.is_empty());
             example.learned_turns.clear();
         }
         if let Some(assistant) = assistant {
@@ -111,10 +111,13 @@ impl View {
     }
 }
 
-/// Puts `user` in the place of what the prompt asks.
-fn asks(prompt: &mut Prompt, user: String) {
+/// Puts `user` in the place of what the prompt asks, `behind` solved rows where it shows some.
+fn asks(prompt: &mut Prompt, user: String, behind: bool) {
     match prompt {
-        Prompt::Text(text) => *text = user,
+        Prompt::Text(text) => {
+            let before = text.rsplit_once("\n\n").filter(|_| behind);
+            *text = before.map_or(user.clone(), |(shots, _)| format!("{shots}\n\n{user}"));
+        }
         Prompt::Chat(turns) => {
             let last = turns.iter().rposition(|turn| turn.role == "user");
             turns.truncate(last.unwrap_or(turns.len()));
