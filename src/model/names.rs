@@ -37,6 +37,7 @@ pub(super) fn assemble(
         shards: None,
         adapted: true,
         checkpointing: false,
+        dropout: 0.0,
         chunk: CHUNK,
     })
 }

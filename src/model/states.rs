@@ -66,7 +66,7 @@ impl Model {
 
     /// Runs the layers, and shows `see` the first one's input and the output of each, with the rows that are to be read.
     fn through_layers(&self, layout: PackedInputs, mut see: impl FnMut(&Tensor, &Tensor)) {
-        let PackedInputs { inputs, rows, mut packed } = layout;
+        let PackedInputs { inputs, rows, mut packed, .. } = layout;
         tch::no_grad(|| {
             let rotation = self.rope.at(&packed.positions(), self.kind());
             let mut x = self.embed(&inputs);

@@ -226,6 +226,7 @@ fn asks_alike(before: &Stage, now: &Stage, config: &Eval) -> bool {
     let policy = |stage: &Stage| PolicyConfig {
         model: None,
         init: None,
+        dropout: 0.0,
         gradient_checkpointing: false,
         ..stage.policy.clone()
     };

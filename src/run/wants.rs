@@ -53,10 +53,11 @@ fn of_rewards(
     held_out: Option<&Dataset>,
 ) -> Vec<Misfit> {
     let learned = rewards.section() == Rewards::none().section();
+    let chosen = held_out.filter(|_| !learned && asks_held_out(stage)).map(|rows| chosen(stage, rows));
     let held_out = held_out.filter(|_| if learned { scores_held_out(stage) } else { asks_held_out(stage) });
     let scored =
         [(train.filter(|_| learned && stage.needs().rollouts), ""), (held_out, "of the held-out rows: ")];
-    let mut found = Vec::new();
+    let mut found: Vec<Misfit> = chosen.into_iter().flatten().collect();
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
         let misfits = under(rewards.section(), rewards.check_rows(rows)).into_iter();
@@ -64,6 +65,21 @@ fn of_rewards(
             .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
     found
+}
+
+/// What held-out rows lack of which the answer is a choice.
+fn chosen(stage: &Stage, held_out: &Dataset) -> Option<Misfit> {
+    let eval = stage.eval.as_ref().filter(|eval| eval.ask)?;
+    let choosing = eval.choices.as_ref()?;
+    let wrong = held_out.examples.iter().filter_map(|row| Some((row, choosing.read(row).err()?)));
+    let wrong: Vec<_> = wrong.collect();
+    let (first, what) = wrong.first()?;
+    let message = format!(
+        "{} of {} held-out rows cannot be chosen in: {first}: {what}",
+        wrong.len(),
+        held_out.examples.len()
+    );
+    Some(Misfit::new("eval.choices", message, ""))
 }
 
 /// Whether the stage asks its rewards at all.

@@ -69,6 +69,7 @@ mod serve;
 mod shared_prefixes;
 mod star;
 mod sweep;
+mod teaching;
 mod text;
 mod thought_tree;
 mod tokenizers;

@@ -52,7 +52,7 @@ impl Section for Think {
         let Some(mut tokens) = text(tokenizer, row)? else { return Ok(vec![]) };
         tokens.truncate(self.window);
         let sequence = Sequence::of_spans(tokens.clone(), std::iter::once(1..tokens.len().max(1)))?;
-        Ok(vec![LearnedOf { called: "text", sequence }])
+        Ok(vec![LearnedOf { called: "text".into(), sequence }])
     }
 
     fn figures(&self) -> &'static [&'static str] {
