@@ -9,7 +9,7 @@
 
 use super::{Model, storage};
 use crate::Result;
-use crate::ranks::timeline::{Open, span, under_way};
+use crate::ranks::timeline::{Open, gradients_under_way, span, weights_under_way};
 use crate::ranks::{Pending, Ranks};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -178,7 +178,7 @@ impl Shards {
             storage::reserve(&flat.all)?;
             self.ranks.begin_gather(&flat.own, &flat.all)
         };
-        let _shown = under_way("gather", Some(at));
+        let _shown = weights_under_way("gather", at);
         let calls = self.units[at].flats.iter().map(gather).collect::<Result<_>>()?;
         *self.coming.borrow_mut() = Some(Coming { at, calls, _shown });
         Ok(())
@@ -229,7 +229,7 @@ impl Shards {
             return Ok(());
         }
         self.receive()?;
-        let _shown = under_way("scatter", Some(at));
+        let _shown = gradients_under_way("scatter", at);
         let exchange = |flat: &Flat| {
             let gradients = flat.gradients()?;
             let received = gradients.empty_like();

@@ -7,6 +7,7 @@ mod c10d;
 mod host;
 mod place;
 mod processes;
+pub mod resident;
 pub mod timeline;
 mod watch;
 

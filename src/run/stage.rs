@@ -11,7 +11,7 @@ use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
 use crate::optim::{AdamW, Share, Sliced};
 use crate::policy::{Policy, Reference};
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, timeline};
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
@@ -73,6 +73,8 @@ impl Opened {
         registry: &Registry,
         ranks: &Arc<dyn Ranks>,
     ) -> Result<(Self, Box<dyn Method>)> {
+        timeline::begin(stage.devices.trace);
+        let _opens = timeline::phase("opening");
         let (data, needs) = (&stage.data, stage.needs());
         let rows = if needs.rows { data.load(Split::Train, hub, run_seed)? } else { Dataset::default() };
         let mut setup = stage.setup(rows, hub, run_seed);

@@ -20,12 +20,19 @@ use tch::{Kind, Tensor};
 /// Takes the stage to its last step, from wherever its checkpoints have come. A step's checkpoint is written before its evaluation,
 /// which so can take long, fail or be cut short without a loss.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
+    let ended = to_the_end(method, opened, session);
+    if ended.is_ok() {
+        write_timeline(opened, session)?;
+    }
+    ended
+}
+
+fn to_the_end(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
     let ranks = session.ranks.clone();
-    if opened.stage.devices.trace {
-        timeline::begin();
-    }
+    let restoring = timeline::phase("restoring");
     let begun = begin(method, opened, session, needs.trains);
+    drop(restoring);
     let (start, mut optim) = agreed(&*ranks, begun)?;
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
@@ -50,10 +57,7 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     }
     for step in start + 1.. {
         let (pace, metrics) = one(method, opened, session, &mut optim, step)?;
-        if opened.stage.devices.trace {
-            let traced = timeline::write(&session.dir.path().join("timeline"), ranks.rank());
-            agreed(&*ranks, traced)?;
-        }
+        write_timeline(opened, session)?;
         let (stop, by_time) = session.asked_of(Some(opened))?;
         let due = match pace {
             Pace::Step if needs.trains => evaluates(step, opened),
@@ -91,6 +95,14 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
         }
     }
     Ok(())
+}
+
+fn write_timeline(opened: &Opened, session: &Session) -> Result<()> {
+    if !opened.stage.devices.trace {
+        return Ok(());
+    }
+    let written = timeline::write(&session.dir.path().join("timeline"), session.ranks.rank());
+    agreed(&*session.ranks, written)
 }
 
 fn stopped(opened: &Opened, step: usize, saved: bool) -> Error {
@@ -155,10 +167,10 @@ fn one(
     let ranks = session.ranks.clone();
     // What samples and is saved is active between steps, whichever adapters a step turns to.
     let adapter = opened.worker.policy.model.active_adapter();
+    let made = timeline::phase(if needs.rollouts { "sampling" } else { "batch" });
     if !needs.rows_alone {
         opened.gather()?;
     }
-    let made = timeline::span("batch", None);
     let batch = agreed(&*ranks, method.batch(&mut opened.worker, step, &mut metrics))?;
     drop(made);
     let sampled = began.elapsed().as_secs_f64();
@@ -194,7 +206,6 @@ fn one(
         let (mut made, empty) = (0, Update { items: vec![], weight: 0.0 });
         for at in 0..most[0] as usize {
             let update = batch.updates.get(at).unwrap_or(&empty);
-            let _learns = timeline::span("update", Some(at));
             let learned = learn(method, &batch, update, opened, optim, lr, &mut metrics);
             made += usize::from(agreed(&*ranks, learned)?);
         }
@@ -267,7 +278,9 @@ fn learn(
     if weight == 0.0 {
         return Ok(false);
     }
+    let learns = timeline::phase("learning");
     let own = differentiate(method, batch, update, (weight, tokens), opened, optim, metrics);
+    drop(learns);
     let mut total = [agreed(&*ranks, own)?];
     ranks.sum(&mut total)?;
     if !total[0].is_finite() {
@@ -278,11 +291,16 @@ fn learn(
         )));
     }
     metrics.add("loss", total[0], 1.0);
+    let _updates = timeline::phase("update");
     opened.release()?;
+    let sums = timeline::span("sum gradients", None);
     optim.sum_over(&ranks)?;
+    drop(sums);
     metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
     optim.step(lr)?;
+    let spreads = timeline::span("spread weights", None);
     optim.spread(&*opened.within)?;
+    drop(spreads);
     optim.zero_grad()?;
     opened.worker.policy.weights_changed();
     Ok(true)
