@@ -38,7 +38,7 @@ struct Group {
 };
 
 // Tensors of one kind and device travel together up to this many bytes; larger ones alone, in their own memory.
-constexpr int64_t BUCKET = 32 << 20;
+constexpr int64_t BUCKET = 8 << 20;
 // Buckets on their way at once, so that one is packed while another travels.
 constexpr size_t UNDER_WAY = 2;
 

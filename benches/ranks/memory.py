@@ -10,8 +10,10 @@ import sys
 import tempfile
 
 TRAIN = os.path.abspath(os.environ.get("TRAIN", "target/release/train"))
+TOKENS = 256
 PHASES = ["opening", "sampling", "learning", "update", "saving"]
 SHAPES = {
+    "tiny": "hidden_size = 32\nlayers = 2\nheads = 2\nkv_heads = 2\n",
     "25M": "hidden_size = 512\nlayers = 8\nheads = 8\nkv_heads = 8\n",
     "57M": "hidden_size = 768\nlayers = 8\nheads = 12\nkv_heads = 12\n",
     "words": "hidden_size = 384\nlayers = 6\nheads = 6\nkv_heads = 2\n",
@@ -34,7 +36,7 @@ context = 128
 max_new_tokens = 32
 [optim]
 lr = 1e-5
-tokens_per_microbatch = 2048
+tokens_per_microbatch = {tokens}
 [data]
 template.chat = false
 max_prompt_tokens = 16
@@ -55,6 +57,8 @@ every = 2
 CASES = [
     (shape, dtype, method, lora, ranks, shard)
     for shape, dtype, method, lora in [
+        ("tiny", "f32", "sft", 0),
+        ("tiny", "f32", "grpo", 0),
         ("25M", "f32", "sft", 0),
         ("25M", "f32", "grpo", 0),
         ("57M", "f32", "sft", 0),
@@ -71,6 +75,7 @@ def recipe(case, steps):
     letters = "0123456789+=:# \\n" + "".join(chr(0x4E00 + i) for i in range(8000) if shape == "words")
     text = RECIPE.format(
         steps=steps,
+        tokens=TOKENS,
         dtype=dtype,
         lora=f"lora = {{ rank = {lora} }}" if lora else "",
         tokenizer=f'tokenizer = "characters"\nalphabet = "{letters}"',
@@ -78,7 +83,7 @@ def recipe(case, steps):
         ranks=ranks,
         shard=shard,
     )
-    each = {"sft": 100, "grpo": 12}[method]
+    each = {"sft": 12, "grpo": 2}[method]
     tail = METHODS[method].format(prompts=each * ranks)
     prompts = re.search(r"prompts_per_step = \d+\n", tail)[0]
     return text.replace("[data]\n", "[data]\n" + prompts) + tail.replace("[data]\n" + prompts, "")
@@ -114,7 +119,7 @@ def main():
         if words and not any(word in name for word in words):
             continue
         with tempfile.TemporaryDirectory() as folder:
-            open(f"{folder}/r.toml", "w").write(recipe(case, 4))
+            open(f"{folder}/r.toml", "w").write(recipe(case, 2))
             plan, said = planned(folder)
             run = subprocess.run([TRAIN, "--quiet", "--recipe", f"{folder}/r.toml", "--out", f"{folder}/run"], capture_output=True, text=True)
             if run.returncode:
