@@ -9,7 +9,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 
 #include <c10/util/Logging.h>
 
@@ -199,13 +198,14 @@ char *rationale_group_reduce(Group *group, at::Tensor *const *tensors, size_t n,
 // The tensors of all ranks, which are of one shape, end to end in their first dimension.
 char *rationale_group_gather(Group *group, at::Tensor *own, at::Tensor **out) {
   return guarded([&] {
-    std::vector<at::Tensor> input{own->contiguous()};
-    std::vector<std::vector<at::Tensor>> all(1);
-    for (int i = 0; i < group->cpu->getSize(); i++) all[0].push_back(at::empty_like(input[0]));
+    auto input = own->contiguous();
+    auto sizes = input.sizes().vec();
+    sizes.at(0) *= group->cpu->getSize();
+    auto all = at::empty(sizes, input.options());
     c10d::AllgatherOptions options;
     options.timeout = group->limit;
-    group->cpu->allgather(all, input, options)->wait();
-    *out = new at::Tensor(at::cat(all[0]));
+    group->cpu->_allgather_base(all, input, options)->wait();
+    *out = new at::Tensor(all);
   });
 }
 

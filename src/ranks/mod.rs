@@ -165,11 +165,11 @@ pub fn agreed<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
     }
 }
 
-/// Bytes of memory that a sum of so many bytes over ranks takes besides: two buckets are under way at a time (csrc/c10d.cpp), each with what
-/// comes from the neighbour.
+/// Bytes of memory that a sum of so many bytes over ranks takes besides: two buckets are under way at a time and a third is packed
+/// (csrc/c10d.cpp), each with as much for what comes from the neighbour.
 pub fn sums_under_way(bytes: usize) -> usize {
     const BUCKET: usize = 8 << 20;
-    3 * bytes.min(BUCKET)
+    6 * bytes.min(BUCKET)
 }
 
 /// One rank alone.

@@ -62,7 +62,7 @@ impl Footprint {
         phase(
             "opening",
             vec![
-                ("weights", width * all + if divided { state.weights } else { 0 }),
+                ("weights", width * all),
                 ("reference policy", reference.weights + reference.whole),
                 ("a tensor on its way", drawn),
             ],
@@ -106,7 +106,12 @@ impl Footprint {
                 ("kept by the C library", kept),
             ],
         );
-        let under_way = if setting.ranks == 1 { 0 } else { sums_under_way(4 * trained / division.parts()) };
+        // Slices are sums already, but for those of other copies.
+        let summed = match division.shard {
+            Shard::Parameters => setting.ranks > division.ranks,
+            _ => setting.ranks > 1,
+        };
+        let under_way = if summed { sums_under_way(4 * trained / division.parts()) } else { 0 };
         let spread = match division.shard {
             Shard::Optimizer if division.ranks > 1 => 3 * width * trained.min(TOGETHER as usize),
             _ => 0,
@@ -116,13 +121,14 @@ impl Footprint {
             vec![
                 ("weights", state.weights),
                 ("gradients and optimiser", learning),
-                ("under way", under_way.max(spread)),
+                ("under way", under_way + spread),
                 ("reference policy", reference.weights),
             ],
         );
         let layer = width * (all - outside(shape)) / shape.num_hidden_layers.max(1);
         let copied = match (divided, &stage.policy.lora) {
-            (true, _) => 3 * layer.max(width * outside(shape)),
+            // Two that are gathered, what libtorch has of one on its way, the one that is written and what goes into its file.
+            (true, _) => 5 * layer.max(width * outside(shape)),
             // With adapters what is saved is a model in which they are merged.
             (false, Some(_)) => width * (all - outside(shape)),
             (false, None) => 0,
@@ -133,7 +139,7 @@ impl Footprint {
                 ("weights", state.weights + looked_at.min(state.whole)),
                 ("optimiser", state.optimizer),
                 ("reference policy", reference.weights + looked_at.min(reference.whole)),
-                ("copies", copied + width * largest(shape)),
+                ("copies", copied + width * largest(shape) + under_way / 2),
             ],
         );
         Self(phases)

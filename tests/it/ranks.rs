@@ -6,9 +6,13 @@ use crate::recipes::Tiny;
 use serde_json::Value;
 use std::path::Path;
 
+/// Ranks, what is divided, and how many copies of that there are.
+type Layout = (usize, &'static str, usize);
+
 /// Runs the recipe of `stages.toml` on so many ranks, each of one thread, into the folder `out`.
-fn run(program: &Program, out: &Path, count: usize, shard: &str) {
+fn run(program: &Program, out: &Path, (count, shard, replicas): Layout) {
     let sets = [
+        format!("devices.replicas={replicas}"),
         format!("devices.ranks={count}"),
         format!("devices.threads={count}"),
         format!("devices.shard={shard}"),
@@ -249,6 +253,12 @@ fn runs_whole(stage: &str) -> bool {
 
 const SHARDS: [&str; 3] = ["none", "optimizer", "parameters"];
 
+/// Two and three ranks under every division, and four that have all of it twice.
+fn layouts() -> Vec<Layout> {
+    let undoubled = [2, 3].into_iter().flat_map(|count| SHARDS.map(|shard| (count, shard, 1)));
+    undoubled.chain([(4, "optimizer", 2), (4, "parameters", 2)]).collect()
+}
+
 /// Ranks add up in another order, so weights differ in their last bits. A draw that lies that near to the border between two tokens
 /// falls on either side, and what follows is another run: with some seed on some CPU, so one of three seeds has to agree.
 #[test]
@@ -258,13 +268,15 @@ fn ranks_come_to_what_one_comes_to() {
 
 fn ranks_agree(seed: u64) {
     let program = program(&STAGES.replace("seed = 5", &format!("seed = {seed}")));
-    let folder = |count: usize, shard: &str| program.out().with_file_name(format!("ranks-{count}-{shard}"));
+    let folder = |(count, shard, replicas): Layout| {
+        program.out().with_file_name(format!("ranks-{count}-{shard}-{replicas}"))
+    };
     let read = |folder: &Path, file: &str| crate::program::lines(&folder.join(file));
-    let alone = folder(1, "none");
-    run(&program, &alone, 1, "none");
-    for (count, shard) in [2, 3].into_iter().flat_map(|count| SHARDS.map(|shard| (count, shard))) {
-        let together = folder(count, shard);
-        run(&program, &together, count, shard);
+    let alone = folder((1, "none", 1));
+    run(&program, &alone, (1, "none", 1));
+    for layout in layouts() {
+        let (together, shard) = (folder(layout), layout.1);
+        run(&program, &together, layout);
         for file in [
             "metrics.jsonl",
             "traces/collect.jsonl",
@@ -277,7 +289,7 @@ fn ranks_agree(seed: u64) {
             assert_eq!(one.len(), other.len(), "{file}");
             assert!(!one.is_empty(), "{file}");
             for (at, (one, other)) in one.iter().zip(&other).enumerate() {
-                let what = format!("{count} ranks, {shard}, {file}:{}", at + 1);
+                let what = format!("{layout:?}, {file}:{}", at + 1);
                 if file == "metrics.jsonl" {
                     compare(one, other, &what);
                 } else {
@@ -291,17 +303,17 @@ fn ranks_agree(seed: u64) {
         }
         for stage in TRAINED.iter().filter(|stage| !(shard == "parameters" && runs_whole(stage))) {
             let far = apart(&alone.join(stage), &together.join(stage));
-            assert!(far < 1e-6, "{count} ranks, {shard}, {stage}: a weight is {far} away");
+            assert!(far < 1e-6, "{layout:?}, {stage}: a weight is {far} away");
         }
     }
     // The same number twice is the same bit for bit, and what is divided is no matter of how.
-    for shard in ["none", "parameters"] {
-        let again = program.out().with_file_name(format!("again-{shard}"));
-        run(&program, &again, 2, shard);
-        assert_eq!(differences(&folder(2, shard), &again), Vec::<String>::new());
+    for layout in [(2, "none", 1), (2, "parameters", 1), (4, "parameters", 2)] {
+        let again = program.out().with_file_name(format!("again-{}-{}", layout.0, layout.1));
+        run(&program, &again, layout);
+        assert_eq!(differences(&folder(layout), &again), Vec::<String>::new());
     }
     // The stage that drops groups has steps in which a rank of three has fewer than others; something was learned all the same.
-    let dropped = read(&folder(3, "none"), "metrics.jsonl").into_iter();
+    let dropped = read(&folder((3, "none", 1)), "metrics.jsonl").into_iter();
     let dropped = dropped.filter(|line| line["stage"] == "whitened" && line["step"] != 0);
     let kept: Vec<f64> = dropped.map(|line| number(&line, "groups_kept")).collect();
     assert!(kept.iter().all(|kept| *kept > 0.0) && kept.iter().any(|kept| *kept < 5.0), "{kept:?}");
