@@ -187,7 +187,7 @@ fn decoding(stage: &Stage, shape: &Config) -> [usize; 2] {
 /// Holes between tensors that come and go, where they are too small to have pages of their own: what was measured on glibc 2.36.
 fn kept(shape: &Config, kind: Kind, tokens: usize, activations: usize) -> usize {
     let tensor = tokens * shape.hidden_size.max(shape.mlp_width() as usize) * kind.elt_size_in_bytes();
-    if tensor > OWN_PAGES { 0 } else { activations * 2 / 5 }
+    if tensor > OWN_PAGES { 0 } else { activations * 3 / 10 }
 }
 
 /// Tensors of at least so many bytes have pages of their own, whatever was freed before (M_MMAP_THRESHOLD of mallopt(3)).
