@@ -226,9 +226,11 @@ pub(super) fn words(stage: &Stage, shape: &Config, ranks: usize) -> Vec<String> 
     }
     if let Some(there) = there(setting).filter(|there| footprint.peak() > *there) {
         let of = |layout: Division| {
-            Footprint::of(stage, shape, Setting { ranks: layout.ranks, ..setting }, layout).peak()
+            Footprint::of(stage, shape, Setting { ranks: layout.ranks, ..setting }, layout)
         };
-        lines.push(misfit(nearest(ranks, there, of), there, footprint.most()));
+        // What is most where nothing more can be divided.
+        let most = of(Division { shard: Shard::Parameters, ranks: MOST });
+        lines.push(misfit(nearest(ranks, there, |layout| of(layout).peak()), there, most.most()));
     }
     lines
 }
@@ -246,8 +248,9 @@ fn nearest(ranks: usize, there: usize, peak: impl Fn(Division) -> usize) -> Opti
     layouts.map(|layout| (layout, peak(layout))).find(|(_, peak)| *peak <= there)
 }
 
-/// That it does not fit, what would, and what takes most.
+/// That it does not fit, and what would; where nothing does, what takes most whatever is divided.
 fn misfit(nearest: Option<(Division, usize)>, there: usize, most: &str) -> String {
+    let fits = nearest.is_some();
     let nearest = match nearest {
         Some((Division { shard, ranks }, peak)) => format!(
             "devices.shard = \"{}\" on {ranks} rank(s) with as much each takes {}",
@@ -257,6 +260,7 @@ fn misfit(nearest: Option<(Division, usize)>, there: usize, most: &str) -> Strin
         None => format!("no layout of up to {MOST} ranks does"),
     };
     let remedy = match most {
+        _ if fits => "",
         "activations" | "kept by the C library" => {
             "; activations take most of it: policy.gradient_checkpointing = true, or a lower optim.tokens_per_microbatch"
         }

@@ -190,9 +190,9 @@ fn labelled() -> String {
     (1..14).map(row).collect()
 }
 
-/// Figures that are no matter of what is learned.
+/// Figures that are no matter of what is learned; the first rank's alarms look at its own groups.
 fn is_time(name: &str) -> bool {
-    ["time", "seconds", "per_second", "computed_tokens", "prefill_tokens"]
+    ["alarms", "time", "seconds", "per_second", "computed_tokens", "prefill_tokens"]
         .iter()
         .any(|part| name.contains(part))
 }
@@ -203,7 +203,13 @@ fn compare(one: &Value, other: &Value, what: &str) {
         object.keys().filter(|name| !is_time(name)).cloned().collect()
     };
     assert_eq!(names(one), names(other), "{what}");
+    // Of a policy that is its reference no side is preferred, but for rounding.
+    let margin = one.get("rewards/margins").and_then(Value::as_f64);
+    let undecided = margin.is_some_and(|margin| margin.abs() < 1e-6);
     for name in names(one) {
+        if undecided && name == "rewards/accuracies" {
+            continue;
+        }
         match (one[&name].as_f64(), other[&name].as_f64()) {
             (Some(a), Some(b)) => {
                 // Others are differences of numbers near to each other, too, and norms of sums that cancel.
