@@ -40,6 +40,13 @@ pub struct Division {
     pub ranks: usize,
 }
 
+impl Division {
+    /// How many ranks each have a part of the gradients.
+    pub fn parts(self) -> usize {
+        if self.shard == Shard::Parameters { self.ranks } else { 1 }
+    }
+}
+
 /// Bytes of a model in training, on one rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
@@ -105,13 +112,17 @@ impl State {
 /// which libtorch has a second copy while it arrives, and a gradient: as the layer leaves it, then in f32, sent and received.
 fn gathered(shape: &Config, kind: Kind, trained: usize) -> [usize; 2] {
     let (width, all) = (kind.elt_size_in_bytes(), shape.size());
-    let heads = if shape.tie_word_embeddings { 1 } else { 2 };
-    let outside = heads * shape.vocab_size * shape.hidden_size + shape.hidden_size;
-    let layers = shape.num_hidden_layers.max(1);
+    let (outside, layers) = (outside(shape), shape.num_hidden_layers.max(1));
     let (layer, of_layer) = ((all - outside) / layers, trained.min(all - outside) / layers);
     let of_outside = if trained == all { outside } else { 0 };
     let kept = (outside + of_outside) * width;
     [kept + 3 * layer * width + of_layer * (width + 8), kept + 8 * of_outside]
+}
+
+/// Parameters outside of the layers: the embedding, the output projection and the last norm.
+pub fn outside(shape: &Config) -> usize {
+    let heads = if shape.tie_word_embeddings { 1 } else { 2 };
+    heads * shape.vocab_size * shape.hidden_size + shape.hidden_size
 }
 
 /// Bytes of a token that a backward pass goes back over: an estimate of 34 · hidden + 6 · intermediate a layer in 16-bit numbers,

@@ -9,7 +9,7 @@
 
 use super::{Model, storage};
 use crate::Result;
-use crate::ranks::timeline::{Open, span, under_way};
+use crate::ranks::timeline::{Open, gradients_under_way, span, weights_under_way};
 use crate::ranks::{Pending, Ranks};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -159,10 +159,14 @@ impl Unit {
 }
 
 impl Shards {
-    fn new(units: Vec<Vec<(String, Tensor)>>, ranks: &Arc<dyn Ranks>) -> Self {
-        let units = tch::no_grad(|| units.into_iter().map(|named| Unit::of(named, &**ranks)).collect());
+    fn new(units: Vec<Vec<(String, Tensor)>>, ranks: &Arc<dyn Ranks>, whole: bool) -> Result<Self> {
+        let divided = |named| {
+            let unit = tch::no_grad(|| Unit::of(named, &**ranks));
+            if whole { Ok(unit) } else { unit.release().map(|()| unit) }
+        };
+        let units = units.into_iter().map(divided).collect::<Result<_>>()?;
         let (coming, leaving) = (RefCell::default(), RefCell::default());
-        Self { ranks: ranks.clone(), units, whole: Cell::new(true), coming, leaving }
+        Ok(Self { ranks: ranks.clone(), units, whole: Cell::new(whole), coming, leaving })
     }
 
     /// The last unit.
@@ -175,7 +179,7 @@ impl Shards {
             storage::reserve(&flat.all)?;
             self.ranks.begin_gather(&flat.own, &flat.all)
         };
-        let _shown = under_way("gather", Some(at));
+        let _shown = weights_under_way("gather", at);
         let calls = self.units[at].flats.iter().map(gather).collect::<Result<_>>()?;
         *self.coming.borrow_mut() = Some(Coming { at, calls, _shown });
         Ok(())
@@ -226,7 +230,7 @@ impl Shards {
             return Ok(());
         }
         self.receive()?;
-        let _shown = under_way("scatter", Some(at));
+        let _shown = gradients_under_way("scatter", at);
         let exchange = |flat: &Flat| {
             let gradients = flat.gradients()?;
             let received = gradients.empty_like();
@@ -287,18 +291,19 @@ impl Shards {
 }
 
 impl Model {
-    /// Divides the model, which is whole and stays so, among `ranks`; nothing where it is divided already, or one rank is alone. What trains
-    /// and what does not is settled by then.
-    pub fn shard(&mut self, ranks: &Arc<dyn Ranks>) {
+    /// Divides the model, which is whole and stays so if that is wanted, among `ranks`; nothing where it is divided already, or one rank is
+    /// alone. What trains and what does not is settled by then. Layers are divided one after the other, so that there is never more than one of them twice.
+    pub fn shard(&mut self, ranks: &Arc<dyn Ranks>, whole: bool) -> Result<()> {
         if ranks.count() == 1 || self.shards.is_some() {
-            return;
+            return Ok(());
         }
         let mut units: Vec<Vec<(String, Tensor)>> = (0..=self.layers.len()).map(|_| Vec::new()).collect();
         for (name, tensor) in self.all_tensors() {
             units[self.unit_of(&name)].push((name, tensor));
         }
         storage::keep_nothing();
-        self.shards = Some(Shards::new(units, ranks));
+        self.shards = Some(Shards::new(units, ranks, whole)?);
+        Ok(())
     }
 
     /// Has all weights on every rank. All ranks call it.
@@ -316,6 +321,11 @@ impl Model {
         let Some(shards) = &self.shards else { return Ok(()) };
         shards.whole.set(false);
         shards.units.iter().try_for_each(Unit::release)
+    }
+
+    /// Gives back the memory of all weights, which are to be read anew: who computes with them before fails.
+    pub fn forget(&self) -> Result<()> {
+        self.all_tensors().iter().try_for_each(|(_, tensor)| storage::release(tensor))
     }
 
     /// Takes part in a pass that others make with a gradient, of a model that is divided: all ranks make equally many.

@@ -121,9 +121,10 @@ impl AdamW {
     }
 
     /// Moves the gradients that `backward` left at the parameters into f32 sums, and frees them there. After every
-    /// micro-batch: a sum in bf16 would lose the small ones.
+    /// micro-batch: a sum in bf16 would lose the small ones. Those in f32 stay where they are, since the next `backward` adds to them.
     pub fn accumulate(&mut self) -> Result<()> {
-        self.slots.iter_mut().filter(|slot| slot.is_whole()).try_for_each(Slot::accumulate)
+        let moved = |slot: &&mut Slot| slot.is_whole() && slot.has_master();
+        self.slots.iter_mut().filter(moved).try_for_each(Slot::accumulate)
     }
 
     /// Sums the gradients over all `ranks`; those of slices are sums already over the ranks that hold slices together.
@@ -217,51 +218,50 @@ impl AdamW {
     /// and other shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
     pub fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()> {
         let theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
-        self.take_up(theirs.keys().map(String::as_str), |name, size, start, len| {
-            let Some(loaded) = theirs.get(name) else { return Ok(None) };
-            fits(name, &loaded.size(), size)?;
-            Ok(Some(loaded.f_reshape([-1])?.f_narrow(0, start, len)?))
-        })
-    }
-
-    /// The same of what lies in files, of which this share's part alone is read.
-    pub fn load_ranges(&mut self, state: &Ranges) -> Result<()> {
-        self.take_up(state.names(), |name, size, start, len| {
-            let Some(shape) = state.shape(name) else { return Ok(None) };
-            fits(name, &shape, size)?;
-            state.read(name, start, len).map(Some)
-        })
-    }
-
-    /// `read` gives elements of a tensor by its name, the shape that it has to have, the first and their number.
-    fn take_up<'n>(
-        &mut self,
-        names: impl Iterator<Item = &'n str>,
-        read: impl Fn(&str, &[i64], i64, i64) -> Result<Option<Tensor>>,
-    ) -> Result<()> {
-        let mut known = BTreeSet::from(["step".to_string()]);
-        let (mut mine, mut found) = (vec![self.steps.shallow_clone()], Vec::new());
-        let take = |name: &str, size: &[i64], start: i64, own: &Tensor| {
-            let loaded = read(name, size, start, own.numel() as i64)?;
-            let loaded = loaded.ok_or_else(|| mismatch(format!("{name} is missing")))?;
-            match loaded.kind() {
-                Kind::Float => Ok(loaded.f_reshape(own.size())?),
-                kind => Err(mismatch(format!("{name} is {kind:?}, not Float"))),
-            }
-        };
-        found.push(take("step", &[], 0, &self.steps)?);
-        for slot in &self.slots {
-            for (name, tensor) in slot.state() {
-                found.push(take(&name, &slot.size, slot.start().unwrap_or(0), &tensor)?);
-                mine.push(tensor);
-                known.insert(name);
-            }
-        }
-        if let Some(name) = names.into_iter().find(|name| !known.contains(*name)) {
-            return Err(mismatch(format!("{name} belongs to no parameter of this model")));
-        }
-        fused::copy(&mine, &found)?;
+        let wanted =
+            self.wanted(theirs.keys().map(String::as_str), |name| theirs.get(name).map(Tensor::size))?;
+        let found = wanted.iter().map(|part| {
+            let found =
+                theirs[&part.name].f_reshape([-1])?.f_narrow(0, part.start, part.own.numel() as i64)?;
+            part.fitting(found)
+        });
+        let found = found.collect::<Result<Vec<_>>>()?;
+        fused::copy(&wanted.into_iter().map(|part| part.own).collect::<Vec<_>>(), &found)?;
         self.round()
+    }
+
+    /// The same of what lies in files, of which this share's part alone is read, one tensor after the other. What cannot be read leaves this
+    /// half loaded.
+    pub fn load_ranges(&mut self, state: &Ranges) -> Result<()> {
+        for part in self.wanted(state.names(), |name| state.shape(name))? {
+            let found = part.fitting(state.read(&part.name, part.start, part.own.numel() as i64)?)?;
+            fused::copy(&[part.own], &[found])?;
+        }
+        self.round()
+    }
+
+    /// All that is remembered, as it has to be found among `names`, of which `shape` gives the shape.
+    fn wanted<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+        shape: impl Fn(&str) -> Option<Vec<i64>>,
+    ) -> Result<Vec<Wanted>> {
+        let steps = Wanted { name: "step".into(), size: vec![], start: 0, own: self.steps.shallow_clone() };
+        let of = |slot: &Slot| {
+            let (size, start) = (slot.size.clone(), slot.start().unwrap_or(0));
+            let part = move |(name, own)| Wanted { name, size: size.clone(), start, own };
+            slot.state().into_iter().map(part).collect::<Vec<_>>()
+        };
+        let wanted: Vec<Wanted> = std::iter::once(steps).chain(self.slots.iter().flat_map(of)).collect();
+        for Wanted { name, size, .. } in &wanted {
+            let found = shape(name).ok_or_else(|| mismatch(format!("{name} is missing")))?;
+            fits(name, &found, size)?;
+        }
+        let known: BTreeSet<&str> = wanted.iter().map(|part| part.name.as_str()).collect();
+        match names.into_iter().find(|name| !known.contains(name)) {
+            Some(name) => Err(mismatch(format!("{name} belongs to no parameter of this model"))),
+            None => Ok(wanted),
+        }
     }
 
     fn lists(&mut self, decays: bool) -> Lists {
@@ -296,6 +296,26 @@ impl AdamW {
             steadier(self.slots.first().map_or(Kind::Float, |slot| slot.parameter.kind()))
         );
         Error::Diverged(message)
+    }
+}
+
+/// A tensor of the state that is to be found.
+struct Wanted {
+    name: String,
+    /// The shape of all of it.
+    size: Vec<i64>,
+    /// The first element that is wanted.
+    start: i64,
+    /// What takes it up.
+    own: Tensor,
+}
+
+impl Wanted {
+    fn fitting(&self, found: Tensor) -> Result<Tensor> {
+        match found.kind() {
+            Kind::Float => Ok(found.f_reshape(self.own.size())?),
+            kind => Err(mismatch(format!("{} is {kind:?}, not Float", self.name))),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ mod share;
 
 pub use adamw::{AdamW, Sliced};
 pub use schedule::Schedule;
-pub use share::Share;
+pub use share::{Share, TOGETHER};
 
 /// What may help where numbers overflow, of weights of this kind.
 pub fn steadier(weights: Kind) -> &'static str {

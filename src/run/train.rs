@@ -21,12 +21,19 @@ use tch::{Kind, Tensor};
 /// Takes the stage to its last step, from wherever its checkpoints have come. A step's checkpoint is written before its evaluation,
 /// which so can take long, fail or be cut short without a loss.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
+    let ended = to_the_end(method, opened, session);
+    if ended.is_ok() {
+        write_timeline(opened, session)?;
+    }
+    ended
+}
+
+fn to_the_end(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
     let ranks = session.ranks.clone();
-    if opened.stage.devices.trace {
-        timeline::begin();
-    }
+    let restoring = timeline::phase("restoring");
     let begun = begin(method, opened, session, needs.trains);
+    drop(restoring);
     let (start, mut optim) = agreed(&*ranks, begun)?;
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
@@ -168,14 +175,14 @@ fn one(
     let ranks = session.ranks.clone();
     // What samples and is saved is active between steps, whichever adapters a step turns to.
     let adapter = opened.worker.policy.model.active_adapter();
+    let sampling = timeline::phase(if needs.rollouts { "sampling" } else { "batch" });
     if !needs.rows_alone {
         opened.gather()?;
     }
     let before = Before::of(method, opened);
-    let spanned = timeline::span("batch", None);
     let made = method.batch(&mut opened.worker, step, &mut metrics);
     let batch = made_or_saved(made, before, reached, opened, session, optim.as_ref())?;
-    drop(spanned);
+    drop(sampling);
     let sampled = began.elapsed().as_secs_f64();
     let pace = batch.pace;
     let (done, of) = match pace {
@@ -209,7 +216,6 @@ fn one(
         let (mut made, empty) = (0, Update { items: vec![], weight: 0.0 });
         for at in 0..most[0] as usize {
             let update = batch.updates.get(at).unwrap_or(&empty);
-            let _learns = timeline::span("update", Some(at));
             let learned = learn(method, &batch, update, opened, optim, lr, &mut metrics);
             made += usize::from(agreed(&*ranks, learned)?);
         }
@@ -282,7 +288,9 @@ fn learn(
     if weight == 0.0 {
         return Ok(false);
     }
+    let learns = timeline::phase("learning");
     let own = differentiate(method, batch, update, (weight, tokens), opened, optim, metrics);
+    drop(learns);
     let mut total = [agreed(&*ranks, own)?];
     ranks.sum(&mut total)?;
     if !total[0].is_finite() {
@@ -293,11 +301,16 @@ fn learn(
         )));
     }
     metrics.add("loss", total[0], 1.0);
+    let _updates = timeline::phase("update");
     opened.release()?;
+    let sums = timeline::span("sum gradients", None);
     optim.sum_over(&ranks)?;
+    drop(sums);
     metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
     optim.step(lr)?;
+    let spreads = timeline::span("spread weights", None);
     optim.spread(&*opened.within)?;
+    drop(spreads);
     optim.zero_grad()?;
     opened.worker.policy.weights_changed();
     Ok(true)

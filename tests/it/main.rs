@@ -44,6 +44,7 @@ mod labels;
 #[cfg(target_os = "linux")]
 mod launch;
 mod loss_parity;
+mod memory;
 mod misfits;
 mod model_parity;
 mod model_rewards;

@@ -4,11 +4,15 @@ use crate::compare::differences;
 use crate::program::{Program, apart, list, number};
 use crate::recipes::{Tiny, thinking};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+/// Ranks, what is divided, and how many copies of that there are.
+type Layout = (usize, &'static str, usize);
 
 /// Runs the recipe of `stages.toml` on so many ranks, each of one thread, into the folder `out`.
-fn run(program: &Program, out: &Path, count: usize, shard: &str) {
+fn run(program: &Program, out: &Path, (count, shard, replicas): Layout) {
     let sets = [
+        format!("devices.replicas={replicas}"),
         format!("devices.ranks={count}"),
         format!("devices.threads={count}"),
         format!("devices.shard={shard}"),
@@ -178,9 +182,9 @@ fn labelled() -> String {
     (1..14).map(row).collect()
 }
 
-/// Figures that are no matter of what is learned.
+/// Figures that are no matter of what is learned; the first rank's alarms look at its own groups.
 fn is_time(name: &str) -> bool {
-    ["time", "seconds", "per_second", "computed_tokens", "prefill_tokens"]
+    ["alarms", "time", "seconds", "per_second", "computed_tokens", "prefill_tokens"]
         .iter()
         .any(|part| name.contains(part))
 }
@@ -244,6 +248,12 @@ fn runs_whole(stage: &str) -> bool {
 
 const SHARDS: [&str; 3] = ["none", "optimizer", "parameters"];
 
+/// Two and three ranks under every division, and four that have all of it twice.
+fn layouts() -> Vec<Layout> {
+    let undoubled = [2, 3].into_iter().flat_map(|count| SHARDS.map(|shard| (count, shard, 1)));
+    undoubled.chain([(4, "optimizer", 2), (4, "parameters", 2)]).collect()
+}
+
 /// Ranks add up in another order, so weights differ in their last bits. A draw that lies that near to the border between two tokens
 /// falls on either side, and what follows is another run: with some seed on some CPU, so one of three seeds has to agree.
 #[test]
@@ -253,13 +263,15 @@ fn ranks_come_to_what_one_comes_to() {
 
 fn ranks_agree(seed: u64) {
     let program = program(&DIVISIBLE.replace("seed = 5", &format!("seed = {seed}")));
-    let folder = |count: usize, shard: &str| program.out().with_file_name(format!("ranks-{count}-{shard}"));
+    let folder = |(count, shard, replicas): Layout| {
+        program.out().with_file_name(format!("ranks-{count}-{shard}-{replicas}"))
+    };
     let read = |folder: &Path, file: &str| crate::program::lines(&folder.join(file));
-    let alone = folder(1, "none");
-    run(&program, &alone, 1, "none");
-    for (count, shard) in [2, 3].into_iter().flat_map(|count| SHARDS.map(|shard| (count, shard))) {
-        let together = folder(count, shard);
-        run(&program, &together, count, shard);
+    let alone = folder((1, "none", 1));
+    run(&program, &alone, (1, "none", 1));
+    for layout in layouts() {
+        let (together, shard) = (folder(layout), layout.1);
+        run(&program, &together, layout);
         for file in [
             "metrics.jsonl",
             "traces/collect.jsonl",
@@ -272,7 +284,7 @@ fn ranks_agree(seed: u64) {
             assert_eq!(one.len(), other.len(), "{file}");
             assert!(!one.is_empty(), "{file}");
             for (at, (one, other)) in one.iter().zip(&other).enumerate() {
-                let what = format!("{count} ranks, {shard}, {file}:{}", at + 1);
+                let what = format!("{layout:?}, {file}:{}", at + 1);
                 if file == "metrics.jsonl" {
                     compare(one, other, &what);
                 } else {
@@ -286,59 +298,18 @@ fn ranks_agree(seed: u64) {
         }
         for stage in TRAINED.iter().filter(|stage| !(shard == "parameters" && runs_whole(stage))) {
             let far = apart(&alone.join(stage), &together.join(stage));
-            assert!(far < 1e-6, "{count} ranks, {shard}, {stage}: a weight is {far} away");
+            assert!(far < 1e-6, "{layout:?}, {stage}: a weight is {far} away");
         }
     }
     // The same number twice is the same bit for bit, and what is divided is no matter of how.
-    for shard in ["none", "parameters"] {
-        let again = program.out().with_file_name(format!("again-{shard}"));
-        run(&program, &again, 2, shard);
-        assert_eq!(differences(&folder(2, shard), &again), Vec::<String>::new());
+    for layout in [(2, "none", 1), (2, "parameters", 1), (4, "parameters", 2)] {
+        let again = program.out().with_file_name(format!("again-{}-{}", layout.0, layout.1));
+        run(&program, &again, layout);
+        assert_eq!(differences(&folder(layout), &again), Vec::<String>::new());
     }
     // The stage that drops groups has steps in which a rank of three has fewer than others; something was learned all the same.
-    let dropped = read(&folder(3, "none"), "metrics.jsonl").into_iter();
+    let dropped = read(&folder((3, "none", 1)), "metrics.jsonl").into_iter();
     let dropped = dropped.filter(|line| line["stage"] == "whitened" && line["step"] != 0);
     let kept: Vec<f64> = dropped.map(|line| number(&line, "groups_kept")).collect();
     assert!(kept.iter().all(|kept| *kept > 0.0) && kept.iter().any(|kept| *kept < 5.0), "{kept:?}");
-}
-
-/// Two groups of two ranks, each of which holds all that is divided, come to what one rank comes to; and each rank says when it did what.
-#[test]
-fn groups_that_hold_the_same_come_to_what_one_comes_to() {
-    let second = DIVISIBLE.find("[[stage]]\nname = \"whitened\"").unwrap();
-    let program = program(&DIVISIBLE[..second]);
-    let run = |folder: &str, sets: &[&str]| -> PathBuf {
-        let out = program.out().with_file_name(folder);
-        let sets = sets.iter().flat_map(|set| ["--set", *set]);
-        let arguments: Vec<&str> = std::iter::once("--quiet").chain(sets).collect();
-        program.train_into("divisible.toml", &out, &arguments).success();
-        out
-    };
-    let alone = run("alone", &[]).join("more-step-000002");
-    for shard in ["optimizer", "parameters"] {
-        let divided = format!("devices.shard={shard}");
-        let groups = ["devices.ranks=4", "devices.threads=4", "devices.replicas=2", "devices.trace=true"];
-        let out = run(shard, &[&groups[..], &[divided.as_str()]].concat());
-        let together = out.join("more-step-000002");
-        let far = apart(&alone, &together);
-        assert!(far < 1e-6, "{shard}: a weight is {far} away");
-        // The second group has nothing that the first one does not write.
-        let of_optimizer = |name: &String| name.starts_with("optimizer");
-        let files = std::fs::read_dir(&together).unwrap();
-        let files = files.map(|file| file.unwrap().file_name().to_string_lossy().into_owned());
-        let mut files: Vec<String> = files.filter(of_optimizer).collect();
-        files.sort();
-        assert_eq!(files, [1, 2].map(|part| format!("optimizer-{part:05}-of-00002.safetensors")));
-        for rank in 0..4 {
-            let text = std::fs::read_to_string(out.join(format!("timeline/rank-{rank}.json"))).unwrap();
-            let events = format!("{}]", text.trim_end().trim_end_matches(','));
-            let events: Vec<Value> = serde_json::from_str(&events).unwrap();
-            assert!(events.iter().all(|event| event["pid"] == rank));
-            let has = |name: &str| events.iter().any(|event| event["name"] == name);
-            for name in ["batch", "update 0", "forward 1", "backward 2"] {
-                assert!(has(name), "{shard}, rank {rank}: {name}");
-            }
-            assert_eq!([has("gather 1"), has("scatter 2")], [shard == "parameters"; 2], "rank {rank}");
-        }
-    }
 }
