@@ -220,12 +220,11 @@ impl AdamW {
         let theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
         let wanted =
             self.wanted(theirs.keys().map(String::as_str), |name| theirs.get(name).map(Tensor::size))?;
-        let found = wanted.iter().map(|part| {
-            let found =
-                theirs[&part.name].f_reshape([-1])?.f_narrow(0, part.start, part.own.numel() as i64)?;
-            part.fitting(found)
-        });
-        let found = found.collect::<Result<Vec<_>>>()?;
+        let one = |part: &Wanted| -> Result<Tensor> {
+            let all = theirs[&part.name].f_reshape([-1])?;
+            part.fitting(all.f_narrow(0, part.start, part.own.numel() as i64)?)
+        };
+        let found = wanted.iter().map(one).collect::<Result<Vec<_>>>()?;
         fused::copy(&wanted.into_iter().map(|part| part.own).collect::<Vec<_>>(), &found)?;
         self.round()
     }
