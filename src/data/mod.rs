@@ -192,7 +192,10 @@ impl Data {
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         let name = self.name(split);
         if rows.is_empty() && problems.is_empty() {
-            return Err(Error::Data(format!("{name} has no rows; `data.{}` needs at least one", split.key())));
+            return Err(Error::Data(format!(
+                "{name} has no rows; `data.{}` needs at least one",
+                split.key()
+            )));
         }
         // Held-out rows may lack what is only learned.
         let own = self.task.is_none() && self.train.is_empty();

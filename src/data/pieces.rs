@@ -68,7 +68,9 @@ impl<R: BufRead> Pieces<R> {
             }
             self.text.consume(used);
             taken += used;
-            if ends || piece.len() as u64 > self.longest {
+            let too_long = piece.len() as u64 > self.longest;
+            if ends || too_long {
+                self.ended |= too_long;
                 return Ok(taken);
             }
         }

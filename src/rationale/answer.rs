@@ -55,16 +55,22 @@ pub fn find(form: &AnswerForm, text: &str) -> Option<AnswerSpan> {
 }
 
 fn hashes(text: &str) -> Option<AnswerSpan> {
-    text.rmatch_indices("####").find_map(|(at, _)| {
+    let mut empty = None;
+    let answer = text.rmatch_indices("####").find_map(|(at, _)| {
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
         let followed = !text[end..].trim().is_empty();
         if followed && heading(&text[start..end]) {
             return None;
         }
-        let weak = followed || empty_heading(&text[start..end]);
-        Some(AnswerSpan { weak, ..found(tidy(text, start..end), at..end)? })
-    })
+        let answer = AnswerSpan { weak: followed, ..found(tidy(text, start..end), at..end)? };
+        if followed || !empty_heading(&text[start..end]) {
+            return Some(answer);
+        }
+        empty = Some(AnswerSpan { weak: true, ..answer });
+        None
+    });
+    answer.or(empty)
 }
 
 /// Whether a line would be a heading if something followed it: a completion may end with one.
