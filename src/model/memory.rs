@@ -40,6 +40,22 @@ pub struct Division {
     pub ranks: usize,
 }
 
+/// What of a model trains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trained {
+    /// How many weights.
+    pub weights: usize,
+    /// Bytes that the optimiser remembers of them, beside their f32 masters.
+    pub remembered: usize,
+}
+
+impl Trained {
+    /// So many weights by AdamW, with two f32 means of each.
+    pub fn by_adamw(weights: usize) -> Self {
+        Self { weights, remembered: weights * PerParameter::of(Kind::Float).moments }
+    }
+}
+
 /// Bytes of a model in training, on one rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
@@ -58,15 +74,15 @@ pub struct State {
 }
 
 impl State {
-    /// Of weights of `kind`, so many of which train: all, or adapters of the layers.
-    pub fn of(shape: &Config, kind: Kind, trained: usize, division: Division) -> Self {
+    /// Of weights of `kind`, of which train all, or adapters of the layers.
+    pub fn of(shape: &Config, kind: Kind, trained: Trained, division: Division) -> Self {
         let (each, all) = (PerParameter::of(kind), shape.size());
-        let rest = each.master + each.moments;
+        let Trained { weights: trained, remembered } = trained;
         let Division { shard, ranks } = division;
         let whole = State {
             weights: all * each.weight,
             gradients: trained * each.gradient,
-            optimizer: trained * rest,
+            optimizer: trained * each.master + remembered,
             ..Self::default()
         };
         match shard {

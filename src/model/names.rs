@@ -2,6 +2,7 @@
 
 use super::{Config, Model, Rope, heads};
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use tch::{Device, Tensor};
 
 /// Builds a model from its tensors: `get` is asked once for each, by name and shape.
@@ -55,6 +56,11 @@ pub(super) fn parts(name: &str, count: i64) -> Option<Vec<String>> {
     Some((0..count).map(|number| format!("{before}.{number}.{behind}")).collect())
 }
 
+/// Whether a layer's tensor is a matrix, or several, and no biases of several experts.
+pub(super) fn is_matrix(name: &str, tensor: &Tensor) -> bool {
+    tensor.dim() >= 2 && !name.ends_with("bias")
+}
+
 impl Config {
     /// The checkpoint's name of what is called `name` within layer `index`.
     pub(super) fn layer_name(&self, index: usize, name: &str) -> String {
@@ -85,6 +91,17 @@ impl Model {
             None => vec![(name, tensor)],
         };
         self.tensors().into_iter().flat_map(apart).collect()
+    }
+
+    /// The names of the layers' matrices among [`all_tensors`](Self::all_tensors): linear maps, routers, experts (as many matrices as the first
+    /// dimension counts) and adapters.
+    pub fn matrices(&self) -> BTreeSet<String> {
+        let of_layer = |(index, layer): (usize, &Box<dyn super::Block>)| {
+            let matrices = layer.tensors().into_iter().filter(|(name, tensor)| is_matrix(name, tensor));
+            matrices.map(|(name, _)| self.config.layer_name(index, &name)).collect::<Vec<_>>()
+        };
+        let adapters = self.adapters().into_iter().chain(self.inactive_adapters()).map(|(name, _)| name);
+        self.layers.iter().enumerate().flat_map(of_layer).chain(adapters).collect()
     }
 
     /// The base weights' number of elements.

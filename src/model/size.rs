@@ -1,6 +1,6 @@
 //! How many weights a model of some shape has, and how many of them a token passes through.
 
-use super::Config;
+use super::{Config, names};
 
 impl Config {
     /// The number of weights.
@@ -12,6 +12,16 @@ impl Config {
         let layers: usize = layers.iter().flat_map(|layer| layer.tensors()).map(|(_, t)| t.numel()).sum();
         let heads = if self.tie_word_embeddings { 1 } else { 2 };
         heads * self.vocab_size * self.hidden_size + layers + self.hidden_size
+    }
+
+    /// How many of the weights are in matrices of the layers.
+    ///
+    /// # Panics
+    /// As [`Config::size`].
+    pub fn matrices(&self) -> usize {
+        let layers = self.outline().expect("a shape that the block can be built of");
+        let tensors = layers.iter().flat_map(|layer| layer.tensors());
+        tensors.filter(|(name, tensor)| names::is_matrix(name, tensor)).map(|(_, t)| t.numel()).sum()
     }
 
     /// The number of weights that `tokens` tokens pass through together, where experts are chosen evenly; all of a model without experts.

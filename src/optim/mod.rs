@@ -1,16 +1,22 @@
-//! From gradients to better weights: the `[optim]` section, the learning-rate schedule and AdamW.
+//! From gradients to better weights: the `[optim]` section, the learning-rate schedule, and the optimiser with its rules, AdamW and Muon.
 
-use crate::section::{Misfit, broken};
+use crate::section::{Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use slot::Rule;
+use std::collections::BTreeSet;
 use tch::Kind;
 
-mod adamw;
 mod fused;
+mod muon;
+mod optimizer;
 mod schedule;
 mod share;
+mod slot;
+mod state;
 
-pub use adamw::{AdamW, Sliced};
+pub use muon::{AdjustLr, Muon};
+pub use optimizer::{Optimizer, Sliced};
 pub use schedule::Schedule;
 pub use share::Share;
 
@@ -22,7 +28,28 @@ pub fn steadier(weights: Kind) -> &'static str {
     }
 }
 
-/// The optimiser of a stage: AdamW under a learning-rate schedule.
+/// Which rule moves which parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    optim: &'a Optim,
+    /// The names of what Muon may move; none: all that has two dimensions, as `torch.optim.Muon` takes it.
+    matrices: Option<&'a BTreeSet<String>>,
+}
+
+impl<'a> From<&'a Optim> for Rules<'a> {
+    fn from(optim: &'a Optim) -> Self {
+        Self { optim, matrices: None }
+    }
+}
+
+impl Rules<'_> {
+    fn of(&self, name: &str, size: &[i64]) -> Rule {
+        let matrix = self.matrices.map_or(size.len() == 2, |matrices| matrices.contains(name));
+        if self.optim.muon.is_some() && matrix { Rule::Muon } else { Rule::AdamW }
+    }
+}
+
+/// The optimiser of a stage: AdamW under a learning-rate schedule, and Muon beside it where `[optim.muon]` is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optim {
@@ -47,6 +74,8 @@ pub struct Optim {
     pub max_grad_norm: f64,
     /// How many tokens go through the model at once. Bounds memory; cannot change the gradient.
     pub tokens_per_microbatch: usize,
+    /// Move the layers' matrices by Muon, and by AdamW what is left.
+    pub muon: Option<Muon>,
 }
 
 /// The learning rate that changes a policy least: TRL's and verl's for GRPO, TRL's for DPO.
@@ -65,6 +94,7 @@ impl Default for Optim {
             warmup_ratio: 0.0,
             max_grad_norm: 1.0,
             tokens_per_microbatch: 4096,
+            muon: None,
         }
     }
 }
@@ -74,6 +104,26 @@ impl Optim {
     pub fn lr(&self, step: usize, steps: usize) -> f64 {
         let highest = self.lr.unwrap_or(SMALL_LR);
         highest * self.schedule.factor(step, steps, self.warmup(steps), self.min_lr_ratio)
+    }
+
+    /// The rules for a model of which these are the layers' matrices, by name.
+    pub fn rules<'a>(&'a self, matrices: &'a BTreeSet<String>) -> Rules<'a> {
+        Rules { optim: self, matrices: Some(matrices) }
+    }
+
+    /// Bytes that are remembered of `weights` parameters, so many of which are `matrices` of the layers, beside their f32 masters.
+    pub fn remembered(&self, weights: usize, matrices: usize) -> usize {
+        let by_muon = if self.muon.is_some() { matrices } else { 0 };
+        8 * (weights - by_muon) + 4 * by_muon
+    }
+
+    /// Muon's learning rate at AdamW's of 1.
+    fn muon_by_adamw(&self) -> f64 {
+        match self.muon.as_ref().and_then(|muon| muon.lr) {
+            None => 1.0,
+            Some(0.0) => 0.0,
+            Some(lr) => lr / self.lr.unwrap_or(SMALL_LR),
+        }
     }
 
     /// How many steps of a stage of `steps` steps are warm-up.
@@ -123,6 +173,7 @@ impl Optim {
                 "give one of them",
             ));
         }
+        found.extend(under("muon", self.muon.iter().flat_map(|muon| muon.check(self.lr))));
         found
     }
 }
@@ -150,6 +201,14 @@ mod tests {
         let optim = Optim { warmup_ratio: 0.1, ..Default::default() };
         assert_eq!(optim.warmup(25), 3);
         assert_eq!(Optim { warmup_steps: 5, ..Default::default() }.warmup(25), 5);
+    }
+
+    /// AdamW remembers two f32 numbers of a weight, Muon one.
+    #[test]
+    fn what_is_remembered_is_counted() {
+        assert_eq!(Optim::default().remembered(100, 60), 800);
+        let muon = Some(Muon::default());
+        assert_eq!(Optim { muon, ..Optim::default() }.remembered(100, 60), 40 * 8 + 60 * 4);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub struct Share {
 }
 
 /// Elements that travel together at most, unless a parameter alone has more.
-const TOGETHER: i64 = 16 << 20;
+pub(super) const TOGETHER: i64 = 16 << 20;
 
 impl Share {
     /// All of it.

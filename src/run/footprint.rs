@@ -4,7 +4,7 @@ use super::plan::{count, in_flight, size};
 use crate::devices::{Shard, machine};
 use crate::loops::ReferenceKind;
 use crate::model::Config;
-use crate::model::memory::{Division, State, activations, cached, logits};
+use crate::model::memory::{Division, State, Trained, activations, cached, logits};
 use crate::ranks::Local;
 use crate::recipe::Stage;
 use tch::{Device, Kind};
@@ -22,14 +22,14 @@ impl Footprint {
     fn of(stage: &Stage, shape: &Config, division: Division) -> Self {
         let kind = kind(stage);
         let needs = stage.needs();
-        let trained = stage.policy.lora.as_ref().map_or(shape.size(), |lora| lora.size(shape));
-        let state = State::of(shape, kind, if needs.trains { trained } else { 0 }, division);
+        let state = State::of(shape, kind, trained(stage, shape), division);
         let fixed = needs.reference == Some(ReferenceKind::Fixed);
         let own = needs.reference.is_some() && (!fixed || stage.policy.lora.is_none());
         // A reference is divided as the policy is, with nothing to learn; one that mixes has f32 masters.
-        let mut reference = if own { State::of(shape, kind, 0, division) } else { State::default() };
+        let mut reference =
+            if own { State::of(shape, kind, Trained::default(), division) } else { State::default() };
         if own && needs.reference == Some(ReferenceKind::Mixes) && kind != Kind::Float {
-            let masters = State::of(shape, Kind::Float, 0, division);
+            let masters = State::of(shape, Kind::Float, Trained::default(), division);
             reference.weights += masters.weights;
             reference.whole += masters.whole;
         }
@@ -68,6 +68,18 @@ impl Footprint {
     fn peak(&self) -> usize {
         sum(&self.learning).max(sum(&self.sampling))
     }
+}
+
+/// What of the policy the stage trains.
+pub(super) fn trained(stage: &Stage, shape: &Config) -> Trained {
+    if !stage.needs().trains {
+        return Trained::default();
+    }
+    let [weights, matrices] = match &stage.policy.lora {
+        Some(lora) => [lora.size(shape); 2],
+        None => [shape.size(), shape.matrices()],
+    };
+    Trained { weights, remembered: stage.optim.remembered(weights, matrices) }
 }
 
 fn kind(stage: &Stage) -> Kind {

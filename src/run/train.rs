@@ -10,7 +10,7 @@ use crate::log::Metrics;
 use crate::loops::{Batch, DroppedGroup, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Model, Sequence};
-use crate::optim::{AdamW, steadier};
+use crate::optim::{Optimizer, steadier};
 use crate::ranks::{agreed, timeline};
 use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
@@ -127,7 +127,7 @@ fn begin(
     opened: &mut Opened,
     session: &mut Session,
     trains: bool,
-) -> Result<(usize, Option<AdamW>)> {
+) -> Result<(usize, Option<Optimizer>)> {
     let kept = session.kept(opened)?;
     if let Some(found) = method.begin(&mut opened.worker, kept)? {
         session.keep(opened, found)?;
@@ -146,7 +146,7 @@ fn one(
     method: &mut dyn Method,
     opened: &mut Opened,
     session: &mut Session,
-    optim: &mut Option<AdamW>,
+    optim: &mut Option<Optimizer>,
     step: usize,
 ) -> Result<(Pace, Metrics)> {
     let needs = opened.stage.needs();
@@ -255,7 +255,7 @@ fn learn(
     batch: &Batch,
     update: &Update,
     opened: &mut Opened,
-    optim: &mut AdamW,
+    optim: &mut Optimizer,
     lr: f64,
     metrics: &mut Metrics,
 ) -> Result<bool> {
@@ -295,7 +295,7 @@ fn differentiate(
     update: &Update,
     of: (f64, usize),
     opened: &mut Opened,
-    optim: &mut AdamW,
+    optim: &mut Optimizer,
     metrics: &mut Metrics,
 ) -> Result<f64> {
     let mut by_adapter: BTreeMap<Option<&str>, Vec<&Item>> = BTreeMap::new();

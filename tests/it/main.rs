@@ -47,6 +47,7 @@ mod loss_parity;
 mod misfits;
 mod model_parity;
 mod model_rewards;
+mod muon;
 mod optim;
 mod outside;
 mod pages;
