@@ -7,6 +7,7 @@ use slot::Rule;
 use std::collections::BTreeSet;
 use tch::Kind;
 
+mod blockwise;
 mod fused;
 mod muon;
 mod optimizer;
@@ -45,9 +46,30 @@ impl<'a> From<&'a Optim> for Rules<'a> {
 impl Rules<'_> {
     fn of(&self, name: &str, size: &[i64]) -> Rule {
         let matrix = self.matrices.map_or(size.len() == 2, |matrices| matrices.contains(name));
-        if self.optim.muon.is_some() && matrix { Rule::Muon } else { Rule::AdamW }
+        let large = size.iter().product::<i64>() >= blockwise::LEAST;
+        match self.optim.moments {
+            _ if self.optim.muon.is_some() && matrix => Rule::Muon,
+            Moments::EightBit if large => Rule::AdamW8,
+            _ => Rule::AdamW,
+        }
     }
 }
+
+/// As what AdamW keeps its two means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Moments {
+    /// 32-bit floats.
+    #[default]
+    #[serde(rename = "f32")]
+    Full,
+    /// Bytes in blocks of 256, of parameters with at least 4096 elements.
+    #[serde(rename = "8bit")]
+    EightBit,
+}
+
+/// Why slices have no blocks.
+pub const CUT_BLOCKS: &str = "optim.moments = \"8bit\" keeps blocks of 256 numbers, and devices.shard = \"parameters\" cuts parameters anywhere; \
+    \"optimizer\" divides what is remembered by whole blocks";
 
 /// The optimiser of a stage: AdamW under a learning-rate schedule, and Muon beside it where `[optim.muon]` is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,6 +96,8 @@ pub struct Optim {
     pub max_grad_norm: f64,
     /// How many tokens go through the model at once. Bounds memory; cannot change the gradient.
     pub tokens_per_microbatch: usize,
+    /// As what AdamW keeps its two means: `f32`, or `8bit` as bitsandbytes does, which takes a quarter of the memory. Muon's stays in f32.
+    pub moments: Moments,
     /// Move the layers' matrices by Muon, and by AdamW what is left.
     pub muon: Option<Muon>,
 }
@@ -94,6 +118,7 @@ impl Default for Optim {
             warmup_ratio: 0.0,
             max_grad_norm: 1.0,
             tokens_per_microbatch: 4096,
+            moments: Moments::Full,
             muon: None,
         }
     }
@@ -111,10 +136,16 @@ impl Optim {
         Rules { optim: self, matrices: Some(matrices) }
     }
 
-    /// Bytes that are remembered of `weights` parameters, so many of which are `matrices` of the layers, beside their f32 masters.
-    pub fn remembered(&self, weights: usize, matrices: usize) -> usize {
-        let by_muon = if self.muon.is_some() { matrices } else { 0 };
-        8 * (weights - by_muon) + 4 * by_muon
+    /// Bytes that are remembered, beside f32 masters, of tensors of so many elements each, which are matrices of the layers or not.
+    pub fn remembered(&self, tensors: &[(usize, bool)]) -> usize {
+        let of = |&(n, matrix): &(usize, bool)| match self.moments {
+            _ if self.muon.is_some() && matrix => 4 * n,
+            Moments::EightBit if n >= blockwise::LEAST as usize => {
+                2 * (n + 4 * n.div_ceil(blockwise::BLOCK as usize))
+            }
+            _ => 8 * n,
+        };
+        tensors.iter().map(of).sum()
     }
 
     /// Muon's learning rate at AdamW's of 1.
@@ -203,12 +234,17 @@ mod tests {
         assert_eq!(Optim { warmup_steps: 5, ..Default::default() }.warmup(25), 5);
     }
 
-    /// AdamW remembers two f32 numbers of a weight, Muon one.
+    /// AdamW remembers two f32 numbers of a weight, Muon one; two bytes, and two scales for each 256 of them, are 2 · (5000 + 4 · 20). What is
+    /// smaller stays in f32.
     #[test]
     fn what_is_remembered_is_counted() {
-        assert_eq!(Optim::default().remembered(100, 60), 800);
-        let muon = Some(Muon::default());
-        assert_eq!(Optim { muon, ..Optim::default() }.remembered(100, 60), 40 * 8 + 60 * 4);
+        let tensors = [(5000, true), (5000, false), (100, false)];
+        let of = |optim: Optim| optim.remembered(&tensors);
+        assert_eq!(of(Optim::default()), 8 * 10_100);
+        let muon = Optim { muon: Some(Muon::default()), ..Optim::default() };
+        assert_eq!(of(muon.clone()), 4 * 5000 + 8 * 5100);
+        assert_eq!(of(Optim { moments: Moments::EightBit, ..Optim::default() }), 2 * 10_160 + 800);
+        assert_eq!(of(Optim { moments: Moments::EightBit, ..muon }), 4 * 5000 + 10_160 + 800);
     }
 
     #[test]

@@ -6,10 +6,11 @@
 //! w ← w − lr · λ · w − lr · m / (1 − β₁ᵗ) / (√(v / (1 − β₂ᵗ)) + ε)
 //! ```
 
+use super::blockwise::{self, BLOCK};
 use super::fused::{self, Constants, Lists};
 use super::share::{Share, TOGETHER};
 use super::slot::{Memory, Part, Slot};
-use super::{Optim, Rules, steadier};
+use super::{Moments, Optim, Rules, steadier};
 use crate::devices::native_kind;
 use crate::model::Slice;
 use crate::ranks::Ranks;
@@ -58,7 +59,9 @@ impl Optimizer {
         rules: impl Into<Rules<'r>>,
         within: Arc<dyn Ranks>,
     ) -> Result<Self> {
-        let whole = Self::of(parameters, rules.into(), Share::of(&*within))?;
+        let rules = rules.into();
+        let unit = if rules.optim.moments == Moments::EightBit { BLOCK } else { 1 };
+        let whole = Self::of(parameters, rules, Share::of(&*within).in_units(unit))?;
         Ok(Self { within: Some(within), ..whole })
     }
 
@@ -94,6 +97,9 @@ impl Optimizer {
     /// [`Error::Model`] without any.
     pub fn of_slices<'r>(slices: Vec<Slice>, sliced: Sliced, rules: impl Into<Rules<'r>>) -> Result<Self> {
         let rules = rules.into();
+        if rules.optim.moments == Moments::EightBit {
+            return Err(Error::Model(super::CUT_BLOCKS.into()));
+        }
         let Some(device) = slices.first().map(|slice| slice.tensor.device()) else {
             return Err(Error::Model("there is nothing to train: no parameter takes gradients".into()));
         };
@@ -166,8 +172,31 @@ impl Optimizer {
                 fused::adamw(&lists, &self.steps, &Constants { lr, betas, weight_decay, eps })?;
             }
         }
+        self.step_blocks(lr)?;
         self.step_matrices(lr)?;
         self.round()
+    }
+
+    /// The part of a step of what is remembered in bytes.
+    fn step_blocks(&mut self, lr: f64) -> Result<()> {
+        let in_bytes = |slot: &Slot| matches!(slot.memory, Memory::AdamW8 { .. });
+        if !self.slots.iter().any(in_bytes) {
+            return Ok(());
+        }
+        let Optim { betas, eps, weight_decay, .. } = self.optim;
+        let number = self.steps() as f64;
+        for slot in self.slots.iter_mut().filter(|slot| slot.master.numel() > 0) {
+            let weight_decay = if slot.decays() { weight_decay } else { 0.0 };
+            if !in_bytes(slot) {
+                continue;
+            }
+            let gradient = slot.own_gradient();
+            if let Memory::AdamW8 { average, square } = &mut slot.memory {
+                let step = blockwise::Step { lr, betas, weight_decay, eps, number };
+                blockwise::adamw(&mut slot.master, &gradient, [average, square], &step)?;
+            }
+        }
+        Ok(())
     }
 
     /// Muon's part of a step. What a rank's part of a matrix moves along depends on all of it, so that the parts of the averaged gradient are

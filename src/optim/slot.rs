@@ -1,5 +1,6 @@
 //! A parameter in training: its master weight, its gradient so far and what its rule remembers of earlier ones.
 
+use super::blockwise::{BLOCK, Quantised};
 use super::share::Share;
 use crate::Result;
 use crate::checkpoint::part_name;
@@ -34,14 +35,17 @@ pub(super) enum Part {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     AdamW,
+    AdamW8,
     Muon,
 }
 
-/// What a rule remembers of a parameter's share, f32.
+/// What a rule remembers of a parameter's share: in f32, or in bytes.
 #[derive(Debug)]
 pub(super) enum Memory {
     /// The running means of the gradient and of its square.
     AdamW { average: Tensor, square: Tensor },
+    /// The same in bytes.
+    AdamW8 { average: Quantised, square: Quantised },
     /// The running mean of the gradient.
     Muon { momentum: Tensor },
 }
@@ -68,15 +72,24 @@ impl Memory {
     fn of(rule: Rule, master: &Tensor) -> Self {
         match rule {
             Rule::AdamW => Self::AdamW { average: master.zeros_like(), square: master.zeros_like() },
+            Rule::AdamW8 => {
+                Self::AdamW8 { average: Quantised::zeros(master), square: Quantised::zeros(master) }
+            }
             Rule::Muon => Self::Muon { momentum: master.zeros_like() },
         }
     }
 
-    /// Its tensors, by what PyTorch's optimisers call them.
-    fn tensors(&self) -> Vec<(&'static str, &Tensor)> {
+    /// Its tensors, by what PyTorch's optimisers call them, and how many of the parameter's elements stand behind one of theirs.
+    fn tensors(&self) -> Vec<(&'static str, &Tensor, i64)> {
         match self {
-            Self::AdamW { average, square } => vec![("exp_avg", average), ("exp_avg_sq", square)],
-            Self::Muon { momentum } => vec![("momentum_buffer", momentum)],
+            Self::AdamW { average, square } => vec![("exp_avg", average, 1), ("exp_avg_sq", square, 1)],
+            Self::AdamW8 { average, square } => vec![
+                ("exp_avg", &average.codes, 1),
+                ("exp_avg.absmax", &average.absmax, BLOCK),
+                ("exp_avg_sq", &square.codes, 1),
+                ("exp_avg_sq.absmax", &square.absmax, BLOCK),
+            ],
+            Self::Muon { momentum } => vec![("momentum_buffer", momentum, 1)],
         }
     }
 }
@@ -168,15 +181,16 @@ impl Slot {
     }
 
     pub fn state(&self) -> Vec<Kept> {
-        let kept = |what: &str, tensor: &Tensor| Kept {
+        let n = self.size.iter().product::<i64>();
+        let kept = |what: &str, tensor: &Tensor, each: i64| Kept {
             name: format!("{}.{what}", self.name),
             tensor: tensor.shallow_clone(),
-            size: self.size.clone(),
-            start: self.start(),
+            size: if each == 1 { self.size.clone() } else { vec![(n + each - 1) / each] },
+            start: self.start().map(|start| (start + each - 1) / each),
         };
         let mut parts: Vec<Kept> =
-            self.memory.tensors().into_iter().map(|(what, tensor)| kept(what, tensor)).collect();
-        parts.extend(self.has_master().then(|| kept("master", &self.master)));
+            self.memory.tensors().into_iter().map(|(what, t, n)| kept(what, t, n)).collect();
+        parts.extend(self.has_master().then(|| kept("master", &self.master, 1)));
         parts
     }
 }

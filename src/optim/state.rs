@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tch::Tensor;
 
 impl Optimizer {
-    /// All that the next step depends on, all f32: `step`, and for each parameter `NAME.exp_avg`, `NAME.exp_avg_sq`
-    /// and, where the parameter itself is not f32, `NAME.master`. The tensors share memory with the optimiser's. Those of a share are
+    /// All that the next step depends on: `step`, and for each parameter `NAME.exp_avg`, `NAME.exp_avg_sq` (in bytes with the scales of their blocks,
+    /// `….absmax`) or Muon's `NAME.momentum_buffer`, and, where the parameter itself is not f32, `NAME.master`. The tensors share memory with the optimiser's. Those of a share are
     /// flat, and their names end with `@` and the place where the part begins.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let step = ("step".to_string(), self.steps.shallow_clone());
@@ -51,7 +51,10 @@ impl Optimizer {
             let loaded = loaded.ok_or_else(|| mismatch(format!("{name} is missing")))?;
             match loaded.kind() {
                 kind if kind == own.kind() => Ok(loaded.f_reshape(own.size())?),
-                kind => Err(mismatch(format!("{name} is {kind:?}, not {:?}", own.kind()))),
+                kind => Err(mismatch(format!(
+                    "{name} is {kind:?}, not {:?}: optim.moments says as what it is kept",
+                    own.kind()
+                ))),
             }
         };
         found.push(take("step", &[], 0, &self.steps)?);

@@ -4,12 +4,13 @@ use super::stage::Stage;
 use crate::data::Split;
 use crate::devices::Shard;
 use crate::loops::Steps;
+use crate::optim::{CUT_BLOCKS, Moments};
 use crate::rollout::Traits;
 use crate::section::Misfit;
 
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
 pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
-    let rules = [duration, needs, questions, search, hint, prefix];
+    let rules = [duration, needs, blocks, questions, search, hint, prefix];
     let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
     found.extend(stage.method.fits(&stage.view()));
     found
@@ -72,6 +73,15 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
         ));
     }
     found
+}
+
+/// What is kept in blocks is not cut anywhere.
+fn blocks(stage: &Stage) -> Vec<Misfit> {
+    let cut = stage.needs().trains
+        && stage.optim.moments == Moments::EightBit
+        && stage.devices.shard == Shard::Parameters;
+    let (message, remedy) = CUT_BLOCKS.split_once("; ").unwrap_or((CUT_BLOCKS, ""));
+    cut.then(|| Misfit::new("optim.moments", message, remedy)).into_iter().collect()
 }
 
 fn questions(stage: &Stage) -> Vec<Misfit> {

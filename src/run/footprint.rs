@@ -75,11 +75,9 @@ pub(super) fn trained(stage: &Stage, shape: &Config) -> Trained {
     if !stage.needs().trains {
         return Trained::default();
     }
-    let [weights, matrices] = match &stage.policy.lora {
-        Some(lora) => [lora.size(shape); 2],
-        None => [shape.size(), shape.matrices()],
-    };
-    Trained { weights, remembered: stage.optim.remembered(weights, matrices) }
+    let tensors = shape.trained(stage.policy.lora.as_ref());
+    let weights = tensors.iter().map(|(size, _)| size).sum();
+    Trained { weights, remembered: stage.optim.remembered(&tensors) }
 }
 
 fn kind(stage: &Stage) -> Kind {

@@ -9,6 +9,7 @@ mod recipes;
 mod server;
 mod skip;
 
+mod adamw8;
 mod answers;
 mod block;
 mod bundle;
