@@ -24,6 +24,7 @@ fn main() {
         .file("csrc/devices.cpp")
         .file("csrc/c10d.cpp")
         .file("csrc/storage.cpp")
+        .file("csrc/nf4.cpp")
         .compile("rationale_torch");
     // Loops over memory, which know nothing of libtorch.
     cc::Build::new()

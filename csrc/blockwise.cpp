@@ -94,4 +94,33 @@ void rationale_adamw8(float *parameter, const float *gradient, uint8_t *average,
     }
   });
 }
+
+// Numbers of four bits, two a byte with the first in its upper half, in blocks of 64 that share a scale, as f32 or as bf16 (rounded to the
+// nearest, ties to even).
+void rationale_nf4_read(const uint8_t *packed, const float *absmax, const float *table, size_t n, bool bf16, void *to, int threads) {
+  constexpr size_t block = 64;
+  spread((n + block - 1) / block, threads, [=](size_t from, size_t end) {
+    float values[block];
+    for (size_t at = from; at < end; at++) {
+      const size_t count = std::min(block, n - at * block);
+      const uint8_t *bytes = packed + at * block / 2;
+      float scaled[16];
+      for (int i = 0; i < 16; i++) scaled[i] = table[i] * absmax[at];
+      for (size_t i = 0; i < block / 2; i++) {
+        values[2 * i] = scaled[bytes[i] >> 4];
+        values[2 * i + 1] = scaled[bytes[i] & 15];
+      }
+      if (!bf16) {
+        memcpy(static_cast<float *>(to) + at * block, values, count * 4);
+        continue;
+      }
+      uint16_t *out = static_cast<uint16_t *>(to) + at * block;
+      for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], 4);
+        out[i] = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+      }
+    }
+  });
+}
 }

@@ -1,7 +1,7 @@
 //! How many bytes a model takes, by what holds them: what a plan is made of before there is a model.
 
-use super::Config;
 use super::names::CHUNK;
+use super::{Config, Nf4};
 use crate::devices::Shard;
 use tch::Kind;
 
@@ -126,6 +126,20 @@ fn gathered(shape: &Config, kind: Kind, trained: usize) -> [usize; 2] {
     let of_outside = if trained == all { outside } else { 0 };
     let kept = (outside + of_outside) * width;
     [kept + 3 * layer * width + of_layer * (width + 8), kept + 8 * of_outside]
+}
+
+/// Bytes of the weights of a model that is kept in four bits, what is outside of its layers' linear maps in `kind`; and of the largest of these in full.
+///
+/// # Panics
+/// As [`Config::size`].
+pub fn quantised(shape: &Config, kind: Kind) -> [usize; 2] {
+    let layers = shape.outline().expect("a shape that the block can be built of");
+    let linears = layers.iter().flat_map(|layer| layer.linears());
+    let sizes: Vec<usize> = linears.map(|linear| linear.weight.numel()).collect();
+    let width = kind.elt_size_in_bytes();
+    let packed: usize = sizes.iter().map(|&size| Nf4::bytes(size)).sum();
+    let rest = shape.size() - sizes.iter().sum::<usize>();
+    [packed + rest * width, sizes.into_iter().max().unwrap_or(0) * width]
 }
 
 /// Bytes of a token that a backward pass goes back over: an estimate of 34 · hidden + 6 · intermediate a layer in 16-bit numbers,

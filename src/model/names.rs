@@ -1,21 +1,28 @@
 //! A model's tensors under the names that Hugging Face checkpoints give them.
 
-use super::{Config, Model, Rope, heads};
+use super::{Config, Model, Quantize, Rope, heads, nf4};
 use crate::{Error, Result};
 use std::collections::BTreeSet;
 use tch::{Device, Tensor};
 
-/// Builds a model from its tensors: `get` is asked once for each, by name and shape.
+/// Builds a model from its tensors: `get` is asked once for each, by name and shape. Each layer is quantised before the next is asked for.
 pub(super) fn assemble(
     config: Config,
     device: Device,
+    quantize: Option<Quantize>,
     mut get: impl FnMut(&str, &[i64]) -> Result<Tensor>,
 ) -> Result<Model> {
     config.consistent().map_err(Error::Model)?;
     let (vocab, hidden, family) = (config.vocab_size as i64, config.hidden_size as i64, config.family);
     let embedding = get(&family.name(EMBEDDING), &[vocab, hidden])?;
+    quantize.map_or(Ok(()), |_| config.quantisable())?;
     let layers = (0..config.num_hidden_layers)
-        .map(|index| config.block(index, &mut |name, shape| get(&config.layer_name(index, name), shape)))
+        .map(|index| {
+            let mut layer =
+                config.block(index, &mut |name, shape| get(&config.layer_name(index, name), shape))?;
+            quantize.map_or(Ok(()), |_| nf4::quantise(&mut *layer))?;
+            Ok(layer)
+        })
         .collect::<Result<_>>()?;
     let norm = get(&family.name(NORM), &[hidden])?;
     let tied = config.tie_word_embeddings;

@@ -4,7 +4,7 @@ use super::plan::{count, in_flight, size};
 use crate::devices::{Shard, machine};
 use crate::loops::ReferenceKind;
 use crate::model::Config;
-use crate::model::memory::{Division, State, Trained, activations, cached, logits};
+use crate::model::memory::{Division, State, Trained, activations, cached, logits, quantised};
 use crate::ranks::Local;
 use crate::recipe::Stage;
 use tch::{Device, Kind};
@@ -22,7 +22,11 @@ impl Footprint {
     fn of(stage: &Stage, shape: &Config, division: Division) -> Self {
         let kind = kind(stage);
         let needs = stage.needs();
-        let state = State::of(shape, kind, trained(stage, shape), division);
+        let mut state = State::of(shape, kind, trained(stage, shape), division);
+        let mut in_full = 0;
+        if stage.policy.quantize.is_some() {
+            [state.weights, in_full] = quantised(shape, kind);
+        }
         let fixed = needs.reference == Some(ReferenceKind::Fixed);
         let own = needs.reference.is_some() && (!fixed || stage.policy.lora.is_none());
         // A reference is divided as the policy is, with nothing to learn; one that mixes has f32 masters.
@@ -43,6 +47,7 @@ impl Footprint {
             let parts = sum(&learning);
             learning.push(("layers gathered", state.learning(activations) - parts));
         }
+        learning.push(("a matrix in full", in_full));
         learning.push(("reference policy", reference.weights));
         let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
         let cache = match in_flight(stage).filter(|_| samples) {
@@ -55,6 +60,7 @@ impl Footprint {
             }
         };
         let mut sampling = vec![("weights", state.weights + state.whole)];
+        sampling.push(("a matrix in full", in_full));
         sampling.push(("optimiser", state.optimizer));
         sampling.push(("reference policy", reference.weights + reference.whole));
         sampling.push(("KV cache", cache));
@@ -94,8 +100,9 @@ pub(super) fn words(stage: &Stage, shape: &Config, ranks: usize) -> Vec<String> 
     let own = Division { shard: stage.devices.shard, ranks: among };
     let footprint = Footprint::of(stage, shape, own);
     let format = if kind(stage) == Kind::Float { "f32" } else { "bf16" };
+    let packed = if stage.policy.quantize.is_some() { ", the layers' matrices in nf4" } else { "" };
     let mut lines = vec![format!(
-        "memory: about {} for {} parameters in {format}",
+        "memory: about {} for {} parameters in {format}{packed}",
         size(footprint.peak()),
         count(shape.size())
     )];

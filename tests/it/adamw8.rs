@@ -1,4 +1,4 @@
-//! AdamW whose means are bytes, against bitsandbytes' (tests/fixtures/optim/make_adamw8.py), resumed, divided among ranks, and beside AdamW in f32.
+//! AdamW whose means are bytes, against bitsandbytes' algorithm (tests/fixtures/optim/make_adamw8.py), resumed, divided among ranks, and beside AdamW in f32.
 
 use crate::program::{Program, apart, lines, number};
 use crate::recipes::Tiny;
@@ -69,7 +69,7 @@ fn eight_bit() -> Optim {
 
 /// Rounding in another order sends a mean that lies between two bytes' numbers to the other one now and then: few bytes, and by one.
 #[test]
-fn six_steps_equal_bitsandbytes() {
+fn six_steps_equal_the_algorithms() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/optim/adamw8.json");
     let fixture: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     let every = fixture["every"].as_u64().unwrap() as usize;

@@ -49,6 +49,7 @@ mod misfits;
 mod model_parity;
 mod model_rewards;
 mod muon;
+mod nf4;
 mod optim;
 mod outside;
 mod pages;

@@ -190,9 +190,11 @@ const MATRICES: [&str; 3] = ["run.steps=5", "optim.lr=1e-7", "optim.muon.lr=1e-2
 fn runs_learn_resume_and_divide() {
     let program = Program::new(&Tiny::SUMS.recipe(RECIPE));
     let whole = train(&program, "whole", &[]);
-    let losses: Vec<f64> =
-        lines(&whole.join("metrics.jsonl")).iter().map(|line| number(line, "loss")).collect();
-    assert!(losses[29] < 0.6 * losses[0], "{losses:?}");
+    let losses = |run: &std::path::Path| -> Vec<f64> {
+        lines(&run.join("metrics.jsonl")).iter().map(|line| number(line, "loss")).collect()
+    };
+    let found = losses(&whole);
+    assert!(found[29] < 0.6 * found[0], "{found:?}");
 
     let half = train(&program, "half", &["run.steps=15"]);
     program.train_into("recipe.toml", &half, &["--quiet", "--resume"]).success();
@@ -206,10 +208,11 @@ fn runs_learn_resume_and_divide() {
             shard,
             &[&["devices.ranks=2", "devices.threads=2", &shards][..], &MATRICES].concat(),
         );
-        let far = apart(&alone.join("sft-step-000005"), &out.join("sft-step-000005"));
-        // What lies in a gradient at the size of rounding, in bf16 that of the products, is brought near to the size of all else: in five steps of
-        // some 0.2 · 1e-2 a weight may end elsewhere by such a part of them.
-        assert!(far < 1e-2, "{shard}: {far}");
+        // What lies in a gradient at the size of rounding, in bf16 that of the products, is brought near to the size of all else: weights end
+        // elsewhere, as good ones.
+        for (one, other) in losses(&alone).iter().zip(losses(&out)) {
+            assert!((one - other).abs() < 0.05, "{shard}: {one} {other}");
+        }
         // Any number of ranks goes on with what another wrote.
         let sets = "--quiet --resume --set devices.ranks=3 --set devices.threads=3 --set run.steps=6 \
             --set optim.lr=1e-7 --set optim.muon.lr=1e-2";
