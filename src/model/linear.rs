@@ -12,7 +12,7 @@ pub struct Linear {
     /// `[out, in]`; of one that is kept in four bits its shape alone, with numbers that are none.
     pub weight: Tensor,
     /// The weight in four bits.
-    pub quantised: Option<Nf4>,
+    pub quantised: Option<Box<Nf4>>,
     /// `[out]`.
     pub bias: Option<Tensor>,
     /// The adapter added to it.
@@ -52,14 +52,14 @@ impl Linear {
     /// The weight in full: shared, or read of four bits.
     pub(super) fn dense(&self) -> Tensor {
         let read = |nf4: &Nf4| nf4.dense().unwrap_or_else(|error| panic!("{}: {error}", self.name));
-        self.quantised.as_ref().map_or_else(|| self.weight.shallow_clone(), read)
+        self.quantised.as_deref().map_or_else(|| self.weight.shallow_clone(), read)
     }
 
     /// Keeps the weight in four bits from here on.
     pub(super) fn quantise(&mut self) -> Result<()> {
         if self.quantised.is_none() {
             let nf4 = Nf4::of(&self.weight)?;
-            (self.weight, self.quantised) = (nf4.outline(), Some(nf4));
+            (self.weight, self.quantised) = (nf4.outline(), Some(Box::new(nf4)));
         }
         Ok(())
     }

@@ -103,12 +103,13 @@ impl Model {
     /// The names of the layers' matrices among [`all_tensors`](Self::all_tensors): linear maps, routers, experts (as many matrices as the first
     /// dimension counts) and adapters.
     pub fn matrices(&self) -> BTreeSet<String> {
-        let of_layer = |(index, layer): (usize, &Box<dyn super::Block>)| {
-            let matrices = layer.tensors().into_iter().filter(|(name, tensor)| is_matrix(name, tensor));
-            matrices.map(|(name, _)| self.config.layer_name(index, &name)).collect::<Vec<_>>()
-        };
         let adapters = self.adapters().into_iter().chain(self.inactive_adapters()).map(|(name, _)| name);
-        self.layers.iter().enumerate().flat_map(of_layer).chain(adapters).collect()
+        let mut found: BTreeSet<String> = adapters.collect();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let matrices = layer.tensors().into_iter().filter(|(name, tensor)| is_matrix(name, tensor));
+            found.extend(matrices.map(|(name, _)| self.config.layer_name(index, &name)));
+        }
+        found
     }
 
     /// The base weights' number of elements.

@@ -109,7 +109,8 @@ fn orthogonalised(update: &Tensor, by: Kind, steps: usize) -> Result<Tensor> {
         x = x.transpose(-2, -1);
     }
     let norm = x.f_norm_scalaropt_dim(2.0, [-2, -1], true)?;
-    x = x / norm.clamp_min(EPS);
+    // Not in place: it may be the running mean itself.
+    x = x.f_div(&norm.clamp_min(EPS))?;
     for _ in 0..steps {
         let gram = x.f_bmm(&x.transpose(-2, -1))?;
         let square = gram.f_baddbmm(&gram, &gram, B, C)?;
