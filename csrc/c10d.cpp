@@ -9,7 +9,6 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 
 #include <c10/util/Logging.h>
 
@@ -38,7 +37,7 @@ struct Group {
 };
 
 // Tensors of one kind and device travel together up to this many bytes; larger ones alone, in their own memory.
-constexpr int64_t BUCKET = 32 << 20;
+constexpr int64_t BUCKET = 8 << 20;
 // Buckets on their way at once, so that one is packed while another travels.
 constexpr size_t UNDER_WAY = 2;
 
@@ -199,13 +198,14 @@ char *rationale_group_reduce(Group *group, at::Tensor *const *tensors, size_t n,
 // The tensors of all ranks, which are of one shape, end to end in their first dimension.
 char *rationale_group_gather(Group *group, at::Tensor *own, at::Tensor **out) {
   return guarded([&] {
-    std::vector<at::Tensor> input{own->contiguous()};
-    std::vector<std::vector<at::Tensor>> all(1);
-    for (int i = 0; i < group->cpu->getSize(); i++) all[0].push_back(at::empty_like(input[0]));
+    auto input = own->contiguous();
+    auto sizes = input.sizes().vec();
+    sizes.at(0) *= group->cpu->getSize();
+    auto all = at::empty(sizes, input.options());
     c10d::AllgatherOptions options;
     options.timeout = group->limit;
-    group->cpu->allgather(all, input, options)->wait();
-    *out = new at::Tensor(at::cat(all[0]));
+    group->cpu->_allgather_base(all, input, options)->wait();
+    *out = new at::Tensor(all);
   });
 }
 

@@ -1,6 +1,7 @@
 //! Sequences as a prefix forest: what several of them begin with stands there once.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::ops::Range;
 
 /// A beginning is shared if that saves at least so many tokens: attending to branches costs a call of its own, which
@@ -51,13 +52,18 @@ impl PrefixForest {
         Self::grown(sequences, false)
     }
 
+    /// The same of whatever tells tokens apart, such as their ids and positions.
+    pub fn of_keys<T: Copy + Eq + Hash>(sequences: &[&[T]]) -> Self {
+        Self::grown(sequences, false)
+    }
+
     /// The same of prompts that will be gone on from: where a whole one of them is what others begin with, that is
     /// shared however short it is.
     pub fn of_prompts(prompts: &[&[u32]]) -> Self {
         Self::grown(prompts, true)
     }
 
-    fn grown(sequences: &[&[u32]], whole: bool) -> Self {
+    fn grown<T: Copy + Eq + Hash>(sequences: &[&[T]], whole: bool) -> Self {
         let mut forest = Self { segments: Vec::new(), ends: vec![0; sequences.len()] };
         let all = Bundle { members: (0..sequences.len()).collect(), known: 0, packed: 0, parent: None };
         let mut open = if sequences.is_empty() { Vec::new() } else { vec![all] };
@@ -70,7 +76,12 @@ impl PrefixForest {
     }
 
     /// Packs what the bundle has in common, if that pays; what remains to be packed.
-    fn grow(&mut self, mut bundle: Bundle, sequences: &[&[u32]], whole: bool) -> Vec<Bundle> {
+    fn grow<T: Copy + Eq + Hash>(
+        &mut self,
+        mut bundle: Bundle,
+        sequences: &[&[T]],
+        whole: bool,
+    ) -> Vec<Bundle> {
         let first = bundle.members[0];
         let common = bundle.members.iter().map(|&other| {
             let rest = |of: usize| sequences[of][bundle.known..].iter();
@@ -85,7 +96,7 @@ impl PrefixForest {
             bundle.packed = known;
         }
         let mut below: Vec<Bundle> = Vec::new();
-        let mut by_token: HashMap<u32, usize> = HashMap::new();
+        let mut by_token: HashMap<T, usize> = HashMap::new();
         let alone = bundle.members.len() == 1;
         for index in bundle.members {
             let ends_here = alone || sequences[index].len() == known;

@@ -5,6 +5,7 @@ mod forest;
 pub use forest::{PrefixForest, Segment};
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 /// What an item costs: the segments of its sequences. One that several items have is computed once for all of them that
 /// stand in one micro-batch.
@@ -23,12 +24,12 @@ impl Size {
     }
 }
 
-/// What items cost, of whose sequences these are the tokens.
-pub fn sizes(items: &[Vec<&[u32]>]) -> Vec<Size> {
-    let sequences: Vec<&[u32]> = items.iter().flatten().copied().collect();
-    let forest = PrefixForest::of(&sequences);
+/// What items cost, of whose sequences these are the tokens, or whatever tells tokens apart.
+pub fn sizes<T: Copy + Eq + Hash>(items: &[Vec<&[T]>]) -> Vec<Size> {
+    let sequences: Vec<&[T]> = items.iter().flatten().copied().collect();
+    let forest = PrefixForest::of_keys(&sequences);
     let mut ends = forest.ends.iter();
-    let size = |item: &Vec<&[u32]>| {
+    let size = |item: &Vec<&[T]>| {
         let paths: Vec<Vec<usize>> = ends.by_ref().take(item.len()).map(|&end| forest.path(end)).collect();
         let mut numbers = paths.concat();
         numbers.sort_unstable();
@@ -201,6 +202,6 @@ mod tests {
     #[test]
     fn nothing_gives_nothing() {
         assert!(micro_batches(&[], 8).is_empty());
-        assert!(sizes(&[]).is_empty());
+        assert!(sizes::<u32>(&[]).is_empty());
     }
 }

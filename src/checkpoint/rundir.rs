@@ -219,18 +219,18 @@ mod tests {
         assert!(refused.contains("--resume") && refused.contains("--overwrite"), "{refused}");
 
         fs::create_dir(path.join(".tmp-step-000006-1-0")).unwrap();
+        fs::write(path.join("sft-step-000005/.tmp-state.json-1-0"), "half").unwrap();
         fs::create_dir(path.join("evaluations")).unwrap();
         fs::write(path.join("evaluations/.tmp-sft-000005.jsonl-1-0"), "half").unwrap();
         let resumed = RunDir::create(&path, Mode::Resume).unwrap();
         assert_eq!(resumed.latest().unwrap().unwrap().state.progress.step, 5);
         assert!(!path.join(".tmp-step-000006-1-0").exists());
+        assert!(!path.join("sft-step-000005/.tmp-state.json-1-0").exists());
         assert!(fs::read_dir(path.join("evaluations")).unwrap().next().is_none());
         drop(resumed);
 
         // What is to be replaced is there until the new run has a checkpoint, also where that is killed before.
-        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
-        assert!(anew.latest().unwrap().is_none());
-        drop(anew);
+        assert!(RunDir::create(&path, Mode::Overwrite).unwrap().latest().unwrap().is_none());
         let resumed = RunDir::create(&path, Mode::Resume).unwrap();
         assert_eq!(names(&resumed), ["sft-step-000005"]);
         drop(resumed);
@@ -250,9 +250,7 @@ mod tests {
             assert_eq!(RunDir::look(&aside).unwrap()[0].state.progress.step, 5);
             assert!(RunDir::create(&path, Mode::Fresh).is_err());
         }
-        let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
-        save(&anew, &progress("sft", 1, 0.0));
-        drop(anew);
+        save(&RunDir::create(&path, Mode::Overwrite).unwrap(), &progress("sft", 1, 0.0));
         let resumed = RunDir::create(&path, Mode::Resume).unwrap();
         assert_eq!(names(&resumed), ["sft-step-000001"]);
         assert!(!path.join(".replaced").exists());

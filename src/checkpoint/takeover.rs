@@ -46,8 +46,12 @@ pub(super) fn prepare(path: &Path, mode: Mode) -> Result<()> {
     refuse(path, mode)?;
     match mode {
         Mode::Resume => {
-            let folders = FOLDERS.iter().map(|name| path.join(name)).filter(|folder| folder.is_dir());
-            for folder in std::iter::once(path.to_path_buf()).chain(folders) {
+            let folders = FOLDERS.iter().map(|name| path.join(name));
+            // A checkpoint's state is written again when it is evaluated.
+            let all = entries(path)?.into_iter();
+            let checkpoints = all.filter(|(name, _)| saved::is_named(name)).map(|(_, folder)| folder);
+            let within = folders.chain(checkpoints).filter(|folder| folder.is_dir());
+            for folder in std::iter::once(path.to_path_buf()).chain(within) {
                 remove_entries(&folder, |name| name.starts_with(UNFINISHED))?;
             }
             if path.join(MARKER).is_file() {

@@ -19,7 +19,7 @@ mod starter;
 mod verb;
 
 use crate::error::{Error, Result, is_quiet, panic_message};
-use crate::log::terminal::{Stderr, say, say_json, says_json};
+use crate::log::terminal::{Stderr, say, say_json};
 use crate::ranks::Place;
 use crate::recipe::{Args, LogFormat, Registry};
 use crate::run;
@@ -27,7 +27,6 @@ use crate::scale::Options as Scale;
 use crate::selftest::Options as Selftest;
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use verb::{Row, row};
 
@@ -51,7 +50,7 @@ const VERBS: &[Row] = &[
 ];
 
 /// The program `train`, with what `registry` knows: reads the command line, does what it says, and returns the exit code
-/// (0 done, 1 failed while running, 2 the user can fix it, 130, 138 or 143 stopped by SIGINT, SIGUSR1 or SIGTERM).
+/// (0 done, 1 failed while running, 2 the user can fix it, 129, 130, 138 or 143 stopped by SIGHUP, SIGINT, SIGUSR1 or SIGTERM).
 pub fn cli(registry: Registry) -> i32 {
     let asked = match Asked::of(std::env::args_os()) {
         Ok(asked) => asked,
@@ -121,16 +120,22 @@ fn command() -> Command {
 
 /// Warnings go to standard error, of several ranks those of the `first`; `RATIONALE_LOG` (such as `debug`) asks for more.
 fn listen(first: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("RATIONALE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(if first { "warn" } else { "error" }));
+    let usual = if first { "warn" } else { "error" };
+    let asked = std::env::var("RATIONALE_LOG").unwrap_or_default();
+    let filter = known_filter(&asked);
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter.unwrap_or_else(|| usual.into()))
         .with_target(false)
         .without_time()
-        .with_ansi(!says_json() && std::io::stderr().is_terminal())
+        .with_ansi(false)
         .with_writer(|| Stderr)
         .log_internal_errors(false)
         .try_init();
+    if first && !asked.is_empty() && known_filter(&asked).is_none() {
+        tracing::warn!(
+            "RATIONALE_LOG={asked} names no level and is not heeded; known: error, warn, info, debug, trace, or such as rationale::engine=debug"
+        );
+    }
     let standard = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if is_quiet() {
@@ -143,10 +148,28 @@ fn listen(first: bool) {
     }));
 }
 
+/// What is to be said by `RATIONALE_LOG`; none where it is empty, or has a word that is no level. To the library such a word is a module.
+fn known_filter(asked: &str) -> Option<tracing_subscriber::EnvFilter> {
+    let known = |part: &str| {
+        part.contains(['=', ':', '[']) || part.trim().parse::<tracing::level_filters::LevelFilter>().is_ok()
+    };
+    (!asked.is_empty() && asked.split(',').all(known)).then(|| asked.parse().ok()).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::error::ErrorKind;
+
+    #[test]
+    fn a_level_that_is_none_is_not_heeded() {
+        for asked in ["info", "WARN", "error,rationale::engine=debug", "rationale=trace"] {
+            assert!(known_filter(asked).is_some(), "{asked}");
+        }
+        for asked in ["", "inf0", "info,rational", "warn;debug"] {
+            assert!(known_filter(asked).is_none(), "{asked}");
+        }
+    }
 
     fn ask(line: &str) -> std::result::Result<Asked, clap::Error> {
         Asked::of(line.split_whitespace().map(OsString::from))

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::recipe::Registry;
 use clap::Parser;
+use clap::builder::RangedU64ValueParser;
 use counter::Counter;
 use http::listen;
 use std::net::TcpListener;
@@ -36,10 +37,10 @@ pub(super) struct Serve {
     #[arg(long)]
     name: Option<String>,
     /// Sequences decoded at once.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_parser = RangedU64ValueParser::<usize>::new().range(1..=65_536))]
     slots: usize,
     /// The most that an answer may take; a request that takes longer is ended with an error.
-    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     timeout: u64,
     #[command(flatten)]
     asking: Asking,

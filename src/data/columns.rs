@@ -2,7 +2,7 @@
 //! ours (`id`, `question`, `rationale`, `answer`, `choices`, `completions`, `weight`, `margin`).
 
 use super::choices;
-use super::conversation::{Roles, messages};
+use super::conversation::{Roles, messages, up_to_learned};
 use super::preference::{self, Preference};
 use super::row::Row;
 use super::{Message, Prompt};
@@ -20,7 +20,7 @@ pub struct Columns {
     pub question: Option<String>,
     /// `prompt`, or `messages` up to its last assistant turn, or the empty text where the row has only `text`.
     pub prompt: Option<Prompt>,
-    /// The assistant's turns before the last, where the prompt is that of `messages`.
+    /// The assistant's turns before the last but for those of `weight` 0, where the prompt is that of `messages`.
     pub learned_turns: Vec<usize>,
     /// `completion`, the last assistant turn of `messages`, or `text`.
     pub completion: Option<String>,
@@ -117,9 +117,10 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
                 "it has `prompt` and `messages`, and the messages do not begin with the prompt; take one of the two out".to_string()
             );
         }
-        let (prompt, last) = split_conversation(messages)?;
+        let (prompt, last) = split_conversation(up_to_learned(messages)?)?;
         if columns.prompt.is_none() && columns.completion.is_none() && last.is_some() {
-            let earlier = prompt.iter().enumerate().filter(|(_, turn)| turn.role == "assistant");
+            let learned = |turn: &Message| turn.role == "assistant" && turn.is_learned();
+            let earlier = prompt.iter().enumerate().filter(|(_, turn)| learned(turn));
             columns.learned_turns = earlier.map(|(at, _)| at).collect();
         }
         columns.prompt = columns.prompt.or(Some(Prompt::Chat(prompt)));
@@ -173,6 +174,10 @@ fn completion(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
     }
     let mut turns = messages(row, "completion", roles)?.unwrap_or_default();
     match turns.pop() {
+        Some(only) if only.role == "assistant" && turns.is_empty() && !only.is_learned() => {
+            return Err("`completion` has the `weight` 0, and nothing is left to learn; leave the row out"
+                .to_string());
+        }
         Some(only) if only.role == "assistant" && turns.is_empty() => columns.reply(only),
         _ => return Err("`completion` must be a text or exactly one message of role assistant".to_string()),
     }

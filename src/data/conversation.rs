@@ -36,6 +36,20 @@ impl Message {
         self.more.get("tool_calls").filter(|calls| calls.as_array().is_some_and(|calls| !calls.is_empty()))
     }
 
+    /// Whether it is learned where it is the assistant's: its `weight` is not 0.
+    pub fn is_learned(&self) -> bool {
+        self.more.get(WEIGHT).and_then(Value::as_f64) != Some(0.0)
+    }
+
+    /// Whether what stands in the turn under `name` is read here, whatever the chat template does.
+    pub(super) fn reads(&self, name: &str) -> bool {
+        let thought = || self.more.get(name).and_then(Value::as_str).map(str::trim);
+        [WEIGHT, "tool_calls"].contains(&name)
+            || REASONING.contains(&name)
+            || (THOUGHTS.contains(&name)
+                && thought().is_some_and(|text| self.reasoning().map(str::trim) == Some(text)))
+    }
+
     /// What it says as one text, the reasoning in tags, as thinking models write it.
     pub fn text(&self) -> String {
         match self.reasoning() {
@@ -88,6 +102,12 @@ pub const THINKING: [&str; 2] = ["<think>", "</think>"];
 /// The names under which datasets keep what a turn thinks.
 pub const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
+/// Further names of the same, which are read of the assistant's turns that have none of [`REASONING`].
+const THOUGHTS: [&str; 5] = ["thoughts", "thought", "rationale", "reasoning_text", "thinking_content"];
+
+/// What OpenAI's rows call whether an assistant's turn is learned: 1 or 0.
+const WEIGHT: &str = "weight";
+
 /// Roles that chat templates know.
 pub const ROLES: [&str; 7] = ["system", "user", "assistant", "tool", "developer", "function", "ipython"];
 
@@ -130,6 +150,9 @@ fn turn(value: &Value, roles: &Roles) -> Read<Message> {
         None => return Err("has no `role`".to_string()),
     };
     let mut message = Message { role, content: String::new(), more };
+    if message.role == "assistant" {
+        assistants(&mut message.more)?;
+    }
     match content {
         Some(content) => message.content = said(content, &mut message.more)?,
         None if message.reasoning().is_some() || message.tool_calls().is_some() => {}
@@ -144,6 +167,55 @@ fn turn(value: &Value, roles: &Roles) -> Read<Message> {
     Ok(message)
 }
 
+/// What else a turn of the assistant has: what it thinks under the usual name, and a weight that is one.
+fn assistants(more: &mut Map<String, Value>) -> Read<()> {
+    if !REASONING.iter().any(|name| more.contains_key(*name)) {
+        let text =
+            |name: &&str| more.get(*name).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
+        if let Some(thought) = THOUGHTS.iter().find_map(text).map(str::to_string) {
+            more.insert(REASONING[0].to_string(), thought.into());
+        }
+    }
+    match more.get(WEIGHT) {
+        None => Ok(()),
+        Some(weight) if [Some(0.0), Some(1.0)].contains(&weight.as_f64()) => Ok(()),
+        Some(other) => Err(format!(
+            "has the `{WEIGHT}` {other}; a turn is learned (1) or it is not (0), so write one of these, or leave it out"
+        )),
+    }
+}
+
+/// The conversation up to the last turn of the assistant's that is learned: what follows it changes nothing of that.
+pub(super) fn up_to_learned(mut turns: Vec<Message>) -> Read<Vec<Message>> {
+    let is_reply = |turn: &Message| turn.role == "assistant";
+    if !turns.last().is_some_and(|last| is_reply(last) && !last.is_learned()) {
+        return Ok(turns);
+    }
+    match turns.iter().rposition(|turn| is_reply(turn) && turn.is_learned()) {
+        Some(last) => turns.truncate(last + 1),
+        None => {
+            return Err(format!(
+                "all of the assistant's turns in `messages` have the `{WEIGHT}` 0, and nothing is left to learn; leave the row out"
+            ));
+        }
+    }
+    Ok(turns)
+}
+
+/// Words in other programs' names of the role that answers.
+const ANSWERS: [&str; 9] = ["ai", "bot", "chatbot", "gpt", "llm", "agent", "claude", "answer", "response"];
+
+/// The role that one of another name is most likely to be.
+fn likely(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    let mut words = lower.split(|c: char| !c.is_alphabetic());
+    match nearest(said, ROLES) {
+        Some(near) => near,
+        None if words.any(|word| ANSWERS.contains(&word)) => "assistant",
+        None => "user",
+    }
+}
+
 fn role(said: String, roles: &Roles) -> Read<String> {
     if let Some(mapped) = roles.get(&said) {
         return Ok(mapped.clone());
@@ -154,8 +226,7 @@ fn role(said: String, roles: &Roles) -> Read<String> {
     if let Some((_, usual)) = SHAREGPT.iter().find(|(theirs, _)| *theirs == said) {
         return Ok((*usual).to_string());
     }
-    let near = nearest(&said, ROLES);
-    let usual = near.unwrap_or("user");
+    let (near, usual) = (nearest(&said, ROLES), likely(&said));
     Err(format!(
         "has the role {said:?}, which is none of {}{}; in [data.template], `roles = {{ {said:?} = {usual:?} }}` maps it",
         ROLES.join(", "),
@@ -217,4 +288,70 @@ fn arguments(message: &mut Message) -> Read<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(said: Value) -> Read<Message> {
+        turn(&said, &Roles::new())
+    }
+
+    #[test]
+    fn a_thought_is_read_under_other_names() {
+        for name in ["thoughts", "rationale", "reasoning_text", "reasoning", "thinking"] {
+            let turn = read(json!({"role": "assistant", name: "two and three", "content": "5"})).unwrap();
+            assert_eq!(turn.reasoning(), Some("two and three"), "{name}");
+            assert_eq!(turn.text(), "<think>\ntwo and three\n</think>\n\n5");
+            assert!(turn.reads(name));
+        }
+        let both = json!({"role": "assistant", "reasoning": "so", "rationale": "else", "content": "5"});
+        let both = read(both).unwrap();
+        assert_eq!(
+            (both.reasoning(), both.reads("rationale"), both.reads("mood")),
+            (Some("so"), false, false)
+        );
+        let user = read(json!({"role": "user", "rationale": "why", "content": "2+3?"})).unwrap();
+        assert_eq!(user.reasoning(), None);
+    }
+
+    #[test]
+    fn a_weight_is_one_or_none() {
+        let weight = |weight: Value| read(json!({"role": "assistant", "content": "5", "weight": weight}));
+        let learned =
+            [json!(0), json!(0.0), json!(1), json!(null)].map(|one| weight(one).unwrap().is_learned());
+        assert_eq!(learned, [false, false, true, true]);
+        for other in [json!(0.5), json!(2), json!(true), json!("1")] {
+            assert!(weight(other).unwrap_err().contains("a turn is learned (1) or it is not (0)"));
+        }
+    }
+
+    #[test]
+    fn a_conversation_ends_with_what_is_learned() {
+        let turns = |weights: &[u8]| -> Vec<Message> {
+            let pair = |weight: &u8| {
+                let said = json!({"role": "assistant", "content": "a", "weight": weight});
+                [Message::new("user", "q"), read(said).unwrap()]
+            };
+            weights.iter().flat_map(pair).collect()
+        };
+        let left = |weights: &[u8]| up_to_learned(turns(weights)).map(|turns| turns.len());
+        assert_eq!([left(&[1, 0, 0]), left(&[0, 1]), left(&[1, 0, 1])], [Ok(2), Ok(4), Ok(6)]);
+        assert!(left(&[0, 0]).unwrap_err().contains("nothing is left to learn"));
+    }
+
+    #[test]
+    fn the_likely_role_is_advised() {
+        let advice = |role: &str| read(json!({"role": role, "content": "x"})).unwrap_err();
+        for role in ["ai", "AI", "chat_bot", "gpt-4"] {
+            assert!(
+                advice(role).contains(&format!("`roles = {{ {role:?} = \"assistant\" }}` maps it")),
+                "{}",
+                advice(role)
+            );
+        }
+        assert!(advice("narrator").contains("\"narrator\" = \"user\""));
+    }
 }

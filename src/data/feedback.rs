@@ -1,6 +1,7 @@
 //! What a row says about completions: which of two is better, or whether one is good.
 
-use super::Prompt;
+use super::{Message, Prompt};
+use std::sync::Arc;
 
 /// A judgement of completions of one prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +31,14 @@ pub enum Feedback {
 }
 
 impl Feedback {
+    /// The completions that it is about.
+    pub fn completions_mut(&mut self) -> Vec<&mut FeedbackCompletion> {
+        match self {
+            Self::Pair { chosen, rejected, .. } => vec![chosen, rejected],
+            Self::Label { completion, .. } => vec![completion],
+        }
+    }
+
     /// The texts that it is about and that are to be tokenised yet.
     pub fn texts(&self) -> Vec<&String> {
         let all = match self {
@@ -41,11 +50,8 @@ impl Feedback {
 
     /// The same, to be written anew.
     pub fn texts_mut(&mut self) -> Vec<&mut String> {
-        let all = match self {
-            Self::Pair { chosen, rejected, .. } => vec![chosen, rejected],
-            Self::Label { completion, .. } => vec![completion],
-        };
-        all.into_iter().filter(|one| one.tokens.is_none()).map(|one| &mut one.text).collect()
+        let texts = self.completions_mut().into_iter().filter(|one| one.tokens.is_none());
+        texts.map(|one| &mut one.text).collect()
     }
 }
 
@@ -56,10 +62,12 @@ pub struct FeedbackCompletion {
     pub text: String,
     /// The ids that were sampled, its end of sequence among them where it had ended; `None` for a text to be tokenised.
     pub tokens: Option<Vec<u32>>,
+    /// The turn that the text is that of, where the row gives one: the chat template says how it is written.
+    pub turn: Option<Arc<Message>>,
 }
 
 impl From<&str> for FeedbackCompletion {
     fn from(text: &str) -> Self {
-        Self { text: text.to_string(), tokens: None }
+        Self { text: text.to_string(), tokens: None, turn: None }
     }
 }

@@ -1,5 +1,6 @@
-//! JSON Lines: one object a line, blank lines skipped; a line with a tree is as many rows as that has leaves.
+//! JSON Lines: one object a line, blank lines skipped; or one array of objects. An object with a tree is as many rows as that has leaves.
 
+use super::pieces::Pieces;
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use super::tree;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use regex::Regex;
 use serde_json::{Map, Value};
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,23 +25,32 @@ pub fn read(
     limit: usize,
     problems: &mut Problems,
 ) -> Result<Vec<Row>> {
-    let (mut reader, most) = open(path)?;
+    let (reader, most) = open(path)?;
+    let mut pieces = Pieces::of(reader, LONGEST).map_err(Error::io(path))?;
     let file: Arc<str> = path.display().to_string().into();
     let written = [renaming.theirs("id"), renaming.theirs("answer")].map(Numbers::new);
     let (mut rows, mut bytes, mut line, mut total) = (Vec::new(), Vec::new(), 0, 0);
     while rows.len() < limit {
         bytes.clear();
-        let length =
-            (&mut reader).take(LONGEST + 1).read_until(b'\n', &mut bytes).map_err(Error::io(path))?;
+        let length = pieces.next(&mut bytes).map_err(Error::io(path))?;
         if length == 0 {
+            if pieces.cut {
+                problems.line(&file, line, "the array has no end: the file is cut off");
+            } else if pieces.behind().map_err(Error::io(path))?.is_some() {
+                problems.line(
+                    &file,
+                    line,
+                    "something stands behind the array, which is all that a file may hold",
+                );
+            }
             break;
         }
         line += 1;
         total += length as u64;
-        if length as u64 > LONGEST {
-            let most = LONGEST >> 20;
+        if bytes.len() as u64 > LONGEST {
+            let (most, word) = (LONGEST >> 20, pieces.word());
             return Err(Error::Data(format!(
-                "{file}:{line}: the line is longer than {most} MB; a row is one line"
+                "{file}:{line}: the {word} is longer than {most} MB; a row is one {word}"
             )));
         }
         if total > most {
@@ -92,10 +102,9 @@ pub(super) fn open(path: &Path) -> Result<(Box<dyn BufRead>, u64)> {
     })
 }
 
-/// Whether a first line begins what later lines go on with: an array, or an object that is not whole.
+/// Whether a first line begins what later lines go on with: an object that is not whole.
 fn begins_more(bytes: &[u8]) -> bool {
-    let text = without_mark(bytes).trim_ascii();
-    text.starts_with(b"[") || is_cut(text)
+    is_cut(without_mark(bytes).trim_ascii())
 }
 
 /// An object that ends before its end.
@@ -112,7 +121,9 @@ fn object(bytes: &[u8], written: &[Numbers; 2]) -> std::result::Result<Map<Strin
     let bytes = without_mark(bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8 ({e}); save the file as UTF-8"))?;
     if text.trim_start().starts_with('[') {
-        return Err("a JSON array; write one object a line (jq -c '.[]' old.json > new.jsonl)".to_string());
+        return Err(
+            "an array, and no object; a row is an object, as {\"question\": …, \"answer\": …}".to_string()
+        );
     }
     match serde_json::from_str(text) {
         Ok(Value::Object(fields)) => {
@@ -215,6 +226,25 @@ mod tests {
         }
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(rows("rows.jsonl", deep.as_bytes()).1.contains("recursion limit exceeded"));
+    }
+
+    /// Numbered by their place, whatever lines they stand on.
+    #[test]
+    fn a_file_that_is_an_array_is_its_elements() {
+        let (read, said) = rows("rows.json", b"[\n {\"question\": \"a\"},\n {\"question\":\n \"b]\"}\n]\n");
+        let read = read.unwrap();
+        assert!(said.is_empty(), "{said}");
+        assert_eq!((read.len(), read[1].line, &read[1].fields["question"]), (2, 2, &"b]".into()));
+        for (text, words) in [
+            ("[{\"a\": 1}, 7]", "rows.json:2: not a JSON object"),
+            ("[{\"a\": 1}", "the array has no end: the file is cut off"),
+            ("[{\"a\": 1}] {}", "something stands behind the array"),
+            ("[[1]]", "rows.json:1: an array, and no object"),
+        ] {
+            let said = rows("rows.json", text.as_bytes()).1;
+            assert!(said.contains(words), "{text}: {said}");
+        }
+        assert_eq!(rows("rows.json", b"[]").0.unwrap().len(), 0);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod marked;
 pub mod numbered;
 pub mod order;
 mod pages;
+mod pieces;
 pub mod parquet;
 pub mod preference;
 pub mod questions;
@@ -57,7 +58,7 @@ use tasks::Task;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Data {
-    /// Training rows: a `.jsonl`, `.json` (one object a line) or `.parquet` file, a folder of such, or a dataset of
+    /// Training rows: a `.jsonl`, `.json` (one object a line, or one array of objects) or `.parquet` file, a folder of such, or a dataset of
     /// the Hugging Face Hub as `hub:owner/name[:config][/split][@revision]`; or a list of these. Paths are relative
     /// to the current directory. Without `/split` a hub dataset's `train` split is read.
     #[serde(skip_serializing_if = "Sources::is_empty")]
@@ -201,6 +202,9 @@ impl Data {
         }
         let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
         problems.into_result()?;
+        if split == Split::Eval {
+            self.say_what_both_read();
+        }
         Ok(Dataset { name, examples })
     }
 
@@ -224,10 +228,7 @@ impl Data {
     }
 
     fn limit(&self, split: Split) -> usize {
-        let limit = match split {
-            Split::Train => self.train_limit,
-            Split::Eval => self.eval_limit,
-        };
+        let limit = if split == Split::Train { self.train_limit } else { self.eval_limit };
         limit.unwrap_or(usize::MAX)
     }
 

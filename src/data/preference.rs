@@ -1,10 +1,11 @@
 //! The columns of a preference: `chosen`, `rejected`, `weight` and `margin`.
 
-use super::Prompt;
 use super::columns::{Columns, Read, kind, text};
 use super::conversation::{Roles, messages};
 use super::row::Row;
+use super::{FeedbackCompletion, Message, Prompt};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The columns of a preference.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,16 +18,33 @@ pub struct Preference {
     pub weight: f64,
     /// `margin`, or 0.
     pub margin: f64,
+    /// The turns that the two are the texts of, where they are given as messages.
+    pub turns: Option<[Arc<Message>; 2]>,
+}
+
+impl Preference {
+    /// The two as completions: the chosen one, then the rejected one.
+    pub fn completions(&self) -> [FeedbackCompletion; 2] {
+        let turn = |at: usize| self.turns.as_ref().map(|turns| turns[at].clone());
+        let of = |text: &str, at: usize| FeedbackCompletion { turn: turn(at), ..text.into() };
+        [of(&self.chosen, 0), of(&self.rejected, 1)]
+    }
 }
 
 /// Reads `chosen` and `rejected`, each a text or a conversation that ends with an assistant's turn. Where a conversation has
 /// turns before it, the turns that both begin with are the prompt (TRL's implicit prompt).
 pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
+    let mut turns = None;
     let [chosen, rejected] = match (row.fields.get("chosen"), row.fields.get("rejected")) {
         (None, None) => return Ok(()),
         (Some(_), None) => return Err("`chosen` without a `rejected`; a preference needs both".to_string()),
         (None, Some(_)) => return Err("`rejected` without a `chosen`; a preference needs both".to_string()),
-        (Some(Value::Array(_)), Some(_)) => conversations(row, roles, columns)?,
+        (Some(Value::Array(_)), Some(_)) => {
+            let said = conversations(row, roles, columns)?;
+            let texts = [0, 1].map(|at: usize| said[at].text());
+            turns = Some(said.map(Arc::new));
+            texts
+        }
         (Some(_), Some(_)) => [text(row, "chosen")?, text(row, "rejected")?].map(Option::unwrap_or_default),
     };
     if chosen == rejected {
@@ -38,19 +56,18 @@ pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
             "`weight` is {weight}, which would make the rejected one the better; exchange the two, and give a weight of 0 or more"
         ));
     }
-    columns.preference = Some(Preference { chosen, rejected, weight, margin });
+    columns.preference = Some(Preference { chosen, rejected, weight, margin, turns });
     Ok(())
 }
 
-fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[String; 2]> {
+fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[Message; 2]> {
     let [mut chosen, mut rejected] =
         [messages(row, "chosen", roles)?, messages(row, "rejected", roles)?].map(Option::unwrap_or_default);
-    let (Some(better), Some(worse)) = (chosen.pop(), rejected.pop()) else { return Ok(Default::default()) };
+    let apart =
+        "`chosen` and `rejected` must be the same conversation but for the assistant's turn at the end";
+    let (Some(better), Some(worse)) = (chosen.pop(), rejected.pop()) else { return Err(apart.to_string()) };
     if chosen != rejected || better.role != "assistant" || worse.role != "assistant" {
-        return Err(
-            "`chosen` and `rejected` must be the same conversation but for the assistant's turn at the end"
-                .to_string(),
-        );
+        return Err(apart.to_string());
     }
     if let Some(name) =
         ["chosen", "rejected"].iter().zip([&better, &worse]).find(|(_, turn)| turn.tool_calls().is_some())
@@ -63,7 +80,7 @@ fn conversations(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<[Strin
     if !chosen.is_empty() {
         columns.prompt = Some(Prompt::Chat(chosen));
     }
-    Ok([better.text(), worse.text()])
+    Ok([better, worse])
 }
 
 /// The `weight` of a completion that is judged good or bad, or 1.

@@ -44,6 +44,8 @@ impl Prompted {
         if tokens.is_empty() && !text_alone {
             return Err(Error::Data("its prompt has no tokens".to_string()));
         }
+        let compared = turns::compared(tokenizer, example)?.map(Arc::new);
+        let example = compared.as_ref().unwrap_or(example);
         let (example, reply) = match turns::reply(tokenizer, example)? {
             None => (example.clone(), None),
             Some(Reply { text, ids }) => {

@@ -49,11 +49,13 @@ pub const KNOWN: [&str; 39] = [
     tree::COLUMN,
 ];
 
-/// How columns are renamed, and which of the names were found in some row so far.
+/// How columns are renamed, and which of the names were found with a value in some row so far.
 #[derive(Debug, Clone, Default)]
 pub struct Renaming {
     columns: BTreeMap<String, String>,
     found: BTreeSet<String>,
+    /// Those that some row has without a value in it.
+    empty: BTreeSet<String>,
     seen: BTreeSet<String>,
 }
 
@@ -85,7 +87,8 @@ impl Renaming {
         for (ours, theirs) in &self.columns {
             let value = fields.shift_remove(theirs).or_else(|| inside(&fields, theirs).cloned());
             if let Some(value) = value {
-                self.found.insert(ours.clone());
+                let of = if value.is_null() { &mut self.empty } else { &mut self.found };
+                of.insert(ours.clone());
                 moved.push((ours.clone(), value));
             }
         }
@@ -95,14 +98,20 @@ impl Renaming {
         fields
     }
 
-    /// Refuses a name that no row of `place` has.
+    /// Refuses a name that no row of `place` has a value under.
     ///
     /// # Errors
-    /// [`Error::Data`] with the nearest name that the rows have.
+    /// [`Error::Data`] with the nearest name that the rows have, where they do not have this one.
     pub fn check(&self, place: &str) -> Result<()> {
         let missing = self.columns.iter().filter(|(ours, _)| !self.found.contains(*ours));
         let lines: Vec<String> = missing
             .map(|(ours, theirs)| {
+                if self.empty.contains(ours) {
+                    return format!(
+                        "data.columns.{ours} = {theirs:?}: the column has no value in any row of {place} (all are null); name another, or \
+                         leave this out"
+                    );
+                }
                 let near = nearest(theirs, self.seen.iter().map(String::as_str));
                 format!(
                     "data.columns.{ours} = {theirs:?}: no row of {place} has such a column{}; known: {}",
@@ -171,6 +180,20 @@ mod tests {
         names.apply(fields(json!({"q": null, "explanation": "e", "answer": "5"})));
         let said = names.check("rows.jsonl").unwrap_err().to_string();
         assert!(said.contains("data.columns.rationale = \"explanaton\": no row of rows.jsonl"), "{said}");
-        assert!(said.contains("did you mean `explanation`?") && !said.contains("columns.question"), "{said}");
+        assert!(said.contains("did you mean `explanation`?"), "{said}");
+    }
+
+    #[test]
+    fn a_column_that_is_null_in_every_row_has_no_value() {
+        let mut names = renaming(&[("question", "q"), ("answer", "gold.text")]);
+        names.apply(fields(json!({"q": null, "gold": {"text": null}})));
+        let said = names.check("rows.jsonl").unwrap_err().to_string();
+        for part in ["data.columns.question = \"q\"", "data.columns.answer = \"gold.text\""] {
+            let part = format!("{part}: the column has no value in any row of rows.jsonl");
+            assert!(said.contains(&part), "{said}");
+        }
+        // One row with a value is enough.
+        names.apply(fields(json!({"q": "2+2?", "gold": {"text": "4"}})));
+        names.check("rows.jsonl").unwrap();
     }
 }

@@ -162,6 +162,19 @@ pub fn some(rows: &[&Example]) -> String {
     if more == 0 { first } else { format!("{first} and {more} more") }
 }
 
+/// What some of `all` rows lack, as messages say it.
+///
+/// ```
+/// use rationale::data::{Example, row::need};
+/// let (a, b) = (Example::text("a", ""), Example::text("b", ""));
+/// assert_eq!(need("choices", &[&a, &b], 3), "needs choices and 2 of 3 rows have none: a, b");
+/// assert_eq!(need("choices", &[&b], 3), "needs choices and 1 of 3 rows has none: b");
+/// ```
+pub fn need(what: &str, none: &[&Example], all: usize) -> String {
+    let (count, have) = (none.len(), if none.len() == 1 { "has" } else { "have" });
+    format!("needs {what} and {count} of {all} rows {have} none: {}", some(none))
+}
+
 /// Bytes of a value in memory, beside what it holds.
 pub(super) const VALUE: usize = 32;
 

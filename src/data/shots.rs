@@ -51,14 +51,16 @@ impl Pick {
         match self {
             Self::First => {}
             Self::Random => {
-                others.sort_by_key(|one| seed::derive(&[seed::of_text(id), seed::of_text(&one.id)]));
+                let own = seed::of_text(id);
+                others.sort_by_cached_key(|one| seed::derive(&[own, seed::of_text(&one.id)]));
             }
             Self::Similar => {
                 let words = words(question);
+                let mut alike: Vec<_> = others.iter().map(|one| (one.alike(&words), *one)).collect();
                 // Stable, so that of equals the earlier is shown.
-                others.sort_by(|a, b| b.alike(&words).total_cmp(&a.alike(&words)));
-                others.truncate(count);
-                others.reverse();
+                alike.sort_by(|a, b| b.0.total_cmp(&a.0));
+                alike.truncate(count);
+                others = alike.into_iter().rev().map(|(_, one)| one).collect();
             }
         }
         others.truncate(count);

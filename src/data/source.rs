@@ -1,5 +1,7 @@
 //! `data.train` and `data.eval`: files, folders and hub datasets, read into rows.
 
+mod split;
+
 use super::hub::{DatasetId, Hub};
 use super::renaming::Renaming;
 use super::row::{Problems, Row};
@@ -8,6 +10,7 @@ use crate::error::{Error, Result};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
+use split::split_of;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -123,8 +126,27 @@ fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
     Ok(vec![path.to_path_buf()])
 }
 
-/// The files of a folder that make up a split; where none of them is named after a split, all. What is not read is said.
+/// The files of a folder that make up a split; what is not read is said.
 fn folder(path: &Path, split: Split) -> Result<Vec<PathBuf>> {
+    let (files, others) = chosen(path, split)?;
+    if !others.is_empty() {
+        let names: Vec<String> = others.iter().take(10).map(|file| name_of(file)).collect();
+        let more = if others.len() > 10 { format!(" and {} more", others.len() - 10) } else { String::new() };
+        let read: Vec<String> = files.iter().take(10).map(|file| name_of(file)).collect();
+        tracing::warn!(
+            "data.{} = {:?} reads {}; not read: {}{more}",
+            split.key(),
+            path.display().to_string(),
+            read.join(", "),
+            names.join(", ")
+        );
+    }
+    Ok(files)
+}
+
+/// The files of a folder that make up a split; where none of them is named after a split, all. Beside them what else may be meant to
+/// be read.
+fn chosen(path: &Path, split: Split) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let (mut files, mut others) = (Vec::new(), Vec::new());
     for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
         let file = entry.map_err(Error::io(path))?.path();
@@ -156,20 +178,8 @@ fn folder(path: &Path, split: Split) -> Result<Vec<PathBuf>> {
         files = chosen.into_iter().map(|(file, _)| file).collect();
     }
     others.retain(|file| !name_of(file).to_ascii_lowercase().starts_with("readme") && !is_description(file));
-    if !others.is_empty() {
-        others.sort();
-        let names: Vec<String> = others.iter().take(10).map(|file| name_of(file)).collect();
-        let more = if others.len() > 10 { format!(" and {} more", others.len() - 10) } else { String::new() };
-        let read: Vec<String> = files.iter().take(10).map(|file| name_of(file)).collect();
-        tracing::warn!(
-            "data.{} = {:?} reads {}; not read: {}{more}",
-            split.key(),
-            path.display().to_string(),
-            read.join(", "),
-            names.join(", ")
-        );
-    }
-    Ok(files)
+    others.sort();
+    Ok((files, others))
 }
 
 /// Why a folder without rows has none.
@@ -204,14 +214,6 @@ fn is_description(file: &Path) -> bool {
 fn name_of(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     if file.is_dir() { format!("{name}/") } else { name.into_owned() }
-}
-
-/// The split that a file is named after, in one of the words of its name: `train`, `gsm8k_test`, `train-00000-of-00002`.
-fn split_of(stem: &str) -> Option<&'static str> {
-    let lower = stem.to_ascii_lowercase();
-    let words: Vec<&str> = lower.split(|c: char| !c.is_ascii_alphanumeric()).collect();
-    let names = [Split::Train.names(), Split::Eval.names()].concat();
-    names.into_iter().find(|name| words.contains(name))
 }
 
 /// Each file with the name that ids are made from: its stem, or its whole path where files share a stem.
@@ -280,7 +282,7 @@ impl<'de> Deserialize<'de> for Sources {
 mod tests {
     use super::*;
 
-    fn chosen(names: &[&str], split: Split) -> std::result::Result<Vec<String>, String> {
+    fn read(names: &[&str], split: Split) -> std::result::Result<Vec<String>, String> {
         let home = tempfile::tempdir().unwrap();
         for name in names {
             let path = home.path().join(name);
@@ -297,22 +299,26 @@ mod tests {
     #[test]
     fn a_folder_gives_the_split_that_is_asked_for() {
         let gsm = ["train.jsonl", "test.jsonl", "README.md", "old/", "more.txt"];
-        assert_eq!(chosen(&gsm, Split::Train).unwrap(), ["train.jsonl"]);
-        assert_eq!(chosen(&gsm, Split::Eval).unwrap(), ["test.jsonl"]);
+        assert_eq!(read(&gsm, Split::Train).unwrap(), ["train.jsonl"]);
+        assert_eq!(read(&gsm, Split::Eval).unwrap(), ["test.jsonl"]);
         let parts = ["train-00000-of-00002.parquet", "train-00001-of-00002.parquet", "validation-0.parquet"];
-        assert_eq!(chosen(&parts, Split::Train).unwrap(), parts[..2]);
-        assert_eq!(chosen(&parts, Split::Eval).unwrap(), parts[2..]);
+        assert_eq!(read(&parts, Split::Train).unwrap(), parts[..2]);
+        assert_eq!(read(&parts, Split::Eval).unwrap(), parts[2..]);
         // `contest` and `pretrained` are no splits, so all is read.
-        assert_eq!(chosen(&["contest.jsonl", "pretrained.jsonl.gz"], Split::Train).unwrap().len(), 2);
-        let said = chosen(&["gsm8k_test.jsonl"], Split::Train).unwrap_err();
+        assert_eq!(read(&["contest.jsonl", "pretrained.jsonl.gz"], Split::Train).unwrap().len(), 2);
+        for parts in [["train1.jsonl", "test1.jsonl"], ["gsmTrain.jsonl", "gsmTest.jsonl"]] {
+            assert_eq!(read(&parts, Split::Train).unwrap(), parts[..1]);
+            assert_eq!(read(&parts, Split::Eval).unwrap(), parts[1..]);
+        }
+        let said = read(&["gsm8k_test.jsonl"], Split::Train).unwrap_err();
         assert!(said.contains("no file of the split train") && said.contains("gsm8k_test.jsonl"), "{said}");
     }
 
     #[test]
     fn a_folder_without_rows_says_what_it_has() {
         let saved = ["state.json", "dataset_info.json", "data-00000-of-00001.arrow"];
-        assert!(chosen(&saved, Split::Train).unwrap_err().contains("load_from_disk"));
-        let said = chosen(&["rows.xlsx", "inner/"], Split::Train).unwrap_err();
+        assert!(read(&saved, Split::Train).unwrap_err().contains("load_from_disk"));
+        let said = read(&["rows.xlsx", "inner/"], Split::Train).unwrap_err();
         assert!(
             said.contains("it has inner/, rows.xlsx") || said.contains("it has rows.xlsx, inner/"),
             "{said}"

@@ -320,9 +320,10 @@ impl<'a> Writer<'a> {
             };
             why = Some((question, rationale.clone()));
         }
+        let [chosen, rejected] = preference.completions();
         Ok(Some(Feedback::Pair {
-            chosen: chosen.into(),
-            rejected: rejected.into(),
+            chosen,
+            rejected,
             weight: preference.weight,
             margin: preference.margin,
             why,

@@ -1,8 +1,11 @@
 //! Where the assistant's turns stand in a conversation's tokens, so that supervised training can learn all of them.
 
+use super::conversation::REASONING;
+use super::row::some;
 use super::tokenizer::Reply;
 use super::{Example, Feedback, Message, Prompt, THINKING, Tokenizer};
 use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Where the turns that are learned stand in the ids of the example's prompt: what is said, with the token that ends the turn
@@ -67,7 +70,37 @@ pub fn learned_turns(tokenizer: &Tokenizer, example: &Example) -> Result<Vec<Ran
 /// # Errors
 /// [`Error::Data`] where the template leaves out calls of tools.
 pub fn reply(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Reply>> {
-    let (Some(turn), Prompt::Chat(prompt)) = (&example.reply, &example.prompt) else { return Ok(None) };
+    match &example.reply {
+        Some(turn) => written(tokenizer, example, turn),
+        None => Ok(None),
+    }
+}
+
+/// The example with the turns that it compares or labels as the chat template writes them, as their like are learned alone; none where
+/// they are their texts.
+///
+/// # Errors
+/// [`Error::Data`] where the template refuses a turn.
+pub fn compared(tokenizer: &Tokenizer, example: &Example) -> Result<Option<Example>> {
+    let Prompt::Chat(prompt) = &example.prompt else { return Ok(None) };
+    // What goes on in a turn that stands there already is no turn.
+    let begun = prompt.last().is_some_and(|last| last.role == "assistant");
+    let Some(mut feedback) = example.feedback.clone().filter(|_| !begun) else { return Ok(None) };
+    let mut changed = false;
+    for completion in feedback.completions_mut() {
+        // What is labelled is the row's own completion.
+        let own = || example.reply.clone().filter(|turn| turn.text() == completion.text);
+        let Some(turn) = completion.turn.clone().or_else(own) else { continue };
+        let Some(Reply { text, ids }) = written(tokenizer, example, &turn)? else { continue };
+        (completion.text, completion.tokens, completion.turn) = (text, Some(ids), Some(turn));
+        changed = true;
+    }
+    Ok(changed.then(|| Example { feedback: Some(feedback), ..example.clone() }))
+}
+
+/// A turn behind an example's prompt as the chat template writes it, where it writes all of it.
+fn written(tokenizer: &Tokenizer, example: &Example, turn: &Message) -> Result<Option<Reply>> {
+    let Prompt::Chat(prompt) = &example.prompt else { return Ok(None) };
     if !tokenizer.has_chat() {
         return Ok(None);
     }
@@ -129,6 +162,30 @@ pub fn thinking_once(tokenizer: &Tokenizer, example: &Example) -> Result<Option<
         *text = rest(text);
     }
     Ok(Some(example))
+}
+
+/// Keys of the assistant's turns that neither this program nor the chat template reads, a sentence each.
+pub fn unread<'a>(rows: impl IntoIterator<Item = &'a Example>, tokenizer: &Tokenizer) -> Vec<String> {
+    let (mut count, mut found) = (0, BTreeMap::<&str, Vec<&Example>>::new());
+    for row in rows.into_iter().filter(|_| tokenizer.has_chat()) {
+        count += 1;
+        let prompt = if let Prompt::Chat(turns) = &row.prompt { turns.as_slice() } else { &[] };
+        let turns = prompt.iter().filter(|turn| turn.role == "assistant").chain(row.reply.as_deref());
+        let keys = turns.flat_map(|turn| turn.more.keys().filter(move |name| !turn.reads(name)));
+        for name in keys.map(String::as_str).collect::<BTreeSet<_>>() {
+            found.entry(name).or_default().push(row);
+        }
+    }
+    let told = |(name, rows): (&str, Vec<&Example>)| {
+        format!(
+            "`{name}` of the assistant's turns is read by nothing, not by the model's chat template either, and {} of {count} rows have it: \
+             {}; what a turn thinks is read as `{}`",
+            rows.len(),
+            some(&rows),
+            REASONING[0]
+        )
+    };
+    found.into_iter().filter(|(name, _)| !tokenizer.chat_mentions(name)).map(told).collect()
 }
 
 /// What a turn has and leaves out as it is written.

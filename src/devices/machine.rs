@@ -1,5 +1,6 @@
 //! The machine that a run works on, as reports and bug reports say it.
 
+use super::cores;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use tch::Cuda;
@@ -54,10 +55,6 @@ fn processor() -> String {
     let flags = of(&["flags", "Features"]).unwrap_or_default();
     let has: Vec<&str> = FLAGS.into_iter().filter(|flag| flags.split(' ').any(|one| one == *flag)).collect();
     format!("{} ({})", of(&["model name", "CPU part"]).unwrap_or("unknown".into()), has.join(" "))
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What the kernel says of memory under this name, such as `MemTotal`.

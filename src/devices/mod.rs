@@ -102,7 +102,7 @@ impl Devices {
         if self.threads == Some(0) {
             found.push(Misfit::new("threads", "at least one thread is needed", ""));
         }
-        let most = MOST_THREADS.max(4 * std::thread::available_parallelism().map_or(1, usize::from));
+        let most = MOST_THREADS.max(4 * cores());
         if self.threads.is_some_and(|threads| threads > most) {
             let message = format!("it must be at most {most} on this machine, which has fewer cores");
             found.push(Misfit::new("threads", message, "more of them only wait for each other"));

@@ -1,6 +1,7 @@
 //! Answers kept on disk, one file each, under a hash of all that was asked.
 
 use super::Answer;
+use super::reply::says_something;
 use crate::digest::hexadecimal;
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,8 @@ pub(super) fn key(url: &str, body: &Value, attempt: usize) -> String {
 /// The kept answer. A file that cannot be read, is of another request, or has an answer that says nothing, counts as none.
 pub(super) fn read(folder: &Path, key: &str, body: &Value) -> Option<Answer> {
     let kept: Kept = serde_json::from_slice(&fs::read(path(folder, key)).ok()?).ok()?;
-    let says_something = kept.answer.choices.iter().all(|choice| !choice.text.trim().is_empty());
-    (kept.request == *body && says_something).then_some(kept.answer)
+    let all_say = kept.answer.choices.iter().all(|choice| says_something(&choice.text));
+    (kept.request == *body && all_say).then_some(kept.answer)
 }
 
 /// Keeps an answer, for its owner's eyes. Two processes may keep the same one at once.
@@ -99,9 +100,11 @@ mod tests {
         let mode = fs::metadata(path(folder.path(), &name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "for its owner's eyes");
         assert_eq!(read(folder.path(), &name, &json!({"x": 2})), None);
-        let silent = Answer { choices: vec![Choice::new(" ", false)], ..answer.clone() };
-        write(folder.path(), &name, &body, &silent).unwrap();
-        assert_eq!(read(folder.path(), &name, &body), None);
+        for text in [" ", "\u{200B}", "<think>hm</think>"] {
+            let silent = Answer { choices: vec![Choice::new(text, false)], ..answer.clone() };
+            write(folder.path(), &name, &body, &silent).unwrap();
+            assert_eq!(read(folder.path(), &name, &body), None, "{text:?}");
+        }
         fs::write(path(folder.path(), &name), "{\"request\"").unwrap();
         assert_eq!(read(folder.path(), &name, &body), None);
     }

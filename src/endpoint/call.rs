@@ -147,7 +147,7 @@ impl Caller {
                 "its reply is longer than {most} bytes, which is more than max_tokens can be; it was not read"
             )));
         }
-        reply::read(&String::from_utf8_lossy(&said), n).map_err(|none| match none {
+        reply::read(&text(said)?, n).map_err(|none| match none {
             NoAnswer::Passing(text) => passing(text),
             NoAnswer::Count(text) => Failed { again: false, ..passing(text) },
             NoAnswer::Error(status, text) => self.refused(status, &text, wait),
@@ -217,18 +217,28 @@ impl Caller {
 
     /// Servers that repeat the key in an answer would have it in the cache, in traces, and in what is learned.
     pub fn without_key(&self, mut answer: Answer) -> Answer {
+        let mut repeated = false;
         for choice in &mut answer.choices {
-            let Some(text) = self.secrets.out_of_answer(&choice.text) else { continue };
-            choice.text = text;
-            if !self.warned.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    "{}: it repeats the key in its answers; it was taken out of them",
-                    self.address
-                );
+            for said in std::iter::once(&mut choice.text).chain(choice.reasoning.as_mut()) {
+                let Some(text) = self.secrets.out_of_answer(said) else { continue };
+                *said = text;
+                repeated = true;
             }
+        }
+        if repeated && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{}: it repeats the key in its answers; it was taken out of them", self.address);
         }
         answer
     }
+}
+
+/// A reply's bytes as text.
+fn text(said: Vec<u8>) -> std::result::Result<String, Failed> {
+    String::from_utf8(said).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let byte = error.as_bytes()[at];
+        passing(format!("its reply is no UTF-8: byte {at} is 0x{byte:02x}, which is no character there"))
+    })
 }
 
 fn passing(text: String) -> Failed {
@@ -260,6 +270,7 @@ fn doubled(backoff: f64, attempt: usize) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Choice;
     use super::*;
 
     #[test]
@@ -279,6 +290,25 @@ mod tests {
             [seconds(" 7"), seconds("0.5"), seconds("1e300"), seconds("soon"), seconds("-1")],
             [Some(7.0), Some(0.5), Some(60.0), None, None]
         );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_a_failed_attempt() {
+        assert_eq!(text("é".into()).ok().as_deref(), Some("é"));
+        let Err(failed) = text(b"ab\xff\xfec".to_vec()) else { panic!("no UTF-8") };
+        assert!(failed.again && failed.text.contains("byte 2 is 0xff"), "{}", failed.text);
+    }
+
+    #[test]
+    fn the_key_is_in_nothing_that_a_choice_says() {
+        let endpoint = Endpoint { url: "http://x/v1".into(), model: "m".into(), ..Endpoint::default() };
+        let caller = Caller::new(&endpoint, Some("sk-canary-123".into()));
+        let reasoning = Some("the header has sk-canary-123".to_owned());
+        let choice = Choice { text: "it is sk-canary-123.".into(), truncated: false, reasoning };
+        let answer = Answer { choices: vec![choice], prompt_tokens: 1, completion_tokens: 2 };
+        let kept = caller.without_key(answer);
+        assert_eq!(kept.choices[0].text, "it is (the key).");
+        assert_eq!(kept.choices[0].reasoning.as_deref(), Some("the header has (the key)"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reading what an OpenAI-compatible server replies: which of it is an answer, and what else it says where it is none.
 
 use super::Choice;
+use crate::data::THINKING;
 use serde_json::Value;
 
 /// A reply that has choices.
@@ -37,8 +38,7 @@ pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
         return Err(NoAnswer::Passing("its reply is empty".into()));
     }
     let said: Value = serde_json::from_str(text).map_err(|_| none("is no JSON"))?;
-    let is_none = |error: &Value| error.is_null() || *error == false || *error == "";
-    if let Some(error) = said.get("error").filter(|error| !is_none(error)) {
+    if let Some(error) = error_of(&said) {
         let message = format!("its reply is an error: {}", excerpt(&error.to_string()));
         return Err(
             status(error).map_or(NoAnswer::Passing(message.clone()), |code| NoAnswer::Error(code, message))
@@ -78,6 +78,14 @@ pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
     Ok(reply)
 }
 
+/// The error that a reply or a choice has.
+fn error_of(said: &Value) -> Option<&Value> {
+    said.get("error").filter(|error| !(error.is_null() || **error == false || **error == ""))
+}
+
+/// What finishes an answer that is not whole, by the words of several servers.
+const BROKEN_OFF: [&str; 3] = ["error", "network_error", "abort"];
+
 /// What a choice says; or why it says nothing, and whether that is a refusal.
 fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
     let none = |why: String| (false, why);
@@ -85,6 +93,9 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
         let words = if words.is_empty() { String::new() } else { format!(", and says: {}", excerpt(words)) };
         (true, format!("the model refuses to answer{words}; leave that question out, or ask another model"))
     };
+    if let Some(error) = error_of(choice) {
+        return Err(none(format!("a choice of its reply is an error: {}", excerpt(&error.to_string()))));
+    }
     let Some(message) = choice.get("message").filter(|message| message.is_object()) else {
         return Err(none(format!(
             "a choice of its reply has no `message`: {}",
@@ -119,12 +130,18 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
                 .into(),
         ));
     }
-    if !text.trim().is_empty() {
+    if BROKEN_OFF.contains(&ended) {
+        return Err(none(format!(
+            "the server broke the answer off (finish_reason is {ended:?}); what there is of it was left out"
+        )));
+    }
+    if says_something(&text) {
         let reasoning = thought(message).filter(|thought| !thought.trim().is_empty());
         return Ok(Choice { text, truncated: ended == "length", reasoning });
     }
     let calls = message["tool_calls"].as_array().is_some_and(|calls| !calls.is_empty());
-    Err(none(match (ended, thought(message).is_some(), calls) {
+    let thinks = thought(message).is_some() || text.contains(THINKING[1]);
+    Err(none(match (ended, thinks, calls) {
         ("length", ..) => {
             "the answer is empty: its token limit was spent before it said anything; raise max_tokens".into()
         }
@@ -135,6 +152,28 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
         }
         _ => format!("the answer is empty (finish_reason is {ended:?})"),
     }))
+}
+
+/// Whether a text has anything that is seen, beside what is thought in tags.
+pub(super) fn says_something(text: &str) -> bool {
+    let [open, close] = THINKING;
+    let seen = |text: &str| text.chars().any(|c| !(c.is_whitespace() || c.is_control() || is_unseen(c)));
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(close) {
+        // Where the prompt has opened the tag, the thought begins the text.
+        if before.split_once(open).is_some_and(|(said, _)| seen(said)) {
+            return true;
+        }
+        rest = after;
+    }
+    seen(rest)
+}
+
+/// Characters of no width, which are no white space to Unicode: spaces and joiners without width, marks of direction, fillers.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+        | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+        | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{E0000}'..='\u{E0FFF}')
 }
 
 /// What a message says that the model thought: beside its content, or as parts of it.
@@ -257,10 +296,29 @@ mod tests {
             (json!({"message": {"content": [{"type": "refusal", "refusal": "No."}]}}), "says: No.", 1),
             (json!({"message": {"content": [{"type": "image_url"}]}}), "type \"image_url\"", 0),
             (json!({"message": {"content": 4}}), "no text: 4", 0),
+            (json!({"message": {"content": "half"}, "finish_reason": "error"}), "broke the answer off", 0),
+            (json!({"message": {"content": "half"}, "error": {"message": "overloaded"}}), "is an error: ", 0),
+            (json!({"message": {"content": "<think>hm</think>"}}), "thought and said nothing", 0),
+            (json!({"message": {"content": "hm\n</think>\n\n"}}), "thought and said nothing", 0),
+            (
+                json!({"message": {"content": "<think>a</think> <think>b</think>"}}),
+                "thought and said nothing",
+                0,
+            ),
+            (json!({"message": {"content": "\u{200B}\u{FEFF} \u{2060}"}}), "the answer is empty", 0),
             (json!({"text": "a"}), "no `message`", 0),
         ] {
             let said = lacks(choice);
             assert!(said.0.contains(why) && said.1 == refusals, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_beside_a_thought_is_an_answer() {
+        for text in
+            ["<think>hm</think>\n4", "4 <think>so</think>", "hm</think>4", "</think>4", "é", "<think>4"]
+        {
+            assert_eq!(one(json!({"message": {"content": text}, "error": null})).choices[0].text, text);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Keeping a key out of whatever is shown or kept: in all the forms in which a server may repeat it.
 
+use crate::section::secret::{holds_a_key, names_a_secret};
 use serde_json::Value;
 
 /// What stands in a key's place.
@@ -90,27 +91,9 @@ pub(super) fn held(path: String, value: &Value, found: &mut Vec<String>) {
             }
         }
         Value::Array(all) => all.iter().for_each(|value| held(path.clone(), value, found)),
-        Value::String(text) if is_a_key(text) => found.push(path),
+        Value::String(text) if holds_a_key(text) => found.push(path),
         _ => {}
     }
-}
-
-/// Whether something of this name is a secret.
-pub(super) fn names_a_secret(name: &str) -> bool {
-    let name: String = name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect();
-    let parts =
-        ["apikey", "secret", "passw", "authorization", "accesstoken", "authtoken", "bearer", "credential"];
-    let whole = ["key", "token", "auth", "xapikey", "subscriptionkey", "sig", "signature", "pwd"];
-    parts.iter().any(|part| name.contains(part)) || whole.contains(&name.as_str())
-}
-
-/// Whether a text looks as services write their keys.
-fn is_a_key(text: &str) -> bool {
-    let begins =
-        ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
-    text.len() >= 20
-        && begins.iter().any(|begin| text.starts_with(begin))
-        && !text.chars().skip(7).any(char::is_whitespace)
 }
 
 #[cfg(test)]
@@ -158,9 +141,17 @@ mod tests {
     fn secrets_among_further_fields_are_found() {
         let extra = json!({"top_p": 1, "api_key": "k", "x": {"Authorization": "Bearer y"}, "max_completion_tokens": 7,
             "stop": ["a", "sk-abcdefghijklmnopqrst"], "tokenizer": "llama", "token": 3, "prompt_cache_key": "runs",
-            "reasoning_effort": "low", "user": "sk-short"});
+            "reasoning_effort": "low", "user": "sk-short", "eos_token": "</s>", "metadata": {"user_token": "k", "run": "a"},
+            "trace": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"});
         let mut found = vec![];
         held("extra".into(), &extra, &mut found);
-        assert_eq!(found, ["extra.api_key", "extra.x.Authorization", "extra.stop"]);
+        let expected = [
+            "extra.api_key",
+            "extra.x.Authorization",
+            "extra.stop",
+            "extra.metadata.user_token",
+            "extra.trace",
+        ];
+        assert_eq!(found, expected);
     }
 }

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::{ChatRequest, secrets};
 use crate::error::{Error, Result};
+use crate::section::secret::{holds_a_key, is_a_key, queries_a_secret};
 use crate::section::{Misfit, all_fit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -83,7 +84,7 @@ impl Endpoint {
         if self.model.is_empty() {
             wrong("model", "name the model that the endpoint is to use", "");
         }
-        if self.api_key_env.as_ref().is_some_and(|name| !is_variable(name)) {
+        if self.api_key_env.as_ref().is_some_and(|name| !is_variable(name) || is_a_key(name)) {
             wrong("api_key_env", "it must be the name of an environment variable, not the key itself", "");
         }
         for key in ["model", "messages", "n"].iter().filter(|key| self.extra.contains_key(**key)) {
@@ -135,7 +136,7 @@ impl Endpoint {
         let host = rest.split('/').nth(2).unwrap_or_default();
         let mut names = query.split('&').map(|field| field.split('=').next().unwrap_or_default());
         // Begun with the key, so that the value is not repeated.
-        if host.contains('@') || names.any(secrets::names_a_secret) {
+        if host.contains('@') || names.any(queries_a_secret) || holds_a_key(&self.url) {
             return Err((
                 "url: it holds a password or a key, which would stand in the run's folder",
                 BY_ENVIRONMENT,
@@ -249,12 +250,37 @@ mod tests {
             message("api_key_env = 'sk-abc'")
                 .contains("the name of an environment variable, not the key itself")
         );
+        // Some keys could be names of variables.
+        let told = message("api_key_env = 'hf_abcdefghijklmnopqrst'");
+        assert!(told.contains("not the key itself") && !told.contains("hf_abc"), "{told}");
         assert!(message("timeout_s = 0").contains("timeout_s = 0"));
         assert!(message("prompt_price = -1").contains("prompt_price = -1"));
         assert!(message("extra.n = 3").contains("extra.n"));
         let error = Endpoint::default().validate("x").unwrap_err();
         assert!(error.to_string().contains("x.url") && error.exit_code() == 2);
         assert!(toml::from_str::<Endpoint>("temprature = 1").is_err());
+    }
+
+    #[test]
+    fn an_address_with_a_secret_is_refused_and_not_repeated() {
+        for url in [
+            "http://u:SECRET@x/v1",
+            "http://x/v1?code=SECRET",
+            "http://x/v1?a=b&user_token=SECRET",
+            "http://x/v1/sk-SECRETabcdefghijklmnop",
+            "http://x/v1/eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.SECRET/y",
+            "http://x/v1?v=sk-SECRETabcdefghijklmnop",
+        ] {
+            let endpoint = Endpoint { url: url.into(), ..section("") };
+            let told = endpoint.validate("reward.judge").unwrap_err().to_string();
+            assert!(told.contains("it holds a password or a key") && told.contains("api_key_env"), "{told}");
+            assert!(!told.contains("SECRET"), "{told}");
+        }
+        let usable =
+            ["http://x:8000/v1", "https://x.azure.com/openai/deployments/sk-learn?api-version=2024-02-01"];
+        for url in usable {
+            Endpoint { url: url.into(), ..section("") }.validate("reward.judge").unwrap();
+        }
     }
 
     #[test]

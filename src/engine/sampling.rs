@@ -88,6 +88,12 @@ impl Sampling {
         if self.temperature == 0.0 { 1.0 } else { self.temperature }
     }
 
+    /// Whether tokens are drawn as by `other`; how many there may be and what ends them are no part of that.
+    pub(super) fn draws_as(&self, other: &Self) -> bool {
+        let how = |one: &Self| (one.temperature, one.top_k, one.top_p, one.min_p, one.repetition_penalty);
+        how(self) == how(other)
+    }
+
     /// Settings outside their range.
     pub fn check(&self) -> Vec<Misfit> {
         broken(&[

@@ -1,6 +1,6 @@
 //! Where the completions that are evaluated come from: independent samples, or a search among several.
 
-use super::{Eval, search};
+use super::{Eval, choices, search};
 use crate::engine::{Progress, Sampling};
 use crate::error::Result;
 use crate::log::Metrics;
@@ -53,9 +53,12 @@ impl Answering<'_> {
             tokens: 0,
         };
         let models = || Models::of(self.policy, self.budget);
-        let (mut groups, searched) = match self.search {
-            None => (independent::sample(questions, config.samples, &mut context)?.0, vec![]),
-            Some(search) => {
+        let (mut groups, searched) = match (self.search, &config.choices) {
+            (_, Some(choosing)) => {
+                (choices::groups(self.policy, questions, choosing, self.format, self.budget)?, vec![])
+            }
+            (None, None) => (independent::sample(questions, config.samples, &mut context)?.0, vec![]),
+            (Some(search), None) => {
                 let mut scoring = Scoring { rewards: self.rewards, models: models() };
                 context.scorer = &mut scoring;
                 search::search(search, questions, &mut context, seed::derive(&of))?

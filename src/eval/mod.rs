@@ -2,6 +2,7 @@
 
 mod answering;
 pub mod calibration;
+mod choices;
 mod confidence;
 mod evaluation;
 pub mod lengths;

@@ -5,7 +5,8 @@ use super::marks::Agreement;
 use super::{Measure, OwnSteps, Report};
 use crate::data::Example;
 use crate::engine::{Sampling, is_temperature};
-use crate::section::{Misfit, under};
+use crate::policy::choices::Choosing;
+use crate::section::{Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +49,9 @@ pub struct Eval {
     pub labels: Vec<String>,
     /// Also report the expected calibration error.
     pub calibration: Option<Calibration>,
+    /// Answer each question with the likeliest of its `choices`, the mean log p of whose tokens decides, rather than by writing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Choosing>,
     /// Further figures of each completion: `[eval.measures.NAME]` has the keys of `[reward.NAME]`, with its `kind` and `limit_s`. Means are
     /// reported, the score of each completion is kept with its verdict, and nothing is learned from them.
     #[serde(skip_serializing_if = "Table::is_empty")]
@@ -73,6 +77,7 @@ impl Default for Eval {
             own_steps: false,
             labels: Vec::new(),
             calibration: None,
+            choices: None,
             measures: Table::new(),
         }
     }
@@ -117,6 +122,24 @@ impl Eval {
         }
         let calibration = self.calibration.iter().flat_map(|calibration| calibration.check(self.samples));
         found.extend(under("calibration", calibration));
+        if let Some(choices) = &self.choices {
+            found.extend(under("choices", choices.check()));
+            let once = self.samples == 1 && self.seeds == 1 && self.temperature == 0.0;
+            let rules = [
+                (
+                    once,
+                    "choices",
+                    "which choice is likeliest is told once; leave samples, seeds and temperature out",
+                ),
+                (
+                    self.calibration.is_none(),
+                    "calibration",
+                    "how sure one is of what one writes is no figure of what is chosen",
+                ),
+                (!self.own_steps, "own_steps", "no steps are written where answers are chosen"),
+            ];
+            found.extend(broken(&rules));
+        }
         found
     }
 

@@ -17,6 +17,7 @@ pub struct Show {
     stage: String,
     steps: usize,
     pace: Pace,
+    begun: Instant,
     last_line: Option<Instant>,
 }
 
@@ -94,7 +95,7 @@ impl Show {
         let bar = ProgressBar::with_draw_target(None, target);
         bar.set_style(ProgressStyle::with_template("{spinner} {msg}").expect("the template is constant"));
         let stage = stage.to_string();
-        Self { bar, live, quiet, stage, steps, pace: Pace::default(), last_line: None }
+        Self { bar, live, quiet, stage, steps, pace: Pace::default(), begun: Instant::now(), last_line: None }
     }
 
     /// When it is evaluated: every so many steps (0 for none), and at the end.
@@ -110,6 +111,7 @@ impl Show {
     /// How many steps there will be, where that is known late.
     pub fn expect(&mut self, steps: usize) {
         self.steps = steps;
+        self.doing("begins");
     }
 
     /// What is being done within a step, for terminals only.
@@ -173,6 +175,7 @@ impl Show {
         self.last_line = Some(Instant::now());
         let line = self.line(step, metrics);
         self.print(&line);
+        self.doing(&format!("step {}/{}", (step + 1).min(self.steps), self.steps));
     }
 
     /// Text above the live line.
@@ -215,8 +218,16 @@ impl Show {
         part("reward", "reward", 3);
         part("length", "completions/mean_length", 1);
         part("kl", "kl", 4);
+        part("accuracy", "rewards/accuracies", 2);
+        part("margin", "rewards/margins", 3);
+        part("right", "star/sampled_accuracy", 2);
+        part("covered", "star/coverage", 2);
+        part("gain", "thoughts/reward", 3);
         part("grad", "grad_norm", 2);
         part("tok/s", "tokens_per_second", 0);
+        if !self.live {
+            parts.push(format!("after {}", clock(self.begun.elapsed().as_secs_f64())));
+        }
         parts.push(format!("eta {}", self.eta(step)));
         parts.join("  ")
     }
@@ -256,7 +267,7 @@ mod tests {
         metrics.set("tokens_per_second", 1240.4);
         let show = Show::new("warmup", 4, true);
         // Nothing is left after the last step.
-        assert_eq!(show.line(4, &metrics), "warmup 4/4  loss 0.2500  tok/s 1240  eta 0:00");
+        assert_eq!(show.line(4, &metrics), "warmup 4/4  loss 0.2500  tok/s 1240  after 0:00  eta 0:00");
     }
 
     /// A first step that takes long, as it does, and an evaluation before it change nothing once there are others: after three of ten steps

@@ -1,8 +1,10 @@
 //! Signs that a policy is gaming its rewards or falling apart, each said in one sentence.
 
 use crate::advantage::zero_variance;
+use crate::error::Result;
 use crate::log::{ALARMS, Metrics};
-use crate::rollout::{Group, Rollout};
+use crate::ranks::{Ranks, gathered, in_turn};
+use crate::rollout::Group;
 use crate::statistics::{deviation, mean};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -36,33 +38,57 @@ pub struct Signs {
     pub largest: Option<(String, f64)>,
 }
 
-impl Signs {
-    /// Of a step's groups, under these rewards with their weights.
-    pub fn of<'a>(groups: &[Group], weights: impl Iterator<Item = (&'a str, f64)>) -> Self {
-        let rollouts = || groups.iter().flat_map(|group| &group.rollouts);
-        let logprobs = || rollouts().flat_map(|rollout| &rollout.logprobs);
-        let unique = |group: &Group| {
-            let texts: HashSet<&str> = group.rollouts.iter().map(|r| r.text.as_str()).collect();
-            texts.len() as f64 / group.rollouts.len() as f64
-        };
-        let of_size: Vec<f64> = groups.iter().filter(|group| group.rollouts.len() >= 4).map(unique).collect();
+/// What is looked at of a group: ranks tell each other these, so that all see the whole step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Seen {
+    equal: bool,
+    tokens: Vec<usize>,
+    nll: f64,
+    sampled: usize,
+    unique: Option<f64>,
+    scores: BTreeMap<String, Vec<f64>>,
+}
+
+impl Seen {
+    /// Looks at a group.
+    pub fn of(group: &Group) -> Self {
+        let rollouts = &group.rollouts;
+        let logprobs = || rollouts.iter().flat_map(|rollout| &rollout.logprobs);
+        let texts: HashSet<&str> = rollouts.iter().map(|rollout| rollout.text.as_str()).collect();
+        let mut scores: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (name, score) in rollouts.iter().flat_map(|rollout| &rollout.scores) {
+            scores.entry(name.clone()).or_default().push(score.value);
+        }
         Self {
-            equal: mean(groups.iter().map(|group| f64::from(u8::from(zero_variance(&group.rewards()))))),
-            length: mean(rollouts().map(|rollout| rollout.tokens.len() as f64)),
-            mean_nll: mean(logprobs().map(|&logprob| -f64::from(logprob))),
-            unique: (!of_size.is_empty()).then(|| mean(of_size.iter().copied())),
-            largest: largest(&rollouts().collect::<Vec<_>>(), weights),
+            equal: zero_variance(&group.rewards()),
+            tokens: rollouts.iter().map(|rollout| rollout.tokens.len()).collect(),
+            nll: logprobs().map(|&logprob| -f64::from(logprob)).sum(),
+            sampled: logprobs().count(),
+            unique: (rollouts.len() >= 4).then(|| texts.len() as f64 / rollouts.len() as f64),
+            scores,
         }
     }
 }
 
-fn largest<'a>(
-    rollouts: &[&Rollout],
-    weights: impl Iterator<Item = (&'a str, f64)>,
-) -> Option<(String, f64)> {
+impl Signs {
+    /// Of what was seen of a step's groups, under these rewards with their weights.
+    fn of<'a>(seen: &[Seen], weights: impl Iterator<Item = (&'a str, f64)>) -> Self {
+        let unique: Vec<f64> = seen.iter().filter_map(|group| group.unique).collect();
+        let sampled: usize = seen.iter().map(|group| group.sampled).sum();
+        Self {
+            equal: mean(seen.iter().map(|group| f64::from(u8::from(group.equal)))),
+            length: mean(seen.iter().flat_map(|group| &group.tokens).map(|&tokens| tokens as f64)),
+            mean_nll: seen.iter().map(|group| group.nll).sum::<f64>() / sampled as f64,
+            unique: (!unique.is_empty()).then(|| mean(unique)),
+            largest: largest(seen, weights),
+        }
+    }
+}
+
+fn largest<'a>(seen: &[Seen], weights: impl Iterator<Item = (&'a str, f64)>) -> Option<(String, f64)> {
     let variance = |(name, weight): (&str, f64)| {
         let values: Vec<f64> =
-            rollouts.iter().filter_map(|rollout| rollout.scores.get(name)).map(|score| score.value).collect();
+            seen.iter().filter_map(|group| group.scores.get(name)).flatten().copied().collect();
         (name.to_owned(), (weight * deviation(&values)).powi(2))
     };
     let varying: Vec<(String, f64)> =
@@ -73,25 +99,27 @@ fn largest<'a>(
 }
 
 impl Alarms {
-    /// Warns of what the rollouts of `step` call for, under the rewards' weights by name; the `first` of several ranks says it in the
-    /// figures too.
+    /// Warns of what the groups of `step` call for, those of all ranks together, under the rewards' weights by name; the first rank says
+    /// it, in the figures too.
+    ///
+    /// # Errors
+    /// [`Error::Ranks`](crate::Error::Ranks) where the ranks cannot tell each other.
     pub fn watch<'a>(
         &mut self,
-        groups: &[Group],
+        own: Vec<Seen>,
         weights: impl Iterator<Item = (&'a str, f64)>,
-        (step, first): (usize, bool),
+        step: usize,
+        ranks: &dyn Ranks,
         metrics: &mut Metrics,
-    ) {
-        let signs = Signs::of(groups, weights);
-        if let Some(unique) = signs.unique {
-            let compared = groups.iter().filter(|group| group.rollouts.len() >= 4).count();
-            metrics.add("completions/unique_ratio", unique, compared as f64);
-        }
-        let sentences = self.check(&signs, step);
-        sentences.iter().for_each(|sentence| tracing::warn!("{sentence}"));
-        if first && !sentences.is_empty() {
+    ) -> Result<()> {
+        let unique = own.iter().filter_map(|group| group.unique);
+        unique.for_each(|unique| metrics.add("completions/unique_ratio", unique, 1.0));
+        let sentences = self.check(&Signs::of(&in_turn(gathered(ranks, own)?), weights), step);
+        if ranks.is_first() && !sentences.is_empty() {
+            sentences.iter().for_each(|sentence| tracing::warn!("{sentence}"));
             metrics.name(ALARMS, sentences);
         }
+        Ok(())
     }
 
     /// The sentences that `step` calls for; one that has been said is not said again for a while.
@@ -231,10 +259,29 @@ mod tests {
             rollout.logprobs = vec![-0.5; 2];
         }
         let weights = [("big", 10.0), ("small", 1.0), ("same", 1.0)];
-        let signs = Signs::of(&[one], weights.into_iter());
+        let signs = Signs::of(&[Seen::of(&one)], weights.into_iter());
         // 12 tokens in 4 completions, 2 different of 4; both vary alike, so the variances are as 100 to 1.
         assert_eq!((signs.equal, signs.length, signs.mean_nll, signs.unique), (1.0, 3.0, 0.5, Some(0.5)));
         let (name, share) = signs.largest.unwrap();
         assert!(name == "big" && (share - 100.0 / 101.0).abs() < 1e-12);
+    }
+
+    /// Each rank has some of the groups, and a group of equal rewards on one is no sign for all.
+    #[test]
+    fn ranks_see_what_one_sees() {
+        let mut groups = ["ab", "cd", "ef"].map(|text| group(None, &[], &[text, "b"]));
+        for (at, group) in groups.iter_mut().enumerate() {
+            group.rollouts[0].logprobs = vec![-0.1 * at as f32 - 0.3; 3];
+            group
+                .rollouts
+                .iter_mut()
+                .zip([1.0, at as f64])
+                .for_each(|(rollout, reward)| rollout.reward = reward);
+        }
+        let seen: Vec<Seen> = groups.iter().map(Seen::of).collect();
+        let one = Signs::of(&seen, std::iter::empty());
+        let shares = [vec![seen[0].clone(), seen[2].clone()], vec![seen[1].clone()]];
+        assert_eq!(Signs::of(&in_turn(shares.to_vec()), std::iter::empty()), one);
+        assert_eq!((one.equal * 3.0).round(), 1.0);
     }
 }

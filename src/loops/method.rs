@@ -13,6 +13,7 @@ use crate::rollout::{Trace, Traits};
 use crate::section::Misfit;
 use crate::select::Select;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt::Debug;
 use tch::Tensor;
 
@@ -61,6 +62,12 @@ pub trait Section: Debug + Send + Sync + 'static {
         vec![]
     }
 
+    /// What some of the training rows lack of what its keys name, by their paths from here; each message goes on from its key, as
+    /// `needs a column …`. `whole` where these are all rows, and not the first of many. Looked at when a run opens.
+    fn check_rows(&self, _rows: &[&Example], _whole: bool) -> Vec<Misfit> {
+        vec![]
+    }
+
     /// `optim.lr` where the recipe does not say, for the weights themselves: adapters take ten times as much.
     fn learning_rate(&self) -> f64 {
         SMALL_LR
@@ -77,7 +84,7 @@ pub trait Section: Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnedOf {
     /// What it is.
-    pub called: &'static str,
+    pub called: Cow<'static, str>,
     /// Its tokens, and which of them are learned.
     pub sequence: Sequence,
 }
@@ -214,6 +221,8 @@ pub struct Needs {
     /// It makes batches of rows alone: neither before an update nor after it does it look at the policy or its reference, whose weights
     /// may be divided among ranks then.
     pub rows_alone: bool,
+    /// Its passes may be under `policy.dropout`: what they come to is held against nothing that was computed without.
+    pub drops: bool,
     /// It runs layers in an order of its own, so that their weights have to be whole on every rank.
     pub undivided: bool,
     /// It samples and scores completions of the training questions.

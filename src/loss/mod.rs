@@ -5,6 +5,7 @@
 
 use tch::Tensor;
 
+pub mod choice;
 pub mod clips;
 pub mod contrast;
 pub mod kl;

@@ -5,6 +5,7 @@
 //! the [`Attend`] alone that stands behind [`Rows::attend`].
 
 use super::attention::AttentionSpec;
+use super::dropout::Dropout;
 use super::family::Family;
 use super::form::Form;
 use super::rope::Rotation;
@@ -132,6 +133,10 @@ pub struct Rows<'a> {
     /// The layer's number among those that attend; none where it does not, or has.
     layer: Option<usize>,
     adapted: bool,
+    /// What is dropped, and in which layer; none outside training under dropout.
+    dropout: Option<(&'a Dropout, usize)>,
+    /// Branches so far.
+    branches: usize,
 }
 
 impl Rows<'_> {
@@ -143,6 +148,16 @@ impl Rows<'_> {
     /// `x [tokens, heads, head_dim]`, each row turned by its position, by the rotation of this number ([`Form::ropes`]).
     pub fn rotated(&self, rope: usize, x: &Tensor) -> Tensor {
         self.rotation.apply(rope, x)
+    }
+
+    /// A residual branch `y [tokens, hidden]` as it is added: of sequences under dropout with numbers dropped, elsewhere as it is. A layer does
+    /// this with each of its branches, in the same order in every pass.
+    pub fn dropped(&mut self, y: Tensor) -> Tensor {
+        self.branches += 1;
+        match self.dropout {
+            None => y,
+            Some((dropout, layer)) => dropout.apply(layer, self.branches - 1, &y),
+        }
     }
 
     /// What `query [tokens, heads, head_dim]` finds in `key` and `value [tokens, kv_heads, head_dim]` of the tokens that it may
@@ -225,10 +240,24 @@ impl Config {
 impl Model {
     /// One layer over `x [tokens, hidden]`, with the rotation of each token's position.
     pub fn layer(&self, index: usize, x: &Tensor, rotation: &Rotation, attend: &mut dyn Attend) -> Tensor {
+        self.dropping(index, x, rotation, attend, None)
+    }
+
+    /// The same under dropout.
+    pub(super) fn dropping(
+        &self,
+        index: usize,
+        x: &Tensor,
+        rotation: &Rotation,
+        attend: &mut dyn Attend,
+        dropout: Option<&Dropout>,
+    ) -> Tensor {
         let attends = (self.config.family.block.attends)(&self.config, index);
         let layer = attends.then(|| self.config.attention_layers_before(index));
-        let mut rows = Rows { rotation, attend, layer, adapted: self.adapted };
+        let dropout = dropout.map(|dropout| (dropout, index));
+        let mut rows = Rows { rotation, attend, layer, adapted: self.adapted, dropout, branches: 0 };
         let x = self.layers[index].forward(x, &mut rows);
+        assert!(dropout.is_none() || rows.branches > 0, "layer {index} knows no dropout");
         // Decoding holds keys and values by the number of the layers that attend.
         assert!(
             rows.layer.is_none(),

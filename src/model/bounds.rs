@@ -6,7 +6,7 @@ impl Config {
     /// What the forward pass takes for granted.
     pub(super) fn consistent(&self) -> std::result::Result<(), String> {
         let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
-        let named = [
+        let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
@@ -14,10 +14,9 @@ impl Config {
             ("num_attention_heads", heads),
             ("num_key_value_heads", kv),
         ];
-        if let Some((key, _)) = named.iter().find(|(_, size)| *size == 0) {
+        if let Some((key, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{key} = 0: at least 1 is needed"));
         }
-        let sizes = [self.vocab_size, self.hidden_size, self.intermediate_size, self.head_dim, heads, kv];
         if !(0.0..1.0).contains(&self.rms_norm_eps) {
             return Err(format!(
                 "rms_norm_eps = {}: a number from 0 to below 1 is needed",
@@ -36,7 +35,7 @@ impl Config {
         if self.max_position_embeddings == 0 {
             return Err("max_position_embeddings = 0: no token has a place".into());
         }
-        if self.num_hidden_layers > 10_000 || sizes.iter().any(|&size| size > 1 << 31) {
+        if self.num_hidden_layers > 10_000 || sizes.iter().any(|(_, size)| *size > 1 << 31) {
             return Err(
                 "a size is beyond all models (vocab, hidden, intermediate, head_dim, heads or layers)".into(),
             );

@@ -303,6 +303,7 @@ mod tests {
             (json!({"hidden_size": 1 << 30, "vocab_size": 1 << 30}), "more than 2^40 weights"),
             (json!({"num_key_value_heads": 5}), "32 is not a multiple of num_key_value_heads = 5"),
             (json!({"num_attention_heads": 0}), "num_attention_heads = 0"),
+            (json!({"num_hidden_layers": 0}), "num_hidden_layers = 0"),
             (json!({"rope_theta": 0}), "rope_theta = 0"),
             (json!({"rope_theta": -1e4}), "rope_theta = -10000"),
             (json!({"rms_norm_eps": -1e-6}), "rms_norm_eps = -0.000001"),

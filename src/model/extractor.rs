@@ -36,11 +36,8 @@ impl Extractor {
     /// By name, shared.
     pub fn tensors(&self) -> Vec<(String, Tensor)> {
         let mut all = vec![(MASK.to_string(), self.mask.shallow_clone())];
-        let named = [(SELECTOR, Some(&self.selector)), (SECOND, self.second.as_ref())];
-        for (name, projection) in named.into_iter().filter_map(|(name, p)| Some((name, p?))) {
-            all.push((format!("{name}.weight"), projection.weight.shallow_clone()));
-            all.extend(projection.bias.as_ref().map(|bias| (format!("{name}.bias"), bias.shallow_clone())));
-        }
+        all.extend(self.selector.tensors(SELECTOR));
+        all.extend(self.second.iter().flat_map(|second| second.tensors(SECOND)));
         all
     }
 
@@ -92,14 +89,6 @@ impl Extractor {
     }
 }
 
-impl Projection {
-    /// What it makes of `states [n, hidden]`, in f32: `[n, labels]`.
-    pub fn of(&self, states: &Tensor) -> Tensor {
-        let float = |t: &Tensor| t.to_kind(Kind::Float);
-        float(states).linear(&float(&self.weight), self.bias.as_ref().map(float))
-    }
-}
-
 impl Model {
     /// Gives the model what it lacks of a selector, the embedding of what is left out (the mean of all at first) and, where `second`, another
     /// predictor of so many labels.
@@ -112,18 +101,16 @@ impl Model {
                 init::normal(&[labels, hidden], self.config.initializer_range, init::stream(seed, name));
             Projection { weight: placed(drawn), bias: Some(zeros(labels)) }
         };
-        let all = Tensor::arange(self.config.vocab_size as i64, (Kind::Int64, device));
-        let mean = tch::no_grad(|| self.embed(&all).to_kind(Kind::Float).mean_dim(0, false, Kind::Float));
-        let earlier = self.extractor.take();
-        let mut known = earlier.map(|earlier| (earlier.selector, earlier.mask, earlier.second));
-        let second = second.then(|| {
-            known
-                .as_mut()
-                .and_then(|(_, _, second)| second.take())
-                .unwrap_or_else(|| projection(SECOND, labels as i64))
-        });
-        let (selector, mask) = known
-            .map_or_else(|| (projection(SELECTOR, 1), placed(mean)), |(selector, mask, _)| (selector, mask));
+        let (selector, mask, earlier) = match self.extractor.take() {
+            Some(earlier) => (earlier.selector, earlier.mask, earlier.second),
+            None => {
+                let all = Tensor::arange(self.config.vocab_size as i64, (Kind::Int64, device));
+                let mean =
+                    tch::no_grad(|| self.embed(&all).to_kind(Kind::Float).mean_dim(0, false, Kind::Float));
+                (projection(SELECTOR, 1), placed(mean), None)
+            }
+        };
+        let second = second.then(|| earlier.unwrap_or_else(|| projection(SECOND, labels as i64)));
         self.extractor = Some(Extractor { selector, mask, second, notes });
     }
 
@@ -176,15 +163,11 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Config, Grad};
+    use crate::model::Grad;
     use serde_json::json;
 
     fn model() -> Model {
-        let mut config =
-            Config { vocab_size: 20, hidden_size: 16, intermediate_size: 32, ..Config::default() };
-        (config.num_attention_heads, config.num_key_value_heads, config.head_dim) = (2, 2, 8);
-        config.num_hidden_layers = 2;
-        let mut model = Model::init(config, Kind::Float, Device::Cpu, 1).unwrap();
+        let mut model = Model::tiny(2);
         model.train_all();
         model.add_score(3, false, 2);
         model.add_extractor(3, true, 2, json!({"labels": ["a", "b", "c"]}));
@@ -235,10 +218,12 @@ mod tests {
         assert!(model.extractor.as_ref().unwrap().mask.grad().defined());
     }
 
+    /// Nor is what the model thinks with lost, which a stage before may have taught it.
     #[test]
     fn it_is_saved_with_its_classifier_and_comes_back() {
         let dir = tempfile::tempdir().unwrap();
-        let model = model();
+        let mut model = model();
+        model.add_thoughts(&[5], 8.0, 3);
         model.save(dir.path()).unwrap();
         let config = std::fs::read_to_string(dir.path().join("config.json")).unwrap();
         assert!(config.contains("LlamaForSequenceClassification") && config.contains("\"b\": 1"), "{config}");
@@ -247,5 +232,6 @@ mod tests {
         assert_eq!(one.notes, other.notes);
         assert!(one.tensors().iter().zip(other.tensors()).all(|((a, x), (b, y))| *a == b && x.equal(&y)));
         assert_eq!(other.tensors().len(), 5);
+        assert_eq!(again.thoughts.unwrap().scale, 8.0);
     }
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
 
-/// The names of the projection's tensors in a checkpoint, as transformers' classifiers have them.
+/// The names of the projection and of its tensors in a checkpoint, as transformers' classifiers have them.
+pub(super) const SCORE: &str = "score";
 pub(super) const WEIGHT: &str = "score.weight";
 pub(super) const BIAS: &str = "score.bias";
 
@@ -25,6 +26,19 @@ pub struct Projection {
 }
 
 impl Projection {
+    /// What it makes of `states [n, hidden]`, in f32: `[n, labels]`.
+    pub fn of(&self, states: &Tensor) -> Tensor {
+        let float = |t: &Tensor| t.to_kind(Kind::Float);
+        float(states).linear(&float(&self.weight), self.bias.as_ref().map(float))
+    }
+
+    /// By name, shared; `name` stands before both.
+    pub(super) fn tensors(&self, name: &str) -> Vec<(String, Tensor)> {
+        let mut all = vec![(format!("{name}.weight"), self.weight.shallow_clone())];
+        all.extend(self.bias.as_ref().map(|bias| (format!("{name}.bias"), bias.shallow_clone())));
+        all
+    }
+
     /// The same, each tensor put through `change`.
     pub(super) fn map(&self, change: impl Fn(&Tensor) -> Tensor) -> Self {
         Self { weight: change(&self.weight), bias: self.bias.as_ref().map(change) }
@@ -64,17 +78,17 @@ impl Head {
     /// What the head says of `states [n, hidden]`, in f32: `[n, classes]`, of numbers `[n, 1]`, of tokens `[n, 2]` with
     /// the negative first.
     pub fn logits(self, model: &Model, states: &Tensor) -> Result<Tensor> {
-        let float = |t: &Tensor| t.to_kind(Kind::Float);
         if let Head::Vocabulary { positive, negative } = self {
+            let float = |t: &Tensor| t.to_kind(Kind::Float);
             let ids = Tensor::from_slice(&[i64::from(negative), i64::from(positive)]);
             let rows = model.output().index_select(0, &ids.to_device(model.device()));
             return Ok(model.logits_of(float(states).linear(&float(&rows), None::<&Tensor>)));
         }
         let projection = model.score.as_ref().filter(|p| p.weight.size()[0] == self.labels() as i64);
-        let Some(Projection { weight, bias }) = projection else {
+        let Some(projection) = projection else {
             return Err(Error::Model(format!("the model has no score head of {} outputs", self.labels())));
         };
-        Ok(float(states).linear(&float(weight), bias.as_ref().map(float)))
+        Ok(projection.of(states))
     }
 
     /// The score of each row of `logits`, `[n]`.
@@ -130,13 +144,6 @@ impl Model {
     }
 }
 
-/// The score tensors of a checkpoint by name.
-pub(super) fn tensors(score: &Projection) -> Vec<(String, Tensor)> {
-    let mut all = vec![(WEIGHT.to_string(), score.weight.shallow_clone())];
-    all.extend(score.bias.as_ref().map(|bias| (BIAS.to_string(), bias.shallow_clone())));
-    all
-}
-
 /// Whether a `config.json` describes a classifier: its number of labels and whether its head has a bias.
 pub(super) fn described(config: &Map<String, Value>) -> Option<(usize, bool)> {
     let class = config.get("architectures")?.as_array()?.first()?.as_str()?;
@@ -169,16 +176,8 @@ pub(super) fn describe(score: &Projection, names: Option<&Value>, class: &str, c
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Config, Lora, Sequence};
+    use crate::model::{Lora, Sequence};
     use tch::Device;
-
-    fn model() -> Model {
-        let mut config =
-            Config { vocab_size: 20, hidden_size: 16, intermediate_size: 32, ..Config::default() };
-        (config.num_attention_heads, config.num_key_value_heads, config.head_dim) = (2, 2, 8);
-        config.num_hidden_layers = 2;
-        Model::init(config, Kind::Float, Device::Cpu, 1).unwrap()
-    }
 
     fn numbers(tensor: &Tensor) -> Vec<f64> {
         Vec::try_from(tensor.to_kind(Kind::Double)).unwrap()
@@ -202,7 +201,7 @@ mod tests {
 
     #[test]
     fn tokens_of_the_vocabulary_agree_with_the_models_log_probabilities() {
-        let model = model();
+        let model = Model::tiny(2);
         let tokens = [3u32, 5, 7, 9];
         let read = model.read(&[&tokens], &[&[1, 3]], Grad::No).unwrap();
         let scores = Head::Vocabulary { positive: 4, negative: 6 };
@@ -227,7 +226,7 @@ mod tests {
     #[test]
     fn gradients_flow_into_backbone_and_head() {
         for checkpointing in [false, true] {
-            let mut model = model();
+            let mut model = Model::tiny(2);
             model.train_all();
             model.add_score(2, true, 7);
             model.checkpointing = checkpointing;
@@ -262,7 +261,7 @@ mod tests {
             [(3, true, "LlamaForTokenClassification"), (1, false, "LlamaForSequenceClassification")]
         {
             let folder = tempfile::tempdir().unwrap();
-            let mut model = model();
+            let mut model = Model::tiny(2);
             model.add_lora(&Lora { rank: 2, ..Lora::default() }, 3).unwrap();
             model.add_score(labels, bias, 7);
             model.save(folder.path()).unwrap();

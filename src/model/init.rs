@@ -48,14 +48,39 @@ pub(super) fn normal(shape: &[i64], sigma: f64, mut rng: ChaCha8Rng) -> Tensor {
         values.extend([(radius * cos) as f32, (radius * sin) as f32]);
     }
     values.truncate(count);
-    Tensor::from_slice(&values).view(shape)
+    shaped(&values, shape)
 }
 
 /// Independent values, uniform in ±`bound`.
 pub(super) fn uniform(shape: &[i64], bound: f32, mut rng: ChaCha8Rng) -> Tensor {
     let count = shape.iter().product::<i64>();
     let values: Vec<f32> = (0..count).map(|_| rng.random_range(-bound..bound)).collect();
-    Tensor::from_slice(&values).view(shape)
+    shaped(&values, shape)
+}
+
+/// No view, which would hold what it looks at for as long as it lives, whatever becomes of its own memory.
+fn shaped(values: &[f32], shape: &[i64]) -> Tensor {
+    let tensor = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+    tensor.view(-1).copy_(&Tensor::from_slice(values));
+    tensor
+}
+
+#[cfg(test)]
+impl Model {
+    /// A new model of 20 tokens and states of 16 numbers, for tests.
+    pub(super) fn tiny(layers: usize) -> Self {
+        let config = Config {
+            vocab_size: 20,
+            hidden_size: 16,
+            intermediate_size: 32,
+            num_hidden_layers: layers,
+            num_attention_heads: 2,
+            num_key_value_heads: 2,
+            head_dim: 8,
+            ..Config::default()
+        };
+        Self::init(config, Kind::Float, Device::Cpu, 1).unwrap()
+    }
 }
 
 #[cfg(test)]

@@ -5,20 +5,11 @@
 //! and its gradient is written down by hand.
 
 use super::Model;
-use super::layout::Predicting;
+use super::layout::{Predicting, Voted};
+use super::sequence::Sequence;
 use super::trunk::{Trunk, surrogate};
 use crate::{Error, Result};
-use std::ops::Range;
 use tch::{Kind, Tensor};
-
-/// Token ids, and which of them are learned: the others are only read (a prompt, a user's turn, what a tool answered).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sequence {
-    /// All of them, in order.
-    pub tokens: Vec<u32>,
-    /// Where the learned ones stand: spans in order, none empty, none touching the next.
-    learned: Vec<Range<usize>>,
-}
 
 /// Whether a score will be differentiated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,78 +43,10 @@ struct Trace<'m> {
     kept: Option<Tensor>,
     /// The row of each learned token, where some share one.
     row_of: Option<Tensor>,
-}
-
-impl Sequence {
-    /// `prompt` and then `completion`, all of which is learned.
-    pub fn new(prompt: &[u32], completion: &[u32]) -> Self {
-        let tokens = [prompt, completion].concat();
-        let span = prompt.len()..tokens.len();
-        Self { tokens, learned: if span.is_empty() { vec![] } else { vec![span] } }
-    }
-
-    /// `tokens`, of which those in `spans` are learned; spans that touch become one, empty ones vanish.
-    ///
-    /// # Errors
-    /// [`Error::Data`] where a span overlaps the one before it or ends behind the tokens.
-    pub fn of_spans(tokens: Vec<u32>, spans: impl IntoIterator<Item = Range<usize>>) -> Result<Self> {
-        let mut learned: Vec<Range<usize>> = Vec::new();
-        for span in spans.into_iter().filter(|span| !span.is_empty()) {
-            let before = learned.last().map_or(0, |last| last.end);
-            if span.start < before || span.end > tokens.len() {
-                return Err(Error::Data(format!(
-                    "the learned tokens {span:?} of a sequence of {} stand before {before} or behind its end",
-                    tokens.len()
-                )));
-            }
-            match learned.last_mut().filter(|last| last.end == span.start) {
-                Some(last) => last.end = span.end,
-                None => learned.push(span),
-            }
-        }
-        Ok(Self { tokens, learned })
-    }
-
-    /// `tokens` of which none is learned: they are read only.
-    pub fn read_only(tokens: Vec<u32>) -> Self {
-        Self { tokens, learned: vec![] }
-    }
-
-    /// Where the learned tokens stand: spans in order, none empty, none touching the next.
-    pub fn spans(&self) -> &[Range<usize>] {
-        &self.learned
-    }
-
-    /// Places of the learned tokens, in order.
-    pub fn places(&self) -> impl Iterator<Item = usize> + '_ {
-        self.learned.iter().cloned().flatten()
-    }
-
-    /// How many tokens are learned.
-    pub fn learned(&self) -> usize {
-        self.learned.iter().map(Range::len).sum()
-    }
-
-    /// What stands before the first learned token; all, where none is.
-    pub fn prompt(&self) -> &[u32] {
-        &self.tokens[..self.begin()]
-    }
-
-    /// What stands from the first learned token on.
-    pub fn completion(&self) -> &[u32] {
-        &self.tokens[self.begin()..]
-    }
-
-    fn begin(&self) -> usize {
-        self.learned.first().map_or(self.tokens.len(), |span| span.start)
-    }
-
-    /// How many tokens have to go through a model, so that the learned ones are predicted and the states at `places` are
-    /// there: what stands behind them changes nothing.
-    pub(super) fn fed(&self, places: &[usize]) -> usize {
-        let predicting = self.learned.last().map_or(0, |span| span.end - 1);
-        places.iter().map(|place| place + 1).fold(predicting, usize::max)
-    }
+    /// The states that learned tokens are predicted from, `[rows, hidden]`.
+    predicting: Tensor,
+    /// How these are means of several passes, where they are.
+    voted: Option<Voted>,
 }
 
 impl Model {
@@ -147,6 +70,9 @@ impl Model {
         if sequences.iter().enumerate().any(outside) {
             return Err(Error::Model("a place to read lies behind its sequence".into()));
         }
+        if sequences.iter().enumerate().any(|(index, s)| s.passes() > 1 && !of(index).is_empty()) {
+            return Err(Error::Model("states are read of sequences that make one pass".into()));
+        }
         let all = sequences.iter().enumerate().map(|(index, s)| (s, of(index)));
         let (live, read): (Vec<&Sequence>, Vec<&[usize]>) =
             all.filter(|(s, places)| s.fed(places) > 0).unzip();
@@ -159,10 +85,10 @@ impl Model {
             let states = leaf(&[0, self.config.hidden_size as i64]);
             return Ok(ScoredTokens { logprobs: leaf(&[0]), entropy: leaf(&[0]), states, trace: None });
         }
-        let Predicting { layout, targets, row_of } = Predicting::new(&live, &read, self.device());
+        let Predicting { layout, targets, row_of, voted } = Predicting::new(&live, &read, self.device());
         let trunk = Trunk::run(self, layout, grad)?;
         let head = OutputHead { model: self, targets, temperature };
-        Ok(tch::no_grad(|| ScoredTokens::new(trunk, head, row_of, grad)))
+        Ok(tch::no_grad(|| ScoredTokens::new(trunk, head, (row_of, voted), grad)))
     }
 
     /// Refuses what would be scored wrongly or not at all.
@@ -180,7 +106,12 @@ impl Model {
                      nothing predicts the first"
                 )));
             }
-            self.config.check_length(all)?;
+            self.config.check_length(sequence.length())?;
+            if sequence.has_gaps() && self.has_windows() {
+                return Err(Error::Model(
+                    "tokens are left out before others, and this model's attention slides, which counts what is there".into(),
+                ));
+            }
             if let Some(token) = sequence.tokens.iter().find(|&&t| t as usize >= self.readable()) {
                 return Err(Error::Model(format!(
                     "token id {token} is outside the model's vocabulary of {}; does the tokenizer belong to it?",
@@ -193,11 +124,25 @@ impl Model {
 }
 
 impl<'m> ScoredTokens<'m> {
-    fn new(trunk: Trunk<'m>, head: OutputHead<'m>, row_of: Option<Tensor>, grad: Grad) -> Self {
+    fn new(
+        trunk: Trunk<'m>,
+        head: OutputHead<'m>,
+        (row_of, voted): (Option<Tensor>, Option<Voted>),
+        grad: Grad,
+    ) -> Self {
+        let rows = head.targets.size()[0];
+        let first = trunk.states.narrow(0, 0, rows);
+        let further = voted.as_ref().map_or(0, |voted| voted.rows.size()[0]);
+        let predicting = match &voted {
+            None => first,
+            Some(voted) => {
+                voted.mean(&first, &trunk.states.narrow(0, trunk.states.size()[0] - further, further))
+            }
+        };
         let (mut logprobs, mut entropy, mut kept) = (Vec::new(), Vec::new(), None);
         let chunks = head.chunks();
         for &(start, length) in &chunks {
-            let all = head.log_softmax(&trunk.states.narrow(0, start, length));
+            let all = head.log_softmax(&predicting.narrow(0, start, length));
             let targets = head.targets.narrow(0, start, length).unsqueeze(1);
             logprobs.push(all.gather(1, &targets, false).squeeze_dim(1));
             entropy.push(entropy_of(&all));
@@ -214,10 +159,9 @@ impl<'m> ScoredTokens<'m> {
             all.set_requires_grad(grad == Grad::Yes)
         };
         let (logprobs, entropy) = (leaf(logprobs), leaf(entropy));
-        let predicting = head.targets.size()[0];
-        let read = trunk.states.narrow(0, predicting, trunk.states.size()[0] - predicting);
+        let read = trunk.states.narrow(0, rows, trunk.states.size()[0] - rows - further);
         let states = read.copy().set_requires_grad(grad == Grad::Yes);
-        let trace = (grad == Grad::Yes).then_some(Trace { trunk, head, kept, row_of });
+        let trace = (grad == Grad::Yes).then_some(Trace { trunk, head, kept, row_of, predicting, voted });
         Self { logprobs, entropy, states, trace }
     }
 
@@ -243,9 +187,9 @@ impl<'m> ScoredTokens<'m> {
 }
 
 /// ∂loss / ∂logprobs, and ∂loss / ∂entropy beside the entropy itself where the loss looks at it.
-struct OutputGrad {
-    logprobs: Tensor,
-    entropy: Option<(Tensor, Tensor)>,
+pub(super) struct OutputGrad {
+    pub logprobs: Tensor,
+    pub entropy: Option<(Tensor, Tensor)>,
 }
 
 impl OutputGrad {
@@ -271,26 +215,33 @@ impl Trace<'_> {
     fn backward(mut self, grad_output: &OutputGrad, by_read: Tensor) -> Result<()> {
         let weight = self.head.model.output().shallow_clone();
         let kept = self.kept.take();
-        let (states, weights) = tch::no_grad(|| self.head.backward(&self.trunk.states, kept, grad_output));
+        let (states, weights) = tch::no_grad(|| self.head.backward(&self.predicting, kept, grad_output));
         if let Some(grad) = weights {
             tch::with_grad(|| surrogate(&weight, &grad).f_backward())?;
         }
-        self.trunk.backward(Tensor::cat(&[states, by_read], 0))
+        let all = match &self.voted {
+            None => Tensor::cat(&[states, by_read], 0),
+            Some(voted) => {
+                let (first, further) = voted.shared_out(&states);
+                Tensor::cat(&[first, by_read, further], 0)
+            }
+        };
+        self.trunk.backward(all)
     }
 }
 
 /// The output projection over the positions that are scored.
 #[derive(Debug)]
-struct OutputHead<'m> {
-    model: &'m Model,
+pub(super) struct OutputHead<'m> {
+    pub model: &'m Model,
     /// `[rows]`.
-    targets: Tensor,
-    temperature: f64,
+    pub targets: Tensor,
+    pub temperature: f64,
 }
 
 impl OutputHead<'_> {
     /// Start and length of each chunk of positions, as equal as they come.
-    fn chunks(&self) -> Vec<(i64, i64)> {
+    pub fn chunks(&self) -> Vec<(i64, i64)> {
         let total = self.targets.size()[0];
         if total == 0 {
             return vec![];
@@ -301,7 +252,7 @@ impl OutputHead<'_> {
     }
 
     /// log softmax(logits / T) in f32, `[positions, vocab]`.
-    fn log_softmax(&self, states: &Tensor) -> Tensor {
+    pub fn log_softmax(&self, states: &Tensor) -> Tensor {
         let mut logits = self.model.logits(states).to_kind(Kind::Float);
         if self.temperature != 1.0 {
             let _ = logits.g_div_scalar_(self.temperature);
@@ -310,7 +261,7 @@ impl OutputHead<'_> {
     }
 
     /// Gradients of the states, `[rows, hidden]`, and of the projection where it trains.
-    fn backward(
+    pub fn backward(
         &self,
         states: &Tensor,
         mut kept: Option<Tensor>,

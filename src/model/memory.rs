@@ -56,6 +56,13 @@ impl Trained {
     }
 }
 
+impl Division {
+    /// How many ranks each have a part of the gradients.
+    pub fn parts(self) -> usize {
+        if self.shard == Shard::Parameters { self.ranks } else { 1 }
+    }
+}
+
 /// Bytes of a model in training, on one rank.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct State {
@@ -67,7 +74,8 @@ pub struct State {
     pub optimizer: usize,
     /// What is there of others' parts while a layer goes backward, beside activations.
     pub passing: usize,
-    /// The same once all layers have, and no activations are there any more.
+    /// The same once all layers have, and no activations are there any more; of what is whole, a micro-batch's own gradients, which are not yet
+    /// added to the sums.
     pub ending: usize,
     /// Weights that are there besides while the model is whole: it samples, or is evaluated.
     pub whole: usize,
@@ -83,6 +91,7 @@ impl State {
             weights: all * each.weight,
             gradients: trained * each.gradient,
             optimizer: trained * each.master + remembered,
+            ending: trained * each.weight,
             ..Self::default()
         };
         match shard {
@@ -119,9 +128,7 @@ impl State {
 /// which libtorch has a second copy while it arrives, and a gradient: as the layer leaves it, then in f32, sent and received.
 fn gathered(shape: &Config, kind: Kind, trained: usize) -> [usize; 2] {
     let (width, all) = (kind.elt_size_in_bytes(), shape.size());
-    let heads = if shape.tie_word_embeddings { 1 } else { 2 };
-    let outside = heads * shape.vocab_size * shape.hidden_size + shape.hidden_size;
-    let layers = shape.num_hidden_layers.max(1);
+    let (outside, layers) = (outside(shape), shape.num_hidden_layers.max(1));
     let (layer, of_layer) = ((all - outside) / layers, trained.min(all - outside) / layers);
     let of_outside = if trained == all { outside } else { 0 };
     let kept = (outside + of_outside) * width;
@@ -140,6 +147,12 @@ pub fn quantised(shape: &Config, kind: Kind) -> [usize; 2] {
     let packed: usize = sizes.iter().map(|&size| Nf4::bytes(size)).sum();
     let rest = shape.size() - sizes.iter().sum::<usize>();
     [packed + rest * width, sizes.into_iter().max().unwrap_or(0) * width]
+}
+
+/// Parameters outside of the layers: the embedding, the output projection and the last norm.
+pub fn outside(shape: &Config) -> usize {
+    let heads = if shape.tie_word_embeddings { 1 } else { 2 };
+    heads * shape.vocab_size * shape.hidden_size + shape.hidden_size
 }
 
 /// Bytes of a token that a backward pass goes back over: an estimate of 34 · hidden + 6 · intermediate a layer in 16-bit numbers,
@@ -163,4 +176,31 @@ pub fn logits(shape: &Config, kind: Kind, tokens: usize) -> usize {
 /// Bytes of a token's keys and values.
 pub fn cached(shape: &Config, kind: Kind) -> usize {
     2 * shape.attention_layers() * shape.num_key_value_heads * shape.head_dim * kind.elt_size_in_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of P weights: 4 + 4 + 8 bytes each in f32, 2 + 4 + 12 in bf16; and where activations are fewer bytes than a micro-batch's own
+    /// gradients, which have the weights' format, these.
+    #[test]
+    fn gradients_of_a_micro_batch_count_once_activations_are_gone() {
+        let shape = Config::default();
+        let all = shape.size();
+        for (kind, each, own) in [(Kind::Float, 16, 4), (Kind::BFloat16, 18, 2)] {
+            let state =
+                State::of(&shape, kind, Trained::by_adamw(all), Division { shard: Shard::None, ranks: 2 });
+            assert_eq!(state.learning(0), (each + own) * all);
+            assert_eq!(state.learning(5 * all), (each + 5) * all);
+        }
+        // Ten weights of adapters: gradients, their sums, and half of the running means.
+        let state = State::of(
+            &shape,
+            Kind::Float,
+            Trained::by_adamw(10),
+            Division { shard: Shard::Optimizer, ranks: 2 },
+        );
+        assert_eq!(state.learning(0), 4 * all + 10 * (4 + 4 + 4));
+    }
 }

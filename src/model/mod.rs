@@ -10,6 +10,7 @@ mod bounds;
 mod composite;
 pub mod config;
 mod copy;
+pub mod dropout;
 mod experts;
 pub mod extractor;
 pub mod family;
@@ -28,8 +29,10 @@ mod names;
 mod nf4;
 mod norm;
 mod raw;
+mod read_tokens;
 pub mod rope;
 pub mod self_attention;
+pub mod sequence;
 pub mod shards;
 mod size;
 pub mod states;
@@ -45,16 +48,19 @@ mod weights;
 pub use attention::AttentionSpec;
 pub use block::Block;
 pub use config::Config;
+pub use dropout::Dropout;
 pub use extractor::Extractor;
 pub use family::{FAMILIES, Family};
 pub use form::Form;
 pub use heads::Head;
 pub use inactive::InactiveAdapters;
 pub use linear::{Adapter, Linear};
-pub use logprobs::{Grad, ScoredTokens, Sequence};
+pub use logprobs::{Grad, ScoredTokens};
 pub use lora::Lora;
 pub use nf4::{Nf4, Quantize};
+pub use read_tokens::ReadTokens;
 pub use rope::Rope;
+pub use sequence::Sequence;
 pub use shards::{Shards, Slice};
 pub(crate) use storage::drop_grad;
 pub use thoughts::Thoughts;
@@ -109,6 +115,8 @@ pub struct Model {
     pub adapted: bool,
     /// Whether [`Model::score`] keeps only each layer's input and computes the layer again in its backward pass.
     pub checkpointing: bool,
+    /// The share of each residual branch that is dropped of [sequences under dropout](Sequence::dropping).
+    pub dropout: f64,
     /// How many logits [`Model::score`] holds at once (their number, over positions and vocabulary).
     pub chunk: usize,
 }
@@ -201,6 +209,11 @@ impl Model {
             Some(cap) => by_logits * ((logits() / cap).square().neg() + 1.0),
         };
         if self.form.logit_scale == 1.0 { by_logits } else { by_logits * self.form.logit_scale }
+    }
+
+    /// Whether the attention of some layer slides.
+    pub fn has_windows(&self) -> bool {
+        self.form.layers.iter().any(|layer| layer.attention.window.is_some())
     }
 
     /// How many tokens each layer's experts have had since this was last asked, `[experts]` each; nothing for a model without experts.

@@ -45,6 +45,7 @@ pub(super) fn assemble(
         shards: None,
         adapted: true,
         checkpointing: false,
+        dropout: 0.0,
         chunk: CHUNK,
     })
 }
@@ -87,7 +88,7 @@ impl Model {
         }
         all.push((family.name(NORM), self.norm.shallow_clone()));
         all.extend(self.head.as_ref().map(|head| (family.name(HEAD), head.shallow_clone())));
-        all.extend(self.score.iter().flat_map(heads::tensors));
+        all.extend(self.score.iter().flat_map(|score| score.tensors(heads::SCORE)));
         all
     }
 

@@ -9,7 +9,7 @@
 
 use super::{Model, storage};
 use crate::Result;
-use crate::ranks::timeline::{Open, span, under_way};
+use crate::ranks::timeline::{Open, gradients_under_way, span, weights_under_way};
 use crate::ranks::{Pending, Ranks};
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -102,11 +102,8 @@ impl Flat {
         let each = ((end + count - 1) / count + ALIGNED - 1) / ALIGNED * ALIGNED;
         let like = &named[0].1;
         let all = Tensor::zeros([count * each], (like.kind(), like.device()));
-        let places = |(tensor, start): (&Tensor, i64)| {
-            all.narrow(0, start, tensor.numel() as i64).view(&tensor.size()[..])
-        };
         for ((_, tensor), start) in named.iter().zip(&starts) {
-            let place = places((tensor, *start));
+            let place = all.narrow(0, *start, tensor.numel() as i64).view(&tensor.size()[..]);
             place.shallow_clone().copy_(&tensor.detach());
             tensor.shallow_clone().set_data(&place);
         }
@@ -162,10 +159,14 @@ impl Unit {
 }
 
 impl Shards {
-    fn new(units: Vec<Vec<(String, Tensor)>>, ranks: &Arc<dyn Ranks>) -> Self {
-        let units = tch::no_grad(|| units.into_iter().map(|named| Unit::of(named, &**ranks)).collect());
+    fn new(units: Vec<Vec<(String, Tensor)>>, ranks: &Arc<dyn Ranks>, whole: bool) -> Result<Self> {
+        let divided = |named| {
+            let unit = tch::no_grad(|| Unit::of(named, &**ranks));
+            if whole { Ok(unit) } else { unit.release().map(|()| unit) }
+        };
+        let units = units.into_iter().map(divided).collect::<Result<_>>()?;
         let (coming, leaving) = (RefCell::default(), RefCell::default());
-        Self { ranks: ranks.clone(), units, whole: Cell::new(true), coming, leaving }
+        Ok(Self { ranks: ranks.clone(), units, whole: Cell::new(whole), coming, leaving })
     }
 
     /// The last unit.
@@ -178,7 +179,7 @@ impl Shards {
             storage::reserve(&flat.all)?;
             self.ranks.begin_gather(&flat.own, &flat.all)
         };
-        let _shown = under_way("gather", Some(at));
+        let _shown = weights_under_way("gather", at);
         let calls = self.units[at].flats.iter().map(gather).collect::<Result<_>>()?;
         *self.coming.borrow_mut() = Some(Coming { at, calls, _shown });
         Ok(())
@@ -229,7 +230,7 @@ impl Shards {
             return Ok(());
         }
         self.receive()?;
-        let _shown = under_way("scatter", Some(at));
+        let _shown = gradients_under_way("scatter", at);
         let exchange = |flat: &Flat| {
             let gradients = flat.gradients()?;
             let received = gradients.empty_like();
@@ -290,18 +291,19 @@ impl Shards {
 }
 
 impl Model {
-    /// Divides the model, which is whole and stays so, among `ranks`; nothing where it is divided already, or one rank is alone. What trains
-    /// and what does not is settled by then.
-    pub fn shard(&mut self, ranks: &Arc<dyn Ranks>) {
+    /// Divides the model, which is whole and stays so if that is wanted, among `ranks`; nothing where it is divided already, or one rank is
+    /// alone. What trains and what does not is settled by then. Layers are divided one after the other, so that there is never more than one of them twice.
+    pub fn shard(&mut self, ranks: &Arc<dyn Ranks>, whole: bool) -> Result<()> {
         if ranks.count() == 1 || self.shards.is_some() {
-            return;
+            return Ok(());
         }
         let mut units: Vec<Vec<(String, Tensor)>> = (0..=self.layers.len()).map(|_| Vec::new()).collect();
         for (name, tensor) in self.all_tensors() {
             units[self.unit_of(&name)].push((name, tensor));
         }
         storage::keep_nothing();
-        self.shards = Some(Shards::new(units, ranks));
+        self.shards = Some(Shards::new(units, ranks, whole)?);
+        Ok(())
     }
 
     /// Has all weights on every rank. All ranks call it.
@@ -321,6 +323,11 @@ impl Model {
         shards.units.iter().try_for_each(Unit::release)
     }
 
+    /// Gives back the memory of all weights, which are to be read anew: who computes with them before fails.
+    pub fn forget(&self) -> Result<()> {
+        self.all_tensors().iter().try_for_each(|(_, tensor)| storage::release(tensor))
+    }
+
     /// Takes part in a pass that others make with a gradient, of a model that is divided: all ranks make equally many.
     pub fn pass_idle(&self) -> Result<()> {
         self.shards.as_ref().map_or(Ok(()), Shards::idle)
@@ -333,10 +340,11 @@ impl Model {
 
     /// Whoever has written into the weights of a model that is whole says so, alike on all ranks: each takes its part of them.
     pub fn weights_written(&self) {
-        for flat in self.shards.iter().flat_map(|shards| &shards.units).flat_map(|unit| &unit.flats) {
-            let each = flat.own.numel() as i64;
-            let rank = self.shards.as_ref().map_or(0, |shards| shards.ranks.rank()) as i64;
-            tch::no_grad(|| flat.own.shallow_clone().copy_(&flat.all.narrow(0, rank * each, each)));
+        let Some(shards) = &self.shards else { return };
+        let rank = shards.ranks.rank() as i64;
+        for Flat { all, own, .. } in shards.units.iter().flat_map(|unit| &unit.flats) {
+            let each = own.numel() as i64;
+            tch::no_grad(|| own.shallow_clone().copy_(&all.narrow(0, rank * each, each)));
         }
     }
 

@@ -66,7 +66,7 @@ impl Model {
 
     /// Runs the layers, and shows `see` the first one's input and the output of each, with the rows that are to be read.
     fn through_layers(&self, layout: PackedInputs, mut see: impl FnMut(&Tensor, &Tensor)) {
-        let PackedInputs { inputs, rows, mut packed } = layout;
+        let PackedInputs { inputs, rows, mut packed, .. } = layout;
         tch::no_grad(|| {
             let rotation = self.rope.at(&packed.positions(), self.kind());
             let mut x = self.embed(&inputs);
@@ -96,16 +96,8 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Grad};
+    use super::super::Grad;
     use super::*;
-
-    fn model() -> Model {
-        let mut config =
-            Config { vocab_size: 20, hidden_size: 16, intermediate_size: 32, ..Config::default() };
-        (config.num_attention_heads, config.num_key_value_heads, config.head_dim) = (2, 2, 8);
-        config.num_hidden_layers = 3;
-        Model::init(config, Kind::Float, Device::Cpu, 1).unwrap()
-    }
 
     fn near(found: &Tensor, expected: &Tensor) {
         assert_eq!(found.size(), expected.size());
@@ -117,7 +109,7 @@ mod tests {
     /// nothing.
     #[test]
     fn states_of_layers_are_those_of_the_one_pass() {
-        let model = model();
+        let model = Model::tiny(3);
         let (a, b) = ([3u32, 5, 7, 9], [3u32, 5, 4]);
         let both = model.read_layers(&[&a, &b], &[&[1, 3], &[2]]).unwrap();
         assert_eq!(both.size(), [4, 3, 16]);
@@ -131,7 +123,7 @@ mod tests {
 
     #[test]
     fn means_are_those_of_the_states() {
-        let model = model();
+        let model = Model::tiny(3);
         let (a, b) = ([3u32, 5, 7, 9], [2u32, 4]);
         let means = model.segment_means(&[&a, &b], &[&[0..2, 1..4, 2..2], &[1..2, 0..2]]).unwrap();
         let all = model.read_layers(&[&a, &b], &[&[0, 1, 2, 3], &[0, 1]]).unwrap();
@@ -147,7 +139,7 @@ mod tests {
     /// Behind the last layer the lens says what the model says.
     #[test]
     fn the_lens_of_the_last_layer_is_the_prediction() {
-        let model = model();
+        let model = Model::tiny(3);
         let tokens = [3u32, 5, 7];
         let states = model.read_layers(&[&tokens], &[&[2]]).unwrap();
         let found = model.lens(&states, &[4, 6]);

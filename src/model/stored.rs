@@ -2,7 +2,7 @@
 
 use super::{Config, composite, mxfp4, names};
 use crate::{Error, Result};
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
@@ -212,6 +212,11 @@ impl Mapped {
             return refuse(format!("has {} bytes, which its shape {stored:?} does not", bytes.len()));
         }
         let tensor = Tensor::f_from_data_size(bytes, shape, kind)?;
+        // What has been copied is not kept in memory a second time.
+        // SAFETY: pages of a file that nothing writes to are read again where they are looked at again.
+        let _ = unsafe {
+            self.bytes.unchecked_advise_range(UncheckedAdvice::DontNeed, self.start + from, to - from)
+        };
         // All that is computed with one would be NaN, and the first sign of it a loss.
         if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
             let why = "has numbers that are not finite: the file is damaged, or its training diverged; take an earlier checkpoint";

@@ -147,15 +147,7 @@ impl Model {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Config, Grad, Sequence};
-
-    fn model() -> Model {
-        let mut config =
-            Config { vocab_size: 20, hidden_size: 16, intermediate_size: 32, ..Config::default() };
-        (config.num_attention_heads, config.num_key_value_heads, config.head_dim) = (2, 2, 8);
-        config.num_hidden_layers = 2;
-        Model::init(config, Kind::Float, Device::Cpu, 1).unwrap()
-    }
+    use crate::model::{Grad, Sequence};
 
     fn states(model: &Model, tokens: &[u32]) -> Tensor {
         model.read(&[tokens], &[&[tokens.len() - 1]], Grad::No).unwrap().states.copy()
@@ -163,7 +155,7 @@ mod tests {
 
     #[test]
     fn marks_are_read_as_the_mean_of_what_they_are_like_and_nothing_else_changes() {
-        let mut model = model();
+        let mut model = Model::tiny(2);
         let before = states(&model, &[3, 5, 5, 7]);
         assert!(model.read(&[&[3, 20]], &[&[1]], Grad::No).is_err(), "20 tokens, none of them a mark");
         model.add_thoughts(&[5], 100.0, 3);
@@ -180,7 +172,7 @@ mod tests {
     #[test]
     fn marks_have_gradients_by_their_scale() {
         let of = |tokens: Vec<u32>, checkpointing: bool| {
-            let mut model = model();
+            let mut model = Model::tiny(2);
             model.train_all();
             model.checkpointing = checkpointing;
             model.add_thoughts(&[5], 100.0, 3);
@@ -205,7 +197,7 @@ mod tests {
     #[test]
     fn thoughts_are_saved_in_a_file_of_their_own() {
         let dir = tempfile::tempdir().unwrap();
-        let mut model = model();
+        let mut model = Model::tiny(2);
         model.save(dir.path()).unwrap();
         let plain = std::fs::read(dir.path().join("model.safetensors")).unwrap();
         model.add_thoughts(&[], 8.0, 3);
@@ -222,7 +214,7 @@ mod tests {
         let said = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap_err().to_string();
         assert!(said.contains(FILE) && said.contains("[2, 3]"), "{said}");
         // A model that does not think leaves no thoughts of another.
-        self::model().save(dir.path()).unwrap();
+        Model::tiny(2).save(dir.path()).unwrap();
         assert!(!dir.path().join(FILE).exists());
     }
 }

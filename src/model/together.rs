@@ -31,11 +31,8 @@ impl Model {
             }
             // What fails on one rank is said once the others need it no more.
             if (at + 1).is_multiple_of(ranks.count()) || at == shards.last() {
-                let write = own
-                    .take()
-                    .map(|(at, tensors)| move |dir: &Path| write_tensors(&dir.join(file(at)), tensors));
-                if let (Ok(()), Some(write)) = (&written, write) {
-                    written = write(dir);
+                if let (Ok(()), Some((at, tensors))) = (&written, own.take()) {
+                    written = write_tensors(&dir.join(file(at)), tensors);
                 }
             }
         })?;

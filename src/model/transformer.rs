@@ -96,25 +96,32 @@ impl Transformer {
         Ok(Self { norms, attention, feed_forward, residual_scale: form.residual_scale })
     }
 
-    /// x + scale · behind(f(before(x))).
-    fn added(&self, x: &Tensor, at: usize, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
+    /// x + scale · behind(f(before(x))), under dropout with numbers of what is added dropped.
+    fn added(
+        &self,
+        x: &Tensor,
+        at: usize,
+        rows: &mut Rows<'_>,
+        f: impl FnOnce(&Tensor, &mut Rows<'_>) -> Tensor,
+    ) -> Tensor {
         let [before, behind] = [&self.norms[at], &self.norms[at + 2]];
         let y = match before {
-            Some(norm) => f(&norm.of(x)),
-            None => f(x),
+            Some(norm) => f(&norm.of(x), rows),
+            None => f(x, rows),
         };
         let y = match behind {
             Some(norm) => norm.of(&y),
             None => y,
         };
+        let y = rows.dropped(y);
         if self.residual_scale == 1.0 { x + y } else { x + y * self.residual_scale }
     }
 }
 
 impl Block for Transformer {
     fn forward(&self, x: &Tensor, rows: &mut Rows<'_>) -> Tensor {
-        let x = self.added(x, 0, |h| self.attention.forward(h, rows));
-        self.added(&x, 1, |h| match &self.feed_forward {
+        let x = self.added(x, 0, rows, |h, rows| self.attention.forward(h, rows));
+        self.added(&x, 1, rows, |h, rows| match &self.feed_forward {
             FeedForward::Dense(mlp) => mlp.forward(h, rows),
             FeedForward::Sparse(experts) => experts.forward(h),
         })

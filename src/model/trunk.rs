@@ -2,6 +2,7 @@
 //! divided model a layer needs is here while it computes.
 
 use super::attention::Packed;
+use super::dropout::Dropout;
 use super::layout::PackedInputs;
 use super::logprobs::Grad;
 use super::shards::OUTSIDE;
@@ -26,6 +27,7 @@ struct Backward<'m> {
     tokens: Tensor,
     rotation: Rotation,
     packed: Packed,
+    dropout: Option<Dropout>,
     rows: Tensor,
     layers: Vec<Kept>,
     last: Kept,
@@ -67,8 +69,9 @@ impl Kept {
 impl<'m> Trunk<'m> {
     /// Runs what is packed, keeping the states at its rows.
     pub fn run(model: &'m Model, layout: PackedInputs, grad: Grad) -> Result<Self> {
-        let PackedInputs { inputs: tokens, rows, mut packed } = layout;
-        let rotation = model.rope.at(&packed.positions(), model.kind());
+        let rotation = model.rope.at(&layout.positions(), model.kind());
+        let PackedInputs { inputs: tokens, rows, mut packed, keys } = layout;
+        let dropout = Dropout::of(model.dropout, &keys, model.device());
         if grad == Grad::No {
             if !model.is_whole() {
                 return Err(Error::Model("weights that are divided among ranks are to be read alone".into()));
@@ -76,7 +79,7 @@ impl<'m> Trunk<'m> {
             let forward = || {
                 let mut x = model.embed(&tokens);
                 for index in 0..model.layers.len() {
-                    x = model.layer(index, &x, &rotation, &mut packed);
+                    x = model.dropping(index, &x, &rotation, &mut packed, dropout.as_ref());
                 }
                 last(model, &x, &rows)
             };
@@ -95,15 +98,16 @@ impl<'m> Trunk<'m> {
         for index in 0..model.layers.len() {
             at(index + 1, &Shards::forward)?;
             let computes = span("forward", Some(index + 1));
-            let (kept, output) =
-                Kept::run(&x, checkpointing, |x| model.layer(index, x, &rotation, &mut packed));
+            let (kept, output) = Kept::run(&x, checkpointing, |x| {
+                model.dropping(index, x, &rotation, &mut packed, dropout.as_ref())
+            });
             drop(computes);
             at(index + 1, &Shards::computed)?;
             layers.push(kept);
             x = output;
         }
         let (kept, states) = Kept::run(&x, checkpointing, |x| last(model, x, &rows));
-        let backward = Backward { model, tokens, rotation, packed, rows, layers, last: kept };
+        let backward = Backward { model, tokens, rotation, packed, dropout, rows, layers, last: kept };
         Ok(Self { states: states.detach(), backward: Some(Box::new(backward)) })
     }
 
@@ -122,8 +126,8 @@ impl Backward<'_> {
             shards.map_or(Ok(()), |shards| shards.backward(index + 1))?;
             let computes = span("backward", Some(index + 1));
             if let (Some(kept), Some(by_output)) = (self.layers.pop(), &grad) {
-                let (rotation, packed) = (&self.rotation, &mut self.packed);
-                grad = kept.through(by_output, |x| model.layer(index, x, rotation, packed))?;
+                let (rotation, packed, dropout) = (&self.rotation, &mut self.packed, self.dropout.as_ref());
+                grad = kept.through(by_output, |x| model.dropping(index, x, rotation, packed, dropout))?;
             }
             drop(computes);
             if let Some(shards) = shards {

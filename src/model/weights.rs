@@ -83,7 +83,7 @@ impl Model {
         stored.nothing_left(Some(&head))?;
         let sizes = (model.config.hidden_size, labels);
         model.extractor = Extractor::load(dir, sizes, kind, device)?;
-        Ok(model)
+        Ok(Self { thoughts, ..model })
     }
 
     /// Reads the score head, where there is one, from the model folder `dir` again.

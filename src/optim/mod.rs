@@ -19,7 +19,7 @@ mod state;
 pub use muon::{AdjustLr, Muon};
 pub use optimizer::{Optimizer, Sliced};
 pub use schedule::Schedule;
-pub use share::Share;
+pub use share::{Share, TOGETHER};
 
 /// What may help where numbers overflow, of weights of this kind.
 pub fn steadier(weights: Kind) -> &'static str {

@@ -117,9 +117,10 @@ impl Optimizer {
     }
 
     /// Moves the gradients that `backward` left at the parameters into f32 sums, and frees them there. After every
-    /// micro-batch: a sum in bf16 would lose the small ones.
+    /// micro-batch: a sum in bf16 would lose the small ones. Those in f32 stay where they are, since the next `backward` adds to them.
     pub fn accumulate(&mut self) -> Result<()> {
-        self.slots.iter_mut().filter(|slot| slot.is_whole()).try_for_each(Slot::accumulate)
+        let moved = |slot: &&mut Slot| slot.is_whole() && slot.has_master();
+        self.slots.iter_mut().filter(moved).try_for_each(Slot::accumulate)
     }
 
     /// Sums the gradients over all `ranks`; those of slices are sums already over the ranks that hold slices together.

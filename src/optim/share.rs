@@ -14,7 +14,7 @@ pub struct Share {
 }
 
 /// Elements that travel together at most, unless a parameter alone has more.
-pub(super) const TOGETHER: i64 = 16 << 20;
+pub const TOGETHER: i64 = 4 << 20;
 
 impl Share {
     /// All of it.

@@ -6,7 +6,7 @@ use super::slot::Kept;
 use crate::checkpoint::Ranges;
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 impl Optimizer {
     /// All that the next step depends on: `step`, and for each parameter `NAME.exp_avg`, `NAME.exp_avg_sq` (in bytes with the scales of their blocks,
@@ -22,54 +22,66 @@ impl Optimizer {
     /// and other shapes; then nothing has changed. Parameters with a master weight become its rounded copy.
     pub fn load_state(&mut self, state: Vec<(String, Tensor)>) -> Result<()> {
         let theirs: BTreeMap<String, Tensor> = state.into_iter().collect();
-        self.take_up(theirs.keys().map(String::as_str), |name, size, start, len| {
-            let Some(loaded) = theirs.get(name) else { return Ok(None) };
-            fits(name, &loaded.size(), size)?;
-            Ok(Some(loaded.f_reshape([-1])?.f_narrow(0, start, len)?))
-        })
-    }
-
-    /// The same of what lies in files, of which this share's part alone is read.
-    pub fn load_ranges(&mut self, state: &Ranges) -> Result<()> {
-        self.take_up(state.names(), |name, size, start, len| {
-            let Some(shape) = state.shape(name) else { return Ok(None) };
-            fits(name, &shape, size)?;
-            state.read(name, start, len).map(Some)
-        })
-    }
-
-    /// `read` gives elements of a tensor by its name, the shape that it has to have, the first and their number.
-    fn take_up<'n>(
-        &mut self,
-        names: impl Iterator<Item = &'n str>,
-        read: impl Fn(&str, &[i64], i64, i64) -> Result<Option<Tensor>>,
-    ) -> Result<()> {
-        let mut known = BTreeSet::from(["step".to_string()]);
-        let (mut mine, mut found) = (vec![self.steps.shallow_clone()], Vec::new());
-        let take = |name: &str, size: &[i64], start: i64, own: &Tensor| {
-            let loaded = read(name, size, start, own.numel() as i64)?;
-            let loaded = loaded.ok_or_else(|| mismatch(format!("{name} is missing")))?;
-            match loaded.kind() {
-                kind if kind == own.kind() => Ok(loaded.f_reshape(own.size())?),
-                kind => Err(mismatch(format!(
-                    "{name} is {kind:?}, not {:?}: optim.moments says as what it is kept",
-                    own.kind()
-                ))),
-            }
-        };
-        found.push(take("step", &[], 0, &self.steps)?);
-        for slot in &self.slots {
-            for Kept { name, tensor, size, start } in slot.state() {
-                found.push(take(&name, &size, start.unwrap_or(0), &tensor)?);
-                mine.push(tensor);
-                known.insert(name);
-            }
-        }
-        if let Some(name) = names.into_iter().find(|name| !known.contains(*name)) {
-            return Err(mismatch(format!("{name} belongs to no parameter of this model")));
-        }
-        fused::copy(&mine, &found)?;
+        let of = |name: &str| theirs.get(name).map(|tensor| (tensor.size(), tensor.kind()));
+        let wanted = self.wanted(theirs.keys().map(String::as_str), of)?;
+        let found = wanted.iter().map(|part| {
+            let (from, len) = (part.start.unwrap_or(0), part.tensor.numel() as i64);
+            part.fitting(theirs[&part.name].f_reshape([-1])?.f_narrow(0, from, len)?)
+        });
+        let found = found.collect::<Result<Vec<_>>>()?;
+        fused::copy(&wanted.into_iter().map(|part| part.tensor).collect::<Vec<_>>(), &found)?;
         self.round()
+    }
+
+    /// The same of what lies in files, of which this share's part alone is read, one tensor after the other. What cannot be read leaves this
+    /// half loaded.
+    pub fn load_ranges(&mut self, state: &Ranges) -> Result<()> {
+        for part in self.wanted(state.names(), |name| state.shape(name).zip(state.kind(name)))? {
+            let (from, len) = (part.start.unwrap_or(0), part.tensor.numel() as i64);
+            let found = part.fitting(state.read(&part.name, from, len)?)?;
+            fused::copy(&[part.tensor], &[found])?;
+        }
+        self.round()
+    }
+
+    /// All that is remembered, as it has to be found among `names`, of which `of` gives shape and kind.
+    fn wanted<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+        of: impl Fn(&str) -> Option<(Vec<i64>, Kind)>,
+    ) -> Result<Vec<Kept>> {
+        let steps =
+            Kept { name: "step".into(), tensor: self.steps.shallow_clone(), size: vec![], start: None };
+        let wanted: Vec<Kept> =
+            std::iter::once(steps).chain(self.slots.iter().flat_map(|slot| slot.state())).collect();
+        for part in &wanted {
+            let found = of(&part.name).ok_or_else(|| mismatch(format!("{} is missing", part.name)))?;
+            fits(&part.name, &found.0, &part.size)?;
+            part.of_kind(found.1)?;
+        }
+        let known: BTreeSet<&str> = wanted.iter().map(|part| part.name.as_str()).collect();
+        match names.into_iter().find(|name| !known.contains(name)) {
+            Some(name) => Err(mismatch(format!("{name} belongs to no parameter of this model"))),
+            None => Ok(wanted),
+        }
+    }
+}
+
+impl Kept {
+    /// What was found for it, in its shape.
+    fn fitting(&self, found: Tensor) -> Result<Tensor> {
+        self.of_kind(found.kind())?;
+        Ok(found.f_reshape(self.tensor.size())?)
+    }
+
+    fn of_kind(&self, found: Kind) -> Result<()> {
+        match self.tensor.kind() {
+            kind if kind == found => Ok(()),
+            kind => Err(mismatch(format!(
+                "{} is {found:?}, not {kind:?}: optim.moments says as what it is kept",
+                self.name
+            ))),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod belief;
 pub mod candidates;
+pub mod choices;
 mod elsewhere;
 pub mod embedding;
 pub mod init;
@@ -49,6 +50,9 @@ pub struct PolicyConfig {
     /// Keep the matrices of the layers in four bits (`nf4`, as QLoRA does), frozen under `[policy.lora]`: about a quarter of bf16's memory. Products read
     /// them anew each time, forward and backward. What is saved is in full, adapters merged.
     pub quantize: Option<Quantize>,
+    /// The share of the numbers of what attention and MLP add to each token's state that is dropped while `loop.sft` learns; never outside of
+    /// that. 0.1 is usual, 0 drops nothing.
+    pub dropout: f64,
     /// Keep only each layer's input for the backward pass and recompute the rest: less memory, a third more time.
     pub gradient_checkpointing: bool,
     /// How completions are sampled.
@@ -65,6 +69,7 @@ impl Default for PolicyConfig {
             dtype: Dtype::Auto,
             lora: None,
             quantize: None,
+            dropout: 0.0,
             gradient_checkpointing: false,
             sampling: Sampling::default(),
             decode_slots: 64,
@@ -112,6 +117,9 @@ impl PolicyConfig {
             )),
             _ => {}
         }
+        if !(0.0..1.0).contains(&self.dropout) {
+            found.push(Misfit::new("dropout", "it must be from 0 up to, not including, 1", ""));
+        }
         if self.decode_slots == 0 {
             found.push(Misfit::new("decode_slots", "at least one sequence is decoded at a time", ""));
         }
@@ -156,6 +164,7 @@ impl Policy {
             policy.model.quantise()?;
         }
         policy.model.checkpointing = config.gradient_checkpointing;
+        policy.model.dropout = config.dropout;
         match &config.lora {
             Some(lora) => policy.model.add_lora(lora, seed)?,
             None => policy.model.train_all(),

@@ -150,9 +150,7 @@ impl Group {
         check(unsafe { rationale_group_gather(self.0, own.as_ptr() as *const c_void, &mut out) })?;
         Ok(unsafe { Tensor::from_ptr(out.cast()) })
     }
-}
 
-impl Group {
     /// Begins to gather the flat tensors of all ranks, which are of one size, into `all`, end to end.
     pub fn begin_gather(&self, own: &Tensor, all: &Tensor) -> Result<Pending> {
         self.begin(rationale_group_begin_gather, own, all)

@@ -7,6 +7,7 @@ mod c10d;
 mod host;
 mod place;
 mod processes;
+pub mod resident;
 pub mod timeline;
 mod watch;
 
@@ -162,6 +163,13 @@ pub fn agreed<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
         Some(failure) => Err(failure.error()),
         None => Ok(outcome),
     }
+}
+
+/// Bytes of memory that a sum of so many bytes over ranks takes besides: two buckets are under way at a time and a third is packed
+/// (csrc/c10d.cpp), each with as much for what comes from the neighbour.
+pub fn sums_under_way(bytes: usize) -> usize {
+    const BUCKET: usize = 8 << 20;
+    6 * bytes.min(BUCKET)
 }
 
 /// One rank alone.

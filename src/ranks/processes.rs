@@ -2,7 +2,7 @@
 
 use super::c10d::{Group, Reached, Store};
 use super::place::{Launcher, Place};
-use super::watch::{Failure, Watch};
+use super::watch::{FAILED, Failure, Watch, calls_of};
 use super::{Local, Pending, Ranks};
 use crate::error::{Error, Result};
 use std::net::{IpAddr, UdpSocket};
@@ -146,7 +146,7 @@ impl Run {
     fn claim(&self, error: &Error) -> Option<Failure> {
         let own = !matches!(error, Error::Elsewhere { .. });
         let failure = own.then(|| Failure::of(self.place.rank, error))?;
-        let _ = locked(&self.store).claim(super::watch::FAILED, &failure.told());
+        let _ = locked(&self.store).claim(FAILED, &failure.told());
         Some(failure)
     }
 
@@ -165,7 +165,7 @@ impl Run {
         let late = waited + Duration::from_millis(500) >= limit;
         let began = Instant::now();
         loop {
-            let told = locked(&self.store).look(super::watch::FAILED);
+            let told = locked(&self.store).look(FAILED);
             match told {
                 Ok(Some(told)) => return Failure::read(&told).error(),
                 Ok(None) if !late && began.elapsed() < WORDS => {}
@@ -183,7 +183,7 @@ impl Run {
         let own = self.calls.load(Ordering::SeqCst);
         let store = locked(&self.store);
         let of = |rank: usize| -> u64 {
-            let told = store.look(&super::watch::calls_of(rank)).ok().flatten();
+            let told = store.look(&calls_of(rank)).ok().flatten();
             told.and_then(|told| told.parse().ok()).unwrap_or(0)
         };
         let rank = (0..self.place.count).filter(|rank| *rank != self.place.rank).min_by_key(|rank| of(*rank));
@@ -199,7 +199,7 @@ impl Run {
              than they have"
         );
         let failure = Failure { rank, code: 1, words };
-        let _ = store.claim(super::watch::FAILED, &failure.told());
+        let _ = store.claim(FAILED, &failure.told());
         failure.error()
     }
 }

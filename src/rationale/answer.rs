@@ -58,12 +58,30 @@ fn hashes(text: &str) -> Option<AnswerSpan> {
     text.rmatch_indices("####").find_map(|(at, _)| {
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
-        let weak = !text[end..].trim().is_empty();
-        if weak && heading(&text[start..end]) {
+        let followed = !text[end..].trim().is_empty();
+        if followed && heading(&text[start..end]) {
             return None;
         }
+        let weak = followed || empty_heading(&text[start..end]);
         Some(AnswerSpan { weak, ..found(tidy(text, start..end), at..end)? })
     })
+}
+
+/// Whether a line would be a heading if something followed it: a completion may end with one.
+fn empty_heading(line: &str) -> bool {
+    let word = line.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+    let words = [
+        "note",
+        "notes",
+        "explanation",
+        "solution",
+        "verification",
+        "check",
+        "summary",
+        "conclusion",
+        "reasoning",
+    ];
+    words.contains(&word.as_str())
 }
 
 /// Whether a line is Markdown's heading of what follows it, by its words: `Step 2: result`, `Solution`, `Why so:`.

@@ -22,7 +22,7 @@ struct Rule {
 /// Who reads what. A key that no rule names is read by every stage.
 const RULES: &[Rule] = &[
     Rule {
-        keys: &["optim", "checkpoint.save_optimizer", "policy.gradient_checkpointing"],
+        keys: &["optim", "checkpoint.save_optimizer", "policy.gradient_checkpointing", "policy.dropout"],
         // Reward models and the rows' own completions are read in micro-batches too.
         but: &["optim.tokens_per_microbatch"],
         idle: |stage| unless(stage.needs().trains, with_method(stage)),
@@ -120,7 +120,14 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },
     Rule {
-        keys: &["eval.show", "eval.keep_text", "eval.labels", "eval.calibration", "eval.measures"],
+        keys: &[
+            "eval.show",
+            "eval.keep_text",
+            "eval.labels",
+            "eval.calibration",
+            "eval.choices",
+            "eval.measures",
+        ],
         but: &[],
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },

@@ -5,7 +5,7 @@ use super::meant::{Meant, Name};
 use super::refusal::{MOST_FOUND, Refusal};
 use super::stages::StageTable;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::section::{Chosen, Kinds, Unread, join, keys, read, schema};
+use crate::section::{Chosen, Kinds, Unread, join, keys, read, schema, secret};
 use crate::{Error, Result};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -259,6 +259,9 @@ impl Complaint<'_> {
         match self.value(place) {
             Some(Value::Table(_)) => self
                 .say(&join(place, name), &format!("[{place}.{name}] no such {what}{meant} known: {known}")),
+            Some(value) if secret::hides(place, value) => {
+                self.say(place, &format!("{place} = …: no such {what}{meant} known: {known}"))
+            }
             _ => self.say(place, &format!("{place} = \"{name}\": no such {what}{meant} known: {known}")),
         }
     }
@@ -299,7 +302,7 @@ impl Complaint<'_> {
         let named = match self.value(place) {
             Some(Value::Table(table)) if table.is_empty() => format!("[{place}] is empty"),
             Some(Value::Table(table)) => format!("[{place}] has {}", list(table.keys().map(String::as_str))),
-            Some(value) => format!("{place} = {}", short(value)),
+            Some(value) => format!("{place} = {}", short(place, value)),
             None => place.to_owned(),
         };
         self.say(place, &format!("{named}; write exactly one of {options}"))
@@ -307,7 +310,8 @@ impl Complaint<'_> {
 
     fn wrong_type(&self, message: &str) -> Refusal {
         let expected = message.rsplit_once(", expected ").map_or("another value", |(_, expected)| expected);
-        let shown = self.value(&self.place).map_or(String::new(), |value| format!(" = {}", short(value)));
+        let shown = |value| format!(" = {}", short(&self.place, value));
+        let shown = self.value(&self.place).map_or(String::new(), shown);
         let origin = self.recipe.origin(self.stage, &self.place);
         let is_list = self.value(&self.place).is_some_and(Value::is_array);
         let quote = match origin.strip_prefix("--set ").filter(|_| expected.ends_with("string") && !is_list) {
@@ -352,8 +356,8 @@ fn headers(path: &str, names: &[&str]) -> String {
     names.iter().map(|name| format!("[{path}.{name}]")).collect::<Vec<_>>().join(", ")
 }
 
-fn short(value: &Value) -> String {
-    let text = value.to_string().replace('\n', " ");
+fn short(path: &str, value: &Value) -> String {
+    let text = secret::shown(path, value).replace('\n', " ");
     if text.chars().count() > 60 { text.chars().take(59).chain(['…']).collect() } else { text }
 }
 

@@ -65,6 +65,16 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
             "use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",
         ));
     }
+    if needs.trains && !needs.drops && stage.policy.dropout > 0.0 {
+        found.push(Misfit::new(
+            "policy.dropout",
+            format!(
+                "{} holds its passes against others, or makes its own, and drops nothing",
+                loop_key(stage)
+            ),
+            "only loop.sft reads it; set 0 for this stage",
+        ));
+    }
     if needs.undivided && stage.devices.shard == Shard::Parameters {
         found.push(Misfit::new(
             "devices.shard",

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::rules::Rules;
 use super::stages::{StageTable, at, merge, nothing_to_remove, section};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::section::join;
+use crate::section::{join, secret};
 use crate::{Error, Result};
 use toml::{Table, Value};
 
@@ -36,7 +36,8 @@ pub struct Override {
 impl Override {
     /// Reads `section.key=value`. The right side is a TOML value where it reads as one, otherwise text.
     pub fn parse(text: &str) -> Result<Self> {
-        let malformed = |why: &str| Error::Recipe(format!("--set {text}: {why}; {USAGE}"));
+        let typed = secret::assignment(text);
+        let malformed = |why: &str| Error::Recipe(format!("--set {typed}: {why}; {USAGE}"));
         let (left, right) = text.split_once('=').ok_or_else(|| malformed("no `=`"))?;
         let keys = toml_edit::Key::parse(left.trim()).map_err(|_| malformed("the key cannot be read"))?;
         let mut path: Vec<String> = keys.iter().map(|key| key.get().to_owned()).collect();
@@ -44,7 +45,7 @@ impl Override {
         if path[0] == "stage" {
             if path.len() < 4 {
                 return Err(Error::Recipe(format!(
-                    "--set {text}: a stage's key is stage.NAME.section.key, such as --set stage.warmup.optim.lr=1e-6"
+                    "--set {typed}: a stage's key is stage.NAME.section.key, such as --set stage.warmup.optim.lr=1e-6"
                 )));
             }
             stage = Some(path.drain(..2).nth(1).unwrap_or_default());
@@ -53,12 +54,17 @@ impl Override {
         Ok(Self { text: text.to_owned(), stage, path, value, reached: Vec::new(), written: None })
     }
 
-    /// `--set …` as typed, or the line of the file.
+    /// `--set …` as typed, of what may be a secret the key alone; or the line of the file.
     pub fn shown(&self) -> String {
         match &self.written {
             Some((_, place)) => place.clone(),
-            None => format!("--set {}", self.text),
+            None => format!("--set {}", self.typed()),
         }
+    }
+
+    /// As typed, without `--set`; of what may be a secret the key alone.
+    pub fn typed(&self) -> String {
+        secret::assignment(&self.text)
     }
 
     /// The line of the file, where it stands in one.
@@ -83,7 +89,7 @@ impl Override {
     }
 
     fn fail<T>(&self, message: impl std::fmt::Display) -> Result<T> {
-        let swept = if self.written.is_some() { format!("sweep.{}: ", self.text) } else { String::new() };
+        let swept = if self.written.is_some() { format!("sweep.{}: ", self.typed()) } else { String::new() };
         Err(Error::Recipe(format!("{}: {swept}{message}", self.shown())))
     }
 }
@@ -227,13 +233,13 @@ fn target(over: &Override, states: &[State]) -> Result<State> {
         [] => over.fail(format!(
             "the stages take {} from earlier stages (`@…`); name one, such as --set stage.NAME.{}",
             over.key(),
-            over.text
+            over.typed()
         )),
         [only] => Ok(only.clone()),
         _ => over.fail(format!(
             "no stage has {}; name the stage, such as --set stage.NAME.{}",
             over.key(),
-            over.text
+            over.typed()
         )),
     }
 }
@@ -250,6 +256,7 @@ fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
     for length in 1..over.path.len() {
         let key = over.path[..length].join(".");
         if let Some(value) = at(table, &over.path[..length]).filter(|value| !value.is_table()) {
+            let value = secret::shown(&key, value);
             return over.fail(format!("{key} is {value}, not a section; set {key} itself"));
         }
     }
@@ -276,4 +283,36 @@ fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
         merge(table, &tree, "", rules);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_not_repeated() {
+        let told = |text: &str| match Override::parse(text) {
+            Ok(over) => over.shown(),
+            Err(error) => error.to_string(),
+        };
+        let endpoint = "reward.judge.endpoint";
+        for (given, said) in [
+            ("extra.api_key=sk-SECRET", "--set reward.judge.endpoint.extra.api_key=…"),
+            ("url=http://u:SECRET@h/v1", "--set reward.judge.endpoint.url=…"),
+            ("api_key_env=sk-SECRET", "--set reward.judge.endpoint.api_key_env=…"),
+            ("extra={ top_p = 0.9, api_key = 'SECRET' }", "--set reward.judge.endpoint.extra=…"),
+            ("extra.stop=['a', 'sk-SECRETabcdefghijklmnop']", "--set reward.judge.endpoint.extra.stop=…"),
+            ("temperature=0.5", "--set reward.judge.endpoint.temperature=0.5"),
+        ] {
+            assert_eq!(told(&format!("{endpoint}.{given}")), said);
+        }
+        let malformed = told("reward.judge.endpoint.extra={ api_key = 'SECRET'");
+        assert!(
+            malformed.contains("--set reward.judge.endpoint.extra=…: the value does not read as TOML"),
+            "{malformed}"
+        );
+        // The value itself is not touched.
+        let over = Override::parse("a.api_key=sk-SECRET").unwrap();
+        assert_eq!(over.value, Value::String("sk-SECRET".into()));
+    }
 }

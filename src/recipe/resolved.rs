@@ -38,7 +38,7 @@ impl Recipe {
         let sets = if self.sweeps() { &self.typed } else { &self.overrides };
         for over in sets {
             let word = if over.written.is_some() { "sweep" } else { "--set" };
-            lines += &format!("# {word} {}\n", one_line(&over.text));
+            lines += &format!("# {word} {}\n", one_line(&over.typed()));
         }
         lines
     }

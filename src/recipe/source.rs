@@ -1,6 +1,7 @@
 //! A recipe file: its text, its table, and the line on which every key stands.
 
 use super::refusal::{Refusal, cut};
+use crate::section::secret;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -158,6 +159,14 @@ fn syntax(file: &str, text: &str, error: &toml_edit::TomlError) -> Error {
     let indent: String = before.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let (column, gutter) = (before.chars().count() + 1, " ".repeat(line.to_string().len()));
     let message = in_words(error.message(), text.get(span).unwrap_or(""), &text[start..], content);
+    if secret::gives_a_secret(content) {
+        let key = content.split('=').next().unwrap_or_default().trim();
+        let key = if secret::holds_a_key(key) { "" } else { key };
+        let message = in_words(error.message(), key, "", "");
+        return Error::Recipe(format!(
+            "{file}:{line}:{column}: {message} (at `{key}`, whose value is not shown)"
+        ));
+    }
     if content.len() > LONGEST_LINE {
         return Error::Recipe(cut(&format!("{file}:{line}:{column}: {message}")));
     }
@@ -244,4 +253,22 @@ fn element(
         walk(table, path, seen);
     }
     path.pop();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_secret_is_not_shown() {
+        let told = |text: &str| Source::parse("a.toml", text).unwrap_err().to_string();
+        let said = told("[x]\napi_key = sk-SECRET\n");
+        assert!(
+            said.contains("a.toml:2:") && said.contains("`api_key`") && !said.contains("SECRET"),
+            "{said}"
+        );
+        let said = told("[x]\nurl = \"http://u:SECRET@h\n");
+        assert!(said.contains("a.toml:2:") && said.contains("`url`") && !said.contains("SECRET"), "{said}");
+        assert!(told("[x]\nlr = high\n").contains("2 | lr = high"));
+    }
 }

@@ -151,6 +151,9 @@ fn one(
     StageTable { index, name, table }
 }
 
+/// Characters of the longest name of a stage: files are called after it.
+const LONGEST_NAME: usize = 100;
+
 fn stage_name(
     source: &Source,
     place: &[&str],
@@ -160,6 +163,10 @@ fn stage_name(
     let fail = |message: String| Err(source.refusal(&[place, &["name"]].concat(), &message));
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
     match name {
+        Some(Value::String(name)) if name.chars().count() > LONGEST_NAME => fail(format!(
+            "this stage's name has {} characters, and a name has {LONGEST_NAME} at most, since files are called after it; give it a shorter one",
+            name.chars().count()
+        )),
         None => fail("this stage has no name; add `name = \"…\"` below `[[stage]]`".to_owned()),
         Some(Value::String(name)) if !name.is_empty() && name.chars().all(allowed) => {
             match (rules.taken_ending)(&name) {

@@ -1,6 +1,6 @@
 //! Held-out completions of a run for its report: the same questions of every evaluation, as many as a page can hold.
 
-use super::picked::{Lines, spread};
+use super::picked::{self, Lines, spread};
 use super::rollouts::Part;
 use super::stages::Stage;
 use crate::error::Result;
@@ -47,13 +47,10 @@ struct Head {
 /// Picks them.
 pub(super) fn pick(folder: &Path, stages: &[Stage], evaluations: &[Evaluation]) -> Result<HeldOut> {
     let mut found = HeldOut::default();
-    let mut kept: Vec<usize> = spread(evaluations.len()).take(EVALUATIONS).collect();
-    kept.sort_unstable();
+    let kept = picked::evaluations(EVALUATIONS, stages, evaluations);
     let share = kept.len().max(1);
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    for evaluation in kept.into_iter().map(|at| &evaluations[at]) {
-        let of = |stage: &Stage| (stage.name.as_str(), stage.round) == (&evaluation.stage, evaluation.round);
-        let Some(stage) = stages.iter().position(of) else { continue };
+    for (stage, evaluation) in kept {
         let file = evaluation.verdicts();
         let Some(lines) = Lines::open(&folder.join(&file))? else { continue };
         let asked: Vec<Question> = JsonLines::read_as(&folder.join(evaluation.questions()))?;

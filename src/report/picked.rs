@@ -1,6 +1,8 @@
 //! Which lines of a long file are shown: spread evenly over it, those that belong together as a whole.
 
+use super::stages::Stage;
 use crate::error::{Error, Result};
+use crate::eval::Evaluation;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
@@ -74,6 +76,22 @@ pub(super) fn spread(count: usize) -> impl Iterator<Item = usize> {
     let last = count.saturating_sub(1);
     let ends = [0, last].into_iter().take(count.min(2));
     ends.chain(turned.filter(move |n| *n < count && *n != 0 && *n != last))
+}
+
+/// At most `most` evaluations, spread evenly and in their order, each with the place of its stage.
+pub(super) fn evaluations<'a>(
+    most: usize,
+    stages: &[Stage],
+    all: &'a [Evaluation],
+) -> Vec<(usize, &'a Evaluation)> {
+    let mut kept: Vec<usize> = spread(all.len()).take(most).collect();
+    kept.sort_unstable();
+    let placed = |at: usize| {
+        let evaluation = &all[at];
+        let of = |stage: &Stage| (stage.name.as_str(), stage.round) == (&evaluation.stage, evaluation.round);
+        Some((stages.iter().position(of)?, evaluation))
+    };
+    kept.into_iter().filter_map(placed).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Texts of held-out rows with what was selected of them, for a run's report: the same rows of every evaluation, as many as a page can hold.
 
-use super::picked::{Lines, spread};
+use super::picked::{self, Lines, spread};
 use super::rollouts::Part;
 use super::stages::Stage;
 use crate::error::Result;
@@ -36,12 +36,9 @@ struct Shown {
 /// Picks them.
 pub(super) fn pick(folder: &Path, stages: &[Stage], evaluations: &[Evaluation]) -> Result<Rationales> {
     let mut found = Rationales::default();
-    let mut kept: Vec<usize> = spread(evaluations.len()).take(EVALUATIONS).collect();
-    kept.sort_unstable();
+    let kept = picked::evaluations(EVALUATIONS, stages, evaluations);
     let share = kept.len().max(1) as u64;
-    for evaluation in kept.into_iter().map(|at| &evaluations[at]) {
-        let of = |stage: &Stage| (stage.name.as_str(), stage.round) == (&evaluation.stage, evaluation.round);
-        let Some(stage) = stages.iter().position(of) else { continue };
+    for (stage, evaluation) in kept {
         let file = evaluation.rows();
         let Some(lines) = Lines::open(&folder.join(&file))? else { continue };
         let (mut room, mut rows) = (BYTES / share, Vec::new());

@@ -1,13 +1,14 @@
 //! Whether a written query comes to what the row's own one does, by running both (execution accuracy).
 
-use super::{Holds, Part, Reward, Wants, column, wanting};
+use super::{Holds, Part, Reward, Wanting, Wants, column};
+use crate::rollout::{Group, Rollout, Score};
 use crate::text::sql::{Tables, run};
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `[reward.execute]`: 1 where the query that the completion ends in comes to the same as the row's own, else 0; one that cannot be run comes
-/// to nothing. Queries are the small part of SQL that `[data.task.tables]` has, run inside the program on the row's tables: `{"pets":
+/// `[reward.execute]`: 1 where the query that the completion ends in comes to the same as the row's own (in its order, where that asks for one),
+/// else 0; one that cannot be run comes to nothing. Queries are the small part of SQL that `[data.task.tables]` has, run inside the program on the row's tables: `{"pets":
 /// {"columns": ["name", "age"], "rows": [["bo", "9"]]}}`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -31,16 +32,21 @@ impl Execute {
     pub fn checked(self) -> anyhow::Result<impl Reward> {
         let wants = Wants::default().column("tables", &self.tables, Holds::Anything);
         let wants = wants.column("sql", &self.sql, Holds::Text);
-        Ok(wanting(wants, move |example, rollout| {
+        let reward = move |group: &Group| -> anyhow::Result<Vec<Score>> {
+            let example = &group.example;
             let tables = example.fields.get(&self.tables).cloned().unwrap_or_default();
             let tables: Tables = serde_json::from_value(tables)
                 .with_context(|| format!("its column `{}` holds no tables", self.tables))?;
             let own = column::text(example, &self.sql)?;
             let own = run(&tables, &own)
                 .map_err(|wrong| anyhow::anyhow!("its own query cannot be run: {wrong}"))?;
-            let found = run(&tables, self.of.of(rollout));
-            Ok(f64::from(u8::from(found.is_ok_and(|found| found.same(&own)))))
-        }))
+            let score = |rollout: &Rollout| {
+                let found = run(&tables, self.of.of(rollout));
+                Score::from(f64::from(u8::from(found.is_ok_and(|found| found.agrees(&own)))))
+            };
+            Ok(group.rollouts.iter().map(score).collect())
+        };
+        Ok(Wanting { wants, reward })
     }
 }
 

@@ -30,6 +30,8 @@ pub struct InternalConsistency {
     pub against: Against,
 }
 
+const LACKS_CHOICES: &str = "add a `choices` column, or name labels as over = [\"yes\", \"no\"]";
+
 /// What is taken from each layer's probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -68,7 +70,7 @@ struct Layers {
 impl Reward for Layers {
     fn wants(&self) -> Wants {
         match self.section.over {
-            Over::Choices => Wants::default().row("over", OfRow::Choices, ""),
+            Over::Choices => Wants::default().row("over", OfRow::Choices, LACKS_CHOICES),
             _ => Wants::default(),
         }
     }
@@ -86,17 +88,12 @@ impl Reward for Layers {
             }
         };
         let mut texts: Vec<String> = group.rollouts.iter().map(reasoning).collect();
-        texts.push(String::new());
-        let beliefs = self.beliefs(policy, group, &texts, &candidates, models.budget)?;
-        let (without, of) = beliefs.split_last().context("nothing was asked")?;
-        let share = |layers: &Vec<Vec<f64>>| {
-            let against = match self.section.against {
-                Against::None => None,
-                Against::Prompt => Some(without.as_slice()),
-            };
-            Score::from(consistency(layers, against))
-        };
-        Ok(of.iter().map(share).collect())
+        let compared = self.section.against == Against::Prompt;
+        texts.extend(compared.then(String::new));
+        let mut beliefs = self.beliefs(policy, group, &texts, &candidates, models.budget)?;
+        let without = if compared { beliefs.pop() } else { None };
+        let share = |layers: &Vec<Vec<f64>>| Score::from(consistency(layers, without.as_deref()));
+        Ok(beliefs.iter().map(share).collect())
     }
 }
 

@@ -73,9 +73,11 @@ impl Measure {
 
     fn of(self, chains: &Chains) -> f64 {
         match self {
+            Self::RepetitionStep => chains.repetition(),
+            // Of no steps none is strange, and nothing is left out.
+            _ if chains.steps.is_empty() => 0.0,
             Self::Faithfulness => chains.faithfulness(),
             Self::Informativeness => chains.informativeness(),
-            Self::RepetitionStep => chains.repetition(),
             Self::ReasoningAlignment => chains.reasoning_alignment(),
             Self::Redundancy => chains.redundancy(),
             Self::MissingStep => chains.missing_step(),
@@ -220,8 +222,11 @@ mod tests {
         for measure in ["reasoning_alignment", "redundancy", "external_hallucination"] {
             near(scored(measure)[0], 1.0);
             near(scored(measure)[1], 1.0);
+            near(scored(measure)[2], 0.0);
         }
-        near(scored("semantic_coverage")[0], 1.0);
+        let coverage = scored("semantic_coverage");
+        near(coverage[0], 1.0);
+        near(coverage[2], 0.0);
         let ids = ["one", "two"].map(|text| policy.tokenizer.encode(text).unwrap());
         let sequences = ids.map(|ids| Sequence::new(&ids[..1], &ids[1..]));
         let logprobs = policy.logprobs(&sequences, 1.0, 64).unwrap();

@@ -1,11 +1,14 @@
 //! The rows' own completions as rollouts: `[rollout.dataset]`.
 
 use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+use crate::data::Example;
+use crate::data::row::need;
 use crate::engine::{Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rationale::Format;
+use crate::section::Misfit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,15 @@ pub struct DatasetRollout {}
 impl SourceSection for DatasetRollout {
     fn traits(&self) -> Traits<'_> {
         Traits { reads_rows: true, ..Traits::written("dataset", None) }
+    }
+
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        let none: Vec<&Example> = rows.iter().copied().filter(|row| row.completions.is_empty()).collect();
+        if none.is_empty() {
+            return vec![];
+        }
+        let remedy = "add a `completion` or `completions` column, or use [rollout.group]";
+        vec![Misfit::new("", need("a completion of each row's own", &none, rows.len()), remedy)]
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

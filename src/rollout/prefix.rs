@@ -24,6 +24,7 @@ use crate::seed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Completions of each prompt, and continuations of them from cuts between their steps. Each rollout's `cuts` then say how
 /// good the continuations from there were.
@@ -194,7 +195,8 @@ pub struct Place {
 }
 
 /// The cuts between the steps of a completion, the last behind its last step. What separates two steps belongs to the
-/// former, unless one token holds it together with the beginning of the latter. A completion without an answer is split
+/// former, unless one token holds it together with the beginning of the latter; what a line is indented by, to that line, unless one
+/// token holds it together with the end of the line before. A completion without an answer is split
 /// into steps as a whole, and not cut behind the last of them, which may be half a step. Where a character is cut between two
 /// tokens there is no cut.
 pub fn places(rollout: &Rollout, format: &Format, tokenizer: &Tokenizer) -> Vec<Place> {
@@ -205,13 +207,20 @@ pub fn places(rollout: &Rollout, format: &Format, tokenizer: &Tokenizer) -> Vec<
     };
     let last = rollout.rationale.as_ref().and_then(|_| {
         let end = spans.last()?.end;
-        Some(end + (text[end..].len() - text[end..].trim_start().len()))
+        Some(end..end + (text[end..].len() - text[end..].trim_start().len()))
     });
-    let begins = spans.iter().skip(1).map(|span| span.start).chain(last);
-    let place = |(index, byte): (usize, usize)| {
-        let mut tokens = tokenizer.tokens_of(&rollout.tokens, 0..byte).end;
-        let mut before = tokenizer.decode(&rollout.tokens[..tokens]);
-        if before.len() > byte {
+    let gaps = spans.windows(2).map(|pair| pair[0].end..pair[1].start).chain(last);
+    let up_to = |byte: usize| {
+        let tokens = tokenizer.tokens_of(&rollout.tokens, 0..byte).end;
+        (tokens, tokenizer.decode(&rollout.tokens[..tokens]))
+    };
+    let place = |(index, gap): (usize, Range<usize>)| {
+        let line = text[gap.clone()].rfind('\n').map_or(gap.end, |newline| gap.start + newline + 1);
+        let (mut tokens, mut before) = up_to(line);
+        if before.len() > line && line < gap.end {
+            (tokens, before) = up_to(gap.end);
+        }
+        if before.len() > gap.end {
             tokens -= 1;
             before = tokenizer.decode(&rollout.tokens[..tokens]);
         }
@@ -221,7 +230,7 @@ pub fn places(rollout: &Rollout, format: &Format, tokenizer: &Tokenizer) -> Vec<
             bytes: before.len(),
         })
     };
-    begins.enumerate().filter_map(place).collect()
+    gaps.enumerate().filter_map(place).collect()
 }
 
 /// A completion to be continued from its first `tokens` tokens.

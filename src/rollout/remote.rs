@@ -1,12 +1,13 @@
 //! Completions of a model behind an OpenAI-compatible endpoint, a teacher's for example: `[rollout.remote]`.
 
+mod rows;
+
 use super::{
     Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Trace, Traits, conversation,
 };
 use crate::ask::{Samples, TextModel, TextRequest};
-use crate::data::columns::letter;
 use crate::data::conversation::REASONING;
-use crate::data::template::{environment, values};
+use crate::data::template::environment;
 use crate::data::{Example, Message, Prompt};
 use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
@@ -15,7 +16,6 @@ use crate::rationale::Format;
 use crate::section::{Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::sync::Arc;
 
 /// Completions of a prompt, at most.
@@ -105,9 +105,13 @@ impl RemoteRollout {
 
     /// What is asked of a prompt: one question, or one about each choice.
     fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<TextRequest>> {
-        let example = &prompted.example;
+        let (example, environment) = (&prompted.example, environment());
+        let filled = |choice: Option<usize>| {
+            let filled = self.filled(&environment, example, choice);
+            filled.map_err(|why| Error::Data(format!("{example}: rollout.remote.user {why}")))
+        };
         if !self.each_choice {
-            return Ok(vec![self.question(prompted, self.filled(prompted, None)?, nonce)]);
+            return Ok(vec![self.question(prompted, filled(None)?, nonce)]);
         }
         if example.choices.is_empty() {
             return Err(Error::Data(format!(
@@ -115,25 +119,11 @@ impl RemoteRollout {
                 example
             )));
         }
-        let about = (0..example.choices.len()).map(|choice| self.filled(prompted, Some(choice)));
+        let about = (0..example.choices.len()).map(|choice| filled(Some(choice)));
         let questions: Vec<Option<String>> = about.collect::<Result<_>>()?;
         let questions =
             questions.into_iter().filter(|user| user.as_ref().is_some_and(|user| !user.trim().is_empty()));
         Ok(questions.map(|user| self.question(prompted, user, nonce)).collect())
-    }
-
-    /// The last turn, about one of the choices where that is said.
-    fn filled(&self, prompted: &Prompted, choice: Option<usize>) -> Result<Option<String>> {
-        let example = &prompted.example;
-        let mut known = values(example);
-        if let Some(choice) = choice {
-            known.insert("choice".into(), Value::from(example.choices[choice].as_str()));
-            known.insert("letter".into(), Value::from(letter(choice)));
-        }
-        let user = self.user.as_ref().map(|user| environment().render_str(user, known));
-        user.transpose().map_err(|error| {
-            Error::Data(format!("{}: rollout.remote.user cannot be filled in: {error}", example))
-        })
     }
 
     fn question(&self, prompted: &Prompted, user: Option<String>, nonce: usize) -> TextRequest {
@@ -150,6 +140,10 @@ impl SourceSection for RemoteRollout {
 
     fn check(&self) -> Vec<Misfit> {
         RemoteRollout::check(self)
+    }
+
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        self.lacking(rows)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
@@ -224,7 +218,7 @@ fn ask(
 
 /// The trace that a row is.
 fn trace(row: &Prompted) -> Result<Trace> {
-    serde_json::from_value(Value::Object(row.example.fields.clone())).map_err(|missing| {
+    rows::trace(&row.example).map_err(|missing| {
         Error::Data(format!(
             "{}: rollout.remote.rewrite takes traces, as data.train = \"@stage\", and it is none ({missing})",
             row.example

@@ -2,6 +2,7 @@
 //! scores with.
 
 use super::{Group, Prompted, Rollout, Search, Seeds};
+use crate::data::Example;
 use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
@@ -100,6 +101,12 @@ pub trait SourceSection: Debug + Send + Sync + 'static {
 
     /// Those of its keys whose values cannot be used, by their paths from here: `size`, not `rollout.group.size`.
     fn check(&self) -> Vec<Misfit> {
+        vec![]
+    }
+
+    /// What some of the training rows, which are its questions, lack of what it reads of them, by its keys; each message goes on from its key, as
+    /// `needs choices and 2 of 3 rows have none: a, b`. Looked at when a run opens; the failure on a row stays behind it.
+    fn check_rows(&self, _rows: &[&Example]) -> Vec<Misfit> {
         vec![]
     }
 

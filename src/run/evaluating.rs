@@ -10,7 +10,7 @@ use crate::eval::{self, Eval, Evaluated, Evaluation, HeldOut, Question, Report, 
 use crate::log::{JsonLines, Metrics, Show};
 use crate::loops::Method;
 use crate::policy::PolicyConfig;
-use crate::ranks::{agreed, gathered};
+use crate::ranks::{agreed, gathered, timeline};
 use crate::recipe::Stage;
 use crate::seed;
 use std::path::Path;
@@ -21,6 +21,7 @@ impl Session {
     /// figures say `eval/failed`.
     pub fn evaluate(&mut self, method: &dyn Method, opened: &mut Opened, step: usize) -> Result<Metrics> {
         let Some(config) = opened.stage.eval.clone() else { return Ok(Metrics::default()) };
+        let _evaluates = timeline::phase("evaluation");
         opened.gather()?;
         // What was done is saved, so that a long evaluation need not be waited for.
         stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
@@ -226,6 +227,7 @@ fn asks_alike(before: &Stage, now: &Stage, config: &Eval) -> bool {
     let policy = |stage: &Stage| PolicyConfig {
         model: None,
         init: None,
+        dropout: 0.0,
         gradient_checkpointing: false,
         ..stage.policy.clone()
     };

@@ -147,12 +147,18 @@ fn kill(rank: &Rank) {
     unsafe { libc::kill(-(rank.child.id() as i32), libc::SIGKILL) };
 }
 
-/// The exit code of all: that of the first failure, else what the first rank ended with. A first rank that was ended said nothing of it.
+/// The exit code of all: that of the first failure, else what the first rank ended with. A first rank that was ended said nothing of it; one
+/// that ended well did so together with all others, so that whatever became of them then is no matter of the run.
 fn code(host: &Host, ranks: &[Rank]) -> i32 {
     let first = ranks[0].ended.and_then(|status| status.code());
     let Some(failure) = host.failure() else { return first.unwrap_or(1) };
-    if first.is_none() {
-        say(&format!("error: {failure}"));
+    match first {
+        None => say(&format!("error: {failure}")),
+        Some(0) => {
+            say(&format!("all is done; afterwards {failure}"));
+            return 0;
+        }
+        Some(_) => {}
     }
     failure.exit_code()
 }

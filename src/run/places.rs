@@ -1,6 +1,6 @@
 //! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
 
-use super::resume::{Changes, body, changes};
+use super::resume::{Changes, body, changes, holding, is_over};
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
@@ -68,21 +68,25 @@ fn sweeps_nothing(path: &Path, mode: Mode) -> Result<()> {
 pub(super) fn look(path: &Path, mode: Mode, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
     sweeps_nothing(path, mode)?;
     could_create(path, mode)?;
-    if mode == Mode::Resume { resumed(path, resolved, plan) } else { Ok(vec![]) }
+    if mode == Mode::Resume { resumed(path, false, resolved, plan) } else { Ok(vec![]) }
 }
 
-/// What would be said of a run that is gone on with.
-pub(super) fn resumed(path: &Path, resolved: &str, plan: &[PlannedStage]) -> Result<Vec<String>> {
+/// What would be said of a run, or of a trial, that is gone on with.
+pub(super) fn resumed(
+    path: &Path,
+    is_trial: bool,
+    resolved: &str,
+    plan: &[PlannedStage],
+) -> Result<Vec<String>> {
     let dir = RunDir::join(path);
     let found = changed(&dir, resolved, plan)?;
     let ledger = dir.ledger()?;
-    let had = recipes(path).0.is_some();
-    if !had && !ledger.stages.is_empty() {
-        return Err(lost_recipe(path));
-    }
+    needs_recipe(path, is_trial, &ledger)?;
     let mut said: Vec<String> = Vec::new();
-    let longer = found.as_ref().map(|found| found.longer.clone()).unwrap_or_default();
-    if let Some(Changes { words, .. }) = found.filter(|found| !found.words.is_empty()) {
+    // Where the recipe has changed, `changed` has looked at the files.
+    let looked = found.is_some();
+    let Changes { words, longer, .. } = found.unwrap_or_default();
+    if !words.is_empty() {
         said.push(format!("the recipe has changed: {}", words.join("; ")));
     }
     let under_way =
@@ -96,7 +100,9 @@ pub(super) fn resumed(path: &Path, resolved: &str, plan: &[PlannedStage]) -> Res
         }
         return Ok(said);
     };
-    same_files(record)?;
+    if !looked {
+        same_files(record)?;
+    }
     let of_stage = |saved: &Saved| {
         let progress = &saved.state.progress;
         (&progress.stage, progress.round) == (&record.stage, record.round)
@@ -116,13 +122,17 @@ pub(super) fn resumed(path: &Path, resolved: &str, plan: &[PlannedStage]) -> Res
     Ok(said)
 }
 
-/// A run whose recipe is gone.
-fn lost_recipe(path: &Path) -> Error {
-    Error::Checkpoint(format!(
+/// Refuses a run that has begun and whose recipe is gone. A trial begins with stages that it shares, before it has a recipe.
+fn needs_recipe(path: &Path, is_trial: bool, ledger: &Ledger) -> Result<()> {
+    let (had, next) = recipes(path);
+    if had.is_some() || is_trial || ledger.stages.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Checkpoint(format!(
         "{} is gone, which says what this run was begun with; put it back, or start a new run with policy.model set to one of its \
          checkpoints",
-        recipes(path).1.display()
-    ))
+        next.display()
+    )))
 }
 
 /// The directory, made or taken over, with the resolved recipe in it.
@@ -164,7 +174,9 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
     })?;
     let new = toml::from_str(resolved)
         .map_err(|error| Error::Recipe(format!("what it resolves to is no TOML: {error}")))?;
-    let found = changes(&old, &new, plan, &ledger)?;
+    let mut found = changes(&old, &new, plan, &ledger)?;
+    let is_over = |only: Option<&str>| is_over(dir.path(), plan, &ledger, &found.longer, only);
+    found.holds = holding(&old, new, is_over);
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
     ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
     Ok(Some(found))
@@ -175,17 +187,25 @@ fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> 
     let (had, next) = recipes(dir.path());
     let found = changed(dir, resolved, plan)?;
     if had.is_none() {
-        // A trial begins with stages that it shares, before it has a recipe.
-        if place.trial.is_empty() && !dir.ledger()?.stages.is_empty() {
-            return Err(lost_recipe(dir.path()));
-        }
+        needs_recipe(dir.path(), !place.trial.is_empty(), &dir.ledger()?)?;
         return write_atomic(&next, resolved.as_bytes());
     }
     let Some(found) = found else { return Ok(()) };
-    write_atomic(&next, resolved.as_bytes())?;
-    let (file, words) = (next.display(), found.words.join("\n  "));
-    if !found.words.is_empty() {
-        tracing::warn!("the recipe has changed, and holds from here on as it is in {file}:\n  {words}");
+    let words = found.words.join("\n  ");
+    match &found.holds {
+        None if !words.is_empty() => tracing::warn!(
+            "the recipe has changed, and none of it has an effect on what this run still does:\n  {words}"
+        ),
+        None => {}
+        Some(held) => {
+            write_atomic(&next, recipe_text(held, resolved)?.as_bytes())?;
+            let file = next.display();
+            if !words.is_empty() {
+                tracing::warn!(
+                    "the recipe has changed, and holds from here on as it is in {file}:\n  {words}"
+                );
+            }
+        }
     }
     let mut ledger = dir.ledger()?;
     if let Some(record) = ledger.stages.last_mut().filter(|record| found.longer.contains(&record.stage))
@@ -200,6 +220,18 @@ fn go_on(dir: &RunDir, place: &Claim, resolved: &str, plan: &[PlannedStage]) -> 
         dir.note(&ledger)?;
     }
     Ok(())
+}
+
+/// The recipe that `holds`: what it resolved to, where it is that, and else anew behind where that comes from.
+fn recipe_text(holds: &toml::Table, resolved: &str) -> Result<String> {
+    if toml::from_str::<toml::Table>(resolved).is_ok_and(|table| table == *holds) {
+        return Ok(resolved.to_owned());
+    }
+    let head = resolved.lines().take_while(|line| line.starts_with('#'));
+    let text = toml::to_string(holds)
+        .map_err(|error| Error::Recipe(format!("it cannot be written as TOML: {error}")))?;
+    let kept = "# Stages that were complete have the values with which they ran.";
+    Ok(head.chain([kept, ""]).map(|line| format!("{line}\n")).collect::<String>() + &text)
 }
 
 impl Session {

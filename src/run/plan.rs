@@ -9,7 +9,7 @@ use crate::loops::Steps;
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
-use crate::recipe::Stage;
+use crate::recipe::{PlannedStage, Stage};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -30,11 +30,7 @@ struct Planned<'a> {
 pub fn of_trials(trials: &[Ready], hub: &Hub, ranks: usize) -> String {
     let described = |ready: &Ready| {
         let plan = ready.trial.recipe.plan();
-        let planned: Vec<Planned> = plan
-            .iter()
-            .map(|p| Planned { round: p.round, name: &p.stage.name, stage: &ready.stages[p.stage.index] })
-            .collect();
-        describe(&planned, hub, ranks)
+        describe(&planned(&plan, ready), hub, ranks)
     };
     let [only] = trials else {
         let mut out = sweep(trials, hub);
@@ -53,6 +49,15 @@ pub fn of_trials(trials: &[Ready], hub: &Hub, ranks: usize) -> String {
         return out;
     };
     described(only)
+}
+
+fn planned<'a>(plan: &'a [PlannedStage], ready: &'a Ready) -> Vec<Planned<'a>> {
+    let of = |p: &'a PlannedStage| Planned {
+        round: p.round,
+        name: &p.stage.name,
+        stage: &ready.stages[p.stage.index],
+    };
+    plan.iter().map(of).collect()
 }
 
 /// The trials, what they share, and what all of it comes to.
@@ -102,10 +107,7 @@ impl Cost {
     /// Adds the stages of a trial behind those that it shares.
     fn add(&mut self, ready: &Ready, shared: usize, hub: &Hub) {
         let plan = ready.trial.recipe.plan();
-        let planned: Vec<Planned> = plan
-            .iter()
-            .map(|p| Planned { round: p.round, name: &p.stage.name, stage: &ready.stages[p.stage.index] })
-            .collect();
+        let planned = planned(&plan, ready);
         let shapes = shapes(&planned, hub);
         for (at, one) in plan.iter().enumerate().skip(shared) {
             let (stage, rows) = (planned[at].stage, ready.rows[one.stage.index].unwrap_or_default());
@@ -257,8 +259,8 @@ fn unknown() -> String {
 /// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up. What several
 /// stages have is worked out once.
 fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
-    let (mut found, mut newest, mut known) =
-        (Vec::with_capacity(plan.len()), HashMap::new(), HashMap::<String, Option<Config>>::new());
+    let mut found: Vec<Option<Config>> = Vec::with_capacity(plan.len());
+    let (mut newest, mut known) = (HashMap::new(), HashMap::<String, Option<Config>>::new());
     for (at, planned) in plan.iter().enumerate() {
         let PolicyConfig { init, model, .. } = &planned.stage.policy;
         let shape: Option<Config> = match (init, model.as_deref()) {
@@ -267,7 +269,7 @@ fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
                 .or_insert_with(|| Some(init.shape(init.tokenizer().ok()?.vocab_size())))
                 .clone(),
             (None, Some(model)) => match model.strip_prefix('@') {
-                Some(name) => newest.get(name).and_then(|&at: &usize| found.get(at).cloned().flatten()),
+                Some(name) => newest.get(name).and_then(|&at: &usize| found[at].clone()),
                 None => known
                     .entry(model.to_owned())
                     .or_insert_with(|| Config::read(&hub.at_hand(model)?).ok())

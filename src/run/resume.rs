@@ -1,11 +1,12 @@
 //! What a run that is gone on with may change: which keys of its recipe differ, and which of them cannot.
 
-use crate::checkpoint::Ledger;
+use crate::checkpoint::{Ledger, StageRecord};
 use crate::error::{Error, Result};
 use crate::recipe::PlannedStage;
 use crate::recipe::flat::{Keys, METHOD, keys};
 use crate::section::covers;
 use std::collections::BTreeSet;
+use std::path::Path;
 use toml::{Table, Value};
 
 /// Keys that say what a stage learns from, in which order, and what learns: with others it would not be that stage.
@@ -38,6 +39,8 @@ pub(super) struct Changes {
     pub words: Vec<String>,
     /// Stages whose length has changed.
     pub longer: BTreeSet<String>,
+    /// The recipe that holds from here on ([`holding`]).
+    pub holds: Option<Table>,
 }
 
 /// A key of a stage that differs.
@@ -113,6 +116,48 @@ pub(super) fn changes(old: &Table, new: &Table, plan: &[PlannedStage], ledger: &
     )))
 }
 
+/// Whether a stage is done; where somebody has removed its result since, it is not, unless stages after it have begun.
+pub(super) fn is_done(run: &Path, ledger: &Ledger, name: &str, round: usize) -> bool {
+    let Some(record) = ledger.of(name, round) else { return false };
+    let Some(done) = &record.done else { return false };
+    let last = ledger.stages.last() == Some(record);
+    done.checkpoint.as_ref().is_none_or(|folder| !last || run.join(folder).exists())
+}
+
+/// Whether nothing runs any more of the stages of this name, or of all, where those in `longer` have more steps now than they had.
+pub(super) fn is_over(
+    run: &Path,
+    plan: &[PlannedStage],
+    ledger: &Ledger,
+    longer: &BTreeSet<String>,
+    only: Option<&str>,
+) -> bool {
+    let over = |planned: &PlannedStage| {
+        let (name, round) = (planned.stage.name.as_str(), planned.round);
+        let is_last = |last: &StageRecord| (last.stage.as_str(), last.round) == (name, round);
+        let goes_on = longer.contains(name) && ledger.stages.last().is_some_and(is_last);
+        is_done(run, ledger, name, round) && !goes_on
+    };
+    plan.iter().filter(|planned| only.is_none_or(|name| planned.stage.name == name)).all(over)
+}
+
+/// The recipe by which a run goes on: the `new` one, and of stages of which nothing runs any more the tables by which they ran. None where
+/// the run goes on by the `old` one, or not at all.
+pub(super) fn holding(old: &Table, mut new: Table, is_over: impl Fn(Option<&str>) -> bool) -> Option<Table> {
+    if is_over(None) {
+        return None;
+    }
+    let ran = old.get("stage").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    for stage in new.get_mut("stage").and_then(Value::as_array_mut).into_iter().flatten() {
+        let name = stage.get("name").and_then(Value::as_str).unwrap_or_default();
+        let before = ran.iter().find(|before| before.get("name").and_then(Value::as_str) == Some(name));
+        if let Some(before) = before.filter(|_| is_over(Some(name))) {
+            *stage = before.clone();
+        }
+    }
+    (new != *old).then_some(new)
+}
+
 /// Stages that have begun and are not where they were.
 fn misplaced(plan: &[PlannedStage], ledger: &Ledger) -> Vec<String> {
     let planned = plan.iter().map(|planned| (planned.stage.name.as_str(), planned.round));
@@ -169,7 +214,7 @@ pub(super) fn body(recipe: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{Done, StageRecord};
+    use crate::checkpoint::Done;
     use crate::recipe::StageTable;
 
     const OLD: &str = "[run]\nseed = 1\n[[stage]]\nname = \"sft\"\n[stage.run]\nsteps = 4\n[stage.optim]\nlr = 0.1\n\
@@ -211,6 +256,46 @@ mod tests {
             refused.exit_code() == 2 && refused.to_string().contains("would not reach them"),
             "{refused}"
         );
+    }
+
+    /// With `sft` over and `rl` under way, the recipe that holds says of `sft` what it ran with; with both over there is none.
+    #[test]
+    fn what_is_over_keeps_the_recipe_by_which_it_ran() {
+        let read = |text: &str| -> Table { toml::from_str(text).unwrap() };
+        let sft = |name: Option<&str>| name == Some("sft");
+        let of_both = OLD.replacen("lr = 0.1", "lr = 0.2", 1).replace("\"a\"", "\"b\"");
+        let held = holding(&read(OLD), read(&of_both), sft);
+        assert_eq!(held, Some(read(&OLD.replace("\"a\"", "\"b\""))));
+        let of_sft = OLD.replacen("lr = 0.1", "lr = 0.2", 1);
+        assert_eq!(holding(&read(OLD), read(&of_sft), sft), None, "as the run had it");
+        assert_eq!(holding(&read(OLD), read(&of_both), |_| true), None, "nothing goes on");
+    }
+
+    #[test]
+    fn what_goes_on_is_not_over() {
+        let planned = |name: &str| PlannedStage {
+            round: 1,
+            stage: StageTable { index: 0, name: name.into(), table: Table::new() },
+        };
+        let record = |stage: &str, checkpoint: Option<&str>| StageRecord {
+            stage: stage.into(),
+            round: 1,
+            done: Some(Done { checkpoint: checkpoint.map(String::from), ..Done::default() }),
+            ..StageRecord::default()
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let over = |plan: &[&str], ledger: &Ledger, longer: &[&str], only| {
+            let plan: Vec<_> = plan.iter().map(|name| planned(name)).collect();
+            let longer = longer.iter().map(|name| name.to_string()).collect();
+            is_over(folder.path(), &plan, ledger, &longer, only)
+        };
+        let ledger = Ledger { stages: vec![record("sft", None), record("rl", None)] };
+        assert!(over(&["sft", "rl"], &ledger, &[], None) && over(&["sft", "rl"], &ledger, &["sft"], None));
+        assert!(!over(&["sft", "rl"], &ledger, &["rl"], None), "it has more steps");
+        assert!(over(&["sft", "rl"], &ledger, &["rl"], Some("sft")));
+        assert!(!over(&["sft", "rl", "more"], &ledger, &[], None), "one has not begun");
+        let gone = Ledger { stages: vec![record("sft", Some("gone")), record("rl", Some("gone"))] };
+        assert!(over(&["sft", "rl"], &gone, &[], Some("sft")) && !over(&["sft", "rl"], &gone, &[], None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::places::{Claim, claim, same_inputs};
 use super::reporting::Reporting;
+use super::resume::is_done;
 use super::stage::Opened;
 use super::writing::Files;
 use super::{pictures, resolved, stop, train};
@@ -111,7 +112,7 @@ impl Session {
     ) -> Result<bool> {
         let (name, round) = (planned.stage.name.clone(), planned.round);
         let mut ledger = self.dir.ledger()?;
-        if self.is_done(&ledger, &name, round) {
+        if is_done(self.dir.path(), &ledger, &name, round) {
             let done = ledger.of(&name, round).and_then(|record| record.done.as_ref());
             self.newest.extend(done.into_iter().flat_map(|done| done.metrics.clone()));
             // Killed while it removed its older checkpoints, it has some of them still.
@@ -181,14 +182,6 @@ impl Session {
         tracing::info!("stage `{name}` is done");
         agreed(&*self.ranks, done)?;
         Ok(true)
-    }
-
-    /// Whether a stage is done; where somebody has removed its result since, it is not, unless stages after it have begun.
-    fn is_done(&self, ledger: &Ledger, name: &str, round: usize) -> bool {
-        let Some(record) = ledger.of(name, round) else { return false };
-        let Some(done) = &record.done else { return false };
-        let last = ledger.stages.last() == Some(record);
-        done.checkpoint.as_ref().is_none_or(|folder| !last || self.dir.path().join(folder).exists())
     }
 
     /// The stage's record in the ledger: a new one, or the one that it has, which the files that it reads have to be like.

@@ -11,7 +11,7 @@ use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
 use crate::optim::{Optimizer, Sliced};
 use crate::policy::{Policy, Reference};
-use crate::ranks::Ranks;
+use crate::ranks::{Ranks, timeline};
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
@@ -73,6 +73,8 @@ impl Opened {
         registry: &Registry,
         ranks: &Arc<dyn Ranks>,
     ) -> Result<(Self, Box<dyn Method>)> {
+        timeline::begin(stage.devices.trace);
+        let _opens = timeline::phase("opening");
         let (data, needs) = (&stage.data, stage.needs());
         let rows = if needs.rows { data.load(Split::Train, hub, run_seed)? } else { Dataset::default() };
         let mut setup = stage.setup(rows, hub, run_seed);
@@ -185,7 +187,8 @@ impl Opened {
 
     /// This rank's optimiser of what is trained now, with nothing remembered.
     pub fn optimizer(&mut self) -> Result<Optimizer> {
-        self.shard();
+        // What never looks at whole weights has none of them beside the optimiser's memory.
+        self.shard(!self.stage.needs().rows_alone)?;
         let model = &self.worker.policy.model;
         let matrices = model.matrices();
         let rules = self.stage.optim.rules(&matrices);
@@ -198,12 +201,13 @@ impl Opened {
     }
 
     /// Divides the policy and its reference among ranks, where the recipe says so.
-    fn shard(&mut self) {
+    fn shard(&mut self, whole: bool) -> Result<()> {
         if self.stage.devices.shard == Shard::Parameters && self.stage.needs().trains {
-            let reference = self.worker.reference.iter_mut().flat_map(Reference::models);
-            self.worker.policy.model.shard(&self.within);
-            reference.into_iter().for_each(|model| model.shard(&self.within));
+            let mut reference = self.worker.reference.iter_mut().flat_map(Reference::models);
+            self.worker.policy.model.shard(&self.within, whole)?;
+            reference.try_for_each(|model| model.shard(&self.within, whole))?;
         }
+        Ok(())
     }
 
     /// Has the policy and its reference whole on every rank, where they are divided. All ranks call it.
@@ -215,7 +219,7 @@ impl Opened {
 
     /// Leaves each rank its part of the policy and its reference, where they are divided.
     pub fn release(&mut self) -> Result<()> {
-        self.shard();
+        self.shard(false)?;
         let reference = self.worker.reference.iter_mut().flat_map(Reference::models);
         self.worker.policy.model.release()?;
         reference.into_iter().try_for_each(|model| model.release())
@@ -275,8 +279,10 @@ impl Opened {
             model.load_thoughts(folder)?;
             model.load_extractor(folder)?;
         } else {
-            let restored = Model::load(folder, model.kind(), model.device())?;
-            let before = std::mem::replace(model, restored);
+            let (kind, device) = (model.kind(), model.device());
+            // There is never room for two of a model that just fits.
+            model.forget()?;
+            let before = std::mem::replace(model, Model::load(folder, kind, device)?);
             model.checkpointing = before.checkpointing;
         }
         // What was trained is trained.

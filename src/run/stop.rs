@@ -133,12 +133,16 @@ pub(super) fn name_of(signal: i32) -> String {
     }
 }
 
+/// What a sentence ends with that says what is saved: the command that goes on with it, where one began the run.
+pub(super) fn next() -> String {
+    let state = state();
+    state.commands.as_ref().map_or(String::new(), |[resume, _]| format!(". Go on with:\n  {resume}"))
+}
+
 /// The error of a run that was asked to stop and has saved what `done` says.
 pub(super) fn stopped(done: &str) -> Error {
-    let state = state();
-    let signal = state.signal.unwrap_or(SIGTERM);
-    let next =
-        state.commands.as_ref().map_or(String::new(), |[resume, _]| format!(". Go on with:\n  {resume}"));
+    let signal = state().signal.unwrap_or(SIGTERM);
+    let next = next();
     Error::Stopped { signal, words: format!("stopped by {}: {done}{next}", name(signal)) }
 }
 

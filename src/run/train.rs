@@ -1,18 +1,19 @@
 //! The training loop: a method's batches, in micro-batches, into updates of the weights.
 
+use super::rescue::{Before, Reached, made_or_saved};
 use super::session::Session;
 use super::stage::{Opened, Unsettled};
 use super::stop;
+use super::traced::traces;
 use crate::batch::{computed, micro_batches};
 use crate::devices::torch::peak_since;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Batch, DroppedGroup, Item, Method, Output, Pace, Steps, Update};
+use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Model, Sequence};
 use crate::optim::{Optimizer, steadier};
 use crate::ranks::{agreed, timeline};
-use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tch::{Kind, Tensor};
@@ -20,12 +21,19 @@ use tch::{Kind, Tensor};
 /// Takes the stage to its last step, from wherever its checkpoints have come. A step's checkpoint is written before its evaluation,
 /// which so can take long, fail or be cut short without a loss.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
+    let ended = to_the_end(method, opened, session);
+    if ended.is_ok() {
+        write_timeline(opened, session)?;
+    }
+    ended
+}
+
+fn to_the_end(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     let needs = opened.stage.needs();
     let ranks = session.ranks.clone();
-    if opened.stage.devices.trace {
-        timeline::begin();
-    }
+    let restoring = timeline::phase("restoring");
     let begun = begin(method, opened, session, needs.trains);
+    drop(restoring);
     let (start, mut optim) = agreed(&*ranks, begun)?;
     let evaluates = |step: usize, opened: &Opened| {
         opened.stage.eval.as_ref().is_some_and(|eval| eval.due(step, opened.steps))
@@ -48,12 +56,10 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
     if over {
         return Ok(());
     }
+    let mut reached = Reached::saved(start);
     for step in start + 1.. {
-        let (pace, metrics) = one(method, opened, session, &mut optim, step)?;
-        if opened.stage.devices.trace {
-            let traced = timeline::write(&session.dir.path().join("timeline"), ranks.rank());
-            agreed(&*ranks, traced)?;
-        }
+        let (pace, metrics) = one(method, opened, session, &mut optim, (step, reached))?;
+        write_timeline(opened, session)?;
         let (stop, by_time) = session.asked_of(Some(opened))?;
         let due = match pace {
             Pace::Step if needs.trains => evaluates(step, opened),
@@ -77,11 +83,16 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
             opened.state = method.state_dict();
             let left = due.then_some(&unsettled);
             session.save(opened, optim.as_ref().filter(|_| goes_on), step, left)?;
+            reached = Reached::saved(step);
+        } else {
+            reached = reached.unsaved(step, !matches!(pace, Pace::Sampling { .. }));
         }
         if stop && !last {
             return Err(stopped(opened, step, saves));
         }
-        last |= due && settle(method, opened, session, step, &mut unsettled)?;
+        last |= due
+            && settle(method, opened, session, step, &mut unsettled)
+                .inspect_err(|error| reached.tell(error, opened, session))?;
         if last {
             break;
         }
@@ -90,7 +101,16 @@ pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session
             return Err(stopped(opened, step, saves));
         }
     }
-    Ok(())
+    write_timeline(opened, session)
+}
+
+/// Writes what this rank has done since it last did, where the recipe has it traced.
+fn write_timeline(opened: &Opened, session: &Session) -> Result<()> {
+    if !opened.stage.devices.trace {
+        return Ok(());
+    }
+    let written = timeline::write(&session.dir.path().join("timeline"), session.ranks.rank());
+    agreed(&*session.ranks, written)
 }
 
 fn stopped(opened: &Opened, step: usize, saved: bool) -> Error {
@@ -141,13 +161,13 @@ fn begin(
     Ok((start, optim))
 }
 
-/// One step, written and shown.
+/// One step, written and shown. Where it fails before its update, the one before it is saved.
 fn one(
     method: &mut dyn Method,
     opened: &mut Opened,
     session: &mut Session,
     optim: &mut Option<Optimizer>,
-    step: usize,
+    (step, reached): (usize, Reached),
 ) -> Result<(Pace, Metrics)> {
     let needs = opened.stage.needs();
     let mut metrics = Metrics::default();
@@ -155,12 +175,14 @@ fn one(
     let ranks = session.ranks.clone();
     // What samples and is saved is active between steps, whichever adapters a step turns to.
     let adapter = opened.worker.policy.model.active_adapter();
+    let sampling = timeline::phase(if needs.rollouts { "sampling" } else { "batch" });
     if !needs.rows_alone {
         opened.gather()?;
     }
-    let made = timeline::span("batch", None);
-    let batch = agreed(&*ranks, method.batch(&mut opened.worker, step, &mut metrics))?;
-    drop(made);
+    let before = Before::of(method, opened);
+    let made = method.batch(&mut opened.worker, step, &mut metrics);
+    let batch = made_or_saved(made, before, reached, opened, session, optim.as_ref())?;
+    drop(sampling);
     let sampled = began.elapsed().as_secs_f64();
     let pace = batch.pace;
     let (done, of) = match pace {
@@ -194,7 +216,6 @@ fn one(
         let (mut made, empty) = (0, Update { items: vec![], weight: 0.0 });
         for at in 0..most[0] as usize {
             let update = batch.updates.get(at).unwrap_or(&empty);
-            let _learns = timeline::span("update", Some(at));
             let learned = learn(method, &batch, update, opened, optim, lr, &mut metrics);
             made += usize::from(agreed(&*ranks, learned)?);
         }
@@ -267,7 +288,9 @@ fn learn(
     if weight == 0.0 {
         return Ok(false);
     }
+    let learns = timeline::phase("learning");
     let own = differentiate(method, batch, update, (weight, tokens), opened, optim, metrics);
+    drop(learns);
     let mut total = [agreed(&*ranks, own)?];
     ranks.sum(&mut total)?;
     if !total[0].is_finite() {
@@ -278,11 +301,16 @@ fn learn(
         )));
     }
     metrics.add("loss", total[0], 1.0);
+    let _updates = timeline::phase("update");
     opened.release()?;
+    let sums = timeline::span("sum gradients", None);
     optim.sum_over(&ranks)?;
+    drop(sums);
     metrics.add("grad_norm", optim.clip(opened.stage.optim.max_grad_norm)?, 1.0);
     optim.step(lr)?;
+    let spreads = timeline::span("spread weights", None);
     optim.spread(&*opened.within)?;
+    drop(spreads);
     optim.zero_grad()?;
     opened.worker.policy.weights_changed();
     Ok(true)
@@ -357,28 +385,4 @@ fn pass(
 /// The places that are read of each of an item's sequences.
 fn places(item: &Item) -> impl Iterator<Item = &[usize]> {
     (0..item.sequences.len()).map(|at| item.places.get(at).map_or(&[][..], Vec::as_slice))
-}
-
-/// This rank's traces, a list a group behind its place. What a method says of no group it says alike on all ranks, so the `first` one writes it.
-fn traces(batch: &Batch, step: usize, first: bool) -> Vec<(usize, Vec<Trace>)> {
-    let of_group = |(number, (group, credit)): (usize, &(Group, Vec<Option<f64>>))| {
-        let tokens =
-            |i: usize| batch.by_token.get(number).and_then(|of| of.get(i)).cloned().unwrap_or_default();
-        let of = |(i, advantage): (usize, &Option<f64>)| Trace {
-            advantages: tokens(i),
-            ..Trace::of(group, i, step, *advantage)
-        };
-        (group.place, credit.iter().enumerate().map(of).collect())
-    };
-    let of_dropped = |DroppedGroup { group, why, attempt }: &DroppedGroup| {
-        let of = |sample: usize| {
-            let trace = Trace::of(group, sample, step, None);
-            // The same question may be asked again, and kept.
-            Trace { id: format!("{}-dropped-{attempt}", trace.id), dropped: Some(why.to_string()), ..trace }
-        };
-        (group.place, (0..group.rollouts.len()).map(of).collect())
-    };
-    let alike = if first { batch.traces.clone() } else { vec![] };
-    let dropped = batch.dropped.iter().map(of_dropped);
-    batch.groups.iter().enumerate().map(of_group).chain(dropped).chain([(usize::MAX, alike)]).collect()
 }

@@ -7,6 +7,7 @@
 
 use super::places::{Claim, changed, mode, resumed};
 use super::preflight::Ready;
+use super::resume::is_over;
 use super::session::Session;
 use super::{resolved, stop, work};
 use crate::checkpoint::{
@@ -166,7 +167,7 @@ pub(super) fn look(args: &Args, trials: &[Ready], folder: &Path, registry: &Regi
         let path = folder.join(&trial.name);
         if is_run(&path) {
             let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
-            match resumed(&path, &text, &trial.recipe.plan()) {
+            match resumed(&path, true, &text, &trial.recipe.plan()) {
                 Ok(words) => said.extend(words.iter().map(|word| format!("trial {}: {word}", trial.name))),
                 Err(error) => refused.push(format!("trial {}: {}", trial.name, error.what())),
             }
@@ -199,16 +200,23 @@ fn open(
     let dir = RunDir::create(folder, mode(args))?;
     stop::of_run(dir.path().to_path_buf(), dir.made());
     // What cannot go on is said of all trials before any of them does.
-    let mut refused: Vec<String> = Vec::new();
-    for Ready { trial, stages, .. } in trials {
-        let path = folder.join(&trial.name);
-        if is_run(&path) {
-            let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
-            match changed(&RunDir::join(&path), &text, &trial.recipe.plan()) {
-                Err(Error::Recipe(why) | Error::Checkpoint(why)) => {
-                    refused.push(format!("trial {}: {why}", trial.name))
-                }
-                other => drop(other?),
+    let (mut refused, mut goes_on): (Vec<String>, bool) = (Vec::new(), false);
+    let failed = noted(folder, trials)?;
+    for (Ready { trial, stages, .. }, failed) in trials.iter().zip(&failed) {
+        let (path, plan) = (folder.join(&trial.name), trial.recipe.plan());
+        if !is_run(&path) {
+            goes_on = true;
+            continue;
+        }
+        let text = trial.recipe.resolved_with_all_keys(&resolved(stages, registry)?, registry)?;
+        let dir = RunDir::join(&path);
+        match changed(&dir, &text, &plan) {
+            Err(Error::Recipe(why) | Error::Checkpoint(why)) => {
+                refused.push(format!("trial {}: {why}", trial.name))
+            }
+            found => {
+                let longer = found?.unwrap_or_default().longer;
+                goes_on |= failed.is_none() && !is_over(&path, &plan, &dir.ledger()?, &longer, None);
             }
         }
     }
@@ -228,11 +236,12 @@ fn open(
     }
     let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
     let (had, next) = recipes(folder);
+    let is_new = had.is_none();
     let same = had.and_then(|had| std::fs::read_to_string(had).ok()).is_some_and(|had| had == text);
-    if !same {
+    // Where no trial runs any more, the recipe stays the one by which they ran.
+    if !same && (goes_on || is_new) {
         write_atomic(next, text.as_bytes())?;
     }
-    let failed = noted(folder, trials)?;
     note(folder, trials, shared, &failed)?;
     if !args.quiet {
         let (points, seeds) = recipe.sweep_shape();

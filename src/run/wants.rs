@@ -1,12 +1,12 @@
-//! What a stage's rewards need of the rows, looked at before it trains.
+//! What a stage's rewards, its method and its source need of the rows, looked at before it trains.
 
-use crate::data::Dataset;
+use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::recipe::Stage;
 use crate::reward::Rewards;
 use crate::section::{Misfit, under};
 
-/// Refuses a stage called `name` whose rewards or measures lack something of the rows that they score; all of it is said.
+/// Refuses a stage called `name` whose rewards, measures, method or source lack something of the rows; all of it is said.
 pub fn check_stage(
     name: &str,
     stage: &Stage,
@@ -14,7 +14,7 @@ pub fn check_stage(
     train: Option<&Dataset>,
     held_out: Option<&Dataset>,
 ) -> Result<()> {
-    let found = rewards.map(|rewards| of_rows(stage, rewards, train, held_out)).concat();
+    let found = of_stage(stage, &rewards, train, held_out, true);
     let lines: Vec<String> = found.iter().map(Misfit::sentence).collect();
     if lines.is_empty() {
         Ok(())
@@ -23,18 +23,41 @@ pub fn check_stage(
     }
 }
 
-/// What the rewards of a stage, or its measures, lack of the rows that they score, by the keys that ask for it.
-pub(super) fn of_rows(
+/// All that a stage lacks of its rows, by the keys that ask for it. `whole` where these are all of the training rows.
+pub(super) fn of_stage(
+    stage: &Stage,
+    rewards: &[&Rewards],
+    train: Option<&Dataset>,
+    held_out: Option<&Dataset>,
+    whole: bool,
+) -> Vec<Misfit> {
+    let scored = rewards.iter().flat_map(|rewards| of_rewards(stage, rewards, train, held_out));
+    scored.chain(train.into_iter().flat_map(|train| of_sections(stage, train, whole))).collect()
+}
+
+/// What the method lacks of the training rows, and the source of the questions that it is asked.
+fn of_sections(stage: &Stage, train: &Dataset, whole: bool) -> Vec<Misfit> {
+    let rows: Vec<&Example> = train.examples.iter().map(|row| &**row).collect();
+    let asked = if stage.needs().rollouts { stage.rollout.check_rows(&rows) } else { vec![] };
+    let mut found = under(&format!("loop.{}", stage.method.name()), stage.method.check_rows(&rows, whole));
+    found.extend(under(&format!("rollout.{}", stage.rollout.name()), asked));
+    let named = |misfit: Misfit| Misfit { message: format!("{} {}", misfit.key, misfit.message), ..misfit };
+    found.into_iter().map(named).collect()
+}
+
+/// What the rewards of a stage, or its measures, lack of the rows that they score.
+fn of_rewards(
     stage: &Stage,
     rewards: &Rewards,
     train: Option<&Dataset>,
     held_out: Option<&Dataset>,
 ) -> Vec<Misfit> {
     let learned = rewards.section() == Rewards::none().section();
+    let chosen = held_out.filter(|_| !learned && asks_held_out(stage)).map(|rows| chosen(stage, rows));
     let held_out = held_out.filter(|_| if learned { scores_held_out(stage) } else { asks_held_out(stage) });
     let scored =
         [(train.filter(|_| learned && stage.needs().rollouts), ""), (held_out, "of the held-out rows: ")];
-    let mut found = Vec::new();
+    let mut found: Vec<Misfit> = chosen.into_iter().flatten().collect();
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
         let misfits = under(rewards.section(), rewards.check_rows(rows)).into_iter();
@@ -42,6 +65,21 @@ pub(super) fn of_rows(
             .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
     found
+}
+
+/// What held-out rows lack of which the answer is a choice.
+fn chosen(stage: &Stage, held_out: &Dataset) -> Option<Misfit> {
+    let eval = stage.eval.as_ref().filter(|eval| eval.ask)?;
+    let choosing = eval.choices.as_ref()?;
+    let wrong = held_out.examples.iter().filter_map(|row| Some((row, choosing.read(row).err()?)));
+    let wrong: Vec<_> = wrong.collect();
+    let (first, what) = wrong.first()?;
+    let message = format!(
+        "{} of {} held-out rows cannot be chosen in: {first}: {what}",
+        wrong.len(),
+        held_out.examples.len()
+    );
+    Some(Misfit::new("eval.choices", message, ""))
 }
 
 /// Whether the stage asks its rewards at all.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::eval::EVALUATIONS;
 use crate::log::{Board, JsonLines, Metrics, Show};
 use crate::optim::{Optimizer, steadier};
-use crate::ranks::{Ranks, agreed, gathered};
+use crate::ranks::{Ranks, agreed, gathered, timeline};
 use crate::rollout::{Trace, leaves};
 use serde_json::{Map, Value, json};
 use std::cell::Cell;
@@ -161,6 +161,7 @@ impl Session {
         step: usize,
         unsettled: Option<&Unsettled>,
     ) -> Result<()> {
+        let _saves = timeline::phase("saving");
         let trains = opened.stage.needs().trains;
         let finite = if trains { finite(opened, step) } else { Ok(()) };
         agreed(&*self.ranks, finite)?;

@@ -1,6 +1,6 @@
 //! What a section says of itself where its values cannot be used.
 
-use super::join;
+use super::{join, secret};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use toml::{Table, Value};
@@ -45,7 +45,11 @@ impl Misfit {
     ///
     /// The value is left out where it is not given, says little (true or false) or too much (tables, what is long); the key where the message says it.
     pub fn said(&self, value: Option<&Value>) -> String {
-        let sentence = self.sentence();
+        let hidden = value.filter(|value| secret::hides(&self.key, value));
+        let sentence = match hidden.and_then(Value::as_str).filter(|text| !text.is_empty()) {
+            Some(text) => self.sentence().replace(&format!("\"{text}\""), "\"…\""),
+            None => self.sentence(),
+        };
         if self.key.is_empty() || self.message.contains(&self.key) {
             return sentence;
         }
@@ -56,8 +60,8 @@ impl Misfit {
             return format!("{}{rest}", self.key);
         }
         // What stands where the name of a variable should may be the secret itself.
-        let value =
-            value.filter(|value| !value.is_table() && !value.is_bool() && !self.key.ends_with("_env"));
+        let helps = |value: &&Value| !value.is_table() && !value.is_bool() && !self.key.ends_with("_env");
+        let value = value.filter(helps).filter(|_| hidden.is_none());
         let value = value.map(Value::to_string);
         let value = value.filter(|text| text.chars().count() <= LONGEST_VALUE && !text.contains('\n'));
         let value = value.map_or(String::new(), |text| format!(" = {text}"));
@@ -145,5 +149,16 @@ mod tests {
         assert_eq!(said("a.b", "true"), "a.b: it is wrong; mend it");
         assert_eq!(said("a.b", &format!("\"{}\"", "x".repeat(60))), "a.b: it is wrong; mend it");
         assert_eq!(said("a.api_key_env", "\"sk-1\""), "a.api_key_env: it is wrong; mend it");
+        for (key, value) in [
+            ("a.api_key", "\"sk-SECRET\""),
+            ("a.url", "\"http://u:SECRET@h\""),
+            ("a.stop", "[\"sk-SECRETabcdefghijklmnop\"]"),
+        ] {
+            assert_eq!(said(key, value), format!("{key}: it is wrong; mend it"));
+        }
+        // serde repeats a value of the wrong type.
+        let misfit = Misfit::new("a.api_key", "invalid type: string \"SECRET\", expected a map", "");
+        let told = misfit.said(Some(&Value::String("SECRET".into())));
+        assert_eq!(told, "a.api_key: invalid type: string \"…\", expected a map");
     }
 }

@@ -5,6 +5,7 @@ mod keys;
 mod kinds;
 mod misfit;
 mod schema;
+pub mod secret;
 
 pub use keys::{Key, keys, toml};
 pub use kinds::{Chosen, Kinds};

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::model::memory::{PerParameter, activations, logits};
 use crate::model::{Config, Grad, Model, Sequence};
 use crate::optim::{Optim, Optimizer};
+use crate::ranks::resident;
 use tch::{Device, Kind};
 
 const ESTIMATE: &str = "activations are an estimate, and allocators round up";
@@ -87,8 +88,9 @@ impl Peak {
                 cuda_bytes(index)?.0
             }
             _ => {
-                forget_resident_peak()?;
-                status("VmRSS")?
+                resident::trim();
+                resident::forget_peak();
+                known(resident::now())?
             }
         };
         Ok(Self { device, before })
@@ -98,30 +100,14 @@ impl Peak {
     fn end(self) -> Result<u64> {
         let most = match self.device {
             Device::Cuda(index) => cuda_bytes(index)?.1,
-            _ => status("VmHWM")?,
+            _ => known(resident::peak())?,
         };
         Ok(most.saturating_sub(self.before))
     }
 }
 
-/// Gives freed memory back and lets the process's peak begin anew (proc(5): 5 into clear_refs).
-fn forget_resident_peak() -> Result<()> {
-    // SAFETY: it touches free memory alone.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
-    }
-    let file = "/proc/self/clear_refs";
-    std::fs::write(file, "5").map_err(Error::io(file))
-}
-
-/// A line of /proc/self/status, in bytes.
-fn status(name: &str) -> Result<u64> {
-    let file = "/proc/self/status";
-    let text = std::fs::read_to_string(file).map_err(Error::io(file))?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.map(|kb| kb * 1024).ok_or_else(|| Error::Devices(format!("{file} has no {name}")))
+fn known(bytes: Option<u64>) -> Result<u64> {
+    bytes.ok_or_else(|| Error::Devices("/proc/self/status does not say what memory this process has".into()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A small part of SQL, run on tables in memory: what queries of the task `tables` come to, and whether a written query comes to the same.
 //!
 //! `select COLUMN | count from TABLE [join TABLE on COLUMN] [where COLUMN = | < | > VALUE [and …]] [order by COLUMN [desc]] [limit N]`, in
-//! small or capital letters. Values are compared as numbers where both are, and as texts otherwise.
+//! small or capital letters. Numbers are compared as numbers and stand before texts.
 
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -16,6 +16,9 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+/// Rows that a join may come to: a written query joins what it likes.
+const MOST_JOINED: usize = 100_000;
+
 /// Tables by name.
 pub type Tables = BTreeMap<String, Table>;
 
@@ -29,17 +32,17 @@ pub struct Found {
 }
 
 impl Found {
-    /// Whether it is the same, in any order where neither query asks for one.
-    pub fn same(&self, other: &Found) -> bool {
-        if self.ordered || other.ordered {
-            return self.values == other.values;
+    /// Whether it is what `gold` is, in any order unless gold's query asks for one.
+    pub fn agrees(&self, gold: &Found) -> bool {
+        if gold.ordered {
+            return self.values == gold.values;
         }
         let sorted = |found: &Found| {
             let mut values = found.values.clone();
             values.sort();
             values
         };
-        sorted(self) == sorted(other)
+        sorted(self) == sorted(gold)
     }
 }
 
@@ -55,7 +58,7 @@ impl Found {
 /// assert!(run(&tables, "select size from pets").unwrap_err().contains("no column `size`"));
 /// ```
 pub fn run(tables: &Tables, query: &str) -> Result<Found, String> {
-    let words: Vec<&str> = query.trim().trim_end_matches(';').split_whitespace().collect();
+    let words = words(query.trim().trim_end_matches(';'));
     let mut reader = Reader { words: &words, at: 0 };
     reader.keyword("select")?;
     let selected = reader.word("a column or `count`")?;
@@ -109,6 +112,22 @@ pub fn run(tables: &Tables, query: &str) -> Result<Found, String> {
     Ok(Found { values, ordered })
 }
 
+/// The words of a query: quoted values are one, comparisons stand alone.
+fn words(query: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut rest = query.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let end = match first {
+            '\'' | '"' => rest[1..].find(first).map_or(rest.len(), |at| at + 2),
+            '=' | '<' | '>' => 1,
+            _ => rest.find(|c: char| c.is_whitespace() || "=<>".contains(c)).unwrap_or(rest.len()),
+        };
+        words.push(&rest[..end]);
+        rest = rest[end..].trim_start();
+    }
+    words
+}
+
 struct Reader<'a> {
     words: &'a [&'a str],
     at: usize,
@@ -138,7 +157,12 @@ impl<'a> Reader<'a> {
 
 fn named(tables: &Tables, name: &str) -> Result<Table, String> {
     let known = || tables.keys().cloned().collect::<Vec<_>>().join(", ");
-    tables.get(name).cloned().ok_or_else(|| format!("no table `{name}`; known: {}", known()))
+    let table = tables.get(name).ok_or_else(|| format!("no table `{name}`; known: {}", known()))?;
+    let columns = table.columns.len();
+    match table.rows.iter().find(|row| row.len() != columns) {
+        Some(row) => Err(format!("table `{name}` has a row of {} cells for {columns} columns", row.len())),
+        None => Ok(table.clone()),
+    }
 }
 
 fn place(table: &Table, name: &str) -> Result<usize, String> {
@@ -156,16 +180,23 @@ fn joined(one: &Table, other: &Table, column: &str) -> Result<Table, String> {
     let mut rows = Vec::new();
     for row in &one.rows {
         for found in other.rows.iter().filter(|found| found[theirs] == row[own]) {
+            if rows.len() == MOST_JOINED {
+                return Err(format!("the join comes to more than {MOST_JOINED} rows"));
+            }
             rows.push(row.iter().cloned().chain(without(found)).collect());
         }
     }
     Ok(Table { columns, rows })
 }
 
+/// An order of all values: as texts, 9 < 10 and 10 < 1a < 9 would go in a circle.
 fn compare(a: &str, b: &str) -> Ordering {
-    match (a.parse::<f64>(), b.parse::<f64>()) {
-        (Ok(a), Ok(b)) => a.total_cmp(&b),
-        _ => a.cmp(b),
+    let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => a.total_cmp(&b),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => a.cmp(b),
     }
 }
 
@@ -196,6 +227,8 @@ mod tests {
             ("select city from pets join homes on home where name = kit", "bath"),
             ("select count(*) from pets join homes on home where city = york and kind = cat", "1"),
             ("select name from pets where age > 99", ""),
+            ("select name from pets where age>7 and kind='dog'", "mia"),
+            ("select name from pets join homes on home where city = 'new york'", ""),
         ] {
             assert_eq!(of(query).as_deref(), Ok(expected), "{query}");
         }
@@ -205,6 +238,7 @@ mod tests {
             ("select name from cats", "no table `cats`; known: homes, pets"),
             ("select city from pets", "no column `city`; known: name, kind, age, home"),
             ("select name from pets where age ~ 3", "`~` is no comparison; known: =, <, >"),
+            ("select name from pets where age <= 3", "`3` was not expected there"),
             ("select name from pets where age =", "a value is missing at the end"),
             ("select name from pets limit two", "`two` is no number of rows"),
             ("select name from pets now", "`now` was not expected there"),
@@ -213,18 +247,37 @@ mod tests {
         }
     }
 
+    /// Cells of a number, of a text, and of a text that begins as a number does.
     #[test]
-    fn order_counts_where_it_is_asked_for() {
+    fn what_is_written_and_what_rows_bring_cannot_break_it() {
+        let one = |cells: &[&str]| Table {
+            columns: vec!["x".into()],
+            rows: cells.iter().map(|cell| vec![cell.to_string()]).collect(),
+        };
+        let tables = Tables::from([
+            ("mixed".into(), one(&["nan", "9", "1a", "10"])),
+            ("alike".into(), one(&["1"; 400])),
+            ("short".into(), Table { columns: vec!["x".into(), "y".into()], ..one(&["1"]) }),
+        ]);
+        let of = |query: &str| run(&tables, query).map(|found| found.values);
+        assert_eq!(of("select x from mixed order by x").unwrap(), ["9", "10", "1a", "nan"]);
+        // 400 · 400 = 160 000 pairs.
+        let joined = of("select count from alike join alike on x").unwrap_err();
+        assert_eq!(joined, "the join comes to more than 100000 rows");
+        assert_eq!(
+            of("select y from short").unwrap_err(),
+            "table `short` has a row of 1 cells for 2 columns"
+        );
+    }
+
+    #[test]
+    fn order_counts_where_gold_asks_for_it() {
         let of = |query: &str| run(&tables(), query).unwrap();
         let (up, down) =
             (of("select name from pets order by age"), of("select name from pets order by age desc"));
         let any = of("select name from pets");
-        assert!(!up.same(&down) && up.same(&up) && !any.same(&up));
-        assert!(
-            any.same(&Found {
-                values: ["lu", "kit", "mia", "bo"].map(String::from).to_vec(),
-                ordered: false
-            })
-        );
+        assert!(!up.agrees(&down) && up.agrees(&up) && !any.agrees(&up));
+        // An order that nobody asked for is no fault.
+        assert!(up.agrees(&any) && down.agrees(&any));
     }
 }

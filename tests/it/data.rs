@@ -1,7 +1,7 @@
 //! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
 
 use crate::skip::{python_for, skip};
-use rationale::data::{Data, Dataset, Feedback, Hub, Message, Prompt, Split, Tokenizer};
+use rationale::data::{Data, Dataset, Feedback, FeedbackCompletion, Hub, Message, Prompt, Split, Tokenizer};
 use rationale::rationale::{Format, number};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -101,7 +101,7 @@ fn all_bad_rows_are_counted_and_ten_are_shown() {
     for part in [
         "12 problems",
         "rows.jsonl:2: not JSON: the object goes on in later lines (EOF while parsing a value",
-        "rows.jsonl:3: a JSON array; write one object a line",
+        "rows.jsonl:3: an array, and no object",
         "rows.jsonl:4: not a JSON object",
         "rows.jsonl:5: `question` is empty",
         "rows.jsonl:6: `question` must be a text, not a number",
@@ -324,8 +324,16 @@ fn preferences_are_read_in_trls_forms() {
     };
     let seen: Vec<_> = data.examples.iter().map(|e| (e.prompt.clone(), e.feedback.clone())).collect();
     assert_eq!(seen[0], (Prompt::Text("p".into()), pair(1.0, 0.0, None)));
-    assert_eq!(seen[1], (user("q"), pair(0.5, 2.0, None)));
-    assert_eq!(seen[2], (user("q"), pair(1.0, 0.0, None)));
+    // Given as messages, they keep their turns, which the chat template writes.
+    let turned = |weight: f64, margin: f64| {
+        let side = |text: &str| {
+            let turn = Some(Message::new("assistant", text).into());
+            FeedbackCompletion { turn, ..text.into() }
+        };
+        Some(Feedback::Pair { chosen: side("a"), rejected: side("b"), weight, margin, why: None })
+    };
+    assert_eq!(seen[1], (user("q"), turned(0.5, 2.0)));
+    assert_eq!(seen[2], (user("q"), turned(1.0, 0.0)));
     assert_eq!(seen[3].1, Some(Feedback::Label { completion: "c".into(), good: false, weight: 1.0 }));
     let why = (Prompt::Text("Why a over b for p?".into()), "since b is shorter".to_string());
     assert_eq!(seen[4].1, pair(1.0, 0.0, Some(why)));
@@ -377,6 +385,24 @@ fn a_message_keeps_all_that_it_has() {
     assert_eq!((&told.prompt, &told.variables["a"]), (&user("once"), &serde_json::json!(1)));
     assert_eq!((&told.variables["enable_thinking"], thinks.variables.len()), (&serde_json::json!(false), 1));
     assert_eq!(told.origin.as_ref().map(|origin| origin.line), Some(5));
+}
+
+#[test]
+fn turns_of_no_weight_are_not_learned() {
+    let row = |weights: [&str; 2]| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"a"}},{{"role":"assistant","content":"b","weight":{}}},{{"role":"user","content":"c"}},{{"role":"assistant","content":"d","weight":{}}}]}}"#,
+            weights[0], weights[1]
+        )
+    };
+    let data = load(&[row(["1", "1"]), row(["0", "1"]), row(["1", "0"])].join("\n"), "").expect("three rows");
+    let seen = data.examples.iter().map(|row| (row.learned_turns.clone(), row.completion.clone().unwrap()));
+    let expected = [(vec![1], "d".to_string()), (vec![], "d".to_string()), (vec![], "b".to_string())];
+    assert_eq!(seen.collect::<Vec<_>>(), expected);
+    let said = refused(&row(["0", "0"]), "");
+    assert!(said.contains("rows.jsonl:1: ") && said.contains("nothing is left to learn"), "{said}");
+    let said = refused(&row(["0.5", "1"]), "");
+    assert!(said.contains("turn 2 of `messages` has the `weight` 0.5"), "{said}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `loop.extract` and `loop.think` as programs: what is learned, refused, saved and shown.
 
 use crate::program::{Program, lines, number};
-use crate::recipes::{Tiny, sums};
+use crate::recipes::{Tiny, sums, thinking};
 use serde_json::{Value, json};
 
 /// Six words of a text, of which one decides the label; another one, `site`, agrees with it where `agrees`.
@@ -112,10 +112,15 @@ fn masks_and_terms_go_together_or_are_refused() {
 /// Thoughts are sampled, rewarded, learned and measured; the model is loaded by the next stage with and without thinking.
 #[test]
 fn a_model_thinks_and_is_measured_with_and_without_thoughts() {
-    let stages = "[[stage]]\nname = \"think\"\npolicy.model = \"@sft\"\nrun.steps = 3\noptim.lr = 1e-3\n[stage.loop.think]\nwindow = 24\nthought = 5\nahead = 2\npositions = 6\n[stage.eval]\n\
-        [[stage]]\nname = \"further\"\npolicy.model = \"@think\"\nrun.steps = 1\noptim.lr = 1e-3\n[stage.loop.think]\nwindow = 24\nthought = 5\nahead = 2\npositions = 6\n\
-        [[stage]]\nname = \"plain\"\npolicy.model = \"@think\"\nrun.steps = 1\n[stage.loop.sft]\n";
-    let program = Program::new(&sums(stages));
+    let stage = |name: &str, keys: &str| thinking(name, &format!("{keys}\noptim.lr = 1e-3"), [24, 5, 6]);
+    let stages = [
+        stage("think", "policy.model = \"@sft\"\nrun.steps = 3") + "[stage.eval]\n",
+        stage("further", "policy.model = \"@think\"\nrun.steps = 1"),
+        "[[stage]]\nname = \"plain\"\npolicy.model = \"@think\"\nrun.steps = 1\n[stage.loop.sft]\n"
+            .to_string(),
+    ]
+    .concat();
+    let program = Program::new(&sums(&stages));
     program.train(&["--quiet"]).success();
     let steps = program.steps("think");
     assert_eq!(steps.len(), 3);

@@ -272,24 +272,26 @@ fn nothing_is_left_of_a_killed_launcher() {
     }
 }
 
-/// What two ranks began others go on with, as many as there are and whatever each holds of the model.
+/// What some ranks began others go on with, as many as there are, whatever each holds of the model and however many hold the same.
 #[test]
 fn a_run_goes_on_with_another_number_of_ranks() {
     let (right, program) = (program(), program());
     right.train(&["--quiet"]).success();
     let parts = [
-        (1, 2, "parameters"),
-        (2, 3, "optimizer"),
-        (3, 1, "none"),
-        (5, 3, "parameters"),
-        (6, 2, "parameters"),
+        (1, 4, "parameters", 2),
+        (2, 3, "optimizer", 1),
+        (3, 1, "none", 1),
+        (4, 4, "optimizer", 2),
+        (5, 3, "parameters", 1),
+        (6, 4, "parameters", 2),
     ];
-    for (steps, ranks, shard) in parts {
+    for (steps, ranks, shard, replicas) in parts {
         let sets = [
             format!("run.steps={steps}"),
             format!("devices.ranks={ranks}"),
             format!("devices.threads={ranks}"),
             format!("devices.shard={shard}"),
+            format!("devices.replicas={replicas}"),
         ];
         let mut arguments = vec!["--quiet"];
         arguments.extend(sets.iter().flat_map(|set| ["--set", set.as_str()]));

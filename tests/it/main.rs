@@ -45,6 +45,7 @@ mod labels;
 #[cfg(target_os = "linux")]
 mod launch;
 mod loss_parity;
+mod memory;
 mod misfits;
 mod model_parity;
 mod model_rewards;
@@ -65,12 +66,14 @@ mod reference;
 mod remote;
 #[cfg(target_os = "linux")]
 mod report;
+mod rescue;
 mod resume;
 mod search;
 mod serve;
 mod shared_prefixes;
 mod star;
 mod sweep;
+mod teaching;
 mod text;
 mod thought_tree;
 mod tokenizers;

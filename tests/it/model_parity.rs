@@ -310,9 +310,9 @@ fn a_shared_prompt_changes_nothing() {
         for checkpointing in [false, true] {
             model.checkpointing = checkpointing;
             let together = model.score(&batch, TEMPERATURE, Grad::Yes).unwrap().logprobs;
-            close(name, &together.detach(), &logprobs, 1e-5);
+            close(name, &together.detach(), &logprobs, 5e-5);
             for (parameter, grad) in gradients(&model, &batch, &Tensor::cat(&slopes, 0)) {
-                close(&format!("{name} {parameter}"), &grad, &alone[&parameter], 1e-5);
+                close(&format!("{name} {parameter}"), &grad, &alone[&parameter], 5e-5);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::thread;
 const CONTENTS: &str = "docs/SUMMARY.md";
 
 /// What the recipes of the pages read, a row or two of each.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     (
         "train.jsonl",
         "{\"question\": \"3 + 4?\", \"rationale\": \"3 + 4 = 7\", \"answer\": \"7\"}\n\
@@ -27,6 +27,8 @@ const FILES: [(&str, &str); 9] = [
         "{\"question\": \"3 + 4 + 2?\", \"steps\": [\"3 + 4 = 7\", \"7 + 2 = 9\"], \"first_error\": -1}\n\
          {\"question\": \"3 + 4 + 5?\", \"steps\": [\"3 + 4 = 8\", \"8 + 5 = 13\"], \"first_error\": 0}\n",
     ),
+    ("choices.jsonl", CHOICES),
+    ("held-out-choices.jsonl", CHOICES),
     ("marked.jsonl", "{\"question\": \"Why light?\", \"answer\": \"1\", \"rubric\": \"photosynthesis\"}\n"),
     (
         "rubrics.toml",
@@ -34,6 +36,8 @@ const FILES: [(&str, &str); 9] = [
     ),
     ("hedging.py", ""),
 ];
+
+const CHOICES: &str = "{\"question\": \"What falls?\", \"choices\": [\"rain\", \"sun\"], \"rationales\": [\"it is wet\", \"it is warm\"], \"answer\": \"rain\"}\n";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

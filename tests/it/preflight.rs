@@ -32,9 +32,7 @@ size = 2
 const ROWS: &str = "{\"question\": \"q\", \"completion\": \"#### 1\", \"answer\": \"1\", \"class\": \"a\"}\n";
 
 fn program() -> Program {
-    let program = Program::new(&Tiny::BYTES.recipe(STAGES));
-    program.write("rows.jsonl", &ROWS.repeat(3));
-    program.write("held.jsonl", ROWS);
+    let program = of_stages(STAGES);
     program.write("broken.jsonl", &format!("{ROWS}{{\"prompt\": \n"));
     program.write("lacking.jsonl", "{\"prompt\": \"q\", \"completion\": \"c\"}\n");
     program.write(
@@ -49,6 +47,19 @@ fn program() -> Program {
         "{}",
     );
     model(&program, "no-tokenizer", "{\"model_type\": \"llama\"}", "{");
+    program
+}
+
+/// These stages with rows that are well; of some-class.jsonl the third row has neither a class nor a completion.
+fn of_stages(stages: &str) -> Program {
+    let program = Program::new(&Tiny::BYTES.recipe(stages));
+    program.write("rows.jsonl", &ROWS.repeat(3));
+    program.write("held.jsonl", ROWS);
+    program.write(
+        "some-class.jsonl",
+        &format!("{}{{\"question\": \"q\", \"answer\": \"1\"}}\n", ROWS.repeat(2)),
+    );
+    program.write("null.jsonl", &ROWS.replace("\"a\"", "null").repeat(3));
     program
 }
 
@@ -99,6 +110,36 @@ const MISFITS: &[(&str, &[&str])] = &[
     ),
     ("run.name=\"../elsewhere\"", &["run.name", "folder"]),
     ("stage.second.reward.answr={}", &["answr", "answer"]),
+    (
+        "stage.second.loop.grpo.advantage.compare_by=\"clas\"",
+        &[
+            "loop.grpo.advantage.compare_by needs a column `clas` and 3 of 3 rows have none: rows:1, rows:2, rows:3",
+            "did you mean the column `class`?",
+        ],
+    ),
+    (
+        "stage.second.loop.grpo.advantage.compare_by=\"class\"\nstage.second.data.train=\"some-class.jsonl\"",
+        &["loop.grpo.advantage.compare_by needs a column `class` and 1 of 3 rows has none: some-class:3"],
+    ),
+    (
+        "stage.second.loop.grpo.curriculum={column=\"clas\", stages=[{from=1, shares={a=1.0}}]}",
+        &[
+            "loop.grpo.curriculum.column needs a column `clas` and 3 of 3 rows have none: rows:1, rows:2, rows:3",
+        ],
+    ),
+    (
+        "stage.second.loop.grpo.curriculum={column=\"class\", stages=[{from=1, shares={a=1.0, b=1.0}}]}",
+        &[
+            "loop.grpo.curriculum.stages gives a share to \"b\", which none of 3 rows has in its column `class`",
+            "known: a",
+        ],
+    ),
+    (
+        "stage.second.data.train=\"null.jsonl\"\nstage.second.data.columns={rationale=\"class\"}",
+        &[
+            "data.columns.rationale = \"class\": the column has no value in any row of null.jsonl (all are null)",
+        ],
+    ),
     ("stage.second.optim.lr=-1", &["optim.lr"]),
 ];
 
@@ -176,6 +217,77 @@ fn all_misfits_are_said_at_once() {
         assert!(said.contains("8 things are wrong"), "{said}");
     }
     assert!(!program.out().exists());
+}
+
+/// Where completions come from elsewhere, what they are made of is looked at in all rows, and said at once.
+#[test]
+fn rows_that_a_source_cannot_use_are_named() {
+    let remote = |keys: &str| {
+        format!(
+            "[stage.rollout.remote]\n{keys}\n[stage.rollout.remote.endpoint]\nurl = \"http://localhost:1/v1\"\nmodel = \"m\"\n"
+        )
+    };
+    for (rows, source, parts) in [
+        (
+            "rows",
+            remote("user = \"{{ question }} {{ nope }}\""),
+            vec![
+                "rollout.remote.user uses `nope`, which 3 of 3 rows do not have: rows:1, rows:2, rows:3; known: answer, class, completion, question",
+            ],
+        ),
+        (
+            "some-class",
+            remote("user = \"{{ class }}\""),
+            vec!["rollout.remote.user uses `class`, which 1 of 3 rows does not have: some-class:3;"],
+        ),
+        (
+            "rows",
+            remote("each_choice = true\nuser = \"{{ letter }}\""),
+            vec![
+                "rollout.remote.each_choice needs choices to ask about and 3 of 3 rows have none: rows:1, rows:2, rows:3; add a `choices` column",
+            ],
+        ),
+        (
+            "rows",
+            remote("rewrite = true\nuser = \"{{ completion }} {{ nope }}\""),
+            vec![
+                "rollout.remote.user uses `nope`",
+                "rollout.remote.rewrite takes traces, as data.train = \"@stage\", and 3 of 3 rows are none: rows:1, rows:2, rows:3 (missing field",
+                "2 things are wrong",
+            ],
+        ),
+        (
+            "some-class",
+            "[stage.rollout.dataset]\n".to_string(),
+            vec![
+                "rollout.dataset needs a completion of each row's own and 1 of 3 rows has none: some-class:3; add a `completion`",
+            ],
+        ),
+    ] {
+        let stages = STAGES
+            .replace("[stage.rollout.group]\nsize = 2\n", &source)
+            .replace("[stage.eval]\n[stage.loop.grpo]", "[stage.loop.collect]")
+            .replace("name = \"second\"", &format!("name = \"second\"\ndata.train = \"{rows}.jsonl\""));
+        let program = of_stages(&stages);
+        for arguments in [&["--dry-run"][..], &[]] {
+            let said = program.train(arguments).code(2);
+            assert!(parts.iter().all(|part| said.contains(part)), "{parts:?}: {said}");
+            assert!(!program.out().exists(), "{said}");
+        }
+    }
+}
+
+/// Files are called after stages.
+#[test]
+fn the_name_of_a_stage_has_a_hundred_characters_at_most() {
+    let named =
+        |length: usize| of_stages(&STAGES.replace("\"second\"", &format!("{:?}", "x".repeat(length))));
+    named(100).train(&["--dry-run"]).success();
+    let said = named(101).train(&["--dry-run"]).code(2);
+    assert!(
+        said.contains("this stage's name has 101 characters") && !said.contains(&"x".repeat(101)),
+        "{said}"
+    );
 }
 
 /// What has no effect, is left out or is not read is said in one line, with a count and examples.

@@ -212,7 +212,6 @@ pub fn fatal(nth: usize) -> String {
     format!("{{kind=\"command\", weight=0.0, command=[\"sh\", \"-c\", {program:?}]}}")
 }
 
-/// The lines of a JSONL file that are whole.
 /// The weights in a model's folder, of one file or of several, by name.
 pub fn weights(folder: &Path) -> std::collections::BTreeMap<String, tch::Tensor> {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -235,6 +234,7 @@ pub fn apart(one: &Path, other: &Path) -> f64 {
     one.iter().map(far).fold(0.0, f64::max)
 }
 
+/// The lines of a JSONL file that are whole.
 pub fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     text.split_inclusive('\n')

@@ -126,3 +126,11 @@ size = 4
 {rest}"#
     )
 }
+
+/// A stage that learns to think, with what else it says before its tables.
+pub fn thinking(name: &str, keys: &str, [window, thought, positions]: [usize; 3]) -> String {
+    format!(
+        "[[stage]]\nname = {name:?}\n{keys}\n[stage.loop.think]\nwindow = {window}\nthought = {thought}\nahead = 2\n\
+         positions = {positions}\n"
+    )
+}

@@ -1,7 +1,7 @@
 //! A run is never lost: it is stopped, killed, gone on with and extended, and comes to what an uninterrupted one comes to.
 
-use crate::compare::{differences, files};
-use crate::program::{Program, rows};
+use crate::compare::{differences, files, shown};
+use crate::program::{Program, list, rows};
 use crate::recipes::{Tiny, on_rows, warmed_up};
 use serde_json::json;
 use std::fs;
@@ -138,6 +138,51 @@ fn a_finished_run_goes_on_with_more_steps() {
         assert!(refused.contains(words), "{refused}");
     }
     assert!(!extended.out().join("recipe-3.toml").exists() && steps(&extended, "rl") == 6);
+}
+
+/// What the report says of a stage's learning rate.
+fn lr(program: &Program, stage: &str) -> f64 {
+    let report = shown(&fs::read_to_string(program.out().join("report.html")).unwrap()).unwrap();
+    let rows = list(&report["recipe"], "rows").to_vec();
+    let row = rows.into_iter().find(|row| row["stage"] == stage && row["key"] == "optim.lr").unwrap();
+    row["value"].as_str().unwrap().parse().unwrap()
+}
+
+/// Report and comparison say what ran, whatever recipe comes after it.
+#[test]
+fn a_resume_with_nothing_to_do_changes_nothing_that_is_told() {
+    let program = two_stages();
+    let set = |sets: &[&'static str]| -> Vec<&'static str> {
+        ["-q", "--resume"].into_iter().chain(sets.iter().flat_map(|set| ["--set", *set])).collect()
+    };
+    program.train(&["-q", "--set", "stage.rl.run.steps=3"]).success();
+    for sets in [
+        &["stage.rl.run.steps=3", "stage.rl.optim.lr=0.5"][..],
+        &["stage.rl.run.steps=3", "stage.warmup.optim.lr=0.5"],
+        &["stage.rl.run.steps=2"],
+    ] {
+        let said = program.train(&set(sets)).success();
+        assert!(said.contains("none of it has an effect") && said.contains("(without effect: "), "{said}");
+        assert!(said.contains("all stages are complete") && !said.contains("holds from here on"), "{said}");
+        assert!(!program.out().join("recipe-2.toml").exists());
+        assert_eq!((lr(&program, "warmup"), lr(&program, "rl")), (1e-3, 1e-3));
+    }
+    // Where one goes on, the other says what it ran with, now and later.
+    let longer = set(&["stage.rl.run.steps=4", "stage.rl.optim.lr=2e-3", "stage.warmup.optim.lr=0.5"]);
+    for words in ["holds from here on", "none of it has an effect"] {
+        let said = program.train(&longer).success();
+        assert!(
+            said.contains(words) && said.contains("stage.warmup.optim.lr: 0.001 → 0.5 (without"),
+            "{said}"
+        );
+        assert_eq!((lr(&program, "warmup"), lr(&program, "rl")), (1e-3, 2e-3));
+    }
+    assert!(!program.out().join("recipe-3.toml").exists());
+    let other = two_stages();
+    other.train(&["-q", "--set", "stage.rl.run.steps=4", "--set", "stage.rl.optim.lr=2e-3"]).success();
+    let sides = [&program, &other].map(|side| side.out().to_string_lossy().into_owned());
+    let compared = program.verb(&["compare", &sides[0], &sides[1], "--json"]).success();
+    assert!(compared.contains("\"recipes\": []"), "{compared}");
 }
 
 #[test]

@@ -185,6 +185,8 @@ fn a_model_answers_as_openai_does() {
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     assert!(text.starts_with("HTTP/1.1 413") && text.contains("divide the request"), "{text}");
+    // Who has sent all of it before reading is told so too.
+    assert_eq!(served.ask("POST", "/v1/completions", &"1".repeat(9 << 20)).0, 413);
     assert_eq!(served.ask("GET", "/v1/models/mine", "").1["object"], "model");
     assert_eq!(served.ask("POST", "/v1/completions", "{oops").0, 400);
     assert_eq!(served.ask("GET", "/v1/nothing", "").0, 404);
@@ -323,7 +325,7 @@ fn a_conversation_is_answered() {
     program.verb(&["export", "out", "model"]).success();
     program.write(
         "model/chat_template.jinja",
-        "{% for turn in messages %}{{ turn.content }}{{ sign or '=' }}{% endfor %}",
+        "{% for turn in messages if not silent %}{{ turn.content }}{{ sign or '=' }}{% endfor %}",
     );
     let served = Served::with(&program, "model", &[]);
     let path = "/v1/chat/completions";
@@ -366,6 +368,10 @@ fn a_conversation_is_answered() {
     body["chat_template_kwargs"] = json!({"sign": "+"});
     let other = served.ask("POST", path, &body.to_string()).1;
     assert_ne!(other["choices"][0]["prompt_token_ids"], choice["prompt_token_ids"]);
+    // A prompt of nothing is this request's fault, and no other's.
+    body["chat_template_kwargs"] = json!({"silent": true});
+    let (status, nothing) = served.ask("POST", path, &body.to_string());
+    assert_eq!((status, &nothing["error"]["param"]), (400, &json!("messages")), "{nothing}");
 }
 
 /// A model of bytes with room for thousands of tokens, which writes a long answer.
@@ -416,6 +422,10 @@ fn requests_come_and_go_while_others_are_decoded() {
 #[test]
 fn an_answer_that_takes_too_long_is_ended() {
     let (program, mut long) = long_winded();
+    // No time at all, more than a clock knows, and no sequence to decode are refused before it listens.
+    for refused in [["--timeout", "0"], ["--timeout", "18446744073709551615"], ["--slots", "0"]] {
+        program.verb(&[&["serve", "out"][..], &refused].concat()).code(2);
+    }
     let served = Served::with(&program, "out", &["--timeout", "2"]);
     long["n"] = 1000.into();
     let (status, said) = served.complete(&long);

@@ -1,8 +1,8 @@
 //! What is learned of a conversation's turns is what the model's chat template writes of them, whatever it trims, puts around them or leaves
 //! out: over the templates of tests/fixtures/chat.
 
-use rationale::data::turns::learned_turns;
-use rationale::data::{Example, Message, Prompt, Prompted, Tokenizer};
+use rationale::data::turns::{learned_turns, unread};
+use rationale::data::{Example, Feedback, FeedbackCompletion, Message, Prompt, Prompted, Tokenizer};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
@@ -179,4 +179,49 @@ fn a_refusal_says_what_the_template_does() {
     ]);
     let said = learned("qwen3", thought, false).unwrap_err();
     assert!(said.contains("leaves out the reasoning of turn 2 once other turns follow it"), "{said}");
+}
+
+/// Of a preference both turns are what supervised training of the same turns learns, with empty reasoning where there is none.
+#[test]
+fn compared_turns_are_written_as_learned_ones() {
+    let tokenizer = tokenizer("qwen3");
+    let asked = turns(json!([{"role": "user", "content": "2+3?"}]));
+    let said = turns(json!([
+        {"role": "assistant", "content": "5", "reasoning_content": "hm"}, {"role": "assistant", "content": "4"},
+    ]));
+    let side = |turn: &Message| FeedbackCompletion {
+        turn: Some(Arc::new(turn.clone())),
+        ..turn.text().as_str().into()
+    };
+    let [chosen, rejected] = [side(&said[0]), side(&said[1])];
+    let feedback = Some(Feedback::Pair { chosen, rejected, weight: 1.0, margin: 0.0, why: None });
+    let pair = Example { prompt: Prompt::Chat(asked.clone()), feedback, ..Example::text("x", "") };
+    let prompted = Prompted::of(&Arc::new(pair), &tokenizer).unwrap();
+    let Some(Feedback::Pair { chosen, rejected, .. }) = &prompted.example.feedback else { panic!("a pair") };
+    assert_eq!(chosen.text, "<think>\nhm\n</think>\n\n5");
+    assert_eq!(rejected.text, "<think>\n\n</think>\n\n4");
+    for (side, turn) in [(chosen, &said[0]), (rejected, &said[1])] {
+        let learned = Arc::new(row(&[asked[0].clone(), turn.clone()], false));
+        let learned = Prompted::of(&learned, &tokenizer).unwrap();
+        let ids = learned.completion(&tokenizer, learned.example.completion.as_deref().unwrap()).unwrap();
+        assert_eq!(side.tokens.as_ref(), Some(&ids));
+    }
+}
+
+#[test]
+fn keys_that_nothing_reads_are_named() {
+    let tokenizer = tokenizer("qwen3");
+    let said = json!([
+        {"role": "user", "content": "2+3?", "mood": "calm"},
+        {"role": "assistant", "content": "5", "reasoning_content": "hm", "weight": 1, "mood": "calm", "content_type": "a"},
+    ]);
+    let row = row(&turns(said), false);
+    let told = unread([&row, &row], &tokenizer);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("`content_type` of the assistant's turns is read by nothing"), "{told:?}");
+    assert!(
+        told[1].starts_with("`mood` of the assistant's turns")
+            && told[1].contains("2 of 2 rows have it: x, x"),
+        "{told:?}"
+    );
 }

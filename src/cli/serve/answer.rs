@@ -68,11 +68,11 @@ impl Choice {
     /// What is new of the text, and the number of the first of its tokens; none where nothing is, unless it has ended.
     fn news(&mut self, asked: &Asked, tokenizer: &Tokenizer) -> Option<(String, usize)> {
         let (told, first) = self.told;
-        let text = match &self.stop {
-            Some(_) => self.text(tokenizer),
-            None => self.pieces.sure(&asked.sampling.stop).to_owned(),
+        let behind = |text: &str| text.get(told..).unwrap_or_default().to_owned();
+        let new = match &self.stop {
+            Some(_) => behind(&self.text(tokenizer)),
+            None => behind(self.pieces.sure(&asked.sampling.stop)),
         };
-        let new = text.get(told..).unwrap_or_default().to_owned();
         if new.is_empty() && self.stop.is_none() {
             return None;
         }
@@ -122,7 +122,8 @@ impl Answer<'_> {
     /// The next event of a completion, where there is something new of it.
     pub fn next(&self, at: usize, choice: &mut Choice) -> Option<Value> {
         let (text, first) = choice.news(self.asked, self.tokenizer)?;
-        let offset = self.echo(choice.prompt).map_or(0, |(text, _)| text.chars().count());
+        let echo = self.asked.logprobs.and_then(|_| self.echoed(choice.prompt));
+        let offset = echo.map_or(0, |text| text.chars().count());
         let tokens: Vec<&Written> = choice.tokens[first..].iter().collect();
         let ended = choice.stop.is_some();
         let reason = if ended { json!(choice.finish_reason()) } else { Value::Null };
@@ -186,16 +187,18 @@ impl Answer<'_> {
         answer
     }
 
-    /// The text of a prompt that is told again, and its tokens where they are.
-    fn echo(&self, prompt: usize) -> Option<(String, Vec<Written>)> {
-        if !self.asked.echo {
-            return None;
-        }
+    /// The text of a prompt that is told again.
+    fn echoed(&self, prompt: usize) -> Option<String> {
         let text = &self.asked.prompts[prompt];
         let decoded = || self.tokenizer.decode(&text.ids);
-        let given = text.given.clone().unwrap_or_else(decoded);
+        self.asked.echo.then(|| text.given.clone().unwrap_or_else(decoded))
+    }
+
+    /// The same, and its tokens where they are told.
+    fn echo(&self, prompt: usize) -> Option<(String, Vec<Written>)> {
+        let given = self.echoed(prompt)?;
         let Some(told) = self.told.get(prompt).and_then(Option::as_ref) else { return Some((given, vec![])) };
-        let first = Token { id: text.ids[0], ..Token::default() };
+        let first = Token { id: self.asked.prompts[prompt].ids[0], ..Token::default() };
         let mut pieces = Pieces::default();
         let written = |(number, token): (usize, &Token)| {
             let at = pieces.characters();

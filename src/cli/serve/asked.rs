@@ -118,6 +118,14 @@ impl Asked {
             });
         }
         let prompts = if chat { vec![conversation(&mut body, policy)?] } else { texts(&mut body, policy)? };
+        let key = if chat { "messages" } else { "prompt" };
+        // A decoder refuses such a prompt together with all that it decodes.
+        let known = policy.model.config.vocab_size as u32;
+        let fits = |text: &Text| !text.ids.is_empty() && text.ids.iter().all(|&id| id < known);
+        if prompts.is_empty() || !prompts.iter().all(fits) {
+            let what = format!("a prompt is empty, or has an id that is none of the model's {known}");
+            return Err(Refused::key(key, what));
+        }
         let n = body.take("n", "a number of completions")?.unwrap_or(1);
         if n == 0 || prompts.len().saturating_mul(n) > MOST {
             return Err(Refused::key("n", format!("1 to {MOST} completions are written for a request")));
@@ -130,7 +138,6 @@ impl Asked {
             let what =
                 format!("a prompt of {long} tokens leaves no room in the model's context of {context}");
             let code = Some("context_length_exceeded");
-            let key = if chat { "messages" } else { "prompt" };
             return Err(Refused { code, ..Refused::key(key, what) });
         }
         let echo = !chat && body.flag("echo")?;
@@ -213,20 +220,13 @@ fn texts(body: &mut Body, policy: &Policy) -> Result<Vec<Text>, Refused> {
         rendered.map(|ids| Text { ids, given: Some(given) }).map_err(|error| wrong(error.to_string()))
     };
     let tokens = |ids: Vec<u32>| Text { ids, given: None };
-    let prompts: Vec<Text> =
-        match body.take("prompt", "a text, a list of texts, a list of token ids, or a list of such lists")? {
-            None => return Err(wrong("`prompt` is missing".into())),
-            Some(Texts::One(given)) => vec![text(given)?],
-            Some(Texts::Many(all)) => all.into_iter().map(text).collect::<Result<_, _>>()?,
-            Some(Texts::Tokens(ids)) => vec![tokens(ids)],
-            Some(Texts::ManyTokens(all)) => all.into_iter().map(tokens).collect(),
-        };
-    let known = policy.model.config.vocab_size as u32;
-    let fits = |text: &Text| !text.ids.is_empty() && text.ids.iter().all(|&id| id < known);
-    if prompts.is_empty() || !prompts.iter().all(fits) {
-        return Err(wrong(format!("a prompt is empty, or has an id that is none of the model's {known}")));
+    match body.take("prompt", "a text, a list of texts, a list of token ids, or a list of such lists")? {
+        None => Err(wrong("`prompt` is missing".into())),
+        Some(Texts::One(given)) => Ok(vec![text(given)?]),
+        Some(Texts::Many(all)) => all.into_iter().map(text).collect(),
+        Some(Texts::Tokens(ids)) => Ok(vec![tokens(ids)]),
+        Some(Texts::ManyTokens(all)) => Ok(all.into_iter().map(tokens).collect()),
     }
-    Ok(prompts)
 }
 
 fn logprobs(body: &mut Body, chat: bool) -> Result<Option<usize>, Refused> {

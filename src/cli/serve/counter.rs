@@ -3,6 +3,7 @@
 use super::answer::{Answer, Choice};
 use super::asked::Asked;
 use super::http::{Received, Reply};
+use super::pieces::first_of;
 use super::refused::Refused;
 use crate::engine::{Completion, Desk, Job, Sampling, StopReason, Token};
 use crate::error::Error;
@@ -165,10 +166,9 @@ impl<'a> Counter<'a> {
                 && let Some(told) = &told[place]
             {
                 let text = policy.tokenizer.decode(&[told.next.id]);
-                let stopped = asked.sampling.stop.iter().find(|stop| text.contains(stop.as_str()));
-                stop = match stopped {
+                stop = match first_of(&asked.sampling.stop, &text) {
                     _ if policy.eos.contains(&told.next.id) => StopReason::Eos(told.next.id),
-                    Some(stop) => StopReason::StopString(stop.clone()),
+                    Some((_, stop)) => StopReason::StopString(stop.clone()),
                     None => StopReason::Length,
                 };
                 choice.push(told.next.clone(), &policy.tokenizer);
@@ -281,6 +281,7 @@ impl Open {
 
     /// Sends what is new of a completion.
     fn tell(&mut self, number: u64, at: usize, policy: &Policy) {
+        // Not by `answer`, which borrows the choices too.
         let (asked, created, told) = (&self.asked, self.created, self.told.as_slice());
         let answer = Answer { asked, tokenizer: &policy.tokenizer, number, created, told };
         if let Some(event) = answer.next(at, &mut self.choices[at]) {

@@ -3,7 +3,7 @@
 use super::refused::Refused;
 use serde_json::{Value, json};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -83,7 +83,9 @@ fn answer(status: u16, body: &str) -> String {
     let reason = match status {
         200 => "OK",
         404 => "Not Found",
+        411 => "Length Required",
         413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
@@ -125,7 +127,12 @@ impl Drop for Place {
 /// Reads requests for ever, each by a thread of its own, so that who sends slowly keeps nobody else waiting.
 pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + Send + 'static) {
     let open = Arc::new(AtomicUsize::new(0));
-    for mut stream in listener.incoming().flatten() {
+    for stream in listener.incoming() {
+        let Ok(mut stream) = stream else {
+            // Out of files, say: there will be some once an answer has gone out.
+            std::thread::sleep(GLANCE);
+            continue;
+        };
         let Some(place) = Place::among(&open) else {
             let busy =
                 Refused::new(503, format!("{MOST} requests are being answered; ask again in a moment"));
@@ -134,7 +141,8 @@ pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + 
             continue;
         };
         let heard = heard.clone();
-        std::thread::spawn(move || {
+        // Where there is no thread to be had, this connection ends and the next is listened to.
+        let _ = std::thread::Builder::new().spawn(move || {
             serve(&mut stream, heard);
             drop(place);
         });
@@ -153,9 +161,25 @@ fn serve(stream: &mut TcpStream, heard: impl Fn(Received)) {
             write(stream, &written);
             gone.store(true, Ordering::Relaxed);
         }
-        Ok(Err(refused)) => drop(stream.write_all(refusal(&refused).as_bytes())),
+        Ok(Err(refused)) => {
+            if stream.write_all(refusal(&refused).as_bytes()).is_ok() {
+                read_out(stream);
+            }
+        }
         // Nobody is there any more.
         Err(_) => {}
+    }
+}
+
+/// Reads the rest of a request that was refused before it was all there: a connection that is closed with bytes unread is reset, and who
+/// sends them never sees why.
+fn read_out(stream: &mut TcpStream) {
+    if stream.shutdown(Shutdown::Write).is_err() {
+        return;
+    }
+    let (end, mut rest) = (Instant::now() + PATIENCE, Vec::new());
+    while more(stream, &mut rest, end).is_ok() {
+        rest.clear();
     }
 }
 

@@ -46,7 +46,7 @@ impl Pieces {
 
     /// What can be told while it goes on: the text up to the first of `stops`, and without what may be the beginning of one.
     pub fn sure(&self, stops: &[String]) -> &str {
-        if let Some(end) = stops.iter().filter_map(|stop| self.text.find(stop.as_str())).min() {
+        if let Some((end, _)) = first_of(stops, &self.text) {
             return &self.text[..end];
         }
         let begins = |length: &usize| {
@@ -57,6 +57,11 @@ impl Pieces {
         let held = (1..=longest).rev().find(begins).unwrap_or(0);
         &self.text[..self.text.len() - held]
     }
+}
+
+/// Where the first of `stops` begins in `text`, and which it is.
+pub(super) fn first_of<'s>(stops: &'s [String], text: &str) -> Option<(usize, &'s String)> {
+    stops.iter().filter_map(|stop| Some((text.find(stop.as_str())?, stop))).min_by_key(|(at, _)| *at)
 }
 
 #[cfg(test)]
@@ -83,6 +88,14 @@ mod tests {
         assert_eq!(told("xenex", &["end"]), ["x", "x", "x", "xen", "xenex"]);
         assert_eq!(told("aé", &["éb"]), ["a", "a", "a"]);
         assert_eq!(told("xend", &["end"]), ["x", "x", "x", "x"]);
+    }
+
+    /// Of several texts in one token the one that begins first ends it, whichever is asked for first.
+    #[test]
+    fn the_text_that_begins_first_ends_a_completion() {
+        let stops = ["b", "a"].map(String::from);
+        assert_eq!(first_of(&stops, "xab"), Some((1, &stops[1])));
+        assert_eq!(first_of(&stops, "xy"), None);
     }
 
     /// Bytes that are no text are told as such after a while, and the text behind them in order.

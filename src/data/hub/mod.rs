@@ -123,12 +123,10 @@ impl Hub {
         let (wanted, known) = (id.splits(split), id.known_splits(&files, &card));
         let configs: Vec<String> = card.configs().into_iter().map(str::to_owned).collect();
         let instead = id.instead(&known, &configs).unwrap_or_default();
-        let wanted = wanted.join(" or ");
         // What its card names is all there is; of files, a copy may have some.
-        let certain = self.offline || id.is_described(&card);
-        let never = certain
-            && !(id.is_described(&card) && id.splits(split).iter().any(|one| known.iter().any(|k| k == one)));
-        Some(match never || self.offline {
+        let never = id.is_described(&card) && !known.iter().any(|known| wanted.contains(&known.as_str()));
+        let wanted = wanted.join(" or ");
+        Some(match self.offline || never {
             true => Lack::Split(format!(
                 "{id}: there is no file of split {wanted} in this machine's copy{instead}"
             )),

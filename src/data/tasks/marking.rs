@@ -1,19 +1,18 @@
 //! Short answers to science questions, marked by a rubric: a procedural stand-in for the marked answers of thought trees (Li et al.
 //! 2024, arXiv 2406.19949), whose own are not free to share.
 
+use super::drawn::{self, share};
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::rationale::rubric::{Question, Reply, Rubric};
 use crate::section::{Misfit, all_fit, broken};
-use crate::seed;
-use rand::{RngCore, SeedableRng};
+use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use std::collections::HashSet;
 
 /// Every character of the task's questions, rationales and marks.
 pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789:.?# \n";
@@ -112,25 +111,14 @@ impl Marking {
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         all_fit("data.task.marking", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
-        let order = seed::derive(&[seed, seed::of_text("marking"), u64::from(split == Split::Eval)]);
-        let mut rng = ChaCha8Rng::seed_from_u64(order);
-        let (mut seen, mut rows, mut draws) = (HashSet::new(), Vec::new(), 0);
-        while rows.len() < wanted {
-            draws += 1;
-            if draws > 100 * (wanted + 100) {
-                return Err(Error::Recipe(format!(
-                    "[data.task.marking] there are not {wanted} different answers with so many vague words; lower \
-                     `train` and `eval`"
-                )));
-            }
-            let pupil = self.pupil(&mut rng);
-            let text = pupil.question();
-            let held_out = seed::derive(&[seed, seed::of_text(&text)]).is_multiple_of(5);
-            if held_out == (split == Split::Eval) && seen.insert(text) {
-                rows.push(self.row(rows.len(), &pupil, &mut rng));
-            }
-        }
-        Ok(rows)
+        let draw = |_: usize, rng: &mut ChaCha8Rng| {
+            let pupil = self.pupil(rng);
+            Some((pupil.question(), pupil))
+        };
+        let what = "answers with so many vague words";
+        drawn::rows("marking", what, (split, wanted, seed), draw, |index, question, pupil, rng| {
+            Ok(self.row(index, question, &pupil, rng))
+        })
     }
 
     /// What cannot be used as it is.
@@ -162,7 +150,7 @@ impl Marking {
         Pupil { set: below(rng, self.sets as u64) as usize, said, order }
     }
 
-    fn row(&self, index: usize, pupil: &Pupil, rng: &mut ChaCha8Rng) -> Row {
+    fn row(&self, index: usize, question: String, pupil: &Pupil, rng: &mut ChaCha8Rng) -> Row {
         let vague = |said: Said| matches!(said, Said::Hint | Said::Near);
         let credited = pupil.said.map(|said| matches!(said, Said::Clear(_) | Said::Hint));
         let mut assessed = credited;
@@ -178,7 +166,7 @@ impl Marking {
         };
         let mut fields = Map::new();
         fields.insert("id".into(), json!(format!("pupil-{index}")));
-        fields.insert("question".into(), json!(pupil.question()));
+        fields.insert("question".into(), json!(question));
         fields.insert("rationale".into(), json!(pupil.rationale(&assessed)));
         fields.insert("answer".into(), json!(human.to_string()));
         fields.insert("assessed".into(), json!(self::mark(&assessed).to_string()));
@@ -186,11 +174,6 @@ impl Marking {
         fields.insert("rubric".into(), json!(rubric(pupil.set)));
         Row { file: "marking".into(), stem: "marking".into(), line: index + 1, fields }
     }
-}
-
-/// From 0 up to 1.
-fn share(rng: &mut ChaCha8Rng) -> f64 {
-    below(rng, 1 << 20) as f64 / f64::from(1 << 20)
 }
 
 /// What the rubrics' formula says.
@@ -244,6 +227,7 @@ impl Pupil {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     fn rows(task: &Marking, split: Split) -> Vec<Row> {
         task.rows(split, 3).unwrap()

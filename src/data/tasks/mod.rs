@@ -1,6 +1,7 @@
 //! Procedural tasks: rows that are made inside the program, from the seed.
 
 pub mod addition;
+mod drawn;
 pub mod faults;
 pub mod graph;
 pub mod marking;

@@ -3,7 +3,7 @@
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::section::{Misfit, all_fit, broken};
 use crate::seed;
 use rand::SeedableRng;
@@ -18,6 +18,8 @@ pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789:,{}\"_# \n";
 
 const THINGS: [&str; 8] = ["mug", "cup", "pen", "hat", "bag", "map", "key", "fan"];
 const MOST_ROWS: usize = 100_000;
+/// Sessions that are drawn in search of one that is the split's and new.
+const MOST_DRAWS: usize = 20_000;
 
 /// Shopping sessions: `[data.task.shop]`. Somebody wants a thing and has some money. On the first page the thing is typed
 /// into the search box; on a page of results the first such thing that the money buys is clicked, and where there is none the session
@@ -76,7 +78,16 @@ impl Shop {
         let (mut seen, mut rows) = (HashSet::new(), Vec::new());
         while rows.len() < wanted {
             let class = below(&mut rng, 1000) as f64 / 1000.0;
+            let mut draws = 0;
             let session = loop {
+                draws += 1;
+                if draws > MOST_DRAWS {
+                    return Err(Error::Recipe(format!(
+                        "[data.task.shop] there are not enough different pages of {} items for {wanted} rows; lower `train` and `eval`, or \
+                         raise `items`",
+                        self.items
+                    )));
+                }
                 let session = self.session(class, &mut rng);
                 let question = session.question();
                 let held_out = seed::derive(&[seed, seed::of_text(&question)]).is_multiple_of(5);

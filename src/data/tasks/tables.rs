@@ -1,18 +1,16 @@
 //! Questions about two small tables, and the query that answers each: a procedural stand-in for text-to-SQL, with rationales of growing queries.
 
+use super::drawn;
 use crate::data::Split;
 use crate::data::order::below;
 use crate::data::row::Row;
 use crate::error::{Error, Result};
 use crate::section::{Misfit, all_fit, broken};
-use crate::seed;
 use crate::text::sql::{Table, Tables as Contents, run};
-use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
-use std::collections::HashSet;
 
 /// Every character of the task's texts.
 pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz0123456789.,:?<>=# \n";
@@ -24,7 +22,7 @@ const CITIES: [&str; 3] = ["york", "bath", "leeds"];
 const MOST_ROWS: usize = 25_000;
 
 /// Tables and queries: `[data.task.tables]`. `question` shows the tables `pets` (name, kind, age, home) and `homes` (home, city), and asks; `sql` and
-/// `answer` are the query, `result` what it comes to, `rationale` the query grown clause by clause, each line with what the clause is for, `tables` the
+/// `answer` are the query, `result` what it comes to (never nothing), `rationale` the query grown clause by clause, each line with what the clause is for, `tables` the
 /// tables as `[reward.execute]` reads them. By `level`: `simple` has a condition, `moderate` two, an order or a count, `hard` a join.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -76,31 +74,30 @@ struct Asked {
     clauses: Vec<(String, String)>,
 }
 
+impl Asked {
+    fn sql(&self) -> String {
+        self.clauses.iter().map(|(_, clause)| clause.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
 impl Tables {
     /// The rows of a split by the seed; no question about the same tables is in both, or twice in one.
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         all_fit("data.task.tables", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
-        let order = seed::derive(&[seed, seed::of_text("tables"), u64::from(split == Split::Eval)]);
-        let mut rng = ChaCha8Rng::seed_from_u64(order);
-        let (mut seen, mut rows, mut draws) = (HashSet::new(), Vec::new(), 0);
-        while rows.len() < wanted {
-            draws += 1;
-            if draws > 100 * (wanted + 100) {
-                return Err(Error::Recipe(format!(
-                    "[data.task.tables] there are not {wanted} different questions; lower `train` and `eval`"
-                )));
-            }
-            let level = self.levels[rows.len() % self.levels.len()];
-            let contents = self.contents(&mut rng);
-            let asked = asked(level, &mut rng);
-            let question = format!("{}\n{}", shown(&contents), asked.question);
-            let held_out = seed::derive(&[seed, seed::of_text(&question)]).is_multiple_of(5);
-            if held_out == (split == Split::Eval) && seen.insert(question.clone()) {
-                rows.push(self.row(rows.len(), level, &contents, question, &asked)?);
-            }
-        }
-        Ok(rows)
+        let draw = |index: usize, rng: &mut ChaCha8Rng| {
+            let level = self.levels[index % self.levels.len()];
+            let contents = self.contents(rng);
+            let asked = asked(level, rng);
+            // What comes to nothing, any query comes to that asks for what is not there.
+            let found = run(&contents, &asked.sql()).ok()?;
+            (!found.values.is_empty() && found.values != ["0"]).then_some(())?;
+            Some((format!("{}\n{}", shown(&contents), asked.question), (level, contents, asked)))
+        };
+        drawn::rows("tables", "questions", (split, wanted, seed), draw, |index, question, drawn, _| {
+            let (level, contents, asked) = drawn;
+            self.row(index, level, &contents, question, &asked)
+        })
     }
 
     /// What cannot be used as it is.
@@ -143,7 +140,7 @@ impl Tables {
         question: String,
         asked: &Asked,
     ) -> Result<Row> {
-        let sql = asked.clauses.iter().map(|(_, clause)| clause.as_str()).collect::<Vec<_>>().join(" ");
+        let sql = asked.sql();
         let found = run(contents, &sql).map_err(Error::Data)?;
         let mut grown = String::new();
         let lines = asked.clauses.iter().map(|(remark, clause)| {
@@ -213,6 +210,8 @@ fn asked(level: Level, rng: &mut ChaCha8Rng) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng;
+    use std::collections::HashSet;
 
     fn text<'a>(row: &'a Row, name: &str) -> &'a str {
         row.fields[name].as_str().unwrap()
@@ -257,6 +256,9 @@ mod tests {
         for row in train.iter().chain(&eval) {
             let contents: Contents = serde_json::from_value(row.fields["tables"].clone()).unwrap();
             assert_eq!(row.fields["result"], json!(run(&contents, text(row, "sql")).unwrap().values));
+            let nothing = "select name from pets where age > 99";
+            assert!(!run(&contents, nothing).unwrap().agrees(&run(&contents, text(row, "sql")).unwrap()));
+            assert_ne!(row.fields["result"], json!(["0"]));
             assert!(text(row, "rationale").ends_with(&format!(": {}", text(row, "answer"))));
             for name in ["question", "rationale", "answer"] {
                 assert!(text(row, name).chars().all(|c| ALPHABET.contains(c)), "{}", text(row, name));

@@ -74,6 +74,14 @@ impl Tokenizer {
         text: &str,
         encode: impl FnOnce() -> tokenizers::Result<Encoding>,
     ) -> Result<Encoding> {
+        if text.len() > LONGEST {
+            return Err(Error::Data(format!(
+                "a text of {:.1} MB is longer than the {} MB that are tokenised at once; divide it, or leave it out: it begins {:?}",
+                text.len() as f64 / f64::from(1 << 20),
+                LONGEST >> 20,
+                text.chars().take(60).collect::<String>()
+            )));
+        }
         let stretches = 1 + self.special.as_ref().map_or(0, |special| special.find_iter(text).count());
         let normalised = self.growth.after(text.len(), stretches);
         if normalised > LONGEST_NORMALISED {
@@ -82,14 +90,6 @@ impl Tokenizer {
                 normalised / f64::from(1 << 20),
                 text.len() as f64 / f64::from(1 << 20),
                 LONGEST_NORMALISED / f64::from(1 << 20),
-                text.chars().take(60).collect::<String>()
-            )));
-        }
-        if text.len() > LONGEST {
-            return Err(Error::Data(format!(
-                "a text of {:.1} MB is longer than the {} MB that are tokenised at once; divide it, or leave it out: it begins {:?}",
-                text.len() as f64 / f64::from(1 << 20),
-                LONGEST >> 20,
                 text.chars().take(60).collect::<String>()
             )));
         }

@@ -1,5 +1,6 @@
 //! How much longer a tokenizer's normaliser makes a text, which a hostile one would without bounds.
 
+use regex::Regex;
 use serde_json::Value;
 
 /// Times longer than a text may become.
@@ -52,14 +53,27 @@ impl Growth {
         match step["type"].as_str() {
             Some("Prepend") => Self { bytes: self.bytes + length(&step["prepend"]), ..self },
             Some("Replace") => {
-                // A regular expression may match a single byte.
+                let content = length(&step["content"]);
+                if step["pattern"]["Regex"].as_str().is_some_and(matches_nothing) {
+                    // Before each byte, and at the end.
+                    let times = 1.0 + content;
+                    return Self { times: self.times * times, bytes: self.bytes * times + content };
+                }
+                // What else a regular expression matches may be a single byte.
                 let pattern = length(&step["pattern"]["String"]).max(1.0);
-                let times = (length(&step["content"]) / pattern).max(1.0);
+                let times = (content / pattern).max(1.0);
                 Self { times: self.times * times, bytes: self.bytes * times }
             }
             _ => self,
         }
     }
+}
+
+/// Whether a regular expression may match between two characters, where what is put in takes nothing out. Those that only look at what is around
+/// them do, and of those that are not known here it is taken to be so.
+fn matches_nothing(pattern: &str) -> bool {
+    let looks = ["^", "$", r"\b", r"\B", r"\A", r"\z"].iter().any(|look| pattern.contains(look));
+    looks || Regex::new(pattern).map_or(true, |known| known.is_match(""))
 }
 
 /// The normalisers of a sequence and of those in it, in their order; not many more than there may be.
@@ -95,6 +109,15 @@ mod tests {
         assert!(of(prepend(&"b".repeat(5000))).unwrap_err().contains("puts up to 5000 bytes"));
         let compounded = all(vec![prepend(&"b".repeat(1000)), replace("b", "bbbbbbbb")]);
         assert!(of(compounded).unwrap_err().contains("puts up to 8000 bytes"));
+        // A regular expression that matches nothing takes nothing out: each doubles the text.
+        let regex =
+            |from: &str, to: &str| json!({"type": "Replace", "pattern": {"Regex": from}, "content": to});
+        assert_eq!(of(regex("x*", "a")).unwrap().after(1000, 1), 2001.0);
+        assert_eq!(of(all(vec![regex(" {2,}", " "); 20])).unwrap(), Growth::NONE);
+        for nothing in ["(?=a)", r"\b", ""] {
+            let doubled = of(all(vec![regex(nothing, "a"); 7]));
+            assert!(doubled.unwrap_err().contains("up to 128 times longer"), "{nothing}");
+        }
         assert!(of(all(vec![json!({"type": "Lowercase"}); 101])).unwrap_err().contains("101 normalizers"));
     }
 }

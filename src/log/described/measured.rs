@@ -197,5 +197,17 @@ pub(super) const EVALUATION: &[Described] = &[
     ),
     row("eval/prm_score", "", "PRMBench's score.", "Rises."),
     row("eval/prm_score/*", "", "The same by class.", ""),
+    row(
+        "eval/gold",
+        "share",
+        "Of loop.sft.choices, how likely the right choice is among all, each behind its rationale.",
+        "Rises.",
+    ),
+    row(
+        "eval/gold_*",
+        "share",
+        "The same with the rationales hidden (`hidden`), and each choice's exchanged for its neighbour's (`swapped`).",
+        "The further below `eval/gold`, the more the rationales count.",
+    ),
     row("eval/*", "", "Further figures of an evaluation: first errors found, losses, by name.", ""),
 ];

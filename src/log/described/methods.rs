@@ -52,6 +52,25 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
         "Of loop.mario: completions kept (`size`), their mean age in steps, and the share of the best class among what is learned.",
         "`pool/best` rises.",
     ),
+    row(
+        "views/*/loss",
+        "nats",
+        "Of loop.sft.view: the mean −log p of a token of each view.",
+        "Each falls; one that does not has nothing to be told by, or too little weight.",
+    ),
+    row(
+        "choices/loss",
+        "nats",
+        "Of loop.sft.choices: the cross-entropy over a row's choices.",
+        "Falls below the logarithm of their number.",
+    ),
+    row("choices/accuracy", "share", "Rows whose right choice is the likeliest.", "Rises."),
+    row(
+        "choices/perturbed_loss",
+        "nats",
+        "The cross-entropy, smoothed, where rationales are hidden or in part replaced.",
+        "Stays above `choices/loss`; as low, rationales tell nothing that the question does not.",
+    ),
     row("flow/*", "", "Of loop.dpo.flow: chunks of a completion, and the share of right ones.", ""),
 ];
 

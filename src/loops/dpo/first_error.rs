@@ -31,6 +31,10 @@ pub fn pairs(group: &Group, kept: &[usize], most: usize) -> (Vec<Feedback>, Drop
 }
 
 fn pair(rollout: &Rollout, fresh: &[&Rollout]) -> Result<Feedback, Unpaired> {
+    // Only where answers are forced is there a cut before the first step.
+    if rollout.cuts.iter().any(|cut| cut.step == 0) {
+        return Err(Unpaired::NoneGood);
+    }
     let good = |tokens| Candidate { correct: Some(true), tokens, ..Candidate::default() };
     let fresh_tokens = fresh.iter().map(|rollout| good(rollout.tokens.as_slice())).collect();
     // Of a cut only its shortest good continuation is kept, which is the one to be chosen.
@@ -55,7 +59,7 @@ fn pair(rollout: &Rollout, fresh: &[&Rollout]) -> Result<Feedback, Unpaired> {
 }
 
 fn completion(text: &str, tokens: &[u32]) -> FeedbackCompletion {
-    FeedbackCompletion { text: text.to_string(), tokens: Some(tokens.to_vec()) }
+    FeedbackCompletion { text: text.to_string(), tokens: Some(tokens.to_vec()), turn: None }
 }
 
 #[cfg(test)]
@@ -111,5 +115,16 @@ mod tests {
         // A rollout that was not cut, or that is never lost, has no error to learn from.
         group.rollouts[0].cuts.clear();
         assert_eq!(pairs(&group, &[0, 1], 9).1.no_error, 1);
+    }
+
+    /// With a right rollout in the group, the cut before the first step would otherwise give it for nothing at all.
+    #[test]
+    fn forced_answers_make_no_pairs() {
+        let mut group = wrong();
+        let cuts = &mut group.rollouts[0].cuts;
+        cuts.insert(0, CutValue { step: 0, tokens: 0, bytes: 0, good: 0, ..cuts[0].clone() });
+        cuts.iter_mut().for_each(|cut| cut.shortest = None);
+        let (made, dropped) = pairs(&group, &[0, 1, 2], 9);
+        assert_eq!((made.len(), dropped.none_good), (0, 1));
     }
 }

@@ -78,8 +78,8 @@ impl Dpo {
         let policy = &worker.policy;
         let completed = |completion: &FeedbackCompletion| -> Result<Sequence> {
             let text = &completion.text;
-            // Ids of another model's tokenizer say something else, or nothing.
-            let ours = |ids: &&Vec<u32>| policy.tokenizer.decode(ids) == *text;
+            // Ids of another model's tokenizer say something else, or nothing; those of a turn were written here.
+            let ours = |ids: &&Vec<u32>| completion.turn.is_some() || policy.tokenizer.decode(ids) == *text;
             match completion.tokens.as_ref().filter(ours) {
                 Some(ids) => Ok(Sequence::new(prompt, ids)),
                 None => Ok(Sequence::new(prompt, &policy.tokenizer.completion(asked, text)?)),

@@ -222,7 +222,7 @@ impl Section for Dpo {
                 Some(ids) => ids.clone(),
                 None => row.completion(tokenizer, &completion.text)?,
             };
-            Ok(LearnedOf { called, sequence: Sequence::new(&row.tokens, &ids) })
+            Ok(LearnedOf { called: called.into(), sequence: Sequence::new(&row.tokens, &ids) })
         };
         completions.into_iter().map(learned).collect()
     }

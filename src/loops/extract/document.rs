@@ -42,20 +42,15 @@ impl Document {
             Ok(spans) => spans,
             Err(what) => return Ok(Err(what)),
         };
-        let (tokens, places): (Vec<u32>, Vec<Range<usize>>) =
-            tokenizer.encode_with_places(&text)?.into_iter().unzip();
-        let unit_of = places.iter().map(|place| unit_at(&units, place.start)).collect();
+        let (tokens, unit_of) = tokenised(&text, &units, tokenizer)?;
         let marked = spans.as_ref().map(|spans| overlapping(&units, spans));
         Ok(Ok(Self { text, units, tokens, unit_of, marked, spans: spans.unwrap_or_default() }))
     }
 
     /// The last token of each unit; a unit without a token of its own (several in one token) has that of the one before.
     pub fn ends(&self) -> Vec<usize> {
-        let mut ends = vec![0; self.units.len()];
-        for (unit, end) in ends.iter_mut().enumerate() {
-            *end = self.unit_of.partition_point(|&of| of <= unit).saturating_sub(1);
-        }
-        ends
+        let end = |unit: usize| self.unit_of.partition_point(|&of| of <= unit).saturating_sub(1);
+        (0..self.units.len()).map(end).collect()
     }
 
     /// What is selected, word by word.
@@ -81,9 +76,7 @@ impl Document {
             end = unit.end;
         }
         text += &self.text[end..];
-        let (tokens, places): (Vec<u32>, Vec<Range<usize>>) =
-            tokenizer.encode_with_places(&text)?.into_iter().unzip();
-        let unit_of = places.iter().map(|place| unit_at(&units, place.start)).collect();
+        let (tokens, unit_of) = tokenised(&text, &units, tokenizer)?;
         Ok(Self { text, units, tokens, unit_of, marked: self.marked.clone(), spans: vec![] })
     }
 
@@ -114,6 +107,12 @@ fn parted(text: &str, units: Units) -> Vec<Range<usize>> {
     found.extend(start.map(|start| start..text.len()));
     found.iter_mut().for_each(|unit| unit.end = unit.start + text[unit.clone()].trim_end().len());
     found
+}
+
+/// The tokens of a text, and the unit of each.
+fn tokenised(text: &str, units: &[Range<usize>], tokenizer: &Tokenizer) -> Result<(Vec<u32>, Vec<usize>)> {
+    let tokens = tokenizer.encode_with_places(text)?;
+    Ok(tokens.into_iter().map(|(token, place)| (token, unit_at(units, place.start))).unzip())
 }
 
 /// The first unit that ends behind `at`, or the last.

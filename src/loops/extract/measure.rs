@@ -9,7 +9,7 @@ use super::section::MaskKind;
 use crate::batch::{micro_batches, sizes};
 use crate::error::Result;
 use crate::eval::{Extracted, ExtractedUnit, RowFigures};
-use crate::loops::Worker;
+use crate::loops::{Section, Worker};
 use crate::loss::mask::top;
 use crate::model::{Grad, Model};
 use crate::rollout::Prompted;
@@ -45,7 +45,7 @@ impl ExtractMethod {
     ) -> Result<(Vec<(usize, RowFigures)>, usize)> {
         let found: Vec<(usize, &Prepared)> =
             rows.iter().filter_map(|row| Some((row.place, self.held_out.get(&row.place)?))).collect();
-        let read = rows.iter().filter(|row| self.extract.reads(row)).count();
+        let read = rows.iter().filter(|row| self.extract.measures(&row.example)).count();
         let prepared: Vec<&Prepared> = found.iter().map(|(_, row)| *row).collect();
         let readings = self.readings(worker, &prepared)?;
         let model = &worker.policy.model;
@@ -85,7 +85,14 @@ impl ExtractMethod {
         let targets = Tensor::from_slice(&targets).to_device(device);
         // Without a mask the units' scores are what leaving each out does to the label.
         let predicted = self.told(&reading.label);
-        let base = self.probability(&reading.label, &predicted);
+        // Masked texts are read by the second predictor, where there are two; what it loses is counted from what it says of the whole.
+        let whole = match extract.two() {
+            true => self
+                .logits(model, row, &[Tensor::ones([units as i64], (Kind::Float, device))], budget)?
+                .get(0),
+            false => reading.label.shallow_clone(),
+        };
+        let base = self.probability(&whole, &predicted);
         let scores = match extract.mask.kind {
             MaskKind::None => {
                 let without = Tensor::eye(units as i64, (Kind::Float, device));
@@ -112,7 +119,7 @@ impl ExtractMethod {
             true => (predicted, base),
             false => {
                 let predicted = self.told(&rationale);
-                let base = self.probability(&reading.label, &predicted);
+                let base = self.probability(&whole, &predicted);
                 (predicted, base)
             }
         };

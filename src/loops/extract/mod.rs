@@ -77,11 +77,14 @@ impl Section for Extract {
     }
 
     fn idle(&self) -> Vec<(&'static str, &'static str)> {
-        let usual = Mask::default().temperature;
-        let noiseless = !matches!(self.mask.kind, MaskKind::Gumbel | MaskKind::TopK);
-        let temperature = (noiseless && self.mask.temperature != usual)
-            .then_some(("mask.temperature", "of the kinds of masks only gumbel and top_k have noise"));
-        temperature.into_iter().collect()
+        let noise =
+            ("mask.temperature", "with a mask.kind other than gumbel and top_k, which alone have noise");
+        let constant = "with mask.kind = \"attention\", whose selector learns from its label alone";
+        match self.mask.kind {
+            MaskKind::Gumbel | MaskKind::TopK => vec![],
+            MaskKind::Attention => vec![noise, ("sparsity", constant), ("continuity", constant)],
+            MaskKind::Sigmoid | MaskKind::None => vec![noise],
+        }
     }
 
     /// TRL's for reward models.
@@ -105,11 +108,9 @@ impl Section for Extract {
         let labels: Vec<String> =
             if self.labels.is_empty() { found.into_iter().collect() } else { self.labels.clone() };
         if labels.len() < 2 {
-            return Err(Error::Data(format!(
-                "{}: all rows have the label {:?}, and nothing can be learned from one",
-                setup.rows.name,
-                labels.first().map_or("", String::as_str)
-            )));
+            let all = labels.first().map_or("no label".to_string(), |label| format!("the label {label:?}"));
+            let why = "and nothing can be learned from that";
+            return Err(Error::Data(format!("{}: all rows have {all}, {why}", setup.rows.name)));
         }
         let marked = setup.rows.examples.iter().any(|row| row.fields.contains_key("spans"));
         if self.reads_spans() && !marked {
@@ -161,30 +162,44 @@ struct ExtractMethod {
 }
 
 impl ExtractMethod {
+    /// What a model keeps of how its selector was learned.
+    fn notes(&self) -> Value {
+        json!({
+            "labels": self.labels, "several": self.extract.several, "units": self.extract.units, "cue": self.extract.cue,
+            "echo": self.extract.echo, "share": self.extract.share, "mask": self.extract.mask.kind,
+        })
+    }
+
+    /// Refuses an earlier selector that reads texts in another way than this stage, and so picks no units of these.
+    fn reads_alike(&self, earlier: &Value) -> Result<()> {
+        let notes = self.notes();
+        match ["units", "cue", "echo"].into_iter().find(|key| earlier[key] != notes[key]) {
+            None => Ok(()),
+            Some(key) => Err(Error::Recipe(format!(
+                "loop.extract.shortcut: policy.model's selector was learned with {key} = {}, and here it is {}; set them alike",
+                earlier[key], notes[key]
+            ))),
+        }
+    }
+
     /// Gives the model what it lacks; an earlier stage's selector goes on.
     fn attach(&self, worker: &mut Worker) -> Result<()> {
         let seed = seed::derive(&[worker.seed, seed::of_text("extractor")]);
         let padding = worker.policy.tokenizer.pad().unwrap_or(worker.policy.tokenizer.eos());
         let model = &mut worker.policy.model;
-        let count = self.labels.len();
-        let notes = json!({
-            "labels": self.labels, "several": self.extract.several, "units": self.extract.units, "cue": self.extract.cue,
-            "echo": self.extract.echo, "share": self.extract.share, "mask": self.extract.mask.kind,
-        });
-        match &mut model.extractor {
-            Some(earlier) if earlier.notes["labels"] != notes["labels"] => {
-                return Err(Error::Model(format!(
-                    "policy.model tells the labels {}, and these rows have {}; begin with another model, or name loop.extract.labels",
-                    earlier.notes["labels"], notes["labels"]
-                )));
-            }
-            _ => {
-                if model.score.as_ref().is_none_or(|score| score.weight.size()[0] != count as i64) {
-                    model.add_score(count, false, seed);
-                }
-                model.add_extractor(count, self.extract.two(), seed, notes);
-            }
+        let (count, notes) = (self.labels.len(), self.notes());
+        if let Some(earlier) = &model.extractor
+            && earlier.notes["labels"] != notes["labels"]
+        {
+            return Err(Error::Model(format!(
+                "policy.model tells the labels {}, and these rows have {}; begin with another model, or name loop.extract.labels",
+                earlier.notes["labels"], notes["labels"]
+            )));
         }
+        if model.score.as_ref().is_none_or(|score| score.weight.size()[0] != count as i64) {
+            model.add_score(count, false, seed);
+        }
+        model.add_extractor(count, self.extract.two(), seed, notes);
         model.config.name_padding(padding);
         let beside =
             model.extractor.iter().flat_map(|extractor| extractor.tensors()).map(|(_, tensor)| tensor);
@@ -198,7 +213,7 @@ impl ExtractMethod {
     fn prepare(&mut self, worker: &Worker) -> Result<()> {
         let mut problems = Problems::default();
         for (rows, held_out) in [(&worker.questions.all, false), (&worker.held_out, true)] {
-            for row in rows.iter().filter(|row| !held_out || self.extract.reads(row)) {
+            for row in rows.iter().filter(|row| !held_out || self.extract.measures(&row.example)) {
                 match self.prepared(worker, row)? {
                     Ok(Some(prepared)) if held_out => drop(self.held_out.insert(row.place, prepared)),
                     Ok(Some(prepared)) => drop(self.rows.insert(row.example.index, prepared)),
@@ -271,23 +286,20 @@ impl ExtractMethod {
     }
 }
 
-impl Extract {
-    fn reads(&self, row: &Prompted) -> bool {
-        gold(&row.example, self).is_some()
-    }
-}
-
 impl Method for ExtractMethod {
     fn begin(&mut self, worker: &mut Worker, kept: Option<Tensor>) -> Result<Option<Tensor>> {
         self.cue = worker.policy.tokenizer.encode(&self.extract.cue)?;
-        if self.extract.shortcut > 0.0 && worker.policy.model.extractor.is_none() {
-            return Err(Error::Recipe(
-                "loop.extract.shortcut: shortcuts are what the selector of an earlier loop.extract picks, and policy.model has none; \
-                 set policy.model to that stage's result, \"@STAGE\""
-                    .into(),
-            ));
-        }
         let shortcuts = self.extract.shortcut > 0.0;
+        if shortcuts {
+            let earlier = worker.policy.model.extractor.as_ref().ok_or_else(|| {
+                Error::Recipe(
+                    "loop.extract.shortcut: shortcuts are what the selector of an earlier loop.extract picks, and policy.model has none; \
+                     set policy.model to that stage's result, \"@STAGE\""
+                        .into(),
+                )
+            })?;
+            self.reads_alike(&earlier.notes)?;
+        }
         // The selector that finds them is read as the stage found it.
         if !shortcuts {
             self.attach(worker)?;
@@ -319,6 +331,7 @@ impl Method for ExtractMethod {
         let [first, last] = self.extract.mask.temperature;
         let temperature = first + (last - first) * (step - 1) as f64 / (worker.steps.max(2) - 1) as f64;
         let regularised = step.is_multiple_of(self.extract.every);
+        let room = worker.policy.context().saturating_sub(self.cue.len());
         let mut items: Vec<Item> = Vec::with_capacity(rows.len());
         for (at, row) in rows.iter().enumerate() {
             let Some(prepared) = self.rows.get(&row.example.index) else { continue };
@@ -326,7 +339,8 @@ impl Method for ExtractMethod {
             let noised = match self.extract.noise {
                 0.0 => None,
                 share => {
-                    Some(self.lexicon.noised(&prepared.document, share, &worker.policy.tokenizer, draw)?)
+                    let tokenizer = &worker.policy.tokenizer;
+                    self.lexicon.noised(&prepared.document, share, tokenizer, room, draw)?
                 }
             };
             let modes = (regularised, temperature);

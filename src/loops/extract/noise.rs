@@ -49,22 +49,27 @@ impl Lexicon {
 
     /// How much more often than others each word of a text is replaced: max − tf·idf, divided by its mean.
     pub fn doubts(&self, words: &[&str]) -> Vec<f64> {
-        let tf = |word: &str| words.iter().filter(|other| **other == word).count() as f64;
-        let weights: Vec<f64> =
-            words.iter().map(|word| tf(word) * self.rarity.get(*word).copied().unwrap_or_default()).collect();
+        let mut tf = BTreeMap::<&str, f64>::new();
+        words.iter().for_each(|word| *tf.entry(*word).or_default() += 1.0);
+        let weights: Vec<f64> = words
+            .iter()
+            .map(|word| tf[*word] * self.rarity.get(*word).copied().unwrap_or_default())
+            .collect();
         let most = weights.iter().copied().fold(0.0, f64::max);
         let mean = weights.iter().map(|weight| most - weight).sum::<f64>() / words.len().max(1) as f64;
         weights.iter().map(|weight| if mean == 0.0 { 1.0 } else { (most - weight) / mean }).collect()
     }
 
-    /// The text with words replaced, each with probability `share` times its doubt; `draw` gives a seed for each word and purpose.
+    /// The text with words replaced, each with probability `share` times its doubt; `draw` gives a seed for each word and purpose. None where
+    /// the other words make it longer than `room` tokens.
     pub fn noised(
         &self,
         document: &Document,
         share: f64,
         tokenizer: &Tokenizer,
+        room: usize,
         draw: impl Fn(u64, u64) -> u64,
-    ) -> Result<Document> {
+    ) -> Result<Option<Document>> {
         let words = document.words();
         let of = |(at, (word, doubt)): (usize, (&&str, f64))| {
             let replaced = seed::uniform(draw(3, at as u64)) < share * doubt;
@@ -73,7 +78,7 @@ impl Lexicon {
         };
         let doubts = self.doubts(&words);
         let written: Vec<String> = words.iter().zip(doubts).enumerate().map(of).collect();
-        document.with_words(&written, tokenizer)
+        Ok(Some(document.with_words(&written, tokenizer)?).filter(|noised| noised.tokens.len() <= room))
     }
 
     fn drawn(&self, at: f64) -> Option<&str> {
@@ -105,10 +110,14 @@ mod tests {
         // Over all texts "the" tells most, 3 · 1, and so is never drawn.
         let drawn: BTreeSet<&str> = (0..100).filter_map(|at| lexicon.drawn(f64::from(at) / 100.0)).collect();
         assert_eq!(drawn.into_iter().collect::<Vec<_>>(), ["a", "b"]);
-        let noised = lexicon
-            .noised(&all[0], 1.0, &Tokenizer::bytes(), |purpose, at| seed::derive(&[purpose, at]))
-            .unwrap();
+        let of = |share: f64, room: usize| {
+            let draw = |purpose: u64, at: u64| seed::derive(&[purpose, at]);
+            lexicon.noised(&all[0], share, &Tokenizer::bytes(), room, draw).unwrap()
+        };
+        let noised = of(1.0, 9).unwrap();
         assert_eq!((&noised.text[..4], noised.units.len()), ("the ", 3));
-        assert_eq!(lexicon.noised(&all[0], 0.0, &Tokenizer::bytes(), |_, _| 0).unwrap().text, all[0].text);
+        assert_eq!(of(0.0, 9).unwrap().text, all[0].text);
+        // "the a the" and "the b the" are nine bytes, each a token.
+        assert_eq!((of(0.0, 8), of(1.0, 8)), (None, None));
     }
 }

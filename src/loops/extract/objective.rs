@@ -2,7 +2,7 @@
 
 use super::item::{DRAWS, MARKED, NOISED_UNIT_OF, OTHERS, RANDOM, REGULARISED, SHORTCUT, TARGETS, UNIT_OF};
 use super::reading::{Masked, Reading, list, noise, of_items};
-use super::section::{Against, Extract, MaskKind};
+use super::section::{Against, Extract, Hinge, MaskKind};
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::loops::{Item, Output};
@@ -54,12 +54,16 @@ impl Objective<'_> {
             let masks: Vec<&Tensor> = rows.iter().map(|(_, _, mask, _)| mask).collect();
             let gradients = Tensor::run_backward(&[&total], &masks, true, false);
             for ((item, reading, mask, _), by_mask) in rows.iter().zip(gradients) {
-                let by_mask = if by_mask.defined() { by_mask } else { mask.zeros_like() };
+                let reached = by_mask.defined();
+                let by_mask = if reached { by_mask } else { mask.zeros_like() };
                 let noise = noise(item, &list(item, DRAWS, mask));
                 let by_scores =
                     implicit(&reading.scores, &noise, &by_mask, reading.count(extract), self.beta);
                 let moved = by_scores.ne(0.0).to_kind(Kind::Float).sum(Kind::Float).double_value(&[]);
-                metrics.add("mask/moved", moved, 1.0);
+                // A step without regularisers says nothing about β where the loss does not read the mask.
+                if reached {
+                    metrics.add("mask/moved", moved, 1.0);
+                }
                 let surrogate = (&reading.scores * by_scores).sum(Kind::Float);
                 total += &surrogate - surrogate.detach();
             }
@@ -95,9 +99,8 @@ impl Objective<'_> {
             let random = top(&list(item, RANDOM, mask), count);
             passes.random = Some((push(text, &random), random));
         }
-        let shortcut = list(item, SHORTCUT, mask);
         if weighs(extract.shortcut) && item.list(SHORTCUT).contains(&1.0) {
-            passes.shortcut = Some(push(text, &shortcut));
+            passes.shortcut = Some(push(text, &list(item, SHORTCUT, mask)));
         }
         let marks = item.list(MARKED);
         let (some, all) = (marks.iter().filter(|mark| **mark == 1.0).count(), marks.len());
@@ -137,7 +140,7 @@ impl Objective<'_> {
         if regularised && extract.mask.kind != MaskKind::None {
             parts.push(("sparsity", extract.sparsity, sparsity(mask, extract.share)));
             parts.push(("continuity", extract.continuity, continuity(mask)));
-            if item.list(MARKED).len() == item.list(DRAWS).len() {
+            if !item.list(MARKED).is_empty() {
                 parts.push((
                     "plausible",
                     extract.plausible,
@@ -145,26 +148,19 @@ impl Objective<'_> {
                 ));
             }
         }
-        let hinges = [
-            ("comprehensive", &extract.comprehensive, passes.complement.map(|pass| loss_of(&of(pass)))),
-            ("sufficient", &extract.sufficient, rationale.as_ref().map(Tensor::shallow_clone)),
-            ("singular", &extract.singular, passes.random.as_ref().map(|(pass, _)| loss_of(&of(*pass)))),
-        ];
-        for (name, section, other) in
-            hinges.into_iter().filter(|(_, section, _)| regularised && section.weight > 0.0)
-        {
-            let Some(other) = other else { continue };
-            let (base, kept) = (&whole, rationale.as_ref().unwrap_or(&whole));
-            let term = match (name, section.against) {
-                ("comprehensive", Against::Whole) => hinge(base, &other, section.margin),
-                ("comprehensive", Against::Rationale) => hinge(kept, &other, section.margin),
-                ("sufficient", _) => hinge(&other, base, section.margin),
-                _ => {
-                    let (_, random) = passes.random.as_ref().expect("read above");
-                    hinge(kept, &other, section.margin) * distance(mask, random)
-                }
-            };
-            parts.push((name, section.weight, term));
+        let kept = rationale.as_ref().unwrap_or(&whole);
+        if let Some(pass) = passes.complement {
+            let Hinge { weight, margin, against } = extract.comprehensive;
+            let better = if against == Against::Rationale { kept } else { &whole };
+            parts.push(("comprehensive", weight, hinge(better, &loss_of(&of(pass)), margin)));
+        }
+        if regularised && extract.sufficient.weight > 0.0 {
+            let term = hinge(kept, &whole, extract.sufficient.margin);
+            parts.push(("sufficient", extract.sufficient.weight, term));
+        }
+        if let Some((pass, random)) = &passes.random {
+            let term = hinge(kept, &loss_of(&of(*pass)), extract.singular.margin) * distance(mask, random);
+            parts.push(("singular", extract.singular.weight, term));
         }
         if let Some(pass) = passes.shortcut {
             parts.push(("shortcut", extract.shortcut, labelling.from_uniform(&of(pass))));

@@ -249,6 +249,11 @@ impl Extract {
                 "whole",
                 "nothing teaches the label; whole or rationale must be above 0",
             ),
+            (
+                self.mask.kind != MaskKind::Attention || self.whole + self.couple + self.plausible > 0.0,
+                "whole",
+                "with mask.kind = \"attention\" the selector learns from the label of the whole text; whole, couple or plausible must be above 0",
+            ),
             ((0.0..=1.0).contains(&self.noise), "noise", "it must be from 0 to 1"),
             (
                 self.noise == 0.0 || self.units == Units::Word,
@@ -280,6 +285,7 @@ impl Extract {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loops::Section;
 
     fn keys(text: &str) -> Vec<String> {
         let section: Extract = toml::from_str(text).unwrap();
@@ -302,6 +308,20 @@ mod tests {
         assert_eq!(keys("comprehensive = { weight = 1.0, margin = 0.5, against = 'rationale' }"), [""; 0]);
         assert_eq!(keys("mask.kind = 'none'\nrationale = 0.0\nsparsity = 1.0"), ["sparsity"]);
         assert_eq!(keys("noise = 0.1\nunits = 'sentence'"), ["noise"]);
+        // What is selected has no gradient there: without the attended label, the selector would stay as it was drawn.
+        assert_eq!(keys("mask.kind = 'attention'\nwhole = 0.0"), ["whole"]);
+        assert_eq!(keys("mask.kind = 'attention'\nwhole = 0.0\ncouple = 0.1"), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_mask_does_not_read_is_idle() {
+        let idle = |text: &str| -> Vec<&'static str> {
+            let section: Extract = toml::from_str(text).unwrap();
+            section.idle().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(idle("mask.kind = 'attention'"), ["mask.temperature", "sparsity", "continuity"]);
+        assert_eq!(idle("mask.kind = 'sigmoid'"), ["mask.temperature"]);
+        assert_eq!(idle("mask.kind = 'gumbel'"), [""; 0]);
     }
 
     #[test]

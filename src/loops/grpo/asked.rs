@@ -49,20 +49,12 @@ impl GrpoMethod {
         for (pool, count) in curriculum.counts(step, count).unwrap_or_else(|| vec![(String::new(), count)]) {
             let mut order = order.clone();
             if let Some(column) = &curriculum.column {
-                let mut problem = None;
-                order.retain(|&at| match column::text(&questions.all[at].example, column) {
-                    Ok(value) => value == pool,
-                    Err(error) => {
-                        problem.get_or_insert(format!("{}: {error}", questions.all[at].example));
-                        false
-                    }
-                });
-                if let Some(problem) = problem {
-                    return Err(Error::Data(format!("loop.grpo.curriculum.column: {problem}")));
-                }
+                let value = |at: usize| column::text(&questions.all[at].example, column);
+                order.retain(|&at| value(at).is_ok_and(|value| value == pool));
+                // Its questions may all be too long.
                 if order.is_empty() && count > 0 {
                     return Err(Error::Data(format!(
-                        "loop.grpo.curriculum: no question has {column} = {pool:?}; the stages name the column's values"
+                        "loop.grpo.curriculum.stages: no question that is short enough has {column} = {pool:?}; see data.max_prompt_tokens"
                     )));
                 }
             }

@@ -1,6 +1,7 @@
 //! GRPO at work: a step's groups become items, and items a loss.
 
 use super::*;
+use crate::data::Example;
 
 impl Section for Grpo {
     fn check(&self) -> Vec<Misfit> {
@@ -88,6 +89,10 @@ impl Section for Grpo {
         all.into_iter().flatten().collect()
     }
 
+    fn check_rows(&self, rows: &[&Example], whole: bool) -> Vec<Misfit> {
+        self.lacking(rows, whole)
+    }
+
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
         self.warn();
         Ok(Box::new(GrpoMethod { grpo: self.clone(), recent: Recent::default() }))
@@ -97,7 +102,8 @@ impl Section for Grpo {
 impl Method for GrpoMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let ranks = worker.ranks.clone();
-        let (sampled, dropped, noted) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        let (sampled, dropped, noted, seen) = agreed(&*ranks, self.groups(worker, step, metrics))?;
+        worker.alarms.watch(seen, worker.rewards.weights(), step, &*ranks, metrics)?;
         self.share_notes(&*ranks, noted)?;
         let draws = worker.source.section().traits().size.unwrap_or(1);
         let (groups, places): (Vec<Group>, Vec<Vec<usize>>) =

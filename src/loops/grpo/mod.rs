@@ -6,6 +6,7 @@
 
 mod asked;
 mod method;
+mod rows;
 mod section;
 mod steps;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
 
+use super::alarms::Seen;
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
 use super::selection::selected;
 use super::{
@@ -46,24 +48,23 @@ struct GrpoMethod {
 }
 
 impl GrpoMethod {
-    /// Samples the step's groups, and says which of them are not trained on where the recipe says so.
+    /// Samples the step's groups, and says which of them are not trained on where the recipe says so; with what alarms look at.
     fn groups(
         &mut self,
         worker: &mut Worker,
         step: usize,
         metrics: &mut Metrics,
-    ) -> Result<(Vec<Group>, Vec<DroppedGroup>, Notes)> {
+    ) -> Result<(Vec<Group>, Vec<DroppedGroup>, Notes, Vec<Seen>)> {
         let prompts = self.asked(worker, step, 0, metrics)?;
         let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
         figures::describe(&groups, metrics);
-        let first = worker.ranks.is_first();
-        worker.alarms.watch(&groups, worker.rewards.weights(), (step, first), metrics);
+        let seen = groups.iter().map(Seen::of).collect();
         if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }
         if self.grpo.zero_variance == ZeroVariance::Keep {
-            return Ok((groups, vec![], noted));
+            return Ok((groups, vec![], noted, seen));
         }
         let weights: Vec<(String, f64)> = weights(worker);
         let mut dropped = Vec::new();
@@ -93,7 +94,7 @@ impl GrpoMethod {
                 prompts.len()
             );
         }
-        Ok((groups, dropped, noted))
+        Ok((groups, dropped, noted, seen))
     }
 
     /// Those of an attempt's groups that are trained on; the others go to `dropped`.

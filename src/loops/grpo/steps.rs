@@ -66,11 +66,11 @@ impl Grpo {
         metrics: &mut Metrics,
     ) -> Vec<f32> {
         let length = rollout.tokens.len();
-        let Some(steps) = self.step_rewards.as_ref().filter(|_| !rollout.cuts.is_empty()) else {
+        let ends: Vec<usize> = behind_steps(rollout).map(|cut| cut.tokens).collect();
+        let Some(steps) = self.step_rewards.as_ref().filter(|_| !ends.is_empty()) else {
             return vec![advantage as f32; length];
         };
         let values = values(group, rollout);
-        let ends: Vec<usize> = behind_steps(rollout).map(|cut| cut.tokens).collect();
         let rewards = steps.of(&values);
         metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
         steps.on_tokens(&values, &ends, length).into_iter().map(|step| (advantage + step) as f32).collect()
@@ -183,5 +183,11 @@ mod tests {
         // An answer forced before the first step is what that one is held against, and no step of its own.
         right.rollouts[0].cuts = vec![CutValue { step: 0, tokens: 0, bytes: 0, ..cut(1) }, cut(3)];
         assert_eq!(values(&right, &right.rollouts[0]), [0.25, 0.75]);
+        // A completion without an answer may have that cut alone: there is no step to be rewarded, nor a mean of none.
+        right.rollouts[0].cuts.truncate(1);
+        let mut metrics = Metrics::default();
+        let length = right.rollouts[0].tokens.len();
+        assert_eq!(grpo.with_differences(&right, &right.rollouts[0], 0.5, &mut metrics), vec![0.5; length]);
+        assert_eq!(metrics.get("steps/reward"), None);
     }
 }

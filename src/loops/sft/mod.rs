@@ -1,27 +1,35 @@
 //! Supervised fine-tuning: −log p of each row's completion given its prompt, the prompt itself not learned; of a conversation,
 //! of all the assistant's turns.
 
+pub mod choices;
+mod method;
 pub mod reduce;
+pub mod spans;
+mod taught;
+pub mod views;
+pub mod words;
 
-use super::{
-    Batch, Item, LearnedOf, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, candidate,
-};
+use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidate};
 use crate::data::row::{Problems, some};
-use crate::data::turns::learned_turns;
-use crate::data::{Dataset, Example, Tokenizer};
+use crate::data::{Dataset, Example, Prompt, Tokenizer};
 use crate::error::{Error, Result};
-use crate::eval::RowFigures;
-use crate::log::Metrics;
 use crate::model::Sequence;
+use crate::policy::choices::Choice;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
 use crate::section::{Misfit, broken, under};
 use crate::select::reduce::Reduce;
 use crate::select::{Candidate, Select};
+use choices::Choices;
+use method::SftMethod;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spans::SpanWeight;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use tch::Tensor;
+use taught::with_completion;
+use views::View;
+use words::Words;
 
 /// `[loop.sft]`: supervised fine-tuning on the rows' completions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +40,21 @@ pub struct Sft {
     pub max_tokens: Option<usize>,
     /// Shorten rationales as they are learned, by what the policy can do without (VARR).
     pub reduce: Option<Reduce>,
+    /// What is learned of a row, where that is several things: each view has a prompt and a completion of its own (RVISA). A row of which no view is
+    /// learned is left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub view: Vec<View>,
+    /// Parts of completions that count more or less than the rest, or nothing (GOAT).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<SpanWeight>,
+    /// A column with such parts of the row's completion: a list of `[start, end, weight]`, in bytes.
+    pub spans_from: Option<String>,
+    /// Leave out words of prompts while they are learned from, the others at their positions.
+    pub words: Option<Words>,
+    /// Learn which of the rows' `choices` is right, each read behind a rationale of its own (PINTO), instead of completions.
+    pub choices: Option<Choices>,
+    /// Passes of each row under different dropout (`policy.dropout`), the mean of whose logits is learned by (MC-CoT has 5).
+    pub votes: Option<usize>,
 }
 
 impl Sft {
@@ -40,6 +63,41 @@ impl Sft {
         let mut found =
             broken(&[(!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2")]);
         found.extend(under("reduce", self.reduce.iter().flat_map(Reduce::check)));
+        found.extend(under("words", self.words.iter().flat_map(Words::check)));
+        found.extend(under("choices", self.choices.iter().flat_map(Choices::check)));
+        let several = self.votes.is_none_or(|votes| votes > 1);
+        found.extend(broken(&[(several, "votes", "one pass is no vote; give at least 2, such as 5")]));
+        for (at, view) in self.view.iter().enumerate() {
+            found.extend(under(&format!("view.{at}"), view.check()));
+        }
+        for (at, span) in self.spans.iter().enumerate() {
+            found.extend(under(&format!("spans.{at}"), span.check()));
+        }
+        let mut names = BTreeSet::new();
+        let twice = self.view.iter().position(|view| !names.insert(&view.name));
+        found.extend(twice.map(|at| {
+            Misfit::new(format!("view.{at}.name"), "another view has this name", "give each its own")
+        }));
+        let others = [
+            ("view", !self.view.is_empty()),
+            ("spans", !self.spans.is_empty()),
+            ("spans_from", self.spans_from.is_some()),
+            ("words", self.words.is_some()),
+            ("reduce", self.reduce.is_some()),
+        ];
+        for (key, _) in others.into_iter().filter(|(_, there)| *there) {
+            if self.choices.is_some() {
+                let apart = "loop.sft.choices learns choices, and this is of completions";
+                found.push(Misfit::new(key, apart, "leave one of the two out"));
+            } else if self.reduce.is_some() && key != "reduce" {
+                let apart = "rationales are shortened where a whole row is learned, all its tokens alike";
+                found.push(Misfit::new(key, apart, "leave out this key, or reduce"));
+            }
+        }
+        if self.spans_from.is_some() && !self.view.is_empty() {
+            let message = "its places are those of a row's one completion, and views have several";
+            found.push(Misfit::new("spans_from", message, "weigh by loop.sft.spans"));
+        }
         found
     }
 
@@ -113,7 +171,31 @@ impl Section for Sft {
     }
 
     fn needs(&self, _: &StageView) -> Needs {
-        Needs { trains: true, rows: true, rows_alone: true, selects: Selects::Rollouts, ..Needs::default() }
+        let selects = Selects::Rollouts;
+        Needs { trains: true, rows: true, rows_alone: true, drops: true, selects, ..Needs::default() }
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        let mut found = Vec::new();
+        if self.votes.is_some() && stage.policy.dropout == 0.0 {
+            let message = "without dropout all passes are alike";
+            found.push(Misfit::new("loop.sft.votes", message, "set policy.dropout, such as 0.1"));
+        }
+        let (Some(choices), Some(eval)) = (&self.choices, stage.eval) else { return found };
+        match &eval.choices {
+            None if eval.ask => found.push(Misfit::new(
+                "eval",
+                "loop.sft.choices teaches which choice is right, and no answers to write",
+                "add [eval.choices], or set eval.ask = false",
+            )),
+            Some(asked) if *asked != choices.choosing() => found.push(Misfit::new(
+                "eval.choices.rationale",
+                "it is not that of loop.sft.choices, which is learned",
+                "write both alike; another stage, of loop.evaluate, may ask otherwise",
+            )),
+            _ => {}
+        }
+        found
     }
 
     /// TRL's for SFT.
@@ -122,17 +204,36 @@ impl Section for Sft {
     }
 
     fn learned_of(&self, tokenizer: &Tokenizer, row: &Prompted) -> Result<Vec<LearnedOf>> {
-        let Some(text) = &row.example.completion else { return Ok(vec![]) };
-        let sequence = with_completion(tokenizer, row, text)?;
-        Ok(vec![LearnedOf { called: "completion", sequence }])
+        if let Some(choices) = &self.choices {
+            // The answers' form is not known here: it only adds some tokens between rationale and choice.
+            let (all, _) = choices.of(tokenizer, row, &Format::default())?;
+            let learned = |one: Choice| LearnedOf { called: "choice".into(), sequence: one.sequence };
+            return Ok(all.into_iter().map(learned).collect());
+        }
+        let taught = self.taught(tokenizer, row)?;
+        let called =
+            |view: Option<usize>| view.map_or("completion".into(), |at| self.view[at].name.clone().into());
+        Ok(taught
+            .into_iter()
+            .map(|one| LearnedOf { called: called(one.view), sequence: one.sequence })
+            .collect())
     }
 
     fn figures(&self) -> &'static [&'static str] {
-        &["loss", "perplexity"]
+        match self.choices {
+            None => &["loss", "perplexity"],
+            Some(_) => &["loss", "accuracy", "gold", "gold_hidden", "gold_swapped"],
+        }
     }
 
     fn measures(&self, row: &Example) -> bool {
-        row.completion.is_some()
+        if let Some(choices) = &self.choices {
+            return choices.measures(row);
+        }
+        match self.view.is_empty() {
+            true => row.completion.is_some(),
+            false => self.view.iter().any(|view| view.of(row).is_ok_and(|seen| seen.is_some())),
+        }
     }
 
     fn longest(&self) -> Option<(&'static str, usize)> {
@@ -141,18 +242,17 @@ impl Section for Sft {
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         setup.rows = self.prepare(std::mem::take(&mut setup.rows), setup.select, setup.format)?;
-        have_completions(&setup.rows)?;
+        match &self.choices {
+            Some(choices) => choices.look_at(&setup.rows)?,
+            None if self.view.is_empty() => have_completions(&setup.rows)?,
+            None => self.keep_seen(&mut setup.rows)?,
+        }
+        if self.words.is_some() {
+            have_prompts(&setup.rows)?;
+        }
+        self.look_at_spans(&setup.rows)?;
         Ok(Box::new(SftMethod { sft: self.clone() }))
     }
-}
-
-/// The row's prompt and then `text`, which is learned, as are the turns before it that the row says.
-fn with_completion(tokenizer: &Tokenizer, row: &Prompted, text: &str) -> Result<Sequence> {
-    let tokens = [row.tokens.as_slice(), &row.completion(tokenizer, text)?].concat();
-    let mut spans = learned_turns(tokenizer, &row.example)?;
-    // A text that nothing begins is learned from its second token on.
-    spans.push(row.tokens.len().max(1)..tokens.len());
-    Sequence::of_spans(tokens, spans)
 }
 
 /// All rows must have something to learn.
@@ -171,71 +271,19 @@ fn have_completions(rows: &Dataset) -> Result<()> {
     )))
 }
 
-/// Fine-tuning at work.
-struct SftMethod {
-    sft: Sft,
-}
-
-impl Method for SftMethod {
-    /// Conversations whose template cannot be learned from are named before anything is.
-    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
-        let mut problems = Problems::default();
-        for row in &worker.questions.all {
-            match learned_turns(&worker.policy.tokenizer, &row.example) {
-                Err(Error::Data(what)) => problems.everywhere(what),
-                other => drop(other?),
-            }
-        }
-        problems.into_result().map(|()| None)
+/// All rows must have a prompt, of which words can be left out.
+fn have_prompts(rows: &Dataset) -> Result<()> {
+    let alone = |row: &&Example| matches!(&row.prompt, Prompt::Text(text) if text.is_empty());
+    let without: Vec<&Example> = rows.examples.iter().map(|row| &**row).filter(alone).collect();
+    if without.is_empty() {
+        return Ok(());
     }
-
-    fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
-        let rows = worker.questions.of_step(step);
-        let mut sequences =
-            rows.iter().map(|row| Sft::sequence(worker, row)).collect::<Result<Vec<Sequence>>>()?;
-        let mut fresh_optimizer = false;
-        if let Some(reduce) = &self.sft.reduce {
-            let texts = reduce::shortened(reduce, worker, &rows, step, metrics)?;
-            for ((whole, row), text) in sequences.iter_mut().zip(&rows).zip(texts) {
-                let shorter = Sft::learning(worker, row, &text)?;
-                let (kept, all) = (shorter.learned() as f64, whole.learned() as f64);
-                metrics.add("select/tokens_kept", kept / all, all);
-                *whole = shorter;
-            }
-            let new_pass = step > 1 && (step - 1).is_multiple_of(worker.questions.steps_per_epoch());
-            fresh_optimizer = new_pass && reduce.fresh_optimizer;
-        }
-        let items = sequences.into_iter().map(|sequence| Item::of(vec![sequence])).collect();
-        Ok(Batch { fresh_optimizer, ..Batch::of_completions(items) })
-    }
-
-    /// −log p of a row's learned tokens, the mean of which it weighs by their number: over all rows it is Σ −log p / Σ tokens.
-    fn held_out(&self, worker: &mut Worker, rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {
-        let limit = self.sft.max_tokens.unwrap_or(usize::MAX).min(worker.policy.context());
-        let (mut kept, mut sequences, mut too_long) = (Vec::new(), Vec::new(), 0);
-        for row in rows.iter().filter(|row| self.sft.measures(&row.example)) {
-            let sequence = Sft::sequence(worker, row)?;
-            match sequence.tokens.len() > limit {
-                true => too_long += 1,
-                false => {
-                    kept.push(row);
-                    sequences.push(sequence);
-                }
-            }
-        }
-        let logprobs = worker.policy.logprobs(&sequences, 1.0, worker.tokens_per_microbatch)?;
-        let of = |(row, logprobs): (&&Prompted, &Vec<f32>)| {
-            let tokens = logprobs.len() as f64;
-            let loss = -logprobs.iter().copied().map(f64::from).sum::<f64>() / tokens;
-            let figures = [("loss".to_string(), (loss, tokens))].into();
-            (row.place, RowFigures { row: row.example.id.clone(), figures, ..RowFigures::default() })
-        };
-        Ok((kept.iter().zip(&logprobs).map(of).collect(), too_long))
-    }
-
-    fn loss(&self, items: &[&Item], output: &Output, metrics: &mut Metrics) -> Result<Tensor> {
-        Ok(Item::imitation(items, output, metrics))
-    }
+    Err(Error::Data(format!(
+        "{} of {} rows have no prompt, of which loop.sft.words could leave words out: {}; give them a `question` or `prompt`",
+        without.len(),
+        rows.examples.len(),
+        some(&without)
+    )))
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl ThinkMethod {
             let scored = model.score_and_read(&sequences, &places, 1.0, Grad::No)?;
             let mut base = numbers(&scored.logprobs).into_iter().map(|logprob| -logprob);
             let mixed = tch::no_grad(|| said(model, &picked, &scored, 1.0));
-            let mut mixed = mixed.map_or(vec![], |(all, _)| numbers(&all.mixed)).into_iter();
+            let mut mixed = mixed.map_or(vec![], |said| numbers(&said.tokens().mixed)).into_iter();
             for (index, item) in indices.into_iter().zip(&picked) {
                 let take = |nll: &mut dyn Iterator<Item = f32>| nll.take(item.learned()).collect();
                 found[index] = (take(&mut base), if thinks { take(&mut mixed) } else { vec![] });

@@ -52,7 +52,7 @@ impl Section for Think {
         let Some(mut tokens) = text(tokenizer, row)? else { return Ok(vec![]) };
         tokens.truncate(self.window);
         let sequence = Sequence::of_spans(tokens.clone(), std::iter::once(1..tokens.len().max(1)))?;
-        Ok(vec![LearnedOf { called: "text", sequence }])
+        Ok(vec![LearnedOf { called: "text".into(), sequence }])
     }
 
     fn figures(&self) -> &'static [&'static str] {
@@ -64,24 +64,15 @@ impl Section for Think {
     }
 
     fn idle(&self) -> Vec<(&'static str, &'static str)> {
-        let (none, unlearned) =
-            ("with positions = 0 there is no thought", "with policy_weight = 0 no thought is learned");
-        let usual = Think::default();
-        let said = |key, changed: bool, why| changed.then_some((key, why));
-        let found = match (self.positions, self.policy_weight) {
-            (Some(0), _) => vec![
-                said("thought", self.thought != usual.thought, none),
-                said("passes", self.passes != usual.passes, none),
-                said("policy_weight", self.policy_weight != usual.policy_weight, none),
-            ],
-            (_, 0.0) => vec![said(
-                "policy_temperature",
-                self.policy_temperature != usual.policy_temperature,
-                unlearned,
-            )],
+        let learned = ["positive_only", "policy_temperature"];
+        let thoughts = ["thought", "passes", "policy_weight", "temperature"];
+        match (self.positions, self.policy_weight) {
+            (Some(0), _) => {
+                thoughts.into_iter().chain(learned).map(|key| (key, "with positions = 0")).collect()
+            }
+            (_, 0.0) => learned.map(|key| (key, "with policy_weight = 0")).into(),
             _ => vec![],
-        };
-        found.into_iter().flatten().collect()
+        }
     }
 
     /// As for fine-tuning; the released code goes on with a pretrained model at 1e-6.
@@ -209,16 +200,17 @@ impl Method for ThinkMethod {
         }
         let text = scored.logprobs.sum(Kind::Float).neg();
         let base = text * (think.base_weight * output.weight / output.tokens.max(1) as f64);
-        let Some((all, share)) = said(output.model, items, scored, think.policy_temperature) else {
+        let Some(said) = said(output.model, items, scored, think.policy_temperature) else {
             return Ok(base);
         };
-        self.figures(&all, &share, metrics);
+        let all = said.tokens();
+        self.figures(&all, &said.share, metrics);
         let weights = ThoughtWeights {
             mixed: 1.0 - think.base_weight,
             policy: think.policy_weight,
             positive: think.positive_only,
         };
-        Ok(base + all.loss(&weights))
+        Ok(base + said.loss(&all, &weights))
     }
 
     fn held_out(&self, worker: &mut Worker, rows: &[Prompted]) -> Result<(Vec<(usize, RowFigures)>, usize)> {

@@ -19,9 +19,11 @@ pub struct Think {
     pub passes: usize,
     /// Places of each window that are thought at, drawn anew in each step; all by default. 0 goes on with the text alone.
     pub positions: Option<usize>,
-    /// What begins and ends a thought is at first embedded as the mean of this text's tokens, such as "---"; as the mean of all tokens by default.
+    /// What begins and ends a thought is at first embedded as the mean of this text's tokens, such as "---"; as the mean of all tokens by default. Only of a model that
+    /// does not think yet.
     pub init_from: Option<String>,
-    /// The embeddings of what begins and ends a thought are learned so many times as fast as other weights.
+    /// The embeddings of what begins and ends a thought are learned so many times as fast as other weights. Only of a model that does not
+    /// think yet.
     pub lr_scale: f64,
     /// Share of the text without thoughts in the loss; the rest is of the text with them.
     pub base_weight: f64,

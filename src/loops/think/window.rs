@@ -4,8 +4,8 @@ use super::section::Think;
 use crate::data::order::of_epoch;
 use crate::engine::Request;
 use crate::loops::Item;
-use crate::loss::thought::ThoughtTokens;
-use crate::model::{Model, ScoredTokens, Sequence};
+use crate::loss::thought::{ThoughtTokens, ThoughtWeights};
+use crate::model::{Model, ReadTokens, ScoredTokens, Sequence};
 use crate::seed;
 use tch::{Kind, Tensor};
 
@@ -96,22 +96,49 @@ pub fn thoughts(item: &Item) -> usize {
     item.list(PLACES).len() * item.number(PASSES) as usize
 }
 
-/// What the model says of the thoughts of several items, end to end, and the share that the head gives them, `[places, passes, ahead]`;
-/// thoughts at `temperature`. None where there is no thought.
-pub fn said(
-    model: &Model,
+/// What the model says of thoughts.
+pub struct Said<'m> {
+    /// −log p of the text's next tokens without a thought, `[places, ahead]`.
+    base: Tensor,
+    /// log p of the same with each thought, `[places, passes, ahead]`.
+    mixed: ReadTokens<'m>,
+    /// log p of each thought's tokens, `[places, passes, tokens]`.
+    predicting: ReadTokens<'m>,
+    /// The share that the head gives a thought, `[places, passes, ahead]`.
+    pub share: Tensor,
+}
+
+impl Said<'_> {
+    /// What a loss looks at.
+    pub fn tokens(&self) -> ThoughtTokens {
+        let logprobs = self.predicting.logprobs.shallow_clone();
+        ThoughtTokens { base: self.base.shallow_clone(), mixed: self.mixed.logprobs.neg(), logprobs }
+    }
+
+    /// The loss of the thoughts, of which no logits are kept.
+    pub fn loss(&self, tokens: &ThoughtTokens, weights: &ThoughtWeights) -> Tensor {
+        let loss = tokens.loss(weights);
+        let leaves = [&self.mixed.logprobs, &self.predicting.logprobs];
+        let by = Tensor::run_backward(&[&loss], &leaves, false, false);
+        let surrogate = self.mixed.surrogate(&by[0]) + self.predicting.surrogate(&by[1]);
+        loss.detach() + &surrogate - surrogate.detach()
+    }
+}
+
+/// What `model` says of the thoughts of several items, end to end; thoughts at `temperature`. None where there is no thought.
+pub fn said<'m>(
+    model: &'m Model,
     items: &[&Item],
     scored: &ScoredTokens,
     temperature: f64,
-) -> Option<(ThoughtTokens, Tensor)> {
-    let items: Vec<&&Item> = items.iter().collect();
+) -> Option<Said<'m>> {
     let first = items.iter().find(|item| thoughts(item) > 0)?;
     let (ahead, passes) = (first.number(AHEAD) as i64, first.number(PASSES) as i64);
     let sampled = (first.list(THOUGHTS).len() / thoughts(first)) as i64;
     let hidden = model.config.hidden_size as i64;
     let (mut base, mut with, mut predicting, mut at) = (vec![], vec![], vec![], vec![]);
     let (mut row, mut learned) = (0, 0);
-    for item in &items {
+    for item in items {
         let places = item.list(PLACES).len() as i64;
         let mut take = |shape: &[i64]| {
             let rows = shape.iter().product::<i64>();
@@ -140,19 +167,16 @@ pub fn said(
     let share = model.thoughts.as_ref().expect("a model that thinks").weight(&rows(&base), &rows(&with));
     let mixed = rows(&base) * (1.0 - &share) + rows(&with) * &share;
     let at = Tensor::from_slice(&at).to_device(model.device());
-    let tokens = ThoughtTokens {
+    Some(Said {
         base: scored.logprobs.index_select(0, &at).neg().view([-1, ahead]),
-        mixed: logprobs(model, &mixed, &next, 1.0).neg(),
-        logprobs: logprobs(model, &rows(&predicting), &ids(THOUGHTS, &[-1, passes, sampled]), temperature),
-    };
-    Some((tokens, share.view([-1, passes, ahead])))
-}
-
-/// log p of `targets`, of any shape, under softmax(logits / T) of as many `states [n, hidden]`.
-fn logprobs(model: &Model, states: &Tensor, targets: &Tensor, temperature: f64) -> Tensor {
-    let logits = model.logits(states).to_kind(Kind::Float) / temperature;
-    let all = logits.log_softmax(-1, Kind::Float);
-    all.gather(-1, &targets.reshape([-1, 1]), false).view(targets.size().as_slice())
+        mixed: model.read_tokens(&mixed, &next, 1.0),
+        predicting: model.read_tokens(
+            &rows(&predicting),
+            &ids(THOUGHTS, &[-1, passes, sampled]),
+            temperature,
+        ),
+        share: share.view([-1, passes, ahead]),
+    })
 }
 
 fn below(seed: u64, most: usize) -> usize {

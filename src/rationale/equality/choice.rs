@@ -32,6 +32,9 @@ const LEADS: [&str; 24] = [
 ];
 /// Words after which reasons follow.
 const REASONS: [&str; 5] = ["because", "since", "as", "due", "for"];
+/// What somebody says to have done for an answer: "C: I computed it".
+const DONE: [&str; 8] =
+    ["computed", "calculated", "checked", "verified", "derived", "counted", "solved", "worked"];
 /// Words that commend a choice.
 const PRAISE: [&str; 16] = [
     "is",
@@ -199,7 +202,10 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
         Some(word) => PRAISE.contains(&word.as_str()),
         None => matches!(token.kind, Kind::Op('.' | ',' | '!' | ')' | '(')),
     });
-    let because = begins.as_deref().is_some_and(|word| REASONS.contains(&word));
+    let somebody = matches!(&rest[0].kind, Kind::Letter(word) | Kind::Word(word) if ["I", "we", "We"].contains(&&word[..]));
+    let done =
+        somebody && rest.get(1).and_then(Token::word).is_some_and(|word| DONE.contains(&word.as_str()));
+    let because = done || begins.as_deref().is_some_and(|word| REASONS.contains(&word));
     // Where the choices are known, what stands beside a letter is its text, a reason, or praise.
     let near = !own.is_empty() && (within(&says, &own) || starts_with(&own, &says) || says == own);
     if !(choices.is_empty() || near || because || commended) {
@@ -245,7 +251,13 @@ fn behind_text(found: &[Token], count: usize, choices: &[String]) -> Option<usiz
 /// Without what is said not to be it: "(B), not (A)". `None` where the letter itself is denied.
 fn without_denied(rest: &[Token]) -> Option<&[Token]> {
     let reason = before_reasons(rest).len();
-    match rest[..reason].iter().position(|token| token.word().as_deref() == Some("not")) {
+    let says = |at: usize, word: &str| rest.get(at).and_then(Token::word).is_some_and(|said| said == word);
+    let denies = |at: &usize| {
+        says(*at, "not")
+            || (says(*at, "rather") && says(at + 1, "than"))
+            || (says(*at, "instead") && says(at + 1, "of"))
+    };
+    match (0..reason).find(denies) {
         None => Some(rest),
         Some(at)
             if at == 0

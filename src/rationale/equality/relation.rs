@@ -35,7 +35,8 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
         }
         other => return Some((None, other)),
     };
-    if relations == ['∈'] && named(&parts[0]).is_some() {
+    // Nothing is in a number.
+    if relations == ['∈'] && named(&parts[0]).is_some() && parts[1].literal().is_none() {
         return Some((named(&parts[0]), parts.remove(1)));
     }
     if !relations.iter().all(|relation| matches!(relation, '=' | '≈')) {

@@ -24,7 +24,8 @@ pub fn spoils(word: &str) -> bool {
             squared cubed factorial half halves halved twice thrice double doubled triple tripled quadruple quadrupled reciprocal \
             inverse inverted opposite negated negation negative complement power exponent modulo repeating recurring infinitum \
             reversed quarter logarithm thirds fourths fifths sixths sevenths eighths ninths tenths twelfths hundredths thousandths \
-            millionths lakh lakhs crore crores myriad gross grand googol quadrillion quintillion zillion gazillion mega hundred \
+            millionths lakh lakhs crore crores mil mille mila millón millon millones milhão milhao milhões milhoes milliard \
+            milliards milliarde milliarden millionen milione milioni miliardo miliardi mio mrd tausend myriad gross grand googol quadrillion quintillion zillion gazillion mega hundred \
             thousand million billion trillion hundreds thousands dozens dozen",
         )
     });

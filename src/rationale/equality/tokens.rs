@@ -176,7 +176,8 @@ impl Lexer {
             self.spaced = true;
         } else if let Some((_, mark)) = MARKS.iter().find(|(known, _)| *known == name) {
             self.mark(*mark);
-        } else if matches!(name.as_str(), "and" | "or") {
+        } else if matches!(name.as_str(), "and" | "or" | "not") {
+            // "\not=" denies what follows.
             self.push(Kind::Word(name));
         } else if let Some(letter) = words::greek(&name) {
             self.push(Kind::Letter(letter.to_string()));

@@ -5,7 +5,7 @@ use super::{SEEDS, SWEEP, Sweep, Swept, Valued};
 use crate::recipe::overrides::Override;
 use crate::recipe::refusal::Refusal;
 use crate::recipe::source::Source;
-use crate::section::{covers, join};
+use crate::section::{covers, join, secret};
 use toml::{Table, Value};
 
 /// What cannot differ between the trials of a run, and why.
@@ -113,6 +113,7 @@ impl Reading<'_> {
             return self.refuse(&place, &format!("sweep.{key}: {why}"));
         }
         let Value::Array(list) = value else {
+            let value = secret::shown(key, value);
             return self.refuse(
                 &place,
                 &format!("sweep.{key} = {value}: a swept key has a list of values; write {key} = [{value}]"),
@@ -126,6 +127,7 @@ impl Reading<'_> {
             let at: Vec<String> =
                 place.iter().map(|key| (*key).to_owned()).chain([index.to_string()]).collect();
             if values.iter().any(|other| other.value == *value) {
+                let value = secret::shown(key, value);
                 self.refuse(&refs(&at), &format!("sweep.{key} has {value} twice; keep one"));
                 continue;
             }

@@ -10,7 +10,7 @@ mod words;
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
-use words::{FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON};
+use words::{FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON, WORKED_OUT};
 
 /// What a number in the text is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -277,10 +277,10 @@ fn candidates(text: &str, scale: [f64; 2]) -> Vec<Candidate> {
                 _ if part.name("percent").is_some() && !scale.contains(&100.0) => Reading::Unclear,
                 _ => number("n").filter(|value| !value.is_nan()).map_or(Reading::Unclear, Reading::Plain),
             };
-        if ADDED_UP.is_match(behind) {
-            continue;
-        }
-        if in_word || suffix || on_list || BEFORE_END.is_match(before) || LEGEND.is_match(behind) {
+        // "7 / 10 = 0.7" works the share out.
+        let worked_out = matches!(reading, Reading::Of(..)) && WORKED_OUT.is_match(behind);
+        let explained = ADDED_UP.is_match(behind) || (LEGEND.is_match(behind) && !worked_out);
+        if in_word || suffix || on_list || BEFORE_END.is_match(before) || explained {
             continue;
         }
         found.push(Candidate { at, reading });

@@ -125,9 +125,8 @@ impl Rewards {
     pub fn check_rows<'a>(&self, rows: impl Iterator<Item = &'a Example> + Clone) -> Vec<Misfit> {
         let mut misfits: Vec<Misfit> = Vec::new();
         for weighted in &self.weighted {
-            let wants = weighted.reward.wants().rows;
-            let lacking = wants.iter().filter_map(|want| want.misfit(rows.clone()));
-            let named = lacking.map(|misfit| Misfit {
+            let lacking = weighted.reward.wants().check_rows(rows.clone());
+            let named = lacking.into_iter().map(|misfit| Misfit {
                 message: format!("[{}.{}] {}", self.section, weighted.name, misfit.message),
                 ..misfit.under(&weighted.name)
             });

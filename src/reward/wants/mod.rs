@@ -4,6 +4,8 @@
 mod machine;
 mod rows;
 
+use crate::data::Example;
+use crate::section::Misfit;
 use std::path::{Path, PathBuf};
 
 /// What a reward needs. Keys are those of its own section that ask for it, empty for the section itself.
@@ -138,6 +140,11 @@ impl Wants {
     /// A reward model, which `key` names.
     pub fn reward_model(self, key: &str, name: &str) -> Self {
         self.machine(key, MachineWant::RewardModel(name.to_owned()))
+    }
+
+    /// What `rows` lack of it, a misfit for each need: how many rows, and the first three by their ids.
+    pub fn check_rows<'a>(&self, rows: impl Iterator<Item = &'a Example> + Clone) -> Vec<Misfit> {
+        self.rows.iter().filter_map(|want| want.misfit(rows.clone())).collect()
     }
 
     /// `want` of the machine; `key` asks for it.

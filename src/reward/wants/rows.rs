@@ -84,7 +84,7 @@ impl RowWant {
     }
 
     /// Which of `rows` lack it, as one misfit: their number and the first three.
-    pub(in crate::reward) fn misfit<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<Misfit> {
+    pub(super) fn misfit<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<Misfit> {
         let (mut total, mut count, mut shown, mut columns) = (0, 0, Vec::new(), BTreeSet::new());
         for row in rows {
             total += 1;
@@ -117,6 +117,9 @@ impl RowWant {
                         "add it to the data, or name the column that has it, as in data.columns.{column} = \"…\""
                     ),
                 }
+            }
+            OfRow::Choices => {
+                "add a `choices` column, or one called otherwise as data.columns.choices = \"…\"".into()
             }
             _ => "add an `answer` column, or one called otherwise as data.columns.answer = \"…\"".into(),
         };
@@ -243,6 +246,16 @@ mod tests {
         // Where another reward says what is right, no gold answer is needed.
         let by = "[length]\nshortest = {}\nright_by = 'format'\n[format]";
         assert!(said(by, &all).is_empty());
+    }
+
+    #[test]
+    fn choices_are_asked_for_by_their_name() {
+        let mut all = rows(&[(Some("x"), json!({})), (Some("x"), json!({}))]);
+        all[1].choices.clear();
+        let (key, message, remedy) = said("[internal_consistency]\ncue = '####'", &all).remove(0);
+        let expected = "[reward.internal_consistency] needs choices and 1 of 2 rows has none: row:1";
+        assert_eq!((key.as_str(), message.as_str()), ("internal_consistency.over", expected));
+        assert!(remedy.starts_with("add a `choices` column") && !remedy.contains("answer"), "{remedy}");
     }
 
     #[test]

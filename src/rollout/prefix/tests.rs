@@ -27,6 +27,9 @@ fn places_stand_where_the_next_step_begins() {
     assert_eq!(at("1+1=2\né: 2\n\n#### 2"), [(1, 6), (2, 13)]);
     // Without an answer the last line may be half a step.
     assert_eq!(at("1+1=2\né: 2\n\n##"), [(1, 6), (2, 13)]);
+    // What a line is indented by is its own: lines end at bytes 2 and 9, and 2 and 10, whether what is indented is a step or the answer's line.
+    assert_eq!(at("2\n #### \n 6"), [(1, 2), (2, 9)]);
+    assert_eq!(at("2\n 1+1=2\n\n  #### 2"), [(1, 2), (2, 10)]);
     assert_eq!(at("#### 2"), []);
     assert_eq!(at(""), []);
 }

@@ -114,7 +114,7 @@ impl Search for Adaptive {
             if open.iter().all(Vec::is_empty) {
                 break;
             }
-            let grown = paths::grow(prompts, &open, 1, level, end, context)?;
+            let grown = paths::grow_unscored(prompts, &open, 1, level, end, context)?;
             for (at, mut candidates) in grown.into_iter().enumerate() {
                 let Some(path) = candidates.group.rollouts.pop() else { continue };
                 if !candidates.open[0] {
@@ -134,11 +134,11 @@ impl Search for Adaptive {
                 open[at] = vec![path];
             }
         }
-        let result = |(prompted, done): (&Prompted, Option<Rollout>)| SearchResult {
-            group: Group::of(prompted, done.into_iter().collect()),
-            chosen: 0,
-        };
-        Ok(prompts.iter().zip(done).map(result).collect())
+        let group =
+            |(prompted, done): (&Prompted, Option<Rollout>)| Group::of(prompted, done.into_iter().collect());
+        let mut groups: Vec<Group> = prompts.iter().zip(done).map(group).collect();
+        context.scorer.score(&mut groups)?;
+        Ok(groups.into_iter().map(|group| SearchResult { group, chosen: 0 }).collect())
     }
 
     /// Reasons to the end once, and looks from there where it would have stopped: what stopping leaves out would not have been written.
@@ -215,7 +215,7 @@ impl Adaptive {
         found
     }
 
-    /// H / C · e ln 2 behind each text: from 0, where the answer is sure.
+    /// H / C · e ln 2 behind each text: from 0, where the answer is sure. Where the context has no room left to ask, nothing is sure.
     fn unsure(
         &self,
         prompted: &Prompted,
@@ -224,27 +224,49 @@ impl Adaptive {
         context: &SamplingContext,
     ) -> Result<Vec<f64>> {
         let (policy, budget) = (context.policy, context.tokens_per_microbatch);
-        let behind = |text: &&str| Context { prompt: &prompted.tokens, before: Format::ended(text, cue) };
-        let contexts: Vec<Context> = texts.iter().map(behind).collect();
+        let tokens = |text: &str| policy.tokenizer.encode(text).map(|tokens| tokens.len());
+        let candidates = match self.over {
+            Over::Enumerate => vec![],
+            _ => self.over.texts(&prompted.example, self.written),
+        };
+        let answer = match self.over {
+            Over::Enumerate => self.tokens,
+            _ if candidates.len() < 2 => {
+                return Err(Error::Data(format!(
+                    "{}: it has no choices to be sure of; name labels as rollout.adaptive.over, or \"enumerate\"",
+                    prompted.example
+                )));
+            }
+            _ => candidates
+                .iter()
+                .map(|text| tokens(text))
+                .collect::<Result<Vec<_>>>()?
+                .into_iter()
+                .max()
+                .unwrap_or(0),
+        };
+        let room = policy.context().saturating_sub(prompted.tokens.len() + answer);
+        let mut unsure = vec![f64::INFINITY; texts.len()];
+        let (mut asked, mut contexts) = (Vec::new(), Vec::new());
+        for (at, text) in texts.iter().enumerate() {
+            let before = Format::ended(text, cue);
+            if tokens(&before)? <= room {
+                asked.push(at);
+                contexts.push(Context { prompt: &prompted.tokens, before });
+            }
+        }
         let beliefs = match self.over {
             Over::Enumerate => {
                 let named = |context| policy.named(context, self.width, self.tokens, &self.until);
                 let named = contexts.iter().map(named).collect::<Result<Vec<_>>>()?;
                 named.into_iter().map(|named| named.probabilities).collect()
             }
-            _ => {
-                let candidates = self.over.texts(&prompted.example, self.written);
-                if candidates.len() < 2 {
-                    return Err(Error::Data(format!(
-                        "{}: it has no choices to be sure of; name labels as rollout.adaptive.over, or \"enumerate\"",
-                        prompted.example
-                    )));
-                }
-                policy.beliefs(&contexts, &candidates, self.norm, budget)?
-            }
+            _ => policy.beliefs(&contexts, &candidates, self.norm, budget)?,
         };
-        let level = |belief: &Vec<f64>| entropy(belief) / LN_2 / belief.len() as f64 * (E * LN_2);
-        Ok(beliefs.iter().map(level).collect())
+        for (at, belief) in asked.into_iter().zip(beliefs) {
+            unsure[at] = entropy(&belief) / LN_2 / belief.len() as f64 * (E * LN_2);
+        }
+        Ok(unsure)
     }
 
     /// The answer behind each of `ended`, which begin the same completion; the likeliest one.

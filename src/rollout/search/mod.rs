@@ -144,6 +144,18 @@ pub fn scores(group: &Group, by: Option<&str>) -> Result<Vec<f64>> {
     group.rollouts.iter().map(|rollout| score(rollout, by)).collect()
 }
 
+/// Refuses scores that cannot be votes of the search `name`.
+fn no_negative(group: &Group, scores: &[f64], name: &str) -> Result<()> {
+    match scores.iter().find(|score| **score < 0.0) {
+        None => Ok(()),
+        Some(score) => Err(Error::Reward(format!(
+            "{}: rollout.{name} adds up scores, and one is {score}: a negative vote would speak against its own answer; name a reward \
+             whose scores are shares or probabilities in rollout.{name}.by",
+            group.example
+        ))),
+    }
+}
+
 /// The index of the greatest; of equals the first.
 pub fn best(scores: &[f64]) -> usize {
     (0..scores.len()).rev().max_by(|&a, &b| scores[a].total_cmp(&scores[b])).unwrap_or(0)

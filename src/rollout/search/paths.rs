@@ -1,4 +1,4 @@
-//! Completions under way: each grown by a step in several ways, and scored.
+//! Completions under way: each grown by a step in several ways.
 
 use crate::engine::{Boundary, Completion, Request, StopReason};
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::seed;
 /// The ways on from a prompt's paths.
 #[derive(Debug)]
 pub struct Candidates {
-    /// The grown paths, each from its start, scored; those with the same tokens are one.
+    /// The grown paths, each from its start; those with the same tokens are one.
     pub group: Group,
     /// Whether each of them goes on.
     pub open: Vec<bool>,
@@ -22,9 +22,23 @@ pub fn root(format: &Format) -> Rollout {
     Rollout::new(vec![], String::new(), vec![], StopReason::Length, format)
 }
 
-/// Grows each of a prompt's `paths` in so many `ways` by a step, which ends as `end` says. `level` tells apart the randomness
-/// of several calls.
+/// Grows each of a prompt's `paths` in so many `ways` by a step, which ends as `end` says, and scores them. `level` tells apart the
+/// randomness of several calls.
 pub fn grow(
+    prompts: &[Prompted],
+    paths: &[Vec<Rollout>],
+    ways: usize,
+    level: usize,
+    end: Boundary,
+    context: &mut SamplingContext,
+) -> Result<Vec<Candidates>> {
+    let mut grown = grow_unscored(prompts, paths, ways, level, end, context)?;
+    score(&mut grown, context)?;
+    Ok(grown)
+}
+
+/// The same without scores.
+pub fn grow_unscored(
     prompts: &[Prompted],
     paths: &[Vec<Rollout>],
     ways: usize,
@@ -57,7 +71,6 @@ pub fn grow(
             grown[owner].take(path, piece, room, end, context);
         }
     }
-    score(&mut grown, context)?;
     Ok(grown)
 }
 

@@ -2,8 +2,8 @@
 //! with step scores, Lightman et al. 2023, 2305.20050), or the answer that the scores add up to most for,
 //! `[rollout.weighted_vote]` (Li et al. 2022, 2206.02336; Math-Shepherd, Wang et al. 2023, 2312.08935).
 
-use super::{Search, SearchResult};
-use crate::error::{Error, Result};
+use super::{Search, SearchResult, no_negative};
+use crate::error::Result;
 use crate::rollout::{Group, Picks, Prompted, SamplingContext, independent};
 use crate::section::Misfit;
 use crate::select::vote::vote;
@@ -108,13 +108,7 @@ impl Pick for WeightedVote {
     }
 
     fn pick(group: &Group, scores: &[f64]) -> Result<usize> {
-        if let Some(score) = scores.iter().find(|score| **score < 0.0) {
-            return Err(Error::Reward(format!(
-                "{}: rollout.weighted_vote adds up scores, and one is {score}: a negative vote would speak against its \
-                 own answer; name a reward whose scores are shares or probabilities in rollout.weighted_vote.by",
-                group.example
-            )));
-        }
+        no_negative(group, scores, Self::NAME)?;
         let classes = group.classes();
         let winner = vote(&classes, scores).and_then(|(first, _)| classes[first]);
         let speaks = |index: &usize| winner.is_none() || classes[*index] == winner;

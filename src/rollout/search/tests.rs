@@ -195,6 +195,8 @@ fn reasoning_stops_where_the_answer_is_sure_and_never_later() {
             // Step by step it writes what the whole begins with, stops at the same place and answers alike.
             let (own, whole) = (&found.group.rollouts[0], &endings[0].rollout);
             assert_eq!((&own.tokens, endings[1].stopped), (&endings[1].rollout.tokens, stops));
+            // The judge has seen it as it ended, forced answer and all.
+            assert_eq!(own.reward, small(&own.text));
             let cue = policy.tokenizer.encode("\n#### ").unwrap();
             if stops {
                 let begins = own.tokens.iter().zip(&whole.tokens).take_while(|(a, b)| a == b).count();

@@ -1,7 +1,7 @@
 //! The answer of most votes among samples whose prompts differ: `[rollout.variants]` (rationale-augmented ensembles, Wang et al. 2022, arXiv
 //! 2207.00747; other wordings and levels of one prompt).
 
-use super::{Search, SearchResult};
+use super::{Search, SearchResult, no_negative};
 use crate::data::template::{environment, values};
 use crate::data::{Example, Message, Prompt, order};
 use crate::engine::Request;
@@ -184,6 +184,7 @@ impl Search for Variants {
                 Some(by) => super::scores(&group, Some(by))?,
                 None => vec![1.0; group.rollouts.len()],
             };
+            no_negative(&group, &scores, self.name())?;
             let chosen = vote(&group.classes(), &scores).map_or(0, |(first, _)| first);
             Ok(SearchResult { group, chosen })
         });

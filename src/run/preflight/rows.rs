@@ -4,6 +4,7 @@ use super::models::Known;
 use super::{Looking, Rows};
 use crate::data::hub::Lack;
 use crate::data::row::some;
+use crate::data::turns::unread;
 use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
@@ -140,10 +141,9 @@ impl Looking<'_> {
         if self.is_wrong("loop") || self.is_wrong("rollout") {
             return;
         }
-        let all = self.rewards.iter().chain(&self.measures);
-        let of = |rewards| wants::of_rows(self.stage, rewards, train, held_out);
-        let found: Vec<_> = all.flat_map(of).collect();
-        for misfit in found {
+        let all: Vec<_> = self.rewards.iter().chain(&self.measures).collect();
+        let whole = self.stage.data.task.is_none() || train.is_none_or(|rows| rows.examples.len() < MADE);
+        for misfit in wants::of_stage(self.stage, &all, train, held_out, whole) {
             self.refuse(&misfit.key, &Error::Data(misfit.sentence()));
         }
     }
@@ -278,13 +278,11 @@ impl Looking<'_> {
 
     /// Turns and variables that the model's chat template leaves out.
     fn look_at_what_a_template_drops(&mut self, rows: &Dataset, tokenizer: &Tokenizer) {
-        if !tokenizer.has_chat() {
-            return;
-        }
         let rows = || rows.examples.iter().map(|row| &**row).take(MADE);
+        unread(rows(), tokenizer).iter().for_each(|told| self.note(told));
         let mut dropped: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
         let mut handed: BTreeMap<&str, Vec<&Example>> = BTreeMap::new();
-        for row in rows() {
+        for row in rows().filter(|_| tokenizer.has_chat()) {
             let Prompt::Chat(turns) = &row.prompt else { continue };
             row.variables.keys().for_each(|name| handed.entry(name).or_default().push(row));
             let Ok(text) = tokenizer.conversation(turns, &row.variables, true) else { continue };

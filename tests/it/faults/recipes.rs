@@ -1,6 +1,6 @@
 //! What is killed and starved: every loop, in runs of about a second on a model of a few thousand weights.
 
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, thinking};
 use serde_json::json;
 
 /// A recipe, the rows that it reads, and its name in messages.
@@ -222,16 +222,8 @@ run.steps = 4
 [stage.loop.sft]
 "#;
 
-/// Thoughts, and rationales whose shortcuts an earlier selector says.
-const READING: &str = r#"
-[[stage]]
-name = "thoughts"
-run.steps = 4
-[stage.loop.think]
-window = 8
-thought = 4
-ahead = 2
-positions = 2
+/// Rationales whose shortcuts an earlier selector says.
+const EXTRACTED: &str = r#"
 [[stage]]
 name = "vanilla"
 run.steps = 3
@@ -252,6 +244,7 @@ noise = 0.2
 pub fn all() -> Vec<Tried> {
     let once = Shared::default;
     let twice = || Shared { rounds: true, ..Shared::default() };
+    let reading = thinking("thoughts", "run.steps = 4", [8, 4, 2]) + EXTRACTED;
     vec![
         once().with("policy-gradient", POLICY_GRADIENT),
         Shared { dtype: Some("bf16"), ..twice() }.with("iterative", ITERATIVE),
@@ -259,7 +252,7 @@ pub fn all() -> Vec<Tried> {
         once().with("trees", TREES),
         twice().with("adapted", ADAPTED),
         Shared { rows: contrasted(), ..once() }.with("contrasted", CONTRASTED),
-        Shared { rows: labelled(), ..once() }.with("reading", READING),
+        Shared { rows: labelled(), ..once() }.with("reading", &reading),
     ]
 }
 

@@ -5,18 +5,16 @@ mod games;
 mod routes;
 mod wired;
 
+use super::drawn;
 use crate::data::Split;
 use crate::data::row::Row;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::section::{Misfit, all_fit, broken};
-use crate::seed;
-use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 pub use routes::{Line, rides};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 
 /// Every character of the task's texts.
 pub const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyzABCD0123456789.,:;?<>()=# \n";
@@ -75,30 +73,19 @@ impl Graph {
     pub fn rows(&self, split: Split, seed: u64) -> Result<Vec<Row>> {
         all_fit("data.task.graph", self, self.check())?;
         let wanted = if split == Split::Train { self.train } else { self.eval };
-        let order = seed::derive(&[seed, seed::of_text("graph"), u64::from(split == Split::Eval)]);
-        let mut rng = ChaCha8Rng::seed_from_u64(order);
-        let (mut seen, mut rows, mut draws) = (HashSet::new(), Vec::new(), 0);
-        while rows.len() < wanted {
-            draws += 1;
-            if draws > 200 * (wanted + 100) {
-                return Err(Error::Recipe(format!(
-                    "[data.task.graph] there are not {wanted} different questions; lower `train` and `eval`"
-                )));
-            }
+        let draw = |index: usize, rng: &mut ChaCha8Rng| {
             let asked = match self.render {
-                Render::Routes => routes::asked(rows.len(), &mut rng),
-                Render::Workflow => wired::workflow(&mut rng),
-                Render::Api => wired::calls(&mut rng),
-                Render::Games => games::asked(rows.len(), &mut rng),
-                Render::Frogger => games::frog(&mut rng),
+                Render::Routes => routes::asked(index, rng),
+                Render::Workflow => wired::workflow(rng),
+                Render::Api => wired::calls(rng),
+                Render::Games => games::asked(index, rng),
+                Render::Frogger => games::frog(rng),
             };
-            let Some(asked) = asked else { continue };
-            let held_out = seed::derive(&[seed, seed::of_text(&asked.question)]).is_multiple_of(5);
-            if held_out == (split == Split::Eval) && seen.insert(asked.question.clone()) {
-                rows.push(row(rows.len(), asked));
-            }
-        }
-        Ok(rows)
+            asked.map(|asked| (asked.question.clone(), asked))
+        };
+        drawn::rows("graph", "questions", (split, wanted, seed), draw, |index, _, asked, _| {
+            Ok(row(index, asked))
+        })
     }
 
     /// What cannot be used as it is.
@@ -128,6 +115,7 @@ fn row(index: usize, asked: Asked) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn rows_are_of_the_seed_and_no_question_is_in_both_splits() {

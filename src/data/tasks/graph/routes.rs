@@ -34,18 +34,24 @@ fn lines(rng: &mut ChaCha8Rng) -> Vec<Line> {
     found
 }
 
-/// The route of fewest stops from one station to another, of these of fewest changes, of these the first by its lines; none where no line leads there.
-fn shortest(lines: &[Line], from: char, to: char) -> Option<Vec<Ride>> {
+/// The routes of fewest stops from one station to another, of these all of fewest changes; none where no line leads there.
+fn shortest(lines: &[Line], from: char, to: char) -> Vec<Vec<Ride>> {
     // Of each station and line what it takes to stand there: stops, changes, and the way.
     let mut open: BTreeSet<(usize, usize, String, char, usize)> = BTreeSet::new();
-    let mut done: BTreeSet<(char, usize)> = BTreeSet::new();
+    let mut least: BTreeMap<(char, usize), (usize, usize)> = BTreeMap::new();
+    let mut found: Vec<((usize, usize), Vec<Ride>)> = vec![];
     let begins = (0..lines.len()).filter(|&at| lines[at].1.contains(&from));
     open.extend(begins.map(|at| (0, 0, format!("{at}{from}"), from, at)));
     while let Some((stops, changes, way, station, line)) = open.pop_first() {
-        if station == to {
-            return Some(rides_of(lines, &way));
+        let cost = (stops, changes);
+        if found.first().is_some_and(|(best, _)| *best < cost) {
+            break;
         }
-        if !done.insert((station, line)) {
+        if station == to {
+            found.push((cost, rides_of(lines, &way)));
+            continue;
+        }
+        if *least.entry((station, line)).or_insert(cost) < cost {
             continue;
         }
         for (at, (_, stations)) in lines.iter().enumerate() {
@@ -62,7 +68,7 @@ fn shortest(lines: &[Line], from: char, to: char) -> Option<Vec<Ride>> {
             }
         }
     }
-    None
+    found.into_iter().map(|(_, route)| route).collect()
 }
 
 /// A way such as `0a0b1c` as rides: from a by line 0 to b, by line 1 to c.
@@ -96,6 +102,7 @@ fn spelt(stations: &[char]) -> String {
 /// assert_eq!(rides(&lines, 'a', 'd', "red a b c; blue c d"), Ok(3));
 /// assert_eq!(rides(&lines, 'a', 'd', "red a c; blue c d"), Err("red does not go from a to c".to_string()));
 /// assert_eq!(rides(&lines, 'a', 'd', "red a b c"), Err("it ends at c".to_string()));
+/// assert_eq!(rides(&lines, 'a', 'c', "red a b c; blue"), Err("blue goes nowhere".to_string()));
 /// ```
 pub fn rides(lines: &[Line], from: char, to: char, route: &str) -> Result<usize, String> {
     let (mut at, mut stops) = (from, 0);
@@ -105,7 +112,11 @@ pub fn rides(lines: &[Line], from: char, to: char, route: &str) -> Result<usize,
         let line = lines.iter().find(|(known, _)| *known == colour);
         let (_, stations) = line.ok_or_else(|| format!("there is no line {colour:?}"))?;
         let place = |station: char| stations.iter().position(|known| *known == station);
-        for (number, word) in words.enumerate() {
+        let words: Vec<&str> = words.collect();
+        if words.len() < 2 {
+            return Err(format!("{colour} goes nowhere"));
+        }
+        for (number, word) in words.into_iter().enumerate() {
             let station =
                 word.chars().next().filter(|_| word.len() == 1).ok_or(format!("{word:?} is no station"))?;
             if number == 0 {
@@ -163,7 +174,11 @@ pub(super) fn asked(index: usize, rng: &mut ChaCha8Rng) -> Option<Asked> {
         });
     }
     let [from, to] = [0, 1].map(|_| char::from(b'a' + below(rng, 8) as u8));
-    let route = shortest(&lines, from, to).filter(|route| !route.is_empty())?;
+    // Of several that are as short, the question would not say which is meant.
+    let [route] = &shortest(&lines, from, to)[..] else { return None };
+    if route.is_empty() {
+        return None;
+    }
     let parts: Vec<String> =
         route.iter().map(|(colour, stations)| format!("{colour} {}", spelt(stations))).collect();
     Some(Asked {
@@ -186,13 +201,15 @@ mod tests {
             vec![("red", vec!['a', 'b', 'c', 'd']), ("blue", vec!['a', 'e', 'c']), ("gold", vec!['d', 'g'])];
         let of = |from, to| shortest(&lines, from, to);
         // Both a b c and a e c have two stops; red stays on its line to d.
-        assert_eq!(of('a', 'd'), Some(vec![("red", vec!['a', 'b', 'c', 'd'])]));
+        assert_eq!(of('a', 'd'), [vec![("red", vec!['a', 'b', 'c', 'd'])]]);
+        // Neither changes.
+        assert_eq!(of('a', 'c'), [vec![("red", vec!['a', 'b', 'c'])], vec![("blue", vec!['a', 'e', 'c'])]]);
         assert_eq!(
             of('e', 'g'),
-            Some(vec![("blue", vec!['e', 'c']), ("red", vec!['c', 'd']), ("gold", vec!['d', 'g'])])
+            [vec![("blue", vec!['e', 'c']), ("red", vec!['c', 'd']), ("gold", vec!['d', 'g'])]]
         );
-        assert_eq!((of('a', 'h'), of('h', 'a')), (None, None));
-        assert_eq!(of('b', 'b'), Some(vec![]));
+        assert!(of('a', 'h').is_empty() && of('h', 'a').is_empty());
+        assert_eq!(of('b', 'b'), [vec![]]);
     }
 
     /// Every planned route can be ridden, and none is shorter: the stops are the distance in the graph, found another way.
@@ -217,13 +234,15 @@ mod tests {
             }
             for (from, to) in [('a', 'c'), ('b', 'h'), ('e', 'd')] {
                 let known = distance[from as usize - 'a' as usize][to as usize - 'a' as usize];
-                let Some(route) = shortest(&lines, from, to) else {
-                    assert!(known >= 99);
-                    continue;
-                };
-                let text: Vec<String> =
-                    route.iter().map(|(colour, stations)| format!("{colour} {}", spelt(stations))).collect();
-                assert_eq!(rides(&lines, from, to, &text.join("; ")), Ok(known), "{lines:?} {text:?}");
+                let routes = shortest(&lines, from, to);
+                assert_eq!(routes.is_empty(), known >= 99);
+                for route in routes {
+                    let text: Vec<String> = route
+                        .iter()
+                        .map(|(colour, stations)| format!("{colour} {}", spelt(stations)))
+                        .collect();
+                    assert_eq!(rides(&lines, from, to, &text.join("; ")), Ok(known), "{lines:?} {text:?}");
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ mod findings;
 mod rationales;
 mod row;
 
+use super::drawn::share;
 use crate::data::Split;
 use crate::data::order::{below, shuffle};
 use crate::data::row::Row;
@@ -248,11 +249,6 @@ impl Report {
         });
         nearest.collect()
     }
-}
-
-/// From 0 up to 1.
-fn share(rng: &mut ChaCha8Rng) -> f64 {
-    below(rng, 1 << 20) as f64 / f64::from(1 << 20)
 }
 
 #[cfg(test)]

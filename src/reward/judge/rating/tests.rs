@@ -10,6 +10,7 @@ fn the_scale_is_not_the_score() {
         "**7**",
         "Score: 7",
         "Score: 7/10",
+        "Score = 7 / 10 = 0.7",
         "**Score:** 7 / 10",
         "Score: **7**/10.",
         "score = 7",

@@ -27,5 +27,7 @@ pub static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
             |reflecting|based|considering|has|have|had|instead|then|there|now|until|than)\b",
     )
 });
+/// A value behind an equals sign.
+pub static WORKED_OUT: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*=\s*[\d.]"));
 /// A word behind a number, on its line.
 pub static FOLLOWED: LazyLock<Regex> = LazyLock::new(|| regex(r"^[\x20\t]+\p{L}"));

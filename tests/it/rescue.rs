@@ -1,0 +1,116 @@
+//! A reward that fails in the middle of a stage loses no step: what was done before is saved, and the run goes on as if nothing had been.
+
+use crate::compare::differences;
+use crate::program::Program;
+use crate::recipes::{Tiny, warmed_up};
+
+const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
+/// 16 completions a step.
+const RL: &str = r#"[stage.reward.length]
+max_tokens = 12
+buffer = 11
+[stage.loop.grpo]
+reference.every = 2
+reference.mix = 0.5
+kl.coefficient = 0.01
+[stage.optim]
+lr = 1e-3
+"#;
+
+/// A reward of no weight that scores so many completions, of all ranks together, then does `last` and ends; all, once there is a file `mended`.
+fn failing(scored: usize, last: &str) -> Program {
+    let program = format!(
+        "while read -r _; do echo >> count; if [ ! -e mended ] && [ $(wc -l < count) -gt {scored} ]; then {last}; \
+         echo out of luck >&2; exit 3; fi; echo 0; done"
+    );
+    let reward = format!(
+        "[stage.reward.judge]\nkind = \"command\"\nweight = 0.0\ncommand = [\"sh\", \"-c\", {program:?}]\n"
+    );
+    Program::new(&MODEL.recipe(&warmed_up("", [3, 6], &(reward + RL))))
+}
+
+/// The run with these arguments whose reward fails, what it said, and the same run whose reward does not.
+fn both(scored: usize, arguments: &[&str]) -> (Program, String, Program) {
+    let [whole, failed] = [0; 2].map(|_| failing(scored, ":"));
+    whole.write("mended", "");
+    whole.train(arguments).success();
+    let said = failed.train(arguments).code(1);
+    assert!(said.contains("out of luck"), "{said}");
+    (failed, said, whole)
+}
+
+fn goes_on(failed: &Program, arguments: &[&str], whole: &Program) {
+    failed.write("mended", "");
+    failed.train(&[arguments, &["--resume"]].concat()).success();
+    assert_eq!(differences(&whole.out(), &failed.out()), Vec::<String>::new());
+}
+
+#[test]
+fn a_reward_that_fails_loses_no_step() {
+    let (failed, said, whole) = both(32, &["-q"]);
+    assert!(said.contains("stage `rl` is saved after step 2 of 6. Go on with:\n"), "{said}");
+    assert_eq!(said.matches("--resume").count(), 1, "{said}");
+    // What it ends with is why it ended.
+    assert!(said.find("--resume") < said.find("error: reward: "), "{said}");
+    assert!(failed.out().join("rl-step-000002/state.json").is_file());
+    goes_on(&failed, &["-q"], &whole);
+}
+
+/// What a method remembers is that of the last whole step, whatever it had noted of the one that failed.
+#[test]
+fn what_a_failed_step_noted_is_forgotten() {
+    let sets = [
+        "stage.rl.loop.grpo.curriculum.pass_rate=[0.0,1.0]",
+        "stage.rl.loop.grpo.zero_variance=\"resample\"",
+    ];
+    let arguments = ["-q", "--set", sets[0], "--set", sets[1]];
+    for scored in [40, 70] {
+        let (failed, _, whole) = both(scored, &arguments);
+        goes_on(&failed, &arguments, &whole);
+    }
+}
+
+/// A step that is the first loses nothing, and what was done before its stage is there.
+#[test]
+fn the_first_step_of_a_later_stage_may_fail() {
+    let (failed, said, whole) = both(3, &["-q"]);
+    assert!(said.contains("what was done before stage `rl` is saved. Go on with:\n"), "{said}");
+    goes_on(&failed, &["-q"], &whole);
+}
+
+#[test]
+fn a_save_that_fails_too_is_said_beside_it() {
+    let program = failing(32, "echo nothing > out/stages.json");
+    let said = program.train(&["-q"]).code(1);
+    assert!(said.contains("stage `rl` has come to step 2 of 6, and that cannot be saved: "), "{said}");
+    assert!(said.contains("stages.json") && said.contains("error: reward: "), "{said}");
+    assert!(said.contains("out of luck") && !said.contains("Go on with"), "{said}");
+    assert!(!program.out().join("rl-step-000002").exists());
+}
+
+/// All ranks save together what each has, whichever of them failed.
+#[cfg(target_os = "linux")]
+#[test]
+fn ranks_save_together_where_one_fails() {
+    for shard in ["none", "parameters"] {
+        let shard = format!("devices.shard={shard}");
+        let arguments = ["-q", "--set", "devices.ranks=2", "--set", "devices.threads=2", "--set", &shard];
+        let (failed, said, whole) = both(32, &arguments);
+        assert!(said.contains("stage `rl` is saved after step 2 of 6"), "{said}");
+        assert_eq!(said.matches("--resume").count(), 1, "{said}");
+        goes_on(&failed, &arguments, &whole);
+    }
+}
+
+/// A reward that falls silent on one rank alone, which the others wait for no longer: there is nobody to save with.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_saved_without_a_rank_that_hangs() {
+    let program = failing(32, "case \"$RANK\" in 1) kill -STOP $PPID;; esac");
+    let limit = "devices.timeout_s=3";
+    let said =
+        program.train(&["-q", "--set", "devices.ranks=2", "--set", "devices.threads=2", "--set", limit]);
+    let said = said.code(1);
+    assert!(!said.contains("is saved after step") && !said.contains("cannot be saved"), "{said}");
+    assert!(!program.out().join("rl-step-000002").exists());
+}
