@@ -24,6 +24,15 @@ fn main() {
         .file("csrc/devices.cpp")
         .file("csrc/c10d.cpp")
         .file("csrc/storage.cpp")
+        .file("csrc/nf4.cpp")
         .compile("rationale_torch");
+    // Loops over memory, which know nothing of libtorch.
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .opt_level(3)
+        .debug(false)
+        .file("csrc/blockwise.cpp")
+        .compile("rationale_blocks");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
 }

@@ -9,7 +9,7 @@ use rationale::batch::micro_batches;
 use rationale::loss::policy::{PolicyLoss, PolicyTokens};
 use rationale::model::layout::sizes;
 use rationale::model::{Grad, Model, Sequence};
-use rationale::optim::{AdamW, Optim};
+use rationale::optim::{Optim, Optimizer};
 use std::time::Instant;
 use tch::Tensor;
 
@@ -20,7 +20,7 @@ fn main() {
     smollm2::formats(|name, model| {
         model.train_all();
         let optim = Optim::default();
-        let mut adamw = AdamW::new(model.parameters(), &optim).expect("parameters train");
+        let mut adamw = Optimizer::new(model.parameters(), &optim).expect("parameters train");
         step(model, &mut adamw);
         let start = Instant::now();
         let sampling = step(model, &mut adamw);
@@ -34,7 +34,7 @@ fn main() {
 }
 
 /// One step; returns the seconds spent on sampling.
-fn step(model: &Model, adamw: &mut AdamW) -> f64 {
+fn step(model: &Model, adamw: &mut Optimizer) -> f64 {
     let start = Instant::now();
     let requests = smollm2::requests();
     let generated = smollm2::sample(model, &requests);

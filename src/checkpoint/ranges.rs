@@ -82,6 +82,11 @@ impl Ranges {
         Some(parts.first().and_then(|part| part.shape.clone()).unwrap_or_else(|| vec![elements()]))
     }
 
+    /// As what a tensor that is there is kept.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        self.tensors.get(name)?.first().map(|part| part.kind)
+    }
+
     /// So many elements of the tensor called `name` from one on, flat, on the CPU.
     ///
     /// # Errors

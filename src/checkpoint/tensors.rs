@@ -74,12 +74,13 @@ impl View for Stored<'_> {
     }
 }
 
-const KINDS: [(Kind, Dtype); 5] = [
+const KINDS: [(Kind, Dtype); 6] = [
     (Kind::Float, Dtype::F32),
     (Kind::BFloat16, Dtype::BF16),
     (Kind::Half, Dtype::F16),
     (Kind::Double, Dtype::F64),
     (Kind::Int64, Dtype::I64),
+    (Kind::Uint8, Dtype::U8),
 ];
 
 pub(super) fn kind(dtype: Dtype) -> Option<Kind> {

@@ -10,7 +10,10 @@ use tch::{Device, Kind};
 /// the same in every run on a machine.
 fn kind(model: &Model) -> Kind {
     let sixteen_bits = matches!(model.kind(), Kind::BFloat16 | Kind::Half);
-    match model.device() == Device::Cpu && sixteen_bits && !cpu_multiplies_bf16() {
+    // In full beside itself, what is kept in four bits would take what that saves.
+    let copied =
+        model.device() == Device::Cpu && sixteen_bits && !cpu_multiplies_bf16() && !model.is_quantised();
+    match copied {
         true => Kind::Float,
         false => model.kind(),
     }

@@ -104,7 +104,7 @@ impl Parts<'_> {
         let name = self.family.name(name);
         let weight = self.get(&format!("{name}.weight"), &[out as i64, input as i64])?;
         let bias = if bias { Some(self.get(&format!("{name}.bias"), &[out as i64])?) } else { None };
-        Ok(Linear { name, weight, bias, adapter: None })
+        Ok(Linear { name, weight, quantised: None, bias, adapter: None })
     }
 
     /// Whether the family's layers have a linear map `name`.

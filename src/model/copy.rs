@@ -13,7 +13,7 @@ impl Model {
             config: source.config.clone(),
             form: source.form.clone(),
             embedding: copy(&source.embedding),
-            layers: source.rebuilt(|linear| copy(&linear.weight), copy),
+            layers: source.rebuilt(|linear| copy(&linear.dense()), copy),
             norm: copy(&source.norm),
             head: source.head.as_ref().map(copy),
             score: source.score.as_ref().map(|score| score.map(copy)),

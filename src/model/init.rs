@@ -17,7 +17,7 @@ impl Model {
         let family = config.family;
         let into_residual: Vec<String> =
             family.block.residual.iter().map(|name| format!(".{}.weight", family.name(name))).collect();
-        names::assemble(config, device, |name, shape| {
+        names::assemble(config, device, None, |name, shape| {
             let values = if name.ends_with(".bias") || name.ends_with("_bias") {
                 Tensor::zeros(shape, (Kind::Float, Device::Cpu))
             } else if shape.len() == 1 {

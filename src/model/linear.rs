@@ -1,5 +1,7 @@
 //! A linear map of a layer, with the low-rank adapter that may be added to it.
 
+use super::Nf4;
+use crate::Result;
 use tch::{Device, Kind, Tensor};
 
 /// A linear map as the checkpoint names it, with its low-rank adapter where there is one.
@@ -7,8 +9,10 @@ use tch::{Device, Kind, Tensor};
 pub struct Linear {
     /// The name within its layer, such as `self_attn.q_proj`; what an adapter targets is the last part.
     pub name: String,
-    /// `[out, in]`.
+    /// `[out, in]`; of one that is kept in four bits its shape alone, with numbers that are none.
     pub weight: Tensor,
+    /// The weight in four bits.
+    pub quantised: Option<Box<Nf4>>,
     /// `[out]`.
     pub bias: Option<Tensor>,
     /// The adapter added to it.
@@ -29,7 +33,13 @@ pub struct Adapter {
 impl Linear {
     /// x Wᵀ + bias, and what the adapter adds where adapters take part.
     pub(super) fn forward(&self, x: &Tensor, adapted: bool) -> Tensor {
-        let y = product(x, &self.weight, self.bias.as_ref());
+        let y = match (&self.quantised, &self.bias) {
+            (None, bias) => product(x, &self.weight, bias.as_ref()),
+            (Some(nf4), None) => nf4.product(x).unwrap_or_else(|error| panic!("{}: {error}", self.name)),
+            (Some(nf4), Some(bias)) => {
+                nf4.product(x).unwrap_or_else(|error| panic!("{}: {error}", self.name)) + bias
+            }
+        };
         match &self.adapter {
             Some(adapter) if adapted => {
                 let low = x.linear(&adapter.a, None::<&Tensor>).linear(&adapter.b, None::<&Tensor>);
@@ -39,13 +49,28 @@ impl Linear {
         }
     }
 
+    /// The weight in full: shared, or read of four bits.
+    pub(super) fn dense(&self) -> Tensor {
+        let read = |nf4: &Nf4| nf4.dense().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        self.quantised.as_deref().map_or_else(|| self.weight.shallow_clone(), read)
+    }
+
+    /// Keeps the weight in four bits from here on.
+    pub(super) fn quantise(&mut self) -> Result<()> {
+        if self.quantised.is_none() {
+            let nf4 = Nf4::of(&self.weight)?;
+            (self.weight, self.quantised) = (nf4.outline(), Some(Box::new(nf4)));
+        }
+        Ok(())
+    }
+
     /// W + scale · B A, summed in f32; the weight itself, shared, where there is no adapter.
     pub(super) fn merged(&self) -> Tensor {
         match &self.adapter {
-            None => self.weight.shallow_clone(),
+            None => self.dense(),
             Some(Adapter { a, b, scale }) => tch::no_grad(|| {
                 let change = b.to_kind(Kind::Float).mm(&a.to_kind(Kind::Float)) * *scale;
-                (self.weight.to_kind(Kind::Float) + change).to_kind(self.weight.kind())
+                (self.dense().to_kind(Kind::Float) + change).to_kind(self.weight.kind())
             }),
         }
     }

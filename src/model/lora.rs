@@ -62,9 +62,15 @@ impl Lora {
     /// The number of weights that the adapters of a model of this shape have. Panics as [`Config::size`] does.
     pub fn size(&self, shape: &Config) -> usize {
         let layers = shape.outline().expect("a shape that the block can be built of");
-        let linears = layers.iter().flat_map(|layer| layer.linears());
-        let aimed = linears.filter(|linear| self.aims_at(&linear.name));
-        aimed.map(|linear| self.rank * linear.weight.size().iter().sum::<i64>() as usize).sum()
+        layers.iter().flat_map(|layer| layer.linears()).flat_map(|linear| self.sizes(linear)).sum()
+    }
+
+    /// The sizes of A and B of a linear map; none where it gets no adapter.
+    pub(super) fn sizes(&self, linear: &Linear) -> Vec<usize> {
+        match self.aims_at(&linear.name) {
+            true => linear.weight.size().iter().rev().map(|&side| self.rank * side as usize).collect(),
+            false => vec![],
+        }
     }
 
     fn aims_at(&self, name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! How many bytes a model takes, by what holds them: what a plan is made of before there is a model.
 
-use super::Config;
 use super::names::CHUNK;
+use super::{Config, Nf4};
 use crate::devices::Shard;
 use tch::Kind;
 
@@ -40,6 +40,22 @@ pub struct Division {
     pub ranks: usize,
 }
 
+/// What of a model trains.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trained {
+    /// How many weights.
+    pub weights: usize,
+    /// Bytes that the optimiser remembers of them, beside their f32 masters.
+    pub remembered: usize,
+}
+
+impl Trained {
+    /// So many weights by AdamW, with two f32 means of each.
+    pub fn by_adamw(weights: usize) -> Self {
+        Self { weights, remembered: weights * PerParameter::of(Kind::Float).moments }
+    }
+}
+
 impl Division {
     /// How many ranks each have a part of the gradients.
     pub fn parts(self) -> usize {
@@ -66,15 +82,15 @@ pub struct State {
 }
 
 impl State {
-    /// Of weights of `kind`, so many of which train: all, or adapters of the layers.
-    pub fn of(shape: &Config, kind: Kind, trained: usize, division: Division) -> Self {
+    /// Of weights of `kind`, of which train all, or adapters of the layers.
+    pub fn of(shape: &Config, kind: Kind, trained: Trained, division: Division) -> Self {
         let (each, all) = (PerParameter::of(kind), shape.size());
-        let rest = each.master + each.moments;
+        let Trained { weights: trained, remembered } = trained;
         let Division { shard, ranks } = division;
         let whole = State {
             weights: all * each.weight,
             gradients: trained * each.gradient,
-            optimizer: trained * rest,
+            optimizer: trained * each.master + remembered,
             ending: trained * each.weight,
             ..Self::default()
         };
@@ -119,6 +135,20 @@ fn gathered(shape: &Config, kind: Kind, trained: usize) -> [usize; 2] {
     [kept + 3 * layer * width + of_layer * (width + 8), kept + 8 * of_outside]
 }
 
+/// Bytes of the weights of a model that is kept in four bits, what is outside of its layers' linear maps in `kind`; and of the largest of these in full.
+///
+/// # Panics
+/// As [`Config::size`].
+pub fn quantised(shape: &Config, kind: Kind) -> [usize; 2] {
+    let layers = shape.outline().expect("a shape that the block can be built of");
+    let linears = layers.iter().flat_map(|layer| layer.linears());
+    let sizes: Vec<usize> = linears.map(|linear| linear.weight.numel()).collect();
+    let width = kind.elt_size_in_bytes();
+    let packed: usize = sizes.iter().map(|&size| Nf4::bytes(size)).sum();
+    let rest = shape.size() - sizes.iter().sum::<usize>();
+    [packed + rest * width, sizes.into_iter().max().unwrap_or(0) * width]
+}
+
 /// Parameters outside of the layers: the embedding, the output projection and the last norm.
 pub fn outside(shape: &Config) -> usize {
     let heads = if shape.tie_word_embeddings { 1 } else { 2 };
@@ -159,12 +189,18 @@ mod tests {
         let shape = Config::default();
         let all = shape.size();
         for (kind, each, own) in [(Kind::Float, 16, 4), (Kind::BFloat16, 18, 2)] {
-            let state = State::of(&shape, kind, all, Division { shard: Shard::None, ranks: 2 });
+            let state =
+                State::of(&shape, kind, Trained::by_adamw(all), Division { shard: Shard::None, ranks: 2 });
             assert_eq!(state.learning(0), (each + own) * all);
             assert_eq!(state.learning(5 * all), (each + 5) * all);
         }
         // Ten weights of adapters: gradients, their sums, and half of the running means.
-        let state = State::of(&shape, Kind::Float, 10, Division { shard: Shard::Optimizer, ranks: 2 });
+        let state = State::of(
+            &shape,
+            Kind::Float,
+            Trained::by_adamw(10),
+            Division { shard: Shard::Optimizer, ranks: 2 },
+        );
         assert_eq!(state.learning(0), 4 * all + 10 * (4 + 4 + 4));
     }
 }

@@ -1,20 +1,28 @@
 //! A model's tensors under the names that Hugging Face checkpoints give them.
 
-use super::{Config, Model, Rope, heads};
+use super::{Config, Model, Quantize, Rope, heads, nf4};
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use tch::{Device, Tensor};
 
-/// Builds a model from its tensors: `get` is asked once for each, by name and shape.
+/// Builds a model from its tensors: `get` is asked once for each, by name and shape. Each layer is quantised before the next is asked for.
 pub(super) fn assemble(
     config: Config,
     device: Device,
+    quantize: Option<Quantize>,
     mut get: impl FnMut(&str, &[i64]) -> Result<Tensor>,
 ) -> Result<Model> {
     config.consistent().map_err(Error::Model)?;
     let (vocab, hidden, family) = (config.vocab_size as i64, config.hidden_size as i64, config.family);
     let embedding = get(&family.name(EMBEDDING), &[vocab, hidden])?;
+    quantize.map_or(Ok(()), |_| config.quantisable())?;
     let layers = (0..config.num_hidden_layers)
-        .map(|index| config.block(index, &mut |name, shape| get(&config.layer_name(index, name), shape)))
+        .map(|index| {
+            let mut layer =
+                config.block(index, &mut |name, shape| get(&config.layer_name(index, name), shape))?;
+            quantize.map_or(Ok(()), |_| nf4::quantise(&mut *layer))?;
+            Ok(layer)
+        })
         .collect::<Result<_>>()?;
     let norm = get(&family.name(NORM), &[hidden])?;
     let tied = config.tie_word_embeddings;
@@ -56,6 +64,11 @@ pub(super) fn parts(name: &str, count: i64) -> Option<Vec<String>> {
     Some((0..count).map(|number| format!("{before}.{number}.{behind}")).collect())
 }
 
+/// Whether a layer's tensor is a matrix, or several, and no biases of several experts.
+pub(super) fn is_matrix(name: &str, tensor: &Tensor) -> bool {
+    tensor.dim() >= 2 && !name.ends_with("bias")
+}
+
 impl Config {
     /// The checkpoint's name of what is called `name` within layer `index`.
     pub(super) fn layer_name(&self, index: usize, name: &str) -> String {
@@ -86,6 +99,18 @@ impl Model {
             None => vec![(name, tensor)],
         };
         self.tensors().into_iter().flat_map(apart).collect()
+    }
+
+    /// The names of the layers' matrices among [`all_tensors`](Self::all_tensors): linear maps, routers, experts (as many matrices as the first
+    /// dimension counts) and adapters.
+    pub fn matrices(&self) -> BTreeSet<String> {
+        let adapters = self.adapters().into_iter().chain(self.inactive_adapters()).map(|(name, _)| name);
+        let mut found: BTreeSet<String> = adapters.collect();
+        for (index, layer) in self.layers.iter().enumerate() {
+            let matrices = layer.tensors().into_iter().filter(|(name, tensor)| is_matrix(name, tensor));
+            found.extend(matrices.map(|(name, _)| self.config.layer_name(index, &name)));
+        }
+        found
     }
 
     /// The base weights' number of elements.

@@ -1,6 +1,6 @@
 //! How many weights a model of some shape has, and how many of them a token passes through.
 
-use super::Config;
+use super::{Config, Lora, names};
 
 impl Config {
     /// The number of weights.
@@ -12,6 +12,23 @@ impl Config {
         let layers: usize = layers.iter().flat_map(|layer| layer.tensors()).map(|(_, t)| t.numel()).sum();
         let heads = if self.tie_word_embeddings { 1 } else { 2 };
         heads * self.vocab_size * self.hidden_size + layers + self.hidden_size
+    }
+
+    /// The number of elements of each tensor that trains, and whether it is a matrix of a layer: of all of the model, or of its adapters.
+    ///
+    /// # Panics
+    /// As [`Config::size`].
+    pub fn trained(&self, lora: Option<&Lora>) -> Vec<(usize, bool)> {
+        let layers = self.outline().expect("a shape that the block can be built of");
+        if let Some(lora) = lora {
+            let linears = layers.iter().flat_map(|layer| layer.linears());
+            return linears.flat_map(|linear| lora.sizes(linear)).map(|size| (size, true)).collect();
+        }
+        let heads = if self.tie_word_embeddings { 1 } else { 2 };
+        let outside = vec![self.vocab_size * self.hidden_size; heads].into_iter().chain([self.hidden_size]);
+        let tensors = layers.iter().flat_map(|layer| layer.tensors());
+        let of_layers = tensors.map(|(name, tensor)| (tensor.numel(), names::is_matrix(&name, tensor)));
+        of_layers.chain(outside.map(|size| (size, false))).collect()
     }
 
     /// The number of weights that `tokens` tokens pass through together, where experts are chosen evenly; all of a model without experts.

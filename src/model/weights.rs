@@ -1,16 +1,15 @@
 //! Model folders: safetensors in, safetensors out, as Hugging Face lays them out.
 
 use super::stored::{INDEX, SINGLE, Stored};
+use super::stowed::{Stowed, write_stowed};
+pub(super) use super::stowed::{bytes_of, remove, write_json, write_tensors};
 use super::{
-    Config, Extractor, FAMILIES, Family, Model, Thoughts, config, extractor, heads, names, thoughts,
+    Config, Extractor, FAMILIES, Family, Linear, Model, Quantize, Thoughts, config, extractor, heads, names,
+    thoughts,
 };
 use crate::{Error, Result};
-use safetensors::SafeTensorError;
-use safetensors::tensor::{Dtype, View};
 use serde_json::json;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -25,6 +24,21 @@ impl Model {
 
     /// The same, of one of these families.
     pub fn load_among(families: &'static [Family], dir: &Path, kind: Kind, device: Device) -> Result<Self> {
+        Self::load_as(families, dir, kind, device, None)
+    }
+
+    /// The model in the folder `dir` with the matrices of its layers in four bits; there is never more than a layer in full.
+    pub fn load_quantised(dir: &Path, kind: Kind, device: Device, quantize: Quantize) -> Result<Self> {
+        Self::load_as(FAMILIES, dir, kind, device, Some(quantize))
+    }
+
+    fn load_as(
+        families: &'static [Family],
+        dir: &Path,
+        kind: Kind,
+        device: Device,
+        quantize: Option<Quantize>,
+    ) -> Result<Self> {
         let mut config = Config::read_among(families, dir)?;
         let mut stored = Stored::open(dir)?;
         if stored.leaves_parts_out() {
@@ -55,13 +69,13 @@ impl Model {
             Ok(tensor.to_device(device).to_kind(kind))
         };
         let Some((labels, bias)) = classifier else {
-            let model = names::assemble(config, device, take)?;
+            let model = names::assemble(config, device, quantize, take)?;
             stored.nothing_left(tied.then_some(&head))?;
             return Ok(Self { thoughts, ..model });
         };
         // A classifier's file has no output projection.
         let headless = Config { tie_word_embeddings: true, ..config };
-        let mut model = names::assemble(headless, device, &mut take)?;
+        let mut model = names::assemble(headless, device, quantize, &mut take)?;
         model.config.tie_word_embeddings = tied;
         let weight = take(heads::WEIGHT, &[labels as i64, hidden])?;
         let bias = if bias { Some(take(heads::BIAS, &[labels as i64])?) } else { None };
@@ -97,9 +111,7 @@ impl Model {
     }
 
     fn save_sharded(&self, dir: &Path, limit: usize) -> Result<()> {
-        if !self.adapters().is_empty() && self.adapted {
-            return self.merged().save_sharded(dir, limit);
-        }
+        let unlike = self.unlike();
         std::fs::create_dir_all(dir).map_err(Error::io(dir))?;
         let shards = shards(self.stored_tensors(), limit);
         let count = shards.len();
@@ -112,7 +124,15 @@ impl Model {
             };
             total += shard.iter().map(|(_, t)| bytes_of(t)).sum::<usize>();
             files.extend(shard.iter().map(|(name, _)| (name.clone(), file.clone())));
-            write_tensors(&dir.join(&file), shard)?;
+            let stowed = shard.into_iter().map(|(name, tensor)| match unlike.get(&name) {
+                None => (name, Stowed::new(tensor)),
+                Some(linear) => {
+                    let adapted = self.adapted;
+                    let make = move || if adapted { linear.merged() } else { linear.dense() };
+                    (name, Stowed::made(tensor, make))
+                }
+            });
+            write_stowed(&dir.join(&file), stowed)?;
         }
         // The other layout's files, left by an earlier save, would be read instead of these or beside them.
         if count == 1 {
@@ -122,6 +142,20 @@ impl Model {
             remove(&dir.join(SINGLE))?;
         }
         self.save_config(dir)
+    }
+
+    /// The linear maps whose weights are saved as others than they are kept, by their weights' names: merged with an adapter, or read of four
+    /// bits.
+    fn unlike(&self) -> HashMap<String, &Linear> {
+        let mut found = HashMap::new();
+        for (index, layer) in self.layers.iter().enumerate() {
+            for linear in layer.linears() {
+                if linear.quantised.is_some() || (self.adapted && linear.adapter.is_some()) {
+                    found.insert(self.config.layer_name(index, &format!("{}.weight", linear.name)), linear);
+                }
+            }
+        }
+        found
     }
 
     pub(super) fn save_config(&self, dir: &Path) -> Result<()> {
@@ -144,45 +178,6 @@ impl Model {
     }
 }
 
-/// Writes `tensors` to `path` at once: a reader sees the old file or the whole new one.
-pub(super) fn write_tensors(path: &Path, tensors: Vec<(String, Tensor)>) -> Result<()> {
-    let views = tensors.into_iter().map(|(name, tensor)| (name, Stowed::new(tensor)));
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
-    replace(path, |temporary| {
-        safetensors::serialize_to_file(views, Some(metadata), temporary).map_err(|error| match error {
-            SafeTensorError::IoError(source) => Error::io(path)(source),
-            other => Error::Model(format!("{}: cannot be written: {other}", path.display())),
-        })
-    })
-}
-
-/// Writes `value` to `path` at once, indented.
-pub(super) fn write_json(path: &Path, value: &serde_json::Value) -> Result<()> {
-    let text = format!("{value:#}\n");
-    replace(path, |temporary| std::fs::write(temporary, text).map_err(Error::io(temporary)))
-}
-
-/// Lets `write` fill a file beside `path`, makes sure of it on disk, then gives it `path`'s name.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let written = write(&temporary)
-        .and_then(|()| File::open(&temporary).and_then(|f| f.sync_all()).map_err(Error::io(&temporary)))
-        .and_then(|()| std::fs::rename(&temporary, path).map_err(Error::io(path)));
-    if written.is_err() {
-        // The first error is the one to tell.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written
-}
-
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path)(e)),
-        _ => Ok(()),
-    }
-}
-
 /// Tensors in files of at most `limit` bytes, unless one alone is larger.
 fn shards(tensors: Vec<(String, Tensor)>, limit: usize) -> Vec<Vec<(String, Tensor)>> {
     let mut shards = vec![Vec::new()];
@@ -199,51 +194,6 @@ fn shards(tensors: Vec<(String, Tensor)>, limit: usize) -> Vec<Vec<(String, Tens
         }
     }
     shards
-}
-
-pub(super) fn bytes_of(tensor: &Tensor) -> usize {
-    tensor.numel() * tensor.kind().elt_size_in_bytes()
-}
-
-/// A tensor on its way to a file; brought to the CPU only when its turn comes.
-struct Stowed {
-    tensor: Tensor,
-    shape: Vec<usize>,
-}
-
-impl Stowed {
-    fn new(tensor: Tensor) -> Self {
-        let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        Self { tensor, shape }
-    }
-}
-
-impl View for Stowed {
-    fn dtype(&self) -> Dtype {
-        match self.tensor.kind() {
-            Kind::BFloat16 => Dtype::BF16,
-            Kind::Half => Dtype::F16,
-            _ => Dtype::F32,
-        }
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        let mut bytes = vec![0; self.data_len()];
-        self.tensor
-            .detach()
-            .to_device(Device::Cpu)
-            .contiguous()
-            .copy_data_u8(&mut bytes, self.tensor.numel());
-        bytes.into()
-    }
-
-    fn data_len(&self) -> usize {
-        bytes_of(&self.tensor)
-    }
 }
 
 #[cfg(test)]

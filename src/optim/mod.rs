@@ -1,16 +1,23 @@
-//! From gradients to better weights: the `[optim]` section, the learning-rate schedule and AdamW.
+//! From gradients to better weights: the `[optim]` section, the learning-rate schedule, and the optimiser with its rules, AdamW and Muon.
 
-use crate::section::{Misfit, broken};
+use crate::section::{Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use slot::Rule;
+use std::collections::BTreeSet;
 use tch::Kind;
 
-mod adamw;
+mod blockwise;
 mod fused;
+mod muon;
+mod optimizer;
 mod schedule;
 mod share;
+mod slot;
+mod state;
 
-pub use adamw::{AdamW, Sliced};
+pub use muon::{AdjustLr, Muon};
+pub use optimizer::{Optimizer, Sliced};
 pub use schedule::Schedule;
 pub use share::{Share, TOGETHER};
 
@@ -22,7 +29,49 @@ pub fn steadier(weights: Kind) -> &'static str {
     }
 }
 
-/// The optimiser of a stage: AdamW under a learning-rate schedule.
+/// Which rule moves which parameter.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    optim: &'a Optim,
+    /// The names of what Muon may move; none: all that has two dimensions, as `torch.optim.Muon` takes it.
+    matrices: Option<&'a BTreeSet<String>>,
+}
+
+impl<'a> From<&'a Optim> for Rules<'a> {
+    fn from(optim: &'a Optim) -> Self {
+        Self { optim, matrices: None }
+    }
+}
+
+impl Rules<'_> {
+    fn of(&self, name: &str, size: &[i64]) -> Rule {
+        let matrix = self.matrices.map_or(size.len() == 2, |matrices| matrices.contains(name));
+        let large = size.iter().product::<i64>() >= blockwise::LEAST;
+        match self.optim.moments {
+            _ if self.optim.muon.is_some() && matrix => Rule::Muon,
+            Moments::EightBit if large => Rule::AdamW8,
+            _ => Rule::AdamW,
+        }
+    }
+}
+
+/// As what AdamW keeps its two means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Moments {
+    /// 32-bit floats.
+    #[default]
+    #[serde(rename = "f32")]
+    Full,
+    /// Bytes in blocks of 256, of parameters with at least 4096 elements.
+    #[serde(rename = "8bit")]
+    EightBit,
+}
+
+/// Why slices have no blocks.
+pub const CUT_BLOCKS: &str = "optim.moments = \"8bit\" keeps blocks of 256 numbers, and devices.shard = \"parameters\" cuts parameters anywhere; \
+    \"optimizer\" divides what is remembered by whole blocks";
+
+/// The optimiser of a stage: AdamW under a learning-rate schedule, and Muon beside it where `[optim.muon]` is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Optim {
@@ -47,6 +96,10 @@ pub struct Optim {
     pub max_grad_norm: f64,
     /// How many tokens go through the model at once. Bounds memory; cannot change the gradient.
     pub tokens_per_microbatch: usize,
+    /// As what AdamW keeps its two means: `f32`, or `8bit` as bitsandbytes does, which takes a quarter of the memory. Muon's stays in f32.
+    pub moments: Moments,
+    /// Move the layers' matrices by Muon, and by AdamW what is left.
+    pub muon: Option<Muon>,
 }
 
 /// The learning rate that changes a policy least: TRL's and verl's for GRPO, TRL's for DPO.
@@ -65,6 +118,8 @@ impl Default for Optim {
             warmup_ratio: 0.0,
             max_grad_norm: 1.0,
             tokens_per_microbatch: 4096,
+            moments: Moments::Full,
+            muon: None,
         }
     }
 }
@@ -74,6 +129,32 @@ impl Optim {
     pub fn lr(&self, step: usize, steps: usize) -> f64 {
         let highest = self.lr.unwrap_or(SMALL_LR);
         highest * self.schedule.factor(step, steps, self.warmup(steps), self.min_lr_ratio)
+    }
+
+    /// The rules for a model of which these are the layers' matrices, by name.
+    pub fn rules<'a>(&'a self, matrices: &'a BTreeSet<String>) -> Rules<'a> {
+        Rules { optim: self, matrices: Some(matrices) }
+    }
+
+    /// Bytes that are remembered, beside f32 masters, of tensors of so many elements each, which are matrices of the layers or not.
+    pub fn remembered(&self, tensors: &[(usize, bool)]) -> usize {
+        let of = |&(n, matrix): &(usize, bool)| match self.moments {
+            _ if self.muon.is_some() && matrix => 4 * n,
+            Moments::EightBit if n >= blockwise::LEAST as usize => {
+                2 * (n + 4 * n.div_ceil(blockwise::BLOCK as usize))
+            }
+            _ => 8 * n,
+        };
+        tensors.iter().map(of).sum()
+    }
+
+    /// Muon's learning rate at AdamW's of 1.
+    fn muon_by_adamw(&self) -> f64 {
+        match self.muon.as_ref().and_then(|muon| muon.lr) {
+            None => 1.0,
+            Some(0.0) => 0.0,
+            Some(lr) => lr / self.lr.unwrap_or(SMALL_LR),
+        }
     }
 
     /// How many steps of a stage of `steps` steps are warm-up.
@@ -123,6 +204,7 @@ impl Optim {
                 "give one of them",
             ));
         }
+        found.extend(under("muon", self.muon.iter().flat_map(|muon| muon.check(self.lr))));
         found
     }
 }
@@ -150,6 +232,19 @@ mod tests {
         let optim = Optim { warmup_ratio: 0.1, ..Default::default() };
         assert_eq!(optim.warmup(25), 3);
         assert_eq!(Optim { warmup_steps: 5, ..Default::default() }.warmup(25), 5);
+    }
+
+    /// AdamW remembers two f32 numbers of a weight, Muon one; two bytes, and two scales for each 256 of them, are 2 · (5000 + 4 · 20). What is
+    /// smaller stays in f32.
+    #[test]
+    fn what_is_remembered_is_counted() {
+        let tensors = [(5000, true), (5000, false), (100, false)];
+        let of = |optim: Optim| optim.remembered(&tensors);
+        assert_eq!(of(Optim::default()), 8 * 10_100);
+        let muon = Optim { muon: Some(Muon::default()), ..Optim::default() };
+        assert_eq!(of(muon.clone()), 4 * 5000 + 8 * 5100);
+        assert_eq!(of(Optim { moments: Moments::EightBit, ..Optim::default() }), 2 * 10_160 + 800);
+        assert_eq!(of(Optim { moments: Moments::EightBit, ..muon }), 4 * 5000 + 10_160 + 800);
     }
 
     #[test]

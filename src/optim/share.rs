@@ -5,11 +5,12 @@ use crate::error::Result;
 use crate::ranks::Ranks;
 use tch::Tensor;
 
-/// The part of a rank: of a parameter's n elements, in their order, those in `[rank · k, rank · k + k)`, k = ⌈n / count⌉.
+/// The part of a rank: of a parameter's n elements, in their order, those in `[rank · k, rank · k + k)`, k = ⌈n / count⌉ or the next multiple of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share {
     rank: i64,
     count: i64,
+    unit: i64,
 }
 
 /// Elements that travel together at most, unless a parameter alone has more.
@@ -17,11 +18,16 @@ pub const TOGETHER: i64 = 4 << 20;
 
 impl Share {
     /// All of it.
-    pub const WHOLE: Share = Share { rank: 0, count: 1 };
+    pub const WHOLE: Share = Share { rank: 0, count: 1, unit: 1 };
 
     /// That of a rank.
     pub fn of(ranks: &dyn Ranks) -> Self {
-        Self { rank: ranks.rank() as i64, count: ranks.count() as i64 }
+        Self { rank: ranks.rank() as i64, count: ranks.count() as i64, unit: 1 }
+    }
+
+    /// The same where so many elements stay together.
+    pub fn in_units(self, unit: i64) -> Self {
+        Self { unit, ..self }
     }
 
     /// Whether it is all of it.
@@ -31,7 +37,8 @@ impl Share {
 
     /// The largest part of `n` elements.
     fn most(self, n: i64) -> i64 {
-        (n + self.count - 1) / self.count
+        let even = (n + self.count - 1) / self.count;
+        (even + self.unit - 1) / self.unit * self.unit
     }
 
     /// Where the part of `n` elements begins, and how many it has: none where others have them all.
@@ -99,7 +106,7 @@ mod tests {
     use super::*;
 
     fn of(rank: i64, count: i64) -> Share {
-        Share { rank, count }
+        Share { rank, count, unit: 1 }
     }
 
     #[test]
@@ -113,5 +120,14 @@ mod tests {
             }
             assert_eq!(next, n);
         }
+    }
+
+    /// 1000 elements in units of 256 are four units, the last of which is smaller: two and two, or two, two and none.
+    #[test]
+    fn units_stay_together() {
+        let parts =
+            |count| (0..count).map(|rank| of(rank, count).in_units(256).part(1000)).collect::<Vec<_>>();
+        assert_eq!(parts(2), [(0, 512), (512, 488)]);
+        assert_eq!(parts(3), [(0, 512), (512, 488), (1000, 0)]);
     }
 }

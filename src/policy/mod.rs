@@ -25,7 +25,7 @@ use crate::engine::{Decoder, Sampler, Sampling, Stops};
 use crate::error::{Error, Result};
 use crate::model::layout::sizes;
 use crate::model::lora::Lora;
-use crate::model::{Grad, Model, ScoredTokens, Sequence};
+use crate::model::{Grad, Model, Quantize, ScoredTokens, Sequence};
 use crate::section::{Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,9 @@ pub struct PolicyConfig {
     pub dtype: Dtype,
     /// Train low-rank adapters instead of the weights.
     pub lora: Option<Lora>,
+    /// Keep the matrices of the layers in four bits (`nf4`, as QLoRA does), frozen under `[policy.lora]`: about a quarter of bf16's memory. Products read
+    /// them anew each time, forward and backward. What is saved is in full, adapters merged.
+    pub quantize: Option<Quantize>,
     /// The share of the numbers of what attention and MLP add to each token's state that is dropped while `loop.sft` learns; never outside of
     /// that. 0.1 is usual, 0 drops nothing.
     pub dropout: f64,
@@ -65,6 +68,7 @@ impl Default for PolicyConfig {
             init: None,
             dtype: Dtype::Auto,
             lora: None,
+            quantize: None,
             dropout: 0.0,
             gradient_checkpointing: false,
             sampling: Sampling::default(),
@@ -148,12 +152,17 @@ impl Policy {
     pub fn open(config: &PolicyConfig, hub: &Hub, device: Device, seed: u64) -> Result<Self> {
         let kind = config.dtype.kind(device);
         let mut policy = match (&config.model, &config.init) {
-            (Some(model), _) => Self::load(&hub.model(model)?, kind, device, config.decode_slots)?,
+            (Some(model), _) => {
+                Self::load_as(&hub.model(model)?, kind, device, config.decode_slots, config.quantize)?
+            }
             (None, Some(init)) => init.make(kind, device, seed, config.decode_slots)?,
             (None, None) => {
                 return Err(Error::Recipe("[policy] names neither a model nor [policy.init]".into()));
             }
         };
+        if config.quantize.is_some() {
+            policy.model.quantise()?;
+        }
         policy.model.checkpointing = config.gradient_checkpointing;
         policy.model.dropout = config.dropout;
         match &config.lora {
@@ -165,11 +174,24 @@ impl Policy {
 
     /// Loads a Hugging Face folder.
     pub fn load(folder: &Path, kind: Kind, device: Device, slots: usize) -> Result<Self> {
+        Self::load_as(folder, kind, device, slots, None)
+    }
+
+    fn load_as(
+        folder: &Path,
+        kind: Kind,
+        device: Device,
+        slots: usize,
+        quantize: Option<Quantize>,
+    ) -> Result<Self> {
         // First, since it says what a folder is that is no model's.
         crate::model::Config::read(folder)?;
         let tokenizer = Tokenizer::load(folder)?;
         let eos = tokenizer::generation_eos(folder)?;
-        let model = Model::load(folder, kind, device)?;
+        let model = match quantize {
+            None => Model::load(folder, kind, device)?,
+            Some(quantize) => Model::load_quantised(folder, kind, device, quantize)?,
+        };
         Self::new(model, tokenizer, eos, slots)
     }
 

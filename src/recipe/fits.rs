@@ -4,12 +4,13 @@ use super::stage::Stage;
 use crate::data::Split;
 use crate::devices::Shard;
 use crate::loops::Steps;
+use crate::optim::{CUT_BLOCKS, Moments};
 use crate::rollout::Traits;
 use crate::section::Misfit;
 
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
 pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
-    let rules = [duration, needs, questions, search, hint, prefix];
+    let rules = [duration, needs, blocks, quantised, questions, search, hint, prefix];
     let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
     found.extend(stage.method.fits(&stage.view()));
     found
@@ -79,6 +80,38 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
             "devices.shard",
             format!("{} needs all weights on every rank", loop_key(stage)),
             "\"optimizer\" divides the rest",
+        ));
+    }
+    found
+}
+
+/// What is kept in blocks is not cut anywhere.
+fn blocks(stage: &Stage) -> Vec<Misfit> {
+    let cut = stage.needs().trains
+        && stage.optim.moments == Moments::EightBit
+        && stage.devices.shard == Shard::Parameters;
+    let (message, remedy) = CUT_BLOCKS.split_once("; ").unwrap_or((CUT_BLOCKS, ""));
+    cut.then(|| Misfit::new("optim.moments", message, remedy)).into_iter().collect()
+}
+
+/// What is kept in four bits neither learns nor is divided.
+fn quantised(stage: &Stage) -> Vec<Misfit> {
+    if stage.policy.quantize.is_none() || !stage.needs().trains {
+        return vec![];
+    }
+    let mut found = Vec::new();
+    if stage.policy.lora.is_none() {
+        found.push(Misfit::new(
+            "policy.quantize",
+            "weights of four bits are frozen, and all of them are to be trained",
+            "add [policy.lora], whose adapters learn beside them, or take it out",
+        ));
+    }
+    if stage.devices.shard == Shard::Parameters {
+        found.push(Misfit::new(
+            "policy.quantize",
+            "devices.shard = \"parameters\" divides weights in full",
+            "devices.shard = \"optimizer\" or \"none\", where each rank has all in four bits",
         ));
     }
     found

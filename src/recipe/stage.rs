@@ -94,7 +94,7 @@ pub struct Sections {
     #[serde(rename = "loop")]
     #[schemars(with = "Open")]
     written: Value,
-    /// How the weights move: AdamW under a learning-rate schedule.
+    /// How the weights move: AdamW under a learning-rate schedule, Muon beside it.
     #[serde(default)]
     pub optim: Optim,
     /// Which device holds what.

@@ -4,7 +4,7 @@ use super::plan::{count, in_flight, size};
 use crate::devices::{Shard, machine};
 use crate::loops::ReferenceKind;
 use crate::model::Config;
-use crate::model::memory::{Division, State, activations, cached, logits, outside};
+use crate::model::memory::{Division, State, Trained, activations, cached, logits, outside, quantised};
 use crate::optim::TOGETHER;
 use crate::ranks::{Local, resident, sums_under_way};
 use crate::recipe::Stage;
@@ -46,9 +46,18 @@ impl Footprint {
     fn of(stage: &Stage, shape: &Config, setting: Setting, division: Division) -> Self {
         let (kind, needs) = (kind(stage), stage.needs());
         let (width, all) = (kind.elt_size_in_bytes(), shape.size());
-        let trained = stage.policy.lora.as_ref().map_or(all, |lora| lora.size(shape));
-        let trained = if needs.trains { trained } else { 0 };
-        let state = State::of(shape, kind, trained, division);
+        let learned = trained(stage, shape);
+        let mut state = State::of(shape, kind, learned, division);
+        let trained = learned.weights;
+        let layer = width * (all - outside(shape)) / shape.num_hidden_layers.max(1);
+        // Of what is in four bits a matrix at a time is read in full, and a layer while the model is opened; a new model is there in full first.
+        let (mut opened, mut in_full, mut on_its_way) = (width * all, 0, 0);
+        if stage.policy.quantize.is_some() {
+            [state.weights, in_full] = quantised(shape, kind);
+            if stage.policy.init.is_none() {
+                (opened, on_its_way) = (state.weights, layer);
+            }
+        }
         let divided = state.whole > 0;
         let reference = reference(stage, shape, division);
         let tokens = stage.optim.tokens_per_microbatch;
@@ -62,9 +71,9 @@ impl Footprint {
         phase(
             "opening",
             vec![
-                ("weights", width * all),
+                ("weights", opened),
                 ("reference policy", reference.weights + reference.whole),
-                ("a tensor on its way", drawn),
+                ("a tensor on its way", drawn + on_its_way),
             ],
         );
         let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
@@ -79,6 +88,7 @@ impl Footprint {
                 "sampling",
                 vec![
                     ("weights", state.weights + state.whole),
+                    ("a matrix in full", in_full),
                     ("optimiser", state.optimizer),
                     ("reference policy", reference.weights + reference.whole),
                     ("KV cache", cache),
@@ -99,6 +109,7 @@ impl Footprint {
             "learning",
             vec![
                 ("weights", state.weights),
+                ("a matrix in full", in_full),
                 ("gradients and optimiser", learning + fresh),
                 ("activations", computed),
                 ("layers gathered", state.learning(computed) - state.weights - learning - computed),
@@ -125,12 +136,11 @@ impl Footprint {
                 ("reference policy", reference.weights),
             ],
         );
-        let layer = width * (all - outside(shape)) / shape.num_hidden_layers.max(1);
         let copied = match (divided, &stage.policy.lora) {
             // Two that are gathered, what libtorch has of one on its way, the one that is written and what goes into its file.
             (true, _) => 5 * layer.max(width * outside(shape)),
-            // With adapters what is saved is a model in which they are merged.
-            (false, Some(_)) => width * (all - outside(shape)),
+            // A matrix with which its adapter is merged, as its turn comes: what is added, to what, and their sum, in f32.
+            (false, Some(_)) => in_full + 12 * largest_of_layers(shape),
             (false, None) => 0,
         };
         phase(
@@ -164,9 +174,9 @@ fn reference(stage: &Stage, shape: &Config, division: Division) -> State {
     if wanted.is_none() || (fixed && stage.policy.lora.is_some()) {
         return State::default();
     }
-    let mut reference = State::of(shape, kind, 0, division);
+    let mut reference = State::of(shape, kind, Trained::default(), division);
     if wanted == Some(ReferenceKind::Mixes) && kind != Kind::Float {
-        let masters = State::of(shape, Kind::Float, 0, division);
+        let masters = State::of(shape, Kind::Float, Trained::default(), division);
         reference.weights += masters.weights;
         reference.whole += masters.whole;
     }
@@ -195,8 +205,22 @@ const OWN_PAGES: usize = 32 << 20;
 
 /// The largest tensor's number of elements.
 fn largest(shape: &Config) -> usize {
-    shape.hidden_size
-        * shape.vocab_size.max(shape.intermediate_size).max(shape.num_attention_heads * shape.head_dim)
+    largest_of_layers(shape).max(shape.hidden_size * shape.vocab_size)
+}
+
+/// That of a linear map of a layer.
+fn largest_of_layers(shape: &Config) -> usize {
+    shape.hidden_size * shape.intermediate_size.max(shape.num_attention_heads * shape.head_dim)
+}
+
+/// What of the policy the stage trains.
+pub(super) fn trained(stage: &Stage, shape: &Config) -> Trained {
+    if !stage.needs().trains {
+        return Trained::default();
+    }
+    let tensors = shape.trained(stage.policy.lora.as_ref());
+    let weights = tensors.iter().map(|(size, _)| size).sum();
+    Trained { weights, remembered: stage.optim.remembered(&tensors) }
 }
 
 fn kind(stage: &Stage) -> Kind {
@@ -214,8 +238,9 @@ pub(super) fn words(stage: &Stage, shape: &Config, ranks: usize) -> Vec<String> 
     let footprint =
         Footprint::of(stage, shape, setting, Division { shard: stage.devices.shard, ranks: among });
     let format = if kind(stage) == Kind::Float { "f32" } else { "bf16" };
+    let packed = if stage.policy.quantize.is_some() { ", the layers' matrices in nf4" } else { "" };
     let mut lines = vec![format!(
-        "memory: about {} for {} parameters in {format}",
+        "memory: about {} for {} parameters in {format}{packed}",
         size(footprint.peak()),
         count(shape.size())
     )];

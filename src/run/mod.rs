@@ -16,6 +16,7 @@ mod resume;
 mod session;
 mod stage;
 mod stop;
+mod traced;
 mod train;
 mod trials;
 mod verdicts;

@@ -6,7 +6,7 @@ use super::stop;
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::loops::{Alarms, Method};
-use crate::optim::AdamW;
+use crate::optim::Optimizer;
 use crate::ranks::{agreed, gathered};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -85,7 +85,7 @@ impl Before {
         step: usize,
         opened: &mut Opened,
         session: &mut Session,
-        optim: Option<&AdamW>,
+        optim: Option<&Optimizer>,
     ) -> Result<()> {
         opened.state = self.state;
         opened.worker.alarms = self.alarms;
@@ -104,7 +104,7 @@ pub(super) fn made_or_saved<T>(
     mut reached: Reached,
     opened: &mut Opened,
     session: &mut Session,
-    optim: Option<&AdamW>,
+    optim: Option<&Optimizer>,
 ) -> Result<T> {
     let ranks = session.ranks.clone();
     let failure = made.as_ref().err();

@@ -16,7 +16,7 @@ use crate::log::terminal::tell;
 use crate::log::{JsonLines, Show, table};
 use crate::loops::Steps;
 use crate::model::extractor;
-use crate::optim::AdamW;
+use crate::optim::Optimizer;
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{PlannedStage, RULES, Recipe, Registry, Stage, substitute};
@@ -278,7 +278,7 @@ impl Session {
 
     /// The steps of the stage that are done; the policy, its reference, the method's state and, where it `trains`, the optimiser
     /// as they were then.
-    pub fn restore(&mut self, opened: &mut Opened, trains: bool) -> Result<(usize, Option<AdamW>)> {
+    pub fn restore(&mut self, opened: &mut Opened, trains: bool) -> Result<(usize, Option<Optimizer>)> {
         let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok((0, None)) };
         let progress = &saved.state.progress;
         opened.tokens = progress.extra["tokens"].as_u64().unwrap_or(0) as usize;

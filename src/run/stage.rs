@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
-use crate::optim::{AdamW, Share, Sliced};
+use crate::optim::{Optimizer, Sliced};
 use crate::policy::{Policy, Reference};
 use crate::ranks::{Ranks, timeline};
 use crate::recipe::{Registry, Stage};
@@ -186,15 +186,17 @@ impl Opened {
     }
 
     /// This rank's optimiser of what is trained now, with nothing remembered.
-    pub fn optimizer(&mut self) -> Result<AdamW> {
+    pub fn optimizer(&mut self) -> Result<Optimizer> {
         // What never looks at whole weights has none of them beside the optimiser's memory.
         self.shard(!self.stage.needs().rows_alone)?;
-        let (model, optim) = (&self.worker.policy.model, &self.stage.optim);
+        let model = &self.worker.policy.model;
+        let matrices = model.matrices();
+        let rules = self.stage.optim.rules(&matrices);
         let sliced = Sliced { within: self.within.clone(), across: self.across.clone() };
         match (self.stage.devices.shard, model.slices()) {
-            (_, Some(slices)) => AdamW::of_slices(slices, sliced, optim),
-            (Shard::Optimizer, None) => AdamW::of_share(model.parameters(), optim, Share::of(&*self.within)),
-            (Shard::None | Shard::Parameters, None) => AdamW::new(model.parameters(), optim),
+            (_, Some(slices)) => Optimizer::of_slices(slices, sliced, rules),
+            (Shard::Optimizer, None) => Optimizer::of_share(model.parameters(), rules, self.within.clone()),
+            (Shard::None | Shard::Parameters, None) => Optimizer::new(model.parameters(), rules),
         }
     }
 

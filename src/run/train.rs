@@ -4,16 +4,16 @@ use super::rescue::{Before, Reached, made_or_saved};
 use super::session::Session;
 use super::stage::{Opened, Unsettled};
 use super::stop;
+use super::traced::traces;
 use crate::batch::{computed, micro_batches};
 use crate::devices::torch::peak_since;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::loops::{Batch, DroppedGroup, Item, Method, Output, Pace, Steps, Update};
+use crate::loops::{Batch, Item, Method, Output, Pace, Steps, Update};
 use crate::model::layout::sizes;
 use crate::model::{Grad, Model, Sequence};
-use crate::optim::{AdamW, steadier};
+use crate::optim::{Optimizer, steadier};
 use crate::ranks::{agreed, timeline};
-use crate::rollout::{Group, Trace};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use tch::{Kind, Tensor};
@@ -144,7 +144,7 @@ fn begin(
     opened: &mut Opened,
     session: &mut Session,
     trains: bool,
-) -> Result<(usize, Option<AdamW>)> {
+) -> Result<(usize, Option<Optimizer>)> {
     let kept = session.kept(opened)?;
     if let Some(found) = method.begin(&mut opened.worker, kept)? {
         session.keep(opened, found)?;
@@ -163,7 +163,7 @@ fn one(
     method: &mut dyn Method,
     opened: &mut Opened,
     session: &mut Session,
-    optim: &mut Option<AdamW>,
+    optim: &mut Option<Optimizer>,
     (step, reached): (usize, Reached),
 ) -> Result<(Pace, Metrics)> {
     let needs = opened.stage.needs();
@@ -273,7 +273,7 @@ fn learn(
     batch: &Batch,
     update: &Update,
     opened: &mut Opened,
-    optim: &mut AdamW,
+    optim: &mut Optimizer,
     lr: f64,
     metrics: &mut Metrics,
 ) -> Result<bool> {
@@ -320,7 +320,7 @@ fn differentiate(
     update: &Update,
     of: (f64, usize),
     opened: &mut Opened,
-    optim: &mut AdamW,
+    optim: &mut Optimizer,
     metrics: &mut Metrics,
 ) -> Result<f64> {
     let mut by_adapter: BTreeMap<Option<&str>, Vec<&Item>> = BTreeMap::new();
@@ -382,28 +382,4 @@ fn pass(
 /// The places that are read of each of an item's sequences.
 fn places(item: &Item) -> impl Iterator<Item = &[usize]> {
     (0..item.sequences.len()).map(|at| item.places.get(at).map_or(&[][..], Vec::as_slice))
-}
-
-/// This rank's traces, a list a group behind its place. What a method says of no group it says alike on all ranks, so the `first` one writes it.
-fn traces(batch: &Batch, step: usize, first: bool) -> Vec<(usize, Vec<Trace>)> {
-    let of_group = |(number, (group, credit)): (usize, &(Group, Vec<Option<f64>>))| {
-        let tokens =
-            |i: usize| batch.by_token.get(number).and_then(|of| of.get(i)).cloned().unwrap_or_default();
-        let of = |(i, advantage): (usize, &Option<f64>)| Trace {
-            advantages: tokens(i),
-            ..Trace::of(group, i, step, *advantage)
-        };
-        (group.place, credit.iter().enumerate().map(of).collect())
-    };
-    let of_dropped = |DroppedGroup { group, why, attempt }: &DroppedGroup| {
-        let of = |sample: usize| {
-            let trace = Trace::of(group, sample, step, None);
-            // The same question may be asked again, and kept.
-            Trace { id: format!("{}-dropped-{attempt}", trace.id), dropped: Some(why.to_string()), ..trace }
-        };
-        (group.place, (0..group.rollouts.len()).map(of).collect())
-    };
-    let alike = if first { batch.traces.clone() } else { vec![] };
-    let dropped = batch.dropped.iter().map(of_dropped);
-    batch.groups.iter().enumerate().map(of_group).chain(dropped).chain([(usize::MAX, alike)]).collect()
 }

@@ -9,7 +9,7 @@ use crate::devices::Shard;
 use crate::error::{Error, Result};
 use crate::eval::EVALUATIONS;
 use crate::log::{Board, JsonLines, Metrics, Show};
-use crate::optim::{AdamW, steadier};
+use crate::optim::{Optimizer, steadier};
 use crate::ranks::{Ranks, agreed, gathered, timeline};
 use crate::rollout::{Trace, leaves};
 use serde_json::{Map, Value, json};
@@ -157,7 +157,7 @@ impl Session {
     pub fn save(
         &mut self,
         opened: &Opened,
-        optim: Option<&AdamW>,
+        optim: Option<&Optimizer>,
         step: usize,
         unsettled: Option<&Unsettled>,
     ) -> Result<()> {
@@ -166,7 +166,7 @@ impl Session {
         let finite = if trains { finite(opened, step) } else { Ok(()) };
         agreed(&*self.ranks, finite)?;
         let writes = opened.needs_optimizer();
-        let state = optim.filter(|_| writes).map(AdamW::state);
+        let state = optim.filter(|_| writes).map(Optimizer::state);
         let (rank, count) = match opened.stage.devices.shard {
             Shard::None => (0, 1),
             Shard::Optimizer | Shard::Parameters => (opened.within.rank(), opened.within.count()),

@@ -4,7 +4,7 @@
 use super::{Cluster, Work};
 use crate::devices::Shard;
 use crate::model::Config;
-use crate::model::memory::{Division, PerParameter, State, activations, cached, logits};
+use crate::model::memory::{Division, PerParameter, State, Trained, activations, cached, logits};
 use tch::Kind;
 
 /// How GPUs are divided.
@@ -95,7 +95,7 @@ impl Layout {
     /// What of others' parts is there while a layer goes backward.
     fn gathered(&self, shape: &Config) -> f64 {
         let division = Division { shard: self.shard, ranks: self.slices() };
-        State::of(shape, Kind::BFloat16, shape.size(), division).passing as f64
+        State::of(shape, Kind::BFloat16, Trained::by_adamw(shape.size()), division).passing as f64
     }
 
     /// What sampling adds, weights that are cut otherwise, and what it does without, gradients; of `p` parameters.

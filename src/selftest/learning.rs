@@ -3,7 +3,7 @@
 use super::resume::step;
 use super::{Bench, Figure, tiny};
 use crate::Result;
-use crate::optim::{AdamW, Optim};
+use crate::optim::{Optim, Optimizer};
 use tch::{Device, Kind};
 
 const LEARNS: &str = "six nats a token, since 114 fixed tokens are remembered in thirty updates; half of it leaves room for rounding";
@@ -18,7 +18,7 @@ pub fn check(bench: &Bench) -> Result<Vec<Figure>> {
 fn losses(kind: Kind, device: Device) -> Result<Vec<f64>> {
     let model = tiny::model(kind, device)?;
     model.train_all();
-    let mut optim = AdamW::new(model.parameters(), &Optim::default())?;
+    let mut optim = Optimizer::new(model.parameters(), &Optim::default())?;
     (0..UPDATES).map(|_| step(&model, &mut optim)).collect()
 }
 

@@ -6,7 +6,7 @@ use crate::devices::torch::{cuda_bytes, forget_peak};
 use crate::error::Error;
 use crate::model::memory::{PerParameter, activations, logits};
 use crate::model::{Config, Grad, Model, Sequence};
-use crate::optim::{AdamW, Optim};
+use crate::optim::{Optim, Optimizer};
 use crate::ranks::resident;
 use tch::{Device, Kind};
 
@@ -59,7 +59,7 @@ fn planned(shape: &Config) -> usize {
 /// Two updates: the second has the optimiser's state beside the activations.
 fn train(model: &Model) -> Result<()> {
     model.train_all();
-    let mut optim = AdamW::new(model.parameters(), &Optim::default())?;
+    let mut optim = Optimizer::new(model.parameters(), &Optim::default())?;
     let sequence = |salt| Sequence::new(&tiny::tokens(salt, 1), &tiny::tokens(salt + 100, TOKENS - 1));
     let sequences: Vec<Sequence> = (0..SEQUENCES).map(sequence).collect();
     for _ in 0..2 {

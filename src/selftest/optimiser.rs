@@ -3,7 +3,7 @@
 use super::tiny::distance;
 use super::{Bench, Figure};
 use crate::Result;
-use crate::optim::{AdamW, Optim};
+use crate::optim::{Optim, Optimizer};
 use tch::{Device, Kind, Tensor};
 
 const ROUNDING: &str = "a few f32 roundings (6e-8) an update";
@@ -30,7 +30,7 @@ impl Updated {
         let column =
             |values: Vec<f64>| Tensor::from_slice(&values).view([-1, 1]).to_device(device).to_kind(kind);
         let weights = column((0..WEIGHTS).map(weight).collect()).set_requires_grad(true);
-        let mut optim = AdamW::new(vec![("w".into(), weights.shallow_clone())], &section())?;
+        let mut optim = Optimizer::new(vec![("w".into(), weights.shallow_clone())], &section())?;
         for update in 0..UPDATES {
             let gradient = column((0..WEIGHTS).map(|place| gradient(place, update)).collect());
             (&weights * gradient).sum(kind).f_backward()?;

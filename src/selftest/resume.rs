@@ -6,7 +6,7 @@ use super::{Bench, Figure};
 use crate::checkpoint::{load_tensors, save_tensors};
 use crate::error::{Error, Result};
 use crate::model::{Grad, Model};
-use crate::optim::{AdamW, Optim};
+use crate::optim::{Optim, Optimizer};
 use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
@@ -35,7 +35,7 @@ pub fn check(bench: &Bench) -> Result<Vec<Figure>> {
 
 struct Training {
     model: Model,
-    optim: AdamW,
+    optim: Optimizer,
 }
 
 impl Training {
@@ -45,7 +45,7 @@ impl Training {
 
     fn of(model: Model) -> Result<Self> {
         model.train_all();
-        let optim = AdamW::new(model.parameters(), &Optim::default())?;
+        let optim = Optimizer::new(model.parameters(), &Optim::default())?;
         Ok(Self { model, optim })
     }
 
@@ -72,7 +72,7 @@ impl Training {
 }
 
 /// One update on the tiny sequences; the loss before it.
-pub fn step(model: &Model, optim: &mut AdamW) -> Result<f64> {
+pub fn step(model: &Model, optim: &mut Optimizer) -> Result<f64> {
     let scored = model.score(&tiny::sequences(), 1.0, Grad::Yes)?;
     let loss = -scored.logprobs.mean(Kind::Float);
     let before = loss.double_value(&[]);

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::devices::{cuda, native_kind};
 use crate::engine::{Decoder, Request, Sampler, Sampling, Stops};
 use crate::model::{Config, Grad, Model, Sequence};
-use crate::optim::{AdamW, Optim};
+use crate::optim::{Optim, Optimizer};
 use crate::scale::qwen3_600m;
 use std::time::Instant;
 use tch::{Cuda, Device, Kind, Tensor};
@@ -124,7 +124,7 @@ fn sampling(model: &Model, batch: usize, new_tokens: usize) -> Result<f64> {
 
 fn training(model: &Model, load: &Load) -> Result<f64> {
     model.train_all();
-    let mut optim = AdamW::new(model.parameters(), &Optim::default())?;
+    let mut optim = Optimizer::new(model.parameters(), &Optim::default())?;
     let sequence = |at: usize| {
         Sequence::new(&tiny::tokens(at as u64, 1), &tiny::tokens(at as u64 + 1000, load.length as u64))
     };
@@ -138,7 +138,7 @@ fn training(model: &Model, load: &Load) -> Result<f64> {
     done.map(|()| (load.sequences * load.length) as f64 / seconds)
 }
 
-fn update(model: &Model, optim: &mut AdamW, sequences: &[Sequence]) -> Result<()> {
+fn update(model: &Model, optim: &mut Optimizer, sequences: &[Sequence]) -> Result<()> {
     let scored = model.score(sequences, 1.0, Grad::Yes)?;
     let loss = -scored.logprobs.mean(Kind::Float);
     scored.backward(&loss)?;

@@ -9,6 +9,7 @@ mod recipes;
 mod server;
 mod skip;
 
+mod adamw8;
 mod answers;
 mod block;
 mod bundle;
@@ -48,6 +49,8 @@ mod memory;
 mod misfits;
 mod model_parity;
 mod model_rewards;
+mod muon;
+mod nf4;
 mod optim;
 mod outside;
 mod pages;

@@ -1,6 +1,6 @@
 //! The optimiser and its schedule against PyTorch's and transformers' (tests/fixtures/optim/make.py).
 
-use rationale::optim::{AdamW, Optim, Schedule};
+use rationale::optim::{Optim, Optimizer, Schedule};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -35,7 +35,7 @@ fn assert_close(ours: &[f64], theirs: &[f64], what: &str) {
 }
 
 /// Same start, gradients and learning rates as make.py's.
-fn train(case: &Value, shapes: &Value) -> (Vec<(String, Tensor)>, AdamW) {
+fn train(case: &Value, shapes: &Value) -> (Vec<(String, Tensor)>, Optimizer) {
     let shapes: Vec<(String, Vec<i64>)> = serde_json::from_value::<serde_json::Map<_, _>>(shapes.clone())
         .unwrap()
         .into_iter()
@@ -54,7 +54,7 @@ fn train(case: &Value, shapes: &Value) -> (Vec<(String, Tensor)>, AdamW) {
         weight_decay: case["weight_decay"].as_f64().unwrap(),
         ..Optim::default()
     };
-    let mut adamw = AdamW::new(cloned, &optim).unwrap();
+    let mut adamw = Optimizer::new(cloned, &optim).unwrap();
     for step in 0..5 {
         adamw.zero_grad().unwrap();
         for (index, (_, tensor)) in parameters.iter().enumerate() {
@@ -111,7 +111,7 @@ fn a_bf16_parameter_keeps_updates_smaller_than_its_spacing() {
     // values are 2⁻⁸ ≈ 0.0039 apart: 1 − 0.001 rounds back to 1, and without a master weight nothing ever moves.
     // With one, 8 steps give 0.992, whose nearest bf16 is 254/256 = 0.9921875.
     let weight = parameter(&[1.0; 4], &[2, 2], Kind::BFloat16);
-    let mut adamw = AdamW::new(vec![("w".into(), weight.shallow_clone())], &Optim::default()).unwrap();
+    let mut adamw = Optimizer::new(vec![("w".into(), weight.shallow_clone())], &Optim::default()).unwrap();
     for step in 0..8 {
         adamw.zero_grad().unwrap();
         give_gradient(&weight, &[1.0; 4]);
@@ -130,7 +130,7 @@ fn a_bf16_parameter_keeps_updates_smaller_than_its_spacing() {
 fn bf16_gradients_of_micro_batches_add_up_in_f32() {
     // 256 + 1 needs 9 bits: in bf16 the sum of the gradients 256 and 1 is 256, in f32 257.
     let weight = parameter(&[0.0], &[1], Kind::BFloat16);
-    let mut adamw = AdamW::new(vec![("w".into(), weight.shallow_clone())], &Optim::default()).unwrap();
+    let mut adamw = Optimizer::new(vec![("w".into(), weight.shallow_clone())], &Optim::default()).unwrap();
     for gradient in [256.0, 1.0] {
         give_gradient(&weight, &[gradient]);
         adamw.accumulate().unwrap();
@@ -145,7 +145,7 @@ fn clip_returns_the_norm_and_scales_to_the_limit() {
     // Gradients (3, 0) and (0, 4): norm 5. Clipped to 1 they become (0.6, 0) and (0, 0.8), up to 1e-6 / 5.
     let tensors = [parameter(&[0.0; 2], &[2], Kind::Float), parameter(&[0.0; 2], &[1, 2], Kind::Float)];
     let named = tensors.iter().enumerate().map(|(i, t)| (format!("p{i}"), t.shallow_clone())).collect();
-    let mut adamw = AdamW::new(named, &Optim::default()).unwrap();
+    let mut adamw = Optimizer::new(named, &Optim::default()).unwrap();
     give_gradient(&tensors[0], &[3.0, 0.0]);
     give_gradient(&tensors[1], &[0.0, 4.0]);
     for (limit, norm, first) in [(0.0, 5.0, 3.0), (10.0, 5.0, 3.0), (1.0, 5.0, 0.6), (0.0, 1.0, 0.6)] {
@@ -159,7 +159,7 @@ fn a_gradient_that_is_not_finite_is_named() {
     let good = parameter(&[0.0; 2], &[2], Kind::Float);
     let bad = parameter(&[0.0; 2], &[2], Kind::Float);
     let named = vec![("good".into(), good.shallow_clone()), ("bad".into(), bad.shallow_clone())];
-    let mut adamw = AdamW::new(named, &Optim::default()).unwrap();
+    let mut adamw = Optimizer::new(named, &Optim::default()).unwrap();
     give_gradient(&good, &[1.0, 1.0]);
     give_gradient(&bad, &[1.0, f64::INFINITY]);
     let error = adamw.clip(1.0).unwrap_err().to_string();
@@ -171,9 +171,9 @@ fn resumed(
     weights: &[Tensor; 2],
     state: Option<Vec<(String, Tensor)>>,
     steps: std::ops::Range<usize>,
-) -> AdamW {
+) -> Optimizer {
     let named = weights.iter().enumerate().map(|(i, t)| (format!("p{i}"), t.shallow_clone())).collect();
-    let mut adamw = AdamW::new(named, &Optim::default()).unwrap();
+    let mut adamw = Optimizer::new(named, &Optim::default()).unwrap();
     if let Some(state) = state {
         adamw.load_state(state).unwrap();
     }
@@ -209,7 +209,7 @@ fn steps_after_a_state_round_trip_are_the_same_to_the_bit() {
 #[test]
 fn a_state_of_another_model_is_refused() {
     let weight = parameter(&[0.0; 4], &[2, 2], Kind::BFloat16);
-    let mut adamw = AdamW::new(vec![("w".into(), weight)], &Optim::default()).unwrap();
+    let mut adamw = Optimizer::new(vec![("w".into(), weight)], &Optim::default()).unwrap();
     let names: Vec<_> = adamw.state().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["step", "w.exp_avg", "w.exp_avg_sq", "w.master"]);
 

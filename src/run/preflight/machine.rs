@@ -9,6 +9,7 @@ use crate::eval::Eval;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Registry, Stage};
 use crate::reward::Rewards;
+use crate::run::footprint::trained;
 use crate::run::wants;
 use crate::section::{Misfit, under};
 use std::collections::BTreeSet;
@@ -134,10 +135,10 @@ pub(super) fn room(folder: &Path, dry_run: bool, trials: &[(Vec<Stage>, &Models)
 fn checkpoints(stage: &Stage, models: &Models) -> Option<(u64, u64)> {
     let Sought::Known(known) = models.of(&stage.policy) else { return None };
     let weights = known.shape.size() as u64;
-    let trained = stage.policy.lora.as_ref().map_or(weights, |lora| lora.size(&known.shape) as u64);
-    // Weights in two bytes or four, and of what is trained the optimiser's two moments in f32.
+    let remembered = trained(stage, &known.shape).remembered as u64;
+    // Weights in two bytes or four, and what the optimiser remembers of those that train.
     let width = stage.policy.dtype.kind(tch::Device::Cpu).elt_size_in_bytes() as u64;
-    let optimizer = if stage.checkpoint.save_optimizer { trained.saturating_mul(8) } else { 0 };
+    let optimizer = if stage.checkpoint.save_optimizer { remembered } else { 0 };
     // A new one is written before an old one goes.
     Some((
         weights.saturating_mul(width).saturating_add(optimizer),

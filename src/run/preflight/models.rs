@@ -122,7 +122,13 @@ impl Looking<'_> {
     /// The stage's model, where it can be known; what is wrong with it is noted.
     pub(super) fn look_at_model(&mut self, models: &Models) -> Option<Rc<Known>> {
         match models.of(&self.stage.policy) {
-            Sought::Known(known) => return Some(known),
+            Sought::Known(known) => {
+                let quantisable = self.stage.policy.quantize.map_or(Ok(()), |_| known.shape.quantisable());
+                if let Err(error) = quantisable {
+                    self.refuse("policy.quantize", &error);
+                }
+                return Some(known);
+            }
             Sought::Elsewhere(name) => self.note(&format!(
                 "not looked at: policy.model = \"{name}\", of which this machine has no copy yet, and what hangs on its tokenizer"
             )),
