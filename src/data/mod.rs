@@ -192,10 +192,8 @@ impl Data {
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         let name = self.name(split);
         if rows.is_empty() && problems.is_empty() {
-            return Err(Error::Data(format!(
-                "{name} has no rows; `data.{}` needs at least one",
-                split.key()
-            )));
+            let key = split.key();
+            return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
         }
         // Held-out rows may lack what is only learned.
         let own = self.task.is_none() && self.train.is_empty();
@@ -223,10 +221,7 @@ impl Data {
     }
 
     fn sources(&self, split: Split) -> &Sources {
-        match split {
-            Split::Train => &self.train,
-            Split::Eval => &self.eval,
-        }
+        if split == Split::Train { &self.train } else { &self.eval }
     }
 
     fn limit(&self, split: Split) -> usize {
