@@ -1,5 +1,6 @@
 //! `train compare RUN…`: which differences between runs are more than noise.
 
+use super::named::no_such_folder;
 use super::verb::Verb;
 use crate::checkpoint::write_atomic;
 use crate::compare::{self, RESAMPLES, arms};
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::recipe::Registry;
 use clap::{Args, Parser};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Compare runs by their held-out completions: paired over questions, over seeds, with what they decoded.
 #[derive(Debug, Parser)]
@@ -55,6 +56,12 @@ const EXAMPLES: &str = "Examples:
 
 impl Verb for Compare {
     fn run(self, _: &Registry) -> Result<()> {
+        for run in &self.runs {
+            let folder = Path::new(run.split('@').next().unwrap_or(run));
+            if !folder.exists() && !Path::new(run).exists() {
+                return Err(no_such_folder(folder));
+            }
+        }
         let arms = arms(&self.group, &self.runs)?;
         let found = compare::compare(&arms, self.base.as_deref(), self.resamples as usize)?;
         let text = match &self.form {

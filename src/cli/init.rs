@@ -1,17 +1,21 @@
 //! `train init`: a recipe for rows of one's own, or a crate for rewards of one's own.
 
+mod columns;
+
 use super::starter;
 use super::verb::Verb;
 use crate::checkpoint::write_atomic;
-use crate::data::renaming::{Renaming, inside};
+use crate::data::renaming::Renaming;
 use crate::data::row::Problems;
-use crate::data::{Hub, Sources, Split};
+use crate::data::{Hub, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};
 use crate::recipe::{Recipe, Registry, Stage};
 use clap::{Parser, ValueEnum};
+use columns::{renamed, unread};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +23,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Parser)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {
-    /// Training rows: a .jsonl or .parquet file, a folder of such, or hub:owner/name. Asked for where it is not given.
+    /// Training rows: a .jsonl, .csv or .parquet file (.gz and .zst too), a folder of such, or hub:owner/name. Asked for where it is not given.
     #[arg(long, value_name = "FILE")]
     data: Option<String>,
     /// Held-out rows, to measure accuracy by.
@@ -41,6 +45,9 @@ pub(super) struct Init {
     #[arg(long, value_name = "DIR", requires = "folder")]
     source: Option<PathBuf>,
 }
+
+/// By which a schema of recipes is known.
+const TITLE: &str = "A recipe of rationale";
 
 const MODEL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 
@@ -80,7 +87,7 @@ impl Verb for Init {
         }
         let data = match &self.data {
             Some(data) => data.clone(),
-            None => ask("training rows (a .jsonl or .parquet file, a folder, or hub:owner/name)")?,
+            None => ask("training rows (a .jsonl, .csv or .parquet file, a folder, or hub:owner/name)")?,
         };
         let row = first_row(Path::new(&data))?;
         let method = match (self.method, &row) {
@@ -88,14 +95,33 @@ impl Verb for Init {
             (None, Some(row)) => guess(row).ok_or_else(|| unknown(&data, row))?,
             (None, None) => Method::SftGrpo,
         };
-        let text = recipe(&data, self.held_out.as_deref(), &self.model, method, &renamed(row.as_ref()));
+        if let Some(row) = &row {
+            fits(&data, row, method)?;
+        }
+        let plain = lacks_template(&self.model);
+        if plain && row.as_ref().is_some_and(has_turns) {
+            let model = &self.model;
+            return Err(Error::Model(format!(
+                "{model} has no chat template, which the conversations of {data} need; name another --model"
+            )));
+        }
+        let renamed = renamed(row.as_ref());
+        let schema = self.out.with_file_name("schema.json");
+        let ours = !schema.exists() || fs::read_to_string(&schema).is_ok_and(|text| text.contains(TITLE));
+        let text = recipe(&data, self.held_out.as_deref(), (&self.model, plain), method, &renamed);
+        let text = if ours { format!("#:schema ./schema.json\n{text}") } else { text };
         let shown = self.out.display().to_string();
         let read = Recipe::parse(&shown, &text, &[])?;
         Stage::read_all(&read, registry)?;
+        if ours {
+            let schema_text = serde_json::to_string_pretty(&registry.schema()).expect("a schema is JSON");
+            write_atomic(&schema, format!("{schema_text}\n").as_bytes())?;
+        }
         write_atomic(&self.out, text.as_bytes())?;
-        let name = method.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned());
+        let unread = row.as_ref().map_or(String::new(), |row| unread(row, &renamed));
         let told = format!(
-            "{shown}: {name} on {data}\n\nNext:\n  train preview --recipe {shown}\n  train --recipe {shown} --dry-run\n  train --recipe {shown}\n"
+            "{shown}: {} on {data}\n{unread}\nNext:\n  train preview --recipe {shown}\n  train --recipe {shown} --dry-run\n  train --recipe {shown}\n",
+            name(method)
         );
         tell(&told).map_err(Error::io("standard output"))
     }
@@ -131,45 +157,46 @@ fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
     row.map(|row| Some(row.fields)).ok_or_else(|| Error::Data(format!("{} has no rows", path.display())))
 }
 
-/// What other data sets call our columns.
-const OTHERS: [(&str, &[&str]); 4] = [
-    ("question", &["problem", "query", "instruction", "input"]),
-    (
-        "answer",
-        &[
-            "final_answer",
-            "target",
-            "gold",
-            "ground_truth",
-            "correct_answer",
-            "answerKey",
-            "correct",
-            "reward_model.ground_truth",
-        ],
-    ),
-    ("choices", &["options"]),
-    ("rationale", &["explanation", "reasoning", "solution", "chain_of_thought", "cot"]),
-];
-
-/// Columns that a row has under another name.
-fn renamed(row: Option<&Map<String, Value>>) -> Vec<(&'static str, &'static str)> {
-    let Some(row) = row else { return vec![] };
-    let asked = ["prompt", "messages", "text"].iter().any(|name| row.contains_key(*name));
-    let lacking =
-        OTHERS.iter().filter(|(ours, _)| !(row.contains_key(*ours) || asked && *ours == "question"));
-    lacking
-        .filter_map(|(ours, theirs)| Some((*ours, *theirs.iter().find(|name| says(row, ours, name))?)))
-        .collect()
+/// Refuses rows that lack what a method learns from: each of some columns, or any of others.
+fn fits(data: &str, row: &Map<String, Value>, method: Method) -> Result<()> {
+    let renamed = renamed(Some(row));
+    let has = |name: &&str| row.contains_key(*name) || renamed.iter().any(|(ours, _)| ours == name);
+    let (each, any): (&[&str], &[&str]) = match method {
+        Method::Sft => (&[], &["rationale", "completion", "messages", "text", "answer"]),
+        Method::Grpo | Method::SftGrpo | Method::Star => (&["answer"], &[]),
+        Method::Dpo => (&["chosen", "rejected"], &[]),
+        Method::Kto => (&["completion", "label"], &[]),
+        Method::Prm => {
+            (&[], &["step_labels", "ratings", "first_error", "labels", "step_scores", "scores", "cuts"])
+        }
+    };
+    let lacks: Vec<&str> = each.iter().copied().filter(|name| !has(name)).collect();
+    let wanted = match (lacks.is_empty(), any.is_empty() || any.iter().any(has)) {
+        (true, true) => return Ok(()),
+        (false, _) => lacks.join(" and "),
+        (true, false) => format!("any of {}", any.join(", ")),
+    };
+    let names = row.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    Err(Error::Data(format!(
+        "{data}: --method {} needs {wanted}, and the first row has {names}; rename the columns, or take another method",
+        name(method)
+    )))
 }
 
-/// Whether the column `theirs` can be what we call `ours`.
-fn says(row: &Map<String, Value>, ours: &str, theirs: &str) -> bool {
-    match (ours, inside(row, theirs)) {
-        (_, None | Some(Value::Null)) => false,
-        ("choices", Some(value)) => value.is_array() || value.is_object(),
-        ("answer", Some(value)) => value.is_string() || value.is_number() || value.is_boolean(),
-        _ => true,
-    }
+/// Whether a row is a conversation.
+fn has_turns(row: &Map<String, Value>) -> bool {
+    ["messages", "prompt", "chosen"].iter().any(|name| row.get(*name).is_some_and(Value::is_array))
+}
+
+/// Whether a model that is on this machine has no chat template.
+fn lacks_template(model: &str) -> bool {
+    let folder = Hub::from_env().at_hand(model);
+    folder.is_some_and(|folder| Tokenizer::load(&folder).is_ok_and(|tokenizer| !tokenizer.has_chat()))
+}
+
+/// The method as it is typed.
+fn name(method: Method) -> String {
+    method.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
 }
 
 /// What a row is made for.
@@ -207,14 +234,13 @@ fn unknown(data: &str, row: &Map<String, Value>) -> Error {
 fn recipe(
     data: &str,
     held_out: Option<&str>,
-    model: &str,
+    (model, plain): (&str, bool),
     method: Method,
     renamed: &[(&str, &str)],
 ) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut text = format!(
-        "# {}\n# Keys: `train keys WORD`. What rows become: `train preview --recipe THIS`. For completion in an editor: \
-         `train keys --schema > schema.json`,\n# and `#:schema ./schema.json` as the first line.\n\n[data]\ntrain = {}\n",
+        "# {}\n# Keys: `train keys WORD`. What rows become: `train preview --recipe THIS`.\n\n[data]\ntrain = {}\n",
         about(method),
         quoted(data)
     );
@@ -223,6 +249,10 @@ fn recipe(
     }
     for (ours, theirs) in renamed {
         text += &format!("columns.{ours} = {}\n", quoted(theirs));
+    }
+    if plain {
+        text +=
+            "template.chat = false    # the model has no chat template: questions are put as plain text\n";
     }
     text += &format!("\n[policy]\nmodel = {}\n", quoted(model));
     text += body(method);
@@ -304,12 +334,29 @@ mod tests {
         let registry = Registry::default();
         for method in Method::value_variants() {
             for held_out in [None, Some("test.jsonl")] {
-                let text = recipe("a \"b\".jsonl", held_out, "m", *method, &[("question", "problem")]);
+                let text =
+                    recipe("a \"b\".jsonl", held_out, ("m", false), *method, &[("question", "problem")]);
                 let read = Recipe::parse("recipe.toml", &text, &[]).unwrap();
                 let stages = Stage::read_all(&read, &registry)
                     .unwrap_or_else(|error| panic!("{method:?}: {error}\n{text}"));
                 assert_eq!(stages[0].data.columns["question"], "problem");
             }
         }
+    }
+
+    #[test]
+    fn what_a_row_lacks_for_a_method_is_said() {
+        let row = json!({"problem": "a", "solution": "b", "final": "c"});
+        let row = row.as_object().unwrap();
+        let lacks = |method| fits("a.jsonl", row, method).map_err(|error| error.to_string()).unwrap_err();
+        assert!(
+            lacks(Method::Dpo)
+                .contains("--method dpo needs chosen and rejected, and the first row has problem")
+        );
+        assert!(lacks(Method::Kto).contains("--method kto needs completion and label"));
+        assert!(lacks(Method::Prm).contains("--method prm needs any of step_labels, ratings"));
+        assert!(lacks(Method::Grpo).contains("--method grpo needs answer"));
+        assert!(fits("a.jsonl", row, Method::Sft).is_ok());
+        assert!(recipe("a", None, ("m", true), Method::Sft, &[]).contains("\ntemplate.chat = false "));
     }
 }

@@ -2,10 +2,9 @@
 
 use super::verb::Verb;
 use crate::error::{Error, Result};
-use crate::log::table::shortened;
 use crate::log::terminal::tell;
 use crate::nearest::{did_you_mean, nearest};
-use crate::recipe::{Registry, names_of};
+use crate::recipe::{Registry, absent, called, names_of};
 use crate::section::{Key, keys};
 use clap::Parser;
 
@@ -60,7 +59,7 @@ fn sections(all: &[Key]) -> String {
     };
     let line = |key: &Key| {
         let count = all.iter().filter(|other| !other.is_table && is_in(&other.path, &key.path)).count();
-        format!("{:<24} {count:>3}  {}\n", key.path, shortened(first_sentence(own(&key.meaning)), 110))
+        format!("{:<24} {count:>3}  {}\n", key.path, cut(first_sentence(own(&key.meaning)), 110))
     };
     let lines: String = all.iter().filter(deep).map(line).collect();
     format!("{lines}\n`train keys SECTION` lists a section's keys; `train keys WORD` looks for a word.\n")
@@ -77,7 +76,8 @@ fn found(all: &[Key], word: &str) -> Option<String> {
         return Some(below.into_iter().filter(|key| !repeated(key)).map(shown).collect());
     }
     let typed = word.to_lowercase().replace('-', "_");
-    let called: Vec<&Key> = all.iter().filter(|key| names_of(&key.path).any(|name| name == typed)).collect();
+    let paths = called(&typed).unwrap_or_default();
+    let called: Vec<&Key> = all.iter().filter(|key| paths.contains(&key.path.as_str())).collect();
     let named = |key: &&Key| key.path.split('.').any(|name| name.to_lowercase().contains(&typed));
     let of_name: Vec<&Key> = all.iter().filter(named).filter(|key| !called.contains(key)).collect();
     let text = |key: &&Key| key.meaning.to_lowercase().contains(&word.to_lowercase());
@@ -89,9 +89,11 @@ fn found(all: &[Key], word: &str) -> Option<String> {
         (of_text, "With it in their meaning:".to_owned()),
     ];
     let parts = parts.iter().filter(|(keys, _)| !keys.is_empty());
-    let parts: Vec<String> = parts
-        .map(|(keys, title)| format!("{title}\n\n{}", keys.iter().map(|key| shown(key)).collect::<String>()))
-        .collect();
+    let absent = absent(&typed).map(|why| format!("`{typed}` is not here: {why}.\n"));
+    let shown = |(keys, title): &(Vec<&Key>, String)| {
+        format!("{title}\n\n{}", keys.iter().map(|key| shown(key)).collect::<String>())
+    };
+    let parts: Vec<String> = absent.into_iter().chain(parts.map(shown)).collect();
     (!parts.is_empty()).then(|| parts.join("\n"))
 }
 
@@ -155,6 +157,13 @@ fn own(text: &str) -> &str {
 
 fn first_sentence(text: &str) -> &str {
     text.find(". ").map_or(text, |end| &text[..=end])
+}
+
+/// At most `limit` characters, whole words; what is left out at the end has a … in its place.
+fn cut(text: &str, limit: usize) -> String {
+    let Some((end, _)) = text.char_indices().nth(limit) else { return text.to_owned() };
+    let whole = text[..end].rfind(' ').unwrap_or(end);
+    format!("{} …", text[..whole].trim_end_matches([',', ';', ':']))
 }
 
 /// Lines of some hundred characters, each behind `indent`.
@@ -231,4 +240,45 @@ fn item(key: &Key, around: &str) -> String {
         text += &format!("  - *Elsewhere*: {}\n", others.join(", "));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_are_cut_at_their_end() {
+        assert_eq!(cut("one two, three", 14), "one two, three");
+        assert_eq!(cut("one two, three", 13), "one two …");
+        assert_eq!(cut("ä é ü", 2), "ä …");
+        let text = sections(&Registry::default().keys());
+        assert!(!text.contains(" more … "), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() < 160), "{text}");
+    }
+
+    #[test]
+    fn other_programs_names_lead_to_keys_or_to_why_there_is_none() {
+        let all = Registry::default().keys();
+        let of = |word: &str| found(&all, word).unwrap_or_else(|| panic!("{word}"));
+        assert!(of("actor_rollout_ref.rollout.n").contains("rollout.group.size  whole number"));
+        assert!(of("rollout.temperature").contains("What other programs call"));
+        assert!(of("packing").starts_with("`packing` is not here: rows are packed always"));
+        assert_eq!(found(&all, "nothing_like_it"), None);
+    }
+
+    #[test]
+    fn ranges_begin_at_what_is_accepted() {
+        let all = Registry::default().keys();
+        for (path, range) in [
+            ("data.prompts_per_step", "1 to 1e6"),
+            ("policy.sampling.max_new_tokens", "1 to 1e7"),
+            ("loop.grpo.minibatches", "1 to 1e6"),
+            ("optim.tokens_per_microbatch", "1 to 1e9"),
+            ("rollout.group.size", "1 to 10000"),
+            ("loop.sft.max_tokens", "2 to 1e9"),
+        ] {
+            let key = all.iter().find(|key| key.path == path).unwrap();
+            assert_eq!(key.range_in_words().as_deref(), Some(range), "{path}");
+        }
+    }
 }

@@ -6,9 +6,8 @@ use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
 use crate::recipe::{Recipe, Registry};
-use crate::run;
+use crate::{report, run};
 use clap::Parser;
-use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -156,14 +155,16 @@ fn run_row(path: &Path) -> Result<Vec<String>> {
     let planned = run::recipe_of(path)
         .and_then(|recipe| Recipe::read(&recipe, &[]).ok())
         .map(|recipe| recipe.plan().len());
-    let last = last_line(&path.join("metrics.jsonl"))?;
+    let lines = JsonLines::read(&path.join("metrics.jsonl"))?;
     let stage = ledger.stages.last().map_or(String::new(), |record| match record.round {
         1 => record.stage.clone(),
         round => format!("{}, round {round}", record.stage),
     });
-    let step =
-        last.as_ref().and_then(|line| line["step"].as_u64()).map_or(String::new(), |step| step.to_string());
-    let figures = last.map_or(String::new(), |line| figures(&line));
+    let step = lines.last().and_then(|line| line["step"].as_u64());
+    let step = step.map_or(String::new(), |step| step.to_string());
+    let figures: Vec<String> =
+        report::newest(&lines).into_iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+    let figures = figures.join("  ");
     Ok(vec![name, state(path, &ledger, planned).to_owned(), stage, step, figures])
 }
 
@@ -174,27 +175,6 @@ fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
         (false, Some(planned)) if done >= planned => "done",
         _ => "stopped",
     }
-}
-
-/// The last whole line of a file of figures, with the newest value of what only some lines have.
-fn last_line(path: &Path) -> Result<Option<Value>> {
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let lines: Vec<Value> = JsonLines::read_as(path)?;
-    let accuracy = lines.iter().rev().find_map(|line| line["eval/accuracy"].as_f64());
-    let mut last = lines.into_iter().last();
-    if let (Some(Value::Object(last)), Some(accuracy)) = (&mut last, accuracy) {
-        last.entry("eval/accuracy").or_insert(accuracy.into());
-    }
-    Ok(last)
-}
-
-fn figures(line: &Value) -> String {
-    let of = |(name, key): (&str, &str)| Some(format!("{name} {:.3}", line[key].as_f64()?));
-    let all =
-        [("accuracy", "eval/accuracy"), ("reward", "reward"), ("loss", "loss")].into_iter().filter_map(of);
-    all.collect::<Vec<_>>().join("  ")
 }
 
 #[cfg(test)]

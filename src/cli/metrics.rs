@@ -4,6 +4,7 @@ use super::verb::Verb;
 use crate::error::{Error, Result};
 use crate::log::described::{Described, GROUPS, described, markdown};
 use crate::log::terminal::tell;
+use crate::nearest::{did_you_mean, nearest};
 use crate::recipe::Registry;
 use clap::Parser;
 
@@ -31,9 +32,7 @@ impl Verb for Metrics {
                 let all = GROUPS.iter().map(|(title, rows)| format!("{title}\n{}", shown(rows.iter())));
                 all.collect::<Vec<_>>().join("\n")
             }
-            Some(word) => found(word).ok_or_else(|| {
-                Error::Recipe(format!("no figure is called `{word}`, and none has it in its meaning"))
-            })?,
+            Some(word) => found(word).ok_or_else(|| unknown(word))?,
         };
         tell(&text).map_err(Error::io("standard output"))
     }
@@ -51,6 +50,15 @@ fn found(word: &str) -> Option<String> {
     (!rows.is_empty()).then(|| shown(rows.into_iter()))
 }
 
+fn unknown(word: &str) -> Error {
+    let whole = GROUPS.iter().flat_map(|(_, rows)| *rows).map(|row| row.name);
+    let parts = whole.flat_map(|name| std::iter::once(name).chain(name.split('/')));
+    let meant = did_you_mean(nearest(word, parts.filter(|name| !name.contains('*'))));
+    Error::Recipe(format!(
+        "no figure is called `{word}`, and none has it in its meaning{meant} (`train metrics` lists all)"
+    ))
+}
+
 fn shown<'a>(rows: impl Iterator<Item = &'a Described>) -> String {
     let row = |Described { name, unit, meaning, healthy }: &Described| {
         let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
@@ -58,4 +66,17 @@ fn shown<'a>(rows: impl Iterator<Item = &'a Described>) -> String {
         format!("{name}{unit}\n    {meaning}{healthy}\n")
     };
     rows.map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_figure_is_told_what_it_may_have_been() {
+        let said = unknown("accurcy").to_string();
+        assert!(found("accurcy").is_none() && said.contains("did you mean `accuracy`?"), "{said}");
+        assert!(unknown("rewrad_std").to_string().contains("did you mean `reward_std`?"));
+        assert!(!unknown("zzzzzzzz").to_string().contains("did you mean"));
+    }
 }

@@ -5,6 +5,7 @@ use crate::data::{Data, Hub};
 use crate::devices::Devices;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 use crate::policy::{Dtype, Policy};
 use crate::ranks::Local;
 use crate::recipe::{Recipe, Registry, Stage};
@@ -85,9 +86,29 @@ impl Model {
         }
         let folder = match saved {
             Some(saved) => saved.path,
+            None if self.is_misspelt(&hub) => return Err(no_such_folder(path)),
             None => hub.model(&self.model)?,
         };
         Ok(Found { folder, data, sampling, hub })
+    }
+
+    /// What it is called: the name of the folder that was named, or the hub's id.
+    pub fn name(&self) -> String {
+        let path = Path::new(&self.model);
+        let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+        match path.is_dir() {
+            true => named(path).or_else(|| named(&path.canonicalize().ok()?)).unwrap_or("model".into()),
+            false => self.model.clone(),
+        }
+    }
+
+    /// Whether it has the form of a folder's path, and there is no such folder: it is not looked for on the hub then.
+    fn is_misspelt(&self, hub: &Hub) -> bool {
+        let path = Path::new(&self.model);
+        let begins =
+            ["./", "../", "/", "~/", "checkpoints/"].iter().any(|start| self.model.starts_with(start));
+        let lies_in = |folder: &Path| !folder.as_os_str().is_empty() && folder.is_dir();
+        !path.exists() && (begins || path.parent().is_some_and(lies_in) && hub.at_hand(&self.model).is_none())
     }
 
     /// Loads it, for `slots` answers at once.
@@ -127,6 +148,19 @@ impl Asking {
     }
 }
 
+/// That there is no folder at `path`, with the one beside it that was probably meant.
+pub(super) fn no_such_folder(path: &Path) -> Error {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = folder.read_dir().into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let typed = path.file_name().unwrap_or_default().to_string_lossy();
+    let remedy = match nearest(&typed, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean {}?", path.with_file_name(name).display()),
+        None => "`train list` shows the runs".to_owned(),
+    };
+    Error::Checkpoint(format!("{}: no such folder; {remedy}", path.display()))
+}
+
 /// The stage of its run that made a checkpoint; none where it lies in no run.
 ///
 /// # Errors
@@ -144,4 +178,30 @@ fn stage_of(saved: &Saved, registry: &Registry) -> Result<Option<Stage>> {
     let table = recipe.stages().iter().find(|table| table.name == saved.state.progress.stage);
     // Rewards that this program does not know, or files that are gone, are nothing to a question.
     Ok(table.and_then(|table| Stage::attempt(&recipe, table, registry).0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_folder_is_not_looked_for_on_the_hub() {
+        let around = tempfile::tempdir().unwrap();
+        std::fs::create_dir(around.path().join("mine")).unwrap();
+        let of = |name: &str| Model { model: name.to_owned(), device: "cpu".into(), threads: None };
+        let path = around.path().join("mime");
+        let said = match of(&path.to_string_lossy()).find(&Registry::default()) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("there is no such folder"),
+        };
+        let meant = around.path().join("mine");
+        let expected = format!("{}: no such folder; did you mean {}?", path.display(), meant.display());
+        assert!(said.contains(&expected), "{said}");
+        let hub = Hub::from_env();
+        assert!(of("checkpoints/min").is_misspelt(&hub) && of("./min").is_misspelt(&hub));
+        assert!(!of("owner/name").is_misspelt(&hub) && !of("name").is_misspelt(&hub));
+        assert_eq!(of(&meant.to_string_lossy()).name(), "mine");
+        assert_eq!(of(&format!("{}/", meant.display())).name(), "mine");
+        assert_eq!(of("owner/name").name(), "owner/name");
+    }
 }

@@ -1,7 +1,9 @@
 //! `train report RUN`: a run as one page.
 
+use super::named::no_such_folder;
 use super::verb::Verb;
-use crate::checkpoint::is_run;
+use crate::checkpoint::{Trials, is_run};
+use crate::compare::{self, RESAMPLES};
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::log::terminal::{say, tell};
@@ -41,13 +43,28 @@ const EXAMPLES: &str = "Examples:
 impl Verb for Report {
     fn run(self, registry: &Registry) -> Result<()> {
         let folder = &self.run;
+        if !folder.exists() {
+            return Err(no_such_folder(folder));
+        }
         if !is_run(folder) {
             let shown = folder.display();
             return Err(Error::Checkpoint(format!(
                 "{shown} is no run, since it has no run.json; `train list` shows runs"
             )));
         }
+        let trials = Trials::read(folder)?.unwrap_or_default().begun(folder);
         let text = match self.form {
+            Form { csv: true, .. } if !trials.is_empty() => {
+                let (run, trial) = (folder.display(), trials[0].display());
+                return Err(Error::Checkpoint(format!(
+                    "{run} is a run of trials, each with figures of its own; name one of them, such as {trial}, or print the \
+                     comparison with `train compare {run} --csv`"
+                )));
+            }
+            Form { markdown: true, .. } if !trials.is_empty() => {
+                let arms = compare::arms(&[], &[folder.to_string_lossy().into_owned()])?;
+                compare::markdown(&compare::compare(&arms, None, RESAMPLES as usize)?)
+            }
             Form { csv: true, .. } => report::csv(folder)?,
             Form { markdown: true, .. } => {
                 let [markdown, _] = report::tables(&Evaluation::all(folder)?);
@@ -57,7 +74,7 @@ impl Verb for Report {
                 markdown
             }
             Form { .. } => {
-                let path = report::write(folder, None, &registry.keys())?;
+                let path = report::write(folder, None, &report::Known::of_run(folder, registry))?;
                 say(&format!("report: {}", path.display()));
                 return Ok(());
             }

@@ -33,7 +33,7 @@ pub(super) struct Serve {
     /// The port; 0 takes a free one.
     #[arg(long, default_value_t = 8000)]
     port: u16,
-    /// What requests call the model [default: the folder's name].
+    /// What requests call the model [default: the name of the folder that is given, such as the run's, or the hub's id].
     #[arg(long)]
     name: Option<String>,
     /// Sequences decoded at once.
@@ -60,9 +60,10 @@ impl Verb for Serve {
         let mut found = self.model.find(registry)?;
         let policy = self.model.load(&found, self.slots)?;
         self.asking.apply(&mut found, &policy)?;
-        let folder =
-            found.folder.file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
-        let name = self.name.clone().unwrap_or(folder);
+        let name = self.name.clone().unwrap_or_else(|| self.model.name());
+        if let Some(checkpoint) = found.folder.file_name() {
+            asked::called_too(checkpoint.to_string_lossy().into_owned());
+        }
         let (host, port) = (self.host.as_str(), self.port);
         let listener = TcpListener::bind((host, port)).map_err(|error| {
             Error::Recipe(format!("{host}:{port} cannot be listened on: {error}; choose another --port"))

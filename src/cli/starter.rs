@@ -45,7 +45,7 @@ pub(super) fn write(folder: &Path, source: Option<&Path>) -> Result<String> {
     })?;
     let folder = folder.display();
     Ok(format!(
-        "{folder}: a trainer with the reward [reward.brevity] in src/main.rs\n\nNext (the first build takes some minutes):\n  cd {folder}\n  \
+        "{folder}: a trainer with the reward [reward.brevity] in src/main.rs\n\nNext (the first build takes about 5 minutes of two cores):\n  cd {folder}\n  \
          cargo test --release\n  cargo run --release -- --recipe recipe.toml\n"
     ))
 }

@@ -1,7 +1,7 @@
 //! Arms of a comparison: runs that differ in their seed alone.
 
 use super::measured::{Measured, Question, split};
-use crate::checkpoint::Trials;
+use crate::checkpoint::{TrialRecord, Trials};
 use crate::error::{Error, Result};
 use crate::statistics::mean;
 use std::collections::{BTreeMap, BTreeSet};
@@ -90,13 +90,39 @@ pub fn arms(named: &[String], runs: &[String]) -> Result<Vec<Arm>> {
     Ok(arms)
 }
 
+/// The points of the run in `folder`, which sweeps, each with those of its trials that fit; what has no evaluation is left out. None of an
+/// ordinary run.
+///
+/// # Errors
+/// A list of trials that cannot be read.
+pub fn of_trials(folder: &Path, fits: &dyn Fn(&TrialRecord) -> bool) -> Result<Vec<Arm>> {
+    let given = folder.to_string_lossy();
+    Ok(points(&given, "", fits)?.map_or(vec![], |(points, _)| points))
+}
+
 /// The points of a run that sweeps, `FOLDER[@STAGE[:STEP]]`; none of an ordinary one.
 fn of_sweep(given: &str) -> Result<Option<Vec<Arm>>> {
     let (folder, _, _) = split(given)?;
+    let Some((points, left_out)) = points(folder, &given[folder.len()..], &|_| true)? else {
+        return Ok(None);
+    };
+    for (trial, error) in &left_out {
+        tracing::warn!("trial {trial} is left out: {error}");
+    }
+    match (points.is_empty(), left_out.into_iter().next()) {
+        (true, Some((_, why))) => Err(why),
+        _ => Ok(Some(points)),
+    }
+}
+
+/// Points, and the trials that have not come so far, with why.
+type Points = (Vec<Arm>, Vec<(String, Error)>);
+
+/// The points of the run that sweeps in `folder`, `at` an evaluation, of the trials that fit.
+fn points(folder: &str, at: &str, fits: &dyn Fn(&TrialRecord) -> bool) -> Result<Option<Points>> {
     let Some(trials) = Trials::read(Path::new(folder))? else { return Ok(None) };
-    let at = &given[folder.len()..];
-    let (mut points, mut left_out): (Vec<Arm>, Vec<Error>) = (Vec::new(), Vec::new());
-    for trial in trials.trials {
+    let (mut points, mut left_out): Points = (Vec::new(), Vec::new());
+    for trial in trials.trials.into_iter().filter(|trial| fits(trial)) {
         let run = Path::new(folder).join(&trial.name);
         let read = Measured::read(&format!("{}{at}", run.display()));
         let name = if trial.point.is_empty() { name_of(folder) } else { trial.point };
@@ -105,17 +131,10 @@ fn of_sweep(given: &str) -> Result<Option<Vec<Arm>>> {
                 Some(point) => point.runs.push(run),
                 None => points.push(Arm { name, runs: vec![run] }),
             },
-            // It has not come to that yet.
-            Err(error) => {
-                tracing::warn!("trial {} is left out: {error}", trial.name);
-                left_out.push(error);
-            }
+            Err(error) => left_out.push((trial.name, error)),
         }
     }
-    match (points.is_empty(), left_out.into_iter().next()) {
-        (true, Some(why)) => Err(why),
-        _ => Ok(Some(points)),
-    }
+    Ok(Some((points, left_out)))
 }
 
 fn name_of(folder: &str) -> String {

@@ -14,12 +14,12 @@ mod show;
 mod tests;
 mod warnings;
 
-pub use arm::{Arm, arms};
+pub use arm::{Arm, arms, of_trials};
 pub use figures::{Against, ArmFigures, Gain, Noise, RunFigures, SeedNoise};
 pub use measured::Measured;
 pub use picture::picture;
 pub use settings::Setting;
-pub use show::{csv, markdown, text};
+pub use show::{Sheet, csv, markdown, sentences, sheets, text};
 
 use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};

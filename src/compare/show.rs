@@ -3,20 +3,42 @@
 use super::settings::Setting;
 use super::{Against, ArmFigures, Comparison};
 use crate::log::table::{csv_cell, markdown as markdown_of, table};
+use serde::Serialize;
 
 /// Keys of recipes that are shown.
 const KEYS: usize = 20;
 
-/// A table of a comparison, with what stands above it.
-struct Sheet {
-    title: String,
-    header: Vec<String>,
-    rows: Vec<Vec<String>>,
+/// A table of a comparison.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Sheet {
+    /// What stands above it.
+    pub title: String,
+    /// Its columns.
+    pub header: Vec<String>,
+    /// Its rows.
+    pub rows: Vec<Vec<String>>,
+    /// What its columns are, in a sentence each, where their names do not say it.
+    pub notes: Vec<String>,
+}
+
+impl Sheet {
+    fn new(title: impl Into<String>, header: &[&str], rows: Vec<Vec<String>>) -> Self {
+        let header = header.iter().map(|name| name.to_string()).collect();
+        Self { title: title.into(), header, rows, notes: vec![] }
+    }
+
+    fn noted(mut self, notes: &[&str]) -> Self {
+        self.notes = notes.iter().map(|note| note.to_string()).collect();
+        self
+    }
 }
 
 /// As tables for a terminal.
 pub fn text(found: &Comparison) -> String {
-    let shown = |sheet: &Sheet| format!("{}\n{}\n", sheet.title, table(&sheet.header, &sheet.rows));
+    let shown = |sheet: &Sheet| {
+        let notes: String = sheet.notes.iter().map(|note| format!(" {note}\n")).collect();
+        format!("{}\n{}\n{notes}", sheet.title, table(&sheet.header, &sheet.rows))
+    };
     let said: String = sentences(found).iter().map(|line| format!("{line}\n")).collect();
     let mut out = said + "\n" + &sheets(found).iter().map(shown).collect::<Vec<_>>().join("\n");
     if !found.warnings.is_empty() {
@@ -30,8 +52,8 @@ pub fn text(found: &Comparison) -> String {
 pub fn markdown(found: &Comparison) -> String {
     let mut out = sentences(found).join("\n\n") + "\n\n";
     for sheet in sheets(found) {
-        out += &format!("**{}**\n\n{}", sheet.title, markdown_of(&sheet.header, &sheet.rows));
-        out.push('\n');
+        out += &format!("**{}**\n\n{}\n", sheet.title, markdown_of(&sheet.header, &sheet.rows));
+        sheet.notes.iter().for_each(|note| out += &format!("{note}\n\n"));
     }
     found.warnings.iter().for_each(|warning| out += &format!("* {warning}\n"));
     out
@@ -83,7 +105,7 @@ pub fn csv(found: &Comparison) -> String {
 }
 
 /// What each arm is against the base, in a sentence.
-fn sentences(found: &Comparison) -> Vec<String> {
+pub fn sentences(found: &Comparison) -> Vec<String> {
     let of = |one: &Against| {
         let side = if one.difference < 0.0 { "below" } else { "above" };
         let points = 100.0 * one.difference.abs();
@@ -92,7 +114,8 @@ fn sentences(found: &Comparison) -> Vec<String> {
     found.against.iter().filter(|one| one.questions > 0).map(of).collect()
 }
 
-fn sheets(found: &Comparison) -> Vec<Sheet> {
+/// Its tables.
+pub fn sheets(found: &Comparison) -> Vec<Sheet> {
     // Where nothing was asked, nothing is right or wrong.
     let asked = found.arms.iter().any(|arm| arm.questions > 0);
     let mut sheets = if asked { vec![of_arms(&found.arms)] } else { vec![] };
@@ -133,7 +156,7 @@ fn of_arms(arms: &[ArmFigures]) -> Sheet {
     };
     let header = [
         "arm",
-        "accuracy, % [95 % over questions]",
+        "accuracy, % [95 %]",
         "sd of seeds",
         "each run",
         "questions",
@@ -142,11 +165,10 @@ fn of_arms(arms: &[ArmFigures]) -> Sheet {
         "cut off, %",
         "no answer, %",
     ];
-    Sheet {
-        title: "Accuracy and length".to_string(),
-        header: header.map(String::from).to_vec(),
-        rows: arms.iter().map(row).collect(),
-    }
+    Sheet::new("Accuracy and length", &header, arms.iter().map(row).collect()).noted(&[
+        "[95 %]: by bootstrap over questions. sd of seeds: the deviation of the runs' accuracies, in points.",
+        "right / wrong: tokens of right and of wrong completions.",
+    ])
 }
 
 fn length(tokens: Option<f64>) -> String {
@@ -170,16 +192,16 @@ fn of_questions(found: &Comparison) -> Sheet {
         "arm",
         "difference, points [95 %]",
         "p",
-        "p of all (Holm)",
+        "p among all arms",
         "questions better / worse",
-        "p of signs",
-        "in both",
+        "p of better / worse",
+        "questions of both",
     ];
-    Sheet {
-        title: format!("Against {}: paired bootstrap over questions", found.base),
-        header: header.map(String::from).to_vec(),
-        rows: found.against.iter().map(row).collect(),
-    }
+    let title = format!("Against {}: question by question", found.base);
+    Sheet::new(title, &header, found.against.iter().map(row).collect()).noted(&[
+        "p: how likely chance alone would differ as much (paired bootstrap); among all arms: counted as one of them (Holm).",
+        "p of better / worse: by sign test. questions of both: those that both were asked.",
+    ])
 }
 
 fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
@@ -205,18 +227,18 @@ fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
     let header = [
         "arm",
         "over seeds, points [95 %]",
-        "test",
-        "p",
+        "test of seeds",
+        "p over seeds",
         "in sd of a seed",
         "tokens, ×",
-        "E3",
-        "of it odds, brevity",
+        "score of both",
+        "accuracy, brevity, ×",
     ];
-    Sheet {
-        title: format!("Against {}: seeds and lengths", found.base),
-        header: header.map(String::from).to_vec(),
-        rows: found.against.iter().map(row).collect(),
-    }
+    let title = format!("Against {}: seeds and lengths", found.base);
+    Sheet::new(title, &header, found.against.iter().map(row).collect()).noted(&[
+        "×: as a multiple of the base's. accuracy, ×: of the odds of being right; brevity, ×: how many times shorter.",
+        "score of both: these two as one figure, above 1 where better than the base (E3, arXiv 2511.10201).",
+    ])
 }
 
 fn of_measures(found: &Comparison) -> Sheet {
@@ -252,7 +274,7 @@ fn of_measures(found: &Comparison) -> Sheet {
         "over seeds [95 %]",
         "p over seeds",
     ];
-    Sheet { title: "Measures and held-out rows".to_string(), header: header.map(String::from).to_vec(), rows }
+    Sheet::new("Measures and held-out rows", &header, rows)
 }
 
 fn probability(p: f64) -> String {
@@ -270,5 +292,5 @@ fn of_settings(title: &str, found: &Comparison, settings: &[Setting]) -> Sheet {
         more.resize(found.arms.len() + 1, String::new());
         rows.push(more);
     }
-    Sheet { title: title.to_string(), header: header.collect(), rows }
+    Sheet { title: title.to_string(), header: header.collect(), rows, notes: vec![] }
 }

@@ -2,14 +2,22 @@
 
 use super::arm::Arm;
 use super::figures::{Against, ArmFigures};
-use super::measured::Question;
+use super::measured::{Measured, Question};
 use super::settings::Setting;
+use crate::checkpoint::Trials;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Seeds below which a deviation is hardly known.
 const SEEDS: usize = 3;
 /// Share of completions cut off, from which accuracy says more of the limit than of the model.
 const CUT_OFF: f64 = 0.05;
+
+/// Whether a run is a trial of one that sweeps.
+fn is_trial(run: &Measured) -> bool {
+    let folder = Path::new(run.given.split('@').next().unwrap_or_default());
+    folder.parent().is_some_and(|around| matches!(Trials::read(around), Ok(Some(_))))
+}
 
 /// All of it, in sentences. `found` is what the arms came to, and `against` the base.
 pub fn warnings(
@@ -63,9 +71,12 @@ pub fn warnings(
         .map(|arm| format!("{} has {}", arm.name, arm.runs.len()))
         .collect();
     if !few.is_empty() {
+        let remedy = match arms.iter().flat_map(|arm| &arm.runs).any(is_trial) {
+            true => "the sweep goes on to more with --set 'run.seeds=[0,1,2]' --resume",
+            false => "the same recipe with --set run.seed=N and another --out makes one",
+        };
         said.push(format!(
-            "fewer than {SEEDS} seeds ({}): what another seed would have come to is hardly known; the same recipe with \
-             --set run.seed=N and another --out makes one",
+            "fewer than {SEEDS} seeds ({}): what another seed would have come to is hardly known; {remedy}",
             few.join(", ")
         ));
     }

@@ -15,8 +15,8 @@ mod marked;
 pub mod numbered;
 pub mod order;
 mod pages;
-mod pieces;
 pub mod parquet;
+mod pieces;
 pub mod preference;
 pub mod questions;
 pub mod renaming;
@@ -192,8 +192,10 @@ impl Data {
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         let name = self.name(split);
         if rows.is_empty() && problems.is_empty() {
-            let key = split.key();
-            return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
+            return Err(Error::Data(format!(
+                "{name} has no rows; `data.{}` needs at least one",
+                split.key()
+            )));
         }
         // Held-out rows may lack what is only learned.
         let own = self.task.is_none() && self.train.is_empty();

@@ -163,7 +163,9 @@ impl Report {
         out.extend(held_out);
         if let Some(own) = &self.own_steps {
             out.push(("eval/own_steps".to_string(), own.followed));
-            out.push(("eval/right_by_wrong_steps".to_string(), own.right_by_wrong_steps));
+            // Where nothing is right, there is no share of it.
+            let by_wrong = Some(own.right_by_wrong_steps).filter(|share| !share.is_nan());
+            out.extend(by_wrong.map(|share| ("eval/right_by_wrong_steps".to_string(), share)));
         }
         out.extend(self.metrics.iter().map(|(name, value)| (format!("eval/{name}"), *value)));
         out.extend(self.length_correct.map(|l| ("eval/completions/mean_length_correct".to_string(), l)));
@@ -261,5 +263,24 @@ fn measure(asked: &[Asked], name: &str, run_seed: u64) -> Measure {
         interval: bootstrap_interval(&values, 0.95, 2000, run_seed),
         classes: by_class(classes).into_iter().map(|(class, (mean, _))| (class, mean)).collect(),
         figures: BTreeMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The share of right answers by wrong steps is one of nothing where no answer is right: it is no figure, and a dash in tables.
+    #[test]
+    fn a_share_of_nothing_is_no_figure() {
+        let of = |right_by_wrong_steps| {
+            let own_steps = Some(OwnSteps { followed: 0.5, right_by_wrong_steps });
+            Report { questions: 2, own_steps, ..Report::default() }.metrics()
+        };
+        let named = |figures: &[(String, f64)], name: &str| figures.iter().any(|(figure, _)| figure == name);
+        let nothing = of(f64::NAN);
+        assert!(nothing.iter().all(|(_, value)| value.is_finite()), "{nothing:?}");
+        assert!(!named(&nothing, "eval/right_by_wrong_steps") && named(&nothing, "eval/own_steps"));
+        assert!(named(&of(0.25), "eval/right_by_wrong_steps"));
     }
 }

@@ -1,5 +1,7 @@
 //! Figures over steps, small pictures side by side, as SVG.
 
+use super::legend::{Area, legend};
+use super::ticks::{Axis, range};
 use plotters::prelude::*;
 
 /// A small picture.
@@ -9,6 +11,8 @@ pub struct Panel {
     pub title: String,
     /// Its lines.
     pub lines: Vec<Line>,
+    /// Whether its values are shares of a whole.
+    pub share: bool,
 }
 
 /// A line of a picture.
@@ -59,78 +63,50 @@ fn draw(svg: &mut String, title: &str, panels: &[Panel]) -> Drawn {
     Ok(())
 }
 
-fn draw_panel(area: &DrawingArea<SVGBackend, plotters::coord::Shift>, panel: &Panel) -> Drawn {
+fn draw_panel(area: &Area, panel: &Panel) -> Drawn {
     let of_lines = || panel.lines.iter();
-    let (first, last) = range(of_lines().flat_map(|line| line.points.iter().map(|point| point.0)), 0.0);
+    let steps = range(of_lines().flat_map(|line| line.points.iter().map(|point| point.0)), 0.0, false);
     let bounds = of_lines().flat_map(|line| line.intervals.iter().flat_map(|(_, low, high)| [*low, *high]));
     let values = of_lines().flat_map(|line| line.points.iter().map(|point| point.1)).chain(bounds);
-    let (low, high) = range(values, 0.06);
-    let mut chart = ChartBuilder::on(area)
-        .caption(&panel.title, ("sans-serif", 13))
+    let (x, y) = (Axis::whole(steps, 5), Axis::new(range(values, 0.06, panel.share), 5));
+    let (x_label, y_label) = (|step: &f64| x.label(step), |value: &f64| y.label(value));
+    let mut inside = area.titled(&panel.title, ("sans-serif", 13))?;
+    // One line is what the title says.
+    if panel.lines.len() > 1 {
+        let names = of_lines().enumerate().map(|(index, line)| (line.name.as_str(), colour(index)));
+        inside = legend(&inside, &names.collect::<Vec<_>>())?;
+    }
+    let mut chart = ChartBuilder::on(&inside)
         .margin(8)
         .x_label_area_size(24)
         .y_label_area_size(48)
-        .build_cartesian_2d(first..last, low..high)?;
+        .build_cartesian_2d(x.clone(), y.clone())?;
     chart
         .configure_mesh()
-        .x_labels(5)
-        .y_labels(5)
-        .x_label_formatter(&|step| format!("{step:.0}"))
-        .y_label_formatter(&number)
+        .x_label_formatter(&x_label)
+        .y_label_formatter(&y_label)
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
         .draw()?;
     for (index, line) in panel.lines.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+        let colour = colour(index);
         let above = line.intervals.iter().map(|(step, _, high)| (*step, *high));
         let below = line.intervals.iter().rev().map(|(step, low, _)| (*step, *low));
         let band: Vec<(f64, f64)> = above.chain(below).collect();
         if !band.is_empty() {
             chart.draw_series([Polygon::new(band, colour.mix(0.18))])?;
         }
-        let series =
-            chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
-        if panel.lines.len() > 1 {
-            series
-                .label(&line.name)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 12, y)], colour.stroke_width(2)));
-        }
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?;
         // Few points are dots too: one alone is no line.
         if line.points.len() < 20 {
             chart.draw_series(line.points.iter().map(|point| Circle::new(*point, 2, colour.filled())))?;
         }
     }
-    if panel.lines.len() > 1 {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
-            .background_style(WHITE.mix(0.75))
-            .label_font(("sans-serif", 10))
-            .draw()?;
-    }
     Ok(())
 }
 
-/// The least and the greatest of what is finite, with a margin of this share; never the same.
-fn range(values: impl Iterator<Item = f64>, margin: f64) -> (f64, f64) {
-    let (low, high) = values
-        .filter(|value| value.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
-    match (low <= high, high - low) {
-        (false, _) => (0.0, 1.0),
-        (true, size) if size > f64::EPSILON * high.abs() => (low - margin * size, high + margin * size),
-        (true, _) => (low - 0.5 * low.abs().max(1e-9), high + 0.5 * high.abs().max(1e-9)),
-    }
-}
-
-fn number(value: &f64) -> String {
-    let size = value.abs();
-    match () {
-        () if size >= 1e5 || (size > 0.0 && size < 1e-3) => format!("{value:.0e}"),
-        () if size >= 100.0 => format!("{value:.0}"),
-        () if size >= 1.0 => format!("{value:.1}"),
-        () => format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_string(),
-    }
+fn colour(index: usize) -> RGBColor {
+    COLOURS[index % COLOURS.len()]
 }
 
 #[cfg(test)]
@@ -148,10 +124,11 @@ mod tests {
             ..line("a", &[(1.0, 0.2), (2.0, 0.4)])
         };
         let panels = [
-            Panel { title: "accuracy".into(), lines: vec![banded] },
+            Panel { title: "accuracy".into(), lines: vec![banded], share: true },
             Panel {
                 title: "rewards".into(),
                 lines: vec![line("x<y", &[(1.0, 3.0)]), line("z", &[(1.0, 3.0)])],
+                share: false,
             },
         ];
         let svg = curves("rl <script>", &panels).unwrap();
@@ -162,12 +139,41 @@ mod tests {
         assert!(curves("nothing", &[]).is_ok());
     }
 
+    /// The texts of a picture.
+    fn texts(svg: &str) -> Vec<String> {
+        let lines: Vec<&str> = svg.lines().collect();
+        let of = |at: usize| lines[at].starts_with("<text").then(|| lines[at + 1].to_string());
+        (0..lines.len() - 1).filter_map(of).collect()
+    }
+
     #[test]
-    fn a_scale_is_never_empty() {
-        assert_eq!(range([].into_iter(), 0.1), (0.0, 1.0));
-        assert_eq!(range([2.0, 2.0].into_iter(), 0.1), (1.0, 3.0));
-        assert_eq!(range([0.0, f64::NAN, 10.0].into_iter(), 0.1), (-1.0, 11.0));
-        let (low, high) = range([0.0].into_iter(), 0.1);
-        assert!(low < high);
+    fn no_two_ticks_of_a_panel_say_the_same_and_nothing_is_0() {
+        for points in [[(1.0, 1e-4), (8.0, 1e-4)], [(1.0, 1.195), (8.0, 1.34)], [(1.0, -0.045), (8.0, 0.044)]]
+        {
+            let panel = Panel { title: "t".into(), lines: vec![line("a", &points)], share: false };
+            let mut found = texts(&curves("run", &[panel]).unwrap());
+            let count = found.len();
+            assert!(count > 8, "{found:?}");
+            assert_eq!(found.contains(&"0".to_string()), points[0].1 < 0.0, "{found:?}");
+            found.sort();
+            found.dedup();
+            assert_eq!(found.len(), count, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_legend_stands_above_what_is_drawn() {
+        let lines = vec![line("chosen", &[(1.0, -1.0), (2.0, 9.0)]), line("rejected", &[(1.0, 3.0)])];
+        let svg = curves("run", &[Panel { title: "t".into(), lines, share: false }]).unwrap();
+        let at = |line: &str| -> f64 {
+            line.split(" y=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+        };
+        let all: Vec<&str> = svg.lines().collect();
+        let named = all.iter().position(|line| *line == "chosen").unwrap();
+        let dots = all.iter().filter(|line| line.starts_with("<circle")).map(|line| -> f64 {
+            line.split("cy=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap()
+        });
+        let highest = dots.fold(f64::INFINITY, f64::min);
+        assert!(at(all[named - 1]) + 10.0 < highest, "{svg}");
     }
 }

@@ -5,6 +5,7 @@ pub mod curves;
 pub mod files;
 mod growing;
 pub mod intervals;
+mod legend;
 pub mod metrics;
 pub mod plot;
 pub mod reliability;
@@ -12,6 +13,7 @@ pub mod show;
 pub mod described;
 pub mod table;
 pub mod terminal;
+mod ticks;
 pub mod tree;
 
 pub use board::Board;

@@ -1,5 +1,6 @@
 //! Pictures of accuracy by round, or by another number, as SVG.
 
+use super::legend::{Area, legend};
 use plotters::prelude::*;
 use std::collections::BTreeMap;
 
@@ -50,12 +51,14 @@ pub fn accuracy(panels: &[Panel], x: &str) -> Result<String, String> {
     Ok(svg)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw(area: &Area, panel: &Panel, (x, rounds): (&str, usize)) -> Drawn {
-    let mut chart = ChartBuilder::on(area)
-        .caption(&panel.title, ("sans-serif", 15))
+    let titled = area.titled(&panel.title, ("sans-serif", 15))?;
+    let colour = |index: usize| COLOURS[index % COLOURS.len()];
+    let names = panel.curves.iter().enumerate().map(|(index, curve)| (curve.name.as_str(), colour(index)));
+    let inside = legend(&titled, &names.collect::<Vec<_>>())?;
+    let mut chart = ChartBuilder::on(&inside)
         .margin(10)
         .x_label_area_size(32)
         .y_label_area_size(40)
@@ -68,12 +71,9 @@ fn draw(area: &Area, panel: &Panel, (x, rounds): (&str, usize)) -> Drawn {
         .light_line_style(TRANSPARENT)
         .draw()?;
     for (index, curve) in panel.curves.iter().enumerate() {
-        let colour = COLOURS[index % COLOURS.len()];
+        let colour = colour(index);
         let line = curve.points.iter().map(|(round, (value, ..))| (*round, *value));
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
-            .label(&curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], colour.stroke_width(2)));
+        chart.draw_series(LineSeries::new(line, colour.stroke_width(2)))?;
         let spread = curve.points.iter().filter(|(_, (_, low, high))| low < high);
         chart.draw_series(
             spread.map(|(round, (_, low, high))| PathElement::new([(*round, *low), (*round, *high)], colour)),
@@ -82,13 +82,6 @@ fn draw(area: &Area, panel: &Panel, (x, rounds): (&str, usize)) -> Drawn {
             curve.points.iter().map(|(round, (value, ..))| Circle::new((*round, *value), 3, colour.filled())),
         )?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.8))
-        .border_style(BLACK.mix(0.2))
-        .label_font(("sans-serif", 11))
-        .draw()?;
     Ok(())
 }
 

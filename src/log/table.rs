@@ -1,17 +1,47 @@
 //! Tables for people: sample rollouts, and a run's evaluations.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+
+/// What stands around a cell's text.
+const AROUND: usize = 2;
 
 /// A table with a header, as wide as the terminal (100 columns where there is none).
 pub fn table(header: &[String], rows: &[Vec<String>]) -> String {
+    of_width(header, rows, width())
+}
+
+fn of_width(header: &[String], rows: &[Vec<String>], width: u16) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width());
+    table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     table.set_header(header.iter().map(|cell| readable(cell)));
     for row in rows {
         table.add_row(row.iter().map(|cell| readable(cell)));
     }
+    // No word is broken where all have room.
+    let fits =
+        |least: &[usize]| least.iter().map(|cell| cell + AROUND + 1).sum::<usize>() <= usize::from(width);
+    let (words, lines) = (widths(header, rows, str::split_whitespace), widths(header, rows, str::lines));
+    if fits(&words) && !fits(&lines) {
+        let least = |word: &usize| Width::Fixed(u16::try_from(word + AROUND).unwrap_or(u16::MAX));
+        table.set_constraints(words.iter().map(|word| ColumnConstraint::LowerBoundary(least(word))));
+    }
     table.to_string()
+}
+
+/// Of each column, the width of the widest part that its cells are split into.
+fn widths<'a, Parts: Iterator<Item = &'a str>>(
+    header: &'a [String],
+    rows: &'a [Vec<String>],
+    split: fn(&'a str) -> Parts,
+) -> Vec<usize> {
+    let mut widest = vec![0; header.len()];
+    for row in rows.iter().map(Vec::as_slice).chain([header]) {
+        for (cell, most) in row.iter().zip(&mut widest) {
+            *most = split(cell).map(console::measure_text_width).fold(*most, usize::max);
+        }
+    }
+    widest
 }
 
 /// The same as a table of Markdown.
@@ -60,4 +90,34 @@ fn readable(text: &str) -> String {
 
 fn width() -> u16 {
     console::Term::stderr().size_checked().map_or(100, |(_, columns)| columns.clamp(60, 160))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_is_broken_where_all_have_room() {
+        let cells = |cells: &[&str]| cells.iter().map(|cell| cell.to_string()).collect::<Vec<String>>();
+        let header = [
+            "measure",
+            "arm",
+            "mean [95 %]",
+            "sd of seeds",
+            "difference [95 %]",
+            "p",
+            "over seeds [95 %]",
+            "p",
+        ];
+        let wide = "-22.2822 [-23.9121, -20.6514]";
+        let row = cells(&["logps/rejected", "lr=2e-4", wide, "0.0125", wide, "< 0.001", wide, "0.025"]);
+        let shown = of_width(&cells(&header), &[row.clone()], 100);
+        for cell in &row {
+            cell.split(' ').for_each(|word| assert!(shown.contains(word), "{word}:\n{shown}"));
+        }
+        assert!(shown.lines().all(|line| console::measure_text_width(line) <= 100), "{shown}");
+        // A word that is wider than all there is does break.
+        let long = "x".repeat(200);
+        assert!(!of_width(&cells(&["a"]), &[cells(&[long.as_str()])], 60).contains(&long));
+    }
 }

@@ -44,6 +44,8 @@ const ALPHA: &[&str] = &["policy.lora.alpha"];
 const TARGETS: &[&str] = &["policy.lora.targets"];
 const RECOMPUTE: &[&str] = &["policy.gradient_checkpointing"];
 const PROGRAM: &[&str] = &["reward.command.command"];
+const OVERLONG: &[&str] = &["reward.length.buffer"];
+const LIKELIHOOD: &[&str] = &["loop.dpo.loss.nll"];
 
 /// All of them.
 pub const ALIASES: &[Alias] = &[
@@ -111,6 +113,7 @@ pub const ALIASES: &[Alias] = &[
     // What is minimised.
     ("beta", BETA),
     ("pref_beta", &["loop.dpo.loss.beta"]),
+    ("model.beta", &["loop.dpo.loss.beta"]),
     ("kl_loss_coef", KL),
     ("kl_coef", KL),
     ("kl_coeff", KL),
@@ -151,7 +154,9 @@ pub const ALIASES: &[Alias] = &[
     ("num_iterations", PASSES),
     ("num_ppo_epochs", PASSES),
     ("ppo_epochs", PASSES),
+    ("train.max_epochs", PASSES),
     ("ppo_mini_batch_size", UPDATES),
+    ("train.batch_size", UPDATES),
     ("num_mini_batches", UPDATES),
     ("steps_per_generation", UPDATES),
     ("mask_truncated_completions", &["loop.grpo.truncated"]),
@@ -159,9 +164,12 @@ pub const ALIASES: &[Alias] = &[
     ("dynamic_filtering_enable", EQUAL),
     ("dynamic_sampling", EQUAL),
     ("filter_groups.enable", EQUAL),
+    ("filter_groups", EQUAL),
     ("max_num_gen_batches", &["loop.grpo.resample_limit"]),
-    ("overlong_buffer_len", &["reward.length.buffer"]),
-    ("overlong_buffer.len", &["reward.length.buffer"]),
+    ("overlong_buffer_len", OVERLONG),
+    ("overlong_buffer.len", OVERLONG),
+    ("overlong_buffer", OVERLONG),
+    ("get_soft_overlong_punishment", OVERLONG),
     ("entropy_coeff", ENTROPY),
     ("entropy_coef", ENTROPY),
     ("entropy_loss_coef", ENTROPY),
@@ -169,10 +177,11 @@ pub const ALIASES: &[Alias] = &[
     ("ref_model_sync_steps", FOLLOWS),
     ("ref_model_mixup_alpha", MIX),
     ("precompute_ref_log_probs", &["loop.dpo.precompute_reference"]),
-    ("rpo_alpha", &["loop.dpo.loss.nll"]),
-    ("cpo_alpha", &["loop.dpo.loss.nll"]),
-    ("pref_ftx", &["loop.dpo.loss.nll"]),
-    ("nll_loss_coef", &["loop.dpo.loss.nll"]),
+    ("rpo_alpha", LIKELIHOOD),
+    ("cpo_alpha", LIKELIHOOD),
+    ("pref_ftx", LIKELIHOOD),
+    ("nll_loss_coef", LIKELIHOOD),
+    ("loss_weights", LIKELIHOOD),
     ("simpo_gamma", &["loop.dpo.loss.margin"]),
     ("f_divergence_type", &["loop.dpo.loss.divergence"]),
     ("desirable_weight", &["loop.dpo.loss.desirable_weight"]),
@@ -237,6 +246,7 @@ pub const ALIASES: &[Alias] = &[
     ("train_files", ROWS),
     ("dataset_train_split", ROWS),
     ("eval_dataset", HELD_OUT),
+    ("eval.dataset", HELD_OUT),
     ("val_files", HELD_OUT),
     ("dataset_test_split", HELD_OUT),
     ("shuffle_dataset", &["data.shuffle"]),
@@ -244,6 +254,8 @@ pub const ALIASES: &[Alias] = &[
     ("prompt_key", COLUMNS),
     ("input_key", COLUMNS),
     ("label_key", COLUMNS),
+    ("dataset_text_field", COLUMNS),
+    ("dataset_info.json", COLUMNS),
     ("apply_chat_template", &["data.template.chat"]),
     ("input_template", &["data.template.user"]),
     ("chat_template_kwargs", &["data.template.variables"]),
@@ -251,6 +263,7 @@ pub const ALIASES: &[Alias] = &[
     ("thinking_budget", &["data.template.variables.thinking_budget"]),
     ("reasoning_effort", &["data.template.variables.reasoning_effort"]),
     ("reward_funcs", &["reward"]),
+    ("reward_weights", &["reward.answer.weight"]),
     ("remote_rm_url", PROGRAM),
     ("reward.remote_url", PROGRAM),
     ("custom_reward_function.path", PROGRAM),
@@ -270,7 +283,44 @@ pub const ALIASES: &[Alias] = &[
     ("val_before_train", &["eval.at_start"]),
     ("eval_on_start", &["eval.at_start"]),
     ("data_seed", &["run.seed"]),
+    ("report_to", &["log.tensorboard"]),
 ];
+
+/// Their names for what there is no key for, and why.
+const ABSENT: &[(&str, &str)] = &[
+    ("logging_steps", "every step is written to metrics.jsonl"),
+    ("packing", "rows are packed always, up to `optim.tokens_per_microbatch`"),
+    ("assistant_only_loss", "only what the assistant writes is ever learned; `train preview` marks it"),
+    ("completion_only_loss", "only completions are ever learned; `train preview` marks them"),
+    ("push_to_hub", "nothing is uploaded; `train export RUN DIR`, then `hf upload OWNER/NAME DIR`"),
+    ("gamma", "there is no critic, and rewards are not discounted"),
+    ("lam", "there is no critic, and so no generalized advantage estimation"),
+];
+
+/// The keys that other programs call `typed`, which may have before it what it stands in; of several names the longest counts.
+pub fn called(typed: &str) -> Option<&'static [&'static str]> {
+    of(ALIASES, typed).map(|(_, keys)| *keys)
+}
+
+/// Why there is nothing here that other programs call `typed`.
+pub fn absent(typed: &str) -> Option<&'static str> {
+    let typed = plain(typed);
+    ABSENT.iter().find(|(name, _)| ends(&typed, name)).map(|(_, why)| *why)
+}
+
+/// The longest of `aliases` that `typed` is, or ends in.
+pub(super) fn of<'a>(aliases: &'a [Alias], typed: &str) -> Option<&'a Alias> {
+    let typed = plain(typed);
+    aliases.iter().filter(|(alias, _)| ends(&typed, alias)).max_by_key(|(alias, _)| alias.len())
+}
+
+fn ends(typed: &str, name: &str) -> bool {
+    typed == name || typed.strip_suffix(name).is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn plain(typed: &str) -> String {
+    typed.to_lowercase().replace('-', "_")
+}
 
 /// The other programs' names for `key`.
 pub fn names_of(key: &str) -> impl Iterator<Item = &'static str> {
@@ -296,6 +346,45 @@ mod tests {
                     key.strip_prefix("data.template.").is_some_and(|key| key.starts_with("variables."));
                 assert!(open || known.contains(*key), "{name}: there is no {key}");
             }
+        }
+    }
+
+    #[test]
+    fn the_page_for_those_who_come_from_elsewhere_names_nothing_that_is_not_known() {
+        let page = include_str!("../../docs/from-others.md");
+        let tables = page.split("\n## Names").nth(1).unwrap().split("\n## ").next().unwrap();
+        // What starts processes, a trainer and a value are no keys.
+        let others = ["accelerate launch", "torchrun", "RLOOTrainer", "sft"];
+        let keys: HashSet<String> = Registry::default().keys().into_iter().map(|key| key.path).collect();
+        let mut seen = 0;
+        for row in tables.lines().filter(|line| line.starts_with("| `") || line.starts_with("| [")) {
+            for name in row.split('|').skip(2).flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+                let known = called(name).is_some() || keys.contains(name) || others.contains(&name);
+                assert!(known, "`train keys {name}` knows nothing: {row}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 100, "{seen}");
+    }
+
+    #[test]
+    fn names_are_known_with_what_they_stand_in_and_some_are_known_to_be_absent() {
+        let first = |typed: &str| called(typed).map(|keys| keys[0]);
+        for (typed, key) in [
+            ("algorithm.adv_estimator", "loop.grpo.advantage.baseline"),
+            ("actor_rollout_ref.rollout.n", "rollout.group.size"),
+            ("data.train_batch_size", "data.prompts_per_step"),
+            ("trainer.total_epochs", "run.epochs"),
+            ("actor_rollout_ref.model.path", "policy.model"),
+            ("--num-generations".trim_start_matches('-'), "rollout.group.size"),
+            ("train.batch_size", "loop.grpo.minibatches"),
+            ("rollout.batch_size", "data.prompts_per_step"),
+        ] {
+            assert_eq!(first(typed), Some(key), "{typed}");
+        }
+        assert!(called("no_such_thing").is_none() && absent("no_such_thing").is_none());
+        for (name, _) in ABSENT {
+            assert!(absent(name).is_some() && called(name).is_none(), "{name} stands in both tables");
         }
     }
 }

@@ -50,7 +50,7 @@ const EXAMPLES: &str = "Examples:
   train --recipe recipes/quickstart.toml --set stage.warmup.run.steps=50 --out checkpoints/short
   train --recipe recipes/gsm8k-grpo.toml --set policy.sampling.stop='[\"\\n\\n\"]' --resume
 
-Exit codes: 0 done, 1 failed while running, 2 something for you to fix, 130, 138 or 143 stopped by a signal after saving.
+Exit codes: 0 done, 1 failed while running, 2 something for you to fix, 129, 130, 138 or 143 stopped by a signal (SIGHUP, SIGINT, SIGUSR1, SIGTERM) after saving.
 RATIONALE_LOG=info also says what is opened and saved, RATIONALE_LOG=debug the time of each part of a step.";
 
 #[cfg(test)]

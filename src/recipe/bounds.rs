@@ -54,6 +54,58 @@ const MOST: &[(&str, f64)] = &[
     ("max_new_tokens", 1e7),
 ];
 
+/// The least of a key that its type would let be less, by its name: what its section refuses below.
+const LEAST: &[(&str, u64)] = &[
+    ("run.rounds", 1),
+    ("data.prompts_per_step", 1),
+    ("policy.decode_slots", 1),
+    ("policy.sampling.max_new_tokens", 1),
+    ("policy.lora.rank", 1),
+    ("policy.init.hidden_size", 1),
+    ("policy.init.layers", 1),
+    ("policy.init.heads", 1),
+    ("policy.init.kv_heads", 1),
+    ("policy.init.context", 1),
+    ("rollout.group.size", 1),
+    ("rollout.hint.size", 1),
+    ("rollout.prefix.size", 1),
+    ("rollout.prefix.continuations", 1),
+    ("rollout.tree.depth", 1),
+    ("rollout.tree.branching", 1),
+    ("rollout.tree.step_tokens", 1),
+    ("rollout.tree.schema.votes", 1),
+    ("rollout.tree.schema.min_votes", 1),
+    ("rollout.tree.schema.paths", 1),
+    ("rollout.tree.schema.vote_tokens", 1),
+    ("rollout.tree.schema.rationale_tokens", 1),
+    ("loop.sft.max_tokens", 2),
+    ("loop.dpo.max_tokens", 2),
+    ("loop.dpo.flow.chunks", 2),
+    ("loop.dpo.flow.chunk_tokens", 1),
+    ("loop.grpo.minibatches", 1),
+    ("loop.grpo.epochs_per_batch", 1),
+    ("loop.grpo.curriculum.window", 1),
+    ("loop.prm.max_tokens", 2),
+    ("loop.prm.classes", 2),
+    ("loop.contrast.max_tokens", 2),
+    ("loop.star.rounds", 1),
+    ("loop.star.questions", 1),
+    ("loop.star.chunk", 1),
+    ("loop.star.max_steps", 1),
+    ("loop.mario.quantiles", 1),
+    ("loop.mario.sample_every", 1),
+    ("loop.think.ahead", 1),
+    ("loop.think.passes", 1),
+    ("loop.collect.follow_up.max_new_tokens", 1),
+    ("loop.collect.follow_up.per_question", 1),
+    ("loop.extract.contrast.others", 1),
+    ("loop.extract.every", 1),
+    ("optim.tokens_per_microbatch", 1),
+    ("devices.threads", 1),
+    ("devices.ranks", 1),
+    ("devices.replicas", 1),
+];
+
 /// The most that any other number comes to.
 const ANY: f64 = 1e9;
 
@@ -73,6 +125,11 @@ pub(super) fn beyond(stage: &Table) -> Vec<Misfit> {
 pub(super) fn most(path: &str) -> Option<f64> {
     let free = path.split('.').any(|name| FREE.contains(&name));
     (!free).then(|| MOST.iter().find(|(key, _)| ends(path, key)).map_or(ANY, |(_, most)| *most))
+}
+
+/// The least that the number of a key may be, where that is not its type's.
+pub(super) fn least(path: &str) -> Option<u64> {
+    LEAST.iter().find(|(key, _)| *key == path).map(|(_, least)| *least)
 }
 
 fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
@@ -128,5 +185,15 @@ mod tests {
                 "data.task.addition.train: it must be at most 1e7",
             ]
         );
+    }
+
+    #[test]
+    fn every_key_that_has_a_least_is_one_and_says_it() {
+        let keys = crate::recipe::Registry::default().keys();
+        for (path, least) in LEAST {
+            let key = keys.iter().find(|key| key.path == *path);
+            let key = key.unwrap_or_else(|| panic!("there is no {path}"));
+            assert_eq!(key.range.0, Some(*least as f64), "{path}");
+        }
     }
 }

@@ -221,8 +221,11 @@ impl Complaint<'_> {
             return self.say(key, &format!("unknown section `[{key}]`; {}", called.join(", ")));
         }
         let headed = |path: &str| if path == "stage" { "[[stage]]".to_owned() } else { format!("[{path}]") };
-        let meant = meant.map(Meant::name);
-        let near = or_semicolon(did_you_mean(meant.as_deref().map(headed).as_deref()));
+        let near = match &meant {
+            Some(Meant::Like(name)) => or_semicolon(did_you_mean(Some(headed(name).as_str()))),
+            _ => Meant::shown(meant.clone(), key),
+        };
+        let meant = meant.and_then(Meant::name);
         let shown =
             if value.is_some_and(Value::is_array) { format!("[[{key}]]") } else { format!("[{key}]") };
         let text = format!("unknown section `{shown}`{near} known: {}", list(sections));

@@ -1,9 +1,11 @@
 //! What a name that a recipe does not know was meant to be: another program's name for a key, a slip, a key of another section.
 
+use super::aliases::{Alias, absent, of};
 use super::explain::value;
 use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, nearest, or_semicolon};
 use crate::section::join;
+use toml::Table;
 
 /// What was meant.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +14,8 @@ pub(super) enum Meant {
     Like(String),
     /// The key that another program calls so.
     Called(String),
+    /// Another program's name for what there is no key for, and why.
+    Absent(&'static str),
 }
 
 /// A name where it stands, and what it may be told from.
@@ -26,7 +30,7 @@ pub(super) struct Name<'a> {
     /// Every key that a stage may have.
     pub known: &'a [String],
     /// Other programs' names.
-    pub aliases: &'a [super::Alias],
+    pub aliases: &'a [Alias],
 }
 
 impl Meant {
@@ -34,15 +38,17 @@ impl Meant {
     pub fn shown(meant: Option<Self>, typed: &str) -> String {
         match meant {
             Some(Self::Called(key)) => format!("; `{typed}` is `{key}` here;"),
+            Some(Self::Absent(why)) => format!("; `{typed}` is not here: {why};"),
             Some(Self::Like(name)) => or_semicolon(did_you_mean(Some(&name))),
             None => or_semicolon(String::new()),
         }
     }
 
-    /// The name alone.
-    pub fn name(self) -> String {
+    /// The name alone, where there is one.
+    pub fn name(self) -> Option<String> {
         match self {
-            Self::Like(name) | Self::Called(name) => name,
+            Self::Like(name) | Self::Called(name) => Some(name),
+            Self::Absent(_) => None,
         }
     }
 }
@@ -60,17 +66,15 @@ impl Name<'_> {
         here.map(|key| Meant::Called(self.below(&key).unwrap_or(&key).to_owned()))
             .or(one_off.map(|name| Meant::Like(name.to_owned())))
             .or(called.map(Meant::Called))
+            .or_else(|| absent(&join(self.parent, self.typed)).map(Meant::Absent))
             .or_else(|| self.elsewhere(self.typed).map(Meant::Like))
             .or_else(|| near().map(Meant::Like))
     }
 
     /// The key that another program calls so, alone or with what it stands in; of several the one that is nearest to here.
     pub fn called(&self) -> Option<String> {
-        let typed = join(self.parent, self.typed).to_lowercase().replace('-', "_");
-        let ends =
-            |alias: &str| typed == alias || typed.strip_suffix(alias).is_some_and(|rest| rest.ends_with('.'));
-        let keys = self.aliases.iter().filter(|(alias, _)| ends(alias)).max_by_key(|(alias, _)| alias.len());
-        let paths = keys?.1.iter().filter_map(|key| self.elsewhere(key).or_else(|| self.in_open_table(key)));
+        let (_, keys) = of(self.aliases, &join(self.parent, self.typed))?;
+        let paths = keys.iter().filter_map(|key| self.elsewhere(key).or_else(|| self.in_open_table(key)));
         paths.min_by_key(|path| (self.below(path).is_none(), self.apart(path)))
     }
 
@@ -87,9 +91,7 @@ impl Name<'_> {
 
     /// How many names of a path the stage has not.
     fn apart(&self, path: &str) -> usize {
-        let there = |end: &usize| value(&self.stage.table, &path[..*end]).is_some();
-        let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
-        ends.filter(|end| !there(end)).count()
+        apart(&self.stage.table, path)
     }
 
     /// A known path that ends in `key`; one that this stage's choices reach goes before the others.
@@ -97,14 +99,89 @@ impl Name<'_> {
         let ends = |path: &&String| {
             path.strip_suffix(key).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        let own = join(self.parent, key);
-        let mut paths: Vec<&String> =
-            self.known.iter().filter(ends).filter(|path| **path != own && !path.contains("[]")).collect();
+        // A whole path is looked for from the top of a file, too.
+        let own = Some(join(self.parent, key)).filter(|_| !self.parent.is_empty());
+        let other = |path: &&String| own.as_ref() != Some(*path) && !path.contains("[]");
+        let mut paths: Vec<&String> = self.known.iter().filter(ends).filter(other).collect();
         let distance = |path: &str| {
             let around = path.rsplit_once('.').map_or("", |(around, _)| around);
             (section(&self.stage.table, around).is_none(), path.matches('.').count())
         };
         paths.sort_by_key(|path| distance(path));
         paths.first().map(|path| (*path).clone())
+    }
+}
+
+/// How many names of a path a table has not.
+fn apart(table: &Table, path: &str) -> usize {
+    let there = |end: &usize| value(table, &path[..*end]).is_some();
+    let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+    ends.filter(|end| !there(end)).count()
+}
+
+/// The key that another program calls `typed`; of several the one that is nearest to what `table` has.
+pub(super) fn called_in(aliases: &[Alias], typed: &str, table: &Table) -> Option<&'static str> {
+    let (_, keys) = of(aliases, typed)?;
+    keys.iter().copied().min_by_key(|key| apart(table, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::recipe::{Recipe, Registry, Stage};
+
+    fn said(text: &str, sets: &[&str]) -> String {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let read = Recipe::parse("a.toml", text, &sets)
+            .and_then(|recipe| Stage::read_all(&recipe, &Registry::default()).map(drop));
+        read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_of_another_program_is_told_wherever_it_stands() {
+        let rest = "[data]\ntrain = \"rows.jsonl\"\n[policy]\nmodel = \"m\"\n";
+        let dpo = format!("{rest}[loop.dpo]\n");
+        let stages = format!("{rest}[[stage]]\nname = \"rl\"\nloop.grpo = {{}}\nreward.answer = {{}}\n");
+        for (text, sets, part) in [
+            (
+                format!("beta = 0.1\n{dpo}"),
+                vec![],
+                "a.toml:1: `beta` stands in no section; `beta` is `loop.dpo.loss.beta` here; sections: ",
+            ),
+            (
+                format!("beta = 0.1\n{stages}"),
+                vec![],
+                "a.toml:1: `beta` stands in no section; `beta` is `loop.grpo.kl.coefficient` here;",
+            ),
+            (
+                format!("learning_rate = 1e-3\n{dpo}"),
+                vec![],
+                "`learning_rate` stands in no section; `learning_rate` is `optim.lr` here;",
+            ),
+            (
+                format!("{stages}num_generations = 4\n"),
+                vec![],
+                "`num_generations` stands in no section; `num_generations` is `rollout.group.size` here;",
+            ),
+            (
+                format!("{dpo}packing = true\n"),
+                vec![],
+                "[loop.dpo] unknown key `packing`; `packing` is not here: rows are packed always",
+            ),
+            (
+                dpo.clone(),
+                vec!["learning_rate=1e-3"],
+                "--set learning_rate=1e-3: `learning_rate` is `optim.lr` here; write --set optim.lr=…",
+            ),
+            (
+                stages.clone(),
+                vec!["stage.rl.num_generations=4"],
+                "`num_generations` is `rollout.group.size` here; write --set stage.rl.rollout.group.size=…",
+            ),
+            (stages.clone(), vec!["stage.rl.lr=4"], "a stage's key is stage.NAME.section.key"),
+            (dpo, vec!["packing=true"], "--set packing=true: `packing` is not here: rows are packed"),
+        ] {
+            let said = said(&text, &sets);
+            assert!(said.contains(part), "{part} is not in\n{said}");
+        }
     }
 }

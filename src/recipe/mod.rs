@@ -24,7 +24,7 @@ mod stages;
 mod sweep;
 mod unset;
 
-pub use aliases::{Alias, names_of};
+pub use aliases::{Alias, absent, called, names_of};
 pub use args::{Args, LogFormat};
 pub use effects::without_effect;
 pub use overrides::Override;

@@ -5,6 +5,8 @@
 //! one that enters an alternative (`loop.grpo.…`) reaches the stages that chose it, and only where no stage did, it
 //! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
 
+use super::aliases::absent;
+use super::meant::called_in;
 use super::references::named_by;
 use super::refusal::Refusal;
 use super::rules::Rules;
@@ -15,6 +17,7 @@ use crate::{Error, Result};
 use toml::{Table, Value};
 
 const USAGE: &str = "write section.key=value, such as --set optim.lr=1e-6";
+const OF_A_STAGE: &str = "a stage's key is stage.NAME.section.key, such as --set stage.warmup.optim.lr=1e-6";
 
 /// One `--set`.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,10 +46,8 @@ impl Override {
         let mut path: Vec<String> = keys.iter().map(|key| key.get().to_owned()).collect();
         let mut stage = None;
         if path[0] == "stage" {
-            if path.len() < 4 {
-                return Err(Error::Recipe(format!(
-                    "--set {typed}: a stage's key is stage.NAME.section.key, such as --set stage.warmup.optim.lr=1e-6"
-                )));
+            if path.len() < 3 {
+                return Err(Error::Recipe(format!("--set {typed}: {OF_A_STAGE}")));
             }
             stage = Some(path.drain(..2).nth(1).unwrap_or_default());
         }
@@ -249,9 +250,24 @@ fn is_removal(over: &Override, rules: &Rules) -> bool {
     over.value == Value::Boolean(false) && rules.removable.contains(&parent.as_str())
 }
 
+/// What is said of a key alone: our name for it, where it is another program's.
+fn in_no_section(over: &Override, table: &Table, rules: &Rules) -> String {
+    let typed = &over.path[0];
+    if let Some(key) = called_in(rules.aliases, typed, table) {
+        let stage = over.stage.as_ref().map_or(String::new(), |name| format!("stage.{name}."));
+        let verb = if over.written.is_some() { "" } else { "--set " };
+        return format!("`{typed}` is `{key}` here; write {verb}{stage}{key}=…");
+    }
+    match (absent(typed), &over.stage) {
+        (Some(why), _) => format!("`{typed}` is not here: {why}"),
+        (None, Some(_)) => OF_A_STAGE.to_owned(),
+        (None, None) => format!("a key stands in a section; {USAGE}"),
+    }
+}
+
 fn put(over: &Override, table: &mut Table, rules: &Rules) -> Result<()> {
     if over.path.len() == 1 && !over.value.is_table() && !table.contains_key(&over.path[0]) {
-        return over.fail(format!("a key stands in a section; {USAGE}"));
+        return over.fail(in_no_section(over, table, rules));
     }
     for length in 1..over.path.len() {
         let key = over.path[..length].join(".");

@@ -168,6 +168,9 @@ fn bound(schema: &mut Value, path: &str) {
             schema["minimum"] = json!(-most);
         }
     }
+    if let Some(least) = bounds::least(path).filter(|_| number) {
+        schema["minimum"] = json!(least);
+    }
 }
 
 /// What holds of a file and not of a resolved stage: tables of one name stand at the top and in stages, so that no key has to be in

@@ -249,7 +249,7 @@ impl Stage {
     }
 
     /// Whether the stage would be the same without the key that is written at the dotted path.
-    pub(super) fn reads_alike_without(&self, table: &StageTable, key: &str, registry: &Registry) -> bool {
+    pub fn reads_alike_without(&self, table: &StageTable, key: &str, registry: &Registry) -> bool {
         let mut table = table.table.clone();
         drop(take(&mut table, key));
         let method = chosen(&table, "loop", &registry.methods);

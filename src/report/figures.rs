@@ -81,6 +81,28 @@ impl Series {
     }
 }
 
+/// The figures that say in short where a run stands, at most one of each name: what it is called, and its newest value. Held-out accuracy
+/// may be of any stage, the others are of the last.
+pub fn newest(lines: &[Value]) -> Vec<(&'static str, f64)> {
+    const FIGURES: [(&str, &str); 5] = [
+        ("accuracy", "eval/accuracy"),
+        ("preference accuracy", "eval/rewards/accuracies"),
+        ("preference accuracy", "rewards/accuracies"),
+        ("reward", "reward"),
+        ("loss", "loss"),
+    ];
+    let Some(last) = lines.last().map(of) else { return vec![] };
+    let mut found: Vec<(&str, f64)> = Vec::new();
+    for (name, figure) in FIGURES {
+        let mut there = lines.iter().rev().filter(|line| name == "accuracy" || of(line) == last);
+        let value = there.find_map(|line| line[figure].as_f64());
+        if let Some(value) = value.filter(|_| found.iter().all(|(known, _)| *known != name)) {
+            found.push((name, value));
+        }
+    }
+    found
+}
+
 /// A number with five digits that count.
 pub(super) fn short(value: f64) -> f64 {
     format!("{value:.4e}").parse().unwrap_or(value)
@@ -193,6 +215,18 @@ mod tests {
         let texts: Vec<String> = alarms(&lines, &none).into_iter().map(|alarm| alarm.text).collect();
         assert_eq!(texts.len(), 3, "{texts:?}");
         assert!(texts[0].contains("evaluation failed") && texts[2] == "step 1: <b>bad</b>");
+    }
+
+    #[test]
+    fn where_a_run_stands_is_said_of_every_kind_of_stage() {
+        let warm = line("warm", 3, json!({ "loss": 0.5, "eval/accuracy": 0.25 }));
+        let rl = line("rl", 1, json!({ "reward": 0.75 }));
+        assert_eq!(newest(&[warm.clone(), rl]), [("accuracy", 0.25), ("reward", 0.75)]);
+        // The last line of a stage is that of its evaluation.
+        let step = line("dpo", 8, json!({ "loss": 0.625, "rewards/accuracies": 0.5 }));
+        let evaluated = line("dpo", 8, json!({ "eval/loss": 0.5, "eval/rewards/accuracies": 0.75 }));
+        assert_eq!(newest(&[step, evaluated]), [("preference accuracy", 0.75), ("loss", 0.625)]);
+        assert!(newest(&[]).is_empty());
     }
 
     #[test]

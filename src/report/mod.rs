@@ -16,16 +16,17 @@ mod stages;
 pub mod summary;
 mod tables;
 mod trees;
+mod trials;
 
-pub use figures::csv;
+pub use against::Known;
+pub use figures::{csv, newest};
 pub use panels::curves;
 pub use tables::{tables, write_tables};
 
-use crate::checkpoint::{RunDir, is_in_use, write_atomic};
+use crate::checkpoint::{RunDir, Trials, is_in_use, write_atomic};
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, Shown};
 use crate::log::described::{Described, described};
-use crate::section::Key;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,20 +64,23 @@ impl State {
 }
 
 /// Writes the report of the run in `folder` into it, whole or not at all; its path. The folder says how it goes with the run where
-/// `state` does not, and `keys` ([`Registry::keys`](crate::Registry::keys)) what the recipe's keys are by default.
+/// `state` does not, and `known` what the recipe's keys are by default. Of a run that sweeps, the report has its trials.
 ///
 /// # Errors
 /// A folder that is no run, files in it that cannot be read, a disk that fails.
-pub fn write(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<PathBuf> {
+pub fn write(folder: &Path, state: Option<State>, known: &Known) -> Result<PathBuf> {
     let path = folder.join(REPORT);
-    let html = html(folder, state, keys)?;
+    let html = html(folder, state, known)?;
     write_atomic(&path, html.as_bytes())?;
     Ok(path)
 }
 
 /// The report's text.
-pub fn html(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<String> {
-    let content = content(folder, state, keys)?;
+pub fn html(folder: &Path, state: Option<State>, known: &Known) -> Result<String> {
+    let content = match Trials::read(folder)? {
+        Some(trials) => trials::content(folder, &trials, state, known)?,
+        None => content(folder, state, known)?,
+    };
     let name = name(folder);
     page::page(&name, &content)
 }
@@ -87,8 +91,23 @@ fn name(folder: &Path) -> String {
     whole.file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned())
 }
 
+/// A file of the run that is JSON; none where it is not there.
+fn read(folder: &Path, name: &str) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(folder.join(name)).ok()?).ok()
+}
+
+/// By which program, and when, it was begun.
+fn run(folder: &Path) -> Option<Value> {
+    let run = read(folder, "run.json")?;
+    Some(json!({ "version": run["version"], "git": run["git"], "started_time": run["started"] }))
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// All that the page shows.
-fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
+fn content(folder: &Path, state: Option<State>, known: &Known) -> Result<Value> {
     let ledger = RunDir::join(folder).ledger()?;
     let lines = figures::lines(folder)?;
     let recipe = against::Resolved::read(folder);
@@ -102,21 +121,12 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
     let points = summary::points(&evaluations);
     let (header, rows) = summary::table(&points);
     let figures = figures::by_stage(&lines);
-    let read = |name: &str| {
-        let text = std::fs::read(folder.join(name)).ok()?;
-        serde_json::from_slice::<Value>(&text).ok()
-    };
-    let run = read("run.json").map(|run| {
-        let of = |name: &str| run[name].clone();
-        json!({ "version": of("version"), "git": of("git"), "started_time": of("started") })
-    });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(json!({
         "name": name(folder),
         "state": state,
-        "written_time": now,
-        "run": run,
-        "machine": read(crate::checkpoint::MACHINE),
+        "written_time": now(),
+        "run": run(folder),
+        "machine": read(folder, crate::checkpoint::MACHINE),
         "stages": told(&stages, &figures)?,
         "evaluations": evaluations.iter().map(evaluation).collect::<Vec<_>>(),
         "panels": panels::PANELS,
@@ -127,7 +137,7 @@ fn content(folder: &Path, state: Option<State>, keys: &[Key]) -> Result<Value> {
         "rollouts": rollouts,
         "held_out": held_out,
         "rationales": rationales,
-        "recipe": recipe.against(keys),
+        "recipe": recipe.against(known),
     }))
 }
 

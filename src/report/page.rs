@@ -6,12 +6,13 @@ use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("page/style.css");
 /// In the order in which they are run.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("page/text.js"),
     include_str!("page/curves.js"),
     include_str!("page/samples.js"),
     include_str!("page/rationales.js"),
     include_str!("page/sections.js"),
+    include_str!("page/trials.js"),
     include_str!("page/start.js"),
 ];
 
@@ -32,7 +33,7 @@ pub(super) fn page(title: &str, content: &Value) -> Result<String> {
          <meta name=\"referrer\" content=\"no-referrer\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main id=\"main\"><h1>{title}</h1>\
          <noscript><p>This report is shown by its script, which is in this file and asks for nothing outside it. \
-         The same figures are in metrics.jsonl and table.md beside it.</p></noscript></main>\n\
+         The same figures are in metrics.jsonl and table.md beside it, those of trials in comparison.md.</p></noscript></main>\n\
          <script type=\"application/json\" id=\"content\">{}</script>\n<script>{script}</script>\n</body>\n</html>\n",
         inert(&json)
     ))

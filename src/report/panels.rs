@@ -3,6 +3,7 @@
 use super::figures::{self, Series, by_stage};
 use crate::error::Result;
 use crate::log::curves::{self, Line};
+use crate::log::described::described;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -105,7 +106,13 @@ fn drawn(panel: &Panel, series: &BTreeMap<String, Series>) -> Option<curves::Pan
     }
     lines.retain(|line| !line.points.is_empty());
     lines.truncate(LINES);
-    (!lines.is_empty()).then(|| curves::Panel { title: panel.title.to_string(), lines })
+    let share = panel.figures.iter().all(|(figure, _)| is_share(figure));
+    (!lines.is_empty()).then(|| curves::Panel { title: panel.title.to_string(), lines, share })
+}
+
+/// Whether the figures of this pattern are shares of a whole.
+fn is_share(pattern: &str) -> bool {
+    described(&pattern.replace('*', "x")).is_some_and(|row| row.unit == "share")
 }
 
 fn points(series: &Series) -> Vec<(f64, f64)> {
@@ -130,7 +137,20 @@ fn star<'a>(pattern: &str, name: &'a str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::described::described;
+
+    #[test]
+    fn an_accuracy_is_a_share_and_a_loss_is_none() {
+        let shares: Vec<&str> = PANELS
+            .iter()
+            .filter(|panel| panel.figures.iter().all(|(figure, _)| is_share(figure)))
+            .map(|panel| panel.title)
+            .collect();
+        for title in ["Held-out accuracy, 95 % interval", "Preference accuracy", "Cut off, without an answer"]
+        {
+            assert!(shares.contains(&title), "{title}: {shares:?}");
+        }
+        assert!(!shares.contains(&"Loss") && !shares.contains(&"Reward"), "{shares:?}");
+    }
 
     #[test]
     fn every_figure_of_a_picture_is_one_that_there_is() {

@@ -4,9 +4,9 @@ use super::session::Session;
 use crate::checkpoint::{MACHINE, write_atomic};
 use crate::devices::machine::Machine;
 use crate::error::{Error, Result, quietly};
-use crate::report::{self, State};
-use crate::section::Key;
+use crate::report::{self, Known, State};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How old a report may become while a run works.
@@ -17,7 +17,7 @@ const SELDOM: u32 = 20;
 /// What the first rank knows of its report.
 pub(super) struct Reporting {
     /// What recipes can say.
-    keys: Vec<Key>,
+    known: Known,
     /// When it was written last, and how long that took.
     written: Option<(Instant, Duration)>,
     /// When the run began, for one that was never written.
@@ -31,8 +31,8 @@ pub(super) struct Reporting {
 }
 
 impl Reporting {
-    pub fn new(keys: Vec<Key>) -> Self {
-        Self { keys, written: None, began: Instant::now(), news: false, failed: false, noted: false }
+    pub fn new(known: Known) -> Self {
+        Self { known, written: None, began: Instant::now(), news: false, failed: false, noted: false }
     }
 
     fn is_due(&self) -> bool {
@@ -40,6 +40,26 @@ impl Reporting {
             None => self.news || self.began.elapsed() >= OLDEST,
             Some((at, took)) => at.elapsed() >= took * SELDOM && (self.news || at.elapsed() >= OLDEST),
         }
+    }
+}
+
+/// Writes the report of a run, or of one that sweeps; whether it could be written. One that cannot be is a warning, unless that is `said`.
+pub(super) fn written(folder: &Path, state: State, known: &Known, said: bool) -> bool {
+    let written = quietly(|| report::write(folder, Some(state), known));
+    let written = written.unwrap_or_else(|panic| Err(Error::Checkpoint(format!("it has a fault: {panic}"))));
+    if let Err(error) = &written
+        && !said
+    {
+        tracing::warn!("{} cannot be written, and the run goes on: {error}", report::REPORT);
+    }
+    written.is_ok()
+}
+
+/// How a run ends that ends with this error.
+pub(super) fn ended(error: &Error) -> State {
+    match error {
+        Error::Stopped { .. } => State::Stopped(Some(error.to_string())),
+        error => State::Failed(error.to_string()),
     }
 }
 
@@ -59,16 +79,9 @@ impl Session {
     /// Writes the report. One that cannot be written is a warning, once: no report is worth a run.
     pub(super) fn write_report(&mut self, state: State) {
         let began = Instant::now();
-        let (folder, keys) = (self.dir.path(), &self.reporting.keys);
-        let written = quietly(|| report::write(folder, Some(state), keys));
-        let written =
-            written.unwrap_or_else(|panic| Err(Error::Checkpoint(format!("it has a fault: {panic}"))));
-        if let Err(error) = written
-            && !self.reporting.failed
-        {
-            tracing::warn!("{} cannot be written, and the run goes on: {error}", report::REPORT);
-            self.reporting.failed = true;
-        }
+        let said = self.reporting.failed;
+        let there = written(self.dir.path(), state, &self.reporting.known, said);
+        self.reporting.failed |= !there;
         self.reporting.written = Some((Instant::now(), began.elapsed()));
         self.reporting.news = false;
     }
@@ -110,7 +123,7 @@ mod tests {
     #[test]
     fn a_report_is_written_when_there_is_news_and_never_often() {
         let ago = |seconds| Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
-        let of = |news, written| Reporting { news, written, ..Reporting::new(vec![]) };
+        let of = |news, written| Reporting { news, written, ..Reporting::new(Known::default()) };
         assert!(!of(false, None).is_due() && of(true, None).is_due());
         let took = Duration::from_secs(1);
         // 19 times as long as it took is too early, whatever there is.

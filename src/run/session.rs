@@ -1,7 +1,7 @@
 //! A run: its directory, what has been done in it, what is done next.
 
 use super::places::{Claim, claim, same_inputs};
-use super::reporting::Reporting;
+use super::reporting::{Reporting, ended};
 use super::resume::is_done;
 use super::stage::Opened;
 use super::writing::Files;
@@ -20,7 +20,7 @@ use crate::optim::Optimizer;
 use crate::policy::reward_model::ScoreFormat;
 use crate::ranks::{Ranks, agreed};
 use crate::recipe::{PlannedStage, RULES, Recipe, Registry, Stage, substitute};
-use crate::report::{REPORT, State, summary};
+use crate::report::{Known, REPORT, summary};
 use crate::rollout::Trace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -77,7 +77,8 @@ impl Session {
         let stages = if recipe.rounds() == 1 { named.collect() } else { BTreeMap::new() };
         let trial = place.trial.to_owned();
         let metrics = registry.metrics.clone();
-        let reporting = Reporting::new(registry.keys());
+        let read = ranks.is_first().then(|| Recipe::parse("recipe.toml", &resolved, &[]).ok()).flatten();
+        let reporting = Reporting::new(Known::of(registry, read.as_ref()));
         Ok(Self { dir, hub, seed, quiet, trial, stages, metrics, newest, ranks, files, saved_at, reporting })
     }
 
@@ -89,10 +90,7 @@ impl Session {
             // What cannot be removed is in nobody's way: it is no run that has begun.
             let _ = abandon(self.dir.path(), self.dir.made());
             if is_run(self.dir.path()) {
-                self.write_report(match error {
-                    Error::Stopped { .. } => State::Stopped(Some(error.to_string())),
-                    error => State::Failed(error.to_string()),
-                });
+                self.write_report(ended(error));
             }
             if let Some(aside) = self.dir.set_aside() {
                 tracing::warn!(

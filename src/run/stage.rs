@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
+use tch::{Device, Kind};
 
 const ADAPTER: &str = "adapter";
 const REFERENCE: &str = "reference";
@@ -99,10 +100,9 @@ impl Opened {
         let began = Instant::now();
         let policy = origin()?;
         tracing::info!(
-            "{name}: a model of {} parameters, {:?} on {:?}, opened in {:.1} s",
+            "{name}: a model of {} parameters, {}, opened in {:.1} s",
             policy.model.config.size(),
-            policy.model.kind(),
-            policy.model.device(),
+            placed(policy.model.kind(), policy.model.device()),
             began.elapsed().as_secs_f64()
         );
         if policy.model.score.is_some() && !needs.head {
@@ -329,4 +329,32 @@ fn steps(stage: &Stage, questions: &Questions) -> usize {
 
 fn init_seed(stage_seed: u64) -> u64 {
     seed::derive(&[stage_seed, seed::of_text("init")])
+}
+
+/// The format of weights and where they lie, as recipes call both: `f32 on cpu`.
+fn placed(kind: Kind, device: Device) -> String {
+    let format = match kind {
+        Kind::Float => "f32".to_string(),
+        Kind::BFloat16 => "bf16".to_string(),
+        Kind::Half => "f16".to_string(),
+        other => format!("{other:?}").to_lowercase(),
+    };
+    match device {
+        Device::Cuda(index) => format!("{format} on cuda:{index}"),
+        other => {
+            let name = format!("{other:?}").to_lowercase();
+            format!("{format} on {name}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_lies_where_a_recipe_would_put_it() {
+        assert_eq!(placed(Kind::Float, Device::Cpu), "f32 on cpu");
+        assert_eq!(placed(Kind::BFloat16, Device::Cuda(1)), "bf16 on cuda:1");
+    }
 }

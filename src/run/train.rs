@@ -21,11 +21,8 @@ use tch::{Kind, Tensor};
 /// Takes the stage to its last step, from wherever its checkpoints have come. A step's checkpoint is written before its evaluation,
 /// which so can take long, fail or be cut short without a loss.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
-    let ended = to_the_end(method, opened, session);
-    if ended.is_ok() {
-        write_timeline(opened, session)?;
-    }
-    ended
+    to_the_end(method, opened, session)?;
+    write_timeline(opened, session)
 }
 
 fn to_the_end(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {

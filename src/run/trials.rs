@@ -7,6 +7,7 @@
 
 use super::places::{Claim, changed, mode, resumed};
 use super::preflight::Ready;
+use super::reporting::{ended, written};
 use super::resume::is_over;
 use super::session::Session;
 use super::{resolved, stop, work};
@@ -20,6 +21,7 @@ use crate::log::table;
 use crate::log::terminal::{say, tell};
 use crate::ranks::{Ranks, agreed, gathered};
 use crate::recipe::{Args, Recipe, Registry};
+use crate::report::{Known, REPORT, State};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +65,8 @@ pub(super) fn run(
     let opened = if first { open(args, (recipe, trials), &shared, folder, registry) } else { Ok(None) };
     let dir = agreed(&*ranks, opened)?;
     let moment = RunDir::join(folder).started();
+    let known = first.then(|| Known::of_run(folder, registry));
+    let report = |state: State| known.as_ref().is_none_or(|known| written(folder, state, known, false));
     let mut failed: Vec<Option<String>> = noted(folder, trials)?;
     let (mut times, mut any) = (Vec::new(), false);
     for (at, ready) in trials.iter().enumerate() {
@@ -93,6 +97,7 @@ pub(super) fn run(
                 return agreed(&*session.ranks, Ok(()));
             }
             let forked = hand_on(folder, trials, &shared, (at, done));
+            report(State::Running);
             agreed(&*session.ranks, forked.and_then(|()| dir.as_ref().map_or(Ok(()), RunDir::replace)))
         };
         let worked = work(&place, ready, registry, hub.clone(), ranks.clone(), &mut after);
@@ -118,17 +123,22 @@ pub(super) fn run(
                     tracing::warn!("trial {name} has failed, and the run goes on with the others: {why}");
                 }
                 failed[at] = Some(why);
-                let written = if first { note(folder, trials, &shared, &failed) } else { Ok(()) };
-                agreed(&*ranks, written)?;
+                let noted = if first { note(folder, trials, &shared, &failed) } else { Ok(()) };
+                agreed(&*ranks, noted)?;
             }
             Err(error) => {
                 if let Some(dir) = &dir {
                     let _ = abandon(dir.path(), dir.made());
+                    if is_run(folder) {
+                        report(ended(&error));
+                    }
                 }
                 return Err(error);
             }
         }
+        report(State::Running);
     }
+    report(State::Done);
     if args.resume && !any && first {
         say(
             "all trials are complete: there is nothing to resume; with more run.steps, seeds or values there is",
@@ -353,6 +363,10 @@ fn finish(folder: &Path, quiet: bool) -> Result<()> {
         Err(error) => format!("{}\nThe trials cannot be compared: {error}\n", last_figures(folder)?),
     };
     let mut text = format!("{text}\n{}\n", folder.display());
+    let page = folder.join(REPORT);
+    if !quiet && page.is_file() {
+        text += &format!("report: {}\n", page.display());
+    }
     if !quiet {
         text += &format!("  {} compare {}\n", stop::program(), folder.display());
     }

@@ -123,6 +123,7 @@ fn what_the_program_refuses_does_not_fit_the_schema() {
         "[[stage]]\nname = \"A b\"",
         "[[stage]]\nname = \"a\"\nlr = 1",
         "[data]\nprompts_per_step = 10000000",
+        "[data]\nprompts_per_step = 0",
     ] {
         assert!(!fits(wrong), "it fits:\n{wrong}");
     }

@@ -83,7 +83,9 @@ fn of_supervised_and_policy_gradient_stages() {
         (&row("loop.grpo.kl.coefficient")["changed"], &row("loop.grpo.kl.coefficient")["value"]),
         (&json!(true), &json!("0.1"))
     );
-    assert_eq!(row("loop.grpo.minibatches")["changed"], false);
+    for key in ["loop.grpo.minibatches", "loop.grpo.loss.clip_low", "loop.grpo.kl.estimator"] {
+        assert_eq!(row(key)["changed"], false, "{key}");
+    }
     assert!(!row("loop.grpo.minibatches")["meaning"].as_str().unwrap().is_empty());
 }
 

@@ -29,12 +29,11 @@ struct Served {
 
 impl Served {
     fn by(program: &Program) -> Self {
-        Self::with(program, "out", &[])
+        Self::with(program, "out", &["--name", "mine"])
     }
 
     fn with(program: &Program, model: &str, more: &[&str]) -> Self {
-        let mut command =
-            program.command_of(&["serve", model, "--port", "0", "--name", "mine", "--slots", "8"]);
+        let mut command = program.command_of(&["serve", model, "--port", "0", "--slots", "8"]);
         command.args(more);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -195,7 +194,8 @@ fn a_model_answers_as_openai_does() {
         "/v1/chat/completions",
         &json!({"messages": [{"role": "user", "content": "1+2"}]}).to_string(),
     );
-    assert!(status == 400 && chat.to_string().contains("chat template"), "{chat}");
+    let plain = "no chat template, so it has no conversations; use /v1/completions";
+    assert!(status == 400 && chat.to_string().contains(plain), "{chat}");
     // Many at once, each its own answer; one that says nothing keeps nobody waiting.
     let silent = TcpStream::connect(&served.address).unwrap();
     let of = |prompt: &str| {
@@ -426,7 +426,13 @@ fn an_answer_that_takes_too_long_is_ended() {
     for refused in [["--timeout", "0"], ["--timeout", "18446744073709551615"], ["--slots", "0"]] {
         program.verb(&[&["serve", "out"][..], &refused].concat()).code(2);
     }
-    let served = Served::with(&program, "out", &["--timeout", "2"]);
+    let served = Served::with(&program, "./out/", &["--timeout", "2"]);
+    // A run's model is called as the run's folder is, or as the checkpoint that this stands for.
+    assert_eq!(served.ask("GET", "/v1/models", "").1["data"][0]["id"], "out");
+    for (name, status) in [("out", 200), ("sft-step-000001", 200), ("sft-step-000002", 404)] {
+        let body = json!({"model": name, "prompt": "1", "max_tokens": 1});
+        assert_eq!(served.complete(&body).0, status, "{name}");
+    }
     long["n"] = 1000.into();
     let (status, said) = served.complete(&long);
     let told = said["error"]["message"].as_str().unwrap();

@@ -1,6 +1,6 @@
 //! A run that sweeps keys and seeds: each of its trials is what its recipe alone would have come to, and what they come to together.
 
-use crate::compare::differences;
+use crate::compare::{differences, shown};
 use crate::program::{Program, fatal, lines};
 use crate::recipes::{Tiny, warmed_up};
 use rationale::checkpoint::{Ledger, RunDir};
@@ -135,6 +135,25 @@ fn a_sweep_ends_in_a_comparison_which_compare_understands() {
     assert!(found["arms"][0]["deviation"].is_number() && found["against"][0]["seeds"]["paired"] == true);
     let of_verb: Value = serde_json::from_str(&all.verb(&["compare", "out", "--json"]).success()).unwrap();
     assert_eq!(of_verb, found);
+    // The page has the trials, each with a page of its own, and the same comparison; the verb writes the same.
+    let page = || {
+        let mut page = shown(&fs::read_to_string(all.out().join("report.html")).unwrap()).unwrap();
+        page["written_time"].take();
+        page
+    };
+    let report = page();
+    assert_eq!(report["state"]["is"], "done");
+    let trials = report["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 4);
+    for trial in trials {
+        assert_eq!((trial["is"].as_str(), trial["report"].as_bool()), (Some("done"), Some(true)), "{trial}");
+        assert!(all.out().join(trial["name"].as_str().unwrap()).join("report.html").is_file(), "{trial}");
+    }
+    assert_eq!(report["comparison"]["arms"][1]["value"], found["arms"][1]["accuracy"]);
+    all.verb(&["report", "out"]).success();
+    assert_eq!(page(), report);
+    assert!(all.verb(&["report", "out", "--markdown"]).success().contains("| lr=0.01 |"));
+    assert!(all.verb(&["report", "out", "--csv"]).code(2).contains("is a run of trials"));
     // At another step, and as runs of their own.
     let before = all.verb(&["compare", "out@rl:2", "--json"]).success();
     assert!(before.contains("out/lr=1e-3_seed=3@rl:2"), "{before}");
@@ -188,6 +207,10 @@ fn a_trial_that_diverges_is_told_and_the_others_go_on() {
     assert!(said.contains("lr=1e-3") && all.out().join("lr=1e-3_seed=4/rl-step-000004").is_dir(), "{said}");
     let listed = all.verb(&["list", "out"]).success();
     assert!(listed.contains("2 of 4 trials done, 2 failed"), "{listed}");
+    let report = shown(&fs::read_to_string(all.out().join("report.html")).unwrap()).unwrap();
+    let count =
+        |is: &str| report["trials"].as_array().unwrap().iter().filter(|trial| trial["is"] == is).count();
+    assert_eq!((count("done"), count("failed")), (2, 2), "{}", report["trials"]);
     let again = all.train(&["-q", "--resume"]).code(1);
     assert!(again.contains("is passed over; delete"), "{again}");
 }

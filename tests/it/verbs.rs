@@ -208,13 +208,29 @@ fn a_recipe_is_made_of_ones_rows_and_never_written_over() {
         "{said}"
     );
     let text = fs::read_to_string(program.path("mine.toml")).unwrap();
+    // Editors complete and check it.
+    assert!(text.starts_with("#:schema ./schema.json\n"), "{text}");
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(program.path("schema.json")).unwrap()).unwrap();
+    assert!(schema["properties"]["optim"].is_object());
+    let pairs = ["init", "--data", "train.jsonl", "--out", "b.toml", "--method", "dpo"];
+    let lacking = program.verb(&pairs).code(2);
+    assert!(lacking.contains("needs chosen and rejected, and the first row has problem"), "{lacking}");
     for part in ["columns.question = \"problem\"", "columns.rationale = \"explanation\"", "@sft", "[eval]"] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     // The rows are read by it; the model is of the hub, and not fetched by a preview.
     let seen = program
         .verb_with(&["preview", "--recipe", "mine.toml"], &[("HF_HUB_OFFLINE", "1"), ("HF_HOME", "none")]);
-    assert!(seen.success().contains("1 row of train.jsonl"));
+    let seen = seen.success();
+    for part in [
+        "1 row of train.jsonl",
+        "user:\n       1+1\n",
+        "completion:\n       easy",
+        "train sample HuggingFaceTB/",
+    ] {
+        assert!(seen.contains(part), "{part} is not in\n{seen}");
+    }
     assert!(program.verb(&init).code(2).contains("is there already"));
     assert!(
         program.verb(&["init", "--data", "no.jsonl", "--out", "b.toml"]).code(2).contains("no such file")

@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::seed;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Completions of one request, at most.
 const MOST: usize = 1024;
@@ -16,6 +16,14 @@ const MOST: usize = 1024;
 const LIKELIEST: usize = 20;
 /// Texts that end a completion, at most.
 const STOPS: usize = 16;
+
+/// What the model may be called beside its name: the checkpoint that a run's folder stood for. A program serves one model.
+static TOO: OnceLock<String> = OnceLock::new();
+
+/// Takes `checkpoint` as a name of the model, too.
+pub(super) fn called_too(checkpoint: String) {
+    let _ = TOO.set(checkpoint);
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -109,7 +117,7 @@ impl Asked {
     ) -> Result<Self, Refused> {
         let mut body = Body::read(body)?;
         let model: Option<String> = body.take("model", "a name")?;
-        if let Some(model) = model.filter(|model| model != name) {
+        if let Some(model) = model.filter(|model| model != name && TOO.get() != Some(model)) {
             let message = format!("there is no model `{model}` here; this is `{name}`");
             return Err(Refused {
                 status: 404,
@@ -209,6 +217,11 @@ fn conversation(body: &mut Body, policy: &Policy) -> Result<Text, Refused> {
         variables: Arc::new(variables.unwrap_or_default()),
         ..Example::text("asked", "")
     };
+    if !policy.tokenizer.has_chat() {
+        return Err(wrong(
+            "this model has no chat template, so it has no conversations; use /v1/completions".into(),
+        ));
+    }
     let ids = policy.tokenizer.render_example(&asked).map_err(|error| wrong(error.to_string()))?;
     Ok(Text { ids, given: None })
 }

@@ -72,7 +72,7 @@ pub(super) const REWARDS: &[Described] = &[
     row(
         "reward_std",
         "",
-        "Its deviation within a group, mean over groups. (TRL's of this name is over all completions of the step.)",
+        "Standard deviation of the reward within a group, mean over groups. (TRL's of this name is over all completions of the step.)",
         "Above 0: without differences within groups nothing is learned.",
     ),
     row(
@@ -99,8 +99,13 @@ pub(super) const REWARDS: &[Described] = &[
         "Reward of the chosen completion in the preference loss's sense, β times its log-ratio.",
         "Above that of the rejected one. Both falling is usual; chosen falling fast is not: see the alarm.",
     ),
-    row("rewards/rejected", "", "The same of the rejected one.", ""),
-    row("rewards/margins", "", "Difference of the two.", "Rises from 0."),
+    row("rewards/rejected", "", "Implicit reward of the rejected completion.", ""),
+    row(
+        "rewards/margins",
+        "",
+        "Implicit reward of the chosen less that of the rejected completion.",
+        "Rises from 0.",
+    ),
     row(
         "rewards/accuracies",
         "share",

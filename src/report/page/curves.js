@@ -9,12 +9,14 @@ function ticks(low, high, about) {
   return found.map((value) => Number(value.toPrecision(12)));
 }
 
-function bounds(values, margin) {
+// The least and the greatest, with a margin. A share stays within 0 to 1, and has all of that where it is always the same.
+function bounds(values, margin, share) {
   let low = Infinity, high = -Infinity;
   for (const value of values) if (known(value)) { low = Math.min(low, value); high = Math.max(high, value); }
   if (low > high) return [0, 1];
-  if (low === high) { const half = Math.abs(low) / 2 || 0.5; return [low - half, high + half]; }
-  return [low - margin * (high - low), high + margin * (high - low)];
+  const within = share && low >= 0 && high <= 1, room = margin * (high - low);
+  if (low === high) { const half = Math.abs(low) / 2; return within || low === 0 ? [0, 1] : [low - half, high + half]; }
+  return within ? [Math.max(0, low - room), Math.min(1, high + room)] : [low - room, high + room];
 }
 
 // The mean of what is around each point, so that noise does not hide where a line goes.
@@ -26,8 +28,8 @@ function smooth(points) {
   });
 }
 
-// lines: [{ name, points: [[x, y]], intervals: [[x, low, high]] }]; words says what an x is called.
-function chart(title, lines, words) {
+// lines: [{ name, points: [[x, y]], intervals: [[x, low, high]] }]; share: whether they are shares of a whole; words says what an x is called.
+function chart(title, lines, share, words) {
   const legend = el("div", { class: "legend" });
   const svg = drawn("svg", { role: "img", "aria-label": visible(title) });
   const box = el("figure", { class: "chart" }, el("h3", {}, title), legend, svg);
@@ -45,7 +47,7 @@ function chart(title, lines, words) {
   let width = 0;
   const draw = () => {
     const now = Math.round(box.clientWidth);
-    if (now > 40 && now !== width) { width = now; plot(svg, legend, lines, width, words, plain); }
+    if (now > 40 && now !== width) { width = now; plot(svg, legend, lines, width, share, words, plain); }
   };
   new ResizeObserver(draw).observe(box);
   return box;
@@ -53,13 +55,13 @@ function chart(title, lines, words) {
 
 const colour = (at) => "var(--c" + (at % 6) + ")";
 
-function plot(svg, legend, lines, width, words, plain) {
+function plot(svg, legend, lines, width, share, words, plain) {
   svg.replaceChildren();
   svg.setAttribute("viewBox", "0 0 " + width + " " + HEIGHT);
   const xs = lines.flatMap((line) => line.points.map(([x]) => x));
   const ys = lines.flatMap((line) => line.points.map(([, y]) => y));
   const [left, end] = bounds(xs, 0);
-  const [low, high] = bounds(ys.concat(lines.flatMap((line) => line.intervals.flatMap(([, a, b]) => [a, b]))), 0.06);
+  const [low, high] = bounds(ys.concat(lines.flatMap((line) => line.intervals.flatMap(([, a, b]) => [a, b]))), 0.06, share);
   const x = (value) => LEFT + (value - left) / (end - left) * (width - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM);
   for (const tick of ticks(low, high, 4)) {
@@ -131,6 +133,8 @@ function plot(svg, legend, lines, width, words, plain) {
 const points = (series) =>
   series.steps.map((step, at) => [step, series.values[at]]).filter(([, value]) => known(value));
 
+const isShare = (figure) => (data.described[figure] || {}).unit === "share";
+
 // What stands for the star of a pattern; null where the name is no such.
 function star(pattern, name) {
   const at = pattern.indexOf("*");
@@ -145,11 +149,11 @@ function panels(stage) {
   return data.panels.map((panel) => {
     const lines = panel.figures.flatMap(([pattern, called]) => Object.keys(figures).map((name) => {
       const inner = star(pattern, name);
-      return inner === null ? null : { name: called || inner, points: points(figures[name]), intervals: [] };
+      return inner === null ? null : { name: called || inner, figure: name, points: points(figures[name]), intervals: [] };
     }).filter((line) => line && line.points.length)).slice(0, 6);
     if (!lines.length) return null;
     const [low, high] = (panel.interval || []).map((name) => (figures[name] ? points(figures[name]) : []));
     if (low && high) lines[0].intervals = low.map(([x, from], at) => [x, from, (high[at] || [x, from])[1]]);
-    return chart(panel.title, lines);
+    return chart(panel.title, lines, lines.every((line) => isShare(line.figure)));
   }).filter(Boolean);
 }

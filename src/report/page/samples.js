@@ -86,14 +86,21 @@ function sample(one, state) {
   return made;
 }
 
+// Why a completion ended, in words; nothing where the chip "cut off" says it.
+function ended(stop) {
+  if (!stop || stop === "length") return null;
+  if (stop.eos !== undefined) return "ended by itself";
+  if (stop.stop_string !== undefined) return "ended at " + JSON.stringify(stop.stop_string);
+  return "ended by " + (typeof stop === "string" ? stop : Object.keys(stop)[0]).replace(/_/g, " ");
+}
+
 function inside(one, state) {
   const scores = Object.entries(one.scores || {}).map(([name, score]) => el("span", { class: "chip" }, name + " " + number(score)));
-  const stop = typeof one.stop === "string" ? one.stop : one.stop ? Object.entries(one.stop).map(([a, b]) => a + " " + JSON.stringify(b)).join(" ") : null;
   return el("div", { class: "inside" },
     el("div", { class: "facts" },
       el("span", { class: "chip" }, one.example), el("span", { class: "chip" }, one.tokens + " tokens"),
       !one.held && el("span", { class: "chip" }, known(one.advantage) ? "advantage " + signed(one.advantage) : "not learned from"),
-      stop && el("span", { class: "chip" }, "ended by " + stop.replace(/_/g, " ")), one.truncated && el("span", { class: "chip warn" }, "cut off"), scores),
+      ended(one.stop) && el("span", { class: "chip" }, ended(one.stop)), one.truncated && el("span", { class: "chip warn" }, "cut off"), scores),
     one.prompt !== null && [el("div", { class: "small muted" }, "Prompt"), el("div", { class: "text" }, folded(one.prompt))],
     el("div", { class: "small muted" }, "Completion", explained(one, state)), completion(one, state),
     el("div", { class: "small" }, "answer ", el("code", {}, one.answer ?? "none"), one.gold !== null && [", gold ", el("code", {}, one.gold)]));

@@ -10,6 +10,7 @@ function header() {
       first && known(last.accuracy) && el("span", { class: "chip" }, "held-out accuracy " + percent(first.accuracy)
         + (last === first ? "" : " → " + percent(last.accuracy)))),
     state.why && el("p", {}, state.why),
+    data.trials && trialCount(),
     el("p", { class: "muted small" }, [version, run && "begun " + when(run.started_time), "this page " + when(data.written_time) + (state.is === "running" ? ", reload it for news" : "")].filter(Boolean).join(" · ")),
     el("div", { class: "stages" }, data.stages.map((stage) => {
       const steps = stage.steps, share = stage.done ? 1 : steps ? Math.min(1, stage.step / steps) : stage.begun ? 0.5 : 0;
@@ -37,7 +38,7 @@ function curves() {
   if (found.length > 1) {
     const line = { name: "accuracy", points: found.map((one, at) => [at, one.accuracy]),
       intervals: found.map((one, at) => [at, ...one.interval]).filter(([, low, high]) => known(low) && known(high)) };
-    whole.append(chart("Held-out accuracy of every evaluation, with 95 % intervals", [line], found.map((one) => one.title)), el("br"));
+    whole.append(chart("Held-out accuracy of every evaluation, with 95 % intervals", [line], true, found.map((one) => one.title)), el("br"));
   }
   const buttons = stages.map((stage) => el("button", { onclick: () => show(stage) }, stageName(stage)));
   const show = (stage) => {
@@ -56,7 +57,7 @@ function figures(stage, grid) {
   const body = el("tbody");
   const fill = (words) => body.replaceChildren(...names.filter((name) => name.toLowerCase().includes(words.toLowerCase())).map((name) => {
     const series = points(stage.figures[name]), about = data.described[name] || {};
-    const draw = () => { grid.prepend(chart(name, [{ name, points: series, intervals: [] }])); grid.scrollIntoView({ block: "center" }); };
+    const draw = () => { grid.prepend(chart(name, [{ name, points: series, intervals: [] }], isShare(name))); grid.scrollIntoView({ block: "center" }); };
     const value = (at) => (series.length ? number(series.at(at)[1]) : "–");
     return el("tr", {}, el("td", {}, el("button", { onclick: draw, title: "draw it" }, name)), el("td", { class: "nowrap" }, value(0)),
       el("td", { class: "nowrap" }, value(-1), about.unit ? " " + about.unit : ""), el("td", { class: "small" }, about.meaning, about.healthy && el("span", { class: "muted" }, " " + about.healthy)));
@@ -70,19 +71,22 @@ function figures(stage, grid) {
   return made;
 }
 
+// A table in a box of its own, which scrolls where it is wider than the page.
+const sheet = ({ header, rows }) => el("div", { class: "wide" }, el("table", {},
+  el("thead", {}, el("tr", {}, header.map((text) => el("th", { class: "nowrap" }, text)))),
+  el("tbody", {}, rows.map((row) => el("tr", {}, row.map((text, at) => el(at ? "td" : "th", { class: at ? "nowrap" : "name" }, text)))))));
+
 function table() {
   if (!data.table.rows.length) return null;
-  return part("table", "Evaluations", el("div", { class: "wide" }, el("table", {},
-    el("thead", {}, el("tr", {}, data.table.header.map((text) => el("th", { class: "nowrap" }, text)))),
-    el("tbody", {}, data.table.rows.map((row) => el("tr", {}, row.map((text, at) => el(at ? "td" : "th", { class: at ? "nowrap" : "name" }, text))))))),
+  return part("table", "Evaluations", sheet(data.table),
   el("p", { class: "muted small" }, "The same as table.md and, with all figures of every evaluation, as table.csv, once the run has ended."));
 }
 
 function beforeAfter() {
   const all = data.before_after.concat(changed());
   if (!all.length) return null;
-  return part("before-after", "Before and after", all.map((one) => el("div", {},
-    one.why && el("p", { class: "small muted" }, one.why),
+  return part("before-after", "Before and after", all.map((one, at) => el("div", { class: "pair" },
+    el("h3", {}, "Question " + (at + 1) + (one.why ? ": " + one.why : "")),
     el("div", { class: "text" }, folded(one.prompt.trimEnd())),
     el("div", { class: "sides" }, one.points.map((point) => el("div", {},
       el("div", { class: "small" }, point.title, " ", right(point.right)), el("div", { class: "text" }, folded(point.text))))),
@@ -138,8 +142,11 @@ function trees() {
     [String(at), stageName(data.stages[tree.stage]) + ", step " + tree.step + ", " + tree.example]), (at) => show(all[Number(at)]))), box);
 }
 
+// A key that breaks at its dots and nowhere else.
+const dotted = (key) => key.split(".").map((word, at) => (at ? [".", el("wbr"), word] : word));
+
 function recipe() {
-  const names = Array.from(new Set(data.stages.map((stage) => stage.name)));
+  const names = Array.from(new Set(data.stages.concat(data.recipe.rows.map((row) => ({ name: row.stage }))).map((stage) => stage.name))).filter(Boolean);
   const rows = [], known = new Map();
   for (const stage of [""].concat(names)) {
     for (const row of data.recipe.rows.filter((row) => row.stage === stage)) {
@@ -154,7 +161,7 @@ function recipe() {
   const body = el("tbody"), state = { all: false, words: "" };
   const stages = names.length > 1;
   const show = () => body.replaceChildren(...rows.filter((row) => (state.all || row.changed) && (whose(row) + " " + row.key).includes(state.words)).map((row) =>
-    el("tr", {}, stages && el("td", {}, whose(row)), el("td", {}, el("code", { title: row.meaning }, row.key)),
+    el("tr", {}, stages && el("td", {}, whose(row)), el("td", { class: "key" }, el("code", { title: row.meaning }, dotted(row.key))),
       el("td", { class: "value" }, el("code", {}, row.value)), el("td", { class: "value muted" }, row.default === null ? "" : el("code", {}, row.default)))));
   show();
   return part("recipe", "Recipe against its defaults",
@@ -169,7 +176,7 @@ function machine() {
   const rows = (data.machine && data.machine.rows) || [], starts = (data.machine && data.machine.start_times) || [];
   return part("machine", "Machine and files", el("dl", {}, rows.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
     starts.length > 1 && [el("dt", {}, "starts"), el("dd", {}, starts.map(when).join("; "))],
-    [["metrics.jsonl", "every figure, a line a step"], ["evaluations.jsonl, evaluations/", "every evaluation, and each held-out completion"],
+    (data.trials ? sweepFiles : [["metrics.jsonl", "every figure, a line a step"], ["evaluations.jsonl, evaluations/", "every evaluation, and each held-out completion"],
       ["traces/", "every rollout with its token ids and log-probabilities"], ["recipe.toml", "what ran, every key"],
-      ["stages.json, run.json", "what is done, and by which program"]].map(([name, what]) => [el("dt", {}, el("code", {}, name)), el("dd", {}, what)])));
+      ["stages.json, run.json", "what is done, and by which program"]]).map(([name, what]) => [el("dt", {}, el("code", {}, name)), el("dd", {}, what)])));
 }

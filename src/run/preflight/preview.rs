@@ -4,7 +4,7 @@ use super::models::{Models, Sought};
 use super::rows::{TOKENIZED, asked, too_long};
 use super::{Known, Looked, Ready, look};
 use crate::data::hub::Hub;
-use crate::data::{Prompted, Split, Tokenizer};
+use crate::data::{Example, Feedback, Prompt, Prompted, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::log::terminal::shown;
 use crate::model::Sequence;
@@ -50,11 +50,12 @@ pub fn preview(args: &Args, registry: &Registry, asked_for: &Preview) -> Result<
         let waits: Vec<String> =
             references(&table.table, RULES.references).into_iter().map(|(path, _)| path).collect();
         let of = Of { name: &table.name, stage, waits: &waits, hub: &at_rest, seed: stages[0].run.seed };
-        let known = match models.of(&stage.policy) {
-            Sought::Known(known) => Some(known),
-            _ => None,
+        let (known, elsewhere) = match models.of(&stage.policy) {
+            Sought::Known(known) => (Some(known), None),
+            Sought::Elsewhere(model) => (None, Some(model)),
+            _ => (None, None),
         };
-        text += &of.text(known.as_deref(), asked_for)?;
+        text += &of.text(known.as_deref(), elsewhere.as_deref(), asked_for)?;
         text.push('\n');
     }
     if !found {
@@ -80,7 +81,8 @@ struct Of<'a> {
 }
 
 impl Of<'_> {
-    fn text(&self, known: Option<&Known>, asked_for: &Preview) -> Result<String> {
+    /// Its rows by a `known` model, or by none where it is still `elsewhere`.
+    fn text(&self, known: Option<&Known>, elsewhere: Option<&str>, asked_for: &Preview) -> Result<String> {
         let (stage, method) = (self.stage, self.stage.method.name());
         let split = if asked_for.held_out { Split::Eval } else { Split::Train };
         let mut out = format!("stage `{}` (loop.{method}): ", self.name);
@@ -102,7 +104,14 @@ impl Of<'_> {
             let _ = writeln!(out, "  made of the {read} rows that were read");
         }
         let Some(Known { tokenizer, shape }) = known else {
-            return Ok(out + "  the model is not on this machine yet, so that tokens are not known\n");
+            out += "  the model is not on this machine yet: texts stand without its template, tokens are not known\n";
+            if let Some(model) = elsewhere {
+                let _ = writeln!(out, "  `train sample {model} --prompt hello` fetches it, as a run does");
+            }
+            for (at, row) in rows.examples.iter().take(asked_for.rows).enumerate() {
+                let _ = write!(out, "\n  {}. {}", at + 1, in_words(row));
+            }
+            return Ok(out);
         };
         let questions: Vec<Prompted> =
             rows.examples.iter().take(TOKENIZED).map(|row| asked(row, tokenizer)).collect::<Result<_>>()?;
@@ -176,6 +185,29 @@ impl Of<'_> {
         }
         Ok(out)
     }
+}
+
+/// A row without a tokenizer: its prompt, turn by turn, and the completions that it has.
+fn in_words(row: &Example) -> String {
+    let mut out = format!("{row}\n");
+    let mut add = |name: &str, text: &str| out += &format!("     {name}:\n{}", indented(text));
+    match &row.prompt {
+        Prompt::Text(text) => add("prompt", text),
+        Prompt::Chat(turns) => turns.iter().for_each(|turn| add(&turn.role, &turn.content)),
+    }
+    match &row.feedback {
+        Some(Feedback::Pair { chosen, rejected, .. }) => {
+            add("chosen", &chosen.text);
+            add("rejected", &rejected.text);
+        }
+        Some(Feedback::Label { completion, good: true, .. }) => add("good completion", &completion.text),
+        Some(Feedback::Label { completion, .. }) => add("bad completion", &completion.text),
+        None => row.completion.iter().for_each(|text| add("completion", text)),
+    }
+    if let Some(gold) = row.gold() {
+        out += &format!("     gold answer: {gold}\n");
+    }
+    out
 }
 
 /// The text of a sequence, what is learned in ⟦ ⟧.
