@@ -190,12 +190,9 @@ impl Data {
         let mut renaming = Renaming::new(&self.columns);
         let rows = self.rows(split, hub, seed, &mut renaming, &mut problems)?;
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
-        let name = self.name(split);
+        let (name, key) = (self.name(split), split.key());
         if rows.is_empty() && problems.is_empty() {
-            return Err(Error::Data(format!(
-                "{name} has no rows; `data.{}` needs at least one",
-                split.key()
-            )));
+            return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
         }
         // Held-out rows may lack what is only learned.
         let own = self.task.is_none() && self.train.is_empty();
