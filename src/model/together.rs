@@ -30,10 +30,9 @@ impl Model {
                 own = Some((at, self.stored_unit(at)));
             }
             // What fails on one rank is said once the others need it no more.
-            if (at + 1).is_multiple_of(ranks.count()) || at == shards.last() {
-                if let (Ok(()), Some((at, tensors))) = (&written, own.take()) {
-                    written = write_tensors(&dir.join(file(at)), tensors);
-                }
+            let due = (at + 1).is_multiple_of(ranks.count()) || at == shards.last();
+            if due && let (Ok(()), Some((at, tensors))) = (&written, own.take()) {
+                written = write_tensors(&dir.join(file(at)), tensors);
             }
         })?;
         written?;

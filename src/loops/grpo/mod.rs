@@ -40,6 +40,9 @@ use tch::Tensor;
 /// How often examples were right, by their index.
 type Notes = Vec<(usize, f64)>;
 
+/// Groups to train on, those that are dropped, what is noted of all, and what alarms look at.
+type Sampled = (Vec<Group>, Vec<DroppedGroup>, Notes, Vec<Seen>);
+
 /// The method at work.
 struct GrpoMethod {
     grpo: Grpo,
@@ -49,12 +52,7 @@ struct GrpoMethod {
 
 impl GrpoMethod {
     /// Samples the step's groups, and says which of them are not trained on where the recipe says so; with what alarms look at.
-    fn groups(
-        &mut self,
-        worker: &mut Worker,
-        step: usize,
-        metrics: &mut Metrics,
-    ) -> Result<(Vec<Group>, Vec<DroppedGroup>, Notes, Vec<Seen>)> {
+    fn groups(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Sampled> {
         let prompts = self.asked(worker, step, 0, metrics)?;
         let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
