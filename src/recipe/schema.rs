@@ -174,7 +174,7 @@ fn bound(schema: &mut Value, path: &str) {
 }
 
 /// What holds of a file and not of a resolved stage: tables of one name stand at the top and in stages, so that no key has to be in
-/// each; a reward may have any name if it says its kind; and one that is inherited may be taken away. Rewards' tables, which two places
+/// each; a reward may have any name if it says its kind; and one that is inherited may be taken away, as a measure may. Rewards' tables, which two places
 /// refer to, come back by the names of their definitions.
 fn open(sections: &mut Value) -> Map<String, Value> {
     without_required(sections, true);
@@ -198,6 +198,8 @@ fn open(sections: &mut Value) -> Map<String, Value> {
         (name.clone(), described)
     });
     reward["properties"] = Value::Object(own.collect());
+    let measures = &mut sections["properties"]["eval"]["properties"]["measures"]["additionalProperties"];
+    *measures = json!({ "anyOf": [measures.take(), removed()] });
     tables.into_iter().map(|(name, table)| (format!("reward.{name}"), table)).collect()
 }
 

@@ -283,7 +283,7 @@ impl Opened {
             // There is never room for two of a model that just fits.
             model.forget()?;
             let before = std::mem::replace(model, Model::load(folder, kind, device)?);
-            model.checkpointing = before.checkpointing;
+            (model.checkpointing, model.dropout) = (before.checkpointing, before.dropout);
         }
         // What was trained is trained.
         for (name, tensor) in model.all_tensors() {

@@ -42,7 +42,10 @@ fn both(scored: usize, arguments: &[&str]) -> (Program, String, Program) {
 fn goes_on(failed: &Program, arguments: &[&str], whole: &Program) {
     failed.write("mended", "");
     failed.train(&[arguments, &["--resume"]].concat()).success();
-    assert_eq!(differences(&whole.out(), &failed.out()), Vec::<String>::new());
+    let mut different = differences(&whole.out(), &failed.out());
+    // What was saved of the step before the one that failed is a checkpoint more.
+    different.retain(|what| !(what.contains("-step-") && what.ends_with(" is too much")));
+    assert_eq!(different, Vec::<String>::new());
 }
 
 #[test]
