@@ -111,7 +111,7 @@ mod tests {
         ];
         let wide = "-22.2822 [-23.9121, -20.6514]";
         let row = cells(&["logps/rejected", "lr=2e-4", wide, "0.0125", wide, "< 0.001", wide, "0.025"]);
-        let shown = of_width(&cells(&header), &[row.clone()], 100);
+        let shown = of_width(&cells(&header), std::slice::from_ref(&row), 100);
         for cell in &row {
             cell.split(' ').for_each(|word| assert!(shown.contains(word), "{word}:\n{shown}"));
         }

@@ -150,7 +150,11 @@ fn a_dry_run_says_everything_and_does_nothing() {
     }
     // What it prints is a recipe: the same plan comes out of it.
     let again = Program::new(&said);
-    let plan = |text: &str| text.split("# Plan").nth(1).unwrap().to_string();
+    // What a process takes before it does anything is measured, and never the same to the byte.
+    let plan = |text: &str| {
+        let lines = text.split("# Plan").nth(1).unwrap().lines();
+        lines.filter(|line| !line.contains(" MB")).collect::<Vec<_>>().join("\n")
+    };
     assert_eq!(plan(&again.train(&["--dry-run"]).success()), plan(&said));
 }
 
