@@ -247,8 +247,10 @@ fn a_dry_run_looks_at_every_point() {
     // What a run resolves to is the same sweep.
     let text: String = plan.split("# Sweep").next().unwrap().to_string();
     let again = Program::new(&text).train(&["--dry-run"]).success();
+    // What a process takes before it does anything is measured, and never the same to the byte.
     let points = |plan: &str| {
-        plan.lines().filter(|line| line.starts_with("#   ")).map(str::to_string).collect::<Vec<_>>()
+        let lines = plan.lines().filter(|line| line.starts_with("#   ") && !line.contains(" MB"));
+        lines.map(str::to_string).collect::<Vec<_>>()
     };
     assert_eq!(points(&plan), points(&again));
 }
