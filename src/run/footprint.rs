@@ -8,6 +8,7 @@ use crate::model::memory::{Division, State, Trained, activations, cached, logits
 use crate::optim::TOGETHER;
 use crate::ranks::{Local, resident, sums_under_way};
 use crate::recipe::Stage;
+use std::sync::LazyLock;
 use tch::{Device, Kind};
 
 /// The most ranks of a layout that is proposed.
@@ -36,8 +37,10 @@ struct Setting {
 impl Setting {
     fn of(stage: &Stage, ranks: usize) -> Self {
         let on_cpu = stage.devices.find(Local::ALONE).is_ok_and(|layout| layout.policy == Device::Cpu);
-        // This process is one, and has done nothing yet.
-        let program = resident::now().map_or(0, |bytes| bytes as usize + KERNELS);
+        // This process is one, and has done nothing yet; looked at once, so that equal plans are equal.
+        static PROGRAM: LazyLock<usize> =
+            LazyLock::new(|| resident::now().map_or(0, |bytes| bytes as usize + KERNELS));
+        let program = *PROGRAM;
         Self { ranks, program: if on_cpu { program } else { 0 }, on_cpu }
     }
 }

@@ -1,7 +1,7 @@
 //! What `loop.sft` teaches of a row besides its completion, against plain torch (`fixtures/teaching/make.py`): views, weights of spans, choices, tokens left out and
 //! voted passes, values and gradients, whatever comes together; and what is refused.
 
-use crate::program::{Program, number, rows};
+use crate::program::{Program, apart, number, rows};
 use crate::recipes::Tiny;
 use rationale::Result;
 use rationale::batch::micro_batches;
@@ -16,7 +16,7 @@ use rationale::rationale::Format;
 use rationale::reward::Rewards;
 use rationale::select::Select;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -265,6 +265,22 @@ fn each_kind_of_teaching_runs_and_tells_its_figures() {
             assert!(number(line, figure).is_finite(), "{sft}: {figure}");
         }
     }
+}
+
+/// A run that goes on drops what it would have dropped.
+#[test]
+fn dropout_outlives_a_resume() {
+    let program = program("votes = 3", "", |_| {});
+    let run = |name: &str, sets: &[&str]| -> PathBuf {
+        let out = program.out().with_file_name(name);
+        let arguments = [&["--quiet", "--set", "policy.dropout=0.1"], sets].concat();
+        program.train_into("recipe.toml", &out, &arguments).success();
+        out
+    };
+    let whole = run("whole", &["--set", "run.steps=4"]);
+    run("half", &[]);
+    let half = run("half", &["--resume", "--set", "run.steps=4"]);
+    assert_eq!(apart(&whole.join("sft-step-000004"), &half.join("sft-step-000004")), 0.0);
 }
 
 /// What `[loop.sft]` and `[eval]` say, what becomes of each row, and what is told.
