@@ -61,9 +61,8 @@ impl Verb for Serve {
         let policy = self.model.load(&found, self.slots)?;
         self.asking.apply(&mut found, &policy)?;
         let name = self.name.clone().unwrap_or_else(|| self.model.name());
-        if let Some(checkpoint) = found.folder.file_name() {
-            asked::called_too(checkpoint.to_string_lossy().into_owned());
-        }
+        // A run's folder stands for its newest checkpoint, which is a name of it too.
+        let checkpoint = found.folder.file_name().map(|name| name.to_string_lossy().into_owned());
         let (host, port) = (self.host.as_str(), self.port);
         let listener = TcpListener::bind((host, port)).map_err(|error| {
             Error::Recipe(format!("{host}:{port} cannot be listened on: {error}; choose another --port"))
@@ -74,7 +73,8 @@ impl Verb for Serve {
         let heard = move |received| drop(sender.send(received));
         std::thread::spawn(move || listen(&listener, heard));
         let timeout = Duration::from_secs(self.timeout);
-        let mut counter = Counter::new(name, &policy, found.sampling, timeout, receiver);
+        let names = std::iter::once(name).chain(checkpoint).collect();
+        let mut counter = Counter::new(names, &policy, found.sampling, timeout, receiver);
         let mut decoder = policy.decoder();
         while counter.wait() {
             if let Err(error) = decoder.serve(&mut counter) {

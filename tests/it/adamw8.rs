@@ -1,18 +1,11 @@
 //! AdamW whose means are bytes, against bitsandbytes' algorithm (tests/fixtures/optim/make_adamw8.py), resumed, divided among ranks, and beside AdamW in f32.
 
+use crate::optim::{self, numbers, start, values};
 use crate::program::{Program, apart, lines, number};
 use crate::recipes::Tiny;
 use rationale::optim::{Moments, Optim, Optimizer};
 use serde_json::Value;
 use tch::{Kind, Tensor};
-
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-fn values(tensor: &Tensor) -> Vec<f64> {
-    Vec::<f64>::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).unwrap()
-}
 
 fn give_gradient(parameter: &Tensor, index: usize, step: usize) {
     let at = |i: usize| {
@@ -21,15 +14,7 @@ fn give_gradient(parameter: &Tensor, index: usize, step: usize) {
             * 10f64.powi((i % 7) as i32 - 5)
             * (1.0 + step as f64)
     };
-    let gradient: Vec<f64> = (0..parameter.numel()).map(at).collect();
-    let gradient = Tensor::from_slice(&gradient).reshape(parameter.size()).to_kind(parameter.kind());
-    (parameter * gradient).sum(Kind::Float).backward();
-}
-
-fn start(index: usize, shape: &[i64], kind: Kind) -> Tensor {
-    let n: i64 = shape.iter().product();
-    let values: Vec<f64> = (0..n).map(|i| (0.5 * index as f64 + 0.17 * i as f64).cos()).collect();
-    Tensor::from_slice(&values).reshape(shape).to_kind(kind).set_requires_grad(true)
+    optim::give_gradient(parameter, &(0..parameter.numel()).map(at).collect::<Vec<f64>>());
 }
 
 /// A matrix that is remembered in bytes, and one of fewer than 4096 elements, which is not.

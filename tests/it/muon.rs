@@ -1,5 +1,6 @@
 //! Muon against PyTorch's (tests/fixtures/optim/make_muon.py), beside AdamW, resumed, and divided among ranks.
 
+use crate::optim::{self, numbers, start, values};
 use crate::program::{Program, apart, lines, number};
 use crate::recipes::Tiny;
 use rationale::devices::native_kind;
@@ -13,24 +14,8 @@ fn fixture() -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-fn values(tensor: &Tensor) -> Vec<f64> {
-    Vec::<f64>::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).unwrap()
-}
-
 fn give_gradient(parameter: &Tensor, at: impl Fn(usize) -> f64) {
-    let gradient: Vec<f64> = (0..parameter.numel()).map(at).collect();
-    let gradient = Tensor::from_slice(&gradient).reshape(parameter.size()).to_kind(parameter.kind());
-    (parameter * gradient).sum(Kind::Float).backward();
-}
-
-fn start(index: usize, shape: &[i64], kind: Kind) -> Tensor {
-    let n: i64 = shape.iter().product();
-    let values: Vec<f64> = (0..n).map(|i| (0.5 * index as f64 + 0.17 * i as f64).cos()).collect();
-    Tensor::from_slice(&values).reshape(shape).to_kind(kind).set_requires_grad(true)
+    optim::give_gradient(parameter, &(0..parameter.numel()).map(at).collect::<Vec<f64>>());
 }
 
 fn apart_at_most(ours: &[f64], theirs: &[f64]) -> f64 {

@@ -9,21 +9,28 @@ fn fixture(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn numbers(value: &Value) -> Vec<f64> {
+pub fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-fn parameter(values: &[f64], shape: &[i64], kind: Kind) -> Tensor {
+pub fn parameter(values: &[f64], shape: &[i64], kind: Kind) -> Tensor {
     Tensor::from_slice(values).reshape(shape).to_kind(kind).set_requires_grad(true)
 }
 
 /// d(Σ p · g)/dp = g: the way to hand a tensor a known gradient.
-fn give_gradient(parameter: &Tensor, gradient: &[f64]) {
+/// The `index`th of some parameters, as the scripts of fixtures begin it.
+pub fn start(index: usize, shape: &[i64], kind: Kind) -> Tensor {
+    let n: i64 = shape.iter().product();
+    let values: Vec<f64> = (0..n).map(|i| (0.5 * index as f64 + 0.17 * i as f64).cos()).collect();
+    parameter(&values, shape, kind)
+}
+
+pub fn give_gradient(parameter: &Tensor, gradient: &[f64]) {
     let gradient = Tensor::from_slice(gradient).reshape(parameter.size()).to_kind(parameter.kind());
     (parameter * gradient).sum(Kind::Float).backward();
 }
 
-fn values(tensor: &Tensor) -> Vec<f64> {
+pub fn values(tensor: &Tensor) -> Vec<f64> {
     Vec::<f64>::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).unwrap()
 }
 

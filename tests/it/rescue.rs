@@ -2,22 +2,10 @@
 
 use crate::compare::differences;
 use crate::program::Program;
-use crate::recipes::{Tiny, warmed_up};
+use crate::recipes::warmed_up;
+use crate::resume::{MODEL, RL};
 
-const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
-/// 16 completions a step.
-const RL: &str = r#"[stage.reward.length]
-max_tokens = 12
-buffer = 11
-[stage.loop.grpo]
-reference.every = 2
-reference.mix = 0.5
-kl.coefficient = 0.01
-[stage.optim]
-lr = 1e-3
-"#;
-
-/// A reward of no weight that scores so many completions, of all ranks together, then does `last` and ends; all, once there is a file `mended`.
+/// A reward of no weight that scores so many completions, 16 a step, of all ranks together, then does `last` and ends; all, once there is a file `mended`.
 fn failing(scored: usize, last: &str) -> Program {
     let program = format!(
         "while read -r _; do echo >> count; if [ ! -e mended ] && [ $(wc -l < count) -gt {scored} ]; then {last}; \

@@ -7,26 +7,24 @@ use serde_json::json;
 use std::fs;
 use std::io::Read;
 
-const MODEL: Tiny = Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
+pub const MODEL: Tiny =
+    Tiny { hidden_size: 16, kv_heads: 1, context: Some(64), tensorboard: true, ..Tiny::SUMS };
 
-/// Supervised, then by reinforcement with an evaluation in between.
-fn stages() -> String {
-    warmed_up(
-        "",
-        [3, 6],
-        r#"[stage.reward.length]
+/// A reward, and reinforcement by it.
+pub const RL: &str = r#"[stage.reward.length]
 max_tokens = 12
 buffer = 11
 [stage.loop.grpo]
 reference.every = 2
 reference.mix = 0.5
 kl.coefficient = 0.01
-[stage.eval]
-every = 3
 [stage.optim]
 lr = 1e-3
-"#,
-    )
+"#;
+
+/// Supervised, then by reinforcement with an evaluation in between.
+fn stages() -> String {
+    warmed_up("", [3, 6], &format!("{RL}[stage.eval]\nevery = 3\n"))
 }
 
 fn two_stages() -> Program {

@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::seed;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Completions of one request, at most.
 const MOST: usize = 1024;
@@ -16,14 +16,6 @@ const MOST: usize = 1024;
 const LIKELIEST: usize = 20;
 /// Texts that end a completion, at most.
 const STOPS: usize = 16;
-
-/// What the model may be called beside its name: the checkpoint that a run's folder stood for. A program serves one model.
-static TOO: OnceLock<String> = OnceLock::new();
-
-/// Takes `checkpoint` as a name of the model, too.
-pub(super) fn called_too(checkpoint: String) {
-    let _ = TOO.set(checkpoint);
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
@@ -104,21 +96,21 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads the body of the `number`th request to `name`, whose own settings are `usual`.
+    /// Reads the body of the `number`th request to the model of these names, of which the first is told, and whose own settings are `usual`.
     ///
     /// # Errors
     /// What cannot be answered as it is asked.
     pub fn read(
         body: &[u8],
         chat: bool,
-        (name, policy): (&str, &Policy),
+        (names, policy): (&[String], &Policy),
         usual: &Sampling,
         number: u64,
     ) -> Result<Self, Refused> {
         let mut body = Body::read(body)?;
         let model: Option<String> = body.take("model", "a name")?;
-        if let Some(model) = model.filter(|model| model != name && TOO.get() != Some(model)) {
-            let message = format!("there is no model `{model}` here; this is `{name}`");
+        if let Some(model) = model.filter(|model| !names.contains(model)) {
+            let message = format!("there is no model `{model}` here; this is `{}`", names[0]);
             return Err(Refused {
                 status: 404,
                 code: Some("model_not_found"),
@@ -158,7 +150,7 @@ impl Asked {
         let drawn = body.take::<i64>("seed", "a whole number")?;
         let asked = Self {
             chat,
-            model: name.to_owned(),
+            model: names[0].clone(),
             prompts,
             n,
             sampling: Arc::new(sampling),

@@ -18,7 +18,8 @@ const SCORED: usize = 2048;
 
 /// A model that is asked.
 pub(super) struct Counter<'a> {
-    name: String,
+    /// What the model is called; the first is what it is told as.
+    names: Vec<String>,
     policy: &'a Policy,
     usual: Sampling,
     timeout: Duration,
@@ -51,16 +52,16 @@ struct Open {
 }
 
 impl<'a> Counter<'a> {
-    /// For requests to `name`, which have `usual` settings and `timeout` to be answered.
+    /// For requests to the model of these names, at least one, which have `usual` settings and `timeout` to be answered.
     pub fn new(
-        name: String,
+        names: Vec<String>,
         policy: &'a Policy,
         usual: Sampling,
         timeout: Duration,
         received: Receiver<Received>,
     ) -> Self {
         Self {
-            name,
+            names,
             policy,
             usual,
             timeout,
@@ -96,14 +97,14 @@ impl<'a> Counter<'a> {
         let path = path.trim_end_matches('/');
         match (method.as_str(), path) {
             ("POST", "/v1/completions" | "/v1/chat/completions") => {
-                let (chat, of) = (path == "/v1/chat/completions", (self.name.as_str(), self.policy));
+                let (chat, of) = (path == "/v1/chat/completions", (self.names.as_slice(), self.policy));
                 match Asked::read(&body, chat, of, &self.usual, self.count) {
                     Ok(asked) => self.take_on(asked, to, at, jobs),
                     Err(refused) => to.refuse(&refused),
                 }
             }
             ("GET", "/v1/models") => to.send(200, &json!({ "object": "list", "data": [self.model()] })),
-            ("GET", path) if path.strip_prefix("/v1/models/") == Some(&self.name) => {
+            ("GET", path) if path.strip_prefix("/v1/models/") == Some(&self.names[0]) => {
                 to.send(200, &self.model());
             }
             ("GET", "/health") => to.send(200, &json!({ "status": "ok" })),
@@ -115,7 +116,7 @@ impl<'a> Counter<'a> {
     }
 
     fn model(&self) -> serde_json::Value {
-        json!({ "id": self.name, "object": "model", "created": now(), "owned_by": "rationale",
+        json!({ "id": self.names[0], "object": "model", "created": now(), "owned_by": "rationale",
             "max_model_len": self.policy.context() })
     }
 
