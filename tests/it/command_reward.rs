@@ -171,7 +171,7 @@ fn dropping_the_rewards_ends_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     // It ignores the end of its input.
-    let program = format!("echo $$ > {}; echo 1; sleep 300", file.display());
+    let program = format!("echo $$ > {}; read line; echo 1; sleep 300", file.display());
     let mut rewards = rewards(&["sh", "-c", &program], 5.0);
     assert_eq!(score(&mut rewards, &["a".to_owned()]), Ok(vec![1.0]));
     drop(rewards);
@@ -201,7 +201,7 @@ fn what_a_program_started_ends_with_it() {
 /// Killed without a chance to say goodbye: a program that ignores the end of its input, and what it started, end all the same.
 #[test]
 fn a_killed_trainer_leaves_no_program() {
-    let program = "echo $$ > pid; setsid sleep 300 & echo $! > child; trap '' TERM HUP; echo 1; sleep 300";
+    let program = "echo $$ > pid; setsid sleep 300 & echo $! > child; trap '' TERM HUP; read line; echo 1; sleep 300";
     let recipe = format!(
         "{}\n[reward.command]\ncommand = [\"sh\", \"-c\", {program:?}]\n[loop.collect]\n",
         crate::recipes::Tiny::BYTES.recipe(
