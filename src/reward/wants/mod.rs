@@ -67,6 +67,8 @@ pub enum Holds {
     Number,
     /// A whole number above 0.
     Count,
+    /// An instruction about form that can be checked, as [`crate::text::instruction::Instruction`] reads it.
+    Instruction,
     /// One of these texts.
     OneOf(Vec<String>),
 }

@@ -7,6 +7,7 @@ use crate::nearest::{list, nearest};
 use crate::rationale::number;
 use crate::reward::{choice, column, plain};
 use crate::section::Misfit;
+use crate::text::instruction::Instruction;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
@@ -77,6 +78,9 @@ impl RowWant {
             OfRow::Column(path, Holds::Text) => format!("a text in column `{path}`"),
             OfRow::Column(path, Holds::Number) => format!("a number in column `{path}`"),
             OfRow::Column(path, Holds::Count) => format!("a whole number above 0 in column `{path}`"),
+            OfRow::Column(path, Holds::Instruction) => {
+                format!("an instruction, such as {{\"kind\": \"upper\"}}, in column `{path}`")
+            }
             OfRow::Column(path, Holds::OneOf(known)) => {
                 format!("one of {} in column `{path}`", known.join(", "))
             }
@@ -146,6 +150,7 @@ impl Holds {
             Holds::Text => !found.is_empty(),
             Holds::Number => number::only(found).is_some(),
             Holds::Count => found.parse::<usize>().is_ok_and(|count| count > 0),
+            Holds::Instruction => serde_json::from_str(found).is_ok_and(|rule: Instruction| rule.known()),
             Holds::OneOf(known) => known.iter().any(|text| text == found),
         }
     }
