@@ -154,6 +154,22 @@ pub(super) const STAR: &[Described] = &[
     ),
 ];
 
+pub(super) const STEERING: &[Described] = &[
+    row(
+        "steer/contrasts",
+        "",
+        "Questions, or pairs, that loop.steer finds its direction in.",
+        "Some dozens; few make a direction of these questions alone.",
+    ),
+    row(
+        "steer/tokens_*",
+        "tokens",
+        "Mean length of the reasoning that is steered `towards` and `away` from.",
+        "Of `length`, well apart.",
+    ),
+    row("steer/norm", "", "Mean over layers of the direction's length, ‖v‖.", ""),
+];
+
 pub(super) const REWARD_MODELS: &[Described] = &[
     row("accuracy", "share", "Labels of the step that the model tells.", "Rises."),
     row("scores/*", "", "Scores of the step.", ""),
