@@ -18,6 +18,7 @@ pub mod form;
 pub mod heads;
 mod inactive;
 mod init;
+mod inputs;
 pub mod layout;
 mod linear;
 pub mod logprobs;

@@ -1,5 +1,6 @@
 //! The policy: a model with its tokenizer, its end-of-sequence ids and its way of sampling.
 
+pub mod attribution;
 pub mod belief;
 pub mod candidates;
 pub mod choices;

@@ -71,6 +71,12 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
         "The cross-entropy, smoothed, where rationales are hidden or in part replaced.",
         "Stays above `choices/loss`; as low, rationales tell nothing that the question does not.",
     ),
+    row(
+        "keywords/words",
+        "words",
+        "Words of a question that loop.collect.keywords notes.",
+        "Above 0; at 0 no prompt holds its question.",
+    ),
     row("flow/*", "", "Of loop.dpo.flow: chunks of a completion, and the share of right ones.", ""),
 ];
 
