@@ -8,8 +8,7 @@ use crate::data::row::{Problems, need};
 use crate::data::{Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
-use crate::policy::Policy;
-use crate::policy::embedding::stretches;
+use crate::policy::{Policy, Spanned};
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
 use crate::section::{Misfit, broken};
@@ -17,9 +16,8 @@ use crate::select::{Candidate, Select};
 use crate::statistics::mean;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// `[loop.steer]`: reads completions that contrast, and keeps in the run for each layer v = the mean over questions of (the mean state of what is
 /// to be steered towards, less that of what is to be steered away from), over the tokens of the reasoning. `policy.steer.from = "@stage"` adds it in a
@@ -113,25 +111,16 @@ struct SteerMethod {
     figures: Vec<(&'static str, f64)>,
 }
 
-/// A completion behind its prompt, and where its reasoning stands.
-#[derive(Debug, Clone, PartialEq)]
-struct Reading {
-    tokens: Vec<u32>,
-    span: Range<usize>,
-}
-
-impl Reading {
-    /// Of a completion whose reasoning is all of it where it has no answer.
-    fn of(policy: &Policy, prompt: &[u32], tokens: &[u32], text: &str, format: &Format) -> Self {
-        let span = format.parse(text).map_or(0..text.len(), |rationale| rationale.reasoning());
-        let within = policy.tokenizer.tokens_of(tokens, span);
-        let span = prompt.len() + within.start..prompt.len() + within.end;
-        Self { tokens: [prompt, tokens].concat(), span }
-    }
+/// A completion behind its prompt, and where its reasoning stands; that is all of it where it has no answer.
+fn reading(policy: &Policy, prompt: &[u32], tokens: &[u32], text: &str, format: &Format) -> Spanned {
+    let span = format.parse(text).map_or(0..text.len(), |rationale| rationale.reasoning());
+    let within = policy.tokenizer.tokens_of(tokens, span);
+    let span = prompt.len() + within.start..prompt.len() + within.end;
+    Spanned { tokens: [prompt, tokens].concat(), span }
 }
 
 /// What is steered towards, and what away from.
-type Sides = [Vec<Reading>; 2];
+type Sides = [Vec<Spanned>; 2];
 
 impl SteerMethod {
     /// The contrasts of all rows, a question or pair each.
@@ -144,11 +133,11 @@ impl SteerMethod {
         let all: Vec<Candidate> =
             group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
         let kept = self.select.keep(&all);
-        let read = |right: bool| -> Vec<Reading> {
+        let read = |right: bool| -> Vec<Spanned> {
             let of = kept.iter().filter(|&&at| all[at].correct == Some(right));
             let readings = of.map(|&at| {
                 let rollout = &group.rollouts[at];
-                Reading::of(policy, &group.prompt, &rollout.tokens, &rollout.text, format)
+                reading(policy, &group.prompt, &rollout.tokens, &rollout.text, format)
             });
             // Where nothing is reasoned there is no state to take.
             readings.filter(|reading| !reading.span.is_empty()).collect()
@@ -184,16 +173,16 @@ impl SteerMethod {
 fn of_pair(row: &Example, policy: &Policy, format: &Format) -> Result<Sides> {
     let Some(Feedback::Pair { chosen, rejected, .. }) = &row.feedback else { return Ok([vec![], vec![]]) };
     let prompt = policy.tokenizer.render_example(row)?;
-    let read = |one: &FeedbackCompletion| -> Result<Vec<Reading>> {
+    let read = |one: &FeedbackCompletion| -> Result<Vec<Spanned>> {
         let tokens = match &one.tokens {
             Some(tokens) => tokens.clone(),
             None => policy.tokenizer.completion(&row.prompt, &one.text)?,
         };
-        let reading = Reading::of(policy, &prompt, &tokens, &one.text, format);
-        Ok(vec![match reading.span.is_empty() {
+        let found = reading(policy, &prompt, &tokens, &one.text, format);
+        Ok(vec![match found.span.is_empty() {
             // An answer alone contrasts as a whole.
-            true => Reading { span: prompt.len()..reading.tokens.len(), ..reading },
-            false => reading,
+            true => Spanned { span: prompt.len()..found.tokens.len(), ..found },
+            false => found,
         }])
     };
     Ok([read(chosen)?, read(rejected)?])
@@ -201,27 +190,11 @@ fn of_pair(row: &Example, policy: &Policy, format: &Format) -> Result<Sides> {
 
 /// Σ over `contrasts` of (mean state towards − mean state away), `[layers, hidden]` in f64, in passes of `budget` tokens.
 fn summed(policy: &Policy, contrasts: &[&Sides], budget: usize) -> Result<Tensor> {
-    let model = &policy.model;
-    let (depth, hidden) = (model.layers.len() as i64, model.config.hidden_size as i64);
     let signed = contrasts.iter().flat_map(|sides| sides.iter().zip([1.0, -1.0]));
-    let weighed: Vec<(&Reading, f64)> = signed
+    let weighed: Vec<(&Spanned, f64)> = signed
         .flat_map(|(side, sign)| side.iter().map(move |reading| (reading, sign / side.len() as f64)))
         .collect();
-    let lengths: Vec<usize> = weighed.iter().map(|(reading, _)| reading.tokens.len()).collect();
-    let mut sum = Tensor::zeros([depth, hidden], (Kind::Double, Device::Cpu));
-    for stretch in stretches(&lengths, budget) {
-        let own = &weighed[stretch];
-        let sequences: Vec<&[u32]> = own.iter().map(|(reading, _)| reading.tokens.as_slice()).collect();
-        let spans: Vec<[Range<usize>; 1]> = own.iter().map(|(reading, _)| [reading.span.clone()]).collect();
-        let spans: Vec<&[Range<usize>]> = spans.iter().map(<[Range<usize>; 1]>::as_slice).collect();
-        let means = model.segment_means(&sequences, &spans)?.to_device(Device::Cpu).to_kind(Kind::Double);
-        let weights: Vec<f64> = own.iter().map(|(_, weight)| *weight).collect();
-        let weights = Tensor::from_slice(&weights).view([1, -1, 1]);
-        // The first is the first layer's input, behind no layer.
-        let behind = means.narrow(0, 1, depth) * weights;
-        sum += behind.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
-    }
-    Ok(sum)
+    policy.summed_states(&weighed, budget)
 }
 
 impl Method for SteerMethod {
@@ -275,6 +248,7 @@ mod tests {
     use crate::engine::StopReason;
     use crate::policy::Init;
     use crate::rollout::Rollout;
+    use tch::Device;
 
     fn policy() -> Policy {
         let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };

@@ -16,7 +16,7 @@ pub use init::Init;
 pub use prompt_logprobs::Told;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
-pub use steer::Steered;
+pub use steer::{Spanned, Steered};
 
 use elsewhere::{Current, Elsewhere};
 

@@ -1,11 +1,15 @@
 //! `[policy.steer]`: a direction that is added to the policy's states while it samples and is read, and of which nothing is learned.
 
+use super::Policy;
+use super::embedding::stretches;
 use crate::error::{Error, Result};
 use crate::model::{Config, Model};
 use crate::section::{Misfit, broken};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
+use tch::{Device, Kind, Tensor};
 
 /// A direction in the policy's states, added behind its layers to every token that it reads or writes: x + λ v. For stages that sample, evaluate and
 /// collect; stages that train refuse it, since their weights would be learned with it and saved without.
@@ -65,13 +69,47 @@ impl Steered {
     }
 }
 
+/// A sequence, and the tokens of it whose states are meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned {
+    /// All of its tokens.
+    pub tokens: Vec<u32>,
+    /// Which of them.
+    pub span: Range<usize>,
+}
+
+impl Policy {
+    /// Σ weight · (mean state over the span behind each layer) of sequences with their weights, `[layers, hidden]` in f64 on the CPU, in passes of `budget` tokens.
+    ///
+    /// # Errors
+    /// As [`segment_means`](Model::segment_means).
+    pub fn summed_states(&self, weighed: &[(&Spanned, f64)], budget: usize) -> Result<Tensor> {
+        let (depth, hidden) = (self.model.layers.len() as i64, self.model.config.hidden_size as i64);
+        let lengths: Vec<usize> = weighed.iter().map(|(one, _)| one.tokens.len()).collect();
+        let mut sum = Tensor::zeros([depth, hidden], (Kind::Double, Device::Cpu));
+        for stretch in stretches(&lengths, budget) {
+            let own = &weighed[stretch];
+            let sequences: Vec<&[u32]> = own.iter().map(|(one, _)| one.tokens.as_slice()).collect();
+            let spans: Vec<[Range<usize>; 1]> = own.iter().map(|(one, _)| [one.span.clone()]).collect();
+            let spans: Vec<&[Range<usize>]> = spans.iter().map(<[Range<usize>; 1]>::as_slice).collect();
+            let means = self.model.segment_means(&sequences, &spans)?;
+            let means = means.to_device(Device::Cpu).to_kind(Kind::Double);
+            let weights: Vec<f64> = own.iter().map(|(_, weight)| *weight).collect();
+            let weights = Tensor::from_slice(&weights).view([1, -1, 1]);
+            // The first is the first layer's input, behind no layer.
+            let behind = means.narrow(0, 1, depth) * weights;
+            sum += behind.sum_dim_intlist([1i64].as_slice(), false, Kind::Double);
+        }
+        Ok(sum)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::engine::{Request, Sampling};
     use crate::model::Sequence;
     use crate::policy::Init;
-    use tch::{Device, Kind, Tensor};
 
     /// What is recorded while a steered policy samples is what it says of the same tokens when they are read, and not what it says unsteered.
     #[test]

@@ -107,7 +107,7 @@ impl Reward for Reader {
         let ask = |contexts: &[(&[u32], String)]| -> anyhow::Result<Vec<Vec<f64>>> {
             let contexts: Vec<Context> = contexts
                 .iter()
-                .map(|(prompt, text)| Context { prompt: *prompt, before: Format::ended(text, &self.cue) })
+                .map(|&(prompt, ref text)| Context { prompt, before: Format::ended(text, &self.cue) })
                 .collect();
             Ok(judge.beliefs(&contexts, &candidates, self.section.norm, models.budget)?)
         };
