@@ -2,7 +2,6 @@
 
 use super::resume::{Changes, body, changes, holding, is_over};
 use super::session::Session;
-use super::stage::Opened;
 use super::stop;
 use crate::checkpoint::{
     Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, differences, label, recipes,
