@@ -18,6 +18,7 @@ pub mod form;
 pub mod heads;
 mod inactive;
 mod init;
+mod inputs;
 pub mod layout;
 mod linear;
 pub mod logprobs;
@@ -36,6 +37,7 @@ pub mod sequence;
 pub mod shards;
 mod size;
 pub mod states;
+pub mod steering;
 mod storage;
 mod stored;
 mod stowed;
@@ -62,6 +64,7 @@ pub use read_tokens::ReadTokens;
 pub use rope::Rope;
 pub use sequence::Sequence;
 pub use shards::{Shards, Slice};
+pub use steering::Steering;
 pub(crate) use storage::drop_grad;
 pub use thoughts::Thoughts;
 
@@ -103,6 +106,8 @@ pub struct Model {
     pub extractor: Option<Extractor>,
     /// What thinks before tokens, where the model does.
     pub thoughts: Option<Thoughts>,
+    /// What is added behind its layers, where something is.
+    pub steering: Option<Steering>,
     /// Rotary frequencies on the model's device.
     pub rope: Rope,
     /// What the adapters are, where there are any.

@@ -14,6 +14,7 @@ pub mod column;
 pub mod command;
 pub mod copying;
 pub mod critic;
+pub mod eraser;
 pub mod execute;
 pub mod format;
 pub mod guide;
@@ -175,6 +176,7 @@ impl Default for Registry {
             .reward("self_certainty", certainty::Certainty::certainty)
             .with_format("belief", belief::Belief::checked)
             .with_format("critic", critic::Critic::checked)
+            .with_format("eraser", eraser::Eraser::checked)
             .with_format("format", format::Config::build)
             .with_format("guide", guide::Guide::checked)
             .with_format("internal_consistency", internal_consistency::InternalConsistency::checked)

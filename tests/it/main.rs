@@ -72,6 +72,7 @@ mod search;
 mod serve;
 mod shared_prefixes;
 mod star;
+mod steering;
 mod sweep;
 mod teaching;
 mod text;

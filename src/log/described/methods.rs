@@ -71,6 +71,12 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
         "The cross-entropy, smoothed, where rationales are hidden or in part replaced.",
         "Stays above `choices/loss`; as low, rationales tell nothing that the question does not.",
     ),
+    row(
+        "keywords/words",
+        "words",
+        "Words of a question that loop.collect.keywords notes.",
+        "Above 0; at 0 no prompt holds its question.",
+    ),
     row("flow/*", "", "Of loop.dpo.flow: chunks of a completion, and the share of right ones.", ""),
 ];
 
@@ -152,6 +158,22 @@ pub(super) const STAR: &[Described] = &[
         "Questions of the round, rationales learned, and the share of these that came of hints.",
         "",
     ),
+];
+
+pub(super) const STEERING: &[Described] = &[
+    row(
+        "steer/contrasts",
+        "",
+        "Questions, or pairs, that loop.steer finds its direction in.",
+        "Some dozens; few make a direction of these questions alone.",
+    ),
+    row(
+        "steer/tokens_*",
+        "tokens",
+        "Mean length of the reasoning that is steered `towards` and `away` from.",
+        "Of `length`, well apart.",
+    ),
+    row("steer/norm", "", "Mean over layers of the direction's length, ‖v‖.", ""),
 ];
 
 pub(super) const REWARD_MODELS: &[Described] = &[
