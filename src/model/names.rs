@@ -39,6 +39,7 @@ pub(super) fn assemble(
         score: None,
         extractor: None,
         thoughts: None,
+        value: None,
         rope,
         lora: None,
         inactive: Vec::new(),

@@ -9,6 +9,7 @@ pub mod init;
 mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
+mod values;
 
 pub use init::Init;
 pub use prompt_logprobs::Told;
