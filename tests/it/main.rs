@@ -36,6 +36,7 @@ mod family;
 #[cfg(target_os = "linux")]
 mod faults;
 mod fuzz;
+mod gae;
 mod held_out;
 mod hierarchical_rewards;
 mod hub;
