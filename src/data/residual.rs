@@ -221,6 +221,7 @@ fn standardised(values: Vec<f64>) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::{Data, Hub};
 
     fn rows(all: &[Value]) -> Vec<Row> {
         let row = |(line, fields): (usize, &Value)| {
@@ -282,6 +283,26 @@ mod tests {
             // By least squares popularity takes half of the worth along: 2.5 times it is taken off.
             assert_eq!(left("linear = ['popularity']\nfolds = 1"), [0.0, 1.0, -1.0, 0.0]);
         }
+    }
+
+    /// In high season outcomes are 1.5 higher, whatever the note says: the means of both seasons' labels, without and with the season taken off.
+    #[test]
+    fn notes_are_worth_as_much_in_either_season() {
+        let apart = |residual: &str| {
+            let text = format!(
+                "task.report = {{ train = 400, eval = 4, confounding = 0.9 }}\nresidual = {{ {residual} }}"
+            );
+            let data: Data = toml::from_str(&text).unwrap();
+            assert_eq!(data.check(), []);
+            let notes = data.load(Split::Train, &Hub::from_env(), 3).unwrap();
+            let of = |season: &str| {
+                let own = notes.examples.iter().filter(|note| note.fields["season"] == season);
+                mean(own.map(|note| note.fields["score"].as_f64().unwrap()))
+            };
+            of("high") - of("low")
+        };
+        let (naive, without) = (apart("folds = 1"), apart("fixed = ['season']"));
+        assert!((naive - 1.5).abs() < 0.2 && without.abs() < 0.05, "{naive} {without}");
     }
 
     #[test]

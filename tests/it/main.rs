@@ -68,6 +68,7 @@ mod remote;
 #[cfg(target_os = "linux")]
 mod report;
 mod rescue;
+mod reward_inputs;
 mod resume;
 mod search;
 mod serve;
