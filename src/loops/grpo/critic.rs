@@ -23,6 +23,12 @@ const VALUES: &str = "values";
 /// What came from a learned token on: its advantage before whitening, and what was expected.
 const RETURNS: &str = "returns";
 
+/// What the reference says of each rollout's tokens, where there is one.
+type References = [Option<Vec<f32>>];
+
+/// One number a token of each rollout.
+type OfTokens = Vec<Vec<f64>>;
+
 /// `[loop.grpo.critic]`: proximal policy optimisation. A head on the policy's own states says what is expected before each token;
 /// advantages are generalised advantage estimates against that, with the rewards at each completion's last token, those of
 /// `loop.grpo.steps` or `step_rewards` at the last token of each step, and with `kl.place = "reward"` the divergence at every token.
@@ -163,16 +169,16 @@ impl Grpo {
         critic: &Critic,
         worker: &Worker,
         groups: &[Group],
-        (outcomes, references): (&[Outcome], &[Option<Vec<f32>>]),
+        (outcomes, references): (&[Outcome], &References),
         metrics: &mut Metrics,
     ) -> Result<Vec<Vec<Credited>>> {
         let known = self.earned_and_expected(worker, groups, (outcomes, references), metrics);
         let (rewards, values) = agreed(&*worker.ranks, known)?;
         let each = rewards.iter().zip(&values);
-        let mut advantages: Vec<Vec<f64>> =
+        let mut advantages: OfTokens =
             each.map(|(rewards, values)| gae(rewards, values, critic.gamma, critic.lambda)).collect();
         let plus = |(a, v): (&Vec<f64>, &Vec<f64>)| a.iter().zip(v).map(|(a, v)| a + v).collect();
-        let returns: Vec<Vec<f64>> = advantages.iter().zip(&values).map(plus).collect();
+        let returns: OfTokens = advantages.iter().zip(&values).map(plus).collect();
         if critic.whiten {
             worker.over_ranks(|sum| whiten_tokens(&mut advantages, sum))?;
         }
@@ -197,9 +203,9 @@ impl Grpo {
         &self,
         worker: &Worker,
         groups: &[Group],
-        (outcomes, references): (&[Outcome], &[Option<Vec<f32>>]),
+        (outcomes, references): (&[Outcome], &References),
         metrics: &mut Metrics,
-    ) -> Result<(Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+    ) -> Result<(OfTokens, OfTokens)> {
         let of_group = |group: &Group| {
             let of = |rollout: &Rollout| Sequence::new(&group.prompt, &rollout.tokens);
             group.rollouts.iter().map(of).collect::<Vec<_>>()

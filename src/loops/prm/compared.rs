@@ -20,6 +20,9 @@ use std::sync::Arc;
 /// How many comparisons were made, and what made none, by reason.
 pub(super) type Counts = BTreeMap<&'static str, usize>;
 
+/// Comparisons, each with the place of a row of the group that it was made of.
+type Made = (Vec<(usize, Example)>, Counts);
+
 /// The worth of the one that is right where the others have 0: its share of the softmax is 1 in f32.
 const RIGHT: f64 = 30.0;
 
@@ -112,12 +115,7 @@ impl Prm {
 
     /// The comparisons that the traces among `rows` make, each with the place of a row of its group; none where no row is a trace, or
     /// nothing is compared.
-    fn of_traces(
-        &self,
-        rows: &[Arc<Example>],
-        select: &Select,
-        format: &Format,
-    ) -> Result<Option<(Vec<(usize, Example)>, Counts)>> {
+    fn of_traces(&self, rows: &[Arc<Example>], select: &Select, format: &Format) -> Result<Option<Made>> {
         if !self.compares() || !rows.iter().any(|row| row.fields.contains_key("completion_ids")) {
             return Ok(None);
         }
@@ -245,7 +243,7 @@ mod tests {
         section
     }
 
-    fn made(section_text: &str, select: &str, rows: &[Arc<Example>]) -> (Vec<(usize, Example)>, Counts) {
+    fn made(section_text: &str, select: &str, rows: &[Arc<Example>]) -> Made {
         let select: Select = toml::from_str(select).unwrap();
         section(section_text).of_traces(rows, &select, &Format::default()).unwrap().expect("traces")
     }
