@@ -40,6 +40,7 @@ pub(super) fn assemble(
         extractor: None,
         thoughts: None,
         steering: None,
+        value: None,
         rope,
         lora: None,
         inactive: Vec::new(),

@@ -36,6 +36,7 @@ mod family;
 #[cfg(target_os = "linux")]
 mod faults;
 mod fuzz;
+mod gae;
 mod held_out;
 mod hierarchical_rewards;
 mod hub;
@@ -67,6 +68,7 @@ mod remote;
 #[cfg(target_os = "linux")]
 mod report;
 mod rescue;
+mod reward_inputs;
 mod resume;
 mod search;
 mod serve;

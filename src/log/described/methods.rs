@@ -185,6 +185,18 @@ pub(super) const REWARD_MODELS: &[Described] = &[
         "Labels that say right.",
         "Far from 0 and 1; otherwise `loop.prm.balance = \"labels\"`.",
     ),
+    row(
+        "lists/built",
+        "lists",
+        "Lists that were made of traces.",
+        "Above 0; otherwise see `lists/dropped/*`.",
+    ),
+    row(
+        "lists/dropped/*",
+        "",
+        "What made no list, by the reason: traces that were `filtered`, groups of `too_few`.",
+        "",
+    ),
     row("labels/agreeing", "share", "Steps on which both labellers agree.", ""),
     row(
         "labels/*",
