@@ -250,12 +250,14 @@ mod tests {
 
     /// Of each pair: chosen, rejected and margin.
     fn pairs(made: &[(usize, Example)]) -> Vec<(&str, &str, f64)> {
-        let of = |(_, example): &(usize, Example)| match example.feedback.as_ref() {
-            Some(Feedback::Pair { chosen, rejected, margin, .. }) => {
-                (chosen.text.as_str(), rejected.text.as_str(), *margin)
+        fn of((_, example): &(usize, Example)) -> (&str, &str, f64) {
+            match example.feedback.as_ref() {
+                Some(Feedback::Pair { chosen, rejected, margin, .. }) => {
+                    (&chosen.text, &rejected.text, *margin)
+                }
+                other => panic!("{other:?}"),
             }
-            other => panic!("{other:?}"),
-        };
+        }
         made.iter().map(of).collect()
     }
 
