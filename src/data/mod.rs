@@ -29,6 +29,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod turns;
 mod typed;
+pub mod unfilled;
 mod uses;
 pub mod tree;
 
