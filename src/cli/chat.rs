@@ -102,7 +102,7 @@ impl Talk<'_> {
             let turns = self.turns.iter().cloned().chain([Message::new("user", text)]);
             return Ok(Prompt::Chat(turns.collect()));
         }
-        let asked = self.found.data.of_questions(&[text.to_owned()], &self.found.hub, 0)?;
+        let asked = self.found.data.of_questions(&[text.to_owned()], &self.found.hub, self.found.run_seed)?;
         Ok(asked[0].prompt.clone())
     }
 

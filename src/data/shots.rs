@@ -1,7 +1,7 @@
 //! Solved rows that a prompt shows first: which ones stand there, and in which order.
 
 use super::{Example, Message, Prompt};
-use crate::seed;
+use crate::seed::{derive, of_text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub enum Pick {
     /// The first.
     #[default]
     First,
-    /// Some, drawn for each row by its id.
+    /// Some, drawn for each row by `run.seed` and the row's id.
     Random,
     /// Those whose question has most words in common with the row's, the most alike last: the cosine of the two sets of words.
     Similar,
@@ -38,21 +38,22 @@ impl Pick {
         if self == Self::First { count.saturating_add(1) } else { POOL.max(count.saturating_add(1)) }
     }
 
-    /// What is shown of `all` before `question`, the question of the row `id`, which stands at `place`.
+    /// What is shown of `all` before `question`, the question of the row `id`, which stands at `place`; `seed` draws.
     pub(super) fn of<'a>(
         self,
         all: &'a [Solved],
         (id, place): (&str, &str),
         question: &str,
         count: usize,
+        seed: u64,
     ) -> Vec<&'a Solved> {
         let mut others: Vec<&Solved> =
             all.iter().filter(|one| !(one.id == id && one.place == place)).collect();
         match self {
             Self::First => {}
             Self::Random => {
-                let own = seed::of_text(id);
-                others.sort_by_cached_key(|one| seed::derive(&[own, seed::of_text(&one.id)]));
+                let own = of_text(id);
+                others.sort_by_cached_key(|one| derive(&[seed, own, of_text(&one.id)]));
             }
             Self::Similar => {
                 let words = words(question);
@@ -152,16 +153,22 @@ mod tests {
     fn rows_are_picked_and_none_shows_itself() {
         let all =
             [solved("a", "one two"), solved("b", "Two three!"), solved("c", "four"), solved("d", "two")];
-        let of = |pick: Pick, id: &str, question: &str| -> Vec<String> {
+        let seeded = |pick: Pick, id: &str, question: &str, seed: u64| -> Vec<String> {
             let place = format!("f:{id}");
-            pick.of(&all, (id, &place), question, 2).iter().map(|one| one.id.clone()).collect()
+            pick.of(&all, (id, &place), question, 2, seed).iter().map(|one| one.id.clone()).collect()
         };
+        let of = |pick: Pick, id: &str, question: &str| seeded(pick, id, question, 0);
         assert_eq!(of(Pick::First, "a", "one two"), ["b", "c"]);
         // "three two" has both words of b (cosine 1) and one of d's one (1/√2): the most alike is last.
         assert_eq!(of(Pick::Similar, "x", "three, two?"), ["d", "b"]);
         assert_eq!(of(Pick::Similar, "b", "three, two?"), ["a", "d"]);
         let drawn: BTreeSet<Vec<String>> = (0..20).map(|n| of(Pick::Random, &format!("r{n}"), "")).collect();
         assert!(drawn.len() > 5 && of(Pick::Random, "r1", "") == of(Pick::Random, "r1", ""));
+        let seeds: BTreeSet<Vec<String>> = (0..20).map(|seed| seeded(Pick::Random, "r1", "", seed)).collect();
+        assert!(seeds.len() > 5, "{seeds:?}");
+        for pick in [Pick::First, Pick::Similar] {
+            assert_eq!(seeded(pick, "x", "three", 1), seeded(pick, "x", "three", 2));
+        }
         assert_eq!((Pick::First.enough(3), Pick::Random.enough(3)), (4, POOL));
     }
 

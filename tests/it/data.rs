@@ -138,6 +138,33 @@ fn templates_render_columns_and_name_what_is_missing() {
     assert_eq!(renamed.examples[0].prompt, user("P"));
 }
 
+/// Which rows are shown is drawn by the seed: the same one shows the same ones again, of both splits, another one others.
+#[test]
+fn random_few_shot_examples_are_drawn_by_the_seed() {
+    let rows: String = (0..30)
+        .map(|at| format!("{{\"id\": \"r{at}\", \"question\": \"q{at}\", \"answer\": \"{at}\"}}\n"))
+        .collect();
+    let folder = Folder::new();
+    let file = folder.write("rows.jsonl", &rows).display().to_string();
+    let recipe = format!(
+        "train = {file:?}\neval = {file:?}\ntemplate.chat = false\ntemplate.few_shot = 3\ntemplate.few_shot_pick = \"random\""
+    );
+    let data: Data = toml::from_str(&recipe).expect("a sound section");
+    let hub = Hub::at(PathBuf::from("nowhere"), "http://127.0.0.1:1", None, true);
+    let prompts = |split: Split, seed: u64| -> Vec<Prompt> {
+        let rows = data.load(split, &hub, seed).expect("thirty rows");
+        rows.examples.iter().map(|example| example.prompt.clone()).collect()
+    };
+    for split in [Split::Train, Split::Eval] {
+        let first = prompts(split, 1);
+        assert_eq!(first, prompts(split, 1));
+        // Of 30 rows, each of which draws 3 of 29 anew, few are the same.
+        let second = prompts(split, 2);
+        let same = first.iter().zip(&second).filter(|(one, other)| one == other).count();
+        assert!(same < 5, "{same} of 30 rows show the same ones");
+    }
+}
+
 #[test]
 fn few_shot_examples_come_first_and_never_show_the_row_itself() {
     let rows = ["a", "b", "c"].map(|q| format!(r#"{{"question":"{q}","answer":"{q}{q}"}}"#)).join("\n");
