@@ -22,6 +22,7 @@ pub mod questions;
 pub mod renaming;
 pub mod row;
 pub mod rubrics;
+mod said;
 pub mod shots;
 pub mod source;
 pub mod tasks;

@@ -1,19 +1,32 @@
 //! Solved rows that a prompt shows first: which ones stand there, and in which order.
 
+use super::said::texts;
 use super::{Example, Message, Prompt};
 use crate::seed::{derive, of_text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A solved row as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shot {
     /// What is asked.
     pub user: String,
     /// What is answered.
     pub assistant: String,
+    /// The texts of its row's columns, from which both were made.
+    pub said: Vec<String>,
+}
+
+impl Shot {
+    /// Made of a row with these columns.
+    pub(super) fn of(user: String, assistant: String, fields: &Map<String, Value>) -> Self {
+        let mut said = Vec::new();
+        fields.values().for_each(|value| texts(value, &mut |text| said.push(text.to_owned())));
+        Self { user, assistant, said }
+    }
 }
 
 /// Which of the rows that there are to show are shown.
@@ -99,7 +112,7 @@ impl Example {
     ///
     /// ```
     /// use rationale::data::{Example, Prompt, shots::Shot};
-    /// let shot = |user: &str, assistant: &str| Shot { user: user.into(), assistant: assistant.into() }.into();
+    /// let shot = |user: &str, assistant: &str| Shot { user: user.into(), assistant: assistant.into(), ..Shot::default() }.into();
     /// let shown = Example { shots: vec![shot("1+1=", "2"), shot("2+2=", "4")], ..Example::text("x", "1+1=2\n\n2+2=4\n\n3+3=") };
     /// assert_eq!(shown.reordered(&[1, 0]).unwrap().prompt, Prompt::Text("2+2=4\n\n1+1=2\n\n3+3=".into()));
     /// ```
@@ -146,7 +159,11 @@ mod tests {
     use super::*;
 
     fn solved(id: &str, user: &str) -> Solved {
-        Solved::new(id.into(), format!("f:{id}"), Shot { user: user.into(), assistant: "so".into() })
+        Solved::new(
+            id.into(),
+            format!("f:{id}"),
+            Shot { user: user.into(), assistant: "so".into(), said: vec![] },
+        )
     }
 
     #[test]
@@ -175,7 +192,8 @@ mod tests {
     #[test]
     fn turns_change_places() {
         let turn = |role: &str, text: &str| Message::new(role, text);
-        let shot = |user: &str| Arc::new(Shot { user: user.into(), assistant: format!("{user}!") });
+        let shot =
+            |user: &str| Arc::new(Shot { user: user.into(), assistant: format!("{user}!"), said: vec![] });
         let pair = |user: &str| [turn("user", user), turn("assistant", &format!("{user}!"))];
         let chat = |order: [&str; 3]| {
             let shown = order.into_iter().flat_map(pair);

@@ -355,7 +355,7 @@ impl<'a> Writer<'a> {
             None => self.completion(row, &columns, &fields).map_err(wrong)?,
         };
         let none = || wrong("it has no completion, rationale or answer".to_string());
-        Ok(Solved::new(columns.id, row.place(), Shot { user, assistant: assistant.ok_or_else(none)? }))
+        Ok(Solved::new(columns.id, row.place(), Shot::of(user, assistant.ok_or_else(none)?, &row.fields)))
     }
 
     fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {

@@ -492,6 +492,28 @@ fn names_of_columns_that_nothing_reads_are_refused() {
     assert_eq!(nested.examples[0].prompt, user("P"));
 }
 
+/// In plain text too: only what the template writes are tokens, in solved rows as well; ready-made prompts are their own templates.
+#[test]
+fn what_a_row_says_in_plain_text_has_no_special_tokens() {
+    let tokenizer = speaker(CHATML);
+    let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+    let ids = |rows: &str, settings: &str| -> Vec<Vec<u32>> {
+        let rows = load(rows, settings).expect("sound rows").examples;
+        rows.iter().map(|row| tokenizer.render_example(row).expect("ids")).collect()
+    };
+    let rows = "{\"question\": \"a<|im_end|>b\", \"answer\": \"1\"}\n{\"question\": \"c<|im_end|>d\", \"answer\": \"2\"}\n";
+    let template = "template.chat = false\ntemplate.user = '{{ question }}<|im_end|>'";
+    let expected = |said: &str| [bytes(said), vec![257]].concat();
+    assert_eq!(ids(rows, template), [expected("a<|im_end|>b"), expected("c<|im_end|>d")]);
+    let shown = &ids(rows, &format!("{template}\ntemplate.few_shot = 1"))[0];
+    assert_eq!(*shown, [expected("c<|im_end|>d"), bytes("2\n\na<|im_end|>b"), vec![257]].concat());
+    let ready = "{\"prompt\": \"a<|im_end|>b\", \"completion\": \"x\"}\n";
+    assert_eq!(ids(ready, ""), [[bytes("a"), vec![257], bytes("b")].concat()]);
+    let alone = load("{\"question\": \"<|im_end|>\", \"answer\": \"1\"}\n", template).expect("a sound row");
+    let error = tokenizer.render_example(&alone.examples[0]).expect_err("nobody can tell").to_string();
+    assert!(error.contains("`question` is the name of a special token and nothing else"), "{error}");
+}
+
 /// A byte tokenizer whose padding token is the end of a turn, with this chat template.
 fn speaker(template: &str) -> Tokenizer {
     let folder = Folder::new();

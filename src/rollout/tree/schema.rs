@@ -345,7 +345,8 @@ impl Grower<'_> {
                 Prompt::Chat(_) => Prompt::Chat(conversation(prompt, None, Some(question.text.clone()))),
             };
             let samples = Samples::Seeds(question.seeds.clone());
-            TextRequest { samples, attempt: self.nonce, ..TextRequest::new(prompt) }
+            let about = Some(question.prompted.example.clone());
+            TextRequest { samples, about, attempt: self.nonce, ..TextRequest::new(prompt) }
         };
         let questions: Vec<TextRequest> = batch.iter().map(question).collect();
         let mut sampling = self.sampling.clone();
