@@ -71,11 +71,19 @@ fn whatever_it_is_given(kind: ErrorKind) -> bool {
         BadEscape, BadInclude, MissingArgument, SyntaxError, TemplateNotFound, TooManyArguments,
         UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest,
     };
-    match kind {
-        BadEscape | BadInclude | MissingArgument | SyntaxError | TemplateNotFound | TooManyArguments => true,
-        UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest => true,
-        _ => false,
-    }
+    matches!(
+        kind,
+        BadEscape
+            | BadInclude
+            | MissingArgument
+            | SyntaxError
+            | TemplateNotFound
+            | TooManyArguments
+            | UnknownFilter
+            | UnknownFunction
+            | UnknownMethod
+            | UnknownTest
+    )
 }
 
 /// Whether a place inside a column that the template names is not there.
