@@ -23,6 +23,7 @@ pub mod renaming;
 pub mod residual;
 pub mod row;
 pub mod rubrics;
+mod said;
 pub mod shots;
 pub mod source;
 pub mod tasks;
@@ -30,6 +31,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod turns;
 mod typed;
+pub mod unfilled;
 mod uses;
 pub mod tree;
 
@@ -187,7 +189,7 @@ impl Data {
         Some(Misfit::new(format!("columns.{ours}"), message, remedy))
     }
 
-    /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks only.
+    /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks, and draws solved rows.
     ///
     /// # Errors
     /// [`Error::Data`] with the first ten unusable rows, each as `file:line: what is wrong`, and their number; or
@@ -210,7 +212,7 @@ impl Data {
         if problems.is_empty() && (split == Split::Train || own) {
             renaming.check(&name)?;
         }
-        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
+        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), seed, &mut problems);
         problems.into_result()?;
         if split == Split::Eval {
             self.say_what_both_read();
@@ -292,8 +294,8 @@ impl Data {
         Ok(Some(shots))
     }
 
-    fn examples(&self, rows: &[Row], shots: &[Row], problems: &mut Problems) -> Vec<Arc<Example>> {
-        let mut writer = match template::Writer::new(&self.template, shots) {
+    fn examples(&self, rows: &[Row], shots: &[Row], seed: u64, problems: &mut Problems) -> Vec<Arc<Example>> {
+        let mut writer = match template::Writer::new(&self.template, shots, seed) {
             Ok(writer) => writer,
             Err(what) => {
                 problems.everywhere(what);

@@ -52,7 +52,7 @@ pub use registry::Registry;
 pub use right::Right;
 pub use scoring::Scoring;
 pub use table::Rewards;
-pub use wants::{Holds, MachineWant, OfRow, RowWant, Wants};
+pub use wants::{Holds, MachineWant, OfRow, RowWant, TemplateWant, Wants};
 
 /// Scores the rollouts of a group.
 pub trait Reward: Send {
