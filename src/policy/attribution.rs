@@ -90,7 +90,7 @@ mod tests {
             assert_eq!((word.text.as_str(), word.tokens.clone()), (text, tokens));
         }
         assert!(policy.words_of(&prompt, "elsewhere").is_empty());
-        let shot = Shot { user: "a?".into(), assistant: "b".into() };
+        let shot = Shot { user: "a?".into(), assistant: "b".into(), said: vec![] };
         let shown = Example { shots: vec![shot.into()], ..Example::text("row:1", "a?b\n\nc?") };
         assert_eq!((question(&shown), question(&Example::text("row:2", "a\n\nb?"))), ("c?", "a\n\nb?"));
     }
