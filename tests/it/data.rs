@@ -572,6 +572,26 @@ fn what_a_row_hands_to_the_template_has_no_special_tokens() {
 }
 
 /// UltraChat's rows have the first question beside the conversation.
+/// Calls would be learned without the tools that are called.
+#[test]
+fn tools_of_a_conversation_that_are_no_list_are_refused() {
+    let row = |tools: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":"a"}}],"tools":{tools}}}"#
+        )
+    };
+    for tools in [r#"{"name":"add"}"#, "3", r#""add""#, r#""{\"name\":\"add\"}""#] {
+        let said = refused(&row(tools), "");
+        assert!(said.contains("rows.jsonl:1: `tools` must be a list"), "{tools}: {said}");
+    }
+    for (tools, handed) in [("[{}]", 1), (r#""[{}]""#, 1), (r#""""#, 0), ("null", 0), (r#""null""#, 0)] {
+        let read = load(&row(tools), "").expect(tools);
+        assert_eq!(read.examples[0].variables.len(), handed, "{tools}");
+    }
+    let other = load(r#"{"question":"Which tool?","tools":"a hammer","answer":"it"}"#, "").expect("a column");
+    assert!(other.examples[0].variables.is_empty());
+}
+
 #[test]
 fn a_prompt_that_a_conversation_begins_with_is_part_of_it() {
     let row = |prompt: &str| {
