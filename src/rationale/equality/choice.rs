@@ -74,7 +74,10 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     // "15!" is not 15, nor is "15 %".
     let excited =
         text.trim_end().strip_suffix('!').is_some_and(|text| text.ends_with(|c: char| c.is_ascii_digit()));
-    if excited && !choices.iter().any(|choice| choice.contains('!')) {
+    // "Rome?" is asked, not said.
+    let asked = text.trim_end_matches(|c: char| c.is_whitespace() || "\"'”’*`).".contains(c)).ends_with('?');
+    let any = |mark: char| choices.iter().any(|choice| choice.contains(mark));
+    if (excited && !any('!')) || (asked && !any('?')) {
         return None;
     }
     let own = plain(text);
