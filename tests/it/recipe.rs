@@ -801,6 +801,33 @@ fn keys_that_a_stage_does_not_read_are_told() {
     assert_eq!(idle(&collect.replace("1e-3", "1e-6").replace("every = 5", "every = 0"), &[]), [""; 0]);
 }
 
+/// Of a table that is read, a key that another of its keys leaves without effect is told by its whole name.
+#[test]
+fn what_another_key_leaves_without_effect_is_told() {
+    let top = "[policy.init]\n[data.task.addition]\n";
+    let prefix = format!(
+        "{top}[loop.collect]\n[rollout.prefix]\nshare = 0.25\n[reward.likelihood]\ndiscount = 0.5\nbins = [0.05, 1.0, 2.0]\n"
+    );
+    assert_eq!(
+        idle(&prefix, &[]),
+        [
+            "stage `collect`: rollout.prefix.share has no effect beside cuts = \"every\"",
+            "stage `collect`: reward.likelihood.discount has no effect beside measure = \"gain\""
+        ]
+    );
+    let read = ["rollout.prefix.cuts='share'", "reward.likelihood.measure='discounted'"];
+    assert_eq!(idle(&prefix, &read), [""; 0]);
+    let grpo = format!(
+        "{top}[loop.grpo]\nadvantage = {{ scale = \"none\", epsilon = 0.5 }}\n[reward.answer]\n[rollout.group]\nsize = 4\n"
+    );
+    assert_eq!(
+        idle(&grpo, &[]),
+        [
+            "stage `grpo`: loop.grpo.advantage.epsilon has no effect without advantage.scale and advantage.whiten"
+        ]
+    );
+}
+
 /// What stages share is told where none of them reads it; what one says for itself, where it does not.
 #[test]
 fn what_another_stage_reads_is_not_told() {
