@@ -151,6 +151,8 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     while let Some(token) = found.get(at) {
         match &token.kind {
             Kind::Op('(' | '[' | '⦃' | '{') => opened = true,
+            // A dash that touches the letter is its sign: -i is not i.
+            Kind::Op('-') if found.get(at + 1).is_some_and(|next| !next.spaced) => return None,
             Kind::Op(':' | '.' | '-' | '—' | ',' | '}') => opened = false,
             Kind::Word(word) if LEADS.contains(&word.to_lowercase().as_str()) => opened = false,
             _ => break,
