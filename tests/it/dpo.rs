@@ -520,3 +520,18 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     let said = alone.train(&[]).code(2);
     assert!(said.contains("add [policy.lora]"), "{said}");
 }
+
+/// Rows that have nothing of what is asked for teach nothing: that is said, and where it is so of all, nothing trains.
+#[test]
+fn rows_that_teach_nothing_are_told() {
+    let program = Program::new(&on_pairs("about = \"answers\"\n"));
+    program.write("rows.jsonl", &pairs(4));
+    let said = program.train(&[]).code(2);
+    let lack = "loop.dpo.about = \"answers\" needs an answer of both completions, which";
+    assert!(said.contains(&format!("{lack} 4 of 4 rows lack: examples rows:1, rows:2")), "{said}");
+    assert!(!program.out().exists(), "nothing had begun");
+    let answered = r##"{"prompt":"q","chosen":"so\n#### 5","rejected":"but no\n#### 6"}"##;
+    program.write("rows.jsonl", &format!("{answered}\n{}", pairs(1)));
+    let said = program.train(&[]).success();
+    assert!(said.contains(&format!("{lack} 1 of 2 rows lack: example rows:2; they are left out")), "{said}");
+}

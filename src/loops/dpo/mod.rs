@@ -278,6 +278,7 @@ impl Method for DpoMethod {
             let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
             Flow::attach_adapter(&mut worker.policy, seed)?;
         }
+        self.dpo.look_at_rows(worker)?;
         if !self.dpo.precompute_reference || !self.dpo.loss.needs_reference() {
             return Ok(None);
         }
