@@ -535,3 +535,17 @@ fn rows_that_teach_nothing_are_told() {
     let said = program.train(&[]).success();
     assert!(said.contains(&format!("{lack} 1 of 2 rows lack: example rows:2; they are left out")), "{said}");
 }
+
+/// A stage whose steps had nothing to learn ends well, and says so.
+#[test]
+fn a_stage_that_learned_nothing_says_so() {
+    let recipe = MODEL.recipe(
+        "[run]\nsteps = 1\n[data]\nprompts_per_step = 2\ntemplate.chat = false\n[data.task.addition]\ndigits = [1]\n\
+         [policy.sampling]\nmax_new_tokens = 4\n[rollout.group]\nsize = 2\n[reward.format]\n[loop.dpo]\nonline = true\n",
+    );
+    let said = Program::new(&recipe).train(&[]).success();
+    assert!(said.contains("no step of stage `dpo` had anything to learn"), "{said}");
+    let learned = Program::new(&on_pairs(""));
+    learned.write("rows.jsonl", &pairs(4));
+    assert!(!learned.train(&[]).success().contains("had anything to learn"));
+}
