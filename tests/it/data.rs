@@ -1,10 +1,14 @@
 //! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
 
 use crate::skip::{python_for, skip};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use rationale::data::{Data, Dataset, Feedback, FeedbackCompletion, Hub, Message, Prompt, Split, Tokenizer};
 use rationale::rationale::{Format, number};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 struct Folder(tempfile::TempDir);
 
@@ -163,6 +167,37 @@ fn parquet_rows_read_as_json_rows_do() {
     assert_eq!(first.completions, ["Water.", "In trees."]);
     assert_eq!(second.fields["level"], 4);
     assert!(!first.fields.contains_key("note"), "null means absent");
+}
+
+/// A table of one row: a question, and bytes that are no text in the column `name`.
+fn with_bytes(name: &str) -> Vec<u8> {
+    let schema = format!("message rows {{ required binary question (UTF8); required binary {name}; }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut rows = writer.next_row_group().unwrap();
+    for cell in [b"1+1?".to_vec(), vec![0xff, 0xd8]] {
+        let mut column = rows.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&[ByteArray::from(cell)], None, None).unwrap();
+        column.close().unwrap();
+    }
+    rows.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn bytes_that_are_no_text_matter_where_they_are_read() {
+    let folder = Folder::new();
+    let load = |name: &str, settings: &str| {
+        let path = folder.0.path().join("rows.parquet");
+        std::fs::write(&path, with_bytes(name)).expect("a writable folder");
+        load_with(&path, settings)
+    };
+    let data = load("picture", "").expect("one row");
+    assert!(data.examples[0].prompt == user("1+1?") && !data.examples[0].fields.contains_key("picture"));
+    for (name, settings) in [("answer", ""), ("gold", "columns.answer = 'gold'")] {
+        let said = load(name, settings).expect_err("it is read").to_string();
+        assert!(said.contains(&format!("rows.parquet:1: `{name}` holds bytes that are not text")), "{said}");
+    }
 }
 
 #[test]

@@ -756,6 +756,31 @@ fn a_rewards_misfit_has_its_line() {
     assert_eq!(lines[2], "quick.toml:7: optim.lr = -1.0: it must be a number that is 0 or larger");
 }
 
+/// Files of two stages would be one another's.
+#[test]
+fn no_stage_is_called_as_a_run_calls_files_of_its_own() {
+    let named = |name: &str| {
+        let text = format!(
+            "[policy.init]\n[data.task.addition]\n[[stage]]\nname = \"{name}\"\nloop.collect = {{}}\n"
+        );
+        read(&text, &[]).map_err(|error| error.to_string()).err()
+    };
+    for (name, what) in [
+        ("a-r2", "a stage's later rounds"),
+        ("a-pairs", "the pairs of a stage"),
+        ("a-round-2", "what a round of a method sampled"),
+        ("a-step-000004", "a stage's checkpoints"),
+        ("step-4", "a stage's checkpoints"),
+    ] {
+        let said = named(name).unwrap_or_default();
+        assert!(said.contains(&format!("quick.toml:4: name = \"{name}\": the run calls")), "{said}");
+        assert!(said.contains(what), "{said}");
+    }
+    for name in ["a-r", "pairs", "a-round", "first-step", "rl2"] {
+        assert_eq!(named(name), None, "{name}");
+    }
+}
+
 /// The sentences about keys that nothing reads.
 fn idle(text: &str, sets: &[&str]) -> Vec<String> {
     let recipe = read(text, sets).unwrap();
