@@ -142,6 +142,19 @@ fn templates_render_columns_and_name_what_is_missing() {
     assert_eq!(renamed.examples[0].prompt, user("P"));
 }
 
+/// 10⁸ turns would take minutes a row.
+#[test]
+fn a_template_ends() {
+    let loops = "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}";
+    let said = refused("{\"question\":\"a\"}", &format!("template.user = {loops:?}"));
+    assert!(said.contains("rows.jsonl:1: data.template.user: ") && said.contains("fuel"), "{said}");
+    let few = load(
+        "{\"question\":\"a\"}",
+        "template.user = \"{% for i in range(100) %}{{ question }}{% endfor %}\"",
+    );
+    assert_eq!(few.expect("a row").examples[0].prompt, user(&"a".repeat(100)));
+}
+
 #[test]
 fn few_shot_examples_come_first_and_never_show_the_row_itself() {
     let rows = ["a", "b", "c"].map(|q| format!(r#"{{"question":"{q}","answer":"{q}{q}"}}"#)).join("\n");
