@@ -2,9 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The longest that git may take: on a disk that does not answer it must not keep a run from its start.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A commit, and whether tracked files differed from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,9 +47,35 @@ pub(super) fn origin() -> Value {
 
 fn say(folder: &Path, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new("git");
-    command.current_dir(folder).args(arguments).env("GIT_OPTIONAL_LOCKS", "0").stdin(Stdio::null());
-    let output = command.output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    command.current_dir(folder).args(arguments).env("GIT_OPTIONAL_LOCKS", "0");
+    said_by(command, PATIENCE)
+}
+
+/// What a command says; none where it fails, or has not ended in time.
+fn said_by(mut command: Command, patience: Duration) -> Option<String> {
+    let end = Instant::now() + patience;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let (sender, said) = channel();
+    let mut pipe = child.stdout.take()?;
+    // Read while it runs, so that a pipe that is full stops nobody.
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = sender.send(pipe.read_to_end(&mut bytes).map(|_| bytes));
+    });
+    let status = loop {
+        match child.try_wait().ok()? {
+            Some(status) => break status,
+            None if Instant::now() < end => thread::sleep(Duration::from_millis(2)),
+            None => {
+                // It is not waited for: what waits for a dead disk does not end.
+                let _ = child.kill();
+                return None;
+            }
+        }
+    };
+    let bytes = said.recv_timeout(end.saturating_duration_since(Instant::now())).ok()?.ok()?;
+    status.success().then(|| String::from_utf8_lossy(&bytes).trim().to_string())
 }
 
 #[cfg(test)]
@@ -78,5 +110,20 @@ mod tests {
         assert!(clean.revision.len() == 40 && !clean.dirty);
         std::fs::write(path.join("a"), "22").unwrap();
         assert!(git(path).unwrap().dirty);
+    }
+
+    #[test]
+    fn what_does_not_end_is_not_waited_for() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            command
+        };
+        let (long, moment) = (Duration::from_secs(60), Duration::from_millis(50));
+        assert_eq!(said_by(shell("echo here"), long).as_deref(), Some("here"));
+        assert_eq!(said_by(shell("echo here; exit 1"), long), None);
+        assert_eq!(said_by(shell("exec sleep 2"), moment), None);
+        // More than a pipe holds.
+        assert_eq!(said_by(shell("head -c 300000 /dev/zero | tr '\\0' x"), long).unwrap().len(), 300_000);
     }
 }

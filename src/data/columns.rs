@@ -235,13 +235,24 @@ fn variables(row: &Row) -> Read<Map<String, Value>> {
         Some(Value::Object(variables)) => variables.clone(),
         Some(other) => return Err(format!("`chat_template_kwargs` must be an object, not {}", kind(other))),
     };
-    match row.fields.get("tools") {
-        Some(tools @ Value::Array(_)) => drop(variables.insert("tools".to_string(), tools.clone())),
-        Some(Value::String(text)) => {
-            if let Ok(tools @ Value::Array(_)) = serde_json::from_str(text) {
-                variables.insert("tools".to_string(), tools);
-            }
+    let blank = |said: &Value| said.as_str().is_some_and(|text| text.trim().is_empty());
+    let said = row.fields.get("tools").filter(|said| !blank(said));
+    let tools = match said {
+        Some(Value::String(text)) => serde_json::from_str(text).ok(),
+        other => other.cloned(),
+    };
+    let conversation =
+        row.fields.contains_key("messages") || row.fields.get("prompt").is_some_and(Value::is_array);
+    match (tools, said) {
+        (Some(tools @ Value::Array(_)), _) => drop(variables.insert("tools".to_string(), tools)),
+        (Some(Value::Null), _) => {}
+        (_, Some(said)) if conversation => {
+            return Err(format!(
+                "`tools` must be a list, or the JSON of one as a text, not {}; mend it, or leave it out",
+                kind(said)
+            ));
         }
+        // Beside a question it may be any column.
         _ => {}
     }
     Ok(variables)

@@ -1,5 +1,6 @@
 //! Rows as other programs' files have them: ShareGPT's conversations, Alpaca's instructions.
 
+use super::columns::kind;
 use super::row::Row;
 use serde_json::{Map, Value, json};
 
@@ -12,9 +13,12 @@ const OURS: [&str; 8] =
 /// * ShareGPT: `conversations`, a list of turns (`from` and `value`), and perhaps `system`, becomes `messages`;
 /// * Alpaca: `instruction`, perhaps `input`, and `output` become `question` and `completion`; with turns before it (`history`) or a
 ///   `system`, `messages`.
-pub fn recognize(fields: &mut Map<String, Value>) {
+///
+/// # Errors
+/// An `input` or a `history` that is none, and would be lost.
+pub fn recognize(fields: &mut Map<String, Value>) -> Result<(), String> {
     if OURS.iter().any(|name| fields.contains_key(*name)) {
-        return;
+        return Ok(());
     }
     if fields.get("conversations").is_some_and(is_conversation) {
         let mut turns = system(fields);
@@ -22,11 +26,15 @@ pub fn recognize(fields: &mut Map<String, Value>) {
             turns.extend(said);
         }
         fields.insert("messages".into(), Value::Array(turns));
-        return;
+        return Ok(());
     }
     let has_text = |fields: &Map<String, Value>, name: &str| fields.get(name).is_some_and(Value::is_string);
     if !has_text(fields, "instruction") || !(has_text(fields, "output") || has_text(fields, "answer")) {
-        return;
+        return Ok(());
+    }
+    let earlier = history(fields)?;
+    if let Some(input) = fields.get("input").filter(|input| !input.is_string()) {
+        return Err(format!("`input` beside `instruction` must be a text, not {}", kind(input)));
     }
     let take = |fields: &mut Map<String, Value>, name: &str| match fields.shift_remove(name) {
         Some(Value::String(text)) => text,
@@ -36,22 +44,33 @@ pub fn recognize(fields: &mut Map<String, Value>) {
     let question = if input.trim().is_empty() { instruction } else { format!("{instruction}\n\n{input}") };
     let output = fields.shift_remove("output");
     let mut turns = system(fields);
-    for pair in
-        fields.shift_remove("history").and_then(|history| history.as_array().cloned()).into_iter().flatten()
-    {
-        if let Some([said, answered]) = pair.as_array().map(Vec::as_slice) {
-            turns.push(json!({"role": "user", "content": said}));
-            turns.push(json!({"role": "assistant", "content": answered}));
-        }
-    }
+    turns.extend(earlier);
     if turns.is_empty() {
         fields.insert("question".into(), question.into());
         fields.extend(output.map(|output| ("completion".to_string(), output)));
-        return;
+        return Ok(());
     }
     turns.push(json!({"role": "user", "content": question}));
     turns.extend(output.map(|output| json!({"role": "assistant", "content": output})));
     fields.insert("messages".into(), Value::Array(turns));
+    Ok(())
+}
+
+/// Takes the turns before an instruction: what was said and what was answered, pair by pair.
+fn history(fields: &mut Map<String, Value>) -> Result<Vec<Value>, String> {
+    let Some(history) = fields.shift_remove("history") else { return Ok(vec![]) };
+    let turns = |pair: &Value| match pair.as_array().map(Vec::as_slice) {
+        Some([said @ Value::String(_), answered @ Value::String(_)]) => Some([
+            json!({"role": "user", "content": said}),
+            json!({"role": "assistant", "content": answered}),
+        ]),
+        _ => None,
+    };
+    let all = history.as_array().and_then(|pairs| pairs.iter().map(turns).collect::<Option<Vec<_>>>());
+    let all = all.ok_or(
+        "`history` beside `instruction` must be a list of pairs of texts, [[\"said\", \"answered\"], …]",
+    )?;
+    Ok(all.into_iter().flatten().collect())
 }
 
 fn is_conversation(turns: &Value) -> bool {
@@ -95,7 +114,7 @@ mod tests {
 
     fn read(row: Value) -> Value {
         let Value::Object(mut fields) = row else { panic!("a row") };
-        recognize(&mut fields);
+        recognize(&mut fields).unwrap();
         Value::Object(fields)
     }
 
@@ -126,5 +145,22 @@ mod tests {
         // A row that says itself what is asked is left alone.
         let own = json!({"question": "?", "instruction": "Be kind.", "output": "x"});
         assert_eq!(read(own.clone()), own);
+    }
+
+    /// What is neither text nor pair would be gone from the question without a word.
+    #[test]
+    fn what_would_be_lost_of_an_instruction_is_refused() {
+        let refused = |name: &str, value: Value| {
+            let row = json!({"instruction": "Double it.", "output": "10", name: value});
+            recognize(&mut row.as_object().unwrap().clone()).unwrap_err()
+        };
+        for value in [json!(5), json!(["5"]), json!({"n": 5})] {
+            assert!(refused("input", value).contains("`input` beside `instruction` must be a text"));
+        }
+        for value in [json!("1+1?"), json!([["1+1?"]]), json!([{"user": "1+1?"}]), json!([["1+1?", 2]])] {
+            assert!(refused("history", value).contains("must be a list of pairs of texts"));
+        }
+        let none = json!({"instruction": "Add.", "output": "2", "history": []});
+        assert_eq!(read(none), json!({"question": "Add.", "completion": "2"}));
     }
 }

@@ -4,11 +4,15 @@ use super::Example;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
+/// Instructions that a template may take for one row: loops within loops end.
+const FUEL: u64 = 2_000_000;
+
 /// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts.
 pub fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_keep_trailing_newline(true);
+    environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment
 }

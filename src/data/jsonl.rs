@@ -30,6 +30,7 @@ pub fn read(
     let file: Arc<str> = path.display().to_string().into();
     let written = [renaming.theirs("id"), renaming.theirs("answer")].map(Numbers::new);
     let (mut rows, mut bytes, mut line, mut total) = (Vec::new(), Vec::new(), 0, 0);
+    let mut dropped = Vec::new();
     while rows.len() < limit {
         bytes.clear();
         let length = pieces.next(&mut bytes).map_err(Error::io(path))?;
@@ -64,12 +65,16 @@ pub fn read(
             continue;
         }
         match object(&bytes, &written).and_then(tree::rows) {
-            Ok(all) => rows.extend(all.into_iter().filter(|fields| !is_dropped(fields)).map(|fields| Row {
-                file: file.clone(),
-                stem: stem.clone(),
-                line,
-                fields: renaming.apply(fields),
-            })),
+            Ok(all) => {
+                let (none, all): (Vec<_>, Vec<_>) = all.into_iter().partition(is_dropped);
+                dropped.extend(none.iter().map(|_| line));
+                rows.extend(all.into_iter().map(|fields| Row {
+                    file: file.clone(),
+                    stem: stem.clone(),
+                    line,
+                    fields: renaming.apply(fields),
+                }));
+            }
             // What goes on over many lines would give one problem a line.
             Err(what) if line == 1 && begins_more(&bytes) => {
                 problems.line(&file, line, what);
@@ -77,6 +82,12 @@ pub fn read(
             }
             Err(what) => problems.line(&file, line, what),
         }
+    }
+    if let Some(first) = dropped.first() {
+        let (count, noun) = (dropped.len(), if dropped.len() == 1 { "rollout" } else { "rollouts" });
+        tracing::warn!(
+            "{file}: {count} {noun} of which its stage learned nothing (`dropped`) are no rows, from line {first} on"
+        );
     }
     rows.truncate(limit);
     Ok(rows)

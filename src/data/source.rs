@@ -52,7 +52,10 @@ impl Sources {
                 _ => jsonl::read,
             };
             let mut read = reader(&file, stem, renaming, left, problems)?;
-            read.iter_mut().for_each(|row| dialects::recognize(&mut row.fields));
+            read.retain_mut(|row| {
+                let recognized = dialects::recognize(&mut row.fields);
+                recognized.inspect_err(|what| problems.at(row, what)).is_ok()
+            });
             rows.extend(read);
         }
         Ok(rows)

@@ -147,7 +147,7 @@ impl Caller {
                 "its reply is longer than {most} bytes, which is more than max_tokens can be; it was not read"
             )));
         }
-        reply::read(&text(said)?, n).map_err(|none| match none {
+        reply::read(&text(said)?, n, &|said: &str| self.quoted(said)).map_err(|none| match none {
             NoAnswer::Passing(text) => passing(text),
             NoAnswer::Count(text) => Failed { again: false, ..passing(text) },
             NoAnswer::Error(status, text) => self.refused(status, &text, wait),
@@ -200,15 +200,19 @@ impl Caller {
             (500.., _) => "; the server has trouble: try later, or raise retries".into(),
             _ => String::new(),
         };
-        // The whole is looked through for the key before any of it is cut off.
-        let said = excerpt(&self.secrets.out_of(body));
+        let said = self.quoted(body);
         let again = matches!(status, 408 | 409 | 425 | 429 | 500..) && !spent;
         Failed { again, wait, ..passing(format!("status {status}{remedy}; it says: {said}")) }
     }
 
+    /// The beginning of what a server says. The whole is looked through for the key before any of it is cut off.
+    fn quoted(&self, said: &str) -> String {
+        excerpt(&self.secrets.out_of(said))
+    }
+
     /// An answer that stands elsewhere.
     fn redirected(&self, status: u16, location: &str) -> Failed {
-        let to = excerpt(&self.secrets.out_of(location));
+        let to = self.quoted(location);
         let text = format!(
             "status {status}: it sends on to {to:?}, where the question does not follow; set url to where it is answered"
         );

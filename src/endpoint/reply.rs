@@ -28,18 +28,21 @@ pub(super) enum NoAnswer {
     Error(u16, String),
 }
 
+/// How words of a reply stand in a message: without the key, and only then [cut](excerpt), so that no part of it is left.
+pub(super) type Quote<'a> = &'a dyn Fn(&str) -> String;
+
 /// The `n` choices of a reply.
-pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
+pub(super) fn read(text: &str, n: usize, quote: Quote) -> Result<Reply, NoAnswer> {
     let none = |what: &str| {
         let whose = "is it an OpenAI-compatible chat endpoint? It says";
-        NoAnswer::Passing(format!("its reply {what}; {whose}: {}", excerpt(text)))
+        NoAnswer::Passing(format!("its reply {what}; {whose}: {}", quote(text)))
     };
     if text.trim().is_empty() {
         return Err(NoAnswer::Passing("its reply is empty".into()));
     }
     let said: Value = serde_json::from_str(text).map_err(|_| none("is no JSON"))?;
     if let Some(error) = error_of(&said) {
-        let message = format!("its reply is an error: {}", excerpt(&error.to_string()));
+        let message = format!("its reply is an error: {}", quote(&error.to_string()));
         return Err(
             status(error).map_or(NoAnswer::Passing(message.clone()), |code| NoAnswer::Error(code, message))
         );
@@ -67,7 +70,7 @@ pub(super) fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
         completion_tokens: tokens("completion_tokens"),
     };
     for choice in all {
-        match read_choice(choice) {
+        match read_choice(choice, quote) {
             Ok(choice) => reply.choices.push(choice),
             Err((refused, why)) => {
                 reply.refusals += u64::from(refused);
@@ -87,20 +90,17 @@ fn error_of(said: &Value) -> Option<&Value> {
 const BROKEN_OFF: [&str; 3] = ["error", "network_error", "abort"];
 
 /// What a choice says; or why it says nothing, and whether that is a refusal.
-fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
+fn read_choice(choice: &Value, quote: Quote) -> Result<Choice, (bool, String)> {
     let none = |why: String| (false, why);
     let refused = |words: &str| {
-        let words = if words.is_empty() { String::new() } else { format!(", and says: {}", excerpt(words)) };
+        let words = if words.is_empty() { String::new() } else { format!(", and says: {}", quote(words)) };
         (true, format!("the model refuses to answer{words}; leave that question out, or ask another model"))
     };
     if let Some(error) = error_of(choice) {
-        return Err(none(format!("a choice of its reply is an error: {}", excerpt(&error.to_string()))));
+        return Err(none(format!("a choice of its reply is an error: {}", quote(&error.to_string()))));
     }
     let Some(message) = choice.get("message").filter(|message| message.is_object()) else {
-        return Err(none(format!(
-            "a choice of its reply has no `message`: {}",
-            excerpt(&choice.to_string())
-        )));
+        return Err(none(format!("a choice of its reply has no `message`: {}", quote(&choice.to_string()))));
     };
     let ended = choice["finish_reason"].as_str().unwrap_or_default();
     let content = &message["content"];
@@ -111,12 +111,13 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
             parts.iter().map(part).collect::<Result<_, _>>().map_err(|part| match part {
                 Part::Refusal(words) => refused(&words),
                 Part::Other(kind) => {
+                    let kind = quote(&kind);
                     none(format!("its reply's content has a part of type {kind:?}, which is no text"))
                 }
             })?
         }
         other => {
-            return Err(none(format!("its reply's content is no text: {}", excerpt(&other.to_string()))));
+            return Err(none(format!("its reply's content is no text: {}", quote(&other.to_string()))));
         }
     };
     if let Some(words) = message["refusal"].as_str().filter(|words| !words.is_empty()) {
@@ -150,7 +151,7 @@ fn read_choice(choice: &Value) -> Result<Choice, (bool, String)> {
             "the answer is empty: the model thought and said nothing; raise max_tokens, or have it think less"
                 .into()
         }
-        _ => format!("the answer is empty (finish_reason is {ended:?})"),
+        _ => format!("the answer is empty (finish_reason is {:?})", quote(ended)),
     }))
 }
 
@@ -236,6 +237,10 @@ pub(super) fn excerpt(text: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn read(text: &str, n: usize) -> Result<Reply, NoAnswer> {
+        super::read(text, n, &excerpt)
+    }
 
     fn one(choice: Value) -> Reply {
         read(&json!({"choices": [choice]}).to_string(), 1).unwrap()

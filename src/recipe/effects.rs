@@ -1,7 +1,7 @@
 //! Keys that a recipe writes and that nothing of its stages reads.
 
 use super::refusal::Refusal;
-use super::{Recipe, Registry, Stage};
+use super::{Recipe, Registry, Stage, settings};
 use crate::loops::{Selects, Steps};
 use crate::optim::Schedule;
 use crate::rollout::Traits;
@@ -167,16 +167,25 @@ const RULES: &[Rule] = &[
 /// Line, file with line, and key.
 type Place = (Option<usize>, String, String);
 
+/// Why a key is not read.
+#[derive(Debug, Clone, PartialEq)]
+struct Why {
+    words: String,
+    /// Whether the key is told with its whole path, since others of its table are read.
+    own: bool,
+}
+
 /// What the recipe writes for nothing, a sentence for the stages that share it: `stage `x`: optim.lr has no effect with
 /// loop.collect`. What several stages inherit is told only where none of them reads it. A key that is
 /// written as it is by default says nothing anyway. `stages` are the recipe's, in order.
 pub fn without_effect(recipe: &Recipe, stages: &[Stage], registry: &Registry) -> Vec<String> {
     // By the key and the place where it is written: the stages that have it from there, and why each does not read it.
-    let mut written: BTreeMap<Place, Vec<(usize, Option<String>)>> = BTreeMap::new();
+    let mut written: BTreeMap<Place, Vec<(usize, Option<Why>)>> = BTreeMap::new();
     for (table, stage) in recipe.stages().iter().zip(stages) {
+        let resolved = stage.resolved(registry).unwrap_or_default();
         for key in leaves(&table.table) {
             let Refusal { line, text, .. } = recipe.refusal(table, &key, "");
-            let why = idle(stage, &key);
+            let why = idle(stage, &resolved, &key, registry);
             if why.is_none() || !stage.reads_alike_without(table, &key, registry) {
                 written.entry((line, text, key.clone())).or_default().push((table.index, why));
             }
@@ -185,11 +194,13 @@ pub fn without_effect(recipe: &Recipe, stages: &[Stage], registry: &Registry) ->
     let mut told: BTreeMap<(Vec<usize>, Vec<String>), Vec<String>> = BTreeMap::new();
     for ((.., key), of) in written {
         let reasons = of.iter().map(|(_, why)| why.clone()).collect::<Option<Vec<_>>>();
-        let Some(mut reasons) = reasons else { continue };
-        reasons.dedup();
-        let keys = told.entry((of.iter().map(|(stage, _)| *stage).collect(), reasons)).or_default();
-        if !keys.contains(&shown(&key)) {
-            keys.push(shown(&key));
+        let Some(reasons) = reasons else { continue };
+        let shown = if reasons.iter().any(|why| why.own) { key } else { of_table(&key) };
+        let mut words: Vec<String> = reasons.into_iter().map(|why| why.words).collect();
+        words.dedup();
+        let keys = told.entry((of.iter().map(|(stage, _)| *stage).collect(), words)).or_default();
+        if !keys.contains(&shown) {
+            keys.push(shown);
         }
     }
     told.iter().map(|((stages, reasons), keys)| sentence(recipe, stages, reasons, keys)).collect()
@@ -203,13 +214,13 @@ fn sentence(recipe: &Recipe, stages: &[usize], reasons: &[String], keys: &[Strin
 }
 
 /// The key as it is told: of a reward or a rollout, its table.
-fn shown(key: &str) -> String {
+fn of_table(key: &str) -> String {
     let whole = key.starts_with("reward.") || key.starts_with("rollout.");
     let depth = if whole { 2 } else { usize::MAX };
     key.split('.').take(depth).collect::<Vec<_>>().join(".")
 }
 
-fn idle(stage: &Stage, key: &str) -> Option<String> {
+fn idle(stage: &Stage, resolved: &Table, key: &str, registry: &Registry) -> Option<Why> {
     let of = |rule: &&Rule| {
         let names = |keys: &[&str]| keys.iter().any(|listed| covers(listed, key));
         names(rule.keys) && !names(rule.but)
@@ -219,7 +230,10 @@ fn idle(stage: &Stage, key: &str) -> Option<String> {
         let found = stage.method.idle().into_iter().find(|(path, _)| covers(path, below));
         found.map(|(_, why)| why.to_owned())
     };
-    RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage)).or_else(own)
+    let of_stage = RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage)).or_else(own);
+    let of_stage = of_stage.map(|words| Why { words, own: false });
+    let of_key = || settings::idle(resolved, key, registry.sections_schema());
+    of_stage.or_else(|| of_key().map(|words| Why { words, own: true }))
 }
 
 /// The dotted paths of all values, and of tables that have none.

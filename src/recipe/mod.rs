@@ -18,6 +18,7 @@ mod registry;
 mod resolved;
 mod rules;
 mod schema;
+mod settings;
 mod source;
 mod stage;
 mod stages;

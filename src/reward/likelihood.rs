@@ -11,7 +11,7 @@ use crate::rollout::{Group, Rollout, Score};
 use anyhow::Context;
 use baselines::{Baselines, Key, identity};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// `[reward.likelihood]`: by log p of a target text after prompt, rationale and `cue`, and after prompt and `cue` alone.
@@ -41,7 +41,7 @@ pub struct Likelihood {
 }
 
 /// What the likelihood reward's score is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// The mean log p of the target's tokens with the rationale.

@@ -282,6 +282,7 @@ impl Session {
         let Some(saved) = self.saved(&opened.name, opened.round)? else { return Ok((0, None)) };
         let progress = &saved.state.progress;
         opened.tokens = progress.extra["tokens"].as_u64().unwrap_or(0) as usize;
+        opened.learned = progress.extra["learned"].as_bool().unwrap_or(true);
         opened.state = progress.extra["position"].clone();
         let unsettled = &progress.extra["unsettled"];
         opened.unsettled = serde_json::from_value(unsettled.clone()).map_err(|error| {

@@ -44,6 +44,8 @@ pub struct Opened {
     pub steps: usize,
     /// Tokens learned from so far.
     pub tokens: usize,
+    /// Whether a step has changed the weights.
+    pub learned: bool,
     /// What the method has to remember beside its step.
     pub state: Value,
     /// What is left to do of the step that its checkpoint was written in.
@@ -161,6 +163,7 @@ impl Opened {
             across,
             steps,
             tokens,
+            learned: false,
             state,
             unsettled,
             without_optimizer,

@@ -22,6 +22,12 @@ use tch::{Kind, Tensor};
 /// which so can take long, fail or be cut short without a loss.
 pub fn train(method: &mut dyn Method, opened: &mut Opened, session: &mut Session) -> Result<()> {
     to_the_end(method, opened, session)?;
+    if opened.stage.needs().trains && opened.steps > 0 && !opened.learned && session.ranks.is_first() {
+        tracing::warn!(
+            "no step of stage `{}` had anything to learn: its weights are those that it began with",
+            opened.name
+        );
+    }
     write_timeline(opened, session)
 }
 
@@ -222,6 +228,7 @@ fn one(
         items_tokens = batch.items.iter().map(Item::size).sum();
         metrics.set("learning_rate", lr);
         metrics.set("updates", made as f64);
+        opened.learned |= made > 0;
     }
     adapter.map_or(Ok(()), |name| opened.worker.policy.model.set_active_adapter(&name))?;
     let seconds = began.elapsed().as_secs_f64();

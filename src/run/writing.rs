@@ -251,6 +251,7 @@ impl Session {
             metrics: self.newest.clone(),
             extra: json!({
                 "tokens": opened.tokens,
+                "learned": opened.learned,
                 "position": opened.state,
                 "unsettled": unsettled,
                 "alarms": opened.worker.alarms,

@@ -1,10 +1,14 @@
 //! Rows from files to examples: what is read, what is refused and in which words; the built-in tokenizers.
 
 use crate::skip::{python_for, skip};
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use rationale::data::{Data, Dataset, Feedback, FeedbackCompletion, Hub, Message, Prompt, Split, Tokenizer};
 use rationale::rationale::{Format, number};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 struct Folder(tempfile::TempDir);
 
@@ -165,6 +169,19 @@ fn random_few_shot_examples_are_drawn_by_the_seed() {
     }
 }
 
+/// 10⁸ turns would take minutes a row.
+#[test]
+fn a_template_ends() {
+    let loops = "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}";
+    let said = refused("{\"question\":\"a\"}", &format!("template.user = {loops:?}"));
+    assert!(said.contains("rows.jsonl:1: data.template.user: ") && said.contains("fuel"), "{said}");
+    let few = load(
+        "{\"question\":\"a\"}",
+        "template.user = \"{% for i in range(100) %}{{ question }}{% endfor %}\"",
+    );
+    assert_eq!(few.expect("a row").examples[0].prompt, user(&"a".repeat(100)));
+}
+
 #[test]
 fn few_shot_examples_come_first_and_never_show_the_row_itself() {
     let rows = ["a", "b", "c"].map(|q| format!(r#"{{"question":"{q}","answer":"{q}{q}"}}"#)).join("\n");
@@ -190,6 +207,37 @@ fn parquet_rows_read_as_json_rows_do() {
     assert_eq!(first.completions, ["Water.", "In trees."]);
     assert_eq!(second.fields["level"], 4);
     assert!(!first.fields.contains_key("note"), "null means absent");
+}
+
+/// A table of one row: a question, and bytes that are no text in the column `name`.
+fn with_bytes(name: &str) -> Vec<u8> {
+    let schema = format!("message rows {{ required binary question (UTF8); required binary {name}; }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut rows = writer.next_row_group().unwrap();
+    for cell in [b"1+1?".to_vec(), vec![0xff, 0xd8]] {
+        let mut column = rows.next_column().unwrap().unwrap();
+        column.typed::<ByteArrayType>().write_batch(&[ByteArray::from(cell)], None, None).unwrap();
+        column.close().unwrap();
+    }
+    rows.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+#[test]
+fn bytes_that_are_no_text_matter_where_they_are_read() {
+    let folder = Folder::new();
+    let load = |name: &str, settings: &str| {
+        let path = folder.0.path().join("rows.parquet");
+        std::fs::write(&path, with_bytes(name)).expect("a writable folder");
+        load_with(&path, settings)
+    };
+    let data = load("picture", "").expect("one row");
+    assert!(data.examples[0].prompt == user("1+1?") && !data.examples[0].fields.contains_key("picture"));
+    for (name, settings) in [("answer", ""), ("gold", "columns.answer = 'gold'")] {
+        let said = load(name, settings).expect_err("it is read").to_string();
+        assert!(said.contains(&format!("rows.parquet:1: `{name}` holds bytes that are not text")), "{said}");
+    }
 }
 
 #[test]
@@ -621,6 +669,26 @@ fn what_a_row_hands_to_the_template_has_no_special_tokens() {
 }
 
 /// UltraChat's rows have the first question beside the conversation.
+/// Calls would be learned without the tools that are called.
+#[test]
+fn tools_of_a_conversation_that_are_no_list_are_refused() {
+    let row = |tools: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":"a"}}],"tools":{tools}}}"#
+        )
+    };
+    for tools in [r#"{"name":"add"}"#, "3", r#""add""#, r#""{\"name\":\"add\"}""#] {
+        let said = refused(&row(tools), "");
+        assert!(said.contains("rows.jsonl:1: `tools` must be a list"), "{tools}: {said}");
+    }
+    for (tools, handed) in [("[{}]", 1), (r#""[{}]""#, 1), (r#""""#, 0), ("null", 0), (r#""null""#, 0)] {
+        let read = load(&row(tools), "").expect(tools);
+        assert_eq!(read.examples[0].variables.len(), handed, "{tools}");
+    }
+    let other = load(r#"{"question":"Which tool?","tools":"a hammer","answer":"it"}"#, "").expect("a column");
+    assert!(other.examples[0].variables.is_empty());
+}
+
 #[test]
 fn a_prompt_that_a_conversation_begins_with_is_part_of_it() {
     let row = |prompt: &str| {

@@ -520,3 +520,32 @@ fn two_adapters_take_turns_and_survive_a_resume() {
     let said = alone.train(&[]).code(2);
     assert!(said.contains("add [policy.lora]"), "{said}");
 }
+
+/// Rows that have nothing of what is asked for teach nothing: that is said, and where it is so of all, nothing trains.
+#[test]
+fn rows_that_teach_nothing_are_told() {
+    let program = Program::new(&on_pairs("about = \"answers\"\n"));
+    program.write("rows.jsonl", &pairs(4));
+    let said = program.train(&[]).code(2);
+    let lack = "loop.dpo.about = \"answers\" needs an answer of both completions, which";
+    assert!(said.contains(&format!("{lack} 4 of 4 rows lack: examples rows:1, rows:2")), "{said}");
+    assert!(!program.out().exists(), "nothing had begun");
+    let answered = r##"{"prompt":"q","chosen":"so\n#### 5","rejected":"but no\n#### 6"}"##;
+    program.write("rows.jsonl", &format!("{answered}\n{}", pairs(1)));
+    let said = program.train(&[]).success();
+    assert!(said.contains(&format!("{lack} 1 of 2 rows lack: example rows:2; they are left out")), "{said}");
+}
+
+/// A stage whose steps had nothing to learn ends well, and says so.
+#[test]
+fn a_stage_that_learned_nothing_says_so() {
+    let recipe = MODEL.recipe(
+        "[run]\nsteps = 1\n[data]\nprompts_per_step = 2\ntemplate.chat = false\n[data.task.addition]\ndigits = [1]\n\
+         [policy.sampling]\nmax_new_tokens = 4\n[rollout.group]\nsize = 2\n[reward.format]\n[loop.dpo]\nonline = true\n",
+    );
+    let said = Program::new(&recipe).train(&[]).success();
+    assert!(said.contains("no step of stage `dpo` had anything to learn"), "{said}");
+    let learned = Program::new(&on_pairs(""));
+    learned.write("rows.jsonl", &pairs(4));
+    assert!(!learned.train(&[]).success().contains("had anything to learn"));
+}

@@ -335,21 +335,29 @@ fn sections_of_one_url_share_its_places() {
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
 
-/// 251 characters, then the key: what is shown of an error ends at 300.
+/// 251 characters, then the key: what is shown of a reply ends at 300, whatever is wrong with it.
 #[test]
 fn the_key_is_in_no_message_and_no_answer() {
     let url = serve(|received| {
         let key = received.header("authorization").unwrap().replace("Bearer ", "");
+        let late = "x".repeat(251) + &key;
+        let message = |message: Value| server::json("200 OK", json!({"choices": [{"message": message}]}));
         match &*asked(received) {
-            "late" => server::json("401 Unauthorized", "x".repeat(251) + &key),
+            "late" => server::json("401 Unauthorized", late),
             "json" => server::json("400 Bad Request", json!({"key": format!("\"{key}\"")})),
+            "page" => server::json("200 OK", late),
+            "error" => server::json("200 OK", json!({"error": late})),
+            "known error" => server::json("200 OK", json!({"error": {"code": 400, "message": late}})),
+            "refusal" => message(json!({"content": null, "refusal": late})),
+            "part" => message(json!({"content": [{"type": late}]})),
+            "number" => message(json!({"content": {"text": late}})),
             _ => says(&[&format!("it is {key}.")]),
         }
     });
     let key = std::env::var("PATH").unwrap().trim().to_owned();
     let folder = tempfile::tempdir().unwrap();
     let client = client(&url, &format!("retries = 0\napi_key_env = 'PATH'\ncache = {:?}", folder.path()));
-    for text in ["late", "json"] {
+    for text in ["late", "json", "page", "error", "known error", "refusal", "part", "number"] {
         let error = client.ask(&[user(text)]).unwrap_err().to_string();
         assert!(error.contains("(the key)") && !error.contains(&key[..10]), "{error}");
     }

@@ -273,6 +273,41 @@ fn prompts_that_are_too_long_are_left_out() {
     assert_eq!(asked, [json!([0, 0]), json!([1, 1, 1])]);
 }
 
+/// Without a beginning token there is nothing before a text's first token to tell it from: it is learned from its second on.
+#[test]
+fn a_text_alone_is_learned_from_its_second_token_on() {
+    let recipe = "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\nprompts_per_step = 1\ntemplate.chat = false\n[loop.sft]\n";
+    let program = Program::new(&Tiny::BYTES.recipe(recipe));
+    program.write("rows.jsonl", &rows(&[json!({"text": "The sky is blue."})]));
+    program.train_set(&[]).success();
+    let step = &program.steps("sft")[0];
+    assert!(number(step, "updates") == 1.0 && number(step, "loss").is_finite(), "{step}");
+    // Of a single character, its end is learned.
+    program.write("rows.jsonl", &rows(&[json!({"text": "T"})]));
+    program.train(&["--quiet", "--overwrite"]).success();
+    assert_eq!(number(&program.steps("sft")[0], "updates"), 1.0);
+}
+
+/// Held-out questions that are too long are said before anything trains, and each evaluation counts them.
+#[test]
+fn an_evaluation_counts_the_questions_that_it_leaves_out() {
+    let recipe = "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\neval = \"asked.jsonl\"\nprompts_per_step = 1\ntemplate.chat = false\n\
+        max_prompt_tokens = 8\n[policy.sampling]\nmax_new_tokens = 1\n[loop.sft]\n[eval]\nask = true\n";
+    let program = Program::new(&Tiny::BYTES.recipe(recipe));
+    let row = |question: &str| json!({"id": question, "question": question, "answer": "2"});
+    program.write("rows.jsonl", &rows(&[row("1+1?")]));
+    program.write("asked.jsonl", &rows(&["1+1?", "what is one and one?", "0+2?"].map(row)));
+    let said = program.train(&[]).success();
+    assert!(
+        said.contains("1 of 3 held-out rows is longer") && said.contains("what is one and one?"),
+        "{said}"
+    );
+    let counted: Vec<f64> =
+        program.metrics().iter().filter_map(|line| line["eval/questions_too_long"].as_f64()).collect();
+    assert!(!counted.is_empty() && counted.iter().all(|count| *count == 1.0), "{counted:?}");
+    assert!(program.evaluations().iter().all(|evaluation| evaluation["report"]["questions"] == 2));
+}
+
 #[test]
 fn solved_rows_come_from_a_file_of_their_own() {
     let recipe = "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\nprompts_per_step = 1\ntemplate = { chat = false, few_shot = 2, \

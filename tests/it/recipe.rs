@@ -756,6 +756,31 @@ fn a_rewards_misfit_has_its_line() {
     assert_eq!(lines[2], "quick.toml:7: optim.lr = -1.0: it must be a number that is 0 or larger");
 }
 
+/// Files of two stages would be one another's.
+#[test]
+fn no_stage_is_called_as_a_run_calls_files_of_its_own() {
+    let named = |name: &str| {
+        let text = format!(
+            "[policy.init]\n[data.task.addition]\n[[stage]]\nname = \"{name}\"\nloop.collect = {{}}\n"
+        );
+        read(&text, &[]).map_err(|error| error.to_string()).err()
+    };
+    for (name, what) in [
+        ("a-r2", "a stage's later rounds"),
+        ("a-pairs", "the pairs of a stage"),
+        ("a-round-2", "what a round of a method sampled"),
+        ("a-step-000004", "a stage's checkpoints"),
+        ("step-4", "a stage's checkpoints"),
+    ] {
+        let said = named(name).unwrap_or_default();
+        assert!(said.contains(&format!("quick.toml:4: name = \"{name}\": the run calls")), "{said}");
+        assert!(said.contains(what), "{said}");
+    }
+    for name in ["a-r", "pairs", "a-round", "first-step", "rl2"] {
+        assert_eq!(named(name), None, "{name}");
+    }
+}
+
 /// The sentences about keys that nothing reads.
 fn idle(text: &str, sets: &[&str]) -> Vec<String> {
     let recipe = read(text, sets).unwrap();
@@ -799,6 +824,33 @@ fn keys_that_a_stage_does_not_read_are_told() {
     );
     // What is written as it is by default says nothing, as in a resolved recipe.
     assert_eq!(idle(&collect.replace("1e-3", "1e-6").replace("every = 5", "every = 0"), &[]), [""; 0]);
+}
+
+/// Of a table that is read, a key that another of its keys leaves without effect is told by its whole name.
+#[test]
+fn what_another_key_leaves_without_effect_is_told() {
+    let top = "[policy.init]\n[data.task.addition]\n";
+    let prefix = format!(
+        "{top}[loop.collect]\n[rollout.prefix]\nshare = 0.25\n[reward.likelihood]\ndiscount = 0.5\nbins = [0.05, 1.0, 2.0]\n"
+    );
+    assert_eq!(
+        idle(&prefix, &[]),
+        [
+            "stage `collect`: rollout.prefix.share has no effect beside cuts = \"every\"",
+            "stage `collect`: reward.likelihood.discount has no effect beside measure = \"gain\""
+        ]
+    );
+    let read = ["rollout.prefix.cuts='share'", "reward.likelihood.measure='discounted'"];
+    assert_eq!(idle(&prefix, &read), [""; 0]);
+    let grpo = format!(
+        "{top}[loop.grpo]\nadvantage = {{ scale = \"none\", epsilon = 0.5 }}\n[reward.answer]\n[rollout.group]\nsize = 4\n"
+    );
+    assert_eq!(
+        idle(&grpo, &[]),
+        [
+            "stage `grpo`: loop.grpo.advantage.epsilon has no effect without advantage.scale and advantage.whiten"
+        ]
+    );
 }
 
 /// What stages share is told where none of them reads it; what one says for itself, where it does not.

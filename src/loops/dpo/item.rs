@@ -2,6 +2,7 @@
 
 use super::answers::answers;
 use super::{About, Dpo, DpoMethod, Mask};
+use crate::data::row::named;
 use crate::data::{Feedback, FeedbackCompletion, Prompt};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -112,6 +113,48 @@ impl Dpo {
             }
         };
         Ok(items.into_iter().filter_map(|item| self.usable(item, policy, metrics)).collect())
+    }
+
+    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have.
+    ///
+    /// # Errors
+    /// Where none teaches anything.
+    pub(super) fn look_at_rows(&self, worker: &Worker) -> Result<()> {
+        let (key, why) = match (self.about, self.mask) {
+            _ if self.online => return Ok(()),
+            (About::Answers, _) => ("about = \"answers\"", "an answer of both completions"),
+            (_, Mask::SharedPrefix) => {
+                ("mask = \"shared_prefix\"", "a token of either completion behind what they share")
+            }
+            _ => return Ok(()),
+        };
+        let mut nothing = Vec::new();
+        for row in &worker.questions.all {
+            let Some(feedback) = &row.example.feedback else { continue };
+            let prompt = &row.example.prompt;
+            if self.items(worker, prompt, &row.tokens, feedback, &mut Metrics::default())?.is_empty() {
+                nothing.push(row.example.id.as_str());
+            }
+        }
+        let all = worker.questions.all.len();
+        let words = || {
+            format!(
+                "loop.dpo.{key} needs {why}, which {} of {all} rows lack: {}",
+                nothing.len(),
+                named(&nothing)
+            )
+        };
+        if nothing.len() == all && all > 0 {
+            return Err(Error::Data(format!(
+                "stage `{}`: {}; nothing is left to learn",
+                worker.name,
+                words()
+            )));
+        }
+        if !nothing.is_empty() && worker.ranks.is_first() {
+            tracing::warn!("{}: {}; they are left out", worker.name, words());
+        }
+        Ok(())
     }
 
     fn usable(&self, mut item: Item, policy: &Policy, metrics: &mut Metrics) -> Option<Item> {

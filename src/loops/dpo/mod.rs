@@ -172,8 +172,24 @@ impl Section for Dpo {
     }
 
     fn idle(&self) -> Vec<(&'static str, &'static str)> {
-        let still = self.reference.every == 0;
-        still.then_some(("reference.mix", "without reference.every")).into_iter().collect()
+        let (loss, mut idle) = (&self.loss, Vec::new());
+        if !loss.needs_reference() {
+            let why = "with a loss.kind that has no reference policy";
+            idle.extend([("precompute_reference", why), ("reference", why)]);
+        } else if self.reference.every == 0 {
+            idle.push(("reference.mix", "without reference.every"));
+        }
+        if loss.nll() == 0.0 {
+            idle.push(("loss.nll_mean", "without loss.nll"));
+        }
+        if loss.rationale == 0.0 {
+            idle.push(("loss.rationale_form", "without loss.rationale"));
+        }
+        if !loss.unpaired() {
+            let why = "with a loss.kind that learns from pairs";
+            idle.extend([("loss.desirable_weight", why), ("loss.undesirable_weight", why)]);
+        }
+        idle
     }
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
@@ -262,6 +278,7 @@ impl Method for DpoMethod {
             let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
             Flow::attach_adapter(&mut worker.policy, seed)?;
         }
+        self.dpo.look_at_rows(worker)?;
         if !self.dpo.precompute_reference || !self.dpo.loss.needs_reference() {
             return Ok(None);
         }

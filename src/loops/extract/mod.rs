@@ -77,15 +77,7 @@ impl Section for Extract {
     }
 
     fn idle(&self) -> Vec<(&'static str, &'static str)> {
-        let noise =
-            ("mask.temperature", "with a mask.kind other than gumbel and top_k, which alone have noise");
-        let constant = "with mask.kind = \"attention\", whose selector learns from its label alone";
-        match self.mask.kind {
-            MaskKind::Gumbel => vec![],
-            MaskKind::TopK => vec![("sparsity", "with mask.kind = \"top_k\", which selects just the share")],
-            MaskKind::Attention => vec![noise, ("sparsity", constant), ("continuity", constant)],
-            MaskKind::Sigmoid | MaskKind::None => vec![noise],
-        }
+        self.without_effect()
     }
 
     /// TRL's for reward models.

@@ -172,6 +172,30 @@ impl Default for Extract {
 }
 
 impl Extract {
+    /// Keys that the others leave without effect, and why.
+    pub(super) fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        let noise =
+            ("mask.temperature", "with a mask.kind other than gumbel and top_k, which alone have noise");
+        let constant = "with mask.kind = \"attention\", whose selector learns from its label alone";
+        let mut idle = match self.mask.kind {
+            MaskKind::Gumbel => vec![],
+            MaskKind::TopK => vec![("sparsity", "with mask.kind = \"top_k\", which selects just the share")],
+            MaskKind::Attention => vec![noise, ("sparsity", constant), ("continuity", constant)],
+            MaskKind::Sigmoid | MaskKind::None => vec![noise],
+        };
+        let of_weights = [
+            (self.comprehensive.weight, "comprehensive.margin", "with comprehensive.weight = 0"),
+            (self.comprehensive.weight, "comprehensive.against", "with comprehensive.weight = 0"),
+            (self.sufficient.weight, "sufficient.margin", "with sufficient.weight = 0"),
+            (self.singular.weight, "singular.margin", "with singular.weight = 0"),
+            (self.contrast.weight, "contrast.others", "with contrast.weight = 0"),
+        ];
+        idle.extend(
+            of_weights.iter().filter(|(weight, ..)| *weight == 0.0).map(|(_, key, why)| (*key, *why)),
+        );
+        idle
+    }
+
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
         const WEIGHT: &str = "it must be a number of at least 0";
@@ -285,7 +309,6 @@ impl Extract {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loops::Section;
 
     fn keys(text: &str) -> Vec<String> {
         let section: Extract = toml::from_str(text).unwrap();
@@ -315,9 +338,15 @@ mod tests {
 
     #[test]
     fn what_a_mask_does_not_read_is_idle() {
-        let idle = |text: &str| -> Vec<&'static str> {
+        let all = |text: &str| -> Vec<&'static str> {
             let section: Extract = toml::from_str(text).unwrap();
-            section.idle().into_iter().map(|(key, _)| key).collect()
+            section.without_effect().into_iter().map(|(key, _)| key).collect()
+        };
+        let unweighed = all("");
+        assert_eq!(unweighed.len(), 5, "{unweighed:?}");
+        assert_eq!(all("contrast.weight = 1.0\nsingular = { weight = 1.0, margin = 0.1 }").len(), 3);
+        let idle = |text: &str| -> Vec<&'static str> {
+            all(text).into_iter().filter(|key| !unweighed.contains(key)).collect()
         };
         assert_eq!(idle("mask.kind = 'attention'"), ["mask.temperature", "sparsity", "continuity"]);
         assert_eq!(idle("mask.kind = 'sigmoid'"), ["mask.temperature"]);

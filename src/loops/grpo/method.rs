@@ -1,6 +1,8 @@
 //! GRPO at work: a step's groups become items, and items a loss.
 
 use super::*;
+use crate::advantage::Scale;
+use crate::advantage::steps::Form;
 use crate::data::Example;
 
 impl Section for Grpo {
@@ -45,6 +47,25 @@ impl Section for Grpo {
         }
         if self.zero_variance != ZeroVariance::Resample {
             idle.push(("resample_limit", "without zero_variance = \"resample\""));
+        }
+        if self.advantage.scale == Scale::None && self.advantage.whiten == Whiten::None {
+            idle.push(("advantage.epsilon", "without advantage.scale and advantage.whiten"));
+        }
+        if let Some(steps) = &self.steps {
+            let of_form = [
+                ("steps.temperature", "without steps.form = \"min\"", steps.form == Form::Min),
+                (
+                    "steps.threshold",
+                    "without steps.form = \"clip\" or \"clip_delta\"",
+                    matches!(steps.form, Form::Clip | Form::ClipDelta),
+                ),
+                ("steps.best_of", "without steps.form = \"progress\"", steps.form == Form::Progress),
+            ];
+            idle.extend(of_form.iter().filter(|(.., read)| !read).map(|(key, why, _)| (*key, *why)));
+        }
+        if self.curriculum.as_ref().is_some_and(|curriculum| curriculum.pass_rate.is_none()) {
+            let why = "without curriculum.pass_rate";
+            idle.extend([("curriculum.window", why), ("curriculum.outside", why)]);
         }
         idle
     }

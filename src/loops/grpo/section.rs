@@ -220,6 +220,11 @@ mod tests {
         assert!(
             toml::from_str::<Grpo>("kl.estimate = \"k1\"").unwrap_err().to_string().contains("estimator")
         );
+        // Each reward is divided by its own deviation there, the divergence too: its coefficient would have no unit.
+        let of_each = "advantage.per_reward = true\nkl = { place = \"reward\", coefficient = 0.1 }";
+        let keys = |text: &str| read(text).check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>();
+        assert_eq!(keys(of_each), ["kl.place"]);
+        assert_eq!(keys(&of_each.replace("reward\"", "loss\"")), [""; 0]);
         for estimator in ["k2", "k3"] {
             let grpo = read(&format!("kl.place = \"reward\"\nkl.estimator = \"{estimator}\""));
             let message = all_fit("loop.grpo", &grpo, grpo.check()).unwrap_err().to_string();

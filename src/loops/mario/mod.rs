@@ -169,6 +169,11 @@ impl Section for Mario {
         }
     }
 
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        let free = !self.needs_reference();
+        free.then_some(("kl_estimator", "with kl_coefficient = 0")).into_iter().collect()
+    }
+
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         let named = |name: &&String| !stage.rewards.contains(&name.as_str());
         let unknown = self.borders.keys().filter(named).map(|name| {

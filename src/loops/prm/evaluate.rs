@@ -6,7 +6,6 @@ use crate::data::row::{Problems, named};
 use crate::error::{Error, Result};
 use crate::eval::process::{Judged, Process};
 use crate::eval::{Eval, Report};
-use crate::loops::Item;
 use crate::policy::Policy;
 use crate::policy::reward_model::TokenizedSteps;
 use crate::ranks::{Ranks, agreed, gathered, in_turn};
@@ -28,9 +27,7 @@ impl PrmMethod {
         let own: Vec<Prompted> = held_out.iter().skip(ranks.rank()).step_by(ranks.count()).cloned().collect();
         let process = if self.prm.compares() {
             let won = agreed(ranks, self.compare(policy, &own, format, budget))?;
-            let won = in_turn(gathered(ranks, won)?);
-            let (all, won) = (won.len(), won.into_iter().filter(|won| *won).count());
-            Process { steps: all, accuracy: won as f64 / all.max(1) as f64, ..Process::default() }
+            compared(held_out, &in_turn(gathered(ranks, won)?), ranks.is_first())?
         } else {
             let judged = agreed(ranks, self.judge(policy, &own, eval, format, budget))?;
             Process::of(&in_turn(gathered(ranks, judged)?), self.prm.threshold)
@@ -96,29 +93,32 @@ impl PrmMethod {
         Ok(judged)
     }
 
-    /// Which comparisons the better one wins; of lists, those whose best is scored best. A tie is not won, as in RewardBench
-    /// (arXiv 2403.13787) and TRL.
+    /// Which comparisons the better one wins, as [`wins`] says; none of what is too long to be read.
     fn compare(
         &self,
         policy: &Policy,
         held_out: &[Prompted],
         format: &Format,
         budget: usize,
-    ) -> Result<Vec<bool>> {
-        let (mut rows, mut items, mut problems) = (Vec::new(), Vec::new(), Problems::default());
+    ) -> Result<Vec<Option<bool>>> {
+        let (mut items, mut problems) = (Vec::new(), Problems::default());
         for row in held_out {
-            match self.item(policy, row, format, &mut SeenSteps::default())? {
-                RowItem::Item(item) => {
-                    rows.push(row);
-                    items.push(item);
+            items.push(match self.item(policy, row, format, &mut SeenSteps::default())? {
+                RowItem::Item(item) => Some(item),
+                RowItem::Bad(what) => {
+                    problems.example(&row.example, what);
+                    None
                 }
-                RowItem::Bad(what) => problems.example(&row.example, what),
-                RowItem::TooLong | RowItem::Cut(_) | RowItem::Unlabelled => {}
-            }
+                RowItem::TooLong | RowItem::Cut(_) | RowItem::Unlabelled => None,
+            });
         }
         problems.into_result()?;
-        let mut scores = Vec::with_capacity(items.len());
-        for item in &mut items {
+        let (mut rows, mut scores, mut won) = (Vec::new(), Vec::new(), Vec::with_capacity(items.len()));
+        for (row, item) in held_out.iter().zip(items) {
+            let Some(mut item) = item else {
+                won.push(None);
+                continue;
+            };
             let tokenized =
                 std::mem::take(&mut item.sequences).into_iter().zip(std::mem::take(&mut item.places));
             let tokenized: Vec<TokenizedSteps> = tokenized
@@ -128,17 +128,53 @@ impl PrmMethod {
                     places,
                 })
                 .collect();
-            scores.push(self.score_format().scores(&policy.model, &tokenized, budget)?.concat());
+            let found = self.score_format().scores(&policy.model, &tokenized, budget)?.concat();
+            won.push(wins(&found, item.list(TARGETS)));
+            rows.push(row);
+            scores.push(found);
         }
         finite(rows.into_iter(), &scores)?;
-        let won = |(scores, item): (&Vec<f64>, &Item)| best(scores) == best(item.list(TARGETS));
-        Ok(scores.iter().zip(&items).map(won).collect())
+        Ok(won)
     }
 }
 
-/// Where the greatest value stands; the last of equals.
-fn best(values: &[f64]) -> Option<usize> {
-    (0..values.len()).max_by(|&a, &b| values[a].total_cmp(&values[b]))
+/// The share of the held-out comparisons that were won. Those that are left out are no part of it, and are told.
+fn compared(held_out: &[Prompted], won: &[Option<bool>], tells: bool) -> Result<Process> {
+    let left_out = held_out.iter().zip(won).filter(|(_, won)| won.is_none());
+    let left_out: Vec<&str> = left_out.map(|(row, _)| row.example.id.as_str()).collect();
+    let (all, right) = (won.len() - left_out.len(), won.iter().filter(|won| **won == Some(true)).count());
+    let words = || {
+        let count = won.len();
+        let why = "too long for loop.prm.max_tokens, or without a better and a worse one";
+        format!(
+            "{} of {count} held-out comparisons are left out, {why}: {}",
+            left_out.len(),
+            named(&left_out)
+        )
+    };
+    if all == 0 && !won.is_empty() {
+        return Err(Error::Data(format!("{}; there is none to judge by", words())));
+    }
+    if !left_out.is_empty() && tells {
+        tracing::warn!("{}", words());
+    }
+    Ok(Process { steps: all, accuracy: right as f64 / all.max(1) as f64, ..Process::default() })
+}
+
+/// Whether one of the best by their `worth` is scored above all others; a tie is not won, as in RewardBench (arXiv 2403.13787) and TRL.
+/// None where all are worth the same.
+fn wins(scores: &[f64], worth: &[f64]) -> Option<bool> {
+    let best = most(worth.iter().copied());
+    let scored = |are_best: bool| {
+        let of = scores.iter().zip(worth).filter(move |(_, worth)| (**worth == best) == are_best);
+        most(of.map(|(score, _)| *score))
+    };
+    let others = worth.iter().any(|worth| *worth < best);
+    others.then(|| scored(true) > scored(false))
+}
+
+fn most(of: impl Iterator<Item = f64>) -> f64 {
+    of.fold(f64::NEG_INFINITY, f64::max)
 }
 
 fn finite<'a>(rows: impl Iterator<Item = &'a Prompted>, scores: &[Vec<f64>]) -> Result<()> {
@@ -157,4 +193,26 @@ pub(super) fn not_finite<'a>(scored: impl Iterator<Item = (&'a str, f64)>) -> Op
             named(&ids)
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_is_won_by_any_of_the_best_and_by_no_tie() {
+        for (scores, worth, won) in [
+            (&[2.0, 1.0][..], &[1.0, 0.0][..], Some(true)),
+            (&[1.0, 1.0], &[1.0, 0.0], Some(false)),
+            // A scorer that says the same of all wins nowhere, wherever the best stands.
+            (&[1.0, 1.0, 1.0], &[0.0, 1.0, 5.0], Some(false)),
+            // Two are best, and either may be the one.
+            (&[0.0, 3.0, 2.0], &[1.0, 5.0, 5.0], Some(true)),
+            (&[0.0, 2.0, 3.0], &[1.0, 5.0, 5.0], Some(true)),
+            (&[4.0, 2.0, 3.0], &[1.0, 5.0, 5.0], Some(false)),
+            (&[1.0, 2.0], &[3.0, 3.0], None),
+        ] {
+            assert_eq!(wins(scores, worth), won, "{scores:?} {worth:?}");
+        }
+    }
 }

@@ -57,6 +57,7 @@ impl Prm {
         let (rows, agreeing) = self.agreeing(rows, format)?;
         let labelled = !self.compares();
         let (mut seen, mut examples, mut problems) = (HashSet::new(), Vec::new(), Problems::default());
+        let mut repeated = Vec::new();
         for example in rows.examples {
             let mut key = vec![example.prompt.text()];
             if labelled {
@@ -71,9 +72,21 @@ impl Prm {
             if seen.insert(key) || !self.dedup {
                 let index = examples.len();
                 examples.push(Arc::new(Example { index, ..(*example).clone() }));
+            } else {
+                repeated.push(example);
             }
         }
         problems.into_result()?;
+        if !repeated.is_empty() {
+            let ids: Vec<&str> = repeated.iter().map(|example| example.id.as_str()).collect();
+            tracing::warn!(
+                "{}: {} of {} rows repeat another and are left out: {}; loop.prm.dedup = false keeps them",
+                rows.name,
+                ids.len(),
+                ids.len() + examples.len(),
+                named(&ids)
+            );
+        }
         Ok((Dataset { name: rows.name, examples }, agreeing))
     }
 
@@ -272,6 +285,10 @@ impl Section for Prm {
         1e-5
     }
 
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        self.without_effect()
+    }
+
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let rows = std::mem::take(&mut setup.rows);
         let (rows, counts) = self.comparisons(rows, setup.select, setup.format)?;
@@ -297,6 +314,7 @@ impl Method for PrmMethod {
         self.score_format = Some(score_format);
         let (mut made, mut indices, mut seen) = (Vec::new(), Vec::new(), SeenSteps::default());
         let (mut cut, mut dropped, mut problems) = (Vec::new(), Vec::new(), Problems::default());
+        let mut unlabelled = Vec::new();
         for row in &worker.questions.all {
             let id = row.example.id.as_str();
             let item = match self.item(&worker.policy, row, &worker.format, &mut seen)? {
@@ -309,7 +327,10 @@ impl Method for PrmMethod {
                     dropped.push(id);
                     continue;
                 }
-                RowItem::Unlabelled => continue,
+                RowItem::Unlabelled => {
+                    unlabelled.push(id);
+                    continue;
+                }
                 RowItem::Bad(what) => {
                     problems.example(&row.example, what);
                     continue;
@@ -328,6 +349,15 @@ impl Method for PrmMethod {
                     named(rows)
                 );
             }
+        }
+        if !unlabelled.is_empty() {
+            let seen = if self.prm.dedup { ", or none that another row has not" } else { "" };
+            tracing::warn!(
+                "{} of {} rows have no label to learn{seen}, and were left out: {}",
+                unlabelled.len(),
+                worker.questions.all.len(),
+                named(&unlabelled)
+            );
         }
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_string).collect();
         self.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];

@@ -219,6 +219,54 @@ impl Prm {
         found
     }
 
+    /// Keys that the others leave without effect, and why.
+    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        const OF_LABELS: [&str; 12] = [
+            "head",
+            "classes",
+            "positive",
+            "negative",
+            "neutral",
+            "labels",
+            "judge",
+            "continuations",
+            "stop_at_error",
+            "last_step_only",
+            "balance",
+            "threshold",
+        ];
+        let idle = |keys: &[&'static str], why: &'static str| {
+            keys.iter().map(move |key| (*key, why)).collect::<Vec<_>>()
+        };
+        match self.learns {
+            Learns::Pairs => return idle(&OF_LABELS, "with learns = \"pairs\""),
+            Learns::Lists => {
+                return [
+                    idle(&OF_LABELS, "with learns = \"lists\""),
+                    idle(&["centring"], "with learns = \"lists\""),
+                ]
+                .concat();
+            }
+            Learns::Steps | Learns::Outcome => {}
+        }
+        let mut found = idle(&["centring"], "without learns = \"pairs\"");
+        if self.learns == Learns::Outcome {
+            found.extend(idle(&["last_step_only"], "with learns = \"outcome\""));
+        }
+        if self.head != HeadKind::Classes {
+            found.extend(idle(&["classes"], "without head = \"classes\""));
+        }
+        if self.head != HeadKind::Vocabulary {
+            found.extend(idle(&["positive", "negative"], "without head = \"vocabulary\""));
+        }
+        match self.labels {
+            Labeller::Continuations => found.extend(idle(&["judge"], "with labels = \"continuations\"")),
+            Labeller::Judge => found.extend(idle(&["continuations"], "with labels = \"judge\"")),
+            Labeller::Consensus => {}
+        }
+        found
+    }
+
     /// Whether it learns from comparisons, which leave the reward's zero and unit open.
     pub fn compares(&self) -> bool {
         matches!(self.learns, Learns::Pairs | Learns::Lists)
@@ -227,5 +275,24 @@ impl Prm {
     /// What the model will judge.
     pub fn judges(&self) -> Judges {
         if self.learns == Learns::Steps { Judges::Steps } else { Judges::Outcome }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_other_keys_leave_without_effect_is_named() {
+        let idle = |keys: &str| -> Vec<&'static str> {
+            let section: Prm = toml::from_str(keys).unwrap();
+            section.without_effect().into_iter().map(|(key, _)| key).collect()
+        };
+        assert_eq!(idle(""), ["centring", "positive", "negative", "judge"]);
+        assert_eq!(idle("head = 'vocabulary'\nlabels = 'consensus'"), ["centring", "classes"]);
+        assert!(idle("learns = 'outcome'\nlabels = 'judge'").contains(&"last_step_only"));
+        let (pairs, lists) = (idle("learns = 'pairs'"), idle("learns = 'lists'"));
+        assert!(pairs.contains(&"head") && pairs.contains(&"threshold") && !pairs.contains(&"centring"));
+        assert_eq!(lists.len(), pairs.len() + 1);
     }
 }

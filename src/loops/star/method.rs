@@ -53,6 +53,15 @@ impl Section for Star {
         }
     }
 
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        let (once, waits) = ("with rounds = 1", "with plateau.patience = 0");
+        match (self.rounds, self.plateau.patience) {
+            (1, _) => ["start", "growth", "accumulate", "plateau"].map(|key| (key, once)).into(),
+            (_, 0) => ["plateau.measure", "plateau.min_gain"].map(|key| (key, waits)).into(),
+            _ => vec![],
+        }
+    }
+
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         let filters = stage.select.correct || stage.select.min_reward.is_some();
         let several = stage.rollout.size.is_some_and(|size| size > 1);

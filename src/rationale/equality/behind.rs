@@ -115,6 +115,7 @@ impl Reader<'_> {
             if (roles::plural(&word) || words::sign(&word) || singular)
                 && last
                 && !roles::trails(&word, false)
+                && !roles::part(&word)
             {
                 return Some((word, name, end + 1));
             }

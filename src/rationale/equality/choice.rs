@@ -74,7 +74,10 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     // "15!" is not 15, nor is "15 %".
     let excited =
         text.trim_end().strip_suffix('!').is_some_and(|text| text.ends_with(|c: char| c.is_ascii_digit()));
-    if excited && !choices.iter().any(|choice| choice.contains('!')) {
+    // "Rome?" is asked, not said.
+    let asked = text.trim_end_matches(|c: char| c.is_whitespace() || "\"'”’*`).".contains(c)).ends_with('?');
+    let any = |mark: char| choices.iter().any(|choice| choice.contains(mark));
+    if (excited && !any('!')) || (asked && !any('?')) {
         return None;
     }
     let own = plain(text);
@@ -148,6 +151,8 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
     while let Some(token) = found.get(at) {
         match &token.kind {
             Kind::Op('(' | '[' | '⦃' | '{') => opened = true,
+            // A dash that touches the letter is its sign: -i is not i.
+            Kind::Op('-') if found.get(at + 1).is_some_and(|next| !next.spaced) => return None,
             Kind::Op(':' | '.' | '-' | '—' | ',' | '}') => opened = false,
             Kind::Word(word) if LEADS.contains(&word.to_lowercase().as_str()) => opened = false,
             _ => break,

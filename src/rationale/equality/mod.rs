@@ -250,7 +250,11 @@ fn agree(gold: &Said, answer: &Said) -> bool {
     let clash =
         |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if stem(a) != stem(b));
     let labels = matches!((&gold.label, &answer.label), (Some(gold), Some(answer)) if gold != answer);
-    if gold.name || labels || clash(&gold.noun, &answer.noun) {
+    let share = |said: &Said| said.node.any(&|node| matches!(node, Node::Percent(_)));
+    let of_things =
+        |said: &Said| said.unit.is_some() || said.noun.is_some() || matches!(said.node, Node::Degrees(_));
+    let apart = (share(gold) && of_things(answer)) || (share(answer) && of_things(gold));
+    if gold.name || labels || clash(&gold.noun, &answer.noun) || (share(gold) != share(answer) && apart) {
         return false;
     }
     match (&gold.unit, &answer.unit) {

@@ -26,10 +26,10 @@ pub fn spoils(word: &str) -> bool {
             reversed quarter logarithm thirds fourths fifths sixths sevenths eighths ninths tenths twelfths hundredths thousandths \
             millionths lakh lakhs crore crores mil mille mila millón millon millones milhão milhao milhões milhoes milliard \
             milliards milliarde milliarden millionen milione milioni miliardo miliardi mio mrd tausend myriad gross grand googol quadrillion quintillion zillion gazillion mega hundred \
-            thousand million billion trillion hundreds thousands dozens dozen",
+            thousand million billion trillion hundreds thousands dozens dozen myriads googols doublings halvings",
         )
     });
-    WORDS.contains(word) || word.ends_with("n't")
+    WORDS.contains(word) || word.ends_with("n't") || word.trim_end_matches('s').ends_with("illion")
 }
 
 /// Words that deny or doubt what a clause goes on to say.
@@ -312,4 +312,11 @@ pub fn share(word: &str) -> Option<u64> {
     }
     let stem = word.strip_suffix('s').unwrap_or(word);
     ORDINALS.iter().position(|known| *known == stem).map(|at| at as u64 + 2)
+}
+
+/// Whether it names a part of one: a third, twentieths, millionths. With another noun behind it, as of third graders, it does not.
+pub fn part(word: &str) -> bool {
+    let stem = word.strip_suffix('s').unwrap_or(word);
+    let ends = |ending: &&str| stem.ends_with(ending);
+    share(word).is_some() || ["ieth", "eenth", "illionth", "hundredth", "thousandth"].iter().any(ends)
 }

@@ -1,17 +1,16 @@
 //! Answers as texts: their words and numbers, whatever formatting and order of items.
 
 use super::tokens::{Kind, Token};
+use super::words;
 
 /// The tokens by which texts are compared, without punctuation at the ends or between words.
 pub fn written(found: Vec<Token>) -> Vec<Kind> {
-    let mut kinds: Vec<Kind> = found
-        .into_iter()
-        .map(|token| match token.kind {
-            Kind::Word(word) => Kind::Word(word.to_lowercase()),
-            other => other,
-        })
-        .filter(|kind| !matches!(kind, Kind::Op('.' | '{' | '}')) && *kind != Kind::Word("$".into()))
-        .collect();
+    let kinds = found.into_iter().map(|token| match token.kind {
+        Kind::Word(word) => Kind::Word(word.to_lowercase()),
+        other => other,
+    });
+    let kinds = kinds.filter(|kind| *kind != Kind::Op('.') && *kind != Kind::Word("$".into()));
+    let mut kinds = grouped(kinds.collect());
     while let [.., before, last] = &kinds[..]
         && (matches!(last, Kind::Op(',' | ';' | ':'))
             || (*last == Kind::Op('!') && matches!(before, Kind::Word(_))))
@@ -23,6 +22,54 @@ pub fn written(found: Vec<Token>) -> Vec<Kind> {
         *letter = letter.to_lowercase();
     }
     kinds
+}
+
+/// Without the braces that change nothing: those that are no power's, index's or command's, and those around one sign. `2^{n+1}` is not
+/// `2^n + 1`, and `\sqrt{2x}` not `\sqrt{2}x`.
+fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
+    let mut kept = vec![true; kinds.len()];
+    // Where each open brace stands, whether it belongs to what is before it, and how many arguments are to come behind it.
+    let mut open: Vec<(usize, bool, usize)> = Vec::new();
+    let (mut wanted, mut option) = (0_usize, false);
+    for (at, kind) in kinds.iter().enumerate() {
+        let before = at.checked_sub(1).map(|at| &kinds[at]);
+        match kind {
+            Kind::Op('{') => {
+                kept[at] = false;
+                let raised = matches!(before, Some(Kind::Op('^' | '_')));
+                open.push((at, raised || wanted > 0, if raised { wanted } else { wanted.saturating_sub(1) }));
+                wanted = 0;
+            }
+            Kind::Op('}') => {
+                kept[at] = false;
+                let Some((begin, belongs, more)) = open.pop() else { continue };
+                let inside: Vec<&Kind> =
+                    (begin + 1..at).filter(|at| kept[*at]).map(|at| &kinds[at]).collect();
+                let one = matches!(inside[..], [] | [_] | [Kind::Op('-' | '+'), _]);
+                (kept[begin], kept[at]) = (belongs && !one, belongs && !one);
+                wanted = more;
+            }
+            // An option, as of a root.
+            Kind::Op('[') if wanted > 0 && matches!(before, Some(Kind::Command(_))) => option = true,
+            Kind::Op(']') if option => option = false,
+            Kind::Op('^' | '_') => {}
+            Kind::Command(name) => wanted = arguments(name),
+            _ if option => {}
+            _ => wanted = wanted.saturating_sub(1),
+        }
+    }
+    kinds.into_iter().zip(kept).filter_map(|(kind, kept)| kept.then_some(kind)).collect()
+}
+
+/// How many groups a command takes; functions stand in front of what they are of, in braces or not.
+fn arguments(command: &str) -> usize {
+    match command {
+        "frac" | "binom" => 2,
+        "sqrt" => 1,
+        "pi" | "ln" | "lg" => 0,
+        name if words::FUNCTIONS.contains(&name) || name.contains(' ') => 0,
+        _ => 1,
+    }
 }
 
 /// Whether two texts list the same items, each a number with the words that say of what, in any order.
@@ -43,4 +90,46 @@ pub fn same_items(gold: &[Kind], answer: &[Kind]) -> bool {
         list.then_some(items)
     };
     items(gold).is_some_and(|gold| Some(gold) == items(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokens::tokens;
+    use super::*;
+
+    fn same(a: &str, b: &str) -> bool {
+        written(tokens(a)) == written(tokens(b))
+    }
+
+    #[test]
+    fn braces_that_group_are_part_of_a_text() {
+        for (a, b) in [
+            ("2^{n+1}", "2^n+1"),
+            ("x^{2n}", "x^2n"),
+            ("a_{n+1}", "a_n+1"),
+            ("\\sqrt{2x}", "\\sqrt{2}x"),
+            ("\\sqrt[3]{x+1}", "\\sqrt[3]{x}+1"),
+            ("\\frac{1}{2x}", "\\frac{1}{2}x"),
+            ("\\frac{1}{x+1}", "\\frac1x+1"),
+            ("\\binom{n}{k+1}", "\\binom{n}{k}+1"),
+            ("\\overline{AB}", "\\overline{A}B"),
+            ("O(2^{n+1})", "O(2^n+1)"),
+        ] {
+            assert!(!same(a, b), "{a} and {b}");
+            assert!(same(a, a) && same(b, b));
+        }
+        for (a, b) in [
+            ("2^{n}", "2^n"),
+            ("f^{-1}(x)", "f^-1(x)"),
+            ("x^{{2}}", "x^2"),
+            ("\\frac{1}{x + 1}", "\\dfrac{1}{x+1}"),
+            ("\\sin{2x}", "\\sin 2x"),
+            ("{Paris}", "Paris"),
+            ("{2^{n+1}}", "2^{n+1}"),
+            ("\\mathbf{AB}", "AB"),
+            ("a}{b", "ab"),
+        ] {
+            assert!(same(a, b), "{a} and {b}");
+        }
+    }
 }

@@ -345,6 +345,10 @@ impl Lexer {
             '€' | '£' | '¥' | '₹' | '₩' | '₽' | '¢' | '₦' | '₱' => self.money(c),
             '$' if !self.pairs && (self.after_number() || self.amount_follows()) => self.money('$'),
             '$' => self.spaced = true,
+            // C# is not C.
+            '#' if !self.spaced && matches!(self.last(), Some(Kind::Letter(_) | Kind::Word(_))) => {
+                self.op('#')
+            }
             '"' | '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`' | '#' => {}
             '\'' if !matches!(self.last(), Some(Kind::Letter(_))) || self.spaced => {}
             c if c.is_whitespace() => self.spaced = true,

@@ -5,7 +5,7 @@ use crate::policy::belief::Norm;
 use crate::policy::candidates::{Over, Written};
 use anyhow::Context;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[reward.belief]`: a model is asked for its answer behind the rationale, or behind each of its steps, by the probabilities of
 /// candidates; nothing is sampled. Behind step k stands the completion up to that step's end, then `cue`. A completion without an
@@ -50,7 +50,7 @@ pub struct Belief {
 
 /// What the score is; H is the entropy of p, or over `gold` the mean over the answer's tokens of the entropy of what the model would
 /// write there (conditional-entropy utility).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// p of the gold answer.
