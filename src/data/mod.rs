@@ -24,6 +24,7 @@ pub mod row;
 pub mod rubrics;
 pub mod shots;
 pub mod source;
+pub mod spans;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;

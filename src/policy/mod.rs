@@ -11,6 +11,7 @@ mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
 mod steer;
+pub mod sufficient;
 
 pub use init::Init;
 pub use prompt_logprobs::Told;

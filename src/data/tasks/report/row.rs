@@ -26,7 +26,7 @@ impl Report {
         towards: &[(usize, Case)],
         rng: &mut ChaCha8Rng,
     ) -> Map<String, Value> {
-        let (mut question, places) = case.text();
+        let (mut question, places, beside) = case.text();
         let truth = reading(case.findings);
         let right = come_to(&truth, &case.options);
         let read = self.read(&truth, &case.options, &right, rng);
@@ -56,6 +56,8 @@ impl Report {
         set("answer", json!(answer));
         set("evidence", json!(found.join(", ")));
         set("spans", json!(spans));
+        let beside: Vec<[usize; 2]> = beside.iter().map(|span| [span.start, span.end]).collect();
+        set("distractors", json!(beside));
         set("conditions", json!(names(&right)));
         set("ranked", json!(names(&ranked)));
         set("difficulty", json!(nearest.map_or(0, there).to_string()));

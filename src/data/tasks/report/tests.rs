@@ -53,6 +53,9 @@ fn a_report_has_its_columns() {
     let spans: Vec<[usize; 2]> = serde_json::from_value(fields["spans"].clone()).unwrap();
     let marked: Vec<&str> = spans.iter().map(|[start, end]| &question[*start..*end]).collect();
     assert_eq!(marked, ["tem low.", "hip low."]);
+    let beside: Vec<[usize; 2]> = serde_json::from_value(fields["distractors"].clone()).unwrap();
+    let beside: Vec<&str> = beside.iter().map(|[start, end]| &question[*start..*end]).collect();
+    assert_eq!(beside, ["age 71.", "site q3."]);
     let negated = "(A) cor: ven high yes, tem low yes: yes\n(B) ash: hip low no, tem low yes: no\n\
                    (C) dal: ven high yes, par low no: no\n(D) bur: hip ok yes, fro low no: no";
     assert_eq!(fields["negated"], negated);
