@@ -69,6 +69,9 @@ pub struct Report {
     /// Ask for a form of the rationale too: the question ends with an instruction, which the column `instruction` has as
     /// `[reward.instruction]` reads it, `form` its kind, and `complied` the rationale made to follow it.
     pub instructions: bool,
+    /// Ask for a level of reading too: the question ends with whom the rationale is for, a `child`, an `adult` or a `doctor`, which the column `level` says. `rationale` is what the answer
+    /// rests on in words of that level, and `by_level` has it in those of each.
+    pub levels: bool,
     /// So many `passages` a row, of which one, at the place that `relevant` names from 0, says what the answer's condition needs.
     pub passages: usize,
 }
@@ -88,6 +91,7 @@ impl Default for Report {
             multi: false,
             confounding: None,
             instructions: false,
+            levels: false,
             passages: 0,
         }
     }
@@ -200,6 +204,12 @@ impl Report {
                 !(self.multi && self.counterfactuals),
                 "counterfactuals",
                 "they turn one answer into another; take multi out",
+            ),
+            (
+                !(self.levels
+                    && (self.instructions || self.multi || self.corrupt > 0.0 || self.careless > 0.0)),
+                "levels",
+                "its rationales say rightly what one answer rests on; take instructions, multi, corrupt and careless out",
             ),
             (
                 self.passages == 0 || (4..=12).contains(&self.passages),

@@ -234,6 +234,23 @@ fn other_columns_come_with_their_keys() {
 }
 
 #[test]
+fn rationales_are_asked_for_at_levels() {
+    let rows = rows(&Report { levels: true, ..Report::default() }, Split::Eval);
+    for (row, (level, asked)) in rows.iter().zip(rationales::LEVELS.iter().cycle()) {
+        assert_eq!((text(row, "level"), text(row, "question").ends_with(asked)), (*level, true));
+        assert_eq!(row.fields["by_level"][level], row.fields["rationale"]);
+        let said = text(row, "rationale");
+        assert!(said.ends_with(&format!(" {}.", text(row, "answer"))));
+        assert!(text(row, "evidence").split(", ").all(|finding| said.contains(finding)), "{said}");
+        // What stands before is where it stood.
+        let spans: Vec<[usize; 2]> = serde_json::from_value(row.fields["spans"].clone()).unwrap();
+        assert!(spans.iter().all(|[start, end]| text(row, "question")[*start..*end].ends_with('.')));
+    }
+    let both = Report { levels: true, multi: true, ..Report::default() };
+    assert_eq!(both.check()[0].key, "levels");
+}
+
+#[test]
 fn the_section_is_checked() {
     let task: Report = toml::from_str(
         "distractors = 1\nshortcut = 1.5\ncorrupt = 0.1\ncareless = 0.1\nstyle = 'terse'\nmulti = true\ncounterfactuals = true\npassages = 2",
