@@ -82,7 +82,7 @@ impl Order {
         let scores = match self {
             Order::Gradient => policy.model.input_gradient_norms(context, &[*token])?,
             Order::Signed => policy.model.input_gradients(context, &[*token])?,
-            Order::Last => context.iter().enumerate().map(|(place, _)| place as f64).collect(),
+            Order::Last => (0..context.len()).map(|place| place as f64).collect(),
             Order::Random => {
                 shuffle(&mut places, seed);
                 return Ok(places);
