@@ -26,6 +26,7 @@ pub mod rubrics;
 mod said;
 pub mod shots;
 pub mod source;
+pub mod spans;
 pub mod tasks;
 pub mod template;
 pub mod tokenizer;

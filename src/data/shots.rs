@@ -117,8 +117,11 @@ impl Example {
     /// assert_eq!(shown.reordered(&[1, 0]).unwrap().prompt, Prompt::Text("2+2=4\n\n1+1=2\n\n3+3=".into()));
     /// ```
     pub fn reordered(&self, order: &[usize]) -> Option<Example> {
-        let shots: Vec<Arc<Shot>> =
-            order.iter().map(|&at| self.shots.get(at).cloned()).collect::<Option<_>>()?;
+        self.showing(order.iter().map(|&at| self.shots.get(at).cloned()).collect::<Option<_>>()?)
+    }
+
+    /// The same question behind as many other solved rows; none where the prompt is not one that shows its own.
+    pub fn showing(&self, shots: Vec<Arc<Shot>>) -> Option<Example> {
         if shots.len() != self.shots.len() {
             return None;
         }

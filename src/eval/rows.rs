@@ -73,6 +73,23 @@ pub const PERPLEXITY: &str = "perplexity";
 /// The loss.
 pub const LOSS: &str = "loss";
 
+/// The figures of held-out rows by their places, with further ones of some of them.
+pub fn with_further(
+    mut rows: Vec<(usize, RowFigures)>,
+    further: Vec<(usize, RowFigures)>,
+) -> Vec<(usize, RowFigures)> {
+    for (place, found) in further {
+        match rows.iter_mut().find(|(other, _)| *other == place) {
+            Some((_, row)) => {
+                row.figures.extend(found.figures);
+                row.extracted = row.extracted.take().or(found.extracted);
+            }
+            None => rows.push((place, found)),
+        }
+    }
+    rows
+}
+
 impl HeldOut {
     /// Those of `rows`; with the perplexity where the loss is one of tokens. Bootstrap by `seed`.
     pub fn of(rows: &[RowFigures], too_long: usize, of_tokens: bool, seed: u64) -> Self {
@@ -107,6 +124,8 @@ impl HeldOut {
             ("rationale/accuracy", "accuracy from rationales"),
             ("rationale/token_f1", "token F1"),
             ("thoughts/loss", "loss with thoughts"),
+            ("greedy/size", "tokens that are enough"),
+            ("greedy/iou", "their overlap with marked spans"),
         ];
         let of = |(name, word): (&str, &str)| {
             let RowMean { mean, interval: (low, high) } = self.figures.get(name)?;
@@ -138,5 +157,12 @@ mod tests {
         assert_eq!(found.figures[LOSS].interval, (1.0, 3.0));
         assert!(!HeldOut::of(&[row(3.0, 1.0)], 0, false, 0).figures.contains_key(PERPLEXITY));
         assert!(HeldOut::of(&[], 0, true, 0).figures.is_empty());
+        // A further figure of the first alone, and a row of its own, whose loss counts as the others'.
+        let size = RowFigures { figures: [("size".to_string(), (4.0, 1.0))].into(), ..RowFigures::default() };
+        let all =
+            with_further(vec![(7, row(3.0, 1.0)), (2, row(1.0, 3.0))], vec![(7, size), (4, row(2.0, 4.0))]);
+        let rows: Vec<RowFigures> = all.into_iter().map(|(_, row)| row).collect();
+        let found = HeldOut::of(&rows, 0, false, 0);
+        assert_eq!((found.rows, found.figures["size"].mean, found.figures[LOSS].mean), (3, 4.0, 1.75));
     }
 }

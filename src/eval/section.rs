@@ -2,7 +2,7 @@
 
 use super::calibration::Calibration;
 use super::marks::Agreement;
-use super::{Measure, OwnSteps, Report};
+use super::{Greedy, Measure, OwnSteps, Report};
 use crate::data::Example;
 use crate::engine::{Sampling, is_temperature};
 use crate::policy::choices::Choosing;
@@ -52,6 +52,9 @@ pub struct Eval {
     /// Answer each question with the likeliest of its `choices`, the mean log p of whose tokens decides, rather than by writing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub choices: Option<Choosing>,
+    /// Also tell of held-out rows the few tokens of their prompts that are enough for what the policy answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub greedy: Option<Greedy>,
     /// Further figures of each completion: `[eval.measures.NAME]` has the keys of `[reward.NAME]`, with its `kind` and `limit_s`. Means are
     /// reported, the score of each completion is kept with its verdict, and nothing is learned from them.
     #[serde(skip_serializing_if = "Table::is_empty")]
@@ -78,6 +81,7 @@ impl Default for Eval {
             labels: Vec::new(),
             calibration: None,
             choices: None,
+            greedy: None,
             measures: Table::new(),
         }
     }
@@ -122,6 +126,7 @@ impl Eval {
         }
         let calibration = self.calibration.iter().flat_map(|calibration| calibration.check(self.samples));
         found.extend(under("calibration", calibration));
+        found.extend(under("greedy", self.greedy.iter().flat_map(Greedy::check)));
         if let Some(choices) = &self.choices {
             found.extend(under("choices", choices.check()));
             let once = self.samples == 1 && self.seeds == 1 && self.temperature == 0.0;
@@ -143,7 +148,7 @@ impl Eval {
         found
     }
 
-    /// The names of the figures that every evaluation of questions comes to.
+    /// The names of the figures that every evaluation of questions comes to, and of those that it explains.
     pub fn figures(&self) -> Vec<String> {
         let report = Report {
             length_correct: Some(0.0),
@@ -160,6 +165,8 @@ impl Eval {
         if self.calibration.is_some() {
             names.extend(["eval/ece", "eval/confidence"].map(str::to_owned));
         }
+        let explained = self.greedy.iter().flat_map(Greedy::figures);
+        names.extend(explained.map(|name| format!("eval/{name}")));
         names
     }
 

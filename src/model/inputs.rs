@@ -1,4 +1,4 @@
-//! What a model's prediction owes to each token that it has read: gradient times input (Shrikumar et al. 2016, arXiv 1605.01713).
+//! What a model's prediction owes to each token that it has read: gradient times input (Shrikumar et al. 2016, arXiv 1605.01713), or the gradient's norm.
 
 use super::Model;
 use super::attention::Packed;
@@ -12,6 +12,25 @@ impl Model {
     /// # Errors
     /// More tokens than the context has room for, or one that the vocabulary lacks.
     pub fn input_gradients(&self, prompt: &[u32], answer: &[u32]) -> Result<Vec<f64>> {
+        let product = |gradient: &Tensor, embedded: &Tensor| sums(&(gradient * embedded));
+        self.of_gradients(prompt, answer, product)
+    }
+
+    /// For each token of `prompt`, ‖∂ log p(`answer` | `prompt`) / ∂e‖ (Li et al. 2016, arXiv 1506.01066): how much hangs on it, whatever way.
+    ///
+    /// # Errors
+    /// As [`input_gradients`](Self::input_gradients).
+    pub fn input_gradient_norms(&self, prompt: &[u32], answer: &[u32]) -> Result<Vec<f64>> {
+        self.of_gradients(prompt, answer, |gradient, _| sums(&gradient.square()).sqrt())
+    }
+
+    /// What `of` makes of the gradients by the embeddings of `prompt` and of these, `[tokens, hidden]` in f32: `[tokens]`.
+    fn of_gradients(
+        &self,
+        prompt: &[u32],
+        answer: &[u32],
+        of: impl Fn(&Tensor, &Tensor) -> Tensor,
+    ) -> Result<Vec<f64>> {
         assert!(!prompt.is_empty() && !answer.is_empty(), "something is read, and something predicted");
         let tokens = [prompt, answer].concat();
         self.check_places(&[&tokens], &[&[]])?;
@@ -23,7 +42,7 @@ impl Model {
         let (begin, count) = (prompt.len() as i64, answer.len() as i64);
         let mut packed = Packed::branching(&[tokens.len()], vec![], device);
         let rotation = self.rope.at(&packed.positions(), self.kind());
-        let products = tch::with_grad(|| {
+        let of_tokens = tch::with_grad(|| {
             let embedded = self.embed(&upload(&tokens)).detach().set_requires_grad(true);
             let mut x = embedded.shallow_clone();
             for index in 0..self.layers.len() {
@@ -33,11 +52,15 @@ impl Model {
             let read = self.read_tokens(&states, &upload(answer), 1.0);
             let surrogate = read.surrogate(&read.logprobs.detach().ones_like());
             let gradient = Tensor::run_backward(&[surrogate], &[&embedded], false, false).swap_remove(0);
-            gradient.to_kind(Kind::Float) * embedded.detach().to_kind(Kind::Float)
+            of(&gradient.to_kind(Kind::Float), &embedded.detach().to_kind(Kind::Float))
         });
-        let of_tokens = products.sum_dim_intlist([1i64].as_slice(), false, Kind::Double).narrow(0, 0, begin);
-        Ok(Vec::try_from(of_tokens.to_device(Device::Cpu))?)
+        Ok(Vec::try_from(of_tokens.narrow(0, 0, begin).to_device(Device::Cpu))?)
     }
+}
+
+/// Of `[tokens, hidden]` the sum over each token's numbers.
+fn sums(of: &Tensor) -> Tensor {
+    of.sum_dim_intlist([1i64].as_slice(), false, Kind::Double)
 }
 
 /// Against a second computation in plain Python (tests/fixtures/states/make.py).
@@ -54,6 +77,7 @@ mod tests {
         answer: Vec<u32>,
         logprobs: Vec<f64>,
         gradient: Vec<f64>,
+        norms: Vec<f64>,
         occlusion: Vec<f64>,
         direction: Vec<Vec<f32>>,
         steered_by_half: Vec<f64>,
@@ -83,6 +107,7 @@ mod tests {
     fn gradients_times_inputs_are_derivatives_by_their_scale() {
         let (model, expected) = (llama(), expected());
         near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient);
+        near(&model.input_gradient_norms(&expected.prompt, &expected.answer).unwrap(), &expected.norms);
         // They are there whether the weights train or not, and leave no gradient behind.
         model.train_all();
         near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient);

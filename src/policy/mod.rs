@@ -12,6 +12,7 @@ pub mod reference;
 pub mod reward_model;
 mod steer;
 mod values;
+pub mod sufficient;
 
 pub use init::Init;
 pub use prompt_logprobs::Told;

@@ -143,6 +143,11 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },
     Rule {
+        keys: &["eval.greedy"],
+        but: &[],
+        idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
+    },
+    Rule {
         keys: &["eval.measures.*.weight"],
         but: &[],
         idle: |_| Some("on what is reported by itself and never summed".into()),

@@ -10,7 +10,7 @@ use crate::section::Misfit;
 
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
 pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
-    let rules = [duration, needs, steered, blocks, quantised, questions, search, hint, prefix];
+    let rules = [duration, needs, steered, blocks, quantised, questions, explained, search, hint, prefix];
     let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
     found.extend(stage.method.fits(&stage.view()));
     found
@@ -140,6 +140,19 @@ fn questions(stage: &Stage) -> Vec<Misfit> {
         "eval",
         "there are no held-out questions",
         "set data.eval, or a data.task that has some",
+    )]
+}
+
+/// What explains an answer has to know where that begins.
+fn explained(stage: &Stage) -> Vec<Misfit> {
+    let greedy = stage.eval.as_ref().and_then(|eval| eval.greedy.as_ref());
+    if greedy.is_none_or(|greedy| greedy.cue.is_some()) || stage.data.format.cue().is_some() {
+        return vec![];
+    }
+    vec![Misfit::new(
+        "eval.greedy",
+        "data.format has no answer form that begins with a text, behind which the answer would stand",
+        "name that text as eval.greedy.cue; \"\" is none",
     )]
 }
 

@@ -57,6 +57,7 @@ pub const RULES: Rules = Rules {
         "data.train",
         "data.eval",
         "data.template.few_shot_from",
+        "rollout.variants.from",
         "reward.*.model",
         "reward.*.model_without",
         "eval.measures.*.model",

@@ -46,8 +46,11 @@ pub(super) fn pick(folder: &Path, stages: &[Stage], evaluations: &[Evaluation]) 
             if lines.length(line) > room {
                 break;
             }
+            // Only some rows may have been looked at.
+            let Some(RowFigures { row, extracted: Some(extracted), .. }) = lines.read(line)? else {
+                continue;
+            };
             room -= lines.length(line);
-            let Some(RowFigures { row, extracted: Some(extracted), .. }) = lines.read(line)? else { break };
             rows.push((line, Shown { stage, step: evaluation.step, row, extracted }));
         }
         if rows.is_empty() {

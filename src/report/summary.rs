@@ -136,6 +136,10 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
         ("rationale/auprc", "AUPRC of rationales"),
         ("rationale/comprehensiveness", "comprehensiveness"),
         ("rationale/sufficiency", "sufficiency"),
+        ("greedy/size", "tokens that are enough"),
+        ("greedy/found", "share of rows where some are"),
+        ("greedy/iou", "their overlap with marked spans"),
+        ("greedy/distractors", "of them distractors"),
     ];
     for (name, title) in held_out {
         let of = |p: &Evaluation| {

@@ -2,10 +2,10 @@
 
 use super::{Models, Part, Reward, SharedReward, Wants};
 use crate::ask::{TextModel, TextRequest};
+use crate::data::Tokenizer;
 use crate::data::template::environment;
-use crate::data::{THINKING, Tokenizer};
 use crate::endpoint::{Client, Endpoint};
-use crate::rationale::{Format, Pattern, steps};
+use crate::rationale::{Format, Pattern, StepUnit, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
 use anyhow::Context;
 use schemars::JsonSchema;
@@ -15,7 +15,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+mod each;
 mod rating;
+mod said;
+
+pub use each::Each;
+
+use said::{concluded, in_objects};
 
 /// `[reward.judge]`: one request a rollout, those of all groups together as `endpoint.concurrency` allows. What the judge says
 /// is read as a number and brought from `scale` to the range from 0 to 1.
@@ -46,6 +52,12 @@ pub struct Judge {
     /// steps' scores, which label them for `[loop.prm]`.
     #[serde(default)]
     pub steps: bool,
+    /// In place of a score: a verdict on each `sentence`, or each `step` (the texts that `steps` then has). The answer is, or has in it, a JSON list of as many objects in
+    /// their order, each with `consistent`: `true` or `false`. The score is the share of those that are, 0 where there are none. Traces keep each verdict (DCR).
+    pub each: Option<Each>,
+    /// For `each`, a second question in place of `consistent`, asked with the `reasons` that the answer's objects then have each as `reason`: a Jinja template, to which the
+    /// answer has a JSON list of 1 and -1, one a reason.
+    pub convert: Option<String>,
     /// Askings, at most, until an answer has a score.
     #[serde(default = "three")]
     pub attempts: usize,
@@ -87,7 +99,17 @@ impl Judge {
             !self.steps || self.scale == ten(),
             "steps = true reads the number of a step, which scale does not apply to: take scale out"
         );
-        for text in [Some(&self.prompt), self.system.as_ref()].into_iter().flatten() {
+        anyhow::ensure!(
+            self.each.is_none()
+                || (!self.steps && self.scale == ten() && self.pattern.is_none() && self.key.is_none()),
+            "each: verdicts are no score; take steps, scale, pattern and key out"
+        );
+        anyhow::ensure!(
+            self.convert.is_none() || self.each.is_some(),
+            "convert: there are reasons to convert where each = \"sentence\" or \"step\""
+        );
+        let texts = [Some(&self.prompt), self.system.as_ref(), self.convert.as_ref()];
+        for text in texts.into_iter().flatten() {
             environment().template_from_str(text).context("its template cannot be read")?;
         }
         let (client, unread) = (Mutex::new(None), AtomicUsize::new(0));
@@ -101,6 +123,18 @@ impl Judge {
         rollout: &Rollout,
         steps: &[Range<usize>],
     ) -> anyhow::Result<TextRequest> {
+        self.filled(&self.prompt, group, rollout, steps, None)
+    }
+
+    /// A template filled in, with the system turn.
+    fn filled(
+        &self,
+        template: &str,
+        group: &Group,
+        rollout: &Rollout,
+        steps: &[Range<usize>],
+        reasons: Option<&[String]>,
+    ) -> anyhow::Result<TextRequest> {
         let mut values = group.example.fields.clone();
         values.insert("gold".into(), group.example.answer.clone().into());
         values.insert("completion".into(), rollout.text.clone().into());
@@ -108,9 +142,12 @@ impl Judge {
         values.insert("answer".into(), Part::Answer.of(rollout).into());
         let steps = steps.iter().map(|step| rollout.text[step.clone()].into());
         values.insert("steps".into(), Value::Array(steps.collect()));
+        if let Some(reasons) = reasons {
+            values.insert(each::REASONS.into(), reasons.into());
+        }
         let write =
             |text: &str| environment().render_str(text, &values).context("its template cannot be filled in");
-        let text = write(&self.prompt)?;
+        let text = write(template)?;
         Ok(TextRequest::user(self.system.as_deref().map(write).transpose()?, text))
     }
 
@@ -149,32 +186,6 @@ impl Judge {
     }
 }
 
-/// What a judge says once it has thought; none where it has not come to an end of that.
-fn concluded(said: &str) -> Option<&str> {
-    let [open, close] = THINKING;
-    match said.rsplit_once(close) {
-        Some((_, said)) => Some(said),
-        None => (!said.contains(open)).then_some(said),
-    }
-}
-
-/// The value of `key` in the last JSON object of a text that has it.
-fn in_objects(said: &str, key: &str) -> Option<Value> {
-    let mut found = None;
-    let mut from = 0;
-    while let Some(at) = said[from..].find('{').map(|at| from + at) {
-        let mut objects = serde_json::Deserializer::from_str(&said[at..]).into_iter::<Value>();
-        match objects.next() {
-            Some(Ok(object)) => {
-                found = object.get(key).cloned().or(found);
-                from = at + objects.byte_offset();
-            }
-            _ => from = at + 1,
-        }
-    }
-    found
-}
-
 struct LoadedJudge {
     section: Judge,
     format: Format,
@@ -192,25 +203,36 @@ impl LoadedJudge {
         }
     }
 
-    /// What `read` finds of each rollout in the judge's answers, with the rollout's steps; `wanted` says what that is.
+    /// What `read` finds of each rollout in the judge's answers, with the rollout's `unit`s; `wanted` says what that is.
     fn asked<T>(
         &self,
         group: &Group,
+        unit: StepUnit,
         read: impl Fn(&Judge, &str, usize) -> Option<T>,
         wanted: &str,
     ) -> anyhow::Result<Vec<(T, Vec<Range<usize>>)>> {
-        let (section, client) = (&self.section, self.client()?);
-        let split = |rollout: &Rollout| steps::split(self.format.steps, &rollout.text, 0..rollout.text.len());
+        let section = &self.section;
+        let split = |rollout: &Rollout| steps::split(unit, &rollout.text, 0..rollout.text.len());
         let spans: Vec<Vec<Range<usize>>> = group.rollouts.iter().map(split).collect();
         let asked =
             |(rollout, spans): (&Rollout, &Vec<Range<usize>>)| section.question(group, rollout, spans);
         let questions: Vec<TextRequest> =
             group.rollouts.iter().zip(&spans).map(asked).collect::<anyhow::Result<_>>()?;
-        let read = |at: usize, said: &str| read(section, said, spans[at].len());
-        let readings = TextModel::Endpoint(&client).read(&questions, section.attempts, read)?;
+        let found = self.found(&questions, |at, said| read(section, said, spans[at].len()), wanted)?;
+        Ok(found.into_iter().zip(spans).collect())
+    }
+
+    /// What `read` finds in the answer to each of `questions`.
+    fn found<T>(
+        &self,
+        questions: &[TextRequest],
+        read: impl Fn(usize, &str) -> Option<T>,
+        wanted: &str,
+    ) -> anyhow::Result<Vec<T>> {
+        let (section, client) = (&self.section, self.client()?);
+        let readings = TextModel::Endpoint(&client).read(questions, section.attempts, read)?;
         self.unread.fetch_add(readings.unread, Ordering::Relaxed);
-        let all = readings.found.into_iter().zip(spans).map(|(found, spans)| Some((found?, spans)));
-        all.collect::<Option<_>>().with_context(|| {
+        readings.found.into_iter().collect::<Option<_>>().with_context(|| {
             let start: String = readings.last_unread.chars().take(SHOWN).collect();
             format!(
                 "no {wanted} in {} answers of the judge, or several; the last is `{start}`. Say in the prompt how the score is to be \
@@ -222,7 +244,7 @@ impl LoadedJudge {
 
     /// Scores by the number of the first wrong step.
     fn score_steps(&self, group: &Group, tokenizer: &Tokenizer) -> anyhow::Result<Vec<Score>> {
-        let found = self.asked(group, Judge::right, "number of a step, or 0,")?;
+        let found = self.asked(group, self.format.steps, Judge::right, "number of a step, or 0,")?;
         let score = |((right, spans), rollout): ((usize, Vec<Range<usize>>), &Rollout)| {
             let value = right as f64 / spans.len().max(1) as f64;
             let steps = spans.into_iter().enumerate().map(|(step, span)| StepScore {
@@ -237,10 +259,12 @@ impl LoadedJudge {
 
 impl Reward for LoadedJudge {
     fn wants(&self) -> Wants {
-        let Judge { endpoint, prompt, system, .. } = &self.section;
+        let Judge { endpoint, prompt, system, convert, .. } = &self.section;
         let keys = endpoint.api_key_env.iter();
         let wants = keys.fold(Wants::default(), |wants, name| wants.variable("endpoint.api_key_env", name));
         let wants = wants.template("prompt", prompt, &FILLED_IN);
+        let known = [&FILLED_IN[..], &[each::REASONS]].concat();
+        let wants = convert.iter().fold(wants, |wants, convert| wants.template("convert", convert, &known));
         system.iter().fold(wants, |wants, system| wants.template("system", system, &FILLED_IN))
     }
 
@@ -271,9 +295,13 @@ impl SharedReward for LoadedJudge {
         if self.section.steps {
             return self.score_steps(group, models.tokenizer()?);
         }
+        if let Some(each) = self.section.each {
+            return self.score_each(each, group, models.tokenizer()?);
+        }
         let [worst, best] = self.section.scale;
         let wanted = format!("score between {worst} and {best}");
-        let scores = self.asked(group, |section, said, _| section.read(said), &wanted)?;
+        let read = |section: &Judge, said: &str, _: usize| section.read(said);
+        let scores = self.asked(group, self.format.steps, read, &wanted)?;
         Ok(scores.into_iter().map(|(score, _)| Score::from(score)).collect())
     }
 

@@ -41,6 +41,7 @@ pub mod similarity;
 mod table;
 pub mod trajectory;
 mod wants;
+pub mod wikiwhy;
 
 pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
@@ -184,6 +185,7 @@ impl Default for Registry {
             .with_format("process", process::Process::build)
             .with_format("reader", reader::Reader::checked)
             .with_format("roscoe", roscoe::Roscoe::checked)
+            .with_format("wikiwhy", wikiwhy::Wikiwhy::checked)
     }
 }
 

@@ -170,7 +170,10 @@ fn measure(
     let all = &opened.worker.held_out;
     let own: Vec<Prompted> = all.iter().skip(ranks.rank()).step_by(ranks.count()).cloned().collect();
     let asks = opened.stage.asks(all.iter().map(|row| &*row.example));
-    let (rows, too_long) = agreed(&*ranks, method.held_out(&mut opened.worker, &own))?;
+    let (rows, mut too_long) = agreed(&*ranks, method.held_out(&mut opened.worker, &own))?;
+    let (explained, without_room) = agreed(&*ranks, explain(opened, config, &own, seed))?;
+    too_long += without_room;
+    let rows = eval::with_further(rows, explained);
     let mut rows = gathered(&*ranks, rows)?.concat();
     rows.sort_by_key(|(place, _)| *place);
     let rows: Vec<RowFigures> = rows.into_iter().map(|(_, row)| row).collect();
@@ -184,6 +187,22 @@ fn measure(
     };
     let held_out = (!rows.is_empty()).then(|| HeldOut::of(&rows, lost[0] as usize, of_tokens, seed));
     Ok(Evaluated { report: Report { held_out, ..found.report }, rows, ..found })
+}
+
+/// What the policy's answers to this rank's held-out rows rest on, where that is asked for, and how many rows have no room for it.
+fn explain(
+    opened: &Opened,
+    config: &Eval,
+    own: &[Prompted],
+    seed: u64,
+) -> Result<(Vec<(usize, RowFigures)>, usize)> {
+    let worker = &opened.worker;
+    match config.greedy.as_ref().filter(|_| !opened.stage.needs().head) {
+        Some(greedy) => {
+            greedy.of(&worker.policy, own, worker.format.cue(), worker.tokens_per_microbatch, seed)
+        }
+        None => Ok(Default::default()),
+    }
 }
 
 /// What the policy answers to the held-out questions, the same on all ranks.

@@ -113,6 +113,12 @@ impl Opened {
                  [reward.process], or under [loop.prm] to go on training it"
             )));
         }
+        if policy.model.has_windows() && stage.eval.as_ref().is_some_and(|eval| eval.greedy.is_some()) {
+            return Err(Error::Model(format!(
+                "stage `{name}`: eval.greedy leaves tokens out of prompts, and this model's attention slides over those that are there; use a model \
+                 without a sliding window, or take it out"
+            )));
+        }
         let lengths = Lengths::of(&stage, policy.context());
         let questions = |dataset: &Dataset| {
             Questions::new(

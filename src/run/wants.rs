@@ -2,6 +2,7 @@
 
 use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
+use crate::eval::Greedy;
 use crate::recipe::Stage;
 use crate::reward::Rewards;
 use crate::section::{Misfit, under};
@@ -73,11 +74,12 @@ fn of_rewards(
     held_out: Option<&Dataset>,
 ) -> Vec<Misfit> {
     let learned = rewards.section() == Rewards::none().section();
-    let chosen = held_out.filter(|_| !learned && asks_held_out(stage)).map(|rows| chosen(stage, rows));
+    let own = held_out.filter(|_| !learned && asks_held_out(stage));
+    let own = own.map(|rows| [chosen(stage, rows), explained(stage, rows)]);
     let held_out = held_out.filter(|_| if learned { scores_held_out(stage) } else { asks_held_out(stage) });
     let scored =
         [(train.filter(|_| learned && stage.needs().rollouts), ""), (held_out, "of the held-out rows: ")];
-    let mut found: Vec<Misfit> = chosen.into_iter().flatten().collect();
+    let mut found: Vec<Misfit> = own.into_iter().flatten().flatten().collect();
     for (rows, whose) in scored {
         let rows = rows.into_iter().flat_map(|rows| &rows.examples).map(|row| &**row);
         let misfits = under(rewards.section(), rewards.check_rows(rows)).into_iter();
@@ -100,6 +102,14 @@ fn chosen(stage: &Stage, held_out: &Dataset) -> Option<Misfit> {
         held_out.examples.len()
     );
     Some(Misfit::new("eval.choices", message, ""))
+}
+
+/// Marks of held-out rows that are none, against which explanations would be held.
+fn explained(stage: &Stage, held_out: &Dataset) -> Option<Misfit> {
+    let greedy = stage.eval.as_ref()?.greedy.as_ref()?;
+    let rows = held_out.examples.iter().take(greedy.rows);
+    let (first, what) = rows.map(|row| (row, Greedy::wrong_marks(row))).find(|(_, what)| what.is_some())?;
+    Some(Misfit::new("eval.greedy", format!("{first}: {}", what.unwrap_or_default()), ""))
 }
 
 /// Whether the stage asks its rewards at all.

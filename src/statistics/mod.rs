@@ -8,6 +8,7 @@ pub mod difference;
 pub mod distribution;
 pub mod efficiency;
 pub mod linear;
+pub mod matching;
 pub mod spans;
 pub mod trajectory;
 

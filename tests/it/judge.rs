@@ -1,9 +1,10 @@
 //! `[reward.judge]` against a local server: what is asked, what is read, and that nothing unreadable becomes a score.
 
-use crate::groups::{group, rewards};
+use crate::groups::{self, group, rewards};
 use crate::server::{Teacher, last_turn};
 use rationale::Result;
 use rationale::data::Example;
+use rationale::policy::Init;
 use rationale::rationale::Format;
 use rationale::reward::{Models, Rewards};
 use rationale::rollout::Group;
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tch::{Device, Kind};
 
 fn asked_of(texts: &[&str]) -> Group {
     let fields = [("question".to_owned(), json!("2+2?"))].into_iter().collect();
@@ -115,4 +117,58 @@ fn the_scale_is_not_the_score() {
     let say = |_: &str, before| if before == 0 { "Score: 7 or 8" } else { "Score: 7/10" };
     let (scores, asked, _) = judged("", &TEXTS[..1], say);
     assert_eq!((scores.unwrap(), asked.len()), (vec![0.7], 2));
+}
+
+/// Three sentences, of which the second is not consistent: 2/3, and each has its own score. With a second question the reasons decide.
+#[test]
+fn each_sentence_has_its_verdict() {
+    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+    let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+    let teacher = Teacher::says(|_, prompt| {
+        let verdict = |reason: &str, consistent: bool| json!({"reason": reason, "consistent": consistent});
+        vec![match prompt.starts_with("Signs:") {
+            true => "[-1, -1, 1]".to_string(),
+            false => json!([verdict("so it is", true), verdict("it is 5", false), verdict("asked", true)])
+                .to_string(),
+        }]
+    });
+    let text = "2 and 2 are 4. That is 5.\n#### 4";
+    for (keys, expected) in
+        [("", [1.0, 0.0, 1.0]), ("convert = 'Signs: {{ reasons | join(\", \") }}'", [0.0, 0.0, 1.0])]
+    {
+        let mut rewards = judge(&teacher.url, &format!("each = 'sentence'\n{keys}"));
+        let mut group = asked_of(&[text]);
+        rewards.score(std::slice::from_mut(&mut group), &Models::of(&policy, 64)).unwrap();
+        let score = &group.rollouts[0].scores["judge"];
+        let steps: Vec<f64> = score.steps.as_ref().unwrap().iter().map(|step| step.value).collect();
+        assert_eq!(steps, expected);
+        assert!((score.value - expected.iter().sum::<f64>() / 3.0).abs() < 1e-12, "{}", score.value);
+    }
+    let asked: Vec<String> = teacher.seen().iter().map(|body| last_turn(body).to_owned()).collect();
+    assert_eq!(asked.last().unwrap(), "Signs: so it is, it is 5, asked");
+    assert_eq!(asked.len(), 3);
+}
+
+#[test]
+fn verdicts_that_are_not_one_a_sentence_stop_the_run() {
+    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
+    let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+    let teacher = Teacher::says(|_, _| vec!["[{\"consistent\": true}]"]);
+    let mut rewards = judge(&teacher.url, "each = 'sentence'\nattempts = 2");
+    let mut group = asked_of(&["One. Two.\n#### 4"]);
+    let error =
+        rewards.score(std::slice::from_mut(&mut group), &Models::of(&policy, 64)).unwrap_err().to_string();
+    assert!(
+        error.contains("no JSON list of objects with `consistent`, one for each text judged, in 2 answers"),
+        "{error}"
+    );
+    for (keys, told) in [
+        ("each = 'step'\nsteps = true", "verdicts are no score"),
+        ("convert = 'x'", "there are reasons to convert"),
+    ] {
+        let recipe =
+            format!("[judge]\nprompt = 'x'\n{keys}\n[judge.endpoint]\nurl = 'http://x/v1'\nmodel = 'm'");
+        let error = groups::rewards(&recipe).err().unwrap().to_string();
+        assert!(error.contains(told), "{error}");
+    }
 }

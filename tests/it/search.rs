@@ -123,3 +123,37 @@ fn what_does_not_fit_a_search_is_named_with_the_remedy() {
         Program::new(&Tiny::SUMS.recipe(&format!("{bare}{EVALUATE}{best}"))).train(&["--dry-run"]).code(2);
     assert!(bare.contains("nothing judges what rollout.best_of is to choose among"), "{bare}");
 }
+
+/// Rows that are shown answered as traces have it; the files are read before the model is.
+#[test]
+fn solved_rows_are_shown_with_rationales_of_traces() {
+    let recipe = "[data]\ntrain = \"rows.jsonl\"\neval = \"rows.jsonl\"\ntemplate.chat = false\ntemplate.user = \"{{ question }}\\n\"\n\
+        template.few_shot = 2\n[policy.sampling]\nmax_new_tokens = 8\n[rollout.variants]\nn = 2\nvary = \"rationale\"\nfrom = \"traces.jsonl\"\n\
+        [loop.evaluate]\n[eval]\ntemperature = 0.0\n";
+    let program = Program::new(&Tiny::SUMS.recipe(recipe));
+    let row = |i: usize| {
+        let (completion, answer) = (format!("#### {}", i + 1), (i + 1).to_string());
+        json!({"question": format!("1+{i}"), "completion": completion, "answer": answer})
+    };
+    program.write("rows.jsonl", &rows(&(1..5).map(row).collect::<Vec<_>>()));
+    let trace = |i: usize, said: usize| {
+        json!({
+            "id": format!("{i}/1-0"), "example": i.to_string(), "step": 1, "prompt": format!("1+{i}\n"), "answer": (i + 1).to_string(),
+            "steps": [], "completion": format!("1+{i}: {said}\n#### {said}"), "predicted": said.to_string(), "stop": "length", "scores": {},
+            "reward": 1.0, "advantage": null, "prompt_ids": [1], "completion_ids": [2], "logprobs": [-0.5],
+        })
+    };
+    program.write("traces.jsonl", &rows(&[trace(1, 2), trace(2, 3)]));
+    program.train(&["--quiet"]).success();
+    assert_eq!(program.evaluations()[0]["report"]["search"]["kind"], "variants");
+    let told = |name: &str, sets: &[&str]| {
+        let out = program.out().with_file_name(name);
+        program.train_into("recipe.toml", &out, &[&["--quiet"][..], sets].concat()).code(2)
+    };
+    let none = told("none", &["--set", "rollout.variants.from=none.jsonl"]);
+    assert!(none.contains("rollout.variants.from = \"none.jsonl\": there is no such file"), "{none}");
+    program.write("traces.jsonl", &rows(&[trace(1, 5)]));
+    assert!(told("wrong", &[]).contains("none of its traces has the right answer"));
+    program.write("traces.jsonl", &rows(&[trace(4, 5)]));
+    assert!(told("other", &[]).contains("a right answer to none of the 2 solved rows"));
+}

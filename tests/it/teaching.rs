@@ -211,6 +211,7 @@ fn row(n: usize) -> Value {
     let choices = ["ash", "bur"];
     json!({
         "question": format!("is it {n}? "), "choices": choices, "answer": choices[n % 2], "kept": n.is_multiple_of(3),
+        "spans": [[6, 7]],
         "rationale": format!("n={n} so"), "rationales": [format!("{n} is even"), format!("{n} is odd")],
     })
 }
@@ -238,7 +239,11 @@ fn each_kind_of_teaching_runs_and_tells_its_figures() {
             "",
             &["loss", "eval/perplexity"][..],
         ),
-        ("words.share = 1.0".into(), "", &["loss", "eval/loss"][..]),
+        (
+            "words.share = 1.0".into(),
+            "greedy.most = 4",
+            &["loss", "eval/loss", "eval/greedy/size", "eval/greedy/iou", "eval/greedy/random/found"][..],
+        ),
         ("votes = 3".into(), "", &["loss", "eval/loss"][..]),
         (
             "[loop.sft.choices]\nrationale = '{{ rationales[at] }}'\nperturb = {}".into(),
@@ -290,7 +295,7 @@ type Case<'a> = (&'a str, &'a str, fn(&mut Value), &'a str);
 #[test]
 fn what_is_lacking_is_refused_before_anything_trains() {
     let choices = "choices.rationale = '{{ rationales[at] }}'";
-    let cases: [Case; 12] = [
+    let cases: [Case; 14] = [
         (
             "[[loop.sft.view]]\nname = 'v'\ntemplate.assistant = '{{ nothing }}'",
             "",
@@ -316,6 +321,13 @@ fn what_is_lacking_is_refused_before_anything_trains() {
         (choices, "", |_| {}, "add [eval.choices]"),
         (choices, "choices = {}", |_| {}, "it is not that of loop.sft.choices"),
         ("votes = 5", "", |_| {}, "without dropout all passes are alike"),
+        ("words = {}", "greedy.most = 0", |_| {}, "at least one token is added"),
+        (
+            "words = {}",
+            "greedy = {}",
+            |row| row["spans"] = json!([[3, 99]]),
+            "the span [3, 99] of its `spans` is empty or leaves its text",
+        ),
         ("choices = {}\nwords = {}", "ask = false", |_| {}, "learns choices, and this is of completions"),
         (
             "words = {}",

@@ -104,6 +104,19 @@ pub(super) const EVALUATION: &[Described] = &[
         "High.",
     ),
     row(
+        "eval/greedy/*",
+        "",
+        "With `eval.greedy`: tokens of a prompt that greedy search adds until the policy's own answer begins as it does with all (`size`), the share of rows where that is reached (`found`), \
+         their overlap with the column `spans` (`iou`, intersection over union), how many are of the column `distractors`.",
+        "`found` 1, `size` low, `iou` high, `distractors` low.",
+    ),
+    row(
+        "eval/greedy/*/*",
+        "",
+        "The same of tokens added by the gradient's norm (`gradient`), by gradient times embedding (`signed`), the last first, at random.",
+        "`size` above that of greedy search.",
+    ),
+    row(
         "eval/rewards/accuracies",
         "share",
         "Held-out pairs whose chosen completion has the higher implicit reward.",

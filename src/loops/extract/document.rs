@@ -1,6 +1,7 @@
 //! A row's text as units, as tokens, and as words: what a mask over units means for each.
 
 use super::section::{Extract, Units};
+use crate::data::spans::spans;
 use crate::data::{Example, Tokenizer};
 use crate::error::Result;
 use serde_json::Value;
@@ -38,7 +39,7 @@ impl Document {
         if units.is_empty() {
             return Ok(Err("its text has no words".into()));
         }
-        let spans = match spans(example, &text) {
+        let spans = match spans(example, "spans", &text) {
             Ok(spans) => spans,
             Err(what) => return Ok(Err(what)),
         };
@@ -122,19 +123,6 @@ fn unit_at(units: &[Range<usize>], at: usize) -> usize {
 
 fn overlapping(units: &[Range<usize>], spans: &[Range<usize>]) -> Vec<bool> {
     units.iter().map(|unit| spans.iter().any(|span| span.start < unit.end && unit.start < span.end)).collect()
-}
-
-/// The column `spans` of a row, `[[start, end], …]` in bytes of its text.
-fn spans(example: &Example, text: &str) -> std::result::Result<Option<Vec<Range<usize>>>, String> {
-    let Some(column) = example.fields.get("spans") else { return Ok(None) };
-    let read: Vec<[usize; 2]> = serde_json::from_value(column.clone())
-        .map_err(|_| "its `spans` are no list of [start, end], in bytes of its text".to_string())?;
-    match read.iter().find(|[start, end]| start >= end || *end > text.len()) {
-        Some([start, end]) => {
-            Err(format!("its span [{start}, {end}] is empty or leaves its text of {} bytes", text.len()))
-        }
-        None => Ok(Some(read.into_iter().map(|[start, end]| start..end).collect())),
-    }
 }
 
 #[cfg(test)]

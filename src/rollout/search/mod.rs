@@ -6,6 +6,7 @@ mod beam;
 mod guided;
 mod paths;
 mod sampled;
+mod swapped;
 mod variants;
 
 pub use adaptive::Adaptive;
@@ -50,6 +51,14 @@ pub trait Search {
     /// The name of what is peculiar to a sample, where samples differ by more than chance.
     fn variant(&self, _sample: usize) -> Option<&str> {
         None
+    }
+
+    /// What reads files once for all searches, where it has some.
+    ///
+    /// # Errors
+    /// Files that are not there, or not what they should be.
+    fn opened(&self) -> Result<Option<Box<dyn Source>>> {
+        Ok(None)
     }
 
     /// Searches for an answer to each of `prompts`.
@@ -104,7 +113,7 @@ impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
-        Ok(Box::new(self.clone()))
+        Ok(self.opened()?.unwrap_or_else(|| Box::new(self.clone())))
     }
 
     fn search(&self) -> Option<&dyn Search> {

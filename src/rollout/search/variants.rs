@@ -1,6 +1,7 @@
 //! The answer of most votes among samples whose prompts differ: `[rollout.variants]` (rationale-augmented ensembles, Wang et al. 2022, arXiv
 //! 2207.00747; other wordings and levels of one prompt).
 
+use super::swapped::Swapped;
 use super::{Search, SearchResult, no_negative};
 use crate::data::row::need;
 use crate::data::template::{environment, values};
@@ -8,7 +9,7 @@ use crate::data::unfilled::{Unfilled, fault, misfits};
 use crate::data::{Example, Message, Prompt, order};
 use crate::engine::Request;
 use crate::error::{Error, Result};
-use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
+use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, Source};
 use crate::section::{Misfit, broken};
 use crate::select::vote::vote;
 use minijinja::Environment;
@@ -28,6 +29,8 @@ pub struct Variants {
     /// For `templates`: the prompts, `[[rollout.variants.template]]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub template: Vec<Variant>,
+    /// For `rationale`: the traces of a stage that answered the solved rows, `"@stage"`, or a file of such.
+    pub from: Option<String>,
     /// The reward whose scores the votes are weighed by; all votes count alike by default.
     pub by: Option<String>,
 }
@@ -40,6 +43,9 @@ pub enum Vary {
     None,
     /// The order of the solved rows that the prompt shows (`data.template.few_shot`), drawn for each sample.
     Order,
+    /// One of the solved rows is answered as the model has answered it itself and rightly, by the traces of `from`: of k rows row i mod k in sample i, or the
+    /// next that has such an answer, which is drawn.
+    Rationale,
     /// The wording, by `template`.
     Templates,
 }
@@ -60,7 +66,7 @@ pub struct Variant {
 
 impl Default for Variants {
     fn default() -> Self {
-        Self { n: 8, vary: Vary::None, template: vec![], by: None }
+        Self { n: 8, vary: Vary::None, template: vec![], from: None, by: None }
     }
 }
 
@@ -133,6 +139,11 @@ impl Search for Variants {
         let mut found = broken(&[
             (self.n > 0, "n", "at least one is needed"),
             (
+                (self.vary == Vary::Rationale) == self.from.is_some(),
+                "from",
+                "vary = \"rationale\" takes the traces of a stage that answered the solved rows, such as \"@written\", and nothing else does",
+            ),
+            (
                 templates != self.template.is_empty(),
                 "template",
                 "vary = \"templates\" takes at least one [[rollout.variants.template]], and nothing else does",
@@ -162,7 +173,7 @@ impl Search for Variants {
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
         match self.vary {
-            Vary::None => vec![],
+            Vary::None | Vary::Rationale => vec![],
             Vary::Order => {
                 let alone: Vec<&Example> = rows.iter().copied().filter(|row| row.shots.len() < 2).collect();
                 let message = need("two solved rows to put in another order", &alone, rows.len());
@@ -176,13 +187,38 @@ impl Search for Variants {
         }
     }
 
+    fn opened(&self) -> Result<Option<Box<dyn Source>>> {
+        let Some(from) = &self.from else { return Ok(None) };
+        Ok(Some(Box::new(Swapped::read(self, from)?)))
+    }
+
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
+        match &self.from {
+            Some(from) => Swapped::read(self, from)?.find(prompts, context),
+            None => {
+                self.sampled(prompts, context, |example, sample, drawn| self.reworded(example, sample, drawn))
+            }
+        }
+    }
+}
+
+impl Variants {
+    /// Searches among samples of which each has the prompt of what `shown` makes of the row, by the sample's number and a seed of its own; none is the row as it is.
+    pub(super) fn sampled(
+        &self,
+        prompts: &[Prompted],
+        context: &mut SamplingContext,
+        shown: impl Fn(&Example, usize, u64) -> Result<Option<Example>>,
+    ) -> Result<Vec<SearchResult>> {
         let mut requests = Vec::new();
         for (place, prompted) in prompts.iter().enumerate() {
             for sample in 0..self.n {
                 let seed = context.seeds.draw(place, &[sample as u64]);
                 let drawn = context.seeds.of_stage(place, &[sample as u64, 1]);
-                let prompt = self.prompt(prompted, sample, drawn, context)?;
+                let prompt = match shown(&prompted.example, sample, drawn)? {
+                    Some(own) => tokens(&own, context)?,
+                    None => prompted.tokens.clone(),
+                };
                 requests.push(Request { prompt, seeds: vec![seed] });
             }
         }
@@ -209,9 +245,7 @@ impl Search for Variants {
         });
         found.collect()
     }
-}
 
-impl Variants {
     /// Which of the wordings cannot be filled in from a row.
     fn faults(&self, environment: &Environment<'_>, row: &Example) -> Vec<(String, Unfilled)> {
         let known = values(row);
@@ -225,42 +259,39 @@ impl Variants {
         self.template.iter().enumerate().flat_map(of).collect()
     }
 
-    /// The prompt of a sample as token ids; `drawn` draws the order of what it shows.
-    fn prompt(
-        &self,
-        prompted: &Prompted,
-        sample: usize,
-        drawn: u64,
-        context: &SamplingContext,
-    ) -> Result<Vec<u32>> {
-        let example = &prompted.example;
-        let own = match self.vary {
-            Vary::None => return Ok(prompted.tokens.clone()),
+    /// What a sample's prompt is of; `drawn` draws the order of what it shows.
+    fn reworded(&self, example: &Example, sample: usize, drawn: u64) -> Result<Option<Example>> {
+        match self.vary {
+            Vary::None | Vary::Rationale => Ok(None),
             Vary::Order => {
                 let mut places: Vec<usize> = (0..example.shots.len()).collect();
                 order::shuffle(&mut places, drawn);
                 let shown = (places.len() > 1).then(|| example.reordered(&places)).flatten();
-                shown.ok_or_else(|| {
+                shown.map(Some).ok_or_else(|| {
                     Error::Data(format!(
                         "{example}: its prompt shows {} solved rows, of which there is no other order; set data.template.few_shot to 2 or more",
                         example.shots.len()
                     ))
-                })?
+                })
             }
             Vary::Templates => {
                 let variant = &self.template[sample % self.template.len()];
-                Example { prompt: variant.of(example)?, ..(**example).clone() }
+                Ok(Some(Example { prompt: variant.of(example)?, ..example.clone() }))
             }
-        };
-        let tokens = context.policy.tokenizer.render_example(&own)?;
-        if tokens.len() >= context.policy.context() {
-            return Err(Error::Data(format!(
-                "{example}: a variant of its prompt has {} tokens and leaves no room for an answer; shorten it, or lower data.max_prompt_tokens",
-                tokens.len()
-            )));
         }
-        Ok(tokens)
     }
+}
+
+/// The prompt of a variant as token ids.
+fn tokens(own: &Example, context: &SamplingContext) -> Result<Vec<u32>> {
+    let tokens = context.policy.tokenizer.render_example(own)?;
+    if tokens.len() >= context.policy.context() {
+        return Err(Error::Data(format!(
+            "{own}: a variant of its prompt has {} tokens and leaves no room for an answer; shorten it, or lower data.max_prompt_tokens",
+            tokens.len()
+        )));
+    }
+    Ok(tokens)
 }
 
 #[cfg(test)]
@@ -329,5 +360,8 @@ mod tests {
         let two = "vary = \"templates\"\nn = 1\n[[template]]\nname = \"a\"\nuser = \"{{ x\"\n[[template]]\nname = \"a\"";
         assert_eq!(keys(two), ["template", "n", "template.0.user"]);
         assert!(keys("vary = \"order\"").is_empty());
+        assert_eq!(keys("vary = \"rationale\""), ["from"]);
+        assert_eq!(keys("from = \"traces.jsonl\""), ["from"]);
+        assert!(keys("vary = \"rationale\"\nfrom = \"traces.jsonl\"").is_empty());
     }
 }

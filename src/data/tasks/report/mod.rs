@@ -32,7 +32,7 @@ const MOST_ROWS: usize = 25_000;
 /// reports, a fifth of each condition's, are in no training row.
 ///
 /// Columns of every row: `question`, `answer`, `rationale`, `evidence` (the answer's findings in words), `spans` (where they stand in
-/// `question`, `[start, end]` in bytes), `conditions` (the list of those that it comes to), `ranked` (all, by how many of their findings
+/// `question`, `[start, end]` in bytes), `distractors` (where the sentences stand that do not matter, likewise), `conditions` (the list of those that it comes to), `ranked` (all, by how many of their findings
 /// are there), `difficulty` (how many findings the nearest wrong one has there), `site`, `next` (what is prescribed). Where there is
 /// one answer, also `choices`, `letter` (the answer's), `wrong` (the nearest wrong choice), `negated` (a rationale that leads there), `rationales`
 /// (one for each choice that leads to it) and `counterfactuals` (for each wrong choice the completion that leads to it): these read
@@ -69,6 +69,9 @@ pub struct Report {
     /// Ask for a form of the rationale too: the question ends with an instruction, which the column `instruction` has as
     /// `[reward.instruction]` reads it, `form` its kind, and `complied` the rationale made to follow it.
     pub instructions: bool,
+    /// Ask for a level of reading too: the question ends with whom the rationale is for, a `child`, an `adult` or a `doctor`, which the column `level` says. `rationale` is what the answer
+    /// rests on in words of that level, and `by_level` has it in those of each.
+    pub levels: bool,
     /// So many `passages` a row, of which one, at the place that `relevant` names from 0, says what the answer's condition needs.
     pub passages: usize,
 }
@@ -88,6 +91,7 @@ impl Default for Report {
             multi: false,
             confounding: None,
             instructions: false,
+            levels: false,
             passages: 0,
         }
     }
@@ -108,13 +112,16 @@ struct Case {
 }
 
 impl Case {
-    /// The text, and where the sentence of each part stands in it.
-    fn text(&self) -> (String, [Range<usize>; 6]) {
-        let (mut text, mut spans) = (String::new(), [const { 0..0 }; 6]);
+    /// The text, where the sentence of each part stands in it, and where those do that do not matter.
+    fn text(&self) -> (String, [Range<usize>; 6], Vec<Range<usize>>) {
+        let (mut text, mut spans, mut beside) = (String::new(), [const { 0..0 }; 6], Vec::new());
         for &at in &self.order {
             let start = text.len();
             match at.checked_sub(PARTS.len()) {
-                Some(other) => text.push_str(&self.others[other]),
+                Some(other) => {
+                    text.push_str(&self.others[other]);
+                    beside.push(start..text.len() + 1);
+                }
                 None => {
                     text.push_str(&rationales::finding((at, self.findings.0[at]), &self.severities));
                     spans[at] = start..text.len() + 1;
@@ -123,7 +130,7 @@ impl Case {
             text.push_str(". ");
         }
         text.pop();
-        (text, spans)
+        (text, spans, beside)
     }
 
     fn age(&self) -> u64 {
@@ -197,6 +204,12 @@ impl Report {
                 !(self.multi && self.counterfactuals),
                 "counterfactuals",
                 "they turn one answer into another; take multi out",
+            ),
+            (
+                !(self.levels
+                    && (self.instructions || self.multi || self.corrupt > 0.0 || self.careless > 0.0)),
+                "levels",
+                "its rationales say rightly what one answer rests on; take instructions, multi, corrupt and careless out",
             ),
             (
                 self.passages == 0 || (4..=12).contains(&self.passages),

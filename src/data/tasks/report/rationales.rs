@@ -75,6 +75,25 @@ pub(super) fn instruction(index: usize) -> (&'static str, Value) {
     }
 }
 
+/// The levels of reading, and how each is asked for.
+pub(super) const LEVELS: [(&str, &str); 3] =
+    [("child", "say it to a child."), ("adult", "say it to an adult."), ("doctor", "say it to a doctor.")];
+
+/// What a condition rests on in words of a level: short words and sentences, one sentence, long words.
+pub(super) fn at_level(level: usize, condition: usize, severities: &[&str; 3]) -> String {
+    let [first, second] = CONDITIONS[condition].needs.map(|need| finding(need, severities));
+    let name = CONDITIONS[condition].name;
+    match level {
+        0 => format!("we see {first}. we see {second}. so it is {name}."),
+        1 => format!("the report says {first} and {second}, and both are needed for {name}."),
+        _ => {
+            format!(
+                "examination demonstrates {first} accompanied by {second}, consequently establishing {name}."
+            )
+        }
+    }
+}
+
 /// A rationale made to follow `instruction` afterwards, as ReasonIF's fine-tuning data are.
 pub(super) fn complied(rationale: &str, instruction: &Value) -> String {
     match serde_json::from_value(instruction.clone()) {
@@ -93,6 +112,7 @@ pub(super) fn complied(rationale: &str, instruction: &Value) -> String {
 mod tests {
     use super::super::findings::SEVERITIES;
     use super::*;
+    use crate::text::readability::TextCounts;
 
     #[test]
     fn a_reading_is_written_by_option() {
@@ -114,6 +134,23 @@ mod tests {
         read[1] = [true; 2];
         read[2] = [true; 2];
         assert_eq!(come_to(&read, &[2, 3, 1, 0]), [2, 1]);
+    }
+
+    /// Flesch's reading ease, by hand: 206.835 − 1.015 · 12/3 − 84.6 · 12/12, 206.835 − 1.015 · 14 − 84.6 · 16/14 and 206.835 − 1.015 · 11 − 84.6 · 26/11, of every condition.
+    #[test]
+    fn levels_are_as_easy_to_read_as_they_say() {
+        for condition in 0..4 {
+            for (level, expected) in
+                [118.175, 206.835 - 14.21 - 84.6 * 16.0 / 14.0, 206.835 - 11.165 - 84.6 * 26.0 / 11.0]
+                    .into_iter()
+                    .enumerate()
+            {
+                let said = at_level(level, condition, &SEVERITIES);
+                let ease = TextCounts::of(&said).unwrap().flesch();
+                assert!((ease - expected).abs() < 1e-9, "{said}: {ease}");
+            }
+        }
+        assert_eq!(at_level(0, 1, &SEVERITIES), "we see hip ok. we see fro low. so it is bur.");
     }
 
     #[test]

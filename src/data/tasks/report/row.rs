@@ -1,7 +1,9 @@
 //! The columns of a report's row.
 
 use super::findings::CONDITIONS;
-use super::rationales::{self, Reading, Style, come_to, complied, evidence, instruction, lines, reading};
+use super::rationales::{
+    self, LEVELS, Reading, Style, at_level, come_to, complied, evidence, instruction, lines, reading,
+};
 use super::{Case, Report, share};
 use crate::data::columns::letter;
 use crate::data::order::{below, shuffle};
@@ -26,11 +28,15 @@ impl Report {
         towards: &[(usize, Case)],
         rng: &mut ChaCha8Rng,
     ) -> Map<String, Value> {
-        let (mut question, places) = case.text();
+        let (mut question, places, beside) = case.text();
         let truth = reading(case.findings);
         let right = come_to(&truth, &case.options);
         let read = self.read(&truth, &case.options, &right, rng);
-        let rationale = self.rationale(&read, case, &right);
+        let level = index % LEVELS.len();
+        let rationale = match self.levels {
+            true => at_level(level, right[0], &case.severities),
+            false => self.rationale(&read, case, &right),
+        };
         let needed: Vec<usize> =
             right.iter().flat_map(|&condition| CONDITIONS[condition].needs.map(|(part, _)| part)).collect();
         let mut spans: Vec<[usize; 2]> =
@@ -48,6 +54,9 @@ impl Report {
         if let Some((words, _)) = &asked {
             question = format!("{question} {words}");
         }
+        if self.levels {
+            question = format!("{question} {}", LEVELS[level].1);
+        }
         let answer = names(&right).join(", ");
         let mut fields = Map::new();
         let mut set = |name: &str, value: Value| drop(fields.insert(name.to_string(), value));
@@ -56,6 +65,8 @@ impl Report {
         set("answer", json!(answer));
         set("evidence", json!(found.join(", ")));
         set("spans", json!(spans));
+        let beside: Vec<[usize; 2]> = beside.iter().map(|span| [span.start, span.end]).collect();
+        set("distractors", json!(beside));
         set("conditions", json!(names(&right)));
         set("ranked", json!(names(&ranked)));
         set("difficulty", json!(nearest.map_or(0, there).to_string()));
@@ -98,6 +109,13 @@ impl Report {
             set("complied", json!(complied(&rationale, &written)));
             set("form", written["kind"].clone());
             set("instruction", written);
+        }
+        if self.levels {
+            let at = |(level, (name, _)): (usize, &(&str, &str))| {
+                (name.to_string(), json!(at_level(level, right[0], &case.severities)))
+            };
+            set("level", json!(LEVELS[level].0));
+            set("by_level", Value::Object(LEVELS.iter().enumerate().map(at).collect()));
         }
         if self.confounding.is_some() {
             self.write_note(case, right[0], rng, &mut fields);

@@ -53,6 +53,9 @@ fn a_report_has_its_columns() {
     let spans: Vec<[usize; 2]> = serde_json::from_value(fields["spans"].clone()).unwrap();
     let marked: Vec<&str> = spans.iter().map(|[start, end]| &question[*start..*end]).collect();
     assert_eq!(marked, ["tem low.", "hip low."]);
+    let beside: Vec<[usize; 2]> = serde_json::from_value(fields["distractors"].clone()).unwrap();
+    let beside: Vec<&str> = beside.iter().map(|[start, end]| &question[*start..*end]).collect();
+    assert_eq!(beside, ["age 71.", "site q3."]);
     let negated = "(A) cor: ven high yes, tem low yes: yes\n(B) ash: hip low no, tem low yes: no\n\
                    (C) dal: ven high yes, par low no: no\n(D) bur: hip ok yes, fro low no: no";
     assert_eq!(fields["negated"], negated);
@@ -228,6 +231,23 @@ fn other_columns_come_with_their_keys() {
         assert!(!said.contains(" low") && [" small", " fine", " big"].iter().any(|word| said.contains(word)));
     }
     assert!(text(&self::rows(&task, Split::Train)[0], "evidence").contains(" low"));
+}
+
+#[test]
+fn rationales_are_asked_for_at_levels() {
+    let rows = rows(&Report { levels: true, ..Report::default() }, Split::Eval);
+    for (row, (level, asked)) in rows.iter().zip(rationales::LEVELS.iter().cycle()) {
+        assert_eq!((text(row, "level"), text(row, "question").ends_with(asked)), (*level, true));
+        assert_eq!(row.fields["by_level"][level], row.fields["rationale"]);
+        let said = text(row, "rationale");
+        assert!(said.ends_with(&format!(" {}.", text(row, "answer"))));
+        assert!(text(row, "evidence").split(", ").all(|finding| said.contains(finding)), "{said}");
+        // What stands before is where it stood.
+        let spans: Vec<[usize; 2]> = serde_json::from_value(row.fields["spans"].clone()).unwrap();
+        assert!(spans.iter().all(|[start, end]| text(row, "question")[*start..*end].ends_with('.')));
+    }
+    let both = Report { levels: true, multi: true, ..Report::default() };
+    assert_eq!(both.check()[0].key, "levels");
 }
 
 #[test]
