@@ -44,6 +44,7 @@ pub const KNOWN: [&str; 39] = [
     "prompt_ids",
     "completion_ids",
     "logprobs",
+    "given_spans",
     "own_completion",
     "rubric",
     tree::COLUMN,

@@ -7,12 +7,14 @@ use std::ops::Range;
 
 pub mod answer;
 pub mod equality;
+pub mod given;
 pub mod number;
 pub mod options;
 mod pattern;
 pub mod rubric;
 pub mod steps;
 
+pub use given::Given;
 pub use pattern::Pattern;
 
 /// How a rationale is written: `[data.format]`.

@@ -240,6 +240,7 @@ pub(crate) mod tests {
             tokens: vec![1; text.chars().count()],
             text: (*text).to_owned(),
             logprobs: vec![],
+            given: vec![],
             stop: StopReason::Length,
             rationale: Format::default().parse(text),
             scores: BTreeMap::new(),

@@ -6,7 +6,8 @@
 use super::{CutValue, Fork, Group, Rollout, Score};
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
-use crate::rationale::Format;
+use crate::model::Sequence;
+use crate::rationale::{Format, Given, given};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -45,7 +46,7 @@ pub struct Trace {
     pub reward: f64,
     /// The credit it got, where it was trained on.
     pub advantage: Option<f64>,
-    /// The credit of each of its tokens, where steps have credit of their own.
+    /// The credit of each of its sampled tokens, where steps have credit of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advantages: Vec<f32>,
     /// Why nothing of its group was learned, where the group was dropped: `zero_variance`, `surplus`. Stages that learn from traces pass over it.
@@ -55,8 +56,11 @@ pub struct Trace {
     pub prompt_ids: Vec<u32>,
     /// The completion's token ids.
     pub completion_ids: Vec<u32>,
-    /// log p of each completion token when it was sampled (or scored), in nats.
+    /// log p of each sampled token when it was sampled (or scored), in nats.
     pub logprobs: Vec<f32>,
+    /// What of the completion was given and not sampled, by tokens and bytes.
+    #[serde(default, rename = "given_spans", skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
     /// What continuations from cuts between its steps say of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<CutValue>,
@@ -72,7 +76,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 25] = [
+const OWN: [&str; 26] = [
     "id",
     "example",
     "step",
@@ -95,6 +99,7 @@ const OWN: [&str; 25] = [
     "prompt_ids",
     "completion_ids",
     "logprobs",
+    given::COLUMN,
     "cuts",
     "forks",
     "own_completion",
@@ -130,6 +135,7 @@ impl Trace {
             prompt_ids: group.prompt.clone(),
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),
+            given: rollout.given.clone(),
             cuts: rollout.cuts.clone(),
             forks: rollout.forks.clone(),
             own_completion: example.completion.clone().filter(|own| *own != rollout.text),
@@ -195,10 +201,27 @@ pub fn places(rows: &[Arc<Example>]) -> Vec<Vec<usize>> {
 }
 
 impl Trace {
+    /// How many tokens of its completion were sampled.
+    pub fn sampled(&self) -> usize {
+        given::sampled_before(&self.given, self.completion_ids.len())
+    }
+
+    /// Its prompt and completion, of which what was sampled is learned.
+    pub fn sequence(&self) -> Sequence {
+        let given = self.given.iter().map(|part| part.tokens.clone());
+        Sequence::of_completion(&self.prompt_ids, &self.completion_ids, given)
+    }
+
+    /// Of values of its sampled tokens, such as `logprobs`, one a token: 0 at those that were given.
+    pub fn by_token(&self, values: &[f32]) -> Vec<f32> {
+        given::spread(values, &self.given, self.completion_ids.len(), 0.0)
+    }
+
     fn rollout(self, format: &Format) -> Rollout {
         let rollout = Rollout::new(self.completion_ids, self.completion, self.logprobs, self.stop, format);
         let scores = self.scores.into_iter().map(|(name, value)| (name, Score::from(value)));
         Rollout {
+            given: self.given,
             scores: scores.collect(),
             reward: self.reward,
             cuts: self.cuts,

@@ -8,7 +8,7 @@ use crate::log::Metrics;
 use crate::rollout::{CutValue, Group, Rollout};
 
 impl Grpo {
-    /// The advantage of every token of the group's rollouts, where steps are credited.
+    /// The advantage of every sampled token of the group's rollouts, where steps are credited.
     pub(super) fn by_token(
         &self,
         group: &Group,
@@ -65,8 +65,9 @@ impl Grpo {
         advantage: f64,
         metrics: &mut Metrics,
     ) -> Vec<f32> {
-        let length = rollout.tokens.len();
-        let ends: Vec<usize> = behind_steps(rollout).map(|cut| cut.tokens).collect();
+        let length = rollout.sampled();
+        let ends: Vec<usize> =
+            behind_steps(rollout).map(|cut| rollout.sampled_in(0..cut.tokens).end).collect();
         let Some(steps) = self.step_rewards.as_ref().filter(|_| !ends.is_empty()) else {
             return vec![advantage as f32; length];
         };
@@ -104,8 +105,8 @@ fn steps_of(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
     })?;
     Ok(Scored {
         scores: steps.iter().map(|step| step.value).collect(),
-        tokens: steps.iter().map(|step| step.tokens.clone()).collect(),
-        length: rollout.tokens.len(),
+        tokens: steps.iter().map(|step| rollout.sampled_in(step.tokens.clone())).collect(),
+        length: rollout.sampled(),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::{Sft, spans};
 use crate::data::row::Problems;
 use crate::data::turns::learned_turns;
-use crate::data::{Dataset, Example, Tokenizer};
+use crate::data::{Dataset, Example, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::loops::Item;
 use crate::loops::item::WEIGHTS;
@@ -66,13 +66,16 @@ impl Sft {
         let whole = with_completion(tokenizer, row, text)?;
         let of_view = view.map_or(1.0, |at| self.view[at].weight);
         let mut weights = vec![1.0; whole.tokens.len()];
+        let wrong = |what: String| Error::Data(format!("{}: {what}", row.example));
+        let ids = &whole.tokens[row.tokens.len()..];
         if !self.spans.is_empty() || self.spans_from.is_some() {
-            let wrong = |what: String| Error::Data(format!("{}: {what}", row.example));
             let found = spans::spans(&self.spans, self.spans_from.as_deref(), &row.example, text);
-            let ids = &whole.tokens[row.tokens.len()..];
             let found = found.and_then(|found| spans::of_tokens(&found, tokenizer, ids, text));
             weights[row.tokens.len()..].copy_from_slice(&found.map_err(wrong)?);
         }
+        let given = given::of_row(&row.example, text);
+        let given = given.and_then(|given| given::holding(tokenizer, ids, text, given)).map_err(wrong)?;
+        given.into_iter().for_each(|tokens| weights[row.tokens.len()..][tokens].fill(0.0));
         // What counts nothing is read only.
         let learned: Vec<usize> = whole.places().filter(|&place| weights[place] > 0.0).collect();
         let weights = learned.iter().map(|&place| weights[place] * of_view as f32).collect();
