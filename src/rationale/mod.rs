@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 pub mod answer;
+pub mod calc;
 pub mod equality;
 pub mod given;
 pub mod number;

@@ -44,7 +44,6 @@ mod wants;
 pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
 pub use answer::{agrees, correct};
-pub use command::MARK;
 pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;

@@ -11,8 +11,10 @@ pub mod remote;
 pub mod search;
 pub mod seeds;
 pub mod source;
+pub mod tools;
 pub mod trace;
 pub mod tree;
+pub mod turns;
 
 pub use crate::data::Prompted;
 pub use search::Search;
@@ -52,6 +54,7 @@ pub fn sources() -> Kinds<dyn SourceSection> {
         .with::<search::Guided>("guided", |section| Arc::new(section))
         .with::<search::Adaptive>("adaptive", |section| Arc::new(section))
         .with::<search::Variants>("variants", |section| Arc::new(section))
+        .with::<tools::ToolsRollout>("tools", |section| Arc::new(section))
         .with::<remote::RemoteRollout>("remote", |section| Arc::new(section))
         .with::<dataset::DatasetRollout>("dataset", |section| Arc::new(section))
 }

@@ -230,3 +230,37 @@ impl Trace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ops::Range;
+
+    /// `2*3=` and `.` were sampled, `6` was given: a token a character.
+    fn rollout() -> Rollout {
+        let tokens: Vec<u32> = "2*3=6.".bytes().map(u32::from).collect();
+        let logprobs = vec![-0.1, -0.2, -0.3, -0.4, -0.6];
+        let whole = Rollout::new(tokens, "2*3=6.".into(), logprobs, StopReason::Length, &Format::default());
+        Rollout { given: vec![Given { tokens: 4..5, bytes: 4..5 }], ..whole }
+    }
+
+    #[test]
+    fn what_was_given_comes_back_from_a_trace() {
+        let prompt = vec![7, 8];
+        let example = Arc::new(Example::text("row:1", "?"));
+        let group = Group { example: example.clone(), prompt, rollouts: vec![rollout()], place: 0 };
+        let trace = Trace::of(&group, 0, 1, None);
+        let Value::Object(fields) = serde_json::to_value(&trace).unwrap() else { panic!("an object") };
+        assert_eq!(fields["given_spans"][0]["tokens"], serde_json::json!({"start": 4, "end": 5}));
+        let row = Arc::new(Example { fields, ..(*example).clone() });
+        let read = groups(std::slice::from_ref(&row), &Format::default()).unwrap().remove(0);
+        assert_eq!(read.rollouts[0].given, rollout().given);
+        assert_eq!((read.rollouts[0].sampled(), read.rollouts[0].logprobs.len()), (5, 5));
+        let sequence = trace.sequence();
+        assert_eq!(sequence, read.rollouts[0].sequence(&read.prompt));
+        assert_eq!(sequence.spans(), [2..6, 7..8]);
+        assert_eq!(trace.by_token(&trace.logprobs), [-0.1, -0.2, -0.3, -0.4, 0.0, -0.6]);
+        // A row that is a trace is learned by its text: the same bytes are left out.
+        assert_eq!(crate::data::given::of_row(&row, "2*3=6."), Ok(vec![Range { start: 4, end: 5 }]));
+    }
+}

@@ -29,6 +29,18 @@ pub(super) const SAMPLING_AND_TIME: &[Described] = &[
         "",
     ),
     row("search/tokens", "tokens", "Tokens that a search takes for a question.", ""),
+    row(
+        "tools/calls",
+        "calls",
+        "Calls of a completion that tools answered.",
+        "Above 0, or nothing is learned of calling; at `rollout.tools.calls` completions call in circles.",
+    ),
+    row(
+        "tools/errors",
+        "share",
+        "Answers of tools that were errors.",
+        "Falls; near 1 the policy does not know how to call, or a program fails (see the log).",
+    ),
     row("remote/*", "", "Of rollout.remote: figures of the endpoint, and the share of answers left out.", ""),
     row(
         "tree/*",
