@@ -203,3 +203,41 @@ impl DpoMethod {
         Ok(items.into_iter().map(with).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Init;
+    use crate::rationale::Given;
+    use tch::{Device, Kind};
+
+    /// Both begin with `5 6`, of which a tool gave the 6.
+    #[test]
+    fn what_was_given_counts_nowhere() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let completion = |tokens: &[u32]| FeedbackCompletion {
+            tokens: Some(tokens.to_vec()),
+            given: vec![Given { tokens: 1..2, bytes: 1..2 }],
+            ..policy.tokenizer.decode(tokens).as_str().into()
+        };
+        let side = |tokens: &[u32]| sampled(&[1], tokens, &completion(tokens));
+        let pair = item(vec![side(&[5, 6, 7, 8]), side(&[5, 6, 9])], 1.0);
+        assert_eq!((shape(&pair).chosen, shape(&pair).rejected), (3, 2));
+        assert!(counted(&pair).all(|counts| counts));
+        let masked = Dpo { mask: Mask::SharedPrefix, ..Dpo::default() };
+        let masked = masked.usable(pair, &policy, &mut Metrics::default()).unwrap();
+        assert_eq!(counted(&masked).collect::<Vec<_>>(), [false, true, true, false, true]);
+        // Nothing that one of them learns stands behind what both begin with.
+        let same = item(vec![side(&[5, 6, 7]), side(&[5, 6])], 1.0);
+        let dpo = Dpo { mask: Mask::SharedPrefix, ..Dpo::default() };
+        assert!(dpo.usable(same, &policy, &mut Metrics::default()).is_none());
+        // Of a text that is tokenised here, the bytes say what it was.
+        let text = FeedbackCompletion {
+            given: vec![Given { tokens: 0..1, bytes: 2..3 }],
+            ..FeedbackCompletion::from("abcd")
+        };
+        let ids = policy.tokenizer.encode("abcd").unwrap();
+        assert_eq!(written(&policy.tokenizer, &[1], &ids, &text).unwrap().spans(), [1..3, 4..5]);
+    }
+}

@@ -115,6 +115,7 @@ mod tests {
     use super::*;
     use crate::advantage::steps::{Form, StepBaseline};
     use crate::advantage::{StepCredit, StepRewards};
+    use crate::rationale::Given;
     use crate::reward::tests::group;
     use crate::rollout::{Score, StepScore};
 
@@ -148,6 +149,23 @@ mod tests {
         assert_eq!(by_token(credit(Form::Sum, false)), [2.5, 2.5, 2.0, 2.125, 2.125, 2.0, 2.0]);
         // Progress from ¾, the group's first value: 0 and −½.
         assert_eq!(by_token(credit(Form::Progress, true)), [2.0, 2.0, 0.0, 1.75, 1.75, 2.0, 2.0]);
+    }
+
+    /// The second token was given by a tool: it has no credit, and the others have theirs.
+    #[test]
+    fn what_was_given_has_no_credit() {
+        let credit = StepCredit {
+            form: Form::Sum,
+            weight: 0.5,
+            baseline: StepBaseline::None,
+            ..StepCredit::default()
+        };
+        let grpo = Grpo { steps: Some(credit), ..Grpo::default() };
+        let mut group = scored_group([0.75, 0.25]);
+        group.rollouts[0].given = vec![Given { tokens: 1..2, bytes: 1..2 }];
+        let found = grpo.by_token(&group, &[2.0], &mut Metrics::default()).unwrap().unwrap();
+        assert_eq!(found, [[2.5, 0.0, 2.125, 2.125, 2.0, 2.0]]);
+        assert_eq!(grpo.outcome(&group, &[], None).lengths, [6]);
     }
 
     #[test]

@@ -154,3 +154,35 @@ pub(super) fn with_completion(tokenizer: &Tokenizer, row: &Prompted, text: &str)
     spans.push(row.tokens.len().max(1)..tokens.len());
     Sequence::of_spans(tokens, spans)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A byte is a token: of `2*3=6.` a tool gave the 6.
+    #[test]
+    fn what_a_tool_gave_is_read_and_not_learned() {
+        let (tokenizer, text) = (Tokenizer::bytes(), "2*3=6.");
+        let place = json!({"start": 4, "end": 5});
+        let given = json!([{"tokens": place, "bytes": place}]);
+        let fields = [("completion".to_string(), json!(text)), ("given_spans".to_string(), given)];
+        let example = Example {
+            completion: Some(text.into()),
+            fields: fields.into_iter().collect(),
+            ..Example::text("row:1", "q")
+        };
+        let taught = |example: Example| {
+            let row = Prompted::of(&Arc::new(example), &tokenizer).unwrap();
+            let before = row.tokens.len();
+            let taught = Sft::default().taught(&tokenizer, &row).map(|mut all| all.remove(0));
+            taught.map(|one| {
+                (one.sequence.places().map(|place| place - before).collect::<Vec<_>>(), one.weights)
+            })
+        };
+        // The end of sequence is learned.
+        assert_eq!(taught(example.clone()).unwrap(), (vec![0, 1, 2, 3, 5, 6], vec![1.0; 6]));
+        let other = Example { completion: Some("6".into()), ..example };
+        assert!(taught(other).unwrap_err().to_string().contains("is another text"));
+    }
+}
