@@ -1,9 +1,11 @@
 //! A program of the user's that is started once and lives as long as it is asked: JSON lines in, JSON lines out.
 
+mod asked;
 mod child;
 mod startable;
 mod watch;
 
+pub use asked::Asked;
 pub use startable::startable;
 pub use watch::MARK;
 
@@ -11,6 +13,7 @@ use crate::section::secret;
 use child::{Child, Said};
 use serde::Serialize;
 use serde_json::Value;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The longest time that a program may be given.
@@ -130,6 +133,20 @@ impl Program {
         });
         answers.collect()
     }
+}
+
+/// What `work` makes of each of `programs`, with its place, all beside each other; in their order.
+pub fn beside<T: Send>(programs: &mut [Program], work: impl Fn(usize, &mut Program) -> T + Sync) -> Vec<T> {
+    let work = &work;
+    thread::scope(|scope| {
+        let programs = programs.iter_mut().enumerate();
+        let working: Vec<_> =
+            programs.map(|(at, program)| scope.spawn(move || work(at, program))).collect();
+        let done = |working: thread::ScopedJoinHandle<'_, T>| {
+            working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        working.into_iter().map(done).collect()
+    })
 }
 
 /// A question with its number.

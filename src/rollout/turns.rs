@@ -55,11 +55,6 @@ pub trait Partner {
     /// Whether a stretch that ended so waits for an answer; else the completion ends with it.
     fn waits(&self, stop: &StopReason) -> bool;
 
-    /// What stands before the first stretch of each of `paths`.
-    fn begin(&mut self, paths: &[&Path]) -> Result<Vec<Answer>> {
-        Ok(vec![Answer::Nothing; paths.len()])
-    }
-
     /// What is said to each of `paths`, whose stretches wait for it.
     fn answer(&mut self, paths: &[&Path]) -> Result<Vec<Answer>>;
 
@@ -91,8 +86,6 @@ pub fn sample(
     let groups = scorer.score_while(&mut |give| {
         let mut sampler = policy.sampler();
         sampler.keep_cache(true);
-        let begun = partner.begin(&paths.iter().collect::<Vec<_>>())?;
-        paths.iter_mut().zip(begun).for_each(|(path, answer)| path.hear(answer));
         let mut groups: Vec<Group> = Vec::with_capacity(prompts.len());
         loop {
             let open: Vec<usize> = (0..paths.len()).filter(|&at| !paths[at].ended).collect();

@@ -1,13 +1,12 @@
 //! Who answers calls: the calculator, or programs that live as long as the run.
 
-use super::section::{Command, Tool};
+use super::section::Tool;
 use crate::error::{Error, Result};
-use crate::program::{Form, Program, checked};
+use crate::program::{Form, Program, beside};
 use crate::rationale::calc;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 /// Failures of programs that have never answered before the run ends.
 const PATIENCE: usize = 3;
@@ -52,7 +51,10 @@ impl Answering {
     pub fn open(tool: &Tool) -> Result<Self> {
         match (&tool.calc, &tool.command) {
             (Some(calc), _) => Ok(Self::Calc(calc.places)),
-            (None, Some(command)) => Ok(Self::Programs(Programs::open(command)?)),
+            (None, Some(command)) => {
+                let programs = command.open("rollout.tools.tool.command")?;
+                Ok(Self::Programs(Programs { programs, answered: false, failed: 0 }))
+            }
             (None, None) => Err(Error::Recipe("rollout.tools.tool is either `calc` or `command`".into())),
         }
     }
@@ -73,20 +75,9 @@ impl Answering {
 }
 
 impl Programs {
-    fn open(command: &Command) -> Result<Self> {
-        if let Some(why) = command.missing() {
-            return Err(Error::Recipe(format!("rollout.tools.tool.command: {why}")));
-        }
-        let timeout = checked(&command.command, command.timeout_s).map_err(Error::Recipe)?;
-        let program = || Program::new(command.command.clone(), timeout).without_secrets(&command.variables);
-        let programs = (0..command.programs.max(1)).map(|_| program()).collect();
-        Ok(Self { programs, answered: false, failed: 0 })
-    }
-
     fn answer(&mut self, calls: &[Call]) -> Result<Vec<Said>> {
         let next = AtomicUsize::new(0);
-        let next = &next;
-        let one = |program: &mut Program| {
+        let work = |_: usize, program: &mut Program| {
             let mut own = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
@@ -94,15 +85,8 @@ impl Programs {
                 own.push((at, program.ask(std::slice::from_ref(call), &ANSWER)));
             }
         };
-        let one = &one;
-        let mut answers: Vec<(usize, anyhow::Result<Vec<Said>>)> = thread::scope(|scope| {
-            let working: Vec<_> =
-                self.programs.iter_mut().map(|program| scope.spawn(move || one(program))).collect();
-            let done = |working: thread::ScopedJoinHandle<_>| {
-                working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            working.into_iter().flat_map(done).collect()
-        });
+        let mut answers: Vec<(usize, anyhow::Result<Vec<Said>>)> =
+            beside(&mut self.programs, work).into_iter().flatten().collect();
         answers.sort_by_key(|(at, _)| *at);
         answers.into_iter().map(|(_, answer)| self.take(answer)).collect()
     }
@@ -204,8 +188,5 @@ for line in sys.stdin:
             error.to_string().contains("never answered") && error.to_string().contains("sorry"),
             "{error}"
         );
-        let keys = "open = '<'\nclose = '>'\ncommand = { command = ['no-such-program'] }";
-        let missing = Answering::open(&toml::from_str(keys).unwrap()).err().unwrap().to_string();
-        assert!(missing.contains("cannot start `no-such-program`: there is no such program"), "{missing}");
     }
 }

@@ -4,7 +4,7 @@
 mod answering;
 mod section;
 
-pub use section::{Calc, Command, Tool, ToolsRollout};
+pub use section::{Calc, Tool, ToolsRollout};
 
 use super::turns::{self, Answer, Partner, Path, placed};
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits};
@@ -167,9 +167,8 @@ impl Tools<'_> {
 
 /// What a tool is told of a call.
 fn call<'c>(tool: &Tool, example: &'c Example, called: &'c Called) -> Call<'c> {
-    let columns = tool.command.iter().flat_map(|command| &command.columns);
-    let columns = columns.filter_map(|name| Some((name.clone(), example.fields.get(name)?.clone())));
-    Call { id: &example.id, call: &called.call, completion: &called.completion, columns: columns.collect() }
+    let columns = tool.command.as_ref().map(|command| command.told(example)).unwrap_or_default();
+    Call { id: &example.id, call: &called.call, completion: &called.completion, columns }
 }
 
 /// The call that ends `text`: what stands between the last `open` and the `close` behind it.

@@ -1,8 +1,7 @@
 //! `[rollout.tools]`: its keys, their defaults and which values they may have.
 
 use crate::data::Example;
-use crate::data::row::need;
-use crate::program::{checked, startable};
+use crate::program::Asked;
 use crate::section::{Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,9 +40,13 @@ pub struct Tool {
     /// The calculator of this program: numbers, `+ - * / ^ %` and parentheses, exact. `calc = {}` takes its defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calc: Option<Calc>,
-    /// A program of yours that is started once and lives as long as the run.
+    /// A program of yours. For each call it reads a line, a JSON object of `n` (the line's number, from 1), `id` (the example's), `call` (what stands
+    /// between `open` and `close`), `completion` (the text up to there) and `columns`; it writes a line for each, in order, and flushes it:
+    /// `{"result": "36"}`, or `{"error": "no such city"}`, which the policy reads as `error: no such city`. It may repeat `n`, as `[reward.command]` does.
+    /// Any of several `programs` may get a call, so that they keep nothing from one to the next. Where it ends, says something else or nothing in time,
+    /// the policy reads `error: no answer` and the program is started anew; one that has never answered ends the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<Command>,
+    pub command: Option<Asked>,
 }
 
 /// The calculator.
@@ -54,46 +57,12 @@ pub struct Calc {
     pub places: usize,
 }
 
-/// A program that answers calls.
-///
-/// For each call it reads a line, a JSON object of `n` (the line's number, from 1), `id` (the example's), `call` (what stands between `open` and
-/// `close`), `completion` (the text up to there) and `columns`. It writes a line for each, in order, and flushes it: `{"result": "36"}`, or
-/// `{"error": "no such city"}`, which the policy reads as `error: no such city`. It may repeat `n`, as `[reward.command]` does. Where it ends, says
-/// something else or nothing in time, the policy reads `error: no answer`, and the program is started anew; one that has never answered ends the run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Command {
-    /// The program and its arguments, such as `["python3", "search.py"]`; no shell reads them.
-    pub command: Vec<String>,
-    /// Seconds that a call may take.
-    #[serde(default = "ten_seconds")]
-    pub timeout_s: f64,
-    /// How many of it run beside each other. Any of them may get a call, so that it keeps nothing from one to the next.
-    #[serde(default = "one")]
-    pub programs: usize,
-    /// Columns of the row that it is told, and no others: it is not to see the gold answer.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub columns: Vec<String>,
-    /// Variables of the environment that it sees though they may be secrets, such as `SEARCH_API_KEY`. All others that are named or written like keys
-    /// and passwords it does not see, since the policy could ask for them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub variables: Vec<String>,
-}
-
 fn plain() -> String {
     RESULT.to_owned()
 }
 
 fn longest() -> usize {
     1000
-}
-
-fn ten_seconds() -> f64 {
-    10.0
-}
-
-fn one() -> usize {
-    1
 }
 
 impl Default for ToolsRollout {
@@ -124,18 +93,11 @@ impl ToolsRollout {
 
     /// What rows lack of what the tools are told.
     pub fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
-        let commands =
-            self.tool.iter().enumerate().filter_map(|(at, tool)| Some((at, tool.command.as_ref()?)));
-        let lacking = |(at, command): (usize, &Command)| {
-            let of = |column: &String| {
-                let none: Vec<&Example> =
-                    rows.iter().copied().filter(|row| !row.fields.contains_key(column)).collect();
-                let message = || need(&format!("a column `{column}`"), &none, rows.len());
-                (!none.is_empty()).then(|| Misfit::new(format!("tool.{at}.command.columns"), message(), ""))
-            };
-            command.columns.iter().filter_map(of).collect::<Vec<_>>()
+        let of = |(at, tool): (usize, &Tool)| {
+            let lacking = tool.command.iter().flat_map(|command| command.check_rows(rows));
+            under(&format!("tool.{at}.command"), lacking)
         };
-        commands.flat_map(lacking).collect()
+        self.tool.iter().enumerate().flat_map(of).collect()
     }
 }
 
@@ -160,33 +122,14 @@ impl Tool {
                 "write calc = {}, or a table `command`",
             ));
         }
-        found.extend(under("command", self.command.iter().flat_map(Command::check)));
+        found.extend(under("command", self.command.iter().flat_map(Asked::check)));
         found
-    }
-}
-
-impl Command {
-    fn check(&self) -> Vec<Misfit> {
-        let mut found = broken(&[(self.programs > 0, "programs", "at least one is needed")]);
-        if let Err(problem) = checked(&self.command, self.timeout_s) {
-            let (key, message) = problem.split_once(' ').unwrap_or(("", problem.as_str()));
-            let message = message.split_once(": ").map_or(message, |(_, message)| message);
-            found.push(Misfit::new(key, message, ""));
-        }
-        found
-    }
-
-    /// Why it cannot be started, where it is not there.
-    pub(super) fn missing(&self) -> Option<String> {
-        let program = self.command.first()?;
-        startable(program).err().map(|why| format!("cannot start `{program}`: {why}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn said(keys: &str) -> Vec<String> {
         let section: ToolsRollout = toml::from_str(keys).unwrap();
@@ -211,24 +154,5 @@ mod tests {
         let both = format!("{calculator}\n[tool.command]\ncommand = ['sh']");
         assert_eq!(said(&both), ["tool.0: a tool is either `calc` or `command`"]);
         assert!(toml::from_str::<ToolsRollout>("[[tool]]\nopen = '<<'\nclose = '='\nclac = {}").is_err());
-    }
-
-    #[test]
-    fn columns_that_a_tool_is_told_have_to_be_there() {
-        let keys = "[[tool]]\nopen = '<'\nclose = '>'\ncommand = { command = ['sh'], columns = ['db'] }";
-        let section: ToolsRollout = toml::from_str(keys).unwrap();
-        let with = |fields: &[&str]| {
-            let fields = fields.iter().map(|name| (name.to_string(), json!("x"))).collect();
-            Example { fields, ..Example::text("row:1", "?") }
-        };
-        let rows = [with(&["db"]), with(&[])];
-        let found = section.check_rows(&rows.iter().collect::<Vec<_>>());
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].key, "tool.0.command.columns");
-        assert!(
-            found[0].message.starts_with("needs a column `db` and 1 of 2 rows has none"),
-            "{}",
-            found[0].message
-        );
     }
 }
