@@ -45,6 +45,7 @@ pub const KNOWN: [&str; 39] = [
     "completion_ids",
     "logprobs",
     "given_spans",
+    "episode_reward",
     "own_completion",
     "rubric",
     tree::COLUMN,

@@ -14,6 +14,7 @@ pub mod column;
 pub mod command;
 pub mod copying;
 pub mod critic;
+pub mod environment;
 pub mod execute;
 pub mod format;
 pub mod guide;
@@ -158,6 +159,7 @@ impl Default for Registry {
             .reward("command", command::Command::checked)
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
+            .reward("environment", environment::Environment::checked)
             .reward("execute", execute::Execute::checked)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
             .reward("instruction", instruction::Instruction::checked)
@@ -240,6 +242,7 @@ pub(crate) mod tests {
             text: (*text).to_owned(),
             logprobs: vec![],
             given: vec![],
+            episode: None,
             stop: StopReason::Length,
             rationale: Format::default().parse(text),
             scores: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 pub mod closing;
 pub mod dataset;
+pub mod environment;
 pub mod group;
 pub mod hint;
 pub mod independent;
@@ -55,6 +56,7 @@ pub fn sources() -> Kinds<dyn SourceSection> {
         .with::<search::Adaptive>("adaptive", |section| Arc::new(section))
         .with::<search::Variants>("variants", |section| Arc::new(section))
         .with::<tools::ToolsRollout>("tools", |section| Arc::new(section))
+        .with::<environment::EnvironmentRollout>("environment", |section| Arc::new(section))
         .with::<remote::RemoteRollout>("remote", |section| Arc::new(section))
         .with::<dataset::DatasetRollout>("dataset", |section| Arc::new(section))
 }
@@ -112,6 +114,8 @@ pub struct Rollout {
     pub logprobs: Vec<f32>,
     /// What of it was given and not sampled: the answers of `[rollout.tools]` and `[rollout.environment]`. In order.
     pub given: Vec<Given>,
+    /// What its environment says that it is worth, where it is an episode of one.
+    pub episode: Option<f64>,
     /// Why the completion ended.
     pub stop: StopReason,
     /// The completion read as a rationale, where it has an answer.
@@ -141,6 +145,7 @@ impl Rollout {
             text,
             logprobs,
             given: Vec::new(),
+            episode: None,
             stop,
             rationale,
             scores: BTreeMap::new(),

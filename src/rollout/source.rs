@@ -160,6 +160,8 @@ pub struct Traits<'a> {
     pub adds_continuations: bool,
     /// Whether parts of the completions are given and not sampled ([`Rollout::given`]): who learns from them has to leave those out.
     pub gives: bool,
+    /// Whether they are episodes of an environment, which says what they are worth ([`Rollout::episode`]) and what stands behind their prompts.
+    pub episodes: bool,
 }
 
 impl Traits<'_> {
@@ -176,6 +178,7 @@ impl Traits<'_> {
             values_steps: false,
             adds_continuations: false,
             gives: false,
+            episodes: false,
         }
     }
 

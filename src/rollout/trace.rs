@@ -61,6 +61,9 @@ pub struct Trace {
     /// What of the completion was given and not sampled, by tokens and bytes.
     #[serde(default, rename = "given_spans", skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Given>,
+    /// What its environment says that it is worth, where it is an episode of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode_reward: Option<f64>,
     /// What continuations from cuts between its steps say of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<CutValue>,
@@ -76,7 +79,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 26] = [
+const OWN: [&str; 27] = [
     "id",
     "example",
     "step",
@@ -100,6 +103,7 @@ const OWN: [&str; 26] = [
     "completion_ids",
     "logprobs",
     given::COLUMN,
+    "episode_reward",
     "cuts",
     "forks",
     "own_completion",
@@ -136,6 +140,7 @@ impl Trace {
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),
             given: rollout.given.clone(),
+            episode_reward: rollout.episode,
             cuts: rollout.cuts.clone(),
             forks: rollout.forks.clone(),
             own_completion: example.completion.clone().filter(|own| *own != rollout.text),
@@ -222,6 +227,7 @@ impl Trace {
         let scores = self.scores.into_iter().map(|(name, value)| (name, Score::from(value)));
         Rollout {
             given: self.given,
+            episode: self.episode_reward,
             scores: scores.collect(),
             reward: self.reward,
             cuts: self.cuts,

@@ -32,6 +32,7 @@ pub(super) fn of_stage(
     whole: bool,
 ) -> Vec<Misfit> {
     let scored = rewards.iter().flat_map(|rewards| of_rewards(stage, rewards, train, held_out));
+    let scored = scored.chain(of_episodes(stage, rewards));
     scored.chain(train.into_iter().flat_map(|train| of_sections(stage, train, whole))).collect()
 }
 
@@ -65,6 +66,22 @@ fn of_rewards(
             .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
     found
+}
+
+/// Rewards that are those of an environment, where there is none.
+fn of_episodes(stage: &Stage, rewards: &[&Rewards]) -> Vec<Misfit> {
+    if stage.rollout.traits().episodes {
+        return vec![];
+    }
+    let of = |rewards: &&Rewards| {
+        let section = rewards.section();
+        let none = |name: &str| {
+            let message = format!("[{section}.{name}] is what an environment says, and there is none");
+            Misfit::new(format!("{section}.{name}"), message, "use [rollout.environment], or another reward")
+        };
+        rewards.of_episodes().map(none).collect::<Vec<_>>()
+    };
+    rewards.iter().flat_map(of).collect()
 }
 
 /// What held-out rows lack of which the answer is a choice.

@@ -41,6 +41,13 @@ pub(super) const SAMPLING_AND_TIME: &[Described] = &[
         "Answers of tools that were errors.",
         "Falls; near 1 the policy does not know how to call, or a program fails (see the log).",
     ),
+    row(
+        "environment/turns",
+        "turns",
+        "Turns of the policy in an episode.",
+        "At `rollout.environment.turns` episodes are cut off rather than done.",
+    ),
+    row("environment/done", "share", "Episodes that the environment ended.", "Rises."),
     row("remote/*", "", "Of rollout.remote: figures of the endpoint, and the share of answers left out.", ""),
     row(
         "tree/*",

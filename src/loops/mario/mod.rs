@@ -180,7 +180,14 @@ impl Section for Mario {
             "it samples the policy, and [rollout.dataset] reads others' completions",
             "use [rollout.group]; loop.mario.rows takes the rows' own completions into the pool",
         );
-        unknown.chain(stage.rollout.size.is_none().then_some(rows)).collect()
+        let episodes = Misfit::new(
+            "loop.mario",
+            "its pool has completions of the rows' own prompts, and an environment says more behind them",
+            "use [rollout.group], or loop.grpo",
+        );
+        let refused =
+            [stage.rollout.size.is_none().then_some(rows), stage.rollout.episodes.then_some(episodes)];
+        unknown.chain(refused.into_iter().flatten()).collect()
     }
 
     /// Quark's (arXiv 2205.13636).

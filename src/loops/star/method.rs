@@ -65,6 +65,13 @@ impl Section for Star {
                     "use [rollout.group], or [rollout.hint] to rationalize",
                 )
             }),
+            stage.rollout.episodes.then(|| {
+                Misfit::new(
+                    "loop.star",
+                    "it learns rationales behind the rows' own prompts, and an environment says more behind them",
+                    "use loop.collect here, then loop.sft on its traces; or loop.grpo",
+                )
+            }),
             (several && stage.policy.sampling.temperature == 0.0).then(|| {
                 Misfit::new(
                     "policy.sampling.temperature",
