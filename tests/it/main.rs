@@ -77,6 +77,8 @@ mod teaching;
 mod text;
 mod thought_tree;
 mod tokenizers;
+#[cfg(unix)]
+mod tools;
 mod turns;
 mod verbs;
 mod verdicts;
