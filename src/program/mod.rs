@@ -2,10 +2,12 @@
 
 mod asked;
 mod child;
+mod rpc;
 mod startable;
 mod watch;
 
 pub use asked::Asked;
+pub use rpc::Server;
 pub use startable::startable;
 pub use watch::MARK;
 
@@ -136,12 +138,11 @@ impl Program {
 }
 
 /// What `work` makes of each of `programs`, with its place, all beside each other; in their order.
-pub fn beside<T: Send>(programs: &mut [Program], work: impl Fn(usize, &mut Program) -> T + Sync) -> Vec<T> {
+pub fn beside<P: Send, T: Send>(programs: &mut [P], work: impl Fn(usize, &mut P) -> T + Sync) -> Vec<T> {
     let work = &work;
     thread::scope(|scope| {
         let programs = programs.iter_mut().enumerate();
-        let working: Vec<_> =
-            programs.map(|(at, program)| scope.spawn(move || work(at, program))).collect();
+        let working: Vec<_> = programs.map(|(at, program)| scope.spawn(move || work(at, program))).collect();
         let done = |working: thread::ScopedJoinHandle<'_, T>| {
             working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         };

@@ -1,8 +1,8 @@
-//! Who answers calls: the calculator, or programs that live as long as the run.
+//! Who answers calls: the calculator, or programs and servers that live as long as the run.
 
-use super::section::Tool;
+use super::section::{Mcp, Tool};
 use crate::error::{Error, Result};
-use crate::program::{Form, Program, beside};
+use crate::program::{Form, Program, Server, beside};
 use crate::rationale::calc;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -37,7 +37,7 @@ pub enum Answering {
 
 /// The programs of a tool, which answer beside each other.
 pub struct Programs {
-    programs: Vec<Program>,
+    programs: Vec<Box<dyn Answers>>,
     /// Whether any of them has answered yet.
     answered: bool,
     failed: usize,
@@ -49,14 +49,22 @@ impl Answering {
     /// # Errors
     /// [`Error::Recipe`] where a program is not there.
     pub fn open(tool: &Tool) -> Result<Self> {
-        match (&tool.calc, &tool.command) {
-            (Some(calc), _) => Ok(Self::Calc(calc.places)),
-            (None, Some(command)) => {
+        let programs = match (&tool.calc, &tool.command, &tool.mcp) {
+            (Some(calc), ..) => return Ok(Self::Calc(calc.places)),
+            (None, Some(command), _) => {
                 let programs = command.open("rollout.tools.tool.command")?;
-                Ok(Self::Programs(Programs { programs, answered: false, failed: 0 }))
+                programs.into_iter().map(|program| Box::new(program) as Box<dyn Answers>).collect()
             }
-            (None, None) => Err(Error::Recipe("rollout.tools.tool is either `calc` or `command`".into())),
-        }
+            (None, None, Some(mcp)) => {
+                let programs = mcp.program.open("rollout.tools.tool.mcp.program")?;
+                let server = |program| OfServer { server: Server::of(program), mcp: mcp.clone() };
+                programs.into_iter().map(|program| Box::new(server(program)) as Box<dyn Answers>).collect()
+            }
+            (None, None, None) => {
+                return Err(Error::Recipe("rollout.tools.tool: nobody answers; see `calc`".into()));
+            }
+        };
+        Ok(Self::Programs(Programs { programs, answered: false, failed: 0 }))
     }
 
     /// What is said to each call, in order.
@@ -77,26 +85,26 @@ impl Answering {
 impl Programs {
     fn answer(&mut self, calls: &[Call]) -> Result<Vec<Said>> {
         let next = AtomicUsize::new(0);
-        let work = |_: usize, program: &mut Program| {
+        let work = |_: usize, program: &mut Box<dyn Answers>| {
             let mut own = Vec::new();
             loop {
                 let at = next.fetch_add(1, Ordering::Relaxed);
                 let Some(call) = calls.get(at) else { return own };
-                own.push((at, program.ask(std::slice::from_ref(call), &ANSWER)));
+                own.push((at, program.answer(call)));
             }
         };
-        let mut answers: Vec<(usize, anyhow::Result<Vec<Said>>)> =
+        let mut answers: Vec<(usize, anyhow::Result<Said>)> =
             beside(&mut self.programs, work).into_iter().flatten().collect();
         answers.sort_by_key(|(at, _)| *at);
         answers.into_iter().map(|(_, answer)| self.take(answer)).collect()
     }
 
     /// An answer, or what the policy reads in the place of one that did not come.
-    fn take(&mut self, answer: anyhow::Result<Vec<Said>>) -> Result<Said> {
+    fn take(&mut self, answer: anyhow::Result<Said>) -> Result<Said> {
         match answer {
-            Ok(mut answers) => {
+            Ok(said) => {
                 self.answered = true;
-                Ok(answers.pop().unwrap_or_else(|| Err(NO_ANSWER.to_owned())))
+                Ok(said)
             }
             Err(error) => {
                 self.failed += 1;
@@ -112,6 +120,52 @@ impl Programs {
             }
         }
     }
+}
+
+/// What answers one call after the other.
+pub trait Answers: Send {
+    /// What is said to a call.
+    ///
+    /// # Errors
+    /// Who says nothing, or what cannot be read.
+    fn answer(&mut self, call: &Call) -> anyhow::Result<Said>;
+}
+
+impl Answers for Program {
+    fn answer(&mut self, call: &Call) -> anyhow::Result<Said> {
+        let said = self.ask(std::slice::from_ref(call), &ANSWER)?.pop();
+        Ok(said.unwrap_or_else(|| Err(NO_ANSWER.to_owned())))
+    }
+}
+
+/// A tool of a server.
+struct OfServer {
+    server: Server,
+    mcp: Mcp,
+}
+
+impl Answers for OfServer {
+    fn answer(&mut self, call: &Call) -> anyhow::Result<Said> {
+        match called(&self.mcp, call.call) {
+            Ok((name, arguments)) => self.server.call(&name, &arguments),
+            Err(why) => Ok(Err(why.to_owned())),
+        }
+    }
+}
+
+/// The tool that a call names, and its arguments.
+fn called(mcp: &Mcp, call: &str) -> std::result::Result<(String, Value), &'static str> {
+    if let (Some(name), Some(argument)) = (&mcp.name, &mcp.argument) {
+        let arguments = Map::from_iter([(argument.clone(), Value::from(call.trim()))]);
+        return Ok((name.clone(), arguments.into()));
+    }
+    let said: Value = serde_json::from_str(call).map_err(|_| "the call is no JSON")?;
+    if let Some(name) = &mcp.name {
+        return if said.is_object() { Ok((name.clone(), said)) } else { Err("the arguments are no object") };
+    }
+    let name = said["name"].as_str().ok_or("the call has no `name`")?;
+    let arguments = said.get("arguments").cloned().unwrap_or_else(|| Map::new().into());
+    if arguments.is_object() { Ok((name.to_owned(), arguments)) } else { Err("`arguments` is no object") }
 }
 
 const NO_ANSWER: &str = "no answer";
@@ -176,6 +230,25 @@ for line in sys.stdin:
             let (ok, none) = (|text: &str| Ok(format!("[\"{text}\"]")), || Err("no answer".to_owned()));
             assert_eq!(said, [ok("a"), Err("not bad".into()), ok("b"), none(), ok("c"), none(), ok("d")]);
         }
+    }
+
+    #[test]
+    fn a_call_of_a_server_names_a_tool_and_its_arguments() {
+        use serde_json::json;
+        let of = |keys: &str, call: &str| {
+            let mcp: Mcp = toml::from_str(&format!("program.command = ['sh']\n{keys}")).unwrap();
+            called(&mcp, call)
+        };
+        let both = r#"{"name": "add", "arguments": {"a": 1}}"#;
+        assert_eq!(of("", both), Ok(("add".to_owned(), json!({"a": 1}))));
+        assert_eq!(of("", r#"{"name": "now"}"#), Ok(("now".to_owned(), json!({}))));
+        assert_eq!(of("name = 'add'", r#"{"a": 1}"#), Ok(("add".to_owned(), json!({"a": 1}))));
+        let named = "name = 'search'\nargument = 'query'";
+        assert_eq!(of(named, " a \"b\" "), Ok(("search".to_owned(), json!({"query": "a \"b\""}))));
+        assert_eq!(of("", "add 1"), Err("the call is no JSON"));
+        assert_eq!(of("", "[1]"), Err("the call has no `name`"));
+        assert_eq!(of("", r#"{"name": "add", "arguments": 1}"#), Err("`arguments` is no object"));
+        assert_eq!(of("name = 'add'", "1"), Err("the arguments are no object"));
     }
 
     #[test]

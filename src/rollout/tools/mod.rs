@@ -4,7 +4,7 @@
 mod answering;
 mod section;
 
-pub use section::{Calc, Tool, ToolsRollout};
+pub use section::{Calc, Mcp, Tool, ToolsRollout};
 
 use super::turns::{self, Answer, Partner, Path, placed};
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits};

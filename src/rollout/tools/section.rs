@@ -22,7 +22,7 @@ pub struct ToolsRollout {
     pub tool: Vec<Tool>,
 }
 
-/// A tool: how it is called, and who answers; either `calc` or `command`.
+/// A tool: how it is called, and who answers; one of `calc`, `command` and `mcp`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
@@ -47,6 +47,23 @@ pub struct Tool {
     /// the policy reads `error: no answer` and the program is started anew; one that has never answered ends the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<Asked>,
+    /// A tool of a server of the Model Context Protocol, which is started as a program and spoken to by its standard input and output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mcp: Option<Mcp>,
+}
+
+/// A server's tool. What fails is answered as that of `command` is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mcp {
+    /// The server.
+    pub program: Asked,
+    /// Which of its tools. By default a call says so, as JSON: `{"name": "search", "arguments": {"query": "…"}}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// With `name`: the one argument that the text of a call is; by default it is JSON of all arguments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argument: Option<String>,
 }
 
 /// The calculator.
@@ -103,7 +120,8 @@ impl ToolsRollout {
 
 impl Tool {
     fn check(&self) -> Vec<Misfit> {
-        let kinds = usize::from(self.calc.is_some()) + usize::from(self.command.is_some());
+        let kinds = [self.calc.is_some(), self.command.is_some(), self.mcp.is_some()];
+        let kinds = kinds.into_iter().filter(|there| *there).count();
         let mut found = broken(&[
             (!self.open.is_empty(), "open", "a call has to begin with something, such as \"<<\""),
             (!self.close.is_empty(), "close", "a call has to end with something, such as \"=\""),
@@ -118,11 +136,28 @@ impl Tool {
         if kinds != 1 {
             found.push(Misfit::new(
                 "",
-                "a tool is either `calc` or `command`",
-                "write calc = {}, or a table `command`",
+                "a tool is one of `calc`, `command` and `mcp`",
+                "write calc = {}, or one table `command` or `mcp`",
             ));
         }
         found.extend(under("command", self.command.iter().flat_map(Asked::check)));
+        found.extend(under("mcp", self.mcp.iter().flat_map(Mcp::check)));
+        found
+    }
+}
+
+impl Mcp {
+    fn check(&self) -> Vec<Misfit> {
+        let named = self.argument.is_none() || self.name.is_some();
+        let mut found = broken(&[
+            (named, "argument", "a call has one argument only where `name` says which tool it calls"),
+            (
+                self.program.columns.is_empty(),
+                "program.columns",
+                "a server is told the call alone; take it out",
+            ),
+        ]);
+        found.extend(under("program", self.program.check()));
         found
     }
 }
@@ -152,7 +187,11 @@ mod tests {
             ["size", "tool.0.close", "tool.0.result", "tool.0.command.programs", "tool.0.command.command"]
         );
         let both = format!("{calculator}\n[tool.command]\ncommand = ['sh']");
-        assert_eq!(said(&both), ["tool.0: a tool is either `calc` or `command`"]);
+        assert_eq!(said(&both), ["tool.0: a tool is one of `calc`, `command` and `mcp`"]);
+        let server = "[[tool]]\nopen = '<'\nclose = '>'\nmcp = { program = { command = ['sh'], columns = ['a'] }, argument = 'q' }";
+        let keys: Vec<String> =
+            said(server).iter().map(|said| said.split(": ").next().unwrap().to_owned()).collect();
+        assert_eq!(keys, ["tool.0.mcp.argument", "tool.0.mcp.program.columns"]);
         assert!(toml::from_str::<ToolsRollout>("[[tool]]\nopen = '<<'\nclose = '='\nclac = {}").is_err());
     }
 }
