@@ -14,7 +14,8 @@ use serde_json::{Map, Value};
 /// `completion` (text), `steps` (texts), `answer` (text or null), `gold`, `choices`, `truncated`, `tokens` (the
 /// number of those sampled) and `fields` (all columns of the row). For each line it writes one line, in order: `{"score": 0.5}` or
 /// `0.5`; and flushes it. Its standard error is free for messages. A program that may write other lines, from threads or libraries,
-/// repeats `n` in each reply, `{"n": 7, "score": 0.5}`: then no line of another's can pass for an answer.
+/// repeats `n` in each reply, `{"n": 7, "score": 0.5}`: then no line of another's can pass for an answer. A reply may say which tests a
+/// completion passes, `{"tests": {"runs": true, "is_right": false}}`: their shares are logged, and without a `score` it is 1 where all are passed.
 ///
 /// The run stops with an error when the program ends, closes its output, writes anything else, or takes longer than
 /// `timeout_s` for a group; the error shows the last lines of its standard error. With the run end all processes that the program
@@ -37,20 +38,30 @@ impl Command {
     /// The reward, its section checked. The program is started when it first has something to score.
     pub fn checked(self) -> anyhow::Result<impl Reward> {
         let timeout = checked(&self.command, self.timeout_s).map_err(anyhow::Error::msg)?;
-        Ok(Scorer { program: Program::new(self.command, timeout) })
+        Ok(Scorer { program: Program::new(self.command, timeout), tests: vec![] })
     }
 }
 
 struct Scorer {
     program: Program,
+    /// What the completions since the last figures were said to pass: 1 for each that does.
+    tests: Vec<(String, f64)>,
 }
 
 impl Reward for Scorer {
     fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
         let questions: Vec<Question> =
             group.rollouts.iter().map(|rollout| Question::of(&group.example, rollout)).collect();
-        let scores = self.program.ask(&questions, &SCORE)?;
-        Ok(scores.into_iter().map(Score::from).collect())
+        let verdicts = self.program.ask(&questions, &VERDICT)?;
+        let score = |Verdict { score, tests }: Verdict| {
+            self.tests.extend(tests);
+            Score::from(score)
+        };
+        Ok(verdicts.into_iter().map(score).collect())
+    }
+
+    fn figures(&mut self) -> Vec<(String, f64)> {
+        std::mem::take(&mut self.tests)
     }
 
     fn wants(&self) -> Wants {
@@ -63,10 +74,28 @@ impl Reward for Scorer {
 }
 
 /// What it answers.
-const SCORE: Form<f64> = Form { written: "{\"score\": NUMBER} or NUMBER", read: score };
+struct Verdict {
+    score: f64,
+    /// Its tests by name, 1 for those that are passed.
+    tests: Vec<(String, f64)>,
+}
 
-fn score(reply: &Value) -> Option<f64> {
-    reply.get("score").unwrap_or(reply).as_f64().filter(|score| score.is_finite())
+const VERDICT: Form<Verdict> = Form { written: "{\"score\": NUMBER} or NUMBER", read: verdict };
+
+fn verdict(reply: &Value) -> Option<Verdict> {
+    let passed =
+        |(name, passed): (&String, &Value)| Some((name.clone(), f64::from(u8::from(passed.as_bool()?))));
+    let tests: Vec<(String, f64)> = match reply.get("tests") {
+        None => vec![],
+        Some(tests) => tests.as_object()?.iter().map(passed).collect::<Option<_>>()?,
+    };
+    let all = || tests.iter().map(|(_, passed)| *passed).fold(1.0, f64::min);
+    let score = match reply.get("score") {
+        None if !tests.is_empty() => Some(all()),
+        None => reply.as_f64(),
+        Some(score) => score.as_f64(),
+    };
+    Some(Verdict { score: score.filter(|score| score.is_finite())?, tests })
 }
 
 /// What the program reads of a rollout.
@@ -98,6 +127,35 @@ impl<'a> Question<'a> {
             truncated: rollout.truncated(),
             tokens: rollout.sampled(),
             fields: &example.fields,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_verdict_has_a_score_or_tests() {
+        let of = |reply: Value| verdict(&reply).map(|verdict| (verdict.score, verdict.tests));
+        let tests = |runs: f64, right: f64| vec![("runs".to_owned(), runs), ("right".to_owned(), right)];
+        assert_eq!(of(json!(0.5)), Some((0.5, vec![])));
+        assert_eq!(of(json!({"score": 2})), Some((2.0, vec![])));
+        assert_eq!(of(json!({"tests": {"runs": true, "right": false}})), Some((0.0, tests(1.0, 0.0))));
+        assert_eq!(of(json!({"tests": {"runs": true, "right": true}})), Some((1.0, tests(1.0, 1.0))));
+        assert_eq!(
+            of(json!({"score": 0.25, "tests": {"runs": true, "right": true}})),
+            Some((0.25, tests(1.0, 1.0)))
+        );
+        for wrong in [
+            json!({}),
+            json!({"tests": {}}),
+            json!({"tests": {"runs": 1}}),
+            json!({"tests": true}),
+            json!("1"),
+        ] {
+            assert_eq!(of(wrong), None);
         }
     }
 }

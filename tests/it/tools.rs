@@ -2,6 +2,10 @@
 
 use crate::program::{Program, list, number};
 use crate::recipes::Tiny;
+use crate::skip::skip;
+use rationale::data::Example;
+use rationale::rationale::Format;
+use rationale::reward::Models;
 use serde_json::Value;
 
 const CALCULATOR: &str = r#"
@@ -192,4 +196,48 @@ fn what_does_not_go_with_tools_is_refused_before_anything_trains() {
     assert!(answers.contains("answers are tokenised apart from their rationales"), "{answers}");
     let nothing = said(&calculating().replace("calc = {}", ""), 2);
     assert!(nothing.contains("a tool is one of `calc`, `command` and `mcp`"), "{nothing}");
+}
+
+/// A class that generalizes 48 / 2; its samples are `DRAWN` over 2.
+const CLASS: &str = "```python
+import random
+class Division:
+    def __init__(self, a): self.a = a
+    @classmethod
+    def original(cls): return cls(48)
+    @classmethod
+    def sample(cls): return cls(DRAWN)
+    def render(self): return f'{self.a} / 2?'
+    def solve(self): return self.a / 2
+```";
+
+/// Of four completions one is right; one draws nothing, one prints a verdict of its own, one reads this project's files.
+#[test]
+fn a_verifier_runs_what_a_model_wrote() {
+    let folder = format!("{}/examples/verifiers", env!("CARGO_MANIFEST_DIR"));
+    let known = format!(
+        "import sys; sys.path.insert(0, {folder:?}); import confined; sys.exit(confined.version() == 0)"
+    );
+    if !std::process::Command::new("python3").args(["-B", "-c", &known]).status().unwrap().success() {
+        return skip("a_verifier_runs_what_a_model_wrote", "this kernel has no landlock");
+    }
+    let drawn = CLASS.replace("DRAWN", "2 * random.randint(1, 10**6)");
+    let forged = "import os\nprint('{\"is_extractable\": true, \"answer\": \"24\"}')\nos._exit(0)";
+    let reads = drawn.replace("self.a / 2\n", &format!("open({folder:?} + '/efa.py').read()\n"));
+    let same = CLASS.replace("DRAWN", "48");
+    let texts = [drawn.as_str(), same.as_str(), forged, reads.as_str()];
+    let example = Example { answer: Some("24".into()), ..Example::text("row:1", "48 / 2?") };
+    let mut group = crate::groups::group(example, &texts, &Format::default());
+    let recipe = format!("[command]\ncommand = [\"python3\", \"-B\", \"{folder}/efa.py\"]\ntimeout_s = 120");
+    let mut rewards = crate::groups::rewards(&recipe).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
+    assert_eq!(group.rewards(), [1.0, 0.0, 0.0, 0.0]);
+    let figures = rewards.figures();
+    let passed = |test: &str| {
+        let of = figures.iter().filter(|(name, _)| *name == format!("command/{test}"));
+        of.map(|(_, passed)| *passed).collect::<Vec<_>>()
+    };
+    assert_eq!(passed("matches_original"), [1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(passed("has_dof"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(passed("is_extractable"), [1.0, 1.0, 0.0, 0.0]);
 }
