@@ -42,6 +42,16 @@ pub fn of_row(row: &Example, text: &str) -> std::result::Result<Vec<Range<usize>
     }
 }
 
+/// The ids that the completion `text` of a row was sampled in, with the tokens that were given, where parts of it were and the ids are this
+/// tokenizer's: what stands between turns may have no text. None of other rows.
+pub fn sampled(tokenizer: &Tokenizer, row: &Example, text: &str) -> Option<(Vec<u32>, Vec<Range<usize>>)> {
+    let given: Vec<Given> = serde_json::from_value(row.fields.get(COLUMN)?.clone()).ok()?;
+    let ids: Vec<u32> = serde_json::from_value(row.fields.get("completion_ids")?.clone()).ok()?;
+    let inside = |part: &Given| part.tokens.start <= part.tokens.end && part.tokens.end <= ids.len();
+    let ours = !given.is_empty() && given.iter().all(inside) && tokenizer.decode(&ids) == text;
+    ours.then(|| (ids, given.into_iter().map(|part| part.tokens).collect()))
+}
+
 /// Refuses rows of whose completions parts were given, for who learns all of one: `who` begins the reason, as in `loop.think learns`.
 ///
 /// # Errors
@@ -113,6 +123,22 @@ mod tests {
         assert!(of_row(&row("x", json!("some")), "x").unwrap_err().contains("as traces do"));
         assert_eq!(of_row(&row("x", json!([])), "another"), Ok(vec![]));
         assert_eq!(of_row(&Example::text("row:1", "?"), "x"), Ok(vec![]));
+    }
+
+    #[test]
+    fn ids_that_were_sampled_are_taken_where_they_are_this_tokenizers() {
+        let tokenizer = Tokenizer::bytes();
+        // The end of the first turn has no text.
+        let ids =
+            [tokenizer.encode("a").unwrap(), vec![tokenizer.eos()], tokenizer.encode("bc").unwrap()].concat();
+        let mut trace =
+            row("abc", json!([{"tokens": {"start": 2, "end": 3}, "bytes": {"start": 1, "end": 2}}]));
+        assert_eq!(sampled(&tokenizer, &trace, "abc"), None);
+        trace.fields.insert("completion_ids".into(), json!(ids));
+        let found = sampled(&tokenizer, &trace, "abc").unwrap();
+        assert_eq!(found, (ids, vec![Range { start: 2, end: 3 }]));
+        assert_eq!(sampled(&tokenizer, &trace, "other"), None);
+        assert_eq!(sampled(&tokenizer, &Example::text("row:1", "?"), "abc"), None);
     }
 
     #[test]
