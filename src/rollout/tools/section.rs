@@ -132,6 +132,11 @@ impl Tool {
                 "it has no {result}, so that no answer would be put there",
             ),
             (self.longest > 0, "longest", "an answer needs at least one character"),
+            (
+                self.calc.as_ref().is_none_or(|calc| calc.places <= 100),
+                "calc.places",
+                "it may be 100 at most",
+            ),
         ]);
         if kinds != 1 {
             found.push(Misfit::new(
