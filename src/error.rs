@@ -21,6 +21,9 @@ pub enum Error {
     /// An endpoint cannot be reached, refuses, or says what cannot be read.
     #[error("endpoint: {0}")]
     Endpoint(String),
+    /// A tool or an environment cannot be asked, or says what cannot be read.
+    #[error("tool: {0}")]
+    Tool(String),
     /// A model folder cannot be used as it is.
     #[error("model: {0}")]
     Model(String),
@@ -95,6 +98,7 @@ impl Error {
             | Error::Diverged(_)
             | Error::Reward(_)
             | Error::Endpoint(_)
+            | Error::Tool(_)
             | Error::Ranks(_)
             | Error::Torch(_)
             | Error::Io { .. } => 1,
@@ -108,6 +112,7 @@ impl Error {
             | Error::Data(what)
             | Error::Reward(what)
             | Error::Endpoint(what)
+            | Error::Tool(what)
             | Error::Model(what)
             | Error::Checkpoint(what)
             | Error::Devices(what)

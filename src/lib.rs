@@ -111,6 +111,8 @@ pub mod checkpoint;
 
 pub mod endpoint;
 
+pub mod program;
+
 pub mod ask;
 
 pub mod rollout;

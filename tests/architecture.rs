@@ -25,7 +25,7 @@ const IMPLEMENTATIONS: [&str; 3] = ["rollout", "reward", "loops"];
 /// What the implementations of a folder have in common, and may all name. It names no implementation itself.
 const SHARED: [(&str, &[&str]); 2] = [
     ("loops", &["alarms", "figures", "item", "method", "selection", "worker"]),
-    ("rollout", &["closing", "independent", "leaves", "seeds", "source", "trace"]),
+    ("rollout", &["closing", "independent", "leaves", "seeds", "source", "trace", "turns"]),
 ];
 /// The open sections: who holds one knows it by its trait alone.
 const OPEN: [&str; 2] = ["loops", "rollout"];

@@ -1,6 +1,7 @@
 //! What a row says about completions: which of two is better, or whether one is good.
 
 use super::{Message, Prompt};
+use crate::rationale::Given;
 use std::sync::Arc;
 
 /// A judgement of completions of one prompt.
@@ -62,12 +63,14 @@ pub struct FeedbackCompletion {
     pub text: String,
     /// The ids that were sampled, its end of sequence among them where it had ended; `None` for a text to be tokenised.
     pub tokens: Option<Vec<u32>>,
+    /// What of it was given and not sampled.
+    pub given: Vec<Given>,
     /// The turn that the text is that of, where the row gives one: the chat template says how it is written.
     pub turn: Option<Arc<Message>>,
 }
 
 impl From<&str> for FeedbackCompletion {
     fn from(text: &str) -> Self {
-        Self { text: text.to_string(), tokens: None, turn: None }
+        Self { text: text.to_string(), tokens: None, given: vec![], turn: None }
     }
 }

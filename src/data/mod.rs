@@ -7,6 +7,7 @@ pub mod conversation;
 mod csv;
 mod dialects;
 pub mod feedback;
+pub mod given;
 mod gold;
 pub mod hub;
 mod jinja;

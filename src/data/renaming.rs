@@ -44,6 +44,8 @@ pub const KNOWN: [&str; 39] = [
     "prompt_ids",
     "completion_ids",
     "logprobs",
+    "given_spans",
+    "episode_reward",
     "own_completion",
     "rubric",
     tree::COLUMN,

@@ -135,6 +135,20 @@ pub struct Statistics {
     pub decode_seconds: f64,
 }
 
+impl Statistics {
+    /// Takes in what a further call cost.
+    pub fn add(&mut self, call: &Statistics) {
+        let (seen, new) = (self.decoded_tokens as f64, call.decoded_tokens as f64);
+        self.kept_mass = (self.kept_mass * seen + call.kept_mass * new) / (seen + new).max(1.0);
+        self.prefill_tokens += call.prefill_tokens;
+        self.decoded_tokens += call.decoded_tokens;
+        self.steps += call.steps;
+        self.rows += call.rows;
+        self.prefill_seconds += call.prefill_seconds;
+        self.decode_seconds += call.decode_seconds;
+    }
+}
+
 /// What [`Sampler::generate`] returns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Generated {

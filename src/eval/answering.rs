@@ -8,7 +8,7 @@ use crate::policy::Policy;
 use crate::ranks::Ranks;
 use crate::rationale::Format;
 use crate::reward::{Models, Rewards, Scoring};
-use crate::rollout::{Group, Prompted, SamplingContext, Search, Seeds, Unscored, independent};
+use crate::rollout::{Group, Prompted, SamplingContext, Search, Seeds, Source, Unscored, independent};
 use crate::seed;
 
 /// What answers: the policy, and what a search among its completions goes by.
@@ -21,6 +21,8 @@ pub struct Answering<'a> {
     pub format: &'a Format,
     /// The search that finds the answers, where the recipe has one; independent samples otherwise.
     pub search: Option<&'a dyn Search>,
+    /// What completions come from where the policy does not write them alone, such as with tools.
+    pub source: &'a dyn Source,
     /// What judges them.
     pub rewards: &'a mut Rewards,
     /// What measures them besides, where `[eval.measures]` names something.
@@ -57,7 +59,13 @@ impl Answering<'_> {
             (_, Some(choosing)) => {
                 (choices::groups(self.policy, questions, choosing, self.format, self.budget)?, vec![])
             }
-            (None, None) => (independent::sample(questions, config.samples, &mut context)?.0, vec![]),
+            (None, None) => {
+                let answered = self.source.answer(questions, config.samples, &mut context)?;
+                let alone = |context: &mut SamplingContext| {
+                    independent::sample(questions, config.samples, context).map(|(groups, _)| groups)
+                };
+                (answered.map_or_else(|| alone(&mut context), Ok)?, vec![])
+            }
             (Some(search), None) => {
                 let mut scoring = Scoring { rewards: self.rewards, models: models() };
                 context.scorer = &mut scoring;

@@ -50,7 +50,7 @@ fn shares(answers: &[Option<usize>]) -> Vec<Option<f64>> {
 /// exp Σ log p over the tokens that hold the answer, as recorded while sampling.
 fn of_answer(policy: &Policy, rollout: &Rollout) -> Option<f64> {
     let span = rollout.rationale.as_ref()?.answer.clone();
-    let tokens = policy.tokenizer.tokens_of(&rollout.tokens, span);
+    let tokens = rollout.sampled_in(policy.tokenizer.tokens_of(&rollout.tokens, span));
     Some(rollout.logprobs[tokens].iter().map(|&logprob| f64::from(logprob)).sum::<f64>().exp())
 }
 

@@ -26,7 +26,7 @@ pub struct Verdict {
     pub answer: Option<String>,
     /// The gold answer.
     pub gold: String,
-    /// Tokens of the completion.
+    /// Sampled tokens of the completion.
     pub tokens: usize,
     /// Whether the token limit cut it off.
     pub truncated: bool,
@@ -96,7 +96,7 @@ impl Verdict {
                 right,
                 answer: rollout.answer().map(str::to_string),
                 gold: question.example.answer.clone().unwrap_or_default(),
-                tokens: rollout.tokens.len(),
+                tokens: rollout.sampled(),
                 truncated: rollout.truncated(),
                 confidence,
                 measures: scores(rollout, measures).map(|(name, score)| (name, score.value)).collect(),

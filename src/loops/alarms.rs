@@ -4,7 +4,7 @@ use crate::advantage::zero_variance;
 use crate::error::Result;
 use crate::log::{ALARMS, Metrics};
 use crate::ranks::{Ranks, gathered, in_turn};
-use crate::rollout::Group;
+use crate::rollout::{Group, Rollout};
 use crate::statistics::{deviation, mean};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -61,7 +61,7 @@ impl Seen {
         }
         Self {
             equal: zero_variance(&group.rewards()),
-            tokens: rollouts.iter().map(|rollout| rollout.tokens.len()).collect(),
+            tokens: rollouts.iter().map(Rollout::sampled).collect(),
             nll: logprobs().map(|&logprob| -f64::from(logprob)).sum(),
             sampled: logprobs().count(),
             unique: (rollouts.len() >= 4).then(|| texts.len() as f64 / rollouts.len() as f64),

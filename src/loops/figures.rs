@@ -13,10 +13,10 @@ use std::collections::BTreeSet;
 /// Deviations divide by n − 1.
 pub fn describe(groups: &[Group], metrics: &mut Metrics) {
     let rollouts = || groups.iter().flat_map(|g| &g.rollouts);
-    let lengths: Vec<f64> = rollouts().map(|r| r.tokens.len() as f64).collect();
+    let lengths: Vec<f64> = rollouts().map(|r| r.sampled() as f64).collect();
     for (prefix, lengths) in [
         ("", lengths.clone()),
-        ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.tokens.len() as f64).collect()),
+        ("_terminated", rollouts().filter(|r| !r.truncated()).map(|r| r.sampled() as f64).collect()),
     ] {
         if !lengths.is_empty() {
             for length in lengths {
@@ -33,7 +33,7 @@ pub fn describe(groups: &[Group], metrics: &mut Metrics) {
                 Some(false) => "completions/mean_length_wrong",
                 None => continue,
             };
-            metrics.add(name, rollout.tokens.len() as f64, 1.0);
+            metrics.add(name, rollout.sampled() as f64, 1.0);
         }
     }
     for rollout in rollouts() {

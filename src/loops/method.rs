@@ -229,6 +229,9 @@ pub struct Needs {
     pub rollouts: bool,
     /// It learns from log-probabilities that were recorded while the policy sampled.
     pub own_samples: bool,
+    /// It learns of a completion only what was sampled, where parts of it were given by tools or an environment
+    /// ([`Rollout::given`](crate::rollout::Rollout::given)): [`Rollout::sequence`](crate::rollout::Rollout::sequence) says what.
+    pub leaves_given: bool,
     /// It takes the hint of a source that gives one out of what it learns from.
     pub strips_hints: bool,
     /// It learns from rewards, so that there has to be one.

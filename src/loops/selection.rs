@@ -32,6 +32,7 @@ pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
         text: &rollout.text,
         truncated: rollout.truncated(),
         tokens: &rollout.tokens,
+        given: &rollout.given,
         rating: rollout.answer().and_then(number::only).map(number::Number::to_f64),
         gold: false,
         confidence: rollout.confidence(),

@@ -33,6 +33,21 @@ impl Sequence {
         Self { learned: if span.is_empty() { vec![] } else { vec![span] }, ..Self::read_only(tokens) }
     }
 
+    /// `prompt` and then `completion`, of which all is learned but the tokens in `given`, counted from the completion's first.
+    pub fn of_completion(
+        prompt: &[u32],
+        completion: &[u32],
+        given: impl IntoIterator<Item = Range<usize>>,
+    ) -> Self {
+        let mut learned = vec![true; completion.len()];
+        for part in given {
+            learned.iter_mut().take(part.end).skip(part.start).for_each(|learned| *learned = false);
+        }
+        let place = |(at, _): (usize, &bool)| prompt.len() + at..prompt.len() + at + 1;
+        let places = learned.iter().enumerate().filter(|(_, learned)| **learned).map(place);
+        Self::of_spans([prompt, completion].concat(), places).expect("places in order")
+    }
+
     /// `tokens`, of which those in `spans` are learned; spans that touch become one, empty ones vanish.
     ///
     /// # Errors
@@ -179,6 +194,16 @@ mod tests {
             (3, vec![vec![(Some(5), 3, 13)], vec![(Some(6), 3, 13)]])
         );
         assert_eq!(whole.clone().without(|_| false), whole);
+    }
+
+    #[test]
+    fn what_was_given_in_a_completion_is_read_only() {
+        let sequence = Sequence::of_completion(&[1, 2], &[3, 4, 5, 6, 7], [1..3, 4..9]);
+        assert_eq!(sequence.tokens, [1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(sequence.spans(), [2..3, 5..6]);
+        assert_eq!((sequence.prompt(), sequence.completion()), (&[1, 2][..], &[3, 4, 5, 6, 7][..]));
+        assert_eq!(Sequence::of_completion(&[1], &[2, 3], []), Sequence::new(&[1], &[2, 3]));
+        assert_eq!(Sequence::of_completion(&[1], &[2], std::iter::once(0..1)).learned(), 0);
     }
 
     #[test]

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 pub mod answer;
+pub mod calc;
 pub mod equality;
+pub mod given;
 pub mod number;
 pub mod options;
 mod pattern;
@@ -14,6 +16,7 @@ pub mod rubric;
 pub mod stated;
 pub mod steps;
 
+pub use given::Given;
 pub use pattern::Pattern;
 
 /// How a rationale is written: `[data.format]`.

@@ -99,6 +99,11 @@ impl Number {
         self.denominator == 1
     }
 
+    /// The numerator in lowest terms, which has the sign.
+    pub fn numerator(self) -> i128 {
+        self.numerator
+    }
+
     /// The denominator in lowest terms.
     pub fn denominator(self) -> i128 {
         self.denominator

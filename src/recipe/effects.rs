@@ -35,7 +35,10 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["rollout"],
         but: &[],
-        idle: |stage| unless(stage.needs().rollouts || searches(stage), with_method(stage)),
+        idle: |stage| {
+            let gives = asks(stage) && stage.rollout.traits().gives;
+            unless(stage.needs().rollouts || searches(stage) || gives, with_method(stage))
+        },
     },
     Rule {
         keys: &["reward"],

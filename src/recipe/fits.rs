@@ -65,6 +65,16 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
             "use [rollout.group]; or collect here and learn in a later stage by loop.sft or loop.dpo",
         ));
     }
+    if needs.trains && needs.rollouts && traits.gives && !needs.leaves_given {
+        found.push(Misfit::new(
+            loop_key(stage),
+            format!(
+                "it learns whole completions, and parts of those of [rollout.{}] are given, not sampled",
+                traits.name
+            ),
+            "use [rollout.group]; loop.grpo, loop.dpo, loop.star and loop.mario leave out what was given",
+        ));
+    }
     if needs.trains && !needs.drops && stage.policy.dropout > 0.0 {
         found.push(Misfit::new(
             "policy.dropout",

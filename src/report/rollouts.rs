@@ -203,8 +203,8 @@ fn shown(stage: usize, prompt: usize, trace: &Trace, pieces: &Pieces) -> Shown {
         stop: serde_json::to_value(&trace.stop).unwrap_or_default(),
         tokens: trace.completion_ids.len(),
         lengths: pieces.lengths(&trace.completion_ids, &trace.completion),
-        shades: shades(&trace.logprobs),
-        advantages: runs(&trace.advantages),
+        shades: shades(&trace.by_token(&trace.logprobs)),
+        advantages: runs(&trace.by_token(&trace.advantages)),
     }
 }
 

@@ -43,11 +43,14 @@ impl Reward for Scorer {
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
         let policy = models.policy()?;
         let sequences: Vec<Sequence> =
-            group.rollouts.iter().map(|rollout| Sequence::new(&group.prompt, &rollout.tokens)).collect();
+            group.rollouts.iter().map(|rollout| rollout.sequence(&group.prompt)).collect();
         let entropies = policy.entropies(&sequences, 1.0, models.budget)?;
         let vocabulary = policy.model.config.vocab_size as f64;
         let score = |(rollout, entropies): (&Rollout, &Vec<f32>)| {
-            let span = if self.whole { 0..entropies.len() } else { reasoning(policy, rollout) };
+            let span = match self.whole {
+                true => 0..entropies.len(),
+                false => rollout.sampled_in(reasoning(policy, rollout)),
+            };
             let values = &entropies[span];
             let mean = values.iter().map(|&h| f64::from(h)).sum::<f64>() / values.len() as f64;
             Score::from(if values.is_empty() { 0.0 } else { (self.of)(mean, vocabulary) })

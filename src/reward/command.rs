@@ -2,29 +2,24 @@
 
 use super::{Models, Reward, Wants};
 use crate::data::Example;
+use crate::program::{Form, Program, checked};
 use crate::rollout::{Group, Rollout, Score};
-use child::Child;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::time::{Duration, Instant};
-
-mod child;
-mod watch;
-
-pub use watch::MARK;
 
 /// `[reward.command]`: scores by a program that is started once and lives as long as the run.
 ///
 /// For each group it reads one line a rollout, a JSON object of `n` (the line's number, from 1), `id` (the example's), `prompt` (text or messages),
-/// `completion` (text), `steps` (texts), `answer` (text or null), `gold`, `choices`, `truncated`, `tokens` (their
-/// number) and `fields` (all columns of the row). For each line it writes one line, in order: `{"score": 0.5}` or
+/// `completion` (text), `steps` (texts), `answer` (text or null), `gold`, `choices`, `truncated`, `tokens` (the
+/// number of those sampled) and `fields` (all columns of the row). For each line it writes one line, in order: `{"score": 0.5}` or
 /// `0.5`; and flushes it. Its standard error is free for messages. A program that may write other lines, from threads or libraries,
-/// repeats `n` in each reply, `{"n": 7, "score": 0.5}`: then no line of another's can pass for an answer.
+/// repeats `n` in each reply, `{"n": 7, "score": 0.5}`: then no line of another's can pass for an answer. A reply may say which tests a
+/// completion passes, `{"tests": {"runs": true, "is_right": false}}`: their shares are logged, and without a `score` it is 1 where all are passed.
 ///
 /// The run stops with an error when the program ends, closes its output, writes anything else, or takes longer than
 /// `timeout_s` for a group; the error shows the last lines of its standard error. With the run end all processes that the program
-/// started, however the run ends: they are known by their group and by the environment variable `RATIONALE_REWARD_PROGRAM`.
+/// started, however the run ends: they are known by their group and by the environment variable `RATIONALE_PROGRAM`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Command {
@@ -35,8 +30,6 @@ pub struct Command {
     pub timeout_s: f64,
 }
 
-const LONGEST_TIMEOUT: f64 = 604_800.0;
-
 fn one_minute() -> f64 {
     60.0
 }
@@ -44,46 +37,35 @@ fn one_minute() -> f64 {
 impl Command {
     /// The reward, its section checked. The program is started when it first has something to score.
     pub fn checked(self) -> anyhow::Result<impl Reward> {
-        anyhow::ensure!(
-            self.command.first().is_some_and(|program| !program.is_empty()),
-            "command = []: name a program, such as [\"python3\", \"score.py\"]"
-        );
-        anyhow::ensure!(
-            (1e-3..=LONGEST_TIMEOUT).contains(&self.timeout_s),
-            "timeout_s = {}: must be above 0 and a week ({LONGEST_TIMEOUT}) at most, such as 60",
-            self.timeout_s
-        );
-        let timeout = Duration::from_secs_f64(self.timeout_s);
-        Ok(Program { command: self.command, timeout, child: None, asked: 0, repeats: false })
+        let timeout = checked(&self.command, self.timeout_s).map_err(anyhow::Error::msg)?;
+        Ok(Scorer { program: Program::new(self.command, timeout), tests: vec![] })
     }
 }
 
-struct Program {
-    command: Vec<String>,
-    timeout: Duration,
-    child: Option<Child>,
-    /// Lines that were sent.
-    asked: u64,
-    /// Whether it says which line each of its own answers.
-    repeats: bool,
+struct Scorer {
+    program: Program,
+    /// What the completions since the last figures were said to pass: 1 for each that does.
+    tests: Vec<(String, f64)>,
 }
 
-impl Reward for Program {
+impl Reward for Scorer {
     fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
-        let mut child = match self.child.take() {
-            Some(child) => child,
-            None => Child::start(&self.command)?,
+        let questions: Vec<Question> =
+            group.rollouts.iter().map(|rollout| Question::of(&group.example, rollout)).collect();
+        let verdicts = self.program.ask(&questions, &VERDICT)?;
+        let score = |Verdict { score, tests }: Verdict| {
+            self.tests.extend(tests);
+            Score::from(score)
         };
-        // A child that failed is not put back, and so is ended here.
-        let scores = self.ask(&mut child, group).map_err(|problem| {
-            anyhow::anyhow!("`{}` {problem}{}", self.command.join(" "), child.last_words())
-        })?;
-        self.child = Some(child);
-        Ok(scores)
+        Ok(verdicts.into_iter().map(score).collect())
+    }
+
+    fn figures(&mut self) -> Vec<(String, f64)> {
+        std::mem::take(&mut self.tests)
     }
 
     fn wants(&self) -> Wants {
-        Wants::default().command("command", &self.command)
+        Wants::default().command("command", self.program.command())
     }
 
     fn independent(&self) -> bool {
@@ -91,64 +73,34 @@ impl Reward for Program {
     }
 }
 
-impl Program {
-    fn ask(&mut self, child: &mut Child, group: &Group) -> Result<Vec<Score>, String> {
-        surplus(child)?;
-        let (timeout, first) = (self.timeout, self.asked + 1);
-        let deadline = Instant::now() + timeout;
-        let count = group.rollouts.len();
-        self.asked += count as u64;
-        let lines =
-            group.rollouts.iter().zip(first..).map(|(rollout, n)| Question::line(n, &group.example, rollout));
-        child.send(lines.collect::<String>().into_bytes());
-        let scores = (1..=count).map(|number| {
-            let place = format!("line {number} of {count}");
-            let line = match child.line(deadline) {
-                child::Said::Line(line) => line,
-                child::Said::Ended(how) => return Err(format!("{how} before it answered {place}")),
-                child::Said::Nothing => return Err(late(&place, number, timeout)),
-            };
-            let reply = Reply::read(&line).ok_or_else(|| {
-                let written = shortened(&line);
-                format!("answered {place} with `{written}`; it must write {{\"score\": NUMBER}} or NUMBER")
-            })?;
-            let asked = first + number as u64 - 1;
-            self.repeats |= reply.n.is_some();
-            match reply.n {
-                Some(n) if n != asked => Err(format!("answered {place} as if it were n = {n}, and it is n = {asked}")),
-                None if self.repeats => Err(format!(
-                    "answered {place} with `{}`, without the n that it wrote before; every reply has to have it, or none",
-                    shortened(&line)
-                )),
-                _ => Ok(Score::from(reply.score)),
-            }
-        });
-        scores.collect()
-    }
+/// What it answers.
+struct Verdict {
+    score: f64,
+    /// Its tests by name, 1 for those that are passed.
+    tests: Vec<(String, f64)>,
 }
 
-/// Refuses what was written without being asked for.
-fn surplus(child: &Child) -> Result<(), String> {
-    child.unasked().map_or(Ok(()), |line| {
-        Err(format!("wrote more lines than it was sent; the first of these is `{}`", shortened(&line)))
-    })
-}
+const VERDICT: Form<Verdict> = Form { written: "{\"score\": NUMBER} or NUMBER", read: verdict };
 
-fn late(place: &str, number: usize, timeout: Duration) -> String {
-    // What stands in a buffer of the program's own looks as if nothing were said.
-    let hint = match number {
-        1 => {
-            ", and wrote nothing at all; it has to flush each line (in Python print(…, flush=True), or python3 -u)"
-        }
-        _ => "",
+fn verdict(reply: &Value) -> Option<Verdict> {
+    let passed =
+        |(name, passed): (&String, &Value)| Some((name.clone(), f64::from(u8::from(passed.as_bool()?))));
+    let tests: Vec<(String, f64)> = match reply.get("tests") {
+        None => vec![],
+        Some(tests) => tests.as_object()?.iter().map(passed).collect::<Option<_>>()?,
     };
-    format!("did not answer {place} within timeout_s = {}{hint}", timeout.as_secs_f64())
+    let all = || tests.iter().map(|(_, passed)| *passed).fold(1.0, f64::min);
+    let score = match reply.get("score") {
+        None if !tests.is_empty() => Some(all()),
+        None => reply.as_f64(),
+        Some(score) => score.as_f64(),
+    };
+    Some(Verdict { score: score.filter(|score| score.is_finite())?, tests })
 }
 
 /// What the program reads of a rollout.
 #[derive(Serialize)]
 struct Question<'a> {
-    n: u64,
     id: &'a str,
     prompt: &'a crate::data::Prompt,
     completion: &'a str,
@@ -162,10 +114,9 @@ struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn line(n: u64, example: &'a Example, rollout: &'a Rollout) -> String {
+    fn of(example: &'a Example, rollout: &'a Rollout) -> Self {
         let steps = rollout.rationale.iter().flat_map(|rationale| &rationale.steps);
-        let question = Question {
-            n,
+        Self {
             id: &example.id,
             prompt: &example.prompt,
             completion: &rollout.text,
@@ -174,36 +125,37 @@ impl<'a> Question<'a> {
             gold: example.answer.as_deref(),
             choices: &example.choices,
             truncated: rollout.truncated(),
-            tokens: rollout.tokens.len(),
+            tokens: rollout.sampled(),
             fields: &example.fields,
-        };
-        let mut line = serde_json::to_string(&question).expect("texts, numbers and JSON values");
-        line.push('\n');
-        line
+        }
     }
 }
 
-/// What it answers of one.
-struct Reply {
-    score: f64,
-    /// The line that it answers, where it says so.
-    n: Option<u64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
 
-impl Reply {
-    fn read(line: &str) -> Option<Self> {
-        let reply: Value = serde_json::from_str(line).ok()?;
-        let score = reply.get("score").unwrap_or(&reply).as_f64().filter(|score| score.is_finite())?;
-        let n = match reply.get("n") {
-            None => None,
-            Some(n) => Some(n.as_u64()?),
-        };
-        Some(Self { score, n })
+    #[test]
+    fn a_verdict_has_a_score_or_tests() {
+        let of = |reply: Value| verdict(&reply).map(|verdict| (verdict.score, verdict.tests));
+        let tests = |runs: f64, right: f64| vec![("runs".to_owned(), runs), ("right".to_owned(), right)];
+        assert_eq!(of(json!(0.5)), Some((0.5, vec![])));
+        assert_eq!(of(json!({"score": 2})), Some((2.0, vec![])));
+        assert_eq!(of(json!({"tests": {"runs": true, "right": false}})), Some((0.0, tests(1.0, 0.0))));
+        assert_eq!(of(json!({"tests": {"runs": true, "right": true}})), Some((1.0, tests(1.0, 1.0))));
+        assert_eq!(
+            of(json!({"score": 0.25, "tests": {"runs": true, "right": true}})),
+            Some((0.25, tests(1.0, 1.0)))
+        );
+        for wrong in [
+            json!({}),
+            json!({"tests": {}}),
+            json!({"tests": {"runs": 1}}),
+            json!({"tests": true}),
+            json!("1"),
+        ] {
+            assert_eq!(of(wrong), None);
+        }
     }
-}
-
-fn shortened(line: &str) -> String {
-    let mut characters = line.trim_end().chars();
-    let start: String = characters.by_ref().take(200).collect();
-    if characters.next().is_some() { start + "…" } else { start }
 }

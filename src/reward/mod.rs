@@ -14,6 +14,7 @@ pub mod column;
 pub mod command;
 pub mod copying;
 pub mod critic;
+pub mod environment;
 pub mod eraser;
 pub mod execute;
 pub mod format;
@@ -46,7 +47,6 @@ pub mod wikiwhy;
 pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
 pub use answer::{agrees, correct};
-pub use command::MARK;
 pub use part::Part;
 pub use process::Aggregate;
 pub use registry::Registry;
@@ -161,6 +161,7 @@ impl Default for Registry {
             .reward("command", command::Command::checked)
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
+            .reward("environment", environment::Environment::checked)
             .reward("execute", execute::Execute::checked)
             .reward("hierarchical", hierarchical::Hierarchical::checked)
             .reward("instruction", instruction::Instruction::checked)
@@ -244,6 +245,8 @@ pub(crate) mod tests {
             tokens: vec![1; text.chars().count()],
             text: (*text).to_owned(),
             logprobs: vec![],
+            given: vec![],
+            episode: None,
             stop: StopReason::Length,
             rationale: Format::default().parse(text),
             scores: BTreeMap::new(),

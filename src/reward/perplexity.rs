@@ -1,6 +1,7 @@
 //! How surprising a completion is to a model: which of several teachers writes as the learner would.
 
 use super::{Models, Reward, Wants};
+use crate::data::given;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
@@ -40,12 +41,15 @@ impl Reward for Reader {
         }
         let sequence = |rollout: &Rollout| -> anyhow::Result<Sequence> {
             Ok(match &self.model {
-                None => Sequence::new(&group.prompt, &rollout.tokens),
+                None => rollout.sequence(&group.prompt),
                 // Another model may have other tokens.
-                Some(model) => Sequence::new(
-                    &model.tokenizer.render_example(&group.example)?,
-                    &model.completion(&rollout.text)?,
-                ),
+                Some(model) => {
+                    let written = model.completion(&rollout.text)?;
+                    let bytes = rollout.given.iter().map(|part| &part.bytes);
+                    let given = given::holding(&model.tokenizer, &written, &rollout.text, bytes)
+                        .map_err(anyhow::Error::msg)?;
+                    Sequence::of_completion(&model.tokenizer.render_example(&group.example)?, &written, given)
+                }
             })
         };
         let judge = match &self.model {

@@ -1,16 +1,17 @@
 //! The rows' own completions as rollouts: `[rollout.dataset]`.
 
 use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
-use crate::data::Example;
 use crate::data::row::need;
+use crate::data::{Example, given};
 use crate::engine::{Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
 use crate::policy::Policy;
-use crate::rationale::Format;
+use crate::rationale::{Format, Given};
 use crate::section::Misfit;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Every completion that a row brings (`completions`, or `completion`), scored under the policy.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -58,8 +59,7 @@ pub fn read(
     format: &Format,
     tokens_per_microbatch: usize,
 ) -> Result<Vec<Group>> {
-    let mut sequences = Vec::new();
-    let mut owners = Vec::new();
+    let (mut sequences, mut read) = (Vec::new(), Vec::new());
     for (group, prompted) in prompts.iter().enumerate() {
         if prompted.example.completions.is_empty() {
             return Err(Error::Data(format!(
@@ -70,20 +70,34 @@ pub fn read(
         }
         for text in &prompted.example.completions {
             let mut tokens = prompted.completion(&policy.tokenizer, text)?;
+            let wrong = |what: String| Error::Data(format!("{}: {what}", prompted.example));
+            let bytes = given::of_row(&prompted.example, text).map_err(wrong)?;
+            let places = given::holding(&policy.tokenizer, &tokens, text, &bytes).map_err(wrong)?;
             tokens.truncate(policy.context().saturating_sub(prompted.tokens.len()));
-            owners.push(group);
-            sequences.push(Sequence::new(&prompted.tokens, &tokens));
+            let kept = tokens.len();
+            let there = places.into_iter().zip(bytes).filter(|(tokens, _)| tokens.start < kept);
+            let part = |(tokens, bytes): (Range<usize>, _)| Given {
+                tokens: tokens.start..tokens.end.min(kept),
+                bytes,
+            };
+            let given: Vec<Given> = there.map(part).collect();
+            sequences.push(Sequence::of_completion(
+                &prompted.tokens,
+                &tokens,
+                given.iter().map(|part| part.tokens.clone()),
+            ));
+            read.push((group, tokens, given));
         }
     }
     let logprobs = policy.logprobs(&sequences, sampling.scoring_temperature(), tokens_per_microbatch)?;
     let mut groups: Vec<Group> = prompts.iter().map(|prompted| Group::of(prompted, vec![])).collect();
-    for ((sequence, logprobs), owner) in sequences.into_iter().zip(logprobs).zip(owners) {
-        let tokens = sequence.completion().to_vec();
+    for ((owner, tokens, given), logprobs) in read.into_iter().zip(logprobs) {
         let stop = match tokens.last() {
             Some(&last) if policy.eos.contains(&last) => StopReason::Eos(last),
             _ => StopReason::Length,
         };
-        groups[owner].rollouts.push(Rollout::decoded(tokens, logprobs, stop, &policy.tokenizer, format));
+        let rollout = Rollout::decoded(tokens, logprobs, stop, &policy.tokenizer, format);
+        groups[owner].rollouts.push(Rollout { given, ..rollout });
     }
     Ok(groups)
 }

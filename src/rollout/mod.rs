@@ -2,6 +2,7 @@
 
 pub mod closing;
 pub mod dataset;
+pub mod environment;
 pub mod group;
 pub mod hint;
 pub mod independent;
@@ -11,8 +12,10 @@ pub mod remote;
 pub mod search;
 pub mod seeds;
 pub mod source;
+pub mod tools;
 pub mod trace;
 pub mod tree;
+pub mod turns;
 
 pub use crate::data::Prompted;
 pub use search::Search;
@@ -24,8 +27,9 @@ use crate::data::conversation::REASONING;
 use crate::data::{Example, Message, Prompt, Tokenizer};
 use crate::engine::{Completion, StopReason};
 use crate::error::Result;
+use crate::model::Sequence;
 use crate::policy::Policy;
-use crate::rationale::{Format, Rationale};
+use crate::rationale::{Format, Given, Rationale, given};
 use crate::section::Kinds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,6 +55,8 @@ pub fn sources() -> Kinds<dyn SourceSection> {
         .with::<search::Guided>("guided", |section| Arc::new(section))
         .with::<search::Adaptive>("adaptive", |section| Arc::new(section))
         .with::<search::Variants>("variants", |section| Arc::new(section))
+        .with::<tools::ToolsRollout>("tools", |section| Arc::new(section))
+        .with::<environment::EnvironmentRollout>("environment", |section| Arc::new(section))
         .with::<remote::RemoteRollout>("remote", |section| Arc::new(section))
         .with::<dataset::DatasetRollout>("dataset", |section| Arc::new(section))
 }
@@ -103,9 +109,13 @@ pub struct Rollout {
     pub tokens: Vec<u32>,
     /// The completion as text, special tokens left out.
     pub text: String,
-    /// log p(token) recorded while sampling, in nats; `old_logprobs` of the policy-gradient losses. Empty where another
-    /// model wrote the completion.
+    /// log p(token) recorded while sampling, in nats, one a sampled token; `old_logprobs` of the policy-gradient losses. Empty where
+    /// another model wrote the completion.
     pub logprobs: Vec<f32>,
+    /// What of it was given and not sampled: the answers of `[rollout.tools]` and `[rollout.environment]`. In order.
+    pub given: Vec<Given>,
+    /// What its environment says that it is worth, where it is an episode of one.
+    pub episode: Option<f64>,
     /// Why the completion ended.
     pub stop: StopReason,
     /// The completion read as a rationale, where it has an answer.
@@ -134,6 +144,8 @@ impl Rollout {
             tokens,
             text,
             logprobs,
+            given: Vec::new(),
+            episode: None,
             stop,
             rationale,
             scores: BTreeMap::new(),
@@ -211,6 +223,21 @@ impl Rollout {
         };
         let text = policy.tokenizer.decode(&tokens);
         Ok(Self::new(tokens, text, Vec::new(), stop, format))
+    }
+
+    /// How many of its tokens were sampled.
+    pub fn sampled(&self) -> usize {
+        given::sampled_before(&self.given, self.tokens.len())
+    }
+
+    /// Those of the tokens in `span` that were sampled, by their places among all that were, as [`logprobs`](Self::logprobs) has them.
+    pub fn sampled_in(&self, span: Range<usize>) -> Range<usize> {
+        given::sampled_before(&self.given, span.start)..given::sampled_before(&self.given, span.end)
+    }
+
+    /// `prompt` and then this completion, of which what was sampled is learned.
+    pub fn sequence(&self, prompt: &[u32]) -> Sequence {
+        Sequence::of_completion(prompt, &self.tokens, self.given.iter().map(|part| part.tokens.clone()))
     }
 
     /// Whether the completion was cut off by the token limit.

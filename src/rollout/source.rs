@@ -80,6 +80,20 @@ pub trait Source {
     /// # Errors
     /// A prompt that cannot be sampled, an endpoint that does not answer, a reward that fails. They end the run.
     fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>>;
+
+    /// As [`roll_out`](Self::roll_out), `samples` completions of each held-out question, where these cannot be asked without the source
+    /// ([`Traits::gives`]). None where the policy answers alone.
+    ///
+    /// # Errors
+    /// As [`roll_out`](Self::roll_out).
+    fn answer(
+        &self,
+        _questions: &[Prompted],
+        _samples: usize,
+        _context: &mut SamplingContext,
+    ) -> Result<Option<Vec<Group>>> {
+        Ok(None)
+    }
 }
 
 impl dyn Source + '_ {
@@ -144,6 +158,10 @@ pub struct Traits<'a> {
     pub values_steps: bool,
     /// Whether continuations of a group's rollouts become rollouts of the group, which are no independent samples.
     pub adds_continuations: bool,
+    /// Whether parts of the completions are given and not sampled ([`Rollout::given`]): who learns from them has to leave those out.
+    pub gives: bool,
+    /// Whether they are episodes of an environment, which says what they are worth ([`Rollout::episode`]) and what stands behind their prompts.
+    pub episodes: bool,
 }
 
 impl Traits<'_> {
@@ -159,6 +177,8 @@ impl Traits<'_> {
             hint: None,
             values_steps: false,
             adds_continuations: false,
+            gives: false,
+            episodes: false,
         }
     }
 

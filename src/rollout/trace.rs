@@ -6,7 +6,8 @@
 use super::{CutValue, Fork, Group, Rollout, Score};
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
-use crate::rationale::Format;
+use crate::model::Sequence;
+use crate::rationale::{Format, Given, given};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -45,7 +46,7 @@ pub struct Trace {
     pub reward: f64,
     /// The credit it got, where it was trained on.
     pub advantage: Option<f64>,
-    /// The credit of each of its tokens, where steps have credit of their own.
+    /// The credit of each of its sampled tokens, where steps have credit of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub advantages: Vec<f32>,
     /// Why nothing of its group was learned, where the group was dropped: `zero_variance`, `surplus`. Stages that learn from traces pass over it.
@@ -55,8 +56,14 @@ pub struct Trace {
     pub prompt_ids: Vec<u32>,
     /// The completion's token ids.
     pub completion_ids: Vec<u32>,
-    /// log p of each completion token when it was sampled (or scored), in nats.
+    /// log p of each sampled token when it was sampled (or scored), in nats.
     pub logprobs: Vec<f32>,
+    /// What of the completion was given and not sampled, by tokens and bytes.
+    #[serde(default, rename = "given_spans", skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
+    /// What its environment says that it is worth, where it is an episode of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episode_reward: Option<f64>,
     /// What continuations from cuts between its steps say of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<CutValue>,
@@ -72,7 +79,7 @@ pub struct Trace {
 }
 
 /// Columns of a row that a trace has under its own name, or (`messages`, …) in another form.
-const OWN: [&str; 25] = [
+const OWN: [&str; 27] = [
     "id",
     "example",
     "step",
@@ -95,6 +102,8 @@ const OWN: [&str; 25] = [
     "prompt_ids",
     "completion_ids",
     "logprobs",
+    given::COLUMN,
+    "episode_reward",
     "cuts",
     "forks",
     "own_completion",
@@ -130,6 +139,8 @@ impl Trace {
             prompt_ids: group.prompt.clone(),
             completion_ids: rollout.tokens.clone(),
             logprobs: rollout.logprobs.clone(),
+            given: rollout.given.clone(),
+            episode_reward: rollout.episode,
             cuts: rollout.cuts.clone(),
             forks: rollout.forks.clone(),
             own_completion: example.completion.clone().filter(|own| *own != rollout.text),
@@ -195,15 +206,67 @@ pub fn places(rows: &[Arc<Example>]) -> Vec<Vec<usize>> {
 }
 
 impl Trace {
+    /// How many tokens of its completion were sampled.
+    pub fn sampled(&self) -> usize {
+        given::sampled_before(&self.given, self.completion_ids.len())
+    }
+
+    /// Its prompt and completion, of which what was sampled is learned.
+    pub fn sequence(&self) -> Sequence {
+        let given = self.given.iter().map(|part| part.tokens.clone());
+        Sequence::of_completion(&self.prompt_ids, &self.completion_ids, given)
+    }
+
+    /// Of values of its sampled tokens, such as `logprobs`, one a token: 0 at those that were given.
+    pub fn by_token(&self, values: &[f32]) -> Vec<f32> {
+        given::spread(values, &self.given, self.completion_ids.len(), 0.0)
+    }
+
     fn rollout(self, format: &Format) -> Rollout {
         let rollout = Rollout::new(self.completion_ids, self.completion, self.logprobs, self.stop, format);
         let scores = self.scores.into_iter().map(|(name, value)| (name, Score::from(value)));
         Rollout {
+            given: self.given,
+            episode: self.episode_reward,
             scores: scores.collect(),
             reward: self.reward,
             cuts: self.cuts,
             forks: self.forks,
             ..rollout
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ops::Range;
+
+    /// `2*3=` and `.` were sampled, `6` was given: a token a character.
+    fn rollout() -> Rollout {
+        let tokens: Vec<u32> = "2*3=6.".bytes().map(u32::from).collect();
+        let logprobs = vec![-0.1, -0.2, -0.3, -0.4, -0.6];
+        let whole = Rollout::new(tokens, "2*3=6.".into(), logprobs, StopReason::Length, &Format::default());
+        Rollout { given: vec![Given { tokens: 4..5, bytes: 4..5 }], ..whole }
+    }
+
+    #[test]
+    fn what_was_given_comes_back_from_a_trace() {
+        let prompt = vec![7, 8];
+        let example = Arc::new(Example::text("row:1", "?"));
+        let group = Group { example: example.clone(), prompt, rollouts: vec![rollout()], place: 0 };
+        let trace = Trace::of(&group, 0, 1, None);
+        let Value::Object(fields) = serde_json::to_value(&trace).unwrap() else { panic!("an object") };
+        assert_eq!(fields["given_spans"][0]["tokens"], serde_json::json!({"start": 4, "end": 5}));
+        let row = Arc::new(Example { fields, ..(*example).clone() });
+        let read = groups(std::slice::from_ref(&row), &Format::default()).unwrap().remove(0);
+        assert_eq!(read.rollouts[0].given, rollout().given);
+        assert_eq!((read.rollouts[0].sampled(), read.rollouts[0].logprobs.len()), (5, 5));
+        let sequence = trace.sequence();
+        assert_eq!(sequence, read.rollouts[0].sequence(&read.prompt));
+        assert_eq!(sequence.spans(), [2..6, 7..8]);
+        assert_eq!(trace.by_token(&trace.logprobs), [-0.1, -0.2, -0.3, -0.4, 0.0, -0.6]);
+        // A row that is a trace is learned by its text: the same bytes are left out.
+        assert_eq!(crate::data::given::of_row(&row, "2*3=6."), Ok(vec![Range { start: 4, end: 5 }]));
     }
 }

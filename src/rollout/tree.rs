@@ -225,7 +225,7 @@ pub fn grow(
         limits.max_new_tokens = limits.max_new_tokens.min(longest);
         sampler.keep_cache(!last);
         let generated = sampler.generate(&requests, &limits, context.progress)?;
-        add(&mut total, &generated.statistics);
+        total.add(&generated.statistics);
         for ((tree, parent), children) in parents.into_iter().zip(generated.completions) {
             for child in children {
                 trees[tree].graft(parent, child, section, (sampling, room[tree]), last);
@@ -336,18 +336,6 @@ impl Tree {
         };
         Group::of(prompted, ends.map(leaf).collect())
     }
-}
-
-fn add(total: &mut Statistics, level: &Statistics) {
-    let seen = total.decoded_tokens as f64;
-    let new = level.decoded_tokens as f64;
-    total.kept_mass = (total.kept_mass * seen + level.kept_mass * new) / (seen + new).max(1.0);
-    total.prefill_tokens += level.prefill_tokens;
-    total.decoded_tokens += level.decoded_tokens;
-    total.steps += level.steps;
-    total.rows += level.rows;
-    total.prefill_seconds += level.prefill_seconds;
-    total.decode_seconds += level.decode_seconds;
 }
 
 #[cfg(test)]

@@ -227,6 +227,7 @@ fn ask(
             sampling: &worker.sampling,
             format: &worker.format,
             search: worker.source.search(),
+            source: &*worker.source,
             rewards: &mut worker.rewards,
             measures: &mut worker.measures,
             budget: worker.tokens_per_microbatch,
@@ -250,7 +251,9 @@ fn asks_alike(before: &Stage, now: &Stage, config: &Eval) -> bool {
         gradient_checkpointing: false,
         ..stage.policy.clone()
     };
-    let plain = |stage: &Stage| stage.policy.lora.is_none() && stage.rollout.search().is_none();
+    let plain = |stage: &Stage| {
+        stage.policy.lora.is_none() && stage.rollout.search().is_none() && !stage.rollout.traits().gives
+    };
     // What the prompts are is looked at token by token.
     eval == *config
         && policy(before) == policy(now)

@@ -35,7 +35,7 @@ pub(super) fn of_stage(
     let scored = rewards.iter().flat_map(|rewards| of_rewards(stage, rewards, train, held_out));
     let sections = train.into_iter().flat_map(|train| of_sections(stage, train, whole));
     let searched = held_out.into_iter().flat_map(|held_out| of_search(stage, held_out));
-    scored.chain(sections).chain(searched).collect()
+    scored.chain(of_episodes(stage, rewards)).chain(sections).chain(searched).collect()
 }
 
 /// What the method lacks of the training rows, and the source of the questions that it is asked.
@@ -87,6 +87,22 @@ fn of_rewards(
             .extend(misfits.map(|misfit| Misfit { message: format!("{whose}{}", misfit.message), ..misfit }));
     }
     found
+}
+
+/// Rewards that are those of an environment, where there is none.
+fn of_episodes(stage: &Stage, rewards: &[&Rewards]) -> Vec<Misfit> {
+    if stage.rollout.traits().episodes {
+        return vec![];
+    }
+    let of = |rewards: &&Rewards| {
+        let section = rewards.section();
+        let none = |name: &str| {
+            let message = format!("[{section}.{name}] is what an environment says, and there is none");
+            Misfit::new(format!("{section}.{name}"), message, "use [rollout.environment], or another reward")
+        };
+        rewards.of_episodes().map(none).collect::<Vec<_>>()
+    };
+    rewards.iter().flat_map(of).collect()
 }
 
 /// What held-out rows lack of which the answer is a choice.

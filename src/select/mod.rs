@@ -10,6 +10,7 @@ pub mod quantile;
 pub mod reduce;
 pub mod vote;
 
+use crate::rationale::Given;
 use crate::section::{Misfit, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct Candidate<'a> {
     pub truncated: bool,
     /// The completion's token ids.
     pub tokens: &'a [u32],
+    /// What of it was given and not sampled.
+    pub given: &'a [Given],
     /// Its answer as a number, where it is one.
     pub rating: Option<f64>,
     /// Whether it is the row's own completion rather than a rollout.

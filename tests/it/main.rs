@@ -80,6 +80,8 @@ mod teaching;
 mod text;
 mod thought_tree;
 mod tokenizers;
+#[cfg(unix)]
+mod tools;
 mod turns;
 mod verbs;
 mod verdicts;

@@ -29,6 +29,25 @@ pub(super) const SAMPLING_AND_TIME: &[Described] = &[
         "",
     ),
     row("search/tokens", "tokens", "Tokens that a search takes for a question.", ""),
+    row(
+        "tools/calls",
+        "calls",
+        "Calls of a completion that tools answered.",
+        "Above 0, or nothing is learned of calling; at `rollout.tools.calls` completions call in circles.",
+    ),
+    row(
+        "tools/errors",
+        "share",
+        "Answers of tools that were errors.",
+        "Falls; near 1 the policy does not know how to call, or a program fails (see the log).",
+    ),
+    row(
+        "environment/turns",
+        "turns",
+        "Turns of the policy in an episode.",
+        "At `rollout.environment.turns` episodes are cut off rather than done.",
+    ),
+    row("environment/done", "share", "Episodes that the environment ended.", "Rises."),
     row("remote/*", "", "Of rollout.remote: figures of the endpoint, and the share of answers left out.", ""),
     row(
         "tree/*",

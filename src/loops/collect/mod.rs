@@ -112,7 +112,7 @@ struct CollectMethod {
 impl Method for CollectMethod {
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let (groups, pairs) = self.collect.groups(worker, step, metrics)?;
-        let sampled_tokens = groups.iter().flat_map(|group| &group.rollouts).map(|r| r.tokens.len()).sum();
+        let sampled_tokens = groups.iter().flat_map(|group| &group.rollouts).map(|r| r.sampled()).sum();
         Ok(Batch { groups: without_credit(groups), pairs, sampled_tokens, ..Batch::default() })
     }
 

@@ -8,7 +8,7 @@ mod section;
 pub use section::{Contrast, Irregular};
 
 use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
-use crate::data::{Dataset, Example};
+use crate::data::{Dataset, Example, given};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss::contrast::{contrast, pooled, similarity};
@@ -131,6 +131,7 @@ impl Section for Contrast {
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
+        given::refuse(&setup.rows.examples, "loop.contrast learns")?;
         let (rows, originals) = self.prepare(std::mem::take(&mut setup.rows))?;
         setup.rows = rows;
         let (items, dropped) = (HashMap::new(), BTreeMap::new());

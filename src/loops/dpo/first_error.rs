@@ -59,7 +59,7 @@ fn pair(rollout: &Rollout, fresh: &[&Rollout]) -> Result<Feedback, Unpaired> {
 }
 
 fn completion(text: &str, tokens: &[u32]) -> FeedbackCompletion {
-    FeedbackCompletion { text: text.to_string(), tokens: Some(tokens.to_vec()), turn: None }
+    FeedbackCompletion { text: text.to_string(), tokens: Some(tokens.to_vec()), given: vec![], turn: None }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::answers::answers;
 use super::{About, Dpo, DpoMethod, Mask};
 use crate::data::row::named;
-use crate::data::{Feedback, FeedbackCompletion, Prompt};
+use crate::data::{Feedback, FeedbackCompletion, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::item::REF_LOGPROBS;
@@ -19,7 +19,7 @@ pub(super) const WEIGHT: &str = "weight";
 pub(super) const MARGIN: &str = "margin";
 /// Of an item: how much −log p of the chosen one counts.
 pub(super) const NLL_WEIGHT: &str = "nll_weight";
-/// Of an item: leading tokens of the chosen and the rejected that do not count.
+/// Of an item: how many leading learned tokens of the chosen and of the rejected do not count.
 pub(super) const PREFIX: &str = "prefix";
 /// Of an item: where its question stood among those of all ranks.
 pub(super) const PLACE: &str = "place";
@@ -46,11 +46,34 @@ pub(super) fn shape(item: &Item) -> PairShape {
     }
 }
 
+/// Why answers alone are not compared where parts of completions were given.
+pub(super) const ANSWERS_GIVEN: &str =
+    "answers are tokenised apart from their rationales, and nobody knows then what of them a tool gave";
+
+/// A completion by the ids that were sampled.
+pub(super) fn sampled(prompt: &[u32], ids: &[u32], completion: &FeedbackCompletion) -> Sequence {
+    Sequence::of_completion(prompt, ids, completion.given.iter().map(|part| part.tokens.clone()))
+}
+
+/// A completion by the ids that its text was tokenised into.
+pub(super) fn written(
+    tokenizer: &Tokenizer,
+    prompt: &[u32],
+    ids: &[u32],
+    completion: &FeedbackCompletion,
+) -> Result<Sequence> {
+    let bytes = completion.given.iter().map(|part| &part.bytes);
+    let given = given::holding(tokenizer, ids, &completion.text, bytes).map_err(Error::Data)?;
+    Ok(Sequence::of_completion(prompt, ids, given))
+}
+
 /// Which tokens of all its sequences count in the preference.
 pub(super) fn counted(item: &Item) -> impl Iterator<Item = bool> {
-    let prefix = item.number(PREFIX) as usize;
-    let side = move |tokens: usize| (0..tokens).map(move |token| token >= prefix);
-    side(learned(item, 0)).chain(side(learned(item, 1))).chain(std::iter::repeat_n(true, learned(item, 2)))
+    let side = |of: usize| {
+        let prefix = item.list(PREFIX).get(of).map_or(0, |prefix| *prefix as usize);
+        (0..learned(item, of)).map(move |token| token >= prefix)
+    };
+    side(0).chain(side(1)).chain(std::iter::repeat_n(true, learned(item, 2)))
 }
 
 /// The sequences that have a reference: a rationale has none.
@@ -82,8 +105,11 @@ impl Dpo {
             // Ids of another model's tokenizer say something else, or nothing; those of a turn were written here.
             let ours = |ids: &&Vec<u32>| completion.turn.is_some() || policy.tokenizer.decode(ids) == *text;
             match completion.tokens.as_ref().filter(ours) {
-                Some(ids) => Ok(Sequence::new(prompt, ids)),
-                None => Ok(Sequence::new(prompt, &policy.tokenizer.completion(asked, text)?)),
+                Some(ids) => Ok(sampled(prompt, ids, completion)),
+                None => {
+                    let ids = policy.tokenizer.completion(asked, text)?;
+                    written(&policy.tokenizer, prompt, &ids, completion)
+                }
             }
         };
         let items = match feedback {
@@ -94,6 +120,14 @@ impl Dpo {
                 item(vec![completed(chosen)?], *weight),
                 item(vec![completed(rejected)?], *weight).with(GOOD, 0.0),
             ],
+            Feedback::Pair { chosen, rejected, .. }
+                if self.about == About::Answers
+                    && !(chosen.given.is_empty() && rejected.given.is_empty()) =>
+            {
+                return Err(Error::Data(format!(
+                    "loop.dpo.about = \"answers\": {ANSWERS_GIVEN}; take about out"
+                )));
+            }
             Feedback::Pair { chosen, rejected, weight, margin, .. } if self.about == About::Answers => {
                 let sequences = answers(policy, &worker.format, prompt, [&chosen.text, &rejected.text])?;
                 metrics.add("rows_without_answer", f64::from(u8::from(sequences.is_none())), 1.0);
@@ -164,8 +198,14 @@ impl Dpo {
         if self.mask == Mask::SharedPrefix {
             let [chosen, rejected] = [0, 1].map(|i| item.sequences[i].completion());
             let prefix = shared_prefix(chosen, rejected);
-            let nothing = prefix >= chosen.len().min(rejected.len());
-            item = item.with(PREFIX, prefix as f64);
+            // Of tokens that both begin with, those that count are the learned ones.
+            let leading = [0, 1].map(|i| {
+                let sequence: &Sequence = &item.sequences[i];
+                let end = sequence.prompt().len() + prefix;
+                sequence.places().take_while(|place| *place < end).count()
+            });
+            let nothing = (0..2).any(|i| leading[i] >= learned(&item, i));
+            item = item.with_list(PREFIX, leading.map(|leading| leading as f64).to_vec());
             metrics.add("rows_without_suffix", f64::from(u8::from(nothing)), 1.0);
             if nothing {
                 return None;
@@ -204,5 +244,43 @@ impl DpoMethod {
             referred(item, own)
         };
         Ok(items.into_iter().map(with).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Init;
+    use crate::rationale::Given;
+    use tch::{Device, Kind};
+
+    /// Both begin with `5 6`, of which a tool gave the 6.
+    #[test]
+    fn what_was_given_counts_nowhere() {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let completion = |tokens: &[u32]| FeedbackCompletion {
+            tokens: Some(tokens.to_vec()),
+            given: vec![Given { tokens: 1..2, bytes: 1..2 }],
+            ..policy.tokenizer.decode(tokens).as_str().into()
+        };
+        let side = |tokens: &[u32]| sampled(&[1], tokens, &completion(tokens));
+        let pair = item(vec![side(&[5, 6, 7, 8]), side(&[5, 6, 9])], 1.0);
+        assert_eq!((shape(&pair).chosen, shape(&pair).rejected), (3, 2));
+        assert!(counted(&pair).all(|counts| counts));
+        let masked = Dpo { mask: Mask::SharedPrefix, ..Dpo::default() };
+        let masked = masked.usable(pair, &policy, &mut Metrics::default()).unwrap();
+        assert_eq!(counted(&masked).collect::<Vec<_>>(), [false, true, true, false, true]);
+        // Nothing that one of them learns stands behind what both begin with.
+        let same = item(vec![side(&[5, 6, 7]), side(&[5, 6])], 1.0);
+        let dpo = Dpo { mask: Mask::SharedPrefix, ..Dpo::default() };
+        assert!(dpo.usable(same, &policy, &mut Metrics::default()).is_none());
+        // Of a text that is tokenised here, the bytes say what it was.
+        let text = FeedbackCompletion {
+            given: vec![Given { tokens: 0..1, bytes: 2..3 }],
+            ..FeedbackCompletion::from("abcd")
+        };
+        let ids = policy.tokenizer.encode("abcd").unwrap();
+        assert_eq!(written(&policy.tokenizer, &[1], &ids, &text).unwrap().spans(), [1..3, 4..5]);
     }
 }

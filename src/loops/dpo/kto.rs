@@ -8,6 +8,7 @@ use crate::loops::item::{REF_LOGPROBS, stacked};
 use crate::loss::preference::LabelledTokens;
 use crate::model::Sequence;
 use crate::ranks::gathered;
+use std::ops::Range;
 use tch::Tensor;
 
 impl DpoMethod {
@@ -18,7 +19,10 @@ impl DpoMethod {
         }
         let sides = |item: &Item| {
             let sequence = &item.sequences[0];
-            (item.number(PLACE) as usize, (sequence.prompt().to_vec(), sequence.completion().to_vec()))
+            let begin = sequence.prompt().len();
+            let learned = sequence.spans().iter().map(|span| span.start - begin..span.end - begin).collect();
+            let sides: Sides = (sequence.prompt().to_vec(), sequence.completion().to_vec(), learned);
+            (item.number(PLACE) as usize, sides)
         };
         let ranks = gathered(&*worker.ranks, items.iter().map(sides).collect())?.into_iter().enumerate();
         let mut all: Vec<(usize, usize, Sides)> = ranks
@@ -57,8 +61,8 @@ impl DpoMethod {
     }
 }
 
-/// Prompt and completion.
-type Sides = (Vec<u32>, Vec<u32>);
+/// Prompt, completion, and where its learned tokens stand.
+type Sides = (Vec<u32>, Vec<u32>, Vec<Range<usize>>);
 
 /// Each prompt of those that are `mine` with the completion of the nearest item before it (in a circle of all ranks' items) that
 /// has another prompt, so that items of one question do not count as mismatched; those that fit into `limit` tokens.
@@ -67,7 +71,9 @@ fn mismatched(all: &[Sides], mine: impl IntoIterator<Item = usize>, limit: usize
         let prompt = &all[index].0;
         let mut before = (1..all.len()).map(|back| (index + all.len() - back) % all.len());
         let other = before.find(|&other| all[other].0 != *prompt)?;
-        Some(Sequence::new(prompt, &all[other].1))
+        let (_, completion, learned) = &all[other];
+        let spans = learned.iter().map(|span| span.start + prompt.len()..span.end + prompt.len());
+        Some(Sequence::of_spans([&prompt[..], completion].concat(), spans).expect("spans of a completion"))
     };
     mine.into_iter().filter_map(pair).filter(|sequence| sequence.tokens.len() <= limit).collect()
 }
@@ -78,7 +84,9 @@ mod tests {
 
     #[test]
     fn mismatched_completions_belong_to_another_prompt() {
-        let item = |prompt: u32, completion: u32| (vec![prompt], vec![completion]);
+        let item = |prompt: u32, completion: u32| {
+            (vec![prompt], vec![completion], std::iter::once(0..1).collect::<Vec<_>>())
+        };
         let of = |items: &[Sides], mine: std::ops::Range<usize>, limit| {
             mismatched(items, mine, limit).into_iter().map(|s| s.tokens).collect::<Vec<_>>()
         };
@@ -89,6 +97,9 @@ mod tests {
         // One question alone has nothing to be mismatched with.
         assert_eq!(tokens(&items[..2]), Vec::<Vec<u32>>::new());
         assert!(of(&items, 0..3, 1).is_empty());
+        // What was given in a completion is read only there too.
+        let given = [item(1, 10), (vec![2], vec![11, 12, 13], vec![0..1, 2..3])];
+        assert_eq!(mismatched(&given, 0..1, 9)[0].spans(), [1..2, 3..4]);
         // A rank has its own part of all ranks' items.
         assert_eq!(of(&items, 1..3, 2), [[1, 12], [2, 11]]);
     }

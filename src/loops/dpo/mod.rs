@@ -97,7 +97,7 @@ impl DpoMethod {
                 taken.items.extend(items.into_iter().map(|item| item.with(PLACE, group.place as f64)));
             }
         }
-        taken.sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
+        taken.sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.sampled()).sum();
         taken.groups = without_credit(groups);
         Ok(taken)
     }
@@ -149,6 +149,7 @@ impl Section for Dpo {
             trains: true,
             rows: true,
             rollouts: self.online,
+            leaves_given: true,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
             selects: if self.loss.unpaired() { Selects::Rollouts } else { Selects::Pairs },
             ..Needs::default()
@@ -213,6 +214,13 @@ impl Section for Dpo {
                     "use a positive temperature, such as 1.0",
                 )
             }),
+            (stage.rollout.gives && self.about == About::Answers).then(|| {
+                Misfit::new(
+                    "loop.dpo.about",
+                    item::ANSWERS_GIVEN,
+                    "learn about whole completions, or use [rollout.group]",
+                )
+            }),
             margins.then(|| {
                 Misfit::new(
                     "select.pairs.kind",
@@ -234,11 +242,14 @@ impl Section for Dpo {
             None => vec![],
         };
         let learned = |(called, completion): (&'static str, &FeedbackCompletion)| {
-            let ids = match &completion.tokens {
-                Some(ids) => ids.clone(),
-                None => row.completion(tokenizer, &completion.text)?,
+            let sequence = match &completion.tokens {
+                Some(ids) => item::sampled(&row.tokens, ids, completion),
+                None => {
+                    let ids = row.completion(tokenizer, &completion.text)?;
+                    item::written(tokenizer, &row.tokens, &ids, completion)?
+                }
             };
-            Ok(LearnedOf { called: called.into(), sequence: Sequence::new(&row.tokens, &ids) })
+            Ok(LearnedOf { called: called.into(), sequence })
         };
         completions.into_iter().map(learned).collect()
     }

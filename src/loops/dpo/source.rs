@@ -194,6 +194,7 @@ fn completion(candidate: &Candidate) -> FeedbackCompletion {
     FeedbackCompletion {
         text: candidate.text.to_string(),
         tokens: (!candidate.gold).then(|| candidate.tokens.to_vec()),
+        given: candidate.given.to_vec(),
         turn: None,
     }
 }

@@ -16,6 +16,7 @@ impl Section for Grpo {
             rows: true,
             rollouts: true,
             own_samples: true,
+            leaves_given: true,
             rewards: true,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
             // The value head is no part of what is divided among ranks.
@@ -178,8 +179,8 @@ impl Method for GrpoMethod {
             let kept = selected(&worker.select, &sampled[number], metrics);
             for (i, (rollout, reference)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.grpo.truncated == Truncated::Mask && rollout.truncated();
-                let alike = || vec![advantages[i] as f32; rollout.tokens.len()];
-                let item = Item::of(vec![Sequence::new(&group.prompt, &rollout.tokens)])
+                let alike = || vec![advantages[i] as f32; rollout.sampled()];
+                let item = Item::of(vec![rollout.sequence(&group.prompt)])
                     .with_tokens(OLD_LOGPROBS, rollout.logprobs.clone())
                     .with_tokens(ADVANTAGES, by_token.as_ref().map_or_else(alike, |all| all[i].clone()));
                 let item = match reference {

@@ -148,7 +148,7 @@ impl Grpo {
         if let Some(kl) = kl {
             parts.push((-self.kl.coefficient, kl.to_vec()));
         }
-        Outcome { parts, lengths: rollouts.iter().map(|r| r.tokens.len()).collect() }
+        Outcome { parts, lengths: rollouts.iter().map(Rollout::sampled).collect() }
     }
 
     /// The advantages of the step's groups; with `compare_by`, across the groups of all ranks.
@@ -182,7 +182,7 @@ impl Grpo {
             return Ok(vec![None; rollouts]);
         }
         let sequences = |group: &Group| {
-            let of = |rollout: &Rollout| Sequence::new(&group.prompt, &rollout.tokens);
+            let of = |rollout: &Rollout| rollout.sequence(&group.prompt);
             group.rollouts.iter().map(of).collect::<Vec<_>>()
         };
         let sequences: Vec<Sequence> = groups.iter().flat_map(sequences).collect();

@@ -8,7 +8,7 @@ use crate::log::Metrics;
 use crate::rollout::{CutValue, Group, Rollout};
 
 impl Grpo {
-    /// The advantage of every token of the group's rollouts, where steps are credited.
+    /// The advantage of every sampled token of the group's rollouts, where steps are credited.
     pub(super) fn by_token(
         &self,
         group: &Group,
@@ -76,8 +76,9 @@ impl Grpo {
         advantage: f64,
         metrics: &mut Metrics,
     ) -> Vec<f32> {
-        let length = rollout.tokens.len();
-        let ends: Vec<usize> = behind_steps(rollout).map(|cut| cut.tokens).collect();
+        let length = rollout.sampled();
+        let ends: Vec<usize> =
+            behind_steps(rollout).map(|cut| rollout.sampled_in(0..cut.tokens).end).collect();
         let Some(steps) = self.step_rewards.as_ref().filter(|_| !ends.is_empty()) else {
             return vec![advantage as f32; length];
         };
@@ -137,8 +138,8 @@ fn steps_of(group: &Group, rollout: &Rollout, reward: &str) -> Result<Scored> {
     })?;
     Ok(Scored {
         scores: steps.iter().map(|step| step.value).collect(),
-        tokens: steps.iter().map(|step| step.tokens.clone()).collect(),
-        length: rollout.tokens.len(),
+        tokens: steps.iter().map(|step| rollout.sampled_in(step.tokens.clone())).collect(),
+        length: rollout.sampled(),
     })
 }
 
@@ -147,6 +148,7 @@ mod tests {
     use super::*;
     use crate::advantage::steps::{Form, StepBaseline};
     use crate::advantage::{StepCredit, StepRewards};
+    use crate::rationale::Given;
     use crate::reward::tests::group;
     use crate::rollout::{Score, StepScore};
 
@@ -180,6 +182,23 @@ mod tests {
         assert_eq!(by_token(credit(Form::Sum, false)), [2.5, 2.5, 2.0, 2.125, 2.125, 2.0, 2.0]);
         // Progress from ¾, the group's first value: 0 and −½.
         assert_eq!(by_token(credit(Form::Progress, true)), [2.0, 2.0, 0.0, 1.75, 1.75, 2.0, 2.0]);
+    }
+
+    /// The second token was given by a tool: it has no credit, and the others have theirs.
+    #[test]
+    fn what_was_given_has_no_credit() {
+        let credit = StepCredit {
+            form: Form::Sum,
+            weight: 0.5,
+            baseline: StepBaseline::None,
+            ..StepCredit::default()
+        };
+        let grpo = Grpo { steps: Some(credit), ..Grpo::default() };
+        let mut group = scored_group([0.75, 0.25]);
+        group.rollouts[0].given = vec![Given { tokens: 1..2, bytes: 1..2 }];
+        let found = grpo.by_token(&group, &[2.0], &mut Metrics::default()).unwrap().unwrap();
+        assert_eq!(found, [[2.5, 0.0, 2.125, 2.125, 2.0, 2.0]]);
+        assert_eq!(grpo.outcome(&group, &[], None).lengths, [6]);
     }
 
     #[test]

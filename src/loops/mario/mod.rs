@@ -17,7 +17,6 @@ use crate::data::order;
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loss;
-use crate::model::Sequence;
 use crate::ranks::{agreed, gathered, in_turn};
 use crate::rollout::{Group, Prompted, Trace, dataset};
 use crate::section::Misfit;
@@ -95,8 +94,8 @@ impl MarioMethod {
             let entry = &self.pool.entries[index];
             let prompt = &worker.questions.all[entry.question].tokens;
             let control = worker.policy.tokenizer.encode(&self.mario.control(self.pool.quantiles(index)))?;
-            sequences.push(Sequence::new(&[prompt.as_slice(), &control].concat(), &entry.tokens));
-            bare.push(Sequence::new(prompt, &entry.tokens));
+            sequences.push(entry.sequence(&[prompt.as_slice(), &control].concat()));
+            bare.push(entry.sequence(prompt));
         }
         let items = sequences.into_iter().map(|sequence| Item::of(vec![sequence]));
         if !self.mario.needs_reference() {
@@ -160,6 +159,7 @@ impl Section for Mario {
             rows: true,
             rollouts: true,
             own_samples: true,
+            leaves_given: true,
             rewards: true,
             reference,
             traces: true,
@@ -185,7 +185,14 @@ impl Section for Mario {
             "it samples the policy, and [rollout.dataset] reads others' completions",
             "use [rollout.group]; loop.mario.rows takes the rows' own completions into the pool",
         );
-        unknown.chain(stage.rollout.size.is_none().then_some(rows)).collect()
+        let episodes = Misfit::new(
+            "loop.mario",
+            "its pool has completions of the rows' own prompts, and an environment says more behind them",
+            "use [rollout.group], or loop.grpo",
+        );
+        let refused =
+            [stage.rollout.size.is_none().then_some(rows), stage.rollout.episodes.then_some(episodes)];
+        unknown.chain(refused.into_iter().flatten()).collect()
     }
 
     /// Quark's (arXiv 2205.13636).
@@ -221,6 +228,7 @@ impl Method for MarioMethod {
                 question: *places.get(trace.example.as_str())?,
                 step: trace.step,
                 tokens: trace.completion_ids.clone(),
+                given: trace.given.clone(),
                 scores: self
                     .pool
                     .names
@@ -245,7 +253,8 @@ impl Method for MarioMethod {
                 let entry = |rollout: &crate::rollout::Rollout| {
                     rollout.rationale.as_ref()?;
                     let scores = self.pool.names.iter().map(|name| rollout.scores[name].value).collect();
-                    Some(Entry { question, step, tokens: rollout.tokens.clone(), scores })
+                    let (tokens, given) = (rollout.tokens.clone(), rollout.given.clone());
+                    Some(Entry { question, step, tokens, given, scores })
                 };
                 group.rollouts.iter().map(entry).collect::<Vec<_>>()
             };
@@ -256,7 +265,7 @@ impl Method for MarioMethod {
         let drawn = worker.questions.share(self.drawn(worker, step));
         self.report(&drawn, step, metrics);
         let items = self.items(worker, &drawn)?;
-        let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.tokens.len()).sum();
+        let sampled_tokens = groups.iter().flat_map(|g| &g.rollouts).map(|r| r.sampled()).sum();
         Ok(Batch { groups: without_credit(groups), sampled_tokens, ..Batch::of_completions(items) })
     }
 

@@ -1,6 +1,8 @@
 //! The pool of `loop.mario`: every completion sampled so far, its scores, and the quantile of each score.
 
 use super::Mario;
+use crate::model::Sequence;
+use crate::rationale::Given;
 use crate::select::quantile::{between, quantiles};
 use serde::{Deserialize, Serialize};
 
@@ -24,8 +26,17 @@ pub struct Entry {
     pub step: usize,
     /// Its token ids.
     pub tokens: Vec<u32>,
+    /// What of it was given and not sampled.
+    pub given: Vec<Given>,
     /// One score a reward, in the recipe's order.
     pub scores: Vec<f64>,
+}
+
+impl Entry {
+    /// It behind `prompt`, of which what was sampled is learned.
+    pub fn sequence(&self, prompt: &[u32]) -> Sequence {
+        Sequence::of_completion(prompt, &self.tokens, self.given.iter().map(|part| part.tokens.clone()))
+    }
 }
 
 impl Pool {
@@ -56,8 +67,13 @@ mod tests {
     #[test]
     fn each_reward_has_quantiles_of_its_own() {
         let mario: Mario = toml::from_str("quantiles = 2\nborders.answer = [0.5]").unwrap();
-        let entry =
-            |scores: [f64; 2]| Entry { question: 0, step: 1, tokens: vec![], scores: scores.to_vec() };
+        let entry = |scores: [f64; 2]| Entry {
+            question: 0,
+            step: 1,
+            tokens: vec![],
+            given: vec![],
+            scores: scores.to_vec(),
+        };
         // Answers right, wrong, right; lengths −1, −3, −2: of three, the two longer ones' middles are 1/6 and 1/2.
         let mut pool = Pool {
             entries: vec![entry([1.0, -1.0]), entry([0.0, -3.0]), entry([1.0, -2.0])],

@@ -12,7 +12,7 @@ pub mod words;
 
 use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidate};
 use crate::data::row::{Problems, some};
-use crate::data::{Dataset, Example, Prompt, Tokenizer};
+use crate::data::{Dataset, Example, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
 use crate::policy::choices::Choice;
@@ -260,6 +260,9 @@ impl Section for Sft {
             have_prompts(&setup.rows)?;
         }
         self.look_at_spans(&setup.rows)?;
+        if self.reduce.is_some() {
+            given::refuse(&setup.rows.examples, "loop.sft.reduce shortens")?;
+        }
         Ok(Box::new(SftMethod { sft: self.clone() }))
     }
 }

@@ -4,7 +4,7 @@
 //! L = Σₜ wₜ · −log pₜ / Σₜ wₜ. A token that holds any part of a span has the span's weight, else 1; of several spans the last counts. What weighs 0 is
 //! read and not learned.
 
-use crate::data::{Example, Tokenizer};
+use crate::data::{Example, Tokenizer, given};
 use crate::section::Misfit;
 use regex::Regex;
 use schemars::JsonSchema;
@@ -100,20 +100,8 @@ pub fn of_tokens(
     text: &str,
 ) -> Result<Vec<f32>, String> {
     let mut weights = vec![1.0; ids.len()];
-    if spans.is_empty() {
-        return Ok(weights);
-    }
-    // A conversation's turn may be written with something around it.
-    let decoded = tokenizer.decode(ids);
-    let Some(begin) = decoded.find(text) else {
-        return Err("its tokens do not give its text back, so that spans of it have no tokens".to_owned());
-    };
-    for (span, weight) in spans {
-        let mut tokens = tokenizer.tokens_of(ids, begin + span.start..begin + span.end);
-        // A character may begin in a token before the one that completes it.
-        while tokens.start > 0 && tokenizer.decode(&ids[..tokens.start]).ends_with('\u{FFFD}') {
-            tokens.start -= 1;
-        }
+    let places = given::holding(tokenizer, ids, text, spans.iter().map(|(span, _)| span))?;
+    for ((_, weight), tokens) in spans.iter().zip(places) {
         weights[tokens].fill(*weight as f32);
     }
     Ok(weights)

@@ -3,7 +3,7 @@
 use super::{Sft, spans};
 use crate::data::row::Problems;
 use crate::data::turns::learned_turns;
-use crate::data::{Dataset, Example, Tokenizer};
+use crate::data::{Dataset, Example, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::loops::Item;
 use crate::loops::item::WEIGHTS;
@@ -63,16 +63,27 @@ impl Sft {
         text: &str,
         view: Option<usize>,
     ) -> Result<Taught> {
-        let whole = with_completion(tokenizer, row, text)?;
+        let sampled = given::sampled(tokenizer, &row.example, text);
+        let whole = match &sampled {
+            Some((ids, _)) => with_ids(tokenizer, row, ids)?,
+            None => with_completion(tokenizer, row, text)?,
+        };
         let of_view = view.map_or(1.0, |at| self.view[at].weight);
         let mut weights = vec![1.0; whole.tokens.len()];
+        let wrong = |what: String| Error::Data(format!("{}: {what}", row.example));
+        let ids = &whole.tokens[row.tokens.len()..];
         if !self.spans.is_empty() || self.spans_from.is_some() {
-            let wrong = |what: String| Error::Data(format!("{}: {what}", row.example));
             let found = spans::spans(&self.spans, self.spans_from.as_deref(), &row.example, text);
-            let ids = &whole.tokens[row.tokens.len()..];
             let found = found.and_then(|found| spans::of_tokens(&found, tokenizer, ids, text));
             weights[row.tokens.len()..].copy_from_slice(&found.map_err(wrong)?);
         }
+        let given = match sampled {
+            Some((_, given)) => given,
+            None => given::of_row(&row.example, text)
+                .and_then(|given| given::holding(tokenizer, ids, text, given))
+                .map_err(wrong)?,
+        };
+        given.into_iter().for_each(|tokens| weights[row.tokens.len()..][tokens].fill(0.0));
         // What counts nothing is read only.
         let learned: Vec<usize> = whole.places().filter(|&place| weights[place] > 0.0).collect();
         let weights = learned.iter().map(|&place| weights[place] * of_view as f32).collect();
@@ -145,9 +156,50 @@ impl Sft {
 
 /// The row's prompt and then `text`, which is learned, as are the turns before it that the row says.
 pub(super) fn with_completion(tokenizer: &Tokenizer, row: &Prompted, text: &str) -> Result<Sequence> {
-    let tokens = [row.tokens.as_slice(), &row.completion(tokenizer, text)?].concat();
+    with_ids(tokenizer, row, &row.completion(tokenizer, text)?)
+}
+
+/// The same with a completion's ids.
+fn with_ids(tokenizer: &Tokenizer, row: &Prompted, ids: &[u32]) -> Result<Sequence> {
+    let tokens = [row.tokens.as_slice(), ids].concat();
     let mut spans = learned_turns(tokenizer, &row.example)?;
     // A text that nothing begins is learned from its second token on.
     spans.push(row.tokens.len().max(1)..tokens.len());
     Sequence::of_spans(tokens, spans)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A byte is a token: of `2*3=6.` a tool gave the 6.
+    #[test]
+    fn what_a_tool_gave_is_read_and_not_learned() {
+        let (tokenizer, text) = (Tokenizer::bytes(), "2*3=6.");
+        let place = json!({"start": 4, "end": 5});
+        let given = json!([{"tokens": place, "bytes": place}]);
+        let fields = [("completion".to_string(), json!(text)), ("given_spans".to_string(), given)];
+        let example = Example {
+            completion: Some(text.into()),
+            fields: fields.into_iter().collect(),
+            ..Example::text("row:1", "q")
+        };
+        let taught = |example: Example| {
+            let row = Prompted::of(&Arc::new(example), &tokenizer).unwrap();
+            let before = row.tokens.len();
+            let taught = Sft::default().taught(&tokenizer, &row).map(|mut all| all.remove(0));
+            taught.map(|one| {
+                (one.sequence.places().map(|place| place - before).collect::<Vec<_>>(), one.weights)
+            })
+        };
+        // The end of sequence is learned.
+        assert_eq!(taught(example.clone()).unwrap(), (vec![0, 1, 2, 3, 5, 6], vec![1.0; 6]));
+        // As it was sampled: cut off, so that nothing ends it.
+        let mut cut = example.clone();
+        cut.fields.insert("completion_ids".into(), json!(tokenizer.encode(text).unwrap()));
+        assert_eq!(taught(cut).unwrap(), (vec![0, 1, 2, 3, 5], vec![1.0; 5]));
+        let other = Example { completion: Some("6".into()), ..example };
+        assert!(taught(other).unwrap_err().to_string().contains("is another text"));
+    }
 }

@@ -76,6 +76,7 @@ fn candidate(trace: &Trace) -> Candidate<'_> {
         text: &trace.completion,
         truncated: trace.stop == StopReason::Length,
         tokens: &trace.completion_ids,
+        given: &trace.given,
         ..Candidate::default()
     }
 }
@@ -161,7 +162,7 @@ impl Attempts {
             let name = if is(trace, HINTED) { "star/hinted_accuracy" } else { "star/sampled_accuracy" };
             metrics.add(name, right, 1.0);
             metrics.add("reward", trace.reward, 1.0);
-            metrics.add("completions/mean_length", trace.completion_ids.len() as f64, 1.0);
+            metrics.add("completions/mean_length", trace.sampled() as f64, 1.0);
             let cut = f64::from(u8::from(trace.stop == StopReason::Length));
             metrics.add("completions/clipped_ratio", cut, 1.0);
             metrics.add("completions/unanswered", f64::from(u8::from(trace.predicted.is_none())), 1.0);

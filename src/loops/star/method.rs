@@ -43,6 +43,7 @@ impl Section for Star {
             rows: true,
             rollouts: true,
             own_samples: true,
+            leaves_given: true,
             traces: true,
             selects: Selects::Rollouts,
             steps: Steps::Exactly(self.rounds),
@@ -71,6 +72,13 @@ impl Section for Star {
                     "loop.star",
                     "it learns from the policy's own samples, and [rollout.dataset] reads others'",
                     "use [rollout.group], or [rollout.hint] to rationalize",
+                )
+            }),
+            stage.rollout.episodes.then(|| {
+                Misfit::new(
+                    "loop.star",
+                    "it learns rationales behind the rows' own prompts, and an environment says more behind them",
+                    "use loop.collect here, then loop.sft on its traces; or loop.grpo",
                 )
             }),
             (several && stage.policy.sampling.temperature == 0.0).then(|| {
@@ -271,11 +279,11 @@ impl StarMethod {
         if self.state.trained == 0 {
             attempts.describe(&worker.select, worker.by.as_deref(), &training_traces, metrics);
         }
-        let sequence = |trace: &Trace| Sequence::new(&trace.prompt_ids, &trace.completion_ids);
         let stage = sampling_step + steps + (self.star.rounds - round) * (steps + 1);
         self.state.steps = steps;
         self.state.coverage = attempts.figures(&worker.select, None).0.coverage();
-        self.learning = Some(Learning { sequences: training_traces.iter().map(sequence).collect(), stage });
+        self.learning =
+            Some(Learning { sequences: training_traces.iter().map(Trace::sequence).collect(), stage });
         let traces = training_traces.into_iter().filter(|trace| trace.step == sampling_step).collect();
         Ok(Batch { traces, pace: Pace::Sampling { stage }, ..Batch::default() })
     }

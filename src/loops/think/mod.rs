@@ -9,7 +9,7 @@ pub use section::Think;
 
 use super::{Batch, Item, LearnedOf, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
 use crate::data::row::Problems;
-use crate::data::{Example, Prompted, Tokenizer};
+use crate::data::{Example, Prompted, Tokenizer, given};
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::eval::RowFigures;
@@ -86,6 +86,7 @@ impl Section for Think {
             problems.example(row, "it has no text to learn: give it a column `text`, or what it is to be followed by in `completion`");
         }
         problems.into_result()?;
+        given::refuse(&setup.rows.examples, "loop.think learns")?;
         Ok(Box::new(ThinkMethod { think: self.clone() }))
     }
 }

@@ -9,7 +9,7 @@ pub use overlong::Overlong;
 pub use relative::{Lengths, Power, Relative, Shortest};
 
 use super::{Holds, Models, Reward, Right, Wants};
-use crate::rollout::{Group, Score};
+use crate::rollout::{Group, Rollout, Score};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -142,7 +142,7 @@ impl Scorer {
     }
 
     fn of(&self, group: &Group, right: &[bool]) -> anyhow::Result<Vec<f64>> {
-        let tokens: Vec<usize> = group.rollouts.iter().map(|rollout| rollout.tokens.len()).collect();
+        let tokens: Vec<usize> = group.rollouts.iter().map(Rollout::sampled).collect();
         let lengths = Lengths { tokens: &tokens, right, reward: &group.rewards() };
         let each = |score: &dyn Fn(usize) -> f64| tokens.iter().map(|&n| score(n)).collect();
         Ok(match &self.form {

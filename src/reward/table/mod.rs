@@ -140,6 +140,12 @@ impl Rewards {
         misfits
     }
 
+    /// The rewards that read what an environment said of episodes, by name.
+    pub fn of_episodes(&self) -> impl Iterator<Item = &str> {
+        let reads = |weighted: &&Weighted| weighted.reward.wants().episodes;
+        self.weighted.iter().filter(reads).map(|weighted| weighted.name.as_str())
+    }
+
     /// What the rewards need of the machine and it lacks: environment variables, programs, files, models. Keys are relative
     /// to [`section`](Self::section).
     pub fn check_machine(&self) -> Vec<Misfit> {

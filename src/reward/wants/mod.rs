@@ -29,6 +29,8 @@ pub struct Wants {
     pub rewards: Vec<(String, String)>,
     /// Of the machine: the key, and what has to be there.
     pub machine: Vec<(String, MachineWant)>,
+    /// Of the rollouts: that they are episodes of an environment.
+    pub episodes: bool,
 }
 
 /// Something that every row must have.

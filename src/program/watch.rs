@@ -1,11 +1,11 @@
-//! Who ends what a reward program started: a shell that waits for the trainer to let go of it, or to die in whatever way.
+//! Who ends what a program started: a shell that waits for the trainer to let go of it, or to die in whatever way.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The environment variable by which a program's processes are known, those too that have left its group and session.
-pub const MARK: &str = "RATIONALE_REWARD_PROGRAM";
+pub const MARK: &str = "RATIONALE_PROGRAM";
 
 /// How long ending all of them may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,7 +47,7 @@ impl Watch {
         // What ends the trainer from its terminal must not end the shell before its work.
         std::os::unix::process::CommandExt::process_group(&mut shell, 0);
         let shell = shell.spawn().inspect_err(|error| {
-            tracing::warn!("no `sh` that ends the reward program's children if this process dies: {error}");
+            tracing::warn!("no `sh` that ends a program's children if this process dies: {error}");
         });
         Self { shell: shell.ok() }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// How long a child that is done may take to end.
 const GRACE: Duration = Duration::from_millis(500);
-/// A line longer than this is cut: it is no score, and must not fill the memory.
+/// A line longer than this is cut: it is no answer, and must not fill the memory.
 const LONGEST_LINE: u64 = 1 << 16;
 const LAST_LINES: usize = 20;
 
@@ -39,11 +39,12 @@ pub enum Said {
 }
 
 impl Child {
-    /// Starts `command`: a program and its arguments.
-    pub fn start(command: &[String]) -> anyhow::Result<Self> {
+    /// Starts `command`: a program and its arguments; `without` are variables of the environment that it is not to see.
+    pub fn start(command: &[String], without: &[String]) -> anyhow::Result<Self> {
         let mark = Watch::mark();
         let mut building = Command::new(&command[0]);
         building.args(&command[1..]).env(MARK, &mark);
+        without.iter().for_each(|name| drop(building.env_remove(name)));
         building.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that what it starts can be ended with it.
         building.process_group(0);

@@ -1,0 +1,91 @@
+//! Episodes in an environment: `[rollout.environment]`. The policy acts and the environment answers, in turns, over the line protocol of programs.
+
+mod episodes;
+mod section;
+
+pub use section::EnvironmentRollout;
+
+use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, turns};
+use crate::data::Example;
+use crate::engine::Statistics;
+use crate::error::{Error, Result};
+use crate::program::Program;
+use crate::section::Misfit;
+use episodes::Episodes;
+use std::cell::{Cell, RefCell};
+
+impl SourceSection for EnvironmentRollout {
+    fn traits(&self) -> Traits<'_> {
+        Traits { gives: true, episodes: true, ..Traits::sampled("environment", self.size) }
+    }
+
+    fn check(&self) -> Vec<Misfit> {
+        EnvironmentRollout::check(self)
+    }
+
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        EnvironmentRollout::check_rows(self, rows)
+    }
+
+    fn build(&self) -> Result<Box<dyn Source>> {
+        let program = self.program.as_ref();
+        let program =
+            program.ok_or_else(|| Error::Recipe("rollout.environment: there is no program".into()))?;
+        let programs = RefCell::new(program.open("rollout.environment.program")?);
+        Ok(Box::new(InEnvironment { section: self.clone(), programs, begun: Cell::new(0) }))
+    }
+}
+
+/// The source at work.
+struct InEnvironment {
+    section: EnvironmentRollout,
+    programs: RefCell<Vec<Program>>,
+    /// Episodes that were begun so far.
+    begun: Cell<u64>,
+}
+
+impl Source for InEnvironment {
+    fn section(&self) -> &dyn SourceSection {
+        &self.section
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let (groups, statistics) = self.sample(prompts, self.section.size, context)?;
+        context.report(&statistics);
+        Ok(groups)
+    }
+
+    fn answer(
+        &self,
+        questions: &[Prompted],
+        samples: usize,
+        context: &mut SamplingContext,
+    ) -> Result<Option<Vec<Group>>> {
+        self.sample(questions, samples, context).map(|(groups, _)| Some(groups))
+    }
+}
+
+impl InEnvironment {
+    fn sample(
+        &self,
+        prompts: &[Prompted],
+        size: usize,
+        context: &mut SamplingContext,
+    ) -> Result<(Vec<Group>, Statistics)> {
+        let mut programs = self.programs.borrow_mut();
+        let first = self.begun.get();
+        self.begun.set(first + (prompts.len() * size) as u64);
+        let policy = context.policy;
+        let mut episodes = Episodes::new(&self.section, &mut programs, &policy.tokenizer, size, first);
+        let prompts = episodes.begin(prompts, &context.seeds, policy.context())?;
+        let sampled = turns::sample(&prompts, size, &mut episodes, context)?;
+        let (turns, done) = episodes.figures();
+        let count = (prompts.len() * size) as f64;
+        context.figures.add("environment/turns", turns / count, count);
+        context.figures.add("environment/done", done / count, count);
+        Ok(sampled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

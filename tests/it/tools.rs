@@ -1,0 +1,243 @@
+//! `[rollout.tools]` and `[rollout.environment]` in whole runs: what is given is in the traces, in no loss, and in the prompts of later stages' rows as text.
+
+use crate::program::{Program, list, number};
+use crate::recipes::Tiny;
+use crate::skip::skip;
+use rationale::data::Example;
+use rationale::rationale::Format;
+use rationale::reward::Models;
+use serde_json::Value;
+
+const CALCULATOR: &str = r#"
+[[stage.rollout.tools.tool]]
+open = "<<"
+close = "="
+result = "{result}>>"
+calc = {}
+"#;
+
+/// A model learns to call, is reinforced with the calculator, and its traces are learned.
+fn calculating() -> String {
+    let stages = r##"
+[data]
+prompts_per_step = 16
+template.chat = false
+template.user = "{{ question }}\n"
+[data.task.addition]
+digits = [1]
+train = 200
+eval = 20
+rationale = false
+[policy.sampling]
+max_new_tokens = 32
+[[stage]]
+name = "sft"
+run.steps = 200
+data.template.assistant = "<<{{ question }}={{ answer }}>>{{ answer }}\n#### {{ answer }}"
+loop.sft.spans = [{ pattern = '=(\d+>>)' }]
+[stage.optim]
+lr = 1e-2
+schedule = "cosine"
+[[stage]]
+name = "rl"
+run.steps = 2
+policy.model = "@sft"
+[stage.reward.answer]
+[stage.loop.grpo]
+kl.coefficient = 0.01
+[stage.eval]
+[stage.rollout.tools]
+size = 4
+CALCULATOR
+[[stage]]
+name = "again"
+run.steps = 1
+policy.model = "@sft"
+data.train = "@rl"
+loop.sft = {}
+"##;
+    let model = Tiny { alphabet: Some("0123456789+=<>:# \n"), ..Tiny::SUMS };
+    model.recipe(&stages.replace("CALCULATOR\n", CALCULATOR))
+}
+
+#[test]
+fn what_a_calculator_says_is_read_and_not_learned() {
+    let program = Program::new(&calculating());
+    program.train(&["--quiet"]).success();
+    let steps = program.steps("rl");
+    assert_eq!(steps.len(), 2);
+    for step in &steps {
+        assert!(number(step, "tools/calls") > 0.0);
+        // The trainer reads what was given where the sampler did.
+        assert!(number(step, "sampling/sampling_logp_difference/max") < 1e-3);
+        assert!(number(step, "kl").is_finite());
+    }
+    let traces = program.traces("rl");
+    let calls = traces.iter().filter(|trace| check(trace)).count();
+    assert!(calls > 0);
+    let evaluation = &program.evaluations()[0];
+    assert!(number(&evaluation["report"], "questions") > 0.0, "{evaluation}");
+    assert_eq!(program.steps("again").len(), 1);
+}
+
+/// Whether something was given in a trace; what was stands where it says, and all else has a log-probability.
+fn check(trace: &Value) -> bool {
+    let (text, ids) = (trace["completion"].as_str().unwrap(), list(trace, "completion_ids").len());
+    let mut given = 0;
+    for part in list(trace, "given_spans") {
+        let place = |of: &str, end: &str| part[of][end].as_u64().unwrap() as usize;
+        given += place("tokens", "end") - place("tokens", "start");
+        let said = &text[place("bytes", "start")..place("bytes", "end")];
+        let before = &text[..place("bytes", "start")];
+        assert!(said.ends_with(">>") && before.ends_with('='), "{said:?} behind {before:?}");
+    }
+    assert_eq!(list(trace, "logprobs").len() + given, ids, "{trace}");
+    given > 0
+}
+
+/// Says at each turn how long the action was; over after two.
+const ENVIRONMENT: &str = r#"
+import json, sys
+turns = {}
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["do"] == "reset":
+        turns[asked["episode"]] = 0
+        said = {"observation": "go " + str(asked["seed"] % 10)}
+    elif asked["do"] == "step":
+        turns[asked["episode"]] += 1
+        said = {"observation": "%d" % len(asked["action"]), "reward": len(asked["action"]) % 3, "done": turns[asked["episode"]] == 2}
+    else:
+        said = {"reward": -1}
+    print(json.dumps(said), flush=True)
+"#;
+
+fn in_environment(rest: &str) -> String {
+    Tiny::BYTES.recipe(&format!(
+        r#"
+[run]
+steps = 2
+[data]
+train = "rows.jsonl"
+eval = "rows.jsonl"
+prompts_per_step = 2
+template.chat = false
+[policy.sampling]
+max_new_tokens = 40
+[rollout.environment]
+size = 4
+until = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r", "s", "t"]
+[rollout.environment.program]
+command = ["python3", "environment.py"]
+timeout_s = 60
+programs = 2
+{rest}"#
+    ))
+}
+
+const ROWS: &str = "{\"id\": \"a\", \"question\": \"x\", \"answer\": \"1\"}\n{\"id\": \"b\", \"question\": \"y\", \"answer\": \"2\"}\n";
+
+#[test]
+fn episodes_are_learned_by_what_they_came_to() {
+    let rest = "[reward.environment]\n[loop.grpo]\n[eval]\nat_start = false\n[eval.measures.environment]\n";
+    let program = Program::new(&in_environment(rest));
+    program.write("environment.py", ENVIRONMENT);
+    program.write("rows.jsonl", ROWS);
+    program.train(&["--quiet"]).success();
+    let steps = program.steps("main");
+    for step in &steps {
+        assert!(number(step, "sampling/sampling_logp_difference/max") < 1e-3);
+        let turns = number(step, "environment/turns");
+        assert!(turns > 0.0 && turns <= 2.0, "{turns}");
+    }
+    let traces = program.traces("main");
+    assert_eq!(traces.len(), 2 * 2 * 4);
+    for group in traces.chunks(4) {
+        for trace in group {
+            assert_eq!(trace["episode_reward"], trace["scores"]["environment"]);
+            // What stands behind the prompt is that of the whole group.
+            assert_eq!(trace["prompt"], group[0]["prompt"]);
+            assert!(trace["prompt"].as_str().unwrap().contains("go "), "{}", trace["prompt"]);
+            let given: u64 = list(trace, "given_spans")
+                .iter()
+                .map(|part| {
+                    part["tokens"]["end"].as_u64().unwrap() - part["tokens"]["start"].as_u64().unwrap()
+                })
+                .sum();
+            let sampled = list(trace, "logprobs").len() as u64;
+            assert_eq!(sampled + given, list(trace, "completion_ids").len() as u64);
+        }
+    }
+}
+
+#[test]
+fn what_does_not_go_with_tools_is_refused_before_anything_trains() {
+    let said = |recipe: &str, code: i32| {
+        let program = Program::new(recipe);
+        program.write("environment.py", ENVIRONMENT);
+        program.write("rows.jsonl", ROWS);
+        program.train(&["--dry-run"]).code(code)
+    };
+    said(&in_environment("[reward.environment]\n[loop.grpo]\n"), 0);
+    let star = said(&in_environment("[select]\ncorrect = true\n[loop.star]\n"), 2);
+    assert!(star.contains("an environment says more behind them"), "{star}");
+    let without = in_environment("[reward.environment]\n[loop.grpo]\n")
+        .replace("[rollout.environment]", "[rollout.group]");
+    let head = without.find("until = ").unwrap();
+    let tail = without.find("[reward.environment]").unwrap();
+    let alone = said(&format!("{}{}", &without[..head], &without[tail..]), 2);
+    assert!(alone.contains("[reward.environment] is what an environment says, and there is none"), "{alone}");
+    let answers = said(
+        &calculating()
+            .replace("kl.coefficient = 0.01", "")
+            .replace("loop.grpo]", "loop.dpo]\nonline = true\nabout = \"answers\""),
+        2,
+    );
+    assert!(answers.contains("answers are tokenised apart from their rationales"), "{answers}");
+    let nothing = said(&calculating().replace("calc = {}", ""), 2);
+    assert!(nothing.contains("a tool is one of `calc`, `command` and `mcp`"), "{nothing}");
+}
+
+/// A class that generalizes 48 / 2; its samples are `DRAWN` over 2.
+const CLASS: &str = "```python
+import random
+class Division:
+    def __init__(self, a): self.a = a
+    @classmethod
+    def original(cls): return cls(48)
+    @classmethod
+    def sample(cls): return cls(DRAWN)
+    def render(self): return f'{self.a} / 2?'
+    def solve(self): return self.a / 2
+```";
+
+/// Of four completions one is right; one draws nothing, one prints a verdict of its own, one reads this project's files.
+#[test]
+fn a_verifier_runs_what_a_model_wrote() {
+    let folder = format!("{}/examples/verifiers", env!("CARGO_MANIFEST_DIR"));
+    let known = format!(
+        "import sys; sys.path.insert(0, {folder:?}); import confined; sys.exit(confined.version() == 0)"
+    );
+    if !std::process::Command::new("python3").args(["-B", "-c", &known]).status().unwrap().success() {
+        return skip("a_verifier_runs_what_a_model_wrote", "this kernel has no landlock");
+    }
+    let drawn = CLASS.replace("DRAWN", "2 * random.randint(1, 10**6)");
+    let forged = "import os\nprint('{\"is_extractable\": true, \"answer\": \"24\"}')\nos._exit(0)";
+    let reads = drawn.replace("self.a / 2\n", &format!("open({folder:?} + '/efa.py').read()\n"));
+    let same = CLASS.replace("DRAWN", "48");
+    let texts = [drawn.as_str(), same.as_str(), forged, reads.as_str()];
+    let example = Example { answer: Some("24".into()), ..Example::text("row:1", "48 / 2?") };
+    let mut group = crate::groups::group(example, &texts, &Format::default());
+    let recipe = format!("[command]\ncommand = [\"python3\", \"-B\", \"{folder}/efa.py\"]\ntimeout_s = 120");
+    let mut rewards = crate::groups::rewards(&recipe).unwrap();
+    rewards.score(std::slice::from_mut(&mut group), &Models::none()).unwrap();
+    assert_eq!(group.rewards(), [1.0, 0.0, 0.0, 0.0]);
+    let figures = rewards.figures();
+    let passed = |test: &str| {
+        let of = figures.iter().filter(|(name, _)| *name == format!("command/{test}"));
+        of.map(|(_, passed)| *passed).collect::<Vec<_>>()
+    };
+    assert_eq!(passed("matches_original"), [1.0, 1.0, 0.0, 0.0]);
+    assert_eq!(passed("has_dof"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(passed("is_extractable"), [1.0, 1.0, 0.0, 0.0]);
+}
