@@ -127,10 +127,12 @@ impl Looking<'_> {
                 if let Err(error) = quantisable {
                     self.refuse("policy.quantize", &error);
                 }
+                self.look_at_memory(&known.shape);
                 return Some(known);
             }
             Sought::Elsewhere(name) => self.note(&format!(
-                "not looked at: policy.model = \"{name}\", of which this machine has no copy yet, and what hangs on its tokenizer"
+                "not looked at: policy.model = \"{name}\" and whatever needs its tokenizer; there is no such folder, and the hub's model of that name \
+                 is fetched when the run starts"
             )),
             // A stage's result is refused where the stage is.
             Sought::Refused(_) if self.waits("policy.model") => {}
