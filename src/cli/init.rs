@@ -4,7 +4,7 @@ mod columns;
 
 use super::starter;
 use super::verb::Verb;
-use crate::checkpoint::write_atomic;
+use crate::checkpoint::{no_such_folder, write_atomic};
 use crate::data::renaming::Renaming;
 use crate::data::row::Problems;
 use crate::data::{Hub, Sources, Split, Tokenizer};
@@ -89,7 +89,13 @@ impl Verb for Init {
             Some(data) => data.clone(),
             None => ask("training rows (a .jsonl, .csv or .parquet file, a folder, or hub:owner/name)")?,
         };
-        let row = first_row(Path::new(&data))?;
+        let row = first_row(Path::new(&data), Split::Train)?;
+        if let Some(held_out) = &self.held_out {
+            first_row(Path::new(held_out), Split::Eval)?;
+        }
+        if Hub::from_env().lacks_folder(&self.model) {
+            return Err(no_such_folder(Path::new(&self.model)));
+        }
         let method = match (self.method, &row) {
             (Some(method), _) => method,
             (None, Some(row)) => guess(row).ok_or_else(|| unknown(&data, row))?,
@@ -141,7 +147,7 @@ fn ask(what: &str) -> Result<String> {
 }
 
 /// The first row; none of a data set of the hub.
-fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
+fn first_row(path: &Path, split: Split) -> Result<Option<Map<String, Value>>> {
     let named = path.to_string_lossy();
     if named.starts_with("hub:") {
         return Ok(None);
@@ -151,7 +157,7 @@ fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
     }
     let (hub, mut problems) = (Hub::from_env().at_rest(), Problems::default());
     let mut renaming = Renaming::new(&BTreeMap::new());
-    let rows = Sources(vec![named.into_owned()]).read(Split::Train, &hub, &mut renaming, 1, &mut problems)?;
+    let rows = Sources(vec![named.into_owned()]).read(split, &hub, &mut renaming, 1, &mut problems)?;
     problems.into_result()?;
     let row = rows.into_iter().next();
     row.map(|row| Some(row.fields)).ok_or_else(|| Error::Data(format!("{} has no rows", path.display())))

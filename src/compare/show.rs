@@ -108,8 +108,12 @@ pub fn csv(found: &Comparison) -> String {
 pub fn sentences(found: &Comparison) -> Vec<String> {
     let of = |one: &Against| {
         let side = if one.difference < 0.0 { "below" } else { "above" };
-        let points = 100.0 * one.difference.abs();
-        format!("{} is {points:.1} points {side} {}: {}.", one.arm, found.base, one.verdict.words())
+        let points = format!("{:.1}", 100.0 * one.difference.abs());
+        let stands = match points.as_str() {
+            "0.0" => "as accurate as".to_owned(),
+            points => format!("{points} points {side}"),
+        };
+        format!("{} is {stands} {}: {}.", one.arm, found.base, one.verdict.words())
     };
     found.against.iter().filter(|one| one.questions > 0).map(of).collect()
 }

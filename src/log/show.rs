@@ -82,7 +82,8 @@ impl Pace {
         let before_end = steps.saturating_sub(1).max(step);
         let between =
             before_end.checked_div(self.every).unwrap_or(0) - step.checked_div(self.every).unwrap_or(0);
-        let evaluations = between + usize::from(self.at_end && step < steps);
+        // The line of the last step comes before it.
+        let evaluations = between + usize::from(self.at_end);
         mean * steps.saturating_sub(step) as f64 + self.evaluation * evaluations as f64
     }
 }
@@ -186,7 +187,7 @@ impl Show {
         if self.live { self.bar.suspend(|| say(text)) } else { say(text) }
     }
 
-    /// A table of the first `count` rollouts that have credit, one from each group where there are enough.
+    /// A table of the first `count` rollouts, one from each group where there are enough.
     pub fn samples(&self, traces: &[Trace], count: usize) {
         let mut picked: Vec<&Trace> = Vec::new();
         for trace in traces {
@@ -287,7 +288,7 @@ mod tests {
             (5, 2.0, 30.0),
             (6, 2.0, 18.0),
             (9, 2.0, 12.0),
-            (10, 2.0, 0.0),
+            (10, 2.0, 10.0),
         ] {
             metrics.set("step_time", seconds);
             show.step(step, &metrics);

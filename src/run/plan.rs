@@ -4,6 +4,7 @@
 use super::footprint;
 use super::preflight::{Ready, Rows};
 use super::trials::shared;
+use crate::checkpoint::Saved;
 use crate::data::hub::Hub;
 use crate::loops::Steps;
 use crate::model::Config;
@@ -226,6 +227,7 @@ fn work(stage: &Stage, rows: Rows) -> String {
     }
     let steps = steps(stage, rows);
     match (stage.run.steps, steps) {
+        (Some(_), Some(1)) => format!("1 step of {prompts} prompts"),
         (Some(_), Some(steps)) => format!("{steps} steps of {prompts} prompts"),
         (_, steps) => {
             let epochs = stage.run.epochs;
@@ -268,7 +270,7 @@ fn unknown() -> String {
     "memory: not known before the model is there (an earlier stage makes it, or the hub has it)".into()
 }
 
-/// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up. What several
+/// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand, a run's newest; `@stage` is looked up. What several
 /// stages have is worked out once.
 fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
     let mut found: Vec<Option<Config>> = Vec::with_capacity(plan.len());
@@ -284,7 +286,10 @@ fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
                 Some(name) => newest.get(name).and_then(|&at: &usize| found[at].clone()),
                 None => known
                     .entry(model.to_owned())
-                    .or_insert_with(|| Config::read(&hub.at_hand(model)?).ok())
+                    .or_insert_with(|| {
+                        let newest = Saved::newest_model(model).ok().flatten().map(|saved| saved.path);
+                        Config::read(&newest.or_else(|| hub.at_hand(model))?).ok()
+                    })
                     .clone(),
             },
             (None, None) => None,

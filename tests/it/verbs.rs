@@ -235,6 +235,11 @@ fn a_recipe_is_made_of_ones_rows_and_never_written_over() {
     assert!(
         program.verb(&["init", "--data", "no.jsonl", "--out", "b.toml"]).code(2).contains("no such file")
     );
+    for (flag, value) in [("--held-out", "no.jsonl"), ("--model", "./no-model")] {
+        let said = program.verb(&["init", "--data", "train.jsonl", "--out", "b.toml", flag, value]).code(2);
+        assert!(said.contains(value) && said.contains("no such f"), "{said}");
+        assert!(!program.path("b.toml").exists());
+    }
     // Rows of other data sets and programs are read by what is written.
     for (name, row, words) in [
         ("kto", r#"{"prompt": "a", "completion": "b", "label": true}"#, "loss.kind = \"kto\""),

@@ -1,7 +1,7 @@
 //! The tokenizer and the shape of each stage's model, as far as they are at hand before anything trains.
 
 use super::Looking;
-use crate::checkpoint::Saved;
+use crate::checkpoint::{Saved, no_such_folder};
 use crate::data::Tokenizer;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::policy::PolicyConfig;
 use crate::recipe::{Recipe, Stage};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 /// What is known of a model before it is loaded.
@@ -94,8 +95,11 @@ impl<'a> Models<'a> {
         };
         let newest = Saved::newest_model(model)?.map(|saved| saved.path.to_string_lossy().into_owned());
         let model = newest.as_ref().unwrap_or(model);
+        if self.hub.lacks_folder(model) {
+            return Err(no_such_folder(Path::new(model)));
+        }
         if let Some(error) = self.hub.lacks_model(model) {
-            let on_hub = !std::path::Path::new(model).is_dir() && Hub::names_model(model);
+            let on_hub = !Path::new(model).is_dir() && Hub::names_model(model);
             return if on_hub && !self.fetches { Ok(None) } else { Err(error) };
         }
         let folder = self.hub.model(model)?;
