@@ -1,12 +1,13 @@
 //! Asking a model for text, whether it is behind an endpoint or loaded here.
 
 use crate::data::tokenizer::Tokenizer;
-use crate::data::{Message, Prompt};
+use crate::data::{Example, Message, Prompt};
 use crate::endpoint::{self, Choice, Client};
 use crate::engine::{self, Completion, Progress, Sampling, Statistics, StopReason};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::seed;
+use std::sync::Arc;
 
 /// A model that can be asked for text.
 #[derive(Clone, Copy)]
@@ -22,6 +23,8 @@ pub enum TextModel<'a> {
 pub struct TextRequest {
     /// A text, which is a user's turn for an endpoint, or a conversation.
     pub prompt: Prompt,
+    /// The row that it was made of: what that says of special tokens is text for a model that is loaded.
+    pub about: Option<Arc<Example>>,
     /// What the answer has already begun with, which a model that is loaded goes on from. It is tokenised by itself, behind the prompt,
     /// and is no part of the answer.
     pub begun: String,
@@ -63,7 +66,7 @@ pub struct Readings<T> {
 impl TextRequest {
     /// A question that wants one answer.
     pub fn new(prompt: Prompt) -> Self {
-        Self { prompt, begun: String::new(), samples: Samples::Count(1), attempt: 0 }
+        Self { prompt, about: None, begun: String::new(), samples: Samples::Count(1), attempt: 0 }
     }
 
     /// A user's turn behind what the system says, if anything.
@@ -74,7 +77,10 @@ impl TextRequest {
 
     /// What a loaded model goes on from.
     pub fn tokens(&self, tokenizer: &Tokenizer) -> Result<Vec<u32>> {
-        let mut tokens = tokenizer.render(&self.prompt)?;
+        let mut tokens = match &self.about {
+            Some(row) => tokenizer.render_from(&self.prompt, row)?,
+            None => tokenizer.render(&self.prompt)?,
+        };
         if !self.begun.is_empty() {
             tokens.extend(tokenizer.encode(&self.begun)?);
         }

@@ -1,11 +1,13 @@
 //! How credit is shared out among the rollouts of a group (GRPO, arXiv 2402.03300; Dr. GRPO, 2503.20783; RLOO, 2402.14740).
 
 mod differences;
+mod gae;
 mod outcome;
 pub mod steps;
 mod whiten;
 
 pub use differences::StepRewards;
+pub use gae::{explained_variance, gae, whiten_tokens};
 pub use outcome::Outcome;
 pub use steps::StepCredit;
 pub use whiten::Whiten;

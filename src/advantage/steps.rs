@@ -121,15 +121,19 @@ impl StepCredit {
 
     /// The credit of every token of a group's rollouts, times `weight`; 0 outside steps.
     pub fn of(&self, group: &[Scored]) -> Vec<Vec<f64>> {
+        let earned = self.earned(group);
+        (0..group.len()).map(|of| self.spread(&group[of], &self.credits(of, group, &earned))).collect()
+    }
+
+    /// What each step of a group's rollouts earns, without a baseline and before `weight`.
+    pub fn earned(&self, group: &[Scored]) -> Vec<Vec<f64>> {
         let firsts: Vec<f64> = group
             .iter()
             .filter_map(|rollout| rollout.scores.first())
             .map(|&p| best_of(p, self.best_of))
             .collect();
         let start = firsts.iter().sum::<f64>() / firsts.len().max(1) as f64;
-        let earned: Vec<Vec<f64>> =
-            group.iter().map(|rollout| self.rewards(&rollout.scores, start)).collect();
-        (0..group.len()).map(|of| self.spread(&group[of], &self.credits(of, group, &earned))).collect()
+        group.iter().map(|rollout| self.rewards(&rollout.scores, start)).collect()
     }
 
     /// Whether a token of `rollout` stands between two steps.

@@ -158,6 +158,26 @@ fn on_ranks<T: Send>(ranks: usize, of: impl Fn(usize, &mut Sum) -> T + Sync) -> 
 }
 
 #[test]
+fn a_critics_advantages_are_whitened_over_all_ranks() {
+    let rollouts = [vec![0.5, -1.0], vec![2.0], vec![0.25, 0.75, -3.0]];
+    let values = [vec![0.0, 1.0], vec![1.5], vec![0.5, 0.0, -1.0]];
+    let of = |own: std::ops::Range<usize>, sum: &mut Sum| {
+        let mut advantages = rollouts[own.clone()].to_vec();
+        whiten_tokens(&mut advantages, sum);
+        let explained = explained_variance(&rollouts[own.clone()].concat(), &values[own].concat(), sum);
+        (advantages.concat(), explained.unwrap())
+    };
+    let (whole, explained) = of(0..3, &mut alone);
+    // The last of three ranks has nothing.
+    let shares = [0..1, 1..3, 3..3];
+    let found = on_ranks(3, |rank, sum| of(shares[rank].clone(), sum));
+    let together: Vec<f64> = found.iter().flat_map(|(advantages, _)| advantages.clone()).collect();
+    assert_near(&[together], &[&whole[..]]);
+    assert!(found.iter().all(|(_, of_rank)| (of_rank - explained).abs() < 1e-12));
+    assert!((0.1..0.9).contains(&explained), "{explained}");
+}
+
+#[test]
 fn groups_spread_over_ranks_get_the_advantages_of_the_whole() {
     let two = |a: &[f64], b: &[f64], lengths: &[usize]| Outcome {
         parts: vec![(1.0, a.to_vec()), (0.5, b.to_vec())],

@@ -2,7 +2,7 @@
 
 use super::named::{Asking, Found, Model};
 use super::verb::Verb;
-use crate::data::{Message, Prompt};
+use crate::data::{Example, Message, Prompt};
 use crate::engine::{Request, Sampling, StopReason};
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, shown, tell};
@@ -11,6 +11,7 @@ use crate::recipe::Registry;
 use crate::seed;
 use clap::Parser;
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
 
 /// Talk to a model: a line is a turn, and its answer is written as it comes.
 #[derive(Debug, Parser)]
@@ -85,9 +86,13 @@ impl Talk<'_> {
     }
 
     fn turn(&mut self, text: &str) -> Result<()> {
-        let prompt = self.prompt(text)?;
+        let (prompt, row) = self.prompt(text)?;
         self.asked += 1;
-        let tokens = self.policy.tokenizer.render(&prompt)?;
+        let tokenizer = &self.policy.tokenizer;
+        let tokens = match &row {
+            Some(row) => tokenizer.render_from(&prompt, row)?,
+            None => tokenizer.render(&prompt)?,
+        };
         let answer = self.answer(tokens)?;
         if let Prompt::Chat(turns) = prompt {
             self.turns = turns;
@@ -96,14 +101,14 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// The first turn is put as the run's rows were; those after it as they stand.
-    fn prompt(&self, text: &str) -> Result<Prompt> {
+    /// The first turn is put as the run's rows were, and is one; those after it stand as they are.
+    fn prompt(&self, text: &str) -> Result<(Prompt, Option<Arc<Example>>)> {
         if !self.turns.is_empty() {
             let turns = self.turns.iter().cloned().chain([Message::new("user", text)]);
-            return Ok(Prompt::Chat(turns.collect()));
+            return Ok((Prompt::Chat(turns.collect()), None));
         }
-        let asked = self.found.data.of_questions(&[text.to_owned()], &self.found.hub, 0)?;
-        Ok(asked[0].prompt.clone())
+        let asked = self.found.data.of_questions(&[text.to_owned()], &self.found.hub, self.found.run_seed)?;
+        Ok((asked[0].prompt.clone(), Some(asked[0].clone())))
     }
 
     /// Writes the answer to `prompt`, piece by piece.

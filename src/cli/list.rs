@@ -59,13 +59,17 @@ fn recipes(dir: &Path, paths: &[PathBuf]) -> String {
     for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
         let Ok(text) = fs::read_to_string(path) else { continue };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let [needs, minutes] = columns(&readme, &name);
-        let minutes = if minutes.is_empty() { minutes } else { format!("; minutes: {minutes}") };
-        let needs = if needs.is_empty() { needs } else { format!("needs {needs}{minutes}") };
+        let told: Vec<String> = ["needs ", "minutes: ", "memory: "]
+            .into_iter()
+            .zip(columns(&readme, &name))
+            .filter(|(_, column)| !column.is_empty())
+            .map(|(what, column)| format!("{what}{column}"))
+            .collect();
+        let told = told.join("; ");
         let why = Some(why(&text))
             .filter(|why| !why.is_empty())
             .map_or(String::new(), |why| format!("    {why}\n"));
-        rows.push(format!("{}\n{why}", format!("{name:<26} {needs}").trim_end()));
+        rows.push(format!("{}\n{why}", format!("{name:<26} {told}").trim_end()));
     }
     if rows.is_empty() {
         return String::new();
@@ -82,12 +86,12 @@ fn why(recipe: &str) -> String {
     text.find(". ").map_or(text, |end| &text[..end]).trim_end_matches('.').to_owned()
 }
 
-/// The last two columns of a recipe's row in a README's table.
-fn columns(readme: &str, name: &str) -> [String; 2] {
+/// What a recipe needs, its minutes and its memory: the last three columns of its row in a README's table.
+fn columns(readme: &str, name: &str) -> [String; 3] {
     let row = readme.lines().find(|line| line.contains(&format!("[`{name}`]")));
     let cells: Vec<&str> = row.unwrap_or_default().trim_matches('|').split('|').map(str::trim).collect();
     match cells[..] {
-        [_, _, needs, minutes] => [needs.to_owned(), minutes.to_owned()],
+        [_, _, needs, minutes, memory] => [needs, minutes, memory].map(str::to_owned),
         _ => Default::default(),
     }
 }
@@ -185,8 +189,9 @@ mod tests {
     fn a_recipe_says_why_in_its_first_sentence() {
         let text = "#:schema ./schema.json\n# Why: the engine in\n# five minutes. A model learns.\n\n[run]\n# not this.";
         assert_eq!(why(text), "the engine in five minutes");
-        let readme = "| recipe | why | needs | minutes |\n| [`quickstart`](quickstart.toml) | The engine | nothing | 3 to 5 |";
-        assert_eq!(columns(readme, "quickstart"), ["nothing", "3 to 5"]);
-        assert_eq!(columns(readme, "other"), ["", ""]);
+        let readme = "| recipe | why | needs | minutes | memory |\n\
+                      | [`quickstart`](quickstart.toml) | The engine | nothing | 3 to 5 | 0.7 GB |";
+        assert_eq!(columns(readme, "quickstart"), ["nothing", "3 to 5", "0.7 GB"]);
+        assert_eq!(columns(readme, "other"), ["", "", ""]);
     }
 }

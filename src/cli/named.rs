@@ -54,6 +54,8 @@ pub(super) struct Found {
     pub data: Data,
     /// How it was sampled.
     pub sampling: Sampling,
+    /// The seed of its run, which draws the solved rows that its questions show.
+    pub run_seed: u64,
     /// What reads more.
     pub hub: Hub,
 }
@@ -77,18 +79,18 @@ impl Model {
             Some(newest) => Some(newest),
             None => Saved::open(path).ok(),
         };
-        let (mut data, mut sampling) = (Data::default(), Sampling::default());
+        let (mut data, mut sampling, mut run_seed) = (Data::default(), Sampling::default(), 0);
         if let Some(saved) = &saved
             && let Some(stage) = stage_of(saved, registry)?
         {
-            (data, sampling) = (stage.data.clone(), stage.policy.sampling.clone());
+            (data, sampling, run_seed) = (stage.data.clone(), stage.policy.sampling.clone(), stage.run.seed);
         }
         let folder = match saved {
             Some(saved) => saved.path,
             None if hub.lacks_folder(&self.model) => return Err(no_such_folder(path)),
             None => hub.model(&self.model)?,
         };
-        Ok(Found { folder, data, sampling, hub })
+        Ok(Found { folder, data, sampling, run_seed, hub })
     }
 
     /// What it is called: the name of the folder that was named, or the hub's id.

@@ -82,7 +82,7 @@ impl Sample {
     fn asked(&self, found: &Found) -> Result<Vec<Arc<Example>>> {
         let mut all = match self.raw {
             true => self.prompt.iter().map(|text| Arc::new(Example::text("prompt", text))).collect(),
-            false => found.data.of_questions(&self.prompt, &found.hub, 0)?,
+            false => found.data.of_questions(&self.prompt, &found.hub, found.run_seed)?,
         };
         if let Some(file) = &self.file {
             let data = Data {
@@ -91,7 +91,7 @@ impl Sample {
                 train_limit: None,
                 ..found.data.clone()
             };
-            all.extend(data.load(Split::Train, &found.hub, 0)?.examples);
+            all.extend(data.load(Split::Train, &found.hub, found.run_seed)?.examples);
         }
         Ok(all)
     }

@@ -6,6 +6,7 @@ mod body;
 mod counter;
 mod http;
 mod pieces;
+mod reader;
 mod refused;
 
 use super::named::{Asking, Model};
@@ -16,8 +17,10 @@ use crate::recipe::Registry;
 use clap::Parser;
 use clap::builder::RangedU64ValueParser;
 use counter::Counter;
-use http::listen;
+use http::{Received, listen};
+use reader::Reader;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -69,12 +72,13 @@ impl Verb for Serve {
         })?;
         let address = listener.local_addr().map_err(Error::io("the socket"))?;
         say(&format!("serving {name} at http://{address}/v1"));
+        let names = std::iter::once(name).chain(checkpoint).collect();
+        let reader = Arc::new(Reader::new(names, &policy, found.sampling));
         let (sender, receiver) = channel();
-        let heard = move |received| drop(sender.send(received));
+        let heard = move |received: Received| drop(reader.read(received).map(|ready| sender.send(ready)));
         std::thread::spawn(move || listen(&listener, heard));
         let timeout = Duration::from_secs(self.timeout);
-        let names = std::iter::once(name).chain(checkpoint).collect();
-        let mut counter = Counter::new(names, &policy, found.sampling, timeout, receiver);
+        let mut counter = Counter::new(&policy, timeout, receiver);
         let mut decoder = policy.decoder();
         while counter.wait() {
             if let Err(error) = decoder.serve(&mut counter) {

@@ -66,7 +66,7 @@ impl Message {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Prompt {
-    /// Plain text, tokenised as it stands.
+    /// Plain text, tokenised as it stands; names of special tokens that its row says are text.
     Text(String),
     /// A conversation, rendered by the model's chat template with the generation prompt; one that ends with the assistant
     /// goes on in that turn.

@@ -20,8 +20,10 @@ mod pieces;
 pub mod preference;
 pub mod questions;
 pub mod renaming;
+pub mod residual;
 pub mod row;
 pub mod rubrics;
+mod said;
 pub mod shots;
 pub mod source;
 pub mod tasks;
@@ -29,6 +31,7 @@ pub mod template;
 pub mod tokenizer;
 pub mod turns;
 mod typed;
+pub mod unfilled;
 mod uses;
 pub mod tree;
 
@@ -36,6 +39,7 @@ pub use conversation::{Message, Prompt, THINKING};
 pub use feedback::{Feedback, FeedbackCompletion};
 pub use hub::Hub;
 pub use questions::{Prompted, Questions};
+pub use residual::Residual;
 pub use source::Sources;
 pub use template::Template;
 pub use tokenizer::Tokenizer;
@@ -86,6 +90,9 @@ pub struct Data {
     /// default an integer that is written as the choices are, and is one of them, is that one; others count from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub integer_answers: Option<numbered::IntegerAnswers>,
+    /// Labels from a measured outcome, less what confounds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Residual>,
     /// From columns to prompt and completion.
     pub template: Template,
     /// How a rationale is written.
@@ -105,6 +112,7 @@ impl Default for Data {
             max_prompt_tokens: None,
             columns: BTreeMap::new(),
             integer_answers: None,
+            residual: None,
             template: Template::default(),
             format: Format::default(),
         }
@@ -161,6 +169,7 @@ impl Data {
         }
         found.extend(self.columns.keys().filter_map(|ours| self.unread(ours)));
         found.extend(under("task", self.task.iter().flat_map(Task::check)));
+        found.extend(under("residual", self.residual.iter().flat_map(Residual::check)));
         found.extend(under("template", self.template.check()));
         found.extend(under("format", self.format.check()));
         found
@@ -180,7 +189,7 @@ impl Data {
         Some(Misfit::new(format!("columns.{ours}"), message, remedy))
     }
 
-    /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks only.
+    /// Reads, checks and renders one of the two sets of rows. `seed` feeds the procedural tasks, and draws solved rows.
     ///
     /// # Errors
     /// [`Error::Data`] with the first ten unusable rows, each as `file:line: what is wrong`, and their number; or
@@ -188,9 +197,12 @@ impl Data {
     pub fn load(&self, split: Split, hub: &Hub, seed: u64) -> Result<Dataset> {
         let mut problems = Problems::default();
         let mut renaming = Renaming::new(&self.columns);
-        let rows = self.rows(split, hub, seed, &mut renaming, &mut problems)?;
-        let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
+        let mut rows = self.rows(split, hub, seed, &mut renaming, &mut problems)?;
         let name = self.name(split);
+        if let Some(residual) = self.residual.as_ref().filter(|_| problems.is_empty()) {
+            rows = residual.applied(rows, split, &name, &mut problems);
+        }
+        let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         if rows.is_empty() && problems.is_empty() {
             let key = split.key();
             return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
@@ -200,7 +212,7 @@ impl Data {
         if problems.is_empty() && (split == Split::Train || own) {
             renaming.check(&name)?;
         }
-        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
+        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), seed, &mut problems);
         problems.into_result()?;
         if split == Split::Eval {
             self.say_what_both_read();
@@ -251,21 +263,9 @@ impl Data {
             ))),
             None => {
                 let rows = self.sources(split).read(split, hub, renaming, self.limit(split), problems)?;
-                Ok(self.settled(rows, problems))
+                Ok(numbered::settled(rows, self.integer_answers, problems))
             }
         }
-    }
-
-    /// The rows, integer answers beside choices as the letters that they count.
-    fn settled(&self, mut rows: Vec<Row>, problems: &mut Problems) -> Vec<Row> {
-        rows.retain_mut(|row| match numbered::settle(row, self.integer_answers) {
-            Ok(()) => true,
-            Err(what) => {
-                problems.at(row, what);
-                false
-            }
-        });
-        rows
     }
 
     /// The rows that few-shot examples come from, where they are not the split's own.
@@ -283,7 +283,7 @@ impl Data {
             _ if self.template.few_shot == 0 => return Ok(None),
             (Some(source), _) => {
                 let rows = source.read(Split::Train, hub, renaming, enough, problems)?;
-                self.settled(rows, problems)
+                numbered::settled(rows, self.integer_answers, problems)
             }
             (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
             (None, Split::Eval) => {
@@ -294,8 +294,8 @@ impl Data {
         Ok(Some(shots))
     }
 
-    fn examples(&self, rows: &[Row], shots: &[Row], problems: &mut Problems) -> Vec<Arc<Example>> {
-        let mut writer = match template::Writer::new(&self.template, shots) {
+    fn examples(&self, rows: &[Row], shots: &[Row], seed: u64, problems: &mut Problems) -> Vec<Arc<Example>> {
+        let mut writer = match template::Writer::new(&self.template, shots, seed) {
             Ok(writer) => writer,
             Err(what) => {
                 problems.everywhere(what);

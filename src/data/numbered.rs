@@ -2,7 +2,7 @@
 
 use super::choices;
 use super::columns::{Read, named};
-use super::row::Row;
+use super::row::{Problems, Row};
 use crate::rationale::answer;
 use crate::rationale::equality::is_choice;
 use schemars::JsonSchema;
@@ -21,6 +21,18 @@ pub enum IntegerAnswers {
     From1,
     /// The text of the choice.
     Text,
+}
+
+/// The rows, integer answers beside choices as the letters that they count; those whose integer is neither are noted and left out.
+pub(super) fn settled(mut rows: Vec<Row>, how: Option<IntegerAnswers>, problems: &mut Problems) -> Vec<Row> {
+    rows.retain_mut(|row| match settle(row, how) {
+        Ok(()) => true,
+        Err(what) => {
+            problems.at(row, what);
+            false
+        }
+    });
+    rows
 }
 
 /// Puts the letter of the choice in place of an integer that counts the choices. Where the recipe does not say what integers are, one that is written as the

@@ -1,19 +1,32 @@
 //! Solved rows that a prompt shows first: which ones stand there, and in which order.
 
+use super::said::texts;
 use super::{Example, Message, Prompt};
-use crate::seed;
+use crate::seed::{derive, of_text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A solved row as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shot {
     /// What is asked.
     pub user: String,
     /// What is answered.
     pub assistant: String,
+    /// The texts of its row's columns, from which both were made.
+    pub said: Vec<String>,
+}
+
+impl Shot {
+    /// Made of a row with these columns.
+    pub(super) fn of(user: String, assistant: String, fields: &Map<String, Value>) -> Self {
+        let mut said = Vec::new();
+        fields.values().for_each(|value| texts(value, &mut |text| said.push(text.to_owned())));
+        Self { user, assistant, said }
+    }
 }
 
 /// Which of the rows that there are to show are shown.
@@ -23,7 +36,7 @@ pub enum Pick {
     /// The first.
     #[default]
     First,
-    /// Some, drawn for each row by its id.
+    /// Some, drawn for each row by `run.seed` and the row's id.
     Random,
     /// Those whose question has most words in common with the row's, the most alike last: the cosine of the two sets of words.
     Similar,
@@ -38,21 +51,22 @@ impl Pick {
         if self == Self::First { count.saturating_add(1) } else { POOL.max(count.saturating_add(1)) }
     }
 
-    /// What is shown of `all` before `question`, the question of the row `id`, which stands at `place`.
+    /// What is shown of `all` before `question`, the question of the row `id`, which stands at `place`; `seed` draws.
     pub(super) fn of<'a>(
         self,
         all: &'a [Solved],
         (id, place): (&str, &str),
         question: &str,
         count: usize,
+        seed: u64,
     ) -> Vec<&'a Solved> {
         let mut others: Vec<&Solved> =
             all.iter().filter(|one| !(one.id == id && one.place == place)).collect();
         match self {
             Self::First => {}
             Self::Random => {
-                let own = seed::of_text(id);
-                others.sort_by_cached_key(|one| seed::derive(&[own, seed::of_text(&one.id)]));
+                let own = of_text(id);
+                others.sort_by_cached_key(|one| derive(&[seed, own, of_text(&one.id)]));
             }
             Self::Similar => {
                 let words = words(question);
@@ -98,7 +112,7 @@ impl Example {
     ///
     /// ```
     /// use rationale::data::{Example, Prompt, shots::Shot};
-    /// let shot = |user: &str, assistant: &str| Shot { user: user.into(), assistant: assistant.into() }.into();
+    /// let shot = |user: &str, assistant: &str| Shot { user: user.into(), assistant: assistant.into(), ..Shot::default() }.into();
     /// let shown = Example { shots: vec![shot("1+1=", "2"), shot("2+2=", "4")], ..Example::text("x", "1+1=2\n\n2+2=4\n\n3+3=") };
     /// assert_eq!(shown.reordered(&[1, 0]).unwrap().prompt, Prompt::Text("2+2=4\n\n1+1=2\n\n3+3=".into()));
     /// ```
@@ -145,30 +159,41 @@ mod tests {
     use super::*;
 
     fn solved(id: &str, user: &str) -> Solved {
-        Solved::new(id.into(), format!("f:{id}"), Shot { user: user.into(), assistant: "so".into() })
+        Solved::new(
+            id.into(),
+            format!("f:{id}"),
+            Shot { user: user.into(), assistant: "so".into(), said: vec![] },
+        )
     }
 
     #[test]
     fn rows_are_picked_and_none_shows_itself() {
         let all =
             [solved("a", "one two"), solved("b", "Two three!"), solved("c", "four"), solved("d", "two")];
-        let of = |pick: Pick, id: &str, question: &str| -> Vec<String> {
+        let seeded = |pick: Pick, id: &str, question: &str, seed: u64| -> Vec<String> {
             let place = format!("f:{id}");
-            pick.of(&all, (id, &place), question, 2).iter().map(|one| one.id.clone()).collect()
+            pick.of(&all, (id, &place), question, 2, seed).iter().map(|one| one.id.clone()).collect()
         };
+        let of = |pick: Pick, id: &str, question: &str| seeded(pick, id, question, 0);
         assert_eq!(of(Pick::First, "a", "one two"), ["b", "c"]);
         // "three two" has both words of b (cosine 1) and one of d's one (1/√2): the most alike is last.
         assert_eq!(of(Pick::Similar, "x", "three, two?"), ["d", "b"]);
         assert_eq!(of(Pick::Similar, "b", "three, two?"), ["a", "d"]);
         let drawn: BTreeSet<Vec<String>> = (0..20).map(|n| of(Pick::Random, &format!("r{n}"), "")).collect();
         assert!(drawn.len() > 5 && of(Pick::Random, "r1", "") == of(Pick::Random, "r1", ""));
+        let seeds: BTreeSet<Vec<String>> = (0..20).map(|seed| seeded(Pick::Random, "r1", "", seed)).collect();
+        assert!(seeds.len() > 5, "{seeds:?}");
+        for pick in [Pick::First, Pick::Similar] {
+            assert_eq!(seeded(pick, "x", "three", 1), seeded(pick, "x", "three", 2));
+        }
         assert_eq!((Pick::First.enough(3), Pick::Random.enough(3)), (4, POOL));
     }
 
     #[test]
     fn turns_change_places() {
         let turn = |role: &str, text: &str| Message::new(role, text);
-        let shot = |user: &str| Arc::new(Shot { user: user.into(), assistant: format!("{user}!") });
+        let shot =
+            |user: &str| Arc::new(Shot { user: user.into(), assistant: format!("{user}!"), said: vec![] });
         let pair = |user: &str| [turn("user", user), turn("assistant", &format!("{user}!"))];
         let chat = |order: [&str; 3]| {
             let shown = order.into_iter().flat_map(pair);

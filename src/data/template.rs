@@ -38,8 +38,8 @@ pub struct Template {
     /// Where the solved rows come from; by default the training rows, never the row itself. `"@stage"` shows what an earlier stage
     /// collected.
     pub few_shot_from: Option<Sources>,
-    /// Which of them are shown: the `first`, `random` ones for each row, or those most `similar` to its question, by words. Of more than
-    /// 2000 the first 2000 are looked at.
+    /// Which of them are shown: the `first`, `random` ones for each row, drawn by `run.seed`, or those most `similar` to its question, by
+    /// words. Of more than 2000 the first 2000 are looked at.
     pub few_shot_pick: Pick,
     /// How a solved row is answered, over its columns; as `assistant` by default, or its completion.
     pub few_shot_show: Option<String>,
@@ -133,17 +133,18 @@ pub struct Writer<'a> {
     template: &'a Template,
     environment: Environment<'static>,
     shots: Vec<Solved>,
+    seed: u64,
     variables: Arc<Map<String, Value>>,
     rows: usize,
     uses: Uses,
 }
 
 impl<'a> Writer<'a> {
-    /// Renders the solved rows among `candidates`, of the first ones one more than is shown, so that a row never shows itself.
-    pub fn new(template: &'a Template, candidates: &[Row]) -> Rendered<Self> {
-        let variables = Arc::new(template.variables.clone());
+    /// Renders the solved rows among `candidates`, of the first ones one more than is shown, so that a row never shows itself; `seed` draws.
+    pub fn new(template: &'a Template, candidates: &[Row], seed: u64) -> Rendered<Self> {
         let (environment, uses) = (environment(), Uses::default());
-        let mut writer = Self { template, environment, shots: Vec::new(), variables, rows: 0, uses };
+        let variables = Arc::new(template.variables.clone());
+        let mut writer = Self { template, environment, shots: Vec::new(), seed, variables, rows: 0, uses };
         if template.few_shot > 0 {
             let candidates = candidates.iter().take(template.few_shot_pick.enough(template.few_shot));
             writer.shots = candidates.map(|row| writer.shot(row)).collect::<Rendered<_>>()?;
@@ -333,11 +334,11 @@ impl<'a> Writer<'a> {
     fn shots_for(&self, row: &Row, question: &str) -> Rendered<Vec<Arc<Shot>>> {
         let (id, place) = (columns::id(row)?, row.place());
         let (wanted, pick) = (self.template.few_shot, self.template.few_shot_pick);
-        let shots = pick.of(&self.shots, (&id, &place), question, wanted);
-        let got = shots.len();
-        if got == wanted {
+        let shots = pick.of(&self.shots, (&id, &place), question, wanted, self.seed);
+        if shots.len() == wanted {
             return Ok(shots.into_iter().map(|one| one.shot.clone()).collect());
         }
+        let got = shots.len();
         Err(format!("data.template.few_shot = {wanted}, but there are only {got} other rows to show"))
     }
 
@@ -353,9 +354,8 @@ impl<'a> Writer<'a> {
             Some(show) => Some(self.render("few_shot_show", show, row, &fields).map_err(wrong)?),
             None => self.completion(row, &columns, &fields).map_err(wrong)?,
         };
-        let assistant =
-            assistant.ok_or_else(|| wrong("it has no completion, rationale or answer".to_string()))?;
-        Ok(Solved::new(columns.id, row.place(), Shot { user, assistant }))
+        let none = || wrong("it has no completion, rationale or answer".to_string());
+        Ok(Solved::new(columns.id, row.place(), Shot::of(user, assistant.ok_or_else(none)?, &row.fields)))
     }
 
     fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {

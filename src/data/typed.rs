@@ -19,7 +19,7 @@ impl Data {
         let rows: Vec<Row> = questions.iter().enumerate().map(row).collect();
         let mut problems = Problems::default();
         let shots = self.shot_rows(Split::Eval, hub, seed, &rows, &mut problems)?;
-        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), &mut problems);
+        let examples = self.examples(&rows, shots.as_deref().unwrap_or(&rows), seed, &mut problems);
         problems.into_result()?;
         Ok(examples)
     }

@@ -107,6 +107,17 @@ impl Cache {
         self.layers.iter().map(|(key, value)| (cut(key), cut(value))).collect()
     }
 
+    /// Leaves nothing in these slots: what is no number there would reach who comes next, masked as it is.
+    pub fn clear(&mut self, slots: &[i64]) {
+        for (key, value) in &self.layers {
+            for (held, slot) in
+                [key, value].into_iter().flat_map(|held| slots.iter().map(move |slot| (held, slot)))
+            {
+                let _ = held.select(0, *slot).zero_();
+            }
+        }
+    }
+
     /// Copies the first `length` tokens of slots `from` over slots `to`, which are other ones.
     pub fn relocate(&mut self, from: &Tensor, to: &Tensor, length: usize) {
         let span = self.span(length);
@@ -153,5 +164,7 @@ mod tests {
         cache.relocate(&Tensor::from_slice(&[1i64]), &Tensor::from_slice(&[0i64]), 6);
         assert_eq!(at(&cache, 0, 1, 5), [6.0, 7.0]);
         assert_eq!(at(&cache, 2, 1, 5), [0.0, 0.0]);
+        cache.clear(&[1]);
+        assert_eq!((at(&cache, 1, 0, 5), at(&cache, 0, 1, 5)), (vec![0.0, 0.0], vec![6.0, 7.0]));
     }
 }

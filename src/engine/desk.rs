@@ -1,6 +1,7 @@
 //! Where a [`Decoder`](super::Decoder) that is open finds its work, and whom it tells: requests come and go while others are decoded.
 
-use super::{Completion, Event, Progress, Request, Sampling};
+use super::{Completion, Event, Progress, Request, Sampling, StopReason};
+use crate::{Error, Result};
 use std::sync::Arc;
 
 /// A request with settings of its own.
@@ -38,6 +39,17 @@ pub trait Desk {
 
     /// The next token of a completion of a job. The last one comes before [`ended`](Self::ended).
     fn token(&mut self, _job: usize, _sample: usize, _token: Token) {}
+
+    /// A completion of a job has ended, after its last token; others of the job may go on.
+    fn stopped(&mut self, _job: usize, _sample: usize, _stop: &StopReason) {}
+
+    /// A job that cannot be decoded, or decoded any further; it is not heard of again. By default its error ends all others too.
+    ///
+    /// # Errors
+    /// What is to end all of them.
+    fn failed(&mut self, _job: usize, error: Error) -> Result<()> {
+        Err(error)
+    }
 
     /// All completions of a job, one a seed, in order.
     fn ended(&mut self, job: usize, completions: Vec<Completion>);

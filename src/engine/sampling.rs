@@ -223,7 +223,8 @@ impl Sampling {
         }
         let above = mass.cumsum(-1, Kind::Double) - &mass;
         let stay = above.lt(self.top_p).sum_dim_intlist([-1i64].as_slice(), true, Kind::Int64);
-        sorted.gather(-1, &(stay - 1), false)
+        // Of a row that is no numbers none stays; who drew from it is told so by its log-probability.
+        sorted.gather(-1, &(stay - 1).clamp_min(0i64), false)
     }
 
     /// `scores` from the largest down, as far as top-p needs them. A CPU sorts a large vocabulary as slowly as it

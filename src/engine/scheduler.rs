@@ -106,18 +106,22 @@ impl<'a> Batch<'a> {
     fn take_in(&mut self, desk: &mut dyn Desk) -> Result<()> {
         let gone: Vec<usize> = self.jobs.keys().copied().filter(|&job| !desk.wants(job)).collect();
         gone.into_iter().for_each(|job| self.forget(job));
-        let jobs = desk.next(self.jobs.is_empty());
+        let mut jobs = Vec::new();
+        for job in desk.next(self.jobs.is_empty()) {
+            let number = self.given;
+            self.given += 1;
+            match job.sampling.validate().and_then(|()| check(number, &job.request, self.model)) {
+                Ok(()) => jobs.push((number, job)),
+                Err(error) => desk.failed(number, error)?,
+            }
+        }
         if jobs.is_empty() {
             return Ok(());
         }
-        for (index, job) in jobs.iter().enumerate() {
-            job.sampling.validate()?;
-            check(self.given + index, &job.request, self.model)?;
-        }
-        let prompts: Vec<&[u32]> = jobs.iter().map(|job| job.request.prompt.as_slice()).collect();
-        let ends = if self.given == 0 { self.store.begin(&prompts) } else { self.store.join(&prompts) };
+        let prompts: Vec<&[u32]> = jobs.iter().map(|(_, job)| job.request.prompt.as_slice()).collect();
+        let ends = if self.total == 0 { self.store.begin(&prompts) } else { self.store.join(&prompts) };
         let (mut limit, mut penalties) = (0, false);
-        for (job, end) in jobs.into_iter().zip(ends) {
+        for ((number, job), end) in jobs.into_iter().zip(ends) {
             let samples = job.request.seeds.len();
             if samples == 0 {
                 self.store.release(end);
@@ -125,10 +129,9 @@ impl<'a> Batch<'a> {
                 self.total += samples;
                 limit = limit.max(job.sampling.max_new_tokens);
                 penalties |= job.sampling.repetition_penalty != 1.0;
-                self.waiting.push_back(self.given);
-                self.jobs.insert(self.given, Open { job, end, completions: vec![None; samples] });
+                self.waiting.push_back(number);
+                self.jobs.insert(number, Open { job, end, completions: vec![None; samples] });
             }
-            self.given += 1;
         }
         self.make_room(limit, penalties);
         Ok(())
@@ -280,20 +283,18 @@ impl<'a> Batch<'a> {
             let _ = seen.scatter_value_(1, &tokens, 1.0);
         }
         self.take(first, drawn, desk)?;
-        self.retire();
+        self.retire(desk);
         Ok(())
     }
 
+    /// Gives the sequences from row `first` on their tokens, and lets the jobs of those go that have none.
     fn take(&mut self, first: usize, mut drawn: Drawn, desk: &mut dyn Desk) -> Result<()> {
+        let mut failed = BTreeMap::new();
         for (row, live) in self.live[first..].iter_mut().enumerate() {
             let (id, logprob) = (drawn.tokens[row] as u32, drawn.logprobs[row]);
             if !logprob.is_finite() {
-                return Err(Error::Model(format!(
-                    "request {}: the logits of token {} are not finite; the weights may have diverged, or 16 bits \
-                     may be too few for this model",
-                    live.job,
-                    live.tokens.len()
-                )));
+                failed.entry(live.job).or_insert(live.tokens.len());
+                continue;
             }
             live.take(id, logprob, self.stops);
             let top = drawn.top.get_mut(row).map(std::mem::take).unwrap_or_default();
@@ -302,16 +303,27 @@ impl<'a> Batch<'a> {
             self.statistics.kept_mass = (self.statistics.kept_mass * seen + drawn.kept[row]) / (seen + 1.0);
             self.statistics.decoded_tokens += 1;
         }
+        for (job, token) in failed {
+            let what = format!(
+                "request {job}: the logits of token {token} are not finite; the weights may have diverged, or 16 bits may be too \
+                 few for this model"
+            );
+            desk.failed(job, Error::Model(what))?;
+            let rows = (0..self.live.len()).filter(|&row| self.live[row].job == job);
+            self.cache.clear(&rows.map(|row| row as i64).collect::<Vec<_>>());
+            self.forget(job);
+        }
         Ok(())
     }
 
     /// Takes the sequences out that have ended, and moves the last ones into the slots they leave.
-    fn retire(&mut self) {
+    fn retire(&mut self, desk: &mut dyn Desk) {
         let mut slots: Vec<usize> = (0..self.live.len()).collect();
         for row in (0..self.live.len()).rev() {
             let Some(stop) = self.live[row].stop.take() else { continue };
             let done = self.live.swap_remove(row);
             self.cache_finished(&done, &stop, slots.swap_remove(row));
+            desk.stopped(done.job, done.sample, &stop);
             let completion =
                 Completion { tokens: done.tokens, logprobs: done.logprobs, stop, version: self.version };
             let open = self.jobs.get_mut(&done.job).expect("its job is open");

@@ -23,7 +23,7 @@ pub struct Eval {
     /// Whether to evaluate after the last step.
     pub at_end: bool,
     /// Whether the questions are asked. Where no held-out row has a gold answer and the method can tell its own loss on them, as `loop.dpo`
-    /// on pairs, none is asked anyway.
+    /// on pairs, none is asked anyway; nor where a head says what there is to say, as with `loop.extract`.
     pub ask: bool,
     /// Completions of each question and seed; pass@k and maj@k need at least k.
     pub samples: usize,

@@ -68,6 +68,11 @@ impl Seen {
             scores,
         }
     }
+
+    /// The same where equal rewards teach all the same, of which then nothing is to be said.
+    pub fn unless(self, equal_teaches: bool) -> Self {
+        Self { equal: self.equal && !equal_teaches, ..self }
+    }
 }
 
 impl Signs {

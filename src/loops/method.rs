@@ -239,6 +239,8 @@ pub struct Needs {
     pub traces: bool,
     /// It writes pairs beside its traces.
     pub pairs: bool,
+    /// It finds a direction in the policy's states, which later stages take as `policy.steer.from`.
+    pub direction: bool,
     /// Its policy has a head that scores: a reward model.
     pub head: bool,
     /// What `[select]` decides.

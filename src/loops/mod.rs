@@ -18,6 +18,7 @@ pub mod prm;
 pub mod selection;
 pub mod sft;
 pub mod star;
+pub mod steer;
 pub mod think;
 pub mod worker;
 
@@ -52,6 +53,7 @@ pub fn methods() -> Kinds<dyn Section> {
         .with::<star::Star>("star", |section| Arc::new(section))
         .with::<think::Think>("think", |section| Arc::new(section))
         .with::<extract::Extract>("extract", |section| Arc::new(section))
+        .with::<steer::Steer>("steer", |section| Arc::new(section))
         .with::<evaluate::Evaluate>("evaluate", |section| Arc::new(section))
 }
 

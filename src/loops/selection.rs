@@ -18,6 +18,12 @@ pub fn selected(select: &Select, group: &Group, metrics: &mut Metrics) -> Vec<us
     kept
 }
 
+/// The row's own completion as pair builders see it, which is taken to be right; none where it has none.
+pub fn own_completion(example: &Example) -> Option<Candidate<'_>> {
+    let text = example.completion.as_deref()?;
+    Some(Candidate { gold: true, correct: Some(true), text, ..Candidate::default() })
+}
+
 /// A rollout as filters and pair builders see it.
 pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
     Candidate {

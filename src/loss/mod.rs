@@ -15,6 +15,7 @@ pub mod preference;
 pub mod reward_model;
 pub mod row;
 pub mod thought;
+pub mod value;
 
 pub use clips::Clips;
 pub use policy::{PolicyLoss, PolicyTerms, PolicyTokens};

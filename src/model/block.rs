@@ -263,7 +263,10 @@ impl Model {
             rows.layer.is_none(),
             "layer {index} does not attend, though its blueprint says that it does"
         );
-        x
+        match &self.steering {
+            None => x,
+            Some(steering) => steering.added(index, x),
+        }
     }
 
     /// The same layers without adapters, of other tensors: each linear map's weight is what `weight` makes of it, every other

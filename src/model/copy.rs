@@ -19,6 +19,8 @@ impl Model {
             score: source.score.as_ref().map(|score| score.map(copy)),
             extractor: source.extractor.as_ref().map(|extractor| extractor.map(copy)),
             thoughts: source.thoughts.as_ref().map(|thoughts| thoughts.map(copy)),
+            steering: source.steering.as_ref().map(|steering| steering.map(copy)),
+            value: source.value.as_ref().map(|value| value.map(copy)),
             rope: Rope::new(&source.form.ropes, device),
             lora: None,
             inactive: Vec::new(),

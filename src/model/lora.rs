@@ -216,6 +216,8 @@ impl Model {
             score: self.score.as_ref().map(|score| score.map(share)),
             extractor: self.extractor.as_ref().map(|extractor| extractor.map(share)),
             thoughts: self.thoughts.as_ref().map(|thoughts| thoughts.map(share)),
+            steering: self.steering.as_ref().map(|steering| steering.map(share)),
+            value: self.value.as_ref().map(|value| value.map(share)),
             rope: Rope::new(&self.form.ropes, self.device()),
             lora: None,
             inactive: Vec::new(),

@@ -18,6 +18,7 @@ pub mod form;
 pub mod heads;
 mod inactive;
 mod init;
+mod inputs;
 pub mod layout;
 mod linear;
 pub mod logprobs;
@@ -36,6 +37,7 @@ pub mod sequence;
 pub mod shards;
 mod size;
 pub mod states;
+pub mod steering;
 mod storage;
 mod stored;
 mod stowed;
@@ -43,6 +45,7 @@ pub mod thoughts;
 mod together;
 pub mod transformer;
 mod trunk;
+pub mod value;
 mod weights;
 
 pub use attention::AttentionSpec;
@@ -62,8 +65,10 @@ pub use read_tokens::ReadTokens;
 pub use rope::Rope;
 pub use sequence::Sequence;
 pub use shards::{Shards, Slice};
+pub use steering::Steering;
 pub(crate) use storage::drop_grad;
 pub use thoughts::Thoughts;
+pub use value::ValueHead;
 
 use tch::{Device, Kind, Tensor};
 
@@ -103,6 +108,10 @@ pub struct Model {
     pub extractor: Option<Extractor>,
     /// What thinks before tokens, where the model does.
     pub thoughts: Option<Thoughts>,
+    /// What is added behind its layers, where something is.
+    pub steering: Option<Steering>,
+    /// What reads off the states what is expected of a completion, where the policy has a critic.
+    pub value: Option<ValueHead>,
     /// Rotary frequencies on the model's device.
     pub rope: Rope,
     /// What the adapters are, where there are any.
@@ -146,10 +155,11 @@ impl Model {
         all.filter(|(_, tensor)| tensor.requires_grad()).collect()
     }
 
-    /// All tensors by name: those of a checkpoint, the adapters', the thoughts' and the extractor's.
+    /// All tensors by name: those of a checkpoint, the adapters', the thoughts', the extractor's and the value head's.
     pub fn all_tensors(&self) -> Vec<(String, Tensor)> {
         let beside = self.thoughts.iter().flat_map(Thoughts::tensors);
         let beside = beside.chain(self.extractor.iter().flat_map(Extractor::tensors));
+        let beside = beside.chain(self.value.iter().flat_map(ValueHead::tensors));
         self.tensors()
             .into_iter()
             .chain(self.adapters())

@@ -39,6 +39,8 @@ pub(super) fn assemble(
         score: None,
         extractor: None,
         thoughts: None,
+        steering: None,
+        value: None,
         rope,
         lora: None,
         inactive: Vec::new(),

@@ -110,6 +110,14 @@ impl Sequence {
         self.learned.iter().cloned().flatten()
     }
 
+    /// Places of the states that the learned tokens are predicted from, one each: of a critic, where a value is expected.
+    ///
+    /// # Panics
+    /// Where the first token is learned, which nothing predicts.
+    pub fn predicting(&self) -> Vec<usize> {
+        self.places().map(|place| place - 1).collect()
+    }
+
     /// How many tokens are learned.
     pub fn learned(&self) -> usize {
         self.learned.iter().map(Range::len).sum()

@@ -137,6 +137,13 @@ impl Stored {
         self.files[place].stored(&name, shape, Some(Kind::Uint8))
     }
 
+    /// The names of those that are not taken, in order.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.places.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
     /// Whether a tensor of this name is there and not taken.
     pub fn has(&self, name: &str) -> bool {
         self.places.contains_key(name)

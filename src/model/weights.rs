@@ -4,8 +4,8 @@ use super::stored::{INDEX, SINGLE, Stored};
 use super::stowed::{Stowed, write_stowed};
 pub(super) use super::stowed::{bytes_of, remove, write_json, write_tensors};
 use super::{
-    Config, Extractor, FAMILIES, Family, Linear, Model, Quantize, Thoughts, config, extractor, heads, names,
-    thoughts,
+    Config, Extractor, FAMILIES, Family, Linear, Model, Quantize, Thoughts, ValueHead, config, extractor,
+    heads, names, thoughts, value,
 };
 use crate::{Error, Result};
 use serde_json::json;
@@ -64,6 +64,7 @@ impl Model {
         let head = config.family.name(names::HEAD);
         let classifier = heads::described(&config.original);
         let thoughts = Thoughts::load(dir, config.hidden_size, kind, device)?;
+        let value = ValueHead::load(dir, config.hidden_size, kind, device)?;
         let mut take = |name: &str, shape: &[i64]| {
             let tensor = stored.take(name, shape)?;
             Ok(tensor.to_device(device).to_kind(kind))
@@ -71,7 +72,7 @@ impl Model {
         let Some((labels, bias)) = classifier else {
             let model = names::assemble(config, device, quantize, take)?;
             stored.nothing_left(tied.then_some(&head))?;
-            return Ok(Self { thoughts, ..model });
+            return Ok(Self { thoughts, value, ..model });
         };
         // A classifier's file has no output projection.
         let headless = Config { tie_word_embeddings: true, ..config };
@@ -83,7 +84,7 @@ impl Model {
         stored.nothing_left(Some(&head))?;
         let sizes = (model.config.hidden_size, labels);
         model.extractor = Extractor::load(dir, sizes, kind, device)?;
-        Ok(Self { thoughts, ..model })
+        Ok(Self { thoughts, value, ..model })
     }
 
     /// Reads the score head, where there is one, from the model folder `dir` again.
@@ -167,6 +168,10 @@ impl Model {
         match &self.thoughts {
             Some(thoughts) => thoughts.save(dir)?,
             None => remove(&dir.join(thoughts::FILE))?,
+        }
+        match &self.value {
+            Some(value) => value.save(dir)?,
+            None => remove(&dir.join(value::FILE))?,
         }
         match &self.extractor {
             Some(extractor) => extractor.save(dir)?,

@@ -1,5 +1,6 @@
 //! The policy: a model with its tokenizer, its end-of-sequence ids and its way of sampling.
 
+pub mod attribution;
 pub mod belief;
 pub mod candidates;
 pub mod choices;
@@ -9,11 +10,14 @@ pub mod init;
 mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
+mod steer;
+mod values;
 
 pub use init::Init;
 pub use prompt_logprobs::Told;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
+pub use steer::{Spanned, Steered};
 
 use elsewhere::{Current, Elsewhere};
 
@@ -53,6 +57,8 @@ pub struct PolicyConfig {
     /// The share of the numbers of what attention and MLP add to each token's state that is dropped while `loop.sft` learns; never outside of
     /// that. 0.1 is usual, 0 drops nothing.
     pub dropout: f64,
+    /// Add a direction to what the policy's layers give, to steer what it writes.
+    pub steer: Option<Steered>,
     /// Keep only each layer's input for the backward pass and recompute the rest: less memory, a third more time.
     pub gradient_checkpointing: bool,
     /// How completions are sampled.
@@ -70,6 +76,7 @@ impl Default for PolicyConfig {
             lora: None,
             quantize: None,
             dropout: 0.0,
+            steer: None,
             gradient_checkpointing: false,
             sampling: Sampling::default(),
             decode_slots: 64,
@@ -124,6 +131,7 @@ impl PolicyConfig {
             found.push(Misfit::new("decode_slots", "at least one sequence is decoded at a time", ""));
         }
         found.extend(under("init", self.init.iter().flat_map(Init::check)));
+        found.extend(under("steer", self.steer.iter().flat_map(Steered::check)));
         found.extend(under("lora", self.lora.iter().flat_map(Lora::check)));
         found.extend(under("sampling", self.sampling.check()));
         found
@@ -165,6 +173,7 @@ impl Policy {
         }
         policy.model.checkpointing = config.gradient_checkpointing;
         policy.model.dropout = config.dropout;
+        config.steer.as_ref().map_or(Ok(()), |steered| steered.apply(&mut policy.model))?;
         match &config.lora {
             Some(lora) => policy.model.add_lora(lora, seed)?,
             None => policy.model.train_all(),

@@ -1,7 +1,7 @@
 //! Where the answer stands in a text, form by form.
 
 use super::equality::denies;
-use super::{AnswerForm, Pattern, number, steps};
+use super::{AnswerForm, Pattern, number, stated, steps};
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -163,7 +163,8 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
             Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
         })
         .collect();
-    answers.iter().find(|answer| !answer.weak).or(answers.first()).cloned()
+    let announced = answers.iter().find(|answer| !answer.weak).or(answers.first()).cloned();
+    announced.or_else(|| stated::option(text))
 }
 
 /// Whether what the marker at `at` announces is meant to be the answer: not "this answer is right", "a wrong answer is 5",
@@ -332,7 +333,7 @@ mod tests {
     #[test]
     fn each_form_finds_its_last_match() {
         use AnswerForm::*;
-        let cases: [(AnswerForm, &str, Option<&str>); 46] = [
+        let cases: [(AnswerForm, &str, Option<&str>); 48] = [
             (Hashes, "x\n#### 72", Some("72")),
             (Hashes, "#### 1\n#### -1,234.50 \nbye", Some("-1,234.50")),
             (Hashes, "####72.", Some("72")),
@@ -354,6 +355,8 @@ mod tests {
             (AnswerIs, "The answer is:\n\n42", Some("42")),
             (AnswerIs, "The answer is **yes**.", Some("yes")),
             (AnswerIs, "The answer is", None),
+            (AnswerIs, "Rome is in Italy. Option B is correct.", Some("B")),
+            (AnswerIs, "The correct option is B.", Some("B")),
             (AnswerIs, "No answers isolated here", None),
             (AnswerTag, "<answer>1</answer><answer>\n2 </answer>", Some("2")),
             (AnswerTag, "<answer>1</answer><answer>2", Some("1")),

@@ -11,6 +11,7 @@ pub mod number;
 pub mod options;
 mod pattern;
 pub mod rubric;
+pub mod stated;
 pub mod steps;
 
 pub use pattern::Pattern;
@@ -150,7 +151,8 @@ pub enum AnswerForm {
     Hashes,
     /// `\boxed{42}` or `\fbox{42}`, the last one, braces balanced.
     Boxed,
-    /// `the answer is 42` or `Answer: 42`, the last one, to the end of the sentence.
+    /// `the answer is 42` or `Answer: 42`, the last one, to the end of the sentence; without any, the option that the last sentence calls right:
+    /// `Option B is correct.`
     AnswerIs,
     /// Between `<answer>` and `</answer>`.
     AnswerTag,

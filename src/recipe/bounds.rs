@@ -88,6 +88,7 @@ const LEAST: &[(&str, u64)] = &[
     ("loop.prm.max_tokens", 2),
     ("loop.prm.classes", 2),
     ("loop.contrast.max_tokens", 2),
+    ("data.residual.folds", 1),
     ("loop.star.rounds", 1),
     ("loop.star.questions", 1),
     ("loop.star.chunk", 1),

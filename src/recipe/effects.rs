@@ -58,6 +58,11 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(samples(stage) || asks(stage), without_samples(stage)),
     },
     Rule {
+        keys: &["policy.steer"],
+        but: &[],
+        idle: |stage| unless(samples(stage) || reads_rows(stage) || asks(stage), without_samples(stage)),
+    },
+    Rule {
         keys: &["policy.sampling.temperature"],
         but: &[],
         idle: |stage| unless(samples(stage) || reads_rows(stage), without_samples(stage)),
@@ -74,6 +79,12 @@ const RULES: &[Rule] = &[
         keys: &["run.steps", "run.epochs", "data.prompts_per_step", "data.shuffle", "data.train_limit"],
         but: &[],
         idle: |stage| unless(stage.needs().rows, with_method(stage)),
+    },
+    Rule {
+        // It reads all rows once.
+        keys: &["run.steps", "run.epochs", "data.prompts_per_step", "data.shuffle", "checkpoint.every"],
+        but: &[],
+        idle: |stage| unless(!stage.needs().direction, with_method(stage)),
     },
     Rule {
         keys: &["data.train", "data.task.*.train"],

@@ -10,7 +10,7 @@ use crate::section::Misfit;
 
 /// The misfits of `stage`, by their full paths: its method's, and those of what every method asks.
 pub(super) fn misfits(stage: &Stage) -> Vec<Misfit> {
-    let rules = [duration, needs, blocks, quantised, questions, search, hint, prefix];
+    let rules = [duration, needs, steered, blocks, quantised, questions, search, hint, prefix];
     let mut found: Vec<Misfit> = rules.iter().flat_map(|rule| rule(stage)).collect();
     found.extend(stage.method.fits(&stage.view()));
     found
@@ -83,6 +83,21 @@ fn needs(stage: &Stage) -> Vec<Misfit> {
         ));
     }
     found
+}
+
+/// What is learned under a direction would be saved without it, and a direction is found in states as they are.
+fn steered(stage: &Stage) -> Vec<Misfit> {
+    let needs = stage.needs();
+    let why = match (needs.trains, needs.direction) {
+        (true, _) => "trains, and what it learns under a direction would be saved without it",
+        (_, true) => "finds a direction in states as they are",
+        _ => return vec![],
+    };
+    let misfit = |_| {
+        let remedy = "take it out of this stage; loop.collect and loop.evaluate sample under a direction";
+        Misfit::new("policy.steer", format!("{} {why}", loop_key(stage)), remedy)
+    };
+    stage.policy.steer.iter().map(misfit).collect()
 }
 
 /// What is kept in blocks is not cut anywhere.

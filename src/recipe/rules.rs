@@ -53,6 +53,7 @@ pub const RULES: Rules = Rules {
     ],
     references: &[
         "policy.model",
+        "policy.steer.from",
         "data.train",
         "data.eval",
         "data.template.few_shot_from",

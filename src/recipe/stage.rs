@@ -298,7 +298,7 @@ impl Stage {
     }
 
     /// Whether the held-out questions are asked of the policy: where `[eval]` says so and a row has a gold answer, and where nothing else can
-    /// be told of the rows.
+    /// be told of the rows. A policy whose head tells it learns to write nothing, and is not asked to.
     pub fn asks<'r>(&self, rows: impl IntoIterator<Item = &'r Example>) -> bool {
         let Some(eval) = &self.eval else { return false };
         let (mut gold, mut measured) = (false, false);
@@ -306,7 +306,7 @@ impl Stage {
             gold |= row.gold().is_some();
             measured |= self.method.measures(row);
         }
-        eval.ask && (gold || !measured)
+        eval.ask && (!measured || gold && !self.needs().head)
     }
 
     /// What the stage has to have for its method.

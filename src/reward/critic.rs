@@ -113,7 +113,10 @@ impl LoadedCritic {
         let text = environment().render_str(&self.section.ask, &columns).context("ask")?;
         let question = match self.section.chat {
             true => TextRequest::user(None, text),
-            false => TextRequest::new(Prompt::Text(text)),
+            false => {
+                let about = Some(group.example.clone());
+                TextRequest { about, ..TextRequest::new(Prompt::Text(text)) }
+            }
         };
         Ok(TextRequest { samples: Samples::Count(self.section.samples), ..question })
     }

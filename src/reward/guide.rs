@@ -63,6 +63,7 @@ impl Guiding {
     fn rationales(&self, guide: &Policy, group: &Group, texts: &[&str]) -> anyhow::Result<Vec<String>> {
         let asked = |text: &&str| TextRequest {
             begun: text.to_string(),
+            about: Some(group.example.clone()),
             ..TextRequest::new(group.example.prompt.clone())
         };
         let questions: Vec<TextRequest> = texts.iter().map(asked).collect();

@@ -29,7 +29,7 @@ impl Instruction {
     /// The reward, its section checked.
     pub fn checked(self) -> anyhow::Result<impl Reward> {
         anyhow::ensure!(!self.column.is_empty(), "column = \"\": name the column that has the instruction");
-        let wants = Wants::default().column("column", &self.column, Holds::Text);
+        let wants = Wants::default().column("column", &self.column, Holds::Instruction);
         Ok(wanting(wants, move |example, rollout| {
             let written = column::text(example, &self.column)?;
             let rule: Rule = serde_json::from_str(&written).with_context(|| {

@@ -14,6 +14,7 @@ pub mod column;
 pub mod command;
 pub mod copying;
 pub mod critic;
+pub mod eraser;
 pub mod execute;
 pub mod format;
 pub mod guide;
@@ -51,7 +52,7 @@ pub use registry::Registry;
 pub use right::Right;
 pub use scoring::Scoring;
 pub use table::Rewards;
-pub use wants::{Holds, MachineWant, OfRow, RowWant, Wants};
+pub use wants::{Holds, MachineWant, OfRow, RowWant, TemplateWant, Wants};
 
 /// Scores the rollouts of a group.
 pub trait Reward: Send {
@@ -175,6 +176,7 @@ impl Default for Registry {
             .reward("self_certainty", certainty::Certainty::certainty)
             .with_format("belief", belief::Belief::checked)
             .with_format("critic", critic::Critic::checked)
+            .with_format("eraser", eraser::Eraser::checked)
             .with_format("format", format::Config::build)
             .with_format("guide", guide::Guide::checked)
             .with_format("internal_consistency", internal_consistency::InternalConsistency::checked)

@@ -1,6 +1,6 @@
 //! A trained reward model's opinion of each step, put together for the outcome and handed on step by step: `[reward.process]`.
 
-use super::{Models, Reward, Wants};
+use super::{Holds, Models, Reward, Wants, column};
 use crate::data::Hub;
 use crate::policy::RewardModel;
 use crate::rationale::{Format, steps};
@@ -18,6 +18,9 @@ pub struct Process {
     pub model: String,
     /// How the steps' scores become the completion's.
     pub aggregate: Aggregate,
+    /// A column whose text is scored behind the prompt in the completion's place, such as what was retrieved for a question: all completions of a row
+    /// are then worth the same.
+    pub column: Option<String>,
 }
 
 /// How the scores of steps become one.
@@ -53,7 +56,7 @@ impl Aggregate {
 
 impl Default for Process {
     fn default() -> Self {
-        Self { model: String::new(), aggregate: Aggregate::Min }
+        Self { model: String::new(), aggregate: Aggregate::Min, column: None }
     }
 }
 
@@ -91,14 +94,30 @@ impl Scorer {
     fn spans(&self, rollout: &Rollout) -> Vec<Range<usize>> {
         steps::split(self.format.steps, &rollout.text, 0..rollout.text.len())
     }
+
+    /// What a text is worth behind the group's prompt.
+    fn of_text(&mut self, text: &str, group: &Group, models: &Models) -> anyhow::Result<f64> {
+        let steps = steps::split(self.format.steps, text, 0..text.len());
+        let steps: Vec<&str> = steps.into_iter().map(|span| &text[span]).collect();
+        let aggregate = self.section.aggregate;
+        let judge = self.model(models)?;
+        let prompt = judge.policy.tokenizer.render_example(&group.example)?;
+        Ok(aggregate.of(&judge.scores(&prompt, &[steps], models.budget)?.concat()))
+    }
 }
 
 impl Reward for Scorer {
     fn wants(&self) -> Wants {
-        Wants::default().reward_model("model", &self.section.model)
+        let wants = Wants::default().reward_model("model", &self.section.model);
+        self.section.column.iter().fold(wants, |wants, name| wants.column("column", name, Holds::Text))
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
+        if let Some(name) = &self.section.column {
+            let text = column::text(&group.example, name)?;
+            let value = self.of_text(&text, group, models)?;
+            return Ok(group.rollouts.iter().map(|_| Score::from(value)).collect());
+        }
         let spans: Vec<Vec<Range<usize>>> =
             group.rollouts.iter().map(|rollout| self.spans(rollout)).collect();
         let (aggregate, policy) = (self.section.aggregate, models.policy()?);

@@ -71,7 +71,8 @@ impl LoadedReader {
     /// Prompt, rationale and cue, which the reader goes on from.
     fn question(&self, group: &Group, rollout: &Rollout) -> TextRequest {
         let begun = format!("{}{}", Part::Rationale.of(rollout), self.section.cue);
-        TextRequest { begun, ..TextRequest::new(group.example.prompt.clone()) }
+        let about = Some(group.example.clone());
+        TextRequest { begun, about, ..TextRequest::new(group.example.prompt.clone()) }
     }
 }
 

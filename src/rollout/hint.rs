@@ -2,9 +2,11 @@
 //! `[rollout.hint]`, the rationalization of STaR (Zelikman et al. 2022, arXiv 2203.14465, section 3.2).
 
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
+use crate::data::Example;
+use crate::data::template::{environment, values};
+use crate::data::unfilled::{fault, misfits};
 use crate::error::Result;
 use crate::section::{Misfit, broken};
-use minijinja::Environment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +36,7 @@ impl SourceSection for HintRollout {
     fn check(&self) -> Vec<Misfit> {
         let mut found =
             broken(&[(self.size > 0, "size", "at least one completion of each prompt is needed")]);
-        let environment = Environment::new();
+        let environment = environment();
         match environment.template_from_str(&self.hint) {
             Err(error) => found.push(Misfit::new("hint", format!("it cannot be read: {error:#}"), "")),
             Ok(template) if !template.undeclared_variables(false).contains("answer") => {
@@ -47,6 +49,20 @@ impl SourceSection for HintRollout {
             Ok(_) => {}
         }
         found
+    }
+
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        let environment = environment();
+        misfits(rows, |row| {
+            // It takes the place of the prompt's template, so that there is no prompt yet.
+            let mut known = values(row);
+            if !row.fields.contains_key("prompt") {
+                known.remove("prompt");
+            }
+            known.insert("id".into(), row.id.as_str().into());
+            let fault = fault(&environment, &self.hint, &known, &[]);
+            fault.map(|fault| ("hint".to_owned(), fault)).into_iter().collect()
+        })
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {
@@ -84,5 +100,32 @@ mod tests {
         assert!(said("{{ question }}").contains("rollout.hint.hint = \"{{ question }}\": it does not tell"));
         assert!(said("{{ question").contains("it cannot be read: syntax error"));
         assert_eq!(HintRollout { size: 0, ..HintRollout::default() }.check()[0].key, "size");
+    }
+
+    #[test]
+    fn rows_that_a_hint_cannot_be_written_for_are_named() {
+        let row = |id: &str, fields: serde_json::Value| Example {
+            answer: Some("1".to_owned()),
+            fields: fields.as_object().unwrap().clone(),
+            ..Example::text(id, "q")
+        };
+        let rows = [
+            row("r:1", serde_json::json!({"question": "q", "topic": "t"})),
+            row("r:2", serde_json::json!({"question": "q"})),
+        ];
+        let rows: Vec<&Example> = rows.iter().collect();
+        assert_eq!(HintRollout::default().check_rows(&rows), []);
+        let told = |hint: &str| {
+            let section = HintRollout { hint: hint.into(), ..HintRollout::default() };
+            section.check_rows(&rows).into_iter().map(|misfit| misfit.message).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told("{{ topic }} {{ id }} {{ answer }}"),
+            ["uses `topic`, which 1 of 2 rows does not have: r:2; known: question"]
+        );
+        assert_eq!(
+            told("{{ prompt }} {{ answer }}"),
+            ["uses `prompt`, which 2 of 2 rows do not have: r:1, r:2; known: question, topic"]
+        );
     }
 }

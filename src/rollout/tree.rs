@@ -8,6 +8,7 @@ pub mod schema;
 pub use schema::Schema;
 
 use super::{Fork, Group, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+use crate::data::Example;
 use crate::engine::{Boundary, Completion, Request, Sampling, Statistics, StopReason};
 use crate::error::Result;
 use crate::policy::Policy;
@@ -138,6 +139,14 @@ impl SourceSection for TreeRollout {
 
     fn check(&self) -> Vec<Misfit> {
         TreeRollout::check(self)
+    }
+
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        match (&self.schema, self.at) {
+            (Some(schema), At::Questions) => under("schema", schema.check_rows(rows)),
+            (None, At::Questions) => under("schema", Schema::default().check_rows(rows)),
+            _ => vec![],
+        }
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

@@ -2,7 +2,6 @@
 
 use super::resume::{Changes, body, changes, holding, is_over};
 use super::session::Session;
-use super::stage::Opened;
 use super::stop;
 use crate::checkpoint::{
     Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, differences, label, recipes,
@@ -19,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// What the name of a stage's file of pairs has beside that of its traces.
 pub(super) const PAIRS: &str = "-pairs";
+
+/// The key that takes the direction that a stage has found.
+const DIRECTION: &str = "policy.steer.from";
 
 /// The directory that a run, or one of its trials, is to have.
 pub(super) struct Claim<'a> {
@@ -235,10 +237,9 @@ fn recipe_text(holds: &toml::Table, resolved: &str) -> Result<String> {
 }
 
 impl Session {
-    /// The file of what the stage's method has had kept.
-    pub(super) fn keeping(&self, opened: &Opened) -> PathBuf {
-        let label = label(&opened.name, opened.round);
-        self.dir.path().join("reference").join(format!("{label}.safetensors"))
+    /// The file of what a stage's method has had kept.
+    pub(super) fn keeping(&self, name: &str, round: usize) -> PathBuf {
+        self.dir.path().join("reference").join(format!("{}.safetensors", label(name, round)))
     }
 
     /// The file of a stage's traces or, by `what`, of its pairs.
@@ -260,7 +261,7 @@ impl Session {
     }
 
     /// What `"@target"` stands for at `path` in the stage `reader`: the result of the newest execution of that stage before it, a
-    /// checkpoint or traces, or, of `"@target/pairs"`, its pairs.
+    /// checkpoint, a direction or traces, or, of `"@target/pairs"`, its pairs.
     pub(super) fn product(
         &self,
         ledger: &Ledger,
@@ -269,7 +270,7 @@ impl Session {
     ) -> Result<String> {
         let (target, what) = match target.split_once('/') {
             None => (target, ""),
-            Some((target, "pairs")) if !path.ends_with(".model") => (target, PAIRS),
+            Some((target, "pairs")) if !path.ends_with(".model") && path != DIRECTION => (target, PAIRS),
             Some((target, other)) => {
                 return Err(Error::Recipe(format!(
                     "{path} = \"@{target}/{other}\": a stage has no `{other}` there; known: @{target}, and for data @{target}/pairs"
@@ -287,6 +288,11 @@ impl Session {
             })?;
             Saved::open(&folder)?.check()?;
             return Ok(folder.to_string_lossy().into_owned());
+        }
+        if path == DIRECTION {
+            let file = self.keeping(target, record.round);
+            let lost = || missing("its direction is gone; loop.steer finds one");
+            return if file.is_file() { Ok(file.to_string_lossy().into_owned()) } else { Err(lost()) };
         }
         let file = self.traces_of(target, record.round, what);
         // What is learned from has to be all that was written.
@@ -325,6 +331,9 @@ impl Session {
         if let Some(model) = &stage.policy.model {
             files.push((model.clone(), self.hub.model(model)?));
         }
+        files.extend(
+            stage.policy.steer.iter().map(|steered| (steered.from.clone(), PathBuf::from(&steered.from))),
+        );
         // What is missing is named, with its key, by who opens it; what the run itself made goes where the run goes.
         files.retain(|(_, path)| path.is_file() || path.is_dir());
         let own = format!("{}/", self.dir.path().display());

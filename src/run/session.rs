@@ -251,7 +251,7 @@ impl Session {
 
     /// What the stage's method has had kept in the run.
     pub fn kept(&self, opened: &Opened) -> Result<Option<Tensor>> {
-        let path = self.keeping(opened);
+        let path = self.keeping(&opened.name, opened.round);
         if !path.is_file() {
             return Ok(None);
         }
@@ -266,12 +266,12 @@ impl Session {
         if !self.ranks.is_first() {
             return Ok(());
         }
-        let path = self.keeping(opened);
+        let path = self.keeping(&opened.name, opened.round);
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
         }
         let unfinished = path.with_extension("unfinished");
-        save_tensors(&unfinished, &[("logprobs".to_string(), found)])?;
+        save_tensors(&unfinished, &[("kept".to_string(), found)])?;
         std::fs::File::open(&unfinished).and_then(|file| file.sync_all()).map_err(Error::io(&unfinished))?;
         std::fs::rename(&unfinished, &path).map_err(Error::io(&path))
     }

@@ -278,6 +278,7 @@ impl Opened {
             model.load_score(folder)?;
             model.load_thoughts(folder)?;
             model.load_extractor(folder)?;
+            model.load_value(folder)?;
         } else {
             let (kind, device) = (model.kind(), model.device());
             // There is never room for two of a model that just fits.

@@ -228,7 +228,7 @@ fn one(
     let mut tokens = [if needs.trains { items_tokens } else { batch.sampled_tokens } as f64];
     ranks.sum(&mut tokens)?;
     opened.tokens += tokens[0] as usize;
-    if !needs.rollouts && !needs.trains {
+    if !needs.rollouts && !needs.trains && metrics.iter().next().is_none() {
         return Ok((pace, metrics));
     }
     metrics.set("num_tokens", opened.tokens as f64);

@@ -32,17 +32,37 @@ pub(super) fn of_stage(
     whole: bool,
 ) -> Vec<Misfit> {
     let scored = rewards.iter().flat_map(|rewards| of_rewards(stage, rewards, train, held_out));
-    scored.chain(train.into_iter().flat_map(|train| of_sections(stage, train, whole))).collect()
+    let sections = train.into_iter().flat_map(|train| of_sections(stage, train, whole));
+    let searched = held_out.into_iter().flat_map(|held_out| of_search(stage, held_out));
+    scored.chain(sections).chain(searched).collect()
 }
 
 /// What the method lacks of the training rows, and the source of the questions that it is asked.
 fn of_sections(stage: &Stage, train: &Dataset, whole: bool) -> Vec<Misfit> {
     let rows: Vec<&Example> = train.examples.iter().map(|row| &**row).collect();
-    let asked = if stage.needs().rollouts { stage.rollout.check_rows(&rows) } else { vec![] };
     let mut found = under(&format!("loop.{}", stage.method.name()), stage.method.check_rows(&rows, whole));
-    found.extend(under(&format!("rollout.{}", stage.rollout.name()), asked));
+    if stage.needs().rollouts {
+        found.extend(of_source(stage, &rows));
+    }
     let named = |misfit: Misfit| Misfit { message: format!("{} {}", misfit.key, misfit.message), ..misfit };
     found.into_iter().map(named).collect()
+}
+
+/// What a search lacks of the held-out rows, whose answers it is to find.
+fn of_search(stage: &Stage, held_out: &Dataset) -> Vec<Misfit> {
+    let rows: Vec<&Example> = held_out.examples.iter().map(|row| &**row).collect();
+    if !scores_held_out(stage) || !stage.asks(rows.iter().copied()) {
+        return vec![];
+    }
+    let named = |misfit: Misfit| Misfit {
+        message: format!("of the held-out rows: {} {}", misfit.key, misfit.message),
+        ..misfit
+    };
+    of_source(stage, &rows).into_iter().map(named).collect()
+}
+
+fn of_source(stage: &Stage, rows: &[&Example]) -> Vec<Misfit> {
+    under(&format!("rollout.{}", stage.rollout.name()), stage.rollout.check_rows(rows))
 }
 
 /// What the rewards of a stage, or its measures, lack of the rows that they score.

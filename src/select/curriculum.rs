@@ -26,7 +26,7 @@ pub struct Curriculum {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pools {
-    /// The first step.
+    /// The first step that asks them; the first of the stages has 1.
     pub from: usize,
     /// Values of the column and their shares, in any unit.
     pub shares: BTreeMap<String, f64>,

@@ -7,6 +7,7 @@ pub mod alignment;
 pub mod difference;
 pub mod distribution;
 pub mod efficiency;
+pub mod linear;
 pub mod spans;
 pub mod trajectory;
 

@@ -5,3 +5,4 @@ pub mod readability;
 pub mod repetition;
 pub mod rouge;
 pub mod sql;
+pub mod words;

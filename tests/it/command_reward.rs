@@ -201,7 +201,8 @@ fn what_a_program_started_ends_with_it() {
 /// Killed without a chance to say goodbye: a program that ignores the end of its input, and what it started, end all the same.
 #[test]
 fn a_killed_trainer_leaves_no_program() {
-    let program = "echo $$ > pid; setsid sleep 300 & echo $! > child; trap '' TERM HUP; read line; echo 1; sleep 300";
+    let program =
+        "echo $$ > pid; setsid sleep 300 & echo $! > child; trap '' TERM HUP; read line; echo 1; sleep 300";
     let recipe = format!(
         "{}\n[reward.command]\ncommand = [\"sh\", \"-c\", {program:?}]\n[loop.collect]\n",
         crate::recipes::Tiny::BYTES.recipe(

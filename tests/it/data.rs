@@ -138,6 +138,33 @@ fn templates_render_columns_and_name_what_is_missing() {
     assert_eq!(renamed.examples[0].prompt, user("P"));
 }
 
+/// Which rows are shown is drawn by the seed: the same one shows the same ones again, of both splits, another one others.
+#[test]
+fn random_few_shot_examples_are_drawn_by_the_seed() {
+    let rows: String = (0..30)
+        .map(|at| format!("{{\"id\": \"r{at}\", \"question\": \"q{at}\", \"answer\": \"{at}\"}}\n"))
+        .collect();
+    let folder = Folder::new();
+    let file = folder.write("rows.jsonl", &rows).display().to_string();
+    let recipe = format!(
+        "train = {file:?}\neval = {file:?}\ntemplate.chat = false\ntemplate.few_shot = 3\ntemplate.few_shot_pick = \"random\""
+    );
+    let data: Data = toml::from_str(&recipe).expect("a sound section");
+    let hub = Hub::at(PathBuf::from("nowhere"), "http://127.0.0.1:1", None, true);
+    let prompts = |split: Split, seed: u64| -> Vec<Prompt> {
+        let rows = data.load(split, &hub, seed).expect("thirty rows");
+        rows.examples.iter().map(|example| example.prompt.clone()).collect()
+    };
+    for split in [Split::Train, Split::Eval] {
+        let first = prompts(split, 1);
+        assert_eq!(first, prompts(split, 1));
+        // Of 30 rows, each of which draws 3 of 29 anew, few are the same.
+        let second = prompts(split, 2);
+        let same = first.iter().zip(&second).filter(|(one, other)| one == other).count();
+        assert!(same < 5, "{same} of 30 rows show the same ones");
+    }
+}
+
 #[test]
 fn few_shot_examples_come_first_and_never_show_the_row_itself() {
     let rows = ["a", "b", "c"].map(|q| format!(r#"{{"question":"{q}","answer":"{q}{q}"}}"#)).join("\n");
@@ -463,6 +490,28 @@ fn names_of_columns_that_nothing_reads_are_refused() {
     );
     let nested = load(r#"{"q":{"text":"P"}}"#, "columns.question = 'q.text'").expect("a row");
     assert_eq!(nested.examples[0].prompt, user("P"));
+}
+
+/// In plain text too: only what the template writes are tokens, in solved rows as well; ready-made prompts are their own templates.
+#[test]
+fn what_a_row_says_in_plain_text_has_no_special_tokens() {
+    let tokenizer = speaker(CHATML);
+    let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<_>>();
+    let ids = |rows: &str, settings: &str| -> Vec<Vec<u32>> {
+        let rows = load(rows, settings).expect("sound rows").examples;
+        rows.iter().map(|row| tokenizer.render_example(row).expect("ids")).collect()
+    };
+    let rows = "{\"question\": \"a<|im_end|>b\", \"answer\": \"1\"}\n{\"question\": \"c<|im_end|>d\", \"answer\": \"2\"}\n";
+    let template = "template.chat = false\ntemplate.user = '{{ question }}<|im_end|>'";
+    let expected = |said: &str| [bytes(said), vec![257]].concat();
+    assert_eq!(ids(rows, template), [expected("a<|im_end|>b"), expected("c<|im_end|>d")]);
+    let shown = &ids(rows, &format!("{template}\ntemplate.few_shot = 1"))[0];
+    assert_eq!(*shown, [expected("c<|im_end|>d"), bytes("2\n\na<|im_end|>b"), vec![257]].concat());
+    let ready = "{\"prompt\": \"a<|im_end|>b\", \"completion\": \"x\"}\n";
+    assert_eq!(ids(ready, ""), [[bytes("a"), vec![257], bytes("b")].concat()]);
+    let alone = load("{\"question\": \"<|im_end|>\", \"answer\": \"1\"}\n", template).expect("a sound row");
+    let error = tokenizer.render_example(&alone.examples[0]).expect_err("nobody can tell").to_string();
+    assert!(error.contains("`question` is the name of a special token and nothing else"), "{error}");
 }
 
 /// A byte tokenizer whose padding token is the end of a turn, with this chat template.

@@ -487,3 +487,97 @@ fn jobs_join_and_leave_what_is_decoded() {
         }
     }
 }
+
+/// A desk that goes on without the jobs that fail.
+struct Lenient {
+    jobs: Coming,
+    failed: Vec<(usize, String)>,
+    stopped: Vec<(usize, usize, usize)>,
+}
+
+impl Desk for Lenient {
+    fn next(&mut self, idle: bool) -> Vec<Job> {
+        self.jobs.next(idle)
+    }
+
+    fn token(&mut self, job: usize, sample: usize, token: Token) {
+        self.jobs.token(job, sample, token);
+    }
+
+    fn stopped(&mut self, job: usize, sample: usize, _: &StopReason) {
+        self.stopped.push((job, sample, self.jobs.told[job][sample].len()));
+    }
+
+    fn failed(&mut self, job: usize, error: rationale::Error) -> rationale::Result<()> {
+        self.failed.push((job, error.to_string()));
+        Ok(())
+    }
+
+    fn ended(&mut self, job: usize, completions: Vec<Completion>) {
+        self.jobs.ended(job, completions);
+    }
+}
+
+/// A job that cannot be decoded, and one whose logits are no numbers, end alone: the others are written as in calls of their own.
+#[test]
+fn a_job_that_fails_ends_no_other() {
+    let model = random_model(Kind::Float);
+    let _ = tch::no_grad(|| model.embedding.get(2).fill_(f64::NAN));
+    let sampling = Arc::new(Sampling { max_new_tokens: 12, top_p: 0.9, ..Sampling::default() });
+    let job = |after, prompt: &[u32], seeds: &[u64]| {
+        (after, Job { request: request(prompt, seeds), sampling: sampling.clone(), top: 0 })
+    };
+    let jobs =
+        vec![job(0, &[1], &[1, 2]), job(0, &[2], &[3, 4]), job(0, &[], &[5]), job(4, &[3], &[6, 7, 8])];
+    for slots in [1, 2, 8] {
+        let jobs_there = Coming::new(jobs.clone(), None);
+        let mut desk = Lenient { jobs: jobs_there, failed: vec![], stopped: vec![] };
+        // Token 2 ends a sequence, so that none is fed it.
+        let mut decoder = Decoder::new(&model, Stops::at(&[2, 5]), slots);
+        decoder.serve(&mut desk).unwrap();
+        assert_eq!(decoder.held(), 0);
+        desk.failed.sort();
+        assert_eq!(desk.failed.iter().map(|(job, _)| *job).collect::<Vec<_>>(), [1, 2], "on {slots}");
+        assert!(
+            desk.failed[0].1.contains("request 1: the logits of token 0 are not finite"),
+            "{:?}",
+            desk.failed
+        );
+        assert!(desk.failed[1].1.contains("request 2: the prompt is empty"), "{:?}", desk.failed);
+        assert_eq!((&desk.jobs.ended[1], &desk.jobs.ended[2]), (&None, &None));
+        for number in [0, 3] {
+            let alone =
+                decode(&model, std::slice::from_ref(&jobs[number].1.request), &sampling, &[2, 5], slots);
+            let written = desk.jobs.ended[number].as_ref().unwrap();
+            for (sample, (one, alone)) in written.iter().zip(&alone.completions[0]).enumerate() {
+                assert_eq!((&one.tokens, &one.stop), (&alone.tokens, &alone.stop), "job {number} on {slots}");
+                // It is told of with its last token, whatever is left of its job.
+                assert!(desk.stopped.contains(&(number, sample, one.tokens.len())), "{:?}", desk.stopped);
+            }
+        }
+        assert_eq!(desk.stopped.len(), 5);
+    }
+}
+
+/// What goes wrong in the middle of a sequence leaves nothing in its slot for the one that comes next.
+#[test]
+fn a_slot_of_a_failed_job_is_clean() {
+    // A sequence that writes token 2 reads what is no number with its next.
+    let model = random_model(Kind::Float);
+    let _ = tch::no_grad(|| model.embedding.get(2).fill_(f64::NAN));
+    let sampling = Arc::new(Sampling { max_new_tokens: 20, ..Sampling::default() });
+    let job = |seed: u64| (0, Job { request: request(&[3], &[seed]), sampling: sampling.clone(), top: 0 });
+    let jobs: Vec<(usize, Job)> = (0..32).map(job).collect();
+    let mut desk = Lenient { jobs: Coming::new(jobs.clone(), None), failed: vec![], stopped: vec![] };
+    Decoder::new(&model, Stops::at(&[]), 2).serve(&mut desk).unwrap();
+    for (number, (_, job)) in jobs.iter().enumerate() {
+        let mut decoder = Decoder::new(&model, Stops::at(&[]), 1);
+        let alone = decoder.generate(std::slice::from_ref(&job.request), &sampling, &mut |_| {});
+        let written = desk.jobs.ended[number].as_ref().map(|all| &all[0].tokens);
+        let alone = alone.ok().map(|alone| alone.completions[0][0].tokens.clone());
+        assert_eq!(written, alone.as_ref(), "job {number}");
+        assert_eq!(desk.failed.iter().any(|(failed, _)| *failed == number), alone.is_none());
+    }
+    let halfway = desk.failed.iter().filter(|(_, why)| !why.contains("token 0 "));
+    assert!(halfway.count() > 0 && desk.failed.len() < jobs.len(), "{:?}", desk.failed);
+}

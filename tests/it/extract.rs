@@ -54,6 +54,10 @@ fn what_decides_is_selected_where_it_is_marked() {
     assert!(of("eval/rationale/accuracy") > 0.9);
     assert!(of("eval/rationale/token_f1") > 0.8, "{}", of("eval/rationale/token_f1"));
     assert!(of("eval/rationale/auprc") > 0.8);
+    // It has learned to tell labels, and is not made to write.
+    assert!(
+        program.of_stage("extract").iter().all(|line| line.get("eval/completions/mean_length").is_none())
+    );
     let shown = lines(&program.out().join("evaluations/extract-000150-rows.jsonl"));
     assert_eq!(shown.len(), 40);
     let first = &shown[0]["extracted"];

@@ -8,9 +8,7 @@ use rationale::reward::{Models, Rewards};
 use serde_json::{Value, json};
 
 fn scores(fragment: &str, format: &Format, fields: Value, texts: &[&str]) -> Vec<f64> {
-    // A stand-in for the program that checks graphs: the word "cycle" makes one.
-    let registry = Registry::default()
-        .reward_fn("dag", |_, rollout| if rollout.text.contains("cycle") { 0.0 } else { 1.0 });
+    let registry = Registry::default();
     let recipe: toml::Table = toml::from_str(fragment).unwrap();
     let mut rewards = Rewards::build(recipe["reward"].as_table().unwrap(), &registry, format).unwrap();
     let fields = fields.as_object().unwrap().clone();
@@ -77,17 +75,33 @@ fn rewardmap() {
 fn comfyui_r1() {
     let fields = json!({"candidates": "a, b, c, d, e", "nodes": ["a", "b", "c", "d"]});
     let texts = [
-        "<selected_nodes>a, b, c, d</selected_nodes><workflow>d, c, b, a</workflow>",
-        "<selected_nodes>a, e</selected_nodes><workflow>a, e</workflow>",
-        "<selected_nodes>a, x</selected_nodes><workflow>a, x</workflow>",
-        "<selected_nodes>a, b</selected_nodes><workflow>a</workflow>",
-        "<selected_nodes>a</selected_nodes><workflow>a</workflow> cycle",
+        "<selected_nodes>a, b, c, d</selected_nodes><workflow>d>c, c>b, b>a</workflow>",
+        "<selected_nodes>a, e</selected_nodes><workflow>a>e</workflow>",
+        "<selected_nodes>a, x</selected_nodes><workflow>a>x</workflow>",
+        "<selected_nodes>a, b, c</selected_nodes><workflow>a>b</workflow>",
+        "<selected_nodes>a, b</selected_nodes><workflow>a>b, b>a</workflow>",
+        "<selected_nodes>a, b</selected_nodes><workflow>a, b</workflow>",
         "<selected_nodes>a</selected_nodes>",
     ];
-    // (4 + 1 − 1) / 4 = 1; (4 + 1/4 − 1) / 4 = 0.8125; then no candidate, another set used, a cycle, no workflow.
+    // (4 + 1 − 1) / 4 = 1; (4 + 1/4 − 1) / 4 = 0.8125; then no candidate, another set used, a cycle, no edges, no workflow.
     let found =
         scores(include_str!("../fixtures/rewards/comfyui-r1.toml"), &Format::default(), fields, &texts);
-    near(&found, &[1.0, 0.8125, -1.0, -1.0, -1.0, -1.0]);
+    near(&found, &[1.0, 0.8125, -1.0, -1.0, -1.0, -1.0, -1.0]);
+}
+
+#[test]
+fn dementia() {
+    let texts = [
+        "hip low\n#### ash > bur > cor",
+        "hip low\n#### bur > ash > cor",
+        "hip low\n#### bur > bur > ash",
+        "#### cor > bur",
+        "hip low, so ash",
+    ];
+    // 0.5 for the form and 1, 1/2, 1/2 for the place; another list, no answer.
+    let fields = json!({"answer": "ash"});
+    let found = scores(include_str!("../fixtures/rewards/dementia.toml"), &Format::default(), fields, &texts);
+    near(&found, &[1.5, 1.0, 1.0, 0.5, 0.0]);
 }
 
 #[test]

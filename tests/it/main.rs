@@ -36,6 +36,7 @@ mod family;
 #[cfg(target_os = "linux")]
 mod faults;
 mod fuzz;
+mod gae;
 mod held_out;
 mod hierarchical_rewards;
 mod hub;
@@ -67,11 +68,13 @@ mod remote;
 #[cfg(target_os = "linux")]
 mod report;
 mod rescue;
+mod reward_inputs;
 mod resume;
 mod search;
 mod serve;
 mod shared_prefixes;
 mod star;
+mod steering;
 mod sweep;
 mod teaching;
 mod text;

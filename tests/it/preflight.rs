@@ -264,6 +264,13 @@ fn rows_that_a_source_cannot_use_are_named() {
                 "rollout.dataset needs a completion of each row's own and 1 of 3 rows has none: some-class:3; add a `completion`",
             ],
         ),
+        (
+            "rows",
+            "[stage.rollout.tree]\nat = \"questions\"\n".to_string(),
+            vec![
+                "rollout.tree.schema.rubrics needs a rubric and 3 of 3 rows have none: rows:1, rows:2, rows:3 (",
+            ],
+        ),
     ] {
         let stages = STAGES
             .replace("[stage.rollout.group]\nsize = 2\n", &source)
@@ -275,6 +282,22 @@ fn rows_that_a_source_cannot_use_are_named() {
             assert!(parts.iter().all(|part| said.contains(part)), "{parts:?}: {said}");
             assert!(!program.out().exists(), "{said}");
         }
+    }
+}
+
+/// Answers to held-out questions are searched for by wordings, which are filled in before the run.
+#[test]
+fn wordings_are_filled_in_from_every_held_out_row() {
+    let wordings = "[stage.rollout.variants]\nvary = \"templates\"\nn = 1\n[[stage.rollout.variants.template]]\n\
+        name = \"a\"\nuser = \"{{ nope }}\"\n";
+    let stages = STAGES
+        .replace("[stage.rollout.group]\nsize = 2\n[stage.reward.answer]\n", wordings)
+        .replace("[stage.loop.grpo]", "[stage.loop.evaluate]");
+    for arguments in [&["--dry-run"][..], &[]] {
+        let said = of_stages(&stages).train(arguments).code(2);
+        let expected = "of the held-out rows: rollout.variants.template.0.user uses `nope`, which 1 of 1 rows does not have: held:1; \
+            known: answer, class, completion, question";
+        assert!(said.contains(expected), "{said}");
     }
 }
 

@@ -168,6 +168,23 @@ every = 2
 [stage.eval]
 "##;
 
+/// Another: its value head is no part of what is divided.
+const CRITIC: &str = r##"
+[[stage]]
+name = "critic"
+policy.sampling.max_new_tokens = 11
+run.steps = 3
+[stage.loop.grpo]
+minibatches = 2
+kl = { coefficient = 0.1, place = "reward" }
+critic = { warmup_steps = 1, lr_scale = 5.0 }
+[stage.rollout.group]
+size = 2
+[stage.reward.answer]
+[stage.reward.length]
+relative = {}
+"##;
+
 /// Texts of five numbers whose label is the last one's parity; it is marked in every other text.
 fn labelled() -> String {
     let row = |n: usize| {
@@ -221,12 +238,12 @@ fn program(divisible: &str) -> Program {
     program.write("labelled.jsonl", &labelled());
     program.write("divisible.toml", &format!("{begun}{devices}{divisible}"));
     let think = thinking("think", "run.steps = 2", [10, 5, 4]);
-    program.write("stages.toml", &format!("{begun}{devices}{divisible}{think}[stage.eval]{EXTRACT}"));
+    program.write("stages.toml", &format!("{begun}{devices}{divisible}{think}[stage.eval]{EXTRACT}{CRITIC}"));
     program
 }
 
 /// Every stage that trains, by its last checkpoint.
-const TRAINED: [&str; 12] = [
+const TRAINED: [&str; 13] = [
     "more-step-000002",
     "whitened-step-000004",
     "compared-step-000002",
@@ -239,11 +256,12 @@ const TRAINED: [&str; 12] = [
     "mario-step-000003",
     "think-step-000002",
     "extract-step-000003",
+    "critic-step-000003",
 ];
 
 /// Whether a line of figures, a stage or a checkpoint is of a method whose weights cannot be divided.
 fn runs_whole(stage: &str) -> bool {
-    stage.starts_with("think") || stage.starts_with("extract")
+    ["think", "extract", "critic"].iter().any(|name| stage.starts_with(name))
 }
 
 const SHARDS: [&str; 3] = ["none", "optimizer", "parameters"];

@@ -256,6 +256,18 @@ fn an_answer_comes_in_pieces() {
             assert_eq!(ends.last(), Some(&&choice["finish_reason"]));
             assert!(ends[..ends.len() - 1].iter().all(|end| end.is_null()));
         }
+        // Each is told to be over when it is, whatever others of its prompt there are.
+        let over = |at: usize| {
+            let of = |event: &Value| {
+                event["choices"][0]["index"] == at && !event["choices"][0]["finish_reason"].is_null()
+            };
+            events.iter().position(of).unwrap()
+        };
+        let written: Vec<usize> =
+            list(&whole, "choices").iter().map(|choice| list(choice, "token_ids").len()).collect();
+        for (short, long) in [(0, 1), (1, 0), (2, 3), (3, 2)] {
+            assert!(written[short] >= written[long] || over(short) < over(long), "{written:?}");
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! What OpenAI's completions and chat completions ask.
 
 use super::body::Body;
+use super::reader::Reader;
 use super::refused::Refused;
-use crate::data::{Example, Message, Prompt};
+use crate::data::{Example, Message, Prompt, Tokenizer};
 use crate::engine::{Job, Request, Sampling};
-use crate::policy::Policy;
 use crate::seed;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -96,17 +96,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Reads the body of the `number`th request to the model of these names, of which the first is told, and whose own settings are `usual`.
+    /// Reads the body of the `number`th request.
     ///
     /// # Errors
     /// What cannot be answered as it is asked.
-    pub fn read(
-        body: &[u8],
-        chat: bool,
-        (names, policy): (&[String], &Policy),
-        usual: &Sampling,
-        number: u64,
-    ) -> Result<Self, Refused> {
+    pub fn read(body: &[u8], chat: bool, reader: &Reader, number: u64) -> Result<Self, Refused> {
+        let Reader { names, tokenizer, vocabulary, context, usual, .. } = reader;
         let mut body = Body::read(body)?;
         let model: Option<String> = body.take("model", "a name")?;
         if let Some(model) = model.filter(|model| !names.contains(model)) {
@@ -117,13 +112,13 @@ impl Asked {
                 ..Refused::key("model", message)
             });
         }
-        let prompts = if chat { vec![conversation(&mut body, policy)?] } else { texts(&mut body, policy)? };
+        let prompts =
+            if chat { vec![conversation(&mut body, tokenizer)?] } else { texts(&mut body, tokenizer)? };
         let key = if chat { "messages" } else { "prompt" };
-        // A decoder refuses such a prompt together with all that it decodes.
-        let known = policy.model.config.vocab_size as u32;
-        let fits = |text: &Text| !text.ids.is_empty() && text.ids.iter().all(|&id| id < known);
+        let fits =
+            |text: &Text| !text.ids.is_empty() && text.ids.iter().all(|&id| (id as usize) < *vocabulary);
         if prompts.is_empty() || !prompts.iter().all(fits) {
-            let what = format!("a prompt is empty, or has an id that is none of the model's {known}");
+            let what = format!("a prompt is empty, or has an id that is none of the model's {vocabulary}");
             return Err(Refused::key(key, what));
         }
         let n = body.take("n", "a number of completions")?.unwrap_or(1);
@@ -133,15 +128,14 @@ impl Asked {
         if body.take("best_of", "a number of completions")?.is_some_and(|best: usize| best > n) {
             return Err(Refused::key("best_of", "`best_of` beyond `n` is not served here; leave it out"));
         }
-        let context = policy.context();
-        if let Some(long) = prompts.iter().map(|text| text.ids.len()).find(|&length| length >= context) {
+        if let Some(long) = prompts.iter().map(|text| text.ids.len()).find(|length| length >= context) {
             let what =
                 format!("a prompt of {long} tokens leaves no room in the model's context of {context}");
             let code = Some("context_length_exceeded");
             return Err(Refused { code, ..Refused::key(key, what) });
         }
         let echo = !chat && body.flag("echo")?;
-        let (sampling, limit) = sampling(&mut body, usual, echo, context)?;
+        let (sampling, limit) = sampling(&mut body, usual, echo, *context)?;
         let stream = body.flag("stream")?;
         let options: Option<StreamOptions> = body.take("stream_options", "an object with `include_usage`")?;
         if options.is_some() && !stream {
@@ -184,7 +178,7 @@ impl Asked {
     }
 }
 
-fn conversation(body: &mut Body, policy: &Policy) -> Result<Text, Refused> {
+fn conversation(body: &mut Body, tokenizer: &Tokenizer) -> Result<Text, Refused> {
     let wrong = |what: String| Refused::key("messages", what);
     let turns: Option<Vec<Turn>> = body.take("messages", "a list of turns with `role` and `content`")?;
     let turns = turns.filter(|turns| !turns.is_empty());
@@ -209,19 +203,19 @@ fn conversation(body: &mut Body, policy: &Policy) -> Result<Text, Refused> {
         variables: Arc::new(variables.unwrap_or_default()),
         ..Example::text("asked", "")
     };
-    if !policy.tokenizer.has_chat() {
+    if !tokenizer.has_chat() {
         return Err(wrong(
             "this model has no chat template, so it has no conversations; use /v1/completions".into(),
         ));
     }
-    let ids = policy.tokenizer.render_example(&asked).map_err(|error| wrong(error.to_string()))?;
+    let ids = tokenizer.render_example(&asked).map_err(|error| wrong(error.to_string()))?;
     Ok(Text { ids, given: None })
 }
 
-fn texts(body: &mut Body, policy: &Policy) -> Result<Vec<Text>, Refused> {
+fn texts(body: &mut Body, tokenizer: &Tokenizer) -> Result<Vec<Text>, Refused> {
     let wrong = |what: String| Refused::key("prompt", what);
     let text = |given: String| {
-        let rendered = policy.tokenizer.render(&Prompt::Text(given.clone()));
+        let rendered = tokenizer.render(&Prompt::Text(given.clone()));
         rendered.map(|ids| Text { ids, given: Some(given) }).map_err(|error| wrong(error.to_string()))
     };
     let tokens = |ids: Vec<u32>| Text { ids, given: None };

@@ -2,32 +2,29 @@
 
 use super::answer::{Answer, Choice};
 use super::asked::Asked;
-use super::http::{Received, Reply};
+use super::http::Reply;
 use super::pieces::first_of;
+use super::reader::{Ready, now};
 use super::refused::Refused;
-use crate::engine::{Completion, Desk, Job, Sampling, StopReason, Token};
-use crate::error::Error;
+use crate::engine::{Completion, Desk, Job, StopReason, Token};
+use crate::error::{Error, Result};
+use crate::log::terminal::say;
 use crate::policy::{Policy, Told};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Prompt tokens that are scored between two steps of what is decoded, at least one prompt's: what one prefill pass may take too.
 const SCORED: usize = 2048;
 
 /// A model that is asked.
 pub(super) struct Counter<'a> {
-    /// What the model is called; the first is what it is told as.
-    names: Vec<String>,
     policy: &'a Policy,
-    usual: Sampling,
     timeout: Duration,
-    received: Receiver<Received>,
+    received: Receiver<Ready>,
     /// What has come while there was nothing to do.
-    first: Option<Received>,
-    /// Requests that were received.
-    count: u64,
+    first: Option<Ready>,
     /// What is being answered, by the request's number.
     open: BTreeMap<u64, Open>,
     /// The request of each job of the decoder, and the place of its prompt there.
@@ -52,22 +49,13 @@ struct Open {
 }
 
 impl<'a> Counter<'a> {
-    /// For requests to the model of these names, at least one, which have `usual` settings and `timeout` to be answered.
-    pub fn new(
-        names: Vec<String>,
-        policy: &'a Policy,
-        usual: Sampling,
-        timeout: Duration,
-        received: Receiver<Received>,
-    ) -> Self {
+    /// For requests that have `timeout` to be answered.
+    pub fn new(policy: &'a Policy, timeout: Duration, received: Receiver<Ready>) -> Self {
         Self {
-            names,
             policy,
-            usual,
             timeout,
             received,
             first: None,
-            count: 0,
             open: BTreeMap::new(),
             jobs: HashMap::new(),
             given: 0,
@@ -91,39 +79,11 @@ impl<'a> Counter<'a> {
         numbers.into_iter().for_each(|number| self.refuse(number, &refused));
     }
 
-    fn receive(&mut self, received: Received, jobs: &mut Vec<Job>) {
-        self.count += 1;
-        let Received { method, path, body, at, to } = received;
-        let path = path.trim_end_matches('/');
-        match (method.as_str(), path) {
-            ("POST", "/v1/completions" | "/v1/chat/completions") => {
-                let (chat, of) = (path == "/v1/chat/completions", (self.names.as_slice(), self.policy));
-                match Asked::read(&body, chat, of, &self.usual, self.count) {
-                    Ok(asked) => self.take_on(asked, to, at, jobs),
-                    Err(refused) => to.refuse(&refused),
-                }
-            }
-            ("GET", "/v1/models") => to.send(200, &json!({ "object": "list", "data": [self.model()] })),
-            ("GET", path) if path.strip_prefix("/v1/models/") == Some(&self.names[0]) => {
-                to.send(200, &self.model());
-            }
-            ("GET", "/health") => to.send(200, &json!({ "status": "ok" })),
-            (method, path) => {
-                let known = "POST /v1/completions, POST /v1/chat/completions, GET /v1/models, GET /health";
-                to.refuse(&Refused::new(404, format!("there is no {method} {path} here; there is {known}")));
-            }
-        }
-    }
-
-    fn model(&self) -> serde_json::Value {
-        json!({ "id": self.names[0], "object": "model", "created": now(), "owned_by": "rationale",
-            "max_model_len": self.policy.context() })
-    }
-
-    fn take_on(&mut self, asked: Asked, to: Reply, at: Instant, jobs: &mut Vec<Job>) {
+    fn take_on(&mut self, ready: Ready, jobs: &mut Vec<Job>) {
+        let Ready { number, asked, at, to } = ready;
         let prompts = asked.prompts.len();
         let choices = (0..prompts * asked.n).map(|place| Choice::of(place / asked.n)).collect();
-        let (number, created) = (self.count, now());
+        let created = now();
         let told = (0..prompts).map(|_| None).collect();
         let deadline = at + self.timeout;
         let scored = asked.tells_prompts();
@@ -160,36 +120,31 @@ impl<'a> Counter<'a> {
     fn read_off(&mut self, number: u64, place: usize) {
         let policy = self.policy;
         let Some(open) = self.open.get_mut(&number) else { return };
-        let Open { asked, told, choices, .. } = open;
-        for choice in &mut choices[place * asked.n..(place + 1) * asked.n] {
+        let n = open.asked.n;
+        for at in place * n..(place + 1) * n {
             let mut stop = StopReason::Length;
-            if asked.limit > 0
-                && let Some(told) = &told[place]
+            if open.asked.limit > 0
+                && let Some(told) = &open.told[place]
             {
                 let text = policy.tokenizer.decode(&[told.next.id]);
-                stop = match first_of(&asked.sampling.stop, &text) {
+                stop = match first_of(&open.asked.sampling.stop, &text) {
                     _ if policy.eos.contains(&told.next.id) => StopReason::Eos(told.next.id),
                     Some((_, stop)) => StopReason::StopString(stop.clone()),
                     None => StopReason::Length,
                 };
-                choice.push(told.next.clone(), &policy.tokenizer);
+                open.choices[at].push(told.next.clone(), &policy.tokenizer);
             }
-            choice.end(stop);
+            open.end(number, at, stop, policy);
         }
-        self.prompt_is_done(number, place);
+        self.prompt_is_done(number);
     }
 
-    /// Tells what is new of a prompt's completions, all of which have ended, and ends the answer with the last of them.
-    fn prompt_is_done(&mut self, number: u64, place: usize) {
+    /// All completions of a prompt have ended, and with those of the last one the answer.
+    fn prompt_is_done(&mut self, number: u64) {
         let policy = self.policy;
         let Some(open) = self.open.get_mut(&number) else { return };
-        let n = open.asked.n;
         open.left -= 1;
-        let ended = open.left == 0;
-        if open.asked.stream {
-            (place * n..(place + 1) * n).for_each(|at| open.tell(number, at, policy));
-        }
-        if !ended {
+        if open.left > 0 {
             return;
         }
         let Some(open) = self.open.remove(&number) else { return };
@@ -228,15 +183,22 @@ impl<'a> Counter<'a> {
         let Some((temperature, top)) = alike else { return };
         let text = |(number, place): &(u64, usize)| self.open[number].asked.prompts[*place].ids.as_slice();
         let texts: Vec<&[u32]> = batch.iter().map(text).collect();
-        let told = self.policy.prompt_logprobs(&texts, temperature, top, SCORED);
-        let told = match told {
-            Ok(told) => told,
-            Err(error) => {
-                let refused = Refused::new(500, error.to_string());
-                return batch.into_iter().for_each(|(number, _)| self.refuse(number, &refused));
-            }
+        let policy = self.policy;
+        let scored = |texts: &[&[u32]]| policy.prompt_logprobs(texts, temperature, top, SCORED);
+        let told: Vec<Result<Told>> = match scored(&texts) {
+            Ok(told) => told.into_iter().map(Ok).collect(),
+            Err(error) if texts.len() == 1 => vec![Err(error)],
+            // Whose error it is, each by itself says.
+            Err(_) => texts.iter().map(|text| scored(&[*text]).map(|mut told| told.remove(0))).collect(),
         };
         for ((number, place), told) in batch.into_iter().zip(told) {
+            let told = match told {
+                Ok(told) => told,
+                Err(error) => {
+                    self.refuse(number, &Refused::new(500, error.to_string()));
+                    continue;
+                }
+            };
             let Some(open) = self.open.get_mut(&number) else { continue };
             open.told[place] = Some(told);
             if open.told.iter().all(Option::is_some) {
@@ -280,6 +242,14 @@ impl Open {
         Answer { asked, tokenizer: &policy.tokenizer, number, created, told }
     }
 
+    /// A completion has ended: the last piece of it is sent at once, whatever others there are.
+    fn end(&mut self, number: u64, at: usize, stop: StopReason, policy: &Policy) {
+        self.choices[at].end(stop);
+        if self.asked.stream {
+            self.tell(number, at, policy);
+        }
+    }
+
     /// Sends what is new of a completion.
     fn tell(&mut self, number: u64, at: usize, policy: &Policy) {
         // Not by `answer`, which borrows the choices too.
@@ -295,8 +265,8 @@ impl Desk for Counter<'_> {
     fn next(&mut self, idle: bool) -> Vec<Job> {
         let mut jobs = Vec::new();
         loop {
-            while let Some(received) = self.first.take().or_else(|| self.received.try_recv().ok()) {
-                self.receive(received, &mut jobs);
+            while let Some(ready) = self.first.take().or_else(|| self.received.try_recv().ok()) {
+                self.take_on(ready, &mut jobs);
             }
             self.look_around();
             self.score(&mut jobs);
@@ -326,17 +296,24 @@ impl Desk for Counter<'_> {
         }
     }
 
-    fn ended(&mut self, job: usize, completions: Vec<Completion>) {
-        let Some((number, place)) = self.jobs.remove(&job) else { return };
+    fn stopped(&mut self, job: usize, sample: usize, stop: &StopReason) {
+        let policy = self.policy;
+        let Some(&(number, place)) = self.jobs.get(&job) else { return };
         let Some(open) = self.open.get_mut(&number) else { return };
-        let first = place * open.asked.n;
-        for (choice, completion) in open.choices[first..].iter_mut().zip(completions) {
-            choice.end(completion.stop);
-        }
-        self.prompt_is_done(number, place);
+        open.end(number, place * open.asked.n + sample, stop.clone(), policy);
     }
-}
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    /// Ends the request that it is of, and no other.
+    fn failed(&mut self, job: usize, error: Error) -> Result<()> {
+        say(&format!("error: {error}"));
+        if let Some((number, _)) = self.jobs.remove(&job) {
+            self.refuse(number, &Refused::new(500, error.to_string()));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, job: usize, _: Vec<Completion>) {
+        let Some((number, _)) = self.jobs.remove(&job) else { return };
+        self.prompt_is_done(number);
+    }
 }

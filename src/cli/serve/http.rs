@@ -18,6 +18,8 @@ const MOST: usize = 512;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether who asked is still there.
 const GLANCE: Duration = Duration::from_millis(100);
+/// A thread's stack, of which only what is used is taken: chat templates nest.
+const STACK: usize = 8 << 20;
 
 /// A request.
 pub(super) struct Received {
@@ -124,7 +126,8 @@ impl Drop for Place {
     }
 }
 
-/// Reads requests for ever, each by a thread of its own, so that who sends slowly keeps nobody else waiting.
+/// Reads requests for ever, each by a thread of its own, on which `heard` is called, so that who sends slowly, or much, keeps nobody else
+/// waiting.
 pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + Send + 'static) {
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
@@ -142,7 +145,7 @@ pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + 
         };
         let heard = heard.clone();
         // Where there is no thread to be had, this connection ends and the next is listened to.
-        let _ = std::thread::Builder::new().spawn(move || {
+        let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || {
             serve(&mut stream, heard);
             drop(place);
         });

@@ -2,30 +2,49 @@
 
 use super::Tokenizer;
 use crate::data::marked::{Marked, mark, unmark};
-use crate::data::{Example, Message, Prompt};
+use crate::data::{Example, Message, Prompt, said};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
 impl Tokenizer {
     /// A prompt's ids: a conversation through the chat template, up to where the assistant begins; plain text as it
-    /// stands, after the beginning token if this tokenizer adds one.
+    /// stands, special tokens in it too, after the beginning token if this tokenizer adds one.
     pub fn render(&self, prompt: &Prompt) -> Result<Vec<u32>> {
-        self.render_with(prompt, &Map::new())
-    }
-
-    /// The same of an example, whose chat template may ask for variables.
-    pub fn render_example(&self, example: &Example) -> Result<Vec<u32>> {
-        self.render_with(&example.prompt, &example.variables)
-    }
-
-    fn render_with(&self, prompt: &Prompt, variables: &Map<String, Value>) -> Result<Vec<u32>> {
         match prompt {
-            Prompt::Chat(messages) => self.ids_of(&self.conversation(messages, variables, true)?),
-            // The token stands beside the text: written before it, it would take the space that some tokenizers put before a first word.
-            Prompt::Text(text) => match &self.bos {
-                Some((bos, id)) if !text.starts_with(bos) => Ok([vec![*id], self.encode(text)?].concat()),
-                _ => self.encode(text),
-            },
+            Prompt::Chat(messages) => self.ids_of(&self.conversation(messages, &Map::new(), true)?),
+            Prompt::Text(text) => self.text_ids(Marked { text: text.clone(), plain: Vec::new() }),
+        }
+    }
+
+    /// The same of an example, whose chat template may ask for variables, and what it says of special tokens is text.
+    ///
+    /// # Errors
+    /// A text of which nobody can tell whether the row says it.
+    pub fn render_example(&self, example: &Example) -> Result<Vec<u32>> {
+        match &example.prompt {
+            Prompt::Chat(messages) => self.ids_of(&self.conversation(messages, &example.variables, true)?),
+            prompt => self.render_from(prompt, example),
+        }
+    }
+
+    /// The same of another prompt that was made of the row.
+    ///
+    /// # Errors
+    /// As [`render_example`](Self::render_example).
+    pub fn render_from(&self, prompt: &Prompt, row: &Example) -> Result<Vec<u32>> {
+        let (Prompt::Text(text), Some(special)) = (prompt, &self.special) else { return self.render(prompt) };
+        let plain = said::plain(row, text, special).map_err(Error::Data)?;
+        self.text_ids(Marked { text: text.clone(), plain })
+    }
+
+    fn text_ids(&self, marked: Marked) -> Result<Vec<u32>> {
+        let begins = |bos: &str| {
+            marked.text.starts_with(bos) && marked.plain.first().is_none_or(|said| said.start >= bos.len())
+        };
+        // The token stands beside the text: written before it, it would take the space that some tokenizers put before a first word.
+        match &self.bos {
+            Some((bos, id)) if !begins(bos) => Ok([vec![*id], self.ids_of(&marked)?].concat()),
+            _ => self.ids_of(&marked),
         }
     }
 

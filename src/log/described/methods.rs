@@ -71,6 +71,12 @@ pub(super) const PREFERENCES_AND_SELECTION: &[Described] = &[
         "The cross-entropy, smoothed, where rationales are hidden or in part replaced.",
         "Stays above `choices/loss`; as low, rationales tell nothing that the question does not.",
     ),
+    row(
+        "keywords/words",
+        "words",
+        "Words of a question that loop.collect.keywords notes.",
+        "Above 0; at 0 no prompt holds its question.",
+    ),
     row("flow/*", "", "Of loop.dpo.flow: chunks of a completion, and the share of right ones.", ""),
 ];
 
@@ -154,6 +160,22 @@ pub(super) const STAR: &[Described] = &[
     ),
 ];
 
+pub(super) const STEERING: &[Described] = &[
+    row(
+        "steer/contrasts",
+        "",
+        "Questions, or pairs, that loop.steer finds its direction in.",
+        "Some dozens; few make a direction of these questions alone.",
+    ),
+    row(
+        "steer/tokens_*",
+        "tokens",
+        "Mean length of the reasoning that is steered `towards` and `away` from.",
+        "Of `length`, well apart.",
+    ),
+    row("steer/norm", "", "Mean over layers of the direction's length, ‖v‖.", ""),
+];
+
 pub(super) const REWARD_MODELS: &[Described] = &[
     row("accuracy", "share", "Labels of the step that the model tells.", "Rises."),
     row("scores/*", "", "Scores of the step.", ""),
@@ -162,6 +184,18 @@ pub(super) const REWARD_MODELS: &[Described] = &[
         "share",
         "Labels that say right.",
         "Far from 0 and 1; otherwise `loop.prm.balance = \"labels\"`.",
+    ),
+    row(
+        "lists/built",
+        "lists",
+        "Lists that were made of traces.",
+        "Above 0; otherwise see `lists/dropped/*`.",
+    ),
+    row(
+        "lists/dropped/*",
+        "",
+        "What made no list, by the reason: traces that were `filtered`, groups of `too_few`.",
+        "",
     ),
     row("labels/agreeing", "share", "Steps on which both labellers agree.", ""),
     row(

@@ -35,6 +35,7 @@ pub const GROUPS: &[(&str, &[Described])] = &[
     ("Preferences and selection", methods::PREFERENCES_AND_SELECTION),
     ("STaR", methods::STAR),
     ("Thoughts and extractive rationales", methods::THOUGHTS_AND_RATIONALES),
+    ("Steering", methods::STEERING),
     ("Reward models", methods::REWARD_MODELS),
     ("Sampling and time", measured::SAMPLING_AND_TIME),
     ("Evaluation", measured::EVALUATION),

@@ -41,6 +41,31 @@ pub(super) const LEARNING: &[Described] = &[
         "How far the policy is from its reference, a token; for kto the baseline.",
         "Below 0.1 or so for small models; a jump says that the policy has left what it knew: more `kl.coefficient` or a lower `optim.lr`.",
     ),
+    row(
+        "critic/explained_variance",
+        "",
+        "Of loop.grpo.critic: the share of what completions come to that was expected, over all tokens of the step. Not there where all came to the same.",
+        "Rises above 0. At or below it the critic says nothing yet: more `warmup_steps` or a higher `lr_scale`.",
+    ),
+    row(
+        "critic/loss",
+        "",
+        "Half the squared error of what was expected, a token, before its weight.",
+        "Falls; it rises for a while where the policy learns something new.",
+    ),
+    row(
+        "critic/clip_ratio",
+        "share",
+        "Tokens whose value is held by `critic.clip`.",
+        "Small; 0 where a batch is learned in one update.",
+    ),
+    row(
+        "critic/value",
+        "",
+        "What was expected before a token when it was sampled, mean.",
+        "Near `critic/return`.",
+    ),
+    row("critic/return", "", "What came from a token on, mean, as λ weighs it.", ""),
     row("num_tokens", "tokens", "Tokens learned from since the stage began.", ""),
     row(
         "computed_tokens",

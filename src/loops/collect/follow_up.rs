@@ -154,7 +154,8 @@ impl FollowUp {
         let steps = rollout.rationale.as_ref().and_then(|rationale| rationale.steps.last());
         let read = &rollout.text[..steps.map_or(0, |last| last.end)];
         let begun = format!("{read}{}", fill(&self.cue));
-        TextRequest { begun, ..TextRequest::new(with(&group.example.prompt, &fill(&self.question))) }
+        let (about, prompt) = (group.example.clone(), with(&group.example.prompt, &fill(&self.question)));
+        TextRequest { begun, about: Some(about), ..TextRequest::new(prompt) }
     }
 }
 

@@ -1,16 +1,19 @@
 //! Rollouts, scores and filters to traces; nothing is trained.
 
 pub mod follow_up;
+pub mod keywords;
 
 use super::selection::selected;
 use super::{
     Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker, figures, without_credit,
 };
+use crate::data::Example;
 use crate::error::Result;
 use crate::log::Metrics;
 use crate::rollout::Group;
 use crate::section::{Misfit, under};
 use follow_up::FollowUp;
+use keywords::Keywords;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,12 +25,16 @@ use tch::Tensor;
 pub struct Collect {
     /// Ask the policy about each option of a question after its rationales, keep those that pass, and write pairs (CREST).
     pub follow_up: Option<FollowUp>,
+    /// Note of each question the words that its answer hangs on, in the column `keywords` (Self-AMPLIFY).
+    pub keywords: Option<Keywords>,
 }
 
 impl Collect {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
-        under("follow_up", self.follow_up.iter().flat_map(FollowUp::check))
+        let mut found = under("follow_up", self.follow_up.iter().flat_map(FollowUp::check));
+        found.extend(under("keywords", self.keywords.iter().flat_map(Keywords::check)));
+        found
     }
 
     /// The rollouts of `step` that `[select]` and the follow-up questions keep, and the pairs of all of them.
@@ -59,6 +66,10 @@ impl Collect {
                 kept.contains(&(index - 1))
             });
         }
+        if let Some(keywords) = &self.keywords {
+            let kept = groups.iter_mut().filter(|group| !group.rollouts.is_empty());
+            keywords.find(worker, kept, step, metrics)?;
+        }
         Ok((groups, pairs))
     }
 }
@@ -66,6 +77,20 @@ impl Collect {
 impl Section for Collect {
     fn check(&self) -> Vec<Misfit> {
         Collect::check(self)
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        let asks = self.keywords.as_ref().is_some_and(|keywords| keywords.cue.is_none());
+        let missing = Misfit::new(
+            "loop.collect.keywords",
+            "data.format has no answer form that begins with a text, behind which the answer would stand",
+            "name that text as loop.collect.keywords.cue",
+        );
+        if asks && stage.data.format.cue().is_none() { vec![missing] } else { vec![] }
+    }
+
+    fn check_rows(&self, rows: &[&Example], _whole: bool) -> Vec<Misfit> {
+        under("keywords", self.keywords.iter().flat_map(|keywords| keywords.check_rows(rows)))
     }
 
     fn needs(&self, _: &StageView) -> Needs {

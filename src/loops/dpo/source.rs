@@ -4,7 +4,7 @@ use super::{Dpo, Weigh, first_error};
 use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
-use crate::loops::candidate;
+use crate::loops::selection::{candidate, own_completion};
 use crate::rationale::Format;
 use crate::rollout::trace::{self, NoTraces};
 use crate::rollout::{Group, Rollout};
@@ -134,8 +134,10 @@ impl Dpo {
                     self.feedback_of(&candidates, built)
                 }
                 PairKind::GoldCounterfactual => {
-                    let candidates: Vec<Candidate> =
-                        gold(group).into_iter().chain(candidates.iter().copied()).collect();
+                    let candidates: Vec<Candidate> = own_completion(&group.example)
+                        .into_iter()
+                        .chain(candidates.iter().copied())
+                        .collect();
                     self.feedback_of(&candidates, select.pairs.build(&candidates))
                 }
                 _ => self.feedback_of(&candidates, select.pairs.build(&candidates)),
@@ -176,12 +178,6 @@ fn paths(group: &Group, kept: &[usize]) -> Vec<TreePath> {
         tokens: rollout.tokens.len(),
     };
     kept.iter().map(|&index| path(&group.rollouts[index])).collect()
-}
-
-/// The row's own completion, which is taken to be right.
-fn gold(group: &Group) -> Option<Candidate<'_>> {
-    let text = group.example.completion.as_deref()?;
-    Some(Candidate { gold: true, correct: Some(true), text, ..Candidate::default() })
 }
 
 /// Every rollout whose answer can be told right from wrong, as good or bad.

@@ -81,7 +81,8 @@ impl Section for Extract {
             ("mask.temperature", "with a mask.kind other than gumbel and top_k, which alone have noise");
         let constant = "with mask.kind = \"attention\", whose selector learns from its label alone";
         match self.mask.kind {
-            MaskKind::Gumbel | MaskKind::TopK => vec![],
+            MaskKind::Gumbel => vec![],
+            MaskKind::TopK => vec![("sparsity", "with mask.kind = \"top_k\", which selects just the share")],
             MaskKind::Attention => vec![noise, ("sparsity", constant), ("continuity", constant)],
             MaskKind::Sigmoid | MaskKind::None => vec![noise],
         }

@@ -138,7 +138,10 @@ impl Objective<'_> {
         parts.extend(rationale.iter().map(|loss| ("rationale", extract.rationale, loss.shallow_clone())));
         let regularised = item.number(REGULARISED) == 1.0;
         if regularised && extract.mask.kind != MaskKind::None {
-            parts.push(("sparsity", extract.sparsity, sparsity(mask, extract.share)));
+            // How many are selected is fixed there, so that nothing is to be learned of it.
+            let fixed = matches!(extract.mask.kind, MaskKind::TopK | MaskKind::Attention);
+            let sized = if fixed { mask.detach() } else { mask.shallow_clone() };
+            parts.push(("sparsity", extract.sparsity, sparsity(&sized, extract.share)));
             parts.push(("continuity", extract.continuity, continuity(mask)));
             if !item.list(MARKED).is_empty() {
                 parts.push((

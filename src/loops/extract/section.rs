@@ -19,7 +19,7 @@ pub struct Extract {
     pub cue: String,
     /// Units are scored in a second copy of the text, where all of it has been read; off, with what stands before them alone.
     pub echo: bool,
-    /// The share of units that is selected: the rule of `top_k` and `attention`, and what `sparsity` draws to.
+    /// The share of units that is selected: the rule of `top_k` and `attention`, and what `sparsity` draws the other masks to.
     pub share: f64,
     /// How the mask is made.
     pub mask: Mask,
@@ -27,7 +27,7 @@ pub struct Extract {
     pub whole: f64,
     /// Weight of the cross-entropy of the label of the selected units alone.
     pub rationale: f64,
-    /// Weight of |mean mask − share|.
+    /// Weight of |mean mask − share|; without effect where `mask.kind` selects the share itself.
     pub sparsity: f64,
     /// Weight of the mean difference of neighbours' masks.
     pub continuity: f64,
@@ -322,6 +322,7 @@ mod tests {
         assert_eq!(idle("mask.kind = 'attention'"), ["mask.temperature", "sparsity", "continuity"]);
         assert_eq!(idle("mask.kind = 'sigmoid'"), ["mask.temperature"]);
         assert_eq!(idle("mask.kind = 'gumbel'"), [""; 0]);
+        assert_eq!(idle("mask.kind = 'top_k'\nsparsity = 1.0"), ["sparsity"]);
     }
 
     #[test]

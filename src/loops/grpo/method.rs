@@ -16,6 +16,8 @@ impl Section for Grpo {
             own_samples: true,
             rewards: true,
             reference: self.needs_reference().then(|| ReferenceKind::of(&self.reference)),
+            // The value head is no part of what is divided among ranks.
+            undivided: self.critic.is_some(),
             selects: Selects::Rollouts,
             ..Needs::default()
         }
@@ -26,8 +28,17 @@ impl Section for Grpo {
         if !self.needs_reference() {
             let why = "with kl.coefficient = 0";
             idle.extend([("kl.estimator", why), ("kl.place", why), ("reference", why)]);
-        } else if self.kl.place == KlPlace::Reward && self.zero_variance != ZeroVariance::Keep {
+        } else if self.kl.place == KlPlace::Reward
+            && self.zero_variance != ZeroVariance::Keep
+            && self.critic.is_none()
+        {
             idle.push(("zero_variance", "with kl.place = \"reward\", by which rewards of a group differ"));
+        }
+        if self.critic.is_some() {
+            let why = "with loop.grpo.critic, whose values are what rewards are held against";
+            let keys =
+                ["advantage", "zero_variance", "resample_limit", "steps.baseline", "steps.mask_separators"];
+            idle.extend(keys.map(|key| (key, why)));
         }
         if self.reference.every == 0 {
             idle.push(("reference.mix", "without reference.every"));
@@ -40,8 +51,9 @@ impl Section for Grpo {
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {
         let steps = self.steps.as_ref().filter(|steps| !stage.rewards.contains(&steps.reward.as_str()));
-        let compares = self.advantage.baseline != Baseline::None && self.advantage.compare_by.is_none();
-        let resamples = self.zero_variance == ZeroVariance::Resample;
+        let of_group = self.advantage.baseline != Baseline::None && self.advantage.compare_by.is_none();
+        let compares = of_group && self.critic.is_none();
+        let resamples = self.zero_variance == ZeroVariance::Resample && self.critic.is_none();
         let all = [
             steps.map(|steps| {
                 Misfit::new(
@@ -61,7 +73,7 @@ impl Section for Grpo {
                 Misfit::new(
                     "rollout.group.size",
                     "a group of one has no baseline to be compared with",
-                    "use at least 2, or loop.grpo.advantage.baseline = \"none\"",
+                    "use at least 2, loop.grpo.advantage.baseline = \"none\", or [loop.grpo.critic]",
                 )
             }),
             (self.step_rewards.is_some() && !stage.rollout.values_steps).then(|| {
@@ -95,11 +107,16 @@ impl Section for Grpo {
 
     fn build(&self, _: &mut Setup) -> Result<Box<dyn Method>> {
         self.warn();
-        Ok(Box::new(GrpoMethod { grpo: self.clone(), recent: Recent::default() }))
+        Ok(Box::new(GrpoMethod { grpo: self.clone(), recent: Recent::default(), warms_up: false }))
     }
 }
 
 impl Method for GrpoMethod {
+    fn begin(&mut self, worker: &mut Worker, _kept: Option<Tensor>) -> Result<Option<Tensor>> {
+        self.grpo.critic.iter().for_each(|critic| critic.attach(&mut worker.policy));
+        Ok(None)
+    }
+
     fn batch(&mut self, worker: &mut Worker, step: usize, metrics: &mut Metrics) -> Result<Batch> {
         let ranks = worker.ranks.clone();
         let (sampled, dropped, noted, seen) = agreed(&*ranks, self.groups(worker, step, metrics))?;
@@ -111,14 +128,32 @@ impl Method for GrpoMethod {
         let temperature = worker.sampling.scoring_temperature();
         let references = self.grpo.references(worker, &groups, temperature)?;
         let outcomes = self.grpo.outcomes(&groups, &references, &weights(worker));
-        let advantages = self.grpo.advantages(worker, &groups, &outcomes)?;
+        self.warms_up = self.grpo.critic.as_ref().is_some_and(|critic| critic.warms_up(step));
+        let credited = match &self.grpo.critic {
+            Some(critic) => Some(self.grpo.credited(
+                critic,
+                worker,
+                &groups,
+                (&outcomes[..], &references[..]),
+                metrics,
+            )?),
+            None => None,
+        };
+        let advantages: Vec<Vec<f64>> = match &credited {
+            Some(all) => all.iter().map(|group| group.iter().map(Credited::mean).collect()).collect(),
+            None => self.grpo.advantages(worker, &groups, &outcomes)?,
+        };
         let mut references = references.into_iter();
         let numbers = numbers(&sampled, &*worker.ranks)?;
         let (mut items, mut dealt) = (Vec::new(), Vec::new());
-        let mut credited = Vec::with_capacity(groups.len());
+        let mut credits = Vec::with_capacity(groups.len());
         let mut of_tokens = Vec::with_capacity(groups.len());
         for (number, (group, advantages)) in groups.iter().zip(advantages).enumerate() {
-            let by_token = self.grpo.by_token(group, &advantages, metrics)?;
+            let of_group = credited.as_ref().map(|all| &all[number]);
+            let by_token: Option<Vec<Vec<f32>>> = match of_group {
+                Some(of_group) => Some(of_group.iter().map(Credited::by_token).collect()),
+                None => self.grpo.by_token(group, &advantages, metrics)?,
+            };
             let kept = selected(&worker.select, &sampled[number], metrics);
             for (i, (rollout, reference)) in group.rollouts.iter().zip(references.by_ref()).enumerate() {
                 let cut_off = self.grpo.truncated == Truncated::Mask && rollout.truncated();
@@ -126,8 +161,12 @@ impl Method for GrpoMethod {
                 let item = Item::of(vec![Sequence::new(&group.prompt, &rollout.tokens)])
                     .with_tokens(OLD_LOGPROBS, rollout.logprobs.clone())
                     .with_tokens(ADVANTAGES, by_token.as_ref().map_or_else(alike, |all| all[i].clone()));
-                items.push(match reference {
+                let item = match reference {
                     Some(reference) => item.with_tokens(REF_LOGPROBS, reference),
+                    None => item,
+                };
+                items.push(match of_group {
+                    Some(of_group) => of_group[i].on(item),
                     None => item,
                 });
                 let masked = cut_off || !kept.contains(&places[number][i]);
@@ -136,7 +175,7 @@ impl Method for GrpoMethod {
             let first_of = |at: usize| places[number].iter().position(|place| *place == at);
             let all = 0..sampled[number].rollouts.len();
             let credit = all.clone().map(|at| kept.contains(&at).then_some(advantages[first_of(at)?]));
-            credited.push(credit.collect());
+            credits.push(credit.collect());
             let tokens = |at| Some(by_token.as_ref()?[first_of(at)?].clone());
             let differ = |of: &Vec<f32>| of.windows(2).any(|pair| pair[0] != pair[1]);
             of_tokens.push(all.map(|at| tokens(at).filter(differ).unwrap_or_default()).collect());
@@ -145,7 +184,7 @@ impl Method for GrpoMethod {
         let seed = seed::derive(&[worker.seed, step as u64]);
         let longest = worker.sampling.max_new_tokens;
         let updates = self.grpo.updates(&items, &dealt, longest, seed, &*worker.ranks)?;
-        let groups = sampled.into_iter().zip(credited).collect();
+        let groups = sampled.into_iter().zip(credits).collect();
         Ok(Batch {
             items,
             updates,
@@ -205,7 +244,9 @@ impl Method for GrpoMethod {
             let scale = PolicyLoss::entropy_scale(output.weight, output.tokens);
             loss -= entropy.sum(tch::Kind::Float) * (grpo.entropy_coefficient * scale);
         }
-        Ok(loss)
+        let Some(critic) = &grpo.critic else { return Ok(loss) };
+        let of_critic = critic.loss(items, output, self.warms_up, metrics)?;
+        Ok(if self.warms_up { of_critic } else { loss + of_critic })
     }
 
     fn state_dict(&self) -> Value {

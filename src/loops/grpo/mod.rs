@@ -1,10 +1,11 @@
 //! Policy gradient on groups of rollouts: GRPO (Shao et al. 2024) and its relatives, which differ in how credit is
-//! shared ([`Advantage`]) and in the surrogate that is minimised ([`PolicyLoss`]).
+//! shared ([`Advantage`], or a [`Critic`]) and in the surrogate that is minimised ([`PolicyLoss`]).
 //!
 //! [`Advantage`]: crate::advantage::Advantage
 //! [`PolicyLoss`]: crate::loss::policy::PolicyLoss
 
 mod asked;
+mod critic;
 mod method;
 mod rows;
 mod section;
@@ -12,7 +13,10 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use critic::Critic;
 pub use section::{Grpo, Kl, KlPlace, Truncated, ZeroVariance};
+
+use critic::Credited;
 
 use super::alarms::Seen;
 use super::item::{ADVANTAGES, OLD_LOGPROBS, REF_LOGPROBS, lengths, stacked};
@@ -48,6 +52,8 @@ struct GrpoMethod {
     grpo: Grpo,
     /// What the curriculum knows of the questions.
     recent: Recent,
+    /// The step is one of the critic's warm-up.
+    warms_up: bool,
 }
 
 impl GrpoMethod {
@@ -57,7 +63,8 @@ impl GrpoMethod {
         let groups = worker.roll_out(&prompts, step, 0, metrics)?;
         let mut noted = self.note(&groups)?;
         figures::describe(&groups, metrics);
-        let seen = groups.iter().map(Seen::of).collect();
+        let equal_teaches = self.grpo.critic.is_some();
+        let seen = groups.iter().map(|group| Seen::of(group).unless(equal_teaches)).collect();
         if let Some(by) = &worker.by {
             figures::by_class(&groups, by, metrics);
         }
@@ -113,6 +120,8 @@ impl GrpoMethod {
 impl Grpo {
     /// Whether a group has an advantage to learn from, by the outcomes and the baseline that advantages are computed from.
     fn trains_on(&self, group: &Group, weights: &[(String, f64)]) -> bool {
+        // What is expected of a completion is not what its group came to.
+        let critic = self.critic.is_some();
         let divergence = self.kl.place == KlPlace::Reward && self.needs_reference();
         let against_others = self.advantage.compare_by.is_some()
             || (self.advantage.whiten != Whiten::None && self.advantage.baseline == Baseline::None);
@@ -122,7 +131,7 @@ impl Grpo {
             // Rewards that cancel each other may leave a rounding error.
             advantages.iter().any(|advantage| advantage.abs() > 1e-9)
         };
-        divergence || against_others || alone() || self.steps_teach(group)
+        critic || divergence || against_others || alone() || self.steps_teach(group)
     }
 
     /// What advantages are computed from: the scores with their weights, and the penalties of this loop.
@@ -180,7 +189,8 @@ impl Grpo {
         Ok(worker.reference_logprobs(&sequences, temperature)?.into_iter().map(Some).collect())
     }
 
-    /// What each group's rollouts came to, their divergence from the reference taken off where it is part of the reward.
+    /// What each group's rollouts came to, their divergence from the reference taken off where it is part of the reward; under a critic it is
+    /// taken off token by token.
     fn outcomes(
         &self,
         groups: &[Group],
@@ -194,7 +204,7 @@ impl Grpo {
             let kl = |(rollout, reference): (&Rollout, &Option<Vec<f32>>)| {
                 reference.as_ref().map(|reference| self.kl.estimator.sum(&rollout.logprobs, reference))
             };
-            let in_reward = self.kl.place == KlPlace::Reward;
+            let in_reward = self.kl.place == KlPlace::Reward && self.critic.is_none();
             let kls: Option<Vec<f64>> =
                 if in_reward { group.rollouts.iter().zip(own).map(kl).collect() } else { None };
             self.outcome(group, weights, kls.as_deref())

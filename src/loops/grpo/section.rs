@@ -1,5 +1,6 @@
 //! `[loop.grpo]`: its keys, their defaults and which values they may have.
 
+use super::critic::Critic;
 use crate::advantage::steps::{Form, StepBaseline};
 use crate::advantage::{Advantage, StepCredit, StepRewards};
 pub use crate::loss::kl::Place as KlPlace;
@@ -17,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub struct Grpo {
     /// How rewards become advantages.
     pub advantage: Advantage,
+    /// A critic, against whose values advantages are estimated in place of `advantage`: PPO; none without this table.
+    pub critic: Option<Critic>,
     /// Credit for single steps, from a reward that scores them; none without this table.
     pub steps: Option<StepCredit>,
     /// The surrogate.
@@ -68,7 +71,8 @@ struct KlKeys {
     coefficient: f64,
     /// Schulman's k1, k2 or k3. Default: `k3` in the loss, `k1` in the reward, where the others push away from the reference.
     estimator: Option<Estimator>,
-    /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion).
+    /// Whether the penalty is a term of the loss, or is taken from the reward (summed over the completion; with `critic` each token's from
+    /// its own).
     place: KlPlace,
 }
 
@@ -110,6 +114,7 @@ impl Default for Grpo {
     fn default() -> Self {
         Self {
             advantage: Advantage::default(),
+            critic: None,
             steps: None,
             loss: PolicyLoss::default(),
             kl: Kl::default(),
@@ -144,7 +149,8 @@ impl Grpo {
             (finite(self.truncated_reward), "truncated_reward", "it must be a finite number"),
             (finite(self.entropy_coefficient), "entropy_coefficient", "it must be a finite number"),
         ]);
-        if self.advantage.per_reward && self.kl.place == KlPlace::Reward && self.kl.coefficient != 0.0 {
+        let per_reward = self.advantage.per_reward && self.critic.is_none();
+        if per_reward && self.kl.place == KlPlace::Reward && self.kl.coefficient != 0.0 {
             let message = "with advantage.per_reward the divergence is divided by its own deviation over the group, as a reward \
                            is, and kl.coefficient is no longer what a nat costs";
             found.push(Misfit::new("kl.place", message, "set \"loss\""));
@@ -158,6 +164,7 @@ impl Grpo {
         found.extend(under("step_rewards", self.step_rewards.iter().flat_map(StepRewards::check)));
         found.extend(under("kl", self.kl.estimator.misfit(self.kl.place)));
         found.extend(under("advantage", self.advantage.check()));
+        found.extend(under("critic", self.critic.iter().flat_map(Critic::check)));
         found.extend(under("steps", self.steps.iter().flat_map(StepCredit::check)));
         found.extend(under("loss", self.loss.check()));
         found
@@ -166,6 +173,9 @@ impl Grpo {
     /// Warns of step credit that a policy learns to hack.
     pub fn warn(&self) {
         let Some(steps) = &self.steps else { return };
+        if self.critic.is_some() {
+            return;
+        }
         if steps.form == Form::Sum && steps.baseline != StepBaseline::Tokens {
             tracing::warn!(
                 "loop.grpo.steps.form = \"sum\" pays for every further step, right or not needed: a policy learns to \

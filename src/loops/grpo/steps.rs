@@ -23,17 +23,7 @@ impl Grpo {
         }
         let Some(credit) = &self.steps else { return Ok(None) };
         let scored = scored(group, &credit.reward)?;
-        for rollout in &scored {
-            let count = rollout.scores.len() as f64;
-            metrics.add("steps/count", count, 1.0);
-            metrics.add("steps/sum", rollout.scores.iter().sum(), 1.0);
-            if count > 0.0 {
-                let tokens: usize = rollout.tokens.iter().map(std::ops::Range::len).sum();
-                metrics.add("steps/tokens", tokens as f64 / count, count);
-                metrics.add("steps/score", rollout.scores.iter().sum::<f64>() / count, count);
-                metrics.add("steps/min", rollout.scores.iter().copied().fold(f64::INFINITY, f64::min), 1.0);
-            }
-        }
+        describe(&scored, metrics);
         let of_rollout = |((credits, rollout), advantage): ((Vec<f64>, &Scored), &f64)| {
             let separates = credit.separates(rollout);
             let of_token =
@@ -41,6 +31,27 @@ impl Grpo {
             credits.into_iter().zip(separates).map(of_token).collect()
         };
         Ok(Some(credit.of(&scored).into_iter().zip(&scored).zip(advantages).map(of_rollout).collect()))
+    }
+
+    /// What the steps of each rollout earn where there is a critic, with the token that it is paid at: the step's last.
+    pub(super) fn paid(&self, group: &Group, metrics: &mut Metrics) -> Result<Vec<Vec<(usize, f64)>>> {
+        if let Some(steps) = &self.step_rewards {
+            let of_rollout = |rollout: &Rollout| {
+                let rewards = steps.of(&values(group, rollout));
+                told(&rewards, metrics);
+                let ends = behind_steps(rollout).map(|cut| cut.tokens.saturating_sub(1));
+                ends.zip(rewards).collect()
+            };
+            return Ok(group.rollouts.iter().map(of_rollout).collect());
+        }
+        let Some(credit) = &self.steps else { return Ok(vec![vec![]; group.rollouts.len()]) };
+        let scored = scored(group, &credit.reward)?;
+        describe(&scored, metrics);
+        let paid = |(earned, rollout): (Vec<f64>, &Scored)| {
+            let ends = rollout.tokens.iter().map(|tokens| tokens.end.saturating_sub(1));
+            ends.zip(earned.into_iter().map(|earned| credit.weight * earned)).collect()
+        };
+        Ok(credit.earned(&scored).into_iter().zip(&scored).map(paid).collect())
     }
 
     /// Whether the steps of a group teach, whatever its rewards do.
@@ -71,9 +82,31 @@ impl Grpo {
             return vec![advantage as f32; length];
         };
         let values = values(group, rollout);
-        let rewards = steps.of(&values);
-        metrics.add("steps/reward", rewards.iter().sum::<f64>() / rewards.len() as f64, rewards.len() as f64);
+        told(&steps.of(&values), metrics);
         steps.on_tokens(&values, &ends, length).into_iter().map(|step| (advantage + step) as f32).collect()
+    }
+}
+
+/// Adds what is worth knowing of scored steps.
+fn describe(scored: &[Scored], metrics: &mut Metrics) {
+    for rollout in scored {
+        let count = rollout.scores.len() as f64;
+        metrics.add("steps/count", count, 1.0);
+        metrics.add("steps/sum", rollout.scores.iter().sum(), 1.0);
+        if count > 0.0 {
+            let tokens: usize = rollout.tokens.iter().map(std::ops::Range::len).sum();
+            metrics.add("steps/tokens", tokens as f64 / count, count);
+            metrics.add("steps/score", rollout.scores.iter().sum::<f64>() / count, count);
+            metrics.add("steps/min", rollout.scores.iter().copied().fold(f64::INFINITY, f64::min), 1.0);
+        }
+    }
+}
+
+/// Adds the mean of a rollout's step rewards, where it has steps.
+fn told(rewards: &[f64], metrics: &mut Metrics) {
+    if !rewards.is_empty() {
+        let count = rewards.len() as f64;
+        metrics.add("steps/reward", rewards.iter().sum::<f64>() / count, count);
     }
 }
 

@@ -17,7 +17,7 @@ fn policy() -> Policy {
 }
 
 fn grpo(recipe: &str) -> GrpoMethod {
-    GrpoMethod { grpo: toml::from_str(recipe).unwrap(), recent: Recent::default() }
+    GrpoMethod { grpo: toml::from_str(recipe).unwrap(), recent: Recent::default(), warms_up: false }
 }
 
 fn item(completion: &[u32], advantage: f64) -> Item {

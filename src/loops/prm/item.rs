@@ -2,8 +2,9 @@
 
 use super::{Balance, Learns, PrmMethod, TooLong, rows};
 use crate::data::columns::Read;
+use crate::data::row::named;
 use crate::data::{Example, Feedback};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::loops::Item;
 use crate::loops::item::WEIGHTS;
 use crate::model::Sequence;
@@ -171,6 +172,26 @@ fn scores(example: &Example) -> Read<Vec<f64>> {
 pub(super) fn right(items: &[Item]) -> f64 {
     let all = || items.iter().flat_map(|item| item.list(TARGETS));
     all().filter(|target| **target >= 0.5).count() as f64 / all().count().max(1) as f64
+}
+
+/// Refuses labels that are all of one kind: whatever is said of every step is then right.
+pub(super) fn two_classes(items: &[Item]) -> Result<()> {
+    let mut labels = items.iter().flat_map(|item| item.list(TARGETS)).map(|target| *target >= 0.5);
+    let Some(right) = labels.next() else {
+        return Err(Error::Data(
+            "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
+        ));
+    };
+    if labels.any(|other| other != right) {
+        return Ok(());
+    }
+    let (all, other) = if right { ("right", "wrong") } else { ("wrong", "right") };
+    let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
+    Err(Error::Data(format!(
+        "{}, which are all: every label is {all}, and nothing can be learned from one class; add rows with {other} steps, \
+         or see loop.prm.neutral",
+        named(&ids)
+    )))
 }
 
 /// Weighs the labels so that right and wrong ones count alike: n / (2 · n of the class).

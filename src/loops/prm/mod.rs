@@ -1,12 +1,14 @@
 //! Reward models: of steps (Lightman et al. 2023, arXiv 2305.20050; Math-Shepherd, 2312.08935), of outcomes (Cobbe et al.
 //! 2021, 2110.14168), from comparisons and from lists.
 
+mod compared;
 mod evaluate;
 mod item;
 pub mod rows;
 mod section;
 mod traces;
 
+pub use compared::Lists;
 pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, Prm, TooLong, Train};
 
 use super::item::WEIGHTS;
@@ -24,6 +26,8 @@ use crate::rationale::Format;
 use crate::rollout::Prompted;
 use crate::section::Misfit;
 use crate::seed;
+use crate::select::pairs::PairKind;
+use compared::Counts;
 use evaluate::not_finite;
 use item::{MARGIN, RowItem, SeenSteps, TARGETS};
 use std::collections::{HashMap, HashSet};
@@ -37,6 +41,8 @@ struct PrmMethod {
     score_format: Option<ScoreFormat>,
     /// By the example's place in the data.
     items: HashMap<usize, Item>,
+    /// What became of traces that are compared.
+    counts: Counts,
     /// The share of rows of which two labellers say the same.
     agreeing: Option<f64>,
     /// The share of labels that say right.
@@ -209,26 +215,6 @@ fn broken(items: &[&Item], logits: &Tensor, loss: f64) -> Error {
     })
 }
 
-/// Refuses labels that are all of one kind: whatever is said of every step is then right.
-fn two_classes(items: &[Item]) -> Result<()> {
-    let mut labels = items.iter().flat_map(|item| item.list(TARGETS)).map(|target| *target >= 0.5);
-    let Some(right) = labels.next() else {
-        return Err(Error::Data(
-            "no row has a label to learn; see loop.prm.max_tokens and the rows' labels".into(),
-        ));
-    };
-    if labels.any(|other| other != right) {
-        return Ok(());
-    }
-    let (all, other) = if right { ("right", "wrong") } else { ("wrong", "right") };
-    let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).collect();
-    Err(Error::Data(format!(
-        "{}, which are all: every label is {all}, and nothing can be learned from one class; add rows with {other} steps, \
-         or see loop.prm.neutral",
-        named(&ids)
-    )))
-}
-
 impl Section for Prm {
     fn check(&self) -> Vec<Misfit> {
         Prm::check(self)
@@ -254,9 +240,31 @@ impl Section for Prm {
             rows: true,
             rows_alone: true,
             head: true,
-            selects: Selects::Nothing,
+            selects: match self.learns {
+                Learns::Steps | Learns::Outcome => Selects::Nothing,
+                Learns::Pairs => Selects::Pairs,
+                Learns::Lists => Selects::Rollouts,
+            },
             ..Needs::default()
         }
+    }
+
+    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+        let pairs = (self.learns != Learns::Pairs).then_some(("reward_margin", "without learns = \"pairs\""));
+        let lists = (self.learns != Learns::Lists).then_some(("lists", "without learns = \"lists\""));
+        pairs.into_iter().chain(lists).collect()
+    }
+
+    fn fits(&self, stage: &StageView) -> Vec<Misfit> {
+        let kind = stage.select.pairs.kind;
+        let in_part =
+            self.learns == Learns::Pairs && matches!(kind, PairKind::FirstError | PairKind::Siblings);
+        let misfit = Misfit::new(
+            "select.pairs.kind",
+            "it pairs single steps or ways through a tree, and loop.prm compares whole completions",
+            "use \"correct_wrong\", \"score_margin\" or \"ranked\"; loop.prm.learns = \"steps\" reads cuts",
+        );
+        in_part.then_some(misfit).into_iter().collect()
     }
 
     /// TRL's for process reward models.
@@ -265,12 +273,15 @@ impl Section for Prm {
     }
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
-        let (rows, agreeing) = self.prepare(std::mem::take(&mut setup.rows), setup.format)?;
+        let rows = std::mem::take(&mut setup.rows);
+        let (rows, counts) = self.comparisons(rows, setup.select, setup.format)?;
+        let (rows, agreeing) = self.prepare(rows, setup.format)?;
         setup.rows = rows;
         Ok(Box::new(PrmMethod {
             prm: self.clone(),
             score_format: None,
             items: HashMap::new(),
+            counts,
             agreeing,
             right: 0.0,
             too_long: Default::default(),
@@ -321,7 +332,7 @@ impl Method for PrmMethod {
         let owned = |ids: Vec<&str>| ids.into_iter().map(str::to_string).collect();
         self.too_long = [("rows/cut", owned(cut)), ("rows/left_out", owned(dropped))];
         if !self.prm.compares() {
-            two_classes(&made)?;
+            item::two_classes(&made)?;
         }
         let mut items = made;
         self.right = item::right(&items);
@@ -338,6 +349,14 @@ impl Method for PrmMethod {
             let too_long = self.too_long.iter().filter(|(_, ids)| !ids.is_empty());
             let told = too_long.filter(|_| worker.ranks.is_first());
             told.for_each(|(name, ids)| metrics.name(name, ids.clone()));
+        }
+        if step == 1 {
+            let of = if self.prm.learns == Learns::Lists { "lists" } else { "pairs" };
+            for (what, count) in &self.counts {
+                let name =
+                    if *what == "built" { format!("{of}/built") } else { format!("{of}/dropped/{what}") };
+                metrics.set(&name, *count as f64);
+            }
         }
         if step == 1 && !self.prm.compares() {
             metrics.set("labels/right", self.right);
@@ -360,6 +379,10 @@ impl Method for PrmMethod {
 
     fn evaluate(&self, worker: &Worker, held_out: &[Prompted], eval: &Eval) -> Option<Result<Report>> {
         let (format, budget) = (&worker.format, worker.tokens_per_microbatch);
-        Some(self.report(&worker.policy, held_out, eval, format, (budget, &*worker.ranks)))
+        let held_out = self.prm.held_out(held_out, &worker.select, format);
+        let report = |held_out: Vec<Prompted>| {
+            self.report(&worker.policy, &held_out, eval, format, (budget, &*worker.ranks))
+        };
+        Some(held_out.and_then(report))
     }
 }

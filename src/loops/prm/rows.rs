@@ -114,6 +114,10 @@ fn outcome(example: &Example, format: &Format) -> Option<(String, f64)> {
         return Some((completion.text.clone(), number(*good)));
     }
     let [text] = example.completions.as_slice() else { return None };
+    // What a row says of its completion goes before what its gold answer does.
+    if traces::labelled(example) {
+        return None;
+    }
     let rollout = Rollout::new(vec![], text.clone(), vec![], StopReason::Length, format);
     Some((text.clone(), number(answer::correct(example, &rollout)?)))
 }
@@ -254,6 +258,20 @@ mod tests {
         assert_eq!(first(&[Some(1.0), Some(0.2), None]), Some(Some(1)));
         assert_eq!(first(&[Some(1.0), Some(1.0)]), Some(None));
         assert_eq!(first(&[Some(1.0), None]), None);
+    }
+
+    /// The gold answer says nothing where a label is there.
+    #[test]
+    fn an_outcome_is_what_its_own_label_says() {
+        let of = |fields: Value| {
+            let answered =
+                Example { answer: Some("5".into()), completions: vec!["so 4".into()], ..row(fields) };
+            let section: Prm = toml::from_str("learns = 'outcome'").unwrap();
+            read(&answered, &section, &Format::default()).unwrap()
+        };
+        let stated = of(json!({"completion": "so 4", "labels": [0.75]}));
+        assert_eq!((stated.texts, stated.labels), (vec!["so 4".to_string()], vec![Some(0.75)]));
+        assert_eq!(of(json!({"completion": "so 4"})).labels, [Some(0.0)]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The section of the loop: what is judged, by which head, from which labels.
 
+use super::compared::Lists;
 use crate::policy::reward_model::Judges;
-use crate::section::{Misfit, broken};
+use crate::section::{Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,10 @@ pub struct Prm {
     /// Leave out rows whose prompt and steps were seen before; and of traces, labels of steps that were labelled before with
     /// the same steps leading up to them, as trees of prefixes have many.
     pub dedup: bool,
+    /// Of pairs that are made of traces: the margin by which the chosen one is to be better is so many times the difference of their rewards.
+    pub reward_margin: f64,
+    /// What the lists are that are made of traces.
+    pub lists: Option<Lists>,
     /// Coefficient of (chosen + rejected)², which keeps the rewards of comparisons about 0.
     pub centring: f64,
     /// The score below which a step counts as wrong in evaluations; by default it is chosen on every other held-out
@@ -60,9 +65,11 @@ pub enum Learns {
     Steps,
     /// A label for the whole: `completion` and `label`, or steps whose last label is the outcome's.
     Outcome,
-    /// Which of two is better: `chosen` and `rejected`, with a `margin` where there is one.
+    /// Which of two is better: `chosen` and `rejected`, with a `margin` where there is one; or traces, of which `[select]` and
+    /// `[select.pairs]` make pairs, as for loop.dpo.
     Pairs,
-    /// The worth of each of several: `completions` and as many `scores`.
+    /// The worth of each of several: `completions` and as many `scores`; or traces, of whose groups `[select]` and `loop.prm.lists` make
+    /// lists.
     Lists,
 }
 
@@ -164,6 +171,8 @@ impl Default for Prm {
             last_step_only: false,
             balance: Balance::None,
             dedup: true,
+            reward_margin: 0.0,
+            lists: None,
             centring: 0.0,
             threshold: None,
         }
@@ -176,7 +185,7 @@ impl Prm {
         let soft = self.labels == Labeller::Consensus && self.continuations == Continuations::Soft;
         let bare = self.separator.is_empty() && self.learns == Learns::Steps;
         let alone = self.train == Train::Head && self.head == HeadKind::Vocabulary && !self.compares();
-        broken(&[
+        let mut found = broken(&[
             (self.classes >= 2, "classes", "at least 2, wrong and right"),
             (
                 !soft,
@@ -200,7 +209,14 @@ impl Prm {
                 "a vocabulary head is the model's own and has nothing to train by itself; use train = \"all\"",
             ),
             (!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2"),
-        ])
+            (
+                self.reward_margin >= 0.0 && self.reward_margin.is_finite(),
+                "reward_margin",
+                "it must be a finite number from 0 on, such as 1.0",
+            ),
+        ]);
+        found.extend(under("lists", self.lists.iter().flat_map(Lists::check)));
+        found
     }
 
     /// Whether it learns from comparisons, which leave the reward's zero and unit open.

@@ -38,9 +38,13 @@ pub(super) fn agree(example: &Example, section: &Prm, format: &Format) -> Read<b
 /// The text of a trace. A row with labels in columns of its own is not read as one, unless its steps were continued.
 fn completion(example: &Example) -> Option<&str> {
     let has = |name: &str| example.fields.contains_key(name);
-    let labelled = ["labels", "step_labels", "ratings", "first_error"].into_iter().any(has);
-    let trace = has("cuts") || (has("completion_ids") && !labelled);
+    let trace = has("cuts") || (has("completion_ids") && !labelled(example));
     example.fields.get("completion").and_then(Value::as_str).filter(|_| trace)
+}
+
+/// Whether the row has labels in columns of its own.
+pub(super) fn labelled(example: &Example) -> bool {
+    ["labels", "step_labels", "ratings", "first_error"].iter().any(|name| example.fields.contains_key(*name))
 }
 
 /// Each label from the continuations of the cut behind the step, the last step's, which no cut follows, from the trace's

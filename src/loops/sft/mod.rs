@@ -4,6 +4,7 @@
 pub mod choices;
 mod method;
 pub mod reduce;
+pub mod source;
 pub mod spans;
 mod taught;
 pub mod views;
@@ -24,6 +25,7 @@ use choices::Choices;
 use method::SftMethod;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use source::BestSource;
 use spans::SpanWeight;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,6 +51,9 @@ pub struct Sft {
     pub spans: Vec<SpanWeight>,
     /// A column with such parts of the row's completion: a list of `[start, end, weight]`, in bytes.
     pub spans_from: Option<String>,
+    /// Of several files of traces learn the one whose scores are best on average: which teacher, or which way of writing, the model takes to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<BestSource>,
     /// Leave out words of prompts while they are learned from, the others at their positions.
     pub words: Option<Words>,
     /// Learn which of the rows' `choices` is right, each read behind a rationale of its own (PINTO), instead of completions.
@@ -63,6 +68,7 @@ impl Sft {
         let mut found =
             broken(&[(!matches!(self.max_tokens, Some(0 | 1)), "max_tokens", "it must be at least 2")]);
         found.extend(under("reduce", self.reduce.iter().flat_map(Reduce::check)));
+        found.extend(under("source", self.source.iter().flat_map(BestSource::check)));
         found.extend(under("words", self.words.iter().flat_map(Words::check)));
         found.extend(under("choices", self.choices.iter().flat_map(Choices::check)));
         let several = self.votes.is_none_or(|votes| votes > 1);
@@ -242,6 +248,9 @@ impl Section for Sft {
 
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         setup.rows = self.prepare(std::mem::take(&mut setup.rows), setup.select, setup.format)?;
+        if let Some(source) = &self.source {
+            setup.rows = source.of(std::mem::take(&mut setup.rows))?;
+        }
         match &self.choices {
             Some(choices) => choices.look_at(&setup.rows)?,
             None if self.view.is_empty() => have_completions(&setup.rows)?,

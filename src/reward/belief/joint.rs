@@ -25,7 +25,7 @@ pub(super) fn scores(
                 Prompt::Text(_) => Prompt::Text(text),
                 Prompt::Chat(_) => Prompt::Chat(vec![Message::new("user", &text)]),
             };
-            model.tokenizer.render(&prompt)?
+            model.tokenizer.render_from(&prompt, &group.example)?
         }
     };
     let sequence = |text: &str| -> anyhow::Result<Sequence> {

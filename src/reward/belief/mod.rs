@@ -60,6 +60,8 @@ impl Reward for Reader {
             (_, true) => Wants::default().gold(remedy),
             (_, false) => Wants::default(),
         };
+        let prompt = section.prompt.iter();
+        let wants = prompt.fold(wants, |wants, prompt| wants.template("prompt", prompt, &[]));
         let wants = section.model.iter().fold(wants, |wants, name| wants.model("model", name));
         section.model_without.iter().fold(wants, |wants, name| wants.model("model_without", name))
     }

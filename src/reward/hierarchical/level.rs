@@ -1,6 +1,7 @@
 //! One level of a hierarchy: what it tests, what holding and not holding give, and whether others depend on it.
 
 use super::Hierarchical;
+use super::graph::Edges;
 use super::reading::{CompletionView, Read};
 use crate::rationale::{Pattern, number};
 use crate::reward::{Holds, OfRow, Part, column, correct, plain};
@@ -31,13 +32,13 @@ pub struct Level {
     /// Pass this level over unless these gold fields (`json`) or columns have these texts.
     #[serde(default)]
     pub when: BTreeMap<String, String>,
-    /// What it gives where it holds; times the value, for `overlap`, `recall` and `rouge_l`.
+    /// What it gives where it holds; times the value, for `overlap`, `recall`, `rouge_l`, `rank` and `nodes`.
     #[serde(default = "one")]
     pub right: f64,
     /// What it gives where it does not.
     #[serde(default)]
     pub wrong: f64,
-    /// The least value (for `overlap`, `recall`, `rouge_l`) or score (for `reward`; 1 by default) that holds. A value of
+    /// The least value (for `overlap`, `recall`, `rouge_l`, `rank`, `nodes`) or score (for `reward`; 1 by default) that holds. A value of
     /// 0 never does.
     pub at_least: Option<f64>,
     /// For `number`: the difference that is let pass.
@@ -46,9 +47,12 @@ pub struct Level {
     /// For `number`: the difference that is let pass, as a share of the gold number.
     #[serde(default)]
     pub relative: f64,
-    /// For `overlap`, `recall` and `subset`: what separates the items of a text; JSON lists have theirs.
+    /// For `overlap`, `recall`, `subset`, `rank`, `graph` and `nodes`: what separates the items of a text; JSON lists have theirs.
     #[serde(default = "comma")]
     pub separator: String,
+    /// For `rank`: what a place in the list is worth.
+    #[serde(default)]
+    pub by: Places,
     /// For `pattern`: the regular expression, found anywhere.
     pub pattern: Option<Pattern>,
     /// For `reward`: the other reward's name.
@@ -83,12 +87,29 @@ pub enum Test {
     Recall,
     /// Whether all items are among the gold ones.
     Subset,
+    /// The place of the gold item in a list, as `by` says; items that come again are not counted again.
+    Rank,
+    /// Whether the items, edges `a>b`, are one graph without a cycle whose nodes are all among the gold items, or those of `other`.
+    Graph,
+    /// The F1 of the nodes of these edges and the gold items, or those of `other`.
+    Nodes,
     /// ROUGE-L.
     RougeL,
     /// Whether a regular expression is found.
     Pattern,
     /// Whether another reward's score is at least `at_least`.
     Reward,
+}
+
+/// What a place in a ranked list is worth.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Places {
+    /// 1 / place.
+    #[default]
+    Reciprocal,
+    /// 1 − (place − 1) / n, of a question with n choices; nothing beyond the n-th.
+    Linear,
 }
 
 fn one() -> f64 {
@@ -197,7 +218,10 @@ impl Level {
             None => reading.gold(self.gold.as_deref(), self.field.as_deref())?,
         };
         let Some(own) = self.own(reading) else { return Ok(0.0) };
-        let value = self.compare(&own, &target)?;
+        let value = match self.test {
+            Test::Rank => self.place(&own, &column::written(&target), reading.example.choices.len())?,
+            _ => self.compare(&own, &target)?,
+        };
         Ok(if value < self.at_least.unwrap_or(0.0) { 0.0 } else { value })
     }
 
@@ -218,7 +242,31 @@ impl Level {
                 let near = self.tolerance.max(self.relative * wanted.abs());
                 yes(number::only(&text).is_some_and(|number| (number.to_f64() - wanted).abs() <= near))
             }
+            Test::Graph => {
+                let items = self.items(target);
+                yes(Edges::of(&self.items(own)).is_some_and(|edges| {
+                    edges.nodes().is_subset(&items) && edges.connected() && edges.acyclic()
+                }))
+            }
+            Test::Nodes => Edges::of(&self.items(own))
+                .map_or(0.0, |edges| self.compare_sets(&edges.nodes(), &self.items(target))),
             _ => self.compare_sets(&self.items(own), &self.items(target)),
+        })
+    }
+
+    /// What the place of `wanted` in a list is worth, of a question with so many choices; 0 where it is not in it.
+    fn place(&self, own: &Value, wanted: &str, choices: usize) -> anyhow::Result<f64> {
+        let (mut seen, wanted) = (BTreeSet::new(), plain(wanted));
+        let distinct = self.listed(own).into_iter().filter(|item| seen.insert(item.clone()));
+        let before = distinct.take_while(|item| *item != wanted).count();
+        anyhow::ensure!(
+            choices > 0 || self.by == Places::Reciprocal,
+            "by = \"linear\" counts places among a question's choices, and it has none"
+        );
+        Ok(match self.by {
+            _ if !seen.contains(&wanted) => 0.0,
+            Places::Reciprocal => 1.0 / (before + 1) as f64,
+            Places::Linear => (1.0 - before as f64 / choices as f64).max(0.0),
         })
     }
 
@@ -232,8 +280,12 @@ impl Level {
         }
     }
 
-    /// The items of a list, or of a text between separators; compared as texts are.
     fn items(&self, value: &Value) -> BTreeSet<String> {
+        self.listed(value).into_iter().collect()
+    }
+
+    /// The items of a list, or of a text between separators, in their order; compared as texts are.
+    fn listed(&self, value: &Value) -> Vec<String> {
         let items: Vec<String> = match value {
             Value::Array(items) => items.iter().map(column::written).collect(),
             other => column::written(other).split(&self.separator).map(str::to_owned).collect(),
@@ -279,5 +331,48 @@ mod tests {
         assert_eq!(level("test = \"overlap\"\nat_least = 0.6\nright = 3", gold, &texts), [2.0, 0.0]);
         assert_eq!(level("test = \"recall\"", gold, &texts), [2.0 / 3.0, 1.0 / 3.0]);
         assert_eq!(level("test = \"subset\"", gold, &texts), [0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_place_in_a_list_is_worth_less_the_later_it_comes() {
+        let texts = [
+            r#"{"x": ["B", "a"]}"#,
+            r#"{"x": "a, a, b, c"}"#,
+            r#"{"x": ["a", "c", "d", "b"]}"#,
+            r#"{"x": "a, c"}"#,
+            r#"{"y": "b"}"#,
+        ];
+        let gold = r#"{"x": "b"}"#;
+        assert_eq!(level("test = \"rank\"", gold, &texts), [1.0, 0.5, 0.25, 0.0, 0.0]);
+        assert_eq!(
+            level("test = \"rank\"\nat_least = 0.5\nright = 2", gold, &texts),
+            [2.0, 1.0, 0.0, 0.0, 0.0]
+        );
+        // Of three choices: the first place is worth 1, the second 2/3, and what is beyond the third nothing.
+        let recipe = "[hierarchical]\nof = \"text\"\n[[hierarchical.level]]\nname = \"x\"\ntest = \"rank\"\nby = \"linear\"\n";
+        let asked = group(Some("b"), &["a", "b", "c"], &["b, a", "a, b", "x, y, z, b"]);
+        assert_eq!(scores(recipe, asked).unwrap(), [1.0, 1.0 - 1.0 / 3.0, 0.0]);
+        let without = scores(recipe, group(Some("b"), &[], &["b"])).unwrap_err();
+        assert!(without.contains("linear") && without.contains("choices"), "{without}");
+    }
+
+    #[test]
+    fn edges_are_a_graph_of_known_nodes_or_none() {
+        let gold = r#"{"x": ["load", "blur", "save", "crop"]}"#;
+        let texts = [
+            r#"{"x": ["load>blur", "blur > save"]}"#,
+            r#"{"x": "load>blur, blur>save, load>save"}"#,
+            // A circle, an island, a node that nobody knows, an edge to itself, no edges, no edge.
+            r#"{"x": ["load>blur", "blur>save", "save>load"]}"#,
+            r#"{"x": ["load>blur", "save>crop"]}"#,
+            r#"{"x": ["load>blur", "blur>print"]}"#,
+            r#"{"x": ["load>load"]}"#,
+            r#"{"x": []}"#,
+            r#"{"x": ["load>blur", "save"]}"#,
+        ];
+        assert_eq!(level("test = \"graph\"", gold, &texts), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        // Three of four nodes: F1 = 2 · 3 / 7; the island has all four; load and blur of three: 2 · 2 / 7; one: 2 / 5.
+        let nodes = [6.0 / 7.0, 6.0 / 7.0, 6.0 / 7.0, 1.0, 4.0 / 7.0, 0.4, 0.0, 0.0];
+        assert_eq!(level("test = \"nodes\"", gold, &texts), nodes);
     }
 }

@@ -1,10 +1,11 @@
 //! A reward of levels, coarse to fine: `[reward.hierarchical]` (the reward tables of Shop-R1, arXiv 2507.17842;
 //! RewardMap, 2510.02240; ComfyUI-R1, 2506.09790; Recon, 2506.00577).
 
+mod graph;
 mod level;
 mod reading;
 
-pub use level::{Level, Test};
+pub use level::{Level, Places, Test};
 pub use reading::Read;
 
 use super::{Holds, Models, OfRow, Part, Reward, RowWant, Wants, column};
@@ -94,6 +95,15 @@ impl Hierarchical {
             }
             if let Some(of) = level.target(self) {
                 wants.rows.push(RowWant { key: "level".into(), of, only, remedy: String::new() });
+            }
+            if level.test == Test::Rank && level.by == Places::Linear {
+                let remedy = "level.by = \"linear\" counts places among a question's choices; by = \"reciprocal\" needs none";
+                wants.rows.push(RowWant {
+                    key: "level".into(),
+                    of: OfRow::Choices,
+                    only: vec![],
+                    remedy: remedy.into(),
+                });
             }
             if let Some(name) = level.reward.as_ref().filter(|_| level.test == Test::Reward) {
                 wants = wants.reward("level.reward", name);

@@ -5,12 +5,14 @@
 //! end ("7/10"), then any that stands by itself. What is quoted is another's and is left out; what is denied, compared, doubted or taken back is
 //! no score. Several that differ are none: it is asked again, and never guessed.
 
+mod comment;
 mod words;
 
+use comment::leaves_it;
 use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
-use words::{FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON, WORKED_OUT};
+use words::{ANSWERED, FOLLOWED, GOES_ON, LEADS_ON, LISTED_ON, WORKED_OUT};
 
 /// What a number in the text is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -115,12 +117,6 @@ static BY_ITSELF: LazyLock<Regex> = LazyLock::new(|| {
         r"(?i)(?:^|\n)[\s\p{P}\p{S}]*$|\b(?:scale|from|range)\b[^.!?\n]*[:,]\s*$|\b(?:this|it|that|that's|so|overall|hence|therefore|i'd\s+say|i\s+say)\s*(?:is|gets|would\s+be|'s|worth|:|,)?\s*(?:an?|only|just)?\s*$",
     )
 });
-/// An answer's number, which is no score's.
-static ANSWERED: LazyLock<Regex> = LazyLock::new(|| {
-    regex(
-        r"(?i)\b(?:answers?|results?|reference|equals|gold|solution|says|said|got|gets\s+the\s+answer)\b[^.!?\n\d]{0,20}$",
-    )
-});
 /// Quotations.
 static QUOTED: LazyLock<Regex> = LazyLock::new(|| {
     regex(
@@ -151,8 +147,11 @@ pub(super) fn rating(said: &str, scale: [f64; 2]) -> Option<f64> {
         return same(named.iter().filter(|name| name.rank >= rank).map(|name| read(name.reading)));
     }
     let denied = |candidate: &Candidate| {
-        let clause = clause_before(&text, candidate.at.start);
-        DENIED.is_match(clause) || BOUNDED.is_match(clause) || TAKEN_BACK.is_match(&text[candidate.at.end..])
+        let (clause, behind) = (clause_before(&text, candidate.at.start), &text[candidate.at.end..]);
+        DENIED.is_match(clause)
+            || BOUNDED.is_match(clause)
+            || TAKEN_BACK.is_match(behind)
+            || !leaves_it(behind)
     };
     let over_top =
         |candidate: &&Candidate| matches!(candidate.reading, Reading::Of(_, whole) if whole == top);
@@ -335,7 +334,8 @@ fn named(text: &str, candidates: &[Candidate]) -> Vec<Named> {
         // What is not known to belong to a score may be its denial in another language: "Score: nicht 8", "Score: 8 wäre zu viel".
         let behind = &text[candidate.at.end..];
         let foreign = !(CONNECTED.is_match(&between) || LEADS_ON.is_match(&between))
-            || (FOLLOWED.is_match(behind) && !GOES_ON.is_match(behind));
+            || (FOLLOWED.is_match(behind) && !GOES_ON.is_match(behind))
+            || !leaves_it(behind);
         let clause = format!("{}{between}", clause_before(text, whole.start));
         let name_text = text[whole.clone()].to_lowercase();
         let final_one = matches!(qualifier.as_str(), "final" | "overall" | "total");

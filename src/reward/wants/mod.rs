@@ -3,6 +3,7 @@
 
 mod machine;
 mod rows;
+mod templates;
 
 use crate::data::Example;
 use crate::section::Misfit;
@@ -22,6 +23,8 @@ use std::path::{Path, PathBuf};
 pub struct Wants {
     /// Of every row.
     pub rows: Vec<RowWant>,
+    /// Templates that are filled in from every row.
+    pub templates: Vec<TemplateWant>,
     /// Of the other rewards: the key, and the name of one that has to be scored before.
     pub rewards: Vec<(String, String)>,
     /// Of the machine: the key, and what has to be there.
@@ -39,6 +42,17 @@ pub struct RowWant {
     pub only: Vec<(String, String)>,
     /// What to do about rows that lack it.
     pub remedy: String,
+}
+
+/// A template over rows and completions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateWant {
+    /// The key that it stands under.
+    pub key: String,
+    /// The template.
+    pub text: String,
+    /// Names that the reward fills in itself: `gold` is the row's answer, `steps` a list, all else texts of a completion.
+    pub given: Vec<String>,
 }
 
 /// What a row can have.
@@ -67,6 +81,8 @@ pub enum Holds {
     Number,
     /// A whole number above 0.
     Count,
+    /// An instruction about form that can be checked, as [`crate::text::instruction::Instruction`] reads it.
+    Instruction,
     /// One of these texts.
     OneOf(Vec<String>),
 }
@@ -103,10 +119,12 @@ impl Wants {
         self
     }
 
-    /// The columns without which `template`, under `key`, cannot be filled in. `given` are the names that the reward fills in itself.
-    pub fn template(self, key: &str, template: &str, given: &[&str]) -> Self {
-        let names = rows::needed(template, given);
-        names.iter().fold(self, |wants, name| wants.column(key, name, Holds::Anything))
+    /// Of every row, that `template`, under `key`, can be filled in from it. `given` are the names that the reward fills in itself, as
+    /// [`TemplateWant::given`] has them.
+    pub fn template(mut self, key: &str, template: &str, given: &[&str]) -> Self {
+        let given = given.iter().map(|name| (*name).to_owned()).collect();
+        self.templates.push(TemplateWant { key: key.to_owned(), text: template.to_owned(), given });
+        self
     }
 
     /// The score of another reward, which `key` names.
@@ -144,7 +162,12 @@ impl Wants {
 
     /// What `rows` lack of it, a misfit for each need: how many rows, and the first three by their ids.
     pub fn check_rows<'a>(&self, rows: impl Iterator<Item = &'a Example> + Clone) -> Vec<Misfit> {
-        self.rows.iter().filter_map(|want| want.misfit(rows.clone())).collect()
+        let mut found: Vec<Misfit> = self.rows.iter().filter_map(|want| want.misfit(rows.clone())).collect();
+        if !self.templates.is_empty() {
+            let rows: Vec<&Example> = rows.collect();
+            found.extend(self.templates.iter().flat_map(|want| want.misfits(&rows)));
+        }
+        found
     }
 
     /// `want` of the machine; `key` asks for it.

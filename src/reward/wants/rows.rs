@@ -2,41 +2,12 @@
 
 use super::{Holds, OfRow, RowWant};
 use crate::data::Example;
-use crate::data::template::environment;
 use crate::nearest::{list, nearest};
 use crate::rationale::number;
 use crate::reward::{choice, column, plain};
 use crate::section::Misfit;
-use serde_json::{Map, Value};
+use crate::text::instruction::Instruction;
 use std::collections::BTreeSet;
-
-/// The variables of a template, those `given` aside, without which it cannot be filled in.
-pub(super) fn needed(template: &str, given: &[&str]) -> Vec<String> {
-    let environment = environment();
-    let Ok(parsed) = environment.template_from_str(template) else { return vec![] };
-    let names = parsed.undeclared_variables(false);
-    // A completion's steps are a list, all else is taken for a text.
-    let value = |name: &String| match name == "steps" {
-        true => Value::from(vec!["x"; 32]),
-        false => Value::from("x"),
-    };
-    let without = |left_out: Option<&String>| {
-        let values: Map<String, Value> = names
-            .iter()
-            .filter(|name| Some(*name) != left_out)
-            .map(|name| (name.clone(), value(name)))
-            .collect();
-        environment.render_str(template, &values).is_ok()
-    };
-    // Where texts do not fill it in, nothing is known.
-    if !without(None) {
-        return vec![];
-    }
-    let own = names.iter().filter(|name| !given.contains(&name.as_str()));
-    let mut needed: Vec<String> = own.filter(|name| !without(Some(name))).cloned().collect();
-    needed.sort();
-    needed
-}
 
 impl RowWant {
     /// What the row has in its place, where it lacks it: `None` if it does not, `Some(None)` where it has nothing.
@@ -77,6 +48,9 @@ impl RowWant {
             OfRow::Column(path, Holds::Text) => format!("a text in column `{path}`"),
             OfRow::Column(path, Holds::Number) => format!("a number in column `{path}`"),
             OfRow::Column(path, Holds::Count) => format!("a whole number above 0 in column `{path}`"),
+            OfRow::Column(path, Holds::Instruction) => {
+                format!("an instruction, such as {{\"kind\": \"upper\"}}, in column `{path}`")
+            }
             OfRow::Column(path, Holds::OneOf(known)) => {
                 format!("one of {} in column `{path}`", known.join(", "))
             }
@@ -146,6 +120,7 @@ impl Holds {
             Holds::Text => !found.is_empty(),
             Holds::Number => number::only(found).is_some(),
             Holds::Count => found.parse::<usize>().is_ok_and(|count| count > 0),
+            Holds::Instruction => serde_json::from_str(found).is_ok_and(|rule: Instruction| rule.known()),
             Holds::OneOf(known) => known.iter().any(|text| text == found),
         }
     }
@@ -156,7 +131,7 @@ mod tests {
     use super::*;
     use crate::Registry;
     use crate::reward::tests::{group, rewards};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     /// Rows with these columns and gold answers, called row:0, row:1, ….
     fn rows(of: &[(Option<&str>, Value)]) -> Vec<Example> {
@@ -235,11 +210,6 @@ mod tests {
                 "one of easy, hard in column `level` and 1 of 3 rows has none: row:1 (`odd`)",
             ),
             ("[planted]", "planted", "a text in column `hidden` and 2 of 3 rows have none: row:1, row:2"),
-            (
-                "[critic]\nmodel = '@a'\nask = '{{ hint }} {{ previous }} {{ step }}'",
-                "critic.ask",
-                "a column `hint` and 1 of 3 rows has none: row:2",
-            ),
         ] {
             assert_eq!(of(recipe), (key.to_owned(), message.to_owned()));
         }
@@ -281,16 +251,5 @@ mod tests {
                 "[reward.hierarchical] needs one of easy in column `map` and 1 of 4 rows has none: row:3 (`hard`)",
             ]
         );
-    }
-
-    #[test]
-    fn a_template_needs_what_it_cannot_do_without() {
-        let of = |template: &str| needed(template, &["steps", "gold"]);
-        assert_eq!(of("{{ b.strip() }} {{ a }} {{ gold }} {{ steps[3] }}"), ["a", "b"]);
-        assert_eq!(of("{% if a is defined %}{{ a }}{% endif %}{{ b | default('') }}"), Vec::<String>::new());
-        assert_eq!(of("{% for step in steps %}{{ step }} of {{ a }}{% endfor %}"), ["a"]);
-        // An object cannot be a text: nothing is said.
-        assert_eq!(of("{{ a.b.c }}"), Vec::<String>::new());
-        assert_eq!(of("{{"), Vec::<String>::new());
     }
 }

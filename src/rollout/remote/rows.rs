@@ -5,25 +5,11 @@ use crate::data::Example;
 use crate::data::columns::letter;
 use crate::data::row::{need, some};
 use crate::data::template::{environment, values};
-use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
+use crate::data::unfilled::{Unfilled, fill, misfits};
 use crate::rollout::Trace;
 use crate::section::Misfit;
-use minijinja::{Environment, ErrorKind};
-use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-/// Rows whose columns are named as known.
-const SEEN: usize = 100;
-
-/// Why the last turn of a row cannot be written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Unfilled {
-    /// Names of the template that it does not have.
-    Lacks(Vec<String>),
-    /// What else is wrong.
-    Fails(String),
-}
+use minijinja::Environment;
+use serde_json::Value;
 
 impl RemoteRollout {
     /// What some of `rows` lack.
@@ -46,16 +32,12 @@ impl RemoteRollout {
     /// Rows whose last turn cannot be written, together by why.
     fn unwritten(&self, rows: &[&Example]) -> Vec<Misfit> {
         let environment = environment();
-        let mut lacking: BTreeMap<Unfilled, Vec<&Example>> = BTreeMap::new();
-        for &row in rows {
+        misfits(rows, |row| {
             let about: Vec<Option<usize>> =
                 if self.each_choice { (0..row.choices.len()).map(Some).collect() } else { vec![None] };
             let why = about.into_iter().find_map(|choice| self.filled(&environment, row, choice).err());
-            if let Some(why) = why {
-                lacking.entry(why).or_default().push(row);
-            }
-        }
-        lacking.into_iter().map(|(why, of)| why.misfit(&of, rows.len())).collect()
+            why.map(|why| ("user".to_owned(), why)).into_iter().collect()
+        })
     }
 
     /// The last turn, about one of the choices where that is said.
@@ -71,58 +53,8 @@ impl RemoteRollout {
             known.insert("choice".into(), Value::from(example.choices[choice].as_str()));
             known.insert("letter".into(), Value::from(letter(choice)));
         }
-        environment.render_str(user, &known).map(Some).map_err(|error| Unfilled::of(user, &known, &error))
+        fill(environment, user, &known).map(Some)
     }
-}
-
-impl Unfilled {
-    fn of(user: &str, known: &Map<String, Value>, error: &minijinja::Error) -> Self {
-        let environment = environment();
-        let own = |name: &String| environment.globals().any(|(global, _)| global == name.as_str());
-        let names = environment.template_from_str(user).map(|template| template.undeclared_variables(false));
-        let mut lacks: Vec<String> = names.into_iter().flatten().collect();
-        lacks.retain(|name| !known.contains_key(name) && !own(name));
-        lacks.sort();
-        match (error.kind(), error.detail()) {
-            (ErrorKind::UndefinedError, _) if !lacks.is_empty() => Self::Lacks(lacks),
-            (kind, None) => Self::Fails(kind.to_string()),
-            (kind, Some(detail)) => Self::Fails(format!("{kind}: {detail}")),
-        }
-    }
-
-    /// The same of `rows` among `all`.
-    fn misfit(&self, rows: &[&Example], all: usize) -> Misfit {
-        let (count, named) = (rows.len(), some(rows));
-        let message = match self {
-            Self::Fails(why) => format!("cannot be filled in for {count} of {all} rows: {named} ({why})"),
-            Self::Lacks(names) => {
-                let seen = rows.iter().take(SEEN);
-                let known: BTreeSet<&str> =
-                    seen.flat_map(|row| row.fields.keys().map(String::as_str)).collect();
-                let near = names.iter().find_map(|name| nearest(name, known.iter().copied()));
-                let (near, verb) = (or_semicolon(did_you_mean(near)), if count == 1 { "does" } else { "do" });
-                let (names, known) = (quoted(names), list(known));
-                format!(
-                    "uses {names}, which {count} of {all} rows {verb} not have: {named}{near} known: {known}"
-                )
-            }
-        };
-        Misfit::new("user", message, "")
-    }
-}
-
-/// As it is said of one row.
-impl fmt::Display for Unfilled {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lacks(names) => write!(f, "uses {}, which it does not have", quoted(names)),
-            Self::Fails(why) => write!(f, "cannot be filled in: {why}"),
-        }
-    }
-}
-
-fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The trace that a row is, or what it lacks of one.

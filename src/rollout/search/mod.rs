@@ -15,6 +15,7 @@ pub use sampled::{BestOf, Pick, Sampled, WeightedVote};
 pub use variants::{Variant, Variants, Vary};
 
 use super::{Group, Picks, Prompted, Rollout, SamplingContext, Source, SourceSection, Traits};
+use crate::data::Example;
 use crate::engine::Boundary;
 use crate::error::{Error, Result};
 use crate::rationale::{Format, StepUnit};
@@ -35,6 +36,11 @@ pub trait Search {
 
     /// What cannot be used as it is.
     fn check(&self) -> Vec<Misfit>;
+
+    /// What some of the questions lack of what it reads of them, as [`SourceSection::check_rows`] has it.
+    fn check_rows(&self, _rows: &[&Example]) -> Vec<Misfit> {
+        vec![]
+    }
 
     /// Whether all that it finds was sampled token by token.
     fn writes_itself(&self) -> bool {
@@ -91,6 +97,10 @@ impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
 
     fn check(&self) -> Vec<Misfit> {
         Search::check(self)
+    }
+
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        Search::check_rows(self, rows)
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

@@ -2,13 +2,16 @@
 //! 2207.00747; other wordings and levels of one prompt).
 
 use super::{Search, SearchResult, no_negative};
+use crate::data::row::need;
 use crate::data::template::{environment, values};
+use crate::data::unfilled::{Unfilled, fault, misfits};
 use crate::data::{Example, Message, Prompt, order};
 use crate::engine::Request;
 use crate::error::{Error, Result};
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext};
 use crate::section::{Misfit, broken};
 use crate::select::vote::vote;
+use minijinja::Environment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -157,6 +160,22 @@ impl Search for Variants {
         found
     }
 
+    fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
+        match self.vary {
+            Vary::None => vec![],
+            Vary::Order => {
+                let alone: Vec<&Example> = rows.iter().copied().filter(|row| row.shots.len() < 2).collect();
+                let message = need("two solved rows to put in another order", &alone, rows.len());
+                let none = Misfit::new("vary", message, "set data.template.few_shot to 2 or more");
+                (!alone.is_empty()).then_some(none).into_iter().collect()
+            }
+            Vary::Templates => {
+                let environment = environment();
+                misfits(rows, |row| self.faults(&environment, row))
+            }
+        }
+    }
+
     fn find(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<SearchResult>> {
         let mut requests = Vec::new();
         for (place, prompted) in prompts.iter().enumerate() {
@@ -193,6 +212,19 @@ impl Search for Variants {
 }
 
 impl Variants {
+    /// Which of the wordings cannot be filled in from a row.
+    fn faults(&self, environment: &Environment<'_>, row: &Example) -> Vec<(String, Unfilled)> {
+        let known = values(row);
+        let of = |(at, variant): (usize, &Variant)| {
+            let written = variant.texts().into_iter().filter_map(|(key, text)| Some((key, text?)));
+            let faults = written.filter_map(|(key, text)| {
+                Some((format!("template.{at}.{key}"), fault(environment, text, &known, &[])?))
+            });
+            faults.collect::<Vec<_>>()
+        };
+        self.template.iter().enumerate().flat_map(of).collect()
+    }
+
     /// The prompt of a sample as token ids; `drawn` draws the order of what it shows.
     fn prompt(
         &self,
@@ -256,6 +288,33 @@ mod tests {
         assert_eq!(
             of(1, &example),
             Prompt::Chat(turns.map(|(role, text)| Message::new(role, text)).to_vec())
+        );
+    }
+
+    #[test]
+    fn rows_that_a_wording_cannot_be_filled_in_from_are_named() {
+        let variants: Variants = toml::from_str(
+            "vary = \"templates\"\nn = 2\n[[template]]\nname = \"a\"\nuser = \"{{ x }} {{ prompt }}\"\n\
+             [[template]]\nname = \"b\"\nbegin = \"{{ x.y }}{{ z | upcase }}\"",
+        )
+        .unwrap();
+        let row = |id: &str, fields: serde_json::Value| Example {
+            fields: fields.as_object().unwrap().clone(),
+            ..Example::text(id, "q")
+        };
+        let rows = [row("r:1", json!({"x": {"y": 1}, "z": 2})), row("r:2", json!({"z": 2}))];
+        let rows: Vec<&Example> = rows.iter().collect();
+        let found = Search::check_rows(&variants, &rows);
+        let keys: Vec<&str> = found.iter().map(|misfit| misfit.key.as_str()).collect();
+        assert_eq!(keys, ["template.0.user", "template.1.begin", "template.1.begin"], "{found:?}");
+        assert_eq!(found[0].message, "uses `x`, which 1 of 2 rows does not have: r:2; known: z");
+        assert!(found.iter().any(|misfit| misfit.message.contains("unknown filter")), "{found:?}");
+        assert_eq!(Search::check_rows(&Variants::default(), &rows), []);
+        let order = Variants { vary: Vary::Order, ..Variants::default() };
+        let found = Search::check_rows(&order, &rows);
+        assert_eq!(
+            (found.len(), found[0].message.as_str()),
+            (1, "needs two solved rows to put in another order and 2 of 2 rows have none: r:1, r:2")
         );
     }
 

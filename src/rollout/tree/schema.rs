@@ -5,6 +5,7 @@
 //! rationale of its own. A path's text is the replies with their rationales and the mark that the rubric's formula gives them.
 
 mod path;
+mod rows;
 mod synthetic;
 
 use super::{TreeRollout, add, value};
@@ -20,7 +21,7 @@ use crate::rationale::rubric::{Question, Rubric};
 use crate::rollout::{Group, Prompted, SamplingContext, Seeds, Source, SourceSection, conversation};
 use crate::section::{Misfit, broken, under};
 use crate::seed::derive;
-use path::{Path, fill, most_voted};
+use path::{Path, filled, most_voted};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -229,7 +230,12 @@ pub fn grow(
         let batch = trees.level_prompts(&children, level, Aim::Reason)?;
         let reasons = grower.say(&batch, section.rationale_tokens, progress, &mut statistics)?;
         for (child, reasons) in children.iter_mut().zip(reasons) {
-            child.add(&prompts[child.tree], trees.question(child, level), reason(&reasons), &section.step)?;
+            child.add(
+                &prompts[child.tree].example,
+                trees.question(child, level),
+                reason(&reasons),
+                &section.step,
+            )?;
         }
         paths = ended;
         paths.extend(children);
@@ -291,13 +297,13 @@ impl Trees<'_> {
         let prompt = |path: &Path| {
             let (prompted, question) = (&self.prompts[path.tree], self.question(path, level));
             let decision = (aim == Aim::Reason).then(|| path.decision(question));
-            let known = path.known(prompted, question, decision.as_slice());
+            let known = path.known(&prompted.example, question, decision.as_slice());
             let place = 2 * path.node + usize::from(aim == Aim::Reason);
             let seed = self.seeds.draw(path.tree, &[place as u64]);
             let draw = |sample| derive(&[seed, sample]);
             Ok(LevelPrompt {
                 prompted,
-                text: fill(key, source, prompted, &known)?,
+                text: filled(key, source, &prompted.example, &known)?,
                 seeds: (0..count as u64).map(draw).collect(),
             })
         };
@@ -339,7 +345,8 @@ impl Grower<'_> {
                 Prompt::Chat(_) => Prompt::Chat(conversation(prompt, None, Some(question.text.clone()))),
             };
             let samples = Samples::Seeds(question.seeds.clone());
-            TextRequest { samples, attempt: self.nonce, ..TextRequest::new(prompt) }
+            let about = Some(question.prompted.example.clone());
+            TextRequest { samples, about, attempt: self.nonce, ..TextRequest::new(prompt) }
         };
         let questions: Vec<TextRequest> = batch.iter().map(question).collect();
         let mut sampling = self.sampling.clone();

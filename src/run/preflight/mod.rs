@@ -104,6 +104,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
     for (trial, stages) in &trials {
         let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
         found.refused.extend(machine::best_figures(&trial.recipe, &all, registry));
+        found.refused.extend(models::directions(&trial.recipe, stages));
     }
     match folder {
         Ok(folder) => {

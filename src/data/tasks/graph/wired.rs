@@ -76,8 +76,11 @@ pub(super) fn workflow(rng: &mut ChaCha8Rng) -> Option<Asked> {
         answer: edges.join("; "),
         kind: "workflow",
         more: vec![
-            ("nodes", json!(all.iter().map(|part| part.0).collect::<Vec<_>>())),
-            ("used", json!(names)),
+            (
+                "nodes",
+                json!(std::iter::once("load").chain(all.iter().map(|part| part.0)).collect::<Vec<_>>()),
+            ),
+            ("used", json!(std::iter::once("load").chain(names).collect::<Vec<_>>())),
         ],
     })
 }

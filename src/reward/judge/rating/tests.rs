@@ -185,6 +185,63 @@ fn what_is_not_clear_is_not_guessed() {
     }
 }
 
+/// What may stand behind a score on its line, by form: what is known to leave it what it is. All else makes it unclear, in whatever language.
+#[test]
+fn what_follows_a_score_on_its_line_is_known_or_there_is_none() {
+    for (form, said) in [
+        ("nothing", "Score: 8"),
+        ("a full stop", "Score: 8."),
+        ("a unit", "Score: 8 points"),
+        ("the scale's end", "Score: 8 (max 10)"),
+        ("a share", "Score: 8/10 (80%)"),
+        ("a mark", "Score: 8 [END]"),
+        ("a tag", "Score: 8 <br/>"),
+        ("a cell", "| Score | 8 | klar |"),
+        ("members of an object", "{\"score\": 8, \"begründung\": \"zwei Fehler\"}"),
+        ("a line of its own", "Score: 8\nDas wäre alles."),
+        ("a dash and a comment", "Score: 8 - good work"),
+        ("a dash and a word", "Score: 8 – correct"),
+        ("a comma and a comment", "Score: 8, well explained"),
+        ("a comma and known words", "Score: 8, not perfect"),
+        ("a comment in brackets", "Score: 8 (the second step lacks a reason)"),
+        ("a semicolon and a wish", "Score: 8; it could be clearer"),
+        ("a colon and a comment", "Score: 8: mostly right"),
+        ("a reason", "Score: 8 because quarks explain hadrons"),
+        ("a sentence", "Score: 8. The answer is right."),
+        ("a sentence that finds fault", "Score: 8. The answer is wrong."),
+        ("a sentence with a wish", "Score: 8. A diagram would be helpful."),
+        ("a comment behind a share", "8/10 - good work"),
+        ("an objection", "Score: 8/10, but the second step lacks a reason"),
+    ] {
+        assert_eq!(rating(said, [0.0, 10.0]), Some(8.0), "{form}: {said}");
+    }
+    for (form, said) in [
+        ("a comma and a denial", "Score: 8, das wäre zu viel"),
+        ("a dash and a denial", "Score: 8 - das wäre zu viel"),
+        ("a denial in brackets", "Score: 8 (das wäre zu viel)"),
+        ("a semicolon and a denial", "Score: 8; das wäre zu viel"),
+        ("a sentence that denies", "Score: 8. Das wäre zu viel."),
+        ("a denial behind a share", "Score: 8/10, ce serait trop"),
+        ("a denial behind a share alone", "8/10, das wäre zu viel"),
+        ("a denial behind a number alone", "8, das wäre zu viel"),
+        ("a denial behind a unit", "Score: 8 points serait trop"),
+        ("a word that English has too", "Score: 8 is te veel"),
+        ("a word that English has too", "Score: 8 for meget"),
+        ("a word that English has too", "Score: 8 to za dużo"),
+        ("a word that English has too", "Score: 8 no, demasiado"),
+        ("a word that English has too", "Score: 8, pas correct"),
+        ("other letters", "Score: 8，太高了"),
+        ("other letters", "Score: 8, это слишком много"),
+        ("a comment that nobody can tell from a denial", "Score: 8, gut erklärt"),
+        ("another score that was meant", "Score: 8, that would be too much"),
+        ("another score that was meant", "Score: 8. That would be too generous."),
+        ("another score that was meant", "Score: 8 - which would be wrong"),
+        ("another score that was meant", "Score: 8, which is too lenient"),
+    ] {
+        assert_eq!(rating(said, [0.0, 10.0]), None, "{form}: {said}");
+    }
+}
+
 #[test]
 fn other_scales_have_other_ends() {
     assert_eq!(rating("Score: 0.7/1", [0.0, 1.0]), Some(0.7));

@@ -1,4 +1,4 @@
-//! What stands around a number that a judge names its score. The lists are English: what they lack makes a score unclear, never another one.
+//! What stands around a number that a judge may mean as its score. The lists are English: what they lack makes a score unclear, never another one.
 
 use super::regex;
 use regex::Regex;
@@ -31,3 +31,9 @@ pub static GOES_ON: LazyLock<Regex> = LazyLock::new(|| {
 pub static WORKED_OUT: LazyLock<Regex> = LazyLock::new(|| regex(r"^\s*=\s*[\d.]"));
 /// A word behind a number, on its line.
 pub static FOLLOWED: LazyLock<Regex> = LazyLock::new(|| regex(r"^[\x20\t]+\p{L}"));
+/// An answer's number, which is no score's.
+pub static ANSWERED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"(?i)\b(?:answers?|results?|reference|equals|gold|solution|says|said|got|gets\s+the\s+answer)\b[^.!?\n\d]{0,20}$",
+    )
+});

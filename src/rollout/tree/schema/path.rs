@@ -1,8 +1,9 @@
 //! A path through a rubric's questions: what was replied, why, and what that comes to.
 
 use super::VoteCounts;
-use crate::data::Message;
 use crate::data::template::{environment, values};
+use crate::data::unfilled::fill;
+use crate::data::{Example, Message};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
 use crate::rationale::Format;
@@ -32,11 +33,11 @@ impl Path {
     /// What a template sees on this path.
     pub(super) fn known(
         &self,
-        prompted: &Prompted,
+        example: &Example,
         question: &Question,
         more: &[(&str, Value)],
     ) -> Map<String, Value> {
-        let mut known = values(&prompted.example);
+        let mut known = values(example);
         let options: Vec<&str> = question.options.iter().map(|option| option.say.as_str()).collect();
         let shown = json!({"name": question.name, "ask": question.words(), "options": options});
         for (name, value) in
@@ -86,20 +87,29 @@ impl Path {
     /// Writes the newest reply and its rationale into the text.
     pub(super) fn add(
         &mut self,
-        prompted: &Prompted,
+        example: &Example,
         question: &Question,
         rationale: &str,
         step: &str,
     ) -> Result<()> {
         let (_, decision) = self.decision(question);
         let more = [("decision", decision.clone()), ("rationale", json!(rationale))];
-        let known = self.known(prompted, question, &more);
-        self.text += &fill("step", step, prompted, &known)?;
+        let known = self.known(example, question, &more);
+        self.text += &filled("step", step, example, &known)?;
         self.history.push(json!({"name": question.name, "ask": question.words(), "decision": decision, "rationale": rationale}));
         if let Some(fork) = self.forks.last_mut() {
             (fork.node, fork.bytes) = (self.node, self.text.len());
         }
         Ok(())
+    }
+
+    /// What the template of its end sees.
+    pub(super) fn ended(&self, example: &Example, mark: f64) -> Map<String, Value> {
+        let mut known = values(example);
+        known.insert("history".into(), json!(self.history));
+        known.insert("path".into(), json!(self.text));
+        known.insert("mark".into(), json!(mark.to_string()));
+        known
     }
 
     pub(super) fn rollout(
@@ -112,11 +122,7 @@ impl Path {
     ) -> Result<Rollout> {
         let data = |what: String| Error::Data(format!("{}: {what}", prompted.example));
         let mark = rubric.mark(&self.replies).map_err(data)?;
-        let mut known = values(&prompted.example);
-        known.insert("history".into(), json!(self.history));
-        known.insert("path".into(), json!(self.text));
-        known.insert("mark".into(), json!(mark.to_string()));
-        self.text += &fill("end", end, prompted, &known)?;
+        self.text += &filled("end", end, &prompted.example, &self.ended(&prompted.example, mark))?;
         let said = Message::new("assistant", self.text.as_str());
         let mut rollout = Rollout::written(policy, prompted, &said, false, format)
             .map_err(|error| data(format!("its path cannot be tokenised: {}", error.what())))?;
@@ -149,14 +155,12 @@ pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut VoteCounts)
 }
 
 /// A template of the section over what is known.
-pub(super) fn fill(
+pub(super) fn filled(
     key: &str,
     source: &str,
-    prompted: &Prompted,
+    example: &Example,
     known: &Map<String, Value>,
 ) -> Result<String> {
-    environment().render_str(source, known).map_err(|error| {
-        let example = &prompted.example;
-        Error::Data(format!("{example}: rollout.tree.schema.{key} cannot be filled in: {error:#}"))
-    })
+    fill(&environment(), source, known)
+        .map_err(|why| Error::Data(format!("{example}: rollout.tree.schema.{key} {why}")))
 }

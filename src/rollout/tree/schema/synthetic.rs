@@ -67,7 +67,7 @@ impl Trees<'_> {
                 let known = turned.own.history[level]["rationale"].as_str().unwrap_or_default();
                 let rationale = if altered { reason(&reasons) } else { known };
                 let (tree, question) = (turned.own.tree, self.question(turned.own, level));
-                turned.path.add(&self.prompts[tree], question, rationale, &self.section.step)?;
+                turned.path.add(&self.prompts[tree].example, question, rationale, &self.section.step)?;
             }
         }
         Ok(all.into_iter().map(|turned| turned.path).collect())

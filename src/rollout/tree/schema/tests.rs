@@ -83,7 +83,7 @@ fn a_paths_text_ends_in_the_formulas_mark() {
         let question = &rubric.questions[question];
         path = path.branches(question, &said, 1, &mut counts).remove(0);
         path.node += 4;
-        path.add(&prompted, question, why, &section.step).unwrap();
+        path.add(&prompted.example, question, why, &section.step).unwrap();
     }
     let rollout = path.rollout(&prompted, &rubric, &section.end, &policy, &Format::default()).unwrap();
     // light has one mark of weight 1; the reply to water has none.

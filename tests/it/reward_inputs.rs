@@ -1,0 +1,201 @@
+//! What reward models are made of beside rows with labels: pairs and lists of traces, outcomes without what confounds them.
+
+use crate::program::{Program, number};
+use crate::recipes::sums;
+use serde_json::Value;
+use std::fs;
+
+/// From the policy's own completions: right over wrong, then the shortest of each group beside longer ones, then PPO by what the first was
+/// taught.
+const OF_TRACES: &str = r#"
+[[stage]]
+name = "sample"
+run.steps = 4
+[stage.policy]
+model = "@sft"
+[stage.rollout.group]
+size = 4
+[stage.reward.answer]
+[stage.reward.length]
+max_tokens = 40
+buffer = 39
+weight = 0.0
+[stage.loop.collect]
+[[stage]]
+name = "pairs"
+run.steps = 3
+[stage.data]
+train = "@sample"
+eval = "@sample"
+[stage.policy]
+model = "@sft"
+[stage.select.pairs]
+per_example = 2
+[stage.loop.prm]
+learns = "pairs"
+[stage.eval]
+[[stage]]
+name = "lists"
+run.steps = 3
+[stage.data]
+train = "@sample"
+eval = "@sample"
+[stage.policy]
+model = "@sft"
+[stage.loop.prm]
+learns = "lists"
+lists = { by = "length", positive = 0 }
+[stage.eval]
+[[stage]]
+name = "ppo"
+run.steps = 2
+[stage.policy]
+model = "@sft"
+[stage.rollout.group]
+size = 2
+[stage.reward.process]
+model = "@pairs"
+[stage.loop.grpo]
+kl = { coefficient = 0.05, place = "reward" }
+[stage.loop.grpo.critic]
+"#;
+
+/// The figures of a reward model's last evaluation in a stage.
+fn judged<'a>(evaluations: &'a [Value], stage: &str) -> &'a Value {
+    let last = evaluations.iter().rfind(|line| line["stage"] == stage);
+    &last.unwrap_or_else(|| panic!("{stage} is not evaluated"))["report"]["process"]
+}
+
+#[test]
+fn traces_become_pairs_and_lists() {
+    let program = Program::new(&sums(OF_TRACES));
+    program.train(&["--quiet"]).success();
+    let mut groups: std::collections::BTreeMap<String, Vec<Value>> = Default::default();
+    for trace in program.traces("sample") {
+        groups.entry(trace["example"].to_string()).or_default().push(trace);
+    }
+    let right = |trace: &Value| number(&trace["scores"], "answer") == 1.0;
+    let unlike = |a: &Value, b: &Value| a["completion_ids"] != b["completion_ids"];
+    let pairs = |all: &Vec<Value>| {
+        let wrong = |one: &Value| all.iter().filter(|other| !right(other) && unlike(one, other)).count();
+        all.iter().filter(|one| right(one)).map(wrong).sum::<usize>().min(2)
+    };
+    let built: usize = groups.values().map(pairs).sum();
+    let differ = |all: &Vec<Value>| {
+        let worth = |trace: &Value| number(&trace["scores"], "length");
+        all.iter().any(|one| worth(one) != worth(&all[0]))
+    };
+    let listed = groups.values().filter(|all| differ(all)).count();
+    assert!(built > 0 && listed > 0, "nothing is compared, so this shows nothing: {built} {listed}");
+
+    let (of_pairs, of_lists) = (program.steps("pairs"), program.steps("lists"));
+    assert_eq!((of_pairs.len(), of_lists.len()), (3, 3));
+    assert_eq!(number(&of_pairs[0], "pairs/built"), built as f64);
+    assert_eq!(number(&of_lists[0], "lists/built"), listed as f64);
+    assert!(of_pairs[0]["rewards/margins"].is_number());
+    // What is judged is what was made of the held-out traces.
+    let evaluations = program.evaluations();
+    assert_eq!(number(judged(&evaluations, "pairs"), "steps"), built as f64);
+    assert_eq!(number(judged(&evaluations, "lists"), "steps"), listed as f64);
+    let ppo = program.steps("ppo");
+    assert!(
+        ppo.len() == 2 && ppo[1]["critic/loss"].is_number() && ppo[1]["rewards/process/mean"].is_number()
+    );
+
+    let kind = ["--dry-run", "--set", "stage.pairs.select.pairs.kind=first_error"];
+    let said = Program::new(&sums(OF_TRACES)).train(&kind).code(2);
+    assert!(said.contains("select.pairs.kind") && said.contains("compares whole completions"), "{said}");
+}
+
+/// A recipe as it is, but for a model of a few thousand weights and a few rows and steps.
+fn small(name: &str, sets: &[&str]) -> Program {
+    let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let program = Program::new(&fs::read_to_string(path).unwrap());
+    let tiny = [
+        "policy.init.hidden_size=16",
+        "policy.init.layers=1",
+        "policy.init.heads=2",
+        "policy.init.kv_heads=2",
+        "devices.policy=cpu",
+        "devices.threads=1",
+        "data.prompts_per_step=8",
+        "data.task.report.train=24",
+        "data.task.report.eval=6",
+        "policy.sampling.max_new_tokens=24",
+    ];
+    program.train_set(&[&tiny[..], sets].concat()).success();
+    program
+}
+
+#[test]
+fn radio_ranks_passages_by_rationales() {
+    let program = small(
+        "radio",
+        &[
+            "stage.reader.run.steps=2",
+            "stage.truth.data.task.report.train=8",
+            "stage.radio.run.steps=2",
+            "stage.question.run.steps=2",
+        ],
+    );
+    // Eight passages a report, scored by both; the lists are of one of each.
+    let traces = program.traces("by-rationale");
+    assert_eq!(traces.len(), 24 * 8);
+    assert!(
+        traces
+            .iter()
+            .all(|trace| trace["scores"]["rationale"].is_number() && trace["scores"]["question"].is_number())
+    );
+    for stage in ["radio", "question"] {
+        assert_eq!(number(&program.steps(stage)[0], "lists/built"), 24.0, "{stage}");
+        assert_eq!(number(judged(&program.evaluations(), stage), "steps"), 8.0, "{stage}");
+    }
+}
+
+#[test]
+fn careless_rationales_are_ranked_before_they_are_learned() {
+    let program = small(
+        "rationale-ranking",
+        &[
+            "stage.reader.run.steps=2",
+            "stage.ranker.run.steps=2",
+            "stage.kept.data.task.report.train=16",
+            "stage.kept.select.min_reward=-100.0",
+            "stage.all.run.steps=1",
+            "stage.all.data.task.report.train=16",
+            "stage.all.data.task.report.eval=6",
+            "stage.ranked.run.steps=1",
+        ],
+    );
+    assert_eq!(number(judged(&program.evaluations(), "ranker"), "steps"), 6.0);
+    // Each is scored by its rationale, which is not all of it.
+    let kept = program.traces("kept");
+    assert_eq!(kept.len(), 16);
+    assert!(kept.iter().all(|trace| trace["scores"]["process"].is_number()));
+    assert_eq!((program.steps("all").len(), program.steps("ranked").len()), (1, 1));
+}
+
+#[test]
+fn a_season_is_taken_off_before_rewards_are_learned() {
+    let program = small(
+        "deconfound",
+        &[
+            "stage.authors.run.steps=2",
+            "stage.naive.run.steps=2",
+            "stage.residual.run.steps=2",
+            "stage.rl-naive.run.steps=1",
+            "stage.rl-residual.run.steps=1",
+        ],
+    );
+    let first = |stage: &str| program.steps(stage)[0].clone();
+    // From the least outcome to the greatest, there are some on either side of the middle.
+    for stage in ["naive", "residual"] {
+        let right = number(&first(stage), "labels/right");
+        assert!(right > 0.0 && right < 1.0, "{stage}: {right}");
+    }
+    for stage in ["rl-naive", "rl-residual"] {
+        for name in ["rewards/process/mean", "rewards/evidence/mean", "rewards/habit/mean"] {
+            assert!(first(stage)[name].is_number(), "{stage}: {name}");
+        }
+    }
+}
