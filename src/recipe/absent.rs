@@ -29,8 +29,6 @@ const ABSENT: &[(&str, &str)] = &[
     ("remove_unused_columns", "columns that nothing reads are kept with the row, for rewards and templates"),
     ("resume_from_checkpoint", "`train --recipe R --resume` goes on from the newest checkpoint"),
     ("overwrite_output_dir", "`train --recipe R --overwrite` replaces the run"),
-    ("gamma", "there is no critic, and rewards are not discounted"),
-    ("lam", "there is no critic, and so no generalized advantage estimation"),
 ];
 
 /// Why there is nothing here that other programs call `typed`.
