@@ -233,15 +233,16 @@ fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
         "over seeds, points [95 %]",
         "test of seeds",
         "p over seeds",
-        "in sd of a seed",
+        "effect size, d",
         "tokens, ×",
-        "score of both",
+        "E3 score",
         "accuracy, brevity, ×",
     ];
     let title = format!("Against {}: seeds and lengths", found.base);
     Sheet::new(title, &header, found.against.iter().map(row).collect()).noted(&[
         "×: as a multiple of the base's. accuracy, ×: of the odds of being right; brevity, ×: how many times shorter.",
-        "score of both: these two as one figure, above 1 where better than the base (E3, arXiv 2511.10201).",
+        "effect size, d: the difference as a multiple of the deviation of seeds.",
+        "E3 score: accuracy and brevity as one figure, above 1 where better than the base (arXiv 2511.10201).",
     ])
 }
 
