@@ -6,7 +6,7 @@ use super::preflight::{Ready, Rows};
 use super::trials::shared;
 use crate::checkpoint::Saved;
 use crate::data::hub::Hub;
-use crate::loops::Steps;
+use crate::loops::{Steps, passes};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
@@ -191,10 +191,12 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
         let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
     }
     let shapes = shapes(plan, hub);
+    let again = plan.iter().any(|planned| planned.round > 1);
     for (index, Planned { round, name, stage, rows }) in plan.iter().enumerate() {
+        let round = if again { format!(" (round {round})") } else { String::new() };
         let _ = writeln!(
             out,
-            "#\n# {}. {name} (round {round}): loop.{}, {}",
+            "#\n# {}. {name}{round}: loop.{}, {}",
             index + 1,
             stage.method.name(),
             work(stage, *rows)
@@ -230,10 +232,8 @@ fn work(stage: &Stage, rows: Rows) -> String {
         (Some(_), Some(1)) => format!("1 step of {prompts} prompts"),
         (Some(_), Some(steps)) => format!("{steps} steps of {prompts} prompts"),
         (_, steps) => {
-            let epochs = stage.run.epochs;
-            let passes = if epochs == 1.0 { "1 pass".to_owned() } else { format!("{epochs} passes") };
             let steps = steps.map_or(String::new(), |steps| format!(": {steps} steps"));
-            format!("{passes} over the rows, {prompts} a step{steps}")
+            format!("{} over the rows, {prompts} a step{steps}", passes(stage.run.epochs))
         }
     }
 }
