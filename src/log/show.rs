@@ -160,14 +160,8 @@ impl Show {
     /// The line of a step. Where standard error is no terminal, one a second at most, the first and the last always.
     pub fn step(&mut self, step: usize, metrics: &Metrics) {
         metrics.get("step_time").into_iter().for_each(|seconds| self.pace.stepped(seconds));
-        if says_json() && !self.quiet {
-            let mut figures = serde_json::Map::from_iter([
-                ("stage".to_string(), self.stage.clone().into()),
-                ("step".to_string(), step.into()),
-                ("steps".to_string(), self.steps.into()),
-            ]);
-            figures.extend(metrics.json());
-            return tell_event("step", figures);
+        if says_json() {
+            return self.event("step", step, metrics);
         }
         let recent = self.last_line.is_some_and(|last| last.elapsed() < Duration::from_secs(1));
         if self.quiet || (!self.live && recent && step != self.steps) {
@@ -177,6 +171,24 @@ impl Show {
         let line = self.line(step, metrics);
         self.print(&line);
         self.doing(&format!("step {}/{}", (step + 1).min(self.steps), self.steps));
+    }
+
+    /// What an evaluation has come to, where programs listen.
+    pub fn evaluation(&self, step: usize, metrics: &Metrics) {
+        self.event("evaluated", step, metrics);
+    }
+
+    fn event(&self, event: &str, step: usize, metrics: &Metrics) {
+        if self.quiet || !says_json() {
+            return;
+        }
+        let mut figures = serde_json::Map::from_iter([
+            ("stage".to_string(), self.stage.clone().into()),
+            ("step".to_string(), step.into()),
+            ("steps".to_string(), self.steps.into()),
+        ]);
+        figures.extend(metrics.json());
+        tell_event(event, figures);
     }
 
     /// Text above the live line.
