@@ -31,7 +31,7 @@ pub use names::{label, names_folder, recipes};
 pub use ranges::{Ranges, part_name};
 pub use revision::{Git, git};
 pub use rundir::RunDir;
-pub use saved::{CheckpointState, OptimizerPart, Progress, Saved};
+pub use saved::{CheckpointState, OptimizerPart, Progress, Saved, no_such_folder};
 pub use sealed::sealed;
 pub use takeover::{MACHINE, Mode, abandon, could_create, is_run, only_files};
 pub use tensors::{load_tensors, save_tensors};

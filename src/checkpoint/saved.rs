@@ -7,6 +7,7 @@ use super::sealed::{unsealed, write_sealed};
 use super::takeover::entries;
 use super::tensors::save_tensors;
 use super::trials::Trials;
+use crate::nearest::nearest;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -259,6 +260,19 @@ fn write_state(folder: &Path, state: &CheckpointState) -> Result<()> {
     // JSON has no other numbers; a metric that is not finite cannot be the best either.
     state.progress.metrics.retain(|_, value| value.is_finite());
     write_sealed(&folder.join(STATE), &state)
+}
+
+/// That there is no folder at `path`, with the one beside it that was probably meant.
+pub fn no_such_folder(path: &Path) -> Error {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = folder.read_dir().into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+    let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let typed = path.file_name().unwrap_or_default().to_string_lossy();
+    let remedy = match nearest(&typed, names.iter().map(String::as_str)) {
+        Some(name) => format!("did you mean {}?", path.with_file_name(name).display()),
+        None => "`train list` shows the runs".to_owned(),
+    };
+    Error::Checkpoint(format!("{}: no such folder; {remedy}", path.display()))
 }
 
 #[cfg(test)]

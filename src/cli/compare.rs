@@ -1,8 +1,7 @@
 //! `train compare RUN…`: which differences between runs are more than noise.
 
-use super::named::no_such_folder;
 use super::verb::Verb;
-use crate::checkpoint::write_atomic;
+use crate::checkpoint::{no_such_folder, write_atomic};
 use crate::compare::{self, RESAMPLES, arms};
 use crate::error::{Error, Result};
 use crate::log::terminal::{say, tell};

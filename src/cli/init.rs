@@ -4,7 +4,7 @@ mod columns;
 
 use super::starter;
 use super::verb::Verb;
-use crate::checkpoint::write_atomic;
+use crate::checkpoint::{Saved, no_such_folder, write_atomic};
 use crate::data::renaming::Renaming;
 use crate::data::row::Problems;
 use crate::data::{Hub, Sources, Split, Tokenizer};
@@ -89,7 +89,13 @@ impl Verb for Init {
             Some(data) => data.clone(),
             None => ask("training rows (a .jsonl, .csv or .parquet file, a folder, or hub:owner/name)")?,
         };
-        let row = first_row(Path::new(&data))?;
+        let row = first_row(Path::new(&data), Split::Train)?;
+        if let Some(held_out) = &self.held_out {
+            first_row(Path::new(held_out), Split::Eval)?;
+        }
+        if Hub::from_env().lacks_folder(&self.model) {
+            return Err(no_such_folder(Path::new(&self.model)));
+        }
         let method = match (self.method, &row) {
             (Some(method), _) => method,
             (None, Some(row)) => guess(row).ok_or_else(|| unknown(&data, row))?,
@@ -108,7 +114,8 @@ impl Verb for Init {
         let renamed = renamed(row.as_ref());
         let schema = self.out.with_file_name("schema.json");
         let ours = !schema.exists() || fs::read_to_string(&schema).is_ok_and(|text| text.contains(TITLE));
-        let text = recipe(&data, self.held_out.as_deref(), (&self.model, plain), method, &renamed);
+        let template = if plain { plain_text(row.as_ref(), &renamed) } else { "" };
+        let text = recipe(&data, self.held_out.as_deref(), (&self.model, template), method, &renamed);
         let text = if ours { format!("#:schema ./schema.json\n{text}") } else { text };
         let shown = self.out.display().to_string();
         let read = Recipe::parse(&shown, &text, &[])?;
@@ -141,7 +148,7 @@ fn ask(what: &str) -> Result<String> {
 }
 
 /// The first row; none of a data set of the hub.
-fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
+fn first_row(path: &Path, split: Split) -> Result<Option<Map<String, Value>>> {
     let named = path.to_string_lossy();
     if named.starts_with("hub:") {
         return Ok(None);
@@ -151,7 +158,7 @@ fn first_row(path: &Path) -> Result<Option<Map<String, Value>>> {
     }
     let (hub, mut problems) = (Hub::from_env().at_rest(), Problems::default());
     let mut renaming = Renaming::new(&BTreeMap::new());
-    let rows = Sources(vec![named.into_owned()]).read(Split::Train, &hub, &mut renaming, 1, &mut problems)?;
+    let rows = Sources(vec![named.into_owned()]).read(split, &hub, &mut renaming, 1, &mut problems)?;
     problems.into_result()?;
     let row = rows.into_iter().next();
     row.map(|row| Some(row.fields)).ok_or_else(|| Error::Data(format!("{} has no rows", path.display())))
@@ -188,9 +195,10 @@ fn has_turns(row: &Map<String, Value>) -> bool {
     ["messages", "prompt", "chosen"].iter().any(|name| row.get(*name).is_some_and(Value::is_array))
 }
 
-/// Whether a model that is on this machine has no chat template.
+/// Whether a model that is on this machine, a run's newest too, has no chat template.
 fn lacks_template(model: &str) -> bool {
-    let folder = Hub::from_env().at_hand(model);
+    let newest = Saved::newest_model(model).ok().flatten().map(|saved| saved.path);
+    let folder = newest.or_else(|| Hub::from_env().at_hand(model));
     folder.is_some_and(|folder| Tokenizer::load(&folder).is_ok_and(|tokenizer| !tokenizer.has_chat()))
 }
 
@@ -234,7 +242,7 @@ fn unknown(data: &str, row: &Map<String, Value>) -> Error {
 fn recipe(
     data: &str,
     held_out: Option<&str>,
-    (model, plain): (&str, bool),
+    (model, template): (&str, &str),
     method: Method,
     renamed: &[(&str, &str)],
 ) -> String {
@@ -250,16 +258,26 @@ fn recipe(
     for (ours, theirs) in renamed {
         text += &format!("columns.{ours} = {}\n", quoted(theirs));
     }
-    if plain {
-        text +=
-            "template.chat = false    # the model has no chat template: questions are put as plain text\n";
-    }
+    text += template;
     text += &format!("\n[policy]\nmodel = {}\n", quoted(model));
     text += body(method);
     if held_out.is_some() && !matches!(method, Method::Dpo | Method::Kto) {
         text += "\n[eval]\nshow = 2\n";
     }
     text
+}
+
+/// How a model without a chat template is asked: in plain text, where a line ends a question.
+fn plain_text(row: Option<&Map<String, Value>>, renamed: &[(&str, &str)]) -> &'static str {
+    let has = |name: &str| {
+        row.is_some_and(|row| row.contains_key(name)) || renamed.iter().any(|(ours, _)| *ours == name)
+    };
+    if has("question") && !has("choices") {
+        "template.chat = false    # the model has no chat template: questions are put as plain text\n\
+         template.user = \"{{ question }}\\n\"\n"
+    } else {
+        "template.chat = false    # the model has no chat template: questions are put as plain text\n"
+    }
 }
 
 fn about(method: Method) -> &'static str {
@@ -334,8 +352,7 @@ mod tests {
         let registry = Registry::default();
         for method in Method::value_variants() {
             for held_out in [None, Some("test.jsonl")] {
-                let text =
-                    recipe("a \"b\".jsonl", held_out, ("m", false), *method, &[("question", "problem")]);
+                let text = recipe("a \"b\".jsonl", held_out, ("m", ""), *method, &[("question", "problem")]);
                 let read = Recipe::parse("recipe.toml", &text, &[]).unwrap();
                 let stages = Stage::read_all(&read, &registry)
                     .unwrap_or_else(|error| panic!("{method:?}: {error}\n{text}"));
@@ -357,6 +374,13 @@ mod tests {
         assert!(lacks(Method::Prm).contains("--method prm needs any of step_labels, ratings"));
         assert!(lacks(Method::Grpo).contains("--method grpo needs answer"));
         assert!(fits("a.jsonl", row, Method::Sft).is_ok());
-        assert!(recipe("a", None, ("m", true), Method::Sft, &[]).contains("\ntemplate.chat = false "));
+        let ended = "template.user = \"{{ question }}\\n\"";
+        let plain = plain_text(Some(row), &renamed(Some(row)));
+        assert!(plain.contains("template.chat = false ") && plain.contains(ended), "{plain}");
+        assert!(recipe("a", None, ("m", plain), Method::Sft, &[]).contains(ended));
+        // What is shown behind a question, and prompts of one's own, stand as they are.
+        for row in [json!({"question": "a", "choices": ["b"]}), json!({"prompt": "a", "completion": "b"})] {
+            assert!(!plain_text(row.as_object(), &[]).contains("template.user"));
+        }
     }
 }

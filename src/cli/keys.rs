@@ -59,7 +59,7 @@ fn sections(all: &[Key]) -> String {
     };
     let line = |key: &Key| {
         let count = all.iter().filter(|other| !other.is_table && is_in(&other.path, &key.path)).count();
-        format!("{:<24} {count:>3}  {}\n", key.path, cut(first_sentence(own(&key.meaning)), 110))
+        format!("{:<24} {count:>3}  {}\n", key.path, cut(&capital(first_sentence(own(&key.meaning))), 110))
     };
     let lines: String = all.iter().filter(deep).map(line).collect();
     format!("{lines}\n`train keys SECTION` lists a section's keys; `train keys WORD` looks for a word.\n")
@@ -153,6 +153,12 @@ fn reward_key(path: &str) -> Option<&str> {
 /// A text without the section's name that it may begin with.
 fn own(text: &str) -> &str {
     text.strip_prefix("`[").and_then(|rest| rest.split_once("]`: ")).map_or(text, |(_, rest)| rest)
+}
+
+/// The text with a capital at its beginning.
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 fn first_sentence(text: &str) -> &str {

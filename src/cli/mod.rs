@@ -21,10 +21,11 @@ mod verb;
 use crate::error::{Error, Result, is_quiet, panic_message};
 use crate::log::terminal::{Stderr, say, say_json};
 use crate::ranks::Place;
-use crate::recipe::{Args, LogFormat, Registry};
+use crate::recipe::{Args, LogFormat, Registry, called};
 use crate::run;
 use crate::scale::Options as Scale;
 use crate::selftest::Options as Selftest;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,6 +57,9 @@ pub fn cli(registry: Registry) -> i32 {
         Ok(asked) => asked,
         Err(error) => {
             let _ = error.print();
+            if let Some(hint) = hint(&error) {
+                say(&format!("\n{hint}"));
+            }
             return error.exit_code();
         }
     };
@@ -104,6 +108,37 @@ impl Asked {
             }
             Self::Verb(verb, matches) => verb.run(matches, registry).map(|()| 0),
         }
+    }
+}
+
+/// What was probably wanted of a command line that is none.
+fn hint(error: &clap::Error) -> Option<String> {
+    let words = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => vec![word.as_str()],
+        Some(ContextValue::Strings(words)) => words.iter().map(String::as_str).collect(),
+        _ => vec![],
+    };
+    match error.kind() {
+        ErrorKind::InvalidSubcommand => match *words(ContextKind::InvalidSubcommand).first()? {
+            path if path.ends_with(".toml") => Some(format!("A recipe is run by `train --recipe {path}`.")),
+            "eval" | "evaluate" | "test" => Some(
+                "A checkpoint is measured by a recipe with [loop.evaluate], such as recipes/gsm8k-evaluate.toml."
+                    .to_owned(),
+            ),
+            _ => None,
+        },
+        ErrorKind::UnknownArgument if error.get(ContextKind::Usage)?.to_string().contains("--recipe") => {
+            let typed = words(ContextKind::InvalidArg).first()?.trim_start_matches('-').to_owned();
+            let key = called(&typed).and_then(|keys| keys.first()).copied().unwrap_or("SECTION.KEY");
+            Some(format!("Keys of a recipe are set by `--set {key}=VALUE`; `train keys {typed}` looks for one."))
+        }
+        ErrorKind::MissingRequiredArgument if words(ContextKind::InvalidArg).contains(&"--recipe <FILE>") => {
+            Some(
+                "`train list` shows the recipes that there are; `train init --data FILE` writes one for rows of your own."
+                    .to_owned(),
+            )
+        }
+        _ => None,
     }
 }
 
@@ -159,7 +194,6 @@ fn known_filter(asked: &str) -> Option<tracing_subscriber::EnvFilter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::error::ErrorKind;
 
     #[test]
     fn a_level_that_is_none_is_not_heeded() {
@@ -193,6 +227,18 @@ mod tests {
         let misspelt = ask("train completion bash").err().unwrap();
         assert_eq!(misspelt.exit_code(), 2);
         assert!(misspelt.to_string().contains("completions"), "{misspelt}");
+    }
+
+    #[test]
+    fn what_was_probably_wanted_is_said() {
+        let said = |line: &str| hint(&ask(line).err().unwrap());
+        let run = "A recipe is run by `train --recipe recipes/a.toml`.";
+        assert_eq!(said("train recipes/a.toml").as_deref(), Some(run));
+        assert!(said("train evaluate a").unwrap().contains("[loop.evaluate]"));
+        assert!(said("train").unwrap().contains("train init --data FILE"));
+        assert!(said("train --recipe a.toml --learning-rate 1").unwrap().contains("`--set optim.lr=VALUE`"));
+        assert!(said("train --recipe a.toml --device cpu").unwrap().contains("`--set SECTION.KEY=VALUE`"));
+        assert!(said("train chat a --what").is_none() && said("train completion bash").is_none());
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! A model as a command line names it: a run, a checkpoint, a folder, a hub id; with what the run's recipe says of its questions.
 
-use crate::checkpoint::{Saved, is_run, only_files};
+use crate::checkpoint::{Saved, is_run, no_such_folder, only_files};
 use crate::data::{Data, Hub};
 use crate::devices::Devices;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
-use crate::nearest::nearest;
 use crate::policy::{Dtype, Policy};
 use crate::ranks::Local;
 use crate::recipe::{Recipe, Registry, Stage};
@@ -88,7 +87,7 @@ impl Model {
         }
         let folder = match saved {
             Some(saved) => saved.path,
-            None if self.is_misspelt(&hub) => return Err(no_such_folder(path)),
+            None if hub.lacks_folder(&self.model) => return Err(no_such_folder(path)),
             None => hub.model(&self.model)?,
         };
         Ok(Found { folder, data, sampling, run_seed, hub })
@@ -102,15 +101,6 @@ impl Model {
             true => named(path).or_else(|| named(&path.canonicalize().ok()?)).unwrap_or("model".into()),
             false => self.model.clone(),
         }
-    }
-
-    /// Whether it has the form of a folder's path, and there is no such folder: it is not looked for on the hub then.
-    fn is_misspelt(&self, hub: &Hub) -> bool {
-        let path = Path::new(&self.model);
-        let begins =
-            ["./", "../", "/", "~/", "checkpoints/"].iter().any(|start| self.model.starts_with(start));
-        let lies_in = |folder: &Path| !folder.as_os_str().is_empty() && folder.is_dir();
-        !path.exists() && (begins || path.parent().is_some_and(lies_in) && hub.at_hand(&self.model).is_none())
     }
 
     /// Loads it, for `slots` answers at once.
@@ -150,19 +140,6 @@ impl Asking {
     }
 }
 
-/// That there is no folder at `path`, with the one beside it that was probably meant.
-pub(super) fn no_such_folder(path: &Path) -> Error {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let entries = folder.read_dir().into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
-    let names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    let typed = path.file_name().unwrap_or_default().to_string_lossy();
-    let remedy = match nearest(&typed, names.iter().map(String::as_str)) {
-        Some(name) => format!("did you mean {}?", path.with_file_name(name).display()),
-        None => "`train list` shows the runs".to_owned(),
-    };
-    Error::Checkpoint(format!("{}: no such folder; {remedy}", path.display()))
-}
-
 /// The stage of its run that made a checkpoint; none where it lies in no run.
 ///
 /// # Errors
@@ -200,8 +177,8 @@ mod tests {
         let expected = format!("{}: no such folder; did you mean {}?", path.display(), meant.display());
         assert!(said.contains(&expected), "{said}");
         let hub = Hub::from_env();
-        assert!(of("checkpoints/min").is_misspelt(&hub) && of("./min").is_misspelt(&hub));
-        assert!(!of("owner/name").is_misspelt(&hub) && !of("name").is_misspelt(&hub));
+        assert!(hub.lacks_folder("checkpoints/min") && hub.lacks_folder("./min"));
+        assert!(!hub.lacks_folder("owner/name") && !hub.lacks_folder("name"));
         assert_eq!(of(&meant.to_string_lossy()).name(), "mine");
         assert_eq!(of(&format!("{}/", meant.display())).name(), "mine");
         assert_eq!(of("owner/name").name(), "owner/name");

@@ -1,8 +1,7 @@
 //! `train report RUN`: a run as one page.
 
-use super::named::no_such_folder;
 use super::verb::Verb;
-use crate::checkpoint::{Trials, is_run};
+use crate::checkpoint::{Trials, is_run, no_such_folder};
 use crate::compare::{self, RESAMPLES};
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;

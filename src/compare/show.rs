@@ -108,8 +108,12 @@ pub fn csv(found: &Comparison) -> String {
 pub fn sentences(found: &Comparison) -> Vec<String> {
     let of = |one: &Against| {
         let side = if one.difference < 0.0 { "below" } else { "above" };
-        let points = 100.0 * one.difference.abs();
-        format!("{} is {points:.1} points {side} {}: {}.", one.arm, found.base, one.verdict.words())
+        let points = format!("{:.1}", 100.0 * one.difference.abs());
+        let stands = match points.as_str() {
+            "0.0" => "as accurate as".to_owned(),
+            points => format!("{points} points {side}"),
+        };
+        format!("{} is {stands} {}: {}.", one.arm, found.base, one.verdict.words())
     };
     found.against.iter().filter(|one| one.questions > 0).map(of).collect()
 }
@@ -229,15 +233,16 @@ fn of_seeds_and_lengths(found: &Comparison) -> Sheet {
         "over seeds, points [95 %]",
         "test of seeds",
         "p over seeds",
-        "in sd of a seed",
+        "effect size, d",
         "tokens, ×",
-        "score of both",
+        "E3 score",
         "accuracy, brevity, ×",
     ];
     let title = format!("Against {}: seeds and lengths", found.base);
     Sheet::new(title, &header, found.against.iter().map(row).collect()).noted(&[
         "×: as a multiple of the base's. accuracy, ×: of the odds of being right; brevity, ×: how many times shorter.",
-        "score of both: these two as one figure, above 1 where better than the base (E3, arXiv 2511.10201).",
+        "effect size, d: the difference as a multiple of the deviation of seeds.",
+        "E3 score: accuracy and brevity as one figure, above 1 where better than the base (arXiv 2511.10201).",
     ])
 }
 

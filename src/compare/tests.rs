@@ -1,6 +1,7 @@
 //! Comparisons of runs that are made of nothing but their files.
 
 use super::*;
+use crate::checkpoint::{Mode, RunDir};
 use crate::eval::{Decoding, Evaluation, Report, Verdict};
 use std::path::Path;
 
@@ -136,6 +137,13 @@ fn what_cannot_be_believed_is_said() {
     ] {
         assert!(both.contains(words), "{words}: {both}");
     }
+    // A run that goes on is compared as far as it is.
+    let going = "still running, and compared at the newest evaluation so far";
+    let now = |held: &str| {
+        let _held = RunDir::create(held, Mode::Resume).unwrap();
+        compare(&arms(&[], &runs).unwrap(), None, 99).unwrap().warnings.join("\n")
+    };
+    assert!(!both.contains(going) && now(&runs[0]).contains(&format!("{going}: {}", runs[0])));
     // A run of another seed of the same recipe is no other arm, and a named group may hold anything.
     let named = arms(&[format!("all={},{}", runs[0], runs[2])], &runs[1..2]).unwrap();
     assert_eq!(named.iter().map(|arm| arm.runs.len()).collect::<Vec<_>>(), [2, 1]);

@@ -4,7 +4,7 @@ use super::arm::Arm;
 use super::figures::{Against, ArmFigures};
 use super::measured::{Measured, Question};
 use super::settings::Setting;
-use crate::checkpoint::Trials;
+use crate::checkpoint::{Trials, is_in_use};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -17,6 +17,11 @@ const CUT_OFF: f64 = 0.05;
 fn is_trial(run: &Measured) -> bool {
     let folder = Path::new(run.given.split('@').next().unwrap_or_default());
     folder.parent().is_some_and(|around| matches!(Trials::read(around), Ok(Some(_))))
+}
+
+/// Whether a process still writes to a run of which the newest evaluation was asked for. A sweep compares its trials itself.
+fn goes_on(run: &&Measured) -> bool {
+    !run.given.contains('@') && !is_trial(run) && is_in_use(Path::new(&run.given))
 }
 
 /// All of it, in sentences. `found` is what the arms came to, and `against` the base.
@@ -42,6 +47,14 @@ pub fn warnings(
                 100.0 * one
             ));
         }
+    }
+    let running: Vec<&str> =
+        arms.iter().flat_map(|arm| &arm.runs).filter(goes_on).map(|run| run.given.as_str()).collect();
+    if !running.is_empty() {
+        said.push(format!(
+            "still running, and compared at the newest evaluation so far: {}",
+            running.join(", ")
+        ));
     }
     let differing: Vec<&str> =
         decoding.iter().filter(|setting| setting.differs()).map(|setting| setting.key.as_str()).collect();

@@ -22,12 +22,16 @@ impl Machine {
             ("libtorch", libtorch()),
             ("system", format!("{}, Linux {}, {}", system(), kernel(), std::env::consts::ARCH)),
             ("processor", processor()),
-            ("cores", format!("{}; libtorch uses {} threads", cores(), tch::get_num_threads())),
+            ("cores", format!("{}; libtorch uses {}", cores(), threads(tch::get_num_threads()))),
             ("memory", memory("MemTotal")),
             ("GPUs", gpus()),
         ];
         Self { rows: rows.map(|(name, value)| (name.to_string(), value)).to_vec() }
     }
+}
+
+fn threads(count: i32) -> String {
+    if count == 1 { "1 thread".to_owned() } else { format!("{count} threads") }
 }
 
 fn libtorch() -> String {

@@ -57,6 +57,18 @@ pub struct RowMean {
     pub interval: (f64, f64),
 }
 
+impl RowMean {
+    /// `0.3294 [0.3104, 0.3493]`: the mean and its interval, large ones with fewer decimals.
+    pub fn words(&self) -> String {
+        let shown = |value: f64| match value.abs() {
+            size if size < 10.0 => format!("{value:.4}"),
+            size if size < 1000.0 => format!("{value:.1}"),
+            _ => format!("{value:.0}"),
+        };
+        format!("{} [{}, {}]", shown(self.mean), shown(self.interval.0), shown(self.interval.1))
+    }
+}
+
 /// The figures of all rows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
@@ -127,10 +139,7 @@ impl HeldOut {
             ("greedy/size", "tokens that are enough"),
             ("greedy/iou", "their overlap with marked spans"),
         ];
-        let of = |(name, word): (&str, &str)| {
-            let RowMean { mean, interval: (low, high) } = self.figures.get(name)?;
-            Some(format!("{word} {mean:.4} [{low:.4}, {high:.4}]"))
-        };
+        let of = |(name, word): (&str, &str)| Some(format!("{word} {}", self.figures.get(name)?.words()));
         format!(
             "held-out {} of {} rows",
             names.into_iter().filter_map(of).collect::<Vec<_>>().join(", "),
@@ -164,5 +173,13 @@ mod tests {
         let rows: Vec<RowFigures> = all.into_iter().map(|(_, row)| row).collect();
         let found = HeldOut::of(&rows, 0, false, 0);
         assert_eq!((found.rows, found.figures["size"].mean, found.figures[LOSS].mean), (3, 4.0, 1.75));
+    }
+
+    #[test]
+    fn large_figures_have_fewer_decimals() {
+        let words = |mean, interval| RowMean { mean, interval }.words();
+        assert_eq!(words(0.32941, (0.31043, 9.99)), "0.3294 [0.3104, 9.9900]");
+        assert_eq!(words(195.8061, (191.9641, 1199.467)), "195.8 [192.0, 1199]");
+        assert_eq!(words(-0.5, (-10.0, f64::NAN)), "-0.5000 [-10.0, NaN]");
     }
 }

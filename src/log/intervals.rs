@@ -1,4 +1,4 @@
-//! Values with their intervals, a row each, as SVG.
+//! Shares with their intervals, a row each, as SVG.
 
 use plotters::prelude::*;
 
@@ -35,7 +35,8 @@ fn draw(svg: &mut String, title: &str, rows: &[Row]) -> Result<(), Box<dyn std::
     let finite = all.copied().filter(|value| value.is_finite());
     let (low, high) =
         finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
-    let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
+    // Shares that are all the same stand on the scale of all shares.
+    let (low, high) = if low < high { (low, high) } else { (0.0, 1.0) };
     let margin = ((high - low) * 0.08).max(0.01);
     let count = rows.len() as f64;
     let mut chart = ChartBuilder::on(&root)
@@ -76,6 +77,9 @@ mod tests {
         assert!(svg.contains("base") && svg.contains("a &lt;b&gt;") && svg.contains("accuracy"));
         // A dot and two rings a row.
         assert_eq!(svg.matches("<circle").count(), 6);
+        let none = Row { interval: (0.0, 0.0), points: vec![0.0], ..row("none", 0.0) };
+        let svg = intervals("accuracy", &[none]).unwrap();
+        assert!(!svg.contains("0.002") && svg.contains("0.8"), "{svg}");
         assert!(intervals("nothing", &[]).is_ok());
     }
 }

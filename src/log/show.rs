@@ -82,7 +82,8 @@ impl Pace {
         let before_end = steps.saturating_sub(1).max(step);
         let between =
             before_end.checked_div(self.every).unwrap_or(0) - step.checked_div(self.every).unwrap_or(0);
-        let evaluations = between + usize::from(self.at_end && step < steps);
+        // The line of the last step comes before it.
+        let evaluations = between + usize::from(self.at_end);
         mean * steps.saturating_sub(step) as f64 + self.evaluation * evaluations as f64
     }
 }
@@ -159,14 +160,8 @@ impl Show {
     /// The line of a step. Where standard error is no terminal, one a second at most, the first and the last always.
     pub fn step(&mut self, step: usize, metrics: &Metrics) {
         metrics.get("step_time").into_iter().for_each(|seconds| self.pace.stepped(seconds));
-        if says_json() && !self.quiet {
-            let mut figures = serde_json::Map::from_iter([
-                ("stage".to_string(), self.stage.clone().into()),
-                ("step".to_string(), step.into()),
-                ("steps".to_string(), self.steps.into()),
-            ]);
-            figures.extend(metrics.json());
-            return tell_event("step", figures);
+        if says_json() {
+            return self.event("step", step, metrics);
         }
         let recent = self.last_line.is_some_and(|last| last.elapsed() < Duration::from_secs(1));
         if self.quiet || (!self.live && recent && step != self.steps) {
@@ -178,6 +173,24 @@ impl Show {
         self.doing(&format!("step {}/{}", (step + 1).min(self.steps), self.steps));
     }
 
+    /// What an evaluation has come to, where programs listen.
+    pub fn evaluation(&self, step: usize, metrics: &Metrics) {
+        self.event("evaluated", step, metrics);
+    }
+
+    fn event(&self, event: &str, step: usize, metrics: &Metrics) {
+        if self.quiet || !says_json() {
+            return;
+        }
+        let mut figures = serde_json::Map::from_iter([
+            ("stage".to_string(), self.stage.clone().into()),
+            ("step".to_string(), step.into()),
+            ("steps".to_string(), self.steps.into()),
+        ]);
+        figures.extend(metrics.json());
+        tell_event(event, figures);
+    }
+
     /// Text above the live line.
     pub fn print(&self, text: &str) {
         if self.quiet {
@@ -186,7 +199,7 @@ impl Show {
         if self.live { self.bar.suspend(|| say(text)) } else { say(text) }
     }
 
-    /// A table of the first `count` rollouts that have credit, one from each group where there are enough.
+    /// A table of the first `count` rollouts, one from each group where there are enough.
     pub fn samples(&self, traces: &[Trace], count: usize) {
         let mut picked: Vec<&Trace> = Vec::new();
         for trace in traces {
@@ -287,7 +300,7 @@ mod tests {
             (5, 2.0, 30.0),
             (6, 2.0, 18.0),
             (9, 2.0, 12.0),
-            (10, 2.0, 0.0),
+            (10, 2.0, 10.0),
         ] {
             metrics.set("step_time", seconds);
             show.step(step, &metrics);

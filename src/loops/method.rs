@@ -306,6 +306,11 @@ pub enum Steps {
     Exactly(usize),
 }
 
+/// So many passes over rows, in words.
+pub fn passes(epochs: f64) -> String {
+    if epochs == 1.0 { "1 pass".to_owned() } else { format!("{epochs} passes") }
+}
+
 /// The other sections of a stage, as a method looks at them.
 #[derive(Debug)]
 pub struct StageView<'a> {

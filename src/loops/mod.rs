@@ -28,7 +28,7 @@ pub use selection::candidate;
 pub use worker::Worker;
 
 pub use method::{
-    LearnedOf, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps,
+    LearnedOf, Method, Needs, Output, ReferenceKind, Section, Selects, Setup, StageView, Steps, passes,
 };
 
 use crate::log::Metrics;

@@ -1,6 +1,7 @@
 //! What a name that a recipe does not know was meant to be: another program's name for a key, a slip, a key of another section.
 
-use super::aliases::{Alias, absent, of};
+use super::absent::absent;
+use super::aliases::{Alias, of};
 use super::explain::value;
 use super::stages::{StageTable, section};
 use crate::nearest::{did_you_mean, nearest, or_semicolon};
@@ -67,7 +68,7 @@ impl Name<'_> {
             .or(one_off.map(|name| Meant::Like(name.to_owned())))
             .or(called.map(Meant::Called))
             .or_else(|| absent(&join(self.parent, self.typed)).map(Meant::Absent))
-            .or_else(|| self.elsewhere(self.typed).map(Meant::Like))
+            .or_else(|| self.elsewhere(self.typed).filter(|path| path != self.parent).map(Meant::Like))
             .or_else(|| near().map(Meant::Like))
     }
 
@@ -167,6 +168,19 @@ mod tests {
                 vec![],
                 "[loop.dpo] unknown key `packing`; `packing` is not here: rows are packed always",
             ),
+            (
+                format!("{dpo}[optim]\noptim = \"adamw_bnb_8bit\"\n"),
+                vec![],
+                "[optim] unknown key `optim`; `optim` is `moments` here;",
+            ),
+            // The section that it stands in was not meant.
+            (format!("{dpo}[log]\nlog = true\n"), vec![], "[log] unknown key `log`; known: "),
+            (
+                dpo.replace("[policy]\n", "[policy]\nload_in_4bit = true\n"),
+                vec![],
+                "[policy] unknown key `load_in_4bit`; `load_in_4bit` is `quantize` here;",
+            ),
+            (format!("{dpo}use_vllm = true\n"), vec![], "`use_vllm` is not here: the program samples itself"),
             (
                 dpo.clone(),
                 vec!["learning_rate=1e-3"],

@@ -3,6 +3,7 @@
 //! [`Recipe`] knows nothing of what the sections mean. It merges, checks stages and their references, and reads each
 //! stage's table into whatever type the caller names, turning serde's errors into the user's words.
 
+mod absent;
 mod aliases;
 mod args;
 mod bounds;
@@ -25,7 +26,8 @@ mod stages;
 mod sweep;
 mod unset;
 
-pub use aliases::{Alias, absent, called, names_of};
+pub use absent::absent;
+pub use aliases::{Alias, called, names_of};
 pub use args::{Args, LogFormat};
 pub use effects::without_effect;
 pub use overrides::Override;

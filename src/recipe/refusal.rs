@@ -4,7 +4,6 @@ use super::explain::value;
 use super::{Recipe, StageTable};
 use crate::error::Error;
 use crate::section::{Misfit, covers};
-use std::collections::BTreeSet;
 
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +62,18 @@ impl Recipe {
     /// the first 20 are said. What holds of several stages is said once.
     pub fn error(&self, mut refusals: Vec<Refusal>) -> Error {
         refusals.sort_by_key(|refusal| refusal.line);
-        let mut said: Vec<(String, BTreeSet<String>)> = Vec::new();
+        let mut said: Vec<(String, Vec<String>)> = Vec::new();
         for Refusal { text, stage, .. } in refusals {
             match said.iter_mut().find(|(other, _)| *other == text) {
-                Some((_, stages)) => stages.extend(stage),
+                Some((_, stages)) => {
+                    let new = stage.filter(|stage| !stages.contains(stage));
+                    stages.extend(new);
+                }
                 None => said.push((text, stage.into_iter().collect())),
             }
         }
         let count = said.len();
-        let of = |(text, stages): &(String, BTreeSet<String>)| {
+        let of = |(text, stages): &(String, Vec<String>)| {
             let names: Vec<String> = stages.iter().map(|name| format!("`{name}`")).collect();
             match names.len() {
                 0 => cut(text),

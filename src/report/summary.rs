@@ -1,7 +1,7 @@
 //! What the end of a run says: the evaluations side by side, and rationales before and after.
 
 use crate::eval::search::Search;
-use crate::eval::{Evaluation, OwnSteps, RowMean};
+use crate::eval::{Evaluation, OwnSteps};
 use crate::log::plot::{Curve, Panel};
 use crate::rollout::search::Rule;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,8 +146,7 @@ pub fn table(points: &[&Evaluation]) -> (Vec<String>, Vec<Vec<String>>) {
             p.report.held_out.as_ref().and_then(|held_out| held_out.figures.get(name).copied())
         };
         if points.iter().any(|p| of(p).is_some()) {
-            let show = |f: RowMean| format!("{:.4} [{:.4}, {:.4}]", f.mean, f.interval.0, f.interval.1);
-            rows.push(row(title, &|p| of(p).map_or("–".to_string(), show)));
+            rows.push(row(title, &|p| of(p).map_or("–".to_string(), |figure| figure.words())));
         }
     }
     if points.iter().all(|p| p.report.questions == 0 && p.report.held_out.is_some()) {

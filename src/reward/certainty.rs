@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::Range;
 
-/// `[reward.self_certainty]` and `[reward.entropy]`, over the rationale's tokens: the means of log |V| − H and of H, with
-/// H the entropy in nats of the policy's distribution at temperature 1 and |V| the vocabulary. 0 without a rationale.
+/// `[reward.self_certainty]`, `[reward.entropy]`: how sure, or how undecided, the policy is over the rationale's tokens. The means of
+/// log |V| − H and of H, with H the entropy in nats of the policy's distribution at temperature 1 and |V| the vocabulary. 0 without a
+/// rationale.
 ///
 /// log |V| − H is Σ p log(p |V|), the divergence of the policy from the uniform distribution U, KL(p ‖ U): Shop-R1's
 /// self-certainty, not that of arXiv 2502.18581, which is KL(U ‖ p). What is printed there also divides by |V|, which the weight can

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::HashSet;
 
-/// `[reward.copying]`: −(share of the n-grams of words that stand in the prompt), 0 up to `free`.
+/// `[reward.copying]`: takes away for what is copied from the prompt. −(share of the n-grams of words that stand in the prompt), 0 up
+/// to `free`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Copying {

@@ -15,9 +15,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// `[reward.critic]`: the score of a step is the mean over `samples` critiques of the probability of `yes` behind the verdict's
-/// beginning. Steps are those of `data.format.steps`; they become the completion's score, and `loop.grpo.steps` and searches have
-/// them one by one, as with `[reward.process]`.
+/// `[reward.critic]`: steps are scored by a model that writes critiques. The score of a step is the mean over `samples` critiques of
+/// the probability of `yes` behind the verdict's beginning. Steps are those of `data.format.steps`; they become the completion's score,
+/// and `loop.grpo.steps` and searches have them one by one, as with `[reward.process]`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Critic {

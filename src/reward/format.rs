@@ -6,7 +6,7 @@ use crate::rollout::Rollout;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `[reward.format]`: `right` where all that is asked holds, else `wrong`. With no keys: the completion must parse as a
+/// `[reward.format]`: pays for a completion of the form that is asked for. `right` where all of it holds, else `wrong`. With no keys: the completion must parse as a
 /// rationale by `[data.format]` (with its tags once, where it has any) with at least one step.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// `[reward.guide]`: the guide writes a rationale behind the prompt and the steps before a completion's last; the score is the mean log
-/// p that the policy gives a token of that last step behind prompt, earlier steps and rationale. For `[rollout.guided]` and
-/// `[rollout.beam]`, which ask about every step as it is the last.
+/// `[reward.guide]`: a step is worth how likely it is behind a guide's rationale. The guide writes a rationale behind the prompt and
+/// the steps before a completion's last; the score is the mean log p that the policy gives a token of that last step behind prompt,
+/// earlier steps and rationale. For `[rollout.guided]` and `[rollout.beam]`, which ask about every step as it is the last.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Guide {

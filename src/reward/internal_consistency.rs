@@ -11,9 +11,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 
-/// `[reward.internal_consistency]`: behind prompt, reasoning and `cue`, what each layer's state would answer, by the output projection (the logit lens)
-/// over the first tokens of the candidates. The score is the share of the layers below the last that answer as the last one does.
-/// With `[rollout.weighted_vote] by = "internal_consistency"` each completion's vote counts so much.
+/// `[reward.internal_consistency]`: how many of the model's layers would give the same answer as its last one. Behind prompt, reasoning
+/// and `cue`, each layer's state is read by the output projection (the logit lens) over the first tokens of the candidates. The score
+/// is the share of the layers below the last that answer as the last one does. With `[rollout.weighted_vote] by =
+/// "internal_consistency"` each completion's vote counts so much.
 ///
 /// The paper takes from each layer's probabilities their median over the data set, since early layers prefer one answer whatever is
 /// asked; here `against = "prompt"` takes what the same layer says without the reasoning.

@@ -8,8 +8,9 @@ use crate::text::rouge::words;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `[reward.leak]`: −1 where the completion's answer stands in its first steps already, else 0. An answer that the prompt
-/// mentions, such as a choice, says nothing and is let pass; so is a rationale of no more than `steps` steps.
+/// `[reward.leak]`: takes away where the answer is told before it is reasoned. −1 where the completion's answer stands in its first
+/// steps already, else 0. An answer that the prompt mentions, such as a choice, says nothing and is let pass; so is a rationale of no
+/// more than `steps` steps.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Leak {

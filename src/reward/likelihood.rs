@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// `[reward.likelihood]`: by log p of a target text after prompt, rationale and `cue`, and after prompt and `cue` alone.
+/// `[reward.likelihood]`: how much likelier a rationale makes a text. By log p of a target text after prompt, rationale and `cue`, and after prompt and `cue` alone.
 /// Texts are tokenised anew, each piece by itself, so that the target's tokens are the same both times.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

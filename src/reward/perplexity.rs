@@ -9,8 +9,9 @@ use crate::statistics::mean;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `[reward.perplexity]`: exp(−mean log p) of the completion's tokens behind its prompt, at temperature 1. On `[rollout.dataset]`, or as a measure, it tells
-/// how well rows fit the policy; with the policy's own right answers as solved rows (`data.template.few_shot_from`) it is self-aligned perplexity.
+/// `[reward.perplexity]`: how surprising the completion is to the policy. exp(−mean log p) of the completion's tokens behind its
+/// prompt, at temperature 1. On `[rollout.dataset]`, or as a measure, it tells how well rows fit the policy; with the policy's own
+/// right answers as solved rows (`data.template.few_shot_from`) it is self-aligned perplexity.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Perplexity {

@@ -9,8 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// `[reward.process]`: a completion is split into steps as `data.format.steps` says, the line of its answer included, and
-/// read by the reward model as it was trained. `[loop.grpo.steps]` credits the steps' own scores.
+/// `[reward.process]`: steps are scored by a reward model of `[loop.prm]`. A completion is split into steps as `data.format.steps`
+/// says, the line of its answer included, and read by the reward model as it was trained. `[loop.grpo.steps]` credits the steps' own
+/// scores.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Process {

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
-/// `[reward.readability]`: 1 at `easy` and beyond, 0 at `hard` and beyond, a line between; or 1 within a band and less outside of it;
-/// 0 where there are no words. Syllables are counted by a rule of thumb.
+/// `[reward.readability]`: how easy the text is to read, by a formula. 1 at `easy` and beyond, 0 at `hard` and beyond, a line between;
+/// or 1 within a band and less outside of it; 0 where there are no words. Syllables are counted by a rule of thumb.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Readability {

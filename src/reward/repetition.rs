@@ -5,7 +5,7 @@ use crate::text::repetition::repeated;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// `[reward.repetition]`: −(1 − unique / total) over the n-grams of words: 0 where nothing is repeated, near −1 for a
+/// `[reward.repetition]`: takes away for what is said again. −(1 − unique / total) over the n-grams of words: 0 where nothing is repeated, near −1 for a
 /// loop (Yeo et al. 2025's and Open-R1's repetition penalty).
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use std::ops::Range;
 use tch::{Device, Kind};
 
-/// `[reward.trajectory]`: the reasoning in stretches of so many tokens, each as its mean state h₁ … h_N, averaged over layers. A rationale of
-/// one stretch has no way; it gets the mean of the others of its question, and `undefined` counts it.
+/// `[reward.trajectory]`: how far, and how straight, the model's states move while it reasons. The reasoning is read in stretches of so
+/// many tokens, each as its mean state h₁ … h_N, averaged over layers. A rationale of one stretch has no way; it gets the mean of the
+/// others of its question, and `undefined` counts it.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trajectory {

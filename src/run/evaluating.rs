@@ -132,6 +132,7 @@ impl Session {
         }
         files.figures(opened, step, &metrics)?;
         files.show.print(&format!("{} evaluation after step {step}: {}", opened.name, report.sentence()));
+        files.show.evaluation(step, &metrics);
         pictures::or_warn(pictures::reliability(self.dir.path(), &label, &report));
         let evaluation = Evaluation {
             stage: opened.name.clone(),

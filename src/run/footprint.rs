@@ -236,10 +236,7 @@ fn sum(parts: &[(&str, usize)]) -> usize {
 
 /// The phases in words, and where this machine has less, what would do.
 pub(super) fn words(stage: &Stage, shape: &Config, ranks: usize) -> Vec<String> {
-    let among = (ranks / stage.devices.replicas).max(1);
-    let setting = Setting::of(stage, ranks);
-    let footprint =
-        Footprint::of(stage, shape, setting, Division { shard: stage.devices.shard, ranks: among });
+    let (footprint, setting) = planned(stage, shape, ranks);
     let format = if kind(stage) == Kind::Float { "f32" } else { "bf16" };
     let packed = if stage.policy.quantize.is_some() { ", the layers' matrices in nf4" } else { "" };
     let mut lines = vec![format!(
@@ -252,20 +249,31 @@ pub(super) fn words(stage: &Stage, shape: &Config, ranks: usize) -> Vec<String> 
         let listed: Vec<String> = listed.map(|(name, bytes)| format!("{name} {}", size(*bytes))).collect();
         lines.push(format!("{phase} {}: {}", size(sum(parts)), listed.join(", ")));
     }
-    if let Some(there) = there(setting).filter(|there| footprint.peak() > *there) {
-        let of = |layout: Division| {
-            Footprint::of(stage, shape, Setting { ranks: layout.ranks, ..setting }, layout)
-        };
-        // What is most where nothing more can be divided.
-        let most = of(Division { shard: Shard::Parameters, ranks: MOST });
-        let undivided = stage.needs().undivided;
-        let peak = |layout: Division| match layout.shard {
-            Shard::Parameters if undivided => usize::MAX,
-            _ => of(layout).peak(),
-        };
-        lines.push(misfit(nearest(ranks, there, peak), there, most.most()));
-    }
+    lines.extend(excess(stage, shape, &footprint, setting).map(|misfit| format!("that {misfit}")));
     lines
+}
+
+/// That a stage takes more than this machine has, and what would take less; nothing where it fits.
+pub(super) fn too_large(stage: &Stage, shape: &Config, ranks: usize) -> Option<String> {
+    let (footprint, setting) = planned(stage, shape, ranks);
+    let misfit = excess(stage, shape, &footprint, setting)?;
+    Some(format!("the memory of about {} that it takes {misfit}", size(footprint.peak())))
+}
+
+fn planned(stage: &Stage, shape: &Config, ranks: usize) -> (Footprint, Setting) {
+    let setting = Setting::of(stage, ranks);
+    let among = (ranks / stage.devices.replicas).max(1);
+    (Footprint::of(stage, shape, setting, Division { shard: stage.devices.shard, ranks: among }), setting)
+}
+
+fn excess(stage: &Stage, shape: &Config, footprint: &Footprint, setting: Setting) -> Option<String> {
+    let there = there(setting).filter(|there| footprint.peak() > *there)?;
+    let undivided = stage.needs().undivided;
+    let peak = |layout: Division| match layout.shard {
+        Shard::Parameters if undivided => usize::MAX,
+        _ => Footprint::of(stage, shape, Setting { ranks: layout.ranks, ..setting }, layout).peak(),
+    };
+    Some(misfit(nearest(setting.ranks, there, peak), there, setting.ranks, footprint.most()))
 }
 
 /// What there is for each of the ranks that this machine would run, where their device is its processor.
@@ -281,26 +289,29 @@ fn nearest(ranks: usize, there: usize, peak: impl Fn(Division) -> usize) -> Opti
     layouts.map(|layout| (layout, peak(layout))).find(|(_, peak)| *peak <= there)
 }
 
-/// That it does not fit, and what would; where nothing does, what takes most whatever is divided.
-fn misfit(nearest: Option<(Division, usize)>, there: usize, most: &str) -> String {
-    let fits = nearest.is_some();
-    let nearest = match nearest {
+/// That it does not fit, what takes most of it, and which layout would fit.
+fn misfit(nearest: Option<(Division, usize)>, there: usize, ranks: usize, most: &str) -> String {
+    let place = if ranks > 1 { "which each rank has here" } else { "of this machine" };
+    let less = match most {
+        "activations" | "kept by the C library" => {
+            "policy.gradient_checkpointing = true or a lower optim.tokens_per_microbatch"
+        }
+        "KV cache" | "logits" => "a lower policy.decode_slots",
+        "gradients and optimiser" | "optimiser" => "[policy.lora] or optim.moments = \"8bit\"",
+        _ => "a smaller model",
+    };
+    let divided = match nearest {
         Some((Division { shard, ranks }, peak)) => format!(
             "devices.shard = \"{}\" on {ranks} rank(s) with as much each takes {}",
             shard.name(),
             size(peak)
         ),
-        None => format!("no layout of up to {MOST} ranks does"),
+        None => format!("no layout of up to {MOST} ranks fits"),
     };
-    let remedy = match most {
-        _ if fits => "",
-        "activations" | "kept by the C library" => {
-            "; activations take most of it: policy.gradient_checkpointing = true, or a lower optim.tokens_per_microbatch"
-        }
-        "KV cache" | "logits" => "; what is sampled at once takes most of it: a lower policy.decode_slots",
-        _ => "",
-    };
-    format!("that does not fit the {} which each rank has here; {nearest}{remedy}", size(there))
+    format!(
+        "does not fit the {} {place}; most of it is {most}, which {less} would lower; {divided}",
+        size(there)
+    )
 }
 
 #[cfg(test)]
@@ -329,12 +340,16 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said_with_what_would() {
         let layout = Division { shard: Shard::Parameters, ranks: 8 };
-        let said = misfit(Some((layout, 2_000_000_000)), 3_000_000_000, "weights");
+        let said = misfit(Some((layout, 2_000_000_000)), 3_000_000_000, 2, "gradients and optimiser");
         assert_eq!(
             said,
-            "that does not fit the 3.0 GB which each rank has here; devices.shard = \"parameters\" on 8 rank(s) with as much each takes 2.0 GB"
+            "does not fit the 3.0 GB which each rank has here; most of it is gradients and optimiser, which [policy.lora] or optim.moments = \
+             \"8bit\" would lower; devices.shard = \"parameters\" on 8 rank(s) with as much each takes 2.0 GB"
         );
-        let said = misfit(None, 3_000_000_000, "activations");
-        assert!(said.contains("no layout of up to 1024 ranks does; activations take most of it"), "{said}");
+        let said = misfit(None, 3_000_000_000, 1, "weights");
+        assert_eq!(
+            said,
+            "does not fit the 3.0 GB of this machine; most of it is weights, which a smaller model would lower; no layout of up to 1024 ranks fits"
+        );
     }
 }

@@ -2,10 +2,11 @@
 //! to. Nothing heavy is loaded.
 
 use super::footprint;
-use super::preflight::Ready;
+use super::preflight::{Ready, Rows};
 use super::trials::shared;
+use crate::checkpoint::Saved;
 use crate::data::hub::Hub;
-use crate::loops::Steps;
+use crate::loops::{Steps, passes};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
@@ -24,6 +25,8 @@ struct Planned<'a> {
     name: &'a str,
     /// Its sections.
     stage: &'a Stage,
+    /// Its training rows, as far as they are known.
+    rows: Rows,
 }
 
 /// The plan of all trials as text, for so many ranks.
@@ -56,6 +59,7 @@ fn planned<'a>(plan: &'a [PlannedStage], ready: &'a Ready) -> Vec<Planned<'a>> {
         round: p.round,
         name: &p.stage.name,
         stage: &ready.stages[p.stage.index],
+        rows: ready.rows[p.stage.index].unwrap_or_default(),
     };
     plan.iter().map(of).collect()
 }
@@ -109,20 +113,12 @@ impl Cost {
         let plan = ready.trial.recipe.plan();
         let planned = planned(&plan, ready);
         let shapes = shapes(&planned, hub);
-        for (at, one) in plan.iter().enumerate().skip(shared) {
-            let (stage, rows) = (planned[at].stage, ready.rows[one.stage.index].unwrap_or_default());
+        for (at, Planned { stage, rows, .. }) in planned.iter().enumerate().skip(shared) {
             let size = shapes[at].as_ref().map(|shape| shape.size() as f64);
             let needs = stage.needs();
             let prompts = stage.data.prompts_per_step as f64;
-            let steps = match needs.steps {
-                Steps::Exactly(steps) => Some(steps),
-                Steps::OfRun => stage.run.steps.or_else(|| {
-                    let passes = rows.count? as f64 / prompts;
-                    Some(((passes.ceil() * stage.run.epochs).ceil() as usize).max(1))
-                }),
-            };
             let tokens = if needs.rows { rows.tokens } else { Some(0.0) };
-            let (Some(steps), Some(tokens), Some(size)) = (steps, tokens, size) else {
+            let (Some(steps), Some(tokens), Some(size)) = (steps(stage, *rows), tokens, size) else {
                 self.unknown += 1;
                 continue;
             };
@@ -195,13 +191,15 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
         let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
     }
     let shapes = shapes(plan, hub);
-    for (index, Planned { round, name, stage }) in plan.iter().enumerate() {
+    let again = plan.iter().any(|planned| planned.round > 1);
+    for (index, Planned { round, name, stage, rows }) in plan.iter().enumerate() {
+        let round = if again { format!(" (round {round})") } else { String::new() };
         let _ = writeln!(
             out,
-            "#\n# {}. {name} (round {round}): loop.{}, {}",
+            "#\n# {}. {name}{round}: loop.{}, {}",
             index + 1,
             stage.method.name(),
-            work(stage)
+            work(stage, *rows)
         );
         if stage.needs().trains || stage.needs().rollouts {
             let _ = writeln!(out, "#    {}", tokens(stage));
@@ -213,14 +211,30 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
     out
 }
 
-fn work(stage: &Stage) -> String {
-    match (stage.needs().work, stage.run.steps) {
-        (Some(work), _) => work,
-        (None, Some(steps)) => format!("{steps} steps of {} prompts", stage.data.prompts_per_step),
-        (None, None) => format!(
-            "{} pass(es) over the data, {} prompts a step",
-            stage.run.epochs, stage.data.prompts_per_step
-        ),
+/// How many steps a stage has, where its rows are known or it does not hang on them.
+fn steps(stage: &Stage, rows: Rows) -> Option<usize> {
+    match stage.needs().steps {
+        Steps::Exactly(steps) => Some(steps),
+        Steps::OfRun => stage.run.steps.or_else(|| {
+            let of_pass = (rows.count? as f64 / stage.data.prompts_per_step as f64).ceil();
+            Some(((of_pass * stage.run.epochs).ceil() as usize).max(1))
+        }),
+    }
+}
+
+fn work(stage: &Stage, rows: Rows) -> String {
+    let prompts = stage.data.prompts_per_step;
+    if let Some(work) = stage.needs().work {
+        return work;
+    }
+    let steps = steps(stage, rows);
+    match (stage.run.steps, steps) {
+        (Some(_), Some(1)) => format!("1 step of {prompts} prompts"),
+        (Some(_), Some(steps)) => format!("{steps} steps of {prompts} prompts"),
+        (_, steps) => {
+            let steps = steps.map_or(String::new(), |steps| format!(": {steps} steps"));
+            format!("{} over the rows, {prompts} a step{steps}", passes(stage.run.epochs))
+        }
     }
 }
 
@@ -256,7 +270,7 @@ fn unknown() -> String {
     "memory: not known before the model is there (an earlier stage makes it, or the hub has it)".into()
 }
 
-/// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand; `@stage` is looked up. What several
+/// The shape of each stage's model where it can be known now: from sizes, or from a config.json at hand, a run's newest; `@stage` is looked up. What several
 /// stages have is worked out once.
 fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
     let mut found: Vec<Option<Config>> = Vec::with_capacity(plan.len());
@@ -272,7 +286,10 @@ fn shapes(plan: &[Planned], hub: &Hub) -> Vec<Option<Config>> {
                 Some(name) => newest.get(name).and_then(|&at: &usize| found[at].clone()),
                 None => known
                     .entry(model.to_owned())
-                    .or_insert_with(|| Config::read(&hub.at_hand(model)?).ok())
+                    .or_insert_with(|| {
+                        let newest = Saved::newest_model(model).ok().flatten().map(|saved| saved.path);
+                        Config::read(&newest.or_else(|| hub.at_hand(model))?).ok()
+                    })
                     .clone(),
             },
             (None, None) => None,

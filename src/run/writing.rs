@@ -123,7 +123,9 @@ impl Session {
         files.show.step(step, metrics);
         let log = &opened.stage.log;
         if log.samples_every > 0 && step % log.samples_every == 1 % log.samples_every {
-            files.show.samples(traces, log.samples);
+            // Where nothing is learned from, what was sampled tells why.
+            let sampled = if traces.is_empty() { dropped } else { traces };
+            files.show.samples(sampled, log.samples);
             let name = format!("{}-{step:06}", label(&opened.name, opened.round));
             if let Some(lines) = pictures::or_warn(pictures::tree(self.dir.path(), &name, traces)).flatten() {
                 files.show.print(&lines);

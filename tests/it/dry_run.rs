@@ -80,3 +80,21 @@ fn warnings_of_a_stage_are_notes_of_the_plan() {
     let said = program.train(&["--dry-run"]).success();
     assert!(said.contains("# note: stage `sft`: data.template.user has no effect on all rows"), "{said}");
 }
+
+#[test]
+fn what_passes_come_to_in_steps_is_said() {
+    let passes = recipe().replace("[run]\nsteps = 2", "[run]\nepochs = 2.5");
+    let said = Program::new(&passes).train(&["--dry-run"]).success();
+    // Of 8 rows four a step: two steps a pass.
+    assert!(said.contains("loop.sft, 2.5 passes over the rows, 4 a step: 5 steps"), "{said}");
+}
+
+/// The run goes on all the same: a plan counts full micro-batches, and these rows are short.
+#[test]
+fn a_stage_that_may_not_fit_is_said_before_it_runs() {
+    let program = Program::new(&recipe());
+    let said = program.train(&["--set", "optim.tokens_per_microbatch=1000000000"]).success();
+    let warned = "does not fit the";
+    assert!(said.contains("WARN stage `sft`: the memory of about") && said.contains(warned), "{said}");
+    assert!(!Program::new(&recipe()).train(&[]).success().contains(warned));
+}

@@ -116,6 +116,13 @@ fn groups_without_differences_stay_are_dropped_or_are_replaced() {
     assert_eq!(examples.into_values().collect::<Vec<_>>(), [6, 6], "two questions, each once");
 }
 
+/// Of a step that learns from nothing, what was sampled is shown all the same: it says why.
+#[test]
+fn samples_are_shown_where_all_groups_are_dropped() {
+    let said = program(&["1", "1"], "zero_variance = \"drop\"").train(&[]).success();
+    assert!(said.contains("not trained on"), "{said}");
+}
+
 #[test]
 fn resampling_ends_at_its_limit() {
     let program = program(&["1", "1", "1"], "zero_variance = \"resample\"\nresample_limit = 3");

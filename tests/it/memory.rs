@@ -160,7 +160,7 @@ fn what_does_not_fit_is_said() {
     let program =
         Program::new(&RECIPE.replace("tokens_per_microbatch = 256", "tokens_per_microbatch = 100000000"));
     let plan = program.train(&["--dry-run"]).success();
-    let said = "which each rank has here; no layout of up to 1024 ranks does; activations take most of it: \
-                policy.gradient_checkpointing = true, or a lower optim.tokens_per_microbatch";
+    let said = "which each rank has here; most of it is activations, which policy.gradient_checkpointing = true or a lower \
+                optim.tokens_per_microbatch would lower; no layout of up to 1024 ranks fits";
     assert!(plan.contains("that does not fit the") && plan.contains(said), "{plan}");
 }

@@ -120,6 +120,23 @@ fn every_page_is_in_the_table_of_contents() {
     assert!(missing.is_empty(), "{CONTENTS} does not have {missing:?}");
 }
 
+/// `train list` reads the same rows.
+#[test]
+fn every_recipe_stands_in_the_index_with_all_its_columns() {
+    let index = read(Path::new("recipes/README.md"));
+    let rows: Vec<&str> = index.lines().filter(|line| line.starts_with("| [`")).collect();
+    let cells = |row: &str| row.trim_start_matches('|').matches('|').count();
+    let ragged: Vec<_> = rows.iter().filter(|row| cells(row) != 5).collect();
+    assert!(ragged.is_empty(), "{ragged:#?}");
+    for entry in fs::read_dir(root().join("recipes")).unwrap().map(|entry| entry.unwrap().path()) {
+        let Some(name) = entry.file_name().and_then(|name| name.to_str()?.strip_suffix(".toml")) else {
+            continue;
+        };
+        let of = rows.iter().filter(|row| row.starts_with(&format!("| [`{name}`]({name}.toml)"))).count();
+        assert_eq!(of, 1, "rows of {name}");
+    }
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let mut broken = Vec::new();

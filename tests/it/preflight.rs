@@ -90,6 +90,7 @@ const MISFITS: &[(&str, &[&str])] = &[
     ("stage.second.policy.model=\"strange\"", &["policy.model", "strange"]),
     ("stage.second.policy.model=\"no-tokenizer\"", &["policy.model", "no-tokenizer"]),
     ("stage.second.policy.model=\"folders/not-there/x\"", &["policy.model", "not-there"]),
+    ("stage.second.policy.model=\"checkpoints/none\"", &["checkpoints/none: no such folder"]),
     ("stage.second.policy.model=\"@third\"", &["@third"]),
     ("stage.second.devices.policy=\"cuda:63\"", &["devices", "cuda:63"]),
     ("stage.second.eval.by=\"clas\"", &["eval.by", "did you mean `class`"]),

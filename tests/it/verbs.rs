@@ -133,8 +133,9 @@ fn a_run_says_what_comes_next_and_talks_to_programs() {
     for part in ["model: out/sft-step-000003", "chat out", "export out DIR"] {
         assert!(said.contains(part), "{part} is not in\n{said}");
     }
-    let output =
-        program.train_with(&["--overwrite", "--log-format", "json"], &[("RATIONALE_LOG", "info")]).success();
+    let asked = ["--set", "data.task.addition.eval=4", "--set", "eval.at_start=false"];
+    let arguments = [&["--overwrite", "--log-format", "json"], &asked[..]].concat();
+    let output = program.train_with(&arguments, &[("RATIONALE_LOG", "info")]).success();
     let lines: Vec<Value> = output
         .lines()
         .filter(|line| line.starts_with('{'))
@@ -147,6 +148,9 @@ fn a_run_says_what_comes_next_and_talks_to_programs() {
         "{}",
         steps[0]
     );
+    let evaluated: Vec<&Value> = lines.iter().filter(|line| line["event"] == "evaluated").collect();
+    assert!(evaluated.len() == 1 && evaluated[0]["step"] == 3, "{evaluated:?}");
+    assert!(evaluated[0]["eval/accuracy"].is_number() && evaluated[0]["stage"] == "sft", "{evaluated:?}");
     let texts: Vec<&str> = lines.iter().filter_map(|line| line["text"].as_str()).collect();
     for part in ["run: out", "20 rows of addition", "a checkpoint of step 3"] {
         assert!(texts.iter().any(|text| text.contains(part)), "{part} is not in {texts:?}");
@@ -235,6 +239,11 @@ fn a_recipe_is_made_of_ones_rows_and_never_written_over() {
     assert!(
         program.verb(&["init", "--data", "no.jsonl", "--out", "b.toml"]).code(2).contains("no such file")
     );
+    for (flag, value) in [("--held-out", "no.jsonl"), ("--model", "./no-model")] {
+        let said = program.verb(&["init", "--data", "train.jsonl", "--out", "b.toml", flag, value]).code(2);
+        assert!(said.contains(value) && said.contains("no such f"), "{said}");
+        assert!(!program.path("b.toml").exists());
+    }
     // Rows of other data sets and programs are read by what is written.
     for (name, row, words) in [
         ("kto", r#"{"prompt": "a", "completion": "b", "label": true}"#, "loss.kind = \"kto\""),

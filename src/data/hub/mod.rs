@@ -111,6 +111,14 @@ impl Hub {
         RepoId::parse(model).is_ok()
     }
 
+    /// Whether a model is written as the path of a folder, and there is no such folder: it is not looked for on the hub then.
+    pub fn lacks_folder(&self, model: &str) -> bool {
+        let path = Path::new(model);
+        let begins = ["./", "../", "/", "~/", "checkpoints/"].iter().any(|start| model.starts_with(start));
+        let lies_in = |folder: &Path| !folder.as_os_str().is_empty() && folder.is_dir();
+        !path.exists() && (begins || path.parent().is_some_and(lies_in) && self.at_hand(model).is_none())
+    }
+
     /// What keeps a source of rows from being read here without asking the hub, where it is a dataset of the hub.
     pub fn lacks_dataset(&self, source: &str, split: Split) -> Option<Lack> {
         let id = source.starts_with("hub:").then(|| DatasetId::parse(source).ok()).flatten()?;

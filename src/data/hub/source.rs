@@ -86,7 +86,7 @@ impl Source<'_> {
             Err(error @ (Failure::Refused(_) | Failure::Status(..500))) => return Err(self.refused(&error)),
             Err(error) => {
                 let endpoint = shown(&self.hub.endpoint);
-                return self.cached(choose, &format!("{endpoint} cannot be reached: {error}"));
+                return self.cached(choose, &format!("{endpoint} cannot be reached: {error}; name a folder on this machine, or a mirror by HF_ENDPOINT"));
             }
         };
         let folder = self.cache.snapshot(&commit);

@@ -11,7 +11,7 @@ use crate::data::{Data, Hub, order};
 use crate::error::{Error, Result};
 use crate::log::{JsonLines, Metrics};
 use crate::loops::{
-    Batch, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps, Worker,
+    Batch, Item, Method, Needs, Output, Pace, Section, Selects, Setup, StageView, Steps, Worker, passes,
 };
 use crate::model::Sequence;
 use crate::ranks::{agreed, gathered};
@@ -36,7 +36,7 @@ impl Section for Star {
                 let of = |round| rounds::steps(first, self.growth, self.max_steps, round);
                 format!("{} to {} steps of {}", of(1), of(self.rounds), stage.data.prompts_per_step)
             }
-            None => format!("{} pass(es) over the rationales kept", stage.epochs),
+            None => format!("{} over the rationales kept", passes(stage.epochs)),
         };
         Needs {
             trains: true,

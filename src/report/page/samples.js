@@ -51,8 +51,8 @@ function samples() {
     kinds.length > 1 && choose("What", kinds.map(([, value, text]) => [value, text]), (value) => again("kind", value)),
     choose("Stage", [["", "all"]].concat(used), (value) => again("stage", value)),
     choose("Answer", [["", "all"], ["right", "right"], ["wrong", "wrong"], ["unknown", "no gold answer"]], (value) => again("right", value)),
-    el("label", {}, "Steps", el("span", { class: "pair" }, bound("from"), bound("to"))),
-    el("label", {}, "Reward", el("span", { class: "pair" }, bound("low"), bound("high"))),
+    el("label", {}, "Steps", el("span", { class: "ends" }, bound("from"), bound("to"))),
+    el("label", {}, "Reward", el("span", { class: "ends" }, bound("low"), bound("high"))),
     el("label", {}, "Text", el("input", { type: "search", placeholder: "in prompts and completions", oninput: (e) => again("words", e.target.value) })),
     choose("Order", [["", "as they came"], ["late", "last steps first"], ["most", "greatest reward"], ["least", "least reward"],
       ["credit", "strongest advantage"], ["long", "longest"]], (value) => again("order", value)),
@@ -75,8 +75,8 @@ function sample(one, state) {
   const stage = data.stages[one.stage];
   const head = el("summary", {},
     right(one.right),
-    el("span", { title: one.held ? "tokens" : "reward" }, one.held ? one.tokens + " tok" : "r " + number(one.reward)),
-    el("span", {}, one.held ? (known(one.confidence) ? "sure " + number(one.confidence) : "") : one.advantage === null ? "" : "A " + signed(one.advantage)),
+    el("span", {}, one.held ? one.tokens + " tokens" : "reward " + number(one.reward)),
+    el("span", {}, one.held ? (known(one.confidence) ? "sure " + number(one.confidence) : "") : one.advantage === null ? "" : "advantage " + signed(one.advantage)),
     el("span", { class: "from small" }, stageName(stage) + ", step " + one.step),
     el("span", { class: "first" }, one.text.slice(0, 160).replace(/\s+/g, " ")));
   const made = el("details", { class: "sample" }, head);

@@ -3,13 +3,15 @@
 use super::models::{Models, Sought};
 use super::{Found, Looking};
 use crate::checkpoint::try_to_write;
+use crate::devices::Shard;
 use crate::endpoint;
 use crate::error::{Error, Result};
 use crate::eval::Eval;
+use crate::model::Config;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Registry, Stage};
 use crate::reward::Rewards;
-use crate::run::footprint::trained;
+use crate::run::footprint::{too_large, trained};
 use crate::run::wants;
 use crate::section::{Misfit, under};
 use std::collections::BTreeSet;
@@ -24,6 +26,19 @@ impl Looking<'_> {
         let found: Vec<Misfit> = learned.into_iter().chain(measured).flat_map(lacking).collect();
         for misfit in found {
             self.refuse_as(&misfit.key, &misfit.sentence(), None);
+        }
+    }
+
+    /// Says of a stage that is about to run that it takes more memory than there is; a dry run's plan says it with all that it takes.
+    pub(super) fn look_at_memory(&mut self, shape: &Config) {
+        // How weights are divided over other machines is not known here.
+        let whole = self.stage.devices.shard == Shard::None;
+        if self.fetches
+            && whole
+            && !self.is_wrong("optim")
+            && let Some(text) = too_large(self.stage, shape, self.local.count)
+        {
+            self.note(&text);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The tokenizer and the shape of each stage's model, as far as they are at hand before anything trains.
 
 use super::Looking;
-use crate::checkpoint::Saved;
+use crate::checkpoint::{Saved, no_such_folder};
 use crate::data::Tokenizer;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
@@ -10,6 +10,7 @@ use crate::policy::PolicyConfig;
 use crate::recipe::{Recipe, Refusal, Stage};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 
 /// What is known of a model before it is loaded.
@@ -94,8 +95,11 @@ impl<'a> Models<'a> {
         };
         let newest = Saved::newest_model(model)?.map(|saved| saved.path.to_string_lossy().into_owned());
         let model = newest.as_ref().unwrap_or(model);
+        if self.hub.lacks_folder(model) {
+            return Err(no_such_folder(Path::new(model)));
+        }
         if let Some(error) = self.hub.lacks_model(model) {
-            let on_hub = !std::path::Path::new(model).is_dir() && Hub::names_model(model);
+            let on_hub = !Path::new(model).is_dir() && Hub::names_model(model);
             return if on_hub && !self.fetches { Ok(None) } else { Err(error) };
         }
         let folder = self.hub.model(model)?;
@@ -147,6 +151,7 @@ impl Looking<'_> {
                 if let Err(error) = quantisable {
                     self.refuse("policy.quantize", &error);
                 }
+                self.look_at_memory(&known.shape);
                 let at_hand = !self.waits("policy.steer.from");
                 let steered = self.stage.policy.steer.as_ref();
                 if let Err(error) = steered.map_or(Ok(()), |steered| steered.fits(&known.shape, at_hand)) {
@@ -155,7 +160,8 @@ impl Looking<'_> {
                 return Some(known);
             }
             Sought::Elsewhere(name) => self.note(&format!(
-                "not looked at: policy.model = \"{name}\", of which this machine has no copy yet, and what hangs on its tokenizer"
+                "not looked at: policy.model = \"{name}\" and whatever needs its tokenizer; there is no such folder, and the hub's model of that name \
+                 is fetched when the run starts"
             )),
             // A stage's result is refused where the stage is.
             Sought::Refused(_) if self.waits("policy.model") => {}
