@@ -14,7 +14,6 @@ pub use section::{Balance, Continuations, HeadKind, Labeller, Learns, Neutral, P
 use super::item::WEIGHTS;
 use super::{Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Worker};
 use crate::data::row::{Problems, named};
-use crate::data::{Dataset, Example};
 use crate::error::{Error, Result};
 use crate::eval::{Eval, Report};
 use crate::log::Metrics;
@@ -30,8 +29,7 @@ use crate::select::pairs::PairKind;
 use compared::Counts;
 use evaluate::not_finite;
 use item::{MARGIN, RowItem, SeenSteps, TARGETS};
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
 /// The method at work.
@@ -52,69 +50,6 @@ struct PrmMethod {
 }
 
 impl Prm {
-    /// The rows without repetitions, each checked.
-    fn prepare(&self, rows: Dataset, format: &Format) -> Result<(Dataset, Option<f64>)> {
-        let (rows, agreeing) = self.agreeing(rows, format)?;
-        let labelled = !self.compares();
-        let (mut seen, mut examples, mut problems) = (HashSet::new(), Vec::new(), Problems::default());
-        let mut repeated = Vec::new();
-        for example in rows.examples {
-            let mut key = vec![example.prompt.text()];
-            if labelled {
-                match rows::read(&example, self, format) {
-                    Ok(steps) => key.extend(steps.texts),
-                    Err(what) => problems.example(&example, what),
-                }
-            } else {
-                key.extend(example.completions.iter().cloned());
-                key.push(format!("{:?}", example.feedback));
-            }
-            if seen.insert(key) || !self.dedup {
-                let index = examples.len();
-                examples.push(Arc::new(Example { index, ..(*example).clone() }));
-            } else {
-                repeated.push(example);
-            }
-        }
-        problems.into_result()?;
-        if !repeated.is_empty() {
-            let ids: Vec<&str> = repeated.iter().map(|example| example.id.as_str()).collect();
-            tracing::warn!(
-                "{}: {} of {} rows repeat another and are left out: {}; loop.prm.dedup = false keeps them",
-                rows.name,
-                ids.len(),
-                ids.len() + examples.len(),
-                named(&ids)
-            );
-        }
-        Ok((Dataset { name: rows.name, examples }, agreeing))
-    }
-
-    /// The rows of which both labellers name the same first error, where there are to be two, and their share.
-    fn agreeing(&self, rows: Dataset, format: &Format) -> Result<(Dataset, Option<f64>)> {
-        if self.labels != Labeller::Consensus {
-            return Ok((rows, None));
-        }
-        let (all, mut kept, mut problems) = (rows.examples.len(), Vec::new(), Problems::default());
-        for example in rows.examples {
-            match traces::agree(&example, self, format) {
-                Ok(agree) => kept.extend(agree.then_some(example)),
-                Err(what) => problems.example(&example, what),
-            }
-        }
-        problems.into_result()?;
-        if kept.is_empty() {
-            return Err(Error::Data(format!(
-                "{}: continuations and [reward.{}] agree on the first error of none of {all} rows; see whether the judge \
-                 counts steps as its prompt says, or use loop.prm.labels = \"continuations\"",
-                rows.name, self.judge
-            )));
-        }
-        tracing::info!("continuations and judge agree on the first error of {} of {all} rows", kept.len());
-        let share = kept.len() as f64 / all as f64;
-        Ok((Dataset { name: rows.name, examples: kept }, Some(share)))
-    }
-
     /// Works out the head and the separator, gives the model its head where it has none that fits, and says what trains.
     fn attach_head(&self, policy: &mut Policy, seed: u64) -> Result<ScoreFormat> {
         let token = |text: &str, key: &str| match policy.tokenizer.encode(text)?.as_slice() {
@@ -260,12 +195,6 @@ impl Section for Prm {
             },
             ..Needs::default()
         }
-    }
-
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
-        let pairs = (self.learns != Learns::Pairs).then_some(("reward_margin", "without learns = \"pairs\""));
-        let lists = (self.learns != Learns::Lists).then_some(("lists", "without learns = \"lists\""));
-        pairs.into_iter().chain(lists).collect()
     }
 
     fn fits(&self, stage: &StageView) -> Vec<Misfit> {

@@ -2,12 +2,56 @@
 
 use super::{Learns, Neutral, Prm, traces};
 use crate::data::columns::Read;
-use crate::data::{Example, Feedback};
+use crate::data::row::{Problems, named};
+use crate::data::{Dataset, Example, Feedback};
 use crate::engine::StopReason;
+use crate::error::Result;
 use crate::rationale::Format;
 use crate::reward::answer;
 use crate::rollout::Rollout;
 use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+impl Prm {
+    /// The rows without repetitions, each checked.
+    pub(super) fn prepare(&self, rows: Dataset, format: &Format) -> Result<(Dataset, Option<f64>)> {
+        let (rows, agreeing) = self.agreeing(rows, format)?;
+        let labelled = !self.compares();
+        let (mut seen, mut examples, mut problems) = (HashSet::new(), Vec::new(), Problems::default());
+        let mut repeated = Vec::new();
+        for example in rows.examples {
+            let mut key = vec![example.prompt.text()];
+            if labelled {
+                match read(&example, self, format) {
+                    Ok(steps) => key.extend(steps.texts),
+                    Err(what) => problems.example(&example, what),
+                }
+            } else {
+                key.extend(example.completions.iter().cloned());
+                key.push(format!("{:?}", example.feedback));
+            }
+            if seen.insert(key) || !self.dedup {
+                let index = examples.len();
+                examples.push(Arc::new(Example { index, ..(*example).clone() }));
+            } else {
+                repeated.push(example);
+            }
+        }
+        problems.into_result()?;
+        if !repeated.is_empty() {
+            let ids: Vec<&str> = repeated.iter().map(|example| example.id.as_str()).collect();
+            tracing::warn!(
+                "{}: {} of {} rows repeat another and are left out: {}; loop.prm.dedup = false keeps them",
+                rows.name,
+                ids.len(),
+                ids.len() + examples.len(),
+                named(&ids)
+            );
+        }
+        Ok((Dataset { name: rows.name, examples }, agreeing))
+    }
+}
 
 /// The steps of one completion with what is known of each.
 #[derive(Debug, Clone, PartialEq)]

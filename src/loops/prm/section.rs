@@ -238,18 +238,14 @@ impl Prm {
         let idle = |keys: &[&'static str], why: &'static str| {
             keys.iter().map(move |key| (*key, why)).collect::<Vec<_>>()
         };
+        let pairs = idle(&["centring", "reward_margin"], "without learns = \"pairs\"");
+        let lists = idle(&["lists"], "without learns = \"lists\"");
         match self.learns {
-            Learns::Pairs => return idle(&OF_LABELS, "with learns = \"pairs\""),
-            Learns::Lists => {
-                return [
-                    idle(&OF_LABELS, "with learns = \"lists\""),
-                    idle(&["centring"], "with learns = \"lists\""),
-                ]
-                .concat();
-            }
+            Learns::Pairs => return [idle(&OF_LABELS, "with learns = \"pairs\""), lists].concat(),
+            Learns::Lists => return [idle(&OF_LABELS, "with learns = \"lists\""), pairs].concat(),
             Learns::Steps | Learns::Outcome => {}
         }
-        let mut found = idle(&["centring"], "without learns = \"pairs\"");
+        let mut found = [pairs, lists].concat();
         if self.learns == Learns::Outcome {
             found.extend(idle(&["last_step_only"], "with learns = \"outcome\""));
         }
@@ -288,8 +284,11 @@ mod tests {
             let section: Prm = toml::from_str(keys).unwrap();
             section.without_effect().into_iter().map(|(key, _)| key).collect()
         };
-        assert_eq!(idle(""), ["centring", "positive", "negative", "judge"]);
-        assert_eq!(idle("head = 'vocabulary'\nlabels = 'consensus'"), ["centring", "classes"]);
+        assert_eq!(idle(""), ["centring", "reward_margin", "lists", "positive", "negative", "judge"]);
+        assert_eq!(
+            idle("head = 'vocabulary'\nlabels = 'consensus'"),
+            ["centring", "reward_margin", "lists", "classes"]
+        );
         assert!(idle("learns = 'outcome'\nlabels = 'judge'").contains(&"last_step_only"));
         let (pairs, lists) = (idle("learns = 'pairs'"), idle("learns = 'lists'"));
         assert!(pairs.contains(&"head") && pairs.contains(&"threshold") && !pairs.contains(&"centring"));

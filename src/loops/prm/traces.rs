@@ -3,15 +3,44 @@
 
 use super::rows::LabelledSteps;
 use super::{Continuations, Labeller, Prm};
-use crate::data::Example;
 use crate::data::columns::Read;
+use crate::data::row::Problems;
+use crate::data::{Dataset, Example};
 use crate::engine::StopReason;
+use crate::error::{Error, Result};
 use crate::rationale::{Format, steps};
 use crate::reward::answer;
 use crate::rollout::Rollout;
 use crate::rollout::prefix::CutValue;
 use serde_json::Value;
 use std::ops::Range;
+
+impl Prm {
+    /// The rows of which both labellers name the same first error, where there are to be two, and their share.
+    pub(super) fn agreeing(&self, rows: Dataset, format: &Format) -> Result<(Dataset, Option<f64>)> {
+        if self.labels != Labeller::Consensus {
+            return Ok((rows, None));
+        }
+        let (all, mut kept, mut problems) = (rows.examples.len(), Vec::new(), Problems::default());
+        for example in rows.examples {
+            match agree(&example, self, format) {
+                Ok(agree) => kept.extend(agree.then_some(example)),
+                Err(what) => problems.example(&example, what),
+            }
+        }
+        problems.into_result()?;
+        if kept.is_empty() {
+            return Err(Error::Data(format!(
+                "{}: continuations and [reward.{}] agree on the first error of none of {all} rows; see whether the judge \
+                 counts steps as its prompt says, or use loop.prm.labels = \"continuations\"",
+                rows.name, self.judge
+            )));
+        }
+        tracing::info!("continuations and judge agree on the first error of {} of {all} rows", kept.len());
+        let share = kept.len() as f64 / all as f64;
+        Ok((Dataset { name: rows.name, examples: kept }, Some(share)))
+    }
+}
 
 /// What the row says of its steps as a trace; `None` where it is none, or says it in columns of its own.
 pub(super) fn read(example: &Example, section: &Prm, format: &Format) -> Read<Option<LabelledSteps>> {
