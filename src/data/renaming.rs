@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every column that something here reads by its name.
-pub const KNOWN: [&str; 39] = [
+pub const KNOWN: [&str; 41] = [
     "id",
     "question",
     "prompt",

@@ -5,7 +5,7 @@
 //! one that enters an alternative (`loop.grpo.…`) reaches the stages that chose it, and only where no stage did, it
 //! switches the choice; and a stage's `"@name"` is its wiring, which only a qualified override replaces.
 
-use super::aliases::absent;
+use super::absent::absent;
 use super::meant::called_in;
 use super::references::named_by;
 use super::refusal::Refusal;

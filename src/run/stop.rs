@@ -7,7 +7,7 @@ use crate::checkpoint::{abandon, is_run};
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::ranks::Ranks;
-use crate::reward::MARK;
+use crate::program::MARK;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fs;

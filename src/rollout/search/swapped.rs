@@ -105,7 +105,8 @@ impl Swapped {
             let own = self.answered.iter().find(|one| one.asks(user))?;
             let assistant = own.completions[(drawn % own.completions.len() as u64) as usize].clone();
             let mut shots = example.shots.clone();
-            shots[at] = Arc::new(Shot { user: user.clone(), assistant });
+            let said = [&example.shots[at].said[..], &[assistant.clone()]].concat();
+            shots[at] = Arc::new(Shot { user: user.clone(), assistant, said });
             example.showing(shots)
         };
         let shown = (0..count).map(|by| (sample + by) % count).find_map(otherwise);
@@ -170,8 +171,9 @@ mod tests {
     }
 
     fn shown() -> Example {
-        let shot =
-            |user: &str, assistant: &str| Arc::new(Shot { user: user.into(), assistant: assistant.into() });
+        let shot = |user: &str, assistant: &str| {
+            Arc::new(Shot { user: user.into(), assistant: assistant.into(), said: vec![] })
+        };
         let shots = vec![shot("2+3=", "five: 5"), shot("1+4=", "four, 5")];
         Example { shots, ..Example::text("x", "2+3=five: 5\n\n1+4=four, 5\n\n3+3=") }
     }
@@ -199,7 +201,7 @@ mod tests {
         // Nobody has answered the second: the next is the first.
         assert_eq!(text(1, 0), text(0, 0));
         let other = Example {
-            shots: vec![Arc::new(Shot { user: "7+7=".into(), assistant: "14".into() })],
+            shots: vec![Arc::new(Shot { user: "7+7=".into(), assistant: "14".into(), said: vec![] })],
             ..shown()
         };
         let said = swapped.shown(&other, 0, 0).unwrap_err().to_string();

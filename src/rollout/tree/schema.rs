@@ -8,7 +8,7 @@ mod path;
 mod rows;
 mod synthetic;
 
-use super::{TreeRollout, add, value};
+use super::{TreeRollout, value};
 use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::template::environment;
 use crate::data::{Prompt, rubrics};
@@ -356,7 +356,7 @@ impl Grower<'_> {
             None => TextModel::Local(self.policy, &sampling),
         };
         let answers = model.ask(&questions, Some(most), progress)?;
-        add(statistics, &answers.statistics);
+        statistics.add(&answers.statistics);
         let texts = answers.choices.into_iter().map(|all| all.into_iter().map(|one| one.text).collect());
         Ok(texts.collect())
     }
