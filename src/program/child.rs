@@ -44,7 +44,9 @@ impl Child {
         let mark = Watch::mark();
         let mut building = Command::new(&command[0]);
         building.args(&command[1..]).env(MARK, &mark);
-        without.iter().for_each(|name| drop(building.env_remove(name)));
+        for name in without {
+            building.env_remove(name);
+        }
         building.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A group of its own, so that what it starts can be ended with it.
         building.process_group(0);
