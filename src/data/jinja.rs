@@ -4,11 +4,15 @@ use super::Example;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
+/// Instructions that one text may take, some seconds' worth: no row is so long, and a loop in a loop would go on for days.
+const FUEL: u64 = 50_000_000;
+
 /// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts.
 pub fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_keep_trailing_newline(true);
+    environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment
 }
@@ -25,4 +29,18 @@ pub fn values(example: &Example) -> Map<String, Value> {
         values.insert("choices".to_string(), json!(example.choices));
     }
     values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use minijinja::ErrorKind;
+
+    #[test]
+    fn a_template_that_would_not_end_is_stopped() {
+        let twice = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+        assert_eq!(environment().render_str(twice, ()).unwrap_err().kind(), ErrorKind::OutOfFuel);
+        let once = "{% for a in range(100000) %}x{% endfor %}";
+        assert_eq!(environment().render_str(once, ()).unwrap().len(), 100_000);
+    }
 }
