@@ -187,7 +187,7 @@ fn best<'a>(all: &'a [Saved], keep: &Checkpoint) -> Option<&'a Saved> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::{Better, Done, StageRecord, abandon};
+    use crate::checkpoint::{Better, Done, StageRecord, abandon, has_begun};
     use serde_json::json;
     use tch::Tensor;
 
@@ -235,8 +235,10 @@ mod tests {
         assert_eq!(names(&resumed), ["sft-step-000005"]);
         drop(resumed);
         let anew = RunDir::create(&path, Mode::Overwrite).unwrap();
+        assert!(!has_begun(&path));
         abandon(anew.path(), anew.made()).unwrap();
         assert_eq!(names(&anew), ["sft-step-000005"]);
+        assert!(has_begun(&path));
         drop(anew);
         for _ in 0..2 {
             let anew = RunDir::create(&path, Mode::Overwrite).unwrap();

@@ -146,6 +146,11 @@ fn begun(path: &Path) -> Result<bool> {
     Ok(false)
 }
 
+/// Whether something of the run in `path` stays when it is abandoned.
+pub fn has_begun(path: &Path) -> bool {
+    is_run(path) && begun(path).unwrap_or(true)
+}
+
 fn holds(file: &Path) -> bool {
     fs::symlink_metadata(file).is_ok_and(|found| found.is_dir() || found.len() > 0)
 }

@@ -30,3 +30,17 @@ pub fn values(example: &Example) -> Map<String, Value> {
     }
     values
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use minijinja::ErrorKind;
+
+    #[test]
+    fn a_template_that_would_not_end_is_stopped() {
+        let twice = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}";
+        assert_eq!(environment().render_str(twice, ()).unwrap_err().kind(), ErrorKind::OutOfFuel);
+        let once = "{% for a in range(100000) %}x{% endfor %}";
+        assert_eq!(environment().render_str(once, ()).unwrap().len(), 100_000);
+    }
+}

@@ -102,7 +102,7 @@ impl Devices {
         if self.threads == Some(0) {
             found.push(Misfit::new("threads", "at least one thread is needed", ""));
         }
-        let most = MOST_THREADS.max(4 * cores());
+        let most = most_at_once();
         if self.threads.is_some_and(|threads| threads > most) {
             let message = format!("it must be at most {most} on this machine, which has fewer cores");
             found.push(Misfit::new("threads", message, "more of them only wait for each other"));
@@ -162,8 +162,11 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Threads that any machine may have.
-const MOST_THREADS: usize = 64;
+/// Threads, or processes, that are of use on this machine at once.
+pub fn most_at_once() -> usize {
+    const ANY_MACHINE: usize = 64;
+    ANY_MACHINE.max(4 * cores())
+}
 
 fn present(key: &str, name: &str, local: Local) -> Result<Device> {
     cuda::load();

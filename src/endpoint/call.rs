@@ -158,7 +158,14 @@ impl Caller {
     fn broken(&self, error: &ureq::Error) -> Failed {
         let timed_out = match error {
             ureq::Error::Timeout(_) => true,
-            ureq::Error::Io(error) => error.kind() == ErrorKind::TimedOut,
+            // Of a body the reader says so in an error of its own.
+            ureq::Error::Io(error) => {
+                error.kind() == ErrorKind::TimedOut
+                    || error
+                        .get_ref()
+                        .and_then(|inner| inner.downcast_ref::<ureq::Error>())
+                        .is_some_and(|inner| matches!(inner, ureq::Error::Timeout(_)))
+            }
             _ => false,
         };
         let again = timed_out

@@ -4,7 +4,7 @@ use super::Config;
 
 impl Config {
     /// What the forward pass takes for granted.
-    pub(super) fn consistent(&self) -> std::result::Result<(), String> {
+    pub(crate) fn consistent(&self) -> std::result::Result<(), String> {
         let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
         let sizes = [
             ("vocab_size", self.vocab_size),

@@ -177,6 +177,13 @@ fn places(names: Vec<(String, usize)>) -> HashMap<String, (usize, String)> {
 
 impl Mapped {
     fn open(path: PathBuf) -> Result<Self> {
+        // To open a pipe waits for who writes into it.
+        if !std::fs::metadata(&path).map_err(Error::io(&path))?.is_file() {
+            return Err(Error::Model(format!(
+                "{}: no file, but a pipe, a device or a folder",
+                path.display()
+            )));
+        }
         let file = File::open(&path).map_err(Error::io(&path))?;
         // Safety: the mapping is only read, and dropped when loading ends; a file that another program cuts short
         // meanwhile would stop this one, as it would in every reader of safetensors.
@@ -240,4 +247,26 @@ fn inside<'n>(name: &'n str, index: &Path) -> Result<&'n Path> {
         return Ok(path);
     }
     Err(Error::Model(format!("{}: the file name {name:?} leads out of the model's folder", index.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    /// Nobody writes into it: to read it would never end.
+    #[test]
+    fn a_pipe_in_the_place_of_a_shard_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = CString::new(folder.path().join("pipe").as_os_str().as_bytes()).unwrap();
+        // SAFETY: mkfifo(3) reads the path alone.
+        assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+        for name in ["pipe", "."] {
+            let index = format!("{{\"weight_map\": {{\"model.norm.weight\": {name:?}}}}}");
+            std::fs::write(folder.path().join(INDEX), index).unwrap();
+            let refused = Stored::open(folder.path()).err().expect("no weights").to_string();
+            assert!(refused.contains("no file, but a pipe") || refused.contains("leads out"), "{refused}");
+        }
+    }
 }

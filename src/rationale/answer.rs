@@ -6,6 +6,9 @@ use regex::Regex;
 use std::ops::Range;
 use std::sync::LazyLock;
 
+/// Markers of a form that are looked at, from the last one back: a text that says nothing else is read once, not once for each.
+const MOST_MARKERS: usize = 100;
+
 /// An answer and the marker that announced it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerSpan {
@@ -110,7 +113,7 @@ fn boxed(text: &str) -> Option<AnswerSpan> {
             .expect("a literal")
     });
     let matches: Vec<_> = MARKER.captures_iter(text).collect();
-    matches.into_iter().rev().find_map(|captures| {
+    matches.into_iter().rev().take(MOST_MARKERS).find_map(|captures| {
         let whole = captures.get(0).expect("the match");
         match captures.get(2) {
             Some(bare) => found(tidy(text, bare.range()), whole.range()),
@@ -145,26 +148,23 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
         let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b(?:\s+(?:therefore|thus|hence|then|so|simply|just|clearly))?|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
         Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
-    let matches: Vec<_> = MARKER.find_iter(text).filter(|marker| is_meant(text, marker.start())).collect();
-    let answers: Vec<AnswerSpan> = matches
-        .into_iter()
-        .rev()
-        .filter_map(|marker| {
-            // "The answer is:" may put the answer on the next line.
-            let rest = &text[marker.end()..];
-            let start = marker.end()
-                + (rest.len()
-                    - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
-            let end = match steps::sentence_end(text, marker.start()) {
-                end if end > start => end,
-                _ => steps::sentence_end(text, start),
-            };
-            let answer = found(tidy(text, start..end), marker.start()..end)?;
-            Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
-        })
-        .collect();
-    let announced = answers.iter().find(|answer| !answer.weak).or(answers.first()).cloned();
-    announced.or_else(|| stated::option(text))
+    let markers: Vec<_> = MARKER.find_iter(text).collect();
+    let last = markers.into_iter().rev().take(MOST_MARKERS).filter(|marker| is_meant(text, marker.start()));
+    let mut answers = last.filter_map(|marker| {
+        // "The answer is:" may put the answer on the next line.
+        let rest = &text[marker.end()..];
+        let start = marker.end()
+            + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
+        let end = match steps::sentence_end(text, marker.start()) {
+            end if end > start => end,
+            _ => steps::sentence_end(text, start),
+        };
+        let answer = found(tidy(text, start..end), marker.start()..end)?;
+        Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
+    });
+    let Some(last) = answers.next() else { return stated::option(text) };
+    let strong = if last.weak { answers.find(|answer| !answer.weak) } else { None };
+    Some(strong.unwrap_or(last))
 }
 
 /// Whether what the marker at `at` announces is meant to be the answer: not "this answer is right", "a wrong answer is 5",
@@ -176,7 +176,7 @@ fn is_meant(text: &str, at: usize) -> bool {
         .split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
         .filter(|word| !word.is_empty())
         .collect();
-    let begins = text[at..].to_lowercase();
+    let begins = text[at..].get(..6).is_some_and(|start| start.eq_ignore_ascii_case("answer"));
     let of_another = |word: &&str| {
         denies(word)
             || word.ends_with("'s")
@@ -213,7 +213,7 @@ fn is_meant(text: &str, at: usize) -> bool {
                     | "each"
             )
     };
-    if begins.starts_with("answer") && words.last().is_some_and(of_another) {
+    if begins && words.last().is_some_and(of_another) {
         return false;
     }
     // What is concluded does not depend on what was denied before.

@@ -230,6 +230,23 @@ mod tests {
         assert_eq!(read(&Format::default(), ""), None);
     }
 
+    /// What a policy that repeats itself writes: reading it takes as long as the text is, not as its square.
+    #[test]
+    fn a_text_of_nothing_but_markers_is_read_at_once() {
+        for (said, found) in [
+            ("so the answer is 5 ", Some("5")),
+            ("no answer is 5 ", None),
+            ("the answer is right ", Some("right")),
+            ("answer: 5\n", Some("5")),
+            ("\\boxed{", None),
+            ("####", None),
+        ] {
+            let text = said.repeat(1_000_000 / said.len());
+            let read = Format::default().parse(&text);
+            assert_eq!(read.map(|read| text[read.answer].to_owned()).as_deref(), found, "{said}");
+        }
+    }
+
     #[test]
     fn tags_hold_the_steps_and_the_answer_comes_after() {
         let format = Format {

@@ -1,6 +1,7 @@
 //! Several ranks on this machine: this process starts them, shows the first one's terminal, and ends when all have ended.
 
 use super::stop;
+use crate::devices::most_at_once;
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::ranks::{GRACE, Host, OWN};
@@ -29,6 +30,13 @@ struct Rank {
 /// # Errors
 /// What keeps it from starting them.
 pub(super) fn launch(count: usize) -> Result<i32> {
+    let most = most_at_once();
+    if count > most {
+        return Err(Error::Devices(format!(
+            "devices.ranks = {count}: each rank is a process, and this machine starts {most} at most, as it has no more cores; set \
+             devices.ranks to what it has, such as its GPUs"
+        )));
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let id = format!("{}-{now}", std::process::id());
     let host = Host::open(&format!("{id}/0"))?;

@@ -126,7 +126,7 @@ impl Session {
             tracing::warn!("{folder} is gone: stage `{name}` goes on from what there is of it");
         }
         if self.asked()? {
-            return Err(stop::stopped("it is between two stages"));
+            return Err(stop::stopped_between(self.dir.path()));
         }
         let alone = self.ranks.count() == 1;
         stop::may_cut(alone.then_some("opening a stage"));

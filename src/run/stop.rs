@@ -3,7 +3,7 @@
 //! A thread of its own waits for them. What is on disk is whole at any moment, so that it may end the process wherever that
 //! loses nothing but what was being computed.
 
-use crate::checkpoint::{abandon, is_run};
+use crate::checkpoint::{abandon, has_begun};
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::ranks::Ranks;
@@ -11,7 +11,7 @@ use crate::program::MARK;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the thread that waits for signals goes by.
@@ -60,13 +60,13 @@ pub(super) fn listen() {
 
 const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGUSR1];
 
-/// Has the signals that are listened to kept for later, or has those come that were kept. It may be called between fork and exec.
+/// Has the signals that may be listened to kept for later, or has those come that were kept. It may be called between fork and exec.
 pub(super) fn mask(how: i32) {
     // SAFETY: a set of signals is any bits; the calls touch nothing else.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        for signal in SIGNALS {
+        for signal in SIGNALS.into_iter().chain([SIGHUP]) {
             libc::sigaddset(&mut set, signal);
         }
         libc::pthread_sigmask(how, &set, std::ptr::null_mut());
@@ -133,10 +133,25 @@ pub(super) fn name_of(signal: i32) -> String {
     }
 }
 
-/// What a sentence ends with that says what is saved: the command that goes on with it, where one began the run.
+/// What a sentence ends with that says what is saved: the command that goes on with it, or begins it again where nothing of it will be left.
 pub(super) fn next() -> String {
-    let state = state();
-    state.commands.as_ref().map_or(String::new(), |[resume, _]| format!(". Go on with:\n  {resume}"))
+    state().next().map_or(String::new(), |command| format!(". Go on with:\n  {command}"))
+}
+
+impl State {
+    fn next(&self) -> Option<&String> {
+        let [resume, begin] = self.commands.as_ref()?;
+        let begun = self.folders.first().is_some_and(|(folder, _)| has_begun(folder));
+        Some(if begun { resume } else { begin })
+    }
+}
+
+/// The error of a run that was asked to stop where no stage is under way.
+pub(super) fn stopped_between(folder: &Path) -> Error {
+    stopped(match has_begun(folder) {
+        true => "it is between two stages",
+        false => "before it had begun, so that nothing of it is left",
+    })
 }
 
 /// The error of a run that was asked to stop and has saved what `done` says.
@@ -171,13 +186,14 @@ fn received(signal: i32) {
 }
 
 fn end(state: &State, signal: i32, doing: &str) -> ! {
+    // Before anything is taken away, or a run comes back that was to be replaced.
+    let next = state.next();
     for (folder, made) in state.folders.iter().rev() {
         let _ = abandon(folder, *made);
     }
-    let there = state.folders.first().is_some_and(|(folder, _)| is_run(folder));
     say(&format!("stopped by {} while {doing}: all that was done is saved", name(signal)));
-    if let Some([resume, begin]) = &state.commands {
-        say(&format!("Go on with:\n  {}", if there { resume } else { begin }));
+    if let Some(command) = next {
+        say(&format!("Go on with:\n  {command}"));
     }
     leave(128 + signal)
 }

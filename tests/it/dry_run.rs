@@ -41,6 +41,17 @@ fn a_folder_that_is_taken_is_said() {
     assert_eq!(listed(&program.out()), before);
 }
 
+/// A shape that no model has is refused where it stands, and its weights are not counted.
+#[test]
+fn a_model_of_millions_of_layers_is_refused_at_once() {
+    let program = Program::new(&recipe());
+    for arguments in [&["--dry-run"][..], &["--quiet"]] {
+        let said = program.train(&[arguments, &["--set", "policy.init.layers=5000000"]].concat()).code(2);
+        assert!(said.contains("policy.init.layers = 5000000: it must be at most 10000"), "{said}");
+    }
+    assert!(!program.out().exists());
+}
+
 #[test]
 fn what_resume_would_say_is_said() {
     let program = Program::new(&recipe());

@@ -5,6 +5,8 @@ use rationale::Error;
 use rationale::endpoint::{ChatRequest, Client, Endpoint};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -166,6 +168,25 @@ fn kept(folder: &Path) -> Vec<String> {
         .flat_map(|folder| inside(&folder))
         .map(|file| std::fs::read_to_string(file).unwrap())
         .collect()
+}
+
+/// It answers in time, and then no more: that is late too, and no server that is not there.
+#[test]
+fn an_answer_that_stalls_half_way_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{");
+                std::thread::sleep(Duration::from_secs(5));
+            });
+        }
+    });
+    let client = client(&url, "timeout_s = 0.3\nretries = 1");
+    let error = client.ask(&[user("x")]).unwrap_err().to_string();
+    assert!(error.contains("no answer within timeout_s = 0.3"), "{error}");
+    assert_eq!(figures(&client)["timeouts"], 2.0);
 }
 
 #[test]

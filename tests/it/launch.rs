@@ -5,6 +5,7 @@ use crate::program::{Program, apart};
 use crate::recipes::Tiny;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -153,6 +154,47 @@ fn torchrun_and_srun_start_the_same_ranks() {
         found.retain(|line| !line.starts_with("recipe.toml:"));
         assert_eq!(found, Vec::<String>::new());
     }
+}
+
+/// What is sent to the launcher while its ranks are starting, before they listen, is kept for them.
+#[test]
+fn a_terminal_that_hangs_up_while_ranks_start_stops_them() {
+    for signal in [libc::SIGHUP, libc::SIGTERM] {
+        let program = program();
+        let arguments = [&["--recipe", "recipe.toml", "--out", "out"][..], &TWO].concat();
+        let mut command = program.command_of(&arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        // SAFETY: signal(2) may be called between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGHUP, libc::SIG_DFL);
+                Ok(())
+            });
+        }
+        let child = command.spawn().unwrap();
+        let began = Instant::now();
+        while ranks_of(child.id()).len() < 2 {
+            assert!(began.elapsed() < Duration::from_secs(60), "no ranks");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        kill(child.id() as i32, signal);
+        let (code, said) = ended(child);
+        assert_eq!(code, Some(128 + signal), "{said}");
+        // It made no run, so that there is none to go on with.
+        let command = said.rsplit_once("Go on with:\n  ").expect("a command").1;
+        assert_eq!(command.contains("--resume"), program.out().join("run.json").exists(), "{said}");
+    }
+}
+
+/// A slip must not start so many processes that the machine is lost.
+#[test]
+fn more_ranks_than_a_machine_can_bear_are_refused() {
+    let program = program();
+    let said = program.train(&["--quiet", "--set", "devices.ranks=1000"]).code(2);
+    assert!(said.contains("devices.ranks = 1000: each rank is a process"), "{said}");
+    assert!(!program.out().exists());
+    // A plan is made for any number.
+    assert!(program.train(&["--dry-run", "--set", "devices.ranks=1000"]).success().contains("# Plan"));
 }
 
 /// What is wrong is said once, by the first rank, and before the ranks of this machine are started at all.

@@ -62,6 +62,27 @@ fn the_first_signal_saves_and_says_how_to_go_on() {
     assert_same(&whole, &stopped);
 }
 
+/// The command that is said is one that works, at whatever moment the run was stopped.
+#[test]
+fn what_is_said_to_go_on_with_does() {
+    let out = |program: &Program| program.out().exists();
+    let marked = |program: &Program| program.out().join("run.json").exists();
+    let recipe = |program: &Program| program.out().join("recipe.toml").exists();
+    let moments: [&dyn Fn(&Program) -> bool; 3] = [&out, &marked, &recipe];
+    let whole = two_stages();
+    whole.train(&["--quiet"]).success();
+    for (at, ready) in moments.into_iter().enumerate() {
+        let stopped = two_stages();
+        let said = stopped.signalled(&["-q"], libc::SIGTERM, ready).code(143);
+        let command = said.rsplit_once("Go on with:\n  ").expect("a command").1.lines().next().unwrap();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", command]).current_dir(stopped.out().parent().unwrap());
+        let ended = shell.output().unwrap();
+        assert!(ended.status.success(), "{at}: {command}\n{}", String::from_utf8_lossy(&ended.stderr));
+        assert_same(&whole, &stopped);
+    }
+}
+
 /// A hundred questions take a while; the checkpoint of the step is there before, and the evaluation is made up for.
 #[test]
 fn an_evaluation_can_be_cut_short() {

@@ -12,7 +12,7 @@ pub mod words;
 
 use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidate};
 use crate::data::row::{Problems, some};
-use crate::data::{Dataset, Example, Prompt, Tokenizer, given};
+use crate::data::{Dataset, Example, Feedback, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
 use crate::policy::choices::Choice;
@@ -128,7 +128,10 @@ impl Sft {
                     rows.name
                 )));
             }
-            Err(_) => return Ok(rows),
+            Err(_) => {
+                judged_bad(&rows).iter().for_each(|told| tracing::warn!("{told}"));
+                return Ok(rows);
+            }
         };
         let places = trace::places(&rows.examples);
         let kept = groups.iter().zip(places).flat_map(|(group, places)| {
@@ -298,10 +301,42 @@ fn have_prompts(rows: &Dataset) -> Result<()> {
     )))
 }
 
+/// What is said of rows whose `label` calls their completion bad, which is learned all the same.
+fn judged_bad(rows: &Dataset) -> Option<String> {
+    let bad = |row: &&Example| matches!(row.feedback, Some(Feedback::Label { good: false, .. }));
+    let bad: Vec<&Example> = rows.examples.iter().map(|row| &**row).filter(bad).collect();
+    (!bad.is_empty()).then(|| {
+        format!(
+            "the `label` of {} of {} rows calls their completion bad, and loop.sft learns it all the same: {}; leave them out, or learn \
+             from both with loop.dpo and loss.kind = \"kto\"",
+            bad.len(),
+            rows.examples.len(),
+            some(&bad)
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::FeedbackCompletion;
     use serde_json::{Value, json};
+
+    #[test]
+    fn completions_that_their_rows_call_bad_are_told_of() {
+        let row = |id: &str, good: Option<bool>| {
+            let label =
+                |good| Feedback::Label { completion: FeedbackCompletion::from("5"), good, weight: 1.0 };
+            Arc::new(Example { feedback: good.map(label), ..Example::text(id, "2+3?") })
+        };
+        let rows = |examples| Dataset { examples, name: "rows.jsonl".into() };
+        assert_eq!(judged_bad(&rows(vec![row("a", None), row("b", Some(true))])), None);
+        let told =
+            judged_bad(&rows(vec![row("a", Some(false)), row("b", Some(true)), row("c", Some(false))]));
+        assert!(told.unwrap().contains(
+            "`label` of 2 of 3 rows calls their completion bad, and loop.sft learns it all the same: a, c;"
+        ));
+    }
 
     /// Four traces, of which the first and the third are right.
     fn traces() -> Vec<Value> {

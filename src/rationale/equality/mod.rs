@@ -220,6 +220,8 @@ fn value(text: &str, several: bool) -> Read {
         said.clear();
     }
     if !several || said.is_empty() {
+        // "5,5" is five and a half or a list, not one 5.
+        said.retain(|one| decimal.is_none() || matches!(one.node, Node::List(..)));
         said.extend(decimal);
     }
     Read::Value { said, tokens: texts::written(found) }

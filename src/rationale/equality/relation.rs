@@ -16,7 +16,10 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
             // "x = 1 or x = 2": each for itself; of several variables each is named.
             let items = items.into_iter().map(settled).collect::<Option<Vec<_>>>()?;
             let of = items[0].0.clone();
-            let one = items.iter().all(|(label, _)| *label == of);
+            // "x = 1, 2" says both of x.
+            let further =
+                |(label, node): &(Option<String>, Node)| label.is_none() && node.literal().is_some();
+            let one = items.iter().all(|(label, _)| *label == of) || items[1..].iter().all(further);
             let named = |(label, node)| match label {
                 Some(label) if !one => Node::Named(label, Box::new(node)),
                 _ => node,

@@ -225,10 +225,13 @@ impl Lexer {
             return self.push(Kind::Word(run));
         }
         let count = run.chars().count();
-        // "18 min" has no minimum.
-        let minutes = run == "min" && self.after_number() && !matches!(self.peek(0), '(' | '{' | '_');
+        // "18 min" has no minimum, and "18 sec" no secant.
+        let time = matches!(&run[..], "min" | "sec")
+            && self.after_number()
+            && !matches!(self.peek(0), '(' | '{' | '_' | '^')
+            && !(self.peek(0) == ' ' && self.peek(1).is_alphanumeric() && run == "sec");
         if lower == "pi"
-            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2 && !minutes)
+            || (words::FUNCTIONS.contains(&run.as_str()) && count > 2 && !time)
             || run == "ln"
             || run == "lg"
         {
@@ -337,7 +340,9 @@ impl Lexer {
             '✖' => self.op('*'),
             '➗' => self.op('/'),
             '≃' | '≅' => self.op('≈'),
-            '❌' | '✗' | '✘' => self.push(Kind::Word("wrong".into())),
+            '❌' | '❎' | '✗' | '✘' | '👎' | '🚫' | '⛔' | '🙅' => {
+                self.push(Kind::Word("wrong".into()))
+            }
             '{' if self.peek(0) == ',' && self.peek(1) == '}' => {
                 self.at += 2;
                 self.op(',');

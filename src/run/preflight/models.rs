@@ -91,6 +91,8 @@ impl<'a> Models<'a> {
             let Some(init) = &policy.init else { return Ok(None) };
             let tokenizer = init.tokenizer()?;
             let shape = init.shape(tokenizer.vocab_size());
+            // To count the weights of one that is none might never end.
+            shape.consistent().map_err(Error::Model)?;
             return Ok(Some(Known { tokenizer, shape }));
         };
         let newest = Saved::newest_model(model)?.map(|saved| saved.path.to_string_lossy().into_owned());
@@ -165,6 +167,7 @@ impl Looking<'_> {
             )),
             // A stage's result is refused where the stage is.
             Sought::Refused(_) if self.waits("policy.model") => {}
+            Sought::Refused(_) if self.wrong.iter().any(|key| key.starts_with("policy.init.")) => {}
             Sought::Refused(error) => {
                 let key = if self.stage.policy.model.is_some() { "policy.model" } else { "policy.init" };
                 self.refuse(key, &error);
