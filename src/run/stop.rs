@@ -6,8 +6,8 @@
 use crate::checkpoint::{abandon, has_begun};
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
-use crate::ranks::Ranks;
 use crate::program::MARK;
+use crate::ranks::Ranks;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use std::fs;
