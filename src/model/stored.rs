@@ -16,6 +16,9 @@ pub(super) const SINGLE: &str = "model.safetensors";
 /// The list of files where several do.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
+/// What the names of layers that predict further tokens at once begin with: transformers too leaves them out.
+const FURTHER: &str = "mtp.";
+
 /// The tensors of a folder that have not been taken yet.
 pub(super) struct Stored {
     /// What an error points at: the single file, or the index.
@@ -85,7 +88,7 @@ impl Stored {
 
     /// Whether the files hold other parts too, which are left out.
     pub fn leaves_parts_out(&self) -> bool {
-        self.places.iter().any(|(name, (_, stored))| name != stored)
+        self.places.iter().any(|(name, (_, stored))| name != stored || name.starts_with(FURTHER))
     }
 
     /// Whether there is an output projection that is not the embedding.
@@ -145,7 +148,9 @@ impl Stored {
     /// Refuses weights that the model has no place for, which would be lost without a word. A `head` that the model does
     /// without may be there.
     pub fn nothing_left(&self, head: Option<&String>) -> Result<()> {
-        let harmless = |name: &String| name.ends_with("rotary_emb.inv_freq") || Some(name) == head;
+        let harmless = |name: &String| {
+            name.ends_with("rotary_emb.inv_freq") || name.starts_with(FURTHER) || Some(name) == head
+        };
         let mut extra: Vec<&String> = self.places.keys().filter(|name| !harmless(name)).collect();
         extra.sort();
         let Some(first) = extra.first() else { return Ok(()) };
@@ -160,7 +165,7 @@ impl Stored {
 
 /// Where the tensors are that a model has: of a language model beside other parts, its own alone.
 fn places(names: Vec<(String, usize)>) -> HashMap<String, (usize, String)> {
-    let composite = names.iter().any(|(name, _)| composite::alone(name).is_some());
+    let composite = names.iter().any(|(name, _)| composite::beside(name));
     let place = |(name, file): (String, usize)| {
         let own = if composite { composite::alone(&name)? } else { name.clone() };
         Some((own, (file, name)))
