@@ -108,7 +108,7 @@ impl SelfAttention {
             false => (query, None),
             true => {
                 let [query, gate] = [0, self.head_dim].map(|start| {
-                    let both = query.view([-1, self.heads, 2 * self.head_dim]);
+                    let both = query.reshape([-1, self.heads, 2 * self.head_dim]);
                     both.narrow(2, start, self.head_dim).reshape([-1, self.heads * self.head_dim])
                 });
                 (query, Some(gate))

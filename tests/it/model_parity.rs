@@ -5,11 +5,12 @@ use crate::skip::python_for;
 use rationale::model::attention::Packed;
 use rationale::model::family::{Bias, Window};
 use rationale::model::{Config, FAMILIES, Grad, Lora, Model, Sequence};
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 22] = [
+const MODELS: [&str; 27] = [
     "llama",
     "llama3",
     "mistral",
@@ -32,6 +33,11 @@ const MODELS: [&str; 22] = [
     "mixtral",
     "qwen3_moe",
     "gpt_oss",
+    "qwen3_next",
+    "qwen3_5",
+    "qwen3_5_moe",
+    "qwen3_5_images",
+    "qwen3_5_moe_images",
 ];
 const PROMPT: usize = 5;
 const TEMPERATURE: f64 = 0.7;
@@ -341,9 +347,15 @@ fn what_is_saved_loads_bit_for_bit() {
 
 #[test]
 fn adapters_train_alone_and_merge() {
-    for (name, maps) in
-        [("qwen2", 7 + 7), ("phi3", 4 + 4), ("gemma3", 7 + 7), ("qwen3_moe", 7 + 4), ("gpt_oss", 4 + 4)]
-    {
+    for (name, maps) in [
+        ("qwen2", 7 + 7),
+        ("phi3", 4 + 4),
+        ("gemma3", 7 + 7),
+        ("qwen3_moe", 7 + 4),
+        ("gpt_oss", 4 + 4),
+        ("qwen3_next", 3 + 3 + 4 + 3),
+        ("qwen3_5", 5 + 3 + 4 + 3),
+    ] {
         trains_alone_and_merges(name, maps);
     }
 }
@@ -418,8 +430,12 @@ fn transformers_loads_what_is_saved() {
         let sliding_window = matches!(family.window, Window::Given(Some(_))).then_some(8);
         let (qkv_bias, output_bias) = (qkv_bias || family.sinks, family.sinks);
         let rope_scaling = (family.rope_scaling)();
+        // Hundreds of experts by default.
+        let hybrid = family.attention_gate.then(|| json!({"num_experts": 4, "num_experts_per_tok": 2}));
+        let original = hybrid.and_then(|keys| keys.as_object().cloned()).unwrap_or_default();
         let fresh = Config {
             family,
+            original,
             qkv_bias,
             output_bias,
             sliding_window,
