@@ -121,13 +121,13 @@ impl Packed {
             (run, branch.lengths.as_slice(), last.map(|range| range.end))
         });
         for (run, lengths, after) in whole.chain(continued) {
+            if run.tokens == 0 {
+                continue;
+            }
             let from = match after {
                 None => spec.empty(run.sequences, kind, device),
                 Some(end) => ends[&end].shared(run.sequences),
             };
-            if run.tokens == 0 {
-                continue;
-            }
             let start = (place - before) as i64;
             let (own, state) = run.recur(spec, &inputs.map(|x| x.narrow(0, start, run.tokens)), &from);
             found.push(own);

@@ -19,7 +19,7 @@ pub(super) struct Experts {
     /// `[experts]`, where the router has one.
     router_bias: Option<Weight>,
     stacks: Stacks,
-    shared: Option<Shared>,
+    shared: Option<Box<Shared>>,
     /// Tokens that each expert has had since this was last asked for, `[experts]` in f32.
     load: RefCell<Option<Tensor>>,
 }
@@ -37,8 +37,6 @@ struct Shared {
 enum Stacks {
     /// Gate, up `[experts, width, hidden]` each and down `[experts, hidden, width]`.
     Gated(Activation, [Weight; 3]),
-    /// Gate above up `[experts, 2 · width, hidden]`, and down `[experts, hidden, width]`.
-    Together(Activation, [Weight; 2]),
     /// gpt-oss's: gate and up in turn as columns `[experts, hidden, 2 · width]` with a bias `[experts, 2 · width]`, and down `[experts, width,
     /// hidden]` with a bias `[experts, hidden]`.
     Clamped(ClampedGate, [Weight; 4]),
@@ -51,10 +49,6 @@ impl Stacks {
             parts.weight(&format!("mlp.experts.{name}"), &[&[count], shape].concat())
         };
         Ok(match form.clamped {
-            None if form.together => Self::Together(
-                Activation::of(config),
-                [stack("gate_up_proj", &[2 * width, hidden])?, stack("down_proj", &[hidden, width])?],
-            ),
             None => Self::Gated(
                 Activation::of(config),
                 [
@@ -78,7 +72,6 @@ impl Stacks {
     fn weights(&self) -> &[Weight] {
         match self {
             Self::Gated(_, weights) => weights,
-            Self::Together(_, weights) => weights,
             Self::Clamped(_, weights) => weights,
         }
     }
@@ -89,12 +82,6 @@ impl Stacks {
             Self::Gated(activation, _) => {
                 let [gate, up] = [0, 1].map(|which| linear::product(h, &weights[which], None));
                 linear::product(&(activation.apply(&gate) * up), &weights[2], None)
-            }
-            Self::Together(activation, _) => {
-                let both = linear::product(h, &weights[0], None);
-                let width = both.size()[1] / 2;
-                let [gate, up] = [0, width].map(|start| both.narrow(1, start, width));
-                linear::product(&(activation.apply(&gate) * up), &weights[1], None)
             }
             Self::Clamped(ClampedGate { alpha, limit }, _) => {
                 let both = h.matmul(&weights[0]) + &weights[1];
@@ -115,10 +102,10 @@ impl Experts {
             None => None,
         };
         let stacks = Stacks::new(config, form, parts)?;
-        let mut shared = |width| -> Result<Shared> {
+        let mut shared = |width| -> Result<Box<Shared>> {
             let mlp = Mlp::named("mlp.shared_expert", width, config, parts)?;
             let gate = parts.weight("mlp.shared_expert_gate.weight", &[1, config.hidden_size])?;
-            Ok(Shared { mlp, gate })
+            Ok(Box::new(Shared { mlp, gate }))
         };
         let shared = form.shared.map(&mut shared).transpose()?;
         let (per_token, normalised) = (form.per_token as i64, form.normalised);
@@ -130,8 +117,9 @@ impl Experts {
         let chosen = self.chosen(h);
         match &self.shared {
             None => chosen,
-            Some(Shared { mlp, gate }) => {
-                chosen + mlp.forward(h, rows) * linear::product(h, &gate.tensor, None).sigmoid()
+            Some(shared) => {
+                let share = linear::product(h, &shared.gate.tensor, None).sigmoid();
+                chosen + shared.mlp.forward(h, rows) * share
             }
         }
     }

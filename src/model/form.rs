@@ -62,8 +62,6 @@ pub struct ExpertsForm {
     pub clamped: Option<ClampedGate>,
     /// Width of a further expert that all tokens pass through, each with a weight of its own, where there is one.
     pub shared: Option<usize>,
-    /// Whether a checkpoint has the matrices of all experts in one tensor, gates above what they gate.
-    pub together: bool,
 }
 
 /// (min(max(u, −limit), limit) + 1) · g σ(α g) with g = min(gate, limit).
@@ -223,7 +221,6 @@ impl Form {
             normalised: true,
             clamped: None,
             shared: None,
-            together: false,
         };
         Self::plain(config)?.sparse(experts, |_| true)
     }
@@ -242,7 +239,6 @@ impl Form {
             normalised: true,
             clamped: Some(clamped),
             shared: None,
-            together: false,
         };
         Self::plain(config)?.sparse(experts, |_| true)
     }
@@ -261,7 +257,6 @@ impl Form {
             normalised: keys.read("norm_topk_prob")?.unwrap_or(false),
             clamped: None,
             shared: None,
-            together: false,
         };
         Self::plain(config)?.sparse(experts, |index| (index + 1) % step == 0 && !dense.contains(&index))
     }

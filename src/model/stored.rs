@@ -107,6 +107,9 @@ impl Stored {
     /// The tensor called `name`, which must have this `shape`, on the CPU and as stored. One of a name with `*` is put together of those
     /// that have a number there.
     pub fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        if let Some(together) = self.experts_together(name, shape)? {
+            return Ok(together);
+        }
         if let Some(parts) = names::parts(name, shape[0]) {
             let parts = parts.into_iter().map(|part| self.take(&part, &shape[1..]));
             return Ok(Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0));
@@ -131,6 +134,28 @@ impl Stored {
             Error::Model(format!("{}: tensor {name} is missing{remedy}", self.source.display()))
         })?;
         self.files[place].tensor(&name, shape)
+    }
+
+    /// The matrices of all experts where a checkpoint has them in one tensor, gates above what they gate, as transformers computes with them.
+    fn experts_together(&mut self, name: &str, shape: &[i64]) -> Result<Option<Tensor>> {
+        let (Some((experts, part)), &[count, out, input]) = (name.split_once(".*."), shape) else {
+            return Ok(None);
+        };
+        let (key, half) = match part {
+            "gate_proj.weight" => ("gate_up_proj", Some(0)),
+            "up_proj.weight" => ("gate_up_proj", Some(out)),
+            "down_proj.weight" => ("down_proj", None),
+            _ => return Ok(None),
+        };
+        let key = format!("{experts}.{key}");
+        let Some((place, stored)) = self.places.get(&key).cloned() else { return Ok(None) };
+        // Gates are asked for first.
+        if half != Some(0) {
+            self.places.remove(&key);
+        }
+        let both = if half.is_some() { 2 } else { 1 };
+        let tensor = self.files[place].tensor(&stored, &[count, both * out, input])?;
+        Ok(Some(half.map_or_else(|| tensor.shallow_clone(), |start| tensor.narrow(1, start, out).copy())))
     }
 
     /// The bytes called `name`, of this `shape`.

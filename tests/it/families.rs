@@ -275,6 +275,30 @@ fn a_language_model_beside_others_is_loaded_alone() {
     assert!(model.tensors().iter().all(|(name, _)| name.starts_with("model.") && !name.contains("vision")));
 }
 
+/// Gates stand above what they gate.
+#[test]
+fn experts_in_one_tensor_are_read_one_by_one() {
+    let (model, dir) = (load("qwen3_5_moe"), tempfile::tempdir().unwrap());
+    model.save(dir.path()).unwrap();
+    let file = dir.path().join("model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    tensors.retain(|(name, _)| !name.contains(".experts."));
+    let own = model.tensors();
+    let stack = |layer: usize, name: &str| {
+        let name = format!("model.layers.{layer}.mlp.experts.*.{name}_proj.weight");
+        own.iter().find(|(known, _)| *known == name).unwrap().1.shallow_clone()
+    };
+    for layer in 0..2 {
+        let both = Tensor::cat(&[stack(layer, "gate"), stack(layer, "up")], 1);
+        for (name, tensor) in [("gate_up_proj", both), ("down_proj", stack(layer, "down"))] {
+            tensors.push((format!("model.layers.{layer}.mlp.experts.{name}"), tensor));
+        }
+    }
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let again = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
+    assert!(again.tensors().iter().zip(&own).all(|((a, x), (b, y))| a == b && x.equal(y)));
+}
+
 /// What predicts further tokens at once has no place in the model that is trained, and its recurrence none for gaps.
 #[test]
 fn a_hybrid_is_told_from_what_stands_beside_it() {

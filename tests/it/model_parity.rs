@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 27] = [
+const MODELS: [&str; 26] = [
     "llama",
     "llama3",
     "mistral",
@@ -35,9 +35,8 @@ const MODELS: [&str; 27] = [
     "gpt_oss",
     "qwen3_next",
     "qwen3_5",
-    "qwen3_5_moe",
     "qwen3_5_images",
-    "qwen3_5_moe_images",
+    "qwen3_5_moe",
 ];
 const PROMPT: usize = 5;
 const TEMPERATURE: f64 = 0.7;

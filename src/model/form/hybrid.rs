@@ -35,7 +35,7 @@ impl Form {
 
     /// Qwen3.5 with experts in every layer.
     pub(in crate::model) fn qwen3_5_moe(config: &Config) -> Result<Self, String> {
-        let experts = ExpertsForm { normalised: true, together: true, ..experts(config, [256, 8])? };
+        let experts = ExpertsForm { normalised: true, ..experts(config, [256, 8])? };
         Self::qwen3_5(config)?.sparse(experts, |_| true)
     }
 
@@ -65,7 +65,6 @@ fn experts(config: &Config, defaults: [usize; 2]) -> Result<ExpertsForm, String>
         normalised: keys.read("norm_topk_prob")?.unwrap_or(true),
         clamped: None,
         shared: Some(shared),
-        together: false,
     })
 }
 
