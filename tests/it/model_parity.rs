@@ -184,7 +184,7 @@ fn greedy_tokens_are_transformers_tokens() {
 
 /// What `fixtures/models/bf16.py` prints: transformers' own bf16 against its f32, medians for logits, log-
 /// probabilities and gradients.
-const MEASURED: [(&str, [f64; 3]); 22] = [
+const MEASURED: [(&str, [f64; 3]); 26] = [
     ("llama", [0.0264, 0.0058, 0.0500]),
     ("llama3", [0.0204, 0.0080, 0.0389]),
     ("mistral", [0.0250, 0.0081, 0.0519]),
@@ -207,6 +207,10 @@ const MEASURED: [(&str, [f64; 3]); 22] = [
     ("mixtral", [0.0289, 0.0089, 0.0567]),
     ("qwen3_moe", [0.0267, 0.0081, 0.0374]),
     ("gpt_oss", [0.0198, 0.0059, 0.0539]),
+    ("qwen3_next", [0.0203, 0.0087, 0.0448]),
+    ("qwen3_5", [0.0277, 0.0070, 0.0522]),
+    ("qwen3_5_images", [0.0326, 0.0086, 0.0651]),
+    ("qwen3_5_moe", [0.0339, 0.0082, 0.0585]),
 ];
 
 /// bf16 rounds to 8 bits, 2⁻⁹ = 0.2 % at a time; these weights, chosen large, amplify it. The measure is transformers
