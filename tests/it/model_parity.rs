@@ -434,8 +434,9 @@ fn transformers_loads_what_is_saved() {
         let (qkv_bias, output_bias) = (qkv_bias || family.sinks, family.sinks);
         let rope_scaling = (family.rope_scaling)();
         // Hundreds of experts by default.
-        let hybrid = family.attention_gate.then(|| json!({"num_experts": 4, "num_experts_per_tok": 2}));
-        let original = hybrid.and_then(|keys| keys.as_object().cloned()).unwrap_or_default();
+        let many = ["qwen3_next", "qwen3_5_moe_text"].contains(&family.model_type);
+        let few = many.then(|| json!({"num_experts": 4, "num_experts_per_tok": 2}));
+        let original = few.and_then(|keys| keys.as_object().cloned()).unwrap_or_default();
         let fresh = Config {
             family,
             original,
