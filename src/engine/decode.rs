@@ -1,10 +1,11 @@
 //! The two ways decoding runs the model: over what is new in prompts, and over one new token of each sequence in flight.
 
 use super::cache::Cache;
+use super::states::States;
 use super::store::Store;
 use super::view::{Partial, View, merged};
 use crate::model::attention::{Branches, Packed};
-use crate::model::{Attend, AttentionSpec, Model};
+use crate::model::{Attend, AttentionSpec, DeltaInputs, DeltaSpec, DeltaState, Model};
 use std::collections::HashMap;
 use std::ops::Range;
 use tch::{Kind, Tensor};
@@ -20,17 +21,21 @@ pub fn prefill(model: &Model, store: &mut Store, ends: &[usize]) -> usize {
     let ids: Vec<i64> = pass.new.iter().flat_map(|&at| new_tokens(store, at)).collect();
     let packed = Packed::branching(&pass.roots, pass.branches, device);
     let positions = packed.positions();
-    let mut recorder = Recorder { packed, store, context: pass.context, layers: Vec::new() };
+    let before: usize = pass.context.iter().map(|&at| store.at(at).known).sum();
+    let context = pass.context;
+    let mut recorder = Recorder { packed, store, context, layers: Vec::new(), states: Vec::new() };
     let hidden = model.hidden(&Tensor::from_slice(&ids).to_device(device), &positions, &mut recorder);
-    let layers = recorder.layers;
+    let Recorder { layers, states, .. } = recorder;
 
     let (mut start, mut last) = (0, Vec::new());
     for at in pass.new {
         let length = (store.at(at).tokens.len() - store.at(at).known) as i64;
         let cut = |t: &Tensor| t.narrow(0, start, length).transpose(0, 1);
         let own: Vec<(Tensor, Tensor)> = layers.iter().map(|(key, value)| (cut(key), cut(value))).collect();
-        store.write(at, length as usize, &own);
         start += length;
+        // Views would keep the states of the whole pass.
+        let behind = states.iter().map(|layer| layer[&(before + start as usize)].map(Tensor::copy));
+        store.write(at, length as usize, &own, behind.collect());
         if store.ends_a_prompt(at) {
             last.push((at, start - 1));
         }
@@ -111,12 +116,13 @@ impl Pass {
     }
 }
 
-/// Packed attention behind what is known, which keeps every layer's new keys and values.
+/// Packed attention and recurrence behind what is known, which keeps every layer's new keys and values, or states by the place behind their last token.
 struct Recorder<'a> {
     packed: Packed,
     store: &'a Store,
     context: Vec<usize>,
     layers: Vec<(Tensor, Tensor)>,
+    states: Vec<HashMap<usize, DeltaState>>,
 }
 
 impl Attend for Recorder<'_> {
@@ -139,15 +145,26 @@ impl Attend for Recorder<'_> {
         values.push(value.shallow_clone());
         self.packed.attend(layer, spec, query, &Tensor::cat(&keys, 0), &Tensor::cat(&values, 0), sinks)
     }
+
+    fn recur(&mut self, layer: usize, spec: &DeltaSpec, inputs: &DeltaInputs<'_>) -> Tensor {
+        let (mut known, mut end) = (HashMap::new(), 0);
+        for segment in self.context.iter().map(|&at| self.store.at(at)) {
+            end += segment.known;
+            known.insert(end, segment.states[layer].map(Tensor::shallow_clone));
+        }
+        let (found, states) = self.packed.recur_behind(spec, inputs, end, known);
+        self.states.push(states);
+        found
+    }
 }
 
-/// Feeds `tokens[r]` to the sequence in slot r, behind its prompt as `view` has it and `own[r]` tokens in `cache`, and
+/// Feeds `tokens[r]` to the sequence in slot r, behind its prompt as `view` has it and `own[r]` tokens in `cache`, with its state in `states`, and
 /// returns the logits of the next, `[rows, vocab]`.
 pub fn step(
     model: &Model,
     store: &Store,
     view: &View,
-    cache: &mut Cache,
+    (cache, states): (&mut Cache, &mut States),
     tokens: &[i64],
     own: &[i64],
 ) -> Tensor {
@@ -167,6 +184,7 @@ pub fn step(
         store,
         view,
         cache,
+        states,
         rows,
         span,
         places,
@@ -193,6 +211,7 @@ struct Cached<'a> {
     store: &'a Store,
     view: &'a View,
     cache: &'a mut Cache,
+    states: &'a mut States,
     rows: i64,
     span: i64,
     places: Tensor,
@@ -263,5 +282,9 @@ impl Attend for Cached<'_> {
         };
         parts.extend(sinks.map(|sinks| Partial::of_sinks(sinks, &query)));
         merged(&parts, key.kind()).reshape([self.rows, size[1] * size[2]])
+    }
+
+    fn recur(&mut self, layer: usize, spec: &DeltaSpec, inputs: &DeltaInputs<'_>) -> Tensor {
+        self.states.step(layer, spec, inputs)
     }
 }

@@ -25,6 +25,7 @@ mod sampler;
 mod sampling;
 mod scheduler;
 mod scripted;
+mod states;
 mod stop;
 mod store;
 mod view;

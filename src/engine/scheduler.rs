@@ -4,6 +4,7 @@ use super::cache::Cache;
 use super::decode;
 use super::live::{Live, drawn_alike};
 use super::sampling::Drawn;
+use super::states::States;
 use super::store::Store;
 use super::view::View;
 use super::{Completion, Decoder, Desk, Job, Progress, Statistics, StopReason, Stops, Token, check};
@@ -53,6 +54,8 @@ struct Batch<'a> {
     view: Option<View>,
     /// The tokens that the sequences in flight have behind their prompts.
     cache: Cache,
+    /// What recurrent layers remember of the sequences in flight.
+    states: States,
     /// Which tokens each sequence has, `[slots, vocab]`; kept only for the repetition penalty.
     seen: Option<Tensor>,
     live: Vec<Live>,
@@ -91,6 +94,7 @@ impl<'a> Batch<'a> {
             store: &mut decoder.store,
             view: None,
             cache: Cache::new(&model.config, 0, 0, model.kind(), model.device()),
+            states: States::new(model),
             seen: None,
             live: Vec::new(),
             jobs: BTreeMap::new(),
@@ -143,6 +147,7 @@ impl<'a> Batch<'a> {
         // A few more than are wanted, where they come one by one: each growth copies what is there.
         let slots = if wanted > self.slots { self.most.min(wanted.max(self.slots * 2)) } else { self.slots };
         self.cache.allow(slots, limit.min(self.model.config.context()));
+        self.states.allow(slots);
         let (vocab, device) = (self.model.config.vocab_size as i64, self.model.device());
         let have = self.seen.as_ref().map_or(0, |seen| seen.size()[0]);
         if (penalties || have > 0) && have < slots as i64 {
@@ -198,7 +203,8 @@ impl<'a> Batch<'a> {
         let ends = || self.live.iter().map(|live| self.jobs[&live.job].end).collect::<Vec<_>>();
         let (store, model) = (&*self.store, self.model);
         let view = self.view.get_or_insert_with(|| View::new(store, &ends(), model.kind(), model.device()));
-        let logits = decode::step(model, store, view, &mut self.cache, &tokens, &own);
+        let held = (&mut self.cache, &mut self.states);
+        let logits = decode::step(model, store, view, held, &tokens, &own);
         self.sample(0, &logits, desk)?;
         self.statistics.decode_seconds += start.elapsed().as_secs_f64();
         Ok(())
@@ -250,6 +256,7 @@ impl<'a> Batch<'a> {
             let _ = rows.fill_(0.0).index_fill_(1, &Tensor::from_slice(&ids).to_device(rows.device()), 1.0);
         }
         logits.push(self.store.logits(*end).unsqueeze(0).expand([count as i64, -1], false));
+        self.states.seat(&self.store.at(*end).states, row, count);
         let limit = job.sampling.max_new_tokens.min(self.model.config.context() - length);
         let samples = *started..*started + count;
         self.live.extend(samples.map(|sample| Live::new(*number, sample, job, limit)));
@@ -355,7 +362,8 @@ impl<'a> Batch<'a> {
     fn cache_finished(&mut self, done: &Live, stop: &StopReason, slot: usize) {
         if self.store.keep_cache && !matches!(stop, StopReason::Eos(_)) && done.tokens.len() > 1 {
             let fed = done.tokens.len() - 1;
-            self.store.insert(self.jobs[&done.job].end, &done.tokens[..fed], &self.cache.slot(slot, fed));
+            let (layers, states) = (self.cache.slot(slot, fed), self.states.slot(slot));
+            self.store.insert(self.jobs[&done.job].end, &done.tokens[..fed], &layers, states);
         }
     }
 
@@ -364,6 +372,7 @@ impl<'a> Batch<'a> {
         let (from, to) = (upload(from), upload(to));
         let longest = self.live.iter().map(|live| live.tokens.len()).max().unwrap_or(0);
         self.cache.relocate(&from, &to, longest);
+        self.states.relocate(&from, &to);
         if let Some(seen) = &mut self.seen {
             let moved = seen.index_select(0, &from);
             let _ = seen.index_copy_(0, &to, &moved);

@@ -1,8 +1,8 @@
-//! What was computed of prompts: the keys and values of stretches of tokens, each held once, as a tree.
+//! What was computed of prompts: the keys and values of stretches of tokens, each held once, as a tree, and what recurrent layers remember behind each.
 
 use super::cache::Cache;
 use crate::batch::PrefixForest;
-use crate::model::{Config, Model};
+use crate::model::{Config, DeltaState, Model};
 use std::collections::{BTreeMap, HashSet};
 use tch::{Device, Kind, Tensor};
 
@@ -27,6 +27,8 @@ pub(super) struct Segment {
     pub known: usize,
     pub level: usize,
     pub place: Option<usize>,
+    /// What is remembered behind its last known token, one a layer that recurs.
+    pub states: Vec<DeltaState>,
     /// Logits of what follows, `[vocab]`, where a prompt ends here.
     pub logits: Option<Tensor>,
     /// Prompts of the call under way that it is part of.
@@ -162,14 +164,20 @@ impl Store {
     }
 
     /// Takes in, where that is kept, what was sampled after the prompt that ends with `end`: `layers` are the keys and values `[kv_heads,
-    /// tokens, head_dim]` of `tokens`.
-    pub(super) fn insert(&mut self, end: usize, tokens: &[u32], layers: &[(Tensor, Tensor)]) {
+    /// tokens, head_dim]` of `tokens`, `states` what is remembered behind them.
+    pub(super) fn insert(
+        &mut self,
+        end: usize,
+        tokens: &[u32],
+        layers: &[(Tensor, Tensor)],
+        states: Vec<DeltaState>,
+    ) {
         let same = |segment: &Segment| segment.parent == Some(end) && segment.tokens == tokens;
         if !self.keep_cache || tokens.is_empty() || self.segments.iter().flatten().any(same) {
             return;
         }
         let at = self.add(Some(end), tokens.to_vec());
-        self.write(at, tokens.len(), layers);
+        self.write(at, tokens.len(), layers, states);
     }
 
     /// A prompt that ends with `end` needs nothing any more: what no other prompt of the call needs is freed, unless it is
@@ -187,8 +195,14 @@ impl Store {
         }
     }
 
-    /// Puts the keys and values of a segment's next `count` tokens behind those that are known.
-    pub(super) fn write(&mut self, at: usize, count: usize, layers: &[(Tensor, Tensor)]) {
+    /// Puts the keys and values of a segment's next `count` tokens behind those that are known; `states` are what is remembered then.
+    pub(super) fn write(
+        &mut self,
+        at: usize,
+        count: usize,
+        layers: &[(Tensor, Tensor)],
+        states: Vec<DeltaState>,
+    ) {
         let (config, kind, device) = (&self.config, self.kind, self.device);
         let segment = self.segments[at].as_mut().expect("a segment in use");
         while self.levels.len() <= segment.level {
@@ -205,6 +219,7 @@ impl Store {
         level.cache.fit(place + 1, segment.known + count);
         level.cache.seat(layers, place, segment.known);
         segment.known += count;
+        segment.states = states;
     }
 
     /// What is known of a segment in `layer`: keys and values `[tokens, kv_heads, head_dim]`.
@@ -271,6 +286,7 @@ impl Store {
             known: 0,
             level,
             place: None,
+            states: Vec::new(),
             logits: None,
             users: 0,
             ends_a_prompt: false,

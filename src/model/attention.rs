@@ -1,11 +1,12 @@
-//! Causal attention over packed sequences, for training and scoring.
+//! Causal attention and recurrence over packed sequences, for training and scoring.
 
 mod spec;
 
 pub use spec::AttentionSpec;
 
-use super::Attend;
+use super::{Attend, DeltaInputs, DeltaSpec, DeltaState};
 use spec::Masks;
+use std::collections::HashMap;
 use std::ops::Range;
 use tch::{Device, Tensor};
 
@@ -48,9 +49,18 @@ struct Run {
     tokens: i64,
     sequences: i64,
     longest: i64,
-    /// Where lengths differ: for each padded place its token within the run (0 for padding), and for each token its
-    /// place.
-    spread: Option<(Tensor, Tensor)>,
+    spread: Option<Spread>,
+}
+
+/// Where sequences of different lengths stand once they are padded.
+#[derive(Debug)]
+struct Spread {
+    /// For each padded place its token within the run (0 for padding).
+    tokens: Tensor,
+    /// For each token its place.
+    places: Tensor,
+    /// Tokens of each sequence.
+    lengths: Tensor,
 }
 
 /// A sequence joins a run if it fills at least this share of the run's longest.
@@ -89,6 +99,45 @@ impl Packed {
         let positions: Vec<i64> = whole.chain(continued).flatten().collect();
         Tensor::from_slice(&positions).to_device(self.device)
     }
+
+    /// What tokens find in a recurrent layer, `[tokens, value_heads · value_dim]`, and the state behind the last token of each sequence and branch, by the place behind
+    /// it. Places count from the first token of earlier passes, of which there are `before`, and whose states `ends` has.
+    pub fn recur_behind(
+        &self,
+        spec: &DeltaSpec,
+        inputs: &DeltaInputs<'_>,
+        before: usize,
+        mut ends: HashMap<usize, DeltaState>,
+    ) -> (Tensor, HashMap<usize, DeltaState>) {
+        let (kind, device) = (inputs.mixed.kind(), inputs.mixed.device());
+        let (mut found, mut place, mut rest) = (Vec::new(), before, self.lengths.as_slice());
+        let whole = self.runs.iter().map(|run| {
+            let (own, others) = rest.split_at(run.sequences as usize);
+            rest = others;
+            (run, own, None)
+        });
+        let continued = self.branches.iter().map(|Fork { branch, run }| {
+            let last = branch.before.iter().rfind(|range| !range.is_empty());
+            (run, branch.lengths.as_slice(), last.map(|range| range.end))
+        });
+        for (run, lengths, after) in whole.chain(continued) {
+            if run.tokens == 0 {
+                continue;
+            }
+            let from = match after {
+                None => spec.empty(run.sequences, kind, device),
+                Some(end) => ends[&end].shared(run.sequences),
+            };
+            let start = (place - before) as i64;
+            let (own, state) = run.recur(spec, &inputs.map(|x| x.narrow(0, start, run.tokens)), &from);
+            found.push(own);
+            for (at, &length) in lengths.iter().enumerate().filter(|(_, length)| **length > 0) {
+                place += length;
+                ends.insert(place, state.of(at));
+            }
+        }
+        (Tensor::cat(&found, 0), ends)
+    }
 }
 
 impl Attend for Packed {
@@ -121,6 +170,10 @@ impl Attend for Packed {
             found.push(fork.attend(spec, &queries[i], keys, values, sinks, masks));
         }
         Tensor::cat(&found, 0)
+    }
+
+    fn recur(&mut self, _layer: usize, spec: &DeltaSpec, inputs: &DeltaInputs<'_>) -> Tensor {
+        self.recur_behind(spec, inputs, 0, HashMap::new()).0
     }
 }
 
@@ -162,6 +215,7 @@ impl Run {
         let tokens: usize = lengths.iter().sum();
         let spread = (tokens < longest * lengths.len()).then(|| {
             let mut tokens_of = vec![0i64; longest * lengths.len()];
+            let lengths_of: Vec<i64> = lengths.iter().map(|&length| length as i64).collect();
             let mut places = Vec::with_capacity(tokens);
             for (row, &length) in lengths.iter().enumerate() {
                 for column in 0..length {
@@ -171,7 +225,7 @@ impl Run {
                 }
             }
             let tensor = |values: &[i64]| Tensor::from_slice(values).to_device(device);
-            (tensor(&tokens_of), tensor(&places))
+            Spread { tokens: tensor(&tokens_of), places: tensor(&places), lengths: tensor(&lengths_of) }
         });
         Self { tokens: tokens as i64, sequences: lengths.len() as i64, longest: longest as i64, spread }
     }
@@ -191,11 +245,19 @@ impl Run {
         self.unpadded(&spec.attend(&q, &k, &v, sinks, masks), heads * head_dim)
     }
 
+    /// What `[tokens, …]` find behind the state of each sequence, `[tokens, width]`, and the states behind them.
+    fn recur(&self, spec: &DeltaSpec, inputs: &DeltaInputs<'_>, from: &DeltaState) -> (Tensor, DeltaState) {
+        let lengths = self.spread.as_ref().map(|spread| &spread.lengths);
+        let inputs = inputs.map(|x| self.rows(x).reshape([self.sequences, self.longest, x.size()[1]]));
+        let (found, state) = spec.run(&inputs, lengths, from);
+        (self.unpadded(&found, (spec.value_heads * spec.value_dim) as i64), state)
+    }
+
     /// `[tokens, width]` of `[sequences, heads, longest, head_dim]`.
     fn unpadded(&self, out: &Tensor, width: i64) -> Tensor {
         let out = out.transpose(1, 2).reshape([self.sequences * self.longest, width]);
         match &self.spread {
-            Some((_, places)) => out.index_select(0, places),
+            Some(Spread { places, .. }) => out.index_select(0, places),
             None => out,
         }
     }
@@ -204,11 +266,15 @@ impl Run {
     fn padded(&self, x: &Tensor) -> Tensor {
         let (heads, head_dim) = (x.size()[1], x.size()[2]);
         let shape = [self.sequences, self.longest, heads, head_dim];
-        let rows = match &self.spread {
-            Some((tokens, _)) => x.index_select(0, tokens),
+        self.rows(x).reshape(shape).transpose(1, 2)
+    }
+
+    /// `[sequences · longest, …]` of `[tokens, …]`.
+    fn rows(&self, x: &Tensor) -> Tensor {
+        match &self.spread {
+            Some(Spread { tokens, .. }) => x.index_select(0, tokens),
             None => x.shallow_clone(),
-        };
-        rows.reshape(shape).transpose(1, 2)
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A new kind of layer is a file with a [`Block`] and its [`Blueprint`], and a row of [`super::family`] that names the
 //! latter. Loading, starting, saving, copying, merging and adapting go through what is here; training and decoding differ in
-//! the [`Attend`] alone that stands behind [`Rows::attend`].
+//! the [`Attend`] alone that stands behind [`Rows::attend`] and [`Rows::recur`].
 
 use super::attention::AttentionSpec;
+use super::delta::{DeltaInputs, DeltaSpec};
 use super::dropout::Dropout;
 use super::family::Family;
 use super::form::Form;
@@ -86,6 +87,8 @@ pub struct Blueprint {
     pub activations: &'static [&'static str],
     /// Whether the layer of this number looks at other tokens: it then calls [`Rows::attend`] once, and otherwise never.
     pub attends: fn(&Config, usize) -> bool,
+    /// Whether the layer of this number remembers other tokens in a state: it then calls [`Rows::recur`] once, and otherwise never.
+    pub recurs: fn(&Config, usize) -> bool,
     /// Builds the layer of this number. What it needs beyond the keys that all families share stands in
     /// [`Config::original`].
     pub build: fn(&Config, usize, &mut Parts<'_>) -> Result<Box<dyn Block>>,
@@ -132,6 +135,8 @@ pub struct Rows<'a> {
     attend: &'a mut dyn Attend,
     /// The layer's number among those that attend; none where it does not, or has.
     layer: Option<usize>,
+    /// Its number among those that recur; none where it does not, or has.
+    recurrence: Option<usize>,
     adapted: bool,
     /// What is dropped, and in which layer; none outside training under dropout.
     dropout: Option<(&'a Dropout, usize)>,
@@ -177,6 +182,15 @@ impl Rows<'_> {
         let layer = self.layer.take().expect("a layer attends once, if its blueprint says that it does");
         self.attend.attend(layer, spec, query, key, value, sinks)
     }
+
+    /// What the tokens `inputs` find in what is remembered of those before them, each of its own sequence, `[tokens, value_heads · value_dim]`.
+    ///
+    /// # Panics
+    /// In a layer that does not recur by its blueprint, and the second time in a layer: there is one state a layer.
+    pub fn recur(&mut self, spec: &DeltaSpec, inputs: &DeltaInputs<'_>) -> Tensor {
+        let layer = self.recurrence.take().expect("a layer recurs once, if its blueprint says that it does");
+        self.attend.recur(layer, spec, inputs)
+    }
 }
 
 impl Config {
@@ -195,6 +209,15 @@ impl Config {
 
     fn attention_layers_before(&self, index: usize) -> usize {
         (0..index).filter(|&layer| (self.family.block.attends)(self, layer)).count()
+    }
+
+    /// Layers that remember other tokens in a state.
+    pub fn recurrent_layers(&self) -> usize {
+        self.recurrent_layers_before(self.num_hidden_layers)
+    }
+
+    fn recurrent_layers_before(&self, index: usize) -> usize {
+        (0..index).filter(|&layer| (self.family.block.recurs)(self, layer)).count()
     }
 
     /// Layer `index`, built of what `get` gives by name within the layer and by shape.
@@ -254,14 +277,17 @@ impl Model {
     ) -> Tensor {
         let attends = (self.config.family.block.attends)(&self.config, index);
         let layer = attends.then(|| self.config.attention_layers_before(index));
+        let recurs = (self.config.family.block.recurs)(&self.config, index);
+        let recurrence = recurs.then(|| self.config.recurrent_layers_before(index));
         let dropout = dropout.map(|dropout| (dropout, index));
-        let mut rows = Rows { rotation, attend, layer, adapted: self.adapted, dropout, branches: 0 };
+        let mut rows =
+            Rows { rotation, attend, layer, recurrence, adapted: self.adapted, dropout, branches: 0 };
         let x = self.layers[index].forward(x, &mut rows);
         assert!(dropout.is_none() || rows.branches > 0, "layer {index} knows no dropout");
-        // Decoding holds keys and values by the number of the layers that attend.
+        // Decoding holds keys and values by the number of the layers that attend, and states by that of those that recur.
         assert!(
-            rows.layer.is_none(),
-            "layer {index} does not attend, though its blueprint says that it does"
+            rows.layer.is_none() && rows.recurrence.is_none(),
+            "layer {index} does not attend or recur, though its blueprint says that it does"
         );
         match &self.steering {
             None => x,

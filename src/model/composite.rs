@@ -11,6 +11,8 @@ pub(super) struct Composite {
     text: (&'static str, &'static str),
     /// Keys that its `text_config` leaves out, with transformers' values.
     defaults: &'static [(&'static str, usize)],
+    /// `tie_word_embeddings` where it is absent.
+    tied: bool,
 }
 
 /// Those that can be loaded.
@@ -25,9 +27,35 @@ pub(super) static COMPOSITES: &[Composite] = &[
             ("num_key_value_heads", 4),
             ("head_dim", 256),
         ],
+        tied: true,
     },
     // Mistral Small 3.1 and 3.2.
-    Composite { model_type: "mistral3", text: ("mistral", "MistralForCausalLM"), defaults: &[] },
+    Composite { model_type: "mistral3", text: ("mistral", "MistralForCausalLM"), defaults: &[], tied: true },
+    // Qwen3.5 without experts, and with them.
+    Composite {
+        model_type: "qwen3_5",
+        text: ("qwen3_5_text", "Qwen3_5ForCausalLM"),
+        defaults: &[
+            ("vocab_size", 248_320),
+            ("hidden_size", 4096),
+            ("intermediate_size", 12_288),
+            ("num_hidden_layers", 32),
+            ("num_attention_heads", 16),
+        ],
+        tied: false,
+    },
+    Composite {
+        model_type: "qwen3_5_moe",
+        text: ("qwen3_5_moe_text", "Qwen3_5MoeForCausalLM"),
+        defaults: &[
+            ("vocab_size", 248_320),
+            ("hidden_size", 2048),
+            ("moe_intermediate_size", 512),
+            ("num_hidden_layers", 40),
+            ("num_attention_heads", 16),
+        ],
+        tied: false,
+    },
 ];
 
 /// What a language model's weights may have before their names, and what they have in its place when it stands alone.
@@ -64,7 +92,7 @@ pub(super) fn language_model(map: Map<String, Value>) -> Result<Map<String, Valu
     }
     // The whole's word counts; weights that have a head of their own untie it.
     let tied = map.get("tie_word_embeddings").or(text.get("tie_word_embeddings")).cloned();
-    text.insert("tie_word_embeddings".into(), tied.unwrap_or(json!(true)));
+    text.insert("tie_word_embeddings".into(), tied.unwrap_or(json!(composite.tied)));
     for key in ["eos_token_id", "bos_token_id", "pad_token_id", "dtype", "torch_dtype"] {
         if let Some(value) = map.get(key).filter(|_| !text.contains_key(key)) {
             text.insert(key.into(), value.clone());
@@ -76,7 +104,14 @@ pub(super) fn language_model(map: Map<String, Value>) -> Result<Map<String, Valu
     Ok(text)
 }
 
-/// What the language model that stands alone calls the tensor `name`; none for other parts' tensors.
+/// Whether a tensor of this name is a language model's that stands beside other parts.
+pub(super) fn beside(name: &str) -> bool {
+    BEFORE.iter().any(|(before, _)| name.starts_with(before))
+}
+
+/// What the language model that stands alone calls the tensor `name` of a checkpoint with other parts; none for theirs.
 pub(super) fn alone(name: &str) -> Option<String> {
-    BEFORE.iter().find_map(|(before, instead)| Some(format!("{instead}{}", name.strip_prefix(before)?)))
+    let own = |(before, instead): &(&str, &str)| Some(format!("{instead}{}", name.strip_prefix(before)?));
+    // Some have the output projection outside.
+    BEFORE.iter().find_map(own).or_else(|| name.starts_with("lm_head.").then(|| name.to_string()))
 }

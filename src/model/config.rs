@@ -151,7 +151,7 @@ impl Config {
             sliding_window: raw.window(family, original.contains_key("sliding_window")),
             vocab_size: raw.vocab_size,
             hidden_size: raw.hidden_size,
-            intermediate_size: raw.intermediate_size,
+            intermediate_size: raw.intermediate_size()?,
             num_hidden_layers: raw.num_hidden_layers,
             num_attention_heads: raw.num_attention_heads,
             rms_norm_eps: raw.rms_norm_eps.unwrap_or(family.rms_norm_eps),

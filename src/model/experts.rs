@@ -1,10 +1,10 @@
 //! Experts: a router sends each token through some of many small MLPs, whose results are summed by the router's weights (Shazeer et al.
 //! 2017; Jiang et al. 2024). Tokens are sorted by expert, so that each expert is one product over its tokens.
 
-use super::block::{Parts, Weight};
+use super::block::{Part, Parts, Rows, Weight};
 use super::form::{ClampedGate, ExpertsForm};
-use super::mlp::Activation;
-use super::{Config, linear};
+use super::mlp::{Activation, Mlp};
+use super::{Config, Linear, linear};
 use crate::Result;
 use std::cell::RefCell;
 use tch::{Kind, Tensor};
@@ -19,8 +19,17 @@ pub(super) struct Experts {
     /// `[experts]`, where the router has one.
     router_bias: Option<Weight>,
     stacks: Stacks,
+    shared: Option<Box<Shared>>,
     /// Tokens that each expert has had since this was last asked for, `[experts]` in f32.
     load: RefCell<Option<Tensor>>,
+}
+
+/// An expert that all tokens pass through, times σ of what its gate says of each.
+#[derive(Debug)]
+struct Shared {
+    mlp: Mlp,
+    /// `[1, hidden]`.
+    gate: Weight,
 }
 
 /// The matrices of all experts, one tensor a kind.
@@ -93,12 +102,30 @@ impl Experts {
             None => None,
         };
         let stacks = Stacks::new(config, form, parts)?;
+        let mut shared = |width| -> Result<Box<Shared>> {
+            let mlp = Mlp::named("mlp.shared_expert", width, config, parts)?;
+            let gate = parts.weight("mlp.shared_expert_gate.weight", &[1, config.hidden_size])?;
+            Ok(Box::new(Shared { mlp, gate }))
+        };
+        let shared = form.shared.map(&mut shared).transpose()?;
         let (per_token, normalised) = (form.per_token as i64, form.normalised);
-        Ok(Self { per_token, normalised, router, router_bias, stacks, load: RefCell::default() })
+        Ok(Self { per_token, normalised, router, router_bias, stacks, shared, load: RefCell::default() })
     }
 
     /// `h [tokens, hidden]` to `[tokens, hidden]`.
-    pub fn forward(&self, h: &Tensor) -> Tensor {
+    pub fn forward(&self, h: &Tensor, rows: &Rows<'_>) -> Tensor {
+        let chosen = self.chosen(h);
+        match &self.shared {
+            None => chosen,
+            Some(shared) => {
+                let share = linear::product(h, &shared.gate.tensor, None).sigmoid();
+                chosen + shared.mlp.forward(h, rows) * share
+            }
+        }
+    }
+
+    /// What the experts that each token is sent through make of it.
+    fn chosen(&self, h: &Tensor) -> Tensor {
         let (weights, chosen) = self.route(h);
         // The places of the choices `[tokens · per_token]`, those of the first expert first.
         let chosen = chosen.reshape([-1]);
@@ -156,7 +183,14 @@ impl Experts {
         self.load.borrow_mut().take().unwrap_or_else(none)
     }
 
-    pub fn weights(&self) -> Vec<&Weight> {
-        [&self.router].into_iter().chain(&self.router_bias).chain(self.stacks.weights()).collect()
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let weights = [&self.router].into_iter().chain(&self.router_bias).chain(self.stacks.weights());
+        let gate = self.shared.iter().map(|shared| &shared.gate);
+        let linears = self.shared.iter().flat_map(|shared| shared.mlp.linears());
+        weights.chain(gate).map(Part::Weight).chain(linears.map(Part::Linear)).collect()
+    }
+
+    pub fn linears_mut(&mut self) -> Vec<&mut Linear> {
+        self.shared.iter_mut().flat_map(|shared| shared.mlp.linears_mut()).collect()
     }
 }

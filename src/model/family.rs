@@ -1,6 +1,7 @@
 //! The model families that can be loaded, one row each: what `config.json` calls a family, what its keys mean where they are
 //! absent, and which block its layers are.
 
+mod hybrid;
 mod kin;
 mod sliding;
 
@@ -29,6 +30,8 @@ pub struct Family {
     pub output_bias: Bias,
     /// Whether the MLP's projections have one.
     pub mlp_bias: Bias,
+    /// Whether what attention gives is multiplied by a gate that stands behind each head's queries.
+    pub attention_gate: bool,
     /// Which RMS norms queries and keys have.
     pub query_norms: QueryNorms,
     /// Where the RMS norms of a layer stand.
@@ -242,6 +245,9 @@ pub static FAMILIES: &[Family] = &[
         form: Form::granite,
         ..Family::PLAIN
     },
+    hybrid::QWEN3_NEXT,
+    hybrid::QWEN3_5,
+    hybrid::QWEN3_5_MOE,
 ];
 
 fn gpt_oss_scaling() -> Option<RopeScaling> {
@@ -264,6 +270,7 @@ impl Family {
         qkv_bias: Bias::Never,
         output_bias: Bias::Never,
         mlp_bias: Bias::Never,
+        attention_gate: false,
         query_norms: QueryNorms::None,
         norms: Norms::Before,
         norm_offset: 0.0,

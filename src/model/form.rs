@@ -1,10 +1,15 @@
 //! What a model computes beside the plain transformer's pass: scales, caps, windows, rotations and experts, as its family reads
 //! them of `config.json`.
 
+mod hybrid;
+
 use super::Config;
 use super::attention::AttentionSpec;
+use super::delta::DeltaSpec;
 use super::rope::{RopeScaling, RopeSpec};
 use serde_json::{Map, Value};
+
+pub(super) use hybrid::recurs;
 
 /// What sets the computation of one model apart from the plain pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +28,8 @@ pub struct Form {
     pub layers: Vec<LayerForm>,
     /// The experts of the layers that have some.
     pub experts: Option<ExpertsForm>,
+    /// The gated delta rule of the layers that have it in the place of attention.
+    pub delta: Option<DeltaSpec>,
 }
 
 /// What sets one layer apart.
@@ -36,6 +43,8 @@ pub struct LayerForm {
     pub slides: bool,
     /// Whether experts stand in its MLP's place.
     pub sparse: bool,
+    /// Whether the gated delta rule stands in its attention's place.
+    pub recurs: bool,
 }
 
 /// Experts of which each token passes through some (Shazeer et al. 2017; Fedus et al. 2021).
@@ -51,6 +60,8 @@ pub struct ExpertsForm {
     pub normalised: bool,
     /// gpt-oss's gate, where the experts are of its kind, with biases throughout.
     pub clamped: Option<ClampedGate>,
+    /// Width of a further expert that all tokens pass through, each with a weight of its own, where there is one.
+    pub shared: Option<usize>,
 }
 
 /// (min(max(u, −limit), limit) + 1) · g σ(α g) with g = min(gate, limit).
@@ -65,18 +76,24 @@ pub struct ClampedGate {
 impl Form {
     /// One rotation, and the family's sliding window in the layers that slide.
     pub(super) fn plain(config: &Config) -> Result<Self, String> {
+        Self::of_layers(config, &["full_attention", "sliding_attention"])
+    }
+
+    /// The same of layers of the `known` types.
+    fn of_layers(config: &Config, known: &[&str]) -> Result<Self, String> {
         let family = config.family;
-        let kinds = layer_types(&config.original)?;
+        let kinds = layer_types(&config.original, known)?;
         let layer = |index: usize| {
             let slides = match (family.sliding)(config, index) {
                 Sliding::Always => true,
                 Sliding::ByType(default) => {
-                    kinds.as_ref().and_then(|kinds| kinds.get(index)).map_or(default, |kind| kind.slides)
+                    let kind = kinds.as_ref().and_then(|kinds| kinds.get(index));
+                    kind.map_or(default, |kind| kind == "sliding_attention")
                 }
             };
             let window = config.sliding_window.filter(|_| slides);
             let attention = AttentionSpec { window, ..AttentionSpec::default() };
-            LayerForm { attention, rope: Some(0), slides, sparse: false }
+            LayerForm { attention, rope: Some(0), slides, sparse: false, recurs: false }
         };
         let rope = RopeSpec {
             theta: config.rope_theta,
@@ -91,6 +108,7 @@ impl Form {
             ropes: vec![rope],
             layers: (0..config.num_hidden_layers).map(layer).collect(),
             experts: None,
+            delta: None,
         })
     }
 
@@ -168,20 +186,9 @@ impl Form {
 
     /// Phi-3 and Phi-4: a part of each head is turned.
     pub(super) fn phi3(config: &Config) -> Result<Self, String> {
-        let keys = Keys(&config.original);
-        let tables = ["rope_parameters", "rope_scaling"].map(|key| keys.table(key));
-        let inside =
-            tables.into_iter().flatten().find_map(|table| table.get("partial_rotary_factor")?.as_f64());
-        let factor = inside.or(keys.number("partial_rotary_factor")?).unwrap_or(1.0);
-        let dims = (config.head_dim as f64 * factor) as usize;
-        if dims == 0 || !dims.is_multiple_of(2) || dims > config.head_dim {
-            return Err(format!(
-                "partial_rotary_factor: {factor} of a head of {} numbers is no even number of them",
-                config.head_dim
-            ));
-        }
         let mut form = Self::plain(config)?;
-        form.ropes[0].dims = dims;
+        form.ropes[0].dims = turned(config, 1.0)?;
+        let dims = form.ropes[0].dims;
         if let Some(RopeScaling::LongRope { short, .. }) = &form.ropes[0].scaling
             && short.len() != dims / 2
         {
@@ -213,6 +220,7 @@ impl Form {
             width: config.intermediate_size,
             normalised: true,
             clamped: None,
+            shared: None,
         };
         Self::plain(config)?.sparse(experts, |_| true)
     }
@@ -230,6 +238,7 @@ impl Form {
             width: config.intermediate_size,
             normalised: true,
             clamped: Some(clamped),
+            shared: None,
         };
         Self::plain(config)?.sparse(experts, |_| true)
     }
@@ -247,6 +256,7 @@ impl Form {
             width: keys.whole("moe_intermediate_size")?.unwrap_or(768),
             normalised: keys.read("norm_topk_prob")?.unwrap_or(false),
             clamped: None,
+            shared: None,
         };
         Self::plain(config)?.sparse(experts, |index| (index + 1) % step == 0 && !dense.contains(&index))
     }
@@ -278,21 +288,30 @@ pub enum Sliding {
     ByType(bool),
 }
 
-struct LayerType {
-    slides: bool,
+/// `layer_types`, where the file has it.
+fn layer_types(map: &Map<String, Value>, known: &[&str]) -> Result<Option<Vec<String>>, String> {
+    let names: Option<Vec<String>> = Keys(map).read("layer_types")?;
+    let unknown = names.iter().flatten().find(|name| !known.contains(&name.as_str())).cloned();
+    match unknown {
+        None => Ok(names),
+        Some(other) => Err(format!("layer_types: `{other}` is not supported; known: {}", known.join(", "))),
+    }
 }
 
-/// `layer_types`, where the file has it.
-fn layer_types(map: &Map<String, Value>) -> Result<Option<Vec<LayerType>>, String> {
-    let Some(names) = Keys(map).read::<Vec<String>>("layer_types")? else { return Ok(None) };
-    let read = |name: String| match name.as_str() {
-        "full_attention" => Ok(LayerType { slides: false }),
-        "sliding_attention" => Ok(LayerType { slides: true }),
-        other => {
-            Err(format!("layer_types: `{other}` is not supported; known: full_attention, sliding_attention"))
-        }
-    };
-    names.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+/// How many numbers of a head are turned: the share of them that `partial_rotary_factor` says, or `default`.
+fn turned(config: &Config, default: f64) -> Result<usize, String> {
+    let keys = Keys(&config.original);
+    let tables = ["rope_parameters", "rope_scaling"].map(|key| keys.table(key));
+    let inside = tables.into_iter().flatten().find_map(|table| table.get("partial_rotary_factor")?.as_f64());
+    let factor = inside.or(keys.number("partial_rotary_factor")?).unwrap_or(default);
+    let dims = (config.head_dim as f64 * factor) as usize;
+    if dims == 0 || !dims.is_multiple_of(2) || dims > config.head_dim {
+        return Err(format!(
+            "partial_rotary_factor: {factor} of a head of {} numbers is no even number of them",
+            config.head_dim
+        ));
+    }
+    Ok(dims)
 }
 
 /// A family's own keys of `config.json`.

@@ -1,6 +1,6 @@
 //! Weights of a new model.
 
-use super::{Config, Model, names};
+use super::{Config, Model, delta_net, names};
 use crate::{Result, seed};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 impl Model {
     /// A new model. Matrices are normal(0, σ = `initializer_range`), those that write into the residual stream
     /// (`o_proj`, `down_proj`; what the block's [`Blueprint`](super::block::Blueprint) says) scaled by 1/√(2 · layers) as in GPT-2, norms such that they
-    /// multiply by 1, biases 0. Every tensor draws from
+    /// multiply by 1, biases 0; what only recurrent layers have begins as in transformers. Every tensor draws from
     /// its own stream, derived from `seed` and its name: equal seeds give equal weights on every device.
     pub fn init(config: Config, kind: Kind, device: Device, seed: u64) -> Result<Self> {
         let sigma = config.initializer_range;
@@ -18,7 +18,10 @@ impl Model {
         let into_residual: Vec<String> =
             family.block.residual.iter().map(|name| format!(".{}.weight", family.name(name))).collect();
         names::assemble(config, device, None, |name, shape| {
-            let values = if name.ends_with(".bias") || name.ends_with("_bias") {
+            let start = delta_net::start(name, shape, || stream(seed, name));
+            let values = if let Some(start) = start {
+                start
+            } else if name.ends_with(".bias") || name.ends_with("_bias") {
                 Tensor::zeros(shape, (Kind::Float, Device::Cpu))
             } else if shape.len() == 1 {
                 Tensor::full(shape, 1.0 - family.norm_offset, (Kind::Float, Device::Cpu))

@@ -107,9 +107,9 @@ impl Model {
                 )));
             }
             self.config.check_length(sequence.length())?;
-            if sequence.has_gaps() && self.has_windows() {
+            if sequence.has_gaps() && (self.has_windows() || self.is_recurrent()) {
                 return Err(Error::Model(
-                    "tokens are left out before others, and this model's attention slides, which counts what is there".into(),
+                    "tokens are left out before others, and this model's windows or recurrent layers go over what is there".into(),
                 ));
             }
             if let Some(token) = sequence.tokens.iter().find(|&&t| t as usize >= self.readable()) {

@@ -26,7 +26,8 @@ pub struct Lora {
     /// Their output is scaled by alpha / rank.
     pub alpha: f64,
     /// Which linear maps get one: all-linear for all of the model's, or some of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj
-    /// (qkv_proj and gate_up_proj in Phi). Experts get none.
+    /// (qkv_proj and gate_up_proj in Phi; in_proj_qkvz and in_proj_ba, or in_proj_qkv, in_proj_z, in_proj_b and in_proj_a, and out_proj in recurrent layers). Experts get
+    /// none, but one that all tokens pass through does.
     pub targets: Vec<String>,
 }
 

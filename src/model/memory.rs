@@ -117,7 +117,7 @@ impl State {
         self.weights + self.gradients + self.optimizer + (self.passing + activations).max(self.ending)
     }
 
-    /// The most while sampling, with so many bytes of keys and values.
+    /// The most while sampling, with so many bytes of keys, values and states.
     pub fn sampling(&self, cached: usize) -> usize {
         self.weights + self.optimizer + self.whole + cached
     }
@@ -156,14 +156,20 @@ pub fn outside(shape: &Config) -> usize {
 }
 
 /// Bytes of a token that a backward pass goes back over: an estimate of 34 · hidden + 6 · intermediate a layer in 16-bit numbers,
-/// twice that in f32, where the experts that a token passes through count together, and the f32 results of each; with checkpointing one layer's, and every layer's input.
+/// twice that in f32, where the experts that a token passes through count together, and the f32 results of each, and in recurrent layers what the gated delta rule keeps
+/// of queries, keys, values and a chunk's products in f32; with checkpointing one layer's, and every layer's input.
 pub fn activations(shape: &Config, kind: Kind, checkpointing: bool) -> usize {
     let width = kind.elt_size_in_bytes();
     let mlp = (6.0 * shape.mlp_width()) as usize;
     let experts = shape.form().ok().and_then(|form| form.experts).map_or(0, |experts| experts.per_token);
     let layer = (34 * shape.hidden_size + mlp) * width / 2 + experts * 2 * shape.hidden_size * (width + 4);
+    let delta = shape.form().ok().and_then(|form| form.delta);
+    let recurrent = delta.map_or(0, |spec| spec.activations());
     let layers = shape.num_hidden_layers;
-    if checkpointing { layer + layers * shape.hidden_size * width } else { layer * layers }
+    match checkpointing {
+        true => layer + recurrent + layers * shape.hidden_size * width,
+        false => layer * layers + recurrent * shape.recurrent_layers(),
+    }
 }
 
 /// Bytes of the logits of `tokens` learned tokens, as far as they are held at once: two copies in f32, and one of 16 bits where the
@@ -176,6 +182,12 @@ pub fn logits(shape: &Config, kind: Kind, tokens: usize) -> usize {
 /// Bytes of a token's keys and values.
 pub fn cached(shape: &Config, kind: Kind) -> usize {
     2 * shape.attention_layers() * shape.num_key_value_heads * shape.head_dim * kind.elt_size_in_bytes()
+}
+
+/// Bytes of what recurrent layers remember of a sequence, whatever its length.
+pub fn remembered(shape: &Config, kind: Kind) -> usize {
+    let delta = shape.form().ok().and_then(|form| form.delta);
+    shape.recurrent_layers() * delta.map_or(0, |spec| spec.bytes(kind))
 }
 
 #[cfg(test)]

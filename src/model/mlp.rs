@@ -49,15 +49,21 @@ enum Rise {
 
 impl Mlp {
     pub fn new(config: &Config, parts: &mut Parts<'_>) -> Result<Self> {
-        let (hidden, middle, bias) = (config.hidden_size, config.intermediate_size, config.mlp_bias);
-        let rise = match parts.names("mlp.gate_up_proj") {
-            true => Rise::Fused(parts.linear("mlp.gate_up_proj", 2 * middle, hidden, bias)?),
+        Self::named("mlp", config.intermediate_size, config, parts)
+    }
+
+    /// That which is called `name` within the layer, of so many numbers between its maps.
+    pub fn named(name: &str, middle: usize, config: &Config, parts: &mut Parts<'_>) -> Result<Self> {
+        let (hidden, bias) = (config.hidden_size, config.mlp_bias);
+        let of = |map: &str| format!("{name}.{map}");
+        let rise = match parts.names(&of("gate_up_proj")) {
+            true => Rise::Fused(parts.linear(&of("gate_up_proj"), 2 * middle, hidden, bias)?),
             false => Rise::Apart([
-                parts.linear("mlp.gate_proj", middle, hidden, bias)?,
-                parts.linear("mlp.up_proj", middle, hidden, bias)?,
+                parts.linear(&of("gate_proj"), middle, hidden, bias)?,
+                parts.linear(&of("up_proj"), middle, hidden, bias)?,
             ]),
         };
-        let down = parts.linear("mlp.down_proj", hidden, middle, bias)?;
+        let down = parts.linear(&of("down_proj"), hidden, middle, bias)?;
         Ok(Self { rise, down, activation: Activation::of(config) })
     }
 

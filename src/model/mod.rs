@@ -2,7 +2,7 @@
 //!
 //! One forward pass serves training and decoding. It works on *tokens*, not on a padded batch: the rows of its
 //! input are the tokens of one or many sequences, each with its position, and how a token sees others is the
-//! caller's [`Attend`] (packed causal attention for training, a KV cache for decoding).
+//! caller's [`Attend`] (packed causal attention for training, a cache for decoding).
 
 pub mod attention;
 pub mod block;
@@ -10,6 +10,8 @@ mod bounds;
 mod composite;
 pub mod config;
 mod copy;
+pub mod delta;
+mod delta_net;
 pub mod dropout;
 mod experts;
 pub mod extractor;
@@ -51,6 +53,7 @@ mod weights;
 pub use attention::AttentionSpec;
 pub use block::Block;
 pub use config::Config;
+pub use delta::{DeltaInputs, DeltaSpec, DeltaState};
 pub use dropout::Dropout;
 pub use extractor::Extractor;
 pub use family::{FAMILIES, Family};
@@ -72,7 +75,7 @@ pub use value::ValueHead;
 
 use tch::{Device, Kind, Tensor};
 
-/// How a token's query meets the keys and values of the tokens it may see.
+/// How a token meets the tokens before it: its query the keys and values of those it may see, and in a recurrent layer what is remembered of its sequence.
 pub trait Attend {
     /// `layer` counts those that attend, from 0 on, and `spec` says how; `query [tokens, heads, head_dim]`, `key` and `value [tokens, kv_heads,
     /// head_dim]`, rotated already; `sinks [heads]` are scores that take their share of each softmax and give nothing; returns `[tokens, heads · head_dim]`.
@@ -85,6 +88,9 @@ pub trait Attend {
         value: &Tensor,
         sinks: Option<&Tensor>,
     ) -> Tensor;
+
+    /// `layer` counts those that recur, from 0 on; `inputs` are those of tokens, `[tokens, …]`; returns what each finds, `[tokens, value_heads · value_dim]`.
+    fn recur(&mut self, layer: usize, spec: &DeltaSpec, inputs: &DeltaInputs<'_>) -> Tensor;
 }
 
 /// A causal language model.
@@ -224,6 +230,11 @@ impl Model {
     /// Whether the attention of some layer slides.
     pub fn has_windows(&self) -> bool {
         self.form.layers.iter().any(|layer| layer.attention.window.is_some())
+    }
+
+    /// Whether some layer remembers tokens in a state.
+    pub fn is_recurrent(&self) -> bool {
+        self.form.delta.is_some()
     }
 
     /// How many tokens each layer's experts have had since this was last asked, `[experts]` each; nothing for a model without experts.

@@ -66,9 +66,9 @@ pub(super) fn parts(name: &str, count: i64) -> Option<Vec<String>> {
     Some((0..count).map(|number| format!("{before}.{number}.{behind}")).collect())
 }
 
-/// Whether a layer's tensor is a matrix, or several, and no biases of several experts.
+/// Whether a layer's tensor is a matrix, or several, and no biases of several experts or convolution of single channels.
 pub(super) fn is_matrix(name: &str, tensor: &Tensor) -> bool {
-    tensor.dim() >= 2 && !name.ends_with("bias")
+    tensor.dim() >= 2 && !name.ends_with("bias") && !name.ends_with("conv1d.weight")
 }
 
 impl Config {

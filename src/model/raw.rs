@@ -11,7 +11,8 @@ use std::path::Path;
 pub(super) struct Raw {
     pub(super) vocab_size: usize,
     pub(super) hidden_size: usize,
-    pub(super) intermediate_size: usize,
+    intermediate_size: Option<usize>,
+    moe_intermediate_size: Option<usize>,
     pub(super) num_hidden_layers: usize,
     pub(super) num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
@@ -83,6 +84,12 @@ impl Raw {
             None => (family.rope_scaling)(),
         };
         Ok((theta, scaling))
+    }
+
+    /// Width of the MLP; that of an expert in a file of a model that has nothing but experts.
+    pub(super) fn intermediate_size(&self) -> std::result::Result<usize, String> {
+        let width = self.intermediate_size.or(self.moe_intermediate_size);
+        width.ok_or_else(|| "missing field `intermediate_size`".into())
     }
 
     pub(super) fn kv_heads(&self, family: &Family) -> usize {

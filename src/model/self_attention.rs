@@ -29,6 +29,8 @@ pub(super) struct SelfAttention {
     rope: Option<usize>,
     projections: Projections,
     output: Linear,
+    /// Whether the query's projection has a gate behind each head, as wide as that.
+    gated: bool,
     /// `[heads]`, where the family has them.
     sinks: Option<Weight>,
     /// Of the query and of the key.
@@ -48,10 +50,12 @@ impl SelfAttention {
         let (hidden, head_dim) = (config.hidden_size, config.head_dim);
         let [heads, kv] = [config.num_attention_heads, config.num_key_value_heads].map(|n| n * head_dim);
         let bias = config.qkv_bias;
+        let gated = config.family.attention_gate;
+        let queries = if gated { 2 * heads } else { heads };
         let projections = match parts.names("self_attn.qkv_proj") {
             true => Projections::Fused(parts.linear("self_attn.qkv_proj", heads + 2 * kv, hidden, bias)?),
             false => Projections::Apart([
-                parts.linear("self_attn.q_proj", heads, hidden, bias)?,
+                parts.linear("self_attn.q_proj", queries, hidden, bias)?,
                 parts.linear("self_attn.k_proj", kv, hidden, bias)?,
                 parts.linear("self_attn.v_proj", kv, hidden, bias)?,
             ]),
@@ -79,6 +83,7 @@ impl SelfAttention {
             rope: layer.rope,
             projections,
             output,
+            gated,
             sinks,
             norms,
         })
@@ -99,6 +104,16 @@ impl SelfAttention {
             }
         };
         let split = |t: Tensor, heads: i64| t.reshape([-1, heads, self.head_dim]);
+        let (query, gate) = match self.gated {
+            false => (query, None),
+            true => {
+                let [query, gate] = [0, self.head_dim].map(|start| {
+                    let both = query.reshape([-1, self.heads, 2 * self.head_dim]);
+                    both.narrow(2, start, self.head_dim).reshape([-1, self.heads * self.head_dim])
+                });
+                (query, Some(gate))
+            }
+        };
         let [query, key] = [(query, self.heads, 0), (key, self.kv_heads, 1)].map(|(t, heads, which)| {
             let t = match &self.norms {
                 None => split(t, heads),
@@ -114,6 +129,10 @@ impl SelfAttention {
             &split(value, self.kv_heads),
             self.sinks.as_ref().map(|sinks| &sinks.tensor),
         );
+        let attended = match gate {
+            None => attended,
+            Some(gate) => attended * gate.sigmoid(),
+        };
         rows.linear(&self.output, &attended)
     }
 

@@ -1,5 +1,6 @@
 //! How many weights a model of some shape has, and how many of them a token passes through.
 
+use super::form::ExpertsForm;
 use super::{Config, Lora, names};
 
 impl Config {
@@ -50,7 +51,8 @@ impl Config {
     /// As [`Config::size`].
     pub fn mlp_width(&self) -> f64 {
         let form = self.form().expect("a shape that the block can be built of");
-        let sparse = form.experts.map_or(0, |experts| experts.per_token * experts.width);
+        let width = |experts: ExpertsForm| experts.per_token * experts.width + experts.shared.unwrap_or(0);
+        let sparse = form.experts.map_or(0, width);
         let of = |sparse_layer: bool| if sparse_layer { sparse } else { self.intermediate_size } as f64;
         form.layers.iter().map(|layer| of(layer.sparse)).sum::<f64>() / form.layers.len().max(1) as f64
     }

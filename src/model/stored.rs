@@ -16,6 +16,9 @@ pub(super) const SINGLE: &str = "model.safetensors";
 /// The list of files where several do.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
+/// What the names of layers that predict further tokens at once begin with: transformers too leaves them out.
+const FURTHER: &str = "mtp.";
+
 /// The tensors of a folder that have not been taken yet.
 pub(super) struct Stored {
     /// What an error points at: the single file, or the index.
@@ -85,7 +88,7 @@ impl Stored {
 
     /// Whether the files hold other parts too, which are left out.
     pub fn leaves_parts_out(&self) -> bool {
-        self.places.iter().any(|(name, (_, stored))| name != stored)
+        self.places.iter().any(|(name, (_, stored))| name != stored || name.starts_with(FURTHER))
     }
 
     /// Whether there is an output projection that is not the embedding.
@@ -104,6 +107,9 @@ impl Stored {
     /// The tensor called `name`, which must have this `shape`, on the CPU and as stored. One of a name with `*` is put together of those
     /// that have a number there.
     pub fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        if let Some(together) = self.experts_together(name, shape)? {
+            return Ok(together);
+        }
         if let Some(parts) = names::parts(name, shape[0]) {
             let parts = parts.into_iter().map(|part| self.take(&part, &shape[1..]));
             return Ok(Tensor::stack(&parts.collect::<Result<Vec<_>>>()?, 0));
@@ -130,6 +136,28 @@ impl Stored {
         self.files[place].tensor(&name, shape)
     }
 
+    /// The matrices of all experts where a checkpoint has them in one tensor, gates above what they gate, as transformers computes with them.
+    fn experts_together(&mut self, name: &str, shape: &[i64]) -> Result<Option<Tensor>> {
+        let (Some((experts, part)), &[count, out, input]) = (name.split_once(".*."), shape) else {
+            return Ok(None);
+        };
+        let (key, half) = match part {
+            "gate_proj.weight" => ("gate_up_proj", Some(0)),
+            "up_proj.weight" => ("gate_up_proj", Some(out)),
+            "down_proj.weight" => ("down_proj", None),
+            _ => return Ok(None),
+        };
+        let key = format!("{experts}.{key}");
+        let Some((place, stored)) = self.places.get(&key).cloned() else { return Ok(None) };
+        // Gates are asked for first.
+        if half != Some(0) {
+            self.places.remove(&key);
+        }
+        let both = if half.is_some() { 2 } else { 1 };
+        let tensor = self.files[place].tensor(&stored, &[count, both * out, input])?;
+        Ok(Some(half.map_or_else(|| tensor.shallow_clone(), |start| tensor.narrow(1, start, out).copy())))
+    }
+
     /// The bytes called `name`, of this `shape`.
     fn bytes(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
         let missing = || Error::Model(format!("{}: tensor {name} is missing", self.source.display()));
@@ -152,7 +180,9 @@ impl Stored {
     /// Refuses weights that the model has no place for, which would be lost without a word. A `head` that the model does
     /// without may be there.
     pub fn nothing_left(&self, head: Option<&String>) -> Result<()> {
-        let harmless = |name: &String| name.ends_with("rotary_emb.inv_freq") || Some(name) == head;
+        let harmless = |name: &String| {
+            name.ends_with("rotary_emb.inv_freq") || name.starts_with(FURTHER) || Some(name) == head
+        };
         let mut extra: Vec<&String> = self.places.keys().filter(|name| !harmless(name)).collect();
         extra.sort();
         let Some(first) = extra.first() else { return Ok(()) };
@@ -167,7 +197,7 @@ impl Stored {
 
 /// Where the tensors are that a model has: of a language model beside other parts, its own alone.
 fn places(names: Vec<(String, usize)>) -> HashMap<String, (usize, String)> {
-    let composite = names.iter().any(|(name, _)| composite::alone(name).is_some());
+    let composite = names.iter().any(|(name, _)| composite::beside(name));
     let place = |(name, file): (String, usize)| {
         let own = if composite { composite::alone(&name)? } else { name.clone() };
         Some((own, (file, name)))

@@ -4,7 +4,9 @@ use super::plan::{count, in_flight, size};
 use crate::devices::{Shard, machine};
 use crate::loops::ReferenceKind;
 use crate::model::Config;
-use crate::model::memory::{Division, State, Trained, activations, cached, logits, outside, quantised};
+use crate::model::memory::{
+    Division, State, Trained, activations, cached, logits, outside, quantised, remembered,
+};
 use crate::optim::TOGETHER;
 use crate::ranks::{Local, resident, sums_under_way};
 use crate::recipe::Stage;
@@ -186,7 +188,7 @@ fn reference(stage: &Stage, shape: &Config, division: Division) -> State {
     reference
 }
 
-/// Keys and values, and the logits of a step: in f32, divided, as log-probabilities and added up in f64.
+/// Keys, values and states, and the logits of a step: in f32, divided, as log-probabilities and added up in f64.
 fn decoding(stage: &Stage, shape: &Config) -> [usize; 2] {
     let Some((completions, longest)) = in_flight(stage) else { return [0, 0] };
     let slots = stage.policy.decode_slots.min(completions);
@@ -194,7 +196,8 @@ fn decoding(stage: &Stage, shape: &Config) -> [usize; 2] {
     let prompts = slots.div_ceil(stage.rollout.traits().size.unwrap_or(1).max(1));
     // What several completions begin with is there once.
     let tokens = slots * longest.min(shape.max_position_embeddings) + prompts * prompt;
-    [tokens * cached(shape, kind(stage)), 24 * slots * shape.vocab_size]
+    let states = (slots + prompts) * remembered(shape, kind(stage));
+    [tokens * cached(shape, kind(stage)) + states, 24 * slots * shape.vocab_size]
 }
 
 /// Holes between tensors that come and go, where they are too small to have pages of their own: what was measured on glibc 2.36.
@@ -213,7 +216,11 @@ fn largest(shape: &Config) -> usize {
 
 /// That of a linear map of a layer.
 fn largest_of_layers(shape: &Config) -> usize {
-    shape.hidden_size * shape.intermediate_size.max(shape.num_attention_heads * shape.head_dim)
+    let queries =
+        shape.num_attention_heads * shape.head_dim * if shape.family.attention_gate { 2 } else { 1 };
+    let delta = shape.form().ok().and_then(|form| form.delta);
+    let delta = delta.map_or(0, |spec| spec.channels() + spec.value_heads * spec.value_dim);
+    shape.hidden_size * shape.intermediate_size.max(queries).max(delta)
 }
 
 /// What of the policy the stage trains.

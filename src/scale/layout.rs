@@ -4,7 +4,7 @@
 use super::{Cluster, Work};
 use crate::devices::Shard;
 use crate::model::Config;
-use crate::model::memory::{Division, PerParameter, State, Trained, activations, cached, logits};
+use crate::model::memory::{Division, PerParameter, State, Trained, activations, cached, logits, remembered};
 use tch::Kind;
 
 /// How GPUs are divided.
@@ -49,8 +49,8 @@ impl Layout {
         let passing = activations(shape, Kind::BFloat16, true) * work.tokens_per_microbatch;
         let passing = (passing + logits(shape, Kind::BFloat16, work.tokens_per_microbatch)) as f64 / t;
         let [weights, gradients] = self.while_sampling(p / t);
-        let in_flight = self.in_flight(work) * work.length() as f64;
-        let cache = in_flight * cached(shape, Kind::BFloat16) as f64 / t;
+        let held = work.length() * cached(shape, Kind::BFloat16) + remembered(shape, Kind::BFloat16);
+        let cache = self.in_flight(work) * held as f64 / t;
         let sent = self.sent(p / t, micro_batches) + self.split(shape, work, micro_batches);
         Paper {
             state,
@@ -138,7 +138,9 @@ impl Layout {
     fn sampling_seconds(&self, shape: &Config, cluster: &Cluster, work: &Work) -> f64 {
         let (t, batch) = (self.tensor as f64, self.in_flight(work));
         let seen = (work.prompt + work.completion / 2) as f64;
-        let read = 2.0 * shape.size_for(batch) + batch * seen * cached(shape, Kind::BFloat16) as f64;
+        // What recurrent layers remember is read and written.
+        let [cached, states] = [cached, remembered].map(|of| of(shape, Kind::BFloat16) as f64);
+        let read = 2.0 * shape.size_for(batch) + batch * (seen * cached + 2.0 * states);
         let reading = read / t / (cluster.memory_bandwidth * cluster.utilisation);
         let computing = batch * forward(shape, seen) / t / (cluster.flops * cluster.utilisation);
         let waiting =

@@ -23,7 +23,7 @@ fn names() -> Vec<String> {
     let mut names: Vec<String> =
         models.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
     names.sort();
-    assert!(names.len() >= 22);
+    assert!(names.len() >= 26);
     names
 }
 
@@ -188,6 +188,25 @@ fn what_cannot_be_loaded_is_named_with_what_can() {
             json!({"model_type": "phi3", "rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}}),
             "short_factor: 1 numbers, and 4 are turned",
         ),
+        (json!({"model_type": "qwen3_5"}), "text_config is missing"),
+        (
+            json!({"model_type": "qwen3_5_text", "linear_num_key_heads": 3, "linear_num_value_heads": 4}),
+            "linear_num_value_heads = 4 is not a multiple of linear_num_key_heads = 3",
+        ),
+        (
+            json!({"model_type": "qwen3_5_text", "layer_types": ["linear_attention"]}),
+            "layer_types: it is shorter than the layers",
+        ),
+        (
+            json!({"model_type": "qwen3_5_text", "layer_types": ["sliding_attention", "full_attention"]}),
+            "`sliding_attention` is not supported; known: full_attention, linear_attention",
+        ),
+        (json!({"model_type": "qwen3_5_text", "attn_output_gate": false}), "attention without a gate"),
+        (json!({"model_type": "qwen3_next", "linear_conv_kernel_dim": 0}), "linear_conv_kernel_dim = 0"),
+        (
+            json!({"model_type": "qwen3_next", "shared_expert_intermediate_size": 0}),
+            "shared_expert_intermediate_size = 0",
+        ),
         (json!({"model_type": "granite", "logits_scaling": "x"}), "logits_scaling: invalid type"),
         (json!({"model_type": "mixtral", "num_experts_per_tok": 9}), "num_experts_per_tok = 9 of 8 experts"),
         (json!({"model_type": "mistral", "sliding_window": 0}), "sliding_window = 0"),
@@ -254,6 +273,47 @@ fn a_language_model_beside_others_is_loaded_alone() {
 
     let model = load("gemma3_images");
     assert!(model.tensors().iter().all(|(name, _)| name.starts_with("model.") && !name.contains("vision")));
+}
+
+/// Gates stand above what they gate.
+#[test]
+fn experts_in_one_tensor_are_read_one_by_one() {
+    let (model, dir) = (load("qwen3_5_moe"), tempfile::tempdir().unwrap());
+    model.save(dir.path()).unwrap();
+    let file = dir.path().join("model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    tensors.retain(|(name, _)| !name.contains(".experts."));
+    let own = model.tensors();
+    let stack = |layer: usize, name: &str| {
+        let name = format!("model.layers.{layer}.mlp.experts.*.{name}_proj.weight");
+        own.iter().find(|(known, _)| *known == name).unwrap().1.shallow_clone()
+    };
+    for layer in 0..2 {
+        let both = Tensor::cat(&[stack(layer, "gate"), stack(layer, "up")], 1);
+        for (name, tensor) in [("gate_up_proj", both), ("down_proj", stack(layer, "down"))] {
+            tensors.push((format!("model.layers.{layer}.mlp.experts.{name}"), tensor));
+        }
+    }
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let again = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
+    assert!(again.tensors().iter().zip(&own).all(|((a, x), (b, y))| a == b && x.equal(y)));
+}
+
+/// What predicts further tokens at once has no place in the model that is trained, and its recurrence none for gaps.
+#[test]
+fn a_hybrid_is_told_from_what_stands_beside_it() {
+    let (model, dir) = (load("qwen3_5"), tempfile::tempdir().unwrap());
+    model.save(dir.path()).unwrap();
+    let file = dir.path().join("model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    tensors.push(("mtp.fc.weight".into(), Tensor::ones([4, 4], (Kind::Float, Device::Cpu))));
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let again = Model::load(dir.path(), Kind::Float, Device::Cpu).unwrap();
+    assert!(again.tensors().iter().zip(model.tensors()).all(|((a, x), (b, y))| *a == b && x.equal(&y)));
+    assert_eq!((model.config.attention_layers(), model.config.recurrent_layers()), (1, 1));
+    let gap = Sequence::new(&[3, 4, 5, 6], &[7, 8]).without(|place| place == 1);
+    let why = model.score(&[gap], 1.0, Grad::No).unwrap_err().to_string();
+    assert!(why.contains("recurrent layers go over what is there"), "{why}");
 }
 
 /// What the hub's older files say is what transformers 5 writes of them.

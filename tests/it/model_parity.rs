@@ -5,11 +5,12 @@ use crate::skip::python_for;
 use rationale::model::attention::Packed;
 use rationale::model::family::{Bias, Window};
 use rationale::model::{Config, FAMILIES, Grad, Lora, Model, Sequence};
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
-const MODELS: [&str; 22] = [
+const MODELS: [&str; 26] = [
     "llama",
     "llama3",
     "mistral",
@@ -32,6 +33,10 @@ const MODELS: [&str; 22] = [
     "mixtral",
     "qwen3_moe",
     "gpt_oss",
+    "qwen3_next",
+    "qwen3_5",
+    "qwen3_5_images",
+    "qwen3_5_moe",
 ];
 const PROMPT: usize = 5;
 const TEMPERATURE: f64 = 0.7;
@@ -179,7 +184,7 @@ fn greedy_tokens_are_transformers_tokens() {
 
 /// What `fixtures/models/bf16.py` prints: transformers' own bf16 against its f32, medians for logits, log-
 /// probabilities and gradients.
-const MEASURED: [(&str, [f64; 3]); 22] = [
+const MEASURED: [(&str, [f64; 3]); 26] = [
     ("llama", [0.0264, 0.0058, 0.0500]),
     ("llama3", [0.0204, 0.0080, 0.0389]),
     ("mistral", [0.0250, 0.0081, 0.0519]),
@@ -202,6 +207,10 @@ const MEASURED: [(&str, [f64; 3]); 22] = [
     ("mixtral", [0.0289, 0.0089, 0.0567]),
     ("qwen3_moe", [0.0267, 0.0081, 0.0374]),
     ("gpt_oss", [0.0198, 0.0059, 0.0539]),
+    ("qwen3_next", [0.0203, 0.0087, 0.0448]),
+    ("qwen3_5", [0.0277, 0.0070, 0.0522]),
+    ("qwen3_5_images", [0.0326, 0.0086, 0.0651]),
+    ("qwen3_5_moe", [0.0339, 0.0082, 0.0585]),
 ];
 
 /// bf16 rounds to 8 bits, 2⁻⁹ = 0.2 % at a time; these weights, chosen large, amplify it. The measure is transformers
@@ -341,9 +350,15 @@ fn what_is_saved_loads_bit_for_bit() {
 
 #[test]
 fn adapters_train_alone_and_merge() {
-    for (name, maps) in
-        [("qwen2", 7 + 7), ("phi3", 4 + 4), ("gemma3", 7 + 7), ("qwen3_moe", 7 + 4), ("gpt_oss", 4 + 4)]
-    {
+    for (name, maps) in [
+        ("qwen2", 7 + 7),
+        ("phi3", 4 + 4),
+        ("gemma3", 7 + 7),
+        ("qwen3_moe", 7 + 4),
+        ("gpt_oss", 4 + 4),
+        ("qwen3_next", 3 + 3 + 4 + 3),
+        ("qwen3_5", 5 + 3 + 4 + 3),
+    ] {
         trains_alone_and_merges(name, maps);
     }
 }
@@ -418,8 +433,13 @@ fn transformers_loads_what_is_saved() {
         let sliding_window = matches!(family.window, Window::Given(Some(_))).then_some(8);
         let (qkv_bias, output_bias) = (qkv_bias || family.sinks, family.sinks);
         let rope_scaling = (family.rope_scaling)();
+        // Hundreds of experts by default.
+        let many = ["qwen3_next", "qwen3_5_moe_text"].contains(&family.model_type);
+        let few = many.then(|| json!({"num_experts": 4, "num_experts_per_tok": 2}));
+        let original = few.and_then(|keys| keys.as_object().cloned()).unwrap_or_default();
         let fresh = Config {
             family,
+            original,
             qkv_bias,
             output_bias,
             sliding_window,

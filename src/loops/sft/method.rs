@@ -82,10 +82,11 @@ impl Method for SftMethod {
         }
         problems.into_result()?;
         let hides = self.sft.choices.as_ref().is_some_and(|choices| choices.rationale.is_some());
-        if worker.policy.model.has_windows() && (self.sft.words.is_some() || hides) {
+        let counts = worker.policy.model.has_windows() || worker.policy.model.is_recurrent();
+        if counts && (self.sft.words.is_some() || hides) {
             return Err(Error::Model(
-                "loop.sft leaves tokens out of what is read, and this model's attention slides over those that are there; use a model without a \
-                 sliding window, or leave loop.sft.words and the choices' rationale out"
+                "loop.sft leaves tokens out of what is read, and this model's windows or recurrent layers go over those that are there; use a model \
+                 with plain attention in all layers, or leave loop.sft.words and the choices' rationale out"
                     .into(),
             ));
         }

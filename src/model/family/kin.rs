@@ -6,10 +6,8 @@ pub(super) fn kin(model_type: &str) -> Option<(&'static str, &'static str)> {
         "gemma3n" | "gemma3n_text" | "gemma4" | "gemma4_text" => ("gemma3_text", "Gemma 3"),
         "gemma" => ("gemma2", "its successor"),
         "llama4" | "llama4_text" | "mllama" => ("llama", "Llama 3 without images"),
-        "qwen3_next" | "qwen3_5" | "qwen3_5_text" | "qwen2_vl" | "qwen2_5_vl" | "qwen3_vl" => {
-            ("qwen3", "Qwen3 with attention in all layers and without images")
-        }
-        "qwen2_moe" | "qwen3_5_moe" | "deepseek_v2" | "deepseek_v3" | "olmoe" | "glm4_moe" => {
+        "qwen2_vl" | "qwen2_5_vl" | "qwen3_vl" => ("qwen3", "Qwen3 without images"),
+        "qwen2_moe" | "deepseek_v2" | "deepseek_v3" | "olmoe" | "glm4_moe" => {
             ("qwen3_moe", "such as Qwen3-30B-A3B")
         }
         "granitemoe" | "granitemoehybrid" => ("granite", "Granite without experts or Mamba"),

@@ -24,6 +24,7 @@ pub static PARALLEL: Blueprint = Blueprint {
     residual: &["attn.out_proj", "mlp.fall"],
     activations: &["relu2"],
     attends,
+    recurs: |_, _| false,
     build: |config, layer, parts| Ok(Box::new(Parallel::new(config, layer, parts)?)),
 };
 
