@@ -59,7 +59,7 @@ pub fn find(form: &AnswerForm, text: &str) -> Option<AnswerSpan> {
 
 fn hashes(text: &str) -> Option<AnswerSpan> {
     let mut empty = None;
-    let answer = text.rmatch_indices("####").find_map(|(at, _)| {
+    let answer = text.rmatch_indices("####").take(MOST_MARKERS).find_map(|(at, _)| {
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
         let followed = !text[end..].trim().is_empty();

@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Every completion that a row brings (`completions`, or `completion`), scored under the policy.
+/// Every completion that a row brings (`completions`, or `completion`), scored under the policy; of a row that has a `rationale` instead, the one
+/// that `data.template` writes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatasetRollout {}
@@ -24,11 +25,11 @@ impl SourceSection for DatasetRollout {
     }
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
-        let none: Vec<&Example> = rows.iter().copied().filter(|row| row.completions.is_empty()).collect();
+        let none: Vec<&Example> = rows.iter().copied().filter(|row| own(row).is_empty()).collect();
         if none.is_empty() {
             return vec![];
         }
-        let remedy = "add a `completion` or `completions` column, or use [rollout.group]";
+        let remedy = "add a `completion`, `completions` or `rationale` column, or use [rollout.group]";
         vec![Misfit::new("", need("a completion of each row's own", &none, rows.len()), remedy)]
     }
 
@@ -50,6 +51,14 @@ impl Source for DatasetRollout {
     }
 }
 
+/// A row's own completions: those that it brings, or the one that is written of its rationale.
+fn own(row: &Example) -> &[String] {
+    match row.completions.as_slice() {
+        [] if row.fields.contains_key("rationale") => row.completion.as_slice(),
+        brought => brought,
+    }
+}
+
 /// The rows' completions with the policy's log-probabilities at the sampling temperature. One that the model's context
 /// has no room for is cut there and counts as truncated; any other ends with the tokenizer's end-of-sequence id.
 pub fn read(
@@ -61,14 +70,15 @@ pub fn read(
 ) -> Result<Vec<Group>> {
     let (mut sequences, mut read) = (Vec::new(), Vec::new());
     for (group, prompted) in prompts.iter().enumerate() {
-        if prompted.example.completions.is_empty() {
+        let own = own(&prompted.example);
+        if own.is_empty() {
             return Err(Error::Data(format!(
                 "{}: it has no completion of its own, which rollout.dataset scores; \
-                 add a `completion` or `completions` column, or use [rollout.group]",
+                 add a `completion`, `completions` or `rationale` column, or use [rollout.group]",
                 prompted.example
             )));
         }
-        for text in &prompted.example.completions {
+        for text in own {
             let mut tokens = prompted.completion(&policy.tokenizer, text)?;
             let wrong = |what: String| Error::Data(format!("{}: {what}", prompted.example));
             let bytes = given::of_row(&prompted.example, text).map_err(wrong)?;
@@ -100,4 +110,20 @@ pub fn read(
         groups[owner].rollouts.push(Rollout { given, ..rollout });
     }
     Ok(groups)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rationale_is_a_completion_where_the_row_brings_none() {
+        let mut row = Example { completion: Some("1 + 1\n#### 2".into()), ..Example::text("x", "1+1?") };
+        // An answer alone explains nothing.
+        assert!(own(&row).is_empty());
+        row.fields.insert("rationale".into(), "1 + 1".into());
+        assert_eq!(own(&row), ["1 + 1\n#### 2"]);
+        row.completions = vec!["2".into(), "3".into()];
+        assert_eq!(own(&row), ["2", "3"]);
+    }
 }

@@ -313,6 +313,7 @@ impl Looking<'_> {
         }
         if !self.is_wrong("rollout")
             && self.samples()
+            && !self.waits("rollout.variants.from")
             && let Err(error) = self.stage.rollout.build()
         {
             self.refuse(&format!("rollout.{}", self.stage.rollout.name()), &error);

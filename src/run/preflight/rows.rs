@@ -73,10 +73,12 @@ impl Looking<'_> {
             eval: here(&self.stage.data.eval),
             ..self.stage.data.clone()
         };
-        // Examples are shown from the training rows.
-        let shows = data.template.few_shot > 0 && data.template.few_shot_from.is_none();
-        let waits = self.waits(&path) || (shows && self.waits("data.train"));
-        if shows && self.waits("data.train") {
+        // Examples are shown from the training rows, or from others, which may have to wait too.
+        let others = data.template.few_shot_from.is_some();
+        let shown = if others { "data.template.few_shot_from" } else { "data.train" };
+        let unshown = data.template.few_shot > 0 && self.waits(shown);
+        let waits = self.waits(&path) || unshown;
+        if unshown {
             data.template.few_shot = 0;
         }
         let of = if split == Split::Train { &data.train } else { &data.eval };
