@@ -175,6 +175,12 @@ fn a_template_ends() {
     let loops = "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}";
     let said = refused("{\"question\":\"a\"}", &format!("template.user = {loops:?}"));
     assert!(said.contains("rows.jsonl:1: data.template.user: ") && said.contains("fuel"), "{said}");
+    let doubled = "{% set ns = namespace(x=question) %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}";
+    let said = refused("{\"question\":\"a\"}", &format!("template.user = {doubled:?}"));
+    assert!(
+        said.contains("rows.jsonl:1: data.template.user: ") && said.contains("a text of more than 4 MB"),
+        "{said}"
+    );
     let few = load(
         "{\"question\":\"a\"}",
         "template.user = \"{% for i in range(100) %}{{ question }}{% endfor %}\"",
