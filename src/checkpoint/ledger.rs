@@ -30,6 +30,9 @@ pub struct StageRecord {
     pub before: Extents,
     /// The files that it reads, as it found them.
     pub inputs: BTreeMap<String, Fingerprint>,
+    /// The models and files that it consults, such as its rewards' models, as it found them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub consulted: BTreeMap<String, Fingerprint>,
     /// What came of it, once it is done: trained, saved and evaluated.
     pub done: Option<Done>,
 }
