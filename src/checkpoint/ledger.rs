@@ -17,6 +17,9 @@ pub(super) const LEDGER: &str = "stages.json";
 pub struct Ledger {
     /// One a stage and round.
     pub stages: Vec<StageRecord>,
+    /// How the run failed, where it ended so and has not gone on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// A stage that has begun.
@@ -101,7 +104,8 @@ mod tests {
             done: Some(Done { step, ..Done::default() }),
             ..StageRecord::default()
         };
-        let ledger = Ledger { stages: vec![record("a", 1, 1), record("b", 1, 2), record("a", 2, 3)] };
+        let ledger =
+            Ledger { stages: vec![record("a", 1, 1), record("b", 1, 2), record("a", 2, 3)], failed: None };
         let found = |target, reader| ledger.result(target, reader).map(|(_, done)| done.step);
         assert_eq!(found("a", ("b", 1)), Some(1), "not the later one of round 2");
         assert_eq!(found("a", ("b", 2)), Some(3));

@@ -168,8 +168,12 @@ fn run_row(path: &Path) -> Result<Vec<String>> {
     let step = step.map_or(String::new(), |step| step.to_string());
     let figures: Vec<String> =
         report::newest(&lines).into_iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-    let figures = figures.join("  ");
-    Ok(vec![name, state(path, &ledger, planned).to_owned(), stage, step, figures])
+    let state = state(path, &ledger, planned);
+    let figures = match &ledger.failed {
+        Some(why) if state == "failed" => why.lines().next().unwrap_or_default().to_owned(),
+        _ => figures.join("  "),
+    };
+    Ok(vec![name, state.to_owned(), stage, step, figures])
 }
 
 fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
@@ -177,6 +181,7 @@ fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
     match (is_in_use(path), planned) {
         (true, _) => "running",
         (false, Some(planned)) if done >= planned => "done",
+        _ if ledger.failed.is_some() => "failed",
         _ => "stopped",
     }
 }

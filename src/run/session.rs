@@ -92,6 +92,7 @@ impl Session {
             // What cannot be removed is in nobody's way: it is no run that has begun.
             let _ = abandon(self.dir.path(), self.dir.made());
             if is_run(self.dir.path()) {
+                self.note_failure(error);
                 self.write_report(ended(error));
             }
             if let Some(aside) = self.dir.set_aside() {
@@ -130,6 +131,7 @@ impl Session {
         if self.asked()? {
             return Err(stop::stopped("it is between two stages"));
         }
+        ledger.failed = None;
         let alone = self.ranks.count() == 1;
         stop::may_cut(alone.then_some("opening a stage"));
         let saved = self.saved(&name, round)?;

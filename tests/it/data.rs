@@ -712,6 +712,14 @@ fn a_prompt_that_a_conversation_begins_with_is_part_of_it() {
         (&[1][..], Some("c"))
     );
     assert!(refused(&row("Ho?"), "").contains("`prompt` and `messages`"));
+    // No reply goes lost: one that is not the completion itself is refused.
+    let row = |completion: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":"a"}}],"completion":"{completion}"}}"#
+        )
+    };
+    assert!(refused(&row("b"), "").contains("`messages` end with another reply of the assistant's"));
+    assert_eq!(load(&row("a"), "").unwrap().examples[0].completion.as_deref(), Some("a"));
 }
 
 #[test]
