@@ -46,7 +46,10 @@ fn a_reward_that_fails_loses_no_step() {
     assert!(failed.out().join("rl-step-000002/state.json").is_file());
     let listed = |state: &str| {
         let said = failed.verb(&["list", "."]).success();
-        assert!(said.lines().any(|line| line.trim_start().starts_with("out") && line.contains(state)), "{said}");
+        assert!(
+            said.lines().any(|line| line.trim_start().starts_with("out") && line.contains(state)),
+            "{said}"
+        );
     };
     listed("failed");
     goes_on(&failed, &["-q"], &whole);
