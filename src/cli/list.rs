@@ -135,9 +135,12 @@ fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<Stri
     }
     let count = |state: &str| rows.iter().filter(|row| row[1] == state).count();
     let (all, done, failed) = (rows.len(), count("done"), count("failed"));
-    let state = match (is_in_use(path), done + failed == all) {
+    // What came to no numbers is passed over, and its run goes on; any other failure is the run's own.
+    let passed = trials.trials.iter().filter(|trial| trial.failed.is_some()).count();
+    let state = match (is_in_use(path), done + passed == all) {
         (true, _) => "running",
         (false, true) => "done",
+        _ if failed > passed => "failed",
         _ => "stopped",
     };
     let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
