@@ -18,13 +18,18 @@ const NAME: &str = "<string>";
 
 /// Jinja's own filters.
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(plain);
+/// What templates are filled in by; a copy of it costs next to nothing.
+static LIMITED: LazyLock<Environment<'static>> = LazyLock::new(limited);
 
 /// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts. It reads templates; [`render`]
 /// fills them in.
 pub fn environment() -> Environment<'static> {
+    LIMITED.clone()
+}
+
+fn limited() -> Environment<'static> {
     let mut environment = plain();
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(bounded::method);
     environment.set_formatter(|out, state, value| {
         bounded::written(value)?;
         minijinja::escape_formatter(out, state, value)
