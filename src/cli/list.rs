@@ -1,7 +1,7 @@
 //! `train list`: recipes, and runs with where they stand.
 
 use super::verb::Verb;
-use crate::checkpoint::{Ledger, RunDir, Trials, is_in_use, is_run};
+use crate::checkpoint::{Ledger, RunDir, TrialRecord, Trials, is_in_use, is_run};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
@@ -136,7 +136,8 @@ fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<Stri
     let count = |state: &str| rows.iter().filter(|row| row[1] == state).count();
     let (all, done, failed) = (rows.len(), count("done"), count("failed"));
     // What came to no numbers is passed over, and its run goes on; any other failure is the run's own.
-    let passed = trials.trials.iter().filter(|trial| trial.failed.is_some()).count();
+    let is_passed = |trial: &&TrialRecord| trial.failed.is_some() && is_run(&path.join(&trial.name));
+    let passed = trials.trials.iter().filter(is_passed).count();
     let state = match (is_in_use(path), done + passed == all) {
         (true, _) => "running",
         (false, true) => "done",

@@ -2,8 +2,9 @@
 
 mod python;
 
+use super::Message;
 use super::conversation::REASONING;
-use super::{Message, bounded};
+use super::jinja::bounded;
 use crate::error::{Error, Result};
 use minijinja::machinery::WhitespaceConfig;
 use minijinja::value::{Value, ValueKind};

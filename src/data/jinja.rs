@@ -1,6 +1,8 @@
 //! What a recipe's Jinja templates are filled in with, what they may use, and how much.
 
-use super::{Example, bounded};
+pub mod bounded;
+
+use super::Example;
 use minijinja::machinery::WhitespaceConfig;
 use minijinja::value::{Rest, Value as Given};
 use minijinja::{Environment, Error, UndefinedBehavior};

@@ -1,6 +1,5 @@
 //! Examples: the rows of a dataset as the rest of the engine sees them, from `[data]`'s files, hub or task.
 
-mod bounded;
 pub mod chat;
 mod choices;
 pub mod columns;
