@@ -50,7 +50,7 @@ pub fn fork(from: &Path, to: &Path, stages: usize) -> Result<()> {
         }
         saved.iter().try_for_each(|saved| link_all(&saved.path, &folder.join(saved.name())))?;
         fs::copy(from.join(MARKER), folder.join(MARKER)).map_err(Error::io(from))?;
-        Ledger { stages: own.clone() }.write(folder)
+        Ledger { stages: own.clone(), failed: None }.write(folder)
     })
 }
 
@@ -132,7 +132,8 @@ mod tests {
         let done = Done { step: 2, checkpoint, files, ..Done::default() };
         let record =
             |stage: &str, done| StageRecord { stage: stage.into(), round: 1, done, ..StageRecord::default() };
-        run.note(&Ledger { stages: vec![record("sft", Some(done.clone())), record("rl", None)] }).unwrap();
+        let stages = vec![record("sft", Some(done.clone())), record("rl", None)];
+        run.note(&Ledger { stages, failed: None }).unwrap();
         fs::write(from.join("metrics.jsonl"), "one\ntwo\n").unwrap();
         for file in ["sft-000002.jsonl", "rl-000001.jsonl"] {
             fs::write(from.join("evaluations").join(file), file).unwrap();

@@ -17,6 +17,9 @@ pub(super) const LEDGER: &str = "stages.json";
 pub struct Ledger {
     /// One a stage and round.
     pub stages: Vec<StageRecord>,
+    /// How the run failed, where it ended so and has not gone on since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
 }
 
 /// A stage that has begun.
@@ -30,6 +33,9 @@ pub struct StageRecord {
     pub before: Extents,
     /// The files that it reads, as it found them.
     pub inputs: BTreeMap<String, Fingerprint>,
+    /// The models and files that it consults, such as its rewards' models, as it found them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub consulted: BTreeMap<String, Fingerprint>,
     /// What came of it, once it is done: trained, saved and evaluated.
     pub done: Option<Done>,
 }
@@ -98,7 +104,8 @@ mod tests {
             done: Some(Done { step, ..Done::default() }),
             ..StageRecord::default()
         };
-        let ledger = Ledger { stages: vec![record("a", 1, 1), record("b", 1, 2), record("a", 2, 3)] };
+        let ledger =
+            Ledger { stages: vec![record("a", 1, 1), record("b", 1, 2), record("a", 2, 3)], failed: None };
         let found = |target, reader| ledger.result(target, reader).map(|(_, done)| done.step);
         assert_eq!(found("a", ("b", 1)), Some(1), "not the later one of round 2");
         assert_eq!(found("a", ("b", 2)), Some(3));

@@ -1,8 +1,10 @@
 //! The lock that keeps two processes out of one run directory.
 //!
 //! The system holds it for as long as this process lives and lets go of it whatever ends the process, on this machine, in other
-//! containers and, over NFS, on other nodes. What stands in the file is for the message alone.
+//! containers and, over NFS, on other nodes. What stands in the file is for the message alone. Where the file system has no locks, the file
+//! itself is one that is renewed ([`super::owner`]).
 
+use super::owner::{Owned, refuse_now};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -18,7 +20,15 @@ pub(super) const LOCK: &str = ".lock";
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    _file: File,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// By the system, on this open file.
+    System(File),
+    /// By a file that is renewed.
+    Owned(Owned),
 }
 
 /// Who holds a lock, for who is refused.
@@ -31,6 +41,10 @@ struct Holder {
 impl Lock {
     /// Takes the lock of `folder`, which exists.
     pub fn take(folder: &Path) -> Result<Lock> {
+        Self::take_by(folder, try_lock)
+    }
+
+    fn take_by(folder: &Path, try_lock: fn(&File) -> io::Result<()>) -> Result<Lock> {
         let path = folder.join(LOCK);
         loop {
             let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
@@ -38,26 +52,45 @@ impl Lock {
             match try_lock(&file) {
                 Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(in_use(folder, &mut file)),
-                Err(error) => tracing::warn!(
-                    "{} cannot be locked here ({error}); see to it that no other process writes to this run",
-                    path.display()
-                ),
+                Err(error) => {
+                    tracing::info!(
+                        "{} cannot be locked here ({error}); it is renewed every few seconds in place of that",
+                        path.display()
+                    );
+                    let held = Held::Owned(Owned::take(&path, &host())?);
+                    return Ok(Lock { path, held });
+                }
             }
+            // Another machine may have no locks on the same files.
+            refuse_now(&path)?;
             // Who held it before may have removed the file between our opening and locking it.
             if is_at(&file, &path)? {
                 let own = Holder { pid: std::process::id(), host: host() };
                 let own = serde_json::to_vec(&own).expect("a number and a text are JSON");
                 file.set_len(0).and_then(|()| file.write_all(&own)).map_err(Error::io(&path))?;
-                return Ok(Lock { path, _file: file });
+                return Ok(Lock { path, held: Held::System(file) });
             }
+        }
+    }
+
+    /// Refuses to write where another process does by now, as it may where there are no locks.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] with whom.
+    pub fn check(&self) -> Result<()> {
+        match &self.held {
+            Held::System(_) => Ok(()),
+            Held::Owned(owned) => owned.check(),
         }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Removed while it is held: who opens it from now on makes a new one.
-        if let Ok(true) = is_at(&self._file, &self.path) {
+        // Removed while it is held: who opens it from now on makes a new one. What is renewed removes itself.
+        if let Held::System(file) = &self.held
+            && let Ok(true) = is_at(file, &self.path)
+        {
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -71,14 +104,15 @@ pub(super) fn look(folder: &Path) -> Result<()> {
     let Ok(mut file) = File::open(folder.join(LOCK)) else { return Ok(()) };
     match try_lock(&file) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(in_use(folder, &mut file)),
-        _ => Ok(()),
+        _ => refuse_now(&folder.join(LOCK)),
     }
 }
 
 /// Whether a process writes to the run in `folder` now.
 pub fn is_in_use(folder: &Path) -> bool {
     let held = |file: File| try_lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-    File::open(folder.join(LOCK)).is_ok_and(held)
+    let path = folder.join(LOCK);
+    File::open(&path).is_ok_and(held) || refuse_now(&path).is_err()
 }
 
 fn try_lock(file: &File) -> io::Result<()> {
@@ -117,7 +151,7 @@ fn in_use(folder: &Path, file: &mut File) -> Error {
     ))
 }
 
-fn host() -> String {
+pub(super) fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or(String::new(), |name| name.trim().to_string())
 }
 
@@ -148,6 +182,29 @@ mod tests {
             fs::write(folder.path().join(LOCK), left).unwrap();
             drop(Lock::take(folder.path()).unwrap());
         }
+    }
+
+    fn none(_: &File) -> io::Result<()> {
+        Err(io::Error::from_raw_os_error(libc::ENOLCK))
+    }
+
+    /// Where the file system has no locks, and where one of two machines has none.
+    #[test]
+    fn without_locks_there_is_one_holder_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = Lock::take_by(folder.path(), none).unwrap();
+        for take in [Lock::take_by(folder.path(), none), Lock::take(folder.path())] {
+            let refused = take.unwrap_err().to_string();
+            for words in ["in use by the process", "no locks on its file system", "delete that file"] {
+                assert!(refused.contains(words), "{refused}");
+            }
+        }
+        assert!(is_in_use(folder.path()) && look(folder.path()).is_err() && held.check().is_ok());
+        drop(held);
+        assert!(!is_in_use(folder.path()) && look(folder.path()).is_ok());
+        assert!(!folder.path().join(LOCK).exists());
+        drop(Lock::take(folder.path()).unwrap());
+        Lock::take_by(folder.path(), none).unwrap();
     }
 
     #[test]

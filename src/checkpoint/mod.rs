@@ -12,6 +12,7 @@ mod fork;
 mod ledger;
 mod lock;
 mod names;
+mod owner;
 mod ranges;
 mod revision;
 mod rundir;

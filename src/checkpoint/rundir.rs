@@ -20,7 +20,7 @@ pub struct RunDir {
     /// Whether it was not there before.
     made: bool,
     /// None where another process writes.
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl RunDir {
@@ -33,12 +33,12 @@ impl RunDir {
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let lock = Lock::take(path)?;
         takeover::prepare(path, mode)?;
-        Ok(RunDir { path: path.to_path_buf(), made, _lock: Some(lock) })
+        Ok(RunDir { path: path.to_path_buf(), made, lock: Some(lock) })
     }
 
     /// Looks into the directory of a run that another process writes to: that of its first rank.
     pub fn join(path: impl AsRef<Path>) -> RunDir {
-        RunDir { path: path.as_ref().to_path_buf(), made: false, _lock: None }
+        RunDir { path: path.as_ref().to_path_buf(), made: false, lock: None }
     }
 
     /// The directory.
@@ -64,6 +64,7 @@ impl RunDir {
 
     /// Writes which stages have begun, and which are done.
     pub fn note(&self, ledger: &Ledger) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), Lock::check)?;
         ledger.write(&self.path)
     }
 
@@ -85,6 +86,7 @@ impl RunDir {
         optimizer: Option<OptimizerPart>,
         model: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), Lock::check)?;
         let sequence = self.checkpoints()?.last().map_or(1, |newest| newest.state.sequence + 1);
         let path = self.path.join(progress.folder());
         write_folder(&path, |folder| {

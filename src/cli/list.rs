@@ -1,7 +1,7 @@
 //! `train list`: recipes, and runs with where they stand.
 
 use super::verb::Verb;
-use crate::checkpoint::{Ledger, RunDir, Trials, is_in_use, is_run};
+use crate::checkpoint::{Ledger, RunDir, TrialRecord, Trials, is_in_use, is_run};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
@@ -135,9 +135,13 @@ fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<Stri
     }
     let count = |state: &str| rows.iter().filter(|row| row[1] == state).count();
     let (all, done, failed) = (rows.len(), count("done"), count("failed"));
-    let state = match (is_in_use(path), done + failed == all) {
+    // What came to no numbers is passed over, and its run goes on; any other failure is the run's own.
+    let is_passed = |trial: &&TrialRecord| trial.failed.is_some() && is_run(&path.join(&trial.name));
+    let passed = trials.trials.iter().filter(is_passed).count();
+    let state = match (is_in_use(path), done + passed == all) {
         (true, _) => "running",
         (false, true) => "done",
+        _ if failed > passed => "failed",
         _ => "stopped",
     };
     let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
@@ -168,8 +172,12 @@ fn run_row(path: &Path) -> Result<Vec<String>> {
     let step = step.map_or(String::new(), |step| step.to_string());
     let figures: Vec<String> =
         report::newest(&lines).into_iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-    let figures = figures.join("  ");
-    Ok(vec![name, state(path, &ledger, planned).to_owned(), stage, step, figures])
+    let state = state(path, &ledger, planned);
+    let figures = match &ledger.failed {
+        Some(why) if state == "failed" => why.lines().next().unwrap_or_default().to_owned(),
+        _ => figures.join("  "),
+    };
+    Ok(vec![name, state.to_owned(), stage, step, figures])
 }
 
 fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
@@ -177,6 +185,7 @@ fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {
     match (is_in_use(path), planned) {
         (true, _) => "running",
         (false, Some(planned)) if done >= planned => "done",
+        _ if ledger.failed.is_some() => "failed",
         _ => "stopped",
     }
 }

@@ -1,11 +1,12 @@
 //! Chat templates: the Jinja that a tokenizer brings, rendered as transformers renders it.
 
-mod bounded;
 mod python;
 
 use super::Message;
 use super::conversation::REASONING;
-use crate::error::{Error, Result, quietly};
+use super::jinja::bounded;
+use crate::error::{Error, Result};
+use minijinja::machinery::WhitespaceConfig;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind};
 use regex::Regex;
@@ -20,8 +21,6 @@ const LONGEST: usize = 1 << 16;
 const MOST: usize = 1 << 25;
 /// Instructions that one conversation may take.
 const FUEL: u64 = 2_000_000;
-/// A stack for templates that nest deep, of which only what is used is taken.
-const STACK: usize = 1 << 29;
 const NAME: &str = "chat";
 
 /// A chat template with the special tokens that it may name (`bos_token`, …).
@@ -58,14 +57,17 @@ impl ChatTemplate {
         let source = without_generation(source);
         let nests = source.contains("namespace");
         // What nests deep is parsed, and thrown away, with as deep a stack.
-        let environment = on_a_deep_stack(move || {
-            let source = bounded::source(&source)?;
+        let environment = bounded::on_a_deep_stack(move || {
+            let whitespace =
+                WhitespaceConfig { keep_trailing_newline: false, lstrip_blocks: true, trim_blocks: true };
+            let source = bounded::source(&source, NAME, whitespace, false)?;
             let mut environment = environment();
             // So many instructions cannot write the template's own text more often than fits.
             let raw = (MOST * 32 / source.len().max(1)) as u64;
             environment.set_fuel(Some(FUEL.min(raw.max(50_000))));
             environment.add_template_owned(NAME, source).map(|()| environment)
-        })?
+        })
+        .map_err(|panic| unusable(&panic))?
         .map_err(|e| refused("it does not parse", &e))?;
         Ok(Self { tokens, environment, nests })
     }
@@ -113,10 +115,13 @@ impl ChatTemplate {
                     .chain([("messages", Value::from_serialize(messages))]),
             );
             let render = || {
-                bounded::begin();
+                bounded::begin(MOST);
                 self.environment.get_template(NAME)?.render(&context)
             };
-            if self.nests { on_a_deep_stack(render) } else { Ok(render()) }
+            if !self.nests {
+                return Ok(render());
+            }
+            bounded::on_a_deep_stack(render).map_err(|panic| unusable(&panic))
         };
         // Some join a call's arguments to texts, as OpenAI writes them.
         let text = match written(&messages)? {
@@ -139,15 +144,6 @@ fn with_reasoning(turn: &Message) -> Message {
         }
     }
     turn
-}
-
-/// What `work` gives, with room for deep recursion.
-fn on_a_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || quietly(work));
-        let joined = thread.map_err(|error| unusable(&error.to_string()))?.join();
-        joined.unwrap_or_else(|_| Err("it panics".to_string())).map_err(|panic| unusable(&panic))
-    })
 }
 
 fn unusable(what: &str) -> Error {

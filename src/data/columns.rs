@@ -124,8 +124,15 @@ pub fn read(row: &Row, roles: &Roles) -> Read<Columns> {
             columns.learned_turns = earlier.map(|(at, _)| at).collect();
         }
         columns.prompt = columns.prompt.or(Some(Prompt::Chat(prompt)));
-        if let (None, Some(last)) = (&columns.completion, last) {
-            columns.reply(last);
+        match (&columns.completion, last) {
+            (None, Some(last)) => columns.reply(last),
+            (Some(text), Some(last)) if text.trim() != last.text().trim() => {
+                return Err(
+                    "it has `completion`, and its `messages` end with another reply of the assistant's; take one of the two out"
+                        .to_string(),
+                );
+            }
+            _ => {}
         }
     }
     if let (None, None, Some(text)) =

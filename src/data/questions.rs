@@ -17,7 +17,8 @@ pub struct Prompted {
     pub example: Arc<Example>,
     /// Its prompt, rendered and tokenised once.
     pub tokens: Vec<u32>,
-    /// Its completion's ids where the chat template writes them: the turn with the token that ends it.
+    /// Its completion's ids where the chat template writes them, the turn with the token that ends it; or where the row's columns name special tokens
+    /// in it, which are text.
     pub reply: Option<Vec<u32>>,
     /// Where it stands among the questions that are asked together, on whatever rank.
     pub place: usize,
@@ -47,7 +48,7 @@ impl Prompted {
         let compared = turns::compared(tokenizer, example)?.map(Arc::new);
         let example = compared.as_ref().unwrap_or(example);
         let (example, reply) = match turns::reply(tokenizer, example)? {
-            None => (example.clone(), None),
+            None => (example.clone(), tokenizer.made(example)?),
             Some(Reply { text, ids }) => {
                 let completions = match example.completions.as_slice() {
                     [_] => vec![text.clone()],

@@ -1,8 +1,8 @@
-//! What rows write in a prompt of plain text: names of special tokens in it are text, as in conversations; only what a template writes itself are
+//! What rows write in a prompt of plain text, and in a completion that is made of their columns: names of special tokens in it are text, as in conversations; only what a template writes itself are
 //! tokens.
 //!
 //! A prompt does not say which of it came from where, and traces hand on no more than it. So what a row says is looked for in it: each line of its
-//! columns that names a special token. Ready-made prompts are their own templates.
+//! columns that names a special token. Ready-made prompts and completions are their own templates.
 
 use super::Example;
 use regex::Regex;
@@ -13,11 +13,24 @@ use std::ops::Range;
 const PROMPT: &str = "prompt";
 const TRACED: &str = "prompt_ids";
 
-/// The bytes of `text`, a prompt that was made of the row, in which names of special tokens are none: in order, none overlapping.
+/// Columns of ready-made completions.
+const COMPLETIONS: [&str; 2] = ["completion", "text"];
+
+/// Whether a row's completion was made of its columns.
+pub fn is_made(row: &Example, completion: &str) -> bool {
+    let is = |column: &&str| row.fields.get(*column).and_then(Value::as_str) == Some(completion);
+    !COMPLETIONS.iter().any(is)
+}
+
+/// The bytes of `text`, a prompt or a completion, as `what` says, that was made of the row, in which names of special tokens are none: in order, none overlapping.
 ///
 /// # Errors
-/// A column that is such a name and nothing else, where the prompt has it, so that nobody can tell whose it is; in words that follow the row's place.
-pub fn plain(row: &Example, text: &str, special: &Regex) -> Result<Vec<Range<usize>>, String> {
+/// A column that is such a name and nothing else, where the text has it, so that nobody can tell whose it is; in words that follow the row's place.
+pub fn plain(
+    row: &Example,
+    (what, text): (&str, &str),
+    special: &Regex,
+) -> Result<Vec<Range<usize>>, String> {
     let ready = row.fields.get(PROMPT).and_then(Value::as_str) == Some(text);
     if !special.is_match(text) || (ready && !row.fields.contains_key(TRACED)) {
         return Ok(Vec::new());
@@ -46,8 +59,8 @@ pub fn plain(row: &Example, text: &str, special: &Regex) -> Result<Vec<Range<usi
     match alone.into_iter().find(|(_, name)| free(name)) {
         None => Ok(found),
         Some((column, name)) => Err(format!(
-            "`{column}` is the name of a special token and nothing else, {name:?}, and the prompt has it: nobody can tell whether the row \
-             writes it, as text, or the template; leave the row out, or make the whole prompt a column `prompt`"
+            "`{column}` is the name of a special token and nothing else, {name:?}, and the {what} has it: nobody can tell whether the row \
+             writes it, as text, or the template; leave the row out, or make the whole {what} a column `{what}`"
         )),
     }
 }
@@ -85,7 +98,8 @@ mod tests {
 
     fn found<'t>(fields: Value, text: &'t str) -> Result<Vec<&'t str>, String> {
         let special = Regex::new(r"<eos>|<pad>").unwrap();
-        plain(&row(fields), text, &special).map(|all| all.into_iter().map(|range| &text[range]).collect())
+        plain(&row(fields), ("prompt", text), &special)
+            .map(|all| all.into_iter().map(|range| &text[range]).collect())
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `[data.template]`: from a row's columns to a prompt and the completion that supervised training learns.
 
-pub use super::jinja::{environment, values};
+pub use super::jinja::{environment, holds, render, values};
 
 use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
@@ -359,7 +359,7 @@ impl<'a> Writer<'a> {
     }
 
     fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {
-        self.environment.render_str(source, fields).map_err(|error| match error.kind() {
+        render(source, fields).map_err(|error| match error.kind() {
             ErrorKind::UndefinedError => {
                 let unknown = self.unknown(source, fields);
                 format!(

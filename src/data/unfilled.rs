@@ -1,6 +1,7 @@
 //! Why a template of the recipe cannot be filled in over rows, so that it is said before a run, and not by the first row that is sampled.
 
 use super::Example;
+use super::jinja::render;
 use super::row::some;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::Misfit;
@@ -30,7 +31,7 @@ pub fn fill(
     source: &str,
     known: &Map<String, Value>,
 ) -> Result<String, Unfilled> {
-    environment.render_str(source, known).map_err(|error| Unfilled::of(environment, source, known, &error))
+    render(source, known).map_err(|error| Unfilled::of(environment, source, known, &error))
 }
 
 /// The fault of a template over a row that is `known` before anything is sampled, where samples stand for what is only known `later`. A failure that
@@ -53,7 +54,7 @@ pub fn fault(
     known: &Map<String, Value>,
     later: &[&str],
 ) -> Option<Unfilled> {
-    let error = environment.render_str(source, known).err()?;
+    let error = render(source, known).err()?;
     let unfilled = Unfilled::of(environment, source, known, &error);
     let certain = match (&unfilled, error.kind()) {
         (Unfilled::Lacks(_), _) => true,

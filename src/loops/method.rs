@@ -246,6 +246,8 @@ pub struct Needs {
     pub direction: bool,
     /// Its policy has a head that scores: a reward model.
     pub head: bool,
+    /// Its own evaluation counts no classes of rows, so that `eval.by` means nothing to it.
+    pub classless: bool,
     /// What `[select]` decides.
     pub selects: Selects,
     /// Sections that mean nothing to it, and why.

@@ -2,7 +2,7 @@
 //! choice's tokens, and p = softmax(s) (PINTO, Wang et al. 2023, arXiv 2211.01562).
 
 use crate::data::columns::letter;
-use crate::data::template::{environment, values};
+use crate::data::template::{environment, render, values};
 use crate::data::{Example, Tokenizer};
 use crate::error::Result;
 use crate::model::Sequence;
@@ -46,13 +46,13 @@ impl Choosing {
         let Some(template) = &self.rationale else {
             return Ok((vec![String::new(); row.choices.len()], gold));
         };
-        let (environment, mut values) = (environment(), values(row));
+        let mut values = values(row);
         let mut rationales = Vec::new();
         for (at, choice) in row.choices.iter().enumerate() {
             values.insert("at".into(), at.into());
             values.insert("choice".into(), choice.clone().into());
             values.insert("letter".into(), letter(at).into());
-            let written = environment.render_str(template, &values).map_err(|error| {
+            let written = render(template, &values).map_err(|error| {
                 let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
                 format!("no rationale of its choice {choice:?}: {}{detail}; give it the columns that `rationale` asks for", error.kind())
             })?;

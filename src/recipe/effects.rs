@@ -151,6 +151,14 @@ const RULES: &[Rule] = &[
         idle: |stage| unless(asks(stage) || stage.eval.is_none(), with_method(stage)),
     },
     Rule {
+        keys: &["eval.by"],
+        but: &[],
+        idle: |stage| {
+            let why = format!("{}, which counts no classes of what it learns from", with_method(stage));
+            unless(!stage.needs().classless || stage.eval.is_none(), why)
+        },
+    },
+    Rule {
         keys: &["eval.measures.*.weight"],
         but: &[],
         idle: |_| Some("on what is reported by itself and never summed".into()),

@@ -31,7 +31,7 @@ pub use aliases::{Alias, called, names_of};
 pub use args::{Args, LogFormat};
 pub use effects::without_effect;
 pub use overrides::Override;
-pub use references::{references, substitute};
+pub use references::{references, substitute, texts};
 pub use refusal::Refusal;
 pub use registry::Registry;
 pub use rules::{Choice, RULES, Rules};

@@ -19,6 +19,13 @@ pub fn references(table: &Table, listed: &[&str]) -> Vec<(String, String)> {
     found
 }
 
+/// The texts under the `listed` keys of a stage's table.
+pub fn texts(table: &Table, listed: &[&str]) -> Vec<String> {
+    let paths = listed.iter().flat_map(|key| places(table, key));
+    let values = paths.filter_map(|path| at(table, &path.split('.').collect::<Vec<_>>()));
+    values.filter_map(|value| value.as_str().map(str::to_owned)).collect()
+}
+
 /// Replaces every reference in the `listed` keys by what `resolve(path, stage name)` says, such as the folder of a
 /// checkpoint.
 pub fn substitute(

@@ -58,7 +58,10 @@ impl State {
         match (is_in_use(folder), stages.iter().all(|stage| stage.done)) {
             (true, _) => State::Running,
             (false, true) => State::Done,
-            (false, false) => State::Stopped(None),
+            (false, false) => {
+                let ledger = RunDir::join(folder).ledger().ok();
+                ledger.and_then(|ledger| ledger.failed).map_or(State::Stopped(None), State::Failed)
+            }
         }
     }
 }

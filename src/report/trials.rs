@@ -147,7 +147,7 @@ mod tests {
         fs::write(run.join("recipe.toml"), recipe).unwrap();
         let done = done.then(|| Done { step: 4, ..Done::default() });
         let record = StageRecord { stage: "sft".into(), round: 1, done, ..StageRecord::default() };
-        RunDir::join(&run).note(&Ledger { stages: vec![record] }).unwrap();
+        RunDir::join(&run).note(&Ledger { stages: vec![record], ..Ledger::default() }).unwrap();
         let line = json!({ "stage": "sft", "round": 1, "step": 4, "loss": 0.5, "eval/accuracy": right as f64 / 2.0 });
         fs::write(run.join("metrics.jsonl"), format!("{line}\n")).unwrap();
         let accuracy = right as f64 / 2.0;

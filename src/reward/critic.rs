@@ -4,7 +4,7 @@
 use super::{Aggregate, Models, Reward, Wants};
 use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::Prompt;
-use crate::data::template::environment;
+use crate::data::template::{environment, render};
 use crate::engine::Sampling;
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -110,7 +110,7 @@ impl LoadedCritic {
         let mut columns = group.example.fields.clone();
         columns.insert("previous".into(), previous.into());
         columns.insert("step".into(), step.into());
-        let text = environment().render_str(&self.section.ask, &columns).context("ask")?;
+        let text = render(&self.section.ask, &columns).with_context(|| format!("{}: ask", group.example))?;
         let question = match self.section.chat {
             true => TextRequest::user(None, text),
             false => {

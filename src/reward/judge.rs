@@ -3,7 +3,7 @@
 use super::{Models, Part, Reward, SharedReward, Wants};
 use crate::ask::{TextModel, TextRequest};
 use crate::data::Tokenizer;
-use crate::data::template::environment;
+use crate::data::template::{environment, render};
 use crate::endpoint::{Client, Endpoint};
 use crate::rationale::{Format, Pattern, StepUnit, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
@@ -145,8 +145,10 @@ impl Judge {
         if let Some(reasons) = reasons {
             values.insert(each::REASONS.into(), reasons.into());
         }
-        let write =
-            |text: &str| environment().render_str(text, &values).context("its template cannot be filled in");
+        let write = |text: &str| {
+            let why = || format!("{}: its template cannot be filled in", group.example);
+            render(text, &values).with_context(why)
+        };
         let text = write(template)?;
         Ok(TextRequest::user(self.system.as_deref().map(write).transpose()?, text))
     }

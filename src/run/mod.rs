@@ -2,6 +2,7 @@
 
 mod evaluating;
 mod footprint;
+mod inputs;
 mod launch;
 mod lengths;
 mod outcome;

@@ -1,19 +1,16 @@
-//! Where a run keeps what its stages left, what a recipe's `"@stage"` stands for, and which files a stage reads.
+//! Where a run keeps what its stages left, and what a recipe's `"@stage"` stands for.
 
+use super::inputs::same_files;
 use super::resume::{Changes, body, changes, holding, is_over};
 use super::session::Session;
 use super::stop;
 use crate::checkpoint::{
-    Fingerprint, Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, differences, label, recipes,
-    write_atomic,
+    Ledger, Mode, RunDir, Saved, StageRecord, Trials, could_create, label, recipes, write_atomic,
 };
-use crate::data::Split;
-use crate::data::hub::DatasetId;
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::log::terminal::say;
 use crate::recipe::{Args, PlannedStage, Stage};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What the name of a stage's file of pairs has beside that of its traces.
@@ -103,7 +100,7 @@ pub(super) fn resumed(
         return Ok(said);
     };
     if !looked {
-        same_files(record)?;
+        same_files(record, plan)?;
     }
     let of_stage = |saved: &Saved| {
         let progress = &saved.state.progress;
@@ -180,7 +177,7 @@ pub(super) fn changed(dir: &RunDir, resolved: &str, plan: &[PlannedStage]) -> Re
     let is_over = |only: Option<&str>| is_over(dir.path(), plan, &ledger, &found.longer, only);
     found.holds = holding(&old, new, is_over);
     let goes_on = |record: &&StageRecord| record.done.is_none() || found.longer.contains(&record.stage);
-    ledger.stages.last().filter(goes_on).map_or(Ok(()), same_files)?;
+    ledger.stages.last().filter(goes_on).map_or(Ok(()), |record| same_files(record, plan))?;
     Ok(Some(found))
 }
 
@@ -310,63 +307,4 @@ impl Session {
         }
         Ok(())
     }
-
-    /// The files that a stage learns from and begins with, as they are now, by what the recipe calls them.
-    pub(super) fn inputs(&self, stage: &Stage) -> Result<BTreeMap<String, Fingerprint>> {
-        let (data, mut files) = (&stage.data, Vec::new());
-        let sources = [(&data.train, Split::Train), (&data.eval, Split::Eval)];
-        let shots = data.template.few_shot_from.iter().map(|from| (from, Split::Train));
-        for (sources, split) in sources.into_iter().chain(shots) {
-            for source in &sources.0 {
-                if !source.starts_with("hub:") {
-                    files.push((source.clone(), PathBuf::from(source)));
-                    continue;
-                }
-                for file in self.hub.dataset(&DatasetId::parse(source)?, split)? {
-                    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    files.push((format!("{source}: {name}"), file));
-                }
-            }
-        }
-        if let Some(model) = &stage.policy.model {
-            files.push((model.clone(), self.hub.model(model)?));
-        }
-        files.extend(
-            stage.policy.steer.iter().map(|steered| (steered.from.clone(), PathBuf::from(&steered.from))),
-        );
-        // What is missing is named, with its key, by who opens it; what the run itself made goes where the run goes.
-        files.retain(|(_, path)| path.is_file() || path.is_dir());
-        let own = format!("{}/", self.dir.path().display());
-        for (name, _) in &mut files {
-            *name = name.strip_prefix(&own).map_or(name.clone(), str::to_string);
-        }
-        Fingerprint::of_all(&files)
-    }
-}
-
-/// Refuses a stage that has begun with other files than there are now.
-pub(super) fn same_inputs(
-    stage: &str,
-    begun: &BTreeMap<String, Fingerprint>,
-    now: &BTreeMap<String, Fingerprint>,
-) -> Result<()> {
-    let found = differences(begun, now);
-    if found.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Checkpoint(format!(
-        "stage `{stage}` has begun with other files:\n  {}\nput back what they were, or start a new run: another --out, and \
-         policy.model set to one of this run's checkpoints to go on from its weights",
-        found.join("\n  ")
-    )))
-}
-
-/// The same as far as its files can be looked at before the stage opens: those that the recipe names by their paths.
-fn same_files(record: &StageRecord) -> Result<()> {
-    let there = |(name, _): &(&String, &Fingerprint)| Path::new(name).exists();
-    let begun: BTreeMap<String, Fingerprint> =
-        record.inputs.iter().filter(there).map(|(name, print)| (name.clone(), print.clone())).collect();
-    let files: Vec<(String, PathBuf)> =
-        begun.keys().map(|name| (name.clone(), PathBuf::from(name))).collect();
-    same_inputs(&record.stage, &begun, &Fingerprint::of_all(&files)?)
 }

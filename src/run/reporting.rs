@@ -86,6 +86,18 @@ impl Session {
         self.reporting.news = false;
     }
 
+    /// Notes that the run ends with this error, for who lists runs; one that was told to stop has not failed. Where the disk is what failed, the
+    /// error itself has to say it.
+    pub(super) fn note_failure(&self, error: &Error) {
+        let State::Failed(why) = ended(error) else { return };
+        if let Ok(mut ledger) = self.dir.ledger()
+            && !ledger.stages.is_empty()
+        {
+            ledger.failed = Some(why);
+            let _ = self.dir.note(&ledger);
+        }
+    }
+
     /// Writes what the run found at its end: the table of its evaluations, and the report.
     pub(super) fn write_end(&mut self) {
         if let Err(error) = report::write_tables(self.dir.path()) {

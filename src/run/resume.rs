@@ -232,7 +232,7 @@ mod tests {
             done: done.then(Done::default),
             ..StageRecord::default()
         };
-        let ledger = Ledger { stages: vec![record("sft", true), record("rl", rl_done)] };
+        let ledger = Ledger { stages: vec![record("sft", true), record("rl", rl_done)], failed: None };
         let plan: Vec<_> = ["sft", "rl"].into_iter().enumerate().map(planned).collect();
         let read = |text: &str| toml::from_str(text).unwrap();
         changes(&read(OLD), &read(new), &plan, &ledger)
@@ -289,12 +289,13 @@ mod tests {
             let longer = longer.iter().map(|name| name.to_string()).collect();
             is_over(folder.path(), &plan, ledger, &longer, only)
         };
-        let ledger = Ledger { stages: vec![record("sft", None), record("rl", None)] };
+        let ledger = Ledger { stages: vec![record("sft", None), record("rl", None)], failed: None };
         assert!(over(&["sft", "rl"], &ledger, &[], None) && over(&["sft", "rl"], &ledger, &["sft"], None));
         assert!(!over(&["sft", "rl"], &ledger, &["rl"], None), "it has more steps");
         assert!(over(&["sft", "rl"], &ledger, &["rl"], Some("sft")));
         assert!(!over(&["sft", "rl", "more"], &ledger, &[], None), "one has not begun");
-        let gone = Ledger { stages: vec![record("sft", Some("gone")), record("rl", Some("gone"))] };
+        let gone =
+            Ledger { stages: vec![record("sft", Some("gone")), record("rl", Some("gone"))], failed: None };
         assert!(over(&["sft", "rl"], &gone, &[], Some("sft")) && !over(&["sft", "rl"], &gone, &[], None));
     }
 

@@ -1,6 +1,7 @@
 //! A run: its directory, what has been done in it, what is done next.
 
-use super::places::{Claim, claim, same_inputs};
+use super::inputs::{same_consulted, same_inputs};
+use super::places::{Claim, claim};
 use super::reporting::{Reporting, ended};
 use super::resume::is_done;
 use super::stage::Opened;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tch::Tensor;
+use toml::Table;
 
 /// A run under way.
 pub struct Session {
@@ -90,6 +92,7 @@ impl Session {
             // What cannot be removed is in nobody's way: it is no run that has begun.
             let _ = abandon(self.dir.path(), self.dir.made());
             if is_run(self.dir.path()) {
+                self.note_failure(error);
                 self.write_report(ended(error));
             }
             if let Some(aside) = self.dir.set_aside() {
@@ -128,6 +131,7 @@ impl Session {
         if self.asked()? {
             return Err(stop::stopped_between(self.dir.path()));
         }
+        ledger.failed = None;
         let alone = self.ranks.count() == 1;
         stop::may_cut(alone.then_some("opening a stage"));
         let saved = self.saved(&name, round)?;
@@ -139,7 +143,7 @@ impl Session {
         let mut stage = Stage::read(recipe, &table, registry)?;
         self.use_newest_checkpoint(&mut stage)?;
         let begun = match self.ranks.is_first() {
-            true => self.begin(&mut ledger, &name, round, &stage),
+            true => self.begin(&mut ledger, (&name, round), &stage, &table.table),
             false => Ok(StageRecord::default()),
         };
         let record = agreed(&*self.ranks, begun)?;
@@ -183,12 +187,20 @@ impl Session {
     }
 
     /// The stage's record in the ledger: a new one, or the one that it has, which the files that it reads have to be like.
-    fn begin(&self, ledger: &mut Ledger, name: &str, round: usize, stage: &Stage) -> Result<StageRecord> {
-        let inputs = self.inputs(stage)?;
+    fn begin(
+        &self,
+        ledger: &mut Ledger,
+        (name, round): (&str, usize),
+        stage: &Stage,
+        table: &Table,
+    ) -> Result<StageRecord> {
+        let (inputs, consulted) = (self.inputs(stage)?, self.consulted(table)?);
         let at = ledger.stages.iter().position(|r| (r.stage.as_str(), r.round) == (name, round));
         if let Some(at) = at {
             let record = &mut ledger.stages[at];
             same_inputs(name, &record.inputs, &inputs)?;
+            same_consulted(name, &record.consulted, &consulted)?;
+            record.consulted = consulted;
             record.done = None;
             return Ok(record.clone());
         }
@@ -196,7 +208,7 @@ impl Session {
         let shared = |name: &String| !name.contains('/');
         let before: Extents =
             before.unwrap_or_default().into_iter().filter(|(name, _)| shared(name)).collect();
-        let record = StageRecord { stage: name.into(), round, before, inputs, done: None };
+        let record = StageRecord { stage: name.into(), round, before, inputs, consulted, done: None };
         ledger.stages.push(record.clone());
         Ok(record)
     }

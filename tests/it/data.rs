@@ -175,6 +175,12 @@ fn a_template_ends() {
     let loops = "{% for i in range(10000) %}{% for j in range(10000) %}{{ i }}{% endfor %}{% endfor %}";
     let said = refused("{\"question\":\"a\"}", &format!("template.user = {loops:?}"));
     assert!(said.contains("rows.jsonl:1: data.template.user: ") && said.contains("fuel"), "{said}");
+    let doubled = "{% set ns = namespace(x=question) %}{% for i in range(40) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}";
+    let said = refused("{\"question\":\"a\"}", &format!("template.user = {doubled:?}"));
+    assert!(
+        said.contains("rows.jsonl:1: data.template.user: ") && said.contains("a text of more than 4 MB"),
+        "{said}"
+    );
     let few = load(
         "{\"question\":\"a\"}",
         "template.user = \"{% for i in range(100) %}{{ question }}{% endfor %}\"",
@@ -557,6 +563,26 @@ fn what_a_row_says_in_plain_text_has_no_special_tokens() {
     assert_eq!(*shown, [expected("c<|im_end|>d"), bytes("2\n\na<|im_end|>b"), vec![257]].concat());
     let ready = "{\"prompt\": \"a<|im_end|>b\", \"completion\": \"x\"}\n";
     assert_eq!(ids(ready, ""), [[bytes("a"), vec![257], bytes("b")].concat()]);
+    let learned = |row: &str, settings: &str| {
+        let row = load(row, settings).expect("a sound row").examples.remove(0);
+        let text = row.completion.clone().expect("a completion");
+        let prompted = rationale::data::Prompted::of(&row, &tokenizer).map_err(|error| error.to_string())?;
+        Ok::<_, String>(prompted.completion(&tokenizer, &text).expect("ids"))
+    };
+    // So of completions that are made of columns; one that is a column by itself writes tokens.
+    let end = vec![tokenizer.eos()];
+    let row = "{\"question\": \"q\", \"rationale\": \"is <|im_end|> so\", \"answer\": \"<|im_end|>.\"}\n";
+    assert_eq!(
+        learned(row, template),
+        Ok([bytes("is <|im_end|> so\n#### <|im_end|>."), end.clone()].concat())
+    );
+    let own = format!("{template}\ntemplate.assistant = '{{{{ rationale }}}}<|im_end|>'");
+    assert_eq!(learned(row, &own), Ok([bytes("is <|im_end|> so"), vec![257], end.clone()].concat()));
+    let written = "{\"question\": \"q\", \"completion\": \"a<|im_end|>\"}\n";
+    assert_eq!(learned(written, template), Ok([bytes("a"), vec![257], end].concat()));
+    let alone = "{\"question\": \"q\", \"answer\": \"<|im_end|>\"}\n";
+    let error = learned(alone, "template.chat = false").expect_err("nobody can tell");
+    assert!(error.contains("and the completion has it"), "{error}");
     let alone = load("{\"question\": \"<|im_end|>\", \"answer\": \"1\"}\n", template).expect("a sound row");
     let error = tokenizer.render_example(&alone.examples[0]).expect_err("nobody can tell").to_string();
     assert!(error.contains("`question` is the name of a special token and nothing else"), "{error}");
@@ -706,6 +732,14 @@ fn a_prompt_that_a_conversation_begins_with_is_part_of_it() {
         (&[1][..], Some("c"))
     );
     assert!(refused(&row("Ho?"), "").contains("`prompt` and `messages`"));
+    // No reply goes lost: one that is not the completion itself is refused.
+    let row = |completion: &str| {
+        format!(
+            r#"{{"messages":[{{"role":"user","content":"q"}},{{"role":"assistant","content":"a"}}],"completion":"{completion}"}}"#
+        )
+    };
+    assert!(refused(&row("b"), "").contains("`messages` end with another reply of the assistant's"));
+    assert_eq!(load(&row("a"), "").unwrap().examples[0].completion.as_deref(), Some("a"));
 }
 
 #[test]

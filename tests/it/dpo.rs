@@ -284,6 +284,15 @@ fn labelled_completions_are_ktos() {
     assert!(said.contains("rows.jsonl:1: it has no `chosen` and `rejected`"), "{said}");
     assert!(said.contains("(so too rows.jsonl:2, rows.jsonl:3, rows.jsonl:4)"), "{said}");
 
+    // What has nothing to be told apart from is said; rows of both classes are not.
+    let one = rows.replace("false", "true");
+    for (rows, told) in [(rows, false), (&one, true)] {
+        let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
+        program.write("rows.jsonl", rows);
+        let said = program.train(&[]).success();
+        assert_eq!(said.contains("all 4 completions are labelled good"), told, "{said}");
+    }
+
     let mixed = rows.replacen("true", "\"good\"", 1).replacen("false", "3", 1);
     let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
     program.write("rows.jsonl", &mixed);

@@ -1,5 +1,6 @@
 //! The pages that users read: all are in the table of contents, their links lead somewhere, and their recipes are recipes.
 
+use crate::compare::files;
 use crate::program::Program;
 use std::collections::BTreeSet;
 use std::fs;
@@ -154,6 +155,27 @@ fn every_link_leads_somewhere() {
     }
     assert!(followed > 200, "only {followed} links were found");
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A kind of fault is held by a test that is there, or by a module that has some.
+#[test]
+fn every_test_that_a_page_names_is_there() {
+    let mut known = BTreeSet::new();
+    for path in ["src", "tests/it"].iter().flat_map(|folder| files(&root().join(folder))) {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let functions = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+        known.extend(functions.map(str::to_owned));
+        known.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    let page = read(Path::new("docs/reliability.md"));
+    let is_name = |text: &&str| {
+        text.contains("::") && text.chars().all(|c| c.is_ascii_lowercase() || "_:0123456789".contains(c))
+    };
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(is_name).collect();
+    let last = |name: &str| name.trim_end_matches(':').rsplit("::").next().unwrap_or_default().to_owned();
+    let missing: Vec<&&str> = named.iter().filter(|name| !known.contains(&last(name))).collect();
+    assert!(named.len() > 80, "only {} tests were found", named.len());
+    assert!(missing.is_empty(), "{missing:#?}");
 }
 
 /// The recipes of a page with the lines that they begin on: `toml` is one, `toml added` further lines of the one before (or of the

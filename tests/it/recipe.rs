@@ -822,6 +822,13 @@ fn keys_that_a_stage_does_not_read_are_told() {
         idle(&rows, &[]),
         ["stage `collect`: policy.sampling.top_k has no effect with rollout.dataset"]
     );
+    // Comparisons are counted as one, steps by the column.
+    let judged = |learns: &str| format!("{top}[loop.prm]\nlearns = \"{learns}\"\n[eval]\nby = \"digits\"\n");
+    for learns in ["pairs", "lists"] {
+        let why = "stage `prm`: eval.by has no effect with loop.prm, which counts no classes of what it learns from";
+        assert!(idle(&judged(learns), &[]).contains(&why.to_string()), "{learns}");
+    }
+    assert_eq!(idle(&judged("steps"), &[]), [""; 0]);
     // What is written as it is by default says nothing, as in a resolved recipe.
     assert_eq!(idle(&collect.replace("1e-3", "1e-6").replace("every = 5", "every = 0"), &[]), [""; 0]);
 }

@@ -44,7 +44,16 @@ fn a_reward_that_fails_loses_no_step() {
     // What it ends with is why it ended.
     assert!(said.find("--resume") < said.find("error: reward: "), "{said}");
     assert!(failed.out().join("rl-step-000002/state.json").is_file());
+    let listed = |state: &str| {
+        let said = failed.verb(&["list", "."]).success();
+        assert!(
+            said.lines().any(|line| line.trim_start().starts_with("out") && line.contains(state)),
+            "{said}"
+        );
+    };
+    listed("failed");
     goes_on(&failed, &["-q"], &whole);
+    listed("done");
 }
 
 /// What a method remembers is that of the last whole step, whatever it had noted of the one that failed.

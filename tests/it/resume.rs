@@ -248,6 +248,32 @@ fn other_rows_under_the_same_path_are_refused() {
     assert!(!program.out().join("recipe-2.toml").exists());
 }
 
+/// A reward may change while a run goes on, and is then named otherwise; other weights under the name that it had are refused.
+#[test]
+fn another_reward_model_under_the_same_path_is_refused() {
+    let maker = Program::new(&MODEL.recipe(&warmed_up("", [1, 1], RL)));
+    maker.train(&["-q"]).success();
+    let asks = "[stage.reward.perplexity]\nmodel = \"judge\"\n[stage.loop.grpo]\n";
+    let program = Program::new(&MODEL.recipe(&warmed_up("", [1, 2], asks)));
+    let [judge, other] = ["judge", "other"].map(|name| program.out().with_file_name(name));
+    fs::create_dir(&judge).unwrap();
+    for file in files(&maker.checkpoint("rl-step-000001")) {
+        fs::copy(&file, judge.join(file.file_name().unwrap())).unwrap();
+    }
+    program.train(&["-q"]).success();
+    let weights = judge.join("model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 0x80;
+    fs::write(&weights, bytes).unwrap();
+    let longer = ["-q", "--resume", "--set", "stage.rl.run.steps=3"];
+    let said = program.train(&longer).code(2);
+    assert!(said.contains("judge/model.safetensors has other content"), "{said}");
+    assert!(!program.out().join("recipe-2.toml").exists(), "what was refused leaves no trace of itself");
+    fs::rename(&judge, &other).unwrap();
+    let renamed = [&longer[..], &["--set", "stage.rl.reward.perplexity.model='other'"]].concat();
+    program.train(&renamed).success();
+}
+
 #[test]
 fn a_failed_start_leaves_what_was_there() {
     let program = Program::new(&on_rows("sft"));

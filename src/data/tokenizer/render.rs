@@ -6,6 +6,10 @@ use crate::data::{Example, Message, Prompt, said};
 use crate::error::{Error, Result};
 use serde_json::{Map, Value};
 
+/// What texts are called in messages.
+const PROMPT: &str = "prompt";
+const COMPLETION: &str = "completion";
+
 impl Tokenizer {
     /// A prompt's ids: a conversation through the chat template, up to where the assistant begins; plain text as it
     /// stands, special tokens in it too, after the beginning token if this tokenizer adds one.
@@ -33,8 +37,33 @@ impl Tokenizer {
     /// As [`render_example`](Self::render_example).
     pub fn render_from(&self, prompt: &Prompt, row: &Example) -> Result<Vec<u32>> {
         let (Prompt::Text(text), Some(special)) = (prompt, &self.special) else { return self.render(prompt) };
-        let plain = said::plain(row, text, special).map_err(Error::Data)?;
+        let plain = said::plain(row, (PROMPT, text), special).map_err(Error::Data)?;
         self.text_ids(Marked { text: text.clone(), plain })
+    }
+
+    /// The ids of a row's completion behind plain text and of the end of sequence, where the completion was made of the row's columns and these name
+    /// special tokens, which are text there; else none.
+    ///
+    /// # Errors
+    /// As [`render_example`](Self::render_example).
+    pub(in crate::data) fn made(&self, row: &Example) -> Result<Option<Vec<u32>>> {
+        let (Prompt::Text(before), Some(text), Some(special)) = (&row.prompt, &row.completion, &self.special)
+        else {
+            return Ok(None);
+        };
+        if before.is_empty() || !said::is_made(row, text) {
+            return Ok(None);
+        }
+        let plain = said::plain(row, (COMPLETION, text), special).map_err(Error::Data)?;
+        if plain.is_empty() {
+            return Ok(None);
+        }
+        let mut ids = self.ids_after(&Marked { text: text.clone(), plain })?;
+        // The template may write what ends it.
+        if ids.last() != Some(&self.eos) {
+            ids.push(self.eos);
+        }
+        Ok(Some(ids))
     }
 
     fn text_ids(&self, marked: Marked) -> Result<Vec<u32>> {

@@ -3,7 +3,7 @@
 use super::answers::answers;
 use super::{About, Dpo, DpoMethod, Mask};
 use crate::data::row::named;
-use crate::data::{Feedback, FeedbackCompletion, Prompt, Tokenizer, given};
+use crate::data::{Example, Feedback, FeedbackCompletion, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::item::REF_LOGPROBS;
@@ -154,6 +154,11 @@ impl Dpo {
     /// # Errors
     /// Where none teaches anything.
     pub(super) fn look_at_rows(&self, worker: &Worker) -> Result<()> {
+        if let Some(words) = self.of_one_class(worker.questions.all.iter().map(|row| &*row.example))
+            && worker.ranks.is_first()
+        {
+            tracing::warn!("{}: {words}", worker.name);
+        }
         let (key, why) = match (self.about, self.mask) {
             _ if self.online => return Ok(()),
             (About::Answers, _) => ("about = \"answers\"", "an answer of both completions"),
@@ -189,6 +194,33 @@ impl Dpo {
             tracing::warn!("{}: {}; they are left out", worker.name, words());
         }
         Ok(())
+    }
+
+    /// What is said of labelled completions that are all good, or all bad.
+    fn of_one_class<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<String> {
+        if self.online {
+            return None;
+        }
+        let (mut good, mut bad) = (0, 0);
+        for row in rows {
+            match &row.feedback {
+                Some(Feedback::Label { good: true, .. }) => good += 1,
+                Some(Feedback::Label { .. }) => bad += 1,
+                Some(Feedback::Pair { .. }) => (good, bad) = (good + 1, bad + 1),
+                None => {}
+            }
+        }
+        let (all, other) = match (good, bad) {
+            (1.., 0) => ("good", "bad"),
+            (0, 1..) => ("bad", "good"),
+            _ => return None,
+        };
+        Some(format!(
+            "all {} completions are labelled {all}: loop.dpo with loss.kind = \"kto\" learns from what sets {all} ones apart from {other} ones; add some that are \
+             {other}, with `label` = {}",
+            good + bad,
+            other == "good"
+        ))
     }
 
     fn usable(&self, mut item: Item, policy: &Policy, metrics: &mut Metrics) -> Option<Item> {

@@ -188,6 +188,7 @@ impl Section for Prm {
             rows: true,
             rows_alone: true,
             head: true,
+            classless: self.compares(),
             selects: match self.learns {
                 Learns::Steps | Learns::Outcome => Selects::Nothing,
                 Learns::Pairs => Selects::Pairs,

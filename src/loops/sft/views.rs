@@ -3,7 +3,7 @@
 //!
 //! L = Σᵥ weightᵥ · NLLᵥ / Σ tokens · weight over all views of a step's rows.
 
-use crate::data::template::{environment, values};
+use crate::data::template::{environment, holds, render, values};
 use crate::data::{Example, Message, Prompt};
 use crate::section::{Misfit, broken};
 use schemars::JsonSchema;
@@ -71,18 +71,17 @@ impl View {
     /// # Errors
     /// What its templates miss in the row, in words that follow the row's place.
     pub fn of(&self, row: &Example) -> Result<Option<Example>, String> {
-        let (environment, values) = (environment(), values(row));
+        let values = values(row);
         let failed = |key: &str, error: minijinja::Error| {
             format!("view `{}`: {key}: {}; give the row that column, or see `when`", self.name, said(&error))
         };
         if let Some(when) = &self.when {
-            let holds = environment.compile_expression(when).and_then(|asked| asked.eval(&values));
-            if !holds.map_err(|error| failed("when", error))?.is_true() {
+            if !holds(when, &values).map_err(|error| failed("when", error))? {
                 return Ok(None);
             }
         }
         let written = |key: &str, text: &Option<String>| {
-            let text = text.as_ref().map(|text| environment.render_str(text, &values));
+            let text = text.as_ref().map(|text| render(text, &values));
             text.transpose().map_err(|error| failed(key, error))
         };
         let (user, assistant) = (

@@ -30,6 +30,7 @@ pub use roles::denies;
 use super::number::Number;
 use expression::Node;
 use prose::Said;
+use relation::other_name;
 use tokens::{Kind, Token};
 use units::Unit;
 
@@ -133,12 +134,16 @@ impl<'a> Equality<'a> {
             (Read::Choices(gold), Read::Choices(answer)) => gold == answer,
             (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
             (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
+                let initials =
+                    texts::of_capitals(&gold.plain, tokens) && texts::of_capitals(&answer.plain, own_tokens);
                 // What is all dressing, as an emoji is, is compared as it is written.
                 (if tokens.is_empty() {
                     gold.plain == answer.plain
                 } else {
-                    tokens == own_tokens || texts::same_items(tokens, own_tokens)
-                }) || said.iter().any(|gold| own.iter().any(|own| agree(gold, own)))
+                    tokens == own_tokens
+                        || texts::same_items(tokens, own_tokens)
+                        || texts::same_word((&gold.plain, tokens), (&answer.plain, own_tokens))
+                }) || (!initials && said.iter().any(|gold| own.iter().any(|own| agree(gold, own))))
             }
             _ => false,
         }
@@ -251,7 +256,8 @@ fn agree(gold: &Said, answer: &Said) -> bool {
     let stem = |noun: &String| noun.trim_end_matches('s').trim_end_matches('e').to_string();
     let clash =
         |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if stem(a) != stem(b));
-    let labels = matches!((&gold.label, &answer.label), (Some(gold), Some(answer)) if gold != answer);
+    let labels =
+        matches!((&gold.label, &answer.label), (Some(gold), Some(answer)) if other_name(gold, answer));
     let share = |said: &Said| said.node.any(&|node| matches!(node, Node::Percent(_)));
     let of_things =
         |said: &Said| said.unit.is_some() || said.noun.is_some() || matches!(said.node, Node::Degrees(_));

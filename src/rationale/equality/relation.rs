@@ -14,7 +14,10 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
         }
         Node::List(',', items, _) => {
             // "x = 1 or x = 2": each for itself; of several variables each is named.
-            let items = items.into_iter().map(settled).collect::<Option<Vec<_>>>()?;
+            let variable =
+                |(label, node): (Option<String>, Node)| (label.filter(|label| !label.contains(' ')), node);
+            let items =
+                items.into_iter().map(|item| settled(item).map(variable)).collect::<Option<Vec<_>>>()?;
             let of = items[0].0.clone();
             // "x = 1, 2" says both of x.
             let further =
@@ -57,7 +60,7 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
     }
     if parts.len() == 1 {
         let (_, node) = settled(parts.remove(0))?;
-        return Some((label.filter(|label| !label.contains(' ')), node));
+        return Some((label.filter(|label| !label.contains(' ') || of_function(label)), node));
     }
     if parts.iter().any(Node::varies) {
         // An equation, unless one is worked out step by step from a variable.
@@ -84,6 +87,24 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
     Some((label, last))
 }
 
+/// Letters that are taken for functions where something stands behind them.
+const FUNCTIONS: &str = "fghFGHP";
+
+/// Whether a name is that of a function's value: f(x), P(A).
+fn of_function(name: &str) -> bool {
+    name.split_once(' ').is_some_and(|(of, _)| FUNCTIONS.contains(of))
+}
+
+/// Whether two names cannot be of one thing: x and y, f(x) and g(x). A function's value may be called by a variable; AB is BA.
+pub fn other_name(one: &str, other: &str) -> bool {
+    let parts = |name: &str| {
+        let mut parts: Vec<String> = name.split(' ').map(str::to_string).collect();
+        parts.sort();
+        parts
+    };
+    one.contains(' ') == other.contains(' ') && parts(one) != parts(other)
+}
+
 /// The name that a side of an equation is: a variable, f(x), P(A).
 fn named(node: &Node) -> Option<String> {
     match node {
@@ -93,8 +114,8 @@ fn named(node: &Node) -> Option<String> {
             let names = parts.iter().map(named).collect::<Option<Vec<_>>>()?;
             Some(names.join(" "))
         }
-        Node::Product(parts) if matches!(&parts[..], [Node::Variable(of), Node::Number(_)] if "fghFGHP".contains(of.as_str())) => {
-            Some("f ( )".into())
+        Node::Product(parts) if matches!(&parts[..], [Node::Variable(of), Node::Number(_)] if FUNCTIONS.contains(of.as_str())) => {
+            Some(format!("{of} ( )"))
         }
         Node::Product(parts) => {
             let names = parts.iter().map(named).collect::<Option<Vec<_>>>()?;

@@ -72,6 +72,28 @@ fn arguments(command: &str) -> usize {
     }
 }
 
+/// Whether it is a word of capitals, as LA and AL are, and no product: there is no mathematics around it.
+pub fn of_capitals(plain: &str, tokens: &[Kind]) -> bool {
+    let capital = |kind: &Kind| matches!(kind, Kind::Letter(letter) if letter.bytes().all(|byte| byte.is_ascii_uppercase()));
+    tokens.len() > 1 && tokens.iter().all(capital) && !plain.contains(['$', '\\'])
+}
+
+/// Whether two texts are one word, of capitals or `\text{…}`.
+pub fn same_word((gold, gold_tokens): (&str, &[Kind]), (answer, tokens): (&str, &[Kind])) -> bool {
+    let word = |plain: &str, tokens: &[Kind]| match tokens {
+        [Kind::Word(word)] => Some(word.clone()),
+        _ if of_capitals(plain, tokens) => {
+            let letters = tokens.iter().map(|kind| match kind {
+                Kind::Letter(letter) => letter.to_lowercase(),
+                _ => String::new(),
+            });
+            Some(letters.collect())
+        }
+        _ => None,
+    };
+    word(gold, gold_tokens).is_some_and(|own| word(answer, tokens) == Some(own))
+}
+
 /// Whether two texts list the same items, each a number with the words that say of what, in any order.
 pub fn same_items(gold: &[Kind], answer: &[Kind]) -> bool {
     let items = |kinds: &[Kind]| {

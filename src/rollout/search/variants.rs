@@ -4,7 +4,7 @@
 use super::swapped::Swapped;
 use super::{Search, SearchResult, no_negative};
 use crate::data::row::need;
-use crate::data::template::{environment, values};
+use crate::data::template::{environment, render, values};
 use crate::data::unfilled::{Unfilled, fault, misfits};
 use crate::data::{Example, Message, Prompt, order};
 use crate::engine::Request;
@@ -77,15 +77,15 @@ impl Variant {
 
     /// A row's prompt in this wording.
     fn of(&self, example: &Example) -> Result<Prompt> {
-        let (environment, values) = (environment(), values(example));
-        let render = |(key, text): (&str, Option<&String>)| {
-            let rendered = text.map(|text| environment.render_str(text, &values)).transpose();
+        let values = values(example);
+        let written = |(key, text): (&str, Option<&String>)| {
+            let rendered = text.map(|text| render(text, &values)).transpose();
             rendered.map_err(|error| {
                 Error::Data(format!("{example}: rollout.variants.template {:?}: {key}: {error:#}", self.name))
             })
         };
         let [user, system, begin] = self.texts();
-        let (user, system, begin) = (render(user)?, render(system)?, render(begin)?);
+        let (user, system, begin) = (written(user)?, written(system)?, written(begin)?);
         Ok(match &example.prompt {
             Prompt::Text(text) => {
                 let asked = text.rsplit_once("\n\n").filter(|_| !example.shots.is_empty());

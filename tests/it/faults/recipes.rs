@@ -27,11 +27,14 @@ struct Shared {
     rounds: bool,
     /// What is read in place of sums.
     rows: String,
+    /// Seeds and keys of which there is a trial each.
+    sweep: Option<(&'static str, &'static str)>,
 }
 
 impl Shared {
     fn with(self, name: &'static str, stages: &str) -> Tried {
-        let Self { dtype, rounds, rows } = self;
+        let Self { dtype, rounds, rows, sweep } = self;
+        let (seed, sweep) = sweep.unwrap_or(("seed = 5", ""));
         let (rounds, kept) = if rounds { ("rounds = 2\n", "keep_last = 1\n") } else { ("", "") };
         let (file, task) = match rows.is_empty() {
             true => (
@@ -41,10 +44,10 @@ impl Shared {
             false => ("train = \"rows.jsonl\"\n", ""),
         };
         let rest = format!(
-            "samples_every = 2\n[run]\nseed = 5\n{rounds}[data]\nprompts_per_step = 4\n{file}\
+            "samples_every = 2\n[run]\n{seed}\n{rounds}[data]\nprompts_per_step = 4\n{file}\
              template.chat = false\ntemplate.user = \"{{{{ question }}}}\\n\"\n{task}\
              [policy.sampling]\nmax_new_tokens = 10\ntemperature = 1.4\n\
-             [optim]\nlr = 1e-3\n[checkpoint]\nevery = 2\n{kept}{}",
+             [optim]\nlr = 1e-3\n[checkpoint]\nevery = 2\n{kept}{sweep}{}",
             stages.trim_start()
         );
         let model = Tiny { dtype: dtype.or(MODEL.dtype), ..MODEL };
@@ -208,6 +211,26 @@ max_tokens = 10
 buffer = 8
 "#;
 
+/// Two stages of which the second is swept, so that the first is shared by the trials of a seed.
+const SWEPT: &str = r#"
+[[stage]]
+name = "warm"
+run.steps = 3
+[stage.loop.sft]
+[[stage]]
+name = "rl"
+policy.model = "@warm"
+run.steps = 3
+[stage.loop.grpo]
+[stage.rollout.group]
+size = 2
+[stage.reward.length]
+max_tokens = 10
+buffer = 8
+[stage.eval]
+every = 2
+"#;
+
 /// Questions and their counterfactuals, from a file.
 const CONTRASTED: &str = r#"
 [[stage]]
@@ -254,6 +277,12 @@ pub fn all() -> Vec<Tried> {
         Shared { rows: contrasted(), ..once() }.with("contrasted", CONTRASTED),
         Shared { rows: labelled(), ..once() }.with("reading", &reading),
     ]
+}
+
+/// The same of a run that has four trials, of two values and two seeds.
+pub fn swept() -> Tried {
+    let sweep = ("seeds = [3, 4]", "[sweep]\nstage.rl.optim.lr = [1e-3, 2e-3]\n");
+    Shared { sweep: Some(sweep), ..Shared::default() }.with("swept", SWEPT)
 }
 
 /// Texts of four words whose label is the second one, which is marked.
