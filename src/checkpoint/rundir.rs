@@ -5,7 +5,7 @@ use super::atomic::{remove, write_folder};
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::revision::STARTED;
-use super::saved::{self, OptimizerPart, Progress, Saved};
+use super::saved::{self, OptimizerPart, Progress, Saved, best};
 use super::sealed::unsealed;
 use super::takeover::{self, MARKER, Mode, entries};
 use crate::{Error, Result};
@@ -175,15 +175,6 @@ impl RunDir {
             None => format!("delete {shown} to begin the stage anew"),
         }
     }
-}
-
-fn best<'a>(all: &'a [Saved], keep: &Checkpoint) -> Option<&'a Saved> {
-    let metric = keep.best.as_ref()?;
-    let value = |saved: &Saved| saved.state.progress.metrics.get(metric).copied();
-    all.iter().filter(|saved| value(saved).is_some()).reduce(|best, next| {
-        let better = keep.best_mode.than(value(next).unwrap_or(f64::NAN), value(best).unwrap_or(f64::NAN));
-        if better { next } else { best }
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One checkpoint: a folder holding the model, the optimiser and the state that a run goes on from.
 
+use super::Checkpoint;
 use super::extent::{Extent, Extents};
 use super::ranges::Ranges;
 use super::rundir::RunDir;
@@ -273,6 +274,16 @@ pub fn no_such_folder(path: &Path) -> Error {
         None => "`train list` shows the runs".to_owned(),
     };
     Error::Checkpoint(format!("{}: no such folder; {remedy}", path.display()))
+}
+
+/// The best of these by what `keep` names; none where it names nothing, or none has it.
+pub(super) fn best<'a>(all: &'a [Saved], keep: &Checkpoint) -> Option<&'a Saved> {
+    let metric = keep.best.as_ref()?;
+    let value = |saved: &Saved| saved.state.progress.metrics.get(metric).copied();
+    all.iter().filter(|saved| value(saved).is_some()).reduce(|best, next| {
+        let better = keep.best_mode.than(value(next).unwrap_or(f64::NAN), value(best).unwrap_or(f64::NAN));
+        if better { next } else { best }
+    })
 }
 
 #[cfg(test)]

@@ -5,8 +5,11 @@ use crate::data::Example;
 use crate::text::readability::TextCounts;
 use anyhow::Context;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// `[reward.readability]`: how easy the text is to read, by a formula. 1 at `easy` and beyond, 0 at `hard` and beyond, a line between;
 /// or 1 within a band and less outside of it; 0 where there are no words. Syllables are counted by a rule of thumb.
@@ -33,13 +36,36 @@ pub struct Readability {
 }
 
 /// Which values are wanted.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "two numbers such as [60, 70], or several such by name")]
+#[derive(Debug, Clone, PartialEq, JsonSchema)]
+#[schemars(untagged)]
 pub enum Band {
     /// Of all rows.
     One([f64; 2]),
     /// By name.
     Named(BTreeMap<String, [f64; 2]>),
+}
+
+/// By what is there, so that what is wrong is said of the number that is.
+impl<'de> Deserialize<'de> for Band {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrNamed;
+        impl<'de> Visitor<'de> for OneOrNamed {
+            type Value = Band;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+                formatter.write_str("two numbers such as [60, 70], or several such by name")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Band, A::Error> {
+                Deserialize::deserialize(SeqAccessDeserializer::new(items)).map(Band::One)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, items: A) -> Result<Band, A::Error> {
+                Deserialize::deserialize(MapAccessDeserializer::new(items)).map(Band::Named)
+            }
+        }
+        deserializer.deserialize_any(OneOrNamed)
+    }
 }
 
 /// The formula.

@@ -91,7 +91,7 @@ fn what_does_not_go_with_it_is_said() {
     let said =
         program("").train(&["--dry-run", "--set", "stage.rl.loop.grpo.advantage.whiten=tokens"]).success();
     assert!(said.contains("loop.grpo.advantage.whiten has no effect with loop.grpo.critic"), "{said}");
-    let said = program("").train(&["--dry-run", "--set", "stage.rl.devices.shard=parameters"]).code(2);
+    let said = program("").train(&["--dry-run", "--set", "devices.shard=parameters"]).code(2);
     assert!(said.contains("needs all weights on every rank"), "{said}");
     let said = program("").train(&["--dry-run", "--set", "stage.rl.loop.grpo.critic.lambda=2"]).code(2);
     assert!(said.contains("loop.grpo.critic.lambda") && said.contains("between 0 and 1"), "{said}");
