@@ -114,13 +114,12 @@ fn named(node: &Node) -> Option<String> {
             let names = parts.iter().map(named).collect::<Option<Vec<_>>>()?;
             Some(names.join(" "))
         }
-        Node::Product(parts) if matches!(&parts[..], [Node::Variable(of), Node::Number(_)] if FUNCTIONS.contains(of.as_str())) => {
-            Some(format!("{of} ( )"))
-        }
-        Node::Product(parts) => {
-            let names = parts.iter().map(named).collect::<Option<Vec<_>>>()?;
-            Some(names.join(" "))
-        }
+        Node::Product(parts) => match &parts[..] {
+            [Node::Variable(of), Node::Number(_)] if FUNCTIONS.contains(of.as_str()) => {
+                Some(format!("{of} ( )"))
+            }
+            parts => Some(parts.iter().map(named).collect::<Option<Vec<_>>>()?.join(" ")),
+        },
         _ => None,
     }
 }

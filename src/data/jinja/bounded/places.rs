@@ -112,7 +112,7 @@ fn expression(one: &Expr, found: &mut Spans) {
     match one {
         Expr::Slice(x) => {
             expression(&x.expr, found);
-            let mut parts = [&x.start, &x.stop, &x.step].into_iter().flatten();
+            let parts = [&x.start, &x.stop, &x.step].into_iter().flatten();
             found.read.push(match parts.clone().next() {
                 Some(part) => (end(part), ""),
                 // Before the bracket that ends it.
