@@ -82,7 +82,11 @@ fn votes_go_by_what_grading_goes_by() {
         if right.is_empty() {
             continue;
         }
-        let Some(wrong) = rows.iter().find(|row| !row.right && answer(row).is_some()) else { continue };
+        // One that no right answer is the same as: `x^2`, right for f(x) = x^2, would be so for g(x) = x^2 as well.
+        let apart = |wrong: &str| right.iter().flatten().all(|right| !equality.same(right, wrong));
+        let Some(wrong) = rows.iter().find(|row| !row.right && answer(row).is_some_and(apart)) else {
+            continue;
+        };
         // All right answers are one class, all but those that are worked out less far than another.
         let classes = equality.classes(&right);
         let first = classes.iter().filter(|class| **class == classes[0]).count();

@@ -342,12 +342,15 @@ mod tests {
             let section: Extract = toml::from_str(text).unwrap();
             section.without_effect().into_iter().map(|(key, _)| key).collect()
         };
-        let unweighed = all("");
+        let unweighed = all("mask.kind = 'gumbel'");
         assert_eq!(unweighed.len(), 5, "{unweighed:?}");
-        assert_eq!(all("contrast.weight = 1.0\nsingular = { weight = 1.0, margin = 0.1 }").len(), 3);
+        let weighed =
+            "mask.kind = 'gumbel'\ncontrast.weight = 1.0\nsingular = { weight = 1.0, margin = 0.1 }";
+        assert_eq!(all(weighed).len(), 3);
         let idle = |text: &str| -> Vec<&'static str> {
             all(text).into_iter().filter(|key| !unweighed.contains(key)).collect()
         };
+        assert_eq!(idle("mask.kind = 'top_k'"), ["sparsity"]);
         assert_eq!(idle("mask.kind = 'attention'"), ["mask.temperature", "sparsity", "continuity"]);
         assert_eq!(idle("mask.kind = 'sigmoid'"), ["mask.temperature"]);
         assert_eq!(idle("mask.kind = 'gumbel'"), [""; 0]);
