@@ -3,7 +3,7 @@
 usage: python3 scripts/recipes/memory.py PROGRAM MODEL
 
 PROGRAM is target/release/train; MODEL a folder with SmolLM2-135M-Instruct, which stands in for what recipes take from the hub, so that nothing is
-fetched. Where the plan knows no figure (a model that an earlier stage makes of one from the hub), it is left out of the greatest.
+fetched. Where the plan knows no figure of any stage (models that earlier rounds make), what stands in the index stays.
 """
 
 import pathlib, re, subprocess, sys, tempfile
@@ -33,9 +33,11 @@ def main(program, model):
         if not name:
             continue
         size = planned(pathlib.Path(program).resolve(), pathlib.Path(model).resolve(), recipes / f"{name[1]}.toml")
-        cells = line.strip("|").split("|")[:4]
-        said = f"{size / 1e9:.1f} GB" if size else ""
-        lines[at] = "|" + "|".join(cells) + f"| {said} |"
+        cells = line.strip("|").split("|")
+        # What no plan can tell is left as it stands.
+        known = cells[4].strip() if len(cells) > 4 else ""
+        said = f"{size / 1e9:.1f} GB" if size else known
+        lines[at] = "|" + "|".join(cells[:4]) + f"| {said} |"
         print(name[1], said or "not known")
     index.write_text("\n".join(lines) + "\n")
 

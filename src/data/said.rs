@@ -96,7 +96,7 @@ mod tests {
         Example { fields: fields.as_object().unwrap().clone(), ..Example::text("a", "") }
     }
 
-    fn found<'t>(fields: Value, text: &'t str) -> Result<Vec<&'t str>, String> {
+    fn found(fields: Value, text: &str) -> Result<Vec<&str>, String> {
         let special = Regex::new(r"<eos>|<pad>").unwrap();
         plain(&row(fields), ("prompt", text), &special)
             .map(|all| all.into_iter().map(|range| &text[range]).collect())

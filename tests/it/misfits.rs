@@ -95,8 +95,8 @@ fn groups_that_teach_nothing() {
     say(&[
         (
             "[data.task.addition]\n[reward.answer]\n[loop.grpo]\n[rollout.group]\nsize = 1",
-            "6: rollout.group.size = 1: a group of one has no baseline to be compared with; use at least 2, or \
-             loop.grpo.advantage.baseline = \"none\"",
+            "6: rollout.group.size = 1: a group of one has no baseline to be compared with; use at least 2, \
+             loop.grpo.advantage.baseline = \"none\", or [loop.grpo.critic]",
         ),
         (
             "[data.task.addition]\n[reward.answer]\n[loop.grpo]\nzero_variance = \"resample\"\nresample_limit = 0",

@@ -280,10 +280,16 @@ fn batches_change_nothing() {
         let turned: Vec<Sequence> = batch.iter().rev().cloned().collect();
         for order in [&batch[..], &turned] {
             for (parameter, grad) in gradients(&model, order, &together.ones_like()) {
-                close(&format!("{name} {parameter}"), &grad, &summed[&parameter], 1e-5);
+                // What a recurrent layer remembers goes through exponentials and a system of equations, whose roundings grow.
+                let most = if is_recurrent(name) { 1e-4 } else { 1e-5 };
+                close(&format!("{name} {parameter}"), &grad, &summed[&parameter], most);
             }
         }
     }
+}
+
+fn is_recurrent(name: &str) -> bool {
+    name.starts_with("qwen3_next") || name.starts_with("qwen3_5")
 }
 
 /// A prompt that sequences share is computed once; what each scores, and the gradient, are those of the sequence alone.

@@ -176,6 +176,7 @@ policy.sampling.max_new_tokens = 11
 run.steps = 3
 [stage.loop.grpo]
 minibatches = 2
+truncated_reward = -1.0
 kl = { coefficient = 0.1, place = "reward" }
 critic = { warmup_steps = 1, lr_scale = 5.0 }
 [stage.rollout.group]

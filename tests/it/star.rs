@@ -263,7 +263,7 @@ fn rows_that_cannot_be_rationalized_are_named() {
         ("{\"id\": \"q1\", \"question\": \"1+1\"}\n", "1 of 1 rows have no gold answer to tell by: q1"),
         (
             "{\"id\": \"q2\", \"prompt\": \"1+1\", \"answer\": \"2\"}\n",
-            "(example q2): it brings its prompt ready-made",
+            "rollout.hint.hint uses `question`, which 1 of 1 rows does not have: q2",
         ),
     ];
     for (row, words) in rows {

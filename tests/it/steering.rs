@@ -95,5 +95,5 @@ fn what_cannot_be_steered_is_said_before_anything_trains() {
         &rows(&[json!({"prompt": "1+1=\n", "chosen": "#### 2", "rejected": "#### 3"})]),
     );
     let said = program.train(&["--dry-run"]).code(2);
-    assert!(said.contains("needs traces of completions and 1 of 1 rows has none"), "{said}");
+    assert!(said.contains("pairs.jsonl:1: it is no trace of a completion"), "{said}");
 }

@@ -75,10 +75,10 @@ impl View {
         let failed = |key: &str, error: minijinja::Error| {
             format!("view `{}`: {key}: {}; give the row that column, or see `when`", self.name, said(&error))
         };
-        if let Some(when) = &self.when {
-            if !holds(when, &values).map_err(|error| failed("when", error))? {
-                return Ok(None);
-            }
+        if let Some(when) = &self.when
+            && !holds(when, &values).map_err(|error| failed("when", error))?
+        {
+            return Ok(None);
         }
         let written = |key: &str, text: &Option<String>| {
             let text = text.as_ref().map(|text| render(text, &values));

@@ -105,7 +105,7 @@ impl Swapped {
             let own = self.answered.iter().find(|one| one.asks(user))?;
             let assistant = own.completions[(drawn % own.completions.len() as u64) as usize].clone();
             let mut shots = example.shots.clone();
-            let said = [&example.shots[at].said[..], &[assistant.clone()]].concat();
+            let said = [&example.shots[at].said[..], std::slice::from_ref(&assistant)].concat();
             shots[at] = Arc::new(Shot { user: user.clone(), assistant, said });
             example.showing(shots)
         };

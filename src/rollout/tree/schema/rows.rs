@@ -60,7 +60,7 @@ impl Schema {
                 look("ask", &self.ask, &path.known(row, question, &[]));
                 path.replies.push(if last { question.options.len() - 1 } else { 0 });
                 let decision = path.decision(question);
-                look("justify", &self.justify, &path.known(row, question, &[decision.clone()]));
+                look("justify", &self.justify, &path.known(row, question, std::slice::from_ref(&decision)));
                 let reason = ("rationale", json!(SAMPLE));
                 look("step", &self.step, &path.known(row, question, &[decision, reason]));
                 if path.add(row, question, SAMPLE, &self.step).is_err() {
