@@ -144,13 +144,14 @@ fn episodes_are_learned_by_what_they_came_to() {
     program.write("environment.py", ENVIRONMENT);
     program.write("rows.jsonl", ROWS);
     program.train(&["--quiet"]).success();
-    let steps = program.steps("main");
+    let steps = program.steps("grpo");
+    assert_eq!(steps.len(), 2);
     for step in &steps {
         assert!(number(step, "sampling/sampling_logp_difference/max") < 1e-3);
         let turns = number(step, "environment/turns");
         assert!(turns > 0.0 && turns <= 2.0, "{turns}");
     }
-    let traces = program.traces("main");
+    let traces = program.traces("grpo");
     assert_eq!(traces.len(), 2 * 2 * 4);
     for group in traces.chunks(4) {
         for trace in group {
