@@ -75,8 +75,9 @@ impl Verb for Serve {
         let names = std::iter::once(name).chain(checkpoint).collect();
         let reader = Arc::new(Reader::new(names, &policy, found.sampling));
         let (sender, receiver) = channel();
-        let heard =
-            move |received: Received| drop(reader.read(received).map(|ready| sender.send(ready).is_ok()));
+        let heard = move |received: Received| {
+            let _ = reader.read(received).map(|ready| sender.send(ready).is_ok());
+        };
         std::thread::spawn(move || listen(&listener, heard));
         let timeout = Duration::from_secs(self.timeout);
         let mut counter = Counter::new(&policy, timeout, receiver);
