@@ -4,6 +4,7 @@
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
 use super::{CutValue, Fork, Group, Rollout, Score};
+use crate::data::tree::finite;
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
 use crate::rationale::Format;
@@ -46,7 +47,7 @@ pub struct Trace {
     /// The credit it got, where it was trained on.
     pub advantage: Option<f64>,
     /// The credit of each of its tokens, where steps have credit of their own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "finite")]
     pub advantages: Vec<f32>,
     /// Why nothing of its group was learned, where the group was dropped: `zero_variance`, `surplus`. Stages that learn from traces pass over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +57,7 @@ pub struct Trace {
     /// The completion's token ids.
     pub completion_ids: Vec<u32>,
     /// log p of each completion token when it was sampled (or scored), in nats.
+    #[serde(deserialize_with = "finite")]
     pub logprobs: Vec<f32>,
     /// What continuations from cuts between its steps say of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -205,5 +207,27 @@ impl Trace {
             forks: self.forks,
             ..rollout
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// -1e308 is a number of JSON, and no number of 32 bits: log p = -inf would be learned from.
+    #[test]
+    fn a_log_probability_that_is_too_large_makes_no_trace() {
+        let row = |logprob: f64| {
+            let fields = json!({"id": "q/1-0", "example": "q", "step": 1, "prompt": "1+1", "completion": "2", "answer": "2",
+                "steps": [], "predicted": null, "stop": "length", "scores": {}, "reward": 1.0, "advantage": null,
+                "prompt_ids": [1], "completion_ids": [2], "logprobs": [logprob]});
+            let fields = fields.as_object().unwrap().clone();
+            [Arc::new(Example { fields, ..Example::text("q", "1+1") })]
+        };
+        assert_eq!(groups(&row(-0.5), &Format::default()).unwrap()[0].rollouts[0].logprobs, [-0.5]);
+        let refused = groups(&row(-1e308), &Format::default()).unwrap_err();
+        assert_eq!(refused.rows[0].0, 0);
+        assert!(refused.rows[0].1.contains("larger than any of 32 bits"), "{}", refused.rows[0].1);
     }
 }

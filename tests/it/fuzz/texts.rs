@@ -78,10 +78,10 @@ fn replies() {
         timeout_s: 5.0,
         ..Endpoint::default()
     };
+    let client = endpoint.open("endpoint").unwrap();
     let corpus = corpus.iter().map(|reply| reply.to_string().into_bytes()).collect();
     fuzz("fuzz::texts::replies", Grammar::Json, corpus, move |bytes, _| {
         *said.lock().unwrap() = bytes.to_vec();
-        let client = endpoint.open("endpoint").map_err(|error| error.to_string())?;
         let request = ChatRequest { n: 2, ..ChatRequest::user("hi".into()) };
         match client.ask(&[request]) {
             Ok(answers) if answers.len() == 1 && answers[0].choices.len() == 2 => Ok(()),
@@ -154,16 +154,14 @@ fn completions() {
         let text = String::from_utf8_lossy(bytes);
         // The gold answer is a stranger's text too.
         let (gold, text) = text.split_once("####").unwrap_or(("72", &text));
-        for format in &formats {
-            for choices in [&[][..], &["yes", "no", "72"]] {
-                score(
-                    &mut scorers.lock().unwrap_or_else(PoisonError::into_inner),
-                    gold.trim(),
-                    choices,
-                    text,
-                    format,
-                )?;
+        let rewards = &mut scorers.lock().unwrap_or_else(PoisonError::into_inner);
+        for choices in [&[][..], &["yes", "no", "72"]] {
+            let example = example(gold.trim(), choices);
+            let verdict = [0, 1].map(|_| agrees(&example, Some(text)));
+            if verdict[0] != verdict[1] {
+                return Err("one answer, two verdicts".into());
             }
+            formats.iter().try_for_each(|format| score(rewards, example.clone(), text, format))?;
         }
         for form in [AnswerForm::Whole, AnswerForm::Letter, AnswerForm::LastNumber] {
             rationale::rationale::answer::extract(&form, text);
@@ -175,24 +173,17 @@ fn completions() {
     });
 }
 
-fn score(
-    rewards: &mut Rewards,
-    gold: &str,
-    choices: &[&str],
-    text: &str,
-    format: &Format,
-) -> Result<(), String> {
-    let example = Example {
+fn example(gold: &str, choices: &[&str]) -> Example {
+    Example {
         answer: Some(gold.to_string()),
         choices: choices.iter().map(ToString::to_string).collect(),
         fields: serde_json::from_value(json!({"rationale": "one two 72", "answer": {"answer": gold}}))
             .unwrap(),
         ..Example::text("row", "What is 70+2?")
-    };
-    let verdict = [0, 1].map(|_| agrees(&example, Some(text)));
-    if verdict[0] != verdict[1] {
-        return Err("one answer, two verdicts".into());
     }
+}
+
+fn score(rewards: &mut Rewards, example: Example, text: &str, format: &Format) -> Result<(), String> {
     let mut group = groups::group(example, &[text, "#### 72", "no"], format);
     match rewards.score(std::slice::from_mut(&mut group), &Models::none()) {
         Ok(()) => match group.rollouts.iter().find(|rollout| !rollout.reward.is_finite()) {
