@@ -1,7 +1,8 @@
 //! Which choice, letter or truth value an answer names; naming two names none.
 
 use super::tokens::{Kind, Token, tokens};
-use super::{alike, plain, roles};
+use super::{Alone, plain, roles};
+use std::cell::LazyCell;
 
 /// Words before a choice's letter that say nothing of it.
 const LEADS: [&str; 24] = [
@@ -89,14 +90,14 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     if let Some(index) = lettered(text, choices.len(), choices) {
         return Some(index);
     }
+    let percent = |text: &str| {
+        tokens(text).iter().any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"))
+    };
+    // Read once for all choices.
+    let (alone, of_hundred) = (LazyCell::new(|| Alone::of(text)), LazyCell::new(|| percent(text)));
     let mut named = (0..choices.len()).filter(|index| {
         let choice = bare(&choices[*index], *index);
-        let percent = |text: &str| {
-            tokens(text)
-                .iter()
-                .any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"))
-        };
-        (alike(choice, text) && (percent(choice) || !percent(text)))
+        (Alone::of(choice).is(&alone) && (percent(choice) || !*of_hundred))
             || without_article(&own) == without_article(&plain(choice))
     });
     let index = named.next()?;

@@ -121,7 +121,7 @@ impl<'a> Equality<'a> {
 
     /// A gold answer or a label, read once: where it is the text of a choice it is that one, though it be the letter of another.
     pub fn gold(&self, text: &str) -> Reading {
-        match choice(text, self.choices).filter(|_| self.way == Way::Choice) {
+        match choice(text, if self.way == Way::Choice { self.choices } else { &[] }) {
             Some(index) => Reading { plain: plain(text), kind: Read::Choices(vec![index]) },
             None => self.read(text),
         }
@@ -197,12 +197,24 @@ pub fn only_number(text: &str) -> Option<Number> {
     [false, true].into_iter().find_map(|letters| prose::said(&tokens, letters)?.node.literal())
 }
 
-/// Whether two texts are one value or text, neither being asked for.
-fn alike(a: &str, b: &str) -> bool {
-    if let (Some(a), Some(b)) = (choice::truth(a), choice::truth(b)) {
-        return a == b;
+/// A text by itself, nothing being asked for.
+struct Alone {
+    truth: Option<bool>,
+    reading: Reading,
+}
+
+impl Alone {
+    fn of(text: &str) -> Self {
+        Self { truth: choice::truth(text), reading: Equality::of(None, &[]).read(text) }
     }
-    Equality::of(None, &[]).same(a, b)
+
+    /// Whether the other one is the same value or text.
+    fn is(&self, other: &Self) -> bool {
+        match (self.truth, other.truth) {
+            (Some(own), Some(other)) => own == other,
+            _ => Equality::of(None, &[]).right(&self.reading, &other.reading),
+        }
+    }
 }
 
 /// A text as mathematics and as a text; of `several` values, commas separate alone.

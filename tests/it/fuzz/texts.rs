@@ -9,6 +9,7 @@ use rationale::data::{Example, Message};
 use rationale::endpoint::{ChatRequest, Endpoint};
 use rationale::rationale::{AnswerForm, Format, number};
 use rationale::reward::{Models, Rewards, agrees};
+use rationale::rollout::Group;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -155,14 +156,14 @@ fn completions() {
         // The gold answer is a stranger's text too.
         let (gold, text) = text.split_once("####").unwrap_or(("72", &text));
         let rewards = &mut scorers.lock().unwrap_or_else(PoisonError::into_inner);
-        for choices in [&[][..], &["yes", "no", "72"]] {
-            let example = example(gold.trim(), choices);
-            let verdict = [0, 1].map(|_| agrees(&example, Some(text)));
+        let examples = [&[][..], &["yes", "no", "72"]].map(|choices| example(gold.trim(), choices));
+        for example in &examples {
+            let verdict = [0, 1].map(|_| agrees(example, Some(text)));
             if verdict[0] != verdict[1] {
                 return Err("one answer, two verdicts".into());
             }
-            formats.iter().try_for_each(|format| score(rewards, example.clone(), text, format))?;
         }
+        score(rewards, &examples, text, &formats)?;
         for form in [AnswerForm::Whole, AnswerForm::Letter, AnswerForm::LastNumber] {
             rationale::rationale::answer::extract(&form, text);
         }
@@ -183,13 +184,22 @@ fn example(gold: &str, choices: &[&str]) -> Example {
     }
 }
 
-fn score(rewards: &mut Rewards, example: Example, text: &str, format: &Format) -> Result<(), String> {
-    let mut group = groups::group(example, &[text, "#### 72", "no"], format);
-    match rewards.score(std::slice::from_mut(&mut group), &Models::none()) {
-        Ok(()) => match group.rollouts.iter().find(|rollout| !rollout.reward.is_finite()) {
-            Some(rollout) => Err(format!("a reward of {}", rollout.reward)),
-            None => Ok(()),
-        },
-        Err(error) => refused(&error, &["row"], text.as_bytes()),
+/// Scores the text as a completion of each example in each format, all at once; one by one where that fails.
+fn score(rewards: &mut Rewards, examples: &[Example], text: &str, formats: &[Format]) -> Result<(), String> {
+    let group = |example: &Example, format| groups::group(example.clone(), &[text, "#### 72", "no"], format);
+    let mut groups: Vec<Group> =
+        examples.iter().flat_map(|example| formats.iter().map(|format| group(example, format))).collect();
+    if let Err(error) = rewards.score(&mut groups, &Models::none()) {
+        refused(&error, &["row"], text.as_bytes())?;
+        for group in &mut groups {
+            rewards
+                .score(std::slice::from_mut(group), &Models::none())
+                .or_else(|error| refused(&error, &["row"], text.as_bytes()))?;
+        }
+    }
+    let mut rollouts = groups.iter().flat_map(|group| &group.rollouts);
+    match rollouts.find(|rollout| !rollout.reward.is_finite()) {
+        Some(rollout) => Err(format!("a reward of {}", rollout.reward)),
+        None => Ok(()),
     }
 }
