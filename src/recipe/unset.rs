@@ -42,8 +42,9 @@ pub(super) fn commented(text: &str, sections: &Value, run_wide: &[&str]) -> Stri
 fn within(table: &mut Table, schema: &Value, left_out: &[&str]) {
     for (name, item) in table.iter_mut() {
         let Some(schema) = child(schema, name.get()) else { continue };
-        let of_it = |path: &&str| Some(path.split_once('.')?).filter(|(table, _)| *table == name.get());
-        let left_out: Vec<&str> = left_out.iter().filter_map(of_it).map(|(_, key)| key).collect();
+        let paths = left_out.iter().filter_map(|path| path.split_once('.'));
+        let left_out: Vec<&str> =
+            paths.filter(|(table, _)| *table == name.get()).map(|(_, key)| key).collect();
         match item {
             // Of an open section's tables there is one, or as many as are wanted.
             Item::Table(inside) if OPEN.contains(&name.get()) => within(inside, schema, &[]),
