@@ -23,11 +23,14 @@ pub fn names_a_secret(name: &str) -> bool {
     token || parts.iter().any(|part| plain.contains(part)) || whole.contains(&plain.as_str())
 }
 
+/// How services' keys begin, and JSON Web Tokens.
+const BEGINS: [&str; 12] =
+    ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
+const WEB_TOKEN: &str = "eyJ";
+
 /// Whether a text looks as services write their keys, or is a JSON Web Token.
 pub fn is_a_key(text: &str) -> bool {
-    let begins =
-        ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
-    let begun = begins.iter().any(|begin| text.starts_with(begin)) || is_web_token(text);
+    let begun = BEGINS.iter().any(|begin| text.starts_with(begin)) || is_web_token(text);
     text.len() >= 20 && begun && !text.chars().skip(7).any(char::is_whitespace)
 }
 
@@ -36,20 +39,24 @@ fn is_web_token(text: &str) -> bool {
     let digits = |part: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
-    text.starts_with("eyJ") && text.split('.').count() == 3 && text.split('.').all(digits)
+    text.starts_with(WEB_TOKEN) && text.split('.').count() == 3 && text.split('.').all(digits)
 }
 
 /// Whether a text has a key or a password in it: as one of its words, or before an address's `@`.
 pub fn holds_a_key(text: &str) -> bool {
-    let around = |c: char| c.is_whitespace() || "\"'`/?&=#,;:@()[]{}<>|".contains(c);
     let password = text.match_indices("://").any(|(at, found)| {
         let rest = &text[at + found.len()..];
         let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'".contains(c)).unwrap_or(rest.len());
         rest[..end].contains('@')
     });
-    password
-        || text.split(around).any(is_a_key)
-        || text.split(['"', '\'', '=']).any(|part| is_a_key(part.trim()))
+    // No part of a text without such a beginning is one.
+    let may = BEGINS.iter().chain([&WEB_TOKEN]).any(|begin| text.contains(begin));
+    password || (may && has_a_key(text))
+}
+
+fn has_a_key(text: &str) -> bool {
+    let around = |c: char| c.is_whitespace() || "\"'`/?&=#,;:@()[]{}<>|".contains(c);
+    text.split(around).any(is_a_key) || text.split(['"', '\'', '=']).any(|part| is_a_key(part.trim()))
 }
 
 /// Whether a field of an address's query is a secret: some services call their key `code` there.
