@@ -3,6 +3,7 @@
 pub mod chat;
 mod choices;
 pub mod columns;
+mod contents;
 pub mod conversation;
 mod csv;
 mod dialects;
@@ -26,6 +27,7 @@ pub mod shots;
 pub mod source;
 pub mod tasks;
 pub mod template;
+mod thrift;
 pub mod tokenizer;
 pub mod turns;
 mod typed;
