@@ -65,10 +65,14 @@ pub fn queries_a_secret(name: &str) -> bool {
 }
 
 /// Whether the value under this name is a secret, which the name of an environment variable is not.
-fn is_secret(name: &str, value: &str) -> bool {
-    let of_a_variable = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let variable = name.ends_with("_env") && !value.is_empty() && value.chars().all(of_a_variable);
-    names_a_secret(name) && !variable
+fn is_secret(name: &str, is_variable: impl Fn() -> bool) -> bool {
+    names_a_secret(name) && !(name.ends_with("_env") && is_variable())
+}
+
+/// The length of the environment variable's name that a text begins with.
+fn variable(text: &str) -> usize {
+    let of_one = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.find(|c| !of_one(c)).unwrap_or(text.len())
 }
 
 /// Whether a text of `key = value`s, as files and command lines have them, gives a secret.
@@ -77,9 +81,14 @@ pub fn gives_a_secret(text: &str) -> bool {
         let before = text[..at].trim_end().trim_end_matches(['"', '\'']);
         let keys = before.rsplit(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).next().unwrap_or("");
         let value = text[at + 1..].trim_start().trim_start_matches(['"', '\'']);
-        let value = value.split(|c: char| c.is_whitespace() || "\"',}]&".contains(c)).next().unwrap_or("");
+        // Not to its end: a value may be as long as the text, and there may be as many.
+        let is_variable = || {
+            let (name, rest) = value.split_at(variable(value));
+            let ends = |c: char| c.is_whitespace() || "\"',}]&".contains(c);
+            !name.is_empty() && rest.chars().next().is_none_or(ends)
+        };
         let queried = before.strip_suffix(keys).is_some_and(|rest| rest.ends_with(['?', '&']));
-        keys.split('.').any(|name| is_secret(name, value)) || (queried && queries_a_secret(keys))
+        keys.split('.').any(|name| is_secret(name, is_variable)) || (queried && queries_a_secret(keys))
     });
     named || holds_a_key(text)
 }
@@ -89,7 +98,8 @@ pub fn hides(key: &str, value: &Value) -> bool {
     // Numbers and the like are none, whatever they are called.
     let may = matches!(value, Value::String(_) | Value::Array(_) | Value::Table(_));
     let text = value.as_str().unwrap_or_default();
-    may && (key.split('.').any(|name| is_secret(name, text)) || gives_a_secret(&value.to_string()))
+    let is_variable = || !text.is_empty() && variable(text) == text.len();
+    may && (key.split('.').any(|name| is_secret(name, is_variable)) || gives_a_secret(&value.to_string()))
 }
 
 /// The value at a dotted key as a message shows it.
@@ -150,6 +160,15 @@ mod tests {
             assert!(holds_a_key(text), "{text}");
         }
         assert!(!holds_a_key("http://localhost:8000/v1") && !holds_a_key("mail@example.org"));
+    }
+
+    /// Each of as many values as a text is long goes to its end, which is not looked for.
+    #[test]
+    fn a_text_of_many_values_is_read_once() {
+        for values in ["a=", "api_key_env=", "a='", "https:a"] {
+            let text = values.repeat(1 << 17);
+            assert_eq!(gives_a_secret(&text), values.starts_with("api"), "{values}");
+        }
     }
 
     #[test]
