@@ -12,6 +12,7 @@ use minijinja::{Environment, ErrorKind};
 use regex::Regex;
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -161,10 +162,12 @@ fn refused(what: &str, error: &minijinja::Error) -> Error {
 /// `{% generation %}` marks the assistant's text for transformers and renders as nothing; an `if` keeps the
 /// whitespace rules of a block.
 fn without_generation(source: &str) -> String {
-    let open = Regex::new(r"\{%([-+]?)\s*generation\s*([-+]?)%\}").expect("a sound pattern");
-    let close = Regex::new(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}").expect("a sound pattern");
-    let opened = open.replace_all(source, "{%${1} if true ${2}%}");
-    close.replace_all(&opened, "{%${1} endif ${2}%}").into_owned()
+    static OPEN: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\{%([-+]?)\s*generation\s*([-+]?)%\}").expect("a sound pattern"));
+    static CLOSE: LazyLock<Regex> =
+        LazyLock::new(|| Regex::new(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}").expect("a sound pattern"));
+    let opened = OPEN.replace_all(source, "{%${1} if true ${2}%}");
+    CLOSE.replace_all(&opened, "{%${1} endif ${2}%}").into_owned()
 }
 
 fn environment() -> Environment<'static> {

@@ -5,7 +5,6 @@ use super::renaming::Renaming;
 use super::row::{Problems, Row};
 use super::tree;
 use crate::error::{Error, Result};
-use regex::Regex;
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -181,15 +180,23 @@ fn without_line(error: &serde_json::Error) -> String {
 /// Keeps a column's number as the file writes it: `72.50`, not `72.5`, and all digits of an id.
 struct Numbers {
     column: String,
-    written: Regex,
 }
 
 impl Numbers {
     fn new(column: &str) -> Self {
-        let key = regex::escape(column);
-        let written =
-            Regex::new(&format!(r#""{key}"\s*:\s*(-?[0-9][0-9.eE+-]*)"#)).expect("a column's name, escaped");
-        Self { column: column.to_string(), written }
+        Self { column: column.to_string() }
+    }
+
+    /// All that is written behind the column's name as a number is.
+    fn written<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let key = format!("\"{}\"", self.column);
+        let number = |(at, key): (usize, &str)| {
+            let value = text[at + key.len()..].trim_start().strip_prefix(':')?.trim_start();
+            let end =
+                value.find(|c: char| !(c.is_ascii_digit() || ".eE+-".contains(c))).unwrap_or(value.len());
+            Some(&value[..end])
+        };
+        text.match_indices(&key).filter_map(number).collect()
     }
 
     fn as_written(&self, mut fields: Map<String, Value>, text: &str) -> Map<String, Value> {
@@ -199,8 +206,7 @@ impl Numbers {
         {
             let number = value.as_f64();
             let same = |found: &&str| found.parse::<f64>().ok() == number;
-            let found =
-                self.written.captures_iter(text).filter_map(|c| c.get(1)).map(|m| m.as_str()).find(same);
+            let found = self.written(text).into_iter().find(same);
             *value = Value::String(found.map_or_else(|| value.to_string(), str::to_string));
         }
         fields
@@ -267,6 +273,9 @@ mod tests {
             (&"123456789012345678901".into(), &"72.50".into())
         );
         assert_eq!(read[1].fields["id"], "123456789012345678902");
+        // As another line may write them, and the name elsewhere first.
+        let text = r#"{"x": {"answer": [1]}, "y": {"answer": 7}, "answer" : -7.250e1, "id": "answer"}"#;
+        assert_eq!(rows("rows.jsonl", text.as_bytes()).0.unwrap()[0].fields["answer"], "-7.250e1");
         assert_eq!(read[1].fields["n"], 7.0);
     }
 

@@ -3,6 +3,7 @@
 pub mod chat;
 mod choices;
 pub mod columns;
+mod contents;
 pub mod conversation;
 mod csv;
 mod dialects;
@@ -30,6 +31,7 @@ pub mod source;
 pub mod spans;
 pub mod tasks;
 pub mod template;
+mod thrift;
 pub mod tokenizer;
 pub mod turns;
 mod typed;

@@ -1,5 +1,6 @@
 //! What the pages of a Parquet file would come to in memory, found before they are unpacked.
 
+use super::thrift::Thrift;
 use crate::error::{Error, Result};
 use ::parquet::column::reader::ColumnReader;
 use ::parquet::file::metadata::ColumnChunkMetaData;
@@ -66,9 +67,8 @@ fn pages(source: &mut File, column: &ColumnChunkMetaData) -> Option<Vec<Page>> {
         buffer.clear();
         source.seek(SeekFrom::Start(at)).ok()?;
         source.take((HEADER as u64).min(end - at)).read_to_end(&mut buffer).ok()?;
-        let mut thrift = Thrift { bytes: &buffer, at: 0, found: [0; 4], depth: 0 };
-        thrift.structure(0)?;
-        let [kind, bytes, packed, values] = thrift.found;
+        let mut thrift = Thrift::of(&buffer);
+        let [kind, bytes, packed, values] = header(&mut thrift)?;
         let (bytes, packed) = (u64::try_from(bytes).ok()?, u64::try_from(packed).ok()?);
         pages.push(Page { bytes, values: u64::try_from(values).ok()?, dictionary: kind == 2 });
         at = at.checked_add(thrift.at as u64)?.checked_add(packed)?;
@@ -76,95 +76,25 @@ fn pages(source: &mut File, column: &ColumnChunkMetaData) -> Option<Vec<Page>> {
     Some(pages)
 }
 
-/// Thrift's compact encoding, as far as a page's header needs it (parquet.thrift, `PageHeader`).
-struct Thrift<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    /// Type, bytes unpacked, bytes packed, and the values of the page.
-    found: [i64; 4],
-    depth: usize,
-}
-
-impl Thrift<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        self.at += 1;
-        self.bytes.get(self.at - 1).copied()
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
+/// A page's type, bytes unpacked and packed, and values (parquet.thrift, `PageHeader`).
+fn header(thrift: &mut Thrift) -> Option<[i64; 4]> {
+    let mut found = [0; 4];
+    thrift.fields(&mut |thrift, field, kind| match (field, kind) {
+        (1..=3, 4..=6) => {
+            found[field as usize - 1] = thrift.integer()?;
+            Some(())
         }
-        None
-    }
-
-    fn integer(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
-    }
-
-    /// `within` is the field of the header that holds the structure, 0 for the header itself.
-    fn structure(&mut self, within: i64) -> Option<()> {
-        self.depth += 1;
-        if self.depth > 16 {
-            return None;
-        }
-        let mut field = 0i64;
-        loop {
-            let head = self.byte()?;
-            if head == 0 {
-                self.depth -= 1;
-                return Some(());
+        // The first field of each kind of page is its number of values.
+        (5 | 7 | 8, 12) => thrift.fields(&mut |thrift, field, kind| match (field, kind) {
+            (1, 4..=6) => {
+                found[3] = thrift.integer()?;
+                Some(())
             }
-            let delta = i64::from(head >> 4);
-            field = if delta == 0 { self.integer()? } else { field + delta };
-            match head & 15 {
-                4..=6 => {
-                    let value = self.integer()?;
-                    match (within, field) {
-                        (0, 1..=3) => self.found[field as usize - 1] = value,
-                        // The first field of each kind of page is its number of values.
-                        (5 | 7 | 8, 1) => self.found[3] = value,
-                        _ => {}
-                    }
-                }
-                12 => self.structure(if within == 0 { field } else { -1 })?,
-                kind => self.skip(kind)?,
-            }
-        }
-    }
-
-    fn skip(&mut self, kind: u8) -> Option<()> {
-        match kind {
-            1 | 2 => {}
-            3 => drop(self.byte()?),
-            4..=6 => drop(self.varint()?),
-            7 => self.at += 8,
-            8 => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                self.at = self.at.checked_add(length)?;
-            }
-            9 | 10 => {
-                let head = self.byte()?;
-                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                for _ in 0..count {
-                    match head & 15 {
-                        12 => self.structure(-1)?,
-                        1 | 2 => drop(self.byte()?),
-                        kind => self.skip(kind)?,
-                    }
-                }
-            }
-            12 => self.structure(-1)?,
-            _ => return None,
-        }
-        (self.at <= self.bytes.len()).then_some(())
-    }
+            _ => thrift.skip(kind),
+        }),
+        _ => thrift.skip(kind),
+    })?;
+    Some(found)
 }
 
 /// Bytes of all values of a column of texts, none of them copied; stops beyond `most`.

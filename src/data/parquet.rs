@@ -41,8 +41,9 @@ fn rows(
     };
     let source = File::open(path).map_err(Error::io(path))?;
     let most = source.metadata().map_err(Error::io(path))?.len().saturating_mul(UNPACKED.0).max(UNPACKED.1);
-    let reader = SerializedFileReader::new(source).map_err(broken)?;
     let mut headers = File::open(path).map_err(Error::io(path))?;
+    super::contents::check(path, &mut headers)?;
+    let reader = SerializedFileReader::new(source).map_err(broken)?;
     let (mut rows, mut index, mut bytes) = (Vec::new(), 0, 0);
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(broken)?;

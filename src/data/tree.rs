@@ -2,6 +2,7 @@
 
 use super::row::{VALUE, size};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -25,6 +26,7 @@ struct Node {
     parent: Option<usize>,
     text: String,
     tokens: Vec<u32>,
+    #[serde(deserialize_with = "finite")]
     logprobs: Vec<f32>,
     copies: usize,
     value: f64,
@@ -40,6 +42,18 @@ struct Leaf {
     steps: Vec<[usize; 2]>,
     #[serde(flatten)]
     columns: Map<String, Value>,
+}
+
+/// Numbers of 32 bits. JSON has larger ones, which would become infinite.
+///
+/// # Errors
+/// Where one is.
+pub fn finite<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f32>, D::Error> {
+    let numbers = Vec::<f32>::deserialize(from)?;
+    match numbers.iter().all(|number| number.is_finite()) {
+        true => Ok(numbers),
+        false => Err(D::Error::custom("a number that is larger than any of 32 bits")),
+    }
 }
 
 /// The rows of a line: of a tree one a leaf, with the whole completion and the nodes that lead up to it; of another the line.
@@ -162,6 +176,9 @@ mod tests {
         let leaves: Vec<Value> = (1..=6000).map(|at| json!({"node": at, "steps": []})).collect();
         let wide = json!({"tree": {"nodes": chain, "leaves": leaves}}).as_object().unwrap().clone();
         assert!(rows(wide).unwrap_err().contains("take more than 512 MB"));
+        let mut large = node(2, None, "b", 6);
+        large["logprobs"] = json!([-1e308]);
+        assert!(rows(line(json!([large]))).unwrap_err().contains("larger than any of 32 bits"));
         let round = json!([node(2, Some(3), "b", 6), node(3, Some(2), "c", 7)]);
         assert!(rows(line(round)).unwrap_err().contains("comes after itself"));
     }

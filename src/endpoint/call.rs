@@ -18,6 +18,9 @@ const CONNECTING: Duration = Duration::from_secs(20);
 const FRAME: usize = 1 << 20;
 const OF_A_TOKEN: usize = 256;
 const LONGEST_REPLY: usize = 1 << 26;
+/// Bytes of a connection's buffers, which are filled with zeros before it is used. Headers are read whole, and have 64 KiB at most.
+const READ_AT_ONCE: usize = 1 << 16;
+const SENT_AT_ONCE: usize = 1 << 14;
 /// Bytes of an error that are read.
 const LONGEST_ERROR: u64 = 1 << 16;
 
@@ -61,6 +64,8 @@ impl Caller {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .http_status_as_error(false)
+            .input_buffer_size(READ_AT_ONCE)
+            .output_buffer_size(SENT_AT_ONCE)
             .max_idle_connections_per_host(endpoint.concurrency);
         let has_scheme = |key: &str| key.starts_with("Bearer ") || key.starts_with("Basic ");
         let header = |key: &String| if has_scheme(key) { key.clone() } else { format!("Bearer {key}") };

@@ -133,7 +133,9 @@ pub(super) fn beyond(stage: &Table) -> Vec<Misfit> {
 /// The most that a number at the dotted path may be; none where it stands for itself.
 pub(super) fn most(path: &str) -> Option<f64> {
     let free = path.split('.').any(|name| FREE.contains(&name));
-    (!free).then(|| MOST.iter().find(|(key, _)| ends(path, key)).map_or(ANY, |(_, most)| *most))
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let own = |(key, _): &&(&str, f64)| key.ends_with(name) && ends(path, key);
+    (!free).then(|| MOST.iter().find(own).map_or(ANY, |(_, most)| *most))
 }
 
 /// The least that the number of a key may be, where that is not its type's.
@@ -142,7 +144,6 @@ pub(super) fn least(path: &str) -> Option<u64> {
 }
 
 fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
-    let most = most(path).unwrap_or(f64::MAX);
     let number = match value {
         Value::Table(table) => {
             return table.iter().for_each(|(key, value)| look(&join(path, key), value, found));
@@ -152,6 +153,7 @@ fn look(path: &str, value: &Value, found: &mut Vec<Misfit>) {
         Value::Float(number) => *number,
         _ => return,
     };
+    let most = most(path).unwrap_or(f64::MAX);
     if number.is_nan() || (most == f64::MAX && number.is_infinite()) {
         found.push(Misfit::new(path, "it must be a number", ""));
     } else if number.abs() > most {

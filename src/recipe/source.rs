@@ -181,7 +181,7 @@ fn in_words(message: &str, found: &str, rest: &str, line: &str) -> String {
     if message.starts_with("duplicate key") {
         return format!("`{}` stands twice; keep one", found.trim_matches(['[', ']']));
     }
-    if let Some(curly) = line.chars().find(|c| "“”„‘’".contains(*c)) {
+    if let Some(curly) = line.chars().find(|c| matches!(c, '“' | '”' | '„' | '‘' | '’')) {
         return format!("{message}; {curly} is no TOML quote, write \"");
     }
     let word: String = rest.chars().take_while(|c| !",]}#\r\n".contains(*c)).collect();

@@ -32,28 +32,26 @@ pub(super) fn fill(table: &mut toml::Table, schema: &Value) {
 pub(super) fn commented(text: &str, sections: &Value, run_wide: &[&str]) -> String {
     let Ok(mut document) = text.parse::<DocumentMut>() else { return text.to_owned() };
     match document.get_mut("stage").and_then(Item::as_array_of_tables_mut) {
-        None => within(document.as_table_mut(), sections),
-        Some(stages) => {
-            let mut sections = sections.clone();
-            for (section, key) in run_wide.iter().filter_map(|path| path.split_once('.')) {
-                let keys = sections["properties"][section]["properties"].as_object_mut();
-                keys.map(|keys| keys.shift_remove(key));
-            }
-            stages.iter_mut().for_each(|stage| within(stage, &sections));
-        }
+        None => within(document.as_table_mut(), sections, &[]),
+        Some(stages) => stages.iter_mut().for_each(|stage| within(stage, sections, run_wide)),
     }
     document.to_string()
 }
 
-/// The same for the tables in `table`, whose own keys are sections or choices.
-fn within(table: &mut Table, schema: &Value) {
+/// The same for the tables in `table`, whose own keys are sections or choices; but for the keys `left_out`, each `table.key`.
+fn within(table: &mut Table, schema: &Value, left_out: &[&str]) {
     for (name, item) in table.iter_mut() {
         let Some(schema) = child(schema, name.get()) else { continue };
+        let paths = left_out.iter().filter_map(|path| path.split_once('.'));
+        let left_out: Vec<&str> =
+            paths.filter(|(table, _)| *table == name.get()).map(|(_, key)| key).collect();
         match item {
             // Of an open section's tables there is one, or as many as are wanted.
-            Item::Table(inside) if OPEN.contains(&name.get()) => within(inside, schema),
-            Item::Table(inside) => of_table(inside, schema),
-            Item::ArrayOfTables(all) => all.iter_mut().for_each(|inside| of_table(inside, &schema["items"])),
+            Item::Table(inside) if OPEN.contains(&name.get()) => within(inside, schema, &[]),
+            Item::Table(inside) => of_table(inside, schema, &left_out),
+            Item::ArrayOfTables(all) => {
+                all.iter_mut().for_each(|inside| of_table(inside, &schema["items"], &[]))
+            }
             _ => {}
         }
     }
@@ -68,12 +66,12 @@ fn child<'a>(schema: &'a Value, name: &str) -> Option<&'a Value> {
         .or_else(|| alternatives.filter_map(|one| child(one, name)).next())
 }
 
-fn of_table(table: &mut Table, schema: &Value) {
+fn of_table(table: &mut Table, schema: &Value, left_out: &[&str]) {
     let off: Vec<String> = schema["properties"]
         .as_object()
         .into_iter()
         .flatten()
-        .filter(|(name, _)| !table.contains_key(name))
+        .filter(|(name, _)| !table.contains_key(name) && !left_out.contains(&name.as_str()))
         .map(|(name, _)| format!("# {name} ="))
         .collect();
     if !off.is_empty() {
@@ -81,7 +79,7 @@ fn of_table(table: &mut Table, schema: &Value) {
         table.set_implicit(false);
         table.decor_mut().set_suffix(format!("\n{}", off.join("\n")));
     }
-    within(table, schema);
+    within(table, schema, &[]);
 }
 
 #[cfg(test)]

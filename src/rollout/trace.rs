@@ -4,6 +4,7 @@
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
 use super::{CutValue, Fork, Group, Rollout, Score};
+use crate::data::tree::finite;
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
 use crate::model::Sequence;
@@ -47,7 +48,7 @@ pub struct Trace {
     /// The credit it got, where it was trained on.
     pub advantage: Option<f64>,
     /// The credit of each of its sampled tokens, where steps have credit of their own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "finite")]
     pub advantages: Vec<f32>,
     /// Why nothing of its group was learned, where the group was dropped: `zero_variance`, `surplus`. Stages that learn from traces pass over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +58,7 @@ pub struct Trace {
     /// The completion's token ids.
     pub completion_ids: Vec<u32>,
     /// log p of each sampled token when it was sampled (or scored), in nats.
+    #[serde(deserialize_with = "finite")]
     pub logprobs: Vec<f32>,
     /// What of the completion was given and not sampled, by tokens and bytes.
     #[serde(default, rename = "given_spans", skip_serializing_if = "Vec::is_empty")]
@@ -240,6 +242,7 @@ impl Trace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::ops::Range;
 
     /// `2*3=` and `.` were sampled, `6` was given: a token a character.
@@ -268,5 +271,21 @@ mod tests {
         assert_eq!(trace.by_token(&trace.logprobs), [-0.1, -0.2, -0.3, -0.4, 0.0, -0.6]);
         // A row that is a trace is learned by its text: the same bytes are left out.
         assert_eq!(crate::data::given::of_row(&row, "2*3=6."), Ok(vec![Range { start: 4, end: 5 }]));
+    }
+
+    /// -1e308 is a number of JSON, and no number of 32 bits: log p = -inf would be learned from.
+    #[test]
+    fn a_log_probability_that_is_too_large_makes_no_trace() {
+        let row = |logprob: f64| {
+            let fields = json!({"id": "q/1-0", "example": "q", "step": 1, "prompt": "1+1", "completion": "2", "answer": "2",
+                "steps": [], "predicted": null, "stop": "length", "scores": {}, "reward": 1.0, "advantage": null,
+                "prompt_ids": [1], "completion_ids": [2], "logprobs": [logprob]});
+            let fields = fields.as_object().unwrap().clone();
+            [Arc::new(Example { fields, ..Example::text("q", "1+1") })]
+        };
+        assert_eq!(groups(&row(-0.5), &Format::default()).unwrap()[0].rollouts[0].logprobs, [-0.5]);
+        let refused = groups(&row(-1e308), &Format::default()).unwrap_err();
+        assert_eq!(refused.rows[0].0, 0);
+        assert!(refused.rows[0].1.contains("larger than any of 32 bits"), "{}", refused.rows[0].1);
     }
 }

@@ -55,6 +55,11 @@ pub fn join(path: &str, key: &str) -> String {
 /// assert!(!covers("data", "data2.train") && !covers("data.train", "data"));
 /// ```
 pub fn covers(listed: &str, key: &str) -> bool {
+    let first = |path: &str| path.bytes().next();
+    // Most are told apart by their first letter.
+    if first(listed) != first(key) && first(listed) != Some(b'*') {
+        return false;
+    }
     let mut keys = key.split('.');
     listed.split('.').all(|name| keys.next().is_some_and(|key| name == "*" || name == key))
 }

@@ -23,11 +23,14 @@ pub fn names_a_secret(name: &str) -> bool {
     token || parts.iter().any(|part| plain.contains(part)) || whole.contains(&plain.as_str())
 }
 
+/// How services' keys begin, and JSON Web Tokens.
+const BEGINS: [&str; 12] =
+    ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
+const WEB_TOKEN: &str = "eyJ";
+
 /// Whether a text looks as services write their keys, or is a JSON Web Token.
 pub fn is_a_key(text: &str) -> bool {
-    let begins =
-        ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
-    let begun = begins.iter().any(|begin| text.starts_with(begin)) || is_web_token(text);
+    let begun = BEGINS.iter().any(|begin| text.starts_with(begin)) || is_web_token(text);
     text.len() >= 20 && begun && !text.chars().skip(7).any(char::is_whitespace)
 }
 
@@ -36,20 +39,24 @@ fn is_web_token(text: &str) -> bool {
     let digits = |part: &str| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
     };
-    text.starts_with("eyJ") && text.split('.').count() == 3 && text.split('.').all(digits)
+    text.starts_with(WEB_TOKEN) && text.split('.').count() == 3 && text.split('.').all(digits)
 }
 
 /// Whether a text has a key or a password in it: as one of its words, or before an address's `@`.
 pub fn holds_a_key(text: &str) -> bool {
-    let around = |c: char| c.is_whitespace() || "\"'`/?&=#,;:@()[]{}<>|".contains(c);
     let password = text.match_indices("://").any(|(at, found)| {
         let rest = &text[at + found.len()..];
         let end = rest.find(|c: char| c.is_whitespace() || "/?#\"'".contains(c)).unwrap_or(rest.len());
         rest[..end].contains('@')
     });
-    password
-        || text.split(around).any(is_a_key)
-        || text.split(['"', '\'', '=']).any(|part| is_a_key(part.trim()))
+    // No part of a text without such a beginning is one.
+    let may = BEGINS.iter().chain([&WEB_TOKEN]).any(|begin| text.contains(begin));
+    password || (may && has_a_key(text))
+}
+
+fn has_a_key(text: &str) -> bool {
+    let around = |c: char| c.is_whitespace() || "\"'`/?&=#,;:@()[]{}<>|".contains(c);
+    text.split(around).any(is_a_key) || text.split(['"', '\'', '=']).any(|part| is_a_key(part.trim()))
 }
 
 /// Whether a field of an address's query is a secret: some services call their key `code` there.
@@ -58,10 +65,14 @@ pub fn queries_a_secret(name: &str) -> bool {
 }
 
 /// Whether the value under this name is a secret, which the name of an environment variable is not.
-fn is_secret(name: &str, value: &str) -> bool {
-    let of_a_variable = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-    let variable = name.ends_with("_env") && !value.is_empty() && value.chars().all(of_a_variable);
-    names_a_secret(name) && !variable
+fn is_secret(name: &str, is_variable: impl Fn() -> bool) -> bool {
+    names_a_secret(name) && !(name.ends_with("_env") && is_variable())
+}
+
+/// The length of the environment variable's name that a text begins with.
+fn variable(text: &str) -> usize {
+    let of_one = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+    text.find(|c| !of_one(c)).unwrap_or(text.len())
 }
 
 /// Whether a text of `key = value`s, as files and command lines have them, gives a secret.
@@ -70,9 +81,14 @@ pub fn gives_a_secret(text: &str) -> bool {
         let before = text[..at].trim_end().trim_end_matches(['"', '\'']);
         let keys = before.rsplit(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).next().unwrap_or("");
         let value = text[at + 1..].trim_start().trim_start_matches(['"', '\'']);
-        let value = value.split(|c: char| c.is_whitespace() || "\"',}]&".contains(c)).next().unwrap_or("");
+        // Not to its end: a value may be as long as the text, and there may be as many.
+        let is_variable = || {
+            let (name, rest) = value.split_at(variable(value));
+            let ends = |c: char| c.is_whitespace() || "\"',}]&".contains(c);
+            !name.is_empty() && rest.chars().next().is_none_or(ends)
+        };
         let queried = before.strip_suffix(keys).is_some_and(|rest| rest.ends_with(['?', '&']));
-        keys.split('.').any(|name| is_secret(name, value)) || (queried && queries_a_secret(keys))
+        keys.split('.').any(|name| is_secret(name, is_variable)) || (queried && queries_a_secret(keys))
     });
     named || holds_a_key(text)
 }
@@ -82,7 +98,8 @@ pub fn hides(key: &str, value: &Value) -> bool {
     // Numbers and the like are none, whatever they are called.
     let may = matches!(value, Value::String(_) | Value::Array(_) | Value::Table(_));
     let text = value.as_str().unwrap_or_default();
-    may && (key.split('.').any(|name| is_secret(name, text)) || gives_a_secret(&value.to_string()))
+    let is_variable = || !text.is_empty() && variable(text) == text.len();
+    may && (key.split('.').any(|name| is_secret(name, is_variable)) || gives_a_secret(&value.to_string()))
 }
 
 /// The value at a dotted key as a message shows it.
@@ -143,6 +160,15 @@ mod tests {
             assert!(holds_a_key(text), "{text}");
         }
         assert!(!holds_a_key("http://localhost:8000/v1") && !holds_a_key("mail@example.org"));
+    }
+
+    /// Each of as many values as a text is long goes to its end, which is not looked for.
+    #[test]
+    fn a_text_of_many_values_is_read_once() {
+        for values in ["a=", "api_key_env=", "a='", "https:a"] {
+            let text = values.repeat(1 << 17);
+            assert_eq!(gives_a_secret(&text), values.starts_with("api"), "{values}");
+        }
     }
 
     #[test]

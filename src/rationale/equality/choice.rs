@@ -1,7 +1,7 @@
 //! Which choice, letter or truth value an answer names; naming two names none.
 
 use super::tokens::{Kind, Token, tokens};
-use super::{alike, plain, roles};
+use super::{Alone, plain, roles};
 
 /// Words before a choice's letter that say nothing of it.
 const LEADS: [&str; 24] = [
@@ -63,11 +63,16 @@ pub fn answered(text: &str, choices: &[String]) -> Option<usize> {
     if place.is_some() && choices.iter().enumerate().any(other) {
         return None;
     }
-    choice(text, choices)
+    named(text, own, choices)
 }
 
 /// The choice that `text` names, by its text or by its letter; the text goes first.
 pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
+    named(text, plain(text), choices)
+}
+
+/// The same of a text of which [`plain`] leaves `own`.
+fn named(text: &str, own: String, choices: &[String]) -> Option<usize> {
     if choices.is_empty() {
         return None;
     }
@@ -80,7 +85,6 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     if (excited && !any('!')) || (asked && !any('?')) {
         return None;
     }
-    let own = plain(text);
     let texts: Vec<(usize, String)> =
         choices.iter().enumerate().map(|(index, choice)| (index, plain(bare(choice, index)))).collect();
     let whole = choices.iter().position(|choice| plain(choice) == own);
@@ -89,17 +93,20 @@ pub fn choice(text: &str, choices: &[String]) -> Option<usize> {
     }) {
         return Some(index);
     }
-    if let Some(index) = lettered(text, choices.len(), choices) {
+    let found = tokens(text);
+    if let Some(index) = lettered(&found, choices.len(), choices) {
         return Some(index);
     }
+    let percent = |found: &[Token]| {
+        found.iter().any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"))
+    };
+    let of_hundred = percent(&found);
+    let alone = Alone::of(found, own.clone());
     let mut named = (0..choices.len()).filter(|index| {
         let choice = bare(&choices[*index], *index);
-        let percent = |text: &str| {
-            tokens(text)
-                .iter()
-                .any(|token| token.is('%') || token.word().is_some_and(|word| word == "percent"))
-        };
-        (alike(choice, text) && (percent(choice) || !percent(text)))
+        let found = tokens(choice);
+        let counts = percent(&found) || !of_hundred;
+        (Alone::of(found, plain(choice)).is(&alone) && counts)
             || without_article(&own) == without_article(&plain(choice))
     });
     let index = named.next()?;
@@ -142,10 +149,9 @@ pub fn letter(gold: &str) -> bool {
     matches!(&kinds[..], [Token { kind: Kind::Letter(letter) | Kind::Word(letter), .. }] if letter.len() == 1 && letter.is_ascii())
 }
 
-/// The place in the alphabet of the letter that `text` names, where it is one of `count`; what follows it may be the choice's text or a reason,
+/// The place in the alphabet of the letter that a text's tokens name, where it is one of `count`; what follows it may be the choice's text or a reason,
 /// and names no other.
-pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
-    let found = tokens(text);
+pub fn lettered(found: &[Token], count: usize, choices: &[String]) -> Option<usize> {
     let mut at = 0;
     let mut opened = false;
     while let Some(token) = found.get(at) {
@@ -163,7 +169,7 @@ pub fn lettered(text: &str, count: usize, choices: &[String]) -> Option<usize> {
         Kind::Letter(letter) | Kind::Word(letter) => place(letter, count),
         _ => None,
     };
-    let Some(index) = named else { return behind_text(&found, count, choices) };
+    let Some(index) = named else { return behind_text(found, count, choices) };
     let touched = found.get(at + 1).is_some_and(|next| {
         !next.spaced
             && matches!(
@@ -356,9 +362,8 @@ fn within(all: &[String], part: &[String]) -> bool {
     !part.is_empty() && all.windows(part.len()).any(|window| window == part)
 }
 
-/// Whether `text` says yes or no, true or false.
-pub fn truth(text: &str) -> Option<bool> {
-    let found = tokens(text);
+/// Whether a text's tokens say yes or no, true or false.
+pub fn truth(found: &[Token]) -> Option<bool> {
     let is = |token: &Token| match token.word().as_deref() {
         Some("yes" | "true") => Some(true),
         Some("no" | "false") => Some(false),

@@ -31,7 +31,7 @@ use super::number::Number;
 use expression::Node;
 use prose::Said;
 use relation::other_name;
-use tokens::{Kind, Token};
+use tokens::{Kind, Token, tokens};
 use units::Unit;
 
 /// How the answers of one question are compared.
@@ -97,7 +97,7 @@ impl<'a> Equality<'a> {
             Some(gold) if matches!(plain(gold).as_str(), "yes" | "no" | "true" | "false") => Way::Truth,
             Some(_) => Way::Value,
         };
-        let asked = gold.filter(|_| way == Way::Value).map(|gold| value(gold, true));
+        let asked = gold.filter(|_| way == Way::Value).map(|gold| value(tokens(gold), true));
         let asked = match asked {
             Some(Read::Value { said, .. }) => said.into_iter().next(),
             _ => None,
@@ -111,18 +111,18 @@ impl<'a> Equality<'a> {
     /// An answer, read once for many comparisons.
     pub fn read(&self, text: &str) -> Reading {
         let kind = match self.way {
-            Way::Choice => choice::answered(text, self.choices).map(|index| Read::Choices(vec![index])),
+            Way::Choice => answered(text, self.choices).map(|index| Read::Choices(vec![index])),
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
-            Way::Letter => choice::lettered(text, 26, &[]).map(|index| Read::Choices(vec![index])),
-            Way::Truth => choice::truth(text).map(Read::Truth),
-            Way::Value => Some(value(text, self.several)),
+            Way::Letter => choice::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
+            Way::Truth => choice::truth(&tokens(text)).map(Read::Truth),
+            Way::Value => Some(value(tokens(text), self.several)),
         };
         Reading { plain: plain(text), kind: kind.unwrap_or(Read::Nothing) }
     }
 
     /// A gold answer or a label, read once: where it is the text of a choice it is that one, though it be the letter of another.
     pub fn gold(&self, text: &str) -> Reading {
-        match choice(text, self.choices).filter(|_| self.way == Way::Choice) {
+        match choice(text, if self.way == Way::Choice { self.choices } else { &[] }) {
             Some(index) => Reading { plain: plain(text), kind: Read::Choices(vec![index]) },
             None => self.read(text),
         }
@@ -198,21 +198,33 @@ pub fn is_choice(gold: &str, choices: &[String]) -> bool {
 
 /// The number that a text says, units, labels and asides left out: `72 clips`, `x = 5`, `5 million`; `None` for `5 or 6`, `at least 5`, `\sqrt{5}`.
 pub fn only_number(text: &str) -> Option<Number> {
-    let tokens = tokens::tokens(text);
-    [false, true].into_iter().find_map(|letters| prose::said(&tokens, letters)?.node.literal())
+    let found = tokens(text);
+    [false, true].into_iter().find_map(|letters| prose::said(&found, letters)?.node.literal())
 }
 
-/// Whether two texts are one value or text, neither being asked for.
-fn alike(a: &str, b: &str) -> bool {
-    if let (Some(a), Some(b)) = (choice::truth(a), choice::truth(b)) {
-        return a == b;
+/// A text by itself, nothing being asked for.
+struct Alone {
+    truth: Option<bool>,
+    reading: Reading,
+}
+
+impl Alone {
+    /// Of its tokens, and of what [`plain`] leaves of it.
+    fn of(found: Vec<Token>, plain: String) -> Self {
+        Self { truth: choice::truth(&found), reading: Reading { plain, kind: value(found, false) } }
     }
-    Equality::of(None, &[]).same(a, b)
+
+    /// Whether the other one is the same value or text.
+    fn is(&self, other: &Self) -> bool {
+        match (self.truth, other.truth) {
+            (Some(own), Some(other)) => own == other,
+            _ => Equality::of(None, &[]).right(&self.reading, &other.reading),
+        }
+    }
 }
 
-/// A text as mathematics and as a text; of `several` values, commas separate alone.
-fn value(text: &str, several: bool) -> Read {
-    let found = tokens::tokens(text);
+/// A text's tokens as mathematics and as a text; of `several` values, commas separate alone.
+fn value(found: Vec<Token>, several: bool) -> Read {
     let mut said: Vec<Said> = Vec::new();
     for letters in [false, true] {
         if let Some(one) = prose::said(&found, letters).filter(|one| !said.contains(one)) {
@@ -362,7 +374,8 @@ mod tests {
         for _ in 0..4000 {
             let text: String = (0..1 + next(12)).map(|_| pieces[next(pieces.len())]).collect();
             assert!(Equality::of(None, &[]).same(&text, &text), "{text}");
-            let _ = (Equality::of(None, &choices).read(&text), only_number(&text), choice::truth(&text));
+            let _ =
+                (Equality::of(None, &choices).read(&text), only_number(&text), choice::truth(&tokens(&text)));
         }
         // Deep, long and repeated ones end.
         for deep in ["(", "{", "\\text{", "\\frac{", "-", "|", "7/", "!", "x^", "1,"] {

@@ -184,6 +184,9 @@ pub fn dressing(c: char) -> bool {
 }
 
 pub fn greek(c: char) -> Option<&'static str> {
+    if !('α'..='ω').contains(&c) {
+        return None;
+    }
     let at = "αβγδεζηθικλμνξπρστυφχψω".chars().position(|known| known == c)?;
     Some(words::GREEK[at])
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Inputs that one process tries of a kind: what it leaves in memory goes with it.
-const PER_PROCESS: u64 = 20_000;
+const PER_PROCESS: u64 = 100_000;
 /// Seconds of the processor that an input may take.
 const LONGEST: f64 = 10.0;
 /// Memory that a process may take beyond what it begins with.
@@ -26,6 +27,11 @@ const SHOWN: usize = 3;
 const RANGES: &str = "RATIONALE_FUZZ_RANGES";
 /// The folder where it notes how far it is.
 const NOTES: &str = "RATIONALE_FUZZ_NOTES";
+/// Bytes of what begins the file `at` there: `NAME NUMBER LENGTH` of the input that is being tried, which stands behind them. It is
+/// written over before each input, in one call, and outlives the process.
+const HEAD: usize = 64;
+/// What stands there where none is being tried.
+const NONE: [u8; HEAD] = [b' '; HEAD];
 
 /// A kind of input: the test that tries it, and inputs of it.
 pub struct Tried<'a> {
@@ -72,7 +78,7 @@ fn kept() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/fuzz")
 }
 
-/// Notes `at NAME N` before each input, `wrong NAME N WHAT` after one that was taken wrongly, and how it ends.
+/// Says before each input which it is, and notes `wrong NAME N WHAT` after one that was taken wrongly, and how it ends.
 fn child(
     name: &str,
     range: Range<u64>,
@@ -82,16 +88,20 @@ fn child(
     let notes = PathBuf::from(std::env::var_os(NOTES).unwrap());
     let mut file = fs::OpenOptions::new().append(true).create(true).open(notes.join("notes")).unwrap();
     let mut say = |line: &str| file.write_all(format!("{}\n", line.replace('\n', " ⏎ ")).as_bytes()).unwrap();
+    let at = fs::OpenOptions::new().write(true).create(true).truncate(false).open(notes.join("at")).unwrap();
     let panicked = Arc::new(Mutex::new(String::new()));
     let heard = panicked.clone();
     std::panic::set_hook(Box::new(move |info| *heard.lock().unwrap() = info.to_string()));
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir_in(&notes).unwrap();
     limit_memory();
-    let mut wrong = 0;
+    let (mut wrong, mut record, end) = (0, Vec::new(), range.end);
     for index in range {
         let input = mutator.input(index);
-        fs::write(notes.join("input"), &input).unwrap();
-        say(&format!("at {name} {index}"));
+        record.clear();
+        write!(record, "{name} {index} {}", input.len()).unwrap();
+        record.resize(HEAD, b' ');
+        record.extend(&input);
+        at.write_all_at(&record, 0).unwrap();
         let what = match catch_unwind(AssertUnwindSafe(|| attempt(&input, folder.path()))) {
             Ok(Ok(())) => continue,
             Ok(Err(what)) => what,
@@ -104,7 +114,8 @@ fn child(
         say(&format!("wrong {name} {index} {what}"));
     }
     say(&format!("peak {name} {}", status("VmHWM:") / 1024));
-    say(&format!("done {name}"));
+    say(&format!("done {name} {end}"));
+    at.write_all_at(&NONE, 0).unwrap();
 }
 
 fn keep(name: &str, index: u64, input: &[u8]) {
@@ -118,29 +129,26 @@ pub fn try_all(mut tried: Vec<Tried>) -> Vec<String> {
         tried.iter().map(|tried| (tried.test, tried.inputs.clone())).collect();
     let (mut found, mut peak, began) = (Vec::new(), 0, Instant::now());
     while !tried.is_empty() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir_in(memory()).unwrap();
         let (hung, said) = process(&tried, folder.path());
         let notes = fs::read_to_string(folder.path().join("notes")).unwrap_or_default();
-        let mut at = None;
+        let mut on = |name: &str, next: u64| {
+            let own = tried.iter_mut().find(|tried| self::name(tried.test) == name);
+            own.expect("a name that was given").inputs.start = next;
+        };
         for line in notes.lines() {
             let mut parts = line.splitn(4, ' ');
             let mut part = || parts.next().unwrap_or_default();
-            let (word, name) = (part(), part());
-            let own =
-                tried.iter_mut().find(|tried| self::name(tried.test) == name).expect("a name that was given");
+            let (word, name, number) = (part(), part(), part().parse::<u64>().unwrap());
             match word {
-                "at" => {
-                    let index: u64 = part().parse().unwrap();
-                    own.inputs.start = index + 1;
-                    at = Some((name.to_string(), index));
-                }
-                "wrong" => found.push((name.to_string(), part().parse::<u64>().unwrap(), part().to_string())),
-                "peak" => peak = peak.max(part().parse::<u64>().unwrap()),
-                _ => at = None,
+                "wrong" => found.push((name.to_string(), number, part().to_string())),
+                "peak" => peak = peak.max(number),
+                _ => on(name, number),
             }
         }
-        if let Some((name, index)) = at {
-            keep(&name, index, &fs::read(folder.path().join("input")).unwrap());
+        if let Some((name, index, input)) = being_tried(folder.path()) {
+            on(&name, index + 1);
+            keep(&name, index, &input);
             let last: Vec<&str> = said.lines().rev().filter(|line| !line.is_empty()).take(3).collect();
             let died = format!("it dies: {}", last.join(" | "));
             found.push((name, index, if hung { format!("a hang of more than {LONGEST} s") } else { died }));
@@ -155,6 +163,20 @@ pub fn try_all(mut tried: Vec<Tried>) -> Vec<String> {
         wanted.iter().map(|(test, inputs)| format!("{} {inputs:?}", name(test))).collect();
     println!("{}: {rate:.0} a second, at most {peak} MB, {} fail", names.join(", "), found.len());
     wanted.iter().flat_map(|(test, _)| told(test, &found)).collect()
+}
+
+/// Where files are no work for a disk, if there is such a place.
+fn memory() -> PathBuf {
+    Some(PathBuf::from("/dev/shm")).filter(|folder| folder.is_dir()).unwrap_or_else(std::env::temp_dir)
+}
+
+/// The name, number and bytes of the input at which a process ended.
+fn being_tried(folder: &Path) -> Option<(String, u64, Vec<u8>)> {
+    let at = fs::read(folder.join("at")).ok()?;
+    let head = std::str::from_utf8(at.get(..HEAD)?).ok()?;
+    let mut parts = head.split_whitespace();
+    let (name, index, length) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    Some((name.to_string(), index, at[HEAD..].iter().take(length).copied().collect()))
 }
 
 /// What is wrong with inputs of a kind: how often, and the first of those that fail alike.
@@ -202,29 +224,40 @@ fn process(tried: &[Tried], folder: &Path) -> (bool, String) {
         .stdin(Stdio::null())
         .stdout(said.try_clone().unwrap())
         .stderr(said);
-    let hung = watch(&mut command.spawn().unwrap(), &folder.join("notes"));
+    let hung = watch(&mut command.spawn().unwrap(), &folder.join("at"));
     (hung, String::from_utf8_lossy(&fs::read(folder.join("said")).unwrap()).into_owned())
 }
 
-/// Waits until the process ends; ends it where it has computed for too long on one input. Whether it has.
-fn watch(child: &mut Child, notes: &Path) -> bool {
-    let length = || fs::metadata(notes).map_or(0, |file| file.len());
-    let (mut known, mut since, mut computed) = (0, Instant::now(), 0.0);
+/// Waits until the process ends; ends it where it has computed for too long on one input, or waits for nothing. Whether it has.
+fn watch(child: &mut Child, at: &Path) -> bool {
+    let head = || {
+        let mut head = NONE;
+        let _ = fs::File::open(at).and_then(|file| file.read_exact_at(&mut head, 0));
+        head
+    };
+    // What it had computed when an input was first seen, when it last computed anything, and how much it had then.
+    let (mut known, mut began, mut since, mut computed) = (head(), None, Instant::now(), 0.0);
     loop {
+        std::thread::sleep(Duration::from_millis(20));
         if child.try_wait().unwrap().is_some() {
             return false;
         }
-        if length() != known {
-            (known, since, computed) = (length(), Instant::now(), seconds(child.id()));
+        let now = head();
+        if now != known {
+            (known, began) = (now, None);
+            continue;
         }
-        let (waited, worked) = (since.elapsed().as_secs_f64(), seconds(child.id()) - computed);
-        // Machines are shared: what counts is what it computed, or that it waits for nothing.
-        if worked > LONGEST || waited > 6.0 * LONGEST {
+        // Machines are shared: an hour without the processor is no fault of an input.
+        let worked = seconds(child.id());
+        if began.is_none() || worked > computed {
+            (since, computed) = (Instant::now(), worked);
+        }
+        let began = *began.get_or_insert(worked);
+        if worked - began > LONGEST || since.elapsed().as_secs_f64() > 6.0 * LONGEST {
             let _ = child.kill();
             let _ = child.wait();
             return true;
         }
-        std::thread::sleep(Duration::from_millis(2));
     }
 }
 

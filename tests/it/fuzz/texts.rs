@@ -9,6 +9,7 @@ use rationale::data::{Example, Message};
 use rationale::endpoint::{ChatRequest, Endpoint};
 use rationale::rationale::{AnswerForm, Format, number};
 use rationale::reward::{Models, Rewards, agrees};
+use rationale::rollout::Group;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -78,10 +79,10 @@ fn replies() {
         timeout_s: 5.0,
         ..Endpoint::default()
     };
+    let client = endpoint.open("endpoint").unwrap();
     let corpus = corpus.iter().map(|reply| reply.to_string().into_bytes()).collect();
     fuzz("fuzz::texts::replies", Grammar::Json, corpus, move |bytes, _| {
         *said.lock().unwrap() = bytes.to_vec();
-        let client = endpoint.open("endpoint").map_err(|error| error.to_string())?;
         let request = ChatRequest { n: 2, ..ChatRequest::user("hi".into()) };
         match client.ask(&[request]) {
             Ok(answers) if answers.len() == 1 && answers[0].choices.len() == 2 => Ok(()),
@@ -154,17 +155,15 @@ fn completions() {
         let text = String::from_utf8_lossy(bytes);
         // The gold answer is a stranger's text too.
         let (gold, text) = text.split_once("####").unwrap_or(("72", &text));
-        for format in &formats {
-            for choices in [&[][..], &["yes", "no", "72"]] {
-                score(
-                    &mut scorers.lock().unwrap_or_else(PoisonError::into_inner),
-                    gold.trim(),
-                    choices,
-                    text,
-                    format,
-                )?;
+        let rewards = &mut scorers.lock().unwrap_or_else(PoisonError::into_inner);
+        let examples = [&[][..], &["yes", "no", "72"]].map(|choices| example(gold.trim(), choices));
+        for example in &examples {
+            let verdict = [0, 1].map(|_| agrees(example, Some(text)));
+            if verdict[0] != verdict[1] {
+                return Err("one answer, two verdicts".into());
             }
         }
+        score(rewards, &examples, text, &formats)?;
         for form in [AnswerForm::Whole, AnswerForm::Letter, AnswerForm::LastNumber] {
             rationale::rationale::answer::extract(&form, text);
         }
@@ -175,30 +174,32 @@ fn completions() {
     });
 }
 
-fn score(
-    rewards: &mut Rewards,
-    gold: &str,
-    choices: &[&str],
-    text: &str,
-    format: &Format,
-) -> Result<(), String> {
-    let example = Example {
+fn example(gold: &str, choices: &[&str]) -> Example {
+    Example {
         answer: Some(gold.to_string()),
         choices: choices.iter().map(ToString::to_string).collect(),
         fields: serde_json::from_value(json!({"rationale": "one two 72", "answer": {"answer": gold}}))
             .unwrap(),
         ..Example::text("row", "What is 70+2?")
-    };
-    let verdict = [0, 1].map(|_| agrees(&example, Some(text)));
-    if verdict[0] != verdict[1] {
-        return Err("one answer, two verdicts".into());
     }
-    let mut group = groups::group(example, &[text, "#### 72", "no"], format);
-    match rewards.score(std::slice::from_mut(&mut group), &Models::none()) {
-        Ok(()) => match group.rollouts.iter().find(|rollout| !rollout.reward.is_finite()) {
-            Some(rollout) => Err(format!("a reward of {}", rollout.reward)),
-            None => Ok(()),
-        },
-        Err(error) => refused(&error, &["row"], text.as_bytes()),
+}
+
+/// Scores the text as a completion of each example in each format, all at once; one by one where that fails.
+fn score(rewards: &mut Rewards, examples: &[Example], text: &str, formats: &[Format]) -> Result<(), String> {
+    let group = |example: &Example, format| groups::group(example.clone(), &[text, "#### 72", "no"], format);
+    let mut groups: Vec<Group> =
+        examples.iter().flat_map(|example| formats.iter().map(|format| group(example, format))).collect();
+    if let Err(error) = rewards.score(&mut groups, &Models::none()) {
+        refused(&error, &["row"], text.as_bytes())?;
+        for group in &mut groups {
+            rewards
+                .score(std::slice::from_mut(group), &Models::none())
+                .or_else(|error| refused(&error, &["row"], text.as_bytes()))?;
+        }
+    }
+    let mut rollouts = groups.iter().flat_map(|group| &group.rollouts);
+    match rollouts.find(|rollout| !rollout.reward.is_finite()) {
+        Some(rollout) => Err(format!("a reward of {}", rollout.reward)),
+        None => Ok(()),
     }
 }
