@@ -1,5 +1,9 @@
 //! Parquet tables, read row by row without Arrow.
 
+mod contents;
+mod pages;
+mod thrift;
+
 use super::renaming::{KNOWN, Renaming};
 use super::row::{Problems, Row, size};
 use crate::error::{Error, Result, quietly};
@@ -42,12 +46,12 @@ fn rows(
     let source = File::open(path).map_err(Error::io(path))?;
     let most = source.metadata().map_err(Error::io(path))?.len().saturating_mul(UNPACKED.0).max(UNPACKED.1);
     let mut headers = File::open(path).map_err(Error::io(path))?;
-    super::contents::check(path, &mut headers)?;
+    contents::check(path, &mut headers)?;
     let reader = SerializedFileReader::new(source).map_err(broken)?;
     let (mut rows, mut index, mut bytes) = (Vec::new(), 0, 0);
     for group in 0..reader.num_row_groups() {
         let group = reader.get_row_group(group).map_err(broken)?;
-        super::pages::check(path, &mut headers, &*group, most)?;
+        pages::check(path, &mut headers, &*group, most)?;
         for record in group.get_row_iter(None).map_err(broken)? {
             if index == limit {
                 return Ok(rows);
