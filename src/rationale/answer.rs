@@ -1,8 +1,10 @@
 //! Where the answer stands in a text, form by form.
 
-use super::equality::denies;
+use super::announced::answer_is;
 use super::{AnswerForm, Pattern, number, steps};
 use regex::Regex;
+use std::cell::LazyCell;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -55,8 +57,17 @@ pub fn find(form: &AnswerForm, text: &str) -> Option<AnswerSpan> {
 }
 
 fn hashes(text: &str) -> Option<AnswerSpan> {
-    let mut empty = None;
-    let answer = text.rmatch_indices("####").find_map(|(at, _)| {
+    const MARK: &str = "####";
+    let (mut empty, mut behind): (Option<AnswerSpan>, _) = (None, None);
+    let answer = text.rmatch_indices(MARK).find_map(|(at, _)| {
+        // A run of many is read once, and marks from where it begins.
+        let next = at + MARK.len();
+        if behind.replace(at) == Some(next) {
+            if let Some(empty) = empty.as_mut().filter(|empty| empty.marked.start == next) {
+                empty.marked.start = at;
+            }
+            return None;
+        }
         let end = text[at..].find('\n').map_or(text.len(), |newline| at + newline);
         let start = at + (text[at..end].len() - text[at..end].trim_start_matches('#').len());
         let followed = !text[end..].trim().is_empty();
@@ -110,166 +121,43 @@ fn boxed(text: &str) -> Option<AnswerSpan> {
             .expect("a literal")
     });
     let matches: Vec<_> = MARKER.captures_iter(text).collect();
+    let closing = LazyCell::new(|| closing_braces(text));
     matches.into_iter().rev().find_map(|captures| {
         let whole = captures.get(0).expect("the match");
         match captures.get(2) {
             Some(bare) => found(tidy(text, bare.range()), whole.range()),
             None => {
-                let end = whole.end() + closing_brace(&text[whole.end()..])?;
+                let end = *closing.get(&(whole.end() - 1))?;
                 found(steps::trimmed(text, whole.end()..end), whole.start()..end + 1)
             }
         }
     })
 }
 
-/// The byte offset of the brace that closes one opened just before `text`; `\{` and `\}` do not count.
-fn closing_brace(text: &str) -> Option<usize> {
-    let mut depth = 1;
-    let mut escaped = false;
+/// Where braces are closed, by where they are opened; `\{` and `\}` do not count.
+fn closing_braces(text: &str) -> HashMap<usize, usize> {
+    let (mut open, mut closing, mut escaped) = (Vec::new(), HashMap::new(), false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {
-            b'{' if !escaped => depth += 1,
-            b'}' if !escaped => depth -= 1,
+            b'{' if !escaped => open.push(at),
+            b'}' if !escaped => drop(open.pop().map(|from| closing.insert(from, at))),
             _ => {}
-        }
-        if depth == 0 {
-            return Some(at);
         }
         escaped = byte == b'\\' && !escaped;
     }
-    None
-}
-
-fn answer_is(text: &str) -> Option<AnswerSpan> {
-    static MARKER: LazyLock<Regex> = LazyLock::new(|| {
-        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b(?:\s+(?:therefore|thus|hence|then|so|simply|just|clearly))?|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
-        Regex::new(&format!("(?m){marker}")).expect("a literal")
-    });
-    let matches: Vec<_> = MARKER.find_iter(text).filter(|marker| is_meant(text, marker.start())).collect();
-    let answers: Vec<AnswerSpan> = matches
-        .into_iter()
-        .rev()
-        .filter_map(|marker| {
-            // "The answer is:" may put the answer on the next line.
-            let rest = &text[marker.end()..];
-            let start = marker.end()
-                + (rest.len()
-                    - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
-            let end = match steps::sentence_end(text, marker.start()) {
-                end if end > start => end,
-                _ => steps::sentence_end(text, start),
-            };
-            let answer = found(tidy(text, start..end), marker.start()..end)?;
-            Some(AnswerSpan { weak: is_judgement(&text[answer.answer.clone()]), ..answer })
-        })
-        .collect();
-    answers.iter().find(|answer| !answer.weak).or(answers.first()).cloned()
-}
-
-/// Whether what the marker at `at` announces is meant to be the answer: not "this answer is right", "a wrong answer is 5",
-/// "I doubt that the answer is 5".
-fn is_meant(text: &str, at: usize) -> bool {
-    let ends = |c: char| ".!?,;:—()\n".contains(c);
-    let clause = text[..at].rfind(ends).map_or(&text[..at], |end| &text[end..at]).to_lowercase();
-    let words: Vec<&str> = clause
-        .split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
-        .filter(|word| !word.is_empty())
-        .collect();
-    let begins = text[at..].to_lowercase();
-    let of_another = |word: &&str| {
-        denies(word)
-            || word.ends_with("'s")
-            || word.ends_with("’s")
-            || matches!(
-                *word,
-                "this"
-                    | "that"
-                    | "a"
-                    | "an"
-                    | "another"
-                    | "his"
-                    | "her"
-                    | "their"
-                    | "your"
-                    | "its"
-                    | "whose"
-                    | "first"
-                    | "initial"
-                    | "previous"
-                    | "original"
-                    | "earlier"
-                    | "old"
-                    | "other"
-                    | "possible"
-                    | "tempting"
-                    | "obvious"
-                    | "common"
-                    | "naive"
-                    | "no"
-                    | "any"
-                    | "such"
-                    | "every"
-                    | "each"
-            )
-    };
-    if begins.starts_with("answer") && words.last().is_some_and(of_another) {
-        return false;
-    }
-    // What is concluded does not depend on what was denied before.
-    let concludes =
-        |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
-    let start = words.iter().rposition(concludes).map_or(0, |at| at + 1);
-    let own = &words[start..];
-    !(0..own.len()).any(|at| {
-        denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only"))
-    })
-}
-
-/// Whether it says how good an answer is, and none.
-fn is_judgement(answer: &str) -> bool {
-    let first: String =
-        answer.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    matches!(
-        first.as_str(),
-        "correct"
-            | "right"
-            | "wrong"
-            | "incorrect"
-            | "consistent"
-            | "verified"
-            | "obtained"
-            | "found"
-            | "given"
-            | "valid"
-            | "reasonable"
-            | "confirmed"
-            | "checked"
-            | "final"
-            | "derived"
-            | "determined"
-            | "calculated"
-            | "computed"
-            | "reached"
-            | "based"
-            | "supported"
-            | "accurate"
-            | "unchanged"
-            | "sound"
-            | "plausible"
-            | "complete"
-            | "clear"
-            | "expected"
-            | "wrapped"
-            | "shown"
-    )
+    closing
 }
 
 fn answer_tag(text: &str) -> Option<AnswerSpan> {
     const OPEN: &str = "<answer>";
     const CLOSE: &str = "</answer>";
+    // The first mark of an end behind what was looked at, which goes to where that begins.
+    let (mut closed, mut behind) = (None, text.len());
     text.rmatch_indices(OPEN).find_map(|(at, _)| {
         let start = at + OPEN.len();
-        let end = start + text[start..].find(CLOSE)?;
+        closed = text[start..behind].find(CLOSE).map(|found| start + found).or(closed);
+        behind = at;
+        let end = closed?;
         found(steps::trimmed(text, start..end), at..end + CLOSE.len())
     })
 }
@@ -298,12 +186,12 @@ fn by_pattern(pattern: &Pattern, text: &str) -> Option<AnswerSpan> {
     found(steps::trimmed(text, answer), marked)
 }
 
-fn found(answer: Range<usize>, marked: Range<usize>) -> Option<AnswerSpan> {
+pub(super) fn found(answer: Range<usize>, marked: Range<usize>) -> Option<AnswerSpan> {
     (!answer.is_empty()).then_some(AnswerSpan { answer, marked, weak: false })
 }
 
 /// The span without white space, emphasis, a closing period or comma, and a pair of `$` around it.
-fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
+pub(super) fn tidy(text: &str, span: Range<usize>) -> Range<usize> {
     let mut span = steps::trimmed(text, span);
     loop {
         let piece = &text[span.clone()];
@@ -327,6 +215,21 @@ mod tests {
 
     fn answer<'a>(form: &AnswerForm, text: &'a str) -> Option<&'a str> {
         extract(form, text).map(|span| &text[span])
+    }
+
+    /// A text of one mark over and over is read a few times, not once for each.
+    #[test]
+    fn marks_without_end_are_read_once() {
+        let text = |mark: &str| format!("{}\nso", mark.repeat((1 << 18) / mark.len()));
+        let last = |form, mark| extract(&form, &text(mark)).map(|span| span.len());
+        assert_eq!(last(AnswerForm::Hashes, "#"), None);
+        assert_eq!(last(AnswerForm::Boxed, "\\boxed{"), None);
+        assert_eq!(last(AnswerForm::AnswerTag, "<answer>"), None);
+        assert_eq!(last(AnswerForm::AnswerIs, "not answer is "), None);
+        let closed = text("\\boxed{") + "7}}";
+        assert_eq!(answer(&AnswerForm::Boxed, &closed), Some("so7"));
+        let tags = text("<answer>") + "7</answer>";
+        assert_eq!(answer(&AnswerForm::AnswerTag, &tags), Some("so7"));
     }
 
     #[test]

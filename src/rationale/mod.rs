@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
+mod announced;
 pub mod answer;
 pub mod equality;
 pub mod number;
