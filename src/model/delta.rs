@@ -250,9 +250,9 @@ mod tests {
                     let key = unit(convolved.narrow(0, 3, 3));
                     let value = convolved.narrow(0, 6 + 5 * head, 5);
                     let number = |x: &Tensor| x.get(of).get(at).get(head);
-                    memory *= number(&self.decay).exp();
+                    memory = &memory * number(&self.decay).exp();
                     let change = (value - memory.tr().mv(&key)) * number(&self.strength);
-                    memory += key.outer(&change);
+                    memory = &memory + key.outer(&change);
                     own.push(memory.tr().mv(&query));
                 }
                 found.push(Tensor::stack(&own, 0));

@@ -147,14 +147,13 @@ impl Is {
                 *children.last_mut()? = count;
                 (count <= thrift.length()).then_some(())
             }
+            (Column, _) => {
+                children.push(0);
+                One(COLUMN).holds(thrift, kind, children)
+            }
             (One(fields), 12) => {
-                if std::ptr::eq(*fields, COLUMN) {
-                    children.push(0);
-                }
-                thrift.fields(&mut |thrift, number, kind| match fields
-                    .iter()
-                    .find(|(known, _)| *known == number)
-                {
+                let known = |number: i64| fields.iter().find(|(known, _)| *known == number);
+                thrift.fields(&mut |thrift, number, kind| match known(number) {
                     Some((_, is)) => is.holds(thrift, kind, children),
                     None => thrift.skip(kind),
                 })
