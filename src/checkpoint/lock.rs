@@ -156,7 +156,7 @@ pub(super) fn host() -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     #[test]
@@ -207,23 +207,27 @@ mod tests {
         Lock::take_by(folder.path(), none).unwrap();
     }
 
+    /// How many of eight that `take` at once have it.
+    pub fn winners<T>(take: impl Fn() -> Result<T> + Sync) -> usize {
+        let start = std::sync::Barrier::new(8);
+        let tried = || {
+            start.wait();
+            let taken = take();
+            // Nobody lets go before everybody has tried.
+            start.wait();
+            taken.is_ok()
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..8).map(|_| scope.spawn(tried)).collect();
+            all.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
+        })
+    }
+
     #[test]
     fn of_many_at_once_exactly_one_wins() {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..20 {
-            let start = std::sync::Barrier::new(8);
-            let take = || {
-                start.wait();
-                let taken = Lock::take(folder.path());
-                // Nobody lets go before everybody has tried.
-                start.wait();
-                taken.is_ok()
-            };
-            let won = std::thread::scope(|scope| {
-                let all: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
-                all.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
-            });
-            assert_eq!(won, 1);
+            assert_eq!(winners(|| Lock::take(folder.path())), 1);
         }
     }
 }

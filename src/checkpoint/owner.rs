@@ -222,6 +222,7 @@ fn beside(path: &Path, name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lock::tests::winners;
     use super::*;
 
     const LONG: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(60)];
@@ -308,19 +309,7 @@ mod tests {
         let (_folder, path) = folder();
         for left in ["", "garbage"] {
             fs::write(&path, left).unwrap();
-            let start = std::sync::Barrier::new(8);
-            let take = || {
-                start.wait();
-                let taken = Owned::take_every(&path, "here", LONG);
-                // Nobody lets go before everybody has tried.
-                start.wait();
-                taken.is_ok()
-            };
-            let won = std::thread::scope(|scope| {
-                let all: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
-                all.into_iter().map(|one| one.join().unwrap()).filter(|won| *won).count()
-            });
-            assert_eq!(won, 1);
+            assert_eq!(winners(|| Owned::take_every(&path, "here", LONG)), 1);
         }
     }
 }

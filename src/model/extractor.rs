@@ -64,18 +64,13 @@ impl Extractor {
         kind: Kind,
         device: Device,
     ) -> Result<Option<Self>> {
-        let (path, notes) = (dir.join(FILE), dir.join(NOTES));
-        if !path.is_file() {
-            return Ok(None);
-        }
+        let Some(mut stored) = Stored::beside(dir.join(FILE))? else { return Ok(None) };
+        let notes = dir.join(NOTES);
         let text = std::fs::read_to_string(&notes).map_err(Error::io(&notes))?;
         let notes = serde_json::from_str(&text)
             .map_err(|error| Error::Model(format!("{}: {error}", notes.display())))?;
-        let mut stored = Stored::one(path)?;
         let has_second = stored.has(&format!("{SECOND}.weight"));
-        let mut take = |name: &str, shape: &[i64]| -> Result<Tensor> {
-            Ok(stored.take(name, shape)?.to_device(device).to_kind(kind))
-        };
+        let mut take = |name: &str, shape: &[i64]| stored.take_as(name, shape, kind, device);
         let hidden = hidden as i64;
         let mut projection = |name: &str, labels: i64| -> Result<Projection> {
             let weight = take(&format!("{name}.weight"), &[labels, hidden])?;

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// The weights' name where one file holds them.
 pub(super) const SINGLE: &str = "model.safetensors";
@@ -70,6 +70,11 @@ impl Stored {
         Ok(Self { source: path, files: vec![file], places })
     }
 
+    /// The tensors of one file, where it is there.
+    pub fn beside(path: PathBuf) -> Result<Option<Self>> {
+        path.is_file().then(|| Self::one(path)).transpose()
+    }
+
     fn sharded(dir: &Path, source: PathBuf) -> Result<Self> {
         let text = std::fs::read_to_string(&source).map_err(Error::io(&source))?;
         let index: Index =
@@ -102,6 +107,11 @@ impl Stored {
         let [head, embedding] =
             [self.files[*at].tensor(head, &shape)?, self.files[*of].tensor(embedding, &shape)?];
         Ok(head.kind() != embedding.kind() || !head.equal(&embedding))
+    }
+
+    /// As [`take`](Self::take), in numbers of `kind` on `device`.
+    pub fn take_as(&mut self, name: &str, shape: &[i64], kind: Kind, device: Device) -> Result<Tensor> {
+        Ok(self.take(name, shape)?.to_device(device).to_kind(kind))
     }
 
     /// The tensor called `name`, which must have this `shape`, on the CPU and as stored. One of a name with `*` is put together of those

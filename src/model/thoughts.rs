@@ -66,15 +66,9 @@ impl Thoughts {
 
     /// What the folder `dir` holds of it, if it does, for states of `hidden` numbers.
     pub(super) fn load(dir: &Path, hidden: usize, kind: Kind, device: Device) -> Result<Option<Self>> {
-        let path = dir.join(FILE);
-        if !path.is_file() {
-            return Ok(None);
-        }
-        let mut stored = Stored::one(path)?;
+        let Some(mut stored) = Stored::beside(dir.join(FILE))? else { return Ok(None) };
         let scale = stored.take(SCALE, &[1])?.double_value(&[0]);
-        let mut of = |name: &str, shape: &[i64]| -> Result<Tensor> {
-            Ok(stored.take(name, shape)?.to_device(device).to_kind(kind))
-        };
+        let mut of = |name: &str, shape: &[i64]| stored.take_as(name, shape, kind, device);
         let hidden = hidden as i64;
         let marks = of(MARKS, &[2, hidden])?;
         let mut layer = |layer: usize, shape: [i64; 2]| -> Result<(Tensor, Tensor)> {

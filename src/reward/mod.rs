@@ -48,6 +48,7 @@ pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
 pub use answer::{agrees, correct};
 pub use part::Part;
+use part::chains;
 pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;

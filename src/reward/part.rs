@@ -1,6 +1,6 @@
 //! The part of a completion that a reward reads.
 
-use crate::rollout::Rollout;
+use crate::rollout::{Group, Rollout};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -28,4 +28,16 @@ impl Part {
             Part::Answer => rollout.answer().unwrap_or(""),
         }
     }
+}
+
+/// The steps of each of a group's completions as texts; none of one that cannot be read.
+pub(super) fn chains(group: &Group) -> Vec<Vec<&str>> {
+    group
+        .rollouts
+        .iter()
+        .map(|rollout| {
+            let steps = rollout.rationale.as_ref().map_or(&[][..], |rationale| &rationale.steps[..]);
+            steps.iter().map(|step| &rollout.text[step.clone()]).collect()
+        })
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! Scores of a chain's steps against the question and a reference, after ROSCOE (Golovneva et al. 2023, arXiv 2212.07919), by the states of a
 //! language model.
 
-use super::{Holds, Models, Reward, Wants, column};
+use super::{Holds, Models, Reward, Wants, chains, column};
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::policy::embedding::centred;
@@ -122,14 +122,7 @@ impl Reward for Judge {
             Some(model) => model,
             None => models.policy()?,
         };
-        let chains: Vec<Vec<&str>> = group
-            .rollouts
-            .iter()
-            .map(|rollout| {
-                let steps = rollout.rationale.as_ref().map_or(&[][..], |rationale| &rationale.steps[..]);
-                steps.iter().map(|step| &rollout.text[step.clone()]).collect()
-            })
-            .collect();
+        let chains = chains(group);
         let scores = match self.section.measure {
             Measure::PerplexityStep => perplexities(judge, &chains, models.budget)?,
             measure => {

@@ -1,6 +1,6 @@
 //! How many sentences of a rationale are the reference's, in their order or in any, after WikiWhy (Ho et al. 2023, arXiv 2210.12152).
 
-use super::{Holds, Models, Reward, Wants, column};
+use super::{Holds, Models, Reward, Wants, chains, column};
 use crate::policy::Policy;
 use crate::policy::embedding::centred;
 use crate::rationale::{Format, StepUnit, steps};
@@ -145,14 +145,7 @@ impl Reward for Matcher {
             text => parts(self.unit, &column::written(&text)),
         };
         let reference: Vec<&str> = reference.iter().map(|text: &String| text.as_str()).collect();
-        let chains: Vec<Vec<&str>> = group
-            .rollouts
-            .iter()
-            .map(|rollout| {
-                let steps = rollout.rationale.as_ref().map_or(&[][..], |rationale| &rationale.steps[..]);
-                steps.iter().map(|step| &rollout.text[step.clone()]).collect()
-            })
-            .collect();
+        let chains = chains(group);
         let likeness = self.likeness(&chains, &reference, models)?;
         let mut scores = Vec::with_capacity(chains.len());
         for of_chain in likeness {

@@ -3,7 +3,7 @@
 //! What was said is put behind the tokens as tokens, which are given and never sampled. A path is its prompt, then what was written and said, in the
 //! engine's cache from stretch to stretch: nothing of it is ever rendered or computed again.
 
-use super::{Group, Prompted, Rollout, SamplingContext};
+use super::{Group, Prompted, Rollout, SamplingContext, Source, SourceSection};
 use crate::data::Tokenizer;
 use crate::engine::{Completion, Request, Sampling, Statistics, StopReason};
 use crate::error::{Error, Result};
@@ -120,6 +120,50 @@ pub fn sample(
     Ok((groups, total))
 }
 
+/// What samples in turns, as a source has it at work.
+pub trait InTurns {
+    /// The section that it was built from.
+    fn section(&self) -> &dyn SourceSection;
+
+    /// Completions of each training prompt.
+    fn size(&self) -> usize;
+
+    /// `size` completions of each of `prompts`, scored, and what sampling them took.
+    ///
+    /// # Errors
+    /// As those of [`Source::roll_out`].
+    fn sample(
+        &self,
+        prompts: &[Prompted],
+        size: usize,
+        context: &mut SamplingContext,
+    ) -> Result<(Vec<Group>, Statistics)>;
+}
+
+/// The source that samples so, held-out questions too.
+pub struct Turning<T>(pub T);
+
+impl<T: InTurns> Source for Turning<T> {
+    fn section(&self) -> &dyn SourceSection {
+        self.0.section()
+    }
+
+    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
+        let (groups, statistics) = self.0.sample(prompts, self.0.size(), context)?;
+        context.report(&statistics);
+        Ok(groups)
+    }
+
+    fn answer(
+        &self,
+        questions: &[Prompted],
+        samples: usize,
+        context: &mut SamplingContext,
+    ) -> Result<Option<Vec<Group>>> {
+        self.0.sample(questions, samples, context).map(|(groups, _)| Some(groups))
+    }
+}
+
 impl Path {
     fn new(prompt: usize, sample: usize, seed: u64, room: usize) -> Self {
         Self {
@@ -216,4 +260,4 @@ pub fn placed(tokenizer: &Tokenizer, template: &str, place: &str, said: &str) ->
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

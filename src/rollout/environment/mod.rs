@@ -5,7 +5,8 @@ mod section;
 
 pub use section::EnvironmentRollout;
 
-use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, turns};
+use super::turns::{self, InTurns, Turning};
+use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits};
 use crate::data::Example;
 use crate::engine::Statistics;
 use crate::error::{Error, Result};
@@ -32,7 +33,7 @@ impl SourceSection for EnvironmentRollout {
         let program =
             program.ok_or_else(|| Error::Recipe("rollout.environment: there is no program".into()))?;
         let programs = RefCell::new(program.open("rollout.environment.program")?);
-        Ok(Box::new(InEnvironment { section: self.clone(), programs, begun: Cell::new(0) }))
+        Ok(Box::new(Turning(InEnvironment { section: self.clone(), programs, begun: Cell::new(0) })))
     }
 }
 
@@ -44,28 +45,15 @@ struct InEnvironment {
     begun: Cell<u64>,
 }
 
-impl Source for InEnvironment {
+impl InTurns for InEnvironment {
     fn section(&self) -> &dyn SourceSection {
         &self.section
     }
 
-    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
-        let (groups, statistics) = self.sample(prompts, self.section.size, context)?;
-        context.report(&statistics);
-        Ok(groups)
+    fn size(&self) -> usize {
+        self.section.size
     }
 
-    fn answer(
-        &self,
-        questions: &[Prompted],
-        samples: usize,
-        context: &mut SamplingContext,
-    ) -> Result<Option<Vec<Group>>> {
-        self.sample(questions, samples, context).map(|(groups, _)| Some(groups))
-    }
-}
-
-impl InEnvironment {
     fn sample(
         &self,
         prompts: &[Prompted],

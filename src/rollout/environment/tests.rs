@@ -4,13 +4,11 @@ use super::*;
 use crate::data::Tokenizer;
 use crate::engine::{Sampling, StopReason};
 use crate::log::Metrics;
-use crate::policy::{Init, Policy};
-use crate::rationale::{Format, Given};
-use crate::rollout::{Seeds, Unscored};
+use crate::policy::Policy;
+use crate::rationale::Given;
+use crate::rollout::turns::tests::scripted::{self, policy};
 use serde_json::json;
 use std::path::Path;
-use std::sync::Arc;
-use tch::{Device, Kind};
 
 /// Wants to hear `yes`; each other word costs a quarter, an episode that is broken off one more.
 const WANTS_YES: &str = r#"
@@ -33,42 +31,15 @@ for line in sys.stdin:
     print(json.dumps({"n": asked["n"], **said}), flush=True)
 "#;
 
-/// A policy that reads what stands before and says what comes next, by a table; the end of sequence behind it.
-fn policy(next: &'static [(&'static str, &'static str)]) -> Policy {
-    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-    let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
-    policy.sample_script(move |read, _| {
-        let known = next.iter().find(|(before, _)| *before == read);
-        known.unwrap_or_else(|| panic!("{read:?} was not to be read")).1.to_owned()
-    });
-    policy
-}
-
 /// The episodes of the prompt `q`, and the figures.
 fn played(policy: &Policy, keys: &str, program: &str, sampling: &Sampling) -> Result<(Group, Metrics)> {
     let keys = format!(
         "{keys}\n[program]\ncommand = ['python3', '-c', {program:?}]\ntimeout_s = 20\ncolumns = ['word']"
     );
     let section: EnvironmentRollout = toml::from_str(&keys).unwrap();
-    assert_eq!(section.check(), []);
     let fields = [("word".to_string(), json!("w")), ("answer".to_string(), json!("yes"))];
     let example = Example { fields: fields.into_iter().collect(), ..Example::text("row:1", "q") };
-    let prompts = [Prompted::new(Arc::new(example), policy.tokenizer.encode("q").unwrap())];
-    let mut figures = Metrics::default();
-    let mut context = SamplingContext {
-        policy,
-        sampling,
-        format: &Format::default(),
-        seeds: Seeds::new(&[7], &prompts),
-        tokens_per_microbatch: 64,
-        nonce: 0,
-        scorer: &mut Unscored,
-        figures: &mut figures,
-        progress: &mut |_| {},
-        tokens: 0,
-    };
-    let mut groups = section.build()?.roll_out(&prompts, &mut context)?;
-    Ok((groups.remove(0), figures))
+    scripted::rolled_out(policy, &section, example, sampling)
 }
 
 const PATIENT: &[(&str, &str)] = &[("q say w:", "maybe"), ("q say w:maybe\nno, turn 1\n", "yes")];
@@ -128,7 +99,7 @@ fn what_does_not_fit_a_group_or_fails_ends_the_run() {
     // One seed a group.
     let by_seed =
         WANTS_YES.replace("\" say %s:\" % asked[\"columns\"][\"word\"]", "str(asked[\"seed\"] < 2**53)");
-    let seeded = self::policy(&[("qTrue", "yes")]);
+    let seeded = scripted::policy(&[("qTrue", "yes")]);
     assert_eq!(played(&seeded, "size = 2", &by_seed, &Sampling::default()).unwrap().0.rollouts.len(), 2);
     let odd = WANTS_YES.replace("\"reward\": 1 if right else -0.25", "\"reward\": \"much\"");
     let error = played(&policy, "size = 1", &odd, &Sampling::default()).unwrap_err();

@@ -6,7 +6,7 @@ mod section;
 
 pub use section::{Calc, Mcp, Tool, ToolsRollout};
 
-use super::turns::{self, Answer, Partner, Path, placed};
+use super::turns::{self, Answer, InTurns, Partner, Path, Turning, placed};
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits};
 use crate::data::{Example, Tokenizer};
 use crate::engine::{Statistics, StopReason};
@@ -31,7 +31,7 @@ impl SourceSection for ToolsRollout {
 
     fn build(&self) -> Result<Box<dyn Source>> {
         let answering = self.tool.iter().map(Answering::open).collect::<Result<_>>()?;
-        Ok(Box::new(WithTools { section: self.clone(), answering: RefCell::new(answering) }))
+        Ok(Box::new(Turning(WithTools { section: self.clone(), answering: RefCell::new(answering) })))
     }
 }
 
@@ -41,28 +41,15 @@ struct WithTools {
     answering: RefCell<Vec<Answering>>,
 }
 
-impl Source for WithTools {
+impl InTurns for WithTools {
     fn section(&self) -> &dyn SourceSection {
         &self.section
     }
 
-    fn roll_out(&self, prompts: &[Prompted], context: &mut SamplingContext) -> Result<Vec<Group>> {
-        let (groups, statistics) = self.sample(prompts, self.section.size, context)?;
-        context.report(&statistics);
-        Ok(groups)
+    fn size(&self) -> usize {
+        self.section.size
     }
 
-    fn answer(
-        &self,
-        questions: &[Prompted],
-        samples: usize,
-        context: &mut SamplingContext,
-    ) -> Result<Option<Vec<Group>>> {
-        self.sample(questions, samples, context).map(|(groups, _)| Some(groups))
-    }
-}
-
-impl WithTools {
     fn sample(
         &self,
         prompts: &[Prompted],

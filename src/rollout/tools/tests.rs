@@ -3,49 +3,21 @@
 use super::*;
 use crate::engine::Sampling;
 use crate::log::Metrics;
-use crate::policy::{Init, Policy};
-use crate::rationale::{Format, Given};
-use crate::rollout::{Rollout, Seeds, Unscored};
+use crate::policy::Policy;
+use crate::rationale::Given;
+use crate::rollout::Rollout;
+use crate::rollout::turns::tests::scripted::{self, policy};
 use std::ops::Range;
-use std::sync::Arc;
-use tch::{Device, Kind};
 
 const CALCULATOR: &str = "size = 1\n[[tool]]\nopen = '<<'\nclose = '='\nresult = '{result}>>'\ncalc = {}";
-
-/// A policy that reads what stands before and says what comes next, by a table.
-fn policy(next: &'static [(&'static str, &'static str)]) -> Policy {
-    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-    let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
-    policy.sample_script(move |read, _| {
-        let known = next.iter().find(|(before, _)| *before == read);
-        known.unwrap_or_else(|| panic!("{read:?} was not to be read")).1.to_owned()
-    });
-    policy
-}
 
 /// The completions of the prompt `q`, and the figures.
 fn rolled_out(policy: &Policy, keys: &str, sampling: &Sampling) -> (Vec<Rollout>, Metrics) {
     let section: ToolsRollout = toml::from_str(keys).unwrap();
-    assert_eq!(section.check(), []);
     let example =
         Example { fields: [("db".into(), "x".into())].into_iter().collect(), ..Example::text("row:1", "q") };
-    let prompts = [Prompted::new(Arc::new(example), policy.tokenizer.encode("q").unwrap())];
-    let mut figures = Metrics::default();
-    let mut context = SamplingContext {
-        policy,
-        sampling,
-        format: &Format::default(),
-        seeds: Seeds::new(&[7], &prompts),
-        tokens_per_microbatch: 64,
-        nonce: 0,
-        scorer: &mut Unscored,
-        figures: &mut figures,
-        progress: &mut |_| {},
-        tokens: 0,
-    };
-    let mut groups = section.build().unwrap().roll_out(&prompts, &mut context).unwrap();
-    assert_eq!(groups.len(), 1);
-    (groups.remove(0).rollouts, figures)
+    let (group, figures) = scripted::rolled_out(policy, &section, example, sampling).unwrap();
+    (group.rollouts, figures)
 }
 
 fn given(spans: &[Range<usize>]) -> Vec<Given> {
@@ -80,7 +52,7 @@ fn what_cannot_be_computed_is_said_in_the_answer() {
     assert_eq!(rollouts[0].text, "<<1/0=error: division by zero>>?");
     assert_eq!(figures.get("tools/errors"), Some(1.0));
     // No more than so many characters of it.
-    let policy = self::policy(&[("q", "<<1/0="), ("q<<1/0=error…>>", "?")]);
+    let policy = scripted::policy(&[("q", "<<1/0="), ("q<<1/0=error…>>", "?")]);
     let (rollouts, _) = rolled_out(&policy, &format!("{CALCULATOR}\nlongest = 5"), &Sampling::default());
     assert_eq!(rollouts[0].text, "<<1/0=error…>>?");
 }

@@ -140,3 +140,54 @@ fn what_is_said_is_text_and_what_stands_around_it_may_be_more() {
     assert!(placed(&digits, "{result}<<", "{result}", "1").is_err());
     assert!(placed(&digits, "1", "{result}", "1").is_err());
 }
+
+/// Policies that read by a table, and what sources in turns make of them.
+pub mod scripted {
+    use crate::data::Example;
+    use crate::engine::Sampling;
+    use crate::error::Result;
+    use crate::log::Metrics;
+    use crate::policy::{Init, Policy};
+    use crate::rationale::Format;
+    use crate::rollout::{Group, Prompted, SamplingContext, Seeds, SourceSection, Unscored};
+    use std::sync::Arc;
+    use tch::{Device, Kind};
+
+    /// A policy that reads what stands before and says what comes next, by a table; the end of sequence behind it.
+    pub fn policy(next: &'static [(&'static str, &'static str)]) -> Policy {
+        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
+        let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        policy.sample_script(move |read, _| {
+            let known = next.iter().find(|(before, _)| *before == read);
+            known.unwrap_or_else(|| panic!("{read:?} was not to be read")).1.to_owned()
+        });
+        policy
+    }
+
+    /// The group of the prompt `q` of `example`, and the figures.
+    pub fn rolled_out(
+        policy: &Policy,
+        section: &dyn SourceSection,
+        example: Example,
+        sampling: &Sampling,
+    ) -> Result<(Group, Metrics)> {
+        assert_eq!(section.check(), []);
+        let prompts = [Prompted::new(Arc::new(example), policy.tokenizer.encode("q").unwrap())];
+        let mut figures = Metrics::default();
+        let mut context = SamplingContext {
+            policy,
+            sampling,
+            format: &Format::default(),
+            seeds: Seeds::new(&[7], &prompts),
+            tokens_per_microbatch: 64,
+            nonce: 0,
+            scorer: &mut Unscored,
+            figures: &mut figures,
+            progress: &mut |_| {},
+            tokens: 0,
+        };
+        let mut groups = section.build()?.roll_out(&prompts, &mut context)?;
+        assert_eq!(groups.len(), 1);
+        Ok((groups.remove(0), figures))
+    }
+}
