@@ -3,6 +3,7 @@
 
 use super::{Group, Prompted, Rollout, Search, Seeds};
 use crate::data::Example;
+use crate::data::template::Jinja;
 use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
@@ -153,7 +154,7 @@ pub struct Traits<'a> {
     /// Where one completion is picked among several: how.
     pub picks: Option<Picks<'a>>,
     /// The template of the prompt that knows the answer, for questions that the first one fails.
-    pub hint: Option<&'a str>,
+    pub hint: Option<&'a Jinja>,
     /// Whether continuations from cuts between their steps say what the steps are worth ([`Rollout::cuts`]).
     pub values_steps: bool,
     /// Whether continuations of a group's rollouts become rollouts of the group, which are no independent samples.

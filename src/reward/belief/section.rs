@@ -1,6 +1,6 @@
 //! `[reward.belief]`: what is asked, of whom, about which answers.
 
-use crate::data::template::environment;
+use crate::data::template::Jinja;
 use crate::policy::belief::Norm;
 use crate::policy::candidates::{Over, Written};
 use anyhow::Context;
@@ -43,7 +43,7 @@ pub struct Belief {
     /// For `enumerate`: what ends one.
     pub until: String,
     /// For `joint`: a Jinja template over the row's columns for what stands in the prompt's place; the row's prompt by default.
-    pub prompt: Option<String>,
+    pub prompt: Option<Jinja>,
     /// For `joint`: the text that divides the completion into rationale and problem.
     pub between: Option<String>,
 }
@@ -142,7 +142,7 @@ impl Belief {
         let others = self.prompt.is_some() || self.between.is_some();
         anyhow::ensure!(!others || self.measure == Joint, "prompt and between belong to measure = \"joint\"");
         if let Some(prompt) = &self.prompt {
-            environment().template_from_str(prompt).context("prompt")?;
+            prompt.check().context("prompt")?;
         }
         Ok(())
     }
