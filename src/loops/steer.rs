@@ -11,7 +11,7 @@ use crate::log::Metrics;
 use crate::policy::{Policy, Spanned};
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
-use crate::section::{Misfit, broken};
+use crate::section::{Idle, Misfit, broken};
 use crate::select::{Candidate, Select};
 use crate::statistics::mean;
 use schemars::JsonSchema;
@@ -64,7 +64,7 @@ impl Section for Steer {
         Needs { rows: true, direction: true, selects, steps: Steps::Exactly(1), work, ..Needs::default() }
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         if self.of == Contrast::Length { vec![] } else { vec![("least_tokens", "unless of = \"length\"")] }
     }
 

@@ -6,6 +6,7 @@ use crate::policy::candidates::{Over, Written};
 use crate::policy::embedding::stretches;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::{Idle, idle};
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -69,6 +70,10 @@ struct Layers {
 }
 
 impl Reward for Layers {
+    fn idle(&self) -> Vec<Idle> {
+        idle(&[(self.section.over == Over::Choices, &["written"], "unless over = \"choices\"")])
+    }
+
     fn wants(&self) -> Wants {
         match self.section.over {
             Over::Choices => Wants::default().row("over", OfRow::Choices, LACKS_CHOICES),

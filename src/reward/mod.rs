@@ -5,6 +5,7 @@
 use crate::data::{Example, Hub, Tokenizer};
 use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::Idle;
 use anyhow::Context;
 
 pub mod answer;
@@ -66,6 +67,11 @@ pub trait Reward: Send {
     /// said before anything trains.
     fn wants(&self) -> Wants {
         Wants::default()
+    }
+
+    /// Those of its section's keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
+        vec![]
     }
 
     /// Whether it reads other rewards' scores: it is then asked after all that do not, and finds their scores in each
@@ -196,11 +202,12 @@ fn wanting<F: Fn(&Example, &Rollout) -> anyhow::Result<f64> + Send>(
     wants: Wants,
     function: F,
 ) -> impl Reward {
-    Wanting { wants, reward: of_rollouts(function) }
+    Wanting { wants, idle: vec![], reward: of_rollouts(function) }
 }
 
 struct Wanting<R> {
     wants: Wants,
+    idle: Vec<Idle>,
     reward: R,
 }
 
@@ -211,6 +218,10 @@ impl<R: Reward> Reward for Wanting<R> {
 
     fn wants(&self) -> Wants {
         self.wants.clone()
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        self.idle.clone()
     }
 
     fn independent(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use std::fmt::Debug;
 
 /// A way that completions come to be, `[rollout.NAME]`: a [`SourceSection`] says what its recipe's keys are and what its completions will be like, and builds
@@ -116,6 +116,11 @@ pub trait SourceSection: Debug + Send + Sync + 'static {
 
     /// Those of its keys whose values cannot be used, by their paths from here: `size`, not `rollout.group.size`.
     fn check(&self) -> Vec<Misfit> {
+        vec![]
+    }
+
+    /// Those of its own keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
         vec![]
     }
 

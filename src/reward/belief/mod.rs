@@ -10,6 +10,7 @@ use crate::policy::belief::Context;
 use crate::policy::candidates::Over;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
+use crate::section::Idle;
 use crate::statistics::distribution::{entropy, slope, softmax};
 use anyhow::Context as _;
 pub use section::{Belief, Measure};
@@ -50,6 +51,10 @@ struct Reader {
 }
 
 impl Reward for Reader {
+    fn idle(&self) -> Vec<Idle> {
+        self.section.idle()
+    }
+
     fn wants(&self) -> Wants {
         let section = &self.section;
         let remedy = "add an `answer` column";

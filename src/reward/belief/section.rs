@@ -3,6 +3,7 @@
 use crate::data::template::Jinja;
 use crate::policy::belief::Norm;
 use crate::policy::candidates::{Over, Written};
+use crate::section::{Idle, idle};
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,18 @@ impl Belief {
     pub(super) fn base(&self) -> f64 {
         let usual = if self.over == Over::Gold { std::f64::consts::E } else { 2.0 };
         self.base.unwrap_or(usual)
+    }
+
+    /// Its keys that are without effect beside the others.
+    pub(super) fn idle(&self) -> Vec<Idle> {
+        let joint = self.measure == Measure::Joint;
+        let entropies = "unless measure = \"entropy\", \"reduction\" or \"slope\"";
+        idle(&[
+            (!joint, &["over", "norm", "written"], "with measure = \"joint\""),
+            (self.over == Over::Enumerate, &["width", "tokens", "until"], "unless over = \"enumerate\""),
+            (self.over == Over::Choices, &["written"], "unless over = \"choices\""),
+            (self.of_entropy(), &["per_candidate", "base"], entropies),
+        ])
     }
 
     /// Refuses what does not go together.
