@@ -1,5 +1,7 @@
 //! Numbers that are nearly those that are expected: what tests here and in `tests/it` compare by.
 
+use tch::Tensor;
+
 /// Numbers in their order, however they are nested.
 pub trait Numbers {
     fn numbers(&self) -> Vec<f64>;
@@ -42,4 +44,9 @@ pub fn near(found: impl Numbers, expected: impl Numbers, tolerance: f64) {
     let close = |(a, b): (&f64, &f64)| (a - b).abs() <= tolerance * b.abs().max(1.0);
     let all = found.len() == expected.len() && found.iter().zip(&expected).all(close);
     assert!(all, "{found:?}, not {expected:?}");
+}
+
+/// The largest difference between the numbers of two tensors.
+pub fn far(one: &Tensor, other: &Tensor) -> f64 {
+    (one - other).abs().max().double_value(&[])
 }

@@ -282,14 +282,12 @@ fn meets(token: &Range<usize>, spans: &[Range<usize>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use serde_json::json;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     fn policy() -> Policy {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        init.make(Kind::Float, Device::Cpu, 3, 1).unwrap()
+        tiny(1, 1, 3)
     }
 
     /// Bytes are tokens. "tem low." is marked and "age 7." does not matter.

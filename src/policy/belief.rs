@@ -167,11 +167,10 @@ mod tests {
     use super::*;
     use crate::model::Head;
     use crate::near::near;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
 
     fn policy() -> Policy {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        init.make(Kind::Float, Device::Cpu, 3, 1).unwrap()
+        tiny(1, 1, 3)
     }
 
     /// Another way to the same: two tokens of the vocabulary, read off the state in front of them.

@@ -192,10 +192,9 @@ fn without_question(judge: &Policy, prompt: &[u32], example: &Example) -> anyhow
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     #[test]
     fn literal_numbers() {
@@ -230,8 +229,7 @@ mod tests {
     /// Against beliefs that are asked for one by one.
     #[test]
     fn rationale_and_question_are_taken_out() {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(2, 1, 3);
         let mut group = group(None, &["y", "n"], &["so it is\n#### y", "#### n"]);
         Arc::get_mut(&mut group.example).unwrap().prompt = crate::data::Prompt::Text("is it?\n".into());
         group.prompt = policy.tokenizer.encode("is it?\n").unwrap();

@@ -175,9 +175,8 @@ mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
     use crate::model::{Grad, Head};
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
-    use tch::Device;
 
     /// Of three layers below one answers as the last; less what they say without reasoning, two do.
     #[test]
@@ -192,8 +191,7 @@ mod tests {
 
     #[test]
     fn the_last_layer_answers_as_the_model() {
-        let init = Init { hidden_size: 16, layers: 3, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(3, 1, 3);
         let mut group = group(None, &["y", "n"], &["so\n#### y", "and so\n#### n"]);
         group.prompt = policy.tokenizer.encode("q:").unwrap();
         let section = InternalConsistency { written: Some(Written::Text), ..InternalConsistency::default() };

@@ -72,14 +72,12 @@ impl Reward for Reader {
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
-    use tch::{Device, Kind};
 
     #[test]
     fn perplexity_is_that_of_the_completions_tokens() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut group = group(None, &[], &["ab", ""]);
         group.prompt = policy.tokenizer.encode("q:").unwrap();
         for rollout in &mut group.rollouts {

@@ -184,16 +184,14 @@ fn perplexities(judge: &Policy, chains: &[Vec<&str>], budget: usize) -> anyhow::
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
     use serde_json::json;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     #[test]
     fn chains_are_scored_by_their_steps() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut group = group(Some("2"), &[], &["one\ntwo\n#### 2", "one\none\n#### 2", "#### 2"]);
         let example = Arc::get_mut(&mut group.example).unwrap();
         example.fields.insert("rationale".into(), json!("one\ntwo"));

@@ -104,14 +104,12 @@ impl Comparer {
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
-    use tch::{Device, Kind};
 
     #[test]
     fn a_text_is_like_itself_and_steps_are_like_what_they_say() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut group = group(Some("two"), &[], &["one\ntwo\n#### two", "two\n#### three", "none"]);
         for rollout in &mut group.rollouts {
             rollout.tokens = policy.tokenizer.encode(&rollout.text).unwrap();

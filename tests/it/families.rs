@@ -2,6 +2,7 @@
 //! (`fixtures/models/make.py` made the models; `model_parity.rs` holds them to transformers).
 
 use crate::compare::differences;
+use crate::near::far;
 use crate::program::{Program, number};
 use rationale::data::Tokenizer;
 use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
@@ -113,7 +114,7 @@ fn adapters_of_every_family_merge_and_are_kept() {
         let plain = logprobs(&model, &tokens);
         adapt(&mut model);
         let expected = logprobs(&model, &tokens);
-        let off = |other: &Tensor| (other - &expected).abs().max().double_value(&[]);
+        let off = |other: &Tensor| far(other, &expected);
         assert!(off(&plain) > 0.01, "{name}: adapters matter");
         let dir = tempfile::tempdir().unwrap();
         let [merged, adapters] = ["merged", "adapters"].map(|folder| dir.path().join(folder));

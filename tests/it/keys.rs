@@ -1,6 +1,6 @@
 //! One test a key: what it does to a step of a tiny run whose rewards stand in its rows, by figures that follow from the traces.
 
-use crate::near::near;
+use crate::near::{far, near};
 use crate::program::{Program, list, number, rows};
 use crate::recipes::Tiny;
 use rationale::checkpoint::load_tensors;
@@ -334,15 +334,14 @@ fn a_reference_follows_the_policy_by_its_mix() {
             .map(|file| load_tensors(folder.join(file)).unwrap())
     };
     let ([start, policy], [mixed, same], [last, _]) = (weights("0.0"), weights("0.25"), weights("1.0"));
-    let apart = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
     let mut moved: f64 = 0.0;
     for (((start, policy), (mixed, same)), last) in
         start.iter().zip(&policy).zip(mixed.iter().zip(&same)).zip(&last)
     {
         assert!([&policy.0, &mixed.0, &same.0, &last.0].iter().all(|name| **name == start.0));
-        assert_eq!((apart(&policy.1, &same.1), apart(&policy.1, &last.1)), (0.0, 0.0), "{}", start.0);
-        assert!(apart(&mixed.1, &(&start.1 * 0.75 + &policy.1 * 0.25)) < 1e-6, "{}", start.0);
-        moved = moved.max(apart(&start.1, &policy.1));
+        assert_eq!((far(&policy.1, &same.1), far(&policy.1, &last.1)), (0.0, 0.0), "{}", start.0);
+        assert!(far(&mixed.1, &(&start.1 * 0.75 + &policy.1 * 0.25)) < 1e-6, "{}", start.0);
+        moved = moved.max(far(&start.1, &policy.1));
     }
     assert!(moved > 1e-2, "a policy that stays where it is shows nothing");
 }

@@ -1,6 +1,7 @@
 //! Weights of four bits against bitsandbytes' in transformers' models (tests/fixtures/models/make_nf4.py): what they compute, what adapters beside them learn,
 //! what is saved, and whole runs.
 
+use crate::near::far;
 use crate::program::{Program, apart, lines, number, weights};
 use crate::recipes::Tiny;
 use rationale::model::{Grad, Lora, Model, Quantize, Sequence};
@@ -25,11 +26,6 @@ fn read(name: &str, file: &str) -> HashMap<String, Tensor> {
 fn tokens(name: &str) -> Vec<u32> {
     let tokens = Vec::<i64>::try_from(&read(name, "expected.safetensors")["tokens"]).unwrap();
     tokens.into_iter().map(|token| token as u32).collect()
-}
-
-fn far(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.size(), b.size());
-    (a - b).abs().max().double_value(&[])
 }
 
 /// log p of all tokens but the first.

@@ -3,17 +3,15 @@
 use super::*;
 use crate::model::Sequence;
 use crate::near::near;
-use crate::policy::Init;
+use crate::policy::tests::tiny;
 use crate::reward::tests::group;
-use tch::{Device, Kind};
 
 fn section(keys: &str) -> Belief {
     toml::from_str(keys).unwrap()
 }
 
 fn policy() -> Policy {
-    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-    init.make(Kind::Float, Device::Cpu, 5, 1).unwrap()
+    tiny(1, 1, 5)
 }
 
 /// One whose embedding is nothing, so that all tokens are alike to it.
