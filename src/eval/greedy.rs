@@ -209,9 +209,7 @@ impl<'a> Asked<'a> {
         }
         let free = row.tokens.len() - 1;
         let text = tokenizer.decode(&row.tokens);
-        // A character that is cut between two tokens decodes to a stand-in, which is no text yet.
-        let end = |tokens: usize| tokenizer.decode(&row.tokens[..tokens]).trim_end_matches('\u{FFFD}').len();
-        let ends: Vec<usize> = (0..=free).map(end).collect();
+        let ends: Vec<usize> = (0..=free).map(|tokens| tokenizer.length(&row.tokens[..tokens])).collect();
         let bytes: Vec<Range<usize>> = ends.windows(2).map(|pair| pair[0]..pair[1].max(pair[0])).collect();
         let within = |column: &str| -> Result<Option<Vec<bool>>> {
             let found = marks(&row.example, column, &text)

@@ -2,7 +2,7 @@
 //! contrastive activation addition, arXiv 2312.06681). Nothing is trained.
 
 use super::{
-    Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps, Worker, candidate,
+    Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps, Worker, candidates,
 };
 use crate::data::row::{Problems, need};
 use crate::data::{Example, Feedback, FeedbackCompletion};
@@ -12,7 +12,7 @@ use crate::policy::{Policy, Spanned};
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
 use crate::section::{Idle, Misfit, broken};
-use crate::select::{Candidate, Select};
+use crate::select::Select;
 use crate::statistics::mean;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -130,8 +130,7 @@ impl SteerMethod {
     }
 
     fn of_group(&self, group: &Group, policy: &Policy, format: &Format) -> Option<Sides> {
-        let all: Vec<Candidate> =
-            group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+        let all = candidates(group);
         let kept = self.select.keep(&all);
         let read = |right: bool| -> Vec<Spanned> {
             let of = kept.iter().filter(|&&at| all[at].correct == Some(right));

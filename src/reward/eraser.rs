@@ -1,7 +1,7 @@
 //! Whether an answer rests on the rationale: comprehensiveness and sufficiency of free text, and both over shares of its words (ERASER, DeYoung et al. 2020,
 //! arXiv 1911.03429).
 
-use super::{Models, OfRow, Reward, Wants};
+use super::{Models, OfRow, Reward, Wants, cue};
 use crate::data::Example;
 use crate::policy::Policy;
 use crate::policy::attribution::question;
@@ -72,9 +72,7 @@ impl Eraser {
             matches!(self.over, Over::Choices | Over::Labels(_)),
             "over: what is lost of an answer's probability is told among several; name \"choices\" or labels"
         );
-        let cue = self.cue.clone().or_else(|| format.cue()).context(
-            "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
-        )?;
+        let cue = cue(self.cue.as_deref(), format)?;
         Ok(Reader { section: self, cue, model: None })
     }
 }
@@ -95,9 +93,7 @@ impl Reward for Reader {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
         let (judge, prompt) = match &self.model {
             Some(model) => (model, model.tokenizer.render_example(&group.example)?),
             None => (models.policy()?, group.prompt.clone()),

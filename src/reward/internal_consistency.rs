@@ -1,6 +1,6 @@
 //! Whether the layers agree on the answer: internal consistency (Xie et al. 2024, arXiv 2405.18711).
 
-use super::{Models, OfRow, Reward, Wants};
+use super::{Models, OfRow, Reward, Wants, cue};
 use crate::policy::Policy;
 use crate::policy::candidates::{Over, Written};
 use crate::policy::embedding::stretches;
@@ -57,9 +57,7 @@ impl InternalConsistency {
             matches!(self.over, Over::Choices | Over::Labels(_)),
             "over: name \"choices\" or a list of labels, which every layer can be asked about"
         );
-        let cue = self.cue.clone().or_else(|| format.cue()).context(
-            "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
-        )?;
+        let cue = cue(self.cue.as_deref(), format)?;
         Ok(Layers { section: self, cue })
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::data::{Example, Hub, Tokenizer};
 use crate::policy::Policy;
+use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::Idle;
 use anyhow::Context;
@@ -142,6 +143,19 @@ impl<'a> Models<'a> {
         self.tokenizer.context("it needs the policy's tokenizer, and was asked without one")
     }
 
+    /// Loads the model that a section names into its `slot`, where it is not there yet.
+    fn load(&self, slot: &mut Option<Policy>, model: Option<&str>) -> anyhow::Result<()> {
+        if let (Some(model), None) = (model, &slot) {
+            *slot = Some(self.open(model, 1)?);
+        }
+        Ok(())
+    }
+
+    /// A section's own model, where it has one, or else the policy.
+    fn judge<'b>(&'b self, own: Option<&'b Policy>) -> anyhow::Result<&'b Policy> {
+        own.map_or_else(|| self.policy(), Ok)
+    }
+
     /// Loads a model that generates beside the policy, of its number type and on its device: a folder or a hub id, for `slots`
     /// sequences at once.
     fn open(&self, model: &str, slots: usize) -> anyhow::Result<Policy> {
@@ -197,6 +211,13 @@ impl Default for Registry {
     }
 }
 
+/// What stands between a rationale and an answer: what the section says, or what [data.format] begins an answer with.
+fn cue(own: Option<&str>, format: &Format) -> anyhow::Result<String> {
+    own.map(str::to_owned).or_else(|| format.cue()).context(
+        "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
+    )
+}
+
 /// A reward from a function of one rollout that wants something.
 fn wanting<F: Fn(&Example, &Rollout) -> anyhow::Result<f64> + Send>(
     wants: Wants,
@@ -242,7 +263,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::Result;
     use crate::engine::StopReason;
-    use crate::rationale::Format;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 

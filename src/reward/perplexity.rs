@@ -37,9 +37,7 @@ impl Reward for Reader {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
         let sequence = |rollout: &Rollout| -> anyhow::Result<Sequence> {
             Ok(match &self.model {
                 None => rollout.sequence(&group.prompt),
@@ -53,10 +51,7 @@ impl Reward for Reader {
                 }
             })
         };
-        let judge = match &self.model {
-            Some(model) => model,
-            None => models.policy()?,
-        };
+        let judge = models.judge(self.model.as_ref())?;
         let sequences = group.rollouts.iter().map(sequence).collect::<anyhow::Result<Vec<_>>>()?;
         let logprobs = judge.logprobs(&sequences, 1.0, models.budget)?;
         let perplexity = |of: &Vec<f32>| {

@@ -115,13 +115,8 @@ impl Reward for Judge {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
-        let judge = match &self.model {
-            Some(model) => model,
-            None => models.policy()?,
-        };
+        models.load(&mut self.model, self.section.model.as_deref())?;
+        let judge = models.judge(self.model.as_ref())?;
         let chains = chains(group);
         let scores = match self.section.measure {
             Measure::PerplexityStep => perplexities(judge, &chains, models.budget)?,

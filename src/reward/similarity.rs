@@ -57,9 +57,7 @@ impl Reward for Comparer {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
         let policy = models.policy()?;
         let judge = self.model.as_ref().unwrap_or(policy);
         let (section, example) = (&self.section, &group.example);

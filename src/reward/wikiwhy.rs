@@ -115,13 +115,8 @@ impl Matcher {
             };
             return Ok(chains.iter().map(|chain| chain.iter().map(of).collect()).collect());
         }
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
-        let judge = match &self.model {
-            Some(model) => model,
-            None => models.policy()?,
-        };
+        models.load(&mut self.model, self.section.model.as_deref())?;
+        let judge = models.judge(self.model.as_ref())?;
         let texts: Vec<&str> = reference.iter().chain(chains.iter().flatten()).copied().collect();
         let vectors = centred(judge.embed(&texts, models.budget)?);
         let (reference, own) = vectors.split_at(reference.len());

@@ -335,7 +335,7 @@ impl Tree {
             let mut end = 0;
             let forks = self.path_nodes(at).into_iter().map(|node| {
                 end += self.nodes[node].tokens.len();
-                let bytes = policy.tokenizer.decode(&tokens[..end]).trim_end_matches('\u{FFFD}').len();
+                let bytes = policy.tokenizer.length(&tokens[..end]);
                 Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }
             });
             let forks: Vec<Fork> = forks.collect();

@@ -4,7 +4,7 @@ use super::{Learns, Prm};
 use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, Prompted};
 use crate::error::{Error, Result};
-use crate::loops::selection::{candidate, own_completion};
+use crate::loops::selection::{candidates, own_completion};
 use crate::nearest::list;
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
@@ -132,8 +132,7 @@ impl Prm {
         };
         let (mut made, mut counts) = (Vec::new(), Counts::new());
         for (group, places) in groups.iter().zip(trace::places(rows)) {
-            let all: Vec<Candidate> =
-                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let all = candidates(group);
             let kept = select.keep(&all);
             *counts.entry("filtered").or_default() += all.len() - kept.len();
             let of_group: Vec<Example> = match self.learns {

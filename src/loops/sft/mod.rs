@@ -10,7 +10,7 @@ mod taught;
 pub mod views;
 pub mod words;
 
-use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidate};
+use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidates};
 use crate::data::row::{Problems, some};
 use crate::data::{Dataset, Example, Feedback, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
@@ -19,8 +19,8 @@ use crate::policy::choices::Choice;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
 use crate::section::{Misfit, broken, under};
+use crate::select::Select;
 use crate::select::reduce::Reduce;
-use crate::select::{Candidate, Select};
 use choices::Choices;
 use method::SftMethod;
 use schemars::JsonSchema;
@@ -135,8 +135,7 @@ impl Sft {
         };
         let places = trace::places(&rows.examples);
         let kept = groups.iter().zip(places).flat_map(|(group, places)| {
-            let candidates: Vec<Candidate> =
-                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let candidates = candidates(group);
             select.keep(&candidates).into_iter().map(|at| places[at]).collect::<Vec<_>>()
         });
         let mut kept: Vec<usize> = kept.collect();
