@@ -4,7 +4,7 @@
 use super::{
     Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps, Worker, candidates,
 };
-use crate::data::row::{Problems, need};
+use crate::data::row::need;
 use crate::data::{Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
@@ -87,16 +87,14 @@ impl Section for Steer {
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let rows = &setup.rows.examples;
         let groups = match self.of {
-            Contrast::Pairs => Ok(vec![]),
-            _ => trace::groups(rows, setup.format),
+            Contrast::Pairs => vec![],
+            _ => trace::groups(rows, setup.format).or_else(|no| {
+                let said = |lacks: &str| format!("it is no trace of a completion ({lacks})");
+                no.problems(rows, said).into_result().map(|()| vec![])
+            })?,
         };
-        let mut problems = Problems::default();
-        for (row, lacks) in groups.as_ref().err().into_iter().flat_map(|no| &no.rows) {
-            problems.example(&rows[*row], format!("it is no trace of a completion ({lacks})"));
-        }
-        problems.into_result()?;
         let pairs = if self.of == Contrast::Pairs { rows.clone() } else { vec![] };
-        let (groups, select) = (groups.unwrap_or_default(), setup.select.clone());
+        let select = setup.select.clone();
         Ok(Box::new(SteerMethod { steer: self.clone(), select, groups, pairs, figures: vec![] }))
     }
 }

@@ -1,7 +1,6 @@
 //! Comparisons that are made of traces: pairs as `[select.pairs]` makes them, and lists of a group's completions by their scores.
 
 use super::{Learns, Prm};
-use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, Prompted};
 use crate::error::{Error, Result};
 use crate::loops::selection::{candidates, own_completion};
@@ -122,12 +121,9 @@ impl Prm {
         let groups = match trace::groups(rows, format) {
             Ok(groups) => groups,
             Err(no) => {
-                let mut problems = Problems::default();
-                for (row, lacks) in no.rows {
-                    let what = format!("it is no trace ({lacks}), and others are; learn from them apart");
-                    problems.example(&rows[row], what);
-                }
-                return problems.into_result().map(|()| None);
+                let said =
+                    |lacks: &str| format!("it is no trace ({lacks}), and others are; learn from them apart");
+                return no.problems(rows, said).into_result().map(|()| None);
             }
         };
         let (mut made, mut counts) = (Vec::new(), Counts::new());

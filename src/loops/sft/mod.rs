@@ -11,7 +11,7 @@ pub mod views;
 pub mod words;
 
 use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidates};
-use crate::data::row::{Problems, some};
+use crate::data::row::some;
 use crate::data::{Dataset, Example, Feedback, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
@@ -112,14 +112,12 @@ impl Sft {
         let groups = match trace::groups(&rows.examples, format) {
             Ok(groups) => groups,
             Err(no) if no.mixed => {
-                let mut problems = Problems::default();
-                for (row, lacks) in no.rows {
-                    let what = format!(
+                let said = |lacks: &str| {
+                    format!(
                         "it is no trace of a rollout ({lacks}), though other rows are; take it out, or mend the line"
-                    );
-                    problems.example(&rows.examples[row], what);
-                }
-                return problems.into_result().map(|()| rows);
+                    )
+                };
+                return no.problems(&rows.examples, said).into_result().map(|()| rows);
             }
             Err(_) if *select != (Select { pairs: select.pairs.clone(), ..Select::default() }) => {
                 return Err(Error::Data(format!(
