@@ -1,6 +1,7 @@
 //! Tiny models and the recipes that many tests begin with.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// The head of a recipe: a new model of a few thousand weights on one thread of the CPU.
 pub struct Tiny<'a> {
@@ -71,6 +72,11 @@ pub fn on_rows(method: &str) -> String {
     Tiny::BYTES.recipe(&format!(
         "[run]\nsteps = 1\n[data]\ntrain = \"rows.jsonl\"\nprompts_per_step = 1\ntemplate.chat = false\n[loop.{method}]\n"
     ))
+}
+
+/// The folder of one of the saved models of `tests/fixtures/models`; of all of them without a name.
+pub fn saved_model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
 }
 
 /// A recipe that is shipped, as it stands in `recipes/`.
