@@ -7,7 +7,6 @@ use rationale::checkpoint::load_tensors;
 use rationale::log::JsonLines;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tch::Tensor;
 
 /// Two letters and an end of sequence: at two tokens, some completions are cut off and some are not.
 const MODEL: Tiny = Tiny { alphabet: Some("ab"), context: Some(32), ..Tiny::BYTES };
