@@ -8,6 +8,7 @@ use crate::data::Hub;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::{Idle, idle};
 use anyhow::Context;
 use baselines::{Baselines, Key, identity};
 use schemars::JsonSchema;
@@ -178,6 +179,14 @@ fn one(mut all: Vec<Vec<f32>>) -> Vec<f32> {
 }
 
 impl Reward for Scorer {
+    fn idle(&self) -> Vec<Idle> {
+        let measure = self.section.measure;
+        idle(&[
+            (measure == Measure::Discounted, &["discount"], "unless measure = \"discounted\""),
+            (measure == Measure::Binned, &["bins", "scores"], "unless measure = \"binned\""),
+        ])
+    }
+
     fn wants(&self) -> Wants {
         let wants = match &self.section.column {
             Some(name) => Wants::default().column("column", name, Holds::Text),

@@ -4,7 +4,9 @@
 
 use crate::data::{Example, Hub, Tokenizer};
 use crate::policy::Policy;
+use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::Idle;
 use anyhow::Context;
 
 pub mod answer;
@@ -66,6 +68,11 @@ pub trait Reward: Send {
     /// said before anything trains.
     fn wants(&self) -> Wants {
         Wants::default()
+    }
+
+    /// Those of its section's keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
+        vec![]
     }
 
     /// Whether it reads other rewards' scores: it is then asked after all that do not, and finds their scores in each
@@ -136,6 +143,19 @@ impl<'a> Models<'a> {
         self.tokenizer.context("it needs the policy's tokenizer, and was asked without one")
     }
 
+    /// Loads the model that a section names into its `slot`, where it is not there yet.
+    fn load(&self, slot: &mut Option<Policy>, model: Option<&str>) -> anyhow::Result<()> {
+        if let (Some(model), None) = (model, &slot) {
+            *slot = Some(self.open(model, 1)?);
+        }
+        Ok(())
+    }
+
+    /// A section's own model, where it has one, or else the policy.
+    fn judge<'b>(&'b self, own: Option<&'b Policy>) -> anyhow::Result<&'b Policy> {
+        own.map_or_else(|| self.policy(), Ok)
+    }
+
     /// Loads a model that generates beside the policy, of its number type and on its device: a folder or a hub id, for `slots`
     /// sequences at once.
     fn open(&self, model: &str, slots: usize) -> anyhow::Result<Policy> {
@@ -191,16 +211,24 @@ impl Default for Registry {
     }
 }
 
+/// What stands between a rationale and an answer: what the section says, or what [data.format] begins an answer with.
+fn cue(own: Option<&str>, format: &Format) -> anyhow::Result<String> {
+    own.map(str::to_owned).or_else(|| format.cue()).context(
+        "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
+    )
+}
+
 /// A reward from a function of one rollout that wants something.
 fn wanting<F: Fn(&Example, &Rollout) -> anyhow::Result<f64> + Send>(
     wants: Wants,
     function: F,
 ) -> impl Reward {
-    Wanting { wants, reward: of_rollouts(function) }
+    Wanting { wants, idle: vec![], reward: of_rollouts(function) }
 }
 
 struct Wanting<R> {
     wants: Wants,
+    idle: Vec<Idle>,
     reward: R,
 }
 
@@ -211,6 +239,10 @@ impl<R: Reward> Reward for Wanting<R> {
 
     fn wants(&self) -> Wants {
         self.wants.clone()
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        self.idle.clone()
     }
 
     fn independent(&self) -> bool {
@@ -231,7 +263,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::Result;
     use crate::engine::StopReason;
-    use crate::rationale::Format;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 

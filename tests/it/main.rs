@@ -4,6 +4,8 @@
 
 mod compare;
 mod groups;
+#[path = "../../src/near.rs"]
+mod near;
 mod program;
 mod recipes;
 mod server;

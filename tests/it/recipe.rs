@@ -843,12 +843,14 @@ fn what_another_key_leaves_without_effect_is_told() {
     assert_eq!(
         idle(&prefix, &[]),
         [
-            "stage `collect`: rollout.prefix.share has no effect beside cuts = \"every\"",
-            "stage `collect`: reward.likelihood.discount has no effect beside measure = \"gain\""
+            "stage `collect`: rollout.prefix.share has no effect unless cuts = \"share\"",
+            "stage `collect`: reward.likelihood.discount has no effect unless measure = \"discounted\""
         ]
     );
     let read = ["rollout.prefix.cuts='share'", "reward.likelihood.measure='discounted'"];
     assert_eq!(idle(&prefix, &read), [""; 0]);
+    // As they are by default they say nothing, as in a resolved recipe.
+    assert_eq!(idle(&prefix.replace("0.25", "0.5").replace("= 0.5\nbins", "= 0.9\nbins"), &[]), [""; 0]);
     let grpo = format!(
         "{top}[loop.grpo]\nadvantage = {{ scale = \"none\", epsilon = 0.5 }}\n[reward.answer]\n[rollout.group]\nsize = 4\n"
     );

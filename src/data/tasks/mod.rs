@@ -215,3 +215,13 @@ impl BuiltIn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Row;
+
+    /// A text of a row.
+    pub fn text<'a>(row: &'a Row, name: &str) -> &'a str {
+        row.fields[name].as_str().unwrap_or_else(|| panic!("{name} of {row:?}"))
+    }
+}

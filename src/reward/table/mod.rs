@@ -8,7 +8,7 @@ use crate::data::Example;
 use crate::nearest::{list, nearest};
 use crate::rationale::Format;
 use crate::rollout::Group;
-use crate::section::Misfit;
+use crate::section::{Misfit, join};
 use crate::{Error, Result};
 use weighted::Weighted;
 
@@ -118,6 +118,15 @@ impl Rewards {
             }
         }
         misfits
+    }
+
+    /// Keys that are without effect beside others of their reward, by their paths from [`section`](Self::section), each with why.
+    pub fn idle(&self) -> Vec<(String, &'static str)> {
+        let of = |weighted: &Weighted| {
+            let idle = weighted.reward.idle().into_iter();
+            idle.map(|(key, why)| (join(&weighted.name, key), why)).collect::<Vec<_>>()
+        };
+        self.weighted.iter().flat_map(of).collect()
     }
 
     /// What the rewards need of rows and these lack, a misfit for each need: how many rows, and the first three by their ids. Keys
