@@ -60,6 +60,7 @@ mod preference_recipes;
 mod prefix;
 mod preflight;
 mod prm;
+mod programs;
 mod quickstart;
 mod ranks;
 mod recipe;
