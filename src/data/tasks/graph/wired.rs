@@ -218,7 +218,7 @@ mod tests {
                 let (_, takes) = call.trim_end_matches(')').split_once('(').unwrap();
                 let takes: Vec<&str> = takes.split(',').collect();
                 assert!(
-                    takes.iter().all(|takes| said.iter().any(|known| known == takes)),
+                    takes.iter().all(|takes| said.iter().any(|known| known.as_str() == *takes)),
                     "{turn} of {said:?}"
                 );
                 said.push(value.to_string());
