@@ -98,8 +98,8 @@ fn families_are_tested_round_by_round() {
         .collect();
     assert_eq!(sampled.len(), 2);
     for test in ["is_extractable", "is_executable", "has_dof", "single_valued", "matches_original"] {
-        let shares = sampled.iter().map(|line| number(line, &format!("rewards/family/{test}/mean")));
-        assert!(shares.into_iter().all(|share| (0.0..=1.0).contains(&share)), "{test}");
+        let mut shares = sampled.iter().map(|line| number(line, &format!("rewards/family/{test}/mean")));
+        assert!(shares.all(|share| (0.0..=1.0).contains(&share)), "{test}");
     }
     let report = of_stage(&program.evaluations(), "rounds");
     assert!(report["measures"]["family"]["mean"].is_number(), "{report}");
