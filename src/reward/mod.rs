@@ -11,6 +11,7 @@ use anyhow::Context;
 
 pub mod answer;
 pub mod belief;
+pub mod calc;
 pub mod certainty;
 pub mod column;
 pub mod command;
@@ -179,6 +180,7 @@ impl Default for Registry {
     fn default() -> Self {
         Self::empty()
             .reward("answer", answer::Answer::checked)
+            .reward("calc", calc::Calc::checked)
             .reward("command", command::Command::checked)
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)

@@ -62,6 +62,7 @@ mod preference_recipes;
 mod prefix;
 mod preflight;
 mod prm;
+mod programs;
 mod quickstart;
 mod ranks;
 mod recipe;

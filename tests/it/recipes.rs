@@ -1,5 +1,6 @@
 //! Tiny models and the recipes that many tests begin with.
 
+use crate::program::Program;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,22 @@ impl<'a> Tiny<'a> {
             "{tokens}hidden_size = {hidden_size}\nlayers = {layers}\nheads = {heads}\nkv_heads = {kv_heads}\n"
         )
     }
+}
+
+/// What `recipes/NAME.toml` came to as it is, but for a model of a few thousand weights, eight rows a step and what `sets` say.
+pub fn small(name: &str, sets: &[&str]) -> Program {
+    let program = Program::new(&shipped(name));
+    let tiny = [
+        "policy.init.hidden_size=16",
+        "policy.init.layers=1",
+        "policy.init.heads=2",
+        "policy.init.kv_heads=2",
+        "devices.policy=cpu",
+        "devices.threads=1",
+        "data.prompts_per_step=8",
+    ];
+    program.train_set(&[&tiny[..], sets].concat()).success();
+    program
 }
 
 /// One step of `[loop.METHOD]` on one row of `rows.jsonl`.

@@ -1,7 +1,7 @@
 //! What reward models are made of beside rows with labels: pairs and lists of traces, outcomes without what confounds them.
 
 use crate::program::{Program, number};
-use crate::recipes::{after_sums, shipped, sums};
+use crate::recipes::{self, after_sums, sums};
 use serde_json::Value;
 
 /// From the policy's own completions: right over wrong, then the shortest of each group beside longer ones, then PPO by what the first was
@@ -73,23 +73,10 @@ fn traces_become_pairs_and_lists() {
     assert!(said.contains("select.pairs.kind") && said.contains("compares whole completions"), "{said}");
 }
 
-/// A recipe as it is, but for a model of a few thousand weights and a few rows and steps.
+/// A recipe with a few reports.
 fn small(name: &str, sets: &[&str]) -> Program {
-    let program = Program::new(&shipped(name));
-    let tiny = [
-        "policy.init.hidden_size=16",
-        "policy.init.layers=1",
-        "policy.init.heads=2",
-        "policy.init.kv_heads=2",
-        "devices.policy=cpu",
-        "devices.threads=1",
-        "data.prompts_per_step=8",
-        "data.task.report.train=24",
-        "data.task.report.eval=6",
-        "policy.sampling.max_new_tokens=24",
-    ];
-    program.train_set(&[&tiny[..], sets].concat()).success();
-    program
+    let rows = ["data.task.report.train=24", "data.task.report.eval=6", "policy.sampling.max_new_tokens=24"];
+    recipes::small(name, &[&rows[..], sets].concat())
 }
 
 #[test]
