@@ -87,3 +87,52 @@ pub(super) fn beside(
     };
     own.flatten().filter_map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::Shard;
+    use crate::model::memory::Division;
+    use crate::recipe::Recipe;
+    use crate::run::footprint::{Footprint, Setting, apart};
+
+    /// Weights in f32, of 4 bytes, beside a policy on one GPU: on it, on another, on the CPU, on ranks that are set apart.
+    #[test]
+    fn each_model_counts_where_it_lies() {
+        let recipe = "[policy]\ndtype = \"f32\"\n[policy.init]\n[data.task.addition]\n[loop.grpo]\nkl.coefficient = 0.1\n[reward.answer]\n";
+        let recipe = Recipe::parse("a.toml", recipe, &[]).unwrap();
+        let stage = Stage::read_all(&recipe, &Registry::default()).unwrap().remove(0);
+        let (shape, division) = (Config::default(), Division { shard: Shard::None, ranks: 1 });
+        let (cpu, near, far) = (Device::Cpu, Device::Cuda(0), Device::Cuda(1));
+        let asked = |of: &str, device, served| {
+            let (of, shape) = (of.to_owned(), shape.clone());
+            Beside { of, shape, scores: true, device, served }
+        };
+        let beside = [
+            asked("reward.a", None, false),
+            asked("reward.b", Some(far), false),
+            asked("reward.c", None, true),
+        ];
+        let all = 4 * shape.size();
+        let found = |reference| {
+            let devices = DeviceMap { policy: near, reference, reward: far };
+            let setting = Setting { ranks: 1, serving: 1, devices, program: 0, on_cpu: false };
+            let elsewhere = apart(&stage, &shape, &beside, setting, division).into_iter();
+            // The last part is what comes and goes.
+            let elsewhere: Vec<_> =
+                elsewhere.map(|(on, parts)| (on, parts[..parts.len() - 1].to_vec())).collect();
+            let phases = Footprint::of(&stage, &shape, &beside, setting, division).0;
+            let (_, learning) = phases.into_iter().find(|(phase, _)| *phase == "learning").unwrap();
+            let here = |name| learning.iter().find(|(own, _)| *own == name).map_or(0, |(_, bytes)| *bytes);
+            (elsewhere, here("reference policy"), here("models of rewards"))
+        };
+        let part = |name: &str| (name.to_owned(), all);
+        let (reference, b) = (part("reference policy"), part("[reward.b]"));
+        let served = (On::Serving, vec![part("[reward.c]")]);
+        let (on_far, on_cpu) = (On::Rank(far), On::Rank(cpu));
+        assert_eq!(found(near), (vec![(on_far, vec![b.clone()]), served.clone()], all, all));
+        let all_over = vec![(on_cpu, vec![reference.clone()]), (on_far, vec![b.clone()]), served.clone()];
+        assert_eq!(found(cpu), (all_over, 0, all));
+        assert_eq!(found(far), (vec![(on_far, vec![reference, b]), served], 0, all));
+    }
+}

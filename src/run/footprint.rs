@@ -59,7 +59,8 @@ impl Footprint {
         setting: Setting,
         division: Division,
     ) -> Self {
-        let (kind, needs, devices) = (kind(stage), stage.needs(), setting.devices);
+        let (needs, devices) = (stage.needs(), setting.devices);
+        let kind = kind(stage, &devices);
         let (width, all) = (kind.elt_size_in_bytes(), shape.size());
         let learned = trained(stage, shape);
         let mut state = State::of(shape, kind, learned, division);
@@ -75,7 +76,7 @@ impl Footprint {
         }
         let divided = state.whole > 0;
         let reference = match devices.reference == devices.policy {
-            true => reference(stage, shape, division),
+            true => reference(stage, shape, division, &devices),
             false => State::default(),
         };
         let tokens = stage.optim.tokens_per_microbatch;
@@ -99,7 +100,7 @@ impl Footprint {
         );
         let samples = needs.rollouts && stage.rollout.traits().endpoint.is_none();
         if samples || !needs.rows_alone || stage.eval.is_some() {
-            let [cache, drawn] = if samples { decoding(stage, shape) } else { [0, 0] };
+            let [cache, drawn] = if samples { decoding(stage, shape, kind) } else { [0, 0] };
             let scored = if needs.reference.is_some() && devices.reference == devices.policy {
                 activations(shape, kind, true) * tokens + logits(shape, kind, tokens)
             } else {
@@ -195,9 +196,9 @@ impl Footprint {
 }
 
 /// A reference policy is divided as the policy is, with nothing to learn; one that mixes has f32 masters.
-fn reference(stage: &Stage, shape: &Config, division: Division) -> State {
-    let (devices, wanted) = (devices(stage), stage.needs().reference);
-    let kind = kind_beside(kind(stage), devices.policy, devices.reference);
+fn reference(stage: &Stage, shape: &Config, division: Division, devices: &DeviceMap) -> State {
+    let wanted = stage.needs().reference;
+    let kind = kind_beside(kind(stage, devices), devices.policy, devices.reference);
     let fixed = wanted == Some(ReferenceKind::Fixed);
     if wanted.is_none() || (fixed && stage.policy.lora.is_some()) {
         return State::default();
@@ -212,15 +213,15 @@ fn reference(stage: &Stage, shape: &Config, division: Division) -> State {
 }
 
 /// Keys, values and states, and the logits of a step: in f32, divided, as log-probabilities and added up in f64.
-fn decoding(stage: &Stage, shape: &Config) -> [usize; 2] {
+fn decoding(stage: &Stage, shape: &Config, kind: Kind) -> [usize; 2] {
     let Some((completions, longest)) = in_flight(stage) else { return [0, 0] };
     let slots = stage.policy.decode_slots.min(completions);
     let prompt = stage.data.max_prompt_tokens.unwrap_or(256).min(shape.max_position_embeddings);
     let prompts = slots.div_ceil(stage.rollout.traits().size.unwrap_or(1).max(1));
     // What several completions begin with is there once.
     let tokens = slots * longest.min(shape.max_position_embeddings) + prompts * prompt;
-    let states = (slots + prompts) * remembered(shape, kind(stage));
-    [tokens * cached(shape, kind(stage)) + states, 24 * slots * shape.vocab_size]
+    let states = (slots + prompts) * remembered(shape, kind);
+    [tokens * cached(shape, kind) + states, 24 * slots * shape.vocab_size]
 }
 
 /// Holes between tensors that come and go, where they are too small to have pages of their own: what was measured on glibc 2.36.
@@ -256,8 +257,8 @@ pub(super) fn trained(stage: &Stage, shape: &Config) -> Trained {
     Trained { weights, remembered: stage.optim.remembered(&tensors) }
 }
 
-pub(super) fn kind(stage: &Stage) -> Kind {
-    stage.policy.dtype.kind(devices(stage).policy)
+pub(super) fn kind(stage: &Stage, devices: &DeviceMap) -> Kind {
+    stage.policy.dtype.kind(devices.policy)
 }
 
 /// Where this machine has a stage's models; those that it has not are refused elsewhere.
@@ -274,7 +275,8 @@ pub(super) fn apart(
     setting: Setting,
     division: Division,
 ) -> Vec<(On, Vec<(String, usize)>)> {
-    let (kind, devices, tokens) = (kind(stage), setting.devices, stage.optim.tokens_per_microbatch);
+    let (devices, tokens) = (setting.devices, stage.optim.tokens_per_microbatch);
+    let kind = kind(stage, &devices);
     let mut found: Vec<(On, Vec<(String, usize)>, usize)> = Vec::new();
     let mut put = |on: On, part: (String, usize), passing: usize| {
         let at = found.iter().position(|(other, ..)| *other == on).unwrap_or(found.len());
@@ -284,7 +286,7 @@ pub(super) fn apart(
         found[at].1.push(part);
         found[at].2 = found[at].2.max(passing);
     };
-    let reference = reference(stage, shape, division);
+    let reference = reference(stage, shape, division, &devices);
     if devices.reference != devices.policy && reference.weights > 0 {
         let kind = kind_beside(kind, devices.policy, devices.reference);
         let passing = activations(shape, kind, true) * tokens + logits(shape, kind, tokens);

@@ -16,7 +16,7 @@ const MOST: usize = 1024;
 pub(super) fn words(stage: &Stage, shape: &Config, beside: &[Beside], ranks: usize) -> Vec<String> {
     let planned = planned(stage, shape, beside, ranks);
     let Planned { footprint, apart, setting } = &planned;
-    let format = if kind(stage) == Kind::Float { "f32" } else { "bf16" };
+    let format = if kind(stage, &setting.devices) == Kind::Float { "f32" } else { "bf16" };
     let packed = if stage.policy.quantize.is_some() { ", the layers' matrices in nf4" } else { "" };
     let mut lines = vec![format!(
         "memory: about {} for {} parameters in {format}{packed}",
