@@ -10,6 +10,7 @@ pub mod init;
 mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
+mod scored_elsewhere;
 mod steer;
 mod values;
 pub mod sufficient;
@@ -18,6 +19,7 @@ pub use init::Init;
 pub use prompt_logprobs::Told;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
+pub use scored_elsewhere::Holder;
 pub use steer::{Spanned, Steered};
 
 use elsewhere::{Current, Elsewhere};

@@ -4,7 +4,7 @@
 use super::explain::take;
 use super::refusal::Refusal;
 use super::{Recipe, Registry, Stage};
-use crate::loops::{Selects, Steps};
+use crate::loops::{ReferenceKind, Selects, Steps};
 use crate::optim::Schedule;
 use crate::reward::Rewards;
 use crate::rollout::Traits;
@@ -178,7 +178,18 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["devices.reference"],
         but: &[],
-        idle: |stage| unless(stage.needs().reference.is_some(), "without a reference policy".into()),
+        idle: |stage| match stage.needs().reference {
+            None => Some("without a reference policy".into()),
+            Some(ReferenceKind::Fixed) if stage.policy.lora.is_some() => {
+                Some("with [policy.lora], whose base is the reference and lies where the policy does".into())
+            }
+            Some(_) => None,
+        },
+    },
+    Rule {
+        keys: &["devices.reward"],
+        but: &[],
+        idle: |stage| unless(names_models(stage), "without a reward that names a model".into()),
     },
     Rule {
         keys: &["checkpoint.best_mode"],
@@ -313,6 +324,15 @@ fn without_samples(stage: &Stage) -> String {
         Some(section) if section != format!("rollout.{name}.endpoint") => format!("with {section}"),
         _ => format!("with rollout.{name}"),
     }
+}
+
+/// Whether a reward, or what measures held-out answers, asks a model of its own.
+fn names_models(stage: &Stage) -> bool {
+    let names = |table: &Table| {
+        let sections = table.values().filter_map(Value::as_table);
+        sections.flat_map(Table::keys).any(|key| key.contains("model"))
+    };
+    names(&stage.reward) || stage.eval.as_ref().is_some_and(|eval| names(&eval.measures))
 }
 
 /// Whether the policy is asked the held-out questions.

@@ -132,10 +132,8 @@ impl Scorer {
 
     fn load(&mut self, models: &Models) -> anyhow::Result<()> {
         if let (Some(name), None) = (&self.section.model, &self.frozen) {
-            let model = &models.policy()?.model;
-            let folder = Hub::from_env().model(name)?;
-            self.identity = identity(&folder, model.kind());
-            self.frozen = Some(Policy::load(&folder, model.kind(), model.device(), 1)?);
+            self.identity = identity(&Hub::from_env().model(name)?, models.place()?.0);
+            self.frozen = Some(models.open(name, 1)?);
         }
         Ok(())
     }

@@ -2,12 +2,10 @@
 //!
 #![doc = include_str!("../../docs/custom-rewards.md")]
 
-use crate::data::{Example, Hub, Tokenizer};
-use crate::policy::Policy;
+use crate::data::Example;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::Idle;
-use anyhow::Context;
 
 pub mod answer;
 pub mod belief;
@@ -29,6 +27,7 @@ pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
+mod models;
 mod part;
 pub mod perplexity;
 pub mod planted;
@@ -50,13 +49,15 @@ pub mod wikiwhy;
 pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
 pub use answer::{agrees, correct};
+pub use models::Models;
+use models::Place;
 pub use part::Part;
 use part::chains;
 pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
 pub use scoring::Scoring;
-pub use table::Rewards;
+pub use table::{OwnModel, Rewards};
 pub use wants::{Holds, MachineWant, OfRow, RowWant, TemplateWant, Wants};
 
 /// Scores the rollouts of a group.
@@ -107,62 +108,6 @@ pub trait SharedReward: Sync {
 
     /// Groups that it is asked about together, at most.
     fn at_once(&self) -> usize;
-}
-
-/// What a reward may ask.
-#[derive(Debug, Clone, Copy)]
-pub struct Models<'a> {
-    policy: Option<&'a Policy>,
-    tokenizer: Option<&'a Tokenizer>,
-    /// Tokens that go through a model together.
-    pub budget: usize,
-}
-
-impl<'a> Models<'a> {
-    /// Nothing: for rewards that read texts alone.
-    pub fn none() -> Self {
-        Self { policy: None, tokenizer: None, budget: 0 }
-    }
-
-    /// The policy as it is now, and the tokens that go through a model together.
-    pub fn of(policy: &'a Policy, budget: usize) -> Self {
-        Self { policy: Some(policy), tokenizer: Some(&policy.tokenizer), budget }
-    }
-
-    /// The policy's tokenizer, in a thread of its own.
-    pub(crate) fn tokenizing(tokenizer: Option<&'a Tokenizer>) -> Self {
-        Self { tokenizer, ..Self::none() }
-    }
-
-    /// The policy as it is now.
-    pub fn policy(&self) -> anyhow::Result<&'a Policy> {
-        self.policy.context("it needs the policy, and was asked without one")
-    }
-
-    /// The policy's tokenizer.
-    pub fn tokenizer(&self) -> anyhow::Result<&'a Tokenizer> {
-        self.tokenizer.context("it needs the policy's tokenizer, and was asked without one")
-    }
-
-    /// Loads the model that a section names into its `slot`, where it is not there yet.
-    fn load(&self, slot: &mut Option<Policy>, model: Option<&str>) -> anyhow::Result<()> {
-        if let (Some(model), None) = (model, &slot) {
-            *slot = Some(self.open(model, 1)?);
-        }
-        Ok(())
-    }
-
-    /// A section's own model, where it has one, or else the policy.
-    fn judge<'b>(&'b self, own: Option<&'b Policy>) -> anyhow::Result<&'b Policy> {
-        own.map_or_else(|| self.policy(), Ok)
-    }
-
-    /// Loads a model that generates beside the policy, of its number type and on its device: a folder or a hub id, for `slots`
-    /// sequences at once.
-    fn open(&self, model: &str, slots: usize) -> anyhow::Result<Policy> {
-        let policy = &self.policy()?.model;
-        Ok(Policy::load(&Hub::from_env().model(model)?, policy.kind(), policy.device(), slots)?)
-    }
 }
 
 /// A function of a group is a reward.

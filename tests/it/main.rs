@@ -75,6 +75,7 @@ mod reward_inputs;
 mod resume;
 mod search;
 mod serve;
+mod serving;
 mod shared_prefixes;
 mod star;
 mod steering;

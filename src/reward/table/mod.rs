@@ -1,6 +1,7 @@
 //! A recipe's `[reward]` table, built: every reward with its weight, checked and asked together.
 
 mod asked;
+mod placed;
 mod weighted;
 
 use super::{Models, Registry};
@@ -10,6 +11,7 @@ use crate::rationale::Format;
 use crate::rollout::Group;
 use crate::section::{Misfit, join};
 use crate::{Error, Result};
+pub use placed::OwnModel;
 use weighted::Weighted;
 
 /// The rewards of a recipe with their weights: its `[reward]` table, built; or what it measures by, `[eval.measures]`.
@@ -26,8 +28,8 @@ const MEASURED: &str = "eval.measures";
 
 impl Rewards {
     /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0), `kind`
-    /// (default NAME: under which name the reward is registered, so that one reward can be used twice) and `limit_s` (seconds
-    /// that scoring a group should take; longer ones are counted) are taken out, the rest is the reward's own.
+    /// (default NAME: under which name the reward is registered, so that one reward can be used twice), `limit_s` (seconds
+    /// that scoring a group should take; longer ones are counted) and `device` (where its own models lie) are taken out, the rest is the reward's own.
     ///
     /// ```
     /// use rationale::{Registry, rationale::Format, reward::Rewards};
