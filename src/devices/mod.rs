@@ -194,6 +194,14 @@ fn present(key: &str, name: &str, local: Local) -> Result<Device> {
     )))
 }
 
+/// Which of the machine's GPUs a device is, in a name that all processes have for it; none of the CPU, and where the driver says nothing.
+pub fn chip(device: Device) -> Option<String> {
+    match device {
+        Device::Cuda(index) => cuda::bus_id(index),
+        _ => None,
+    }
+}
+
 fn no_such(key: &str) -> Misfit {
     Misfit::new(key, "no such device", "known: \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", …")
 }
