@@ -116,6 +116,7 @@ fn a_library_that_is_wrong_is_told() {
     let said = program.verb_with(&["env"], &[alone.variable()]).success();
     assert!(said.contains("NCCL                twin"), "{said}");
     // The CPU needs none.
+    let program = Program::new(&Tiny::SUMS.recipe(STAGE));
     let missing = [("RATIONALE_NCCL", "/nowhere/lib.so")];
     let said = program.train_with(&[&TWO[..], &["--set", "run.steps=1"]].concat(), &missing).success();
     assert!(!said.contains("NCCL"), "{said}");
