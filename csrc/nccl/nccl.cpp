@@ -10,7 +10,9 @@
 #include "interface.h"
 
 #include <chrono>
+#include <cstdlib>
 #include <string>
+#include <type_traits>
 
 extern "C" {
 
@@ -26,6 +28,9 @@ int rationale_nccl_carries() { return static_cast<int>(at::kCUDA); }
 char *rationale_nccl_open(const c10::intrusive_ptr<c10d::Store> *store, int rank, int count, int device, int64_t millis,
                           c10::intrusive_ptr<c10d::Backend> *out) {
   return guarded([&] {
+    // Sums by NVLink's switches come in another order now and then; the same run twice is to be the same bit for bit. So does libtorch
+    // where it is told to be deterministic.
+    setenv("NCCL_ALGO", "^NVLS", 0);
     at::Device own(at::kCUDA, static_cast<at::DeviceIndex>(device));
     c10::DeviceGuard here(own);
     auto options = c10d::ProcessGroupNCCL::Options::create();
