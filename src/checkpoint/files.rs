@@ -11,7 +11,7 @@ const LARGEST: u64 = 1 << 28;
 ///
 /// # Errors
 /// It is not there, cannot be opened, or is no plain file.
-pub fn open_file(path: &Path) -> Result<File> {
+pub(super) fn open_file(path: &Path) -> Result<File> {
     // Looked at first: to open a pipe is to wait.
     if !std::fs::metadata(path)?.is_file() {
         let what = "a pipe, a device or a folder, where a file should be; take it away";

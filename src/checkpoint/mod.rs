@@ -25,7 +25,7 @@ mod trials;
 
 pub use atomic::{try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
-pub use files::{open_file, read_file, read_text};
+pub use files::{read_file, read_text};
 pub use fingerprint::{Fingerprint, differences};
 pub use fork::fork;
 pub use ledger::{Done, Ledger, StageRecord};

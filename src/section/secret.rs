@@ -55,7 +55,7 @@ const ENDINGS: [&str; 8] = ["key", "token", "auth", "pass", "pwd", "secret", "pa
 const OTHERWISE: [&str; 8] =
     ["monkey", "hotkey", "turkey", "bypass", "compass", "encompass", "oldpwd", "xauth"];
 /// Words before `tokens` that count them, beside those of a model.
-const COUNTS: [&str; 6] = ["num", "n", "new", "total", "count", "tokenizers"];
+const COUNTS: [&str; 5] = ["num", "n", "new", "total", "count"];
 
 /// Whether a variable of the environment may be a secret: by any word of its name, or by its value, where that is text. What is only on or off is none.
 pub fn in_a_variable(name: &str, value: Option<&str>) -> bool {
@@ -99,12 +99,13 @@ fn has_secret_words(name: &str) -> bool {
 /// Whether a text of settings, such as `Endpoint=…;AccountKey=…`, `-Dname=value` or `--name=value`, gives a secret, or is a hook's address, which is one itself.
 fn settles_a_key(text: &str) -> bool {
     let hook = ["://hooks.", "/webhook/", "/webhooks/"].iter().any(|part| text.contains(part));
+    let plain = |c: char| c.is_alphanumeric() || " _-.".contains(c);
     let named = |setting: &str| {
-        let (name, value) = setting.split_once('=')?;
-        let plain = |c: char| c.is_alphanumeric() || " _-.".contains(c);
-        (!value.is_empty() && name.chars().all(plain) && has_secret_words(name)).then_some(())
+        setting.split_once('=').is_some_and(|(name, value)| {
+            !value.is_empty() && name.chars().all(plain) && has_secret_words(name)
+        })
     };
-    hook || text.split([';', '&', '?', ',', '\n', '\t', ' ']).filter_map(named).next().is_some()
+    hook || text.split([';', '&', '?', ',', '\n', '\t', ' ']).any(named)
 }
 
 /// How services' keys begin, and JSON Web Tokens.
