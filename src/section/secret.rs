@@ -24,34 +24,24 @@ pub fn names_a_secret(name: &str) -> bool {
 }
 
 /// Words that are a secret's wherever a variable's name has them.
-const OF_SECRETS: [&str; 24] = [
-    "key",
-    "token",
+const OF_SECRETS: [&str; 13] = [
     "pat",
     "pem",
-    "auth",
-    "pass",
-    "pwd",
     "login",
-    "secret",
-    "credential",
     "cred",
-    "webhook",
     "cookie",
     "jwt",
     "sig",
     "signature",
-    "passphrase",
     "passcode",
-    "passkey",
     "passfile",
-    "oauth",
     "keyring",
     "keychain",
     "bearer",
 ];
-/// What a word of several ends with that is one of theirs, such as `PGPASS`; and words of which that is not so.
-const ENDINGS: [&str; 8] = ["key", "token", "auth", "pass", "pwd", "secret", "passphrase", "webhook"];
+/// What such a word is, or ends with, as in `PGPASS`; what it has in it; and words of which the former is not so.
+const ENDINGS: [&str; 7] = ["key", "token", "auth", "pass", "pwd", "passphrase", "webhook"];
+const PARTS: [&str; 6] = ["apikey", "secret", "passw", "authorization", "credential", "privatekey"];
 const OTHERWISE: [&str; 8] =
     ["monkey", "hotkey", "turkey", "bypass", "compass", "encompass", "oldpwd", "xauth"];
 /// Words before `tokens` that count them, beside those of a model.
@@ -88,12 +78,11 @@ fn has_secret_words(name: &str) -> bool {
     let is_one = |(at, word): (usize, &String)| {
         let one = word.strip_suffix('s').filter(|one| !one.ends_with('s')).unwrap_or(word);
         let counted = one == "token" && (OF_A_MODEL.contains(&before(at)) || COUNTS.contains(&before(at)));
-        let whole = OF_SECRETS.contains(&one) || ENDINGS.iter().any(|ending| one.ends_with(ending));
-        whole && !counted && !OTHERWISE.contains(&one)
+        let ends = ENDINGS.iter().any(|ending| one.ends_with(ending)) && !OTHERWISE.contains(&one);
+        let has = PARTS.iter().any(|part| one.contains(part));
+        !counted && (ends || has || OF_SECRETS.contains(&one))
     };
-    let run_together = ["apikey", "secret", "passw", "authorization", "credential", "privatekey"];
-    let has_part = |word: &String| run_together.iter().any(|part| word.contains(part));
-    words.iter().enumerate().any(is_one) || words.iter().any(has_part)
+    words.iter().enumerate().any(is_one)
 }
 
 /// Whether a text of settings, such as `Endpoint=…;AccountKey=…`, `-Dname=value` or `--name=value`, gives a secret, or is a hook's address, which is one itself.
