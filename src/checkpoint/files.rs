@@ -25,12 +25,13 @@ pub(super) fn open_file(path: &Path) -> Result<File> {
 /// # Errors
 /// As [`open_file`]; more than 256 MB.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_file(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
+    let file = open_file(path)?;
+    if file.metadata()?.len() > LARGEST {
         let what = format!("longer than {} MB, which no run writes there", LARGEST >> 20);
         return Err(Error::new(ErrorKind::InvalidInput, what));
     }
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
