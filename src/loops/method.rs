@@ -10,7 +10,7 @@ use crate::optim::SMALL_LR;
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Trace, Traits};
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::select::Select;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -52,8 +52,8 @@ pub trait Section: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Those of its own keys that are without effect beside the others, each with why: `("resample_limit", "without …")`.
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    /// Those of its own keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
         vec![]
     }
 
@@ -65,6 +65,11 @@ pub trait Section: Debug + Send + Sync + 'static {
     /// What some of the training rows lack of what its keys name, by their paths from here; each message goes on from its key, as
     /// `needs a column …`. `whole` where these are all rows, and not the first of many. Looked at when a run opens.
     fn check_rows(&self, _rows: &[&Example], _whole: bool) -> Vec<Misfit> {
+        vec![]
+    }
+
+    /// What there is to say of training rows that it can learn from all the same. Looked at when a run opens.
+    fn notes(&self, _rows: &[&Example]) -> Vec<String> {
         vec![]
     }
 

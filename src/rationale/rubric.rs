@@ -1,7 +1,7 @@
 //! A rubric as a schema: questions about an answer, what each reply is worth, and the formula of the mark (thought trees, Li
 //! et al. 2024, arXiv 2406.19949).
 
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, UndefinedBehavior, filters};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,17 @@ pub struct Reply {
 /// Replies that are altered at most to come to another mark.
 const MOST_ALTERED: usize = 3;
 
+/// What a formula may use beside operators and `if`.
+fn numbers() -> Environment<'static> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.add_filter("abs", filters::abs);
+    environment.add_filter("int", filters::int);
+    environment.add_filter("float", filters::float);
+    environment.add_filter("round", filters::round);
+    environment
+}
+
 fn total() -> String {
     "total".into()
 }
@@ -85,11 +96,13 @@ impl Rubric {
             total += question.weight * marks;
         }
         known.insert("total", total);
-        let mut environment = Environment::new();
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let wrong = |error: minijinja::Error| format!("the formula `{}`: {error:#}", self.formula);
+        // Texts and lists could be made long without end, and a mark needs neither.
+        if let Some(mark) = self.formula.chars().find(|c| "\"'[]{}~".contains(*c)) {
+            return Err(format!("the formula `{}` has a `{mark}`: it is over numbers alone", self.formula));
+        }
         let value =
-            environment.compile_expression(&self.formula).and_then(|f| f.eval(&known)).map_err(wrong)?;
+            numbers().compile_expression(&self.formula).and_then(|f| f.eval(&known)).map_err(wrong)?;
         let mark = f64::try_from(value.clone()).ok().filter(|mark| mark.is_finite());
         mark.ok_or_else(|| format!("the formula `{}` gives `{value}`, which is no number", self.formula))
     }
@@ -259,7 +272,13 @@ mod tests {
         assert!(fault("questions = [{name = 'a b'}]").contains("\"a b\""));
         assert!(fault("questions = [{name = 'a'}, {name = 'a'}]").contains("two questions"));
         assert!(fault("questions = [{name = 'a'}]\nformula = 'b + 1'").contains("the formula `b + 1`"));
-        assert!(fault("questions = [{name = 'a'}]\nformula = \"'x'\"").contains("no number"));
+        // Nothing that grows: neither texts nor lists, nor Jinja's own makers of them.
+        for formula in ["'x' * 1000000000", "[1] * 1000000000", "total ~ total"] {
+            let formula = format!("questions = [{{name = 'a'}}]\nformula = \"{formula}\"");
+            assert!(fault(&formula).contains("over numbers alone"), "{formula}");
+        }
+        assert!(fault("questions = [{name = 'a'}]\nformula = 'range(9) | sum'").contains("the formula"));
+        assert!(rubric("questions = [{name = 'a'}]\nformula = 'total / 3 | round'").check().is_ok());
         assert!(
             fault("questions = [{name = 'a', options = [{say = 'x', marks = 1}]}]").contains("two options")
         );

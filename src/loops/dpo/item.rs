@@ -149,13 +149,15 @@ impl Dpo {
         Ok(items.into_iter().filter_map(|item| self.usable(item, policy, metrics)).collect())
     }
 
-    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have.
+    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have; of those that
+    /// `waited` for an earlier stage, also what [`notes`](crate::loops::Section::notes) says of others.
     ///
     /// # Errors
     /// Where none teaches anything.
-    pub(super) fn look_at_rows(&self, worker: &Worker) -> Result<()> {
-        if let Some(words) = self.of_one_class(worker.questions.all.iter().map(|row| &*row.example))
+    pub(super) fn look_at_rows(&self, worker: &Worker, waited: bool) -> Result<()> {
+        if waited
             && worker.ranks.is_first()
+            && let Some(words) = self.of_one_class(worker.questions.all.iter().map(|row| &*row.example))
         {
             tracing::warn!("{}: {words}", worker.name);
         }
@@ -197,7 +199,7 @@ impl Dpo {
     }
 
     /// What is said of labelled completions that are all good, or all bad.
-    fn of_one_class<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<String> {
+    pub(super) fn of_one_class<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<String> {
         if self.online {
             return None;
         }
@@ -282,15 +284,13 @@ impl DpoMethod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::rationale::Given;
-    use tch::{Device, Kind};
 
     /// Both begin with `5 6`, of which a tool gave the 6.
     #[test]
     fn what_was_given_counts_nowhere() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let policy = tiny(1, 2, 0);
         let completion = |tokens: &[u32]| FeedbackCompletion {
             tokens: Some(tokens.to_vec()),
             given: vec![Given { tokens: 1..2, bytes: 1..2 }],

@@ -7,6 +7,7 @@ mod atoms;
 mod before;
 mod behind;
 mod choice;
+mod classes;
 mod complex;
 mod digits;
 mod emphasis;
@@ -166,28 +167,6 @@ impl<'a> Equality<'a> {
             }
         }
         reading
-    }
-
-    /// The answers by classes of one answer each: of each the first that is the same, either way round. What cannot be read is the same
-    /// as what is written alike.
-    pub fn classes<A: AsRef<str>>(&self, answers: &[Option<A>]) -> Vec<Option<usize>> {
-        let read: Vec<Option<Reading>> =
-            answers.iter().map(|answer| Some(self.measured(self.read(answer.as_ref()?.as_ref())))).collect();
-        let one = |a: &Reading, b: &Reading| {
-            (a.kind == Read::Nothing && b.kind == Read::Nothing && a.plain == b.plain)
-                || (self.right(a, b) && self.right(b, a))
-        };
-        let mut firsts: Vec<usize> = Vec::new();
-        let class = |(at, reading): (usize, &Option<Reading>)| {
-            let reading = reading.as_ref()?;
-            let known =
-                firsts.iter().find(|first| read[**first].as_ref().is_some_and(|first| one(first, reading)));
-            Some(known.copied().unwrap_or_else(|| {
-                firsts.push(at);
-                at
-            }))
-        };
-        read.iter().enumerate().map(class).collect()
     }
 }
 

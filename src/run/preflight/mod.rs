@@ -7,6 +7,7 @@ mod machine;
 mod models;
 mod preview;
 mod rows;
+mod taught;
 
 pub use preview::{Preview, preview};
 
@@ -104,6 +105,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
     for (trial, stages) in &trials {
         let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
         found.refused.extend(machine::best_figures(&trial.recipe, &all, registry));
+        found.refused.extend(machine::idle_ranks(&trial.recipe, &all, registry));
         found.refused.extend(models::directions(&trial.recipe, stages));
     }
     match folder {
@@ -242,6 +244,7 @@ impl LookingAt<'_> {
                 measures,
                 wrong,
                 waits,
+                registry: self.registry,
                 hub: self.hub,
                 fetches: self.fetches,
                 seed,
@@ -292,6 +295,7 @@ struct Looking<'a> {
     wrong: &'a [String],
     /// The paths at which something of an earlier stage stands.
     waits: BTreeSet<String>,
+    registry: &'a Registry,
     hub: &'a Hub,
     fetches: bool,
     seed: u64,
@@ -310,6 +314,8 @@ impl Looking<'_> {
             && let Err(error) = self.stage.devices.find(self.local)
         {
             self.refuse("devices", &error);
+        } else if !self.is_wrong("devices") {
+            self.look_at_places();
         }
         if !self.is_wrong("rollout")
             && self.samples()
@@ -324,6 +330,7 @@ impl Looking<'_> {
         let how_many = ["data.prompts_per_step", "data.shuffle"];
         if self.reads_rows
             && !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str()))
+            && self.look_at_shots()
         {
             self.look_at_rows(tokenized.as_ref());
         }
@@ -332,6 +339,22 @@ impl Looking<'_> {
     /// Whether something of a section is refused already, so that what hangs on it is not looked at.
     fn is_wrong(&self, section: &str) -> bool {
         self.wrong.iter().any(|key| key.split('.').next() == Some(section) || key.is_empty())
+    }
+
+    /// Whether the rows that solved ones are shown from can be read, where they are not the stage's own: once for both splits.
+    fn look_at_shots(&mut self) -> bool {
+        let key = "data.template.few_shot_from";
+        let data = &self.stage.data;
+        if data.template.few_shot == 0 || self.waits(key) {
+            return true;
+        }
+        match data.look_at_shots(self.hub, self.seed) {
+            Ok(()) => true,
+            Err(error) => {
+                self.refuse(key, &error);
+                false
+            }
+        }
     }
 
     fn waits(&self, path: &str) -> bool {

@@ -1,0 +1,124 @@
+//! Answers by classes of one answer each, for votes.
+//!
+//! To be the same is not transitive: `50` is the same as `50 kg` and as `50 %`, which are not the same as each other. An answer whose likes
+//! are all the same as one another stands clear; one that could be either of two goes with the more frequent, so that no class depends on
+//! the order in which samples came.
+
+use super::{Equality, Read, Reading};
+
+impl Equality<'_> {
+    /// The class of each answer, by the index of the first answer in it. What cannot be read is the same as what is written alike.
+    ///
+    /// ```
+    /// use rationale::rationale::equality::Equality;
+    /// let any = Equality::of(None, &[]);
+    /// let answers = [Some("50"), Some("50 kg"), Some("50 %"), Some("50 %"), None];
+    /// assert_eq!(any.classes(&answers), [Some(0), Some(1), Some(0), Some(0), None]);
+    /// ```
+    pub fn classes<A: AsRef<str>>(&self, answers: &[Option<A>]) -> Vec<Option<usize>> {
+        let mut distinct: Vec<(Reading, Vec<usize>)> = Vec::new();
+        for (at, answer) in answers.iter().enumerate() {
+            let Some(answer) = answer else { continue };
+            let reading = self.measured(self.read(answer.as_ref()));
+            match distinct.iter_mut().find(|(known, _)| *known == reading) {
+                Some((_, places)) => places.push(at),
+                None => distinct.push((reading, vec![at])),
+            }
+        }
+        let mut class = vec![None; answers.len()];
+        let chosen = together(distinct.len(), &|a, b| self.one(&distinct[a].0, &distinct[b].0), &|at| {
+            distinct[at].1.len()
+        });
+        for (at, (_, places)) in distinct.iter().enumerate() {
+            let first = (0..distinct.len())
+                .filter(|other| chosen[*other] == chosen[at])
+                .map(|other| distinct[other].1[0])
+                .min();
+            places.iter().for_each(|place| class[*place] = first);
+        }
+        class
+    }
+
+    /// Whether either is right where the other is gold.
+    fn one(&self, a: &Reading, b: &Reading) -> bool {
+        (a.kind == Read::Nothing && b.kind == Read::Nothing && a.plain == b.plain)
+            || (self.right(a, b) && self.right(b, a))
+    }
+}
+
+/// The group of each of so many items, by one of its members: those whose likes are all alike, and whoever is like several such groups
+/// with the one of most voices among what is clear (of equal ones the first). What is left goes with the first of its like.
+fn together(
+    count: usize,
+    alike: &dyn Fn(usize, usize) -> bool,
+    voices: &dyn Fn(usize) -> usize,
+) -> Vec<usize> {
+    let mut like = vec![vec![false; count]; count];
+    for a in 0..count {
+        like[a][a] = true;
+        for b in 0..a {
+            let same = alike(a, b);
+            like[a][b] = same;
+            like[b][a] = same;
+        }
+    }
+    let like = &like;
+    let near = |at: usize| (0..count).filter(move |other| like[at][*other]);
+    let clear: Vec<bool> = (0..count).map(|at| near(at).all(|a| near(at).all(|b| like[a][b]))).collect();
+    let mut group: Vec<usize> = (0..count).collect();
+    for at in (0..count).filter(|at| clear[*at]) {
+        group[at] = near(at).find(|other| clear[*other]).unwrap_or(at);
+    }
+    let of = |own: usize, group: &[usize]| -> usize {
+        (0..count).filter(|at| clear[*at] && group[*at] == own).map(voices).sum()
+    };
+    for at in (0..count).filter(|at| !clear[*at]) {
+        // max_by_key takes the last of equals; backwards that is the first.
+        let most = near(at).filter(|other| clear[*other]).rev().max_by_key(|other| of(group[*other], &group));
+        group[at] = match most {
+            Some(other) => group[other],
+            None => near(at).find(|other| *other < at && group[*other] == *other).unwrap_or(at),
+        };
+    }
+    group
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classes(answers: &[&str]) -> Vec<usize> {
+        let answers: Vec<Option<&str>> = answers.iter().map(|answer| Some(*answer)).collect();
+        Equality::of(None, &[]).classes(&answers).into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn what_could_be_two_answers_goes_with_the_more_frequent_in_any_order() {
+        // Two kilograms and one per cent: the bare number is the third kilogram, wherever it stands.
+        let answers = ["50", "50 kg", "50 %", "50 kg"];
+        let orders = [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1], [1, 3, 2, 0]];
+        for order in orders {
+            let said: Vec<&str> = order.iter().map(|at| answers[*at]).collect();
+            let found = classes(&said);
+            let percent = said.iter().position(|said| *said == "50 %").unwrap();
+            for (at, class) in found.iter().enumerate() {
+                assert_eq!(*class == percent, at == percent, "{said:?} are {found:?}");
+            }
+        }
+        // Without a majority, with the first.
+        assert_eq!(classes(&["50 %", "50", "50 kg"]), [0, 0, 2]);
+        assert_eq!(classes(&["50", "50 kg"]), [0, 0]);
+    }
+
+    #[test]
+    fn groups_are_of_what_is_alike() {
+        // 0 to 2 form a chain, 3 and 4 a pair, 5 stands alone.
+        let pairs = [(0, 1), (1, 2), (3, 4)];
+        let alike = |a: usize, b: usize| pairs.contains(&(a.min(b), a.max(b)));
+        assert_eq!(together(6, &alike, &|_| 1), [0, 0, 2, 3, 3, 5]);
+        assert_eq!(together(6, &alike, &|at| if at == 2 { 5 } else { 1 }), [0, 2, 2, 3, 3, 5]);
+        // A ring of four has nothing clear: neighbours by the first.
+        let ring = |a: usize, b: usize| (a + 1) % 4 == b || (b + 1) % 4 == a;
+        assert_eq!(together(4, &ring, &|_| 1), [0, 0, 2, 0]);
+    }
+}
