@@ -27,12 +27,24 @@ pub fn written(found: Vec<Token>) -> Vec<Kind> {
 /// Without the braces that change nothing: those that are no power's, index's or command's, and those around one sign. `2^{n+1}` is not
 /// `2^n + 1`, and `\sqrt{2x}` not `\sqrt{2}x`.
 fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
+    let kept = kept(&kinds.iter().collect::<Vec<_>>());
+    kinds.into_iter().zip(kept).filter_map(|(kind, kept)| kept.then_some(kind)).collect()
+}
+
+/// The same of tokens.
+pub fn without_idle_braces(tokens: Vec<Token>) -> Vec<Token> {
+    let kept = kept(&tokens.iter().map(|token| &token.kind).collect::<Vec<_>>());
+    tokens.into_iter().zip(kept).filter_map(|(token, kept)| kept.then_some(token)).collect()
+}
+
+/// Which tokens are no such braces.
+fn kept(kinds: &[&Kind]) -> Vec<bool> {
     let mut kept = vec![true; kinds.len()];
     // Where each open brace stands, whether it belongs to what is before it, and how many arguments are to come behind it.
     let mut open: Vec<(usize, bool, usize)> = Vec::new();
     let (mut wanted, mut option) = (0_usize, false);
     for (at, kind) in kinds.iter().enumerate() {
-        let before = at.checked_sub(1).map(|at| &kinds[at]);
+        let before = at.checked_sub(1).map(|at| kinds[at]);
         match kind {
             Kind::Op('{') => {
                 kept[at] = false;
@@ -43,8 +55,7 @@ fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
             Kind::Op('}') => {
                 kept[at] = false;
                 let Some((begin, belongs, more)) = open.pop() else { continue };
-                let inside: Vec<&Kind> =
-                    (begin + 1..at).filter(|at| kept[*at]).map(|at| &kinds[at]).collect();
+                let inside: Vec<&Kind> = (begin + 1..at).filter(|at| kept[*at]).map(|at| kinds[at]).collect();
                 let one = matches!(inside[..], [] | [_] | [Kind::Op('-' | '+'), _]);
                 (kept[begin], kept[at]) = (belongs && !one, belongs && !one);
                 wanted = more;
@@ -58,7 +69,7 @@ fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
             _ => wanted = wanted.saturating_sub(1),
         }
     }
-    kinds.into_iter().zip(kept).filter_map(|(kind, kept)| kept.then_some(kind)).collect()
+    kept
 }
 
 /// How many groups a command takes; functions stand in front of what they are of, in braces or not.

@@ -60,6 +60,11 @@ pub fn tokens(text: &str) -> Vec<Token> {
     if text.len() > LONGEST {
         return vec![Token::new(Kind::Word(text.split_whitespace().collect::<Vec<_>>().join(" ")))];
     }
+    unbounded(text)
+}
+
+/// The tokens of a text of any length.
+pub fn unbounded(text: &str) -> Vec<Token> {
     let dollars = text.matches('$').count() - text.matches("\\$").count();
     let pairs = dollars.is_multiple_of(2);
     let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, pairs, found: Vec::new() };
