@@ -20,6 +20,7 @@ mod reading;
 mod relation;
 mod roles;
 mod sentence;
+mod spans;
 mod spellings;
 mod texts;
 mod tokens;
@@ -36,6 +37,7 @@ use expression::Node;
 use prose::Said;
 use reading::value;
 use relation::other_name;
+use spans::Span;
 use tokens::{Kind, Token, tokens};
 use units::Unit;
 
@@ -62,6 +64,7 @@ enum Way {
     Choices,
     Letter,
     Truth,
+    Span,
     Value,
 }
 
@@ -76,6 +79,7 @@ pub struct Reading {
 enum Read {
     Choices(Vec<usize>),
     Truth(bool),
+    Span(Span),
     Value {
         said: Vec<Said>,
         tokens: Vec<Kind>,
@@ -103,6 +107,7 @@ impl<'a> Equality<'a> {
             }
             Some(gold) if choices.is_empty() && choice::letter(gold) => Way::Letter,
             Some(gold) if matches!(plain(gold).as_str(), "yes" | "no" | "true" | "false") => Way::Truth,
+            Some(gold) if spans::gold(&tokens(gold)).is_some() => Way::Span,
             Some(_) => Way::Value,
         };
         let read = gold.filter(|_| way == Way::Value).map(|gold| value(tokens(gold), true));
@@ -110,7 +115,7 @@ impl<'a> Equality<'a> {
             Some(Read::Value { said, .. }) => said.first().cloned(),
             _ => None,
         };
-        let gold = gold.zip(read).map(|(gold, kind)| Reading { plain: plain(gold), kind });
+        let gold = gold.zip(read).map(|(gold, kind)| Reading { plain: own_plain(gold), kind });
         let several = asked.as_ref().is_some_and(|asked| matches!(asked.node, Node::List(',', ..)));
         let counted = asked.as_ref().is_some_and(|asked| asked.noun.is_some());
         let (unit, label) = asked.map_or((None, None), |asked| (asked.unit, asked.label));
@@ -144,15 +149,16 @@ impl<'a> Equality<'a> {
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
             Way::Letter => choice::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
             Way::Truth => choice::truth(&tokens(text)).map(Read::Truth),
+            Way::Span => spans::read(&tokens(text)).map(Read::Span),
             Way::Value => Some(value(tokens(text), self.several)),
         };
-        Reading { plain: plain(text), kind: kind.unwrap_or(Read::Nothing) }
+        Reading { plain: own_plain(text), kind: kind.unwrap_or(Read::Nothing) }
     }
 
     /// A gold answer or a label, read once: where it is the text of a choice it is that one, though it be the letter of another.
     pub fn gold(&self, text: &str) -> Reading {
         match choice(text, if self.way == Way::Choice { self.choices } else { &[] }) {
-            Some(index) => Reading { plain: plain(text), kind: Read::Choices(vec![index]) },
+            Some(index) => Reading { plain: own_plain(text), kind: Read::Choices(vec![index]) },
             None => self.read(text),
         }
     }
@@ -166,6 +172,7 @@ impl<'a> Equality<'a> {
         match (&gold.kind, &answer.kind) {
             (Read::Choices(gold), Read::Choices(answer)) => gold == answer,
             (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
+            (Read::Span(gold), Read::Span(answer)) => spans::same(gold, answer),
             (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
                 let initials =
                     texts::of_capitals(&gold.plain, tokens) && texts::of_capitals(&answer.plain, own_tokens);
@@ -259,6 +266,11 @@ fn agree(gold: &Said, answer: &Said) -> bool {
         (None, Some(_)) if gold.noun.is_some() => false,
         _ => value::equal(&gold.node, &answer.node),
     }
+}
+
+/// What [`plain`] leaves of a text, or where it leaves nothing the text: a lone comma is no period.
+fn own_plain(text: &str) -> String {
+    Some(plain(text)).filter(|plain| !plain.is_empty()).unwrap_or_else(|| text.trim().to_string())
 }
 
 /// A text without letter case, white space and punctuation at its ends.

@@ -3,11 +3,15 @@
 use super::expression::Node;
 use super::prose::{self, Said};
 use super::tokens::{Kind, Token};
-use super::{Read, texts};
+use super::{Read, spans, texts};
 use crate::rationale::number;
 
 /// A text's tokens as mathematics and as a text; of `several` values, commas separate alone.
 pub fn value(found: Vec<Token>, several: bool) -> Read {
+    // A range is no difference.
+    if spans::gold(&found).is_some() {
+        return Read::Value { said: vec![], tokens: texts::written(found) };
+    }
     let mut said: Vec<Said> = Vec::new();
     for letters in [false, true] {
         if let Some(one) = prose::said(&found, letters).filter(|one| !said.contains(one)) {

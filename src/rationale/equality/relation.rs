@@ -29,7 +29,9 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
             };
             let items: Vec<Node> = items.into_iter().map(named).collect();
             let first = &items[0];
-            if items.iter().skip(1).all(|item| value::equal(first, item) && value::equal(item, first)) {
+            // "1/2, 0.5" says one value twice, "2, 2" two.
+            let again = |item: &Node| item != first && value::equal(first, item) && value::equal(item, first);
+            if items.iter().skip(1).all(again) {
                 return Some((of, items.into_iter().next().expect("one")));
             }
             return Some((of.filter(|_| one), Node::List(',', items, ',')));

@@ -63,7 +63,7 @@ pub const MARKS: [(&str, char); 62] = [
     ("ast", '*'),
     ("div", '/'),
     ("pm", '±'),
-    ("mp", '±'),
+    ("mp", '∓'),
     ("le", '≤'),
     ("leq", '≤'),
     ("leqslant", '≤'),

@@ -22,13 +22,16 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
             }
         }
         (Node::Named(name, gold), Node::Named(own, answer)) => name == own && equal(gold, answer),
+        (Node::Degrees(gold), Node::Degrees(answer)) => equal(gold, answer),
+        // A multiple of π is an angle in radians, and none in degrees.
+        (Node::Degrees(one), other) | (other, Node::Degrees(one)) if of_pi(one) || of_pi(other) => false,
         (Node::Degrees(gold), answer) => equal(gold, answer),
         (gold, Node::Degrees(answer)) => equal(gold, answer),
         (Node::List(open, golds, close), Node::List(own_open, answers, own_close)) => {
             let bare = |open: char| open == ',' || open == '⦃' || open == '∪';
             let union = |open: char| open == '∪';
             if bare(*open) {
-                bare(*own_open) && union(*open) == union(*own_open) && unordered(golds, answers)
+                bare(*own_open) && union(*open) == union(*own_open) && unordered(golds, answers, *open != ',')
             } else {
                 (open, close) == (own_open, own_close) && pairwise(golds, answers.iter())
             }
@@ -54,11 +57,16 @@ fn pairwise<'a>(golds: &[Node], answers: impl ExactSizeIterator<Item = &'a Node>
     golds.len() == answers.len() && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
 }
 
-fn unordered(golds: &[Node], answers: &[Node]) -> bool {
+fn of_pi(node: &Node) -> bool {
+    node.any(&|part| *part == Node::Constant('π'))
+}
+
+/// Whether each gold part is an answer's, in any order; of a set what is said again counts once.
+fn unordered(golds: &[Node], answers: &[Node], set: bool) -> bool {
     let distinct = |nodes: &[Node]| {
         let mut kept: Vec<Node> = Vec::new();
         for node in nodes {
-            if !kept.iter().any(|known| equal(known, node)) {
+            if !set || !kept.iter().any(|known| equal(known, node)) {
                 kept.push(node.clone());
             }
         }
