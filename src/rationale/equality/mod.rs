@@ -13,6 +13,7 @@ mod copied;
 mod digits;
 mod emphasis;
 mod expression;
+mod letters;
 mod parser;
 mod prose;
 mod reader;
@@ -147,7 +148,7 @@ impl<'a> Equality<'a> {
         let kind = match self.way {
             Way::Choice => answered(text, self.choices).map(|index| Read::Choices(vec![index])),
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
-            Way::Letter => choice::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
+            Way::Letter => letters::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
             Way::Truth => choice::truth(&tokens(text)).map(Read::Truth),
             Way::Span => spans::read(&tokens(text)).map(Read::Span),
             Way::Value => Some(value(tokens(text), self.several)),
@@ -275,8 +276,13 @@ fn own_plain(text: &str) -> String {
 
 /// A text without letter case, white space and punctuation at its ends.
 pub fn plain(text: &str) -> String {
+    trimmed(text).to_lowercase()
+}
+
+/// The same in its own letters.
+fn trimmed(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
-    text.trim_matches(ends).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    text.trim_matches(ends).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
