@@ -9,10 +9,14 @@ mod behind;
 mod choice;
 mod classes;
 mod complex;
+mod compound;
 mod copied;
 mod digits;
 mod emphasis;
 mod expression;
+mod formula;
+mod functions;
+mod heads;
 mod letters;
 mod parser;
 mod prose;
@@ -21,6 +25,7 @@ mod reading;
 mod relation;
 mod roles;
 mod sentence;
+mod signs;
 mod spans;
 mod spellings;
 mod texts;
@@ -282,7 +287,7 @@ pub fn plain(text: &str) -> String {
 /// The same in its own letters.
 fn trimmed(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
-    text.trim_matches(ends).split_whitespace().collect::<Vec<_>>().join(" ")
+    spellings::composed(text).trim_matches(ends).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::expression::Node;
 use super::prose::{self, Said};
 use super::tokens::{Kind, Token};
+use super::value::rounds_to;
 use super::{Read, spans, texts};
 use crate::rationale::number;
 
@@ -17,6 +18,10 @@ pub fn value(found: Vec<Token>, several: bool) -> Read {
         if let Some(one) = prose::said(&found, letters).filter(|one| !said.contains(one)) {
             said.push(one);
         }
+    }
+    said.extend(rounded(&found, &said));
+    if !several && let Some(mixed) = mixed(&found) {
+        said.extend(prose::said(&mixed, false));
     }
     let decimal = decimal_comma(&found);
     // No list of numbers begins with a lone zero that the next touches.
@@ -49,4 +54,35 @@ fn decimal_comma(found: &[Token]) -> Option<Said> {
     let text = format!("{sign}{whole}.{part}");
     let node = Node::Number(number::parse(&text).filter(|_| plain && part.len() != 3)?);
     Some(Said { node, unit: None, label: None, noun: None, name: false })
+}
+
+/// The other side of "about equal": `\frac{22}{7} \approx 3.14` is 3.14 as well, and `12.47 \approx 12` is 12.47, where one rounds to the other.
+fn rounded(found: &[Token], said: &[Said]) -> Vec<Said> {
+    let mut signs = found.iter().enumerate().filter(|(_, token)| token.is('≈')).map(|(at, _)| at);
+    let (Some(at), None) = (signs.next(), signs.next()) else { return vec![] };
+    let side = |tokens: &[Token]| prose::said(tokens, false);
+    let (Some(left), Some(right)) = (side(&found[..at]), side(&found[at + 1..])) else { return vec![] };
+    if !left.node.scalar() || left.node.varies() || !rounds_to(&left.node, &right.node) {
+        return vec![];
+    }
+    let unit = left.unit.clone().or_else(|| right.unit.clone());
+    let both = [left, right].map(|one| Said { unit: one.unit.clone().or_else(|| unit.clone()), ..one });
+    both.into_iter().filter(|one| !said.contains(one)).collect()
+}
+
+/// `3 and 1/2` as `3 1/2`.
+fn mixed(found: &[Token]) -> Option<Vec<Token>> {
+    let whole = |token: &Token| matches!(&token.kind, Kind::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()));
+    let at = found.iter().position(|token| token.word().as_deref() == Some("and"))?;
+    let behind = match &found[at + 1..] {
+        [above, slash, below, ..] => slash.is('/') && whole(above) && whole(below),
+        _ => false,
+    } || matches!(found.get(at + 1).map(|next| &next.kind), Some(Kind::Command(name)) if name == "frac");
+    if at == 0 || !whole(&found[at - 1]) || !behind {
+        return None;
+    }
+    let mut tokens = found.to_vec();
+    tokens.remove(at);
+    tokens[at].spaced = true;
+    Some(tokens)
 }

@@ -5,12 +5,20 @@ use super::words;
 
 /// The tokens by which texts are compared, without punctuation at the ends or between words.
 pub fn written(found: Vec<Token>) -> Vec<Kind> {
-    let kinds = found.into_iter().map(|token| match token.kind {
+    let kinds = without_lead(found).into_iter().map(|token| match token.kind {
         Kind::Word(word) => Kind::Word(word.to_lowercase()),
         other => other,
     });
     let kinds = kinds.filter(|kind| *kind != Kind::Op('.') && *kind != Kind::Word("$".into()));
     let mut kinds = grouped(kinds.collect());
+    // H_2O is H2O.
+    let idle = |at: usize| {
+        let letter = at > 0 && matches!(kinds[at - 1], Kind::Letter(_) | Kind::Word(_));
+        kinds[at] == Kind::Op('_') && letter && matches!(kinds.get(at + 1), Some(Kind::Number(_)))
+    };
+    let idle: Vec<bool> = (0..kinds.len()).map(idle).collect();
+    let mut at = 0..;
+    kinds.retain(|_| !at.next().is_some_and(|at| idle[at]));
     while let [.., before, last] = &kinds[..]
         && (matches!(last, Kind::Op(',' | ';' | ':'))
             || (*last == Kind::Op('!') && matches!(before, Kind::Word(_))))
@@ -22,6 +30,31 @@ pub fn written(found: Vec<Token>) -> Vec<Kind> {
         *letter = letter.to_lowercase();
     }
     kinds
+}
+
+/// Without "it is" and an article before other words: "It is a cat" says "cat".
+fn without_lead(mut found: Vec<Token>) -> Vec<Token> {
+    let word = |found: &[Token], at: usize| match found.get(at).map(|token| &token.kind) {
+        Some(Kind::Word(word) | Kind::Letter(word)) => word.to_lowercase(),
+        _ => String::new(),
+    };
+    let words = |found: &[Token]| {
+        found.iter().all(|token| matches!(token.kind, Kind::Word(_) | Kind::Letter(_) | Kind::Op('.')))
+    };
+    if !words(&found) {
+        return found;
+    }
+    let copula = match (&word(&found, 0)[..], &word(&found, 1)[..]) {
+        ("it", "is" | "was") => 2,
+        ("it's", _) => 1,
+        _ => 0,
+    };
+    let article = usize::from(matches!(&word(&found, copula)[..], "a" | "an" | "the"));
+    let lead = copula + article;
+    if matches!(found.get(lead).map(|token| &token.kind), Some(Kind::Word(_))) {
+        found.drain(..lead);
+    }
+    found
 }
 
 /// Without the braces that change nothing: those that are no power's, index's or command's, and those around one sign. `2^{n+1}` is not
