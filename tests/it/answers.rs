@@ -50,7 +50,7 @@ fn what_is_right_is_called_right_and_only_that() {
         })
         .collect();
     assert!(wrongly.is_empty(), "{} of {}:\n{}", wrongly.len(), rows.len(), wrongly.join("\n"));
-    assert!(rows.len() > 980);
+    assert!(rows.len() > 1630);
 }
 
 /// Forms that were written from the kinds of fault before any was mended, and not looked at meanwhile: what they say of forms that nobody thought of.
@@ -67,7 +67,7 @@ fn forms_that_were_held_out_are_told_apart_too() {
     }
     let right = rows.iter().filter(|row| row.right).count();
     assert_eq!((right, rows.len() - right), (165, 328));
-    assert!(refused <= 2, "{refused} of {right} right forms are refused");
+    assert!(refused <= 1, "{refused} of {right} right forms are refused");
     assert!(accepted <= 2, "{accepted} of {} wrong forms are accepted", rows.len() - right);
 }
 
