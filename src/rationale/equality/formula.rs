@@ -36,6 +36,9 @@ pub fn is_formula(text: &[char]) -> bool {
             let fits = |next: Option<&char>| {
                 next.is_none_or(|c| "+-−–*/^=(){}_$²³½,:;|".contains(*c) || c.is_ascii_digit())
             };
+            // "5 = bad": a word that is all of a side.
+            let side = |next: Option<&char>| next.is_none_or(|c| *c == '=');
+            let counted = counted || (side(before) && side(behind));
             let function = words::FUNCTIONS.contains(&&word[..]) || matches!(&word[..], "ln" | "lg" | "pi");
             if !function {
                 if length > 3
@@ -80,4 +83,34 @@ pub fn variables(word: &str) -> bool {
                 | "lg"
                 | "pi"
         ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formulas_are_told_from_sentences() {
+        let is = |text: &str| is_formula(&text.chars().collect::<Vec<_>>());
+        for text in ["v+at", "v + at", "ax+by=c", "xyz/2", "\\frac{xyz}{2}", "½at²", "abc + 1"] {
+            assert!(is(text), "{text}");
+        }
+        for text in [
+            "abc",
+            "5 = bad",
+            "x = 5",
+            "x = 5 or 6",
+            "sum=5",
+            "1/2 cup",
+            "5 km/h^2",
+            "So x^2 = at",
+            "max=5",
+            "\\text{at}+v",
+            "area = 5+at",
+            "x^2 if y",
+        ] {
+            assert!(!is(text), "{text}");
+        }
+        assert!(!is(&"v+at".repeat(1000)));
+    }
 }

@@ -92,3 +92,51 @@ fn names(head: &[Token]) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokens::tokens;
+    use super::*;
+
+    #[test]
+    fn left_sides_that_name_a_value_are_passed() {
+        let rest = |text: &str| without(&tokens(text)).to_vec();
+        for head in [
+            "\\gcd(10, 15)",
+            "\\det A",
+            "|AB|",
+            "[ABC]",
+            "dy/dx",
+            "\\frac{dy}{dx}",
+            "\\frac{d}{dx} x^2",
+            "\\int_{a=0}^1 x dx",
+            "f^{-1}(x)",
+            "\\lim_{x\\to 0} f(x)",
+        ] {
+            assert_eq!(rest(&format!("{head} = 7")), tokens(" 7"), "{head}");
+        }
+        for text in [
+            "x = 7",
+            "not \\gcd = 7",
+            "|x| = 7",
+            "[a] = 7",
+            "\\gcd > 7",
+            "f(x) = 7",
+            "\\frac{dy}{2} = 7",
+            "= 7",
+            "\\gcd =",
+        ] {
+            assert_eq!(rest(text), tokens(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn sentences_are_values_where_they_are_all() {
+        let of = |text: &str| phrase(&tokens(text));
+        assert_eq!(of("There is no solution."), of("the empty set"));
+        assert!(of("no solution").is_some() && of("all real numbers").is_some() && of("half").is_some());
+        for text in ["half of it", "no solution but 5", "not all real numbers", "solution", ""] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}
