@@ -2,11 +2,19 @@
 
 use super::equality::denies;
 
+/// Bytes before a marker that are looked at; no clause is longer.
+const LONGEST: usize = 400;
+
 /// Whether what the marker at `at` announces is meant to be the answer: not "this answer is right", "a wrong answer is 5",
 /// "I doubt that the answer is 5".
 pub fn is_meant(text: &str, at: usize) -> bool {
     let ends = |c: char| ".!?,;:—()\n".contains(c);
-    let clause = text[..at].rfind(ends).map_or(&text[..at], |end| &text[end..at]).to_lowercase();
+    let mut from = at.saturating_sub(LONGEST);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let before = &text[from..at];
+    let clause = before.rfind(ends).map_or(before, |end| &before[end..]).to_lowercase();
     let words: Vec<&str> = clause
         .split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
         .filter(|word| !word.is_empty())
@@ -51,7 +59,7 @@ pub fn is_meant(text: &str, at: usize) -> bool {
     if begins && words.last().is_some_and(of_another) {
         return false;
     }
-    if is_operand(&text[..at], &clause, begins)
+    if is_operand(before, &clause, begins)
         || words.last().is_some_and(|word| makes_another(word))
         || supposed(&words)
     {
