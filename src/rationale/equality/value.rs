@@ -37,7 +37,9 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
                         && golds.iter().zip(answers).all(|(gold, own)| equal(gold, own))
                 })
             } else if bare(*open) {
-                bare(*own_open) && union(*open) == union(*own_open) && unordered(golds, answers, *open != ',')
+                bare(*own_open)
+                    && union(*open) == union(*own_open)
+                    && unordered(golds, answers, *open != ',', *own_open != ',')
             } else {
                 ((open, close) == (own_open, own_close) && pairwise(golds, answers.iter()))
                     || (*own_open == ','
@@ -86,8 +88,8 @@ fn of_pi(node: &Node) -> bool {
 }
 
 /// Whether each gold part is an answer's, in any order; of a set what is said again counts once.
-fn unordered(golds: &[Node], answers: &[Node], set: bool) -> bool {
-    let distinct = |nodes: &[Node]| {
+fn unordered(golds: &[Node], answers: &[Node], set: bool, own_set: bool) -> bool {
+    let distinct = |nodes: &[Node], set: bool| {
         let mut kept: Vec<Node> = Vec::new();
         for node in nodes {
             if !set || !kept.iter().any(|known| equal(known, node)) {
@@ -99,7 +101,7 @@ fn unordered(golds: &[Node], answers: &[Node], set: bool) -> bool {
     if golds.len() > 64 || answers.len() > 64 {
         return golds == answers;
     }
-    let (golds, mut answers) = (distinct(golds), distinct(answers));
+    let (golds, mut answers) = (distinct(golds, set), distinct(answers, set || own_set));
     golds.len() == answers.len()
         && golds.iter().all(|gold| {
             answers.iter().position(|answer| equal(gold, answer)).map(|at| answers.swap_remove(at)).is_some()
