@@ -3,14 +3,15 @@
 use super::expression::Node;
 use super::prose::{self, Said};
 use super::tokens::{Kind, Token};
+use super::units::Unit;
 use super::value::rounds_to;
-use super::{Read, spans, texts};
+use super::{Read, roles, spans, texts};
 use crate::rationale::number;
 
 /// A text's tokens as mathematics and as a text; of `several` values, commas separate alone.
 pub fn value(found: Vec<Token>, several: bool) -> Read {
-    // A range is no difference.
-    if spans::gold(&found).is_some() {
+    // A range is no difference, and a list of words with a number among them not that number.
+    if spans::gold(&found).is_some() || words_listed(&found) {
         return Read::Value { said: vec![], tokens: texts::written(found) };
     }
     let mut said: Vec<Said> = Vec::new();
@@ -85,4 +86,10 @@ fn mixed(found: &[Token]) -> Option<Vec<Token>> {
     tokens.remove(at);
     tokens[at].spaced = true;
     Some(tokens)
+}
+
+/// Whether two items and more are each one word that says something by itself.
+fn words_listed(found: &[Token]) -> bool {
+    let says = |item: &&[Token]| matches!(item, [one] if one.word().is_some_and(|word| !roles::harmless(&word) && !roles::leads(&word) && Unit::named(&word).is_none()));
+    found.split(|token| token.is(',')).filter(says).count() > 1
 }
