@@ -88,8 +88,13 @@ fn mixed(found: &[Token]) -> Option<Vec<Token>> {
     Some(tokens)
 }
 
-/// Whether two items and more are each one word that says something by itself.
+/// Whether all items are one word or number each, and two of them words that say something by themselves.
 fn words_listed(found: &[Token]) -> bool {
-    let says = |item: &&[Token]| matches!(item, [one] if one.word().is_some_and(|word| !roles::harmless(&word) && !roles::leads(&word) && Unit::named(&word).is_none()));
-    found.split(|token| token.is(',')).filter(says).count() > 1
+    let items = || found.split(|token| token.is(',')).filter(|item| !item.is_empty());
+    let says = |item: &&[Token]| {
+        item[0].word().is_some_and(|word| {
+            !roles::harmless(&word) && !roles::leads(&word) && Unit::named(&word).is_none()
+        })
+    };
+    items().all(|item| item.len() == 1) && items().filter(says).count() > 1
 }
