@@ -140,6 +140,8 @@ pub mod scale;
 pub mod selftest;
 
 pub mod cli;
+#[cfg(test)]
+mod near;
 
 pub use cli::cli;
 pub use error::{Error, Result};

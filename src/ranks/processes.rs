@@ -2,12 +2,13 @@
 
 use super::c10d::{Group, Reached, Store};
 use super::place::{Launcher, Place};
+use super::service::{Served, Service};
 use super::watch::{FAILED, Failure, Watch, calls_of};
-use super::{Local, Pending, Ranks};
+use super::{Apart, Local, Pending, Ranks, locked};
 use crate::error::{Error, Result};
 use std::net::{IpAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tch::{Device, Kind, Tensor};
 
@@ -23,6 +24,8 @@ pub struct Processes {
     rank: usize,
     count: usize,
     group: Mutex<Group>,
+    /// Those that work for the ranks of this group, where there are some.
+    served: Option<Arc<Served>>,
 }
 
 /// What a process knows of the run that it is a rank of.
@@ -41,6 +44,8 @@ struct Run {
     gave_up: AtomicBool,
     /// Calls of `split`, which every rank makes in the same order.
     splits: AtomicU64,
+    /// How many of the ranks, the last ones, work for the others and make no calls with them.
+    serving: AtomicUsize,
 }
 
 impl Processes {
@@ -67,9 +72,9 @@ impl Processes {
         let (root, gave_up) = (Mutex::new(root), AtomicBool::new(false));
         let (rank, count) = (place.rank, place.count);
         let counted = place.local_count.is_some();
-        let splits = AtomicU64::new(0);
-        let run = Run { place, local, store, _root: root, limit, calls, watch, gave_up, splits };
-        let mut ranks = Self { run: Arc::new(run), rank, count, group };
+        let (splits, serving) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let run = Run { place, local, store, _root: root, limit, calls, watch, gave_up, splits, serving };
+        let mut ranks = Self { run: Arc::new(run), rank, count, group, served: None };
         if !counted {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             let hosts = ranks.gather(host)?;
@@ -85,7 +90,7 @@ impl Processes {
     }
 
     /// Those ranks of the run that give the same `name`, of which this one is the `rank`th of so many.
-    fn among(&self, name: &str, rank: usize, count: usize) -> Result<Arc<dyn Ranks>> {
+    fn among(&self, name: &str, rank: usize, count: usize) -> Result<Self> {
         let run = self.run.clone();
         let limit = *locked(&run.limit);
         let meet = || {
@@ -93,7 +98,7 @@ impl Processes {
             Group::open(&store, rank, count, &reached(&run.place), limit)
         };
         let group = meet().map_err(|what| run.lost(&what, Duration::ZERO))?;
-        Ok(Arc::new(Self { run, rank, count, group: Mutex::new(group) }))
+        Ok(Self { run, rank, count, group: Mutex::new(group), served: None })
     }
 
     /// Ends together with the others, none of which needs this one any more when it returns.
@@ -186,7 +191,8 @@ impl Run {
             let told = store.look(&calls_of(rank)).ok().flatten();
             told.and_then(|told| told.parse().ok()).unwrap_or(0)
         };
-        let rank = (0..self.place.count).filter(|rank| *rank != self.place.rank).min_by_key(|rank| of(*rank));
+        let calling = self.place.count - self.serving.load(Ordering::SeqCst);
+        let rank = (0..calling).filter(|rank| *rank != self.place.rank).min_by_key(|rank| of(*rank));
         let late = rank.filter(|rank| of(*rank) < own);
         let seconds = limit.as_secs();
         let Some(rank) = late else {
@@ -219,6 +225,7 @@ impl Ranks for Processes {
 
     fn wait_at_most(&self, limit: Duration) -> Result<()> {
         *locked(&self.run.limit) = limit;
+        self.served.iter().for_each(|served| served.wait_at_most(limit));
         locked(&self.group).limit(limit).map_err(Error::Ranks)
     }
 
@@ -260,7 +267,33 @@ impl Ranks for Processes {
         let number = self.run.splits.fetch_add(1, Ordering::SeqCst);
         let within = self.among(&format!("{number}/within/{group}"), place, size)?;
         let across = self.among(&format!("{number}/across/{place}"), group, self.count / size)?;
-        Ok([within, across])
+        Ok([Arc::new(within), Arc::new(across)])
+    }
+
+    fn set_apart(&self, serving: usize) -> Result<Apart> {
+        let (count, run) = (self.count.saturating_sub(serving), self.run.clone());
+        if count == 0 {
+            return Err(Error::Devices(format!(
+                "devices.reward_ranks = {serving}: of {} rank(s) in all none is left that trains; start more",
+                self.count
+            )));
+        }
+        run.serving.store(serving, Ordering::SeqCst);
+        let opened = locked(&run.store).under("service");
+        let store = opened.map_err(|what| run.lost(&what, Duration::ZERO))?;
+        let limit = *locked(&run.limit);
+        let failed =
+            Box::new(move || locked(&run.store).look(FAILED).ok()?.map(|told| Failure::read(&told).error()));
+        if self.rank >= count {
+            return Ok(Apart::Serves(Service::new(store, self.rank, count, failed)));
+        }
+        let served = Served::new(store, self.rank, count..self.count, limit, failed);
+        let train = self.among("train", self.rank, count)?;
+        Ok(Apart::Trains(Arc::new(Self { served: Some(Arc::new(served)), ..train })))
+    }
+
+    fn served(&self) -> Option<Arc<Served>> {
+        self.served.clone()
     }
 
     fn give_up(&self, error: &Error) {
@@ -283,10 +316,6 @@ impl Ranks for Processes {
         let said = all.chunks(longest).zip(lengths);
         Ok(said.map(|(bytes, n)| String::from_utf8_lossy(&bytes[..n as usize]).into_owned()).collect())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unmet(place: &Place) -> String {

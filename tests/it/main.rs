@@ -4,6 +4,8 @@
 
 mod compare;
 mod groups;
+#[path = "../../src/near.rs"]
+mod near;
 mod program;
 mod recipes;
 mod server;
@@ -60,6 +62,7 @@ mod preference_recipes;
 mod prefix;
 mod preflight;
 mod prm;
+mod programs;
 mod quickstart;
 mod ranks;
 mod recipe;
@@ -72,6 +75,7 @@ mod reward_inputs;
 mod resume;
 mod search;
 mod serve;
+mod serving;
 mod shared_prefixes;
 mod star;
 mod steering;
