@@ -10,8 +10,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) const UNFINISHED: &str = ".tmp-";
 
 /// Writes `bytes` to `path`: the file has its old content until it has all of the new. The folder must exist.
+///
+/// # Errors
+/// What the operating system says; a device, a pipe, a socket or a folder of that name, which no file takes the place of.
 pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(Error::Checkpoint(format!(
+            "{} is there already, and is no file; name another",
+            path.display()
+        )));
+    }
     let unfinished = unfinished(path)?;
     let write = || -> Result<()> {
         let mut file = File::create(&unfinished).map_err(Error::io(&unfinished))?;
@@ -28,14 +37,21 @@ pub fn write_atomic(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 /// reached the disk.
 ///
 /// # Errors
-/// What `fill` or the operating system says; nothing is left then.
+/// What `fill` or the operating system says; anything but a folder of that name, which stays as it is. Nothing is left then.
 pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let there = || fs::symlink_metadata(path).ok();
+    if there().is_some_and(|there| !there.is_dir()) {
+        return Err(Error::Checkpoint(format!(
+            "{} is there already, and is no folder; name another",
+            path.display()
+        )));
+    }
     let unfinished = unfinished(path)?;
     let write = || -> Result<()> {
         fs::create_dir(&unfinished).map_err(Error::io(&unfinished))?;
         fill(&unfinished)?;
         sync_all(&unfinished)?;
-        if path.exists() {
+        if there().is_some_and(|there| there.is_dir()) {
             remove(path)?;
         }
         publish(&unfinished, path)
@@ -43,6 +59,26 @@ pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     write().inspect_err(|_| {
         let _ = fs::remove_dir_all(&unfinished);
     })
+}
+
+/// Where a user's new folder goes: the path itself where nothing has its name, the empty folder that has it, or the one that a link of
+/// that name leads to.
+///
+/// # Errors
+/// Where anything else is there: a file, a device, a folder with something in it, a link that leads nowhere.
+pub fn free_folder(path: &Path) -> Result<PathBuf> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(path.to_path_buf());
+    }
+    let empty = fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    match fs::canonicalize(path) {
+        Ok(folder) if empty => Ok(folder),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::Checkpoint(format!(
+            "{} is a link that leads nowhere; name another folder",
+            path.display()
+        ))),
+        _ => Err(Error::Checkpoint(format!("{} is there already; name another folder", path.display()))),
+    }
 }
 
 /// Tries to write in a folder; nothing of it is left.
@@ -114,6 +150,30 @@ mod tests {
         write_atomic(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn what_is_neither_a_file_nor_a_folder_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        fs::create_dir_all(at("full/inside")).unwrap();
+        fs::create_dir(at("empty")).unwrap();
+        std::os::unix::fs::symlink(at("empty"), at("to-empty")).unwrap();
+        std::os::unix::fs::symlink(at("gone"), at("to-nothing")).unwrap();
+        for taken in ["socket", "full", "to-nothing"] {
+            assert!(free_folder(&at(taken)).unwrap_err().to_string().contains(taken), "{taken}");
+        }
+        assert_eq!(free_folder(&at("new")).unwrap(), at("new"));
+        assert_eq!(free_folder(&at("empty")).unwrap(), at("empty").canonicalize().unwrap());
+        assert_eq!(free_folder(&at("to-empty")).unwrap(), at("empty").canonicalize().unwrap());
+
+        let before = names(folder.path()).len();
+        assert!(write_folder(&at("socket"), |_| Ok(())).is_err());
+        assert!(write_folder(&at("to-empty"), |_| Ok(())).is_err());
+        assert!(write_atomic(at("socket"), b"x").is_err() && write_atomic(at("empty"), b"x").is_err());
+        assert_eq!(names(folder.path()).len(), before);
+        assert!(!fs::symlink_metadata(at("socket")).unwrap().is_file());
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod takeover;
 mod tensors;
 mod trials;
 
-pub use atomic::{try_to_write, write_atomic, write_folder};
+pub use atomic::{free_folder, try_to_write, write_atomic, write_folder};
 pub use extent::{Extent, Extents};
 pub use files::{read_file, read_text};
 pub use fingerprint::{Fingerprint, differences};
@@ -36,7 +36,7 @@ pub use revision::{Git, git};
 pub use rundir::RunDir;
 pub use saved::{CheckpointState, OptimizerPart, Progress, Saved, no_such_folder};
 pub use sealed::sealed;
-pub use takeover::{MACHINE, Mode, abandon, could_create, has_begun, is_run, only_files};
+pub use takeover::{MACHINE, Mode, abandon, could_create, has_begun, is_run, only_files, release};
 pub use tensors::{load_tensors, save_tensors};
 pub use trials::{TrialRecord, Trials};
 

@@ -112,6 +112,11 @@ pub(super) fn refuse(path: &Path, mode: Mode) -> Result<()> {
                 "{shown} holds something else than a run, since it has no {MARKER}; choose another folder with --out"
             )
         }
+        Mode::Resume if !is_run && used => {
+            format!(
+                "{shown} holds no run to --resume, since it has no {MARKER}; give the folder of a run with --out"
+            )
+        }
         Mode::Resume if !is_run => {
             format!("{shown} holds no run to --resume; leave --resume out to start one")
         }
@@ -164,6 +169,11 @@ pub fn abandon(path: &Path, made: bool) -> Result<()> {
         false if made => fs::remove_dir_all(path).map_err(Error::io(path)),
         false => remove_entries(path, |name| name != LOCK),
     }
+}
+
+/// Lets go of a folder that this process holds and ends without writing to again.
+pub fn release(folder: &Path) {
+    let _ = fs::remove_file(folder.join(LOCK));
 }
 
 /// Moves a run out of the way of the one that is to replace it.

@@ -2,7 +2,7 @@
 
 use super::named::Model;
 use super::verb::Verb;
-use crate::checkpoint::{read_file, write_folder};
+use crate::checkpoint::{free_folder, read_file, write_folder};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::policy::Policy;
@@ -44,14 +44,7 @@ Examples:
 
 impl Verb for Export {
     fn run(self, registry: &Registry) -> Result<()> {
-        let dir = &self.dir;
-        let used = dir.is_file() || dir.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-        if used {
-            return Err(Error::Checkpoint(format!(
-                "{} is there already; name another folder",
-                dir.display()
-            )));
-        }
+        let dir = &free_folder(&self.dir)?;
         let folder = self.model.find(registry)?.folder;
         let kind = match self.dtype {
             Some(Format::Bf16) => Kind::BFloat16,

@@ -1,6 +1,6 @@
 //! `train init --crate`: a crate that is a trainer with one more reward.
 
-use crate::checkpoint::{write_atomic, write_folder};
+use crate::checkpoint::{free_folder, write_atomic, write_folder};
 use crate::error::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// A folder that has something in it; a source of this crate, or a libtorch, that is not found.
 pub(super) fn write(folder: &Path, source: Option<&Path>) -> Result<String> {
-    let used = folder.is_file() || folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
-    if used {
-        return Err(Error::Recipe(format!("{} is there already; name another folder", folder.display())));
-    }
+    let folder = &free_folder(folder)?;
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let fits = |name: &str| {
         let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');

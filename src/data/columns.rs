@@ -84,6 +84,9 @@ impl<'a> Reader<'a> {
             None => Ok(columns),
             Some(other) => {
                 let (id, place) = (&columns.id, other.place());
+                if place == row.place() {
+                    return Err(format!("{place} is read twice; name its file once"));
+                }
                 Err(format!(
                     "`id` {id:?} is already that of {place}; give every row its own, or leave `id` out"
                 ))

@@ -206,7 +206,12 @@ impl Data {
         let shots = self.shot_rows(split, hub, seed, &rows, &mut problems)?;
         if rows.is_empty() && problems.is_empty() {
             let key = split.key();
-            return Err(Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")));
+            return Err(match self.limit(split) {
+                0 => Error::Recipe(format!(
+                    "data.{key}_limit = 0 leaves no row of {name}; take it out, or give more"
+                )),
+                _ => Error::Data(format!("{name} has no rows; `data.{key}` needs at least one")),
+            });
         }
         // Held-out rows may lack what is only learned.
         let own = self.task.is_none() && self.train.is_empty();
@@ -267,32 +272,6 @@ impl Data {
                 Ok(numbered::settled(rows, self.integer_answers, problems))
             }
         }
-    }
-
-    /// The rows that few-shot examples come from, where they are not the split's own.
-    fn shot_rows(
-        &self,
-        split: Split,
-        hub: &Hub,
-        seed: u64,
-        rows: &[Row],
-        problems: &mut Problems,
-    ) -> Result<Option<Vec<Row>>> {
-        let enough = self.template.few_shot_pick.enough(self.template.few_shot);
-        let renaming = &mut Renaming::new(&self.columns);
-        let shots = match (&self.template.few_shot_from, split) {
-            _ if self.template.few_shot == 0 => return Ok(None),
-            (Some(source), _) => {
-                let rows = source.read(Split::Train, hub, renaming, enough, problems)?;
-                numbered::settled(rows, self.integer_answers, problems)
-            }
-            (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
-            (None, Split::Eval) => {
-                let first = Data { train_limit: Some(enough), ..self.clone() };
-                first.rows(Split::Train, hub, seed, renaming, problems)?
-            }
-        };
-        Ok(Some(shots))
     }
 
     fn examples(&self, rows: &[Row], shots: &[Row], seed: u64, problems: &mut Problems) -> Vec<Arc<Example>> {

@@ -1,7 +1,10 @@
 //! Solved rows that a prompt shows first: which ones stand there, and in which order.
 
+use super::renaming::Renaming;
+use super::row::{Problems, Row};
 use super::said::texts;
-use super::{Example, Message, Prompt};
+use super::{Data, Example, Hub, Message, Prompt, Split, numbered};
+use crate::error::Result;
 use crate::seed::{derive, of_text};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,6 +157,46 @@ impl Example {
             }
         };
         Some(Example { prompt, shots, ..self.clone() })
+    }
+}
+
+impl Data {
+    /// Reads the rows of `template.few_shot_from`, where there are some.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load) says them.
+    pub fn look_at_shots(&self, hub: &Hub, seed: u64) -> Result<()> {
+        let mut problems = Problems::default();
+        if self.template.few_shot_from.is_some() {
+            self.shot_rows(Split::Train, hub, seed, &[], &mut problems)?;
+        }
+        problems.into_result()
+    }
+
+    /// The rows that few-shot examples come from, where they are not the split's own.
+    pub(super) fn shot_rows(
+        &self,
+        split: Split,
+        hub: &Hub,
+        seed: u64,
+        rows: &[Row],
+        problems: &mut Problems,
+    ) -> Result<Option<Vec<Row>>> {
+        let enough = self.template.few_shot_pick.enough(self.template.few_shot);
+        let renaming = &mut Renaming::new(&self.columns);
+        let shots = match (&self.template.few_shot_from, split) {
+            _ if self.template.few_shot == 0 => return Ok(None),
+            (Some(source), _) => {
+                let rows = source.read(Split::Train, hub, renaming, enough, problems)?;
+                numbered::settled(rows, self.integer_answers, problems)
+            }
+            (None, Split::Train) => rows[..enough.min(rows.len())].to_vec(),
+            (None, Split::Eval) => {
+                let first = Data { train_limit: Some(enough), ..self.clone() };
+                first.rows(Split::Train, hub, seed, renaming, problems)?
+            }
+        };
+        Ok(Some(shots))
     }
 }
 

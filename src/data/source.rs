@@ -106,16 +106,14 @@ fn files_of(source: &str, split: Split, hub: &Hub) -> Result<Vec<PathBuf>> {
     }
     if !path.exists() {
         return Err(Error::Data(format!(
-            "{source}: no such file or folder (data.{}); paths are relative to {}, and a dataset of the Hugging \
-             Face Hub is written hub:owner/name",
-            split.key(),
+            "{source}: no such file or folder; paths are relative to {}, and a dataset of the Hugging Face Hub is \
+             written hub:owner/name",
             std::env::current_dir().unwrap_or_default().display()
         )));
     }
     if !path.is_file() {
         return Err(Error::Data(format!(
-            "{source}: a pipe or a device (data.{}); rows are read from plain files, more than once: write them to one",
-            split.key()
+            "{source}: a pipe or a device; rows are read from plain files, more than once: write them to one"
         )));
     }
     if ending(path).is_none() {
@@ -169,10 +167,9 @@ fn chosen(path: &Path, split: Split) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         let Some(wanted) = split.names().iter().find(|name| splits.contains(&Some(**name))) else {
             let there = files.iter().map(|file| name_of(file)).collect::<Vec<_>>().join(", ");
             return Err(Error::Data(format!(
-                "{}: no file of the split {} in this folder (data.{}); it has {there}: name a file itself",
+                "{}: no file of the split {} in this folder; it has {there}: name a file itself",
                 path.display(),
-                split.names()[0],
-                split.key()
+                split.names()[0]
             )));
         };
         let (chosen, left): (Vec<_>, Vec<_>) =

@@ -68,6 +68,11 @@ pub trait Section: Debug + Send + Sync + 'static {
         vec![]
     }
 
+    /// What there is to say of training rows that it can learn from all the same. Looked at when a run opens.
+    fn notes(&self, _rows: &[&Example]) -> Vec<String> {
+        vec![]
+    }
+
     /// `optim.lr` where the recipe does not say, for the weights themselves: adapters take ten times as much.
     fn learning_rate(&self) -> f64 {
         SMALL_LR

@@ -9,10 +9,12 @@ use crate::error::Result;
 use crate::eval::{self, Eval, Evaluated, Evaluation, HeldOut, Question, Report, RowFigures, Verdict};
 use crate::log::{JsonLines, Metrics, Show};
 use crate::loops::Method;
+use crate::nearest::{did_you_mean, nearest, or_semicolon};
 use crate::policy::PolicyConfig;
 use crate::ranks::{agreed, gathered, timeline};
 use crate::recipe::Stage;
 use crate::seed;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -41,12 +43,27 @@ impl Session {
         }
         let needs = opened.stage.needs();
         let found = agreed(&*self.ranks, found);
-        // Before the first step nothing is lost by ending.
-        let goes_on = step > 0 && (needs.trains || needs.rollouts);
+        // Before the first step of all nothing is lost by ending.
+        let earlier = step > 0 || self.dir.ledger()?.stages.iter().any(|record| record.done.is_some());
+        let goes_on = earlier && (needs.trains || needs.rollouts);
         let found = if goes_on { found } else { Ok(found?) };
         let written = self.write_evaluation(opened, step, found);
         let metrics = agreed(&*self.ranks, written)?;
         self.together(metrics)
+    }
+
+    /// Says which figures never came up by which a checkpoint was to be the best.
+    pub(super) fn tell_of_best(&self) {
+        let named = self.stages.values().filter_map(|stage| stage.checkpoint.best.as_deref());
+        for best in named.collect::<BTreeSet<&str>>() {
+            if !self.newest.contains_key(best) {
+                let near = did_you_mean(nearest(best, self.newest.keys().map(String::as_str)));
+                tracing::warn!(
+                    "checkpoint.best = \"{best}\" never came up, so no checkpoint is kept as the best{} metrics.jsonl has the figures that did",
+                    or_semicolon(near)
+                );
+            }
+        }
     }
 
     /// What the run has found already of these very weights and questions, at the end of the stage that the policy comes from.

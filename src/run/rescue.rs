@@ -3,6 +3,7 @@
 use super::session::Session;
 use super::stage::Opened;
 use super::stop;
+use crate::checkpoint::has_begun;
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::loops::{Alarms, Method};
@@ -57,6 +58,9 @@ impl Reached {
         let earlier = || session.dir.ledger().is_ok_and(|ledger| ledger.stages.len() > 1);
         let words = match self.saved {
             0 if earlier() => format!("what was done before stage `{name}` is saved{next}"),
+            0 if has_begun(session.dir.path()) => {
+                format!("what was evaluated before stage `{name}` is saved{next}")
+            }
             0 => return,
             step => format!("stage `{name}` is saved after step {step} of {}{next}", opened.steps),
         };

@@ -346,6 +346,7 @@ impl Session {
         if !self.ranks.is_first() {
             return Ok(());
         }
+        self.tell_of_best();
         self.write_end();
         let evaluations = self.evaluations()?;
         let mut text = String::new();

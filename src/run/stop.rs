@@ -3,7 +3,7 @@
 //! A thread of its own waits for them. What is on disk is whole at any moment, so that it may end the process wherever that
 //! loses nothing but what was being computed.
 
-use crate::checkpoint::{abandon, has_begun};
+use crate::checkpoint::{abandon, has_begun, release};
 use crate::error::{Error, Result};
 use crate::log::terminal::say;
 use crate::program::MARK;
@@ -141,8 +141,11 @@ pub(super) fn next() -> String {
 impl State {
     fn next(&self) -> Option<&String> {
         let [resume, begin] = self.commands.as_ref()?;
-        let begun = self.folders.first().is_some_and(|(folder, _)| has_begun(folder));
-        Some(if begun { resume } else { begin })
+        Some(if self.begun() { resume } else { begin })
+    }
+
+    fn begun(&self) -> bool {
+        self.folders.first().is_some_and(|(folder, _)| has_begun(folder))
     }
 }
 
@@ -181,17 +184,25 @@ fn received(signal: i32) {
         state.signal = Some(signal);
         end(&state, signal, doing);
     }
-    words(": ending this step, then saving; once more ends at once");
+    match state.folders.is_empty() {
+        true => words(": ending as soon as can be; once more ends at once"),
+        false => words(": ending this step, then saving; once more ends at once"),
+    }
     state.signal = Some(signal);
 }
 
 fn end(state: &State, signal: i32, doing: &str) -> ! {
     // Before anything is taken away, or a run comes back that was to be replaced.
     let next = state.next();
+    let kept = match state.begun() {
+        true => "all that was done is saved",
+        false => "it had not begun, so that nothing of it is left",
+    };
     for (folder, made) in state.folders.iter().rev() {
         let _ = abandon(folder, *made);
+        release(folder);
     }
-    say(&format!("stopped by {} while {doing}: all that was done is saved", name(signal)));
+    say(&format!("stopped by {} while {doing}: {kept}", name(signal)));
     if let Some(command) = next {
         say(&format!("Go on with:\n  {command}"));
     }

@@ -289,8 +289,15 @@ fn labelled_completions_are_ktos() {
     for (rows, told) in [(rows, false), (&one, true)] {
         let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
         program.write("rows.jsonl", rows);
-        let said = program.train(&[]).success();
-        assert_eq!(said.contains("all 4 completions are labelled good"), told, "{said}");
+        // Before a start too, and once.
+        for arguments in [&["--dry-run"][..], &[]] {
+            let said = program.train(arguments).success();
+            assert_eq!(
+                said.matches("all 4 completions are labelled good").count(),
+                usize::from(told),
+                "{said}"
+            );
+        }
     }
 
     let blank = rows.replacen("true", "null", 1);

@@ -85,7 +85,7 @@ const MISFITS: &[(&str, &[&str])] = &[
     ("stage.second.data.template.user=\"{{ prompt\"", &["template"]),
     (
         "stage.second.data.template.few_shot_from=\"none.jsonl\"\nstage.second.data.template.few_shot=1",
-        &["none.jsonl"],
+        &["few_shot_from", "none.jsonl"],
     ),
     ("stage.second.policy.model=\"strange\"", &["policy.model", "strange"]),
     ("stage.second.policy.model=\"no-tokenizer\"", &["policy.model", "no-tokenizer"]),
@@ -315,6 +315,26 @@ fn the_name_of_a_stage_has_a_hundred_characters_at_most() {
 }
 
 /// What has no effect, is left out or is not read is said in one line, with a count and examples.
+/// Rows whose rationale nobody reads, since it is called otherwise or missing.
+#[test]
+fn what_rows_hold_and_do_not_teach_is_told() {
+    let program = program();
+    let row = "{\"question\": \"q\", \"answer\": \"1\"}\n";
+    program.write("half.jsonl", &(row.replace("}", ", \"rationale\": \"so\"}").repeat(2) + row));
+    program.write("capital.jsonl", &row.replace("}", ", \"Rationale\": \"so\"}"));
+    let said = |file: &str| {
+        program.train(&["--dry-run", "--set", &format!("stage.first.data.train={file}")]).success()
+    };
+    let half = said("half.jsonl");
+    assert!(
+        half.contains("1 of 3 rows have no `rationale`, and of them the answer alone is learned: half:3"),
+        "{half}"
+    );
+    let capital = said("capital.jsonl");
+    assert!(capital.contains("the column `Rationale` is not read as `rationale`"), "{capital}");
+    assert!(!said("rows.jsonl").contains("`rationale`"));
+}
+
 #[test]
 fn what_is_left_out_is_counted() {
     let program = program();

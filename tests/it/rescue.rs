@@ -78,6 +78,44 @@ fn the_first_step_of_a_later_stage_may_fail() {
     goes_on(&failed, &["-q"], &whole);
 }
 
+/// An evaluation that fails takes nothing with it, though its stage has not begun: an earlier one has.
+#[test]
+fn an_evaluation_before_a_later_stage_may_fail() {
+    let measure = "[stage.eval]\n[stage.eval.measures.q]\nkind = \"command\"\ncommand = [\"false\"]\n";
+    let best = "[stage.checkpoint]\nbest = \"rewards/judge/mean\"\n";
+    let program = Program::new(&MODEL.recipe(&warmed_up("", [3, 4], &(RL.to_owned() + measure + best))));
+    let said = program.train(&["-q"]).success();
+    for step in [0, 4] {
+        let words = format!(
+            "the evaluation after step {step} of stage `rl` failed, and the stage goes on without it: "
+        );
+        assert!(said.contains(&words), "{said}");
+    }
+    assert!(program.out().join("rl-step-000004").is_dir());
+    // A figure that no step has come to is no reason to keep a checkpoint, and not passed over in silence.
+    assert!(said.contains("checkpoint.best = \"rewards/judge/mean\" never came up"), "{said}");
+
+    // In the first stage it ends the run, which has nothing to lose.
+    let first = Program::new(&MODEL.recipe(&warmed_up(&measure.replace("stage.", ""), [3, 4], RL)));
+    let said = first.train(&["-q"]).code(1);
+    assert!(said.contains("error: reward: ") && !first.out().exists(), "{said}");
+}
+
+/// What was evaluated before the first step is worth going on from.
+#[test]
+fn a_first_step_that_fails_behind_an_evaluation_says_how_to_go_on() {
+    let judge =
+        "[stage.reward.judge]\nkind = \"command\"\nweight = 0.0\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n";
+    let recipe = MODEL.recipe(&warmed_up("", [3, 4], &format!("{judge}{RL}[stage.eval]\n")));
+    let alone = recipe.replace("model = \"@warmup\"", "");
+    let stage =
+        alone.find("[[stage]]\nname = \"warmup\"").unwrap()..alone.find("[[stage]]\nname = \"rl\"").unwrap();
+    let program = Program::new(&alone.replace(&alone[stage], ""));
+    let said = program.train(&["-q"]).code(1);
+    assert!(said.contains("what was evaluated before stage `rl` is saved. Go on with:\n"), "{said}");
+    assert!(program.train(&["-q", "--resume"]).code(1).contains("error: reward: "));
+}
+
 #[test]
 fn a_save_that_fails_too_is_said_beside_it() {
     let program = failing(32, "echo nothing > out/stages.json");

@@ -149,13 +149,15 @@ impl Dpo {
         Ok(items.into_iter().filter_map(|item| self.usable(item, policy, metrics)).collect())
     }
 
-    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have.
+    /// Says which of the rows teach nothing, since the recipe asks for a part of their completions that they do not have; of those that
+    /// `waited` for an earlier stage, also what [`notes`](crate::loops::Section::notes) says of others.
     ///
     /// # Errors
     /// Where none teaches anything.
-    pub(super) fn look_at_rows(&self, worker: &Worker) -> Result<()> {
-        if let Some(words) = self.of_one_class(worker.questions.all.iter().map(|row| &*row.example))
+    pub(super) fn look_at_rows(&self, worker: &Worker, waited: bool) -> Result<()> {
+        if waited
             && worker.ranks.is_first()
+            && let Some(words) = self.of_one_class(worker.questions.all.iter().map(|row| &*row.example))
         {
             tracing::warn!("{}: {words}", worker.name);
         }
@@ -197,7 +199,7 @@ impl Dpo {
     }
 
     /// What is said of labelled completions that are all good, or all bad.
-    fn of_one_class<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<String> {
+    pub(super) fn of_one_class<'a>(&self, rows: impl Iterator<Item = &'a Example>) -> Option<String> {
         if self.online {
             return None;
         }

@@ -42,10 +42,13 @@ use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
 /// The method at work.
+#[derive(Default)]
 struct DpoMethod {
     dpo: Dpo,
     /// What became of the traces.
     counts: Counts,
+    /// Whether there are rows that nobody could look at before an earlier stage had written them.
+    waits: bool,
     /// Reference log-probabilities of the chosen and the rejected completion of each row, where they are precomputed.
     reference: HashMap<usize, Vec<Vec<f32>>>,
     /// The same of held-out rows, by their place.
@@ -266,6 +269,10 @@ impl Section for Dpo {
         self.flow.is_none() && self.states(row)
     }
 
+    fn notes(&self, rows: &[&Example]) -> Vec<String> {
+        self.of_one_class(rows.iter().copied()).into_iter().collect()
+    }
+
     fn longest(&self) -> Option<(&'static str, usize)> {
         self.max_tokens.map(|tokens| ("max_tokens", tokens))
     }
@@ -276,9 +283,8 @@ impl Section for Dpo {
             let rows = std::mem::take(&mut setup.rows);
             (setup.rows, counts) = self.prepare(rows, setup.select, setup.format)?;
         }
-        let (reference, held_out_reference) = (HashMap::new(), HashMap::new());
-        let falling = Falling::default();
-        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, reference, held_out_reference, kl: 0.0, falling }))
+        let waits = setup.data.train.0.iter().any(|source| source.starts_with('@'));
+        Ok(Box::new(DpoMethod { dpo: self.clone(), counts, waits, ..DpoMethod::default() }))
     }
 }
 
@@ -289,7 +295,7 @@ impl Method for DpoMethod {
             let seed = seed::derive(&[worker.seed, seed::of_text("init")]);
             Flow::attach_adapter(&mut worker.policy, seed)?;
         }
-        self.dpo.look_at_rows(worker)?;
+        self.dpo.look_at_rows(worker, self.waits)?;
         if !self.dpo.precompute_reference || !self.dpo.loss.needs_reference() {
             return Ok(None);
         }

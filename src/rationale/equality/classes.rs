@@ -62,6 +62,7 @@ fn together(
             like[b][a] = same;
         }
     }
+    let like = &like;
     let near = |at: usize| (0..count).filter(move |other| like[at][*other]);
     let clear: Vec<bool> = (0..count).map(|at| near(at).all(|a| near(at).all(|b| like[a][b]))).collect();
     let mut group: Vec<usize> = (0..count).collect();

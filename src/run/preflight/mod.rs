@@ -7,6 +7,7 @@ mod machine;
 mod models;
 mod preview;
 mod rows;
+mod taught;
 
 pub use preview::{Preview, preview};
 
@@ -324,6 +325,7 @@ impl Looking<'_> {
         let how_many = ["data.prompts_per_step", "data.shuffle"];
         if self.reads_rows
             && !self.wrong.iter().any(|key| key.starts_with("data") && !how_many.contains(&key.as_str()))
+            && self.look_at_shots()
         {
             self.look_at_rows(tokenized.as_ref());
         }
@@ -332,6 +334,22 @@ impl Looking<'_> {
     /// Whether something of a section is refused already, so that what hangs on it is not looked at.
     fn is_wrong(&self, section: &str) -> bool {
         self.wrong.iter().any(|key| key.split('.').next() == Some(section) || key.is_empty())
+    }
+
+    /// Whether the rows that solved ones are shown from can be read, where they are not the stage's own: once for both splits.
+    fn look_at_shots(&mut self) -> bool {
+        let key = "data.template.few_shot_from";
+        let data = &self.stage.data;
+        if data.template.few_shot == 0 || self.waits(key) {
+            return true;
+        }
+        match data.look_at_shots(self.hub, self.seed) {
+            Ok(()) => true,
+            Err(error) => {
+                self.refuse(key, &error);
+                false
+            }
+        }
     }
 
     fn waits(&self, path: &str) -> bool {

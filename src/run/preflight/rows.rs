@@ -8,7 +8,6 @@ use crate::data::turns::unread;
 use crate::data::{Data, Dataset, Example, Prompt, Prompted, Sources, Split, Tokenizer};
 use crate::error::{Error, Result};
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
-use crate::reward::agrees;
 use crate::run::lengths::{Lengths, TooLong, none_is_left};
 use crate::run::wants;
 use crate::statistics::mean;
@@ -23,7 +22,7 @@ pub(super) const TOKENIZED: usize = 10_000;
 const MEASURED: usize = 200;
 
 /// Rows of a task that are looked at.
-const MADE: usize = 1000;
+pub(super) const MADE: usize = 1000;
 
 impl Looking<'_> {
     pub(super) fn look_at_rows(&mut self, model: Option<&Rc<Known>>) {
@@ -131,7 +130,11 @@ impl Looking<'_> {
         let stage = self.stage;
         let mut setup = stage.setup(rows, self.hub, self.seed);
         match stage.method.build(&mut setup) {
-            Ok(_) => Some(setup.rows),
+            Ok(_) => {
+                let rows = setup.rows;
+                self.look_at_what_teaches(&rows);
+                Some(rows)
+            }
             Err(error) => {
                 self.refuse(&format!("loop.{}", stage.method.name()), &error);
                 None
@@ -249,32 +252,6 @@ impl Looking<'_> {
                 );
                 self.refuse("eval.labels", &Error::Data(text));
             }
-        }
-    }
-
-    /// Where the held-out questions are asked, what the rows teach has to be read as their gold answer too.
-    fn look_at_what_is_taught(&mut self, rows: &Dataset) {
-        if self.stage.eval.is_none() || self.is_wrong("eval") {
-            return;
-        }
-        let format = &self.stage.data.format;
-        let unread = |row: &&Example| {
-            let Some(text) = &row.completion else { return false };
-            let said = format.parse(text).map(|rationale| text[rationale.answer].to_owned());
-            agrees(row, said.as_deref()) == Some(false)
-        };
-        let (all, rows) = (rows.examples.len(), rows.examples.iter().map(|row| &**row).take(MADE));
-        let unread: Vec<&Example> = rows.filter(unread).collect();
-        if let Some(first) = unread.first() {
-            let end: String = first.completion.iter().flat_map(|text| text.lines().last()).take(1).collect();
-            let end: String = end.chars().take(80).collect();
-            self.note(&format!(
-                "the completions of {} of {} rows are not read as their gold answer: {} (it ends in {end:?}); what is learned so, [eval] calls \
-                 wrong; see data.format.answer, or write data.template.assistant = \"#### {{{{ answer }}}}\"",
-                unread.len(),
-                all.min(MADE),
-                some(&unread)
-            ));
         }
     }
 
