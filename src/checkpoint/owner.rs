@@ -157,15 +157,18 @@ impl Owner {
     }
 }
 
-/// Refuses a file that a process still renews; one that is none of this kind, or stale, holds nothing. `now` is told by a clock of one's own where
-/// nothing may be written.
+/// As [`refuse`], by the clock of this machine: for who only looks, and may not write a file to see what time it is there.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] with who it is, and when what it holds ends.
+/// As those of [`refuse`].
 pub(super) fn refuse_now(path: &Path) -> Result<()> {
     refuse(path, SystemTime::now(), STALE)
 }
 
+/// Refuses a file that a process still renews; one that is none of this kind, or stale, holds nothing.
+///
+/// # Errors
+/// [`Error::Checkpoint`] with who it is, and when what it holds ends.
 fn refuse(path: &Path, now: SystemTime, stale: Duration) -> Result<()> {
     let Some((owner, renewed)) = read(path) else { return Ok(()) };
     let age = now.duration_since(renewed).unwrap_or_default();

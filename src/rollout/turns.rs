@@ -229,7 +229,7 @@ impl Path {
     }
 
     fn rollout(&self, tokenizer: &Tokenizer, format: &Format) -> Rollout {
-        let bytes = |count: usize| tokenizer.decode(&self.tokens[..count]).trim_end_matches('\u{FFFD}').len();
+        let bytes = |count: usize| tokenizer.length(&self.tokens[..count]);
         let part = |tokens: &Range<usize>| {
             let begin = bytes(tokens.start);
             Given { bytes: begin..bytes(tokens.end).max(begin), tokens: tokens.clone() }

@@ -221,7 +221,7 @@ fn what_does_not_go_with_tools_is_refused_before_anything_trains() {
     );
     assert!(answers.contains("answers are tokenised apart from their rationales"), "{answers}");
     let nothing = said(&calculating().replace("calc = {}", ""), 2);
-    assert!(nothing.contains("a tool is one of `calc`, `command` and `mcp`"), "{nothing}");
+    assert!(nothing.contains("a tool is one of `calc`, `column`, `command` and `mcp`"), "{nothing}");
 }
 
 /// A class that generalizes 48 / 2; its samples are `DRAWN` over 2.

@@ -4,7 +4,7 @@ use super::{Dpo, Weigh, first_error};
 use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
-use crate::loops::selection::{candidate, own_completion};
+use crate::loops::selection::{candidates, own_completion};
 use crate::rationale::Format;
 use crate::rollout::trace::{self, NoTraces};
 use crate::rollout::{Group, Rollout};
@@ -125,8 +125,7 @@ impl Dpo {
         let mut counts = Counts::default();
         let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());
         for group in groups {
-            let candidates: Vec<Candidate> =
-                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let candidates = candidates(group);
             let kept = select.keep(&candidates);
             let candidates: Vec<Candidate> = kept.iter().map(|&index| candidates[index]).collect();
             *counts.dropped.entry("filtered").or_default() += group.rollouts.len() - kept.len();
