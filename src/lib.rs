@@ -80,6 +80,7 @@
 struct Readme;
 
 pub mod error;
+pub mod library;
 pub mod digest;
 pub mod nearest;
 pub mod section;

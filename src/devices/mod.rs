@@ -228,6 +228,14 @@ pub fn unknown(key: &str, name: &str) -> Option<Misfit> {
     parse(name).is_none().then(|| Misfit::new(key, "no such device", remedy))
 }
 
+/// Which of the machine's GPUs a device is, in a name that all processes have for it; none of the CPU, and where the driver says nothing.
+pub fn chip(device: Device) -> Option<String> {
+    match device {
+        Device::Cuda(index) => cuda::bus_id(index),
+        _ => None,
+    }
+}
+
 /// What a device is called in recipes.
 enum Named {
     Auto,

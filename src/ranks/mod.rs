@@ -5,6 +5,7 @@
 
 mod c10d;
 mod host;
+mod nccl;
 mod place;
 mod processes;
 pub mod resident;
@@ -13,6 +14,7 @@ pub mod timeline;
 mod watch;
 
 pub use host::Host;
+pub use nccl::{Carrier, Nccl};
 pub use place::{Launcher, OWN, Place};
 pub use processes::Processes;
 pub use service::{Served, Service};
@@ -24,7 +26,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none. Errors
 /// ([`Error::Ranks`]) are of ranks that do not reach each other.
@@ -74,6 +76,12 @@ pub trait Ranks: Debug + Send + Sync {
     /// Makes no call any more, because of an error between two calls that others wait in: they are told of it and end, and whatever is
     /// called on this one fails.
     fn give_up(&self, _error: &Error) {}
+
+    /// Settles who carries tensors of this rank's `device` from here on, which is the machine's GPU `chip`: NCCL, where all ranks can, or
+    /// Gloo. All ranks call it, before [`split`](Self::split).
+    fn carry(&self, _device: Device, _chip: Option<String>) -> Result<Carrier> {
+        Ok(Carrier::Gloo(None))
+    }
 
     /// Two groups that this rank is in: its `size` neighbours, and those that stand at its place among theirs. All ranks call it.
     fn split(&self, size: usize) -> Result<[Arc<dyn Ranks>; 2]> {

@@ -1,16 +1,17 @@
-//! Ranks that are processes, of one machine or of several: they meet in a store, and speak through Gloo.
+//! Ranks that are processes, of one machine or of several: they meet in a store, and speak through Gloo, or NCCL for what lies on GPUs.
 
 use super::c10d::{Group, Reached, Store};
+use super::nccl::{Carrier, Nccl, Offer, chosen};
 use super::place::{Launcher, Place};
 use super::service::{Served, Service};
 use super::watch::{FAILED, Failure, Watch, calls_of};
-use super::{Apart, Local, Pending, Ranks, locked};
+use super::{Apart, Local, Pending, Ranks, gathered, locked};
 use crate::error::{Error, Result};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// How long ranks wait for each other before they have met: until the slowest machine has started.
 const MEETING: Duration = Duration::from_secs(600);
@@ -42,10 +43,12 @@ struct Run {
     watch: Watch,
     /// Whether it has said that it makes no calls any more.
     gave_up: AtomicBool,
-    /// Calls of `split`, which every rank makes in the same order.
-    splits: AtomicU64,
     /// How many of the ranks, the last ones, work for the others and make no calls with them.
     serving: AtomicUsize,
+    /// Groups met, which every rank does in the same order.
+    met: AtomicU64,
+    /// What the ranks said of their devices, and the device whose tensors NCCL carries of it.
+    carried: Mutex<(Vec<Offer>, Option<Device>)>,
 }
 
 impl Processes {
@@ -72,8 +75,9 @@ impl Processes {
         let (root, gave_up) = (Mutex::new(root), AtomicBool::new(false));
         let (rank, count) = (place.rank, place.count);
         let counted = place.local_count.is_some();
-        let (splits, serving) = (AtomicU64::new(0), AtomicUsize::new(0));
-        let run = Run { place, local, store, _root: root, limit, calls, watch, gave_up, splits, serving };
+        let (met, carried, serving) = (AtomicU64::new(0), Mutex::default(), AtomicUsize::new(0));
+        let run =
+            Run { place, local, store, _root: root, limit, calls, watch, gave_up, met, carried, serving };
         let mut ranks = Self { run: Arc::new(run), rank, count, group, served: None };
         if !counted {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -98,7 +102,26 @@ impl Processes {
             Group::open(&store, rank, count, &reached(&run.place), limit)
         };
         let group = meet().map_err(|what| run.lost(&what, Duration::ZERO))?;
-        Ok(Self { run, rank, count, group: Mutex::new(group), served: None })
+        let device = locked(&run.carried).1;
+        let met = Self { run, rank, count, group: Mutex::new(group), served: None };
+        if let Some(device) = device.filter(|_| count > 1) {
+            met.open_nccl(device, &format!("{name}/nccl"))?;
+        }
+        Ok(met)
+    }
+
+    /// Has NCCL carry the tensors of `device` among these ranks, which meet under `name`.
+    fn open_nccl(&self, device: Device, name: &str) -> Result<()> {
+        let wrong = |what: &str| {
+            let rank = self.run.place.rank;
+            Error::Ranks(format!(
+                "NCCL does not start on rank {rank}: {what}; with RATIONALE_NCCL=none tensors travel through Gloo, by way of the CPU"
+            ))
+        };
+        let nccl = Nccl::here().map_err(wrong)?;
+        let store = locked(&self.run.store).under(name).map_err(|what| wrong(&what))?;
+        self.run.calls.fetch_add(1, Ordering::SeqCst);
+        locked(&self.group).carry(&store, nccl.opens, device).map_err(|what| wrong(&what))
     }
 
     /// Ends together with the others, none of which needs this one any more when it returns.
@@ -129,10 +152,7 @@ impl Processes {
     }
 
     fn numbers(&self, values: &mut [f64], maximum: bool) -> Result<()> {
-        let tensor = Tensor::from_slice(values).to_kind(Kind::Double);
-        self.call(|group| group.reduce(&[tensor.shallow_clone()], maximum))?;
-        values.copy_from_slice(&Vec::<f64>::try_from(&tensor).map_err(Error::Torch)?);
-        Ok(())
+        self.call(|group| group.numbers(values, maximum))
     }
 }
 
@@ -238,13 +258,11 @@ impl Ranks for Processes {
     }
 
     fn sum_tensors(&self, tensors: &mut [Tensor]) -> Result<()> {
-        self.call(|group| group.reduce(tensors, false))
+        self.call(|group| group.sum(tensors))
     }
 
     fn gather_tensor(&self, own: &Tensor) -> Result<Tensor> {
-        let device = own.device();
-        let all = self.call(|group| group.gather(&own.to_device(Device::Cpu)))?;
-        Ok(all.to_device(device))
+        self.call(|group| group.gather(own))
     }
 
     fn begin_gather(&self, own: &Tensor, all: &Tensor) -> Result<Pending> {
@@ -261,10 +279,26 @@ impl Ranks for Processes {
         finished.map_err(|what| self.run.lost(&what, began.elapsed()))
     }
 
+    fn carry(&self, device: Device, chip: Option<String>) -> Result<Carrier> {
+        let offers = gathered(self, vec![Offer::of(device, chip)])?.concat();
+        let carrier = chosen(&offers);
+        let device = matches!(carrier, Carrier::Nccl(_)).then_some(device);
+        let before = locked(&self.run.carried).0 == offers;
+        if !before {
+            let number = self.run.met.fetch_add(1, Ordering::SeqCst);
+            match device {
+                Some(device) => self.open_nccl(device, &format!("{number}/nccl"))?,
+                None => locked(&self.group).let_go().map_err(Error::Ranks)?,
+            }
+            *locked(&self.run.carried) = (offers, device);
+        }
+        Ok(carrier)
+    }
+
     fn split(&self, size: usize) -> Result<[Arc<dyn Ranks>; 2]> {
         let (group, place) = (self.rank / size, self.rank % size);
         // What is met under one name twice would find what the first left there.
-        let number = self.run.splits.fetch_add(1, Ordering::SeqCst);
+        let number = self.run.met.fetch_add(1, Ordering::SeqCst);
         let within = self.among(&format!("{number}/within/{group}"), place, size)?;
         let across = self.among(&format!("{number}/across/{place}"), group, self.count / size)?;
         Ok([Arc::new(within), Arc::new(across)])
@@ -303,7 +337,7 @@ impl Ranks for Processes {
 
     fn gather(&self, text: String) -> Result<Vec<String>> {
         let length = Tensor::from_slice(&[text.len() as i64]);
-        let lengths = self.call(|group| group.gather(&length))?;
+        let lengths = self.call(|group| group.gather_words(&length))?;
         let lengths = Vec::<i64>::try_from(&lengths).map_err(Error::Torch)?;
         let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
         if longest == 0 {
@@ -311,7 +345,7 @@ impl Ranks for Processes {
         }
         let mut bytes = text.into_bytes();
         bytes.resize(longest, 0);
-        let all = self.call(|group| group.gather(&Tensor::from_slice(&bytes)))?;
+        let all = self.call(|group| group.gather_words(&Tensor::from_slice(&bytes)))?;
         let all = Vec::<u8>::try_from(&all).map_err(Error::Torch)?;
         let said = all.chunks(longest).zip(lengths);
         Ok(said.map(|(bytes, n)| String::from_utf8_lossy(&bytes[..n as usize]).into_owned()).collect())

@@ -21,7 +21,7 @@ mod said;
 
 pub use each::Each;
 
-use said::{concluded, in_objects};
+use said::{concluded, end, in_objects, short};
 
 /// `[reward.judge]`: one request a rollout, those of all groups together as `endpoint.concurrency` allows. What the judge says
 /// is read as a number and brought from `scale` to the range from 0 to 1.
@@ -171,7 +171,7 @@ impl Judge {
     /// The score that an answer gives, from 0 to 1.
     fn read(&self, said: &str) -> Option<f64> {
         let said = concluded(said)?;
-        let score = self.number(said, |said| rating::rating(said, self.scale))?;
+        let score = self.number(said, |said| rating::rating(short(said)?, self.scale))?;
         let [worst, best] = self.scale;
         let share = (score - worst) / (best - worst);
         (0.0..=1.0).contains(&share).then_some(share)
@@ -180,7 +180,9 @@ impl Judge {
     /// How many of `steps` steps stand before the first wrong one that an answer names.
     fn right(&self, said: &str, steps: usize) -> Option<usize> {
         let said = concluded(said)?;
-        let number = self.number(said, rating::last_number).filter(|number| number.fract() == 0.0)?;
+        let number = self
+            .number(said, |said| rating::last_number(end(said)))
+            .filter(|number| number.fract() == 0.0)?;
         match number {
             -1.0 | 0.0 => Some(steps),
             _ => (1.0..=steps as f64).contains(&number).then_some(number as usize - 1),

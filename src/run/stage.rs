@@ -4,14 +4,14 @@ use super::lengths::{Lengths, TooLong, none_is_left};
 use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Example, Questions, Split};
-use crate::devices::{Shard, name_of};
+use crate::devices::{self, Shard, name_of};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
 use crate::optim::{Optimizer, Sliced};
 use crate::policy::{Holder, Policy, Reference};
-use crate::ranks::{Ranks, timeline};
+use crate::ranks::{Carrier, Ranks, timeline};
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
@@ -184,9 +184,22 @@ impl Opened {
         Ok((opened, method))
     }
 
-    /// Finds the groups of ranks that hold what is divided, of which there may be several copies. All ranks call it.
+    /// Settles who carries tensors between ranks, and finds the groups of them that hold what is divided, of which there may be several
+    /// copies. All ranks call it.
     pub fn group(&mut self) -> Result<()> {
         let (ranks, replicas) = (&self.worker.ranks, self.stage.devices.replicas);
+        if ranks.count() > 1 {
+            let device = self.worker.policy.model.device();
+            match ranks.carry(device, devices::chip(device))? {
+                Carrier::Nccl(version) if ranks.is_first() => {
+                    tracing::info!("between ranks tensors travel through NCCL {version}");
+                }
+                Carrier::Gloo(Some(why)) if ranks.is_first() => {
+                    tracing::warn!("between ranks tensors travel through Gloo, by way of the CPU: {why}");
+                }
+                _ => {}
+            }
+        }
         if replicas == 1 {
             return Ok(());
         }

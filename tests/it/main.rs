@@ -53,6 +53,8 @@ mod misfits;
 mod model_parity;
 mod model_rewards;
 mod muon;
+#[cfg(target_os = "linux")]
+mod nccl;
 mod nf4;
 mod optim;
 mod outside;
@@ -86,6 +88,8 @@ mod thought_tree;
 mod tokenizers;
 #[cfg(unix)]
 mod tools;
+#[cfg(target_os = "linux")]
+mod torchrun;
 mod turns;
 mod verbs;
 mod verdicts;

@@ -98,6 +98,12 @@ impl Dpo {
                     None if self.states(row) => {
                         format!("it has {columns}, and others are traces to build pairs from; learn from them apart")
                     }
+                    None if self.loss.unpaired() && row.fields.contains_key("completion") => {
+                        format!(
+                            "its `label` is missing or null: give true for a good completion and false for a bad one, or leave the row out (nor is \
+                             it a trace to build pairs from: {lacks})"
+                        )
+                    }
                     None => format!("it has no {columns}, and is no trace to build pairs from ({lacks})"),
                 },
             );

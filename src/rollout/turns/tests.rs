@@ -137,6 +137,9 @@ fn what_is_said_is_text_and_what_stands_around_it_may_be_more() {
     let digits = Tokenizer::characters("0123456789>").unwrap();
     let ids = placed(&digits, "{result}>>", "{result}", "error: 12").unwrap();
     assert_eq!(digits.decode(&ids), "12>>");
+    assert_eq!(known(&digits, "é12\u{7}3"), ("123".to_owned(), "é\u{7}".to_owned()));
+    let told = lacks("é12\u{7}3", "é\u{7}");
+    assert!(told.contains("2 of 5 in \"é12\\u{7}3\", such as \"é\\u{7}\""), "{told}");
     assert!(placed(&digits, "{result}<<", "{result}", "1").is_err());
     assert!(placed(&digits, "1", "{result}", "1").is_err());
 }
