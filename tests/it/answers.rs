@@ -204,3 +204,26 @@ fn a_label_that_is_another_choices_text_is_that_of_its_place() {
         assert_eq!(trace["scores"]["answer"].as_f64().unwrap(), cases[at].3, "{}", cases[at].2);
     }
 }
+
+/// The row's question is what an answer may not copy, whatever the template puts around it.
+#[test]
+fn a_copy_of_the_question_is_no_answer_to_it() {
+    let program =
+        Program::new(&GRADED.replace("{{ question }}", "Solve this. {{ question }} Box the answer."));
+    let cases =
+        [("84/144", 0.0), ("\\frac{84}{144}", 0.0), ("7/12", 1.0), ("84/144 = 7/12", 1.0), ("14/24", 1.0)];
+    let rows: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (answer, _))| {
+            json!({"id": at.to_string(), "question": "Simplify 84/144.", "answer": "7/12", "completion": format!("\\boxed{{{answer}}}")})
+                .to_string()
+        })
+        .collect();
+    program.write("rows.jsonl", &rows.join("\n"));
+    program.train(&["--quiet"]).success();
+    for trace in program.all_traces() {
+        let at: usize = trace["example"].as_str().unwrap().parse().unwrap();
+        assert_eq!(trace["scores"]["answer"].as_f64().unwrap(), cases[at].1, "{}", cases[at].0);
+    }
+}
