@@ -6,6 +6,7 @@ use crate::data::Example;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
 use crate::section::Idle;
+use anyhow::Context;
 
 pub mod answer;
 pub mod belief;

@@ -174,7 +174,7 @@ mod tests {
         assert!(names(&CALLS, "id").is_empty());
         for parts in [&NODES[..], &CALLS] {
             for (_, _, gives) in parts {
-                let ways = parts.iter().filter(|part| part.2 == gives).count();
+                let ways = parts.iter().filter(|part| part.2 == *gives).count();
                 assert_eq!(ways, 1, "{gives}");
             }
         }
