@@ -1,7 +1,7 @@
 # One profile throughout, release: dependencies are compiled once for every target here.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test slow-test fuzz faults check bench bundle selftest site
+.PHONY: help setup build quickstart test slow-test fuzz faults check bench nccl bundle selftest site
 # Steps share one build folder, and their order is the order to read them in.
 .NOTPARALLEL:
 
@@ -59,6 +59,9 @@ check: setup ## the gate, as in CI: format, lints, docs, tests, every recipe wit
 
 bench: setup ## measure: decoding, a training step, the pure mathematics
 	$(cargo) bench
+
+nccl: setup ## compile the library through which ranks on GPUs speak, into target/release (headers are fetched; no GPU is needed)
+	scripts/nccl.sh target/release
 
 bundle: build ## one folder and archive in target/bundle that runs wherever libtorch 2.11 is
 	scripts/bundle/make.sh target/release/train target/bundle

@@ -204,12 +204,10 @@ fn local(
 mod tests {
     use super::*;
     use crate::endpoint::Endpoint;
-    use crate::policy::Init;
-    use tch::{Device, Kind};
+    use crate::policy::tests::tiny;
 
     fn scripted(say: impl Fn(&str, u64) -> String + Send + 'static) -> Policy {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let mut policy = tiny(1, 2, 0);
         policy.sample_script(say);
         policy
     }

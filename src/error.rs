@@ -138,14 +138,23 @@ pub(crate) unsafe fn thrown(message: *mut c_char) -> std::result::Result<(), Str
     if message.is_null() {
         return Ok(());
     }
+    // SAFETY: by the above.
+    Err(unsafe { taken(message) })
+}
+
+/// A text that a function of csrc/ hands over.
+///
+/// # Safety
+/// It is a C string that the function allocated.
+pub(crate) unsafe fn taken(text: *mut c_char) -> String {
     // SAFETY: by the above, and it is freed by who allocated it.
-    let text = unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned();
-    unsafe { rationale_free(message) };
-    Err(text)
+    let copy = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
+    unsafe { rationale_free(text) };
+    copy
 }
 
 unsafe extern "C" {
-    pub(crate) fn rationale_free(message: *mut c_char);
+    fn rationale_free(message: *mut c_char);
 }
 
 thread_local! {

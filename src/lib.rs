@@ -80,6 +80,7 @@
 struct Readme;
 
 pub mod error;
+pub mod library;
 pub mod digest;
 pub mod nearest;
 pub mod section;
@@ -140,6 +141,8 @@ pub mod scale;
 pub mod selftest;
 
 pub mod cli;
+#[cfg(test)]
+mod near;
 
 pub use cli::cli;
 pub use error::{Error, Result};

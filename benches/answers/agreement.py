@@ -135,15 +135,15 @@ def peer(completion, gold, choices):
     except Exception:
         return False
 
-def program(train, rows):
+def program(train, rows, questions=None):
     verdicts = {}
     for with_choices in (False, True):
         part = [(i, row) for i, row in enumerate(rows) if bool(row[5]) == with_choices]
         if not part: continue
         folder = pathlib.Path(tempfile.mkdtemp())
         with open(folder / "rows.jsonl", "w") as out:
-            for i, (_, _, _, completion, gold, choices) in part:
-                row = {"id": str(i), "question": "q", "completion": completion, "answer": gold}
+            for i, (_, _, _, completion, gold, choices, *_) in part:
+                row = {"id": str(i), "question": questions[i] if questions else "q", "completion": completion, "answer": gold}
                 out.write(json.dumps(row | ({"choices": choices} if choices else {})) + "\n")
         (folder / "recipe.toml").write_text(RECIPE)
         run = subprocess.run([train, "--quiet", "--recipe", "recipe.toml", "--out", "out"], cwd=folder, capture_output=True, text=True)

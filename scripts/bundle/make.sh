@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # make.sh BINARY FOLDER: one folder FOLDER/rationale-VERSION, and the same as .tar.gz, that runs wherever libtorch 2.11 is: the
-# program, stripped, its launcher, recipes, scripts and docs, licences. Exit code 1 where what came out is not what it should be.
+# program, stripped, the library of NCCL where it lies beside BINARY (scripts/nccl.sh), its launcher, recipes, scripts and docs,
+# licences. Exit code 1 where what came out is not what it should be.
 set -euo pipefail
 
 # Megabytes that the program may have.
@@ -25,17 +26,19 @@ main() {
     tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -cf - "$name" | gzip -n >"$work/$name.tar.gz"
     rm -rf "${target:?}/$name"
     mv "$work/$name" "$work/$name.tar.gz" "$target"
+    [[ -f $target/$name/bin/librationale_nccl.so ]] || echo "bundle: without NCCL, which make nccl compiles beside the program"
     echo "bundle: $target/$name ($(du -sm "$target/$name" | cut -f 1) MB), $target/$name.tar.gz ($(megabytes "$target/$name.tar.gz") MB)"
 }
 
 fill() {
     strip -o "$1/bin/train" "$binary"
+    if [[ -f ${binary%/*}/librationale_nccl.so ]]; then cp "${binary%/*}/librationale_nccl.so" "$1/bin"; fi
     cp scripts/bundle/train "$1/train"
     sed "s/@GLIBC@/$(newest GLIBC)/; s/@MACHINE@/$(uname -m)/" scripts/bundle/README.md >"$1/README.md"
     cp -r recipes docs CHANGELOG.md LICENSE-APACHE LICENSE-MIT "$1"
     # What is for whoever builds stays behind.
     mkdir "$1/scripts"
-    find scripts -mindepth 1 -maxdepth 1 ! -name bundle ! -name site ! -name setup-libtorch.sh -exec cp -r {} "$1/scripts" \;
+    find scripts -mindepth 1 -maxdepth 1 ! -name bundle ! -name site ! -name setup-libtorch.sh ! -name nccl.sh -exec cp -r {} "$1/scripts" \;
     rmdir --ignore-fail-on-non-empty "$1/scripts"
     python3 scripts/bundle/licences.py >"$1/LICENSES-OF-DEPENDENCIES"
 }

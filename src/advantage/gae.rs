@@ -51,23 +51,18 @@ pub fn explained_variance(returns: &[f64], values: &[f64], sum: &mut Sum) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near::near;
     use crate::statistics::alone;
     use serde_json::Value;
-
-    fn near(found: &[f64], expected: &[f64]) {
-        let close =
-            found.len() == expected.len() && found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9);
-        assert!(close, "{found:?} {expected:?}");
-    }
 
     #[test]
     fn a_token_is_credited_with_what_comes_beyond_expectation() {
         // λ = 0: what the next state is worth more, and what is earned. λ = 1: all that is earned from here, less what was expected.
         let (rewards, values) = ([0.0, 0.5, 1.0], [0.25, 0.75, 0.5]);
-        near(&gae(&rewards, &values, 1.0, 0.0), &[0.5, 0.25, 0.5]);
-        near(&gae(&rewards, &values, 1.0, 1.0), &[1.25, 0.75, 0.5]);
+        near(&gae(&rewards, &values, 1.0, 0.0), &[0.5, 0.25, 0.5], 1e-9);
+        near(&gae(&rewards, &values, 1.0, 1.0), &[1.25, 0.75, 0.5], 1e-9);
         // γ = ½, λ = ½: δ = ⅛, 0, ½; from the back ½, ⅛, ⅛ + 1/32.
-        near(&gae(&rewards, &values, 0.5, 0.5), &[0.125 + 0.125 / 4.0, 0.125, 0.5]);
+        near(&gae(&rewards, &values, 0.5, 0.5), &[0.125 + 0.125 / 4.0, 0.125, 0.5], 1e-9);
         assert!(gae(&[], &[], 1.0, 0.95).is_empty());
     }
 
@@ -84,11 +79,11 @@ mod tests {
             let of = |key: &str| case[key].as_f64().unwrap();
             let each = rewards.iter().zip(&values);
             let mut found: Vec<Vec<f64>> = each.map(|(r, v)| gae(r, v, of("gamma"), of("lambda"))).collect();
-            near(&found.concat(), &rows(&case["advantages"]).concat());
+            near(&found.concat(), &rows(&case["advantages"]).concat(), 1e-9);
             let returns = found.concat().iter().zip(values.concat()).map(|(a, v)| a + v).collect::<Vec<_>>();
-            near(&returns, &rows(&case["returns"]).concat());
+            near(&returns, &rows(&case["returns"]).concat(), 1e-9);
             whiten_tokens(&mut found, &mut alone);
-            near(&found.concat(), &rows(&case["whitened"]).concat());
+            near(&found.concat(), &rows(&case["whitened"]).concat(), 1e-9);
         }
     }
 

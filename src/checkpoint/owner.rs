@@ -4,6 +4,7 @@
 //! ours is looked at after a while at first, and then at each renewal: of two that take over at the same moment one gives way.
 
 use super::atomic::UNFINISHED;
+use super::files::open_file;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -156,15 +157,18 @@ impl Owner {
     }
 }
 
-/// Refuses a file that a process still renews; one that is none of this kind, or stale, holds nothing. `now` is told by a clock of one's own where
-/// nothing may be written.
+/// As [`refuse`], by the clock of this machine: for who only looks, and may not write a file to see what time it is there.
 ///
 /// # Errors
-/// [`Error::Checkpoint`] with who it is, and when what it holds ends.
+/// As those of [`refuse`].
 pub(super) fn refuse_now(path: &Path) -> Result<()> {
     refuse(path, SystemTime::now(), STALE)
 }
 
+/// Refuses a file that a process still renews; one that is none of this kind, or stale, holds nothing.
+///
+/// # Errors
+/// [`Error::Checkpoint`] with who it is, and when what it holds ends.
 fn refuse(path: &Path, now: SystemTime, stale: Duration) -> Result<()> {
     let Some((owner, renewed)) = read(path) else { return Ok(()) };
     let age = now.duration_since(renewed).unwrap_or_default();
@@ -183,7 +187,7 @@ fn refuse(path: &Path, now: SystemTime, stale: Duration) -> Result<()> {
 
 /// What the file says, and when it was last written; nothing where it is not there or is no owner's.
 fn read(path: &Path) -> Option<(Owner, SystemTime)> {
-    let file = File::open(path).ok()?;
+    let file = open_file(path).ok()?;
     // Of the open file, which a network's file system has just asked about.
     let written = file.metadata().and_then(|found| found.modified()).ok()?;
     let mut text = String::new();

@@ -2,6 +2,7 @@
 
 use super::Checkpoint;
 use super::atomic::{remove, write_folder};
+use super::files::read_file;
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::revision::STARTED;
@@ -53,7 +54,7 @@ impl RunDir {
 
     /// When the run began, in seconds since 1970, UTC; nothing where its `run.json` does not say.
     pub fn started(&self) -> Option<u64> {
-        let text = fs::read(self.path.join(MARKER)).ok()?;
+        let text = read_file(&self.path.join(MARKER)).ok()?;
         unsealed(&text).ok()?.get(STARTED)?.as_u64()
     }
 

@@ -2,6 +2,7 @@
 
 use super::Checkpoint;
 use super::extent::{Extent, Extents};
+use super::files::read_file;
 use super::ranges::Ranges;
 use super::rundir::RunDir;
 use super::sealed::{unsealed, write_sealed};
@@ -100,7 +101,7 @@ impl Saved {
     pub fn open(path: impl AsRef<Path>) -> Result<Saved> {
         let path = path.as_ref();
         let file = path.join(STATE);
-        let bytes = std::fs::read(&file).map_err(Error::io(&file))?;
+        let bytes = read_file(&file).map_err(Error::io(&file))?;
         let unusable = |what: String| Error::Checkpoint(format!("{} {what}", file.display()));
         let format =
             serde_json::from_slice::<Value>(&bytes).map_or(Value::Null, |value| value["format"].clone());

@@ -1,5 +1,6 @@
 //! The trials of a run that sweeps, each in a folder of its own in the run's: `trials.json`.
 
+use super::files::read_file;
 use super::sealed::{unsealed, write_sealed};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ impl Trials {
     /// A file that is not as it was written.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(TRIALS);
-        let text = match std::fs::read(&path) {
+        let text = match read_file(&path) {
             Ok(text) => text,
             Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
                 return Ok(None);

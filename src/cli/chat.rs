@@ -81,7 +81,7 @@ struct Talk<'a> {
 
 impl Talk<'_> {
     fn system(&mut self, text: &str) {
-        self.found.data.template.system = (!text.is_empty()).then(|| text.to_owned());
+        self.found.data.template.system = (!text.is_empty()).then(|| text.into());
         self.turns.clear();
     }
 

@@ -1,7 +1,7 @@
 //! `train list`: recipes, and runs with where they stand.
 
 use super::verb::Verb;
-use crate::checkpoint::{Ledger, RunDir, TrialRecord, Trials, is_in_use, is_run};
+use crate::checkpoint::{Ledger, RunDir, TrialRecord, Trials, is_in_use, is_run, only_files, read_text};
 use crate::error::{Error, Result};
 use crate::log::terminal::tell;
 use crate::log::{JsonLines, table};
@@ -42,7 +42,7 @@ impl Verb for List {
                 paths = vec![dir.clone()];
             }
             text += &recipes(dir, &paths);
-            text += &runs(dir, &paths)?;
+            text += &runs(dir, &paths);
         }
         if text.is_empty() {
             let dirs: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
@@ -54,10 +54,10 @@ impl Verb for List {
 
 /// The recipes among `paths`: what each is for, by its first lines, and how long it takes, by the folder's README.
 fn recipes(dir: &Path, paths: &[PathBuf]) -> String {
-    let readme = fs::read_to_string(dir.join("README.md")).unwrap_or_default();
+    let readme = read_text(&dir.join("README.md")).unwrap_or_default();
     let mut rows = Vec::new();
     for path in paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "toml")) {
-        let Ok(text) = fs::read_to_string(path) else { continue };
+        let Ok(text) = read_text(path) else { continue };
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let told: Vec<String> = ["needs ", "minutes: ", "memory: "]
             .into_iter()
@@ -97,23 +97,23 @@ fn columns(readme: &str, name: &str) -> [String; 3] {
 }
 
 /// The runs among `paths`.
-fn runs(dir: &Path, paths: &[PathBuf]) -> Result<String> {
+fn runs(dir: &Path, paths: &[PathBuf]) -> String {
     let mut rows = Vec::new();
     for path in paths.iter().filter(|path| is_run(path)) {
         match Trials::read(path) {
-            Ok(Some(trials)) => rows.extend(sweep_rows(path, &trials, paths.len() == 1)?),
-            _ => rows.push(run_row(path)?),
+            Ok(Some(trials)) => rows.extend(sweep_rows(path, &trials, paths.len() == 1)),
+            _ => rows.push(run_row(path)),
         }
     }
     if rows.is_empty() {
-        return Ok(String::new());
+        return String::new();
     }
     let header = ["run", "state", "stage", "step", "figures"].map(str::to_string);
-    Ok(format!("Runs in {}\n{}\n\n", dir.display(), table(&header, &rows)))
+    format!("Runs in {}\n{}\n\n", dir.display(), table(&header, &rows))
 }
 
 /// A row of all trials together and, where they are `listed`, one of each.
-fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<String>>> {
+fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Vec<Vec<String>> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let mut rows = Vec::new();
     for trial in &trials.trials {
@@ -123,9 +123,9 @@ fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<Stri
                 let (blank, state) = (String::new(), "not begun".to_owned());
                 vec![trial.name.clone(), state, blank.clone(), blank.clone(), blank]
             }
-            (None, true) => run_row(&folder)?,
+            (None, true) => run_row(&folder),
             (Some(why), true) => {
-                let mut row = run_row(&folder)?;
+                let mut row = run_row(&folder);
                 (row[1], row[4]) = ("failed".to_owned(), why.clone());
                 row
             }
@@ -148,22 +148,25 @@ fn sweep_rows(path: &Path, trials: &Trials, listed: bool) -> Result<Vec<Vec<Stri
     let last = rows.iter().rfind(|row| !["not begun"].contains(&row[1].as_str()));
     let [stage, step] = [2, 3].map(|at| last.map_or(String::new(), |row| row[at].clone()));
     let whole = vec![name, state.to_owned(), stage, step, format!("{done} of {all} trials done{failed}")];
-    Ok(std::iter::once(whole).chain(rows.into_iter().filter(|_| listed)).collect())
+    std::iter::once(whole).chain(rows.into_iter().filter(|_| listed)).collect()
 }
 
-fn run_row(path: &Path) -> Result<Vec<String>> {
+fn run_row(path: &Path) -> Vec<String> {
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    let ledger = match RunDir::join(path).ledger() {
-        Ok(ledger) => ledger,
+    let read = || -> Result<_> {
+        only_files(path)?;
+        Ok((RunDir::join(path).ledger()?, JsonLines::read(&path.join("metrics.jsonl"))?))
+    };
+    let (ledger, lines) = match read() {
+        Ok(read) => read,
         // One broken run is no reason to say nothing of the others.
         Err(error) => {
-            return Ok(vec![name, "unreadable".into(), String::new(), String::new(), error.to_string()]);
+            return vec![name, "unreadable".into(), String::new(), String::new(), error.to_string()];
         }
     };
     let planned = run::recipe_of(path)
         .and_then(|recipe| Recipe::read(&recipe, &[]).ok())
         .map(|recipe| recipe.plan().len());
-    let lines = JsonLines::read(&path.join("metrics.jsonl"))?;
     let stage = ledger.stages.last().map_or(String::new(), |record| match record.round {
         1 => record.stage.clone(),
         round => format!("{}, round {round}", record.stage),
@@ -177,7 +180,7 @@ fn run_row(path: &Path) -> Result<Vec<String>> {
         Some(why) if state == "failed" => why.lines().next().unwrap_or_default().to_owned(),
         _ => figures.join("  "),
     };
-    Ok(vec![name, state.to_owned(), stage, step, figures])
+    vec![name, state.to_owned(), stage, step, figures]
 }
 
 fn state(path: &Path, ledger: &Ledger, planned: Option<usize>) -> &'static str {

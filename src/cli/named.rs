@@ -126,7 +126,7 @@ impl Asking {
     /// Values that cannot be used.
     pub fn apply(&self, found: &mut Found, policy: &Policy) -> Result<()> {
         if let Some(system) = &self.system {
-            found.data.template.system = Some(system.clone());
+            found.data.template.system = Some(system.as_str().into());
         }
         found.data.template.chat &= policy.tokenizer.has_chat();
         let sampling = &mut found.sampling;

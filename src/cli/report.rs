@@ -1,7 +1,7 @@
 //! `train report RUN`: a run as one page.
 
 use super::verb::Verb;
-use crate::checkpoint::{Trials, is_run, no_such_folder};
+use crate::checkpoint::{Trials, is_run, no_such_folder, only_files};
 use crate::compare::{self, RESAMPLES};
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
@@ -51,6 +51,7 @@ impl Verb for Report {
                 "{shown} is no run, since it has no run.json; `train list` shows runs"
             )));
         }
+        only_files(folder)?;
         let trials = Trials::read(folder)?.unwrap_or_default().begun(folder);
         let text = match self.form {
             Form { csv: true, .. } if !trials.is_empty() => {

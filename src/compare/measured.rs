@@ -1,6 +1,6 @@
 //! A run at one of its evaluations, as its folder tells it.
 
-use crate::checkpoint::recipes;
+use crate::checkpoint::{only_files, read_text, recipes};
 use crate::error::{Error, Result};
 use crate::eval::{Evaluation, RowFigures, Verdict, Weighed};
 use crate::log::JsonLines;
@@ -47,6 +47,7 @@ impl Measured {
                 "holds no run; give the folder that a run has written, such as checkpoints/quickstart",
             ));
         }
+        only_files(path)?;
         let all = Evaluation::all(path)?;
         let fits = |one: &&Evaluation| {
             one.report.process.is_none()
@@ -168,7 +169,7 @@ fn is_of(verdicts: &[Verdict], evaluation: &Evaluation) -> bool {
 /// The recipe that the run last had, without its seed and its name, and the seed.
 fn recipe(run: &Path, stage: &str) -> Result<(Keys, i64)> {
     let Some(file) = recipes(run).0 else { return Err(wrong(run, "holds no recipe.toml")) };
-    let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
+    let text = read_text(&file).map_err(Error::io(&file))?;
     let table = toml::from_str(&text).map_err(|error| wrong(&file, &format!("is no recipe: {error}")))?;
     let mut keys = keys(&table, stage);
     let seed = keys.remove(&(String::new(), "run.seed".to_string()));

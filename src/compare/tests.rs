@@ -3,6 +3,7 @@
 use super::*;
 use crate::checkpoint::{Mode, RunDir};
 use crate::eval::{Decoding, Evaluation, Report, Verdict};
+use crate::near::near;
 use std::path::Path;
 
 /// A run in `folder`: the answers to questions, right or wrong, each of so many tokens, at a temperature.
@@ -82,10 +83,6 @@ fn two_by_two(folder: &Path) -> Vec<String> {
     ]
 }
 
-fn near(found: f64, expected: f64) {
-    assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-}
-
 #[test]
 fn seeds_of_one_recipe_are_an_arm_and_questions_are_paired() {
     let folder = tempfile::tempdir().unwrap();
@@ -93,25 +90,25 @@ fn seeds_of_one_recipe_are_an_arm_and_questions_are_paired() {
     let found = compare(&arms, None, 999).unwrap();
     let [base, arm] = &found.arms[..] else { panic!("{:?}", found.arms) };
     assert_eq!((base.name.as_str(), arm.name.as_str(), found.base.as_str()), ("base", "arm", "base"));
-    near(base.accuracy, 0.375);
-    near(base.deviation.unwrap(), 0.125 * 2.0_f64.sqrt());
+    near(base.accuracy, 0.375, 1e-12);
+    near(base.deviation.unwrap(), 0.125 * 2.0_f64.sqrt(), 1e-12);
     assert_eq!((base.worst, arm.worst, base.questions, base.cut_off), (0.25, 0.75, 4, 0.625));
     let one = &found.against[0];
     // By question 0, 1/2, 1 and 1/2 more: three better, none worse, 2 · 1/8.
-    near(one.difference, 0.5);
+    near(one.difference, 0.5, 1e-12);
     assert_eq!((one.better_worse, one.questions), ((3, 0), 4));
-    near(one.sign_p, 0.25);
+    near(one.sign_p, 0.25, 1e-12);
     assert!(one.bootstrap.interval.0 > 0.0 && one.bootstrap.p < 0.05, "{:?}", one.bootstrap);
     // Both seeds gain a half, so that nothing varies; the deviation of either arm's seeds is 0.125 √2.
     let seeds = one.seeds.unwrap();
     assert!(seeds.paired && seeds.p == 0.0);
-    near(seeds.effect.unwrap(), 0.5 / (0.125 * 2.0_f64.sqrt()));
+    near(seeds.effect.unwrap(), 0.5 / (0.125 * 2.0_f64.sqrt()), 1e-12);
     assert_eq!(one.verdict, Noise::Beyond);
     // Shares (1.5 + 1/2)/5 and (3.5 + 1/2)/5: odds 2/3 and 4. E3 = 1/(0.4/6 + 0.6/2).
-    near(one.e3_parts.0, 6.0);
-    near(one.e3_parts.1, 2.0);
-    near(one.e3, 30.0 / 11.0);
-    near(one.tokens, 0.5);
+    near(one.e3_parts.0, 6.0, 1e-12);
+    near(one.e3_parts.1, 2.0, 1e-12);
+    near(one.e3, 30.0 / 11.0, 1e-12);
+    near(one.tokens, 0.5, 1e-12);
 }
 
 #[test]

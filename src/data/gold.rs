@@ -10,8 +10,8 @@ impl Example {
         answer::gold(self.answer.as_deref()?)
     }
 
-    /// How answers to it are told apart: by the equality that grades them.
+    /// How answers to it are told apart: by the equality that grades them, which knows what was asked.
     pub fn equality(&self) -> Equality<'_> {
-        Equality::of(self.gold(), &self.choices)
+        Equality::of(self.gold(), &self.choices).asked(self.prompt.question())
     }
 }

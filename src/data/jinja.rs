@@ -6,8 +6,12 @@ use super::Example;
 use minijinja::machinery::WhitespaceConfig;
 use minijinja::value::{Rest, Value as Given};
 use minijinja::{Environment, Error, UndefinedBehavior};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::sync::LazyLock;
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::{Arc, LazyLock, OnceLock};
 
 /// Instructions that a template may take for one row: loops within loops end.
 const FUEL: u64 = 2_000_000;
@@ -20,14 +24,8 @@ const NAME: &str = "<string>";
 
 /// Jinja's own filters.
 static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(plain);
-/// What templates are filled in by; a copy of it costs next to nothing.
+/// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts.
 static LIMITED: LazyLock<Environment<'static>> = LazyLock::new(limited);
-
-/// What a recipe's Jinja templates may use: what is not there is an error, line ends stay, Python's methods of texts. It reads templates; [`render`]
-/// fills them in.
-pub fn environment() -> Environment<'static> {
-    LIMITED.clone()
-}
 
 fn limited() -> Environment<'static> {
     let mut environment = plain();
@@ -95,43 +93,173 @@ fn widest(given: &[Given]) -> usize {
     given.iter().skip(1).map(|value| named(value).unwrap_or_else(|| number(value))).max().unwrap_or(0)
 }
 
-/// The text of a recipe's template over `known`, within limits of time, of instructions and of how long a text grows.
+/// A recipe's Jinja template. It reads and writes as its text, which is parsed when it is first used; copies share what was parsed.
 ///
 /// ```
-/// use rationale::data::template::render;
+/// use rationale::data::template::Jinja;
 /// let known = serde_json::json!({ "a": "naïve" }).as_object().cloned().unwrap();
-/// assert_eq!(render("{{ a | upper }}{{ a[:2] }}", &known).unwrap(), "NAÏVEna");
-/// assert!(render("{{ b | replace('x', 'y') }}", &known).is_err());
+/// let render = |source: &str| Jinja::from(source).render(&known);
+/// assert_eq!(render("{{ a | upper }}{{ a[:2] }}").unwrap(), "NAÏVEna");
+/// assert!(render("{{ b | replace('x', 'y') }}").is_err());
 /// let grows = "{% set x = namespace(t=a) %}{% for i in range(40) %}{% set x.t = x.t ~ x.t %}{% endfor %}";
-/// assert!(render(grows, &known).unwrap_err().to_string().contains("more than 4 MB"));
+/// assert!(render(grows).unwrap_err().to_string().contains("more than 4 MB"));
 /// ```
-///
-/// # Errors
-/// What the template lacks, what else is wrong with it, or that it takes more than fits.
-pub fn render(source: &str, known: &Map<String, Value>) -> Result<String, Error> {
-    let whitespace = WhitespaceConfig { keep_trailing_newline: true, ..WhitespaceConfig::default() };
-    let looked = bounded::source(source, NAME, whitespace, true)?;
-    let mut environment = environment();
-    let often = RAW / source.len().max(1) as u64;
-    environment.set_fuel(Some(FUEL.min(often.max(50_000))));
-    let fill = || {
-        bounded::begin(MOST);
-        environment.render_named_str(NAME, &looked, known)
-    };
-    // What keeps values beyond a loop may nest them into each other.
-    if !source.contains("namespace") {
-        return fill();
-    }
-    bounded::on_a_deep_stack(fill)
-        .unwrap_or_else(|panic| Err(Error::new(minijinja::ErrorKind::InvalidOperation, panic)))
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "String", into = "String")]
+#[schemars(inline)]
+pub struct Jinja(Arc<Text>);
+
+struct Text {
+    source: String,
+    /// Has the template under [`NAME`], with the looks that bound it.
+    parsed: OnceLock<Environment<'static>>,
 }
 
-/// Whether a recipe's expression is true over `known`, within the same limits.
-///
-/// # Errors
-/// As those of [`render`].
-pub fn holds(expression: &str, known: &Map<String, Value>) -> Result<bool, Error> {
-    render(&format!("{{% if {expression} %}}1{{% endif %}}"), known).map(|text| text == "1")
+impl Jinja {
+    /// Its text.
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    /// Whether it can be read.
+    ///
+    /// # Errors
+    /// What is no template in it, by the line of its text.
+    pub fn check(&self) -> Result<(), Error> {
+        self.parsed().map(|_| ())
+    }
+
+    /// The names that it is written over, those of Jinja's own functions among them.
+    ///
+    /// # Errors
+    /// As those of [`Self::check`].
+    pub fn names(&self) -> Result<HashSet<String>, Error> {
+        Ok(self.parsed()?.get_template(NAME)?.undeclared_variables(false))
+    }
+
+    /// The same with the places inside of them that it reads, by dots.
+    ///
+    /// # Errors
+    /// As those of [`Self::check`].
+    pub fn places(&self) -> Result<HashSet<String>, Error> {
+        Ok(self.parsed()?.get_template(NAME)?.undeclared_variables(true))
+    }
+
+    /// Its text over `known`, within limits of time, of instructions and of how long a text grows.
+    ///
+    /// # Errors
+    /// What it lacks, what else is wrong with it, or that it takes more than fits.
+    pub fn render(&self, known: &Map<String, Value>) -> Result<String, Error> {
+        let environment = self.parsed()?;
+        let fill = || {
+            bounded::begin(MOST);
+            environment.get_template(NAME)?.render(known)
+        };
+        // What keeps values beyond a loop may nest them into each other.
+        if !self.source().contains("namespace") {
+            return fill();
+        }
+        bounded::on_a_deep_stack(fill)
+            .unwrap_or_else(|panic| Err(Error::new(minijinja::ErrorKind::InvalidOperation, panic)))
+    }
+
+    fn parsed(&self) -> Result<&Environment<'static>, Error> {
+        if let Some(parsed) = self.0.parsed.get() {
+            return Ok(parsed);
+        }
+        let source = self.source();
+        let whitespace = WhitespaceConfig { keep_trailing_newline: true, ..WhitespaceConfig::default() };
+        let looked = bounded::source(source, NAME, whitespace, true)?;
+        let mut environment = LIMITED.clone();
+        let often = RAW / source.len().max(1) as u64;
+        environment.set_fuel(Some(FUEL.min(often.max(50_000))));
+        environment.add_template_owned(NAME, looked)?;
+        Ok(self.0.parsed.get_or_init(|| environment))
+    }
+}
+
+/// Whether a template may use this name without a value of its own: one of Jinja's functions.
+pub(super) fn is_global(name: &str) -> bool {
+    LIMITED.globals().any(|(global, _)| global == name)
+}
+
+impl From<String> for Jinja {
+    fn from(source: String) -> Self {
+        Self(Arc::new(Text { source, parsed: OnceLock::new() }))
+    }
+}
+
+impl From<&str> for Jinja {
+    fn from(source: &str) -> Self {
+        source.to_owned().into()
+    }
+}
+
+impl From<Jinja> for String {
+    fn from(template: Jinja) -> Self {
+        template.source().to_owned()
+    }
+}
+
+impl PartialEq for Jinja {
+    fn eq(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+}
+
+impl Eq for Jinja {}
+
+impl fmt::Debug for Jinja {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source().fmt(f)
+    }
+}
+
+/// A recipe's Jinja expression that holds of some rows, within the same limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "String", into = "String")]
+#[schemars(inline)]
+pub struct Condition {
+    expression: String,
+    /// Writes `1` where it holds.
+    template: Jinja,
+}
+
+impl Condition {
+    /// Whether it can be read.
+    ///
+    /// # Errors
+    /// What is no expression in it.
+    pub fn check(&self) -> Result<(), Error> {
+        LIMITED.compile_expression(&self.expression).map(|_| ())
+    }
+
+    /// Whether it is true over `known`.
+    ///
+    /// # Errors
+    /// As those of [`Jinja::render`].
+    pub fn holds(&self, known: &Map<String, Value>) -> Result<bool, Error> {
+        self.template.render(known).map(|text| text == "1")
+    }
+}
+
+impl From<String> for Condition {
+    fn from(expression: String) -> Self {
+        let template = format!("{{% if {expression} %}}1{{% endif %}}").into();
+        Self { expression, template }
+    }
+}
+
+impl From<&str> for Condition {
+    fn from(expression: &str) -> Self {
+        expression.to_owned().into()
+    }
+}
+
+impl From<Condition> for String {
+    fn from(condition: Condition) -> Self {
+        condition.expression
+    }
 }
 
 /// What a template over an example is filled in with: `prompt` is the text of its last turn, the others are its row's columns, with
@@ -154,7 +282,7 @@ mod tests {
 
     fn of(source: &str) -> Result<String, String> {
         let known = json!({"a": "naïve text", "n": 3, "list": ["x", "y"], "inner": {"at": "z"}});
-        render(source, known.as_object().unwrap()).map_err(|error| format!("{error:#}"))
+        Jinja::from(source).render(known.as_object().unwrap()).map_err(|error| format!("{error:#}"))
     }
 
     /// The looks change nothing of what a template writes: each beside what Jinja gives for it without them.
@@ -228,10 +356,26 @@ mod tests {
         assert!(long.unwrap_err().contains("fuel"));
     }
 
+    /// What one row takes is not taken from the next, and the text is parsed once for all copies.
+    #[test]
+    fn each_row_has_the_limits_for_itself() {
+        let template = Jinja::from("{% for i in range(n) %}{% for j in range(n) %}x{% endfor %}{% endfor %}");
+        let copy = template.clone();
+        let over = |template: &Jinja, n: u64| template.render(json!({ "n": n }).as_object().unwrap());
+        for _ in 0..2 {
+            assert!(over(&template, 2000).unwrap_err().to_string().contains("fuel"));
+            assert_eq!(over(&template, 600).unwrap().len(), 360_000);
+            assert_eq!(over(&copy, 1).unwrap(), "x");
+        }
+        assert!(std::ptr::eq(template.parsed().unwrap(), copy.parsed().unwrap()));
+        let wrong = Jinja::from("{{ a");
+        assert_eq!(wrong.check().unwrap_err().to_string(), wrong.check().unwrap_err().to_string());
+    }
+
     #[test]
     fn expressions_have_the_same_limits() {
         let known = json!({"a": "x", "n": 3});
-        let holds = |text: &str| holds(text, known.as_object().unwrap());
+        let holds = |text: &str| Condition::from(text).holds(known.as_object().unwrap());
         assert!(holds("n > 2 and a == 'x'").unwrap() && holds("{'k': {'l': 1}}").unwrap());
         assert!(!holds("missing").unwrap() && !holds("a is none").unwrap());
         let grows = format!("a{}", ".replace('x', 'xxxxxxxxxxxxxxxx')".repeat(12));

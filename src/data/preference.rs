@@ -47,6 +47,14 @@ pub fn read(row: &Row, roles: &Roles, columns: &mut Columns) -> Read<()> {
         }
         (Some(_), Some(_)) => [text(row, "chosen")?, text(row, "rejected")?].map(Option::unwrap_or_default),
     };
+    let says_nothing =
+        chosen.trim().is_empty() && turns.as_ref().is_none_or(|[better, _]| better.reasoning().is_none());
+    if says_nothing {
+        return Err(
+            "`chosen` is empty, and to say nothing would be learned; fill it in, or leave the row out"
+                .to_string(),
+        );
+    }
     if chosen == rejected {
         return Err("`chosen` and `rejected` are the same; leave the row out".to_string());
     }

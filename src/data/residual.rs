@@ -181,31 +181,35 @@ fn number(value: &Value) -> Option<f64> {
     number.filter(|number: &f64| number.is_finite())
 }
 
-/// The numbers of a column that `data.residual` names under `key`.
+/// What a row has in a column that `data.residual` names under `key`.
+fn value<'a>(row: &'a Row, column: &str, key: &str, problems: &mut Problems) -> Option<&'a Value> {
+    let found = row.fields.get(column);
+    if found.is_none() {
+        problems.at(row, format!("it has no column `{column}`, which data.residual.{key} names"));
+    }
+    found
+}
+
+/// The numbers of a column, 0 where a row has none.
 fn numbers(rows: &[Row], column: &str, key: &str, problems: &mut Problems) -> Vec<f64> {
-    let mut read = |row: &Row| match row.fields.get(column) {
-        None => {
-            problems.at(row, format!("it has no column `{column}`, which data.residual.{key} names"));
-            0.0
-        }
-        Some(value) => number(value).unwrap_or_else(|| {
+    let read = |row: &Row| {
+        let found = value(row, column, key, problems)?;
+        let number = number(found);
+        if number.is_none() {
             problems.at(row, format!("`{column}` must be a number for data.residual.{key}"));
-            0.0
-        }),
+        }
+        number
     };
-    rows.iter().map(&mut read).collect()
+    rows.iter().map(read).map(Option::unwrap_or_default).collect()
 }
 
 /// For each value of a column, which rows have it: 1, and 0 for the others.
 fn classes(rows: &[Row], column: &str, key: &str, problems: &mut Problems) -> BTreeMap<String, Vec<f64>> {
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
-        match row.fields.get(column) {
-            None => problems.at(row, format!("it has no column `{column}`, which data.residual.{key} names")),
-            Some(value) => {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
-                all.entry(value).or_insert_with(|| vec![0.0; rows.len()])[at] = 1.0;
-            }
+        if let Some(found) = value(row, column, key, problems) {
+            let class = found.as_str().map_or_else(|| found.to_string(), str::to_string);
+            all.entry(class).or_insert_with(|| vec![0.0; rows.len()])[at] = 1.0;
         }
     }
     all

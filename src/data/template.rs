@@ -1,6 +1,6 @@
 //! `[data.template]`: from a row's columns to a prompt and the completion that supervised training learns.
 
-pub use super::jinja::{environment, holds, render, values};
+pub use super::jinja::{Condition, Jinja, values};
 
 use super::columns::{self, Columns, letter};
 use super::conversation::Roles;
@@ -9,7 +9,7 @@ use super::shots::{Pick, Shot, Solved};
 use super::uses::Uses;
 use super::{Example, Feedback, Message, Prompt, Sources, dialects};
 use crate::section::Misfit;
-use minijinja::{Environment, ErrorKind};
+use minijinja::ErrorKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -22,15 +22,15 @@ use std::sync::Arc;
 #[serde(deny_unknown_fields, default)]
 pub struct Template {
     /// The system turn, or the first block of a plain-text prompt.
-    pub system: Option<String>,
+    pub system: Option<Jinja>,
     /// The user turn. Left at its default, a question's `choices` follow it on lines of their own: `(A) …`.
-    pub user: String,
+    pub user: Jinja,
     /// The completion of rows that bring none. By default the rationale and then `#### ` and the answer on a line
     /// of its own; without a rationale the answer alone.
-    pub assistant: Option<String>,
+    pub assistant: Option<Jinja>,
     /// The question that the `rationale` of a preference answers: why `chosen` is better than `rejected`. Besides the
     /// columns it may use `prompt` (the text of the last turn), `chosen` and `rejected` as texts.
-    pub why: String,
+    pub why: Jinja,
     /// Make conversations for the model's chat template; off, prompts are plain text, the user text as it stands.
     pub chat: bool,
     /// Show so many solved rows first: turns of the conversation, or blocks of the text separated by blank lines.
@@ -42,9 +42,9 @@ pub struct Template {
     /// words. Of more than 2000 the first 2000 are looked at.
     pub few_shot_pick: Pick,
     /// How a solved row is answered, over its columns; as `assistant` by default, or its completion.
-    pub few_shot_show: Option<String>,
+    pub few_shot_show: Option<Jinja>,
     /// What every completion begins with, over the row's columns: it is written as the end of the prompt, and neither sampled nor learned.
-    pub begin: Option<String>,
+    pub begin: Option<Jinja>,
     /// What the model's chat template may ask for by name: `variables.enable_thinking = false`. A row's own
     /// `chat_template_kwargs` come first.
     #[serde(skip_serializing_if = "Map::is_empty")]
@@ -64,9 +64,9 @@ impl Default for Template {
     fn default() -> Self {
         Self {
             system: None,
-            user: QUESTION.to_string(),
+            user: QUESTION.into(),
             assistant: None,
-            why: WHY.to_string(),
+            why: WHY.into(),
             chat: true,
             few_shot: 0,
             few_shot_from: None,
@@ -82,9 +82,8 @@ impl Default for Template {
 impl Template {
     /// Texts that are no templates.
     pub fn check(&self) -> Vec<Misfit> {
-        let environment = environment();
-        let wrong = |(key, text): (&str, Option<&str>)| {
-            let error = environment.template_from_str(text?).err()?;
+        let wrong = |(key, text): (&str, Option<&Jinja>)| {
+            let error = text?.check().err()?;
             let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
             let line = error.line().map_or(String::new(), |line| format!(" in line {line} of the text"));
             Some(Misfit::new(key, format!("{}{line}{detail}", error.kind()), ""))
@@ -105,23 +104,19 @@ impl Template {
 
     /// Whether one of the texts is written over the column `name`.
     pub(super) fn names(&self, name: &str) -> bool {
-        let environment = environment();
-        self.texts().into_iter().filter_map(|(_, text)| text).any(|text| {
-            environment
-                .template_from_str(text)
-                .is_ok_and(|template| template.undeclared_variables(false).contains(name))
-        })
+        let mut texts = self.texts().into_iter().filter_map(|(_, text)| text);
+        texts.any(|text| text.names().is_ok_and(|names| names.contains(name)))
     }
 
     /// Its Jinja texts, by their keys.
-    fn texts(&self) -> [(&'static str, Option<&str>); 6] {
+    fn texts(&self) -> [(&'static str, Option<&Jinja>); 6] {
         [
-            ("system", self.system.as_deref()),
+            ("system", self.system.as_ref()),
             ("user", Some(&self.user)),
-            ("assistant", self.assistant.as_deref()),
+            ("assistant", self.assistant.as_ref()),
             ("why", Some(&self.why)),
-            ("few_shot_show", self.few_shot_show.as_deref()),
-            ("begin", self.begin.as_deref()),
+            ("few_shot_show", self.few_shot_show.as_ref()),
+            ("begin", self.begin.as_ref()),
         ]
     }
 }
@@ -131,7 +126,6 @@ type Rendered<T> = Result<T, String>;
 /// A template ready to write examples: its solved rows are rendered.
 pub struct Writer<'a> {
     template: &'a Template,
-    environment: Environment<'static>,
     shots: Vec<Solved>,
     seed: u64,
     variables: Arc<Map<String, Value>>,
@@ -142,9 +136,8 @@ pub struct Writer<'a> {
 impl<'a> Writer<'a> {
     /// Renders the solved rows among `candidates`, of the first ones one more than is shown, so that a row never shows itself; `seed` draws.
     pub fn new(template: &'a Template, candidates: &[Row], seed: u64) -> Rendered<Self> {
-        let (environment, uses) = (environment(), Uses::default());
-        let variables = Arc::new(template.variables.clone());
-        let mut writer = Self { template, environment, shots: Vec::new(), seed, variables, rows: 0, uses };
+        let (variables, uses) = (Arc::new(template.variables.clone()), Uses::default());
+        let mut writer = Self { template, shots: Vec::new(), seed, variables, rows: 0, uses };
         if template.few_shot > 0 {
             let candidates = candidates.iter().take(template.few_shot_pick.enough(template.few_shot));
             writer.shots = candidates.map(|row| writer.shot(row)).collect::<Rendered<_>>()?;
@@ -222,8 +215,8 @@ impl<'a> Writer<'a> {
         columns: &Columns,
         fields: &Map<String, Value>,
     ) -> Rendered<(Prompt, Vec<Arc<Shot>>)> {
-        let system = self.template.system.as_deref();
-        let system = system.map(|text| self.render("system", text, row, fields)).transpose()?;
+        let system = self.template.system.as_ref();
+        let system = system.map(|text| render("system", text, row, fields)).transpose()?;
         let user = self.user(row, columns, fields)?;
         let shots = self.shots_for(row, &user)?;
         let begin = self.begin(row, fields)?;
@@ -243,8 +236,8 @@ impl<'a> Writer<'a> {
     }
 
     fn begin(&self, row: &Row, fields: &Map<String, Value>) -> Rendered<Option<String>> {
-        let begin = self.template.begin.as_deref();
-        begin.map(|text| self.render("begin", text, row, fields)).transpose()
+        let begin = self.template.begin.as_ref();
+        begin.map(|text| render("begin", text, row, fields)).transpose()
     }
 
     /// What is left of a completion behind what the prompt has begun of it.
@@ -254,7 +247,7 @@ impl<'a> Writer<'a> {
     }
 
     fn user(&self, row: &Row, columns: &Columns, fields: &Map<String, Value>) -> Rendered<String> {
-        if self.template.user == QUESTION && columns.question.is_none() {
+        if self.template.user.source() == QUESTION && columns.question.is_none() {
             let line =
                 dialects::likely(row).unwrap_or_else(|| "data.columns.question = \"problem\"".to_string());
             return Err(format!(
@@ -263,8 +256,8 @@ impl<'a> Writer<'a> {
                 row.names()
             ));
         }
-        let mut text = self.render("user", &self.template.user, row, fields)?;
-        if self.template.user == QUESTION {
+        let mut text = render("user", &self.template.user, row, fields)?;
+        if self.template.user.source() == QUESTION {
             for (at, choice) in columns.choices.iter().enumerate() {
                 text.push_str(&format!("\n({}) {choice}", letter(at)));
             }
@@ -282,7 +275,7 @@ impl<'a> Writer<'a> {
             return Ok(columns.completion.clone());
         }
         if let Some(template) = &self.template.assistant {
-            return self.render("assistant", template, row, fields).map(Some);
+            return render("assistant", template, row, fields).map(Some);
         }
         Ok(match (&columns.rationale, &columns.answer) {
             (Some(rationale), Some(answer)) => Some(format!("{}\n#### {answer}", rationale.trim_end())),
@@ -314,7 +307,7 @@ impl<'a> Writer<'a> {
             for (name, text) in [("prompt", asked), ("chosen", chosen), ("rejected", rejected)] {
                 fields.insert(name.to_string(), json!(text));
             }
-            let question = self.render("why", &self.template.why, row, &fields)?;
+            let question = render("why", &self.template.why, row, &fields)?;
             let question = match prompt {
                 Prompt::Text(_) => Prompt::Text(question),
                 Prompt::Chat(_) => Prompt::Chat(vec![Message::new("user", question)]),
@@ -351,35 +344,34 @@ impl<'a> Writer<'a> {
             Some(prompt) => prompt.question().to_string(),
         };
         let assistant = match &self.template.few_shot_show {
-            Some(show) => Some(self.render("few_shot_show", show, row, &fields).map_err(wrong)?),
+            Some(show) => Some(render("few_shot_show", show, row, &fields).map_err(wrong)?),
             None => self.completion(row, &columns, &fields).map_err(wrong)?,
         };
         let none = || wrong("it has no completion, rationale or answer".to_string());
         Ok(Solved::new(columns.id, row.place(), Shot::of(user, assistant.ok_or_else(none)?, &row.fields)))
     }
+}
 
-    fn render(&self, key: &str, source: &str, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {
-        render(source, fields).map_err(|error| match error.kind() {
-            ErrorKind::UndefinedError => {
-                let unknown = self.unknown(source, fields);
-                format!(
-                    "data.template.{key} uses {unknown}, which this row does not have; it has {}",
-                    row.names()
-                )
-            }
-            _ => format!("data.template.{key}: {error:#}"),
-        })
-    }
-
-    fn unknown(&self, source: &str, fields: &Map<String, Value>) -> String {
-        let Ok(template) = self.environment.template_from_str(source) else { return "a field".to_string() };
-        let mut names: Vec<_> = template.undeclared_variables(false).into_iter().collect();
-        names.retain(|name| !fields.contains_key(name));
-        names.sort();
-        match names.as_slice() {
-            [] => "a part of a field".to_string(),
-            names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+fn render(key: &str, template: &Jinja, row: &Row, fields: &Map<String, Value>) -> Rendered<String> {
+    template.render(fields).map_err(|error| match error.kind() {
+        ErrorKind::UndefinedError => {
+            let unknown = unknown(template, fields);
+            format!(
+                "data.template.{key} uses {unknown}, which this row does not have; it has {}",
+                row.names()
+            )
         }
+        _ => format!("data.template.{key}: {error:#}"),
+    })
+}
+
+fn unknown(template: &Jinja, fields: &Map<String, Value>) -> String {
+    let Ok(names) = template.names() else { return "a field".to_string() };
+    let mut names: Vec<_> = names.into_iter().filter(|name| !fields.contains_key(name)).collect();
+    names.sort();
+    match names.as_slice() {
+        [] => "a part of a field".to_string(),
+        names => names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     }
 }
 

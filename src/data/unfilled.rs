@@ -1,11 +1,11 @@
 //! Why a template of the recipe cannot be filled in over rows, so that it is said before a run, and not by the first row that is sampled.
 
 use super::Example;
-use super::jinja::render;
+use super::jinja::{Jinja, is_global};
 use super::row::some;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::section::Misfit;
-use minijinja::{Environment, ErrorKind};
+use minijinja::ErrorKind;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,47 +22,37 @@ pub enum Unfilled {
     Fails(String),
 }
 
-/// The text of the template `source` over what is `known`.
+/// The text of a template over what is `known`.
 ///
 /// # Errors
 /// What it lacks, or what else is wrong.
-pub fn fill(
-    environment: &Environment<'_>,
-    source: &str,
-    known: &Map<String, Value>,
-) -> Result<String, Unfilled> {
-    render(source, known).map_err(|error| Unfilled::of(environment, source, known, &error))
+pub fn fill(template: &Jinja, known: &Map<String, Value>) -> Result<String, Unfilled> {
+    template.render(known).map_err(|error| Unfilled::of(template, known, &error))
 }
 
 /// The fault of a template over a row that is `known` before anything is sampled, where samples stand for what is only known `later`. A failure that
 /// may hang on the samples is none.
 ///
 /// ```
-/// use rationale::data::template::environment;
+/// use rationale::data::template::Jinja;
 /// use rationale::data::unfilled::{Unfilled, fault};
 /// let known = serde_json::json!({ "hint": "h", "completion": "x" }).as_object().cloned().unwrap();
-/// let of = |source: &str| fault(&environment(), source, &known, &["completion"]);
+/// let of = |source: &str| fault(&Jinja::from(source), &known, &["completion"]);
 /// assert_eq!(of("{{ hint }} {{ completion }}"), None);
 /// assert_eq!(of("{{ hnt }} {{ completion }}"), Some(Unfilled::Lacks(vec!["hnt".into()])));
 /// // What a completion will say may well be a number.
 /// assert_eq!(of("{{ completion | int }}"), None);
 /// assert!(of("{{ completion | upcase }}").is_some());
 /// ```
-pub fn fault(
-    environment: &Environment<'_>,
-    source: &str,
-    known: &Map<String, Value>,
-    later: &[&str],
-) -> Option<Unfilled> {
-    let error = render(source, known).err()?;
-    let unfilled = Unfilled::of(environment, source, known, &error);
+pub fn fault(template: &Jinja, known: &Map<String, Value>, later: &[&str]) -> Option<Unfilled> {
+    let error = template.render(known).err()?;
+    let unfilled = Unfilled::of(template, known, &error);
     let certain = match (&unfilled, error.kind()) {
         (Unfilled::Lacks(_), _) => true,
-        (_, ErrorKind::UndefinedError) => inside(environment, source, known, later),
+        (_, ErrorKind::UndefinedError) => inside(template, known, later),
         (_, kind) => whatever_it_is_given(kind),
     };
-    let names = environment.template_from_str(source).map(|template| template.undeclared_variables(false));
-    let hangs = names.is_ok_and(|names| later.iter().any(|name| names.contains(*name)));
+    let hangs = template.names().is_ok_and(|names| later.iter().any(|name| names.contains(*name)));
     (certain || !hangs).then_some(unfilled)
 }
 
@@ -88,10 +78,9 @@ fn whatever_it_is_given(kind: ErrorKind) -> bool {
 }
 
 /// Whether a place inside a column that the template names is not there.
-fn inside(environment: &Environment<'_>, source: &str, known: &Map<String, Value>, later: &[&str]) -> bool {
-    let names = environment.template_from_str(source).map(|template| template.undeclared_variables(true));
-    let absent = |name: &String| {
-        let mut path = name.split('.');
+fn inside(template: &Jinja, known: &Map<String, Value>, later: &[&str]) -> bool {
+    let absent = |place: &String| {
+        let mut path = place.split('.');
         let root = path.next().unwrap_or_default();
         let Some(mut value) = known.get(root).filter(|_| !later.contains(&root)) else { return false };
         for key in path {
@@ -103,7 +92,7 @@ fn inside(environment: &Environment<'_>, source: &str, known: &Map<String, Value
         }
         false
     };
-    names.is_ok_and(|names| names.iter().any(absent))
+    template.places().is_ok_and(|places| places.iter().any(absent))
 }
 
 /// The faults of rows by the keys that they are of, those that are alike together.
@@ -116,17 +105,9 @@ pub fn misfits(rows: &[&Example], faults: impl Fn(&Example) -> Vec<(String, Unfi
 }
 
 impl Unfilled {
-    fn of(
-        environment: &Environment<'_>,
-        source: &str,
-        known: &Map<String, Value>,
-        error: &minijinja::Error,
-    ) -> Self {
-        let own = |name: &String| environment.globals().any(|(global, _)| global == name.as_str());
-        let names =
-            environment.template_from_str(source).map(|template| template.undeclared_variables(false));
-        let mut lacks: Vec<String> = names.into_iter().flatten().collect();
-        lacks.retain(|name| !known.contains_key(name) && !own(name));
+    fn of(template: &Jinja, known: &Map<String, Value>, error: &minijinja::Error) -> Self {
+        let mut lacks: Vec<String> = template.names().into_iter().flatten().collect();
+        lacks.retain(|name| !known.contains_key(name) && !is_global(name));
         lacks.sort();
         match (error.kind(), error.detail()) {
             (ErrorKind::UndefinedError, _) if !lacks.is_empty() => Self::Lacks(lacks),
@@ -179,12 +160,11 @@ fn quoted(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::template::environment;
     use serde_json::json;
 
     fn of(source: &str) -> Option<Unfilled> {
         let known = json!({"meta": {"at": "x"}, "steps": vec!["x"; 4], "completion": "x"});
-        fault(&environment(), source, known.as_object().unwrap(), &["steps", "completion"])
+        fault(&source.into(), known.as_object().unwrap(), &["steps", "completion"])
     }
 
     #[test]
@@ -220,7 +200,7 @@ mod tests {
         let rows = [row("a", json!({"hint": 1})), row("b", json!({})), row("c", json!({"hnt": 2}))];
         let rows: Vec<&Example> = rows.iter().collect();
         let faults = |row: &Example| {
-            let unfilled = fault(&environment(), "{{ hint }}", &row.fields, &[]);
+            let unfilled = fault(&"{{ hint }}".into(), &row.fields, &[]);
             unfilled.map(|unfilled| ("template.0.user".to_owned(), unfilled)).into_iter().collect()
         };
         let found = misfits(&rows, faults);

@@ -3,8 +3,8 @@
 //! The program is linked against what every libtorch has. The CUDA half registers its kernels when it is loaded; none of its
 //! symbols is used by name.
 
-use std::ffi::{CStr, CString, c_char, c_void};
-use std::os::unix::ffi::OsStrExt;
+use crate::library::{Library, Seen};
+use std::ffi::{CStr, c_char};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -42,38 +42,31 @@ pub fn libtorch() -> Option<PathBuf> {
 
 /// The name of a device, as the driver has it.
 pub fn device_name(index: usize) -> Option<String> {
-    name_by(c"libcuda.so.1", index)
+    told_by(Path::new(DRIVER), c"cuDeviceGetName", index)
 }
 
-fn name_by(driver: &CStr, index: usize) -> Option<String> {
+/// Where a device is on the machine's bus: the same for all processes, whichever devices each of them sees under which number.
+pub fn bus_id(index: usize) -> Option<String> {
+    told_by(Path::new(DRIVER), c"cuDeviceGetPCIBusId", index)
+}
+
+const DRIVER: &str = "libcuda.so.1";
+
+/// What the driver's function `of` says of a device.
+fn told_by(driver: &Path, of: &CStr, index: usize) -> Option<String> {
     let mut device = 0;
-    let mut name = [0 as c_char; 256];
-    // SAFETY: the driver's functions have these types in all its versions (cuda.h); `name` has as many places as is said.
+    let mut told = [0 as c_char; 256];
+    let driver = Library::load(driver, Seen::Alone).ok()?;
+    // SAFETY: the driver's functions have these types in all its versions (cuda.h), and those that give a text have all the same; `told` has as many places as is said.
     unsafe {
-        let driver = libc::dlopen(driver.as_ptr(), libc::RTLD_NOW);
-        if driver.is_null() {
+        let init: extern "C" fn(u32) -> i32 = driver.function(c"cuInit")?;
+        let get: extern "C" fn(*mut i32, i32) -> i32 = driver.function(c"cuDeviceGet")?;
+        let text_of: extern "C" fn(*mut c_char, i32, i32) -> i32 = driver.function(of)?;
+        let there = init(0) == 0 && get(&mut device, index as i32) == 0;
+        if !there || text_of(told.as_mut_ptr(), told.len() as i32, device) != 0 {
             return None;
         }
-        let init: extern "C" fn(u32) -> i32 = function(driver, c"cuInit")?;
-        let get: extern "C" fn(*mut i32, i32) -> i32 = function(driver, c"cuDeviceGet")?;
-        let name_of: extern "C" fn(*mut c_char, i32, i32) -> i32 = function(driver, c"cuDeviceGetName")?;
-        let told = init(0) == 0 && get(&mut device, index as i32) == 0;
-        if !told || name_of(name.as_mut_ptr(), name.len() as i32, device) != 0 {
-            return None;
-        }
-        Some(CStr::from_ptr(name.as_ptr()).to_string_lossy().into_owned())
-    }
-}
-
-/// The function `name` of a loaded library.
-///
-/// # Safety
-/// `F` is the type of a pointer to that function.
-unsafe fn function<F: Copy>(library: *mut c_void, name: &CStr) -> Option<F> {
-    // SAFETY: `library` is loaded; a function's address and a pointer to it are of one size.
-    unsafe {
-        let address = libc::dlsym(library, name.as_ptr());
-        (!address.is_null()).then(|| std::mem::transmute_copy(&address))
+        Some(CStr::from_ptr(told.as_ptr()).to_string_lossy().into_owned())
     }
 }
 
@@ -82,24 +75,11 @@ fn load_from(folder: &Path) -> CudaHalf {
     if !file.exists() {
         return CudaHalf::Absent;
     }
-    let Ok(name) = CString::new(file.as_os_str().as_bytes()) else { return CudaHalf::Absent };
-    // SAFETY: a path that ends with 0. The library's initialisers register kernels; it stays loaded until the process ends.
-    let loaded = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
-    if loaded.is_null() { CudaHalf::Broken(refusal(&file)) } else { CudaHalf::Loaded }
-}
-
-/// Why the loader has just refused `file`.
-fn refusal(file: &Path) -> String {
-    // SAFETY: asked for in the thread whose dlopen failed; the text is copied before any other call of the loader.
-    let said = unsafe { libc::dlerror() };
-    if said.is_null() {
-        return format!("{}: the loader gives no reason", file.display());
+    // Its initialisers register kernels; NCCL's library finds its symbols.
+    match Library::load(&file, Seen::ByAll) {
+        Ok(_) => CudaHalf::Loaded,
+        Err(why) => CudaHalf::Broken(why),
     }
-    // SAFETY: dlerror gives a C string.
-    let said = unsafe { CStr::from_ptr(said) }.to_string_lossy().into_owned();
-    let missing = said.contains("cannot open shared object file");
-    let remedy = if missing { "; add the folder of that library to LD_LIBRARY_PATH" } else { "" };
-    format!("{}: {said}{remedy}", file.display())
 }
 
 /// The folder of the file `name` among those that a process has mapped: the sixth field of its lines is the path.
@@ -135,25 +115,27 @@ mod tests {
     }
 
     /// A driver of two devices, with the types of cuda.h.
-    const DRIVER: &str = r#"
+    const TWIN: &str = r#"
         #include <stdio.h>
         int cuInit(unsigned flags) { return flags; }
         int cuDeviceGet(int *device, int index) { *device = 10 + index; return index < 2 ? 0 : 101; }
         int cuDeviceGetName(char *name, int length, int device) { return snprintf(name, length, "GPU %d", device) < 0; }
+        int cuDeviceGetPCIBusId(char *id, int length, int device) { return snprintf(id, length, "00:%d.0", device) < 0; }
     "#;
 
     #[test]
-    fn a_device_has_the_drivers_name_for_it() {
+    fn a_device_has_the_drivers_name_and_place() {
         let folder = tempfile::tempdir().unwrap();
         let [source, library] = ["driver.c", "libcuda.so.1"].map(|file| folder.path().join(file));
-        std::fs::write(&source, DRIVER).unwrap();
+        std::fs::write(&source, TWIN).unwrap();
         let compiled = std::process::Command::new("cc")
             .args(["-shared", "-fPIC", "-o"])
             .args([&library, &source])
             .status();
         assert!(compiled.unwrap().success());
-        let driver = CString::new(library.as_os_str().as_bytes()).unwrap();
-        assert_eq!(name_by(&driver, 1), Some("GPU 11".into()));
-        assert_eq!([name_by(&driver, 2), name_by(c"/nowhere/libcuda.so.1", 0)], [None, None]);
+        let name = |driver: &Path, index| told_by(driver, c"cuDeviceGetName", index);
+        assert_eq!(name(&library, 1), Some("GPU 11".into()));
+        assert_eq!(told_by(&library, c"cuDeviceGetPCIBusId", 0), Some("00:10.0".into()));
+        assert_eq!([name(&library, 2), name(Path::new("/nowhere/libcuda.so.1"), 0)], [None, None]);
     }
 }

@@ -1,6 +1,7 @@
 //! The machine that a run works on, as reports and bug reports say it.
 
 use super::cores;
+use crate::ranks::Nccl;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use tch::Cuda;
@@ -25,6 +26,8 @@ impl Machine {
             ("cores", format!("{}; libtorch uses {}", cores(), threads(tch::get_num_threads()))),
             ("memory", memory("MemTotal")),
             ("GPUs", gpus()),
+            // Behind the GPUs, with whom libtorch's CUDA half is loaded.
+            ("NCCL", nccl()),
         ];
         Self { rows: rows.map(|(name, value)| (name.to_string(), value)).to_vec() }
     }
@@ -71,6 +74,10 @@ pub fn bytes(name: &str) -> Option<usize> {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.split_whitespace().find_map(|word| word.parse::<usize>().ok()).map(|kilobytes| kilobytes * 1024)
+}
+
+fn nccl() -> String {
+    Nccl::here().map_or_else(|why| format!("not here: {why}"), |nccl| nccl.version.clone())
 }
 
 fn gpus() -> String {

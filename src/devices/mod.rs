@@ -19,14 +19,21 @@ pub struct Devices {
     /// Where the policy trains and samples: `auto` (a CUDA device, else the CPU), `cpu`, `cuda` or `cuda:N`. Of several ranks on a
     /// machine each takes its own CUDA device, unless `cuda:N` names one for all.
     pub policy: String,
-    /// Where the reference policy lives; the policy's device by default.
+    /// Where the reference policy lives, by the same names; the policy's device by default. Its base under `[policy.lora]` lies where the policy is.
     pub reference: Option<String>,
+    /// Where the models live that rewards ask in the policy's place (`reward.process.model`, `reward.likelihood.model`, …), by the same names; the policy's
+    /// device by default. A reward's own `device` says otherwise for it. Of the `reward_ranks`, where each
+    /// of them holds them, as the recipe's first stage has it.
+    pub reward: Option<String>,
     /// CPU threads of libtorch; all cores by default. Ranks on one machine have equal parts of them. Results on the CPU are
     /// bit-for-bit the same only for the same number.
     pub threads: Option<usize>,
     /// Processes that train the policy together on this machine, each on its share of a step's questions: started by this
     /// program. Without it the run is one process, or as many as torchrun or srun has started.
     pub ranks: Option<usize>,
+    /// How many of these ranks, the last ones, train nothing and hold the reward models of `[reward.process]`, which the others send tokens to and have scores of: they then
+    /// have no memory of those models, and no reward model waits while its rank samples.
+    pub reward_ranks: usize,
     /// What of the policy each rank holds a part of: `none` (each holds all), `optimizer` (its part of the f32 master weights and of the
     /// optimiser's two moments; weights and gradients whole), or `parameters` (its part of all of these, and of the reference policy: a layer is
     /// gathered when it computes, and all weights while the policy samples).
@@ -74,8 +81,10 @@ impl Default for Devices {
         Self {
             policy: "auto".into(),
             reference: None,
+            reward: None,
             threads: None,
             ranks: None,
+            reward_ranks: 0,
             shard: Shard::None,
             replicas: 1,
             trace: false,
@@ -86,19 +95,25 @@ impl Default for Devices {
 
 /// The devices that a stage runs on, as this machine has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DevicePair {
+pub struct DeviceMap {
     /// Trains and samples the policy.
     pub policy: Device,
     /// Holds the reference policy; the same one where the recipe names none.
     pub reference: Device,
+    /// Holds what rewards ask in the policy's place; the policy's where the recipe names none.
+    pub reward: Device,
 }
 
 impl Devices {
     /// What is no device or number of threads, without asking what this machine has.
     pub fn check(&self) -> Vec<Misfit> {
-        let named = [("policy", Some(&self.policy)), ("reference", self.reference.as_ref())];
-        let unknown = |&(_, name): &(&str, Option<&String>)| name.is_some_and(|name| parse(name).is_none());
-        let mut found: Vec<Misfit> = named.into_iter().filter(unknown).map(|(key, _)| no_such(key)).collect();
+        let named = [
+            ("policy", Some(&self.policy)),
+            ("reference", self.reference.as_ref()),
+            ("reward", self.reward.as_ref()),
+        ];
+        let mut found: Vec<Misfit> =
+            named.into_iter().filter_map(|(key, name)| unknown(key, name?)).collect();
         if self.threads == Some(0) {
             found.push(Misfit::new("threads", "at least one thread is needed", ""));
         }
@@ -110,15 +125,22 @@ impl Devices {
         if self.ranks == Some(0) {
             found.push(Misfit::new("ranks", "at least one rank is needed", ""));
         }
+        if let Some(ranks) = self.ranks.filter(|ranks| *ranks > 0 && *ranks <= self.reward_ranks) {
+            let message = format!("of {ranks} rank(s) in all none is left that trains");
+            found.push(Misfit::new("reward_ranks", message, "they are some of devices.ranks: start more"));
+        }
         if self.replicas == 0 {
             found.push(Misfit::new("replicas", "there is at least one copy", ""));
         } else if self.replicas > 1 && self.shard == Shard::None {
             let remedy = "take it out, or set devices.shard to \"optimizer\" or \"parameters\"";
             found.push(Misfit::new("replicas", "nothing is divided, so that every rank has a copy", remedy));
-        } else if let Some(ranks) = self.ranks.filter(|ranks| !ranks.is_multiple_of(self.replicas)) {
+        } else if let Some(ranks) = self.ranks.map(|ranks| ranks.saturating_sub(self.reward_ranks))
+            && !ranks.is_multiple_of(self.replicas)
+        {
+            let which = if self.reward_ranks > 0 { " that train" } else { "" };
             found.push(Misfit::new(
                 "replicas",
-                format!("it does not divide the {ranks} ranks into equal groups"),
+                format!("it does not divide the {ranks} ranks{which} into equal groups"),
                 "",
             ));
         }
@@ -133,7 +155,7 @@ impl Devices {
     }
 
     /// Finds the devices of one of the ranks on this machine, and sets its number of threads.
-    pub fn open(&self, local: Local) -> Result<DevicePair> {
+    pub fn open(&self, local: Local) -> Result<DeviceMap> {
         let found = self.find(local)?;
         // torchrun sets OMP_NUM_THREADS=1 where nobody has set it, so several ranks have their number said.
         let all = self.threads.or_else(|| (local.count > 1).then(cores));
@@ -144,12 +166,14 @@ impl Devices {
     }
 
     /// Finds the devices of one of the ranks on this machine.
-    pub fn find(&self, local: Local) -> Result<DevicePair> {
+    pub fn find(&self, local: Local) -> Result<DeviceMap> {
         all_fit("devices", self, self.check())?;
         let policy = present("devices.policy", &self.policy, local)?;
-        let reference =
-            self.reference.as_deref().map_or(Ok(policy), |name| present("devices.reference", name, local))?;
-        Ok(DevicePair { policy, reference })
+        let other = |key: &str, name: &Option<String>| {
+            name.as_deref().map_or(Ok(policy), |name| present(key, name, local))
+        };
+        let reference = other("devices.reference", &self.reference)?;
+        Ok(DeviceMap { policy, reference, reward: other("devices.reward", &self.reward)? })
     }
 
     /// How long a rank waits for the others.
@@ -168,7 +192,11 @@ pub fn most_at_once() -> usize {
     ANY_MACHINE.max(4 * cores())
 }
 
-fn present(key: &str, name: &str, local: Local) -> Result<Device> {
+/// The device that `key` calls `name`, of one of the ranks on this machine.
+///
+/// # Errors
+/// [`Error::Devices`] where this machine has none of that name.
+pub fn present(key: &str, name: &str, local: Local) -> Result<Device> {
     cuda::load();
     let found = usize::try_from(Cuda::device_count()).unwrap_or(0);
     // Where each process is shown one device only, as srun does, that one is its own.
@@ -194,8 +222,18 @@ fn present(key: &str, name: &str, local: Local) -> Result<Device> {
     )))
 }
 
-fn no_such(key: &str) -> Misfit {
-    Misfit::new(key, "no such device", "known: \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", …")
+/// That the name under `key` is no device's, whatever this machine has; nothing where it is.
+pub fn unknown(key: &str, name: &str) -> Option<Misfit> {
+    let remedy = "known: \"auto\", \"cpu\", \"cuda\", \"cuda:0\", \"cuda:1\", …";
+    parse(name).is_none().then(|| Misfit::new(key, "no such device", remedy))
+}
+
+/// Which of the machine's GPUs a device is, in a name that all processes have for it; none of the CPU, and where the driver says nothing.
+pub fn chip(device: Device) -> Option<String> {
+    match device {
+        Device::Cuda(index) => cuda::bus_id(index),
+        _ => None,
+    }
 }
 
 /// What a device is called in recipes.
@@ -221,6 +259,21 @@ pub fn native_kind(device: Device) -> Kind {
         Device::Cuda(_) => Kind::BFloat16,
         _ if cpu_multiplies_bf16() => Kind::BFloat16,
         _ => Kind::Float,
+    }
+}
+
+/// The number format on `device` of a model that stands beside a policy in `kind` on another: the same, but where a device of another sort does not multiply that. On devices of one
+/// sort it is always the same, so that where a model lies there changes nothing of what it says.
+pub fn kind_beside(kind: Kind, policy: Device, device: Device) -> Kind {
+    let alike = policy.is_cuda() == device.is_cuda();
+    if alike || kind == Kind::Float { kind } else { native_kind(device) }
+}
+
+/// A device as recipes call it: `cpu`, `cuda:1`.
+pub fn name_of(device: Device) -> String {
+    match device {
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
     }
 }
 
@@ -271,7 +324,53 @@ mod tests {
         let devices = Devices { policy: "cpu".into(), ..Devices::default() };
         assert_eq!(
             devices.open(Local::ALONE).unwrap(),
-            DevicePair { policy: Device::Cpu, reference: Device::Cpu }
+            DeviceMap { policy: Device::Cpu, reference: Device::Cpu, reward: Device::Cpu }
         );
+    }
+
+    #[test]
+    fn each_model_is_refused_by_its_own_key() {
+        let on_cpu = || Devices { policy: "cpu".into(), ..Devices::default() };
+        let said = |devices: Devices| devices.find(Local::ALONE).unwrap_err().to_string();
+        let far = Some("cuda:99".to_owned());
+        let reference = said(Devices { reference: far.clone(), ..on_cpu() });
+        let reward = said(Devices { reward: far, ..on_cpu() });
+        assert!(
+            reference.starts_with("devices: devices.reference = \"cuda:99\": this machine has"),
+            "{reference}"
+        );
+        assert!(reward.starts_with("devices: devices.reward = \"cuda:99\": this machine has"), "{reward}");
+        assert!(
+            said(Devices { reward: Some("tpu".into()), ..on_cpu() })
+                .contains("devices.reward = \"tpu\": no such device")
+        );
+    }
+
+    #[test]
+    fn a_model_beside_the_policy_has_its_format_where_that_is_multiplied() {
+        let (cpu, gpu) = (Device::Cpu, Device::Cuda(0));
+        let on_cpu = if cpu_multiplies_bf16() { Kind::BFloat16 } else { Kind::Float };
+        for (kind, policy, device, beside) in [
+            (Kind::BFloat16, cpu, cpu, Kind::BFloat16),
+            (Kind::BFloat16, gpu, Device::Cuda(1), Kind::BFloat16),
+            (Kind::BFloat16, gpu, cpu, on_cpu),
+            (Kind::Float, gpu, cpu, Kind::Float),
+            (Kind::Float, cpu, gpu, Kind::Float),
+        ] {
+            assert_eq!(kind_beside(kind, policy, device), beside, "{kind:?} on {policy:?}, {device:?}");
+        }
+    }
+
+    #[test]
+    fn some_ranks_are_left_to_train() {
+        let of = |ranks, reward_ranks, replicas| {
+            let shard = if replicas > 1 { Shard::Optimizer } else { Shard::None };
+            let devices = Devices { ranks: Some(ranks), reward_ranks, replicas, shard, ..Devices::default() };
+            devices.check().into_iter().map(|misfit| misfit.key).collect::<Vec<_>>()
+        };
+        assert_eq!(of(3, 1, 1), Vec::<String>::new());
+        assert_eq!(of(2, 2, 1), ["reward_ranks"]);
+        // Of five ranks four train, in two groups; of four three, in no two.
+        assert_eq!((of(5, 1, 2), of(4, 1, 2)), (vec![], vec!["replicas".to_owned()]));
     }
 }

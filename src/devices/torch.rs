@@ -1,7 +1,7 @@
 //! What libtorch says of itself and of its devices (csrc/devices.cpp), made safe.
 
-use crate::error::{Error, Result, rationale_free, thrown};
-use std::ffi::{CStr, c_char};
+use crate::error::{Error, Result, taken, thrown};
+use std::ffi::c_char;
 use tch::{Device, TchError};
 
 /// The version of the libtorch that this process runs on, such as `2.11.0`.
@@ -55,9 +55,7 @@ fn text(of: unsafe extern "C" fn(*mut *mut c_char) -> *mut c_char) -> Result<Str
     // SAFETY: `out` is set when no message comes back.
     outcome(unsafe { of(&mut out) })?;
     // SAFETY: a C string that csrc/devices.cpp allocated and hands over.
-    let copy = unsafe { CStr::from_ptr(out) }.to_string_lossy().into_owned();
-    unsafe { rationale_free(out) };
-    Ok(copy)
+    Ok(unsafe { taken(out) })
 }
 
 unsafe extern "C" {

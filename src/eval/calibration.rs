@@ -120,10 +120,7 @@ pub fn reliability(points: &[(f64, bool)], bins: usize) -> Option<Reliability> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn assert_near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-    }
+    use crate::near::near;
 
     #[test]
     fn the_error_is_the_weighted_gap_of_each_bin() {
@@ -132,9 +129,9 @@ mod tests {
         // ECE = (1·0.1 + 2·0.05 + 3·17/60)/6 = 1.05/6 = 0.175.
         let points = [(0.1, false), (0.5, true), (0.6, false), (0.9, true), (1.0, true), (0.95, false)];
         let found = reliability(&points, 5).unwrap();
-        assert_near(found.error, 0.175);
-        assert_near(found.confidence, 4.05 / 6.0);
-        assert_near(found.accuracy, 0.5);
+        near(found.error, 0.175, 1e-12);
+        near(found.confidence, 4.05 / 6.0, 1e-12);
+        near(found.accuracy, 0.5, 1e-12);
         assert_eq!(found.bins.iter().map(|bin| bin.points).collect::<Vec<_>>(), [1, 0, 2, 0, 3]);
         assert_eq!(found.bins[1], Bin::default());
     }
@@ -163,7 +160,7 @@ mod tests {
             // n/N · |mean difference| is |sum of differences| / N.
             expected += f64::abs(signed) / 500.0;
         }
-        assert_near(reliability(&points, 10).unwrap().error, expected);
+        near(reliability(&points, 10).unwrap().error, expected, 1e-12);
     }
 
     #[test]
@@ -180,9 +177,9 @@ mod tests {
     fn the_perfectly_calibrated_have_no_error() {
         // Three of four right at 0.75, all right at 1.
         let points = [(0.75, true), (0.75, true), (0.75, true), (0.75, false), (1.0, true)];
-        assert_near(reliability(&points, 10).unwrap().error, 0.0);
+        near(reliability(&points, 10).unwrap().error, 0.0, 1e-12);
         // One bin: |accuracy − mean confidence| whatever the points.
-        assert_near(reliability(&[(0.2, true), (0.4, false)], 1).unwrap().error, 0.2);
+        near(reliability(&[(0.2, true), (0.4, false)], 1).unwrap().error, 0.2, 1e-12);
     }
 
     #[test]

@@ -209,9 +209,7 @@ impl<'a> Asked<'a> {
         }
         let free = row.tokens.len() - 1;
         let text = tokenizer.decode(&row.tokens);
-        // A character that is cut between two tokens decodes to a stand-in, which is no text yet.
-        let end = |tokens: usize| tokenizer.decode(&row.tokens[..tokens]).trim_end_matches('\u{FFFD}').len();
-        let ends: Vec<usize> = (0..=free).map(end).collect();
+        let ends: Vec<usize> = (0..=free).map(|tokens| tokenizer.length(&row.tokens[..tokens])).collect();
         let bytes: Vec<Range<usize>> = ends.windows(2).map(|pair| pair[0]..pair[1].max(pair[0])).collect();
         let within = |column: &str| -> Result<Option<Vec<bool>>> {
             let found = marks(&row.example, column, &text)
@@ -282,14 +280,12 @@ fn meets(token: &Range<usize>, spans: &[Range<usize>]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use serde_json::json;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     fn policy() -> Policy {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        init.make(Kind::Float, Device::Cpu, 3, 1).unwrap()
+        tiny(1, 1, 3)
     }
 
     /// Bytes are tokens. "tem low." is marked and "age 7." does not matter.

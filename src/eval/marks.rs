@@ -67,10 +67,7 @@ fn kappa(pairs: &[(usize, Option<usize>)], labels: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn near(value: f64, expected: f64) {
-        assert!((value - expected).abs() < 1e-12, "{value}, not {expected}");
-    }
+    use crate::near::near;
 
     fn of(gold: [usize; 6], said: [Option<usize>; 6]) -> Agreement {
         agreement(&gold.into_iter().zip(said).collect::<Vec<_>>(), 3).unwrap()
@@ -80,30 +77,30 @@ mod tests {
     fn kappa_and_f1_are_those_of_the_books() {
         let found = of([0, 0, 1, 1, 2, 2], [Some(0), Some(1), Some(1), Some(2), Some(2), Some(2)]);
         // F1: 2·1/(2+1), 2·1/(2+2), 2·2/(2+3).
-        near(found.macro_f1, (2.0 / 3.0 + 0.5 + 0.8) / 3.0);
+        near(found.macro_f1, (2.0 / 3.0 + 0.5 + 0.8) / 3.0, 1e-12);
         // Two answers are off by one: Σ w·O = 2. Gold counts 2, 2, 2 and answers 1, 2, 3: Σ w·E = 2/6 · (1·(0+1+4) + 2·(1+0+1) +
         // 3·(4+1+0)) = 8, so κ = 1 − 2/8.
-        near(found.kappa.unwrap(), 0.75);
+        near(found.kappa.unwrap(), 0.75, 1e-12);
     }
 
     #[test]
     fn disagreement_beyond_chance_is_negative() {
         let found = of([0, 0, 0, 2, 2, 2], [Some(2), Some(2), Some(2), Some(0), Some(0), Some(0)]);
         // Σ w·O = 6 · 4 and Σ w·E = (3·3·4 + 3·3·4) / 6 = 12.
-        near(found.kappa.unwrap(), -1.0);
+        near(found.kappa.unwrap(), -1.0, 1e-12);
         // The label 1 occurs nowhere and is left out of the mean.
-        near(found.macro_f1, 0.0);
+        near(found.macro_f1, 0.0, 1e-12);
     }
 
     #[test]
     fn to_say_nothing_is_no_better_than_to_err() {
         let found = of([0, 0, 1, 1, 2, 2], [None, Some(0), Some(1), Some(1), Some(2), Some(2)]);
         // F1 of label 0 is 2·1/(2+1), the others are whole.
-        near(found.macro_f1, (2.0 / 3.0 + 1.0 + 1.0) / 3.0);
+        near(found.macro_f1, (2.0 / 3.0 + 1.0 + 1.0) / 3.0, 1e-12);
         let erring = of([0, 0, 1, 1, 2, 2], [Some(2), Some(0), Some(1), Some(1), Some(2), Some(2)]);
         // Σ w·O = 4; gold 2, 2, 2 and answers 1, 2, 3 as above: κ = 1 − 4/8.
         assert_eq!(found.kappa, erring.kappa);
-        near(found.kappa.unwrap(), 0.5);
+        near(found.kappa.unwrap(), 0.5, 1e-12);
         // Where all is one label, kappa is not defined.
         assert_eq!(of([1; 6], [Some(1); 6]), Agreement { macro_f1: 1.0, kappa: None });
     }

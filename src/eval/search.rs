@@ -320,10 +320,7 @@ fn all(n: usize, k: usize) -> Vec<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
-    }
+    use crate::near::near;
 
     fn samples() -> ScoredSamples {
         ScoredSamples {
@@ -337,23 +334,23 @@ mod tests {
     fn the_best_of_k_is_a_closed_form() {
         let ScoredSamples { correct, scores, .. } = samples();
         // Best first: 8 (wrong), 7, 7, 9. Of the 6 pairs 3 have the 8; of the other 3 two have a 7 of 0.5, one of 0.2: all right.
-        near(best_of_k(&scores, &correct, 1), 0.5);
-        near(best_of_k(&scores, &correct, 2), 0.5);
+        near(best_of_k(&scores, &correct, 1), 0.5, 1e-9);
+        near(best_of_k(&scores, &correct, 2), 0.5, 1e-9);
         // Three of four triples have the 8.
-        near(best_of_k(&scores, &correct, 3), 0.25);
-        near(best_of_k(&scores, &correct, 4), 0.0);
+        near(best_of_k(&scores, &correct, 3), 0.25, 1e-9);
+        near(best_of_k(&scores, &correct, 4), 0.0, 1e-9);
         // Equal scores: either of the two is taken.
-        near(best_of_k(&[1.0, 1.0, 0.0], &[true, false, true], 2), (0.5 + 2.0 * 0.5) / 3.0);
+        near(best_of_k(&[1.0, 1.0, 0.0], &[true, false, true], 2), (0.5 + 2.0 * 0.5) / 3.0, 1e-9);
     }
 
     #[test]
     fn votes_are_counted_over_all_choices() {
         let found = samples().accuracy(3, 0);
         // Triples: {7,8,7} → 7; {7,8,9}: the first, 7; {7,7,9} → 7; {8,7,9}: 8. The weights: 0.7 against 0.9 → 8; 8; 7; 8.
-        near(found["maj"], 0.75);
-        near(found["weighted_vote"], 0.25);
-        near(found["best_of"], 0.25);
-        near(found["pass"], 1.0);
+        near(found["maj"], 0.75, 1e-9);
+        near(found["weighted_vote"], 0.25, 1e-9);
+        near(found["best_of"], 0.25, 1e-9);
+        near(found["pass"], 1.0, 1e-9);
         // All four: 7 has two voices, and 0.7 against 0.9 of the 8.
         let all = samples().accuracy(4, 0);
         assert_eq!([all["maj"], all["weighted_vote"], all["best_of"]], [1.0, 0.0, 0.0]);
@@ -384,9 +381,9 @@ mod tests {
         let accuracy = [("best_of", 0.9), ("maj", 0.6), ("pass", 1.0)];
         let accuracy = accuracy.map(|(kind, share)| (kind.to_string(), by_n(share))).into();
         let search = Search { kind: "best_of".into(), n: 4, accuracy, tokens: 40.0, stopping: vec![] };
-        near(search.gain("best_of").unwrap(), 0.3);
+        near(search.gain("best_of").unwrap(), 0.3, 1e-9);
         let metrics: BTreeMap<String, f64> = search.metrics().into_iter().collect();
-        near(metrics["eval/best_of_gain"], 0.3);
+        near(metrics["eval/best_of_gain"], 0.3, 1e-9);
         assert_eq!((metrics["eval/maj@4"], metrics["eval/best_of@1"]), (0.6, 0.5));
         assert!(!metrics.contains_key("eval/pass_gain"));
     }

@@ -55,7 +55,7 @@ pub struct Eval {
     /// Also tell of held-out rows the few tokens of their prompts that are enough for what the policy answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub greedy: Option<Greedy>,
-    /// Further figures of each completion: `[eval.measures.NAME]` has the keys of `[reward.NAME]`, with its `kind` and `limit_s`. Means are
+    /// Further figures of each completion: `[eval.measures.NAME]` has the keys of `[reward.NAME]`, with its `kind`, `limit_s` and `device`. Means are
     /// reported, the score of each completion is kept with its verdict, and nothing is learned from them.
     #[serde(skip_serializing_if = "Table::is_empty")]
     #[schemars(with = "BTreeMap<String, BTreeMap<String, serde_json::Value>>")]

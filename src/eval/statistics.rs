@@ -161,21 +161,18 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near::near;
     use crate::rationale::equality::Equality;
-
-    fn assert_near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
-    }
 
     #[test]
     fn pass_at_k_is_one_minus_the_quotient_of_binomials() {
         // n = 5, c = 2, k = 2: C(3, 2)/C(5, 2) = 3/10.
-        assert_near(pass_at_k(5, 2, 2), 0.7);
+        near(pass_at_k(5, 2, 2), 0.7, 1e-9);
         // k = 1 is the share; no sample of three can miss when only two are wrong.
-        assert_near(pass_at_k(10, 3, 1), 0.3);
+        near(pass_at_k(10, 3, 1), 0.3, 1e-9);
         assert_eq!((pass_at_k(5, 3, 3), pass_at_k(5, 0, 3), pass_at_k(4, 1, 4)), (1.0, 0.0, 1.0));
         // C(1000, 500) overflows a double; with one right of 1000, pass@500 is 1/2.
-        assert_near(pass_at_k(1000, 1, 500), 0.5);
+        near(pass_at_k(1000, 1, 500), 0.5, 1e-9);
         assert!(pass_at_k(3, 1, 4).is_nan() && pass_at_k(3, 1, 0).is_nan());
     }
 
@@ -184,7 +181,7 @@ mod tests {
         // Every subset of 3 of 6 samples of which the first 2 are right, counted.
         let subsets: Vec<u32> = (0_u32..64).filter(|set| set.count_ones() == 3).collect();
         let right = subsets.iter().filter(|set| **set & 0b11 != 0).count();
-        assert_near(pass_at_k(6, 2, 3), right as f64 / subsets.len() as f64);
+        near(pass_at_k(6, 2, 3), right as f64 / subsets.len() as f64, 1e-9);
     }
 
     /// All nⁿ resamples, which NumPy counted, against some thousands drawn.
@@ -240,7 +237,7 @@ mod tests {
     /// Weights are multiplicities: (1, 2) counts as 1 twice. Of equal weights it is the plain bootstrap.
     #[test]
     fn a_weighted_mean_is_that_of_what_it_weighs() {
-        assert_near(weighted_mean(&[(1.0, 2.0), (4.0, 1.0)]), 2.0);
+        near(weighted_mean(&[(1.0, 2.0), (4.0, 1.0)]), 2.0, 1e-9);
         assert!(weighted_mean(&[]).is_nan());
         let values = [0.5, -1.0, 2.0, 0.25];
         let plain = bootstrap_of_differences(&values, 500, 3);
@@ -262,6 +259,6 @@ mod tests {
 
     #[test]
     fn a_quantile_lies_between_its_neighbours() {
-        assert_near(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
+        near(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0, 1e-9);
     }
 }

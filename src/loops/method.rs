@@ -10,7 +10,7 @@ use crate::optim::SMALL_LR;
 use crate::policy::{PolicyConfig, Refresh};
 use crate::rationale::Format;
 use crate::rollout::{Trace, Traits};
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::select::Select;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -52,8 +52,8 @@ pub trait Section: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Those of its own keys that are without effect beside the others, each with why: `("resample_limit", "without …")`.
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    /// Those of its own keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
         vec![]
     }
 

@@ -24,7 +24,7 @@ pub mod worker;
 
 pub use alarms::{Alarms, Signs};
 pub use item::Item;
-pub use selection::candidate;
+pub use selection::candidates;
 pub use worker::Worker;
 
 pub use method::{

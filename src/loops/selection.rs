@@ -9,8 +9,7 @@ use crate::select::{Candidate, Select};
 
 /// Which rollouts of `group` the section keeps, with counts of what it drops.
 pub fn selected(select: &Select, group: &Group, metrics: &mut Metrics) -> Vec<usize> {
-    let candidates: Vec<Candidate> =
-        group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+    let candidates = candidates(group);
     let kept = select.keep(&candidates);
     for index in 0..candidates.len() {
         metrics.add("select/kept", f64::from(u8::from(kept.contains(&index))), 1.0);
@@ -24,8 +23,13 @@ pub fn own_completion(example: &Example) -> Option<Candidate<'_>> {
     Some(Candidate { gold: true, correct: Some(true), text, ..Candidate::default() })
 }
 
-/// A rollout as filters and pair builders see it.
-pub fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
+/// The rollouts of a group as filters and pair builders see them.
+pub fn candidates(group: &Group) -> Vec<Candidate<'_>> {
+    let of = |rollout| candidate(&group.example, rollout);
+    group.rollouts.iter().map(of).collect()
+}
+
+fn candidate<'a>(example: &Example, rollout: &'a Rollout) -> Candidate<'a> {
     Candidate {
         reward: rollout.reward,
         correct: correct(example, rollout),

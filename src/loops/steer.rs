@@ -2,17 +2,17 @@
 //! contrastive activation addition, arXiv 2312.06681). Nothing is trained.
 
 use super::{
-    Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps, Worker, candidate,
+    Batch, Item, Method, Needs, Output, Section, Selects, Setup, StageView, Steps, Worker, candidates,
 };
-use crate::data::row::{Problems, need};
+use crate::data::row::need;
 use crate::data::{Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::policy::{Policy, Spanned};
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
-use crate::section::{Misfit, broken};
-use crate::select::{Candidate, Select};
+use crate::section::{Idle, Misfit, broken};
+use crate::select::Select;
 use crate::statistics::mean;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -64,7 +64,7 @@ impl Section for Steer {
         Needs { rows: true, direction: true, selects, steps: Steps::Exactly(1), work, ..Needs::default() }
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         if self.of == Contrast::Length { vec![] } else { vec![("least_tokens", "unless of = \"length\"")] }
     }
 
@@ -87,16 +87,14 @@ impl Section for Steer {
     fn build(&self, setup: &mut Setup) -> Result<Box<dyn Method>> {
         let rows = &setup.rows.examples;
         let groups = match self.of {
-            Contrast::Pairs => Ok(vec![]),
-            _ => trace::groups(rows, setup.format),
+            Contrast::Pairs => vec![],
+            _ => trace::groups(rows, setup.format).or_else(|no| {
+                let said = |lacks: &str| format!("it is no trace of a completion ({lacks})");
+                no.problems(rows, said).into_result().map(|()| vec![])
+            })?,
         };
-        let mut problems = Problems::default();
-        for (row, lacks) in groups.as_ref().err().into_iter().flat_map(|no| &no.rows) {
-            problems.example(&rows[*row], format!("it is no trace of a completion ({lacks})"));
-        }
-        problems.into_result()?;
         let pairs = if self.of == Contrast::Pairs { rows.clone() } else { vec![] };
-        let (groups, select) = (groups.unwrap_or_default(), setup.select.clone());
+        let select = setup.select.clone();
         Ok(Box::new(SteerMethod { steer: self.clone(), select, groups, pairs, figures: vec![] }))
     }
 }
@@ -130,8 +128,7 @@ impl SteerMethod {
     }
 
     fn of_group(&self, group: &Group, policy: &Policy, format: &Format) -> Option<Sides> {
-        let all: Vec<Candidate> =
-            group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+        let all = candidates(group);
         let kept = self.select.keep(&all);
         let read = |right: bool| -> Vec<Spanned> {
             let of = kept.iter().filter(|&&at| all[at].correct == Some(right));
@@ -246,13 +243,12 @@ impl Method for SteerMethod {
 mod tests {
     use super::*;
     use crate::engine::StopReason;
-    use crate::policy::Init;
+    use crate::near::far;
+    use crate::policy::tests::tiny;
     use crate::rollout::Rollout;
-    use tch::Device;
 
     fn policy() -> Policy {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        init.make(Kind::Float, Device::Cpu, 3, 1).unwrap()
+        tiny(2, 1, 3)
     }
 
     fn group(policy: &Policy, texts: &[&str]) -> Group {
@@ -318,7 +314,7 @@ mod tests {
         for budget in [8, 1024] {
             let found = summed(&policy, &[&first[0], &second[0]], budget).unwrap();
             assert_eq!(found.size(), [2, 16]);
-            assert!((&found - &expected).abs().max().double_value(&[]) < 1e-4);
+            assert!(far(&found, &expected) < 1e-4);
         }
     }
 

@@ -159,6 +159,7 @@ impl Model {
 mod tests {
     use super::*;
     use crate::model::Grad;
+    use crate::near::far;
     use serde_json::json;
 
     fn model() -> Model {
@@ -167,10 +168,6 @@ mod tests {
         model.add_score(3, false, 2);
         model.add_extractor(3, true, 2, json!({"labels": ["a", "b", "c"]}));
         model
-    }
-
-    fn far(one: &Tensor, other: &Tensor) -> f64 {
-        (one - other).abs().max().double_value(&[])
     }
 
     #[test]

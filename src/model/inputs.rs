@@ -68,6 +68,7 @@ fn sums(of: &Tensor) -> Tensor {
 mod tests {
     use super::super::{Grad, Sequence};
     use super::*;
+    use crate::near::near;
     use serde::Deserialize;
     use std::path::Path;
 
@@ -98,19 +99,14 @@ mod tests {
         Vec::try_from(scored.logprobs.to_kind(Kind::Double)).unwrap()
     }
 
-    fn near(found: &[f64], expected: &[f64]) {
-        assert_eq!(found.len(), expected.len());
-        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-4, "{found:?} {expected:?}"));
-    }
-
     #[test]
     fn gradients_times_inputs_are_derivatives_by_their_scale() {
         let (model, expected) = (llama(), expected());
-        near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient);
-        near(&model.input_gradient_norms(&expected.prompt, &expected.answer).unwrap(), &expected.norms);
+        near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient, 1e-4);
+        near(&model.input_gradient_norms(&expected.prompt, &expected.answer).unwrap(), &expected.norms, 1e-4);
         // They are there whether the weights train or not, and leave no gradient behind.
         model.train_all();
-        near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient);
+        near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient, 1e-4);
         assert!(!model.norm.grad().defined());
         assert!(model.input_gradients(&[64], &[1]).is_err());
     }
@@ -124,18 +120,18 @@ mod tests {
             whole - logprobs(&model, &rest, &expected.answer).iter().sum::<f64>()
         };
         let found: Vec<f64> = (0..expected.prompt.len()).map(without).collect();
-        near(&found, &expected.occlusion);
+        near(&found, &expected.occlusion, 1e-4);
     }
 
     #[test]
     fn a_direction_moves_what_is_predicted() {
         let (mut model, expected) = (llama(), expected());
-        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.logprobs);
+        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.logprobs, 1e-4);
         let rows: Vec<Tensor> = expected.direction.iter().map(|row| Tensor::from_slice(row)).collect();
         let direction = Tensor::stack(&rows, 0);
         model.steer(&direction, 0.5, &[]).unwrap();
-        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_by_half);
+        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_by_half, 1e-4);
         model.steer(&direction, 1.0, &[2]).unwrap();
-        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_behind_the_last);
+        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_behind_the_last, 1e-4);
     }
 }

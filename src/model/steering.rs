@@ -72,11 +72,8 @@ impl Model {
 mod tests {
     use super::*;
     use crate::model::Grad;
+    use crate::near::far;
     use tch::Device;
-
-    fn far(one: &Tensor, other: &Tensor) -> f64 {
-        (one - other).abs().max().double_value(&[])
-    }
 
     /// Rows of different numbers: 0 … 15, 16 … 31, 32 … 47, over 100.
     fn direction() -> Tensor {

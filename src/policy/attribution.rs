@@ -70,12 +70,10 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::data::shots::Shot;
-    use crate::policy::Init;
-    use tch::{Device, Kind};
+    use crate::policy::tests::tiny;
 
     fn policy() -> Policy {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        init.make(Kind::Float, Device::Cpu, 3, 1).unwrap()
+        tiny(2, 1, 3)
     }
 
     /// Bytes are tokens.

@@ -166,16 +166,11 @@ impl Beginning {
 mod tests {
     use super::*;
     use crate::model::Head;
-    use crate::policy::Init;
+    use crate::near::near;
+    use crate::policy::tests::tiny;
 
     fn policy() -> Policy {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        init.make(Kind::Float, Device::Cpu, 3, 1).unwrap()
-    }
-
-    fn near(found: &[f64], expected: &[f64]) {
-        assert_eq!(found.len(), expected.len());
-        found.iter().zip(expected).for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "{found:?} {expected:?}"));
+        tiny(1, 1, 3)
     }
 
     /// Another way to the same: two tokens of the vocabulary, read off the state in front of them.
@@ -193,12 +188,12 @@ mod tests {
             let head = Head::Vocabulary { negative: ids[0], positive: ids[1] };
             let logits = head.logits(&policy.model, &read.states).unwrap();
             let expected: Vec<f64> = Vec::try_from(&logits.softmax(-1, Kind::Double).squeeze_dim(0)).unwrap();
-            near(belief, &expected);
+            near(belief, &expected, 1e-5);
         }
         // One token each: mean and sum are the same; of two tokens the sum is twice the mean.
         let weights = |norm| policy.weights(&contexts[..1], &["no".into(), "y".into()], norm, 64).unwrap();
         let (means, sums) = (weights(Norm::Mean), weights(Norm::Sum));
-        near(&sums[0], &[2.0 * means[0][0], means[0][1]]);
+        near(&sums[0], &[2.0 * means[0][0], means[0][1]], 1e-5);
     }
 
     #[test]
@@ -214,12 +209,12 @@ mod tests {
         let (most, _) = all.topk(3, -1, true, true);
         let most: Vec<f64> = Vec::try_from(&most).unwrap();
         let sum: f64 = most.iter().sum();
-        near(&named.probabilities, &most.iter().map(|p| p / sum).collect::<Vec<_>>());
+        near(&named.probabilities, &most.iter().map(|p| p / sum).collect::<Vec<_>>(), 1e-5);
         // With as many beginnings as there are, two tokens are searched through: the best is the best of all pairs.
         let vocabulary = policy.model.config.vocab_size;
         let best = policy.named(&context, vocabulary, 2, "").unwrap();
         assert!(best.probabilities.is_sorted_by(|a, b| a >= b) && best.texts.len() == vocabulary);
-        near(&[best.probabilities.iter().sum()], &[1.0]);
+        near(&[best.probabilities.iter().sum::<f64>()], &[1.0], 1e-5);
     }
 
     #[test]
@@ -233,6 +228,6 @@ mod tests {
         let read = policy.model.read(&[&tokens], &[&at], Grad::No).unwrap();
         let p = policy.model.logits(&read.states).softmax(-1, Kind::Double);
         let entropy = -(&p * p.log()).sum(Kind::Double).double_value(&[]) / 2.0;
-        near(&[found], &[entropy]);
+        near(&[found], &[entropy], 1e-5);
     }
 }

@@ -2,7 +2,7 @@
 //! choice's tokens, and p = softmax(s) (PINTO, Wang et al. 2023, arXiv 2211.01562).
 
 use crate::data::columns::letter;
-use crate::data::template::{environment, render, values};
+use crate::data::template::{Jinja, values};
 use crate::data::{Example, Tokenizer};
 use crate::error::Result;
 use crate::model::Sequence;
@@ -19,13 +19,13 @@ use std::ops::Range;
 pub struct Choosing {
     /// What stands before each choice, a Jinja template over the row's columns and the choice's `at` (from 0), `choice` (its text) and `letter`:
     /// `"{{ rationales[at] }}"`. Nothing by default. Behind it comes what `data.format` ends reasoning with.
-    pub rationale: Option<String>,
+    pub rationale: Option<Jinja>,
 }
 
 impl Choosing {
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
-        let error = self.rationale.as_ref().and_then(|text| environment().template_from_str(text).err());
+        let error = self.rationale.as_ref().and_then(|text| text.check().err());
         let wrong = |error: minijinja::Error| {
             let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
             Misfit::new("rationale", format!("{}{detail}", error.kind()), "")
@@ -52,7 +52,7 @@ impl Choosing {
             values.insert("at".into(), at.into());
             values.insert("choice".into(), choice.clone().into());
             values.insert("letter".into(), letter(at).into());
-            let written = render(template, &values).map_err(|error| {
+            let written = template.render(&values).map_err(|error| {
                 let detail = error.detail().map_or(String::new(), |detail| format!(": {detail}"));
                 format!("no rationale of its choice {choice:?}: {}{detail}; give it the columns that `rationale` asks for", error.kind())
             })?;

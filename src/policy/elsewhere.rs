@@ -80,9 +80,8 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use std::sync::{Arc, Mutex};
-    use tch::{Device, Kind};
 
     /// Writes what a script does, and notes the weights that it is sent: their version, and how many.
     struct Noting(Scripted, Arc<Mutex<Vec<(u64, usize)>>>);
@@ -109,8 +108,7 @@ mod tests {
 
     #[test]
     fn weights_are_sent_once_a_version_and_stamped_on_what_they_wrote() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let mut policy = tiny(1, 2, 0);
         let requests = [Request { prompt: vec![5], seeds: vec![0] }];
         let version = |policy: &Policy| {
             let sampling = Sampling { max_new_tokens: 2, ..Sampling::default() };

@@ -78,7 +78,7 @@ pub fn centred(vectors: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::statistics::trajectory::cosine;
 
     #[test]
@@ -89,8 +89,7 @@ mod tests {
 
     #[test]
     fn a_text_is_the_mean_of_its_states_whatever_stands_beside_it() {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(2, 1, 3);
         let all = policy.embed(&["one and two", "", "three"], 8).unwrap();
         let ids = policy.tokenizer.encode("three").unwrap();
         let places: Vec<usize> = (0..ids.len()).collect();

@@ -10,6 +10,7 @@ pub mod init;
 mod prompt_logprobs;
 pub mod reference;
 pub mod reward_model;
+mod scored_elsewhere;
 mod steer;
 mod values;
 pub mod sufficient;
@@ -18,6 +19,7 @@ pub use init::Init;
 pub use prompt_logprobs::Told;
 pub use reference::{Reference, Refresh};
 pub use reward_model::RewardModel;
+pub use scored_elsewhere::Holder;
 pub use steer::{Spanned, Steered};
 
 use elsewhere::{Current, Elsewhere};
@@ -349,14 +351,19 @@ fn of_tokens(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A model of a few thousand random weights over bytes, with two heads, that decodes one sequence at a time.
+    pub(crate) fn tiny(layers: usize, kv_heads: usize, seed: u64) -> Policy {
+        let init = Init { hidden_size: 16, layers, heads: 2, kv_heads, ..Init::default() };
+        init.make(Kind::Float, Device::Cpu, seed, 1).unwrap()
+    }
 
     /// A generation config's own keys survive; only a missing end-of-sequence id changes the file.
     #[test]
     fn a_loaded_generation_config_is_kept() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let policy = tiny(1, 2, 0);
         let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         policy.save(first.path()).unwrap();
         let eos = policy.tokenizer.eos();
@@ -376,8 +383,7 @@ mod tests {
 
     #[test]
     fn a_text_after_another_is_scored_as_the_tokens_that_hold_it() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         // Bytes: "é" is two of them, so the answer's three characters are four tokens, after two of the prompt and three.
         let prompt = policy.tokenizer.encode("q:").unwrap();
         let asked = policy.after(&prompt, "1é", "2é3").unwrap();

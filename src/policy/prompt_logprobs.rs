@@ -74,17 +74,15 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::engine::{Request, Sampling};
     use crate::model::Sequence;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
 
     /// Two other ways to the same: the trainer's scoring, and what a greedy decoder writes behind the text. Two texts that begin alike, in
     /// chunks of three rows, come to what each comes to alone.
     #[test]
     fn a_text_is_told_as_the_trainer_and_the_decoder_have_it() {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        let mut policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let mut policy = tiny(2, 1, 3);
         policy.model.chunk = 3 * policy.model.config.vocab_size;
         let texts: Vec<Vec<u32>> =
             [vec![7; 40], vec![5], [vec![7; 38], vec![9, 1, 2]].concat()].into_iter().collect();

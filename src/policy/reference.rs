@@ -1,6 +1,7 @@
 //! The reference policy: what the KL penalty keeps the policy near to.
 
 use super::Policy;
+use crate::devices::kind_beside;
 use crate::error::Result;
 use crate::model::{Model, Sequence};
 use crate::section::Misfit;
@@ -54,13 +55,14 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// The policy as it is now, on `device`. One that `moves` has weights of its own under LoRA too: the base stays where it
+    /// The policy as it is now, on `device`, in the policy's number format where that is multiplied there. One that `moves` has weights of its own under LoRA too: the base stays where it
     /// is.
     pub fn of(policy: &Policy, device: Device, moves: bool) -> Self {
         if policy.model.lora.is_some() && !moves {
             Self::Base
         } else {
-            Self::Copy { model: Box::new(policy.model.copy(policy.model.kind(), device)), masters: None }
+            let kind = kind_beside(policy.model.kind(), policy.model.device(), device);
+            Self::Copy { model: Box::new(policy.model.copy(kind, device)), masters: None }
         }
     }
 

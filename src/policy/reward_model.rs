@@ -1,14 +1,17 @@
 //! A reward model: a language model whose head scores each step of a completion, or the completion as a whole.
 
 use super::Policy;
+use super::scored_elsewhere::ScoredElsewhere;
 use crate::batch::{micro_batches, sizes};
 use crate::data::tokenizer::Tokenizer;
 use crate::error::{Error, Result};
 use crate::model::{Grad, Head, Model};
+use crate::ranks::Served;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use tch::{Device, Kind, Tensor};
+use std::sync::Arc;
+use tch::{Device, Kind};
 
 /// The file beside the weights that says how they are to be read.
 pub const FILE: &str = "reward_model.json";
@@ -35,7 +38,7 @@ pub enum Judges {
 }
 
 /// Tokens with the places where they are judged.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenizedSteps {
     /// Prompt, then completion.
     pub tokens: Vec<u32>,
@@ -97,54 +100,94 @@ impl ScoreFormat {
         tokenized: &[TokenizedSteps],
         budget: usize,
     ) -> Result<Vec<Vec<f64>>> {
-        let sizes =
-            sizes(&tokenized.iter().map(|tokenized| vec![tokenized.tokens.as_slice()]).collect::<Vec<_>>());
-        let mut out = vec![Vec::new(); tokenized.len()];
-        for indices in micro_batches(&sizes, budget) {
-            let read = logits(self.head, model, indices.iter().map(|&i| &tokenized[i]))?;
-            let scores: Vec<f32> = Vec::try_from(&self.head.scores(&read).to_device(Device::Cpu))?;
-            let mut rest = scores.into_iter().map(f64::from);
-            for index in indices {
-                out[index] = rest.by_ref().take(tokenized[index].places.len()).collect();
-            }
-        }
-        Ok(out)
+        in_micro_batches(tokenized, budget, |batches| {
+            batches.iter().map(|batch| self.read(model, batch)).collect()
+        })
+    }
+
+    /// The scores at all places of one micro-batch, end to end. What is read is laid on the model's device, and what it says is brought back from there.
+    pub(super) fn read(&self, model: &Model, batch: &[&TokenizedSteps]) -> Result<Vec<f32>> {
+        let tokens: Vec<&[u32]> = batch.iter().map(|one| one.tokens.as_slice()).collect();
+        let places: Vec<&[usize]> = batch.iter().map(|one| one.places.as_slice()).collect();
+        let logits =
+            tch::no_grad(|| self.head.logits(model, &model.read(&tokens, &places, Grad::No)?.states))?;
+        Ok(Vec::try_from(&self.head.scores(&logits).to_device(Device::Cpu))?)
     }
 }
 
-/// What `head` says at the places of `tokenized`, without gradients.
-fn logits<'a>(
-    head: Head,
-    model: &Model,
-    tokenized: impl Iterator<Item = &'a TokenizedSteps>,
-) -> Result<Tensor> {
-    let (tokens, places): (Vec<&[u32]>, Vec<&[usize]>) =
-        tokenized.map(|tokenized| (tokenized.tokens.as_slice(), tokenized.places.as_slice())).unzip();
-    tch::no_grad(|| head.logits(model, &model.read(&tokens, &places, Grad::No)?.states))
+/// The scores of each of `tokenized`, of which `read` is handed all micro-batches and gives those of each, end to end.
+fn in_micro_batches(
+    tokenized: &[TokenizedSteps],
+    budget: usize,
+    read: impl FnOnce(&[Vec<&TokenizedSteps>]) -> Result<Vec<Vec<f32>>>,
+) -> Result<Vec<Vec<f64>>> {
+    let sizes =
+        sizes(&tokenized.iter().map(|tokenized| vec![tokenized.tokens.as_slice()]).collect::<Vec<_>>());
+    let indices = micro_batches(&sizes, budget);
+    let batches: Vec<Vec<&TokenizedSteps>> =
+        indices.iter().map(|of| of.iter().map(|&index| &tokenized[index]).collect()).collect();
+    let mut out = vec![Vec::new(); tokenized.len()];
+    for (indices, scores) in indices.into_iter().zip(read(&batches)?) {
+        let mut rest = scores.into_iter().map(f64::from);
+        for index in indices {
+            out[index] = rest.by_ref().take(tokenized[index].places.len()).collect();
+        }
+    }
+    Ok(out)
 }
 
 /// A trained reward model with its tokenizer.
 #[derive(Debug)]
 pub struct RewardModel {
-    /// The weights and what turns text into tokens.
-    pub policy: Policy,
-    /// How they are read.
+    /// What turns text into its tokens.
+    pub tokenizer: Tokenizer,
+    /// How its states are read.
     pub score_format: ScoreFormat,
+    weights: Weights,
+}
+
+/// Where the weights are.
+#[derive(Debug)]
+enum Weights {
+    Here(Box<Model>),
+    /// With ranks that hold them for several.
+    Elsewhere(ScoredElsewhere),
 }
 
 impl RewardModel {
     /// Loads the folder that a stage with `[loop.prm]` left.
     pub fn load(folder: &Path, kind: Kind, device: Device) -> Result<Self> {
         let score_format = ScoreFormat::load(folder)?;
-        Ok(Self { policy: Policy::load(folder, kind, device, 1)?, score_format })
+        let Policy { model, tokenizer, .. } = Policy::load(folder, kind, device, 1)?;
+        Ok(Self { tokenizer, score_format, weights: Weights::Here(Box::new(model)) })
+    }
+
+    /// The one called `name` (a folder or a hub id), which lies in `folder` here, as the ranks `served` hold it in `kind`: nothing of its weights is
+    /// loaded by this one.
+    pub fn served(name: &str, folder: &Path, kind: Kind, served: Arc<Served>) -> Result<Self> {
+        let (score_format, tokenizer) = (ScoreFormat::load(folder)?, Tokenizer::load(folder)?);
+        let weights = Weights::Elsewhere(ScoredElsewhere::new(name, kind, served));
+        Ok(Self { tokenizer, score_format, weights })
     }
 
     /// The scores of the steps of each text after its prompt; of the whole, one, where that is what the model judges.
     pub fn scores(&self, prompt: &[u32], texts: &[Vec<&str>], budget: usize) -> Result<Vec<Vec<f64>>> {
-        let tokenize =
-            |steps: &Vec<&str>| self.score_format.tokenize_steps(&self.policy.tokenizer, prompt, steps);
+        let tokenize = |steps: &Vec<&str>| self.score_format.tokenize_steps(&self.tokenizer, prompt, steps);
         let tokenized = texts.iter().map(tokenize).collect::<Result<Vec<_>>>()?;
-        self.score_format.scores(&self.policy.model, &tokenized, budget)
+        match &self.weights {
+            Weights::Here(model) => self.score_format.scores(model, &tokenized, budget),
+            Weights::Elsewhere(elsewhere) => {
+                in_micro_batches(&tokenized, budget, |batches| elsewhere.read(batches))
+            }
+        }
+    }
+
+    /// The scores at all places of one micro-batch, end to end.
+    pub(super) fn read(&self, batch: &[&TokenizedSteps]) -> Result<Vec<f32>> {
+        match &self.weights {
+            Weights::Here(model) => self.score_format.read(model, batch),
+            Weights::Elsewhere(elsewhere) => Ok(elsewhere.read(&[batch.to_vec()])?.concat()),
+        }
     }
 }
 

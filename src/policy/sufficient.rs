@@ -159,7 +159,7 @@ impl Policy {
 mod tests {
     use super::*;
     use crate::model::Model;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use serde::Deserialize;
     use std::path::Path;
     use tch::Kind;
@@ -191,8 +191,7 @@ mod tests {
     fn llama() -> Policy {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models/llama");
         let model = Model::load(&folder, Kind::Float, Device::Cpu).unwrap();
-        let policy = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = policy.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         Policy { model, ..policy }
     }
 

@@ -44,14 +44,13 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use tch::{Kind, Tensor};
 
     /// The value before a token is read off the state that predicts it, whatever else is in the micro-batch and however it is split.
     #[test]
     fn values_stand_before_the_tokens_that_they_are_of() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let mut policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let mut policy = tiny(1, 1, 3);
         let sequences = [
             Sequence::new(&[1, 2, 3], &[4, 5]),
             Sequence::new(&[7], &[8, 9, 10]),

@@ -1,7 +1,7 @@
 //! A child process that is talked to line by line and cannot block its parent.
 
 use super::watch::{MARK, Watch};
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -16,6 +16,10 @@ const GRACE: Duration = Duration::from_millis(500);
 /// A line longer than this is cut: it is no answer, and must not fill the memory.
 const LONGEST_LINE: u64 = 1 << 16;
 const LAST_LINES: usize = 20;
+/// Bytes of those lines that a message shows, the last ones.
+const LAST_BYTES: usize = 1 << 13;
+/// Pieces of input that may wait for a child to read them. One that asks without reading what it is answered is told no more.
+const WAITING: usize = 256;
 
 /// A running program. Its input, output and standard error each have a thread, so that neither side waits for the
 /// other however much is written; when it is dropped, or whoever holds it dies, the process and those that it started are ended.
@@ -67,8 +71,8 @@ impl Child {
 
     /// Has `lines` written to it, without waiting.
     pub fn send(&self, lines: Vec<u8>) {
-        // A child that has ended is noticed when it is read from.
-        let _ = self.input.as_ref().map(|input| input.send(lines));
+        // A child that has ended, or reads nothing, is noticed when it is read from.
+        let _ = self.input.as_ref().map(|input| input.try_send(lines));
     }
 
     /// A line that is there already, if any.
@@ -96,7 +100,9 @@ impl Child {
         if lines.is_empty() {
             return "; it wrote nothing to standard error".to_owned();
         }
-        lines.iter().fold("; the end of its standard error:".to_owned(), |text, line| text + "\n  " + line)
+        last(&lines)
+            .iter()
+            .fold("; the end of its standard error:".to_owned(), |text, line| text + "\n  " + line)
     }
 
     /// Whether it has ended by then. It is not waited for, so that its number stays its group's.
@@ -139,6 +145,23 @@ impl Drop for Child {
     }
 }
 
+/// The last [`LAST_BYTES`] of some lines; the first of these without its begin, if that is too long.
+fn last(lines: &VecDeque<String>) -> Vec<String> {
+    let mut left = LAST_BYTES;
+    let mut shown: Vec<String> = vec![];
+    for line in lines.iter().rev() {
+        if line.len() > left {
+            let from = (line.len() - left..=line.len()).find(|&at| line.is_char_boundary(at));
+            shown.push(format!("…{}", &line[from.unwrap_or(line.len())..]));
+            break;
+        }
+        left -= line.len();
+        shown.push(line.clone());
+    }
+    shown.reverse();
+    shown
+}
+
 /// Whether a child has ended, without waiting for it.
 fn has_ended(process: u32) -> bool {
     // SAFETY: waitid(2) writes the one structure that it is given, which is plain numbers.
@@ -167,7 +190,7 @@ fn why_not(program: &str, error: &std::io::Error) -> String {
 }
 
 fn write_to(mut pipe: ChildStdin) -> Sender<Vec<u8>> {
-    let (sender, receiver) = unbounded::<Vec<u8>>();
+    let (sender, receiver) = bounded::<Vec<u8>>(WAITING);
     thread::spawn(move || {
         for lines in receiver {
             if pipe.write_all(&lines).and_then(|()| pipe.flush()).is_err() {
@@ -213,5 +236,38 @@ fn each_line(pipe: impl Read, mut take: impl FnMut(String) -> bool) {
         if !take(line) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        Child::start(&["sh", "-c", script].map(str::to_owned), &[]).unwrap()
+    }
+
+    /// A pipe holds 64 kB, so that all but some of these would wait.
+    #[test]
+    fn what_waits_for_a_child_that_reads_nothing_is_bounded() {
+        let child = shell("exec sleep 20");
+        for _ in 0..5000 {
+            child.send(vec![b'x'; 1000]);
+        }
+        assert!(child.input.as_ref().is_some_and(|input| input.len() <= WAITING));
+    }
+
+    #[test]
+    fn of_standard_error_the_end_is_shown_however_long_its_lines() {
+        let mut child = shell("head -c 900000 /dev/zero | tr '\\0' x >&2; echo END >&2");
+        assert!(matches!(child.line(Instant::now() + Duration::from_secs(20)), Said::Ended(_)));
+        let words = child.last_words();
+        assert!(
+            words.len() < LAST_BYTES + 100 && words.contains("  …x") && words.ends_with("END"),
+            "{}",
+            words.len()
+        );
+        let lines: VecDeque<String> = ["a".into(), "ä".repeat(LAST_BYTES), "b".into()].into();
+        assert_eq!(last(&lines), [format!("…{}", "ä".repeat(LAST_BYTES / 2 - 1)), "b".to_owned()]);
     }
 }

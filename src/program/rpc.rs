@@ -60,10 +60,10 @@ impl Server {
         }
         let params = json!({ "name": name, "arguments": arguments });
         let reply = self.request(child, deadline, "tools/call", &params)?;
-        Ok(reply.and_then(|result| match result["isError"].as_bool() {
-            Some(true) => Err(texts(&result)),
-            _ => Ok(texts(&result)),
-        }))
+        match reply {
+            Ok(result) => said(&result),
+            Err(refused) => Ok(Err(refused)),
+        }
     }
 
     /// What is answered to a request: a result, or the message of an error.
@@ -76,21 +76,15 @@ impl Server {
     ) -> Result<Result<Value, String>, String> {
         self.asked += 1;
         let id = self.asked;
+        let late = || format!("did not answer {method} within timeout_s = {}", self.timeout.as_secs_f64());
         send(child, &json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
         loop {
             let line = match child.line(deadline) {
                 Said::Line(line) => line,
                 Said::Ended(how) => return Err(format!("{how} before it answered {method}")),
-                Said::Nothing => {
-                    let seconds = self.timeout.as_secs_f64();
-                    return Err(format!("did not answer {method} within timeout_s = {seconds}"));
-                }
+                Said::Nothing => return Err(late()),
             };
-            if line.trim().is_empty() {
-                continue;
-            }
-            let message: Value = serde_json::from_str(&line)
-                .map_err(|_| format!("wrote `{}`, which is no JSON-RPC message", shortened(&line)))?;
+            let message = if line.trim().is_empty() { Value::Null } else { read(&line)? };
             if message.get("method").is_some() {
                 answer(child, &message);
             } else if message["id"] == json!(id) {
@@ -99,8 +93,17 @@ impl Server {
                     None => Ok(message["result"].clone()),
                 });
             }
+            // Lines that wait come whatever the time is, and a server may write them faster than they are read.
+            if Instant::now() >= deadline {
+                return Err(late());
+            }
         }
     }
+}
+
+fn read(line: &str) -> Result<Value, String> {
+    serde_json::from_str(line)
+        .map_err(|_| format!("wrote `{}`, which is no JSON-RPC message", shortened(line)))
 }
 
 fn send(child: &Child, message: &Value) {
@@ -119,11 +122,29 @@ fn answer(child: &Child, message: &Value) {
     send(child, &reply);
 }
 
-/// The texts of a tool's result, a line each.
-fn texts(result: &Value) -> String {
-    let parts = result["content"].as_array().map_or(&[][..], Vec::as_slice);
-    let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
-    texts.join("\n")
+/// What a tool's result says: its texts, a line each, or what it gives as a structure where it has no contents; as an error if it is one.
+fn said(result: &Value) -> Result<Result<String, String>, String> {
+    let wrong = |what: &str| format!("answered tools/call with `{}`, {what}", shortened(&result.to_string()));
+    let failed = match &result["isError"] {
+        Value::Null => false,
+        Value::Bool(failed) => *failed,
+        _ => return Err(wrong("whose isError is neither true nor false")),
+    };
+    let text = match (&result["content"], &result["structuredContent"]) {
+        (Value::Array(parts), _) => {
+            texts(parts).ok_or_else(|| wrong("of which a part of type text has no text"))?
+        }
+        (Value::Null, structure @ Value::Object(_)) => structure.to_string(),
+        _ => return Err(wrong("which has no list `content`")),
+    };
+    Ok(if failed { Err(text) } else { Ok(text) })
+}
+
+/// The texts of a result's parts, a line each; what is an image, a sound or a resource has none. Nothing where a text is missing.
+fn texts(parts: &[Value]) -> Option<String> {
+    let is_text = |part: &&Value| part["type"] == "text" || part["text"].is_string();
+    let texts: Option<Vec<&str>> = parts.iter().filter(is_text).map(|part| part["text"].as_str()).collect();
+    Some(texts?.join("\n"))
 }
 
 #[cfg(test)]
@@ -185,5 +206,39 @@ while True:
         let refused =
             "read -r l; echo '{\"id\": 1, \"error\": {\"code\": 1, \"message\": \"too old\"}}'; sleep 5";
         assert!(of(refused, 20.0).contains("refused to begin: too old"));
+    }
+
+    /// The answer stands behind what a server asks, all of it there, and the time is over.
+    #[test]
+    fn a_server_that_floods_is_out_of_time() {
+        let ping = r#"{"id": "s", "method": "ping"}"#;
+        let script = format!(
+            "echo ready; yes '{ping}' | head -n 200; echo '{{\"id\": 1, \"result\": {{}}}}'; sleep 20"
+        );
+        let command = ["sh", "-c", &script].map(str::to_owned).to_vec();
+        let mut server = Server::of(Program::new(command.clone(), Duration::from_secs(1)));
+        let mut child = Child::start(&command, &[]).unwrap();
+        let Said::Line(_) = child.line(Instant::now() + Duration::from_secs(20)) else { panic!("started") };
+        std::thread::sleep(Duration::from_millis(300));
+        let late = server.request(&mut child, Instant::now(), "tools/list", &json!({}));
+        assert_eq!(late, Err("did not answer tools/list within timeout_s = 1".to_owned()));
+    }
+
+    #[test]
+    fn results_that_are_none_are_named() {
+        assert_eq!(said(&json!({ "content": [{ "type": "text", "text": "5" }] })), Ok(Ok("5".to_owned())));
+        assert_eq!(said(&json!({ "content": [], "isError": true })), Ok(Err(String::new())));
+        assert_eq!(said(&json!({ "structuredContent": { "a": 1 } })), Ok(Ok("{\"a\":1}".to_owned())));
+        for (result, why) in [
+            (json!(null), "has no list `content`"),
+            (json!("5"), "has no list `content`"),
+            (json!({}), "has no list `content`"),
+            (json!({ "content": { "text": "5" } }), "has no list `content`"),
+            (json!({ "content": [{ "type": "text", "text": null }] }), "has no text"),
+            (json!({ "content": [], "isError": "true" }), "isError is neither true nor false"),
+        ] {
+            let named = said(&result).unwrap_err();
+            assert!(named.starts_with("answered tools/call with `") && named.contains(why), "{named}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! libtorch's c10d (csrc/c10d.cpp), made safe: a key-value store that all ranks reach, and a group of them.
 
-use crate::error::{rationale_free, thrown};
+use super::nccl::kind_and_index;
+use crate::error::{taken, thrown};
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::null_mut;
 use std::time::Duration;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// What libtorch says of a call that failed.
 type Result<T> = std::result::Result<T, String>;
@@ -66,9 +67,7 @@ impl Store {
         if out.is_null() {
             return Ok(None);
         }
-        let value = unsafe { CStr::from_ptr(out) }.to_string_lossy().into_owned();
-        unsafe { rationale_free(out) };
-        Ok(Some(value))
+        Ok(Some(unsafe { taken(out) }))
     }
 
     /// Adds to a counter that begins with 0; what it comes to.
@@ -136,18 +135,46 @@ impl Group {
         check(unsafe { rationale_group_limit(self.0, millis(limit)) })
     }
 
-    /// Replaces each tensor by its sum over all ranks, or by its maximum.
-    pub fn reduce(&self, tensors: &[Tensor], maximum: bool) -> Result<()> {
+    /// Has NCCL, whose library `opens` it, carry the tensors of `device` from here on. All ranks make the call; `store` is for this alone.
+    pub fn carry(&self, store: &Store, opens: OpensNccl, device: Device) -> Result<()> {
+        let (kind, index) = kind_and_index(device);
+        // SAFETY: both are alive, and the C++ side keeps a handle of the store; `opens` is of a library that is made for this program.
+        check(unsafe { rationale_group_carry(self.0, store.0, opens, kind, index) })
+    }
+
+    /// Has Gloo carry all tensors.
+    pub fn let_go(&self) -> Result<()> {
+        // SAFETY: `self` is alive.
+        check(unsafe { rationale_group_let_go(self.0) })
+    }
+
+    /// Replaces each tensor by its sum over all ranks.
+    pub fn sum(&self, tensors: &[Tensor]) -> Result<()> {
         let pointers: Vec<*const c_void> = tensors.iter().map(|t| t.as_ptr() as *const c_void).collect();
         // SAFETY: an array of live tensors.
-        check(unsafe { rationale_group_reduce(self.0, pointers.as_ptr(), pointers.len(), maximum) })
+        check(unsafe { rationale_group_sum(self.0, pointers.as_ptr(), pointers.len()) })
+    }
+
+    /// Replaces each number by its sum over all ranks, or by its maximum.
+    pub fn numbers(&self, numbers: &mut [f64], maximum: bool) -> Result<()> {
+        // SAFETY: as many numbers as is said, which are written to before the call returns.
+        check(unsafe { rationale_group_numbers(self.0, numbers.as_mut_ptr(), numbers.len(), maximum) })
     }
 
     /// The tensors of all ranks, which are of one shape, end to end.
     pub fn gather(&self, own: &Tensor) -> Result<Tensor> {
+        self.gather_on(own, false)
+    }
+
+    /// The same of a tensor on the CPU that only says something of what ranks do; no device takes part.
+    pub fn gather_words(&self, own: &Tensor) -> Result<Tensor> {
+        self.gather_on(own, true)
+    }
+
+    fn gather_on(&self, own: &Tensor, control: bool) -> Result<Tensor> {
         let mut out = null_mut();
         // SAFETY: a live tensor; `out` was made by `new at::Tensor`, as tch's own are, and is owned by nobody else.
-        check(unsafe { rationale_group_gather(self.0, own.as_ptr() as *const c_void, &mut out) })?;
+        check(unsafe { rationale_group_gather(self.0, own.as_ptr() as *const c_void, control, &mut out) })?;
         Ok(unsafe { Tensor::from_ptr(out.cast()) })
     }
 
@@ -183,6 +210,22 @@ impl Drop for Pending {
         // SAFETY: it was made by `begin` and is used no more.
         unsafe { rationale_pending_close(self.0) }
     }
+}
+
+/// What opens NCCL (csrc/nccl/interface.h); a `c10d::Backend` in `out`.
+pub(super) type OpensNccl = unsafe extern "C" fn(
+    store: *const c_void,
+    rank: i32,
+    count: i32,
+    device: i32,
+    millis: i64,
+    out: *mut c_void,
+) -> *mut c_char;
+
+/// What the library of NCCL has to be made for.
+pub(super) fn nccl_expected() -> &'static str {
+    // SAFETY: a constant text.
+    unsafe { CStr::from_ptr(rationale_nccl_expected()) }.to_str().unwrap_or_default()
 }
 
 type Begin = unsafe extern "C" fn(*mut c_void, *const c_void, *const c_void, *mut *mut c_void) -> *mut c_char;
@@ -232,14 +275,25 @@ unsafe extern "C" {
         millis: i64,
         out: *mut *mut c_void,
     ) -> *mut c_char;
-    fn rationale_group_limit(group: *mut c_void, millis: i64) -> *mut c_char;
-    fn rationale_group_reduce(
+    fn rationale_nccl_expected() -> *const c_char;
+    fn rationale_group_carry(
         group: *mut c_void,
-        tensors: *const *const c_void,
-        n: usize,
-        maximum: bool,
+        store: *mut c_void,
+        opens: OpensNccl,
+        kind: i32,
+        index: i32,
     ) -> *mut c_char;
-    fn rationale_group_gather(group: *mut c_void, own: *const c_void, out: *mut *mut c_void) -> *mut c_char;
+    fn rationale_group_let_go(group: *mut c_void) -> *mut c_char;
+    fn rationale_group_limit(group: *mut c_void, millis: i64) -> *mut c_char;
+    fn rationale_group_sum(group: *mut c_void, tensors: *const *const c_void, n: usize) -> *mut c_char;
+    fn rationale_group_numbers(group: *mut c_void, numbers: *mut f64, n: usize, maximum: bool)
+    -> *mut c_char;
+    fn rationale_group_gather(
+        group: *mut c_void,
+        own: *const c_void,
+        control: bool,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
     fn rationale_group_begin_gather(
         group: *mut c_void,
         own: *const c_void,

@@ -5,24 +5,28 @@
 
 mod c10d;
 mod host;
+mod nccl;
 mod place;
 mod processes;
 pub mod resident;
+mod service;
 pub mod timeline;
 mod watch;
 
 pub use host::Host;
+pub use nccl::{Carrier, Nccl};
 pub use place::{Launcher, OWN, Place};
 pub use processes::Processes;
+pub use service::{Served, Service};
 pub use watch::GRACE;
 
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// The ranks of a run. Every rank makes the same calls in the same order; a call returns on all of them or on none. Errors
 /// ([`Error::Ranks`]) are of ranks that do not reach each other.
@@ -73,9 +77,29 @@ pub trait Ranks: Debug + Send + Sync {
     /// called on this one fails.
     fn give_up(&self, _error: &Error) {}
 
+    /// Settles who carries tensors of this rank's `device` from here on, which is the machine's GPU `chip`: NCCL, where all ranks can, or
+    /// Gloo. All ranks call it, before [`split`](Self::split).
+    fn carry(&self, _device: Device, _chip: Option<String>) -> Result<Carrier> {
+        Ok(Carrier::Gloo(None))
+    }
+
     /// Two groups that this rank is in: its `size` neighbours, and those that stand at its place among theirs. All ranks call it.
     fn split(&self, size: usize) -> Result<[Arc<dyn Ranks>; 2]> {
         Err(Error::Ranks(format!("these ranks cannot be split into groups of {size}")))
+    }
+
+    /// Sets the last `serving` ranks apart from the others, which they work for from here on: what each of them is then. All ranks call it, once.
+    fn set_apart(&self, serving: usize) -> Result<Apart> {
+        Err(Error::Devices(format!(
+            "devices.reward_ranks = {serving}: of {} rank(s) here none can be set apart from those that train; start more, with devices.ranks, torchrun \
+             or srun, or take it out",
+            self.count()
+        )))
+    }
+
+    /// The ranks that work for these, where there are some.
+    fn served(&self) -> Option<Arc<Served>> {
+        None
     }
 
     /// Where it stands among those on its machine.
@@ -92,6 +116,15 @@ pub trait Ranks: Debug + Send + Sync {
     fn is_first(&self) -> bool {
         self.rank() == 0
     }
+}
+
+/// What a rank is where some work for the others.
+#[derive(Debug)]
+pub enum Apart {
+    /// One of these, which go on by themselves.
+    Trains(Arc<dyn Ranks>),
+    /// One that answers what they ask.
+    Serves(Service),
 }
 
 /// What was begun with [`Ranks::begin_gather`] or [`Ranks::begin_exchange`] and goes on beside what this rank does.
@@ -163,6 +196,10 @@ pub fn agreed<T>(ranks: &dyn Ranks, outcome: Result<T>) -> Result<T> {
         Some(failure) => Err(failure.error()),
         None => Ok(outcome),
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Bytes of memory that a sum of so many bytes over ranks takes besides: two buckets are under way at a time and a third is packed

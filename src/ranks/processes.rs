@@ -1,15 +1,17 @@
-//! Ranks that are processes, of one machine or of several: they meet in a store, and speak through Gloo.
+//! Ranks that are processes, of one machine or of several: they meet in a store, and speak through Gloo, or NCCL for what lies on GPUs.
 
 use super::c10d::{Group, Reached, Store};
+use super::nccl::{Carrier, Nccl, Offer, chosen};
 use super::place::{Launcher, Place};
+use super::service::{Served, Service};
 use super::watch::{FAILED, Failure, Watch, calls_of};
-use super::{Local, Pending, Ranks};
+use super::{Apart, Local, Pending, Ranks, gathered, locked};
 use crate::error::{Error, Result};
 use std::net::{IpAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// How long ranks wait for each other before they have met: until the slowest machine has started.
 const MEETING: Duration = Duration::from_secs(600);
@@ -23,6 +25,8 @@ pub struct Processes {
     rank: usize,
     count: usize,
     group: Mutex<Group>,
+    /// Those that work for the ranks of this group, where there are some.
+    served: Option<Arc<Served>>,
 }
 
 /// What a process knows of the run that it is a rank of.
@@ -39,8 +43,12 @@ struct Run {
     watch: Watch,
     /// Whether it has said that it makes no calls any more.
     gave_up: AtomicBool,
-    /// Calls of `split`, which every rank makes in the same order.
-    splits: AtomicU64,
+    /// How many of the ranks, the last ones, work for the others and make no calls with them.
+    serving: AtomicUsize,
+    /// Groups met, which every rank does in the same order.
+    met: AtomicU64,
+    /// What the ranks said of their devices, and the device whose tensors NCCL carries of it.
+    carried: Mutex<(Vec<Offer>, Option<Device>)>,
 }
 
 impl Processes {
@@ -67,9 +75,10 @@ impl Processes {
         let (root, gave_up) = (Mutex::new(root), AtomicBool::new(false));
         let (rank, count) = (place.rank, place.count);
         let counted = place.local_count.is_some();
-        let splits = AtomicU64::new(0);
-        let run = Run { place, local, store, _root: root, limit, calls, watch, gave_up, splits };
-        let mut ranks = Self { run: Arc::new(run), rank, count, group };
+        let (met, carried, serving) = (AtomicU64::new(0), Mutex::default(), AtomicUsize::new(0));
+        let run =
+            Run { place, local, store, _root: root, limit, calls, watch, gave_up, met, carried, serving };
+        let mut ranks = Self { run: Arc::new(run), rank, count, group, served: None };
         if !counted {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             let hosts = ranks.gather(host)?;
@@ -85,7 +94,7 @@ impl Processes {
     }
 
     /// Those ranks of the run that give the same `name`, of which this one is the `rank`th of so many.
-    fn among(&self, name: &str, rank: usize, count: usize) -> Result<Arc<dyn Ranks>> {
+    fn among(&self, name: &str, rank: usize, count: usize) -> Result<Self> {
         let run = self.run.clone();
         let limit = *locked(&run.limit);
         let meet = || {
@@ -93,7 +102,26 @@ impl Processes {
             Group::open(&store, rank, count, &reached(&run.place), limit)
         };
         let group = meet().map_err(|what| run.lost(&what, Duration::ZERO))?;
-        Ok(Arc::new(Self { run, rank, count, group: Mutex::new(group) }))
+        let device = locked(&run.carried).1;
+        let met = Self { run, rank, count, group: Mutex::new(group), served: None };
+        if let Some(device) = device.filter(|_| count > 1) {
+            met.open_nccl(device, &format!("{name}/nccl"))?;
+        }
+        Ok(met)
+    }
+
+    /// Has NCCL carry the tensors of `device` among these ranks, which meet under `name`.
+    fn open_nccl(&self, device: Device, name: &str) -> Result<()> {
+        let wrong = |what: &str| {
+            let rank = self.run.place.rank;
+            Error::Ranks(format!(
+                "NCCL does not start on rank {rank}: {what}; with RATIONALE_NCCL=none tensors travel through Gloo, by way of the CPU"
+            ))
+        };
+        let nccl = Nccl::here().map_err(wrong)?;
+        let store = locked(&self.run.store).under(name).map_err(|what| wrong(&what))?;
+        self.run.calls.fetch_add(1, Ordering::SeqCst);
+        locked(&self.group).carry(&store, nccl.opens, device).map_err(|what| wrong(&what))
     }
 
     /// Ends together with the others, none of which needs this one any more when it returns.
@@ -124,10 +152,7 @@ impl Processes {
     }
 
     fn numbers(&self, values: &mut [f64], maximum: bool) -> Result<()> {
-        let tensor = Tensor::from_slice(values).to_kind(Kind::Double);
-        self.call(|group| group.reduce(&[tensor.shallow_clone()], maximum))?;
-        values.copy_from_slice(&Vec::<f64>::try_from(&tensor).map_err(Error::Torch)?);
-        Ok(())
+        self.call(|group| group.numbers(values, maximum))
     }
 }
 
@@ -186,7 +211,8 @@ impl Run {
             let told = store.look(&calls_of(rank)).ok().flatten();
             told.and_then(|told| told.parse().ok()).unwrap_or(0)
         };
-        let rank = (0..self.place.count).filter(|rank| *rank != self.place.rank).min_by_key(|rank| of(*rank));
+        let calling = self.place.count - self.serving.load(Ordering::SeqCst);
+        let rank = (0..calling).filter(|rank| *rank != self.place.rank).min_by_key(|rank| of(*rank));
         let late = rank.filter(|rank| of(*rank) < own);
         let seconds = limit.as_secs();
         let Some(rank) = late else {
@@ -219,6 +245,7 @@ impl Ranks for Processes {
 
     fn wait_at_most(&self, limit: Duration) -> Result<()> {
         *locked(&self.run.limit) = limit;
+        self.served.iter().for_each(|served| served.wait_at_most(limit));
         locked(&self.group).limit(limit).map_err(Error::Ranks)
     }
 
@@ -231,13 +258,11 @@ impl Ranks for Processes {
     }
 
     fn sum_tensors(&self, tensors: &mut [Tensor]) -> Result<()> {
-        self.call(|group| group.reduce(tensors, false))
+        self.call(|group| group.sum(tensors))
     }
 
     fn gather_tensor(&self, own: &Tensor) -> Result<Tensor> {
-        let device = own.device();
-        let all = self.call(|group| group.gather(&own.to_device(Device::Cpu)))?;
-        Ok(all.to_device(device))
+        self.call(|group| group.gather(own))
     }
 
     fn begin_gather(&self, own: &Tensor, all: &Tensor) -> Result<Pending> {
@@ -254,13 +279,55 @@ impl Ranks for Processes {
         finished.map_err(|what| self.run.lost(&what, began.elapsed()))
     }
 
+    fn carry(&self, device: Device, chip: Option<String>) -> Result<Carrier> {
+        let offers = gathered(self, vec![Offer::of(device, chip)])?.concat();
+        let carrier = chosen(&offers);
+        let device = matches!(carrier, Carrier::Nccl(_)).then_some(device);
+        let before = locked(&self.run.carried).0 == offers;
+        if !before {
+            let number = self.run.met.fetch_add(1, Ordering::SeqCst);
+            match device {
+                Some(device) => self.open_nccl(device, &format!("{number}/nccl"))?,
+                None => locked(&self.group).let_go().map_err(Error::Ranks)?,
+            }
+            *locked(&self.run.carried) = (offers, device);
+        }
+        Ok(carrier)
+    }
+
     fn split(&self, size: usize) -> Result<[Arc<dyn Ranks>; 2]> {
         let (group, place) = (self.rank / size, self.rank % size);
         // What is met under one name twice would find what the first left there.
-        let number = self.run.splits.fetch_add(1, Ordering::SeqCst);
+        let number = self.run.met.fetch_add(1, Ordering::SeqCst);
         let within = self.among(&format!("{number}/within/{group}"), place, size)?;
         let across = self.among(&format!("{number}/across/{place}"), group, self.count / size)?;
-        Ok([within, across])
+        Ok([Arc::new(within), Arc::new(across)])
+    }
+
+    fn set_apart(&self, serving: usize) -> Result<Apart> {
+        let (count, run) = (self.count.saturating_sub(serving), self.run.clone());
+        if count == 0 {
+            return Err(Error::Devices(format!(
+                "devices.reward_ranks = {serving}: of {} rank(s) in all none is left that trains; start more",
+                self.count
+            )));
+        }
+        run.serving.store(serving, Ordering::SeqCst);
+        let opened = locked(&run.store).under("service");
+        let store = opened.map_err(|what| run.lost(&what, Duration::ZERO))?;
+        let limit = *locked(&run.limit);
+        let failed =
+            Box::new(move || locked(&run.store).look(FAILED).ok()?.map(|told| Failure::read(&told).error()));
+        if self.rank >= count {
+            return Ok(Apart::Serves(Service::new(store, self.rank, count, failed)));
+        }
+        let served = Served::new(store, self.rank, count..self.count, limit, failed);
+        let train = self.among("train", self.rank, count)?;
+        Ok(Apart::Trains(Arc::new(Self { served: Some(Arc::new(served)), ..train })))
+    }
+
+    fn served(&self) -> Option<Arc<Served>> {
+        self.served.clone()
     }
 
     fn give_up(&self, error: &Error) {
@@ -270,7 +337,7 @@ impl Ranks for Processes {
 
     fn gather(&self, text: String) -> Result<Vec<String>> {
         let length = Tensor::from_slice(&[text.len() as i64]);
-        let lengths = self.call(|group| group.gather(&length))?;
+        let lengths = self.call(|group| group.gather_words(&length))?;
         let lengths = Vec::<i64>::try_from(&lengths).map_err(Error::Torch)?;
         let longest = lengths.iter().copied().max().unwrap_or(0) as usize;
         if longest == 0 {
@@ -278,15 +345,11 @@ impl Ranks for Processes {
         }
         let mut bytes = text.into_bytes();
         bytes.resize(longest, 0);
-        let all = self.call(|group| group.gather(&Tensor::from_slice(&bytes)))?;
+        let all = self.call(|group| group.gather_words(&Tensor::from_slice(&bytes)))?;
         let all = Vec::<u8>::try_from(&all).map_err(Error::Torch)?;
         let said = all.chunks(longest).zip(lengths);
         Ok(said.map(|(bytes, n)| String::from_utf8_lossy(&bytes[..n as usize]).into_owned()).collect())
     }
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn unmet(place: &Place) -> String {

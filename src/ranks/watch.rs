@@ -49,7 +49,8 @@ impl Failure {
     /// As torchrun reads it.
     pub fn error_file(&self) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let extra = serde_json::json!({ "py_callstack": "", "timestamp": now.to_string() });
+        // A `py_callstack`, even an empty one, would be shown in place of the message.
+        let extra = serde_json::json!({ "timestamp": now.to_string() });
         serde_json::json!({ "message": { "message": self.words, "extraInfo": extra } }).to_string()
     }
 }
@@ -127,6 +128,7 @@ mod tests {
         assert_eq!(heard.to_string(), "rank 3 failed: reward: \"judge\" failed\nbadly");
         let file: serde_json::Value = serde_json::from_str(&own.error_file()).unwrap();
         assert_eq!(file["message"]["message"], "reward: \"judge\" failed\nbadly");
+        assert!(file["message"]["extraInfo"].get("py_callstack").is_none());
         assert!(file["message"]["extraInfo"]["timestamp"].as_str().unwrap().parse::<u64>().is_ok());
     }
 }

@@ -1,6 +1,6 @@
 //! Where the answer stands in a text, form by form.
 
-use super::equality::denies;
+use super::meant::{is_judgement, is_meant};
 use super::{AnswerForm, Pattern, number, stated, steps};
 use regex::Regex;
 use std::ops::Range;
@@ -145,7 +145,7 @@ fn closing_brace(text: &str) -> Option<usize> {
 
 fn answer_is(text: &str) -> Option<AnswerSpan> {
     static MARKER: LazyLock<Regex> = LazyLock::new(|| {
-        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b(?:\s+(?:therefore|thus|hence|then|so|simply|just|clearly))?|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
+        let marker = r"(?i)\b(?:(?:(?:the|my|so|final|correct|right|best)\s+)*answer|(?:correct|right|best)\s+(?:choice|option))(?:\s+to\b[^.\n]{0,80}?)?(?:\s+(?:is|would be|must be|should be|will be)\b|\**\s*[:=])|^\s*#+\s*\**(?:the\s+)?(?:final\s+)?answer\**\s*$";
         Regex::new(&format!("(?m){marker}")).expect("a literal")
     });
     let markers: Vec<_> = MARKER.find_iter(text).collect();
@@ -153,8 +153,7 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
     let mut answers = last.filter_map(|marker| {
         // "The answer is:" may put the answer on the next line.
         let rest = &text[marker.end()..];
-        let start = marker.end()
-            + (rest.len() - rest.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len());
+        let start = marker.end() + (rest.len() - without_lead(rest).len());
         let end = match steps::sentence_end(text, marker.start()) {
             end if end > start => end,
             _ => steps::sentence_end(text, start),
@@ -167,102 +166,25 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
     Some(strong.unwrap_or(last))
 }
 
-/// Whether what the marker at `at` announces is meant to be the answer: not "this answer is right", "a wrong answer is 5",
-/// "I doubt that the answer is 5".
-fn is_meant(text: &str, at: usize) -> bool {
-    let ends = |c: char| ".!?,;:—()\n".contains(c);
-    let clause = text[..at].rfind(ends).map_or(&text[..at], |end| &text[end..at]).to_lowercase();
-    let words: Vec<&str> = clause
-        .split(|c: char| !(c.is_alphanumeric() || "'’".contains(c)))
-        .filter(|word| !word.is_empty())
-        .collect();
-    let begins = text[at..].get(..6).is_some_and(|start| start.eq_ignore_ascii_case("answer"));
-    let of_another = |word: &&str| {
-        denies(word)
-            || word.ends_with("'s")
-            || word.ends_with("’s")
-            || matches!(
-                *word,
-                "this"
-                    | "that"
-                    | "a"
-                    | "an"
-                    | "another"
-                    | "his"
-                    | "her"
-                    | "their"
-                    | "your"
-                    | "its"
-                    | "whose"
-                    | "first"
-                    | "initial"
-                    | "previous"
-                    | "original"
-                    | "earlier"
-                    | "old"
-                    | "other"
-                    | "possible"
-                    | "tempting"
-                    | "obvious"
-                    | "common"
-                    | "naive"
-                    | "no"
-                    | "any"
-                    | "such"
-                    | "every"
-                    | "each"
-            )
-    };
-    if begins && words.last().is_some_and(of_another) {
-        return false;
-    }
-    // What is concluded does not depend on what was denied before.
-    let concludes =
-        |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
-    let start = words.iter().rposition(concludes).map_or(0, |at| at + 1);
-    let own = &words[start..];
-    !(0..own.len()).any(|at| {
-        denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only"))
-    })
-}
+/// Words that may stand between "the answer is" and the answer.
+pub(super) const BETWEEN: [&str; 8] =
+    ["therefore", "thus", "hence", "then", "so", "simply", "just", "clearly"];
 
-/// Whether it says how good an answer is, and none.
-fn is_judgement(answer: &str) -> bool {
-    let first: String =
-        answer.chars().take_while(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    matches!(
-        first.as_str(),
-        "correct"
-            | "right"
-            | "wrong"
-            | "incorrect"
-            | "consistent"
-            | "verified"
-            | "obtained"
-            | "found"
-            | "given"
-            | "valid"
-            | "reasonable"
-            | "confirmed"
-            | "checked"
-            | "final"
-            | "derived"
-            | "determined"
-            | "calculated"
-            | "computed"
-            | "reached"
-            | "based"
-            | "supported"
-            | "accurate"
-            | "unchanged"
-            | "sound"
-            | "plausible"
-            | "complete"
-            | "clear"
-            | "expected"
-            | "wrapped"
-            | "shown"
-    )
+/// Without the signs behind a marker, and one of the words of [`BETWEEN`] where something else follows it on its line.
+fn without_lead(rest: &str) -> &str {
+    let signs = |text: &'_ str| {
+        text.len() - text.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len()
+    };
+    let rest = &rest[signs(rest)..];
+    let length = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+    let (word, behind) = rest.split_at(length);
+    let line = behind.lines().next().unwrap_or("");
+    let apart = behind.starts_with(|c: char| c.is_whitespace() || ":,*".contains(c));
+    let more = line.chars().any(|c| c.is_alphanumeric());
+    if apart && more && BETWEEN.iter().any(|known| word.eq_ignore_ascii_case(known)) {
+        return &behind[signs(behind)..];
+    }
+    rest
 }
 
 fn answer_tag(text: &str) -> Option<AnswerSpan> {

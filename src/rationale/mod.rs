@@ -9,6 +9,7 @@ pub mod answer;
 pub mod calc;
 pub mod equality;
 pub mod given;
+mod meant;
 pub mod number;
 pub mod options;
 mod pattern;

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 const MOST: &[(&str, f64)] = &[
     ("devices.threads", 1024.0),
     ("devices.ranks", 1024.0),
+    ("devices.reward_ranks", 1024.0),
     ("devices.replicas", 1024.0),
     ("prompts_per_step", 1e6),
     ("decode_slots", 65_536.0),

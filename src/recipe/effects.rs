@@ -1,11 +1,15 @@
-//! Keys that a recipe writes and that nothing of its stages reads.
+//! Keys that a recipe writes and that nothing of its stages reads. Which of its own keys others of it leave without effect, each method, source and
+//! reward says itself (`idle`); the rules here are those of the sections that every stage has.
 
+use super::explain::take;
 use super::refusal::Refusal;
-use super::{Recipe, Registry, Stage, settings};
-use crate::loops::{Selects, Steps};
+use super::{Recipe, Registry, Stage};
+use crate::loops::{ReferenceKind, Selects, Steps};
 use crate::optim::Schedule;
+use crate::reward::Rewards;
 use crate::rollout::Traits;
-use crate::section::covers;
+use crate::section::{covers, join};
+use crate::select::pairs::PairKind;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
@@ -54,6 +58,14 @@ const RULES: &[Rule] = &[
         keys: &["select.pairs"],
         but: &[],
         idle: |stage| unless(stage.needs().selects == Selects::Pairs, with_method(stage)),
+    },
+    Rule {
+        keys: &["select.pairs.min_prefix"],
+        but: &[],
+        idle: |stage| {
+            let shared = stage.select.pairs.kind == PairKind::SharedPrefix;
+            unless(shared, "unless kind = \"shared_prefix\"".into())
+        },
     },
     Rule {
         keys: &["policy.sampling"],
@@ -166,7 +178,18 @@ const RULES: &[Rule] = &[
     Rule {
         keys: &["devices.reference"],
         but: &[],
-        idle: |stage| unless(stage.needs().reference.is_some(), "without a reference policy".into()),
+        idle: |stage| match stage.needs().reference {
+            None => Some("without a reference policy".into()),
+            Some(ReferenceKind::Fixed) if stage.policy.lora.is_some() => {
+                Some("with [policy.lora], whose base is the reference and lies where the policy does".into())
+            }
+            Some(_) => None,
+        },
+    },
+    Rule {
+        keys: &["devices.reward"],
+        but: &[],
+        idle: |stage| unless(names_models(stage), "without a reward that names a model".into()),
     },
     Rule {
         keys: &["checkpoint.best_mode"],
@@ -198,11 +221,15 @@ pub fn without_effect(recipe: &Recipe, stages: &[Stage], registry: &Registry) ->
     // By the key and the place where it is written: the stages that have it from there, and why each does not read it.
     let mut written: BTreeMap<Place, Vec<(usize, Option<Why>)>> = BTreeMap::new();
     for (table, stage) in recipe.stages().iter().zip(stages) {
-        let resolved = stage.resolved(registry).unwrap_or_default();
+        let own = own(stage, registry);
         for key in leaves(&table.table) {
             let Refusal { line, text, .. } = recipe.refusal(table, &key, "");
-            let why = idle(stage, &resolved, &key, registry);
-            if why.is_none() || !stage.reads_alike_without(table, &key, registry) {
+            let why = idle(stage, &own, &key);
+            let usual = |why: &Why| {
+                stage.reads_alike_without(table, &key, registry)
+                    || (why.own && is_usual(&stage.reward, &key, registry))
+            };
+            if !why.as_ref().is_some_and(usual) {
                 written.entry((line, text, key.clone())).or_default().push((table.index, why));
             }
         }
@@ -236,20 +263,37 @@ fn of_table(key: &str) -> String {
     key.split('.').take(depth).collect::<Vec<_>>().join(".")
 }
 
-fn idle(stage: &Stage, resolved: &Table, key: &str, registry: &Registry) -> Option<Why> {
+fn idle(stage: &Stage, own: &[(String, &str)], key: &str) -> Option<Why> {
     let of = |rule: &&Rule| {
         let names = |keys: &[&str]| keys.iter().any(|listed| covers(listed, key));
         names(rule.keys) && !names(rule.but)
     };
-    let own = || {
-        let below = key.strip_prefix("loop.")?.strip_prefix(stage.method.name())?.strip_prefix('.')?;
-        let found = stage.method.idle().into_iter().find(|(path, _)| covers(path, below));
-        found.map(|(_, why)| why.to_owned())
-    };
-    let of_stage = RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage)).or_else(own);
-    let of_stage = of_stage.map(|words| Why { words, own: false });
-    let of_key = || settings::idle(resolved, key, registry.sections_schema());
-    of_stage.or_else(|| of_key().map(|words| Why { words, own: true }))
+    let of_stage = RULES.iter().filter(of).find_map(|rule| (rule.idle)(stage));
+    let of_own = || own.iter().find(|(path, _)| covers(path, key));
+    of_stage
+        .map(|words| Why { words, own: false })
+        .or_else(|| of_own().map(|(_, why)| Why { words: (*why).to_owned(), own: true }))
+}
+
+/// What the stage's method, source and rewards say of their own keys, by their full paths.
+fn own(stage: &Stage, registry: &Registry) -> Vec<(String, &'static str)> {
+    let method = stage.method.idle().into_iter().map(|(key, why)| (join(stage.method.name(), key), why));
+    let source = stage.rollout.idle().into_iter().map(|(key, why)| (join(stage.rollout.name(), key), why));
+    let rewards = Rewards::try_build(&stage.reward, registry, &stage.data.format);
+    let rewards = rewards.map_or_else(|_| vec![], |rewards| rewards.idle());
+    let under = |section: &'static str| move |(key, why): (String, &'static str)| (join(section, &key), why);
+    let all = method.map(under("loop")).chain(source.map(under("rollout")));
+    all.chain(rewards.into_iter().map(under("reward"))).collect()
+}
+
+/// Whether a key of a reward is as it is by default, which their tables, read by themselves, do not tell.
+fn is_usual(rewards: &Table, key: &str, registry: &Registry) -> bool {
+    let Some(key) = key.strip_prefix("reward.") else { return false };
+    let (mut written, mut without) = (rewards.clone(), rewards.clone());
+    drop(take(&mut without, key));
+    registry.fill_rewards(&mut written);
+    registry.fill_rewards(&mut without);
+    written == without
 }
 
 /// The dotted paths of all values, and of tables that have none.
@@ -282,6 +326,15 @@ fn without_samples(stage: &Stage) -> String {
     }
 }
 
+/// Whether a reward, or what measures held-out answers, asks a model of its own.
+fn names_models(stage: &Stage) -> bool {
+    let names = |table: &Table| {
+        let sections = table.values().filter_map(Value::as_table);
+        sections.flat_map(Table::keys).any(|key| key.contains("model"))
+    };
+    names(&stage.reward) || stage.eval.as_ref().is_some_and(|eval| names(&eval.measures))
+}
+
 /// Whether the policy is asked the held-out questions.
 fn asks(stage: &Stage) -> bool {
     stage.eval.is_some() && !stage.needs().head
@@ -302,3 +355,6 @@ fn samples(stage: &Stage) -> bool {
 fn reads_rows(stage: &Stage) -> bool {
     stage.needs().rollouts && stage.rollout.traits().reads_rows
 }
+
+#[cfg(test)]
+mod tests;

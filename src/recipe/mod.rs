@@ -19,7 +19,6 @@ mod registry;
 mod resolved;
 mod rules;
 mod schema;
-mod settings;
 mod source;
 mod stage;
 mod stages;

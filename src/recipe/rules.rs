@@ -70,6 +70,7 @@ pub const RULES: Rules = Rules {
         "run.seeds",
         "run.rounds",
         "devices.ranks",
+        "devices.reward_ranks",
         "devices.shard",
         "devices.replicas",
         "devices.trace",

@@ -50,16 +50,14 @@ impl Pieces {
 
 /// The bytes of each token where a token by itself is another text than among others: a part of a character, a word's beginning.
 fn windows(tokenizer: &Tokenizer, ids: &[u32], text: &str) -> Option<Vec<usize>> {
-    // A character that is cut between two tokens decodes to a stand-in, which is no text yet.
-    let length = |of: &[u32]| tokenizer.decode(of).trim_end_matches('\u{FFFD}').len();
     let (mut from, mut before) = (0, 0);
     let mut lengths = Vec::with_capacity(ids.len());
     for at in 0..ids.len() {
         if at - from == WINDOW {
             from = at - WINDOW / 2;
-            before = length(&ids[from..at]);
+            before = tokenizer.length(&ids[from..at]);
         }
-        let now = length(&ids[from..=at]);
+        let now = tokenizer.length(&ids[from..=at]);
         lengths.push(now.checked_sub(before)?);
         before = now;
     }

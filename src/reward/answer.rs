@@ -2,7 +2,7 @@
 
 use super::{OfRow, Reward, Wants, wanting};
 use crate::data::Example;
-use crate::rationale::equality::{Equality, answered, choice, plain};
+use crate::rationale::equality::{answered, choice, plain};
 use crate::rationale::number;
 use crate::rollout::Rollout;
 use anyhow::Context;
@@ -29,7 +29,8 @@ pub struct Answer {
 #[serde(rename_all = "snake_case")]
 pub enum Match {
     /// As the gold answer asks for: as a choice where it is one of the example's choices, as a letter, as yes or no, as a number, an expression,
-    /// a list or an interval of equal value, else as text. docs/answers.md says what is right.
+    /// a list or an interval of equal value, else as text; what copies the question in another form than the gold answer's is wrong.
+    /// docs/answers.md says what is right.
     Auto,
     /// Equal as numbers, exactly: `$1,200.00` is `1200`. Units and labels are left out: `72 clips` is 72, `\sqrt{72}` and `72 or 73` are not.
     Numeric,
@@ -57,7 +58,7 @@ impl Answer {
             )?;
             Ok(match rollout.answer() {
                 None => self.missing,
-                Some(answer) if agree(self.how, answer, gold, &example.choices)? => self.correct,
+                Some(answer) if agree(self.how, answer, gold, example)? => self.correct,
                 Some(_) => self.wrong,
             })
         }))
@@ -89,9 +90,10 @@ pub fn agrees(example: &Example, answer: Option<&str>) -> Option<bool> {
     Some(answer.is_some_and(|answer| example.equality().same(gold, answer)))
 }
 
-fn agree(how: Match, answer: &str, gold: &str, choices: &[String]) -> anyhow::Result<bool> {
+fn agree(how: Match, answer: &str, gold: &str, example: &Example) -> anyhow::Result<bool> {
+    let choices = &example.choices;
     match how {
-        Match::Auto => Ok(Equality::of(Some(gold), choices).same(gold, answer)),
+        Match::Auto => Ok(example.equality().same(gold, answer)),
         Match::Exact => Ok(plain(answer) == plain(gold)),
         Match::Numeric => {
             let gold = number::only(gold).with_context(|| {

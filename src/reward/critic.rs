@@ -4,7 +4,7 @@
 use super::{Aggregate, Models, Reward, Wants};
 use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::Prompt;
-use crate::data::template::{environment, render};
+use crate::data::template::Jinja;
 use crate::engine::Sampling;
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -24,7 +24,7 @@ pub struct Critic {
     /// The model that writes: a folder, a hub id, or `"@stage"`.
     pub model: String,
     /// What it is asked about a step: a Jinja template over the row's columns, `previous` (the text before the step) and `step`.
-    pub ask: String,
+    pub ask: Jinja,
     /// Ask by the model's chat template; off, the text as it stands.
     pub chat: bool,
     /// The text that a critique ends its reasoning with, behind which stands the verdict. It is written for the model where a critique
@@ -81,9 +81,9 @@ impl Critic {
             !self.yes.is_empty() && !self.verdict.is_empty(),
             "verdict and yes must not be empty"
         );
-        let known = environment().template_from_str(&self.ask).context("ask")?.undeclared_variables(false);
+        let names = self.ask.names().context("ask")?;
         anyhow::ensure!(
-            known.contains("step"),
+            names.contains("step"),
             "ask = {:?} does not show the step; write {{{{ step }}}} in it",
             self.ask
         );
@@ -110,7 +110,7 @@ impl LoadedCritic {
         let mut columns = group.example.fields.clone();
         columns.insert("previous".into(), previous.into());
         columns.insert("step".into(), step.into());
-        let text = render(&self.section.ask, &columns).with_context(|| format!("{}: ask", group.example))?;
+        let text = self.section.ask.render(&columns).with_context(|| format!("{}: ask", group.example))?;
         let question = match self.section.chat {
             true => TextRequest::user(None, text),
             false => {

@@ -1,7 +1,7 @@
 //! Whether an answer rests on the rationale: comprehensiveness and sufficiency of free text, and both over shares of its words (ERASER, DeYoung et al. 2020,
 //! arXiv 1911.03429).
 
-use super::{Models, OfRow, Reward, Wants};
+use super::{Models, OfRow, Reward, Wants, cue};
 use crate::data::Example;
 use crate::policy::Policy;
 use crate::policy::attribution::question;
@@ -72,9 +72,7 @@ impl Eraser {
             matches!(self.over, Over::Choices | Over::Labels(_)),
             "over: what is lost of an answer's probability is told among several; name \"choices\" or labels"
         );
-        let cue = self.cue.clone().or_else(|| format.cue()).context(
-            "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
-        )?;
+        let cue = cue(self.cue.as_deref(), format)?;
         Ok(Reader { section: self, cue, model: None })
     }
 }
@@ -95,9 +93,7 @@ impl Reward for Reader {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
         let (judge, prompt) = match &self.model {
             Some(model) => (model, model.tokenizer.render_example(&group.example)?),
             None => (models.policy()?, group.prompt.clone()),
@@ -192,10 +188,9 @@ fn without_question(judge: &Policy, prompt: &[u32], example: &Example) -> anyhow
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     #[test]
     fn literal_numbers() {
@@ -230,8 +225,7 @@ mod tests {
     /// Against beliefs that are asked for one by one.
     #[test]
     fn rationale_and_question_are_taken_out() {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(2, 1, 3);
         let mut group = group(None, &["y", "n"], &["so it is\n#### y", "#### n"]);
         Arc::get_mut(&mut group.example).unwrap().prompt = crate::data::Prompt::Text("is it?\n".into());
         group.prompt = policy.tokenizer.encode("is it?\n").unwrap();

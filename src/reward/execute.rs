@@ -46,7 +46,7 @@ impl Execute {
             };
             Ok(group.rollouts.iter().map(score).collect())
         };
-        Ok(Wanting { wants, reward })
+        Ok(Wanting { wants, idle: vec![], reward })
     }
 }
 

@@ -1,11 +1,12 @@
 //! Whether the layers agree on the answer: internal consistency (Xie et al. 2024, arXiv 2405.18711).
 
-use super::{Models, OfRow, Reward, Wants};
+use super::{Models, OfRow, Reward, Wants, cue};
 use crate::policy::Policy;
 use crate::policy::candidates::{Over, Written};
 use crate::policy::embedding::stretches;
 use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::{Idle, idle};
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,9 +57,7 @@ impl InternalConsistency {
             matches!(self.over, Over::Choices | Over::Labels(_)),
             "over: name \"choices\" or a list of labels, which every layer can be asked about"
         );
-        let cue = self.cue.clone().or_else(|| format.cue()).context(
-            "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
-        )?;
+        let cue = cue(self.cue.as_deref(), format)?;
         Ok(Layers { section: self, cue })
     }
 }
@@ -69,6 +68,10 @@ struct Layers {
 }
 
 impl Reward for Layers {
+    fn idle(&self) -> Vec<Idle> {
+        idle(&[(self.section.over == Over::Choices, &["written"], "unless over = \"choices\"")])
+    }
+
     fn wants(&self) -> Wants {
         match self.section.over {
             Over::Choices => Wants::default().row("over", OfRow::Choices, LACKS_CHOICES),
@@ -170,9 +173,8 @@ mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
     use crate::model::{Grad, Head};
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
-    use tch::Device;
 
     /// Of three layers below one answers as the last; less what they say without reasoning, two do.
     #[test]
@@ -187,8 +189,7 @@ mod tests {
 
     #[test]
     fn the_last_layer_answers_as_the_model() {
-        let init = Init { hidden_size: 16, layers: 3, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(3, 1, 3);
         let mut group = group(None, &["y", "n"], &["so\n#### y", "and so\n#### n"]);
         group.prompt = policy.tokenizer.encode("q:").unwrap();
         let section = InternalConsistency { written: Some(Written::Text), ..InternalConsistency::default() };

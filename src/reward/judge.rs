@@ -3,7 +3,7 @@
 use super::{Models, Part, Reward, SharedReward, Wants};
 use crate::ask::{TextModel, TextRequest};
 use crate::data::Tokenizer;
-use crate::data::template::{environment, render};
+use crate::data::template::Jinja;
 use crate::endpoint::{Client, Endpoint};
 use crate::rationale::{Format, Pattern, StepUnit, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
@@ -21,7 +21,7 @@ mod said;
 
 pub use each::Each;
 
-use said::{concluded, in_objects};
+use said::{concluded, end, in_objects, short};
 
 /// `[reward.judge]`: one request a rollout, those of all groups together as `endpoint.concurrency` allows. What the judge says
 /// is read as a number and brought from `scale` to the range from 0 to 1.
@@ -35,9 +35,9 @@ pub struct Judge {
     pub endpoint: Endpoint,
     /// The user's turn: a Jinja template over the row's columns (`gold` is its answer), and of the rollout `completion`,
     /// `rationale`, `answer`, and `steps`: its texts as `data.format.steps` splits them, the line of the answer included.
-    pub prompt: String,
+    pub prompt: Jinja,
     /// The system turn; none by default.
-    pub system: Option<String>,
+    pub system: Option<Jinja>,
     /// A regular expression whose first group, or else whole match, is the score; the last match counts. By default the number
     /// behind "score" or "rating", over the scale's end (7/10, 7 out of 10), or the only one; where several may be meant, it is asked
     /// again. With `steps`, the last number.
@@ -57,7 +57,7 @@ pub struct Judge {
     pub each: Option<Each>,
     /// For `each`, a second question in place of `consistent`, asked with the `reasons` that the answer's objects then have each as `reason`: a Jinja template, to which the
     /// answer has a JSON list of 1 and -1, one a reason.
-    pub convert: Option<String>,
+    pub convert: Option<Jinja>,
     /// Askings, at most, until an answer has a score.
     #[serde(default = "three")]
     pub attempts: usize,
@@ -110,7 +110,7 @@ impl Judge {
         );
         let texts = [Some(&self.prompt), self.system.as_ref(), self.convert.as_ref()];
         for text in texts.into_iter().flatten() {
-            environment().template_from_str(text).context("its template cannot be read")?;
+            text.check().context("its template cannot be read")?;
         }
         let (client, unread) = (Mutex::new(None), AtomicUsize::new(0));
         Ok(LoadedJudge { section: self, format: format.clone(), client, unread })
@@ -129,7 +129,7 @@ impl Judge {
     /// A template filled in, with the system turn.
     fn filled(
         &self,
-        template: &str,
+        template: &Jinja,
         group: &Group,
         rollout: &Rollout,
         steps: &[Range<usize>],
@@ -145,12 +145,12 @@ impl Judge {
         if let Some(reasons) = reasons {
             values.insert(each::REASONS.into(), reasons.into());
         }
-        let write = |text: &str| {
+        let write = |template: &Jinja| {
             let why = || format!("{}: its template cannot be filled in", group.example);
-            render(text, &values).with_context(why)
+            template.render(&values).with_context(why)
         };
         let text = write(template)?;
-        Ok(TextRequest::user(self.system.as_deref().map(write).transpose()?, text))
+        Ok(TextRequest::user(self.system.as_ref().map(write).transpose()?, text))
     }
 
     /// The number that an answer gives; without a pattern or key what `unnamed` finds.
@@ -171,7 +171,7 @@ impl Judge {
     /// The score that an answer gives, from 0 to 1.
     fn read(&self, said: &str) -> Option<f64> {
         let said = concluded(said)?;
-        let score = self.number(said, |said| rating::rating(said, self.scale))?;
+        let score = self.number(said, |said| rating::rating(short(said)?, self.scale))?;
         let [worst, best] = self.scale;
         let share = (score - worst) / (best - worst);
         (0.0..=1.0).contains(&share).then_some(share)
@@ -180,7 +180,9 @@ impl Judge {
     /// How many of `steps` steps stand before the first wrong one that an answer names.
     fn right(&self, said: &str, steps: usize) -> Option<usize> {
         let said = concluded(said)?;
-        let number = self.number(said, rating::last_number).filter(|number| number.fract() == 0.0)?;
+        let number = self
+            .number(said, |said| rating::last_number(end(said)))
+            .filter(|number| number.fract() == 0.0)?;
         match number {
             -1.0 | 0.0 => Some(steps),
             _ => (1.0..=steps as f64).contains(&number).then_some(number as usize - 1),

@@ -8,6 +8,7 @@ use crate::data::Hub;
 use crate::model::Sequence;
 use crate::policy::Policy;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::{Idle, idle};
 use anyhow::Context;
 use baselines::{Baselines, Key, identity};
 use schemars::JsonSchema;
@@ -131,10 +132,8 @@ impl Scorer {
 
     fn load(&mut self, models: &Models) -> anyhow::Result<()> {
         if let (Some(name), None) = (&self.section.model, &self.frozen) {
-            let model = &models.policy()?.model;
-            let folder = Hub::from_env().model(name)?;
-            self.identity = identity(&folder, model.kind());
-            self.frozen = Some(Policy::load(&folder, model.kind(), model.device(), 1)?);
+            self.identity = identity(&Hub::from_env().model(name)?, models.place()?.0);
+            self.frozen = Some(models.open(name, 1)?);
         }
         Ok(())
     }
@@ -178,6 +177,14 @@ fn one(mut all: Vec<Vec<f32>>) -> Vec<f32> {
 }
 
 impl Reward for Scorer {
+    fn idle(&self) -> Vec<Idle> {
+        let measure = self.section.measure;
+        idle(&[
+            (measure == Measure::Discounted, &["discount"], "unless measure = \"discounted\""),
+            (measure == Measure::Binned, &["bins", "scores"], "unless measure = \"binned\""),
+        ])
+    }
+
     fn wants(&self) -> Wants {
         let wants = match &self.section.column {
             Some(name) => Wants::default().column("column", name, Holds::Text),

@@ -2,13 +2,15 @@
 //!
 #![doc = include_str!("../../docs/custom-rewards.md")]
 
-use crate::data::{Example, Hub, Tokenizer};
-use crate::policy::Policy;
+use crate::data::Example;
+use crate::rationale::Format;
 use crate::rollout::{Group, Rollout, Score};
+use crate::section::Idle;
 use anyhow::Context;
 
 pub mod answer;
 pub mod belief;
+pub mod calc;
 pub mod certainty;
 pub mod column;
 pub mod command;
@@ -26,6 +28,7 @@ pub mod judge;
 pub mod leak;
 pub mod length;
 pub mod likelihood;
+mod models;
 mod part;
 pub mod perplexity;
 pub mod planted;
@@ -47,13 +50,15 @@ pub mod wikiwhy;
 pub use crate::rationale::equality::choice;
 pub(crate) use crate::rationale::equality::plain;
 pub use answer::{agrees, correct};
+pub use models::Models;
+use models::Place;
 pub use part::Part;
 use part::chains;
 pub use process::Aggregate;
 pub use registry::Registry;
 pub use right::Right;
 pub use scoring::Scoring;
-pub use table::Rewards;
+pub use table::{OwnModel, Rewards};
 pub use wants::{Holds, MachineWant, OfRow, RowWant, TemplateWant, Wants};
 
 /// Scores the rollouts of a group.
@@ -66,6 +71,11 @@ pub trait Reward: Send {
     /// said before anything trains.
     fn wants(&self) -> Wants {
         Wants::default()
+    }
+
+    /// Those of its section's keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
+        vec![]
     }
 
     /// Whether it reads other rewards' scores: it is then asked after all that do not, and finds their scores in each
@@ -101,49 +111,6 @@ pub trait SharedReward: Sync {
     fn at_once(&self) -> usize;
 }
 
-/// What a reward may ask.
-#[derive(Debug, Clone, Copy)]
-pub struct Models<'a> {
-    policy: Option<&'a Policy>,
-    tokenizer: Option<&'a Tokenizer>,
-    /// Tokens that go through a model together.
-    pub budget: usize,
-}
-
-impl<'a> Models<'a> {
-    /// Nothing: for rewards that read texts alone.
-    pub fn none() -> Self {
-        Self { policy: None, tokenizer: None, budget: 0 }
-    }
-
-    /// The policy as it is now, and the tokens that go through a model together.
-    pub fn of(policy: &'a Policy, budget: usize) -> Self {
-        Self { policy: Some(policy), tokenizer: Some(&policy.tokenizer), budget }
-    }
-
-    /// The policy's tokenizer, in a thread of its own.
-    pub(crate) fn tokenizing(tokenizer: Option<&'a Tokenizer>) -> Self {
-        Self { tokenizer, ..Self::none() }
-    }
-
-    /// The policy as it is now.
-    pub fn policy(&self) -> anyhow::Result<&'a Policy> {
-        self.policy.context("it needs the policy, and was asked without one")
-    }
-
-    /// The policy's tokenizer.
-    pub fn tokenizer(&self) -> anyhow::Result<&'a Tokenizer> {
-        self.tokenizer.context("it needs the policy's tokenizer, and was asked without one")
-    }
-
-    /// Loads a model that generates beside the policy, of its number type and on its device: a folder or a hub id, for `slots`
-    /// sequences at once.
-    fn open(&self, model: &str, slots: usize) -> anyhow::Result<Policy> {
-        let policy = &self.policy()?.model;
-        Ok(Policy::load(&Hub::from_env().model(model)?, policy.kind(), policy.device(), slots)?)
-    }
-}
-
 /// A function of a group is a reward.
 impl<F: FnMut(&Group) -> anyhow::Result<Vec<Score>> + Send> Reward for F {
     fn score(&mut self, group: &Group, _models: &Models) -> anyhow::Result<Vec<Score>> {
@@ -159,6 +126,7 @@ impl Default for Registry {
     fn default() -> Self {
         Self::empty()
             .reward("answer", answer::Answer::checked)
+            .reward("calc", calc::Calc::checked)
             .reward("command", command::Command::checked)
             .reward("copying", copying::Copying::checked)
             .reward("entropy", certainty::Certainty::entropy)
@@ -191,16 +159,24 @@ impl Default for Registry {
     }
 }
 
+/// What stands between a rationale and an answer: what the section says, or what [data.format] begins an answer with.
+fn cue(own: Option<&str>, format: &Format) -> anyhow::Result<String> {
+    own.map(str::to_owned).or_else(|| format.cue()).context(
+        "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
+    )
+}
+
 /// A reward from a function of one rollout that wants something.
 fn wanting<F: Fn(&Example, &Rollout) -> anyhow::Result<f64> + Send>(
     wants: Wants,
     function: F,
 ) -> impl Reward {
-    Wanting { wants, reward: of_rollouts(function) }
+    Wanting { wants, idle: vec![], reward: of_rollouts(function) }
 }
 
 struct Wanting<R> {
     wants: Wants,
+    idle: Vec<Idle>,
     reward: R,
 }
 
@@ -211,6 +187,10 @@ impl<R: Reward> Reward for Wanting<R> {
 
     fn wants(&self) -> Wants {
         self.wants.clone()
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        self.idle.clone()
     }
 
     fn independent(&self) -> bool {
@@ -231,7 +211,6 @@ pub(crate) mod tests {
     use super::*;
     use crate::Result;
     use crate::engine::StopReason;
-    use crate::rationale::Format;
     use std::collections::BTreeMap;
     use std::sync::Arc;
 

@@ -37,9 +37,7 @@ impl Reward for Reader {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
         let sequence = |rollout: &Rollout| -> anyhow::Result<Sequence> {
             Ok(match &self.model {
                 None => rollout.sequence(&group.prompt),
@@ -53,10 +51,7 @@ impl Reward for Reader {
                 }
             })
         };
-        let judge = match &self.model {
-            Some(model) => model,
-            None => models.policy()?,
-        };
+        let judge = models.judge(self.model.as_ref())?;
         let sequences = group.rollouts.iter().map(sequence).collect::<anyhow::Result<Vec<_>>>()?;
         let logprobs = judge.logprobs(&sequences, 1.0, models.budget)?;
         let perplexity = |of: &Vec<f32>| {
@@ -72,14 +67,12 @@ impl Reward for Reader {
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
-    use tch::{Device, Kind};
 
     #[test]
     fn perplexity_is_that_of_the_completions_tokens() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut group = group(None, &[], &["ab", ""]);
         group.prompt = policy.tokenizer.encode("q:").unwrap();
         for rollout in &mut group.rollouts {

@@ -116,13 +116,10 @@ impl Reward for Oracle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near::near;
 
     fn planted(letters: usize, length: usize, strength: f64) -> Planted {
         Planted { letters, length, strength }
-    }
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
     }
 
     #[test]
@@ -130,12 +127,12 @@ mod tests {
         // "ab" of a and b with γ = 3: the right letter has 3/4. One letter is not enough; of two, both right: 9/16.
         let values = planted(2, 3, 3.0).values("ab");
         assert_eq!((values[0][1], values[1][0], values[2][0]), (0.0, 0.0, 1.0));
-        near(values[0][2], 9.0 / 16.0);
-        near(values[1][1], 0.75);
+        near(values[0][2], 9.0 / 16.0, 1e-12);
+        near(values[1][1], 0.75, 1e-12);
         // After an a, a wrong letter is another a, which matches one again: 3/4 + 1/4 · 3/4.
-        near(values[1][2], 0.75 + 0.25 * 0.75);
+        near(values[1][2], 0.75 + 0.25 * 0.75, 1e-12);
         // Three letters: 3/4 · v(1, 2) + 1/4 · v(0, 2).
-        near(values[0][3], 0.75 * values[1][2] + 0.25 * values[0][2]);
+        near(values[0][3], 0.75 * values[1][2] + 0.25 * values[0][2], 1e-12);
     }
 
     #[test]
@@ -157,7 +154,7 @@ mod tests {
             }
             total += if text.contains("aba") { probability } else { 0.0 };
         }
-        near(section.values("aba")[0][5], total);
+        near(section.values("aba")[0][5], total, 1e-12);
     }
 
     #[test]
@@ -182,9 +179,9 @@ mod tests {
         // a, a, b: one matched with two left, one with one left, all.
         let (value, steps) = of(&[0, 0, 1]);
         assert_eq!(value, 1.0);
-        near(steps[0], 0.9375);
-        near(steps[1], 0.75);
-        near(steps[2], 1.0);
+        near(steps[0], 0.9375, 1e-12);
+        near(steps[1], 0.75, 1e-12);
+        near(steps[2], 1.0, 1e-12);
         // An a and the end of sequence: nothing comes any more.
         assert_eq!(of(&[0, 2]), (0.0, vec![0.9375, 0.0]));
     }

@@ -1,7 +1,6 @@
 //! A trained reward model's opinion of each step, put together for the outcome and handed on step by step: `[reward.process]`.
 
 use super::{Holds, Models, Reward, Wants, column};
-use crate::data::Hub;
 use crate::policy::RewardModel;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
@@ -86,8 +85,7 @@ struct Scorer {
 impl Scorer {
     fn model(&mut self, models: &Models) -> anyhow::Result<&RewardModel> {
         if self.loaded.is_none() {
-            let (folder, model) = (Hub::from_env().model(&self.section.model)?, &models.policy()?.model);
-            self.loaded = Some(RewardModel::load(&folder, model.kind(), model.device())?);
+            self.loaded = Some(models.open_scoring(&self.section.model)?);
         }
         Ok(self.loaded.as_ref().expect("loaded above"))
     }
@@ -102,7 +100,7 @@ impl Scorer {
         let steps: Vec<&str> = steps.into_iter().map(|span| &text[span]).collect();
         let aggregate = self.section.aggregate;
         let judge = self.model(models)?;
-        let prompt = judge.policy.tokenizer.render_example(&group.example)?;
+        let prompt = judge.tokenizer.render_example(&group.example)?;
         Ok(aggregate.of(&judge.scores(&prompt, &[steps], models.budget)?.concat()))
     }
 }
@@ -127,7 +125,7 @@ impl Reward for Scorer {
         let texts: Vec<Vec<&str>> = texts
             .map(|(spans, rollout)| spans.iter().map(|span| &rollout.text[span.clone()]).collect())
             .collect();
-        let prompt = judge.policy.tokenizer.render_example(&group.example)?;
+        let prompt = judge.tokenizer.render_example(&group.example)?;
         let scores = judge.scores(&prompt, &texts, models.budget)?;
         let of_rollout = |((scores, spans), rollout): ((Vec<f64>, &Vec<Range<usize>>), &Rollout)| {
             let tokens = |span: &Range<usize>| policy.tokenizer.tokens_of(&rollout.tokens, span.clone());

@@ -1,7 +1,8 @@
 //! How easy the rationale is to read, by a classical formula for English.
 
-use super::{Holds, Part, Reward, Wants, column, wanting};
+use super::{Holds, Part, Reward, Wanting, Wants, column, of_rollouts};
 use crate::data::Example;
+use crate::section::{Idle, idle};
 use crate::text::readability::TextCounts;
 use anyhow::Context;
 use schemars::JsonSchema;
@@ -105,8 +106,8 @@ impl Readability {
             "easy = {easy}, hard = {hard}: must be two different numbers"
         );
         let reach = self.reach.unwrap_or(if self.formula == Formula::Flesch { 30.0 } else { 5.0 });
-        let wants = self.check(reach)?;
-        Ok(wanting(wants, move |example, rollout| {
+        let (wants, idle) = (self.check(reach)?, self.idle());
+        let reward = of_rollouts(move |example, rollout| {
             let Some(counts) = TextCounts::of(self.of.of(rollout)) else { return Ok(0.0) };
             let value = self.formula.of(&counts);
             Ok(match self.band_of(example)? {
@@ -114,7 +115,16 @@ impl Readability {
                 Some([low, high]) => 1.0 - ((low - value).max(value - high).max(0.0) / reach).min(1.0),
                 None => ((value - hard) / (easy - hard)).clamp(0.0, 1.0),
             })
-        }))
+        });
+        Ok(Wanting { wants, idle, reward })
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        idle(&[
+            (self.band.is_none(), &["easy", "hard"], "beside band"),
+            (!self.plain, &["easy", "hard"], "with plain = true"),
+            (self.band.is_some(), &["reach"], "without band"),
+        ])
     }
 
     /// Refuses what does not go together; what it needs of rows.

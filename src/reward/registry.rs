@@ -42,6 +42,9 @@ struct Common {
     kind: Option<String>,
     /// Seconds that scoring a group should take; what takes longer is counted in the metrics.
     limit_s: Option<f64>,
+    /// Where the models live that it asks in the policy's place: `cpu`, `cuda`, `cuda:N` or `auto`, as `devices.policy` has them; `devices.reward` by default. With
+    /// `devices.reward_ranks` a reward model that has this stays with the ranks that ask it.
+    device: Option<String>,
 }
 
 fn one() -> f64 {

@@ -115,13 +115,8 @@ impl Reward for Judge {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
-        let judge = match &self.model {
-            Some(model) => model,
-            None => models.policy()?,
-        };
+        models.load(&mut self.model, self.section.model.as_deref())?;
+        let judge = models.judge(self.model.as_ref())?;
         let chains = chains(group);
         let scores = match self.section.measure {
             Measure::PerplexityStep => perplexities(judge, &chains, models.budget)?,
@@ -184,16 +179,14 @@ fn perplexities(judge: &Policy, chains: &[Vec<&str>], budget: usize) -> anyhow::
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
     use serde_json::json;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     #[test]
     fn chains_are_scored_by_their_steps() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut group = group(Some("2"), &[], &["one\ntwo\n#### 2", "one\none\n#### 2", "#### 2"]);
         let example = Arc::get_mut(&mut group.example).unwrap();
         example.fields.insert("rationale".into(), json!("one\ntwo"));

@@ -57,9 +57,7 @@ impl Reward for Comparer {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
         let policy = models.policy()?;
         let judge = self.model.as_ref().unwrap_or(policy);
         let (section, example) = (&self.section, &group.example);
@@ -104,14 +102,12 @@ impl Comparer {
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
-    use tch::{Device, Kind};
 
     #[test]
     fn a_text_is_like_itself_and_steps_are_like_what_they_say() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut group = group(Some("two"), &[], &["one\ntwo\n#### two", "two\n#### three", "none"]);
         for rollout in &mut group.rollouts {
             rollout.tokens = policy.tokenizer.encode(&rollout.text).unwrap();

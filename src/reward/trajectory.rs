@@ -135,13 +135,12 @@ impl Walker {
 mod tests {
     use super::super::tests::{group, rewards};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
 
     #[test]
     fn a_rationale_walks_by_its_stretches() {
-        let init = Init { hidden_size: 16, layers: 2, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(2, 1, 3);
         let mut group = group(None, &[], &["abcdefgh\n#### 1", "abc\n#### 1"]);
         group.prompt = policy.tokenizer.encode("q:").unwrap();
         for rollout in &mut group.rollouts {

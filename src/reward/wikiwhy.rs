@@ -115,13 +115,8 @@ impl Matcher {
             };
             return Ok(chains.iter().map(|chain| chain.iter().map(of).collect()).collect());
         }
-        if let (Some(name), None) = (&self.section.model, &self.model) {
-            self.model = Some(models.open(name, 1)?);
-        }
-        let judge = match &self.model {
-            Some(model) => model,
-            None => models.policy()?,
-        };
+        models.load(&mut self.model, self.section.model.as_deref())?;
+        let judge = models.judge(self.model.as_ref())?;
         let texts: Vec<&str> = reference.iter().chain(chains.iter().flatten()).copied().collect();
         let vectors = centred(judge.embed(&texts, models.budget)?);
         let (reference, own) = vectors.split_at(reference.len());
@@ -175,11 +170,10 @@ fn parts(unit: StepUnit, text: &str) -> Vec<String> {
 mod tests {
     use super::super::tests::{group, rewards, scores};
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::reward::Registry;
     use serde_json::json;
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     fn asked(texts: &[&str], reference: Value) -> Group {
         let mut asked = group(Some("2"), &[], texts);
@@ -240,8 +234,7 @@ mod tests {
     /// A sentence is itself whatever the model.
     #[test]
     fn states_tell_equal_sentences() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let mut groups = [asked(&CHAINS[..2], json!(REFERENCE))];
         let mut rewards = rewards(&Registry::default(), "[wikiwhy]\nby = \"states\"\nleast = 0.99").unwrap();
         rewards.score(&mut groups, &Models::of(&policy, 64)).unwrap();

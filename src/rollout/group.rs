@@ -50,11 +50,11 @@ mod tests {
     use crate::data::Example;
     use crate::engine::{Sampling, Scripted};
     use crate::log::Metrics;
-    use crate::policy::{Init, Policy};
+    use crate::policy::Policy;
+    use crate::policy::tests::tiny;
     use crate::rationale::Format;
     use crate::rollout::{Sample, Scorer, Seeds};
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     fn prompted(policy: &Policy, index: usize, text: &str) -> Prompted {
         let example = Example { index, ..Example::text(index.to_string(), text) };
@@ -86,8 +86,7 @@ mod tests {
     /// whole before it is given away.
     #[test]
     fn groups_are_what_the_sampler_writes() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let mut policy = tiny(1, 2, 0);
         let (tokenizer, eos) = (policy.tokenizer.clone(), policy.tokenizer.eos());
         let digits = policy.tokenizer.encode("01").unwrap();
         let own = digits.clone();

@@ -3,7 +3,7 @@
 
 use super::{Group, Prompted, SamplingContext, Source, SourceSection, Traits, independent};
 use crate::data::Example;
-use crate::data::template::{environment, values};
+use crate::data::template::{Jinja, values};
 use crate::data::unfilled::{fault, misfits};
 use crate::error::Result;
 use crate::section::{Misfit, broken};
@@ -19,7 +19,7 @@ pub struct HintRollout {
     pub size: usize,
     /// The user turn (or plain text) that takes the place of `data.template.user`, in the few-shot examples too: a
     /// Jinja template over the same columns, which must use `answer`.
-    pub hint: String,
+    pub hint: Jinja,
 }
 
 impl Default for HintRollout {
@@ -36,23 +36,19 @@ impl SourceSection for HintRollout {
     fn check(&self) -> Vec<Misfit> {
         let mut found =
             broken(&[(self.size > 0, "size", "at least one completion of each prompt is needed")]);
-        let environment = environment();
-        match environment.template_from_str(&self.hint) {
+        match self.hint.names() {
             Err(error) => found.push(Misfit::new("hint", format!("it cannot be read: {error:#}"), "")),
-            Ok(template) if !template.undeclared_variables(false).contains("answer") => {
-                found.push(Misfit::new(
-                    "hint",
-                    "it does not tell the answer, so it is no hint",
-                    "write {{ answer }} where it belongs",
-                ))
-            }
+            Ok(names) if !names.contains("answer") => found.push(Misfit::new(
+                "hint",
+                "it does not tell the answer, so it is no hint",
+                "write {{ answer }} where it belongs",
+            )),
             Ok(_) => {}
         }
         found
     }
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
-        let environment = environment();
         misfits(rows, |row| {
             // It takes the place of the prompt's template, so that there is no prompt yet.
             let mut known = values(row);
@@ -60,7 +56,7 @@ impl SourceSection for HintRollout {
                 known.remove("prompt");
             }
             known.insert("id".into(), row.id.as_str().into());
-            let fault = fault(&environment, &self.hint, &known, &[]);
+            let fault = fault(&self.hint, &known, &[]);
             fault.map(|fault| ("hint".to_owned(), fault)).into_iter().collect()
         })
     }

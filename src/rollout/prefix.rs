@@ -19,7 +19,7 @@ use crate::engine::{Progress, Request, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::{Format, steps};
-use crate::section::{Misfit, broken, under};
+use crate::section::{Idle, Misfit, broken, idle, under};
 use crate::seed;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -161,6 +161,14 @@ impl SourceSection for PrefixRollout {
 
     fn check(&self) -> Vec<Misfit> {
         PrefixRollout::check(self)
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        idle(&[
+            (self.cuts == Cuts::Share, &["share"], "unless cuts = \"share\""),
+            (self.cuts == Cuts::Tree, &["tree"], "unless cuts = \"tree\""),
+            (self.close, &["answer_tokens"], "with close = false"),
+        ])
     }
 
     fn build(&self) -> Result<Box<dyn Source>> {

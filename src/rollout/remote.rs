@@ -7,7 +7,7 @@ use super::{
 };
 use crate::ask::{Samples, TextModel, TextRequest};
 use crate::data::conversation::REASONING;
-use crate::data::template::environment;
+use crate::data::template::Jinja;
 use crate::data::{Example, Message, Prompt};
 use crate::endpoint::{Choice, Client, Endpoint};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ pub struct RemoteRollout {
     pub system: Option<String>,
     /// The last turn, in place of the prompt's own: a Jinja template over the row's columns and `prompt`, that turn. What the
     /// policy learns from stays its own prompt.
-    pub user: Option<String>,
+    pub user: Option<Jinja>,
     /// The rows are traces of an earlier stage that are to be written anew, which `user` asks for with the trace's
     /// `completion`: what comes back takes the trace's place among the completions of its example, and its path through a
     /// rubric where it has one (so that `path_label` knows it). It is left out where it comes to another answer than the
@@ -81,11 +81,11 @@ impl RemoteRollout {
                 "use a positive temperature, or size = 1",
             );
         }
-        let unread = self.user.as_ref().and_then(|user| environment().template_from_str(user).err());
+        let unread = self.user.as_ref().and_then(|user| user.check().err());
         if let Some(error) = unread {
             wrong("user", &format!("its template cannot be read: {error}"), "");
         }
-        if self.rewrite && self.user.as_ref().is_none_or(|user| !user.contains("completion")) {
+        if self.rewrite && self.user.as_ref().is_none_or(|user| !user.source().contains("completion")) {
             wrong(
                 "rewrite",
                 "user must show what is to be written anew",
@@ -105,9 +105,9 @@ impl RemoteRollout {
 
     /// What is asked of a prompt: one question, or one about each choice.
     fn questions(&self, prompted: &Prompted, nonce: usize) -> Result<Vec<TextRequest>> {
-        let (example, environment) = (&prompted.example, environment());
+        let example = &prompted.example;
         let filled = |choice: Option<usize>| {
-            let filled = self.filled(&environment, example, choice);
+            let filled = self.filled(example, choice);
             filled.map_err(|why| Error::Data(format!("{example}: rollout.remote.user {why}")))
         };
         if !self.each_choice {

@@ -3,11 +3,12 @@
 
 use super::{Group, Prompted, Rollout, Search, Seeds};
 use crate::data::Example;
+use crate::data::template::Jinja;
 use crate::engine::{Progress, Sampling, Statistics};
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use std::fmt::Debug;
 
 /// A way that completions come to be, `[rollout.NAME]`: a [`SourceSection`] says what its recipe's keys are and what its completions will be like, and builds
@@ -118,6 +119,11 @@ pub trait SourceSection: Debug + Send + Sync + 'static {
         vec![]
     }
 
+    /// Those of its own keys that are without effect beside the others.
+    fn idle(&self) -> Vec<Idle> {
+        vec![]
+    }
+
     /// What some of the training rows, which are its questions, lack of what it reads of them, by its keys; each message goes on from its key, as
     /// `needs choices and 2 of 3 rows have none: a, b`. Looked at when a run opens; the failure on a row stays behind it.
     fn check_rows(&self, _rows: &[&Example]) -> Vec<Misfit> {
@@ -153,7 +159,7 @@ pub struct Traits<'a> {
     /// Where one completion is picked among several: how.
     pub picks: Option<Picks<'a>>,
     /// The template of the prompt that knows the answer, for questions that the first one fails.
-    pub hint: Option<&'a str>,
+    pub hint: Option<&'a Jinja>,
     /// Whether continuations from cuts between their steps say what the steps are worth ([`Rollout::cuts`]).
     pub values_steps: bool,
     /// Whether continuations of a group's rollouts become rollouts of the group, which are no independent samples.

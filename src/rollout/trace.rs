@@ -4,6 +4,7 @@
 //! dataset: `data.train = "@stage"` trains on an earlier stage's rollouts.
 
 use super::{CutValue, Fork, Group, Rollout, Score};
+use crate::data::row::Problems;
 use crate::data::tree::finite;
 use crate::data::{Example, Prompt};
 use crate::engine::StopReason;
@@ -162,6 +163,15 @@ pub struct NoTraces {
     pub rows: Vec<(usize, String)>,
     /// Others are traces, or have been: token ids are no column of ordinary rows.
     pub mixed: bool,
+}
+
+impl NoTraces {
+    /// The same as problems of `rows`, as `said` puts what one of them lacks.
+    pub fn problems(&self, rows: &[Arc<Example>], said: impl Fn(&str) -> String) -> Problems {
+        let mut problems = Problems::default();
+        self.rows.iter().for_each(|(row, lacks)| problems.example(&rows[*row], said(lacks)));
+        problems
+    }
 }
 
 /// The groups that the rows are traces of: the rollouts of one example together, in the order of the rows, whatever

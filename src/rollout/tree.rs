@@ -13,7 +13,7 @@ use crate::engine::{Boundary, Completion, Request, Sampling, Statistics, StopRea
 use crate::error::Result;
 use crate::policy::Policy;
 use crate::rationale::Format;
-use crate::section::{Misfit, broken, under};
+use crate::section::{Idle, Misfit, broken, idle, under};
 use crate::seed::derive;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,13 @@ impl SourceSection for TreeRollout {
 
     fn check(&self) -> Vec<Misfit> {
         TreeRollout::check(self)
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        idle(&[
+            (self.at == At::Tokens, &["step_tokens"], "unless at = \"tokens\""),
+            (self.at != At::Questions, &["depth", "branching", "budget"], "with at = \"questions\""),
+        ])
     }
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
@@ -328,7 +335,7 @@ impl Tree {
             let mut end = 0;
             let forks = self.path_nodes(at).into_iter().map(|node| {
                 end += self.nodes[node].tokens.len();
-                let bytes = policy.tokenizer.decode(&tokens[..end]).trim_end_matches('\u{FFFD}').len();
+                let bytes = policy.tokenizer.length(&tokens[..end]);
                 Fork { node, tokens: end, bytes, copies: self.nodes[node].copies, value: 0.0, vote: None }
             });
             let forks: Vec<Fork> = forks.collect();

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::rationale::{Format, Given};
 use crate::seed::derive;
 use std::ops::Range;
+use std::sync::Once;
 
 /// A completion under way.
 #[derive(Debug, Clone)]
@@ -228,7 +229,7 @@ impl Path {
     }
 
     fn rollout(&self, tokenizer: &Tokenizer, format: &Format) -> Rollout {
-        let bytes = |count: usize| tokenizer.decode(&self.tokens[..count]).trim_end_matches('\u{FFFD}').len();
+        let bytes = |count: usize| tokenizer.length(&self.tokens[..count]);
         let part = |tokens: &Range<usize>| {
             let begin = bytes(tokens.start);
             Given { bytes: begin..bytes(tokens.end).max(begin), tokens: tokens.clone() }
@@ -240,7 +241,7 @@ impl Path {
 }
 
 /// The ids of `said` where `place` stands in `template`, as they stand behind other tokens. In the template special tokens are what they are, in
-/// what is said they are text. Characters that the tokenizer's alphabet lacks are left out of what is said.
+/// what is said they are text. Characters that the tokenizer's alphabet lacks are left out of what is said; the first time that is warned of.
 ///
 /// # Errors
 /// A template that cannot be tokenised, or has no such place.
@@ -253,10 +254,29 @@ pub fn placed(tokenizer: &Tokenizer, template: &str, place: &str, said: &str) ->
         false => tokenizer.encode_after(text, content),
     };
     let said = encode(said, true).or_else(|_| {
-        let there = |c: &char| tokenizer.encode_content(&c.to_string()).is_ok();
-        encode(&said.chars().filter(there).collect::<String>(), true)
+        static WARNED: Once = Once::new();
+        let (known, lacking) = known(tokenizer, said);
+        WARNED.call_once(|| tracing::warn!("{}", lacks(said, &lacking)));
+        encode(&known, true)
     });
     Ok([encode(before, false)?, said?, encode(behind, false)?].concat())
+}
+
+/// What a tokenizer knows of a text, and the characters that it does not.
+fn known(tokenizer: &Tokenizer, said: &str) -> (String, String) {
+    said.chars().partition(|c| tokenizer.encode_content(&c.to_string()).is_ok())
+}
+
+/// What is said of the first text of which characters are `lacking`.
+fn lacks(said: &str, lacking: &str) -> String {
+    let (count, all) = (lacking.chars().count(), said.chars().count());
+    let few = |text: &str| text.chars().take(20).collect::<String>();
+    format!(
+        "of what a tool or an environment says the policy does not see characters that its tokenizer has no token for: {count} of {all} in {:?}, such \
+         as {:?}; others are left out without a word",
+        few(said),
+        few(lacking)
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! From a recipe to a trained policy: the stages in their order, the training loop.
 
+mod beside;
 mod evaluating;
 mod footprint;
 mod inputs;
@@ -14,6 +15,8 @@ mod preflight;
 mod reporting;
 mod rescue;
 mod resume;
+mod room;
+mod serving;
 mod session;
 mod stage;
 mod stop;
@@ -127,7 +130,8 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
         placed::same_count(devices.ranks, count, place.as_ref())?;
     }
     ranks.wait_at_most(devices.timeout())?;
-    let planned_ranks = devices.ranks.unwrap_or(count);
+    // Those that are not there yet are planned for.
+    let planned_ranks = devices.ranks.unwrap_or(count.max(devices.reward_ranks + 1)) - devices.reward_ranks;
     let mut said: Vec<String> = Vec::new();
     for Ready { trial, stages, .. } in &trials {
         let idle = without_effect(&trial.recipe, stages, registry);
@@ -145,7 +149,7 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
         };
         said.extend(opening.iter().flatten().cloned());
         let notes: String = said.iter().map(|told| format!("# note: {told}\n")).collect();
-        let plan = plan::of_trials(&trials, &hub, planned_ranks);
+        let plan = plan::of_trials(&trials, registry, &hub, planned_ranks);
         tell(&format!("{text}\n{plan}{notes}")).map_err(Error::io("standard output"))?;
         // The plan is of use also where the folder is another run's.
         return opening.map(|_| Ended::Done(Outcome::default()));
@@ -153,6 +157,10 @@ fn look_and_run(args: &Args, registry: &Registry, ranks: Arc<dyn Ranks>) -> Resu
     if let (1, Some(count @ 2..)) = (ranks.count(), devices.ranks) {
         return Ok(Ended::Needs(count));
     }
+    let Some(training) = serving::set_apart(ranks, &devices, &hub)? else {
+        return Ok(Ended::Done(Outcome::default()));
+    };
+    let ranks = training.0.clone();
     said.iter().filter(|_| ranks.is_first()).for_each(|told| tracing::warn!("{told}"));
     let folder = run_folder(args, first)?;
     if recipe.sweeps() {

@@ -1,8 +1,9 @@
 //! What `--dry-run` says: the stages, the tokens of a step, and the memory that they need; of a recipe that sweeps, what all trials come
 //! to. Nothing heavy is loaded.
 
-use super::footprint;
+use super::beside::beside;
 use super::preflight::{Ready, Rows};
+use super::room;
 use super::trials::shared;
 use crate::checkpoint::Saved;
 use crate::data::hub::Hub;
@@ -10,7 +11,7 @@ use crate::loops::{Steps, passes};
 use crate::model::Config;
 use crate::policy::PolicyConfig;
 use crate::ranks::Local;
-use crate::recipe::{PlannedStage, Stage};
+use crate::recipe::{PlannedStage, Registry, Stage};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -30,10 +31,10 @@ struct Planned<'a> {
 }
 
 /// The plan of all trials as text, for so many ranks.
-pub fn of_trials(trials: &[Ready], hub: &Hub, ranks: usize) -> String {
+pub fn of_trials(trials: &[Ready], registry: &Registry, hub: &Hub, ranks: usize) -> String {
     let described = |ready: &Ready| {
         let plan = ready.trial.recipe.plan();
-        describe(&planned(&plan, ready), hub, ranks)
+        describe(&planned(&plan, ready), registry, hub, ranks)
     };
     let [only] = trials else {
         let mut out = sweep(trials, hub);
@@ -185,7 +186,7 @@ fn products_a_second(device: Device) -> crate::Result<f64> {
 }
 
 /// The plan as text, for so many ranks.
-fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
+fn describe(plan: &[Planned], registry: &Registry, hub: &Hub, ranks: usize) -> String {
     let mut out = String::from("# Plan\n");
     if ranks > 1 {
         let _ = writeln!(out, "#\n# {ranks} ranks, which share a step's questions; memory is that of each");
@@ -205,7 +206,15 @@ fn describe(plan: &[Planned], hub: &Hub, ranks: usize) -> String {
             let _ = writeln!(out, "#    {}", tokens(stage));
         }
         let shape = shapes[index].as_ref();
-        let memory = shape.map_or_else(|| vec![unknown()], |shape| footprint::words(stage, shape, ranks));
+        // An earlier stage's result has the shape of its policy.
+        let earlier =
+            |name: &str| (0..index).rev().find(|&at| plan[at].name == name).and_then(|at| shapes[at].clone());
+        let asked = |model: &str| match model.strip_prefix('@') {
+            Some(name) => earlier(name),
+            None => Config::read(&hub.at_hand(model)?).ok(),
+        };
+        let words = |shape| room::words(stage, shape, &beside(stage, registry, asked), ranks);
+        let memory = shape.map_or_else(|| vec![unknown()], words);
         memory.iter().for_each(|line| out += &format!("#    {line}\n"));
     }
     out

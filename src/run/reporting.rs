@@ -1,7 +1,7 @@
 //! When a run's report is written anew: after evaluations and checkpoints, by time, and at the end.
 
 use super::session::Session;
-use crate::checkpoint::{MACHINE, write_atomic};
+use crate::checkpoint::{MACHINE, read_file, write_atomic};
 use crate::devices::machine::Machine;
 use crate::error::{Error, Result, quietly};
 use crate::report::{self, Known, State};
@@ -118,7 +118,7 @@ impl Session {
 
     fn write_machine(&self) -> Result<()> {
         let path = self.dir.path().join(MACHINE);
-        let before = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+        let before = read_file(&path).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
         let mut starts =
             before.and_then(|before| before["start_times"].as_array().cloned()).unwrap_or_default();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

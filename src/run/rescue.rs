@@ -55,10 +55,12 @@ impl Reached {
             return;
         }
         let (name, next) = (&opened.name, stop::next());
-        let earlier = || session.dir.ledger().is_ok_and(|ledger| ledger.stages.len() > 1);
+        let ledger = session.dir.ledger();
         let words = match self.saved {
-            0 if earlier() => format!("what was done before stage `{name}` is saved{next}"),
-            0 if has_begun(session.dir.path()) => {
+            0 if ledger.as_ref().is_ok_and(|ledger| ledger.stages.len() > 1) => {
+                format!("what was done before stage `{name}` is saved{next}")
+            }
+            0 if ledger.is_ok() && has_begun(session.dir.path()) => {
                 format!("what was evaluated before stage `{name}` is saved{next}")
             }
             0 => return,

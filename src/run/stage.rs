@@ -4,14 +4,14 @@ use super::lengths::{Lengths, TooLong, none_is_left};
 use super::wants;
 use crate::data::hub::Hub;
 use crate::data::{Dataset, Example, Questions, Split};
-use crate::devices::Shard;
+use crate::devices::{self, Shard, name_of};
 use crate::error::{Error, Result};
 use crate::log::Metrics;
 use crate::loops::{Method, ReferenceKind, Steps, Worker};
 use crate::model::Model;
 use crate::optim::{Optimizer, Sliced};
-use crate::policy::{Policy, Reference};
-use crate::ranks::{Ranks, timeline};
+use crate::policy::{Holder, Policy, Reference};
+use crate::ranks::{Carrier, Ranks, timeline};
 use crate::recipe::{Registry, Stage};
 use crate::reward::Rewards;
 use crate::seed;
@@ -85,14 +85,21 @@ impl Opened {
         tracing::info!("{name}: {} rows of {}", setup.rows.examples.len(), setup.rows.name);
         let train = needs.rows.then_some(setup.rows);
         let eval = stage.eval.as_ref().map(|_| data.load(Split::Eval, hub, run_seed)).transpose()?;
-        let rewards = Rewards::build(&stage.reward, registry, &data.format)?;
-        let measures = match &stage.eval {
+        let mut rewards = Rewards::build(&stage.reward, registry, &data.format)?;
+        let mut measures = match &stage.eval {
             Some(eval) => Rewards::measures(&eval.measures, registry, &data.format)?,
             None => Rewards::none(),
         };
         wants::check_stage(name, &stage, [&rewards, &measures], train.as_ref(), eval.as_ref())?;
         let source = stage.rollout.build()?;
         let layout = stage.devices.open(ranks.local())?;
+        let served = ranks.served();
+        for rewards in [&mut rewards, &mut measures] {
+            rewards.place(&stage.devices, ranks.local(), served.as_ref())?;
+        }
+        if let Some(served) = served.filter(|_| ranks.is_first()) {
+            Holder::begin_stage(&served)?;
+        }
 
         let stage_seed = seed::derive(&[run_seed, seed::of_text(name), round as u64]);
         let origin = {
@@ -177,9 +184,22 @@ impl Opened {
         Ok((opened, method))
     }
 
-    /// Finds the groups of ranks that hold what is divided, of which there may be several copies. All ranks call it.
+    /// Settles who carries tensors between ranks, and finds the groups of them that hold what is divided, of which there may be several
+    /// copies. All ranks call it.
     pub fn group(&mut self) -> Result<()> {
         let (ranks, replicas) = (&self.worker.ranks, self.stage.devices.replicas);
+        if ranks.count() > 1 {
+            let device = self.worker.policy.model.device();
+            match ranks.carry(device, devices::chip(device))? {
+                Carrier::Nccl(version) if ranks.is_first() => {
+                    tracing::info!("between ranks tensors travel through NCCL {version}");
+                }
+                Carrier::Gloo(Some(why)) if ranks.is_first() => {
+                    tracing::warn!("between ranks tensors travel through Gloo, by way of the CPU: {why}");
+                }
+                _ => {}
+            }
+        }
         if replicas == 1 {
             return Ok(());
         }
@@ -349,13 +369,7 @@ fn placed(kind: Kind, device: Device) -> String {
         Kind::Half => "f16".to_string(),
         other => format!("{other:?}").to_lowercase(),
     };
-    match device {
-        Device::Cuda(index) => format!("{format} on cuda:{index}"),
-        other => {
-            let name = format!("{other:?}").to_lowercase();
-            format!("{format} on {name}")
-        }
-    }
+    format!("{format} on {}", name_of(device))
 }
 
 #[cfg(test)]

@@ -85,7 +85,9 @@ fn to_the_end(method: &mut dyn Method, opened: &mut Opened, session: &mut Sessio
         if saves || last {
             opened.state = method.state_dict();
             let left = due.then_some(&unsettled);
-            session.save(opened, optim.as_ref().filter(|_| goes_on), step, left)?;
+            session
+                .save(opened, optim.as_ref().filter(|_| goes_on), step, left)
+                .inspect_err(|error| reached.tell(error, opened, session))?;
             reached = Reached::saved(step);
         } else {
             reached = reached.unsaved(step, !matches!(pace, Pace::Sampling { .. }));
@@ -255,8 +257,11 @@ fn one(
         );
         metrics.set("tokens_per_second", tokens[0] / seconds);
     }
-    let metrics = session.report(opened, step, traces(&batch, step, ranks.is_first()), metrics)?;
-    session.pairs(batch.pairs)?;
+    let traces = traces(&batch, step, ranks.is_first());
+    let told = |error: &Error, session: &Session, opened: &Opened| reached.tell(error, opened, session);
+    let metrics =
+        session.report(opened, step, traces, metrics).inspect_err(|error| told(error, session, opened))?;
+    session.pairs(batch.pairs).inspect_err(|error| told(error, session, opened))?;
     Ok((pace, metrics))
 }
 

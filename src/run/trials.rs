@@ -12,7 +12,7 @@ use super::resume::is_over;
 use super::session::Session;
 use super::{resolved, stop, work};
 use crate::checkpoint::{
-    Mode, RunDir, TrialRecord, Trials, abandon, could_create, fork, is_run, recipes, write_atomic,
+    Mode, RunDir, TrialRecord, Trials, abandon, could_create, fork, is_run, read_text, recipes, write_atomic,
 };
 use crate::compare::{self, RESAMPLES};
 use crate::data::hub::Hub;
@@ -247,7 +247,7 @@ fn open(
     let text = recipe.resolved_with_all_keys(&resolved(&trials[0].stages, registry)?, registry)?;
     let (had, next) = recipes(folder);
     let is_new = had.is_none();
-    let same = had.and_then(|had| std::fs::read_to_string(had).ok()).is_some_and(|had| had == text);
+    let same = had.and_then(|had| read_text(&had).ok()).is_some_and(|had| had == text);
     // Where no trial runs any more, the recipe stays the one by which they ran.
     if !same && (goes_on || is_new) {
         write_atomic(next, text.as_bytes())?;

@@ -42,6 +42,22 @@ fn key_of(segment: &Segment) -> Option<String> {
     }
 }
 
+/// A key that others of its section leave without effect, by its path from there, and why, in words that follow `… has no effect`:
+/// `("share", "unless cuts = \"share\"")`.
+pub type Idle = (&'static str, &'static str);
+
+/// The keys of those of `rules` whose first part is false, which says whether they are read.
+///
+/// ```
+/// use rationale::section::idle;
+/// let found = idle(&[(true, &["share"], "unless cuts = \"share\""), (false, &["tree"], "unless cuts = \"tree\"")]);
+/// assert_eq!(found, [("tree", "unless cuts = \"tree\"")]);
+/// ```
+pub fn idle(rules: &[(bool, &[&'static str], &'static str)]) -> Vec<Idle> {
+    let unread = rules.iter().filter(|(read, ..)| !read);
+    unread.flat_map(|&(_, keys, why)| keys.iter().map(move |&key| (key, why))).collect()
+}
+
 /// `path.key`, or `key` at the top.
 pub fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }

@@ -23,9 +23,107 @@ pub fn names_a_secret(name: &str) -> bool {
     token || parts.iter().any(|part| plain.contains(part)) || whole.contains(&plain.as_str())
 }
 
+/// Words that are a secret's wherever a variable's name has them.
+const OF_SECRETS: [&str; 13] = [
+    "pat",
+    "pem",
+    "login",
+    "cred",
+    "cookie",
+    "jwt",
+    "sig",
+    "signature",
+    "passcode",
+    "passfile",
+    "keyring",
+    "keychain",
+    "bearer",
+];
+/// What such a word is, or ends with, as in `PGPASS`; what it has in it; and words of which the former is not so.
+const ENDINGS: [&str; 7] = ["key", "token", "auth", "pass", "pwd", "passphrase", "webhook"];
+const PARTS: [&str; 6] = ["apikey", "secret", "passw", "authorization", "credential", "privatekey"];
+const OTHERWISE: [&str; 8] =
+    ["monkey", "hotkey", "turkey", "bypass", "compass", "encompass", "oldpwd", "xauth"];
+/// Words before `tokens` that count them, beside those of a model.
+const COUNTS: [&str; 5] = ["num", "n", "new", "total", "count"];
+
+/// Whether a variable of the environment may be a secret: by any word of its name, or by its value, where that is text. What is only on or off is none.
+pub fn in_a_variable(name: &str, value: Option<&str>) -> bool {
+    let flag = |value: &str| {
+        let value = value.trim().to_lowercase();
+        value.chars().nth(1).is_none()
+            || ["true", "false", "yes", "no", "on", "off"].contains(&value.as_str())
+    };
+    // The shell's working directories.
+    let harmless = ["PWD", "OLDPWD"].contains(&name) || value.is_some_and(flag);
+    !harmless
+        && (has_secret_words(name) || value.is_some_and(|value| holds_a_key(value) || settles_a_key(value)))
+}
+
+/// Whether a name of several words has one of a secret. Words end at what is no letter, and where `camelCase` goes on.
+fn has_secret_words(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    let mut lower = false;
+    for c in name.chars() {
+        if !c.is_alphabetic() || (lower && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        if c.is_alphabetic() {
+            words.last_mut().expect("one at least").extend(c.to_lowercase());
+        }
+        lower = c.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    let before = |at: usize| if at == 0 { "" } else { words[at - 1].as_str() };
+    let is_one = |(at, word): (usize, &String)| {
+        let one = word.strip_suffix('s').filter(|one| !one.ends_with('s')).unwrap_or(word);
+        let counted = one == "token" && (OF_A_MODEL.contains(&before(at)) || COUNTS.contains(&before(at)));
+        let ends = ENDINGS.iter().any(|ending| one.ends_with(ending)) && !OTHERWISE.contains(&one);
+        let has = PARTS.iter().any(|part| one.contains(part));
+        !counted && (ends || has || OF_SECRETS.contains(&one))
+    };
+    words.iter().enumerate().any(is_one)
+}
+
+/// Whether a text of settings, such as `Endpoint=…;AccountKey=…`, `-Dname=value` or `--name=value`, gives a secret, or is a hook's address, which is one itself.
+fn settles_a_key(text: &str) -> bool {
+    let hook = ["://hooks.", "/webhook/", "/webhooks/"].iter().any(|part| text.contains(part));
+    let plain = |c: char| c.is_alphanumeric() || " _-.".contains(c);
+    let named = |setting: &str| {
+        setting.split_once('=').is_some_and(|(name, value)| {
+            !value.is_empty() && name.chars().all(plain) && has_secret_words(name)
+        })
+    };
+    hook || text.split([';', '&', '?', ',', '\n', '\t', ' ']).any(named)
+}
+
 /// How services' keys begin, and JSON Web Tokens.
-const BEGINS: [&str; 12] =
-    ["sk-", "sk_", "hf_", "ghp_", "gsk_", "xai-", "AIza", "AKIA", "pplx-", "nvapi-", "Bearer ", "Basic "];
+const BEGINS: [&str; 22] = [
+    "sk-",
+    "sk_",
+    "hf_",
+    "ghp_",
+    "gho_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "npm_",
+    "gsk_",
+    "xai-",
+    "AIza",
+    "AKIA",
+    "pplx-",
+    "nvapi-",
+    "ya29.",
+    "rk_live_",
+    "Bearer ",
+    "Basic ",
+];
+/// What stands above a private key in a file of PEM.
+const PEM: &str = "PRIVATE KEY-----";
 const WEB_TOKEN: &str = "eyJ";
 
 /// Whether a text looks as services write their keys, or is a JSON Web Token.
@@ -42,7 +140,7 @@ fn is_web_token(text: &str) -> bool {
     text.starts_with(WEB_TOKEN) && text.split('.').count() == 3 && text.split('.').all(digits)
 }
 
-/// Whether a text has a key or a password in it: as one of its words, or before an address's `@`.
+/// Whether a text has a key or a password in it: as one of its words, as a block of PEM, or before an address's `@`.
 pub fn holds_a_key(text: &str) -> bool {
     let password = text.match_indices("://").any(|(at, found)| {
         let rest = &text[at + found.len()..];
@@ -51,7 +149,7 @@ pub fn holds_a_key(text: &str) -> bool {
     });
     // No part of a text without such a beginning is one.
     let may = BEGINS.iter().chain([&WEB_TOKEN]).any(|begin| text.contains(begin));
-    password || (may && has_a_key(text))
+    password || text.contains(PEM) || (may && has_a_key(text))
 }
 
 fn has_a_key(text: &str) -> bool {
@@ -142,6 +240,66 @@ mod tests {
         ] {
             assert!(!names_a_secret(name), "{name}");
         }
+    }
+
+    #[test]
+    fn secrets_of_the_environment_are_told_by_names_and_values() {
+        for (name, value) in [
+            ("SIGNING_KEY", "x1"),
+            ("PRIVATE_KEY_PEM", "x1"),
+            ("SSH_PASSPHRASE", "x1"),
+            ("PGPASS", "x1"),
+            ("DB_PASSWORD_OLD", "x1"),
+            ("GITHUB_PAT", "x1"),
+            ("GH_TOKEN_2", "x1"),
+            ("HFTOKEN", "x1"),
+            ("API_TOKENS", "x1,x2"),
+            ("NPM_CONFIG__AUTH", "x1"),
+            ("npm_config__authToken", "x1"),
+            ("NETRC_LOGIN", "x1"),
+            ("SLACK_WEBHOOK", "x1"),
+            ("SSH_AUTH_SOCK", "/tmp/agent.1"),
+            ("AWS_SECRET_ACCESS_KEY", "x1"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/k.json"),
+            ("GIT_ASKPASS", "/a.sh"),
+            ("AZURE_CONNECTION", "AccountName=a;AccountKey=x1;x=1"),
+            ("BUS", "Endpoint=sb://h/;SharedAccessSignature=x1"),
+            ("STORE", "https://h/c?sv=1&sig=x1"),
+            ("JAVA_TOOL_OPTIONS", "-Xmx1g -Djavax.net.ssl.trustStorePassword=x1"),
+            ("PAPERS", "-----BEGIN PRIVATE KEY-----\nMII"),
+            ("NOTIFY", "https://hooks.slack.com/services/T/B/x1"),
+            ("NOTIFY", "https://discord.com/api/webhooks/1/x1"),
+            ("PGURL", "postgres://u:x1@h/d"),
+            ("REMOTE", "ghs_abcdefghijklmnopqrst"),
+        ] {
+            assert!(in_a_variable(name, Some(value)), "{name}={value}");
+        }
+        assert!(in_a_variable("SIGNING_KEY", None));
+        for (name, value) in [
+            ("PATH", "/usr/bin:/bin"),
+            ("PWD", "/work"),
+            ("OLDPWD", "/work"),
+            ("KEYBOARD", "us"),
+            ("XKB_DEFAULT_LAYOUT", "de"),
+            ("XAUTHORITY", "/home/u/.Xauthority"),
+            ("GIT_AUTHOR_NAME", "Someone"),
+            ("LOGNAME", "someone"),
+            ("TOKENIZERS_PARALLELISM", "warn"),
+            ("MAX_TOKENS", "512"),
+            ("EOS_TOKEN", "</s>"),
+            ("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"),
+            ("CONDA_PATCH", "x1"),
+            ("SSH_CONNECTION", "10.0.0.1 22 10.0.0.2 22"),
+            ("LS_COLORS", "di=01;34:*.tar=01;31:*.key=00;36"),
+            ("XLA_FLAGS", "--xla_gpu_cuda_data_dir=/cuda --xla_dump_to=/d"),
+            ("DATABASE", "postgres://localhost/d"),
+            ("MANPATH", "/usr/man"),
+            ("LD_LIBRARY_PATH", "/lib"),
+        ] {
+            assert!(!in_a_variable(name, Some(value)), "{name}={value}");
+        }
+        assert!(holds_a_key("-----BEGIN OPENSSH PRIVATE KEY-----"));
+        assert!(!holds_a_key("-----BEGIN CERTIFICATE-----"));
     }
 
     #[test]

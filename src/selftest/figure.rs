@@ -13,6 +13,9 @@ pub struct Figure {
     /// What it must keep; figures without a bound are for the reader.
     #[serde(flatten)]
     pub bound: Option<Bound>,
+    /// Why there is no such figure here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_run: Option<String>,
 }
 
 /// What a figure must keep.
@@ -41,23 +44,28 @@ pub enum Side {
 impl Figure {
     /// A figure that passes up to `limit`.
     pub fn at_most(name: impl Into<String>, value: f64, limit: f64, why: &'static str) -> Self {
-        Self { name: name.into(), value, bound: Some(Bound { limit, is: Side::AtMost, why }) }
+        Self { name: name.into(), value, bound: Some(Bound { limit, is: Side::AtMost, why }), not_run: None }
     }
 
     /// A figure that passes from `limit` on.
     pub fn at_least(name: impl Into<String>, value: f64, limit: f64, why: &'static str) -> Self {
-        Self { name: name.into(), value, bound: Some(Bound { limit, is: Side::AtLeast, why }) }
+        Self { name: name.into(), value, bound: Some(Bound { limit, is: Side::AtLeast, why }), not_run: None }
     }
 
     /// What is to be true.
     pub fn holds(name: impl Into<String>, holds: bool, why: &'static str) -> Self {
         let bound = Bound { limit: 1.0, is: Side::Holds, why };
-        Self { name: name.into(), value: f64::from(u8::from(holds)), bound: Some(bound) }
+        Self { name: name.into(), value: f64::from(u8::from(holds)), bound: Some(bound), not_run: None }
     }
 
     /// A figure for the reader alone.
     pub fn plain(name: impl Into<String>, value: f64) -> Self {
-        Self { name: name.into(), value, bound: None }
+        Self { name: name.into(), value, bound: None, not_run: None }
+    }
+
+    /// What cannot be measured on this machine, and why.
+    pub fn not_run(name: impl Into<String>, why: String) -> Self {
+        Self { name: name.into(), value: f64::NAN, bound: None, not_run: Some(why) }
     }
 
     /// Whether it keeps its bound. What is no number keeps none.
@@ -71,6 +79,9 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, out: &mut fmt::Formatter) -> fmt::Result {
+        if let Some(why) = &self.not_run {
+            return write!(out, "{}: not run: {why}", self.name);
+        }
         if let Some(Bound { is: Side::Holds, .. }) = self.bound {
             return write!(out, "{}{}", if self.passes() { "" } else { "not true: " }, self.name);
         }

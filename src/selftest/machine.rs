@@ -4,6 +4,7 @@ use super::{Bench, Figure};
 use crate::Result;
 use crate::devices::cuda::{self, CudaHalf};
 use crate::devices::{cpu_multiplies_bf16, torch};
+use crate::ranks::Nccl;
 use tch::{Cuda, Device};
 
 /// The release of libtorch that the program is compiled for.
@@ -48,6 +49,10 @@ pub fn described(device: Device) -> Result<Vec<String>> {
         format!("cuda:{index}: {name}")
     });
     lines.extend(devices);
+    lines.push(match Nccl::here() {
+        Ok(nccl) => format!("NCCL {} by {}", nccl.version, nccl.file.display()),
+        Err(why) => format!("NCCL is not here: {why}"),
+    });
     lines.push(format!("device under test: {}", super::named(device)));
     Ok(lines)
 }

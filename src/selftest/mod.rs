@@ -12,6 +12,7 @@ mod optimiser;
 #[cfg(test)]
 mod planted;
 mod quickstart;
+mod ranks;
 mod report;
 mod resume;
 mod sampling;
@@ -74,7 +75,7 @@ const fn line(name: &'static str, tells: &'static str, run: fn(&Bench) -> Result
 }
 
 /// All checks, in their order. Memory comes before those that leave freed memory behind them.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     line("machine", "libtorch and its CUDA half are those that are needed", machine::check),
     line("memory", "a training step takes the memory that a plan says", memory::check),
     line("scores", "logits, log-probabilities and gradients are the CPU's in f64", scores::check),
@@ -83,6 +84,7 @@ const CHECKS: [Check; 11] = [
     line("sharing", "what sequences begin with is computed once and changes nothing", sharing::check),
     line("optimiser", "an update is AdamW's formula", optimiser::check),
     line("resume", "a checkpoint holds every bit and training goes on from it", resume::check),
+    line("ranks", "what ranks sum, gather and exchange is right", ranks::check),
     line("learning", "the loss falls in each number format", learning::check),
     Check { name: "speed", tells: "how fast it is", run: speed::check, table: true },
     line("quickstart", "a recipe runs", quickstart::check),

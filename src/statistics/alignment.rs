@@ -81,10 +81,7 @@ fn least(values: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-    }
+    use crate::near::near;
 
     /// Unit vectors along and between axes: cos 1, 0 or 0.6 and 0.8, which are 1, 0.5, 0.8 and 0.9 of likeness.
     #[test]
@@ -94,18 +91,18 @@ mod tests {
         let (steps, context, reference) = ([x.clone(), between.clone()], [x.clone(), z.clone()], [x, y, z]);
         let chains = Chains { steps: &steps, context: &context, reference: &reference };
         // The steps in the context: 1 and (1 + 0.6)/2; the context in the steps: 1 and 0.5.
-        near(chains.faithfulness(), 0.9);
-        near(chains.informativeness(), (0.9 + 0.75) / 2.0);
-        near(chains.repetition(), 0.2);
+        near(chains.faithfulness(), 0.9, 1e-12);
+        near(chains.informativeness(), (0.9 + 0.75) / 2.0, 1e-12);
+        near(chains.repetition(), 0.2, 1e-12);
         // In the reference: 1 and (1 + 0.8)/2; the reference in the steps: 1, 0.9, 0.5.
-        near(chains.reasoning_alignment(), 0.95);
-        near(chains.redundancy(), 0.9);
-        near(chains.missing_step(), 0.5);
-        near(chains.external_hallucination(), 1.0 - 0.1 * 0.2);
+        near(chains.reasoning_alignment(), 0.95, 1e-12);
+        near(chains.redundancy(), 0.9, 1e-12);
+        near(chains.missing_step(), 0.5, 1e-12);
+        near(chains.external_hallucination(), 1.0 - 0.1 * 0.2, 1e-12);
         // The reference in the context: 1, 0.5, 1.
-        near(chains.semantic_coverage(), 1.0 - (2.5 / 3.0 - 0.9_f64).abs());
+        near(chains.semantic_coverage(), 1.0 - (2.5 / 3.0 - 0.9_f64).abs(), 1e-12);
         let twice = [between.clone(), between];
-        near(Chains { steps: &twice, ..chains }.repetition(), 0.0);
+        near(Chains { steps: &twice, ..chains }.repetition(), 0.0, 1e-12);
         let none = Chains { steps: &[], ..chains };
         assert_eq!((none.faithfulness(), none.repetition(), none.redundancy()), (0.0, 1.0, 0.0));
     }

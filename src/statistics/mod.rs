@@ -69,16 +69,13 @@ impl Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn near(found: f64, expected: f64) {
-        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
-    }
+    use crate::near::near;
 
     #[test]
     fn mean_and_deviation() {
         // 2, 4, 9: mean 5, squares 9 + 1 + 16 = 26 over 2.
-        near(mean([2.0, 4.0, 9.0]), 5.0);
-        near(deviation(&[2.0, 4.0, 9.0]), 13.0_f64.sqrt());
+        near(mean([2.0, 4.0, 9.0]), 5.0, 1e-9);
+        near(deviation(&[2.0, 4.0, 9.0]), 13.0_f64.sqrt(), 1e-9);
         assert_eq!((deviation(&[3.0]), deviation(&[])), (0.0, 0.0));
         assert!(mean([]).is_nan());
         // Weights are multiplicities: 2 and 5 twice are 2, 5, 5; mean 4, squares 4 + 1 + 1 over 2.

@@ -14,6 +14,9 @@ struct Row {
     gold: String,
     #[serde(default)]
     choices: Vec<String>,
+    /// What was asked, where it matters.
+    #[serde(default)]
+    question: String,
     right: bool,
 }
 
@@ -34,17 +37,20 @@ fn answer(row: &Row) -> Option<&str> {
 fn what_is_right_is_called_right_and_only_that() {
     let rows = table();
     let wrongly = rows.iter().filter(|row| {
-        let equality = Equality::of(Some(&row.gold), &row.choices);
+        let equality = Equality::of(Some(&row.gold), &row.choices).asked(&row.question);
         answer(row).is_some_and(|answer| equality.same(&row.gold, answer)) != row.right
     });
     let wrongly: Vec<String> = wrongly
         .map(|row| {
             let verdict = if row.right { "right" } else { "wrong" };
-            format!("{}: {:?} is {verdict} where {:?} is asked", row.kind, row.completion, row.gold)
+            format!(
+                "{}: {:?} is {verdict} where {:?} is asked {}",
+                row.kind, row.completion, row.gold, row.question
+            )
         })
         .collect();
     assert!(wrongly.is_empty(), "{} of {}:\n{}", wrongly.len(), rows.len(), wrongly.join("\n"));
-    assert!(rows.len() > 980);
+    assert!(rows.len() > 1630);
 }
 
 /// Forms that were written from the kinds of fault before any was mended, and not looked at meanwhile: what they say of forms that nobody thought of.
@@ -54,14 +60,14 @@ fn forms_that_were_held_out_are_told_apart_too() {
     let rows = rows(include_str!("../fixtures/answers/held_out.jsonl"));
     let (mut refused, mut accepted) = (0, 0);
     for row in &rows {
-        let equality = Equality::of(Some(&row.gold), &row.choices);
+        let equality = Equality::of(Some(&row.gold), &row.choices).asked(&row.question);
         let right = answer(row).is_some_and(|answer| equality.same(&row.gold, answer));
         refused += usize::from(row.right && !right);
         accepted += usize::from(!row.right && right);
     }
     let right = rows.iter().filter(|row| row.right).count();
     assert_eq!((right, rows.len() - right), (165, 328));
-    assert!(refused <= 2, "{refused} of {right} right forms are refused");
+    assert!(refused <= 1, "{refused} of {right} right forms are refused");
     assert!(accepted <= 2, "{accepted} of {} wrong forms are accepted", rows.len() - right);
 }
 
@@ -72,12 +78,12 @@ fn votes_go_by_what_grading_goes_by() {
     let mut kinds = 0;
     let mut start = 0;
     while start < rows.len() {
-        let (gold, choices) = (&rows[start].gold, &rows[start].choices);
-        let of_gold =
-            rows[start..].iter().take_while(|row| row.gold == *gold && row.choices == *choices).count();
+        let Row { gold, choices, question, .. } = &rows[start];
+        let alike = |row: &&Row| row.gold == *gold && row.choices == *choices && row.question == *question;
+        let of_gold = rows[start..].iter().take_while(alike).count();
         let rows = &rows[start..start + of_gold];
         start += of_gold;
-        let equality = Equality::of(Some(gold), choices);
+        let equality = Equality::of(Some(gold), choices).asked(question);
         let right: Vec<Option<&str>> = rows.iter().filter(|row| row.right).map(answer).collect();
         if right.is_empty() {
             continue;
@@ -87,15 +93,17 @@ fn votes_go_by_what_grading_goes_by() {
         let Some(wrong) = rows.iter().find(|row| !row.right && answer(row).is_some_and(apart)) else {
             continue;
         };
-        // All right answers are one class, all but those that are worked out less far than another.
+        // Most right answers are one class: all but those that are worked out less far than another, or could be two (50 beside 50 %).
         let classes = equality.classes(&right);
-        let first = classes.iter().filter(|class| **class == classes[0]).count();
+        let votes = |class: &Option<usize>| classes.iter().filter(|other| *other == class).count();
+        let most = *classes.iter().max_by_key(|class| votes(class)).expect("some");
+        let first = votes(&most);
         assert!(2 * first > right.len(), "{gold}: {right:?} are {classes:?}");
         if first >= 3 {
             let same: Vec<Option<&str>> = right
                 .iter()
                 .zip(&classes)
-                .filter(|(_, class)| **class == classes[0])
+                .filter(|(_, class)| **class == most)
                 .map(|(answer, _)| *answer)
                 .collect();
             let votes = [answer(wrong), same[0], answer(wrong), same[1], same[2]];
@@ -194,5 +202,28 @@ fn a_label_that_is_another_choices_text_is_that_of_its_place() {
     for trace in program.all_traces() {
         let at: usize = trace["example"].as_str().unwrap().parse().unwrap();
         assert_eq!(trace["scores"]["answer"].as_f64().unwrap(), cases[at].3, "{}", cases[at].2);
+    }
+}
+
+/// The row's question is what an answer may not copy, whatever the template puts around it.
+#[test]
+fn a_copy_of_the_question_is_no_answer_to_it() {
+    let program =
+        Program::new(&GRADED.replace("{{ question }}", "Solve this. {{ question }} Box the answer."));
+    let cases =
+        [("84/144", 0.0), ("\\frac{84}{144}", 0.0), ("7/12", 1.0), ("84/144 = 7/12", 1.0), ("14/24", 1.0)];
+    let rows: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (answer, _))| {
+            json!({"id": at.to_string(), "question": "Simplify 84/144.", "answer": "7/12", "completion": format!("\\boxed{{{answer}}}")})
+                .to_string()
+        })
+        .collect();
+    program.write("rows.jsonl", &rows.join("\n"));
+    program.train(&["--quiet"]).success();
+    for trace in program.all_traces() {
+        let at: usize = trace["example"].as_str().unwrap().parse().unwrap();
+        assert_eq!(trace["scores"]["answer"].as_f64().unwrap(), cases[at].1, "{}", cases[at].0);
     }
 }

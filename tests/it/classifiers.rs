@@ -1,6 +1,7 @@
 //! Saved reward models are transformers' classifiers: scores of checkpoints that the program wrote, against what
 //! `AutoModelForTokenClassification` and `AutoModelForSequenceClassification` say of them (`fixtures/classifiers/score.py`).
 
+use crate::near::near;
 use rationale::model::{Grad, Model};
 use rationale::policy::reward_model::{Judges, ScoreFormat};
 use serde_json::Value;
@@ -27,12 +28,6 @@ fn said(model: &Model, score_format: &ScoreFormat, tokens: &[u32], places: &[usi
     Vec::try_from(logits.to_kind(Kind::Double).flatten(0, -1)).unwrap()
 }
 
-fn assert_near(ours: &[f64], theirs: &[f64]) {
-    assert_eq!(ours.len(), theirs.len());
-    let near = ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() < 1e-5);
-    assert!(near, "{ours:?} {theirs:?}");
-}
-
 #[test]
 fn transformers_says_the_same_of_every_token_and_of_the_whole() {
     let expected = expected();
@@ -43,7 +38,7 @@ fn transformers_says_the_same_of_every_token_and_of_the_whole() {
     assert_eq!(tokens.len(), logits.len());
     for (tokens, logits) in tokens.iter().zip(&logits) {
         let places: Vec<usize> = (0..tokens.len()).collect();
-        assert_near(&said(&model, &score_format, tokens, &places), &logits.concat());
+        near(&said(&model, &score_format, tokens, &places), &logits.concat(), 1e-5);
         assert!(logits[0] != logits[1], "a head that says the same everywhere would prove nothing");
     }
     let (model, score_format) = load("sequence");
@@ -51,9 +46,9 @@ fn transformers_says_the_same_of_every_token_and_of_the_whole() {
     let rewards: Vec<f64> = serde_json::from_value(expected["sequence"].clone()).unwrap();
     let ours: Vec<f64> =
         tokens.iter().flat_map(|tokens| said(&model, &score_format, tokens, &[tokens.len() - 1])).collect();
-    assert_near(&ours, &rewards);
+    near(&ours, &rewards, 1e-5);
     let padded: Vec<f64> = serde_json::from_value(expected["sequence_in_a_batch"].clone()).unwrap();
-    assert_near(&ours, &padded);
+    near(&ours, &padded, 1e-5);
 }
 
 /// What transformers read is what the program writes today.

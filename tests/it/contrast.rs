@@ -1,5 +1,6 @@
 //! `loop.contrast`: states read beside log-probabilities, and what is learned from questions and their counterfactuals.
 
+use crate::near::far;
 use crate::program::{Program, number, rows};
 use crate::recipes::{Tiny, on_rows};
 use rationale::model::{Config, Grad, Model, Sequence};
@@ -43,7 +44,7 @@ fn states_and_log_probabilities_come_of_one_pass() {
         let both = model.score_and_read(&sequences, &places, 1.0, Grad::Yes).unwrap();
         let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens.as_slice()).collect();
         let read = model.read(&tokens, &places, Grad::Yes).unwrap();
-        assert!((&both.states - &read.states).abs().max().double_value(&[]) < 1e-5);
+        assert!(far(&both.states, &read.states) < 1e-5);
         let worth = |states: &Tensor| states.square().sum(Kind::Float);
         let loss = worth(&both.states) - both.logprobs.sum(Kind::Float) * 2.0;
         both.backward(&loss).unwrap();
@@ -54,7 +55,7 @@ fn states_and_log_probabilities_come_of_one_pass() {
         let loss = scored.logprobs.sum(Kind::Float) * -2.0;
         scored.backward(&loss).unwrap();
         for (name, expected) in gradients(&model) {
-            let far = (&found[&name] - &expected).abs().max().double_value(&[]);
+            let far = far(&found[&name], &expected);
             assert!(far < 1e-4 * (1.0 + expected.abs().max().double_value(&[])), "{name}: {far}");
         }
     }

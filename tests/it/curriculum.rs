@@ -2,7 +2,7 @@
 //! nothing.
 
 use crate::program::{Program, list, number};
-use crate::recipes::{Tiny, sums};
+use crate::recipes::{Tiny, after_sums, sums};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,9 +96,9 @@ fn pools_and_the_window_say_what_is_asked_and_a_resumed_run_asks_the_same() {
 /// A model that is right now and then: its continuations after a step are, too.
 #[test]
 fn steps_are_credited_where_completions_are_continued() {
-    let stage = "[[stage]]\nname = \"rl\"\nrun.steps = 1\npolicy.model = \"@sft\"\n[stage.rollout.prefix]\nsize = 2\n\
-        continuations = 2\n[stage.reward.answer]\n[stage.loop.grpo]\nstep_rewards = { weight = 0.5, ahead = 0 }\n";
-    let program = Program::new(&sums(stage));
+    let rest = "[stage.rollout.prefix]\nsize = 2\ncontinuations = 2\n[stage.reward.answer]\n\
+                [stage.loop.grpo]\nstep_rewards = { weight = 0.5, ahead = 0 }\n";
+    let program = Program::new(&sums(&after_sums("rl", 1, rest)));
     program.train(&["--quiet"]).success();
     // A step's reward is what it adds to the share of right continuations, times 0.5; over a rollout that is what the last step
     // has reached less the share of the group that is right.

@@ -428,6 +428,10 @@ fn a_preference_that_is_none_is_refused_with_its_line() {
         (r#"{"prompt":"p","chosen":"a"}"#, "`chosen` without a `rejected`"),
         (r#"{"prompt":"p","rejected":"a"}"#, "`rejected` without a `chosen`"),
         (r#"{"prompt":"p","chosen":"a","rejected":"a"}"#, "are the same"),
+        (
+            r#"{"prompt":"p","chosen":" ","rejected":"a"}"#,
+            "`chosen` is empty, and to say nothing would be learned",
+        ),
         (r#"{"prompt":"p","chosen":"a","rejected":7}"#, "`rejected` must be a text, not a number"),
         (r#"{"prompt":"p","chosen":"a","rejected":"b","weight":"x"}"#, "`weight` must be a number"),
         (

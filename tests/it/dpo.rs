@@ -300,6 +300,12 @@ fn labelled_completions_are_ktos() {
         }
     }
 
+    let blank = rows.replacen("true", "null", 1);
+    let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
+    program.write("rows.jsonl", &blank);
+    let said = program.train(&[]).code(2);
+    assert!(said.contains("its `label` is missing or null: give true for a good completion"), "{said}");
+
     let mixed = rows.replacen("true", "\"good\"", 1).replacen("false", "3", 1);
     let program = Program::new(&on_pairs("loss.kind = \"kto\"\n"));
     program.write("rows.jsonl", &mixed);

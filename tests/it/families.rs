@@ -2,23 +2,20 @@
 //! (`fixtures/models/make.py` made the models; `model_parity.rs` holds them to transformers).
 
 use crate::compare::differences;
+use crate::near::far;
 use crate::program::{Program, number};
+use crate::recipes::saved_model;
 use rationale::data::Tokenizer;
 use rationale::engine::{Decoder, Request, Sampler, Sampling, Stops};
 use rationale::model::attention::Packed;
 use rationale::model::{Config, FAMILIES, Family, Grad, Lora, Model, Rope, Sequence};
 use serde_json::{Value, json};
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models")
-}
 
 /// The models of the folder, by name.
 fn names() -> Vec<String> {
-    let folders = std::fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
+    let folders = std::fs::read_dir(saved_model("")).unwrap().map(|entry| entry.unwrap().path());
     let models = folders.filter(|path| path.join("config.json").is_file());
     let mut names: Vec<String> =
         models.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect();
@@ -28,7 +25,7 @@ fn names() -> Vec<String> {
 }
 
 fn load(name: &str) -> Model {
-    Model::load(&fixtures().join(name), Kind::Float, Device::Cpu).unwrap()
+    Model::load(&saved_model(name), Kind::Float, Device::Cpu).unwrap()
 }
 
 #[test]
@@ -113,7 +110,7 @@ fn adapters_of_every_family_merge_and_are_kept() {
         let plain = logprobs(&model, &tokens);
         adapt(&mut model);
         let expected = logprobs(&model, &tokens);
-        let off = |other: &Tensor| (other - &expected).abs().max().double_value(&[]);
+        let off = |other: &Tensor| far(other, &expected);
         assert!(off(&plain) > 0.01, "{name}: adapters matter");
         let dir = tempfile::tempdir().unwrap();
         let [merged, adapters] = ["merged", "adapters"].map(|folder| dir.path().join(folder));
@@ -321,7 +318,7 @@ fn a_hybrid_is_told_from_what_stands_beside_it() {
 fn older_files_mean_the_same() {
     let read = |changes: Value| {
         let mut map: Value =
-            serde_json::from_str(&std::fs::read_to_string(fixtures().join("gemma3/config.json")).unwrap())
+            serde_json::from_str(&std::fs::read_to_string(saved_model("gemma3/config.json")).unwrap())
                 .unwrap();
         let keys = map.as_object_mut().unwrap();
         keys.retain(|key, _| {

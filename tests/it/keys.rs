@@ -1,12 +1,12 @@
 //! One test a key: what it does to a step of a tiny run whose rewards stand in its rows, by figures that follow from the traces.
 
+use crate::near::{far, near};
 use crate::program::{Program, list, number, rows};
 use crate::recipes::Tiny;
 use rationale::checkpoint::load_tensors;
 use rationale::log::JsonLines;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use tch::Tensor;
 
 /// Two letters and an end of sequence: at two tokens, some completions are cut off and some are not.
 const MODEL: Tiny = Tiny { alphabet: Some("ab"), context: Some(32), ..Tiny::BYTES };
@@ -49,10 +49,6 @@ fn ran(program: &Program, sets: &[&str]) -> (Vec<Value>, Value) {
     (program.traces("grpo"), program.metrics().pop().unwrap())
 }
 
-fn close(found: f64, expected: f64) {
-    assert!((found - expected).abs() < 2e-5, "{found}, not {expected}");
-}
-
 fn length(trace: &Value) -> f64 {
     list(trace, "completion_ids").len() as f64
 }
@@ -84,10 +80,10 @@ fn groups_without_differences_stay_are_dropped_or_are_replaced() {
     // 1 and 0 in turns, ½ from their mean, by the deviation √(6 · ¼ / 5) and 1e-4.
     let half = 0.5 / ((6.0_f64 * 0.25 / 5.0).sqrt() + 1e-4);
     let alternate = |traces: &[Value]| {
-        advantages(traces).iter().enumerate().for_each(|(i, a)| close(*a, half * [1.0, -1.0][i % 2]));
+        advantages(traces).iter().enumerate().for_each(|(i, a)| near(*a, half * [1.0, -1.0][i % 2], 2e-5));
     };
     alternate(&kept[6..]);
-    close(number(&figures, "loss"), surrogate(&kept));
+    near(number(&figures, "loss"), surrogate(&kept), 2e-5);
 
     let learned_of = |traces: Vec<Value>| -> (Vec<Value>, Vec<Value>) {
         traces.into_iter().partition(|trace| trace["dropped"].is_null())
@@ -98,7 +94,7 @@ fn groups_without_differences_stay_are_dropped_or_are_replaced() {
     assert!(learned.len() == 6 && learned.iter().all(|trace| trace["example"] == "varied-1"));
     assert!(dropped.len() == 6 && dropped.iter().all(|trace| trace["dropped"] == "zero_variance"));
     alternate(&learned);
-    close(number(&figures, "loss"), surrogate(&learned));
+    near(number(&figures, "loss"), surrogate(&learned), 2e-5);
 
     // The first two questions are replaced by two of those whose rewards differ.
     let gives = ["1", "1", "varied", "varied", "varied", "varied"];
@@ -139,10 +135,10 @@ fn what_is_cut_off_is_masked() {
     let of = |keys: &str| ran(&program(&["varied", "varied"], keys), &["rollout.group.size=5"]);
     let (traces, figures) = of("");
     assert!(traces.iter().any(cut_off) && !traces.iter().all(cut_off), "both kinds, or this shows nothing");
-    close(number(&figures, "loss"), surrogate(&traces));
+    near(number(&figures, "loss"), surrogate(&traces), 2e-5);
     let (same, figures) = of("truncated = \"mask\"");
     assert_eq!(advantages(&same), advantages(&traces), "they count in the baseline");
-    close(number(&figures, "loss"), surrogate(same.iter().filter(|trace| !cut_off(trace))));
+    near(number(&figures, "loss"), surrogate(same.iter().filter(|trace| !cut_off(trace))), 2e-5);
     assert!((surrogate(&same) - number(&figures, "loss")).abs() > 0.1);
 }
 
@@ -154,7 +150,7 @@ fn what_is_cut_off_costs_its_reward() {
     for group in traces.chunks(6) {
         let outcome = |trace: &Value| number(trace, "reward") - if cut_off(trace) { 0.5 } else { 0.0 };
         let mean = group.iter().map(outcome).sum::<f64>() / 6.0;
-        group.iter().for_each(|trace| close(number(trace, "advantage"), outcome(trace) - mean));
+        group.iter().for_each(|trace| near(number(trace, "advantage"), outcome(trace) - mean, 2e-5));
     }
 }
 
@@ -169,12 +165,12 @@ fn minibatches_and_epochs_say_how_many_updates_a_step_makes() {
     for (minibatches, epochs, updates) in [(1, 1, 1.0), (2, 1, 2.0), (8, 1, 3.0), (2, 3, 6.0)] {
         let (traces, figures) = of(minibatches, epochs, "0.0");
         assert_eq!(number(&figures, "updates"), updates);
-        close(number(&figures, "loss"), surrogate(&traces));
-        close(number(&figures, "ratio/max"), 1.0);
+        near(number(&figures, "loss"), surrogate(&traces), 2e-5);
+        near(number(&figures, "ratio/max"), 1.0, 2e-5);
     }
     // One that moves has left the samples behind by the second update.
     let moved = |minibatches, epochs| number(&of(minibatches, epochs, "0.05").1, "ratio/max");
-    close(moved(1, 1), 1.0);
+    near(moved(1, 1), 1.0, 2e-5);
     assert!(moved(1, 2) > 1.01 && moved(3, 1) > 1.01);
 }
 
@@ -185,7 +181,7 @@ fn the_entropy_bonus_is_a_term_of_the_loss() {
         let keys = format!("entropy_coefficient = 0.25\nloss.kind = \"{kind}\"");
         let (_, figures) = ran(&program(&["1", "1"], &keys), &[]);
         assert!(number(&figures, "entropy") > 0.5);
-        close(number(&figures, "loss"), -0.25 * number(&figures, "entropy"));
+        near(number(&figures, "loss"), -0.25 * number(&figures, "entropy"), 2e-5);
     }
 }
 
@@ -207,13 +203,13 @@ fn a_divergence_is_taken_from_the_reward_or_added_to_the_loss() {
     assert!(divergence.abs() > 1e-2, "{divergence} shows nothing");
     let taken = rewards(&traces) - advantages(&traces).iter().sum::<f64>();
     assert!((taken - 0.5 * divergence).abs() < 1e-4, "{taken}, not half of {divergence}");
-    close(number(&figures, "loss"), surrogate(&traces));
+    near(number(&figures, "loss"), surrogate(&traces), 2e-5);
 
     let (traces, figures, recipe) = of("loss");
     assert!(recipe.contains("estimator = \"k3\""), "{recipe}");
     assert_eq!(advantages(&traces).iter().sum::<f64>(), rewards(&traces));
     assert!(number(&figures, "kl") > 1e-3);
-    close(number(&figures, "loss"), surrogate(&traces) + 0.5 * number(&figures, "kl"));
+    near(number(&figures, "loss"), surrogate(&traces) + 0.5 * number(&figures, "kl"), 2e-5);
 }
 
 #[test]
@@ -248,9 +244,9 @@ fn a_trees_baseline_is_the_mean_of_its_draws() {
     };
     assert!(leaves.iter().any(|leaf| list(leaf, "forks").len() == 1), "no path ended at once");
     for tree in trees.values() {
-        close(tree.iter().map(|leaf| share(leaf)).sum(), 1.0);
+        near(tree.iter().map(|leaf| share(leaf)).sum::<f64>(), 1.0, 2e-5);
         let mean: f64 = tree.iter().map(|leaf| share(leaf) * number(leaf, "reward")).sum();
-        tree.iter().for_each(|leaf| close(number(leaf, "advantage"), number(leaf, "reward") - mean));
+        tree.iter().for_each(|leaf| near(number(leaf, "advantage"), number(leaf, "reward") - mean, 2e-5));
     }
 }
 
@@ -337,15 +333,14 @@ fn a_reference_follows_the_policy_by_its_mix() {
             .map(|file| load_tensors(folder.join(file)).unwrap())
     };
     let ([start, policy], [mixed, same], [last, _]) = (weights("0.0"), weights("0.25"), weights("1.0"));
-    let apart = |a: &Tensor, b: &Tensor| (a - b).abs().max().double_value(&[]);
     let mut moved: f64 = 0.0;
     for (((start, policy), (mixed, same)), last) in
         start.iter().zip(&policy).zip(mixed.iter().zip(&same)).zip(&last)
     {
         assert!([&policy.0, &mixed.0, &same.0, &last.0].iter().all(|name| **name == start.0));
-        assert_eq!((apart(&policy.1, &same.1), apart(&policy.1, &last.1)), (0.0, 0.0), "{}", start.0);
-        assert!(apart(&mixed.1, &(&start.1 * 0.75 + &policy.1 * 0.25)) < 1e-6, "{}", start.0);
-        moved = moved.max(apart(&start.1, &policy.1));
+        assert_eq!((far(&policy.1, &same.1), far(&policy.1, &last.1)), (0.0, 0.0), "{}", start.0);
+        assert!(far(&mixed.1, &(&start.1 * 0.75 + &policy.1 * 0.25)) < 1e-6, "{}", start.0);
+        moved = moved.max(far(&start.1, &policy.1));
     }
     assert!(moved > 1e-2, "a policy that stays where it is shows nothing");
 }

@@ -1,37 +1,20 @@
 //! Step labels from trees of continuations and from a judge: what they say, what they cost, and that a killed run goes on.
 
 use crate::program::{Program, fatal, list, number, rows};
-use crate::recipes::{Tiny, sums};
+use crate::recipes::{Tiny, after_sums, sums};
 use crate::server::Teacher;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fs;
 
 /// A model that has learned some sums grows trees of prefixes; a reward model learns their labels.
-const TREES: &str = r#"
-[[stage]]
-name = "label"
-run.steps = 12
-data.prompts_per_step = 4
-policy.model = "@sft"
-[stage.rollout.prefix]
-cuts = "tree"
-size = 4
-continuations = 4
-[stage.rollout.prefix.tree]
-searches = 5
-[stage.reward.answer]
-[stage.loop.collect]
-[stage.checkpoint]
-every = 1
-[[stage]]
-name = "prm"
-run.steps = 2
-data.prompts_per_step = 4
-policy.model = "@sft"
-data.train = "@label"
-[stage.loop.prm]
-"#;
+fn trees() -> String {
+    let label = "data.prompts_per_step = 4\n[stage.rollout.prefix]\ncuts = \"tree\"\nsize = 4\ncontinuations = 4\n\
+                 [stage.rollout.prefix.tree]\nsearches = 5\n[stage.reward.answer]\n[stage.loop.collect]\n\
+                 [stage.checkpoint]\nevery = 1\n";
+    let learn = "data.prompts_per_step = 4\ndata.train = \"@label\"\n[stage.loop.prm]\n";
+    sums(&(after_sums("label", 12, label) + &after_sums("prm", 2, learn)))
+}
 
 /// The figures of a stage's steps, without times.
 fn figures(program: &Program, stage: &str) -> Vec<Value> {
@@ -46,7 +29,7 @@ fn figures(program: &Program, stage: &str) -> Vec<Value> {
 
 #[test]
 fn trees_are_labelled_once_each_prefix_and_a_killed_run_goes_on() {
-    let recipe = sums(TREES);
+    let recipe = trees();
     let [whole, killed] = [Program::new(&recipe), Program::new(&recipe)];
     // Each of the 12 steps has at least 16 completions to be scored.
     let sets = |nth: usize| format!("stage.label.reward.fatal={}", fatal(nth));

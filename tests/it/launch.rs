@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const STAGE: &str = r#"
+pub const STAGE: &str = r#"
 [run]
 steps = 6
 [data]
@@ -39,7 +39,7 @@ fn program() -> Program {
 }
 
 /// Two ranks of one thread each.
-const TWO: [&str; 5] = ["--quiet", "--set", "devices.ranks=2", "--set", "devices.threads=2"];
+pub const TWO: [&str; 5] = ["--quiet", "--set", "devices.ranks=2", "--set", "devices.threads=2"];
 
 /// The numbers and process ids of the ranks that a launcher has started and that are still there.
 pub fn ranks_of(launcher: u32) -> Vec<(usize, i32)> {

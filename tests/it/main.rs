@@ -4,6 +4,8 @@
 
 mod compare;
 mod groups;
+#[path = "../../src/near.rs"]
+mod near;
 mod program;
 mod recipes;
 mod server;
@@ -51,6 +53,8 @@ mod misfits;
 mod model_parity;
 mod model_rewards;
 mod muon;
+#[cfg(target_os = "linux")]
+mod nccl;
 mod nf4;
 mod optim;
 mod outside;
@@ -60,6 +64,7 @@ mod preference_recipes;
 mod prefix;
 mod preflight;
 mod prm;
+mod programs;
 mod quickstart;
 mod ranks;
 mod recipe;
@@ -72,6 +77,7 @@ mod reward_inputs;
 mod resume;
 mod search;
 mod serve;
+mod serving;
 mod shared_prefixes;
 mod star;
 mod steering;
@@ -82,6 +88,8 @@ mod thought_tree;
 mod tokenizers;
 #[cfg(unix)]
 mod tools;
+#[cfg(target_os = "linux")]
+mod torchrun;
 mod turns;
 mod verbs;
 mod verdicts;

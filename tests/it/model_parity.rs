@@ -1,13 +1,13 @@
 //! The forward pass, scores and gradients against transformers' own, on tiny models of every family
 //! (`fixtures/models/make.py` made them and says what each number is).
 
+use crate::recipes::saved_model;
 use crate::skip::python_for;
 use rationale::model::attention::Packed;
 use rationale::model::family::{Bias, Window};
 use rationale::model::{Config, FAMILIES, Grad, Lora, Model, Sequence};
 use serde_json::json;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 const MODELS: [&str; 26] = [
@@ -41,12 +41,8 @@ const MODELS: [&str; 26] = [
 const PROMPT: usize = 5;
 const TEMPERATURE: f64 = 0.7;
 
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
-}
-
 fn load(name: &str, kind: Kind) -> Model {
-    Model::load(&folder(name), kind, Device::Cpu).unwrap()
+    Model::load(&saved_model(name), kind, Device::Cpu).unwrap()
 }
 
 /// What transformers computed.
@@ -54,7 +50,7 @@ struct Expected(HashMap<String, Tensor>);
 
 impl Expected {
     fn of(name: &str) -> Self {
-        let path = folder(name).join("expected.safetensors");
+        let path = saved_model(name).join("expected.safetensors");
         Self(Tensor::read_safetensors(path).unwrap().into_iter().collect())
     }
 
@@ -460,7 +456,7 @@ fn transformers_loads_what_is_saved() {
     }
 
     let output = std::process::Command::new(python)
-        .args([folder("load.py").as_os_str(), dir.path().as_os_str(), folder("").as_os_str()])
+        .args([saved_model("load.py").as_os_str(), dir.path().as_os_str(), saved_model("").as_os_str()])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,35 +1,27 @@
 //! Weights of four bits against bitsandbytes' in transformers' models (tests/fixtures/models/make_nf4.py): what they compute, what adapters beside them learn,
 //! what is saved, and whole runs.
 
+use crate::near::far;
 use crate::program::{Program, apart, lines, number, weights};
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, saved_model};
 use rationale::model::{Grad, Lora, Model, Quantize, Sequence};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 const PROMPT: usize = 5;
 
-fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
-}
-
 fn load(name: &str) -> Model {
-    Model::load_quantised(&folder(name), Kind::Float, Device::Cpu, Quantize::Nf4).unwrap()
+    Model::load_quantised(&saved_model(name), Kind::Float, Device::Cpu, Quantize::Nf4).unwrap()
 }
 
 fn read(name: &str, file: &str) -> HashMap<String, Tensor> {
-    Tensor::read_safetensors(folder(name).join(file)).unwrap().into_iter().collect()
+    Tensor::read_safetensors(saved_model(name).join(file)).unwrap().into_iter().collect()
 }
 
 fn tokens(name: &str) -> Vec<u32> {
     let tokens = Vec::<i64>::try_from(&read(name, "expected.safetensors")["tokens"]).unwrap();
     tokens.into_iter().map(|token| token as u32).collect()
-}
-
-fn far(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.size(), b.size());
-    (a - b).abs().max().double_value(&[])
 }
 
 /// log p of all tokens but the first.
@@ -121,7 +113,7 @@ fn what_is_saved_is_merged_and_whole() {
 
 #[test]
 fn experts_are_refused() {
-    let error = Model::load_quantised(&folder("mixtral"), Kind::Float, Device::Cpu, Quantize::Nf4);
+    let error = Model::load_quantised(&saved_model("mixtral"), Kind::Float, Device::Cpu, Quantize::Nf4);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("most weights of a") && error.contains("experts'"), "{error}");
 }

@@ -121,6 +121,19 @@ fn every_page_is_in_the_table_of_contents() {
     assert!(missing.is_empty(), "{CONTENTS} does not have {missing:?}");
 }
 
+/// Merges have left a second heading with nothing below it.
+#[test]
+fn every_part_of_the_index_has_recipes_and_a_heading_of_its_own() {
+    let index = read(Path::new("recipes/README.md"));
+    let mut headings = BTreeSet::new();
+    for part in index.split("\n## ").skip(1) {
+        let (heading, below) = part.split_once('\n').unwrap_or((part, ""));
+        assert!(headings.insert(heading), "two parts are called {heading}");
+        assert!(below.contains("\n| [`"), "no recipe stands below {heading}");
+    }
+    assert!(headings.len() > 5, "only {headings:?} were found");
+}
+
 /// `train list` reads the same rows.
 #[test]
 fn every_recipe_stands_in_the_index_with_all_its_columns() {

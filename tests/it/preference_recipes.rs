@@ -1,16 +1,14 @@
 //! The recipes of preference papers, as they are but for a model of a few thousand weights and rows of a few characters.
 
 use crate::program::{Program, number, rows};
-use crate::recipes::Tiny;
+use crate::recipes::{Tiny, shipped};
 use crate::server::Teacher;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
 
 /// The recipe `name` with a new model in the place of SmolLM2, over `rows.jsonl`, `more` in front of its first stage.
 fn tiny(name: &str, model: &Tiny, more: &str) -> String {
-    let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let recipe = fs::read_to_string(path).unwrap();
+    let recipe = shipped(name);
     let named = "model = \"HuggingFaceTB/SmolLM2-135M-Instruct\"\n";
     assert!(recipe.contains(named), "{name} starts from another model");
     let (head, stages) = recipe.split_once("[[stage]]").unwrap();

@@ -1,37 +1,21 @@
 //! `[rollout.prefix]` and `[rollout.tree]`: traces whose steps carry values, and pairs from them.
 
 use crate::program::{Program, list, number};
-use crate::recipes::sums;
+use crate::recipes::{after_sums, sums};
 use serde_json::Value;
 
 /// Rollouts of a model that has learned some sums are cut after every step.
-const COLLECT: &str = r#"
-[[stage]]
-name = "collect"
-run.steps = 2
-policy.model = "@sft"
-[stage.rollout.prefix]
-size = 3
-continuations = 4
-[stage.reward.answer]
-[stage.loop.collect]
-"#;
+fn recipe() -> String {
+    let rest =
+        "[stage.rollout.prefix]\nsize = 3\ncontinuations = 4\n[stage.reward.answer]\n[stage.loop.collect]\n";
+    sums(&after_sums("collect", 2, rest))
+}
 
 /// Wrong rollouts are searched for their first error, and a preference stage learns from what was found.
-const FIRST_ERROR: &str = r#"
-[[stage]]
-name = "dpo"
-run.steps = 2
-policy.model = "@sft"
-data.train = "@collect"
-[stage.select.pairs]
-kind = "first_error"
-[stage.loop.dpo]
-mask = "shared_prefix"
-"#;
-
-fn recipe() -> String {
-    sums(COLLECT)
+fn first_error() -> String {
+    let rest = "data.train = \"@collect\"\n[stage.select.pairs]\nkind = \"first_error\"\n\
+                [stage.loop.dpo]\nmask = \"shared_prefix\"\n";
+    after_sums("dpo", 2, rest)
 }
 
 #[test]
@@ -39,7 +23,7 @@ fn first_errors_become_pairs() {
     let searching = "\nonly_wrong = true\ncuts = \"search\"\nsize = 3\n";
     let more = "run.steps = 8\npolicy.model";
     let recipe = recipe().replace("\nsize = 3\n", searching).replace("run.steps = 2\npolicy.model", more)
-        + FIRST_ERROR;
+        + &first_error();
     let program = Program::new(&recipe);
     program.train(&["--quiet"]).success();
     let expected = traces(&program).iter().filter(|trace| has_pair(trace)).count();

@@ -145,6 +145,37 @@ form = "clip_delta"
     assert!(said.contains("is a reward model, which generates nothing"), "{said}");
 }
 
+/// Where it lies changes nothing of what it says; a device that is not there is named by the key that asks for it, before anything trains.
+#[test]
+fn a_reward_model_on_a_device_that_is_named_says_the_same() {
+    let stages = |device: &str| {
+        format!(
+            "[[stage]]\nname = \"prm\"\n[stage.loop.prm]\n[[stage]]\nname = \"rl\"\nrun.steps = 2\n[stage.rollout.group]\nsize = 2\n\
+             [stage.reward.answer]\n[stage.reward.process]\nmodel = \"@prm\"\n{device}\n[stage.loop.grpo]\n"
+        )
+    };
+    let figures = |device: &str, sets: &[&str]| {
+        let program = on_scratchpads(&stages(device));
+        program.train_set(sets).success();
+        let of = |line: &Value| ["loss", "grad_norm", "rewards/process/mean"].map(|name| number(line, name));
+        program.steps("rl").iter().map(of).collect::<Vec<_>>()
+    };
+    let own = figures("", &[]);
+    assert!(own.len() == 2 && own[0][1] > 0.0 && own[0][2] > 0.0, "{own:?}");
+    assert_eq!(figures("", &["devices.reward=\"cpu\""]), own);
+    assert_eq!(figures("device = \"cpu\"", &["devices.reward=\"auto\""]), own);
+
+    let refused = |device: &str, sets: &[&str]| on_scratchpads(&stages(device)).train_set(sets).code(2);
+    let said = refused("device = \"cuda:99\"", &[]);
+    assert!(said.contains("reward.process.device = \"cuda:99\": this machine has"), "{said}");
+    let said = refused("", &["devices.reward=\"cuda:99\""]);
+    assert!(said.contains("devices.reward = \"cuda:99\": this machine has"), "{said}");
+    let said = refused("device = \"gpu\"", &[]);
+    assert!(said.contains("reward.process.device = \"gpu\": no such device; known: \"auto\""), "{said}");
+    let said = refused("", &["stage.rl.reward.answer.device=\"cpu\""]);
+    assert!(said.contains("it loads no model of its own"), "{said}");
+}
+
 #[test]
 fn every_kind_of_head_and_row_trains() {
     let stepped = [

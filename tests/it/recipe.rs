@@ -833,6 +833,31 @@ fn keys_that_a_stage_does_not_read_are_told() {
     assert_eq!(idle(&collect.replace("1e-3", "1e-6").replace("every = 5", "every = 0"), &[]), [""; 0]);
 }
 
+/// A place is told that nothing lies at: without a reference, or with one that is the policy's own base, and without a model that a reward asks.
+#[test]
+fn devices_of_models_that_are_not_there_are_told() {
+    let grpo = |more: &str| {
+        let top = "[policy.init]\n[data.task.addition]\n[devices]\nreference = \"cpu\"\nreward = \"cpu\"\n";
+        format!("{top}[loop.grpo]\n[rollout.group]\nsize = 4\n[reward.answer]\n{more}")
+    };
+    let told = |more: &str| idle(&grpo(more), &[]).join("; ");
+    assert!(
+        told("").contains("devices.reference") && told("").contains("without a reference policy"),
+        "{}",
+        told("")
+    );
+    assert!(told("").contains("devices.reward") && told("").contains("without a reward that names a model"));
+    let lora = told(
+        "[reward.perplexity]\nmodel = \"m\"\n[policy.lora]\nrank = 2\n[loop.grpo.kl]\ncoefficient = 0.1\n",
+    );
+    assert!(
+        lora.contains("devices.reference has no effect with [policy.lora], whose base is the reference"),
+        "{lora}"
+    );
+    assert!(!lora.contains("devices.reward"), "{lora}");
+    assert_eq!(told("[reward.perplexity]\nmodel = \"m\"\n[loop.grpo.kl]\ncoefficient = 0.1\n"), "");
+}
+
 /// Of a table that is read, a key that another of its keys leaves without effect is told by its whole name.
 #[test]
 fn what_another_key_leaves_without_effect_is_told() {
@@ -843,12 +868,14 @@ fn what_another_key_leaves_without_effect_is_told() {
     assert_eq!(
         idle(&prefix, &[]),
         [
-            "stage `collect`: rollout.prefix.share has no effect beside cuts = \"every\"",
-            "stage `collect`: reward.likelihood.discount has no effect beside measure = \"gain\""
+            "stage `collect`: rollout.prefix.share has no effect unless cuts = \"share\"",
+            "stage `collect`: reward.likelihood.discount has no effect unless measure = \"discounted\""
         ]
     );
     let read = ["rollout.prefix.cuts='share'", "reward.likelihood.measure='discounted'"];
     assert_eq!(idle(&prefix, &read), [""; 0]);
+    // As they are by default they say nothing, as in a resolved recipe.
+    assert_eq!(idle(&prefix.replace("0.25", "0.5").replace("= 0.5\nbins", "= 0.9\nbins"), &[]), [""; 0]);
     let grpo = format!(
         "{top}[loop.grpo]\nadvantage = {{ scale = \"none\", epsilon = 0.5 }}\n[reward.answer]\n[rollout.group]\nsize = 4\n"
     );

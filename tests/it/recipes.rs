@@ -1,5 +1,9 @@
 //! Tiny models and the recipes that many tests begin with.
 
+use crate::program::Program;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 /// The head of a recipe: a new model of a few thousand weights on one thread of the CPU.
 pub struct Tiny<'a> {
     /// A token a character of these; without them a token a byte.
@@ -64,6 +68,22 @@ impl<'a> Tiny<'a> {
     }
 }
 
+/// What `recipes/NAME.toml` came to as it is, but for a model of a few thousand weights, eight rows a step and what `sets` say.
+pub fn small(name: &str, sets: &[&str]) -> Program {
+    let program = Program::new(&shipped(name));
+    let tiny = [
+        "policy.init.hidden_size=16",
+        "policy.init.layers=1",
+        "policy.init.heads=2",
+        "policy.init.kv_heads=2",
+        "devices.policy=cpu",
+        "devices.threads=1",
+        "data.prompts_per_step=8",
+    ];
+    program.train_set(&[&tiny[..], sets].concat()).success();
+    program
+}
+
 /// One step of `[loop.METHOD]` on one row of `rows.jsonl`.
 pub fn on_rows(method: &str) -> String {
     Tiny::BYTES.recipe(&format!(
@@ -71,7 +91,17 @@ pub fn on_rows(method: &str) -> String {
     ))
 }
 
-/// A model that learns some sums; the stages that start from `@sft` follow it.
+/// The folder of one of the saved models of `tests/fixtures/models`; of all of them without a name.
+pub fn saved_model(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
+}
+
+/// A recipe that is shipped, as it stands in `recipes/`.
+pub fn shipped(name: &str) -> String {
+    fs::read_to_string(format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// A model that learns some sums; the stages that start from `@sft` follow it, as [`after_sums`] writes them.
 pub fn sums(stages: &str) -> String {
     Tiny::SUMS.recipe(&format!("{SUMS}{}", stages.trim_start()))
 }
@@ -95,6 +125,11 @@ run.steps = 120
 lr = 1e-2
 schedule = "cosine"
 "#;
+
+/// A stage that starts from what [`sums`] has learned: `rest` has its keys, then its tables.
+pub fn after_sums(name: &str, steps: usize, rest: &str) -> String {
+    format!("[[stage]]\nname = {name:?}\nrun.steps = {steps}\npolicy.model = \"@sft\"\n{rest}")
+}
 
 /// Additions of one digit in two stages, some steps each: `warmup`, supervised, and from its weights `rl`, whose method and rewards are `rest`.
 /// `sections` are those of both. Seconds, not minutes, on a model of a few thousand weights.

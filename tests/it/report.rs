@@ -232,6 +232,27 @@ fn the_verb_writes_reports_and_prints_figures() {
     program.verb(&["report", "out", "--csv", "--markdown"]).code(2);
 }
 
+/// Whoever opens a pipe waits for who writes into it.
+#[test]
+fn a_run_of_which_a_file_is_a_pipe_is_refused_and_listed() {
+    let program = Program::new(&Tiny::SUMS.recipe(&format!("{ADDITION}[eval]\n[loop.sft]\n")));
+    program.train(&["--quiet"]).success();
+    for name in ["stages.json", "recipe.toml", "machine.json", "metrics.jsonl"] {
+        let (path, aside) = (program.out().join(name), program.out().join("aside"));
+        fs::rename(&path, &aside).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        for verb in [&["report", "out"][..], &["report", "out", "--csv"], &["compare", "out", "out"]] {
+            let said = program.verb(verb).code(2);
+            assert!(said.contains(&format!("{name}: a pipe or a device")), "{verb:?}: {said}");
+        }
+        let listed = program.verb(&["list", "out"]).success();
+        assert!(listed.contains("unreadable") && listed.contains("a pipe or a device"), "{listed}");
+        fs::rename(&aside, &path).unwrap();
+    }
+    program.verb(&["report", "out"]).success();
+}
+
 /// A run of 60 000 rollouts with 5000 steps of figures has a report of a few megabytes, which says what is left out.
 #[test]
 fn of_a_long_run_is_bounded() {

@@ -1,64 +1,30 @@
 //! What reward models are made of beside rows with labels: pairs and lists of traces, outcomes without what confounds them.
 
 use crate::program::{Program, number};
-use crate::recipes::sums;
+use crate::recipes::{self, after_sums, sums};
 use serde_json::Value;
-use std::fs;
 
 /// From the policy's own completions: right over wrong, then the shortest of each group beside longer ones, then PPO by what the first was
 /// taught.
-const OF_TRACES: &str = r#"
-[[stage]]
-name = "sample"
-run.steps = 4
-[stage.policy]
-model = "@sft"
-[stage.rollout.group]
-size = 4
-[stage.reward.answer]
-[stage.reward.length]
-max_tokens = 40
-buffer = 39
-weight = 0.0
-[stage.loop.collect]
-[[stage]]
-name = "pairs"
-run.steps = 3
-[stage.data]
-train = "@sample"
-eval = "@sample"
-[stage.policy]
-model = "@sft"
-[stage.select.pairs]
-per_example = 2
-[stage.loop.prm]
-learns = "pairs"
-[stage.eval]
-[[stage]]
-name = "lists"
-run.steps = 3
-[stage.data]
-train = "@sample"
-eval = "@sample"
-[stage.policy]
-model = "@sft"
-[stage.loop.prm]
-learns = "lists"
-lists = { by = "length", positive = 0 }
-[stage.eval]
-[[stage]]
-name = "ppo"
-run.steps = 2
-[stage.policy]
-model = "@sft"
-[stage.rollout.group]
-size = 2
-[stage.reward.process]
-model = "@pairs"
-[stage.loop.grpo]
-kl = { coefficient = 0.05, place = "reward" }
-[stage.loop.grpo.critic]
-"#;
+fn of_traces() -> String {
+    let judge = |name: &str, learns: &str| {
+        let rest = format!("data.train = \"@sample\"\ndata.eval = \"@sample\"\n{learns}[stage.eval]\n");
+        after_sums(name, 3, &rest)
+    };
+    let sample = "[stage.rollout.group]\nsize = 4\n[stage.reward.answer]\n\
+                  [stage.reward.length]\nmax_tokens = 40\nbuffer = 39\nweight = 0.0\n[stage.loop.collect]\n";
+    let pairs = "[stage.select.pairs]\nper_example = 2\n[stage.loop.prm]\nlearns = \"pairs\"\n";
+    let lists = "[stage.loop.prm]\nlearns = \"lists\"\nlists = { by = \"length\", positive = 0 }\n";
+    let ppo = "[stage.rollout.group]\nsize = 2\n[stage.reward.process]\nmodel = \"@pairs\"\n\
+               [stage.loop.grpo]\nkl = { coefficient = 0.05, place = \"reward\" }\n[stage.loop.grpo.critic]\n";
+    let stages = [
+        after_sums("sample", 4, sample),
+        judge("pairs", pairs),
+        judge("lists", lists),
+        after_sums("ppo", 2, ppo),
+    ];
+    sums(&stages.concat())
+}
 
 /// The figures of a reward model's last evaluation in a stage.
 fn judged<'a>(evaluations: &'a [Value], stage: &str) -> &'a Value {
@@ -68,7 +34,7 @@ fn judged<'a>(evaluations: &'a [Value], stage: &str) -> &'a Value {
 
 #[test]
 fn traces_become_pairs_and_lists() {
-    let program = Program::new(&sums(OF_TRACES));
+    let program = Program::new(&of_traces());
     program.train(&["--quiet"]).success();
     let mut groups: std::collections::BTreeMap<String, Vec<Value>> = Default::default();
     for trace in program.traces("sample") {
@@ -103,28 +69,14 @@ fn traces_become_pairs_and_lists() {
     );
 
     let kind = ["--dry-run", "--set", "stage.pairs.select.pairs.kind=first_error"];
-    let said = Program::new(&sums(OF_TRACES)).train(&kind).code(2);
+    let said = Program::new(&of_traces()).train(&kind).code(2);
     assert!(said.contains("select.pairs.kind") && said.contains("compares whole completions"), "{said}");
 }
 
-/// A recipe as it is, but for a model of a few thousand weights and a few rows and steps.
+/// A recipe with a few reports.
 fn small(name: &str, sets: &[&str]) -> Program {
-    let path = format!("{}/recipes/{name}.toml", env!("CARGO_MANIFEST_DIR"));
-    let program = Program::new(&fs::read_to_string(path).unwrap());
-    let tiny = [
-        "policy.init.hidden_size=16",
-        "policy.init.layers=1",
-        "policy.init.heads=2",
-        "policy.init.kv_heads=2",
-        "devices.policy=cpu",
-        "devices.threads=1",
-        "data.prompts_per_step=8",
-        "data.task.report.train=24",
-        "data.task.report.eval=6",
-        "policy.sampling.max_new_tokens=24",
-    ];
-    program.train_set(&[&tiny[..], sets].concat()).success();
-    program
+    let rows = ["data.task.report.train=24", "data.task.report.eval=6", "policy.sampling.max_new_tokens=24"];
+    recipes::small(name, &[&rows[..], sets].concat())
 }
 
 #[test]

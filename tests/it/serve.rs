@@ -162,6 +162,9 @@ fn a_model_answers_as_openai_does() {
         (json!({"prompt": "1", "temperature": -1}), 400, "temperature"),
         (json!({"prompt": "1", "n": 100_000}), 400, "completions are written for a request"),
         (json!({"prompt": "1".repeat(200)}), 400, "leaves no room"),
+        // Of what cannot fit, whatever its tokens are, none is made.
+        (json!({"prompt": "1".repeat(100_000)}), 400, "a prompt of 100000 bytes leaves no room"),
+        (json!({"prompt": vec!["1"; 2000]}), 400, "2000 prompts are more than the 1024"),
         (json!({"prompt": [9999]}), 400, "none of the model's"),
         (json!({"prompt": "é"}), 400, ""),
         (json!({}), 400, "`prompt` is missing"),

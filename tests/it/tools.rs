@@ -137,6 +137,31 @@ programs = 2
 
 const ROWS: &str = "{\"id\": \"a\", \"question\": \"x\", \"answer\": \"1\"}\n{\"id\": \"b\", \"question\": \"y\", \"answer\": \"2\"}\n";
 
+/// What an environment makes of the numbers of its episodes is the same in a run that stopped between.
+#[test]
+fn episodes_have_the_same_numbers_in_a_run_that_is_resumed() {
+    let by_number = r#"
+import json, sys
+for line in sys.stdin:
+    asked = json.loads(line)
+    said = {"observation": "go"} if asked["do"] == "reset" else {"reward": asked["episode"] % 1000, "done": True}
+    print(json.dumps(said), flush=True)
+"#;
+    let rewards = |runs: &[&[&str]]| -> Vec<f64> {
+        let rest = "[reward.environment]\n[loop.grpo]\n[eval]\nat_start = false\n";
+        let program = Program::new(&in_environment(rest));
+        program.write("environment.py", by_number);
+        program.write("rows.jsonl", ROWS);
+        for run in runs {
+            program.train(&[&["--quiet"][..], *run].concat()).success();
+        }
+        program.traces("grpo").iter().map(|trace| number(trace, "episode_reward")).collect()
+    };
+    let whole = rewards(&[&[]]);
+    assert_eq!(whole.len(), 2 * 2 * 4);
+    assert_eq!(whole, rewards(&[&["--set", "run.steps=1"], &["--resume"]]));
+}
+
 #[test]
 fn episodes_are_learned_by_what_they_came_to() {
     let rest = "[reward.environment]\n[loop.grpo]\n[eval]\nat_start = false\n[eval.measures.environment]\n";
@@ -196,7 +221,7 @@ fn what_does_not_go_with_tools_is_refused_before_anything_trains() {
     );
     assert!(answers.contains("answers are tokenised apart from their rationales"), "{answers}");
     let nothing = said(&calculating().replace("calc = {}", ""), 2);
-    assert!(nothing.contains("a tool is one of `calc`, `command` and `mcp`"), "{nothing}");
+    assert!(nothing.contains("a tool is one of `calc`, `column`, `command` and `mcp`"), "{nothing}");
 }
 
 /// A class that generalizes 48 / 2; its samples are `DRAWN` over 2.

@@ -3,7 +3,7 @@
 use super::body::Body;
 use super::reader::Reader;
 use super::refused::Refused;
-use crate::data::{Example, Message, Prompt, Tokenizer};
+use crate::data::{Example, Message, Prompt};
 use crate::engine::{Job, Request, Sampling};
 use crate::seed;
 use serde::Deserialize;
@@ -101,7 +101,7 @@ impl Asked {
     /// # Errors
     /// What cannot be answered as it is asked.
     pub fn read(body: &[u8], chat: bool, reader: &Reader, number: u64) -> Result<Self, Refused> {
-        let Reader { names, tokenizer, vocabulary, context, usual, .. } = reader;
+        let Reader { names, vocabulary, context, usual, .. } = reader;
         let mut body = Body::read(body)?;
         let model: Option<String> = body.take("model", "a name")?;
         if let Some(model) = model.filter(|model| !names.contains(model)) {
@@ -112,8 +112,7 @@ impl Asked {
                 ..Refused::key("model", message)
             });
         }
-        let prompts =
-            if chat { vec![conversation(&mut body, tokenizer)?] } else { texts(&mut body, tokenizer)? };
+        let prompts = if chat { vec![conversation(&mut body, reader)?] } else { texts(&mut body, reader)? };
         let key = if chat { "messages" } else { "prompt" };
         let fits =
             |text: &Text| !text.ids.is_empty() && text.ids.iter().all(|&id| (id as usize) < *vocabulary);
@@ -129,10 +128,7 @@ impl Asked {
             return Err(Refused::key("best_of", "`best_of` beyond `n` is not served here; leave it out"));
         }
         if let Some(long) = prompts.iter().map(|text| text.ids.len()).find(|length| length >= context) {
-            let what =
-                format!("a prompt of {long} tokens leaves no room in the model's context of {context}");
-            let code = Some("context_length_exceeded");
-            return Err(Refused { code, ..Refused::key(key, what) });
+            return Err(no_room(key, &format!("{long} tokens"), *context));
         }
         let echo = !chat && body.flag("echo")?;
         let (sampling, limit) = sampling(&mut body, usual, echo, *context)?;
@@ -178,7 +174,20 @@ impl Asked {
     }
 }
 
-fn conversation(body: &mut Body, tokenizer: &Tokenizer) -> Result<Text, Refused> {
+fn no_room(key: &str, length: &str, context: usize) -> Refused {
+    let what = format!("a prompt of {length} leaves no room in the model's context of {context}");
+    Refused { code: Some("context_length_exceeded"), ..Refused::key(key, what) }
+}
+
+/// Refuses so many bytes of text as no division into tokens makes fit: to tokenise them takes hundreds of times their memory.
+fn may_fit(key: &str, bytes: usize, reader: &Reader) -> Result<(), Refused> {
+    match bytes > reader.longest {
+        true => Err(no_room(key, &format!("{bytes} bytes"), reader.context)),
+        false => Ok(()),
+    }
+}
+
+fn conversation(body: &mut Body, reader: &Reader) -> Result<Text, Refused> {
     let wrong = |what: String| Refused::key("messages", what);
     let turns: Option<Vec<Turn>> = body.take("messages", "a list of turns with `role` and `content`")?;
     let turns = turns.filter(|turns| !turns.is_empty());
@@ -196,6 +205,7 @@ fn conversation(body: &mut Body, tokenizer: &Tokenizer) -> Result<Text, Refused>
         Ok(Message { more: turn.more, ..Message::new(turn.role, text) })
     };
     let turns = turns.into_iter().map(turn).collect::<Result<Vec<_>, Refused>>()?;
+    may_fit("messages", turns.iter().map(|turn| turn.content.len()).sum(), reader)?;
     let variables: Option<Map<String, Value>> =
         body.take("chat_template_kwargs", "an object of what the chat template asks for")?;
     let asked = Example {
@@ -203,25 +213,29 @@ fn conversation(body: &mut Body, tokenizer: &Tokenizer) -> Result<Text, Refused>
         variables: Arc::new(variables.unwrap_or_default()),
         ..Example::text("asked", "")
     };
-    if !tokenizer.has_chat() {
+    if !reader.tokenizer.has_chat() {
         return Err(wrong(
             "this model has no chat template, so it has no conversations; use /v1/completions".into(),
         ));
     }
-    let ids = tokenizer.render_example(&asked).map_err(|error| wrong(error.to_string()))?;
+    let ids = reader.tokenizer.render_example(&asked).map_err(|error| wrong(error.to_string()))?;
     Ok(Text { ids, given: None })
 }
 
-fn texts(body: &mut Body, tokenizer: &Tokenizer) -> Result<Vec<Text>, Refused> {
+fn texts(body: &mut Body, reader: &Reader) -> Result<Vec<Text>, Refused> {
     let wrong = |what: String| Refused::key("prompt", what);
     let text = |given: String| {
-        let rendered = tokenizer.render(&Prompt::Text(given.clone()));
+        may_fit("prompt", given.len(), reader)?;
+        let rendered = reader.tokenizer.render(&Prompt::Text(given.clone()));
         rendered.map(|ids| Text { ids, given: Some(given) }).map_err(|error| wrong(error.to_string()))
     };
     let tokens = |ids: Vec<u32>| Text { ids, given: None };
     match body.take("prompt", "a text, a list of texts, a list of token ids, or a list of such lists")? {
         None => Err(wrong("`prompt` is missing".into())),
         Some(Texts::One(given)) => Ok(vec![text(given)?]),
+        Some(Texts::Many(all)) if all.len() > MOST => {
+            Err(wrong(format!("{} prompts are more than the {MOST} completions of a request", all.len())))
+        }
         Some(Texts::Many(all)) => all.into_iter().map(text).collect(),
         Some(Texts::Tokens(ids)) => Ok(vec![tokens(ids)]),
         Some(Texts::ManyTokens(all)) => Ok(all.into_iter().map(tokens).collect()),

@@ -14,6 +14,10 @@ const HEAD: usize = 64 << 10;
 pub(super) const BODY: usize = 8 << 20;
 /// Connections that are read or wait at once, at most.
 const MOST: usize = 512;
+/// Bytes of bodies that are read at once, at most, of all connections together.
+const BODIES: usize = 256 << 20;
+/// Bytes of events that may wait for who reads them; a stream that falls further behind ends.
+const BEHIND: usize = 4 << 20;
 /// How long a request may take to arrive, and a piece of an answer to be taken.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked whether who asked is still there.
@@ -39,6 +43,8 @@ pub(super) struct Received {
 /// waiting. The connection ends with it.
 pub(super) struct Reply {
     said: Sender<String>,
+    /// Bytes that were said and not yet written.
+    waiting: Arc<AtomicUsize>,
     gone: Arc<AtomicBool>,
 }
 
@@ -65,8 +71,14 @@ impl Reply {
         );
     }
 
-    /// The next event.
+    /// The next event; the last, where who asked has not taken what was said long before.
     pub fn event(&self, data: &Value) {
+        if self.waiting.load(Ordering::Relaxed) > BEHIND {
+            self.gone.store(true, Ordering::Relaxed);
+        }
+        if self.is_gone() {
+            return;
+        }
         self.say(format!("data: {data}\n\n"));
     }
 
@@ -76,6 +88,7 @@ impl Reply {
     }
 
     fn say(&self, text: String) {
+        self.waiting.fetch_add(text.len(), Ordering::Relaxed);
         // Who asked may have gone.
         let _ = self.said.send(text);
     }
@@ -109,34 +122,64 @@ fn refusal(refused: &Refused) -> String {
     answer(refused.status, &json!({ "error": refused.to_json() }).to_string())
 }
 
-/// One of the connections that there may be.
-struct Place(Arc<AtomicUsize>);
+/// What all connections take together.
+#[derive(Default)]
+struct Taken {
+    connections: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// One of the connections that there may be, and what its body takes.
+struct Place {
+    all: Arc<Taken>,
+    bytes: usize,
+}
 
 impl Place {
-    fn among(open: &Arc<AtomicUsize>) -> Option<Self> {
-        let taken = open.fetch_add(1, Ordering::SeqCst);
-        let place = Self(open.clone());
+    fn among(all: &Arc<Taken>) -> Option<Self> {
+        let taken = all.connections.fetch_add(1, Ordering::SeqCst);
+        let place = Self { all: all.clone(), bytes: 0 };
         (taken < MOST).then_some(place)
+    }
+
+    /// Takes so many bytes in all.
+    ///
+    /// # Errors
+    /// Others have taken what there is.
+    fn hold(&mut self, bytes: usize) -> Result<(), Refused> {
+        let more = bytes.saturating_sub(self.bytes);
+        let before = self.all.bytes.fetch_add(more, Ordering::SeqCst);
+        self.bytes += more;
+        match before + more > BODIES {
+            true => Err(Refused::new(503, "too much is being read of other requests; ask again in a moment")),
+            false => Ok(()),
+        }
+    }
+
+    /// The body is read.
+    fn let_go(&mut self) {
+        self.all.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::SeqCst);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.let_go();
+        self.all.connections.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 /// Reads requests for ever, each by a thread of its own, on which `heard` is called, so that who sends slowly, or much, keeps nobody else
 /// waiting.
 pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + Send + 'static) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let open = Arc::new(Taken::default());
     for stream in listener.incoming() {
         let Ok(mut stream) = stream else {
             // Out of files, say: there will be some once an answer has gone out.
             std::thread::sleep(GLANCE);
             continue;
         };
-        let Some(place) = Place::among(&open) else {
+        let Some(mut place) = Place::among(&open) else {
             let busy =
                 Refused::new(503, format!("{MOST} requests are being answered; ask again in a moment"));
             let _ = stream.set_write_timeout(Some(GLANCE));
@@ -146,25 +189,27 @@ pub(super) fn listen(listener: &TcpListener, heard: impl Fn(Received) + Clone + 
         let heard = heard.clone();
         // Where there is no thread to be had, this connection ends and the next is listened to.
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(move || {
-            serve(&mut stream, heard);
-            drop(place);
+            serve(&mut stream, &mut place, heard);
         });
     }
 }
 
-fn serve(stream: &mut TcpStream, heard: impl Fn(Received)) {
+fn serve(stream: &mut TcpStream, place: &mut Place, heard: impl Fn(Received)) {
     let _ = stream.set_write_timeout(Some(PATIENCE));
     let _ = stream.set_nodelay(true);
-    match read(stream, Instant::now() + PATIENCE) {
+    match read(stream, place, Instant::now() + PATIENCE) {
         Ok(Ok((method, path, body))) => {
             let (said, written) = channel();
             let gone = Arc::new(AtomicBool::new(false));
-            let to = Reply { said, gone: gone.clone() };
+            let waiting = Arc::new(AtomicUsize::new(0));
+            let to = Reply { said, waiting: waiting.clone(), gone: gone.clone() };
             heard(Received { method, path, body, at: Instant::now(), to });
-            write(stream, &written);
+            place.let_go();
+            write(stream, &written, &waiting, &gone);
             gone.store(true, Ordering::Relaxed);
         }
         Ok(Err(refused)) => {
+            place.let_go();
             if stream.write_all(refusal(&refused).as_bytes()).is_ok() {
                 read_out(stream);
             }
@@ -186,14 +231,15 @@ fn read_out(stream: &mut TcpStream) {
     }
 }
 
-/// Writes what is said until nobody says more, or nobody listens any more.
-fn write(stream: &mut TcpStream, said: &Receiver<String>) {
-    loop {
+/// Writes what is said until nobody says more, or nobody listens any more, or not fast enough.
+fn write(stream: &mut TcpStream, said: &Receiver<String>, waiting: &AtomicUsize, gone: &AtomicBool) {
+    while !gone.load(Ordering::Relaxed) {
         match said.recv_timeout(GLANCE) {
             Ok(text) => {
                 if stream.write_all(text.as_bytes()).is_err() {
                     return;
                 }
+                waiting.fetch_sub(text.len(), Ordering::Relaxed);
             }
             Err(RecvTimeoutError::Timeout) => {
                 if has_left(stream) {
@@ -222,7 +268,7 @@ fn has_left(stream: &TcpStream) -> bool {
 type Request = (String, String, Vec<u8>);
 
 /// The request that a connection brings until `end`.
-fn read(stream: &mut TcpStream, end: Instant) -> io::Result<Result<Request, Refused>> {
+fn read(stream: &mut TcpStream, place: &mut Place, end: Instant) -> io::Result<Result<Request, Refused>> {
     let mut bytes = Vec::new();
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
@@ -253,6 +299,9 @@ fn read(stream: &mut TcpStream, end: Instant) -> io::Result<Result<Request, Refu
                 let mut body = bytes.split_off(begin);
                 while body.len() < length {
                     more(stream, &mut body, end)?;
+                    if let Err(refused) = place.hold(body.len()) {
+                        return Ok(Err(refused));
+                    }
                 }
                 body.truncate(length);
                 return Ok(Ok((method, path, body)));
@@ -281,5 +330,43 @@ fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>, end: Instant) -> io::Result
             bytes.extend_from_slice(&piece[..count]);
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_of_all_connections_are_bounded() {
+        let all = Arc::new(Taken::default());
+        let mut places: Vec<Place> = (0..33).map(|_| Place::among(&all).unwrap()).collect();
+        for place in &mut places[..32] {
+            assert_eq!((place.hold(1 << 20), place.hold(BODY)), (Ok(()), Ok(())));
+        }
+        assert_eq!(places[32].hold(1).unwrap_err().status, 503);
+        places[32].let_go();
+        drop(places.remove(0));
+        assert_eq!(places[31].hold(BODY), Ok(()));
+        places[0].let_go();
+        drop(places);
+        assert_eq!((all.bytes.load(Ordering::SeqCst), all.connections.load(Ordering::SeqCst)), (0, 0));
+    }
+
+    /// Nobody writes what is said here.
+    #[test]
+    fn a_stream_that_nobody_reads_ends() {
+        let (said, written) = channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let to = Reply { said, waiting: waiting.clone(), gone: Arc::default() };
+        to.begin_events();
+        let event = json!({ "text": "x".repeat(1 << 20) });
+        for _ in 0..16 {
+            to.event(&event);
+        }
+        assert!(to.is_gone());
+        let waited: usize = written.try_iter().map(|text: String| text.len()).sum();
+        assert_eq!(waited, waiting.load(Ordering::Relaxed));
+        assert!((BEHIND..BEHIND + (2 << 20)).contains(&waited), "{waited}");
     }
 }

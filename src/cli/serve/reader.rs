@@ -14,6 +14,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Bytes from which on bodies are read one after the other: a tokenizer takes some 150 bytes of memory for each.
 const LARGE: usize = 16 << 10;
+/// Bytes that a token stands for at most, where none of the vocabulary is longer: some texts are written shorter before they are divided.
+const LONG: usize = 16;
 
 /// What is known of the model that is asked.
 pub(super) struct Reader {
@@ -24,6 +26,8 @@ pub(super) struct Reader {
     pub vocabulary: usize,
     /// Tokens of a prompt and its completion together, at most.
     pub context: usize,
+    /// Bytes of a text that may be one of so many tokens; of a longer one nothing is tokenised.
+    pub longest: usize,
     /// How it is asked where a request does not say.
     pub usual: Sampling,
     /// Requests that were received.
@@ -47,7 +51,8 @@ impl Reader {
     pub fn new(names: Vec<String>, policy: &Policy, usual: Sampling) -> Self {
         let (vocabulary, context) = (policy.model.config.vocab_size, policy.context());
         let (tokenizer, count) = (policy.tokenizer.clone(), AtomicU64::new(0));
-        Self { names, tokenizer, vocabulary, context, usual, count, large: Mutex::new(()) }
+        let longest = context.saturating_mul(tokenizer.longest_token().max(LONG));
+        Self { names, tokenizer, vocabulary, context, longest, usual, count, large: Mutex::new(()) }
     }
 
     /// A request for completions; what else is asked is answered here, and what cannot be is refused.

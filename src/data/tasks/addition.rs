@@ -212,13 +212,10 @@ fn draw(digits: u32, split: Split, count: usize, seed: u64) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tasks::tests::text;
 
     fn rows(split: Split, seed: u64) -> Vec<Row> {
         Addition::default().rows(split, seed).expect("the defaults are sound")
-    }
-
-    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
-        row.fields[name].as_str().expect("a text")
     }
 
     #[test]

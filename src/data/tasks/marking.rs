@@ -227,14 +227,11 @@ impl Pupil {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tasks::tests::text;
     use std::collections::HashSet;
 
     fn rows(task: &Marking, split: Split) -> Vec<Row> {
         task.rows(split, 3).unwrap()
-    }
-
-    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
-        row.fields[name].as_str().unwrap()
     }
 
     /// Two words on four elements: a clear one, and one that is vague and not credited.

@@ -6,6 +6,7 @@ pub mod faults;
 pub mod graph;
 pub mod marking;
 pub mod planted;
+pub mod problems;
 pub mod report;
 pub mod shop;
 pub mod tables;
@@ -40,6 +41,8 @@ pub enum BuiltIn {
     Marking(marking::Marking),
     /// A sequence with a hidden one in it.
     Planted(planted::Planted),
+    /// Word problems, with rationales, programs and families.
+    Problems(problems::Problems),
     /// Reports of findings, and the condition that they come to.
     Report(report::Report),
     /// A shopper's next action.
@@ -173,6 +176,7 @@ impl BuiltIn {
             BuiltIn::Graph(_) => "graph",
             BuiltIn::Marking(_) => "marking",
             BuiltIn::Planted(_) => "planted",
+            BuiltIn::Problems(_) => "problems",
             BuiltIn::Report(_) => "report",
             BuiltIn::Shop(_) => "shop",
             BuiltIn::Tables(_) => "tables",
@@ -185,6 +189,7 @@ impl BuiltIn {
             BuiltIn::Graph(_) => graph::ALPHABET,
             BuiltIn::Marking(_) => marking::ALPHABET,
             BuiltIn::Planted(_) => planted::ALPHABET,
+            BuiltIn::Problems(_) => problems::ALPHABET,
             BuiltIn::Report(_) => report::ALPHABET,
             BuiltIn::Shop(_) => shop::ALPHABET,
             BuiltIn::Tables(_) => tables::ALPHABET,
@@ -197,6 +202,7 @@ impl BuiltIn {
             BuiltIn::Graph(graph) => graph.check(),
             BuiltIn::Marking(marking) => marking.check(),
             BuiltIn::Planted(planted) => planted.check(),
+            BuiltIn::Problems(problems) => problems.check(),
             BuiltIn::Report(report) => report.check(),
             BuiltIn::Shop(shop) => shop.check(),
             BuiltIn::Tables(tables) => tables.check(),
@@ -209,9 +215,20 @@ impl BuiltIn {
             BuiltIn::Graph(graph) => graph.rows(split, seed),
             BuiltIn::Marking(marking) => marking.rows(split, seed),
             BuiltIn::Planted(planted) => planted.rows(split, seed),
+            BuiltIn::Problems(problems) => problems.rows(split, seed),
             BuiltIn::Report(report) => report.rows(split, seed),
             BuiltIn::Shop(shop) => shop.rows(split, seed),
             BuiltIn::Tables(tables) => tables.rows(split, seed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Row;
+
+    /// A text of a row.
+    pub fn text<'a>(row: &'a Row, name: &str) -> &'a str {
+        row.fields[name].as_str().unwrap_or_else(|| panic!("{name} of {row:?}"))
     }
 }

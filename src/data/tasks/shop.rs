@@ -210,13 +210,10 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tasks::tests::text;
 
     fn rows(split: Split) -> Vec<Row> {
         Shop::default().rows(split, 3).unwrap()
-    }
-
-    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
-        row.fields[name].as_str().unwrap()
     }
 
     #[test]

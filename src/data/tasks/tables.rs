@@ -210,12 +210,9 @@ fn asked(level: Level, rng: &mut ChaCha8Rng) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::tasks::tests::text;
     use rand::SeedableRng;
     use std::collections::HashSet;
-
-    fn text<'a>(row: &'a Row, name: &str) -> &'a str {
-        row.fields[name].as_str().unwrap()
-    }
 
     #[test]
     fn a_query_grows_to_its_answer() {

@@ -180,10 +180,14 @@ impl Tokenizer {
         quietly(|| self.inner.decode(ids, true)).ok().and_then(|text| text.ok()).unwrap_or_default()
     }
 
+    /// Bytes of what `ids` decode to, without a character that they only begin: it decodes to a stand-in, which is no text yet.
+    pub fn length(&self, ids: &[u32]) -> usize {
+        self.decode(ids).trim_end_matches('\u{FFFD}').len()
+    }
+
     /// The tokens of `ids` that hold the bytes `span` of [`decode`](Self::decode)`(ids)`, any part of them.
     pub fn tokens_of(&self, ids: &[u32], span: Range<usize>) -> Range<usize> {
-        // A character cut between two tokens decodes to a stand-in, which is no text yet.
-        let length = |tokens: usize| self.decode(&ids[..tokens]).trim_end_matches('\u{FFFD}').len();
+        let length = |tokens: usize| self.length(&ids[..tokens]);
         let counts: Vec<usize> = (0..ids.len()).collect();
         let start = counts.partition_point(|&token| length(token + 1) <= span.start);
         let end = counts.partition_point(|&token| length(token) < span.end);

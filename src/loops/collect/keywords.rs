@@ -129,10 +129,9 @@ fn most(words: &[Word], scores: &[f64], top: usize) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::data::{Prompt, Questions};
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::rationale::Format;
     use crate::reward::Rewards;
-    use tch::{Device, Kind};
 
     fn words(text: &str) -> Vec<Word> {
         text.split(' ').map(|word| Word { text: word.into(), tokens: 0..0 }).collect()
@@ -152,8 +151,7 @@ mod tests {
     /// What is missed most comes first where one word is asked for; gradient and chance have words of the question too.
     #[test]
     fn questions_get_their_words() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+        let policy = tiny(1, 1, 3);
         let example = Example { answer: Some("ash".into()), ..Example::text("row:1", "hip low, tem high?") };
         let prompt = policy.tokenizer.encode("hip low, tem high?").unwrap();
         let all = policy.words_of(&prompt, "hip low, tem high?");

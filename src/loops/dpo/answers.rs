@@ -35,13 +35,11 @@ fn split<'a>(format: &Format, text: &'a str) -> Option<(&'a str, &'a str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
-    use tch::{Device, Kind};
+    use crate::policy::tests::tiny;
 
     #[test]
     fn one_answer_is_read_after_two_rationales() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let policy = tiny(1, 2, 0);
         let ids = |text: &str| policy.tokenizer.encode(text).unwrap();
         let of = |completions| answers(&policy, &Format::default(), &[1, 2], completions).unwrap();
         let after = |rationale: &str, answer: &str| {

@@ -284,15 +284,13 @@ impl DpoMethod {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Init;
+    use crate::policy::tests::tiny;
     use crate::rationale::Given;
-    use tch::{Device, Kind};
 
     /// Both begin with `5 6`, of which a tool gave the 6.
     #[test]
     fn what_was_given_counts_nowhere() {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let policy = tiny(1, 2, 0);
         let completion = |tokens: &[u32]| FeedbackCompletion {
             tokens: Some(tokens.to_vec()),
             given: vec![Given { tokens: 1..2, bytes: 1..2 }],

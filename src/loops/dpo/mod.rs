@@ -33,7 +33,7 @@ use crate::loss::preference::{PairShape, PairTokens};
 use crate::model::Sequence;
 use crate::ranks::agreed;
 use crate::rollout::Group;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::seed;
 use crate::select::pairs;
 use alarm::Falling;
@@ -175,7 +175,7 @@ impl Section for Dpo {
         }
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         let (loss, mut idle) = (&self.loss, Vec::new());
         if !loss.needs_reference() {
             let why = "with a loss.kind that has no reference policy";

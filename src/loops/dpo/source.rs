@@ -4,7 +4,7 @@ use super::{Dpo, Weigh, first_error};
 use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, FeedbackCompletion};
 use crate::error::{Error, Result};
-use crate::loops::selection::{candidate, own_completion};
+use crate::loops::selection::{candidates, own_completion};
 use crate::rationale::Format;
 use crate::rollout::trace::{self, NoTraces};
 use crate::rollout::{Group, Rollout};
@@ -98,6 +98,12 @@ impl Dpo {
                     None if self.states(row) => {
                         format!("it has {columns}, and others are traces to build pairs from; learn from them apart")
                     }
+                    None if self.loss.unpaired() && row.fields.contains_key("completion") => {
+                        format!(
+                            "its `label` is missing or null: give true for a good completion and false for a bad one, or leave the row out (nor is \
+                             it a trace to build pairs from: {lacks})"
+                        )
+                    }
                     None => format!("it has no {columns}, and is no trace to build pairs from ({lacks})"),
                 },
             );
@@ -119,8 +125,7 @@ impl Dpo {
         let mut counts = Counts::default();
         let mut all: Vec<Vec<Feedback>> = Vec::with_capacity(groups.len());
         for group in groups {
-            let candidates: Vec<Candidate> =
-                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let candidates = candidates(group);
             let kept = select.keep(&candidates);
             let candidates: Vec<Candidate> = kept.iter().map(|&index| candidates[index]).collect();
             *counts.dropped.entry("filtered").or_default() += group.rollouts.len() - kept.len();

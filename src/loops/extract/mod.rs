@@ -20,7 +20,7 @@ use crate::eval::RowFigures;
 use crate::log::Metrics;
 use crate::rationale::Format;
 use crate::rollout::Seeds;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::seed;
 use document::Document;
 use item::Prepared;
@@ -76,7 +76,7 @@ impl Section for Extract {
             .collect()
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         self.without_effect()
     }
 

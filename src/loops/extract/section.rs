@@ -1,6 +1,6 @@
 //! `[loop.extract]`: its keys, their defaults and which values they may have.
 
-use crate::section::{Misfit, broken, under};
+use crate::section::{Idle, Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -173,7 +173,7 @@ impl Default for Extract {
 
 impl Extract {
     /// Keys that the others leave without effect, and why.
-    pub(super) fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+    pub(super) fn without_effect(&self) -> Vec<Idle> {
         let noise =
             ("mask.temperature", "with a mask.kind other than gumbel and top_k, which alone have noise");
         let constant = "with mask.kind = \"attention\", whose selector learns from its label alone";

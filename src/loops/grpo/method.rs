@@ -4,6 +4,7 @@ use super::*;
 use crate::advantage::Scale;
 use crate::advantage::steps::Form;
 use crate::data::Example;
+use crate::section::Idle;
 
 impl Section for Grpo {
     fn check(&self) -> Vec<Misfit> {
@@ -26,7 +27,7 @@ impl Section for Grpo {
         }
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         let mut idle = Vec::new();
         if !self.needs_reference() {
             let why = "with kl.coefficient = 0";

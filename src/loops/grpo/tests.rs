@@ -4,14 +4,14 @@ use super::*;
 use crate::engine::StopReason;
 use crate::loss::policy::KINDS;
 use crate::model::Grad;
-use crate::policy::{Init, Policy};
+use crate::policy::Policy;
+use crate::policy::tests::tiny;
 use crate::ranks::Single;
 use crate::rollout::{Fork, Score};
-use tch::{Device, Kind};
+use tch::Kind;
 
 fn policy() -> Policy {
-    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-    let policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+    let policy = tiny(1, 2, 3);
     policy.model.train_all();
     policy
 }

@@ -19,7 +19,7 @@ use crate::log::Metrics;
 use crate::loss;
 use crate::ranks::{agreed, gathered, in_turn};
 use crate::rollout::{Group, Prompted, Trace, dataset};
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::seed;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -169,7 +169,7 @@ impl Section for Mario {
         }
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         let free = !self.needs_reference();
         free.then_some(("kl_estimator", "with kl_coefficient = 0")).into_iter().collect()
     }

@@ -1,10 +1,9 @@
 //! Comparisons that are made of traces: pairs as `[select.pairs]` makes them, and lists of a group's completions by their scores.
 
 use super::{Learns, Prm};
-use crate::data::row::Problems;
 use crate::data::{Dataset, Example, Feedback, Prompted};
 use crate::error::{Error, Result};
-use crate::loops::selection::{candidate, own_completion};
+use crate::loops::selection::{candidates, own_completion};
 use crate::nearest::list;
 use crate::rationale::Format;
 use crate::rollout::{Group, trace};
@@ -122,18 +121,14 @@ impl Prm {
         let groups = match trace::groups(rows, format) {
             Ok(groups) => groups,
             Err(no) => {
-                let mut problems = Problems::default();
-                for (row, lacks) in no.rows {
-                    let what = format!("it is no trace ({lacks}), and others are; learn from them apart");
-                    problems.example(&rows[row], what);
-                }
-                return problems.into_result().map(|()| None);
+                let said =
+                    |lacks: &str| format!("it is no trace ({lacks}), and others are; learn from them apart");
+                return no.problems(rows, said).into_result().map(|()| None);
             }
         };
         let (mut made, mut counts) = (Vec::new(), Counts::new());
         for (group, places) in groups.iter().zip(trace::places(rows)) {
-            let all: Vec<Candidate> =
-                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let all = candidates(group);
             let kept = select.keep(&all);
             *counts.entry("filtered").or_default() += all.len() - kept.len();
             let of_group: Vec<Example> = match self.learns {

@@ -23,7 +23,7 @@ use crate::policy::Policy;
 use crate::policy::reward_model::{Judges, ScoreFormat};
 use crate::rationale::Format;
 use crate::rollout::Prompted;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::seed;
 use crate::select::pairs::PairKind;
 use compared::Counts;
@@ -215,7 +215,7 @@ impl Section for Prm {
         1e-5
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         self.without_effect()
     }
 

@@ -2,7 +2,7 @@
 
 use super::compared::Lists;
 use crate::policy::reward_model::Judges;
-use crate::section::{Misfit, broken, under};
+use crate::section::{Idle, Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -220,7 +220,7 @@ impl Prm {
     }
 
     /// Keys that the others leave without effect, and why.
-    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+    pub fn without_effect(&self) -> Vec<Idle> {
         const OF_LABELS: [&str; 12] = [
             "head",
             "classes",

@@ -5,6 +5,7 @@
 //! hidden or some of their tokens replaced by others.
 
 use crate::data::row::Problems;
+use crate::data::template::Jinja;
 use crate::data::{Dataset, Example, Tokenizer};
 use crate::error::{Error, Result};
 use crate::eval::RowFigures;
@@ -29,7 +30,7 @@ use tch::{Kind, Tensor};
 pub struct Choices {
     /// What stands before each choice, a Jinja template over the row's columns and the choice's `at` (from 0), `choice` (its text) and `letter`:
     /// `"{{ rationales[at] }}"`. It is read and not learned. Nothing by default.
-    pub rationale: Option<String>,
+    pub rationale: Option<Jinja>,
     /// How much of the right choice's share all choices take: (1 − ε) (−log p_y) + (ε/C) Σ −log p_c.
     pub smoothing: f64,
     /// Learn, besides, to be less sure where rationales are disturbed (PINTO).

@@ -10,8 +10,8 @@ mod taught;
 pub mod views;
 pub mod words;
 
-use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidate};
-use crate::data::row::{Problems, some};
+use super::{LearnedOf, Method, Needs, Section, Selects, Setup, StageView, Worker, candidates};
+use crate::data::row::some;
 use crate::data::{Dataset, Example, Feedback, Prompt, Tokenizer, given};
 use crate::error::{Error, Result};
 use crate::model::Sequence;
@@ -19,8 +19,8 @@ use crate::policy::choices::Choice;
 use crate::rationale::Format;
 use crate::rollout::{Prompted, trace};
 use crate::section::{Misfit, broken, under};
+use crate::select::Select;
 use crate::select::reduce::Reduce;
-use crate::select::{Candidate, Select};
 use choices::Choices;
 use method::SftMethod;
 use schemars::JsonSchema;
@@ -112,14 +112,12 @@ impl Sft {
         let groups = match trace::groups(&rows.examples, format) {
             Ok(groups) => groups,
             Err(no) if no.mixed => {
-                let mut problems = Problems::default();
-                for (row, lacks) in no.rows {
-                    let what = format!(
+                let said = |lacks: &str| {
+                    format!(
                         "it is no trace of a rollout ({lacks}), though other rows are; take it out, or mend the line"
-                    );
-                    problems.example(&rows.examples[row], what);
-                }
-                return problems.into_result().map(|()| rows);
+                    )
+                };
+                return no.problems(&rows.examples, said).into_result().map(|()| rows);
             }
             Err(_) if *select != (Select { pairs: select.pairs.clone(), ..Select::default() }) => {
                 return Err(Error::Data(format!(
@@ -135,8 +133,7 @@ impl Sft {
         };
         let places = trace::places(&rows.examples);
         let kept = groups.iter().zip(places).flat_map(|(group, places)| {
-            let candidates: Vec<Candidate> =
-                group.rollouts.iter().map(|rollout| candidate(&group.example, rollout)).collect();
+            let candidates = candidates(group);
             select.keep(&candidates).into_iter().map(|at| places[at]).collect::<Vec<_>>()
         });
         let mut kept: Vec<usize> = kept.collect();

@@ -3,7 +3,7 @@
 //!
 //! L = Σᵥ weightᵥ · NLLᵥ / Σ tokens · weight over all views of a step's rows.
 
-use crate::data::template::{environment, holds, render, values};
+use crate::data::template::{Condition, Jinja, values};
 use crate::data::{Example, Message, Prompt};
 use crate::section::{Misfit, broken};
 use schemars::JsonSchema;
@@ -21,7 +21,7 @@ pub struct View {
     /// Rows of which this view is learned: a Jinja expression over the columns, such as the name of one (`verified`) or `assessed == answer`.
     /// All by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<String>,
+    pub when: Option<Condition>,
     /// What is asked and what is learned.
     #[serde(default)]
     pub template: ViewTemplate,
@@ -34,10 +34,10 @@ pub struct ViewTemplate {
     /// The user turn, over the row's columns; the row's own prompt by default. Turns before it stay, and solved rows that are shown; of any other
     /// prompt of plain text it takes the place whole.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
+    pub user: Option<Jinja>,
     /// The completion that is learned; the row's own by default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub assistant: Option<String>,
+    pub assistant: Option<Jinja>,
 }
 
 fn one() -> f64 {
@@ -52,14 +52,13 @@ impl View {
             (named, "name", "a view needs a name, without a slash, by which its figures are told"),
             (self.weight > 0.0 && self.weight.is_finite(), "weight", "it must be a positive number"),
         ]);
-        let environment = environment();
         let texts =
             [("template.user", &self.template.user), ("template.assistant", &self.template.assistant)];
         for (key, text) in texts {
-            let error = text.as_ref().and_then(|text| environment.template_from_str(text).err());
+            let error = text.as_ref().and_then(|text| text.check().err());
             found.extend(error.map(|error| Misfit::new(key, said(&error), "")));
         }
-        let error = self.when.as_ref().and_then(|when| environment.compile_expression(when).err());
+        let error = self.when.as_ref().and_then(|when| when.check().err());
         found.extend(error.map(|error| {
             Misfit::new("when", said(&error), "write a column's name, or an expression over columns")
         }));
@@ -76,12 +75,12 @@ impl View {
             format!("view `{}`: {key}: {}; give the row that column, or see `when`", self.name, said(&error))
         };
         if let Some(when) = &self.when
-            && !holds(when, &values).map_err(|error| failed("when", error))?
+            && !when.holds(&values).map_err(|error| failed("when", error))?
         {
             return Ok(None);
         }
-        let written = |key: &str, text: &Option<String>| {
-            let text = text.as_ref().map(|text| render(text, &values));
+        let written = |key: &str, text: &Option<Jinja>| {
+            let text = text.as_ref().map(|text| text.render(&values));
             text.transpose().map_err(|error| failed(key, error))
         };
         let (user, assistant) = (

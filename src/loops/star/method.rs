@@ -16,7 +16,7 @@ use crate::loops::{
 use crate::model::Sequence;
 use crate::ranks::{agreed, gathered};
 use crate::rollout::Trace;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::seed;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl Section for Star {
         }
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         let (once, waits) = ("with rounds = 1", "with plateau.patience = 0");
         match (self.rounds, self.plateau.patience) {
             (1, _) => ["start", "growth", "accumulate", "plateau"].map(|key| (key, once)).into(),

@@ -1,6 +1,7 @@
 //! The three prompts of a question in STaR: as it is asked, as it is asked with the hint, as it is trained on.
 
 use super::Star;
+use crate::data::template::Jinja;
 use crate::data::{Data, Example, Hub, Split};
 use crate::error::{Error, Result};
 use crate::policy::Policy;
@@ -25,7 +26,7 @@ impl Prompts {
     /// hint.
     pub fn load(
         star: &Star,
-        hint: Option<&str>,
+        hint: Option<&Jinja>,
         data: &Data,
         (hub, seed): (&Hub, u64),
         policy: &Policy,
@@ -41,7 +42,7 @@ impl Prompts {
         let hinted = match hint {
             Some(hint) => {
                 let mut data = data.clone();
-                data.template.user = hint.into();
+                data.template.user = hint.clone();
                 let hinted = render(&data, hub, seed, policy, questions)?;
                 questions.iter().try_for_each(|question| check(question, &hinted, policy))?;
                 Some(hinted)

@@ -17,7 +17,7 @@ use crate::log::Metrics;
 use crate::loss::thought::{ThoughtTokens, ThoughtWeights};
 use crate::model::Sequence;
 use crate::rollout::Seeds;
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use crate::seed;
 use tch::{Kind, Tensor};
 use window::{Window, said, thoughts};
@@ -63,7 +63,7 @@ impl Section for Think {
         row.completion.is_some()
     }
 
-    fn idle(&self) -> Vec<(&'static str, &'static str)> {
+    fn idle(&self) -> Vec<Idle> {
         let learned = ["positive_only", "policy_temperature"];
         let thoughts = ["thought", "passes", "policy_weight", "temperature"];
         match (self.positions, self.policy_weight) {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::loss::row::Named;
+use crate::near::near;
 use crate::statistics::alone;
 
 /// One pair of one-token completions with log-ratios c and r (so log π = c, r and log π_ref = 0).
@@ -19,32 +20,28 @@ fn loss(recipe: &str, c: f64, r: f64) -> f64 {
     loss.sum(&tokens).loss.double_value(&[])
 }
 
-fn near(found: f64, expected: f64) {
-    assert!((found - expected).abs() < 1e-5, "{found} {expected}");
-}
-
 #[test]
 fn formulas_give_literal_numbers() {
     // β = 1, c = −1, r = −2: δ = 1, x = 1, log σ(1) = −0.313262, log σ(−1) = −1.313262.
-    near(loss("beta = 1.0", -1.0, -2.0), 0.313262);
+    near(loss("beta = 1.0", -1.0, -2.0), 0.313262, 1e-5);
     // 0.9 · 0.313262 + 0.1 · 1.313262.
-    near(loss("beta = 1.0\nlabel_smoothing = 0.1", -1.0, -2.0), 0.413262);
+    near(loss("beta = 1.0\nlabel_smoothing = 0.1", -1.0, -2.0), 0.413262, 1e-5);
     // (0.9 · 0.313262 − 0.1 · 1.313262) / 0.8.
-    near(loss("kind = \"robust\"\nbeta = 1.0\nlabel_smoothing = 0.1", -1.0, -2.0), 0.188262);
+    near(loss("kind = \"robust\"\nbeta = 1.0\nlabel_smoothing = 0.1", -1.0, -2.0), 0.188262, 1e-5);
     // max(0, 1 − 0.5) and beyond the hinge 0.
-    near(loss("kind = \"hinge\"\nbeta = 0.5", -1.0, -2.0), 0.5);
-    near(loss("kind = \"hinge\"\nbeta = 2.0", -1.0, -2.0), 0.0);
-    near(loss("kind = \"ranking\"\nbeta = 0.5", -1.0, -2.0), 0.5);
+    near(loss("kind = \"hinge\"\nbeta = 0.5", -1.0, -2.0), 0.5, 1e-5);
+    near(loss("kind = \"hinge\"\nbeta = 2.0", -1.0, -2.0), 0.0, 1e-5);
+    near(loss("kind = \"ranking\"\nbeta = 0.5", -1.0, -2.0), 0.5, 1e-5);
     // (1 − 1/(2·0.25))².
-    near(loss("kind = \"ipo\"\nbeta = 0.25", -1.0, -2.0), 1.0);
+    near(loss("kind = \"ipo\"\nbeta = 0.25", -1.0, -2.0), 1.0, 1e-5);
     // 1 − σ(−1) + σ(−2) = 0.731059 + 0.119203; σ(−1) + 1 − σ(1) = 2 · 0.268941.
-    near(loss("kind = \"apo_zero\"\nbeta = 1.0", -1.0, -2.0), 0.850262);
-    near(loss("kind = \"apo_down\"\nbeta = 1.0", -1.0, -2.0), 0.537883);
+    near(loss("kind = \"apo_zero\"\nbeta = 1.0", -1.0, -2.0), 0.850262, 1e-5);
+    near(loss("kind = \"apo_down\"\nbeta = 1.0", -1.0, -2.0), 0.537883, 1e-5);
     // x = 2·1 − 0.5 = 1.5: log σ = −0.201413.
-    near(loss("kind = \"simpo\"\nbeta = 2.0", -1.0, -2.0), 0.201413);
+    near(loss("kind = \"simpo\"\nbeta = 2.0", -1.0, -2.0), 0.201413, 1e-5);
     // Log odds of e⁻¹ are −1 − ln(1 − e⁻¹) = −0.541325, of e⁻² −1.854587: −0.1 · log σ(1.313262) = 0.023818, and
     // −log p of the chosen token, 1.
-    near(loss("kind = \"orpo\"", -1.0, -2.0), 1.023818);
+    near(loss("kind = \"orpo\"", -1.0, -2.0), 1.023818, 1e-5);
 }
 
 #[test]

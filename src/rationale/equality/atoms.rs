@@ -20,6 +20,9 @@ impl Parser<'_> {
             let base = self.script()?;
             return Some(Node::Based(text.to_string(), Box::new(base)));
         }
+        if let Some(value) = repeating(text) {
+            return Some(Node::Number(value));
+        }
         let Some(value) = number::parse(text) else { return Some(Node::Long(text.to_string())) };
         if text.contains(['.', 'e']) {
             return Some(Node::Number(value));
@@ -64,6 +67,10 @@ impl Parser<'_> {
     }
 
     pub fn variable(&mut self, letter: String) -> Node {
+        if letter == "ℝ" && !matches!(self.op(), Some('^' | '_')) {
+            let infinity = Node::Constant('∞');
+            return Node::List('(', vec![Node::Negative(Box::new(infinity.clone())), infinity], ')');
+        }
         if letter == "i" && self.op() != Some('_') {
             return Node::Constant('i');
         }
@@ -154,7 +161,13 @@ impl Parser<'_> {
             arguments.push(self.script()?);
             name += "_b";
         }
-        let power = if self.take('^') { Some(self.script()?) } else { None };
+        let mut power = if self.take('^') { Some(self.script()?) } else { None };
+        // \sin^{-1} is the inverse function, and no reciprocal.
+        let inverse = Node::Negative(Box::new(Node::Number(Number::from(1))));
+        if power.as_ref() == Some(&inverse) && matches!(&name[..], "sin" | "cos" | "tan") {
+            name = format!("arc{name}");
+            power = None;
+        }
         match self.op() {
             Some('(') => {
                 self.at += 1;
@@ -205,4 +218,13 @@ impl Parser<'_> {
             }
         }
     }
+}
+
+/// `0.1(6)`, a decimal whose last digits come again without end.
+fn repeating(text: &str) -> Option<Number> {
+    let (start, digits) = text.strip_suffix(')')?.split_once('(')?;
+    let places = start.split_once('.')?.1.len();
+    let ten = |power: usize| Number::from(10).power(Number::from(i128::try_from(power).ok()?));
+    let below = ten(places)?.times(ten(digits.len())?.plus(Number::from(-1))?)?;
+    number::parse(&format!("{start}0"))?.plus(number::parse(digits)?.over(below)?)
 }

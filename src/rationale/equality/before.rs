@@ -93,6 +93,12 @@ impl Reader<'_> {
         Some((end, unit, own.iter().filter(content).cloned().collect()))
     }
 
+    /// Whether a year is all that follows.
+    fn is_year(&self, at: usize) -> bool {
+        let year = matches!(self.tokens.get(at).map(|token| &token.kind), Some(Kind::Number(text)) if text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit()));
+        year && self.tokens[at + 1..].iter().all(|token| token.is('.'))
+    }
+
     /// Whether things are counted by the number at `at`.
     pub fn counted(&self, at: usize) -> bool {
         let end = (at..self.tokens.len()).find(|at| self.word(*at).is_some());
@@ -174,7 +180,10 @@ impl Reader<'_> {
                             | "begins"
                     )
             }
+            // "in 1990"
+            "in" if own.len() == 1 && self.is_year(end) => true,
             "for" | "in" | "at" | "on" => measured() || counted,
+            "year" if self.is_year(end) => true,
             "save" => {
                 matches!(previous, "will" | "would" | "can" | "could" | "to" | "they" | "we" | "i" | "you")
             }

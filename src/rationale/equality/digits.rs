@@ -62,4 +62,29 @@ impl Lexer {
         self.push(Kind::Number(text));
         self.found.last_mut().expect("pushed").comma = comma;
     }
+
+    /// Reads the digits under a line behind a decimal, as `0.1\overline{6}`, into it: `0.1(6)`.
+    pub fn repeats(&mut self, end: usize) -> bool {
+        let braces = usize::from(self.peek(0) == '{');
+        let digits: String = (self.at + braces..end)
+            .map_while(|at| self.text[at].is_ascii_digit().then(|| self.text[at]))
+            .collect();
+        let digits = if braces == 0 { digits.chars().take(1).collect() } else { digits };
+        let after = self.at + braces + digits.len();
+        let closed = braces == 0 || (after < end && self.text[after] == '}');
+        let point = self.found.last().is_some_and(|last| last.is('.') && !last.spaced);
+        let number = self.found.len().checked_sub(1 + usize::from(point)).map(|at| &self.found[at].kind);
+        let Some(Kind::Number(text)) = number else { return false };
+        let whole = text.bytes().all(|byte| byte.is_ascii_digit());
+        if digits.is_empty() || digits.len() > 9 || !closed || point != whole || text.contains(['e', '(']) {
+            return false;
+        }
+        let text = format!("{text}{}({digits})", if point { "." } else { "" });
+        if point {
+            self.found.pop();
+        }
+        self.found.last_mut().expect("a number").kind = Kind::Number(text);
+        self.at = after + braces;
+        true
+    }
 }

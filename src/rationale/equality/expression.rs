@@ -302,6 +302,8 @@ impl Node {
         let one = |part: &Node| Box::new(part.signed(plus));
         match self {
             Node::PlusMinus(inner) if plus => inner.signed(plus),
+            // The other sign of ∓.
+            Node::PlusMinus(inner) if matches!(**inner, Node::Negative(_)) => inner.parts()[0].signed(plus),
             Node::PlusMinus(inner) => Node::Negative(one(inner)),
             Node::Sum(parts) => Node::Sum(all(parts)),
             Node::Product(parts) => Node::Product(all(parts)),

@@ -9,15 +9,24 @@ mod behind;
 mod choice;
 mod classes;
 mod complex;
+mod compound;
+mod copied;
 mod digits;
 mod emphasis;
 mod expression;
+mod formula;
+mod functions;
+mod heads;
+mod letters;
 mod parser;
 mod prose;
 mod reader;
+mod reading;
 mod relation;
 mod roles;
 mod sentence;
+mod signs;
+mod spans;
 mod spellings;
 mod texts;
 mod tokens;
@@ -29,9 +38,12 @@ pub use choice::{answered, choice};
 pub use roles::denies;
 
 use super::number::Number;
+use copied::Question;
 use expression::Node;
 use prose::Said;
+use reading::value;
 use relation::other_name;
+use spans::Span;
 use tokens::{Kind, Token, tokens};
 use units::Unit;
 
@@ -47,6 +59,9 @@ pub struct Equality<'a> {
     counted: bool,
     /// Whether it is several values, so that a comma between digits separates two.
     several: bool,
+    /// The gold answer, and what was asked.
+    gold: Option<Reading>,
+    question: Option<Question<'a>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +70,7 @@ enum Way {
     Choices,
     Letter,
     Truth,
+    Span,
     Value,
 }
 
@@ -69,6 +85,7 @@ pub struct Reading {
 enum Read {
     Choices(Vec<usize>),
     Truth(bool),
+    Span(Span),
     Value {
         said: Vec<Said>,
         tokens: Vec<Kind>,
@@ -96,17 +113,39 @@ impl<'a> Equality<'a> {
             }
             Some(gold) if choices.is_empty() && choice::letter(gold) => Way::Letter,
             Some(gold) if matches!(plain(gold).as_str(), "yes" | "no" | "true" | "false") => Way::Truth,
+            Some(gold) if spans::gold(&tokens(gold)).is_some() => Way::Span,
             Some(_) => Way::Value,
         };
-        let asked = gold.filter(|_| way == Way::Value).map(|gold| value(tokens(gold), true));
-        let asked = match asked {
-            Some(Read::Value { said, .. }) => said.into_iter().next(),
+        let read = gold.filter(|_| way == Way::Value).map(|gold| value(tokens(gold), true));
+        let asked = match &read {
+            Some(Read::Value { said, .. }) => said.first().cloned(),
             _ => None,
         };
+        let gold = gold.zip(read).map(|(gold, kind)| Reading { plain: own_plain(gold), kind });
         let several = asked.as_ref().is_some_and(|asked| matches!(asked.node, Node::List(',', ..)));
         let counted = asked.as_ref().is_some_and(|asked| asked.noun.is_some());
         let (unit, label) = asked.map_or((None, None), |asked| (asked.unit, asked.label));
-        Self { way, choices, unit, label, counted, several }
+        Self { way, choices, unit, label, counted, several, gold, question: None }
+    }
+
+    /// It, told what was asked: an answer that copies the question is none, though it has the gold answer's value.
+    ///
+    /// ```
+    /// use rationale::rationale::equality::Equality;
+    /// let right = |answer| Equality::of(Some("7/12"), &[]).asked("Simplify 84/144.").same("7/12", answer);
+    /// assert!(right("\\frac{7}{12}") && right("14/24") && !right("84/144"));
+    /// ```
+    pub fn asked(mut self, question: &'a str) -> Self {
+        self.question = self.gold.is_some().then(|| Question::new(question));
+        self
+    }
+
+    /// Whether an answer copies the question.
+    fn copies(&self, answer: &Reading) -> bool {
+        self.question
+            .as_ref()
+            .zip(self.gold.as_ref())
+            .is_some_and(|(question, gold)| question.has(answer, gold))
     }
 
     /// An answer, read once for many comparisons.
@@ -114,26 +153,32 @@ impl<'a> Equality<'a> {
         let kind = match self.way {
             Way::Choice => answered(text, self.choices).map(|index| Read::Choices(vec![index])),
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
-            Way::Letter => choice::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
+            Way::Letter => letters::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
             Way::Truth => choice::truth(&tokens(text)).map(Read::Truth),
+            Way::Span => spans::read(&tokens(text)).map(Read::Span),
             Way::Value => Some(value(tokens(text), self.several)),
         };
-        Reading { plain: plain(text), kind: kind.unwrap_or(Read::Nothing) }
+        Reading { plain: own_plain(text), kind: kind.unwrap_or(Read::Nothing) }
     }
 
     /// A gold answer or a label, read once: where it is the text of a choice it is that one, though it be the letter of another.
     pub fn gold(&self, text: &str) -> Reading {
         match choice(text, if self.way == Way::Choice { self.choices } else { &[] }) {
-            Some(index) => Reading { plain: plain(text), kind: Read::Choices(vec![index]) },
+            Some(index) => Reading { plain: own_plain(text), kind: Read::Choices(vec![index]) },
             None => self.read(text),
         }
     }
 
     /// Whether `answer` is right where `gold` is.
     pub fn right(&self, gold: &Reading, answer: &Reading) -> bool {
+        self.alike(gold, answer) && self.copies(gold) == self.copies(answer)
+    }
+
+    fn alike(&self, gold: &Reading, answer: &Reading) -> bool {
         match (&gold.kind, &answer.kind) {
             (Read::Choices(gold), Read::Choices(answer)) => gold == answer,
             (Read::Truth(gold), Read::Truth(answer)) => gold == answer,
+            (Read::Span(gold), Read::Span(answer)) => spans::same(gold, answer),
             (Read::Value { said, tokens }, Read::Value { said: own, tokens: own_tokens }) => {
                 let initials =
                     texts::of_capitals(&gold.plain, tokens) && texts::of_capitals(&answer.plain, own_tokens);
@@ -161,7 +206,9 @@ impl<'a> Equality<'a> {
         if let Read::Value { said, .. } = &mut reading.kind {
             for said in said {
                 said.unit = said.unit.take().or_else(|| self.unit.clone());
-                said.label = said.label.take().or_else(|| self.label.clone());
+                // Where a value is asked for and not of what, all names of it are one.
+                let named = self.label.is_some() || self.gold.is_none();
+                said.label = said.label.take().or_else(|| self.label.clone()).filter(|_| named);
                 // Where it is not asked of what, all that is counted is one.
                 said.noun = said.noun.take().filter(|_| self.counted);
             }
@@ -202,47 +249,6 @@ impl Alone {
     }
 }
 
-/// A text's tokens as mathematics and as a text; of `several` values, commas separate alone.
-fn value(found: Vec<Token>, several: bool) -> Read {
-    let mut said: Vec<Said> = Vec::new();
-    for letters in [false, true] {
-        if let Some(one) = prose::said(&found, letters).filter(|one| !said.contains(one)) {
-            said.push(one);
-        }
-    }
-    let decimal = decimal_comma(&found);
-    // No list of numbers begins with a lone zero that the next touches.
-    if found.first().is_some_and(|first| first.kind == Kind::Number("0".into())) && decimal.is_some() {
-        said.clear();
-    }
-    if !several || said.is_empty() {
-        // "5,5" is five and a half or a list, not one 5.
-        said.retain(|one| decimal.is_none() || matches!(one.node, Node::List(..)));
-        said.extend(decimal);
-    }
-    Read::Value { said, tokens: texts::written(found) }
-}
-
-/// `3,5` as three and a half, where it is all.
-fn decimal_comma(found: &[Token]) -> Option<Said> {
-    let (sign, rest) = match found {
-        [sign, rest @ ..] if sign.is('-') => ("-", rest),
-        rest => ("", rest),
-    };
-    let [
-        Token { kind: Kind::Number(whole), .. },
-        comma,
-        Token { kind: Kind::Number(part), spaced: false, .. },
-    ] = rest
-    else {
-        return None;
-    };
-    let plain = comma.is(',') && !comma.spaced && !part.contains(['.', 'e']) && !whole.contains(['.', 'e']);
-    let text = format!("{sign}{whole}.{part}");
-    let node = Node::Number(super::number::parse(&text).filter(|_| plain && part.len() != 3)?);
-    Some(Said { node, unit: None, label: None, noun: None, name: false })
-}
-
 fn agree(gold: &Said, answer: &Said) -> bool {
     let stem = |noun: &String| noun.trim_end_matches('s').trim_end_matches('e').to_string();
     let clash =
@@ -268,10 +274,20 @@ fn agree(gold: &Said, answer: &Said) -> bool {
     }
 }
 
+/// What [`plain`] leaves of a text, or where it leaves nothing the text: a lone comma is no period.
+fn own_plain(text: &str) -> String {
+    Some(plain(text)).filter(|plain| !plain.is_empty()).unwrap_or_else(|| text.trim().to_string())
+}
+
 /// A text without letter case, white space and punctuation at its ends.
 pub fn plain(text: &str) -> String {
+    trimmed(text).to_lowercase()
+}
+
+/// The same in its own letters.
+fn trimmed(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || ".,;:!?\"'“”‘’*`".contains(c);
-    text.trim_matches(ends).split_whitespace().map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+    spellings::composed(text).trim_matches(ends).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

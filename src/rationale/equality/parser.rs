@@ -104,18 +104,19 @@ impl Parser<'_> {
     pub fn sum(&mut self) -> Option<Node> {
         let mut terms = Vec::new();
         loop {
-            let sign = self.op().filter(|op| matches!(op, '+' | '-' | '±'));
+            let sign = self.op().filter(|op| matches!(op, '+' | '-' | '±' | '∓'));
             if sign.is_none() && !terms.is_empty() {
                 break;
             }
             self.at += usize::from(sign.is_some());
-            if self.op().is_some_and(|op| matches!(op, '+' | '-' | '±')) {
+            if self.op().is_some_and(|op| matches!(op, '+' | '-' | '±' | '∓')) {
                 return None;
             }
             let term = self.product()?;
             terms.push(match sign {
                 Some('-') => Node::Negative(Box::new(term)),
                 Some('±') => Node::PlusMinus(Box::new(term)),
+                Some('∓') => Node::PlusMinus(Box::new(Node::Negative(Box::new(term)))),
                 _ => term,
             });
         }

@@ -5,7 +5,7 @@ use super::parser::parse;
 use super::relation::settled;
 use super::tokens::{Kind, Token};
 use super::units::Unit;
-use super::{roles, sentence, value, words};
+use super::{compound, heads, roles, sentence, value, words};
 
 /// The mathematics of a sentence, and what it is of.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,8 +24,14 @@ pub struct Said {
 
 /// What `tokens` say, where they say one thing. `letters` are units where they may be: `5 m` is 5.
 pub fn said(tokens: &[Token], letters: bool) -> Option<Said> {
+    if let Some(node) = heads::phrase(tokens) {
+        return Some(Said { node, unit: None, label: None, noun: None, name: false });
+    }
     let tokens = numbers_by_name(tokens);
-    let tokens = without_denied(without_reasons(&tokens))?;
+    if let Some((node, unit)) = compound::amount(&tokens) {
+        return Some(Said { node, unit: Some(unit), label: None, noun: None, name: false });
+    }
+    let tokens = without_denied(without_reasons(heads::without(&tokens)))?;
     let mut plain = sentence::plain(&tokens, letters)?;
     let tokens = without_asides(trimmed(&plain.tokens));
     let tokens = trimmed(&tokens);

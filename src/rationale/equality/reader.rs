@@ -118,7 +118,14 @@ impl Reader<'_> {
         }
         let unit = Unit::named(&name)?;
         let (written, end) = self.exponent(at + 1);
-        Some((unit.raised(power.unwrap_or(1) * written)?, end))
+        // "cm squared".
+        let said = match self.word(end).as_deref() {
+            Some("squared") => Some(2),
+            Some("cubed") => Some(3),
+            _ => None,
+        };
+        let said = said.filter(|_| written == 1 && power.is_none());
+        Some((unit.raised(power.or(said).unwrap_or(1) * written)?, end + usize::from(said.is_some())))
     }
 
     /// A whole exponent at `at`, 1 where there is none, and where it ends.

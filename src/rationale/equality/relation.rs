@@ -27,9 +27,16 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
                 Some(label) if !one => Node::Named(label, Box::new(node)),
                 _ => node,
             };
-            let items: Vec<Node> = items.into_iter().map(named).collect();
+            // "±2, ±3" are four.
+            let apart = |node: Node| match node {
+                Node::List(',', both, _) => both,
+                node => vec![node],
+            };
+            let items: Vec<Node> = items.into_iter().map(named).flat_map(apart).collect();
             let first = &items[0];
-            if items.iter().skip(1).all(|item| value::equal(first, item) && value::equal(item, first)) {
+            // "1/2, 0.5" says one value twice, "2, 2" two.
+            let again = |item: &Node| item != first && value::equal(first, item) && value::equal(item, first);
+            if items.iter().skip(1).all(again) {
                 return Some((of, items.into_iter().next().expect("one")));
             }
             return Some((of.filter(|_| one), Node::List(',', items, ',')));
@@ -64,8 +71,10 @@ pub fn settled(node: Node) -> Option<(Option<String>, Node)> {
     }
     if parts.iter().any(Node::varies) {
         // An equation, unless one is worked out step by step from a variable.
+        let identity = || parts.windows(2).all(|pair| value::identical(&pair[0], &pair[1]));
         return match label {
             Some(_) => Some((label, parts.pop().expect("several"))),
+            None if identity() => Some((None, parts.pop().expect("several"))),
             None => Some((None, Node::Chain(parts, relations))),
         };
     }
@@ -148,6 +157,11 @@ fn interval(parts: Vec<Node>, relations: Vec<char>) -> Node {
             if constant(low) && constant(high) =>
         {
             Some(list(low.clone(), high.clone(), *left == '<', *right == '<'))
+        }
+        ([high, Node::Variable(_), low], [left @ ('>' | '≥'), right @ ('>' | '≥')])
+            if constant(low) && constant(high) =>
+        {
+            Some(list(low.clone(), high.clone(), *right == '>', *left == '>'))
         }
         _ => None,
     };

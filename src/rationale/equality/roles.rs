@@ -60,7 +60,7 @@ pub fn of_its_clause(word: &str) -> bool {
 pub fn is_amount(word: &str) -> bool {
     static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
         set(
-            "tens pairs couples trios scores quarters percentages percents digits zeros zeroes decimals figures places squares \
+            "twos threes fours fives sixes sevens eights nines elevens twelves twenties tens pairs couples trios scores quarters percentages percents digits zeros zeroes decimals figures places squares \
             cubes powers exponents logs radicals minus plus divides equals means multiplies seems looks becomes works loses \
             contradicts misses diverges converges vanishes differs exists holds follows applies counts wins breaks errs less \
             versus permilles basis",

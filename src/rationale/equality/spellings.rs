@@ -1,6 +1,7 @@
 //! How signs, digits and formatting are spelled in LaTeX, Markdown, HTML and Unicode.
 
 use super::words;
+use std::borrow::Cow;
 
 /// Commands whose argument is prose.
 pub const PROSE: [&str; 13] = [
@@ -19,7 +20,23 @@ pub const PROSE: [&str; 13] = [
     "textup",
 ];
 /// Commands that change nothing but looks.
-pub const LOOKS: [&str; 35] = [
+pub const LOOKS: [&str; 51] = [
+    "tiny",
+    "scriptsize",
+    "footnotesize",
+    "small",
+    "normalsize",
+    "large",
+    "Large",
+    "LARGE",
+    "huge",
+    "Huge",
+    "ensuremath",
+    "mathnormal",
+    "smash",
+    "mathstrut",
+    "num",
+    "checkmark",
     "big",
     "Big",
     "bigg",
@@ -56,14 +73,15 @@ pub const LOOKS: [&str; 35] = [
     "tt",
     "underline",
 ];
-pub const SPACES: [&str; 7] = ["quad", "qquad", "space", "enspace", "thinspace", "hspace", "par"];
-pub const MARKS: [(&str, char); 62] = [
+pub const SPACES: [&str; 7] = ["quad", "qquad", "space", "enspace", "thinspace", "hfill", "par"];
+pub const MARKS: [(&str, char); 63] = [
+    ("cr", '⏎'),
     ("times", '*'),
     ("cdot", '*'),
     ("ast", '*'),
     ("div", '/'),
     ("pm", '±'),
-    ("mp", '±'),
+    ("mp", '∓'),
     ("le", '≤'),
     ("leq", '≤'),
     ("leqslant", '≤'),
@@ -170,11 +188,49 @@ pub fn decimal_comma(text: &[char]) -> bool {
     text.first() == Some(&',') && digits > 0 && digits != 3
 }
 
+/// A character's plain form: full-width ones, other scripts' digits, CJK punctuation.
 pub fn half_width(c: char) -> char {
+    let digit = |zero: u32| char::from_digit((c as u32 - zero) % 10, 10).unwrap_or(c);
     match c {
+        '。' => '.',
+        '、' => ',',
+        '٠'..='٩' => digit(0x660),
+        '۰'..='۹' => digit(0x6f0),
+        '०'..='९' => digit(0x966),
+        '𝟎'..='𝟿' => digit(0x1d7ce),
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
         _ => c,
     }
+}
+
+/// Letters and the accents behind them as one character each, where there is one: "é" of "e" and U+0301.
+pub fn composed(text: &str) -> Cow<'_, str> {
+    const LETTERS: &str = "aeiouyncAEIOUYNC";
+    const ACCENTS: [(char, &str); 6] = [
+        ('\u{300}', "àèìòùỳǹ·ÀÈÌÒÙỲǸ·"),
+        ('\u{301}', "áéíóúýńćÁÉÍÓÚÝŃĆ"),
+        ('\u{302}', "âêîôûŷ·ĉÂÊÎÔÛŶ·Ĉ"),
+        ('\u{303}', "ãẽĩõũỹñ·ÃẼĨÕŨỸÑ·"),
+        ('\u{308}', "äëïöüÿ··ÄËÏÖÜŸ··"),
+        ('\u{327}', "·ȩ····ņç·Ȩ····ŅÇ"),
+    ];
+    if !text.contains(|c: char| ACCENTS.iter().any(|(accent, _)| *accent == c)) {
+        return Cow::Borrowed(text);
+    }
+    let mut found = String::with_capacity(text.len());
+    for c in text.chars() {
+        let letter =
+            found.chars().next_back().and_then(|last| LETTERS.chars().position(|known| known == last));
+        let row = ACCENTS.iter().find(|(accent, _)| *accent == c);
+        match letter.zip(row).and_then(|(at, (_, row))| row.chars().nth(at)).filter(|one| *one != '·') {
+            Some(one) => {
+                found.pop();
+                found.push(one);
+            }
+            None => found.push(c),
+        }
+    }
+    Cow::Owned(found)
 }
 
 /// Zero-width characters, variation selectors, emoji, dingbats, bullets.

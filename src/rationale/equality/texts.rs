@@ -5,12 +5,20 @@ use super::words;
 
 /// The tokens by which texts are compared, without punctuation at the ends or between words.
 pub fn written(found: Vec<Token>) -> Vec<Kind> {
-    let kinds = found.into_iter().map(|token| match token.kind {
+    let kinds = without_lead(found).into_iter().map(|token| match token.kind {
         Kind::Word(word) => Kind::Word(word.to_lowercase()),
         other => other,
     });
     let kinds = kinds.filter(|kind| *kind != Kind::Op('.') && *kind != Kind::Word("$".into()));
     let mut kinds = grouped(kinds.collect());
+    // H_2O is H2O.
+    let idle = |at: usize| {
+        let letter = at > 0 && matches!(kinds[at - 1], Kind::Letter(_) | Kind::Word(_));
+        kinds[at] == Kind::Op('_') && letter && matches!(kinds.get(at + 1), Some(Kind::Number(_)))
+    };
+    let idle: Vec<bool> = (0..kinds.len()).map(idle).collect();
+    let mut at = 0..;
+    kinds.retain(|_| !at.next().is_some_and(|at| idle[at]));
     while let [.., before, last] = &kinds[..]
         && (matches!(last, Kind::Op(',' | ';' | ':'))
             || (*last == Kind::Op('!') && matches!(before, Kind::Word(_))))
@@ -24,15 +32,52 @@ pub fn written(found: Vec<Token>) -> Vec<Kind> {
     kinds
 }
 
+/// Without "it is" and an article before other words: "It is a cat" says "cat".
+fn without_lead(mut found: Vec<Token>) -> Vec<Token> {
+    let word = |found: &[Token], at: usize| match found.get(at).map(|token| &token.kind) {
+        Some(Kind::Word(word) | Kind::Letter(word)) => word.to_lowercase(),
+        _ => String::new(),
+    };
+    let words = |found: &[Token]| {
+        found.iter().all(|token| matches!(token.kind, Kind::Word(_) | Kind::Letter(_) | Kind::Op('.')))
+    };
+    if !words(&found) {
+        return found;
+    }
+    let copula = match (&word(&found, 0)[..], &word(&found, 1)[..]) {
+        ("it", "is" | "was") => 2,
+        ("it's", _) => 1,
+        _ => 0,
+    };
+    let article = usize::from(matches!(&word(&found, copula)[..], "a" | "an" | "the"));
+    let lead = copula + article;
+    if matches!(found.get(lead).map(|token| &token.kind), Some(Kind::Word(_))) {
+        found.drain(..lead);
+    }
+    found
+}
+
 /// Without the braces that change nothing: those that are no power's, index's or command's, and those around one sign. `2^{n+1}` is not
 /// `2^n + 1`, and `\sqrt{2x}` not `\sqrt{2}x`.
 fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
+    let kept = kept(&kinds.iter().collect::<Vec<_>>());
+    kinds.into_iter().zip(kept).filter_map(|(kind, kept)| kept.then_some(kind)).collect()
+}
+
+/// The same of tokens.
+pub fn without_idle_braces(tokens: Vec<Token>) -> Vec<Token> {
+    let kept = kept(&tokens.iter().map(|token| &token.kind).collect::<Vec<_>>());
+    tokens.into_iter().zip(kept).filter_map(|(token, kept)| kept.then_some(token)).collect()
+}
+
+/// Which tokens are no such braces.
+fn kept(kinds: &[&Kind]) -> Vec<bool> {
     let mut kept = vec![true; kinds.len()];
     // Where each open brace stands, whether it belongs to what is before it, and how many arguments are to come behind it.
     let mut open: Vec<(usize, bool, usize)> = Vec::new();
     let (mut wanted, mut option) = (0_usize, false);
     for (at, kind) in kinds.iter().enumerate() {
-        let before = at.checked_sub(1).map(|at| &kinds[at]);
+        let before = at.checked_sub(1).map(|at| kinds[at]);
         match kind {
             Kind::Op('{') => {
                 kept[at] = false;
@@ -43,8 +88,7 @@ fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
             Kind::Op('}') => {
                 kept[at] = false;
                 let Some((begin, belongs, more)) = open.pop() else { continue };
-                let inside: Vec<&Kind> =
-                    (begin + 1..at).filter(|at| kept[*at]).map(|at| &kinds[at]).collect();
+                let inside: Vec<&Kind> = (begin + 1..at).filter(|at| kept[*at]).map(|at| kinds[at]).collect();
                 let one = matches!(inside[..], [] | [_] | [Kind::Op('-' | '+'), _]);
                 (kept[begin], kept[at]) = (belongs && !one, belongs && !one);
                 wanted = more;
@@ -58,7 +102,7 @@ fn grouped(kinds: Vec<Kind>) -> Vec<Kind> {
             _ => wanted = wanted.saturating_sub(1),
         }
     }
-    kinds.into_iter().zip(kept).filter_map(|(kind, kept)| kept.then_some(kind)).collect()
+    kept
 }
 
 /// How many groups a command takes; functions stand in front of what they are of, in braces or not.

@@ -1,9 +1,8 @@
 //! A written answer as tokens: LaTeX, Markdown and Unicode spellings of one thing are one token.
 
-use super::spellings::{
-    LOOKS, MARKS, PROSE, SPACES, SUBSCRIPTS, SUPERSCRIPTS, VULGAR, dressing, greek, half_width,
-};
-use super::words;
+use super::spellings::{LOOKS, MARKS, PROSE, SPACES, composed, greek, half_width};
+use super::units::Unit;
+use super::{formula, words};
 
 /// Bytes of an answer that is looked into.
 const LONGEST: usize = 2000;
@@ -60,9 +59,16 @@ pub fn tokens(text: &str) -> Vec<Token> {
     if text.len() > LONGEST {
         return vec![Token::new(Kind::Word(text.split_whitespace().collect::<Vec<_>>().join(" ")))];
     }
+    unbounded(text)
+}
+
+/// The tokens of a text of any length.
+pub fn unbounded(text: &str) -> Vec<Token> {
     let dollars = text.matches('$').count() - text.matches("\\$").count();
     let pairs = dollars.is_multiple_of(2);
-    let mut lexer = Lexer { text: text.chars().collect(), at: 0, spaced: false, pairs, found: Vec::new() };
+    let text: Vec<char> = composed(text).chars().collect();
+    let formula = formula::is_formula(&text);
+    let mut lexer = Lexer { text, at: 0, spaced: false, pairs, formula, found: Vec::new() };
     lexer.run(lexer.text.len(), false);
     lexer.found
 }
@@ -73,7 +79,9 @@ pub struct Lexer {
     pub at: usize,
     pub spaced: bool,
     /// Whether `$` stands in pairs, around mathematics; elsewhere it is money.
-    pairs: bool,
+    pub pairs: bool,
+    /// Whether it is mathematics and nothing else, in which letters are variables.
+    formula: bool,
     pub found: Vec<Token>,
 }
 
@@ -111,6 +119,8 @@ impl Lexer {
                 self.number(end);
             } else if c == '\\' {
                 self.command(end);
+            } else if c == 'μ' && self.micro(end) {
+                // A unit's prefix, written with the Greek letter.
             } else if c.is_alphabetic() && greek(c).is_none() && c != 'ª' && c != 'º' {
                 self.letters(end, prose);
             } else {
@@ -118,6 +128,18 @@ impl Lexer {
                 self.sign(c);
             }
         }
+    }
+
+    /// Reads `μm` behind a number, where it is a unit.
+    fn micro(&mut self, end: usize) -> bool {
+        let letters = self.text[(self.at + 1).min(end)..end].iter().take_while(|c| c.is_ascii_alphabetic());
+        let name: String = std::iter::once('μ').chain(letters.copied()).collect();
+        let unit = self.after_number() && name.chars().count() > 1 && Unit::named(&name).is_some();
+        if unit {
+            self.at += name.chars().count();
+            self.push(Kind::Word(name));
+        }
+        unit
     }
 
     fn digit_before(&self) -> bool {
@@ -135,7 +157,10 @@ impl Lexer {
                 '}' => self.op('⦄'),
                 '|' => self.op('|'),
                 '%' => self.op('%'),
-                '\\' => self.op('⏎'),
+                '\\' => {
+                    self.op('⏎');
+                    self.skip_length();
+                }
                 '&' => self.op('&'),
                 '$' => self.money('$'),
                 _ if c.is_alphanumeric() => {
@@ -155,9 +180,26 @@ impl Lexer {
         };
         let argument = if PROSE.contains(&name.as_str()) { self.argument() } else { None };
         if let Some((from, to)) = argument {
+            // Upright i and e are the constants that they are.
+            let constant = matches!(name.as_str(), "mathrm" | "operatorname")
+                && matches!(self.text[from..to], ['i' | 'e']);
             self.at = from;
-            self.run(to.min(end), true);
+            self.run(to.min(end), !constant);
             self.at = (to + 1).min(end);
+        } else if matches!(name.as_str(), "SI" | "qty") && self.argument().is_some() {
+            for prose in [false, true] {
+                let Some((from, to)) = self.argument() else { break };
+                self.at = from;
+                self.run(to.min(end), prose);
+                (self.at, self.spaced) = ((to + 1).min(end), true);
+            }
+        } else if matches!(name.as_str(), "overline" | "bar") && self.repeats(end) {
+            // The digits under the line belong to the number before.
+        } else if name == "mathbb" && self.reals(end) {
+            self.push(Kind::Letter("ℝ".into()));
+        } else if matches!(name.as_str(), "hspace" | "vspace") {
+            self.at = self.argument().map_or(self.at, |(_, to)| (to + 1).min(end));
+            self.spaced = true;
         } else if matches!(name.as_str(), "color" | "textcolor" | "colorbox") {
             // The colour's name; what it is given to follows.
             self.at = self.argument().map_or(self.at, |(_, to)| (to + 1).min(end));
@@ -183,6 +225,32 @@ impl Lexer {
             self.push(Kind::Letter(letter.to_string()));
         } else {
             self.push(Kind::Command(name));
+        }
+    }
+
+    /// Passes the R of `\mathbb{R}`, in braces or not.
+    fn reals(&mut self, end: usize) -> bool {
+        let (from, to, after) = match self.argument() {
+            Some((from, to)) => (from, to, to + 1),
+            None => {
+                let at = self.at + usize::from(self.peek(0) == ' ');
+                (at, at + 1, at + 1)
+            }
+        };
+        let is = after <= end && self.text.get(from..to) == Some(&['R']);
+        self.at = if is { after } else { self.at };
+        is
+    }
+
+    /// Passes the `[2pt]` behind the end of a row.
+    fn skip_length(&mut self) {
+        let close = self.text[self.at.min(self.text.len())..].iter().take(10).position(|c| *c == ']');
+        if let Some(close) = close.filter(|_| self.peek(0) == '[') {
+            let inside: String = self.text[self.at + 1..self.at + close].iter().collect();
+            let amount = inside.trim().trim_end_matches(|c: char| c.is_ascii_lowercase());
+            if amount.len() < inside.trim().len() && amount.parse::<f64>().is_ok() {
+                self.at += close + 1;
+            }
         }
     }
 
@@ -237,6 +305,14 @@ impl Lexer {
         {
             return self.push(Kind::Command(lower));
         }
+        let ten = self.peek(0) == '1'
+            && self.peek(1) == '0'
+            && (matches!(self.peek(2), '^' | '⁻')
+                || self.peek(2) == '*'
+                || "⁰¹²³⁴⁵⁶⁷⁸⁹".contains(self.peek(2)));
+        if lower == "x" && touching && ten {
+            return self.op('*');
+        }
         if lower == "x"
             && self.spaced
             && self.after_value()
@@ -261,7 +337,9 @@ impl Lexer {
             }
             return self.push(Kind::Letter(run));
         }
-        let variables = if touching {
+        let variables = if self.formula && count < 4 && formula::variables(&lower) {
+            true
+        } else if touching {
             !words::after_digits(&lower)
         } else {
             count == 2 && !words::short(&lower) && run.is_ascii()
@@ -273,112 +351,7 @@ impl Lexer {
         }
     }
 
-    fn mark(&mut self, mark: char) {
-        // 90^\circ: the hat is no power.
-        if mark == '°' {
-            let brace = self.found.last().is_some_and(|last| last.is('{')) && self.found.len() > 1;
-            if brace && self.found[self.found.len() - 2].is('^') {
-                self.found.truncate(self.found.len() - 2);
-                self.at += usize::from(self.peek(0) == '}');
-            } else if self.found.last().is_some_and(|last| last.is('^')) {
-                self.found.pop();
-            }
-        }
-        self.op(mark);
-    }
-
-    fn sign(&mut self, c: char) {
-        if let Some((_, above, below)) = VULGAR.iter().find(|(vulgar, ..)| *vulgar == c) {
-            // 5½ is 5 1/2.
-            self.spaced = true;
-            self.push(Kind::Number(above.to_string()));
-            self.op('/');
-            return self.push(Kind::Number(below.to_string()));
-        }
-        for (digits, op) in [(SUPERSCRIPTS, '^'), (SUBSCRIPTS, '_')] {
-            let digit =
-                |c: char| digits.chars().position(|known| known == c).map(|at| (b'0' + at as u8) as char);
-            if let Some(first) = digit(c) {
-                let mut number = String::from(first);
-                while let Some(next) = self.text.get(self.at).and_then(|c| digit(*c)) {
-                    number.push(next);
-                    self.at += 1;
-                }
-                self.op(op);
-                return self.push(Kind::Number(number));
-            }
-        }
-        match c {
-            '-' if self.found.is_empty()
-                && self.peek(0) == ' '
-                && self.peek(1).is_alphabetic()
-                && self.peek(2).is_alphabetic() =>
-            {
-                self.spaced = true
-            }
-            '−' | '–' | '‐' | '‑' | '﹣' | '-' => self.op('-'),
-            '—' if self.found.is_empty() && self.peek(0).is_ascii_digit() => self.op('-'),
-            '×' | '·' | '⋅' | '∙' | '✕' => self.op('*'),
-            '÷' | '∕' | '⁄' => self.op('/'),
-            '*' => self.star(),
-            '√' => self.push(Kind::Command("sqrt".into())),
-            'º' | '˚' | '∘' | '°' => self.mark('°'),
-            '<' => self.tag(),
-            '≦' | '⩽' => self.op('≤'),
-            '≧' | '⩾' => self.op('≥'),
-            '.' if self.peek(0) == '.' => {
-                while self.peek(0) == '.' {
-                    self.at += 1;
-                }
-                self.op('…');
-            }
-            // Two strike out.
-            '~' if self.peek(0) == '~' => self.op('~'),
-            '~' => self.spaced = true,
-            '➖' => self.op('-'),
-            '➕' => self.op('+'),
-            '✖' => self.op('*'),
-            '➗' => self.op('/'),
-            '≃' | '≅' => self.op('≈'),
-            '❌' | '❎' | '✗' | '✘' | '👎' | '🚫' | '⛔' | '🙅' => {
-                self.push(Kind::Word("wrong".into()))
-            }
-            '{' if self.peek(0) == ',' && self.peek(1) == '}' => {
-                self.at += 2;
-                self.op(',');
-            }
-            '€' | '£' | '¥' | '₹' | '₩' | '₽' | '¢' | '₦' | '₱' => self.money(c),
-            '$' if !self.pairs && (self.after_number() || self.amount_follows()) => self.money('$'),
-            '$' => self.spaced = true,
-            // C# is not C.
-            '#' if !self.spaced && matches!(self.last(), Some(Kind::Letter(_) | Kind::Word(_))) => {
-                self.op('#')
-            }
-            '"' | '“' | '”' | '„' | '«' | '»' | '‘' | '’' | '`' | '#' => {}
-            '\'' if !matches!(self.last(), Some(Kind::Letter(_))) || self.spaced => {}
-            c if c.is_whitespace() => self.spaced = true,
-            c if dressing(c) => {}
-            c => match greek(c) {
-                Some("pi") => self.push(Kind::Command("pi".into())),
-                Some(name) => self.push(Kind::Letter(name.to_string())),
-                None => self.op(c),
-            },
-        }
-    }
-
-    fn money(&mut self, sign: char) {
-        self.spaced = true;
-        self.push(Kind::Word(sign.to_string()));
-        self.spaced = true;
-    }
-
-    fn after_number(&self) -> bool {
+    pub fn after_number(&self) -> bool {
         matches!(self.last(), Some(Kind::Number(_)))
-    }
-
-    fn amount_follows(&self) -> bool {
-        let signed = usize::from(matches!(self.peek(0), '-' | '−' | ' '));
-        self.peek(signed).is_ascii_digit()
-            || (self.peek(signed) == '.' && self.peek(signed + 1).is_ascii_digit())
     }
 }

@@ -71,7 +71,8 @@ impl Unit {
 const MONEY: [&str; 9] = ["dollar", "euro", "sterling", "yen", "rupee", "won", "rouble", "naira", "peso"];
 
 /// Signs, letter case told apart: how many, of how many, of what base, at what power.
-const SIGNS: [(&str, i128, i128, &str, i32); 21] = [
+const SIGNS: [(&str, i128, i128, &str, i32); 22] = [
+    ("Ω", 1, 1, "ohm", 1),
     ("$", 1, 1, "dollar", 1),
     ("€", 1, 1, "euro", 1),
     ("£", 1, 1, "sterling", 1),
@@ -96,7 +97,20 @@ const SIGNS: [(&str, i128, i128, &str, i32); 21] = [
 ];
 
 /// Names, in small letters.
-const NAMES: [(&str, i128, i128, &str, i32); 129] = [
+const NAMES: [(&str, i128, i128, &str, i32); 142] = [
+    ("psi", 1, 1, "psi", 1),
+    ("bpm", 1, 1, "bpm", 1),
+    ("bar", 1, 1, "bar", 1),
+    ("atm", 1, 1, "atm", 1),
+    ("db", 1, 1, "db", 1),
+    ("ev", 1, 1, "ev", 1),
+    ("mmhg", 1, 1, "mmhg", 1),
+    ("mpg", 1, 1, "mpg", 1),
+    ("fps", 1, 1, "fps", 1),
+    ("knot", 1, 1, "knot", 1),
+    ("knots", 1, 1, "knot", 1),
+    ("tsp", 1, 1, "tsp", 1),
+    ("tbsp", 3, 1, "tsp", 1),
     ("meter", 1, 1, "m", 1),
     ("metre", 1, 1, "m", 1),
     ("meters", 1, 1, "m", 1),
@@ -229,7 +243,9 @@ const NAMES: [(&str, i128, i128, &str, i32); 129] = [
 ];
 
 /// Signs that take a prefix.
-const PREFIXED: [(&str, &str); 13] = [
+const PREFIXED: [(&str, &str); 15] = [
+    ("cal", "calorie"),
+    ("Ω", "ohm"),
     ("m", "meter"),
     ("g", "gram"),
     ("s", "second"),
@@ -244,7 +260,7 @@ const PREFIXED: [(&str, &str); 13] = [
     ("Pa", "pascal"),
     ("B", "byte"),
 ];
-const PREFIXES: [(&str, &str, i32); 11] = [
+const PREFIXES: [(&str, &str, i32); 12] = [
     ("k", "kilo", 3),
     ("c", "centi", -2),
     ("m", "milli", -3),
@@ -255,6 +271,7 @@ const PREFIXES: [(&str, &str, i32); 11] = [
     ("n", "nano", -9),
     ("u", "micro", -6),
     ("μ", "micro", -6),
+    ("µ", "micro", -6),
     ("K", "kilo", 3),
 ];
 

@@ -2,6 +2,7 @@
 
 use super::complex::Complex;
 use super::expression::{Node, work};
+use super::functions::{call, power, real_root, sound_sum};
 use super::relation::flipped;
 use crate::rationale::number::Number;
 
@@ -22,15 +23,27 @@ pub fn equal(gold: &Node, answer: &Node) -> bool {
             }
         }
         (Node::Named(name, gold), Node::Named(own, answer)) => name == own && equal(gold, answer),
+        (Node::Degrees(gold), Node::Degrees(answer)) => equal(gold, answer),
+        // A multiple of π is an angle in radians, and none in degrees.
+        (Node::Degrees(one), other) | (other, Node::Degrees(one)) if of_pi(one) || of_pi(other) => false,
         (Node::Degrees(gold), answer) => equal(gold, answer),
         (gold, Node::Degrees(answer)) => equal(gold, answer),
         (Node::List(open, golds, close), Node::List(own_open, answers, own_close)) => {
             let bare = |open: char| open == ',' || open == '⦃' || open == '∪';
             let union = |open: char| open == '∪';
-            if bare(*open) {
-                bare(*own_open) && union(*open) == union(*own_open) && unordered(golds, answers)
+            if *open == ',' && *own_open == '(' && *own_close == ')' {
+                coordinates(golds).is_some_and(|golds| {
+                    golds.len() == answers.len()
+                        && golds.iter().zip(answers).all(|(gold, own)| equal(gold, own))
+                })
+            } else if bare(*open) {
+                bare(*own_open)
+                    && union(*open) == union(*own_open)
+                    && unordered(golds, answers, *open != ',', *own_open != ',')
             } else {
-                (open, close) == (own_open, own_close) && pairwise(golds, answers.iter())
+                ((open, close) == (own_open, own_close) && pairwise(golds, answers.iter()))
+                    || (*own_open == ','
+                        && coordinates(answers).is_some_and(|own| pairwise(golds, own.into_iter())))
             }
         }
         (Node::List('⦃', golds, _), answer) if golds.len() == 1 && answer.scalar() => {
@@ -54,11 +67,32 @@ fn pairwise<'a>(golds: &[Node], answers: impl ExactSizeIterator<Item = &'a Node>
     golds.len() == answers.len() && golds.iter().zip(answers).all(|(gold, answer)| equal(gold, answer))
 }
 
-fn unordered(golds: &[Node], answers: &[Node]) -> bool {
-    let distinct = |nodes: &[Node]| {
+/// The coordinates that `x = 2, y = 3` names: variables that follow each other in the alphabet, in their order.
+fn coordinates(items: &[Node]) -> Option<Vec<&Node>> {
+    let mut named = items
+        .iter()
+        .map(|item| match item {
+            Node::Named(name, value) if name.len() == 1 => Some((name.as_bytes()[0], &**value)),
+            _ => None,
+        })
+        .collect::<Option<Vec<_>>>()?;
+    named.sort_by_key(|(name, _)| *name);
+    let first = named.first()?.0;
+    let follow =
+        named.iter().zip(first..).all(|((name, _), place)| *name == place) && matches!(first, b'x' | b'a');
+    follow.then(|| named.into_iter().map(|(_, value)| value).collect())
+}
+
+fn of_pi(node: &Node) -> bool {
+    node.any(&|part| *part == Node::Constant('π'))
+}
+
+/// Whether each gold part is an answer's, in any order; of a set what is said again counts once.
+fn unordered(golds: &[Node], answers: &[Node], set: bool, own_set: bool) -> bool {
+    let distinct = |nodes: &[Node], set: bool| {
         let mut kept: Vec<Node> = Vec::new();
         for node in nodes {
-            if !kept.iter().any(|known| equal(known, node)) {
+            if !set || !kept.iter().any(|known| equal(known, node)) {
                 kept.push(node.clone());
             }
         }
@@ -67,7 +101,7 @@ fn unordered(golds: &[Node], answers: &[Node]) -> bool {
     if golds.len() > 64 || answers.len() > 64 {
         return golds == answers;
     }
-    let (golds, mut answers) = (distinct(golds), distinct(answers));
+    let (golds, mut answers) = (distinct(golds, set), distinct(answers, set || own_set));
     golds.len() == answers.len()
         && golds.iter().all(|gold| {
             answers.iter().position(|answer| equal(gold, answer)).map(|at| answers.swap_remove(at)).is_some()
@@ -174,13 +208,13 @@ fn near(a: Complex, b: Complex) -> bool {
 
 /// A value at a sample point.
 #[derive(Debug, Clone, Copy)]
-enum Value {
+pub enum Value {
     Exact(Number),
     Near(Complex),
 }
 
 impl Value {
-    fn complex(self) -> Complex {
+    pub fn complex(self) -> Complex {
         match self {
             Value::Exact(number) => Complex(number.to_f64(), 0.0),
             Value::Near(value) => value,
@@ -274,81 +308,6 @@ fn root_of(base: Value, exponent: Value) -> Option<Value> {
     }
 }
 
-fn real_root(inner: f64, index: f64) -> Option<Complex> {
-    if inner < 0.0 && index == 2.0 {
-        return Some(Complex(0.0, (-inner).sqrt()));
-    }
-    if inner < 0.0 && index % 2.0 == 1.0 {
-        return Some(Complex(-(-inner).powf(1.0 / index), 0.0));
-    }
-    power(Complex(inner, 0.0), Complex(1.0 / index, 0.0))
-}
-
-/// A sum whose digits are all known: neither part vanishes beside the other, nor do they cancel.
-fn sound_sum(a: Complex, b: Complex) -> Option<Complex> {
-    let (sum, most, least) = (a.plus(b), a.norm().max(b.norm()), a.norm().min(b.norm()));
-    let sound = least == 0.0 || (least > 1e-6 * most && sum.norm() > 1e-6 * most);
-    sound.then_some(sum)
-}
-
-fn power(base: Complex, exponent: Complex) -> Option<Complex> {
-    let whole = exponent.1 == 0.0 && exponent.0.fract() == 0.0 && exponent.0.abs() <= 64.0;
-    if whole {
-        let raised = (0..exponent.0.abs() as u32).fold(Complex(1.0, 0.0), |all, _| all.times(base));
-        return if exponent.0 >= 0.0 {
-            Some(raised)
-        } else {
-            (raised.norm() > 0.0).then(|| Complex(1.0, 0.0).over(raised))
-        };
-    }
-    if base.norm() == 0.0 {
-        return None;
-    }
-    let raised = base.ln().times(exponent).exp();
-    raised.norm().is_finite().then_some(raised)
-}
-
-fn call(name: &str, values: &[Value]) -> Option<Value> {
-    if let ("binom", [Value::Exact(n), Value::Exact(k)]) = (name, values) {
-        return n.choose(*k).map(Value::Exact);
-    }
-    let one = |of: &dyn Fn(Complex) -> Complex| match values {
-        [value] => Some(of(value.complex())),
-        _ => None,
-    };
-    let i = Complex(0.0, 1.0);
-    let (plus, minus) = (|z: Complex| i.times(z).exp(), |z: Complex| i.times(z).negated().exp());
-    let half = Complex(0.5, 0.0);
-    let sin = |z: Complex| plus(z).plus(minus(z).negated()).times(half).over(i);
-    let cos = |z: Complex| plus(z).plus(minus(z)).times(half);
-    let inverse = |z: Complex| Complex(1.0, 0.0).over(z);
-    let value = match name {
-        "sin" => one(&sin)?,
-        "cos" => one(&cos)?,
-        "tan" => one(&|z| sin(z).over(cos(z)))?,
-        "cot" => one(&|z| cos(z).over(sin(z)))?,
-        "sec" => one(&|z| inverse(cos(z)))?,
-        "csc" => one(&|z| inverse(sin(z)))?,
-        "exp" => one(&Complex::exp)?,
-        "ln" | "log" => one(&Complex::ln)?,
-        "log_b" | "ln_b" => match values {
-            [base, value] => value.complex().ln().over(base.complex().ln()),
-            _ => return None,
-        },
-        "arctan" => match values {
-            [Value::Exact(value)] => Complex(value.to_f64().atan(), 0.0),
-            [Value::Near(Complex(value, 0.0))] => Complex(value.atan(), 0.0),
-            _ => return None,
-        },
-        _ => return None,
-    };
-    let value = Complex(
-        if value.0.abs() < 1e-12 { 0.0 } else { value.0 },
-        if value.1.abs() < 1e-12 { 0.0 } else { value.1 },
-    );
-    value.norm().is_finite().then_some(Value::Near(value))
-}
-
 /// What a variable stands for at a point: two real numbers of either sign and complex ones, by its name.
 fn sample(name: &str, point: usize) -> Complex {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ (point as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -375,6 +334,33 @@ pub fn contradict(a: &Node, b: &Node) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether both have one value at each of the points, whatever variables are: an identity and no equation.
+pub fn identical(a: &Node, b: &Node) -> bool {
+    (0..POINTS).all(|point| match (compute(a, point), compute(b, point)) {
+        (Some(a), Some(b)) => near(a.complex(), b.complex()),
+        _ => false,
+    })
+}
+
+/// Whether `rounded` is a decimal that `exact` rounds to.
+pub fn rounds_to(exact: &Node, rounded: &Node) -> bool {
+    let Some(places) = rounded.literal().and_then(places) else { return false };
+    match (compute(exact, 0), compute(rounded, 0)) {
+        (Some(exact), Some(rounded)) => {
+            let (exact, rounded) = (exact.complex(), rounded.complex());
+            exact.plus(rounded.negated()).norm() <= 0.5000001 * 0.1_f64.powi(places)
+        }
+        _ => false,
+    }
+}
+
+/// Decimal places of a number; `None` of a fraction that is no decimal.
+fn places(number: Number) -> Option<i32> {
+    (0..=12)
+        .find(|places| 10_i128.pow(*places) % number.denominator() == 0)
+        .and_then(|places| i32::try_from(places).ok())
 }
 
 /// Whether both come to one number when they are worked out.

@@ -24,16 +24,16 @@ pub fn greek(name: &str) -> Option<&'static str> {
     GREEK.iter().find(|known| **known == name).copied()
 }
 
-const UNITS: [&str; 65] = [
-    "sq", "cu", "pc", "mm", "cm", "dm", "km", "nm", "mi", "ft", "in", "yd", "yds", "kg", "mg", "lb", "lbs",
-    "oz", "ml", "cl", "dl", "kl", "gal", "qt", "pt", "hr", "hrs", "min", "mins", "sec", "secs", "ms", "ns",
-    "kj", "kw", "kwh", "mw", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "pa", "kpa", "mph", "kph",
-    "kmh", "rpm", "bps", "usd", "eur", "gbp", "inr", "cad", "aud", "jpy", "cents", "km²", "am", "pm", "ha",
-    "mol",
+const UNITS: [&str; 67] = [
+    "db", "ev", "sq", "cu", "pc", "mm", "cm", "dm", "km", "nm", "mi", "ft", "in", "yd", "yds", "kg", "mg",
+    "lb", "lbs", "oz", "ml", "cl", "dl", "kl", "gal", "qt", "pt", "hr", "hrs", "min", "mins", "sec", "secs",
+    "ms", "ns", "kj", "kw", "kwh", "mw", "hz", "khz", "mhz", "ghz", "kb", "mb", "gb", "tb", "pa", "kpa",
+    "mph", "kph", "kmh", "rpm", "bps", "usd", "eur", "gbp", "inr", "cad", "aud", "jpy", "cents", "km²", "am",
+    "pm", "ha", "mol",
 ];
 
 /// Letters that are units where they stand apart behind a number.
-pub const LETTER_UNITS: [&str; 10] = ["m", "g", "s", "h", "L", "l", "J", "N", "W", "V"];
+pub const LETTER_UNITS: [&str; 12] = ["m", "g", "s", "h", "L", "l", "J", "N", "W", "V", "A", "Ω"];
 
 /// Whether it is an abbreviation of something that is counted or measured.
 pub fn sign(word: &str) -> bool {

@@ -1,7 +1,6 @@
 //! How likely a rationale and the problem behind it are together (PromptCoT, arXiv 2503.02324).
 
 use super::Belief;
-use crate::data::template::render;
 use crate::data::{Message, Prompt};
 use crate::model::Sequence;
 use crate::policy::Policy;
@@ -20,8 +19,8 @@ pub(super) fn scores(
     let prompt = match &section.prompt {
         None => model.tokenizer.render_example(&group.example)?,
         Some(template) => {
-            let text = render(template, &group.example.fields)
-                .with_context(|| format!("{}: prompt", group.example))?;
+            let why = || format!("{}: prompt", group.example);
+            let text = template.render(&group.example.fields).with_context(why)?;
             let prompt = match &group.example.prompt {
                 Prompt::Text(_) => Prompt::Text(text),
                 Prompt::Chat(_) => Prompt::Chat(vec![Message::new("user", &text)]),

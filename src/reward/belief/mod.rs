@@ -4,12 +4,13 @@
 mod joint;
 mod section;
 
-use super::{Models, OfRow, Reward, Wants, choice};
+use super::{Models, OfRow, Reward, Wants, choice, cue};
 use crate::policy::Policy;
 use crate::policy::belief::Context;
 use crate::policy::candidates::Over;
 use crate::rationale::{Format, steps};
 use crate::rollout::{Group, Rollout, Score, StepScore};
+use crate::section::Idle;
 use crate::statistics::distribution::{entropy, slope, softmax};
 use anyhow::Context as _;
 pub use section::{Belief, Measure};
@@ -19,12 +20,10 @@ impl Belief {
     /// The reward, its section checked. Frozen models are loaded when there is first something to score.
     pub fn checked(self, format: &Format) -> anyhow::Result<impl Reward + use<>> {
         self.check()?;
-        let cue = match (&self.cue, self.measure) {
-            (Some(cue), _) => cue.clone(),
-            (None, Measure::Joint) => String::new(),
-            (None, _) => format.cue().context(
-                "cue is missing: [data.format] has no answer form that begins with a text; name what stands before an answer",
-            )?,
+        let own = self.cue.as_deref();
+        let cue = match self.measure {
+            Measure::Joint => own.unwrap_or_default().to_owned(),
+            _ => cue(own, format)?,
         };
         Ok(Reader { section: self, cue, format: format.clone(), model: None, model_without: None })
     }
@@ -50,6 +49,10 @@ struct Reader {
 }
 
 impl Reward for Reader {
+    fn idle(&self) -> Vec<Idle> {
+        self.section.idle()
+    }
+
     fn wants(&self) -> Wants {
         let section = &self.section;
         let remedy = "add an `answer` column";
@@ -67,13 +70,8 @@ impl Reward for Reader {
     }
 
     fn score(&mut self, group: &Group, models: &Models) -> anyhow::Result<Vec<Score>> {
-        for (name, slot) in
-            [(&self.section.model, &mut self.model), (&self.section.model_without, &mut self.model_without)]
-        {
-            if let (Some(name), None) = (name, &slot) {
-                *slot = Some(models.open(name, 1)?);
-            }
-        }
+        models.load(&mut self.model, self.section.model.as_deref())?;
+        models.load(&mut self.model_without, self.section.model_without.as_deref())?;
         let (policy, own) = (models.policy()?, self.model.as_ref());
         let judge = own.unwrap_or(policy);
         if self.section.measure == Measure::Joint {

@@ -1,8 +1,9 @@
 //! `[reward.belief]`: what is asked, of whom, about which answers.
 
-use crate::data::template::environment;
+use crate::data::template::Jinja;
 use crate::policy::belief::Norm;
 use crate::policy::candidates::{Over, Written};
+use crate::section::{Idle, idle};
 use anyhow::Context;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub struct Belief {
     /// For `enumerate`: what ends one.
     pub until: String,
     /// For `joint`: a Jinja template over the row's columns for what stands in the prompt's place; the row's prompt by default.
-    pub prompt: Option<String>,
+    pub prompt: Option<Jinja>,
     /// For `joint`: the text that divides the completion into rationale and problem.
     pub between: Option<String>,
 }
@@ -109,6 +110,18 @@ impl Belief {
         self.base.unwrap_or(usual)
     }
 
+    /// Its keys that are without effect beside the others.
+    pub(super) fn idle(&self) -> Vec<Idle> {
+        let joint = self.measure == Measure::Joint;
+        let entropies = "unless measure = \"entropy\", \"reduction\" or \"slope\"";
+        idle(&[
+            (!joint, &["over", "norm", "written"], "with measure = \"joint\""),
+            (self.over == Over::Enumerate, &["width", "tokens", "until"], "unless over = \"enumerate\""),
+            (self.over == Over::Choices, &["written"], "unless over = \"choices\""),
+            (self.of_entropy(), &["per_candidate", "base"], entropies),
+        ])
+    }
+
     /// Refuses what does not go together.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         use Measure::{Gain, Joint, Logprob, Prob};
@@ -142,7 +155,7 @@ impl Belief {
         let others = self.prompt.is_some() || self.between.is_some();
         anyhow::ensure!(!others || self.measure == Joint, "prompt and between belong to measure = \"joint\"");
         if let Some(prompt) = &self.prompt {
-            environment().template_from_str(prompt).context("prompt")?;
+            prompt.check().context("prompt")?;
         }
         Ok(())
     }

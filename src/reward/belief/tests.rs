@@ -2,17 +2,16 @@
 
 use super::*;
 use crate::model::Sequence;
-use crate::policy::Init;
+use crate::near::near;
+use crate::policy::tests::tiny;
 use crate::reward::tests::group;
-use tch::{Device, Kind};
 
 fn section(keys: &str) -> Belief {
     toml::from_str(keys).unwrap()
 }
 
 fn policy() -> Policy {
-    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 1, ..Init::default() };
-    init.make(Kind::Float, Device::Cpu, 5, 1).unwrap()
+    tiny(1, 1, 5)
 }
 
 /// One whose embedding is nothing, so that all tokens are alike to it.
@@ -36,11 +35,6 @@ fn values(policy: &Policy, keys: &str, texts: &[&str]) -> Vec<f64> {
     scores(policy, keys, texts).unwrap().into_iter().map(|score| score.value).collect()
 }
 
-fn near(found: f64, expected: f64) {
-    // Log-probabilities are f32.
-    assert!((found - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{found} {expected}");
-}
-
 #[test]
 fn measures_of_levels_are_literal_numbers() {
     let levels = [2.0, 1.5, 0.25];
@@ -58,27 +52,31 @@ fn measures_of_levels_are_literal_numbers() {
 fn who_is_indifferent_believes_in_all_alike() {
     let (policy, texts) = (indifferent(), ["a\nb\n#### B", "#### A"]);
     for value in values(&policy, "", &texts) {
-        near(value, 1.0 / 3.0);
+        near(value, 1.0 / 3.0, 2e-5);
     }
-    near(values(&policy, "measure = 'entropy'", &texts)[0], 3.0_f64.log2());
-    near(values(&policy, "measure = 'entropy'\nbase = 3.0", &texts)[0], 1.0);
-    near(values(&policy, "measure = 'entropy'\nper_candidate = true", &texts)[0], 3.0_f64.log2() / 3.0);
+    near(values(&policy, "measure = 'entropy'", &texts)[0], 3.0_f64.log2(), 2e-5);
+    near(values(&policy, "measure = 'entropy'\nbase = 3.0", &texts)[0], 1.0, 2e-5);
+    near(values(&policy, "measure = 'entropy'\nper_candidate = true", &texts)[0], 3.0_f64.log2() / 3.0, 2e-5);
     let vocabulary = policy.model.config.vocab_size as f64;
-    near(values(&policy, "measure = 'entropy'\nover = 'gold'", &texts)[0], vocabulary.ln());
-    near(values(&policy, "measure = 'logprob'\nover = 'gold'", &texts)[0], -vocabulary.ln());
+    near(values(&policy, "measure = 'entropy'\nover = 'gold'", &texts)[0], vocabulary.ln(), 2e-5);
+    near(values(&policy, "measure = 'logprob'\nover = 'gold'", &texts)[0], -vocabulary.ln(), 2e-5);
     // One token of "B", two of "no": sums −ln V and −2 ln V are as V to 1; means are alike.
     let labels = "over = ['B', 'no']\nnorm = 'sum'";
-    near(values(&policy, labels, &texts)[0], vocabulary / (vocabulary + 1.0));
-    near(values(&policy, "over = ['B', 'no']", &texts)[0], 0.5);
+    near(values(&policy, labels, &texts)[0], vocabulary / (vocabulary + 1.0), 2e-5);
+    near(values(&policy, "over = ['B', 'no']", &texts)[0], 0.5, 2e-5);
     for keys in ["measure = 'gain'", "measure = 'reduction'", "measure = 'slope'"] {
-        near(values(&policy, keys, &texts)[0], 0.0);
+        near(values(&policy, keys, &texts)[0], 0.0, 2e-5);
     }
     // Five candidates that are alike.
-    near(values(&policy, "measure = 'entropy'\nover = 'enumerate'\ntokens = 1", &texts)[0], 5.0_f64.log2());
+    near(
+        values(&policy, "measure = 'entropy'\nover = 'enumerate'\ntokens = 1", &texts)[0],
+        5.0_f64.log2(),
+        2e-5,
+    );
     // Four tokens before the mark and three behind it; the mark itself is given, and charged where it is missing.
     let joint = "measure = 'joint'\nbetween = '|'";
-    near(values(&policy, joint, &["abcd|xyz"])[0], -7.0 * vocabulary.ln());
-    near(values(&policy, joint, &["abcd"])[0], -5.0 * vocabulary.ln());
+    near(values(&policy, joint, &["abcd|xyz"])[0], -7.0 * vocabulary.ln(), 2e-5);
+    near(values(&policy, joint, &["abcd"])[0], -5.0 * vocabulary.ln(), 2e-5);
 }
 
 #[test]
@@ -101,21 +99,21 @@ fn a_step_is_worth_what_it_changes() {
     };
     let beliefs = ["#### ", "first\n#### ", "first\nsecond\n#### "].map(belief);
     let found = with_steps("steps = true");
-    near(found.value, beliefs[2][1]);
+    near(found.value, beliefs[2][1], 2e-5);
     let steps = found.steps.unwrap();
-    near(steps[0].value, beliefs[1][1] - beliefs[0][1]);
-    near(steps[1].value, beliefs[2][1] - beliefs[1][1]);
+    near(steps[0].value, beliefs[1][1] - beliefs[0][1], 2e-5);
+    near(steps[1].value, beliefs[2][1] - beliefs[1][1], 2e-5);
     assert_eq!((steps[0].tokens.clone(), steps[1].tokens.clone()), (0..5, 6..12));
     let h: Vec<f64> = beliefs.iter().map(|p| -p.iter().map(|p| p * p.log2()).sum::<f64>()).collect();
     let reduction = with_steps("measure = 'reduction'");
-    near(reduction.value, h[0] - h[2]);
-    near(reduction.steps.unwrap().iter().map(|step| step.value).sum(), h[0] - h[2]);
-    near(with_steps("measure = 'slope'").value, (h[2] - h[0]) / 2.0);
-    near(with_steps("measure = 'gain'").value, beliefs[2][1] - beliefs[0][1]);
+    near(reduction.value, h[0] - h[2], 2e-5);
+    near(reduction.steps.unwrap().iter().map(|step| step.value).sum::<f64>(), h[0] - h[2], 2e-5);
+    near(with_steps("measure = 'slope'").value, (h[2] - h[0]) / 2.0, 2e-5);
+    near(with_steps("measure = 'gain'").value, beliefs[2][1] - beliefs[0][1], 2e-5);
     // The texts of the choices in the letters' place are other candidates.
     assert!((with_steps("written = 'text'").value - found.value).abs() > 1e-6);
     // Cut off before its answer, all of it is reasoning.
-    near(values(&policy, "", &["first\nsecond"])[0], beliefs[2][1]);
+    near(values(&policy, "", &["first\nsecond"])[0], beliefs[2][1], 2e-5);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A recipe's `[reward]` table, built: every reward with its weight, checked and asked together.
 
 mod asked;
+mod placed;
 mod weighted;
 
 use super::{Models, Registry};
@@ -8,8 +9,9 @@ use crate::data::Example;
 use crate::nearest::{list, nearest};
 use crate::rationale::Format;
 use crate::rollout::Group;
-use crate::section::Misfit;
+use crate::section::{Misfit, join};
 use crate::{Error, Result};
+pub use placed::OwnModel;
 use weighted::Weighted;
 
 /// The rewards of a recipe with their weights: its `[reward]` table, built; or what it measures by, `[eval.measures]`.
@@ -26,8 +28,8 @@ const MEASURED: &str = "eval.measures";
 
 impl Rewards {
     /// Builds every `[reward.NAME]` of `table`, in the recipe's order. Of its keys `weight` (default 1.0), `kind`
-    /// (default NAME: under which name the reward is registered, so that one reward can be used twice) and `limit_s` (seconds
-    /// that scoring a group should take; longer ones are counted) are taken out, the rest is the reward's own.
+    /// (default NAME: under which name the reward is registered, so that one reward can be used twice), `limit_s` (seconds
+    /// that scoring a group should take; longer ones are counted) and `device` (where its own models lie) are taken out, the rest is the reward's own.
     ///
     /// ```
     /// use rationale::{Registry, rationale::Format, reward::Rewards};
@@ -118,6 +120,15 @@ impl Rewards {
             }
         }
         misfits
+    }
+
+    /// Keys that are without effect beside others of their reward, by their paths from [`section`](Self::section), each with why.
+    pub fn idle(&self) -> Vec<(String, &'static str)> {
+        let of = |weighted: &Weighted| {
+            let idle = weighted.reward.idle().into_iter();
+            idle.map(|(key, why)| (join(&weighted.name, key), why)).collect::<Vec<_>>()
+        };
+        self.weighted.iter().flat_map(of).collect()
     }
 
     /// What the rewards need of rows and these lack, a misfit for each need: how many rows, and the first three by their ids. Keys

@@ -1,9 +1,11 @@
 //! One reward of a recipe with its weight: how it is built, asked, timed, and asked together with others.
 
 use super::asked::{LARGEST, checked, together};
+use super::placed::models;
 use crate::data::Example;
+use crate::devices::unknown;
 use crate::rationale::Format;
-use crate::reward::{Models, Registry, Reward};
+use crate::reward::{Models, Place, Registry, Reward};
 use crate::rollout::{Group, Score};
 use crate::section::Misfit;
 use crate::{Error, Result};
@@ -20,11 +22,15 @@ type PartialScores = (Vec<Vec<Score>>, Option<Error>);
 pub(super) struct Weighted {
     pub name: String,
     /// The section that it is written in.
-    section: &'static str,
+    pub(super) section: &'static str,
     pub weight: f64,
     pub reward: Box<dyn Reward>,
     /// Seconds that scoring a group should take.
     limit: Option<f64>,
+    /// Where its own models live, as the recipe has it for this reward alone.
+    pub(super) device: Option<String>,
+    /// The same on this machine.
+    pub(super) place: Place,
     figures: Vec<(String, f64)>,
 }
 
@@ -45,6 +51,7 @@ impl Weighted {
             |key: &str, wanted: &str| misfits.push(Misfit::new(key, format!("must be {wanted}"), ""));
         let number = |value: &toml::Value| value.as_float().or(value.as_integer().map(|whole| whole as f64));
         let (weight, limit, kind) = (own.remove("weight"), own.remove("limit_s"), own.remove("kind"));
+        let device = own.remove("device");
         let usable = |weight: f64| weight.is_finite() && weight.abs() <= LARGEST;
         if weight.as_ref().is_some_and(|value| !number(value).is_some_and(usable)) {
             refuse("weight", &format!("a finite number, of {LARGEST:e} at most"));
@@ -52,6 +59,14 @@ impl Weighted {
         if limit.as_ref().is_some_and(|value| !number(value).is_some_and(|limit| limit > 0.0)) {
             refuse("limit_s", "a number of seconds above 0");
         }
+        let device = match &device {
+            None => None,
+            Some(toml::Value::String(device)) => Some(device.clone()),
+            Some(_) => {
+                refuse("device", "the name of a device, such as \"cpu\" or \"cuda:1\"");
+                None
+            }
+        };
         let kind = match &kind {
             None => Some(name),
             Some(toml::Value::String(kind)) => Some(kind.as_str()),
@@ -60,16 +75,23 @@ impl Weighted {
                 None
             }
         };
+        misfits.extend(device.as_deref().and_then(|device| unknown("device", device)));
         let named = |kind: &str, misfit: Misfit| match &misfit.key {
             key if !key.is_empty() || kind == name => misfit,
             _ if !registry.names().any(|known| known == kind) => Misfit { key: "kind".into(), ..misfit },
             _ => Misfit { message: format!("kind = \"{kind}\": {}", misfit.message), ..misfit },
         };
         match kind.map(|kind| (kind, registry.build(kind, own, format))) {
+            Some((_, Ok(reward))) if device.is_some() && models(&*reward).is_empty() => {
+                let remedy = "take device out, or name the model that is to lie there";
+                misfits.push(Misfit::new("device", "it loads no model of its own", remedy));
+                Err(misfits)
+            }
             Some((_, Ok(reward))) if misfits.is_empty() => {
                 let (weight, limit) =
                     (weight.as_ref().and_then(number).unwrap_or(1.0), limit.as_ref().and_then(number));
-                Ok(Self { name: name.to_owned(), section, weight, reward, limit, figures: vec![] })
+                let (name, place, figures) = (name.to_owned(), Place::default(), vec![]);
+                Ok(Self { name, section, weight, reward, limit, device, place, figures })
             }
             Some((kind, Err(found))) => {
                 misfits.extend(found.into_iter().map(|misfit| named(kind, misfit)));
@@ -82,7 +104,8 @@ impl Weighted {
     /// The scores of a group, one a rollout and all finite; how long they took is noted.
     pub fn score(&mut self, group: &Group, models: &Models) -> Result<Vec<Score>> {
         let start = Instant::now();
-        let scores = checked(group, || self.reward.score(group, models));
+        let models = models.placed(&self.place);
+        let scores = checked(group, || self.reward.score(group, &models));
         self.noted(scores, start.elapsed().as_secs_f64(), &group.example)
     }
 
@@ -93,8 +116,12 @@ impl Weighted {
         seconds: f64,
         example: &Example,
     ) -> Result<Vec<Score>> {
-        let scores = scores.map_err(|error| {
-            Error::Reward(format!("[{}.{}] failed on {example}: {error:#}", self.section, self.name))
+        let scores = scores.map_err(|error| match error.downcast_ref() {
+            // Another rank's failure is no reward's.
+            Some(Error::Elsewhere { rank, code, words }) => {
+                Error::Elsewhere { rank: *rank, code: *code, words: words.clone() }
+            }
+            _ => Error::Reward(format!("[{}.{}] failed on {example}: {error:#}", self.section, self.name)),
         })?;
         self.took(seconds, example);
         Ok(scores)

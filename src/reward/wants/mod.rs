@@ -6,6 +6,7 @@ mod rows;
 mod templates;
 
 use crate::data::Example;
+use crate::data::template::Jinja;
 use crate::section::Misfit;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +53,7 @@ pub struct TemplateWant {
     /// The key that it stands under.
     pub key: String,
     /// The template.
-    pub text: String,
+    pub text: Jinja,
     /// Names that the reward fills in itself: `gold` is the row's answer, `steps` a list, all else texts of a completion.
     pub given: Vec<String>,
 }
@@ -123,9 +124,9 @@ impl Wants {
 
     /// Of every row, that `template`, under `key`, can be filled in from it. `given` are the names that the reward fills in itself, as
     /// [`TemplateWant::given`] has them.
-    pub fn template(mut self, key: &str, template: &str, given: &[&str]) -> Self {
+    pub fn template(mut self, key: &str, template: &Jinja, given: &[&str]) -> Self {
         let given = given.iter().map(|name| (*name).to_owned()).collect();
-        self.templates.push(TemplateWant { key: key.to_owned(), text: template.to_owned(), given });
+        self.templates.push(TemplateWant { key: key.to_owned(), text: template.clone(), given });
         self
     }
 

@@ -2,7 +2,6 @@
 
 use super::TemplateWant;
 use crate::data::Example;
-use crate::data::template::environment;
 use crate::data::unfilled::{fault, misfits};
 use crate::section::Misfit;
 use serde_json::{Map, Value};
@@ -29,10 +28,9 @@ impl TemplateWant {
 
     /// Which of `rows` it cannot be filled in from, those that lack the same together.
     pub(super) fn misfits(&self, rows: &[&Example]) -> Vec<Misfit> {
-        let environment = environment();
         let later: Vec<&str> = self.given.iter().map(String::as_str).filter(|name| *name != "gold").collect();
         let found = misfits(rows, |row| {
-            let fault = fault(&environment, &self.text, &self.known(row), &later);
+            let fault = fault(&self.text, &self.known(row), &later);
             fault.map(|fault| (self.key.clone(), fault)).into_iter().collect()
         });
         let named =

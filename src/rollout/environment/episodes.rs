@@ -46,6 +46,8 @@ fn read(reply: &Value) -> Option<Reply> {
 /// An episode.
 #[derive(Debug, Clone, Default)]
 struct Episode {
+    /// What the environment knows it by.
+    number: u64,
     /// What its steps were worth so far.
     reward: f64,
     turns: usize,
@@ -59,8 +61,6 @@ pub struct Episodes<'a> {
     programs: &'a mut [Program],
     tokenizer: &'a Tokenizer,
     size: usize,
-    /// The number of the first.
-    first: u64,
     episodes: Vec<Episode>,
     /// Of each prompt, what is put behind a turn.
     templates: Vec<String>,
@@ -74,10 +74,9 @@ impl<'a> Episodes<'a> {
         programs: &'a mut [Program],
         tokenizer: &'a Tokenizer,
         size: usize,
-        first: u64,
     ) -> Self {
         let stops = section.until.clone();
-        Self { section, programs, tokenizer, size, first, episodes: vec![], templates: vec![], stops }
+        Self { section, programs, tokenizer, size, episodes: vec![], templates: vec![], stops }
     }
 
     /// Begins `size` episodes of each prompt. The prompts as the policy reads them: with what the environment says first behind each.
@@ -85,14 +84,16 @@ impl<'a> Episodes<'a> {
     /// # Errors
     /// An environment that fails, or begins the episodes of a group differently; a prompt that leaves no room in a context of so many tokens.
     pub fn begin(&mut self, prompts: &[Prompted], seeds: &Seeds, context: usize) -> Result<Vec<Prompted>> {
-        self.episodes = vec![Episode::default(); prompts.len() * self.size];
+        // Numbers that other languages read exactly. None is counted, so that a run that is resumed has those that it would have had.
+        let number = |at: usize| seeds.draw(at / self.size, &[u64::MAX, (at % self.size) as u64]) >> 11;
+        let episodes = 0..prompts.len() * self.size;
+        self.episodes = episodes.map(|at| Episode { number: number(at), ..Episode::default() }).collect();
         let reset = |at: usize| {
             let place = at / self.size;
             let row = &prompts[place].example;
-            // A number that other languages read exactly.
             let seed = seeds.draw(place, &[u64::MAX]) >> 11;
             let columns = self.section.program.as_ref().map(|program| program.told(row)).unwrap_or_default();
-            (at, Line::Reset { episode: self.first + at as u64, id: row.id.clone(), seed, columns })
+            (at, Line::Reset { episode: self.episodes[at].number, id: row.id.clone(), seed, columns })
         };
         let lines = (0..self.episodes.len()).map(reset).collect();
         let replies = self.ask(lines)?;
@@ -211,7 +212,7 @@ impl Partner for Episodes<'_> {
     fn answer(&mut self, paths: &[&Path]) -> Result<Vec<Answer>> {
         let step = |path: &&Path| {
             let at = self.at(path);
-            (at, Line::Step { episode: self.first + at as u64, action: self.action(path) })
+            (at, Line::Step { episode: self.episodes[at].number, action: self.action(path) })
         };
         let lines = paths.iter().map(step).collect();
         let replies = self.ask(lines)?;
@@ -237,7 +238,7 @@ impl Partner for Episodes<'_> {
     fn tell(&mut self, path: &Path, rollout: Rollout) -> Result<Rollout> {
         let at = self.at(path);
         if !self.episodes[at].done {
-            let closed = self.ask(vec![(at, Line::Close { episode: self.first + at as u64 })])?;
+            let closed = self.ask(vec![(at, Line::Close { episode: self.episodes[at].number })])?;
             self.episodes[at].reward += closed.iter().map(|reply| reply.reward).sum::<f64>();
         }
         Ok(Rollout { episode: Some(self.episodes[at].reward), ..rollout })

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::section::Misfit;
 use episodes::Episodes;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 impl SourceSection for EnvironmentRollout {
     fn traits(&self) -> Traits<'_> {
@@ -33,7 +33,7 @@ impl SourceSection for EnvironmentRollout {
         let program =
             program.ok_or_else(|| Error::Recipe("rollout.environment: there is no program".into()))?;
         let programs = RefCell::new(program.open("rollout.environment.program")?);
-        Ok(Box::new(Turning(InEnvironment { section: self.clone(), programs, begun: Cell::new(0) })))
+        Ok(Box::new(Turning(InEnvironment { section: self.clone(), programs })))
     }
 }
 
@@ -41,8 +41,6 @@ impl SourceSection for EnvironmentRollout {
 struct InEnvironment {
     section: EnvironmentRollout,
     programs: RefCell<Vec<Program>>,
-    /// Episodes that were begun so far.
-    begun: Cell<u64>,
 }
 
 impl InTurns for InEnvironment {
@@ -61,10 +59,8 @@ impl InTurns for InEnvironment {
         context: &mut SamplingContext,
     ) -> Result<(Vec<Group>, Statistics)> {
         let mut programs = self.programs.borrow_mut();
-        let first = self.begun.get();
-        self.begun.set(first + (prompts.len() * size) as u64);
         let policy = context.policy;
-        let mut episodes = Episodes::new(&self.section, &mut programs, &policy.tokenizer, size, first);
+        let mut episodes = Episodes::new(&self.section, &mut programs, &policy.tokenizer, size);
         let prompts = episodes.begin(prompts, &context.seeds, policy.context())?;
         let sampled = turns::sample(&prompts, size, &mut episodes, context)?;
         let (turns, done) = episodes.figures();

@@ -4,11 +4,10 @@ use super::RemoteRollout;
 use crate::data::Example;
 use crate::data::columns::letter;
 use crate::data::row::{need, some};
-use crate::data::template::{environment, values};
+use crate::data::template::values;
 use crate::data::unfilled::{Unfilled, fill, misfits};
 use crate::rollout::Trace;
 use crate::section::Misfit;
-use minijinja::Environment;
 use serde_json::Value;
 
 impl RemoteRollout {
@@ -31,11 +30,10 @@ impl RemoteRollout {
 
     /// Rows whose last turn cannot be written, together by why.
     fn unwritten(&self, rows: &[&Example]) -> Vec<Misfit> {
-        let environment = environment();
         misfits(rows, |row| {
             let about: Vec<Option<usize>> =
                 if self.each_choice { (0..row.choices.len()).map(Some).collect() } else { vec![None] };
-            let why = about.into_iter().find_map(|choice| self.filled(&environment, row, choice).err());
+            let why = about.into_iter().find_map(|choice| self.filled(row, choice).err());
             why.map(|why| ("user".to_owned(), why)).into_iter().collect()
         })
     }
@@ -43,7 +41,6 @@ impl RemoteRollout {
     /// The last turn, about one of the choices where that is said.
     pub(super) fn filled(
         &self,
-        environment: &Environment<'_>,
         example: &Example,
         choice: Option<usize>,
     ) -> Result<Option<String>, Unfilled> {
@@ -53,7 +50,7 @@ impl RemoteRollout {
             known.insert("choice".into(), Value::from(example.choices[choice].as_str()));
             known.insert("letter".into(), Value::from(letter(choice)));
         }
-        fill(environment, user, &known).map(Some)
+        fill(user, &known).map(Some)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::policy::candidates::{Over, Written};
 use crate::rationale::Format;
 use crate::rollout::closing::{self, Reasoning};
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, independent};
-use crate::section::{Misfit, broken};
+use crate::section::{Idle, Misfit, broken, idle};
 use crate::statistics::distribution::entropy;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -100,6 +100,13 @@ impl Search for Adaptive {
             (self.min_chars > 0, "min_chars", "at least one is needed"),
             (self.answer_tokens > 0, "answer_tokens", "at least one is needed"),
             (self.cuts > 0, "cuts", "at least one is needed, to hold the belief against"),
+        ])
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        idle(&[
+            (self.over == Over::Enumerate, &["width", "tokens", "until"], "unless over = \"enumerate\""),
+            (self.over == Over::Choices, &["written"], "unless over = \"choices\""),
         ])
     }
 

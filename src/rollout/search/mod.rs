@@ -20,7 +20,7 @@ use crate::data::Example;
 use crate::engine::Boundary;
 use crate::error::{Error, Result};
 use crate::rationale::{Format, StepUnit};
-use crate::section::Misfit;
+use crate::section::{Idle, Misfit};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
@@ -37,6 +37,11 @@ pub trait Search {
 
     /// What cannot be used as it is.
     fn check(&self) -> Vec<Misfit>;
+
+    /// As [`SourceSection::idle`] has it.
+    fn idle(&self) -> Vec<Idle> {
+        vec![]
+    }
 
     /// What some of the questions lack of what it reads of them, as [`SourceSection::check_rows`] has it.
     fn check_rows(&self, _rows: &[&Example]) -> Vec<Misfit> {
@@ -106,6 +111,10 @@ impl<S: Search + Clone + Debug + Send + Sync + 'static> SourceSection for S {
 
     fn check(&self) -> Vec<Misfit> {
         Search::check(self)
+    }
+
+    fn idle(&self) -> Vec<Idle> {
+        Search::idle(self)
     }
 
     fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {

@@ -75,7 +75,9 @@ impl Swapped {
             };
             let gold = trace.answer.as_deref().and_then(answer::gold);
             let both = gold.zip(trace.predicted.as_deref());
-            if !both.is_some_and(|(gold, said)| Equality::of(Some(gold), &trace.choices).same(gold, said)) {
+            if !both.is_some_and(|(gold, said)| {
+                Equality::of(Some(gold), &trace.choices).asked(trace.prompt.question()).same(gold, said)
+            }) {
                 continue;
             }
             let next = answered.len();

@@ -4,7 +4,7 @@
 use super::swapped::Swapped;
 use super::{Search, SearchResult, no_negative};
 use crate::data::row::need;
-use crate::data::template::{environment, render, values};
+use crate::data::template::{Jinja, values};
 use crate::data::unfilled::{Unfilled, fault, misfits};
 use crate::data::{Example, Message, Prompt, order};
 use crate::engine::Request;
@@ -12,7 +12,6 @@ use crate::error::{Error, Result};
 use crate::rollout::{Group, Picks, Prompted, Rollout, SamplingContext, Source};
 use crate::section::{Misfit, broken};
 use crate::select::vote::vote;
-use minijinja::Environment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -57,11 +56,11 @@ pub struct Variant {
     /// Its name in figures.
     pub name: String,
     /// The user's last turn, a Jinja template over the row's columns and `prompt`, the turn as it is.
-    pub user: Option<String>,
+    pub user: Option<Jinja>,
     /// The system turn, likewise; of a plain-text prompt it is the first block.
-    pub system: Option<String>,
+    pub system: Option<Jinja>,
     /// What the completion begins with, likewise; it is part of the prompt.
-    pub begin: Option<String>,
+    pub begin: Option<Jinja>,
 }
 
 impl Default for Variants {
@@ -71,15 +70,15 @@ impl Default for Variants {
 }
 
 impl Variant {
-    fn texts(&self) -> [(&'static str, Option<&String>); 3] {
+    fn texts(&self) -> [(&'static str, Option<&Jinja>); 3] {
         [("user", self.user.as_ref()), ("system", self.system.as_ref()), ("begin", self.begin.as_ref())]
     }
 
     /// A row's prompt in this wording.
     fn of(&self, example: &Example) -> Result<Prompt> {
         let values = values(example);
-        let written = |(key, text): (&str, Option<&String>)| {
-            let rendered = text.map(|text| render(text, &values)).transpose();
+        let written = |(key, text): (&str, Option<&Jinja>)| {
+            let rendered = text.map(|text| text.render(&values)).transpose();
             rendered.map_err(|error| {
                 Error::Data(format!("{example}: rollout.variants.template {:?}: {key}: {error:#}", self.name))
             })
@@ -159,10 +158,9 @@ impl Search for Variants {
                 "so many samples have no place for every template; set it to a multiple of their number",
             ),
         ]);
-        let environment = environment();
         for (at, variant) in self.template.iter().enumerate() {
             for (key, text) in variant.texts() {
-                let wrong = text.and_then(|text| environment.template_from_str(text).err());
+                let wrong = text.and_then(|text| text.check().err());
                 found.extend(
                     wrong.map(|error| Misfit::new(format!("template.{at}.{key}"), format!("{error:#}"), "")),
                 );
@@ -180,10 +178,7 @@ impl Search for Variants {
                 let none = Misfit::new("vary", message, "set data.template.few_shot to 2 or more");
                 (!alone.is_empty()).then_some(none).into_iter().collect()
             }
-            Vary::Templates => {
-                let environment = environment();
-                misfits(rows, |row| self.faults(&environment, row))
-            }
+            Vary::Templates => misfits(rows, |row| self.faults(row)),
         }
     }
 
@@ -247,13 +242,12 @@ impl Variants {
     }
 
     /// Which of the wordings cannot be filled in from a row.
-    fn faults(&self, environment: &Environment<'_>, row: &Example) -> Vec<(String, Unfilled)> {
+    fn faults(&self, row: &Example) -> Vec<(String, Unfilled)> {
         let known = values(row);
         let of = |(at, variant): (usize, &Variant)| {
             let written = variant.texts().into_iter().filter_map(|(key, text)| Some((key, text?)));
-            let faults = written.filter_map(|(key, text)| {
-                Some((format!("template.{at}.{key}"), fault(environment, text, &known, &[])?))
-            });
+            let faults = written
+                .filter_map(|(key, text)| Some((format!("template.{at}.{key}"), fault(text, &known, &[])?)));
             faults.collect::<Vec<_>>()
         };
         self.template.iter().enumerate().flat_map(of).collect()

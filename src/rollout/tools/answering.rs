@@ -1,4 +1,4 @@
-//! Who answers calls: the calculator, or programs and servers that live as long as the run.
+//! Who answers calls: the calculator, the row, or programs and servers that live as long as the run.
 
 use super::section::{Mcp, Tool};
 use crate::error::{Error, Result};
@@ -31,6 +31,8 @@ pub type Said = std::result::Result<String, String>;
 pub enum Answering {
     /// The calculator, with so many digits behind the point.
     Calc(usize),
+    /// A column of the row, which has what calls are answered.
+    Column(String),
     /// Programs.
     Programs(Programs),
 }
@@ -49,18 +51,19 @@ impl Answering {
     /// # Errors
     /// [`Error::Recipe`] where a program is not there.
     pub fn open(tool: &Tool) -> Result<Self> {
-        let programs = match (&tool.calc, &tool.command, &tool.mcp) {
+        let programs = match (&tool.calc, &tool.column, &tool.command, &tool.mcp) {
             (Some(calc), ..) => return Ok(Self::Calc(calc.places)),
-            (None, Some(command), _) => {
+            (None, Some(column), ..) => return Ok(Self::Column(column.clone())),
+            (None, None, Some(command), _) => {
                 let programs = command.open("rollout.tools.tool.command")?;
                 programs.into_iter().map(|program| Box::new(program) as Box<dyn Answers>).collect()
             }
-            (None, None, Some(mcp)) => {
+            (None, None, None, Some(mcp)) => {
                 let programs = mcp.program.open("rollout.tools.tool.mcp.program")?;
                 let server = |program| OfServer { server: Server::of(program), mcp: mcp.clone() };
                 programs.into_iter().map(|program| Box::new(server(program)) as Box<dyn Answers>).collect()
             }
-            (None, None, None) => {
+            (None, None, None, None) => {
                 return Err(Error::Recipe("rollout.tools.tool: nobody answers; see `calc`".into()));
             }
         };
@@ -77,9 +80,21 @@ impl Answering {
                 let of = |call: &Call| calc::evaluate(call.call).map(|value| calc::written(value, *places));
                 Ok(calls.iter().map(of).collect())
             }
+            Self::Column(column) => Ok(calls.iter().map(|call| recorded(call, column)).collect()),
             Self::Programs(programs) => programs.answer(calls),
         }
     }
+}
+
+/// What the row's column says of a call.
+fn recorded(call: &Call, column: &str) -> Said {
+    let said = call.columns.get(column).and_then(|calls| calls.get(call.call.trim()));
+    said.map(text).ok_or_else(|| "no such call".to_owned())
+}
+
+/// A text as it is, any other value as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 impl Programs {
@@ -174,7 +189,6 @@ const NO_ANSWER: &str = "no answer";
 const ANSWER: Form<Said> = Form { written: "{\"result\": TEXT} or {\"error\": TEXT}", read };
 
 fn read(reply: &Value) -> Option<Said> {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match (reply.get("result"), reply.get("error")) {
         (Some(result), None) => Some(Ok(text(result))),
         (None, Some(error)) => Some(Err(text(error))),
@@ -218,6 +232,18 @@ for line in sys.stdin:
                 .unwrap();
         let said = asked(&mut calc, &["2/3", "1/0"]).unwrap();
         assert_eq!(said, [Ok("0.67".to_owned()), Err("division by zero".to_owned())]);
+    }
+
+    #[test]
+    fn the_row_answers_what_was_recorded() {
+        let keys = "open = '<'\nclose = '>'\ncolumn = 'responses'";
+        let mut row = Answering::open(&toml::from_str(keys).unwrap()).unwrap();
+        let responses = serde_json::json!({"responses": {"town(41)": "17", "at(2,3)": {"x": 1}}});
+        let Value::Object(columns) = responses else { panic!("an object") };
+        let call = |call: &'static str| Call { id: "row:1", call, completion: "", columns: columns.clone() };
+        let said = row.answer(&["town(41)", " at(2,3) ", "town(17)", ""].map(call)).unwrap();
+        let none = || Err("no such call".to_owned());
+        assert_eq!(said, [Ok("17".to_owned()), Ok("{\"x\":1}".to_owned()), none(), none()]);
     }
 
     /// Calls come back in order, from however many programs; what fails is an answer of its own, and the program goes on.

@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::section::Misfit;
 use answering::{Answering, Call};
 use section::RESULT;
+use serde_json::Map;
 use std::cell::RefCell;
 
 impl SourceSection for ToolsRollout {
@@ -154,7 +155,14 @@ impl Tools<'_> {
 
 /// What a tool is told of a call.
 fn call<'c>(tool: &Tool, example: &'c Example, called: &'c Called) -> Call<'c> {
-    let columns = tool.command.as_ref().map(|command| command.told(example)).unwrap_or_default();
+    let columns = match (&tool.command, &tool.column) {
+        (Some(command), _) => command.told(example),
+        (None, Some(column)) => {
+            let said = example.fields.get(column);
+            said.map(|said| (column.clone(), said.clone())).into_iter().collect()
+        }
+        (None, None) => Map::new(),
+    };
     Call { id: &example.id, call: &called.call, completion: &called.completion, columns }
 }
 

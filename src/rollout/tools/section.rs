@@ -5,6 +5,7 @@ use crate::program::Asked;
 use crate::section::{Misfit, broken, under};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Where the answer stands in `result`.
 pub(super) const RESULT: &str = "{result}";
@@ -22,7 +23,7 @@ pub struct ToolsRollout {
     pub tool: Vec<Tool>,
 }
 
-/// A tool: how it is called, and who answers; one of `calc`, `command` and `mcp`.
+/// A tool: how it is called, and who answers; one of `calc`, `column`, `command` and `mcp`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tool {
@@ -40,6 +41,9 @@ pub struct Tool {
     /// The calculator of this program: numbers, `+ - * / ^ %` and parentheses, exact. `calc = {}` takes its defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calc: Option<Calc>,
+    /// What was recorded: a column that says what each call is answered, `{"town(41)": "17"}`. Any other call is answered `error: no such call`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
     /// A program of yours. For each call it reads a line, a JSON object of `n` (the line's number, from 1), `id` (the example's), `call` (what stands
     /// between `open` and `close`), `completion` (the text up to there) and `columns`; it writes a line for each, in order, and flushes it:
     /// `{"result": "36"}`, or `{"error": "no such city"}`, which the policy reads as `error: no such city`. It may repeat `n`, as `[reward.command]` does.
@@ -112,7 +116,9 @@ impl ToolsRollout {
     pub fn check_rows(&self, rows: &[&Example]) -> Vec<Misfit> {
         let of = |(at, tool): (usize, &Tool)| {
             let lacking = tool.command.iter().flat_map(|command| command.check_rows(rows));
-            under(&format!("tool.{at}.command"), lacking)
+            let unanswered = tool.column.iter().filter_map(|column| unanswered(column, rows));
+            let found = under("command", lacking).into_iter().chain(unanswered);
+            under(&format!("tool.{at}"), found)
         };
         self.tool.iter().enumerate().flat_map(of).collect()
     }
@@ -120,7 +126,7 @@ impl ToolsRollout {
 
 impl Tool {
     fn check(&self) -> Vec<Misfit> {
-        let kinds = [self.calc.is_some(), self.command.is_some(), self.mcp.is_some()];
+        let kinds = [self.calc.is_some(), self.column.is_some(), self.command.is_some(), self.mcp.is_some()];
         let kinds = kinds.into_iter().filter(|there| *there).count();
         let mut found = broken(&[
             (!self.open.is_empty(), "open", "a call has to begin with something, such as \"<<\""),
@@ -141,14 +147,28 @@ impl Tool {
         if kinds != 1 {
             found.push(Misfit::new(
                 "",
-                "a tool is one of `calc`, `command` and `mcp`",
-                "write calc = {}, or one table `command` or `mcp`",
+                "a tool is one of `calc`, `column`, `command` and `mcp`",
+                "write calc = {}, column = \"…\", or one table `command` or `mcp`",
             ));
         }
         found.extend(under("command", self.command.iter().flat_map(Asked::check)));
         found.extend(under("mcp", self.mcp.iter().flat_map(Mcp::check)));
         found
     }
+}
+
+/// Which rows have no answers of calls in `column`.
+fn unanswered(column: &str, rows: &[&Example]) -> Option<Misfit> {
+    let lacks = |row: &&&Example| !row.fields.get(column).is_some_and(Value::is_object);
+    let lacking: Vec<&&Example> = rows.iter().filter(lacks).collect();
+    let first = lacking.first()?;
+    let message = format!(
+        "{} of {} rows have no object of calls and answers in their column `{column}`, {} first",
+        lacking.len(),
+        rows.len(),
+        first.id
+    );
+    Some(Misfit::new("column", message, "such as {\"town(41)\": \"17\"}; {} where no call is answered"))
 }
 
 impl Mcp {

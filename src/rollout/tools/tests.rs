@@ -111,6 +111,38 @@ fn a_program_answers_beside_the_calculator() {
     assert_eq!((rollouts[0].given.len(), figures.get("tools/calls")), (2, Some(2.0)));
 }
 
+/// A row says what calls are answered, and that there is no other.
+#[test]
+fn a_row_answers_what_was_recorded() {
+    let policy = policy(&[
+        ("q", "<a(1)>7"),
+        ("q<a(1)>41\n", "<b(7)>"),
+        ("q<a(1)>41\n<b(7)>error: no such call\n", "#### 41"),
+    ]);
+    let section: ToolsRollout = toml::from_str(
+        "size = 1\n[[tool]]\nopen = '<'\nclose = '>'\nresult = \"{result}\\n\"\ncolumn = 'said'",
+    )
+    .unwrap();
+    let row = |said: serde_json::Value| Example {
+        fields: [("said".into(), said)].into_iter().collect(),
+        ..Example::text("row:1", "q")
+    };
+    let known = row(serde_json::json!({"a(1)": "41", "b(41)": "5"}));
+    let (group, figures) =
+        scripted::rolled_out(&policy, &section, known.clone(), &Sampling::default()).unwrap();
+    assert_eq!(group.rollouts[0].text, "<a(1)>41\n<b(7)>error: no such call\n#### 41");
+    assert_eq!((figures.get("tools/calls"), figures.get("tools/errors")), (Some(2.0), Some(0.5)));
+    let (text, none) = (row("x".into()), Example::text("row:2", "q"));
+    let found = section.check_rows(&[&known, &text, &none]);
+    assert_eq!((found.len(), found[0].key.as_str()), (1, "tool.0.column"));
+    assert!(
+        found[0]
+            .message
+            .starts_with("2 of 3 rows have no object of calls and answers in their column `said`")
+    );
+    assert!(section.check_rows(&[&known]).is_empty());
+}
+
 #[test]
 fn a_call_is_what_stands_between_the_last_open_and_the_close() {
     assert_eq!(called("a <<1+2=", "<<", "="), Some("1+2"));

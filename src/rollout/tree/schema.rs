@@ -10,7 +10,7 @@ mod synthetic;
 
 use super::{TreeRollout, value};
 use crate::ask::{Samples, TextModel, TextRequest};
-use crate::data::template::environment;
+use crate::data::template::Jinja;
 use crate::data::{Prompt, rubrics};
 use crate::endpoint::{Client, Endpoint};
 use crate::engine::{Progress, Sampling, Statistics};
@@ -44,13 +44,13 @@ pub struct Schema {
     /// Paths of a tree, at most: after each question those with the most votes, multiplied along the way, stay.
     pub paths: usize,
     /// Asks for a reply.
-    pub ask: String,
+    pub ask: Jinja,
     /// Asks why the reply is so. Of what comes back the first line is the rationale.
-    pub justify: String,
+    pub justify: Jinja,
     /// What a reply and its rationale add to the path's text.
-    pub step: String,
+    pub step: Jinja,
     /// What ends the text.
-    pub end: String,
+    pub end: Jinja,
     /// Longest reply, in tokens.
     pub vote_tokens: usize,
     /// Longest rationale, in tokens.
@@ -190,7 +190,7 @@ impl Schema {
         let texts =
             [("ask", &self.ask), ("justify", &self.justify), ("step", &self.step), ("end", &self.end)];
         for (key, text) in texts {
-            if let Err(error) = environment().template_from_str(text) {
+            if let Err(error) = text.check() {
                 found.push(Misfit::new(key, format!("its template cannot be read: {error}"), ""));
             }
         }
@@ -290,7 +290,7 @@ impl Trees<'_> {
     }
 
     fn level_prompts(&self, paths: &[Path], level: usize, aim: Aim) -> Result<Vec<LevelPrompt<'_>>> {
-        let (key, source, count) = match aim {
+        let (key, template, count) = match aim {
             Aim::Reply => ("ask", &self.section.ask, self.section.votes),
             Aim::Reason => ("justify", &self.section.justify, 1),
         };
@@ -303,7 +303,7 @@ impl Trees<'_> {
             let draw = |sample| derive(&[seed, sample]);
             Ok(LevelPrompt {
                 prompted,
-                text: filled(key, source, &prompted.example, &known)?,
+                text: filled(key, template, &prompted.example, &known)?,
                 seeds: (0..count as u64).map(draw).collect(),
             })
         };

@@ -3,6 +3,7 @@
 use super::*;
 use crate::data::Example;
 use crate::log::Metrics;
+use crate::policy::tests::tiny;
 use crate::policy::{Init, Policy};
 use crate::rollout::{Sample, Scorer, Seeds, independent};
 use std::sync::Arc;
@@ -129,14 +130,16 @@ fn stretches_go_on_behind_what_was_said() {
 
 #[test]
 fn what_is_said_is_text_and_what_stands_around_it_may_be_more() {
-    let policy = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-    let policy = policy.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+    let policy = tiny(1, 2, 0);
     let ids = placed(&policy.tokenizer, "<{result}>", "{result}", "6").unwrap();
     assert_eq!(policy.tokenizer.decode(&ids), "<6>");
     // Of an alphabet what is said has no other characters.
     let digits = Tokenizer::characters("0123456789>").unwrap();
     let ids = placed(&digits, "{result}>>", "{result}", "error: 12").unwrap();
     assert_eq!(digits.decode(&ids), "12>>");
+    assert_eq!(known(&digits, "é12\u{7}3"), ("123".to_owned(), "é\u{7}".to_owned()));
+    let told = lacks("é12\u{7}3", "é\u{7}");
+    assert!(told.contains("2 of 5 in \"é12\\u{7}3\", such as \"é\\u{7}\""), "{told}");
     assert!(placed(&digits, "{result}<<", "{result}", "1").is_err());
     assert!(placed(&digits, "1", "{result}", "1").is_err());
 }
@@ -147,16 +150,15 @@ pub mod scripted {
     use crate::engine::Sampling;
     use crate::error::Result;
     use crate::log::Metrics;
-    use crate::policy::{Init, Policy};
+    use crate::policy::Policy;
+    use crate::policy::tests::tiny;
     use crate::rationale::Format;
     use crate::rollout::{Group, Prompted, SamplingContext, Seeds, SourceSection, Unscored};
     use std::sync::Arc;
-    use tch::{Device, Kind};
 
     /// A policy that reads what stands before and says what comes next, by a table; the end of sequence behind it.
     pub fn policy(next: &'static [(&'static str, &'static str)]) -> Policy {
-        let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-        let mut policy = init.make(Kind::Float, Device::Cpu, 0, 1).unwrap();
+        let mut policy = tiny(1, 2, 0);
         policy.sample_script(move |read, _| {
             let known = next.iter().find(|(before, _)| *before == read);
             known.unwrap_or_else(|| panic!("{read:?} was not to be read")).1.to_owned()

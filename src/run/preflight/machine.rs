@@ -1,7 +1,7 @@
 //! What a run needs of the machine: programs, keys, room on the disk, a place for its directory; and which figures it will have.
 
 use super::models::{Models, Sought};
-use super::{Found, Looking};
+use super::{Found, Looking, of_kind};
 use crate::checkpoint::try_to_write;
 use crate::devices::Shard;
 use crate::endpoint;
@@ -11,7 +11,9 @@ use crate::model::Config;
 use crate::nearest::{did_you_mean, list, nearest, or_semicolon};
 use crate::recipe::{Recipe, Refusal, Registry, Stage};
 use crate::reward::Rewards;
-use crate::run::footprint::{too_large, trained};
+use crate::run::beside::{Beside, asked, beside};
+use crate::run::footprint::trained;
+use crate::run::room::too_large;
 use crate::run::wants;
 use crate::section::{Misfit, under};
 use std::collections::BTreeSet;
@@ -29,6 +31,20 @@ impl Looking<'_> {
         }
     }
 
+    /// The devices that are named for the models of its rewards.
+    pub(super) fn look_at_places(&mut self) {
+        let of = |rewards: &Rewards| {
+            Some((rewards.section(), rewards.own_models(&self.stage.devices, self.local).err()?))
+        };
+        let found: Vec<(&str, Error)> = self.rewards.iter().chain(&self.measures).filter_map(of).collect();
+        for (section, error) in found {
+            // It begins with the key.
+            let (text, kind) = of_kind(&error);
+            let key = text.split(" = ").next().unwrap_or(section).to_owned();
+            self.refuse_as(&key, &text, kind);
+        }
+    }
+
     /// Says of a stage that is about to run that it takes more memory than there is; a dry run's plan says it with all that it takes.
     pub(super) fn look_at_memory(&mut self, shape: &Config) {
         // How weights are divided over other machines is not known here.
@@ -36,11 +52,39 @@ impl Looking<'_> {
         if self.fetches
             && whole
             && !self.is_wrong("optim")
-            && let Some(text) = too_large(self.stage, shape, self.local.count)
+            && let Some(text) = too_large(self.stage, shape, &self.beside(), self.training())
         {
             self.note(&text);
         }
     }
+
+    /// How many of the ranks of this machine train.
+    fn training(&self) -> usize {
+        self.local.count.saturating_sub(self.stage.devices.reward_ranks).max(1)
+    }
+
+    /// The models of its rewards that are at hand.
+    fn beside(&self) -> Vec<Beside> {
+        beside(self.stage, self.registry, |model| Config::read(&self.hub.at_hand(model)?).ok())
+    }
+}
+
+/// Ranks that are set apart for reward models, where no stage asks one that they could hold.
+pub(super) fn idle_ranks(recipe: &Recipe, stages: &[&Stage], registry: &Registry) -> Vec<Refusal> {
+    let Some((table, first)) = recipe.stages().first().zip(stages.first()) else { return vec![] };
+    let ranks = first.devices.reward_ranks;
+    if ranks == 0 || stages.len() != recipe.stages().len() {
+        return vec![];
+    }
+    // What cannot be built is refused by itself.
+    let serves = |stage: &&Stage| asked(stage, registry).iter().any(Rewards::is_served);
+    if stages.iter().any(serves) {
+        return vec![];
+    }
+    let message = format!(
+        "devices.reward_ranks = {ranks}: no stage asks a reward model that they could hold; [reward.process] without a device of its own does, or take it out"
+    );
+    vec![recipe.refusal(table, "devices.reward_ranks", &message)]
 }
 
 /// Servers that take no connection. They may be up by the time that they are asked, so this is no refusal.

@@ -105,6 +105,7 @@ pub fn look(args: &Args, registry: &Registry, hub: &Hub, local: Local) -> Result
     for (trial, stages) in &trials {
         let all: Vec<&Stage> = stages.iter().filter_map(|(stage, _)| stage.as_ref()).collect();
         found.refused.extend(machine::best_figures(&trial.recipe, &all, registry));
+        found.refused.extend(machine::idle_ranks(&trial.recipe, &all, registry));
         found.refused.extend(models::directions(&trial.recipe, stages));
     }
     match folder {
@@ -243,6 +244,7 @@ impl LookingAt<'_> {
                 measures,
                 wrong,
                 waits,
+                registry: self.registry,
                 hub: self.hub,
                 fetches: self.fetches,
                 seed,
@@ -293,6 +295,7 @@ struct Looking<'a> {
     wrong: &'a [String],
     /// The paths at which something of an earlier stage stands.
     waits: BTreeSet<String>,
+    registry: &'a Registry,
     hub: &'a Hub,
     fetches: bool,
     seed: u64,
@@ -311,6 +314,8 @@ impl Looking<'_> {
             && let Err(error) = self.stage.devices.find(self.local)
         {
             self.refuse("devices", &error);
+        } else if !self.is_wrong("devices") {
+            self.look_at_places();
         }
         if !self.is_wrong("rollout")
             && self.samples()

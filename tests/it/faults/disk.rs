@@ -25,6 +25,21 @@ fn a_disk_that_fails_while_sampling_is_named_and_nothing_is_lost() {
     failing("bootstrapped");
 }
 
+/// The last line of figures finds no room: what was saved before is there, and how to go on with it is said.
+#[test]
+fn a_disk_that_fills_up_in_mid_run_is_told_with_how_to_go_on() {
+    let right = Right::of("policy-gradient");
+    let of_figures = |call: &&Call| call.name == "write" && call.path.ends_with("metrics.jsonl");
+    let last = right.calls.iter().rfind(of_figures).expect("figures are written").number;
+    // Reports are written by the clock, so that a call may come a few sooner or later.
+    let said = [last, last + 1, last - 1, last + 2, last - 2].into_iter().find_map(|at| {
+        let (ended, calls) = Trial::new(&right.tried).faulty(at, Fault::Full);
+        calls.iter().find(|call| call.number == at).filter(of_figures).map(|_| ended.said)
+    });
+    let said = said.expect("one of them writes figures");
+    assert!(said.contains("is saved") && said.contains("Go on with:") && said.contains("--resume"), "{said}");
+}
+
 /// Each trial fails at one kind of call; as many trials as there are kinds try all of them.
 fn failing(name: &str) {
     let right = Right::of(name);

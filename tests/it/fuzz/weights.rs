@@ -2,19 +2,16 @@
 
 use super::mutate::Grammar;
 use super::runner::{file, fuzz, refused};
+use crate::recipes::saved_model;
 use rationale::data::{Message, Prompt, Tokenizer};
 use rationale::model::{Config, Model};
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use tch::{Device, Kind};
 
 /// Weights of the models that are made: more take time, not other paths.
 const MOST: usize = 1 << 18;
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
-}
 
 fn read(path: PathBuf) -> Vec<u8> {
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -23,8 +20,8 @@ fn read(path: PathBuf) -> Vec<u8> {
 #[test]
 #[ignore = "long: the gate tries a few inputs of it, `make fuzz` many"]
 fn config() {
-    let corpus =
-        ["llama", "llama3", "mistral", "qwen2", "qwen3"].map(|name| read(fixture(name).join("config.json")));
+    let corpus = ["llama", "llama3", "mistral", "qwen2", "qwen3"]
+        .map(|name| read(saved_model(name).join("config.json")));
     fuzz("fuzz::weights::config", Grammar::Json, corpus.to_vec(), |bytes, folder| {
         file(folder, "config.json", bytes);
         let config = match Config::read(folder) {
@@ -53,8 +50,8 @@ fn config() {
 #[test]
 #[ignore = "long: the gate tries a few inputs of it, `make fuzz` many"]
 fn safetensors() {
-    let corpus = vec![read(fixture("llama").join("model.safetensors"))];
-    let config = read(fixture("llama").join("config.json"));
+    let corpus = vec![read(saved_model("llama").join("model.safetensors"))];
+    let config = read(saved_model("llama").join("config.json"));
     fuzz("fuzz::weights::safetensors", Grammar::SafeTensors, corpus, move |bytes, folder| {
         file(folder, "config.json", &config);
         file(folder, "model.safetensors", bytes);
@@ -71,7 +68,7 @@ fn safetensors() {
 #[test]
 #[ignore = "long: the gate tries a few inputs of it, `make fuzz` many"]
 fn index() {
-    let folder = fixture("sharded");
+    let folder = saved_model("sharded");
     let corpus = vec![read(folder.join("model.safetensors.index.json"))];
     fuzz("fuzz::weights::index", Grammar::Json, corpus, move |bytes, scratch| {
         if !scratch.join("config.json").exists() {

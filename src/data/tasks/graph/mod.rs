@@ -31,6 +31,8 @@ pub struct Graph {
     pub eval: usize,
     /// What the graph is.
     pub render: Render,
+    /// Of `api` and `calls`: how many functions an answer may take, from 2 to 4.
+    pub functions: usize,
 }
 
 /// What the graph is.
@@ -43,9 +45,12 @@ pub enum Render {
     /// Nodes with the type that they take and the one that they give; the answer wires those that lead from `image` to the wanted type, `load>blur;
     /// blur>save`. `nodes` are the candidates, `used` those of the answer.
     Workflow,
-    /// Functions of an interface with the type that they take and give; the answer is the nested call, `road(town(3))`. `calls` are its functions,
+    /// Functions of an interface with the types that they take and the one that they give; the answer is the nested call, `road(town(user(3)))`. `calls` are its functions,
     /// innermost first.
     Api,
+    /// The same interface, executed: the rationale has the calls one by one with what each gave, `<user(3)>41`, and the answer is what the last one did. `functions` is how many it
+    /// takes; `responses` says what every call gives that can be made, as a tool of `[rollout.tools]` answers it (`column = "responses"`).
+    Calls,
     /// Games of two players with two moves each; `kind` is `reply` (the best reply to a move), or `equilibrium` (where neither gains by
     /// another move). `choices` are the options; questions without exactly one right option are not asked.
     Games,
@@ -55,7 +60,7 @@ pub enum Render {
 
 impl Default for Graph {
     fn default() -> Self {
-        Self { train: 2000, eval: 300, render: Render::Routes }
+        Self { train: 2000, eval: 300, render: Render::Routes, functions: 4 }
     }
 }
 
@@ -77,7 +82,8 @@ impl Graph {
             let asked = match self.render {
                 Render::Routes => routes::asked(index, rng),
                 Render::Workflow => wired::workflow(rng),
-                Render::Api => wired::calls(rng),
+                Render::Api => wired::nested(self.functions, rng),
+                Render::Calls => wired::executed(self.functions, rng),
                 Render::Games => games::asked(index, rng),
                 Render::Frogger => games::frog(rng),
             };
@@ -90,9 +96,12 @@ impl Graph {
 
     /// What cannot be used as it is.
     pub fn check(&self) -> Vec<Misfit> {
+        let interface = matches!(self.render, Render::Api | Render::Calls);
         broken(&[
             (self.train <= MOST_ROWS, "train", "it may be 25000 at most"),
             (self.eval <= MOST_ROWS, "eval", "it may be 25000 at most"),
+            ((2..=4).contains(&self.functions), "functions", "it must be from 2 to 4"),
+            (interface || self.functions == 4, "functions", "only `api` and `calls` have functions"),
         ])
     }
 }
@@ -119,8 +128,9 @@ mod tests {
 
     #[test]
     fn rows_are_of_the_seed_and_no_question_is_in_both_splits() {
-        for render in [Render::Routes, Render::Workflow, Render::Api, Render::Games, Render::Frogger] {
-            let task = Graph { train: 120, eval: 30, render };
+        use Render::{Api, Calls, Frogger, Games, Routes, Workflow};
+        for render in [Routes, Workflow, Api, Calls, Games, Frogger] {
+            let task = Graph { train: 120, eval: 30, render, ..Graph::default() };
             let [train, eval] = [Split::Train, Split::Eval].map(|split| task.rows(split, 3).unwrap());
             assert_eq!((train.len(), eval.len()), (120, 30), "{render:?}");
             assert_eq!(train, task.rows(Split::Train, 3).unwrap());
@@ -133,6 +143,10 @@ mod tests {
                     assert!(!text.is_empty() && text.chars().all(|c| ALPHABET.contains(c)), "{text:?}");
                 }
             }
+        }
+        for (render, functions) in [(Render::Api, 5), (Render::Calls, 1), (Render::Games, 3)] {
+            let found = Graph { render, functions, ..Graph::default() }.check();
+            assert!(found.iter().all(|misfit| misfit.key == "functions") && !found.is_empty(), "{found:?}");
         }
         let error = Graph { eval: 30_000, ..Graph::default() }.rows(Split::Eval, 0).unwrap_err().to_string();
         assert!(error.contains("graph.eval = 30000: it may be 25000 at most"), "{error}");

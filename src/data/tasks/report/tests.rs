@@ -1,13 +1,10 @@
 use super::*;
+use crate::data::tasks::tests::text;
 use crate::text::instruction::Instruction;
 use serde_json::{Value, json};
 
 fn rows(task: &Report, split: Split) -> Vec<Row> {
     task.rows(split, 3).unwrap()
-}
-
-fn text<'a>(row: &'a Row, name: &str) -> &'a str {
-    row.fields[name].as_str().unwrap_or_else(|| panic!("{name} of {row:?}"))
 }
 
 /// hip and tem are low: ash. cor has tem low, dal neither of its two (ven is ok, par high), bur fro low.

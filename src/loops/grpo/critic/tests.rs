@@ -6,7 +6,7 @@ use crate::data::Questions;
 use crate::loops::Method;
 use crate::loops::item::{ADVANTAGES, OLD_LOGPROBS};
 use crate::model::Grad;
-use crate::policy::Init;
+use crate::policy::tests::tiny;
 use crate::rationale::Format;
 use crate::reward::Rewards;
 use crate::reward::tests::group;
@@ -19,8 +19,7 @@ fn method(recipe: &str, warms_up: bool) -> GrpoMethod {
 }
 
 fn policy(method: &GrpoMethod) -> Policy {
-    let init = Init { hidden_size: 16, layers: 1, heads: 2, kv_heads: 2, ..Init::default() };
-    let mut policy = init.make(Kind::Float, Device::Cpu, 3, 1).unwrap();
+    let mut policy = tiny(1, 2, 3);
     policy.model.train_all();
     method.grpo.critic.iter().for_each(|critic| critic.attach(&mut policy));
     policy

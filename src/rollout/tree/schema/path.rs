@@ -1,7 +1,7 @@
 //! A path through a rubric's questions: what was replied, why, and what that comes to.
 
 use super::VoteCounts;
-use crate::data::template::{environment, values};
+use crate::data::template::{Jinja, values};
 use crate::data::unfilled::fill;
 use crate::data::{Example, Message};
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ impl Path {
         example: &Example,
         question: &Question,
         rationale: &str,
-        step: &str,
+        step: &Jinja,
     ) -> Result<()> {
         let (_, decision) = self.decision(question);
         let more = [("decision", decision.clone()), ("rationale", json!(rationale))];
@@ -116,7 +116,7 @@ impl Path {
         mut self,
         prompted: &Prompted,
         rubric: &Rubric,
-        end: &str,
+        end: &Jinja,
         policy: &Policy,
         format: &Format,
     ) -> Result<Rollout> {
@@ -157,10 +157,9 @@ pub(super) fn most_voted(paths: Vec<Path>, most: usize, counts: &mut VoteCounts)
 /// A template of the section over what is known.
 pub(super) fn filled(
     key: &str,
-    source: &str,
+    template: &Jinja,
     example: &Example,
     known: &Map<String, Value>,
 ) -> Result<String> {
-    fill(&environment(), source, known)
-        .map_err(|why| Error::Data(format!("{example}: rollout.tree.schema.{key} {why}")))
+    fill(template, known).map_err(|why| Error::Data(format!("{example}: rollout.tree.schema.{key} {why}")))
 }

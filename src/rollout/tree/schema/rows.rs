@@ -3,12 +3,11 @@
 use super::Schema;
 use super::path::Path;
 use crate::data::row::need;
-use crate::data::template::environment;
+use crate::data::template::Jinja;
 use crate::data::unfilled::{Unfilled, fault, misfits};
 use crate::data::{Example, rubrics};
 use crate::rationale::rubric::Rubric;
 use crate::section::Misfit;
-use minijinja::Environment;
 use serde_json::{Map, Value, json};
 
 /// What stands for the reasons that nobody has given yet.
@@ -29,9 +28,8 @@ impl Schema {
             first.get_or_insert(error.what());
             none.push(row);
         }
-        let environment = environment();
         let mut found = misfits(rows, |row| match rubrics::of(row, &known) {
-            Ok(rubric) => self.faults(&environment, row, &rubric),
+            Ok(rubric) => self.faults(row, &rubric),
             Err(_) => vec![],
         });
         found.extend(first.map(|why| {
@@ -42,15 +40,10 @@ impl Schema {
     }
 
     /// Which templates cannot be filled in on a path of the first replies, or on one of the last ones.
-    fn faults(
-        &self,
-        environment: &Environment<'_>,
-        row: &Example,
-        rubric: &Rubric,
-    ) -> Vec<(String, Unfilled)> {
+    fn faults(&self, row: &Example, rubric: &Rubric) -> Vec<(String, Unfilled)> {
         let mut found: Vec<(String, Unfilled)> = Vec::new();
-        let mut look = |key: &str, source: &str, known: &Map<String, Value>| {
-            let fault = fault(environment, source, known, &LATER);
+        let mut look = |key: &str, template: &Jinja, known: &Map<String, Value>| {
+            let fault = fault(template, known, &LATER);
             let new = !found.iter().any(|(told, _)| told == key);
             found.extend(fault.filter(|_| new).map(|fault| (key.to_owned(), fault)));
         };

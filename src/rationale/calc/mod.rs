@@ -1,19 +1,28 @@
-//! A calculator: one expression of numbers, + − · / ^, percent signs and parentheses, exact in rational numbers. Pure.
+//! A calculator: an expression of numbers, + − · / ^, percent signs and parentheses, exact in rational numbers; [programs](program) of several lines,
+//! programs [with ranges](family) in the place of numbers, and what a text [states](stated) as equal. Pure, without loops, and bounded.
 //!
 //! ```text
 //! sum     = product { ("+" | "-") product }
 //! product = signed { ("*" | "/") signed }
 //! signed  = "-" signed | "+" signed | power
 //! power   = atom { "%" } [ "^" signed ]
-//! atom    = number | "(" sum ")"
+//! atom    = number | name | "(" sum ")"
 //! ```
 //!
 //! As in mathematics and in Python, −2^2 is −4 and 2^3^2 is 2^9.
 
-use super::number::{self, Number};
+pub mod family;
+pub mod program;
+pub mod stated;
 
-/// The most signs and numbers of an expression.
+use super::number::{self, Number};
+use std::collections::BTreeMap;
+
+/// The most signs and numbers of an expression, or of all lines of a program together.
 const LONGEST: usize = 200;
+
+/// What names stand for.
+pub type Names = BTreeMap<String, Number>;
 
 /// What the expression comes to.
 ///
@@ -26,13 +35,44 @@ const LONGEST: usize = 200;
 /// # Errors
 /// Why there is no result, in a few words that a model can read.
 pub fn evaluate(expression: &str) -> Result<Number, String> {
-    let signs = signs(expression)?;
+    let mut room = LONGEST;
+    evaluate_in(expression, &Names::new(), &mut room)
+}
+
+/// The same with names. `room` is how many signs and numbers it may have, and what is left of it afterwards.
+fn evaluate_in(expression: &str, names: &Names, room: &mut usize) -> Result<Number, String> {
+    let signs = signs(expression, names, *room)?;
+    *room -= signs.len();
     let mut reader = Reader { signs: &signs, at: 0 };
     let value = reader.sum()?;
     match reader.peek() {
         None => Ok(value),
         Some(sign) => Err(format!("unexpected {}", sign.shown())),
     }
+}
+
+/// A number without loss: whole, or as a fraction.
+///
+/// ```
+/// use rationale::rationale::calc::{evaluate, exact};
+/// assert_eq!(["6/2", "-2/6"].map(|text| exact(evaluate(text).unwrap())), ["3", "-1/3"]);
+/// ```
+pub fn exact(value: Number) -> String {
+    match value.whole() {
+        true => value.numerator().to_string(),
+        false => format!("{}/{}", value.numerator(), value.denominator()),
+    }
+}
+
+/// The name that a text is, and nothing else: a letter or `_`, then letters, digits and `_`.
+fn name(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    (begins && text.chars().all(named)).then_some(text)
+}
+
+fn named(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// A number as people write it: whole, or with at most `places` digits behind the point, rounded half away from zero.
@@ -82,11 +122,11 @@ impl Sign {
     }
 }
 
-fn signs(text: &str) -> Result<Vec<Sign>, String> {
+fn signs(text: &str, names: &Names, room: usize) -> Result<Vec<Sign>, String> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
-        if found.len() == LONGEST {
+        if found.len() == room {
             return Err("the expression is too long".to_owned());
         }
         let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ',')).unwrap_or(rest.len());
@@ -95,6 +135,11 @@ fn signs(text: &str) -> Result<Vec<Sign>, String> {
                 let digits = &rest[..digits];
                 let value = number::parse(digits).filter(|_| !digits.ends_with(['.', ',']));
                 (Sign::Number(value.ok_or_else(|| format!("`{digits}` is no number"))?), digits.len())
+            }
+            'a'..='z' | 'A'..='Z' | '_' if !names.is_empty() => {
+                let name = &rest[..rest.find(|c| !named(c)).unwrap_or(rest.len())];
+                let value = names.get(name).ok_or_else(|| format!("`{name}` has no value"))?;
+                (Sign::Number(*value), name.len())
             }
             '*' if rest.starts_with("**") => (Sign::Of('^'), 2),
             '×' | '·' | '∗' | '⋅' => (Sign::Of('*'), first.len_utf8()),
@@ -255,6 +300,24 @@ mod tests {
         }
         assert_eq!(said(&"(".repeat(201)), "the expression is too long");
         assert_eq!(said(&"-".repeat(199)), "the expression is incomplete");
+    }
+
+    #[test]
+    fn names_stand_for_their_values() {
+        let names = Names::from([("a".into(), 3.into()), ("b_2".into(), evaluate("1/3").unwrap())]);
+        let said = |expression: &str| {
+            let mut room = 5;
+            evaluate_in(expression, &names, &mut room).map(|value| (exact(value), room))
+        };
+        assert_eq!(said("a*b_2"), Ok(("1".into(), 2)));
+        assert_eq!(said("-b_2"), Ok(("-1/3".into(), 3)));
+        assert_eq!(said("a+b"), Err("`b` has no value".into()));
+        assert_eq!(said("2a"), Err("unexpected 3".into()));
+        assert_eq!(said("a+a+a+a"), Err("the expression is too long".into()));
+        assert_eq!(
+            [" a", "b_2 ", "_", "2a", "a b", "", "é"].map(name).map(|name| name.is_some()),
+            [true, true, true, false, false, false, false]
+        );
     }
 
     #[test]

@@ -1,0 +1,142 @@
+//! What stands to the left of an equals sign and is no expression that could be computed, and sentences that are values.
+
+use super::expression::Node;
+use super::tokens::{Kind, Token};
+use crate::rationale::number::Number;
+
+/// What a sentence of words alone says: there is no solution, all real numbers are, a half.
+pub fn phrase(found: &[Token]) -> Option<Node> {
+    let said: Vec<String> =
+        found.iter().filter(|token| !token.is('.')).map(Token::word).collect::<Option<_>>()?;
+    let words: Vec<&str> = said.iter().map(String::as_str).collect();
+    let words = match words[..] {
+        ["there", "is" | "are", ref rest @ ..] | ["the", ref rest @ ..] => rest,
+        ref all => all,
+    };
+    match words {
+        ["no", "solution" | "solutions"] | ["empty", "set"] => Some(Node::List('⦃', vec![], '⦄')),
+        ["all", "real", "numbers"] | ["all", "reals"] | ["real", "numbers"] | ["reals"] => {
+            let infinity = Node::Constant('∞');
+            Some(Node::List('(', vec![Node::Negative(Box::new(infinity.clone())), infinity], ')'))
+        }
+        ["infinity"] => Some(Node::Constant('∞')),
+        ["half"] | ["a", "half"] => {
+            let number = |number| Box::new(Node::Number(Number::from(number)));
+            Some(Node::Quotient(number(1), number(2)))
+        }
+        _ => None,
+    }
+}
+
+/// Without a left side that names what the right side is: `\gcd(10, 15) =`, `|AB| =`, `[ABC] =`, `\frac{dy}{dx} =`, `\int 2x dx =`, `f^{-1}(x) =`.
+pub fn without(found: &[Token]) -> &[Token] {
+    let mut depth = 0_i32;
+    let equals = found.iter().position(|token| {
+        if let Kind::Op(op) = token.kind {
+            depth += i32::from("({[⦃".contains(op)) - i32::from(")}]⦄".contains(op));
+        }
+        depth == 0 && token.is('=')
+    });
+    match equals {
+        Some(at) if at > 0 && at + 1 < found.len() && names(&found[..at]) => &found[at + 1..],
+        _ => found,
+    }
+}
+
+/// Whether a left side names a value.
+fn names(head: &[Token]) -> bool {
+    const COMMANDS: [&str; 16] = [
+        "int", "iint", "oint", "sum", "prod", "lim", "det", "gcd", "lcm", "max", "min", "deg", "dim",
+        "triangle", "angle", "overline",
+    ];
+    // [ABC], |AB|: areas and lengths.
+    if let [open, Token { kind: Kind::Word(name), .. }, close] = head
+        && ((open.is('|') && close.is('|')) || (open.is('[') && close.is(']')))
+    {
+        return name.len() < 6 && name.bytes().all(|byte| byte.is_ascii_uppercase());
+    }
+    // Other words are another matter.
+    if head.iter().any(|token| matches!(token.kind, Kind::Word(_))) {
+        return false;
+    }
+    let capitals = |inside: &[Token]| {
+        let capital = |token: &Token| matches!(&token.kind, Kind::Letter(letter) if letter.chars().all(char::is_uppercase));
+        inside.len() > 1 && inside.iter().all(capital)
+    };
+    let letter = |token: &Token, name: &str| matches!(&token.kind, Kind::Letter(letter) if letter == name);
+    let any_letter = |token: &Token| matches!(token.kind, Kind::Letter(_));
+    match head {
+        [Token { kind: Kind::Command(name), .. }, ..] if COMMANDS.contains(&&name[..]) => true,
+        // m∠ABC
+        [m, Token { kind: Kind::Command(name), .. }, ..] if letter(m, "m") && name == "angle" => true,
+        [open, inside @ .., close] if (open.is('|') && close.is('|')) || (open.is('[') && close.is(']')) => {
+            capitals(inside)
+        }
+        // dy/dx, \frac{dy}{dx}, \frac{d}{dx} f(x)
+        [d, y, over, other, x] if over.is('/') => {
+            letter(d, "d") && any_letter(y) && letter(other, "d") && any_letter(x)
+        }
+        [Token { kind: Kind::Command(name), .. }, open, d, rest @ ..]
+            if name == "frac" && open.is('{') && letter(d, "d") =>
+        {
+            let below = rest.iter().position(|token| token.is('{'));
+            below.is_some_and(|at| rest.get(at + 1).is_some_and(|d| letter(d, "d")))
+        }
+        // f^{-1}(x)
+        [f, power, .., close] if any_letter(f) && power.is('^') && close.is(')') => {
+            let minus =
+                head.get(2).is_some_and(|next| next.is('-')) || head.get(3).is_some_and(|next| next.is('-'));
+            let inside = head.iter().position(|token| token.is('('));
+            minus && inside.is_some_and(|at| head[at + 1..head.len() - 1].iter().all(any_letter))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tokens::tokens;
+    use super::*;
+
+    #[test]
+    fn left_sides_that_name_a_value_are_passed() {
+        let rest = |text: &str| without(&tokens(text)).to_vec();
+        for head in [
+            "\\gcd(10, 15)",
+            "\\det A",
+            "|AB|",
+            "[ABC]",
+            "dy/dx",
+            "\\frac{dy}{dx}",
+            "\\frac{d}{dx} x^2",
+            "\\int_{a=0}^1 x dx",
+            "f^{-1}(x)",
+            "\\lim_{x\\to 0} f(x)",
+        ] {
+            assert_eq!(rest(&format!("{head} = 7")), tokens(" 7"), "{head}");
+        }
+        for text in [
+            "x = 7",
+            "not \\gcd = 7",
+            "|x| = 7",
+            "[a] = 7",
+            "\\gcd > 7",
+            "f(x) = 7",
+            "\\frac{dy}{2} = 7",
+            "= 7",
+            "\\gcd =",
+        ] {
+            assert_eq!(rest(text), tokens(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn sentences_are_values_where_they_are_all() {
+        let of = |text: &str| phrase(&tokens(text));
+        assert_eq!(of("There is no solution."), of("the empty set"));
+        assert!(of("no solution").is_some() && of("all real numbers").is_some() && of("half").is_some());
+        for text in ["half of it", "no solution but 5", "not all real numbers", "solution", ""] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+}
