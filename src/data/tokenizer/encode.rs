@@ -199,11 +199,12 @@ impl Tokenizer {
         for token in self.inner.get_added_tokens_decoder().values() {
             plain = plain.replace(&token.content, "");
         }
-        match plain.chars().find(|c| self.inner.token_to_id(&c.to_string()).is_none()) {
-            Some(c) => Error::Data(format!(
+        let missing = |c: char| self.inner.token_to_id(c.encode_utf8(&mut [0; 4])).is_none();
+        match plain.chars().enumerate().find(|(_, c)| missing(*c)) {
+            Some((at, c)) => Error::Data(format!(
                 "the tokenizer's alphabet has no {c:?}, which stands in {:?}; add it to the alphabet or use the byte \
                  tokenizer",
-                plain.chars().take(60).collect::<String>()
+                plain.chars().skip(at.saturating_sub(30)).take(60).collect::<String>()
             )),
             None => Error::Data(format!("the tokenizer refuses a text: {error}")),
         }

@@ -212,7 +212,7 @@ mod tests {
             ["size", "tool.0.close", "tool.0.result", "tool.0.command.programs", "tool.0.command.command"]
         );
         let both = format!("{calculator}\n[tool.command]\ncommand = ['sh']");
-        assert_eq!(said(&both), ["tool.0: a tool is one of `calc`, `command` and `mcp`"]);
+        assert_eq!(said(&both), ["tool.0: a tool is one of `calc`, `column`, `command` and `mcp`"]);
         let server = "[[tool]]\nopen = '<'\nclose = '>'\nmcp = { program = { command = ['sh'], columns = ['a'] }, argument = 'q' }";
         let keys: Vec<String> =
             said(server).iter().map(|said| said.split(": ").next().unwrap().to_owned()).collect();
