@@ -119,7 +119,7 @@ fn calls_are_executed_before_and_after_they_are_asked_for() {
             "stage.base.optim.lr=1e-2",
             "stage.written.run.steps=2",
             "stage.written.data.train_limit=16",
-            "stage.instruction-first.run.steps=1",
+            "stage.instructed.run.steps=1",
             "stage.call-first.run.steps=1",
             "stage.call-first-whole.run.steps=1",
         ],
