@@ -26,7 +26,7 @@ impl Session {
         let _evaluates = timeline::phase("evaluation");
         opened.gather()?;
         // What was done is saved, so that a long evaluation need not be waited for.
-        stop::may_cut((self.ranks.count() == 1).then_some("evaluating"));
+        stop::may_cut(self.is_alone().then_some("evaluating"));
         let began = Instant::now();
         let show = self.files.as_ref().map(|files| &files.show);
         let before = self.evaluated_before(opened, &config, step);
@@ -44,12 +44,25 @@ impl Session {
         let needs = opened.stage.needs();
         let found = agreed(&*self.ranks, found);
         // Before the first step of all nothing is lost by ending.
-        let earlier = step > 0 || self.dir.ledger()?.stages.iter().any(|record| record.done.is_some());
+        let earlier = step > 0 || self.has_done_a_stage()?;
         let goes_on = earlier && (needs.trains || needs.rollouts);
         let found = if goes_on { found } else { Ok(found?) };
         let written = self.write_evaluation(opened, step, found);
         let metrics = agreed(&*self.ranks, written)?;
         self.together(metrics)
+    }
+
+    /// Whether this process may end without a word to others: no rank trains with it, and none works for it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.ranks.count() == 1 && self.ranks.served().is_none()
+    }
+
+    /// Whether a stage of the run is done, as the first rank finds it.
+    fn has_done_a_stage(&self) -> Result<bool> {
+        let own = if self.ranks.is_first() { self.dir.ledger().map(Some) } else { Ok(None) };
+        let ledger = agreed(&*self.ranks, own)?;
+        let any = ledger.is_some_and(|ledger| ledger.stages.iter().any(|record| record.done.is_some()));
+        Ok(gathered(&*self.ranks, vec![any])?.concat().contains(&true))
     }
 
     /// Says which figures never came up by which a checkpoint was to be the best.

@@ -132,8 +132,7 @@ impl Session {
             return Err(stop::stopped_between(self.dir.path()));
         }
         ledger.failed = None;
-        let alone = self.ranks.count() == 1;
-        stop::may_cut(alone.then_some("opening a stage"));
+        stop::may_cut(self.is_alone().then_some("opening a stage"));
         let saved = self.saved(&name, round)?;
         let step = saved.as_ref().map_or(0, |saved| saved.state.progress.step);
         let mut table = planned.stage.clone();

@@ -12,6 +12,7 @@ mod taught;
 pub use preview::{Preview, preview};
 
 use crate::checkpoint::{Ledger, RunDir};
+use crate::data::Split;
 use crate::data::hub::Hub;
 use crate::error::{Error, Result};
 use crate::ranks::Local;
@@ -345,8 +346,14 @@ impl Looking<'_> {
     fn look_at_shots(&mut self) -> bool {
         let key = "data.template.few_shot_from";
         let data = &self.stage.data;
-        if data.template.few_shot == 0 || self.waits(key) {
+        let Some(from) = data.template.few_shot_from.as_ref().filter(|_| data.template.few_shot > 0) else {
             return true;
+        };
+        if self.waits(key) {
+            return true;
+        }
+        if self.are_away(key, from, Split::Train) {
+            return false;
         }
         match data.look_at_shots(self.hub, self.seed) {
             Ok(()) => true,

@@ -84,16 +84,7 @@ impl Looking<'_> {
         if data.task.is_none() && of.is_empty() {
             return None;
         }
-        let of = if self.fetches { &[][..] } else { of.0.as_slice() };
-        let away: Vec<(&String, Lack)> =
-            of.iter().filter_map(|source| Some((source, self.hub.lacks_dataset(source, split)?))).collect();
-        for (source, lack) in &away {
-            match lack {
-                Lack::Copy(how) => self.note(&format!("not looked at: {path} = \"{source}\", {how}")),
-                Lack::Split(why) => self.refuse(&path, &Error::Data(why.clone())),
-            }
-        }
-        if !away.is_empty() {
+        if self.are_away(&path, of, split) {
             return None;
         }
         // Rows that the program makes itself are alike.
@@ -107,6 +98,20 @@ impl Looking<'_> {
                 None
             }
         }
+    }
+
+    /// Whether some of the sources are datasets of the hub that a dry run, which fetches nothing, has no copy of.
+    pub(super) fn are_away(&mut self, path: &str, of: &Sources, split: Split) -> bool {
+        let of = if self.fetches { &[][..] } else { of.0.as_slice() };
+        let away: Vec<(&String, Lack)> =
+            of.iter().filter_map(|source| Some((source, self.hub.lacks_dataset(source, split)?))).collect();
+        for (source, lack) in &away {
+            match lack {
+                Lack::Copy(how) => self.note(&format!("not looked at: {path} = \"{source}\", {how}")),
+                Lack::Split(why) => self.refuse(path, &Error::Data(why.clone())),
+            }
+        }
+        !away.is_empty()
     }
 
     /// Tokens of a row as it is learned, or of its prompt, over some of them; none where they cannot be tokenised.
