@@ -288,5 +288,11 @@ mod tests {
             (Some(3), Some(5), None)
         );
         assert!(!trial.recipe.sweeps() && trial.recipe.trials().len() == 1);
+
+        // A stage's whole section is a key, too.
+        let all = trials("[sweep]\nstage.b.optim = [{ lr = 2.0 }, { lr = 3.0 }]");
+        let rates: Vec<Option<f64>> =
+            all.iter().map(|trial| trial.recipe.stages()[1].table["optim"]["lr"].as_float()).collect();
+        assert_eq!(rates, [Some(2.0), Some(3.0)]);
     }
 }

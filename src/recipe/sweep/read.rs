@@ -97,7 +97,8 @@ impl Reading<'_> {
         let mut path: Vec<String> = key.split('.').map(str::to_owned).collect();
         let mut stage = None;
         if path[0] == "stage" {
-            if path.len() < 4 {
+            let section = || value.as_array().is_some_and(|list| list.iter().all(Value::is_table));
+            if path.len() < 3 || (path.len() == 3 && !section()) {
                 return self.refuse(
                     &place,
                     &format!(
