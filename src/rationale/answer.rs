@@ -170,7 +170,7 @@ fn answer_is(text: &str) -> Option<AnswerSpan> {
 pub(super) const BETWEEN: [&str; 8] =
     ["therefore", "thus", "hence", "then", "so", "simply", "just", "clearly"];
 
-/// Without the signs behind a marker, and one of the words of [`BETWEEN`] where something else follows it on its line.
+/// Without the signs behind a marker, and one of the words of [`BETWEEN`] where something else follows it.
 fn without_lead(rest: &str) -> &str {
     let signs = |text: &'_ str| {
         text.len() - text.trim_start_matches(|c: char| c.is_whitespace() || ":=*,".contains(c)).len()
@@ -178,7 +178,7 @@ fn without_lead(rest: &str) -> &str {
     let rest = &rest[signs(rest)..];
     let length = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
     let (word, behind) = rest.split_at(length);
-    let line = behind.lines().next().unwrap_or("");
+    let line = behind[signs(behind)..].lines().next().unwrap_or("");
     let apart = behind.starts_with(|c: char| c.is_whitespace() || ":,*".contains(c));
     let more = line.chars().any(|c| c.is_alphanumeric());
     if apart && more && BETWEEN.iter().any(|known| word.eq_ignore_ascii_case(known)) {

@@ -59,10 +59,7 @@ pub fn is_meant(text: &str, at: usize) -> bool {
     if begins && words.last().is_some_and(of_another) {
         return false;
     }
-    if is_operand(before, &clause, begins)
-        || words.last().is_some_and(|word| makes_another(word))
-        || supposed(&words)
-    {
+    if is_operand(before, &clause, begins) || words.last().is_some_and(|word| makes_another(word)) {
         return false;
     }
     // What is concluded does not depend on what was denied before.
@@ -70,9 +67,11 @@ pub fn is_meant(text: &str, at: usize) -> bool {
         |word: &&str| matches!(*word, "so" | "therefore" | "thus" | "hence" | "and" | "but" | "then");
     let start = words.iter().rposition(concludes).map_or(0, |at| at + 1);
     let own = &words[start..];
-    !(0..own.len()).any(|at| {
-        denies(own[at]) && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only"))
-    })
+    !supposed(own)
+        && !(0..own.len()).any(|at| {
+            denies(own[at])
+                && !own.get(at + 1).is_some_and(|next| matches!(*next, "hard" | "difficult" | "only"))
+        })
 }
 
 /// Whether a word before "the answer" makes it a part of what is said (twice the answer, the digits of the answer), one of several, or a condition.
@@ -107,7 +106,7 @@ fn makes_another(word: &str) -> bool {
     WORDS.contains(&word)
 }
 
-/// Whether a clause only supposes what it says, or says what others think: "suppose the answer is 5", "a student claims that the answer is 5".
+/// Whether what stands before "the answer" only supposes it, or says what others think: "suppose the answer is 5", "a student claims that the answer is 5".
 fn supposed(words: &[&str]) -> bool {
     const SUPPOSED: [&str; 32] = [
         "suppose",
@@ -145,19 +144,31 @@ fn supposed(words: &[&str]) -> bool {
     ];
     const MODALS: [&str; 5] = ["might", "may", "could", "would", "can"];
     const SAYING: [&str; 7] = ["think", "say", "guess", "believe", "assume", "expect", "claim"];
-    let own = |word: &&str| matches!(*word, "i" | "we");
+    const BEGINS: [&str; 6] = ["suppose", "supposing", "assume", "assuming", "imagine", "pretend"];
+    let said = match words {
+        [rest @ .., "that"] => rest,
+        all => all,
+    };
+    let own = || words.iter().any(|word| matches!(*word, "i" | "we"));
     let lets = words.iter().any(|word| matches!(*word, "let's" | "let’s" | "lets" | "let"));
-    words.iter().any(|word| SUPPOSED.contains(word))
-        || (lets && words.contains(&"say"))
-        // "You may think that", but "we may say that".
-        || (!words.iter().any(own)
-            && words.windows(2).any(|pair| MODALS.contains(&pair[0]) && SAYING.contains(&pair[1])))
+    match said {
+        [.., modal, saying] if MODALS.contains(modal) && SAYING.contains(saying) => !own(),
+        [.., "say"] => lets,
+        [.., last] if SUPPOSED.contains(last) => true,
+        // "Suppose for a moment that", but "assuming x > 0 we find that".
+        [first, ..] => said.len() < words.len() && BEGINS.contains(first) && !own(),
+        [] => false,
+    }
 }
 
 /// Whether a sign before "answer" makes it a part of a formula: `10 - answer = 5`, `2*answer`. A dash behind words is a dash, stars are emphasis.
 fn is_operand(before: &str, clause: &str, bare: bool) -> bool {
     let line = before.rsplit('\n').next().unwrap_or("");
     let Some(sign) = line.trim_end().chars().next_back() else { return false };
+    // Where the sum is done, a sign is none of it: `5 + 7 = 12 - the answer is 12`.
+    if clause.contains('=') {
+        return false;
+    }
     let spaced = line.ends_with(char::is_whitespace);
     let left = &line.trim_end()[..line.trim_end().len() - sign.len_utf8()];
     let value = |text: &str| text.ends_with(|c: char| c.is_ascii_digit() || c == ')' || c == '}');
@@ -167,7 +178,7 @@ fn is_operand(before: &str, clause: &str, bare: bool) -> bool {
         '/' | '^' | '+' | '÷' => operand,
         // No words before it: no sentence that a dash ends. A bullet has a space behind it.
         '-' | '−' => {
-            (operand && !clause.chars().any(char::is_alphabetic)) || (left.is_empty() && !spaced && bare)
+            (operand && !line.chars().any(char::is_alphabetic)) || (left.is_empty() && !spaced && bare)
         }
         _ => false,
     }
@@ -243,6 +254,8 @@ mod tests {
             "Let's say the answer is 5.",
             "A student claims that the answer is 5.",
             "You may think that the answer is 5.",
+            "Suppose for a moment that the answer is 5.",
+            "So suppose the answer is 5.",
             "I hope the answer is 5.",
             "At first glance the answer is 5.",
             "Or the answer is 5.",
@@ -264,6 +277,15 @@ mod tests {
             "Result/Answer: 5",
             "This leads to the answer: 5",
             "It is as simple as that and the answer is 5.",
+            "John wants to buy 5 so the answer is 5.",
+            "She expects 5 guests and the answer is 5.",
+            "At first I thought it was 10 but the answer is 5.",
+            "If we assume that x > 0 then the answer is 5.",
+            "Assuming x > 0 we find that the answer is 5.",
+            "Based on the assumed rate the answer is 5.",
+            "One might guess 10 but the answer is 5.",
+            "2 + 3 = 5 - the answer is 5",
+            "Total: 5 - the answer is 5",
         ] {
             assert_eq!(said(text), Some("5"), "{text}");
         }
@@ -279,6 +301,9 @@ mod tests {
             }
             let between = format!("The answer is {word} 5.");
             assert_eq!((said(&between), said(&format!("The answer is {word}."))), (Some("5"), Some(word)));
+            for apart in [format!("The answer is {word}:\n5"), format!("The answer is {word}\n\n5")] {
+                assert_eq!(said(&apart), Some("5"), "{apart}");
+            }
         }
         for whole in ["South Africa", "sodium", "justice", "Sofia", "solar energy", "thenar", "son"] {
             assert_eq!(said(&format!("The answer is {whole}.")), Some(whole));

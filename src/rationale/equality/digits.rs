@@ -39,7 +39,8 @@ impl Lexer {
             }
         }
         let point = if separator == Some(&['.']) { ',' } else { '.' };
-        if self.text.get(at) == Some(&point) && at < end {
+        let full = |c: char| if c == '．' { '.' } else { c };
+        if at < end && full(self.text[at]) == point {
             let count = digits(at + 1);
             if count > 0 {
                 text += ".";

@@ -155,7 +155,7 @@ impl<'a> Equality<'a> {
             Way::Choices => choice::choices(text, self.choices.len()).map(Read::Choices),
             Way::Letter => letters::lettered(&tokens(text), 26, &[]).map(|index| Read::Choices(vec![index])),
             Way::Truth => choice::truth(&tokens(text)).map(Read::Truth),
-            Way::Span => spans::read(&tokens(text)).map(Read::Span),
+            Way::Span => spans::said(&tokens(text)).map(Read::Span),
             Way::Value => Some(value(tokens(text), self.several)),
         };
         Reading { plain: own_plain(text), kind: kind.unwrap_or(Read::Nothing) }
@@ -305,6 +305,8 @@ mod tests {
             " ",
             " ",
             "x",
+            "。",
+            "．",
             "A",
             "(",
             ")",

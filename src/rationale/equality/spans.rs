@@ -1,6 +1,8 @@
 //! Gold answers of numbers that are joined and no sum: ranges and scores (10-15, 3-2), dates (2024-01-05, May 5, 2020), numbers of telephones.
 
+use super::roles;
 use super::tokens::{Kind, Token};
+use super::units::Unit;
 
 /// Such an answer as it is compared.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,14 +42,47 @@ pub fn read(found: &[Token]) -> Option<Span> {
     date(found).or_else(|| joined(found))
 }
 
+/// An answer as such a one, without what may stand around it: brackets, "it is", "the score was".
+pub fn said(found: &[Token]) -> Option<Span> {
+    let leads = |word: &str| {
+        !roles::spoils(word)
+            && month(word).is_none()
+            && (roles::harmless(word) || roles::copula(word) || roles::leads(word) || roles::verb(word))
+    };
+    let mut rest = found;
+    loop {
+        rest = match rest {
+            [open, inner @ .., close]
+                if (open.is('(') && close.is(')')) || (open.is('{') && close.is('}')) =>
+            {
+                inner
+            }
+            [inner @ .., last] if [';', ':', '!'].iter().any(|sign| last.is(*sign)) => inner,
+            [first, inner @ ..] if first.word().is_some_and(|word| leads(&word)) => inner,
+            _ => return read(rest),
+        };
+    }
+}
+
 /// Whether `answer` says what `gold` does; what is counted may be left out.
 pub fn same(gold: &Span, answer: &Span) -> bool {
     match (gold, answer) {
         (Span::Joined { by, numbers, of }, Span::Joined { by: own_by, numbers: own, of: own_of }) => {
-            by == own_by && numbers == own && (of == own_of || of.is_empty() || own_of.is_empty())
+            by == own_by
+                && numbers == own
+                && (counted_alike(of, own_of) || of.is_empty() || own_of.is_empty())
         }
         _ => gold == answer,
     }
+}
+
+/// Whether both are the same words, one of them in the plural, or one unit.
+fn counted_alike(of: &[String], own: &[String]) -> bool {
+    let one = |a: &String, b: &String| {
+        a.trim_end_matches('s') == b.trim_end_matches('s')
+            || Unit::named(a).is_some_and(|unit| Unit::named(b) == Some(unit))
+    };
+    of.len() == own.len() && of.iter().zip(own).all(|(a, b)| one(a, b))
 }
 
 fn month(word: &str) -> Option<u32> {
@@ -131,17 +166,31 @@ fn joined(found: &[Token]) -> Option<Span> {
             _ => return None,
         }
     }
-    (of.len() < 3 && !of.iter().any(|word| super::roles::spoils(word))).then_some(Span::Joined {
-        by,
-        numbers,
-        of,
-    })
+    (of.len() < 3 && !of.iter().any(|word| roles::spoils(word))).then_some(Span::Joined { by, numbers, of })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Equality;
     use super::super::tokens::tokens;
     use super::*;
+
+    #[test]
+    fn what_stands_around_a_range_is_no_part_of_it() {
+        let right = |gold: &str, answer: &str| Equality::of(Some(gold), &[]).same(gold, answer);
+        for (gold, answer) in [
+            ("10-15", "It is 10-15"),
+            ("10-15", "(10-15)"),
+            ("10-15", "10-15;"),
+            ("10-15 minutes", "10-15 mins"),
+            ("5-7 days", "5-7 day"),
+        ] {
+            assert!(right(gold, answer), "{answer} for {gold}");
+        }
+        assert!(!right("10-15", "not 10-15") && !right("10-15 km", "10-15 miles"));
+        // A full stop that is as wide as a sign of Chinese is one, too, and its point a point.
+        assert!(right("0.5", "．5") && !right("5", "7。5") && right("5", "5。"));
+    }
 
     #[test]
     fn ranges_and_dates_are_told_from_sums_and_fractions() {

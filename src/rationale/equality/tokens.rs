@@ -115,7 +115,9 @@ impl Lexer {
     fn run(&mut self, end: usize, prose: bool) {
         while self.at < end {
             let c = self.peek(0);
-            if c.is_ascii_digit() || (c == '.' && self.peek(1).is_ascii_digit() && !self.digit_before()) {
+            // 。 ends a sentence, and begins no number.
+            let point = matches!(self.text[self.at], '.' | '．');
+            if c.is_ascii_digit() || (point && self.peek(1).is_ascii_digit() && !self.digit_before()) {
                 self.number(end);
             } else if c == '\\' {
                 self.command(end);
