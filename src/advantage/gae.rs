@@ -59,10 +59,10 @@ mod tests {
     fn a_token_is_credited_with_what_comes_beyond_expectation() {
         // λ = 0: what the next state is worth more, and what is earned. λ = 1: all that is earned from here, less what was expected.
         let (rewards, values) = ([0.0, 0.5, 1.0], [0.25, 0.75, 0.5]);
-        near(&gae(&rewards, &values, 1.0, 0.0), &[0.5, 0.25, 0.5], 1e-9);
-        near(&gae(&rewards, &values, 1.0, 1.0), &[1.25, 0.75, 0.5], 1e-9);
+        near(gae(&rewards, &values, 1.0, 0.0), [0.5, 0.25, 0.5], 1e-9);
+        near(gae(&rewards, &values, 1.0, 1.0), [1.25, 0.75, 0.5], 1e-9);
         // γ = ½, λ = ½: δ = ⅛, 0, ½; from the back ½, ⅛, ⅛ + 1/32.
-        near(&gae(&rewards, &values, 0.5, 0.5), &[0.125 + 0.125 / 4.0, 0.125, 0.5], 1e-9);
+        near(gae(&rewards, &values, 0.5, 0.5), [0.125 + 0.125 / 4.0, 0.125, 0.5], 1e-9);
         assert!(gae(&[], &[], 1.0, 0.95).is_empty());
     }
 
@@ -79,11 +79,11 @@ mod tests {
             let of = |key: &str| case[key].as_f64().unwrap();
             let each = rewards.iter().zip(&values);
             let mut found: Vec<Vec<f64>> = each.map(|(r, v)| gae(r, v, of("gamma"), of("lambda"))).collect();
-            near(&found.concat(), &rows(&case["advantages"]).concat(), 1e-9);
+            near(found.concat(), rows(&case["advantages"]).concat(), 1e-9);
             let returns = found.concat().iter().zip(values.concat()).map(|(a, v)| a + v).collect::<Vec<_>>();
-            near(&returns, &rows(&case["returns"]).concat(), 1e-9);
+            near(&returns, rows(&case["returns"]).concat(), 1e-9);
             whiten_tokens(&mut found, &mut alone);
-            near(&found.concat(), &rows(&case["whitened"]).concat(), 1e-9);
+            near(found.concat(), rows(&case["whitened"]).concat(), 1e-9);
         }
     }
 

@@ -231,16 +231,16 @@ mod tests {
     fn each_form_gives_literal_numbers() {
         let scores = [0.75, 0.25, 0.5];
         // r = (½, −½, 0), T = 1/ln 4: powers 4^−r = ½, 2, 1 of 3½: (1/7)(½), (4/7)(−½), 0.
-        near(&min_form(&scores, 1.0 / 4f64.ln()), &[1.0 / 14.0, -2.0 / 7.0, 0.0], 1e-9);
+        near(min_form(&scores, 1.0 / 4f64.ln()), [1.0 / 14.0, -2.0 / 7.0, 0.0], 1e-9);
         // A hard minimum: all of it at the least step.
-        near(&min_form(&scores, 1e-3), &[0.0, -0.5, 0.0], 1e-9);
-        near(&clipped(&scores, 0.5), &[0.0, -0.25, 0.0], 1e-9);
+        near(min_form(&scores, 1e-3), [0.0, -0.5, 0.0], 1e-9);
+        near(clipped(&scores, 0.5), [0.0, -0.25, 0.0], 1e-9);
         // Returns from the front: ¾, ¼, 0.
-        near(&delta(&scores), &[0.5, 0.25, 0.0], 1e-9);
-        near(&delta(&[0.7]), &[0.0], 1e-9);
-        near(&progress(&scores, 0.5, 1), &[0.25, -0.5, 0.25], 1e-9);
+        near(delta(&scores), [0.5, 0.25, 0.0], 1e-9);
+        near(delta(&[0.7]), [0.0], 1e-9);
+        near(progress(&scores, 0.5, 1), [0.25, -0.5, 0.25], 1e-9);
         // The best of two: 1 − (1/4)² = 15/16, 7/16, 3/4.
-        near(&progress(&scores, 0.0, 2), &[15.0 / 16.0, -0.5, 5.0 / 16.0], 1e-9);
+        near(progress(&scores, 0.0, 2), [15.0 / 16.0, -0.5, 5.0 / 16.0], 1e-9);
     }
 
     fn rollout(scores: &[f64]) -> Scored {
@@ -257,7 +257,7 @@ mod tests {
             weight: 2.0,
             ..StepCredit::default()
         };
-        near(&credit.of(&[rollout(&[0.75, 0.25])])[0], &[2.0, 2.0, 0.0, 0.5, 0.5, 0.0], 1e-9);
+        near(&credit.of(&[rollout(&[0.75, 0.25])])[0], [2.0, 2.0, 0.0, 0.5, 0.5, 0.0], 1e-9);
         assert_eq!(credit.separates(&rollout(&[0.75, 0.25])), [false, false, true, false, false, false]);
         // A later step that is right pays for padding under the sum; under clip and delta it pays nothing.
         let padded = |form| {
@@ -266,11 +266,11 @@ mod tests {
             of(&[0.95, 0.95, 0.95, 0.95]) - of(&[0.95, 0.95])
         };
         near(
-            &[padded(Form::Sum), padded(Form::Clip), padded(Form::ClipDelta), padded(Form::Delta)],
-            &[1.9, 0.0, 0.0, 0.0],
+            [padded(Form::Sum), padded(Form::Clip), padded(Form::ClipDelta), padded(Form::Delta)],
+            [1.9, 0.0, 0.0, 0.0],
             1e-9,
         );
-        near(&[padded(Form::Min)], &[0.0], 1e-9);
+        near([padded(Form::Min)], [0.0], 1e-9);
     }
 
     #[test]
@@ -280,11 +280,11 @@ mod tests {
         // The second earns 1 with three tokens, its separator among them: ⅓ a token, ⅔ a step of the first: returns 1 − 4/3 and
         // ½ − ⅔. The first earns 1 with six tokens: ⅙ a token, ⅓ of the second's step.
         let tokens = of(StepBaseline::Tokens);
-        near(&tokens[0], &[-1.0 / 3.0, -1.0 / 3.0, 0.0, -1.0 / 6.0, -1.0 / 6.0, 0.0], 1e-9);
-        near(&tokens[1], &[2.0 / 3.0, 2.0 / 3.0, 0.0], 1e-9);
+        near(&tokens[0], [-1.0 / 3.0, -1.0 / 3.0, 0.0, -1.0 / 6.0, -1.0 / 6.0, 0.0], 1e-9);
+        near(&tokens[1], [2.0 / 3.0, 2.0 / 3.0, 0.0], 1e-9);
         let by_group = of(StepBaseline::Group);
-        near(&by_group[0], &[0.0, 0.0, 0.0, -0.5, -0.5, 0.0], 1e-9);
-        near(&by_group[1], &[0.0, 0.0, 0.0], 1e-9);
+        near(&by_group[0], [0.0, 0.0, 0.0, -0.5, -0.5, 0.0], 1e-9);
+        near(&by_group[1], [0.0, 0.0, 0.0], 1e-9);
     }
 
     /// PURE's program (its `process_experiences` and the reverse cumulative sum after it), by hand.
@@ -295,15 +295,15 @@ mod tests {
         let of = |baseline| StepCredit { temperature: 1e-3, baseline, ..StepCredit::default() }.of(&group);
         // For the first −1/6 a token, −1/3 a step of two: its steps earn 1/3, −2/3, 1/3; from the back 1/3, −1/3, 0.
         let pure = of(StepBaseline::Tokens);
-        near(&pure[0], &[0.0, 0.0, 0.0, -1.0 / 3.0, -1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0, 0.0], 1e-9);
+        near(&pure[0], [0.0, 0.0, 0.0, -1.0 / 3.0, -1.0 / 3.0, 0.0, 1.0 / 3.0, 1.0 / 3.0, 0.0], 1e-9);
         // For the second −1/9 a token: 2/9 and −7/9 of its steps, from the back −7/9, −5/9.
-        near(&pure[1], &[-5.0 / 9.0, -5.0 / 9.0, 0.0, -7.0 / 9.0, -7.0 / 9.0, 0.0], 1e-9);
+        near(&pure[1], [-5.0 / 9.0, -5.0 / 9.0, 0.0, -7.0 / 9.0, -7.0 / 9.0, 0.0], 1e-9);
         // A longer rollout of the same worth is paid more for its first token: by length alone.
         assert!(pure[0][0] > pure[1][0]);
         // Without a baseline nothing comes after the worst step. By the group's mean all returns move alike.
-        near(&of(StepBaseline::None)[0], &[-1.0, -1.0, 0.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0], 1e-9);
+        near(&of(StepBaseline::None)[0], [-1.0, -1.0, 0.0, -1.0, -1.0, 0.0, 0.0, 0.0, 0.0], 1e-9);
         let by_group = of(StepBaseline::Group);
-        near(&by_group[0], &[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0], 1e-9);
+        near(&by_group[0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0], 1e-9);
         assert_eq!(by_group[0][0], by_group[1][0]);
     }
 
@@ -312,7 +312,7 @@ mod tests {
         let credit = StepCredit { form: Form::Progress, ..StepCredit::default() };
         // First values ¾ and ¼: start ½.
         let found = credit.of(&[rollout(&[0.75, 0.5]), rollout(&[0.25, 1.0])]);
-        near(&found[0], &[0.25, 0.25, 0.0, -0.25, -0.25, 0.0], 1e-9);
-        near(&found[1], &[-0.25, -0.25, 0.0, 0.75, 0.75, 0.0], 1e-9);
+        near(&found[0], [0.25, 0.25, 0.0, -0.25, -0.25, 0.0], 1e-9);
+        near(&found[1], [-0.25, -0.25, 0.0, 0.75, 0.75, 0.0], 1e-9);
     }
 }

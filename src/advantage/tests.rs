@@ -13,7 +13,7 @@ fn advantage(baseline: Baseline, scale: Scale, epsilon: f64) -> Advantage {
 fn group_scale_divides_by_the_sample_deviation_plus_epsilon() {
     // [1, 0, 0, 1]: mean 0.5, Σ(r − mean)² = 1, over n − 1 = 3: deviation √(1/3).
     let a = 0.5 / ((1.0_f64 / 3.0).sqrt() + 1e-4);
-    near(&Advantage::default().of(&[vec![1.0, 0.0, 0.0, 1.0]]), &[&[a, -a, -a, a]], 1e-9);
+    near(Advantage::default().of(&[vec![1.0, 0.0, 0.0, 1.0]]), [&[a, -a, -a, a]], 1e-9);
 }
 
 #[test]
@@ -21,23 +21,23 @@ fn batch_scale_divides_by_the_deviation_of_all_rewards_not_of_the_centred_ones()
     // TRL: nanstd(rewards) over [1, 0, 3, 2]: mean 1.5, Σ = 5, deviation √(5/3). Centred rewards would give √(1/3).
     let a = 0.5 / (5.0_f64 / 3.0).sqrt();
     let found = advantage(Baseline::Mean, Scale::Batch, 0.0).of(&[vec![1.0, 0.0], vec![3.0, 2.0]]);
-    near(&found, &[&[a, -a], &[a, -a]], 1e-9);
+    near(&found, [&[a, -a], &[a, -a]], 1e-9);
 }
 
 #[test]
 fn leave_one_out_compares_with_the_others_mean() {
     // Rewards 4, 1, 1: the others' means are 1, 2.5, 2.5.
     let found = advantage(Baseline::LeaveOneOut, Scale::None, 0.0).of(&[vec![4.0, 1.0, 1.0]]);
-    near(&found, &[&[3.0, -1.5, -1.5]], 1e-9);
+    near(&found, [&[3.0, -1.5, -1.5]], 1e-9);
 }
 
 #[test]
 fn centred_and_bare_rewards_are_not_divided() {
     // prime-rl's docs: [1, 1, 0] → [1/3, 1/3, −2/3].
     let centred = advantage(Baseline::Mean, Scale::None, 1e-4);
-    near(&centred.of(&[vec![1.0, 1.0, 0.0]]), &[&[1.0 / 3.0, 1.0 / 3.0, -2.0 / 3.0]], 1e-9);
+    near(centred.of(&[vec![1.0, 1.0, 0.0]]), [&[1.0 / 3.0, 1.0 / 3.0, -2.0 / 3.0]], 1e-9);
     let bare = advantage(Baseline::None, Scale::None, 1e-4);
-    near(&bare.of(&[vec![2.0], vec![1.0, 1.0]]), [vec![2.0], vec![1.0, 1.0]], 1e-9);
+    near(bare.of(&[vec![2.0], vec![1.0, 1.0]]), [vec![2.0], vec![1.0, 1.0]], 1e-9);
 }
 
 #[test]
@@ -73,17 +73,17 @@ fn group(rewards: &[f64], lengths: &[usize]) -> Outcome {
 fn opo_weights_the_baseline_by_length() {
     // (1 · 10 + 0 · 30) / 40 = 0.25.
     let opo = advantage(Baseline::LengthWeighted, Scale::None, 0.0);
-    near(&opo.credit(&[group(&[1.0, 0.0], &[10, 30])], &mut alone), &[&[0.75, -0.25]], 1e-9);
-    near(&opo.of(&[vec![1.0, 0.0]]), &[&[0.5, -0.5]], 1e-9);
+    near(opo.credit(&[group(&[1.0, 0.0], &[10, 30])], &mut alone), [&[0.75, -0.25]], 1e-9);
+    near(opo.of(&[vec![1.0, 0.0]]), [&[0.5, -0.5]], 1e-9);
 }
 
 #[test]
 fn pass_at_k_credits_the_best_alone() {
     // Best 3 over second best 1; deviation of [1, 3, 0]: mean 4/3, Σ = 1/9 + 25/9 + 16/9 = 14/3, √(7/3).
     let plain = advantage(Baseline::SecondBest, Scale::None, 0.0);
-    near(&plain.of(&[vec![1.0, 3.0, 0.0], vec![1.0, 1.0, 0.0]]), &[&[0.0, 2.0, 0.0], &[0.0; 3]], 1e-9);
+    near(plain.of(&[vec![1.0, 3.0, 0.0], vec![1.0, 1.0, 0.0]]), [&[0.0, 2.0, 0.0], &[0.0; 3]], 1e-9);
     let scaled = advantage(Baseline::SecondBest, Scale::Group, 1e-6).of(&[vec![1.0, 3.0, 0.0]]);
-    near(&scaled, &[&[0.0, 2.0 / ((7.0_f64 / 3.0).sqrt() + 1e-6), 0.0]], 1e-9);
+    near(&scaled, [&[0.0, 2.0 / ((7.0_f64 / 3.0).sqrt() + 1e-6), 0.0]], 1e-9);
 }
 
 #[test]
@@ -92,13 +92,13 @@ fn reinforce_plus_plus_whitens_over_tokens() {
     let whiten = |baseline| Advantage { whiten: Whiten::Tokens, ..advantage(baseline, Scale::None, 0.0) };
     let groups = [group(&[1.0], &[1]), group(&[0.0], &[3])];
     let root = (0.25_f64 + 1e-8).sqrt();
-    near(&whiten(Baseline::None).credit(&groups, &mut alone), &[&[0.75 / root], &[-0.25 / root]], 1e-9);
+    near(whiten(Baseline::None).credit(&groups, &mut alone), [&[0.75 / root], &[-0.25 / root]], 1e-9);
     // With the group's mean as baseline: ±1/2 and ±1 over one token each: mean 0, Σ = 2.5, over 3.
     let groups = [group(&[1.0, 0.0], &[1, 1]), group(&[2.0, 0.0], &[1, 1])];
     let root = (2.5_f64 / 3.0 + 1e-8).sqrt();
     near(
-        &whiten(Baseline::Mean).credit(&groups, &mut alone),
-        &[&[0.5 / root, -0.5 / root], &[1.0 / root, -1.0 / root]],
+        whiten(Baseline::Mean).credit(&groups, &mut alone),
+        [&[0.5 / root, -0.5 / root], &[1.0 / root, -1.0 / root]],
         1e-9,
     );
 }
@@ -115,10 +115,10 @@ fn gdpo_normalises_each_reward_before_the_sum() {
     };
     let groups = [two([1.0, 0.0], [0.0, 10.0]), two([1.0, 1.0], [3.0, 1.0])];
     let (half, root) = (0.5_f64.sqrt(), 2.0_f64.sqrt());
-    near(&gdpo.credit(&groups, &mut alone), &[&[-half, half], &[root, -root]], 1e-9);
+    near(gdpo.credit(&groups, &mut alone), [&[-half, half], &[root, -root]], 1e-9);
     let whitened = Advantage { whiten: Whiten::Sequences, ..gdpo }.credit(&groups, &mut alone);
     let d = (5.0_f64 / 3.0).sqrt();
-    near(&whitened, &[&[-half / d, half / d], &[root / d, -root / d]], 1e-9);
+    near(&whitened, [&[-half / d, half / d], &[root / d, -root / d]], 1e-9);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_critics_advantages_are_whitened_over_all_ranks() {
     let shares = [0..1, 1..3, 3..3];
     let found = on_ranks(3, |rank, sum| of(shares[rank].clone(), sum));
     let together: Vec<f64> = found.iter().flat_map(|(advantages, _)| advantages.clone()).collect();
-    near(&[together], &[&whole[..]], 1e-9);
+    near(&[together], [&whole[..]], 1e-9);
     assert!(found.iter().all(|(_, of_rank)| (of_rank - explained).abs() < 1e-12));
     assert!((0.1..0.9).contains(&explained), "{explained}");
 }

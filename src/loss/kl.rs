@@ -104,21 +104,21 @@ mod tests {
     fn values_are_those_of_nemo_rls_tests() {
         // tests/unit/algorithms/test_loss_functions.py: log π = −1, reference 0, −15, −30, so d = 1, −14, −29.
         let (logprobs, reference) = ([-1.0; 3], [0.0, -15.0, -30.0]);
-        near(&value_and_gradient(Estimator::K1, &logprobs, &reference).0, &[-1.0, 14.0, 29.0], 1e-4);
-        near(&value_and_gradient(Estimator::K2, &logprobs, &reference).0, &[0.5, 98.0, 420.5], 1e-4);
-        near(&value_and_gradient(Estimator::K3, &logprobs, &reference).0, &[0.71828, 13.0, 28.0], 1e-4);
+        near(&value_and_gradient(Estimator::K1, &logprobs, &reference).0, [-1.0, 14.0, 29.0], 1e-4);
+        near(&value_and_gradient(Estimator::K2, &logprobs, &reference).0, [0.5, 98.0, 420.5], 1e-4);
+        near(&value_and_gradient(Estimator::K3, &logprobs, &reference).0, [0.71828, 13.0, 28.0], 1e-4);
         // Their sums: 42, 519, 41.71828.
         let sum = |estimator: Estimator| estimator.sum(&[-1.0; 3], &[0.0, -15.0, -30.0]);
-        near(&[sum(Estimator::K1), sum(Estimator::K2), sum(Estimator::K3)], &[42.0, 519.0, 41.71828], 1e-4);
+        near([sum(Estimator::K1), sum(Estimator::K2), sum(Estimator::K3)], [42.0, 519.0, 41.71828], 1e-4);
     }
 
     #[test]
     fn gradients_are_those_documented() {
         // d = 0.5: ∂K1 = 1, ∂K2 = −d = −0.5, ∂K3 = 1 − e^0.5 = −0.648721.
         let gradient = |estimator| value_and_gradient(estimator, &[-2.0], &[-1.5]).1;
-        near(&gradient(Estimator::K1), &[1.0], 1e-4);
-        near(&gradient(Estimator::K2), &[-0.5], 1e-4);
-        near(&gradient(Estimator::K3), &[-0.648721], 1e-4);
+        near(gradient(Estimator::K1), [1.0], 1e-4);
+        near(gradient(Estimator::K2), [-0.5], 1e-4);
+        near(gradient(Estimator::K3), [-0.648721], 1e-4);
     }
 
     #[test]
@@ -134,10 +134,10 @@ mod tests {
         let divergence = &first * (&first * 2.0).log() + &second * (&second * 2.0).log();
         divergence.backward();
         let gradient = z.grad().double_value(&[]);
-        near(&[gradient, expectation(Estimator::K1)], &[0.197750, 0.197750], 1e-4);
+        near([gradient, expectation(Estimator::K1)], [0.197750, 0.197750], 1e-4);
         // k2: ½ (ln 1.8)² = 0.172747 and ½ (ln 0.2)² = 1.295145, times ±0.09. k3: ln 1.8 − 0.8/1.8 = 0.143342 and
         // ln 0.2 + 4 = 2.390562.
-        near(&[expectation(Estimator::K2), expectation(Estimator::K3)], &[-0.101016, -0.202250], 1e-4);
+        near([expectation(Estimator::K2), expectation(Estimator::K3)], [-0.101016, -0.202250], 1e-4);
         for (estimator, number) in [(Estimator::K2, "k2 gives −0.10"), (Estimator::K3, "k3 gives −0.20")]
         {
             assert!(estimator.misfit(Place::Reward).unwrap().message.contains(number));

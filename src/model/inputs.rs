@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn gradients_times_inputs_are_derivatives_by_their_scale() {
         let (model, expected) = (llama(), expected());
-        near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient, 1e-4);
-        near(&model.input_gradient_norms(&expected.prompt, &expected.answer).unwrap(), &expected.norms, 1e-4);
+        near(model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient, 1e-4);
+        near(model.input_gradient_norms(&expected.prompt, &expected.answer).unwrap(), &expected.norms, 1e-4);
         // They are there whether the weights train or not, and leave no gradient behind.
         model.train_all();
-        near(&model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient, 1e-4);
+        near(model.input_gradients(&expected.prompt, &expected.answer).unwrap(), &expected.gradient, 1e-4);
         assert!(!model.norm.grad().defined());
         assert!(model.input_gradients(&[64], &[1]).is_err());
     }
@@ -126,12 +126,12 @@ mod tests {
     #[test]
     fn a_direction_moves_what_is_predicted() {
         let (mut model, expected) = (llama(), expected());
-        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.logprobs, 1e-4);
+        near(logprobs(&model, &expected.prompt, &expected.answer), &expected.logprobs, 1e-4);
         let rows: Vec<Tensor> = expected.direction.iter().map(|row| Tensor::from_slice(row)).collect();
         let direction = Tensor::stack(&rows, 0);
         model.steer(&direction, 0.5, &[]).unwrap();
-        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_by_half, 1e-4);
+        near(logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_by_half, 1e-4);
         model.steer(&direction, 1.0, &[2]).unwrap();
-        near(&logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_behind_the_last, 1e-4);
+        near(logprobs(&model, &expected.prompt, &expected.answer), &expected.steered_behind_the_last, 1e-4);
     }
 }

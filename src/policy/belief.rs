@@ -193,7 +193,7 @@ mod tests {
         // One token each: mean and sum are the same; of two tokens the sum is twice the mean.
         let weights = |norm| policy.weights(&contexts[..1], &["no".into(), "y".into()], norm, 64).unwrap();
         let (means, sums) = (weights(Norm::Mean), weights(Norm::Sum));
-        near(&sums[0], &[2.0 * means[0][0], means[0][1]], 1e-5);
+        near(&sums[0], [2.0 * means[0][0], means[0][1]], 1e-5);
     }
 
     #[test]
@@ -209,12 +209,12 @@ mod tests {
         let (most, _) = all.topk(3, -1, true, true);
         let most: Vec<f64> = Vec::try_from(&most).unwrap();
         let sum: f64 = most.iter().sum();
-        near(&named.probabilities, &most.iter().map(|p| p / sum).collect::<Vec<_>>(), 1e-5);
+        near(&named.probabilities, most.iter().map(|p| p / sum).collect::<Vec<_>>(), 1e-5);
         // With as many beginnings as there are, two tokens are searched through: the best is the best of all pairs.
         let vocabulary = policy.model.config.vocab_size;
         let best = policy.named(&context, vocabulary, 2, "").unwrap();
         assert!(best.probabilities.is_sorted_by(|a, b| a >= b) && best.texts.len() == vocabulary);
-        near(&[best.probabilities.iter().sum::<f64>()], &[1.0], 1e-5);
+        near([best.probabilities.iter().sum::<f64>()], [1.0], 1e-5);
     }
 
     #[test]
@@ -228,6 +228,6 @@ mod tests {
         let read = policy.model.read(&[&tokens], &[&at], Grad::No).unwrap();
         let p = policy.model.logits(&read.states).softmax(-1, Kind::Double);
         let entropy = -(&p * p.log()).sum(Kind::Double).double_value(&[]) / 2.0;
-        near(&[found], &[entropy], 1e-5);
+        near([found], [entropy], 1e-5);
     }
 }

@@ -174,7 +174,7 @@ fn is_operand(before: &str, clause: &str, bare: bool) -> bool {
     let value = |text: &str| text.ends_with(|c: char| c.is_ascii_digit() || c == ')' || c == '}');
     let (tight, operand) = (!left.ends_with(char::is_whitespace), value(left.trim_end()));
     match sign {
-        '*' | '×' | '·' => operand && tight == !spaced && !left.ends_with('*'),
+        '*' | '×' | '·' => operand && tight != spaced && !left.ends_with('*'),
         '/' | '^' | '+' | '÷' => operand,
         // No words before it: no sentence that a dash ends. A bullet has a space behind it.
         '-' | '−' => {

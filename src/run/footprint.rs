@@ -267,6 +267,9 @@ fn devices(stage: &Stage) -> DeviceMap {
     stage.devices.find(Local::ALONE).unwrap_or(none)
 }
 
+/// What holds memory, and its bytes.
+type Part = (String, usize);
+
 /// What lies elsewhere than the policy, by where: each with its bytes, behind them what comes and goes while it reads.
 pub(super) fn apart(
     stage: &Stage,
@@ -274,11 +277,11 @@ pub(super) fn apart(
     beside: &[Beside],
     setting: Setting,
     division: Division,
-) -> Vec<(On, Vec<(String, usize)>)> {
+) -> Vec<(On, Vec<Part>)> {
     let (devices, tokens) = (setting.devices, stage.optim.tokens_per_microbatch);
     let kind = kind(stage, &devices);
-    let mut found: Vec<(On, Vec<(String, usize)>, usize)> = Vec::new();
-    let mut put = |on: On, part: (String, usize), passing: usize| {
+    let mut found: Vec<(On, Vec<Part>, usize)> = Vec::new();
+    let mut put = |on: On, part: Part, passing: usize| {
         let at = found.iter().position(|(other, ..)| *other == on).unwrap_or(found.len());
         if at == found.len() {
             found.push((on, vec![], 0));
@@ -296,7 +299,7 @@ pub(super) fn apart(
     for one in beside.iter().filter(|one| one.on(&devices) != On::Rank(devices.policy)) {
         put(one.on(&devices), one.weights(kind, &devices), one.passing(kind, &devices, tokens));
     }
-    let whole = |(on, mut parts, passing): (On, Vec<(String, usize)>, usize)| {
+    let whole = |(on, mut parts, passing): (On, Vec<Part>, usize)| {
         parts.push(("what they read".into(), passing));
         (on, parts)
     };

@@ -111,8 +111,8 @@ mod tests {
         let (a, b) = (vec![0.0, 1.0, 0.0, 2.0], vec![0.0, 0.0, 1.0, 1.0]);
         let outcomes: Vec<f64> = a.iter().zip(&b).map(|(a, b)| 1.0 + 2.0 * a - 3.0 * b).collect();
         let given = Regressors { given: vec![a, b], ..Regressors::default() };
-        near(&coefficients(&outcomes, &given, &[0, 1, 2, 3], 0.0).unwrap(), &[1.0, 2.0, -3.0], 1e-4);
-        near(&residuals(&outcomes, &given, &[0; 4], 0.0).unwrap(), &[0.0; 4], 1e-4);
+        near(coefficients(&outcomes, &given, &[0, 1, 2, 3], 0.0).unwrap(), [1.0, 2.0, -3.0], 1e-4);
+        near(residuals(&outcomes, &given, &[0; 4], 0.0).unwrap(), [0.0; 4], 1e-4);
     }
 
     #[test]
@@ -123,8 +123,8 @@ mod tests {
             ..Regressors::default()
         };
         near(
-            &residuals(&[3.0, 5.0, 1.0, 1.0], &seasons, &[0; 4], 1e-6).unwrap(),
-            &[-1.0, 1.0, 0.0, 0.0],
+            residuals(&[3.0, 5.0, 1.0, 1.0], &seasons, &[0; 4], 1e-6).unwrap(),
+            [-1.0, 1.0, 0.0, 0.0],
             1e-4,
         );
         assert_eq!(residuals(&[3.0, 5.0, 1.0, 1.0], &seasons, &[0; 4], 0.0), None);
@@ -135,18 +135,18 @@ mod tests {
         // p = z + q and y = 2p + q, where q is not seen: least squares say (Σ p y) / Σ p² = 20/8, the instrument z says Σ z y / Σ z p = 8/4.
         let (p, z, y) = (vec![-2.0, 0.0, 0.0, 2.0], vec![-1.0, -1.0, 1.0, 1.0], [-5.0, 1.0, -1.0, 5.0]);
         let plain = Regressors { endogenous: vec![p.clone()], ..Regressors::default() };
-        near(&coefficients(&y, &plain, &[0, 1, 2, 3], 0.0).unwrap(), &[0.0, 2.5], 1e-4);
+        near(coefficients(&y, &plain, &[0, 1, 2, 3], 0.0).unwrap(), [0.0, 2.5], 1e-4);
         let told = Regressors { instruments: vec![z], ..plain };
-        near(&coefficients(&y, &told, &[0, 1, 2, 3], 0.0).unwrap(), &[0.0, 2.0], 1e-4);
+        near(coefficients(&y, &told, &[0, 1, 2, 3], 0.0).unwrap(), [0.0, 2.0], 1e-4);
         // What is left is q.
-        near(&residuals(&y, &told, &[0; 4], 0.0).unwrap(), &[-1.0, 1.0, -1.0, 1.0], 1e-4);
+        near(residuals(&y, &told, &[0; 4], 0.0).unwrap(), [-1.0, 1.0, -1.0, 1.0], 1e-4);
     }
 
     #[test]
     fn a_row_is_explained_by_the_other_folds() {
         // Without regressors the mean of the others: (3 + 5)/2 of the first, (1 + 3)/2 of the last.
         let none = Regressors::default();
-        near(&residuals(&[1.0, 3.0, 5.0], &none, &[0, 1, 2], 0.0).unwrap(), &[-3.0, 0.0, 3.0], 1e-4);
-        near(&residuals(&[1.0, 3.0, 5.0], &none, &[0, 0, 0], 0.0).unwrap(), &[-2.0, 0.0, 2.0], 1e-4);
+        near(residuals(&[1.0, 3.0, 5.0], &none, &[0, 1, 2], 0.0).unwrap(), [-3.0, 0.0, 3.0], 1e-4);
+        near(residuals(&[1.0, 3.0, 5.0], &none, &[0, 0, 0], 0.0).unwrap(), [-2.0, 0.0, 2.0], 1e-4);
     }
 }

@@ -38,7 +38,7 @@ fn transformers_says_the_same_of_every_token_and_of_the_whole() {
     assert_eq!(tokens.len(), logits.len());
     for (tokens, logits) in tokens.iter().zip(&logits) {
         let places: Vec<usize> = (0..tokens.len()).collect();
-        near(&said(&model, &score_format, tokens, &places), &logits.concat(), 1e-5);
+        near(said(&model, &score_format, tokens, &places), logits.concat(), 1e-5);
         assert!(logits[0] != logits[1], "a head that says the same everywhere would prove nothing");
     }
     let (model, score_format) = load("sequence");

@@ -35,7 +35,7 @@ fn shop_r1() {
         r#"{"rationale": "r", "action": {"type": "click", "name": "add to basket"}}"#,
         r#"{"rationale": "r", "action": {"type": "click", "name": "add to cart now"}}"#,
     ];
-    near(&of(click, &texts), &[0.0, 0.5, 0.8, 1.0, 1.0 + 6000.0 / 7.0], 1e-9);
+    near(of(click, &texts), [0.0, 0.5, 0.8, 1.0, 1.0 + 6000.0 / 7.0], 1e-9);
     let submit = json!({"action": {"type": "type_and_submit", "name": "search box", "text": "red shoes"}});
     // 0.5 + 0.3 + 0.1 + 0.1 + 0.1 · 1; with the text also 1000.
     let texts = [
@@ -43,10 +43,10 @@ fn shop_r1() {
         r#"{"action": {"type": "type_and_submit", "name": "Search box", "text": "red shoes"}}"#,
         r#"{"action": {"type": "type_and_submit", "text": "red shoes"}}"#,
     ];
-    near(&of(submit, &texts), &[1.1, 1001.1, 1000.9], 1e-9);
+    near(of(submit, &texts), [1.1, 1001.1, 1000.9], 1e-9);
     near(
-        &of(json!({"action": {"type": "terminate"}}), &[r#"{"action": {"type": "terminate"}}"#]),
-        &[0.8],
+        of(json!({"action": {"type": "terminate"}}), &[r#"{"action": {"type": "terminate"}}"#]),
+        [0.8],
         1e-9,
     );
 }
@@ -65,8 +65,8 @@ fn rewardmap() {
         "none",
     ];
     // 1 + 1 + 0.5; 1 + 0 + 0.5 · 2·1/4; 0.5 · 2·1/3; 0: times 1.0 + 0, and times 1.5 + 0.5.
-    near(&of("easy", 0, &texts), &[2.5, 1.25, 1.0 / 3.0, 0.0], 1e-9);
-    near(&of("hard", 2, &texts), &[5.0, 2.5, 2.0 / 3.0, 0.0], 1e-9);
+    near(of("easy", 0, &texts), [2.5, 1.25, 1.0 / 3.0, 0.0], 1e-9);
+    near(of("hard", 2, &texts), [5.0, 2.5, 2.0 / 3.0, 0.0], 1e-9);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn comfyui_r1() {
     // (4 + 1 − 1) / 4 = 1; (4 + 1/4 − 1) / 4 = 0.8125; then no candidate, another set used, a cycle, no edges, no workflow.
     let found =
         scores(include_str!("../fixtures/rewards/comfyui-r1.toml"), &Format::default(), fields, &texts);
-    near(&found, &[1.0, 0.8125, -1.0, -1.0, -1.0, -1.0, -1.0], 1e-9);
+    near(&found, [1.0, 0.8125, -1.0, -1.0, -1.0, -1.0, -1.0], 1e-9);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn dementia() {
     // 0.5 for the form and 1, 1/2, 1/2 for the place; another list, no answer.
     let fields = json!({"answer": "ash"});
     let found = scores(include_str!("../fixtures/rewards/dementia.toml"), &Format::default(), fields, &texts);
-    near(&found, &[1.5, 1.0, 1.0, 0.5, 0.0], 1e-9);
+    near(&found, [1.5, 1.0, 1.0, 0.5, 0.0], 1e-9);
 }
 
 #[test]
@@ -120,5 +120,5 @@ fn recon() {
     ];
     let fields = json!({"answer": "Option 2: cut prices", "option": 2});
     let found = scores(include_str!("../fixtures/rewards/recon.toml"), &format, fields, &texts);
-    near(&found, &[5.0, 2.0, -3.0, -5.0, -4.0, -4.0, -4.0], 1e-9);
+    near(&found, [5.0, 2.0, -3.0, -5.0, -4.0, -4.0, -4.0], 1e-9);
 }

@@ -29,7 +29,7 @@ fn losses(recipe: &str, logprobs: &[f32], old: &[f32], advantages: &[f32], lengt
 fn the_clip_is_that_of_nemo_rls_tests() {
     // Ratios 0.5, 1, 1.5; A = 1, −1, 2: −0.5 (below the window, A > 0: not clipped), 1, −1.2 · 2.
     let found = losses("", &[-1.69315, -1.0, -0.59453], &[-1.0; 3], &[1.0, -1.0, 2.0], &[1; 3]);
-    near(&found, &[-0.5, 1.0, -2.4], 1e-4);
+    near(&found, [-0.5, 1.0, -2.4], 1e-4);
 }
 
 #[test]
@@ -37,11 +37,11 @@ fn the_dual_clip_is_that_of_nemo_rls_and_slimes_tests() {
     // Ratios 0.5, 1, 10; A = 1, −1, −4; c = 3 holds the last: −A·c = 12.
     let old = [-1.0, -1.0, -3.0];
     let found = losses("dual_clip = 3.0", &[-1.69315, -1.0, -0.69741], &old, &[1.0, -1.0, -4.0], &[1; 3]);
-    near(&found, &[-0.5, 1.0, 12.0], 1e-4);
+    near(&found, [-0.5, 1.0, 12.0], 1e-4);
     // slime: ratios 2, 2, 0.5; A = 2, −2, 2; c = 1.5.
     let two = 2.0_f32.ln();
     let found = losses("dual_clip = 1.5", &[two, two, -two], &[0.0; 3], &[2.0, -2.0, 2.0], &[1; 3]);
-    near(&found, &[-2.4, 3.0, -1.0], 1e-4);
+    near(&found, [-2.4, 3.0, -1.0], 1e-4);
 }
 
 #[test]
@@ -50,10 +50,10 @@ fn cispo_weighs_the_log_probability_by_the_clipped_ratio() {
     let logprobs = [-1.69315, -1.0, -0.59453];
     let found =
         losses("kind = \"cispo\"\nclip_high = 0.2", &logprobs, &[-1.0; 3], &[1.0, -1.0, 2.0], &[1; 3]);
-    near(&found, &[0.8 * 1.69315, -1.0, 2.4 * 0.59453], 1e-4);
+    near(&found, [0.8 * 1.69315, -1.0, 2.4 * 0.59453], 1e-4);
     // TRL: no lower clamp, and the cap is absolute: ratios e⁻³ and e³ become e⁻³ and 5.
     let found = losses("kind = \"cispo\"", &[-4.0, -1.0], &[-1.0, -4.0], &[1.0, 1.0], &[1; 2]);
-    near(&found, &[4.0 * (-3.0_f64).exp(), 5.0], 1e-4);
+    near(&found, [4.0 * (-3.0_f64).exp(), 5.0], 1e-4);
 }
 
 #[test]
@@ -67,13 +67,13 @@ fn gspo_takes_one_ratio_a_sequence() {
         &[2.0, 2.0, -1.0],
         &[2, 1],
     );
-    near(&found, &[-2.21034, -2.21034, 0.8], 1e-4);
+    near(&found, [-2.21034, -2.21034, 0.8], 1e-4);
 }
 
 #[test]
 fn a_huge_ratio_stays_finite_and_zero_advantage_stays_zero() {
     let found = losses("", &[0.0, 0.0], &[-500.0, -500.0], &[0.0, -1.0], &[1; 2]);
-    near(&[found[0], found[1] / 20.0_f64.exp()], &[0.0, 1.0], 1e-4);
+    near([found[0], found[1] / 20.0_f64.exp()], [0.0, 1.0], 1e-4);
 }
 
 #[test]
@@ -172,9 +172,9 @@ fn an_entropy_bonus_is_the_mean_over_tokens_for_every_kind() {
                 bonus.backward();
                 bonus.double_value(&[])
             });
-            near(&[sums.sum::<f64>()], &[3.0], 1e-4);
+            near([sums.sum::<f64>()], [3.0], 1e-4);
             let gradient: Vec<f64> = Vec::try_from(entropy.grad().to_kind(Kind::Double)).unwrap();
-            near(&gradient, &[0.25; 4], 1e-4);
+            near(&gradient, [0.25; 4], 1e-4);
         }
     }
     // `dapo` divides each of two updates by half of the generation batch's tokens: 4 here, where this update has 2.

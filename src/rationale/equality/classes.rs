@@ -54,13 +54,9 @@ fn together(
     voices: &dyn Fn(usize) -> usize,
 ) -> Vec<usize> {
     let mut like = vec![vec![false; count]; count];
-    for a in 0..count {
-        like[a][a] = true;
-        for b in 0..a {
-            let same = alike(a, b);
-            like[a][b] = same;
-            like[b][a] = same;
-        }
+    for (a, b) in (0..count).flat_map(|a| (0..=a).map(move |b| (a, b))) {
+        let same = a == b || alike(a, b);
+        (like[a][b], like[b][a]) = (same, same);
     }
     let like = &like;
     let near = |at: usize| (0..count).filter(move |other| like[at][*other]);

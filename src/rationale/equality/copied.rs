@@ -82,7 +82,7 @@ impl<'a> Question<'a> {
             // A whole number that stands in a question is seldom what the question is of, unless a power or another unit is asked for.
             let alone = matches!(said, [Kind::Number(text)] if !text.contains(['.', 'e']));
             let letter = matches!(said, [] | [Kind::Letter(_)]);
-            !letter && !(alone && plain) && stands(asked, said)
+            !(letter || alone && plain) && stands(asked, said)
         };
         told(&spelled(own.clone())) || form.parts.iter().any(|part| told(part))
     }

@@ -88,7 +88,7 @@ fn counted_alike(of: &[String], own: &[String]) -> bool {
 fn month(word: &str) -> Option<u32> {
     let word = word.trim_end_matches('.');
     let known = |name: &&str| *name == word || (word.len() >= 3 && word.len() <= 4 && name.starts_with(word));
-    MONTHS.iter().position(|name| known(&name)).and_then(|at| u32::try_from(at + 1).ok())
+    MONTHS.iter().position(known).and_then(|at| u32::try_from(at + 1).ok())
 }
 
 /// `May 5, 2020`, `5th of May 2020`, `2020-05-05`.
