@@ -122,11 +122,7 @@ mod tests {
             given: vec![vec![1.0, 1.0, 0.0, 0.0], vec![0.0, 0.0, 1.0, 1.0]],
             ..Regressors::default()
         };
-        near(
-            residuals(&[3.0, 5.0, 1.0, 1.0], &seasons, &[0; 4], 1e-6).unwrap(),
-            [-1.0, 1.0, 0.0, 0.0],
-            1e-4,
-        );
+        near(residuals(&[3.0, 5.0, 1.0, 1.0], &seasons, &[0; 4], 1e-6).unwrap(), [-1.0, 1.0, 0.0, 0.0], 1e-4);
         assert_eq!(residuals(&[3.0, 5.0, 1.0, 1.0], &seasons, &[0; 4], 0.0), None);
     }
 
