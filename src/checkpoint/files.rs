@@ -23,7 +23,7 @@ pub(super) fn open_file(path: &Path) -> Result<File> {
 /// All of a file that memory holds.
 ///
 /// # Errors
-/// As [`open_file`]; more than 256 MB.
+/// As `open_file`; more than 256 MB.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     let file = open_file(path)?;
     if file.metadata()?.len() > LARGEST {

@@ -29,7 +29,7 @@ impl Rewards {
     /// own, where there are some. Without this, all lie where the policy does.
     ///
     /// # Errors
-    /// [`Error::Devices`] where this machine has not the device that the recipe names.
+    /// [`Error::Devices`](crate::error::Error::Devices) where this machine has not the device that the recipe names.
     pub fn place(&mut self, devices: &Devices, local: Local, served: Option<&Arc<Served>>) -> Result<()> {
         self.weighted.iter_mut().try_for_each(|weighted| weighted.place(devices, local, served))
     }
