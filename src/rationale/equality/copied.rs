@@ -54,8 +54,11 @@ impl<'a> Question<'a> {
             "descending",
             "rationalize",
         ];
-        let mut words = self.text.split(|c: char| !c.is_alphabetic());
-        words.any(|word| ASKS.iter().any(|asks| word.eq_ignore_ascii_case(asks)))
+        const AS: [&str; 6] =
+            ["as a fraction", "as a decimal", "as a percent", "as a mixed", "as a product", "as a power"];
+        let lower = self.text.to_ascii_lowercase();
+        let mut words = lower.split(|c: char| !c.is_alphabetic());
+        words.any(|word| ASKS.contains(&word)) || AS.iter().any(|form| lower.contains(form))
     }
 
     /// Whether `answer` stands in it and is not written as `gold` is.
